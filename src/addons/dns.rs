@@ -1,35 +1,38 @@
 //! The cluster's DNS: names of services and pods. [`answer`] is pure; schema: `kubernetes/dns/docs/specification.md` 1.1.0.
 
+use super::dns_known::Known;
+use super::dns_tcp::{self, Client as Place, Clients};
 use crate::client::{Client, Informer, Key};
 use crate::task::Crew;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, CNAME, PTR, SOA, SRV};
+use hickory_proto::rr::rdata::{A, CNAME, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, UdpSocket};
 
 /// Seconds that an answer may be kept, as CoreDNS' kubernetes plug-in says by default.
 const TTL: u32 = 30;
 /// A resolver outside that does not answer in this time has failed.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
-/// A TCP connection on which no question comes for this long is closed (RFC 7766 leaves the time to the server).
-const TCP_IDLE: Duration = Duration::from_secs(10);
 /// Bytes of an answer over UDP, unless the client allows more; and what it may allow.
 const UDP_MAX: usize = 512;
 const EDNS_MAX: usize = 4096;
 /// Records of one answer: more do not fit into a message anyway.
 const RECORDS_MAX: usize = 4096;
-/// Questions that are asked outside at the same time. What comes beyond is dropped; the resolver asks again.
+/// ExternalName services that are followed one after the other, as in CoreDNS: they may name each other in a ring.
+const LINKS_MAX: usize = 8;
+/// What `dns-version.cluster.local` says: the version of the schema.
+const SCHEMA: &str = "1.1.0";
+/// Questions that are asked outside at the same time, of all addresses and of one. What comes beyond is dropped, over TCP with its
+/// connection, and so is the oldest question of the address with the most when another address needs its place; the resolver asks again.
 const FORWARDS_MAX: usize = 512;
-/// TCP connections at the same time. What comes beyond is closed.
-const CONNECTIONS_MAX: usize = 256;
+const FORWARDS_OF_ONE: usize = FORWARDS_MAX / 8;
 
 /// What the cluster looks like to DNS.
 #[derive(Clone, Debug, Default)]
@@ -133,14 +136,54 @@ impl Zone {
 pub enum Answer {
     /// Records; none at all: the name exists, but has none of this type.
     Records(Vec<Record>),
+    /// The records lead to this name, which is not ours: ask outside, and add what is answered. A client's resolver does not
+    /// follow a CNAME itself.
+    Follow(Vec<Record>, Name),
     /// There is no such name.
     NoSuchName,
     /// Not ours: ask outside.
     Forward,
 }
 
-/// Pure: the answer to one question.
+/// Pure: the answer to one question. The name that an ExternalName service stands for is looked up with it:
+///
+/// ```text
+/// A ext.default.svc.cluster.local.  ->  CNAME web.default.svc.cluster.local., A 10.96.0.9
+/// A out.default.svc.cluster.local.  ->  CNAME example.org., and what is answered outside for that
+/// ```
 pub fn answer(zone: &Zone, query: &Query) -> Answer {
+    let mut links = Vec::new();
+    let mut query = query.clone();
+    loop {
+        let answered = answer_one(zone, &query);
+        let addresses = matches!(query.query_type(), RecordType::A | RecordType::AAAA);
+        let target = match &answered {
+            Answer::Records(records) if addresses => records.iter().find_map(|record| match &record.data {
+                RData::CNAME(target) => Some(target.0.clone()),
+                _ => None,
+            }),
+            _ => None,
+        };
+        match (answered, target) {
+            (Answer::Records(records), Some(target)) => {
+                links.extend(records);
+                if links.len() >= LINKS_MAX {
+                    return Answer::Records(links);
+                }
+                query = Query::query(target, query.query_type());
+            }
+            (Answer::Records(records), None) => {
+                links.extend(records);
+                return Answer::Records(links);
+            }
+            (Answer::Forward, _) if !links.is_empty() => return Answer::Follow(links, query.name().clone()),
+            (Answer::NoSuchName, _) if !links.is_empty() => return Answer::Records(links),
+            (other, _) => return other,
+        }
+    }
+}
+
+fn answer_one(zone: &Zone, query: &Query) -> Answer {
     let full = query.name().to_lowercase().to_string();
     let name = full.trim_end_matches('.');
     let kind = query.query_type();
@@ -155,7 +198,10 @@ pub fn answer(zone: &Zone, query: &Query) -> Answer {
     let own = |data: RData| Record::from_rdata(query.name().clone(), TTL, data);
     match labels.as_slice() {
         [] | ["svc"] | ["pod"] => Answer::Records(vec![]),
-        ["dns-version"] if kind == RecordType::TXT => Answer::Records(vec![]),
+        ["dns-version"] => Answer::Records(match kind {
+            RecordType::TXT => vec![own(RData::TXT(TXT::new(vec![SCHEMA.to_string()])))],
+            _ => vec![],
+        }),
         [_, "svc"] | [_, "pod"] => {
             let namespace = labels[0];
             match zone.namespaces.contains(namespace) {
@@ -269,33 +315,61 @@ fn pointer(zone: &Zone, asked: &Name, reverse: &str) -> Answer {
     }
 }
 
-/// The whole reply to a message, or `None` if it has to be asked outside.
-fn reply(zone: &Zone, request: &Message) -> Option<Message> {
+/// Begins the addresses of an answer with another one each time, as CoreDNS' `loadbalance`: most clients take the first, and one
+/// pod would have the load of all.
+fn rotate(records: &mut [Record], turn: usize) {
+    let first = records.iter().position(|r| matches!(r.data, RData::A(_))).unwrap_or(records.len());
+    let addresses = &mut records[first..]; // before them are CNAMEs, which have to stay in their order
+    if addresses.len() > 1 && addresses.iter().all(|r| matches!(r.data, RData::A(_))) {
+        let by = turn % addresses.len();
+        addresses.rotate_left(by);
+    }
+}
+
+/// A reply to a message.
+enum Reply {
+    Whole(Message),
+    /// To be completed by what is answered outside for this name.
+    Follow(Message, Name),
+    /// The whole message has to be asked outside.
+    Outside,
+}
+
+/// The reply to a message. `turn` counts the messages.
+fn reply(zone: &Zone, request: &Message, turn: usize) -> Option<Reply> {
     let mut response = Message::response(request.metadata.id, request.metadata.op_code);
     response.metadata.recursion_desired = request.metadata.recursion_desired;
     response.metadata.recursion_available = true;
     response.add_queries(request.queries.iter().cloned());
     if request.metadata.op_code != OpCode::Query || request.metadata.message_type != MessageType::Query {
         response.metadata.response_code = ResponseCode::NotImp;
-        return Some(response);
+        return Some(Reply::Whole(response));
     }
     // Exactly one, as CoreDNS demands.
     let [query] = request.queries.as_slice() else {
         response.metadata.response_code = ResponseCode::FormErr;
         response.queries.clear();
-        return Some(response);
+        return Some(Reply::Whole(response));
     };
     response.metadata.authoritative = true;
     match answer(zone, query) {
-        Answer::Forward => return None,
+        Answer::Forward => return Some(Reply::Outside),
+        Answer::Follow(records, target) => {
+            response.add_answers(records);
+            response.metadata.authoritative = false;
+            return Some(Reply::Follow(response, target));
+        }
         Answer::Records(records) if records.is_empty() => drop(response.add_authority(authority(zone)?)),
-        Answer::Records(records) => drop(response.add_answers(records)),
+        Answer::Records(mut records) => {
+            rotate(&mut records, turn);
+            response.add_answers(records);
+        }
         Answer::NoSuchName => {
             response.metadata.response_code = ResponseCode::NXDomain;
             response.add_authority(authority(zone)?);
         }
     }
-    Some(response)
+    Some(Reply::Whole(response))
 }
 
 fn authority(zone: &Zone) -> Option<Record> {
@@ -315,6 +389,11 @@ pub struct Config {
     pub upstream: Vec<SocketAddr>,
 }
 
+/// Places for questions that are asked outside.
+fn forwards() -> Arc<Clients> {
+    Arc::new(Clients::new(FORWARDS_MAX, FORWARDS_OF_ONE))
+}
+
 /// Answers until the crew ends.
 pub fn start(crew: &Crew, config: Config) {
     let own = crew.clone();
@@ -323,39 +402,24 @@ pub fn start(crew: &Crew, config: Config) {
         let slices: Informer<EndpointSlice> = Informer::all(&own, &config.client);
         futures::join!(services.synced(), slices.synced());
         tracing::info!(domain = config.domain, "CoreDNS-like server of Ropewalk, serving on :53");
-        let zone = Arc::new(Known { domain: config.domain, ..Known::default() });
+        let (of_services, of_slices) = (services.clone(), slices.clone());
+        let build = move || Zone::of(&config.domain, &of_services.list(), &of_slices.list());
+        let zone = Known::new(build());
         let (on_service, on_slice) = (zone.clone(), zone.clone());
         services.on(move |_| on_service.forget());
         slices.on(move |_| on_slice.forget());
-        let (upstream, forwards) = (config.upstream, Arc::new(Semaphore::new(FORWARDS_MAX)));
-        let server = Arc::new(Server { services, slices, zone, upstream, forwards });
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let (keeping, ended) = (zone.clone(), own.token());
+        own.spawn(async move {
+            let _ = ended.run_until_cancelled(keeping.keep(build)).await;
+        });
+        let (upstream, forwards) = (config.upstream, forwards());
+        let server = Arc::new(Server { zone, upstream, forwards, turn: AtomicUsize::new(0) });
         let udp = Arc::new(config.udp);
         let tcp_server = server.clone();
-        let tcp = config.tcp;
-        let tcp_crew = own.clone();
-        own.spawn(async move {
-            loop {
-                let (mut stream, _) = crate::linux::tcp::accept(&tcp).await;
-                let Ok(permit) = connections.clone().try_acquire_owned() else { continue };
-                let server = tcp_server.clone();
-                tcp_crew.spawn(async move {
-                    let _permit = permit;
-                    while let Ok(Ok(bytes)) = tokio::time::timeout(TCP_IDLE, question(&mut stream)).await {
-                        let reply = match server.serve(&bytes, usize::from(u16::MAX)) {
-                            Served::Reply(reply) => Some(reply),
-                            Served::Outside(request) => server.forward(&bytes, &request).await,
-                            Served::Nothing => None,
-                        };
-                        let Some(reply) = reply else { return };
-                        let length = (reply.len() as u16).to_be_bytes();
-                        if stream.write_all(&[&length[..], &reply[..]].concat()).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
+        own.spawn(dns_tcp::serve(config.tcp, own.clone(), move |bytes: Vec<u8>, from| {
+            let server = tcp_server.clone();
+            async move { server.answer_tcp(&bytes, from).await }
+        }));
         let stop = own.token();
         let mut buffer = vec![0; 4096];
         loop {
@@ -370,12 +434,12 @@ pub fn start(crew: &Crew, config: Config) {
             match server.serve(&buffer[..count], UDP_MAX) {
                 // A full socket drops it, as it would drop a question.
                 Served::Reply(reply) => _ = udp.try_send_to(&reply, from),
-                Served::Outside(request) => {
-                    let Ok(permit) = server.forwards.clone().try_acquire_owned() else { continue };
+                Served::Outside(outside) => {
+                    let Some(place) = Place::begin(&server.forwards, from.ip()) else { continue };
                     let (bytes, server, udp) = (buffer[..count].to_vec(), server.clone(), udp.clone());
                     own.spawn(async move {
-                        let _permit = permit;
-                        if let Some(reply) = server.forward(&bytes, &request).await {
+                        let forwarded = place.end.run_until_cancelled(server.ask(*outside, &bytes, UDP_MAX));
+                        if let Some(reply) = forwarded.await.flatten() {
                             let _ = udp.send_to(&reply, from).await; // whoever asked may have left
                         }
                     });
@@ -386,92 +450,121 @@ pub fn start(crew: &Crew, config: Config) {
     });
 }
 
-/// The next message of a TCP connection: its length, then itself.
-async fn question(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::from(stream.read_u16().await?)];
-    stream.read_exact(&mut bytes).await.map(|_| bytes)
-}
-
-/// The zone, built when it is asked for the first time after a change.
-#[derive(Default)]
-struct Known {
-    domain: String,
-    zone: Mutex<(u64, Option<Arc<Zone>>)>,
-}
-
-impl Known {
-    fn lock(&self) -> MutexGuard<'_, (u64, Option<Arc<Zone>>)> {
-        self.zone.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn forget(&self) {
-        let mut known = self.lock();
-        *known = (known.0 + 1, None);
-    }
-
-    fn get(&self, build: impl FnOnce(&str) -> Zone) -> Arc<Zone> {
-        let (age, zone) = self.lock().clone();
-        zone.unwrap_or_else(|| {
-            let zone = Arc::new(build(&self.domain));
-            let mut known = self.lock();
-            // what changed while it was built may be missing from it
-            if known.0 == age {
-                known.1 = Some(zone.clone());
-            }
-            zone
-        })
-    }
-}
-
 /// What became of a message.
 enum Served {
     Reply(Vec<u8>),
     /// To be asked outside.
-    Outside(Box<Message>),
+    Outside(Box<Outside>),
     /// It is no message, or none that can be answered.
     Nothing,
 }
 
+/// What has to be asked outside.
+struct Outside {
+    request: Message,
+    /// The answer so far and the name to ask for; `None`: the message is asked as it came.
+    follow: Option<(Message, Name)>,
+}
+
 struct Server {
-    services: Informer<Service>,
-    slices: Informer<EndpointSlice>,
     zone: Arc<Known>,
     upstream: Vec<SocketAddr>,
-    forwards: Arc<Semaphore>,
+    forwards: Arc<Clients>,
+    /// Messages so far.
+    turn: AtomicUsize,
 }
 
 /// What a message from anybody is answered with, in at most `limit` bytes or as many as it allows.
-fn serve(zone: &Zone, bytes: &[u8], limit: usize) -> Served {
+fn serve(zone: &Zone, bytes: &[u8], limit: usize, turn: usize) -> Served {
     let Ok(request) = Message::from_vec(bytes) else { return Served::Nothing };
     if request.metadata.message_type != MessageType::Query {
         return Served::Nothing; // an answer to an answer would go to and fro for ever
     }
-    let Some(response) = reply(zone, &request) else { return Served::Outside(Box::new(request)) };
+    match reply(zone, &request, turn) {
+        Some(Reply::Whole(response)) => {
+            encode(&request, response, limit).map_or(Served::Nothing, Served::Reply)
+        }
+        Some(Reply::Follow(response, target)) => {
+            Served::Outside(Box::new(Outside { request, follow: Some((response, target)) }))
+        }
+        Some(Reply::Outside) => Served::Outside(Box::new(Outside { request, follow: None })),
+        None => Served::Nothing,
+    }
+}
+
+/// The bytes of a reply, in at most `limit` or as many as the request allows.
+fn encode(request: &Message, response: Message, limit: usize) -> Option<Vec<u8>> {
     let allowed = request.edns.as_ref().map_or(0, |e| usize::from(e.max_payload()));
     let limit = limit.max(allowed.min(EDNS_MAX));
-    let encoded = match response.to_vec() {
+    match response.to_vec() {
         Ok(encoded) if encoded.len() <= limit => Some(encoded),
         _ => response.truncate().to_vec().ok(),
-    };
-    encoded.map_or(Served::Nothing, Served::Reply)
+    }
+}
+
+/// A question for the target of a CNAME, as it is asked outside. Its id is the one of the request: what comes back is read on a
+/// socket that is connected to the server, and nothing else is asked on it.
+fn question_for(request: &Message, target: &Name) -> Option<Vec<u8>> {
+    let mut question = Message::query();
+    question.metadata.id = request.metadata.id;
+    question.metadata.recursion_desired = true;
+    question.add_query(Query::query(target.clone(), request.queries.first()?.query_type()));
+    question.to_vec().ok()
+}
+
+/// Adds what was answered outside to an answer that leads there. That a name is not known there, or that there is no answer, is
+/// passed on.
+fn complete(mut response: Message, outside: &[u8]) -> Option<Message> {
+    let found = Message::from_vec(outside).ok()?;
+    let room = RECORDS_MAX.saturating_sub(response.answers.len());
+    response.add_answers(found.answers.into_iter().take(room));
+    response.metadata.response_code = found.metadata.response_code;
+    response.metadata.truncation = found.metadata.truncation;
+    Some(response)
 }
 
 impl Server {
     fn serve(&self, bytes: &[u8], limit: usize) -> Served {
-        let build = |domain: &str| Zone::of(domain, &self.services.list(), &self.slices.list());
-        serve(&self.zone.get(build), bytes, limit)
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        serve(&self.zone.get(), bytes, limit, turn)
     }
 
-    async fn forward(&self, bytes: &[u8], request: &Message) -> Option<Vec<u8>> {
+    /// What a message over TCP is answered with. A question that is asked outside takes a place as those over UDP do; `None`, the end of
+    /// the connection, where there is none or another address gets it.
+    async fn answer_tcp(&self, bytes: &[u8], from: IpAddr) -> Option<Vec<u8>> {
+        match self.serve(bytes, usize::from(u16::MAX)) {
+            Served::Reply(reply) => Some(reply),
+            Served::Outside(outside) => {
+                let place = Place::begin(&self.forwards, from)?;
+                let asked = self.ask(*outside, bytes, usize::from(u16::MAX));
+                place.end.run_until_cancelled(asked).await.flatten()
+            }
+            Served::Nothing => None,
+        }
+    }
+
+    /// Asks outside what a message asks, or for the name that the answer so far leads to.
+    async fn ask(&self, outside: Outside, bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
+        // A client that came by TCP may take a long answer, and came perhaps because it was cut off over UDP.
+        let long = limit > EDNS_MAX;
+        let Outside { request, follow } = outside;
+        match follow {
+            None => self.forward(bytes, &request, long).await,
+            Some((response, target)) => {
+                let question = question_for(&request, &target)?;
+                let found = self.forward(&question, &request, long).await?;
+                encode(&request, complete(response, &found)?, limit)
+            }
+        }
+    }
+
+    async fn forward(&self, bytes: &[u8], request: &Message, long: bool) -> Option<Vec<u8>> {
         for upstream in &self.upstream {
             let attempt = async {
-                let socket = UdpSocket::bind("0.0.0.0:0").await?;
-                socket.connect(upstream).await?;
-                socket.send(bytes).await?;
-                let mut buffer = vec![0; 4096];
-                let count = socket.recv(&mut buffer).await?;
-                buffer.truncate(count);
-                Ok::<_, std::io::Error>(buffer)
+                match long {
+                    true => dns_tcp::ask(*upstream, bytes).await,
+                    false => ask_udp(*upstream, bytes).await,
+                }
             };
             if let Ok(Ok(reply)) = tokio::time::timeout(FORWARD_TIMEOUT, attempt).await {
                 return Some(reply);
@@ -482,6 +575,16 @@ impl Server {
         response.add_queries(request.queries.iter().cloned());
         response.to_vec().ok()
     }
+}
+
+async fn ask_udp(upstream: SocketAddr, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let socket = UdpSocket::bind("0.0.0.0:0").await?;
+    socket.connect(upstream).await?;
+    socket.send(bytes).await?;
+    let mut buffer = vec![0; 4096];
+    let count = socket.recv(&mut buffer).await?;
+    buffer.truncate(count);
+    Ok(buffer)
 }
 
 #[cfg(test)]
@@ -503,7 +606,14 @@ mod tests {
         put("web", entry(Some([10, 96, 0, 9]), &[("10-244-1-2", [10, 244, 1, 2])]));
         put("db", entry(None, &[("db-0", [10, 244, 1, 3]), ("db-1", [10, 244, 2, 3])]));
         put("empty", entry(None, &[]));
-        put("ext", Entry { external_name: Some("example.org".into()), ..Entry::default() });
+        let mut external = |name: &str, target: &str| {
+            put(name, Entry { external_name: Some(target.into()), ..Entry::default() });
+        };
+        external("ext", "example.org");
+        external("alias", "web.default.svc.cluster.local");
+        external("away", "ext.default.svc.cluster.local");
+        external("lost", "nope.default.svc.cluster.local.");
+        external("ring", "ring.default.svc.cluster.local");
         zone.indexed()
     }
 
@@ -511,10 +621,60 @@ mod tests {
         match answer(&zone(), &Query::query(Name::from_ascii(name).unwrap(), kind)) {
             Answer::Forward => "forward".into(),
             Answer::NoSuchName => "nxdomain".into(),
+            Answer::Follow(records, target) => {
+                let links: Vec<String> = records.iter().map(|r| r.data.to_string()).collect();
+                format!("{} | ask {target}", links.join(" | "))
+            }
             Answer::Records(records) => {
                 records.iter().map(|r| r.data.to_string()).collect::<Vec<_>>().join(" | ")
             }
         }
+    }
+
+    #[test]
+    fn one_pod_does_not_take_all_questions_that_are_asked_outside() {
+        let (forwards, pod) = (forwards(), |n: u8| std::net::IpAddr::from([10, 244, 1, n]));
+        let mut held: Vec<Place> = (0..1000).map_while(|_| Place::begin(&forwards, pod(2))).collect();
+        assert_eq!(held.len(), FORWARDS_MAX / 8);
+        held.extend(Place::begin(&forwards, pod(3)));
+        assert_eq!(held.len(), FORWARDS_MAX / 8 + 1, "another pod's question finds a place");
+        // Eight pods and more ask all that they may: a pod that comes late finds a place all the same.
+        for n in 4..100 {
+            held.extend((0..1000).map_while(|_| Place::begin(&forwards, pod(n))));
+        }
+        let late = Place::begin(&forwards, pod(200)).expect("a place");
+        assert!(!late.end.is_cancelled());
+        let asked = held.iter().filter(|place| !place.end.is_cancelled()).count();
+        assert_eq!(asked + 1, FORWARDS_MAX);
+    }
+
+    /// A pod asks over TCP for names outside, whose server does not answer: it has as many places as over UDP, and another pod has its own.
+    #[tokio::test]
+    async fn questions_over_tcp_share_the_bound_of_those_over_udp() {
+        let outside = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server {
+            zone: Known::new(Zone { domain: "cluster.local".into(), ..Zone::default() }),
+            upstream: vec![outside.local_addr().unwrap()],
+            forwards: forwards(),
+            turn: AtomicUsize::new(0),
+        };
+        let mut question = Message::query();
+        question.add_query(Query::query(Name::from_ascii("example.org.").unwrap(), RecordType::A));
+        let question = question.to_vec().unwrap();
+        let pod = |n: u8| IpAddr::from([10, 244, 1, n]);
+        let held: Vec<Place> = (0..1000).map_while(|_| Place::begin(&server.forwards, pod(2))).collect();
+        let begun = std::time::Instant::now();
+        assert_eq!(server.answer_tcp(&question, pod(2)).await, None);
+        assert!(begun.elapsed() < FORWARD_TIMEOUT, "it is asked outside");
+        let other = server.answer_tcp(&question, pod(3));
+        let asked = tokio::time::timeout(FORWARD_TIMEOUT / 2, async {
+            tokio::select! {
+                _ = other => panic!("it finds no place"),
+                accepted = outside.accept() => drop(accepted.unwrap()),
+            }
+        });
+        asked.await.expect("another pod's question is asked outside");
+        drop(held);
     }
 
     #[test]
@@ -527,7 +687,10 @@ mod tests {
         assert_eq!(ask("db-1.db.default.svc.cluster.local.", A), "10.244.2.3");
         assert_eq!(ask("empty.default.svc.cluster.local.", A), "nxdomain");
         assert_eq!(ask("nope.default.svc.cluster.local.", A), "nxdomain");
-        assert_eq!(ask("ext.default.svc.cluster.local.", A), "example.org.");
+        assert_eq!(ask("ext.default.svc.cluster.local.", A), "example.org. | ask example.org.");
+        assert_eq!(ask("ext.default.svc.cluster.local.", SRV), "example.org.");
+        assert_eq!(ask("dns-version.cluster.local.", RecordType::TXT), "1.1.0");
+        assert_eq!(ask("dns-version.cluster.local.", A), "");
         assert_eq!(ask("10-244-1-2.default.pod.cluster.local.", A), "10.244.1.2");
         assert_eq!(
             ask("_http._tcp.web.default.svc.cluster.local.", SRV),
@@ -543,32 +706,61 @@ mod tests {
     }
 
     #[test]
-    fn the_zone_is_built_once_for_many_questions_and_again_after_a_change() {
-        let (known, built) = (Known::default(), std::cell::Cell::new(0));
-        let ask = || {
-            known.get(|_| {
-                built.set(built.get() + 1);
-                zone()
-            })
+    fn an_external_name_is_answered_with_the_addresses_that_it_stands_for() {
+        use RecordType::{A, AAAA};
+        let name = |service: &str| format!("{service}.default.svc.cluster.local.");
+        assert_eq!(ask(&name("alias"), A), format!("{} | 10.96.0.9", name("web")));
+        assert_eq!(ask(&name("alias"), AAAA), name("web"), "it has none of this type");
+        assert_eq!(ask(&name("away"), A), format!("{} | example.org. | ask example.org.", name("ext")));
+        assert_eq!(ask(&name("lost"), A), name("nope"));
+        assert_eq!(ask(&name("ring"), A), vec![name("ring"); LINKS_MAX].join(" | "));
+        let mut request = Message::query();
+        request.add_query(Query::query(Name::from_ascii(name("ext")).unwrap(), A));
+        let Some(Reply::Follow(response, target)) = reply(&zone(), &request, 0) else {
+            panic!("nothing to follow")
         };
-        (0..1000).for_each(|_| drop(ask()));
-        assert_eq!(built.get(), 1);
-        known.forget();
-        ask();
-        assert_eq!(built.get(), 2);
-        // a change that comes while it is built
-        known.forget();
-        known.get(|_| {
-            known.forget();
-            zone()
-        });
-        ask();
-        assert_eq!(built.get(), 3, "what was built before the change is not kept");
+        let asked = Message::from_vec(&question_for(&request, &target).unwrap()).unwrap();
+        assert_eq!(asked.queries, [Query::query(Name::from_ascii("example.org.").unwrap(), A)]);
+        let mut found = Message::response(asked.metadata.id, OpCode::Query);
+        let address = RData::A(hickory_proto::rr::rdata::A(Ipv4Addr::new(192, 0, 2, 1)));
+        found.add_answers([Record::from_rdata(target, 60, address)]);
+        let whole = complete(response, &found.to_vec().unwrap()).unwrap();
+        let said: Vec<String> = whole.answers.iter().map(|r| r.data.to_string()).collect();
+        assert_eq!(said, ["example.org.", "192.0.2.1"]);
+        assert_eq!(whole.queries, request.queries, "the question stays the client's");
+    }
+
+    #[test]
+    fn each_answer_begins_with_another_address() {
+        let mut request = Message::query();
+        let name = Name::from_ascii("db.default.svc.cluster.local.").unwrap();
+        request.add_query(Query::query(name, RecordType::A));
+        let first = |turn: usize| {
+            let Some(Reply::Whole(reply)) = reply(&zone(), &request, turn) else { panic!("no reply") };
+            assert_eq!(reply.answers.len(), 2);
+            reply.answers[0].data.to_string()
+        };
+        assert_eq!([first(0), first(1), first(2)], ["10.244.1.3", "10.244.2.3", "10.244.1.3"]);
+    }
+
+    #[tokio::test]
+    async fn a_question_over_tcp_is_asked_outside_over_tcp() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = listener.local_addr().unwrap();
+        let crew = Crew::new("t");
+        let answer = vec![7; 5000]; // more than UDP would bring
+        let said = answer.clone();
+        crew.spawn(dns_tcp::serve(listener, crew.clone(), move |asked: Vec<u8>, _| {
+            let said = said.clone();
+            async move { (asked == b"question").then_some(said) }
+        }));
+        assert_eq!(dns_tcp::ask(upstream, b"question").await.unwrap(), answer);
+        crew.kill();
     }
 
     /// Bytes of anybody are answered within bounds or not at all.
     fn datagram(input: &[u8]) -> bool {
-        match serve(&zone(), input, UDP_MAX) {
+        match serve(&zone(), input, UDP_MAX, 1) {
             Served::Reply(reply) => assert!(reply.len() <= EDNS_MAX && Message::from_vec(&reply).is_ok()),
             Served::Outside(_) => {}
             Served::Nothing => return false,
@@ -606,7 +798,7 @@ mod tests {
         let name = Name::from_ascii("many.default.svc.cluster.local.").unwrap();
         request.add_query(Query::query(name, RecordType::A));
         for limit in [UDP_MAX, usize::from(u16::MAX)] {
-            let Served::Reply(reply) = serve(&zone.clone().indexed(), &request.to_vec().unwrap(), limit)
+            let Served::Reply(reply) = serve(&zone.clone().indexed(), &request.to_vec().unwrap(), limit, 0)
             else {
                 panic!("no reply")
             };
@@ -614,7 +806,7 @@ mod tests {
         }
         let mut two = request.clone();
         two.add_query(request.queries[0].clone());
-        let refused = reply(&zone, &two).unwrap();
+        let Some(Reply::Whole(refused)) = reply(&zone, &two, 0) else { panic!("no reply") };
         assert_eq!((refused.metadata.response_code, refused.queries.len()), (ResponseCode::FormErr, 0));
     }
 
@@ -625,7 +817,7 @@ mod tests {
             Name::from_ascii("nope.default.svc.cluster.local.").unwrap(),
             RecordType::A,
         ));
-        let response = reply(&zone(), &request).unwrap();
+        let Some(Reply::Whole(response)) = reply(&zone(), &request, 0) else { panic!("no reply") };
         assert_eq!(response.metadata.response_code, ResponseCode::NXDomain);
         assert_eq!((response.queries.len(), response.authorities.len()), (1, 1));
         let back = Message::from_vec(&response.to_vec().unwrap()).unwrap();

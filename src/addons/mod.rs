@@ -11,4 +11,6 @@
 //! `cluster`, which starts them.
 
 pub mod dns;
+mod dns_known;
+mod dns_tcp;
 pub mod storage;

@@ -113,6 +113,31 @@ pub fn volume_for(claim: &PersistentVolumeClaim, class: &StorageClass, node: &st
     }
 }
 
+/// The class and the node of a claim that this provisioner was asked to make a volume for; `None`: the scheduler has not said
+/// yet on which node. Pure.
+///
+/// # Errors
+/// No volume can be made: there is no such class, or it does not wait for the scheduler. A directory is on one node, so without a
+/// node there is no place for it (as upstream's local-path-provisioner).
+fn ready_for<'c>(
+    name: &str,
+    class: Option<&'c StorageClass>,
+    node: Option<String>,
+) -> Result<Option<(&'c StorageClass, String)>, String> {
+    let failed = |why: &str| Err(format!("failed to provision volume with StorageClass {name:?}: {why}"));
+    match (class, node) {
+        (None, _) => failed("there is no such StorageClass"),
+        (Some(class), Some(node)) => Ok(Some((class, node))),
+        (Some(class), None) => match class.volume_binding_mode.as_deref() {
+            Some("WaitForFirstConsumer") => Ok(None),
+            _ => failed(
+                "no node was specified; a volume of this provisioner is on one node, so its class has to have \
+                 volumeBindingMode: WaitForFirstConsumer",
+            ),
+        },
+    }
+}
+
 /// Makes and removes volumes until the crew ends.
 pub fn start(crew: &Crew, config: Config) {
     let own = crew.clone();
@@ -185,12 +210,20 @@ impl Worker {
         let annotation = |name: &str| claim.metadata.annotations.as_ref().and_then(|a| a.get(name)).cloned();
         let bound = claim.spec.as_ref().and_then(|s| s.volume_name.as_deref()).is_some_and(|n| !n.is_empty());
         let asked = annotation(ASKED).as_deref() == Some(PROVISIONER);
-        let Some(node) = annotation(SELECTED_NODE).filter(|_| asked && !bound) else {
+        if bound || !asked {
             return Ok(Outcome::Done);
-        };
+        }
         let class = claim.spec.as_ref().and_then(|s| s.storage_class_name.clone()).unwrap_or_default();
-        let Some(class) = self.classes.get(&Key::new("", class)) else { return Ok(Outcome::Done) };
-        let volume = volume_for(&claim, &class, &node);
+        let found = self.classes.get(&Key::new("", class.clone()));
+        let (class, node) = match ready_for(&class, found.as_deref(), annotation(SELECTED_NODE)) {
+            Ok(Some(ready)) => ready,
+            Ok(None) => return Ok(Outcome::Done), // the scheduler's annotation brings the key back
+            Err(why) => {
+                self.recorder.warning(&reference(&*claim), "ProvisioningFailed", why, cause);
+                return Ok(Outcome::Done); // only a change of the claim or its class helps
+            }
+        };
+        let volume = volume_for(&claim, class, &node);
         let path = volume.spec.as_ref().and_then(|s| s.host_path.as_ref()).map(|h| h.path.clone());
         // The annotation is the scheduler's, but whoever may write the claim may write it, too.
         let (Some(root), Some(path)) = ((self.config.node_root)(&node), path.filter(|path| !path.is_empty()))
@@ -273,6 +306,26 @@ mod tests {
         assert!(remove(&host, "/opt/v1", "v1").unwrap());
         assert!(!host.join("opt/v1").exists() && host.join("opt/v2").is_dir());
         assert_eq!(std::fs::read_dir(dir.path().join("released")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_claim_that_cannot_get_a_volume_is_told_why() {
+        let class = |mode: Option<&str>| StorageClass {
+            volume_binding_mode: mode.map(Into::into),
+            ..StorageClass::default()
+        };
+        let told = |class: Option<&StorageClass>, node: Option<&str>| {
+            ready_for("c", class, node.map(Into::into)).map(|ready| ready.map(|(_, node)| node))
+        };
+        let late = class(Some("WaitForFirstConsumer"));
+        assert_eq!(told(Some(&late), None), Ok(None), "the scheduler has not decided yet");
+        assert_eq!(told(Some(&late), Some("n1")), Ok(Some("n1".into())));
+        for mode in [None, Some("Immediate")] {
+            let early = class(mode);
+            assert!(told(Some(&early), None).unwrap_err().contains("no node was specified"));
+            assert_eq!(told(Some(&early), Some("n1")), Ok(Some("n1".into())));
+        }
+        assert!(told(None, None).unwrap_err().contains("there is no such StorageClass"));
     }
 
     fn provisioned() -> PersistentVolume {

@@ -5,11 +5,11 @@ use super::value::{self, at, list, put, remove, slot_map, text};
 use serde_json::{Value, json};
 
 /// (annotation, where v2 keeps it)
-const CARRIED: [(&str, &str); 3] = [
+const CARRIED: [(&str, &str); 2] = [
     ("autoscaling.alpha.kubernetes.io/conditions", "status.conditions"),
     ("autoscaling.alpha.kubernetes.io/behavior", "spec.behavior"),
-    ("autoscaling.alpha.kubernetes.io/current-metrics", "status.currentMetrics"),
 ];
+const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 
 /// Is it the metric that v1 has a field for: CPU use as a percentage of the request?
@@ -22,10 +22,7 @@ fn is_cpu(metric: &Value) -> bool {
 /// autoscaling/v1 → v2
 pub fn to_v2(object: &mut Value) {
     put(object, "apiVersion", "autoscaling/v2");
-    let mut metrics = match take_annotation(object, METRICS) {
-        Some(Value::Array(others)) => others,
-        _ => vec![],
-    };
+    let mut metrics = take_metrics(object, METRICS, "target");
     if let Some(percent) = remove(object, "spec.targetCPUUtilizationPercentage").filter(Value::is_number) {
         let target = json!({"type": "Utilization", "averageUtilization": percent});
         metrics.insert(0, json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
@@ -34,6 +31,10 @@ pub fn to_v2(object: &mut Value) {
         put(object, "spec.metrics", metrics);
     }
     remove(object, "status.currentCPUUtilizationPercentage");
+    let current = take_metrics(object, CURRENT, "current");
+    if !current.is_empty() {
+        put(object, "status.currentMetrics", current);
+    }
     for (annotation, path) in CARRIED {
         if let Some(carried) = take_annotation(object, annotation) {
             put(object, path, carried);
@@ -57,7 +58,8 @@ pub fn to_v1(object: &mut Value) {
         );
     }
     if !metrics.is_empty() {
-        put_annotation(object, METRICS, &Value::Array(metrics));
+        let old: Vec<Value> = metrics.iter().map(|m| metric_to_v1(m, "target")).collect();
+        put_annotation(object, METRICS, &Value::Array(old));
     }
     let current = list(object, "status.currentMetrics").iter().find_map(|m| {
         let cpu = text(m, "resource.name") == "cpu";
@@ -66,6 +68,10 @@ pub fn to_v1(object: &mut Value) {
     if let Some(percent) = current {
         put(object, "status.currentCPUUtilizationPercentage", percent);
     }
+    if let Some(Value::Array(all)) = remove(object, "status.currentMetrics").filter(|v| !v.is_null()) {
+        let old: Vec<Value> = all.iter().map(|m| metric_to_v1(m, "current")).collect();
+        put_annotation(object, CURRENT, &Value::Array(old));
+    }
     for (annotation, path) in CARRIED {
         if let Some(carried) = remove(object, path).filter(|v| !v.is_null()) {
             put_annotation(object, annotation, &carried);
@@ -73,10 +79,93 @@ pub fn to_v1(object: &mut Value) {
     }
 }
 
+/// Takes an annotation whose content can be read. What cannot be read stays: it is somebody's text.
 fn take_annotation(object: &mut Value, name: &str) -> Option<Value> {
     let annotations = value::at_mut(object, "metadata.annotations")?.as_object_mut()?;
-    let carried = annotations.shift_remove(name)?;
-    serde_json::from_str(carried.as_str()?).ok()
+    let carried = serde_json::from_str(annotations.get(name)?.as_str()?).ok()?;
+    annotations.shift_remove(name);
+    Some(carried)
+}
+
+/// The metrics of an annotation, in the form of v2. `aim` is `target` in a spec and `current` in a status.
+fn take_metrics(object: &mut Value, name: &str, aim: &str) -> Vec<Value> {
+    match take_annotation(object, name) {
+        Some(Value::Array(old)) => old.iter().map(|m| metric_to_v2(m, aim)).collect(),
+        _ => vec![],
+    }
+}
+
+/// Where each source of a metric keeps what it aims at: (source, amount in v2, field in v1). `T` stands for `target` or
+/// `current`. Source: `autoscaling/v1` and `v2`, types `MetricSpec` and `MetricStatus`.
+const AMOUNTS: [(&str, &str, &str); 9] = [
+    ("object", "value", "TValue"),
+    ("object", "averageValue", "averageValue"),
+    ("pods", "averageValue", "TAverageValue"),
+    ("resource", "averageUtilization", "TAverageUtilization"),
+    ("resource", "averageValue", "TAverageValue"),
+    ("containerResource", "averageUtilization", "TAverageUtilization"),
+    ("containerResource", "averageValue", "TAverageValue"),
+    ("external", "value", "TValue"),
+    ("external", "averageValue", "TAverageValue"),
+];
+
+/// (source, path in v2, field in v1) of what is the same in both.
+const SAME: [(&str, &str, &str); 10] = [
+    ("object", "describedObject", "target"),
+    ("object", "metric.name", "metricName"),
+    ("object", "metric.selector", "selector"),
+    ("pods", "metric.name", "metricName"),
+    ("pods", "metric.selector", "selector"),
+    ("resource", "name", "name"),
+    ("containerResource", "name", "name"),
+    ("containerResource", "container", "container"),
+    ("external", "metric.name", "metricName"),
+    ("external", "metric.selector", "metricSelector"),
+];
+
+/// `targetAverageValue`
+fn old_field(field: &str, aim: &str) -> String {
+    field.strip_prefix('T').map_or_else(|| field.to_string(), |rest| format!("{aim}{rest}"))
+}
+
+fn metric_to_v1(metric: &Value, aim: &str) -> Value {
+    let mut out = json!({"type": text(metric, "type")});
+    let same = SAME.iter().map(|(source, new, old)| (*source, new.to_string(), old.to_string()));
+    let amounts =
+        AMOUNTS.iter().map(|(source, new, old)| (*source, format!("{aim}.{new}"), old_field(old, aim)));
+    for (source, new, old) in same.chain(amounts) {
+        let found = at(metric, &format!("{source}.{new}"));
+        if !found.is_null() {
+            put(&mut out, &format!("{source}.{old}"), found.clone());
+        }
+    }
+    out
+}
+
+fn metric_to_v2(metric: &Value, aim: &str) -> Value {
+    let mut out = json!({"type": text(metric, "type")});
+    for (source, new, old) in SAME {
+        let found = at(metric, &format!("{source}.{old}"));
+        if !found.is_null() {
+            put(&mut out, &format!("{source}.{new}"), found.clone());
+        }
+    }
+    for (source, new, old) in AMOUNTS {
+        let found = at(metric, &format!("{source}.{}", old_field(old, aim)));
+        if found.is_null() {
+            continue;
+        }
+        put(&mut out, &format!("{source}.{aim}.{new}"), found.clone());
+        if aim == "target" {
+            let kind = match new {
+                "averageUtilization" => "Utilization",
+                "averageValue" => "AverageValue",
+                _ => "Value",
+            };
+            value::default(&mut out, &format!("{source}.target.type"), kind);
+        }
+    }
+    out
 }
 
 fn put_annotation(object: &mut Value, name: &str, carried: &Value) {
@@ -96,7 +185,48 @@ mod tests {
         let mut object = stored.clone();
         to_v1(&mut object);
         assert_eq!(object["spec"], json!({"maxReplicas": 3, "targetCPUUtilizationPercentage": 50}));
+        let annotation = object["metadata"]["annotations"][METRICS].as_str().unwrap();
+        assert_eq!(
+            annotation,
+            r#"[{"type":"Resource","resource":{"name":"memory","targetAverageValue":"1Mi"}}]"#
+        );
         to_v2(&mut object);
         assert_eq!(object, stored);
+    }
+
+    #[test]
+    fn every_source_of_a_metric_has_the_form_of_its_version() {
+        let metric = json!({"name": "hits", "selector": {"matchLabels": {"a": "b"}}});
+        let described = json!({"kind": "Service", "name": "s", "apiVersion": "v1"});
+        let metrics = json!([
+            {"type": "Pods", "pods": {"metric": metric, "target": {"averageValue": "10", "type": "AverageValue"}}},
+            {"type": "Object", "object": {"describedObject": described, "metric": metric, "target": {"value": "5", "type": "Value"}}},
+            {"type": "External", "external": {"metric": metric, "target": {"averageValue": "5", "type": "AverageValue"}}},
+            {"type": "ContainerResource", "containerResource": {"name": "cpu", "container": "c", "target": {"averageUtilization": 5, "type": "Utilization"}}}]);
+        let current = json!([{"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 7, "averageValue": "70m"}}}]);
+        let stored = json!({"apiVersion": "autoscaling/v2", "metadata": {"name": "h"}, "spec": {"maxReplicas": 3, "metrics": metrics},
+            "status": {"currentMetrics": current}});
+        let mut object = stored.clone();
+        to_v1(&mut object);
+        assert_eq!(object["status"]["currentCPUUtilizationPercentage"], 7);
+        let read = |name: &str| -> Value {
+            serde_json::from_str(object["metadata"]["annotations"][name].as_str().unwrap()).unwrap()
+        };
+        let old = json!({"targetAverageValue": "10", "metricName": "hits", "selector": {"matchLabels": {"a": "b"}}});
+        assert_eq!(read(METRICS)[0]["pods"], old);
+        assert_eq!(read(METRICS)[1]["object"]["target"], described);
+        assert_eq!(
+            read(CURRENT)[0]["resource"],
+            json!({"name": "cpu", "currentAverageUtilization": 7, "currentAverageValue": "70m"})
+        );
+        to_v2(&mut object);
+        value::remove(&mut object, "metadata.annotations");
+        assert_eq!(object, stored);
+        let mut broken = json!({"metadata": {"annotations": {METRICS: "[{"}}, "spec": {}});
+        to_v2(&mut broken);
+        assert_eq!(
+            broken["metadata"]["annotations"][METRICS], "[{",
+            "what cannot be read is not thrown away"
+        );
     }
 }

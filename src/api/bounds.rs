@@ -12,12 +12,63 @@ pub const DEPTH_MAX: usize = 100;
 /// Bytes of a compiled regular expression that an object brings, and of the table that matching fills for each thread.
 const PATTERN_MAX: usize = 4 * 1024 * 1024;
 
-/// Compiles a regular expression of a schema or a rule.
+/// Compiles a regular expression of a schema or a rule, which means what it means in Go.
 ///
 /// # Errors
 /// It is none, or it takes more than [`PATTERN_MAX`] bytes.
 pub fn regex(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).size_limit(PATTERN_MAX).dfa_size_limit(PATTERN_MAX).build()
+    RegexBuilder::new(&as_go(pattern)).size_limit(PATTERN_MAX).dfa_size_limit(PATTERN_MAX).build()
+}
+
+/// Writes a pattern of Go's `regexp` for this program's engine, where classes like `\d` contain all of Unicode, and where `[`,
+/// `&` and `~` are operators inside a class. Go's classes are ASCII: `^\d+$` refuses other digits.
+fn as_go(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut rest = pattern.chars().peekable();
+    let mut in_class = false;
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => match rest.next() {
+                Some('d') => out.push_str("[0-9]"),
+                Some('D') => out.push_str("[^0-9]"),
+                Some('w') => out.push_str("[0-9A-Za-z_]"),
+                Some('W') => out.push_str("[^0-9A-Za-z_]"),
+                Some('s') => out.push_str("[\\t\\n\\f\\r ]"),
+                Some('S') => out.push_str("[^\\t\\n\\f\\r ]"),
+                Some('b') if !in_class => out.push_str("(?-u:\\b)"),
+                Some(other) => out.extend(['\\', other]),
+                None => out.push('\\'),
+            },
+            '[' if !in_class => {
+                in_class = true;
+                out.push('[');
+                if rest.next_if_eq(&'^').is_some() {
+                    out.push('^');
+                }
+                // The first character of a class is no end of it.
+                if rest.next_if_eq(&']').is_some() {
+                    out.push_str("\\]");
+                }
+            }
+            // `[:alpha:]`
+            '[' if rest.peek() == Some(&':') => {
+                out.push('[');
+                for c in rest.by_ref() {
+                    out.push(c);
+                    if c == ']' {
+                        break;
+                    }
+                }
+            }
+            '[' | '&' | '~' if in_class => out.extend(['\\', c]),
+            ']' => {
+                in_class = false;
+                out.push(']');
+            }
+            _ => out.push(c),
+        }
+    }
+    out
 }
 
 /// Levels of lists and maps in `value`; 0 for a scalar. It never counts (nor recurses) beyond [`DEPTH_MAX`] + 1. Every
@@ -101,8 +152,30 @@ mod tests {
         {
             assert!(regex(fine).is_ok(), "{fine}");
         }
-        for large in [r"(?:\w{100}){100}", r"((a{100}){100}){100}"] {
+        for large in [r"(?:\pL{100}){100}", r"((a{100}){100}){100}"] {
             assert!(regex(large).unwrap_err().to_string().contains("size limit"), "{large}");
+        }
+    }
+
+    #[test]
+    fn patterns_mean_what_they_mean_in_go() {
+        for (pattern, text, matches) in [
+            (r"^\d+$", "12", true),
+            (r"^\d+$", "\u{663}", false),
+            (r"^\w+$", "é", false),
+            (r"^[\w.-]+$", "a.b-c_1", true),
+            (r"^[^\s]$", "\u{a0}", true),
+            (r"^\s$", "\u{a0}", false),
+            (r"^\S$", "\u{a0}", true),
+            (r"\bé", "é", false),
+            (r"^[[a]$", "[", true),
+            (r"^[a&&b]$", "&", true),
+            (r"^[]a]$", "]", true),
+            (r"^[[:alpha:]_]+$", "a_b", true),
+            (r"^\[\d\]$", "[1]", true),
+            (r"^\p{Greek}$", "α", true),
+        ] {
+            assert_eq!(regex(pattern).unwrap().is_match(text), matches, "{pattern} {text}");
         }
     }
 

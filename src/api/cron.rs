@@ -1,6 +1,7 @@
 //! Schedules of CronJobs: five fields (`*/5 9-17 * * MON-FRI`) or a word (`@hourly`, `@every 90s`). The grammar is that of `robfig/cron` v3's standard
 //! parser, which is what Kubernetes reads; so are the texts of its mistakes.
 
+use super::gostr;
 use crate::clock::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
@@ -146,10 +147,11 @@ impl Schedule {
                 let Some(every) = word.strip_prefix("every ") else {
                     return Err(format!("unrecognized descriptor: {text}"));
                 };
-                let bad = || format!("failed to parse duration {text}: time: invalid duration {every:?}");
-                let every: SignedDuration = every.parse().map_err(|_| bad())?;
+                let every = gostr::parse_duration(every)
+                    .map_err(|why| format!("failed to parse duration {text}: {why}"))?;
                 // Whole seconds, at least one: as the original rounds.
-                return Ok(Schedule::Every(SignedDuration::from_secs(every.as_secs().max(1))));
+                let seconds = every.duration().as_secs().max(1) as i64;
+                return Ok(Schedule::Every(SignedDuration::from_secs(seconds)));
             }
         };
         Schedule::parse(fields)
@@ -247,6 +249,8 @@ mod tests {
             ("0 0 30 2 *", "2026-01-01T00:00:00Z", "never"),
             ("@monthly", "2026-01-31T10:00:00Z", "2026-02-01T00:00:00Z"),
             ("@every 90s", "2026-01-01T00:00:00.7Z", "2026-01-01T00:01:30Z"),
+            ("@every 1.5h", "2026-01-01T00:00:00Z", "2026-01-01T01:30:00Z"),
+            ("@every 10ms", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"),
         ] {
             assert_eq!(next(schedule, after, "Etc/UTC"), due, "{schedule}");
         }
@@ -271,6 +275,13 @@ mod tests {
             ("x * * * *", "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"),
             ("1-2-3 * * * *", "too many hyphens: 1-2-3"),
             ("@never", "unrecognized descriptor: @never"),
+            ("@every", "unrecognized descriptor: @every"),
+            ("@every PT1H", "failed to parse duration @every PT1H: time: invalid duration \"PT1H\""),
+            (
+                "@every 1h 30m",
+                "failed to parse duration @every 1h 30m: time: unknown unit \"h \" in duration \"1h 30m\"",
+            ),
+            ("@every 1d", "failed to parse duration @every 1d: time: unknown unit \"d\" in duration \"1d\""),
         ] {
             assert_eq!(Schedule::parse(schedule).unwrap_err(), mistake);
         }

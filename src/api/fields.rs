@@ -82,6 +82,7 @@ fn found<'a>(object: &'a Value, path: &str) -> std::borrow::Cow<'a, str> {
     }
     match path {
         "spec.unschedulable" | "spec.hostNetwork" => "false".into(),
+        "status.succeeded" | "status.replicas" => "0".into(),
         _ => "".into(),
     }
 }
@@ -135,6 +136,13 @@ fn unescape(value: &str) -> Result<String, String> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_number_that_nobody_has_written_yet_is_zero() {
+        let jobs = [("status.successful", "status.succeeded")];
+        let matches = |text: &str| FieldSelector::parse(text, &jobs).unwrap().matches(&json!({"status": {}}));
+        assert!(matches("status.successful=0") && !matches("status.successful=1"));
+    }
 
     #[test]
     fn a_backslash_keeps_commas_and_signs_in_a_value() {

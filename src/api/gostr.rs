@@ -140,13 +140,25 @@ pub fn float(f: f64) -> String {
     format!("{f}")
 }
 
+/// `%v` of a float: an exponent from 1e+06 on, though for no more digits than it takes.
+pub fn general(f: f64) -> String {
+    let text = format!("{f:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..6).contains(&exponent) && f.is_finite() {
+        return format!("{f}");
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.abs())
+}
+
 /// `%v` of a JSON value decoded by Go: `map[a:1 b:[x y]]`, `<nil>`.
 pub fn plain(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".into(),
         Value::Bool(b) => b.to_string(),
         Value::Number(n) => match n.as_f64() {
-            Some(f) if n.is_f64() => float(f),
+            Some(f) if n.is_f64() => general(f),
             _ => n.to_string(),
         },
         Value::String(s) => s.clone(),
@@ -163,6 +175,22 @@ pub fn plain(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn floats_have_an_exponent_from_a_million_on() {
+        for (number, printed) in [
+            (0.0, "0"),
+            (0.1, "0.1"),
+            (-2.5, "-2.5"),
+            (999_999.0, "999999"),
+            (1_000_000.0, "1e+06"),
+            (2_147_483_647.0, "2.147483647e+09"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+        ] {
+            assert_eq!(general(number), printed);
+        }
+    }
 
     #[test]
     fn durations_are_read_and_written_as_go_does() {

@@ -6,6 +6,9 @@ use std::fmt;
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
+    /// Written with a sign and one value, which is how it is printed, too.
+    Equals,
+    NotEquals,
     In,
     NotIn,
     Exists,
@@ -50,8 +53,8 @@ impl Op {
         let number = |s: &str| s.parse::<i64>().ok();
         let both = || label.and_then(number).zip(values.first().and_then(|v| number(v)));
         match self {
-            Op::In => label.is_some_and(|v| values.iter().any(|w| w == v)),
-            Op::NotIn => label.is_none_or(|v| values.iter().all(|w| w != v)),
+            Op::Equals | Op::In => label.is_some_and(|v| values.iter().any(|w| w == v)),
+            Op::NotEquals | Op::NotIn => label.is_none_or(|v| values.iter().all(|w| w != v)),
             Op::Exists => label.is_some(),
             Op::DoesNotExist => label.is_none(),
             Op::GreaterThan => both().is_some_and(|(have, than)| have > than),
@@ -95,7 +98,7 @@ impl Selector {
             return None;
         }
         let mut all: Vec<Requirement> = value::pairs(selector, "matchLabels")
-            .map(|(k, v)| Requirement { key: k.into(), op: Op::In, values: vec![v.into()] })
+            .map(|(k, v)| Requirement { key: k.into(), op: Op::Equals, values: vec![v.into()] })
             .collect();
         for expression in value::list(selector, "matchExpressions") {
             let op = Op::named(value::text(expression, "operator"))
@@ -122,7 +125,7 @@ impl Selector {
         let mut all: Vec<Requirement> = map
             .iter()
             .filter_map(|(k, v)| Some((k, v.as_str()?)))
-            .map(|(k, v)| Requirement { key: k.clone(), op: Op::In, values: vec![v.into()] })
+            .map(|(k, v)| Requirement { key: k.clone(), op: Op::Equals, values: vec![v.into()] })
             .collect();
         all.sort_by(|a, b| a.key.cmp(&b.key));
         Some(Selector(all))
@@ -130,20 +133,23 @@ impl Selector {
 }
 
 impl fmt::Display for Selector {
-    /// `a=b,c in (x,y),!d,e`
+    /// `a=b,c in (x,y),!d,e`; values in alphabetical order, however they were written.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, r) in self.0.iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
-            let values = r.values.join(",");
+            let mut values: Vec<&str> = r.values.iter().map(String::as_str).collect();
+            values.sort_unstable();
+            let values = values.join(",");
             let key = &r.key;
-            match (&r.op, r.values.len()) {
-                (Op::In, 1) => write!(f, "{comma}{key}={values}")?,
-                (Op::In, _) => write!(f, "{comma}{key} in ({values})")?,
-                (Op::NotIn, _) => write!(f, "{comma}{key} notin ({values})")?,
-                (Op::Exists, _) => write!(f, "{comma}{key}")?,
-                (Op::DoesNotExist, _) => write!(f, "{comma}!{key}")?,
-                (Op::GreaterThan, _) => write!(f, "{comma}{key}>{values}")?,
-                (Op::LessThan, _) => write!(f, "{comma}{key}<{values}")?,
+            match &r.op {
+                Op::Equals => write!(f, "{comma}{key}={values}")?,
+                Op::NotEquals => write!(f, "{comma}{key}!={values}")?,
+                Op::In => write!(f, "{comma}{key} in ({values})")?,
+                Op::NotIn => write!(f, "{comma}{key} notin ({values})")?,
+                Op::Exists => write!(f, "{comma}{key}")?,
+                Op::DoesNotExist => write!(f, "{comma}!{key}")?,
+                Op::GreaterThan => write!(f, "{comma}{key}>{values}")?,
+                Op::LessThan => write!(f, "{comma}{key}<{values}")?,
             }
         }
         Ok(())
@@ -174,6 +180,11 @@ fn parse_requirement(part: &str) -> Result<Requirement, String> {
             return Err(format!("unable to parse requirement: <nil>: Invalid value: {key:?}: {problem}"));
         }
         for value in &values {
+            if matches!(op, Op::GreaterThan | Op::LessThan) && value.parse::<i64>().is_err() {
+                return Err(format!(
+                    "unable to parse requirement: values[0][{key}]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"
+                ));
+            }
             if let Some(problem) = super::validate::names::label_value(value).into_iter().next() {
                 return Err(format!(
                     "unable to parse requirement: values[0][{key}]: Invalid value: {value:?}: {problem}"
@@ -199,9 +210,13 @@ fn parse_requirement(part: &str) -> Result<Requirement, String> {
             )),
         };
     }
-    for (sign, op) in
-        [("!=", Op::NotIn), ("==", Op::In), ("=", Op::In), (">", Op::GreaterThan), ("<", Op::LessThan)]
-    {
+    for (sign, op) in [
+        ("!=", Op::NotEquals),
+        ("==", Op::Equals),
+        ("=", Op::Equals),
+        (">", Op::GreaterThan),
+        ("<", Op::LessThan),
+    ] {
         if let Some((key, v)) = part.split_once(sign) {
             return make(key, op, vec![v.trim().to_string()]);
         }
@@ -253,6 +268,11 @@ mod tests {
             {"key": "c", "operator": "In", "values": ["x", "y"]}, {"key": "d", "operator": "DoesNotExist"}]});
         let printed = Selector::of(&selector).unwrap().to_string();
         assert_eq!(printed, "a=2,b=1,c in (x,y),!d");
+        assert_eq!(Selector::parse("e in (prod, dev)").unwrap().to_string(), "e in (dev,prod)");
+        for text in ["c in (x)", "c notin (x)", "c!=x", "c=x", "n>4"] {
+            assert_eq!(Selector::parse(text).unwrap().to_string(), text);
+        }
+        assert!(Selector::parse("n>abc").unwrap_err().ends_with("the value must be an integer"));
         assert_eq!(Selector::parse(&printed).unwrap(), Selector::of(&selector).unwrap());
         assert_eq!(Selector::of_map(&json!({})), None);
     }

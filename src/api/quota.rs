@@ -197,8 +197,13 @@ fn reaches_other_namespaces(affinity: &Value) -> bool {
     })
 }
 
-/// What the containers of a pod do not say although `hard` limits it: `cpu for: web; memory for: db,web`.
+/// What the containers of a pod do not say although `hard` limits it: `cpu for: web; memory for: db,web`. They need not speak
+/// if the pod has resources as a whole (KEP-2837).
 pub fn unsaid(pod: &Value, hard: &Amounts) -> Option<String> {
+    let whole = ["spec.resources.requests", "spec.resources.limits"].map(|path| amounts(pod, path));
+    if whole.iter().flat_map(Amounts::keys).any(|name| requests::is_of_whole_pod(name)) {
+        return None;
+    }
     let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for container in list(pod, "spec.containers").iter().chain(list(pod, "spec.initContainers")) {
         let said =
@@ -357,6 +362,19 @@ mod tests {
         let room =
             json!({"metadata": {"name": "q"}, "status": {"hard": {"pods": "2"}, "used": {"pods": "1"}}});
         assert_eq!(text_of(&charge(&room, &asks, true, &used(&asks)).unwrap().unwrap()), "pods=2");
+    }
+
+    #[test]
+    fn a_pod_with_resources_of_its_own_speaks_for_its_containers() {
+        let hard = amounts(&json!({"hard": {"requests.cpu": "1"}}), "hard");
+        let with = |resources: Value| {
+            let mut one = pod(json!({}), json!({}));
+            value::put(&mut one, "spec.resources", resources);
+            unsaid(&one, &hard)
+        };
+        assert_eq!(with(json!({})).as_deref(), Some("requests.cpu for: c"));
+        assert_eq!(with(json!({"limits": {"cpu": "1"}})), None);
+        assert_eq!(with(json!({"requests": {"memory": "1Gi"}})), None);
     }
 
     #[test]

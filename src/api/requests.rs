@@ -102,17 +102,14 @@ impl Parts {
         }
     }
 
-    fn of_value(pod: &Value) -> Parts {
+    fn of_spec(spec: &Value) -> Parts {
         let restartable = |c: &Value| text(c, "restartPolicy") == "Always";
-        let init = list(pod, "spec.initContainers").iter();
+        let init = list(spec, "initContainers").iter();
         Parts {
-            containers: list(pod, "spec.containers").iter().map(Resources::of_value).collect(),
+            containers: list(spec, "containers").iter().map(Resources::of_value).collect(),
             init: init.map(|c| (Resources::of_value(c), restartable(c))).collect(),
-            whole: Resources {
-                requests: amounts(pod, "spec.resources.requests"),
-                limits: amounts(pod, "spec.resources.limits"),
-            },
-            overhead: amounts(pod, "spec.overhead"),
+            whole: Resources::of_value(spec),
+            overhead: amounts(spec, "overhead"),
         }
     }
 
@@ -153,7 +150,6 @@ impl Parts {
 
     /// What `spec.resources` says instead of the containers. Its limit is also the request where neither it nor a container requests anything.
     fn of_whole(&self, field: Field) -> Amounts {
-        let counted = |name: &str| matches!(name, "cpu" | "memory") || name.starts_with("hugepages-");
         let mut whole = match field {
             Field::Limits => self.whole.limits.clone(),
             Field::Requests => self.whole.requests.clone(),
@@ -167,9 +163,14 @@ impl Parts {
                 }
             }
         }
-        whole.retain(|name, _| counted(name));
+        whole.retain(|name, _| is_of_whole_pod(name));
         whole
     }
+}
+
+/// Returns whether a pod may ask for this resource as a whole (`IsSupportedPodLevelResource` upstream).
+pub fn is_of_whole_pod(name: &str) -> bool {
+    matches!(name, "cpu" | "memory") || name.starts_with("hugepages-")
 }
 
 /// Adds an amount to the one of that name.
@@ -198,7 +199,15 @@ pub fn of_pod(pod: &Pod, field: Field) -> Amounts {
 
 /// As [`of_pod`], for a pod as the API server has it.
 pub fn of_value(pod: &Value, field: Field) -> Amounts {
-    Parts::of_value(pod).total(field, &[])
+    Parts::of_spec(value::at(pod, "spec")).total(field, &[])
+}
+
+/// Returns what the containers of a pod's spec request together, as far as they say so themselves, without what the pod asks for
+/// as a whole and without its overhead (`AggregateContainerRequests` upstream).
+pub fn of_containers(spec: &Value) -> Amounts {
+    let mut parts = Parts::of_spec(spec);
+    parts.containers.iter_mut().chain(parts.init.iter_mut().map(|(c, _)| c)).for_each(|c| c.limits.clear());
+    Parts { whole: Resources::default(), overhead: Amounts::new(), ..parts }.total(Field::Requests, &[])
 }
 
 /// What is counted when a pod is fitted on a node.

@@ -5,6 +5,8 @@ use super::kinds::Kind;
 use super::path::{Path, UnknownFields};
 use super::published;
 use super::quantity::{self, Quantity};
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -187,19 +189,7 @@ impl Walk {
             (Shape::Text, Value::String(_))
             | (Shape::Bool, Value::Bool(_))
             | (Shape::Float, Value::Number(_)) => Ok(()),
-            (Shape::Bytes, Value::String(text)) => {
-                use base64::Engine as _;
-                match base64::engine::general_purpose::STANDARD.decode(text.as_bytes()) {
-                    Ok(_) => Ok(()),
-                    Err(base64::DecodeError::InvalidByte(at, _)) => {
-                        Err(format!("illegal base64 data at input byte {at}"))
-                    }
-                    Err(_) => Err(format!(
-                        "illegal base64 data at input byte {}",
-                        text.len().saturating_sub(text.len() % 4)
-                    )),
-                }
-            }
+            (Shape::Bytes, Value::String(text)) => canonical_bytes(text),
             (Shape::Int32, Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {
                 Ok(())
             }
@@ -282,6 +272,31 @@ fn is_rfc3339(text: &str) -> bool {
     let zone = &rest[fraction..];
     let offset = zone.len() == 6 && matches!(zone[0], b'+' | b'-') && zone[3] == b':';
     fraction != 1 && (zone == b"Z" || offset) && text.parse::<crate::clock::Timestamp>().is_ok()
+}
+
+/// Base64 as Go reads it: bits beyond the last byte may be set.
+static BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+/// Writes bytes in their canonical form, on one line. Go skips line ends in base64, and `base64` wraps its output: a
+/// certificate in a manifest is a block of lines.
+fn canonical_bytes(text: &mut String) -> Result<(), String> {
+    let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let packed: Vec<u8> = text.bytes().filter(|byte| !is_line_end(byte)).collect();
+    let wrong = match BASE64.decode(&packed) {
+        Ok(bytes) => {
+            *text = BASE64.encode(bytes);
+            return Ok(());
+        }
+        Err(base64::DecodeError::InvalidByte(at, _)) => at,
+        Err(_) => packed.len() - packed.len() % 4,
+    };
+    // The place of that byte in the text, where line ends count.
+    let mut places = text.bytes().enumerate().filter(|(_, byte)| !is_line_end(byte));
+    let place = places.nth(wrong).map_or(text.len(), |(place, _)| place);
+    Err(format!("illegal base64 data at input byte {place}"))
 }
 
 /// Writes a quantity in its canonical form.
@@ -411,6 +426,29 @@ mod tests {
         }
         let mut null = json!({"metadata": {"creationTimestamp": null}});
         assert!(conform(pod, &mut null).is_ok(), "null is no time that was set");
+    }
+
+    #[test]
+    fn bytes_may_go_over_lines_and_are_kept_on_one() {
+        let kind = kinds::find("", "v1", "Secret").unwrap();
+        let read = |text: &str| {
+            let mut object = json!({"data": {"key": text}});
+            let found = conform(kind, &mut object);
+            found.map(|_| object["data"]["key"].as_str().unwrap_or_default().to_string())
+        };
+        for (text, want) in [
+            ("YWJj", "YWJj"),
+            ("YWJj\r\nZGVm\n", "YWJjZGVm"),
+            ("YQ=\n=\n", "YQ=="),
+            ("YR==", "YQ=="),
+            ("", ""),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(want), "{text:?}");
+        }
+        for (text, place) in [("YWJj\nZG!m", 7), ("YWJj ZGVm", 4), ("YWJjZ", 4)] {
+            let why = format!("illegal base64 data at input byte {place}");
+            assert_eq!(read(text), Err(why), "{text:?}");
+        }
     }
 
     #[test]

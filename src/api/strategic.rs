@@ -104,6 +104,15 @@ fn merge_map(
         let is_gone = |key: &String| !is_directive(key) && patch.get(key).is_some_and(Value::is_null);
         old.retain(|key, _| !is_gone(key));
     }
+    let mut orders = Vec::new();
+    for (key, order) in patch {
+        if let (Some(list), Value::Array(order)) = (key.strip_prefix(ORDER), order)
+            && let Some(Value::Array(items)) = old.get(list)
+        {
+            let how = merge_of(kind, name, list);
+            orders.push((list, how, order, places(how, items)));
+        }
+    }
     for (key, value) in patch.iter().filter(|(k, v)| !is_directive(k) && !v.is_null()) {
         let replaced = kind == "PodDisruptionBudget" && name == "spec" && key == "selector";
         match (old.get_mut(key), value) {
@@ -111,40 +120,33 @@ fn merge_map(
                 merge_map(kind, key, old, patch)?;
             }
             (Some(Value::Array(old)), Value::Array(patch)) => merge_list(kind, name, key, old, patch)?,
-            (slot, value) => {
-                let fresh = fresh(kind, name, key, value)?;
-                match slot {
-                    Some(slot) => *slot = fresh,
-                    None => drop(old.insert(key.clone(), fresh)),
-                }
-            }
+            // What was not there is taken as it stands: items with equal keys in a new list stay apart.
+            (_, value) => match without_directives(value) {
+                Some(fresh) => drop(old.insert(key.clone(), fresh)),
+                None => drop(old.shift_remove(key)),
+            },
         }
     }
-    for (key, order) in patch {
-        if let (Some(list), Value::Array(order)) = (key.strip_prefix(ORDER), order)
-            && let Some(Value::Array(items)) = old.get_mut(list)
-        {
-            reorder(merge_of(kind, name, list), items, order);
+    for (list, how, order, stood) in orders {
+        if let Some(Value::Array(items)) = old.get_mut(list) {
+            reorder(how, items, order, &stood);
         }
     }
     Ok(())
 }
 
-/// A value that was not there before: merge lists in it are built from nothing, directives go.
-fn fresh(kind: &str, parent: &str, key: &str, value: &Value) -> Result<Value, String> {
-    Ok(match value {
-        Value::Object(patch) => {
-            let mut map = Map::new();
-            merge_map(kind, key, &mut map, patch)?;
-            Value::Object(map)
+/// A value that was not there before: as it stands, without nulls and directives. `None` if it is nothing but a directive.
+fn without_directives(value: &Value) -> Option<Value> {
+    match value {
+        Value::Object(map) if map.contains_key("$patch") => None,
+        Value::Object(map) => {
+            let fields = map.iter().filter(|(k, v)| !is_directive(k) && !v.is_null());
+            let fields = fields.filter_map(|(k, v)| Some((k.clone(), without_directives(v)?)));
+            Some(Value::Object(fields.collect()))
         }
-        Value::Array(patch) => {
-            let mut list = vec![];
-            merge_list(kind, parent, key, &mut list, patch)?;
-            Value::Array(list)
-        }
-        other => other.clone(),
-    })
+        Value::Array(items) => Some(items.iter().filter_map(without_directives).collect::<Vec<_>>().into()),
+        other => Some(other.clone()),
+    }
 }
 
 fn merge_list(
@@ -160,6 +162,7 @@ fn merge_list(
         *old = patch.iter().filter(|v| !is_replace(v)).map(plain).collect();
         return Ok(());
     }
+    let stood = places(how, old);
     match how {
         Merge::Atomic => {}
         Merge::Set => {
@@ -170,6 +173,7 @@ fn merge_list(
         }
         Merge::By(key) => merge_items(kind, name, key, old, patch)?,
     }
+    reorder(how, old, patch, &stood);
     Ok(())
 }
 
@@ -207,10 +211,9 @@ fn merge_items(
         match places.get(id).and_then(|all| all.first()).and_then(|i| slots[*i].as_mut()) {
             Some(found) => merge_map(kind, name, as_map(found), fields)?,
             None => {
-                let mut map = Map::new();
-                merge_map(kind, name, &mut map, fields)?;
+                // As a new list: upstream takes a new item as it stands, and merges a later one with its key into it.
                 places.entry(id.clone()).or_default().push(slots.len());
-                slots.push(Some(Value::Object(map)));
+                slots.push(Some(plain(item)));
             }
         }
     }
@@ -232,27 +235,40 @@ fn plain(value: &Value) -> Value {
     }
 }
 
-/// Puts the items that `order` names in its order; the others keep their place relative to what was before them.
-fn reorder(how: Merge, items: &mut Vec<Value>, order: &[Value]) {
-    let id = |item: &Value| match how {
+/// What tells an item of a merged list from the others.
+fn identity(how: Merge, item: &Value) -> Option<Value> {
+    match how {
         Merge::By(key) => item.get(key).cloned(),
         _ => Some(item.clone()),
-    };
-    let mut ranks: HashMap<Value, usize> = HashMap::new();
-    for (i, wanted) in order.iter().enumerate() {
-        if let Some(id) = id(wanted) {
-            ranks.entry(id).or_insert(i);
+    }
+}
+
+/// The place of each item in `list`, the first one's where several are the same.
+fn places(how: Merge, list: &[Value]) -> HashMap<Value, usize> {
+    let mut places = HashMap::new();
+    for (place, item) in list.iter().enumerate() {
+        if let Some(id) = identity(how, item) {
+            places.entry(id).or_insert(place);
         }
     }
-    let rank = |item: &Value| id(item).and_then(|id| ranks.get(&id).copied());
-    // (rank if it is named, place in the list so far, item)
-    let ranked =
-        std::mem::take(items).into_iter().enumerate().map(|(place, item)| (rank(&item), place, item));
+    places
+}
+
+/// Puts the items that `order` names in its order. Each of the others comes before the next named item only if it stood before it in
+/// `stood`, the list before the patch: so an item that the patch adds comes first. Upstream's `mergeSortedSlice`.
+fn reorder(how: Merge, items: &mut Vec<Value>, order: &[Value], stood: &HashMap<Value, usize>) {
+    let ranks = places(how, order);
+    // (rank if it is named, place before the patch, item)
+    let ranked = std::mem::take(items).into_iter().map(|item| match identity(how, &item) {
+        Some(id) => (ranks.get(&id).copied(), stood.get(&id).copied(), item),
+        None => (None, None, item),
+    });
     let (mut named, others): (Vec<_>, Vec<_>) = ranked.partition(|(rank, ..)| rank.is_some());
     named.sort_by_key(|(rank, ..)| *rank);
     let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
-    while let (Some((_, a, _)), Some((_, b, _))) = (named.peek(), others.peek()) {
-        let next = if a < b { named.next() } else { others.next() };
+    while let (Some((_, theirs, _)), Some((_, ours, _))) = (named.peek(), others.peek()) {
+        let before = ours.zip(*theirs).is_some_and(|(ours, theirs)| ours < theirs);
+        let next = if before { others.next() } else { named.next() };
         items.extend(next.map(|(.., item)| item));
     }
     items.extend(named.map(|(.., item)| item));
@@ -288,7 +304,7 @@ mod tests {
             let list = v["spec"]["template"]["spec"]["containers"].as_array().unwrap();
             list.iter().map(|c| c["name"].as_str().unwrap().to_string()).collect::<Vec<_>>()
         };
-        assert_eq!(names(&got).iter().filter(|n| *n != "side").collect::<Vec<_>>(), ["b", "a"]);
+        assert_eq!(names(&got), ["b", "a", "side"]);
         let container = |v: &Value| {
             let list = v["spec"]["template"]["spec"]["containers"].as_array().unwrap();
             list.iter().find(|c| c["name"] == "a").unwrap()["image"].clone()
@@ -307,6 +323,46 @@ mod tests {
             .collect::<Vec<_>>();
         assert_eq!(env.len(), 2);
         assert!(env.contains(&"B") && env.contains(&"C"));
+    }
+
+    #[test]
+    fn items_with_equal_keys_in_a_new_list_stay_apart() {
+        let ports =
+            json!([{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "protocol": "TCP"}]);
+        let spread = json!([{"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"},
+            {"topologyKey": "zone", "maxSkew": 2, "whenUnsatisfiable": "ScheduleAnyway"}]);
+        let old = json!({"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "x"}]}}}});
+        let patch = json!({"spec": {"template": {"spec": {"topologySpreadConstraints": spread,
+            "$setElementOrder/containers": [{"name": "web"}, {"name": "dns"}],
+            "containers": [{"name": "web", "ports": ports}, {"name": "dns", "image": "coredns", "ports": ports, "args": null}]}}}});
+        let want = json!({"spec": {"template": {"spec": {"topologySpreadConstraints": spread,
+            "containers": [{"name": "web", "image": "x", "ports": ports}, {"name": "dns", "image": "coredns", "ports": ports}]}}}});
+        assert_eq!(patched("Deployment", old, patch), want);
+        let new = json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate", "rollingUpdate": null},
+            "gone": {"$patch": "delete"}, "kept": [{"$patch": "delete", "name": "a"}, {"name": "b"}]}});
+        let want = json!({"spec": {"strategy": {"type": "Recreate"}, "kept": [{"name": "b"}]}});
+        assert_eq!(patched("Deployment", json!({"spec": {}}), new), want);
+    }
+
+    /// As upstream's conformance test of ReplicaSets expects.
+    #[test]
+    fn what_a_patch_adds_comes_first_and_the_rest_keeps_its_order() {
+        let names = |patch: Value| {
+            let old = json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}});
+            let got = patched("Pod", old, json!({"spec": patch}));
+            let list = got["spec"]["containers"].as_array().unwrap();
+            list.iter().map(|c| c["name"].as_str().unwrap()).collect::<String>()
+        };
+        assert_eq!(names(json!({"containers": [{"name": "new"}]})), "newabc");
+        assert_eq!(names(json!({"containers": [{"name": "b"}, {"name": "x"}]})), "abxc");
+        assert_eq!(names(json!({"containers": [{"name": "b", "$patch": "delete"}]})), "ac");
+        let order = json!([{"name": "c"}, {"name": "x"}, {"name": "a"}]);
+        assert_eq!(
+            names(json!({"$setElementOrder/containers": order, "containers": [{"name": "x"}]})),
+            "bcxa"
+        );
+        let order = json!([{"name": "a"}, {"name": "c"}]);
+        assert_eq!(names(json!({"$setElementOrder/containers": order})), "abc");
     }
 
     #[test]
@@ -338,7 +394,7 @@ mod tests {
         let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]},
             "spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
         let want =
-            json!({"metadata": {"finalizers": ["b", "c"]}, "spec": {"strategy": {"type": "Recreate"}}});
+            json!({"metadata": {"finalizers": ["c", "b"]}, "spec": {"strategy": {"type": "Recreate"}}});
         assert_eq!(patched("Deployment", old, patch), want);
     }
 

@@ -30,35 +30,37 @@ fn storage(amounts: Option<&BTreeMap<String, Amount>>) -> Option<Quantity> {
     amounts.and_then(|m| m.get("storage")).and_then(|q| Quantity::parse(&q.0))
 }
 
-/// Returns whether this volume may be given to this claim: it is reserved for it, or it is free, large enough, and of the
-/// class, modes and labels that the claim asks for. A claim of 1Gi may have a volume of 5Gi, but none of 1023Mi.
+/// Returns whether this volume may be given to this claim: it is large enough and of the modes that the claim asks for, and it
+/// is reserved for the claim, or free and of its class and labels. A claim of 1Gi may have a volume of 5Gi, but none of 1023Mi.
+/// A claim and a volume that name each other belong together, whatever the claim asks for by now: it may have been enlarged.
 pub fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
     let (Some(have), Some(want)) = (&volume.spec, &claim.spec) else { return false };
     if volume.metadata.deletion_timestamp.is_some() {
         return false;
     }
-    if have.claim_ref.is_some() {
-        return is_reserved_for(volume, claim);
-    }
-    let class = |c: &Option<String>| c.clone().unwrap_or_default();
-    let named =
-        want.volume_name.as_ref().is_none_or(|n| n.is_empty() || Some(n) == volume.metadata.name.as_ref());
+    let wanted = want.volume_name.as_deref().filter(|name| !name.is_empty());
+    let named = wanted.is_none_or(|name| Some(name) == volume.metadata.name.as_deref());
     let modes =
         want.access_modes.iter().flatten().all(|m| have.access_modes.iter().flatten().any(|h| h == m));
     let units = |amounts| storage(amounts).map_or(0, |q| q.units());
+    let large =
+        units(have.capacity.as_ref()) >= units(want.resources.as_ref().and_then(|r| r.requests.as_ref()));
     let mode = |m: &Option<String>| m.clone().unwrap_or_else(|| "Filesystem".into());
+    let suits = modes && large && mode(&have.volume_mode) == mode(&want.volume_mode);
+    if have.claim_ref.is_some() {
+        return is_reserved_for(volume, claim) && (suits || (wanted.is_some() && named));
+    }
+    let class = |c: &Option<String>| c.clone().unwrap_or_default();
     let phase = volume.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Available");
     // As everywhere but in workloads, `selector: {}` selects all.
     let chosen = want.selector.as_ref().is_none_or(|selector| {
         Selector::of(&json!(selector)).is_some_and(|s| s.matches(&json!(volume.metadata.labels)))
     });
     named
-        && modes
+        && suits
         && chosen
         && matches!(phase, "Available" | "Pending" | "")
         && class(&have.storage_class_name) == class(&want.storage_class_name)
-        && mode(&have.volume_mode) == mode(&want.volume_mode)
-        && units(have.capacity.as_ref()) >= units(want.resources.as_ref().and_then(|r| r.requests.as_ref()))
 }
 
 /// The order in which volumes that fit a claim are taken: one that is reserved for it first, then the smallest.
@@ -119,6 +121,27 @@ mod tests {
         assert!(!with("accessModes", json!(["ReadOnlyMany"])));
         assert!(with("claimRef", json!({"name": "c", "namespace": "d", "uid": "u"})));
         assert!(!with("claimRef", json!({"name": "c", "namespace": "d", "uid": "older"})));
+    }
+
+    #[test]
+    fn a_volume_that_is_reserved_for_a_claim_suits_it_unless_the_claim_names_it() {
+        let reserved = |key: &str, value: serde_json::Value| {
+            let mut spec = base();
+            spec["claimRef"] = json!({"name": "c", "namespace": "d"});
+            spec[key] = value;
+            volume(spec)
+        };
+        let small = reserved("capacity", json!({"storage": "1Mi"}));
+        let other_class = reserved("storageClassName", json!("slow"));
+        assert!(!fits(&small, &claim()) && fits(&other_class, &claim()));
+        assert!(!fits(&reserved("volumeMode", json!("Block")), &claim()));
+        assert!(!fits(&reserved("accessModes", json!(["ReadOnlyMany"])), &claim()));
+        let named = |name: &str| {
+            let mut claim = claim();
+            claim.spec.as_mut().unwrap().volume_name = Some(name.into());
+            claim
+        };
+        assert!(fits(&small, &named("v")) && !fits(&small, &named("other")));
     }
 
     #[test]

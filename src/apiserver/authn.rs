@@ -9,6 +9,7 @@ use crate::api::Status;
 use crate::api::value::{at, list, text};
 use crate::clock::{self, Timestamp};
 use crate::pki;
+use crate::tap::TEACHER;
 use base64::Engine as _;
 use http::HeaderMap;
 use rustls::pki_types::CertificateDer;
@@ -48,7 +49,7 @@ impl Peer {
 /// Who sent these headers over a connection of `peer`. A certificate that is not believed is forgiven to whoever has a token.
 pub fn authenticate(state: &State, peer: &Peer, headers: &HeaderMap) -> Result<User, Status> {
     let stranger = match peer {
-        Peer::User(user, until) if *until >= clock::now() => return Ok(user.clone()),
+        Peer::User(user, until) if *until >= clock::now() => return believed(user, &state.teachers),
         Peer::Nobody => false,
         Peer::User(..) | Peer::Stranger => true,
     };
@@ -64,6 +65,25 @@ pub fn authenticate(state: &State, peer: &Peer, headers: &HeaderMap) -> Result<U
             service_account(state, &token, &[]).map(|(user, _)| user).map_err(|_| Status::unauthorized())
         }
     }
+}
+
+/// The user of a certificate. The teacher judges the learner's work, so its name is believed only together with the group that this process has drawn for
+/// it: a certificate with that name can be had by a request that the learner approves, or made with the authority's key. The group itself is told to
+/// nobody, since webhooks see a user's groups.
+///
+/// # Errors
+/// It has the teacher's name and not the group.
+fn believed(user: &User, teachers: &str) -> Result<User, Status> {
+    let mut user = user.clone();
+    let groups = user.groups.len();
+    user.groups.retain(|group| group != teachers);
+    if user.name == TEACHER && user.groups.len() == groups {
+        let why = format!(
+            "the user name {TEACHER:?} belongs to the judge of lessons and labs; use a certificate with another common name"
+        );
+        return Err(Status::new(401, "Unauthorized", why));
+    }
+    Ok(user)
 }
 
 /// A subprotocol that is a token.
@@ -91,11 +111,15 @@ pub fn without_token(headers: &mut HeaderMap) {
     }
 }
 
-/// Browsers cannot set headers: the token comes as a subprotocol.
+/// Browsers cannot set headers: the token comes as a subprotocol. As upstream it counts only beside another one, which the answer can name.
 fn websocket_token(headers: &HeaderMap) -> Option<String> {
     let protocols = headers.get_all("sec-websocket-protocol").iter().filter_map(|v| v.to_str().ok());
-    let mut all = protocols.flat_map(|v| v.split(','));
-    let encoded = all.find_map(|p| p.trim().strip_prefix(TOKEN_PROTOCOL))?;
+    let (tokens, others): (Vec<&str>, Vec<&str>) =
+        protocols.flat_map(|v| v.split(',')).map(str::trim).partition(|p| p.starts_with(TOKEN_PROTOCOL));
+    if others.is_empty() {
+        return None;
+    }
+    let encoded = tokens.first()?.strip_prefix(TOKEN_PROTOCOL)?;
     String::from_utf8(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
 }
 
@@ -239,6 +263,43 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_teachers_name_is_believed_only_with_the_group_of_this_process() {
+        let believed =
+            |name: &str, groups: &[&str]| believed(&User::new(name, groups), "drawn").map(|u| u.groups);
+        assert_eq!(believed(TEACHER, &["system:masters"]).unwrap_err().code, 401);
+        assert_eq!(believed(TEACHER, &["system:masters", "guessed"]).unwrap_err().code, 401);
+        let own = believed(TEACHER, &["system:masters", "drawn"]).unwrap();
+        assert_eq!(own, ["system:masters", AUTHENTICATED], "webhooks are not told the group");
+        assert_eq!(believed("jane", &["drawn"]).unwrap(), [AUTHENTICATED]);
+    }
+
+    /// Over a real connection: a certificate of the cluster's authority with the teacher's name, as a request that the learner approves gives one, and
+    /// this process's own.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_certificate_with_the_teachers_name_makes_nobody_the_teacher() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::apiserver::testing::start(dir.path()).await;
+        let server = fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+        let subject = pki::Subject::client(TEACHER, "system:masters");
+        let own = subject.clone().and_in(crate::apiserver::testing::TEACHERS);
+        for (subject, code) in [(subject, "HTTP/1.1 401"), (own, "HTTP/1.1 200")] {
+            let client = fixture.ca.issue(&subject).unwrap();
+            let tls = pki::client_config(Some(&client), fixture.ca.pem(), &[]).unwrap();
+            let tcp = tokio::net::TcpStream::connect(server).await.unwrap();
+            let name = pki::server_name("127.0.0.1").unwrap();
+            let mut stream = tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await.unwrap();
+            let head = "GET /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = vec![];
+            let _ = stream.read_to_end(&mut answer).await; // it may hang up without TLS's farewell
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            assert!(answer.starts_with(code), "{code}: {answer}");
+            assert_eq!(answer.contains("judge of lessons"), code.ends_with("401"), "{answer}");
+        }
+    }
+
+    #[test]
     fn a_token_among_the_subprotocols_is_read_and_not_passed_on() {
         let mut headers = HeaderMap::new();
         let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode("secret");
@@ -254,6 +315,7 @@ mod tests {
         without_token(&mut headers);
         let mut alone = HeaderMap::new();
         alone.insert("sec-websocket-protocol", format!("{TOKEN_PROTOCOL}{token}").parse().unwrap());
+        assert_eq!(websocket_token(&alone), None, "no protocol is left that the answer could name");
         without_token(&mut alone);
         assert!(alone.is_empty());
     }

@@ -1,12 +1,13 @@
 //! What a new cluster finds when it opens its eyes: namespaces, the `kubernetes` service, default roles, priorities.
-//! Idempotent: only what is missing is made, all of it in few transactions.
+//! Idempotent: only what is missing is made, in few transactions. What cannot be made (its address belongs to another Service) keeps nothing
+//! else from being made.
 
 use super::State;
 use super::cache::ROOT;
 use super::policy;
 use super::reconcile;
 use super::remove::key_of;
-use super::services::release;
+use super::services::{self, release};
 use super::store::{Extra, Refused, status_of};
 use crate::api::kinds::Kind;
 use crate::api::value;
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 
 /// Objects per transaction; the store takes 128 operations.
 const BATCH: usize = 60;
+/// Times that an object is written again because somebody else wrote in between.
 const TRIES: usize = 10;
 /// Under which every API server that runs keeps a key with its address: upstream's lease reconciler, so that the `kubernetes` service leads to
 /// all of them and to none that is gone.
@@ -102,7 +104,11 @@ pub async fn run(state: &State) -> Result<(), Status> {
 }
 
 /// What is made again whenever somebody deletes it: the namespaces of the system and the API servers' own service.
+///
+/// # Errors
+/// Those of the store.
 pub async fn keep(state: &State) -> Result<(), Status> {
+    services::repair(state).await?;
     ensure(state, namespaces()).await
 }
 
@@ -116,18 +122,34 @@ async fn ensure(state: &State, mut wanted: Vec<Value>) -> Result<(), Status> {
     for (kind, object) in &mut wanted {
         finish(state, kind, object);
     }
+    let missing = || -> Vec<&(&Kind, Value)> {
+        let there = |kind: &Kind, object| state.cache.get(kind.place(), &key_of(kind, object)).is_some();
+        wanted.iter().filter(|(kind, object)| !there(kind, object)).collect()
+    };
+    state.fresh().await?;
     for _ in 0..TRIES {
+        let mut made = false;
+        for batch in missing().chunks(BATCH) {
+            if make(state, batch).await? {
+                made = true;
+                continue;
+            }
+            for one in batch {
+                made |= make(state, &[*one]).await?;
+            }
+        }
         state.fresh().await?;
-        let missing: Vec<&(&Kind, Value)> = wanted
-            .iter()
-            .filter(|(kind, object)| state.cache.get(kind.place(), &key_of(kind, object)).is_none())
-            .collect();
-        if missing.is_empty() {
+        if !made {
             break;
         }
-        for batch in missing.chunks(BATCH) {
-            make(state, batch).await?;
-        }
+    }
+    for (kind, object) in missing() {
+        let name = meta::name(object);
+        tracing::warn!(
+            kind = kind.kind,
+            name,
+            "cannot be made: its address or port belongs to another Service"
+        );
     }
     for object in &endpoints {
         refresh(state, object).await?;
@@ -147,8 +169,8 @@ fn finish(state: &State, kind: &Kind, object: &mut Value) {
     meta::in_order(object);
 }
 
-/// One transaction; does nothing if somebody else made one of them meanwhile.
-async fn make(state: &State, batch: &[&(&Kind, Value)]) -> Result<(), Status> {
+/// Makes these objects in one transaction. False: nothing was done, because one of them exists by now or its address or port is taken.
+async fn make(state: &State, batch: &[&(&Kind, Value)]) -> Result<bool, Status> {
     let mut txn = TxnRequest::default();
     let mut add = |key: String, stored: String| {
         let key = Bytes::from(key);
@@ -166,8 +188,7 @@ async fn make(state: &State, batch: &[&(&Kind, Value)]) -> Result<(), Status> {
             add(key, format!("{}/{}", meta::namespace(object), meta::name(object)));
         }
     }
-    state.kv.txn(txn).await.map_err(status_of)?;
-    Ok(())
+    Ok(state.kv.txn(txn).await.map_err(status_of)?.succeeded)
 }
 
 /// The addresses may have changed: other servers have come or gone, or this one has another since the last start.

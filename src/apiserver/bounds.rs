@@ -1,65 +1,79 @@
-//! Bounds of the server: requests in flight, bytes of request bodies, time for a body and for an answer.
+//! Bounds of the server: requests in flight, bytes of request bodies and of answers, time for a body and for an answer.
 //!
 //! As upstream's `--max-requests-inflight` and `--max-mutating-requests-inflight`: what is over the bound gets 429 at once and comes again
-//! after a second. Long-running requests (watches, logs, exec) have a bound of their own. Each level ([`super::flows`]) has its own places,
+//! after a second. Watches have a bound of their own, and so have streams to kubelets (logs, exec, attach, port-forward, proxy), each of which
+//! costs a connection here and one at the kubelet. What a request takes it holds until its answer is written ([`super::seat`]). Each level ([`super::flows`]) has its own places,
 //! as upstream's priority levels: a flood of a pod's requests takes nothing from the control plane, one with a node's stolen certificate
 //! nothing from users and other nodes. Leases and node statuses have places that nothing else takes. Only health checks and
 //! administrators are not counted. No account has all places of its level, so one client does not lock out the others. Unlike upstream a write
-//! counts from the moment its body is complete, so that slow bodies hold no place.
+//! takes a place when its body is complete, so that slow bodies hold none. Until then it holds memory: what a request costs by itself and its
+//! head from the beginning, its body as it comes ([`Bounds::read`]).
 
 use super::flows::{Flow, Level};
-use super::http::{BODY_MAX, Body, BodyError, holding};
+use super::http::{Answer, BODY_MAX, Body, failure};
 use super::request::Info;
-use super::shares::{Place, Pool};
+use super::seat::{Patience, SWEEP_EVERY, Seat, Seats};
+use super::shares::Pool;
 use super::user::User;
 use crate::api::Status;
+use crate::client::KUBELET_STREAMS_MAX;
 use crate::clock;
 use bytes::Bytes;
 use http::Request;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::Body as _;
 use http_body_util::BodyExt;
-use serde_json::json;
-use std::ops::Deref;
-use std::pin::Pin;
+use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Requests that read, at a time; upstream's default.
 pub const READING_MAX: usize = 400;
 /// Requests that write, at a time; upstream's default.
 pub const WRITING_MAX: usize = 200;
-/// Requests of users that run until their client ends them, at a time. Upstream has no bound for them.
+/// Watches of users, at a time. Upstream has no bound for them.
 pub const LONG_MAX: usize = 4_000;
-/// KiB of request bodies in memory at a time: 64 MiB. Parsed, a body takes about ten times as much, but few are parsed at once.
+/// Streams to kubelets at a time: of users; and of addons, nodes and the control plane each. Together they are [`KUBELET_STREAMS_MAX`], which a
+/// kubelet takes from every API server. Upstream has no bound for them.
+pub const STREAMS_MAX: usize = 400;
+const STREAMS_OF_OTHERS: usize = (KUBELET_STREAMS_MAX - STREAMS_MAX) / 3;
+/// KiB of request bodies and answers in memory at a time: 64 MiB. Parsed, a body takes about ten times as much, but few are parsed at once.
 const BODIES_KIB: usize = 64 << 10;
+/// Bytes of memory that a request takes while its body is awaited, beside its head and its body: its task, its stream's state and windows.
+const WAITING: usize = 8 << 10;
+/// A head is in memory about so many times: as it came, parsed, and as the request's context.
+const HEADS: usize = 3;
+/// Bytes of an answer up to which only its place counts: 200 of them are 3 MiB.
+const SMALL: usize = 16 << 10;
+/// Bytes of the sentence with which a request is refused that has no place.
+const REFUSAL_MAX: usize = 1 << 10;
 /// Leases and node statuses at a time, and KiB of their bodies. Each is answered within milliseconds.
 const HEARTBEATS_MAX: usize = 200;
 const HEARTBEATS_KIB: usize = 16 << 10;
 /// A request body that is not complete after this time is refused, as upstream's `--request-timeout`.
 const BODY_TIME: Duration = Duration::from_secs(60);
-/// A long answer that its client has not read after this time is broken off.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
-/// Bytes of an answer that are handed to a connection at a time. Longer answers keep their place until they are read.
-const PIECE: usize = 128 << 10;
+
+const TOO_MANY_STREAMS: &str = "too many streams to kubelets are open (logs, exec, attach, port-forward, proxy), of all accounts or of yours; end some of them, then try again";
 
 /// The places of one level. An account has a share of each pool ([`Flow::share`]).
 struct Places {
     reading: Arc<Pool>,
     writing: Arc<Pool>,
-    /// Watches, logs, exec and the like.
+    /// Watches.
     long: Arc<Pool>,
+    /// Logs, exec, attach, port-forward and proxy.
+    streams: Arc<Pool>,
     /// KiB.
     bodies: Arc<Pool>,
 }
 
 impl Places {
-    fn new(reading: usize, writing: usize, long: usize, kib: usize) -> Places {
+    fn new(reading: usize, writing: usize, long: usize, streams: usize, kib: usize) -> Places {
         Places {
             reading: Pool::new(reading),
             writing: Pool::new(writing),
             long: Pool::new(long),
+            streams: Pool::new(streams),
             bodies: Pool::new(kib),
         }
     }
@@ -73,37 +87,39 @@ pub struct Bounds {
     /// What must not wait behind other requests of the same client.
     heartbeats: Places,
     rejected: AtomicU64,
+    /// The answers that are not written yet.
+    seats: Arc<Seats>,
 }
 
 impl Default for Bounds {
     fn default() -> Bounds {
         Bounds {
-            users: Places::new(READING_MAX, WRITING_MAX, LONG_MAX, BODIES_KIB),
-            addons: Places::new(READING_MAX / 2, WRITING_MAX / 2, LONG_MAX / 2, BODIES_KIB / 4),
-            nodes: Places::new(2 * READING_MAX, 2 * WRITING_MAX, 2 * LONG_MAX, BODIES_KIB),
-            control: Places::new(4 * READING_MAX, 4 * WRITING_MAX, 2 * LONG_MAX, 2 * BODIES_KIB),
-            heartbeats: Places::new(HEARTBEATS_MAX, HEARTBEATS_MAX, HEARTBEATS_MAX, HEARTBEATS_KIB),
+            users: Places::new(READING_MAX, WRITING_MAX, LONG_MAX, STREAMS_MAX, BODIES_KIB),
+            addons: Places::new(
+                READING_MAX / 2,
+                WRITING_MAX / 2,
+                LONG_MAX / 2,
+                STREAMS_OF_OTHERS,
+                BODIES_KIB / 4,
+            ),
+            nodes: Places::new(2 * READING_MAX, 2 * WRITING_MAX, 2 * LONG_MAX, STREAMS_OF_OTHERS, BODIES_KIB),
+            control: Places::new(
+                4 * READING_MAX,
+                4 * WRITING_MAX,
+                2 * LONG_MAX,
+                STREAMS_OF_OTHERS,
+                2 * BODIES_KIB,
+            ),
+            heartbeats: Places::new(HEARTBEATS_MAX, HEARTBEATS_MAX, HEARTBEATS_MAX, 0, HEARTBEATS_KIB),
             rejected: AtomicU64::new(0),
+            seats: Arc::default(),
         }
     }
 }
 
-/// A whole request body, and its part of what is bounded, until the request is answered.
-pub struct Whole {
-    bytes: Bytes,
-    _share: Option<Place>,
-    _place: Option<Place>,
-}
-
-impl Deref for Whole {
-    type Target = Bytes;
-    fn deref(&self) -> &Bytes {
-        &self.bytes
-    }
-}
-
-fn is_long_running(info: &Info) -> bool {
-    info.verb == "watch" || matches!(&*info.subresource, "attach" | "exec" | "log" | "portforward" | "proxy")
+/// Whether the request is passed through to a kubelet, for as long as both sides want.
+fn is_stream(info: &Info) -> bool {
+    matches!(&*info.subresource, "attach" | "exec" | "log" | "portforward" | "proxy")
 }
 
 fn is_reading(info: &Info) -> bool {
@@ -113,6 +129,13 @@ fn is_reading(info: &Info) -> bool {
 fn is_health(info: &Info) -> bool {
     let page = info.path.trim_start_matches('/').split('/').next().unwrap_or_default();
     !info.is_resource && matches!(page, "healthz" | "livez" | "readyz")
+}
+
+/// Bytes of a request's path, query and headers.
+fn head_size<T>(request: &Request<T>) -> usize {
+    let headers: usize =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    request.uri().path_and_query().map_or(0, |path| path.as_str().len()) + headers
 }
 
 pub fn too_many() -> Status {
@@ -142,51 +165,143 @@ impl Bounds {
     ///
     /// # Errors
     /// 429 when as many are in flight as may be, of the level's accounts or of this one.
-    pub fn enter(&self, user: &User, info: &Info) -> Result<Entered, Status> {
+    pub fn enter(&self, user: &User, info: &Info, seat: &Seat) -> Result<(), Status> {
         if is_health(info) {
-            return Ok(Entered::Free);
+            return Ok(());
         }
         let flow = Flow::of(user);
-        let Some(places) = self.places(&flow, info) else { return Ok(Entered::Free) };
-        if is_long_running(info) {
-            return places.long.take(&flow, 1).map(Entered::Long).map_or_else(|| self.rejected(), Ok);
-        }
-        if is_reading(info) {
-            return places.reading.take(&flow, 1).map(Entered::Short).map_or_else(|| self.rejected(), Ok);
-        }
-        if places.writing.has_room(&flow) { Ok(Entered::Free) } else { self.rejected() }
+        let Some(places) = self.places(&flow, info) else { return Ok(()) };
+        let pool = match () {
+            () if is_stream(info) => &places.streams,
+            () if info.verb == "watch" => &places.long,
+            () if is_reading(info) => &places.reading,
+            () if places.writing.has_room(&flow) => return Ok(()), // it takes one when its body is complete
+            () => return self.rejected(),
+        };
+        let Some(place) = pool.take(&flow, 1) else {
+            return self.rejected().map_err(|status| match is_stream(info) {
+                true => Status { message: TOO_MANY_STREAMS.into(), ..status },
+                false => status,
+            });
+        };
+        seat.take(place);
+        Ok(())
     }
 
-    /// Reads a whole request body, and takes a place for a request that writes.
+    /// Reads a whole request body and takes a place for a request that writes. The seat holds memory for the request and its head at once,
+    /// and for the body as its bytes come: a client holds no more of the bound than it has sent, whatever length it declares, and one that
+    /// sends no body at all holds something.
     ///
     /// # Errors
     /// 413 for more than [`BODY_MAX`] bytes, 408 when the body is not complete in time, 429 when too many bytes or requests are in flight.
-    pub async fn read(&self, user: &User, info: &Info, request: Request<Body>) -> Result<Whole, Status> {
+    pub async fn read(
+        &self,
+        user: &User,
+        info: &Info,
+        seat: &Seat,
+        request: Request<Body>,
+    ) -> Result<Bytes, Status> {
         let flow = Flow::of(user);
         let places = self.places(&flow, info);
-        let mut share: Option<Place> = None;
-        let counted = places.map(|places| (&places.bodies, &flow, &mut share));
-        let body = self.collect(request.into_body(), counted);
+        let counted = places.map(|places| (&places.bodies, &flow, seat));
+        let own = WAITING + HEADS * head_size(&request);
+        if let Some((pool, flow, seat)) = counted
+            && !seat.hold_memory(own.div_ceil(1024), |kib| pool.take(flow, kib))
+        {
+            return self.rejected();
+        }
+        let body = self.collect(request.into_body(), own, counted);
         let late = || {
             let seconds = BODY_TIME.as_secs();
             Status::new(408, "", format!("the request body was not complete after {seconds} s"))
         };
         let bytes = clock::timeout(BODY_TIME, body).await.unwrap_or_else(|| Err(late()))?;
-        let place = match places.filter(|_| !is_reading(info)) {
-            None => None,
-            Some(places) => match places.writing.take(&flow, 1) {
-                Some(place) => Some(place),
+        if let Some(places) = places.filter(|_| !is_reading(info)) {
+            match places.writing.take(&flow, 1) {
+                Some(place) => seat.take(place),
                 None => return self.rejected(),
-            },
-        };
-        Ok(Whole { bytes, _share: share, _place: place })
+            }
+        }
+        Ok(bytes)
     }
 
-    /// Grows as bytes arrive: a client holds no more of the bound than it has sent.
+    /// Makes the seat hold memory for an answer of `bytes` bytes, if it does not yet.
+    ///
+    /// # Errors
+    /// 429 when there is none, of the level or of this account.
+    pub fn hold(&self, user: &User, info: &Info, seat: &Seat, bytes: usize) -> Result<(), Status> {
+        let flow = Flow::of(user);
+        let Some(places) = self.places(&flow, info).filter(|_| bytes > SMALL) else { return Ok(()) };
+        match seat.hold_memory(bytes.div_ceil(1024), |kib| places.bodies.take(&flow, kib)) {
+            true => Ok(()),
+            false => self.rejected(),
+        }
+    }
+
+    /// Takes a place for the refusal of a request that has none: of a write, which takes one only when its body is complete.
+    ///
+    /// # Errors
+    /// 429 when as many are in flight as may be.
+    fn hold_refusal(&self, user: &User, info: &Info, seat: &Seat) -> Result<(), Status> {
+        let flow = Flow::of(user);
+        let Some(places) = self.places(&flow, info).filter(|_| !is_health(info) && !seat.has_place()) else {
+            return Ok(());
+        };
+        match places.reading.take(&flow, 1) {
+            Some(place) => seat.take(place),
+            None => return self.rejected(),
+        }
+        Ok(())
+    }
+
+    /// Makes the answer hold its seat until the connection has written it. The answer to a read for which there is no memory becomes a
+    /// refusal, and a refusal a shorter one; what was written is told in any case, and has held memory since its body came.
+    pub fn answer(&self, user: &User, info: &Info, seat: &Arc<Seat>, mut answer: Answer) -> Answer {
+        let is_refused = answer.status().is_client_error();
+        let patience = match () {
+            () if is_refused => Patience::Answer, // also of a session or a watch, which has not begun
+            () if is_stream(info) => Patience::Session,
+            () if info.verb == "watch" => Patience::Watch,
+            () => Patience::Answer,
+        };
+        let bytes = answer.body().size_hint().lower();
+        if patience == Patience::Answer && !seat.is_covered() {
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            let placed = if is_refused { self.hold_refusal(user, info, seat) } else { Ok(()) };
+            if let Err(refused) = placed.and_then(|()| self.hold(user, info, seat, bytes))
+                && (is_refused || is_reading(info))
+            {
+                answer = failure(&refused);
+            }
+        }
+        answer.map(|body| seat.answer(body, patience, &self.seats))
+    }
+
+    /// The refusal of a request that has no place: its client has to read it all the same, so it is no longer than [`REFUSAL_MAX`].
+    pub fn refuse(&self, seat: &Arc<Seat>, status: &Status) -> Answer {
+        let mut status = status.clone();
+        if status.message.len() > REFUSAL_MAX {
+            status.message.truncate(status.message.floor_char_boundary(REFUSAL_MAX));
+            status.message.push('…');
+            status.details = Value::Null;
+        }
+        failure(&status).map(|body| seat.answer(body, Patience::Answer, &self.seats))
+    }
+
+    /// Ends the answers that clients do not read, for as long as the server runs.
+    pub async fn sweep(&self) {
+        loop {
+            clock::sleep(SWEEP_EVERY).await;
+            self.seats.sweep();
+        }
+    }
+
+    /// The whole body. The seat, which holds `own` bytes already, holds each piece of it too.
     async fn collect(
         &self,
         mut body: Body,
-        mut share: Option<(&Arc<Pool>, &Flow, &mut Option<Place>)>,
+        own: usize,
+        counted: Option<(&Arc<Pool>, &Flow, &Seat)>,
     ) -> Result<Bytes, Status> {
         if body.size_hint().lower() > BODY_MAX as u64 {
             return Err(Status::too_large(BODY_MAX));
@@ -199,17 +314,9 @@ impl Bounds {
             if all.len() + data.len() > BODY_MAX {
                 return Err(Status::too_large(BODY_MAX));
             }
-            if let Some((pool, flow, share)) = &mut share {
-                let has = share.as_ref().map_or(0, Place::count);
-                let more = (all.len() + data.len()).div_ceil(1024).saturating_sub(has);
-                let has_room = match share.as_mut() {
-                    Some(place) => place.grow(more),
-                    None => {
-                        **share = pool.take(flow, more);
-                        share.is_some()
-                    }
-                };
-                if !has_room {
+            if let Some((pool, flow, seat)) = counted {
+                let kib = (own + all.len() + data.len()).div_ceil(1024);
+                if !seat.hold_memory(kib, |kib| pool.take(flow, kib)) {
                     return self.rejected();
                 }
             }
@@ -225,7 +332,8 @@ impl Bounds {
     pub fn metrics(&self) -> String {
         let all = [&self.users, &self.addons, &self.nodes, &self.control, &self.heartbeats];
         let taken = |pool: fn(&Places) -> &Arc<Pool>| all.iter().map(|p| pool(p).taken()).sum::<usize>();
-        let (reading, writing, long) = (taken(|p| &p.reading), taken(|p| &p.writing), taken(|p| &p.long));
+        let (reading, writing) = (taken(|p| &p.reading), taken(|p| &p.writing));
+        let long = taken(|p| &p.long) + taken(|p| &p.streams);
         format!(
             "# TYPE apiserver_current_inflight_requests gauge\n\
              apiserver_current_inflight_requests{{request_kind=\"readOnly\"}} {reading}\n\
@@ -237,126 +345,21 @@ impl Bounds {
     }
 }
 
-/// What a request may hold from its beginning.
-pub enum Entered {
-    /// Nothing: it does not count, or only once its body is there.
-    Free,
-    Short(Place),
-    Long(Place),
-}
-
-impl Entered {
-    /// Keeps what the request holds until its answer is read; see [`keep_place`] for answers of short requests.
-    pub fn keep(self, body: Body) -> Body {
-        match self {
-            Entered::Free => body,
-            Entered::Short(place) => keep_place(body, place),
-            Entered::Long(place) => holding(body, place),
-        }
-    }
-}
-
-/// Keeps the place of a long answer until its client has read it, or for [`ANSWER_TIME`]; then memory and place are free again, whether or
-/// not the client reads on. What is kept may be any share of something bounded.
-pub fn keep_place<T: Send + Unpin + 'static>(body: Body, place: T) -> Body {
-    let size = body.size_hint();
-    if size.upper().is_some_and(|bytes| bytes <= PIECE as u64) {
-        return body;
-    }
-    let slot = Arc::new(Mutex::new(Some(Slot { body, rest: Bytes::new(), _place: place })));
-    let weak = Arc::downgrade(&slot);
-    tokio::spawn(async move {
-        clock::sleep(ANSWER_TIME).await;
-        if let Some(slot) = weak.upgrade() {
-            slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-        }
-    });
-    Kept { slot, size }.boxed_unsync()
-}
-
-struct Slot<T> {
-    body: Body,
-    /// What was taken from the body and not yet handed on.
-    rest: Bytes,
-    _place: T,
-}
-
-struct Kept<T> {
-    slot: Arc<Mutex<Option<Slot<T>>>>,
-    size: SizeHint,
-}
-
-impl<T: Send + Unpin> http_body::Body for Kept<T> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        let mut slot = this.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(held) = slot.as_mut() else {
-            return Poll::Ready(match this.size.exact() {
-                Some(0) => None,
-                _ => Some(Err(BodyError("the answer was not read in time".into()))),
-            });
-        };
-        if held.rest.is_empty() {
-            match std::task::ready!(Pin::new(&mut held.body).poll_frame(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => held.rest = data,
-                    Err(other) => return Poll::Ready(Some(Ok(other))),
-                },
-                end => {
-                    slot.take();
-                    this.size = SizeHint::with_exact(0);
-                    return Poll::Ready(end);
-                }
-            }
-        }
-        let piece = held.rest.split_to(held.rest.len().min(PIECE));
-        if let Some(left) = this.size.exact() {
-            this.size = SizeHint::with_exact(left.saturating_sub(piece.len() as u64));
-        }
-        Poll::Ready(Some(Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.size.exact() == Some(0)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.size
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::apiserver::http::full;
 
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_that_nobody_reads_frees_its_place() {
-        let places = Pool::new(1);
-        let take = || places.take(&Flow::of(&User::new("bob", &[])), 1).unwrap();
-        let long = Bytes::from(vec![7; 3 * PIECE + 1]);
-        // A short answer keeps none; a long one is handed over in pieces, and keeps its place until the last.
-        drop(keep_place(full("short"), take()));
-        assert_eq!(places.taken(), 0);
-        let mut body = keep_place(full(long.clone()), take());
-        assert_eq!((body.size_hint().exact(), places.taken()), (Some(long.len() as u64), 1));
-        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
-        assert_eq!((first.len(), body.size_hint().exact()), (PIECE, Some(2 * PIECE as u64 + 1)));
-        let rest = body.collect().await.unwrap().to_bytes();
-        assert!([&first[..], &rest[..]].concat() == long[..]);
-        assert_eq!(places.taken(), 0);
-        // One that is not read is broken off, so that a client sees that something is missing.
-        let mut body = keep_place(full(long), take());
-        body.frame().await.unwrap().unwrap();
-        clock::sleep(ANSWER_TIME + Duration::from_millis(1)).await;
-        assert_eq!(places.taken(), 0);
-        assert!(body.frame().await.unwrap().is_err());
+    /// The seat of a request that was let in.
+    fn enter(bounds: &Bounds, user: &User, info: &Info) -> Option<Arc<Seat>> {
+        let seat = Seat::new(None);
+        bounds.enter(user, info, &seat).ok().map(|()| seat)
+    }
+
+    /// The seat of a request whose body was read.
+    async fn read(bounds: &Bounds, user: &User, info: &Info, body: Body) -> Option<Arc<Seat>> {
+        let seat = Seat::new(None);
+        bounds.read(user, info, &seat, Request::new(body)).await.ok().map(|_| seat)
     }
 
     #[test]
@@ -370,14 +373,21 @@ mod tests {
             is_resource: !path.starts_with("/h"),
             ..Info::default()
         };
-        let enter = |user: &User, info: Info| bounds.enter(user, &info).unwrap();
-        let counts = |user: &User, info: Info| matches!(enter(user, info), Entered::Short(_));
+        let pools = [&bounds.users, &bounds.addons, &bounds.control];
+        let taken =
+            |of: fn(&Places) -> &Arc<Pool>| pools.iter().map(|places| of(places).taken()).sum::<usize>();
+        let counts = |user: &User, info: Info| {
+            let _seat = enter(&bounds, user, &info).unwrap();
+            taken(|places| &places.reading) == 1
+        };
         assert!(
             counts(&bob, info("get", "", "/api/v1/pods/x")) && counts(&bob, info("list", "", "/api/v1/pods"))
         );
-        for long in [info("watch", "", "/api/v1/pods"), info("get", "log", "/api/v1/pods/x/log")] {
-            assert!(matches!(enter(&bob, long), Entered::Long(_)));
-        }
+        let watch = enter(&bounds, &bob, &info("watch", "", "/api/v1/pods")).unwrap();
+        let log = enter(&bounds, &bob, &info("get", "log", "/api/v1/pods/x/log")).unwrap();
+        let exec = enter(&bounds, &bob, &info("create", "exec", "/api/v1/pods/x/exec")).unwrap();
+        assert_eq!((bounds.users.long.taken(), bounds.users.streams.taken()), (1, 2));
+        drop((watch, log, exec));
         assert!(!counts(&bob, info("get", "", "/healthz")) && counts(&bob, info("get", "", "/healthzz")));
         for own in ["system:kube-scheduler", "system:serviceaccount:kube-system:coredns"] {
             assert!(counts(&User::new(own, &[]), info("get", "", "/api/v1/pods/x")), "{own}");
@@ -396,11 +406,73 @@ mod tests {
             is_resource: true,
             ..Info::default()
         };
-        for (verb, all) in [("list", READING_MAX), ("watch", LONG_MAX)] {
-            let held: Vec<Entered> = (0..all).map_while(|_| bounds.enter(&eve, &info(verb)).ok()).collect();
-            assert_eq!(held.len(), all / 2, "{verb}");
-            assert!(bounds.enter(&bob, &info(verb)).is_ok(), "{verb}");
+        let exec = Info { subresource: "exec".into(), ..info("create") };
+        for (request, all) in [(info("list"), READING_MAX), (info("watch"), LONG_MAX), (exec, STREAMS_MAX)] {
+            let held: Vec<_> = (0..all).map_while(|_| enter(&bounds, &eve, &request)).collect();
+            assert_eq!(held.len(), all / 2, "{request:?}");
+            assert!(enter(&bounds, &bob, &request).is_some(), "{request:?}");
+            let refused = bounds.enter(&eve, &request, &Seat::new(None)).unwrap_err();
+            let tells = refused.message.contains("exec") && refused.message.contains("end some");
+            assert!(refused.code == 429 && tells == is_stream(&request), "{}", refused.message);
         }
+    }
+
+    /// Writes that are refused before they have a place, and whose refusals their client does not read.
+    #[test]
+    fn refusals_that_nobody_reads_hold_places() {
+        let bounds = Bounds::default();
+        let eve = User::new("system:serviceaccount:a:default", &[]);
+        let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };
+        let told = || super::super::http::json_bytes(403, vec![b'x'; 4000]);
+        let refused = || {
+            let seat = enter(&bounds, &eve, &info).unwrap();
+            bounds.answer(&eve, &info, &seat, told())
+        };
+        let unread: Vec<_> = (0..READING_MAX / 2).map(|_| refused()).collect();
+        assert!(unread.iter().all(|answer| answer.status() == 403));
+        assert_eq!(bounds.users.reading.taken(), READING_MAX / 2);
+        let more = refused();
+        assert!(more.status() == 429 && more.body().size_hint().lower() < 500, "without a place it is short");
+        drop((unread, more));
+        assert_eq!(bounds.users.reading.taken(), 0);
+        // A session that is refused has not begun: its refusal is given up like any answer.
+        let exec = Info { subresource: "exec".into(), ..info.clone() };
+        let seat = enter(&bounds, &eve, &exec).unwrap();
+        let answer = bounds.answer(&eve, &exec, &seat, told());
+        assert!(seat.patience() == Some(Patience::Answer));
+        drop((answer, seat));
+        let long = Status::new(403, "Forbidden", "x".repeat(100_000));
+        let answer = bounds.refuse(&Seat::new(None), &long);
+        assert!(answer.body().size_hint().lower() < 2 * REFUSAL_MAX as u64);
+    }
+
+    /// Reviews of 2.9 MB that their client does not read: the account's memory ends, and nobody else's.
+    #[tokio::test]
+    async fn answers_to_writes_hold_their_memory_until_they_are_read() {
+        let bounds = Bounds::default();
+        let (eve, bob) = (User::new("system:serviceaccount:a:default", &[]), User::new("bob", &[]));
+        let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };
+        let mut unread = vec![];
+        let bytes = vec![b'x'; 2_900_000];
+        for _ in 0..1000 {
+            let Some(seat) = read(&bounds, &eve, &info, full(bytes.clone())).await else { break };
+            unread.push(bounds.answer(
+                &eve,
+                &info,
+                &seat,
+                super::super::http::json_bytes(201, bytes.clone()),
+            ));
+        }
+        assert_eq!(unread.len(), (BODIES_KIB << 10) / 2 / 2_900_000);
+        assert!(bounds.users.writing.taken() == unread.len() && bounds.users.bodies.taken() > 0);
+        assert!(read(&bounds, &bob, &info, full(bytes.clone())).await.is_some());
+        // A read whose answer would be more is refused, a large refusal counts as well.
+        let reading = Info { verb: "get".into(), is_resource: true, ..Info::default() };
+        let seat = enter(&bounds, &eve, &reading).unwrap();
+        let answer = bounds.answer(&eve, &reading, &seat, super::super::http::json_bytes(422, bytes));
+        assert_eq!(answer.status(), 429);
+        drop((unread, answer, seat));
+        assert_eq!((bounds.users.writing.taken(), bounds.users.bodies.taken()), (0, 0));
     }
 
     /// Somebody with a node's certificate, with a pod of kube-system, or with many users sends requests that do not end: the
@@ -428,14 +500,13 @@ mod tests {
             for from in flood {
                 for verb in ["get", "watch"] {
                     let (count, request) = (held.len(), info(verb, "pods"));
-                    held.extend((0..100_000).map_while(|_| bounds.enter(from, &request).ok()));
+                    held.extend((0..100_000).map_while(|_| enter(&bounds, from, &request)));
                     assert!(held.len() - count < 100_000, "{}: there is no bound on {verb}", from.name);
                 }
             }
             let mut whole = vec![];
-            let send = || Request::new(full("{}"));
             for from in flood {
-                while let Ok(body) = bounds.read(from, &info("create", "pods"), send()).await {
+                while let Some(body) = read(&bounds, from, &info("create", "pods"), full("{}")).await {
                     whole.push(body);
                     assert!(whole.len() < 100_000, "{}: there is no bound on writes", from.name);
                 }
@@ -446,18 +517,50 @@ mod tests {
             for other in others.chain([&n2, &scheduler]) {
                 assert!(!is_flood(other));
                 for verb in ["get", "watch"] {
-                    assert!(bounds.enter(other, &info(verb, "pods")).is_ok(), "{} {verb}", other.name);
+                    assert!(enter(&bounds, other, &info(verb, "pods")).is_some(), "{} {verb}", other.name);
                 }
-                assert!(bounds.read(other, &info("create", "pods"), send()).await.is_ok(), "{}", other.name);
+                let written = read(&bounds, other, &info("create", "pods"), full("{}")).await;
+                assert!(written.is_some(), "{}", other.name);
             }
             // Whoever has to renew a Lease can, even in the middle of a flood of its own.
             for keeper in [&node("system:node:n1"), &n2, &scheduler, &user("system:kube-controller-manager")]
             {
-                assert!(bounds.enter(keeper, &info("get", "leases")).is_ok(), "{}", keeper.name);
-                assert!(bounds.enter(keeper, &info("update", "leases")).is_ok(), "{}", keeper.name);
-                let renewed = bounds.read(keeper, &info("update", "leases"), send()).await;
-                assert!(renewed.is_ok(), "{}", keeper.name);
+                assert!(enter(&bounds, keeper, &info("get", "leases")).is_some(), "{}", keeper.name);
+                assert!(enter(&bounds, keeper, &info("update", "leases")).is_some(), "{}", keeper.name);
+                let renewed = read(&bounds, keeper, &info("update", "leases"), full("{}")).await;
+                assert!(renewed.is_some(), "{}", keeper.name);
             }
+        }
+    }
+
+    /// Requests whose bodies never come: their number has a bound for the account, long heads count more, and others are served.
+    #[tokio::test]
+    async fn requests_whose_bodies_do_not_come_hold_memory_of_their_account() {
+        let bounds = Bounds::default();
+        let (eve, bob) = (User::new("eve", &[]), User::new("bob", &[]));
+        let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };
+        let asked = |head: usize| {
+            let body = http_body_util::StreamBody::new(futures::stream::pending()).boxed_unsync();
+            Request::builder().header("authorization", "x".repeat(head)).body(body).unwrap()
+        };
+        for (head, most) in [(0, 4096), (60_000, 256)] {
+            let mut waiting = vec![];
+            let refused = loop {
+                let seat = Seat::new(None);
+                let (bounds, eve, info, request) = (&bounds, &eve, &info, asked(head));
+                let mut read = Box::pin(async move { bounds.read(eve, info, &seat, request).await });
+                match futures::poll!(read.as_mut()) {
+                    std::task::Poll::Pending => waiting.push(read),
+                    std::task::Poll::Ready(answer) => break answer.err().map(|status| status.code),
+                }
+                assert!(waiting.len() < 10_000, "nothing bounds requests whose bodies do not come");
+            };
+            assert_eq!(refused, Some(429));
+            assert!((most / 2..=most).contains(&waiting.len()), "{} with a head of {head}", waiting.len());
+            assert_eq!(bounds.users.writing.taken(), 0, "they take no place of those who write");
+            assert!(read(&bounds, &bob, &info, full("{}")).await.is_some());
+            drop(waiting);
+            assert_eq!(bounds.users.bodies.taken(), 0);
         }
     }
 
@@ -466,14 +569,14 @@ mod tests {
         let bounds = Bounds::default();
         let (eve, bob) = (User::new("eve", &[]), User::new("bob", &[]));
         let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };
-        let send = |bytes: usize| Request::new(full(vec![b' '; bytes]));
+        let body = || full(vec![b' '; BODY_MAX]);
         let mut held = vec![];
-        while let Ok(whole) = bounds.read(&eve, &info, send(BODY_MAX)).await {
+        while let Some(whole) = read(&bounds, &eve, &info, body()).await {
             held.push(whole);
         }
         assert_eq!(held.len(), (BODIES_KIB << 10) / 2 / BODY_MAX);
-        assert!(bounds.read(&bob, &info, send(BODY_MAX)).await.is_ok());
+        assert!(read(&bounds, &bob, &info, body()).await.is_some());
         drop(held);
-        assert!(bounds.read(&eve, &info, send(BODY_MAX)).await.is_ok());
+        assert!(read(&bounds, &eve, &info, body()).await.is_some());
     }
 }

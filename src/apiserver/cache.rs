@@ -5,8 +5,9 @@
 use super::definitions;
 use super::filter::Filter;
 use super::line;
-use super::object::{Change, Event, Object};
+use super::object::{Change, Event, Kept, Object};
 use super::steps::{self, Steps};
+use super::unsent::{Beginning, Unsent};
 use crate::api::kinds::{self, Catalog};
 use crate::api::meta;
 use crate::etcd::Storage;
@@ -19,18 +20,22 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// Events per resource that a watcher may still ask for. Older: 410, and the client lists again.
 const RING: usize = 8192;
 /// Events older than this go earlier, but never the newest few. Upstream's cache keeps them as long.
-const RING_AGE: Duration = Duration::from_secs(75);
+pub const RING_AGE: Duration = Duration::from_secs(75);
 const RING_KEPT: usize = 256;
-/// Encoded bytes of one resource's events; in memory an event takes several times as much. Beyond it the oldest go however young they are.
-const RING_BYTES: usize = 8 << 20;
+/// Bytes of one resource's events, which are kept encoded; with the objects as they were before each event it is twice as much. Beyond it
+/// the oldest go however young they are.
+pub const RING_BYTES: usize = 2 << 20;
 /// So many are kept however large they are.
 const RING_LEAST: usize = 16;
 /// Watchers of one resource that may have left without anybody looking, at least.
 const CROWD_LEAST: usize = 16;
+/// How often it is looked which watchers leave their events waiting.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Under which all objects live.
 pub const ROOT: &str = "/registry/";
 
@@ -39,6 +44,16 @@ struct Watcher {
     /// Only what happened after this.
     after: Revision,
     queue: line::Sender,
+}
+
+impl Watcher {
+    /// What an event is to this watcher. A filter that costs much is judged by its own task: there any event is a modification.
+    fn change(&self, event: &Event) -> Option<Change> {
+        match self.filter.is_cheap() {
+            true => self.filter.classify(event),
+            false => self.filter.is_about(&event.object.value).then_some(Change::Modified),
+        }
+    }
 }
 
 /// A stored value that cannot be decoded. Lists and watches leave it out, a read of it alone fails, a delete removes it.
@@ -55,7 +70,7 @@ struct Inner {
     objects: BTreeMap<String, Arc<Object>>,
     /// What is stored under other keys and cannot be decoded.
     undecodable: BTreeMap<String, Undecodable>,
-    ring: VecDeque<Arc<Event>>,
+    ring: VecDeque<Arc<Kept>>,
     /// Of the objects in the ring, encoded.
     ring_bytes: usize,
     /// Everything after this revision is in the ring.
@@ -70,28 +85,29 @@ struct Inner {
 
 impl Inner {
     /// Remembers what one revision did and hands it to the watchers, to each all at once.
-    fn tell(&mut self, events: Vec<Arc<Event>>) {
-        events.iter().for_each(|event| self.remember(event.clone()));
+    fn tell(&mut self, events: Vec<Arc<Event>>, unsent: &Unsent) {
+        events.iter().for_each(|event| self.remember(event, unsent));
         self.watchers.retain(|_, w| {
             let news = events.iter().filter(|event| event.revision > w.after);
-            let told: Together = news.filter_map(|e| Some((w.filter.classify(e)?, e.clone()))).collect();
+            let told: Together = news.filter_map(|e| Some((w.change(e)?, e.clone()))).collect();
             if told.is_empty() { !w.queue.is_closed() } else { w.queue.send(told) }
         });
     }
 
     /// Adds an event to the ring and lets old ones go.
-    fn remember(&mut self, event: Arc<Event>) {
-        let stale = |e: &Event| event.at.duration_since(e.at) > RING_AGE;
+    fn remember(&mut self, event: &Event, unsent: &Unsent) {
+        let stale = |e: &Kept| event.at.duration_since(e.at) > RING_AGE;
         self.ring_bytes += event.object.bytes.len();
         while self.ring.len() >= RING
             || (self.ring.len() >= RING_LEAST && self.ring_bytes > RING_BYTES)
             || (self.ring.len() > RING_KEPT && self.ring.front().is_some_and(|e| stale(e)))
         {
             let Some(oldest) = self.ring.pop_front() else { break };
-            self.ring_bytes -= oldest.object.bytes.len();
+            self.ring_bytes -= oldest.size();
             self.ring_after = oldest.revision;
+            unsent.let_go(&*oldest);
         }
-        self.ring.push_back(event);
+        self.ring.push_back(Arc::new(Kept::new(event)));
     }
 }
 
@@ -114,6 +130,8 @@ pub struct Cache {
     kinds: RwLock<Arc<Catalog>>,
     /// Everything up to here is applied and handed out; 0 until the first fill.
     progress: watch::Sender<Revision>,
+    /// What waits for all watchers.
+    pub unsent: Arc<Unsent>,
     /// What people did: kept beside the objects, so that both are at the same revision.
     pub steps: Steps,
 }
@@ -144,8 +162,10 @@ pub struct Snapshot {
 
 /// How a watch begins: what to send first, then what comes.
 pub struct Subscription {
-    pub initial: Vec<Arc<Object>>,
-    pub backlog: Vec<(Change, Arc<Event>)>,
+    /// For `initial` and `backlog`, which hold what does not match as well: there may be much of it, and the cache is locked here.
+    pub filter: Filter,
+    pub initial: Beginning<Object>,
+    pub backlog: Beginning<Kept>,
     /// The revision up to which `initial` and `backlog` tell everything.
     pub revision: Revision,
     pub live: line::Receiver,
@@ -165,6 +185,7 @@ impl Cache {
             filled: AtomicI64::new(0),
             kinds: RwLock::default(),
             progress: watch::Sender::new(0),
+            unsent: Arc::default(),
             steps: Steps::default(),
         }
     }
@@ -248,20 +269,28 @@ impl Cache {
         after: Option<Revision>,
     ) -> Result<Subscription, TooOld> {
         let reached = self.revision();
-        let (queue, live) = line::line();
+        let (queue, live) = line::line((!filter.is_cheap()).then(|| filter.clone()), &self.unsent);
         let Some(shelf) = self.shelf(resource) else {
-            return Ok(Subscription { initial: vec![], backlog: vec![], revision: reached, live });
+            let (initial, backlog) = self.beginning(vec![], vec![]);
+            return Ok(Subscription { filter, initial, backlog, revision: reached, live });
         };
         let mut inner = lock_mut(&shelf);
         let revision = reached.max(inner.revision);
         let (mut initial, mut backlog) = (vec![], vec![]);
         match after {
-            None => initial.extend(inner.objects.values().filter(|o| filter.matches(&o.value)).cloned()),
+            None => {
+                let prefix = match filter.namespace.as_str() {
+                    "" => String::new(),
+                    namespace => format!("{namespace}/"),
+                };
+                let objects = inner.objects.range(prefix.clone()..);
+                initial
+                    .extend(objects.take_while(|(key, _)| key.starts_with(&prefix)).map(|(_, o)| o.clone()));
+            }
             Some(after) if after < inner.ring_after => return Err(TooOld { oldest: inner.ring_after }),
             Some(after) => {
                 let start = inner.ring.partition_point(|e| e.revision <= after);
-                backlog
-                    .extend(inner.ring.range(start..).filter_map(|e| Some((filter.classify(e)?, e.clone()))));
+                backlog.extend(inner.ring.range(start..).cloned());
             }
         }
         let after = after.unwrap_or(revision).max(revision);
@@ -271,8 +300,29 @@ impl Cache {
         }
         let id = inner.next_watcher;
         inner.next_watcher += 1;
-        inner.watchers.insert(id, Watcher { filter, after, queue });
-        Ok(Subscription { initial, backlog, revision, live })
+        inner.watchers.insert(id, Watcher { filter: filter.clone(), after, queue });
+        let (initial, backlog) = self.beginning(initial, backlog); // under the lock: none of them has been let go
+        Ok(Subscription { filter, initial, backlog, revision, live })
+    }
+
+    fn beginning(
+        &self,
+        initial: Vec<Arc<Object>>,
+        backlog: Vec<Arc<Kept>>,
+    ) -> (Beginning<Object>, Beginning<Kept>) {
+        (Beginning::new(&self.unsent, initial), Beginning::new(&self.unsent, backlog))
+    }
+
+    /// Cuts off the watchers that leave events waiting for longer than the cache keeps them.
+    fn cut_slow_watchers(&self) {
+        let now = Instant::now();
+        for shelf in self.shelves.read().unwrap_or_else(|p| p.into_inner()).values() {
+            // Few are slow: others may read meanwhile.
+            let is_slow = lock(shelf).watchers.values().any(|w| !w.queue.keeps_up(now));
+            if is_slow {
+                lock_mut(shelf).watchers.retain(|_, w| w.queue.keeps_up(now));
+            }
+        }
     }
 
     /// Applies all that one revision did to one resource. What can no longer be decoded counts as deleted, so that a list
@@ -299,6 +349,7 @@ impl Cache {
                 Some(object) => inner.objects.insert(key, object.clone()),
                 None => inner.objects.remove(&key),
             };
+            previous.iter().for_each(|previous| self.unsent.let_go(&**previous));
             // Another uid under the same name is another object, which only a rewind does in one revision: the old one goes first.
             let uid = |o: &Arc<Object>| meta::uid(&o.value).to_string();
             let (gone, previous) = match previous {
@@ -313,7 +364,7 @@ impl Cache {
                 happened(object, previous, false);
             }
         }
-        inner.tell(events);
+        inner.tell(events, &self.unsent);
         inner.revision = revision;
     }
 
@@ -336,8 +387,10 @@ impl Cache {
         for (name, shelf) in self.shelves.read().unwrap_or_else(|p| p.into_inner()).iter() {
             let objects = fresh.remove(name).unwrap_or_default();
             let undecodable = odd.remove(name).unwrap_or_default();
-            *lock_mut(shelf) =
-                Inner { objects, undecodable, ring_after: revision, revision, ..Inner::default() };
+            let fresh = Inner { objects, undecodable, ring_after: revision, revision, ..Inner::default() };
+            let before = std::mem::replace(&mut *lock_mut(shelf), fresh);
+            before.objects.values().for_each(|object| self.unsent.let_go(&**object));
+            before.ring.iter().for_each(|kept| self.unsent.let_go(&**kept));
         }
         self.define(&[]);
         self.progress.send_replace(revision);
@@ -449,7 +502,7 @@ async fn feed_once(cache: &Cache, kv: &dyn Storage) -> Result<(), etcd::Error> {
     let revision = response.revision;
     let steps = etcd::RangeRequest {
         key: Bytes::from_static(steps::ROOT.as_bytes()),
-        range_end: Bytes::from_static(b"/ropewalk0"),
+        range_end: Bytes::from_static(steps::ROOT_END.as_bytes()),
         revision,
         ..Default::default()
     };
@@ -465,10 +518,15 @@ async fn feed_once(cache: &Cache, kv: &dyn Storage) -> Result<(), etcd::Error> {
         prev_kv: false,
     };
     let mut changes = kv.watch(request).await?;
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        match changes.next().await {
-            Some(response) => cache.feed_response(response?),
-            None => return Err(etcd::Error::Stopped),
+        tokio::select! {
+            change = changes.next() => match change {
+                Some(response) => cache.feed_response(response?),
+                None => return Err(etcd::Error::Stopped),
+            },
+            _ = look.tick() => cache.cut_slow_watchers(),
         }
     }
 }
@@ -501,8 +559,9 @@ mod tests {
             put(&cache, "a", revision);
         }
         assert_eq!(cache.watch("configmaps", Filter::default(), Some(14)).err().map(|e| e.oldest), Some(15));
-        let backlog = cache.watch("configmaps", Filter::default(), Some(15)).ok().unwrap().backlog;
-        assert_eq!((backlog.len(), backlog[0].1.revision), (RING, 16));
+        let watch = cache.watch("configmaps", Filter::default(), Some(15)).ok().unwrap();
+        let backlog = watch.backlog.left();
+        assert_eq!((backlog.len(), backlog[0].revision), (RING, 16));
     }
 
     #[test]
@@ -518,6 +577,35 @@ mod tests {
         assert!((RING_LEAST..64).contains(&events) && bytes <= RING_BYTES, "{events} events, {bytes} bytes");
         assert!(cache.watch("configmaps", Filter::default(), Some(100)).is_err());
         assert!(cache.watch("configmaps", Filter::default(), Some(190)).is_ok());
+    }
+
+    /// A watch that does not read what there was when it began: what the cache replaces, deletes, forgets or reads anew meanwhile counts.
+    #[test]
+    fn what_a_watch_that_begins_keeps_from_being_freed_counts() {
+        let cache = Cache::new();
+        cache.reset(vec![], 10);
+        ["a", "b"].iter().zip(11..).for_each(|(name, revision)| put(&cache, name, revision));
+        // Without their lines, in which the same events would wait.
+        let begin = |after| {
+            let watch = cache.watch("configmaps", Filter::default(), after).ok().unwrap();
+            (watch.initial, watch.backlog)
+        };
+        let held = (begin(None), begin(Some(11)));
+        let grown = |before: usize, why: &str| {
+            let now = cache.unsent.bytes();
+            assert!(now > before, "{why}: {now} bytes, {before} before");
+            now
+        };
+        let entries = grown(0, "the list of what there is");
+        put(&cache, "b", 13);
+        let replaced = grown(entries, "a replaced object");
+        let large = "c".repeat(RING_BYTES / 4);
+        (14..).take(RING_LEAST + 1).for_each(|revision| put(&cache, &large, revision));
+        let forgotten = grown(replaced, "a forgotten event");
+        cache.reset(vec![], 100);
+        grown(forgotten, "what is read anew");
+        drop(held);
+        assert_eq!(cache.unsent.bytes(), 0);
     }
 
     #[test]
@@ -620,11 +708,11 @@ mod tests {
             told.extend(quick.live.try_recv().map(|together| together[0].1.revision));
         }
         // What it missed it asks for again, from the last event that it saw.
-        assert!(slow.live.try_recv().is_none() && slow.live.is_closed() && slow.live.is_cut());
+        assert!(slow.live.try_recv().is_none() && slow.live.is_closed());
         assert_eq!(told, (11..=last).collect::<Vec<_>>());
         assert!(!quick.live.is_closed());
         let again = cache.watch("configmaps", Filter::default(), Some(10)).ok().unwrap();
-        assert_eq!(again.backlog.len(), told.len());
+        assert_eq!(again.backlog.left().len(), told.len());
         assert_eq!(cache.list("configmaps", "d/").revision, last);
     }
 

@@ -27,24 +27,26 @@ pub const LONG_LIST: usize = 1 << 20;
 const STRIDE: usize = 32 << 10;
 /// An item counts as so many bytes at least.
 const ITEM_LEAST: usize = 256;
-/// Large requests, and long lists, that are worked on at a time: of users and addons, of nodes, and of the control plane and
+/// Large requests, and long lists, that are worked on at a time: of users, of addons, of nodes, and of the control plane and
 /// administrators.
 const AT_ONCE: usize = 4;
+const OF_ADDONS: usize = 2;
 const OF_NODES: usize = 3;
 const OF_COMPONENTS: usize = 4;
-/// KiB of the bodies of lists in memory at a time: of users and addons, of nodes, and of the control plane and administrators.
-/// One account has half; a longer list than that takes the whole half.
+/// KiB of the bodies of lists in memory at a time: of users, of addons, of nodes, and of the control plane and administrators.
+/// One account has a third, if it leaves as much free; a longer list than that takes the whole third.
 const LISTS_KIB: usize = 96 << 10;
+const LISTS_KIB_OF_ADDONS: usize = 48 << 10;
 const LISTS_KIB_OF_NODES: usize = 48 << 10;
 const LISTS_KIB_OF_COMPONENTS: usize = 112 << 10;
 /// Bytes of a list up to which it does not count. Each holds one of the places for requests, so these are few megabytes together.
 pub const COUNTED_LIST: usize = 128 << 10;
 /// A list that has waited so long for others to be read is refused: longer than an answer is kept for its client.
 const LIST_WAIT: Duration = Duration::from_secs(70);
-/// Large requests of users, and those of nodes, that wait or are worked on.
+/// Large requests of users, those of addons, and those of nodes, that wait or are worked on.
 const WAITING: usize = 64;
 
-/// One for each kind of clients, so that no user's requests hold up those of nodes, and no node's those of the control plane.
+/// One for each kind of clients, so that no user's requests hold up those of addons and nodes, and no node's those of the control plane.
 struct Desk {
     large: Arc<Turns>,
     lists: Arc<Turns>,
@@ -59,7 +61,7 @@ impl Desk {
         Desk {
             large: Turns::new(at_once),
             lists: Turns::new(at_once),
-            bodies: Turns::weighted(kib, kib / 2),
+            bodies: Turns::weighted(kib, kib / 3),
             waiting: waiting.map(Pool::new),
         }
     }
@@ -67,6 +69,7 @@ impl Desk {
 
 pub struct Compute {
     users: Desk,
+    addons: Desk,
     nodes: Desk,
     components: Desk,
 }
@@ -75,6 +78,7 @@ impl Default for Compute {
     fn default() -> Compute {
         Compute {
             users: Desk::new(AT_ONCE, LISTS_KIB, Some(WAITING)),
+            addons: Desk::new(OF_ADDONS, LISTS_KIB_OF_ADDONS, Some(WAITING)),
             nodes: Desk::new(OF_NODES, LISTS_KIB_OF_NODES, Some(WAITING)),
             components: Desk::new(OF_COMPONENTS, LISTS_KIB_OF_COMPONENTS, None),
         }
@@ -86,8 +90,21 @@ impl Compute {
         match flow.level {
             Level::Exempt | Level::Control => &self.components,
             Level::Nodes => &self.nodes,
-            Level::Addons | Level::Users => &self.users,
+            Level::Addons => &self.addons,
+            Level::Users => &self.users,
         }
+    }
+
+    /// Large requests of administrators and the control plane that are worked on now.
+    #[cfg(test)]
+    pub fn large_of_components(&self) -> usize {
+        self.components.large.running()
+    }
+
+    /// The turns of their long lists.
+    #[cfg(test)]
+    pub fn lists_of_components(&self) -> Arc<Turns> {
+        self.components.lists.clone()
     }
 
     /// Runs `work` on `bytes` bytes: here if they are few, on a thread of its own otherwise. There it ends at the latest when
@@ -256,6 +273,7 @@ mod tests {
         // Other accounts have their turn meanwhile: another user, a node, a component, an administrator.
         for (name, groups) in [
             ("jane", &[][..]),
+            ("system:serviceaccount:kube-system:coredns", &[]),
             ("system:node:n1", &["system:nodes"]),
             ("system:kube-scheduler", &[]),
             ("admin", &["system:masters"]),
@@ -271,29 +289,29 @@ mod tests {
         assert_eq!((waiting.taken(), users.large.running()), (0, 0));
     }
 
-    /// An account whose lists nobody reads holds half of the memory for lists; the others have the rest.
+    /// An account whose lists nobody reads holds a third of the memory for lists; the others have the rest.
     #[tokio::test(start_paused = true)]
     async fn the_bodies_of_lists_have_a_bound_in_bytes() {
         let compute = Compute::default();
         let (eve, pool) = (User::new("eve", &[]), compute.users.bodies.clone());
         let mib = 1 << 20;
         let mut held = vec![];
-        for _ in 0..LISTS_KIB / 1024 / 2 {
+        for _ in 0..LISTS_KIB / 1024 / 3 {
             held.push(compute.body(&eve, mib).await.unwrap());
         }
-        assert_eq!(pool.running(), LISTS_KIB / 2);
+        assert_eq!(pool.running(), LISTS_KIB / 3);
         assert_eq!(compute.body(&eve, mib).await.err().map(|status| status.code), Some(429));
         assert!(compute.body(&eve, COUNTED_LIST).await.is_ok(), "a short list does not count");
         let mut bobs = compute.body(&bob(), 0).await.unwrap();
-        assert!(bobs.cover(COUNTED_LIST).is_ok() && pool.running() == LISTS_KIB / 2);
+        assert!(bobs.cover(COUNTED_LIST).is_ok() && pool.running() == LISTS_KIB / 3);
         // More than its share is the whole share, and less is given back.
         bobs.cover(1000 * mib).unwrap();
-        assert_eq!(pool.running(), LISTS_KIB);
+        assert_eq!(pool.running(), LISTS_KIB / 3 * 2);
         assert!(compute.body(&bob(), 0).await.unwrap().cover(mib).is_err());
         let node = User::new("system:node:n1", &["system:nodes"]);
         assert!(compute.body(&node, mib).await.is_ok(), "nodes have memory of their own");
         let turn = bobs.settle(2 * mib);
-        assert_eq!(pool.running(), LISTS_KIB / 2 + 2048);
+        assert_eq!(pool.running(), LISTS_KIB / 3 + 2048);
         drop((turn, held));
         assert_eq!(pool.running(), 0);
     }

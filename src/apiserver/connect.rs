@@ -3,7 +3,7 @@
 use super::State;
 use super::authn;
 use super::context::Context;
-use super::http::{Answer, Body, BodyError, full};
+use super::http::{Answer, Body, BodyError, HTTP1_BUFFER, full};
 use super::onward;
 use crate::api::Status;
 use crate::api::kinds;
@@ -193,6 +193,20 @@ pub async fn ask(state: &State, node: &str, path: &str) -> Result<bytes::Bytes, 
     Ok(body.collect().await.map_err(|e| broken(&e))?.to_bytes())
 }
 
+/// Completes when the session that this request becomes must end: with the server, or when its client's connection is needed or
+/// does not read. Until then it holds the request's seat, and the connection counts and is busy.
+fn session_end(state: &State, ctx: &Context) -> impl Future<Output = ()> + Send + use<> {
+    let (stop, seat) = (state.stop.clone(), ctx.seat.clone());
+    async move {
+        let Some(connection) = seat.connection() else { return stop.cancelled().await };
+        let _running = connection.activity.begin();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = connection.end.cancelled() => {}
+        }
+    }
+}
+
 /// Sends the request on, and joins the two connections if both sides change protocols.
 async fn forward(
     state: &Arc<State>,
@@ -204,8 +218,9 @@ async fn forward(
     let to = kubelet(state, node)?;
     let stream = dial(state, node, to).await?;
     let broken = |e: hyper::Error| Status::new(502, "", format!("error dialing backend: {e}"));
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let mut http = hyper::client::conn::http1::Builder::new();
+    http.max_buf_size(HTTP1_BUFFER); // of a log whose client does not read
+    let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
     let upgrading = request.headers().contains_key(header::UPGRADE);
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
@@ -224,7 +239,7 @@ async fn forward(
     let passed = passed.body(body).map_err(|e| Status::bad_request(e.to_string()))?;
     let answer = sender.send_request(passed).await.map_err(broken)?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return onward::join(client, answer, "the kubelet", NOT_PASSED, state.stop.clone());
+        return onward::join(client, answer, "the kubelet", NOT_PASSED, session_end(state, ctx));
     }
     // A client would follow it with its own credentials (CVE-2020-8559, CVE-2022-3172).
     if answer.status().is_redirection() && answer.headers().contains_key(header::LOCATION) {

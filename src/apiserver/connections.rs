@@ -6,18 +6,20 @@
 //! its place.
 //!
 //! Clients that are known could do the same: one pod's token, used from many addresses. So all users together have half of
-//! the places and all kubelets a fourth; what is left is for strangers, of whom one may be the scheduler, and for the control
+//! the places, all kubelets a fourth and the addons an eighth; what is left is for strangers, of whom one may be the scheduler, and for the control
 //! plane and administrators. Among users, and among kubelets, the account with the most connections makes room for an account
 //! with fewer: its oldest idle connection is closed, or its oldest one where none is idle. An account that has as many as any
 //! other may only exchange an idle connection of its own for the new one.
 
 use super::flows::{Flow, Level};
+use super::heads::Heads;
 use super::idle::Activity;
 use super::user::User;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Sources whose connections showed who they are, by address and port. All listeners of a server share it.
@@ -28,6 +30,10 @@ pub struct Connections {
     most: usize,
     known: Known,
     inner: Mutex<Inner>,
+    /// A connection has ended.
+    ended: Notify,
+    /// Memory for heads that have not come whole.
+    pub heads: Arc<Heads>,
 }
 
 /// Accounts that share places.
@@ -36,6 +42,7 @@ enum Class {
     /// Only the source's bound holds.
     Own,
     Nodes,
+    Addons,
     Users,
 }
 
@@ -44,7 +51,8 @@ impl Class {
         match flow.level {
             Level::Exempt | Level::Control => Class::Own,
             Level::Nodes => Class::Nodes,
-            Level::Addons | Level::Users => Class::Users,
+            Level::Addons => Class::Addons,
+            Level::Users => Class::Users,
         }
     }
 
@@ -53,6 +61,7 @@ impl Class {
         match self {
             Class::Own => most,
             Class::Nodes => most.div_ceil(4),
+            Class::Addons => most.div_ceil(8),
             Class::Users => most / 2,
         }
     }
@@ -156,11 +165,14 @@ pub struct Counted {
     /// Cancelled when another connection needs the place.
     pub end: CancellationToken,
     is_known: AtomicBool,
+    /// Of the first user that it has shown.
+    flow: OnceLock<Flow>,
 }
 
 impl Connections {
     pub fn new(most: usize, known: Known) -> Arc<Connections> {
-        Arc::new(Connections { most, known, inner: Mutex::default() })
+        let heads = Arc::default();
+        Arc::new(Connections { most, known, inner: Mutex::default(), ended: Notify::new(), heads })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -168,9 +180,17 @@ impl Connections {
     }
 
     /// True if one more connection could be admitted, if need be in the place of a stranger.
-    pub fn has_room(&self) -> bool {
+    fn has_room(&self) -> bool {
         let inner = self.lock();
         inner.open < self.most || !inner.strangers.is_empty()
+    }
+
+    /// Waits until one more connection could be admitted. An upgraded connection ends with its session, which no task of the
+    /// listener tells.
+    pub async fn room(&self) {
+        while !self.has_room() {
+            self.ended.notified().await;
+        }
     }
 
     /// Counts one more connection. `None`: its source has as many as it may, and all of them are known.
@@ -205,11 +225,22 @@ impl Connections {
             activity: Activity::new(),
             end,
             is_known: AtomicBool::new(false),
+            flow: OnceLock::new(),
         })
     }
 }
 
 impl Counted {
+    /// The client's address and port.
+    pub fn source(&self) -> SocketAddr {
+        self.from
+    }
+
+    /// The flow of the first user that the client has shown; `None` as long as it is a stranger.
+    pub fn flow(&self) -> Option<&Flow> {
+        self.flow.get()
+    }
+
     /// The client has shown on this connection who it is. Later requests of other users change nothing.
     ///
     /// False: its account has as many connections as it may, none of them is idle, and this one stays a stranger.
@@ -222,7 +253,7 @@ impl Counted {
         if !inner.strangers.contains_key(&self.number) {
             return true; // it is being closed, or another request was quicker
         }
-        let account = (Class::of(&flow), flow.account);
+        let account = (Class::of(&flow), flow.account.clone());
         if !inner.make_room(&account, account.0.places(self.of.most)) {
             tracing::debug!(account = account.1, source = %self.from, "an account has too many connections");
             return false;
@@ -235,6 +266,7 @@ impl Counted {
         inner.accounts.entry(account.clone()).or_default().insert(self.number);
         let (activity, end) = (self.activity.clone(), self.end.clone());
         inner.settled.insert(self.number, Settled { source, account, activity, end });
+        let _ = self.flow.set(flow); // the first one, under the lock
         self.is_known.store(true, Ordering::Release);
         self.of.known.lock().unwrap_or_else(PoisonError::into_inner).insert(self.from);
         true
@@ -250,6 +282,7 @@ impl Drop for Counted {
         }
         drop(inner);
         self.of.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.from);
+        self.of.ended.notify_one();
     }
 }
 

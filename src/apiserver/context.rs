@@ -2,13 +2,14 @@
 
 use super::http::{Query, header};
 use super::request::Info;
+use super::seat::Seat;
 use super::user::User;
 use crate::api::path::cut;
 use crate::tap::{self, Cause, Record, Tap};
 use http::HeaderMap;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -21,6 +22,8 @@ pub struct Context {
     pub cause: Option<Cause>,
     /// Set for a write that is only tried.
     pub dry_run: bool,
+    /// What this request holds of what is bounded.
+    pub seat: Arc<Seat>,
     tap: Tap,
     /// The name in a new object's body: its path has none.
     named: OnceLock<String>,
@@ -46,6 +49,18 @@ pub fn is_own(agent: &str) -> bool {
 const WARNINGS_MAX: usize = 50;
 const WARNING_MAX: usize = 1024;
 
+/// Bytes of a name, a client or a session on a record, and of a command, a message or a selector. Clients choose them.
+const RECORDED_NAME_MAX: usize = 512;
+const RECORDED_TEXT_MAX: usize = 4096;
+
+/// The text as a record keeps it: whole, or its first `most` bytes and `…`.
+fn short(text: &str, most: usize) -> String {
+    match text.len() > most {
+        true => format!("{}…", &text[..text.floor_char_boundary(most)]),
+        false => text.to_string(),
+    }
+}
+
 /// Is it a look that kubectl takes for a command which only tries? Of a write that is told by the request itself.
 pub fn is_trial(headers: &HeaderMap, verb: &str) -> bool {
     matches!(verb, "get" | "list") && !header(headers, "kubectl-dry-run").is_empty()
@@ -58,11 +73,11 @@ impl Context {
             id,
             user: user.name.clone(),
             impersonator: user.impersonator.clone(),
-            user_agent: header(&headers, "user-agent").to_string(),
-            session: header(&headers, "kubectl-session").to_string(),
-            command: header(&headers, "kubectl-command").to_string(),
-            verb: info.verb.clone(),
-            subresource: info.subresource.clone(),
+            user_agent: short(header(&headers, "user-agent"), RECORDED_NAME_MAX),
+            session: short(header(&headers, "kubectl-session"), RECORDED_NAME_MAX),
+            command: short(header(&headers, "kubectl-command"), RECORDED_TEXT_MAX),
+            verb: short(&info.verb, RECORDED_NAME_MAX),
+            subresource: short(&info.subresource, RECORDED_NAME_MAX),
             code: 0,
             dry_run: false,
         };
@@ -78,6 +93,7 @@ impl Context {
             request,
             cause,
             dry_run,
+            seat: Seat::new(None),
             tap,
             named: OnceLock::new(),
             tried,
@@ -85,6 +101,11 @@ impl Context {
             warnings: Mutex::default(),
             stage: Mutex::new(Instant::now()),
         }
+    }
+
+    /// The same request with what it holds of what is bounded.
+    pub fn seated(self, seat: Arc<Seat>) -> Context {
+        Context { seat, ..self }
     }
 
     /// This request as the cause of what others do for it, in the form of a header.
@@ -171,7 +192,9 @@ impl Context {
                 "" => self.named.get().map_or("", String::as_str),
                 name => name,
             };
-            record = record.object(&self.info.resource, self.info.object_namespace(), name);
+            let names = [self.info.resource.as_str(), self.info.object_namespace(), name];
+            let [resource, namespace, name] = names.map(|text| short(text, RECORDED_NAME_MAX));
+            record = record.object(&resource, &namespace, &name);
         }
         record.request = Some(tap::Request {
             dry_run: self.dry_run || self.tried.load(Ordering::Relaxed),
@@ -225,31 +248,69 @@ impl Context {
         if let Some(request) = &mut record.request {
             request.code = code;
         }
-        record.detail = serde_json::json!({"verb": self.info.verb});
+        record.detail = serde_json::json!({"verb": self.request.verb});
         if !message.is_empty() {
-            record.detail["message"] = message.into();
+            record.detail["message"] = short(message, RECORDED_TEXT_MAX).into();
         }
         // How it was looked at: as a table of one line each, and which of the objects.
         if self.accept().contains("as=Table") {
             record.detail["table"] = true.into();
         }
-        let output = header(&self.headers, "kubectl-output");
-        if !output.is_empty() {
+        // Only Ropewalk's kubectl says what was written after -o, also that nothing was.
+        if self.headers.contains_key("kubectl-output") {
+            let output = short(header(&self.headers, "kubectl-output"), RECORDED_TEXT_MAX);
             record.detail["output"] = output.into();
+        }
+        // And that it says nothing where nothing is found.
+        if !header(&self.headers, "kubectl-ignore-not-found").is_empty() {
+            record.detail["silent"] = true.into();
         }
         if let Some(object) = self.outcome.get() {
             record.detail["tried"] = object.clone();
         }
         for (key, name) in [("labelSelector", "labels"), ("fieldSelector", "fields")] {
             if !self.query.get(key).is_empty() {
-                record.detail[name] = self.query.get(key).into();
+                record.detail[name] = short(self.query.get(key), RECORDED_TEXT_MAX).into();
             }
         }
         let selectors = ["labelSelector", "fieldSelector"].map(|key| self.query.get(key));
         let selected: Vec<&str> = selectors.into_iter().filter(|s| !s.is_empty()).collect();
         if !selected.is_empty() {
-            record.detail["selector"] = selected.join(",").into();
+            record.detail["selector"] = short(&selected.join(","), RECORDED_TEXT_MAX).into();
         }
         self.tap.emit(record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_chooses_is_recorded_up_to_a_bound() {
+        let record = |length: usize| {
+            let (ascii, wide) = ("x".repeat(length), "é".repeat(length));
+            let mut headers = HeaderMap::new();
+            for name in ["user-agent", "kubectl-session", "kubectl-command", "kubectl-output"] {
+                headers.insert(name, ascii.parse().unwrap());
+            }
+            let query = Query::parse(Some(&format!("labelSelector={wide}")));
+            let path = format!("/api/v1/namespaces/{ascii}/pods/{ascii}");
+            let info = Info::parse(&http::Method::GET, &path, &query);
+            let tap = Tap::new();
+            let ctx = Context::new("r".into(), User::new("u", &[]), info, query, headers, tap.clone());
+            ctx.answered(404, Duration::ZERO, &wide);
+            tap.since(0).pop().expect("a record")
+        };
+        let bytes = serde_json::to_vec(&*record(20_000)).unwrap().len();
+        assert!(bytes < 32 << 10, "{bytes} bytes");
+        // What is of a usual length stays as it is.
+        let usual = record(200);
+        let request = usual.request.clone().expect("a request");
+        let said = [&request.user_agent, &request.session, &request.command];
+        assert!(said.iter().all(|text| **text == "x".repeat(200)));
+        assert_eq!(usual.object.clone().expect("an object").name, "x".repeat(200));
+        let wide = "é".repeat(200);
+        assert!(["message", "labels", "selector"].iter().all(|name| usual.detail[*name] == wide.as_str()));
     }
 }

@@ -9,7 +9,7 @@ use super::context::Context;
 use super::decode;
 use super::http::{Answer, header, json};
 use super::remove::{self, Options};
-use super::store::{Extra, Refused};
+use super::store::{Deadline, Extra, Refused};
 use super::subresources::{pods, set_condition};
 use super::write::{Part, modify};
 use crate::api::kinds::{self, Kind};
@@ -22,8 +22,6 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// How often a budget that changed meanwhile is read again.
-const TRIES: usize = 10;
 /// Evicted pods that a budget remembers, at most; more say that its controller does not work.
 const DISRUPTED_MAX: usize = 2000;
 const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
@@ -40,33 +38,48 @@ pub async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<An
     let mut options = Options { dry_run: ctx.dry_run, ..Options::default() };
     options.read(at(&eviction, "deleteOptions"))?;
     let kind = pods()?;
-    let pod = state.get(kind, &namespace, &name).await?;
-    admission::nodes::removal(ctx, kind, &pod.value)?;
-    let mut allowed_as_is = false;
-    if !is_disrupted(&pod.value) {
-        allowed_as_is = ask_budget(state, ctx, &pod.value, options.dry_run).await?;
-        if allowed_as_is && options.version.is_empty() {
-            // It may go because of what it is now: not if it became healthy meanwhile.
+    let deadline = Deadline::new();
+    loop {
+        deadline.check()?;
+        let pod = state.get(kind, &namespace, &name).await?;
+        admission::nodes::removal(ctx, kind, &pod.value)?;
+        let mut options = options.clone();
+        let free = is_disrupted(&pod.value);
+        // It may go because of what it is now: not if it became healthy meanwhile. What has ended or is ending stays so.
+        let only_as_it_is = match free {
+            true => !is_over(&pod.value),
+            false => ask_budget(state, ctx, &pod.value, options.dry_run).await?,
+        };
+        let pinned = only_as_it_is && options.version.is_empty();
+        if pinned {
             options.version = meta::resource_version(&pod.value).to_string();
         }
-    }
-    let done = match options.dry_run {
-        true => remove::remove(state, ctx, kind, &namespace, &name, &options).await.map(drop),
-        false => tell_why_and_remove(state, ctx, kind, &name, options).await,
-    };
-    match done {
-        Err(status) if status.reason == "Conflict" && allowed_as_is => Err(refused(&being_processed(""), 10)),
-        Err(status) => Err(status),
-        Ok(()) => Ok(json(
-            201,
-            &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
-        )),
+        let done = match options.dry_run {
+            true => remove::remove(state, ctx, kind, &namespace, &name, &options).await.map(drop),
+            false => tell_why_and_remove(state, ctx, kind, &name, options).await,
+        };
+        match done {
+            Err(status) if status.reason == "Conflict" && pinned && free => {} // it is judged again as it is now
+            Err(status) if status.reason == "Conflict" && only_as_it_is && !free => {
+                return Err(refused(&being_processed(""), 10));
+            }
+            Err(status) => return Err(status),
+            Ok(()) => {
+                let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+                return Ok(json(201, &done));
+            }
+        }
     }
 }
 
 /// Ended, ending or not started: its eviction disrupts nothing that a budget guards.
 fn is_disrupted(pod: &Value) -> bool {
-    meta::is_terminating(pod) || matches!(text(pod, "status.phase"), "Succeeded" | "Failed" | "Pending")
+    is_over(pod) || text(pod, "status.phase") == "Pending"
+}
+
+/// Ended or ending.
+fn is_over(pod: &Value) -> bool {
+    meta::is_terminating(pod) || matches!(text(pod, "status.phase"), "Succeeded" | "Failed")
 }
 
 /// Writes the condition `DisruptionTarget`, by which a Job knows that the pod's end is not its program's fault, then deletes.
@@ -109,7 +122,8 @@ async fn ask_budget(state: &State, ctx: &Context, pod: &Value, dry_run: bool) ->
     let kind = kinds::find("policy", "v1", "PodDisruptionBudget")
         .ok_or_else(|| Status::internal("budgets are not served"))?;
     let mut last = String::new();
-    for _ in 0..TRIES {
+    let deadline = Deadline::new();
+    while deadline.check().is_ok() {
         state.fresh().await?;
         let all = state.cache.list(kind.place(), &format!("{}/", meta::namespace(pod))).objects;
         let labels = at(pod, "metadata.labels");

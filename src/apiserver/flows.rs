@@ -61,7 +61,7 @@ impl Flow {
         Flow { level, account: account(&user.name) }
     }
 
-    /// The places out of `all` that this account may have.
+    /// The places out of `all` that this account may have at most ([`super::shares`] says how several accounts share).
     ///
     /// Half of them; a node a quarter, so that one node's stolen certificate leaves three quarters to the other nodes; all
     /// anonymous clients together an eighth. The addons are one account, and nobody else is on their level.

@@ -33,13 +33,16 @@ const STREAMS_MAX: u32 = 250;
 /// Bytes that a client may send ahead of the server, on one stream and on all streams of a connection: what nobody reads takes no more memory.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
-/// Bytes of an answer that wait in a stream for a client that does not read.
-const SEND_BUFFER: usize = 128 << 10;
+/// Bytes of an answer that wait in a stream for a client that does not read, beside the piece that comes next ([`super::seat`]).
+const SEND_BUFFER: usize = 64 << 10;
+/// Bytes that one connection of HTTP/1.1 buffers in each direction: the longest head of a request, and what its client does not read. A path
+/// of 64 KiB, the longest that hyper takes, and 16 KiB of headers, as many as HTTP/2 has; upstream takes a head of 1 MiB.
+pub const HTTP1_BUFFER: usize = 80 << 10;
 
 /// How connections of clients are served: HTTP/1.1 and HTTP/2, whichever they speak.
 pub fn http_server() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_MAX);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_MAX).max_buf_size(HTTP1_BUFFER);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -27,13 +27,18 @@ impl Activity {
 
     pub fn begin(self: &Arc<Activity>) -> Running {
         self.running.fetch_add(1, Ordering::AcqRel);
-        self.served.fetch_add(1, Ordering::Relaxed);
+        self.served.fetch_add(1, Ordering::AcqRel);
         Running(self.clone())
     }
 
     /// Whether a request is being answered now.
     pub fn is_busy(&self) -> bool {
         self.running.load(Ordering::Acquire) > 0
+    }
+
+    /// How many requests have begun so far.
+    pub fn served(&self) -> u64 {
+        self.served.load(Ordering::Acquire)
     }
 
     /// Returns when no first request has come within `first`, or no further one for `idle` (up to twice that). Requests wake nobody: the time

@@ -6,12 +6,12 @@
 //! etcd; the watch of etcd fills a cache, from which lists and watches are answered.
 //! ## How this one works
 //! [`Server::serve`] takes connections, `router` follows one request through the stages and leaves a record in the tap at
-//! each. `tokens` remembers which signatures were good, `bounds` refuses what is too much at a time. `flows` says how important a request is and
-//! on whose account it counts, and `shares` leaves no account all places. `connections` makes room for clients that say who they are, `compute` works on large objects and long lists so
-//! that nothing else waits, accounts in turn (`turns`), bounds the memory of long lists, and `line` cuts off watchers that do not read. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
+//! each, from the authenticated (and impersonated) user on. `tokens` remembers which signatures were good, `bounds` refuses what is too much at a time, and `seat` holds what a request has taken until its answer is written. `flows` says how important a request is and
+//! on whose account it counts, and `shares` leaves no account all places. `connections` makes room for clients that say who they are, `heads` counts what has come of requests that are not complete, `compute` works on large objects and long lists so
+//! that nothing else waits, accounts in turn (`turns`), bounds the memory of long lists, and `line` cuts off watchers that do not read; `unsent` bounds what waits for all watchers together. What a path may name stands in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for
 //! every kind. A write compares the revision that it read (`store`), so two writers never overwrite each other; it may therefore begin from what this
-//! server remembers, and only a refusal, or "nothing to change", is judged again by what the store has now. What admission asks (quotas, limits, classes) is
-//! remembered too: another server's new quota counts here as soon as this one has heard of it, as upstream. `cache`
+//! server remembers, and only a refusal, or "nothing to change", is judged again by what the store has now. What admission asks (accounts, quotas, limits,
+//! classes) is remembered too, and judged again in the same way if it refuses; another server's new quota counts here as soon as this one has heard of it, as upstream. `cache`
 //! holds every object parsed and encoded; thousands of watchers are sent the same bytes. A read that must be up to date asks
 //! etcd for a barrier and waits until the cache is there. `connect` passes logs, exec and port-forward through to the
 //! kubelet of the pod's node. `steps` remembers what people did, in the same transaction as the write, and `rewind` puts the objects
@@ -41,6 +41,8 @@ mod compaction;
 mod compute;
 mod connect;
 mod connections;
+#[cfg(test)]
+mod contention_tests;
 mod context;
 mod decode;
 mod definitions;
@@ -51,6 +53,7 @@ mod filter;
 mod flows;
 #[cfg(test)]
 mod fuzz;
+mod heads;
 pub mod http;
 mod idle;
 mod line;
@@ -70,6 +73,7 @@ pub mod request;
 mod reviews;
 mod rewind;
 mod router;
+mod seat;
 mod serve;
 mod services;
 mod shares;
@@ -84,12 +88,16 @@ pub(crate) mod testing;
 mod tests;
 mod tokens;
 mod turns;
+#[cfg(test)]
+mod undo_tests;
+mod unsent;
 mod usage;
 mod user;
 mod watch;
 mod write;
 
 pub use authn::ISSUER;
+pub use compaction::HOLD;
 pub use context::{is_own, is_trial};
 pub use http::{Answer, Body};
 pub use rewind::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO};
@@ -109,7 +117,7 @@ use cache::Cache;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch as watch_channel;
 use tokio_util::sync::CancellationToken;
@@ -119,7 +127,7 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Everything that a server needs from outside.
 pub struct Config {
-    /// The store, which is this server's own: nobody else writes to it but other API servers of the cluster.
+    /// The cluster's store. Other API servers write to it, and so does `etcdctl`.
     pub kv: Arc<dyn Storage>,
     /// Already at this server's node and component.
     pub tap: Tap,
@@ -127,6 +135,8 @@ pub struct Config {
     pub tls: Arc<rustls::ServerConfig>,
     /// Who the certificates say that somebody is.
     pub clients: Clients,
+    /// Group in the certificates of this process's own teacher, which nobody else knows: the name alone is not believed.
+    pub teachers: String,
     pub tokens: Arc<TokenKey>,
     pub service_cidr: Cidr,
     /// First and last NodePort.
@@ -145,6 +155,7 @@ pub(crate) struct State {
     rng: Rng,
     tls: Arc<rustls::ServerConfig>,
     clients: Clients,
+    teachers: String,
     tokens: Arc<TokenKey>,
     verified: tokens::Verified,
     service_cidr: Cidr,
@@ -154,16 +165,18 @@ pub(crate) struct State {
     advertise: SocketAddr,
     stop: CancellationToken,
     started: watch_channel::Sender<bool>,
-    keep_from: AtomicI64,
     requests: AtomicU64,
     bounds: bounds::Bounds,
     compute: compute::Compute,
     compaction: compaction::Compaction,
     readiness: readiness::Readiness,
+    summaries: usage::Summaries,
     /// Connections on which somebody has shown who they are.
     known: connections::Known,
-    /// Whoever charges a quota waits for a permit: many at once would only make each other try again.
-    charging: tokio::sync::Semaphore,
+    /// Where connections are handed in that were accepted elsewhere in this process; none while no listener is served.
+    door: Mutex<Option<serve::Door>>,
+    /// Who charges the quotas of a namespace at the moment.
+    charging: admission::Charging,
     /// The lease of objects that go by themselves, and until when it is shared.
     lease: Mutex<Option<(i64, clock::Instant)>>,
 }
@@ -186,6 +199,7 @@ impl Server {
             rng: config.rng,
             tls: config.tls,
             clients: config.clients,
+            teachers: config.teachers,
             tokens: config.tokens,
             verified: tokens::Verified::new(),
             service_cidr: config.service_cidr,
@@ -195,14 +209,15 @@ impl Server {
             advertise: config.advertise,
             stop: crew.token(),
             started: watch_channel::Sender::new(false),
-            keep_from: AtomicI64::new(i64::MAX),
             requests: AtomicU64::new(0),
             bounds: bounds::Bounds::default(),
             compute: compute::Compute::default(),
             compaction: compaction::Compaction::default(),
             readiness: readiness::Readiness::default(),
+            summaries: usage::Summaries::default(),
             known: connections::Known::default(),
-            charging: tokio::sync::Semaphore::new(1),
+            door: Mutex::default(),
+            charging: admission::Charging::default(),
             lease: Mutex::default(),
         });
         let (cache, kv, stop) = (state.cache.clone(), state.kv.clone(), crew.token());
@@ -220,6 +235,14 @@ impl Server {
         let (compacting, stop) = (state.clone(), crew.token());
         crew.spawn(async move {
             let _ = stop.run_until_cancelled(compaction::run(compacting)).await;
+        });
+        let (bounding, stop) = (state.cache.clone(), crew.token());
+        crew.spawn(async move {
+            let _ = stop.run_until_cancelled(bounding.unsent.keep_bound()).await;
+        });
+        let (sweeping, stop) = (state.clone(), crew.token());
+        crew.spawn(async move {
+            let _ = stop.run_until_cancelled(sweeping.bounds.sweep()).await;
         });
         tokio::task::spawn_blocking(crate::api::schema::warm_up);
         Server { state, tap: config.tap, crew }
@@ -245,11 +268,6 @@ impl Server {
     pub async fn call(&self, request: Request<Body>, user: User) -> Answer {
         self.state.requests.fetch_add(1, Ordering::Relaxed);
         router::serve(&self.state, &self.tap, request, user, self.crew.token()).await
-    }
-
-    /// Revisions from this one on are kept from compaction (undo needs them); `i64::MAX` for none.
-    pub fn keep_from(&self, revision: i64) {
-        self.state.keep_from.store(revision, Ordering::Relaxed);
     }
 
     /// True if somebody has shown who they are on the connection that comes from this address and port.

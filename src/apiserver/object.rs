@@ -1,11 +1,13 @@
 //! Stored objects and what happens to them, parsed and as the bytes that go out: encoded once, by whoever needs the bytes first.
 
+use super::unsent::Holds;
 use crate::api::{kinds, meta, schema, value};
 use crate::etcd::api::Revision;
 use bytes::Bytes;
 use serde_json::Value;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// A stored object: parsed, and as the bytes that go out. `revision` is its resourceVersion.
 pub struct Object {
@@ -14,6 +16,8 @@ pub struct Object {
     pub revision: Revision,
     /// What of `bytes` follows kind and apiVersion, behind a comma; 0 if they do not begin with these two.
     body: usize,
+    /// Watches that have it to tell when they begin.
+    pub(super) holds: Holds,
 }
 
 /// How many bytes of `{"kind":"Pod","apiVersion":"v1",…}` say what it is, up to the comma; 0 if there is none.
@@ -84,13 +88,20 @@ impl Object {
 
     /// One that is only passed on in here.
     pub fn unsent(value: Value, revision: Revision) -> Object {
-        Object { value, bytes: Bytes::new(), revision, body: 0 }
+        Object { value, bytes: Bytes::new(), revision, body: 0, holds: Holds::default() }
+    }
+
+    /// From the bytes of another one.
+    fn reread(bytes: Bytes, revision: Revision) -> Option<Object> {
+        let value: Value = serde_json::from_slice(&bytes).ok()?;
+        let body = body_of(&value, &bytes);
+        Some(Object { value, bytes, revision, body, holds: Holds::default() })
     }
 
     fn encoded(value: Value, revision: Revision) -> Object {
         let bytes = Bytes::from(value.to_string());
         let body = body_of(&value, &bytes);
-        Object { value, bytes, revision, body }
+        Object { value, bytes, revision, body, holds: Holds::default() }
     }
 
     /// Its bytes without kind and apiVersion, to be read after an opening brace: as an item of a typed list. `None` if they have to be made.
@@ -117,6 +128,8 @@ pub struct Event {
     pub(super) at: Instant,
     frames: [OnceLock<Bytes>; 3],
     left: OnceLock<Arc<Object>>,
+    /// How many lines and answers hold it until it is sent ([`super::unsent`]).
+    pub(super) waiting: AtomicUsize,
 }
 
 impl Event {
@@ -127,7 +140,16 @@ impl Event {
         deleted: bool,
     ) -> Event {
         let at = Instant::now();
-        Event { revision, object, previous, deleted, at, frames: Default::default(), left: OnceLock::new() }
+        Event {
+            revision,
+            object,
+            previous,
+            deleted,
+            at,
+            frames: Default::default(),
+            left: OnceLock::new(),
+            waiting: AtomicUsize::new(0),
+        }
     }
 
     /// The object that a watcher is told about: one that left a selector is shown as it was while it was in it.
@@ -146,6 +168,60 @@ impl Event {
     }
 }
 
+/// An event as the cache keeps it for watchers that come later: encoded. Parsed, an object takes about ten times as much memory. The bytes
+/// are those of the objects themselves, so what is still current takes none.
+pub struct Kept {
+    pub revision: Revision,
+    namespace: Box<str>,
+    name: Box<str>,
+    object: Bytes,
+    previous: Option<(Revision, Bytes)>,
+    deleted: bool,
+    pub(super) at: Instant,
+    pub(super) holds: Holds,
+}
+
+impl Kept {
+    pub fn new(event: &Event) -> Kept {
+        let object = &event.object;
+        Kept {
+            revision: event.revision,
+            namespace: meta::namespace(&object.value).into(),
+            name: meta::name(&object.value).into(),
+            object: object.bytes.clone(),
+            previous: event.previous.as_ref().map(|p| (p.revision, p.bytes.clone())),
+            deleted: event.deleted,
+            at: event.at,
+            holds: Holds::default(),
+        }
+    }
+
+    /// Namespace and name of the object.
+    pub fn key(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+
+    /// Bytes of the object.
+    pub fn size(&self) -> usize {
+        self.object.len()
+    }
+
+    /// Bytes that are parsed to make the event again.
+    pub fn to_parse(&self) -> usize {
+        self.object.len() + self.previous.as_ref().map_or(0, |(_, bytes)| bytes.len())
+    }
+
+    /// The event again, its objects parsed. `None` if they cannot be: they were encoded here.
+    pub fn event(&self) -> Option<Event> {
+        let object = Object::reread(self.object.clone(), self.revision)?;
+        let previous = match &self.previous {
+            Some((revision, bytes)) => Some(Arc::new(Object::reread(bytes.clone(), *revision)?)),
+            None => None,
+        };
+        Some(Event { at: self.at, ..Event::new(self.revision, Arc::new(object), previous, self.deleted) })
+    }
+}
+
 pub fn frame(change: Change, object: &[u8]) -> Bytes {
     let head: &[u8] = match change {
         Change::Added => b"{\"type\":\"ADDED\",\"object\":",
@@ -158,6 +234,31 @@ pub fn frame(change: Change, object: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_kept_event_is_the_same_when_it_is_parsed_again() {
+        let pod = |labels: Value, revision| {
+            let meta = json!({"name": "x", "namespace": "d", "uid": "u", "labels": labels});
+            let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": {"priority": 7, "share": 0.5}});
+            Arc::new(Object::new(pod, revision))
+        };
+        let (before, after) = (pod(json!({"app": "a"}), 6), pod(json!({}), 7));
+        for (previous, deleted) in [(Some(before.clone()), false), (None, false), (Some(before), true)] {
+            let event = Event::new(7, after.clone(), previous, deleted);
+            let kept = Kept::new(&event);
+            assert_eq!((kept.key(), kept.revision), (("d", "x"), 7));
+            let again = kept.event().unwrap();
+            let told = |of: &Event| {
+                let previous = of.previous.as_ref().map(|p| (p.value.clone(), p.revision));
+                let frames =
+                    [Change::Added, Change::Modified, Change::Deleted].map(|change| of.frame(change));
+                (of.revision, of.object.value.clone(), of.object.body, previous, of.deleted, of.at, frames)
+            };
+            assert_eq!(told(&again), told(&event));
+            assert_eq!(again.object.bytes.as_ptr(), after.bytes.as_ptr(), "the bytes are there once");
+        }
+    }
 
     #[test]
     fn a_stored_value_is_decoded_as_its_kind_or_refused() {

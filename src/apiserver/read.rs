@@ -1,25 +1,26 @@
 //! Get and list.
 
 use super::State;
-use super::bounds::keep_place;
 use super::cache::ROOT;
-use super::compute::{ListBody, Pace};
+use super::compute::{LARGE, ListBody, Pace};
 use super::context::Context;
 use super::filter::Filter;
 use super::http::Answer;
 use super::negotiate::{self, ListMeta, ListWriter, form};
 use super::object::Object;
 use super::store::{object_key, status_of};
+use super::turns::Turn;
 use crate::api::Status;
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
-use crate::etcd::api::RangeRequest;
+use crate::etcd::api::{KeyValue, RangeRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http_body::Body as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// How long a list waits for a revision that is still to come.
@@ -30,6 +31,8 @@ const DECODING: usize = 16;
 /// only one of them is in memory beside the answer, and a selector that matches little costs few of them.
 const PAGE: i64 = 500;
 const PAGE_MAX: i64 = 10_000;
+/// Bytes of a page, about: of large objects it has fewer.
+const PAGE_BYTES: usize = 4 << 20;
 
 pub async fn get(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
@@ -57,7 +60,15 @@ enum At {
 fn at(ctx: &Context, limit: i64) -> Result<At, Status> {
     let (version, how) = (ctx.query.get("resourceVersion"), ctx.query.get("resourceVersionMatch"));
     let token = ctx.query.get("continue");
+    if ctx.query.has("sendInitialEvents") {
+        return Err(options_error("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+    }
     if !token.is_empty() {
+        if !matches!(version, "" | "0") {
+            return Err(Status::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
         if !how.is_empty() {
             return Err(options_error(
                 "resourceVersionMatch",
@@ -124,6 +135,17 @@ pub fn too_large(wanted: i64, current: i64) -> Status {
         "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1}))
 }
 
+/// Waits until this server has reached a revision.
+///
+/// # Errors
+/// 504 if it does not within [`FUTURE_WAIT`].
+pub async fn reach(state: &State, wanted: i64) -> Result<(), Status> {
+    match crate::clock::timeout(FUTURE_WAIT, state.cache.wait_for(wanted)).await {
+        Some(()) => Ok(()),
+        None => Err(too_large(wanted, state.cache.revision())),
+    }
+}
+
 pub async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
@@ -133,11 +155,7 @@ pub async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, S
             state.fresh().await?;
         }
         At::Any => {}
-        At::NotOlderThan(n) => {
-            if crate::clock::timeout(FUTURE_WAIT, state.cache.wait_for(n)).await.is_none() {
-                return Err(too_large(n, state.cache.revision()));
-            }
-        }
+        At::NotOlderThan(n) => reach(state, n).await?,
         At::Exactly(revision) => {
             return from_store(state, ctx, kind, form, &filter, &Page { revision, start: "", limit }).await;
         }
@@ -146,7 +164,30 @@ pub async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, S
             return from_store(state, ctx, kind, form, &filter, &page).await;
         }
     }
-    let (mut objects, revision) = matching(state, kind, &filter);
+    let (mut objects, mut meta) = of_now(state, kind, &filter, limit).await;
+    let bytes = negotiate::estimate(form, &objects);
+    let (memory, _turn) = {
+        let reserving = reserve(state, ctx, bytes, bytes);
+        tokio::pin!(reserving);
+        let polled = futures::poll!(reserving.as_mut());
+        match polled {
+            Poll::Ready(reserved) => reserved?,
+            Poll::Pending => {
+                // A list that waits keeps no objects: the cache may replace them all meanwhile, for each of many lists.
+                objects.clear();
+                let (mut memory, turn) = reserving.await?;
+                (objects, meta) = of_now(state, kind, &filter, limit).await;
+                memory.cover(negotiate::estimate(form, &objects))?;
+                (memory, turn)
+            }
+        }
+    };
+    Ok(kept(ctx, negotiate::many(kind, form, &objects, &meta).await, memory))
+}
+
+/// The objects that match now, and what a list of them says of itself.
+async fn of_now(state: &State, kind: &Kind, filter: &Filter, limit: i64) -> (Vec<Arc<Object>>, ListMeta) {
+    let (mut objects, revision) = matching(state, kind, filter).await;
     let mut meta = ListMeta { revision, next: String::new(), remaining: None };
     if limit > 0 && objects.len() as i64 > limit {
         let remaining = objects.len() as i64 - limit;
@@ -155,24 +196,31 @@ pub async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, S
         meta.next = encode(revision, &format!("{last}\0"));
         meta.remaining = (!filter.is_selective()).then_some(remaining);
     }
-    let objects: Vec<Arc<Object>> = objects.into_iter().map(|(_, o)| o).collect();
-    let bytes = negotiate::estimate(form, &objects);
+    (objects.into_iter().map(|(_, object)| object).collect(), meta)
+}
+
+/// Waits for the memory of a list that takes about `bytes` bytes, and for a turn if `work` bytes have to be worked on for it.
+async fn reserve(
+    state: &State,
+    ctx: &Context,
+    bytes: usize,
+    work: usize,
+) -> Result<(ListBody, Option<Turn>), Status> {
     let memory = state.compute.body(&ctx.user, bytes).await?;
-    let _turn = state.compute.list(&ctx.user, bytes).await;
-    Ok(kept(negotiate::many(kind, form, &objects, &meta).await, memory))
+    Ok((memory, state.compute.list(&ctx.user, work).await))
 }
 
 /// Keeps the memory of a list until its client has read it.
-fn kept(answer: Answer, memory: ListBody) -> Answer {
+pub fn kept(ctx: &Context, answer: Answer, memory: ListBody) -> Answer {
     let bytes = answer.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
-    match memory.settle(bytes.unwrap_or(usize::MAX)) {
-        Some(turn) => answer.map(|body| keep_place(body, turn)),
-        None => answer,
+    if let Some(turn) = memory.settle(bytes.unwrap_or(usize::MAX)) {
+        ctx.seat.cover(turn);
     }
+    answer
 }
 
-/// What the cache has of a kind, in key order.
-pub fn matching(state: &State, kind: &Kind, filter: &Filter) -> (Vec<(String, Arc<Object>)>, i64) {
+/// What the cache has of a kind, in key order. A filter that looks at many objects lets other tasks on.
+pub async fn matching(state: &State, kind: &Kind, filter: &Filter) -> (Vec<(String, Arc<Object>)>, i64) {
     if !filter.name.is_empty() && (!filter.namespace.is_empty() || !kind.namespaced) {
         let revision = state.cache.revision();
         let key = object_key(kind, &filter.namespace, &filter.name);
@@ -181,9 +229,15 @@ pub fn matching(state: &State, kind: &Kind, filter: &Filter) -> (Vec<(String, Ar
     }
     let prefix = if filter.namespace.is_empty() { String::new() } else { format!("{}/", filter.namespace) };
     let snapshot = state.cache.list(kind.place(), &prefix);
-    let mut objects = snapshot.objects;
-    if filter.is_selective() {
-        objects.retain(|(_, o)| filter.matches(&o.value));
+    if !filter.is_selective() {
+        return (snapshot.objects, snapshot.revision);
+    }
+    let (mut objects, mut pace) = (vec![], Pace::default());
+    for (key, object) in snapshot.objects {
+        if filter.matches(&object.value) {
+            objects.push((key, object));
+        }
+        pace.step(0).await;
     }
     (objects, snapshot.revision)
 }
@@ -195,6 +249,57 @@ struct Page<'a> {
     start: &'a str,
     /// Objects; 0 for all.
     limit: i64,
+}
+
+/// What a list of the past takes, as today's objects tell.
+struct Forecast {
+    /// Bytes of the answer.
+    answer: usize,
+    /// Bytes of the objects that are looked at for it.
+    scanned: usize,
+    /// Bytes of one object.
+    each: usize,
+}
+
+async fn forecast(
+    state: &State,
+    kind: &Kind,
+    form: negotiate::Form,
+    filter: &Filter,
+    most: usize,
+) -> Forecast {
+    let (mut all, mut count) = (0, 0_usize);
+    let prefix = if filter.namespace.is_empty() { String::new() } else { format!("{}/", filter.namespace) };
+    for (_, object) in state.cache.list(kind.place(), &prefix).objects {
+        (all, count) = (all + object.bytes.len(), count + 1);
+    }
+    let (today, _) = matching(state, kind, filter).await;
+    let today: Vec<Arc<Object>> = today.into_iter().map(|(_, object)| object).collect();
+    let answer = negotiate::estimate(form, &today) / today.len().max(1) * today.len().min(most);
+    let each = (all / count.max(1)).max(1);
+    // Nobody knows how many objects a selector passes over before it has found enough.
+    let scanned = if filter.is_selective() { all } else { each * count.min(most) };
+    Forecast { answer, scanned, each }
+}
+
+/// An object of the past: decoded here if it is small, otherwise as all work on large objects.
+///
+/// # Errors
+/// Those of [`Compute::run`](super::compute::Compute::run).
+async fn decoded(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    key: &str,
+    kv: &KeyValue,
+) -> Result<Result<Object, String>, Status> {
+    if kv.value.len() <= LARGE {
+        return Ok(Object::decode(kind.place(), key, &kv.value, kv.mod_revision));
+    }
+    let (place, key) = (kind.place().to_string(), key.to_string());
+    let (value, revision) = (kv.value.clone(), kv.mod_revision);
+    let decoding = async move { Ok(Object::decode(&place, &key, &value, revision)) };
+    state.compute.run(&ctx.user, kv.value.len(), state.stop.clone(), decoding).await
 }
 
 /// A list at a revision of the past, read from the store itself. Each object is written as soon as it is decoded.
@@ -223,14 +328,11 @@ async fn from_store(
     }
     let mut from = if start.is_empty() { prefix.clone() } else { format!("{base}{start}") };
     let end = format!("{}0", &prefix[..prefix.len() - 1]); // '0' follows '/'
-    // Today's objects tell about how long the list will be.
-    let (today, _) = matching(state, kind, filter);
-    let today: Vec<Arc<Object>> = today.into_iter().map(|(_, object)| object).collect();
     let most = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
-    let expected = negotiate::estimate(form, &today) / today.len().max(1) * today.len().min(most);
-    drop(today);
-    let mut memory = state.compute.body(&ctx.user, expected).await?;
-    let _turn = state.compute.list(&ctx.user, expected).await;
+    let Forecast { answer, scanned, mut each } = forecast(state, kind, form, filter, most).await;
+    // A page is in memory beside the answer, and all that is looked at is work, whether it matches or not.
+    let (mut memory, _turn) = reserve(state, ctx, answer + scanned.min(PAGE_BYTES), scanned).await?;
+    let expected = answer;
     let mut list = ListWriter::new(kind, form, if form == negotiate::Form::Object { expected } else { 0 });
     let (mut next, mut remaining): (String, Option<i64>) = (String::new(), None);
     let (mut pace, mut taken) = (Pace::default(), 0);
@@ -239,7 +341,7 @@ async fn from_store(
         let request = RangeRequest {
             key: from.clone().into(),
             range_end: Bytes::from(end.clone()),
-            limit: page,
+            limit: page.min(i64::try_from(PAGE_BYTES / each).unwrap_or(PAGE_MAX)).max(1),
             revision,
             ..Default::default()
         };
@@ -248,6 +350,9 @@ async fn from_store(
             s if s.reason == "Expired" && !start.is_empty() => Status::expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list."),
             s => s,
         })?;
+        let read: usize = response.kvs.iter().map(|kv| kv.value.len()).sum();
+        each = each.max(read / response.kvs.len().max(1));
+        memory.cover(list.written() + read)?;
         let mut last = String::new();
         let mut seen = 0;
         for kv in &response.kvs {
@@ -258,14 +363,15 @@ async fn from_store(
             seen += 1;
             let key = last.strip_prefix(&base).unwrap_or_default();
             // What cannot be decoded is left out; the cache has told it in the log.
-            if let Ok(object) = Object::decode(kind.place(), key, &kv.value, kv.mod_revision)
+            if let Ok(object) = decoded(state, ctx, kind, key, kv).await?
                 && filter.matches(&object.value)
             {
                 list.put(&object).await;
-                memory.cover(list.written())?;
+                memory.cover(list.written() + read)?;
                 taken += 1;
             }
-            pace.step(kv.value.len().saturating_mul(DECODING)).await;
+            let here = if kv.value.len() <= LARGE { kv.value.len() } else { 0 };
+            pace.step(here.saturating_mul(DECODING)).await;
         }
         let left = response.count - seen;
         if left <= 0 || last.is_empty() {
@@ -278,5 +384,5 @@ async fn from_store(
             break;
         }
     }
-    Ok(kept(list.finish(&ListMeta { revision, next, remaining }), memory))
+    Ok(kept(ctx, list.finish(&ListMeta { revision, next, remaining }), memory))
 }

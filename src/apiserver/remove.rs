@@ -11,7 +11,7 @@ use super::negotiate::{self, ListMeta, form};
 use super::object::Object;
 use super::read;
 use super::services;
-use super::store::{Extra, Refused, object_key};
+use super::store::{Deadline, Extra, Refused, object_key};
 use super::write::stored_kind;
 use crate::api::kinds::Kind;
 use crate::api::value::{self, at, int, text};
@@ -22,7 +22,6 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-const TRIES: usize = 10;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
@@ -192,7 +191,9 @@ pub async fn remove(
     options: &Options,
 ) -> Result<Removed, Status> {
     let is_node = ctx.user.node().is_some();
-    for _ in 0..TRIES {
+    let deadline = Deadline::new();
+    loop {
+        deadline.check()?;
         let object = match state.get(kind, namespace, name).await {
             Ok(object) => object,
             Err(unread) => match state.undecodable(kind, namespace, name) {
@@ -241,7 +242,6 @@ pub async fn remove(
             Err(Refused::Changed) => {}
         }
     }
-    Err(Status::stale(kind.group, kind.plural, name))
 }
 
 /// Removes what is stored although it cannot be decoded, at once: nobody can read its finalizers or its grace period. The
@@ -322,11 +322,15 @@ pub async fn delete_collection(
     let stored = stored_kind(kind);
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     state.fresh().await?;
-    let (objects, _) = read::matching(state, stored, &filter);
+    let (objects, _) = read::matching(state, stored, &filter).await;
     let unread = match filter.is_selective() || !filter.name.is_empty() {
         true => vec![], // nobody can tell whether it is meant
         false => state.cache.undecodable_keys(stored.place(), &prefix(&filter.namespace)),
     };
+    // The answer lists them all, so it needs a list's memory; a dry run does not even make them fewer.
+    let listed: Vec<Arc<Object>> = objects.iter().map(|(_, object)| object.clone()).collect();
+    let memory = state.compute.body(&ctx.user, negotiate::estimate(form, &listed)).await?;
+    drop(listed);
     let mut removed = vec![];
     for (_, object) in objects {
         let (namespace, name) = (meta::namespace(&object.value), meta::name(&object.value));
@@ -345,7 +349,7 @@ pub async fn delete_collection(
     }
     let revision = state.cache.revision();
     let meta = ListMeta { revision, next: String::new(), remaining: None };
-    Ok(negotiate::many(kind, form, &removed, &meta).await)
+    Ok(read::kept(ctx, negotiate::many(kind, form, &removed, &meta).await, memory))
 }
 
 /// What the keys of a namespace begin with; empty for all of them.

@@ -1,10 +1,12 @@
 //! From a request to the function that answers it. Everything a path may name stands in the table of kinds.
 
 use super::authz::Attributes;
+use super::connections::Counted;
 use super::context::Context;
 use super::http::Query;
 use super::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
 use super::request::Info;
+use super::seat::Seat;
 use super::user::User;
 use super::write::Part;
 use super::{
@@ -32,17 +34,18 @@ pub async fn serve(
     let started = Instant::now();
     let query = Query::parse(request.uri().query());
     let info = Info::parse(request.method(), request.uri().path(), &query);
+    let seat = Seat::new(request.extensions().get::<Arc<Counted>>().cloned());
     let user = match authn::impersonate(state, user, request.headers()) {
         Ok(user) => user,
-        Err(status) => return failure(&status),
+        Err(status) => return state.bounds.refuse(&seat, &status),
     };
-    let place = match state.bounds.enter(&user, &info) {
-        Ok(place) => place,
-        Err(status) => return failure(&status), // before anything is recorded: a flood must not fill the tap
-    };
+    if let Err(status) = state.bounds.enter(&user, &info, &seat) {
+        return state.bounds.refuse(&seat, &status); // before anything is recorded: a flood must not fill the tap
+    }
     let headers = request.headers().clone();
     let id = state.rng.uuid();
-    let ctx = Arc::new(Context::new(id.clone(), user, info, query, headers, tap.clone()));
+    let ctx = Context::new(id.clone(), user, info, query, headers, tap.clone());
+    let ctx = Arc::new(ctx.seated(seat.clone()));
     ctx.stage("authenticate", object!({"groups": ctx.user.groups}));
     let mut answer = match route(state, &ctx, request, stop).await {
         Ok(answer) => answer,
@@ -55,7 +58,7 @@ pub async fn serve(
     if answer.status().as_u16() < 400 {
         ctx.answered(answer.status().as_u16(), started.elapsed(), "");
     }
-    answer = answer.map(|body| place.keep(body));
+    answer = state.bounds.answer(&ctx.user, &ctx.info, &seat, answer);
     for warning in ctx.take_warnings() {
         let text: String = warning.chars().filter(|c| !c.is_control()).collect();
         let text = text.replace('\\', "\\\\").replace('"', "\\\"");
@@ -94,7 +97,7 @@ async fn route(
     ctx.stage("authorize", serde_json::Value::Null);
     if let Some(what) = ctx.info.path.strip_prefix("/ropewalk/v1/") {
         let (what, method) = (what.to_string(), request.method().clone());
-        let body = state.bounds.read(&ctx.user, &ctx.info, request).await?;
+        let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
         return rewind::serve(state, ctx, &method, &what, &body).await;
     }
     if !ctx.info.is_resource {
@@ -153,8 +156,10 @@ async fn resource(
         decode::dry_run(ctx)?;
         decode::manager(ctx)?;
     }
-    let body = state.bounds.read(&ctx.user, &ctx.info, request).await?;
+    let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
     let bytes = to_work_on(state, ctx, kind, body.len());
+    // The answer repeats what was sent, or what is stored: once something is written, it is too late to refuse.
+    state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
     let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
     let (server, user) = (state.clone(), ctx.user.clone());
     let work = async move {
@@ -173,10 +178,10 @@ async fn resource(
     server.compute.run(&user, bytes, server.stop.clone(), work).await
 }
 
-/// Bytes that a write has to work on: its body, and the object that it changes.
+/// Bytes that a write has to work on: its body, and the object that it changes or deletes.
 fn to_work_on(state: &State, ctx: &Context, kind: &Kind, body: usize) -> usize {
     let changed = match ctx.info.verb.as_str() {
-        "update" | "patch" => {
+        "update" | "patch" | "delete" => {
             state.remembered(write::stored_kind(kind), ctx.info.object_namespace(), &ctx.info.name)
         }
         _ => None,
@@ -204,8 +209,10 @@ async fn subresource(
     }
     decode::dry_run(ctx)?;
     decode::manager(ctx)?;
-    let body = state.bounds.read(&ctx.user, &ctx.info, request).await?;
+    let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
     let bytes = to_work_on(state, ctx, kind, body.len());
+    // The answer repeats what was sent, or what is stored: once something is written, it is too late to refuse.
+    state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
     let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
     let (server, user) = (state.clone(), ctx.user.clone());
     let work = async move {
@@ -252,7 +259,10 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
         ["apis", group] => found(discovery::api_group(&kinds, group)),
         ["apis", group, version] => found(discovery::api_resource_list(&kinds, group, version)),
         ["openapi", "v2"] => typed(200, openapi::V2_TYPE, openapi::V2_STUB),
-        ["openapi", "v3"] => json(200, &openapi::index(&kinds, VERSION.trim_start_matches('v'))),
+        ["openapi", "v3"] => {
+            let index = || openapi::index(&kinds, VERSION.trim_start_matches('v')).to_string().into();
+            json_bytes(200, kinds.documents.get("openapi/v3", index))
+        }
         ["openapi", "v3", rest @ ..] => openapi_document(ctx, &kinds, &rest.join("/")),
         ["openid", "v1", "jwks"] => typed(200, "application/jwk-set+json", state.tokens.jwks().to_string()),
         [".well-known", "openid-configuration"] => json(
@@ -311,7 +321,9 @@ fn group_document(
                     let kind = format!(
                         "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
                     );
-                    return typed(200, &kind, discovery::aggregated(kinds, core, version).to_string());
+                    let name = format!("{}?v={version}", if core { "api" } else { "apis" });
+                    let make = || discovery::aggregated(kinds, core, version).to_string().into();
+                    return typed(200, &kind, kinds.documents.get(&name, make));
                 }
             }
         } else if matches!(range.split(';').next().map(str::trim), Some("application/json" | "*/*")) {

@@ -3,12 +3,15 @@
 
 use super::State;
 use super::cache::ROOT;
-use super::store::{Extra, status_of};
+use super::store::{CACHE_WAIT, Extra, status_of};
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
 use crate::api::value::{self, flag, int, list, list_mut, text};
 use crate::api::{Status, meta};
-use crate::etcd::api::RangeRequest;
+use crate::clock;
+use crate::etcd::api::{
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, RangeRequest, RequestOp, TxnRequest,
+};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -94,6 +97,63 @@ pub async fn release_all(state: &State, kind: &Kind, namespace: &str, name: &str
         extra.release.extend(own.filter_map(|kv| String::from_utf8(kv.key.to_vec()).ok()));
     }
     Ok(extra)
+}
+
+/// What follows a write that was refused because something else had changed: a reservation that stood in its way and has no Service is given
+/// back, since no number of attempts would get past it.
+///
+/// # Errors
+/// Those of the store.
+pub async fn after_collision(state: &State, extra: &Extra) -> Result<(), Status> {
+    if extra.reserve.is_empty() { Ok(()) } else { repair(state).await }
+}
+
+/// Gives back the reservations that no Service has, as upstream's repair controllers of both ranges do. A Service that was removed from the store
+/// by hand leaves them behind.
+///
+/// # Errors
+/// Those of the store; 504 if this server's watch lags.
+pub async fn repair(state: &State) -> Result<(), Status> {
+    let all = RangeRequest {
+        key: Bytes::from(format!("{ROOT}ranges/")),
+        range_end: Bytes::from(format!("{ROOT}ranges0")), // '0' is the character after '/'
+        ..Default::default()
+    };
+    let found = state.kv.range(all).await.map_err(status_of)?;
+    if found.kvs.is_empty() {
+        return Ok(());
+    }
+    // A reservation is made in one transaction with its Service: whoever has one of these is known from here on.
+    if clock::timeout(CACHE_WAIT, state.cache.wait_for(found.revision)).await.is_none() {
+        return Err(Status::timeout("request did not complete within the allotted timeout"));
+    }
+    let (ips, ports) = used(state);
+    let has: HashSet<String> =
+        ips.iter().map(|ip| ip_key(ip)).chain(ports.into_iter().map(port_key)).collect();
+    for kv in found.kvs {
+        let (key, owner) = (String::from_utf8_lossy(&kv.key), String::from_utf8_lossy(&kv.value));
+        // Of a Service that cannot be decoded nobody knows what it has.
+        if has.contains(&*key) || state.cache.undecodable("services", &owner).is_some() {
+            continue;
+        }
+        let txn = TxnRequest {
+            compare: vec![Compare {
+                key: kv.key.clone(),
+                range_end: Bytes::new(),
+                result: CompareResult::Equal,
+                target: CompareTarget::ModRevision(kv.mod_revision),
+            }],
+            success: vec![RequestOp::DeleteRange(DeleteRangeRequest {
+                key: kv.key.clone(),
+                ..Default::default()
+            })],
+            failure: vec![],
+        };
+        if state.kv.txn(txn).await.map_err(status_of)?.succeeded {
+            tracing::warn!(%key, %owner, "gave back a reservation whose Service does not exist");
+        }
+    }
+    Ok(())
 }
 
 /// Fills in addresses and ports of a new or changed Service, and says what to reserve and to give back.
@@ -230,17 +290,22 @@ fn check_free(state: &State, service: &Value, had_ip: Option<&str>, had_ports: &
         errors.invalid("spec.clusterIPs", &json!([ip]), &why);
     }
     let (low, high) = state.node_ports;
-    for (i, port) in list(service, "spec.ports").iter().enumerate() {
-        let Some(number) = int(port, "nodePort").filter(|n| *n != 0 && had_ports.binary_search(n).is_err())
-        else {
+    let own = list(service, "spec.ports").iter().enumerate();
+    let own = own.map(|(i, port)| (format!("spec.ports[{i}].nodePort"), int(port, "nodePort").unwrap_or(0)));
+    let own: Vec<(String, i64)> = own.collect();
+    let health = int(service, "spec.healthCheckNodePort").unwrap_or(0);
+    let twice = own.iter().any(|(_, number)| *number == health);
+    let health = ("spec.healthCheckNodePort".to_string(), health);
+    for (field, number) in own.into_iter().chain([health]) {
+        let is_health = field == "spec.healthCheckNodePort";
+        if number == 0 || (had_ports.binary_search(&number).is_ok() && !(is_health && twice)) {
             continue;
-        };
-        let field = format!("spec.ports[{i}].nodePort");
+        }
         if !(i64::from(low)..=i64::from(high)).contains(&number) {
             let why =
                 format!("provided port is not in the valid range. The range of valid ports is {low}-{high}");
             errors.invalid(field, &json!(number), &why);
-        } else if ports.contains(&number) {
+        } else if ports.contains(&number) || (is_health && twice) {
             errors.invalid(field, &json!(number), "provided port is already allocated");
         }
     }

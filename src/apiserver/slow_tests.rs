@@ -72,3 +72,32 @@ async fn a_watch_that_nobody_reads_holds_up_nobody_and_ends() {
     let newest = items.as_array().unwrap().iter().find(|item| item["metadata"]["name"] == "a").unwrap();
     assert_eq!(newest["data"]["n"], all[WRITES - 1]);
 }
+
+/// Too much waits for all watchers together: the one that has not been sent anything for the longest time is ended, with what its answer
+/// holds.
+#[tokio::test]
+async fn the_slowest_watch_is_ended_with_its_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = testing::start(dir.path()).await;
+    let server = &fixture.server;
+    let admin = User::new("admin", &[MASTERS]);
+    let watch = async |query: &str| {
+        let request = request("GET", &format!("{MAPS}?watch=true&{query}"), String::new());
+        server.call(request, admin.clone()).await.into_body()
+    };
+    let (mut unread, mut read) = (watch("resourceVersion=0").await, watch("resourceVersion=0").await);
+    for n in ["0", "1"] {
+        let map = json!({"metadata": {"name": format!("m{n}")}, "data": {"n": n}}).to_string();
+        assert_eq!(server.call(request("POST", MAPS, map), admin.clone()).await.status(), 201);
+        assert_eq!(told(&mut read, n).await.last().map(String::as_str), Some(n));
+    }
+    let unsent = &server.state.cache.unsent;
+    assert!(unsent.bytes() > 0, "what the other has not read waits");
+    unsent.end_slowest();
+    let frame = unread.frame().await.expect("its client is told");
+    assert!(frame.is_err(), "{frame:?}");
+    drop(frame);
+    let map = json!({"metadata": {"name": "m2"}, "data": {"n": "2"}}).to_string();
+    assert_eq!(server.call(request("POST", MAPS, map), admin.clone()).await.status(), 201);
+    assert_eq!(told(&mut read, "2").await, ["2"], "who reads goes on");
+}

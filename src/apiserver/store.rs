@@ -68,6 +68,8 @@ pub struct Extra {
     pub release: Vec<String>,
     /// Keys that are set to this value, whatever they were.
     pub put: Vec<(String, String)>,
+    /// Keys that must be at this revision; 0: that must not exist.
+    pub unchanged: Vec<(String, Revision)>,
     /// Objects that were judged together with this one, and must be as they were then.
     pub beside: Vec<Beside>,
     /// The write helps to make room, as the start of a deletion does: it may use the reserve of a full store.
@@ -83,25 +85,43 @@ pub struct Beside {
 }
 
 impl Extra {
-    /// May a write with these fail because of somebody else's, although its own object did not change?
-    pub fn is_shared(&self) -> bool {
-        !self.reserve.is_empty() || !self.beside.is_empty()
-    }
-
     /// Adds what another part of the server asks for.
     pub fn join(&mut self, other: Extra) {
         self.reserve.extend(other.reserve);
         self.release.extend(other.release);
         self.put.extend(other.put);
+        self.unchanged.extend(other.unchanged);
         self.beside.extend(other.beside);
         self.repairs |= other.repairs;
+    }
+}
+
+/// How long a write is tried again because others wrote at the same time: upstream's bound of a request's time.
+const RETRIES_END_AFTER: Duration = Duration::from_secs(34);
+
+/// Bounds the attempts of one write by time and not by number: each failed attempt means that another write succeeded.
+pub struct Deadline(clock::Instant);
+
+impl Deadline {
+    /// Begins now.
+    pub fn new() -> Deadline {
+        Deadline(clock::Instant::now() + RETRIES_END_AFTER)
+    }
+
+    /// # Errors
+    /// 504 once the time is over.
+    pub fn check(&self) -> Result<(), Status> {
+        match clock::Instant::now() < self.0 {
+            true => Ok(()),
+            false => Err(Status::timeout("request did not complete within the allotted timeout")),
+        }
     }
 }
 
 /// Why a write did not happen.
 #[derive(Debug)]
 pub enum Refused {
-    /// The key is not as it was read (or exists already).
+    /// The key is not as it was read (or exists already), or something else that the write depends on has changed.
     Changed,
     Error(Status),
 }
@@ -249,6 +269,9 @@ impl State {
                 ..Default::default()
             }));
         }
+        for (key, revision) in &extra.unchanged {
+            txn.compare.push(equal(key.clone().into(), CompareTarget::ModRevision(*revision)));
+        }
         for beside in &extra.beside {
             let mut stored = beside.object.clone();
             value::remove(&mut stored, "metadata.resourceVersion");
@@ -272,7 +295,11 @@ impl State {
         }
         let bare = if may == Use::Deletion { deletions(&txn) } else { None };
         let counted = self.make_room(txn::size(&txn) as u64, may).await.map_err(Refused::Error)?;
-        let mut done = self.kv.txn(txn).await;
+        // A Service reserves a key for each of its ports: more than a client may write at once, and a store of our own takes them.
+        let mut done = match txn.success.len().max(txn.compare.len()) {
+            n if n > txn::MAX_OPS => self.kv.txn_unbounded(txn).await,
+            _ => self.kv.txn(txn).await,
+        };
         let full = matches!(done, Err(Error::NoSpace));
         if let Some(bare) = bare.filter(|_| full) {
             // A deletion must be possible however full the store is. What people did is then not noted as a step.
@@ -283,7 +310,8 @@ impl State {
         if !answer.succeeded {
             return Err(Refused::Changed);
         }
-        // Whoever has the answer also sees the write in every read that follows, authorization included.
+        // A client that has the answer sees the write in every read that follows, authorization included, unless this server's watch of
+        // the store lags by more than the wait.
         let _ = crate::clock::timeout(CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
         Ok(answer.revision)
     }

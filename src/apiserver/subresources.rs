@@ -5,7 +5,7 @@ use super::admission;
 use super::authn::ISSUER;
 use super::context::Context;
 use super::decode;
-use super::http::{Answer, header, json, json_bytes};
+use super::http::{Answer, header, json};
 use super::negotiate::{self, Form, form};
 use super::write::{self, Part, modify};
 use crate::api::errors::Errors;
@@ -56,6 +56,18 @@ pub async fn scale(
     let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim().to_string();
     let object = match ctx.info.verb.as_str() {
         "get" => state.get(kind, &ctx.info.namespace, name).await?,
+        "patch" if ctx.applies() => {
+            let mut scale = decode::applied(ctx, body)?;
+            let replicas = checked_scale(name, &mut scale)?;
+            // To its owner the field is the object's own: an apply of the object by another manager then finds the conflict.
+            let mut applied =
+                json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name}});
+            for field in ["uid", "resourceVersion"] {
+                value::copy(&scale, &mut applied, &format!("metadata.{field}"));
+            }
+            value::put(&mut applied, paths.spec_replicas, replicas);
+            write::applied(state, ctx, kind, Part::Main, &applied).await?.0
+        }
         _ => {
             modify(state, ctx, kind, Part::Main, name, |old| {
                 let before = scale_of(paths, old);
@@ -63,16 +75,7 @@ pub async fn scale(
                     "update" => decode::body(&media, body)?,
                     _ => patched_scale(&media, &before, body)?,
                 };
-                decode::check_type("autoscaling/v1", "Scale", &mut scale)?;
-                schema::conform_named("io.k8s.api.autoscaling.v1.Scale", &mut scale).map_err(|e| {
-                    Status::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {e}"))
-                })?;
-                let replicas = int(&scale, "spec.replicas").unwrap_or(0);
-                if replicas < 0 {
-                    let mut errors = Errors::default();
-                    errors.invalid("spec.replicas", &json!(replicas), "must be greater than or equal to 0");
-                    return Err(Status::invalid("autoscaling", "Scale", name, &errors));
-                }
+                let replicas = checked_scale(name, &mut scale)?;
                 let told = meta::resource_version(&scale).to_string();
                 if !told.is_empty() && told != meta::resource_version(old) {
                     return Err(Status::stale(kind.group, kind.plural, name));
@@ -81,6 +84,9 @@ pub async fn scale(
                 value::put(&mut new, paths.spec_replicas, replicas);
                 if told.is_empty() || ctx.info.verb == "patch" {
                     value::remove(&mut new, "metadata.resourceVersion");
+                }
+                if !meta::uid(&scale).is_empty() {
+                    value::put(&mut new, "metadata.uid", meta::uid(&scale));
                 }
                 Ok(new)
             })
@@ -109,20 +115,38 @@ pub async fn scale(
     })
 }
 
+/// Checks a Scale from a client; returns how many replicas it asks for.
+fn checked_scale(name: &str, scale: &mut Value) -> Result<i64, Status> {
+    decode::check_type("autoscaling/v1", "Scale", scale)?;
+    schema::conform_named("io.k8s.api.autoscaling.v1.Scale", scale).map_err(|e| {
+        Status::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {e}"))
+    })?;
+    let told = meta::name(scale);
+    if !told.is_empty() && told != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({told}) does not match the name on the URL ({name})"
+        )));
+    }
+    let replicas = int(scale, "spec.replicas").unwrap_or(0);
+    if replicas < 0 {
+        let mut errors = Errors::default();
+        errors.invalid("spec.replicas", &json!(replicas), "must be greater than or equal to 0");
+        return Err(Status::invalid("autoscaling", "Scale", name, &errors));
+    }
+    Ok(replicas)
+}
+
 fn patched_scale(media: &str, before: &Value, body: &[u8]) -> Result<Value, Status> {
     let mut scale = before.clone();
     match media {
         "application/json-patch+json" => patch::json(&mut scale, body)?,
         // A Scale has no lists: a strategic patch is a merge patch.
-        "application/merge-patch+json"
-        | "application/strategic-merge-patch+json"
-        | "application/apply-patch+yaml" => {
-            let fields = decode::body(if media.ends_with("yaml") { "application/yaml" } else { "" }, body)?;
-            patch::merge(&mut scale, &fields);
+        "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+            patch::merge(&mut scale, &decode::body("", body)?);
         }
         _ => {
             return Err(Status::unsupported_media_type(
-                "application/json-patch+json, application/merge-patch+json",
+                "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
             ));
         }
     }
@@ -306,6 +330,7 @@ pub async fn ephemeral(
     if ctx.info.verb == "get" {
         return super::read::get(state, ctx, kind).await;
     }
+    let form = form(ctx.accept(), &ctx.query)?;
     let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim().to_string();
     let name = ctx.info.name.clone();
     let pod = modify(state, ctx, kind, Part::Internal, &name, |old| {
@@ -317,8 +342,18 @@ pub async fn ephemeral(
         (kind.defaults)(&mut asked);
         let wanted = list(&asked, "spec.ephemeralContainers");
         let mut new = old.clone();
-        value::remove(&mut new, "metadata.resourceVersion");
         value::put(&mut new, "spec.ephemeralContainers", wanted.to_vec());
+        // What the client says of the object that it means is a condition, as for every other write.
+        let is_patch = ctx.info.verb != "update";
+        let told = meta::resource_version(&asked);
+        if told.is_empty() || (is_patch && told == meta::resource_version(old)) {
+            value::remove(&mut new, "metadata.resourceVersion");
+        } else {
+            value::put(&mut new, "metadata.resourceVersion", told);
+        }
+        if !meta::uid(&asked).is_empty() {
+            value::put(&mut new, "metadata.uid", meta::uid(&asked));
+        }
         let mut errors = crate::api::validate::create(kind, &new);
         crate::api::validate::pods::ephemeral_update(&new, old, &mut errors);
         if !errors.is_empty() {
@@ -327,5 +362,5 @@ pub async fn ephemeral(
         Ok(new)
     })
     .await?;
-    Ok(json_bytes(200, pod.bytes.clone()))
+    Ok(negotiate::one(200, kind, form, &pod))
 }

@@ -1,16 +1,66 @@
 //! A server on a store in memory, for tests; and, served on loopback with a kubeconfig, for real clients.
 
+use super::compute::LARGE;
+use super::http::full;
+use super::user::{MASTERS, User};
 use super::{Cidr, Config, Server};
 use crate::client;
 use crate::etcd::{Kv, Storage};
 use crate::pki::{Ca, Subject, TokenKey, asking_server_config, client_config};
 use crate::rng::Rng;
 use crate::tap::Tap;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// The group that this server's teacher has.
+pub const TEACHERS: &str = "teachers:of-the-tests";
+
+/// Work on large objects that has all turns of administrators until it is ended.
+pub struct Busy {
+    go_on: watch::Sender<bool>,
+    working: Vec<JoinHandle<()>>,
+}
+
+impl Busy {
+    pub async fn begin(server: &Server) -> Busy {
+        let (go_on, told) = watch::channel(false);
+        let mut working = vec![];
+        loop {
+            let (state, mut told) = (server.state.clone(), told.clone());
+            let before = server.state.compute.large_of_components();
+            working.push(tokio::spawn(async move {
+                let work = async move { Ok(told.wait_for(|go_on| *go_on).await.is_ok()) };
+                let admin = User::new("admin", &[MASTERS]);
+                let done = state.compute.run(&admin, LARGE + 1, CancellationToken::new(), work).await;
+                assert!(done.is_ok_and(|told| told));
+            }));
+            let began = async {
+                while server.state.compute.large_of_components() == before {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            if tokio::time::timeout(Duration::from_millis(500), began).await.is_err() {
+                return Busy { go_on, working }; // the last one waits
+            }
+        }
+    }
+
+    pub async fn end(self) {
+        self.go_on.send_replace(true);
+        for one in self.working {
+            one.await.unwrap();
+        }
+    }
+}
 
 pub struct Fixture {
     pub server: Server,
@@ -45,6 +95,7 @@ pub async fn start_at(dir: &Path, kv: Arc<dyn Storage>, on: SocketAddr) -> Fixtu
         rng,
         tls,
         clients,
+        teachers: TEACHERS.into(),
         tokens: Arc::new(TokenKey::load_or_create(dir).unwrap()),
         service_cidr: Cidr::parse("10.96.0.0/12").unwrap(),
         node_ports: (30000, 32767),
@@ -58,6 +109,23 @@ pub async fn start_at(dir: &Path, kv: Arc<dyn Storage>, on: SocketAddr) -> Fixtu
     let kubeconfig = kubeconfig(&address.to_string(), ca.pem(), &admin.cert_pem, &admin.key_pem);
     std::fs::write(dir.join("kubeconfig"), &kubeconfig).unwrap();
     Fixture { server, ca, tap, kubeconfig }
+}
+
+/// A request through the in-process door of a server. What is no JSON is answered as text.
+pub async fn send(
+    server: &Server,
+    user: User,
+    (method, path): (&str, &str),
+    (media, body): (&str, impl Into<Bytes>),
+    session: &str,
+) -> (u16, Value) {
+    let request = ::http::Request::builder().method(method).uri(path);
+    let request = request.header("content-type", media).header("kubectl-session", session);
+    let answer = server.call(request.body(full(body)).unwrap(), user).await;
+    let code = answer.status().as_u16();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    let text = || String::from_utf8_lossy(&bytes).into_owned().into();
+    (code, serde_json::from_slice(&bytes).unwrap_or_else(|_| text()))
 }
 
 fn kubeconfig(address: &str, ca: &str, cert: &str, key: &str) -> String {

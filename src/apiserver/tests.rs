@@ -688,6 +688,56 @@ async fn logs_and_exec_reach_the_kubelet_and_half_close_is_kept() {
     assert_eq!(echoed, "hello bye");
 }
 
+/// A session holds a place of its account, and its connection one of the listener, until it ends: not only until the protocols change.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_count_until_they_end() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let api = Api::new().await;
+    let kubelet = fake_kubelet(&api).await;
+    api.post("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
+    let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}}});
+    assert_eq!(api.patch("/api/v1/nodes/n1/status", status).await.0, 200);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "nginx"}]}});
+    assert_eq!(api.post("/api/v1/namespaces/default/pods", pod).await.0, 201);
+    grant(&api, "eve", "default", json!([rule("", &["pods/exec"], &["create", "get"])])).await;
+    let client = api.fixture.ca.issue(&crate::pki::Subject::client("eve", "")).unwrap();
+    let tls = crate::pki::client_config(Some(&client), api.fixture.ca.pem(), &[]).unwrap();
+    let server = api.fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+    let mut sessions = vec![];
+    for _ in 0..3 {
+        let tcp = tokio::net::TcpStream::connect(server).await.unwrap();
+        let from = tcp.local_addr().unwrap();
+        let name = crate::pki::server_name("127.0.0.1").unwrap();
+        let mut stream = tokio_rustls::TlsConnector::from(tls.clone()).connect(name, tcp).await.unwrap();
+        let head = "GET /api/v1/namespaces/default/pods/p/exec?command=sh HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![];
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+        stream.write_all(b"x").await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'x', "both sides have changed protocols");
+        sessions.push((from, stream));
+    }
+    let open = || {
+        let metrics = api.fixture.server.state.bounds.metrics();
+        let line = metrics.lines().find(|line| line.starts_with("apiserver_longrunning_requests ")).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()
+    };
+    assert_eq!(open(), 3);
+    assert!(sessions.iter().all(|(from, _)| api.fixture.server.is_known(*from)));
+    let (from, ended) = sessions.remove(0);
+    drop(ended);
+    let gone = async {
+        while open() > 2 || api.fixture.server.is_known(from) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.expect("the place of a session that ended");
+    assert!(sessions.iter().all(|(from, _)| api.fixture.server.is_known(*from)));
+}
+
 /// Every kubectl on PATH does a day's work. None there: nothing to compare.
 #[tokio::test(flavor = "multi_thread")]
 async fn real_kubectls_cannot_tell_the_difference() {
@@ -1014,11 +1064,11 @@ async fn floods_get_429_and_the_cluster_goes_on() {
     let bob = User::new("bob", &[]);
     grant(&api, "bob", "default", json!([rule("", &["configmaps"], &["*"])])).await;
     assert_eq!(
-        api.post(CM, json!({"metadata": {"name": "big"}, "data": {"n": "x".repeat(180_000)}})).await.0,
+        api.post(CM, json!({"metadata": {"name": "big"}, "data": {"n": "x".repeat(20_000)}})).await.0,
         201
     );
     let list = || api.fixture.server.call(request("GET", CM, "", ""), bob.clone());
-    // Long answers that nobody reads keep their place. One user has half of the places.
+    // Answers that nobody reads keep their place. One user has half of the places.
     let mut unread = vec![];
     for n in 0..READING_MAX / 2 {
         let answer = list().await;
@@ -1048,7 +1098,7 @@ async fn floods_get_429_and_the_cluster_goes_on() {
     assert_eq!(first.into_body().collect().await.unwrap().to_bytes().len() as u64, length);
     assert_eq!(list().await.status(), 200);
     drop(unread);
-    // Bodies that never end hold no place: more of them than may write at a time.
+    // Bodies that never end hold memory, and no place: more of them than may write at a time.
     let server = &api.fixture.server;
     let slow: Vec<_> = (0..WRITING_MAX + 10)
         .map(|_| {
@@ -1116,7 +1166,8 @@ async fn a_body_that_does_not_come_is_given_up() {
     let asked = Request::builder().method("POST").uri(CM).body(body).unwrap();
     let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };
     let start = tokio::time::Instant::now();
-    let refused = Bounds::default().read(&User::new("bob", &[]), &info, asked).await.err().unwrap();
+    let seat = super::seat::Seat::new(None);
+    let refused = Bounds::default().read(&User::new("bob", &[]), &info, &seat, asked).await.err().unwrap();
     assert_eq!((refused.code, start.elapsed().as_secs()), (408, 60));
 }
 

@@ -5,8 +5,9 @@
 //! served longest ago. Example with two at a time: eve asks five times, then bob once; served are eve, bob, eve, eve, … No account
 //! has all turns at once, because work that has begun is not interrupted.
 //!
-//! A turn has a weight: 1 for a piece of work, KiB for memory. The account that is next keeps its place until its weight is
-//! free: lighter requests of other accounts do not overtake it for ever.
+//! A turn has a weight: 1 for a piece of work, KiB for memory. Work ends by itself, so the account that is next keeps its place
+//! until a turn is free. Memory is free again when a client has read its answer, and clients may take long: there an account
+//! has at most what it leaves free, as in a pool ([`super::shares`]), and one that has to wait for that holds up no other.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,8 @@ pub struct Turns {
     /// The weight of all turns that run at a time, and of those of one account.
     at_once: usize,
     each: usize,
+    /// An account has at most what it leaves free.
+    leaves_room: bool,
     inner: Mutex<Inner>,
 }
 
@@ -60,16 +63,16 @@ impl Inner {
     }
 
     /// Takes the request that is next, and counts its turn.
-    fn next(&mut self, at_once: usize, each: usize) -> Option<(String, Request)> {
+    fn next(&mut self, turns: &Turns) -> Option<(String, Request)> {
         self.prune();
         let running = |account: &String| self.running.get(account).copied().unwrap_or(0);
         let weight = |account: &String| self.waiting.get(account)?.front().map(|request| request.weight);
         let accounts = self.order.iter().enumerate().filter_map(|(place, account)| {
             let (has, wants) = (running(account), weight(account)?);
-            (has + wants <= each).then_some((has, place, wants))
+            turns.may_have(has, wants, self.all).then_some((has, place, wants))
         });
         let (_, place, wants) = accounts.min()?;
-        if self.all + wants > at_once {
+        if self.all + wants > turns.at_once {
             return None;
         }
         let account = self.order.remove(place)?;
@@ -98,12 +101,19 @@ impl Inner {
 impl Turns {
     /// `at_once` turns at a time; one account has all but one of them at most.
     pub fn new(at_once: usize) -> Arc<Turns> {
-        Turns::weighted(at_once, at_once.saturating_sub(1).max(1))
+        let each = at_once.saturating_sub(1).max(1);
+        Arc::new(Turns { at_once, each, leaves_room: false, inner: Mutex::default() })
     }
 
-    /// Turns of `at_once` weight together at a time, and of `each` for one account.
+    /// Turns of `at_once` weight together at a time, and of `each` for one account, if it leaves as much free.
     pub fn weighted(at_once: usize, each: usize) -> Arc<Turns> {
-        Arc::new(Turns { at_once, each, inner: Mutex::default() })
+        Arc::new(Turns { at_once, each, leaves_room: true, inner: Mutex::default() })
+    }
+
+    /// Whether an account that has turns of weight `has` may have `more`, while all turns weigh `all`.
+    fn may_have(&self, has: usize, more: usize, all: usize) -> bool {
+        let left = self.at_once.saturating_sub(all + more);
+        has + more <= self.each && (!self.leaves_room || has + more <= left)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -133,7 +143,7 @@ impl Turns {
     /// Hands out what turns are free.
     fn serve(self: &Arc<Turns>) {
         loop {
-            let next = self.lock().next(self.at_once, self.each);
+            let next = self.lock().next(self);
             let Some((account, Request { weight, turn })) = next else { return };
             // Not under the lock: the turn of a request that has just gone ends here.
             drop(turn.send(Turn { of: self.clone(), account, weight }));
@@ -166,7 +176,7 @@ impl Turn {
         }
         let mut inner = self.of.lock();
         let has = inner.running.get(&self.account).copied().unwrap_or(0);
-        if has + more > self.of.each || inner.all + more > self.of.at_once {
+        if inner.all + more > self.of.at_once || !self.of.may_have(has, more, inner.all) {
             return false;
         }
         inner.all += more;
@@ -257,7 +267,7 @@ mod tests {
 
     #[test]
     fn the_weight_of_all_turns_and_of_an_account_has_a_bound() {
-        let turns = Turns::weighted(100, 50);
+        let turns = Turns::weighted(90, 30);
         let take = |account: &'static str, weight: usize| {
             let turns = turns.clone();
             let mut waiting: Waiting = Box::pin(async move { turns.take_many(account, weight).await });
@@ -268,20 +278,19 @@ mod tests {
         let (first, _) = take("eve", 1000);
         let mut first = first.expect("a turn");
         let (second, mut eve) = take("eve", 10);
-        assert!(second.is_none() && turns.running() == 50);
-        let bob = take("bob", 30).0.expect("a turn");
-        // What does not fit now keeps its place: lighter requests of others do not overtake it.
-        let (kim, mut waits) = take("kim", 40);
-        assert!(kim.is_none() && take("lee", 5).0.is_none());
-        drop(bob);
-        let kim = waits.as_mut().now_or_never().flatten().expect("kim is next");
-        assert_eq!(turns.running(), 90);
+        assert!(second.is_none() && turns.running() == 30);
+        // A second account of the same person has no more than it leaves free, and holds up nobody while it waits.
+        let second = take("eve's robot", 30).0.expect("a turn");
+        assert!(take("another robot", 16).0.is_none());
+        let bob = take("bob", 15).0.expect("a turn");
+        assert_eq!(turns.running(), 75);
+        drop(second);
         // An account gives back what it does not need, and takes more while there is some.
         first.shrink(5);
         let eve = eve.as_mut().now_or_never().flatten().expect("room");
-        assert!(first.grow(15) && !first.grow(60) && !first.grow(50));
-        assert_eq!(turns.running(), 40 + 10 + 15);
-        drop((kim, eve, first));
+        assert!(first.grow(15) && !first.grow(60) && !first.grow(30));
+        assert_eq!(turns.running(), 15 + 10 + 15);
+        drop((bob, eve, first));
         assert_eq!((turns.running(), turns.lock().running.len()), (0, 0));
     }
 }

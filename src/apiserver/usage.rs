@@ -1,5 +1,8 @@
-//! `metrics.k8s.io`: what metrics-server does. Who asks what nodes and pods use gets it from the kubelets, which are asked at once, all together.
+//! `metrics.k8s.io`: what metrics-server does. Who asks what nodes and pods use gets it from the kubelets, which are asked all together.
 //! A node whose kubelet does not answer is left out, as it is of a real metrics-server's answer.
+//!
+//! A kubelet's answer is kept for [`SCRAPE_EVERY`], and requests at the same time wait for the same one: however many clients
+//! ask, a kubelet is dialled once in that time.
 
 use super::State;
 use super::connect;
@@ -11,14 +14,56 @@ use super::object::Object;
 use crate::api::Status;
 use crate::api::kinds::Kind;
 use crate::api::value::{self, at, list, text};
-use crate::clock;
+use crate::clock::{self, Instant};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A kubelet that takes longer has no figures.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A kubelet's figures are asked for again after this time. metrics-server scrapes every 15 s; a learner who starts a load wants to
+/// see it sooner.
+const SCRAPE_EVERY: Duration = Duration::from_secs(5);
 const GROUP: &str = "metrics.k8s.io";
+
+/// What the kubelets said last, by node.
+#[derive(Default)]
+pub struct Summaries(Mutex<HashMap<String, Arc<Slot>>>);
+
+/// Locked while its kubelet is asked.
+type Slot = tokio::sync::Mutex<Option<Scrape>>;
+
+struct Scrape {
+    at: Instant,
+    /// `None`: the kubelet did not answer.
+    summary: Option<Arc<Value>>,
+}
+
+impl Summaries {
+    /// What the node's kubelet said at most [`SCRAPE_EVERY`] ago; `ask` asks it.
+    async fn of(&self, node: &str, ask: impl Future<Output = Option<Value>>) -> Option<Arc<Value>> {
+        let slot = self.lock().entry(node.to_string()).or_default().clone();
+        let mut last = slot.lock().await;
+        if let Some(scrape) = &*last
+            && scrape.at.elapsed() < clock::scaled(SCRAPE_EVERY)
+        {
+            return scrape.summary.clone();
+        }
+        let summary = ask.await.map(Arc::new);
+        *last = Some(Scrape { at: Instant::now(), summary: summary.clone() });
+        summary
+    }
+
+    /// Forgets the nodes that are gone.
+    fn retain(&self, is_there: impl Fn(&str) -> bool) {
+        self.lock().retain(|node, _| is_there(node));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Slot>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 pub async fn get(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
@@ -42,6 +87,7 @@ pub async fn all(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answe
 async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<Object>> {
     let mut nodes: Vec<Arc<Object>> =
         state.cache.list("nodes", "").objects.into_iter().map(|(_, n)| n).collect();
+    state.summaries.retain(|name| nodes.iter().any(|node| text(&node.value, "metadata.name") == name));
     // One pod is on one node, and one node is asked only about itself.
     let pod = (kind.namespaced && !filter.name.is_empty())
         .then(|| state.cache.get("pods", &format!("{}/{}", filter.namespace, filter.name)))
@@ -56,21 +102,20 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
     });
     let asked = nodes.iter().map(|node| async move {
         let name = text(&node.value, "metadata.name");
-        let answer = clock::timeout(PATIENCE, connect::ask(state, name, "/stats/summary")).await?.ok()?;
-        Some((node, serde_json::from_slice::<Value>(&answer).ok()?))
+        let ask = async {
+            let answer = clock::timeout(PATIENCE, connect::ask(state, name, "/stats/summary")).await?.ok()?;
+            serde_json::from_slice::<Value>(&answer).ok()
+        };
+        Some((node, state.summaries.of(name, ask).await?))
     });
     let mut found = Vec::new();
     for (node, summary) in futures::future::join_all(asked).await.into_iter().flatten() {
         match kind.namespaced {
             false => found.extend(metrics(kind, &node.value, &[at(&summary, "node")])),
             true => {
-                for pod in list(&summary, "pods") {
-                    let key = format!("{}/{}", text(pod, "podRef.namespace"), text(pod, "podRef.name"));
-                    let stored = state.cache.get("pods", &key);
-                    // A pod of that name may be a younger one.
-                    let stored = stored.filter(|s| text(&s.value, "metadata.uid") == text(pod, "podRef.uid"));
-                    let containers: Vec<&Value> = list(pod, "containers").iter().collect();
-                    found.extend(stored.and_then(|s| metrics(kind, &s.value, &containers)));
+                let stored = |key: &str| state.cache.get("pods", key);
+                for (pod, containers) in pods_of(text(&node.value, "metadata.name"), &summary, stored) {
+                    found.extend(metrics(kind, &pod.value, &containers));
                 }
             }
         }
@@ -78,6 +123,25 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
     let mut found: Vec<Value> = found.into_iter().filter(|o| filter.matches(o)).collect();
     found.sort_by_key(|o| (text(o, "metadata.namespace").to_string(), text(o, "metadata.name").to_string()));
     found.into_iter().map(|o| Arc::new(Object::unwritten(o))).collect()
+}
+
+/// The pods that a node's summary tells of, with their containers' figures. A node is believed about pods bound to it, each once.
+fn pods_of<'a>(
+    node: &str,
+    summary: &'a Value,
+    stored: impl Fn(&str) -> Option<Arc<Object>>,
+) -> Vec<(Arc<Object>, Vec<&'a Value>)> {
+    let (mut seen, mut found) = (HashSet::new(), Vec::new());
+    for told in list(summary, "pods") {
+        let key = format!("{}/{}", text(told, "podRef.namespace"), text(told, "podRef.name"));
+        let Some(pod) = stored(&key) else { continue };
+        // A pod of that name may be a younger one.
+        let is_it = text(&pod.value, "metadata.uid") == text(told, "podRef.uid");
+        if is_it && text(&pod.value, "spec.nodeName") == node && seen.insert(key) {
+            found.push((pod, list(told, "containers").iter().collect()));
+        }
+    }
+    found
 }
 
 /// Pure: the figures of an object from what its kubelet said: of a node, one; of a pod, one for each container.
@@ -120,6 +184,55 @@ fn window(milliseconds: i64) -> String {
 mod tests {
     use super::*;
     use crate::api::kinds;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A hundred clients ask at once, and again: the kubelet is asked once in a while.
+    #[tokio::test(start_paused = true)]
+    async fn a_kubelet_is_asked_once_for_all_who_ask() {
+        let (summaries, asked) = (Summaries::default(), AtomicUsize::new(0));
+        let asked = &asked;
+        let ask = |node: &'static str| {
+            let answer = async move {
+                clock::sleep(Duration::from_millis(100)).await;
+                (node != "silent").then(|| json!({"count": asked.fetch_add(1, Ordering::Relaxed)}))
+            };
+            summaries.of(node, answer)
+        };
+        for round in 0..3 {
+            let all = futures::future::join_all((0..100).map(|_| ask("n1"))).await;
+            assert!(all.iter().all(|one| one.as_ref().is_some_and(|s| s["count"] == round)), "{all:?}");
+            clock::sleep(SCRAPE_EVERY).await;
+        }
+        let start = Instant::now();
+        assert!(ask("silent").await.is_none() && ask("silent").await.is_none());
+        assert_eq!(start.elapsed(), Duration::from_millis(100), "silence is remembered as well");
+        summaries.retain(|node| node == "n1");
+        assert_eq!(summaries.lock().len(), 1);
+    }
+
+    #[test]
+    fn a_node_is_believed_about_its_own_pods_only_and_once() {
+        let told = |name: &str, uid: &str| json!({"podRef": {"namespace": "d", "name": name, "uid": uid}, "containers": [{"name": "c"}]});
+        let summary = json!({"pods": [
+            told("own", "u1"), told("own", "u1"), told("younger", "u9"), told("foreign", "u3"), told("none", "u4"),
+        ]});
+        let stored = |key: &str| {
+            let (uid, node) = match key {
+                "d/own" => ("u1", "n1"),
+                "d/younger" => ("u2", "n1"),
+                "d/foreign" => ("u3", "n2"),
+                _ => return None,
+            };
+            let name = key.trim_start_matches("d/");
+            let pod =
+                json!({"metadata": {"namespace": "d", "name": name, "uid": uid}, "spec": {"nodeName": node}});
+            Some(Arc::new(Object::unwritten(pod)))
+        };
+        let found = pods_of("n1", &summary, stored);
+        let names: Vec<&str> = found.iter().map(|(pod, _)| text(&pod.value, "metadata.name")).collect();
+        assert_eq!(names, ["own"]);
+        assert_eq!(found[0].1.len(), 1);
+    }
 
     #[test]
     fn a_kubelets_figures_become_metrics() {

@@ -2,11 +2,15 @@
 
 use super::State;
 use super::cache::{Subscription, Together};
+use super::compute::LARGE;
 use super::context::Context;
 use super::filter::Filter;
 use super::http::{Answer, BodyError, typed};
 use super::negotiate::{self, Form, form};
-use super::object::{Change, Event, Object, frame};
+use super::object::{Change, Event, Kept, frame};
+use super::seat::ANSWER_TIME;
+use super::unsent::Unsent;
+use super::user::User;
 use crate::api::errors::Errors;
 use crate::api::kinds::KindRef;
 use crate::api::{Status, table};
@@ -27,6 +31,8 @@ const PIECE: usize = 64 << 10;
 /// Bytes of one revision's lines that are still sent in one piece, so that who reads them has them together: a controller that sees
 /// half of what a transaction did acts on a state that never was.
 const REVISION_PIECE: usize = 1 << 20;
+/// An object that a filter passes over costs as much time as so many bytes, about.
+const LOOKED_AT: usize = 256;
 /// How often a quiet watcher that wants bookmarks gets one.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// A watch without a time limit ends after this and half as much at random.
@@ -61,6 +67,9 @@ pub async fn watch(
     if version.is_empty() || initial.is_some() {
         state.fresh().await?;
     }
+    if initial == Some(true) {
+        super::read::reach(state, number).await?;
+    }
     let after = if with_objects {
         None
     } else if number == 0 {
@@ -70,6 +79,8 @@ pub async fn watch(
     };
     let subscription = match state.cache.watch(kind.place(), filter, after) {
         Ok(mut subscription) => {
+            // A watch may begin at a revision that is still to come: its bookmarks must not lead back behind it.
+            subscription.revision = subscription.revision.max(number);
             // Its definition may have changed since the request was understood: then it ends as every watch of it did.
             if !state.cache.kinds().serves(&kind) {
                 subscription.live.close();
@@ -82,8 +93,15 @@ pub async fn watch(
             return Ok(typed(200, "application/json", line));
         }
     };
-    let writer = Writer { kind, form, first: true, out: VecDeque::new() };
-    let feed = Feed::new(state.clone(), subscription, writer, bookmarks, initial == Some(true), life, stop);
+    let seat = Arc::downgrade(&ctx.seat); // the seat holds the answer, which holds the line
+    subscription.live.at_end(move || {
+        if let Some(seat) = seat.upgrade() {
+            seat.give_up();
+        }
+    });
+    let writer = Writer { kind, form, first: true, out: VecDeque::new(), unsent: state.cache.unsent.clone() };
+    let (state, user) = (state.clone(), ctx.user.clone());
+    let feed = Feed::new(state, user, subscription, writer, bookmarks, initial == Some(true), life, stop);
     let body = stream::unfold(feed, |mut feed| async move {
         let bytes = feed.next().await?;
         Some((Ok::<_, BodyError>(Frame::data(bytes)), feed))
@@ -124,6 +142,8 @@ struct Writer {
     /// The first Table of a watch names its columns.
     first: bool,
     out: VecDeque<Line>,
+    /// Counts what waits in `out`, and what is on its way to the client.
+    unsent: Arc<Unsent>,
 }
 
 struct Line {
@@ -142,12 +162,13 @@ impl Writer {
         self.out.back_mut().into_iter().for_each(|line| line.goes_on = false);
     }
 
-    fn event(&mut self, change: Change, event: &Event) {
+    fn event(&mut self, change: Change, event: &Arc<Event>) {
         let shown = event.shown(change);
         let line = if self.form == Form::Object && self.is_as_stored(&shown.value) {
-            event.frame(change)
+            self.unsent.of_event(event.frame(change), event)
         } else {
-            self.line(change, &shown.value)
+            let line = self.line(change, &shown.value);
+            self.unsent.of_one(line)
         };
         self.add(line);
     }
@@ -183,7 +204,7 @@ impl Writer {
             goes_on = line.goes_on;
             self.out.pop_front();
         }
-        Some(if piece.is_empty() { first } else { piece.into() })
+        Some(if piece.is_empty() { first } else { self.unsent.of_one(piece) })
     }
 
     fn bookmark(&mut self, revision: i64, initial_end: bool) {
@@ -207,8 +228,9 @@ impl Writer {
 
 struct Feed {
     state: Arc<State>,
-    initial: std::vec::IntoIter<Arc<Object>>,
-    backlog: std::vec::IntoIter<(Change, Arc<Event>)>,
+    user: User,
+    /// What there was has not been sent yet, and when it must be: until then old objects may stay in memory for this watch.
+    begins_until: Option<Instant>,
     /// The end of what there was is still to be marked.
     mark_initial: bool,
     subscription: Subscription,
@@ -221,9 +243,11 @@ struct Feed {
 }
 
 impl Feed {
+    #[allow(clippy::too_many_arguments)] // what one request says of its watch
     fn new(
         state: Arc<State>,
-        mut subscription: Subscription,
+        user: User,
+        subscription: Subscription,
         writer: Writer,
         bookmarks: bool,
         mark_initial: bool,
@@ -234,8 +258,8 @@ impl Feed {
         let next_bookmark = now + crate::clock::scaled(BOOKMARK_EVERY);
         Feed {
             state,
-            initial: std::mem::take(&mut subscription.initial).into_iter(),
-            backlog: std::mem::take(&mut subscription.backlog).into_iter(),
+            user,
+            begins_until: Some(now + ANSWER_TIME),
             mark_initial,
             subscription,
             writer,
@@ -248,22 +272,38 @@ impl Feed {
     }
 
     /// Encodes what there was when the watch began, about one piece at a time: ten thousand objects at once would hold up the
-    /// thread, and take memory for a client that does not read.
-    fn begin(&mut self) {
+    /// thread, and take memory for a client that does not read. What the filter passes over counts as well.
+    async fn begin(&mut self) {
         let mut made = 0;
         while made < PIECE {
-            if let Some(object) = self.initial.next() {
+            if let Some(object) = self.subscription.initial.pop() {
+                made += LOOKED_AT;
+                if !self.subscription.filter.matches(&object.value) {
+                    continue;
+                }
                 let writer = &mut self.writer;
                 let line = match writer.form == Form::Object && writer.is_as_stored(&object.value) {
                     true => frame(Change::Added, &object.bytes),
                     false => writer.line(Change::Added, &object.value),
                 };
+                let line = writer.unsent.of_one(line);
                 writer.add(line);
                 made += object.bytes.len();
-            } else if let Some((change, event)) = self.backlog.next() {
-                self.writer.event(change, &event);
-                made += event.object.bytes.len();
+            } else if let Some(kept) = self.subscription.backlog.pop() {
+                made += LOOKED_AT;
+                if !self.subscription.filter.is_about_key(kept.key()) {
+                    continue;
+                }
+                made += kept.to_parse(); // whether it matches or not
+                let Some(event) = self.parsed(kept).await else {
+                    (self.begins_until, self.over) = (None, true);
+                    return;
+                };
+                if let Some(change) = self.subscription.filter.classify(&event) {
+                    self.writer.event(change, &event);
+                }
             } else {
+                self.begins_until = None;
                 if std::mem::take(&mut self.mark_initial) {
                     self.writer.bookmark(self.subscription.revision, true);
                 }
@@ -272,28 +312,60 @@ impl Feed {
         }
     }
 
+    /// The event again: here if it is small, otherwise as all work on large objects. `None`: it cannot be made now, and the watch ends; its
+    /// client resumes from the last event that it saw.
+    async fn parsed(&self, kept: Arc<Kept>) -> Option<Arc<Event>> {
+        let (bytes, revision) = (kept.to_parse(), kept.revision);
+        let event = match bytes <= LARGE {
+            true => kept.event(),
+            false => {
+                let parsing = async move { Ok(kept.event()) };
+                let parsed = self.state.compute.run(&self.user, bytes, self.stop.clone(), parsing).await;
+                parsed
+                    .inspect_err(|status| {
+                        tracing::debug!(revision, message = status.message, "ended a watch")
+                    })
+                    .ok()?
+            }
+        };
+        if event.is_none() {
+            tracing::error!(revision, "a kept event cannot be parsed; its watch ends");
+        }
+        event.map(Arc::new)
+    }
+
     /// Everything up to the revision reached before looking has been sent once the queue is empty.
     fn add_bookmark(&mut self) {
         let reached = self.state.cache.revision();
         while let Some(told) = self.subscription.live.try_recv() {
             self.writer.revision(&told);
         }
-        // To a watcher that was cut off a bookmark would hide what it missed.
-        if !self.subscription.live.is_cut() {
+        // To a watcher that was cut off, or whose resource was read anew from the store, a bookmark would hide what it missed.
+        if !self.subscription.live.is_closed() {
             self.writer.bookmark(reached.max(self.subscription.revision), false);
         }
     }
 
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if self.writer.out.is_empty() {
-                self.begin();
+            if let Some(until) = self.begins_until
+                && self.writer.out.is_empty()
+            {
+                if Instant::now() > until {
+                    tracing::debug!("ended a watch whose client does not read what there was when it began");
+                    return None;
+                }
+                self.begin().await;
             }
             if let Some(bytes) = self.writer.next() {
                 return Some(bytes);
             }
             if self.over {
                 return None;
+            }
+            if self.begins_until.is_some() {
+                tokio::task::yield_now().await; // many objects, and none of them matched
+                continue;
             }
             tokio::select! {
                 biased;
@@ -319,6 +391,8 @@ impl Feed {
 
 #[cfg(test)]
 mod tests {
+    use super::super::object::Object;
+    use super::super::unsent::Beginning;
     use super::*;
     use crate::api::kinds;
 
@@ -326,12 +400,105 @@ mod tests {
         let kind = KindRef::Table(kinds::find("", "v1", "Pod").expect("built in"));
         let out =
             lines.iter().map(|(size, goes_on)| Line { bytes: vec![b'x'; *size].into(), goes_on: *goes_on });
-        Writer { kind, form: Form::Object, first: true, out: out.collect() }
+        Writer { kind, form: Form::Object, first: true, out: out.collect(), unsent: Arc::default() }
+    }
+
+    fn admin() -> User {
+        User::new("admin", &[crate::apiserver::user::MASTERS])
+    }
+
+    fn subscription(
+        initial: Vec<Arc<Object>>,
+        backlog: Vec<Arc<Kept>>,
+        live: crate::apiserver::line::Receiver,
+    ) -> Subscription {
+        let unsent = Arc::default();
+        let (initial, backlog) = (Beginning::new(&unsent, initial), Beginning::new(&unsent, backlog));
+        Subscription { initial, backlog, revision: 1, live, filter: Filter::default() }
     }
 
     fn pieces(lines: &[(usize, bool)]) -> Vec<usize> {
         let mut writer = writer(lines);
         std::iter::from_fn(|| writer.next()).map(|piece| piece.len()).collect()
+    }
+
+    /// Its resource was read anew from the store, or it was too slow: a bookmark would tell it that it has seen what it has not.
+    #[tokio::test]
+    async fn a_watcher_whose_line_has_ended_gets_no_bookmark() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::apiserver::testing::start(dir.path()).await;
+        let (sender, live) = crate::apiserver::line::line(None, &Arc::default());
+        let subscription = subscription(vec![], vec![], live);
+        let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
+        let life = Duration::from_secs(60);
+        let mut feed = Feed::new(state, admin(), subscription, writer(&[]), true, false, life, stop);
+        feed.add_bookmark();
+        assert_eq!(feed.writer.out.len(), 1);
+        drop(sender);
+        feed.add_bookmark();
+        assert_eq!(feed.writer.out.len(), 1);
+    }
+
+    /// What there was when a watch began are objects that this watch alone may keep in memory: a client that takes too long for them is
+    /// ended, one that reads them slowly but in time gets all.
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_whose_beginning_is_not_read_in_time_is_ended() {
+        const OBJECTS: usize = 10;
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::apiserver::testing::start(dir.path()).await;
+        for (pause, is_in_time) in [(ANSWER_TIME / 20, true), (ANSWER_TIME / 5 * 2, false)] {
+            let (_sender, live) = crate::apiserver::line::line(None, &Arc::default());
+            let object = |n: usize| {
+                let name = format!("p{n}");
+                let object = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name}, "spec": {"nodeName": "n".repeat(PIECE)}});
+                Arc::new(Object::new(object, 1))
+            };
+            let initial = (0..OBJECTS).map(object).collect();
+            let subscription = subscription(initial, vec![], live);
+            let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
+            let life = Duration::from_secs(3600);
+            let mut feed = Feed::new(state, admin(), subscription, writer(&[]), false, false, life, stop);
+            let mut read = 0;
+            while read < OBJECTS && feed.next().await.is_some() {
+                read += 1;
+                tokio::time::sleep(pause).await;
+            }
+            match is_in_time {
+                true => assert_eq!(read, OBJECTS),
+                // The first at once, then one after each pause until the time is over.
+                false => assert_eq!((read, feed.subscription.initial.left().len()), (3, OBJECTS - 3)),
+            }
+        }
+    }
+
+    /// All turns for large work are taken: a watch waits for one with its first large event of the past, and sends small ones at once.
+    #[tokio::test]
+    async fn large_events_of_the_past_are_parsed_in_turn_with_other_large_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::apiserver::testing::start(dir.path()).await;
+        let state = &fixture.server.state;
+        let kept = |bytes: usize| {
+            let meta = json!({"name": "p", "namespace": "d"});
+            let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": {"nodeName": "n".repeat(bytes)}});
+            Arc::new(Kept::new(&Event::new(2, Arc::new(Object::new(pod, 2)), None, false)))
+        };
+        let feed = |bytes: usize| {
+            let (sender, live) = crate::apiserver::line::line(None, &Arc::default());
+            let subscription = subscription(vec![], vec![kept(bytes)], live);
+            let (life, stop) = (Duration::from_secs(60), CancellationToken::new());
+            let feed = Feed::new(state.clone(), admin(), subscription, writer(&[]), false, false, life, stop);
+            (feed, sender)
+        };
+        let busy = crate::apiserver::testing::Busy::begin(&fixture.server).await;
+        let (mut small, _sender) = feed(100);
+        assert!(small.next().await.is_some());
+        let (mut large, _sender) = feed(2 * LARGE);
+        let early = tokio::time::timeout(Duration::from_millis(100), large.next()).await;
+        assert!(early.is_err(), "it is parsed beside the bound on large work");
+        busy.end().await;
+        let (mut large, _sender) = feed(2 * LARGE);
+        let line = tokio::time::timeout(Duration::from_secs(20), large.next()).await.unwrap().unwrap();
+        assert!(line.len() > 2 * LARGE);
     }
 
     #[test]

@@ -181,39 +181,72 @@ fn write_archive(call: &Call, output: &mut impl Write) -> io::Result<i32> {
     builder.follow_symlinks(false);
     let mut code = 0;
     for name in &call.names {
-        let path = call.directory.join(name);
-        if let Err(e) = add(call, &mut builder, &path, Path::new(name)) {
-            if e.kind() == io::ErrorKind::BrokenPipe {
-                return Err(e);
-            }
-            eprintln!("tar: {name}: {}", super::reason(&e));
-            code = 1;
-        }
+        add(call, &mut builder, &call.directory.join(name), Path::new(name), &mut code)?;
     }
     builder.finish()?;
     Ok(code)
 }
 
-/// Adds a file or a directory with all that is in it.
-fn add(call: &Call, builder: &mut tar::Builder<impl Write>, path: &Path, name: &Path) -> io::Result<()> {
-    let found = std::fs::symlink_metadata(path)?;
+/// Adds a file or a directory with all that is in it. What cannot be read is told and left out, and the code becomes 1; the error
+/// is of the archive itself.
+fn add(
+    call: &Call,
+    builder: &mut tar::Builder<impl Write>,
+    path: &Path,
+    name: &Path,
+    code: &mut i32,
+) -> io::Result<()> {
+    let mut left_out = |error: io::Error| {
+        eprintln!("tar: {}: {}", name.display(), super::reason(&error));
+        *code = 1;
+    };
+    let found = match std::fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) => {
+            left_out(error);
+            return Ok(());
+        }
+    };
     let stored: PathBuf =
         name.components().filter(|c| !matches!(c, Component::RootDir | Component::ParentDir)).collect();
     if call.verbose {
         eprintln!("{}{}", stored.display(), if found.is_dir() { "/" } else { "" });
     }
     if !found.is_dir() {
+        // A file that cannot be opened has left nothing in the archive yet.
+        if found.is_file()
+            && let Err(error) = File::open(path)
+        {
+            left_out(error);
+            return Ok(());
+        }
+        if kind_is_left_out(&found) {
+            left_out(io::Error::other("socket ignored"));
+            return Ok(());
+        }
         return builder.append_path_with_name(path, stored);
     }
     if !stored.as_os_str().is_empty() {
         builder.append_dir(&stored, path)?;
     }
-    let mut entries: Vec<_> = std::fs::read_dir(path)?.collect::<io::Result<_>>()?;
+    let read = std::fs::read_dir(path).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+    let mut entries = match read {
+        Ok(entries) => entries,
+        Err(error) => {
+            left_out(error);
+            return Ok(());
+        }
+    };
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
-        add(call, builder, &entry.path(), &name.join(entry.file_name()))?;
+        add(call, builder, &entry.path(), &name.join(entry.file_name()), code)?;
     }
     Ok(())
+}
+
+/// A socket is nothing that an archive can hold.
+fn kind_is_left_out(found: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_socket(&found.file_type())
 }
 
 fn extract(call: &Call) -> io::Result<i32> {
@@ -247,7 +280,7 @@ fn extract(call: &Call) -> io::Result<i32> {
         }
         if call.to_stdout {
             io::copy(&mut entry, &mut io::stdout())?;
-        } else if let Err(e) = unpack(&mut entry, &call.directory, &stripped) {
+        } else if let Err(e) = unpack(&mut entry, &call.directory, &stripped, call.strip) {
             eprintln!("tar: {}: {}", path.display(), super::reason(&e));
             code = 1;
         }
@@ -255,19 +288,46 @@ fn extract(call: &Call) -> io::Result<i32> {
     Ok(code)
 }
 
-/// Never outside of `directory`: a name with `..` is refused, and links on the way are not followed out.
-fn unpack(entry: &mut tar::Entry<'_, impl Read>, directory: &Path, name: &Path) -> io::Result<()> {
+/// Where a name of the archive is below `directory`; with `make` its parent is made. Never outside: a name with `..` is refused,
+/// and links on the way are not followed out.
+fn place(directory: &Path, name: &Path, make: bool) -> io::Result<PathBuf> {
     if name.components().any(|c| c == Component::ParentDir) {
         return Err(io::Error::other("name with '..' in the archive"));
     }
     let relative: PathBuf = name.components().filter(|c| matches!(c, Component::Normal(_))).collect();
     let target = directory.join(&relative);
     if let Some(parent) = target.parent() {
-        std::fs::create_dir_all(parent)?;
+        if make {
+            std::fs::create_dir_all(parent)?;
+        }
         let (real, root) = (parent.canonicalize()?, directory.canonicalize()?);
         if !real.starts_with(root) {
             return Err(io::Error::other("a link leads out of the directory"));
         }
+    }
+    Ok(target)
+}
+
+/// Never outside of `directory`, neither the entry itself nor the file that a hard link shares. A hard link names another
+/// entry of the archive, so its name is stripped as that one's was.
+fn unpack(
+    entry: &mut tar::Entry<'_, impl Read>,
+    directory: &Path,
+    name: &Path,
+    strip: usize,
+) -> io::Result<()> {
+    let target = place(directory, name, true)?;
+    if entry.header().entry_type().is_hard_link() {
+        let linked = entry.link_name()?.ok_or_else(|| io::Error::other("a hard link without a name"))?;
+        let source = place(directory, &linked.components().skip(strip).collect::<PathBuf>(), false)?;
+        if std::fs::symlink_metadata(&source)?.is_dir() {
+            return Err(io::Error::other("a hard link to a directory"));
+        }
+        if std::fs::symlink_metadata(&target).is_ok() {
+            std::fs::remove_file(&target)?;
+        }
+        // linkat(2) without AT_SYMLINK_FOLLOW: a symbolic link at the source is linked itself.
+        return std::fs::hard_link(source, target);
     }
     entry.unpack(&target).map(drop).map_err(|e| match std::error::Error::source(&e) {
         Some(cause) => io::Error::new(e.kind(), cause.to_string()),
@@ -427,9 +487,60 @@ mod tests {
         let bytes = builder.into_inner().unwrap();
         let mut archive = tar::Archive::new(&bytes[..]);
         let mut entry = archive.entries().unwrap().next().unwrap().unwrap();
-        assert!(unpack(&mut entry, &inside, Path::new("up/evil")).is_err());
-        assert!(unpack(&mut entry, &inside, Path::new("../evil")).is_err());
+        assert!(unpack(&mut entry, &inside, Path::new("up/evil"), 0).is_err());
+        assert!(unpack(&mut entry, &inside, Path::new("../evil"), 0).is_err());
         assert!(!dir.path().join("evil").exists());
+    }
+
+    #[test]
+    fn a_hard_link_is_to_a_file_of_the_archive() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inside, outside) = (dir.path().join("in"), dir.path().join("outside"));
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::write(&outside, "secret").unwrap();
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut file = tar::Header::new_gnu();
+        file.set_size(1);
+        file.set_mode(0o644);
+        builder.append_data(&mut file, "top/a", &b"x"[..]).unwrap();
+        for (name, to) in [
+            ("top/b", "top/a".to_string()),
+            ("top/c", outside.display().to_string()),
+            ("top/d", "top/../../outside".into()),
+        ] {
+            let mut link = tar::Header::new_gnu();
+            link.set_entry_type(tar::EntryType::Link);
+            link.set_size(0);
+            link.set_mode(0o644);
+            link.as_old_mut().linkname[..to.len()].copy_from_slice(to.as_bytes());
+            builder.append_data(&mut link, name, &b""[..]).unwrap();
+        }
+        let archive = dir.path().join("a.tar");
+        std::fs::write(&archive, builder.into_inner().unwrap()).unwrap();
+        let line = format!("xf {} -C {} --strip-components 1", archive.display(), inside.display());
+        assert_eq!(extract(&call(&line)).unwrap(), 1, "two of them are refused");
+        assert_eq!(std::fs::read_to_string(inside.join("b")).unwrap(), "x");
+        assert!(!inside.join("c").exists() && !inside.join("d").exists());
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(std::fs::metadata(&outside).unwrap().nlink(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let from = dir.path().join("q");
+        std::fs::create_dir(&from).unwrap();
+        for name in ["1", "3"] {
+            std::fs::write(from.join(name), name).unwrap();
+        }
+        let _socket = std::os::unix::net::UnixListener::bind(from.join("2")).unwrap();
+        let archive = dir.path().join("a.tar");
+        let line = format!("cf {} -C {} q missing", archive.display(), dir.path().display());
+        assert_eq!(create(&call(&line)).unwrap(), 1);
+        let mut archive = tar::Archive::new(File::open(&archive).unwrap());
+        let names: Vec<String> =
+            archive.entries().unwrap().map(|e| e.unwrap().path().unwrap().display().to_string()).collect();
+        assert_eq!(names, ["q", "q/1", "q/3"]);
     }
 
     #[test]

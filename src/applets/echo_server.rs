@@ -2,6 +2,7 @@
 //! service chose, and what an ingress made of a request.
 
 use super::daemon;
+use crate::linux::tcp;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -54,11 +55,10 @@ async fn run(port: u16) -> Result<(), String> {
         tokio::select! {
             _ = term.recv() => break,
             _ = int.recv() => break,
-            accepted = listener.accept() => {
+            // Without a free descriptor it is tried again after a pause, so that the loop takes no whole processor.
+            (stream, peer) = tcp::accept_always(&listener) => {
                 while serving.try_join_next().is_some() {} // forget those that ended
-                if let Ok((stream, peer)) = accepted {
-                    serving.spawn_local(connection(stream, peer, host.clone(), stopping.clone()));
-                }
+                serving.spawn_local(connection(stream, peer, host.clone(), stopping.clone()));
             }
         }
     }

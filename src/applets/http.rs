@@ -61,8 +61,13 @@ impl Url {
 
     /// What a `Location` of an answer from here means.
     pub fn join(&self, location: &str) -> Result<Url, BadUrl> {
-        if location.contains("://") {
-            return Url::parse(location);
+        // The fragment is the client's own.
+        let location = location.split('#').next().unwrap_or_default();
+        if let Some(scheme) = scheme_of(location) {
+            return match location[scheme.len()..].starts_with("://") {
+                true => Url::parse(location),
+                false => Err(BadUrl::Scheme(scheme.to_lowercase())),
+            };
         }
         if let Some(other) = location.strip_prefix("//") {
             return Url::parse(&format!("{}://{other}", self.scheme()));
@@ -98,6 +103,13 @@ impl Url {
     }
 }
 
+/// The scheme of an absolute URL (RFC 3986, 3.1). A colon further behind, as in `/login?next=http://h/`, makes none.
+fn scheme_of(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once(':')?;
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    (scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(inner)).then_some(scheme)
+}
+
 /// When everything must be over.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
@@ -110,8 +122,9 @@ impl Deadline {
         Deadline { start: Instant::now(), limit }
     }
 
+    /// A limit beyond what the clock counts is none.
     pub fn at(&self) -> Option<Instant> {
-        self.limit.map(|limit| self.start + limit)
+        self.start.checked_add(self.limit?)
     }
 
     /// Errors: `TimedOut` if nothing is left.
@@ -437,6 +450,14 @@ pub mod tests {
     }
 
     #[test]
+    fn a_limit_beyond_the_clock_is_none() {
+        let end = Deadline::new(Some(Duration::from_secs(u64::MAX)));
+        assert_eq!(end.at(), None);
+        assert!(end.left().unwrap() > Some(Duration::from_secs(1)));
+        assert!(Deadline::new(Some(Duration::from_secs(5))).at() > Some(Instant::now()));
+    }
+
+    #[test]
     fn urls_are_taken_apart() {
         let url = Url::parse("http://user:pw@web:8080/a/b?x=1#there").unwrap();
         assert_eq!((url.host.as_str(), url.port, url.path.as_str()), ("web", 8080, "/a/b?x=1"));
@@ -451,6 +472,12 @@ pub mod tests {
         assert_eq!(Url::parse("http://"), Err(BadUrl::Malformed));
         assert_eq!(Url::parse("http://web:x/"), Err(BadUrl::Malformed));
         assert_eq!(url.join("../c").unwrap().path, "/a/../c");
+        assert_eq!(
+            url.join("/login?next=http://h/x").unwrap().full(),
+            "http://web:8080/login?next=http://h/x"
+        );
+        assert_eq!(url.join("/c#part").unwrap().path, "/c", "a fragment is not sent");
+        assert_eq!(url.join("mailto:a@b").unwrap_err(), BadUrl::Scheme("mailto".into()));
         assert_eq!(url.join("/c").unwrap().full(), "http://web:8080/c");
         assert_eq!(url.join("http://other/d").unwrap().authority(), "other");
     }

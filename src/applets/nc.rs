@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const USAGE: &str = "Usage: nc [-uvz] [-w SEC] HOST PORT\n       nc -l [-kuv] [-p] PORT [-e PROG ARGS]";
+const USAGE: &str = "Usage: nc [-tuvz] [-w SEC] HOST PORT\n       nc -l [-kuv] [-p] PORT [-e PROG ARGS]";
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Call {
@@ -19,6 +19,8 @@ struct Call {
     udp: bool,
     verbose: bool,
     zero: bool,
+    /// `-t`: what a telnet server asks for is declined.
+    telnet: bool,
     wait: Option<Duration>,
     port: Option<u16>,
     words: Vec<String>,
@@ -41,6 +43,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
                 'u' => call.udp = true,
                 'v' => call.verbose = true,
                 'z' => call.zero = true,
+                't' => call.telnet = true,
                 'n' | '4' => {}
                 'e' => call.program = words.by_ref().cloned().collect(),
                 'p' | 'w' => {
@@ -116,7 +119,7 @@ fn dial_one(call: &Call, host: &str, addresses: &[IpAddr], port: u16) -> Result<
         let socket = UdpSocket::bind(any).and_then(|socket| socket.connect((ip, port)).map(|()| socket));
         let socket = socket.map_err(|e| format!("{place}: {}", told(&e)))?;
         note("open");
-        return if call.zero { Ok(()) } else { pump(socket.into(), call.wait).map_err(|e| told(&e)) };
+        return if call.zero { Ok(()) } else { pump(socket.into(), call.wait, false).map_err(|e| told(&e)) };
     }
     let stream = connect(addresses, port, &Deadline::new(call.wait), |_| {});
     let stream = stream.map_err(|e| format!("{place}: {}", told(&e)))?;
@@ -140,7 +143,7 @@ fn listen(call: &Call) -> Result<(), String> {
         let mut one = [0; 1];
         let (_, peer) = socket.peek_from(&mut one).map_err(|e| told(&e))?;
         socket.connect(peer).map_err(|e| told(&e))?;
-        return pump(socket.into(), call.wait).map_err(|e| told(&e));
+        return pump(socket.into(), call.wait, false).map_err(|e| told(&e));
     }
     let listener = TcpListener::bind(address).map_err(|e| format!("bind: {}", told(&e)))?;
     if call.verbose {
@@ -172,14 +175,15 @@ fn serve(stream: TcpStream, program: &[String]) -> Result<(), String> {
 }
 
 fn converse(stream: TcpStream, call: &Call) -> Result<(), String> {
-    match pump(stream.into(), call.wait) {
+    match pump(stream.into(), call.wait, call.telnet) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()), // whoever read us is gone
         other => other.map_err(|e| told(&e)),
     }
 }
 
-/// Copies both ways until the other side ends, or nothing came for `wait`. The end of standard input is passed on.
-fn pump(socket: OwnedFd, wait: Option<Duration>) -> io::Result<()> {
+/// Copies both ways until the other side ends, or nothing came for `wait`. The end of standard input is passed on. With `telnet`, options that
+/// the other side offers or asks for are declined.
+fn pump(socket: OwnedFd, wait: Option<Duration>, telnet: bool) -> io::Result<()> {
     let datagrams = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType)
         .is_ok_and(|kind| kind == nix::sys::socket::SockType::Datagram);
     let mut socket = std::fs::File::from(socket);
@@ -219,6 +223,9 @@ fn pump(socket: OwnedFd, wait: Option<Duration>) -> io::Result<()> {
             match socket.read(&mut buffer)? {
                 0 if !datagrams => return Ok(()),
                 count => {
+                    if telnet {
+                        socket.write_all(&declined(&buffer[..count]))?;
+                    }
                     io::stdout().write_all(&buffer[..count])?;
                     io::stdout().flush()?;
                 }
@@ -227,9 +234,32 @@ fn pump(socket: OwnedFd, wait: Option<Duration>) -> io::Result<()> {
     }
 }
 
+/// What RFC 854 answers to the options in `received`: WONT to each DO and DONT, DONT to each WILL and WONT.
+fn declined(received: &[u8]) -> Vec<u8> {
+    const IAC: u8 = 255;
+    let (will, wont, r#do, dont) = (251, 252, 253, 254);
+    let mut answer = Vec::new();
+    for three in received.windows(3).filter(|three| three[0] == IAC) {
+        let verb = three[1];
+        if verb == r#do || verb == dont {
+            answer.extend([IAC, wont, three[2]]);
+        } else if verb == will || verb == wont {
+            answer.extend([IAC, dont, three[2]]);
+        }
+    }
+    answer
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn telnet_options_are_declined() {
+        let received = [b'h', 255, 253, 1, 255, 251, 3, b'i'];
+        assert_eq!(declined(&received), [255, 252, 1, 255, 254, 3]);
+        assert!(declined(b"plain").is_empty());
+    }
 
     #[test]
     fn options_may_stand_together() {

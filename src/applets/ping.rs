@@ -174,6 +174,11 @@ pub fn main(args: Vec<OsString>) -> i32 {
     i32::from(tally.times.is_empty())
 }
 
+/// The moment that is so much later. One beyond what the clock counts is a year away, so that nobody sees the difference.
+fn after(moment: Instant, wait: Duration) -> Instant {
+    moment.checked_add(wait).unwrap_or(moment + Duration::from_secs(365 * 86_400))
+}
+
 fn run(call: &Call, socket: &Socket, ip: Ipv4Addr) -> Tally {
     let start = Instant::now();
     let id = std::process::id() as u16;
@@ -197,19 +202,19 @@ fn run(call: &Call, socket: &Socket, ip: Ipv4Addr) -> Tally {
                 Err(e) => eprintln!("ping: sendto: {}", e.desc()),
             }
             tally.sent += 1;
-            next = now + call.interval;
+            next = after(now, call.interval);
             continue;
         }
         if all_sent && sent_at.is_empty() {
             return tally;
         }
         let last = sent_at.values().max().copied().unwrap_or(now);
-        let mut until = if all_sent { last + call.patience } else { next };
+        let mut until = if all_sent { after(last, call.patience) } else { next };
         if all_sent && now >= until {
             return tally;
         }
         if let Some(limit) = call.limit {
-            until = until.min(start + limit);
+            until = until.min(after(start, limit));
         }
         receive(call, socket, id, until.saturating_duration_since(now), &mut sent_at, &mut tally);
     }
@@ -282,6 +287,14 @@ mod tests {
             (Some(3), Duration::from_millis(500), "web")
         );
         assert_eq!(parse(&["-c".into(), "x".into()]), Err("invalid number 'x'".into()));
+    }
+
+    #[test]
+    fn a_wait_may_be_longer_than_the_clock_counts() {
+        let now = Instant::now();
+        assert_eq!(after(now, Duration::from_secs(5)), now + Duration::from_secs(5));
+        let call = parse(&["-w".into(), "9999999999999999999".into(), "web".into()]).unwrap();
+        assert!(after(now, call.limit.unwrap()) > now + Duration::from_secs(86_400));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::resolve;
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
@@ -223,61 +223,100 @@ pub fn stress(args: Vec<OsString>) -> i32 {
     0
 }
 
-/// `more [FILE…]`, and `less`: a screen at a time on a terminal, else like cat.
+/// `more [FILE…]`, and `less`: a screen at a time on a terminal, else like cat. Nothing is read before it is to be shown.
 pub fn more(args: Vec<OsString>) -> i32 {
-    let mut text = Vec::new();
     let names: Vec<String> = texts(args).into_iter().filter(|a| !a.starts_with('-') || a == "-").collect();
-    let mut code = 0;
+    let mut keys = match File::options().read(true).write(true).open("/dev/tty") {
+        Ok(keys) if io::stdout().is_terminal() => Some(keys),
+        _ => None,
+    };
+    let rows = std::env::var("LINES").ok().and_then(|n| n.parse().ok()).unwrap_or(24usize).max(2);
+    let (mut left, mut code) = (rows - 1, 0);
     for name in if names.is_empty() { vec!["-".to_string()] } else { names } {
-        let read = if name == "-" {
-            io::stdin().read_to_end(&mut text)
-        } else {
-            File::open(&name).and_then(|mut file| file.read_to_end(&mut text))
+        let input: io::Result<Box<dyn BufRead>> = match name.as_str() {
+            "-" => Ok(Box::new(io::stdin().lock())),
+            name => File::open(name).map(|file| Box::new(BufReader::new(file)) as Box<dyn BufRead>),
         };
-        if let Err(e) = read {
-            eprintln!("more: {name}: {}", super::reason(&e));
-            code = 1;
+        let shown = match (input, &mut keys) {
+            (Ok(mut input), Some(keys)) => page(&mut input, &mut io::stdout(), rows, &mut left, || ask(keys)),
+            (Ok(mut input), None) => io::copy(&mut input, &mut io::stdout()).map(|_| true),
+            (Err(e), _) => Err(e),
+        };
+        match shown {
+            Ok(true) => {}
+            Ok(false) => return code,
+            Err(e) => {
+                eprintln!("more: {name}: {}", super::reason(&e));
+                code = 1;
+            }
         }
     }
-    let shown = match File::options().read(true).write(true).open("/dev/tty") {
-        Ok(keys) if io::stdout().is_terminal() => page(&text, keys),
-        _ => io::stdout().write_all(&text),
-    };
-    if shown.is_err() { 1 } else { code }
+    code
 }
 
-/// Space shows the next screen, Enter the next line, q ends.
-fn page(text: &[u8], mut keys: File) -> io::Result<()> {
-    let rows = std::env::var("LINES").ok().and_then(|n| n.parse().ok()).unwrap_or(24usize).max(2);
-    let mut out = io::stdout();
-    let mut left = rows - 1;
-    for line in text.split_inclusive(|b| *b == b'\n') {
-        if left == 0 {
+/// Waits for a key; `None` at the end of the terminal.
+fn ask(keys: &mut File) -> io::Result<Option<u8>> {
+    let before = tcgetattr(&keys)?;
+    let mut raw = before.clone();
+    cfmakeraw(&mut raw);
+    tcsetattr(&keys, SetArg::TCSANOW, &raw)?;
+    let mut key = [0];
+    let read = keys.read(&mut key);
+    tcsetattr(&keys, SetArg::TCSANOW, &before)?;
+    Ok((read? > 0).then_some(key[0]))
+}
+
+/// A longer line is shown in parts.
+const LINE_MAX: u64 = 64 * 1024;
+
+/// Space shows the next screen, Enter the next line, q ends: then `false`.
+fn page(
+    input: &mut impl BufRead,
+    out: &mut impl Write,
+    rows: usize,
+    left: &mut usize,
+    mut ask: impl FnMut() -> io::Result<Option<u8>>,
+) -> io::Result<bool> {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if input.by_ref().take(LINE_MAX).read_until(b'\n', &mut line)? == 0 {
+            out.flush()?;
+            return Ok(true);
+        }
+        if *left == 0 {
             out.write_all(b"--More--")?;
             out.flush()?;
-            let before = tcgetattr(&keys)?;
-            let mut raw = before.clone();
-            cfmakeraw(&mut raw);
-            tcsetattr(&keys, SetArg::TCSANOW, &raw)?;
-            let mut key = [0];
-            let read = keys.read(&mut key);
-            tcsetattr(&keys, SetArg::TCSANOW, &before)?;
+            let key = ask()?;
             out.write_all(b"\r        \r")?;
-            left = match (read?, key[0]) {
-                (0, _) | (_, b'q' | b'Q' | 3 | 4) => return Ok(()),
-                (_, b'\r' | b'\n') => 1,
-                _ => rows - 1,
+            *left = match key {
+                None | Some(b'q' | b'Q' | 3 | 4) => return Ok(false),
+                Some(b'\r' | b'\n') => 1,
+                Some(_) => rows - 1,
             };
         }
-        out.write_all(line)?;
-        left -= 1;
+        out.write_all(&line)?;
+        *left -= usize::from(line.ends_with(b"\n"));
     }
-    out.flush()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pager_reads_no_further_than_it_shows() {
+        let mut endless = BufReader::with_capacity(8, io::repeat(b'\n')); // as of `tail -f`
+        let (mut out, mut left, mut keys) = (Vec::new(), 2, b" \nq".iter().copied());
+        let shown = page(&mut endless, &mut out, 3, &mut left, || Ok(keys.next()));
+        assert!(matches!(shown, Ok(false)));
+        let lines = out.iter().filter(|b| **b == b'\n').count();
+        assert_eq!(lines, 2 + 2 + 1, "a screen, a screen, a line");
+        let mut end = &b"a\nb"[..];
+        let (mut out, mut left) = (Vec::new(), 9);
+        assert!(page(&mut end, &mut out, 10, &mut left, || Ok(None)).unwrap());
+        assert_eq!((out.as_slice(), left), (&b"a\nb"[..], 8));
+    }
 
     #[test]
     fn sizes_and_times_are_those_of_stress() {

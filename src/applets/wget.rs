@@ -2,6 +2,7 @@
 
 use super::http::{self, BadUrl, Deadline, Url};
 use super::tls::{Refusal, Terms};
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -25,6 +26,8 @@ struct Call {
     post: Option<String>,
     /// `--no-check-certificate`.
     insecure: bool,
+    /// The file of `-O` holds an earlier URL's answer: the next one goes behind it.
+    begun: Cell<bool>,
 }
 
 fn parse(args: &[String]) -> Result<Call, String> {
@@ -235,8 +238,14 @@ fn save(call: &Call, url: &Url, answer: &mut http::Answer, note: impl Fn(String)
                 },
                 str::to_string,
             );
-            let file = File::create(&path)
-                .map_err(|e| io::Error::other(format!("can't open '{path}': {}", super::reason(&e))))?;
+            // A name from a URL hits no file that was there; one that the user gave may be written over, once.
+            let file = match (&call.output, call.begun.replace(true)) {
+                (None, _) => File::create_new(&path),
+                (Some(_), false) => File::create(&path),
+                (Some(_), true) => File::options().append(true).create(true).open(&path),
+            };
+            let file =
+                file.map_err(|e| io::Error::other(format!("can't open '{path}': {}", super::reason(&e))))?;
             (path, Box::new(file))
         }
     };
@@ -285,6 +294,19 @@ mod tests {
         let call = Call { quiet: true, output: Some(path.clone()), ..Call::default() };
         fetch(&call, &format!("http://127.0.0.1:{port}/here")).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "hello");
+        let again = |call: &Call, body: &'static str| {
+            let (port, server) = http::tests::server(vec![body]);
+            let done = fetch(call, &format!("http://127.0.0.1:{port}/here"));
+            server.join().unwrap();
+            done
+        };
+        again(&call, "HTTP/1.1 200 OK\r\n\r\n, again").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "hello, again", "the second URL of one call");
+        let here = Call { quiet: true, directory: Some(dir.path().display().to_string()), ..Call::default() };
+        again(&here, "HTTP/1.1 200 OK\r\n\r\nfirst").unwrap();
+        let told = again(&here, "HTTP/1.1 200 OK\r\n\r\nsecond").unwrap_err();
+        assert!(told.ends_with("here': File exists"), "{told}");
+        assert_eq!(std::fs::read_to_string(dir.path().join("here")).unwrap(), "first");
         let requests = server.join().unwrap();
         assert!(
             requests[1].starts_with("GET /there HTTP/1.1\r\n")

@@ -38,7 +38,7 @@ pub async fn beside_kube_apiserver(room: &Room<'_>) -> anyhow::Result<Vec<Figure
         Some(kubeconfig) => Some(Server::prepare(kubeconfig, std::process::id()).await?),
         None => None,
     };
-    let measured = figures(room, &ours, theirs.as_ref()).await;
+    let measured = room.unless_stopped(figures(room, &ours, theirs.as_ref())).await;
     if let Some(theirs) = &theirs {
         theirs.clean_up().await?;
     }
@@ -109,7 +109,8 @@ fn config_map(name: &str) -> Value {
 }
 
 impl Server {
-    /// Makes a namespace, an account that may edit it, and an object. `number` keeps it apart from those of other runs.
+    /// Makes a namespace, an account that may edit it, and an object. `number` keeps it apart from those of other runs. What a failed preparation
+    /// has made is removed again.
     async fn prepare(kubeconfig: &Path, number: u32) -> anyhow::Result<Server> {
         let admin = Upstream::of(kubeconfig).map_err(|e| anyhow!("{}: {e}", kubeconfig.display()))?;
         let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
@@ -119,20 +120,36 @@ impl Server {
         let namespace = format!("ropewalk-bench-{number}");
         let mut server = Server { admin, target: Arc::new(Target::default()), namespace };
         server.ask("/api/v1/namespaces", json!({"metadata": {"name": server.namespace}})).await?;
-        server.ask(&server.core("serviceaccounts"), json!({"metadata": {"name": NAME}})).await?;
-        let binding = json!({"metadata": {"name": NAME},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
-            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": server.namespace}]});
-        let bindings =
-            format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings", server.namespace);
-        server.ask(&bindings, binding).await?;
-        server.ask(&server.core("configmaps"), config_map(NAME)).await?;
-        let asked = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}});
-        let answer = server.ask(&server.core(&format!("serviceaccounts/{NAME}/token")), asked).await?;
-        let token = answer["status"]["token"].as_str().context("the server gave no token")?;
+        let token = match server.furnish().await {
+            Ok(token) => token,
+            Err(error) => {
+                return Err(match server.clean_up().await {
+                    Ok(()) => error,
+                    Err(left) => anyhow!("{error:#}; and not everything was removed: {left:#}"),
+                });
+            }
+        };
         let authorization = Some(format!("Bearer {token}"));
         server.target = Arc::new(Target { certificate: None, plugin: None, authorization, ..target });
         Ok(server)
+    }
+
+    /// Makes everything in the namespace; returns a token of its account.
+    async fn furnish(&self) -> anyhow::Result<String> {
+        self.ask(&self.core("serviceaccounts"), json!({"metadata": {"name": NAME}})).await?;
+        // A role of its own: `edit` is empty where no controller manager runs, which aggregates its rules.
+        let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}", self.namespace);
+        let role = json!({"metadata": {"name": NAME},
+            "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create"]}]});
+        self.ask(&format!("{rbac}/roles"), role).await?;
+        let binding = json!({"metadata": {"name": NAME},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
+            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": self.namespace}]});
+        self.ask(&format!("{rbac}/rolebindings"), binding).await?;
+        self.ask(&self.core("configmaps"), config_map(NAME)).await?;
+        let asked = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}});
+        let answer = self.ask(&self.core(&format!("serviceaccounts/{NAME}/token")), asked).await?;
+        Ok(answer["status"]["token"].as_str().context("the server gave no token")?.to_string())
     }
 
     fn core(&self, rest: &str) -> String {
@@ -147,13 +164,22 @@ impl Server {
         Ok(answer)
     }
 
+    /// Removes the namespace, and what is in it where no controller does. All of it is tried.
+    ///
+    /// # Errors
+    /// The first that could not be removed.
     async fn clean_up(&self) -> anyhow::Result<()> {
-        let collection = self.core("configmaps");
-        for path in [collection, format!("/api/v1/namespaces/{}", self.namespace)] {
-            let asked = self.admin.ask(Method::DELETE, &path, None).await;
-            let (code, answer) = asked.map_err(|e| anyhow!("{}{path}: {e}", self.admin.url()))?;
-            ensure!(code < 300, "{}{path}: {code} {}", self.admin.url(), answer["message"]);
+        let mut all = Ok(());
+        for path in [self.core("configmaps"), format!("/api/v1/namespaces/{}", self.namespace)] {
+            all = all.and(self.remove(&path).await);
         }
+        all
+    }
+
+    async fn remove(&self, path: &str) -> anyhow::Result<()> {
+        let asked = self.admin.ask(Method::DELETE, path, None).await;
+        let (code, answer) = asked.map_err(|e| anyhow!("{}{path}: {e}", self.admin.url()))?;
+        ensure!(code < 300, "{}{path}: {code} {}", self.admin.url(), answer["message"]);
         Ok(())
     }
 
@@ -213,6 +239,7 @@ impl Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
 
     #[test]
     fn rounds_tell_rate_middle_and_tail() {
@@ -222,6 +249,44 @@ mod tests {
         assert_eq!((rounds.rate[0], rounds.p50[0], rounds.p99[0]), (50.0, 100.0, 198.0));
         rounds.add((vec![], Duration::from_secs(1)));
         assert!(rounds.p99[1].is_nan(), "a figure leaves out what was not measured");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_preparation_that_fails_leaves_no_namespace() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::apiserver::testing::start(dir.path()).await;
+        let admin = Upstream::of(&dir.path().join("kubeconfig")).unwrap();
+        let rbac = "/apis/rbac.authorization.k8s.io/v1";
+        // Somebody who may have namespaces, and nothing in them.
+        let role = json!({"metadata": {"name": "jane"},
+            "rules": [{"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create", "delete"]}]});
+        let binding = json!({"metadata": {"name": "jane"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "jane"},
+            "subjects": [{"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}]});
+        for (kind, object) in [("clusterroles", role), ("clusterrolebindings", binding)] {
+            let path = format!("{rbac}/{kind}");
+            let (code, answer) = admin.ask(Method::POST, &path, Some(&object)).await.unwrap();
+            assert_eq!(code, 201, "{answer}");
+        }
+        let jane = fixture.ca.issue(&crate::pki::Subject::client("jane", "")).unwrap();
+        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        let mut config: Value = serde_yaml::from_str(&fixture.kubeconfig).unwrap();
+        config["users"][0]["user"] = json!({"client-certificate-data": encode(&jane.cert_pem), "client-key-data": encode(&jane.key_pem)});
+        let file = dir.path().join("jane");
+        std::fs::write(&file, config.to_string()).unwrap();
+        // Her rights are known a moment after they were given.
+        let mut refused = String::new();
+        for _ in 0..200 {
+            refused = format!("{:#}", Server::prepare(&file, 9).await.err().unwrap());
+            if refused.contains("/serviceaccounts") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(refused.contains("/serviceaccounts: 403"), "{refused}");
+        let path = "/api/v1/namespaces/ropewalk-bench-9";
+        let (code, left) = admin.ask(Method::GET, path, None).await.unwrap();
+        assert!(code == 404 || left["metadata"]["deletionTimestamp"].is_string(), "{left}");
     }
 
     /// Against two servers of ours: what is measured is right, although none is a peer.
@@ -234,7 +299,8 @@ mod tests {
             let server = Server::prepare(&dir.path().join("kubeconfig"), 7).await.unwrap();
             servers.push((fixture, server));
         }
-        let room = Room { dir: dirs[0].path(), runs: Some(1), peer: None };
+        let stop = super::super::Stop::default();
+        let room = Room { dir: dirs[0].path(), runs: Some(1), peer: None, stop };
         let figures = figures(&room, &servers[0].1, Some(&servers[1].1)).await.unwrap();
         assert_eq!(figures.len(), 12);
         for figure in &figures {

@@ -137,6 +137,7 @@ async fn node_port(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
         port: 80,
         node_port: Some(NODE_PORT),
         endpoints: vec![(sandbox.ip, 80)],
+        all_endpoints: None,
         local_endpoints: None,
         affinity_seconds: None,
     };

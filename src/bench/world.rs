@@ -63,7 +63,8 @@ fn clap_name(what: What) -> String {
 
 /// Becomes the world's supervisor; returns the exit code of what was measured in it.
 pub fn inside(dir: &Path, what: What, runs: Option<usize>) -> anyhow::Result<i32> {
-    let config = Config { lock: dir.join("lock"), scratch: dir.join("scratch"), new_session: false };
+    let config =
+        Config { lock: dir.join("lock"), scratch: dir.join("scratch"), socket: None, new_session: false };
     let ended = boot::supervise(&config, images::lay_out, |main| {
         let done = super::wait_for(measured(main, dir, what, runs)).and_then(|figures| {
             std::fs::write(dir.join(FIGURES), serde_json::to_vec(&figures)?)

@@ -13,8 +13,8 @@ use crate::lang::Lang;
 use crate::lang::charset::{eprint, eprintln, println};
 use crate::linux;
 use crate::ui::repl::{self, Options};
-use crate::ui::settings;
 use crate::ui::texts::Say;
+use crate::ui::{consent, settings};
 use anyhow::{Context, bail};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -119,11 +119,11 @@ pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)
         etcd.connect().await.map_err(crate::cluster::Error::from)?;
     }
     let launched = launch::launch(&place, &spec, attached).await?;
+    let lang = settings::language(None, &place.home);
     if up.api_port.is_none() && launched.api_port != 6443 {
-        eprintln!("port 6443 is taken; the API is at https://127.0.0.1:{}", launched.api_port);
+        eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
     }
     if let Some(why) = &launched.unlimited {
-        let lang = settings::language(None, &place.home);
         eprintln!("{}", lang.say(Say::NoLimits, &[why]));
     }
     Ok((place, launched))
@@ -141,7 +141,7 @@ pub async fn up(up: Up) -> anyhow::Result<i32> {
     if up.detach {
         return Ok(0);
     }
-    eprintln!("cluster {:?} is ready; Ctrl-C stops it", up.name);
+    eprintln!("{}", settings::language(None, &place.home).say(Say::UpReady, &[&up.name]));
     let asked = crate::linux::signal::stop_requested()?;
     tokio::select! {
         _ = asked => {
@@ -168,7 +168,18 @@ fn quote(path: &std::path::Path) -> String {
 
 /// Asks a cluster to stop and waits until its processes are gone.
 pub async fn stop(place: &Place) -> anyhow::Result<bool> {
-    let Ok(mut control) = Control::connect(place).await else { return Ok(false) };
+    let mut control = match Control::connect(place).await {
+        Ok(control) => control,
+        Err(Error::Hangs { main: Some(main), .. }) => {
+            eprintln!("{}", settings::language(None, &place.home).say(Say::SilentKilled, &[&place.name]));
+            // Its supervisor hears of the end, ends too, and clears up.
+            if let Ok(main) = linux::process::pidfd_open(main) {
+                linux::process::pidfd_send_signal(main.as_fd(), Signal::SIGKILL as i32)?;
+            }
+            return Ok(launch::clear_up(place)?);
+        }
+        Err(_) => return Ok(false),
+    };
     // One that ends by itself meanwhile answers no more; that is as good.
     let Ok(status) = control.ask(&Ask::Status).await else { return Ok(true) };
     let supervisor = status["pids"]["supervisor"].as_i64().and_then(|p| i32::try_from(p).ok());
@@ -187,11 +198,8 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
         && let Some(ended) = &ended
     {
         // The kernel ends everything below it, and its janitor clears up.
-        eprintln!(
-            "cluster {:?} did not stop within {} s, and is killed",
-            place.name,
-            STOP_PATIENCE.as_secs()
-        );
+        let (lang, seconds) = (settings::language(None, &place.home), STOP_PATIENCE.as_secs().to_string());
+        eprintln!("{}", lang.say(Say::LateKilled, &[&place.name, &seconds]));
         linux::process::pidfd_send_signal(ended.get_ref().as_fd(), Signal::SIGKILL as i32)?;
         let _ = tokio::time::timeout(STOP_PATIENCE, ended.readable()).await;
         launch::clear_up(place)?;
@@ -203,7 +211,7 @@ pub async fn down(name: &str) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     // One that does not answer yet is being started: it is asked again when it must.
     if !stop(&place).await? && (launch::clear_up(&place)? || !stop(&place).await?) {
-        eprintln!("cluster {name:?} is not running");
+        eprintln!("{}", settings::language(None, &place.home).say(Say::NotUp, &[name]));
     }
     Ok(0)
 }
@@ -212,6 +220,7 @@ pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let running = match Control::connect(&place).await {
         Ok(mut control) => Some(control.ask(&Ask::Status).await?),
+        Err(hangs @ Error::Hangs { .. }) => return Err(hangs.into()),
         Err(_) => None,
     };
     let known = Spec::load(&place)?;
@@ -233,6 +242,7 @@ pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
         std::println!("{}", serde_json::to_string_pretty(&status)?);
         return Ok(0);
     }
+    let lang = settings::language(None, &place.home);
     let text = |key: &str| status[key].as_str().unwrap_or_default().to_string();
     println!("cluster     {}", text("name"));
     println!("state       {}", text("state"));
@@ -241,41 +251,43 @@ pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
     }
     println!("kubeconfig  {}", text("kubeconfig"));
     for node in status["nodes"].as_array().into_iter().flatten() {
-        let mark = if node["ready"] == true { "ready" } else { "not ready" };
+        let ready = node["ready"] == true;
+        let mark = lang.say(if ready { Say::StatusReady } else { Say::StatusNotReady }, &[]);
         let word = |key: &str| node[key].as_str().unwrap_or_default().to_string();
         println!("node        {:<26} {:<14} {mark}", word("name"), word("role"));
     }
     if status["state"] != "running" && status["state"] != "starting" {
-        println!("\nstart it with: ropewalk up --name {name}");
+        println!("\n{}", lang.say(Say::StartWith, &[name]));
     }
     Ok(0)
 }
 
 pub async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
+    let lang = settings::language(None, &place.home);
     if !place.root.exists() {
-        eprintln!("there is no cluster {name:?}");
+        eprintln!("{}", lang.say(Say::NoCluster, &[name]));
         return Ok(0);
     }
     if !yes {
         if !std::io::stdin().is_terminal() {
-            bail!("reset wipes cluster {name:?} and all its data; add --yes to say that you mean it");
+            bail!("{}", lang.say(Say::WipeSure, &[name]));
         }
-        eprint!("Wipe cluster {name:?} and everything in it ({})? [y/N] ", place.root.display());
+        eprint!("{}", lang.say(Say::WipeAsk, &[name, &place.root.display().to_string()]));
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            eprintln!("nothing was changed");
+        if !consent::is_yes(&answer) {
+            eprintln!("{}", lang.say(Say::LossKept, &[]));
             return Ok(1);
         }
     }
     stop(&place).await?;
     // Also what one leaves behind whose every process was killed; and one that is just being started must not lose the ground under its feet.
     if !launch::clear_up(&place)? {
-        bail!("cluster {name:?} is still ending or just being started; try again when it is");
+        bail!("{}", lang.say(Say::WipeBusy, &[name]));
     }
     wipe::wipe(&place.root).with_context(|| format!("cannot remove {}", place.root.display()))?;
-    println!("cluster {name:?} is wiped");
+    println!("{}", lang.say(Say::Wiped, &[name]));
     Ok(0)
 }
 
@@ -315,7 +327,8 @@ pub async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
 pub async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let preset = store(&place).await;
-    let elsewhere = words.iter().any(|w| w.starts_with("--endpoints"));
+    let elsewhere = words.iter().any(|w| w.starts_with("--endpoints"))
+        || std::env::var_os("ETCDCTL_ENDPOINTS").is_some_and(|endpoints| !endpoints.is_empty());
     let local = matches!(
         words.iter().map(String::as_str).collect::<Vec<_>>().as_slice(),
         [] | ["help" | "version" | "--help" | "-h", ..] | ["snapshot", "status", ..]

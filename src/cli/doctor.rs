@@ -1,31 +1,37 @@
 //! `doctor`: what this machine allows. It forks, so it runs before anything has threads.
 
 use super::args::Output;
+use crate::cluster::home::Home;
 use crate::lang::charset::println;
-use crate::linux::probe;
+use crate::linux::probe::{self, Question};
 use crate::net;
+use crate::ui::settings;
+use crate::ui::texts::{Lang, Say};
 use serde_json::json;
+use unicode_width::UnicodeWidthStr;
 
+/// Columns of a name in the list.
+const NAME: usize = 28;
+
+/// A document is in English, whoever reads it.
 pub fn doctor(output: Option<Output>) -> anyhow::Result<i32> {
-    let found = probe::probe(net::probe::trials)?;
-    let fatal = found.iter().any(probe::Capability::is_fatal);
+    let home = Home::find().unwrap_or_else(|_| Home::at("/")); // without a home the machine is still what it is
+    let lang = if output == Some(Output::Json) { Lang::En } else { settings::language(None, &home) };
+    let found = probe::probe(Question { lang, home: home.path() }, net::probe::trials)?;
+    let fatal = found.iter().any(|capability| capability.fatal);
     if output == Some(Output::Json) {
         std::println!("{}", serde_json::to_string_pretty(&json!(found))?);
         return Ok(i32::from(fatal));
     }
+    let say = |say: Say| lang.say(say, &[]);
     for c in &found {
-        println!("{}  {:<28} {}", if c.ok { "ok  " } else { "LACK" }, c.name, c.found);
+        let gap = " ".repeat(NAME.saturating_sub(c.name.width()));
+        println!("{}  {}{gap} {}", say(if c.ok { Say::DoctorOk } else { Say::DoctorLacks }), c.name, c.found);
         if !c.ok {
-            println!("      without it: {}", c.what_is_lost);
-            println!("      to mend it: {}", c.how_to_mend);
+            println!("      {}", lang.say(Say::DoctorLost, &[&c.what_is_lost]));
+            println!("      {}", lang.say(Say::DoctorMend, &[&c.how_to_mend]));
         }
     }
-    println!(
-        "\n{}",
-        match fatal {
-            true => "This machine cannot run a cluster yet: mend what is lacking above.",
-            false => "This machine can run a cluster.",
-        }
-    );
+    println!("\n{}", say(if fatal { Say::DoctorCannot } else { Say::DoctorCan }));
     Ok(i32::from(fatal))
 }

@@ -31,11 +31,30 @@ pub async fn run(
     let home = Home::find()?;
     let lang = settings::language(lang, &home);
     let place = home.cluster(name)?;
+    let answered = match &command {
+        Command::Start { .. } => Some("lab start"),
+        Command::Check { .. } => Some("lab check"),
+        Command::Grade { .. } => Some("lab grade"),
+        Command::Hint { .. } => Some("lab hint"),
+        Command::GiveUp { .. } => Some("lab give-up"),
+        Command::Leave { .. } => Some("lab leave"),
+        Command::Solve { .. } => Some("lab solve"),
+        Command::Show { id: None, .. } => Some("lab show"),
+        Command::List { .. } | Command::Show { .. } | Command::Verify { .. } | Command::Test { .. } => None,
+    };
+    if let (Some(word), Some(directory)) = (answered, &directory) {
+        let directory = directory.display().to_string();
+        let with = [word, "--labs", read::DIRECTORY, directory.as_str()];
+        eprintln!("ropewalk: {}", lang.say(Say::OwnDirectory, &with));
+        return Ok(USAGE);
+    }
     let load = || directory.as_deref().map_or_else(Labs::load, Labs::read);
     let (place, paper) = (&place, Paper { lang, width: Paper::WIDEST, colour: false, beside: false });
     match command {
-        Command::List { output } => list(place, load(), &paper, output).await,
-        Command::Show { id, seed, output } => show(place, load(), id, seed, &paper, output).await,
+        Command::List { output } => list(directory.is_none().then_some(place), load(), &paper, output).await,
+        Command::Show { id, seed, output } => {
+            show(directory.is_none().then_some(place), load(), id, seed, &paper, output).await
+        }
         Command::Start { id, seed, yes, output } => {
             let plan: Plan = asked(place, lang, Ask::Plan { id: Some(id.clone()), seed }).await?;
             if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
@@ -58,7 +77,7 @@ pub async fn run(
             let graded: Graded = asked(place, lang, Ask::Grade { id, seed, learner }).await?;
             match output {
                 Some(Report::Json) => std::println!("{}", serde_json::to_string_pretty(&graded.record)?),
-                Some(Report::Csv) => print!("{}", score::csv(&graded.record)),
+                Some(Report::Csv) => std::print!("{}", score::csv(&graded.record)),
                 None => {
                     let view: LabView = asked(place, lang, Ask::Show).await?;
                     print!("{}", front::grade(&paper, &graded, &view));
@@ -90,6 +109,9 @@ pub async fn run(
             }
             let left: Left = asked(place, lang, Ask::Leave { id }).await?;
             println!("{}", lang.say(Say::LabLeftOff, &[&left.title]));
+            if !left.note.is_empty() {
+                println!("{}", left.note);
+            }
             Ok(0)
         }
         Command::Solve { id, seed } => solve(place, id, seed, lang).await,
@@ -146,9 +168,17 @@ fn all_green(view: &LabView) -> bool {
     view.tasks.iter().all(|t| t.green != Some(false)) && view.tasks.iter().any(|t| t.green == Some(true))
 }
 
-/// Grades come from the cluster if it runs; the list itself needs none.
-async fn list(place: &Place, labs: Labs, paper: &Paper, output: Option<Output>) -> anyhow::Result<i32> {
-    let running: Option<Vec<Entry>> = front::asked(place, paper.lang, Ask::List).await.ok();
+/// Grades come from the cluster at `place` if it runs; the list itself needs none. Without a place the labs are not those of a cluster.
+async fn list(
+    place: Option<&Place>,
+    labs: Labs,
+    paper: &Paper,
+    output: Option<Output>,
+) -> anyhow::Result<i32> {
+    let running: Option<Vec<Entry>> = match place {
+        Some(place) => front::asked(place, paper.lang, Ask::List).await.ok(),
+        None => None,
+    };
     let entries =
         running.unwrap_or_else(|| labs.labs.iter().map(|lab| entry(lab, tag(paper.lang))).collect());
     tell(&entries, output, |all| front::list(paper, all))?;
@@ -158,16 +188,19 @@ async fn list(place: &Place, labs: Labs, paper: &Paper, output: Option<Output>) 
     Ok(if labs.faults.is_empty() { 0 } else { 1 })
 }
 
-/// The open lab as it stands, or another one as a seed would draw it.
+/// The open lab of the cluster at `place` as it stands, or another one as a seed would draw it.
 async fn show(
-    place: &Place,
+    place: Option<&Place>,
     labs: Labs,
     id: Option<String>,
     seed: Option<u64>,
     paper: &Paper,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
-    let open: LabView = front::asked(place, paper.lang, Ask::Show).await.unwrap_or_default();
+    let open: LabView = match place {
+        Some(place) => front::asked(place, paper.lang, Ask::Show).await.unwrap_or_default(),
+        None => LabView::default(),
+    };
     let meant = id.as_ref().is_none_or(|id| *id == open.id) && seed.is_none_or(|s| s == open.seed);
     let view = match (id, meant && !open.id.is_empty()) {
         (_, true) => open,

@@ -33,6 +33,19 @@ pub async fn run(
         eprintln!("ropewalk: with --kubeconfig, name the lessons' directory in {}", library::DIRECTORY);
         return Ok(USAGE);
     }
+    let answered = match &command {
+        Command::Check { .. } => Some("lesson check"),
+        Command::Solve { .. } => Some("lesson solve"),
+        Command::Show { id: None, .. } => Some("lesson show"),
+        Command::Leave => Some("lesson leave"),
+        Command::List { .. } | Command::Show { .. } | Command::Test { .. } | Command::New { .. } => None,
+    };
+    if let (Some(word), Some(directory)) = (answered, &lessons) {
+        let directory = directory.display().to_string();
+        let with = [word, "--lessons", library::DIRECTORY, directory.as_str()];
+        eprintln!("ropewalk: {}", lang.say(Say::OwnDirectory, &with));
+        return Ok(USAGE);
+    }
     let place = match &kubeconfig {
         Some(file) => abroad::place(&home, file)?,
         None => home.cluster(name)?,
@@ -56,7 +69,10 @@ pub async fn run(
         None => Library::load(),
     };
     match command {
-        Command::List { output } => list(&place, load(), lang, output).await,
+        Command::List { output } => {
+            let ours = lessons.is_none().then_some(&place);
+            list(ours, load(), lang, output).await
+        }
         Command::Show { id, output } => show(&place, load(), id, lang, output).await,
         Command::Check { id, output } => {
             let code = check(&place, id, lang, output).await;
@@ -108,9 +124,17 @@ fn paper(lang: Lang) -> Paper {
     Paper { lang, width: Paper::WIDEST, colour: false, beside: false }
 }
 
-/// Progress comes from the cluster if it runs; the list itself needs none.
-async fn list(place: &Place, library: Library, lang: Lang, output: Option<Output>) -> anyhow::Result<i32> {
-    let running = front::ask(place, lang, Ask::List).await.ok();
+/// Progress comes from the cluster at `place` if it runs; the list itself needs none. Without a place the lessons are not those of a cluster.
+async fn list(
+    place: Option<&Place>,
+    library: Library,
+    lang: Lang,
+    output: Option<Output>,
+) -> anyhow::Result<i32> {
+    let running = match place {
+        Some(place) => front::ask(place, lang, Ask::List).await.ok(),
+        None => None,
+    };
     let entries: Vec<Entry> = match running.and_then(|v| serde_json::from_value(v).ok()) {
         Some(entries) => entries,
         None => library.lessons.iter().map(|l| entry(l, lang)).collect(),

@@ -140,7 +140,9 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         }
         Some(Command::Completion { shell }) => {
             let mut command = <Args as clap::CommandFactory>::command();
-            clap_complete::generate(shell, &mut command, "ropewalk", &mut std::io::stdout());
+            let mut script = Vec::new(); // its writer may not fail, and a reader may leave
+            clap_complete::generate(shell, &mut command, "ropewalk", &mut script);
+            std::print!("{}", String::from_utf8_lossy(&script));
             Ok(0)
         }
         Some(Command::Kubectl { name, words }) => clusters::kubectl(&name, words).await,

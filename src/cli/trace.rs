@@ -22,7 +22,7 @@ pub async fn trace(name: &str, what: String, output: Option<Picture>) -> anyhow:
     }
     let records: Vec<Record> = serde_json::from_value(answer)?;
     match output {
-        Some(Picture::Svg) => print!("{}", svg(&records)),
+        Some(Picture::Svg) => std::print!("{}", svg(&records)),
         _ if rows(&records).is_empty() => {
             println!("{}", settings::language(None, &home).say(Say::NothingTraced, &[]))
         }

@@ -8,6 +8,8 @@ use crate::lab::graded::view::{Ask as LabAsk, LabView};
 use crate::lang::charset::{eprintln, print, println};
 use crate::ui::texts::{Lang, Say};
 use crate::ui::{consent, labs, settings};
+use jiff::Zoned;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 pub enum What {
@@ -26,7 +28,7 @@ pub async fn run(name: &str, what: What, yes: bool, output: Option<Output>) -> a
         What::Undo(count) => Past::Undo { count: *count },
         What::Redo => Past::Redo,
         What::List => Past::Steps,
-        What::Rewind(when) => match moment(when) {
+        What::Rewind(when) => match moment(when, &Zoned::now()) {
             Some(to) => Past::Rewind { to },
             None => {
                 eprintln!("ropewalk: {}", lang.say(Say::WhenIsThat, &[when]));
@@ -50,7 +52,7 @@ pub async fn run(name: &str, what: What, yes: bool, output: Option<Output>) -> a
         return Ok(0);
     }
     match what {
-        What::List => print!("{}", list(lang, &told)),
+        What::List => print!("{}", list(lang, &told, &TimeZone::system())),
         _ => {
             for step in told["steps"].as_array().into_iter().flatten() {
                 let say = if matches!(what, What::Redo) { Say::Redone } else { Say::Undone };
@@ -72,7 +74,8 @@ fn title(step: &Value) -> String {
     )
 }
 
-fn list(lang: Lang, told: &Value) -> String {
+/// The steps with their times in `zone`, which has to be the one in which [`moment`] reads them.
+fn list(lang: Lang, told: &Value, zone: &TimeZone) -> String {
     let steps = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut out = String::new();
     let lost = steps(&told["lost"]).len();
@@ -80,8 +83,9 @@ fn list(lang: Lang, told: &Value) -> String {
         out.push_str(&(lang.say(Say::StepsLost, &[&lost.to_string()]) + "\n"));
     }
     for step in steps(&told["steps"]) {
-        let at = step["at"].as_str().unwrap_or_default();
-        let time = at.split(['T', '.']).nth(1).unwrap_or_default();
+        let at = step["at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
+        let time =
+            at.map(|at| at.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()).unwrap_or_default();
         out.push_str(&format!("{:>8}  {time}  {}\n", step["first"], title(&step)));
     }
     if steps(&told["steps"]).is_empty() {
@@ -96,8 +100,8 @@ fn list(lang: Lang, told: &Value) -> String {
     out
 }
 
-/// `812`, `10:42:07`, `2026-11-20T10:42:07Z`, `5m` ago.
-fn moment(text: &str) -> Option<Moment> {
+/// `812`, `10:42:07`, `2026-11-20T10:42:07Z`, `5m` ago. A time without a date is the last such time before `now`, in its zone.
+fn moment(text: &str, now: &Zoned) -> Option<Moment> {
     if let Ok(revision) = text.parse::<i64>() {
         return Some(Moment::Revision(revision));
     }
@@ -105,8 +109,9 @@ fn moment(text: &str) -> Option<Moment> {
         return Some(Moment::At(at));
     }
     if let Ok(time) = text.parse::<jiff::civil::Time>() {
-        let now = jiff::Zoned::now();
-        let then = now.date().to_datetime(time).to_zoned(now.time_zone().clone()).ok()?;
+        let on = |date: jiff::civil::Date| date.to_datetime(time).to_zoned(now.time_zone().clone()).ok();
+        let today = on(now.date())?;
+        let then = if today > *now { on(now.date().yesterday().ok()?)? } else { today };
         return Some(Moment::At(then.timestamp()));
     }
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
@@ -127,22 +132,37 @@ mod tests {
     fn a_list_of_steps_says_what_can_no_longer_be_undone() {
         let step = serde_json::json!({"first": 9, "at": "2026-11-20T10:42:07.5Z", "command": "kubectl run", "object": "pods/web"});
         let told = serde_json::json!({"steps": [step.clone()], "lost": [step.clone(), step], "undone": []});
-        let said = list(Lang::En, &told);
+        let said = list(Lang::En, &told, &TimeZone::UTC);
         assert!(
             said.starts_with("2 earlier steps can no longer be undone")
                 && said.ends_with("kubectl run pods/web\n"),
             "{said}"
         );
-        let said = list(Lang::En, &serde_json::json!({"lost": told["lost"]}));
+        let said = list(Lang::En, &serde_json::json!({"lost": told["lost"]}), &TimeZone::UTC);
         assert!(
             said.starts_with("2 earlier steps") && said.ends_with("there is nothing to undo\n"),
             "{said}"
         );
-        assert_eq!(list(Lang::En, &Value::Null), "there is nothing to undo\n");
+        assert_eq!(list(Lang::En, &Value::Null, &TimeZone::UTC), "there is nothing to undo\n");
+    }
+
+    #[test]
+    fn a_time_of_the_list_is_the_one_that_rewind_goes_to() {
+        let zone = TimeZone::fixed(jiff::tz::offset(9));
+        let at: jiff::Timestamp = "2026-11-20T15:42:07Z".parse().unwrap();
+        let step = serde_json::json!({"first": 9, "at": "2026-11-20T15:42:07.5Z", "command": "kubectl run", "object": "pods/web"});
+        let said = list(Lang::Ko, &serde_json::json!({"steps": [step]}), &zone);
+        assert!(said.contains("  00:42:07  "), "{said}");
+        let now = |text: &str| text.parse::<jiff::Timestamp>().unwrap().to_zoned(zone.clone());
+        assert_eq!(moment("00:42:07", &now("2026-11-20T16:00:00Z")), Some(Moment::At(at)));
+        // In the morning, a time of the evening before.
+        let late: jiff::Timestamp = "2026-11-20T14:58:00Z".parse().unwrap();
+        assert_eq!(moment("23:58:00", &now("2026-11-20T15:05:00Z")), Some(Moment::At(late)));
     }
 
     #[test]
     fn moments_have_several_spellings() {
+        let moment = |text: &str| moment(text, &Zoned::now());
         assert_eq!(moment("812"), Some(Moment::Revision(812)));
         assert_eq!(moment("5m"), Some(Moment::Ago(300)));
         assert!(matches!(moment("10:42:07"), Some(Moment::At(_))));

@@ -48,14 +48,16 @@ impl LeaderElection {
         self.client.within("kube-system")
     }
 
-    /// Waits until this identity holds the Lease.
-    pub async fn acquire(&self) {
+    /// Waits until this identity holds the Lease. Returns since when: the time at which the write that got it was begun, since
+    /// others may count from then on.
+    pub async fn acquire(&self) -> clock::Instant {
         // The holder's clock is not ours: a Lease counts as expired when *we* saw no renewal for its duration.
         let mut observed: Option<(Option<LeaseSpec>, clock::Instant)> = None;
         let mut impatience = Duration::from_millis(10);
         loop {
+            let asked = clock::Instant::now();
             match self.answered(self.try_acquire(&mut observed)).await {
-                Ok(Tried::Held) => return,
+                Ok(Tried::Held) => return asked,
                 Ok(Tried::Others | Tried::Overtaken) => clock::sleep(self.retry_period).await,
                 Err(error) => {
                     // No answer is not "somebody else holds it": at a cluster's start the API is only just coming.
@@ -67,30 +69,44 @@ impl LeaderElection {
         }
     }
 
-    /// Renews the Lease; returns why it is lost: it could not be renewed in time, or another holder took it. Each failed try is
-    /// a warning in the component's log, so that a restart under load can be told from any other.
-    pub async fn hold(&self) -> String {
-        let mut renewed = clock::Instant::now();
+    /// Renews the Lease, which was got or renewed last at `renewed`; returns why it is lost: it could not be renewed in time, or
+    /// another holder took it. Each failed try is a warning in the component's log, so that a restart under load can be told from
+    /// any other.
+    ///
+    /// The holder stops at the deadline at the latest, whatever it waits for then: a pause, or an answer. Others may take the Lease
+    /// after `lease_duration`, and there must not be two holders.
+    pub async fn hold(&self, mut renewed: clock::Instant) -> String {
+        let mut last = String::from("no try was answered");
         loop {
-            clock::sleep(self.retry_period).await;
-            let error: Box<dyn std::error::Error + Send + Sync> =
-                match self.answered(self.try_acquire(&mut None)).await {
-                    Ok(Tried::Held) => {
-                        renewed = clock::Instant::now();
-                        continue;
-                    }
-                    Ok(Tried::Others) => {
-                        tracing::warn!(lease = self.name, "another holder has the lease");
-                        return "leaderelection lost: another holder has the lease".into();
-                    }
-                    Ok(Tried::Overtaken) => "it changed meanwhile".into(),
-                    Err(error) => error,
-                };
+            let deadline = renewed + clock::scaled(self.renew_deadline);
+            let renewal = async {
+                clock::sleep(self.retry_period).await;
+                let asked = clock::Instant::now();
+                (asked, self.answered(self.try_acquire(&mut None)).await)
+            };
+            let (asked, tried) = tokio::select! {
+                biased;
+                () = clock::sleep_until(deadline) => {
+                    let since = renewed.elapsed().as_secs();
+                    return format!("leaderelection lost: not renewed for {since} s: {last}");
+                }
+                renewal = renewal => renewal,
+            };
+            let error: Box<dyn std::error::Error + Send + Sync> = match tried {
+                Ok(Tried::Held) => {
+                    renewed = asked;
+                    continue;
+                }
+                Ok(Tried::Others) => {
+                    tracing::warn!(lease = self.name, "another holder has the lease");
+                    return "leaderelection lost: another holder has the lease".into();
+                }
+                Ok(Tried::Overtaken) => "it changed meanwhile".into(),
+                Err(error) => error,
+            };
             let since = renewed.elapsed();
             tracing::warn!(lease = self.name, %error, ?since, "failed to renew the lease");
-            if since > clock::scaled(self.renew_deadline) {
-                return format!("leaderelection lost: not renewed for {} s: {error}", since.as_secs());
-            }
+            last = error.to_string();
         }
     }
 
@@ -107,8 +123,7 @@ impl LeaderElection {
         api.replace(&self.name, &PostParams::default(), &lease).await.map(drop)
     }
 
-    /// Half the time that a holder has for renewing it is enough for one try: a server that takes requests and does not answer must not keep
-    /// a holder at work whose Lease has run out.
+    /// Half the time that a holder has for renewing it is enough for one try: the other half is for another server.
     async fn answered(
         &self,
         tried: impl Future<Output = Result<Tried, kube::Error>>,
@@ -222,9 +237,24 @@ mod tests {
             retry_period: Duration::from_millis(50),
             ..LeaderElection::new(client, "test", "me")
         };
-        let held = tokio::time::timeout(Duration::from_secs(20), election.hold()).await;
+        let held = tokio::time::timeout(Duration::from_secs(20), election.hold(clock::Instant::now())).await;
         let why = held.expect("it works on although nobody says that it may");
         assert!(why.starts_with("leaderelection lost: not renewed for"), "{why}");
         assert!(why.ends_with("the API server does not answer"), "{why}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_stops_at_its_deadline_also_between_two_tries_and_within_one() {
+        let client = Client::connect(testing::silent().await).unwrap();
+        for retry in [7, 9, 60] {
+            let election = LeaderElection {
+                retry_period: Duration::from_secs(retry),
+                ..LeaderElection::new(client.clone(), "test", "me")
+            };
+            let renewed = clock::Instant::now();
+            tokio::time::advance(Duration::from_secs(1)).await; // since the write that got it
+            let why = election.hold(renewed).await;
+            assert_eq!(renewed.elapsed().as_secs(), 10, "retry after {retry} s: {why}");
+        }
     }
 }

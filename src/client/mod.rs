@@ -28,7 +28,7 @@ mod transport;
 pub use election::LeaderElection;
 pub use informer::{Change, Informer, Item, Key, Undecodable};
 pub use kube;
-pub use queue::{Outcome, WorkQueue};
+pub use queue::{Backoff, Outcome, WorkQueue};
 pub use recorder::{Recorder, reference};
 pub use transport::{Dialer, direct};
 
@@ -40,6 +40,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use transport::Transport;
 
+/// Sessions with kubelets (logs, exec, attach, port-forward, proxy) that one API server has at a time. A kubelet has places for as many from each
+/// API server: none is refused there that was let in before.
+pub const KUBELET_STREAMS_MAX: usize = 1000;
 /// The header that carries a [`Cause`].
 pub const CAUSE_HEADER: &str = "ropewalk-cause";
 
@@ -138,6 +141,15 @@ pub fn segment(name: &str) -> String {
 /// Is this the API server's answer with that HTTP code?
 pub fn is_code(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+/// Did no API server answer, or only to say that it cannot now? What was read before is then as good as it was.
+pub fn is_unanswered(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code >= 500 || status.code == 429,
+        kube::Error::SerdeError(_) => false,
+        _ => true,
+    }
 }
 
 /// Turns "not found" into `None`.

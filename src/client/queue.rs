@@ -10,8 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// A failing key waits 5 ms, doubled at each further failure, up to 1000 s: client-go's defaults.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1000));
+/// How long a failing key waits: `first`, doubled at each further failure, up to `longest`.
+#[derive(Clone, Copy, Debug)]
+pub struct Backoff {
+    pub first: Duration,
+    pub longest: Duration,
+}
+
+/// client-go's defaults.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(5), longest: Duration::from_secs(1000) };
 /// A key whose reconciler panicked waits at least this long: a panic is a bug, which time seldom cures.
 const PANIC_PAUSE: Duration = Duration::from_secs(1);
 /// No key waits longer than this for its next look. The look finds out how much is left: so a key whose object is gone is
@@ -46,6 +53,7 @@ struct Shared<K> {
     /// The agenda begins earlier than before.
     sooner: Notify,
     crew: Crew,
+    backoff: Backoff,
     panics: OnceLock<PanicReport<K>>,
 }
 
@@ -68,8 +76,13 @@ pub enum Outcome {
 }
 
 impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
-    /// A queue whose delays and workers belong to the crew.
+    /// A queue whose delays and workers belong to the crew. Failing keys wait as in client-go, up to 1000 s.
     pub fn new(crew: &Crew) -> WorkQueue<K> {
+        WorkQueue::retrying(crew, BACKOFF)
+    }
+
+    /// A queue whose failing keys wait this long.
+    pub fn retrying(crew: &Crew, backoff: Backoff) -> WorkQueue<K> {
         let state = State {
             waiting: VecDeque::new(),
             dirty: BTreeMap::new(),
@@ -84,6 +97,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             news: Notify::new(),
             sooner: Notify::new(),
             crew: crew.clone(),
+            backoff,
             panics: OnceLock::new(),
         }))
     }
@@ -197,7 +211,8 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         let mut state = self.lock();
         let failures = state.failures.entry(key.clone()).or_default();
         *failures = failures.saturating_add(1);
-        (*failures, BACKOFF.0.saturating_mul(1 << (*failures - 1).min(30)).min(BACKOFF.1))
+        let Backoff { first, longest } = self.0.backoff;
+        (*failures, first.saturating_mul(1 << (*failures - 1).min(30)).min(longest))
     }
 
     fn forget(&self, key: &K) {
@@ -399,6 +414,24 @@ mod tests {
         let tries = tries.lock().unwrap();
         assert_eq!(tries.len(), 4);
         assert!(tries[1] >= 5 && tries[2] - tries[1] >= 10 && tries[3] - tries[2] >= 20, "{tries:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_failed_for_long_is_tried_within_the_longest_pause() {
+        let longest = Duration::from_secs(10);
+        let backoff = Backoff { first: Duration::from_millis(5), longest };
+        let queue = WorkQueue::retrying(&Crew::new("t"), backoff);
+        let mended = Arc::new(Mutex::new(None));
+        let (seen, start) = (mended.clone(), clock::Instant::now());
+        queue.work("t", 1, move |_: u8, _| {
+            let there = start.elapsed() >= Duration::from_secs(3600);
+            let done = there.then(|| *seen.lock().unwrap() = Some(start.elapsed()));
+            async move { done.map(|()| Outcome::Done).ok_or("not yet") }
+        });
+        queue.add(1, None);
+        clock::sleep(Duration::from_secs(7200)).await;
+        let mended = mended.lock().unwrap().unwrap();
+        assert!(mended <= Duration::from_secs(3600) + longest, "{mended:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,9 +3,13 @@
 //! As haproxy before a kubeadm cluster: it passes bytes, asks each server whether it is ready, sends new connections to those that are, and closes
 //! the connections of one that stays not ready while others are, so that clients turn to another. When none is ready every one that listens is as good: its
 //! answer says more than a closed door.
+//!
+//! A single server needs none of this. It gets the accepted connection itself, unless a fault lies on its node's network: then the bytes pass
+//! through the fabric and meet the fault.
 
 use super::components::API_PORT;
 use super::world::World;
+use crate::apiserver::onward;
 use crate::linux::{descriptors, tcp};
 use crate::net::fabric;
 use crate::task::Crew;
@@ -14,9 +18,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::copy_bidirectional;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// A server that does not take a connection in this time is passed over.
@@ -28,8 +31,11 @@ const PROBE_EVERY: Duration = Duration::from_millis(100);
 /// and to hang up would help nobody.
 const FALL: u32 = 3;
 
-/// Descriptors of a forwarded connection: two here, one of the API server in the same process.
-const DESCRIPTORS: u64 = 3;
+/// Descriptors of a forwarded connection: three here (the client's end is watched by one of its own), one of the API server in the same
+/// process.
+const DESCRIPTORS: u64 = 4;
+/// A silent client is probed this often, as by the API server.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// What is known of one server.
 #[derive(Clone, Default)]
@@ -69,19 +75,18 @@ pub fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>) {
         let open = Arc::new(Open::default());
         crew.spawn(async move {
             loop {
-                let (client, _) = tcp::accept(&listener).await;
-                let place = match places.clone().try_acquire_owned() {
-                    Ok(place) => place,
-                    Err(_) => {
-                        open.close_oldest(|server, from| balancer.is_known(server, from));
-                        let Ok(place) = places.clone().acquire_owned().await else { return }; // nobody closes it
-                        place
-                    }
-                };
+                let (client, from) = tcp::accept(&listener).await;
+                let is_known = |server: &str, from| balancer.is_known(server, from);
+                let Some(place) = open.place(&places, is_known).await else { return };
                 let (balancer, entry) = (balancer.clone(), open.enter());
                 own.spawn(async move {
                     let end = entry.end.clone();
-                    let _ = end.run_until_cancelled(balancer.forward(client, &entry)).await;
+                    let passed = async {
+                        if let Some(client) = balancer.hand_over(client, from).await {
+                            balancer.forward(client, &entry).await;
+                        }
+                    };
+                    let _ = end.run_until_cancelled(passed).await;
                     drop((entry, place));
                 });
             }
@@ -114,6 +119,20 @@ impl Open {
         open.0 += 1;
         open.1.insert(number, Forwarded { to: None, end: end.clone() });
         Entry { open: self.clone(), number, end }
+    }
+
+    /// Takes a place for one more connection. If there is none the oldest that is not known makes room; until one is free, the new
+    /// connection waits. `None`: no more connections are taken.
+    async fn place(
+        &self,
+        places: &Arc<Semaphore>,
+        is_known: impl Fn(&str, SocketAddr) -> bool,
+    ) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = places.clone().try_acquire_owned() {
+            return Some(place);
+        }
+        self.close_oldest(is_known);
+        places.clone().acquire_owned().await.ok()
     }
 
     /// Closes the oldest connection that is not known and not being closed already.
@@ -186,19 +205,36 @@ impl Balancer {
         turn.into_iter().map(|(_, name, address, end)| (name, address, end)).collect()
     }
 
-    async fn forward(&self, mut client: tokio::net::TcpStream, entry: &Entry) {
+    /// Gives the connection to the only server there is. It comes back if that is not possible.
+    async fn hand_over(&self, client: TcpStream, from: SocketAddr) -> Option<TcpStream> {
+        let only = match self.world.control_planes().as_slice() {
+            [only] if !self.world.faults.touches(&only.name) => only.name.clone(),
+            _ => return Some(client),
+        };
+        let server = self.world.api_servers.borrow().get(&only).cloned();
+        match server {
+            Some(server) => server.adopt(client, from).await.err(),
+            None => Some(client),
+        }
+    }
+
+    async fn forward(&self, mut client: TcpStream, entry: &Entry) {
         for (name, server, end) in self.candidates() {
             let dialled = tokio::time::timeout(PATIENCE, self.world.fabric.dial(server)).await;
             let Ok(Ok(mut upstream)) = dialled else { continue };
             if descriptors::is_reserved(&upstream) {
                 return; // what is left is the store's
             }
-            let _ = client.set_nodelay(true);
+            // A client that does not read is the API server's to deal with, so its answers must not pile up here.
+            let _ =
+                (client.set_nodelay(true), tcp::bound_unread(&client), tcp::keep_alive(&client, KEEP_ALIVE));
             if let Ok(from) = upstream.local_addr() {
                 entry.connected(&name, from);
             }
+            let left = onward::left(&client);
             tokio::select! {
-                _ = copy_bidirectional(&mut client, &mut upstream) => {} // either end may hang up
+                // Either end may hang up, the client also while the API server reads nothing of what it sent.
+                () = onward::copy_until_left(&mut client, &mut upstream, left) => {}
                 () = end.cancelled() => {}
             }
             return;
@@ -228,5 +264,35 @@ mod tests {
         assert_eq!(closed(), [false, true, true, true], "who is known stays");
         drop(entries);
         assert!(open.0.lock().unwrap().1.is_empty());
+    }
+
+    /// As many connections as there may be, and one more: a stranger makes room, and where all are known the new one waits.
+    #[tokio::test(start_paused = true)]
+    async fn forwarded_connections_have_a_bound() {
+        const MOST: usize = 3;
+        let (open, places) = (Arc::new(Open::default()), Arc::new(Semaphore::new(MOST)));
+        let from = |port| SocketAddr::from(([172, 30, 0, 1], port));
+        let known = |_: &str, at: SocketAddr| at.port() < 10;
+        let forwarded = async |port| {
+            let admitted = tokio::time::timeout(Duration::from_secs(60), open.place(&places, known)).await;
+            let (place, entry) = (admitted.ok()??, open.enter());
+            entry.connected("cp", from(port));
+            let end = entry.end.clone();
+            tokio::spawn(async move {
+                entry.end.cancelled().await;
+                drop((entry, place));
+            });
+            Some(end)
+        };
+        let mut ends = vec![];
+        for port in [1, 20, 21, 2, 3] {
+            ends.push(forwarded(port).await.expect("a place"));
+            assert!(ends.iter().filter(|end| !end.is_cancelled()).count() <= MOST);
+        }
+        let closed: Vec<bool> = ends.iter().map(CancellationToken::is_cancelled).collect();
+        assert_eq!(closed, [false, true, true, false, false], "strangers make room, the oldest first");
+        assert!(forwarded(4).await.is_none(), "all of them are known");
+        ends[0].cancel();
+        assert!(forwarded(4).await.is_some());
     }
 }

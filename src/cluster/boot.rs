@@ -13,6 +13,8 @@ use super::world::World;
 use super::{Error, balancer, chain, logs, manifests};
 use crate::cni::NodeNetwork;
 use crate::kubelet;
+use crate::kubelet::pressure::{Machine, Memory, Meter};
+use crate::linux::cgroup::Shared;
 use crate::linux::{self, boot};
 use crate::net::fabric;
 use crate::pki::{self, Subject};
@@ -61,7 +63,12 @@ pub fn supervise(order: &str, guests: Guests) -> i32 {
             return 1;
         }
     };
-    let config = boot::Config { lock: place.lock(), scratch: place.scratch(), new_session: true };
+    let config = boot::Config {
+        lock: place.lock(),
+        scratch: place.scratch(),
+        socket: Some(place.socket()),
+        new_session: true,
+    };
     let result = boot::supervise(&config, runtime::images::lay_out, |main| {
         let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let code = match built {
@@ -76,7 +83,6 @@ pub fn supervise(order: &str, guests: Guests) -> i32 {
             }
         }
     });
-    let _ = std::fs::remove_file(place.socket());
     match result {
         Ok(code) => code,
         Err(error) => {
@@ -132,8 +138,8 @@ async fn live(
     let _ = std::fs::remove_file(&socket); // left by a killed cluster: we hold the lock
     let listener = tokio::net::UnixListener::bind(&socket)
         .map_err(|cause| Error::File { path: socket.clone(), cause })?;
-    let world = Arc::new(World::new(place.clone(), order.spec.clone(), rng.clone()).await?);
-    order.spec.save(&place)?;
+    let machine = Arc::new(Machine::new(memory_meter(parts.cgroups.clone())));
+    let world = Arc::new(World::new(place.clone(), order.spec.clone(), rng.clone(), machine).await?);
     super::launch::write_kubeconfig(&world, api_port)?;
 
     let crew = world.crew.clone();
@@ -168,7 +174,11 @@ async fn live(
     }
     for spec in world.spec.nodes() {
         let node = make_node(&world, &parts, spec).await?;
-        world.nodes.lock().unwrap_or_else(|e| e.into_inner()).insert(node.spec.name.clone(), node.clone());
+        world.nodes.lock().unwrap_or_else(|e| e.into_inner()).insert(node.spec.name.clone(), node);
+    }
+    // From here on there is a store, whose members cannot be others at the next start.
+    order.spec.save(&place)?;
+    for node in world.all_nodes() {
         keep_kubelet(&world, &node)?;
     }
     let mut asked = std::pin::pin!(asked);
@@ -191,15 +201,12 @@ async fn live(
     proxy::host::start(&crew, &client, world.fabric.host(), world.tap.at("", proxy::host::LOCALHOST));
     let (addons, addons_world) = (client.clone(), world.clone());
     crew.spawn(async move {
-        let mut pause = Duration::from_millis(10);
-        while let Err(error) = manifests::apply(&addons_world, &addons).await {
-            tracing::debug!(error, "addons are not made yet");
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
-        }
-        if let Err(error) = manifests::forget_nodes(&addons_world, &addons).await {
-            tracing::warn!(error, "nodes of an earlier run cannot be deleted");
-        }
+        until_done("addons are not made yet", || manifests::apply(&addons_world, &addons)).await;
+    });
+    let (nodes, nodes_world) = (client.clone(), world.clone());
+    crew.spawn(async move {
+        let forget = || manifests::forget_nodes(&nodes_world, &nodes);
+        until_done("nodes of an earlier run are not deleted yet", forget).await;
     });
 
     let front_gone = front_gone(order.attached);
@@ -215,6 +222,22 @@ async fn live(
     let _ = tokio::time::timeout(STOP_PATIENCE, shut_down(&world)).await;
     crew.kill();
     Ok(())
+}
+
+/// Tries again until it is done. Whatever still fails after the first seconds, when the API answers, is logged once for each reason.
+async fn until_done<F: Future<Output = Result<(), String>>>(what: &str, attempt: impl Fn() -> F) {
+    const PAUSE_MAX: Duration = Duration::from_secs(5);
+    let (mut pause, mut told) = (Duration::from_millis(10), String::new());
+    while let Err(error) = attempt().await {
+        if pause == PAUSE_MAX && error != told {
+            tracing::warn!(error, "{what}");
+            told = error;
+        } else {
+            tracing::debug!(error, "{what}");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
 }
 
 /// Resolves when something went wrong that no restart mends.
@@ -369,6 +392,7 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
         }
     }
     let (cpu_milli, memory_bytes) = machine();
+    let pods_memory_bytes = world.machine.memory().map_or(memory_bytes, |memory| memory.limit);
     let static_pods = match node.spec.control_plane {
         true => manifests::static_pods(world, &name, node.spec.index),
         false => vec![],
@@ -382,12 +406,12 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
             labels,
             annotations: BTreeMap::new(),
             taints,
-            capacity: kubelet::Capacity { cpu_milli, memory_bytes, pods: PODS_MAX },
+            capacity: kubelet::Capacity { cpu_milli, memory_bytes, pods_memory_bytes, pods: PODS_MAX },
             client: world.client(&name, &user, "system:nodes", &agent, dial)?,
             runtime: node.cri.clone(),
             network: node.network.clone(),
             dir: world.place.node(&name),
-            disk: world.disk.clone(),
+            machine: world.machine.clone(),
             logs: crate::cri::LogLimits::default(),
             cluster_dns: world.dns_ip(),
             cluster_domain: world.domain.clone(),
@@ -412,9 +436,20 @@ fn go_arch() -> &'static str {
 /// CPU in millicores and memory in bytes: every node may use the whole machine, as in kind.
 fn machine() -> (u64, u64) {
     let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = meminfo
-        .lines()
-        .find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    (cpus * 1000, total.unwrap_or(1 << 20) * 1024)
+    (cpus * 1000, linux::usage::of_machine().map_or(1 << 30, |memory| memory.total))
+}
+
+/// Tells the kubelets what their pods, and the machine, have left of memory. Without control groups the machine's is all that is known.
+fn memory_meter(cgroups: Arc<dyn linux::cgroup::Backend>) -> Meter {
+    Box::new(move || {
+        let machine = linux::usage::of_machine()?;
+        let of_machine =
+            Shared { limit: machine.total, working_set: machine.total.saturating_sub(machine.available) };
+        let pods = cgroups.memory().unwrap_or(of_machine);
+        Some(Memory {
+            limit: pods.limit.min(machine.total),
+            used: pods.working_set,
+            machine: machine.available,
+        })
+    })
 }

@@ -8,6 +8,7 @@ use crate::client::{Client, Dialer};
 use crate::cni::NodeNetwork;
 use crate::controllers;
 use crate::etcd;
+use crate::linux::cgroup;
 use crate::net::Namespace;
 use crate::proxy;
 use crate::raft::driver::Link;
@@ -152,6 +153,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
             initial_cluster: members.clone(),
             disk: world.disks.of(&place.node),
             link: wires.as_ref().map(|w| w.link.clone() as Arc<dyn Link>),
+            quota_bytes: etcd::quota_for(cgroup::available_memory(), members.len()),
             ..etcd::Config::new(&place.node, dir, world.tap.clone(), world.rng.fork("etcd"))
         };
         let server = match etcd::Server::start(config).await {
@@ -159,7 +161,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
             Err(error) => {
                 let text = super::chain(&error);
                 if members.len() == 1 && !world.disks.is_full(&place.node) && !is_passing(&error) {
-                    // No restart mends it, and nobody else has the data.
+                    // Damage: no restart mends it, and nobody else has the data.
                     let problem = format!("the store of {} cannot start: {text}", place.node);
                     world.problem.send_replace(Some(problem));
                 }
@@ -200,8 +202,10 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
     });
 }
 
-/// True if the machine had too little of something (descriptors, memory, space): the next start may have enough.
+/// True if the next start may succeed: the machine had too little of something (descriptors, memory, space), or the member before this one, which
+/// was killed, still holds its directory.
 fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
+    use crate::raft::driver::StartError::InUse;
     const PASSING: [i32; 8] = [
         libc::EMFILE,
         libc::ENFILE,
@@ -213,7 +217,11 @@ fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
         libc::EDQUOT,
     ];
     let code = |e: &(dyn std::error::Error + 'static)| e.downcast_ref::<std::io::Error>()?.raw_os_error();
-    std::iter::successors(Some(error), |e| e.source()).filter_map(code).any(|code| PASSING.contains(&code))
+    let is_held = |e: &(dyn std::error::Error + 'static)| {
+        matches!(e.downcast_ref(), Some(etcd::StartError::Member(InUse(_))))
+    };
+    std::iter::successors(Some(error), |e| e.source())
+        .any(|e| is_held(e) || code(e).is_some_and(|code| PASSING.contains(&code)))
 }
 
 fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
@@ -226,8 +234,15 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
     let kubelet_tls = kubelet_tls.map_err(|e| super::chain(&e))?;
     let (world, stop) = (world.clone(), crew.token());
     crew.spawn_main(async move {
+        let mut own_store: Option<Arc<dyn etcd::Storage>> = None;
         if let Some(etcd) = &world.spec.external_etcd {
-            let remote = Arc::new(etcd.connect().await.map_err(|t| t.to_string())?);
+            let remote: Arc<dyn etcd::Storage> = Arc::new(etcd.connect().await.map_err(|t| t.to_string())?);
+            if !etcd.claim(&*remote, world.ca.pem()).await.map_err(|t| t.to_string())? {
+                let trouble = etcd.foreign().to_string();
+                world.problem.send_replace(Some(trouble.clone())); // no restart mends it
+                return Err(trouble);
+            }
+            own_store = Some(remote.clone());
             world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), remote)));
         }
         let mut stores = world.stores.subscribe();
@@ -243,6 +258,7 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
             rng: world.rng.fork("apiserver"),
             tls,
             clients,
+            teachers: world.teachers.clone(),
             tokens: world.tokens.clone(),
             service_cidr: world.service_cidr,
             node_ports: world.spec.node_ports,
@@ -253,14 +269,18 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
         let server = apiserver::Server::start(config);
         let (killed, gone, node) = (server.clone(), world.clone(), place.node.clone());
         let _guard = OnEnd(move || {
-            // Only its own entry: another server of this node may be there by now.
+            // Only its own entries: another server of this node may be there by now.
             gone.api_servers.send_if_modified(|servers| {
                 let own = servers.get(&node).is_some_and(|server| server.is(&killed));
                 own && servers.remove(&node).is_some()
             });
-            if gone.spec.external_etcd.is_some() {
-                gone.stores.send_modify(|stores| drop(stores.remove(&node)));
-            }
+            gone.stores.send_if_modified(|stores| {
+                let own = own_store
+                    .as_ref()
+                    .zip(stores.get(&node))
+                    .is_some_and(|(own, there)| Arc::ptr_eq(own, there));
+                own && stores.remove(&node).is_some()
+            });
             killed.crew().kill();
         });
         let listener = listen_after(&*place.network, address).await;
@@ -270,14 +290,13 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
         let lost = async {
             let _ = stores.wait_for(|s| !s.contains_key(&place.node)).await;
         };
-        tokio::select! {
-            ended = server.serve(listener, stop.clone()) => ended.map_err(|e| e.to_string()),
+        // A stop is the listener's to carry out: it lets running requests end before the connections go.
+        let ended = tokio::select! {
+            ended = server.serve(listener, stop) => ended.map_err(|e| e.to_string()),
             () = lost => Err("the connection to etcd was lost".into()),
-            () = stop.cancelled() => {
-                server.crew().stop().await;
-                Ok(())
-            }
-        }
+        };
+        server.crew().stop().await;
+        ended
     });
     Ok(())
 }
@@ -335,6 +354,8 @@ mod tests {
         for code in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOSPC] {
             assert!(is_passing(&of(code)), "{code}");
         }
+        let held = crate::raft::driver::StartError::InUse("etcd".into());
+        assert!(is_passing(&etcd::StartError::Member(held)), "the one before it is just ending");
         assert!(!is_passing(&of(libc::EACCES)) && !is_passing(&Outer(std::io::Error::other("damaged"))));
     }
 }

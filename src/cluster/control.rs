@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, watch};
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "do")]
 pub enum Ask {
-    /// Is anybody there?
+    /// Checks that the cluster answers.
     Hello,
     Status,
     /// Answers with progress lines until the cluster is ready.
@@ -234,6 +235,15 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
     }
 }
 
+/// True if an answer to [`Ask::Wait`] tells that the start was complete once. Unlike `ready` it stays true when a node is switched off or a pod
+/// of kube-system fails: a client that comes later need not wait for these.
+pub fn has_started(progress: &Value) -> bool {
+    progress["started"] == true || progress["ready"] == true
+}
+
+/// A cluster that has not said in this time that it is there hangs: the answer takes no work.
+const HELLO_PATIENCE: Duration = Duration::from_secs(10);
+
 /// A connection to a running cluster.
 pub struct Control {
     lines: tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>,
@@ -241,16 +251,19 @@ pub struct Control {
 }
 
 impl Control {
-    /// Errors: the cluster is not running.
+    /// # Errors
+    /// The cluster is not running, or has not answered for [`HELLO_PATIENCE`].
     pub async fn connect(place: &Place) -> Result<Control, Error> {
         let stream =
             UnixStream::connect(place.socket()).await.map_err(|_| Error::NotRunning(place.name.clone()))?;
+        let main = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let (read, write) = stream.into_split();
         let mut control = Control { lines: BufReader::new(read).lines(), write };
         // The kernel takes connections for a process that is just dying.
-        match control.ask(&Ask::Hello).await {
-            Ok(_) => Ok(control),
-            Err(_) => Err(Error::NotRunning(place.name.clone())),
+        match tokio::time::timeout(HELLO_PATIENCE, control.ask(&Ask::Hello)).await {
+            Ok(Ok(_)) => Ok(control),
+            Ok(Err(_)) => Err(Error::NotRunning(place.name.clone())),
+            Err(_) => Err(Error::Hangs { name: place.name.clone(), main }),
         }
     }
 

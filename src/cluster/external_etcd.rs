@@ -1,12 +1,21 @@
 //! A store that is not the cluster's own: etcd servers that somebody else runs, as `kube-apiserver --etcd-servers` knows them.
 
 use super::{Trouble, chain};
+use crate::etcd::Storage;
+use crate::etcd::api::{
+    Compare, CompareResult, CompareTarget, PutRequest, RangeRequest, RequestOp, ResponseOp, TxnRequest,
+};
 use crate::etcd::grpc::Remote;
 use crate::etcd::grpc::client::Endpoint;
 use crate::pki::{self, Identity};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
+
+/// The key that says which cluster's objects an etcd holds.
+const OWNER: &str = "/ropewalk.io/cluster";
 
 /// Where its servers are, and what they want to see.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +52,66 @@ impl ExternalEtcd {
         Remote::connect(endpoints, tls).await.map_err(|e| trouble(chain(&e)))
     }
 
+    /// Makes the etcd this cluster's own, if it is nobody's: two clusters on the same objects would run the same pods, delete each other's Nodes
+    /// and refuse each other's tokens. A cluster is known by its certificate authority.
+    ///
+    /// False: it holds another cluster's objects.
+    ///
+    /// # Errors
+    /// The etcd does not answer.
+    pub async fn claim(&self, store: &dyn Storage, authority: &str) -> Result<bool, Trouble> {
+        let trouble = |why: String| Trouble::NoEtcd { endpoints: self.endpoints.join(","), why };
+        let digest = Sha256::digest(authority);
+        let own: Bytes = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into();
+        let key = Bytes::from_static(OWNER.as_bytes());
+        let txn = TxnRequest {
+            compare: vec![Compare {
+                key: key.clone(),
+                range_end: Bytes::new(),
+                result: CompareResult::Equal,
+                target: CompareTarget::CreateRevision(0),
+            }],
+            success: vec![RequestOp::Put(PutRequest {
+                key: key.clone(),
+                value: own.clone(),
+                ..Default::default()
+            })],
+            failure: vec![RequestOp::Range(RangeRequest { key, ..Default::default() })],
+        };
+        let answer = store.txn(txn).await.map_err(|e| trouble(chain(&e)))?;
+        let is_own = |r: &ResponseOp| matches!(r, ResponseOp::Range(found) if found.kvs.iter().all(|kv| kv.value == own));
+        Ok(answer.succeeded || answer.responses.iter().all(is_own))
+    }
+
+    /// What to say of an etcd that holds another cluster's objects.
+    pub fn foreign(&self) -> Trouble {
+        let why = format!(
+            "it holds the objects of another cluster, which its key {OWNER} names; give this cluster an etcd of its own, or remove what the other one has left: etcdctl del --prefix for each of /registry/, /ropewalk/ and /ropewalk.io/"
+        );
+        Trouble::NoEtcd { endpoints: self.endpoints.join(","), why }
+    }
+
     /// Its part of a cluster's status, as that of the cluster's own store.
     pub fn status(&self) -> Value {
         json!({"endpoints": self.endpoints, "cacert": self.cacert, "cert": self.cert, "key": self.key})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::etcd::Kv;
+    use crate::rng::Rng;
+
+    #[tokio::test]
+    async fn an_etcd_holds_one_cluster() {
+        let store = Kv::in_memory(Rng::seeded(1));
+        let etcd = ExternalEtcd { endpoints: vec!["https://etcd:2379".into()], ..ExternalEtcd::default() };
+        for _ in 0..2 {
+            assert!(etcd.claim(&store, "one authority").await.unwrap());
+        }
+        assert!(!etcd.claim(&store, "another").await.unwrap());
+        let refused = etcd.foreign().to_string();
+        assert!(refused.contains("https://etcd:2379") && refused.contains("another cluster"), "{refused}");
     }
 }

@@ -121,11 +121,15 @@ pub struct Broken {
 
 /// All that is broken, the newest last.
 #[derive(Default)]
-pub struct Faults(Mutex<Vec<Broken>>);
+pub struct Faults {
+    broken: Mutex<Vec<Broken>>,
+    /// Held while a machine is switched on or off, or a link changed: the list says what was done last.
+    acting: tokio::sync::Mutex<()>,
+}
 
 impl Faults {
     fn all(&self) -> std::sync::MutexGuard<'_, Vec<Broken>> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner())
+        self.broken.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     pub fn list(&self) -> Vec<Broken> {
@@ -135,9 +139,18 @@ impl Faults {
     fn note(&self, fault: &str, nodes: &[&str], amount: Option<f64>) {
         let mut nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
         nodes.sort();
+        // A link has one share of loss: a cut and a loss replace each other.
+        let is_link = |fault: &str| matches!(fault, "cut" | "loss");
         let mut all = self.all();
-        all.retain(|b| b.nodes != nodes || b.fault != fault);
-        all.push(Broken { fault: fault.into(), nodes, amount, since: clock::now() });
+        all.retain(|b| b.nodes != nodes || b.fault != fault && !(is_link(fault) && is_link(&b.fault)));
+        if amount != Some(0.0) {
+            all.push(Broken { fault: fault.into(), nodes, amount, since: clock::now() });
+        }
+    }
+
+    /// Is anything wrong with the node or its links?
+    pub fn touches(&self, node: &str) -> bool {
+        self.all().iter().any(|b| b.nodes.iter().any(|n| n == node))
     }
 
     /// Is the node switched off?
@@ -149,6 +162,10 @@ impl Faults {
 /// Does it. An error is for people.
 pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
     let told = json!(&fault);
+    let _acting = match fault {
+        Fault::List => None,
+        _ => Some(world.faults.acting.lock().await),
+    };
     let answer = match fault {
         Fault::List => return Ok(json!({ "faults": world.faults.list() })),
         Fault::Kill { component, node } => kill(world, &component, node.as_deref())?,
@@ -169,11 +186,12 @@ pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
         }
         Fault::Slow { a, b, millis } => {
             let (one, other) = pair(world, &a, &b)?;
-            for node in [one, other] {
+            // All that a node sends is delayed, and a node has one delay: the last one.
+            for (node, name) in [(one, &a), (other, &b)] {
                 let slowed = world.fabric.slow(node, Duration::from_millis(millis)).await;
                 slowed.map_err(|e| Trouble::NoNetem { why: chain(&e) })?;
+                world.faults.note("slow", &[name], Some(millis as f64));
             }
-            world.faults.note("slow", &[&a, &b], Some(millis as f64));
             json!({ "slow": [a, b], "millis": millis })
         }
         Fault::Disk { node } => fill(world, node.as_deref())?,
@@ -275,39 +293,70 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
                 // The plug first: nobody hears from it again.
                 world.fabric.plug(node.spec.index, false).await?;
             }
-            switch_off(&node, act == Act::Stop).await?;
+            // Noted before the rest, so that `node start` takes back also what failed halfway.
+            world.faults.note(if act == Act::Stop { "stopped" } else { "crashed" }, &[name], None);
+            let off = switch_off(&node, act == Act::Stop).await;
             if act == Act::Stop {
                 world.fabric.plug(node.spec.index, false).await?;
             }
-            world.faults.note(if act == Act::Stop { "stopped" } else { "crashed" }, &[name], None);
+            off?;
             Ok(json!({ "off": name, "onlyControlPlane": only }))
         }
     }
 }
 
 /// Ends everything on a node: its kubelet, its components, its pods.
+///
+/// # Errors
+/// The first thing that could not be ended; all else was.
 async fn switch_off(node: &Node, gracefully: bool) -> crate::cri::Result<()> {
     // Without a kubelet in this place nobody starts a new one.
     let kubelet = node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).take();
     if let Some(kubelet) = kubelet {
         kubelet.kill();
     }
+    let mut done = Ok(());
     if gracefully {
         let running = node.cri.list_containers().await?;
         let ends = running.iter().filter(|c| c.state == ContainerState::Running);
-        futures::future::try_join_all(ends.map(|c| node.cri.stop_container(&c.id, STOP_PATIENCE))).await?;
+        let ends =
+            futures::future::join_all(ends.map(|c| node.cri.stop_container(&c.id, STOP_PATIENCE))).await;
+        done = ends.into_iter().fold(done, Result::and);
     }
     for sandbox in node.cri.list_pod_sandboxes().await? {
         if sandbox.state == SandboxState::Ready {
-            node.cri.stop_pod_sandbox(&sandbox.id).await?;
+            done = done.and(node.cri.stop_pod_sandbox(&sandbox.id).await);
         }
     }
-    Ok(())
+    done
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_list_of_faults_says_what_the_network_does() {
+        let faults = Faults::default();
+        let list = || -> Vec<String> {
+            let told = |b: Broken| format!("{} {} {:?}", b.fault, b.nodes.join("-"), b.amount);
+            faults.list().into_iter().map(told).collect()
+        };
+        faults.note("cut", &["b", "a"], None);
+        faults.note("cut", &["b", "c"], None);
+        faults.note("loss", &["a", "b"], Some(10.0));
+        assert_eq!(list(), ["cut b-c None", "loss a-b Some(10.0)"], "a link has one share of loss");
+        faults.note("cut", &["a", "b"], None);
+        assert_eq!(list(), ["cut b-c None", "cut a-b None"]);
+        faults.note("loss", &["a", "b"], Some(0.0));
+        assert_eq!(list(), ["cut b-c None"], "a loss of nothing mends the link");
+        faults.note("slow", &["b"], Some(100.0));
+        faults.note("disk full", &["b"], None);
+        faults.note("slow", &["b"], Some(10.0));
+        assert_eq!(list(), ["cut b-c None", "disk full b None", "slow b Some(10.0)"], "a node has one delay");
+        faults.note("slow", &["b"], Some(0.0));
+        assert_eq!(list(), ["cut b-c None", "disk full b None"]);
+    }
 
     #[test]
     fn faults_are_written_as_on_the_command_line() {

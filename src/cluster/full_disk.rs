@@ -34,8 +34,8 @@ impl FullDisks {
     }
 }
 
-/// Refuses what takes room, as a file system does that copies on every write: there the bytes that a log has set aside do not help. What is there can be read, renamed
-/// and deleted.
+/// Refuses every write, as a copy-on-write file system does when it is full: space that the log has preallocated does not help. Existing files can be
+/// read, renamed and deleted.
 #[derive(Clone)]
 struct NodeDisk {
     node: String,

@@ -19,9 +19,13 @@ use futures::stream::BoxStream;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tokio::net::TcpStream;
+
+/// The store's key that keeps history from the regular compaction, for [`Ground::keep`]: its value is the oldest revision that is needed, or empty.
+pub use crate::apiserver::HOLD;
 
 /// What a cluster has that others may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +114,7 @@ pub trait Ground: Send + Sync + 'static {
     fn offers(&self) -> Offers;
     /// A client of the API under a user name of its own, so that its acts are not taken for the learner's.
     fn client(&self, user: &str) -> Result<Client, super::Error>;
-    /// A kubeconfig for such a user, in the cluster's private directory: for what is done with kubectl's words.
+    /// A kubeconfig for such a user, for what this process does with kubectl's words.
     fn kubeconfig(&self, user: &str) -> Result<PathBuf, super::Error>;
     /// What can be undone, and going back. An error is for people.
     fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>>;
@@ -201,11 +205,18 @@ impl Ground for Home {
             self.world.dialer(),
         )
     }
-    /// With all rights. The API's address is the one in the learner's kubeconfig as the start has just written it.
+    /// With all rights. The API's address is the one in the learner's kubeconfig as the start has just written it. It lies in this process's memory: a
+    /// file would lend the teacher's name to everyone who can read it.
     fn kubeconfig(&self, user: &str) -> Result<PathBuf, super::Error> {
-        let path = self.place().pki().join(format!("{user}.kubeconfig"));
-        super::launch::kubeconfig_of(&self.world, user, &path)?;
-        Ok(path)
+        let mut all = self.world.kubeconfigs.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains_key(user) {
+            let text = super::launch::kubeconfig_of(&self.world, user)?;
+            let file = crate::linux::fds::memory_file(text.as_bytes());
+            let file = file.map_err(super::Error::Kernel)?;
+            all.insert(user.to_string(), file);
+        }
+        let fd = all.get(user).map_or(-1, AsRawFd::as_raw_fd);
+        Ok(PathBuf::from(format!("/proc/self/fd/{fd}")))
     }
     fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>> {
         Box::pin(async move {

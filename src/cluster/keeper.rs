@@ -30,7 +30,7 @@ impl Keeper for Main {
             .iter()
             .map(|n| {
                 let role = if n.control_plane { "control-plane" } else { "worker" };
-                // Of a node that is switched off nobody may be left to say so.
+                // A node that is switched off counts as not ready, although its last status may say Ready.
                 let ready = progress.ready_nodes.contains(&n.name) && !world.faults.is_off(&n.name);
                 json!({"name": n.name, "role": role, "ready": ready})
             })
@@ -41,7 +41,7 @@ impl Keeper for Main {
         };
         json!({
             "name": world.spec.name,
-            "state": if progress.ready { "running" } else { "starting" },
+            "state": if progress.started { "running" } else { "starting" },
             "kubeconfig": world.place.kubeconfig(),
             "apiServers": [self.api_url],
             "nodes": nodes,

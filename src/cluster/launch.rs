@@ -176,15 +176,34 @@ pub fn write_kubeconfig(world: &World, port: u16) -> Result<(), Error> {
         "client-certificate-data": encode(&learner.cert_pem),
         "client-key-data": encode(&learner.key_pem),
     });
-    let old = fs::read_to_string(&path).ok().and_then(|text| serde_yaml::from_str::<Value>(&text).ok());
+    let old = known_kubeconfig(&path)?;
     let merged = merge_kubeconfig(old, &name, &cluster, &user);
     let text = serde_yaml::to_string(&merged)
         .map_err(|e| Error::Damaged { path: path.clone(), why: e.to_string() })?;
     Ok(pki::write_private(&path, &text)?)
 }
 
-/// Writes a kubeconfig for another user with all rights, with the server that the learner's has.
-pub fn kubeconfig_of(world: &World, user: &str, path: &Path) -> Result<(), Error> {
+/// The kubeconfig of an earlier start. One that cannot be read is set aside: contexts that a learner added must not be lost for a typing error.
+fn known_kubeconfig(path: &Path) -> Result<Option<Value>, Error> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(Error::File { path: path.into(), cause }),
+    };
+    match serde_yaml::from_str::<Value>(&text) {
+        Ok(config) if config.is_object() || config.is_null() => Ok(Some(config).filter(Value::is_object)),
+        damaged => {
+            let aside = path.with_extension("damaged");
+            fs::rename(path, &aside).map_err(|cause| Error::File { path: aside.clone(), cause })?;
+            let why = damaged.err().map_or("not a mapping".to_string(), |e| e.to_string());
+            tracing::warn!(why, kept = %aside.display(), "the kubeconfig cannot be read and is written anew");
+            Ok(None)
+        }
+    }
+}
+
+/// Returns a kubeconfig for another user with all rights, with the server that the learner's has.
+pub fn kubeconfig_of(world: &World, user: &str) -> Result<String, Error> {
     use base64::Engine as _;
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     let own = world.place.kubeconfig();
@@ -201,8 +220,7 @@ pub fn kubeconfig_of(world: &World, user: &str, path: &Path) -> Result<(), Error
         "client-key-data": encode(&identity.key_pem),
     });
     let config = merge_kubeconfig(None, &name, &cluster, &keys);
-    let text = serde_yaml::to_string(&config).map_err(damaged)?;
-    Ok(pki::write_private(path, &text)?)
+    serde_yaml::to_string(&config).map_err(damaged)
 }
 
 /// Pure: a kubeconfig with this cluster and user in it. An existing current context is kept.
@@ -247,10 +265,15 @@ pub fn merge_into(place: &Place, target: &Path) -> Result<(), Error> {
         let items = own[list].as_array().into_iter().flatten();
         items.into_iter().find(|i| i["name"] == name.as_str()).map(|i| i[what].clone()).unwrap_or_default()
     };
+    // A file behind a symbolic link stays where it is.
+    let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_path_buf());
     let old = read(target)?;
     if old.is_some() {
+        // The first copy is the one without anything of ours: later merges leave it.
         let copy = target.with_extension("before-ropewalk");
-        fs::copy(target, &copy).map_err(|cause| Error::File { path: copy, cause })?;
+        if !copy.exists() {
+            fs::copy(target, &copy).map_err(|cause| Error::File { path: copy, cause })?;
+        }
     } else if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).map_err(|cause| Error::File { path: parent.into(), cause })?;
     }
@@ -274,6 +297,37 @@ mod tests {
         assert_eq!(last_words(log.path(), earlier.len() as u64), "two\nthree\nfour");
         fs::write(log.path(), "short").unwrap(); // somebody emptied it
         assert_eq!(last_words(log.path(), earlier.len() as u64), "");
+    }
+
+    #[test]
+    fn a_merge_goes_through_a_symbolic_link_and_keeps_the_first_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = super::super::Home::at(dir.path()).cluster("t").unwrap();
+        place.make().unwrap();
+        let own = merge_kubeconfig(None, "ropewalk-t", &json!({"server": "a"}), &json!({"k": 1}));
+        fs::write(place.kubeconfig(), serde_yaml::to_string(&own).unwrap()).unwrap();
+        let (real, link) = (dir.path().join("dotfiles"), dir.path().join("config"));
+        fs::write(&real, "current-context: mine\n").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        for _ in 0..2 {
+            merge_into(&place, &link).unwrap();
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            assert!(fs::read_to_string(&real).unwrap().contains("ropewalk-t"));
+            let copy = fs::read_to_string(real.with_extension("before-ropewalk")).unwrap();
+            assert_eq!(copy, "current-context: mine\n");
+        }
+    }
+
+    #[test]
+    fn a_kubeconfig_that_cannot_be_read_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubeconfig");
+        assert_eq!(known_kubeconfig(&path).unwrap(), None);
+        fs::write(&path, "contexts: [").unwrap();
+        assert_eq!(known_kubeconfig(&path).unwrap(), None);
+        assert_eq!(fs::read_to_string(path.with_extension("damaged")).unwrap(), "contexts: [");
+        fs::write(&path, "contexts: []").unwrap();
+        assert_eq!(known_kubeconfig(&path).unwrap(), Some(json!({"contexts": []})));
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn image(component: &str) -> String {
     format!("{}{component}:{}", super::node::PREFIX, env!("CARGO_PKG_VERSION"))
 }
 
-/// Everything that is made through the API once it answers. Nothing that is there is changed, so a learner's edits stay.
+/// Everything that is made through the API once it answers. Of what exists only an image of an older program is changed, so a learner's edits stay.
 fn addons(world: &World) -> Vec<Value> {
     let labels = json!({"k8s-app": "kube-dns"});
     let critical = json!([
@@ -234,47 +234,85 @@ pub async fn forget_nodes(world: &World, client: &Client) -> Result<(), String> 
 }
 
 /// Makes what is missing, and brings the components' images to this program's version.
+///
+/// # Errors
+/// What could not be made: all else was.
 pub async fn apply(world: &World, client: &Client) -> Result<(), String> {
+    let mut failed = Vec::new();
     for object in addons(world) {
-        let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_string();
-        let (kind, name, namespace) = (text("/kind"), text("/metadata/name"), text("/metadata/namespace"));
-        let api_version = text("/apiVersion");
-        let (group, of_group) = api_version.split_once('/').unwrap_or(("", &api_version));
-        let plural = match kind.as_str() {
-            "StorageClass" => "storageclasses".to_string(),
-            other => format!("{}s", other.to_lowercase()),
-        };
-        let resource =
-            ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, of_group, &kind), &plural);
-        let api: Api<DynamicObject> = match namespace.is_empty() {
-            true => Api::all_with(client.kube(), &resource),
-            false => Api::namespaced_with(client.kube(), &namespace, &resource),
-        };
-        let Some(there) = crate::client::optional(api.get(&name).await).map_err(|e| chain(&e))? else {
-            let wanted: DynamicObject = serde_json::from_value(object.clone()).map_err(|e| e.to_string())?;
-            match api.create(&PostParams::default(), &wanted).await {
-                Ok(_) => continue,
-                Err(error) if crate::client::is_code(&error, 409) => continue, // made meanwhile
-                Err(error) => return Err(format!("cannot make {kind} {name}: {}", chain(&error))),
-            }
-        };
-        let path = match object.pointer("/spec/template/spec/containers") {
-            Some(_) => "/spec/template/spec/containers/0",
-            None => "/spec/containers/0",
-        };
-        let image = |v: &Value| v.pointer(&format!("{path}/image")).cloned();
-        let there = serde_json::to_value(&there).map_err(|e| e.to_string())?;
-        if image(&object).is_none() || image(&there) == image(&object) {
-            continue;
+        if let Err(error) = apply_one(client, &object).await {
+            failed.push(error);
         }
-        // An older program made it: its components are this program's now.
-        let container = json!({"containers": [{"name": object.pointer(&format!("{path}/name")), "image": image(&object)}]});
-        let patch = match path.starts_with("/spec/template") {
-            true => json!({"spec": {"template": {"spec": container}}}),
-            false => json!({"spec": container}),
-        };
-        let patched = api.patch(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
-        patched.map_err(|e| format!("cannot bring {kind} {name} to {}: {}", version(), chain(&e)))?;
     }
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+}
+
+async fn apply_one(client: &Client, object: &Value) -> Result<(), String> {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_string();
+    let (kind, name, namespace) = (text("/kind"), text("/metadata/name"), text("/metadata/namespace"));
+    let api_version = text("/apiVersion");
+    let (group, of_group) = api_version.split_once('/').unwrap_or(("", &api_version));
+    let plural = match kind.as_str() {
+        "StorageClass" => "storageclasses".to_string(),
+        other => format!("{}s", other.to_lowercase()),
+    };
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, of_group, &kind), &plural);
+    let api: Api<DynamicObject> = match namespace.is_empty() {
+        true => Api::all_with(client.kube(), &resource),
+        false => Api::namespaced_with(client.kube(), &namespace, &resource),
+    };
+    let Some(there) = crate::client::optional(api.get(&name).await).map_err(|e| chain(&e))? else {
+        let wanted: DynamicObject = serde_json::from_value(object.clone()).map_err(|e| e.to_string())?;
+        match api.create(&PostParams::default(), &wanted).await {
+            Ok(_) => return Ok(()),
+            Err(error) if crate::client::is_code(&error, 409) => return Ok(()), // made meanwhile
+            Err(error) => return Err(format!("cannot make {kind} {name}: {}", chain(&error))),
+        }
+    };
+    let there = serde_json::to_value(&there).map_err(|e| e.to_string())?;
+    let Some(patch) = newer_image(object, &there) else { return Ok(()) };
+    let patched = api.patch(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+    patched.map_err(|e| format!("cannot bring {kind} {name} to {}: {}", version(), chain(&e)))?;
     Ok(())
+}
+
+/// The patch that brings a component's container to this program's version, if an older program made it. An image that a learner chose stays.
+fn newer_image(wanted: &Value, there: &Value) -> Option<Value> {
+    let templates = ["/spec/template/spec/containers", "/spec/containers"];
+    let path = templates.into_iter().find(|path| wanted.pointer(path).is_some())?;
+    let own = wanted.pointer(path)?.as_array()?.first()?;
+    let (name, image) = (own["name"].as_str()?, own["image"].as_str()?);
+    let found = there.pointer(path)?.as_array()?.iter().find(|c| c["name"] == name)?;
+    let old = found["image"].as_str()?;
+    let component = |image: &str| image.split_once(':').map_or(image, |(name, _)| name).to_string();
+    if old == image || component(old) != component(image) {
+        return None;
+    }
+    let container = json!({"containers": [{"name": name, "image": image}]});
+    Some(match path.starts_with("/spec/template") {
+        true => json!({"spec": {"template": {"spec": container}}}),
+        false => json!({"spec": container}),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_components_image_is_renewed_and_a_learners_stays() {
+        let with = |containers: Value| json!({"spec": {"template": {"spec": {"containers": containers}}}});
+        let wanted = with(json!([{"name": "coredns", "image": image("coredns")}]));
+        let old = format!("{}coredns:0.0.1", super::super::node::PREFIX);
+        let patch = with(json!([{"name": "coredns", "image": image("coredns")}]));
+        for (there, renewed) in [
+            (json!([{"name": "coredns", "image": old}]), true),
+            (json!([{"name": "sidecar", "image": "busybox"}, {"name": "coredns", "image": old}]), true),
+            (json!([{"name": "coredns", "image": image("coredns")}]), false),
+            (json!([{"name": "coredns", "image": "registry.k8s.io/coredns:1"}]), false),
+            (json!([{"name": "mine", "image": old}]), false),
+        ] {
+            assert_eq!(newer_image(&wanted, &with(there.clone())), renewed.then(|| patch.clone()), "{there}");
+        }
+    }
 }

@@ -18,7 +18,7 @@
 //! the same ground on a kubeconfig.
 //! [`faults`] breaks what it is told to: components, links, whole nodes, and the disk that a store writes to, which refuses as a full one does.
 //! ## Left out
-//! Simulated nodes: they come next. The number of control planes and whose store it is are chosen at the first start and stay. An external store keeps
+//! Simulated nodes. The number of control planes and whose store it is are chosen at the first start and stay. An external store keeps
 //! its data when the cluster is wiped, and its writes are not on the tap.
 //! ## Read next
 //! [`boot`], the whole start on one page.
@@ -68,6 +68,9 @@ pub enum Error {
     Running(String),
     #[error("cluster {0:?} is not running; start it with `ropewalk up --name {0}`")]
     NotRunning(String),
+    /// Something holds its control socket and says nothing.
+    #[error("cluster {name:?} does not answer; `ropewalk down --name {name}` ends it")]
+    Hangs { name: String, main: Option<i32> },
     #[error("cannot use {}", path.display())]
     File {
         path: std::path::PathBuf,

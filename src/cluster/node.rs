@@ -132,7 +132,10 @@ impl NodeCri {
         }
         let pod = {
             let mut components = self.components();
-            let Some(c) = components.get_mut(id) else { return };
+            let Some(c) = components.get_mut(id) else {
+                drop(components);
+                return logs::close(id); // removed before its end was heard of
+            };
             c.state = ContainerState::Exited;
             c.finished_at = Some(clock::now());
             c.crew = None;
@@ -278,6 +281,10 @@ impl Runtime for NodeCri {
         self.inner.list_pod_sandboxes().await
     }
 
+    async fn list_pod_sandbox_stats(&self) -> Result<BTreeMap<String, Stats>> {
+        self.inner.list_pod_sandbox_stats().await
+    }
+
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String> {
         if component_of(&config.image).is_none() {
             return self.inner.create_container(sandbox_id, config).await;
@@ -404,12 +411,9 @@ impl Runtime for NodeCri {
         }
     }
 
-    async fn container_stats(&self, id: &str) -> Result<Stats> {
-        match self.is_component(id) {
-            // Tasks share a process: their use cannot be told apart.
-            true => Err(Error::Unsupported("counting the use of one component")),
-            false => self.inner.container_stats(id).await,
-        }
+    /// Components are left out: they are tasks of one process, so their use cannot be told apart.
+    async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>> {
+        self.inner.list_container_stats().await
     }
 
     async fn reopen_container_log(&self, id: &str) -> Result<()> {

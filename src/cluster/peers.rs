@@ -10,6 +10,7 @@ use super::{Error, chain};
 use crate::cni::NodeNetwork;
 use crate::etcd::member_id;
 use crate::linux;
+use crate::linux::callers::{Bounds, Caller, Callers};
 use crate::net::fabric;
 use crate::pki::{self, Subject};
 use crate::raft::MemberId;
@@ -19,8 +20,8 @@ use crate::task::Crew;
 use bytes::Bytes;
 use rustls::pki_types::ServerName;
 use serde_json::json;
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
@@ -34,8 +35,11 @@ pub const PEER_PORT: u16 = 2380;
 const QUEUE: usize = 1024;
 /// A peer that takes no connection in this time is unreachable for now.
 const DIAL_PATIENCE: Duration = Duration::from_millis(400);
-/// Whoever connects and does not say who they are in this time is sent away.
+/// Whoever connects and does not say who they are in this time, or then sends no message in this time, is sent away.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that have not shown a certificate yet. Every pod reaches the port, and its connections take descriptors of the store's own
+/// reserve.
+const STRANGERS: Bounds = Bounds { of_one: 4, most: 64 };
 /// Sent bytes that nobody acknowledges for this long end the connection: a new one heals faster than TCP's own patience.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(1);
 /// Bytes read or written at a time.
@@ -62,6 +66,8 @@ pub struct Wires {
     acceptor: TlsAcceptor,
     on: SocketAddr,
     network: Arc<dyn NodeNetwork>,
+    /// The other members, and where they call from.
+    others: BTreeMap<MemberId, IpAddr>,
 }
 
 impl Wires {
@@ -79,7 +85,9 @@ impl Wires {
         let connector = TlsConnector::from(pki::client_config(Some(&identity), world.etcd_ca.pem(), &[])?);
         let tap = world.tap.at(node, "etcd");
         let mut queues = BTreeMap::new();
+        let mut others = BTreeMap::new();
         for peer in members.filter(|m| m.name != node) {
+            others.insert(member_id(&peer.name), fabric::node_ip(peer.index).into());
             let (sender, queue) = mpsc::channel(QUEUE);
             queues.insert(member_id(&peer.name), sender);
             let wire = Wire {
@@ -94,19 +102,24 @@ impl Wires {
         }
         let acceptor = TlsAcceptor::from(pki::mutual_server_config(&identity, world.etcd_ca.pem())?);
         let on = SocketAddr::from((network.node_ip(), PEER_PORT));
-        Ok(Wires { link: Arc::new(Peers { queues }), acceptor, on, network: network.clone() })
+        Ok(Wires { link: Arc::new(Peers { queues }), acceptor, on, network: network.clone(), others })
     }
 
     /// Takes the peers' connections and gives their messages to the member, until the crew ends.
     pub async fn listen(&self, crew: &Crew, member: Handle) -> std::io::Result<()> {
         let listener = listen_after(&*self.network, self.on).await?;
         let (inner, acceptor) = (crew.clone(), self.acceptor.clone());
+        let callers = Callers::new(STRANGERS, self.others.values().copied());
+        let members: Arc<BTreeSet<MemberId>> = Arc::new(self.others.keys().copied().collect());
         crew.spawn(async move {
             loop {
                 let (stream, from) = linux::tcp::accept_always(&listener).await;
-                let (acceptor, member) = (acceptor.clone(), member.clone());
+                let (acceptor, member, caller) = (acceptor.clone(), member.clone(), callers.admit(from.ip()));
+                let members = members.clone();
                 inner.spawn(async move {
-                    if let Err(error) = receive(stream, &acceptor, &member).await {
+                    let end = caller.end.clone();
+                    let received = receive(stream, &acceptor, &members, &member, &caller);
+                    if let Some(Err(error)) = end.run_until_cancelled(received).await {
                         tracing::debug!(%from, %error, "a peer's connection ended");
                     }
                 });
@@ -116,7 +129,15 @@ impl Wires {
     }
 }
 
-async fn receive(stream: TcpStream, acceptor: &TlsAcceptor, member: &Handle) -> std::io::Result<()> {
+/// Reads a connection. `members` are those that may speak: the store's authority issues certificates to its clients as well, and
+/// a connection of theirs must not count as a peer's, which no number of strangers closes.
+async fn receive(
+    stream: TcpStream,
+    acceptor: &TlsAcceptor,
+    members: &BTreeSet<MemberId>,
+    member: &Handle,
+    caller: &Caller,
+) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     linux::tcp::give_up_after(&stream, UNACKNOWLEDGED)?;
     let tls = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
@@ -124,9 +145,18 @@ async fn receive(stream: TcpStream, acceptor: &TlsAcceptor, member: &Handle) -> 
     let shown = tls.get_ref().1.peer_certificates().unwrap_or_default().first().and_then(|c| pki::user_of(c));
     let (peer, _) = shown.ok_or_else(|| invalid("the peer's certificate names nobody".into()))?;
     let sender = member_id(&peer);
+    if !members.contains(&sender) {
+        return Err(invalid(format!("the certificate of {peer:?} is not that of a member")));
+    }
+    caller.mark_peer(sender);
     let mut tls = BufReader::with_capacity(CHUNK, tls);
+    // A member connects when it has something to say.
+    let mut first = Some(tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.read_u32()).await??);
     loop {
-        let length = tls.read_u32().await?;
+        let length = match first.take() {
+            Some(length) => length,
+            None => tls.read_u32().await?,
+        };
         if length > MESSAGE_MAX {
             return Err(invalid("a message is too long".into()));
         }
@@ -228,6 +258,10 @@ mod tests {
     use crate::rng::Rng;
     use tokio::net::TcpListener;
 
+    fn others() -> BTreeSet<MemberId> {
+        ["cp2", "cp3"].map(member_id).into()
+    }
+
     /// How the connection of a peer with this certificate ends that sends these messages and hangs up.
     async fn end(ca: &Ca, shown: &Identity, member: &Handle, messages: &[Vec<u8>]) -> std::io::Error {
         let own = ca.issue(&Subject::server("cp1", &["cp1"])).unwrap();
@@ -246,9 +280,67 @@ mod tests {
         };
         let receiving = async {
             let (stream, _) = listener.accept().await.unwrap();
-            receive(stream, &acceptor, member).await.unwrap_err()
+            let caller = Callers::new(STRANGERS, []).admit([127, 0, 0, 1].into());
+            receive(stream, &acceptor, &others(), member, &caller).await.unwrap_err()
         };
         tokio::join!(sending, receiving).1
+    }
+
+    /// A pod reaches the port and says nothing, before the handshake or (with a member's certificate) after it.
+    #[tokio::test]
+    async fn a_connection_on_which_no_peer_speaks_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "etcd").unwrap();
+        let config = etcd::Config::new("cp1", dir.path().join("data"), Tap::new(), Rng::seeded(1));
+        let server = etcd::Server::start(config).await.unwrap();
+        let own = ca.issue(&Subject::server("cp1", &["cp1"])).unwrap();
+        let acceptor = TlsAcceptor::from(pki::mutual_server_config(&own, ca.pem()).unwrap());
+        let silent = ca.issue(&Subject::server("cp2", &["cp2"])).unwrap();
+        let connector = TlsConnector::from(pki::client_config(Some(&silent), ca.pem(), &[]).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for shakes_hands in [false, true] {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let (accepted, _) = listener.accept().await.unwrap();
+            let (acceptor, member) = (acceptor.clone(), server.raft());
+            let receiving = tokio::spawn(async move {
+                let caller = Callers::new(STRANGERS, []).admit([127, 0, 0, 1].into());
+                receive(accepted, &acceptor, &others(), &member, &caller).await
+            });
+            let _held = match shakes_hands {
+                true => {
+                    let name = pki::server_name("cp1").unwrap();
+                    (Some(connector.connect(name, stream).await.unwrap()), None)
+                }
+                false => (None, Some(stream)),
+            };
+            for _ in 0..3 {
+                // The server's part of the handshake may end between two of these.
+                tokio::time::pause();
+                tokio::time::sleep(HANDSHAKE_TIMEOUT + Duration::from_secs(1)).await;
+                tokio::time::resume();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let ended = tokio::time::timeout(Duration::from_secs(5), receiving).await;
+            assert!(ended.expect("it stays").unwrap().is_err(), "shakes hands: {shakes_hands}");
+        }
+        server.stop().await;
+    }
+
+    /// The store's authority issues certificates to clients too. One of them is refused before it says a word, and makes no member's
+    /// connection end.
+    #[tokio::test]
+    async fn a_client_of_the_store_is_no_peer() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "etcd").unwrap();
+        let config = etcd::Config::new("cp1", dir.path().join("data"), Tap::new(), Rng::seeded(1));
+        let server = etcd::Server::start(config).await.unwrap();
+        for name in ["kube-etcd-healthcheck-client", "cp1", "cp9"] {
+            let client = ca.issue(&Subject::client(name, "")).unwrap();
+            let ended = end(&ca, &client, &server.raft(), &[]).await;
+            assert_eq!(ended.kind(), std::io::ErrorKind::InvalidData, "{name}: {ended}");
+        }
+        server.stop().await;
     }
 
     /// A member that was taken over speaks for itself: its certificate says who it is, whatever its messages say.

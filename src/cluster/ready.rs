@@ -25,7 +25,19 @@ pub struct Progress {
     pub nodes: usize,
     pub pods_running: usize,
     pub pods: usize,
+    /// Everything is up at this moment.
     pub ready: bool,
+    /// `ready` has been true once since this process began. It stays true when a node is switched off or a pod fails.
+    #[serde(default)]
+    pub started: bool,
+}
+
+impl Progress {
+    /// Takes over from the progress `before` whether the start was complete.
+    fn after(mut self, before: &Progress) -> Progress {
+        self.started = self.ready || before.started;
+        self
+    }
 }
 
 /// Follows the start until the cluster is ready, and goes on following: `ready` tells the present.
@@ -57,10 +69,24 @@ pub fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress: watch:
         });
         loop {
             let now = look(&world, &nodes.list(), &pods.list(), answers.load(Ordering::Acquire)).await;
-            progress.send_if_modified(|old| std::mem::replace(old, now.clone()) != now);
+            progress.send_if_modified(|old| {
+                let now = now.after(old);
+                std::mem::replace(old, now.clone()) != now
+            });
             news.notified().await;
         }
     });
+}
+
+/// True for a pod that belongs to the cluster and is to run: a component's, or an addon's. Whatever else people run in kube-system, and what has
+/// ended or is ending, says nothing about the cluster.
+fn counts(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
+    let containers = pod.spec.iter().flat_map(|s| &s.containers);
+    let mut images = containers.filter_map(|c| c.image.as_deref());
+    pod.metadata.deletion_timestamp.is_none()
+        && !matches!(phase, "Succeeded" | "Failed")
+        && images.any(|image| image.starts_with(super::node::PREFIX))
 }
 
 async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) -> Progress {
@@ -91,8 +117,9 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) 
     let ready_nodes: Vec<String> =
         nodes.iter().filter(|n| is_ready(n)).filter_map(|n| n.metadata.name.clone()).collect();
     let nodes_ready = ready_nodes.len();
+    let pods: Vec<&Arc<Pod>> = pods.iter().filter(|p| counts(p)).collect();
     let pods_running = pods.iter().filter(|p| pod_ready(p)).count();
-    let listed = pods.iter().filter(|p| p.metadata.deletion_timestamp.is_none()).count();
+    let listed = pods.len();
     let mirrors =
         pods.iter().filter(|p| p.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR)).count();
     let store = !world.stores.borrow().is_empty();
@@ -111,5 +138,39 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) 
             && pods_running >= listed
             && mirrors >= control_planes * each
             && listed - mirrors.min(listed) >= wanted.len(),
+        started: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_switched_off_does_not_make_a_cluster_start_anew() {
+        let told = |ready: bool, before: &Progress| Progress { ready, ..Progress::default() }.after(before);
+        let begun = told(false, &Progress::default());
+        assert!(!begun.started);
+        let whole = told(true, &begun);
+        assert!(whole.started);
+        let broken = told(false, &whole);
+        assert!(broken.started && !broken.ready);
+    }
+
+    #[test]
+    fn only_the_clusters_own_pods_keep_it_from_being_ready() {
+        let pod = |image: &str, phase: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": image}]}, "status": {"phase": phase}
+            }))
+            .unwrap()
+        };
+        let own = format!("{}coredns:1", crate::cluster::node::PREFIX);
+        assert!(counts(&pod(&own, "Running")) && counts(&pod(&own, "Pending")));
+        assert!(!counts(&pod(&own, "Failed")), "its Deployment makes another one");
+        assert!(!counts(&pod("busybox", "Pending")) && !counts(&pod("busybox", "Succeeded")));
+        let mut leaving = serde_json::to_value(pod(&own, "Running")).unwrap();
+        leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        assert!(!counts(&serde_json::from_value(leaving).unwrap()));
     }
 }

@@ -50,7 +50,11 @@ impl Spec {
             Some(found) if found > u64::from(FORMAT) => {
                 Err(Error::Newer { path, found: found.min(u64::from(u32::MAX)) as u32, known: FORMAT })
             }
-            _ => serde_json::from_value(value).map(Some).map_err(damaged),
+            _ => {
+                let spec: Spec = serde_json::from_value(value).map_err(damaged)?;
+                // A copied directory is a cluster of its own.
+                Ok(Some(Spec { name: place.name.clone(), ..spec }))
+            }
         }
     }
 
@@ -99,6 +103,18 @@ mod tests {
             names,
             ["ropewalk-control-plane", "ropewalk-worker", "ropewalk-worker2", "ropewalk-worker3"]
         );
+    }
+
+    #[test]
+    fn a_copied_directory_is_a_cluster_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let (main, copy) = (home.cluster("main").unwrap(), home.cluster("try").unwrap());
+        main.make().unwrap();
+        copy.make().unwrap();
+        Spec { workers: 3, ..Spec::new("main") }.save(&main).unwrap();
+        fs::copy(main.spec(), copy.spec()).unwrap();
+        assert_eq!(Spec::load(&copy).unwrap(), Some(Spec { workers: 3, ..Spec::new("try") }));
     }
 
     #[test]

@@ -66,6 +66,7 @@ texts! {
     enum Word {
         NotRunning: "cluster {} is not running; start it with `ropewalk up --name {}`", "{} 클러스터가 실행 중이 아닙니다. `ropewalk up --name {}`으로 시작하세요";
         Running: "cluster {} is already running; see `ropewalk status --name {}`, or stop it with `ropewalk down --name {}`", "{} 클러스터는 이미 실행 중입니다. 상태는 `ropewalk status --name {}`, 멈추기는 `ropewalk down --name {}`입니다";
+        Hangs: "cluster {} does not answer; `ropewalk down --name {}` ends it", "{} 클러스터가 응답하지 않습니다. `ropewalk down --name {}`으로 종료하세요";
         PortTaken: "port {} of 127.0.0.1 is taken; choose another with --api-port, or leave the option out and the next free one is used", "127.0.0.1의 {}번 포트를 다른 프로그램이 쓰고 있습니다. --api-port로 다른 포트를 고르거나, 옵션을 빼면 비어 있는 다음 포트를 씁니다";
         NoSuchNode: "there is no node {}; there are {}", "{} 노드는 없습니다. 있는 노드: {}";
         NoSuchComponent: "{} does not run there; components are {}", "{} 컴포넌트는 돌고 있지 않습니다. 컴포넌트: {}";
@@ -127,10 +128,33 @@ impl super::Error {
         match self {
             super::Error::NotRunning(name) => say(Word::NotRunning, &[name, name]),
             super::Error::Running(name) => say(Word::Running, &[name, name, name]),
+            super::Error::Hangs { name, .. } => say(Word::Hangs, &[name, name]),
             super::Error::PortTaken { port } => say(Word::PortTaken, &[&port.to_string()]),
             super::Error::Trouble(trouble) => trouble.say(lang),
             super::Error::Control(text) => text.clone(),
             other => super::chain(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Error;
+    use super::*;
+
+    #[test]
+    fn what_a_learner_meets_has_a_text_in_both_languages() {
+        let name = || "t".to_string();
+        let met = [
+            Error::NotRunning(name()),
+            Error::Running(name()),
+            Error::Hangs { name: name(), main: Some(7) },
+            Error::PortTaken { port: 6443 },
+            Error::Trouble(Trouble::NothingToUndo),
+        ];
+        for error in met {
+            let (english, korean) = (error.say(Lang::En), error.say(Lang::Ko));
+            assert!(english.is_ascii() && !korean.is_ascii(), "{english}: {korean}");
         }
     }
 }

@@ -10,13 +10,15 @@ use super::{Error, Place, Spec};
 use crate::apiserver::{self, Cidr};
 use crate::client::{Client, Dialer, Endpoint};
 use crate::etcd::Storage;
+use crate::kubelet::pressure::Machine;
 use crate::net::{Fabric, fabric};
 use crate::pki::{Ca, Identity, Subject, TokenKey};
 use crate::rng::Rng;
-use crate::tap::Tap;
+use crate::tap::{TEACHER, Tap};
 use crate::task::Crew;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
@@ -47,18 +49,22 @@ pub struct World {
     pub faults: Faults,
     /// What the stores write to.
     pub disks: FullDisks,
-    /// What pods write to.
-    pub disk: Arc<crate::kubelet::pressure::Disk>,
+    /// The memory and the disk that all nodes share.
+    pub machine: Arc<Machine>,
     pub nodes: Mutex<BTreeMap<String, Arc<Node>>>,
     /// Something that no restart mends, e.g. a damaged log: the cluster ends and says so.
     pub problem: watch::Sender<Option<String>>,
     /// Everything that lives as long as the cluster.
     pub crew: Crew,
     identities: Mutex<BTreeMap<(String, String), Identity>>,
+    /// Group of this process's teacher, drawn anew with each start.
+    pub teachers: String,
+    /// Kubeconfigs that lie in memory, by user: no other process finds them.
+    pub kubeconfigs: Mutex<BTreeMap<String, OwnedFd>>,
 }
 
 impl World {
-    pub async fn new(place: Place, spec: Spec, rng: Rng) -> Result<World, Error> {
+    pub async fn new(place: Place, spec: Spec, rng: Rng, machine: Arc<Machine>) -> Result<World, Error> {
         let ca = Arc::new(Ca::load_or_create(&place.pki(), "kubernetes")?);
         let etcd_ca = Ca::load_or_create(&place.etcd_pki(), "etcd-ca")?;
         let tokens = Arc::new(TokenKey::load_or_create(&place.pki())?);
@@ -103,11 +109,14 @@ impl World {
             api_servers: watch::Sender::new(BTreeMap::new()),
             faults: Faults::default(),
             disks: FullDisks::default(),
-            disk: Arc::default(),
+            machine,
             nodes: Mutex::default(),
             problem: watch::Sender::new(None),
             crew: Crew::new("cluster"),
             identities: Mutex::default(),
+            // Not from the cluster's chance, which a seed may repeat.
+            teachers: format!("teachers:{}", Rng::from_os().uuid()),
+            kubeconfigs: Mutex::default(),
         })
     }
 
@@ -146,7 +155,9 @@ impl World {
         if let Some(identity) = known {
             return Ok(identity);
         }
-        let identity = self.ca.issue(&Subject::client(user, group))?;
+        let subject = Subject::client(user, group);
+        let subject = if user == TEACHER { subject.and_in(&self.teachers) } else { subject };
+        let identity = self.ca.issue(&subject)?;
         self.identities.lock().unwrap_or_else(|e| e.into_inner()).insert(key, identity.clone());
         Ok(identity)
     }

@@ -23,17 +23,10 @@ pub enum Error {
     #[error("no free pod address in {0}")]
     NoAddress(String),
     #[error("port {port} of this machine is taken: {cause}")]
-    PortTaken {
-        port: u16,
-        #[source]
-        cause: std::io::Error,
-    },
-    #[error("{what}")]
-    Kernel {
-        what: String,
-        #[source]
-        cause: std::io::Error,
-    },
+    PortTaken { port: u16, cause: std::io::Error },
+    /// The kernel refuses something else. The text has its answer.
+    #[error("{what}: {cause}")]
+    Kernel { what: String, cause: std::io::Error },
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -54,12 +47,21 @@ pub struct ServiceRule {
     pub addresses: Vec<Ipv4Addr>,
     pub port: u16,
     pub node_port: Option<u16>,
-    /// Ready endpoints. None at all: connections are refused.
+    /// Endpoints that connections to the cluster IP may use. None at all, here and in `all_endpoints`: connections are refused.
     pub endpoints: Vec<(Ipv4Addr, u16)>,
-    /// The subset that node-port traffic may use (`externalTrafficPolicy: Local`), if it differs.
+    /// `internalTrafficPolicy: Local` leaves `endpoints` those of the node; these are all, for node ports and external addresses.
+    pub all_endpoints: Option<Vec<(Ipv4Addr, u16)>>,
+    /// `externalTrafficPolicy: Local`: the endpoints of the node, which are all that node ports may use.
     pub local_endpoints: Option<Vec<(Ipv4Addr, u16)>>,
     /// `sessionAffinity: ClientIP`, in seconds.
     pub affinity_seconds: Option<u32>,
+}
+
+impl ServiceRule {
+    /// The endpoints on all nodes.
+    pub fn everywhere(&self) -> &[(Ipv4Addr, u16)] {
+        self.all_endpoints.as_deref().unwrap_or(&self.endpoints)
+    }
 }
 
 /// One node's network namespace.

@@ -284,7 +284,7 @@ pub fn start(crew: &Crew, config: Config) {
     crew.spawn_main(async move {
         let election =
             LeaderElection::new(config.client.clone(), "kube-controller-manager", &config.identity);
-        election.acquire().await;
+        let held = election.acquire().await;
         tracing::info!(
             identity = config.identity,
             "successfully acquired lease kube-system/kube-controller-manager"
@@ -318,7 +318,7 @@ pub fn start(crew: &Crew, config: Config) {
         let stop = own.token();
         // The Lease is renewed from the beginning: to read everything may take longer than it lasts.
         tokio::select! {
-            why = election.hold() => Err(why),
+            why = election.hold(held) => Err(why),
             () = lead => Ok(()),
             () = stop.cancelled() => {
                 let _ = election.release().await;

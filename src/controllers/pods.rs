@@ -54,6 +54,11 @@ pub fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Pending")
 }
 
+/// Not being deleted.
+pub fn is_staying(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+}
+
 /// Neither ended nor ending.
 pub fn is_active(pod: &Pod) -> bool {
     !matches!(phase(pod), "Succeeded" | "Failed") && pod.metadata.deletion_timestamp.is_none()

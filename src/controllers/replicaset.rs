@@ -177,7 +177,7 @@ impl<K: Replicated> PodOwner for Replicas<K> {
     async fn sync(look: &Look<'_, K>) -> Result<Outcome, Error> {
         let (object, hands) = (&look.object, &look.hands);
         let spec = object.wants();
-        let all = look.claim(&spec.selector).await?;
+        let all = look.claim(&spec.selector, pods::is_active).await?;
         let (active, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|p| is_active(p));
         let terminating = rest.iter().filter(|p| p.metadata.deletion_timestamp.is_some()).count();
         let mut result = Ok(());

@@ -204,8 +204,14 @@ impl<K: Typed> Look<'_, K> {
         still_there(&self.api::<K>(), self.object.meta()).await
     }
 
-    /// The object's pods: its own that still match, and orphans that match, which it adopts. Pods that no longer match are let go.
-    pub async fn claim(&self, selector: &LabelSelector) -> Result<Vec<Arc<Pod>>, Error> {
+    /// The object's pods: its own that still match, and orphans that match and are not being deleted, which it adopts. Pods that no longer
+    /// match are let go. An orphan that has ended is adopted as well: a StatefulSet has to delete one that has its pod's name. `wanted` may
+    /// refuse orphans; upstream's ReplicaSets want active ones only.
+    pub async fn claim(
+        &self,
+        selector: &LabelSelector,
+        wanted: fn(&Pod) -> bool,
+    ) -> Result<Vec<Arc<Pod>>, Error> {
         let (owner, hands) = (self.owner(), &self.hands);
         let (mut mine, mut orphans) = (Vec::new(), Vec::new());
         for pod in self.shared.pods.within(&self.key.namespace) {
@@ -214,7 +220,7 @@ impl<K: Typed> Look<'_, K> {
                 Some(controller) if controller.uid != owner.uid => {}
                 Some(_) if matches => mine.push(pod),
                 Some(_) if self.alive() => hands.release(&pod, &owner).await?,
-                None if matches && self.alive() && pods::is_active(&pod) => orphans.push(pod),
+                None if matches && self.alive() && wanted(&pod) => orphans.push(pod),
                 _ => {}
             }
         }

@@ -1,5 +1,6 @@
 //! A runtime that only remembers what it was asked: for simulated nodes and tests. Containers "run" until they are stopped, or do
-//! what a [`Script`] says. There are no processes, no files and no logs; `exec`, `attach` and `port_forward` say so.
+//! what a [`Script`] says. There are no processes, no files and no logs; `attach` says so, and so do `exec` and
+//! `port_forward` unless a test prepared them.
 
 use super::{
     Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, Result, Runtime,
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
 /// What a container does once it is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +48,10 @@ struct State {
     absent: BTreeSet<String>,
     calls: Vec<String>,
     addresses: u8,
+    /// Connections that `port_forward` gives away.
+    doors: Vec<tokio::io::DuplexStream>,
+    /// How long an exec'd program takes to begin, and then to end.
+    exec: Option<(Duration, Duration)>,
 }
 
 /// A node's runtime without a kernel. Clones are the same runtime.
@@ -89,6 +94,16 @@ impl FakeRuntime {
     /// Ends a running container as if its process had ended.
     pub fn exit(&self, id: &str, code: i32, reason: &str) {
         self.end(id, code, reason);
+    }
+
+    /// From now on `exec` runs a program that writes nothing: it begins after the first time, and ends with code 0 after the second.
+    pub fn exec_takes(&self, start: Duration, run: Duration) {
+        self.lock().exec = Some((start, run));
+    }
+
+    /// The next `port_forward` leads to the other end of this stream.
+    pub fn open_door(&self, door: tokio::io::DuplexStream) {
+        self.lock().doors.push(door);
     }
 
     /// What was asked, e.g. `start_container nginx`, oldest first.
@@ -157,6 +172,13 @@ fn image_id(reference: &str) -> String {
     format!("sha256:{}", words.concat())
 }
 
+/// A made-up millicore and 4 MiB for a running container.
+fn made_up(container: &Container) -> Option<Stats> {
+    let since = container.started_at.filter(|_| container.state == ContainerState::Running)?;
+    let running = Duration::try_from(clock::now().duration_since(since)).unwrap_or_default();
+    Some(Stats { cpu_usage: running / 1000, memory_working_set: 4 << 20 })
+}
+
 #[async_trait]
 impl Runtime for FakeRuntime {
     fn version(&self) -> String {
@@ -167,9 +189,14 @@ impl Runtime for FakeRuntime {
         let id = self.new_id();
         let mut state = self.lock();
         state.note(format!("run_pod_sandbox {}", config.pod.name));
-        state.addresses = state.addresses % 253 + 1;
         let [a, b, c, _] = self.pods.octets();
-        let own = Ipv4Addr::new(a, b, c, state.addresses + 1);
+        let own = |host: u8| Ipv4Addr::new(a, b, c, host + 1);
+        let taken: BTreeSet<Ipv4Addr> = state.pods.values().filter_map(|pod| pod.sandbox.ip).collect();
+        let mut next = (0..253u16).map(|step| ((u16::from(state.addresses) + step) % 253) as u8 + 1);
+        let free = next.find(|host| config.host_network || !taken.contains(&own(*host)));
+        state.addresses =
+            free.ok_or_else(|| Error::Start(format!("no free pod address in {}/24", self.pods)))?;
+        let own = own(state.addresses);
         let sandbox = Sandbox {
             id: id.clone(),
             pod: config.pod.clone(),
@@ -177,8 +204,6 @@ impl Runtime for FakeRuntime {
             state: SandboxState::Ready,
             created_at: clock::now(),
             ip: Some(if config.host_network { self.node_ip } else { own }),
-            labels: config.labels.clone(),
-            annotations: config.annotations.clone(),
         };
         state.pods.insert(id, Pod { sandbox: sandbox.clone(), config });
         Ok(sandbox)
@@ -207,6 +232,19 @@ impl Runtime for FakeRuntime {
 
     async fn list_pod_sandboxes(&self) -> Result<Vec<Sandbox>> {
         Ok(self.lock().pods.values().map(|p| p.sandbox.clone()).collect())
+    }
+
+    async fn list_pod_sandbox_stats(&self) -> Result<BTreeMap<String, Stats>> {
+        let state = self.lock();
+        let mut sums: BTreeMap<String, Stats> =
+            state.pods.keys().map(|id| (id.clone(), Stats::default())).collect();
+        for container in state.containers.values().map(|c| &c.container) {
+            if let (Some(sum), Some(one)) = (sums.get_mut(&container.sandbox_id), made_up(container)) {
+                sum.cpu_usage += one.cpu_usage;
+                sum.memory_working_set += one.memory_working_set;
+            }
+        }
+        Ok(sums)
     }
 
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String> {
@@ -292,7 +330,7 @@ impl Runtime for FakeRuntime {
             script
         };
         if script == Script::IgnoreStop {
-            clock::sleep(grace).await;
+            tokio::time::sleep(grace).await;
             self.end(id, 137, "Error");
         } else {
             self.end(id, 0, "Completed");
@@ -320,14 +358,10 @@ impl Runtime for FakeRuntime {
         Ok(found.container.clone())
     }
 
-    /// A made-up millicore and 4 MiB for a running container.
-    async fn container_stats(&self, id: &str) -> Result<Stats> {
-        let status = self.container_status(id).await?;
-        let (ContainerState::Running, Some(since)) = (status.state, status.started_at) else {
-            return Err(Error::State(format!("container {id} is not running")));
-        };
-        let running = Duration::try_from(clock::now().duration_since(since)).unwrap_or_default();
-        Ok(Stats { cpu_usage: running / 1000, memory_working_set: 4 << 20 })
+    async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>> {
+        let state = self.lock();
+        let all = state.containers.values().map(|c| &c.container);
+        Ok(all.filter_map(|c| Some((c.id.clone(), made_up(c)?))).collect())
     }
 
     async fn reopen_container_log(&self, _: &str) -> Result<()> {
@@ -335,7 +369,15 @@ impl Runtime for FakeRuntime {
     }
 
     async fn exec(&self, _: ExecRequest) -> Result<Session> {
-        Err(Error::Unsupported("exec"))
+        let times = self.lock().exec;
+        let (start, run) = times.ok_or(Error::Unsupported("exec"))?;
+        tokio::time::sleep(start).await;
+        let (done, exit) = oneshot::channel();
+        self.crew.spawn(async move {
+            tokio::time::sleep(run).await;
+            let _ = done.send(0); // the session is gone
+        });
+        Ok(Session { stdin: None, stdout: Box::pin(tokio::io::empty()), stderr: None, resize: None, exit })
     }
 
     async fn attach(&self, _: &str) -> Result<Session> {
@@ -343,7 +385,10 @@ impl Runtime for FakeRuntime {
     }
 
     async fn port_forward(&self, _: &str, _: u16) -> Result<Box<dyn Stream>> {
-        Err(Error::Unsupported("port-forward"))
+        match self.lock().doors.pop() {
+            Some(door) => Ok(Box::new(door)),
+            None => Err(Error::Unsupported("port-forward")),
+        }
     }
 
     async fn pull_image(&self, reference: &str) -> Result<String> {
@@ -408,5 +453,14 @@ mod tests {
         assert!(matches!(start(&runtime, "web").await, Err(Error::NoImage { .. })));
         let ips: Vec<_> = runtime.list_pod_sandboxes().await.unwrap().iter().filter_map(|s| s.ip).collect();
         assert!(ips.iter().all(|ip| ip.octets()[..3] == [10, 244, 9] && ip.octets()[3] > 1), "{ips:?}");
+        // One pod stays while others come and go, and its address with it.
+        let stays = runtime.run_pod_sandbox(SandboxConfig::default()).await.unwrap();
+        for _ in 0..300 {
+            let goes = runtime.run_pod_sandbox(SandboxConfig::default()).await.unwrap();
+            assert_ne!(goes.ip, stays.ip);
+            runtime.remove_pod_sandbox(&goes.id).await.unwrap();
+        }
+        while runtime.run_pod_sandbox(SandboxConfig::default()).await.is_ok() {}
+        assert_eq!(runtime.list_pod_sandboxes().await.unwrap().len(), 253);
     }
 }

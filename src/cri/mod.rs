@@ -128,10 +128,12 @@ pub struct SandboxConfig {
     pub own_users: bool,
     /// `cpu.shares` of all its containers together, as of [`Resources`]; 0 is the kernel's default.
     pub cpu_shares: u64,
+    /// CPU limit of all its containers together, in millicores.
+    pub cpu_limit_milli: Option<u64>,
+    /// Memory limit of all its containers together, in bytes. What a container leaves in a volume in memory counts here when it has ended, too.
+    pub memory_limit: Option<u64>,
     /// Processes and threads of all its containers together. `None`: what the runtime gives without asking.
     pub pids_limit: Option<u64>,
-    pub labels: BTreeMap<String, String>,
-    pub annotations: BTreeMap<String, String>,
 }
 
 impl SandboxConfig {
@@ -156,8 +158,6 @@ pub struct Sandbox {
     pub created_at: Timestamp,
     /// Pod address; the node's own with `host_network`.
     pub ip: Option<Ipv4Addr>,
-    pub labels: BTreeMap<String, String>,
-    pub annotations: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -316,7 +316,7 @@ pub struct Session {
     pub exit: oneshot::Receiver<i32>,
 }
 
-/// Use since the container started.
+/// Use since the container, or the sandbox, started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stats {
     pub cpu_usage: Duration,
@@ -340,17 +340,21 @@ pub trait Runtime: Send + Sync {
     /// Removes a stopped sandbox and its containers. Idempotent.
     async fn remove_pod_sandbox(&self, id: &str) -> Result<()>;
     async fn list_pod_sandboxes(&self) -> Result<Vec<Sandbox>>;
+    /// Use of the sandboxes at this moment, by id: of all containers of one together, with what ended ones left in volumes in memory.
+    async fn list_pod_sandbox_stats(&self) -> Result<BTreeMap<String, Stats>>;
 
     /// Prepares a container; the program does not run yet. Returns its id.
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String>;
     async fn start_container(&self, id: &str) -> Result<()>;
-    /// Stop signal, at most `grace`, then SIGKILL. Returns when it has ended. Idempotent.
+    /// Stop signal, at most `grace`, then SIGKILL. Returns when it has ended. Idempotent. `grace` is real time: who wants the cluster's clock scales it
+    /// before the call ([`crate::clock::scaled`]).
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<()>;
     /// Removes an ended container's file system and log. Idempotent.
     async fn remove_container(&self, id: &str) -> Result<()>;
     async fn list_containers(&self) -> Result<Vec<Container>>;
     async fn container_status(&self, id: &str) -> Result<Container>;
-    async fn container_stats(&self, id: &str) -> Result<Stats>;
+    /// Use of the running containers at this moment, by id. One whose use cannot be told is left out.
+    async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>>;
     /// The log file is moved aside; open a new one.
     async fn reopen_container_log(&self, id: &str) -> Result<()>;
 

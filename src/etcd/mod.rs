@@ -35,7 +35,7 @@
 //! descriptor is left, or no memory. Only after a failed sync (nobody knows what is on the disk) is `Disk` for good: the member takes no more writes until it is started again.
 //!
 //! When the keys and their history reach the quota, a member raises a `NoSpace` alarm, as etcd: puts are refused until somebody ends it (the API server
-//! does so as soon as there is room).
+//! does so as soon as there is room). The quota is a sixteenth of the memory that this program may use, shared by the members in it, and etcd's 2 GiB at most.
 //!
 //! [`Storage`] is what an API server asks of its store. Usually that is the [`Kv`] of a member in this program; with `up --etcd` it is any etcd v3
 //! elsewhere ([`grpc::Remote`]), as a kube-apiserver has it with `--etcd-servers`.
@@ -78,6 +78,6 @@ mod watch;
 
 pub use kv::{Kv, REQUEST_MAX, Room, Status, UNBOUNDED_MAX};
 pub use lease::LeaseTtl;
-pub use server::{Config, Server, StartError, member_id};
+pub use server::{Config, Server, StartError, member_id, quota_for};
 pub use storage::{Changes, Storage};
 pub use watch::Watcher;

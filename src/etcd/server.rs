@@ -25,6 +25,20 @@ use tokio::sync::watch;
 
 /// etcd's default `--quota-backend-bytes`.
 const QUOTA: u64 = 2 << 30;
+/// The part of the memory that the stores of all members in this program may fill: an API server keeps each object parsed, which
+/// takes several times its bytes, and containers need the rest.
+const QUOTA_PART: u64 = 16;
+/// The quota on a machine with little memory: a cluster without it is of no use.
+const QUOTA_LEAST: u64 = 64 << 20;
+
+/// The quota of each of `members` members that share `memory` bytes; `None` if the memory is not known. etcd keeps its data in
+/// a file and has the same quota everywhere; this store is in memory.
+///
+/// Example: 16 GiB give one member 1 GiB, and three members 341 MiB each.
+pub fn quota_for(memory: Option<u64>, members: usize) -> u64 {
+    let members = u64::try_from(members).unwrap_or(u64::MAX).max(1);
+    memory.map_or(QUOTA, |bytes| (bytes / QUOTA_PART / members).clamp(QUOTA_LEAST, QUOTA))
+}
 
 /// A stopping leader waits this long for its heir.
 const HAND_OVER: Duration = Duration::from_millis(500);

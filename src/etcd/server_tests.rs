@@ -3,7 +3,7 @@
 use super::api::{
     DeleteRangeRequest, Error, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest, WatchRequest,
 };
-use super::{Config, Kv, Server, StartError, member_id};
+use super::{Config, Kv, Server, StartError, member_id, quota_for};
 use crate::raft::driver::{Handle, Link};
 use crate::raft::member::SnapshotPolicy;
 use crate::raft::sim::disk::SimDisk;
@@ -15,6 +15,16 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+#[test]
+fn the_quota_follows_the_memory() {
+    let (mib, gib) = (1 << 20, 1 << 30);
+    assert_eq!(quota_for(Some(16 * gib), 1), gib);
+    assert_eq!(quota_for(Some(16 * gib), 3), 16 * gib / 16 / 3);
+    assert_eq!(quota_for(Some(512 * mib), 1), 64 * mib);
+    assert_eq!(quota_for(Some(256 * gib), 1), 2 * gib);
+    assert_eq!(quota_for(None, 0), 2 * gib);
+}
 
 fn config(dir: &std::path::Path) -> Config {
     Config::new("cp", dir, Tap::new(), Rng::seeded(1))

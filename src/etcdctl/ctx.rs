@@ -83,6 +83,13 @@ impl<'io> Ctx<'io> {
         let _ = self.stderr.flush().await;
     }
 
+    /// Standard input, to its end, whatever its bytes are.
+    pub async fn read_bytes(&mut self) -> Result<Vec<u8>, Fail> {
+        let mut bytes = Vec::new();
+        self.stdin.read_to_end(&mut bytes).await.map_err(|e| Fail::new(FILE, e.to_string()))?;
+        Ok(bytes)
+    }
+
     /// Standard input, to its end.
     pub async fn read(&mut self) -> Result<String, Fail> {
         let mut text = String::new();

@@ -13,7 +13,7 @@
 //! Users and roles, changes of members (they follow the control-plane nodes), `snapshot restore`, `make-mirror`, `check`, `migrate`, interactive watches,
 //! the `protobuf` format; each says so. Help is in our own words. Log lines of etcd's client library are not printed.
 //! ## Read next
-//! `etcd`, which answers; `cmd/kv.rs`, the verbs to start with.
+//! `etcd`, which answers; `cmd/keys.rs`, the verbs to start with.
 
 pub mod cmd;
 pub mod ctx;

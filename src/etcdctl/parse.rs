@@ -2,6 +2,7 @@
 
 use super::ctx::{FAILED, Fail};
 use super::table::{ABSENT, Flag, GLOBAL, Kind, VERBS, Verb};
+use crate::api::gostr::parse_duration;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -31,19 +32,11 @@ impl Given {
     pub fn was_set(&self, name: &str) -> bool {
         self.set.contains(&name)
     }
-    /// `5s`, `200ms`, `1m`.
+    /// `5s`, `200ms`, `1m30s`, as Go reads them.
     pub fn duration(&self, name: &str) -> Result<Duration, Fail> {
         let text = self.text(name);
-        let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let unit = match &text[at..] {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => 0.0,
-        };
-        match text[..at].parse::<f64>() {
-            Ok(n) if unit > 0.0 && (0.0..1e9).contains(&n) => Ok(Duration::from_secs_f64(n * unit)),
+        match parse_duration(&text) {
+            Ok(time) if time.0 >= 0 => Ok(time.duration()),
             _ => Err(Fail::new(
                 FAILED,
                 format!("invalid argument {text:?} for \"--{name}\" flag: it looks like 5s or 200ms"),
@@ -119,7 +112,8 @@ pub fn parse(words: &[String]) -> Result<Found, Fail> {
     }
     let rest: Vec<String> =
         words.iter().enumerate().filter(|(i, _)| !at.contains(i)).map(|(_, w)| w.clone()).collect();
-    let given = read(verb, &rest)?;
+    let mut given = read(verb, &rest)?;
+    from_environment(verb, &mut given, |variable| std::env::var(variable).ok())?;
     match given.on("help") {
         true => Ok(Found::Help(about(verb))),
         false => Ok(Found::Command(verb, given)),
@@ -164,6 +158,25 @@ pub fn read(verb: &'static Verb, words: &[String]) -> Result<Given, Fail> {
         }
     }
     Ok(given)
+}
+
+/// Gives each global flag that is not on the line the value of its variable, e.g. `ETCDCTL_WRITE_OUT`.
+fn from_environment(
+    verb: &Verb,
+    given: &mut Given,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<(), Fail> {
+    for flag in GLOBAL.iter().filter(|flag| flag.name != "help") {
+        let name = format!("ETCDCTL_{}", flag.name.to_uppercase().replace('-', "_"));
+        if given.was_set(flag.name) {
+            continue;
+        }
+        if let Some(value) = variable(&name).filter(|value| !value.is_empty()) {
+            set(verb, given, flag, Some(value), &mut std::iter::empty())
+                .map_err(|fail| Fail { text: format!("{name}: {}", fail.text), ..fail })?;
+        }
+    }
+    Ok(())
 }
 
 fn wrong(verb: &Verb, text: String) -> Fail {
@@ -269,6 +282,29 @@ mod tests {
         assert!(given.on("once") && given.on("hex") && given.text("write-out") == "json");
         let (_, given) = line("put -wjson a -- --b").unwrap();
         assert_eq!((given.args, given.before_dash), (vec!["a".into(), "--b".into()], Some(1)));
+    }
+
+    #[test]
+    fn every_global_flag_has_its_variable_and_the_line_goes_before_it() {
+        let with = |text: &str, variables: &[(&str, &str)]| {
+            let (name, mut given) = line(text).unwrap();
+            let verb = VERBS.iter().find(|v| v.name == name).unwrap();
+            let of = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string());
+            from_environment(verb, &mut given, of).map(|()| given).map_err(|fail| fail.text)
+        };
+        let given =
+            with("get a", &[("ETCDCTL_WRITE_OUT", "json"), ("ETCDCTL_COMMAND_TIMEOUT", "1m30s")]).unwrap();
+        assert_eq!(given.text("write-out"), "json");
+        assert_eq!(given.duration("command-timeout"), Ok(Duration::from_secs(90)));
+        assert_eq!(
+            with("get a -w table", &[("ETCDCTL_WRITE_OUT", "json")]).unwrap().text("write-out"),
+            "table"
+        );
+        assert!(
+            with("get a", &[("ETCDCTL_HEX", "maybe")])
+                .unwrap_err()
+                .starts_with("ETCDCTL_HEX: invalid argument")
+        );
     }
 
     #[test]

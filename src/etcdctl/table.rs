@@ -128,7 +128,7 @@ pub const VERBS: &[Verb] = &[
             number("rev", "0", "as it was at this revision; 0 is now"),
             switch("keys-only", "leave the values out"),
             switch("print-value-only", "leave the keys out (format simple)"),
-            switch("count-only", "only say how many there are (as newer versions can)"),
+            switch("count-only", "only say how many there are (formats fields and json)"),
         ],
         keys::get
     ),

@@ -23,12 +23,9 @@ pub struct Target {
 }
 
 impl Target {
-    /// Flags go before the environment, that before the preset, that before etcd's usual port.
+    /// Flags, and the environment in their stead, go before the preset, that before etcd's usual port.
     pub fn of(given: &Given, preset: Preset) -> Result<Target, Fail> {
-        let said = |name: &str| {
-            let variable = format!("ETCDCTL_{}", name.to_uppercase());
-            Some(given.text(name)).filter(|v| !v.is_empty()).or_else(|| std::env::var(variable).ok())
-        };
+        let said = |name: &str| Some(given.text(name)).filter(|v| !v.is_empty());
         let file = |name: &str, preset: Option<PathBuf>| said(name).map(PathBuf::from).or(preset);
         let endpoints = match said("endpoints") {
             Some(list) => list.split(',').map(|e| e.trim().to_string()).filter(|e| !e.is_empty()).collect(),

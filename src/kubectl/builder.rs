@@ -6,6 +6,7 @@ use super::files;
 use super::gostr::quote;
 use super::wire::discovery::Resource;
 use super::wire::paths;
+use crate::api::labels::Selector;
 use crate::api::value;
 use serde_json::Value;
 use std::sync::Arc;
@@ -96,12 +97,15 @@ pub struct Options {
     pub validated: bool,
     /// `--selector` of this verb says something else than which objects are meant.
     pub other_selector: bool,
+    /// The verb works on the server's objects, so `--selector` reads their labels there and not in the files
+    /// (`Latest` of kubectl's builder).
+    pub latest: bool,
 }
 
 /// Reads files (`-f`), or arguments.
 pub async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
     let named = ctx.flags.list("filename");
-    if !named.is_empty() || !ctx.flags.text("kustomize").is_empty() {
+    if ctx.names_files() {
         if !args.is_empty() {
             return text(
                 "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
@@ -109,12 +113,46 @@ pub async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, 
         }
         let (infos, failures) = files::read(ctx, &named, options).await?;
         Fail::join(failures)?;
+        let infos = if options.latest { selected_there(ctx, infos, options).await? } else { infos };
         return Ok(Asked::Objects(infos));
     }
     if args.is_empty() {
         return text(NOTHING);
     }
     by_arguments(ctx, args, options).await
+}
+
+/// Returns the selector that limits the objects of files. kubectl ignores a field selector beside files, and so would
+/// change objects that the user excluded; here it is refused.
+pub fn selector_of_files(ctx: &Ctx, options: Options) -> Result<Option<Selector>, Fail> {
+    if !ctx.flags.text("field-selector").is_empty() {
+        return text(
+            "--field-selector cannot be used with objects from files; name the files of the objects you mean, or use --selector",
+        );
+    }
+    match ctx.flags.text("selector").trim() {
+        "" => Ok(None),
+        _ if options.other_selector => Ok(None),
+        given => Selector::parse(given)
+            .map(Some)
+            .map_err(|why| Fail::Text(format!("the provided selector {} is not valid: {why}", quote(given)))),
+    }
+}
+
+/// Drops the objects whose labels on the server do not match `--selector`. One that cannot be read stays: the verb that
+/// works on it reports why.
+async fn selected_there(ctx: &Ctx, infos: Vec<Info>, options: Options) -> Result<Vec<Info>, Fail> {
+    let Some(selector) = selector_of_files(ctx, options)? else { return Ok(infos) };
+    let mut kept = vec![];
+    for info in infos {
+        let mut there = info.clone();
+        match there.fetch(ctx).await {
+            Ok(()) if !selector.matches(value::at(&there.object, "metadata.labels")) => {}
+            Ok(()) | Err(Fail::Api(_) | Fail::Text(_)) => kept.push(info),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(kept)
 }
 
 /// `pods, svc` typed with a space is `pods,svc`.
@@ -131,7 +169,8 @@ fn joined(args: &[String]) -> Vec<String> {
     out
 }
 
-async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
+/// Reads arguments alone, whatever files are named.
+pub async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
     let args = joined(args);
     let (namespace, _) = ctx.namespace()?;
     let slashes = args.iter().filter(|a| a.contains('/')).count();
@@ -232,6 +271,28 @@ pub fn type_and_name(arg: &str) -> Result<(&str, &str), Fail> {
         [kind, name] if !kind.is_empty() && !name.is_empty() && !kind.contains(',') => Ok((kind, name)),
         [_, _] => text("arguments in resource/name form must have a single resource and name"),
         _ => text("arguments in resource/name form may not have more than one slash"),
+    }
+}
+
+/// The objects that a verb with `--local` works on: those of the server, or with that flag those of the files and nothing
+/// else.
+pub async fn local_or_there(
+    ctx: &Ctx,
+    args: &[String],
+    options: Options,
+) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let local = ctx.flags.is("local");
+    if local && ctx.flags.text("dry-run") == "server" {
+        return text("cannot specify --local and --dry-run=server - did you mean --dry-run=client?");
+    }
+    if local && !ctx.names_files() {
+        return text(
+            "you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'",
+        );
+    }
+    match ask(ctx, args, Options { local, latest: !local, ..options }).await? {
+        Asked::Objects(infos) if local => Ok((infos, vec![])),
+        asked => objects(ctx, asked).await,
     }
 }
 
@@ -370,5 +431,72 @@ pub fn about(fail: Fail, doing: &str, source: &str) -> Fail {
             Fail::Text(format!("error when {doing} {}: {why}", quote(source)))
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kubectl::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    fn two() -> String {
+        let text = |name, app| config_map(name, json!({"app": app})).to_string();
+        format!("{}\n{}\n", text("web", "web"), text("db", "db"))
+    }
+
+    /// A server with both ConfigMaps, and a file with both.
+    async fn both() -> (Server, tempfile::TempDir, String) {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        for name in ["web", "db"] {
+            server.hold(&at(name), config_map(name, json!({"app": name})));
+        }
+        let file = dir.path().join("both.yaml");
+        std::fs::write(&file, two()).unwrap();
+        (server, dir, file.display().to_string())
+    }
+
+    #[tokio::test]
+    async fn a_selector_limits_what_files_name_for_every_verb() {
+        for verb in ["delete", "apply", "create", "diff"] {
+            let (server, _dir, file) = both().await;
+            let said = server.kubectl(&[verb, "-f", &file, "-l", "app=web"]).await;
+            let asked = server.asked();
+            assert!(asked.iter().any(|a| a.path.contains("configmaps")), "{verb}: {said:?}");
+            assert!(
+                asked.iter().all(|a| !a.path.ends_with("/db") && a.body["metadata"]["name"] != "db"),
+                "{verb}"
+            );
+        }
+        let (server, _dir, file) = both().await;
+        let said = server.kubectl(&["delete", "-f", &file, "-l", "app=web"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap \"web\" deleted\n"), "{said:?}");
+        assert!(server.object(&at("web")).is_none() && server.object(&at("db")).is_some());
+        let said = server.kubectl(&["delete", "-f", &file, "-l", "app==="]).await;
+        assert!(
+            said.code == 1 && said.err.contains("the provided selector \"app===\" is not valid"),
+            "{said:?}"
+        );
+        assert!(server.object(&at("db")).is_some());
+    }
+
+    #[tokio::test]
+    async fn verbs_that_read_the_server_select_by_its_labels() {
+        let (server, _dir, file) = both().await;
+        // Since the file was written the two have changed places.
+        server.hold(&at("web"), config_map("web", json!({"app": "db"})));
+        server.hold(&at("db"), config_map("db", json!({"app": "web"})));
+        let said = server.kubectl(&["label", "-f", &file, "-l", "app=web", "tier=x"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/db labeled\n"), "{said:?}");
+        assert!(server.object(&at("web")).unwrap()["metadata"]["labels"]["tier"].is_null());
+        let said = server.kubectl(&["get", "-f", &file, "-l", "app=web", "-o", "name"]).await;
+        assert_eq!(said.out, "configmap/db\n", "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_field_selector_beside_files_is_refused() {
+        let (server, _dir, file) = both().await;
+        let said = server.kubectl(&["delete", "-f", &file, "--field-selector", "metadata.name=web"]).await;
+        assert!(said.code == 1 && said.err.contains("--field-selector cannot be used"), "{said:?}");
+        assert!(server.object(&at("web")).is_some() && server.object(&at("db")).is_some());
     }
 }

@@ -108,10 +108,17 @@ impl Ctx {
                 let command = self.verb.command_path();
                 let target = self.target()?.authenticated(&self.env).await?;
                 let tries = match self.flags.text("dry-run") {
-                    "none" | "false" => "",
-                    how => how,
+                    "" | "none" | "false" => None,
+                    how => Some(how),
                 };
-                let manner = [("kubectl-output", self.flags.text("output")), ("kubectl-dry-run", tries)];
+                // That nothing stands after -o is told, too: another kubectl tells nothing of it.
+                // What kubectl keeps to itself its user has not seen.
+                let silent = Some("true").filter(|_| self.flags.is("ignore-not-found"));
+                let manner = [
+                    ("kubectl-output", Some(self.flags.text("output"))),
+                    ("kubectl-dry-run", tries),
+                    ("kubectl-ignore-not-found", silent),
+                ];
                 Ok(Arc::new(Api::new(target, &command, &manner, self.output.clone(), limit)?))
             })
             .await
@@ -140,6 +147,11 @@ impl Ctx {
             "" => Ok((self.target()?.namespace, false)),
             named => Ok((named.to_string(), true)),
         }
+    }
+
+    /// Records whether `-f` or `-k` was given.
+    pub fn names_files(&self) -> bool {
+        !self.flags.list("filename").is_empty() || !self.flags.text("kustomize").is_empty()
     }
 
     /// Everything on standard input.

@@ -1,6 +1,6 @@
 //! Manifests (`-f`, `-k`): files, folders, URLs and standard input, as objects with their resources and namespaces.
 
-use super::builder::{Info, Options};
+use super::builder::{self, Info, Options};
 use super::ctx::Ctx;
 use super::error::{Fail, go_io, text};
 use super::gostr::quote;
@@ -20,9 +20,11 @@ struct Source {
     text: Vec<u8>,
 }
 
-/// Objects of manifests, with resource and namespace found for each; what could not be read stands beside them.
+/// Objects of manifests that match `--selector`, with resource and namespace found for each; what could not be read
+/// stands beside them.
 pub async fn read(ctx: &Ctx, files: &[String], options: Options) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let (mut infos, mut failures) = (vec![], vec![]);
+    let selector = builder::selector_of_files(ctx, options)?.filter(|_| !options.latest);
     for source in sources(ctx, files).await? {
         let documents = match manifest::documents(&source.text) {
             Ok(documents) => documents,
@@ -39,7 +41,17 @@ pub async fn read(ctx: &Ctx, files: &[String], options: Options) -> Result<(Vec<
             }
         }
     }
+    if let Some(selector) = selector {
+        infos.retain(|info| selector.matches(value::at(&info.object, "metadata.labels")));
+    }
     Ok((infos, failures))
+}
+
+/// The objects of one document that was not read from a file.
+pub async fn of_document(ctx: &Ctx, document: Value) -> Result<Vec<Info>, Fail> {
+    let mut infos = vec![];
+    flatten(ctx, sorted(document), "", Options::default(), &mut infos).await?;
+    Ok(infos)
 }
 
 /// Keys in alphabetical order, as a Go map is encoded.
@@ -97,11 +109,14 @@ fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)
         found.push((path.into(), shown.display().to_string()));
         return Ok(());
     }
-    let mut entries: Vec<_> = std::fs::read_dir(path)?.flatten().map(|e| e.file_name()).collect();
+    // The entry's own kind: a link to a folder is not entered, as it may lead back here.
+    let entry =
+        |e: std::io::Result<std::fs::DirEntry>| e.and_then(|e| Ok((e.file_name(), e.file_type()?.is_dir())));
+    let mut entries = std::fs::read_dir(path)?.map(entry).collect::<std::io::Result<Vec<_>>>()?;
     entries.sort();
-    for entry in entries {
+    for (entry, is_dir) in entries {
         let (path, shown) = (path.join(&entry), shown.join(&entry));
-        if path.is_dir() {
+        if is_dir {
             if deep {
                 walk(&path, &shown, deep, found)?;
             }
@@ -212,4 +227,25 @@ async fn flatten(
     }
     into.push(Info { resource, namespace, name, object: document, source: source.to_string() });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_to_folders_are_not_entered() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("deep")).unwrap();
+        for file in ["a.yaml", "deep/b.yaml", "note.txt"] {
+            std::fs::write(dir.path().join(file), "").unwrap();
+        }
+        for (to, link) in [(".", "x"), (".", "y"), ("..", "deep/up"), ("a.yaml", "c.yaml")] {
+            std::os::unix::fs::symlink(to, dir.path().join(link)).unwrap();
+        }
+        let mut found = vec![];
+        walk(dir.path(), Path::new("d"), true, &mut found).unwrap();
+        let shown: Vec<&str> = found.iter().map(|(_, shown)| shown.as_str()).collect();
+        assert_eq!(shown, ["d/a.yaml", "d/c.yaml", "d/deep/b.yaml"]);
+    }
 }

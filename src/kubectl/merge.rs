@@ -263,6 +263,36 @@ fn joined(kind: &str, name: &str, mut deletions: Fields, changes: Fields) -> Fie
     deletions
 }
 
+/// Records whether two patches of one object set a field to different values. `kind` is empty for kinds of which no merge keys
+/// are known.
+pub fn conflicts(kind: &str, a: &Value, b: &Value) -> bool {
+    conflict(kind, "", "", a, b)
+}
+
+fn conflict(kind: &str, parent: &str, name: &str, a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.get("$patch") != b.get("$patch")
+                || a.iter()
+                    .filter(|(key, _)| !key.starts_with('$'))
+                    .filter_map(|(key, inner)| Some((key, inner, b.get(key)?)))
+                    .any(|(key, a, b)| conflict(kind, name, key, a, b))
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            let merged = if kind.is_empty() { Merge::Atomic } else { merge_of(kind, parent, name) };
+            match merged {
+                Merge::Atomic => a != b,
+                Merge::Set => false,
+                Merge::By(id) => a.iter().any(|item| {
+                    let other = b.iter().find(|other| other.get(id) == item.get(id));
+                    other.is_some_and(|other| conflict(kind, parent, name, item, other))
+                }),
+            }
+        }
+        _ => a != b,
+    }
+}
+
 /// Is there nothing in the patch?
 pub fn is_empty(patch: &Value) -> bool {
     patch.as_object().is_none_or(Map::is_empty)
@@ -325,6 +355,20 @@ mod tests {
         let modified = json!({"spec": {"a": 5, "l": [1, 2]}});
         let current = json!({"spec": {"a": 1, "b": 2, "l": [1], "defaulted": true}, "status": {}});
         assert_eq!(merge(&original, &modified, &current), json!({"spec": {"b": null, "a": 5, "l": [1, 2]}}));
+    }
+
+    #[test]
+    fn a_field_that_two_patches_set_differently_is_a_conflict() {
+        let image = |image: &str| deployment(2, json!([{"name": "c", "image": image}]));
+        assert!(conflicts("Deployment", &image("n:2"), &image("n:3")));
+        assert!(!conflicts("Deployment", &image("n:2"), &image("n:2")));
+        let other = json!({"spec": {"template": {"spec": {"containers": [{"name": "d", "image": "n:3"}]}}}});
+        assert!(!conflicts("Deployment", &image("n:2"), &other), "another container");
+        assert!(conflicts("", &json!({"l": [1]}), &json!({"l": [2]})));
+        assert!(
+            conflicts("", &json!({"a": null}), &json!({"a": 1}))
+                && !conflicts("", &json!({"a": 1}), &json!({"b": 2}))
+        );
     }
 
     #[test]

@@ -10,10 +10,15 @@
 //! ([`wire::api::Api`]) and the server's list of resources ([`wire::discovery`]). [`builder`] turns `deploy/web` or `-l app=web`
 //! into objects, [`files`] does so with `-f x.yaml`; [`print`](mod@print) turns objects into text. [`merge`] computes the patches of `apply`; [`describe`] tells all
 //! about one object. Streams are handed in ([`Io`]), so the REPL runs a command in its own process and can cancel it.
-//! The oracle is kubectl 1.33: `tests/it/kubectl.rs` runs both against one cluster and compares every byte.
+//! The texts are those of kubectl 1.33, of which there are transcripts: `tests/it/kubectl.rs` compares every byte, and a real kubectl of that
+//! version where there is one. [`VERSION`] is the API's.
 //! ## Left out
-//! Applysets and the discovery cache on disk; of `kustomize` components, generators and transformers as
-//! plugins, and remote bases; each says so. Typed verbs send JSON where kubectl sends protobuf. Klog lines (`-v`, retries of discovery) are not printed.
+//! Applysets and the discovery cache on disk; `debug node/…` and `debug --custom`; clusters behind a proxy (a `proxy-url` is refused, `HTTPS_PROXY` is
+//! not read); half-closed connections of `port-forward` to kubelets of others, whose WebSocket protocol has none. `--wait` of `apply` and `replace` and
+//! `--openapi-patch` change nothing, as in kubectl; of `kustomize` components, generators and transformers as
+//! plugins, and remote bases; each says so. Of 1.35 `--as-user-extra`, `top --show-swap` and the namespace in the answers of `delete`;
+//! `completion powershell`, `explain -o plaintext-openapiv2`, `api-resources -o json`. Typed verbs send JSON where kubectl sends
+//! protobuf. Klog lines (`-v`, retries of discovery) are not printed.
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.
 
@@ -34,6 +39,8 @@ pub mod parse;
 pub mod print;
 pub mod stdio;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod wire;
 
 pub use crate::api::gostr;
@@ -148,6 +155,15 @@ async fn command(
     if parsed.help {
         output.out(&help::of(parsed.verb));
         return Ok(());
+    }
+    let refused = table::REFUSED.iter().find(|name| {
+        let usual = parsed.verb.flag(name).map_or("", |flag| flag.default);
+        parsed.flags.changed(name) && parsed.flags.text(name) != usual
+    });
+    if let Some(name) = refused {
+        return error::text(format!(
+            "--{name} is not implemented in ropewalk's built-in kubectl; leave it out, or use another kubectl"
+        ));
     }
     let missing: Vec<String> = parsed
         .verb

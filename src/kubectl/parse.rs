@@ -45,6 +45,11 @@ impl Flags {
         super::gostr::parse_duration(self.text(name)).map_or(Duration::ZERO, |ms| ms.duration())
     }
 
+    /// All pairs of a flag that maps names to values: `--env=a=1,b=2`.
+    pub fn pairs(&self, name: &str) -> Vec<String> {
+        self.given.get(name).into_iter().flatten().flat_map(|v| split_pairs(v)).collect()
+    }
+
     /// All values; those of a list also split at commas.
     pub fn list(&self, name: &str) -> Vec<String> {
         let split = self.defaults.get(name).is_some_and(|f| f.kind == Kind::List);
@@ -53,6 +58,14 @@ impl Flags {
             true => given.flat_map(|v| split_csv(v)).collect(),
             false => given.cloned().collect(),
         }
+    }
+}
+
+/// Pairs as pflag's `StringToString` reads them: commas separate pairs, but are a part of the value of one that stands alone.
+fn split_pairs(text: &str) -> Vec<String> {
+    match text.matches('=').count() {
+        1 => vec![text.trim_matches('"').to_string()],
+        _ => split_csv(text),
     }
 }
 
@@ -360,6 +373,28 @@ mod tests {
         assert_eq!(p.flags.list("from-file"), ["a", "b"]);
         assert_eq!(p.flags.list("from-literal"), ["k=1,2"]);
         assert_eq!(p.flags.text("dry-run"), "unchanged");
+    }
+
+    #[test]
+    fn a_comma_in_a_name_does_not_make_two_names() {
+        let line = "create clusterrolebinding x --clusterrole=c --user=CN=jane,OU=dev --user=b --group=g,h";
+        let p = parse(&words(&format!("{line} --serviceaccount=n:s --as-group=CN=a,OU=b"))).unwrap();
+        assert_eq!(p.flags.list("user"), ["CN=jane,OU=dev", "b"]);
+        assert_eq!(p.flags.list("group"), ["g,h"]);
+        assert_eq!(p.flags.list("as-group"), ["CN=a,OU=b"]);
+        let p = parse(&words("run x --image=i --annotations=a=1,2")).unwrap();
+        assert_eq!(p.flags.list("annotations"), ["a=1,2"]);
+        let p =
+            parse(&words("create role x --verb=get,list --resource=pods,cm --resource-name=a,b")).unwrap();
+        assert_eq!((p.flags.list("verb").len(), p.flags.list("resource").len()), (2, 2));
+        assert_eq!(p.flags.list("resource-name"), ["a,b"]);
+    }
+
+    #[test]
+    fn pairs_are_split_where_there_are_several() {
+        let p = parse(&words("debug p --image=i --env=a=1,b=2 --env=c=3,4")).unwrap();
+        assert_eq!(p.flags.pairs("env"), ["a=1", "b=2", "c=3,4"]);
+        assert!(p.flags.pairs("set-image").is_empty());
     }
 
     #[test]

@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 
 /// As much of an answer as is read and goes into an Event, in bytes: upstream's bound of a probe's answer.
 const OUTPUT_MAX: usize = 10 << 10;
+/// A command begins in this time at least, however short the time is that it may take. All commands of a machine are started in turn.
+const START_MAX: Duration = Duration::from_secs(10);
 /// A redirect is followed this often, if it stays on the same host.
 const REDIRECTS_MAX: usize = 10;
 
@@ -117,8 +119,19 @@ impl Target<'_> {
             tty: false,
             stdin: false,
         };
+        // The time of the probe counts from here: until then the command may have waited for those of other pods.
+        let began = match tokio::time::timeout(timeout.max(START_MAX), self.runtime.exec(request)).await {
+            Ok(began) => began.map_err(|e| e.to_string())?,
+            Err(_) => {
+                let limit = timeout.max(START_MAX).as_secs_f64();
+                return Ok(Answer::Ill(format!(
+                    "command {:?} did not start within {limit}s",
+                    command.join(" ")
+                )));
+            }
+        };
         let run = async {
-            let session = self.runtime.exec(request).await.map_err(|e| e.to_string())?;
+            let session = began;
             let mut stderr = session.stderr;
             let mut stdout = session.stdout;
             let (mut out, mut err) = (Vec::new(), Vec::new());
@@ -387,6 +400,37 @@ mod tests {
         assert_eq!(port_number(&spec, &IntOrString::String("82".into())), Ok(82));
         assert!(port_number(&spec, &IntOrString::String("nope".into())).unwrap_err().contains("nope"));
         assert!(port_number(&spec, &IntOrString::Int(70_000)).is_err());
+    }
+
+    /// The commands of all pods are started in turn: a pod that has many of them must not make another one's probes fail.
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_an_exec_probe_counts_from_the_birth_of_its_process() {
+        let (ip, pods) = (std::net::Ipv4Addr::new(172, 30, 0, 11), std::net::Ipv4Addr::new(10, 244, 1, 0));
+        let runtime = crate::cri::fake::FakeRuntime::new(ip, pods, crate::rng::Rng::seeded(1));
+        let network = crate::cni::fake::FakeFabric::default().node(ip, pods);
+        let spec = Spec { name: "c".into(), ..Spec::default() };
+        let target = Target {
+            spec: &spec,
+            container_id: "c",
+            pod_ip: None,
+            runtime: &runtime,
+            network: &*network,
+            agent: "test",
+        };
+        let (action, timeout) = (Action::Exec(vec!["true".into()]), Duration::from_secs(1));
+        let asked = async |start: u64, run: u64| {
+            runtime.exec_takes(Duration::from_millis(start), Duration::from_millis(run));
+            target.act(&action, timeout).await
+        };
+        assert_eq!(asked(0, 900).await, Ok(Answer::Well));
+        assert_eq!(asked(9_000, 900).await, Ok(Answer::Well), "its turn came late");
+        let late = |answer| matches!(answer, Ok(Answer::Ill(why)) if why.contains("timed out after 1s"));
+        assert!(late(asked(0, 1_100).await) && late(asked(9_000, 1_100).await));
+        let stuck = asked(11_000, 0).await;
+        assert!(
+            matches!(&stuck, Ok(Answer::Ill(why)) if why.contains("did not start within 10s")),
+            "{stuck:?}"
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! A decision is made once and remembered ([`Admissions`]): pods are judged in the order of their creation, and a pod that was admitted, or that had started before
 //! this kubelet did, counts until it has ended. Static pods always count and are never rejected.
 
+use super::bounds;
 use super::pressure;
 use super::status::{self, Failure};
 use crate::api::requests::{Amount, Lack, lacking};
@@ -123,7 +124,12 @@ impl Admissions {
         let running = self.running(node, preempted);
         let used = sum(node.statics.iter().copied()).and(sum(running.iter().map(|p| &**p)));
         let lacks = lacking(Amount::of_pod(pod), used, node.allocatable);
-        let Some(first) = lacks.first() else { return Verdict::default() };
+        let Some(first) = lacks.first() else {
+            let others: Vec<&Pod> =
+                node.statics.iter().copied().chain(running.iter().map(|p| &**p)).collect();
+            let rejected = bounds::lack(pod, &others).as_ref().map(rejection);
+            return Verdict { rejected, preempted: vec![] }; // of these a critical pod has no more than others
+        };
         match is_critical(pod).then(|| preempt(&lacks, &running)).flatten() {
             Some(preempted) => Verdict { rejected: None, preempted },
             None => Verdict { rejected: Some(rejection(first)), preempted: vec![] },
@@ -136,6 +142,8 @@ fn rejection(lack: &Lack) -> Failure {
         "cpu" => "OutOfcpu",
         "memory" => "OutOfmemory",
         "ephemeral-storage" => "OutOfephemeral-storage",
+        "mounts" => "OutOfmounts",
+        "containers" => "OutOfcontainers",
         _ => "OutOfpods",
     };
     let Lack { resource, requested, used, capacity } = lack;
@@ -302,6 +310,22 @@ mod tests {
         assert_eq!(with(2), ["admitted".to_string(), "admitted".into(), full(2, 2)]);
         assert_eq!(with(1), ["admitted".to_string(), full(1, 1), full(1, 1)]);
         assert_eq!(with(0)[0], "admitted", "what runs is not rejected by a kubelet that was started anew");
+    }
+
+    #[test]
+    fn a_pod_with_more_mounts_than_the_machine_can_take_is_rejected_by_that_name() {
+        let with = |name: &str, second: u8, volumes: usize| {
+            let mut pod = (*pod(name, second, "", new())).clone();
+            let volume =
+                |n| serde_json::from_value(json!({"name": format!("v{n}"), "emptyDir": {}})).unwrap();
+            pod.spec.as_mut().unwrap().volumes = Some((0..volumes).map(volume).collect());
+            Arc::new(pod)
+        };
+        let pods = [with("greedy", 1, 1025), with("large", 2, 1000), with("critical", 3, 1025)];
+        let told = judged(NODE, &[], &pods, &[0, 1, 2]);
+        let want =
+            "OutOfmounts: Node didn't have enough resource: mounts, requested: 1025, used: 0, capacity: 1024";
+        assert_eq!(told, [want, "admitted", want]);
     }
 
     /// A pod that is rejected takes nothing from those after it, and whichever worker asks first, the older pod has the room.

@@ -4,7 +4,7 @@ use super::probe::Kind;
 use super::prober::Seen;
 use crate::clock::Timestamp;
 use crate::cri::{Container, ContainerState, Sandbox, SandboxState};
-use k8s_openapi::api::core::v1::{Container as Spec, Pod};
+use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus, Pod};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -23,6 +23,9 @@ pub fn hash(spec: &Spec) -> String {
 pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 /// … and starts anew after it ran well for this long.
 const BACKOFF_RESET: Duration = Duration::from_secs(600);
+
+/// The exit code of a container that ran and of which the runtime knows nothing any more, as upstream.
+pub const LOST: i32 = 137;
 
 /// How long a container has to wait before its next restart.
 pub type Backoffs = BTreeMap<String, Duration>;
@@ -57,6 +60,8 @@ pub enum Why {
     Failed(Kind),
     /// Its pod is done.
     Over,
+    /// Its postStart hook failed.
+    Hook,
 }
 
 /// One thing to do next. Nothing here has happened yet.
@@ -84,6 +89,20 @@ impl<'a> View<'a> {
     pub fn previous(&self, name: &str) -> Option<&'a Container> {
         let newest = self.current(name)?.attempt;
         self.containers.iter().filter(|c| c.name == name && c.attempt < newest).max_by_key(|c| c.attempt)
+    }
+
+    /// The attempt that `kubectl logs --previous` shows, the one of `lastState`: of a container that has ended and waits for
+    /// its restart the newest one, else the one before.
+    pub fn last_ended(&self, name: &str) -> Option<&'a Container> {
+        let newest = self.current(name)?;
+        let of = |specs: &'a [Spec]| specs.iter().find(|s| s.name == name);
+        let restarts = of(self.specs()).is_some_and(|spec| self.restarts(spec, false, newest))
+            || of(self.init_specs()).is_some_and(|spec| self.restarts(spec, true, newest));
+        let waits = newest.state == ContainerState::Exited && restarts;
+        if waits && self.pod.metadata.deletion_timestamp.is_none() {
+            return Some(newest);
+        }
+        self.previous(name)
     }
 
     pub fn init_specs(&self) -> &'a [Spec] {
@@ -125,17 +144,63 @@ impl<'a> View<'a> {
 
     /// Will this ended container be started again? A new definition is started whatever the restart policy says.
     pub fn restarts(&self, spec: &Spec, init: bool, ended: &Container) -> bool {
-        if Self::changed(spec, init, ended) {
-            return true;
-        }
+        Self::changed(spec, init, ended) || self.restarts_after(spec, init, ended.exit_code)
+    }
+
+    /// Whether the restart policy starts a container again that ended with this code.
+    fn restarts_after(&self, spec: &Spec, init: bool, exit_code: i32) -> bool {
         if init {
-            return Self::is_sidecar(spec) || (ended.exit_code != 0 && self.policy() != "Never");
+            return Self::is_sidecar(spec) || (exit_code != 0 && self.policy() != "Never");
         }
         match self.policy() {
             "Always" => true,
-            "OnFailure" => ended.exit_code != 0,
+            "OnFailure" => exit_code != 0,
             _ => false,
         }
+    }
+
+    /// The stored status of a container.
+    pub fn stored(&self, name: &str) -> Option<&'a ContainerStatus> {
+        let status = self.pod.status.as_ref()?;
+        let mut all = status.container_statuses.iter().chain(status.init_container_statuses.iter()).flatten();
+        all.find(|s| s.name == name)
+    }
+
+    /// The exit code of a regular container that has ended, and whether it will be started again. The stored status tells
+    /// of one that the runtime does not know any more, after a restart of the machine: it ended as is written there, and one
+    /// that was running then is lost ([`LOST`]). `None`: it runs, or was never started.
+    ///
+    /// ```text
+    /// Never, runtime knows nothing, stored: running       ->  137, not again
+    /// OnFailure, runtime knows nothing, stored: exit 0    ->  0, not again
+    /// OnFailure, runtime knows nothing, stored: running   ->  137, again
+    /// ```
+    fn ended(&self, spec: &Spec) -> Option<(i32, bool)> {
+        if let Some(c) = self.current(&spec.name) {
+            let ended = c.state == ContainerState::Exited;
+            return ended.then(|| (c.exit_code, self.restarts(spec, false, c)));
+        }
+        let state = self.stored(&spec.name)?.state.as_ref()?;
+        let code = match (&state.terminated, &state.running) {
+            (Some(terminated), _) => terminated.exit_code,
+            (None, Some(_)) => LOST,
+            (None, None) => return None,
+        };
+        Some((code, self.restarts_after(spec, false, code)))
+    }
+
+    /// The sandbox that is there and ready.
+    pub fn ready_sandbox(&self) -> Option<&'a Sandbox> {
+        self.sandbox.filter(|s| s.state == SandboxState::Ready)
+    }
+
+    /// Has a regular container been made in the newest sandbox? Then the pod has been initialized, whatever its sidecars do
+    /// now (upstream's `HasAnyRegularContainerStarted`).
+    pub fn has_begun(&self) -> bool {
+        self.sandbox.is_some_and(|sandbox| {
+            let own = self.containers.iter().filter(|c| c.sandbox_id == sandbox.id);
+            own.into_iter().any(|c| self.specs().iter().any(|spec| spec.name == c.name))
+        })
     }
 
     /// How much of the back-off is left. A new definition has none: it has not failed yet.
@@ -153,16 +218,15 @@ impl<'a> View<'a> {
     /// container any more, but the pod's status does.
     pub fn next_attempt(&self, name: &str) -> u32 {
         let known = self.current(name).map(|c| c.attempt + 1);
-        let status = self.pod.status.as_ref();
-        let told = status
-            .into_iter()
-            .flat_map(|s| s.container_statuses.iter().chain(s.init_container_statuses.iter()).flatten())
-            .find(|s| s.name == name && s.container_id.is_some())
-            .map(|s| s.restart_count.max(0) as u32 + 1);
+        let told = self.stored(name).map(|s| {
+            // A status that was written since counts the coming attempt already, and names no container.
+            s.restart_count.max(0) as u32 + u32::from(s.container_id.is_some())
+        });
         known.or(told).unwrap_or(0)
     }
 
-    /// Has the pod come to its end? `Some(true)` if well. A pod that restarts its containers never has.
+    /// Has the pod come to its end? `Some(true)` if well. A pod that restarts its containers never has. One that does not, and
+    /// has lost its sandbox after a container ended, gets no other sandbox: what was not started by then never will be.
     pub fn finished(&self) -> Option<bool> {
         for spec in self.init_specs().iter().filter(|s| !Self::is_sidecar(s)) {
             if let Some(c) = self.current(&spec.name)
@@ -173,13 +237,17 @@ impl<'a> View<'a> {
                 return Some(false);
             }
         }
+        let stranded = self.policy() == "Never"
+            && self.ready_sandbox().is_none()
+            && self.specs().iter().any(|spec| self.ended(spec).is_some());
         let mut well = true;
         for spec in self.specs() {
-            let ended = self.current(&spec.name).filter(|c| c.state == ContainerState::Exited)?;
-            if self.restarts(spec, false, ended) {
-                return None;
+            match self.ended(spec) {
+                Some((_, true)) => return None,
+                Some((code, false)) => well &= code == 0,
+                None if stranded && self.current(&spec.name).is_none() => well = false,
+                None => return None,
             }
-            well &= ended.exit_code == 0;
         }
         (!self.specs().is_empty()).then_some(well)
     }
@@ -201,7 +269,7 @@ pub fn next_to_end<'c>(pod: &Pod, running: &[&'c Container]) -> Vec<(&'c Contain
 
 /// The next steps for a pod that is done: what still runs ends gracefully and in order, then its sandbox goes.
 pub fn wind_up(view: &View) -> Vec<Step> {
-    let Some(sandbox) = view.sandbox.filter(|s| s.state == SandboxState::Ready) else { return vec![] };
+    let Some(sandbox) = view.ready_sandbox() else { return vec![] };
     let runs = |c: &&Container| c.sandbox_id == sandbox.id && c.state == ContainerState::Running;
     let running: Vec<&Container> = view.containers.iter().filter(runs).collect();
     if running.is_empty() {
@@ -214,11 +282,10 @@ pub fn wind_up(view: &View) -> Vec<Step> {
 
 /// The next steps for a pod that shall run.
 pub fn decide(view: &View) -> Vec<Step> {
-    let ready = view.sandbox.filter(|s| s.state == SandboxState::Ready);
     if view.finished().is_some() {
         return wind_up(view);
     }
-    let Some(sandbox) = ready else {
+    let Some(sandbox) = view.ready_sandbox() else {
         let attempt = view.sandbox.map_or(0, |s| s.attempt + 1);
         return vec![Step::CreateSandbox { attempt }];
     };
@@ -239,7 +306,8 @@ pub fn decide(view: &View) -> Vec<Step> {
                 if init && !View::is_sidecar(spec) && done {
                     return true;
                 }
-                if c.sandbox_id == sandbox.id && !view.restarts(spec, init, c) {
+                // A regular container that is done is not done again, also if the sandbox of that time was lost.
+                if (!init || c.sandbox_id == sandbox.id) && !view.restarts(spec, init, c) {
                     return true;
                 }
                 if let Some(left) = view.backoff_left(spec, c) {
@@ -247,13 +315,22 @@ pub fn decide(view: &View) -> Vec<Step> {
                     return false;
                 }
             }
+            None if !init && view.ended(spec).is_some_and(|(_, again)| !again) => return true,
             _ => {}
         }
         steps.push(Step::Start { name: spec.name.clone(), init, attempt: view.next_attempt(&spec.name) });
         false
     };
+    // Once a regular container was made, init containers have done their work, and each sidecar is tended for itself: one that
+    // crashes holds up neither the others nor the regular containers.
+    let begun = view.has_begun();
+    if begun {
+        for sidecar in view.init_specs().iter().filter(|s| View::is_sidecar(s)) {
+            tend(sidecar, true, &mut steps);
+        }
+    }
     let mut initialized = true;
-    for spec in view.init_specs() {
+    for spec in view.init_specs().iter().filter(|_| !begun) {
         let settled = tend(spec, true, &mut steps);
         let running = view.current(&spec.name).is_some_and(|c| c.state == ContainerState::Running);
         // The next one waits for the end of this one; of a sidecar, only for its start.
@@ -298,8 +375,6 @@ pub(super) mod tests {
             state,
             created_at: Timestamp::UNIX_EPOCH,
             ip: Some([10, 244, 1, 2].into()),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
         }
     }
 
@@ -453,6 +528,111 @@ pub(super) mod tests {
         assert_eq!(steps(&pod, Some(&old), &before, None), [Step::CreateSandbox { attempt: 1 }]);
         let new = sandbox("t", 1, SandboxState::Ready);
         assert_eq!(steps(&pod, Some(&new), &before, None), [start("i", true, 1)]);
+    }
+
+    /// The pod with stored states of its containers, as after a restart of the machine.
+    fn stored(policy: &str, states: &[(&str, serde_json::Value)]) -> Pod {
+        let names: Vec<&str> = states.iter().map(|(name, _)| *name).collect();
+        let mut pod = pod(policy, &[], &names);
+        let statuses = states.iter().map(|(name, state)| {
+            serde_json::json!({
+                "name": name, "state": state, "restartCount": 0, "containerID": format!("ropewalk://{name}"),
+                "image": "", "imageID": "", "ready": false,
+            })
+        });
+        let statuses: Vec<serde_json::Value> = statuses.collect();
+        pod.status =
+            Some(serde_json::from_value(serde_json::json!({"containerStatuses": statuses})).unwrap());
+        pod
+    }
+
+    #[test]
+    fn a_pod_that_never_restarts_does_not_run_again_after_the_machine_did() {
+        let running = || serde_json::json!({"running": {}});
+        let ended = |code: i32| serde_json::json!({"terminated": {"exitCode": code}});
+        let waiting = || serde_json::json!({"waiting": {}});
+        let new = |states: &[(&str, serde_json::Value)], policy: &str| {
+            let pod = stored(policy, states);
+            (steps(&pod, None, &[], None), finished(&pod, None, &[]))
+        };
+        assert_eq!(new(&[("a", running())], "Never"), (vec![], Some(false)));
+        assert_eq!(new(&[("a", ended(0))], "Never"), (vec![], Some(true)));
+        assert_eq!(new(&[("a", ended(0)), ("b", waiting())], "Never"), (vec![], Some(false)));
+        assert_eq!(new(&[("a", ended(0)), ("b", ended(0))], "OnFailure"), (vec![], Some(true)));
+        let goes_on = (vec![Step::CreateSandbox { attempt: 0 }], None);
+        assert_eq!(new(&[("a", waiting())], "Never"), goes_on, "it had not begun");
+        assert_eq!(new(&[("a", ended(0))], "Always"), goes_on);
+        assert_eq!(new(&[("a", ended(0)), ("b", running())], "OnFailure"), goes_on);
+        let pod = stored("OnFailure", &[("a", ended(0)), ("b", running())]);
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        assert_eq!(steps(&pod, Some(&ready), &[], None), [start("b", false, 1)], "a is done");
+    }
+
+    fn finished(pod: &Pod, sandbox: Option<&Sandbox>, containers: &[Container]) -> Option<bool> {
+        let (backoffs, probes) = (Backoffs::new(), Seen::default());
+        let now = Timestamp::from_second(205).unwrap();
+        View { pod, sandbox, containers, backoffs: &backoffs, probes: &probes, now }.finished()
+    }
+
+    #[test]
+    fn what_is_done_is_not_done_again_when_the_sandbox_was_lost() {
+        let new = sandbox("t", 1, SandboxState::Ready);
+        let before = [container("a", 0, Exited, 0), container("b", 0, Exited, 137)];
+        let failing = pod("OnFailure", &[], &["a", "b"]);
+        assert_eq!(steps(&failing, Some(&new), &before, None), [start("b", false, 1)]);
+        let lost = sandbox("s", 0, SandboxState::NotReady);
+        let never = pod("Never", &[], &["a", "b"]);
+        assert_eq!(steps(&never, Some(&lost), &before[..1], None), [], "b never started and never will");
+        assert_eq!(finished(&never, Some(&lost), &before[..1]), Some(false));
+    }
+
+    #[test]
+    fn a_sidecar_that_crashes_holds_up_nobody_once_the_pod_runs() {
+        let mut pod = pod("Always", &["s", "i", "t"], &["a"]);
+        for sidecar in [0, 2] {
+            pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[sidecar].restart_policy =
+                Some("Always".into());
+        }
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let crashed = [
+            container("s", 0, Exited, 1),
+            container("i", 0, Exited, 0),
+            container("t", 0, Exited, 1),
+            container("a", 0, Exited, 1),
+        ];
+        let all = [start("s", true, 1), start("t", true, 1), start("a", false, 1)];
+        assert_eq!(steps(&pod, Some(&ready), &crashed, None), all);
+        let backoffs: Backoffs = [("s".to_string(), Duration::from_secs(300))].into();
+        let mut waits = all[1..].to_vec();
+        waits.push(Step::LookAgain(Duration::from_secs(295)));
+        assert_eq!(probed(&pod, Some(&ready), &crashed, &backoffs, &Seen::default()), waits);
+        // It runs again, and its startup probe has not succeeded yet; the runtime has forgotten the init container.
+        let again =
+            [container("s", 1, Running, 0), container("t", 1, Running, 0), container("a", 0, Exited, 1)];
+        let starting = Seen {
+            probed: [("s".to_string(), Probed { started: Some(false), ready: None })].into(),
+            failed: [("t".to_string(), Kind::Liveness)].into(),
+        };
+        let stop = Step::Stop { name: "t".into(), id: "t-1".into(), why: Why::Failed(Kind::Liveness) };
+        let found = probed(&pod, Some(&ready), &again, &Backoffs::new(), &starting);
+        assert_eq!(found, [stop, start("a", false, 1)]);
+    }
+
+    #[test]
+    fn the_previous_run_of_a_crash_loop_is_the_one_that_just_crashed() {
+        let pod = pod("OnFailure", &[], &["a"]);
+        let last = |pod: &Pod, containers: &[Container]| {
+            let (backoffs, probes) = (Backoffs::new(), Seen::default());
+            let now = Timestamp::from_second(205).unwrap();
+            let view = View { pod, sandbox: None, containers, backoffs: &backoffs, probes: &probes, now };
+            view.last_ended("a").map(|c| c.attempt)
+        };
+        let crashed = container("a", 0, Exited, 1);
+        assert_eq!(last(&pod, std::slice::from_ref(&crashed)), Some(0));
+        assert_eq!(last(&pod, &[crashed.clone(), container("a", 1, Running, 0)]), Some(0));
+        assert_eq!(last(&pod, &[crashed.clone(), container("a", 1, Exited, 1)]), Some(1));
+        assert_eq!(last(&pod, &[crashed.clone(), container("a", 1, Exited, 0)]), Some(0), "it is done");
+        assert_eq!(last(&pod, &[container("a", 0, Running, 0)]), None);
     }
 
     #[test]

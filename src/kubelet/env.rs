@@ -1,49 +1,126 @@
 //! A container's environment and command line: references to other objects, service variables, `$(NAME)`.
 
+use crate::api::requests::Amount;
 use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, Pod, Secret, Service};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The objects of the pod's namespace that a container may refer to.
+/// What a container refers to of the objects of its pod's namespace.
 #[derive(Default)]
 pub struct Sources {
     pub config_maps: BTreeMap<String, ConfigMap>,
     pub secrets: BTreeMap<String, Secret>,
 }
 
-/// Names of the config maps and secrets that containers take variables from, with "may be absent".
-pub fn needs(pod: &Pod) -> (BTreeMap<String, bool>, BTreeMap<String, bool>) {
-    let (mut maps, mut secrets) = (BTreeMap::new(), BTreeMap::new());
-    let Some(spec) = &pod.spec else { return (maps, secrets) };
-    let note = |map: &mut BTreeMap<String, bool>, name: &str, optional: Option<bool>| {
-        let entry = map.entry(name.to_string()).or_insert(true);
-        *entry &= optional.unwrap_or(false);
-    };
-    let extra = super::ephemeral::specs(pod);
-    for c in spec.init_containers.iter().flatten().chain(&spec.containers).chain(&extra) {
-        for from in c.env_from.iter().flatten() {
-            if let Some(r) = &from.config_map_ref {
-                note(&mut maps, &r.name, r.optional);
-            }
-            if let Some(r) = &from.secret_ref {
-                note(&mut secrets, &r.name, r.optional);
-            }
+/// The keys of one ConfigMap or Secret that a container refers to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// `envFrom`: every key.
+    all: bool,
+    named: BTreeSet<String>,
+}
+
+impl Keys {
+    fn has(&self, key: &str) -> bool {
+        self.all || self.named.contains(key)
+    }
+}
+
+impl Sources {
+    /// Keeps the values of a ConfigMap that the container refers to, and drops the rest.
+    ///
+    /// # Errors
+    /// Together with what is kept already they have more than [`ALL_MAX`] bytes; `left` says how many may still come.
+    pub fn keep_config_map(
+        &mut self,
+        name: &str,
+        map: ConfigMap,
+        keys: &Keys,
+        left: &mut usize,
+    ) -> Result<(), String> {
+        let mut data = map.data.unwrap_or_default();
+        data.retain(|key, _| keys.has(key));
+        data.iter().try_for_each(|(key, value)| fetch(left, key.len() + value.len()))?;
+        self.config_maps.insert(name.into(), ConfigMap { data: Some(data), ..ConfigMap::default() });
+        Ok(())
+    }
+
+    /// As [`Sources::keep_config_map`], for a Secret.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn keep_secret(
+        &mut self,
+        name: &str,
+        secret: Secret,
+        keys: &Keys,
+        left: &mut usize,
+    ) -> Result<(), String> {
+        let mut data = secret.data.unwrap_or_default();
+        data.retain(|key, _| keys.has(key));
+        data.iter().try_for_each(|(key, value)| fetch(left, key.len() + value.0.len()))?;
+        self.secrets.insert(name.into(), Secret { data: Some(data), ..Secret::default() });
+        Ok(())
+    }
+}
+
+/// Takes the bytes of a fetched value from what a container may refer to.
+fn fetch(left: &mut usize, bytes: usize) -> Result<(), String> {
+    let what = "the values of ConfigMaps and Secrets that the container refers to";
+    *left = left.checked_sub(bytes).ok_or_else(|| too_long(what, ALL_MAX))?;
+    Ok(())
+}
+
+/// ConfigMaps and Secrets by name, with the keys that a container takes variables from.
+pub fn needs(spec: &Spec) -> (BTreeMap<String, Keys>, BTreeMap<String, Keys>) {
+    let (mut maps, mut secrets) = (BTreeMap::<String, Keys>::new(), BTreeMap::<String, Keys>::new());
+    for from in spec.env_from.iter().flatten() {
+        if let Some(r) = &from.config_map_ref {
+            maps.entry(r.name.clone()).or_default().all = true;
         }
-        for from in c.env.iter().flatten().filter_map(|e| e.value_from.as_ref()) {
-            if let Some(r) = &from.config_map_key_ref {
-                note(&mut maps, &r.name, r.optional);
-            }
-            if let Some(r) = &from.secret_key_ref {
-                note(&mut secrets, &r.name, r.optional);
-            }
+        if let Some(r) = &from.secret_ref {
+            secrets.entry(r.name.clone()).or_default().all = true;
+        }
+    }
+    for from in spec.env.iter().flatten().filter_map(|e| e.value_from.as_ref()) {
+        if let Some(r) = &from.config_map_key_ref {
+            maps.entry(r.name.clone()).or_default().named.insert(r.key.clone());
+        }
+        if let Some(r) = &from.secret_key_ref {
+            secrets.entry(r.name.clone()).or_default().named.insert(r.key.clone());
         }
     }
     (maps, secrets)
 }
 
-/// `KUBERNETES_SERVICE_HOST` and its kind, for the services a pod of `namespace` may use by name.
-pub fn service_variables(services: &[Arc<Service>], namespace: &str, links: bool) -> Vec<(String, String)> {
-    let mut variables = Vec::new();
+/// The variables of Services, which are counted as they are made.
+struct Counted {
+    variables: Vec<(String, String)>,
+    left: usize,
+}
+
+impl Counted {
+    fn add(&mut self, name: String, value: String) -> Result<(), String> {
+        self.left = self.left.checked_sub(name.len() + value.len()).ok_or_else(|| {
+            let what = "the variables of the namespace's Services";
+            format!("{}; set enableServiceLinks: false in the pod", too_long(what, ALL_MAX))
+        })?;
+        self.variables.push((name, value));
+        Ok(())
+    }
+}
+
+/// `KUBERNETES_SERVICE_HOST` and its kind, for the services a pod of `namespace` may use by name. A port has four or five
+/// variables, and the API bounds neither the ports of a Service nor the Services of a namespace.
+///
+/// # Errors
+/// They have more than [`ALL_MAX`] bytes. No more than that is ever made.
+pub fn service_variables(
+    services: &[Arc<Service>],
+    namespace: &str,
+    links: bool,
+) -> Result<Vec<(String, String)>, String> {
+    let mut all = Counted { variables: Vec::new(), left: ALL_MAX };
     for service in services {
         let meta = &service.metadata;
         let (name, ns) =
@@ -60,26 +137,26 @@ pub fn service_variables(services: &[Arc<Service>], namespace: &str, links: bool
         let prefix = name.to_uppercase().replace(['-', '.'], "_");
         let ports = spec.ports.as_deref().unwrap_or_default();
         let Some(first) = ports.first() else { continue };
-        variables.push((format!("{prefix}_SERVICE_HOST"), ip.to_string()));
-        variables.push((format!("{prefix}_SERVICE_PORT"), first.port.to_string()));
+        all.add(format!("{prefix}_SERVICE_HOST"), ip.to_string())?;
+        all.add(format!("{prefix}_SERVICE_PORT"), first.port.to_string())?;
         for port in ports.iter().filter(|p| p.name.as_deref().is_some_and(|n| !n.is_empty())) {
             let name = port.name.as_deref().unwrap_or_default().to_uppercase().replace('-', "_");
-            variables.push((format!("{prefix}_SERVICE_PORT_{name}"), port.port.to_string()));
+            all.add(format!("{prefix}_SERVICE_PORT_{name}"), port.port.to_string())?;
         }
         let protocol = |p: &Option<String>| p.clone().unwrap_or_else(|| "TCP".into());
         let url = |p: &k8s_openapi::api::core::v1::ServicePort| {
             format!("{}://{ip}:{}", protocol(&p.protocol).to_lowercase(), p.port)
         };
-        variables.push((format!("{prefix}_PORT"), url(first)));
+        all.add(format!("{prefix}_PORT"), url(first))?;
         for port in ports {
             let name = format!("{prefix}_PORT_{}_{}", port.port, protocol(&port.protocol).to_uppercase());
-            variables.push((name.clone(), url(port)));
-            variables.push((format!("{name}_PROTO"), protocol(&port.protocol).to_lowercase()));
-            variables.push((format!("{name}_PORT"), port.port.to_string()));
-            variables.push((format!("{name}_ADDR"), ip.to_string()));
+            all.add(name.clone(), url(port))?;
+            all.add(format!("{name}_PROTO"), protocol(&port.protocol).to_lowercase())?;
+            all.add(format!("{name}_PORT"), port.port.to_string())?;
+            all.add(format!("{name}_ADDR"), ip.to_string())?;
         }
     }
-    variables
+    Ok(all.variables)
 }
 
 /// What the pod itself can tell: `fieldRef` paths.
@@ -88,6 +165,8 @@ pub struct Facts<'a> {
     pub node_name: &'a str,
     pub node_ip: String,
     pub pod_ip: String,
+    /// What the node has to give to pods.
+    pub allocatable: Amount,
 }
 
 impl Facts<'_> {
@@ -133,6 +212,7 @@ pub fn of(
 ) -> Result<Vec<(String, String)>, String> {
     let mut own: Vec<(String, String)> = Vec::new();
     let mut left = ALL_MAX;
+    services.iter().try_for_each(|(name, value)| take(&mut left, name.len() + value.len()))?;
     let namespace = facts.pod.metadata.namespace.as_deref().unwrap_or("default");
     for from in spec.env_from.iter().flatten() {
         let prefix = from.prefix.clone().unwrap_or_default();
@@ -214,6 +294,7 @@ pub fn of(
                         spec,
                         &r.resource,
                         r.divisor.as_ref().map(|d| d.0.as_str()),
+                        &facts.allocatable,
                     )?
                 } else {
                     String::new()
@@ -319,7 +400,8 @@ mod tests {
         let with = |container: serde_json::Value, sources: &Sources| {
             let pod = serde_json::json!({"metadata": {"name": "p"}, "spec": {"containers": [container]}});
             let pod: Pod = serde_json::from_value(pod).unwrap();
-            let facts = Facts { pod: &pod, node_name: "n", node_ip: String::new(), pod_ip: String::new() };
+            let (node_ip, pod_ip) = (String::new(), String::new());
+            let facts = Facts { pod: &pod, node_name: "n", node_ip, pod_ip, allocatable: Amount::default() };
             of(&pod.spec.as_ref().unwrap().containers[0], &facts, sources, vec![])
         };
         let refused = with(serde_json::json!({"name": "c", "env": env}), &Sources::default()).unwrap_err();
@@ -343,6 +425,65 @@ mod tests {
         );
     }
 
+    /// The API bounds neither the ports of a Service nor the Services of a namespace.
+    #[test]
+    fn variables_of_services_are_counted_before_they_are_made() {
+        let service = |name: &str, ports: i32| -> Arc<Service> {
+            let port = |n: i32| serde_json::json!({"name": format!("p{n}"), "port": n});
+            let ports: Vec<_> = (1..=ports).map(port).collect();
+            let meta = serde_json::json!({"namespace": "d", "name": name});
+            let spec = serde_json::json!({"clusterIP": "10.96.0.9", "ports": ports});
+            Arc::new(serde_json::from_value(serde_json::json!({"metadata": meta, "spec": spec})).unwrap())
+        };
+        let small = service_variables(&[service("web", 2)], "d", true).unwrap();
+        assert_eq!(small.len(), 3 + 2 * 5, "host, port and URL, then five for each port");
+        let large = service(&"x".repeat(63), 5_000);
+        let refused = service_variables(&vec![large.clone(); 30], "d", true).unwrap_err();
+        assert!(refused.contains("Services") && refused.contains("enableServiceLinks: false"), "{refused}");
+        assert_eq!(service_variables(&vec![large; 30], "d", false), Ok(vec![]));
+        // They count together with the container's own.
+        let services = vec![("A".to_string(), "x".repeat(ALL_MAX - 100))];
+        let pod: Pod = serde_json::from_value(serde_json::json!({"metadata": {"name": "p"}, "spec": {
+            "containers": [{"name": "c", "env": [{"name": "B", "value": "x".repeat(100)}]}]}}))
+        .unwrap();
+        let (node_ip, pod_ip) = (String::new(), String::new());
+        let facts = Facts { pod: &pod, node_name: "n", node_ip, pod_ip, allocatable: Amount::default() };
+        let spec = &pod.spec.as_ref().unwrap().containers[0];
+        assert!(of(spec, &facts, &Sources::default(), services).unwrap_err().contains("8388608 bytes"));
+    }
+
+    /// Only what the container refers to is kept of an object, and no more than a container may have.
+    #[test]
+    fn objects_that_variables_come_from_are_counted_as_they_are_fetched() {
+        let key = |kind: &str, name: &str, key: &str| serde_json::json!({"name": "V", "valueFrom": {kind: {"name": name, "key": key}}});
+        let spec: Spec = serde_json::from_value(serde_json::json!({"name": "c",
+            "envFrom": [{"configMapRef": {"name": "whole"}}],
+            "env": [key("configMapKeyRef", "part", "a"), key("secretKeyRef", "s", "b")],
+        }))
+        .unwrap();
+        let (maps, secrets) = needs(&spec);
+        assert_eq!(maps.keys().map(String::as_str).collect::<Vec<_>>(), ["part", "whole"]);
+        let megabyte = "x".repeat(1 << 20);
+        let map = || -> ConfigMap {
+            let data = ["a", "b"].map(|key| (key.to_string(), megabyte.clone()));
+            ConfigMap { data: Some(data.into()), ..ConfigMap::default() }
+        };
+        let (mut sources, mut left) = (Sources::default(), ALL_MAX);
+        sources.keep_config_map("part", map(), &maps["part"], &mut left).unwrap();
+        let kept: Vec<&String> = sources.config_maps["part"].data.as_ref().unwrap().keys().collect();
+        assert_eq!(kept, ["a"], "the other key is dropped");
+        for n in 0..3 {
+            sources.keep_config_map(&n.to_string(), map(), &maps["whole"], &mut left).unwrap();
+        }
+        let refused = sources.keep_config_map("one more", map(), &maps["whole"], &mut left).unwrap_err();
+        assert!(refused.contains("more than 8388608 bytes"), "{refused}");
+        assert_eq!(sources.config_maps.len(), 4);
+        let of_secret = |key: &str| (key.to_string(), k8s_openapi::ByteString(megabyte.clone().into_bytes()));
+        let secret = Secret { data: Some([of_secret("a")].into()), ..Secret::default() };
+        sources.keep_secret("s", secret, &secrets["s"], &mut left).unwrap();
+        assert!(sources.secrets["s"].data.as_ref().unwrap().is_empty(), "nothing refers to its key");
+    }
+
     #[test]
     fn later_variables_see_earlier_ones_and_errors_say_what_is_missing() {
         let pod: Pod = serde_json::from_value(serde_json::json!({
@@ -353,7 +494,8 @@ mod tests {
                 {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "k"}}}]}]},
         }))
         .unwrap();
-        let facts = Facts { pod: &pod, node_name: "n", node_ip: "1.1.1.1".into(), pod_ip: "2.2.2.2".into() };
+        let (node_ip, pod_ip) = ("1.1.1.1".to_string(), "2.2.2.2".to_string());
+        let facts = Facts { pod: &pod, node_name: "n", node_ip, pod_ip, allocatable: Amount::default() };
         let spec = &pod.spec.as_ref().unwrap().containers[0];
         let services = vec![("WEB_SERVICE_HOST".to_string(), "10.96.0.9".to_string())];
         assert_eq!(

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Files of a volume: path inside it → (bytes, mode). Only the permission bits of a mode count.
 pub type Files = BTreeMap<String, (Vec<u8>, u32)>;
@@ -19,22 +20,51 @@ pub const ALL_MAX: usize = 64 << 20;
 /// What a file takes of the disk, however small.
 const FILE_MIN: usize = 4096;
 
+/// Bytes of files that the volumes of all pods of all nodes may have in memory at one moment: twice what one pod may have. Each volume
+/// gives its bytes back as soon as it is written. A volume that finds no room fails and is made again later. It does not
+/// wait: a node that cannot reach the API server would keep the room while the volumes of other nodes wait for it.
+pub const ROOM: usize = 2 * ALL_MAX;
+static IN_MEMORY: Semaphore = Semaphore::const_new(ROOM);
+
 /// The files of a volume, as they are gathered.
 pub struct Gathered<'a> {
     pub files: Files,
     /// Bytes that the pod's volumes may still take.
-    pub left: &'a mut usize,
+    left: &'a mut usize,
+    /// Bytes that all volumes together may still take.
+    room: &'a Semaphore,
+    held: Option<SemaphorePermit<'a>>,
 }
 
-impl Gathered<'_> {
+impl<'a> Gathered<'a> {
+    pub fn new(left: &'a mut usize) -> Gathered<'a> {
+        Gathered::within(left, &IN_MEMORY)
+    }
+
+    /// As [`Gathered::new`], with another bound for all volumes.
+    pub fn within(left: &'a mut usize, room: &'a Semaphore) -> Gathered<'a> {
+        Gathered { files: Files::new(), left, room, held: None }
+    }
+
     /// Adds a file; one of the same path is replaced.
     ///
     /// # Errors
-    /// The pod's volumes would have more than [`ALL_MAX`] bytes.
+    /// The pod's volumes would have more than [`ALL_MAX`] bytes; those of all pods have more than [`ROOM`] in memory.
     pub fn add(&mut self, path: &str, bytes: &[u8], mode: u32) -> Result<(), String> {
-        let left = self.left.checked_sub(bytes.len().max(FILE_MIN));
+        let takes = bytes.len().max(FILE_MIN);
+        let left = self.left.checked_sub(takes);
         *self.left =
             left.ok_or_else(|| format!("the files of the pod's volumes have more than {ALL_MAX} bytes"))?;
+        let permits = u32::try_from(takes).unwrap_or(u32::MAX);
+        let more = self.room.try_acquire_many(permits).map_err(|_| {
+            format!(
+                "the volumes that are being written take all {ROOM} bytes of memory for this; trying again"
+            )
+        })?;
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            None => self.held = Some(more),
+        }
         self.files.insert(path.into(), (bytes.to_vec(), mode));
         Ok(())
     }
@@ -42,7 +72,7 @@ impl Gathered<'_> {
 
 /// Bytes of a whole path and of one name in it: PATH_MAX and NAME_MAX of Linux, as upstream's writer has them.
 const PATH_MAX: usize = 4096;
-const NAME_MAX: usize = 255;
+pub const NAME_MAX: usize = 255;
 
 /// Whether this is one name: no path, none of the special ones.
 pub fn is_name(name: &str) -> bool {
@@ -235,6 +265,25 @@ mod tests {
         assert!(write(dir.path(), &clash).is_err());
         assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "x");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "a, ..data and its directory");
+    }
+
+    /// Every pod of every node gathers its volumes in the process that is the whole cluster.
+    #[test]
+    fn volumes_that_are_written_at_one_moment_have_a_bound_together() {
+        let room = Semaphore::new(4 * FILE_MIN);
+        let (mut of_one, mut of_other) = (ALL_MAX, ALL_MAX);
+        let mut one = Gathered::within(&mut of_one, &room);
+        one.add("a", &[0; 2 * FILE_MIN], 0o644).unwrap();
+        one.add("b", b"small", 0o644).unwrap();
+        let mut other = Gathered::within(&mut of_other, &room);
+        other.add("a", b"small", 0o644).unwrap();
+        let refused = other.add("b", b"small", 0o644).unwrap_err();
+        assert!(refused.contains("trying again"), "{refused}");
+        assert_eq!(other.files.len(), 1);
+        drop(one);
+        other.add("b", &[0; 3 * FILE_MIN], 0o644).unwrap();
+        drop(other);
+        assert_eq!(room.available_permits(), 4 * FILE_MIN, "all of it came back");
     }
 
     #[test]

@@ -2,10 +2,9 @@
 
 use crate::clock::Timestamp;
 use crate::cri::{LogLimits, rotated_log};
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// What `kubectl logs` may ask for.
@@ -82,24 +81,60 @@ impl Printer {
     }
 }
 
-/// Offset in `bytes` where the last `lines` complete lines begin. A run of partial entries counts as one line.
-pub fn tail_offset(bytes: &[u8], lines: usize) -> usize {
-    if lines == 0 {
-        return bytes.len();
-    }
-    let mut starts: VecDeque<usize> = VecDeque::new();
-    let (mut at, mut open) = (0, false);
-    for line in bytes.split_inclusive(|b| *b == b'\n') {
-        if !open {
-            if starts.len() == lines {
-                starts.pop_front();
+/// Bytes of a file that are looked through at a time for where its last lines begin.
+const BLOCK: usize = 64 << 10;
+/// Bytes of an entry in which its time, stream and tag stand.
+const ENTRY_HEAD: u64 = 128;
+
+/// Offset in the first `end` bytes of `file` where the last `lines` complete lines begin. A run of partial entries counts as one line. The
+/// file is read backwards, `block` bytes at a time, as far as these lines go.
+///
+/// Example: with entries `one`, `two-` (partial), `long`, `three` and two lines wanted, `three` begins a line because `long` is not partial, and
+/// `two-` begins the other because `one` is not.
+fn tail_begin(file: &File, end: u64, lines: usize, block: usize) -> io::Result<u64> {
+    let mut bytes = vec![0; block + ENTRY_HEAD as usize];
+    // What follows `from` has been looked through. An entry begins a line if the one before it is not partial.
+    let (mut from, mut is_whole, mut entry, mut found) = (end, false, None::<u64>, 0);
+    while from > 0 {
+        let (until, above) = (from, end.min(from + ENTRY_HEAD));
+        from = from.saturating_sub(block as u64);
+        let bytes = &mut bytes[..(above - from) as usize];
+        file.read_exact_at(bytes, from)?;
+        let is_partial = |at: u64| {
+            let head = &bytes[(at - from) as usize..];
+            let head = &head[..head.len().min(ENTRY_HEAD as usize)];
+            let line = head.split(|b| *b == b'\n').next().unwrap_or_default();
+            parse(line).is_some_and(|entry| entry.partial)
+        };
+        let ends = bytes[..(until - from) as usize].iter().enumerate().rev().filter(|(_, b)| **b == b'\n');
+        for (at, _) in ends {
+            let begin = from + at as u64 + 1;
+            if !is_whole {
+                // The last line may be half written: it is not one of theirs.
+                is_whole = true;
+                if lines == 0 {
+                    return Ok(begin);
+                }
+                continue;
             }
-            starts.push_back(at);
+            if let Some(next) = entry.replace(begin)
+                && !is_partial(begin)
+            {
+                found += 1;
+                if found == lines {
+                    return Ok(next);
+                }
+            }
         }
-        open = parse(line).is_some_and(|e| e.partial);
-        at += line.len();
+        if from == 0
+            && let Some(next) = entry
+            && !is_partial(0)
+            && found + 1 == lines
+        {
+            return Ok(next);
+        }
     }
-    starts.front().copied().unwrap_or(0)
+    Ok(0)
 }
 
 /// A container's log as one stream of bytes. It begins with the current file, as upstream's does. Whoever follows is led on to the
@@ -109,6 +144,8 @@ pub struct Reader {
     path: PathBuf,
     limits: LogLimits,
     file: File,
+    /// Where the next byte of the file stands.
+    at: u64,
     /// Bytes until the end; `None` for followers.
     left: Option<u64>,
 }
@@ -120,15 +157,17 @@ impl Reader {
         let end = file.metadata()?.len();
         let begin = match tail {
             None => 0,
-            Some(lines) => {
-                let mut all = Vec::new();
-                (&mut file).take(end).read_to_end(&mut all)?;
-                // The last line may be half written: it is not one of theirs.
-                let whole = all.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-                file.seek(SeekFrom::Start(tail_offset(&all[..whole], lines) as u64))?
-            }
+            Some(lines) => tail_begin(&file, end, lines, BLOCK)?,
         };
-        Ok(Reader { path: path.to_path_buf(), limits, file, left: (!follow).then_some(end - begin) })
+        let at = file.seek(SeekFrom::Start(begin))?;
+        Ok(Reader { path: path.to_path_buf(), limits, file, at, left: (!follow).then_some(end - begin) })
+    }
+
+    /// Whether there may be something to read: the file has grown, or another one has its name. No byte of it is read.
+    pub fn has_news(&self) -> bool {
+        let Ok(own) = self.file.metadata() else { return true };
+        let moved = || std::fs::metadata(&self.path).is_ok_and(|now| now.ino() != own.ino());
+        self.left.is_some() || own.len() > self.at || moved()
     }
 
     /// The next bytes; 0 when all that was written so far has been read.
@@ -139,18 +178,24 @@ impl Reader {
                 *left -= count as u64;
                 return Ok(count);
             }
-            let count = self.file.read(buffer)?;
+            let count = self.read_file(buffer)?;
             if count > 0 {
                 return Ok(count);
             }
             let Some(next) = self.successor()? else { return Ok(0) };
             // Nothing is appended any more to a file that has a next one: now its end is its end.
-            let count = self.file.read(buffer)?;
+            let count = self.read_file(buffer)?;
             if count > 0 {
                 return Ok(count);
             }
-            self.file = next;
+            (self.file, self.at) = (next, 0);
         }
+    }
+
+    fn read_file(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.at += count as u64;
+        Ok(count)
     }
 
     /// The file after this one. A file only ever moves in the direction in which they are looked through, so none slips past.
@@ -169,9 +214,56 @@ impl Reader {
     }
 }
 
+/// A log as the client sees it, in pieces. It reads files: use it where a thread may wait for the disk.
+pub struct Pieces {
+    log: Reader,
+    printer: Printer,
+    buffer: Vec<u8>,
+    /// The begin of a line whose end has not been read.
+    pending: Vec<u8>,
+}
+
+impl Pieces {
+    /// `piece`: bytes that are read for one piece, at most.
+    pub fn new(log: Reader, options: &Options, piece: usize) -> Pieces {
+        Pieces { log, printer: Printer::new(options), buffer: vec![0; piece], pending: vec![] }
+    }
+
+    /// Whether there may be a next piece.
+    pub fn has_news(&self) -> bool {
+        !self.printer.full() && self.log.has_news()
+    }
+
+    /// Whether the client has got as many bytes as it asked for.
+    pub fn is_full(&self) -> bool {
+        self.printer.full()
+    }
+
+    /// The next piece, which may be empty; `None` when all that was written so far has been read, or as much as was asked for.
+    pub fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if self.printer.full() {
+            return Ok(None);
+        }
+        let count = self.log.read(&mut self.buffer)?;
+        if count == 0 {
+            return Ok(None);
+        }
+        self.pending.extend_from_slice(&self.buffer[..count]);
+        let complete = self.pending.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let mut out = Vec::new();
+        for line in self.pending[..complete].split_inclusive(|b| *b == b'\n') {
+            out.extend(self.printer.line(line.strip_suffix(b"\n").unwrap_or(line)));
+        }
+        self.pending.drain(..complete);
+        Ok(Some(out))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::Rng;
+    use std::io::Write;
 
     #[test]
     fn a_follower_is_led_through_the_files_that_were_moved_aside() {
@@ -198,11 +290,14 @@ mod tests {
             }
         };
         assert_eq!(rest(&mut follower), "a");
+        assert!(!follower.has_news());
         // What came between the last look and the move, and two files since.
         write("ab");
+        assert!(follower.has_news());
         rotate();
         assert_eq!(rest(&mut follower), "b", "moved, and no new one yet");
         write("cd");
+        assert!(follower.has_news(), "a file after it");
         rotate();
         write("ef");
         assert_eq!(rest(&mut follower), "cdef");
@@ -220,6 +315,83 @@ mod tests {
         2026-01-01T00:00:02.000000001Z stdout F long\n\
         2026-01-01T00:00:03.000000000Z stderr F three \n";
 
+    fn file_of(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    /// Where the last lines begin, found from the beginning.
+    fn begin_of_lines(bytes: &[u8], lines: usize) -> usize {
+        let whole = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        let (mut starts, mut at, mut open) = (vec![], 0, false);
+        for line in bytes[..whole].split_inclusive(|b| *b == b'\n') {
+            if !open {
+                starts.push(at);
+            }
+            open = parse(line).is_some_and(|entry| entry.partial);
+            at += line.len();
+        }
+        match lines {
+            0 => whole,
+            _ => starts.get(starts.len().saturating_sub(lines)).copied().unwrap_or(0),
+        }
+    }
+
+    /// Files of entries of any length, partial ones and odd ones among them, looked through in blocks of any size.
+    #[test]
+    fn the_last_lines_are_found_from_the_end_in_blocks() {
+        let rng = Rng::seeded(7);
+        for _ in 0..300 {
+            let mut bytes = vec![];
+            for _ in 0..rng.range(0, 12) {
+                let text = "x".repeat(rng.range(0, 300) as usize);
+                let entry = match rng.range(0, 10) {
+                    0 => format!("odd{text}"),
+                    1..=4 => format!("2026-01-01T00:00:01.000000000Z stdout P {text}"),
+                    _ => format!("2026-01-01T00:00:01.000000000Z stderr F {text}"),
+                };
+                bytes.extend_from_slice(entry.as_bytes());
+                bytes.push(b'\n');
+            }
+            let cut = bytes.len().saturating_sub(rng.range(0, 3) as usize); // the last one may be half written
+            bytes.truncate(cut);
+            let file = file_of(&bytes);
+            for lines in [0, 1, 2, 3, 5, 50] {
+                for block in [1, 7, 130, 1000, BLOCK] {
+                    let found = tail_begin(&file, bytes.len() as u64, lines, block).unwrap();
+                    let wanted = begin_of_lines(&bytes, lines) as u64;
+                    assert_eq!(
+                        found,
+                        wanted,
+                        "{lines} lines, blocks of {block}: {}",
+                        String::from_utf8_lossy(&bytes)
+                    );
+                }
+            }
+        }
+    }
+
+    /// A file that would take minutes and all memory to read: only its end is looked at.
+    #[test]
+    fn the_last_lines_of_a_huge_file_cost_their_own_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let mut file = File::create(&path).unwrap();
+        file.seek(SeekFrom::Start(1 << 36)).unwrap(); // a hole, which takes no room on the disk
+        file.write_all(b"\n").unwrap();
+        file.write_all(FILE).unwrap();
+        let limits = LogLimits { max_size: 0, max_files: 4 };
+        let log = Reader::open(&path, limits, false, Some(2)).unwrap();
+        let mut pieces = Pieces::new(log, &Options::default(), 50);
+        let mut all = vec![];
+        while let Some(piece) = pieces.read().unwrap() {
+            assert!(piece.len() <= 100);
+            all.extend(piece);
+        }
+        assert_eq!(String::from_utf8(all).unwrap(), "two-long\nthree \n");
+    }
+
     fn print(options: Options, from: usize) -> String {
         let mut printer = Printer::new(&options);
         let lines = FILE[from..].split_inclusive(|b| *b == b'\n').map(|l| l.strip_suffix(b"\n").unwrap_or(l));
@@ -235,9 +407,11 @@ mod tests {
 
     #[test]
     fn tail_since_and_limit() {
-        assert_eq!(print(Options::default(), tail_offset(FILE, 2)), "two-long\nthree \n");
-        assert_eq!(print(Options::default(), tail_offset(FILE, 0)), "");
-        assert_eq!(print(Options::default(), tail_offset(FILE, 99)), "one\ntwo-long\nthree \n");
+        let file = file_of(FILE);
+        for (lines, printed) in [(2, "two-long\nthree \n"), (0, ""), (99, "one\ntwo-long\nthree \n")] {
+            let from = tail_begin(&file, FILE.len() as u64, lines, BLOCK).unwrap();
+            assert_eq!(print(Options::default(), from as usize), printed);
+        }
         let since = Some("2026-01-01T00:00:03Z".parse().unwrap());
         assert_eq!(print(Options { since, ..Options::default() }, 0), "three \n");
         assert_eq!(print(Options { limit: Some(5), ..Options::default() }, 0), "one\nt");

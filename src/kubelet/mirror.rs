@@ -1,6 +1,6 @@
 //! Mirror pods: how the API shows a static pod. The object follows the pod; deleting the object ends nothing.
 
-use super::{Config, Error};
+use super::{Config, Error, status};
 use crate::client::{is_code, optional};
 use k8s_openapi::api::core::v1::{Node, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -32,6 +32,16 @@ pub async fn remove(api: &Api<Pod>, mirror: &Pod) -> Result<(), Error> {
         Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The status of a static pod as its mirror goes on: a static pod itself has no stored status, so when it started and when its
+/// conditions changed is known from the mirror alone (as in upstream's status manager).
+fn following(status: &PodStatus, shown: Option<&PodStatus>) -> PodStatus {
+    let (mut status, Some(shown)) = (status.clone(), shown) else { return status.clone() };
+    status.start_time = shown.start_time.clone().or(status.start_time);
+    let conditions = status.conditions.get_or_insert_default();
+    status::keep_conditions(conditions, shown.conditions.as_deref().unwrap_or_default());
+    status
 }
 
 /// Makes the API show the static pod with this status.
@@ -75,9 +85,32 @@ pub async fn show(config: &Config, pod: &Pod, status: &PodStatus) -> Result<(), 
             }
         }
     };
-    if super::status::differs(mirror.status.as_ref(), status) {
+    let status = &following(status, mirror.status.as_ref());
+    if status::differs(mirror.status.as_ref(), status) {
         let patch = json!({"metadata": {"uid": mirror.metadata.uid}, "status": status});
         api.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_keeps_when_its_pod_started_and_when_its_conditions_changed() {
+        let status = |at: &str, ready: &str| -> PodStatus {
+            serde_json::from_value(json!({
+                "startTime": at, "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": at}],
+            }))
+            .unwrap()
+        };
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+        let shown = status(early, "True");
+        assert_eq!(following(&status(late, "True"), Some(&shown)), shown);
+        let mut changed = status(late, "False");
+        changed.start_time = shown.start_time.clone();
+        assert_eq!(following(&status(late, "False"), Some(&shown)), changed);
+        assert_eq!(following(&shown, None), shown);
+    }
 }

@@ -17,22 +17,24 @@
 //!
 //! What an object or a pod names is never opened by its path: [`volumes`], [`files`] and [`termination`] resolve it beneath a directory of their own
 //! ([`crate::linux::beneath`]). A pod that uses more of the disk than its `sizeLimit` or `ephemeral-storage` allows is evicted ([`eviction`]).
-//! Pods without limits are evicted when they fill the node's share of the disk, or the machine's disk ([`pressure`]). A pod that requests more than the node
-//! has left is rejected ([`admission`]).
+//! Pods without limits are evicted when they fill the node's memory, its share of the disk, or the machine's disk ([`pressure`]). A pod that requests more than the node
+//! has left is rejected ([`admission`]), also one with more volumes, mounts or containers than the machine can take ([`bounds`]).
 //! ## Left out
-//! `targetContainerName` of ephemeral containers (they share what the pod shares), eviction under memory pressure, in-place resize: they come with later lessons.
+//! `targetContainerName` of ephemeral containers (they share what the pod shares), soft eviction thresholds, in-place resize: they come with later lessons.
 //! Writable layers do not count as ephemeral storage. `hostPath` shows a file system of the node's own, not the machine's.
 //! ## Read next
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
 
 mod action;
 mod admission;
+mod bounds;
 mod container;
 pub mod decide;
 mod env;
 mod ephemeral;
 mod eviction;
 mod files;
+mod kept;
 mod logs;
 mod mirror;
 mod node;
@@ -84,22 +86,34 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Returns the error with its causes on one line, for Events.
+    fn line(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |e| e.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+}
+
 /// What a node has to give.
 #[derive(Clone, Debug)]
 pub struct Capacity {
     pub cpu_milli: u64,
     pub memory_bytes: u64,
+    /// What of it all pods together may use.
+    pub pods_memory_bytes: u64,
     pub pods: u32,
 }
 
 impl Capacity {
-    /// What pods may request together, as the Node object says it.
+    /// What pods may request together, as the Node object says it: of memory what the control group of all pods may use (the rest is reserved for the system),
+    /// without what has to stay free ([`pressure::memory_reserve`]).
     fn allocatable(&self) -> Amount {
         let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let memory = self.pods_memory_bytes.min(self.memory_bytes);
         Amount {
             pods: i64::from(self.pods),
             cpu: count(self.cpu_milli),
-            memory: count(self.memory_bytes / 1024 * 1024),
+            memory: count((memory - pressure::memory_reserve(memory)) / 1024 * 1024),
             storage: count(pressure::ALLOCATABLE),
         }
     }
@@ -119,8 +133,8 @@ pub struct Config {
     pub network: Arc<dyn NodeNetwork>,
     /// `data/<node>`.
     pub dir: PathBuf,
-    /// The machine's disk, which the nodes of a cluster share.
-    pub disk: Arc<pressure::Disk>,
+    /// The machine, whose memory and disk the nodes of a cluster share.
+    pub machine: Arc<pressure::Machine>,
     /// What is kept of each container's output.
     pub logs: crate::cri::LogLimits,
     pub cluster_dns: Ipv4Addr,
@@ -138,6 +152,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// The node's own file system, as pods with `hostPath` see it.
+    fn node_root(&self) -> std::path::PathBuf {
+        self.dir.join("host")
+    }
+
     /// `User-Agent` of what a kubelet asks containers, e.g. `kube-probe/1.35`.
     fn agent(&self, prefix: &str) -> String {
         let mut parts = self.version.trim_start_matches('v').split('.');
@@ -149,11 +168,27 @@ impl Config {
 pub fn start(crew: &Crew, mut config: Config) {
     config.runtime = Arc::new(patience::Patient(config.runtime));
     let config = Arc::new(config);
-    let (pressure, pressed) = tokio::sync::watch::channel(false);
+    let (pressures, pressed) = tokio::sync::watch::channel(pressure::Pressures::default());
     node::start(crew, &config, pressed);
-    let kubelet = pods::start(crew, &config, pressure);
+    let kubelet = pods::start(crew, &config, pressures);
     if config.tls.is_some() {
         let meter = stats::Meter::start(crew, &config);
         server::start(crew, &config, kubelet, meter);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_may_request_what_their_group_has_without_the_eviction_threshold() {
+        let of = |memory_bytes: u64, pods_memory_bytes: u64| {
+            Capacity { cpu_milli: 2000, memory_bytes, pods_memory_bytes, pods: 110 }.allocatable().memory
+                >> 20
+        };
+        assert_eq!(of(8 << 30, 7 << 30), (7 << 10) - 100);
+        assert_eq!(of(1 << 30, u64::MAX), (1 << 10) - 100, "no group has more than the machine");
+        assert_eq!(of(512 << 20, 100 << 20), 90);
     }
 }

@@ -1,6 +1,8 @@
 //! Registration and heartbeats: the Node object and its Lease.
 
-use super::{Config, PORT, pressure};
+use super::kept;
+use super::pressure::{self, Pressure, Pressures};
+use super::{Config, PORT};
 use crate::client::{is_code, optional};
 use crate::clock;
 use crate::tap::Record;
@@ -26,8 +28,8 @@ const STATUS_EVERY: Duration = Duration::from_secs(10);
 /// … or is this old.
 const STATUS_AT_LEAST: Duration = Duration::from_secs(300);
 
-/// `pressed`: whether the disk is low.
-pub fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<bool>) {
+/// `pressed`: whether memory or disk are low.
+pub fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<Pressures>) {
     let config = config.clone();
     let lease_crew = crew.clone();
     crew.spawn(async move {
@@ -57,7 +59,7 @@ pub fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<bool>) 
 }
 
 /// Makes the Node object, or brings an older one up to date.
-async fn register(config: &Config, pressed: bool) -> Result<(), kube::Error> {
+async fn register(config: &Config, pressed: Pressures) -> Result<(), kube::Error> {
     let api = config.client.cluster::<Node>();
     let node = Node {
         metadata: ObjectMeta {
@@ -86,7 +88,7 @@ async fn register(config: &Config, pressed: bool) -> Result<(), kube::Error> {
     write_status(config, stored.status.as_ref(), pressed).await
 }
 
-async fn heartbeat(config: &Config, mut pressure: watch::Receiver<bool>) {
+async fn heartbeat(config: &Config, mut pressure: watch::Receiver<Pressures>) {
     let mut written = clock::Instant::now();
     loop {
         // At once if that has changed; without a sender this kubelet is ending.
@@ -118,7 +120,11 @@ async fn heartbeat(config: &Config, mut pressure: watch::Receiver<bool>) {
     }
 }
 
-async fn write_status(config: &Config, old: Option<&NodeStatus>, pressed: bool) -> Result<(), kube::Error> {
+async fn write_status(
+    config: &Config,
+    old: Option<&NodeStatus>,
+    pressed: Pressures,
+) -> Result<(), kube::Error> {
     let patch = json!({"status": status(config, old, pressed).await});
     let api = config.client.cluster::<Node>();
     api.patch_status(&config.node_name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(drop)
@@ -141,7 +147,7 @@ fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
     })
 }
 
-async fn status(config: &Config, old: Option<&NodeStatus>, pressed: bool) -> NodeStatus {
+async fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures) -> NodeStatus {
     let now = Time(clock::now());
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
         let before = old.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
@@ -172,11 +178,24 @@ async fn status(config: &Config, old: Option<&NodeStatus>, pressed: bool) -> Nod
     .collect();
     let mut allocatable = amounts.clone();
     allocatable.insert("ephemeral-storage".into(), Quantity(pressure::ALLOCATABLE.to_string()));
-    let disk = match pressed {
-        true => condition("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure"),
-        false => {
-            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure")
-        }
+    let memory = config.capacity.allocatable().memory / 1024;
+    allocatable.insert("memory".into(), Quantity(format!("{memory}Ki")));
+    let full = match pressed.kept {
+        0 => "kubelet has disk pressure".to_string(),
+        kept => kept::message(kept, &config.node_root()),
+    };
+    let under = |kind: Pressure| {
+        let (reason, message) = match (kind, pressed.has(kind)) {
+            (Pressure::Memory, true) => {
+                ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
+            }
+            (Pressure::Memory, false) => {
+                ("KubeletHasSufficientMemory", "kubelet has sufficient memory available")
+            }
+            (Pressure::Disk, true) => ("KubeletHasDiskPressure", full.as_str()),
+            (Pressure::Disk, false) => ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        };
+        condition(kind.name(), if pressed.has(kind) { "True" } else { "False" }, reason, message)
     };
     let images = config.runtime.list_images().await.unwrap_or_default();
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_string();
@@ -185,13 +204,8 @@ async fn status(config: &Config, old: Option<&NodeStatus>, pressed: bool) -> Nod
         capacity: Some(amounts.clone()),
         allocatable: Some(allocatable),
         conditions: Some(vec![
-            condition(
-                "MemoryPressure",
-                "False",
-                "KubeletHasSufficientMemory",
-                "kubelet has sufficient memory available",
-            ),
-            disk,
+            under(Pressure::Memory),
+            under(Pressure::Disk),
             condition(
                 "PIDPressure",
                 "False",

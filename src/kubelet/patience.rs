@@ -5,6 +5,7 @@ use crate::cri::{
     Session, Stats, Stream,
 };
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -47,6 +48,10 @@ impl Runtime for Patient {
         within("ListPodSandbox", REQUEST_MAX, self.0.list_pod_sandboxes()).await
     }
 
+    async fn list_pod_sandbox_stats(&self) -> Result<BTreeMap<String, Stats>> {
+        within("ListPodSandboxStats", REQUEST_MAX, self.0.list_pod_sandbox_stats()).await
+    }
+
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String> {
         within("CreateContainer", REQUEST_MAX, self.0.create_container(sandbox_id, config)).await
     }
@@ -72,8 +77,8 @@ impl Runtime for Patient {
         within("ContainerStatus", REQUEST_MAX, self.0.container_status(id)).await
     }
 
-    async fn container_stats(&self, id: &str) -> Result<Stats> {
-        within("ContainerStats", REQUEST_MAX, self.0.container_stats(id)).await
+    async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>> {
+        within("ListContainerStats", REQUEST_MAX, self.0.list_container_stats()).await
     }
 
     async fn reopen_container_log(&self, id: &str) -> Result<()> {

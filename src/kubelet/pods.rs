@@ -5,10 +5,11 @@
 use super::admission::Admissions;
 use super::container::Volumes;
 use super::decide::{self, Backoffs, Step, View};
+use super::pressure::Pressures;
 use super::prober::{Prober, Seen};
 use super::status::{self, long_name};
 use super::{Config, Error, ephemeral, mirror, termination, volumes};
-use crate::client::{Change, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
+use crate::client::{Backoff, Change, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
 use crate::clock;
 use crate::cri::{self, Container, ContainerState, Sandbox, SandboxState};
 use crate::tap::{Cause, Record};
@@ -16,7 +17,7 @@ use crate::task::Crew;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus, Service};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher;
-use memory::Memory;
+use memory::{Memory, revision_of};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -32,11 +33,16 @@ mod memory;
 mod pressed;
 mod pulling;
 mod starting;
+#[cfg(test)]
+mod tests;
 
 /// Volumes that may change are looked at this often, like the kubelet's sync period.
 const REFRESH: Duration = Duration::from_secs(60);
 /// Passes over one pod before others get a turn.
 const PASSES: usize = 8;
+/// A pod that could not be brought to where it should be is tried again after 5 ms, doubled up to upstream's `backOffPeriod`.
+/// What it waits for, an object or the API server, may be there at any moment, and nothing tells the kubelet of it.
+const RETRY: Backoff = Backoff { first: Duration::from_millis(5), longest: Duration::from_secs(10) };
 
 pub struct Kubelet {
     pub config: Arc<Config>,
@@ -48,8 +54,8 @@ pub struct Kubelet {
     memory: Mutex<HashMap<Key, Memory>>,
     recorder: Recorder,
     prober: Prober,
-    /// Whether the disk is low.
-    pressure: watch::Sender<bool>,
+    /// Whether memory or disk are low.
+    pressures: watch::Sender<Pressures>,
     /// Pods that have to fail because of that, or for a critical pod.
     sentences: Mutex<HashMap<Key, pressed::Sentence>>,
     /// Which pods the node has taken.
@@ -61,29 +67,12 @@ pub struct Kubelet {
     hooks: Mutex<HashMap<Key, CancellationToken>>,
 }
 
-/// `pressure` tells the node's status whether the disk is low.
-pub fn start(crew: &Crew, config: &Arc<Config>, pressure: watch::Sender<bool>) -> Arc<Kubelet> {
+/// `pressures` tells the node's status whether memory or disk are low.
+pub fn start(crew: &Crew, config: &Arc<Config>, pressures: watch::Sender<Pressures>) -> Arc<Kubelet> {
     let on_node = watcher::Config::default().fields(&format!("spec.nodeName={}", config.node_name));
-    let statics = config.static_pods.iter().map(|p| (Key::of(p), Arc::new(p.clone()))).collect();
-    let (queue, recorder) =
-        (WorkQueue::new(crew), Recorder::new(crew, &config.client, "kubelet", &config.node_name));
-    let kubelet = Arc::new(Kubelet {
-        config: config.clone(),
-        crew: crew.clone(),
-        pods: Informer::start(crew, &config.client, on_node),
-        services: Informer::all(crew, &config.client),
-        prober: Prober::new(config, crew, &recorder, &queue),
-        queue,
-        statics,
-        memory: Mutex::default(),
-        recorder,
-        pressure,
-        sentences: Mutex::default(),
-        admissions: Mutex::default(),
-        measured: Default::default(),
-        removals: Default::default(),
-        hooks: Mutex::default(),
-    });
+    let (pods, services) =
+        (Informer::start(crew, &config.client, on_node), Informer::all(crew, &config.client));
+    let kubelet = Arc::new(Kubelet::new(crew, config, pods, services, pressures));
     let watcher = kubelet.clone();
     kubelet.pods.on(move |change| {
         if change.object().metadata.deletion_timestamp.is_some() || matches!(change, Change::Deleted(_)) {
@@ -110,12 +99,8 @@ pub fn start(crew: &Crew, config: &Arc<Config>, pressure: watch::Sender<bool>) -
         first.pods.synced().await;
         first.look_at_everything().await; // sandboxes whose pods went while nobody looked
         let sweeper = first.clone();
-        first.crew.spawn(async move {
-            if let Err(error) = sweeper.sweep().await {
-                tracing::warn!(node = sweeper.config.node_name, %error, "what pods left behind stays on the disk for now");
-            }
-        });
-        first.watch_disk().await;
+        first.crew.spawn(async move { sweeper.sweep_all().await });
+        first.watch_pressure().await;
     });
     let worker = kubelet.clone();
     // A worker for each pod, as upstream's pod workers: a hook may take as long as it likes, but only its own pod waits.
@@ -124,10 +109,6 @@ pub fn start(crew: &Crew, config: &Arc<Config>, pressure: watch::Sender<bool>) -
         async move { kubelet.sync(key, cause).await }
     });
     kubelet
-}
-
-fn revision_of(pod: &Pod) -> u64 {
-    pod.metadata.resource_version.as_deref().and_then(|r| r.parse().ok()).unwrap_or(0)
 }
 
 /// How `describe` finds a pod's events, and a container's.
@@ -143,6 +124,34 @@ pub fn reference(pod: &Pod, container: Option<(&str, bool)>) -> ObjectReference 
 }
 
 impl Kubelet {
+    fn new(
+        crew: &Crew,
+        config: &Arc<Config>,
+        pods: Informer<Pod>,
+        services: Informer<Service>,
+        pressures: watch::Sender<Pressures>,
+    ) -> Kubelet {
+        let queue = WorkQueue::retrying(crew, RETRY);
+        let recorder = Recorder::new(crew, &config.client, "kubelet", &config.node_name);
+        Kubelet {
+            config: config.clone(),
+            crew: crew.clone(),
+            pods,
+            services,
+            prober: Prober::new(config, crew, &recorder, &queue),
+            queue,
+            statics: config.static_pods.iter().map(|p| (Key::of(p), Arc::new(p.clone()))).collect(),
+            memory: Mutex::default(),
+            recorder,
+            pressures,
+            sentences: Mutex::default(),
+            admissions: Mutex::default(),
+            measured: Default::default(),
+            removals: Default::default(),
+            hooks: Mutex::default(),
+        }
+    }
+
     async fn look_at_everything(&self) {
         if let Ok(sandboxes) = self.config.runtime.list_pod_sandboxes().await {
             for sandbox in sandboxes {
@@ -168,7 +177,7 @@ impl Kubelet {
         }
     }
 
-    /// The newest container of a pod by name.
+    /// The newest container of a pod by name, or the one of `kubectl logs --previous`.
     pub async fn container(
         &self,
         key: &Key,
@@ -187,7 +196,7 @@ impl Kubelet {
             probes: &probes,
             now: clock::now(),
         };
-        Ok(if previous { view.previous(name) } else { view.current(name) }.cloned())
+        Ok(if previous { view.last_ended(name) } else { view.current(name) }.cloned())
     }
 
     /// The newest sandbox that is ready.
@@ -222,18 +231,18 @@ impl Kubelet {
             if let Some(uid) = uid {
                 self.forget_sentence(&key, &uid);
                 self.prober.forget(&uid);
-                self.forget_files(&key.namespace, &key.name, &uid).await?; // also of one that had no sandbox any more
+                let removed = self.forget_files(&key.namespace, &key.name, &uid).await; // also of one that had no sandbox any more
+                if let Err(error) = &removed {
+                    let message = format!("files of pod {key} (uid {uid}) stay for now: {}", error.line());
+                    self.recorder.warning(&self.about_node(), leftovers::FAILED, message, None);
+                }
+                removed?;
                 self.memories().remove(&key); // only now: what was not removed is tried again
             }
             return Ok(Outcome::Done);
         };
         let mut memory = self.recall(&key, &uid);
-        let mut pod = (*pod).clone();
-        if let Some((revision, written)) = &memory.written
-            && revision_of(&pod) < *revision
-        {
-            pod.status = Some(written.clone());
-        }
+        let pod = memory.with_newest_status(&pod);
         let result = match pod.metadata.deletion_timestamp.is_some() {
             true => self.terminate(&key, &pod, &mut memory, &cause).await,
             false => {
@@ -291,9 +300,19 @@ impl Kubelet {
     }
 
     /// What the probes of the pod's running containers say; those that just started are probed from now on.
-    fn probes(&self, key: &Key, pod: &Pod, sandboxes: &[Sandbox], containers: &[Container]) -> Seen {
+    fn probes(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        sandboxes: &[Sandbox],
+        containers: &[Container],
+        memory: &Memory,
+    ) -> Seen {
         let ip = sandboxes.iter().max_by_key(|s| s.attempt).and_then(|s| s.ip).map(IpAddr::from);
-        self.prober.attend(key, pod, containers, ip)
+        let mut seen = self.prober.attend(key, pod, containers, ip);
+        let running = containers.iter().filter(|c| c.state == ContainerState::Running);
+        seen.mark_unhooked(running.filter(|c| memory.unhooked.contains(&c.id)).map(|c| c.name.as_str()));
+        seen
     }
 
     fn status_of(
@@ -304,7 +323,7 @@ impl Kubelet {
         containers: &[Container],
         memory: &Memory,
     ) -> PodStatus {
-        let probes = &self.probes(key, pod, sandboxes, containers);
+        let probes = &self.probes(key, pod, sandboxes, containers, memory);
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
         let view = View { pod, sandbox, containers, backoffs: &memory.backoffs, probes, now: clock::now() };
         status::of(&view, &memory.waiting, self.config.node_ip)
@@ -332,12 +351,17 @@ impl Kubelet {
         }
         if over {
             self.forget_sentence(key, &memory.uid);
+            memory.variables.clear(); // nothing starts any more
         }
         for pass in 0..PASSES {
             let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
             if over && !memory.volumes_gone && !containers.iter().any(|c| c.state == ContainerState::Running)
             {
-                self.forget_volumes(&memory.uid).await?;
+                if let Err(error) = self.forget_volumes(&memory.uid).await {
+                    let message = format!("the volumes stay for now: {}", error.line());
+                    self.recorder.warning(&reference(pod, None), leftovers::FAILED, message, cause.clone());
+                    return Err(error);
+                }
                 memory.volumes_gone = true;
             }
             if over && containers.is_empty() {
@@ -349,7 +373,7 @@ impl Kubelet {
             }
             let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
             let now = clock::now();
-            let probes = &self.probes(key, pod, &sandboxes, &containers);
+            let probes = &self.probes(key, pod, &sandboxes, &containers, memory);
             let view =
                 View { pod, sandbox, containers: &containers, backoffs: &memory.backoffs, probes, now };
             let mut steps = decide::decide(&view);
@@ -389,29 +413,28 @@ impl Kubelet {
                 }
             };
             let work = self.carry_out(key, pod, memory, cause, steps, &sandboxes, &containers);
-            let (announced, worked) = futures::join!(announce, work);
+            let (announced, (wait, failed)) = futures::join!(announce, work);
             memory.written = scratch.written.or(memory.written.take());
-            announced?;
-            match worked {
-                Ok(None) if last => break,
-                Ok(None) => {}
-                Ok(Some(wait)) => {
-                    again = Some(again.map_or(wait, |a| a.min(wait)));
-                    break;
-                }
-                Err(error) => {
-                    failure = Some(error);
-                    break;
-                }
+            if let Err(error) = announced {
+                // The report after the last pass says more; no container waits for an API server that is away.
+                tracing::debug!(pod = %key, %error, "cannot tell that a pod is being made");
+            }
+            again = [again, wait].into_iter().flatten().min();
+            failure = failed;
+            if last || wait.is_some() || failure.is_some() {
+                break;
             }
         }
-        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
-        let mut seen = pod.clone();
-        if let Some((_, written)) = &memory.written {
-            seen.status = Some(written.clone());
+        if let Some(wait) = again {
+            // Also if something fails from here on: the retry knows nothing of a container's back-off.
+            self.queue.add_after(key.clone(), cause.clone(), wait);
         }
+        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let seen = memory.with_newest_status(pod);
         let status = self.status_of(key, &seen, &sandboxes, &containers, memory);
         self.report(key, &seen, memory, cause, status).await?;
+        memory.stopping.retain(|id, _| containers.iter().any(|c| c.id == *id));
+        memory.unhooked.retain(|id| containers.iter().any(|c| c.id == *id));
         self.forget_old(&memory.uid, &containers).await?;
         if let Some(error) = failure {
             return Err(error);
@@ -422,8 +445,16 @@ impl Kubelet {
             match &memory.refreshed {
                 Some((at, before)) if !late(at) && *before == called => {}
                 seen => {
-                    if seen.is_some() {
-                        self.volumes(pod, &sandboxes).await?;
+                    if seen.is_some()
+                        && let Err(error) = self.volumes(pod, &sandboxes, memory).await
+                    {
+                        // What is on the disk stays, and the next refresh tries again.
+                        self.recorder.warning(
+                            &reference(pod, None),
+                            "FailedMount",
+                            error.to_string(),
+                            cause.clone(),
+                        );
                     }
                     memory.refreshed = Some((clock::Instant::now(), called));
                 }
@@ -448,7 +479,8 @@ impl Kubelet {
         .collect()
     }
 
-    /// Does the steps in order. `Some`: look again after that time.
+    /// Does the steps in order. Returns the time after which to look again, and the first failure. A container that cannot be
+    /// started keeps no other from being started or stopped.
     #[allow(clippy::too_many_arguments)] // the facts of one pass, named once
     async fn carry_out(
         self: &Arc<Self>,
@@ -459,37 +491,24 @@ impl Kubelet {
         steps: Vec<Step>,
         sandboxes: &[Sandbox],
         containers: &[Container],
-    ) -> Result<Option<Duration>, Error> {
-        let mut prepared: Option<Volumes> = None;
-        let mut wait: Option<Duration> = None;
+    ) -> (Option<Duration>, Option<Error>) {
+        let mut prepared: Option<Option<Volumes>> = None; // inside `None`: they could not be made
+        let (mut wait, mut failure): (Option<Duration>, Option<Error>) = (None, None);
         for step in steps {
-            match step {
-                Step::LookAgain(_) => {}
-                Step::StopSandbox { id } => self.config.runtime.stop_pod_sandbox(&id).await?,
+            let done = match step {
+                Step::LookAgain(_) => Ok(None),
+                Step::StopSandbox { id } => {
+                    self.config.runtime.stop_pod_sandbox(&id).await.map(|()| None).map_err(Error::from)
+                }
                 Step::Stop { name, id, why } => {
                     let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
                     let (grace, message) = ending::reason(pod, &name, why);
                     let deadline = clock::Instant::now() + grace;
                     self.stop(key, pod, sandboxes, container, deadline, message, memory, cause);
+                    Ok(None)
                 }
                 Step::CreateSandbox { attempt } => {
-                    for old in sandboxes.iter().filter(|s| s.state == SandboxState::NotReady) {
-                        self.config.runtime.stop_pod_sandbox(&old.id).await?;
-                    }
-                    let start = clock::Instant::now();
-                    if let Err(error) =
-                        self.config.runtime.run_pod_sandbox(self.sandbox_config(pod, attempt)).await
-                    {
-                        let message = format!("Failed to create pod sandbox: {}", error.line());
-                        self.recorder.warning(
-                            &reference(pod, None),
-                            "FailedCreatePodSandBox",
-                            message,
-                            cause.clone(),
-                        );
-                        return Err(error.into());
-                    }
-                    self.tell("sandbox", key, start, cause, json!({"attempt": attempt}));
+                    self.create_sandbox(key, pod, attempt, sandboxes, cause).await.map(|()| None)
                 }
                 Step::Start { name, init, attempt } => {
                     let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
@@ -501,33 +520,53 @@ impl Kubelet {
                         continue;
                     };
                     if prepared.is_none() {
-                        match self.volumes(pod, sandboxes).await {
-                            Ok(volumes) => prepared = Some(volumes),
+                        let made = self.volumes(pod, sandboxes, memory).await;
+                        prepared = Some(match made {
+                            Ok(volumes) => Some(volumes),
                             Err(error) => {
-                                let about = reference(pod, None);
-                                self.recorder.warning(
-                                    &about,
-                                    "FailedMount",
-                                    error.to_string(),
-                                    cause.clone(),
-                                );
-                                return Err(error);
+                                let (about, message) = (reference(pod, None), error.to_string());
+                                self.recorder.warning(&about, "FailedMount", message, cause.clone());
+                                failure.get_or_insert(error);
+                                None
                             }
-                        }
+                        });
                     }
-                    let volumes = prepared.clone().unwrap_or_default();
+                    let Some(volumes) = prepared.as_ref().and_then(Option::as_ref) else { continue };
                     let previous = containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt);
-                    let again = self
-                        .start_container(
-                            key, pod, spec, init, attempt, sandbox, previous, &volumes, memory, cause,
-                        )
-                        .await?;
-                    if let Some(again) = again {
-                        wait = Some(wait.map_or(again, |w| w.min(again)));
-                    }
+                    self.start_container(
+                        key, pod, spec, init, attempt, sandbox, previous, volumes, memory, cause,
+                    )
+                    .await
                 }
+            };
+            match done {
+                Ok(later) => wait = [wait, later].into_iter().flatten().min(),
+                Err(error) => _ = failure.get_or_insert(error),
             }
         }
-        Ok(wait)
+        (wait, failure)
+    }
+
+    /// Makes the pod's next sandbox, once the ones before are stopped.
+    async fn create_sandbox(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        attempt: u32,
+        sandboxes: &[Sandbox],
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        for old in sandboxes.iter().filter(|s| s.state == SandboxState::NotReady) {
+            self.config.runtime.stop_pod_sandbox(&old.id).await?;
+        }
+        let start = clock::Instant::now();
+        if let Err(error) = self.config.runtime.run_pod_sandbox(self.sandbox_config(pod, attempt)).await {
+            let message = format!("Failed to create pod sandbox: {}", error.line());
+            let about = reference(pod, None);
+            self.recorder.warning(&about, "FailedCreatePodSandBox", message, cause.clone());
+            return Err(error.into());
+        }
+        self.tell("sandbox", key, start, cause, json!({"attempt": attempt}));
+        Ok(())
     }
 }

@@ -1,22 +1,27 @@
-//! Node pressure: what happens when pods without limits fill the disk. Pure, but for [`free`].
+//! Node pressure: what happens when pods without limits fill the memory or the disk. Pure, but for [`free`].
 //!
 //! ## In Kubernetes
-//! The kubelet's eviction manager compares what is free on the node's file system with *hard eviction thresholds*: `nodefs.available` below 10 %,
-//! `nodefs.inodesFree` below 5 %. Then it sets the node's condition *DiskPressure*, which becomes a taint, so that no new pod comes, and evicts one pod after
-//! another without a grace period: first those that use more than they request, of these the least important, of these the one that uses most.
-//! Source: `pkg/kubelet/eviction`.
+//! The kubelet's eviction manager compares what is free on the node with *hard eviction thresholds*: `memory.available` below 100Mi, `nodefs.available` below
+//! 10 %, `nodefs.inodesFree` below 5 %. Then it sets the node's condition *MemoryPressure* or *DiskPressure*, which becomes a taint, so that no new pod comes, and
+//! evicts one pod after another without a grace period: first those that use more than they request, of these the least important, of these the one that uses
+//! most. Under MemoryPressure alone it still takes pods that request something. Source: `pkg/kubelet/eviction`.
 //! ## How this one works
-//! All nodes lie on one disk of the learner's machine. Each node has a share of [`CAPACITY`] bytes, and the machine's disk a reserve ([`Thresholds`]).
-//! A node whose pods use more than the share evicts its own worst pod. When the reserve is touched, all nodes have DiskPressure, but only the one with the
-//! largest pod evicts, one pod at a time ([`Disk`]).
+//! All nodes have one machine: its disk, and the memory that the control group of all pods may use. Each node has a share of [`CAPACITY`] bytes of the disk, and
+//! disk and memory have a reserve ([`Thresholds`]). A node whose pods use more than its share of the disk evicts its own worst pod. When a reserve is touched, all
+//! nodes have the condition, but only the one with the largest pod evicts, one pod at a time ([`Machine`]).
 //!
-//! The file system is asked up to ten times a second, sooner the less room there is ([`pause`]); directories are only walked when so much was written to the
-//! whole disk that the share may be used up ([`super::rounds`]). A process that writes [`RATE`] is caught before it has used up the reserve. One that allocates without
-//! writing (fallocate(2)) can fill the disk for about a second, until it is killed and its volumes are removed.
+//! Both signals take the same way: asked up to ten times a second, sooner the less room there is ([`pause`]); compared ([`low`]); a victim ranked ([`victim`]).
+//! They differ in how pods are measured. Memory is read from their control groups at that moment. For the disk, directories are walked when so much was written
+//! to the whole disk that the share may be used up ([`super::rounds`]). A process that writes [`RATE`] is caught before it has used up the reserve. One that
+//! allocates without writing (fallocate(2)) can fill the disk for about a second, until it is killed and its volumes are removed. One that takes memory faster than
+//! that meets the limit of its control group, where the kernel kills.
 
+use super::status::qos;
 use super::walk::Amount;
+use crate::api::nodes::tolerates;
+use crate::api::requests::{self, Field};
 use crate::client::Key;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Taint};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -32,11 +37,13 @@ pub const ALLOCATABLE: u64 = CAPACITY - NODE_RESERVE;
 const DISK_RESERVE: u64 = 1 << 30;
 /// Inodes of the machine's disk that pods leave free, at most.
 const FILES_RESERVE: u64 = 100_000;
-/// Under pressure of the machine's disk a pod is worth its eviction if it has at least so many bytes, or files: the disk may be full of something else.
+/// Bytes of memory that pods leave free, at most: `memory.available<100Mi`.
+const MEMORY_RESERVE: u64 = 100 << 20;
+/// Under pressure of the machine a pod is worth its eviction if it has at least so many bytes, or files: the machine may be full of something else.
 const WORTH: Amount = Amount { bytes: 16 << 20, files: 1000 };
 /// Bytes that are written in a second, and files that are made in a second, at most.
 pub const RATE: Amount = Amount { bytes: 2 << 30, files: 500_000 };
-/// The file system is asked after at least, and at most, this time.
+/// The machine is asked after at least, and at most, this time.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// A node that has not looked for so long is gone, or switched off.
 const GONE: Duration = Duration::from_secs(5);
@@ -45,12 +52,127 @@ const TOGETHER: Duration = Duration::from_secs(2);
 /// Pods of at least this priority are never evicted in kube-system: `system-cluster-critical`.
 pub const CRITICAL: i32 = 2_000_000_000;
 
+/// What may run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    Memory,
+    Storage,
+    Inodes,
+}
+
+impl Resource {
+    pub fn name(self) -> &'static str {
+        match self {
+            Resource::Memory => "memory",
+            Resource::Storage => "ephemeral-storage",
+            Resource::Inodes => "inodes",
+        }
+    }
+
+    pub fn pressure(self) -> Pressure {
+        match self {
+            Resource::Memory => Pressure::Memory,
+            Resource::Storage | Resource::Inodes => Pressure::Disk,
+        }
+    }
+}
+
+/// A condition of the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressure {
+    Memory,
+    Disk,
+}
+
+impl Pressure {
+    pub const ALL: [Pressure; 2] = [Pressure::Memory, Pressure::Disk];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Pressure::Memory => "MemoryPressure",
+            Pressure::Disk => "DiskPressure",
+        }
+    }
+
+    /// The reason of the Event that tells of a change.
+    pub fn reason(self, begins: bool) -> &'static str {
+        match (self, begins) {
+            (Pressure::Memory, true) => "NodeHasInsufficientMemory",
+            (Pressure::Memory, false) => "NodeHasSufficientMemory",
+            (Pressure::Disk, true) => "NodeHasDiskPressure",
+            (Pressure::Disk, false) => "NodeHasNoDiskPressure",
+        }
+    }
+}
+
+/// Which conditions a node has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pressures {
+    pub memory: bool,
+    pub disk: bool,
+    /// While the disk is low: tenths of a GiB on it that no eviction frees ([`super::kept`]).
+    pub kept: u64,
+}
+
+impl Pressures {
+    pub fn has(self, pressure: Pressure) -> bool {
+        match pressure {
+            Pressure::Memory => self.memory,
+            Pressure::Disk => self.disk,
+        }
+    }
+
+    pub fn set(&mut self, pressure: Pressure, on: bool) {
+        match pressure {
+            Pressure::Memory => self.memory = on,
+            Pressure::Disk => self.disk = on,
+        }
+    }
+
+    /// Why a new pod is not taken, in upstream's words; `None` if it is. A pod that comes while the disk is low would only make it worse. While only memory is
+    /// low, one that requests some is taken, and one that tolerates the taint.
+    pub fn refuse(self, pod: &Pod) -> Option<String> {
+        let names: Vec<&str> =
+            Pressure::ALL.into_iter().filter(|p| self.has(*p)).map(Pressure::name).collect();
+        let taint = Taint {
+            key: "node.kubernetes.io/memory-pressure".into(),
+            effect: "NoSchedule".into(),
+            ..Taint::default()
+        };
+        let tolerations = pod.spec.iter().flat_map(|s| s.tolerations.iter().flatten());
+        let bears = || qos(pod) != "BestEffort" || tolerations.into_iter().any(|t| tolerates(t, &taint));
+        if names.is_empty() || !evictable(pod) || (!self.disk && bears()) {
+            return None;
+        }
+        Some(format!("The node had condition: [{}]. ", names.join(" ")))
+    }
+}
+
 /// What a file system has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Free {
     pub now: Amount,
     /// Zero files: the file system has no fixed number of them.
     pub total: Amount,
+}
+
+/// The memory of pods and machine, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// What all pods together may use.
+    pub limit: u64,
+    /// Their working set.
+    pub used: u64,
+    /// What the machine has left for everything.
+    pub machine: u64,
+}
+
+/// What the machine has left.
+#[derive(Clone, Copy, Debug)]
+pub struct Signals {
+    pub disk: Free,
+    /// `None`: nobody counts it.
+    pub memory: Option<Memory>,
 }
 
 /// Asks the file system of this directory.
@@ -66,83 +188,183 @@ pub fn free(dir: &Path) -> std::io::Result<Free> {
     })
 }
 
-/// How much of the machine's disk pods leave free.
+/// How much of the machine pods leave free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Thresholds(Amount);
+pub struct Thresholds {
+    disk: Amount,
+    /// Bytes of what pods may use.
+    memory: u64,
+    /// Bytes of the machine's memory.
+    machine: u64,
+}
+
+/// Bytes that pods leave free of what they may use together: 100 MiB, and on a small machine a tenth.
+pub fn memory_reserve(limit: u64) -> u64 {
+    MEMORY_RESERVE.min(limit / 10)
+}
 
 impl Thresholds {
-    /// 10 % of the bytes and 5 % of the inodes, but no more than half of what is free now: a cluster on a nearly full disk works too.
-    pub fn of(free: &Free) -> Thresholds {
-        Thresholds(Amount {
-            bytes: (free.total.bytes / 10).min(DISK_RESERVE).min(free.now.bytes / 2),
-            files: (free.total.files / 20).min(FILES_RESERVE).min(free.now.files / 2),
-        })
+    /// 10 % of the disk's bytes, 5 % of its inodes and 100 MiB of memory, but no more than half of what the machine has free now: a cluster on a nearly full
+    /// machine works too.
+    pub fn of(now: &Signals) -> Thresholds {
+        let (free, memory) = (&now.disk, now.memory.as_ref());
+        Thresholds {
+            disk: Amount {
+                bytes: (free.total.bytes / 10).min(DISK_RESERVE).min(free.now.bytes / 2),
+                files: (free.total.files / 20).min(FILES_RESERVE).min(free.now.files / 2),
+            },
+            memory: memory.map_or(0, |memory| memory_reserve(memory.limit)),
+            machine: memory.map_or(0, |memory| MEMORY_RESERVE.min(memory.machine / 2)),
+        }
     }
 }
 
 /// A signal that is below its threshold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Low {
-    pub resource: &'static str,
+    pub resource: Resource,
     threshold: u64,
     available: u64,
-    /// The machine's disk, not this node's share.
-    pub of_disk: bool,
+    /// Of the whole machine, not this node's share.
+    pub shared: bool,
 }
 
-/// Whether the disk is low, or else this node's share, of which its pods use `used` bytes.
-pub fn low(free: &Free, thresholds: Thresholds, used: u64) -> Option<Low> {
-    let least = thresholds.0;
-    let available = CAPACITY.saturating_sub(used);
-    let low = |resource, threshold, available, of_disk| Some(Low { resource, threshold, available, of_disk });
-    match () {
-        () if free.now.bytes < least.bytes => low("ephemeral-storage", least.bytes, free.now.bytes, true),
-        () if free.now.files < least.files => low("inodes", least.files, free.now.files, true),
-        () if available < NODE_RESERVE => low("ephemeral-storage", NODE_RESERVE, available, false),
+/// What is low, memory first, as upstream's eviction manager sorts: memory; the disk, or else this node's share of it, of which its pods use `used` bytes.
+pub fn low(now: &Signals, least: Thresholds, used: u64) -> Vec<Low> {
+    let low = |resource, threshold, available, shared| Some(Low { resource, threshold, available, shared });
+    let of_memory = now.memory.and_then(|memory| {
+        let of_pods = memory.limit.saturating_sub(memory.used);
+        match () {
+            () if of_pods < least.memory => low(Resource::Memory, least.memory, of_pods, true),
+            () if memory.machine < least.machine => {
+                low(Resource::Memory, least.machine, memory.machine, true)
+            }
+            () => None,
+        }
+    });
+    let (free, available) = (now.disk.now, CAPACITY.saturating_sub(used));
+    let of_disk = match () {
+        () if free.bytes < least.disk.bytes => low(Resource::Storage, least.disk.bytes, free.bytes, true),
+        () if free.files < least.disk.files => low(Resource::Inodes, least.disk.files, free.files, true),
+        () if available < NODE_RESERVE => low(Resource::Storage, NODE_RESERVE, available, false),
         () => None,
-    }
+    };
+    of_memory.into_iter().chain(of_disk).collect()
 }
 
-/// When to ask the file system next: before a process that writes [`RATE`] has used up the room above the thresholds.
+/// When to ask the machine next: before a process that writes [`RATE`] has used up the room above the thresholds.
 ///
 /// ```text
 /// 9 GiB above the threshold  ->  1 s      512 MiB above  ->  250 ms      at the threshold  ->  100 ms
 /// ```
-pub fn pause(free: &Free, thresholds: Thresholds, used: u64) -> Duration {
+pub fn pause(now: &Signals, least: Thresholds, used: u64) -> Duration {
     let seconds = |room: u64, rate: u64| room as f64 / rate as f64;
-    let bytes = free.now.bytes.saturating_sub(thresholds.0.bytes).min(ALLOCATABLE.saturating_sub(used));
+    let free = now.disk.now;
+    let mut bytes = free.bytes.saturating_sub(least.disk.bytes).min(ALLOCATABLE.saturating_sub(used));
+    if let Some(memory) = now.memory {
+        let of_pods = memory.limit.saturating_sub(memory.used).saturating_sub(least.memory);
+        bytes = bytes.min(of_pods).min(memory.machine.saturating_sub(least.machine));
+    }
     let mut wait = seconds(bytes, RATE.bytes);
-    if thresholds.0.files > 0 {
-        wait = wait.min(seconds(free.now.files.saturating_sub(thresholds.0.files), RATE.files));
+    if least.disk.files > 0 {
+        wait = wait.min(seconds(free.files.saturating_sub(least.disk.files), RATE.files));
     }
     Duration::from_secs_f64(wait).clamp(PAUSE.0, PAUSE.1)
 }
 
-/// A pod's use of the disk, and what it may use.
+/// A container's use, and what it requests, in bytes.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerUse {
+    pub name: String,
+    pub logs: u64,
+    pub storage_request: u64,
+    pub memory: u64,
+    pub memory_request: u64,
+}
+
+/// A pod's use of the machine, and what it requests.
 #[derive(Clone, Debug)]
 pub struct Usage {
     pub key: Key,
     pub uid: String,
     pub priority: i32,
-    /// Bytes: the sum of what its containers request.
-    pub request: u64,
-    /// Everything that the pod may have written: volumes, logs, and directories of the node that it mounts.
-    pub amount: Amount,
-    /// Name, bytes of its logs, bytes that it requests.
-    pub containers: Vec<(String, u64, u64)>,
+    /// Bytes of the disk: the sum of what its containers request.
+    pub storage_request: u64,
+    /// What goes with it: volumes and logs.
+    pub disk: Amount,
+    /// What stays: directories of the node that it mounts and may write to ([`super::kept`]).
+    pub kept: Amount,
+    /// How much of that it answers for.
+    pub wrote: Amount,
+    /// Bytes of memory that the pod requests.
+    pub memory_request: u64,
+    /// Its working set in bytes, with its volumes in memory.
+    pub memory: u64,
+    pub containers: Vec<ContainerUse>,
 }
 
 impl Usage {
-    fn of(&self, resource: &str) -> u64 {
-        if resource == "inodes" { self.amount.files } else { self.amount.bytes }
+    /// A pod of which nothing is measured yet.
+    pub fn of_pod(key: Key, pod: &Pod) -> Usage {
+        let specs = pod.spec.iter().flat_map(|s| &s.containers);
+        let containers: Vec<ContainerUse> = specs
+            .map(|c| ContainerUse {
+                name: c.name.clone(),
+                storage_request: request(c, "ephemeral-storage"),
+                memory_request: request(c, "memory"),
+                ..ContainerUse::default()
+            })
+            .collect();
+        let memory = requests::of_pod(pod, Field::Requests).get("memory").map_or(0, |q| q.units());
+        Usage {
+            key,
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            priority: priority(pod),
+            storage_request: containers.iter().fold(0, |sum, c| sum.saturating_add(c.storage_request)),
+            disk: Amount::default(),
+            kept: Amount::default(),
+            wrote: Amount::default(),
+            memory_request: u64::try_from(memory).unwrap_or(0),
+            memory: 0,
+            containers,
+        }
+    }
+
+    /// What it has of a resource and answers for.
+    pub fn has(&self, resource: Resource) -> u64 {
+        let disk = self.disk.plus(self.wrote);
+        match resource {
+            Resource::Memory => self.memory,
+            Resource::Storage => disk.bytes,
+            Resource::Inodes => disk.files,
+        }
+    }
+
+    /// What its eviction gives back.
+    fn frees(&self, resource: Resource) -> u64 {
+        match resource {
+            Resource::Memory => self.memory,
+            Resource::Storage => self.disk.bytes,
+            Resource::Inodes => self.disk.files,
+        }
+    }
+
+    /// What it has beyond its request. Inodes cannot be requested.
+    fn excess(&self, resource: Resource) -> u64 {
+        let request = match resource {
+            Resource::Memory => self.memory_request,
+            Resource::Storage => self.storage_request,
+            Resource::Inodes => 0,
+        };
+        self.has(resource).saturating_sub(request)
     }
 }
 
-/// Bytes of the disk that a container requests; without a request its limit.
-pub fn request(container: &k8s_openapi::api::core::v1::Container) -> u64 {
+/// Bytes that a container requests of a resource; without a request its limit.
+fn request(container: &k8s_openapi::api::core::v1::Container, resource: &str) -> u64 {
     let amounts = container.resources.clone().unwrap_or_default();
     let of = |map: Option<BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>| {
-        map.and_then(|m| m.get("ephemeral-storage").and_then(|q| super::eviction::bytes(&q.0)))
+        map.and_then(|m| m.get(resource).and_then(|q| super::eviction::bytes(&q.0)))
     };
     of(amounts.requests).or(of(amounts.limits)).unwrap_or(0)
 }
@@ -166,33 +388,48 @@ pub fn priority(pod: &Pod) -> i32 {
     if named >= CRITICAL && !of_system { 0 } else { named }
 }
 
-/// The pod to evict: one that uses more than it requests before one that does not, then the lower priority, then the larger excess.
+/// Whether the node's share would be used up although all its pods were evicted: what fills it stays. Of the whole machine nobody knows that.
+pub fn is_futile(pods: &[Usage], low: &Low) -> bool {
+    let freed = pods.iter().fold(0u64, |sum, pod| sum.saturating_add(pod.frees(low.resource)));
+    !low.shared && low.available.saturating_add(freed) < low.threshold
+}
+
+/// The pod to evict: one that uses more than it requests before one that does not, then the lower priority, then the larger excess. Where evictions
+/// cannot help, only one that still writes files which stay.
 pub fn victim<'a>(pods: &'a [Usage], low: &Low) -> Option<&'a Usage> {
-    let worth = if low.resource == "inodes" { WORTH.files } else { WORTH.bytes };
-    let excess = |pod: &Usage| match low.resource {
-        "inodes" => pod.amount.files,
-        _ => pod.amount.bytes.saturating_sub(pod.request),
-    };
+    let amount = |all: Amount| if low.resource == Resource::Inodes { all.files } else { all.bytes };
+    let worth = amount(WORTH);
+    let futile = is_futile(pods, low);
+    let excess = |pod: &Usage| pod.excess(low.resource);
     let rank = |pod: &&Usage| (excess(pod) > 0, std::cmp::Reverse(pod.priority), excess(pod));
-    pods.iter().filter(|pod| pod.of(low.resource) >= worth).max_by_key(rank)
+    let counts = |pod: &&Usage| match futile {
+        true => amount(pod.wrote) >= worth,
+        false => pod.has(low.resource) >= worth,
+    };
+    pods.iter().filter(counts).max_by_key(rank)
 }
 
 /// Why the pod has to go, in upstream's words.
 pub fn message(pod: &Usage, low: &Low) -> String {
-    let amount = |n: u64| if low.resource == "inodes" { n.to_string() } else { binary(n) };
+    let amount = |n: u64| if low.resource == Resource::Inodes { n.to_string() } else { binary(n) };
+    let name = low.resource.name();
     let mut text = format!(
-        "The node was low on resource: {}. Threshold quantity: {}, available: {}. ",
-        low.resource,
+        "The node was low on resource: {name}. Threshold quantity: {}, available: {}. ",
         amount(low.threshold),
         amount(low.available)
     );
-    for (name, used, request) in pod.containers.iter().filter(|(_, used, request)| used > request) {
-        if low.resource == "ephemeral-storage" {
+    let of = |c: &ContainerUse| match low.resource {
+        Resource::Memory => Some((c.memory, c.memory_request)),
+        Resource::Storage => Some((c.logs, c.storage_request)),
+        Resource::Inodes => None,
+    };
+    for container in &pod.containers {
+        if let Some((used, request)) = of(container).filter(|(used, request)| used > request) {
             text.push_str(&format!(
-                "Container {name} was using {}, request is {}, has larger consumption of {}. ",
-                binary(*used),
-                binary(*request),
-                low.resource
+                "Container {} was using {}, request is {}, has larger consumption of {name}. ",
+                container.name,
+                binary(used),
+                binary(request),
             ));
         }
     }
@@ -207,16 +444,27 @@ fn binary(bytes: u64) -> String {
     fits.map_or(bytes.to_string(), |(suffix, shift)| format!("{}{suffix}", bytes >> shift))
 }
 
-/// The machine's disk, as the nodes of one cluster share it: so that under its pressure one of them evicts, and not each of them.
-#[derive(Default)]
-pub struct Disk {
+/// Asks the machine for its memory; `None`: nobody counts it.
+pub type Meter = Box<dyn Fn() -> Option<Memory> + Send + Sync>;
+
+/// The machine, as the nodes of one cluster share it: so that under its pressure one of them evicts, and not each of them.
+pub struct Machine {
+    meter: Meter,
     thresholds: OnceLock<Thresholds>,
-    nodes: Mutex<Nodes>,
+    /// By pressure: disk and memory may be low at a time.
+    nodes: [Mutex<Nodes>; 2],
+}
+
+/// One whose memory nobody counts.
+impl Default for Machine {
+    fn default() -> Machine {
+        Machine::new(Box::new(|| None))
+    }
 }
 
 #[derive(Default)]
 struct Nodes {
-    /// When the disk was found low.
+    /// When the resource was found low.
     low_since: Option<Instant>,
     by_name: BTreeMap<String, Figures>,
 }
@@ -229,27 +477,36 @@ struct Figures {
     worst: u64,
 }
 
-impl Disk {
+impl Machine {
+    pub fn new(meter: Meter) -> Machine {
+        Machine { meter, thresholds: OnceLock::new(), nodes: Default::default() }
+    }
+
+    /// Asks for the memory now.
+    pub fn memory(&self) -> Option<Memory> {
+        (self.meter)()
+    }
+
     /// The same for all nodes, from what the first of them found.
-    pub fn thresholds(&self, free: &Free) -> Thresholds {
-        *self.thresholds.get_or_init(|| Thresholds::of(free))
+    pub fn thresholds(&self, now: &Signals) -> Thresholds {
+        *self.thresholds.get_or_init(|| Thresholds::of(now))
     }
 
-    fn nodes(&self) -> MutexGuard<'_, Nodes> {
-        self.nodes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn nodes(&self, pressure: Pressure) -> MutexGuard<'_, Nodes> {
+        self.nodes[pressure as usize].lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// A node found the disk low, or not.
-    pub fn looked(&self, node: &str, low: bool, now: Instant) {
-        let mut nodes = self.nodes();
+    /// A node found the machine low on something, or not.
+    pub fn looked(&self, pressure: Pressure, node: &str, low: bool, now: Instant) {
+        let mut nodes = self.nodes(pressure);
         nodes.low_since = if low { nodes.low_since.or(Some(now)) } else { None };
         let new = Figures { looked: now, measured: now, worst: 0 };
         nodes.by_name.entry(node.into()).or_insert(new).looked = now;
     }
 
     /// Under pressure: a node has measured its pods. Whether it is the one to evict its worst: all others that live have measured too, and have none that is larger.
-    pub fn is_worst(&self, node: &str, worst: u64, now: Instant) -> bool {
-        let mut nodes = self.nodes();
+    pub fn is_worst(&self, pressure: Pressure, node: &str, worst: u64, now: Instant) -> bool {
+        let mut nodes = self.nodes(pressure);
         nodes.by_name.insert(node.into(), Figures { looked: now, measured: now, worst });
         let since = nodes.low_since.unwrap_or(now);
         let late = now.saturating_duration_since(since) >= TOGETHER;
@@ -264,126 +521,4 @@ impl Disk {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GIB: u64 = 1 << 30;
-
-    fn disk(total: u64, free: u64) -> Free {
-        Free { now: Amount { bytes: free, files: 1 << 20 }, total: Amount { bytes: total, files: 1 << 21 } }
-    }
-
-    fn usage(name: &str, mebi: u64, request: u64, priority: i32) -> Usage {
-        Usage {
-            key: Key::new("default", name),
-            uid: name.into(),
-            priority,
-            request: request << 20,
-            amount: Amount { bytes: mebi << 20, files: mebi },
-            containers: vec![("c".into(), 3 << 19, 0), ("d".into(), 5, 10)],
-        }
-    }
-
-    #[test]
-    fn a_reserve_is_left_and_a_nearly_full_disk_is_no_pressure() {
-        let large = disk(500 * GIB, 40 * GIB);
-        let thresholds = Thresholds::of(&large);
-        assert_eq!(thresholds.0, Amount { bytes: GIB, files: 100_000 });
-        assert_eq!(low(&large, thresholds, 0), None);
-        let small = disk(4 * GIB, GIB / 2);
-        assert_eq!(Thresholds::of(&small).0.bytes, GIB / 4);
-        assert_eq!(low(&small, Thresholds::of(&small), 0), None);
-        assert!(low(&disk(500 * GIB, GIB - 1), thresholds, 0).unwrap().of_disk);
-        let few = Free { now: Amount { bytes: 40 * GIB, files: 99_999 }, ..large };
-        assert_eq!(low(&few, thresholds, 0).unwrap().resource, "inodes");
-        let no_count =
-            Free { now: Amount { bytes: 40 * GIB, files: 0 }, total: Amount { bytes: 500 * GIB, files: 0 } };
-        assert_eq!(low(&no_count, Thresholds::of(&no_count), 0), None, "btrfs has no fixed number of inodes");
-    }
-
-    #[test]
-    fn a_node_uses_no_more_than_its_share() {
-        let (free, thresholds) = (disk(500 * GIB, 400 * GIB), Thresholds::of(&disk(500 * GIB, 400 * GIB)));
-        assert_eq!(low(&free, thresholds, ALLOCATABLE), None);
-        let found = low(&free, thresholds, ALLOCATABLE + 1).unwrap();
-        assert_eq!((found.of_disk, found.resource), (false, "ephemeral-storage"));
-        assert!(low(&free, thresholds, u64::MAX).is_some(), "files that cannot be counted");
-    }
-
-    #[test]
-    fn the_next_look_comes_before_a_fast_writer_has_used_the_room() {
-        let thresholds = Thresholds::of(&disk(500 * GIB, 400 * GIB));
-        let wait = |free: u64, used: u64| pause(&disk(500 * GIB, free), thresholds, used);
-        assert_eq!(wait(400 * GIB, 0), PAUSE.1);
-        assert_eq!(wait(GIB + GIB / 2, 0), Duration::from_millis(250));
-        assert_eq!(wait(GIB, 0), PAUSE.0);
-        assert_eq!(wait(400 * GIB, ALLOCATABLE), PAUSE.0);
-    }
-
-    #[test]
-    fn the_worst_pod_goes_first() {
-        let low = |resource| Low { resource, threshold: GIB, available: GIB / 2 + 1024, of_disk: true };
-        let name = |pods: &[Usage], resource| victim(pods, &low(resource)).map(|p| p.uid.clone());
-        let storage = |pods: &[Usage]| name(pods, "ephemeral-storage");
-        assert_eq!(
-            storage(&[usage("keeps", 900, 1000, 0), usage("over", 100, 10, 1000)]),
-            Some("over".into())
-        );
-        assert_eq!(storage(&[usage("high", 900, 0, 1), usage("low", 100, 0, 0)]), Some("low".into()));
-        assert_eq!(storage(&[usage("small", 100, 0, 0), usage("large", 101, 0, 0)]), Some("large".into()));
-        assert_eq!(storage(&[usage("keeps", 900, 1000, 0)]), Some("keeps".into()), "if there is no other");
-        assert_eq!(storage(&[usage("tiny", 15, 0, 0)]), None, "its end would help nobody");
-        assert_eq!(
-            name(&[usage("few", 999, 0, 0), usage("many", 1000, 0, 5)], "inodes"),
-            Some("many".into())
-        );
-        assert_eq!(
-            message(&usage("p", 900, 0, 0), &low("ephemeral-storage")),
-            "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 524289Ki. \
-             Container c was using 1536Ki, request is 0, has larger consumption of ephemeral-storage. "
-        );
-    }
-
-    #[test]
-    fn what_the_cluster_needs_stays() {
-        let pod = |json: serde_json::Value| -> Pod { serde_json::from_value(json).unwrap() };
-        let critical = |namespace: &str| serde_json::json!({"metadata": {"namespace": namespace}, "spec": {"containers": [], "priority": 2_000_001_000}});
-        for goes in [
-            serde_json::json!({"spec": {"containers": []}}),
-            serde_json::json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}),
-            critical("default"),
-        ] {
-            assert!(evictable(&pod(goes)));
-        }
-        for kept in [critical("kube-system"), serde_json::json!({"status": {"phase": "Failed"}})] {
-            assert!(!evictable(&pod(kept)));
-        }
-        let own = serde_json::json!({"spec": {"containers": [], "priority": 1000}});
-        let all = [critical("default"), critical("kube-system"), own].map(|json| priority(&pod(json)));
-        assert_eq!(all, [0, 2_000_001_000, 1000], "whoever may create pods may name a system class");
-    }
-
-    #[test]
-    fn one_node_evicts_for_all() {
-        let (disk, start) = (Disk::default(), Instant::now());
-        let at = |millis: u64| start + Duration::from_millis(millis);
-        for node in ["a", "b", "off"] {
-            disk.looked(node, false, start);
-        }
-        let begin = 10_000; // "off" has not looked for long
-        disk.looked("a", true, at(begin));
-        disk.looked("b", true, at(begin));
-        assert!(!disk.is_worst("a", 5, at(begin + 1)), "b has not measured yet");
-        assert!(disk.is_worst("b", 7, at(begin + 2)));
-        assert!(!disk.is_worst("a", 5, at(begin + 3)));
-        assert!(disk.is_worst("a", 9, at(begin + 4)), "it grew meanwhile");
-        let tied = (disk.is_worst("a", 7, at(begin + 5)), disk.is_worst("b", 7, at(begin + 6)));
-        assert_eq!(tied, (false, true), "one of the two");
-        disk.looked("a", false, at(20_000));
-        disk.looked("b", true, at(20_001));
-        disk.looked("a", true, at(20_001));
-        assert!(!disk.is_worst("a", 5, at(20_002)));
-        disk.looked("b", true, at(22_000));
-        assert!(disk.is_worst("a", 5, at(22_002)), "b hangs");
-    }
-}
+pub(super) mod tests;

@@ -56,6 +56,15 @@ pub struct Seen {
     pub failed: BTreeMap<String, Kind>,
 }
 
+impl Seen {
+    /// Containers whose postStart hook failed run until they are ended, and are neither started nor ready.
+    pub fn mark_unhooked<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        for name in names {
+            self.probed.insert(name.to_string(), Probed { started: Some(false), ready: Some(false) });
+        }
+    }
+}
+
 impl Prober {
     pub fn new(config: &Arc<Config>, crew: &Crew, recorder: &Recorder, queue: &WorkQueue<Key>) -> Prober {
         Prober(Arc::new(Inner {

@@ -1,15 +1,17 @@
-//! When the disk is asked, when the trees of pods are walked, and when a pod is evicted. Pure; the edge is `pods::pressed`.
+//! When the machine is asked, when the trees of pods are walked, and when a pod is evicted. Pure; the edge is `pods::pressed`.
 //!
-//! The disk is asked by itself, ten times a second when little room is left, also while trees are walked: a hostile tree may take
-//! its time. Trees are walked one after another; a walk of all pods of a node is a *round*.
+//! The machine is asked by itself, ten times a second when little room is left, also while trees are walked: a hostile tree may take
+//! its time. Trees are walked one after another; a walk of all pods of a node is a *round*. For memory there is nothing to walk: what pods have of it is read at
+//! that moment, so a pod is evicted at the first look that finds it low.
 //!
 //! ```text
-//! ask ask ask ask ask ask      DiskPressure is set at the first one that finds the disk low
-//! [------ round -----] evict   normally a pod is evicted when a round is over
+//! ask ask ask ask ask ask      MemoryPressure or DiskPressure is set at the first one that finds it low
+//! evict                        memory: at once
+//! [------ round -----] evict   disk: normally a pod is evicted when a round is over
 //!          [evict]             the round lasts longer than OVERDUE: with what is known by then
 //! ```
 
-use super::pressure::{self, Free, Low, Thresholds};
+use super::pressure::{self, Low, Pressure, Signals, Thresholds};
 use std::time::{Duration, Instant};
 
 /// Trees are walked this often although nothing was written: what others remove hides what a pod writes.
@@ -30,15 +32,16 @@ pub struct Round {
     pub used: u64,
 }
 
-/// What is to be done after the disk was asked.
+/// What is to be done after the machine was asked.
 #[derive(Debug)]
 pub struct Plan {
-    pub low: Option<Low>,
+    /// Everything that is low, memory first.
+    pub low: Vec<Low>,
     /// Begin a round.
     pub walk: bool,
     /// Evict the worst pod, if this node has it.
     pub evict: Option<Low>,
-    /// Ask the disk again after this time.
+    /// Ask the machine again after this time.
     pub pause: Duration,
 }
 
@@ -55,22 +58,26 @@ pub struct Rounds {
 }
 
 impl Rounds {
-    /// The disk was asked. `evicting`: a pod is being evicted.
-    pub fn look(&mut self, free: &Free, thresholds: Thresholds, evicting: bool, now: Instant) -> Plan {
+    /// The machine was asked. `evicting`: a pod is being evicted.
+    pub fn look(&mut self, free: &Signals, thresholds: Thresholds, evicting: bool, now: Instant) -> Plan {
         let low = pressure::low(free, thresholds, self.last.map_or(0, |last| last.used));
+        let of = |pressure: Pressure| low.iter().find(|low| low.resource.pressure() == pressure).cloned();
+        let (memory, disk) = (of(Pressure::Memory), of(Pressure::Disk));
         let fresh = std::mem::take(&mut self.fresh);
-        let evict = low.clone().filter(|low| {
+        let of_disk = disk.clone().filter(|low| {
             let since = *self.waits_since.get_or_insert(now);
-            let overdue = low.of_disk && now.saturating_duration_since(since) >= OVERDUE;
-            !evicting && (fresh || overdue)
+            let overdue = low.shared && now.saturating_duration_since(since) >= OVERDUE;
+            fresh || overdue
         });
-        if low.is_none() {
+        let evict = memory.or(of_disk).filter(|_| !evicting);
+        if disk.is_none() {
             self.waits_since = None;
         }
         if evicting || evict.is_some() {
-            (self.waits_since, self.evicted) = (Some(now), Some(now));
+            self.waits_since = disk.as_ref().map(|_| now);
+            self.evicted = Some(now);
         }
-        let walk = !self.going && evict.is_none() && self.is_due(free, thresholds, low.is_some(), now);
+        let walk = !self.going && evict.is_none() && self.is_due(free, thresholds, disk.is_some(), now);
         self.going |= walk;
         Plan { low, walk, evict, pause: pressure::pause(free, thresholds, self.upper_bound(free)) }
     }
@@ -83,21 +90,22 @@ impl Rounds {
 
     /// Whether the disk is low, or the node may use more than its share since the last round, or that was long ago. While
     /// there is room, walks take no more than a third of the time.
-    fn is_due(&self, free: &Free, thresholds: Thresholds, low: bool, now: Instant) -> bool {
+    fn is_due(&self, free: &Signals, thresholds: Thresholds, low: bool, now: Instant) -> bool {
         let Some(last) = &self.last else { return true };
+        let of_disk = |low: &Low| low.resource.pressure() == Pressure::Disk;
         let mut rest = last.ended.saturating_duration_since(last.begun) * 2;
         if low {
             rest = rest.clamp(UNDER_PRESSURE.0, UNDER_PRESSURE.1);
         }
         let wanted = low
             || now.saturating_duration_since(last.begun) >= EVERY
-            || pressure::low(free, thresholds, self.upper_bound(free)).is_some();
+            || pressure::low(free, thresholds, self.upper_bound(free)).iter().any(of_disk);
         wanted && now.saturating_duration_since(last.ended) >= rest
     }
 
     /// What the node uses at most: all that the disk has less is its own.
-    fn upper_bound(&self, free: &Free) -> u64 {
-        let bound = |last: Round| last.used.saturating_add(last.free.saturating_sub(free.now.bytes));
+    fn upper_bound(&self, free: &Signals) -> u64 {
+        let bound = |last: Round| last.used.saturating_add(last.free.saturating_sub(free.disk.now.bytes));
         self.last.map_or(0, bound)
     }
 }
@@ -105,15 +113,13 @@ impl Rounds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubelet::walk::Amount;
+    use crate::kubelet::pressure::Resource;
+    use crate::kubelet::pressure::tests::{disk as signals, memory};
 
     const GIB: u64 = 1 << 30;
 
-    fn disk(free: u64) -> Free {
-        Free {
-            now: Amount { bytes: free, files: 1 << 20 },
-            total: Amount { bytes: 500 * GIB, files: 1 << 21 },
-        }
+    fn disk(free: u64) -> Signals {
+        signals(500 * GIB, free)
     }
 
     /// Rounds of a node after one that took `took` and found `used` bytes, on a disk with 100 GiB free; and when it ended.
@@ -121,7 +127,7 @@ mod tests {
         let (mut rounds, start, free) = (Rounds::default(), Instant::now(), disk(100 * GIB));
         let thresholds = Thresholds::of(&free);
         let plan = rounds.look(&free, thresholds, false, start);
-        assert!(plan.walk && plan.low.is_none() && plan.evict.is_none());
+        assert!(plan.walk && plan.low.is_empty() && plan.evict.is_none());
         let ended = start + took;
         rounds.walked(Round { begun: start, ended, free: 100 * GIB, used });
         (rounds, thresholds, ended)
@@ -134,12 +140,12 @@ mod tests {
         assert!(rounds.look(&disk(100 * GIB), thresholds, false, at(0)).evict.is_none());
         // The disk is low: a round begins, and the disk is asked ten times a second meanwhile.
         let first = rounds.look(&disk(GIB / 2), thresholds, false, at(1000));
-        assert!(first.walk && first.low.is_some() && first.evict.is_none());
+        assert!(first.walk && !first.low.is_empty() && first.evict.is_none());
         let mut evicted = vec![];
         for millis in (1100..6000).step_by(100) {
             let plan = rounds.look(&disk(GIB / 2), thresholds, false, at(millis));
             assert!(!plan.walk, "one round at a time");
-            assert!(plan.low.is_some() && plan.pause <= Duration::from_millis(100), "{plan:?}");
+            assert!(!plan.low.is_empty() && plan.pause <= Duration::from_millis(100), "{plan:?}");
             evicted.extend(plan.evict.map(|_| millis));
         }
         assert_eq!(evicted, [3000, 5000]);
@@ -151,7 +157,7 @@ mod tests {
         assert!(rounds.look(&disk(GIB / 2), thresholds, false, at(16_003)).evict.is_some());
         assert!(rounds.look(&disk(GIB / 2), thresholds, false, at(16_004)).evict.is_none());
         let over = rounds.look(&disk(100 * GIB), thresholds, false, at(16_005));
-        assert!(over.low.is_none() && over.evict.is_none());
+        assert!(over.low.is_empty() && over.evict.is_none());
     }
 
     #[test]
@@ -159,13 +165,13 @@ mod tests {
         let (mut rounds, thresholds, now) = after(Duration::from_millis(300), 10 * GIB);
         let free = disk(100 * GIB);
         let at = |millis: u64| now + Duration::from_millis(millis);
-        assert!(rounds.look(&free, thresholds, false, at(0)).evict.is_some_and(|low| !low.of_disk));
+        assert!(rounds.look(&free, thresholds, false, at(0)).evict.is_some_and(|low| !low.shared));
         assert!(!rounds.look(&free, thresholds, false, at(550)).walk, "a third of the time at most");
         assert!(rounds.look(&free, thresholds, false, at(600)).walk);
         let late = rounds.look(&free, thresholds, false, at(60_000));
-        assert!(late.evict.is_none() && late.low.is_some(), "what it used then says nothing about now");
+        assert!(late.evict.is_none() && !late.low.is_empty(), "what it used then says nothing about now");
         rounds.walked(Round { begun: at(600), ended: at(60_001), free: 100 * GIB, used: GIB });
-        assert!(rounds.look(&free, thresholds, false, at(60_002)).low.is_none());
+        assert!(rounds.look(&free, thresholds, false, at(60_002)).low.is_empty());
     }
 
     #[test]
@@ -177,5 +183,21 @@ mod tests {
         let (mut rounds, thresholds, now) = after(Duration::from_millis(10), 0);
         assert!(!rounds.look(&disk(100 * GIB), thresholds, false, now + EVERY / 2).walk);
         assert!(rounds.look(&disk(100 * GIB), thresholds, false, now + EVERY).walk);
+    }
+
+    #[test]
+    fn memory_is_judged_at_every_look_and_one_pod_goes_at_a_time() {
+        let (mut rounds, _, now) = after(Duration::from_millis(10), 0);
+        let (plenty, little) = (memory(8 * GIB, GIB, 6 * GIB), memory(8 * GIB, 8 * GIB, 6 * GIB));
+        let thresholds = Thresholds::of(&plenty);
+        let at = |millis: u64| now + Duration::from_millis(millis);
+        assert!(rounds.look(&plenty, thresholds, false, at(0)).low.is_empty());
+        let first = rounds.look(&little, thresholds, false, at(100));
+        assert_eq!(first.evict.map(|low| low.resource), Some(Resource::Memory));
+        assert!(!first.walk, "trees say nothing about memory");
+        let next = rounds.look(&little, thresholds, true, at(200));
+        assert!(next.evict.is_none() && next.low.len() == 1 && next.pause <= Duration::from_millis(100));
+        assert!(rounds.look(&little, thresholds, false, at(300)).evict.is_some(), "that was not enough");
+        assert!(rounds.look(&plenty, thresholds, false, at(400)).evict.is_none());
     }
 }

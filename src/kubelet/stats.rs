@@ -94,14 +94,19 @@ impl Meter {
     /// The running containers' use now. `keep`: later looks count from this one.
     async fn look(&self, keep: bool) -> Vec<Use> {
         let runtime: &dyn Runtime = &*self.config.runtime;
-        let (containers, sandboxes) = futures::join!(runtime.list_containers(), runtime.list_pod_sandboxes());
+        let (containers, sandboxes, used) = futures::join!(
+            runtime.list_containers(),
+            runtime.list_pod_sandboxes(),
+            runtime.list_container_stats()
+        );
         let (containers, sandboxes) = (containers.unwrap_or_default(), sandboxes.unwrap_or_default());
+        let used = used.unwrap_or_default();
         let mut found = Vec::new();
         let mut known = vec![OWN.to_string()];
         for container in containers.into_iter().filter(|c| c.state == ContainerState::Running) {
             let Some(sandbox) = sandboxes.iter().find(|s| s.id == container.sandbox_id) else { continue };
             // Of some nothing can be told: the control plane's components share a process.
-            let Ok(stats) = runtime.container_stats(&container.id).await else { continue };
+            let Some(stats) = used.get(&container.id).copied() else { continue };
             let age =
                 container.started_at.and_then(|at| Duration::try_from(clock::now().duration_since(at)).ok());
             let begun = age.and_then(|age| Instant::now().checked_sub(age));

@@ -41,8 +41,8 @@ pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
         view.init_specs().iter().map(|s| container(view, s, true, waiting, has_init)).collect();
     let main: Vec<ContainerStatus> =
         view.specs().iter().map(|s| container(view, s, false, waiting, has_init)).collect();
-    let initialized =
-        view.init_specs().iter().zip(&init).all(|(spec, status)| match View::is_sidecar(spec) {
+    let initialized = view.has_begun()
+        || view.init_specs().iter().zip(&init).all(|(spec, status)| match View::is_sidecar(spec) {
             true => status.started == Some(true),
             false => terminated(status).is_some_and(|t| t.exit_code == 0),
         });
@@ -103,15 +103,7 @@ pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
             not_ready_message,
         ),
     ];
-    for old in before.conditions.iter().flatten() {
-        match conditions.iter_mut().find(|c| c.type_ == old.type_) {
-            Some(new) if new.status == old.status => {
-                new.last_transition_time = old.last_transition_time.clone()
-            }
-            Some(_) => {}
-            None => conditions.push(old.clone()),
-        }
-    }
+    keep_conditions(&mut conditions, before.conditions.as_deref().unwrap_or_default());
     for condition in &mut conditions {
         condition.last_transition_time.get_or_insert(Time(view.now));
         // Conditions of others (readiness gates, disruption) were observed by them.
@@ -138,6 +130,65 @@ pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
         },
         reason: before.reason,
         ..PodStatus::default()
+    }
+}
+
+/// Gives conditions that have not changed the time of their last transition, and adds those that others have set.
+pub fn keep_conditions(conditions: &mut Vec<PodCondition>, before: &[PodCondition]) {
+    for old in before {
+        match conditions.iter_mut().find(|c| c.type_ == old.type_) {
+            Some(new) if new.status == old.status => {
+                new.last_transition_time = old.last_transition_time.clone()
+            }
+            Some(_) => {}
+            None => conditions.push(old.clone()),
+        }
+    }
+}
+
+/// Makes the status of a deleted pod whose containers have all ended a terminal one: Succeeded if all regular containers ended
+/// with code 0, else Failed. A Job, for example, may wait for that before it replaces the pod. Of a container without an end
+/// nothing is known but that it does not run; of a pod that was never initialized they stay as they are.
+/// Source: `TerminatePod` in `pkg/kubelet/status/status_manager.go`.
+pub fn end(status: &mut PodStatus, now: Timestamp) {
+    let conditions = status.conditions.get_or_insert_default();
+    if conditions.iter().any(|c| c.type_ == "Initialized" && c.status == "True") {
+        for container in status.container_statuses.iter_mut().flatten() {
+            if terminated(container).is_none() {
+                let crashed = container.last_state.as_ref().and_then(|last| last.terminated.clone());
+                // One that waits for its restart ended as `lastState` says.
+                let known = crashed.filter(|last| last.container_id == container.container_id);
+                let end = known.unwrap_or_else(|| {
+                    unknown_end("The container could not be located when the pod was terminated")
+                });
+                container.state = Some(ContainerState { terminated: Some(end), ..ContainerState::default() });
+            }
+            (container.ready, container.started) = (false, Some(false));
+        }
+    }
+    if !matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        let mut main = status.container_statuses.iter().flatten().peekable();
+        let well = main.peek().is_some() && main.all(|c| terminated(c).is_some_and(|t| t.exit_code == 0));
+        status.phase = Some(if well { "Succeeded" } else { "Failed" }.into());
+    }
+    let reason = if status.phase.as_deref() == Some("Succeeded") { "PodCompleted" } else { "PodFailed" };
+    for condition in conditions.iter_mut().filter(|c| matches!(c.type_.as_str(), "Ready" | "ContainersReady"))
+    {
+        if condition.status != "False" {
+            condition.status = "False".into();
+            condition.last_transition_time = Some(Time(now));
+        }
+        (condition.reason, condition.message) = (Some(reason.into()), None);
+    }
+}
+
+/// The end of a container of which the runtime knows nothing any more.
+fn unknown_end(message: &str) -> ContainerStateTerminated {
+    ContainerStateTerminated {
+        exit_code: super::decide::LOST,
+        reason: Some("ContainerStatusUnknown".into()),
+        message: Some(message.into()),
+        ..ContainerStateTerminated::default()
     }
 }
 
@@ -276,15 +327,30 @@ pub fn container(view: &View, spec: &Spec, init: bool, waiting: &Waiting, has_in
         ..ContainerStatus::default()
     };
     let Some(c) = current else {
-        let before = view
-            .pod
-            .status
-            .iter()
-            .flat_map(|s| s.container_statuses.iter().chain(s.init_container_statuses.iter()).flatten());
-        if let Some(before) = before.into_iter().find(|s| s.name == spec.name) {
-            // After a restart of the machine nothing runs, but the count goes on.
-            status.restart_count = before.restart_count;
-            status.last_state = before.last_state.clone().or(status.last_state);
+        if let Some(before) = view.stored(&spec.name) {
+            // After a restart of the machine nothing runs. One that will not run again stays as it ended.
+            let ended = before.state.as_ref().and_then(|s| s.terminated.clone());
+            let was_running = before.state.as_ref().is_some_and(|s| s.running.is_some());
+            let lost = was_running.then(|| ContainerStateTerminated {
+                container_id: before.container_id.clone(),
+                started_at: before.state.as_ref().and_then(|s| s.running.as_ref()?.started_at.clone()),
+                ..unknown_end("The container could not be located: the machine or this program was restarted")
+            });
+            let end = ended.or(lost);
+            if end.is_some() && view.finished().is_some() {
+                return ContainerStatus {
+                    ready: false,
+                    started: Some(false),
+                    state: Some(ContainerState { terminated: end, ..ContainerState::default() }),
+                    ..before.clone()
+                };
+            }
+            // The others start again, and the count goes on.
+            status.restart_count = i32::try_from(view.next_attempt(&spec.name)).unwrap_or(i32::MAX);
+            status.last_state = match end {
+                Some(end) => Some(ContainerState { terminated: Some(end), ..ContainerState::default() }),
+                None => before.last_state.clone().or(status.last_state),
+            };
         }
         let (reason, message) = match waiting.get(&spec.name) {
             Some((reason, message)) => (reason.as_str(), Some(message.clone()).filter(|m| !m.is_empty())),
@@ -317,7 +383,8 @@ pub fn container(view: &View, spec: &Spec, init: bool, waiting: &Waiting, has_in
         }
         State::Created => status.state = Some(wait("ContainerCreating", None)),
         State::Exited => {
-            status.ready = init && c.exit_code == 0;
+            // An init container is ready when its work is done; a sidecar's work is to run.
+            status.ready = init && !View::is_sidecar(spec) && c.exit_code == 0;
             status.state = Some(ended(c));
             if view.restarts(spec, init, c) && view.backoff_left(spec, c).is_some() {
                 let pause = view.backoffs.get(&spec.name).map_or(0, std::time::Duration::as_secs);
@@ -342,11 +409,10 @@ pub fn container(view: &View, spec: &Spec, init: bool, waiting: &Waiting, has_in
 
 /// The end of the attempt before, of which only the stored status tells: the machine (or this program) was restarted meanwhile.
 fn lost(view: &View, current: &Container) -> Option<ContainerState> {
-    let stored = view.pod.status.as_ref()?;
-    let all = stored.container_statuses.iter().chain(stored.init_container_statuses.iter()).flatten();
-    let before = all.into_iter().find(|s| s.name == current.name)?;
+    let before = view.stored(&current.name)?;
     let own = format!("ropewalk://{}", current.id);
-    if before.container_id.as_ref() == Some(&own) {
+    // A status that names no container was written while nothing ran, and tells in `lastState` of the run before.
+    if before.container_id.is_none() || before.container_id.as_ref() == Some(&own) {
         return before.last_state.clone();
     }
     let started_at =
@@ -511,6 +577,96 @@ mod tests {
             line(&status(&pod("Never", &[], &["a", "b"]), Some(&ready), &done, None)),
             "Succeeded exit 0,exit 0 ready=False"
         );
+    }
+
+    fn phase_of(s: &PodStatus) -> &str {
+        s.phase.as_deref().unwrap()
+    }
+
+    fn condition_of<'a>(s: &'a PodStatus, kind: &str) -> &'a PodCondition {
+        s.conditions.iter().flatten().find(|c| c.type_ == kind).unwrap()
+    }
+
+    #[test]
+    fn a_sidecar_that_restarts_makes_a_running_pod_unready_and_not_pending() {
+        let mut p = pod("Always", &["s"], &["a"]);
+        p.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0].restart_policy = Some("Always".into());
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        for code in [0, 1] {
+            let containers = [container("s", 0, Exited, code), container("a", 0, Running, 0)];
+            let s = status(&p, Some(&ready), &containers, None);
+            assert_eq!(phase_of(&s), "Running");
+            assert_eq!(condition_of(&s, "Initialized").status, "True");
+            let told = condition_of(&s, "Ready");
+            assert_eq!(told.status, "False", "exit code {code}");
+            assert_eq!(told.message.as_deref(), Some("containers with unready status: [s]"));
+        }
+        let alone = status(&p, Some(&ready), &[container("s", 0, Exited, 0)], None);
+        assert_eq!(
+            (phase_of(&alone), condition_of(&alone, "Initialized").status.as_str()),
+            ("Pending", "False")
+        );
+    }
+
+    #[test]
+    fn a_container_that_was_lost_with_the_machine_has_ended_or_counts_on() {
+        let before = |policy: &str| {
+            let mut p = pod(policy, &[], &["a"]);
+            p.status = Some(status(
+                &p,
+                Some(&sandbox("s", 0, SandboxState::Ready)),
+                &[container("a", 2, Running, 0)],
+                None,
+            ));
+            p
+        };
+        let never = before("Never");
+        let s = status(&never, None, &[], None);
+        assert_eq!(line(&s), "Failed exit 137 ready=False");
+        let a = &s.container_statuses.as_ref().unwrap()[0];
+        let end = a.state.as_ref().unwrap().terminated.as_ref().unwrap();
+        assert_eq!((end.reason.as_deref(), a.restart_count), (Some("ContainerStatusUnknown"), 2));
+        let mut always = before("Always");
+        for _ in 0..2 {
+            // The second time from what was written the first time: the count is the same.
+            always.status = Some(status(&always, None, &[], None));
+            let s = always.status.as_ref().unwrap();
+            let a = &s.container_statuses.as_ref().unwrap()[0];
+            assert_eq!((a.restart_count, a.container_id.as_ref()), (3, None));
+            assert_eq!(a.last_state.as_ref().unwrap().terminated.as_ref().unwrap().exit_code, 137);
+        }
+        let again = [Container { id: "new".into(), ..container("a", 3, Running, 0) }];
+        let s = status(&always, Some(&sandbox("s", 0, SandboxState::Ready)), &again, None);
+        let a = &s.container_statuses.as_ref().unwrap()[0];
+        assert_eq!(a.restart_count, 3);
+        assert_eq!(a.last_state.as_ref().unwrap().terminated.as_ref().unwrap().exit_code, 137);
+    }
+
+    #[test]
+    fn a_deleted_pod_ends_in_a_terminal_phase() {
+        let ready = sandbox("s", 0, SandboxState::NotReady);
+        let ended = |policy: &str, containers: &[Container], backoff| {
+            let mut s = status(&pod(policy, &[], &["a"]), Some(&ready), containers, backoff);
+            super::end(&mut s, Timestamp::from_second(300).unwrap());
+            let told = condition_of(&s, "Ready");
+            assert_eq!((told.status.as_str(), told.message.as_ref()), ("False", None));
+            (line(&s), told.reason.clone().unwrap())
+        };
+        let failed = |line: &str| (format!("Failed {line} ready=False"), "PodFailed".to_string());
+        assert_eq!(
+            ended("Always", &[container("a", 0, Exited, 0)], None),
+            ("Succeeded exit 0 ready=False".into(), "PodCompleted".into())
+        );
+        assert_eq!(ended("OnFailure", &[container("a", 0, Exited, 137)], None), failed("exit 137"));
+        assert_eq!(
+            ended("Always", &[container("a", 1, Exited, 3)], Some(40)),
+            failed("exit 3"),
+            "in its back-off"
+        );
+        assert_eq!(ended("Always", &[], None), failed("exit 137"), "its image was never pulled");
+        let mut waits = status(&pod("Never", &["i"], &["a"]), None, &[], None);
+        super::end(&mut waits, Timestamp::UNIX_EPOCH);
+        assert_eq!(line(&waits), "Failed PodInitializing ready=False");
     }
 
     #[test]

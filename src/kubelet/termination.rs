@@ -27,6 +27,8 @@ const POD_MAX: u64 = 1 << 20;
 const POD_FILES_MAX: u64 = 4096;
 /// Below the pod's directory.
 const DIRECTORY: &str = "containers";
+/// Beside it, until it takes its place: see [`settle`].
+const SETTLED: &str = "containers.settled";
 
 /// Mounts the file system of a pod's message files, unless it is there already (from before a restart of this kubelet).
 ///
@@ -51,6 +53,42 @@ pub fn unmount(pod_dir: &Path) {
     {
         tracing::warn!(error = error.line(), "termination messages stay in memory");
     }
+}
+
+/// Keeps the messages of a pod whose containers have ended as plain files and takes their file system away: ended pods may stay for long and in any number,
+/// and every mount counts for the whole machine (`fs.mount-max`).
+///
+/// # Errors
+/// The disk is full; then the file system stays.
+pub fn settle(pod_dir: &Path) -> linux::Result<()> {
+    let dir = pod_dir.join(DIRECTORY);
+    if !dir.is_dir() || !volumes::is_mounted(&dir)? {
+        return Ok(());
+    }
+    let (root, names) = (Root::open(pod_dir)?, |dir: &Path| {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.map(|entry| PathBuf::from(entry.file_name())).collect::<Vec<_>>()
+    });
+    let aside = Path::new(SETTLED);
+    root.remove_all(aside)?; // of a kubelet that ended in between
+    root.make_dirs(aside, 0o700)?;
+    for container in names(&dir) {
+        for attempt in names(&dir.join(&container)) {
+            let file = container.join(attempt);
+            let Some(words) = read(&root, &Path::new(DIRECTORY).join(&file)) else { continue };
+            root.write_file(&aside.join(file), &words, 0o600)?;
+        }
+    }
+    linux::mount::detach(&dir)?;
+    root.rename(aside, Path::new(DIRECTORY)) // over the empty mount point
+}
+
+/// At most [`MESSAGE_MAX`] bytes of a message. The file was a container's, so it is read as any file of a pod.
+fn read(root: &Root, file: &Path) -> Option<Vec<u8>> {
+    let file = File::from(root.open_beneath(file, Kind::File).ok()?);
+    let mut bytes = Vec::new();
+    file.take(MESSAGE_MAX).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Where the message of an attempt is, below the pod's directory.
@@ -83,17 +121,14 @@ pub fn prepare(pod_dir: &Path, spec: &Spec, attempt: u32) -> linux::Result<Optio
 }
 
 /// The last words of an ended container: at most [`MESSAGE_MAX`] bytes of its file, or of one that failed without a word, if its pod wants that,
-/// the end of its log. Empty if there are none. The file was the container's, so it is read as any file of a pod.
+/// the end of its log. Empty if there are none.
 pub fn message(pod_dir: &Path, ended: &Container) -> String {
     let annotation = |name: &str| ended.annotations.get(name).map(String::as_str).unwrap_or_default();
     if ended.state != ContainerState::Exited || annotation(MESSAGE_PATH).is_empty() {
         return String::new();
     }
     let written = || {
-        let file = file_of(&ended.name, ended.attempt);
-        let file = File::from(Root::open(pod_dir).ok()?.open_beneath(&file, Kind::File).ok()?);
-        let mut bytes = Vec::new();
-        file.take(MESSAGE_MAX).read_to_end(&mut bytes).ok()?;
+        let bytes = read(&Root::open(pod_dir).ok()?, &file_of(&ended.name, ended.attempt))?;
         Some(String::from_utf8_lossy(&bytes).into_owned())
     };
     let written = written().unwrap_or_default();
@@ -179,6 +214,31 @@ mod tests {
         assert_eq!(said("FallbackToLogsOnError", 1), "d".repeat(4096));
         forget(dir.path(), &ended("File", 0, &log));
         assert_eq!(said("File", 0), "");
+    }
+
+    /// Thousands of ended pods may be remembered, and the machine has so many mounts.
+    #[test]
+    fn last_words_of_an_ended_pod_outlive_their_mount() {
+        let dir = tempfile::tempdir().unwrap();
+        let pod = dir.path().to_path_buf();
+        let in_own_mounts = move || {
+            let allowed = linux::namespace::own_mounts().and_then(|()| linux::mount::make_all_private());
+            if allowed.is_err() || mount(&pod).is_err() {
+                return; // only root may mount here
+            }
+            let wanted = spec(serde_json::json!({"name": "c", "terminationMessagePath": "/m"}));
+            let file = prepare(&pod, &wanted, 1).unwrap().unwrap().host_path;
+            std::fs::write(file, "x".repeat(5000)).unwrap();
+            for _ in 0..2 {
+                settle(&pod).unwrap();
+                assert!(!volumes::is_mounted(&pod.join(DIRECTORY)).unwrap());
+                assert_eq!(message(&pod, &ended("File", 0, Path::new("/none"))), "x".repeat(4096));
+                let left: Vec<_> =
+                    std::fs::read_dir(&pod).unwrap().flatten().map(|e| e.file_name()).collect();
+                assert_eq!(left, [DIRECTORY]);
+            }
+        };
+        std::thread::spawn(in_own_mounts).join().unwrap(); // a thread's own mount namespace goes with it
     }
 
     #[test]

@@ -3,17 +3,20 @@
 //! Every path that comes from an object, and every path in which a pod may have put a link, is resolved by
 //! [`Root`]: what a volume holds is written below its own directory ([`files`]), and a path of the node stays in the node's file system.
 
-use super::container::{Place, Volumes};
+use super::container::{Place, Volumes, pod_limits};
 use super::env::Facts;
 use super::files::{self, Files, Gathered};
+use crate::api::nodes;
 use crate::api::quantity::Quantity;
-use crate::client::{Client, optional};
+use crate::client::{Client, is_unanswered, optional};
+use crate::clock;
 use crate::linux::beneath::{Kind, Root};
 use crate::linux::{self, mount};
+use base64::Engine as _;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, EmptyDirVolumeSource, KeyToPath, PersistentVolume, PersistentVolumeClaim, Pod, Secret,
-    ServiceAccount, Volume,
+    ConfigMap, EmptyDirVolumeSource, KeyToPath, Node, NodeSelector, PersistentVolume, PersistentVolumeClaim,
+    Pod, Secret, ServiceAccount, Volume,
 };
 use kube::api::PostParams;
 use std::collections::BTreeMap;
@@ -21,10 +24,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
-/// A token is renewed when it is older than this part of its life.
+/// A token is renewed when it is older than this part of its life, or than a day (in seconds).
 const RENEW_AT: f64 = 0.8;
+const RENEW_DAILY: i64 = 24 * 3600;
 /// Bytes of a token that is read back; those of the API server have about one kilobyte.
 const TOKEN_MAX: u64 = 64 << 10;
 
@@ -38,12 +41,31 @@ pub struct Context<'a> {
     pub dir: PathBuf,
     /// The node's own file system, as pods with `hostPath` see it.
     pub node_root: &'a Path,
-    /// Memory of the node, in bytes: what a volume in memory may use if nothing else bounds it.
+    /// Allocatable memory of the node, in bytes: what a volume in memory may use if nothing else bounds it.
     pub memory_bytes: u64,
 }
 
+/// Why a volume could not be made.
+#[derive(Debug)]
+pub struct Unmade {
+    pub why: String,
+    /// The API server did not say what belongs into the volume. If it was made before, it is as good as it was then.
+    pub unanswered: bool,
+}
+
+impl From<String> for Unmade {
+    fn from(why: String) -> Unmade {
+        Unmade { why, unanswered: false }
+    }
+}
+
+/// What an object could not be read for.
+fn unread(what: &str, error: kube::Error) -> Unmade {
+    Unmade { why: format!("{what}{error}"), unanswered: is_unanswered(&error) }
+}
+
 /// Makes all volumes of the pod, or says which could not be made and why.
-pub async fn prepare(context: &Context<'_>) -> Result<Volumes, (String, String)> {
+pub async fn prepare(context: &Context<'_>) -> Result<Volumes, (String, Unmade)> {
     let mut volumes = Volumes::new();
     let mut left = files::ALL_MAX;
     let spec = context.facts.pod.spec.as_ref();
@@ -54,9 +76,9 @@ pub async fn prepare(context: &Context<'_>) -> Result<Volumes, (String, String)>
     Ok(volumes)
 }
 
-async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result<Place, String> {
+async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result<Place, Unmade> {
     if !files::is_name(&volume.name) {
-        return Err(format!("invalid volume name {:?}", volume.name));
+        return Err(format!("invalid volume name {:?}", volume.name).into());
     }
     let dir = context.dir.join(&volume.name);
     let namespace = context.facts.pod.metadata.namespace.as_deref().unwrap_or("default");
@@ -66,7 +88,7 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
         match source.medium.as_deref().unwrap_or_default() {
             "" => {}
             "Memory" => in_memory(context, source, &dir).map_err(|e| e.line())?,
-            other => return Err(format!("emptyDir medium {other:?} is not implemented; Memory is")),
+            other => return Err(format!("emptyDir medium {other:?} is not implemented; Memory is").into()),
         }
         return Ok(Place::of_kubelet(dir, false));
     }
@@ -75,13 +97,17 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
         return Ok(Place::of_node(context.node_root, &source.path, false));
     }
     if let Some(claim) = &volume.persistent_volume_claim {
-        let path = claimed(context.client, namespace, &claim.claim_name).await?;
+        let Claimed { volume, path, on } = claimed(context.client, namespace, &claim.claim_name).await?;
+        if let Some(on) = on {
+            let node = context.client.cluster::<Node>().get(context.facts.node_name).await;
+            check_node(&volume, &on, &node.map_err(|e| unread("", e))?)?;
+        }
         node_root(context.node_root)
             .and_then(|root| root.make_dirs_in_root(Path::new(&path), 0o777))
             .map_err(|e| e.line())?;
         return Ok(Place::of_node(context.node_root, &path, claim.read_only.unwrap_or(false)));
     }
-    let mut files = Gathered { files: Files::new(), left };
+    let mut files = Gathered::new(left);
     if let Some(source) = &volume.config_map {
         let mode = source.default_mode.unwrap_or(0o644) as u32;
         let optional = source.optional.unwrap_or(false);
@@ -113,7 +139,7 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
                 downward(context, item, mode, &mut files)?;
             }
             if let Some(p) = &part.service_account_token {
-                let bytes = match kept_token(&dir, &p.path, p.expiration_seconds) {
+                let bytes = match kept_token(&dir, &p.path) {
                     Some(token) => token,
                     None => token(context, namespace, p.audience.clone(), p.expiration_seconds)
                         .await?
@@ -123,15 +149,40 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
             }
         }
     } else {
-        return Err(
-            "this kind of volume is not implemented; emptyDir, hostPath, configMap, secret, downwardAPI, \
-                    projected and persistentVolumeClaim are"
-                .into(),
-        );
+        let known = "emptyDir, hostPath, configMap, secret, downwardAPI, projected and persistentVolumeClaim";
+        return Err(format!("this kind of volume is not implemented; {known} are").into());
     }
     make_dir(&dir, 0o755).map_err(io)?;
     files::write(&dir, &files.files)?;
+    let security = context.facts.pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
+    if let Some(group) = security.and_then(|s| s.fs_group).and_then(|group| u32::try_from(group).ok()) {
+        give_to_group(&dir, &files.files, group)?;
+    }
     Ok(Place::of_kubelet(dir, true))
+}
+
+/// Gives the files of a volume to the pod's `fsGroup`, which may read them whatever their mode says: a Secret of mode 0400 belongs
+/// to root, and the container may run as any user. Where this program may not give files to that group, no container has the
+/// group either, and the runtime tells so.
+/// Source: `SetVolumeOwnership` in `pkg/volume/volume_linux.go`.
+fn give_to_group(dir: &Path, files: &Files, group: u32) -> Result<(), String> {
+    let root = Root::open(dir).map_err(|e| e.line())?;
+    for (path, (_, mode)) in files {
+        let file = root.open_beneath(&Path::new("..data").join(path), Kind::File).map_err(|e| e.line())?;
+        let file = fs::File::from(file);
+        let io = |error: io::Error| format!("cannot give {path:?} to group {group}: {error}");
+        let (found, mode) = (file.metadata().map_err(io)?, (mode & 0o777) | 0o440);
+        if found.gid() != group
+            && let Err(error) = std::os::unix::fs::fchown(&file, None, Some(group))
+        {
+            tracing::debug!(path, group, %error, "a file keeps its group");
+            continue;
+        }
+        if found.mode() & 0o7777 != mode {
+            file.set_permissions(fs::Permissions::from_mode(mode)).map_err(io)?;
+        }
+    }
+    Ok(())
 }
 
 /// The node's own file system, which is made at its first use.
@@ -193,14 +244,14 @@ fn host_path(root: &Path, path: &str, kind: &str) -> Result<(), String> {
 }
 
 /// Mounts a tmpfs on the directory, unless one is there already (from before a restart of this kubelet). Its pages count as memory of the container
-/// that writes them. Like upstream, the size is `sizeLimit`, but never more than the pod's memory limit, or else than the node's memory.
+/// that writes them, and as its pod's also when that container has ended. Like upstream, the size is `sizeLimit`, but never more than the pod's memory limit, or else than the node's memory.
 fn in_memory(context: &Context<'_>, source: &EmptyDirVolumeSource, dir: &Path) -> linux::Result<()> {
     if is_mounted(dir)? {
         return Ok(());
     }
     let limit = source.size_limit.as_ref().and_then(|q| Quantity::parse(&q.0));
     let limit = limit.map(|q| u64::try_from(q.units()).unwrap_or(0)).filter(|bytes| *bytes > 0);
-    let of_pod = memory_limit(context.facts.pod).unwrap_or(context.memory_bytes);
+    let of_pod = pod_limits(context.facts.pod).memory.unwrap_or(context.memory_bytes);
     let size = limit.unwrap_or(u64::MAX).min(of_pod);
     let flags = mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV;
     mount::tmpfs(dir, flags, 0o777, size, files_of(size))
@@ -219,13 +270,6 @@ pub(super) fn is_mounted(dir: &Path) -> linux::Result<bool> {
             .map_err(|cause| linux::Error::new(format!("cannot look at {}", path.display()), cause))
     };
     Ok(device(dir)? != device(dir.parent().unwrap_or(dir))?)
-}
-
-/// The memory that all containers of a pod together may use, if each has a limit.
-fn memory_limit(pod: &Pod) -> Option<u64> {
-    let containers = pod.spec.iter().flat_map(|s| &s.containers);
-    let limits = containers.map(|c| super::container::resources(c).memory_limit);
-    limits.reduce(|sum, limit| Some(sum?.saturating_add(limit?))).flatten()
 }
 
 fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
@@ -269,16 +313,16 @@ async fn config_map(
     may_miss: bool,
     mode: u32,
     files: &mut Gathered<'_>,
-) -> Result<(), String> {
+) -> Result<(), Unmade> {
     let found =
-        optional(context.client.within::<ConfigMap>(namespace).get(name).await).map_err(|e| e.to_string())?;
+        optional(context.client.within::<ConfigMap>(namespace).get(name).await).map_err(|e| unread("", e))?;
     let Some(map) = found else {
-        return if may_miss { Ok(()) } else { Err(format!("configmap {name:?} not found")) };
+        return if may_miss { Ok(()) } else { Err(format!("configmap {name:?} not found").into()) };
     };
     let mut all: BTreeMap<String, Vec<u8>> =
         map.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes())).collect();
     all.extend(map.binary_data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)));
-    select(all, items, mode, files, may_miss)
+    Ok(select(all, items, mode, files, may_miss)?)
 }
 
 async fn secret(
@@ -289,14 +333,14 @@ async fn secret(
     may_miss: bool,
     mode: u32,
     files: &mut Gathered<'_>,
-) -> Result<(), String> {
+) -> Result<(), Unmade> {
     let found =
-        optional(context.client.within::<Secret>(namespace).get(name).await).map_err(|e| e.to_string())?;
+        optional(context.client.within::<Secret>(namespace).get(name).await).map_err(|e| unread("", e))?;
     let Some(secret) = found else {
-        return if may_miss { Ok(()) } else { Err(format!("secret {name:?} not found")) };
+        return if may_miss { Ok(()) } else { Err(format!("secret {name:?} not found").into()) };
     };
     let all = secret.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect();
-    select(all, items, mode, files, may_miss)
+    Ok(select(all, items, mode, files, may_miss)?)
 }
 
 fn downward(
@@ -311,7 +355,8 @@ fn downward(
         let name = field.container_name.clone().unwrap_or_default();
         let spec = super::prober::spec_of(context.facts.pod, &name);
         let spec = spec.ok_or_else(|| format!("container {name:?} not found"))?;
-        super::container::resource_field(spec, &field.resource, field.divisor.as_ref().map(|d| d.0.as_str()))?
+        let divisor = field.divisor.as_ref().map(|d| d.0.as_str());
+        super::container::resource_field(spec, &field.resource, divisor, &context.facts.allocatable)?
     } else {
         String::new()
     };
@@ -320,18 +365,29 @@ fn downward(
 
 /// The token in use, while it is young enough. What is there is read as any other file of a volume: a regular one, below its directory, of a
 /// bounded size.
-fn kept_token(dir: &Path, path: &str, life: Option<i64>) -> Option<Vec<u8>> {
+fn kept_token(dir: &Path, path: &str) -> Option<Vec<u8>> {
     files::check_path(path).ok()?;
     let path = Path::new("..data").join(path);
     let file = fs::File::from(Root::open(dir).ok()?.open_beneath(&path, Kind::File).ok()?);
-    let age = SystemTime::now().duration_since(file.metadata().ok()?.modified().ok()?).ok()?;
-    let life = Duration::from_secs(u64::try_from(life.unwrap_or(3600)).unwrap_or(0).max(600));
-    if age >= life.mul_f64(RENEW_AT) {
-        return None;
-    }
     let mut token = Vec::new();
     file.take(TOKEN_MAX + 1).read_to_end(&mut token).ok()?;
-    (token.len() as u64 <= TOKEN_MAX).then_some(token)
+    (token.len() as u64 <= TOKEN_MAX && is_young(&token, clock::now())).then_some(token)
+}
+
+/// Is the token in the first four fifths of its life, and no day old? It says itself when it was issued and when it ends; its
+/// file says nothing, since all files of a volume are written anew when one of them changes.
+fn is_young(token: &[u8], now: clock::Timestamp) -> bool {
+    let claims = || -> Option<(i64, i64)> {
+        let payload = token.split(|byte| *byte == b'.').nth(1)?;
+        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
+        let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+        Some((claims.get("iat")?.as_i64()?, claims.get("exp")?.as_i64()?))
+    };
+    claims().is_some_and(|(issued, ends)| {
+        let life = ends.saturating_sub(issued);
+        let renewed = issued.saturating_add(((life as f64 * RENEW_AT) as i64).min(RENEW_DAILY));
+        now.as_second() < renewed
+    })
 }
 
 async fn token(
@@ -339,7 +395,7 @@ async fn token(
     namespace: &str,
     audience: Option<String>,
     life: Option<i64>,
-) -> Result<String, String> {
+) -> Result<String, Unmade> {
     let pod = context.facts.pod;
     let account =
         pod.spec.as_ref().and_then(|s| s.service_account_name.clone()).unwrap_or_else(|| "default".into());
@@ -360,29 +416,56 @@ async fn token(
     let answer: TokenRequest = accounts
         .create_subresource("token", &account, &PostParams::default(), &request)
         .await
-        .map_err(|e| format!("failed to fetch token: {e}"))?;
-    answer.status.map(|s| s.token).ok_or_else(|| "failed to fetch token: the answer has none".into())
+        .map_err(|e| unread("failed to fetch token: ", e))?;
+    let token = answer.status.map(|s| s.token);
+    token.ok_or_else(|| "failed to fetch token: the answer has none".to_string().into())
 }
 
-/// The directory behind a bound claim, as a path of the node's file system.
+/// What a bound claim leads to.
+pub struct Claimed {
+    /// Its PersistentVolume.
+    pub volume: String,
+    /// The directory, as a path of the node's file system.
+    pub path: String,
+    /// The nodes that the volume is on, if it says so.
+    pub on: Option<NodeSelector>,
+}
+
+/// Finds what is behind a claim.
 ///
 /// # Errors
 /// As the kubelet tells them in an Event: there is no such claim, or it is not bound.
-pub async fn claimed(client: &Client, namespace: &str, name: &str) -> Result<String, String> {
+pub async fn claimed(client: &Client, namespace: &str, name: &str) -> Result<Claimed, Unmade> {
     let claims = client.within::<PersistentVolumeClaim>(namespace);
-    let claim = optional(claims.get(name).await).map_err(|e| e.to_string())?;
+    let claim = optional(claims.get(name).await).map_err(|e| unread("", e))?;
     let claim = claim.ok_or_else(|| format!("persistentvolumeclaim {name:?} not found"))?;
     let bound = claim.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
     let volume = claim.spec.and_then(|s| s.volume_name).filter(|_| bound);
     let volume = volume.ok_or_else(|| format!("persistentvolumeclaim {name:?} is not bound yet"))?;
-    let found = optional(client.all::<PersistentVolume>().get(&volume).await).map_err(|e| e.to_string())?;
+    let found = optional(client.all::<PersistentVolume>().get(&volume).await).map_err(|e| unread("", e))?;
     let spec = found.and_then(|v| v.spec).ok_or_else(|| format!("persistentvolume {volume:?} not found"))?;
     let path = spec.host_path.map(|p| p.path).or(spec.local.map(|l| l.path));
     let path =
         path.ok_or_else(|| format!("persistentvolume {volume:?} is of a kind that is not implemented"))?;
     match path.split('/').any(|part| part == "..") {
-        true => Err(format!("persistentvolume {volume:?}: path {path:?} must not contain '..'")),
-        false => Ok(path),
+        true => Err(format!("persistentvolume {volume:?}: path {path:?} must not contain '..'").into()),
+        false => Ok(Claimed { volume, path, on: spec.node_affinity.and_then(|a| a.required) }),
+    }
+}
+
+/// Checks that a volume is on this node. The scheduler looks at that, too, but a pod with `nodeName` has passed it by: it would
+/// find an empty directory and leave its data where no later pod looks for them.
+///
+/// # Errors
+/// None of the volume's terms fits the node.
+fn check_node(volume: &str, on: &NodeSelector, node: &Node) -> Result<(), String> {
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    let labels = node.metadata.labels.clone().unwrap_or_default();
+    match on.node_selector_terms.iter().any(|term| nodes::fits(term, name, &labels)) {
+        true => Ok(()),
+        false => Err(format!(
+            "persistentvolume {volume:?} is not on node {name:?}: none of its nodeAffinity's terms fits the node"
+        )),
     }
 }
 
@@ -443,19 +526,69 @@ mod tests {
         assert_eq!(left, ["secret"], "nothing is made outside");
     }
 
+    /// The parts of a token that say when it was issued and when it ends.
+    fn issued(at: i64, ends: i64) -> Vec<u8> {
+        let claims = serde_json::json!({"iat": at, "exp": ends}).to_string();
+        format!("e30.{}.x", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims)).into_bytes()
+    }
+
+    #[test]
+    fn a_token_is_renewed_by_its_own_age_however_young_its_file_is() {
+        let now = clock::Timestamp::from_second(1_000_000).unwrap();
+        let young = |age: i64, life: i64| is_young(&issued(1_000_000 - age, 1_000_000 - age + life), now);
+        assert!(young(0, 3607) && young(2800, 3607) && young(80_000, 1 << 40));
+        assert!(!young(2900, 3607) && !young(3700, 3607), "its life is nearly over");
+        assert!(!young(86_400, 1 << 40), "a day is enough");
+        assert!(!is_young(b"abc", now) && !is_young(b"a.b.c", now) && !is_young(b"", now));
+    }
+
+    #[test]
+    fn the_group_of_a_pod_may_read_what_is_closed_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = fs::metadata(dir.path()).unwrap();
+        let group = if own.uid() == 0 { 4711 } else { own.gid() }; // only root may give a file to any group
+        let files = Files::from([("deep/key".to_string(), (b"x".to_vec(), 0o400))]);
+        files::write(dir.path(), &files).unwrap();
+        for _ in 0..2 {
+            give_to_group(dir.path(), &files, group).unwrap();
+            let found = fs::metadata(dir.path().join("deep/key")).unwrap();
+            assert_eq!((found.gid(), found.mode() & 0o7777), (group, 0o440));
+        }
+    }
+
+    #[test]
+    fn a_volume_of_another_node_is_refused() {
+        let of = |node: &str| -> NodeSelector {
+            let hostname =
+                serde_json::json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
+            serde_json::from_value(
+                serde_json::json!({"nodeSelectorTerms": [{"matchExpressions": [hostname]}]}),
+            )
+            .unwrap()
+        };
+        let node: Node = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "n1"}},
+        }))
+        .unwrap();
+        assert_eq!(check_node("v", &of("n1"), &node), Ok(()));
+        let refused = check_node("v", &of("n2"), &node).unwrap_err();
+        assert!(refused.starts_with("persistentvolume \"v\" is not on node \"n1\""), "{refused}");
+    }
+
     #[test]
     fn a_kept_token_is_a_small_regular_file_of_the_volume() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("..1");
         fs::create_dir_all(&data).unwrap();
         symlink("..1", dir.path().join("..data")).unwrap();
-        fs::write(data.join("token"), "abc").unwrap();
+        let now = clock::now().as_second();
+        fs::write(data.join("token"), issued(now, now + 3600)).unwrap();
         fs::write(data.join("large"), vec![b'x'; TOKEN_MAX as usize + 1]).unwrap();
         symlink("/dev/zero", data.join("zero")).unwrap();
         fs::write(dir.path().join("beside"), "other").unwrap();
-        assert_eq!(kept_token(dir.path(), "token", Some(3600)), Some(b"abc".to_vec()));
+        assert_eq!(kept_token(dir.path(), "token"), Some(issued(now, now + 3600)));
         for path in ["large", "zero", "/dev/zero", "/etc/hostname", "../beside", "missing", ""] {
-            assert_eq!(kept_token(dir.path(), path, Some(i64::MAX)), None, "{path}");
+            assert_eq!(kept_token(dir.path(), path), None, "{path}");
         }
     }
 
@@ -465,32 +598,19 @@ mod tests {
         let items = |count: usize| -> Vec<KeyToPath> {
             (0..count).map(|n| KeyToPath { key: "k".into(), path: n.to_string(), mode: None }).collect()
         };
+        let room = tokio::sync::Semaphore::new(files::ROOM);
         let mut left = files::ALL_MAX;
-        let mut gathered = Gathered { files: Files::new(), left: &mut left };
+        let mut gathered = Gathered::within(&mut left, &room);
         select(all(), Some(&items(60)[..]), 0o644, &mut gathered, false).unwrap();
         let refused = select(all(), Some(&items(1000)[..]), 0o644, &mut gathered, false).unwrap_err();
         assert!(refused.contains("more than 67108864 bytes"), "{refused}");
         assert!(gathered.files.len() <= 64);
         let small = || BTreeMap::from([("k".to_string(), vec![])]);
         let mut left = files::ALL_MAX;
-        let mut gathered = Gathered { files: Files::new(), left: &mut left };
+        let mut gathered = Gathered::within(&mut left, &room);
         assert!(
             select(small(), Some(&items(20_000)[..]), 0o644, &mut gathered, false).is_err(),
             "files take blocks"
         );
-    }
-
-    #[test]
-    fn a_memory_limit_of_a_pod_is_that_of_all_its_containers() {
-        let pod = |limits: &[Option<&str>]| -> Pod {
-            let one = |limit: &Option<&str>| match limit {
-                Some(limit) => serde_json::json!({"name": "c", "resources": {"limits": {"memory": limit}}}),
-                None => serde_json::json!({"name": "c"}),
-            };
-            let all: Vec<_> = limits.iter().map(one).collect();
-            serde_json::from_value(serde_json::json!({"spec": {"containers": all}})).unwrap()
-        };
-        assert_eq!(memory_limit(&pod(&[Some("1Mi"), Some("2Mi")])), Some(3 << 20));
-        assert_eq!(memory_limit(&pod(&[Some("1Mi"), None])), None);
     }
 }

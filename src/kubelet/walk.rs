@@ -36,6 +36,18 @@ impl Amount {
     /// More than any limit.
     pub const BEYOND: Amount = Amount { bytes: u64::MAX, files: u64::MAX };
 
+    pub fn minus(self, other: Amount) -> Amount {
+        Amount {
+            bytes: self.bytes.saturating_sub(other.bytes),
+            files: self.files.saturating_sub(other.files),
+        }
+    }
+
+    /// The smaller number of bytes, and the smaller number of files.
+    pub fn min(self, other: Amount) -> Amount {
+        Amount { bytes: self.bytes.min(other.bytes), files: self.files.min(other.files) }
+    }
+
     pub fn plus(self, other: Amount) -> Amount {
         Amount {
             bytes: self.bytes.saturating_add(other.bytes),

@@ -105,7 +105,9 @@ pub struct Actor {
     /// Counts rooms: what a watch of an earlier one still tells is not listened to.
     stay: u64,
     told: mpsc::UnboundedSender<(u64, Told)>,
-    answers: mpsc::UnboundedSender<(Probe, Value)>,
+    answers: mpsc::UnboundedSender<(u64, Probe, Value)>,
+    /// Counts how often answers were forgotten: one to a question from before is not listened to.
+    era: u64,
     waiters: Vec<Waiter>,
     /// Counts those who ever waited.
     asked: u64,
@@ -144,7 +146,7 @@ pub async fn run(
         seen: HashMap::new(),
         answers: HashMap::new(),
         asking: Default::default(),
-        logs_before: Arc::default(),
+        unproven: Default::default(),
         generations: HashMap::new(),
         before: HashMap::new(),
         asking_before: Default::default(),
@@ -172,6 +174,7 @@ pub async fn run(
         stay: 0,
         told,
         answers,
+        era: 0,
         waiters: vec![],
         asked: 0,
         looked,
@@ -216,9 +219,10 @@ pub async fn run(
                     false => continue,
                 }
             }
-            Some((probe, answer)) = answered.recv() => {
-                actor.engine.answered(probe, answer);
-            }
+            Some((era, probe, answer)) = answered.recv() => match era == actor.era {
+                true => actor.engine.answered(probe, answer),
+                false => continue,
+            },
             Some((number, found)) = looks.recv() => {
                 if let Some(waiter) = actor.waiters.iter_mut().find(|w| w.number == number) {
                     waiter.looks = Some(found);
@@ -281,7 +285,7 @@ impl Actor {
             };
             // What is no longer kept is not told: a history then begins with what is there.
             if let Some((then, now, at)) = watch::between(&self.client, kind, &room, since).await {
-                self.engine.recorder.gap(known.plural, &then, &now, at);
+                self.engine.recorder.gap(known.plural, &then, &now, at, &BTreeMap::new());
             }
         }
     }
@@ -299,6 +303,7 @@ impl Actor {
             self.watches = Crew::new("watches");
             self.watched.clear();
             self.stay += 1;
+            self.era += 1;
             self.engine.open = None; // it was played in the other room
             self.engine.move_to(room);
         }
@@ -331,11 +336,11 @@ impl Actor {
         for probe in needs.probes {
             let (client, kubeconfig, answers) =
                 (self.client.clone(), self.teacher.kubeconfig.clone(), self.answers.clone());
-            let host = self.host.clone();
+            let (host, era) = (self.host.clone(), self.era);
             let room = self.engine.recorder.room.clone();
             self.crew.spawn(async move {
                 let answer = probe::ask(&probe, &host, &client, &kubeconfig, &room).await;
-                let _ = answers.send((probe, answer)); // the engine may have ended
+                let _ = answers.send((era, probe, answer)); // the engine may have ended
             });
         }
         let again = |unkept: &Option<(Instant, String)>| unkept.as_ref().map(|(at, _)| *at + KEEP_AGAIN);
@@ -448,7 +453,9 @@ impl Actor {
                 let _ = reply.send(Reply::Error(text));
                 return;
             }
-            self.engine.answers.clear(); // what was answered before the learner acted proves nothing
+            // What was answered, or asked, before the learner acted proves nothing.
+            self.era += 1;
+            self.engine.forget_answers();
             let hold = self.engine.current().map_or(Duration::ZERO, |(_, s)| crate::clock::scaled(s.hold));
             let needs = self.engine.recorder.of_plural.clone();
             let deadline = Instant::now() + hold + PATIENCE;

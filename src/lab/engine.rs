@@ -88,8 +88,8 @@ pub struct Engine {
     pub seen: HashMap<String, i64>,
     pub answers: HashMap<Probe, (Instant, Value)>,
     pub asking: HashSet<Probe>,
-    /// Logs as they were when the open step began, by target: the first answer in the step, or the last one before it.
-    pub logs_before: Arc<HashMap<String, String>>,
+    /// What the last proof missed. A step that is done is judged no more, so nothing else asks for the answers that its proof needs.
+    pub unproven: Wanted,
     /// How often the objects of a kind have changed.
     pub generations: HashMap<String, u64>,
     /// Objects as they were when the open step began, by qualified plural: of the kinds that were asked for.
@@ -108,6 +108,11 @@ pub struct Engine {
     pub trouble: Option<String>,
     /// When, and why, what there is to keep could not be written.
     pub unkept: Option<(Instant, String)>,
+}
+
+/// Is a debrief worth more than the one that is kept? Also one of as many sentences: the hop of a first choice, or a value, may have come only now.
+fn says_more(kept: &[String], told: &[String]) -> bool {
+    told.len() >= kept.len() && told != kept
 }
 
 /// What the world has to be asked after a judgement.
@@ -152,7 +157,7 @@ impl Engine {
         self.recorder.move_to(room);
         self.objects.clear();
         self.seen.clear();
-        self.answers.clear();
+        self.forget_answers();
         self.begin_step();
     }
 
@@ -161,30 +166,18 @@ impl Engine {
         self.before.clear();
         self.asking_before.clear();
         self.memo = Arc::default();
-        let known = self.answers.iter().filter_map(|(probe, (_, answer))| match (probe, answer) {
-            (Probe::Logs { target }, Value::String(log)) => Some((target.clone(), log.to_string())),
-            _ => None,
-        });
-        self.logs_before = Arc::new(known.collect());
+    }
+
+    /// Forgets answers and open questions: the learner has acted since they were asked, or they are about another room. They are asked anew.
+    pub fn forget_answers(&mut self) {
+        self.answers.clear();
+        self.asking.clear();
     }
 
     /// An answer from the network.
     pub fn answered(&mut self, probe: Probe, answer: Value) {
         self.asking.remove(&probe);
-        self.note_log(&probe, &answer);
         self.answers.insert(probe, (Instant::now(), answer));
-    }
-
-    /// The first that is heard of a log in this step: what is written later is new. If the learner has acted before, it may be theirs: then
-    /// all of it counts as new, so that no act is overlooked.
-    fn note_log(&mut self, probe: &Probe, answer: &Value) {
-        let acted = self.open.as_ref().is_some_and(|open| open.acted.is_some());
-        if let (Probe::Logs { target }, Value::String(log)) = (probe, answer)
-            && !self.logs_before.contains_key(target)
-        {
-            let before = if acted { String::new() } else { log.to_string() };
-            Arc::make_mut(&mut self.logs_before).insert(target.clone(), before);
-        }
     }
 
     /// The objects of a kind when the open step began. `None`: the server does not have them any more, so they are taken from the history.
@@ -260,7 +253,13 @@ impl Engine {
         let resource = own::resource(&object.resource, record.body.as_deref());
         let name = own::key(&resource, &object.namespace, &object.name);
         if let Some(to) = journey {
-            self.progress.note_journey(&name, to);
+            let open = self.open.as_ref().map(|open| open.lesson.id.as_str());
+            // A lesson whose objects went is set up again when it is opened; the open one begins its steps anew by itself.
+            if let Some(lesson) = self.progress.note_journey(&name, to)
+                && open != Some(lesson.as_str())
+            {
+                self.progress.anew(&lesson);
+            }
         } else {
             let actor = crate::tap::actor(&request.user, &request.impersonator);
             let by_lesson = actor == super::TEACHER || request.is_persons();
@@ -324,7 +323,6 @@ impl Engine {
             generations: self.generations.clone(),
             before: Some(self.before.clone()),
             memo: self.memo.clone(),
-            logs_before: self.logs_before.clone(),
             now: Some(value::time(clock::now())),
             answers: fresh.map(|(probe, (_, answer))| (probe.clone(), answer.clone())).collect(),
             ..Facts::default()
@@ -334,7 +332,9 @@ impl Engine {
             facts.ran = open.ran.clone();
             facts.lines = open.lines;
             facts.lesson_began = self.progress.lessons.get(&open.lesson.id).map_or(0, |l| l.began);
-            facts.since_step = self.progress.look(&open.lesson.id, &step.id).map_or(0, |s| s.since);
+            let noted = self.progress.look(&open.lesson.id, &step.id);
+            facts.since_step = noted.map_or(0, |s| s.since);
+            facts.step_at = noted.and_then(|s| s.at.parse().ok());
         }
         Arc::new(facts)
     }
@@ -395,6 +395,8 @@ impl Engine {
             self.recall_hints(&facts);
         }
         self.see_to(facts.take_wanted(), now, &mut needs);
+        let unproven = std::mem::take(&mut self.unproven);
+        self.see_to(unproven, now, &mut needs);
         (needs, save)
     }
 
@@ -407,7 +409,7 @@ impl Engine {
         for lang in &lesson.languages {
             let told = debrief::tell(&step, &self.library.beats, facts, predicted.as_deref(), lang);
             let kept = self.progress.step(&lesson.id, &step.id).debrief.entry(lang.clone()).or_default();
-            if told.len() > kept.len() {
+            if says_more(kept, &told) {
                 *kept = told;
                 changed = true;
             }
@@ -416,7 +418,7 @@ impl Engine {
     }
 
     fn see_to(&mut self, wanted: Wanted, now: Instant, needs: &mut Needs) {
-        needs.kinds = wanted.kinds.into_iter().collect();
+        needs.kinds.extend(wanted.kinds);
         for kind in wanted.before {
             if qualified(&kind).is_some_and(|name| self.asking_before.insert(name)) {
                 needs.before.push(kind);
@@ -538,6 +540,9 @@ pub fn qualified(kind: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::cel::{Expr, Use};
+    use crate::lab::progress;
+    use crate::tap::Record;
     use serde_json::json;
     use std::path::Path;
 
@@ -558,7 +563,7 @@ mod tests {
             seen: HashMap::new(),
             answers: HashMap::new(),
             asking: HashSet::new(),
-            logs_before: Arc::default(),
+            unproven: Wanted::default(),
             generations: HashMap::new(),
             before: HashMap::new(),
             asking_before: HashSet::new(),
@@ -572,19 +577,80 @@ mod tests {
         }
     }
 
+    /// `goto` of an early lesson takes away what a later one has made: that one is set up again, and what was once done stays done.
     #[test]
-    fn what_a_log_said_before_the_learner_acted_is_not_new() {
+    fn a_way_back_beyond_a_lesson_has_it_set_up_again() {
+        let mut engine = engine();
+        let open = engine.open.as_ref().unwrap().lesson.id.clone();
+        for lesson in ["t/12", open.as_str()] {
+            engine.progress.lesson(lesson).set_up = true;
+            *engine.progress.step(lesson, "a") =
+                progress::Step { state: State::Done, done: true, since: 8, ..progress::Step::default() };
+        }
+        engine.progress.note_made("deployments.apps/default/web", 7, Some("t/12"));
+        engine.progress.note_made("pods/default/own", 7, Some(&open));
+        for (resource, name) in [("deployments", "web"), ("pods", "own")] {
+            let mut record = Record::new("commit").object(resource, "default", name).revision(20);
+            record.request =
+                Some(crate::tap::Request { user: crate::lab::TEACHER.into(), ..Default::default() });
+            record.detail = json!({"rewind": 4});
+            engine.record(&record);
+        }
+        let noted = |lesson: &str| {
+            let step = engine.progress.look(lesson, "a").unwrap();
+            (engine.progress.lessons[lesson].set_up, step.state, step.done)
+        };
+        assert_eq!(noted("t/12"), (false, State::Open, true));
+        assert_eq!(noted(&open), (true, State::Done, true), "the open one begins anew by itself");
+    }
+
+    /// Of `a | b` the second is told as long as the hop of the first is on its way.
+    #[test]
+    fn a_debrief_keeps_its_first_choice_when_that_comes() {
+        let lines = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
+        assert!(says_more(&[], &lines("b")) && says_more(&lines("b"), &lines("a")));
+        assert!(says_more(&lines("a"), &lines("a c")));
+        assert!(!says_more(&lines("a c"), &lines("a")), "what a restart forgot stays told");
+        assert!(!says_more(&lines("a"), &lines("a")), "nothing to write down");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_asked_anew() {
         let mut engine = engine();
         let log = |target: &str| Probe::Logs { target: target.into() };
-        engine.answered(log("d/early"), value::text("old\n"));
-        engine.answered(log("d/early"), value::text("old\nnew\n"));
+        engine.asking.insert(log("d/a"));
+        engine.answered(log("d/b"), value::text("old"));
+        engine.forget_answers();
+        assert!(engine.asking.is_empty() && engine.answers.is_empty());
+    }
+
+    /// Also where the log is first read after the learner has acted, and after a restart of the program.
+    #[test]
+    fn what_a_log_said_before_the_step_began_is_not_new() {
+        let mut engine = engine();
+        let lesson = engine.open.as_ref().unwrap().lesson.id.clone();
+        engine.progress.step(&lesson, "run").at = "2026-11-22T16:00:09.000000000Z".into();
         engine.typed("curl localhost:30080".into());
-        engine.answered(log("d/late"), value::text("perhaps theirs\n"));
-        let before = &engine.facts().logs_before;
-        assert_eq!((before["d/early"].as_str(), before["d/late"].as_str()), ("old\n", ""));
-        // The next step begins with what is known by then.
-        engine.begin_step();
-        assert_eq!(engine.facts().logs_before["d/early"], "old\nnew\n");
+        let log = "2026-11-22T16:00:08Z old line\n2026-11-22T16:00:10Z new line\n";
+        engine.answered(Probe::Logs { target: "d/web".into() }, value::text(log));
+        let is = |source: &str| Expr::compile(source, Use::Check, &[]).unwrap().holds(&engine.facts());
+        assert!(is("new_logs('d/web').contains('new') && !new_logs('d/web').contains('old')"));
+    }
+
+    /// A step that is done is judged no more, and so no check asks for what proves its prediction's answer.
+    #[test]
+    fn what_a_proof_lacks_is_asked_for() {
+        let mut engine = engine();
+        let open = engine.open.as_mut().unwrap();
+        let id = open.lesson.id.clone();
+        let because = Expr::compile("logs('d/web').contains('GET')", Use::Check, &[]).unwrap();
+        Arc::make_mut(&mut open.lesson).steps[0].predict.as_mut().unwrap().because = Some(because);
+        engine.progress.step(&id, "run").state = State::Done;
+        let log = Probe::Logs { target: "d/web".into() };
+        assert_eq!(engine.proof().because, Some(false));
+        assert_eq!(engine.settle().0.probes, std::slice::from_ref(&log));
+        engine.answered(log, value::text("2026-11-22T16:00:10Z GET /\n"));
+        assert_eq!(engine.proof().because, Some(true));
     }
 
     /// `web` of another kind, group or namespace is not what the lesson is about, and is never taken away without a question.

@@ -1,6 +1,7 @@
 //! The engine as a guest of the cluster's process: a door for questions, a stream for those who follow.
 
 use super::actor::{self, Asked, Views};
+use super::format::{EN, OTHERS};
 use super::graded::Opened;
 use super::view::{Ask, LessonView, Question};
 use crate::cluster::control::Reply;
@@ -38,6 +39,8 @@ impl Lessons {
     fn follow(&self, lang: String) -> BoxStream<'static, Reply> {
         let mut views = self.views.clone();
         views.mark_changed();
+        // Of a language that is not spoken here there will never be a view.
+        let lang = if OTHERS.contains(&lang.as_str()) { lang } else { EN.to_string() };
         let told = stream::unfold((views, None), move |(mut views, last)| {
             let lang = lang.clone();
             async move {

@@ -32,12 +32,15 @@
 //! [`graded`], the labs; then `ui`, which shows it.
 
 mod actor;
+mod base;
 pub mod cel;
 pub mod debrief;
 mod engine;
 pub mod format;
 pub mod graded;
 pub mod guest;
+#[cfg(test)]
+mod hints_tests;
 pub mod judge;
 mod own;
 mod probe;

@@ -36,6 +36,11 @@ pub fn names(lesson: &Lesson) -> BTreeSet<String> {
     lines.flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
+/// Keys of the objects that these lines make or delete.
+pub fn named(lines: &[String]) -> BTreeSet<String> {
+    run::commands(lines).into_iter().flat_map(|(line, input)| names_in(&line, &input)).collect()
+}
+
 /// Keys of the objects that these lines make and that must not be there before, as far as they name them.
 pub fn made(lines: &[String]) -> BTreeSet<String> {
     let deletes = |line: &str| line.split_whitespace().take(2).any(|word| word == "delete");

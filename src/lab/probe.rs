@@ -34,6 +34,40 @@ fn logs(ran: &run::Ran) -> Value {
     }
 }
 
+/// How a command in a container ended. kubectl's own failure is no exit code of it: no such pod, no kubelet, no answer in time.
+fn ended(ran: &run::Ran) -> Value {
+    let told = format!("command terminated with exit code {}", ran.code);
+    if ran.code != 0 && !ran.stderr.trim_end().ends_with(&told) {
+        return none(ran.stderr.trim());
+    }
+    value::map([
+        ("exit", Value::Int(ran.code.into())),
+        ("stdout", value::text(&ran.stdout)),
+        ("stderr", value::text(&ran.stderr)),
+    ])
+}
+
+/// The groups that the authenticator gives a user of this name, as far as they follow from it.
+/// Source: `serviceaccount.MakeGroupNames`.
+fn groups(user: &str) -> Vec<String> {
+    let mut groups = vec!["system:authenticated".to_string()];
+    if let Some((namespace, _)) = user.strip_prefix("system:serviceaccount:").and_then(|u| u.split_once(':'))
+    {
+        groups.extend(["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")]);
+    }
+    if user.starts_with("system:node:") {
+        groups.push("system:nodes".into());
+    }
+    groups
+}
+
+/// `deployments.apps/scale` → resource, group, subresource.
+fn resource(words: &str) -> (&str, &str, &str) {
+    let (whole, subresource) = words.split_once('/').unwrap_or((words, ""));
+    let (name, group) = whole.split_once('.').unwrap_or((whole, ""));
+    (name, group, subresource)
+}
+
 /// Asks in a room, and answers with what the expression sees. Never fails: a failure is an answer, too.
 pub async fn ask(probe: &Probe, host: &Host, client: &Client, kubeconfig: &Path, room: &Room) -> Value {
     match probe {
@@ -48,26 +82,18 @@ pub async fn ask(probe: &Probe, host: &Host, client: &Client, kubeconfig: &Path,
             let mut words: Vec<String> = ["kubectl", "exec"].map(String::from).into();
             words.extend(pod(target, room));
             words.extend(["--", "sh", "-c", command].map(String::from));
-            let ran = run::kubectl(words, String::new(), kubeconfig, LIMIT).await;
-            value::map([
-                ("exit", Value::Int(ran.code.into())),
-                ("stdout", value::text(&ran.stdout)),
-                ("stderr", value::text(&ran.stderr)),
-            ])
+            ended(&run::kubectl(words, String::new(), kubeconfig, LIMIT).await)
         }
         Probe::Logs { target } => {
-            let mut words: Vec<String> = ["kubectl", "logs"].map(String::from).into();
-            words.extend(pod(target, room));
-            logs(&run::kubectl(words, String::new(), kubeconfig, LIMIT).await)
+            logs(&run::kubectl(log_words(target, room), String::new(), kubeconfig, LIMIT).await)
         }
-        Probe::Can { user, verb, resource, namespace } => {
-            let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
-            let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        Probe::Can { user, verb, resource: words, namespace } => {
+            let (resource, group, subresource) = resource(words);
             let text = |t: &str| Some(t.to_string()).filter(|t| !t.is_empty());
             let review = SubjectAccessReview {
                 spec: SubjectAccessReviewSpec {
                     user: text(user),
-                    groups: Some(vec!["system:authenticated".into()]),
+                    groups: Some(groups(user)),
                     resource_attributes: Some(ResourceAttributes {
                         namespace: text(room.real(namespace)),
                         verb: text(verb),
@@ -91,6 +117,16 @@ pub async fn ask(probe: &Probe, host: &Host, client: &Client, kubeconfig: &Path,
             }
         }
     }
+}
+
+/// Lines of a log that are read, from its end: what the learner has just caused stands there, and of a longer output only the beginning is kept.
+const LOG_LINES: usize = 4_000;
+
+fn log_words(target: &str, room: &Room) -> Vec<String> {
+    let tail = format!("--tail={LOG_LINES}");
+    let mut words: Vec<String> = ["kubectl", "logs", "--timestamps", &tail].map(String::from).into();
+    words.extend(pod(target, room));
+    words
 }
 
 /// `ns/pod[/container]` as kubectl's words.
@@ -220,6 +256,12 @@ mod tests {
     }
 
     #[test]
+    fn a_long_log_is_read_from_its_end() {
+        let words = log_words("default/web", &Room::default()).join(" ");
+        assert_eq!(words, format!("kubectl logs --timestamps --tail={LOG_LINES} web -n default"));
+    }
+
+    #[test]
     fn a_log_that_cannot_be_had_is_not_an_empty_one() {
         let ran = |code, stdout: &str, stderr: &str| {
             logs(&run::Ran { code, stdout: stdout.into(), stderr: stderr.into() })
@@ -229,6 +271,27 @@ mod tests {
         assert_eq!(str_field(&ran(1, "", "pods \"x\" not found\n"), "error"), "pods \"x\" not found");
         // What was read until the time was over may lack the line that matters.
         assert_ne!(str_field(&ran(124, "a\n", "gave up after 5 s\n"), "error"), "");
+    }
+
+    #[test]
+    fn what_kubectl_could_not_run_has_no_exit_code() {
+        let ran = |code, stderr: &str| ended(&run::Ran { code, stdout: "out".into(), stderr: stderr.into() });
+        assert_eq!(int_field(&ran(0, ""), "exit"), 0);
+        let own = ran(7, "no such host\ncommand terminated with exit code 7\n");
+        assert_eq!((int_field(&own, "exit"), str_field(&own, "error")), (7, ""));
+        assert_eq!(str_field(&ran(1, "pods \"x\" not found\n"), "error"), "pods \"x\" not found");
+        assert_ne!(str_field(&ran(124, "gave up after 5 s\n"), "error"), "");
+    }
+
+    #[test]
+    fn a_review_is_about_the_user_whom_the_server_would_see() {
+        assert_eq!(groups("learner"), ["system:authenticated"]);
+        let own = groups("system:serviceaccount:shop:web");
+        assert_eq!(own, ["system:authenticated", "system:serviceaccounts", "system:serviceaccounts:shop"]);
+        assert_eq!(resource("deployments.apps/scale"), ("deployments", "apps", "scale"));
+        assert_eq!(resource("pods/log"), ("pods", "", "log"));
+        let custom = ("ships", "example.com", "");
+        assert_eq!(resource("ships.example.com"), custom);
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct Step {
     pub hints: Vec<String>,
     /// Store revision when the step began.
     pub since: i64,
+    /// Wall-clock time when the step began, in RFC 3339 with nanoseconds. Empty: it has not, or an older program wrote the file.
+    pub at: String,
     /// Checks of what has happened that have been true.
     pub held: Vec<bool>,
     /// The solution was asked for.
@@ -88,9 +90,16 @@ impl Progress {
         }
     }
 
-    /// An object is again what it was at a revision: if no lesson had made it by then, it is none of theirs.
-    pub fn note_journey(&mut self, object: &str, to: i64) {
-        self.lessons.values_mut().for_each(|noted| noted.made.retain(|o, at| o != object || *at <= to));
+    /// An object is again what it was at a revision: if no lesson had made it by then, it is none of theirs. Returns the lesson that had made it since.
+    pub fn note_journey(&mut self, object: &str, to: i64) -> Option<String> {
+        let mut lost = None;
+        for (id, noted) in &mut self.lessons {
+            if noted.made.get(object).is_some_and(|at| *at > to) {
+                noted.made.remove(object);
+                lost = Some(id.clone());
+            }
+        }
+        lost
     }
 
     /// Has a lesson made it?
@@ -163,9 +172,9 @@ mod tests {
             progress.is_made("deployments.apps/default/web")
                 && !progress.is_made("deployments.apps/default/web-2")
         );
-        progress.note_journey("deployments.apps/default/web", 9);
+        assert_eq!(progress.note_journey("deployments.apps/default/web", 9), None);
         assert!(progress.is_made("deployments.apps/default/web"));
-        progress.note_journey("deployments.apps/default/web", 6);
+        assert_eq!(progress.note_journey("deployments.apps/default/web", 6).as_deref(), Some("t/12"));
         assert!(!progress.is_made("deployments.apps/default/web"), "what is back is older than the lesson's");
         progress.note_made("deployments.apps/default/web", 20, Some("t/12"));
         progress.anew("t/12");

@@ -12,10 +12,10 @@ use std::collections::BTreeSet;
 /// Something that a cluster which is not Ropewalk's own does not have, or does not give.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
+    /// A word or a function of Ropewalk's own cluster. It stands first: where a step needs several things, this says most.
+    Own(String),
     /// What happens between components: no API tells it.
     Hops,
-    /// A word or a function of Ropewalk's own cluster.
-    Own(String),
     /// A NodePort that is open on localhost.
     Door,
     /// Another namespace than the lesson's own.
@@ -208,33 +208,42 @@ fn of_line(line: &str) -> BTreeSet<Need> {
     if WORDS.contains(&word(0)) {
         needs.insert(Need::Own(word(0).into()));
     }
-    let kubectl = usize::from(matches!(word(0), "kubectl" | "k"));
-    let (verb, named) = (word(kubectl), word(kubectl + 1));
-    if kubectl == 1 && OF_NODES.contains(&verb) {
+    // A line without `kubectl` is played with it.
+    let (verb, named) = acts(&words);
+    if OF_NODES.contains(&verb) {
         needs.insert(Need::Everywhere(format!("kubectl {verb}")));
     }
-    if kubectl == 1 && CHANGES.contains(&verb) {
+    if CHANGES.contains(&verb) {
+        let own = words.iter().take_while(|w| *w != "--");
+        if let Some(all) =
+            own.clone().find(|w| ["-A", "--all-namespaces", "--all-namespaces=true"].contains(&w.as_str()))
+        {
+            needs.insert(Need::Everywhere(format!("kubectl {verb} {all}")));
+        }
         let is = |k: &&kinds::Kind, name: &str| {
             k.plural == name || k.singular == name || k.short_names.contains(&name)
         };
         let whole = |name: &str| kinds::all().iter().find(|k| is(k, name)).is_some_and(|k| !k.namespaced);
         let first = named.split([',', '/', '.']).next().unwrap_or_default();
-        if whole(first) {
+        if !first.is_empty() && whole(first) {
             needs.insert(Need::Everywhere(format!("kubectl {verb} {first}")));
         }
     }
     // A manifest's line.
-    if let Some(kind) = line.strip_prefix("kind:").map(str::trim)
-        && kinds::all().iter().any(|k| k.kind == kind && !k.namespaced)
-    {
-        needs.insert(Need::Everywhere(kind.into()));
+    for kind in fields(line, "kind") {
+        if kinds::all().iter().any(|k| k.kind == kind && !k.namespaced) {
+            needs.insert(Need::Everywhere(kind.into()));
+        }
+    }
+    for namespace in fields(line, "namespace").filter(|n| !n.is_empty() && *n != USUAL && !n.contains("{{")) {
+        needs.insert(Need::Elsewhere(namespace.into()));
     }
     for namespace in namespaces(&words) {
         if namespace != USUAL {
             needs.insert(Need::Elsewhere(namespace.into()));
         }
     }
-    let inside = kubectl == 1 && verb == "exec";
+    let inside = verb == "exec";
     if !inside && (line.contains("localhost") || line.contains("127.0.0.1")) {
         needs.insert(Need::Door);
     }
@@ -248,6 +257,34 @@ fn of_line(line: &str) -> BTreeSet<Need> {
     needs
 }
 
+/// The verb of a line of kubectl's, and what it names: flags may stand before and between.
+fn acts(words: &[String]) -> (&str, &str) {
+    let mut own = words.iter().map(String::as_str).take_while(|w| *w != "--").peekable();
+    let _ = own.next_if(|w| ["kubectl", "k"].contains(w));
+    let mut bare = std::iter::from_fn(|| {
+        loop {
+            match own.next()? {
+                "-n" | "--namespace" | "--context" | "--as" | "-s" | "--server" => {
+                    let _ = own.next(); // its value
+                }
+                flag if flag.starts_with('-') => {}
+                word => return Some(word),
+            }
+        }
+    });
+    (bare.next().unwrap_or_default(), bare.next().unwrap_or_default())
+}
+
+/// The values of a key on a manifest's line, in block style, flow style or JSON.
+fn fields<'a>(line: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+    let quotes = ['"', '\''];
+    line.split(['{', '}', ',']).filter_map(move |piece| {
+        let (name, value) = piece.trim_start_matches([' ', '-']).split_once(':')?;
+        let value = value.split(" #").next().unwrap_or_default();
+        (name.trim().trim_matches(quotes) == key).then(|| value.trim().trim_matches(quotes))
+    })
+}
+
 /// What stands behind `-n` and `--namespace`.
 fn namespaces(words: &[String]) -> Vec<&str> {
     let mut found = Vec::new();
@@ -257,7 +294,12 @@ fn namespaces(words: &[String]) -> Vec<&str> {
         }
         match word.as_str() {
             "-n" | "--namespace" => found.extend(words.get(at + 1).map(String::as_str)),
-            word => found.extend(word.strip_prefix("--namespace=").or_else(|| word.strip_prefix("-n="))),
+            word => {
+                let glued = || word.strip_prefix("-n").filter(|_| !word.starts_with("--"));
+                let value =
+                    word.strip_prefix("--namespace=").or_else(|| word.strip_prefix("-n=")).or_else(glued);
+                found.extend(value);
+            }
         }
     }
     found
@@ -297,6 +339,40 @@ mod tests {
 
     fn expr(source: &str) -> Vec<Need> {
         of_expr(&Expr::compile(source, Use::Check, &[]).unwrap()).into_iter().collect()
+    }
+
+    /// The teacher would run them on somebody else's cluster.
+    #[test]
+    fn what_changes_a_whole_foreign_cluster_is_seen_however_it_is_written() {
+        for whole in [
+            "drain n1",
+            "create ns shop",
+            "kubectl -n default drain n1",
+            "kubectl --namespace default delete node n1",
+            "kubectl delete pods --all -A",
+            "kind: \"ClusterRole\"",
+            "{kind: ClusterRole, metadata: {name: x}}",
+            "{\"kind\": \"ClusterRole\"}",
+            "- kind: ClusterRole # of all",
+        ] {
+            assert!(of_line(whole).iter().any(|n| matches!(n, Need::Everywhere(_))), "{whole}");
+        }
+        for elsewhere in
+            ["kubectl get pods -nkube-system", "namespace: kube-system", "metadata: {namespace: kube-system}"]
+        {
+            assert!(of_line(elsewhere).contains(&Need::Elsewhere("kube-system".into())), "{elsewhere}");
+        }
+        for own in [
+            "kubectl delete pod web",
+            "create deployment web --image=nginx",
+            "kubectl get pods -A",
+            "kubectl -n default get pods",
+            "kind: Role",
+            "metadata: {name: web, namespace: default}",
+            "kubectl exec web -- drain n1",
+        ] {
+            assert_eq!(of_line(own), BTreeSet::new(), "{own}");
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub struct Recorder {
     keep: [i64; 2],
     /// Objects of whose history something since the step began is gone, and the newest revision of that.
     pub forgotten: Arc<Forgotten>,
-    who: Who,
+    pub who: Who,
     /// What requests wrote: revision, and the controller whose child the object is.
     written: VecDeque<(String, i64, String)>,
     /// Who wrote a version, where its commit does not say.
@@ -242,8 +242,16 @@ impl Recorder {
     }
 
     /// What nobody was there to see: of the objects of a kind, those that there were `then`, and what they have become `now`, at this revision. In between
-    /// there may have been more. What is known of later revisions stays.
-    pub fn gap(&mut self, plural: &str, then: &[serde_json::Value], now: &[serde_json::Value], at: i64) {
+    /// there may have been more. What is known of later revisions stays. `reborn`: by their uid now, objects that a judge took away and put back, and the
+    /// uid that they had: nobody deleted those.
+    pub fn gap(
+        &mut self,
+        plural: &str,
+        then: &[serde_json::Value],
+        now: &[serde_json::Value],
+        at: i64,
+        reborn: &BTreeMap<String, String>,
+    ) {
         let part =
             |o: &serde_json::Value, key: &str| o["metadata"][key].as_str().unwrap_or_default().to_string();
         let key = |o: &serde_json::Value| (plural.to_string(), part(o, "namespace"), part(o, "name"));
@@ -260,7 +268,10 @@ impl Recorder {
             let was = left.remove(&key(is));
             let versions = seen.entry(key(is)).or_default();
             match was {
-                Some(was) if part(was, "uid") == part(is, "uid") => {
+                Some(was)
+                    if part(was, "uid") == part(is, "uid")
+                        || reborn.get(&part(is, "uid")) == Some(&part(was, "uid")) =>
+                {
                     if revision(was) != revision(is) {
                         versions.push(version(is, revision(is), "MODIFIED"));
                     }
@@ -398,6 +409,10 @@ impl Recorder {
             ("labels", value::text(record.detail["labels"].as_str().unwrap_or_default())),
             ("fields", value::text(record.detail["fields"].as_str().unwrap_or_default())),
             ("output", value::text(record.detail["output"].as_str().unwrap_or_default())),
+            // A kubectl that does not say may have been told anything.
+            ("output_known", Value::Bool(record.detail["output"].is_string())),
+            // It would not have said that there is none.
+            ("silent", Value::Bool(record.detail["silent"] == true)),
             (
                 "tried",
                 if record.detail["tried"].is_null() {
@@ -658,7 +673,10 @@ mod tests {
             [pod("same", "1", 5), pod("changed", "2", 6), pod("replaced", "3", 7), pod("gone", "4", 8)];
         let now =
             [pod("same", "1", 5), pod("changed", "2", 20), pod("replaced", "9", 30), pod("new", "5", 35)];
-        recorder.gap("pods", &then, &now, 40);
+        let [then, now] = [then, now].map(|all| all.to_vec());
+        let (then, now) =
+            ([then, vec![pod("judged", "6", 9)]].concat(), [now, vec![pod("judged", "8", 36)]].concat());
+        recorder.gap("pods", &then, &now, 40, &[("8".to_string(), "6".to_string())].into());
         let of = |name: &str| -> Vec<String> {
             let all = &recorder.versions[&key(name)];
             all.iter().map(|v| format!("{}{}", v.verb, v.revision)).collect()
@@ -668,6 +686,7 @@ mod tests {
         assert_eq!(of("replaced"), ["ADDED7", "DELETED29", "ADDED30"]);
         assert_eq!(of("gone"), ["ADDED8", "DELETED40"]);
         assert_eq!(of("new"), ["ADDED35"]);
+        assert_eq!(of("judged"), ["ADDED9", "MODIFIED36"], "the judge took it away and put it back");
         let kept: usize = recorder.versions.values().map(|v| v.len()).sum();
         assert_eq!(recorder.order.len(), kept);
     }
@@ -706,6 +725,21 @@ mod tests {
             .map(|v| v.user.as_str())
             .collect();
         assert_eq!(users, ["system:kube-scheduler", "learner"]);
+    }
+
+    /// kubectl asks for the same table for a plain list and for `-o wide`; only Ropewalk's own says which of the two it was.
+    #[test]
+    fn what_was_written_after_o_is_known_only_where_the_client_said_it() {
+        let hop = |detail: serde_json::Value| {
+            let mut recorder = Recorder::default();
+            recorder
+                .take(&Record { detail, ..Record::new("answer").object("pods", "default", "") }, Some(false));
+            let known = value::at(&recorder.trace[0], "output_known") == Some(&Value::Bool(true));
+            (known, str_field(&recorder.trace[0], "output").to_string())
+        };
+        assert_eq!(hop(json!({"table": true})), (false, String::new()), "another kubectl");
+        assert_eq!(hop(json!({"table": true, "output": ""})), (true, String::new()), "a plain list");
+        assert_eq!(hop(json!({"table": true, "output": "wide"})), (true, "wide".into()));
     }
 
     #[test]

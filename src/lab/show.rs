@@ -72,7 +72,12 @@ impl Engine {
             hints: open.hints.iter().filter_map(|h| h.get(lang).or_else(|| h.get("en")).cloned()).collect(),
             hints_left: if over { 0 } else { open.hints_left },
             not_yet: unmet,
-            lost: step.keep.as_ref().filter(|_| open.lost).map(|k| k.say.get(lang).to_string()),
+            lost: step
+                .keep
+                .as_ref()
+                .filter(|_| open.lost)
+                .map(|k| k.say.get(lang).to_string())
+                .or_else(|| self.missing_base(lang)),
             also: if over { step.also.clone() } else { vec![] },
             debrief: if over {
                 noted.debrief.get(lang).or_else(|| noted.debrief.get("en")).cloned().unwrap_or_default()
@@ -138,7 +143,8 @@ impl Engine {
         self.library.lessons.iter().map(entry).collect()
     }
 
-    pub fn proof(&self) -> Proof {
+    /// What `lesson test` wants to know of the open step. What is missing for it is asked for, and known when it asks again.
+    pub fn proof(&mut self) -> Proof {
         let facts = self.facts();
         let Some((_, step)) = self.current() else { return Proof::default() };
         let because = step.predict.as_ref().and_then(|p| p.because.as_ref());
@@ -158,7 +164,7 @@ impl Engine {
                     beat.is_none_or(|b| b.exprs().all(|e| reach::of_expr(e).is_empty()))
                 })
         };
-        Proof {
+        let proof = Proof {
             because: because.filter(|_| self.unproved(step).is_none()).map(|b| b.holds(&facts)),
             hints: step
                 .hints
@@ -172,6 +178,8 @@ impl Engine {
                 .filter(|n| tellable(n))
                 .map(|name| (name.clone(), told(name)))
                 .collect(),
-        }
+        };
+        self.unproven = facts.take_wanted();
+        proof
     }
 }

@@ -5,34 +5,41 @@ use crate::tap::{self, NODE, ObjectRef, Record, Request};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Names of components that a person got hold of, at most. A person who collects more has none of the further ones counted.
+/// Names of components that a person got hold of, at most. Beyond that no component's name is believed any more ([`ALL`]).
 const BORROWED_MAX: usize = 1_000;
+/// Stands for every component's name.
+const ALL: &str = "*";
 
 /// Knows which names of components a person can use: a token of the account, a pod that runs under it, or a certificate with the name.
 #[derive(Clone, Debug, Default)]
 pub struct Who {
-    borrowed: BTreeSet<String>,
+    pub borrowed: BTreeSet<String>,
 }
 
 impl Who {
-    /// Notes which component's name a person gets by this act, if any.
-    pub fn note(&mut self, record: &Record) {
-        let (Some(request), Some(object)) = (&record.request, &record.object) else { return };
+    /// Notes which component's name a person gets by this act, if any. True if it is a name more.
+    pub fn note(&mut self, record: &Record) -> bool {
+        let (Some(request), Some(object)) = (&record.request, &record.object) else { return false };
         // The teacher sets up what a lab's author wrote, and what a way back restores is told as the teacher's.
         if self.is_components(record) || tap::actor(&request.user, &request.impersonator) == tap::TEACHER {
-            return;
+            return false;
         }
         let name = match record.verb.as_str() {
             "answer" if is_token(request, object) => account(&object.namespace, &object.name),
             "commit" => match record.body.as_deref().and_then(|body| serde_json::from_slice(body).ok()) {
                 Some(body) => name_in(object, &body),
-                None => return,
+                None => return false,
             },
-            _ => return,
+            _ => return false,
         };
-        if tap::is_component(&name) && self.borrowed.len() < BORROWED_MAX {
-            self.borrowed.insert(name);
+        if !tap::is_component(&name) || self.is_borrowed(&name) {
+            return false;
         }
+        self.borrowed.insert(if self.borrowed.len() < BORROWED_MAX { name } else { ALL.into() })
+    }
+
+    fn is_borrowed(&self, name: &str) -> bool {
+        self.borrowed.contains(name) || self.borrowed.contains(ALL)
     }
 
     /// Is this a component's doing? A component does not use kubectl, does not act under another name, and a node writes its own objects only.
@@ -41,7 +48,7 @@ impl Who {
         let by_hand = !request.command.is_empty() || request.user_agent.starts_with("kubectl");
         request.is_components()
             && !by_hand
-            && !self.borrowed.contains(tap::actor(&request.user, &request.impersonator))
+            && !self.is_borrowed(tap::actor(&request.user, &request.impersonator))
             && request.user.strip_prefix(NODE).is_none_or(|node| is_nodes_own(node, record))
     }
 
@@ -210,6 +217,25 @@ mod tests {
         let asked = json!({"spec": {"request": request}});
         who.note(&record("jane", "commit", ("certificatesigningrequests", "", "mine"), Some(asked)));
         assert!(who.borrowed.contains("system:kube-scheduler"), "{who:?}");
+    }
+
+    /// Whoever fills the account with names that nobody uses has not hidden the one that counts.
+    #[test]
+    fn more_names_than_can_be_kept_leave_no_components_name_believed() {
+        let mut who = Who::default();
+        let pod = json!({"spec": {"serviceAccountName": "coredns"}});
+        let by_hand = |body| record("jane", "commit", ("pods", "kube-system", "x"), Some(body));
+        assert!(who.note(&by_hand(pod.clone())) && !who.note(&by_hand(pod)), "told once");
+        who.borrowed.extend((0..BORROWED_MAX).map(|n| format!("system:node:n{n}")));
+        let pod = json!({"spec": {"serviceAccountName": "storage-provisioner"}});
+        assert!(who.note(&by_hand(pod)));
+        assert!(!who.is_components(&record(
+            "system:kube-scheduler",
+            "commit",
+            ("pods", "d", "p"),
+            Some(json!({}))
+        )));
+        assert_eq!(who.borrowed.len(), BORROWED_MAX + 2);
     }
 
     #[test]

@@ -11,6 +11,7 @@ texts! {
     NoLesson: "no lesson is open; `lesson` lists them, `lesson ID` opens one", "열려 있는 강의가 없습니다. `lesson`으로 목록을 보고 `lesson ID`로 여세요";
     NoSuchLesson: "there is no lesson {}; `lesson` lists them", "{} 강의는 없습니다. `lesson`으로 목록을 볼 수 있습니다";
     NoSuchStep: "this lesson has no step {}; there are {}", "이 강의에는 {} 단계가 없습니다. 단계: {}";
+    BaseGone: "This step builds on something that is gone: {}. `goto {}` brings it back.", "이 단계에 필요한 오브젝트가 없어졌습니다: {}. `goto {}` 명령으로 되돌릴 수 있습니다.";
     NotDone: "this step is not done yet: try `hint`, or go on with `goto {}`", "이 단계가 아직 끝나지 않았습니다. `hint`를 쓰거나 `goto {}` 명령으로 넘어갈 수 있습니다";
     AnswerFirst: "first answer the question: type {}", "먼저 질문에 답하세요. {} 중 하나를 입력하면 됩니다";
     FirstStep: "this is the first step", "첫 단계입니다";

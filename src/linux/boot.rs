@@ -17,7 +17,6 @@ use super::reap::{Birth, Children, Process};
 use super::user::{self, Ids};
 use super::{Context, Error, Result, cgroup, fds, lock::Lock, mount, signal};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
@@ -40,6 +39,8 @@ pub struct Config {
     pub lock: PathBuf,
     /// A directory on which M, in its own mount namespace, mounts two tmpfs: empty for everybody else.
     pub scratch: PathBuf,
+    /// M's socket, if it makes one: removed when M has ended however it ended, and before the lock is free, so that it is never another start's.
+    pub socket: Option<PathBuf>,
     /// S leads a session of its own, so a terminal's Ctrl-C does not reach it.
     pub new_session: bool,
 }
@@ -105,8 +106,7 @@ pub fn supervise(
     let removal = Removal(&cgroups);
     let ids = user::enter()?;
     let janitor = start_janitor(&cgroups)?;
-    let signals = signal::descriptor(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])
-        .during(|| "cannot watch signals".into())?;
+    let signals = signal::descriptor(&signal::STOP).during(|| "cannot watch signals".into())?;
     let (ours, theirs) = fds::seqpacket().during(|| "cannot make a socket pair".into())?;
     fds::accept_pids(&ours).during(|| "cannot ask for pids".into())?;
     let (group, copy) = (cgroups.clone(), &lock);
@@ -129,6 +129,9 @@ pub fn supervise(
     })
     .during(|| "cannot make a PID namespace".into())?;
     let exit = watch(&child, &signals, &ours);
+    if let Some(socket) = &config.socket {
+        let _ = fs::remove_file(socket); // M may not have got so far
+    }
     drop(removal);
     drop(lock);
     // The janitor sees nothing left to do; it would end by itself, but so nobody sees it after us.
@@ -238,7 +241,8 @@ fn become_main(
     if poll(&mut polled, PollTimeout::ZERO).is_ok_and(|n| n > 0) {
         process::exit_now(1);
     }
-    signal::unblock_all().during(|| "cannot unblock signals".into())?;
+    // Until `signal::stop_requested` has its handlers: the kernel drops what the first process of a PID namespace does not handle.
+    signal::block_only(&signal::STOP).during(|| "cannot hold signals".into())?;
     fds::raise_limit().during(|| "cannot raise the number of files".into())?;
     let own_binary = fs::File::open("/proc/self/exe").during(|| "cannot open the own binary".into())?;
     mount::make_all_private()?;
@@ -285,6 +289,7 @@ fn start_zygote(binary: &Path) -> Result<ZygoteProcess> {
     let child = spawn_forked(0, None, || {
         let run = || -> io::Result<std::convert::Infallible> {
             process::die_with_parent()?;
+            signal::unblock_all()?;
             nix::unistd::setsid()?;
             fds::keep_over_exec(theirs.as_fd())?;
             let number = theirs.as_raw_fd().to_string();

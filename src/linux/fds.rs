@@ -31,7 +31,8 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
     Ok(())
 }
 
-/// One message and its descriptors; no bytes means that the other end is gone.
+/// One message and its descriptors; no bytes means that the other end is gone. Without a free number for a descriptor that came along the
+/// message has none: the receiver must look whether it has what it needs.
 pub fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut bytes = vec![0; BYTES_MAX];
     let mut space = nix::cmsg_space!([RawFd; FDS_MAX]);
@@ -39,7 +40,7 @@ pub fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let message =
         recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
     let mut fds = Vec::new();
-    for control in message.cmsgs()? {
+    for control in message.cmsgs().into_iter().flatten() {
         if let ControlMessageOwned::ScmRights(raw) = control {
             // SAFETY: the kernel just made these descriptors for us; nobody else knows them.
             fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));

@@ -7,7 +7,7 @@
 //! Every system call that Rust's standard library or `nix` has no safe form for is here, and `unsafe` is nowhere else.
 //! [`boot`] tells the story of the processes: a supervisor S outside, main M as pid 1 of a private PID namespace, the zygote Z
 //! beside it, and containers, which Z makes and M waits for. [`process`] has clone3 and pidfds, [`fds`] passes descriptors, [`descriptors`]
-//! keeps a reserve of them that connections cannot take, [`ranges`] gives out ids for user namespaces of pods,
+//! keeps a reserve of them that connections cannot take, [`callers`] says which unknown client makes room for another, [`ranges`] gives out ids for user namespaces of pods,
 //! [`namespace`] runs code in a network namespace on a throw-away thread, [`user`] enters a user namespace, [`mount`] builds root
 //! file systems, [`beneath`] resolves every path that a pod chooses, [`tree`] measures and removes what a pod wrote, [`trash`] takes it out of the pods' reach before, [`confine`] and [`seccomp`] take power away, [`cgroup`] sets
 //! limits on cgroup v1, hybrid and v2, [`pty`] makes
@@ -21,6 +21,7 @@
 
 pub mod beneath;
 pub mod boot;
+pub mod callers;
 pub mod calls;
 pub mod cgroup;
 pub mod confine;

@@ -4,8 +4,9 @@
 use super::process::flags;
 use nix::sched::CloneFlags;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 /// A new network namespace. It lives as long as the descriptor or a process in it: nothing can leak.
 pub fn new_network() -> io::Result<OwnedFd> {
@@ -13,6 +14,14 @@ pub fn new_network() -> io::Result<OwnedFd> {
         nix::sched::unshare(CloneFlags::CLONE_NEWNET)?;
         Ok(File::open("/proc/thread-self/ns/net")?.into())
     })?
+}
+
+/// The network namespace of the process behind a pidfd (Linux 5.8), whichever processes /proc shows here.
+///
+/// # Errors
+/// `ESRCH`: it has ended.
+pub fn network_of(process: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    in_network(process, || Ok(File::open("/proc/thread-self/ns/net")?.into()))?
 }
 
 /// Runs `visit` on a thread of its own inside the network namespace. Blocks the caller for that long.
@@ -44,6 +53,38 @@ pub fn set_network_sysctls(network: BorrowedFd<'_>, settings: &[(&str, &str)]) -
     use super::Context;
     let write = || settings.iter().try_for_each(|(name, value)| set_sysctl(name, value));
     in_network(network, write).during(|| "cannot enter a network namespace".into())?
+}
+
+/// Switches IPv6 off for all interfaces of a network namespace, those to come included: by default the kernel gives each an address
+/// and believes whoever says to be a router. A kernel without IPv6 has nothing to switch off.
+///
+/// # Errors
+/// The namespace cannot be entered; the kernel refuses a value.
+pub fn disable_ipv6(network: BorrowedFd<'_>) -> super::Result<()> {
+    use super::Context;
+    let write = || write_no_ipv6(Path::new("/proc/sys"));
+    in_network(network, write).during(|| "cannot enter a network namespace".into())?
+}
+
+/// The kernel settings of a namespace without IPv6. `default` is copied by each new interface.
+const NO_IPV6: &[(&str, &str)] = &[
+    ("net/ipv6/conf/all/accept_ra", "0"),
+    ("net/ipv6/conf/default/accept_ra", "0"),
+    ("net/ipv6/conf/all/disable_ipv6", "1"),
+    ("net/ipv6/conf/default/disable_ipv6", "1"),
+];
+
+fn write_no_ipv6(settings: &Path) -> super::Result<()> {
+    use super::Context;
+    for (name, value) in NO_IPV6 {
+        let file = match File::options().write(true).open(settings.join(name)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened,
+        };
+        file.and_then(|mut file| file.write_all(value.as_bytes()))
+            .during(|| format!("cannot set {name}={value}"))?;
+    }
+    Ok(())
 }
 
 fn only(clone_flags: u64) -> CloneFlags {
@@ -87,4 +128,42 @@ pub fn owner(namespace: &impl AsFd) -> io::Result<OwnedFd> {
 /// A namespace of a running process, by the name it has in /proc, e.g. `net`.
 pub fn of_process(pid: i32, kind: &str) -> io::Result<OwnedFd> {
     Ok(File::open(format!("/proc/{pid}/ns/{kind}"))?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the kernel shows no fresh /proc, numbers of processes are those of another PID namespace.
+    #[test]
+    fn the_network_of_a_process_is_found_by_its_descriptor() {
+        use std::os::unix::fs::MetadataExt;
+        let inode = |fd: OwnedFd| File::from(fd).metadata().unwrap().ino();
+        let me = crate::linux::process::pidfd_open(std::process::id() as i32).unwrap();
+        let found = match network_of(me.as_fd()) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return, // setns(2) needs rights
+            found => found.unwrap(),
+        };
+        assert_eq!(inode(found), inode(of_process(std::process::id() as i32, "net").unwrap()));
+    }
+
+    #[test]
+    fn ipv6_is_switched_off_where_the_kernel_has_it() {
+        let settings = tempfile::tempdir().unwrap();
+        write_no_ipv6(settings.path()).unwrap(); // a kernel without IPv6
+        for (name, value) in NO_IPV6 {
+            let file = settings.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, if *value == "1" { "0" } else { "1" }).unwrap();
+        }
+        write_no_ipv6(settings.path()).unwrap();
+        for (name, value) in NO_IPV6 {
+            assert_eq!(std::fs::read_to_string(settings.path().join(name)).unwrap(), *value, "{name}");
+        }
+        let all = settings.path().join("net/ipv6/conf/all/disable_ipv6");
+        std::fs::remove_file(&all).unwrap();
+        std::fs::create_dir(&all).unwrap();
+        let refused = write_no_ipv6(settings.path()).unwrap_err();
+        assert!(refused.what.contains("disable_ipv6=1"), "{}", refused.what);
+    }
 }

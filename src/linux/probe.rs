@@ -2,17 +2,21 @@
 //!
 //! Every trial runs in a forked child that is thrown away, in the order in which a cluster would need it. Nothing remains.
 
+mod words;
+
 use super::process::{self, flags, spawn_forked};
 use super::ranges::{self, Ranges};
 use super::seccomp::Profile;
 use super::user::{self, Ids};
 use super::{Context, Error, Result, beneath, calls, cgroup, confine, fds, mount, namespace};
+use crate::lang::Lang;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use words::Word;
 
 /// One thing that a cluster uses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,50 +30,87 @@ pub struct Capability {
     pub what_is_lost: String,
     /// A command that mends it; empty if `ok`.
     pub how_to_mend: String,
+    /// It is missing, and without it this machine is of no use.
+    pub fatal: bool,
 }
 
 impl Capability {
     /// From a trial's outcome.
     pub fn of(
-        name: &str,
+        name: impl Into<String>,
         outcome: std::result::Result<String, String>,
-        lost: &str,
-        mend: &str,
+        lost: impl Into<String>,
+        mend: impl Into<String>,
     ) -> Capability {
         let ok = outcome.is_ok();
-        let unless = |text: &str| if ok { String::new() } else { text.to_string() };
+        let unless = |text: String| if ok { String::new() } else { text };
         Capability {
-            name: name.to_string(),
+            name: name.into(),
             ok,
             found: outcome.unwrap_or_else(|why| why),
-            what_is_lost: unless(lost),
-            how_to_mend: unless(mend),
+            what_is_lost: unless(lost.into()),
+            how_to_mend: unless(mend.into()),
+            fatal: false,
         }
     }
-}
 
-impl Capability {
-    /// Without it this machine is of no use.
-    pub fn is_fatal(&self) -> bool {
-        !self.ok && [NO_CLUSTER, NO_CONTAINER].iter().any(|lost| self.what_is_lost.contains(lost))
+    /// Without it no cluster can start, or no pod in one.
+    pub fn needed(self) -> Capability {
+        Capability { fatal: !self.ok, ..self }
     }
 }
 
-/// What is lost when a cluster cannot even start.
-pub const NO_CLUSTER: &str = "no cluster can run";
-/// Nor is a cluster one without pods.
-const NO_CONTAINER: &str = "no container can start";
+/// Who asks, and what for.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    pub lang: Lang,
+    /// Where clusters keep their files. It need not exist yet.
+    pub home: &'a Path,
+}
+
+impl Question<'_> {
+    fn say(&self, word: Word) -> String {
+        self.lang.say(word, &[])
+    }
+
+    fn say_of(&self, word: Word, with: &[&str]) -> String {
+        self.lang.say(word, with)
+    }
+
+    fn of(
+        &self,
+        name: Word,
+        outcome: std::result::Result<String, String>,
+        lost: Word,
+        mend: Word,
+    ) -> Capability {
+        Capability::of(self.say(name), outcome, self.say(lost), self.say(mend))
+    }
+
+    /// Runs a trial in a child with new namespaces; what it found, or its error's line.
+    fn trial(
+        &self,
+        clone_flags: u64,
+        found: Word,
+        run: impl FnOnce() -> Result<()>,
+    ) -> std::result::Result<String, String> {
+        trial(clone_flags, || run().map(|()| self.say(found)))
+    }
+}
 
 /// Tries everything. `networks` runs in the child too, in namespaces like a cluster's: `net` brings its own trials.
 ///
 /// Errors: this process has threads, or cannot fork.
-pub fn probe(networks: impl FnOnce() -> Vec<Capability>) -> Result<Vec<Capability>> {
-    let (kernel, calls) = (kernel_version(), system_calls());
-    if calls.is_fatal() {
+pub fn probe(
+    question: Question<'_>,
+    networks: impl FnOnce(Lang) -> Vec<Capability>,
+) -> Result<Vec<Capability>> {
+    let (kernel, calls) = (kernel_version(question), system_calls(question));
+    if calls.fatal {
         return Ok(vec![kernel, calls]); // not even a child can be made
     }
     let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
-    let child = spawn_forked(0, None, || tell(&write, &in_child(vec![kernel, calls], networks)))
+    let child = spawn_forked(0, None, || tell(&write, &in_child(question, vec![kernel, calls], networks)))
         .during(|| "cannot fork".into())?;
     drop(write);
     let mut text = String::new();
@@ -89,75 +130,62 @@ fn tell(to: &OwnedFd, findings: &impl Serialize) -> i32 {
     i32::from(pipe.write_all(&text).is_err())
 }
 
-fn in_child(mut findings: Vec<Capability>, networks: impl FnOnce() -> Vec<Capability>) -> Vec<Capability> {
+fn in_child(
+    q: Question<'_>,
+    mut findings: Vec<Capability>,
+    networks: impl FnOnce(Lang) -> Vec<Capability>,
+) -> Vec<Capability> {
     let ids = user::enter();
-    findings.extend(users(&ids));
+    findings.extend(users(q, &ids));
     if ids.is_err() {
         return findings;
     }
-    let privileged = "inside Docker: docker run --privileged";
-    findings.push(Capability::of(
-        "pid and mount namespaces",
-        trial(flags::NEWPID | flags::NEWNS, || mount::make_all_private().map(|()| "can be made".into())),
-        NO_CLUSTER,
-        &raise_limit(&["pid", "mnt"]).unwrap_or(privileged.into()),
-    ));
-    if findings.iter().any(Capability::is_fatal) {
+    let mend = |kinds: &[&str]| raise_limit(kinds).unwrap_or(q.say(Word::MendPrivileged));
+    findings.push(
+        Capability::of(
+            q.say(Word::PidAndMount),
+            q.trial(flags::NEWPID | flags::NEWNS, Word::CanBeMade, mount::make_all_private),
+            q.say(Word::NoCluster),
+            mend(&["pid", "mnt"]),
+        )
+        .needed(),
+    );
+    if findings.iter().any(|finding| finding.fatal) {
         return findings; // nothing else could be tried
     }
-    findings.push(Capability::of(
-        "/proc of a namespace",
-        trial(flags::NEWPID | flags::NEWNS, fresh_proc),
-        "containers have an empty /proc: ps and top show nothing there",
-        "inside Docker: docker run --privileged, or --security-opt systempaths=unconfined",
-    ));
-    findings.push(Capability::of(
-        "uts, ipc, cgroup namespaces",
-        trial(flags::NEWUTS | flags::NEWIPC | flags::NEWCGROUP, || Ok("can be made".into())),
-        NO_CONTAINER,
-        &raise_limit(&["uts", "ipc", "cgroup"]).unwrap_or(privileged.into()),
-    ));
-    findings.push(Capability::of(
-        "overlay file system",
-        trial(flags::NEWNS, overlay),
-        NO_CONTAINER,
-        "sudo modprobe overlay   # rootless needs Linux 5.11",
-    ));
-    findings.push(Capability::of(
-        "pivot_root",
-        trial(flags::NEWNS, other_root),
-        NO_CONTAINER,
-        "inside a container: docker run --privileged; from an initramfs: switch_root to a real root first",
-    ));
-    findings.push(Capability::of(
-        "volume mounts",
-        trial(flags::NEWNS, attached),
-        NO_CONTAINER,
-        "Linux 5.14 or newer; inside a container: docker run --privileged",
-    ));
-    findings.push(Capability::of(
-        "seccomp filters",
-        trial(0, || {
-            let profile = Profile::compile().during(|| "cannot compile the filters".into())?;
-            profile.load().during(|| "cannot load the filters".into())?;
-            Ok("an allow list of system calls can be loaded".into())
-        }),
-        NO_CONTAINER,
-        "a kernel with CONFIG_SECCOMP_FILTER",
-    ));
-    findings.push(Capability::of(
-        "network namespaces",
-        trial(0, || {
-            let made = namespace::new_network().during(|| "cannot make a network namespace".into())?;
-            namespace::set_network_sysctls(made.as_fd(), &[("net/ipv4/ip_forward", "1")])?;
-            Ok("can be made and configured".into())
-        }),
-        NO_CLUSTER,
-        &raise_limit(&["net"]).unwrap_or(privileged.into()),
-    ));
-    findings.extend(ids.as_ref().map(|ids| protections(*ids)).unwrap_or_default());
-    findings.extend(cgroups());
-    findings.extend(networks_in_child(networks));
+    let proc = trial(flags::NEWPID | flags::NEWNS, || Ok(q.say_of(Word::FirstProcess, &[&fresh_proc()?])));
+    findings.push(q.of(Word::OwnProc, proc, Word::EmptyProc, Word::MendProc));
+    findings.push(
+        Capability::of(
+            q.say(Word::UtsIpcCgroup),
+            q.trial(flags::NEWUTS | flags::NEWIPC | flags::NEWCGROUP, Word::CanBeMade, || Ok(())),
+            q.say(Word::NoContainer),
+            mend(&["uts", "ipc", "cgroup"]),
+        )
+        .needed(),
+    );
+    let mut container = |name: Word, tried: std::result::Result<String, String>, mend: Word| {
+        findings.push(q.of(name, tried, Word::NoContainer, mend).needed());
+    };
+    container(Word::Overlay, q.trial(flags::NEWNS, Word::CanBeMounted, overlay), Word::MendOverlay);
+    container(Word::PivotRoot, q.trial(flags::NEWNS, Word::RootChanges, other_root), Word::MendPivot);
+    container(Word::VolumeMounts, q.trial(flags::NEWNS, Word::Attached, attached), Word::MendMounts);
+    let filters = q.trial(0, Word::FilterLoads, || {
+        let profile = Profile::compile().during(|| "cannot compile the filters".into())?;
+        profile.load().during(|| "cannot load the filters".into())
+    });
+    container(Word::Seccomp, filters, Word::MendSeccomp);
+    let networked = q.trial(0, Word::Configured, || {
+        let made = namespace::new_network().during(|| "cannot make a network namespace".into())?;
+        namespace::set_network_sysctls(made.as_fd(), &[("net/ipv4/ip_forward", "1")])
+    });
+    findings.push(
+        Capability::of(q.say(Word::NetworkNamespaces), networked, q.say(Word::NoCluster), mend(&["net"]))
+            .needed(),
+    );
+    findings.extend(ids.as_ref().map(|ids| protections(q, *ids)).unwrap_or_default());
+    findings.extend(cgroups(q));
+    findings.extend(networks_in_child(q, networks));
     findings
 }
 
@@ -182,34 +210,29 @@ fn in_new_process<T: Serialize + serde::de::DeserializeOwned>(
     serde_json::from_str(&text).map_err(|e| Error::new("the trial broke off", io::Error::from(e)))
 }
 
-fn networks_in_child(networks: impl FnOnce() -> Vec<Capability>) -> Vec<Capability> {
-    in_new_process(0, networks).unwrap_or_else(|e| {
-        vec![Capability::of("networks of nodes and pods", Err(e.line()), NO_CLUSTER, "see above")]
+fn networks_in_child(q: Question<'_>, networks: impl FnOnce(Lang) -> Vec<Capability>) -> Vec<Capability> {
+    in_new_process(0, || networks(q.lang)).unwrap_or_else(|e| {
+        vec![q.of(Word::Networks, Err(e.line()), Word::NoCluster, Word::SeeAbove).needed()]
     })
 }
 
-fn kernel_version() -> Capability {
+fn kernel_version(q: Question<'_>) -> Capability {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim().to_string();
     let outcome = match version(&release) {
         Some(version) if version >= (5, 14) => Ok(release),
-        Some(_) => Err(format!("{release}, and Ropewalk needs 5.14")),
-        None => Err(format!("{release:?} is no version")),
+        Some(_) => Err(q.say_of(Word::TooOld, &[&release])),
+        None => Err(q.say_of(Word::NoVersion, &[&format!("{release:?}")])),
     };
-    Capability::of("kernel", outcome, "namespaces and cgroup.kill are incomplete", "a newer kernel")
+    q.of(Word::Kernel, outcome, Word::Incomplete, Word::NewerKernel)
 }
 
-fn system_calls() -> Capability {
+fn system_calls(q: Question<'_>) -> Capability {
     let outcome = match calls::missing() {
         None => Ok(calls::names()),
         Some((name, error)) => Err(format!("{name}: {error}")),
     };
-    Capability::of(
-        "system calls",
-        outcome,
-        NO_CLUSTER,
-        "inside a container: docker run --privileged, or --security-opt seccomp=unconfined; else a newer kernel",
-    )
+    q.of(Word::SystemCalls, outcome, Word::NoCluster, Word::MendCalls).needed()
 }
 
 /// `6.1.0-13-amd64` is (6, 1).
@@ -219,23 +242,19 @@ fn version(release: &str) -> Option<(u32, u32)> {
 }
 
 /// What being root, or not, means here.
-fn users(ids: &Result<Ids>) -> Vec<Capability> {
-    let lost = "without root no cluster can run";
-    let namespace = |outcome, mend: &str| Capability::of("user namespaces", outcome, lost, mend);
-    let single = "containers can run as user 0 only: runAsUser, and images that change their user, fail";
+fn users(q: Question<'_>, ids: &Result<Ids>) -> Vec<Capability> {
+    let namespace = |outcome, mend: &str| {
+        Capability::of(q.say(Word::UserNamespaces), outcome, q.say(Word::NoClusterWithoutRoot), mend).needed()
+    };
     let mend = "sudo apt-get install uidmap && sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER";
+    let own = |outcome| Capability::of(q.say(Word::SubordinateIds), outcome, q.say(Word::UserZeroOnly), mend);
     match ids {
-        Ok(Ids::Host) => vec![namespace(Ok("not needed: this is root".into()), "")],
-        Ok(Ids::Range) => vec![
-            namespace(Ok("can be made".into()), ""),
-            Capability::of("subordinate ids", Ok("newuidmap works".into()), single, mend),
-        ],
-        Ok(Ids::Single) => vec![
-            namespace(Ok("can be made".into()), ""),
-            Capability::of("subordinate ids", Err("one user id only".into()), single, mend),
-        ],
+        Ok(Ids::Host) => vec![namespace(Ok(q.say(Word::NotNeeded)), "")],
+        Ok(Ids::Range) => vec![namespace(Ok(q.say(Word::CanBeMade)), ""), own(Ok(q.say(Word::Newuidmap)))],
+        Ok(Ids::Single) => vec![namespace(Ok(q.say(Word::CanBeMade)), ""), own(Err(q.say(Word::OneId)))],
         Err(e) => {
-            vec![namespace(Err(format!("cannot be made: {}", e.cause)), user::how_to_allow(&e.cause))]
+            let why = q.say_of(Word::CannotBeMade, &[&e.cause.to_string()]);
+            vec![namespace(Err(why), user::how_to_allow(&e.cause))]
         }
     }
 }
@@ -249,16 +268,17 @@ fn raise_limit(kinds: &[&str]) -> Option<String> {
     kinds.iter().find(none).map(|kind| format!("sudo sysctl -w user.max_{kind}_namespaces=15000"))
 }
 
+/// Returns the number of this process in there.
 fn fresh_proc() -> Result<String> {
     mount::make_all_private()?;
     let proc = Path::new("/proc");
     let plain = mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV | mount::Flags::MS_NOEXEC;
     mount::mount("proc", proc, plain, "")?;
     let own = fs::read_link("/proc/self").during(|| "cannot read /proc/self".into())?;
-    Ok(format!("the first process is {}", own.display()))
+    Ok(own.display().to_string())
 }
 
-fn overlay() -> Result<String> {
+fn overlay() -> Result<()> {
     mount::make_all_private()?;
     let base = Path::new("/tmp");
     mount::mount("tmpfs", base, mount::Flags::empty(), "mode=755")?;
@@ -271,12 +291,11 @@ fn overlay() -> Result<String> {
     let options =
         format!("lowerdir=lower,upperdir=upper,workdir=work{}", if rootless { ",userxattr" } else { "" });
     mount::mount("overlay", Path::new("merged"), mount::Flags::empty(), &options)?;
-    fs::write("merged/file", "text").during(|| "cannot write through an overlay".into())?;
-    Ok("can be mounted".into())
+    fs::write("merged/file", "text").during(|| "cannot write through an overlay".into())
 }
 
 /// As a volume is mounted: onto a descriptor, read-only and without devices.
-fn attached() -> Result<String> {
+fn attached() -> Result<()> {
     mount::make_all_private()?;
     let base = Path::new("/tmp");
     mount::mount("tmpfs", base, mount::Flags::empty(), "mode=755")?;
@@ -286,87 +305,86 @@ fn attached() -> Result<String> {
     mount::attach(from.as_fd(), onto.as_fd(), attributes)?;
     match root.write_file(Path::new("onto/file"), b"text", 0o644) {
         Ok(()) => Err(Error::new("a read-only mount was written", io::ErrorKind::Other)),
-        Err(_) => Ok("are attached to descriptors, never to names".into()),
+        Err(_) => Ok(()),
     }
 }
 
-fn other_root() -> Result<String> {
+fn other_root() -> Result<()> {
     mount::make_all_private()?;
     let base = Path::new("/tmp");
     mount::mount("tmpfs", base, mount::Flags::empty(), "mode=755")?;
     mount::enter_root(base)?;
-    mount::leave_old_root()?;
-    Ok("can change the root".into())
+    mount::leave_old_root()
 }
 
 /// What keeps a pod away from the host and from other pods, beside namespaces, filters and limits.
-fn protections(ids: Ids) -> Vec<Capability> {
+fn protections(q: Question<'_>, ids: Ids) -> Vec<Capability> {
     let dumpable = || {
         process::become_undumpable().during(|| "cannot become undumpable".into())?;
         match nix::sys::prctl::get_dumpable().during(|| "cannot ask".into())? {
-            false => Ok("processes that start a container cannot be traced by it".into()),
-            true => Err(Error::new("the setting has no effect", io::ErrorKind::Other)),
+            false => Ok(()),
+            true => Err(Error::new(q.say(Word::NoEffect), io::ErrorKind::Other)),
         }
     };
-    let privileges = || {
-        nix::sys::prctl::set_no_new_privs().during(|| "cannot be set".into())?;
-        Ok("allowPrivilegeEscalation: false holds".into())
-    };
+    let privileges = || nix::sys::prctl::set_no_new_privs().during(|| "cannot be set".into());
     let missing = confine::missing_capabilities();
     let held = match missing.is_empty() {
-        true => Ok("all that the kernel knows".into()),
-        false => Err(format!("missing: {}", missing.join(", "))),
+        true => Ok(q.say(Word::AllCapabilities)),
+        false => Err(q.say_of(Word::Missing, &[&missing.join(", ")])),
     };
-    let newer = "Linux 5.14 or newer; inside a container: --security-opt seccomp=unconfined";
+    let needed = |name, tried| q.of(name, tried, Word::NoContainer, Word::MendProtection).needed();
     vec![
-        Capability::of(
-            "path resolver",
-            trial(0, || {
-                beneath::supported().map(|()| "openat2 keeps paths of pods inside their root".into())
-            }),
-            NO_CONTAINER,
-            newer,
-        ),
-        Capability::of("undumpable processes", trial(0, dumpable), NO_CONTAINER, newer),
-        Capability::of("no_new_privs", trial(0, privileges), NO_CONTAINER, newer),
-        Capability::of(
-            "capabilities",
-            held,
-            "privileged pods start without them, and an Event names them",
-            "inside Docker: docker run --privileged; else: start Ropewalk without dropping capabilities",
-        ),
-        supplementary_groups(),
-        own_users(ids),
+        needed(Word::PathResolver, q.trial(0, Word::Openat2, beneath::supported)),
+        needed(Word::Undumpable, q.trial(0, Word::NotTraced, dumpable)),
+        needed(Word::NoNewPrivs, q.trial(0, Word::EscalationHolds, privileges)),
+        q.of(Word::Capabilities, held, Word::PrivilegedLess, Word::MendCapabilities),
+        supplementary_groups(q),
+        own_users(q, ids),
     ]
 }
 
-/// `hostUsers: false`.
-fn own_users(ids: Ids) -> Capability {
-    let tried = || {
-        if ids.rootless() {
-            let why = io::Error::new(
-                io::ErrorKind::Unsupported,
-                "an ordinary user may not show the machine's files as another user's",
-            );
-            return Err(Error::new("pods share Ropewalk's own user namespace", why));
-        }
+/// `hostUsers: false`: images lie in memory, volumes in the home.
+fn own_users(q: Question<'_>, ids: Ids) -> Capability {
+    let of = |tried| q.of(Word::UsersOfPods, tried, Word::NoOwnUsers, Word::MendOwnUsers);
+    if ids.rootless() {
+        return of(Err(q.say(Word::SharedUsers)));
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let (place, kind) = file_system(q.home, &mounts);
+    let place_shown = place.display().to_string();
+    let in_memory = Path::new("/tmp");
+    let tried = trial(flags::NEWNS, || {
         drop(Arc::new(Ranges::default()).take()?);
-        idmapped()
-    };
-    Capability::of(
-        "user namespaces of pods",
-        trial(flags::NEWNS, tried),
-        "pods with hostUsers: false do not start; started by an ordinary user, they share one user namespace",
-        "Linux 6.3 or newer, as root: sudo ropewalk",
-    )
+        mount::make_all_private()?;
+        let of_home = beneath::Root::open(place)?; // before something lies over it
+        mount::mount("tmpfs", in_memory, mount::Flags::empty(), "mode=755")?;
+        let named = |kind: &str, place: &str, e: Error| {
+            Error::new(q.say_of(Word::NotMapped, &[kind, place, &e.what]), e.cause)
+        };
+        idmapped(&beneath::Root::open(in_memory)?).map_err(|e| named("tmpfs", "/tmp", e))?;
+        idmapped(&of_home).map_err(|e| named(kind, &place_shown, e))?;
+        Ok(q.say_of(Word::IdsMapped, &["tmpfs", kind, &place_shown]))
+    });
+    of(tried)
 }
 
-/// A memory file system, as images lie on, seen through another user namespace.
-fn idmapped() -> Result<String> {
-    mount::make_all_private()?;
-    let base = Path::new("/tmp");
-    mount::mount("tmpfs", base, mount::Flags::empty(), "mode=755")?;
-    let tree = mount::copy(beneath::Root::open(base)?.as_fd(), mount::Attributes::default())?;
+/// The directory that is there of a path, and the kind of its file system: of the mount that lies nearest above it.
+fn file_system<'a>(path: &'a Path, mountinfo: &'a str) -> (&'a Path, &'a str) {
+    let place = path.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/"));
+    let whole = fs::canonicalize(place).unwrap_or_else(|_| place.to_path_buf());
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        Some((Path::new(left.split(' ').nth(4)?), right.split(' ').next()?))
+    });
+    // Of two mounts at one place the later one is seen.
+    let above = mounts.filter(|(point, _)| whole.starts_with(point));
+    let kind = above.max_by_key(|(point, _)| point.components().count()).map_or("?", |(_, kind)| kind);
+    (place, kind)
+}
+
+/// A directory, seen through another user namespace.
+fn idmapped(directory: &beneath::Root) -> Result<()> {
+    let tree = mount::copy(directory.as_fd(), mount::Attributes::default())?;
     let (wait, go) = fds::pipe().during(|| "cannot make a pipe".into())?;
     let go_number = go.as_raw_fd();
     let child = spawn_forked(flags::NEWUSER, None, || {
@@ -384,28 +402,23 @@ fn idmapped() -> Result<String> {
     let done = run();
     drop(go);
     let _ = process::wait_pidfd(child.pidfd.as_fd(), true);
-    done.map(|()| "hostUsers: false holds: 65536 ids for each such pod".into())
+    done
 }
 
 /// Without subordinate ids the kernel lets nobody drop groups, so files that a group of this user may read can be read in containers.
-fn supplementary_groups() -> Capability {
+fn supplementary_groups(q: Question<'_>) -> Capability {
     let denied = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
     let own = nix::unistd::getgid();
     let others =
         nix::unistd::getgroups().unwrap_or_default().into_iter().filter(|group| *group != own).count();
     let outcome = match denied && others > 0 {
-        true => Err(format!("{others} groups of this user stay with its containers")),
-        false => Ok("containers have none of this user's".into()),
+        true => Err(q.say_of(Word::GroupsStay, &[&others.to_string()])),
+        false => Ok(q.say(Word::NoGroups)),
     };
-    Capability::of(
-        "supplementary groups",
-        outcome,
-        "a container that is given a socket or a file of such a group (docker, disk, adm) can use it",
-        "give this user subordinate ids: see above",
-    )
+    q.of(Word::Groups, outcome, Word::GroupFiles, Word::MendGroups)
 }
 
-fn cgroups() -> Vec<Capability> {
+fn cgroups(q: Question<'_>) -> Vec<Capability> {
     let backend = cgroup::open(&format!("ropewalk-probe-{}", std::process::id()), None);
     let limits = cgroup::Limits {
         memory: Some(64 << 20),
@@ -415,54 +428,32 @@ fn cgroups() -> Vec<Capability> {
         harmless_devices: true,
         of_groups: false,
     };
-    let text = backend.describe();
-    let text_of_mode = text.clone();
+    let mode = backend.describe();
     let outcome = match backend.create("probe", &limits) {
         _ if backend.lacks().is_some() => Err(backend.lacks().unwrap_or_default()),
         Ok(group) => {
             group.remove();
-            Ok(text)
+            Ok(mode.clone())
         }
         Err(e) => Err(e.line()),
     };
-    let lacks_pids =
-        backend.lacks().is_some_and(|why| why.contains("pids") || !text_of_mode.starts_with('v'));
+    let lacks_pids = backend.lacks().is_some_and(|why| why.contains("pids") || !mode.starts_with('v'));
     let pids = match lacks_pids {
-        true => Err("no writable cgroup counts processes".into()),
-        false => Ok("at most 1024 processes a pod".into()),
+        true => Err(q.say(Word::NoPidsCount)),
+        false => Ok(q.say(Word::PidsOfPod)),
     };
     let swap = match backend.controls_swap() {
-        true => Ok("a container with a memory limit has no swap beyond it".into()),
-        false => Err(format!("this machine has swap, and cgroup {text_of_mode} does not count it")),
+        true => Ok(q.say(Word::SwapHeld)),
+        false => Err(q.say_of(Word::SwapUncounted, &[&mode])),
     };
     // Both hold. Without a device cgroup it is the missing capability that does, and nodev on every volume.
-    let devices = match backend.controls_devices() {
-        true => format!(
-            "the device list of cgroup {text_of_mode} allows null, zero, full, random and terminals only"
-        ),
-        false => format!("no device cgroup in {text_of_mode}: no container gets CAP_MKNOD"),
-    };
+    let devices = if backend.controls_devices() { Word::DevicesListed } else { Word::NoDeviceCgroup };
     backend.destroy();
     vec![
-        Capability::of(
-            "cgroups",
-            outcome,
-            "limits on memory and cpu do nothing (lessons about them are skipped); usage is counted from /proc",
-            "start with: systemd-run --user --scope -p Delegate=yes ropewalk   # or as root",
-        ),
-        Capability::of(
-            "pids limit",
-            pids,
-            "one pod can take all process numbers of the machine",
-            "as for cgroups",
-        ),
-        Capability::of(
-            "swap limit",
-            swap,
-            "a container with a memory limit can use swap beyond it, and is ended later than it should be",
-            "boot with swapaccount=1, or: swapoff -a",
-        ),
-        Capability::of("device control", Ok(devices), "", ""),
+        q.of(Word::Cgroups, outcome, Word::NoLimits, Word::MendCgroups),
+        q.of(Word::PidsLimit, pids, Word::AllPids, Word::MendPids),
+        q.of(Word::SwapLimit, swap, Word::SwapBeyond, Word::MendSwap),
+        Capability::of(q.say(Word::DeviceControl), Ok(q.say_of(devices, &[&mode])), "", ""),
     ]
 }
 
@@ -483,5 +474,35 @@ mod tests {
         assert_eq!((fine.ok, fine.what_is_lost.as_str(), fine.how_to_mend.as_str()), (true, "", ""));
         let broken = Capability::of("x", Err("EPERM".into()), "lost", "mend");
         assert_eq!((broken.ok, broken.found.as_str(), broken.how_to_mend.as_str()), (false, "EPERM", "mend"));
+    }
+
+    #[test]
+    fn only_what_is_needed_and_missing_is_fatal() {
+        let of = |outcome: std::result::Result<String, String>| Capability::of("x", outcome, "", "");
+        let broken = || of(Err("EPERM".into()));
+        assert_eq!(
+            [broken().fatal, broken().needed().fatal, of(Ok("yes".into())).needed().fatal],
+            [false, true, false]
+        );
+    }
+
+    #[test]
+    fn the_file_system_of_a_home_is_that_of_the_nearest_mount() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = fs::canonicalize(dir.path()).unwrap();
+        let line = |point: &Path, kind: &str| {
+            format!("36 35 98:0 / {} rw shared:1 - {kind} dev rw\n", point.display())
+        };
+        let mounts = [
+            line(Path::new("/"), "overlay"),
+            line(&here, "ext4"),
+            line(&here, "btrfs"),
+            line(&here.join("x"), "tmpfs"),
+        ]
+        .concat();
+        let home = here.join("not/there/yet");
+        assert_eq!(file_system(&home, &mounts), (here.as_path(), "btrfs"));
+        assert_eq!(file_system(&home, &line(Path::new("/"), "overlay")).1, "overlay");
+        assert_eq!(file_system(&home, "nonsense").1, "?");
     }
 }

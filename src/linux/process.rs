@@ -248,6 +248,18 @@ pub fn raise_oom_score(wanted: i32) {
     let _ = std::fs::write(FILE, value.to_string()); // a hint: without /proc containers run all the same
 }
 
+/// The inode of the machine's first user namespace (`USER_NS_INIT_INO` in include/uapi/linux/nsfs.h, and the same number before there was a name).
+const FIRST_USERS: &str = "user:[4026531837]";
+
+/// Whether a process without capabilities keeps the score that [`raise_oom_score`] gave it. The kernel lets it go no lower than the last value that was
+/// written with CAP_SYS_RESOURCE in the machine's first user namespace. Where Ropewalk has not got that, an ordinary user's cluster first of all, a
+/// container could write into /proc/PID/oom_score_adj what Ropewalk itself has, and the kernel would end others before it. Source: proc(5),
+/// `oom_score_adj_min` in fs/proc/base.c.
+pub fn oom_score_holds() -> bool {
+    let first = std::fs::read_link("/proc/self/ns/user").is_ok_and(|found| found.as_os_str() == FIRST_USERS);
+    first && caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_RESOURCE).unwrap_or(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -38,18 +38,30 @@ pub fn hold_stop_signals() -> io::Result<()> {
     Ok(set.thread_block()?)
 }
 
+/// The signals that ask a cluster to end.
+pub const STOP: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+
+/// Blocks these signals and no others in this thread, and those that it makes.
+pub fn block_only(signals: &[Signal]) -> io::Result<()> {
+    let set: SigSet = signals.iter().copied().collect();
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), None)?)
+}
+
 /// Unblocks signals that a parent blocked for itself.
 pub fn unblock_all() -> io::Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
-/// Resolves when this process is asked to end: SIGTERM, SIGINT or SIGHUP. Install it early in main: the first process of a PID
-/// namespace does not even get a signal for which it has no handler.
+/// Resolves when this process is asked to end: SIGTERM, SIGINT or SIGHUP. The first process of a PID namespace does not even get a
+/// signal for which it has no handler: until then `boot` keeps them blocked. Call it on a thread that lives as long as the process.
 pub fn stop_requested() -> io::Result<impl Future<Output = &'static str> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     let mut hup = signal(SignalKind::hangup())?;
+    // Those that came before are waiting. One thread that takes them is enough.
+    let held: SigSet = STOP.into_iter().collect();
+    held.thread_unblock()?;
     Ok(async move {
         tokio::select! {
             _ = term.recv() => "SIGTERM",

@@ -4,9 +4,11 @@ use super::check;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::time::TimeSpec;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Highest signal number.
 pub const LAST: i32 = 64;
@@ -114,15 +116,32 @@ pub fn wait_until<T>(mut ready: impl FnMut() -> Option<T>) -> io::Result<T> {
     }
 }
 
+/// What ended a wait for input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    Ready,
+    /// A signal came first, even a moment before the call.
+    Signal,
+    /// The time is over.
+    Late,
+}
+
 /// Waits until `fd` can be read; `false` if a signal came first, even a moment before the call.
 pub fn wait_readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    wait_readable_within(fd, None).map(|input| input == Input::Ready)
+}
+
+/// The same, for at most `limit`.
+pub fn wait_readable_within(fd: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<Input> {
     let blocked = block()?;
     if pending().is_some() {
-        return Ok(false);
+        return Ok(Input::Signal);
     }
-    match ppoll(&mut [PollFd::new(fd, PollFlags::POLLIN)], None, Some(blocked.0)) {
-        Ok(_) => Ok(true),
-        Err(Errno::EINTR) => Ok(false),
+    let limit = limit.map(TimeSpec::from_duration);
+    match ppoll(&mut [PollFd::new(fd, PollFlags::POLLIN)], limit, Some(blocked.0)) {
+        Ok(0) => Ok(Input::Late),
+        Ok(_) => Ok(Input::Ready),
+        Err(Errno::EINTR) => Ok(Input::Signal),
         Err(e) => Err(e.into()),
     }
 }

@@ -25,8 +25,8 @@ const LINKS_MAX: usize = 1 << 16;
 const DEPTH_MAX: usize = 32;
 /// Names that [`remove`] reads from one directory at a time.
 const NAMES_MAX: usize = 1024;
-/// How often [`remove`] reads some directory of a tree, or finds a name taken, before it gives up: one that lives on is filled faster than it is emptied.
-/// The next removal goes on where this one stopped.
+/// How often [`remove`] reads one directory, which it makes smaller each time, before it gives up: a process that lives on fills it faster than it is emptied.
+/// No tree that is left alone meets this bound, however large it is: a directory would need a billion names. The next removal goes on where this one stopped.
 const PASSES_MAX: u64 = 1 << 20;
 
 /// Where [`measure`] stops.
@@ -124,23 +124,25 @@ fn walk(root: &Root, bounds: &Bounds) -> nix::Result<Found> {
 }
 
 /// What the removal of one tree has done so far, in however many parts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Removal {
     moved: u64,
-    passes: u64,
+    /// [`PASSES_MAX`] but in tests.
+    passes_max: u64,
     /// When this part is over.
     until: Option<Instant>,
+}
+
+impl Default for Removal {
+    fn default() -> Removal {
+        Removal { moved: 0, passes_max: PASSES_MAX, until: None }
+    }
 }
 
 impl Removal {
     pub(super) fn for_part(&mut self, until: Instant) -> &mut Removal {
         self.until = Some(until);
         self
-    }
-
-    fn pass(&mut self) -> nix::Result<()> {
-        self.passes += 1;
-        if self.passes > PASSES_MAX { Err(Errno::EBUSY) } else { self.in_time() }
     }
 
     /// `ETIME`: this part is over.
@@ -163,9 +165,11 @@ pub(super) fn remove(parent: &OwnedFd, name: &OsStr, work: &mut Removal) -> nix:
 
 /// Removes everything in `here`, which lies `depth` levels below `top`. Directories that lie too deep are moved up into `top`, which
 /// therefore takes several passes.
+///
+/// `EBUSY`: see [`PASSES_MAX`].
 fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Removal) -> nix::Result<()> {
-    loop {
-        work.pass()?;
+    for _ in 0..work.passes_max {
+        work.in_time()?;
         let names = beneath::names(here, NAMES_MAX)?;
         if names.is_empty() {
             return Ok(());
@@ -189,6 +193,7 @@ fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Removal) -> nix
             }
         }
     }
+    Err(Errno::EBUSY)
 }
 
 /// Moves a directory into `top`, under a name that is free: one that was moved before an earlier removal was ended, or that the pod made, may have any name.
@@ -197,7 +202,7 @@ fn move_up(top: &OwnedFd, here: &OwnedFd, name: &OsStr, work: &mut Removal) -> n
         work.moved += 1;
         let new = format!(".removed-{}", work.moved);
         match nix::fcntl::renameat(here, name, top, new.as_str()) {
-            Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR) => work.pass()?,
+            Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR) => work.in_time()?, // there are so many names at most
             other => return other,
         }
     }
@@ -275,6 +280,19 @@ mod tests {
         }
         assert!(!top.exists() && parts > 0, "{parts}");
         assert!(remove(Duration::from_secs(60)).unwrap(), "nothing there is no error");
+    }
+
+    #[test]
+    fn a_removal_has_a_bound_for_each_directory_and_none_for_the_whole_tree() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        (0..50).for_each(|n| fs::create_dir_all(top.join(format!("d{n}/e/f"))).unwrap());
+        let (root, soon) = (Root::open(dir.path()).unwrap(), Instant::now() + Duration::from_secs(600));
+        let with = |passes_max: u64| Removal { passes_max, ..Removal::default() };
+        let refused = root.remove_some(Path::new("top"), &mut with(1), soon).unwrap_err();
+        assert_eq!(refused.cause.raw_os_error(), Some(libc::EBUSY), "it is never found empty");
+        assert!(root.remove_some(Path::new("top"), &mut with(2), soon).unwrap());
+        assert!(!top.exists());
     }
 
     #[test]

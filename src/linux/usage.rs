@@ -1,4 +1,4 @@
-//! Use of one process, from /proc.
+//! Use of one process, and of the machine's memory, from /proc.
 
 use super::cgroup::Usage;
 use std::time::Duration;
@@ -8,6 +8,27 @@ pub fn of_process(pid: &str) -> Option<Usage> {
     let (ticks, pages) = parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
     // USER_HZ is 100 on every Linux that Rust runs on.
     Some(Usage { cpu: Duration::from_millis(ticks * 10), working_set: pages * 4096 })
+}
+
+/// The machine's memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    pub total: u64,
+    /// What can be used before the kernel swaps or kills.
+    pub available: u64,
+}
+
+/// Asks the kernel.
+pub fn of_machine() -> Option<Machine> {
+    meminfo(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn meminfo(text: &str) -> Option<Machine> {
+    let bytes = |key: &str| {
+        let kib = text.lines().find_map(|line| line.strip_prefix(key)?.trim().strip_suffix(" kB"))?;
+        Some(kib.parse::<u64>().ok()?.saturating_mul(1024))
+    };
+    Some(Machine { total: bytes("MemTotal:")?, available: bytes("MemAvailable:")? })
 }
 
 /// User plus system ticks, and resident pages, of a line of /proc/PID/stat. The name, in brackets, may hold anything.
@@ -25,5 +46,13 @@ mod tests {
             "7 (a ) b) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 1 0 5 1000000 321 18446744073709551615";
         assert_eq!(super::parse(line), Some((200, 321)));
         assert_eq!(super::parse("nonsense"), None);
+    }
+
+    #[test]
+    fn the_machines_memory_is_what_meminfo_says() {
+        let text = "MemTotal:        2048 kB\nMemFree: 1 kB\nMemAvailable:       1024 kB\n";
+        assert_eq!(super::meminfo(text), Some(super::Machine { total: 2 << 20, available: 1 << 20 }));
+        assert_eq!(super::meminfo("MemTotal: 1 kB\n"), None);
+        assert!(super::of_machine().is_some_and(|m| m.available > 0 && m.available <= m.total));
     }
 }

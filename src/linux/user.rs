@@ -92,8 +92,16 @@ fn try_to_enter() -> Result<Ids> {
     // The helper has a copy of our end too, so it would never see us leave: it hears either word.
     let word: &[u8] = if made.is_ok() { b"go" } else { b"no" };
     fds::send(ours.as_fd(), word, &[]).during(|| "the id mapping helper is gone".into())?;
-    let mapped = matches!(process::wait_pidfd(helper.pidfd.as_fd(), true), Ok(Some(Exit::Code(0))));
+    let helped = process::wait_pidfd(helper.pidfd.as_fd(), true);
     made?;
+    if matches!(helped, Ok(Some(Exit::Code(HALF)))) {
+        let why = io::Error::new(io::ErrorKind::PermissionDenied, "newgidmap refused what newuidmap granted");
+        return Err(Error::new(
+            "cannot map subordinate ids; compare this user's lines in /etc/subuid and /etc/subgid",
+            why,
+        ));
+    }
+    let mapped = matches!(helped, Ok(Some(Exit::Code(0))));
     if !mapped {
         let write = |file: &str, text: String| {
             fs::write(format!("/proc/self/{file}"), text).during(|| format!("cannot write /proc/self/{file}"))
@@ -150,17 +158,47 @@ fn map_from_outside(socket: &impl AsFd, pid: u32, uid: u32, gid: u32) -> i32 {
     {
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let name = user_name(&passwd, uid).unwrap_or("");
-        let ok = run_map("newuidmap", "/etc/subuid", name, pid, uid)
-            .and_then(|()| run_map("newgidmap", "/etc/subgid", name, pid, gid));
-        return i32::from(ok.is_err());
+        let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+        return match both_ranges(&read("/etc/subuid"), &read("/etc/subgid"), name, uid, gid) {
+            Some((users, groups)) => {
+                map_both(|| run_map("newuidmap", pid, uid, users), || run_map("newgidmap", pid, gid, groups))
+            }
+            None => NOTHING,
+        };
     }
-    1
+    NOTHING
 }
 
-fn run_map(program: &str, ranges: &str, name: &str, pid: u32, id: u32) -> io::Result<()> {
-    let text = fs::read_to_string(ranges)?;
+/// Exit codes of the helper. What is mapped once cannot be mapped otherwise any more.
+const NOTHING: i32 = 1;
+const HALF: i32 = 2;
+
+/// The subordinate users and groups. `None` unless there are both: then neither is mapped.
+fn both_ranges(
+    users: &str,
+    groups: &str,
+    name: &str,
+    uid: u32,
+    gid: u32,
+) -> Option<((u32, u32), (u32, u32))> {
     // /etc/subgid too is keyed by the user, so the user's number is not looked for there by the group's.
-    let (first, count) = subordinate_range(&text, name, id).ok_or(io::ErrorKind::NotFound)?;
+    Some((subordinate_range(users, name, uid)?, subordinate_range(groups, name, gid)?))
+}
+
+fn map_both(users: impl FnOnce() -> io::Result<()>, groups: impl FnOnce() -> io::Result<()>) -> i32 {
+    match (users().is_ok(), groups) {
+        (false, _) => NOTHING,
+        (true, groups) => {
+            if groups().is_ok() {
+                0
+            } else {
+                HALF
+            }
+        }
+    }
+}
+
+fn run_map(program: &str, pid: u32, id: u32, (first, count): (u32, u32)) -> io::Result<()> {
     let args = [pid, 0, id, 1, 1, first, count].map(|n| n.to_string());
     let done = std::process::Command::new(program).args(args).stderr(std::process::Stdio::null()).status()?;
     if done.success() { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
@@ -181,6 +219,18 @@ mod tests {
         stranger.kill().unwrap();
         stranger.wait().unwrap();
         assert_eq!(refused.cause.raw_os_error(), Some(libc::ESRCH), "{}", refused.line());
+    }
+
+    /// A map can be written once: with half of it the other fallback, one id alone, is gone as well.
+    #[test]
+    fn subordinate_users_are_not_mapped_without_groups() {
+        let line = "anna:100000:65536\n";
+        assert_eq!(both_ranges(line, "ben:1:1\n", "anna", 1000, 1000), None);
+        assert!(both_ranges(line, line, "anna", 1000, 1000).is_some());
+        let refused = || Err(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(map_both(|| Ok(()), || Ok(())), 0);
+        assert_eq!(map_both(|| Ok(()), refused), HALF);
+        assert_eq!(map_both(refused, || panic!("groups without users")), NOTHING);
     }
 
     #[test]

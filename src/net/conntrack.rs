@@ -2,32 +2,69 @@
 //! Such memories are deleted when a UDP service changes.
 
 use crate::cni::{Protocol, ServiceRule};
-use nlink::netlink::netfilter::{ConntrackEntry, ConntrackTuple, IpProtocol};
-use std::collections::BTreeSet;
+use nlink::netlink::netfilter::{
+    ConntrackEntry, ConntrackFilter, ConntrackStatus, ConntrackTuple, IpProtocol,
+};
+use nlink::netlink::types::AddressFamily;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Addresses (or, for node ports, any address) and ports whose flows must lead to the endpoints that are there now.
+/// What clients of a service speak to: an address, or for node ports any, and a port.
+type Front = (Option<Ipv4Addr>, u16);
+/// Listings that are asked for one by one; for more addresses and ports there is one listing of all flows to UDP services.
+const FILTERS_MAX: usize = 8;
+
+type Backends = BTreeSet<(Ipv4Addr, u16)>;
+
+/// Where flows may lead: for each address (for node ports: any address) and port of a UDP service that changed, the endpoints that it has now.
 #[derive(Debug, Default)]
-pub struct Stale {
-    services: BTreeSet<(Option<Ipv4Addr>, u16)>,
-    endpoints: BTreeSet<(Ipv4Addr, u16)>,
+pub struct Stale(BTreeMap<Front, Backends>);
+
+fn doors(service: &ServiceRule) -> impl Iterator<Item = Front> + '_ {
+    let addresses = service.addresses.iter().map(|address| (Some(*address), service.port));
+    addresses.chain(service.node_port.map(|port| (None, port)))
 }
 
 impl Stale {
-    /// From the UDP services that change, as they were and as they will be; `None` if there are none.
-    pub fn of<'a>(
-        old: impl Iterator<Item = &'a ServiceRule>,
-        now: impl Iterator<Item = &'a ServiceRule>,
-    ) -> Option<Stale> {
-        let mut stale = Stale::default();
+    /// Adds the UDP services among those that changed, as they were. Their flows are stale until [`Stale::allow`] says otherwise.
+    pub fn add<'a>(&mut self, old: impl Iterator<Item = &'a ServiceRule>) {
         for service in old.filter(|s| s.protocol == Protocol::Udp) {
-            stale.services.extend(service.addresses.iter().map(|a| (Some(*a), service.port)));
-            stale.services.extend(service.node_port.map(|port| (None, port)));
+            self.0.extend(doors(service).map(|door| (door, BTreeSet::new())));
         }
+    }
+
+    /// Says where flows may lead now: to endpoints of the very service that has the address, not to those of another one.
+    pub fn allow<'a>(&mut self, now: impl Iterator<Item = &'a ServiceRule>) {
+        self.0.values_mut().for_each(BTreeSet::clear);
         for service in now.filter(|s| s.protocol == Protocol::Udp) {
-            stale.endpoints.extend(service.endpoints.iter().copied());
+            for door in doors(service) {
+                if let Some(endpoints) = self.0.get_mut(&door) {
+                    endpoints.extend(service.everywhere());
+                }
+            }
         }
-        (!stale.services.is_empty()).then_some(stale)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What the kernel is asked for, so that it tells of no flows that are not looked at: those of each address and port, or of many at once those to UDP
+    /// services. Pods may have hundreds of thousands of other flows, and one whose readiness changes again and again would have them listed each time.
+    pub fn filters(&self) -> Vec<ConntrackFilter> {
+        let udp = ConntrackFilter::new().proto(IpProtocol::Udp);
+        if self.0.len() > FILTERS_MAX {
+            let translated = ConntrackStatus::DST_NAT;
+            return vec![udp.family(AddressFamily::Inet).status(translated, translated)];
+        }
+        let one = |(address, port): &Front| {
+            let at_port = udp.clone().family(AddressFamily::Inet).orig_dst_port(*port);
+            match address {
+                Some(address) => at_port.orig_dst(*address),
+                None => at_port,
+            }
+        };
+        self.0.keys().map(one).collect()
     }
 
     pub fn includes(&self, entry: &ConntrackEntry) -> bool {
@@ -37,8 +74,8 @@ impl Stale {
     fn leads_astray(&self, original: &ConntrackTuple, reply: &ConntrackTuple) -> bool {
         let (Some(IpAddr::V4(to)), Some(port)) = (original.dst_ip, original.dst_port) else { return false };
         let (Some(IpAddr::V4(from)), Some(from_port)) = (reply.src_ip, reply.src_port) else { return false };
-        let meant = self.services.contains(&(Some(to), port)) || self.services.contains(&(None, port));
-        meant && !self.endpoints.contains(&(from, from_port))
+        let service = self.0.get(&(Some(to), port)).or_else(|| self.0.get(&(None, port)));
+        service.is_some_and(|endpoints| !endpoints.contains(&(from, from_port)))
     }
 }
 
@@ -52,7 +89,11 @@ mod tests {
         let (gone, here) = (Ipv4Addr::new(10, 244, 1, 2), Ipv4Addr::new(10, 244, 1, 3));
         let udp = |endpoints: &[_]| ServiceRule { protocol: Protocol::Udp, ..rule("dns", endpoints) };
         let (old, new) = (udp(&[(gone, 53), (here, 53)]), udp(&[(here, 53)]));
-        let stale = Stale::of([&old].into_iter(), [&new].into_iter()).unwrap();
+        let mut stale = Stale::default();
+        stale.add([&old].into_iter());
+        // The pod that left this service is an endpoint of another one, with the same port.
+        let elsewhere = ServiceRule { addresses: vec![Ipv4Addr::new(10, 96, 0, 11)], ..udp(&[(gone, 53)]) };
+        stale.allow([&new, &elsewhere].into_iter());
         let client = Ipv4Addr::new(10, 244, 1, 9);
         let vip = ConntrackTuple::v4(client, Ipv4Addr::new(10, 96, 0, 10)).ports(4000, 80);
         let other = ConntrackTuple::v4(client, Ipv4Addr::new(10, 96, 0, 11)).ports(4000, 80);
@@ -60,6 +101,20 @@ mod tests {
         assert!(stale.leads_astray(&vip, &from(gone)));
         assert!(!stale.leads_astray(&vip, &from(here)));
         assert!(!stale.leads_astray(&other, &from(gone)));
-        assert!(Stale::of([&rule("tcp", &[])].into_iter(), std::iter::empty()).is_none());
+        let asked = stale.filters();
+        assert_eq!(asked.len(), 1, "of one address and port");
+        let entry = |to: &ConntrackTuple| {
+            let mut entry = ConntrackEntry::default();
+            (entry.family, entry.proto) = (AddressFamily::Inet, IpProtocol::Udp);
+            (entry.orig, entry.reply) = (to.clone(), from(gone));
+            entry
+        };
+        assert!(asked[0].matches(&entry(&vip)) && !asked[0].matches(&entry(&other)));
+        let many = (1..100).map(|port| ServiceRule { port, ..old.clone() }).collect::<Vec<_>>();
+        stale.add(many.iter());
+        assert_eq!(stale.filters().len(), 1, "one listing for many");
+        let mut none = Stale::default();
+        none.add([&rule("tcp", &[])].into_iter());
+        assert!(none.is_empty());
     }
 }

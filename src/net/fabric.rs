@@ -6,7 +6,7 @@ use super::namespace::Namespace;
 use super::node::Node;
 use super::{Refused, nft};
 use crate::cni::{HostNetwork, NodeNetwork, Result};
-use crate::linux::namespace::set_network_sysctls;
+use crate::linux::namespace::{disable_ipv6, set_network_sysctls};
 use nlink::netlink::addr::Ipv4Address;
 use nlink::netlink::link::BridgeLink;
 use nlink::netlink::route::Ipv4Route;
@@ -61,6 +61,7 @@ impl Fabric {
             ],
         )
         .during(|| "cannot configure the fabric".into())?;
+        disable_ipv6(namespace.fd().as_fd()).during(|| "cannot switch IPv6 off in the fabric".into())?;
         let host = Arc::new(Host::new(namespace.clone()));
         let (wires, nodes) = (AtomicU32::new(0), Mutex::default());
         Ok(Fabric { namespace, route, bridge, wires, nodes, host })
@@ -161,12 +162,16 @@ impl Fabric {
         }
     }
 
-    /// Undoes `lose` and `slow`.
+    /// Undoes `lose` and `slow` on every node.
+    ///
+    /// # Errors
+    /// The first one; a further call tries again where it failed.
     pub async fn heal(&self) -> Result<()> {
+        let mut healed = Ok(());
         for node in self.nodes() {
-            node.heal().await?;
+            healed = healed.and(node.heal().await);
         }
-        Ok(())
+        healed
     }
 }
 

@@ -13,11 +13,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 /// A UDP client that was silent for so long is forgotten.
@@ -25,13 +25,85 @@ const UDP_IDLE: Duration = Duration::from_secs(60);
 /// UDP clients of one port; more are ignored until one is forgotten.
 const UDP_CLIENTS: usize = 256;
 
+/// A node that does not answer in this time is passed over: its rules may drop what comes without a word, and of one that is switched off or
+/// cut the neighbours know the address for good, so that the kernel would try for two minutes.
+const DIAL_MAX: Duration = Duration::from_secs(1);
+
+/// Places for the TCP connections of all ports. A port has at most as many as it leaves free, so a port with very many connections leaves some to
+/// every other one; at the bound it takes no further ones, which wait in the kernel's queue.
+struct Places {
+    most: usize,
+    taken: Mutex<Taken>,
+    /// A place became free.
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    by_port: BTreeMap<u16, usize>,
+}
+
+/// A place, until it is dropped.
+struct Place(Arc<Places>, u16);
+
+impl Places {
+    fn new(most: usize) -> Arc<Places> {
+        Arc::new(Places { most, taken: Mutex::default(), freed: Notify::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn try_take(self: &Arc<Self>, port: u16) -> Option<Place> {
+        let mut taken = self.lock();
+        let free = self.most.saturating_sub(taken.all);
+        let own = taken.by_port.entry(port).or_default();
+        if *own >= free {
+            return None;
+        }
+        *own += 1;
+        taken.all += 1;
+        Some(Place(self.clone(), port))
+    }
+
+    /// Waits for a place of this port.
+    async fn take(self: &Arc<Self>, port: u16) -> Place {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable(); // before the look: what becomes free after it is heard of
+            match self.try_take(port) {
+                Some(place) => return place,
+                None => freed.await,
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.0.lock();
+        taken.all -= 1;
+        if let Some(own) = taken.by_port.get_mut(&self.1) {
+            *own -= 1;
+            if *own == 0 {
+                taken.by_port.remove(&self.1);
+            }
+        }
+        drop(taken);
+        self.0.freed.notify_waiters();
+    }
+}
+
 /// Descriptors of a TCP connection that is carried: two sockets and the four ends of two pipes.
 const DESCRIPTORS: u64 = 6;
 
 pub struct Host {
     fabric: Namespace,
-    /// Places for the TCP connections of all ports: half of the descriptors. At the bound new ones wait in the kernel's queue.
-    places: Arc<Semaphore>,
+    /// Half of the descriptors.
+    places: Arc<Places>,
     ports: tokio::sync::Mutex<BTreeMap<(u16, bool), Port>>,
     /// TCP connections that each port has taken. At most 65 536 ports.
     visits: watch::Sender<BTreeMap<u16, u64>>,
@@ -65,7 +137,7 @@ impl Host {
         let most = descriptors::connections(descriptors::limit(), 2, DESCRIPTORS);
         Host {
             fabric,
-            places: Arc::new(Semaphore::new(most)),
+            places: Places::new(most),
             ports: tokio::sync::Mutex::default(),
             visits: watch::Sender::default(),
         }
@@ -76,8 +148,36 @@ fn addresses(port: u16) -> [SocketAddr; 2] {
     [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
 }
 
+/// Refuses a socket whose descriptor belongs to the reserve: there may be as many ports as Services ask for, and files come first.
+fn unreserved<T: AsRawFd>(socket: T) -> io::Result<T> {
+    match descriptors::is_reserved(&socket) {
+        true => Err(io::Error::from_raw_os_error(nix::libc::EMFILE)), // closed here
+        false => Ok(socket),
+    }
+}
+
+/// What a port that cannot be had is told as.
+fn not_had(port: u16, cause: io::Error) -> Error {
+    match cause.raw_os_error() {
+        Some(nix::libc::EMFILE | nix::libc::ENFILE) => {
+            let what = format!(
+                "no file descriptor is left for port {port}; delete Services of type NodePort or LoadBalancer, or raise the limit of open files"
+            );
+            Error::Kernel { what, cause }
+        }
+        Some(nix::libc::EACCES) => {
+            let what = format!(
+                "only root may open port {port}: it is below net.ipv4.ip_unprivileged_port_start; lower that with sysctl, or run as root"
+            );
+            Error::Kernel { what, cause }
+        }
+        _ => Error::PortTaken { port, cause },
+    }
+}
+
 /// Binds on both loopbacks; a machine without IPv6 has one.
-fn bind_all<T>(port: u16, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<Vec<T>> {
+fn bind_all<T: AsRawFd>(port: u16, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<Vec<T>> {
+    let bind = |on| bind(on).and_then(unreserved);
     let [v4, v6] = addresses(port);
     let mut bound = vec![bind(v4)?];
     match bind(v6) {
@@ -132,7 +232,7 @@ impl Port {
         &mut self,
         wanted: &HostPort,
         fabric: &Namespace,
-        places: &Arc<Semaphore>,
+        places: &Arc<Places>,
         visits: &watch::Sender<BTreeMap<u16, u64>>,
     ) -> io::Result<()> {
         if self.wanted == *wanted {
@@ -149,10 +249,11 @@ impl Port {
                         setsockopt(socket, sockopt::ReuseAddr, &false)?;
                         continue;
                     }
+                    // Before it listens: connections that nobody accepts would wait for ever.
+                    let listener = std::net::TcpListener::from(unreserved(socket.try_clone()?)?);
                     // While it listens the port cannot be taken, and connections of an earlier time do not hinder it.
                     setsockopt(socket, sockopt::ReuseAddr, &true)?;
                     listen(socket, Backlog::new(1024)?)?;
-                    let listener = std::net::TcpListener::from(socket.try_clone()?);
                     listener.set_nonblocking(true)?;
                     let listener = TcpListener::from_std(listener)?;
                     let serve = serve_tcp(
@@ -192,7 +293,7 @@ impl HostNetwork for Host {
         ports.retain(|have, _| want.iter().any(|w| key(w) == *have));
         let mut failed = Vec::new();
         for wanted in want {
-            let taken = |cause| (wanted.port, Error::PortTaken { port: wanted.port, cause });
+            let taken = |cause| (wanted.port, not_had(wanted.port, cause));
             let port = match ports.entry(key(wanted)) {
                 std::collections::btree_map::Entry::Occupied(have) => have.into_mut(),
                 std::collections::btree_map::Entry::Vacant(free) => match Port::bind(wanted) {
@@ -238,12 +339,12 @@ async fn serve_tcp(
     targets: Arc<Targets>,
     fabric: Namespace,
     crew: Crew,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     (port, visits): (u16, watch::Sender<BTreeMap<u16, u64>>),
 ) {
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return }; // nobody closes it
         let (stream, _) = tcp::accept(&listener).await;
+        let place = places.take(port).await; // for a connection, not for the wait for one: most ports are silent
         visits.send_modify(|visits| *visits.entry(port).or_default() += 1);
         let carried = carry(stream, targets.clone(), fabric.clone());
         crew.spawn(async move {
@@ -255,16 +356,28 @@ async fn serve_tcp(
 
 async fn carry(outside: TcpStream, targets: Arc<Targets>, fabric: Namespace) {
     let _ = outside.set_nodelay(true);
-    for target in targets.in_turn() {
-        if let Ok(inside) = fabric.dial(target).await
-            && !descriptors::is_reserved(&inside)
-        {
-            let _ = relay(outside, inside).await; // either side may break off
-            return;
+    let dial = |target| {
+        let fabric = fabric.clone();
+        async move { fabric.dial(target).await.and_then(unreserved) }
+    };
+    match first_that_answers(targets.in_turn(), dial).await {
+        // Either side may break off.
+        Some(inside) => drop(relay(outside, inside).await),
+        // No node answers: the learner's client sees what a node's would, a connection that is broken off.
+        None => drop(outside.set_zero_linger()),
+    }
+}
+
+async fn first_that_answers<T, F: Future<Output = io::Result<T>>>(
+    targets: impl Iterator<Item = SocketAddr>,
+    dial: impl Fn(SocketAddr) -> F,
+) -> Option<T> {
+    for target in targets {
+        if let Some(Ok(inside)) = clock::timeout(DIAL_MAX, dial(target)).await {
+            return Some(inside);
         }
     }
-    // Nobody there: the learner's client sees what a node's would, a connection that is broken off.
-    let _ = outside.set_zero_linger();
+    None
 }
 
 /// One socket in the fabric per client, so that answers find their way back.
@@ -304,6 +417,60 @@ async fn answer_udp(inside: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: Sock
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A Service may have thousands of node ports, and each takes four descriptors.
+    #[test]
+    fn ports_leave_the_reserve_of_descriptors_alone() {
+        struct Numbered(i32);
+        impl AsRawFd for Numbered {
+            fn as_raw_fd(&self) -> std::os::fd::RawFd {
+                self.0
+            }
+        }
+        assert_eq!(bind_all(80, |_| Ok(Numbered(3))).map(|sockets| sockets.len()).ok(), Some(2));
+        let refused = bind_all(80, |_| Ok(Numbered(i32::MAX))).map(|sockets| sockets.len()).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(nix::libc::EMFILE));
+        let told = not_had(80, refused).to_string();
+        assert!(told.contains("no file descriptor is left for port 80"), "{told}");
+        let taken = not_had(80, io::Error::from_raw_os_error(nix::libc::EADDRINUSE)).to_string();
+        assert!(taken.contains("port 80 of this machine is taken"), "{taken}");
+        let denied = not_had(80, io::Error::from_raw_os_error(nix::libc::EACCES)).to_string();
+        assert!(denied.contains("ip_unprivileged_port_start") && denied.contains("denied"), "{denied}");
+    }
+
+    /// Each Service of type NodePort or LoadBalancer has ports, and most of them have no connections.
+    #[tokio::test]
+    async fn a_port_with_many_connections_leaves_some_to_others_and_silent_ports_take_none() {
+        use futures::FutureExt;
+        let places = Places::new(8);
+        let mut busy: Vec<Place> = std::iter::from_fn(|| places.try_take(1)).collect();
+        assert_eq!(busy.len(), 4, "as many as it leaves free");
+        let others: Vec<Place> = (2..5).filter_map(|port| places.try_take(port)).collect();
+        assert_eq!(others.len(), 3, "each other one has some");
+        let mut waits = std::pin::pin!(places.take(1));
+        assert!(waits.as_mut().now_or_never().is_none());
+        busy.truncate(1);
+        assert!(waits.now_or_never().is_some(), "it is woken when a place is free");
+        drop((busy, others));
+        assert_eq!(places.lock().all, 0);
+        assert!(places.lock().by_port.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_does_not_answer_costs_a_second() {
+        let to: Vec<SocketAddr> = vec!["172.30.0.11:1".parse().unwrap(), "172.30.0.12:1".parse().unwrap()];
+        let silent = to[0];
+        let dial = |target: SocketAddr| async move {
+            match target == silent {
+                true => std::future::pending().await,
+                false => Ok(target),
+            }
+        };
+        let start = tokio::time::Instant::now();
+        assert_eq!(first_that_answers(to.iter().copied(), &dial).await, Some(to[1]));
+        assert_eq!(start.elapsed(), DIAL_MAX);
+        assert_eq!(first_that_answers(to[..1].iter().copied(), &dial).await, None);
+    }
 
     #[test]
     fn targets_take_turns_and_all_are_tried() {

@@ -11,14 +11,14 @@ use std::os::fd::AsFd;
 pub use nlink::netlink::nftables::Transaction;
 pub type Nft = Connection<Nftables>;
 
-/// Bytes that one transaction may have: it is a single message.
+/// Bytes that one transaction may have, at least: it is a single message, and the kernel takes twice as much.
 const SEND_BUFFER: usize = 4 << 20;
 
 pub fn open(namespace: impl AsFd) -> nlink::Result<Nft> {
     use nix::sys::socket::{setsockopt, sockopt};
     let connection = Nft::new_in(namespace.as_fd())?;
     let socket = connection.socket().as_fd();
-    // The forced variant needs rights in this namespace, which we have; the other ends at a limit of the machine's.
+    // The forced variant needs rights on the machine, which root has; the other ends at a limit of the machine's (net.core.wmem_max, 208 KiB).
     if setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER).is_err() {
         let _ = setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER);
     }

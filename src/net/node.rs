@@ -8,7 +8,7 @@ use super::nft::{self, Nft};
 use super::plan::{Change, Table};
 use super::{Refused, fabric, rules};
 use crate::cni::{Error, NodeNetwork, Result, ServiceRule};
-use crate::linux::namespace::set_network_sysctls;
+use crate::linux::namespace::{disable_ipv6, set_network_sysctls};
 use async_trait::async_trait;
 use nlink::TcHandle;
 use nlink::netlink::addr::Ipv4Address;
@@ -22,6 +22,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
+/// What the kernel knows of services.
+#[derive(Default)]
+struct Services {
+    table: Table,
+    /// UDP flows that are not forgotten yet.
+    stale: Stale,
+}
+
 pub struct Node {
     index: u8,
     ip: Ipv4Addr,
@@ -30,10 +38,12 @@ pub struct Node {
     eth0: u32,
     nft: Nft,
     ipam: Mutex<Ipam>,
+    /// Indices of the wires of pods, by sandbox.
+    plugs: Mutex<BTreeMap<String, u32>>,
     /// Wires made so far: a pod's wire vanishes some milliseconds after the pod, so names are not used twice.
     wires: AtomicU32,
     /// Locked for the whole of a change, so that changes do not overtake each other.
-    table: tokio::sync::Mutex<Table>,
+    services: tokio::sync::Mutex<Services>,
     /// Its plug in the fabric's bridge.
     port: u32,
     /// What is lost of the packets from other nodes, in percent.
@@ -62,6 +72,7 @@ impl Node {
         ];
         set_network_sysctls(namespace.fd().as_fd(), &settings)
             .during(|| format!("cannot configure {name}"))?;
+        disable_ipv6(namespace.fd().as_fd()).during(|| format!("cannot switch IPv6 off in {name}"))?;
         let nft = nft::open(namespace.fd()).during(|| "cannot open nftables".into())?;
         let base = rules::base(&nft, index).during(|| "cannot build the service rules".into())?;
         base.commit(&nft).await.during(|| format!("cannot write the service rules of {name}"))?;
@@ -73,8 +84,9 @@ impl Node {
             eth0,
             nft,
             ipam: Mutex::new(Ipam::new(index)),
+            plugs: Mutex::default(),
             wires: AtomicU32::new(0),
-            table: tokio::sync::Mutex::default(),
+            services: tokio::sync::Mutex::default(),
             port,
             losses: tokio::sync::Mutex::default(),
         })
@@ -92,6 +104,10 @@ impl Node {
         self.ipam.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    fn plugs(&self) -> MutexGuard<'_, BTreeMap<String, u32>> {
+        self.plugs.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     /// Another node has joined the fabric.
     pub(super) async fn meet(&self, other: Ipv4Addr) -> Result<()> {
         link::neighbour(&self.route, self.eth0, other, mac(other)).await
@@ -102,12 +118,11 @@ impl Node {
     }
 
     pub(super) async fn lose(&self, other: u8, percent: f64) -> Result<()> {
-        let mut losses = self.losses.lock().await;
-        match percent > 0.0 {
-            true => drop(losses.insert(other, percent)),
-            false => drop(losses.remove(&other)),
-        }
-        self.write_losses(&losses).await
+        let lose = |losses: &mut BTreeMap<u8, f64>| {
+            losses.remove(&other);
+            losses.extend((percent > 0.0).then_some((other, percent)));
+        };
+        change_written(&self.losses, lose, async |after| self.write_losses(after).await).await
     }
 
     async fn write_losses(&self, losses: &BTreeMap<u8, f64>) -> Result<()> {
@@ -121,17 +136,15 @@ impl Node {
     }
 
     pub(super) async fn heal(&self) -> Result<()> {
-        let mut losses = self.losses.lock().await;
-        if !losses.is_empty() {
-            losses.clear();
-            self.write_losses(&losses).await?;
-        }
+        let mended =
+            change_written(&self.losses, BTreeMap::clear, async |after| self.write_losses(after).await);
+        let mended = mended.await;
         let removed = self.route.del_qdisc_if_exists("eth0", TcHandle::ROOT).await;
-        removed.map(drop).during(|| "cannot make the link fast again".into())
+        mended.and(removed.map(drop).during(|| "cannot make the link fast again".into()))
     }
 
-    /// Makes a pod's wire. A wire that cannot be brought into use is removed again: the pod's namespace, with which it would go, may be held by somebody.
-    async fn connect(&self, ip: Ipv4Addr, netns: &OwnedFd) -> Result<()> {
+    /// Makes a pod's wire. A wire that cannot be brought into use is removed again: the pod's namespace, with which it would go, may be held by another process.
+    async fn connect(&self, ip: Ipv4Addr, netns: &OwnedFd) -> Result<u32> {
         let pod = link::open(netns)?;
         link::up(&pod, 1).await?;
         let name = format!("p{}", self.wires.fetch_add(1, Ordering::Relaxed));
@@ -142,7 +155,7 @@ impl Node {
         {
             tracing::warn!(node = %self.ip, wire = name, %error, "a wire stays until its pod's namespace goes");
         }
-        connected
+        connected.map(|()| near)
     }
 
     async fn configure(&self, ip: Ipv4Addr, pod: &Connection<Route>, near: u32) -> Result<()> {
@@ -161,30 +174,68 @@ impl Node {
         link::wait_up(&self.route, near).await
     }
 
+    /// Writes changes in one transaction. Where that is a longer message than the socket takes (an ordinary user's takes 416 KiB), both
+    /// halves are written one after the other: what goes comes before what comes, so an address that moves is free in time.
     async fn commit(&self, changes: &[Change]) -> Result<()> {
         let failed = || "cannot change the service rules".to_string();
-        let transaction = rules::apply(self.nft.transaction(), changes).during(failed)?;
-        transaction.commit(&self.nft).await.during(failed)
+        let mut portions = vec![changes];
+        while let Some(portion) = portions.pop() {
+            let transaction = rules::apply(self.nft.transaction(), portion).during(failed)?;
+            match transaction.commit(&self.nft).await {
+                Err(e) if e.is_message_too_long() && portion.len() > 1 => {
+                    let (first, second) = portion.split_at(portion.len() / 2);
+                    portions.extend([second, first]);
+                }
+                done => done.during(failed)?,
+            }
+        }
+        Ok(())
     }
 
-    /// Everything anew, in one transaction.
+    /// Writes everything anew, in one transaction if the socket takes it.
     async fn recommit(&self, changes: &[Change]) -> Result<()> {
         let failed = || "cannot write the service rules".to_string();
-        let base = rules::base(&self.nft, self.index).during(failed)?;
-        rules::apply(base, changes).during(failed)?.commit(&self.nft).await.during(failed)
+        let base = || rules::base(&self.nft, self.index).during(failed);
+        match rules::apply(base()?, changes).during(failed)?.commit(&self.nft).await {
+            Err(e) if e.is_message_too_long() => {
+                base()?.commit(&self.nft).await.during(failed)?;
+                self.commit(changes).await
+            }
+            done => done.during(failed),
+        }
     }
 
     async fn forget(&self, stale: &Stale) -> Result<()> {
         let failed = || "cannot forget UDP flows".to_string();
         let conntrack = Connection::<Netfilter>::new_in(self.namespace.fd().as_fd()).during(failed)?;
-        for entry in conntrack.get_conntrack().await.during(failed)?.iter().filter(|e| stale.includes(e)) {
-            match conntrack.del_conntrack_entry(entry).await {
-                Err(e) if e.is_not_found() => {} // it timed out meanwhile
-                other => other.during(failed)?,
+        for filter in stale.filters() {
+            let found = conntrack.get_conntrack_matching(&filter).await.during(failed)?;
+            for entry in found.iter().filter(|e| stale.includes(e)) {
+                match conntrack.del_conntrack_entry(entry).await {
+                    Err(e) if e.is_not_found() => {} // it timed out meanwhile
+                    other => other.during(failed)?,
+                }
             }
         }
         Ok(())
     }
+}
+
+/// Changes what is known of the kernel's state, once the kernel has it: after a write that failed, the next change starts from what is there, and
+/// `heal` finds what it has to remove. A change that changes nothing is not written.
+async fn change_written<T: Clone + PartialEq>(
+    known: &tokio::sync::Mutex<T>,
+    change: impl FnOnce(&mut T),
+    write: impl AsyncFnOnce(&T) -> Result<()>,
+) -> Result<()> {
+    let mut known = known.lock().await;
+    let mut after = known.clone();
+    change(&mut after);
+    if after != *known {
+        write(&after).await?;
+        *known = after;
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -203,7 +254,10 @@ impl NodeNetwork for Node {
             return Ok(ip);
         }
         match self.connect(ip, &netns).await {
-            Ok(()) => Ok(ip),
+            Ok(near) => {
+                self.plugs().insert(sandbox_id.into(), near);
+                Ok(ip)
+            }
             Err(e) => {
                 self.ipam().give_back(sandbox_id);
                 Err(e)
@@ -212,32 +266,43 @@ impl NodeNetwork for Node {
     }
 
     async fn remove_pod(&self, sandbox_id: &str) -> Result<()> {
-        self.ipam().give_back(sandbox_id); // wire, route and neighbour go with the namespace
+        // Route and neighbour go with the wire. It would go with the pod's namespace, which another process may still hold.
+        let near = self.plugs().remove(sandbox_id);
+        if let Some(near) = near
+            && let Err(error) = self.route.del_link_by_index(near).await
+            && !error.is_not_found()
+        {
+            tracing::warn!(node = %self.ip, wire = near, %error, "a wire stays until its pod's namespace goes");
+        }
+        self.ipam().give_back(sandbox_id);
         Ok(())
     }
 
     async fn sync_services(&self, wanted: &[ServiceRule]) -> Result<usize> {
-        let mut table = self.table.lock().await;
+        let mut services = self.services.lock().await;
+        let Services { table, stale } = &mut *services;
         let (changes, after) = table.change_to(wanted);
-        if changes.is_empty() {
-            return Ok(0);
-        }
-        let stale = Stale::of(changes.iter().filter_map(Change::old), wanted.iter());
         let count = changes
             .iter()
             .filter(|c| !matches!(c, Change::Remove { old, .. } if after.services.contains_key(&old.key)));
         let count = count.count();
-        match self.commit(&changes).await {
-            Ok(()) => *table = after,
-            Err(e) => {
-                tracing::warn!(node = %self.ip, "{}; writing all of them anew", e);
-                let (changes, after) = Table::rebuild(wanted);
-                self.recommit(&changes).await?;
-                *table = after;
-            }
+        if !changes.is_empty() {
+            let after = match self.commit(&changes).await {
+                Ok(()) => after,
+                Err(e) => {
+                    tracing::warn!(node = %self.ip, "{e}; writing all of them anew");
+                    let (changes, after) = Table::rebuild(wanted);
+                    self.recommit(&changes).await?;
+                    after
+                }
+            };
+            *table = after;
+            stale.add(changes.iter().filter_map(Change::old));
         }
-        if let Some(stale) = stale {
-            self.forget(&stale).await?;
+        if !stale.is_empty() {
+            stale.allow(wanted.iter());
+            self.forget(stale).await?; // what is left is tried again at the next call
+            *stale = Stale::default();
         }
         Ok(count)
     }
@@ -256,5 +321,39 @@ impl NodeNetwork for Node {
 
     fn netns(&self) -> Option<Arc<OwnedFd>> {
         Some(self.namespace.fd().clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_could_not_be_written_is_written_by_the_next_call() {
+        let (losses, kernel) =
+            (tokio::sync::Mutex::new(BTreeMap::new()), std::sync::Mutex::new(BTreeMap::new()));
+        let write = |works: bool| {
+            let kernel = &kernel;
+            async move |after: &BTreeMap<u8, f64>| match works {
+                true => {
+                    kernel.lock().unwrap().clone_from(after);
+                    Ok(())
+                }
+                false => {
+                    Err(Error::Kernel { what: "no".into(), cause: std::io::ErrorKind::OutOfMemory.into() })
+                }
+            }
+        };
+        let cut = |losses: &mut BTreeMap<u8, f64>| {
+            losses.insert(2, 100.0);
+        };
+        assert!(change_written(&losses, cut, write(false)).await.is_err());
+        assert!(losses.lock().await.is_empty(), "the kernel loses nothing yet");
+        change_written(&losses, cut, write(true)).await.unwrap();
+        assert_eq!(kernel.lock().unwrap().len(), 1);
+        assert!(change_written(&losses, BTreeMap::clear, write(false)).await.is_err());
+        change_written(&losses, BTreeMap::clear, write(true)).await.unwrap();
+        assert!(kernel.lock().unwrap().is_empty(), "the partition is there for good");
+        change_written(&losses, BTreeMap::clear, write(false)).await.unwrap(); // nothing is written
     }
 }

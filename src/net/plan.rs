@@ -21,7 +21,7 @@ pub enum Change {
         number: u32,
         new: ServiceRule,
     },
-    /// Endpoints that stay keep their clients (`sessionAffinity: ClientIP`).
+    /// Same affinity and protocol. Endpoints that stay keep their clients (`sessionAffinity: ClientIP`).
     Replace {
         number: u32,
         old: ServiceRule,
@@ -39,21 +39,23 @@ impl Change {
 }
 
 impl Table {
-    /// What makes this table say `wanted`, and the table it will be then. Removals come first, so that an address may move from
-    /// one service to another. Of two rules with one key the later counts.
+    /// What makes this table say `wanted`, and the table it will be then. Removals come first and additions last, so that an address may move
+    /// from one service to another. Of two rules with one key the later counts.
     pub fn change_to(&self, wanted: &[ServiceRule]) -> (Vec<Change>, Table) {
         let wanted: BTreeMap<&str, &ServiceRule> =
             wanted.iter().map(|rule| (rule.key.as_str(), rule)).collect();
         let mut after = self.clone();
-        let (mut removed, mut added) = (Vec::new(), Vec::new());
+        let (mut removed, mut replaced, mut added) = (Vec::new(), Vec::new(), Vec::new());
         for (key, (number, old)) in &self.services {
             let number = *number;
             match wanted.get(key.as_str()) {
                 Some(new) if *new == old => {}
                 Some(new)
-                    if old.affinity_seconds.is_some() && old.affinity_seconds == new.affinity_seconds =>
+                    if old.affinity_seconds.is_some()
+                        && old.affinity_seconds == new.affinity_seconds
+                        && old.protocol == new.protocol =>
                 {
-                    removed.push(Change::Replace { number, old: old.clone(), new: (*new).clone() });
+                    replaced.push(Change::Replace { number, old: old.clone(), new: (*new).clone() });
                     after.services.insert(key.clone(), (number, (*new).clone()));
                 }
                 _ => {
@@ -70,6 +72,7 @@ impl Table {
                 after.services.insert(key.to_string(), (number, new.clone()));
             }
         }
+        removed.extend(replaced);
         removed.extend(added);
         (removed, after)
     }
@@ -94,6 +97,7 @@ pub mod tests {
             port: 80,
             node_port: None,
             endpoints: endpoints.to_vec(),
+            all_endpoints: None,
             local_endpoints: None,
             affinity_seconds: None,
         }
@@ -125,5 +129,12 @@ pub mod tests {
         let (_, table) = Table::default().change_to(&[sticky(&[a])]);
         let (changes, _) = table.change_to(&[sticky(&[a, b])]);
         assert_eq!(changes, [Change::Replace { number: 0, old: sticky(&[a]), new: sticky(&[a, b]) }]);
+        // The rules of its endpoints name the protocol.
+        let udp = ServiceRule { protocol: Protocol::Udp, ..sticky(&[a]) };
+        let (changes, _) = table.change_to(std::slice::from_ref(&udp));
+        assert_eq!(
+            changes,
+            [Change::Remove { number: 0, old: sticky(&[a]) }, Change::Add { number: 1, new: udp }]
+        );
     }
 }

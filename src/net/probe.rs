@@ -1,19 +1,26 @@
 //! Trials of what networks need from the kernel, for `ropewalk doctor`.
 
+mod words;
+
 use super::Fabric;
 use crate::cni::{Protocol, ServiceRule};
+use crate::lang::Lang;
 use crate::linux::probe::Capability;
 use std::net::Ipv4Addr;
 use std::time::Duration;
-
-const LOST: &str = "no cluster can run";
+use words::Word;
 
 /// Runs in a child of `linux::probe::probe`, which has no threads yet.
-pub fn trials() -> Vec<Capability> {
+pub fn trials(lang: Lang) -> Vec<Capability> {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run()),
-        Err(e) => vec![Capability::of("networks", Err(e.to_string()), LOST, "see the message")],
+        Ok(runtime) => runtime.block_on(run(lang)),
+        Err(e) => vec![needed(lang, Word::Networks, Err(e.to_string()), &lang.say(Word::SeeMessage, &[]))],
     }
+}
+
+/// Without it no cluster can run.
+fn needed(lang: Lang, name: Word, outcome: Result<String, String>, mend: &str) -> Capability {
+    Capability::of(lang.say(name, &[]), outcome, lang.say(Word::NoCluster, &[]), mend).needed()
 }
 
 fn text(e: &crate::cni::Error) -> String {
@@ -21,34 +28,35 @@ fn text(e: &crate::cni::Error) -> String {
     format!("{e}{cause}")
 }
 
-async fn run() -> Vec<Capability> {
+async fn run(lang: Lang) -> Vec<Capability> {
+    let say = |word: Word| lang.say(word, &[]);
     let links = "sudo modprobe -a veth bridge";
     let tables = "sudo modprobe -a nf_tables nft_ct nft_chain_nat nft_nat nft_masq nft_numgen nft_fib_ipv4 \
                   nft_reject_ipv4 nf_conntrack_netlink";
     let fabric = match Fabric::new().await {
         Ok(fabric) => fabric,
-        Err(e) => return vec![Capability::of("bridge", Err(text(&e)), LOST, links)],
+        Err(e) => return vec![needed(lang, Word::Bridge, Err(text(&e)), links)],
     };
-    let mut findings = vec![Capability::of("bridge", Ok("can be made".into()), LOST, links)];
+    let mut findings = vec![needed(lang, Word::Bridge, Ok(say(Word::CanBeMade)), links)];
     let node = match fabric.node(1, "probe").await {
         Ok(node) => node,
         Err(e) => {
             let what = text(&e);
             let mend = if what.contains("service rules") { tables } else { links };
-            findings.push(Capability::of("veth and nftables", Err(what), LOST, mend));
+            findings.push(needed(lang, Word::VethAndNftables, Err(what), mend));
             return findings;
         }
     };
-    findings.push(Capability::of("veth", Ok("can be made".into()), LOST, links));
+    findings.push(needed(lang, Word::Veth, Ok(say(Word::CanBeMade)), links));
     let rules = rules();
-    let written =
-        node.sync_services(&rules).await.map(|count| format!("{count} services")).map_err(|e| text(&e));
-    findings.push(Capability::of("nftables", written, "services have no addresses", tables));
+    let written = node.sync_services(&rules).await;
+    let written = written.map(|count| lang.say(Word::Services, &[&count.to_string()])).map_err(|e| text(&e));
+    findings.push(Capability::of(say(Word::Nftables), written, say(Word::NoServices), tables));
     let slow = fabric.slow(1, Duration::from_millis(1)).await;
     findings.push(Capability::of(
-        "netem",
-        slow.map(|()| "delays".to_string()).map_err(|e| text(&e)),
-        "`fault slow` does not work; everything else does",
+        say(Word::Netem),
+        slow.map(|()| say(Word::Delays)).map_err(|e| text(&e)),
+        say(Word::NoSlow),
         "sudo modprobe sch_netem",
     ));
     findings
@@ -63,6 +71,7 @@ fn rules() -> Vec<ServiceRule> {
         port: 80,
         node_port: Some(30000 + u16::from(host)),
         endpoints: endpoints.to_vec(),
+        all_endpoints: None,
         local_endpoints: None,
         affinity_seconds,
     };

@@ -4,8 +4,9 @@
 //! map vips      { 10.96.0.10 . tcp . 80 : goto s0 }         # a connection's first packet finds its service by one look-up
 //! map nodeports { tcp . 30080 : goto x0 }                   # x0 marks for masquerading, then goes to s0
 //! set refused   { 10.96.0.11 . tcp . 80 }                   # services without endpoints: an answer, not silence
-//! map e0        { 0 : 10.244.1.2 . 8080, 1 : … }            # s0: dnat ip to numgen random mod 2 map @e0
-//! set a1_0af4…  { clients of one endpoint, with timeout }    # s1: sessionAffinity: ClientIP
+//! map e_s0      { 0 : 10.244.1.2 . 8080, 1 : … }            # s0: dnat ip to numgen random mod 2 map @e_s0
+//! set a1_0af4…  { clients of one endpoint, with timeout }    # s1: sessionAffinity: ClientIP, over t1_0af4… for each endpoint
+//!                                                           # y0: external addresses, where the cluster IP has fewer endpoints
 //! set hairpin   { podIP . podIP }                           # a pod that reaches itself through a service needs another source
 //! ```
 
@@ -26,6 +27,29 @@ const TABLE: &str = "rw-proxy";
 const MASQUERADE: u32 = 0x4000;
 /// Clients that one endpoint's affinity remembers; more are served without.
 const CLIENTS_MAX: u32 = 65536;
+
+/// Elements in one message: the attribute that holds all of them has a length of 16 bits, and an element takes less than 100 bytes.
+const ELEMENTS_MAX: usize = 500;
+
+fn portions(elements: &[SetElement]) -> impl Iterator<Item = &[SetElement]> {
+    elements.chunks(ELEMENTS_MAX)
+}
+
+/// Adds any number of elements to a set, in several messages of the transaction.
+fn add_elements(mut t: Transaction, set: &Set, elements: &[SetElement]) -> Transaction {
+    for portion in portions(elements) {
+        t = t.add_set_elements(set, portion);
+    }
+    t
+}
+
+/// Removes any number of elements from a set, in several messages of the transaction.
+fn remove_elements(mut t: Transaction, set: &Set, elements: &[SetElement]) -> Transaction {
+    for portion in portions(elements) {
+        t = t.del_set_elements(set, portion);
+    }
+    t
+}
 
 fn rule(chain: &str) -> Rule {
     Rule::new(TABLE, chain).family(Family::Ip)
@@ -85,7 +109,7 @@ pub fn base(connection: &Nft, node: u8) -> Result<Transaction> {
     t = t.add_set(vips()).add_set(node_ports()).add_set(refused()).add_set(hairpin());
     let pods: Vec<SetElement> =
         (2..=254).map(|host| Ipv4Addr::new(10, 244, node, host)).map(|pod| nft::pair(pod, pod)).collect();
-    t = t.add_set_elements(&hairpin(), &pods);
+    t = add_elements(t, &hairpin(), &pods);
     t = t
         .add_rule(
             address_rule("services")
@@ -137,14 +161,14 @@ pub fn apply(mut t: Transaction, changes: &[Change]) -> Result<Transaction> {
     for change in changes {
         match change {
             Change::Remove { number, old } => t = remove(t, *number, old, &[])?,
-            Change::Replace { number, old, new } => t = remove(t, *number, old, &new.endpoints)?,
+            Change::Replace { number, old, new } => t = remove(t, *number, old, new.everywhere())?,
             Change::Add { .. } => {}
         }
     }
     for change in changes {
         match change {
             Change::Add { number, new } => t = add(t, *number, new, &[])?,
-            Change::Replace { number, old, new } => t = add(t, *number, new, &old.endpoints)?,
+            Change::Replace { number, old, new } => t = add(t, *number, new, old.everywhere())?,
             Change::Remove { .. } => {}
         }
     }
@@ -158,23 +182,22 @@ impl Names {
     fn cluster(&self) -> String {
         format!("s{}", self.0)
     }
+    /// For external addresses and node ports, if `internalTrafficPolicy: Local` leaves the cluster IP fewer endpoints.
+    fn external(&self) -> String {
+        format!("y{}", self.0)
+    }
     fn node_port(&self) -> String {
         format!("x{}", self.0)
     }
-    fn endpoints(&self) -> String {
-        format!("e{}", self.0)
-    }
-    fn local_endpoints(&self) -> String {
-        format!("l{}", self.0)
-    }
-    fn choice(&self) -> String {
-        format!("v{}", self.0)
+    /// The map of endpoints that a chain chooses from.
+    fn choice(chain: &str) -> String {
+        format!("e_{chain}")
     }
     fn clients(&self, (ip, port): (Ipv4Addr, u16)) -> String {
         format!("a{}_{:08x}{port:04x}", self.0, u32::from(ip))
     }
     fn sticky(&self, (ip, port): (Ipv4Addr, u16)) -> String {
-        format!("s{}_{:08x}{port:04x}", self.0, u32::from(ip))
+        format!("t{}_{:08x}{port:04x}", self.0, u32::from(ip))
     }
 }
 
@@ -194,9 +217,27 @@ fn goto(name: &str) -> Result<Verdict> {
     Ok(Verdict::GotoTo(ChainName::new(name)?))
 }
 
-/// Whether a connection to the node port ends anywhere (if only in a rule that drops it).
-fn serves_node_port(service: &ServiceRule) -> bool {
-    service.node_port.is_some() && !service.endpoints.is_empty()
+/// The chains of a service that choose an endpoint, each with the endpoints that it chooses from.
+fn choosers<'a>(names: &Names, service: &'a ServiceRule) -> Vec<(String, &'a [(Ipv4Addr, u16)])> {
+    let mut chains = Vec::new();
+    if service.node_port.is_some()
+        && let Some(local) = &service.local_endpoints
+    {
+        chains.push((names.node_port(), local.as_slice()));
+    }
+    if let Some(all) = &service.all_endpoints {
+        chains.push((names.external(), all.as_slice()));
+    }
+    chains.push((names.cluster(), service.endpoints.as_slice()));
+    chains
+}
+
+/// Elements of `vips`, with the chain that serves them: the first address is the cluster IP.
+fn served(names: &Names, service: &ServiceRule) -> Result<Vec<SetElement>> {
+    let others = if service.all_endpoints.is_some() { names.external() } else { names.cluster() };
+    let chains = std::iter::once(names.cluster()).chain(std::iter::repeat(others));
+    let elements = service.addresses.iter().zip(chains);
+    elements.map(|(address, chain)| Ok(address_key(service, *address).verdict(goto(&chain)?))).collect()
 }
 
 fn add(
@@ -206,37 +247,39 @@ fn add(
     before: &[(Ipv4Addr, u16)],
 ) -> Result<Transaction> {
     let names = Names(index);
-    let keys = |service: &ServiceRule| -> Vec<SetElement> {
-        service.addresses.iter().map(|address| address_key(service, *address)).collect()
-    };
-    if service.endpoints.is_empty() {
-        return Ok(t.add_set_elements(&refused(), &keys(service)));
+    if service.everywhere().is_empty() {
+        let keys: Vec<SetElement> = service.addresses.iter().map(|a| address_key(service, *a)).collect();
+        return Ok(add_elements(t, &refused(), &keys));
     }
-    let cluster = names.cluster();
-    t = t.add_chain(chain(&cluster)?);
-    t = match service.affinity_seconds {
-        None => balance(t, &cluster, &names.endpoints(), &service.endpoints),
-        Some(seconds) => stick(t, &names, service, Duration::from_secs(seconds.into()), before)?,
-    };
-    let elements = keys(service).into_iter().map(|key| Ok(key.verdict(goto(&cluster)?)));
-    t = t.add_set_elements(&vips(), &elements.collect::<Result<Vec<_>>>()?);
+    if let Some(seconds) = service.affinity_seconds {
+        let memory = Duration::from_secs(seconds.into());
+        for endpoint in service.everywhere().iter().filter(|e| !before.contains(e)) {
+            t = remember(t, &names, service, *endpoint, memory)?;
+        }
+    }
+    for (name, endpoints) in choosers(&names, service) {
+        t = t.add_chain(chain(&name)?);
+        t = match (endpoints, service.affinity_seconds) {
+            // A policy of Local, and no endpoint here: silence, as upstream.
+            ([], _) => t.add_rule(rule(&name).drop()),
+            (endpoints, None) => balance(t, &name, endpoints),
+            (endpoints, Some(_)) => stick(t, &names, &name, endpoints)?,
+        };
+    }
+    t = add_elements(t, &vips(), &served(&names, service)?);
     let Some(port) = service.node_port else { return Ok(t) };
     let entry = names.node_port();
-    t = t.add_chain(chain(&entry)?);
-    t = match &service.local_endpoints {
-        // externalTrafficPolicy: Local keeps the client's address: the answer comes back through this node anyway.
-        Some(local) if local.is_empty() => t.add_rule(rule(&entry).drop()),
-        Some(local) => balance(t, &entry, &names.local_endpoints(), local),
-        None => {
-            let marked = rule(&entry).set_mark_masked(MASQUERADE, MASQUERADE);
-            t.add_rule(marked.try_goto(&cluster)?)
-        }
-    };
+    // externalTrafficPolicy: Local keeps the client's address: the answer comes back through this node anyway.
+    if service.local_endpoints.is_none() {
+        let to = if service.all_endpoints.is_some() { names.external() } else { names.cluster() };
+        let marked = rule(&entry).set_mark_masked(MASQUERADE, MASQUERADE);
+        t = t.add_chain(chain(&entry)?).add_rule(marked.try_goto(&to)?);
+    }
     Ok(t.add_set_elements(&node_ports(), &[port_key(service, port).verdict(goto(&entry)?)]))
 }
 
 /// One of the endpoints, by chance.
-fn balance(t: Transaction, chain: &str, map: &str, endpoints: &[(Ipv4Addr, u16)]) -> Transaction {
+fn balance(t: Transaction, chain: &str, endpoints: &[(Ipv4Addr, u16)]) -> Transaction {
     let elements: Vec<SetElement> = (0u32..)
         .zip(endpoints)
         .map(|(index, (ip, port))| {
@@ -244,50 +287,56 @@ fn balance(t: Transaction, chain: &str, map: &str, endpoints: &[(Ipv4Addr, u16)]
                 .value(SetElement::concat([SetElement::ipv4(*ip), SetElement::port(*port)]))
         })
         .collect();
+    let choice = Names::choice(chain);
     let chosen = rule(chain)
         .expr(by_chance(endpoints.len()))
-        .expr(Expr::Lookup(LookupExpr::new(map, Register::R0).dreg(Register::R1)))
+        .expr(Expr::Lookup(LookupExpr::new(&choice, Register::R0).dreg(Register::R1)))
         .expr(nft::dnat_to(Register::R1, Register::Reg32_05)); // R1 is the four words from Reg32_04
-    let map = endpoint_map(map);
-    t.add_set(map.clone()).add_set_elements(&map, &elements).add_rule(chosen)
+    let map = endpoint_map(&choice);
+    add_elements(t.add_set(map.clone()), &map, &elements).add_rule(chosen)
 }
 
 fn by_chance(count: usize) -> Expr {
     Expr::Numgen { dreg: Register::R0, kind: NumgenKind::Random, modulus: count as u32, offset: 0 }
 }
 
-/// The endpoint that knows this client, else one by chance, which will know it. Endpoints that were there `before` keep theirs.
+/// Makes the chain that leads to one endpoint and remembers who went there.
+fn remember(
+    t: Transaction,
+    names: &Names,
+    service: &ServiceRule,
+    endpoint: (Ipv4Addr, u16),
+    memory: Duration,
+) -> Result<Transaction> {
+    let (clients, sticky) = (names.clients(endpoint), names.sticky(endpoint));
+    let known = Set::new(TABLE, &clients).family(Family::Ip).key_type(SetKeyType::Ipv4Addr);
+    Ok(t.add_chain(chain(&sticky)?)
+        .add_set(known.dynamic().timeout(memory).size(CLIENTS_MAX))
+        .add_rule(rule(&sticky).update_in_set(PacketField::Ip4Saddr, &clients, Some(memory)))
+        .add_rule(rule(&sticky).match_l4proto(number(service.protocol)).dnat(endpoint.0, Some(endpoint.1))))
+}
+
+/// The endpoint that knows this client, else one by chance, which will know it.
 fn stick(
     mut t: Transaction,
     names: &Names,
-    service: &ServiceRule,
-    memory: Duration,
-    before: &[(Ipv4Addr, u16)],
+    chain: &str,
+    endpoints: &[(Ipv4Addr, u16)],
 ) -> Result<Transaction> {
-    let choice = numbered(&names.choice()).vmap();
-    let mut elements = Vec::new();
-    for (index, endpoint) in (0u32..).zip(&service.endpoints) {
-        let (clients, sticky) = (names.clients(*endpoint), names.sticky(*endpoint));
-        if !before.contains(endpoint) {
-            let known = Set::new(TABLE, &clients).family(Family::Ip).key_type(SetKeyType::Ipv4Addr);
-            t = t
-                .add_chain(chain(&sticky)?)
-                .add_set(known.dynamic().timeout(memory).size(CLIENTS_MAX))
-                .add_rule(rule(&sticky).update_in_set(PacketField::Ip4Saddr, &clients, Some(memory)))
-                .add_rule(
-                    rule(&sticky).match_l4proto(number(service.protocol)).dnat(endpoint.0, Some(endpoint.1)),
-                );
-        }
-        elements.push(SetElement::mark(index).verdict(goto(&sticky)?));
-    }
-    t = t.add_set(choice.clone()).add_set_elements(&choice, &elements);
-    for endpoint in &service.endpoints {
-        let known = rule(&names.cluster()).match_saddr_in_set(&names.clients(*endpoint));
+    let name = Names::choice(chain);
+    let choice = numbered(&name).vmap();
+    let elements = (0u32..).zip(endpoints);
+    let elements: Result<Vec<SetElement>> = elements
+        .map(|(index, endpoint)| Ok(SetElement::mark(index).verdict(goto(&names.sticky(*endpoint))?)))
+        .collect();
+    t = add_elements(t.add_set(choice.clone()), &choice, &elements?);
+    for endpoint in endpoints {
+        let known = rule(chain).match_saddr_in_set(&names.clients(*endpoint));
         t = t.add_rule(known.try_goto(&names.sticky(*endpoint))?);
     }
-    let chosen = rule(&names.cluster())
-        .expr(by_chance(service.endpoints.len()))
-        .expr(Expr::Lookup(LookupExpr::new(names.choice(), Register::R0).dreg(Register::Verdict)));
+    let chosen = rule(chain)
+        .expr(by_chance(endpoints.len()))
+        .expr(Expr::Lookup(LookupExpr::new(&name, Register::R0).dreg(Register::Verdict)));
     Ok(t.add_rule(chosen))
 }
 
@@ -300,27 +349,25 @@ fn remove(
 ) -> Result<Transaction> {
     let names = Names(index);
     let keys: Vec<SetElement> = service.addresses.iter().map(|a| address_key(service, *a)).collect();
-    if service.endpoints.is_empty() {
-        return Ok(t.del_set_elements(&refused(), &keys));
+    if service.everywhere().is_empty() {
+        return Ok(remove_elements(t, &refused(), &keys));
     }
     let family = Family::Ip;
-    t = t.del_set_elements(&vips(), &keys);
-    if let Some(port) = service.node_port.filter(|_| serves_node_port(service)) {
-        t = t.del_set_elements(&node_ports(), &[port_key(service, port)]).del_chain(
-            TABLE,
-            &names.node_port(),
-            family,
-        );
-        if service.local_endpoints.as_ref().is_some_and(|local| !local.is_empty()) {
-            t = t.del_set(TABLE, &names.local_endpoints(), family);
+    t = remove_elements(t, &vips(), &keys);
+    if let Some(port) = service.node_port {
+        t = t.del_set_elements(&node_ports(), &[port_key(service, port)]);
+        if service.local_endpoints.is_none() {
+            t = t.del_chain(TABLE, &names.node_port(), family);
         }
     }
-    t = t.del_chain(TABLE, &names.cluster(), family);
-    if service.affinity_seconds.is_none() {
-        return Ok(t.del_set(TABLE, &names.endpoints(), family));
+    for (name, endpoints) in choosers(&names, service) {
+        t = t.del_chain(TABLE, &name, family);
+        if !endpoints.is_empty() {
+            t = t.del_set(TABLE, &Names::choice(&name), family);
+        }
     }
-    t = t.del_set(TABLE, &names.choice(), family);
-    for endpoint in service.endpoints.iter().filter(|e| !staying.contains(e)) {
+    let forgotten = service.everywhere().iter().filter(|e| !staying.contains(e));
+    for endpoint in forgotten.filter(|_| service.affinity_seconds.is_some()) {
         t = t.del_chain(TABLE, &names.sticky(*endpoint), family).del_set(
             TABLE,
             &names.clients(*endpoint),
@@ -328,4 +375,18 @@ fn remove(
         );
     }
     Ok(t)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One Service with 2800 external addresses would otherwise stop the rules of every Service on every node.
+    #[test]
+    fn elements_of_any_number_fit_into_messages() {
+        let elements: Vec<SetElement> = (0..2800).map(SetElement::mark).collect();
+        let sizes: Vec<usize> = portions(&elements).map(<[SetElement]>::len).collect();
+        assert_eq!(sizes, [500, 500, 500, 500, 500, 300]);
+        assert_eq!(portions(&[]).count(), 0, "no message without elements");
+    }
 }

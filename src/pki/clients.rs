@@ -1,4 +1,4 @@
-//! Whom a server's clients say that they are.
+//! Authenticates clients by their certificates.
 
 use super::signatures::proof_of_the_key;
 use super::{Error, Identity, chain, provider, roots, user_of};

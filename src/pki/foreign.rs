@@ -68,6 +68,26 @@ pub fn foreign_client(
     Ok(Arc::new(config))
 }
 
+/// Checks that a key belongs to a certificate, both PEM. A key of a kind that the library does not know passes.
+///
+/// # Errors
+/// One of the two is missing or malformed, or the key is another one's, in the words of Go's `tls.X509KeyPair`.
+pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
+    let none = |what: &str| format!("tls: failed to find any PEM data in {what} input");
+    let der = CertificateDer::from_pem_slice(certificate).map_err(|_| none("certificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| none("key"))?;
+    let parsed = x509_parser::parse_x509_certificate(&der);
+    let (_, parsed) = parsed.map_err(|_| "x509: malformed certificate".to_string())?;
+    let Ok(key) = super::provider().key_provider.load_private_key(key) else { return Ok(()) };
+    let Some(public) = key.public_key() else { return Ok(()) };
+    // The bits of the key end what describes it. Before them stands the algorithm, which has more than one spelling.
+    let bits: &[u8] = &parsed.public_key().subject_public_key.data;
+    match public.ends_with(bits) {
+        true => Ok(()),
+        false => Err("tls: private key does not match public key".into()),
+    }
+}
+
 fn these(pem: &[u8]) -> Result<RootCertStore, Unusable> {
     let mut store = RootCertStore::empty();
     for cert in CertificateDer::pem_slice_iter(pem) {
@@ -107,4 +127,28 @@ impl ServerCertVerifier for AnyCertificate {
         Ok(ServerCertVerified::assertion())
     }
     proof_of_the_key!(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::{Ca, Subject};
+
+    #[test]
+    fn a_key_belongs_to_its_certificate_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "ca").unwrap();
+        let subject = Subject::server("a", &["a"]);
+        let (one, other) = (ca.issue(&subject).unwrap(), ca.issue(&subject).unwrap());
+        let check = |cert: &str, key: &str| check_pair(cert.as_bytes(), key.as_bytes());
+        let (cert, key) = (one.cert_pem.as_str(), one.key_pem.as_str());
+        assert_eq!(check(cert, key), Ok(()));
+        for (cert, key, why) in [
+            (cert, other.key_pem.as_str(), "tls: private key does not match public key"),
+            ("x", key, "tls: failed to find any PEM data in certificate input"),
+            (cert, "x", "tls: failed to find any PEM data in key input"),
+        ] {
+            assert_eq!(check(cert, key), Err(why.to_string()));
+        }
+    }
 }

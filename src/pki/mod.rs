@@ -18,7 +18,7 @@ mod signatures;
 mod token;
 
 pub use clients::{Client, Clients, asking_server_config};
-pub use foreign::{Trust, Unusable, foreign_client};
+pub use foreign::{Trust, Unusable, check_pair, foreign_client};
 pub use request::{Request, valid_until};
 pub use token::TokenKey;
 
@@ -81,13 +81,18 @@ impl std::fmt::Debug for Identity {
     }
 }
 
+/// The number of the attribute organizationName (X.520).
+const ORGANIZATION: [u64; 4] = [2, 5, 4, 10];
+
 /// What a certificate is for.
 #[derive(Clone, Debug, Default)]
 pub struct Subject {
     /// The user name, e.g. `system:kube-scheduler`.
     pub common_name: String,
-    /// The group, e.g. `system:nodes`. (X.509 allows several; the certificate library writes one, and no component needs more.)
+    /// The group, e.g. `system:nodes`.
     pub organization: Option<String>,
+    /// A second group.
+    pub second: Option<String>,
     /// DNS names and addresses; empty for clients.
     pub names: Vec<String>,
 }
@@ -95,13 +100,17 @@ pub struct Subject {
 impl Subject {
     pub fn client(common_name: &str, organization: &str) -> Subject {
         let organization = (!organization.is_empty()).then(|| organization.to_string());
-        Subject { common_name: common_name.into(), organization, names: vec![] }
+        Subject { common_name: common_name.into(), organization, ..Subject::default() }
+    }
+    /// The same client, in one more group.
+    pub fn and_in(self, organization: &str) -> Subject {
+        Subject { second: Some(organization.into()), ..self }
     }
     pub fn server(common_name: &str, names: &[&str]) -> Subject {
         Subject {
             common_name: common_name.into(),
-            organization: None,
             names: names.iter().map(ToString::to_string).collect(),
+            ..Subject::default()
         }
     }
 }
@@ -162,6 +171,10 @@ fn params(subject: &Subject, days: i64) -> Result<CertificateParams, Error> {
     let mut name = DistinguishedName::new();
     if let Some(organization) = &subject.organization {
         name.push(DnType::OrganizationName, organization.as_str());
+    }
+    if let Some(second) = &subject.second {
+        // The certificate library keeps one entry of each type: the second is told by its number.
+        name.push(DnType::CustomDnType(ORGANIZATION.to_vec()), second.as_str());
     }
     name.push(DnType::CommonName, subject.common_name.as_str());
     params.distinguished_name = name;

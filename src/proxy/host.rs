@@ -1,13 +1,14 @@
 //! The learner's own loopback: node ports and load balancers on 127.0.0.1 and ::1.
 
-use super::{Changes, rules};
-use crate::client::{Client, Informer, Recorder, reference};
+use super::Changes;
+use super::rules::{self, Refused};
+use crate::client::{Client, Informer, Key, Recorder, reference};
 use crate::clock;
 use crate::cni::{HostNetwork, HostPort};
 use crate::tap::{Record, Tap};
 use crate::task::Crew;
 use k8s_openapi::api::core::v1::{Node, Service};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +22,18 @@ const VISITS_EVERY: Duration = Duration::from_millis(200);
 /// A port of this machine that was taken is tried again after this time.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// The ports to open and where they lead. Pure.
+/// The ports to open and where they lead, and the ports that another Service has. `nodes` are the ready ones, with their names. Pure.
+///
+/// With `externalTrafficPolicy: Local` a port leads only to nodes that have an endpoint: the others drop what comes, and the
+/// learner's client would wait for minutes.
 pub fn wanted(
     services: &[Arc<Service>],
     slices: &BTreeMap<String, Vec<Arc<k8s_openapi::api::discovery::v1::EndpointSlice>>>,
-    nodes: &[Ipv4Addr],
-) -> Vec<(HostPort, Arc<Service>)> {
+    nodes: &[(String, Ipv4Addr)],
+) -> (Vec<(HostPort, Arc<Service>)>, Vec<Refused>) {
     let mut ports: Vec<(HostPort, Arc<Service>)> = Vec::new();
-    for service in services {
+    let mut refused = Vec::new();
+    for service in rules::by_age(services) {
         let Some(spec) = &service.spec else { continue };
         let meta = &service.metadata;
         let name = format!(
@@ -40,20 +45,37 @@ pub fn wanted(
         for port in spec.ports.iter().flatten() {
             let node_port = port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0);
             let (Some(node_port), Some(protocol)) = (node_port, rules::protocol(port)) else { continue };
-            let to: Vec<SocketAddr> = nodes.iter().map(|ip| SocketAddr::from((*ip, node_port))).collect();
-            let ready = !rules::endpoints(port, own).is_empty() && !to.is_empty();
+            let endpoints = rules::endpoints(port, own);
+            let serves =
+                |node: &str| !endpoints.usable(rules::is_external_local(spec).then_some(node)).is_empty();
+            let serving = nodes.iter().filter(|(node, _)| serves(node));
+            let to: Vec<SocketAddr> = serving.map(|(_, ip)| SocketAddr::from((*ip, node_port))).collect();
+            let ready = !to.is_empty();
             let mut outside = vec![node_port];
             if spec.type_.as_deref() == Some("LoadBalancer") {
                 outside.extend(u16::try_from(port.port).ok());
             }
             for number in outside {
-                if !ports.iter().any(|(p, _)| p.port == number && p.protocol == protocol) {
-                    ports.push((HostPort { port: number, protocol, to: to.clone(), ready }, service.clone()));
+                match ports.iter().find(|(p, _)| p.port == number && p.protocol == protocol) {
+                    None => {
+                        ports.push((
+                            HostPort { port: number, protocol, to: to.clone(), ready },
+                            service.clone(),
+                        ));
+                    }
+                    Some((_, owner)) if Key::of(&**owner) == Key::of(&**service) => {}
+                    Some((_, owner)) => {
+                        let owner = Key::of(&**owner);
+                        let message = format!(
+                            "localhost:{number} leads to the Service {owner}, which has the same port: it does not lead to this one"
+                        );
+                        refused.push(Refused { service: service.clone(), reason: "HostPortTaken", message });
+                    }
                 }
             }
         }
     }
-    ports
+    (ports, refused)
 }
 
 /// Keeps the loopback's ports in step with the cluster, until the crew ends.
@@ -70,11 +92,13 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
         let poke = changes.clone();
         nodes.on(move |change| poke.poke(change.cause()));
         let mut told: Vec<(u16, String)> = Vec::new();
+        let mut told_owners = BTreeSet::new();
         let mut last: Vec<HostPort> = Vec::new();
         let mut cause = None;
         loop {
-            let ips: Vec<Ipv4Addr> = nodes.list().iter().filter_map(|n| ready_ip(n)).collect();
-            let wanted = wanted(&changes.services.list(), &changes.by_service(), &ips);
+            let ready: Vec<(String, Ipv4Addr)> = nodes.list().iter().filter_map(|n| ready_ip(n)).collect();
+            let (wanted, refused) = wanted(&changes.services.list(), &changes.by_service(), &ready);
+            told_owners = super::tell(&recorder, LOCALHOST, refused, &told_owners);
             let ports: Vec<HostPort> = wanted.iter().map(|(p, _)| p.clone()).collect();
             served.send_replace(wanted.iter().map(|(port, service)| (port.port, service.clone())).collect());
             let start = clock::Instant::now();
@@ -129,11 +153,12 @@ async fn tell_visits(
     }
 }
 
-fn ready_ip(node: &Node) -> Option<Ipv4Addr> {
+/// Name and address of a node that is ready.
+fn ready_ip(node: &Node) -> Option<(String, Ipv4Addr)> {
     let status = node.status.as_ref()?;
     let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
     let ip = status.addresses.iter().flatten().find(|a| a.type_ == "InternalIP")?.address.parse().ok()?;
-    ready.then_some(ip)
+    ready.then(|| (node.metadata.name.clone().unwrap_or_default(), ip))
 }
 
 #[cfg(test)]
@@ -167,5 +192,52 @@ mod tests {
         let told = live.recv().await.unwrap();
         assert_eq!(told.detail["connections"], 50, "a flood is one record");
         crew.kill();
+    }
+
+    fn service(name: &str, spec: serde_json::Value) -> Arc<Service> {
+        let meta = serde_json::json!({"namespace": "d", "name": name});
+        Arc::new(serde_json::from_value(serde_json::json!({"metadata": meta, "spec": spec})).unwrap())
+    }
+
+    #[test]
+    fn a_local_service_is_reached_on_nodes_that_have_an_endpoint() {
+        let slice: k8s_openapi::api::discovery::v1::EndpointSlice =
+            serde_json::from_value(serde_json::json!({
+                "addressType": "IPv4", "metadata": {}, "ports": [{"name": "", "port": 8080}],
+                "endpoints": [{"addresses": ["10.244.2.2"], "nodeName": "n2"}],
+            }))
+            .unwrap();
+        let slices = BTreeMap::from([("d/web".to_string(), vec![Arc::new(slice)])]);
+        let node = |n: u8| (format!("n{n}"), Ipv4Addr::new(172, 30, 0, n));
+        let to = |policy: &str, nodes: &[(String, Ipv4Addr)]| {
+            let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
+            let spec =
+                serde_json::json!({"type": "NodePort", "externalTrafficPolicy": policy, "ports": ports});
+            let port = wanted(&[service("web", spec)], &slices, nodes).0.remove(0).0;
+            (port.to.iter().map(ToString::to_string).collect::<Vec<_>>(), port.ready)
+        };
+        let all = [node(1), node(2), node(3)];
+        assert_eq!(to("Cluster", &all).0.len(), 3);
+        assert_eq!(to("Local", &all), (vec!["172.30.0.2:30080".to_string()], true));
+        assert_eq!(to("Local", &[node(1)]), (vec![], false), "it refuses instead of being silent");
+    }
+
+    #[test]
+    fn a_second_load_balancer_with_the_same_port_is_told_whose_it_is() {
+        let balancer = |name: &str, node_port: i32| {
+            let ports = serde_json::json!([{"port": 80, "nodePort": node_port}]);
+            service(name, serde_json::json!({"type": "LoadBalancer", "ports": ports}))
+        };
+        let services = [balancer("a", 30001), balancer("b", 30002)];
+        let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
+        let ports: Vec<u16> = ports.iter().map(|(port, _)| port.port).collect();
+        assert_eq!(ports, [30001, 80, 30002]);
+        assert_eq!(refused.len(), 1);
+        assert_eq!(refused[0].service.metadata.name.as_deref(), Some("b"));
+        assert!(
+            refused[0].message.starts_with("localhost:80 leads to the Service d/a"),
+            "{}",
+            refused[0].message
+        );
     }
 }

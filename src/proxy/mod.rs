@@ -8,6 +8,7 @@
 //! that come together, and hands the whole picture to the node's network, which changes only what differs. [`host`] does the same
 //! for the learner's own loopback: `curl localhost:NODEPORT` reaches the cluster, and is refused as soon as nothing is ready.
 //! An address that two Services claim goes to one of them, and the other is told in an Event: the kernel would refuse the whole table.
+//! So are Services whose rules are more than the kernel takes at once.
 //! ## Left out
 //! Topology hints, health-check node ports, IPv6, SCTP.
 //! ## Read next
@@ -104,12 +105,12 @@ fn tell(
     told: &BTreeSet<String>,
 ) -> BTreeSet<String> {
     let mut now = BTreeSet::new();
-    for Refused { service, message } in refused {
+    for Refused { service, reason, message } in refused {
         let what = format!("{:?} {message}", service.metadata.uid);
         if !told.contains(&what) {
             let key = Key::of(&*service);
-            tracing::warn!(node, service = %key, reason = message, "a rule is left out");
-            recorder.warning(&reference(&*service), "AddressConflict", message, None);
+            tracing::warn!(node, service = %key, reason, why = message, "a rule is left out");
+            recorder.warning(&reference(&*service), reason, message, None);
         }
         now.insert(what);
     }

@@ -1,9 +1,9 @@
 //! Services and their endpoints, as rules for one node. Pure.
 
 use crate::cni::{Protocol, ServiceRule};
-use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -23,32 +23,61 @@ pub fn protocol(port: &ServicePort) -> Option<Protocol> {
     }
 }
 
-/// The endpoints that may get traffic: the ready ones; if there is none, those that still serve while they end (KEP-1669).
-pub fn endpoints(port: &ServicePort, slices: &[Arc<EndpointSlice>]) -> BTreeSet<Endpoint> {
+/// The endpoints of a service port by what they can do.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints {
+    ready: BTreeSet<Endpoint>,
+    /// They end, and serve until then.
+    serving: BTreeSet<Endpoint>,
+}
+
+impl Endpoints {
+    /// Those that may get traffic: the ready ones; if there is none, those that still serve while they end. A `Local` policy
+    /// asks that of each node alone, so that a node whose last endpoint ends drops no connection (KEP-1669):
+    ///
+    /// ```text
+    /// n1: a (ending, serving)   n2: b (ready)      all: b      on n1: a      on n2: b      on n3: none
+    /// ```
+    pub fn usable(&self, on: Option<&str>) -> BTreeSet<&Endpoint> {
+        let there = |e: &&Endpoint| on.is_none_or(|node| e.node.as_deref() == Some(node));
+        let ready: BTreeSet<&Endpoint> = self.ready.iter().filter(there).collect();
+        if ready.is_empty() { self.serving.iter().filter(there).collect() } else { ready }
+    }
+}
+
+/// The endpoints of a service's port, from its slices.
+pub fn endpoints(port: &ServicePort, slices: &[Arc<EndpointSlice>]) -> Endpoints {
     let name = port.name.as_deref().unwrap_or_default();
-    let (mut ready, mut serving) = (BTreeSet::new(), BTreeSet::new());
+    let mut found = Endpoints::default();
     for slice in slices.iter().filter(|s| s.address_type == "IPv4") {
         let number = slice.ports.iter().flatten().find(|p| p.name.as_deref().unwrap_or_default() == name);
         let Some(number) = number.and_then(|p| p.port).and_then(|p| u16::try_from(p).ok()) else { continue };
         for endpoint in &slice.endpoints {
             let conditions = endpoint.conditions.clone().unwrap_or_default();
             for ip in endpoint.addresses.iter().filter_map(|a| a.parse().ok()) {
-                let found = Endpoint { ip, port: number, node: endpoint.node_name.clone() };
+                let one = Endpoint { ip, port: number, node: endpoint.node_name.clone() };
                 if conditions.ready.unwrap_or(true) {
-                    ready.insert(found);
+                    found.ready.insert(one);
                 } else if conditions.serving.unwrap_or(false) && conditions.terminating.unwrap_or(false) {
-                    serving.insert(found);
+                    found.serving.insert(one);
                 }
             }
         }
     }
-    if ready.is_empty() { serving } else { ready }
+    found
+}
+
+/// Does the Service want outside traffic to stay on the node that it came to?
+pub fn is_external_local(spec: &ServiceSpec) -> bool {
+    spec.external_traffic_policy.as_deref() == Some("Local")
 }
 
 /// What a Service asks for and does not get, because it is another one's.
 #[derive(Clone, Debug)]
 pub struct Refused {
     pub service: Arc<Service>,
+    /// The reason of the Event.
+    pub reason: &'static str,
     /// For an Event on the Service.
     pub message: String,
 }
@@ -62,6 +91,16 @@ struct Claims {
     keys: BTreeSet<String>,
 }
 
+/// The services, the oldest first: of two that want the same, the older one gets it.
+pub fn by_age(services: &[Arc<Service>]) -> Vec<&Arc<Service>> {
+    let mut ordered: Vec<&Arc<Service>> = services.iter().collect();
+    ordered.sort_by_key(|s| {
+        let meta = &s.metadata;
+        (meta.creation_timestamp.as_ref().map(|t| t.0), meta.namespace.clone(), meta.name.clone())
+    });
+    ordered
+}
+
 /// All rules for a node, by key, and what was left out of them.
 ///
 /// Cluster IPs are handed out before external and load-balancer addresses, which people choose; of two Services that want
@@ -72,19 +111,14 @@ pub fn rules(
     slices: &BTreeMap<String, Vec<Arc<EndpointSlice>>>,
     node: &str,
 ) -> (Vec<ServiceRule>, Vec<Refused>) {
-    let mut ordered: Vec<&Arc<Service>> = services.iter().collect();
-    ordered.sort_by_key(|s| {
-        let meta = &s.metadata;
-        (meta.creation_timestamp.as_ref().map(|t| t.0), meta.namespace.clone(), meta.name.clone())
-    });
     let mut wanted: Vec<(Arc<Service>, ServiceRule)> = Vec::new();
-    for service in ordered {
+    for service in by_age(services) {
         wanted.extend(wanted_by(service, slices, node).into_iter().map(|rule| (service.clone(), rule)));
     }
     let (mut claims, mut refused) = (Claims::default(), Vec::new());
     let mut refuse = |service: &Arc<Service>, what: String, owner: &str| {
         let message = format!("{what} belongs to {owner}: this Service is not reachable there");
-        refused.push(Refused { service: service.clone(), message });
+        refused.push(Refused { service: service.clone(), reason: "AddressConflict", message });
     };
     let mut has_own = Vec::new();
     for (service, rule) in wanted {
@@ -98,7 +132,7 @@ pub fn rules(
             has_own.push((service, rule));
         }
     }
-    let mut rules = Vec::with_capacity(has_own.len());
+    let mut complete = Vec::with_capacity(has_own.len());
     for (service, mut rule) in has_own {
         let (protocol, port, key) = (rule.protocol, rule.port, rule.key.clone());
         rule.addresses.retain(|ip| {
@@ -118,10 +152,105 @@ pub fn rules(
                 rule.node_port = None;
             }
         }
-        rules.push(rule);
+        complete.push((service, rule));
     }
+    let mut rules = within_bounds(complete, &mut refused);
     rules.sort_by(|a, b| a.key.cmp(&b.key));
     (rules, refused)
+}
+
+/// Bytes of netlink messages that the rules of all Services, and of the Services of one namespace, may have: what is written together is in
+/// the kernel's memory, as a message and as rules. Some 4000 ordinary ports, 2000 in one namespace.
+const ALL_MAX: usize = 4 << 20;
+const NAMESPACE_MAX: usize = 2 << 20;
+/// The same of one rule, which is never divided: an ordinary user's socket takes messages of 416 KiB, and a change removes and adds.
+const RULE_MAX: usize = 256 << 10;
+
+/// How many bytes of netlink messages a rule has, at most.
+fn bytes(rule: &ServiceRule) -> usize {
+    let (once, each) = if rule.affinity_seconds.is_some() { (800, 400) } else { (0, 64) };
+    let further = [&rule.all_endpoints, &rule.local_endpoints];
+    let further = further.into_iter().flatten().map(|list| 768 + each * list.len()).sum::<usize>();
+    let node_port = rule.node_port.map_or(0, |_| 768);
+    let own = once * rule.everywhere().len() + each * rule.endpoints.len();
+    1024 + 64 * rule.addresses.len() + own + further + node_port
+}
+
+/// Why a rule is left out.
+#[derive(Clone, Copy)]
+enum Beyond {
+    One,
+    Namespace,
+    All,
+}
+
+impl Beyond {
+    fn message(self, namespace: &str) -> String {
+        let whose = match self {
+            Beyond::One => {
+                "a port of this Service has more addresses and endpoints than the kernel takes at once"
+                    .to_string()
+            }
+            Beyond::Namespace => format!(
+                "the Services of namespace {namespace} have more ports, addresses and endpoints than one namespace may have"
+            ),
+            Beyond::All => format!(
+                "all Services have more ports, addresses and endpoints than the kernel takes at once, and those of namespace {namespace} have the most"
+            ),
+        };
+        format!("{whose}: some ports of this Service are not reachable")
+    }
+}
+
+/// Leaves out the rules that are too many, those of younger Services first: each namespace keeps to its own bound, and where all are too many, the latest
+/// rule of the namespace that has the most goes, again and again. So other namespaces lose nothing to one, or several, that fill the table. A Service
+/// of which a rule is left out is told once.
+///
+/// ```text
+/// a: 2000 KiB   b: 1900 KiB   c: 300 KiB   of 4096 KiB   ->   a: 1896 KiB   b: 1900 KiB   c: 300 KiB
+/// ```
+fn within_bounds(complete: Vec<(Arc<Service>, ServiceRule)>, refused: &mut Vec<Refused>) -> Vec<ServiceRule> {
+    let namespace_of = |service: &Service| service.metadata.namespace.clone().unwrap_or_default();
+    let mut beyond: BTreeMap<usize, Beyond> = BTreeMap::new();
+    // By namespace: bytes, and the places of its rules with theirs, the latest last.
+    let mut kept: BTreeMap<String, (usize, Vec<(usize, usize)>)> = BTreeMap::new();
+    for (place, (service, rule)) in complete.iter().enumerate() {
+        let (used, own) = kept.entry(namespace_of(service)).or_default();
+        let takes = bytes(rule);
+        if takes > RULE_MAX {
+            beyond.insert(place, Beyond::One);
+        } else if *used + takes > NAMESPACE_MAX {
+            beyond.insert(place, Beyond::Namespace);
+        } else {
+            *used += takes;
+            own.push((place, takes));
+        }
+    }
+    let mut all: usize = kept.values().map(|(used, _)| used).sum();
+    let mut by_size: BinaryHeap<(usize, &String)> =
+        kept.iter().map(|(name, (used, _))| (*used, name)).collect();
+    let mut own: BTreeMap<&String, Vec<(usize, usize)>> =
+        kept.iter().map(|(name, (_, own))| (name, own.clone())).collect();
+    while all > ALL_MAX {
+        let Some((used, namespace)) = by_size.pop() else { break };
+        let Some((place, takes)) = own.get_mut(namespace).and_then(Vec::pop) else { continue };
+        beyond.insert(place, Beyond::All);
+        all -= takes;
+        by_size.push((used - takes, namespace));
+    }
+    let mut told = BTreeSet::new();
+    let mut rules = Vec::with_capacity(complete.len() - beyond.len());
+    for (place, (service, rule)) in complete.into_iter().enumerate() {
+        let Some(why) = beyond.get(&place) else {
+            rules.push(rule);
+            continue;
+        };
+        let namespace = namespace_of(&service);
+        if told.insert((namespace.clone(), service.metadata.name.clone())) {
+            refused.push(Refused { service, reason: "TooManyRules", message: why.message(&namespace) });
+        }
+    }
+    rules
 }
 
 /// What one Service asks for. The first address of a rule is the cluster IP.
@@ -156,12 +285,13 @@ fn wanted_by(
     for port in spec.ports.iter().flatten() {
         let (Some(protocol), Ok(number)) = (protocol(port), u16::try_from(port.port)) else { continue };
         let all = endpoints(port, own);
-        let pairs =
-            |set: &mut dyn Iterator<Item = &Endpoint>| set.map(|e| (e.ip, e.port)).collect::<Vec<_>>();
-        let here = |e: &&Endpoint| e.node.as_deref() == Some(node);
-        let local = pairs(&mut all.iter().filter(here));
+        // Two slices may have an endpoint for a moment, and say different things of its node: it is one all the same.
+        let usable = |on: Option<&str>| {
+            let pairs = all.usable(on).into_iter().map(|e| (e.ip, e.port));
+            pairs.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+        };
+        let (everywhere, here) = (usable(None), usable(Some(node)));
         let internal = spec.internal_traffic_policy.as_deref() == Some("Local");
-        let external = spec.external_traffic_policy.as_deref() == Some("Local");
         rules.push(ServiceRule {
             key: match port.name.as_deref().unwrap_or_default() {
                 "" => format!("{name}:{number}"),
@@ -171,8 +301,9 @@ fn wanted_by(
             addresses: addresses.clone(),
             port: number,
             node_port: port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0),
-            endpoints: if internal { local.clone() } else { pairs(&mut all.iter()) },
-            local_endpoints: external.then_some(local),
+            endpoints: if internal { here.clone() } else { everywhere.clone() },
+            all_endpoints: (internal && everywhere != here).then_some(everywhere),
+            local_endpoints: is_external_local(spec).then_some(here),
             affinity_seconds: affinity,
         });
     }
@@ -251,6 +382,73 @@ mod tests {
         );
     }
 
+    /// The kernel would refuse all rules of all Services.
+    #[test]
+    fn rules_have_a_bound_and_those_of_other_namespaces_stay() {
+        let named = |namespace: &str, name: &str, ip: &str, made: &str, ports: i32| {
+            let ports: Vec<_> =
+                (1..=ports).map(|n| serde_json::json!({"name": format!("p{n}"), "port": n})).collect();
+            let meta = serde_json::json!({"namespace": namespace, "name": name, "creationTimestamp": made});
+            service(serde_json::json!({"metadata": meta, "spec": {"clusterIP": ip, "ports": ports}}))
+                .remove(0)
+        };
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+        let all = [
+            named("n", "own", "10.96.0.3", early, 2),
+            named("n", "wide", "10.96.0.4", late, 5000),
+            named("other", "web", "10.96.0.5", late, 1),
+        ];
+        let (rules, refused) = rules(&all, &BTreeMap::new(), "n");
+        let of = |name: &str| rules.iter().filter(|r| r.key.starts_with(name)).count();
+        assert_eq!((of("n/own:"), of("other/web:")), (2, 1));
+        assert!((1000..5000).contains(&of("n/wide:")), "{}", of("n/wide:"));
+        assert!(rules.iter().map(bytes).sum::<usize>() <= ALL_MAX);
+        let told: Vec<_> = refused.iter().map(|r| (r.service.metadata.name.as_deref(), r.reason)).collect();
+        assert_eq!(told, [(Some("wide"), "TooManyRules")], "once, not for each port");
+        // One port whose addresses no socket would take.
+        let addresses: Vec<String> = (0..5000).map(|n| format!("9.9.{}.{}", n / 256, n % 256)).collect();
+        let spec =
+            serde_json::json!({"clusterIP": "10.96.0.6", "externalIPs": addresses, "ports": [{"port": 80}]});
+        let meta = serde_json::json!({"namespace": "d", "name": "web"});
+        let long = service(serde_json::json!({"metadata": meta, "spec": spec}));
+        let (rules, refused) = super::rules(&long, &BTreeMap::new(), "n");
+        assert_eq!((rules.len(), refused.len(), refused[0].reason), (0, 1, "TooManyRules"));
+    }
+
+    #[test]
+    fn two_namespaces_that_fill_the_table_take_nothing_from_a_third() {
+        let named = |namespace: &str, ip: &str, made: &str, ports: i32| {
+            let ports: Vec<_> =
+                (1..=ports).map(|n| serde_json::json!({"name": format!("p{n}"), "port": n})).collect();
+            let meta = serde_json::json!({"namespace": namespace, "name": "web", "creationTimestamp": made});
+            service(serde_json::json!({"metadata": meta, "spec": {"clusterIP": ip, "ports": ports}}))
+                .remove(0)
+        };
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+        let all = [
+            named("one", "10.96.0.3", early, 5000),
+            named("two", "10.96.0.4", early, 5000),
+            named("late", "10.96.0.5", late, 100),
+        ];
+        let (rules, refused) = rules(&all, &BTreeMap::new(), "n");
+        let of = |name: &str| rules.iter().filter(|r| r.key.starts_with(name)).count();
+        assert_eq!(of("late/"), 100, "it came after the table was full");
+        assert!(of("one/").abs_diff(of("two/")) <= 1 && of("one/") > 1000, "{} {}", of("one/"), of("two/"));
+        assert!(rules.iter().map(bytes).sum::<usize>() <= ALL_MAX);
+        let told: Vec<_> = refused.iter().map(|r| r.service.metadata.namespace.as_deref().unwrap()).collect();
+        assert_eq!(told, ["one", "two"]);
+        assert!(refused[1].message.contains("namespace two"), "{}", refused[1].message);
+        // Where no single namespace has too much, the message says which one has the most.
+        let few = [
+            named("one", "10.96.0.3", early, 1500),
+            named("two", "10.96.0.4", early, 1800),
+            named("three", "10.96.0.5", late, 1500),
+        ];
+        let (_, refused) = super::rules(&few, &BTreeMap::new(), "n");
+        assert!(refused.iter().all(|r| r.message.contains("have the most")), "{refused:?}");
+        assert!(refused.iter().any(|r| r.message.contains("namespace two")));
+    }
+
     #[test]
     fn ready_endpoints_get_traffic_and_ending_ones_only_when_nobody_else_is_left() {
         let web = service(serde_json::json!({
@@ -286,5 +484,55 @@ mod tests {
         assert_eq!(rule.endpoints.len(), 2);
         assert_eq!(rule.local_endpoints, Some(vec![([10, 244, 2, 2].into(), 8080)]));
         assert_eq!(rule.affinity_seconds, Some(10800));
+        assert_eq!(rule.all_endpoints, None);
+    }
+
+    #[test]
+    fn an_internal_policy_leaves_node_ports_alone() {
+        let web = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"},
+            "spec": {"clusterIP": "10.96.0.9", "internalTrafficPolicy": "Local", "ports": [{"port": 80, "nodePort": 30080}]},
+        }));
+        let one = slices(serde_json::json!([{"addresses": ["10.244.1.2"], "nodeName": "n1"}]));
+        let elsewhere = &rules_of(&web, &one, "n2")[0];
+        assert!(elsewhere.endpoints.is_empty() && elsewhere.local_endpoints.is_none());
+        assert_eq!(elsewhere.all_endpoints, Some(vec![([10, 244, 1, 2].into(), 8080)]));
+        let here = &rules_of(&web, &one, "n1")[0];
+        assert_eq!((here.endpoints.len(), &here.all_endpoints), (1, &None));
+    }
+
+    #[test]
+    fn an_endpoint_of_two_slices_is_one() {
+        let web = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"}, "spec": {"clusterIP": "10.96.0.9", "ports": [{"port": 80}]},
+        }));
+        let twice = slices(serde_json::json!([
+            {"addresses": ["10.244.1.2"], "nodeName": "n1"}, {"addresses": ["10.244.1.2"]},
+        ]));
+        assert_eq!(rules_of(&web, &twice, "n1")[0].endpoints, [([10, 244, 1, 2].into(), 8080)]);
+    }
+
+    #[test]
+    fn a_node_whose_last_endpoint_ends_serves_local_traffic_until_then() {
+        let web = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"},
+            "spec": {
+                "clusterIP": "10.96.0.9", "internalTrafficPolicy": "Local", "externalTrafficPolicy": "Local",
+                "type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}],
+            },
+        }));
+        let ending = serde_json::json!({"ready": false, "serving": true, "terminating": true});
+        let slices = slices(serde_json::json!([
+            {"addresses": ["10.244.1.2"], "conditions": ending, "nodeName": "n1"},
+            {"addresses": ["10.244.2.2"], "conditions": {"ready": true}, "nodeName": "n2"},
+            {"addresses": ["10.244.2.3"], "conditions": ending, "nodeName": "n2"},
+        ]));
+        for (node, expected) in [("n1", vec![[10, 244, 1, 2]]), ("n2", vec![[10, 244, 2, 2]]), ("n3", vec![])]
+        {
+            let rule = rules_of(&web, &slices, node).remove(0);
+            let expected: Vec<(Ipv4Addr, u16)> = expected.into_iter().map(|ip| (ip.into(), 8080)).collect();
+            assert_eq!(rule.endpoints, expected, "{node}");
+            assert_eq!(rule.local_endpoints, Some(expected), "{node}");
+        }
     }
 }

@@ -9,7 +9,8 @@ use super::terminal::Terminal;
 use super::zygote::{Started, Unborn};
 use crate::clock::{self, Timestamp};
 use crate::cri::{self, ContainerConfig, ContainerState, Error, EventKind, Result, Security, Writer};
-use crate::linux::{cgroup, confine, fds, process::Exit, reap::Process, signal};
+use crate::linux::process::{self, Exit};
+use crate::linux::{cgroup, confine, fds, reap::Process, signal};
 use bytes::Bytes;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,6 +26,8 @@ use tokio::task::JoinHandle;
 const ATTACH_BUFFER: usize = 256;
 /// How long a container's output may go on after its first process: somebody it left behind may hold the pipe.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How long a stop waits for a start that it has abandoned. Its process is killed as soon as it exists, but what makes it may hang.
+const ABANDON: Duration = Duration::from_secs(10);
 
 /// Bytes of one container's writable layer, in memory. A container whose memory limit is lower is bounded by that.
 const LAYER_MAX: u64 = 512 << 20;
@@ -45,7 +48,8 @@ pub struct Container {
     image: String,
     image_id: String,
     stop_signal: i32,
-    process: spec::Process,
+    /// What its process is made from. `None` once it has ended: environments are large, and ended containers many.
+    launch: Mutex<Option<Arc<Launch>>>,
     directory: PathBuf,
     /// The image's file system.
     layer: PathBuf,
@@ -55,14 +59,15 @@ pub struct Container {
     unborn: Unborn,
     created_at: Timestamp,
     status: watch::Sender<Status>,
+    /// Everything that holds a descriptor or much memory: what is left of an ended container is data.
     live: Mutex<Option<Live>>,
-    /// Output as it comes, for attached sessions.
-    pub output: broadcast::Sender<(Stream, Bytes)>,
 }
 
 #[derive(Clone, Debug)]
 struct Status {
     state: ContainerState,
+    /// Its process is being made. It is created until then, in CRI's words.
+    starting: bool,
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
     exit_code: i32,
@@ -71,17 +76,55 @@ struct Status {
     warnings: Vec<String>,
 }
 
+impl Status {
+    fn created() -> Status {
+        Status {
+            state: ContainerState::Created,
+            starting: false,
+            started_at: None,
+            finished_at: None,
+            exit_code: 0,
+            reason: String::new(),
+            message: String::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// What a container's process is made from.
+struct Launch {
+    process: spec::Process,
+    mounts: Vec<cri::Mount>,
+}
+
 /// A running container's process and ends.
 #[derive(Clone)]
 pub struct Live {
+    launch: Arc<Launch>,
     pub process: Arc<Process>,
     pub group: Arc<dyn cgroup::Group>,
     pub stdin: Stdin,
     pub terminal: Option<Terminal>,
+    /// Output as it comes, for attached sessions.
+    pub output: Output,
 }
+
+/// Chunks of output on their way to attached sessions.
+pub type Output = broadcast::Sender<(Stream, Bytes)>;
 
 /// Where attached sessions write to; `None` inside once it is closed. One session writes at a time.
 pub type Stdin = Arc<tokio::sync::Mutex<Option<Writer>>>;
+
+impl Live {
+    /// What `exec` runs: another program with this container's user, rights and environment.
+    pub fn exec_process(&self, argv: Vec<String>, terminal: bool) -> spec::Process {
+        let mut process = spec::Process { argv, terminal, ..self.launch.process.clone() };
+        if terminal && !process.env.iter().any(|(name, _)| name == "TERM") {
+            process.env.push(("TERM".into(), "xterm".into()));
+        }
+        process
+    }
+}
 
 impl Container {
     /// Prepares directories and log; no process yet.
@@ -89,7 +132,7 @@ impl Container {
         shared: &Shared,
         id: String,
         sandbox: Arc<Sandbox>,
-        config: ContainerConfig,
+        mut config: ContainerConfig,
     ) -> Result<Container> {
         let image = shared.images.find(&config.image)?;
         let (process, mut warnings) =
@@ -105,31 +148,23 @@ impl Container {
             move |cause| Error::Io { what, cause }
         };
         let log_path = sandbox.config.log_directory.join(&config.log_path);
-        let log = Log::open(&log_path, sandbox.config.logs).map_err(io("cannot open the log", &log_path))?;
+        let log = Log::make(&log_path, sandbox.config.logs).map_err(io("cannot open the log", &log_path))?;
         let directory = shared.writable.join(&id);
         fs::create_dir_all(&directory).map_err(io("cannot make", &directory))?;
-        let status = Status {
-            state: ContainerState::Created,
-            started_at: None,
-            finished_at: None,
-            exit_code: 0,
-            reason: String::new(),
-            message: String::new(),
-            warnings: Vec::new(),
-        };
+        let launch = Launch { process, mounts: std::mem::take(&mut config.mounts) };
+        (config.env, config.command, config.args) = Default::default(); // they are in the process now
         Ok(Container {
             image: shared.images.describe(image).tags.first().cloned().unwrap_or_default(),
             image_id: image.id(),
             stop_signal: signal::number(image.stop_signal).unwrap_or(nix::libc::SIGTERM),
             created_at: clock::now(),
-            status: watch::Sender::new(status),
+            status: watch::Sender::new(Status::created()),
             live: Mutex::new(None),
-            output: broadcast::Sender::new(ATTACH_BUFFER),
             id,
             sandbox,
             config,
             log,
-            process,
+            launch: Mutex::new(Some(Arc::new(launch))),
             directory,
             layer: shared.images.layer(image),
             warnings,
@@ -144,6 +179,10 @@ impl Container {
     /// Its process and ends, or an error in CRI's words.
     pub fn live(&self) -> Result<Live> {
         self.lock().clone().ok_or_else(|| Error::State(format!("container {} is not running", self.id)))
+    }
+
+    fn lock_launch(&self) -> MutexGuard<'_, Option<Arc<Launch>>> {
+        self.launch.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     pub fn state(&self) -> ContainerState {
@@ -175,12 +214,24 @@ impl Container {
 
     /// Runs the program.
     ///
-    /// Errors: `Start` in runc's words; the container is then ended with code 128, reason `StartError`.
+    /// # Errors
+    /// `State`: it was started before, by a kubelet that is gone, say. `Start` in runc's words; the container is then ended with code 128,
+    /// reason `StartError`.
     pub async fn start(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<()> {
-        if self.state() != ContainerState::Created {
+        let first = self.status.send_if_modified(|status| {
+            let first = status.state == ContainerState::Created && !status.starting;
+            status.starting |= first;
+            first
+        });
+        if !first {
             return Err(Error::State(format!("container {} is not in created state", self.id)));
         }
-        match self.try_start(shared).await {
+        // After it is starting: a sandbox that stops either sees that, or is seen here.
+        let started = match self.sandbox.is_stopping() {
+            true => Err(Error::State(format!("sandbox container {:?} is not running", self.sandbox.id))),
+            false => self.try_start(shared).await,
+        };
+        match started {
             Ok(()) => {
                 shared.event(&self.sandbox, &self.id, EventKind::Started);
                 Ok(())
@@ -193,8 +244,9 @@ impl Container {
                     ),
                     other => super::chain(&other),
                 };
+                self.lock_launch().take();
                 self.status.send_modify(|status| {
-                    status.state = ContainerState::Exited;
+                    (status.state, status.starting) = (ContainerState::Exited, false);
                     status.finished_at = Some(clock::now());
                     (status.exit_code, status.reason) = (128, "StartError".into());
                     status.message.clone_from(&message);
@@ -206,6 +258,8 @@ impl Container {
     }
 
     async fn try_start(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<()> {
+        let launch = self.lock_launch().clone();
+        let launch = launch.ok_or_else(|| Error::State(format!("container {} has ended", self.id)))?;
         let wanted = &self.config.resources;
         let limits = cgroup::Limits {
             cpu_shares: wanted.cpu_shares,
@@ -219,31 +273,39 @@ impl Container {
             .cgroups
             .create(&self.sandbox.group_of(&self.id), &limits)
             .map_err(|e| Error::Start(e.line()))?;
-        let made = self.make_process(shared, &*group).await;
+        let oom_before = group.oom_kills(); // a small limit may end the process before its program runs
+        let made = self.make_process(shared, &*group, &launch).await;
         let (started, streams) = match made {
             Ok(made) => made,
             Err(e) => {
+                let oom = group.oom_kills() > oom_before;
                 super::clean_up(move || group.remove()).await;
-                return Err(e);
+                return Err(match oom {
+                    true => Error::Start("container init was OOM-killed (memory limit too low?)".into()),
+                    false => e,
+                });
             }
         };
-        let oom_before = group.oom_kills();
         let process = started.process;
         let mut warnings = self.warnings.clone();
         warnings.extend(started.warnings);
-        let (stdin, terminal, pumps) = match self.connect(started.terminal, streams) {
+        let output = Output::new(ATTACH_BUFFER);
+        let (stdin, terminal, pumps) = match self.connect(&process, started.terminal, streams, &output) {
             Ok(connected) => connected,
             Err(e) => {
                 let _ = group.kill(); // with its own descriptor in case that there are no cgroups
                 let _ = process.signal(nix::libc::SIGKILL);
                 process.exit().await;
                 super::clean_up(move || group.remove()).await;
+                self.log.close();
                 return Err(e);
             }
         };
-        *self.lock() = Some(Live { process: process.clone(), group: group.clone(), stdin, terminal });
+        *self.lock() =
+            Some(Live { launch, process: process.clone(), group: group.clone(), stdin, terminal, output });
+        self.unborn.forget();
         self.status.send_modify(|status| {
-            status.state = ContainerState::Running;
+            (status.state, status.starting) = (ContainerState::Running, false);
             status.warnings = warnings;
             status.started_at = Some(clock::now());
         });
@@ -257,11 +319,16 @@ impl Container {
         Ok(())
     }
 
-    async fn make_process(&self, shared: &Shared, group: &dyn cgroup::Group) -> Result<(Started, Streams)> {
+    async fn make_process(
+        &self,
+        shared: &Shared,
+        group: &dyn cgroup::Group,
+        launch: &Launch,
+    ) -> Result<(Started, Streams)> {
         let entry = group.entry().map_err(|e| Error::Start(e.line()))?;
         let mut mounts: Vec<spec::Mount> = sandbox::shared_files(&self.sandbox.directory)
             .into_iter()
-            .filter(|(_, to)| !self.config.mounts.iter().any(|m| m.container_path == Path::new(to)))
+            .filter(|(_, to)| !launch.mounts.iter().any(|m| m.container_path == Path::new(to)))
             .map(|(from, to)| spec::Mount {
                 root: None,
                 from,
@@ -270,7 +337,7 @@ impl Container {
                 read_only: false,
             })
             .collect();
-        mounts.extend(self.config.mounts.iter().map(|m| spec::Mount {
+        mounts.extend(launch.mounts.iter().map(|m| spec::Mount {
             root: m.host_root.clone(),
             from: m.host_path.clone(),
             part: m.sub_path.clone(),
@@ -286,32 +353,45 @@ impl Container {
             mounts,
             read_only_root: self.config.security.read_only_root,
             privileged: self.config.security.privileged,
+            read_only_proc: !self.config.security.privileged && !process::oom_score_holds(),
             shared_pids: self.sandbox.config.share_process_namespace,
-            process: self.process.clone(),
+            process: launch.process.clone(),
         };
         let (streams, theirs) = Streams::make(self.config.tty, self.config.stdin)
             .map_err(|cause| Error::Io { what: "cannot make pipes".into(), cause })?;
-        let mut given = vec![(Role::Sandbox, self.sandbox.process.pidfd())];
+        let pause = self.sandbox.process.pidfd().map_err(|cause| Error::Io {
+            what: format!("the pause process of sandbox {} has ended", self.sandbox.id),
+            cause,
+        })?;
+        let namespace = self.sandbox.users();
+        let mut given = vec![(Role::Sandbox, pause.as_fd())];
         given.extend(theirs.iter().map(|(role, fd)| (*role, fd.as_fd())));
         given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
         let what = What::Container(Box::new(wanted));
-        given.extend(self.sandbox.users().map(|namespace| (Role::Users, namespace)));
+        given.extend(namespace.as_ref().map(|namespace| (Role::Users, namespace.as_fd())));
         let users = self.sandbox.first_user();
         let request = Request { roles: vec![], ids: shared.ids, users, tasks: entry.tasks.clone(), what };
-        let started = shared.zygote.run(request, &given, &self.unborn).await;
+        let started = shared.zygote.run(&self.sandbox.id, request, &given, &self.unborn).await;
         Ok((started?, streams))
     }
 
-    /// Starts the tasks that carry output to the log and to attached sessions.
+    /// Opens the log and starts the tasks that carry output to it and to attached sessions.
     fn connect(
         self: &Arc<Self>,
+        process: &Arc<Process>,
         master: Option<OwnedFd>,
         streams: Streams,
+        output: &Output,
     ) -> Result<(Stdin, Option<Terminal>, Vec<JoinHandle<()>>)> {
         let io = |cause| Error::Io { what: "cannot watch the container's output".into(), cause };
+        self.log.reopen().map_err(|cause| Error::Io {
+            what: format!("cannot open the log {}", self.log.path().display()),
+            cause,
+        })?;
         if let Some(master) = master {
             let terminal = Terminal::new(master).map_err(io)?;
-            let pump = tokio::spawn(self.clone().pump(terminal.clone(), Stream::Stdout));
+            let pump = self.clone().pump(process.clone(), terminal.clone(), Stream::Stdout, output.clone());
+            let pump = tokio::spawn(pump);
             let stdin: Option<Writer> = self.config.stdin.then(|| Box::pin(terminal.clone()) as Writer);
             return Ok((Arc::new(tokio::sync::Mutex::new(stdin)), Some(terminal), vec![pump]));
         }
@@ -319,7 +399,8 @@ impl Container {
         for (fd, stream) in [(streams.stdout, Stream::Stdout), (streams.stderr, Stream::Stderr)] {
             if let Some(fd) = fd {
                 let reader = pipe::Receiver::from_owned_fd(fd).map_err(io)?;
-                pumps.push(tokio::spawn(self.clone().pump(reader, stream)));
+                let pump = self.clone().pump(process.clone(), reader, stream, output.clone());
+                pumps.push(tokio::spawn(pump));
             }
         }
         let stdin = streams.stdin.map(pipe::Sender::from_owned_fd).transpose().map_err(io)?;
@@ -327,16 +408,33 @@ impl Container {
         Ok((Arc::new(tokio::sync::Mutex::new(stdin)), None, pumps))
     }
 
-    async fn pump(self: Arc<Self>, mut from: impl AsyncRead + Unpin, stream: Stream) {
+    /// Carries output to the log and to attached sessions, as fast as the pod's [`super::pace`] allows.
+    async fn pump(
+        self: Arc<Self>,
+        process: Arc<Process>,
+        mut from: impl AsyncRead + Unpin,
+        stream: Stream,
+        output: Output,
+    ) {
         let mut cutter = Cutter::new(stream);
         let mut buffer = vec![0; 16 * 1024];
+        let mut told = false; // once, until it can be written again: a full disk must not be filled by complaints
         while let Ok(length @ 1..) = from.read(&mut buffer).await {
             let bytes = &buffer[..length];
-            if let Err(e) = self.log.write(&cutter.cut(bytes, clock::now())) {
-                tracing::warn!(container = self.id, "cannot write the log: {e}");
+            let entries = cutter.cut(bytes, clock::now());
+            match self.log.write(&entries) {
+                Err(e) if !std::mem::replace(&mut told, true) => {
+                    tracing::warn!(container = self.id, "cannot write the log: {e}");
+                }
+                done => told = done.is_err(),
             }
-            if self.output.receiver_count() > 0 {
-                let _ = self.output.send((stream, Bytes::copy_from_slice(bytes))); // nobody is attached any more
+            if output.receiver_count() > 0 {
+                let _ = output.send((stream, Bytes::copy_from_slice(bytes))); // nobody is attached any more
+            }
+            let wait = self.sandbox.pace.wrote(entries.len().max(length) as u64, tokio::time::Instant::now());
+            if !wait.is_zero() {
+                // Once the process has ended, no more than the pipe is left, and that has to be in the log soon.
+                let _ = tokio::time::timeout(wait, process.exit()).await;
             }
         }
         let _ = self.log.write(&cutter.finish(clock::now()));
@@ -351,13 +449,14 @@ impl Container {
     ) {
         let _ = group.kill(); // in a shared PID namespace others may be left
         let aborts: Vec<_> = pumps.iter().map(JoinHandle::abort_handle).collect();
-        if clock::timeout(DRAIN, futures::future::join_all(pumps)).await.is_none() {
+        if tokio::time::timeout(DRAIN, futures::future::join_all(pumps)).await.is_err() {
             aborts.iter().for_each(tokio::task::AbortHandle::abort);
         }
         let oom = group.oom_kills() > oom_before;
         super::clean_up(move || group.remove()).await;
-        *self.lock() = None;
-        self.status.send_modify(|status| {
+        self.log.close();
+        self.lock_launch().take();
+        tell_end(&self.status, &self.live, |status| {
             status.state = ContainerState::Exited;
             status.finished_at = Some(clock::now());
             status.exit_code = exit.code();
@@ -371,13 +470,13 @@ impl Container {
         let _ = status.wait_for(|s| s.state == ContainerState::Exited).await;
     }
 
-    /// Stop signal, at most `grace`, then SIGKILL for all its processes.
+    /// Stop signal, at most `grace` of real time, then SIGKILL for all its processes.
     pub async fn stop(&self, grace: Duration) {
         self.abandon_start().await;
         let Ok(live) = self.live() else { return };
         if !grace.is_zero() {
             let _ = live.process.signal(self.stop_signal); // ESRCH: it has ended
-            let _ = clock::timeout(grace, live.process.exit()).await;
+            let _ = tokio::time::timeout(grace, live.process.exit()).await;
         }
         if live.process.ended().is_none() && live.group.kill().is_err() {
             let _ = live.process.signal(nix::libc::SIGKILL);
@@ -387,30 +486,20 @@ impl Container {
         self.wait_ended().await;
     }
 
-    /// Kills a process that exists and does not run its program yet, whatever it waits for, and waits until its start has failed or, if the
-    /// program began in that moment, until it is running. Returns at once if there is none.
+    /// Kills the process of a container that is starting, whatever it waits for, and waits until the start has failed or, if the program began
+    /// in that moment, until it is running. Returns at once if it is not starting.
     async fn abandon_start(&self) {
-        let unborn = self.unborn.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
-        let Some(process) = unborn.filter(|_| self.state() == ContainerState::Created) else { return };
-        let _ = process.signal(nix::libc::SIGKILL); // ESRCH: it has ended
-        let mut status = self.status.subscribe();
-        let _ = status.wait_for(|s| s.state != ContainerState::Created).await;
-    }
-
-    /// What `exec` runs: another program with this container's user, rights and environment.
-    pub fn exec_process(&self, argv: Vec<String>, terminal: bool) -> spec::Process {
-        let mut process = spec::Process { argv, terminal, ..self.process.clone() };
-        if terminal && !process.env.iter().any(|(name, _)| name == "TERM") {
-            process.env.push(("TERM".into(), "xterm".into()));
+        if !self.status.borrow().starting {
+            return;
         }
-        process
-    }
-
-    /// Use since the start, from its cgroup, or, where there is none, from its processes.
-    pub fn usage(&self) -> Result<cri::Stats> {
-        let live = self.live()?;
-        let usage = live.group.usage().unwrap_or_else(|| super::stats::of_processes(live.process.pid));
-        Ok(cri::Stats { cpu_usage: usage.cpu, memory_working_set: usage.working_set })
+        self.unborn.abandon();
+        let mut status = self.status.subscribe();
+        if tokio::time::timeout(ABANDON, status.wait_for(|s| !s.starting)).await.is_err() {
+            tracing::warn!(
+                container = self.id,
+                "its start hangs; its process is killed as soon as it exists"
+            );
+        }
     }
 
     pub async fn remove(&self) {
@@ -418,6 +507,12 @@ impl Container {
         super::clean_up(move || drop(fs::remove_dir_all(directory))).await;
         self.log.remove();
     }
+}
+
+/// Tells of a container's end, and lets go of its process after that: a stop that finds a running container without a process would return too early.
+fn tell_end<L>(status: &watch::Sender<Status>, live: &Mutex<Option<L>>, change: impl FnOnce(&mut Status)) {
+    status.send_modify(change);
+    live.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
 }
 
 fn reason(exit: Exit, oom: bool) -> &'static str {
@@ -584,6 +679,24 @@ mod tests {
         assert_eq!(with(false, false), (false, 1));
         assert_eq!(with(false, true), (true, 0));
         assert!(!capabilities(&Security::default()).contains(&"MKNOD".to_string()));
+    }
+
+    /// `remove_container` would otherwise delete one that shows Running.
+    #[test]
+    fn a_container_shows_its_end_before_it_lets_go_of_its_process() {
+        let (status, live) = (watch::Sender::new(Status::created()), Mutex::new(Some(())));
+        status.send_modify(|status| status.state = ContainerState::Running);
+        std::thread::scope(|scope| {
+            let looking = live.lock().unwrap(); // a stop, say
+            scope.spawn(|| tell_end(&status, &live, |status| status.state = ContainerState::Exited));
+            let until = std::time::Instant::now() + Duration::from_secs(10);
+            while status.borrow().state != ContainerState::Exited {
+                assert!(std::time::Instant::now() < until, "its process goes first");
+                std::thread::yield_now();
+            }
+            assert!(looking.is_some());
+        });
+        assert!(live.lock().unwrap().is_none());
     }
 
     #[test]

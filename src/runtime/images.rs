@@ -200,7 +200,7 @@ pub fn definitions() -> Vec<Definition> {
     let mut echo = base("docker.io/library/echo", &["1.0", "latest"]);
     echo.entrypoint = &["echo-server"];
     echo.exposed_ports = &[8080];
-    let mut pause = base("registry.k8s.io/pause", &["3.10"]);
+    let mut pause = base("registry.k8s.io/pause", &["3.10", "3.10.1"]);
     pause.entrypoint = &["/pause"];
     (pause.links_in, pause.links, pause.files) = ("", &["pause"], Vec::new());
     vec![nginx(&["1.27", "latest"], "1.27"), nginx(&["1.26"], "1.26"), broken, busybox, echo, pause]

@@ -143,6 +143,7 @@ fn become_pause(spec: &Pause, context: &Birth, root: &Root) -> Result<Infallible
         ids: context.ids,
     };
     confine::confine(&rights)?;
+    context.answer(&Answer::Ready, &[])?;
     Err(Error::new("cannot run pause", process::exec::<String>(Path::new("/pause"), &["/pause".into()], &[])))
 }
 
@@ -207,7 +208,8 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
         signal::hold_stop_signals().during(|| "cannot hold signals".into())?;
     }
     // The default was compiled in the zygote; some capabilities need another.
-    let own = match spec.seccomp && context.seccomp.is_some() && Profile::depends_on(&spec.capabilities) {
+    let default = filters(context.seccomp, spec.seccomp)?;
+    let own = match default.is_some() && Profile::depends_on(&spec.capabilities) {
         true => {
             let made = Profile::compile_for(&spec.capabilities);
             Some(made.during(|| "cannot compile the seccomp filters".into())?)
@@ -220,7 +222,7 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
         groups: &spec.groups,
         capabilities: &spec.capabilities,
         no_new_privs: spec.no_new_privs,
-        seccomp: own.as_ref().or(context.seccomp).filter(|_| spec.seccomp),
+        seccomp: own.as_ref().or(default),
         ids: context.ids,
     };
     for warning in confine::confine(&rights)? {
@@ -228,8 +230,21 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
     }
     let program = spec.argv.first().map_or("", String::as_str);
     let path = find_program(program, &env, |path| executable(&spec.cwd, path))?;
+    context.answer(&Answer::Ready, &[])?;
     let failed = process::exec(&path, &spec.argv, &env);
     Err(Error::new(format!("exec {}", path.display()), failed))
+}
+
+/// The default filters of a container that has to have some.
+///
+/// # Errors
+/// The zygote could not compile them: only privileged containers start then.
+fn filters(default: Option<&Profile>, wanted: bool) -> Result<Option<&Profile>> {
+    if wanted && default.is_none() {
+        let why = "this machine's architecture has no seccomp filters here; only privileged containers start";
+        return Err(Error::new(why, io::ErrorKind::Unsupported));
+    }
+    Ok(default.filter(|_| wanted))
 }
 
 /// Enters a working directory of the pod's choice, which is made if it is missing, and checks that it lies inside the container's root:
@@ -336,6 +351,15 @@ fn find_program(program: &str, env: &[(String, String)], look: impl Fn(&Path) ->
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn no_container_starts_without_the_filters_that_it_has_to_have() {
+        assert!(filters(None, true).is_err());
+        assert!(filters(None, false).unwrap().is_none(), "a privileged container");
+        let profile = Profile::compile().unwrap();
+        assert!(filters(Some(&profile), true).unwrap().is_some());
+        assert!(filters(Some(&profile), false).unwrap().is_none());
+    }
 
     #[test]
     fn no_script_makes_the_kernel_run_this_program() {

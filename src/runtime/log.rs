@@ -5,7 +5,7 @@ use crate::cri::{LogLimits, rotated_log};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 /// A longer line is written in parts, marked `P` but for the last.
 const LINE_MAX: usize = 16 * 1024;
@@ -77,43 +77,73 @@ impl Cutter {
     }
 }
 
-/// The file. Appending a few lines goes to the page cache, so it is done in place.
+/// The file, which is open only while something writes to it: an ended container is remembered, and holds no descriptor. Appending a few lines goes to the
+/// page cache, so it is done in place.
 pub struct Log {
     path: PathBuf,
     limits: LogLimits,
-    open: Mutex<(File, u64)>,
+    /// With its length.
+    open: Mutex<Option<(File, u64)>>,
 }
 
 impl Log {
-    /// Opens for appending; makes the directory.
-    pub fn open(path: &Path, limits: LogLimits) -> io::Result<Log> {
+    /// Makes the file and its directory. Nothing can be written before [`Log::reopen`].
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn make(path: &Path, limits: LogLimits) -> io::Result<Log> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        Ok(Log { path: path.to_path_buf(), limits, open: Mutex::new(append(path)?) })
+        append(path)?;
+        Ok(Log { path: path.to_path_buf(), limits, open: Mutex::default() })
+    }
+
+    /// Opens for appending; makes the file and its directory.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn open(path: &Path, limits: LogLimits) -> io::Result<Log> {
+        let log = Log::make(path, limits)?;
+        log.reopen()?;
+        Ok(log)
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    fn lock(&self) -> MutexGuard<'_, Option<(File, u64)>> {
+        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Appends entries. What comes after [`Log::close`] is dropped: its container has ended.
+    ///
+    /// # Errors
+    /// The disk is full, or the file cannot be moved aside.
     pub fn write(&self, entries: &[u8]) -> io::Result<()> {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let mut open = self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if open.1 > 0 && open.1 + entries.len() as u64 > self.limits.max_size {
+        let mut open = self.lock();
+        let Some((file, length)) = open.as_mut().filter(|_| !entries.is_empty()) else { return Ok(()) };
+        if *length > 0 && *length + entries.len() as u64 > self.limits.max_size {
             self.rotate()?;
-            *open = append(&self.path)?;
+            (*file, *length) = append(&self.path)?;
         }
-        open.0.write_all(entries)?;
-        open.1 += entries.len() as u64;
+        file.write_all(entries)?;
+        *length += entries.len() as u64;
         Ok(())
     }
 
-    /// The file was moved aside: goes on with a new one.
+    /// Opens the file again, or a new one if it was moved aside.
+    ///
+    /// # Errors
+    /// It cannot be written.
     pub fn reopen(&self) -> io::Result<()> {
         let file = append(&self.path)?;
-        *self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = file;
+        *self.lock() = Some(file);
         Ok(())
+    }
+
+    /// Closes the file: nothing is written any more.
+    pub fn close(&self) {
+        self.lock().take();
     }
 
     /// Removes the file and those moved aside here.
@@ -183,6 +213,9 @@ mod tests {
             [6, 5, 2]
         );
         assert!(!rotated_log(log.path(), 5).exists());
+        log.close();
+        log.write(b"late").unwrap();
+        assert!(log.lock().is_none() && fs::read(log.path()).unwrap().ends_with(&[6]), "closed for good");
         log.remove();
         assert_eq!(fs::read_dir(dir.path().join("pods")).unwrap().count(), 0);
     }

@@ -16,17 +16,18 @@
 //! ```
 //! `main()` of the program must, before anything else, become an applet if `argv[0]` names one, and call [`zygote::main`] if
 //! `argv[1]` is [`zygote::ZYGOTE_ARGUMENT`]. [`zygote`] makes processes for us, [`spec`] is what travels there, [`init`] and
-//! [`root`] run between clone and exec. [`node`] answers CRI calls with [`sandbox`], [`container`], [`stream`] (exec, attach) and
-//! [`log`]; [`images`] is the table of what can run.
+//! [`root`] run between clone and exec. [`turns`] decides whose request is next. [`node`] answers CRI calls with [`sandbox`], [`container`], [`stream`] (exec, attach) and
+//! [`log`], at the pace that [`pace`] allows; [`images`] is the table of what can run.
 //!
 //! A container's first process and every exec'd one take these steps in this order: join cgroups and namespaces, close every descriptor but
 //! the standard streams, build the root (volumes are attached to descriptors, never to names), look up user and working directory inside
 //! it, give up rights, run the program. They cannot be traced before that. What a pod asked for and the machine does not grant is a
 //! warning in the container's status. Bounds without asking: 1024 processes for all containers of a pod
 //! together, 512 MiB of writable layer, 64 MiB each of /dev and /dev/shm. A pod has a control group of its own, in which those of its containers are: it holds the
-//! bound on processes and the pod's share of the processors.
+//! bound on processes, the pod's share of the processors, and its limits on memory and cpu where it has some. Once the pod has ended nothing of the kernel is
+//! left of it: no descriptor, no mount, no control group.
 //! ## Left out
-//! User namespaces of pods for an ordinary user's clusters (root's have them, [`users`]); downloaded images; AppArmor and SELinux; memory and cpu limits of a whole pod (limits are per container); a common
+//! User namespaces of pods for an ordinary user's clusters (root's have them, [`users`]); downloaded images; AppArmor and SELinux; a common
 //! /dev/shm for the containers of a pod; devices. Writable layers are in memory and go with the cluster's processes.
 //! ## Read next
 //! [`zygote`], then `linux::boot`; above it `kubelet`.
@@ -36,6 +37,7 @@ pub mod images;
 pub mod init;
 pub mod log;
 pub mod node;
+pub mod pace;
 pub mod passwd;
 pub mod root;
 pub mod sandbox;
@@ -43,6 +45,7 @@ pub mod spec;
 mod stats;
 pub mod stream;
 mod terminal;
+pub mod turns;
 mod users;
 pub mod zygote;
 

@@ -3,28 +3,34 @@
 use super::container::Container;
 use super::images::Images;
 use super::sandbox::Sandbox;
+use super::stats::{self, Processes};
 use super::stream;
 use super::zygote::Zygote;
 use crate::cni::NodeNetwork;
 use crate::cri::{self, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image};
 use crate::cri::{Result, Runtime, SandboxConfig, Session, Stats};
 use crate::linux::cgroup;
+use crate::linux::descriptors::is_reserved;
 use crate::linux::namespace;
 use crate::linux::user::Ids;
 use crate::rng::Rng;
 use crate::task::Crew;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use tokio::net::TcpSocket;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 /// Events that a kubelet may lag behind before it is told that it lost some.
 const EVENTS: usize = 1024;
+
+/// How long a forwarded port may take to answer: it is in the pod's own loopback.
+const DIAL_MAX: Duration = Duration::from_secs(5);
 
 /// What a node's runtime is made of. All nodes share zygote, images, cgroups and ids.
 pub struct Config {
@@ -94,7 +100,7 @@ impl Shared {
     }
 }
 
-/// The runtime of one node. It outlives the node's kubelet; dropping it (or [`NodeRuntime::shutdown`]) ends its containers.
+/// The runtime of one node. It outlives the node's kubelet. Its containers end with their sandboxes, or with the cluster's processes.
 pub struct NodeRuntime(Arc<Shared>);
 
 impl NodeRuntime {
@@ -114,17 +120,6 @@ impl NodeRuntime {
         })))
     }
 
-    /// Kills everything on the node at once, as pulling its plug would, and forgets it.
-    pub async fn shutdown(&self) {
-        let sandboxes: Vec<Arc<Sandbox>> = self.0.sandboxes().values().cloned().collect();
-        futures::future::join_all(sandboxes.iter().map(|sandbox| async {
-            let _ = self.stop_pod_sandbox(&sandbox.id).await;
-            let _ = self.remove_pod_sandbox(&sandbox.id).await;
-        }))
-        .await;
-        self.0.crew.stop().await;
-    }
-
     /// A sandbox' network namespace; `None` for one that is gone or shares its node's.
     pub fn network_of(&self, sandbox_id: &str) -> Option<Arc<std::os::fd::OwnedFd>> {
         self.0.sandboxes().get(sandbox_id).and_then(|s| s.network())
@@ -137,6 +132,17 @@ async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send +
         Ok(result) => result,
         Err(e) => Err(Error::State(format!("the runtime failed: {e}"))),
     }
+}
+
+/// Counts use, for which files are read.
+async fn counted(
+    count: impl FnOnce() -> BTreeMap<String, cgroup::Usage> + Send + 'static,
+) -> Result<BTreeMap<String, Stats>> {
+    let used = super::blocking(count).await;
+    let used =
+        used.map_err(|cause| Error::Io { what: "cannot count the use of containers".into(), cause })?;
+    let stats = |used: cgroup::Usage| Stats { cpu_usage: used.cpu, memory_working_set: used.working_set };
+    Ok(used.into_iter().map(|(id, used)| (id, stats(used))).collect())
 }
 
 #[async_trait]
@@ -162,6 +168,7 @@ impl Runtime for NodeRuntime {
 
     async fn stop_pod_sandbox(&self, id: &str) -> Result<()> {
         let Ok(sandbox) = self.0.sandbox(id) else { return Ok(()) };
+        sandbox.begin_to_stop();
         let containers = self.0.containers_of(id);
         futures::future::join_all(containers.iter().map(|c| c.stop(Duration::ZERO))).await;
         sandbox.stop(&*self.0.network).await
@@ -180,6 +187,20 @@ impl Runtime for NodeRuntime {
 
     async fn list_pod_sandboxes(&self) -> Result<Vec<cri::Sandbox>> {
         Ok(self.0.sandboxes().values().map(|s| s.describe()).collect())
+    }
+
+    async fn list_pod_sandbox_stats(&self) -> Result<BTreeMap<String, Stats>> {
+        let shared = self.0.clone();
+        counted(move || {
+            let sandboxes: Vec<Arc<Sandbox>> = shared.sandboxes().values().cloned().collect();
+            let processes = Processes::default();
+            let used = |sandbox: &Sandbox| {
+                let running = || shared.containers_of(&sandbox.id).into_iter().filter_map(|c| c.live().ok());
+                sandbox.usage().unwrap_or_else(|| stats::of_containers(running(), &processes))
+            };
+            sandboxes.iter().map(|sandbox| (sandbox.id.clone(), used(sandbox))).collect()
+        })
+        .await
     }
 
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String> {
@@ -219,8 +240,15 @@ impl Runtime for NodeRuntime {
         Ok(self.0.container(id)?.describe())
     }
 
-    async fn container_stats(&self, id: &str) -> Result<Stats> {
-        self.0.container(id)?.usage()
+    async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>> {
+        let shared = self.0.clone();
+        counted(move || {
+            let containers: Vec<Arc<Container>> = shared.containers().values().cloned().collect();
+            let processes = Processes::default();
+            let used = |live| stats::of_containers([live], &processes);
+            containers.iter().filter_map(|c| Some((c.id.clone(), used(c.live().ok()?)))).collect()
+        })
+        .await
     }
 
     async fn reopen_container_log(&self, id: &str) -> Result<()> {
@@ -247,22 +275,29 @@ impl Runtime for NodeRuntime {
         let network = sandbox
             .network()
             .ok_or_else(|| Error::State(format!("sandbox container {sandbox_id:?} is not running")))?;
-        // A connection to a loopback is made or refused at once, so the thread does not wait.
-        let dial = move || {
-            namespace::in_network(network.as_fd(), || {
-                let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-                let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
-                let stream = TcpStream::connect(v4).or_else(|e| TcpStream::connect(v6).map_err(|_| e))?;
-                stream.set_nonblocking(true)?;
-                Ok::<TcpStream, std::io::Error>(stream)
-            })
+        // Only the sockets are made on a thread in the pod's namespace. A program there that accepts nothing leaves a connection waiting for minutes, and threads are few.
+        let sockets = move || {
+            namespace::in_network(network.as_fd(), || Ok((TcpSocket::new_v4()?, TcpSocket::new_v6())))
         };
-        let dialled = super::blocking(dial).await.flatten().flatten();
-        let made = dialled.and_then(tokio::net::TcpStream::from_std);
+        let connect = async {
+            let (v4, v6) = super::blocking(sockets).await.flatten().flatten()?;
+            if is_reserved(&v4) || v6.as_ref().is_ok_and(is_reserved) {
+                return Err(std::io::Error::from_raw_os_error(nix::libc::EMFILE)); // the reserve is the store's
+            }
+            match v4.connect((Ipv4Addr::LOCALHOST, port).into()).await {
+                Ok(stream) => Ok(stream),
+                Err(e) => match v6 {
+                    Ok(v6) => v6.connect((Ipv6Addr::LOCALHOST, port).into()).await.map_err(|_| e),
+                    Err(_) => Err(e), // a machine without IPv6
+                },
+            }
+        };
         let failed = |cause| Error::Io {
             what: format!("failed to connect to localhost:{port} inside namespace"),
             cause,
         };
+        let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let made = tokio::time::timeout(DIAL_MAX, connect).await.map_err(late).flatten();
         Ok(Box::new(made.map_err(failed)?))
     }
 

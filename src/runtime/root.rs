@@ -137,7 +137,7 @@ fn build(container: &Container, ids: Ids, volumes: Volumes) -> Result<Vec<String
     let mut warnings = Vec::new();
     let (null, empty) = (null_device()?, Root::open(Path::new("empty"))?);
     let merged = Path::new(MERGED);
-    let has_proc = proc_dev_sys(merged, ids, container.privileged)?;
+    let has_proc = proc_dev_sys(merged, ids, container)?;
     if !has_proc {
         warnings.push(
             "this machine allows no /proc of a container's own, so /proc is empty; see `ropewalk doctor`"
@@ -189,26 +189,28 @@ fn layers(container: &Container, ids: Ids, users: Option<&Users>) -> Result<()> 
 }
 
 /// Returns whether there is a /proc. The outer one is no substitute: it shows the processes of all pods, and through them their files.
-fn proc_dev_sys(root: &Path, ids: Ids, privileged: bool) -> Result<bool> {
+fn proc_dev_sys(root: &Path, ids: Ids, container: &Container) -> Result<bool> {
     for name in ["proc", "dev", "sys", "tmp"] {
         make_dir(&root.join(name))?;
     }
-    let has_proc = match mount::fresh_proc(&root.join("proc")) {
+    let proc = root.join("proc");
+    let has_proc = match mount::fresh_proc(&proc) {
+        Ok(()) if container.read_only_proc => mount::make_read_only(&proc).map(|()| true)?,
         Ok(()) => true,
         Err(e) if e.cause.kind() == io::ErrorKind::PermissionDenied => false,
         Err(e) => return Err(e),
     };
     let plain = Flags::MS_NOSUID | Flags::MS_NODEV | Flags::MS_NOEXEC;
     if !has_proc {
-        mount::mount("tmpfs", &root.join("proc"), plain | Flags::MS_RDONLY, "size=4k,mode=555")?;
+        mount::mount("tmpfs", &proc, plain | Flags::MS_RDONLY, "size=4k,mode=555")?;
     }
     let dev = root.join("dev");
-    if privileged {
+    if container.privileged {
         mount::bind(Path::new("/dev"), &dev, false)?;
     } else {
         devices(&dev, ids)?;
     }
-    let read_only = if privileged { Flags::empty() } else { Flags::MS_RDONLY };
+    let read_only = if container.privileged { Flags::empty() } else { Flags::MS_RDONLY };
     mount::mount("sysfs", &root.join("sys"), plain | read_only, "")?;
     Ok(has_proc)
 }
@@ -297,26 +299,40 @@ fn null_device() -> Result<OwnedFd> {
     }
 }
 
+/// What was found; `None` if nothing has this name. Any other error is one: what cannot be looked at cannot be hidden.
+fn if_there<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::new(format!("cannot hide files of the kernel: {}", e.what), e.cause)),
+    }
+}
+
 /// What tells of each CPU's temperature, of all that are there: their numbers may have gaps.
-fn throttles(root: &Root) -> Vec<String> {
-    let names = root.names_plain(Path::new(CPUS.trim_start_matches('/')), NAMES_MAX).unwrap_or_default();
+fn throttles(root: &Root) -> Result<Vec<String>> {
+    let names = root.names_plain(Path::new(CPUS.trim_start_matches('/')), NAMES_MAX);
+    let names = if_there(names)?.unwrap_or_default();
     let is_cpu = |name: &str| {
         let number = name.strip_prefix("cpu").unwrap_or_default();
         !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
     };
     let cpus = names.iter().filter_map(|name| name.to_str()).filter(|name| is_cpu(name));
-    cpus.map(|name| format!("{CPUS}/{name}/thermal_throttle")).collect()
+    Ok(cpus.map(|name| format!("{CPUS}/{name}/thermal_throttle")).collect())
 }
 
 /// Hides files of the kernel in the new root. No link is followed: a volume may lie where these files should be.
+///
+/// # Errors
+/// A name is there and cannot be hidden: the container must not start.
 fn hide(root: &Root, null: &OwnedFd, empty: &Root) -> Result<()> {
-    let find = |path: &str| root.open_plain(Path::new(path.trim_start_matches('/'))).ok();
+    let find = |path: &str| if_there(root.open_plain(Path::new(path.trim_start_matches('/'))));
     let read_only = Attributes { read_only: true, no_devices: false };
-    for found in READ_ONLY.iter().filter_map(|path| find(path)) {
+    for path in READ_ONLY {
+        let Some(found) = find(path)? else { continue }; // this kernel does not have it
         mount::attach(found.as_fd(), found.as_fd(), read_only)?;
     }
-    for path in MASKED.iter().map(|path| (*path).to_string()).chain(throttles(root)) {
-        let Some(found) = find(&path) else { continue }; // this kernel does not have it
+    for path in MASKED.iter().map(|path| (*path).to_string()).chain(throttles(root)?) {
+        let Some(found) = find(&path)? else { continue };
         let kind =
             nix::sys::stat::fstat(&found).during(|| format!("cannot look at {path}"))?.st_mode & libc::S_IFMT;
         let cover = if kind == libc::S_IFDIR { empty.as_fd() } else { null.as_fd() };
@@ -341,7 +357,7 @@ mod tests {
             fs::create_dir_all(cpus.join(name)).unwrap();
         }
         let root = Root::open(tmp.path()).unwrap();
-        let mut found = throttles(&root);
+        let mut found = throttles(&root).unwrap();
         found.sort();
         assert_eq!(found, ["cpu0", "cpu10", "cpu2"].map(|cpu| format!("{CPUS}/{cpu}/thermal_throttle")));
         // A link leads neither to what is masked nor to the list of CPUs.
@@ -352,6 +368,21 @@ mod tests {
         assert_eq!(linked.cause.raw_os_error(), Some(libc::ELOOP));
         fs::rename(&cpus, tmp.path().join("elsewhere")).unwrap();
         symlink("../../../elsewhere", &cpus).unwrap();
-        assert!(throttles(&root).is_empty());
+        assert!(throttles(&root).is_err(), "a list that cannot be read is no empty list");
+    }
+
+    #[test]
+    fn what_cannot_be_hidden_keeps_the_container_from_starting() {
+        let null = OwnedFd::from(fs::File::open("/dev/null").unwrap());
+        let (tmp, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (root, empty) = (Root::open(tmp.path()).unwrap(), Root::open(empty.path()).unwrap());
+        hide(&root, &null, &empty).unwrap(); // a kernel that has none of them
+        fs::create_dir(tmp.path().join("elsewhere")).unwrap();
+        for name in ["proc", "sys"] {
+            symlink("elsewhere", tmp.path().join(name)).unwrap();
+            let refused = hide(&root, &null, &empty).unwrap_err();
+            assert!(refused.what.starts_with("cannot hide files of the kernel"), "{name}: {}", refused.what);
+            fs::remove_file(tmp.path().join(name)).unwrap();
+        }
     }
 }

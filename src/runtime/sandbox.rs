@@ -2,6 +2,7 @@
 //! in the network.
 
 use super::node::Shared;
+use super::pace::Pace;
 use super::spec::{Pause, Request, Role, What};
 use super::zygote::Unborn;
 use crate::clock::{self, Timestamp};
@@ -10,8 +11,9 @@ use crate::cri::{self, Dns, Error, Result, SandboxConfig, SandboxState};
 use crate::linux::{self, cgroup, mount, namespace, ranges, reap::Process};
 use std::fmt::Write;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Bytes that a pod's containers may add to the pod's files (`/etc/hosts` and the others), which they may write to, as upstream.
@@ -30,15 +32,16 @@ pub struct Sandbox {
     ip: Option<Ipv4Addr>,
     /// The pod's, in which those of its containers and of the pause process are.
     group: Arc<dyn cgroup::Group>,
-    users: Option<Users>,
-    /// `None` once the sandbox is stopped: the namespace must not outlive its processes.
+    /// No container of it starts any more.
+    stopping: AtomicBool,
+    /// The ids of the pod's own user namespace. They are nobody else's until the sandbox is removed.
+    users: Option<ranges::Range>,
+    /// `None` once the sandbox is stopped: a namespace must not outlive its processes, nor a stopped sandbox hold descriptors.
     network: Mutex<Option<Arc<OwnedFd>>>,
-}
-
-/// The user namespace of a pod. Its ids are nobody else's until the sandbox is removed.
-struct Users {
-    range: ranges::Range,
-    namespace: OwnedFd,
+    /// As `network`; also `None` if the pod has no user namespace of its own.
+    user_namespace: Mutex<Option<Arc<OwnedFd>>>,
+    /// How fast its containers may write to their logs, together.
+    pub pace: Pace,
 }
 
 impl Sandbox {
@@ -49,14 +52,17 @@ impl Sandbox {
     pub async fn make(shared: &Shared, id: String, config: SandboxConfig) -> Result<Sandbox> {
         let limits = cgroup::Limits {
             cpu_shares: config.cpu_shares,
+            cpu_milli: config.cpu_limit_milli,
+            memory: config.memory_limit,
             pids: Some(config.pids_limit.unwrap_or(PIDS_MAX)),
             of_groups: true,
             ..cgroup::Limits::default()
         };
         let group = shared.cgroups.create(&id, &limits).map_err(start)?;
         let made = make_pause(shared, &id, &config).await;
-        let (process, users) = match made {
-            Ok(made) => made,
+        let (process, users, user_namespace) = match made {
+            Ok((process, Some(users))) => (process, Some(users.range), Some(Arc::new(users.namespace))),
+            Ok((process, None)) => (process, None, None),
             Err(e) => {
                 super::clean_up(move || {
                     let _ = group.kill(); // usually there is nothing in it
@@ -74,8 +80,11 @@ impl Sandbox {
             created_at: clock::now(),
             ip: None,
             group,
+            stopping: AtomicBool::new(false),
             users,
             network: Mutex::new(None),
+            user_namespace: Mutex::new(user_namespace),
+            pace: Pace::default(),
         };
         match sandbox.connect(&*shared.network).await {
             Ok(()) => Ok(sandbox),
@@ -100,7 +109,8 @@ impl Sandbox {
             (true, Some(node)) => node,
             (true, None) => return Err(Error::Unsupported("hostNetwork")),
             (false, _) => {
-                let fd = namespace_of(&self.process, "net").map_err(|cause| Error::Io {
+                let opened = self.process.pidfd().and_then(|pause| namespace::network_of(pause.as_fd()));
+                let fd = opened.map_err(|cause| Error::Io {
                     what: "cannot open the sandbox' network namespace".into(),
                     cause,
                 })?;
@@ -150,14 +160,19 @@ impl Sandbox {
         self.lock_network().clone()
     }
 
-    /// Its own user namespace.
-    pub fn users(&self) -> Option<BorrowedFd<'_>> {
-        self.users.as_ref().map(|users| users.namespace.as_fd())
+    /// Its own user namespace, while it is ready.
+    pub fn users(&self) -> Option<Arc<OwnedFd>> {
+        self.user_namespace.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     /// The id, on the machine, of user 0 of its own user namespace.
     pub fn first_user(&self) -> Option<u32> {
-        self.users.as_ref().map(|users| users.range.first())
+        self.users.as_ref().map(ranges::Range::first)
+    }
+
+    /// What all its containers have used. `None` where the kernel does not count it for us.
+    pub fn usage(&self) -> Option<cgroup::Usage> {
+        self.group.usage()
     }
 
     pub fn state(&self) -> SandboxState {
@@ -167,18 +182,31 @@ impl Sandbox {
         }
     }
 
-    /// Ends the pause process and gives the address back. Containers are ended before.
+    /// Refuses the starts of its containers from now on, before those that run are stopped.
+    pub fn begin_to_stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Ends the pause process, takes down what the pod has of the kernel (namespaces, control group, mount) and gives the address back. Containers are
+    /// ended before. What is left is data: thousands of ended pods may be remembered.
     pub async fn stop(&self, network: &dyn NodeNetwork) -> Result<()> {
         let _ = self.process.signal(nix::libc::SIGKILL); // it may have ended already
         self.process.exit().await;
         drop(self.lock_network().take());
+        drop(self.user_namespace.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take());
+        self.take_down().await;
         if self.config.host_network {
             return Ok(());
         }
         network.remove_pod(&self.id).await.map_err(|e| Error::State(super::chain(&e)))
     }
 
-    pub async fn remove(&self) {
+    /// Removes the control group and the pod's files. Idempotent.
+    async fn take_down(&self) {
         let (group, directory) = (self.group.clone(), self.directory.clone());
         super::clean_up(move || {
             group.remove();
@@ -186,6 +214,11 @@ impl Sandbox {
             let _ = std::fs::remove_dir_all(directory);
         })
         .await;
+    }
+
+    /// Removes what [`Sandbox::stop`] could not.
+    pub async fn remove(&self) {
+        self.take_down().await;
     }
 
     pub fn describe(&self) -> cri::Sandbox {
@@ -196,8 +229,6 @@ impl Sandbox {
             state: self.state(),
             created_at: self.created_at,
             ip: self.ip,
-            labels: self.config.labels.clone(),
-            annotations: self.config.annotations.clone(),
         }
     }
 }
@@ -239,9 +270,9 @@ async fn make_pause(
         tasks: entry.tasks.clone(),
         what: What::Pause(pause),
     };
-    let process = shared.zygote.run(request, &fds, &Unborn::default()).await?.process;
+    let process = shared.zygote.run(id, request, &fds, &Unborn::default()).await?.process;
     let Some(range) = range else { return Ok((process, None)) };
-    match namespace_of(&process, "user") {
+    match user_namespace_of(&process) {
         Ok(namespace) => Ok((process, Some(Users { range, namespace }))),
         Err(cause) => {
             let _ = process.signal(nix::libc::SIGKILL);
@@ -251,9 +282,15 @@ async fn make_pause(
     }
 }
 
-/// A namespace of a process that was not waited for: its number may be another's otherwise.
-fn namespace_of(process: &Process, kind: &str) -> std::io::Result<OwnedFd> {
-    let namespace = namespace::of_process(process.pid, kind)?;
+/// The user namespace of a pod that is being made.
+struct Users {
+    range: ranges::Range,
+    namespace: OwnedFd,
+}
+
+/// The user namespace of a process that was not waited for: its number may be another's otherwise.
+fn user_namespace_of(process: &Process) -> std::io::Result<OwnedFd> {
+    let namespace = namespace::of_process(process.pid, "user")?;
     process.signal(0)?; // it has its number still, so it had it then
     Ok(namespace)
 }

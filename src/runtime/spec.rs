@@ -67,6 +67,8 @@ pub struct Container {
     pub read_only_root: bool,
     /// Everything the machine has, nothing masked.
     pub privileged: bool,
+    /// Its /proc is read-only: it could lower its processes' `oom_score_adj` there, see [`crate::linux::process::oom_score_holds`].
+    pub read_only_proc: bool,
     /// Uses the sandbox' PID namespace instead of one of its own.
     pub shared_pids: bool,
     pub process: Process,
@@ -119,10 +121,14 @@ pub struct Process {
 pub enum Answer {
     /// The process exists; its pidfd travels along.
     Born(i32),
+    /// The zygote has done its part and may work on the next request; the process goes on by itself.
+    Made,
     /// The master of its terminal travels along.
     Terminal,
     /// Something that was asked for and cannot be had; it runs all the same.
     Warning(String),
+    /// It runs its program next. Without this word the closed socket is that of a process that died before.
+    Ready,
     /// It will not run its program, for this reason.
     Failed(String),
 }
@@ -138,8 +144,10 @@ impl Answer {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Answer::Born(pid) => [&b"B"[..], &pid.to_ne_bytes()].concat(),
+            Answer::Made => b"M".to_vec(),
             Answer::Terminal => b"T".to_vec(),
             Answer::Warning(text) => [b"W", cut(text)].concat(),
+            Answer::Ready => b"R".to_vec(),
             Answer::Failed(reason) => [b"F", cut(reason)].concat(),
         }
     }
@@ -148,7 +156,9 @@ impl Answer {
     pub fn decode(bytes: &[u8]) -> Option<Answer> {
         match bytes.split_first()? {
             (b'B', pid) => Some(Answer::Born(i32::from_ne_bytes(pid.try_into().ok()?))),
+            (b'M', []) => Some(Answer::Made),
             (b'T', []) => Some(Answer::Terminal),
+            (b'R', []) => Some(Answer::Ready),
             (b'W', text) => Some(Answer::Warning(String::from_utf8_lossy(text).into_owned())),
             (b'F', reason) => Some(Answer::Failed(String::from_utf8_lossy(reason).into_owned())),
             _ => None,
@@ -164,8 +174,10 @@ mod tests {
     fn answers_survive_the_wire_and_nonsense_does_not() {
         for answer in [
             Answer::Born(4711),
+            Answer::Made,
             Answer::Terminal,
             Answer::Warning("no proc".into()),
+            Answer::Ready,
             Answer::Failed("no such file".into()),
         ] {
             assert_eq!(Answer::decode(&answer.encode()), Some(answer));

@@ -15,9 +15,8 @@ use tokio::net::unix::pipe;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// A process whose caller is gone may not exist yet, so it is looked for again after this time, this often at most.
-const KILL_AGAIN: Duration = Duration::from_millis(100);
-const KILLS_MAX: usize = 100;
+/// How long the start of a process whose caller is gone may take to end. The process is killed as soon as it exists.
+const ABANDON: Duration = Duration::from_secs(10);
 /// Bytes in flight between a session and a container before the writer waits.
 const BUFFER: usize = 64 * 1024;
 
@@ -38,14 +37,22 @@ pub async fn exec(
     let live = container.live()?;
     let entry = live.group.entry().map_err(|e| Error::Start(e.line()))?;
     let (streams, theirs) = Streams::make(request.tty, request.stdin).map_err(io)?;
-    let mut given = vec![(Role::Container, live.process.pidfd())];
+    let process = live
+        .process
+        .pidfd()
+        .map_err(|_| Error::State(format!("container {} is not running", container.id)))?;
+    let mut given = vec![(Role::Container, process.as_fd())];
     given.extend(theirs.iter().map(|(role, fd)| (*role, fd.as_fd())));
     given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
-    let what = What::Exec(Box::new(container.exec_process(request.command, request.tty)));
+    let what = What::Exec(Box::new(live.exec_process(request.command, request.tty)));
     let users = container.sandbox.first_user();
     let wanted = Request { roles: vec![], ids: shared.ids, users, tasks: entry.tasks.clone(), what };
     let unborn = Unborn::default();
-    let run = started_or_killed(shared.zygote.run(wanted, &given, &unborn), &unborn, caller_gone);
+    let run = started_or_killed(
+        shared.zygote.run(&container.sandbox.id, wanted, &given, &unborn),
+        &unborn,
+        caller_gone,
+    );
     let started = run.await.map_err(|e| match e {
         Error::Start(reason) => Error::Start(format!(
             "OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown"
@@ -54,9 +61,19 @@ pub async fn exec(
     })?;
     drop(theirs);
     let (done, exit) = oneshot::channel();
-    let mut session = match started.terminal {
-        Some(master) => of_terminal(shared, Terminal::new(master).map_err(io)?, exit, request.stdin),
-        None => of_pipes(streams, exit)?,
+    let made = match started.terminal {
+        Some(master) => Terminal::new(master)
+            .map(|terminal| of_terminal(shared, terminal, exit, request.stdin))
+            .map_err(io),
+        None => of_pipes(streams, exit),
+    };
+    let mut session = match made {
+        Ok(session) => session,
+        Err(e) => {
+            let _ = started.process.signal(nix::libc::SIGKILL); // ESRCH: it has ended
+            started.process.exit().await;
+            return Err(e);
+        }
     };
     if !request.stdin {
         session.stdin = None;
@@ -87,16 +104,11 @@ async fn started_or_killed(
         started = &mut start => return started,
         () = caller_gone.cancelled() => {}
     }
-    for _ in 0..KILLS_MAX {
-        let process = unborn.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
-        if let Some(process) = process {
-            let _ = process.signal(nix::libc::SIGKILL); // ESRCH: it has ended
-        }
-        if let Ok(started) = tokio::time::timeout(KILL_AGAIN, &mut start).await {
-            return started;
-        }
+    unborn.abandon();
+    match tokio::time::timeout(ABANDON, start).await {
+        Ok(started) => started,
+        Err(_) => Err(Error::State("the caller of exec is gone, and its process did not end".into())),
     }
-    Err(Error::State("the caller of exec is gone, and its process did not end".into()))
 }
 
 fn of_terminal(shared: &Shared, terminal: Terminal, exit: oneshot::Receiver<i32>, stdin: bool) -> Session {
@@ -139,24 +151,35 @@ pub fn attach(shared: &Shared, container: &Arc<Container>) -> Result<Session> {
     let live: Live = container.live()?;
     let (stdout, to_stdout) = tokio::io::duplex(BUFFER);
     let (stderr, to_stderr) = tokio::io::duplex(BUFFER);
-    let output = container.output.subscribe();
+    let output = live.output.subscribe();
     let (done, exit) = oneshot::channel();
     let process = live.process.clone();
     let ended = container.clone();
+    let (stdin, theirs) = match container.config.stdin {
+        true => Some(tokio::io::duplex(BUFFER)).unzip(),
+        false => (None, None),
+    };
+    let (to, once) = (live.stdin.clone(), container.config.stdin_once);
     shared.crew.spawn(async move {
         let copied = copy_output(output, to_stdout, to_stderr, async {
             ended.wait_ended().await;
         });
-        copied.await;
-        if let Some(exit) = process.ended() {
-            let _ = done.send(exit.code()); // detached already
+        let input = async {
+            if let Some(from) = theirs {
+                copy_input(from, to.clone(), once).await;
+            }
+        };
+        match with_input(attached(copied, done), input).await {
+            Some(done) => {
+                if let Some(exit) = process.ended() {
+                    let _ = done.send(exit.code()); // detached already
+                }
+            }
+            None if once => drop(to.try_lock().map(|mut stdin| stdin.take())), // whoever writes at the moment goes on
+            None => {}
         }
     });
-    let stdin = container.config.stdin.then(|| {
-        let (ours, theirs) = tokio::io::duplex(BUFFER);
-        shared.crew.spawn(copy_input(theirs, live.stdin.clone(), container.config.stdin_once));
-        Box::pin(ours) as Writer
-    });
+    let stdin = stdin.map(|ours| Box::pin(ours) as Writer);
     Ok(Session {
         stdin,
         stdout: Box::pin(stdout),
@@ -164,6 +187,37 @@ pub fn attach(shared: &Shared, container: &Arc<Container>) -> Result<Session> {
         resize: live.terminal.map(|terminal| resizer(shared, terminal)),
         exit,
     })
+}
+
+/// What a session sent before it went still arrives if the program reads it within this time.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A session, and its input beside it. The input ends with the session: a program that does not read would hold it, and the lock on its standard input,
+/// until the container ends, and no later session could write.
+async fn with_input<D>(
+    session: impl Future<Output = Option<D>>,
+    input: impl Future<Output = ()>,
+) -> Option<D> {
+    tokio::pin!(session, input);
+    let done = tokio::select! {
+        done = &mut session => done,
+        () = &mut input => return session.await,
+    };
+    if done.is_none() {
+        let _ = tokio::time::timeout(FAREWELL, input).await;
+    }
+    done
+}
+
+/// Waits for the end of a session's output. `None` once the session is gone: a silent container would hold what belongs to it otherwise.
+async fn attached(
+    copied: impl Future<Output = ()>,
+    mut done: oneshot::Sender<i32>,
+) -> Option<oneshot::Sender<i32>> {
+    tokio::select! {
+        () = copied => Some(done),
+        () = done.closed() => None,
+    }
 }
 
 /// Until the container has ended and everything it wrote was taken, or the session is gone.
@@ -221,6 +275,35 @@ async fn copy_input(mut from: DuplexStream, to: Stdin, once: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_is_gone_leaves_the_input_of_a_program_that_does_not_read() {
+        let (writer, mut program) = tokio::io::duplex(8);
+        let stdin: Stdin = Arc::new(tokio::sync::Mutex::new(Some(Box::pin(writer) as Writer)));
+        let (mut ours, theirs) = tokio::io::duplex(BUFFER);
+        ours.write_all(b"more than the program's pipe takes").await.unwrap();
+        drop(ours);
+        let gone = with_input(std::future::ready(None::<()>), copy_input(theirs, stdin.clone(), false));
+        assert_eq!(gone.await, None);
+        let mut read = [0; 8];
+        program.read_exact(&mut read).await.unwrap();
+        // The next session writes.
+        stdin.try_lock().expect("free").as_mut().unwrap().write_all(b"next").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_session_with_a_silent_container_ends_when_it_is_dropped() {
+        let (output, _) = broadcast::channel(1);
+        let (stdout, to_stdout) = tokio::io::duplex(64);
+        let (stderr, to_stderr) = tokio::io::duplex(64);
+        let (done, exit) = oneshot::channel();
+        let copied = copy_output(output.subscribe(), to_stdout, to_stderr, std::future::pending());
+        let session = tokio::spawn(attached(copied, done));
+        drop((stdout, stderr, exit));
+        let ended = tokio::time::timeout(Duration::from_secs(10), session).await;
+        assert!(ended.expect("it waits for output").unwrap().is_none());
+        assert_eq!(output.receiver_count(), 0);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_start_that_no_caller_waits_for_comes_to_an_end() {

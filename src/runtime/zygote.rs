@@ -5,6 +5,7 @@
 
 use super::init::{self, Birth};
 use super::spec::{Answer, Request, Role, What};
+use super::turns::{Turn, Turns};
 use super::users;
 use crate::cri;
 use crate::linux::boot::ZygoteProcess;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The hidden argument that makes this program the zygote.
 pub use crate::linux::boot::ZYGOTE_ARGUMENT;
@@ -36,7 +37,7 @@ pub fn main(socket: &str) -> i32 {
     let seccomp = match Profile::compile() {
         Ok(profile) => Some(profile),
         Err(e) => {
-            eprintln!("ropewalk: containers run without seccomp: {e}");
+            eprintln!("ropewalk: no seccomp filters, so only privileged containers start: {e}");
             None
         }
     };
@@ -44,12 +45,36 @@ pub fn main(socket: &str) -> i32 {
         if bytes.is_empty() {
             return 0;
         }
-        if let Err(e) = handle(received, seccomp.as_ref()) {
+        if let Err(e) = hand_on(received, seccomp.as_ref()) {
             eprintln!("ropewalk: zygote: {}", e.line());
         }
         // Here the request's descriptors are closed: a later child must not keep a status socket or a pipe open.
     }
     1
+}
+
+/// Has a copy of this process do what a request asks for. The zygote itself reads no request: what it had read would be in the memory of all its later
+/// children, and a container with SYS_PTRACE may read that of a process that begins in it, also where this is another pod's environment.
+///
+/// # Errors
+/// A request without descriptors; the kernel makes no process, which main is told too.
+fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<()> {
+    let status = received.get(1).map(OwnedFd::try_clone); // its role is `Status`, see `Zygote::run`
+    let Some(Ok(status)) = status else {
+        return Err(linux::Error::new("a request without a way to answer it", io::ErrorKind::InvalidData));
+    };
+    let life = move || match handle(received, seccomp) {
+        Ok(()) => 0,
+        Err(e) => {
+            eprintln!("ropewalk: zygote: {}", e.line());
+            1
+        }
+    };
+    spawn_forked(flags::PARENT, None, life).map(drop).map_err(|e| {
+        let error = linux::Error::new("cannot clone a process for a request", e);
+        let _ = fds::send(status.as_fd(), &Answer::Failed(error.line()).encode(), &[]); // main is gone
+        error
+    })
 }
 
 fn handle(mut received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<()> {
@@ -78,6 +103,7 @@ fn handle(mut received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Resul
     if let Err(e) = made {
         birth.answer(&Answer::Failed(e.line()), &[])?;
     }
+    let _ = birth.answer(&Answer::Made, &[]); // main is gone, or has heard of a failure
     Ok(())
 }
 
@@ -95,6 +121,8 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
             }
         }
         What::Container(spec) if birth.users.is_some() => users::container(spec, birth),
+        // With SYS_PTRACE the pod's other containers see this program's own files through the child's /proc/PID/root until it has its root. It
+        // cannot be built by the helper: a /proc that is mounted shows the PID namespace of who mounts it.
         What::Container(spec) if spec.shared_pids => {
             let joined = flags::NEWPID | init::POD_NAMESPACES;
             through_helper(birth, Role::Sandbox, joined, &spec.process, || {
@@ -181,6 +209,7 @@ pub struct Zygote {
     process: Arc<Process>,
     children: Arc<Children>,
     ranges: Arc<Ranges>,
+    turns: Arc<Turns>,
 }
 
 /// A process that runs its program.
@@ -192,8 +221,45 @@ pub struct Started {
     pub warnings: Vec<String>,
 }
 
-/// Where [`Zygote::run`] puts a process that exists and does not run its program yet, so that it can be killed in that phase.
-pub type Unborn = std::sync::Mutex<Option<Arc<Process>>>;
+/// A process that [`Zygote::run`] is making, so that it can be killed while it does not run its program yet.
+#[derive(Default)]
+pub struct Unborn(Mutex<Phase>);
+
+#[derive(Default)]
+enum Phase {
+    /// It does not exist.
+    #[default]
+    Awaited,
+    Exists(Arc<Process>),
+    /// It is killed as soon as it exists.
+    Abandoned,
+}
+
+impl Unborn {
+    fn lock(&self) -> MutexGuard<'_, Phase> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn exists(&self, process: &Arc<Process>) {
+        let mut phase = self.lock();
+        match *phase {
+            Phase::Abandoned => drop(process.signal(nix::libc::SIGKILL)), // ESRCH: it has ended
+            Phase::Awaited | Phase::Exists(_) => *phase = Phase::Exists(process.clone()),
+        }
+    }
+
+    /// Kills the process, now or as soon as it exists, which ends its start: unless its program runs already.
+    pub fn abandon(&self) {
+        if let Phase::Exists(process) = std::mem::replace(&mut *self.lock(), Phase::Abandoned) {
+            let _ = process.signal(nix::libc::SIGKILL); // ESRCH: it has ended
+        }
+    }
+
+    /// Forgets the process, whose program runs.
+    pub fn forget(&self) {
+        *self.lock() = Phase::Awaited;
+    }
+}
 
 /// Warnings of one start that are kept; a process has no reason for more.
 const WARNINGS_MAX: usize = 16;
@@ -204,7 +270,13 @@ impl Zygote {
         let taken = zygote.take();
         let (socket, process, children) =
             taken.map_err(|cause| cri::Error::Io { what: "cannot talk to the zygote".into(), cause })?;
-        Ok(Zygote { socket: Arc::new(socket), process, children, ranges: Arc::default() })
+        Ok(Zygote {
+            socket: Arc::new(socket),
+            process,
+            children,
+            ranges: Arc::default(),
+            turns: Arc::default(),
+        })
     }
 
     /// Ids for user namespaces of pods, which all nodes share too.
@@ -222,16 +294,20 @@ impl Zygote {
         self.children.clone().reap_strangers().await
     }
 
-    /// Makes a process and waits until it runs its program.
+    /// Makes a process of this pod, in turn, and waits until it runs its program.
     ///
-    /// Errors: `Start` with the reason that the process itself gave, or `Io` if the zygote is gone.
+    /// Errors: `Start` with the reason that the process itself gave, `Io` if the zygote is gone, or `State` if too many commands are being started in
+    /// the pod.
     pub async fn run(
         &self,
+        pod: &str,
         request: Request,
         given: &[(Role, BorrowedFd<'_>)],
         unborn: &Unborn,
     ) -> cri::Result<Started> {
         let gone = |cause| cri::Error::Io { what: "the zygote does not answer".into(), cause };
+        let _exec = matches!(request.what, What::Exec(_)).then(|| self.turns.exec(pod)).transpose()?;
+        let turn = self.turns.turn(pod).await;
         let birth = self.children.birth();
         let (ours, theirs) = fds::seqpacket().map_err(gone)?;
         let text = serde_json::to_vec(&Request {
@@ -245,44 +321,145 @@ impl Zygote {
         self.socket.send(b"request", &all).await.map_err(gone)?;
         drop(all);
         drop(theirs);
-        listen(&fds::Socket::new(ours).map_err(gone)?, birth, unborn).await
+        listen(&fds::Socket::new(ours).map_err(gone)?, birth, unborn, Some(turn)).await
     }
 }
 
-/// Reads answers until the socket closes, which a successful exec does.
-async fn listen(status: &fds::Socket, birth: linux::reap::Birth, unborn: &Unborn) -> cri::Result<Started> {
+/// What a process told while it was made.
+#[derive(Default)]
+struct Told {
+    process: Option<Arc<Process>>,
+    terminal: Option<OwnedFd>,
+    warnings: Vec<String>,
+    ready: bool,
+    failed: Option<String>,
+}
+
+/// Waits until the process runs its program. On every error nothing is left of the process.
+async fn listen(
+    status: &fds::Socket,
+    birth: linux::reap::Birth,
+    unborn: &Unborn,
+    turn: Option<Turn>,
+) -> cri::Result<Started> {
     let gone = |cause| cri::Error::Io { what: "the zygote does not answer".into(), cause };
-    let mut birth = Some(birth);
-    let (mut process, mut terminal, mut failed) = (None, None, None);
-    let mut warnings = Vec::new();
-    loop {
-        let (bytes, mut fds) = status.receive().await.map_err(gone)?;
-        if bytes.is_empty() {
-            break;
-        }
-        match (Answer::decode(&bytes), fds.pop()) {
-            (Some(Answer::Born(pid)), Some(pidfd)) => {
-                if let Some(birth) = birth.take() {
-                    let adopted: Arc<Process> = birth.adopt(Child { pid, pidfd }).map_err(gone)?;
-                    *unborn.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(adopted.clone());
-                    process = Some(adopted);
-                }
+    let mut told = Told::default();
+    let read = told.read(status, birth, unborn, turn).await;
+    let error = match (read, told.failed) {
+        (Err(e), _) => gone(e),
+        (Ok(()), Some(reason)) => cri::Error::Start(reason),
+        (Ok(()), None) => match (&told.process, told.ready) {
+            (None, _) => gone(io::ErrorKind::UnexpectedEof.into()),
+            (Some(_), false) => cri::Error::Start("the process ended before it could run its program".into()),
+            (Some(process), true) => {
+                let process = process.clone();
+                return Ok(Started { process, terminal: told.terminal, warnings: told.warnings });
             }
-            (Some(Answer::Terminal), master) => terminal = master,
-            (Some(Answer::Warning(text)), _) if warnings.len() < WARNINGS_MAX => warnings.push(text),
-            (Some(Answer::Warning(_)), _) => {}
-            (Some(Answer::Failed(reason)), _) => failed = Some(reason),
-            (other, _) => return Err(gone(io::Error::other(format!("unexpected answer {other:?}")))),
+        },
+    };
+    if let Some(process) = told.process {
+        let _ = process.signal(nix::libc::SIGKILL); // ESRCH: it has ended
+        process.exit().await;
+    }
+    Err(error)
+}
+
+impl Told {
+    /// Reads answers until the socket closes, which a successful exec does, and the end of the process.
+    async fn read(
+        &mut self,
+        status: &fds::Socket,
+        birth: linux::reap::Birth,
+        unborn: &Unborn,
+        turn: Option<Turn>,
+    ) -> io::Result<()> {
+        let (mut birth, mut turn) = (Some(birth), turn);
+        loop {
+            let (bytes, mut fds) = status.receive().await?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            match (Answer::decode(&bytes), fds.pop()) {
+                (Some(Answer::Born(pid)), pidfd) => {
+                    let Some(birth) = birth.take() else { continue };
+                    let Some(pidfd) = pidfd else {
+                        birth.kill(pid);
+                        return Err(io::Error::from_raw_os_error(nix::libc::EMFILE));
+                    };
+                    let adopted = birth.adopt(Child { pid, pidfd })?;
+                    unborn.exists(&adopted);
+                    self.process = Some(adopted);
+                }
+                (Some(Answer::Terminal), Some(master)) => self.terminal = Some(master),
+                (Some(Answer::Terminal), None) => {
+                    return Err(io::Error::from_raw_os_error(nix::libc::EMFILE));
+                }
+                (Some(Answer::Warning(text)), _) if self.warnings.len() < WARNINGS_MAX => {
+                    self.warnings.push(text);
+                }
+                (Some(Answer::Warning(_)), _) => {}
+                (Some(Answer::Made), _) => drop(turn.take()),
+                (Some(Answer::Ready), _) => self.ready = true,
+                (Some(Answer::Failed(reason)), _) => self.failed = Some(reason),
+                (None, _) => return Err(io::Error::other("an answer that cannot be read")),
+            }
         }
     }
-    match (process, failed) {
-        (Some(process), None) => Ok(Started { process, terminal, warnings }),
-        (process, Some(reason)) => {
-            if let Some(process) = process {
-                process.exit().await;
-            }
-            Err(cri::Error::Start(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What main makes of a process that gives these answers and is then killed, or runs on with the socket closed; and whether it lives.
+    async fn heard(answers: &[&[u8]], abandoned: bool) -> (cri::Result<Started>, bool) {
+        #[allow(clippy::zombie_processes)] // `listen` waits for it
+        let child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let pid = child.id() as i32;
+        let (ours, theirs) = fds::seqpacket().unwrap();
+        let pidfd = process::pidfd_open(pid).unwrap();
+        fds::send(theirs.as_fd(), &Answer::Born(pid).encode(), &[pidfd.as_fd()]).unwrap();
+        answers.iter().for_each(|answer| fds::send(theirs.as_fd(), answer, &[]).unwrap());
+        drop(theirs);
+        let unborn = Unborn::default();
+        if abandoned {
+            unborn.abandon();
         }
-        (None, None) => Err(gone(io::ErrorKind::UnexpectedEof.into())),
+        let listened = listen(&fds::Socket::new(ours).unwrap(), Children::new().birth(), &unborn, None).await;
+        if let (Ok(started), true) = (&listened, abandoned) {
+            started.process.exit().await;
+        }
+        let lives = process::wait_pidfd(pidfd.as_fd(), false).is_ok_and(|exit| exit.is_none());
+        if let Ok(started) = &listened {
+            let _ = started.process.signal(nix::libc::SIGKILL);
+            started.process.exit().await;
+        }
+        (listened, lives)
+    }
+
+    /// The OOM killer ends a process that has a small limit while its root is being built.
+    #[tokio::test]
+    async fn a_process_that_dies_before_its_program_has_not_started() {
+        let (started, lives) = heard(&[b"R"], false).await;
+        assert!(started.is_ok() && lives);
+        let (started, lives) = heard(&[], false).await;
+        let Err(cri::Error::Start(why)) = started else { panic!("a closed socket counts as a start") };
+        assert!(why.contains("ended before") && !lives, "{why}");
+    }
+
+    #[tokio::test]
+    async fn errors_after_its_birth_leave_no_process() {
+        let (failed, lives) = heard(&[b"nonsense"], false).await;
+        assert!(matches!(failed, Err(cri::Error::Io { .. })) && !lives);
+        let (failed, lives) = heard(&[b"T", b"R"], false).await; // the terminal's descriptor was lost
+        assert!(matches!(failed, Err(cri::Error::Io { .. })) && !lives);
+        let (failed, lives) = heard(&[b"Fno such file"], false).await;
+        assert!(matches!(failed, Err(cri::Error::Start(why)) if why == "no such file") && !lives);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_abandoned_before_it_exists_is_killed_once_it_does() {
+        let (_, lives) = heard(&[b"R"], true).await;
+        assert!(!lives);
     }
 }

@@ -21,13 +21,14 @@ use crate::clock::{self, Timestamp};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 /// Records kept for viewers that come late. At the bound the oldest goes.
 const RING: usize = 50_000;
-/// Bytes of objects that the records kept hold. Beyond it the oldest record goes, too.
+/// Bytes of all texts, details and objects that the records kept hold. Beyond it the oldest record goes, too.
 const RING_BYTES: usize = 32 << 20;
 /// Records a live viewer may lag behind before it is told that it lost some.
 const LIVE: usize = 4096;
@@ -196,30 +197,92 @@ impl Record {
 struct Ring {
     /// Number of the newest record.
     last: u64,
-    records: VecDeque<Arc<Record>>,
-    /// Of objects, in these records.
+    /// Each with its [`size`].
+    records: VecDeque<(Arc<Record>, usize)>,
+    /// The sum of these sizes.
     bytes: usize,
 }
 
-/// Bytes of the object that a record holds.
+/// Bytes that a record holds beside its fixed part: texts, detail and object. Clients choose most of them.
 fn size(record: &Record) -> usize {
-    record.body.as_ref().map_or(0, Bytes::len)
+    let object = record.object.as_ref().map_or(0, |o| o.resource.len() + o.namespace.len() + o.name.len());
+    let request = record.request.as_ref().map_or(0, |r| {
+        let who = r.id.len() + r.user.len() + r.impersonator.len() + r.user_agent.len();
+        who + r.session.len() + r.command.len() + r.verb.len() + r.subresource.len()
+    });
+    let cause = match &record.cause {
+        Some(Cause::Request(id)) => id.len(),
+        _ => 0,
+    };
+    let own = record.node.len() + record.component.len() + record.verb.len();
+    own + object + request + cause + json_size(&record.detail) + record.body.as_ref().map_or(0, Bytes::len)
+}
+
+/// Bytes that a JSON value takes in memory, about.
+fn json_size(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    /// Of a value or a key, without its text.
+    const EACH: usize = 32;
+    EACH + match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(json_size).sum::<usize>(),
+        Value::Object(fields) => fields.iter().map(|(key, v)| EACH + key.len() + json_size(v)).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
 }
 
 impl Ring {
-    fn keep(&mut self, record: Arc<Record>) {
-        self.bytes += size(&record);
+    fn keep(&mut self, record: Arc<Record>, size: usize) {
+        self.bytes += size;
         while self.records.len() >= RING || self.bytes > RING_BYTES {
-            let Some(oldest) = self.records.pop_front() else { break };
-            self.bytes -= size(&oldest);
+            let Some((_, size)) = self.records.pop_front() else { break };
+            self.bytes -= size;
         }
-        self.records.push_back(record);
+        self.records.push_back((record, size));
     }
 }
 
 struct Shared {
     ring: Mutex<Ring>,
-    live: broadcast::Sender<Arc<Record>>,
+    /// Only the ring holds records: one that it has given up is lost for a slow viewer, too, and takes no memory.
+    live: broadcast::Sender<Weak<Record>>,
+}
+
+/// The live records, for one viewer.
+pub struct Live {
+    records: broadcast::Receiver<Weak<Record>>,
+    /// The record behind those of whose loss the viewer has just been told.
+    next: Option<Arc<Record>>,
+}
+
+impl Live {
+    /// The next record. It may be dropped while it waits, and loses nothing by that.
+    ///
+    /// # Errors
+    /// `Lagged`: so many records were lost before the next one, because the viewer is slow. `Closed`: the stream has ended.
+    pub async fn recv(&mut self) -> Result<Arc<Record>, RecvError> {
+        if let Some(record) = self.next.take() {
+            return Ok(record);
+        }
+        let first = self.records.recv().await?;
+        if let Some(record) = first.upgrade() {
+            return Ok(record);
+        }
+        let mut lost = 1;
+        loop {
+            match self.records.try_recv() {
+                Ok(record) => match record.upgrade() {
+                    Some(record) => {
+                        self.next = Some(record);
+                        return Err(RecvError::Lagged(lost));
+                    }
+                    None => lost += 1,
+                },
+                Err(TryRecvError::Lagged(more)) => lost += more,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return Err(RecvError::Lagged(lost)),
+            }
+        }
+    }
 }
 
 /// A place to emit records from: a component on a node. Cheap to clone.
@@ -249,17 +312,19 @@ impl Tap {
 
     /// Adds the record to the stream and returns its number.
     pub fn emit(&self, mut record: Record) -> u64 {
-        record.at = clock::now();
         record.node = self.node.to_string();
         record.component = self.component.to_string();
+        let size = size(&record); // before the lock: a detail may be large
         let mut ring = self.lock();
+        record.at = clock::now(); // under the lock: times rise as the numbers do
         ring.last += 1;
         let seq = ring.last;
         record.seq = seq;
         let record = Arc::new(record);
-        ring.keep(record.clone());
+        let told = Arc::downgrade(&record);
+        ring.keep(record, size);
         if self.shared.live.receiver_count() > 0 {
-            let _ = self.shared.live.send(record); // the only error is "no receiver"
+            let _ = self.shared.live.send(told); // the only error is "no receiver"
         }
         seq
     }
@@ -269,15 +334,15 @@ impl Tap {
     }
 
     /// Live records from now on. A receiver that lags is told how many it lost.
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Record>> {
-        self.shared.live.subscribe()
+    pub fn subscribe(&self) -> Live {
+        Live { records: self.shared.live.subscribe(), next: None }
     }
 
     /// All records kept with a number above `seq`, oldest first.
     pub fn since(&self, seq: u64) -> Vec<Arc<Record>> {
         let ring = self.lock();
-        let skip = ring.records.partition_point(|r| r.seq <= seq);
-        ring.records.iter().skip(skip).cloned().collect()
+        let skip = ring.records.partition_point(|(r, _)| r.seq <= seq);
+        ring.records.iter().skip(skip).map(|(r, _)| r.clone()).collect()
     }
 
     /// Number of the newest record.
@@ -298,33 +363,42 @@ impl Default for Tap {
     }
 }
 
+/// Passes over the records, at most: only neighbours are out of order, and clients name causes as they like.
+const PASSES_MAX: usize = 16;
+
 /// The pure part of [`Tap::caused_by`].
 pub fn follow(records: &[Arc<Record>], requests: &[String]) -> Vec<Arc<Record>> {
     let mut ids: std::collections::HashSet<&str> = requests.iter().map(String::as_str).collect();
     let mut revisions: std::collections::HashSet<u64> = std::collections::HashSet::new();
-    let mut chain = Vec::new();
-    // An effect never stands before its cause in the stream, so one pass is enough.
-    for record in records {
-        let own = record.request.as_ref().is_some_and(|r| ids.contains(r.id.as_str()));
-        let caused = match &record.cause {
-            Some(Cause::Revision(r)) => revisions.contains(r),
-            Some(Cause::Request(id)) => ids.contains(id.as_str()),
-            None => false,
-        };
-        if !own && !caused {
-            continue;
+    let mut in_chain = vec![false; records.len()];
+    // Again until nothing is added: an effect may stand before its cause. A watcher may act on a write before the task that wrote tells of it.
+    for _ in 0..PASSES_MAX {
+        let mut found = false;
+        for (record, is_in) in records.iter().zip(&mut in_chain).filter(|(_, is_in)| !**is_in) {
+            let own = record.request.as_ref().is_some_and(|r| ids.contains(r.id.as_str()));
+            let caused = match &record.cause {
+                Some(Cause::Revision(r)) => revisions.contains(r),
+                Some(Cause::Request(id)) => ids.contains(id.as_str()),
+                None => false,
+            };
+            if !own && !caused {
+                continue;
+            }
+            if let Some(request) = &record.request {
+                ids.insert(&request.id);
+            }
+            if let Some(revision) = record.revision
+                && record.request.is_some()
+            {
+                revisions.insert(revision);
+            }
+            (*is_in, found) = (true, true);
         }
-        if let Some(request) = &record.request {
-            ids.insert(&request.id);
+        if !found {
+            break;
         }
-        if let Some(revision) = record.revision
-            && record.request.is_some()
-        {
-            revisions.insert(revision);
-        }
-        chain.push(record.clone());
     }
-    chain
+    records.iter().zip(in_chain).filter(|(_, is_in)| *is_in).map(|(record, _)| record.clone()).collect()
 }
 
 #[cfg(test)]
@@ -350,6 +424,18 @@ mod tests {
     }
 
     #[test]
+    fn an_effect_that_is_told_before_its_cause_is_in_the_chain() {
+        let tap = Tap::new();
+        tap.emit(Record::new("start").cause(Some(Cause::Revision(12))));
+        write(&tap, "controller", 12, Some(Cause::Revision(10)));
+        write(&tap, "kubectl", 10, None);
+        write(&tap, "stranger", 11, None);
+        let chain = tap.caused_by(&["kubectl".into()]);
+        assert_eq!(chain.iter().map(|r| r.seq).collect::<Vec<_>>(), [1, 2, 3]);
+        assert!(chain.is_sorted_by_key(|r| r.at));
+    }
+
+    #[test]
     fn the_ring_keeps_the_newest() {
         let tap = Tap::new();
         for _ in 0..RING + 10 {
@@ -362,7 +448,50 @@ mod tests {
         for _ in 0..100 {
             tap.emit(Record { body: Some(Bytes::from(vec![0; 1 << 20])), ..Record::new("x") });
         }
-        assert_eq!(tap.since(0).len(), RING_BYTES >> 20);
+        assert_eq!(
+            tap.since(0).len(),
+            (RING_BYTES >> 20) - 1,
+            "a record holds a little more than its object"
+        );
+    }
+
+    #[test]
+    fn all_that_a_record_holds_counts() {
+        let long = "x".repeat(1 << 20);
+        let request = Some(Request { user_agent: long.clone(), ..Request::default() });
+        let makes: [Record; 4] = [
+            Record { request, ..Record::new("x") },
+            Record::new("x").object("pods", "d", &long),
+            Record::new("x").detail(serde_json::json!({ "tried": [{ "a": long.clone() }] })),
+            Record::new("x").cause(Some(Cause::Request(long))),
+        ];
+        for record in makes {
+            let tap = Tap::new();
+            for _ in 0..40 {
+                tap.emit(record.clone());
+            }
+            assert_eq!(tap.since(0).len(), (RING_BYTES >> 20) - 1, "{}", record.detail.is_null());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_viewer_that_reads_nothing_holds_no_more_than_the_ring() {
+        let tap = Tap::new();
+        let mut live = tap.subscribe();
+        for _ in 0..100 {
+            tap.emit(Record { body: Some(Bytes::from(vec![0; 1 << 20])), ..Record::new("x") });
+        }
+        let kept = tap.since(0);
+        assert!(kept.len() < 100);
+        let lost = 100 - kept.len() as u64;
+        assert_eq!(live.recv().await.map(|r| r.seq), Err(RecvError::Lagged(lost)));
+        for record in kept {
+            assert_eq!(live.recv().await.map(|r| r.seq), Ok(record.seq));
+        }
+        tap.emit(Record::new("x"));
+        assert_eq!(live.recv().await.map(|r| r.seq), Ok(101));
+        drop(tap);
+        assert_eq!(live.recv().await.map(|r| r.seq), Err(RecvError::Closed));
     }
 
     #[test]

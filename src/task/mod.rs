@@ -143,14 +143,18 @@ impl Crew {
 
     /// Asks every task to end and waits until all have. Tasks watch [`Crew::token`]. Once the crew has ended otherwise (its main task
     /// is through, or somebody kills it) nobody waits for the rest: helpers loop for ever, and must not work on without their main task.
+    ///
+    /// A second call waits for the same end. If the first call is dropped before that, the crew is killed.
     pub async fn stop(&self) {
         self.inner.stop.cancel();
-        let tasks = self.tasks().take();
-        if let Some(mut tasks) = tasks {
-            tokio::select! {
-                () = async { while tasks.join_next().await.is_some() {} } => {}
-                _ = self.wait() => {}
-            }
+        let Some(mut tasks) = self.tasks().take() else {
+            self.wait().await; // whoever has the tasks ends the crew
+            return;
+        };
+        let _killed_if_dropped = KillOnDrop(self);
+        tokio::select! {
+            () = async { while tasks.join_next().await.is_some() {} } => {}
+            _ = self.wait() => {}
         }
         self.finish(End::Stopped);
     }
@@ -174,6 +178,14 @@ impl Crew {
             Ok(end) => end.clone().unwrap_or(End::Killed),
             Err(_) => End::Killed,
         }
+    }
+}
+
+/// Ends a crew that has not ended otherwise.
+struct KillOnDrop<'a>(&'a Crew);
+impl Drop for KillOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.finish(End::Killed);
     }
 }
 
@@ -309,6 +321,46 @@ mod tests {
             while Arc::strong_count(&alive) > 1 {
                 tokio::task::yield_now().await; // an aborted task is dropped at its next turn
             }
+        }
+    }
+
+    /// A pod that is deleted twice, the second time with a shorter grace period.
+    #[tokio::test]
+    async fn a_second_stop_waits_for_the_end_of_the_first() {
+        let crew = Crew::new("t");
+        let (token, graceful) = (crew.token(), Arc::new(Mutex::new(false)));
+        let seen = graceful.clone();
+        crew.spawn_main(async move {
+            token.cancelled().await;
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            *seen.lock().unwrap() = true;
+            Ok::<(), String>(())
+        });
+        tokio::task::yield_now().await;
+        let second = async {
+            crew.stop().await;
+            assert!(*graceful.lock().unwrap(), "it returned before the crew had ended");
+        };
+        tokio::join!(crew.stop(), second);
+        assert_eq!(crew.ended(), Some(End::Stopped));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_that_is_given_up_kills() {
+        let crew = Crew::new("t");
+        let alive = Arc::new(());
+        let held = alive.clone();
+        crew.spawn_main(async move {
+            let _held = held;
+            std::future::pending::<Result<(), String>>().await
+        });
+        let patience = std::time::Duration::from_secs(5);
+        assert!(tokio::time::timeout(patience, crew.stop()).await.is_err());
+        assert_eq!(tokio::time::timeout(patience, crew.wait()).await, Ok(End::Killed));
+        while Arc::strong_count(&alive) > 1 {
+            tokio::task::yield_now().await; // an aborted task is dropped at its next turn
         }
     }
 

@@ -74,6 +74,18 @@ enum Stands {
     Abroad(Abroad),
 }
 
+/// Returns when the cluster tells something, or after [`LOOK_AGAIN`].
+///
+/// # Errors
+/// The stream has ended: it would tell nothing any more, at once and every time.
+async fn news_or_time(control: &mut Control) -> Result<(), String> {
+    match timeout(LOOK_AGAIN, control.next()).await {
+        Err(_) | Ok(Ok(Some(_))) => Ok(()),
+        Ok(Ok(None)) => Err("the cluster ended".into()),
+        Ok(Err(error)) => Err(error.say(Lang::En)),
+    }
+}
+
 static ARENAS: AtomicUsize = AtomicUsize::new(0);
 
 impl Arena {
@@ -178,9 +190,10 @@ impl Arena {
                 return Ok(proof);
             }
             // Beats that can be told now change the view; what never can is waited for in vain, and then reported.
-            if timeout(LOOK_AGAIN, control.next()).await.is_err() && Instant::now() > deadline {
-                return self.proof().await;
+            if Instant::now() > deadline {
+                return Ok(proof);
             }
+            news_or_time(&mut control).await?;
         }
     }
 
@@ -268,5 +281,29 @@ impl Arena {
             Ok(done) => done.map(Some),
             Err(_) => Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::UnixListener;
+
+    #[tokio::test]
+    async fn a_stream_that_has_ended_is_not_asked_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        // Says that it is there, and ends.
+        let cluster = tokio::spawn(async move {
+            let (read, mut write) = listener.accept().await.unwrap().0.into_split();
+            let _hello = BufReader::new(read).lines().next_line().await;
+            write.write_all(b"{\"ok\":null}\n").await.unwrap();
+        });
+        let mut control = Control::connect(&place).await.unwrap();
+        cluster.await.unwrap();
+        assert_eq!(news_or_time(&mut control).await, Err("the cluster ended".to_string()));
     }
 }

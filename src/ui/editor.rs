@@ -84,7 +84,9 @@ impl Validator for Seated {
 }
 
 /// `?` on an empty line shows the keys of the interface around this shell.
-struct AskFrame;
+struct AskFrame {
+    token: String,
+}
 
 impl rustyline::ConditionalEventHandler for AskFrame {
     fn handle(
@@ -97,7 +99,7 @@ impl rustyline::ConditionalEventHandler for AskFrame {
         if !context.line().is_empty() {
             return None;
         }
-        print!("\x1b]{};help\x07", super::tui::terminal::TELL);
+        print!("\x1b]{};{};help\x07", super::tui::terminal::TELL, self.token);
         let _ = std::io::Write::flush(&mut std::io::stdout()); // a closed terminal has no frame
         Some(rustyline::Cmd::Noop)
     }
@@ -190,9 +192,10 @@ impl Desk {
             .color_mode(colours)
             .build();
         let mut editor = Editor::with_config(config)?;
-        if session.in_pane {
+        if let Some(token) = session.frame.clone() {
             let key = rustyline::KeyEvent::new('?', rustyline::Modifiers::NONE);
-            editor.bind_sequence(key, rustyline::EventHandler::Conditional(Box::new(AskFrame)));
+            let ask = Box::new(AskFrame { token });
+            editor.bind_sequence(key, rustyline::EventHandler::Conditional(ask));
         }
         editor.bind_sequence(
             rustyline::KeyEvent::ctrl('D'),
@@ -231,6 +234,8 @@ impl Desk {
         match self.editor.readline_with_initial(&(prompt, styled.as_str()), (&begun, "")) {
             Ok(text) => Given::Text(text),
             Err(ReadlineError::Interrupted) => Given::Cut,
+            // To end here would end the learner's cluster, too.
+            Err(error) if not_utf8(&error) => Given::NotUtf8,
             Err(_) => Given::End, // Ctrl-D, or the terminal is gone
         }
     }
@@ -300,14 +305,26 @@ impl Lines for Desk {
     }
 }
 
+/// Did the terminal send bytes that are no UTF-8? rustyline gives the line up then.
+fn not_utf8(error: &ReadlineError) -> bool {
+    matches!(error, ReadlineError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData)
+}
+
 /// Reads and runs lines until someone leaves; the exit code.
 pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
     loop {
         session.forget_interrupts();
-        let text = match desk.command() {
+        session.tell_frame(&["prompt", "on"]);
+        let given = desk.command();
+        session.tell_frame(&["prompt", "off"]);
+        let text = match given {
             Given::Text(text) => text,
             Given::Cut => {
                 session.interrupted();
+                continue;
+            }
+            Given::NotUtf8 => {
+                session.not_utf8();
                 continue;
             }
             Given::End => return 0,
@@ -323,5 +340,18 @@ pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
         if !ahead.is_empty() {
             desk.type_ahead(ahead);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn bytes_of_another_encoding_are_no_end_of_input() {
+        assert!(not_utf8(&ReadlineError::from(ErrorKind::InvalidData)));
+        assert!(!not_utf8(&ReadlineError::Eof) && !not_utf8(&ReadlineError::Interrupted));
+        assert!(!not_utf8(&Error::from_raw_os_error(nix::libc::EIO).into()), "the terminal is gone");
     }
 }

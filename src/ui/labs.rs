@@ -102,7 +102,11 @@ pub fn grade(paper: &Paper, graded: &Graded, view: &LabView) -> String {
             view.tasks.iter().find(|t| t.id == found.id).map_or(found.id.as_str(), |t| t.task.as_str());
         let points = if found.green { found.weight } else { 0 };
         let mark = if found.green { "✓" } else { "✗" };
-        out.push_str(&marked(paper, &format!(" {mark} {points:>3}/{:<3} ", found.weight), text));
+        let mark = format!(" {mark} {points:>3}/{:<3} ", found.weight);
+        out.push_str(&marked(paper, &mark, text));
+        if !found.green && !found.told.is_empty() {
+            out.push_str(&marked(paper, &" ".repeat(prose::cells(&mark)), &found.told));
+        }
     }
     out.push_str(&format!(
         "\n{}\n",
@@ -136,6 +140,9 @@ pub fn remarks(lang: Lang, record: &Value) -> Vec<String> {
     }
     if number("lost") > 0 {
         lines.push(lang.say(Say::LabLost, &[&number("lost").to_string()]));
+    }
+    if number("book_deleted") > 0 {
+        lines.push(lang.say(Say::LabBookDeleted, &[&number("book_deleted").to_string()]));
     }
     let shown = number("earlier_solves");
     if shown > 0 {
@@ -222,9 +229,13 @@ mod tests {
             file: "/r.json".into(),
             debrief: vec!["It was so.".into()],
             untold: 1,
-            found: vec![found("a", true), found("b", false)],
+            found: vec![
+                found("a", true),
+                Found { told: "not so: every pod answers".into(), ..found("b", false) },
+            ],
         };
         let told = grade(&PAPER, &graded, &view());
+        assert!(told.contains("It stays so.\n           not so: every pod answers\n"), "{told}");
         for part in ["✓  40/40  It answers.", "✗   0/40  It stays so.", "40 of 80", "It was so.", "/r.json"]
         {
             assert!(told.contains(part), "{part}\n{told}");
@@ -232,9 +243,11 @@ mod tests {
         assert!(told.contains("Explanations kept back: 1."), "{told}");
         let record = json!({"tampered": true, "attempts": {"starts": 3, "seed_starts": 2, "gradings": 1, "earlier_gradings": 4}});
         let remarks = remarks(Lang::En, &record);
-        let shown = json!({"attempts": {"starts": 2, "seed_starts": 1, "gradings": 1, "earlier_solves": 1, "earlier_hints": 2, "earlier_left": 4, "gave_up": true}});
+        let shown = json!({"attempts": {"starts": 2, "seed_starts": 1, "gradings": 1, "earlier_solves": 1, "earlier_hints": 2, "earlier_left": 4, "book_deleted": 3, "gave_up": true}});
         let shown = super::remarks(Lang::En, &shown).join("\n");
-        for part in ["gave up", "an earlier start", "2 hints", "left without a grade, 4 times"] {
+        for part in
+            ["gave up", "an earlier start", "2 hints", "left without a grade, 4 times", "was deleted 3 times"]
+        {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         let entry =

@@ -1,6 +1,6 @@
 //! What kind of line is it? Pure: text in, decision out.
 
-use crate::kubectl::table;
+use crate::kubectl::{parse, table};
 
 /// Verbs that stay shell commands unless `kubectl` or `k` stands in front.
 pub const SHADOWED: &[&str] = &["cp", "diff", "exec", "set", "top", "wait"];
@@ -69,7 +69,7 @@ pub enum Line {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cut {
     pub words: Vec<String>,
-    /// Something in it only a shell can do: `| > < & ; $`, a backtick, a group, a pattern, a second line.
+    /// Something in it only a shell can do: `| > < & ; $`, a backtick, a group, a pattern, a list in braces, a second line.
     pub special: bool,
 }
 
@@ -118,12 +118,28 @@ pub fn cut(text: &str) -> Cut {
             _ => {
                 let begins = word.is_none();
                 cut.special |= "|><&;$`()*?[".contains(c) || (c == '~' && begins);
+                cut.special |= c == '{' && brace_list(chars.clone());
                 word.get_or_insert_default().push(c);
             }
         }
     }
     cut.words.extend(word);
     cut
+}
+
+/// Does a shell make several words of the braces that have just been opened? `web-{1,2}` and `{1..3}`, but not `{}` or `{.items}`.
+fn brace_list(rest: impl Iterator<Item = char>) -> bool {
+    let mut before = ' ';
+    for c in rest {
+        match c {
+            ',' => return true,
+            '.' if before == '.' => return true,
+            '}' | '\'' | '"' | '\\' => return false,
+            c if c.is_whitespace() => return false,
+            _ => before = c,
+        }
+    }
+    false
 }
 
 /// Decides what a line is. `cluster` is the name that `ropewalk`'s own words are about.
@@ -265,24 +281,18 @@ fn own(word: &str, after: &str, words: &[String], special: bool, cluster: &str) 
     Line::Own(args)
 }
 
-/// Commands that take over the terminal: an editor, a shell in a container, a question.
+/// Commands that take over the terminal: an editor, a shell in a container, a question. The verb is found as kubectl finds it: flags with values may
+/// stand before it (`-n shop exec -it web -- sh`). What kubectl does not understand takes nothing.
 fn wants_terminal(args: &[String]) -> bool {
-    let flag = |long: &str, short: char| {
-        args.iter().take_while(|a| *a != "--").any(|a| {
-            a == long
-                || a.strip_prefix(long).is_some_and(|rest| rest == "=true")
-                || (a.starts_with('-')
-                    && !a.starts_with("--")
-                    && a[1..].chars().all(|c| "itq".contains(c))
-                    && a.contains(short))
-        })
-    };
-    match args.iter().find(|a| !a.starts_with('-')).map(String::as_str) {
-        Some("edit") => true,
-        Some("exec" | "run" | "attach" | "debug") => flag("--stdin", 'i') || flag("--tty", 't'),
-        Some("delete") => flag("--interactive", 'i'),
+    let Ok(parsed) = parse::parse(args) else { return false };
+    let is = |flag: &str| parsed.flags.is(flag);
+    let takes = match parsed.verb.path {
+        "edit" | "apply edit-last-applied" => true,
+        "exec" | "run" | "attach" | "debug" => is("stdin") || is("tty"),
+        "delete" => is("interactive"),
         _ => false,
-    }
+    };
+    takes && !parsed.help
 }
 
 /// The word that was probably meant: one slip away (two in long words), counting swapped neighbours as one slip.
@@ -374,6 +384,15 @@ mod tests {
         assert_eq!(of("delete pod \"$POD\""), shell("kubectl delete pod \"$POD\""));
         assert_eq!(of("apply -f ~/a.yaml"), shell("kubectl apply -f ~/a.yaml"));
         assert_eq!(of("apply -f *.yaml"), shell("kubectl apply -f *.yaml"));
+        assert_eq!(of("delete pod web-{1,2}"), shell("kubectl delete pod web-{1,2}"));
+        assert_eq!(of("delete pod web-{1..3}"), shell("kubectl delete pod web-{1..3}"));
+        for braces in ["{.items}", "{}", "{a}"] {
+            assert_eq!(
+                of(&format!("get pods -o jsonpath={braces}")),
+                kubectl(&["get", "pods", "-o", &format!("jsonpath={braces}")])
+            );
+        }
+        assert_eq!(of("delete pod 'web-{1,2}'"), kubectl(&["delete", "pod", "web-{1,2}"]));
         assert_eq!(of("status -o json | jq ."), shell("ropewalk status --name main -o json | jq ."));
         assert_eq!(of("cat <<EOF\nkubectl\nEOF"), shell("cat <<EOF\nkubectl\nEOF"));
         assert_eq!(of("ls"), shell("ls"));
@@ -414,6 +433,18 @@ mod tests {
             of("run t --image=busybox --stdin --tty"),
             Line::Foreground("kubectl run t --image=busybox --stdin --tty".into())
         );
+        for text in [
+            "kubectl -n shop exec -it web -- sh",
+            "kubectl --context other --as jane attach -i web",
+            "kubectl exec -n shop web -it -- sh",
+            "kubectl -n shop edit deploy web",
+            "kubectl --namespace=shop delete pod web -i",
+            "kubectl apply edit-last-applied deploy web",
+        ] {
+            assert_eq!(of(text), Line::Foreground(text.into()), "{text}");
+        }
+        assert_eq!(of("k -n edit get pods"), kubectl(&["-n", "edit", "get", "pods"]));
+        assert_eq!(of("k exec web --tty=false -- ls"), kubectl(&["exec", "web", "--tty=false", "--", "ls"]));
         assert_eq!(of("k exec web -- ls -it"), kubectl(&["exec", "web", "--", "ls", "-it"]));
         assert_eq!(of("run t --image=busybox"), kubectl(&["run", "t", "--image=busybox"]));
     }

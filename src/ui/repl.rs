@@ -38,8 +38,8 @@ pub struct Options {
     pub ascii: bool,
     /// The lesson that the interface opens first.
     pub lesson: Option<String>,
-    /// This is the shell pane of the interface, which greets and takes leave itself.
-    pub in_pane: bool,
+    /// This is the shell pane of the interface, which greets and takes leave itself. It obeys whoever names this token.
+    pub in_pane: Option<String>,
 }
 
 impl Options {
@@ -103,14 +103,15 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     let seat = seat::take(&options, place.clone(), lang, cut).await?;
     println!(
         "{}",
-        match (options.in_pane, seat.abroad()) {
+        match (options.in_pane.is_some(), seat.abroad()) {
             (true, _) => lang.say(Say::WelcomePane, &[]),
             (_, Some(server)) => lang.say(Say::WelcomeAbroad, &[&server]),
             _ => lang.say(Say::Welcome, &[&seat.nodes.to_string()]),
         }
     );
     let mut session = Session::new(place, lang, Manner::Terminal, Handle::current());
-    session.in_pane = options.in_pane;
+    let in_pane = options.in_pane.is_some();
+    session.frame = options.in_pane;
     let (column, hush) = (session.column.clone(), session.hush());
     let sitting = tokio::task::spawn_blocking(move || converse(session));
     let (result, lang) = tokio::select! {
@@ -127,7 +128,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     if column.full_screen() {
         terminal::leave_full_screen();
     }
-    seat.leave(lang, !options.in_pane && !signalled).await;
+    seat.leave(lang, !in_pane && !signalled).await;
     result
 }
 
@@ -151,7 +152,7 @@ async fn in_interface(options: Options, home: Home) -> Result<i32, Error> {
 
 /// Whom a signal ends takes no leave: perhaps nobody is there to answer, and nothing to print on.
 fn ended_by_signal(code: i32) -> bool {
-    matches!(code, 129 | 143)
+    matches!(code, 129..=131 | 143)
 }
 
 /// On a thread of its own: the editor and the shell block.

@@ -13,10 +13,10 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The last output of a command is on its way for at most this long, in milliseconds; it takes microseconds.
+/// The last output of a command is on its way: it is waited for as long as some of it is shown within so many milliseconds.
 const SETTLE_MAX: u16 = 1000;
 /// Bytes that are taken out of the terminal at once.
 const PIECE: usize = 4096;
@@ -33,6 +33,10 @@ pub struct Screen {
     settings: Option<Termios>,
     mark: Vec<u8>,
     marked: File,
+    /// Marks that were written and not seen yet. One that was given up still comes, and must not be taken for the next.
+    outstanding: usize,
+    /// Bytes that were shown.
+    written: Arc<AtomicU64>,
     shown: Arc<AtomicBool>,
     /// Typed, and not passed on yet.
     waiting: VecDeque<u8>,
@@ -99,7 +103,8 @@ impl Screen {
         let (marked, mark_seen) = fds::pipe()?;
         let mark = format!("\x1b]ropewalk-{:016x}\x07", crate::rng::Rng::from_os().u64()).into_bytes();
         let shown = Arc::new(AtomicBool::new(false));
-        let (wanted, own) = (mark.clone(), shown.clone());
+        let written = Arc::new(AtomicU64::new(0));
+        let (wanted, own, count) = (mark.clone(), shown.clone(), written.clone());
         // Ends when the last program has closed the terminal.
         std::thread::Builder::new().name("shell-output".into()).spawn(move || {
             let mut mark_seen = File::from(mark_seen);
@@ -118,7 +123,11 @@ impl Screen {
                 if own.load(Ordering::Acquire) && !out.is_empty() {
                     column.saw(&out);
                     let mut stdout = io::stdout().lock();
-                    let _ = stdout.write_all(&out).and_then(|()| stdout.flush()); // a closed terminal shows nothing
+                    // In pieces, so that a slow terminal is seen to go on.
+                    for piece in out.chunks(AHEAD) {
+                        let _ = stdout.write_all(piece).and_then(|()| stdout.flush()); // a closed terminal shows nothing
+                        count.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                    }
                 }
                 if marks > 0 && mark_seen.write_all(&vec![b'.'; marks]).is_err() {
                     return;
@@ -133,6 +142,8 @@ impl Screen {
             settings: None,
             mark,
             marked: marked.into(),
+            outstanding: 0,
+            written,
             shown,
             waiting: VecDeque::new(),
             line: 0,
@@ -215,17 +226,30 @@ impl Screen {
     pub fn settle(&mut self) -> io::Result<()> {
         let _ = tcflow(&self.slave, FlowArg::TCOON); // the learner may have pressed Ctrl-S
         (&self.slave).write_all(&self.mark)?;
-        let mut wanted = [PollFd::new(self.marked.as_fd(), PollFlags::POLLIN)];
-        loop {
+        self.outstanding += 1;
+        let mut shown = self.written.load(Ordering::Relaxed);
+        while self.outstanding > 0 {
+            let mut wanted = [PollFd::new(self.marked.as_fd(), PollFlags::POLLIN)];
             match poll(&mut wanted, PollTimeout::from(SETTLE_MAX)) {
                 Err(nix::errno::Errno::EINTR) => continue,
-                Ok(n) if n > 0 => break,
-                Ok(_) => return Ok(()),
+                Ok(0) => {
+                    let now = self.written.load(Ordering::Relaxed);
+                    if std::mem::replace(&mut shown, now) == now {
+                        return Ok(()); // the learner's terminal takes nothing
+                    }
+                }
+                Ok(_) => {
+                    let mut seen = [0; 64];
+                    let most = seen.len().min(self.outstanding);
+                    match (&self.marked).read(&mut seen[..most])? {
+                        0 => return Ok(()), // the last program has closed the terminal
+                        n => self.outstanding -= n,
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }
-        let mut byte = [0; 1];
-        (&self.marked).read_exact(&mut byte)
+        Ok(())
     }
 
     /// What was typed and no program read; the terminal's settings become what they were at the start.

@@ -6,7 +6,7 @@ use super::terminal;
 use super::texts::{Lang, Say};
 use super::tui::text::cut;
 use crate::cluster::abroad::{self, Abroad};
-use crate::cluster::control::{Ask, Control};
+use crate::cluster::control::{Ask, Control, has_started};
 use crate::cluster::launch::{self, Launched};
 use crate::cluster::{Place, Spec};
 use crate::lab::view;
@@ -48,11 +48,13 @@ pub async fn take(
 ) -> Result<Seat, Error> {
     let stands = stand(options, &place, lang).await?;
     let what = if matches!(stands, Stands::Joined) { Say::Attaching } else { Say::Starting };
+    // A line that is drawn over ten times a second is read aloud as often by a screen reader.
+    let lines = options.plain || terminal::dumb();
     let nodes = tokio::select! {
         biased;
-        nodes = wait(&place, lang, what) => nodes?,
+        nodes = wait(&place, lang, what, lines) => nodes?,
         () = cut => {
-            if std::io::stderr().is_terminal() {
+            if std::io::stderr().is_terminal() && !lines {
                 on_one_line("");
             }
             eprintln!("{}", lang.say(Say::WaitCut, &[]));
@@ -104,26 +106,33 @@ async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Stand
     }
 }
 
-/// Follows a start until it is complete; the number of nodes. Progress goes to a terminal only.
-async fn wait(place: &Place, lang: Lang, what: Say) -> Result<usize, Error> {
+/// Follows a start until it is complete; the number of nodes. A cluster whose start was complete before is not waited for, whatever is broken in
+/// it now: the session may be there to mend it. Progress goes to a terminal only: on one line that is drawn over, or as a line
+/// for each change (`lines`).
+async fn wait(place: &Place, lang: Lang, what: Say, lines: bool) -> Result<usize, Error> {
     let mut control = Control::connect(place).await?;
     let terminal = std::io::stderr().is_terminal();
     let began = Instant::now();
     let mut value = control.ask(&Ask::Wait).await?;
     let mut tick = tokio::time::interval(TICK);
+    let mut told = Value::Null;
     loop {
-        if value["ready"] == true {
-            if terminal {
+        if has_started(&value) {
+            if terminal && !lines {
                 on_one_line("");
             }
             return Ok(value["nodes"].as_u64().unwrap_or_default() as usize);
         }
-        if terminal {
-            on_one_line(&progress(lang, &lang.say(what, &[]), &value, began.elapsed()));
+        let words = || progress(lang, &lang.say(what, &[]), &value, began.elapsed());
+        match (terminal, lines) {
+            (true, false) => on_one_line(&words()),
+            (true, true) if told != value => eprintln!("{}", words()),
+            _ => {}
         }
+        told.clone_from(&value);
         tokio::select! {
             next = control.next() => value = next?.ok_or_else(|| Error::Ended(place.log()))?,
-            _ = tick.tick() => {}
+            _ = tick.tick(), if !lines => {}
         }
     }
 }
@@ -210,5 +219,42 @@ async fn part(place: &Place, abroad: &Abroad, lang: Lang, talk: bool) {
     match super::lesson::ask(place, lang, view::Ask::Leave).await {
         Ok(_) => println!("{}", lang.say(Say::RoomsGone, &[&rooms])),
         Err(error) => eprintln!("{}", error.say(lang)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Home;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::UnixListener;
+
+    /// Answers on the control socket as a cluster does whose start was complete, and of which a node is switched off.
+    async fn broken(listener: UnixListener) {
+        let progress = r#"{"ok":{"ready":false,"started":true,"nodes":3,"nodesReady":2}}"#;
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (read, mut write) = stream.into_split();
+                let mut lines = BufReader::new(read).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    let answer = if line.contains("hello") { r#"{"ok":null}"# } else { progress };
+                    if write.write_all(format!("{answer}\n").as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_off_keeps_nobody_from_the_seat() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let cluster = tokio::spawn(broken(UnixListener::bind(place.socket()).unwrap()));
+        let waited = wait(&place, Lang::En, Say::Attaching, true);
+        let nodes = tokio::time::timeout(Duration::from_secs(20), waited).await;
+        assert_eq!(nodes.expect("it waits for the node").unwrap(), 3);
+        cluster.abort();
     }
 }

@@ -44,6 +44,8 @@ pub enum Given {
     Text(String),
     /// Ctrl-C.
     Cut,
+    /// The terminal sent bytes that are no UTF-8.
+    NotUtf8,
     End,
 }
 
@@ -86,11 +88,13 @@ pub struct Session {
     pub column: Arc<Column>,
     explained_paste: bool,
     explained_shell: bool,
-    /// The interface around it hears what it says to the frame.
-    pub in_pane: bool,
+    /// In the shell pane of the interface: the token with which the frame takes commands.
+    pub frame: Option<String>,
     news: Arc<News>,
     /// Ctrl-C since the line was read; at a terminal.
     interrupt: Option<Signal>,
+    /// What the lesson engine was too busy to hear at once, on its way.
+    announced: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Session {
@@ -112,9 +116,10 @@ impl Session {
             column,
             explained_paste: false,
             explained_shell: false,
-            in_pane: false,
+            frame: None,
             // Without it Ctrl-C ends the program, as it does every other.
             interrupt: at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten(),
+            announced: None,
         }
     }
 
@@ -144,6 +149,13 @@ impl Session {
         self.last = CUT;
     }
 
+    /// The line that was typed is given up because the terminal sends another encoding.
+    pub fn not_utf8(&mut self) {
+        self.last = 1;
+        println!();
+        self.complain(&self.say(Say::NotUtf8, &[]), None, None);
+    }
+
     /// What was typed ahead while the shell worked.
     pub fn typed_ahead(&mut self) -> String {
         self.shell.as_mut().map(Shell::typed_ahead).unwrap_or_default()
@@ -154,9 +166,12 @@ impl Session {
         let line = line::classify(text, &self.place.name);
         let outside = matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Shell(_));
         let acts = outside || matches!(line, Line::Own(_));
-        if acts {
-            // Hints may react to what was typed; without lessons nobody listens.
-            let _ = self.ask(Ask::Typed { line: text.trim().to_string() });
+        // Hints may react to what was typed; without lessons nobody listens. Ctrl-C while the engine is busy is meant for the line.
+        let aside = !matches!(line, Line::Kubectl(_) | Line::Own(_)) && !text.contains("kubectl");
+        if acts && self.announce(Ask::Typed { line: text.trim().to_string() }, aside).is_err() {
+            self.column.saw(b"^C"); // which the terminal has shown
+            self.last = CUT;
+            return Flow::Next;
         }
         match line {
             Line::Empty => return Flow::Next,
@@ -197,7 +212,7 @@ impl Session {
             self.before = Some(Typed { line: text.trim().into(), code: self.last });
         }
         if acts {
-            let _ = self.ask(Ask::Ran { line: text.trim().to_string(), code: self.last });
+            let _ = self.announce(Ask::Ran { line: text.trim().to_string(), code: self.last }, aside); // it has run
         }
         Flow::Next
     }
@@ -254,6 +269,11 @@ impl Session {
                     }
                 }
                 Given::End => return Some(paste.text()),
+                Given::NotUtf8 => {
+                    self.not_utf8();
+                    eprintln!("{}", self.say(Say::PasteCut, &[]));
+                    return None;
+                }
                 Given::Cut => {
                     eprintln!("{}", self.say(Say::PasteCut, &[]));
                     return None;
@@ -306,7 +326,7 @@ impl Session {
             let args: Vec<String> = about.iter().cloned().chain(["--help".to_string()]).collect();
             return self.kubectl(&args, lines);
         }
-        if self.in_pane {
+        if self.frame.is_some() {
             // Longer than the pane: the frame shows it over everything.
             self.tell_frame(&["help"]);
             return 0;
@@ -318,9 +338,9 @@ impl Session {
     }
 
     /// Tells the interface around this shell something; outside of it there is nobody to tell.
-    fn tell_frame(&self, words: &[&str]) {
-        if self.in_pane {
-            print!("\x1b]{};{}\x07", super::tui::terminal::TELL, words.join(";"));
+    pub fn tell_frame(&self, words: &[&str]) {
+        if let Some(token) = &self.frame {
+            print!("\x1b]{};{token};{}\x07", super::tui::terminal::TELL, words.join(";"));
             let _ = std::io::Write::flush(&mut std::io::stdout()); // a closed terminal has no frame
         }
     }
@@ -329,7 +349,7 @@ impl Session {
     fn map(&mut self, words: &[String]) -> i32 {
         use super::tui::model::View;
         let names: Vec<&str> = View::ALL.iter().map(|v| v.name()).collect();
-        if !self.in_pane {
+        if self.frame.is_none() {
             self.complain(
                 &self.say(Say::NoMap, &[]),
                 None,

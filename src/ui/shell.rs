@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const START_PATIENCE: Duration = Duration::from_secs(10);
 /// Whether a program has read what was typed ahead is looked at this often, in milliseconds.
 const LOOK_AGAIN: u16 = 5;
+/// Bytes that are kept of what a shell said and that is no report yet.
+const HEARD_KEPT: usize = 64 << 10;
 /// A shell that closed its pipes ends within this many milliseconds.
 const END_PATIENCE: u16 = 300;
 /// The wrapper that turns the pipes into the descriptors of [`dialect`]. Pipes are opened by name because a terminal's
@@ -177,6 +179,8 @@ impl Shell {
         let mut bytes = [0; 4096];
         let n = self.reports.read(&mut bytes)?;
         self.heard.extend_from_slice(&bytes[..n]);
+        // A background program of the start files may write here without end: a report is short, and comes last.
+        self.heard.drain(..self.heard.len().saturating_sub(HEARD_KEPT));
         Ok(n)
     }
 
@@ -203,6 +207,9 @@ impl Shell {
 
     fn follow(&mut self) -> io::Result<Ran> {
         let mut listening = self.screen.is_some();
+        // The end of the report pipe does not tell the shell's end while a background program has inherited the other side.
+        let life = self.pid().and_then(|pid| process::pidfd_open(pid).ok());
+        let mut gone = false;
         loop {
             if let Some((before, code, rest)) = dialect::report(&self.heard, &self.token) {
                 self.heard.drain(..rest);
@@ -213,10 +220,16 @@ impl Shell {
                 }
                 return Ok(Ran::Code(code));
             }
+            if gone {
+                return Ok(Ran::Ended(self.wait()));
+            }
             let stdin = io::stdin();
             let mut wanted = vec![PollFd::new(self.reports.as_fd(), PollFlags::POLLIN)];
             if listening {
                 wanted.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+            }
+            if let Some(life) = &life {
+                wanted.push(PollFd::new(life.as_fd(), PollFlags::POLLIN));
             }
             // Nothing tells that a program has read its input: it is looked at, as long as something waits for that.
             let held = self.screen.as_ref().is_some_and(Screen::holds_back);
@@ -226,7 +239,9 @@ impl Shell {
                 other => other?,
             };
             let stirred = |fd: &PollFd<'_>| fd.revents().is_some_and(|r| !r.is_empty());
-            let (report, key) = (stirred(&wanted[0]), wanted.get(1).is_some_and(stirred));
+            let (report, key) = (stirred(&wanted[0]), listening && stirred(&wanted[1]));
+            // Its last report may still be in the pipe: that is read first.
+            gone = life.is_some() && wanted.last().is_some_and(stirred);
             if held && let Some(screen) = &mut self.screen {
                 screen.pass_on()?;
             }
@@ -252,11 +267,15 @@ impl Shell {
 
     /// Where the shell is now.
     pub fn cwd(&self) -> Option<PathBuf> {
+        std::fs::read_link(Path::new("/proc").join(self.pid()?.to_string()).join("cwd")).ok()
+    }
+
+    fn pid(&self) -> Option<i32> {
         let pid = match &self.child {
             Child::Plain(child) => child.id(),
             Child::Terminal(child) => child.process_id()?,
         };
-        std::fs::read_link(Path::new("/proc").join(pid.to_string()).join("cwd")).ok()
+        i32::try_from(pid).ok()
     }
 
     /// The terminal to tell when the learner's changes its size.

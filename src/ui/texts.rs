@@ -24,6 +24,12 @@ texts! {
     NoLimits:
         "Limits on memory and CPU are not enforced here: {}. `ropewalk doctor` tells how to mend it.",
         "여기서는 메모리와 CPU 제한이 적용되지 않습니다: {}. 해결 방법은 `ropewalk doctor`에 나옵니다.";
+    SilentKilled:
+        "Cluster {} does not answer, so its processes are killed.",
+        "{} 클러스터가 응답하지 않아 프로세스를 강제 종료합니다.";
+    LateKilled:
+        "Cluster {} did not stop within {} s, so its processes are killed.",
+        "{} 클러스터가 {}초 안에 멈추지 않아 프로세스를 강제 종료합니다.";
     Welcome:
         "Ropewalk: a real Kubernetes cluster with {} nodes, in this terminal.\n\
          Type kubectl commands (`kubectl get nodes` or `get nodes`) and shell lines.\n\
@@ -34,6 +40,22 @@ texts! {
     WelcomePane:
         "Your shell: type answers, kubectl commands, or `hint`. F1 shows the keys.",
         "셸입니다. 답, kubectl 명령, `hint`를 입력하십시오. 도움말은 F1입니다.";
+    UpReady: "Cluster {} is ready; Ctrl-C stops it.", "{} 클러스터가 준비되었습니다. Ctrl-C로 멈춥니다.";
+    NotUp: "Cluster {} is not running.", "{} 클러스터가 실행 중이 아닙니다.";
+    NoCluster: "There is no cluster {}.", "{} 클러스터가 없습니다.";
+    StartWith: "Start it with: ropewalk up --name {}", "시작하려면: ropewalk up --name {}";
+    StatusReady: "ready", "준비됨";
+    StatusNotReady: "not ready", "준비 안 됨";
+    WipeAsk:
+        "Wipe cluster {} and everything in it ({})? [y/N] ",
+        "{} 클러스터와 그 안의 모든 것({})을 삭제할까요? [y/N] ";
+    WipeSure:
+        "reset wipes cluster {} and all its data; add --yes to say that you mean it",
+        "reset은 {} 클러스터와 모든 데이터를 삭제합니다. 정말 삭제하려면 --yes를 붙이세요";
+    WipeBusy:
+        "cluster {} is still ending or just being started; try again in a moment",
+        "{} 클러스터가 종료 중이거나 시작 중입니다. 잠시 뒤에 다시 실행하세요";
+    Wiped: "Cluster {} is wiped.", "{} 클러스터를 삭제했습니다.";
     Stopping: "stopping cluster {} (its data stays)", "{} 클러스터를 멈춥니다 (데이터는 남습니다)";
     StaysUp:
         "Cluster {} was running before and stays up; `ropewalk down --name {}` stops it.",
@@ -91,6 +113,15 @@ texts! {
          키         Tab 자동 완성 · Ctrl-R 기록 검색 · Ctrl-C 명령 취소\n\
          \n\
          다른 터미널에서는:\n  export KUBECONFIG={}\n  export PATH={}:$PATH";
+    // -- doctor
+    DoctorOk: "ok  ", "있음";
+    DoctorLacks: "LACK", "없음";
+    DoctorLost: "without it: {}", "없으면: {}";
+    DoctorMend: "to mend it: {}", "해결 방법: {}";
+    DoctorCan: "This machine can run a cluster.", "이 컴퓨터에서 클러스터를 실행할 수 있습니다.";
+    DoctorCannot:
+        "This machine cannot run a cluster yet: mend what is lacking above.",
+        "이 컴퓨터에서는 아직 클러스터를 실행할 수 없습니다. 위에서 없다고 나온 것을 먼저 해결하세요.";
     // -- going back
     Undone: "undone: {}", "되돌림: {}";
     Redone: "done again: {}", "다시 실행: {}";
@@ -105,6 +136,9 @@ texts! {
         "{} is neither a revision (812) nor a time (10:42:07) nor how long ago (5m)",
         "{} 값은 리비전(812), 시각(10:42:07), 지난 시간(5m) 중 어느 것도 아닙니다";
     NothingTraced: "nothing was recorded of that", "그에 대한 기록이 없습니다";
+    OwnDirectory:
+        "the cluster answers `{}`, and it read its lessons and labs when it started: leave out {}, and start the cluster with {}={}",
+        "`{}` 명령에는 클러스터가 답하며, 강의와 실습은 클러스터가 시작할 때 읽습니다. {} 옵션을 빼고, 클러스터를 시작할 때 {}={} 환경 변수를 지정하세요";
     NoSuchLab: "there is no lab {}; `lab list` shows them", "{} 실습은 없습니다. `lab list`로 목록을 볼 수 있습니다";
     Killed: "killed {}", "강제 종료했습니다: {}";
     LinkCut: "cut {} from {}; `ropewalk fault heal` mends it", "{} 노드와 {} 노드 사이를 끊었습니다. `ropewalk fault heal`로 잇습니다";
@@ -129,6 +163,9 @@ texts! {
     PasteHint:
         "Paste or type YAML now. Ctrl-D, a line EOF, or an empty line after a complete\nobject sends it; Ctrl-C cancels.",
         "YAML을 붙여넣거나 입력하십시오. Ctrl-D, EOF 줄, 또는 완성된 오브젝트 다음의\n빈 줄로 끝내면 전송하고, Ctrl-C는 취소합니다.";
+    NotUtf8:
+        "The line was given up: the terminal sent bytes that are not UTF-8. Set the terminal's encoding to UTF-8.",
+        "터미널이 UTF-8이 아닌 바이트를 보내서 이 줄을 버렸습니다. 터미널의 문자 인코딩을 UTF-8로 설정하십시오.";
     PasteCut: "Cancelled; nothing was sent.", "취소했습니다. 아무것도 보내지 않았습니다.";
     // -- lessons
     LessonNone:
@@ -178,6 +215,7 @@ texts! {
     LabSolved: "The solution was played, so this does not count as passed.", "풀이를 실행했으므로 통과로 인정되지 않습니다.";
     LabTampered: "What was kept of this lab was changed by hand, so this does not count as passed.", "저장된 실습 상태를 손으로 고쳤으므로 통과로 인정되지 않습니다.";
     LabAttempts: "This lab was started {} times, {} of them with this seed, and graded {} times in all.", "이 실습은 {}번 시작했고 그중 {}번은 이 시드였습니다. 채점은 모두 {}번 했습니다.";
+    LabBookDeleted: "The book of the labs on this cluster was deleted {} times.", "이 클러스터의 실습 기록 파일을 지운 것이 {}번 있었습니다.";
     LabLost: "The counts of earlier tries were edited, deleted or put back {} times.", "이전 시도 횟수 기록을 고치거나 지우거나 되돌린 것이 {}번 있었습니다.";
     LabGiveUp: "Give up \"{}\"? You will be told the cause and the way. The lab then does not count as passed, and its record says that you gave up.", "\"{}\" 실습을 포기할까요? 원인과 해결 방법을 보여 줍니다. 그러면 통과로 인정되지 않고, 포기했다는 것이 기록에 남습니다.";
     LabGaveUp: "The learner gave up and was told the way: this does not count as passed.", "포기하고 해결 방법을 보았습니다. 통과로 인정되지 않습니다.";

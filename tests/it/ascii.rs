@@ -101,4 +101,8 @@ fn nothing_but_ascii_where_the_locale_is_not_utf_8() {
     assert!(korean.contains('한') || korean.contains('를'), "{korean}");
     let list = ["lesson", "list", "--name", "t", "-o", "json"];
     assert_eq!(said(&list, "C").ok(), said(&list, "C.UTF-8").ok());
+    // A grade goes into a spreadsheet, with the learner's name as it is written.
+    said(&["lab", "start", "broken-selector", "--yes", "--name", "t"], "C").ok();
+    let sheet = said(&["lab", "grade", "-o", "csv", "--learner", "김민수", "--name", "t"], "C");
+    assert!(sheet.out.contains(",김민수,"), "{sheet:?}");
 }

@@ -1,6 +1,6 @@
 //! What goes wrong is said: what happened, and what to do.
 
-use super::support::{Home, any_kubectl, capable, turn};
+use super::support::{Home, ROPEWALK, Said, any_kubectl, capable, turn};
 use std::net::TcpListener;
 
 #[test]
@@ -19,6 +19,15 @@ fn wrong_command_lines_are_usage_errors() {
     home.ropewalk(&["up", "--control-planes", "2", "--detach"]).fails("use 1, 3 or 5");
     home.ropewalk(&["fault", "kill", "etcd"]).fails("is not running");
     home.ropewalk(&["trace"]).fails("is not running");
+    // What the cluster answers, it does not answer out of a directory that is named now.
+    for (words, variable) in [
+        (&["lesson", "check", "--lessons", "x"][..], "ROPEWALK_LESSONS=x"),
+        (&["lesson", "solve", "first-voyage/04", "--lessons", "x"], "ROPEWALK_LESSONS=x"),
+        (&["lab", "start", "broken-selector", "--labs", "x"], "ROPEWALK_LABS=x"),
+        (&["lab", "grade", "--labs", "x"], "ROPEWALK_LABS=x"),
+    ] {
+        assert_eq!(home.ropewalk(words).fails(variable).code, 2, "{words:?}");
+    }
     home.ropewalk(&["kubeconfig"]).fails("is not running");
     // kubectl's commands want one, its help does not.
     for line in ["get pods", "cluster-info", "config view", "version", "create cm x --dry-run=client"] {
@@ -35,9 +44,25 @@ fn wrong_command_lines_are_usage_errors() {
     let status: serde_json::Value =
         serde_json::from_str(&home.ropewalk(&["status", "-o", "json"]).ok()).expect("JSON");
     assert_eq!(status["state"], "absent");
+    // What ends or wipes a cluster speaks the learner's language.
+    std::fs::create_dir_all(home.path().join("clusters/main")).expect("a directory");
+    for (words, part) in
+        [(&["down"][..], "실행 중이 아닙니다"), (&["reset"], "--yes를 붙이세요"), (&["status"], "시작하려면")]
+    {
+        let mut command = home.command(ROPEWALK);
+        command.args(words).env("ROPEWALK_LANG", "ko").env("LC_ALL", "C.UTF-8");
+        let said: Said = command.output().expect("it runs").into();
+        assert!(said.out.contains(part) || said.err.contains(part), "{words:?}: {said:?}");
+    }
     for shell in ["bash", "zsh", "fish"] {
         assert!(home.ropewalk(&["completion", shell]).ok().contains("ropewalk"));
     }
+    // A reader that has left ends it as it ends every program.
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut completion = home.command(ROPEWALK);
+    let said: Said = completion.args(["completion", "bash"]).stdout(writer).output().expect("it runs").into();
+    assert_eq!((said.code, said.err.as_str()), (141, ""));
 }
 
 #[test]

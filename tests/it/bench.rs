@@ -1,7 +1,39 @@
 //! `ropewalk bench` measures what it says: nodes without a cluster, beside their peers. (The figures themselves are the machine's.)
 
-use super::support::{Home, capable, turn_alone};
+use super::support::{Home, ROPEWALK, capable, eventually, kill, turn_alone};
 use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// Nothing here takes this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a bench has made in its directory for temporary files.
+fn made(home: &Home) -> Vec<PathBuf> {
+    let found = std::fs::read_dir(home.path().join("t")).expect("a directory");
+    found.flatten().map(|entry| entry.path()).collect()
+}
+
+#[test]
+fn a_bench_that_is_interrupted_leaves_nothing_behind() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn_alone(), Home::new());
+    std::fs::create_dir(home.path().join("t")).expect("a directory");
+    let mut bench = home.command(ROPEWALK);
+    bench.args(["bench", "pods"]).env("TMPDIR", home.path().join("t"));
+    let mut bench = bench.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let runs = |places: &Vec<PathBuf>| {
+        places.first().is_some_and(|place| place.join("clusters/main/kubeconfig").exists())
+    };
+    eventually(PATIENCE, || made(&home), runs);
+    kill(bench.id() as i32, nix::libc::SIGINT);
+    let ended = eventually(PATIENCE, || bench.try_wait().expect("a child"), Option::is_some);
+    assert_eq!(ended.and_then(|status| status.code()), Some(1));
+    assert_eq!(made(&home), Vec::<PathBuf>::new());
+}
 
 #[test]
 fn nodes_are_measured_beside_their_peers() {

@@ -212,3 +212,35 @@ fn a_cluster_does_without_or_is_refused_with_the_remedy() {
     let phase = || cluster.kubectl(&any, &["get", "pod", "web", "-o", "jsonpath={.status.phase}"]).ok();
     eventually(PATIENCE, phase, |phase| phase == "Running");
 }
+
+#[test]
+fn what_the_machine_allows_is_told_in_korean_too() {
+    if !capable() {
+        return;
+    }
+    let home = Home::new();
+    let korean = |args: &[&str]| -> Said {
+        home.command(home.program()).args(args).env("LC_ALL", "ko_KR.UTF-8").output().expect("it runs").into()
+    };
+    let said = korean(&["doctor"]).ok();
+    for part in ["이 컴퓨터에서 클러스터를 실행할 수 있습니다", "있음  커널", "파드의 사용자 네임스페이스"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    for line in said.lines() {
+        assert!(
+            !["ok  ", "LACK", "      without", "      to mend"].iter().any(|word| line.starts_with(word)),
+            "{line}"
+        );
+    }
+    // A document is the same everywhere. Volumes of pods with their own users lie in the home, so that is where it is tried.
+    let found: Value = serde_json::from_str(&korean(&["doctor", "-o", "json"]).ok()).expect("JSON");
+    let users = found.as_array().expect("a list").iter().find(|c| c["name"] == "user namespaces of pods");
+    let users = users.expect("it is tried").clone();
+    let found = users["found"].as_str().unwrap_or_default();
+    let place = home.path().display().to_string();
+    assert!(
+        found.contains(&place) || found.contains("ordinary user") || found.contains("tmpfs (/tmp)"),
+        "{users}"
+    );
+}

@@ -142,6 +142,11 @@ fn compare(name: &str, steps: &[Step], ours: impl Fn(&str) -> String) -> String 
     wrong
 }
 
+/// A transcript ends with its deletions; the pods go a little later.
+fn wait_for_the_last_pods(cluster: &Cluster, bin: &Path, hide: &Normal) {
+    run(cluster, bin, "kubectl wait --for=delete pods --all --timeout=120s", hide);
+}
+
 #[test]
 fn the_built_in_one_says_what_the_real_one_said() {
     let _turn = turn();
@@ -175,6 +180,7 @@ fn the_built_in_one_says_what_the_real_one_said() {
         let steps = parse(&std::fs::read_to_string(&file).unwrap());
         assert!(!steps.is_empty(), "{name} has no commands");
         wrong += &compare(&name, &steps, |line| run(&cluster, &ours, line, &hide));
+        wait_for_the_last_pods(&cluster, &ours, &hide);
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
@@ -204,7 +210,9 @@ fn a_real_one_says_the_same_now() {
         for step in &mut steps {
             step.said = run(&cluster, &theirs, &step.line, &hide);
         }
+        wait_for_the_last_pods(&cluster, &ours, &hide);
         wrong += &compare(&name, &steps, |line| run(&cluster, &ours, line, &hide));
+        wait_for_the_last_pods(&cluster, &ours, &hide);
     }
     assert!(wrong.is_empty(), "kubectl 1.{minor} says something else:\n{wrong}");
 }

@@ -338,7 +338,8 @@ fn full_disk(world: &World, home: &Home, node: &str) {
     let (_, message) = eventually(PATIENCE, why, |(reason, _)| reason == "Evicted");
     let low = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: ";
     assert!(message.starts_with(low), "{message}");
-    assert!(!place.join("large").exists(), "the room is free before the API knows");
+    eventually(PATIENCE, || place.join("large").exists(), |there| !there);
+    world.told("Pod", "greedy", "The node was low on resource: ephemeral-storage");
     world.told("Node", node, "Attempting to reclaim ephemeral-storage");
     let condition = || {
         let status = world.status(&format!("node {node}"));

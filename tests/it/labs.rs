@@ -52,6 +52,15 @@ fn a_lab_is_started_graded_mended_and_reset() {
     let cluster = home.up(&["--workers", "2"]);
     let k = |args: &[&str]| cluster.kubectl(&any, args);
     lab(&["grade"]).fails("no lab is open");
+    // A list of a directory is that directory's, also while a cluster answers.
+    let own = home.path().join("own/broken-selector");
+    std::fs::create_dir_all(&own).expect("a directory");
+    for file in ["lab.md", "lab.ko.md"] {
+        let from = format!("{}/labs/broken-selector/{file}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::copy(from, own.join(file)).expect("a copy");
+    }
+    let own = home.path().join("own").display().to_string();
+    assert_eq!(json(&lab(&["list", "--labs", &own, "-o", "json"])).as_array().map(Vec::len), Some(1));
     lab(&["start", "no-such-lab"]).fails("there is no lab no-such-lab");
     k(&["create", "configmap", "mine"]).ok();
     let started = json(&lab(&["start", "broken-selector", "--seed", "417", "-o", "json"]));
@@ -342,4 +351,90 @@ fn nothing_is_won_by_editing_what_is_kept() {
     assert!(lab(&["verify", file.to_str().expect("a path")]).ok().contains("changed by hand"));
     let list = json(&lab(&["list", "-o", "json"]));
     assert!(list.as_array().expect("a list").iter().all(|l| l["passed"] == false), "{list}");
+
+    // The store's count deleted, and then the file: what was held for the labs is still known there, and the next record says so.
+    let etcdctl = |args: &[&str]| home.ropewalk(&[&["etcdctl", "--name", "t"], args].concat()).ok();
+    etcdctl(&["del", "/ropewalk/labs"]);
+    restart(&|| {
+        std::fs::remove_file(&book).expect("a book");
+        std::fs::remove_file(dir.join("pki/records.key")).expect("a key");
+    });
+    lab(&["start", "wrong-port", "--seed", "7"]).ok();
+    let anew = grade();
+    assert_eq!(
+        (&anew["attempts"]["starts"], &anew["attempts"]["book_deleted"]),
+        (&1.into(), &1.into()),
+        "{anew}"
+    );
+}
+
+/// The store has no room left and forgets what was before the lab: the lab ends with a sentence, and leaves nothing behind.
+#[test]
+fn a_lab_whose_beginning_the_store_gave_up_is_left_without_a_trace() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let any = any_kubectl();
+    let up = ["--workers", "1"];
+    let cluster = home.up(&up);
+    let k = |args: &[&str]| cluster.kubectl(&any, args);
+    let lab =
+        |args: &[&str]| -> Said { home.ropewalk(&[&["lab", "--name", "t", "--lang", "en"], args].concat()) };
+    let etcdctl = |args: &[&str]| home.ropewalk(&[&["etcdctl", "--name", "t"], args].concat()).ok();
+    k(&["create", "configmap", "mine"]).ok();
+    lab(&["start", "wrong-port", "--seed", "7"]).ok();
+    assert!(
+        !etcdctl(&["get", "/ropewalk/hold", "--print-value-only"]).trim().is_empty(),
+        "its beginning is held"
+    );
+    let ns = json(&lab(&["grade", "-o", "json"]))["variant"]["ns"].as_str().expect("a namespace").to_string();
+    let newest = k(&["create", "configmap", "meanwhile", "-o", "jsonpath={.metadata.resourceVersion}"]).ok();
+    etcdctl(&["compaction", newest.trim()]);
+    // Without a restart everything is still known, and the grade is not lost.
+    assert_eq!(json(&lab(&["grade", "-o", "json"]))["lab"], "wrong-port");
+    home.ropewalk(&["down", "--name", "t"]).ok();
+    home.ropewalk(&[&["up", "--name", "t", "--detach", "--wait"], &up[..]].concat()).ok();
+    lab(&["grade"]).fails("gave up the history");
+    let asked = lab(&["leave"]);
+    assert!(asked.err.contains(&format!("namespaces/{ns}")), "{asked:?}");
+    assert!(lab(&["leave", "--yes"]).ok().contains(&format!("deleted instead: namespaces/{ns}")));
+    k(&["get", "namespace", &ns]).fails("not found");
+    k(&["get", "configmap", "mine", "meanwhile"]).ok();
+    assert!(
+        etcdctl(&["get", "/ropewalk/hold", "--print-value-only"]).trim().is_empty(),
+        "nothing is held any more"
+    );
+    lab(&["start", "wrong-port", "--seed", "7"]).ok();
+}
+
+/// The judge takes pods away and puts them back under other uids; a restart later they are still the ones that were there.
+#[test]
+fn what_the_judge_disturbed_is_not_held_against_the_learner_after_a_restart() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let any = any_kubectl();
+    let up = ["--workers", "1"];
+    let cluster = home.up(&up);
+    let lab =
+        |args: &[&str]| -> Said { home.ropewalk(&[&["lab", "--name", "t", "--lang", "en"], args].concat()) };
+    let grade = || json(&lab(&["grade", "-o", "json"]));
+    lab(&["start", "orphans", "--seed", "7"]).ok();
+    let variant = grade()["variant"].clone();
+    assert_eq!(variant["fault"], "deployment", "a Deployment adopts them: {variant}");
+    let (app, ns) = (variant["app"].as_str().expect("an app"), variant["ns"].as_str().expect("a namespace"));
+    let replicas = format!("--replicas={}", variant["count"]);
+    cluster.kubectl(&any, &["create", "deployment", app, "-n", ns, "--image=nginx:1.27", &replicas]).ok();
+    assert_eq!(grade()["score"], 100);
+    assert_eq!(grade()["score"], 100, "the judge disturbed it twice");
+    home.ropewalk(&["down", "--name", "t"]).ok();
+    home.ropewalk(&[&["up", "--name", "t", "--detach", "--wait"], &up[..]].concat()).ok();
+    let after = eventually(PATIENCE, grade, |r| r["score"] == 100);
+    // A pod that the learner replaces is another one.
+    assert_eq!(after["score"], 100, "{after}");
+    cluster.kubectl(&any, &["delete", "pod", "-n", ns, "-l", &format!("app={app}"), "--wait"]).ok();
+    let replaced = eventually(PATIENCE, grade, |r| r["score"] == 60);
+    assert!(replaced.to_string().contains("is owned by a controller"), "{replaced}");
 }

@@ -1,6 +1,6 @@
 //! Every lesson is proved on clusters of its own: red at the start and after each wrong answer, green after the solution and each other way.
 
-use super::support::{Home, Said, capable, turn};
+use super::support::{Home, Said, capable, real_kubectl, turn};
 
 #[test]
 fn every_lesson_is_sound() {
@@ -289,6 +289,31 @@ fn a_jump_names_what_it_takes() {
     assert!(!said.out.contains("gone:dpy-nginx"), "it was meant: {told}");
 }
 
+/// A kubectl that is not Ropewalk's asks for the same table with and without `-o wide`, and says nothing of it: the step counts its list, and no hint says that
+/// the columns were missing.
+#[test]
+fn a_stock_kubectl_finds_the_address_of_a_pod() {
+    let (true, Some(stock)) = (capable(), real_kubectl()) else { return };
+    let (_turn, home) = (turn(), Home::new());
+    let cluster = home.up(&["--workers", "1"]);
+    let check = || -> serde_json::Value {
+        let said = home.ropewalk(&["lesson", "--name", "t", "--lang", "en", "check", "-o", "json"]);
+        serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {said:?}"))
+    };
+    home.ropewalk(&["repl", "--name", "t", "-c", "lesson first-voyage/04 --yes", "-c", "goto where"]);
+    let asked = |args: &[&str]| cluster.kubectl(&stock, args).ok();
+    asked(&["get", "services", "-o", "wide"]);
+    let view = check();
+    assert_eq!(
+        (&view["stepId"], &view["state"]),
+        (&"where".into(), &"open".into()),
+        "that is another kind: {view}"
+    );
+    asked(&["get", "pods", "-o", "wide"]);
+    let view = check();
+    assert_eq!(view["state"], "done", "{view}");
+}
+
 /// The setup of the lesson about Deployments clears away a Deployment of its name by that name: its label may be gone, and then the first step would be green
 /// before anybody did anything.
 #[test]
@@ -310,6 +335,32 @@ fn a_deployment_without_its_label_is_cleared_away_too() {
     let told = format!("{}\n--\n{}", said.out, said.err);
     assert!(said.out.contains("deployment.apps/dpy-nginx unlabeled"), "{told}");
     assert!(!said.out.contains("left:dpy-nginx") && !said.out.contains("Done."), "{told}");
+}
+
+/// What the learner edited before a restart is named like what they edit after it, though nobody remembers who wrote it.
+#[test]
+fn a_jump_names_an_edit_from_before_a_restart() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let repl = |lines: &[&str]| {
+        let lines = lines.iter().flat_map(|line| ["-c", line]);
+        home.ropewalk(&["repl", "--name", "t", "--lang", "en"].into_iter().chain(lines).collect::<Vec<_>>())
+    };
+    let value = "kubectl get configmap own -o jsonpath=value:{.data.a}.";
+    let cluster = home.up(&[]);
+    repl(&[
+        "kubectl create configmap own --from-literal=a=1",
+        "lesson first-voyage/09",
+        "kubectl patch configmap own -p '{\"data\":{\"a\":\"2\"}}'",
+    ]);
+    drop(cluster);
+    let _cluster = home.up(&[]);
+    let after = repl(&["goto 1", value]);
+    assert!(after.out.contains("configmaps/own would be changed"), "{after:?}");
+    assert!(after.out.contains("value:2."), "it was only asked: {after:?}");
+    assert_eq!(after.out.matches("would be").count(), 1, "and nothing else: {after:?}");
 }
 
 /// What the step's histories have to tell is read again when the cluster has started again: the Service that was deleted before counts as deleted in this step.

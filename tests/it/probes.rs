@@ -68,6 +68,20 @@ spec:
 ---
 apiVersion: v1
 kind: Pod
+metadata: {name: unhooked}
+spec:
+  terminationGracePeriodSeconds: 3600
+  containers:
+  - name: stubborn
+    image: busybox
+    command: [sh, -c, 'trap \"\" TERM; while :; do sleep 1; done']
+    lifecycle:
+      postStart: {exec: {command: [\"false\"]}}
+  - name: other
+    image: nginx
+---
+apiVersion: v1
+kind: Pod
 metadata: {name: beside}
 spec:
   restartPolicy: Never
@@ -150,6 +164,15 @@ fn probes_hooks_sidecars_and_another_image_do_what_they_do_in_kubernetes() {
     eventually(PATIENCE, || events("held"), |e| e.contains("Started"));
     assert_eq!(pod("held")["status"]["phase"], "Pending");
     k(&["delete", "pod", "held", "--timeout=30s"]).ok();
+
+    // A hook that fails has its container ended, with its grace period, and nothing else waits for that.
+    eventually(PATIENCE, || events("unhooked"), |e| e.contains("PostStartHook failed"));
+    eventually(PATIENCE, || events("unhooked"), |e| e.contains("FailedPostStartHook"));
+    let all = || pod("unhooked")["status"]["containerStatuses"].clone();
+    eventually(PATIENCE, all, |all| all[1]["ready"] == true);
+    let stubborn = all()[0].clone();
+    assert!(stubborn["state"]["running"].is_object() && stubborn["ready"] == false, "{stubborn}");
+    k(&["delete", "pod", "unhooked", "--grace-period=1", "--timeout=30s"]).ok();
 
     // The sidecar starts before and ends after the work, and does not keep the pod from being done.
     eventually(PATIENCE, || pod("beside"), |p| p["status"]["phase"] == "Succeeded");

@@ -59,6 +59,7 @@ impl Terminal {
         }
         command.env("ROPEWALK_HOME", home.path());
         command.env("HOME", home.path());
+        command.env("ENV", home.path().join(".shrc")); // what sh reads at its start, where it is there
         command.env_remove("LC_ALL");
         let child = pair.slave.spawn_command(command).unwrap();
         let mut output = pair.master.try_clone_reader().unwrap();
@@ -285,7 +286,14 @@ fn nobody_waits_in_vain() {
     }
     let home = Home::new();
     let _down = Down(&home);
+    // Programs of a start file hold the shell's standard error open: its end is seen all the same.
+    std::fs::write(home.path().join(".shrc"), "sleep 120 & echo $! >> $HOME/pids\n").unwrap();
     let mut seat = Terminal::at_a_cluster(&home);
+    seat.line("kill -9 $$");
+    assert!(seat.line("echo an\"other\"").contains("another\r\n"));
+    let pids = std::fs::read_to_string(home.path().join("pids")).unwrap();
+    assert!(pids.lines().count() >= 2, "a shell each: {pids:?}");
+    pids.lines().for_each(|pid| super::support::kill(pid.parse().unwrap(), nix::libc::SIGKILL));
 
     // Tab completes what is there since `cd`, without a command of kubectl in between.
     seat.line("mkdir -p fruit && cd fruit && echo sweet > pomegranate");
@@ -301,8 +309,9 @@ fn nobody_waits_in_vain() {
     seat.enter("check");
     seat.press("\x03");
     seat.expect(PROMPT);
-    super::support::kill(main, nix::libc::SIGCONT);
+    // Lines of the shell go on without the engine, which would like to hear of them.
     assert!(seat.line("echo $?").contains("130\r\n"));
+    super::support::kill(main, nix::libc::SIGCONT);
 
     // A cluster that is back tells of lessons again.
     home.ropewalk(&["down", "--name", "t"]);

@@ -103,7 +103,7 @@ const CASES: &[Case] = &[
     ("break2", "for i in 1 2; do for j in a b; do break 2; done; done; echo $i$j", &[]),
     ("until", "i=3; until [ $i -eq 0 ]; do i=$((i-1)); done; echo $i", &[]),
     ("sigpipe", "yes | head -1; echo $?", &[]),
-    ("multibg", "for i in 1 2 3; do (sleep 0.$i; echo $i) & done; wait; echo end", &[]),
+    ("multibg", "for i in 1 2 3; do (sleep 0.1; echo $i >$i) & done; wait; cat 1 2 3; echo end", &[]),
     ("timeout", r#"timeout 0.3 sh -c "while :; do sleep 0.1; done"; echo $?"#, &[]),
     ("procenv", "cd /tmp && sh -c pwd", &[]),
     ("cdminus", "cd /; cd /tmp; cd -; pwd; cd /nosuch; echo $?", &[]),
@@ -120,6 +120,30 @@ const CASES: &[Case] = &[
         "script",
         "printf '#!/bin/sh\\necho \"script $0 $1\"; exit 6\\n' > s; chmod +x s; ./s arg; echo $?",
         &[],
+    ),
+    (
+        "preexport",
+        "f() { env | grep ^FOO=; }; FOO=1 f; FOO=2 command env | grep ^FOO=; echo [$FOO]; (FOO=3 exec env) | grep ^FOO=",
+        &[],
+    ),
+    ("preexec", r#"sh -c "FOO=1 exec env" | grep ^FOO="#, &[]),
+    (
+        "readnoexec",
+        "echo 'echo ran >ran' > s; sh -n s; echo $?; cat ran; sh -n -c 'if'; echo $?; set -n; echo no",
+        &[],
+    ),
+    ("badflag", "sh -Z; echo $?; (set -Z; echo no); echo $?", &[]),
+    ("dash", "echo 'echo from stdin $#' | sh -; echo 'echo with $1' | sh -s - a", &[]),
+    (
+        "printbytes",
+        r"printf '\342\234\223\n'; printf '%b\n' '\0342\0234\0223'; printf '\377' | od -An -tx1",
+        &[],
+    ),
+    ("octal", "x=010; echo $((x)) $(($x)) $((x+1))", &[]),
+    (
+        "atdefault",
+        r#"for x in "${@:-none}"; do echo "<$x>"; done; set --; for x in "${@:-none}"; do echo "<$x>"; done"#,
+        &["a b", "c"],
     ),
     ("nobang", "echo 'echo plain $1' > s; chmod +x s; ./s arg; echo $?", &[]),
 ];
@@ -190,9 +214,24 @@ fn our_shell_has_pipefail_and_names_what_it_lacks() {
     for (script, want) in [
         ("set -o pipefail; false | true; echo $?", (Some(0), "1\n")),
         ("set -o pipefail; true | true; echo $?", (Some(0), "0\n")),
-        ("[[ a == a ]]; echo $?", (Some(0), "2\n")),
+        ("x='a b'; if [[ $x == a* && ! -e /nowhere ]]; then echo yes; fi", (Some(0), "yes\n")),
+        ("[[ a* == 'a*' && ab != 'a*' ]]; echo $?; [[ -r /etc/nothing ]]; echo $?", (Some(0), "0\n1\n")),
+        ("[[ -n '' || ( 2 -gt 1 && b > a ) ]]; echo $?; [[ x -eq 1 ]]; echo $?", (Some(0), "0\n2\n")),
+        ("[[ -z x && $(echo no >&2; echo a) ]] 2>&1; echo $?; [[ a =~ a ]]; echo $?", (Some(0), "1\n2\n")),
+        ("set -e; [[ a == b ]] || echo on; [[ a == b ]]; echo no", (Some(1), "on\n")),
         ("a=(1 2); echo no", (Some(2), "")),
         ("fg; echo $?", (Some(0), "2\n")),
+        // dash has no jobs outside of a conversation; busybox has them.
+        ("sleep 5 & sleep 6 & kill %1; wait %1; echo $?; kill %2; wait %2; echo $?", (Some(0), "143\n143\n")),
+        ("set -- a b; echo ${#@} ${#*}", (Some(0), "2 2\n")),
+        ("x=abcabc; echo ${x:1:2} ${x: -2} ${x:2} ${x:9}", (Some(0), "bc bc cabc\n")),
+        (
+            "x=abcabc; echo ${x/b/-} ${x//b/-} ${x/#a/-} ${x/%c/-} ${x//b*}",
+            (Some(0), "a-cabc a-ca-c -bcabc abcab- a\n"),
+        ),
+        ("echo abcdef | { read -rn3 x; echo $x; read -r y; echo $y; }", (Some(0), "abc\ndef\n")),
+        ("printf 'a:b' | { read -d: x; echo $x; }", (Some(0), "a\n")),
+        ("sleep 5 | { read -t 0.1 x; echo $?; }; echo {1..3}", (Some(0), "1\n{1..3}\n")),
     ] {
         let (code, output) = run(&shell, &("", script, &[]));
         assert_eq!((code, output.as_str()), want, "{script}");
@@ -207,6 +246,20 @@ fn commands_on_standard_input_share_it_with_what_they_start() {
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let (status, output) = finish(child);
     assert_eq!((status.code(), output.as_str()), (Some(0), "one\nx=data\nall of this\n"));
+}
+
+#[test]
+fn a_long_here_document_on_standard_input_takes_no_time_of_its_square() {
+    let bin = tempfile::tempdir().unwrap();
+    let mut child = command(&ours(bin.path())).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let lines: String = (0..20_000).map(|n| format!("line {n} of a long document\n")).collect();
+    let writing = std::thread::spawn(move || {
+        let _ = stdin.write_all(format!("cat <<END | tail -1\n{lines}END\necho after\n").as_bytes());
+    });
+    let (status, output) = finish(child); // with the square of it this takes a quarter of an hour
+    writing.join().unwrap();
+    assert_eq!((status.code(), output.as_str()), (Some(0), "line 19999 of a long document\nafter\n"));
 }
 
 /// Starts a script, waits for its first line, sends TERM.

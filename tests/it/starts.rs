@@ -3,7 +3,7 @@
 
 use super::crash::{draw, seed};
 use super::footprint::{Footprint, Host, children, pids};
-use super::support::{Home, capable, eventually, kill_9, skip, turn_alone};
+use super::support::{Home, capable, eventually, kill, kill_9, skip, turn_alone};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -143,4 +143,41 @@ fn what_is_left_elsewhere_in_the_trees_is_found() {
 
     home.ropewalk(&["down", "--name", "t"]).ok();
     assert_eq!(elsewhere.clusters(), Vec::<PathBuf>::new());
+}
+
+/// Of two starts at the same moment one wins; the other one, which has waited for the lock in vain, leaves it its control socket.
+#[test]
+fn a_start_that_comes_second_leaves_the_first_one_alone() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn_alone(), Home::new());
+    let start = || {
+        let mut up = home.command(home.program());
+        up.args(UP).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs")
+    };
+    let mut both = [start(), start()];
+    for up in &mut both {
+        eventually(PATIENCE, || up.try_wait().expect("ours"), Option::is_some);
+    }
+    let said = home.ropewalk(&["status", "--name", "t"]).ok();
+    assert!(said.contains("running") || said.contains("starting"), "{said}");
+    home.ropewalk(&["down", "--name", "t"]).ok();
+    eventually(PATIENCE, || pids(&home), |left| left.is_empty());
+}
+
+/// A main process that was stopped holds its socket and says nothing: no command waits for it for ever, and `down` ends it.
+#[test]
+fn a_cluster_that_hangs_is_told_and_ended() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn_alone(), Home::new());
+    let cluster = home.up(&["--workers", "0"]);
+    kill(cluster.pid("main"), nix::libc::SIGSTOP);
+    let said = home.ropewalk(&["status", "--name", "t"]);
+    assert!(said.code != 0 && said.err.contains("does not answer"), "{said:?}");
+    let said = home.ropewalk(&["down", "--name", "t"]);
+    assert!(said.code == 0 && said.err.contains("are killed"), "{said:?}");
+    eventually(PATIENCE, || pids(&home), |left| left.is_empty());
 }

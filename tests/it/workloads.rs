@@ -96,6 +96,27 @@ spec:
         resources: {requests: {cpu: 20m}, limits: {cpu: 100m}}
 "#;
 
+const ENDED: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: late-0, labels: {app: late}}
+spec:
+  restartPolicy: Never
+  containers: [{name: web, image: busybox, command: ["true"]}]
+"#;
+
+const LATE: &str = r#"
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: late}
+spec:
+  serviceName: db
+  selector: {matchLabels: {app: late}}
+  template:
+    metadata: {labels: {app: late}}
+    spec: {containers: [{name: web, image: nginx:1.27}]}
+"#;
+
 #[test]
 fn jobs_stateful_sets_and_autoscalers_do_what_they_do_in_kubernetes() {
     if !capable() {
@@ -250,6 +271,13 @@ fn stateful_set(w: &World) {
         |all| all.trim() == "persistentvolumeclaim/data-db-0",
     );
     w.k(&["delete", "statefulset", "db"]);
+    eventually(PATIENCE, || w.pod_names("app=db"), Vec::is_empty);
+    // A pod that has ended, with the name of the set's first one: the set adopts it and makes it anew.
+    w.apply(ENDED).ok();
+    w.k(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/late-0", "--timeout=60s"]);
+    w.apply(LATE).ok();
+    w.k(&["rollout", "status", "statefulset/late", "--timeout=60s"]);
+    w.k(&["delete", "statefulset", "late"]);
 }
 
 fn figures(w: &World) {

@@ -1,7 +1,9 @@
 //! What a container may use of the machine's memory, files and processes, although it has no limit of its own.
 
-use crate::world::{Check, World, ended, ensure, shell};
-use ropewalk::cri::Runtime;
+use crate::world::{Check, World, ended, ensure, eventually, shell};
+use ropewalk::cri::{ExecRequest, Runtime};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
 
 /// The files of a pod lie on a file system of its own, files in memory are counted, and the kernel ends containers before Ropewalk.
 pub async fn of_a_pod(w: World) -> Check {
@@ -63,6 +65,55 @@ pub async fn of_a_pod(w: World) -> Check {
         ensure(limits.iter().all(|n| *n < most), format!("{file}: {limits:?} of {most}"))?;
     }
     Ok(())
+}
+
+/// Rootless, the kernel lets every process lower its score to what Ropewalk has itself: then others would be ended before it.
+pub async fn oom_score(w: World) -> Check {
+    const LOWER: &str = "for f in /proc/self/oom_score_adj /proc/$$/oom_score_adj /proc/1/oom_score_adj /proc/self/oom_adj; do \
+                         echo 0 > $f; echo -17 > $f; done 2>/dev/null; echo score $(cat /proc/$$/oom_score_adj)";
+    let runtime = &w.nodes[0].runtime;
+    for shared in [false, true] {
+        let name = format!("shared-{shared}");
+        let mut sandbox = w.sandbox(&name);
+        sandbox.share_process_namespace = shared;
+        let sandbox = runtime.run_pod_sandbox(sandbox).await?;
+        let mut config = shell(&format!("{LOWER}; sleep 100"));
+        config.log_path = format!("{name}/0.log").into();
+        config.resources.oom_score_adj = 900;
+        let id = runtime.create_container(&sandbox.id, config).await?;
+        runtime.start_container(&id).await?;
+        w.logged(0, &id, "score 900").await?;
+        let command = vec!["bash".into(), "-c".into(), LOWER.into()];
+        let request = ExecRequest { container_id: id, command, tty: false, stdin: false };
+        let mut out = String::new();
+        runtime.exec(request).await?.stdout.read_to_string(&mut out).await?;
+        ensure(out == "score 900\n", format!("exec, {name}: {out:?}"))?;
+        runtime.remove_pod_sandbox(&sandbox.id).await?;
+    }
+    Ok(())
+}
+
+/// Each empty line becomes an entry of some 40 bytes, which this program writes, outside of the pod's limits.
+pub async fn log_rate(w: World) -> Check {
+    const MIB: u64 = 1 << 20;
+    let runtime = &w.nodes[0].runtime;
+    let begun = std::time::Instant::now();
+    let pod = w.pod(0, "loud", shell("yes ''")).await?;
+    let place = w.home.join("log/loud/shell");
+    eventually(Duration::from_secs(30), async || {
+        let files = std::fs::read_dir(&place)?.flatten().filter_map(|file| file.metadata().ok());
+        let written: u64 = files.map(|found| found.len()).sum();
+        Ok(if written >= 14 * MIB { Ok(()) } else { Err(format!("{written} bytes of log")) })
+    })
+    .await?;
+    // 8 MiB at once, and 4 in a second.
+    ensure(begun.elapsed() >= Duration::from_secs(1), format!("14 MiB of log in {:?}", begun.elapsed()))?;
+    runtime.remove_pod_sandbox(&pod.sandbox).await?;
+    // What a program wrote before it ended is in the log all the same.
+    let pod = w.pod(0, "last", shell("yes '' | head -n 300000; echo last words")).await?;
+    ended(runtime, &pod.container).await?;
+    let log = w.log_of(0, &pod.container).await?;
+    ensure(log.ends_with("last words\n"), "the last line is lost")
 }
 
 /// The numbers in a file of the cluster's own groups, in the tree of one controller (v1), or in the one tree (v2).

@@ -3,7 +3,7 @@
 //! Each attempt is a line of shell that ends with 0 only where it got what it wanted; the same tools are first shown to work on what is allowed.
 
 use super::world::{Check, World, ended, ensure, shell};
-use ropewalk::cri::{Mount, Runtime};
+use ropewalk::cri::{ExecRequest, Mount, Runtime};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::time::Duration;
@@ -572,4 +572,95 @@ pub async fn blocked_start(w: World) -> Check {
     ensure(status.state == ropewalk::cri::ContainerState::Exited, format!("{status:?}"))?;
     runtime.remove_pod_sandbox(&sandbox.id).await?;
     ensure(runtime.list_containers().await?.is_empty(), "removed with the pod")
+}
+
+/// Looks at every process that appears: its memory for a word, and its root for a file of the host. A process is stopped meanwhile, or it would be over too soon.
+const TRACER: &str = r#"
+use strict; use warnings; $| = 1;
+my ($word, $file) = ("@WORD@", "@SECRET@");
+my ($looks, $memories, %told) = (0, 0);
+print "watching
+";
+until (-e "/over") {
+    for my $dir (glob "/proc/[0-9]*") {
+        my ($pid) = $dir =~ /(\d+)$/;
+        next if $pid == $$ || $pid == 1;
+        kill "STOP", $pid or next;
+        $looks++;
+        print "the host's file through $dir/root
+" if -e "$dir/root$file" && !$told{file}++;
+        print "the host's file through $dir/cwd
+" if -e "$dir/cwd/../../../../../../../..$file" && !$told{cwd}++;
+        if (open(my $maps, "<", "$dir/maps") and open(my $mem, "<:raw", "$dir/mem")) {
+            $memories++;
+            while (my $line = <$maps>) {
+                my ($from, $to, $rest) = $line =~ /^([0-9a-f]+)-([0-9a-f]+) rw-p (.*)/ or next;
+                my $length = hex($to) - hex($from);
+                next if $length > (64 << 20);
+                sysseek($mem, hex($from), 0) or next;
+                my ($text, $had) = ("", 0);
+                while ($had < $length) {
+                    my $got = sysread($mem, $text, $length - $had, $had) or last;
+                    $had += $got;
+                }
+                print "another pod's environment in the memory of $pid
+" if index($text, $word) >= 0 && !$told{word}++;
+            }
+        }
+        kill "CONT", $pid;
+    }
+}
+print "looked $looks memories $memories over
+";
+"#;
+
+/// `SYS_PTRACE` opens /proc/PID/mem and /proc/PID/root of every process that the container sees, and it sees those of `exec` before they run their program.
+pub async fn tracer(w: World) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let secret = w.home.join("secret");
+    std::fs::write(&secret, "of the host\n")?;
+    // The word is put together here, so that it is in no other process' memory but where it came from.
+    let word: String = ["of", "another", "pod", "7341"].concat();
+    let mut other = shell("sleep 100");
+    other.env.push(("SECRET".into(), word.clone()));
+    let other = w.pod(0, "other", other).await?;
+    // The tracer does not hold the word itself: it is written as its parts.
+    let script = TRACER.replace("@SECRET@", &secret.display().to_string());
+    let script = script.replace("\"@WORD@\"", "join(q(), qw(of another pod 7341))");
+    let mut spy = shell("exec perl /spy/look");
+    let volume = w.home.join("spy");
+    std::fs::create_dir_all(&volume)?;
+    std::fs::write(volume.join("look"), script)?;
+    spy.mounts.push(Mount {
+        host_root: None,
+        host_path: volume,
+        sub_path: "".into(),
+        container_path: "/spy".into(),
+        read_only: true,
+    });
+    spy.security.add_capabilities = vec!["SYS_PTRACE".into()];
+    let spy = w.pod(0, "spy", spy).await?;
+    w.logged(0, &spy.container, "watching").await?;
+    let exec = async |container: &str, command: &str| -> Check {
+        let request = ExecRequest {
+            container_id: container.into(),
+            command: ["bash", "-c", command].map(String::from).into(),
+            tty: false,
+            stdin: false,
+        };
+        let session = runtime.exec(request).await?;
+        ensure(session.exit.await? == 0, command.to_string())
+    };
+    for _ in 0..20 {
+        exec(&other.container, "true").await?; // what is read of it may be left in memory
+        exec(&spy.container, "true").await?;
+    }
+    exec(&spy.container, "touch /over").await?;
+    let status = ended(runtime, &spy.container).await?;
+    let log = w.log_of(0, &spy.container).await?;
+    ensure(status.exit_code == 0, &log)?;
+    let looked =
+        log.lines().find_map(|line| line.split("memories ").nth(1)?.split(' ').next()?.parse::<u32>().ok());
+    ensure(looked.is_some_and(|n| n > 0), format!("it has looked at nothing: {log}"))?;
+    ensure(!log.contains("the host's file") && !log.contains("another pod's"), log)
 }

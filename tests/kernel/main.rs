@@ -29,18 +29,25 @@ type Test = (&'static str, fn(World) -> world::Running);
 const TESTS: &[Test] = &[
     ("a_pod_serves_to_everybody", |w| Box::pin(pods::serves_to_everybody(w))),
     ("faults_are_told_in_the_words_of_containerd", |w| Box::pin(pods::faults(w))),
+    ("ended_pods_hold_nothing_of_the_kernel", |w| Box::pin(pods::ended_hold_nothing(w))),
+    ("a_forwarded_port_that_never_answers_ends", |w| Box::pin(pods::deaf_port(w))),
     ("a_container_is_confined", |w| Box::pin(pods::confined(w))),
     ("attempts_to_escape_are_refused", |w| Box::pin(escape::refused(w))),
     ("paths_of_a_pod_stay_inside_its_container", |w| Box::pin(escape::paths(w))),
     ("a_container_finds_no_descriptor_of_the_host", |w| Box::pin(escape::descriptors(w))),
     ("a_container_has_bounds_without_asking", |w| Box::pin(escape::bounds(w))),
     ("a_pod_leaves_the_machine_its_memory_and_files", |w| Box::pin(bounds::of_a_pod(w))),
+    ("a_container_does_not_lower_its_oom_score", |w| Box::pin(bounds::oom_score(w))),
+    ("a_container_that_writes_without_end_waits", |w| Box::pin(bounds::log_rate(w))),
+    ("a_container_that_may_trace_reaches_its_own_pod_only", |w| Box::pin(escape::tracer(w))),
     ("a_pod_without_a_network_leaves_nothing_and_says_why", |w| Box::pin(sandbox::no_network(w))),
     ("containers_of_a_pod_share_its_bounds", |w| Box::pin(sandbox::bounds(w))),
+    ("containers_of_a_pod_share_its_memory", |w| Box::pin(sandbox::memory(w))),
     ("a_start_that_blocks_can_be_stopped", |w| Box::pin(escape::blocked_start(w))),
     ("devices_are_refused_by_the_control_group", |w| Box::pin(devices::refused(w))),
     ("a_pod_has_users_of_its_own", |w| Box::pin(users::own(w))),
     ("users_of_a_pod_rule_over_their_own_things_only", |w| Box::pin(users::limits(w))),
+    ("a_container_is_started_once_and_not_after_its_pod_was_stopped", |w| Box::pin(pods::starts(w))),
     ("limits_hold_and_oom_is_named", |w| Box::pin(pods::limits(w))),
     ("containers_of_a_pod_share_what_they_should", |w| Box::pin(pods::sharing(w))),
     ("stopping_waits_for_the_grace_period", |w| Box::pin(pods::stopping(w))),
@@ -72,7 +79,7 @@ fn main() -> ExitCode {
             ExitCode::from(ropewalk::runtime::zygote::main(&args[2]) as u8)
         }
         Some("--inside") => ExitCode::from(inside(&args[2], Path::new(&args[3])) as u8),
-        Some("--probe") => match ropewalk::linux::probe::probe(ropewalk::net::probe::trials) {
+        Some("--probe") => match ropewalk::linux::probe::probe(question(), ropewalk::net::probe::trials) {
             Ok(findings) => {
                 println!("{}", serde_json::to_string(&findings).unwrap_or_default());
                 ExitCode::SUCCESS
@@ -88,6 +95,10 @@ fn main() -> ExitCode {
         }
         _ => run_all(args.iter().skip(1).find(|a| !a.starts_with('-')).map_or("", String::as_str)),
     }
+}
+
+fn question() -> ropewalk::linux::probe::Question<'static> {
+    ropewalk::linux::probe::Question { lang: ropewalk::lang::Lang::En, home: Path::new("/var/tmp/not-there") }
 }
 
 /// One test, in a cluster of its own: this process becomes its supervisor.
@@ -144,6 +155,11 @@ fn run_all(filter: &str) -> ExitCode {
         if name.contains(filter) {
             let start = Instant::now();
             report(format!("{name} ({who})"), sigterm(*user), start.elapsed());
+        }
+        let name = "sigterm_in_the_first_moment_is_not_lost";
+        if name.contains(filter) {
+            let start = Instant::now();
+            report(format!("{name} ({who})"), early_sigterm(*user), start.elapsed());
         }
         for victim in ["supervisor", "main", "zygote"] {
             let name = format!("nothing_remains_after_kill_9_of_{victim}");
@@ -283,6 +299,41 @@ fn sigterm(user: Option<u32>) -> Result<Option<String>, String> {
         return Err(format!("ended with {status}"));
     }
     nothing_new(&before, home.path()).map(|()| None)
+}
+
+/// Main is the first process of a PID namespace: the kernel drops a signal that it neither blocks nor handles.
+fn early_sigterm(user: Option<u32>) -> Result<Option<String>, String> {
+    let home = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let before = strangers();
+    let mut command = start(LINGER.0, user, home.path());
+    let mut child = command.stdout(Stdio::null()).spawn().map_err(|e| e.to_string())?;
+    let until = Instant::now() + Duration::from_secs(20);
+    let children = || {
+        let path = format!("/proc/{0}/task/{0}/children", child.id());
+        fs::read_to_string(path).unwrap_or_default().split_whitespace().count()
+    };
+    // The janitor and main; a supervisor that ended could make none.
+    let supervisor = format!("/proc/{}/exe", child.id());
+    while children() < 2 && Path::new(&supervisor).exists() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1)); // no event tells of another process' children
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).map_err(|e| e.to_string())?;
+    let status = loop {
+        match child.try_wait().map_err(|e| e.to_string())? {
+            Some(status) => break status,
+            None if Instant::now() > until => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err("the signal was lost".into());
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    match status.code() {
+        Some(0) => nothing_new(&before, home.path()).map(|()| None),
+        Some(SKIPPED) => Ok(Some("no cluster here".into())),
+        _ => Err(format!("ended with {status}")),
+    }
 }
 
 /// Our descendants in other PID namespaces than ours, with their namespace: those of clusters that were started here.

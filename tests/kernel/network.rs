@@ -73,6 +73,7 @@ fn service(host: u8, endpoints: &[&Pod]) -> ServiceRule {
         port: 80,
         node_port: Some(30000 + u16::from(host)),
         endpoints: endpoints.iter().map(|p| (p.ip, 8080)).collect(),
+        all_endpoints: None,
         local_endpoints: None,
         affinity_seconds: None,
     }
@@ -125,6 +126,23 @@ pub async fn services(w: World) -> Check {
     ensure(answer == "a 172.30.0.1", format!("local policy keeps the client: {answer}"))?;
     ensure(w.fabric.dial((n1.node_ip(), 30050).into()).await.is_err(), "a node port without endpoints")?;
     ensure(ask(&b.netns, (n1.node_ip(), 30030))?.starts_with("a "), "a pod uses its node's port")?;
+    // internalTrafficPolicy: Local, on a node without an endpoint: nothing answers at the cluster IP, node ports reach the others.
+    let internal = ServiceRule { all_endpoints: Some(vec![(c.ip, 8080)]), ..service(70, &[]) };
+    // Both policies are Local, and a client that comes through the node port has its endpoint.
+    let mut kept = ServiceRule { affinity_seconds: Some(10800), ..service(80, &[&a, &b]) };
+    (kept.all_endpoints, kept.local_endpoints) =
+        (Some([&a, &b, &c].iter().map(|p| (p.ip, 8080)).collect()), Some(kept.endpoints.clone()));
+    let more = [rules.clone(), vec![internal, kept]].concat();
+    ensure(n1.sync_services(&more).await? == 2, "two came")?;
+    ensure(ask(&a.netns, (vip(70), 80))? == "TimedOut", "an internal policy of Local: dropped")?;
+    let answer = read(w.fabric.dial((n1.node_ip(), 30070).into()).await?).await?;
+    ensure(answer.starts_with("c "), format!("its node port: {answer}"))?;
+    let mut answers = std::collections::BTreeSet::new();
+    for _ in 0..15 {
+        answers.insert(read(w.fabric.dial((n1.node_ip(), 30080).into()).await?).await?);
+    }
+    ensure(answers.len() == 1, format!("affinity at a node port: {answers:?}"))?;
+    ensure(n1.sync_services(&rules).await? == 2, "two went")?;
     // An endpoint goes: clients of the others stay where they were.
     let (stays, _) = first.first_key_value().ok_or("nobody")?;
     let others: Vec<&Pod> =
@@ -160,9 +178,31 @@ pub async fn services(w: World) -> Check {
     ensure(ask(&a.netns, (Ipv4Addr::new(10, 97, 1, 243), 80))?.starts_with(['a', 'b']), "the last of them")?;
     lot.clear();
     ensure(n1.sync_services(&lot).await? == 500, "all went")?;
+    // More addresses than an attribute may have; all together more bytes than one transaction may have.
+    let address = |n: u32| Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 100, 0, 0)) + n);
+    let wide: Vec<ServiceRule> = (0..80)
+        .map(|n| ServiceRule {
+            key: format!("wide/{n}:"),
+            addresses: (n * 3000..(n + 1) * 3000).map(address).collect(),
+            node_port: None,
+            ..service(10, &[&a, &b])
+        })
+        .collect();
+    ensure(n1.sync_services(&wide).await? == 80, "80 rules of 3000 addresses")?;
+    for n in [0, 2_999, 120_000, 239_999] {
+        let answer = ask(&a.netns, (address(n), 80))?;
+        ensure(answer.starts_with(['a', 'b']), format!("address {n}: {answer}"))?;
+    }
+    ensure(n1.sync_services(&[]).await? == 80, "they went")?;
     // An address comes back as late as possible, and a pod's wire goes with it.
+    let has_wire = |pod: &Pod| -> Check<bool> {
+        let links = || std::fs::read_to_string("/proc/thread-self/net/dev");
+        Ok(namespace::in_network(pod.netns.as_fd(), links)??.contains("eth0"))
+    };
+    ensure(has_wire(&b)?, "a pod has a wire")?;
     n1.remove_pod("b").await?;
     n1.remove_pod("b").await?;
+    ensure(!has_wire(&b)?, "its wire goes, although its namespace is still held")?;
     ensure(pod(n1, "d").await?.ip != b.ip, "the address rests")
 }
 
@@ -276,5 +316,10 @@ pub async fn impostors(w: World) -> Check {
         std::fs::read_to_string("/proc/thread-self/net/arp")
     })??;
     let permanent = arp.lines().skip(1).all(|line| line.split_whitespace().nth(2) == Some("0x6"));
-    ensure(arp.lines().count() == 2 && permanent, arp)
+    ensure(arp.lines().count() == 2 && permanent, arp)?;
+    // By default the kernel gives every interface an IPv6 address, and listens to any router.
+    let inside = node.netns().ok_or("no namespace")?;
+    let ipv6 = || std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
+    let addresses = namespace::in_network(inside.as_fd(), ipv6)?;
+    ensure(addresses.is_empty(), format!("the node has IPv6: {addresses}"))
 }

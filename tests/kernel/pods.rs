@@ -1,6 +1,6 @@
 //! Pods and containers.
 
-use crate::world::{Check, World, dial, ended, ensure, get, nginx, shell};
+use crate::world::{Check, World, dial, ended, ensure, eventually, get, nginx, shell};
 use ropewalk::cni::{HostPort, Protocol, ServiceRule};
 use ropewalk::cri::{ContainerState, Error, Mount, Runtime, SandboxState, Security};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ pub async fn serves_to_everybody(w: World) -> Check {
         port: 8080,
         node_port: Some(30080),
         endpoints: vec![(pod.ip, 80)],
+        all_endpoints: None,
         local_endpoints: None,
         affinity_seconds: None,
     };
@@ -99,6 +100,88 @@ pub async fn faults(w: World) -> Check {
     ensure(listed[0].state == SandboxState::NotReady, "stopped")?;
     let refused = runtime.create_container(&sandbox.id, nginx()).await;
     ensure(matches!(refused, Err(Error::State(_))), "a stopped sandbox takes no containers")
+}
+
+/// What is remembered of pods and containers that have ended is data: thousands of them take nothing of the kernel.
+pub async fn ended_hold_nothing(w: World) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let taken = || -> Check<(usize, usize)> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?.lines().count();
+        Ok((std::fs::read_dir("/proc/self/fd")?.count(), mounts))
+    };
+    let run = async |name: &str, own_users: bool| -> Check<(String, String)> {
+        let mut config = w.sandbox(name);
+        config.own_users = own_users;
+        let sandbox = runtime.run_pod_sandbox(config).await?.id;
+        let id = runtime.create_container(&sandbox, shell("echo last words")).await?;
+        runtime.start_container(&id).await?;
+        ended(runtime, &id).await?;
+        runtime.stop_pod_sandbox(&sandbox).await?;
+        Ok((sandbox, id))
+    };
+    // A kernel older than 6.3 and an ordinary user have no user namespaces of pods.
+    let own_users = run("first", true).await.is_ok();
+    for sandbox in runtime.list_pod_sandboxes().await? {
+        runtime.remove_pod_sandbox(&sandbox.id).await?;
+    }
+    let before = taken()?;
+    let mut all = Vec::new();
+    for n in 0..6 {
+        all.push(run(&format!("p{n}"), own_users && n % 2 == 0).await?);
+    }
+    // An environment is large, so it goes with the process: also with one that never ran its program.
+    let resident = || -> Check<u64> {
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
+    };
+    let (sandbox, small) = (runtime.run_pod_sandbox(w.sandbox("large")).await?.id, resident()?);
+    for n in 0..48 {
+        let mut config = shell("true");
+        config.env.push(("LARGE".into(), "x".repeat(4 << 20)));
+        config.attempt = n;
+        let id = runtime.create_container(&sandbox, config).await?;
+        ensure(runtime.start_container(&id).await.is_err(), "the kernel takes no such environment")?;
+    }
+    let grown = resident()?.saturating_sub(small) >> 10;
+    ensure(grown < 120, format!("{grown} MiB stay of 192"))?; // the allocator keeps some
+    runtime.remove_pod_sandbox(&sandbox).await?;
+    eventually(Duration::from_secs(5), async || {
+        let now = taken()?;
+        Ok(if now == before { Ok(()) } else { Err(format!("descriptors, mounts: {before:?}, then {now:?}")) })
+    })
+    .await?;
+    ensure(runtime.list_pod_sandboxes().await?.len() == 6, "they are remembered")?;
+    for (sandbox, id) in &all {
+        let status = runtime.container_status(id).await?;
+        ensure((status.state, status.exit_code) == (ContainerState::Exited, 0), format!("{status:?}"))?;
+        ensure(w.log_of(0, id).await?.contains("last words"), "the log is there")?;
+        let groups = crate::groups_of(&w.home).into_iter().filter(|group| group.join(sandbox).exists());
+        ensure(groups.count() == 0, "no control group")?;
+        runtime.stop_pod_sandbox(sandbox).await?; // again
+        runtime.remove_pod_sandbox(sandbox).await?;
+    }
+    ensure(runtime.list_containers().await?.is_empty(), "no container is left")
+}
+
+/// A program that listens and accepts nothing keeps neither the caller waiting nor a thread of the runtime.
+pub async fn deaf_port(w: World) -> Check {
+    let listen = "perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalAddr => q(127.0.0.1:81), Listen => 1) or die; $| = 1; print qq(listens\n); sleep 60'";
+    let pod = w.pod(0, "deaf", shell(listen)).await?;
+    w.logged(0, &pod.container, "listens").await?;
+    let (begun, mut taken) = (Instant::now(), Vec::new());
+    let refused = loop {
+        ensure(taken.len() < 8, "its queue has an end")?;
+        match w.nodes[0].runtime.port_forward(&pod.sandbox, 81).await {
+            Ok(stream) => taken.push(stream),
+            Err(e) => break e,
+        }
+    };
+    ensure(
+        matches!(&refused, Error::Io { cause, .. } if cause.kind() == std::io::ErrorKind::TimedOut),
+        refused.line(),
+    )?;
+    ensure(begun.elapsed() < Duration::from_secs(15), format!("{:?}", begun.elapsed()))
 }
 
 /// What a container sees of the machine, and what it may do.
@@ -183,7 +266,7 @@ pub async fn limits(w: World) -> Check {
     config.resources.pids_limit = Some(50);
     let pod = w.pod(0, "busy", config).await?;
     w.logged(0, &pod.container, "counted").await?;
-    let stats = runtime.container_stats(&pod.container).await?;
+    let stats = runtime.list_container_stats().await?.remove(&pod.container).ok_or("it is not counted")?;
     ensure(stats.cpu_usage >= Duration::from_millis(10), format!("{stats:?}"))?;
     ensure(stats.memory_working_set > 100_000, format!("{stats:?}"))?;
     if w.cgroups.starts_with("none") {
@@ -194,7 +277,45 @@ pub async fn limits(w: World) -> Check {
     let id = runtime.create_container(&pod.sandbox, config).await?;
     runtime.start_container(&id).await?;
     let status = ended(runtime, &id).await?;
-    ensure((status.exit_code, status.reason.as_str()) == (137, "OOMKilled"), format!("{status:?}"))
+    ensure((status.exit_code, status.reason.as_str()) == (137, "OOMKilled"), format!("{status:?}"))?;
+    // A limit that not even the container's own beginning fits into: it never ran, or did not get far; in both cases it is said why.
+    let mut config = shell("true");
+    config.resources.memory_limit = Some(256 << 10);
+    let id = runtime.create_container(&pod.sandbox, config).await?;
+    let started = runtime.start_container(&id).await;
+    let status = ended(runtime, &id).await?;
+    let told = (status.exit_code, status.reason.as_str(), status.started_at.is_some());
+    match started {
+        Err(e) => {
+            ensure(e.to_string().contains("OOM-killed (memory limit too low?)"), e.to_string())?;
+            ensure(told == (128, "StartError", false), format!("{status:?}"))
+        }
+        Ok(()) => ensure(told == (137, "OOMKilled", true), format!("{status:?}")),
+    }
+}
+
+/// A kubelet that was killed leaves a start behind; its successor starts the container once more, or the node is switched off in that moment.
+pub async fn starts(w: World) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let sandbox = runtime.run_pod_sandbox(w.sandbox("twice")).await?;
+    let id = runtime.create_container(&sandbox.id, shell("sleep 100")).await?;
+    let (first, second) = tokio::join!(runtime.start_container(&id), runtime.start_container(&id));
+    ensure(first.is_ok() != second.is_ok(), format!("one of two starts: {first:?}, {second:?}"))?;
+    runtime.remove_pod_sandbox(&sandbox.id).await?;
+    for round in 0..12 {
+        let sandbox = runtime.run_pod_sandbox(w.sandbox(&format!("off-{round}"))).await?;
+        let id = runtime.create_container(&sandbox.id, shell("sleep 100")).await?;
+        let stop = async {
+            tokio::time::sleep(Duration::from_millis(round)).await; // another moment of the start each time
+            runtime.stop_pod_sandbox(&sandbox.id).await
+        };
+        let (started, stopped) = tokio::join!(runtime.start_container(&id), stop);
+        stopped?;
+        let status = runtime.container_status(&id).await?;
+        ensure(status.state == ContainerState::Exited, format!("{round}: {started:?}, {status:?}"))?;
+        runtime.remove_pod_sandbox(&sandbox.id).await?;
+    }
+    ensure(runtime.list_containers().await?.is_empty(), "removed with the pods")
 }
 
 pub async fn sharing(w: World) -> Check {

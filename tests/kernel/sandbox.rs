@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use nlink::netlink::route::Ipv4Route;
 use nlink::netlink::{Connection, Route};
 use ropewalk::cni::{self, NodeNetwork, ServiceRule};
-use ropewalk::cri::{ContainerState, Runtime};
+use ropewalk::cri::{ContainerState, Mount, Runtime, SandboxState};
+use ropewalk::linux::mount;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -173,4 +174,70 @@ pub async fn bounds(w: World) -> Check {
         runtime.list_containers().await?.iter().all(|c| c.state != ContainerState::Running),
         "nothing runs",
     )
+}
+
+/// All containers of a pod together have as much memory as the pod may have, and what one left in a volume in memory counts when it has ended.
+pub async fn memory(w: World) -> Check {
+    let counts = w.cgroups == "v2" || (w.cgroups.starts_with("v1") && w.cgroups.contains("memory"));
+    if !counts {
+        return Ok(()); // nothing counts memory on this machine for this user
+    }
+    const MIB: u64 = 1 << 20;
+    let runtime = &w.nodes[0].runtime;
+    let mut config = w.sandbox("pod");
+    config.memory_limit = Some(64 * MIB);
+    config.cpu_limit_milli = Some(1500);
+    let sandbox = runtime.run_pod_sandbox(config).await?;
+    let volume = w.home.join("volume");
+    std::fs::create_dir(&volume)?;
+    mount::tmpfs(&volume, mount::Flags::MS_NODEV, 0o777, 1 << 30, 100)?;
+    let start = async |name: &str, script: &str| -> Check<String> {
+        let mut config = shell(script);
+        config.log_path = format!("{name}/0.log").into();
+        config.mounts.push(Mount {
+            host_path: volume.clone(),
+            container_path: "/v".into(),
+            ..Mount::default()
+        });
+        let id = runtime.create_container(&sandbox.id, config).await?;
+        runtime.start_container(&id).await?;
+        Ok(id)
+    };
+    let id = start("writes", "head -c 40M /dev/zero > /v/file").await?;
+    ensure(ended(runtime, &id).await?.exit_code == 0, "there is room for 40 MiB")?;
+    let used = runtime
+        .list_pod_sandbox_stats()
+        .await?
+        .remove(&sandbox.id)
+        .ok_or("it is not counted")?
+        .memory_working_set;
+    ensure(
+        (40 * MIB..64 * MIB).contains(&used),
+        format!("{used} bytes of the pod when the container has ended"),
+    )?;
+    runtime.remove_container(&id).await?;
+    let all = w.memory().ok_or("the pods' memory is counted")?;
+    ensure(all.working_set >= used && all.limit > all.working_set, format!("{all:?}, of the pod {used}"))?;
+    // What is left is too little for another 40 MiB, in whichever container.
+    let id = start("eats", "head -c 40M /dev/zero | tail | wc -c").await?;
+    let status = ended(runtime, &id).await?;
+    let log = w.log_of(0, &id).await?;
+    ensure(!log.contains(" 41943040"), format!("{status:?} {log}"))?;
+    ensure(runtime.list_pod_sandboxes().await?[0].state == SandboxState::Ready, "the pod lives on")?;
+    // Another pod has memory of its own.
+    let other = w.pod(0, "other", shell("head -c 40M /dev/zero | tail | wc -c")).await?;
+    ended(runtime, &other.container).await?;
+    let log = w.log_of(0, &other.container).await?;
+    ensure(log.contains(" 41943040"), log)?;
+    let file = |name: &str| -> Vec<String> {
+        let places = crate::groups_of(&w.home).into_iter().map(|group| group.join(&sandbox.id).join(name));
+        places.filter_map(|path| Some(std::fs::read_to_string(path).ok()?.trim().to_string())).collect()
+    };
+    let quota = [file("cpu.cfs_quota_us"), file("cpu.max")].concat();
+    let counted = w.cgroups == "v2" || w.cgroups.contains("cpu,") || w.cgroups.contains("cpu)");
+    ensure(!counted || quota == ["150000"] || quota == ["150000 100000"], format!("{quota:?}"))?;
+    for pod in [&sandbox.id, &other.sandbox] {
+        runtime.remove_pod_sandbox(pod).await?;
+    }
+    mount::detach(&volume).map_err(|e| e.line().into())
 }

@@ -3,6 +3,7 @@
 use ropewalk::cni::{HostNetwork, NodeNetwork};
 use ropewalk::cri::{ContainerConfig, ContainerState, Mount, PodId, Runtime, SandboxConfig};
 use ropewalk::linux::boot::{self, Config, Main, Pids};
+use ropewalk::linux::cgroup;
 use ropewalk::linux::user::Ids;
 use ropewalk::net::Fabric;
 use ropewalk::rng::Rng;
@@ -31,6 +32,7 @@ pub struct World {
     pub pids: Pids,
     pub ids: Ids,
     pub cgroups: String,
+    groups: Arc<dyn cgroup::Backend>,
     pub fabric: Fabric,
     pub host: Arc<dyn HostNetwork>,
     pub nodes: Vec<Node>,
@@ -51,7 +53,7 @@ pub struct Pod {
 }
 
 fn config(home: &Path) -> Config {
-    Config { lock: home.join("lock"), scratch: home.join("scratch"), new_session: true }
+    Config { lock: home.join("lock"), scratch: home.join("scratch"), socket: None, new_session: true }
 }
 
 /// The name of the cgroup of the cluster in this home, as `boot` makes it.
@@ -92,6 +94,7 @@ async fn run(main: Main, home: &Path, test: fn(World) -> Running) -> Check {
     let host = fabric.host();
     let (pids, ids, cgroups) = (main.pids, main.ids, main.cgroups.describe());
     let (own, made) = (zygote.clone(), std::cell::Cell::new(0u64));
+    let groups = main.cgroups.clone();
     let make_runtime = move |network: Arc<dyn NodeNetwork>| {
         made.set(made.get() + 1);
         NodeRuntime::new(runtime::Config {
@@ -112,7 +115,8 @@ async fn run(main: Main, home: &Path, test: fn(World) -> Running) -> Check {
         nodes.push(Node { network, runtime });
     }
     let make_runtime = Box::new(make_runtime);
-    let world = World { pids, ids, cgroups, fabric, host, nodes, home: home.to_path_buf(), make_runtime };
+    let home = home.to_path_buf();
+    let world = World { pids, ids, cgroups, groups, fabric, host, nodes, home, make_runtime };
     tokio::select! {
         done = tokio::time::timeout(Duration::from_secs(60), test(world)) => done?,
         () = zygote.died() => Err("the zygote died".into()),
@@ -124,6 +128,11 @@ impl World {
     /// A further runtime, of a node with this network.
     pub fn runtime(&self, network: Arc<dyn NodeNetwork>) -> Arc<NodeRuntime> {
         (self.make_runtime)(network)
+    }
+
+    /// The memory of all pods together, where it is counted.
+    pub fn memory(&self) -> Option<cgroup::Shared> {
+        self.groups.memory()
     }
 
     pub fn sandbox(&self, name: &str) -> SandboxConfig {

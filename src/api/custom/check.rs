@@ -1,8 +1,11 @@
 //! Validation by the schema, in the words of Kubernetes. What an update leaves as it was is not judged again: objects that
 //! were stored before a schema became stricter can still be changed elsewhere (ratcheting, KEP-4008).
 
-use super::schema::{Bound, ENVELOPE, ListType, Schema, Type};
+use super::embedded;
+use super::schema::{Bound, ListType, Schema, Type};
+use crate::api::bounds;
 use crate::api::errors::{Errors, brief};
+use crate::api::gostr;
 use crate::api::path::Path;
 use regex::Regex;
 use serde_json::{Value, json};
@@ -67,7 +70,7 @@ fn value(schema: &Schema, here: &Value, old: Option<&Value>, path: Path, errors:
                 }
             }
             if schema.embedded && !path.is_root() {
-                embedded(here, path, errors);
+                embedded::judge(here, path, errors);
             }
         }
         Value::Array(items) => {
@@ -172,17 +175,6 @@ fn unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
     }
 }
 
-/// An object within an object says what it is.
-fn embedded(here: &Value, path: Path, errors: &mut Errors) {
-    for field in &ENVELOPE[..2] {
-        match here.get(*field).and_then(Value::as_str) {
-            None => errors.required(path.field(field), "must not be empty"),
-            Some("") => errors.required(path.field(field), "must not be empty"),
-            Some(_) => {}
-        }
-    }
-}
-
 fn string(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
     let length = text.chars().count() as u64;
     if let Some(max) = schema.length.1.filter(|max| length > *max) {
@@ -191,7 +183,7 @@ fn string(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
     if let Some(min) = schema.length.0.filter(|min| length < *min) {
         errors.invalid_text(path, text, &format!("{path} in body should be at least {min} chars long"));
     }
-    if let Some(pattern) = schema.pattern.as_ref().filter(|p| !p.is_match(text)) {
+    if let Some((pattern, _)) = schema.pattern.as_ref().filter(|(_, p)| !p.is_match(text)) {
         errors.invalid_text(path, text, &format!("{path} in body should match '{pattern}'"));
     }
     if !has_format(&schema.format, text) {
@@ -200,32 +192,42 @@ fn string(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
     }
 }
 
-/// Go prints a whole number without its fraction.
-fn shown(number: f64) -> String {
-    number.to_string()
+/// A bound as Go prints it beside a value: that of a whole number as a whole number.
+fn shown(bound: f64, here: &Value) -> String {
+    match here.is_f64() || bound.fract() != 0.0 {
+        true => gostr::general(bound),
+        false => (bound as i64).to_string(),
+    }
 }
 
 fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     let Some(found) = here.as_f64() else { return };
     let mut tell = |why: String| errors.invalid(path, here, &format!("{path} in body should be {why}"));
+    // Whole numbers are compared as such: a float does not hold all of them.
+    let order = |bound: f64| match here.as_i64().filter(|_| bound.fract() == 0.0) {
+        Some(found) => found.cmp(&(bound as i64)),
+        None => found.total_cmp(&bound),
+    };
     if let Some(Bound { value, exclusive }) = schema.maximum {
         match exclusive {
-            true if found >= value => tell(format!("less than {}", shown(value))),
-            false if found > value => tell(format!("less than or equal to {}", shown(value))),
+            true if order(value).is_ge() => tell(format!("less than {}", shown(value, here))),
+            false if order(value).is_gt() => tell(format!("less than or equal to {}", shown(value, here))),
             _ => {}
         }
     }
     if let Some(Bound { value, exclusive }) = schema.minimum {
         match exclusive {
-            true if found <= value => tell(format!("greater than {}", shown(value))),
-            false if found < value => tell(format!("greater than or equal to {}", shown(value))),
+            true if order(value).is_le() => tell(format!("greater than {}", shown(value, here))),
+            false if order(value).is_lt() => tell(format!("greater than or equal to {}", shown(value, here))),
             _ => {}
         }
     }
-    if let Some(factor) = schema.multiple_of.filter(|f| *f > 0.0)
-        && (found / factor).fract().abs() > 1e-9
-    {
-        tell(format!("a multiple of {}", shown(factor)));
+    if let Some(factor) = schema.multiple_of.filter(|f| *f > 0.0) {
+        // 0.3 / 0.1 is a little less than 3.
+        let times = found / factor;
+        if (times - times.round()).abs() > 1e-9 * times.abs().max(1.0) {
+            tell(format!("a multiple of {}", gostr::general(factor)));
+        }
     }
     let fits = match schema.format.as_str() {
         "int32" => here.as_i64().is_none_or(|n| i32::try_from(n).is_ok()),
@@ -238,9 +240,9 @@ fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
     }
 }
 
-static EMAIL: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^[^@\s]+@[^@\s]+$").ok());
+static EMAIL: LazyLock<Option<Regex>> = LazyLock::new(|| bounds::regex(r"^[^@\s]+@[^@\s]+$").ok());
 static DURATION: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"^[-+]?(0|((\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|m|h|d|w))+)$").ok());
+    LazyLock::new(|| bounds::regex(r"^[-+]?(0|((\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|m|h|d|w))+)$").ok());
 static UUID: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$").ok()
 });

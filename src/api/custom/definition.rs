@@ -192,6 +192,10 @@ pub fn validate(object: &Value, errors: &mut Errors) {
         }
     }
     approval(object, group, errors);
+    if flag(object, "spec.preserveUnknownFields") {
+        let why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+        errors.invalid("spec.preserveUnknownFields", &Value::Bool(true), why);
+    }
     match text(object, "spec.scope") {
         "" => errors.required("spec.scope", ""),
         _ => one_of(object, "spec.scope", "spec.scope", &["Cluster", "Namespaced"], errors),

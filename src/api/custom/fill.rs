@@ -31,17 +31,12 @@ pub fn defaults(schema: &Schema, here: &mut Value) {
     }
 }
 
-/// A null where null is not allowed and there is a default counts as nothing said.
+/// Drops nulls of fields that the schema names and that are not nullable: an empty value in YAML is one. A default applies
+/// then, if there is one.
 pub fn nulls(schema: &Schema, here: &mut Value) {
-    if !schema.has_defaults {
-        return;
-    }
     match here {
         Value::Object(map) => {
-            map.retain(|name, field| {
-                let drops = |s: &Schema| s.default.is_some() && !s.nullable;
-                !(field.is_null() && schema.field(name).is_some_and(drops))
-            });
+            map.retain(|name, field| !(field.is_null() && schema.field(name).is_some_and(|s| !s.nullable)));
             for (name, field) in map.iter_mut() {
                 if let Some(inner) = schema.field(name) {
                     nulls(inner, field);
@@ -53,5 +48,18 @@ pub fn nulls(schema: &Schema, here: &mut Value) {
             items.iter_mut().for_each(|item| nulls(schema, item));
         }
         _ => {}
+    }
+}
+
+/// True if [`nulls`] would drop something.
+pub fn has_nulls(schema: &Schema, here: &Value) -> bool {
+    match here {
+        Value::Object(map) => map.iter().any(|(name, field)| {
+            schema
+                .field(name)
+                .is_some_and(|s| if field.is_null() { !s.nullable } else { has_nulls(s, field) })
+        }),
+        Value::Array(items) => schema.items.as_ref().is_some_and(|s| items.iter().any(|i| has_nulls(s, i))),
+        _ => false,
     }
 }

@@ -12,14 +12,17 @@
 //! A stored object keeps the version it was written in; another version shows it under its own name (conversion `None`).
 //! ## Left out
 //! Conversion webhooks (refused by name). Types in a CEL rule are found when it runs, not when it is
-//! written, and its cost is bounded then ([`cost`]). Messages of `anyOf` and `oneOf` do not list what the alternatives miss.
+//! written, and its cost is bounded then ([`cost`]). The CEL libraries for URLs, sets, semantic versions and named formats
+//! (refused by name). Messages of `anyOf` and `oneOf` do not list what the alternatives miss.
 //! ## Read next
 //! `apiserver/definitions.rs`, which establishes definitions and empties those that go; `kinds/catalog.rs`.
 
+mod addresses;
 mod check;
 mod columns;
 mod cost;
 pub mod definition;
+mod embedded;
 mod fill;
 mod prune;
 mod publish;
@@ -33,7 +36,7 @@ pub use schema::{ListType, Schema};
 
 use super::errors::Errors;
 use super::kinds::{self, Kind, ScalePaths, intern, intern_all};
-use super::path::UnknownFields;
+use super::path::{Path, UnknownFields};
 use super::schema as types;
 use super::value::{self, at, flag, list, text};
 use serde_json::Value;
@@ -69,6 +72,7 @@ impl Custom {
         prune::prune(&self.schema, object, &mut unknown);
         unknown.told_mut()[of_metadata..].sort(); // as upstream tells them
         fill::nulls(&self.schema, object);
+        embedded::conform(&self.schema, object, Path::Root, &mut unknown)?;
         Ok(unknown)
     }
 
@@ -95,14 +99,20 @@ impl Custom {
         value::put(object, "apiVersion", self.stored.clone());
     }
 
-    /// A stored object under the name of `kind`'s version, with the defaults that the definition has by now.
+    /// A stored object under the name of `kind`'s version, with the fields and the defaults that the definition has by now:
+    /// it may have been stored under an older schema, or in another version.
     pub fn shown<'a>(&self, kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
         let as_it_is = text(object, "apiVersion").split_once('/') == Some((kind.group, kind.version));
-        if as_it_is && !self.schema.has_defaults {
+        let fits = prune::is_pruned(&self.schema, object) && !fill::has_nulls(&self.schema, object);
+        if as_it_is && fits && !self.schema.has_defaults {
             return Cow::Borrowed(object);
         }
         let mut shown = object.clone();
         value::put(&mut shown, "apiVersion", kind.api_version());
+        if !fits {
+            prune::prune(&self.schema, &mut shown, &mut UnknownFields::default());
+            fill::nulls(&self.schema, &mut shown);
+        }
         fill::defaults(&self.schema, &mut shown);
         if shown == *object { Cow::Borrowed(object) } else { Cow::Owned(shown) }
     }

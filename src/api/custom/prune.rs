@@ -1,4 +1,4 @@
-//! Pruning: fields that the schema does not name go, and are told.
+//! Prunes fields that the schema does not name and returns their paths.
 
 use super::schema::{ENVELOPE, Schema};
 use crate::api::path::{Path, UnknownFields};
@@ -20,7 +20,7 @@ fn value(schema: &Schema, here: &mut Value, path: Path, unknown: &mut UnknownFie
                     }
                     true
                 }
-                None if schema.preserve || schema.embedded && ENVELOPE.contains(&name.as_str()) => true,
+                None if stays(schema, name) => true,
                 None => {
                     unknown.add(path.field(name));
                     false
@@ -34,5 +34,23 @@ fn value(schema: &Schema, here: &mut Value, path: Path, unknown: &mut UnknownFie
             }
         }
         _ => {}
+    }
+}
+
+/// True if a field stays although the schema does not name it.
+fn stays(schema: &Schema, name: &str) -> bool {
+    schema.preserve || schema.embedded && ENVELOPE.contains(&name)
+}
+
+/// True if [`prune`] would leave the value as it is.
+pub fn is_pruned(schema: &Schema, here: &Value) -> bool {
+    match here {
+        Value::Object(map) => map.iter().all(|(name, field)| match schema.field(name) {
+            Some(_) if schema.embedded && name == "metadata" => true,
+            Some(inner) => is_pruned(inner, field),
+            None => stays(schema, name),
+        }),
+        Value::Array(items) => schema.items.as_ref().is_none_or(|s| items.iter().all(|i| is_pruned(s, i))),
+        _ => true,
     }
 }

@@ -48,7 +48,7 @@ pub enum ListType {
     Map(Vec<String>),
 }
 
-/// A bound, and whether it is itself outside.
+/// A minimum or maximum, and whether it is exclusive.
 #[derive(Clone, Copy, Debug)]
 pub struct Bound {
     pub value: f64,
@@ -81,7 +81,8 @@ pub struct Schema {
     pub length: (Option<u64>, Option<u64>),
     pub count: (Option<u64>, Option<u64>),
     pub size: (Option<u64>, Option<u64>),
-    pub pattern: Option<Regex>,
+    /// As it is written, and compiled.
+    pub pattern: Option<(String, Regex)>,
     pub all_of: Vec<Schema>,
     pub any_of: Vec<Schema>,
     pub one_of: Vec<Schema>,
@@ -91,6 +92,8 @@ pub struct Schema {
     pub has_defaults: bool,
     /// Is there a rule here or below?
     pub has_rules: bool,
+    /// Is this an object with metadata of its own, or is there one below?
+    pub has_embedded: bool,
 }
 
 impl Schema {
@@ -135,7 +138,9 @@ impl Schema {
             embedded: flag(said, "x-kubernetes-embedded-resource"),
             properties,
             additional: match more {
-                Some(Value::Bool(true)) => Some(Box::new(Schema { preserve: true, ..Schema::default() })),
+                Some(Value::Bool(true)) => {
+                    Some(Box::new(Schema { preserve: true, nullable: true, ..Schema::default() }))
+                }
                 Some(Value::Object(_)) => read("additionalProperties"),
                 _ => None,
             },
@@ -156,7 +161,9 @@ impl Schema {
             length: (count("minLength"), count("maxLength")),
             count: (count("minItems"), count("maxItems")),
             size: (count("minProperties"), count("maxProperties")),
-            pattern: bounds::regex(text(said, "pattern")).ok().filter(|_| !text(said, "pattern").is_empty()),
+            pattern: Some(text(said, "pattern"))
+                .filter(|pattern| !pattern.is_empty())
+                .and_then(|pattern| Some((pattern.to_string(), bounds::regex(pattern).ok()?))),
             all_of: all("allOf"),
             any_of: all("anyOf"),
             one_of: all("oneOf"),
@@ -166,8 +173,10 @@ impl Schema {
         };
         let below = |of: fn(&Schema) -> bool| schema.children().any(of);
         let (defaults, rules) = (below(|s| s.has_defaults), below(|s| s.has_rules));
+        let embedded = below(|s| s.has_embedded);
         schema.has_defaults = schema.default.is_some() || defaults;
         schema.has_rules = !schema.rules.is_empty() || rules;
+        schema.has_embedded = schema.embedded || embedded;
         schema
     }
 

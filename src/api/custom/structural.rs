@@ -2,6 +2,7 @@
 //! `anyOf`, `oneOf` and `not`, so that pruning and defaulting know what they look at.
 
 use super::check;
+use super::prune;
 use super::rules;
 use super::schema::Schema;
 use crate::api::bounds;
@@ -19,6 +20,9 @@ pub fn check(schema: &Value, path: &str, errors: &mut Errors) {
     }
     if flag(schema, "nullable") {
         errors.forbidden(format!("{path}.nullable"), "nullable cannot be true at the root");
+    }
+    if !at(schema, "additionalProperties").is_null() {
+        errors.forbidden(format!("{path}.additionalProperties"), "must not be used at the root");
     }
     let metadata = at(schema, "properties.metadata");
     let allowed = |(name, _): &(&String, &Value)| {
@@ -53,7 +57,9 @@ fn node(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
     }
     types(schema, path, place, errors);
     forbidden(schema, path, place, errors);
-    extensions(schema, path, errors);
+    if place != Place::Logic {
+        extensions(schema, path, errors);
+    }
     if let Err(error) = bounds::regex(text(schema, "pattern")) {
         let why = format!("must be a valid regular expression, but isn't: {error}");
         errors.invalid_text(format!("{path}.pattern"), text(schema, "pattern"), &why);
@@ -165,10 +171,31 @@ fn forbidden(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
         errors.forbidden(format!("{path}.additionalProperties"), why);
     }
     if place == Place::Logic {
-        for field in ["description", "title", "nullable", "default", "additionalProperties"] {
-            if has(field) && at(schema, field) != &Value::Bool(false) {
-                errors.forbidden(format!("{path}.{field}"), "must be empty to be structural");
+        // Words that only the schema of a field itself may say: here they would be accepted and do nothing.
+        for (field, why) in [
+            ("description", "must be empty to be structural"),
+            ("title", "must be empty to be structural"),
+            ("nullable", "must be false to be structural"),
+            ("default", "must be undefined to be structural"),
+            ("additionalProperties", "must be undefined to be structural"),
+            ("x-kubernetes-list-type", "must be undefined to be structural"),
+            ("x-kubernetes-list-map-keys", "must be empty to be structural"),
+            ("x-kubernetes-map-type", "must be undefined to be structural"),
+            ("x-kubernetes-validations", "must be empty to be structural"),
+        ] {
+            let says_nothing = match at(schema, field) {
+                Value::Null | Value::Bool(false) => true,
+                Value::String(text) => text.is_empty(),
+                Value::Array(items) => items.is_empty(),
+                _ => false,
+            };
+            if !says_nothing {
+                errors.forbidden(format!("{path}.{field}"), why);
             }
+        }
+        if map(schema, "properties").is_some_and(|p| p.contains_key("metadata")) {
+            let why = "must not be specified in a nested context";
+            errors.forbidden(format!("{path}.properties[metadata]"), why);
         }
         for field in [
             "x-kubernetes-preserve-unknown-fields",
@@ -191,6 +218,10 @@ fn extensions(schema: &Value, path: Path, errors: &mut Errors) {
                 kind,
                 "must be object if x-kubernetes-embedded-resource is true",
             );
+        }
+        if !at(schema, "additionalProperties").is_null() {
+            let why = "must not be used if x-kubernetes-embedded-resource is set";
+            errors.forbidden(format!("{path}.additionalProperties"), why);
         }
         let says = map(schema, "properties").is_some_and(|p| !p.is_empty());
         if !says && !flag(schema, "x-kubernetes-preserve-unknown-fields") {
@@ -261,7 +292,14 @@ fn list_type(schema: &Value, path: Path, kind: &str, errors: &mut Errors) {
 fn defaults(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
     let Some(default) = schema.get("default").filter(|_| place != Place::Logic) else { return };
     let mut found = Errors::default();
-    check::object(&Schema::read(schema), default, None, &mut found);
+    let read = Schema::read(schema);
+    if !prune::is_pruned(&read, default) {
+        errors.invalid(format!("{path}.default"), default, "must not have unknown fields");
+    }
+    check::object(&read, default, None, &mut found);
+    if found.is_empty() {
+        rules::judge(&read, default, None, &mut found);
+    }
     for error in found {
         let inner = if error.field == "<nil>" { String::new() } else { format!(".{}", error.field) };
         errors.invalid(format!("{path}.default{}", inner.trim_end_matches('.')), default, &error.body);

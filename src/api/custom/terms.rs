@@ -1,6 +1,7 @@
 //! The CEL of definitions: values typed by their schema, the functions that Kubernetes adds to the standard ones, and what
 //! can be said about an expression before it runs.
 
+use super::addresses;
 use super::schema::{ENVELOPE, Schema, Type};
 use crate::api::bounds;
 use crate::api::cel as standard;
@@ -66,8 +67,34 @@ const LIBRARIES: &[&str] = &[
 fn is_function(name: &str, short: &str) -> bool {
     standard::FUNCTIONS.contains(&short)
         || LIBRARIES.contains(&short)
-        || OWN.iter().any(|(own, _)| *own == name)
+        || OWN.iter().chain(addresses::FUNCTIONS).any(|(own, _)| *own == name)
 }
+
+/// Functions that Kubernetes has and this reader of CEL has not. A rule that calls one is refused by its name, so that its
+/// author does not look for a slip.
+const MISSING: &[&str] = &[
+    "url",
+    "getScheme",
+    "getHost",
+    "getHostname",
+    "getPort",
+    "getEscapedPath",
+    "getQuery",
+    "ip.isCanonical",
+    "sets.contains",
+    "sets.equivalent",
+    "sets.intersects",
+    "semver",
+    "isSemver",
+    "major",
+    "minor",
+    "patch",
+    "named",
+    "validate",
+    "transformList",
+    "transformMap",
+    "transformMapEntry",
+];
 
 /// Levels of an expression (upstream: `MaxRecursionDepth`). Reading and evaluating one recurses.
 const DEPTH_MAX: usize = 250;
@@ -362,7 +389,7 @@ impl Opaque for Amount {
     }
 }
 
-type Run = fn(&[Value]) -> Result<Value, String>;
+pub(super) type Run = fn(&[Value]) -> Result<Value, String>;
 
 /// Name, how many values beside the one it is called on, what it does with all of them.
 const OWN: &[(&str, Run)] = &[
@@ -403,21 +430,13 @@ const OWN: &[(&str, Run)] = &[
         let uri = word(v, 0)?.parse::<http::Uri>();
         Ok(Value::Bool(uri.is_ok_and(|u| u.scheme().is_some() || u.path().starts_with('/'))))
     }),
-    ("isIP", |v| Ok(Value::Bool(word(v, 0)?.parse::<std::net::IpAddr>().is_ok()))),
-    ("isCIDR", |v| {
-        let parts = word(v, 0)?.split_once('/');
-        let fits = |(ip, bits): (&str, &str)| match (ip.parse(), bits.parse::<u8>()) {
-            (Ok(std::net::IpAddr::V4(_)), Ok(bits)) => bits <= 32,
-            (Ok(std::net::IpAddr::V6(_)), Ok(bits)) => bits <= 128,
-            _ => false,
-        };
-        Ok(Value::Bool(parts.is_some_and(fits)))
-    }),
     ("isQuantity", |v| Ok(Value::Bool(Quantity::parse(word(v, 0)?).is_some()))),
     ("quantity", |v| match Quantity::parse(word(v, 0)?) {
         Some(found) => Ok(Value::Opaque(Arc::new(Amount(found)))),
         None => Err(crate::api::quantity::INVALID.to_string()),
     }),
+    ("add", |v| Ok(Value::Opaque(Arc::new(Amount(amount(v, 0)? + operand(v)?))))),
+    ("sub", |v| Ok(Value::Opaque(Arc::new(Amount(amount(v, 0)? - operand(v)?))))),
     ("isGreaterThan", |v| Ok(Value::Bool(amount(v, 0)? > amount(v, 1)?))),
     ("isLessThan", |v| Ok(Value::Bool(amount(v, 0)? < amount(v, 1)?))),
     ("compareTo", |v| {
@@ -442,7 +461,7 @@ const OWN: &[(&str, Run)] = &[
     ("asApproximateFloat", |v| Ok(Value::Float(amount(v, 0)?.milli() as f64 / 1000.0))),
 ];
 
-fn word(values: &[Value], at: usize) -> Result<&str, String> {
+pub(super) fn word(values: &[Value], at: usize) -> Result<&str, String> {
     match values.get(at) {
         Some(Value::String(s)) => Ok(s),
         _ => Err("no such overload".into()),
@@ -482,6 +501,14 @@ fn amount(values: &[Value], at: usize) -> Result<Quantity, String> {
     }
 }
 
+/// What is added to a quantity: another one, or a whole number.
+fn operand(values: &[Value]) -> Result<Quantity, String> {
+    match values.get(1) {
+        Some(Value::Int(n)) => Ok(Quantity::of_units(*n)),
+        _ => amount(values, 1),
+    }
+}
+
 fn extreme(values: &[Value], wanted: Ordering) -> Result<Value, String> {
     let mut all = items(values)?.iter();
     let first = all.next().ok_or("min or max of an empty list")?;
@@ -491,7 +518,7 @@ fn extreme(values: &[Value], wanted: Ordering) -> Result<Value, String> {
 /// A scope with all functions and no values.
 pub fn context<'v>() -> Context<'static, 'v> {
     let mut context = Context::with_env(ENV.clone());
-    for (name, run) in OWN {
+    for (name, run) in OWN.iter().chain(addresses::FUNCTIONS) {
         let called = move |This(this): This<Value>, Arguments(rest): Arguments| {
             let mut all = vec![this];
             all.extend(rest.iter().cloned());
@@ -526,6 +553,16 @@ fn walk(node: &Node, inner: &mut Vec<String>, known: &dyn Fn(&[String]) -> bool)
             let name = call.func_name.as_str();
             let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
             let short = name.rsplit('.').next().unwrap_or(name);
+            let owner = match call.target.as_deref().map(|t| &t.expr) {
+                Some(Node::Ident(owner)) => format!("{owner}.{name}"),
+                _ => name.to_string(),
+            };
+            let missing = MISSING.iter().find(|m| **m == name || **m == owner);
+            if let Some(missing) = missing.filter(|_| !operator) {
+                return Err(format!(
+                    "ERROR: <input>: the function '{missing}' of Kubernetes is not implemented in Ropewalk"
+                ));
+            }
             if !operator && !is_function(name, short) {
                 return Err(format!("ERROR: <input>: undeclared reference to '{name}' (in container '')"));
             }

@@ -239,3 +239,148 @@ fn a_rule_that_would_run_without_end_is_refused_before_it_begins() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].contains("validation failed due to running out of cost budget"), "{found:?}");
 }
+
+#[test]
+fn an_empty_value_counts_as_nothing_said_unless_its_field_is_nullable() {
+    let kind = kind(spec(json!({
+        "replicas": {"type": "integer"}, "size": {"type": "integer", "default": 3},
+        "note": {"type": "string", "nullable": true},
+        "more": {"type": "object", "additionalProperties": true},
+        "items": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}}})));
+    let mut object = json!({"metadata": {"name": "x"}, "spec": {"replicas": null, "size": null, "note": null,
+        "more": {"a": null}, "items": [{"a": null}]}});
+    let custom = kind.custom.as_ref().unwrap();
+    assert!(custom.conform(&mut object).unwrap().is_empty());
+    kind.fill(&mut object);
+    assert_eq!(object["spec"], json!({"size": 3, "note": null, "more": {"a": null}, "items": [{}]}));
+    let mut errors = Errors::default();
+    custom.validate(&object, None, &mut errors);
+    assert!(errors.is_empty(), "{errors:?}");
+}
+
+#[test]
+fn a_stored_object_is_shown_with_the_fields_that_its_schema_has_by_now() {
+    let kind = kind(spec(json!({"a": {"type": "string"}})));
+    let stored = |spec: Value| json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": "x"}, "spec": spec});
+    let fits = stored(json!({"a": "1"}));
+    assert!(matches!(kind.from_stored(&fits), Cow::Borrowed(_)));
+    for other in [json!({"a": "1", "old": 1}), json!({"a": "1", "old": {"b": [1]}})] {
+        assert_eq!(*kind.from_stored(&stored(other)), fits);
+    }
+    assert_eq!(*kind.from_stored(&stored(json!({"a": null}))), stored(json!({})));
+}
+
+#[test]
+fn words_of_a_schema_that_would_do_nothing_are_refused() {
+    let path = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[a]";
+    for (word, value, why) in [
+        ("x-kubernetes-validations", json!([{"rule": "self == 'x'"}]), "must be empty to be structural"),
+        ("x-kubernetes-list-type", json!("set"), "must be undefined to be structural"),
+        ("x-kubernetes-map-type", json!("atomic"), "must be undefined to be structural"),
+        ("default", json!("x"), "must be undefined to be structural"),
+        ("nullable", json!(true), "must be false to be structural"),
+    ] {
+        for branch in ["allOf", "anyOf", "oneOf"] {
+            let found = judged(spec(json!({"a": {"type": "string", branch: [{word: value}]}})));
+            assert_eq!(found, [format!("{path}.{branch}[0].{word}: Forbidden: {why}")]);
+        }
+    }
+    let unknown = json!({"a": {"type": "object", "default": {"x": 1, "y": 2}, "properties": {"x": {"type": "integer"}}}});
+    let found = judged(spec(unknown));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("must not have unknown fields"), "{found:?}");
+    let broken =
+        json!({"a": {"type": "integer", "default": 1, "x-kubernetes-validations": [{"rule": "self > 1"}]}});
+    assert!(judged(spec(broken))[0].contains("failed rule: self > 1"));
+    let mut free = definition(spec(json!({})));
+    free["spec"]["preserveUnknownFields"] = true.into();
+    let mut errors = Errors::default();
+    definition::validate(&free, &mut errors);
+    let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
+        ]
+    );
+}
+
+#[test]
+fn numbers_are_judged_and_shown_as_go_does() {
+    let schema = |of: &str, more: Value| {
+        let mut number = json!({"type": of});
+        crate::api::patch::merge(&mut number, &more);
+        spec(json!({"n": number}))
+    };
+    let told = |of: &str, more: Value, n: Value| problems(schema(of, more), json!({"spec": {"n": n}}), None);
+    for n in [0.3, 0.1, 0.7, 1.1] {
+        assert_eq!(told("number", json!({"multipleOf": 0.1}), json!(n)), [""; 0], "{n}");
+    }
+    assert_eq!(
+        told("number", json!({"multipleOf": 0.1}), json!(0.35)),
+        ["spec.n: Invalid value: 0.35: spec.n in body should be a multiple of 0.1"]
+    );
+    assert_eq!(
+        told("integer", json!({"maximum": 1_000_000}), json!(2_000_000)),
+        ["spec.n: Invalid value: 2000000: spec.n in body should be less than or equal to 1000000"]
+    );
+    assert_eq!(
+        told("number", json!({"maximum": 1_000_000}), json!(2_000_000.5)),
+        ["spec.n: Invalid value: 2000000.5: spec.n in body should be less than or equal to 1e+06"]
+    );
+}
+
+#[test]
+fn metadata_of_an_object_inside_is_pruned_and_judged() {
+    let template = json!({"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true});
+    let kind = kind(spec(json!({"template": template})));
+    let custom = kind.custom.as_ref().unwrap();
+    let object = |metadata: Value| json!({"metadata": {"name": "x"}, "spec": {"template": {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "free": 1}}});
+    let mut one = object(json!({"labels": {"a": "b"}, "foo": 1}));
+    assert_eq!(custom.conform(&mut one).unwrap().told(), ["spec.template.metadata.foo"]);
+    assert_eq!(one["spec"]["template"]["metadata"], json!({"labels": {"a": "b"}}));
+    assert_eq!(one["spec"]["template"]["free"], 1);
+    assert!(
+        custom
+            .conform(&mut object(json!({"labels": 5})))
+            .unwrap_err()
+            .starts_with("spec.template.metadata: ")
+    );
+    let mut errors = Errors::default();
+    let mut wrong = object(json!({"labels": {"a": "b c"}}));
+    wrong["spec"]["template"]["kind"] = "P d".into();
+    custom.validate(&wrong, None, &mut errors);
+    let fields: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
+    assert_eq!(fields, ["spec.template.kind", "spec.template.metadata.labels"]);
+}
+
+#[test]
+fn rules_know_addresses_and_sums_of_quantities_and_name_what_is_missing() {
+    let rule = |rule: &str| {
+        json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-validations": [{"rule": rule}],
+            "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}}})
+    };
+    let holds = |text: &str, a: &str, b: &str| {
+        assert_eq!(judged(rule(text)), [""; 0], "{text}");
+        problems(rule(text), json!({"spec": {"a": a, "b": b}}), None).is_empty()
+    };
+    let sum = "quantity(self.a).add(quantity(self.b)).isLessThan(quantity('1Gi'))";
+    assert!(holds(sum, "500Mi", "500Mi") && !holds(sum, "500Mi", "600Mi"));
+    assert!(holds("quantity(self.a).sub(1).compareTo(quantity(self.b)) == 0", "3", "2"));
+    let contains = "cidr(self.a).containsIP(self.b) && cidr(self.a).containsIP(ip(self.b))";
+    assert!(holds(contains, "10.0.0.0/8", "10.1.2.3") && !holds(contains, "10.0.0.0/8", "11.1.2.3"));
+    assert!(holds("cidr(self.a).containsCIDR(self.b)", "0.0.0.0/0", "10.0.0.0/8"));
+    assert!(!holds("cidr(self.a).containsCIDR(self.b)", "10.0.0.0/8", "0.0.0.0/0"));
+    assert!(holds("cidr(self.a).masked() == cidr(self.b)", "fd00::1/64", "fd00::/64"));
+    assert!(holds(
+        "cidr(self.a).ip() == ip(self.b) && cidr(self.a).prefixLength() == 16",
+        "10.1.0.0/16",
+        "10.1.0.0"
+    ));
+    assert!(holds("ip(self.a).family() == 4 && ip(self.b).isLoopback()", "10.0.0.1", "::1"));
+    assert!(holds("isIP(self.a) && !isIP(self.b)", "10.0.0.1", "::ffff:10.0.0.1"));
+    for missing in ["url(self.a).getHost() == ''", "sets.contains([1], [1])", "semver(self.a).major() == 1"] {
+        let found = judged(rule(missing));
+        assert!(found[0].contains("of Kubernetes is not implemented in Ropewalk"), "{found:?}");
+    }
+}

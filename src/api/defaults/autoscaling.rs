@@ -24,7 +24,8 @@ pub fn autoscaler(object: &mut Value) {
     {
         let rules = value::slot(object, path);
         default(rules, "selectPolicy", "Max");
-        if empty(rules, "policies") {
+        // An empty list is a list that was said, and validation refuses it.
+        if at(rules, "policies").is_null() {
             put(rules, "policies", policies);
         }
     }

@@ -1,5 +1,7 @@
 //! Pods and pod templates.
 
+use crate::api::quantity::Quantity;
+use crate::api::requests;
 use crate::api::value::{self, at, default, default_zero, list, list_mut, put, text};
 use serde_json::{Value, json};
 
@@ -7,14 +9,39 @@ use serde_json::{Value, json};
 pub fn pod(pod: &mut Value) {
     spec(value::slot(pod, "spec"));
     default(pod, "spec.enableServiceLinks", true);
-    // Only in a Pod, never in a template: a limit is also the request.
+    let host_network = value::flag(pod, "spec.hostNetwork");
+    // Only in a Pod, never in a template: a limit is also the request, and a port on the node's network is the node's.
     for field in ["spec.containers", "spec.initContainers"] {
         for container in list_mut(pod, field) {
+            for port in list_mut(container, "ports").iter_mut().filter(|_| host_network) {
+                let number = at(port, "containerPort").clone();
+                default_zero(port, "hostPort", number);
+            }
             let limits = value::map(container, "resources.limits").cloned();
             for (name, amount) in limits.into_iter().flatten() {
                 value::slot_map(container, "resources.requests").entry(name).or_insert(amount);
             }
         }
+    }
+    whole_requests(pod);
+}
+
+/// A pod that has limits as a whole requests what its containers request together, and its limits where they request nothing.
+fn whole_requests(pod: &mut Value) {
+    let Some(limits) = value::map(pod, "spec.resources.limits").filter(|l| !l.is_empty()).cloned() else {
+        return;
+    };
+    let together = requests::of_containers(at(pod, "spec"));
+    let shared = together.into_iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory"));
+    let whole = limits.into_iter().filter(|(name, _)| requests::is_of_whole_pod(name));
+    let all: Vec<(String, Value)> =
+        shared.map(|(name, amount)| (name, Value::from(amount.to_string()))).chain(whole).collect();
+    if all.is_empty() {
+        return;
+    }
+    let requests = value::slot_map(pod, "spec.resources.requests");
+    for (name, amount) in all {
+        requests.entry(name).or_insert(amount);
     }
 }
 
@@ -32,10 +59,9 @@ fn spec(spec: &mut Value) {
     default_zero(spec, "schedulerName", "default-scheduler");
     default(spec, "securityContext", json!({}));
     service_account(spec);
-    let host_network = value::flag(spec, "hostNetwork");
     for field in ["containers", "initContainers", "ephemeralContainers"] {
         for container in list_mut(spec, field) {
-            self::container(container, host_network);
+            self::container(container);
         }
     }
     for volume in list_mut(spec, "volumes") {
@@ -53,7 +79,7 @@ fn service_account(spec: &mut Value) {
     }
 }
 
-fn container(container: &mut Value, host_network: bool) {
+fn container(container: &mut Value) {
     default_zero(container, "terminationMessagePath", "/dev/termination-log");
     default_zero(container, "terminationMessagePolicy", "File");
     default(container, "resources", json!({}));
@@ -63,10 +89,6 @@ fn container(container: &mut Value, host_network: bool) {
     }
     for port in list_mut(container, "ports") {
         default_zero(port, "protocol", "TCP");
-        if host_network {
-            let number = at(port, "containerPort").clone();
-            default_zero(port, "hostPort", number);
-        }
     }
     for variable in list_mut(container, "env") {
         if at(variable, "valueFrom.fieldRef").is_object() {
@@ -130,6 +152,9 @@ fn volume(volume: &mut Value) {
     if at(volume, "hostPath").is_object() {
         default(volume, "hostPath.type", "");
     }
+    if at(volume, "ephemeral.volumeClaimTemplate").is_object() {
+        default(volume, "ephemeral.volumeClaimTemplate.spec.volumeMode", "Filesystem");
+    }
 }
 
 fn field_refs(items: &mut [Value]) {
@@ -165,18 +190,25 @@ pub fn prepare_update(new: &mut Value, old: &Value) {
     }
 }
 
-/// `Guaranteed`, `Burstable` or `BestEffort`, from requests and limits of cpu and memory.
+/// `Guaranteed`, `Burstable` or `BestEffort`, from requests and limits of cpu and memory: those of the whole pod if it has
+/// them, else those of each container. Amounts are compared, not texts: `1Gi` is `1073741824`.
 pub fn qos_class(pod: &Value) -> &'static str {
+    let whole = at(pod, "spec.resources");
+    let containers = list(pod, "spec.containers").iter().chain(list(pod, "spec.initContainers"));
+    let parts: Vec<&Value> = match whole.is_object() {
+        true => vec![whole],
+        false => containers.map(|container| at(container, "resources")).collect(),
+    };
     let (mut any, mut all) = (false, true);
-    for field in ["spec.containers", "spec.initContainers"] {
-        for container in list(pod, field) {
-            for resource in ["cpu", "memory"] {
-                let limit = text(container, &format!("resources.limits.{resource}"));
-                let request = text(container, &format!("resources.requests.{resource}"));
-                let set = |s: &str| !s.is_empty() && s != "0";
-                any |= set(limit) || set(request);
-                all &= set(limit) && (limit == request || request.is_empty());
-            }
+    for resources in parts {
+        for resource in ["cpu", "memory"] {
+            let amount = |field: &str| {
+                let text = at(resources, field).get(resource).and_then(Value::as_str);
+                text.and_then(Quantity::parse).filter(|q| !q.is_zero() && !q.is_negative())
+            };
+            let (limit, request) = (amount("limits"), amount("requests"));
+            any |= limit.is_some() || request.is_some();
+            all &= limit.is_some() && (request.is_none() || limit == request);
         }
     }
     match (any, all) {
@@ -189,6 +221,59 @@ pub fn qos_class(pod: &Value) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_quality_of_service_compares_amounts_and_honours_those_of_the_whole_pod() {
+        let of = |limits: Value, requests: Value| {
+            let resources = json!({"limits": limits, "requests": requests});
+            qos_class(&json!({"spec": {"containers": [{"name": "c", "resources": resources}]}}))
+        };
+        let limits = json!({"cpu": "1", "memory": "1Gi"});
+        assert_eq!(of(limits.clone(), json!({"cpu": "1000m", "memory": "1073741824"})), "Guaranteed");
+        assert_eq!(of(limits.clone(), json!({"cpu": "500m"})), "Burstable");
+        assert_eq!(of(json!({}), json!({"cpu": "0"})), "BestEffort");
+        let pod = json!({"spec": {"resources": {"limits": limits}, "containers": [{"name": "c"}]}});
+        assert_eq!(qos_class(&pod), "Guaranteed");
+    }
+
+    #[test]
+    fn a_pod_with_limits_as_a_whole_requests_what_its_containers_do() {
+        let requests = |containers: Value, resources: Value| {
+            let mut object = json!({"spec": {"containers": containers, "resources": resources}});
+            pod(&mut object);
+            (at(&object, "spec.resources.requests").clone(), qos_class(&object))
+        };
+        let says = |cpu: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu, "ephemeral-storage": "1Gi"}}});
+        let limits = json!({"limits": {"cpu": "2", "memory": "1Gi"}});
+        assert_eq!(
+            requests(json!([says("500m"), says("250m")]), limits.clone()),
+            (json!({"cpu": "750m", "memory": "1Gi"}), "Burstable")
+        );
+        let silent = json!([{"name": "c"}]);
+        assert_eq!(requests(silent.clone(), limits), (json!({"cpu": "2", "memory": "1Gi"}), "Guaranteed"));
+        let own = json!({"limits": {"cpu": "2"}, "requests": {"cpu": "1"}});
+        assert_eq!(requests(silent.clone(), own).0, json!({"cpu": "1"}));
+        assert_eq!(requests(silent, json!({"requests": {"cpu": "1"}})).0, json!({"cpu": "1"}));
+    }
+
+    #[test]
+    fn ports_on_the_network_of_the_node_are_filled_into_pods_only() {
+        let spec = json!({"hostNetwork": true, "containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 80}]}],
+            "volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]});
+        let (mut one, mut workload) = (json!({"spec": spec}), json!({"spec": {"template": {"spec": spec}}}));
+        pod(&mut one);
+        template(&mut workload, "spec.template");
+        assert_eq!(
+            one["spec"]["containers"][0]["ports"],
+            json!([{"containerPort": 80, "protocol": "TCP", "hostPort": 80}])
+        );
+        let spec = &workload["spec"]["template"]["spec"];
+        assert_eq!(spec["containers"][0]["ports"], json!([{"containerPort": 80, "protocol": "TCP"}]));
+        assert_eq!(
+            spec["volumes"][0]["ephemeral"]["volumeClaimTemplate"]["spec"]["volumeMode"],
+            "Filesystem"
+        );
+    }
 
     #[test]
     fn defaulting_twice_changes_nothing_more() {

@@ -2,7 +2,7 @@
 
 use crate::api::value::{self, at, default, default_zero, int, list, list_mut, put, text};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub fn service(object: &mut Value) {
     default_zero(object, "spec.sessionAffinity", "None");
@@ -18,7 +18,7 @@ pub fn service(object: &mut Value) {
         default_zero(port, "targetPort", number);
     }
     let kind = text(object, "spec.type").to_string();
-    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+    if is_reached_from_outside(object) {
         default_zero(object, "spec.externalTrafficPolicy", "Cluster");
     }
     if kind != "ExternalName" {
@@ -26,6 +26,15 @@ pub fn service(object: &mut Value) {
     }
     if kind == "LoadBalancer" {
         default(object, "spec.allocateLoadBalancerNodePorts", true);
+    }
+}
+
+/// True if clients outside of the cluster have an address for the Service (`ExternallyAccessible` upstream).
+fn is_reached_from_outside(service: &Value) -> bool {
+    match text(service, "spec.type") {
+        "NodePort" | "LoadBalancer" => true,
+        "ClusterIP" => !value::empty(service, "spec.externalIPs"),
+        _ => false,
     }
 }
 
@@ -67,18 +76,32 @@ pub fn prepare_update(new: &mut Value, old: &Value) {
     }
     let needs_ports = |s: &Value| matches!(text(s, "spec.type"), "NodePort" | "LoadBalancer");
     if needs_ports(new) && needs_ports(old) {
-        let key = |p: &Value| (int(p, "port"), text(p, "protocol").to_string());
-        // The first of those that are the same counts: of twice the same key a map keeps the last.
-        let before: HashMap<_, _> =
-            list(old, "spec.ports").iter().rev().map(|p| (key(p), int(p, "nodePort"))).collect();
+        let numbers = |s: &Value| -> HashSet<i64> {
+            list(s, "spec.ports").iter().filter_map(|p| int(p, "nodePort")).filter(|n| *n != 0).collect()
+        };
+        // A port is known by its name: its number and its target may be what changes. A node port that the new form names
+        // itself belongs to the port that it names it for.
+        let used = &numbers(old) & &numbers(new);
+        let before: HashMap<&str, i64> = list(old, "spec.ports")
+            .iter()
+            .map(|p| (text(p, "name"), int(p, "nodePort").unwrap_or(0)))
+            .collect();
         for port in list_mut(new, "spec.ports") {
-            let had = before.get(&key(port)).copied().flatten();
-            if let Some(number) = had.filter(|n| *n != 0) {
+            let had = before.get(text(port, "name")).copied().filter(|n| *n != 0 && !used.contains(n));
+            if let Some(number) = had {
                 default_zero(port, "nodePort", number);
             }
         }
     }
+    if is_checked(new) && is_checked(old) && int(new, "spec.healthCheckNodePort").unwrap_or(0) == 0 {
+        value::copy(old, new, "spec.healthCheckNodePort");
+    }
     drop_what_its_type_has_not(new, old);
+}
+
+/// True if a load balancer asks each node whether it has endpoints.
+fn is_checked(service: &Value) -> bool {
+    text(service, "spec.type") == "LoadBalancer" && text(service, "spec.externalTrafficPolicy") == "Local"
 }
 
 /// A Service that changes its type loses what only the old type has, unless the request says something else about it
@@ -88,6 +111,7 @@ fn drop_what_its_type_has_not(new: &mut Value, old: &Value) {
     let lost = |has: fn(&str) -> bool| has(&kind(old)) && !has(&kind(new));
     let outside = lost(|t| matches!(t, "NodePort" | "LoadBalancer"));
     let balancer = lost(|t| t == "LoadBalancer");
+    let check = is_checked(old) && !is_checked(new);
     let address = lost(|t| t != "ExternalName");
     let ports =
         |s: &Value| list(s, "spec.ports").iter().map(|p| int(p, "nodePort").unwrap_or(0)).collect::<Vec<_>>();
@@ -96,9 +120,10 @@ fn drop_what_its_type_has_not(new: &mut Value, old: &Value) {
             value::remove(port, "nodePort");
         }
     }
-    let fields: [(bool, &[&str]); 3] = [
-        (outside, &["externalTrafficPolicy"]),
-        (balancer, &["healthCheckNodePort", "allocateLoadBalancerNodePorts", "loadBalancerClass"]),
+    let fields: [(bool, &[&str]); 4] = [
+        (check, &["healthCheckNodePort"]),
+        (is_reached_from_outside(old) && !is_reached_from_outside(new), &["externalTrafficPolicy"]),
+        (balancer, &["allocateLoadBalancerNodePorts", "loadBalancerClass"]),
         (address, &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"]),
     ];
     for field in fields.iter().filter(|(lost, _)| *lost).flat_map(|(_, fields)| fields.iter()) {
@@ -125,6 +150,34 @@ mod tests {
         prepare_update(&mut new, &old);
         let spec = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9", "ports": [{"port": 80, "protocol": "TCP"}]});
         assert_eq!(new["spec"], spec);
+    }
+
+    #[test]
+    fn a_node_port_stays_with_the_name_of_its_port() {
+        let with =
+            |ports: Value| json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.9", "ports": ports}});
+        let after = |old: Value, new: Value| {
+            let mut new = with(new);
+            prepare_update(&mut new, &with(old));
+            list(&new, "spec.ports").iter().map(|p| int(p, "nodePort")).collect::<Vec<_>>()
+        };
+        let one = json!([{"port": 80, "nodePort": 30080}]);
+        assert_eq!(after(one, json!([{"port": 8080}])), [Some(30080)]);
+        let named = json!([{"name": "a", "port": 80, "nodePort": 30080}]);
+        let taken = json!([{"name": "a", "port": 80}, {"name": "b", "port": 81, "nodePort": 30080}]);
+        assert_eq!(after(named.clone(), taken), [None, Some(30080)]);
+        assert_eq!(after(named, json!([{"name": "c", "port": 80}])), [None]);
+    }
+
+    #[test]
+    fn a_service_with_external_addresses_has_a_policy_for_traffic_from_outside() {
+        let mut object = json!({"spec": {"externalIPs": ["192.0.2.1"], "ports": [{"port": 80}]}});
+        service(&mut object);
+        assert_eq!(text(&object, "spec.externalTrafficPolicy"), "Cluster");
+        let old = object.clone();
+        value::remove(&mut object, "spec.externalIPs");
+        prepare_update(&mut object, &old);
+        assert_eq!(at(&object, "spec.externalTrafficPolicy"), &Value::Null);
     }
 
     #[test]

@@ -84,33 +84,45 @@ fn job_spec(spec: &mut Value) {
     default(spec, "manualSelector", false);
     let policy = if at(spec, "podFailurePolicy").is_null() { "TerminatingOrFailed" } else { "Failed" };
     default(spec, "podReplacementPolicy", policy);
-    for rule in value::list_mut(spec, "podFailurePolicy.rules") {
-        value::list_mut(rule, "onPodConditions").iter_mut().for_each(|p| default(p, "status", "True"));
-    }
+    condition_statuses(spec);
     template(spec, "template");
     if text(spec, "template.spec.restartPolicy").is_empty() {
         put(spec, "template.spec.restartPolicy", "Always");
     }
 }
 
-/// A Job's selector and its template's labels come from its uid, unless the user insists on their own.
+/// A rule about a condition of a pod is about one that is true.
+fn condition_statuses(spec: &mut Value) {
+    for rule in list_mut(spec, "podFailurePolicy.rules") {
+        list_mut(rule, "onPodConditions").iter_mut().for_each(|p| default_zero(p, "status", "True"));
+    }
+}
+
+/// The labels that a Job's pods have unless the user insists on a selector: uid and name, each under its new and its old key.
+pub fn job_labels(job: &Value) -> [(&'static str, String); 4] {
+    let (uid, name) = (text(job, "metadata.uid"), text(job, "metadata.name"));
+    [
+        ("batch.kubernetes.io/controller-uid", uid.into()),
+        ("batch.kubernetes.io/job-name", name.into()),
+        ("controller-uid", uid.into()),
+        ("job-name", name.into()),
+    ]
+}
+
+/// A Job's selector and its template's labels come from its uid, unless the user insists on their own. What the client set
+/// under these keys stays, and validation refuses it if it is another's (`generateSelector` upstream).
 pub fn prepare_job(object: &mut Value) {
     prepare_status(object);
     if value::flag(object, "spec.manualSelector") {
         return;
     }
-    let (uid, name) = (text(object, "metadata.uid").to_string(), text(object, "metadata.name").to_string());
+    let all = job_labels(object);
+    let (key, uid) = all[0].clone();
     let labels = value::slot_map(object, "spec.template.metadata.labels");
-    for (key, text) in [
-        ("batch.kubernetes.io/controller-uid", &uid),
-        ("batch.kubernetes.io/job-name", &name),
-        ("controller-uid", &uid),
-        ("job-name", &name),
-    ] {
-        labels.insert(key.into(), text.clone().into());
+    for (key, text) in all {
+        labels.entry(key).or_insert_with(|| text.into());
     }
-    value::slot_map(object, "spec.selector.matchLabels")
-        .insert("batch.kubernetes.io/controller-uid".into(), uid.into());
+    value::slot_map(object, "spec.selector.matchLabels").entry(key).or_insert_with(|| uid.into());
 }
 
 pub fn cron_job(object: &mut Value) {
@@ -119,6 +131,7 @@ pub fn cron_job(object: &mut Value) {
     default(object, "spec.successfulJobsHistoryLimit", 3);
     default(object, "spec.failedJobsHistoryLimit", 1);
     default(object, "spec.jobTemplate.metadata", json!({}));
+    condition_statuses(value::slot(object, "spec.jobTemplate.spec"));
     template(object, "spec.jobTemplate.spec.template");
 }
 
@@ -142,4 +155,26 @@ pub fn prepare_budget(object: &mut Value) {
     let zeros = ["currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"];
     let status: serde_json::Map<String, Value> = zeros.iter().map(|z| (z.to_string(), 0.into())).collect();
     put(object, "status", status);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::value::list;
+
+    #[test]
+    fn a_rule_about_a_condition_is_about_a_true_one_in_a_schedule_too() {
+        let rules = json!({"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}, {"type": "X", "status": "False"}]}]});
+        let spec = json!({ "podFailurePolicy": rules });
+        let mut one = json!({"spec": spec});
+        let mut many = json!({"spec": {"jobTemplate": {"spec": spec}}});
+        job(&mut one);
+        cron_job(&mut many);
+        for spec in [at(&one, "spec"), at(&many, "spec.jobTemplate.spec")] {
+            let rule = &list(spec, "podFailurePolicy.rules")[0];
+            let statuses: Vec<&str> =
+                list(rule, "onPodConditions").iter().map(|p| text(p, "status")).collect();
+            assert_eq!(statuses, ["True", "False"]);
+        }
+    }
 }

@@ -4,9 +4,11 @@ use super::{Kind, all, resource};
 use crate::api::custom;
 use crate::api::meta;
 use crate::api::value::at;
+use bytes::Bytes;
 use serde_json::Value;
+use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// One kind, of the table or of a definition that may go while its last request is still answered.
 #[derive(Clone)]
@@ -47,9 +49,26 @@ impl Added {
     }
 }
 
+/// Encoded documents about kinds, each made when it is first asked for and kept as long as the kinds are.
+#[derive(Clone, Default)]
+pub struct Documents(Arc<Mutex<HashMap<String, Arc<OnceLock<Bytes>>>>>);
+
+impl Documents {
+    /// The document of this name. Requests that come while it is made wait for it: it is work for one.
+    pub fn get(&self, name: &str, make: impl FnOnce() -> Bytes) -> Bytes {
+        let known = {
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.entry(name.to_string()).or_default().clone()
+        };
+        known.get_or_init(make).clone()
+    }
+}
+
 /// What an API server serves. It never changes: another definition makes another catalog.
 #[derive(Clone, Default)]
 pub struct Catalog {
+    /// Discovery and OpenAPI documents of these kinds.
+    pub documents: Documents,
     added: Vec<Added>,
     /// Of groups by name, of versions the most stable first, of kinds by plural.
     custom: Vec<Arc<Kind>>,
@@ -72,7 +91,7 @@ impl Catalog {
         }
         let mut custom: Vec<Arc<Kind>> = added.iter().flat_map(|a| a.kinds.iter().cloned()).collect();
         custom.sort_by_cached_key(|k| (k.group, custom::version_order(k.version), k.plural));
-        Catalog { added, custom }
+        Catalog { documents: Documents::default(), added, custom }
     }
 
     /// Places whose kinds are not in `after` as they are here.

@@ -6,7 +6,7 @@ mod catalog;
 mod names;
 mod table;
 
-pub use catalog::{Catalog, KindRef};
+pub use catalog::{Catalog, Documents, KindRef};
 pub use names::{intern, intern_all};
 pub(super) use table::{SCALE, status};
 
@@ -300,6 +300,32 @@ pub fn in_group(group: &str, plural: &str) -> Option<&'static Kind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `AllowCreateOnUpdate` and `AllowUnconditionalUpdate` of the registries' strategies.
+    #[test]
+    fn a_put_creates_and_needs_a_version_as_upstream() {
+        let kinds = |has: fn(&Kind) -> bool| {
+            let mut names: Vec<&str> = all().iter().filter(|k| has(k)).map(|k| k.kind).collect();
+            names.sort_unstable();
+            names.dedup();
+            names
+        };
+        assert_eq!(
+            kinds(|k| k.create_on_update),
+            [
+                "ClusterRole",
+                "ClusterRoleBinding",
+                "Endpoints",
+                "Event",
+                "Lease",
+                "LimitRange",
+                "Role",
+                "RoleBinding",
+                "Service"
+            ]
+        );
+        assert_eq!(kinds(|k| k.needs_version), ["CustomResourceDefinition", "Lease", "PodDisruptionBudget"]);
+    }
 
     #[test]
     fn the_table_is_consistent() {

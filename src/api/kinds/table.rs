@@ -150,6 +150,7 @@ pub(super) fn table() -> Vec<Kind> {
             subresources: vec![status("PodDisruptionBudget")],
             has_status: true,
             generation: true,
+            needs_version: true,
             prepare: workloads::prepare_budget,
             validate: check_policy::pod_disruption_budget,
             printer: Some(&print::cluster::POD_DISRUPTION_BUDGETS),
@@ -163,7 +164,7 @@ pub(super) fn table() -> Vec<Kind> {
             returns_deleted: true,
             defaults: storage::storage_class,
             validate: check_storage::storage_class,
-            immutable: &["provisioner", "reclaimPolicy", "volumeBindingMode"],
+            immutable: &["volumeBindingMode"],
             validate_update: check_storage::storage_class_update,
             printer: Some(&print::cluster::STORAGE_CLASSES),
             ..of::<storage_types::v1::StorageClass>()
@@ -173,7 +174,8 @@ pub(super) fn table() -> Vec<Kind> {
             generation: true,
             defaults: cluster::priority_class,
             validate: check::priority_class,
-            immutable: &["value", "preemptionPolicy"],
+            validate_update: check::priority_class_update,
+            immutable: &["preemptionPolicy"],
             printer: Some(&print::cluster::PRIORITY_CLASSES),
             ..of::<scheduling::v1::PriorityClass>()
         },
@@ -186,7 +188,6 @@ pub(super) fn table() -> Vec<Kind> {
         },
         Kind {
             generation: true,
-            needs_version: true,
             defaults: services::endpoint_slice,
             validate: check_services::endpoint_slice,
             immutable: &["addressType"],
@@ -200,6 +201,7 @@ pub(super) fn table() -> Vec<Kind> {
         subresources: vec![status("CustomResourceDefinition")],
         has_status: true,
         generation: true,
+        needs_version: true,
         returns_deleted: true,
         defaults: definition::defaults,
         prepare: definition::prepare,
@@ -425,6 +427,7 @@ fn core_v1() -> Vec<Kind> {
             subresources: vec![status("Service")],
             has_status: true,
             returns_deleted: true,
+            create_on_update: true,
             name_rule: dns_1035,
             defaults: services::service,
             prepare: services::prepare,
@@ -441,7 +444,6 @@ fn core_v1() -> Vec<Kind> {
 fn apps_v1() -> Vec<Kind> {
     vec![
         Kind {
-            needs_version: false,
             validate: check_workloads::controller_revision,
             immutable: &["data"],
             printer: Some(&print::workloads::CONTROLLER_REVISIONS),
@@ -495,6 +497,7 @@ fn apps_v1() -> Vec<Kind> {
             subresources: vec![SCALE, status("StatefulSet")],
             has_status: true,
             generation: true,
+            name_rule: dns_label,
             defaults: workloads::stateful_set,
             prepare: workloads::prepare_stateful_set,
             validate: check_workloads::stateful_set,
@@ -529,7 +532,7 @@ fn rbac_v1() -> Vec<Kind> {
             printer: Some(&print::cluster::ROLE_BINDINGS),
             ..common(of::<rbac::v1::ClusterRoleBinding>())
         },
-        Kind { validate: check_rbac::role, ..common(of::<rbac::v1::ClusterRole>()) },
+        Kind { validate: check_rbac::cluster_role, ..common(of::<rbac::v1::ClusterRole>()) },
         Kind {
             defaults: cluster::role_binding,
             validate: check_rbac::binding,

@@ -106,26 +106,61 @@ fn merge(shape: Shape, live: &mut Value, applied: &Value) {
         }
         (Value::Array(items), Value::Array(wanted)) => match shape.keys() {
             Keys::Atomic => *live = applied.clone(),
-            Keys::Set => {
-                let known: HashSet<Value> = items.iter().cloned().collect();
-                items.extend(wanted.iter().filter(|w| !known.contains(w)).cloned());
-            }
-            Keys::By(keys) => {
-                let mut places = set::places(shape, items);
-                for want in wanted {
-                    let key = shape.key(&keys, want);
-                    let place = key.as_ref().and_then(|key| places.get(key).copied());
-                    match place.and_then(|i| items.get_mut(i)) {
-                        Some(found) => merge(shape.item(), found, want),
-                        None => {
-                            places.extend(key.map(|key| (key, items.len())));
-                            items.push(want.clone());
-                        }
-                    }
-                }
-            }
+            keys => merge_list(shape, &keys, items, wanted),
         },
         _ => *live = applied.clone(),
+    }
+}
+
+/// Merges lists whose items are told apart. The applied items come in the order in which they are applied: init containers and
+/// variables mean something else in another order. Each foreign live item stays between the neighbours that it has.
+///
+/// Live `a x b`, applied `b a`: `x b a`. Live `a x b`, applied `new a b`: `new a x b`.
+fn merge_list(shape: Shape, keys: &Keys, live: &mut Vec<Value>, applied: &[Value]) {
+    let names = |items: &[Value]| -> Vec<Option<String>> {
+        items.iter().map(|item| set::element(shape, keys, item)).collect()
+    };
+    let (in_live, in_applied) = (names(live), names(applied));
+    let wanted: HashSet<&str> = in_applied.iter().flatten().map(String::as_str).collect();
+    // Where a wanted item stands in the live list, and whether it stands there once.
+    let mut places: HashMap<&str, (usize, bool)> = HashMap::new();
+    for (i, name) in in_live.iter().enumerate() {
+        let Some(name) = name.as_deref().filter(|name| wanted.contains(name)) else { continue };
+        places.entry(name).and_modify(|(_, once)| *once = false).or_insert((i, true));
+    }
+    // For each applied item the next one, itself or behind it, that is live, too: it marks how far the live list may go on.
+    let mut marks: Vec<Option<&str>> = vec![];
+    for name in in_applied.iter().rev() {
+        let here = name.as_deref().filter(|name| places.contains_key(name));
+        marks.push(here.or(marks.last().copied().flatten()));
+    }
+    marks.reverse();
+    let mut slots: Vec<Option<Value>> = std::mem::take(live).into_iter().map(Some).collect();
+    let mut at = 0;
+    for ((item, name), mark) in applied.iter().zip(&in_applied).zip(marks) {
+        while let Some(here) = in_live.get(at).filter(|here| mark.is_none() || here.as_deref() != mark) {
+            if !here.as_deref().is_some_and(|here| wanted.contains(here)) {
+                live.extend(slots[at].take());
+            }
+            at += 1;
+        }
+        let place = name.as_deref().and_then(|name| places.get(name));
+        if mark.is_some() && mark == name.as_deref() && at < in_live.len() {
+            at += 1;
+        }
+        // Of several live items with one name none can be the one that is meant: what is applied replaces them all.
+        match place.filter(|(_, once)| *once).and_then(|(i, _)| slots[*i].take()) {
+            Some(mut found) => {
+                merge(shape.item(), &mut found, item);
+                live.push(found);
+            }
+            None => live.push(item.clone()),
+        }
+    }
+    for (slot, name) in slots.into_iter().zip(&in_live).skip(at) {
+        if !name.as_deref().is_some_and(|name| wanted.contains(name)) {
+            live.extend(slot);
+        }
     }
 }
 
@@ -225,7 +260,7 @@ fn clashes(
 }
 
 /// `name="c"`, what stands in brackets.
-fn bracket(element: &str) -> String {
+pub(super) fn bracket(element: &str) -> String {
     if let Some(value) = element.strip_prefix("v:") {
         return format!("={value}");
     }

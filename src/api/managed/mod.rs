@@ -7,18 +7,20 @@
 //! Source: KEP-555, structured-merge-diff.
 
 pub mod apply;
+mod check;
 mod set;
 mod shape;
 mod track;
 
 pub use apply::{Applied, Conflict, apply};
+pub use check::problems;
 pub use shape::Shape;
 pub use track::track;
 
 use super::value::text;
 use serde_json::{Map, Value, json};
 
-/// Whoever writes.
+/// A field manager: the client that makes a write.
 #[derive(Clone, Copy, Debug)]
 pub struct Manager<'a> {
     pub name: &'a str,
@@ -54,18 +56,16 @@ fn fields(entry: &Value) -> Option<&Map<String, Value>> {
     entry.get("fieldsV1")?.as_object()
 }
 
-/// What a field selector of managers leaves out: the system's own.
-const OWN: [&str; 10] = [
+/// Metadata that the server sets; no manager owns it (`stripMetaManager` upstream).
+const OWN: [&str; 8] = [
     "name",
     "namespace",
-    "uid",
-    "resourceVersion",
-    "generation",
     "creationTimestamp",
     "selfLink",
+    "uid",
+    "generation",
     "managedFields",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
+    "resourceVersion",
 ];
 
 /// Puts the entries back in upstream's order: appliers first, then by time and name. Entries without fields go.
@@ -95,7 +95,7 @@ fn own_part(object: &Value) -> Value {
     map.shift_remove("apiVersion");
     map.shift_remove("kind");
     if let Some(Value::Object(meta)) = map.get_mut("metadata") {
-        OWN.iter().chain(&["generateName"]).for_each(|own| drop(meta.shift_remove(*own)));
+        OWN.iter().for_each(|own| drop(meta.shift_remove(*own)));
         if meta.is_empty() {
             map.shift_remove("metadata");
         }

@@ -45,6 +45,9 @@ pub fn all(shape: Shape, value: &Value, whole: bool) -> Value {
 
 /// An item of a list, and itself.
 fn one(shape: Shape, item: &Value, whole: bool) -> Value {
+    if shape.item().is_atomic() {
+        return leaf();
+    }
     let mut fields = Set::from_iter([(".".to_string(), leaf())]);
     if let Value::Object(inner) = all(shape.item(), item, whole) {
         fields.extend(inner);
@@ -218,16 +221,20 @@ impl<'a> Members<'a> {
 /// Where the items of a list stand, by the element that names each: the first of those that are the same.
 pub fn places(shape: Shape, items: &[Value]) -> HashMap<String, usize> {
     let keys = shape.keys();
-    let name = |item: &Value| match &keys {
-        Keys::Atomic => None,
-        Keys::Set => Some(format!("v:{item}")),
-        Keys::By(keys) => shape.key(keys, item),
-    };
     let mut places = HashMap::new();
     for (i, item) in items.iter().enumerate() {
-        if let Some(name) = name(item) {
+        if let Some(name) = element(shape, &keys, item) {
             places.entry(name).or_insert(i);
         }
     }
     places
+}
+
+/// The element that names an item of a list with these `keys`; `None` if nothing tells it apart.
+pub fn element(shape: Shape, keys: &Keys, item: &Value) -> Option<String> {
+    match keys {
+        Keys::Atomic => None,
+        Keys::Set => Some(format!("v:{item}")),
+        Keys::By(keys) => shape.key(keys, item),
+    }
 }

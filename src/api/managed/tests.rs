@@ -114,3 +114,86 @@ fn many_updaters_become_ancient() {
     assert_eq!(names.len(), 10, "{names:?}");
     assert!(owned(&object, "ancient-changes")["f:data"].get("f:k00").is_some());
 }
+
+#[test]
+fn managers_of_one_second_keep_their_names_up_to_the_bound() {
+    let shape = shape("ConfigMap");
+    let mut object = cm(json!({}));
+    for i in 0..12 {
+        let mut new = object.clone();
+        new["data"][format!("k{i:02}")] = "v".into();
+        let version = if i == 1 { "v2" } else { "v1" };
+        let manager = Manager { api_version: version, ..by("", "2026-01-01T00:00:00Z") };
+        track(shape, &object, &mut new, Manager { name: &format!("m{i:02}"), ..manager });
+        object = new;
+    }
+    let entries = list(&object, "metadata.managedFields");
+    let names: Vec<&str> = entries.iter().map(|e| text(e, "manager")).collect();
+    assert_eq!(names.len(), 10, "{names:?}");
+    assert!(names.contains(&"m11") && names.contains(&"m01"), "{names:?}");
+    let ancient = owned(&object, "ancient-changes");
+    assert!(
+        ancient["f:data"].get("f:k00").is_some() && ancient["f:data"].get("f:k01").is_none(),
+        "{ancient}"
+    );
+}
+
+#[test]
+fn an_apply_orders_the_items_that_it_names() {
+    let shape = shape("Pod");
+    let pod = |names: &[&str]| {
+        let containers: Vec<Value> = names.iter().map(|n| json!({"name": n, "image": "x"})).collect();
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"initContainers": containers}})
+    };
+    let cases: [(&[&str], &[&str], &[&str]); 7] = [
+        (&["migrate", "seed"], &["seed", "migrate"], &["seed", "migrate"]),
+        (&["migrate", "seed"], &["wait", "migrate", "seed"], &["wait", "migrate", "seed"]),
+        (&["a", "side", "b"], &["b", "a"], &["side", "b", "a"]),
+        (&["a", "side", "b"], &["new", "a", "b"], &["new", "a", "side", "b"]),
+        (&["a", "x", "b", "y", "d"], &["b", "n", "a", "d"], &["x", "b", "y", "n", "a", "d"]),
+        (&["x"], &["new"], &["x", "new"]),
+        (&["a", "a", "x"], &["a"], &["a", "x"]),
+    ];
+    for (live, applied, want) in cases {
+        let found = apply(shape, &pod(live), &pod(applied), by("me", "t")).object;
+        let names: Vec<&str> = list(&found, "spec.initContainers").iter().map(|c| text(c, "name")).collect();
+        assert_eq!(names, want, "{live:?} {applied:?}");
+    }
+    let finalizers = |all: Value| json!({"metadata": {"name": "p", "finalizers": all}});
+    let found =
+        apply(shape, &finalizers(json!(["x/a", "x/b"])), &finalizers(json!(["x/b", "x/a"])), by("me", "t"));
+    assert_eq!(found.object["metadata"]["finalizers"], json!(["x/b", "x/a"]));
+}
+
+#[test]
+fn an_item_that_omits_a_key_is_one_item_however_often_it_is_applied() {
+    let shape = shape("Pod");
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone"}]}});
+    let first = apply(shape, &Value::Null, &pod, by("me", "t")).object;
+    let second = apply(shape, &first, &pod, by("me", "t")).object;
+    assert_eq!(list(&second, "spec.topologySpreadConstraints").len(), 1);
+}
+
+#[test]
+fn items_without_a_key_and_items_that_occur_twice_are_no_object_to_apply() {
+    let pod = |spec: Value| problems(shape("Pod"), &json!({"metadata": {"name": "p"}, "spec": spec}));
+    let env = json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]);
+    assert_eq!(
+        pod(json!({"containers": [{"name": "c", "env": env}]})),
+        [".spec.containers[name=\"c\"].env: duplicate entries for key [name=\"A\"]"]
+    );
+    assert_eq!(
+        pod(json!({"containers": [{"image": "x"}]})),
+        [
+            ".spec.containers: element 0: associative list with keys has an element that omits all key fields [\"name\"] (and doesn't have default values for any key fields)"
+        ]
+    );
+    let ports = json!([{"containerPort": 53}, {"containerPort": 53, "protocol": "UDP"}]);
+    assert_eq!(pod(json!({"containers": [{"name": "c", "ports": ports, "args": ["a", "a"]}]})), [""; 0]);
+    let twice = json!({"metadata": {"finalizers": ["x/a", "x/a"]}});
+    assert_eq!(
+        problems(shape("Pod"), &twice),
+        [".metadata.finalizers: duplicate entries for key [=\"x/a\"]"]
+    );
+}

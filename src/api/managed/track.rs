@@ -3,7 +3,9 @@
 use super::set::{self, Set};
 use super::shape::Shape;
 use super::{Manager, OWN, entries, fields, store};
+use crate::api::value;
 use serde_json::Value;
+use std::collections::{HashMap, HashSet};
 
 /// Managers that update, at most; the oldest are then one, `ancient-changes`.
 const UPDATERS_MAX: usize = 10;
@@ -59,37 +61,46 @@ fn strip(set: &mut Set) {
     }
 }
 
-/// The oldest of too many updaters become one.
+/// Merges the oldest updates of too many into one entry a version, as many as are too many and no more. The first of a
+/// version only becomes such an entry when a second one joins it.
 fn bounded(mut all: Vec<Value>) -> Vec<Value> {
-    let is_update =
-        |e: &Value| super::text(e, "operation") == "Update" && super::text(e, "subresource").is_empty();
-    let surplus = all.iter().filter(|e| is_update(e)).count().saturating_sub(UPDATERS_MAX);
+    let is_update = |e: &Value| super::text(e, "operation") == "Update";
+    let mut surplus = all.iter().filter(|e| is_update(e)).count().saturating_sub(UPDATERS_MAX);
     if surplus == 0 {
         return all;
     }
-    let mut times: Vec<String> =
-        all.iter().filter(|e| is_update(e)).map(|e| super::text(e, "time").to_string()).collect();
-    times.sort();
-    let newest = times[surplus].clone();
-    let mut ancient: Option<Value> = None;
-    all.retain(|entry| {
-        if !is_update(entry) || super::text(entry, "time") > newest.as_str() {
-            return true;
+    let word = |e: &Value, field: &str| super::text(e, field).to_string();
+    let mut oldest: Vec<usize> = (0..all.len()).filter(|i| is_update(&all[*i])).collect();
+    oldest
+        .sort_by_key(|i| (word(&all[*i], "time"), word(&all[*i], "manager"), word(&all[*i], "subresource")));
+    let mut buckets: HashMap<String, usize> = HashMap::new();
+    let mut gone: HashSet<usize> = HashSet::new();
+    // Entries that were merged earlier take up what is merged now.
+    for i in oldest.iter().filter(|i| word(&all[**i], "manager") == ANCIENT) {
+        buckets.insert(word(&all[*i], "apiVersion"), *i);
+    }
+    for i in oldest {
+        if surplus == 0 {
+            break;
         }
-        match &mut ancient {
-            None => {
-                let mut first = entry.clone();
-                first["manager"] = ANCIENT.into();
-                ancient = Some(first);
-            }
-            Some(first) => {
-                if let (Some(Value::Object(mine)), Some(more)) = (first.get_mut("fieldsV1"), fields(entry)) {
-                    set::union(mine, more);
-                }
-            }
+        let bucket = *buckets.entry(word(&all[i], "apiVersion")).or_insert(i);
+        if bucket == i {
+            continue;
         }
-        false
-    });
-    all.extend(ancient);
+        let (more, time) = (fields(&all[i]).cloned().unwrap_or_default(), word(&all[i], "time"));
+        let bucket = &mut all[bucket];
+        if let Some(Value::Object(mine)) = bucket.get_mut("fieldsV1") {
+            set::union(mine, &more);
+        }
+        bucket["manager"] = ANCIENT.into();
+        value::remove(bucket, "subresource");
+        if super::text(bucket, "time") < time.as_str() {
+            bucket["time"] = time.into();
+        }
+        gone.insert(i);
+        surplus -= 1;
+    }
+    let mut i = 0..all.len();
+    all.retain(|_| i.next().is_some_and(|i| !gone.contains(&i)));
     all
 }

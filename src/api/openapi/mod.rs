@@ -2,12 +2,11 @@
 
 mod paths;
 
-use super::kinds::{Catalog, Kind};
+use super::kinds::{Catalog, Documents, Kind};
 use super::published;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 
 /// A gnostic v2 document with nothing but a title: enough for kubectl, which then trusts the server's own validation.
 pub const V2_STUB: &[u8] = &[
@@ -50,23 +49,16 @@ fn served(kind: &Kind) -> impl Iterator<Item = &str> {
     std::iter::once(kind.plural).chain(kind.verbs.iter().copied()).chain(subs)
 }
 
-/// The document at `/openapi/v3/<path>`, encoded; `None` if there is none. Those of the table's kinds are made once.
+/// The document at `/openapi/v3/<path>`, encoded; `None` if there is none. It is made once: one of the table's kinds for as long as the
+/// program runs, one with kinds of definitions for the catalog.
 pub fn document(catalog: &Catalog, path: &str, version: &str) -> Option<Bytes> {
-    static MADE: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
-    let made = |map: &HashMap<String, Bytes>| map.get(path).cloned();
+    static OF_TABLE: LazyLock<Documents> = LazyLock::new(Documents::default);
     let (group, api_version, kinds) =
         catalog.group_versions().into_iter().find(|(g, v, _)| path_of(g, v) == path)?;
-    let lasting = kinds.iter().all(|k| k.custom.is_none());
-    if lasting && let Some(bytes) = made(&MADE.lock().unwrap_or_else(|p| p.into_inner())) {
-        return Some(bytes);
-    }
-    let document = make(group, api_version, &kinds, version);
-    let bytes = Bytes::from(serde_json::to_vec(&document).ok()?);
-    if !lasting {
-        return Some(bytes);
-    }
-    MADE.lock().unwrap_or_else(|p| p.into_inner()).insert(path.to_string(), bytes.clone());
-    Some(bytes)
+    let of_table = kinds.iter().all(|k| k.custom.is_none());
+    let documents = if of_table { &*OF_TABLE } else { &catalog.documents };
+    let name = format!("openapi/v3/{path}");
+    Some(documents.get(&name, || make(group, api_version, &kinds, version).to_string().into()))
 }
 
 fn make(group: &str, version: &str, kinds: &[&Kind], program: &str) -> Value {
@@ -130,5 +122,34 @@ fn finish(schema: &mut Value) {
         }
         Value::Array(list) => list.iter_mut().for_each(finish),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However often it is asked for, until the definitions change.
+    #[test]
+    fn a_document_is_made_once() {
+        let definition = |generation: i64| {
+            let names = json!({"plural": "tabs", "singular": "tab", "kind": "Tab", "listKind": "TabList"});
+            json!({
+                "kind": "CustomResourceDefinition", "apiVersion": "apiextensions.k8s.io/v1",
+                "metadata": {"name": "tabs.example.com", "uid": "u", "generation": generation},
+                "spec": {"group": "example.com", "scope": "Namespaced", "names": names,
+                    "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]},
+                "status": {"acceptedNames": names, "conditions": [{"type": "Established", "status": "True"}]},
+            })
+        };
+        let before = Catalog::of([definition(1)].iter(), &Catalog::default());
+        let after = Catalog::of([definition(2)].iter(), &before);
+        let made = |catalog: &Catalog, path: &str| document(catalog, path, "v1.35.0").unwrap();
+        let (table, custom) = ("api/v1", "apis/example.com/v1");
+        for path in [table, custom] {
+            assert_eq!(made(&before, path).as_ptr(), made(&before, path).as_ptr(), "{path}");
+        }
+        assert_eq!(made(&before, table).as_ptr(), made(&after, table).as_ptr());
+        assert_ne!(made(&before, custom).as_ptr(), made(&after, custom).as_ptr());
     }
 }

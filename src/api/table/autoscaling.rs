@@ -73,6 +73,29 @@ fn one(metric: &Value, current: &Value) -> String {
     };
     match kind {
         "Resource" | "ContainerResource" => format!("{}: {values}", text(wanted, "name")),
+        // These metrics have a value as a whole, too.
+        "Object" | "External" if !average.is_null() => format!("{values} (avg)"),
         _ => values,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_average_over_pods_is_told_from_a_value() {
+        let shown = |kind: &str, source: &str, target: Value, current: Value| {
+            let metric = json!({"type": kind, source: {"name": "cpu", "target": target}});
+            let now = json!({"type": kind, source: {"current": current}});
+            targets(&json!({"spec": {"metrics": [metric]}, "status": {"currentMetrics": [now]}}))
+        };
+        let average = || json!({"averageValue": "5"});
+        assert_eq!(shown("External", "external", average(), average()), "5/5 (avg)");
+        assert_eq!(shown("Object", "object", average(), json!({})), "<unknown>/5 (avg)");
+        assert_eq!(shown("External", "external", json!({"value": "9"}), json!({"value": "7"})), "7/9");
+        assert_eq!(shown("Pods", "pods", average(), average()), "5/5");
+        assert_eq!(shown("Resource", "resource", average(), average()), "cpu: 5/5");
     }
 }

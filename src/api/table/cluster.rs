@@ -40,7 +40,13 @@ fn modes(o: &Value, path: &str) -> String {
     let mut all: Vec<&str> = list(o, path).iter().filter_map(Value::as_str).map(short).collect();
     let order = ["RWO", "ROX", "RWX", "RWOP"];
     all.sort_by_key(|m| order.iter().position(|o| o == m));
+    all.dedup();
     all.join(",")
+}
+
+/// An amount as Go prints one that may be missing: nothing is the amount zero.
+fn amount(o: &Value, path: &str) -> Value {
+    or(o, path, "0").into()
 }
 
 pub static VOLUMES: Printer = Printer {
@@ -65,7 +71,7 @@ pub static VOLUMES: Printer = Printer {
         let status = if meta::is_terminating(o) { "Terminating" } else { text(o, "status.phase") };
         vec![
             name(o),
-            text(o, "spec.capacity.storage").into(),
+            amount(o, "spec.capacity.storage"),
             modes(o, "spec.accessModes").into(),
             text(o, "spec.persistentVolumeReclaimPolicy").into(),
             status.into(),
@@ -99,7 +105,7 @@ pub static CLAIMS: Printer = Printer {
             name(o),
             status.into(),
             text(o, "spec.volumeName").into(),
-            if bound { text(o, "status.capacity.storage").into() } else { "".into() },
+            if bound { amount(o, "status.capacity.storage") } else { "".into() },
             if bound { modes(o, "status.accessModes").into() } else { "".into() },
             text(o, "spec.storageClassName").into(),
             or(o, "spec.volumeAttributesClassName", "<unset>").into(),
@@ -249,3 +255,22 @@ pub static CERTIFICATE_REQUESTS: Printer = Printer {
     },
     conditions: None,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use serde_json::json;
+
+    #[test]
+    fn a_claim_that_waits_for_its_volume_has_no_capacity_yet() {
+        let claim = |spec: Value| {
+            let object = json!({"metadata": {"name": "c"}, "spec": spec, "status": {"phase": "Pending"}});
+            (CLAIMS.cells)(&object, Timestamp::UNIX_EPOCH)[3].clone()
+        };
+        assert_eq!(claim(json!({"volumeName": "v"})), "0");
+        assert_eq!(claim(json!({})), "");
+        let modes = json!({"m": ["ReadWriteMany", "ReadWriteOnce", "ReadWriteOnce"]});
+        assert_eq!(super::modes(&modes, "m"), "RWO,RWX");
+    }
+}

@@ -160,6 +160,7 @@ pub static JOBS: Printer = Printer {
             () if !empty(o, "metadata.deletionTimestamp") => "Terminating",
             () if condition(o, "Suspended") => "Suspended",
             () if condition(o, "FailureTarget") => "FailureTarget",
+            () if condition(o, "SuccessCriteriaMet") => "SuccessCriteriaMet",
             () => "Running",
         };
         let done = int(o, "status.succeeded").unwrap_or(0);
@@ -218,3 +219,23 @@ pub static CRON_JOBS: Printer = Printer {
     },
     conditions: None,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_job_shows_how_it_ends_before_its_pods_are_gone() {
+        let status = |conditions: &[&str]| {
+            let of = |kind: &&str| json!({"type": kind, "status": "True"});
+            let conditions: Vec<Value> = conditions.iter().map(of).collect();
+            let object = json!({"metadata": {"name": "j"}, "status": {"conditions": conditions}});
+            (JOBS.cells)(&object, Timestamp::UNIX_EPOCH)[1].clone()
+        };
+        assert_eq!(status(&[]), "Running");
+        assert_eq!(status(&["SuccessCriteriaMet"]), "SuccessCriteriaMet");
+        assert_eq!(status(&["SuccessCriteriaMet", "Complete"]), "Complete");
+        assert_eq!(status(&["FailureTarget"]), "FailureTarget");
+    }
+}

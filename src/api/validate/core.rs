@@ -65,14 +65,37 @@ pub fn secret(object: &Value, errors: &mut Errors) {
         {
             errors.required("metadata.annotations[kubernetes.io/service-account.name]", "");
         }
-        "kubernetes.io/dockerconfigjson" => need(".dockerconfigjson", errors),
-        "kubernetes.io/dockercfg" => need(".dockercfg", errors),
+        "kubernetes.io/dockerconfigjson" => {
+            need(".dockerconfigjson", errors);
+            is_json(object, ".dockerconfigjson", errors);
+        }
+        "kubernetes.io/dockercfg" => {
+            need(".dockercfg", errors);
+            is_json(object, ".dockercfg", errors);
+        }
+        "kubernetes.io/basic-auth" => {
+            let has = |key: &str| at(object, "data").get(key).is_some();
+            if !has("username") && !has("password") {
+                errors.required("data[username]", "");
+                errors.required("data[password]", "");
+            }
+        }
         "kubernetes.io/ssh-auth" => need("ssh-privatekey", errors),
         "kubernetes.io/tls" => {
             need("tls.crt", errors);
             need("tls.key", errors);
         }
         _ => {}
+    }
+}
+
+/// A file that is no JSON would be found out only when an image is pulled. Its content is a secret and is not told.
+fn is_json(object: &Value, key: &str, errors: &mut Errors) {
+    use base64::Engine as _;
+    let Some(said) = at(object, "data").get(key).and_then(Value::as_str) else { return };
+    let decoded = base64::engine::general_purpose::STANDARD.decode(said).unwrap_or_default();
+    if serde_json::from_slice::<serde_json::Map<String, Value>>(&decoded).is_err() {
+        errors.invalid_text(format!("data[{key}]"), "<secret contents redacted>", "invalid JSON");
     }
 }
 
@@ -140,18 +163,95 @@ pub fn lease(object: &Value, errors: &mut Errors) {
     }
 }
 
+/// The classes of the system and their values.
+const SYSTEM_CLASSES: [(&str, i64); 2] =
+    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
+
+/// Says why a class with a name of the system's is not one of its classes.
+fn wrong_system_class(name: &str, value: i64, is_default: bool) -> Option<String> {
+    match SYSTEM_CLASSES.iter().find(|(known, _)| *known == name) {
+        None => Some(format!("{name} is not a known system priority class")),
+        Some((_, right)) if *right != value => Some(format!("value of {name} PriorityClass must be {right}")),
+        Some(_) => is_default.then(|| format!("globalDefault of {name} PriorityClass must be false")),
+    }
+}
+
 pub fn priority_class(object: &Value, errors: &mut Errors) {
     let value = at(object, "value").as_i64().unwrap_or(0);
     let name = meta::name(object);
     if name.starts_with("system-") {
-        if !["system-node-critical", "system-cluster-critical"].contains(&name) {
-            errors.forbidden(
-                "metadata.name",
-                "priority class names with 'system-' prefix are reserved for system use only. error: ",
+        if let Some(why) = wrong_system_class(name, value, flag(object, "globalDefault")) {
+            let why = format!(
+                "priority class names with 'system-' prefix are reserved for system use only. error: {why}"
             );
+            errors.forbidden("metadata.name", &why);
         }
     } else if value > 1_000_000_000 {
         errors.forbidden("value", "maximum allowed value of a user defined priority is 1000000000");
     }
     super::one_of(object, "preemptionPolicy", "preemptionPolicy", &["Never", "PreemptLowerPriority"], errors);
+}
+
+pub fn priority_class_update(new: &Value, old: &Value, errors: &mut Errors) {
+    let value = |class: &Value| at(class, "value").as_i64().unwrap_or(0);
+    if value(new) != value(old) {
+        errors.forbidden("value", "may not be changed in an update.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::validate::problems;
+    use serde_json::json;
+
+    #[test]
+    fn classes_of_the_system_are_the_systems() {
+        let told = |name: &str, value: i64, global: bool| {
+            problems(
+                priority_class,
+                json!({"metadata": {"name": name}, "value": value, "globalDefault": global}),
+            )
+        };
+        let why = |why: &str| {
+            vec![format!(
+                "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: {why}"
+            )]
+        };
+        const NODE: &str = "system-node-critical";
+        assert_eq!(told(NODE, 2_000_001_000, false), [""; 0]);
+        assert_eq!(
+            told(NODE, 5, false),
+            why("value of system-node-critical PriorityClass must be 2000001000")
+        );
+        assert_eq!(
+            told(NODE, 2_000_001_000, true),
+            why("globalDefault of system-node-critical PriorityClass must be false")
+        );
+        assert_eq!(told("system-x", 5, false), why("system-x is not a known system priority class"));
+        assert_eq!(told("high", 1_000_000_000, true), [""; 0]);
+        let mut errors = Errors::default();
+        priority_class_update(&json!({"value": 1}), &json!({"value": 2}), &mut errors);
+        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["value: Forbidden: may not be changed in an update."]);
+    }
+
+    #[test]
+    fn a_secret_has_what_its_type_promises() {
+        let told = |kind: &str, data: Value| problems(secret, json!({"type": kind, "data": data}));
+        // {"auths":{}} and {"auths"
+        assert_eq!(
+            told("kubernetes.io/dockerconfigjson", json!({".dockerconfigjson": "eyJhdXRocyI6e319"})),
+            [""; 0]
+        );
+        assert_eq!(
+            told("kubernetes.io/dockerconfigjson", json!({".dockerconfigjson": "eyJhdXRocyI="})),
+            ["data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid JSON"]
+        );
+        assert_eq!(told("kubernetes.io/basic-auth", json!({"password": ""})), [""; 0]);
+        assert_eq!(
+            told("kubernetes.io/basic-auth", json!({"user": "YQ=="})),
+            ["data[username]: Required value", "data[password]: Required value"]
+        );
+    }
 }

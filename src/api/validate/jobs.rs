@@ -15,6 +15,23 @@ const RULES_MAX: usize = 20;
 const PATTERNS_MAX: usize = 20;
 const EXIT_CODES_MAX: usize = 255;
 const SUCCEEDED_INDEXES_MAX: usize = 64 << 10;
+/// Bytes of the name of a Job's controller.
+const MANAGER_MAX: usize = 63;
+
+/// The name of an Indexed Job is part of its pods' host names: one that makes no host name would fail with each pod.
+pub(super) fn host_names(job: &Value, errors: &mut Errors) {
+    const FIELD: &str = "metadata.name";
+    let completions = int(job, "spec.completions").unwrap_or(0);
+    if text(job, "spec.completionMode") != "Indexed" || completions <= 0 {
+        return;
+    }
+    let name = text(job, FIELD);
+    let last = format!("{name}-{}", completions - 1);
+    if !names::dns_label(&last).is_empty() {
+        let why = format!("will not able to create pod with invalid DNS label: {last}");
+        errors.invalid_text(FIELD, name, &why);
+    }
+}
 
 /// The spec of a Job, or of a CronJob's template; `field` is its path.
 pub(super) fn spec(spec: &Value, field: &str, errors: &mut Errors) {
@@ -30,6 +47,9 @@ pub(super) fn spec(spec: &Value, field: &str, errors: &mut Errors) {
         if int(spec, path).is_some_and(|n| n < 0) {
             errors.invalid(format!("{field}.{path}"), at(spec, path), "must be greater than or equal to 0");
         }
+    }
+    if let Some(name) = at(spec, "managedBy").as_str() {
+        manager(name, &format!("{field}.managedBy"), errors);
     }
     match text(spec, "completionMode") {
         "Indexed" => indexed(spec, field, errors),
@@ -51,20 +71,43 @@ pub(super) fn spec(spec: &Value, field: &str, errors: &mut Errors) {
     }
     replacement(spec, field, errors);
     pods::template_at(at(spec, "template"), &format!("{field}.template"), errors);
-    let policy = text(spec, "template.spec.restartPolicy");
     if !at(spec, "podFailurePolicy").is_null() {
         failure_policy(spec, &format!("{field}.podFailurePolicy.rules"), errors);
-        if policy == "OnFailure" {
-            let why = "only \"Never\" is supported when podFailurePolicy is specified";
-            errors.invalid(format!("{field}.template.spec.restartPolicy"), &json!(policy), why);
-        }
     }
     if !at(spec, "successPolicy").is_null() {
         success_policy(spec, &format!("{field}.successPolicy.rules"), errors);
     }
-    if !["OnFailure", "Never"].contains(&policy) {
-        let here = format!("{field}.template.spec.restartPolicy");
-        errors.not_supported(here, &json!(policy), &["OnFailure", "Never"]);
+    restarts(spec, &format!("{field}.template.spec.restartPolicy"), errors);
+}
+
+/// The controller that looks after a Job: `example.com/queue`. With a wrong name no controller does.
+fn manager(name: &str, field: &str, errors: &mut Errors) {
+    match name.split_once('/') {
+        _ if name.is_empty() => errors.required(field, ""),
+        Some((host, path)) if !host.is_empty() && !path.is_empty() => {
+            names::dns_subdomain(host).iter().for_each(|p| errors.invalid_text(field, host, p));
+        }
+        _ => {
+            let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+            errors.invalid_text(field, name, why);
+        }
+    }
+    if name.len() > MANAGER_MAX {
+        errors.too_long(field, MANAGER_MAX);
+    }
+}
+
+/// The pods of a Job end. `Always` is also what a template has that says nothing, so it counts as missing.
+fn restarts(spec: &Value, field: &str, errors: &mut Errors) {
+    match text(spec, "template.spec.restartPolicy") {
+        "" | "Always" => errors.required(field, "valid values: \"OnFailure\", \"Never\""),
+        "Never" => {}
+        "OnFailure" if at(spec, "podFailurePolicy").is_null() => {}
+        "OnFailure" => {
+            let why = "only \"Never\" is supported when podFailurePolicy is specified";
+            errors.invalid_text(field, "OnFailure", why);
+        }
+        other => errors.not_supported(field, &json!(other), &["OnFailure", "Never"]),
     }
 }
 
@@ -337,6 +380,62 @@ mod tests {
             json!({"podReplacementPolicy": "TerminatingOrFailed", "podFailurePolicy": {"rules": codes(json!([1]))}}),
         );
         ends_with(&both, &["spec.podReplacementPolicy: Unsupported value"]);
+    }
+
+    #[test]
+    fn a_job_is_named_as_its_pods_and_its_controller_can_be() {
+        let told = |name: &str, completions: i64| {
+            let mut errors = Errors::default();
+            let spec = json!({"completionMode": "Indexed", "completions": completions});
+            host_names(&json!({"metadata": {"name": name}, "spec": spec}), &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told("work", 5), [""; 0]);
+        assert_eq!(
+            told("a.b", 5),
+            [
+                "metadata.name: Invalid value: \"a.b\": will not able to create pod with invalid DNS label: a.b-4"
+            ]
+        );
+        let long = "x".repeat(61);
+        assert_eq!((told(&long, 10).len(), told(&long, 11).len()), (0, 1));
+        assert_eq!(told("a.b", 0), [""; 0]);
+        ends_with(&wrong(json!({"managedBy": "example.com/queue"})), &[]);
+        ends_with(
+            &wrong(json!({"managedBy": "queue"})),
+            &["spec.managedBy: Invalid value: \"queue\": must be a domain"],
+        );
+        ends_with(&wrong(json!({"managedBy": ""})), &["spec.managedBy: Required value"]);
+        let long = format!("example.com/{}", "x".repeat(60));
+        ends_with(&wrong(json!({ "managedBy": long })), &["spec.managedBy: Too long"]);
+    }
+
+    #[test]
+    fn the_pods_of_a_job_end() {
+        let told = |policy: Value, more: Value| {
+            let mut object = json!({"template": {"spec": {"restartPolicy": policy}}});
+            crate::api::patch::merge(&mut object, &more);
+            let mut errors = Errors::default();
+            restarts(&object, "f", &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let policy = json!({"podFailurePolicy": {"rules": []}});
+        for missing in [Value::Null, json!("Always")] {
+            let want = "f: Required value: valid values: \"OnFailure\", \"Never\"";
+            assert_eq!(told(missing, json!({})), [want]);
+        }
+        assert_eq!(told(json!("OnFailure"), json!({})), [""; 0]);
+        assert_eq!(told(json!("Never"), policy.clone()), [""; 0]);
+        assert_eq!(
+            told(json!("OnFailure"), policy),
+            [
+                "f: Invalid value: \"OnFailure\": only \"Never\" is supported when podFailurePolicy is specified"
+            ]
+        );
+        assert_eq!(
+            told(json!("never"), json!({})),
+            ["f: Unsupported value: \"never\": supported values: \"OnFailure\", \"Never\""]
+        );
     }
 
     #[test]

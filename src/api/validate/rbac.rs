@@ -1,5 +1,6 @@
 //! Roles and bindings.
 
+use super::selector_at;
 use crate::api::errors::Errors;
 use crate::api::meta;
 use crate::api::value::{at, list, text};
@@ -22,7 +23,8 @@ pub fn role(object: &Value, errors: &mut Errors) {
                     "namespaced rules cannot apply to non-resource URLs",
                 );
             }
-            if !list(rule, "apiGroups").is_empty() || !list(rule, "resources").is_empty() {
+            let of_resources = ["apiGroups", "resources", "resourceNames"];
+            if of_resources.iter().any(|part| !list(rule, part).is_empty()) {
                 errors.invalid(
                     format!("{field}.nonResourceURLs"),
                     at(rule, "nonResourceURLs"),
@@ -38,6 +40,23 @@ pub fn role(object: &Value, errors: &mut Errors) {
         if list(rule, "resources").is_empty() {
             errors.required(format!("{field}.resources"), "resource rules must supply at least one resource");
         }
+    }
+}
+
+/// A ClusterRole may be made of others. Its own rules are then replaced by theirs, so a rule of aggregation that chooses none
+/// would take all rights from it.
+pub fn cluster_role(object: &Value, errors: &mut Errors) {
+    role(object, errors);
+    if !at(object, "aggregationRule").is_object() {
+        return;
+    }
+    const FIELD: &str = "aggregationRule.clusterRoleSelectors";
+    let selectors = list(object, FIELD);
+    if selectors.is_empty() {
+        errors.required(FIELD, "at least one clusterRoleSelector required if aggregationRule is non-nil");
+    }
+    for (i, selector) in selectors.iter().enumerate() {
+        selector_at(selector, &format!("{FIELD}[{i}]"), errors);
     }
 }
 
@@ -84,5 +103,39 @@ pub fn binding(object: &Value, errors: &mut Errors) {
 pub fn binding_update(new: &Value, old: &Value, errors: &mut Errors) {
     if at(new, "roleRef") != at(old, "roleRef") {
         errors.invalid("roleRef", at(new, "roleRef"), "cannot change roleRef");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::validate::problems;
+    use serde_json::json;
+
+    #[test]
+    fn a_role_that_is_made_of_others_chooses_some() {
+        let told = |rule: Value| problems(cluster_role, json!({ "aggregationRule": rule }));
+        assert_eq!(told(json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]})), [""; 0]);
+        assert_eq!(told(Value::Null), [""; 0]);
+        let none = "aggregationRule.clusterRoleSelectors: Required value: at least one clusterRoleSelector required if aggregationRule is non-nil";
+        assert_eq!(told(json!({})), [none]);
+        assert_eq!(told(json!({"clusterRoleSelectors": []})), [none]);
+        assert_eq!(
+            told(json!({"clusterRoleSelectors": [{"matchExpressions": [{"key": "a", "operator": "in"}]}]})),
+            [
+                "aggregationRule.clusterRoleSelectors[0].matchExpressions[0].operator: Invalid value: \"in\": not a valid selector operator"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_rule_is_about_resources_or_about_addresses() {
+        let rule = json!({"verbs": ["get"], "nonResourceURLs": ["/healthz"], "resourceNames": ["a"]});
+        assert_eq!(
+            problems(cluster_role, json!({"rules": [rule]})),
+            [
+                "rules[0].nonResourceURLs: Invalid value: [\"/healthz\"]: rules cannot apply to both regular resources and non-resource URLs"
+            ]
+        );
     }
 }

@@ -29,9 +29,12 @@ pub fn service(object: &Value, errors: &mut Errors) {
                 &format!("may not be set to 'None' for {kind} services"),
             );
         }
-        "ExternalName" if text(object, "spec.externalName").is_empty() => {
-            errors.required("spec.externalName", "");
-        }
+        "ExternalName" => match text(object, "spec.externalName").trim_end_matches('.') {
+            "" => errors.required("spec.externalName", ""),
+            name => names::dns_subdomain(name)
+                .iter()
+                .for_each(|p| errors.invalid_text("spec.externalName", name, p)),
+        },
         _ => {}
     }
     let mut names_seen: HashSet<&str> = HashSet::new();
@@ -76,6 +79,14 @@ pub fn service(object: &Value, errors: &mut Errors) {
         if number != 0 && !node_ports.insert((number, text(port, "protocol"))) {
             errors.duplicate(format!("spec.ports[{i}].nodePort"), at(port, "nodePort"));
         }
+    }
+    let health = int(object, "spec.healthCheckNodePort").unwrap_or(0);
+    let is_local = text(object, "spec.externalTrafficPolicy") == "Local";
+    if health != 0 && (kind != "LoadBalancer" || !is_local) {
+        let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        errors.invalid("spec.healthCheckNodePort", &json!(health), why);
+    } else if let Some(problem) = names::port_number(health).filter(|_| health != 0) {
+        errors.invalid("spec.healthCheckNodePort", &json!(health), problem);
     }
     session(object, errors);
     balancer(object, kind, errors);
@@ -208,7 +219,16 @@ pub fn endpoints(object: &Value, errors: &mut Errors) {
                 address(text(one, "ip"), &format!("{field}.{group}[{j}].ip"), errors);
             }
         }
-        for (j, port) in list(subset, "ports").iter().enumerate() {
+        let ports = list(subset, "ports");
+        for (j, port) in ports.iter().enumerate() {
+            let (name, place) = (text(port, "name"), format!("{field}.ports[{j}]"));
+            if name.is_empty() && ports.len() > 1 {
+                errors.required(format!("{place}.name"), "");
+            }
+            for problem in names::dns_label(name).iter().filter(|_| !name.is_empty()) {
+                errors.invalid_text(format!("{place}.name"), name, problem);
+            }
+            one_of(port, "protocol", &format!("{place}.protocol"), &["SCTP", "TCP", "UDP"], errors);
             let number = int(port, "port").unwrap_or(0);
             if let Some(problem) = names::port_number(number) {
                 errors.invalid(format!("{field}.ports[{j}].port"), &json!(number), problem);
@@ -224,7 +244,15 @@ pub fn endpoint_slice(object: &Value, errors: &mut Errors) {
         one_of(object, "addressType", "addressType", &["FQDN", "IPv4", "IPv6"], errors);
     }
     let family = text(object, "addressType");
-    for (i, endpoint) in list(object, "endpoints").iter().enumerate() {
+    let endpoints = list(object, "endpoints");
+    if endpoints.len() > 1_000 {
+        return errors.too_many("endpoints", endpoints.len(), 1_000);
+    }
+    for (i, endpoint) in endpoints.iter().enumerate() {
+        let hostname = text(endpoint, "hostname");
+        for problem in names::dns_label(hostname).iter().filter(|_| !at(endpoint, "hostname").is_null()) {
+            errors.invalid_text(format!("endpoints[{i}].hostname"), hostname, problem);
+        }
         let field = format!("endpoints[{i}].addresses");
         let addresses = list(endpoint, "addresses");
         match addresses.len() {
@@ -250,9 +278,17 @@ pub fn endpoint_slice(object: &Value, errors: &mut Errors) {
     }
     let ports = list(object, "ports");
     if ports.len() > 20_000 {
-        errors.too_many("ports", ports.len(), 20_000);
+        return errors.too_many("ports", ports.len(), 20_000);
     }
+    let mut seen: HashSet<&str> = HashSet::new();
     for (i, port) in ports.iter().enumerate() {
+        let (name, field) = (text(port, "name"), format!("ports[{i}].name"));
+        for problem in names::dns_label(name).iter().filter(|_| !name.is_empty()) {
+            errors.invalid_text(&*field, name, problem);
+        }
+        if !seen.insert(name) {
+            errors.duplicate(field, &json!(name));
+        }
         if let Some(problem) = int(port, "port").and_then(names::port_number) {
             errors.invalid(format!("ports[{i}].port"), at(port, "port"), problem);
         }
@@ -295,6 +331,33 @@ mod tests {
     }
 
     #[test]
+    fn names_of_services_and_of_ports_are_names() {
+        let named =
+            |name: &str| problems(service, json!({"spec": {"type": "ExternalName", "externalName": name}}));
+        assert_eq!(named("db.example.com."), [""; 0]);
+        assert!(
+            named("my db!")[0]
+                .starts_with("spec.externalName: Invalid value: \"my db!\": a lowercase RFC 1123")
+        );
+        let slice = |ports: Value| {
+            problems(endpoint_slice, json!({"addressType": "IPv4", "endpoints": [], "ports": ports}))
+        };
+        assert_eq!(slice(json!([{"name": "a", "port": 80}, {"name": "", "port": 81}])), [""; 0]);
+        assert_eq!(slice(json!([{"name": "a"}, {"name": "a"}])), ["ports[1].name: Duplicate value: \"a\""]);
+        let subset = json!({"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}, {"name": "b", "port": 81, "protocol": "tcp"}]});
+        assert_eq!(
+            problems(endpoints, json!({"subsets": [subset]})),
+            [
+                "subsets[0].ports[0].name: Required value",
+                "subsets[0].ports[1].protocol: Unsupported value: \"tcp\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+            ]
+        );
+        let many = vec![json!({"addresses": ["10.0.0.1"]}); 1_001];
+        let many = problems(endpoint_slice, json!({"addressType": "IPv4", "endpoints": many}));
+        assert_eq!(many, ["endpoints: Too many: 1001: must have at most 1000 items"]);
+    }
+
+    #[test]
     fn fields_of_load_balancers_and_sessions_fit_together() {
         let told = |more: Value| {
             let mut spec = json!({"type": "ClusterIP", "sessionAffinity": "None", "ports": [{"port": 80, "protocol": "TCP"}]});
@@ -314,6 +377,14 @@ mod tests {
             (
                 json!({"loadBalancerClass": "x"}),
                 "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'",
+            ),
+            (
+                json!({"healthCheckNodePort": 30080}),
+                "spec.healthCheckNodePort: Invalid value: 30080: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+            ),
+            (
+                json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 70000}),
+                "spec.healthCheckNodePort: Invalid value: 70000: must be between 1 and 65535, inclusive",
             ),
             (
                 json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/33"]}),

@@ -1,8 +1,9 @@
 //! Workloads: the selector must select the template, the template must be a pod that restarts.
 
-use super::{jobs, not_negative, one_of, pods, selector};
+use super::{jobs, names, not_negative, one_of, pods, selector, storage};
 use crate::api::cron::{self, Schedule};
-use crate::api::errors::Errors;
+use crate::api::defaults::workloads::job_labels;
+use crate::api::errors::{Errors, FieldError};
 use crate::api::labels::Selector;
 use crate::api::value::{self, at, empty, flag, int, list, text};
 use serde_json::{Value, json};
@@ -26,7 +27,12 @@ fn workload(object: &Value, what: &str, errors: &mut Errors) {
         unselected(labels, errors);
     }
     pods::template(object, "spec.template", errors);
-    always_restarts(object, "ReplicaSet", errors);
+    let named = match what {
+        "daemonset" => "DaemonSet",
+        "statefulset" => "StatefulSet",
+        _ => "ReplicaSet", // a Deployment's template is that of its sets
+    };
+    always_restarts(object, named, errors);
     not_negative(object, "spec.minReadySeconds", errors);
     not_negative(object, "spec.revisionHistoryLimit", errors);
 }
@@ -179,25 +185,44 @@ pub fn stateful_set(object: &Value, errors: &mut Errors) {
         value::put(&mut whole, "spec.template.spec.volumes", volumes);
     }
     workload(&whole, "statefulset", errors);
-    one_of(
-        object,
-        "spec.podManagementPolicy",
-        "spec.podManagementPolicy",
-        &["OrderedReady", "Parallel"],
-        errors,
-    );
-    one_of(
-        object,
-        "spec.updateStrategy.type",
-        "spec.updateStrategy.type",
-        &["OnDelete", "RollingUpdate"],
-        errors,
-    );
+    claim_templates(object, errors);
+    let service = text(object, "spec.serviceName");
+    for problem in names::dns_label(service).iter().filter(|_| !service.is_empty()) {
+        errors.invalid_text("spec.serviceName", service, problem);
+    }
+    let management = text(object, "spec.podManagementPolicy");
+    if !["OrderedReady", "Parallel"].contains(&management) {
+        let why = "must be 'OrderedReady' or 'Parallel'";
+        errors.invalid_text("spec.podManagementPolicy", management, why);
+    }
+    const STRATEGY: &str = "spec.updateStrategy";
+    let rules = at(object, "spec.updateStrategy.rollingUpdate");
+    match text(object, "spec.updateStrategy.type") {
+        "RollingUpdate" => {}
+        "OnDelete" if rules.is_null() => {}
+        "OnDelete" => {
+            let why = "only allowed for updateStrategy 'RollingUpdate'";
+            errors.invalid(format!("{STRATEGY}.rollingUpdate"), rules, why);
+        }
+        _ => errors.invalid(STRATEGY, at(object, STRATEGY), "must be 'RollingUpdate' or 'OnDelete'"),
+    }
     rolling(object, errors);
     not_negative(object, "spec.ordinals.start", errors);
     for when in ["whenDeleted", "whenScaled"] {
         let path = format!("spec.persistentVolumeClaimRetentionPolicy.{when}");
         one_of(object, &path, &path, &["Delete", "Retain"], errors);
+    }
+}
+
+/// A StatefulSet makes claims of its templates: a template that makes none would stop it at its first pod.
+fn claim_templates(object: &Value, errors: &mut Errors) {
+    for (i, template) in list(object, "spec.volumeClaimTemplates").iter().enumerate() {
+        let mut own = Errors::default();
+        storage::claim(template, &mut own);
+        for error in own {
+            let field = format!("spec.volumeClaimTemplates[{i}].{}", error.field);
+            errors.add(FieldError { field, ..error });
+        }
     }
 }
 
@@ -242,7 +267,53 @@ pub fn stateful_set_update(new: &Value, old: &Value, errors: &mut Errors) {
 }
 
 pub fn job(object: &Value, errors: &mut Errors) {
+    generated_selector(object, errors);
     jobs::spec(at(object, "spec"), "spec", errors);
+    job_selector(object, errors);
+    jobs::host_names(object, errors);
+}
+
+/// Unless the user insists on a selector, a Job's is the one that the server made of its uid, and its template has the labels
+/// that go with it: an exported Job that is created anew would else count the pods of the old one.
+fn generated_selector(object: &Value, errors: &mut Errors) {
+    let own = at(object, "spec.selector");
+    if flag(object, "spec.manualSelector") || own.is_null() {
+        return;
+    }
+    let labels = at(object, "spec.template.metadata.labels");
+    let expected = job_labels(object);
+    for (key, value) in &expected {
+        let (field, why) = (format!("spec.template.metadata.labels[{key}]"), format!("must be '{value}'"));
+        match labels.get(*key) {
+            None => errors.required(field, &why),
+            Some(found) if found != value.as_str() => errors.invalid(field, labels, &why),
+            Some(_) => {}
+        }
+    }
+    let expected: Value = expected.into_iter().collect();
+    if Selector::of(own).is_some_and(|selector| !selector.matches(&expected)) {
+        errors.invalid("spec.selector", own, "`selector` not auto-generated");
+    }
+}
+
+/// A Job's selector selects the pods of its template. The controller lets go pods that the selector does not select and makes
+/// new ones in their place, so without this rule one Job would make pods without end. An empty selector, which upstream takes
+/// for all pods of the namespace, is refused as for the other workloads: it selects none here.
+fn job_selector(object: &Value, errors: &mut Errors) {
+    const FIELD: &str = "spec.selector";
+    let (own, labels) = (at(object, FIELD), at(object, "spec.template.metadata.labels"));
+    if own.is_null() {
+        errors.required(FIELD, "");
+        return unselected(labels, errors);
+    }
+    selector(object, FIELD, errors);
+    match Selector::of(own) {
+        Some(selector) if selector.is_empty() => {
+            errors.invalid(FIELD, own, &format!("{EMPTY_SELECTOR}job"));
+        }
+        Some(selector) if !selector.matches(labels) => unselected(labels, errors),
+        _ => {}
+    }
 }
 
 /// What makes the pods of a Job stays as it is; of a suspended one that never ran, where they go may still change.
@@ -309,7 +380,17 @@ pub fn cron_job(object: &Value, errors: &mut Errors) {
     for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         not_negative(object, &format!("spec.{field}"), errors);
     }
-    jobs::spec(at(object, "spec.jobTemplate.spec"), "spec.jobTemplate.spec", errors);
+    const TEMPLATE: &str = "spec.jobTemplate.spec";
+    let template = at(object, TEMPLATE);
+    jobs::spec(template, TEMPLATE, errors);
+    // Each Job gets a selector of its own.
+    let own = at(template, "selector");
+    if !own.is_null() {
+        errors.invalid(format!("{TEMPLATE}.selector"), own, "`selector` will be auto-generated");
+    }
+    if flag(template, "manualSelector") {
+        errors.not_supported(format!("{TEMPLATE}.manualSelector"), &json!(true), &["nil", "false"]);
+    }
 }
 
 pub fn controller_revision(object: &Value, errors: &mut Errors) {
@@ -346,6 +427,147 @@ mod tests {
         assert!(with(json!("ten"), json!(0))[0].contains("a valid percent string"));
         assert!(with(json!(-5), json!(0))[0].contains("must be greater than or equal to 0"));
         assert!(with(json!(0), json!("101%"))[0].contains("must not be greater than 100%"));
+    }
+
+    #[test]
+    fn a_stateful_set_can_make_its_claims_and_name_its_service() {
+        let set = |spec: Value| problems(stateful_set, json!({ "spec": spec }));
+        let claim = |spec: Value| {
+            let template = json!({"metadata": {"name": "data"}, "spec": spec});
+            about(set(json!({"volumeClaimTemplates": [template]})), "volumeClaimTemplates")
+        };
+        let requests = json!({"requests": {"storage": "1Gi"}});
+        assert_eq!(claim(json!({"accessModes": ["ReadWriteOnce"], "resources": requests})), [""; 0]);
+        const SPEC: &str = "spec.volumeClaimTemplates[0].spec";
+        assert_eq!(
+            claim(json!({})),
+            [
+                format!("{SPEC}.accessModes: Required value: at least 1 access mode is required"),
+                format!("{SPEC}.resources[storage]: Required value"),
+            ]
+        );
+        assert_eq!(about(set(json!({"serviceName": "db"})), "serviceName"), [""; 0]);
+        assert_eq!(about(set(json!({"serviceName": ""})), "serviceName"), [""; 0]);
+        assert!(
+            about(set(json!({"serviceName": "My_DB"})), "serviceName")[0]
+                .starts_with("spec.serviceName: Invalid value: \"My_DB\": a lowercase RFC 1123 label")
+        );
+        let kind = crate::api::kinds::find("apps", "v1", "StatefulSet").unwrap();
+        let named = |name: &str| {
+            let object = json!({"metadata": {"name": name, "namespace": "d"}});
+            let found = crate::api::validate::create(kind, &object);
+            found.iter().filter(|e| e.field == "metadata.name").count()
+        };
+        assert_eq!((named("web"), named("a.b")), (0, 1), "the names of its pods are host names");
+    }
+
+    #[test]
+    fn a_job_selects_the_pods_that_it_makes() {
+        let told = |selector: Value, labels: Value| {
+            let template = json!({"metadata": {"labels": labels}});
+            let spec = json!({"manualSelector": true, "selector": selector, "template": template});
+            let found = problems(job, json!({ "spec": spec })).into_iter();
+            found.filter(|e| e.contains("elector")).collect::<Vec<_>>()
+        };
+        const UNSELECTED: &str = "`selector` does not match template `labels`";
+        let by = |label: &str| json!({"matchLabels": {"a": label}});
+        assert_eq!(told(by("b"), json!({"a": "b", "c": "d"})), [""; 0]);
+        let other = format!("spec.template.metadata.labels: Invalid value: {{\"a\":\"c\"}}: {UNSELECTED}");
+        assert_eq!(told(by("b"), json!({"a": "c"})), [other]);
+        let none = format!("spec.template.metadata.labels: Invalid value: {{}}: {UNSELECTED}");
+        assert_eq!(told(Value::Null, Value::Null), ["spec.selector: Required value".to_string(), none]);
+        assert_eq!(
+            told(json!({}), json!({"a": "b"})),
+            ["spec.selector: Invalid value: {}: empty selector is invalid for job"]
+        );
+        let wrong = json!({"matchExpressions": [{"key": "a", "operator": "in"}]});
+        assert_eq!(
+            told(wrong, json!({"a": "b"})),
+            [
+                "spec.selector.matchExpressions[0].operator: Invalid value: \"in\": not a valid selector operator"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_job_that_was_exported_is_not_created_with_the_selector_of_the_old_one() {
+        let made = |uid: &str, mut job: Value| {
+            value::put(&mut job, "metadata.uid", uid);
+            crate::api::defaults::workloads::prepare_job(&mut job);
+            job
+        };
+        let told = |object: &Value| {
+            let mut errors = Errors::default();
+            generated_selector(object, &mut errors);
+            job_selector(object, &mut errors);
+            errors
+                .iter()
+                .map(|e| (e.field.clone(), e.body.rsplit(": ").next().map(String::from)))
+                .collect::<Vec<_>>()
+        };
+        let new =
+            json!({"metadata": {"name": "j"}, "spec": {"template": {"metadata": {"labels": {"app": "x"}}}}});
+        let job = made("1", new.clone());
+        assert_eq!(told(&job), []);
+        assert_eq!(at(&job, "spec.template.metadata.labels").as_object().map(|l| l.len()), Some(5));
+        let must = Some("must be '2'".to_string());
+        let field = |key: &str| format!("spec.template.metadata.labels[{key}]");
+        let whole = ("spec.selector".to_string(), Some("`selector` not auto-generated".to_string()));
+        let want = [
+            (field("batch.kubernetes.io/controller-uid"), must.clone()),
+            (field("controller-uid"), must),
+            whole.clone(),
+        ];
+        assert_eq!(told(&made("2", job)), want);
+        let mut own = new;
+        value::put(&mut own, "spec.selector", json!({"matchLabels": {"app": "x"}}));
+        assert_eq!(told(&made("1", own)), [whole]);
+    }
+
+    #[test]
+    fn the_jobs_of_a_schedule_get_selectors_of_their_own() {
+        let told = |spec: Value| {
+            let object = json!({"spec": {"schedule": "@daily", "jobTemplate": {"spec": spec}}});
+            about(problems(cron_job, object), "elector")
+        };
+        assert_eq!(told(json!({"manualSelector": false})), [""; 0]);
+        assert_eq!(
+            told(json!({"manualSelector": true, "selector": {"matchLabels": {"a": "b"}}})),
+            [
+                "spec.jobTemplate.spec.selector: Invalid value: {\"matchLabels\":{\"a\":\"b\"}}: `selector` will be auto-generated",
+                "spec.jobTemplate.spec.manualSelector: Unsupported value: true: supported values: \"nil\", \"false\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stateful_set_has_one_way_to_update_and_pods_without_a_deadline() {
+        let told = |field: &str, spec: Value| about(problems(stateful_set, json!({ "spec": spec })), field);
+        let strategy = |strategy: Value| told("updateStrategy", json!({ "updateStrategy": strategy }));
+        assert_eq!(strategy(json!({"type": "OnDelete"})), [""; 0]);
+        assert_eq!(
+            strategy(json!({"type": "OnDelete", "rollingUpdate": {"partition": 1}})),
+            [
+                "spec.updateStrategy.rollingUpdate: Invalid value: {\"partition\":1}: only allowed for updateStrategy 'RollingUpdate'"
+            ]
+        );
+        assert_eq!(
+            strategy(json!({"type": "Recreate"})),
+            [
+                "spec.updateStrategy: Invalid value: {\"type\":\"Recreate\"}: must be 'RollingUpdate' or 'OnDelete'"
+            ]
+        );
+        assert_eq!(
+            told("podManagementPolicy", json!({"podManagementPolicy": "parallel"})),
+            ["spec.podManagementPolicy: Invalid value: \"parallel\": must be 'OrderedReady' or 'Parallel'"]
+        );
+        let ending = json!({"template": {"spec": {"activeDeadlineSeconds": 5}}});
+        assert_eq!(
+            told("activeDeadlineSeconds", ending),
+            [
+                "spec.template.spec.activeDeadlineSeconds: Forbidden: activeDeadlineSeconds in StatefulSet is not Supported"
+            ]
+        );
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! Default classes: what an object gets that names none.
+//! Classes: what an object gets that names none, and what its class allows.
 
 use super::Attributes;
-use crate::api::meta;
-use crate::api::value::{self, at, text};
+use crate::api::quantity::Quantity;
+use crate::api::value::{self, at, flag, text};
+use crate::api::{Status, meta};
+use crate::apiserver::store::Extra;
 use serde_json::{Value, json};
 
 /// The newest class with the annotation `mark: "true"`.
@@ -17,16 +19,44 @@ fn newest(a: &Attributes, plural: &str, mark: &str) -> Option<String> {
     newest.map(|(_, name)| name)
 }
 
+/// Where claims named their class before they had a field for it.
+const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+
 /// DefaultStorageClass.
 pub fn storage(a: &Attributes, claim: &mut Value) -> Value {
-    let old = "volume.beta.kubernetes.io/storage-class";
     if at(claim, "spec.storageClassName").is_null()
-        && meta::annotation(claim, old).is_none()
+        && meta::annotation(claim, OLD_CLASS).is_none()
         && let Some(name) = newest(a, "storageclasses", "storageclass.kubernetes.io/is-default-class")
     {
         value::put(claim, "spec.storageClassName", name);
     }
     json!({"storageClass": at(claim, "spec.storageClassName")})
+}
+
+/// PersistentVolumeClaimResize: a claim grows once it is bound, if its class allows it.
+///
+/// # Errors
+/// 403 if it may not grow.
+pub fn growth(a: &Attributes, claim: &Value) -> Result<Extra, Status> {
+    let Some(old) = a.old else { return Ok(Extra::default()) };
+    let size = |claim: &Value| {
+        let amount = at(claim, "spec.resources.requests").get("storage")?;
+        Quantity::parse(amount.as_str()?)
+    };
+    let (Some(before), Some(after)) = (size(old), size(claim)) else { return Ok(Extra::default()) };
+    if after <= before {
+        return Ok(Extra::default());
+    }
+    if text(old, "status.phase") != "Bound" {
+        return Err(a.forbidden(claim, "Only bound persistent volume claims can be expanded"));
+    }
+    let name = meta::annotation(claim, OLD_CLASS).unwrap_or_else(|| text(claim, "spec.storageClassName"));
+    let class = a.state.cache.get("storageclasses", name);
+    if !class.is_some_and(|class| flag(&class.value, "allowVolumeExpansion")) {
+        let why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
+        return Err(a.forbidden(claim, why));
+    }
+    Ok(Extra::default())
 }
 
 /// DefaultIngressClass.
@@ -38,4 +68,27 @@ pub fn ingress(a: &Attributes, ingress: &mut Value) -> Value {
         value::put(ingress, "spec.ingressClassName", name);
     }
     json!({"ingressClass": at(ingress, "spec.ingressClassName")})
+}
+
+/// Priority: one class at most is that of the pods that name none.
+///
+/// # Errors
+/// 403 if another class is the default.
+pub fn priority(a: &Attributes, class: &Value) -> Result<Extra, Status> {
+    let mut other: Option<String> = None;
+    if flag(class, "globalDefault") {
+        a.state.cache.for_each("priorityclasses", "", |c| {
+            if flag(c, "globalDefault") && meta::name(c) != meta::name(class) {
+                other = Some(meta::name(c).to_string());
+            }
+        });
+    }
+    match other {
+        None => Ok(Extra::default()),
+        Some(other) => {
+            let why =
+                format!("PriorityClass {other} is already marked as default. Only one default can exist");
+            Err(Status::forbidden("scheduling.k8s.io", "priorityclasses", meta::name(class), &why))
+        }
+    }
 }

@@ -28,7 +28,7 @@ use super::store::Extra;
 use crate::api::kinds::Kind;
 use crate::api::{Status, meta};
 use futures::future::BoxFuture;
-pub use quota::turn;
+pub use quota::{Charging, turn};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -67,6 +67,7 @@ const CLAIM: (&str, &str) = ("", "PersistentVolumeClaim");
 const SERVICE: (&str, &str) = ("", "Service");
 const ENDPOINTS: (&str, &str) = ("", "Endpoints");
 const NODE: (&str, &str) = ("", "Node");
+const PRIORITY: (&str, &str) = ("scheduling.k8s.io", "PriorityClass");
 const LEASE: (&str, &str) = ("coordination.k8s.io", "Lease");
 const SLICE: (&str, &str) = ("discovery.k8s.io", "EndpointSlice");
 
@@ -86,10 +87,13 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[POD], mutate: None, validate: Some(pods::mirrors) },
     // Priority
     Plugin { kinds: &[POD], mutate: Some(|a, o| done(pods::priority(a, o))), validate: None },
+    Plugin { kinds: &[PRIORITY], mutate: None, validate: Some(classes::priority) },
     // DefaultTolerationSeconds
     Plugin { kinds: &[POD], mutate: Some(|_, o| { pods::tolerations(o); done(Ok(Value::Null)) }), validate: None },
     // DefaultStorageClass
     Plugin { kinds: &[CLAIM], mutate: Some(|a, o| done(Ok(classes::storage(a, o)))), validate: None },
+    // PersistentVolumeClaimResize
+    Plugin { kinds: &[CLAIM], mutate: None, validate: Some(classes::growth) },
     // The requester of a certificate is who asks (upstream: the registry)
     Plugin { kinds: &[REQUEST], mutate: Some(|a, o| { certificates::sign_in(a, o); done(Ok(Value::Null)) }), validate: None },
     // CertificateApproval

@@ -205,14 +205,20 @@ pub fn tolerations(pod: &mut Value) {
     }
 }
 
-/// Priority: the number behind a class's name.
-pub fn priority(a: &Attributes, pod: &mut Value) -> Result<Value, Status> {
+/// Priority: the number behind a class's name. What the pod itself says of either must be the same.
+///
+/// # Errors
+/// 403 for a class that does not exist, and for a number or policy that differs from the class's.
+pub fn priority(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Status> {
     let state = a.state;
+    let refuse = |why: String| Err(Status::forbidden("", "pods", meta::name(pod), &why));
     let name = text(pod, "spec.priorityClassName").to_string();
+    let number_of = |class: &Value| value::int(class, "value").unwrap_or(0);
     let class = if name.is_empty() {
-        let mut global = None;
+        // Of several default classes the lowest counts.
+        let mut global: Option<Value> = None;
         state.cache.for_each("priorityclasses", "", |c| {
-            if flag(c, "globalDefault") {
+            if flag(c, "globalDefault") && global.as_ref().is_none_or(|g| number_of(c) < number_of(g)) {
                 global = Some(c.clone());
             }
         });
@@ -220,22 +226,29 @@ pub fn priority(a: &Attributes, pod: &mut Value) -> Result<Value, Status> {
     } else {
         match state.cache.get("priorityclasses", &name) {
             Some(class) => Some(class.value.clone()),
-            None => {
-                let why = format!("no PriorityClass with name {name} was found");
-                return Err(Status::forbidden("", "pods", meta::name(pod), &why));
-            }
+            None => return refuse(format!("no PriorityClass with name {name} was found")),
         }
     };
-    if let Some(class) = &class
-        && name.is_empty()
-    {
-        value::put(pod, "spec.priorityClassName", meta::name(class));
+    let number = class.as_ref().map_or(0, number_of);
+    let end = "from the given PriorityClass name";
+    if let Some(told) = value::int(pod, "spec.priority").filter(|told| *told != number) {
+        return refuse(format!(
+            "the integer value of priority ({told}) must not be provided in pod spec; priority admission controller computed {number} {end}"
+        ));
     }
-    let number = class.as_ref().map_or(0, |c| value::int(c, "value").unwrap_or(0));
-    value::put(pod, "spec.priority", number);
     let preemption = class.as_ref().map_or("", |c| text(c, "preemptionPolicy"));
     let policy = if preemption.is_empty() { "PreemptLowerPriority" } else { preemption };
-    value::default(pod, "spec.preemptionPolicy", policy);
+    let told = text(pod, "spec.preemptionPolicy");
+    if !told.is_empty() && told != policy {
+        return refuse(format!(
+            "the string value of PreemptionPolicy ({told}) must not be provided in pod spec; priority admission controller computed {policy} {end}"
+        ));
+    }
+    if let Some(class) = &class {
+        value::put(pod, "spec.priorityClassName", meta::name(class));
+    }
+    value::put(pod, "spec.priority", number);
+    value::put(pod, "spec.preemptionPolicy", policy);
     Ok(json!({"priority": number}))
 }
 

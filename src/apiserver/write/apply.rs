@@ -1,7 +1,7 @@
 //! Server-side apply: an object as its manager wants it, merged with what others own.
 
 use super::patch::conform;
-use super::{Part, TRIES, create_object, modify, stored_kind};
+use super::{Part, create_object, modify, stored_kind};
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
 use crate::api::managed::{self, Conflict, Manager, Shape};
@@ -12,9 +12,12 @@ use crate::apiserver::context::Context;
 use crate::apiserver::decode;
 use crate::apiserver::http::Answer;
 use crate::apiserver::negotiate;
+use crate::apiserver::object::Object;
+use crate::apiserver::store::Deadline;
 use crate::clock;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 pub(super) async fn server_side_apply(
@@ -25,57 +28,89 @@ pub(super) async fn server_side_apply(
     body: &Bytes,
     form: negotiate::Form,
 ) -> Result<Answer, Status> {
-    let manager = ctx.query.get("fieldManager").to_string();
-    if manager.is_empty() {
-        let mut errors = Errors::default();
-        errors.required("fieldManager", "is required for apply patch");
-        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors));
-    }
+    check_manager(ctx)?;
     let mut applied = decode::applied(ctx, body)?;
     if !value::empty(&applied, "metadata.managedFields") {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     decode::check_type(&kind.api_version(), kind.kind, &mut applied)?;
-    let name = ctx.info.name.clone();
-    value::default(&mut applied, "metadata.name", name.clone());
+    value::default(&mut applied, "metadata.name", ctx.info.name.clone());
     let said = applied.clone();
     let (mut applied, unknown) = conform(ctx, kind, applied)?;
     if !unknown.is_empty() {
         return Err(undeclared(kind, &said, unknown.told(), unknown.count()));
     }
-    let stored = stored_kind(kind);
-    confine(stored, part, &mut applied);
+    confine(stored_kind(kind), part, &mut applied);
+    let (object, created) = self::applied(state, ctx, kind, part, &applied).await?;
+    Ok(negotiate::one(if created { 201 } else { 200 }, kind, form, &object))
+}
+
+fn check_manager(ctx: &Context) -> Result<(), Status> {
+    if !ctx.query.get("fieldManager").is_empty() {
+        return Ok(());
+    }
+    let mut errors = Errors::default();
+    errors.required("fieldManager", "is required for apply patch");
+    Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors))
+}
+
+/// Applies what the manager of the request wants, in the object's stored form. True: the object was created.
+///
+/// # Errors
+/// 409 for fields of other managers, and those of every write.
+pub async fn applied(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &Kind,
+    part: Part,
+    applied: &Value,
+) -> Result<(Arc<Object>, bool), Status> {
+    check_manager(ctx)?;
+    let (name, stored) = (&ctx.info.name, stored_kind(kind));
     let (force, now) = (ctx.query.is_true("force"), clock::rfc3339(clock::now()));
     let api_version = kind.api_version();
-    let manager =
-        Manager { name: &manager, api_version: &api_version, subresource: &ctx.info.subresource, now: &now };
+    let manager = Manager {
+        name: ctx.query.get("fieldManager"),
+        api_version: &api_version,
+        subresource: &ctx.info.subresource,
+        now: &now,
+    };
     let shape = Shape::of(stored);
-    for _ in 0..TRIES {
-        let done = modify(state, ctx, stored, part, &name, |old| {
-            let outcome = managed::apply(shape, old, &applied, manager);
+    let problems = managed::problems(shape, applied);
+    if !problems.is_empty() {
+        return Err(untyped(kind, applied, &problems));
+    }
+    let deadline = Deadline::new();
+    loop {
+        deadline.check()?;
+        let done = modify(state, ctx, stored, part, name, |old| {
+            // A custom resource may have been stored under an older schema, or in another version.
+            let live = if kind.custom.is_some() { kind.from_stored(old) } else { Cow::Borrowed(old) };
+            let outcome = managed::apply(shape, &live, applied, manager);
             if !outcome.conflicts.is_empty() && !force {
                 return Err(conflict(&outcome.conflicts, outcome.found));
             }
             let mut object = outcome.object;
             bounds::check_depth(&object)?;
-            if meta::resource_version(&applied).is_empty() {
+            if meta::resource_version(applied).is_empty() {
                 value::remove(&mut object, "metadata.resourceVersion");
             }
             Ok(object)
         })
         .await;
         match done {
-            Err(status) if status.reason == "NotFound" && part == Part::Main => {
-                let object = managed::apply(shape, &Value::Null, &applied, manager).object;
+            Err(status)
+                if status.reason == "NotFound" && part == Part::Main && ctx.info.subresource.is_empty() =>
+            {
+                let object = managed::apply(shape, &Value::Null, applied, manager).object;
                 match create_object(state, ctx, stored, object).await {
                     Err(status) if status.reason == "AlreadyExists" => {}
-                    made => return Ok(negotiate::one(201, kind, form, &*made?)),
+                    made => return Ok((made?, true)),
                 }
             }
-            done => return Ok(negotiate::one(200, kind, form, &*done?)),
+            done => return Ok((done?, false)),
         }
     }
-    Err(Status::stale(stored.group, stored.plural, &name))
 }
 
 /// What the other door writes is no part of what is applied through this one.
@@ -98,7 +133,12 @@ fn undeclared(kind: &Kind, applied: &Value, unknown: &[String], count: usize) ->
         .map(|field| format!("{}: field not declared in schema", managed_path(kind, applied, field)))
         .collect();
     problems.extend(path::more(count.saturating_sub(unknown.len())));
-    let told = match problems.as_slice() {
+    untyped(kind, applied, &problems)
+}
+
+/// The answer for an object whose fields cannot be owned.
+fn untyped(kind: &Kind, applied: &Value, problems: &[String]) -> Status {
+    let told = match problems {
         [one] => one.clone(),
         many => format!("errors:\n  {}", many.join("\n  ")),
     };

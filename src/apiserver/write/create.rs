@@ -1,6 +1,6 @@
 //! New objects.
 
-use super::{TRIES, check_fields, own, place, stored_kind, tell_beside};
+use super::{check_fields, own, place, stored_kind, tell_beside};
 use crate::api::kinds::Kind;
 use crate::api::value::{self, text};
 use crate::api::{Status, meta, validate};
@@ -9,7 +9,7 @@ use crate::apiserver::context::Context;
 use crate::apiserver::http::Answer;
 use crate::apiserver::negotiate::{self, form};
 use crate::apiserver::object::Object;
-use crate::apiserver::store::Refused;
+use crate::apiserver::store::{Deadline, Refused};
 use crate::apiserver::{admission, decode, escalation, services};
 use crate::clock;
 use bytes::Bytes;
@@ -64,13 +64,31 @@ pub async fn create_object(
     Err(Status::internal("no name was tried"))
 }
 
+/// Creates an object whose name is known. What this server remembers may be old (a quota, a ServiceAccount, a port that was given back through
+/// another server): a refusal counts only when it was judged by what is in the store now.
 async fn create_named(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &Kind,
+    object: Value,
+) -> Result<Arc<Object>, Status> {
+    ctx.name(meta::name(&object)); // which may have been generated
+    let known = state.cache.revision();
+    match judge_and_create(state, ctx, kind, object.clone()).await {
+        Err(status) if matches!(status.code, 403 | 404 | 422) => match state.fresh().await {
+            Ok(now) if now > known => judge_and_create(state, ctx, kind, object).await,
+            _ => Err(status),
+        },
+        done => done,
+    }
+}
+
+async fn judge_and_create(
     state: &Arc<State>,
     ctx: &Context,
     kind: &Kind,
     mut object: Value,
 ) -> Result<Arc<Object>, Status> {
-    ctx.name(meta::name(&object)); // which may have been generated
     kind.fill(&mut object);
     if kind.has_status && !kind.keeps_first_status {
         value::remove(&mut object, "status");
@@ -92,7 +110,9 @@ async fn create_named(
     ctx.stage("validate", Value::Null);
     let name = meta::name(&object).to_string();
     let _turn = admission::turn(&attributes, &object).await;
-    for _ in 0..TRIES * 4 {
+    let deadline = Deadline::new();
+    loop {
+        deadline.check()?;
         let mut planned = object.clone();
         let mut extra = services::plan(state, kind, &mut planned, None)?;
         extra.join(admission::validate(&attributes, &planned)?);
@@ -115,14 +135,14 @@ async fn create_named(
                 let namespace = meta::namespace(&object);
                 let exists = state.remembered(kind, namespace, &name).is_some()
                     || state.undecodable(kind, namespace, &name).is_some();
-                if exists || !extra.is_shared() {
+                if exists {
                     return Err(Status::already_exists(kind.group, kind.plural, &name));
                 }
-                // an address or port was taken, or a quota charged, at the same moment: plan again
+                // An address or port was taken, a quota charged, or a step undone at the same moment: plan again.
+                services::after_collision(state, &extra).await?;
             }
         }
     }
-    Err(Status::timeout("request did not complete within the allotted timeout"))
 }
 
 fn fill_metadata(state: &State, kind: &Kind, object: &mut Value) {

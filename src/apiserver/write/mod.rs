@@ -7,6 +7,7 @@ mod patch;
 mod tests;
 mod update;
 
+pub use apply::applied;
 pub use create::{create, create_object};
 pub use patch::{patch, patched};
 pub use update::{Part, modify, update};
@@ -22,9 +23,6 @@ use crate::clock;
 use crate::etcd::api::Revision;
 use crate::tap::{self, Record};
 use serde_json::Value;
-
-/// Times that a write is tried again because somebody else wrote in between.
-const TRIES: usize = 5;
 
 /// The kind in whose form objects are stored.
 pub fn stored_kind(kind: &Kind) -> &Kind {

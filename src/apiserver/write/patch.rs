@@ -1,7 +1,7 @@
 //! Changes told as a difference: JSON patch, merge patch, strategic merge patch.
 
 use super::apply::server_side_apply;
-use super::{Part, modify, stored_kind};
+use super::{Part, modify, place, stored_kind};
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
 use crate::api::path::UnknownFields;
@@ -98,7 +98,7 @@ pub(super) fn settle(
     Ok(object)
 }
 
-/// Checks type, depth, fields and name of an object and brings it into its stored form. Also returns its unknown fields,
+/// Checks type, depth, fields, name and namespace of an object and brings it into its stored form. Also returns its unknown fields,
 /// which are gone from it.
 pub(super) fn conform(
     ctx: &Context,
@@ -113,6 +113,9 @@ pub(super) fn conform(
         return Err(Status::bad_request(format!(
             "the name of the object ({told}) does not match the name on the URL ({name})"
         )));
+    }
+    if kind.namespaced {
+        place(ctx, kind, &mut object)?;
     }
     kind.to_stored(&mut object);
     Ok((object, unknown))

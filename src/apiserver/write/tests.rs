@@ -254,3 +254,177 @@ async fn a_binding_is_no_new_generation_of_a_pod() {
     let got = api.patch(&doors, "strategic-merge-patch+json", changed).await;
     assert!(got.code == 422 && got.message().contains("may not be changed"), "{}", got.body);
 }
+
+#[tokio::test]
+async fn ephemeral_containers_are_written_to_the_pod_that_was_read() {
+    let api = Api::new().await;
+    let old = api.post(PODS, pod("e")).await.body;
+    let path = format!("{PODS}/e");
+    let label = json!({"metadata": {"labels": {"a": "b"}}}).to_string();
+    assert_eq!(api.patch(&path, "merge-patch+json", label).await.code, 200);
+    let door = format!("{path}/ephemeralcontainers");
+    let put = async |mut object: Value| {
+        object["spec"]["ephemeralContainers"] = json!([{"name": "d", "image": "busybox"}]);
+        api.send(person(), "PUT", &door, "application/json", object.to_string()).await
+    };
+    let got = put(old).await;
+    assert!(got.code == 409 && got.message().contains("has been modified"), "{}", got.body);
+    let mut other = api.send(person(), "GET", &path, "", "").await.body;
+    other["metadata"]["uid"] = "another".into();
+    assert_eq!(put(other).await.code, 409);
+    let current = api.send(person(), "GET", &path, "", "").await.body;
+    let got = put(current).await;
+    assert_eq!(
+        (got.code, &got.body["spec"]["ephemeralContainers"][0]["name"]),
+        (200, &json!("d")),
+        "{}",
+        got.body
+    );
+}
+
+/// An autoscaler that applies a scale owns the number of replicas, so that another manager's apply finds the conflict.
+#[tokio::test]
+async fn an_apply_of_a_scale_owns_the_replicas() {
+    let api = Api::new().await;
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+        "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    assert_eq!(api.post(deployments, deployment.clone()).await.code, 201);
+    let path = format!("{deployments}/d/scale");
+    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 3}});
+    assert_eq!(
+        api.patch(&path, "apply-patch+yaml", scale.to_string()).await.code,
+        422,
+        "it names no manager"
+    );
+    let by = |manager: &str| format!("{path}?fieldManager={manager}");
+    let got = api.patch(&by("scaler"), "apply-patch+yaml", scale.to_string()).await;
+    assert_eq!(got.code, 409, "whoever created the Deployment owns what was filled in: {}", got.body);
+    let got = api.patch(&format!("{}&force=true", by("scaler")), "apply-patch+yaml", scale.to_string()).await;
+    assert_eq!((got.code, &got.body["spec"]["replicas"]), (200, &json!(3)), "{}", got.body);
+    let there = api.send(person(), "GET", &format!("{deployments}/d"), "", "").await.body;
+    let entries = there["metadata"]["managedFields"].as_array().unwrap();
+    let own = entries.iter().find(|e| e["manager"] == "scaler").unwrap();
+    assert_eq!((&own["operation"], &own["subresource"]), (&json!("Apply"), &json!("scale")));
+    assert_eq!(own["fieldsV1"], json!({"f:spec": {"f:replicas": {}}}));
+    let mut five = deployment;
+    five["spec"]["replicas"] = 5.into();
+    let got = api
+        .patch(&format!("{deployments}/d?fieldManager=another"), "apply-patch+yaml", five.to_string())
+        .await;
+    assert!(got.code == 409 && got.message().contains("scaler"), "{}", got.body);
+    let wrong = json!({"metadata": {"name": "other"}, "spec": {"replicas": 1}});
+    assert_eq!(api.send(person(), "PUT", &path, "application/json", wrong.to_string()).await.code, 400);
+    let foreign = json!({"metadata": {"name": "d", "uid": "another"}, "spec": {"replicas": 1}});
+    assert_eq!(api.send(person(), "PUT", &path, "application/json", foreign.to_string()).await.code, 409);
+}
+
+#[tokio::test]
+async fn what_cannot_change_is_refused_and_not_dropped() {
+    let api = Api::new().await;
+    assert_eq!(api.post(MAPS, json!({"metadata": {"name": "c"}})).await.code, 201);
+    let path = format!("{MAPS}/c");
+    for (field, value, code) in
+        [("namespace", "kube-system", 400), ("creationTimestamp", "2001-01-01T00:00:00Z", 422)]
+    {
+        let change = json!({"metadata": {field: value}});
+        let got = api.patch(&path, "merge-patch+json", change.to_string()).await;
+        assert_eq!(got.code, code, "{field}: {}", got.body);
+        let mut apply = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}});
+        apply["metadata"][field] = value.into();
+        let got = api.patch(&format!("{path}?fieldManager=m"), "apply-patch+yaml", apply.to_string()).await;
+        assert_eq!(got.code, code, "{field}: {}", got.body);
+    }
+    for (field, value) in [("priority", json!(7)), ("preemptionPolicy", json!("Never"))] {
+        let mut odd = pod("odd");
+        odd["spec"][field] = value;
+        let got = api.post(PODS, odd).await;
+        assert!(
+            got.code == 403 && got.message().contains("must not be provided in pod spec"),
+            "{}",
+            got.body
+        );
+    }
+    let mut same = pod("same");
+    same["spec"]["priority"] = 0.into();
+    same["spec"]["preemptionPolicy"] = "PreemptLowerPriority".into();
+    assert_eq!(api.post(PODS, same).await.code, 201);
+}
+
+#[tokio::test]
+async fn a_claim_grows_if_its_class_allows_it() {
+    let api = Api::new().await;
+    const CLASSES: &str = "/apis/storage.k8s.io/v1/storageclasses";
+    const CLAIMS: &str = "/api/v1/namespaces/default/persistentvolumeclaims";
+    for (class, grows) in [("fixed", false), ("grows", true)] {
+        let object = json!({"metadata": {"name": class}, "provisioner": "example.com/x", "allowVolumeExpansion": grows});
+        assert_eq!(api.post(CLASSES, object).await.code, 201);
+        let claim = json!({"metadata": {"name": class}, "spec": {"storageClassName": class,
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+        assert_eq!(api.post(CLAIMS, claim).await.code, 201);
+        let bound = json!({"status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}).to_string();
+        let path = format!("{CLAIMS}/{class}");
+        let got = api.patch(&format!("{path}/status"), "merge-patch+json", bound).await;
+        assert_eq!(got.code, 200, "{}", got.body);
+        let more = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}}).to_string();
+        let got = api.patch(&path, "merge-patch+json", more).await;
+        assert_eq!(got.code, if grows { 200 } else { 403 }, "{}", got.body);
+        if !grows {
+            let why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
+            assert!(got.message().ends_with(&format!("is forbidden: {why}")), "{}", got.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_priority_class_is_the_default() {
+    let api = Api::new().await;
+    const CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    let class =
+        |name: &str, default: bool| json!({"metadata": {"name": name}, "value": 5, "globalDefault": default});
+    assert_eq!(api.post(CLASSES, class("a", true)).await.code, 201);
+    let second = api.post(CLASSES, class("b", true)).await;
+    assert_eq!(second.code, 403, "{}", second.body);
+    assert_eq!(
+        second.message(),
+        "priorityclasses.scheduling.k8s.io \"b\" is forbidden: PriorityClass a is already marked as default. Only one default can exist"
+    );
+    assert_eq!(api.post(CLASSES, class("b", false)).await.code, 201);
+    let patch = json!({"globalDefault": true}).to_string();
+    let marked = api.patch(&format!("{CLASSES}/b"), "merge-patch+json", patch.clone()).await;
+    assert_eq!(marked.code, 403, "{}", marked.body);
+    assert_eq!(api.patch(&format!("{CLASSES}/a"), "merge-patch+json", patch).await.code, 200);
+}
+
+#[tokio::test]
+async fn an_apply_orders_init_containers_and_refuses_variables_that_occur_twice() {
+    let api = Api::new().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments/web?fieldManager=me&force=true";
+    let deployment = |inits: &[&str], env: Value| {
+        let inits: Vec<Value> = inits.iter().map(|name| json!({"name": name, "image": "x"})).collect();
+        let spec = json!({"initContainers": inits, "containers": [{"name": "c", "image": "x", "env": env}]});
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
+            "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": spec}}})
+        .to_string()
+    };
+    let one = json!([{"name": "A", "value": "1"}]);
+    let made = api.patch(path, "apply-patch+yaml", deployment(&["migrate", "seed"], one.clone())).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    let again = api.patch(path, "apply-patch+yaml", deployment(&["wait", "seed", "migrate"], one)).await;
+    assert_eq!(again.code, 200, "{}", again.body);
+    let inits = again.body["spec"]["template"]["spec"]["initContainers"].as_array().unwrap();
+    let names: Vec<&str> = inits.iter().map(|c| c["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["wait", "seed", "migrate"]);
+    assert_eq!(again.body["metadata"]["generation"], 2);
+    let twice = json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]);
+    let refused = api.patch(path, "apply-patch+yaml", deployment(&["wait"], twice)).await;
+    assert_eq!(refused.code, 400, "{}", refused.body);
+    assert!(
+        refused.message().ends_with(
+            ".spec.template.spec.containers[name=\"c\"].env: duplicate entries for key [name=\"A\"]"
+        ),
+        "{}",
+        refused.message()
+    );
+}

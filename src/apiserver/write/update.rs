@@ -1,6 +1,6 @@
 //! Changes of objects that exist.
 
-use super::{TRIES, check_fields, create_object, own, place, stored_kind, tell_beside};
+use super::{check_fields, create_object, own, place, stored_kind, tell_beside};
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
 use crate::api::value::{self, at};
@@ -10,8 +10,9 @@ use crate::apiserver::context::Context;
 use crate::apiserver::http::Answer;
 use crate::apiserver::negotiate::{self, form};
 use crate::apiserver::object::Object;
-use crate::apiserver::store::Refused;
+use crate::apiserver::store::{Deadline, Refused};
 use crate::apiserver::{admission, decode, escalation, remove, services};
+use crate::clock;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -68,7 +69,8 @@ pub async fn update(
 /// Reads, changes by `change`, and writes, again if somebody was faster. No change, no write.
 ///
 /// The first try trusts this server's memory, which the write's own condition makes safe; a refusal or "nothing to do" counts only
-/// when it was judged by what is in the store now. (Upstream's `GuaranteedUpdate` does the same.)
+/// when it was judged by what is in the store now. A write that names no resourceVersion is tried again until the request's time is over, as by
+/// upstream's `GuaranteedUpdate`; one that names it gets a conflict once the object has another.
 pub async fn modify(
     state: &Arc<State>,
     ctx: &Context,
@@ -88,7 +90,9 @@ pub async fn modify(
             Ok(Tried::Nothing | Tried::Overtaken { .. }) | Err(_) => {}
         }
     }
-    for _ in 0..TRIES {
+    let deadline = Deadline::new();
+    loop {
+        deadline.check()?;
         let old = state.get(kind, namespace, name).await?;
         match edit.attempt(&old, &change).await? {
             Tried::Written(made) => return Ok(made),
@@ -103,7 +107,6 @@ pub async fn modify(
             }
         }
     }
-    Err(Status::stale(kind.group, kind.plural, name))
 }
 
 /// How one attempt ended.
@@ -148,6 +151,9 @@ impl Edit<'_> {
                 meta::uid(&old.value)
             );
             return Err(Status::conflict(kind.group, kind.plural, name, &why));
+        }
+        if part == Part::Main {
+            check_creation(kind, &new, &old.value)?;
         }
         keep(kind, part, &mut new, &old.value);
         self.settle(&mut new, &old.value);
@@ -199,7 +205,10 @@ impl Edit<'_> {
                 Ok(Tried::Written(made))
             }
             Err(Refused::Error(status)) => Ok(Tried::Failed(status)),
-            Err(Refused::Changed) => Ok(Tried::Overtaken { locked }),
+            Err(Refused::Changed) => {
+                services::after_collision(state, &extra).await?;
+                Ok(Tried::Overtaken { locked })
+            }
         }
     }
 
@@ -231,25 +240,30 @@ impl Edit<'_> {
     }
 }
 
+/// # Errors
+/// 422 for a write that gives the object another time of creation.
+fn check_creation(kind: &Kind, new: &Value, old: &Value) -> Result<(), Status> {
+    let time = |object| value::text(object, "metadata.creationTimestamp");
+    let parsed = |text: &str| text.parse::<clock::Timestamp>().ok();
+    if time(new).is_empty() || time(new) == time(old) || parsed(time(new)) == parsed(time(old)) {
+        return Ok(());
+    }
+    let mut errors = Errors::default();
+    errors.invalid_text("metadata.creationTimestamp", time(new), "field is immutable");
+    Err(Status::invalid(kind.group, kind.kind, meta::name(old), &errors))
+}
+
 /// What a write through this door may not change is taken from the stored object.
 fn keep(kind: &Kind, part: Part, new: &mut Value, old: &Value) {
     match part {
         Part::Status => {
-            let status = at(new, "status").clone();
-            let annotations = at(new, "metadata.annotations").clone();
-            let managed = at(new, "metadata.managedFields").clone();
-            *new = old.clone();
-            for (path, part) in [
-                ("status", status),
-                ("metadata.annotations", annotations),
-                ("metadata.managedFields", managed),
-            ] {
-                if part.is_null() {
-                    value::remove(new, path);
-                } else {
-                    value::put(new, path, part);
-                }
+            let mut kept = old.clone();
+            value::copy(new, &mut kept, "status");
+            value::copy(new, &mut kept, "metadata.managedFields");
+            if kind.custom.is_none() {
+                value::copy(new, &mut kept, "metadata.annotations");
             }
+            *new = kept;
         }
         Part::Finalize => {
             let finalizers = at(new, "spec.finalizers").clone();

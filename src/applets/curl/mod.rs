@@ -123,6 +123,7 @@ fn transfer(
 ) -> Result<(), Fault> {
     let deadline = Deadline::new(options.max_time);
     let mut url = parse_url(text)?;
+    let first = url.clone();
     let mut data = options.data.clone();
     if options.get
         && let Some(query) = data.take()
@@ -139,7 +140,8 @@ fn transfer(
     loop {
         report.url = url.full();
         report.method.clone_from(&method);
-        let mut answer = request(options, &url, &method, data.as_deref(), deadline, report)?;
+        let mut answer =
+            request(options, &url, &method, data.as_deref(), deadline, report, is_same_server(&first, &url))?;
         let status = answer.head.status;
         let location =
             answer.head.get("location").filter(|_| (300..400).contains(&status)).map(str::to_string);
@@ -188,6 +190,7 @@ fn request(
     data: Option<&[u8]>,
     deadline: Deadline,
     report: &mut Report,
+    trusted: bool,
 ) -> Result<Answer, Fault> {
     let note = |text: String| {
         if options.verbose {
@@ -224,7 +227,7 @@ fn request(
     if url.secure {
         report.secured = report.start.elapsed();
     }
-    let head = request_head(options, url, method, data);
+    let head = request_head(options, url, method, data, trusted);
     note(head.lines().map(|line| format!("> {line}\n")).collect());
     let bytes = [head.as_bytes(), data.unwrap_or_default()].concat();
     let answer = http::exchange(stream, &bytes, method, deadline, None);
@@ -235,11 +238,22 @@ fn request(
     Ok(answer)
 }
 
-fn request_head(options: &Options, url: &Url, method: &str, data: Option<&[u8]>) -> String {
+/// Records whether a redirection leads to the server that the user named; only that one is told who the user is.
+fn is_same_server(first: &Url, url: &Url) -> bool {
+    first.host.eq_ignore_ascii_case(&url.host) && (first.port, first.secure) == (url.port, url.secure)
+}
+
+/// Without `trusted` the headers that say who the user is are left out, and so is `Host`, which names the first server.
+fn request_head(options: &Options, url: &Url, method: &str, data: Option<&[u8]>, trusted: bool) -> String {
+    const OF_THE_FIRST: [&str; 3] = ["authorization", "cookie", "host"];
+    let name_of =
+        |header: &str| header.split([':', ';']).next().unwrap_or_default().trim().to_ascii_lowercase();
+    let sent = |header: &&String| trusted || !OF_THE_FIRST.contains(&name_of(header).as_str());
     // `-H 'Name;'` sends an empty header, `-H 'Name:'` leaves one of curl's own out.
     let own: Vec<(&str, &str)> = options
         .headers
         .iter()
+        .filter(sent)
         .filter_map(|header| header.split_once(':').or(header.strip_suffix(';').map(|name| (name, ""))))
         .collect();
     let mut text = format!("{method} {} HTTP/1.1\r\n", url.path);
@@ -249,7 +263,7 @@ fn request_head(options: &Options, url: &Url, method: &str, data: Option<&[u8]>)
         }
     };
     add("Host", &url.authority());
-    if let Some(user) = options.user.as_ref().or(url.user.as_ref()) {
+    if let Some(user) = options.user.as_ref().filter(|_| trusted).or(url.user.as_ref()) {
         add("Authorization", &format!("Basic {}", super::base64(user.as_bytes())));
     }
     add("User-Agent", options.agent.as_deref().unwrap_or(AGENT));
@@ -258,7 +272,7 @@ fn request_head(options: &Options, url: &Url, method: &str, data: Option<&[u8]>)
         add("Content-Length", &data.len().to_string());
         add("Content-Type", "application/x-www-form-urlencoded");
     }
-    for header in &options.headers {
+    for header in options.headers.iter().filter(sent) {
         match header.split_once(':') {
             Some((name, value)) if !value.trim().is_empty() => {
                 text.push_str(&format!("{name}: {}\r\n", value.trim()));
@@ -413,6 +427,29 @@ mod tests {
         let requests = server.join().unwrap();
         assert!(requests[0].starts_with("POST /a HTTP/1.1\r\n") && requests[0].ends_with("\r\n\r\nx=1"));
         assert!(requests[1].starts_with("GET /b HTTP/1.1\r\n") && requests[1].contains("\r\nA: 1\r\n"));
+    }
+
+    #[test]
+    fn another_server_is_not_told_who_the_user_is() {
+        let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        let (port, other) = http::tests::server(vec![ok]);
+        let moved =
+            format!("HTTP/1.1 302 Found\r\nLocation: http://localhost:{port}/b\r\nContent-Length: 0\r\n\r\n");
+        let moved: &'static str = Box::leak(moved.into_boxed_str());
+        let (first_port, first) = http::tests::server(vec![moved]);
+        let line = "-L -u me:secret -H Authorization:x -H Cookie:c=1 -H Keep:1";
+        let (result, _) = fetch(line, &format!("http://127.0.0.1:{first_port}/a"));
+        assert_eq!(result, Ok(()));
+        let (first, other) = (first.join().unwrap().remove(0), other.join().unwrap().remove(0));
+        assert!(first.contains("Authorization: x") && first.contains("Cookie: c=1"), "{first}");
+        assert!(other.contains("Keep: 1"), "{other}");
+        assert!(!other.contains("Authorization") && !other.contains("Cookie"), "{other}");
+        let same = |a: &str, b: &str| is_same_server(&Url::parse(a).unwrap(), &Url::parse(b).unwrap());
+        assert!(
+            same("http://h/", "http://H:80/x")
+                && !same("http://h/", "http://h:81/")
+                && !same("http://h/", "https://h/")
+        );
     }
 
     #[test]

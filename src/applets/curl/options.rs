@@ -67,7 +67,7 @@ const WITH_VALUE: [(char, &str); 19] = [
     ('\0', "key"),
 ];
 
-const WITHOUT: [(char, &str); 19] = [
+const WITHOUT: [(char, &str); 21] = [
     ('s', "silent"),
     ('S', "show-error"),
     ('v', "verbose"),
@@ -79,6 +79,8 @@ const WITHOUT: [(char, &str); 19] = [
     ('f', "fail"),
     ('\0', "fail-with-body"),
     ('G', "get"),
+    ('g', "globoff"),
+    ('q', "disable"),
     ('k', "insecure"),
     ('N', "no-buffer"),
     ('4', "ipv4"),
@@ -146,7 +148,7 @@ impl Options {
             "insecure" => self.terms.insecure = true,
             "help" => self.help = true,
             "version" => self.version = true,
-            _ => {} // nothing to do for HTTP/1.1 without a progress meter
+            _ => {} // nothing to do for HTTP/1.1 without a progress meter, patterns in URLs (-g) and a .curlrc (-q)
         }
     }
 
@@ -262,6 +264,11 @@ mod tests {
         assert_eq!(options("-d @f x").unwrap().data.unwrap(), b"<f>");
         assert_eq!(options("--data-binary @f x").unwrap().data.unwrap(), b"<f>\n");
         assert_eq!(options("--data-urlencode q=1&2 x").unwrap().data.unwrap(), b"q=1%262");
+    }
+
+    #[test]
+    fn what_is_off_anyway_may_be_turned_off() {
+        assert_eq!(options("-g -q -s http://[::1]/").unwrap().urls, ["http://[::1]/"]);
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! From a request to a file.
 
-use super::config::Server;
+use super::config::{Location, Server};
+use super::text::Around;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body, Frame, SizeHint};
 use percent_encoding::percent_decode_str;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -64,29 +67,86 @@ impl Body for Content {
     }
 }
 
+/// Marks an answer that `access_log off` keeps out of the log.
+#[derive(Clone)]
+pub struct Unlogged;
+
 /// The answer to one request. Never fails: faults are answers.
-pub fn answer<B>(server: &Server, request: &Request<B>) -> Response<Content> {
+pub fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
     let Some((path, relative)) = safe_path(request.uri().path()) else {
         return page(StatusCode::BAD_REQUEST);
     };
-    let location = server.locations.iter().find(|(prefix, _)| path.starts_with(prefix)).map(|(_, l)| l);
-    if let Some((code, text)) = location.and_then(|l| l.answer.as_ref()) {
-        return fixed(*code, text);
+    let mut response = at(server, request, ends, &path, relative);
+    let status = response.status();
+    let own = server.error_pages.iter().find(|(code, _)| *code == status.as_u16());
+    if let Some((path, relative)) = own.and_then(|(_, path)| safe_path(path)) {
+        let told = at(server, request, ends, &path, relative);
+        if told.status().is_success() {
+            response = told;
+            *response.status_mut() = status;
+        }
+    }
+    if let Some(charset) = &server.charset
+        && let Some(kind) = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
+        && (kind.starts_with("text/") || kind == "application/javascript")
+    {
+        let kind = format!("{kind}; charset={charset}");
+        set(&mut response, header::CONTENT_TYPE, kind);
+    }
+    let logged = location_of(server, &path).and_then(|l| l.access_log).unwrap_or(server.access_log);
+    if !logged {
+        response.extensions_mut().insert(Unlogged);
+    }
+    response
+}
+
+/// Both ends of a connection.
+#[derive(Clone, Copy)]
+pub struct Ends {
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+}
+
+fn location_of<'a>(server: &'a Server, path: &str) -> Option<&'a Location> {
+    server.locations.iter().find(|(prefix, _)| path.starts_with(prefix)).map(|(_, location)| location)
+}
+
+/// What is at a path without detours: the location and the file are chosen by the same one.
+fn at<B>(
+    server: &Server,
+    request: &Request<B>,
+    ends: Ends,
+    path: &str,
+    relative: PathBuf,
+) -> Response<Content> {
+    let location = location_of(server, path);
+    if let Some((code, text)) = server.answer.as_ref().or(location.and_then(|l| l.answer.as_ref())) {
+        let around = Around {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            path,
+            server_name: server.names.first().map_or("", String::as_str),
+            peer: ends.peer,
+            local: ends.local,
+        };
+        return fixed(*code, &text.fill(&around));
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return page(StatusCode::METHOD_NOT_ALLOWED);
     }
     let root = location.and_then(|l| l.root.as_ref()).unwrap_or(&server.root);
+    let index = location.and_then(|l| l.index.as_ref()).unwrap_or(&server.index);
     let mut file = root.join(relative);
     if file.is_dir() {
         if !path.ends_with('/') {
             let mut moved = page(StatusCode::MOVED_PERMANENTLY);
-            if let Ok(to) = HeaderValue::try_from(format!("{}/", request.uri().path())) {
+            if let Ok(to) = HeaderValue::try_from(encoded(&format!("{path}/"))) {
                 moved.headers_mut().insert(header::LOCATION, to);
             }
             return moved;
         }
-        match server.index.iter().map(|name| file.join(name)).find(|index| index.is_file()) {
+        match index.iter().map(|name| file.join(name)).find(|index| index.is_file()) {
             Some(index) => file = index,
             None => return page(StatusCode::FORBIDDEN),
         }
@@ -101,7 +161,14 @@ pub fn answer<B>(server: &Server, request: &Request<B>) -> Response<Content> {
     }
 }
 
-/// The decoded path, and the same below a root; `None` if it would leave the root.
+/// A decoded path as a header may hold it.
+fn encoded(path: &str) -> String {
+    use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+    const UNSAFE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?');
+    utf8_percent_encode(path, UNSAFE).to_string()
+}
+
+/// The path, decoded and without `.`, `..` and double slashes, and the same below a root; `None` if it would leave the root.
 fn safe_path(raw: &str) -> Option<(String, PathBuf)> {
     let path = percent_decode_str(raw).decode_utf8().ok()?.into_owned();
     let mut relative = PathBuf::new();
@@ -113,7 +180,12 @@ fn safe_path(raw: &str) -> Option<(String, PathBuf)> {
             part => relative.push(part),
         }
     }
-    Some((path, relative))
+    let mut clean: String = relative.iter().map(|part| format!("/{}", part.to_string_lossy())).collect();
+    // What ends with a slash, or with a detour, is a directory.
+    if clean.is_empty() || path.ends_with('/') || path.ends_with("/.") || path.ends_with("/..") {
+        clean.push('/');
+    }
+    Some((clean, relative))
 }
 
 fn page(status: StatusCode) -> Response<Content> {
@@ -149,8 +221,12 @@ fn of(status: StatusCode, kind: &'static str, content: Content) -> Response<Cont
 }
 
 fn send<B>(path: &Path, request: &Request<B>) -> io::Result<Response<Content>> {
-    let mut file = File::open(path)?;
+    // A named pipe would wait for a writer, and all other requests with it.
+    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(ErrorKind::NotFound.into());
+    }
     let (length, modified) = (found.len(), found.modified().unwrap_or(UNIX_EPOCH));
     let seconds = modified.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let etag = format!("\"{seconds:x}-{length:x}\"");
@@ -244,6 +320,67 @@ fn mime(path: &Path) -> &'static str {
 mod tests {
     use super::*;
 
+    const ENDS: Ends = Ends {
+        peer: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4000),
+        local: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 80),
+    };
+
+    fn serving(dir: &tempfile::TempDir) -> Server {
+        Server { root: dir.path().into(), ..Server::default() }
+    }
+
+    fn status(server: &Server, path: &str) -> u16 {
+        answer(server, &Request::get(path).body(()).unwrap(), ENDS).status().as_u16()
+    }
+
+    #[test]
+    fn a_detour_leads_past_no_location() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in ["private", "x"] {
+            std::fs::create_dir(dir.path().join(path)).unwrap();
+        }
+        std::fs::write(dir.path().join("private/f"), "secret").unwrap();
+        let refused = Location {
+            answer: Some((403, super::super::text::Text::parse("").unwrap())),
+            ..Location::default()
+        };
+        let server = Server { locations: vec![("/private".into(), refused)], ..serving(&dir) };
+        for path in [
+            "/private/f",
+            "/x/../private/f",
+            "//private/f",
+            "/./private/f",
+            "/x/%2e%2e/private//f",
+            "/%70rivate/f",
+        ] {
+            assert_eq!(status(&server, path), 403, "{path}");
+        }
+        assert_eq!(status(&server, "/x/../nothing"), 404);
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_not_found_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(status(&serving(&dir), "/fifo"), 404);
+    }
+
+    #[test]
+    fn a_server_has_its_own_error_pages_log_and_charset() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("lost.html"), "lost").unwrap();
+        let server = Server {
+            error_pages: vec![(404, "/lost.html".into())],
+            access_log: false,
+            charset: Some("utf-8".into()),
+            ..serving(&dir)
+        };
+        let response = answer(&server, &Request::get("/nope").body(()).unwrap(), ENDS);
+        assert_eq!((response.status().as_u16(), response.body().left), (404, 4));
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        assert!(response.extensions().get::<Unlogged>().is_some());
+    }
+
     #[test]
     fn nobody_gets_out_of_the_root() {
         assert_eq!(safe_path("/a/%2e%2e/b").map(|(_, p)| p), Some("b".into()));
@@ -265,10 +402,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("sub")).unwrap();
         std::fs::write(dir.path().join("sub/index.html"), "hello").unwrap();
-        let server =
-            Server { port: 80, root: dir.path().into(), index: vec!["index.html".into()], locations: vec![] };
+        let server = serving(&dir);
         let ask = |path: &str| {
-            let response = answer(&server, &Request::get(path).body(()).unwrap());
+            let response = answer(&server, &Request::get(path).body(()).unwrap(), ENDS);
             (response.status().as_u16(), response.body().left)
         };
         assert_eq!(ask("/sub/"), (200, 5));
@@ -281,9 +417,9 @@ mod tests {
     fn a_known_page_is_not_sent_again() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("page"), "hello").unwrap();
-        let server = Server { port: 80, root: dir.path().into(), index: vec![], locations: vec![] };
+        let server = serving(&dir);
         let ask = |name: header::HeaderName, value: &str| {
-            answer(&server, &Request::get("/page").header(name, value).body(()).unwrap())
+            answer(&server, &Request::get("/page").header(name, value).body(()).unwrap(), ENDS)
         };
         let first = ask(header::ACCEPT, "*/*");
         let get = |name| first.headers()[name].to_str().unwrap().to_string();

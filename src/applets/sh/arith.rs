@@ -89,8 +89,14 @@ impl Shell {
     fn number(&mut self, target: &ArithmeticTarget) -> Result<i64, Flow> {
         let ArithmeticTarget::Variable(name) = target else { return Err(self.no_arrays()) };
         let text = self.state.get(name).unwrap_or_default().trim().to_string();
+        // A zero before it makes a number octal, as it does in the text of a sum.
+        let octal = text.trim_start_matches(['-', '+']).starts_with('0') && text.len() > 1;
         match text.parse() {
-            Ok(value) => Ok(value),
+            Ok(value) if !octal || value == 0 => Ok(value),
+            Ok(_) => {
+                let sum = self.parse_sum(&text)?;
+                self.evaluate(&sum)
+            }
             Err(_) if text.is_empty() || text == *name => Ok(0),
             Err(_) if self.depth > 100 => {
                 self.complain(format_args!("{name}: expression refers to itself"));

@@ -42,6 +42,10 @@ impl Shell {
     pub fn list(&mut self, list: &CompoundList, last: bool) -> Run {
         let count = list.0.len();
         for (i, CompoundListItem(commands, separator)) in list.0.iter().enumerate() {
+            // `set -n`: from here on it is only read. A person could not leave such a shell.
+            if self.state.flag('n') && !self.interactive {
+                return Ok(self.status);
+            }
             if matches!(separator, SeparatorOperator::Async) {
                 self.in_background(commands)?;
             } else {
@@ -59,7 +63,7 @@ impl Shell {
                 self.leave(result)
             }
             Side::Parent(pid) => {
-                self.jobs.add(pid);
+                self.jobs.add_command(pid, commands.to_string());
                 self.background = Some(pid);
                 self.done(0)
             }
@@ -174,10 +178,15 @@ impl Shell {
                 self.functions.insert(function.fname.value.clone(), Rc::new(function.body.clone()));
                 self.done(0)
             }
-            Command::ExtendedTest(..) => {
-                self.complain("[[: not implemented by this shell; use [");
-                self.done(2)
-            }
+            Command::ExtendedTest(test, None) => self.extended_test(&test.expr),
+            Command::ExtendedTest(test, Some(redirects)) => match self.redirect(redirects.0.iter()) {
+                Ok(saved) => {
+                    let result = self.extended_test(&test.expr);
+                    super::redirect::restore(saved);
+                    result
+                }
+                Err(status) => self.done(status),
+            },
         }
     }
 

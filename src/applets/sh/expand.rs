@@ -5,7 +5,8 @@ use super::{Flow, Shell, builtins::escapes, glob};
 use crate::linux::fork::Side;
 use crate::linux::script_fds;
 use brush_parser::word::{
-    Parameter, ParameterExpr, ParameterTestType, SpecialParameter, TildeExpr, WordPiece, WordPieceWithSource,
+    Parameter, ParameterExpr, ParameterTestType, SpecialParameter, SubstringMatchKind, TildeExpr, WordPiece,
+    WordPieceWithSource,
 };
 use std::os::fd::AsFd;
 
@@ -118,7 +119,7 @@ impl Shell {
                 }
                 WordPiece::AnsiCQuotedText(text) => {
                     fields.quotes();
-                    fields.push(&escapes::ansi(text), Kind::Quoted);
+                    fields.push(&String::from_utf8_lossy(&escapes::ansi(text)), Kind::Quoted);
                 }
                 WordPiece::EscapeSequence(text) => {
                     let meant = text.strip_prefix('\\').unwrap_or(text);
@@ -200,7 +201,7 @@ impl Shell {
             P::Parameter { parameter, .. } => return self.plain_parameter(parameter, quoted, fields),
             P::UseDefaultValues { parameter, test_type, default_value, .. } => {
                 match self.tested(parameter, test_type) {
-                    Some(value) => fields.push(&value, kind),
+                    Some(_) => return self.plain_parameter(parameter, quoted, fields),
                     None => self.inner_word(default_value.as_deref().unwrap_or(""), quoted, fields)?,
                 }
             }
@@ -220,7 +221,7 @@ impl Shell {
             }
             P::IndicateErrorIfNullOrUnset { parameter, test_type, error_message, .. } => {
                 match self.tested(parameter, test_type) {
-                    Some(value) => fields.push(&value, kind),
+                    Some(_) => return self.plain_parameter(parameter, quoted, fields),
                     None => {
                         let message = self.one(error_message.as_deref().unwrap_or("parameter not set"))?;
                         return Err(self.unset(parameter, &message));
@@ -232,6 +233,10 @@ impl Shell {
                     self.inner_word(alternative_value.as_deref().unwrap_or(""), quoted, fields)?;
                 }
             }
+            P::ParameterLength {
+                parameter: Parameter::Special(SpecialParameter::AllPositionalParameters { .. }),
+                ..
+            } => fields.push(&self.args.len().to_string(), kind),
             P::ParameterLength { parameter, .. } => {
                 let value = self.value(parameter);
                 if value.is_none() && self.state.flag('u') {
@@ -243,14 +248,25 @@ impl Shell {
             | P::RemoveLargestSuffixPattern { parameter, pattern, .. }
             | P::RemoveSmallestPrefixPattern { parameter, pattern, .. }
             | P::RemoveLargestPrefixPattern { parameter, pattern, .. } => {
-                let value = self.value(parameter);
-                if value.is_none() && self.state.flag('u') {
-                    return Err(self.unset(parameter, "parameter not set"));
-                }
-                let value: Vec<char> = value.unwrap_or_default().chars().collect();
+                let value: Vec<char> = self.set_value(parameter)?.chars().collect();
                 let pattern = self.pattern(pattern.as_deref().unwrap_or(""))?;
                 let kept: String = cut(expression, &pattern, &value).iter().collect();
                 fields.push(&kept, kind);
+            }
+            P::Substring { parameter, offset, length, indirect: false } => {
+                let value: Vec<char> = self.set_value(parameter)?.chars().collect();
+                let offset = self.arithmetic(&offset.value)?;
+                let length = match length {
+                    Some(length) => Some(self.arithmetic(&length.value)?),
+                    None => None,
+                };
+                fields.push(&substring(&value, offset, length).iter().collect::<String>(), kind);
+            }
+            P::ReplaceSubstring { parameter, pattern, replacement, match_kind, indirect: false } => {
+                let value: Vec<char> = self.set_value(parameter)?.chars().collect();
+                let pattern = self.pattern(pattern)?;
+                let replacement = self.one(replacement.as_deref().unwrap_or(""))?;
+                fields.push(&replaced(&value, &pattern, &replacement, match_kind), kind);
             }
             P::Substring { .. }
             | P::Transform { .. }
@@ -266,6 +282,14 @@ impl Shell {
             }
         }
         Ok(())
+    }
+
+    /// Its value, nothing if it is not set; with `set -u` that is an error.
+    fn set_value(&self, parameter: &Parameter) -> Result<String, Flow> {
+        match self.value(parameter) {
+            None if self.state.flag('u') => Err(self.unset(parameter, "parameter not set")),
+            value => Ok(value.unwrap_or_default()),
+        }
     }
 
     fn tested(&self, parameter: &Parameter, test: &ParameterTestType) -> Option<String> {
@@ -378,6 +402,52 @@ fn cut<'a>(expression: &ParameterExpr, pattern: &[Glyph], value: &'a [char]) -> 
         _ => (None, places.clone().find(suffix)),
     };
     &value[prefix_end.unwrap_or(0)..suffix_start.unwrap_or(value.len())]
+}
+
+/// What `${x:offset:length}` means, as busybox and bash have it: a negative offset counts from the end, and so does a negative length.
+fn substring(value: &[char], offset: i64, length: Option<i64>) -> &[char] {
+    let count = value.len() as i64;
+    let start = if offset < 0 { count.saturating_add(offset) } else { offset };
+    if !(0..=count).contains(&start) {
+        return &[];
+    }
+    let end = match length {
+        None => count,
+        Some(length) if length < 0 => count.saturating_add(length),
+        Some(length) => start.saturating_add(length).min(count),
+    };
+    value.get(start as usize..end.max(start) as usize).unwrap_or_default()
+}
+
+/// What `${x/pattern/replacement}` and its relatives leave: the longest match at the first place that has one.
+fn replaced(value: &[char], pattern: &[Glyph], replacement: &str, which: &SubstringMatchKind) -> String {
+    let mut out = String::new();
+    let mut at = 0;
+    while at <= value.len() {
+        let ends = (at..=value.len()).rev();
+        let longest = match which {
+            SubstringMatchKind::Prefix if at > 0 => None,
+            SubstringMatchKind::Suffix => {
+                ends.clone().next().filter(|end| pattern::matches(pattern, &value[at..*end]))
+            }
+            _ => ends.clone().find(|end| pattern::matches(pattern, &value[at..*end])),
+        };
+        match longest.filter(|end| *end > at) {
+            Some(end) => {
+                out.push_str(replacement);
+                at = end;
+                if !matches!(which, SubstringMatchKind::Anywhere) {
+                    break;
+                }
+            }
+            None => {
+                out.extend(value.get(at));
+                at += 1;
+            }
+        }
+    }
+    out.extend(value.get(at..).unwrap_or_default());
+    out
 }
 
 /// Splits what expansions made at the separators. A field that was never quoted and is empty vanishes.

@@ -16,6 +16,34 @@ enum Line {
     End,
 }
 
+/// A here-document under way. Only the line that ends it is worth parsing everything again: else a long one would take time with the
+/// square of its length.
+struct HereDocument {
+    end: String,
+    /// `<<-`: tabs before the end are no part of it.
+    tabs: bool,
+}
+
+impl HereDocument {
+    /// The one that an incomplete text waits for the end of. `None` if it waits for something else, too.
+    fn open_in(text: &str) -> Option<HereDocument> {
+        let (_, behind) = text.lines().filter_map(|line| line.rsplit_once("<<")).next_back()?;
+        let (tabs, behind) = match behind.strip_prefix('-') {
+            Some(behind) => (true, behind),
+            None => (false, behind),
+        };
+        let word = behind.trim_start().split([' ', '\t', ';', '|', '&', '>', '<', ')']).next()?;
+        let end: String = word.chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect();
+        let ended = parse::program(&format!("{text}{end}\n")).is_ok();
+        (ended && !end.is_empty()).then_some(HereDocument { end, tabs })
+    }
+
+    fn ends_with(&self, line: &str) -> bool {
+        let line = line.trim_end_matches('\n');
+        self.end == if self.tabs { line.trim_start_matches('\t') } else { line }
+    }
+}
+
 impl Shell {
     /// On a terminal: signals that would end a script do not end a conversation.
     pub fn become_interactive(&mut self) {
@@ -34,6 +62,7 @@ impl Shell {
     /// Reads and runs until the end of input.
     pub fn read_commands(&mut self) -> Run {
         let mut text = String::new();
+        let mut document: Option<HereDocument> = None;
         loop {
             if self.interactive {
                 super::say(&self.prompt(if text.is_empty() { "PS1" } else { "PS2" }));
@@ -41,10 +70,16 @@ impl Shell {
             let end = match self.read_line()? {
                 Line::Text(line) => {
                     text.push_str(&line);
+                    if self.state.flag('v') {
+                        super::say(&line);
+                    }
+                    if document.as_ref().is_some_and(|document| !document.ends_with(&line)) {
+                        continue;
+                    }
                     false
                 }
                 Line::Interrupted => {
-                    text.clear();
+                    (text, document) = (String::new(), None);
                     self.status = 130;
                     continue;
                 }
@@ -57,7 +92,10 @@ impl Shell {
                 return Ok(self.status);
             }
             match parse::program(&text) {
-                Err(fault) if fault.incomplete && !end => continue,
+                Err(fault) if fault.incomplete && !end => {
+                    document = HereDocument::open_in(&text);
+                    continue;
+                }
                 Err(fault) => {
                     self.complain(fault.what);
                     self.status = 2;
@@ -72,7 +110,7 @@ impl Shell {
                     Err(end) => return Err(end),
                 },
             }
-            text.clear();
+            (text, document) = (String::new(), None);
             if end {
                 return Ok(self.status);
             }
@@ -154,5 +192,25 @@ impl Shell {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("~{rest}"),
             _ => directory.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HereDocument;
+
+    #[test]
+    fn only_a_here_document_is_read_to_its_end_without_parsing() {
+        let open = |text: &str| HereDocument::open_in(text).map(|document| (document.end, document.tabs));
+        assert_eq!(open("cat <<E\n"), Some(("E".into(), false)));
+        assert_eq!(open("cat <<-'END' >f\na\n"), Some(("END".into(), true)));
+        assert_eq!(open("cat <<A; cat <<B\na\nA\n"), Some(("B".into(), false)));
+        for other in
+            ["if true; then\n", "echo 'a <<E\n", "echo $((1 <<\n", "cat <<E |\n", "if true; then cat <<E\n"]
+        {
+            assert_eq!(open(other), None, "{other}");
+        }
+        let document = HereDocument { end: "E".into(), tabs: true };
+        assert!(document.ends_with("\t\tE\n") && document.ends_with("E") && !document.ends_with("E \n"));
     }
 }

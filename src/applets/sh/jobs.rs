@@ -11,17 +11,33 @@ use std::io::{self, Write};
 /// Ended background jobs that nobody waited for are forgotten beyond this.
 const ENDED_MAX: usize = 1024;
 
-/// Children in the order of their start, with their exit once it is known.
+#[derive(Debug)]
+struct Job {
+    /// `%1`: given when it starts, and its own until it is forgotten.
+    number: usize,
+    pid: i32,
+    /// Its exit, once it is known.
+    exit: Option<Exit>,
+    /// As it was written; nothing for what runs in the foreground.
+    command: String,
+}
+
+/// Children in the order of their start.
 #[derive(Debug, Default)]
-pub struct Jobs(Vec<(i32, Option<Exit>)>);
+pub struct Jobs(Vec<Job>);
 
 impl Jobs {
     pub fn add(&mut self, pid: i32) {
-        self.0.retain(|(known, _)| *known != pid); // its number was used before
-        self.0.push((pid, None));
-        let ended = self.0.iter().filter(|(_, exit)| exit.is_some()).count();
+        self.add_command(pid, String::new());
+    }
+
+    pub fn add_command(&mut self, pid: i32, command: String) {
+        self.0.retain(|job| job.pid != pid); // its number was used before
+        let number = self.0.iter().map(|job| job.number).max().unwrap_or(0) + 1;
+        self.0.push(Job { number, pid, exit: None, command });
+        let ended = self.0.iter().filter(|job| job.exit.is_some()).count();
         if ended > ENDED_MAX
-            && let Some(oldest) = self.0.iter().position(|(_, exit)| exit.is_some())
+            && let Some(oldest) = self.0.iter().position(|job| job.exit.is_some())
         {
             self.0.remove(oldest);
         }
@@ -29,15 +45,15 @@ impl Jobs {
 
     /// Notes an exit; a stranger's (an orphan given to pid 1) is nobody's business.
     fn ended(&mut self, pid: i32, exit: Exit) {
-        if let Some((_, known)) = self.0.iter_mut().find(|(known, _)| *known == pid) {
-            *known = Some(exit);
+        if let Some(job) = self.0.iter_mut().find(|job| job.pid == pid) {
+            job.exit = Some(exit);
         }
     }
 
     /// The exit of an ended child, which is then forgotten; `Err` if there is no such child.
     fn take(&mut self, pid: i32) -> Result<Option<Exit>, ()> {
-        let at = self.0.iter().position(|(known, _)| *known == pid).ok_or(())?;
-        let exit = self.0[at].1;
+        let at = self.0.iter().position(|job| job.pid == pid).ok_or(())?;
+        let exit = self.0[at].exit;
         if exit.is_some() {
             self.0.remove(at);
         }
@@ -45,33 +61,36 @@ impl Jobs {
     }
 
     fn all_ended(&self) -> bool {
-        self.0.iter().all(|(_, exit)| exit.is_some())
+        self.0.iter().all(|job| job.exit.is_some())
     }
 
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// The child that a script names: by number, or `%1` for the first job.
+    /// The child that a script names: by its pid, or `%1` for the first job.
     pub fn named(&self, name: &str) -> Option<i32> {
         match name.strip_prefix('%') {
-            Some("" | "%" | "+") => self.0.last().map(|(pid, _)| *pid),
-            Some(nth) => self.0.get(nth.parse::<usize>().ok()?.checked_sub(1)?).map(|(pid, _)| *pid),
+            Some("" | "%" | "+") => self.0.last().map(|job| job.pid),
+            Some(number) => {
+                let number = number.parse::<usize>().ok()?;
+                self.0.iter().find(|job| job.number == number).map(|job| job.pid)
+            }
             None => name.parse().ok(),
         }
     }
 
     /// What `jobs` prints.
     pub fn describe(&self) -> String {
-        let line = |(at, (pid, exit)): (usize, &(i32, Option<Exit>))| {
-            let state = match exit {
+        let line = |job: &Job| {
+            let state = match job.exit {
                 None => "Running".to_string(),
                 Some(Exit::Code(0)) => "Done".to_string(),
                 Some(exit) => format!("Done({})", exit.code()),
             };
-            format!("[{}] {pid} {state}\n", at + 1)
+            format!("[{}] {} {state:<10} {}", job.number, job.pid, job.command).trim_end().to_string() + "\n"
         };
-        self.0.iter().enumerate().map(line).collect()
+        self.0.iter().map(line).collect()
     }
 }
 
@@ -269,6 +288,19 @@ mod tests {
         assert_eq!((jobs.take(10), jobs.named("%2")), (Ok(None), Some(20)));
         assert_eq!(jobs.take(20).map(|e| e.map(Exit::code)), Ok(Some(143)));
         assert_eq!((jobs.take(20), jobs.take(99)), (Err(()), Err(())));
+    }
+
+    #[test]
+    fn a_job_keeps_its_number_when_another_is_forgotten() {
+        let mut jobs = Jobs::default();
+        jobs.add_command(10, "sleep 5".into());
+        jobs.add_command(20, "sleep 6".into());
+        jobs.ended(10, Exit::Signal(15));
+        assert!(jobs.take(10).is_ok());
+        assert_eq!((jobs.named("%1"), jobs.named("%2")), (None, Some(20)));
+        assert_eq!(jobs.describe(), "[2] 20 Running    sleep 6\n");
+        jobs.add(30);
+        assert_eq!(jobs.named("%3"), Some(30));
     }
 
     #[test]

@@ -10,8 +10,8 @@
 //! threads; every kernel call is a safe function of `linux`. Each `waitpid` takes *any* child and records its status, so orphans
 //! of pid 1 do not stay zombies; the last command of `-c` replaces the shell, so that signals reach it.
 //! ## Left out
-//! Line editing and history (the terminal's own editing works), `fg`, `bg` and ^Z, aliases; of bash: `[[`, arrays, braces,
-//! `<(…)`. They say so with status 2. `ash` and `bash` are this shell too.
+//! Line editing and history (the terminal's own editing works), `fg`, `bg` and ^Z, aliases; of bash: arrays,
+//! `<(…)`, and `=~` in `[[ … ]]`. They say so with status 2. Braces (`{1..3}`) are plain text, as in POSIX. `ash` and `bash` are this shell too.
 //! ## Read next
 //! `applets::uutils`, the programs that scripts call; `linux::trap`.
 
@@ -19,6 +19,7 @@ mod arith;
 mod builtins;
 mod exec;
 mod expand;
+mod extended_test;
 mod glob;
 mod interactive;
 mod jobs;

@@ -152,6 +152,7 @@ impl Shell {
         for (name, value) in assignments {
             self.state.hide(&name);
             self.set(&name, value)?;
+            self.state.mark(&name, |v| v.exported = true); // for the programs that the function calls
         }
         if self.depth > DEPTH_MAX {
             self.complain("functions call each other too deeply");
@@ -172,6 +173,10 @@ impl Shell {
         for (name, value) in command.assignments {
             before.push((name.clone(), self.state.variable(&name).cloned()));
             result = result.and(self.set(&name, value).map(|()| 0));
+            // `A=1 exec PROGRAM` and `A=1 command PROGRAM` give it to the program.
+            if command.argv.len() > 1 || !special {
+                self.state.mark(&name, |v| v.exported = true);
+            }
         }
         if result.is_ok() {
             result = self.builtin(&command.argv);

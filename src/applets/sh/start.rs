@@ -40,6 +40,10 @@ fn parse(argv: &[String]) -> Result<Call, String> {
     let (mut letters, mut options) = (Vec::new(), Vec::new());
     while let [word, more @ ..] = rest {
         let on = word.starts_with('-');
+        if word == "-" {
+            rest = more; // ends the options; without a file behind it commands come from standard input
+            break;
+        }
         if word.len() < 2 || !(on || word.starts_with('+')) {
             break;
         }
@@ -104,9 +108,9 @@ pub fn main(args: Vec<OsString>) -> i32 {
         return complain(e);
     }
     let result = match call.source {
-        Source::Text(text) => shell.run_text(&text, true),
+        Source::Text(text) => shell.run_read(&text, true),
         Source::File(path) => match std::fs::read(&path) {
-            Ok(bytes) => shell.run_text(&String::from_utf8_lossy(&bytes), false),
+            Ok(bytes) => shell.run_read(&String::from_utf8_lossy(&bytes), false),
             Err(e) => {
                 complain(format!("can't open '{path}': {}", super::reason(&e)));
                 return if e.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
@@ -123,6 +127,14 @@ pub fn main(args: Vec<OsString>) -> i32 {
 }
 
 impl Shell {
+    /// Runs the text that the shell was started for; with `-v` it is shown first.
+    fn run_read(&mut self, text: &str, last: bool) -> super::Run {
+        if self.state.flag('v') {
+            super::say(&format!("{}\n", text.trim_end_matches('\n')));
+        }
+        self.run_text(text, last)
+    }
+
     fn prepare(&mut self, letters: &[(char, bool)], options: &[(String, bool)]) -> Result<(), String> {
         // Rust's runtime ignores SIGPIPE, which is nobody's wish.
         let _ = trap::set(libc::SIGPIPE, Action::Default);
@@ -156,7 +168,9 @@ impl Shell {
             self.state.mark("PWD", |v| v.exported = true);
         }
         for (letter, on) in letters {
-            self.state.set_flag(*letter, *on);
+            if !self.state.set_flag(*letter, *on) {
+                return Err(format!("illegal option -{letter}"));
+            }
         }
         for (name, on) in options {
             if !self.state.set_option(name, *on) {
@@ -186,6 +200,8 @@ mod tests {
             (Source::File("./script".into()), vec![("pipefail".into(), true)])
         );
         assert_eq!(call("sh -s a").unwrap().source, Source::Stdin);
+        assert_eq!(call("sh -").unwrap().source, Source::Stdin);
+        assert_eq!(call("sh - script").unwrap().source, Source::File("script".into()));
         assert_eq!(call("sh -c"), Err("-c requires an argument".into()));
         assert_eq!(call("sh --rcfile x").unwrap_err(), "bad option --rcfile");
     }

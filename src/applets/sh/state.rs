@@ -38,6 +38,10 @@ const OPTIONS: [(&str, char); 9] = [
     ("xtrace", 'x'),
 ];
 
+/// Letters that change nothing here: jobs are told of in no other way (`b`), programs are looked up each time (`h`), and there
+/// is no trap on errors that functions could inherit (`E`, of bash).
+const WITHOUT_EFFECT: &str = "bhE";
+
 impl State {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(|v| v.value.as_str())
@@ -142,12 +146,16 @@ impl State {
         self.flags.contains(&letter)
     }
 
-    pub fn set_flag(&mut self, letter: char, on: bool) {
-        if on {
-            self.flags.insert(letter);
-        } else {
-            self.flags.remove(&letter);
+    /// `false` if there is no such flag.
+    #[must_use]
+    pub fn set_flag(&mut self, letter: char, on: bool) -> bool {
+        let known = OPTIONS.iter().any(|(_, known)| *known == letter) || WITHOUT_EFFECT.contains(letter);
+        match on {
+            true if known => drop(self.flags.insert(letter)),
+            true => {}
+            false => drop(self.flags.remove(&letter)),
         }
+        known
     }
 
     /// `false` if there is no such option.
@@ -155,10 +163,12 @@ impl State {
     pub fn set_option(&mut self, name: &str, on: bool) -> bool {
         match OPTIONS.iter().find(|(known, _)| *known == name) {
             Some((_, letter)) => self.set_flag(*letter, on),
-            None if name == "pipefail" => self.pipefail = on,
-            None => return false,
+            None if name == "pipefail" => {
+                self.pipefail = on;
+                true
+            }
+            None => false,
         }
-        true
     }
 
     /// `$-`.

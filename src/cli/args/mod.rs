@@ -131,9 +131,9 @@ is offered for deletion at the end. The file is only read, and outside that name
         /// Sit down at the cluster behind this kubeconfig instead of one of Ropewalk's own
         #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "api_port"])]
         kubeconfig: Option<std::path::PathBuf>,
-        /// The interface runs it in its shell pane
-        #[arg(long, hide = true)]
-        in_pane: bool,
+        /// The interface runs it in its shell pane, and takes commands that name this token
+        #[arg(long, hide = true, value_name = "TOKEN")]
+        in_pane: Option<String>,
         #[command(flatten)]
         seat: Seat,
     },
@@ -249,7 +249,7 @@ Examples:
     /// Put the cluster's objects back to a revision or a time
     #[command(after_help = "Examples:
   ropewalk rewind 812                     a resourceVersion, as `kubectl get -o yaml` shows it
-  ropewalk rewind 10:42:07                today, or 2026-11-20T10:42:07Z
+  ropewalk rewind 10:42:07                when the clock last showed it, or 2026-11-20T10:42:07Z
   ropewalk rewind 5m                      five minutes ago
 `ropewalk redo` brings back what was there before.")]
     Rewind {
@@ -278,7 +278,7 @@ Examples:
         /// On the cluster behind this kubeconfig, in a namespace of its own, instead of one of Ropewalk's own
         #[arg(long, global = true, value_name = "FILE", conflicts_with = "name")]
         kubeconfig: Option<std::path::PathBuf>,
-        /// Read lessons from this directory instead of those in the program
+        /// Read lessons from this directory instead of those in the program: list, show ID, test, new
         #[arg(long, global = true, value_name = "DIR")]
         lessons: Option<std::path::PathBuf>,
         #[arg(long, default_value = "main", global = true)]
@@ -299,7 +299,7 @@ Examples:
     Lab {
         #[command(subcommand)]
         command: Lab,
-        /// Read labs from this directory instead of those in the program
+        /// Read labs from this directory instead of those in the program: list, show ID, test, verify
         #[arg(long, global = true, value_name = "DIR")]
         labs: Option<std::path::PathBuf>,
         #[arg(long, default_value = "main", global = true)]

@@ -68,7 +68,7 @@ const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// What the namespaces' names begin with.
 pub const PREFIX: &str = "ropewalk";
 
-/// The directory of the cluster behind a kubeconfig: the same file and context, the same directory.
+/// Returns the directory for a kubeconfig. The same server and context give the same directory.
 pub fn place(home: &Home, kubeconfig: &Path) -> Result<Place, Error> {
     let upstream = read(kubeconfig)?;
     let digest = sha2::Sha256::digest(format!("{} {}", upstream.url(), upstream.context));
@@ -165,6 +165,7 @@ impl Abroad {
             nodes: inner.nodes,
             nodes_ready: inner.nodes,
             ready: true,
+            started: true,
             ..Progress::default()
         };
         let (keep, progress) = watch::channel(ready);

@@ -7,7 +7,7 @@ use crate::apiserver::http::{Answer, BODY_MAX, Body, BodyError, Query, failure, 
 use crate::apiserver::onward;
 use crate::apiserver::request::Info;
 use crate::kubectl::wire::upstream::Upstream;
-use crate::linux::tcp;
+use crate::linux::{descriptors, tcp};
 use crate::pki;
 use crate::task::Crew;
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -43,11 +44,17 @@ pub struct Relay {
 /// Serves until the crew ends.
 pub fn start(crew: &Crew, listener: TcpListener, tls: Arc<rustls::ServerConfig>, relay: Relay) {
     let (own, relay, acceptor) = (crew.clone(), Arc::new(relay), TlsAcceptor::from(tls));
+    // An eighth of the descriptors. At the bound new connections wait in the kernel's queue.
+    let places = Arc::new(Semaphore::new(descriptors::connections(descriptors::limit(), 8, 2)));
     crew.spawn(async move {
         loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return }; // nobody closes it
             let (tcp, _) = tcp::accept(&listener).await;
             let (relay, acceptor, stop) = (relay.clone(), acceptor.clone(), own.token());
-            own.spawn(async move { connection(relay, tcp, acceptor, stop).await });
+            own.spawn(async move {
+                connection(relay, tcp, acceptor, stop).await;
+                drop(place);
+            });
         }
     });
 }
@@ -57,6 +64,7 @@ async fn connection(relay: Arc<Relay>, tcp: TcpStream, acceptor: TlsAcceptor, st
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await else { return };
     let peer = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| pki::user_of(c));
     let peer = peer.map(|(name, _)| name);
+    let is_stranger = peer.is_none();
     let over = stop.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (relay, peer, stop) = (relay.clone(), peer.clone(), over.clone());
@@ -74,6 +82,7 @@ async fn connection(relay: Arc<Relay>, tcp: TcpStream, acceptor: TlsAcceptor, st
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {} // the other side may hang up
+        () = tokio::time::sleep(HANDSHAKE_TIMEOUT), if is_stranger => {} // it has heard its refusal
         () = stop.cancelled() => {}
     }
 }
@@ -131,7 +140,8 @@ impl Relay {
         }
         .map_err(unreachable)?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok((onward::join(client, answer, "the server", NOT_PASSED, stop)?, None));
+            let over = stop.cancelled_owned();
+            return Ok((onward::join(client, answer, "the server", NOT_PASSED, over)?, None));
         }
         let (parts, body) = answer.into_parts();
         let small = parts.headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());

@@ -46,7 +46,8 @@ pub struct Asked {
     /// Label and field selectors, and how kubectl prints the answer; empty: none.
     labels: String,
     fields: String,
-    output: String,
+    /// What was written after -o; `None`: the client does not say.
+    output: Option<String>,
 }
 
 impl Asked {
@@ -116,7 +117,7 @@ impl Witness {
         };
         let table = header("accept").contains("as=Table");
         let [labels, fields] = ["labelSelector", "fieldSelector"].map(|key| query.get(key).to_string());
-        let output = header("kubectl-output");
+        let output = headers.contains_key("kubectl-output").then(|| header("kubectl-output"));
         Asked { request, object, began: Instant::now(), before, table, labels, fields, output }
     }
 
@@ -137,8 +138,10 @@ impl Witness {
         if asked.table {
             detail["table"] = true.into();
         }
-        for (name, text) in [("labels", &asked.labels), ("fields", &asked.fields), ("output", &asked.output)]
-        {
+        if let Some(output) = &asked.output {
+            detail["output"] = output.as_str().into();
+        }
+        for (name, text) in [("labels", &asked.labels), ("fields", &asked.fields)] {
             if !text.is_empty() {
                 detail[name] = text.as_str().into();
             }

@@ -55,7 +55,7 @@ impl PodOwner for DaemonSets {
     async fn sync(look: &Look<'_, DaemonSet>) -> Result<Outcome, Error> {
         let (set, hands) = (&look.object, &look.hands);
         let spec = set.spec.clone().unwrap_or_default();
-        let mine = look.claim(&spec.selector).await?;
+        let mine = look.claim(&spec.selector, pods::is_staying).await?;
         let nodes = look.shared.nodes.list();
         let collisions = set.status.as_ref().and_then(|s| s.collision_count);
         let hash = template_hash(&spec.template, collisions.unwrap_or(0));

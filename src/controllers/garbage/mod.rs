@@ -364,7 +364,13 @@ impl Collector {
                 finalizers: live.finalizers.unwrap_or_default(),
                 ..node.clone()
             };
-            self.graph().put(uid, fresh);
+            // The answer was on its way for a while: what the watch has told meanwhile is newer. An object that it has told to be gone would come
+            // back into the graph for ever, and an owner that is deleted in the foreground would wait for it.
+            let mut graph = self.graph();
+            if graph.nodes.get(uid).is_some_and(|known| known.version == node.version) {
+                graph.put(uid, fresh);
+            }
+            drop(graph);
             self.queue.add(uid.to_string(), cause.clone());
             return Ok(None);
         }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::client::testing::{Scripted, refusal};
+use std::sync::OnceLock;
 
 fn collector(server: &Scripted) -> Collector {
     let shared = Shared::fixed(&server.client);
@@ -35,5 +36,46 @@ async fn an_owners_name_asks_for_an_object_and_for_nothing_else() {
         };
         assert_eq!(collector.standing(&dependent, &owner).await.unwrap(), Standing::Gone);
         assert_eq!(server.lines(), [format!("GET /api/v1/namespaces/d/configmaps/{path}")]);
+    }
+}
+
+/// The answer about a dependent that is on its way out arrives after the watch has told its end: a ghost in the graph would hold its owner for ever.
+#[tokio::test]
+async fn an_old_answer_does_not_bring_back_what_the_watch_has_told_to_be_gone() {
+    for gone in [false, true] {
+        let told: Arc<OnceLock<Arc<Collector>>> = Arc::default();
+        let watch = told.clone();
+        let live = json!({"name": "x", "namespace": "d", "uid": "p", "resourceVersion": "6", "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "ownerReferences": [{"apiVersion": "v1", "kind": "ReplicationController", "name": "o", "uid": "o", "blockOwnerDeletion": true}]});
+        let server = Scripted::new(move |_| {
+            if let Some(collector) = watch.get().filter(|_| gone) {
+                collector.forget("p", None);
+            }
+            Some((200, json!({"apiVersion": "v1", "kind": "Pod", "metadata": live})))
+        })
+        .await;
+        let collector = Arc::new(collector(&server));
+        let _ = told.set(collector.clone());
+        let owner = OwnerReference {
+            api_version: "v1".into(),
+            kind: "ReplicationController".into(),
+            name: "o".into(),
+            uid: "o".into(),
+            block_owner_deletion: Some(true),
+            controller: None,
+        };
+        let node = Node {
+            api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+            namespaced: true,
+            key: Key::new("d", "x"),
+            version: Some("5".into()),
+            owners: vec![owner],
+            going: false,
+            finalizers: vec![],
+        };
+        collector.graph().put("p", node.clone());
+        assert_eq!(collector.confirm_deletion("p", &node, &None).await.unwrap(), None);
+        let known = collector.graph().nodes.get("p").map(|n| n.going);
+        assert_eq!(known, (!gone).then_some(true), "what the answer says counts unless the watch was faster");
     }
 }

@@ -79,12 +79,17 @@ pub(super) fn ended(pod: &Pod) -> bool {
     matches!(pods::phase(pod), "Succeeded" | "Failed")
 }
 
-/// When the last container ended, or when the pod was to go.
+/// When the last container ended; else when the pod ceased to be ready, when it was to go, or when it was made. A pod that was rejected or lost
+/// its node has no containers to tell it, and its time must not move: the pause before its successor would begin anew at each look.
 pub(super) fn ended_at(pod: &Pod, now: Timestamp) -> Timestamp {
     let statuses = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten());
     let ends = statuses.filter_map(|c| c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
     let gone = pod.metadata.deletion_timestamp.as_ref().map(|t| t.0.min(now));
-    ends.map(|t| t.0).max().or(gone).unwrap_or(now)
+    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let mut unready = conditions.filter(|c| c.type_ == "Ready" && c.status == "False");
+    let unready = unready.find_map(|c| c.last_transition_time.as_ref()).map(|t| t.0);
+    let made = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
+    ends.map(|t| t.0).max().or(unready).or(gone).or(made).unwrap_or(now)
 }
 
 /// The pause after so many failures in a row.

@@ -58,7 +58,7 @@ impl PodOwner for Jobs {
             return Ok(Outcome::Done); // somebody else's
         }
         let selector = spec.selector.clone().unwrap_or_default();
-        let mine = look.claim(&selector).await?;
+        let mine = look.claim(&selector, pods::is_staying).await?;
         release(&look.shared.config.client, look.key, &strays(look.shared, look.key, &job.metadata.uid))
             .await?;
         let mut plan = decide::decide(job, &mine, look.settled, clock::now());

@@ -362,3 +362,26 @@ async fn what_has_ended_is_counted_although_new_pods_are_refused() {
     let released = asked.last().unwrap();
     assert_eq!(released.line, "PATCH /api/v1/namespaces/d/pods/p", "nothing keeps it any more");
 }
+
+/// A pod that the kubelet rejected, or whose node went: it is Failed and has no containers.
+#[test]
+fn a_failed_pod_without_containers_is_replaced_after_its_pause() {
+    let job = json!({"metadata": {"name": "j", "uid": "1"}, "spec": {"parallelism": 1, "completions": 1,
+        "template": {"spec": {"restartPolicy": "Never", "containers": []}}}});
+    let job: Job = serde_json::from_value(job).unwrap();
+    let conditions = |status: &str| json!([{"type": "Ready", "status": status, "lastTransitionTime": "2026-01-01T00:01:00Z"}]);
+    // (its status, when its successor comes)
+    let cases = [
+        (json!({"phase": "Failed", "conditions": conditions("False")}), "2026-01-01T00:01:10Z"),
+        (json!({"phase": "Failed"}), "2026-01-01T00:00:10Z"),
+    ];
+    for (status, due) in cases {
+        let pod = json!({"metadata": {"name": "p", "uid": "p", "creationTimestamp": "2026-01-01T00:00:00Z"}, "status": status});
+        let pods = [Arc::new(serde_json::from_value::<Pod>(pod).unwrap())];
+        let due: Timestamp = due.parse().unwrap();
+        let look = |at: Timestamp| decide(&job, &pods, true, at);
+        let early = look(due - std::time::Duration::from_secs(1));
+        assert_eq!((early.create.len(), early.again), (0, Some(std::time::Duration::from_secs(1))));
+        assert_eq!(look(due).create.len(), 1, "it is still waited for: {status}");
+    }
+}

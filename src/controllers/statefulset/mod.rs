@@ -52,7 +52,7 @@ impl PodOwner for StatefulSets {
         let set = &look.object;
         let spec = set.spec.clone().unwrap_or_default();
         let status = set.status.clone().unwrap_or_default();
-        let mut mine = look.claim(&spec.selector).await?;
+        let mut mine = look.claim(&spec.selector, pods::is_staying).await?;
         mine.retain(|p| {
             identity::ordinal(&look.key.name, p.metadata.name.as_deref().unwrap_or_default()).is_some()
         });

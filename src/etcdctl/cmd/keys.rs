@@ -26,7 +26,8 @@ pub fn range_of(given: &Given, verb: &str) -> Result<(Bytes, Bytes), Fail> {
             "`--prefix` and `--from-key` cannot be set at the same time, choose one",
         ));
     }
-    let Some(key) = given.args.first() else {
+    // A word too many is no detail: `del a b c` would delete everything from a to b.
+    let (1..=2, Some(key)) = (given.args.len(), given.args.first()) else {
         return Err(Fail::arguments(format!(
             "{verb} command needs one argument as key and an optional argument as range_end"
         )));
@@ -90,15 +91,15 @@ pub fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
 }
 
 /// Errors: missing or superfluous arguments, a lease that is no number.
-pub fn put_request(given: &Given, stdin: Option<String>) -> Result<pb::PutRequest, Fail> {
+pub fn put_request(given: &Given, stdin: Option<Vec<u8>>) -> Result<pb::PutRequest, Fail> {
     let (ignore_value, ignore_lease) = (given.on("ignore-value"), given.on("ignore-lease"));
     let (key, value) = match (given.args.as_slice(), stdin) {
-        ([key], _) if ignore_value => (key, String::new()),
+        ([key], _) if ignore_value => (key, Vec::new()),
         ([_, ..], _) if ignore_value => {
             return Err(Fail::arguments("put command needs only 1 argument when 'ignore-value' is set"));
         }
         ([key], Some(value)) => (key, value),
-        ([key, value, ..], _) => (key, value.clone()), // etcdctl, too, does not look at what follows
+        ([key, value, ..], _) => (key, value.clone().into_bytes()), // etcdctl, too, does not look at what follows
         _ => return Err(Fail::arguments("put command needs 1 argument and input from stdin or 2 arguments")),
     };
     if ignore_lease && given.was_set("lease") {
@@ -119,16 +120,28 @@ pub fn del_request(given: &Given) -> Result<pb::DeleteRangeRequest, Fail> {
     Ok(pb::DeleteRangeRequest { key, range_end, prev_kv: given.on("prev-kv") })
 }
 
-pub async fn get(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
-    let request = get_request(&ctx.given)?;
-    let values_only = ctx.given.on("print-value-only");
-    if values_only && ctx.given.on("keys-only") {
+/// Checks that the format has a place for the part of the answer that the flags of `get` ask for.
+fn check_format(given: &Given, format: Format) -> Result<(), Fail> {
+    let values_only = given.on("print-value-only");
+    if values_only && given.on("keys-only") {
         return Err(Fail::arguments(
             "`--keys-only` and `--print-value-only` cannot be set at the same time, choose one",
         ));
     }
+    if values_only && format != Format::Simple {
+        return Err(Fail::arguments("print-value-only is only for `--write-out=simple`"));
+    }
+    if given.on("count-only") && format == Format::Simple {
+        return Err(Fail::arguments("--count-only is only for `--write-out=fields` and `--write-out=json`"));
+    }
+    Ok(())
+}
+
+pub async fn get(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let request = get_request(&ctx.given)?;
+    check_format(&ctx.given, ctx.out.format)?;
     let answer = ctx.connect().await?.range(request).await?;
-    if values_only && ctx.out.format == Format::Simple {
+    if ctx.given.on("print-value-only") {
         let mut page = ctx.out.page();
         answer.kvs.iter().for_each(|kv| page.raw(&kv.value));
         return ctx.out.send(&page.bytes).await;
@@ -138,7 +151,7 @@ pub async fn get(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 
 pub async fn put(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let piped = match ctx.args().len() == 1 && !ctx.given.on("ignore-value") {
-        true => Some(ctx.read().await?),
+        true => Some(ctx.read_bytes().await?),
         false => None,
     };
     let request = put_request(&ctx.given, piped)?;
@@ -179,4 +192,49 @@ pub fn del_fields(page: &mut Page, answer: &pb::DeleteRangeResponse) {
     page.header(&answer.header);
     page.field("Deleted", answer.deleted);
     answer.prev_kvs.iter().for_each(|kv| page.kv_fields("Prev", kv));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::etcdctl::parse::read;
+    use crate::etcdctl::table::VERBS;
+
+    fn given(line: &str) -> Given {
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let verb = VERBS.iter().find(|v| v.name == name).unwrap();
+        read(verb, &rest.split_whitespace().map(String::from).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn a_word_too_many_deletes_and_shows_nothing() {
+        for line in ["del a b c", "del", "del a b c --prev-kv"] {
+            let refused = del_request(&given(line)).unwrap_err();
+            assert_eq!(refused.code, crate::etcdctl::ctx::ARGUMENTS, "{line}");
+            assert!(refused.text.starts_with("del command needs one argument as key"), "{line}: {refused:?}");
+        }
+        assert!(get_request(&given("get a b c")).is_err());
+        let two = del_request(&given("del a b")).unwrap();
+        assert_eq!((&two.key[..], &two.range_end[..]), (&b"a"[..], &b"b"[..]));
+        assert!(del_request(&given("del a b --prefix")).unwrap_err().text.starts_with("too many arguments"));
+    }
+
+    #[test]
+    fn a_format_without_a_place_for_the_answer_is_refused() {
+        let code = |line: &str, format: Format| check_format(&given(line), format).map_err(|fail| fail.code);
+        let refused = Err(crate::etcdctl::ctx::ARGUMENTS);
+        assert_eq!(code("get a --count-only", Format::Simple), refused);
+        assert_eq!(code("get a --count-only", Format::Fields), Ok(()));
+        assert_eq!(code("get a --count-only", Format::Json), Ok(()));
+        assert_eq!(code("get a --print-value-only", Format::Json), refused);
+        assert_eq!(code("get a --print-value-only --keys-only", Format::Simple), refused);
+        assert_eq!(code("get a --print-value-only", Format::Simple), Ok(()));
+    }
+
+    #[test]
+    fn a_piped_value_keeps_its_bytes() {
+        let raw = vec![0, 0xff, b'k', 0xc3];
+        let request = put_request(&given("put k"), Some(raw.clone())).unwrap();
+        assert_eq!(&request.value[..], &raw[..]);
+    }
 }

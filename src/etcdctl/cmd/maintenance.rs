@@ -110,6 +110,38 @@ pub async fn move_leader(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     Err(Fail::arguments(format!("no leader endpoint given at [{}]", endpoints.join(" "))))
 }
 
+/// A snapshot under way. It holds every Secret, so only its owner may read it, as with etcdctl; when it does not become
+/// whole (the stream broke, the disk is full, ^C) nothing stays.
+struct Draft<'a>(Option<&'a Path>);
+
+impl<'a> Draft<'a> {
+    fn at(path: &'a str) -> Draft<'a> {
+        Draft(Some(Path::new(path)))
+    }
+
+    async fn create(&self) -> std::io::Result<tokio::fs::File> {
+        let Some(path) = self.0 else { return Err(std::io::ErrorKind::NotFound.into()) };
+        // An older one may be open to others.
+        match tokio::fs::remove_file(path).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = self.0 {
+            let _ = std::fs::remove_file(path); // what arrived is of no use
+        }
+    }
+}
+
 /// Written beside its place, checked, and only then put there.
 pub async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [path] = ctx.args() else { return Err(Fail::arguments("snapshot save expects one argument")) };
@@ -126,7 +158,8 @@ pub async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let ask = pb::SnapshotRequest {};
     let mut pieces =
         etcd.answers::<_, pb::SnapshotResponse>("/etcdserverpb.Maintenance/Snapshot", ask).await?;
-    let mut file = tokio::fs::File::create(&part).await.map_err(failed)?;
+    let draft = Draft::at(&part);
+    let mut file = draft.create().await.map_err(failed)?;
     let (mut sum, mut tail, mut size) = (Sha256::new(), Vec::new(), 0);
     while let Some(piece) = pieces.next().await {
         let blob = piece.map_err(|s| told(&s))?.blob;
@@ -140,10 +173,10 @@ pub async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     }
     file.sync_all().await.map_err(failed)?;
     if size < CHECKSUM || sum.finalize()[..] != tail {
-        let _ = tokio::fs::remove_file(&part).await; // what arrived is of no use
         return Err(Fail::new(FAILED, "the snapshot arrived damaged: its checksum is wrong"));
     }
     tokio::fs::rename(&part, &path).await.map_err(failed)?;
+    draft.keep();
     ctx.out.line(&format!("Snapshot saved at {path}")).await
 }
 
@@ -180,4 +213,27 @@ pub async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         }
     }
     ctx.out.send(&page.bytes).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Draft;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[tokio::test]
+    async fn a_snapshot_is_its_owners_alone_and_half_of_one_does_not_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("x.part");
+        std::fs::write(&part, "an older one").unwrap();
+        let name = part.display().to_string();
+        let draft = Draft::at(&name);
+        draft.create().await.unwrap();
+        assert_eq!(std::fs::metadata(&part).unwrap().permissions().mode() & 0o777, 0o600);
+        drop(draft);
+        assert!(!part.exists());
+        let draft = Draft::at(&name);
+        draft.create().await.unwrap();
+        draft.keep();
+        assert!(part.exists());
+    }
 }

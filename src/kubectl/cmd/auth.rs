@@ -47,18 +47,18 @@ pub async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
     let answer = ctx.api().await?.post(&format!("{REVIEWS}/selfsubjectaccessreviews"), &[], &review).await?;
     let allowed = value::flag(&answer, "status.allowed");
     if !quiet {
-        let mut line = if allowed { "yes" } else { "no" }.to_string();
-        let reason = value::text(&answer, "status.reason");
-        if !reason.is_empty() && !allowed {
-            line.push_str(&format!(" - {reason}"));
-        }
-        let problem = value::text(&answer, "status.evaluationError");
-        if !problem.is_empty() {
-            line.push_str(&format!(" - {problem}"));
-        }
-        ctx.line(line);
+        ctx.line(verdict(&answer));
     }
     if allowed { Ok(()) } else { Err(Fail::Exit(1)) }
+}
+
+/// `yes`, or `no` and why. Scripts compare the whole line with `yes`.
+fn verdict(review: &Value) -> String {
+    if value::flag(review, "status.allowed") {
+        return "yes".into();
+    }
+    let told = ["status.reason", "status.evaluationError"].map(|path| value::text(review, path));
+    told.iter().filter(|why| !why.is_empty()).fold(String::from("no"), |line, why| format!("{line} - {why}"))
 }
 
 /// Group and plural of a word; one that is unknown is asked about as it is, with a warning.
@@ -99,6 +99,10 @@ async fn list(ctx: &Ctx, namespace: &str) -> Result<(), Fail> {
     let review = json!({"kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {"creationTimestamp": null},
         "spec": {"namespace": namespace}, "status": {"resourceRules": null, "nonResourceRules": null, "incomplete": false}});
     let answer = ctx.api().await?.post(&format!("{REVIEWS}/selfsubjectrulesreviews"), &[], &review).await?;
+    if value::flag(&answer, "status.incomplete") {
+        let why = value::text(&answer, "status.evaluationError");
+        ctx.note(format!("Warning: the list may be incomplete: {why}"));
+    }
     let mut rows = String::new();
     if !ctx.flags.is("no-headers") {
         rows.push_str("Resources\tNon-Resource URLs\tResource Names\tVerbs\n");
@@ -140,4 +144,33 @@ pub async fn whoami(ctx: &Ctx) -> Result<(), Fail> {
     }
     ctx.out(tab::align(&rows, 6, 3));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubectl::testing::Server;
+
+    #[test]
+    fn only_a_no_has_reasons() {
+        let review =
+            |allowed: bool| json!({"status": {"allowed": allowed, "reason": "r", "evaluationError": "e"}});
+        assert_eq!(
+            (verdict(&review(true)).as_str(), verdict(&review(false)).as_str()),
+            ("yes", "no - r - e")
+        );
+    }
+
+    #[tokio::test]
+    async fn an_incomplete_list_is_called_so() {
+        let server = Server::start_with(|asked| {
+            let answer = json!({"status": {"resourceRules": [], "nonResourceRules": [], "incomplete": true,
+                "evaluationError": "webhook authorizer does not support it"}});
+            asked.path.ends_with("/selfsubjectrulesreviews").then_some((201, answer))
+        })
+        .await;
+        let said = server.kubectl(&["auth", "can-i", "--list"]).await;
+        let want = "Warning: the list may be incomplete: webhook authorizer does not support it\n";
+        assert_eq!((said.code, said.err.as_str()), (0, want), "{said:?}");
+    }
 }

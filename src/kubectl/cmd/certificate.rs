@@ -44,8 +44,7 @@ pub async fn deny(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 async fn decide(ctx: &Ctx, decision: &Decision) -> Result<(), Fail> {
-    if ctx.args.is_empty() && ctx.flags.list("filename").is_empty() && ctx.flags.text("kustomize").is_empty()
-    {
+    if ctx.args.is_empty() && !ctx.names_files() {
         return text("one or more CSRs must be specified as <name> or -f <filename>");
     }
     let teller = Teller::of(ctx, DryRun::No)?;

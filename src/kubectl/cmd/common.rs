@@ -150,6 +150,23 @@ pub fn annotate_last_applied(object: &mut Value, sorted: bool) {
     crate::api::value::slot_map(object, "metadata.annotations").insert(LAST_APPLIED.into(), text.into());
 }
 
+/// Keeps a file's configuration in its annotation when that was asked for, or when the file has such an annotation, which
+/// would be out of date from now on.
+pub fn remember(ctx: &Ctx, object: &mut Value) {
+    let has_one = crate::api::value::at(object, "metadata.annotations").get(LAST_APPLIED).is_some();
+    if has_one || ctx.flags.is("save-config") {
+        annotate_last_applied(object, true);
+    }
+}
+
+/// The last part of a path that `--subresource` asks for: `/status`, or nothing.
+pub fn subresource(ctx: &Ctx) -> String {
+    match ctx.flags.text("subresource") {
+        "" => String::new(),
+        name => format!("/{name}"),
+    }
+}
+
 /// Exactly one NAME.
 pub fn one_name(ctx: &Ctx) -> Result<String, Fail> {
     let before_dash = ctx.dash.unwrap_or(ctx.args.len());

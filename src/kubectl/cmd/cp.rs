@@ -10,16 +10,24 @@ use crate::kubectl::kept::Kept;
 use crate::kubectl::output::Output;
 use crate::linux;
 use crate::linux::beneath::{Kind, Root};
+use nix::fcntl::OFlag;
 use serde_json::Value;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::unix::pipe;
 
 /// Bytes of the container's errors that are shown.
 const ERRORS_MAX: usize = 1 << 20;
+/// The pause before a copy that broke off is resumed.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// `pod:/path`, `namespace/pod:/path`, or a local path.
 struct Place {
@@ -93,7 +101,6 @@ async fn upload(ctx: &Ctx, local: &str, to: &Place) -> Result<(), Fail> {
         target = format!("{}/{}", target.trim_end_matches('/'), last(&source.display().to_string()));
     }
     let name = last(&target).to_string();
-    let archive = packed(&source, Path::new(&name))?;
     let parent = match target.trim_end_matches('/').rsplit_once('/') {
         Some(("", _)) => "/".to_string(),
         Some((parent, _)) => parent.to_string(),
@@ -105,63 +112,163 @@ async fn upload(ctx: &Ctx, local: &str, to: &Place) -> Result<(), Fail> {
         vec!["tar", "-xmf", "-"]
     };
     command.extend(["-C", &parent]);
-    let stdin: Box<dyn tokio::io::AsyncRead + Send + Unpin> = Box::new(tokio::fs::File::from_std(archive));
-    plain(ctx, &info, &container, &command, Some(stdin), &ctx.output).await
+    // A thread packs into a pipe. When this command ends, however it does, the pipe breaks and the thread with it.
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(std::io::Error::from)?;
+    let packing = tokio::task::spawn_blocking(move || packed(&source, Path::new(&name), writer.into()));
+    let stdin: Box<dyn AsyncRead + Send + Unpin> = Box::new(pipe::Receiver::from_owned_fd(reader)?);
+    let copied = plain(ctx, &info, &container, &command, Some(stdin), &ctx.output).await;
+    // What kept us from packing comes first: then the container's tar complains of what it was not given.
+    match (packing.await, copied) {
+        (Ok(Err(fail)), copied) if !is_broken_pipe(&fail) => {
+            if let Err(copied) = copied {
+                ctx.note(format!("error: {}", copied.message()));
+            }
+            Err(fail)
+        }
+        (_, copied) => copied,
+    }
 }
 
-/// A file without a name, for an archive that may be larger than memory: it is gone when it is closed.
-fn scratch() -> std::io::Result<File> {
-    let name = format!("ropewalk-cp-{}-{}", std::process::id(), crate::clock::now().as_nanosecond());
-    let path = std::env::temp_dir().join(name);
-    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-    std::fs::remove_file(path)?;
-    Ok(file)
+/// Records whether packing only failed because the container's tar ended.
+fn is_broken_pipe(fail: &Fail) -> bool {
+    fail.message().to_lowercase().contains("broken pipe")
 }
 
-/// A tar of a file or folder, under another name, to be read from its beginning. Links are packed as links: what they point to stays here.
-fn packed(source: &Path, name: &Path) -> Result<File, Fail> {
-    let mut builder = tar::Builder::new(scratch()?);
+/// Writes a tar of a file or folder, under another name. Links are packed as links: what they point to stays here.
+fn packed(source: &Path, name: &Path, into: File) -> Result<(), Fail> {
+    let mut builder = tar::Builder::new(into);
     builder.follow_symlinks(false);
     if source.is_dir() {
         builder.append_dir_all(name, source)?;
     } else {
         builder.append_path_with_name(source, name)?;
     }
-    let mut archive = builder.into_inner()?;
-    archive.rewind()?;
-    Ok(archive)
+    builder.finish()?;
+    Ok(())
+}
+
+/// A pipe's end that counts what went into it.
+struct Counted {
+    into: pipe::Sender,
+    count: Arc<AtomicU64>,
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let written = Pin::new(&mut self.into).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(count)) = &written {
+            self.count.fetch_add(*count as u64, Ordering::Relaxed);
+        }
+        written
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.into).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.into).poll_shutdown(cx)
+    }
 }
 
 async fn download(ctx: &Ctx, from: &Place, local: &str) -> Result<(), Fail> {
     let (info, container) = pod(ctx, from).await?;
-    let (mut archive, errors) = (scratch()?, Kept::up_to(ERRORS_MAX));
-    let sink = tokio::fs::File::from_std(archive.try_clone()?);
-    let output = Arc::new(Output::new(Box::new(sink), Box::new(errors.clone())));
-    let outcome = plain(ctx, &info, &container, &["tar", "cf", "-", &from.path], None, &output).await;
-    ctx.output.err_bytes(&errors.take());
-    outcome?;
-    archive.rewind()?;
-    let mut target = ctx.path(local);
-    if target.is_dir() {
-        target = target.join(last(&from.path));
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(std::io::Error::from)?;
+    let (prefix, target, output) = (relative(&from.path), ctx.path(local), ctx.output.clone());
+    let mut unpacking = tokio::task::spawn_blocking(move || {
+        let mut note = |text: String| output.err(&(text + "\n"));
+        let mut archive = File::from(reader);
+        unpack(&archive, &prefix, &target, &mut note)?;
+        // Behind its end an archive has padding, which the container's tar wants to get rid of.
+        std::io::copy(&mut archive, &mut std::io::sink())?;
+        Ok(())
+    });
+    let lost = |_| Fail::Text("the thread that unpacks was lost".into());
+    tokio::select! {
+        // Before the archive was whole: nobody reads on.
+        unpacked = &mut unpacking => unpacked.map_err(lost)?,
+        fetched = fetch(ctx, &info, &container, &from.path, writer) => {
+            // The pipe is closed, so the thread ends.
+            let unpacked = unpacking.await.map_err(lost)?;
+            fetched.and(unpacked)
+        }
     }
-    let prefix = from.path.trim_start_matches('/').trim_end_matches('/').to_string();
-    let mut note = |text: String| ctx.note(text);
-    unpack(archive, &prefix, &target, &mut note)
+}
+
+/// Copies the container's archive into a pipe; a copy that breaks off is resumed as often as `--retries` says.
+async fn fetch(ctx: &Ctx, info: &Info, container: &str, path: &str, writer: OwnedFd) -> Result<(), Fail> {
+    let retries = ctx.flags.int("retries");
+    let count = Arc::new(AtomicU64::new(0));
+    let mut tried = 0;
+    loop {
+        let errors = Kept::up_to(ERRORS_MAX);
+        let into = pipe::Sender::from_owned_fd(writer.try_clone()?)?;
+        let sink = Counted { into, count: count.clone() };
+        let output = Arc::new(Output::new(Box::new(sink), Box::new(errors.clone())));
+        let from = count.load(Ordering::Relaxed);
+        let resumed = format!("tar cf - {} | tail -c+{}", shell_word(path), from + 1);
+        let command = match retries {
+            0 => vec!["tar", "cf", "-", path],
+            _ => vec!["sh", "-c", resumed.as_str()],
+        };
+        let outcome = plain(ctx, info, container, &command, None, &output).await;
+        ctx.output.err_bytes(&errors.take());
+        match outcome {
+            // The program ran and said what is wrong; it would again.
+            Err(fail) if !matches!(fail, Fail::Coded(..)) && (retries < 0 || tried < retries) => {
+                tried += 1;
+                let most = if retries < 0 { String::new() } else { format!("/{retries}") };
+                ctx.note(format!(
+                    "Resuming copy at {} bytes, retry {tried}{most} - {}",
+                    count.load(Ordering::Relaxed),
+                    fail.message()
+                ));
+                ctx.output.flush().await;
+                tokio::time::sleep(AGAIN).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// A path as one word of a shell.
+fn shell_word(path: &str) -> String {
+    format!("'{}'", path.replace('\'', "'\\''"))
+}
+
+/// A container's path as the names in its archive are: without what leads to the root, and without detours.
+fn relative(path: &str) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => drop(clean.pop()),
+            _ => {}
+        }
+    }
+    clean
 }
 
 /// Writes what the archive holds below `prefix` to `target`; nothing outside it, and no links. The archive is the container's, so each of its
 /// paths is resolved beneath the target: a link that lies there already leads no file out of it either.
-fn unpack(archive: impl Read, prefix: &str, target: &Path, note: &mut dyn FnMut(String)) -> Result<(), Fail> {
+fn unpack(
+    archive: impl Read,
+    prefix: &Path,
+    target: &Path,
+    note: &mut dyn FnMut(String),
+) -> Result<(), Fail> {
     let mut archive = tar::Archive::new(archive);
     for entry in archive.entries()? {
         let mut entry = entry?;
         let name = entry.path()?.to_string_lossy().into_owned();
-        let Some(rest) = name.trim_start_matches("./").strip_prefix(prefix.trim_start_matches("./")) else {
+        let parts = Path::new(&name).components();
+        let plain: PathBuf = parts.filter(|p| !matches!(p, Component::RootDir | Component::CurDir)).collect();
+        let Ok(rest) = plain.strip_prefix(prefix) else {
             return text(format!("tar contents corrupted: {}", quote(&name)));
         };
-        let rest: PathBuf = rest.trim_matches('/').into();
-        if rest.components().any(|c| !matches!(c, std::path::Component::Normal(_))) {
+        if rest.components().any(|c| !matches!(c, Component::Normal(_))) {
             note(format!("warning: file {} is outside target destination, skipping", quote(&name)));
             continue;
         }
@@ -169,11 +276,11 @@ fn unpack(archive: impl Read, prefix: &str, target: &Path, note: &mut dyn FnMut(
         let kind = entry.header().entry_type();
         match kind {
             tar::EntryType::Directory if whole => std::fs::create_dir_all(target)?,
-            tar::EntryType::Directory => drop(root_of(target)?.make_dirs(&rest, 0o755).map_err(failed)?),
+            tar::EntryType::Directory => drop(root_of(target)?.make_dirs(rest, 0o755).map_err(failed)?),
             // The target itself is a path of the user's own.
-            _ if whole && kind.is_file() => drop(std::io::copy(&mut entry, &mut File::create(target)?)?),
+            _ if whole && kind.is_file() => drop(std::io::copy(&mut entry, &mut created(target)?)?),
             _ if kind.is_file() => {
-                let file = match new_file(&root_of(target)?, &rest) {
+                let file = match new_file(&root_of(target)?, rest) {
                     Ok(file) => file,
                     Err(error) => {
                         note(format!("warning: skipping {}: {}", quote(&name), error.line()));
@@ -190,6 +297,20 @@ fn unpack(archive: impl Read, prefix: &str, target: &Path, note: &mut dyn FnMut(
         }
     }
     Ok(())
+}
+
+/// The file that a single file is copied to. As with kubectl, its name must be said: a directory is no place for it.
+fn created(target: &Path) -> Result<File, Fail> {
+    if let Some(parent) = target.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    File::create(target).map_err(|e| {
+        let why = match e.raw_os_error() {
+            Some(nix::libc::EISDIR) => "is a directory; name the file, too".to_string(),
+            _ => crate::kubectl::error::go_io(&e),
+        };
+        Fail::Text(format!("open {}: {why}", target.display()))
+    })
 }
 
 fn failed(error: linux::Error) -> Fail {
@@ -246,7 +367,7 @@ mod tests {
 
     fn unpacked(entries: &[(&str, EntryType, &str)], target: &Path) -> (bool, Vec<String>) {
         let mut notes = Vec::new();
-        let done = unpack(&archive(entries)[..], "data", target, &mut |note| notes.push(note));
+        let done = unpack(&archive(entries)[..], Path::new("data"), target, &mut |note| notes.push(note));
         (done.is_ok(), notes)
     }
 
@@ -294,8 +415,30 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&target).unwrap(), "text");
         std::fs::create_dir(&source).unwrap();
         symlink("/etc/passwd", source.join("link")).unwrap();
-        let mut archive = tar::Archive::new(packed(&source, Path::new("name")).unwrap());
+        let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
+        packed(&source, Path::new("name"), writer.into()).unwrap(); // small enough for the pipe
+        let mut archive = tar::Archive::new(File::from(reader));
         let kinds: Vec<_> = archive.entries().unwrap().map(|e| e.unwrap().header().entry_type()).collect();
         assert_eq!(kinds, [EntryType::Directory, EntryType::Symlink]);
+    }
+
+    #[test]
+    fn a_folder_goes_to_the_target_itself_however_its_path_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, name) in
+            [("/data", "data/a"), ("./data/", "./data/a"), (".", "./a"), ("/x/../data", "data/a")]
+        {
+            let out = dir.path().join("out");
+            std::fs::create_dir(&out).unwrap(); // that it is there already changes nothing
+            let archive = archive(&[(name, EntryType::Regular, "1")]);
+            let mut notes = vec![];
+            unpack(&archive[..], &relative(path), &out, &mut |note| notes.push(note)).unwrap();
+            assert_eq!(std::fs::read_to_string(out.join("a")).unwrap(), "1", "{path}: {notes:?}");
+            std::fs::remove_dir_all(&out).unwrap();
+        }
+        let archive = archive(&[("data", EntryType::Regular, "1")]);
+        let refused = unpack(&archive[..], Path::new("data"), dir.path(), &mut |_| {}).unwrap_err();
+        assert!(refused.message().contains("is a directory"), "{refused:?}");
+        assert_eq!(shell_word("a'b c"), "'a'\\''b c'");
     }
 }

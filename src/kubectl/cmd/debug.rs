@@ -1,7 +1,7 @@
 //! debug: a container more in a running pod, or a copy of the pod to try things on.
 
 use super::exec::{self, Session};
-use super::wait::until;
+use super::wait::{Away, until};
 use crate::api::value::{self, at, list, text};
 use crate::kubectl::builder::{self, Info, Options};
 use crate::kubectl::ctx::Ctx;
@@ -129,7 +129,7 @@ impl Asked<'_> {
             let state = state_of(pod, &container);
             Ok(state.is_some_and(|s| !at(s, "running").is_null() || !at(s, "terminated").is_null()))
         };
-        until(self.ctx, &mut info, Duration::ZERO, runs).await?;
+        until(self.ctx, &mut info, Duration::ZERO, Away::Waits, runs).await?;
         let quiet = self.ctx.flags.is("quiet");
         if state_of(&info.object, &container).is_some_and(|s| !at(s, "terminated").is_null()) {
             return super::logs::print_one(self.ctx, &info, &container, true).await;
@@ -173,7 +173,7 @@ impl Asked<'_> {
         let mut container =
             json!({"name": name, "image": self.flag("image"), "terminationMessagePolicy": "File"});
         let mut env = vec![];
-        for pair in self.ctx.flags.list("env") {
+        for pair in self.ctx.flags.pairs("env") {
             match pair.split_once('=').filter(|(key, _)| !key.is_empty()) {
                 Some((key, text)) => env.push(json!({"name": key, "value": text})),
                 None => return fail(format!("invalid env: {pair}")),
@@ -276,7 +276,7 @@ impl Asked<'_> {
 
     fn set_images(&self, copy: &mut Value) -> Result<(), Fail> {
         let mut images = vec![];
-        for pair in self.ctx.flags.list("set-image") {
+        for pair in self.ctx.flags.pairs("set-image") {
             match pair.split_once('=') {
                 Some((name, image)) => images.push((name.to_string(), image.to_string())),
                 None => return fail(format!("invalid container=image pair: {pair}")),

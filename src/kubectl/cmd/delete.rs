@@ -1,7 +1,7 @@
 //! delete: by name, selector or file, and the wait until everything is gone.
 
 use super::common::DryRun;
-use super::wait::until;
+use super::wait::{Away, Deadline, FOREVER, until};
 use crate::api::value;
 use crate::kubectl::builder::{self, Asked, Info, Options};
 use crate::kubectl::ctx::Ctx;
@@ -25,16 +25,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text(format!("unexpected -o output mode: {output}. We only support '-o name'"));
     }
     let grace = grace(ctx)?;
-    let policy = match ctx.flags.text("cascade") {
-        "true" | "background" | "" => "Background",
-        "false" | "orphan" => "Orphan",
-        "foreground" => "Foreground",
-        other => {
-            return text(format!(
-                "invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""
-            ));
-        }
-    };
+    let policy = propagation(ctx)?;
     let options = Options { all_namespaces: ctx.flags.is("all-namespaces"), ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;
     let by_list = matches!(asked, Asked::Lists(_));
@@ -106,14 +97,29 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return Ok(());
     }
     if dry_run == DryRun::No && ctx.flags.is("wait") && failures.is_empty() {
-        let limit = ctx.flags.duration("timeout");
+        // One time limit for all of them.
+        let deadline = Deadline::of(ctx.flags.duration("timeout"), FOREVER);
         for (mut info, uid) in gone {
-            if let Err(fail) = wait_gone(ctx, &mut info, &uid, limit).await {
+            if let Err(fail) = wait_gone(ctx, &mut info, &uid, deadline).await {
                 failures.push(fail);
             }
         }
     }
     Fail::join(failures)
+}
+
+/// What `--cascade` means for the objects that depend on a deleted one.
+pub fn propagation(ctx: &Ctx) -> Result<&'static str, Fail> {
+    Ok(match ctx.flags.text("cascade") {
+        "true" | "background" | "" => "Background",
+        "false" | "orphan" => "Orphan",
+        "foreground" => "Foreground",
+        other => {
+            return text(format!(
+                "invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""
+            ));
+        }
+    })
 }
 
 /// `None`: the object's own grace period.
@@ -162,12 +168,7 @@ async fn confirmed(ctx: &Ctx, infos: &[Info]) -> Result<bool, Fail> {
 }
 
 /// Waits until the object with this uid is gone.
-pub async fn wait_gone(
-    ctx: &Ctx,
-    info: &mut Info,
-    uid: &str,
-    limit: std::time::Duration,
-) -> Result<(), Fail> {
+pub async fn wait_gone(ctx: &Ctx, info: &mut Info, uid: &str, deadline: Deadline) -> Result<(), Fail> {
     let other =
         |object: &Value| object.is_null() || (!uid.is_empty() && value::text(object, "metadata.uid") != uid);
     match ctx.api().await?.get(&info.path(), &[]).await {
@@ -176,5 +177,5 @@ pub async fn wait_gone(
         Err(fail) if fail.is_not_found() => return Ok(()),
         Err(fail) => return Err(fail),
     }
-    until(ctx, info, limit, |object| Ok(other(object))).await
+    until(ctx, info, deadline.left(), Away::Fails, |object| Ok(other(object))).await
 }

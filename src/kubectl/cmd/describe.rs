@@ -7,7 +7,7 @@ use crate::kubectl::error::{Fail, text};
 use crate::kubectl::wire::paths;
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
-    if ctx.args.is_empty() && ctx.flags.list("filename").is_empty() {
+    if ctx.args.is_empty() && !ctx.names_files() {
         return text(
             "You must specify the type of resource to describe. Use \"kubectl api-resources\" for a complete list of supported resources.",
         );
@@ -17,12 +17,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let asked = builder::ask(ctx, &ctx.args, options).await?;
     let by_name = matches!(asked, Asked::Objects(_));
     let (infos, mut failures) = builder::objects(ctx, asked).await?;
-    if infos.is_empty() && failures.len() == 1 && failures[0].is_not_found() && by_name && ctx.args.len() == 2
-    {
-        return matching(ctx, failures.remove(0)).await;
-    }
-    if by_name && !failures.is_empty() {
-        return Fail::join(failures);
+    if by_name && failures.len() == 1 && failures[0].is_not_found() && ctx.args.len() == 2 {
+        let not_found = failures.remove(0);
+        // Of `TYPE/NAME TYPE/NAME` none is a prefix; kubectl looks for one all the same and shows nothing.
+        return if infos.is_empty() { matching(ctx, not_found).await } else { Err(not_found) };
     }
     let mut first = true;
     for info in &infos {
@@ -72,4 +70,19 @@ async fn matching(ctx: &Ctx, not_found: Fail) -> Result<(), Fail> {
         ctx.line(describe(ctx, &info).await?);
     }
     if found { Ok(()) } else { Err(not_found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kubectl::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn what_is_there_is_described_beside_what_is_not() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let said = server.kubectl(&["describe", "cm", "a", "missing", "--show-events=false"]).await;
+        assert!(said.code == 1 && said.out.starts_with("Name:         a\n"), "{said:?}");
+        assert!(said.err.contains("missing not found"), "{said:?}");
+    }
 }

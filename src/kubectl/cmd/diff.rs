@@ -1,7 +1,8 @@
 //! diff: what apply would change. Exit code 0: nothing, 1: something, more: it failed.
 
-use super::apply::patch_between;
+use super::apply::{patch_between, server_side_manager};
 use super::common::LAST_APPLIED;
+use super::prune;
 use crate::api::value;
 use crate::kubectl::builder::{Info, Options};
 use crate::kubectl::ctx::Ctx;
@@ -10,6 +11,7 @@ use crate::kubectl::files;
 use crate::kubectl::merge;
 use crate::kubectl::print::{json, yaml};
 use crate::kubectl::wire::api::{APPLY_PATCH, encoded};
+use crate::kubectl::wire::discovery::Resource;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -40,21 +42,25 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
         return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
     }
     let files = ctx.flags.list("filename");
-    if files.is_empty() && ctx.flags.text("kustomize").is_empty() {
+    if !ctx.names_files() {
         return Err(Fail::Text("must specify one of -f and -k".into()));
     }
     let (infos, failures) = files::read(ctx, &files, Options::default()).await?;
     Fail::join(failures)?;
-    let selector = match ctx.flags.text("selector") {
-        "" => None,
-        given => Some(crate::api::labels::Selector::parse(given).map_err(Fail::Text)?),
-    };
-    let meant = |info: &&Info| {
-        selector.as_ref().is_none_or(|s| s.matches(value::at(&info.object, "metadata.labels")))
-    };
-    let mut pairs = vec![];
-    for info in infos.iter().filter(meant) {
-        pairs.push(pair(ctx, info).await?);
+    let (mut pairs, mut seen) = (vec![], prune::Seen::default());
+    for info in &infos {
+        let (pair, live) = pair(ctx, info).await?;
+        seen.add(info, &live.unwrap_or_default());
+        pairs.push(pair);
+    }
+    if ctx.flags.is("prune") {
+        for (resource, object) in prune::found(ctx, &seen).await? {
+            let namespace = value::text(&object, "metadata.namespace").to_string();
+            let name = name_of(&resource, &namespace, value::text(&object, "metadata.name"));
+            let (live, _) = shown(ctx, Some(object), Value::Null);
+            let live = live.map_or(String::new(), |live| yaml::to_string(&live));
+            pairs.push(Pair { name, live, merged: String::new() });
+        }
     }
     pairs.sort_by(|a, b| a.name.cmp(&b.name));
     let external = ctx.env.vars.get("KUBECTL_EXTERNAL_DIFF").filter(|e| !e.is_empty());
@@ -67,7 +73,8 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
 /// How often an object that changes under our hands is read again before it is compared without a lock.
 const TRIES: u32 = 4;
 
-async fn pair(ctx: &Ctx, info: &Info) -> Result<Pair, Fail> {
+/// An object as it is and as it would be, and the live one.
+async fn pair(ctx: &Ctx, info: &Info) -> Result<(Pair, Option<Value>), Fail> {
     for _ in 1..TRIES {
         match attempt(ctx, info, true).await {
             Err(Fail::Api(refusal)) if refusal.reason == "Conflict" => {}
@@ -77,7 +84,7 @@ async fn pair(ctx: &Ctx, info: &Info) -> Result<Pair, Fail> {
     attempt(ctx, info, false).await
 }
 
-async fn attempt(ctx: &Ctx, info: &Info, locked: bool) -> Result<Pair, Fail> {
+async fn attempt(ctx: &Ctx, info: &Info, locked: bool) -> Result<(Pair, Option<Value>), Fail> {
     let api = ctx.api().await?;
     let manager = match ctx.flags.text("field-manager") {
         "" => "kubectl-client-side-apply",
@@ -92,7 +99,8 @@ async fn attempt(ctx: &Ctx, info: &Info, locked: bool) -> Result<Pair, Fail> {
     let merged = match &live {
         _ if ctx.flags.is("server-side") => {
             let force = ctx.flags.is("force-conflicts").to_string();
-            let query = [("dryRun", "All"), ("fieldManager", "kubectl"), ("force", force.as_str())];
+            let query =
+                [("dryRun", "All"), ("fieldManager", server_side_manager(ctx)), ("force", force.as_str())];
             let body = bytes::Bytes::from(json::compact(&info.object));
             api.patch(&info.path(), &query, APPLY_PATCH, body).await?
         }
@@ -100,7 +108,7 @@ async fn attempt(ctx: &Ctx, info: &Info, locked: bool) -> Result<Pair, Fail> {
         Some(live) => {
             let mut modified = info.object.clone();
             value::slot_map(&mut modified, "metadata.annotations").shift_remove(LAST_APPLIED);
-            let (mut patch, kind) = patch_between(info, &modified, live);
+            let (mut patch, kind) = patch_between(info, &modified, live)?;
             if merge::is_empty(&patch) {
                 live.clone()
             } else {
@@ -112,21 +120,16 @@ async fn attempt(ctx: &Ctx, info: &Info, locked: bool) -> Result<Pair, Fail> {
             }
         }
     };
-    let group =
-        if info.resource.group.is_empty() { String::new() } else { format!("{}.", info.resource.group) };
-    let name = format!(
-        "{group}{}.{}.{}.{}",
-        info.resource.version,
-        info.resource.kind,
-        info.namespace,
-        value::text(&merged, "metadata.name")
-    );
-    let (live, merged) = shown(ctx, live, merged);
-    Ok(Pair {
-        name,
-        live: live.map_or(String::new(), |l| yaml::to_string(&l)),
-        merged: yaml::to_string(&merged),
-    })
+    let name = name_of(&info.resource, &info.namespace, value::text(&merged, "metadata.name"));
+    let (bare, merged) = shown(ctx, live.clone(), merged);
+    let bare = bare.map_or(String::new(), |live| yaml::to_string(&live));
+    Ok((Pair { name, live: bare, merged: yaml::to_string(&merged) }, live))
+}
+
+/// `apps.v1.Deployment.default.web`
+fn name_of(resource: &Resource, namespace: &str, name: &str) -> String {
+    let group = if resource.group.is_empty() { String::new() } else { format!("{}.", resource.group) };
+    format!("{group}{}.{}.{namespace}.{name}", resource.version, resource.kind)
 }
 
 /// Without managed fields, and with a secret's data hidden.
@@ -138,7 +141,8 @@ fn shown(ctx: &Ctx, live: Option<Value>, merged: Value) -> (Option<Value>, Value
         object
     };
     let (mut live, mut merged) = (live.map(drop_managed), drop_managed(merged));
-    if value::text(&merged, "kind") == "Secret" && value::text(&merged, "apiVersion") == "v1" {
+    let secret = |o: &Value| value::text(o, "kind") == "Secret" && value::text(o, "apiVersion") == "v1";
+    if secret(&merged) || live.as_ref().is_some_and(secret) {
         let empty = Map::new();
         let data = |o: &Value| value::map(o, "data").unwrap_or(&empty).clone();
         let (before, after) = (live.as_ref().map_or(Map::new(), data), data(&merged));
@@ -219,5 +223,30 @@ async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, F
         Some(0) => Ok(false),
         Some(1) => Ok(true),
         code => Err(Fail::Coded(String::new(), code.unwrap_or(FAILED))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kubectl::cmd::common::LAST_APPLIED;
+    use crate::kubectl::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn what_a_prune_would_delete_is_a_difference() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        for name in ["stays", "goes"] {
+            let mut object = config_map(name, json!({"app": "x"}));
+            object["metadata"]["annotations"] = json!({LAST_APPLIED: "{}"});
+            server.hold(&at(name), object);
+        }
+        let file = dir.path().join("a.yaml");
+        std::fs::write(&file, config_map("stays", json!({"app": "x"})).to_string()).unwrap();
+        let file = file.display().to_string();
+        let said = server.kubectl(&["diff", "-f", &file, "-l", "app=x"]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let said = server.kubectl(&["diff", "--prune", "-f", &file, "-l", "app=x"]).await;
+        assert!(said.code == 1 && said.out.contains("-  name: goes\n"), "{said:?}");
+        assert!(server.object(&at("goes")).is_some(), "a diff deletes nothing");
     }
 }

@@ -6,6 +6,7 @@ use crate::api::value;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
 use crate::kubectl::gostr::{Nanos, quote};
+use crate::kubectl::wire::paths;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -66,15 +67,35 @@ const ALONE: &str = "cannot delete cannot delete Pods that declare no controller
 const IGNORED: &str = "ignoring DaemonSet-managed Pods";
 const UNMANAGED: &str = "deleting Pods that declare no controller";
 
-fn judge(ctx: &Ctx, pod: &Value) -> Verdict {
+fn has_ended(pod: &Value) -> bool {
+    matches!(value::text(pod, "status.phase"), "Succeeded" | "Failed")
+}
+
+fn owner(pod: &Value) -> Option<&Value> {
+    value::list(pod, "metadata.ownerReferences").iter().find(|o| value::flag(o, "controller"))
+}
+
+/// The path of the DaemonSet that would bring a running pod back.
+fn daemon_set(pod: &Value) -> Option<String> {
+    let owner = owner(pod).filter(|o| value::text(o, "kind") == "DaemonSet" && !has_ended(pod))?;
+    let namespace = paths::segment(value::text(pod, "metadata.namespace"));
+    let name = paths::segment(value::text(owner, "name"));
+    Some(format!("/apis/apps/v1/namespaces/{namespace}/daemonsets/{name}"))
+}
+
+/// Records whether a pod has been ending for longer than `--skip-wait-for-delete-timeout`.
+fn is_skipped(ctx: &Ctx, pod: &Value) -> bool {
     let limit = ctx.flags.int("skip-wait-for-delete-timeout");
-    if limit > 0 && terminating_for(pod).is_some_and(|secs| secs > limit) {
+    limit > 0 && terminating_for(pod).is_some_and(|secs| secs > limit)
+}
+
+/// `orphaned`: the pod's DaemonSet is gone, and `--force` lets the pod go too.
+fn judge(ctx: &Ctx, pod: &Value, orphaned: bool) -> Verdict {
+    if is_skipped(ctx, pod) {
         return Verdict::Skip;
     }
     let annotations = value::at(pod, "metadata.annotations");
-    let ended = matches!(value::text(pod, "status.phase"), "Succeeded" | "Failed");
-    let owner = value::list(pod, "metadata.ownerReferences").iter().find(|o| value::flag(o, "controller"));
-    if owner.is_some_and(|o| value::text(o, "kind") == "DaemonSet") && !ended {
+    if daemon_set(pod).is_some() && !orphaned {
         return match ctx.flags.is("ignore-daemonsets") {
             true => Verdict::Leave(IGNORED),
             false => Verdict::Refuse(DAEMON),
@@ -83,14 +104,14 @@ fn judge(ctx: &Ctx, pod: &Value) -> Verdict {
     if !annotations["kubernetes.io/config.mirror"].is_null() {
         return Verdict::Skip;
     }
-    if ended {
+    if has_ended(pod) {
         return Verdict::Evict;
     }
     let local = value::list(pod, "spec.volumes").iter().any(|v| v.get("emptyDir").is_some());
     if local && !ctx.flags.is("delete-emptydir-data") {
         return Verdict::Refuse(LOCAL);
     }
-    match (owner, ctx.flags.is("force")) {
+    match (owner(pod), ctx.flags.is("force")) {
         (Some(_), _) => Verdict::Evict,
         (None, true) => Verdict::Force(UNMANAGED),
         (None, false) => Verdict::Refuse(ALONE),
@@ -119,8 +140,20 @@ async fn plan(ctx: &Ctx, node: &str) -> Result<Plan, Fail> {
     let list = crate::kubectl::builder::whole(ctx, "/api/v1/pods", &query).await?;
     let mut told: Vec<(Verdict, Vec<String>)> = vec![];
     let mut evict = vec![];
+    let (mut warnings, mut refusals) = (vec![], vec![]);
     for pod in value::list(&list, "items") {
-        let verdict = judge(ctx, pod);
+        let mut orphaned = false;
+        if let Some(set) = daemon_set(pod).filter(|_| !is_skipped(ctx, pod)) {
+            match ctx.api().await?.get(&set, &[]).await {
+                Ok(_) => {}
+                Err(fail) if fail.is_not_found() && ctx.flags.is("force") => orphaned = true,
+                Err(fail) => {
+                    refusals.push(format!("cannot delete {}: {}", fail.message(), named(pod)));
+                    continue;
+                }
+            }
+        }
+        let verdict = judge(ctx, pod, orphaned);
         if matches!(verdict, Verdict::Evict | Verdict::Force(_)) {
             evict.push(pod.clone());
         }
@@ -129,7 +162,6 @@ async fn plan(ctx: &Ctx, node: &str) -> Result<Plan, Fail> {
             None => told.push((verdict, vec![named(pod)])),
         }
     }
-    let (mut warnings, mut refusals) = (vec![], vec![]);
     for (verdict, pods) in told {
         match verdict {
             Verdict::Force(why) | Verdict::Leave(why) => warnings.push(format!("{why}: {}", pods.join(", "))),
@@ -280,5 +312,46 @@ async fn gone(ctx: &Ctx, pod: &Value, path: &str, limit: &Limit) -> Result<(), F
         }
         ctx.output.flush().await;
         tokio::time::sleep(POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubectl::testing::Server;
+
+    /// A node with one pod of a DaemonSet.
+    async fn server() -> Server {
+        let server = Server::start_with(|asked| {
+            let nodes = json!({"resource": "nodes", "responseKind": {"kind": "Node"}, "scope": "Cluster", "verbs": ["get"]});
+            let core = json!({"metadata": {}, "versions": [{"version": "v1", "resources": [nodes]}]});
+            let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [core]}));
+            (asked.path == "/api").then(list)
+        })
+        .await;
+        server
+            .hold("/api/v1/nodes/n", json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "n"}}));
+        let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "controller": true});
+        let meta = json!({"name": "p", "namespace": "x", "ownerReferences": [owner]});
+        server.hold("/api/v1/pods/p", json!({"metadata": meta, "status": {"phase": "Running"}}));
+        server
+    }
+
+    #[tokio::test]
+    async fn a_pod_without_its_daemon_set_goes_by_force_alone() {
+        let server = server().await;
+        let said = server.kubectl(&["drain", "n", "--ignore-daemonsets"]).await;
+        assert!(said.code == 1 && said.err.contains("daemonsets/d not found: x/p"), "{said:?}");
+        let said = server.kubectl(&["drain", "n", "--ignore-daemonsets", "--force"]).await;
+        assert!(said.code == 0 && said.out.contains("pod/p evicted"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_pod_of_a_daemon_set_stays() {
+        let server = server().await;
+        server.hold("/apis/apps/v1/namespaces/x/daemonsets/d", json!({"metadata": {"name": "d"}}));
+        let said = server.kubectl(&["drain", "n", "--ignore-daemonsets", "--force"]).await;
+        assert!(said.code == 0 && said.err.contains("ignoring DaemonSet-managed Pods: x/p"), "{said:?}");
+        assert!(server.asked().iter().all(|a| !a.path.ends_with("/eviction")));
     }
 }

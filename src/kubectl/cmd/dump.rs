@@ -6,7 +6,6 @@ use crate::kubectl::error::{Fail, text};
 use crate::kubectl::print::formats::{self, Format};
 use http::Method;
 use serde_json::{Value, json};
-use std::io::Write;
 
 /// File name, kind of the list, and where it is listed.
 const LISTS: [(&str, &str, &str); 7] = [
@@ -76,7 +75,7 @@ fn shown(format: &Format, mut list: Value) -> Result<String, Fail> {
     format.print(&list, false)
 }
 
-/// Appends to a file of the folder, or prints.
+/// Writes a file of the folder, in place of that of an earlier dump, or prints.
 fn put(ctx: &Ctx, name: &str, extension: &str, text: &str) -> Result<(), Fail> {
     let folder = ctx.flags.text("output-directory");
     if folder.is_empty() || folder == "-" {
@@ -87,8 +86,7 @@ fn put(ctx: &Ctx, name: &str, extension: &str, text: &str) -> Result<(), Fail> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-    Ok(file.write_all(text.as_bytes())?)
+    Ok(std::fs::write(path, text)?)
 }
 
 async fn logs(ctx: &Ctx, namespace: &str, pod: &Value) -> Result<(), Fail> {
@@ -109,4 +107,22 @@ async fn logs(ctx: &Ctx, namespace: &str, pod: &Value) -> Result<(), Fail> {
         }
     }
     put(ctx, &format!("{namespace}/{name}/logs"), ".txt", &said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubectl::testing::Server;
+
+    #[tokio::test]
+    async fn a_second_dump_replaces_the_first() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let folder = format!("--output-directory={}", dir.path().display());
+        for _ in 0..2 {
+            let said = server.kubectl(&["cluster-info", "dump", &folder]).await;
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+        let nodes = std::fs::read(dir.path().join("nodes.json")).unwrap();
+        assert!(serde_json::from_slice::<Value>(&nodes).is_ok(), "one document");
+    }
 }

@@ -4,9 +4,10 @@ use crate::api::value;
 use crate::kubectl::builder::type_and_name;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::describe::interval;
-use crate::kubectl::error::{Fail, text};
+use crate::kubectl::error::{Fail, Refusal, text};
 use crate::kubectl::print::formats;
 use crate::kubectl::print::tab::Remembering;
+use crate::kubectl::print::table::escaped;
 use crate::kubectl::wire::api::JSON;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -55,21 +56,19 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut widths = Remembering::default();
     let mut headers = !ctx.flags.is("no-headers");
     if let (Some(format), false) = (&format, watching) {
-        let typed = |mut e: Value| {
-            value::put(&mut e, "apiVersion", "v1");
-            value::put(&mut e, "kind", "Event");
-            for time in ["eventTime", "firstTimestamp", "lastTimestamp"] {
-                value::default(&mut e, time, Value::Null);
-            }
-            e
-        };
         let items: Vec<Value> = events.into_iter().map(typed).collect();
         let list =
             json!({"kind": "EventList", "apiVersion": "v1", "metadata": list["metadata"], "items": items});
         ctx.out(format.print(&list, false)?);
         return Ok(());
     }
-    let mut print = |events: &[Value]| {
+    let mut print = |events: &[Value]| -> Result<(), Fail> {
+        if let Some(format) = &format {
+            for event in events {
+                ctx.out(format.print(&typed(event.clone()), false)?);
+            }
+            return Ok(());
+        }
         let mut rows = vec![];
         if std::mem::take(&mut headers) {
             let names = ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"].map(String::from);
@@ -77,8 +76,9 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
         rows.extend(events.iter().map(|e| row(e, all)));
         ctx.out(widths.rows(&rows));
+        Ok(())
     };
-    print(&events);
+    print(&events)?;
     if watching {
         let version = value::text(&list, "metadata.resourceVersion");
         let mut query = vec![("resourceVersion", version), ("watch", "true")];
@@ -89,13 +89,26 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         ctx.output.flush().await;
         while let Some(change) = changes.next().await {
             let event = value::at(&change, "object");
-            if value::text(&change, "type") != "DELETED" && wanted(event) {
-                print(std::slice::from_ref(event));
-                ctx.output.flush().await;
+            match value::text(&change, "type") {
+                "ERROR" => return Err(Fail::Api(Refusal::of(event, 500))),
+                "DELETED" => {}
+                _ if !wanted(event) => {}
+                _ => print(std::slice::from_ref(event))?,
             }
+            ctx.output.flush().await;
         }
     }
     Ok(())
+}
+
+/// An event with the fields that Go's struct cannot leave out.
+fn typed(mut event: Value) -> Value {
+    value::put(&mut event, "apiVersion", "v1");
+    value::put(&mut event, "kind", "Event");
+    for time in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+        value::default(&mut event, time, Value::Null);
+    }
+    event
 }
 
 /// When it was last seen; some times have fractions of a second, so they are not compared as text.
@@ -110,5 +123,27 @@ fn row(event: &Value, all: bool) -> Vec<String> {
     let message = part("message").trim().to_string();
     let mut cells = if all { vec![part("metadata.namespace")] } else { vec![] };
     cells.extend([interval(event), part("type"), part("reason"), object, message]);
-    cells
+    cells.iter().map(|cell| escaped(cell)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_do_not_steer_the_terminal() {
+        let event = json!({"type": "Normal", "reason": "R", "message": "a\u{1b}[2J\rb",
+            "involvedObject": {"kind": "Pod", "name": "p"}});
+        assert_eq!(row(&event, false)[1..], ["Normal", "R", "Pod/p", "a^[[2J\\rb"]);
+    }
+
+    #[tokio::test]
+    async fn a_watch_prints_in_the_format_too() {
+        let server = crate::kubectl::testing::Server::start().await;
+        let event =
+            json!({"metadata": {"name": "e", "namespace": "default"}, "type": "Normal", "reason": "R"});
+        server.hold("/api/v1/namespaces/default/events/e", event);
+        let said = server.kubectl(&["events", "-w", "-o", "name"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "event/e\n"), "{said:?}");
+    }
 }

@@ -58,7 +58,9 @@ fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     };
     let ports = ports(ctx, info)?;
     let mut spec = Map::new();
-    spec.insert("ports".into(), ports.into());
+    if !ports.is_empty() {
+        spec.insert("ports".into(), ports.into());
+    }
     spec.insert("selector".into(), selector);
     let cluster_ip = ctx.flags.text("cluster-ip");
     if !cluster_ip.is_empty() {
@@ -142,6 +144,8 @@ fn ports(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     };
     let given = ctx.flags.text("port");
     let wanted: Vec<String> = match given {
+        // A headless service needs none: clients find the pods by their names.
+        "" if known.is_empty() && ctx.flags.text("cluster-ip") == "None" => vec![],
         "" if known.is_empty() => return text("couldn't find port via --port flag or introspection"),
         "" => {
             let mut each: Vec<String> = vec![];
@@ -192,4 +196,28 @@ fn port_of(port: &Value, key: &str) -> (String, String) {
         given => given,
     };
     (value::int(port, key).unwrap_or(0).to_string(), protocol.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubectl::testing::Server;
+
+    #[tokio::test]
+    async fn a_headless_service_needs_no_port() {
+        let server = Server::start().await;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default", "labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        server.hold("/api/v1/namespaces/default/pods/p", pod);
+        let expose = ["expose", "pod", "p", "--dry-run=client", "-o", "json"];
+        let said = server.kubectl(&expose).await;
+        assert!(said.code == 1 && said.err.contains("couldn't find port"), "{said:?}");
+        let said = server.kubectl(&[&expose[..], &["--cluster-ip=None"][..]].concat()).await;
+        let made: Value = serde_json::from_str(&said.out).unwrap_or_default();
+        assert_eq!(
+            (&made["spec"]["clusterIP"], &made["spec"]["ports"]),
+            (&json!("None"), &Value::Null),
+            "{said:?}"
+        );
+    }
 }

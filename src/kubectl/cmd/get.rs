@@ -1,5 +1,6 @@
 //! get: one or many objects as a table or in any format, once or as they change.
 
+use super::common::subresource;
 use crate::api::value;
 use crate::kubectl::builder::{self, Asked, Info, Listing, Options, unlistable};
 use crate::kubectl::ctx::Ctx;
@@ -22,7 +23,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return self::raw(ctx, raw).await;
     }
     let format = formats::of(ctx, true)?;
-    if ctx.args.is_empty() && ctx.flags.list("filename").is_empty() {
+    if ctx.args.is_empty() && !ctx.names_files() {
         let path = ctx.verb.command_path();
         ctx.output.err(&format!("{UNTYPED}\n\n"));
         return Err(Fail::Text(format!(
@@ -33,8 +34,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("output-watch-events") && !watching {
         return text("--output-watch-events option can only be used with --watch or --watch-only");
     }
-    let options =
-        Options { all_by_type: true, all_namespaces: ctx.flags.is("all-namespaces"), ..Options::default() };
+    let all_namespaces = ctx.flags.is("all-namespaces");
+    let options = Options { all_by_type: true, all_namespaces, latest: true, ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await.map_err(|fail| match fail {
         Fail::Text(why) if why.starts_with("resource mapping not found") => Fail::Plain(why),
         other => other,
@@ -65,8 +66,7 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
     let mut body = response.into_body();
     use http_body_util::BodyExt;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| crate::kubectl::wire::http::fail_of(api.target(), &e))?;
-        if let Some(data) = frame.data_ref() {
+        if let Some(data) = frame?.data_ref() {
             ctx.output.bytes(data);
             ctx.output.flush().await;
         }
@@ -82,13 +82,6 @@ fn shown(ctx: &Ctx) -> Shown {
         labels: ctx.flags.is("show-labels"),
         label_columns: ctx.flags.list("label-columns"),
         ..Shown::default()
-    }
-}
-
-fn subresource(ctx: &Ctx) -> String {
-    match ctx.flags.text("subresource") {
-        "" => String::new(),
-        name => format!("/{name}"),
     }
 }
 
@@ -466,5 +459,21 @@ impl View<'_> {
             (None, _) => self.rows(object, kind),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kubectl::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_watch_prints_the_header_of_its_columns_once() {
+        let server = Server::start().await;
+        for name in ["a", "b"] {
+            server.hold(&at(name), config_map(name, json!({})));
+        }
+        let said = server.kubectl(&["get", "cm", "-w", "-o", "custom-columns=NAME:.metadata.name"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "NAME\na\nb\n"), "{said:?}");
     }
 }

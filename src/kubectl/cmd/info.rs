@@ -234,7 +234,7 @@ pub async fn completion(ctx: &Ctx) -> Result<(), Fail> {
             "_kubectl() {\n  local IFS=$'\\n'\n  COMPREPLY=($(kubectl __complete \"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null | cut -f1))\n  [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n}\ncomplete -F _kubectl kubectl\n"
         }
         [shell] if shell == "zsh" => {
-            "#compdef kubectl\n_kubectl() {\n  local -a found\n  found=(${(f)\"$(kubectl __complete ${words[2,CURRENT]} 2>/dev/null | cut -f1)\"})\n  compadd -a found\n}\ncompdef _kubectl kubectl\n"
+            "#compdef kubectl\n_kubectl() {\n  local -a found\n  found=(${(f)\"$(kubectl __complete \"${(@)words[2,CURRENT]}\" 2>/dev/null | cut -f1)\"})\n  compadd -a found\n}\ncompdef _kubectl kubectl\n"
         }
         [shell] if shell == "fish" => {
             "complete -c kubectl -f -a '(kubectl __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'\n"
@@ -282,4 +282,21 @@ pub async fn complete_words(words: &[String], env: Env, output: Arc<Output>) -> 
         output.out(&format!("{}\t{}\n", found.text, found.help));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kubectl::testing::Server;
+
+    #[tokio::test]
+    async fn an_empty_last_word_is_completed_too() {
+        // Without the quotes a shell drops an empty word, and the one before it would be completed.
+        let server = Server::away().await;
+        for (shell, words) in
+            [("bash", "\"${COMP_WORDS[@]:1:COMP_CWORD}\""), ("zsh", "\"${(@)words[2,CURRENT]}\"")]
+        {
+            let said = server.kubectl(&["completion", shell]).await;
+            assert!(said.out.contains(&format!("kubectl __complete {words} ")), "{said:?}");
+        }
+    }
 }

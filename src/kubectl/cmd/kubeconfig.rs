@@ -9,6 +9,7 @@ use crate::kubectl::print::{formats, tab, yaml};
 use crate::kubectl::wire::config::Kubeconfig;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const SECRET: &str = "DATA+OMITTED";
 
@@ -212,6 +213,45 @@ pub(super) fn home_of(files: &Kubeconfig, found: Option<&Path>) -> PathBuf {
     }
 }
 
+/// How long a change waits for another one of the same file, and how often it looks: a lock file's removal is no event.
+const LOCK_WITHIN: Duration = Duration::from_secs(10);
+const LOCK_AGAIN: Duration = Duration::from_millis(10);
+
+/// `config.lock`, as client-go locks a file: of two changes at a time the later one sees the earlier one's result.
+struct Lock(PathBuf);
+
+impl Lock {
+    fn take(path: &Path) -> Result<Lock, Fail> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let lock = PathBuf::from(name);
+        let begun = Instant::now();
+        loop {
+            match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&lock) {
+                Ok(_) => return Ok(Lock(lock)),
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return text(format!("open {}: {}", lock.display(), go_io(&error)));
+                }
+                Err(_) if begun.elapsed() < LOCK_WITHIN => std::thread::sleep(LOCK_AGAIN),
+                Err(_) => {
+                    return text(format!(
+                        "open {0}: file exists; another command is changing {1}, or one was killed: then remove {0}",
+                        lock.display(),
+                        path.display()
+                    ));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0); // the next change tells of one that stays
+    }
+}
+
 /// Changes one file and writes it back.
 pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(), Fail>) -> Result<(), Fail> {
     use std::io::Write;
@@ -219,6 +259,10 @@ pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(),
     // A link stays one, and who may read the file stays as it was.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let path = path.as_path();
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let _lock = Lock::take(path)?;
     let mode = std::fs::metadata(path).map_or(0o600, |m| m.permissions().mode() & 0o777);
     let mut config = match std::fs::read(path) {
         Ok(bytes) => manifest::parse_yaml(&bytes).map_err(Fail::Text)?,
@@ -242,16 +286,18 @@ pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(),
         }
     }
     change(&mut config)?;
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
     // Written beside and moved over, so that a crash leaves the old file or the new one.
     let beside = path.with_file_name(format!(".kubeconfig-{}", uuid::Uuid::new_v4().simple()));
     let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside)?;
-    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-    file.write_all(yaml::to_string(&config).as_bytes())?;
-    file.sync_all()?;
-    Ok(std::fs::rename(&beside, path)?)
+    let written = file
+        .set_permissions(std::fs::Permissions::from_mode(mode))
+        .and_then(|()| file.write_all(yaml::to_string(&config).as_bytes()))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside); // a part of it, with credentials; the error says what happened
+    }
+    Ok(written?)
 }
 
 /// The entry of a list by its name, made if it is not there.
@@ -457,4 +503,31 @@ pub async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
     })?;
     ctx.line(format!("Context {} renamed to {}.", quote(old), quote(new)));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_at_the_same_time_are_all_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        std::thread::scope(|scope| {
+            for n in 0..20 {
+                let file = &file;
+                scope.spawn(move || {
+                    rewrite(file, |config| {
+                        entry(config, "contexts", "context", &format!("c{n}"));
+                        Ok(())
+                    })
+                    .unwrap();
+                });
+            }
+        });
+        let config = manifest::parse_yaml(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!(value::list(&config, "contexts").len(), 20);
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["config"], "neither the lock nor a draft stays");
+    }
 }

@@ -1,8 +1,11 @@
 //! kustomize: prints what a folder comes to.
 
+use crate::api::value;
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
 use crate::kubectl::kustomize::build;
+use serde_json::Value;
+use std::collections::BTreeSet;
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let shown = match ctx.args.as_slice() {
@@ -23,15 +26,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         file => {
             let path = ctx.path(file);
             if path.is_dir() {
+                let several = spaces(&built.objects).len() > 1;
                 for object in &built.objects {
-                    let part = |p: &str| crate::api::value::text(object, p).to_lowercase();
-                    let name = format!(
-                        "{}_{}_{}.yaml",
-                        part("apiVersion").replace('/', "_"),
-                        part("kind"),
-                        part("metadata.name")
-                    );
-                    std::fs::write(path.join(name), crate::kubectl::print::yaml::to_string(object))?;
+                    let yaml = crate::kubectl::print::yaml::to_string(object);
+                    std::fs::write(path.join(file_name(object, several)), yaml)?;
                 }
             } else {
                 std::fs::write(&path, built.to_yaml())?;
@@ -39,4 +37,50 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
     }
     Ok(())
+}
+
+/// The namespaces of objects that are in one.
+fn spaces(objects: &[Value]) -> BTreeSet<&str> {
+    objects.iter().map(|o| value::text(o, "metadata.namespace")).filter(|space| !space.is_empty()).collect()
+}
+
+/// `apps_v1_deployment_web.yaml`; where objects are in `several` namespaces, their namespace stands before that.
+fn file_name(object: &Value, several: bool) -> String {
+    let part = |path: &str| value::text(object, path).to_lowercase();
+    let space = match part("metadata.namespace") {
+        space if several && !space.is_empty() => format!("{space}_"),
+        _ => String::new(),
+    };
+    let version = part("apiVersion").replace('/', "_");
+    format!("{space}{version}_{}_{}.yaml", part("kind"), part("metadata.name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubectl::testing::Server;
+
+    #[tokio::test]
+    async fn objects_of_two_namespaces_do_not_share_a_file() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let map = |space: &str| {
+            format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: c, namespace: {space}}}}}")
+        };
+        let role = "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, metadata: {name: r}}";
+        let files = [("a.yaml", map("a")), ("b.yaml", map("b")), ("r.yaml", role.to_string())];
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let all = "resources: [a.yaml, b.yaml, r.yaml]\n";
+        std::fs::write(dir.path().join("kustomization.yaml"), all).unwrap();
+        let (folder, out) = (dir.path().display().to_string(), dir.path().join("out"));
+        std::fs::create_dir(&out).unwrap();
+        let said = server.kubectl(&["kustomize", &folder, "-o", &out.display().to_string()]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let entries = std::fs::read_dir(&out).unwrap().flatten();
+        let found: BTreeSet<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        let role = "rbac.authorization.k8s.io_v1_clusterrole_r.yaml";
+        let want = ["a_v1_configmap_c.yaml", "b_v1_configmap_c.yaml", role].map(String::from);
+        assert_eq!(found, BTreeSet::from(want));
+    }
 }

@@ -86,7 +86,7 @@ async fn change(ctx: &Ctx, notes: Notes) -> Result<(), Fail> {
                 + words.iter().find(|w| !is_change(w)).map_or("", String::as_str),
         );
     }
-    let by_file = !ctx.flags.list("filename").is_empty();
+    let by_file = ctx.names_files();
     if objects.is_empty() && !by_file {
         return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
     }
@@ -99,8 +99,7 @@ async fn change(ctx: &Ctx, notes: Notes) -> Result<(), Fail> {
         return text("cannot set --all and --selector at the same time");
     }
     let options = Options { all_namespaces: ctx.flags.is("all-namespaces"), ..Options::default() };
-    let asked = builder::ask(ctx, objects, options).await?;
-    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    let (infos, mut failures) = builder::local_or_there(ctx, objects, options).await?;
     let many = infos.len() > 1;
     for mut info in infos {
         match one(ctx, &mut info, &wanted, &notes, dry_run).await {

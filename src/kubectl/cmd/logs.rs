@@ -8,9 +8,7 @@ use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
 use crate::kubectl::gostr::{self, quote};
 use crate::kubectl::wire::api::JSON;
-use crate::kubectl::wire::config::Target;
 use crate::kubectl::wire::discovery::Resource;
-use crate::kubectl::wire::http::fail_of;
 use crate::kubectl::wire::paths;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -271,6 +269,9 @@ async fn stream(ctx: &Ctx, pod: &Info, container: &str, beside: bool) -> Result<
             query.push((key, "true"));
         }
     }
+    if ctx.flags.is("insecure-skip-tls-verify-backend") {
+        query.push(("insecureSkipTLSVerifyBackend", "true"));
+    }
     if tail >= 0 {
         query.push(("tailLines", &tail_text));
     }
@@ -284,8 +285,9 @@ async fn stream(ctx: &Ctx, pod: &Info, container: &str, beside: bool) -> Result<
     if bytes != "0" {
         query.push(("limitBytes", &bytes));
     }
-    let prefix =
-        if ctx.flags.is("prefix") { format!("[pod/{}/{container}] ", pod.name) } else { String::new() };
+    // With `--all-pods` lines of several pods are mixed; nothing else tells whose a line is.
+    let prefixed = ctx.flags.is("prefix") || ctx.flags.is("all-pods");
+    let prefix = if prefixed { format!("[pod/{}/{container}] ", pod.name) } else { String::new() };
     copy(ctx, pod, &query, &prefix, beside).await
 }
 
@@ -303,7 +305,8 @@ async fn copy(
     let mut body = response.into_body();
     let mut rest: Vec<u8> = vec![];
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| broken(api.target(), &e))?;
+        // A log that broke off is told plainly; that it was to be connected to does not matter any more.
+        let frame = frame.map_err(|fail| Fail::Text(fail.message()))?;
         let Some(data) = frame.data_ref() else { continue };
         if prefix.is_empty() && !whole_lines {
             ctx.output.bytes(data);
@@ -323,7 +326,26 @@ async fn copy(
     Ok(())
 }
 
-/// A log that broke off is told plainly; that it was to be connected to does not matter any more.
-fn broken(target: &Target, error: &hyper::Error) -> Fail {
-    Fail::Text(fail_of(target, error).message())
+#[cfg(test)]
+mod tests {
+    use crate::kubectl::testing::Server;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn lines_of_all_pods_say_whose_they_are() {
+        let server =
+            Server::start_with(|asked| asked.path.ends_with("/log").then(|| (200, json!("line")))).await;
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}}});
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", deployment);
+        for name in ["web-1", "web-2"] {
+            let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+                "spec": {"containers": [{"name": "c"}]}});
+            server.hold(&format!("/api/v1/namespaces/default/pods/{name}"), pod);
+        }
+        let said = server.kubectl(&["logs", "deploy/web", "--all-pods"]).await;
+        for name in ["web-1", "web-2"] {
+            assert!(said.out.contains(&format!("[pod/{name}/c] ")), "{said:?}");
+        }
+    }
 }

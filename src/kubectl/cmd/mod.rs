@@ -25,6 +25,7 @@ pub mod kustomize;
 pub mod label;
 pub mod last_applied;
 pub mod logs;
+mod migrate;
 pub mod nodes;
 pub mod patch;
 pub mod plugin;

@@ -1,6 +1,6 @@
 //! patch: some fields of an object.
 
-use super::common::DryRun;
+use super::common::{DryRun, subresource};
 use crate::api::{patch as patches, strategic};
 use crate::kubectl::builder::{self, Options};
 use crate::kubectl::ctx::Ctx;
@@ -44,18 +44,14 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     };
     let dry_run = DryRun::of(ctx)?;
     let format = formats::of(ctx, false)?;
-    let asked = builder::ask(ctx, &ctx.args, Options::default()).await?;
-    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    let (infos, mut failures) = builder::local_or_there(ctx, &ctx.args, Options::default()).await?;
     if infos.is_empty() {
         Fail::join(failures)?;
         return text("no objects passed to patch");
     }
-    let sub = match ctx.flags.text("subresource") {
-        "" => String::new(),
-        sub => format!("/{sub}"),
-    };
+    let (sub, local) = (subresource(ctx), ctx.flags.is("local"));
     for mut info in infos {
-        if !sub.is_empty() {
+        if !sub.is_empty() && !local {
             info.object = ctx.api().await?.get(&format!("{}{sub}", info.path()), &[]).await?;
         }
         let mut query = vec![("fieldManager", "kubectl-patch")];
@@ -63,7 +59,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             query[0].1 = ctx.flags.text("field-manager");
         }
         dry_run.query(&mut query);
-        let outcome = if dry_run == DryRun::Client || ctx.flags.is("local") {
+        let outcome = if dry_run == DryRun::Client || local {
             locally(&info.object, &info.resource.kind, kind, &patch, &bytes)
         } else {
             ctx.api().await?.patch(&format!("{}{sub}", info.path()), &query, kind, bytes.clone()).await
@@ -101,4 +97,32 @@ fn locally(object: &Value, kind: &str, how: &str, patch: &Value, bytes: &[u8]) -
         _ => patches::merge(&mut object, patch),
     }
     Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kubectl::testing::{Server, config_map};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn local_changes_are_of_the_file_and_ask_no_server() {
+        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("a.yaml");
+        std::fs::write(&file, config_map("a", json!({"from": "file"})).to_string()).unwrap();
+        let file = file.display().to_string();
+        let lines: [&[&str]; 3] = [
+            &["patch", "--type=merge", "-p", r#"{"data":{"k":"v"}}"#],
+            &["label", "tier=x"],
+            &["annotate", "tier=x"],
+        ];
+        for line in lines {
+            let said = server.kubectl(&[line, &["--local", "-o", "json", "-f", &file]].concat()).await;
+            assert_eq!(said.code, 0, "{said:?}");
+            let object: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+            assert_eq!(object["metadata"]["labels"]["from"], "file");
+            assert!(said.out.contains("\"k\": \"v\"") || said.out.contains("\"tier\": \"x\""), "{said:?}");
+        }
+        let said = server.kubectl(&["label", "cm", "a", "tier=x", "--local"]).await;
+        assert!(said.code == 1 && said.err.contains("by --filename when --local is set"), "{said:?}");
+    }
 }

@@ -9,8 +9,11 @@ use crate::kubectl::table;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 const PREFIX: &str = "kubectl-";
+/// Bytes of a plugin's output that are read at a time.
+const PIECE: usize = 16 << 10;
 /// Verbs that a plugin may add a word to.
 const OPEN: [&str; 1] = ["create"];
 
@@ -107,7 +110,8 @@ pub fn find(words: &[String], env: &Env) -> Option<(PathBuf, Vec<String>)> {
     None
 }
 
-/// Runs a plugin and answers its exit code. On a terminal it gets this program's own streams; else what it says goes where our words go.
+/// Runs a plugin and returns its exit code. On a terminal it gets this program's own streams; else its output is passed on as it
+/// comes, so that none of it is kept.
 pub async fn run(
     path: &Path,
     words: &[String],
@@ -123,11 +127,10 @@ pub async fn run(
     output.flush().await;
     let status = match on_terminal {
         true => command.status().await,
-        false => command.stdin(Stdio::inherit()).output().await.map(|said| {
-            output.bytes(&said.stdout);
-            output.err(&String::from_utf8_lossy(&said.stderr));
-            said.status
-        }),
+        false => {
+            command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            passing_on(command, output).await
+        }
     };
     match status {
         Ok(status) if status.success() => Ok(()),
@@ -136,9 +139,62 @@ pub async fn run(
     }
 }
 
+/// Runs a program whose streams are pipes and writes to `output` what it says.
+async fn passing_on(
+    mut command: tokio::process::Command,
+    output: &Output,
+) -> std::io::Result<std::process::ExitStatus> {
+    let mut child = command.spawn()?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let (out, err) = futures::join!(
+        pass_on(out, output, |bytes| output.bytes(bytes)),
+        pass_on(err, output, |bytes| output.err_bytes(bytes))
+    );
+    out.and(err)?;
+    child.wait().await
+}
+
+/// Writes what comes out of a pipe until its end, one piece after another.
+async fn pass_on(
+    pipe: Option<impl AsyncRead + Unpin>,
+    output: &Output,
+    write: impl Fn(&[u8]),
+) -> std::io::Result<()> {
+    let Some(mut pipe) = pipe else { return Ok(()) };
+    let mut piece = vec![0; PIECE];
+    loop {
+        match pipe.read(&mut piece).await? {
+            0 => return Ok(()),
+            length => write(&piece[..length]),
+        }
+        output.flush().await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubectl::kept::Kept;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn what_a_plugin_says_is_passed_on_while_it_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "echo one; echo two >&2; while ! test -e end; do sleep 0.05; done; exit 3";
+        let words = ["-c".to_string(), script.to_string()];
+        let env = Env { cwd: dir.path().into(), ..Env::of_process() };
+        let (out, err) = (Kept::all(), Kept::all());
+        let output = Output::new(Box::new(out.clone()), Box::new(err.clone()));
+        let seen = async {
+            while out.text() != "one\n" || err.text() != "two\n" {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            std::fs::write(dir.path().join("end"), "").unwrap();
+        };
+        let both = futures::future::join(run(Path::new("/bin/sh"), &words, &env, false, &output), seen);
+        let (ended, ()) = tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
+        assert!(matches!(ended, Err(Fail::Exit(3))), "{ended:?}");
+    }
 
     #[test]
     fn the_longest_name_wins_and_verbs_stay_verbs() {

@@ -1,13 +1,14 @@
 //! port-forward: local ports that lead into a pod.
 
 use super::exec::pod_of;
-use super::wait::until;
+use super::wait::{Away, until};
 use crate::api::value;
 use crate::kubectl::builder::{Info, type_and_name};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
 use crate::kubectl::gostr::quote;
 use crate::kubectl::wire::stream;
+use crate::linux::tcp;
 use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -59,13 +60,14 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         listeners.into_iter().map(|(listener, local, remote)| serve(ctx, &pod, listener, local, remote));
     let uid = value::text(&pod.object, "metadata.uid").to_string();
     let mut watched = pod.clone();
-    let gone = until(ctx, &mut watched, Duration::ZERO, |now| {
+    // A server that is away for a moment does not end what runs; a pod that is gone does, whenever the server tells it.
+    let gone = until(ctx, &mut watched, Duration::ZERO, Away::Waits, |now| {
         let ended = matches!(value::text(now, "status.phase"), "Succeeded" | "Failed");
         Ok(ended || value::text(now, "metadata.uid") != uid)
     });
     tokio::select! {
         served = futures::future::try_join_all(serving) => served.map(drop),
-        // A server that is away for a moment does not end what runs; a pod that is gone does.
+        // A user who may not list pods can forward to one all the same.
         () = async { match gone.await { Ok(()) => {}, Err(_) => std::future::pending().await } } => {
             text("lost connection to pod")
         }
@@ -90,22 +92,47 @@ fn pair(given: &str, service: &Value, pod: &Info) -> Result<Pair, Fail> {
         (true, word) => Some(number(word, "local")?),
         (false, _) => None,
     };
-    let named = match service.is_null() {
-        true => container_port(pod, remote),
-        false => of_service(service, pod, remote),
+    // What the word means by itself: a port of the service, else of the pod.
+    let (remote_port, unnamed_local) = if service.is_null() {
+        let port = match container_port(pod, remote) {
+            Some(port) => port,
+            None if is_name(remote) => {
+                return text(format!("Pod '{}' does not have a named port '{remote}'", pod.name));
+            }
+            None => number(remote, "remote")?,
+        };
+        (port, port)
+    } else {
+        let own = service_port(service, remote, |word| number(word, "remote"))?;
+        (target_port(service, pod, own)?, own)
     };
-    let remote_port = match named {
-        Some(port) => port,
-        None if remote.starts_with(|c: char| c.is_ascii_alphabetic()) && service.is_null() => {
-            return text(format!("Pod '{}' does not have a named port '{remote}'", pod.name));
-        }
-        None => number(remote, "remote")?,
-    };
-    let local_port = local_number.unwrap_or_else(|| local.parse().unwrap_or(remote_port));
     if remote_port == 0 {
         return text("remote port must be > 0");
     }
-    Ok(Pair { local: local_port, remote: remote_port })
+    Ok(Pair { local: local_number.unwrap_or(unnamed_local), remote: remote_port })
+}
+
+fn is_name(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic())
+}
+
+/// The service's own port: a number, or the name of one.
+fn service_port(
+    service: &Value,
+    word: &str,
+    number: impl Fn(&str) -> Result<u16, Fail>,
+) -> Result<u16, Fail> {
+    if !is_name(word) {
+        return number(word);
+    }
+    let found = value::list(service, "spec.ports").iter().find(|p| value::text(p, "name") == word);
+    match found.and_then(|p| value::int(p, "port")?.try_into().ok()) {
+        Some(port) => Ok(port),
+        None => text(format!(
+            "Service '{}' does not have a named port '{word}'",
+            value::text(service, "metadata.name")
+        )),
+    }
 }
 
 /// A named port of the pod's containers.
@@ -116,17 +143,28 @@ fn container_port(pod: &Info, name: &str) -> Option<u16> {
     value::int(found, "containerPort")?.try_into().ok()
 }
 
-/// The pod's port behind a service's port.
-fn of_service(service: &Value, pod: &Info, word: &str) -> Option<u16> {
-    let named = |p: &&Value| {
-        value::text(p, "name") == word || value::int(p, "port").is_some_and(|n| n.to_string() == word)
+/// The pod's port behind a service's port. A headless service has no port of its own: clients of it speak to the pod's.
+fn target_port(service: &Value, pod: &Info, own: u16) -> Result<u16, Fail> {
+    let mut ports = value::list(service, "spec.ports").iter();
+    let Some(port) = ports.find(|p| value::int(p, "port") == Some(own.into())) else {
+        return text(format!(
+            "Service {} does not have a service port {own}",
+            value::text(service, "metadata.name")
+        ));
     };
-    let port = value::list(service, "spec.ports").iter().find(named)?;
-    match value::at(port, "targetPort") {
-        Value::Number(n) => n.as_u64()?.try_into().ok(),
-        Value::String(name) => container_port(pod, name),
-        _ => value::int(port, "port")?.try_into().ok(),
+    if value::text(service, "spec.clusterIP") == "None" {
+        return Ok(own);
     }
+    let found = match value::at(port, "targetPort") {
+        Value::String(name) => match container_port(pod, name).or_else(|| name.parse().ok()) {
+            Some(port) => return Ok(port),
+            None => {
+                return text(format!("Pod '{}' does not have a named port '{name}'", pod.name));
+            }
+        },
+        target => target.as_u64().filter(|n| *n > 0),
+    };
+    Ok(found.and_then(|n| n.try_into().ok()).unwrap_or(own))
 }
 
 type Bound = (TcpListener, u16, u16);
@@ -148,8 +186,8 @@ async fn bind(ctx: &Ctx, pair: &Pair) -> Result<Vec<Bound>, Fail> {
         addresses
             .extend([(IpAddr::from([127, 0, 0, 1]), true), (IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), true)]);
     }
-    let (mut found, mut local) = (vec![], pair.local);
-    for (ip, _) in addresses {
+    let (mut found, mut local, mut silent) = (vec![], pair.local, vec![]);
+    for (ip, either) in addresses {
         match TcpListener::bind(SocketAddr::new(ip, local)).await {
             Ok(listener) => {
                 // The port that the first address was given serves for all.
@@ -162,14 +200,26 @@ async fn bind(ctx: &Ctx, pair: &Pair) -> Result<Vec<Bound>, Fail> {
                 let family = if ip.is_ipv6() { "tcp6" } else { "tcp4" };
                 let why = crate::kubectl::error::go_io(&error).to_lowercase();
                 let why = why.split(" (os error").next().unwrap_or(&why).to_string();
-                ctx.note(format!(
-                    "Unable to listen on port {local}: Listeners failed to create with the following errors: [unable to create listener: Error listen {family} {}: bind: {why}]",
+                let why = format!(
+                    "unable to create listener: Error listen {family} {}: bind: {why}",
                     SocketAddr::new(ip, local)
-                ));
+                );
+                // `localhost` is either family: a machine may have one of them only.
+                match either {
+                    true => silent.push(why),
+                    false => ctx.note(unable(local, &why)),
+                }
             }
         }
     }
+    if found.is_empty() && !silent.is_empty() {
+        ctx.note(unable(local, &silent.join(" ")));
+    }
     Ok(found)
+}
+
+fn unable(port: u16, why: &str) -> String {
+    format!("Unable to listen on port {port}: Listeners failed to create with the following errors: [{why}]")
 }
 
 async fn serve(ctx: &Ctx, pod: &Info, listener: TcpListener, local: u16, remote: u16) -> Result<(), Fail> {
@@ -179,8 +229,7 @@ async fn serve(ctx: &Ctx, pod: &Info, listener: TcpListener, local: u16, remote:
     use futures::StreamExt;
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
-                let (connection, _) = accepted?;
+            (connection, _) = tcp::accept(&listener) => {
                 ctx.line(format!("Handling connection for {local}"));
                 ctx.output.flush().await;
                 let (path, port) = (path.clone(), port.clone());
@@ -196,5 +245,43 @@ async fn serve(ctx: &Ctx, pod: &Info, listener: TcpListener, local: u16, remote:
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubectl::wire::discovery::Resource;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    #[test]
+    fn ports_of_a_service_lead_to_the_pods_ports_behind_them() {
+        let pod = Info {
+            resource: Arc::new(Resource::default()),
+            namespace: "default".into(),
+            name: "p".into(),
+            object: json!({"spec": {"containers": [{"ports": [{"name": "web", "containerPort": 8080}]}]}}),
+            source: String::new(),
+        };
+        let service = |ip: &str| {
+            json!({"metadata": {"name": "s"}, "spec": {"clusterIP": ip, "ports": [
+                {"name": "http", "port": 80, "targetPort": "web"}, {"name": "raw", "port": 90, "targetPort": 9000}]}})
+        };
+        let of = |service: &Value, word: &str| match pair(word, service, &pod) {
+            Ok(pair) => Ok((pair.local, pair.remote)),
+            Err(fail) => Err(fail.message()),
+        };
+        let own = service("10.0.0.1");
+        assert_eq!(of(&own, "80"), Ok((80, 8080)));
+        assert_eq!(of(&own, "http"), Ok((80, 8080)), "the service's port is listened on");
+        assert_eq!(of(&own, "5000:raw"), Ok((5000, 9000)));
+        assert_eq!(of(&own, ":90"), Ok((0, 9000)));
+        assert_eq!(of(&own, "81"), Err("Service s does not have a service port 81".into()));
+        assert_eq!(of(&own, "no"), Err("Service 's' does not have a named port 'no'".into()));
+        assert_eq!(of(&service("None"), "80"), Ok((80, 80)), "a headless service has the pod's ports");
+        assert_eq!(of(&Value::Null, "web"), Ok((8080, 8080)));
+        assert_eq!(of(&Value::Null, "no"), Err("Pod 'p' does not have a named port 'no'".into()));
+        assert_eq!(of(&Value::Null, "81:82"), Ok((81, 82)));
     }
 }

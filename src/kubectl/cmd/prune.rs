@@ -1,6 +1,7 @@
 //! apply --prune: what was applied once, fits the selector, and is in the files no more, goes.
 
 use super::common::{DryRun, LAST_APPLIED, Teller};
+use super::delete::propagation;
 use crate::api::value;
 use crate::kubectl::builder::{Info, selectors};
 use crate::kubectl::ctx::Ctx;
@@ -61,6 +62,21 @@ impl Seen {
     }
 }
 
+/// Finds the objects that were applied once, match the selector, and were not seen this time.
+pub async fn found(ctx: &Ctx, seen: &Seen) -> Result<Vec<(Arc<Resource>, Value)>, Fail> {
+    let kinds = kinds(ctx).await?;
+    let mut found = vec![];
+    for namespace in &seen.namespaces {
+        for resource in kinds.iter().filter(|r| r.namespaced) {
+            unseen(ctx, seen, resource, namespace, &mut found).await?;
+        }
+    }
+    for resource in kinds.iter().filter(|r| !r.namespaced) {
+        unseen(ctx, seen, resource, "", &mut found).await?;
+    }
+    Ok(found)
+}
+
 /// Prunes; answers what went.
 pub async fn run(
     ctx: &Ctx,
@@ -68,15 +84,26 @@ pub async fn run(
     dry_run: DryRun,
     teller: Option<&Teller>,
 ) -> Result<Vec<Value>, Fail> {
-    let kinds = kinds(ctx).await?;
+    let api = ctx.api().await?;
     let mut pruned = vec![];
-    for namespace in &seen.namespaces {
-        for resource in kinds.iter().filter(|r| r.namespaced) {
-            prune(ctx, seen, resource, namespace, dry_run, &mut pruned).await?;
-        }
+    let mut options = json!({"propagationPolicy": propagation(ctx)?});
+    let grace = ctx.flags.int("grace-period");
+    if grace >= 0 {
+        options["gracePeriodSeconds"] = grace.into();
     }
-    for resource in kinds.iter().filter(|r| !r.namespaced) {
-        prune(ctx, seen, resource, "", dry_run, &mut pruned).await?;
+    if dry_run == DryRun::Server {
+        options["dryRun"] = json!(["All"]);
+    }
+    for (resource, object) in found(ctx, seen).await? {
+        if dry_run != DryRun::Client {
+            let (namespace, name) =
+                (value::text(&object, "metadata.namespace"), value::text(&object, "metadata.name"));
+            match api.delete(&paths::object(&resource, namespace, name), &[], &options).await {
+                Err(fail) if !fail.is_not_found() => return Err(fail),
+                _ => {}
+            }
+        }
+        pruned.push(object);
     }
     if let Some(teller) = teller {
         for object in &pruned {
@@ -113,16 +140,15 @@ async fn kinds(ctx: &Ctx) -> Result<Vec<Arc<Resource>>, Fail> {
     Ok(kinds)
 }
 
-async fn prune(
+async fn unseen(
     ctx: &Ctx,
     seen: &Seen,
     resource: &Arc<Resource>,
     namespace: &str,
-    dry_run: DryRun,
-    pruned: &mut Vec<Value>,
+    found: &mut Vec<(Arc<Resource>, Value)>,
 ) -> Result<(), Fail> {
-    let api = ctx.api().await?;
-    let there = match api.get(&paths::collection(resource, namespace), &selectors(ctx)).await {
+    let path = paths::collection(resource, namespace);
+    let there = match ctx.api().await?.get(&path, &selectors(ctx)).await {
         Ok(there) => there,
         // A kind that cannot be listed has nothing to be pruned.
         Err(fail) if matches!(fail.code(), Some(404 | 405)) => return Ok(()),
@@ -136,18 +162,7 @@ async fn prune(
         let mut object = item.clone();
         object["apiVersion"] = resource.api_version().into();
         object["kind"] = resource.kind.clone().into();
-        if dry_run != DryRun::Client {
-            let mut options = json!({"propagationPolicy": "Background"});
-            if dry_run == DryRun::Server {
-                options["dryRun"] = json!(["All"]);
-            }
-            let name = value::text(item, "metadata.name");
-            match api.delete(&paths::object(resource, namespace, name), &[], &options).await {
-                Err(fail) if !fail.is_not_found() => return Err(fail),
-                _ => {}
-            }
-        }
-        pruned.push(object);
+        found.push((resource.clone(), object));
     }
     Ok(())
 }

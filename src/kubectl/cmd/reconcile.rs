@@ -5,9 +5,12 @@ use crate::api::value;
 use crate::kubectl::builder::{self, Info, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
+use crate::kubectl::wire::paths;
 use serde_json::{Value, json};
 
 const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+const AGGREGATION: &str = "aggregationRule";
+const SELECTORS: &str = "clusterRoleSelectors";
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
@@ -15,8 +18,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.args.is_empty() {
         return text("no arguments are allowed");
     }
-    let files = ctx.flags.list("filename");
-    if files.is_empty() && ctx.flags.text("kustomize").is_empty() {
+    if !ctx.names_files() {
         return text("must specify one of -f and -k");
     }
     let builder::Asked::Objects(infos) = builder::ask(ctx, &[], Options::default()).await? else {
@@ -75,7 +77,12 @@ async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, teller: &Teller) -> Result
     if is_binding(info) && value::at(&existing, "roleRef") != value::at(&info.object, "roleRef") {
         let gap = Gap { missing: value::list(&info.object, field).to_vec(), extra: vec![] };
         if !protected && dry_run == DryRun::No {
-            ctx.api().await?.delete(&info.path(), &[], &json!({})).await?;
+            let uid = value::text(&existing, "metadata.uid");
+            let same = json!({"preconditions": {"uid": uid}});
+            match ctx.api().await?.delete(&info.path(), &[], &same).await {
+                Err(fail) if !fail.is_not_found() => return Err(fail),
+                _ => {}
+            }
         }
         let made = if protected { existing } else { write(ctx, info, dry_run, &info.object, true).await? };
         let outcome = Outcome { operation: Some("recreate"), gap, remove, protected };
@@ -85,13 +92,17 @@ async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, teller: &Teller) -> Result
         true => subjects(value::list(&existing, field), value::list(&info.object, field)),
         false => Gap {
             missing: uncovered(value::list(&existing, field), value::list(&info.object, field)),
-            extra: uncovered(value::list(&info.object, field), value::list(&existing, field)),
+            extra: match is_aggregated(&existing) && is_aggregated(&info.object) {
+                true => vec![], // its rules are the controller's
+                false => uncovered(value::list(&info.object, field), value::list(&existing, field)),
+            },
         },
     };
     let mut next = existing.clone();
     for map in ["metadata.labels", "metadata.annotations"] {
         for (key, text) in value::pairs(&info.object, map) {
-            value::slot_map(&mut next, map).insert(key.into(), text.into());
+            // What the object says already wins.
+            value::slot_map(&mut next, map).entry(key).or_insert(text.into());
         }
     }
     if !gap.missing.is_empty() || (remove && !gap.extra.is_empty()) {
@@ -102,6 +113,12 @@ async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, teller: &Teller) -> Result
         }
         value::put(&mut next, field, all);
     }
+    if info.resource.kind == "ClusterRole" {
+        match aggregation(value::at(&existing, AGGREGATION), value::at(&info.object, AGGREGATION), remove) {
+            Value::Null => drop(value::remove(&mut next, AGGREGATION)),
+            rule => value::put(&mut next, AGGREGATION, rule),
+        }
+    }
     let changed = next != existing;
     let shown = match changed && !protected {
         true => write(ctx, info, dry_run, &next, false).await?,
@@ -111,6 +128,31 @@ async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, teller: &Teller) -> Result
     tell(ctx, info, teller, &shown, &outcome)
 }
 
+fn is_aggregated(role: &Value) -> bool {
+    !value::at(role, AGGREGATION).is_null()
+}
+
+/// The aggregation rule that a ClusterRole gets: that of the file, and unless `remove` says so also the selectors that it has.
+/// A role that the file does not aggregate is aggregated no longer.
+fn aggregation(have: &Value, want: &Value, remove: bool) -> Value {
+    if want.is_null() {
+        return Value::Null;
+    }
+    let (mut all, wanted) = (value::list(have, SELECTORS).to_vec(), value::list(want, SELECTORS));
+    let missing: Vec<Value> = wanted.iter().filter(|w| !all.contains(w)).cloned().collect();
+    let extra = all.iter().any(|selector| !wanted.contains(selector));
+    match (remove && (extra || !missing.is_empty()), missing.is_empty()) {
+        (true, _) => want.clone(),
+        (false, true) => have.clone(),
+        (false, false) => {
+            all.extend(missing);
+            let mut rule = have.clone();
+            value::put(&mut rule, SELECTORS, all);
+            rule
+        }
+    }
+}
+
 async fn write(ctx: &Ctx, info: &Info, dry_run: DryRun, object: &Value, new: bool) -> Result<Value, Fail> {
     if dry_run == DryRun::Client {
         return Ok(object.clone());
@@ -118,9 +160,28 @@ async fn write(ctx: &Ctx, info: &Info, dry_run: DryRun, object: &Value, new: boo
     let mut query = vec![];
     dry_run.query(&mut query);
     let api = ctx.api().await?;
+    if new && dry_run == DryRun::No && !info.namespace.is_empty() {
+        ensure_namespace(ctx, &info.namespace).await?;
+    }
     match new {
         true => api.post(&info.collection(), &query, object).await,
         false => api.put(&info.path(), &query, object).await,
+    }
+}
+
+/// Creates the namespace of a Role or a RoleBinding if there is none. A user who may neither read nor create namespaces may still
+/// write into one that exists, so that refusal is no failure.
+async fn ensure_namespace(ctx: &Ctx, name: &str) -> Result<(), Fail> {
+    let api = ctx.api().await?;
+    match api.get(&format!("/api/v1/namespaces/{}", paths::segment(name)), &[]).await {
+        Ok(_) => return Ok(()),
+        Err(fail) if fail.is_not_found() || fail.code() == Some(403) => {}
+        Err(fail) => return Err(fail),
+    }
+    let namespace = json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}});
+    match api.post("/api/v1/namespaces", &[], &namespace).await {
+        Err(fail) if !matches!(fail.code(), Some(403 | 409)) => Err(fail),
+        _ => Ok(()),
     }
 }
 
@@ -240,6 +301,7 @@ fn tell(ctx: &Ctx, info: &Info, teller: &Teller, object: &Value, outcome: &Outco
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubectl::testing::Server;
 
     #[test]
     fn only_what_nobody_gives_is_missing() {
@@ -251,5 +313,54 @@ mod tests {
         let full = json!({"kind": "User", "name": "a", "apiGroup": "rbac.authorization.k8s.io"});
         let gap = subjects(&[full, user("c")], &[user("a"), user("b")]);
         assert_eq!((gap.missing, gap.extra), (vec![user("b")], vec![user("c")]));
+    }
+
+    #[test]
+    fn selectors_of_an_aggregated_role_are_added_replaced_or_dropped() {
+        let rule = |names: &[&str]| {
+            let selectors: Vec<Value> = names.iter().map(|n| json!({"matchLabels": {"to": n}})).collect();
+            json!({"clusterRoleSelectors": selectors})
+        };
+        assert_eq!(aggregation(&rule(&["a"]), &rule(&["b"]), false), rule(&["a", "b"]));
+        assert_eq!(aggregation(&rule(&["a"]), &rule(&["b"]), true), rule(&["b"]));
+        assert_eq!(aggregation(&rule(&["a", "b"]), &rule(&["b"]), false), rule(&["a", "b"]));
+        assert_eq!(aggregation(&Value::Null, &rule(&["b"]), false), rule(&["b"]));
+        assert_eq!(aggregation(&rule(&["a"]), &Value::Null, false), Value::Null);
+    }
+
+    #[tokio::test]
+    async fn an_aggregated_role_keeps_its_rules_and_a_missing_namespace_is_made() {
+        const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+        let server = Server::start_with(|asked| {
+            let resource = |plural: &str, kind: &str, scope: &str| {
+                json!({"resource": plural, "responseKind": {"kind": kind}, "scope": scope, "verbs": ["get"]})
+            };
+            let kinds = json!([resource("roles", "Role", "Namespaced"), resource("clusterroles", "ClusterRole", "Cluster")]);
+            let group = json!({"metadata": {"name": "rbac.authorization.k8s.io"}, "versions": [{"version": "v1", "resources": kinds}]});
+            let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [group]}));
+            (asked.path == "/apis").then(list)
+        })
+        .await;
+        let role = |kind: &str, label: &str, to: &str, rules: Value| {
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": "all", "labels": {"a": label}},
+                "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": to}}]}, "rules": rules})
+        };
+        let at = format!("{RBAC}/clusterroles/all");
+        let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
+        server.hold(&at, role("ClusterRole", "server", "x", rules.clone()));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("roles.yaml");
+        let mut own = role("Role", "file", "", json!([]));
+        own["metadata"]["namespace"] = "n".into();
+        value::remove(&mut own, AGGREGATION);
+        std::fs::write(&file, format!("{}\n{own}\n", role("ClusterRole", "file", "y", json!([])))).unwrap();
+        let file = file.display().to_string();
+        let said = server.kubectl(&["auth", "reconcile", "--remove-extra-permissions", "-f", &file]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let after = server.object(&at).unwrap();
+        assert_eq!((&after["rules"], &after["metadata"]["labels"]["a"]), (&rules, &json!("server")));
+        assert_eq!(after["aggregationRule"]["clusterRoleSelectors"], json!([{"matchLabels": {"to": "y"}}]));
+        assert!(server.object("/api/v1/namespaces/n").is_some());
+        assert!(server.object(&format!("{RBAC}/namespaces/n/roles/all")).is_some());
     }
 }

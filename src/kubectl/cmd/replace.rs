@@ -1,7 +1,8 @@
 //! replace: a whole object in place of another.
 
-use super::common::{DryRun, Teller, annotate_last_applied, send_raw, validation};
-use super::delete::wait_gone;
+use super::common::{DryRun, Teller, remember, send_raw, subresource, validation};
+use super::delete::{propagation, wait_gone};
+use super::wait::{Deadline, GONE_WITHIN};
 use crate::api::value;
 use crate::kubectl::builder::{Options, about};
 use crate::kubectl::ctx::Ctx;
@@ -15,7 +16,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
     }
     let files = ctx.flags.list("filename");
-    if files.is_empty() {
+    if !ctx.names_files() {
         return text("must specify one of -f and -k");
     }
     let dry_run = DryRun::of(ctx)?;
@@ -31,6 +32,11 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.flags.duration("timeout").is_zero() && !force {
         return text("--timeout must have --force specified");
     }
+    let below = subresource(ctx);
+    if force && !below.is_empty() {
+        return text("--subresource cannot be used with --force: a subresource cannot be deleted");
+    }
+    let policy = propagation(ctx)?;
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
     let (infos, mut failures) = files::read(ctx, &files, options).await?;
     if infos.is_empty() {
@@ -41,10 +47,11 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     dry_run.query(&mut query);
     if force && dry_run == DryRun::No {
         for info in &infos {
-            let mut body = json!({"propagationPolicy": "Background"});
+            let mut body = json!({"propagationPolicy": policy});
             let grace = ctx.flags.int("grace-period");
             if grace >= 0 {
-                value::put(&mut body, "gracePeriodSeconds", grace);
+                // Never 0: that would not wait for the object's processes to end.
+                value::put(&mut body, "gracePeriodSeconds", grace.max(1));
             }
             match ctx.api().await?.delete(&info.path(), &[], &body).await {
                 Ok(_) => ctx.line(format!("{} {} deleted", info.resource.kind_group(), quote(&info.name))),
@@ -52,14 +59,13 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 Err(fail) => return Err(fail),
             }
         }
+        let deadline = Deadline::of(ctx.flags.duration("timeout"), GONE_WITHIN);
         for info in &infos {
-            wait_gone(ctx, &mut info.clone(), "", ctx.flags.duration("timeout")).await?;
+            wait_gone(ctx, &mut info.clone(), "", deadline).await?;
         }
     }
     for mut info in infos {
-        if ctx.flags.is("save-config") {
-            annotate_last_applied(&mut info.object, true);
-        }
+        remember(ctx, &mut info.object);
         if dry_run == DryRun::Client {
             teller.tell(ctx, &info.object, "replaced", true)?;
             continue;
@@ -68,14 +74,15 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         let outcome = if force && dry_run == DryRun::No {
             api.post(&info.collection(), &query, &info.object).await
         } else {
-            match api.get(&info.path(), &[]).await {
+            let path = format!("{}{below}", info.path());
+            match api.get(&path, &[]).await {
                 Err(fail) => Err(fail),
                 Ok(live) => {
                     if value::empty(&info.object, "metadata.resourceVersion") {
                         let version = value::at(&live, "metadata.resourceVersion").clone();
                         value::put(&mut info.object, "metadata.resourceVersion", version);
                     }
-                    api.put(&info.path(), &query, &info.object).await
+                    api.put(&path, &query, &info.object).await
                 }
             }
         };
@@ -88,4 +95,23 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
     }
     Fail::join(failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kubectl::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_kustomization_is_replaced_from_as_a_file_is() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        server.hold(&at("a"), config_map("a", json!({})));
+        let mut new = config_map("a", json!({}));
+        new["data"] = json!({"k": "new"});
+        std::fs::write(dir.path().join("a.yaml"), new.to_string()).unwrap();
+        std::fs::write(dir.path().join("kustomization.yaml"), "resources: [a.yaml]\n").unwrap();
+        let said = server.kubectl(&["replace", "-k", &dir.path().display().to_string()]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a replaced\n"), "{said:?}");
+        assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "new");
+    }
 }

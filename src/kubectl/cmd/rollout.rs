@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 const REVISION: &str = "deployment.kubernetes.io/revision";
+const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// Annotations that belong to a deployment, not to one of its revisions.
 const OWN: [&str; 6] = [
@@ -36,10 +37,10 @@ struct Revision {
 }
 
 async fn asked(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
-    if ctx.args.is_empty() && ctx.flags.list("filename").is_empty() {
+    if ctx.args.is_empty() && !ctx.names_files() {
         return text("required resource not specified");
     }
-    let options = Options { all_by_type: true, ..Options::default() };
+    let options = Options { all_by_type: true, latest: true, ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;
     builder::objects(ctx, asked).await
 }
@@ -311,7 +312,7 @@ pub async fn status(ctx: &Ctx) -> Result<(), Fail> {
             false => state(&info, &info.object, revision).map(|(told, _)| ctx.line(told)),
             true => {
                 let frozen = info.clone();
-                let followed = wait::until(ctx, &mut info, limit, |object| {
+                let followed = wait::until(ctx, &mut info, limit, wait::Away::Waits, |object| {
                     if object.is_null() {
                         return text("object has been deleted");
                     }
@@ -370,12 +371,22 @@ pub async fn restart(ctx: &Ctx) -> Result<(), Fail> {
         "Deployment" if value::flag(&info.object, "spec.paused") => {
             Err(about(info, "can't restart paused deployment (run rollout resume first)"))
         }
-        "Deployment" | "DaemonSet" | "StatefulSet" => Ok(Some(
-            json!({"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": now}}}}}),
-        )),
+        "Deployment" | "DaemonSet" | "StatefulSet" => restarted(info, &now).map(Some),
         _ => Err(about(info, "restarting is not supported")),
     })
     .await
+}
+
+/// The patch that restarts an object. With the annotation that it has already nothing would restart: times have whole seconds.
+fn restarted(info: &Info, now: &str) -> Result<Value, Fail> {
+    let annotations = value::at(&info.object, "spec.template.metadata.annotations");
+    if annotations.get(RESTARTED_AT).is_some_and(|last| last == now) {
+        return text(format!(
+            "failed to create patch for {}: if restart has already been triggered within the past second, please wait before attempting to trigger another",
+            info.name
+        ));
+    }
+    Ok(json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: now}}}}}))
 }
 
 pub async fn pause(ctx: &Ctx) -> Result<(), Fail> {
@@ -488,4 +499,25 @@ async fn undo_one(ctx: &Ctx, info: &Info, to: i64, dry_run: DryRun) -> Result<St
         Fail::Text(format!("failed restoring revision {}: {}", revision.number, fail.message()))
     })?;
     Ok(dry_run.told("rolled back"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_restart_within_a_second_is_refused() {
+        let mut info = Info {
+            resource: Default::default(),
+            namespace: "default".into(),
+            name: "web".into(),
+            object: json!({"spec": {"template": {}}}),
+            source: String::new(),
+        };
+        let patch = restarted(&info, "2026-01-02T03:04:05Z").unwrap();
+        crate::api::patch::merge(&mut info.object, &patch);
+        let told = restarted(&info, "2026-01-02T03:04:05Z").unwrap_err().message();
+        assert!(told.starts_with("failed to create patch for web: if restart has already"), "{told}");
+        assert!(restarted(&info, "2026-01-02T03:04:06Z").is_ok());
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata};
 use super::exec::{self, Session};
-use super::wait::until;
+use super::wait::{Away, until};
 use crate::api::{patch, strategic, value};
 use crate::kubectl::builder::Info;
 use crate::kubectl::ctx::Ctx;
@@ -63,17 +63,44 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if dry_run != DryRun::Client {
         pod = ctx.api().await?.post(&pods, &query, &pod).await?;
     }
-    if let Some(mut service) = service {
-        if dry_run != DryRun::Client {
-            let path = format!("/api/v1/namespaces/{namespace}/services");
-            service = ctx.api().await?.post(&path, &query, &service).await?;
+    // Without its Service the pod runs all the same; the refusal is reported at the end.
+    let (mut exposed, mut failures) = (None, vec![]);
+    let services = format!("/api/v1/namespaces/{namespace}/services");
+    if let Some(service) = service {
+        let created = match dry_run {
+            DryRun::Client => Ok(service),
+            DryRun::No | DryRun::Server => ctx.api().await?.post(&services, &query, &service).await,
+        };
+        match created {
+            Ok(service) => {
+                teller.tell(ctx, &service, "created", false)?;
+                exposed = Some(format!("{services}/{name}"));
+            }
+            Err(fail @ Fail::Api(_)) => failures.push(fail),
+            Err(other) => return Err(other),
         }
-        teller.tell(ctx, &service, "created", false)?;
     }
     if attach {
-        return attached(ctx, &pod, remove).await;
+        let outcome = attached(ctx, &pod, remove).await;
+        if let Some(path) = exposed.filter(|_| remove) {
+            delete(ctx, &path, &format!("service {}", quote(name))).await?;
+        }
+        outcome?;
+    } else {
+        teller.tell(ctx, &pod, "created", false)?;
     }
-    teller.tell(ctx, &pod, "created", false)
+    Fail::join(failures)
+}
+
+/// Deletes an object that `--rm` removes; one that is gone already is no failure.
+async fn delete(ctx: &Ctx, path: &str, shown: &str) -> Result<(), Fail> {
+    match ctx.api().await?.delete(path, &[], &json!({"propagationPolicy": "Background"})).await {
+        Ok(_) if ctx.flags.is("quiet") => {}
+        Ok(_) => ctx.line(format!("{shown} deleted")),
+        Err(fail) if fail.is_not_found() => {}
+        Err(fail) => return Err(fail),
+    }
+    Ok(())
 }
 
 /// `a=b,c=d`
@@ -150,13 +177,16 @@ pub fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<(), Fail>
     if given.is_empty() {
         return Ok(());
     }
+    let how = ctx.flags.text("override-type");
+    // A JSON patch is a list of operations, the other two are a part of the object.
+    let fits = |over: &Value| if how == "json" { over.is_array() } else { over.is_object() };
     let over: Value = match crate::kubectl::manifest::parse_yaml(given.as_bytes()) {
-        Ok(over) if over.is_object() => over,
+        Ok(over) if fits(&over) => over,
         _ => return text(format!("Invalid JSON Patch: {given}")),
     };
-    match ctx.flags.text("override-type") {
+    match how {
         "strategic" => strategic::apply(kind, object, &over).map_err(Fail::Text)?,
-        "json" => patch::json(object, given.as_bytes()).map_err(|s| Fail::Text(s.message))?,
+        "json" => patch::json(object, over.to_string().as_bytes()).map_err(|s| Fail::Text(s.message))?,
         _ => patch::merge(object, &over),
     }
     Ok(())
@@ -184,13 +214,7 @@ async fn attached(ctx: &Ctx, pod: &Value, remove: bool) -> Result<(), Fail> {
     };
     let outcome = follow(ctx, &mut info).await;
     if remove {
-        let options = json!({"propagationPolicy": "Background"});
-        match ctx.api().await?.delete(&info.path(), &[], &options).await {
-            Ok(_) if ctx.flags.is("quiet") => {}
-            Ok(_) => ctx.line(format!("pod {} deleted", quote(&info.name))),
-            Err(fail) if fail.is_not_found() => {}
-            Err(fail) => return Err(fail),
-        }
+        delete(ctx, &info.path(), &format!("pod {}", quote(&info.name))).await?;
     }
     outcome
 }
@@ -208,7 +232,7 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
             .any(|c| c["type"] == "Ready" && c["status"] == "True");
         Ok(ended(pod) || (value::text(pod, "status.phase") == "Running" && ready))
     };
-    let waited = until(ctx, info, limit, started).await;
+    let waited = until(ctx, info, limit, Away::Waits, started).await;
     waited.map_err(|fail| match fail {
         Fail::Text(_) => Fail::Text("timed out waiting for the condition".into()),
         other => other,
@@ -234,7 +258,7 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
         return Ok(());
     }
     let over = |pod: &Value| if pod.is_null() { gone() } else { Ok(ended(pod)) };
-    until(ctx, info, std::time::Duration::ZERO, over).await?;
+    until(ctx, info, std::time::Duration::ZERO, Away::Waits, over).await?;
     if value::text(&info.object, "status.phase") != "Failed" {
         return Ok(());
     }
@@ -253,4 +277,54 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
 
 fn ended(pod: &Value) -> bool {
     matches!(value::text(pod, "status.phase"), "Succeeded" | "Failed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubectl::testing::{Server, refusal};
+
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    const SERVICES: &str = "/api/v1/namespaces/default/services";
+    const RUN: [&str; 7] = ["run", "x", "-n", "default", "--image=i", "--expose", "--port=80"];
+
+    #[tokio::test]
+    async fn rm_removes_the_service_too() {
+        let server = Server::start_with(|asked| match (asked.method.as_str(), asked.path.as_str()) {
+            ("GET", PODS) => {
+                let pod = json!({"metadata": {"name": "x", "namespace": "default"},
+                    "spec": {"containers": [{"name": "x"}]}, "status": {"phase": "Succeeded"}});
+                Some((200, json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod]})))
+            }
+            _ => None,
+        })
+        .await;
+        let said = server.kubectl(&[&RUN[..], &["--restart=Never", "-i", "--rm"][..]].concat()).await;
+        let asked = server.asked();
+        let deleted: Vec<&str> =
+            asked.iter().filter(|a| a.method == "DELETE").map(|a| a.path.as_str()).collect();
+        assert_eq!(deleted, [format!("{PODS}/x"), format!("{SERVICES}/x")], "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_pod_runs_without_the_service_that_was_refused() {
+        let server = Server::start_with(|asked| {
+            let service = asked.method == "POST" && asked.path == SERVICES;
+            service.then(|| refusal(409, "AlreadyExists", "services \"x\" already exists"))
+        })
+        .await;
+        let said = server.kubectl(&RUN).await;
+        assert_eq!((said.code, said.out.as_str()), (1, "pod/x created\n"), "{said:?}");
+        assert!(said.err.contains("already exists"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn overrides_may_be_a_json_patch() {
+        let server = Server::start().await;
+        let patch = r#"--overrides=[{"op": "add", "path": "/spec/hostNetwork", "value": true}]"#;
+        let line = ["run", "x", "--image=i", "--dry-run=client", "-o", "json", "--override-type=json", patch];
+        let said = server.kubectl(&line).await;
+        let made: Value = serde_json::from_str(&said.out).unwrap_or_default();
+        assert_eq!(made["spec"]["hostNetwork"], true, "{said:?}");
+    }
 }

@@ -40,28 +40,13 @@ fn wrapped(path: &str, change: Value) -> Value {
 }
 
 /// The objects whose fields are to be set: the server's, or with `--local` those of the files and nothing else.
-pub(super) async fn asked(
-    ctx: &Ctx,
-    resources: &[String],
-    dry_run: DryRun,
-) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
-    let local = ctx.flags.is("local");
-    if local && dry_run == DryRun::Server {
-        return text("cannot specify --local and --dry-run=server - did you mean --dry-run=client?");
+pub(super) async fn asked(ctx: &Ctx, resources: &[String]) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let options = Options { all_by_type: ctx.flags.is("all"), ..Options::default() };
+    let (mut infos, failures) = builder::local_or_there(ctx, resources, options).await?;
+    if ctx.flags.is("local") {
+        infos.iter_mut().for_each(|info| typed::zeros(&info.resource.kind, &mut info.object));
     }
-    if local && ["filename", "kustomize"].iter().all(|flag| ctx.flags.list(flag).is_empty()) {
-        return text(
-            "you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'",
-        );
-    }
-    let options = Options { all_by_type: ctx.flags.is("all"), local, ..Options::default() };
-    match builder::ask(ctx, resources, options).await? {
-        builder::Asked::Objects(mut infos) if local => {
-            infos.iter_mut().for_each(|info| typed::zeros(&info.resource.kind, &mut info.object));
-            Ok((infos, vec![]))
-        }
-        asked => builder::objects(ctx, asked).await,
-    }
+    Ok((infos, failures))
 }
 
 /// Sends to each object what `change` makes of its pod spec, and tells what happened.
@@ -74,7 +59,7 @@ pub(super) async fn each(
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let local = ctx.flags.is("local");
-    let (infos, mut failures) = asked(ctx, resources, dry_run).await?;
+    let (infos, mut failures) = asked(ctx, resources).await?;
     for mut info in infos {
         let Some(path) = spec_path(&info.resource.kind) else {
             failures.push(Fail::Text(format!(
@@ -173,7 +158,7 @@ pub async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
     let Some((account, resources)) = ctx.args.split_last() else {
         return text("serviceaccount is required");
     };
-    if resources.is_empty() && ctx.flags.list("filename").is_empty() {
+    if resources.is_empty() && !ctx.names_files() {
         return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
     }
     each(ctx, resources, "serviceaccount updated", |_, spec| {
@@ -184,22 +169,20 @@ pub async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// What a selector of the oldest form, a map, can say. `a in (b)` is refused, although `a=b` means the same.
-fn as_map(selector: &Selector, expression: &str) -> Result<serde_json::Map<String, Value>, Fail> {
-    let plain = expression.split_whitespace().collect::<Vec<_>>().join(" ");
+fn as_map(selector: &Selector) -> Result<serde_json::Map<String, Value>, Fail> {
     let (mut map, mut others) = (serde_json::Map::new(), Vec::new());
     let mut requirements: Vec<&Requirement> = selector.0.iter().collect();
     requirements.sort_by(|a, b| a.key.cmp(&b.key));
     for Requirement { key, op, values } in requirements {
-        let listed = [" in (", " in("].iter().any(|word| plain.contains(&format!("{key}{word}")));
         let operator = match (op, values.as_slice()) {
-            (Op::In, [one]) if !listed => {
+            (Op::Equals, [one]) => {
                 map.insert(key.clone(), one.as_str().into());
                 continue;
             }
             (Op::GreaterThan, _) => return text("\"gt\" isn't supported in label selectors"),
             (Op::LessThan, _) => return text("\"lt\" isn't supported in label selectors"),
-            (Op::In, _) => "In",
-            (Op::NotIn, _) => "NotIn",
+            (Op::Equals | Op::In, _) => "In",
+            (Op::NotEquals | Op::NotIn, _) => "NotIn",
             (Op::Exists, _) => "Exists",
             (Op::DoesNotExist, _) => "DoesNotExist",
         };
@@ -221,13 +204,13 @@ pub async fn selector(ctx: &Ctx) -> Result<(), Fail> {
     })?;
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
-    let (infos, mut failures) = asked(ctx, resources, dry_run).await?;
+    let (infos, mut failures) = asked(ctx, resources).await?;
     for mut info in infos {
         if info.resource.kind != "Service" {
             failures.push(Fail::Text("setting a selector is only supported for Services".into()));
             continue;
         }
-        let wanted = match as_map(&selector, expression) {
+        let wanted = match as_map(&selector) {
             Ok(wanted) => wanted,
             Err(fail) => {
                 failures.push(fail);
@@ -271,12 +254,12 @@ mod tests {
     #[test]
     fn a_services_selector_is_a_map_and_nothing_more() {
         let told = |expression: &str| {
-            as_map(&Selector::parse(expression).unwrap(), expression)
-                .map(|map| Value::Object(map).to_string())
-                .map_err(|fail| match fail {
+            as_map(&Selector::parse(expression).unwrap()).map(|map| Value::Object(map).to_string()).map_err(
+                |fail| match fail {
                     Fail::Text(text) => text,
                     _ => String::new(),
-                })
+                },
+            )
         };
         assert_eq!(told("b=2,a==1").as_deref(), Ok(r#"{"a":"1","b":"2"}"#));
         assert_eq!(

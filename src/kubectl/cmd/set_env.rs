@@ -1,13 +1,12 @@
 //! set env, set resources.
 
-use super::common::DryRun;
 use super::set::{asked, each, spec_path};
 use crate::api::quantity::{self, Quantity};
 use crate::api::value;
 use crate::kubectl::builder::{self, Options};
 use crate::kubectl::ctx::Ctx;
 use crate::kubectl::error::{Fail, text};
-use crate::kubectl::gostr::quote;
+use crate::kubectl::gostr::{self, quote};
 use serde_json::{Map, Value, json};
 
 /// Does `--containers` (a name, or `*` as a wildcard) mean this container?
@@ -20,35 +19,84 @@ fn chosen(pattern: &str, name: &str) -> bool {
     }
 }
 
+/// Words that name resources, and behind them the changes: `KEY=VALUE`, `KEY-`, `-`.
+fn split(args: &[String]) -> Result<(&[String], &[String]), Fail> {
+    let is_change =
+        |w: &String| w.ends_with('-') || w.split_once('=').is_some_and(|(key, _)| !key.is_empty());
+    let at = args.iter().position(is_change).unwrap_or(args.len());
+    let (resources, changes) = args.split_at(at);
+    match changes.iter().all(is_change) {
+        true => Ok((resources, changes)),
+        false => {
+            text(format!("all resources must be specified before environment changes: {}", args.join(" ")))
+        }
+    }
+}
+
+/// Variables to set, and names of those to remove.
+#[derive(Debug, Default, PartialEq)]
+struct Changes {
+    set: Vec<(String, Value)>,
+    remove: Vec<String>,
+}
+
+/// Reads words of changes. The word `-` stands for the variables of `stdin`, one a line, in which `#` begins a comment.
+fn parse(words: &[String], stdin: &str) -> Result<Changes, Fail> {
+    let Changes { mut set, mut remove } = Changes::default();
+    for word in words {
+        match word.split_once('=') {
+            None if word == "-" => {
+                let lines = stdin.lines().map(|line| line.split_once('#').map_or(line, |(before, _)| before));
+                set.extend(lines.filter_map(|line| {
+                    let (key, given) = line.split_once('=')?;
+                    Some((key.to_string(), json!({"value": given})))
+                }));
+            }
+            Some((key, _)) if !is_variable(key) => {
+                return text(format!("{} is not a valid key name: {VARIABLE}", quote(key)));
+            }
+            Some((key, given)) => set.push((key.into(), json!({"value": given}))),
+            None => match word.strip_suffix('-') {
+                Some(key) => remove.push(key.into()),
+                None => return text(format!("unknown environment variable: {word}")),
+            },
+        }
+    }
+    if words.iter().filter_map(|w| w.split_once('=')).any(|(key, _)| remove.iter().any(|r| r == key)) {
+        return text("can not both modify and remove the same environment variable in the same command");
+    }
+    Ok(Changes { set, remove })
+}
+
 pub async fn env(ctx: &Ctx) -> Result<(), Fail> {
-    let is_change = |w: &&String| w.contains('=') || (w.ends_with('-') && w.len() > 1);
-    let (changes, resources): (Vec<&String>, Vec<&String>) = ctx.args.iter().partition(is_change);
-    let resources: Vec<String> = resources.into_iter().cloned().collect();
-    if resources.is_empty() && ctx.flags.list("filename").is_empty() {
+    let (resources, changes) = split(&ctx.args)?;
+    if resources.is_empty() && !ctx.names_files() {
         return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
     }
-    let mut set: Vec<(String, Value)> = vec![];
-    let mut remove: Vec<String> = vec![];
-    for pair in ctx.flags.list("env").iter().chain(changes) {
-        match pair.split_once('=') {
-            Some((key, given)) => set.push((key.into(), json!({"value": given}))),
-            None => remove.push(pair.trim_end_matches('-').into()),
-        }
+    if ctx.flags.is("list") && !ctx.flags.text("output").is_empty() {
+        return text("--list and --output may not be specified together");
     }
-    for key in set.iter().map(|(key, _)| key) {
-        if !is_variable(key) {
-            return text(format!("{} is not a valid key name: {VARIABLE}", quote(key)));
-        }
+    if !ctx.flags.list("keys").is_empty() && ctx.flags.text("from").is_empty() {
+        return text("when specifying --keys, a configmap or secret must be provided with --from");
     }
+    let mut words = ctx.flags.list("env");
+    words.extend_from_slice(changes);
+    let stdin = match words.iter().any(|w| w == "-") {
+        true => String::from_utf8_lossy(&ctx.read_stdin().await?).into_owned(),
+        false => String::new(),
+    };
+    let Changes { mut set, remove } = parse(&words, &stdin)?;
     if !ctx.flags.text("from").is_empty() {
         set.extend(imported(ctx).await?);
     }
+    let prefix = ctx.flags.text("prefix");
+    set.iter_mut().for_each(|(key, _)| key.insert_str(0, prefix));
     if ctx.flags.is("list") {
-        return list(ctx, &resources, &set).await;
+        return list(ctx, resources, &set, &remove).await;
     }
     let pattern = ctx.flags.text("containers");
     let overwrite = ctx.flags.is("overwrite");
-    each(ctx, &resources, "env updated", |info, spec| {
+    each(ctx, resources, "env updated", |info, spec| {
         let mut patch = Map::new();
         let mut any = false;
         for field in CONTAINERS {
@@ -119,10 +167,11 @@ fn changes_of(
 /// `--from`: a variable for each key of a ConfigMap or a Secret, by reference.
 async fn imported(ctx: &Ctx) -> Result<Vec<(String, Value)>, Fail> {
     let from = [ctx.flags.text("from").to_string()];
-    let asked = builder::ask(ctx, &from, Options::default()).await?;
+    let asked =
+        builder::by_arguments(ctx, &from, Options { other_selector: true, ..Options::default() }).await?;
     let (infos, failures) = builder::objects(ctx, asked).await?;
     Fail::join(failures)?;
-    let (wanted, prefix) = (ctx.flags.list("keys"), ctx.flags.text("prefix"));
+    let wanted = ctx.flags.list("keys");
     let mut all = vec![];
     for info in infos {
         let reference = match info.resource.kind.as_str() {
@@ -139,7 +188,7 @@ async fn imported(ctx: &Ctx) -> Result<Vec<(String, Value)>, Fail> {
             if name != *key {
                 ctx.note(format!("Warning: key {key} transferred to {name}"));
             }
-            all.push((format!("{prefix}{name}"), from));
+            all.push((name, from));
         }
     }
     Ok(all)
@@ -151,9 +200,14 @@ fn variable(key: &str) -> String {
     key.chars().map(fit).collect()
 }
 
-/// Tells the variables that containers have, and those that `more` would add.
-async fn list(ctx: &Ctx, resources: &[String], more: &[(String, Value)]) -> Result<(), Fail> {
-    let (infos, failures) = asked(ctx, resources, DryRun::No).await?;
+/// Prints the variables that containers have, with those that `more` would add and without those of `less`.
+async fn list(
+    ctx: &Ctx,
+    resources: &[String],
+    more: &[(String, Value)],
+    less: &[String],
+) -> Result<(), Fail> {
+    let (infos, failures) = asked(ctx, resources).await?;
     for info in infos {
         let spec = value::at(&info.object, spec_path(&info.resource.kind).unwrap_or_default());
         let containers = CONTAINERS.iter().flat_map(|field| value::list(spec, field));
@@ -162,7 +216,8 @@ async fn list(ctx: &Ctx, resources: &[String], more: &[(String, Value)]) -> Resu
             ctx.line(format!("# {} {}, container {name}", info.resource.kind, info.name));
             let old = value::list(container, "env");
             let fresh = |key: &str| more.iter().rfind(|(k, _)| k == key).map(|(_, given)| given);
-            for variable in old {
+            let stays = |v: &&Value| !less.iter().any(|gone| gone == value::text(v, "name"));
+            for variable in old.iter().filter(stays) {
                 let name = value::text(variable, "name");
                 tell(ctx, name, fresh(name).unwrap_or(variable));
             }
@@ -210,6 +265,17 @@ fn amounts(given: &str) -> Result<Map<String, Value>, Fail> {
     Ok(map)
 }
 
+/// Records whether a container has these limits and requests already.
+fn has_amounts(container: &Value, wanted: &Map<String, Value>) -> bool {
+    let quantity = |amount: &Value| Quantity::parse(&gostr::plain(amount));
+    wanted.iter().all(|(key, amounts)| {
+        amounts.as_object().into_iter().flatten().all(|(name, amount)| {
+            let there = &container["resources"][key.as_str()][name.as_str()];
+            !there.is_null() && quantity(there) == quantity(amount)
+        })
+    })
+}
+
 pub async fn resources(ctx: &Ctx) -> Result<(), Fail> {
     let (limits, requests) = (ctx.flags.text("limits"), ctx.flags.text("requests"));
     if limits.is_empty() && requests.is_empty() {
@@ -224,20 +290,88 @@ pub async fn resources(ctx: &Ctx) -> Result<(), Fail> {
     let pattern = ctx.flags.text("containers");
     each(ctx, &ctx.args, "resource requirements updated", |_, spec| {
         let mut patch = Map::new();
+        let mut any = false;
         for field in CONTAINERS {
-            let chosen: Vec<Value> = value::list(spec, field)
-                .iter()
-                .filter(|c| chosen(pattern, value::text(c, "name")))
+            let of_name = |c: &&Value| chosen(pattern, value::text(c, "name"));
+            let found: Vec<&Value> = value::list(spec, field).iter().filter(of_name).collect();
+            any |= !found.is_empty();
+            let changed: Vec<Value> = found
+                .into_iter()
+                .filter(|c| !has_amounts(c, &wanted))
                 .map(|c| json!({"name": value::text(c, "name"), "resources": wanted}))
                 .collect();
-            if !chosen.is_empty() {
-                patch.insert(field.into(), chosen.into());
+            if !changed.is_empty() {
+                patch.insert(field.into(), changed.into());
             }
         }
-        if patch.is_empty() {
+        if !any {
             return text(format!("error: unable to find container named {pattern}"));
         }
-        Ok(Some(Value::Object(patch)))
+        Ok((!patch.is_empty()).then_some(Value::Object(patch)))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubectl::Env;
+    use crate::kubectl::testing::Server;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(String::from).collect()
+    }
+
+    #[test]
+    fn changes_stand_behind_resources_and_do_not_contradict_each_other() {
+        let all = words("deploy/a A=1 B-");
+        let (resources, changes) = split(&all).unwrap();
+        assert_eq!((resources, changes), (&all[..1], &all[1..]));
+        assert!(split(&words("A=1 deploy/a")).is_err());
+        let set = vec![("A".to_string(), json!({"value": "1"}))];
+        assert_eq!(parse(changes, "").unwrap(), Changes { set, remove: words("B") });
+        for (line, why) in [
+            ("A=1 A-", "can not both modify and remove the same environment variable"),
+            ("A", "unknown environment variable: A"),
+            ("1=x", "\"1\" is not a valid key name"),
+        ] {
+            let told = parse(&words(line), "").unwrap_err().message();
+            assert!(told.starts_with(why), "{line}: {told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn variables_come_from_standard_input_and_get_the_prefix() {
+        let server = Server::start().await;
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", web);
+        let line = ["set", "env", "deploy/web", "-e", "-", "--prefix=P_", "B=2"];
+        let said = server.kubectl_in(&line, "# note\nA=1#one\n\n", Env::default()).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let asked = server.asked();
+        let patch = asked.iter().find(|a| a.method == "PATCH").expect("a patch");
+        let env = &patch.body["spec"]["template"]["spec"]["containers"][0]["env"];
+        let found: Vec<(&str, &str)> = env
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|v| (value::text(v, "name"), value::text(v, "value")))
+            .collect();
+        assert_eq!(found, [("P_A", "1"), ("P_B", "2")]);
+    }
+
+    #[test]
+    fn amounts_that_are_there_are_no_change() {
+        let container = json!({"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}});
+        let wanted = |given: &str| {
+            let mut wanted = Map::new();
+            wanted.insert("limits".into(), amounts(given).unwrap().into());
+            wanted
+        };
+        assert!(has_amounts(&container, &wanted("cpu=1000m,memory=1024Mi")));
+        assert!(!has_amounts(&container, &wanted("cpu=2")));
+        assert!(!has_amounts(&container, &wanted("ephemeral-storage=1Gi")));
+        assert!(!has_amounts(&json!({}), &wanted("cpu=1")));
+    }
 }

@@ -17,12 +17,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("all") && !ctx.flags.text("selector").is_empty() {
         return text("cannot set --all and --selector at the same time");
     }
-    let options = Options { all_by_type: ctx.flags.is("all"), local, ..Options::default() };
-    let asked = builder::ask(ctx, &ctx.args, options).await?;
-    let (infos, failures) = match (local, asked) {
-        (true, builder::Asked::Objects(infos)) => (infos, vec![]),
-        (_, asked) => builder::objects(ctx, asked).await?,
-    };
+    let options = Options { all_by_type: ctx.flags.is("all"), ..Options::default() };
+    let (infos, failures) = builder::local_or_there(ctx, &ctx.args, options).await?;
     Fail::join(failures)?;
     let named = |flag: &str| -> BTreeSet<String> { ctx.flags.list(flag).into_iter().collect() };
     let (users, groups, accounts) = (named("user"), named("group"), named("serviceaccount"));

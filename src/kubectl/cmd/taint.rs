@@ -17,18 +17,24 @@ struct Taint {
     key: String,
     value: String,
     effect: String,
+    /// `timeAdded`, as the server has it: the whole list is written, also the taints that do not change.
+    added: Value,
 }
 
 impl Taint {
     fn of(object: &Value) -> Taint {
         let part = |key: &str| value::text(object, key).to_string();
-        Taint { key: part("key"), value: part("value"), effect: part("effect") }
+        let added = value::at(object, "timeAdded").clone();
+        Taint { key: part("key"), value: part("value"), effect: part("effect"), added }
     }
 
     fn to_value(&self) -> Value {
         let mut taint = json!({"effect": self.effect, "key": self.key});
         if !self.value.is_empty() {
             value::put(&mut taint, "value", self.value.as_str());
+        }
+        if !self.added.is_null() {
+            value::put(&mut taint, "timeAdded", self.added.clone());
         }
         taint
     }
@@ -59,7 +65,7 @@ fn parse(ctx: &Ctx, word: &str) -> Result<(Taint, bool), Fail> {
     if let Some(problem) = names::qualified_name(key).into_iter().next() {
         return ctx.usage(format!("invalid taint spec: {word}, {problem}"));
     }
-    Ok((Taint { key: key.into(), value: given.into(), effect: effect.into() }, remove))
+    Ok((Taint { key: key.into(), value: given.into(), effect: effect.into(), added: Value::Null }, remove))
 }
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
@@ -138,7 +144,14 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             ];
             dry_run.query(&mut query);
             let patch = encoded(&json!({"spec": {"taints": wanted}}));
-            info.object = ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, patch).await?;
+            match ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, patch).await {
+                Ok(object) => info.object = object,
+                Err(fail @ Fail::Api(_)) => {
+                    failures.push(fail);
+                    continue;
+                }
+                Err(other) => return Err(other),
+            }
         }
         teller.tell(ctx, &info.object, operation, true)?;
     }
@@ -199,6 +212,7 @@ mod tests {
             key: key.into(),
             value: value.into(),
             effect: effect.into(),
+            added: Value::Null,
         };
         let old = [taint("a", "b", "NoSchedule")];
         let (done, taints) = changed("n", &old, &[(taint("c", "", "NoExecute"), false)], false).unwrap();
@@ -209,5 +223,15 @@ mod tests {
         let (done, taints) = changed("n", &old, &[(taint("a", "", ""), true)], false).unwrap();
         assert_eq!((done, taints), ("untainted", vec![]));
         assert!(changed("n", &old, &[(taint("z", "", ""), true)], false).is_err());
+    }
+
+    #[test]
+    fn a_taint_that_stays_keeps_its_time() {
+        let there = json!({"key": "a", "effect": "NoExecute", "timeAdded": "2026-01-02T03:04:05Z"});
+        let old = [Taint::of(&there)];
+        let new = Taint::of(&json!({"key": "b", "effect": "NoSchedule"}));
+        let (_, taints) = changed("n", &old, &[(new, false)], false).unwrap();
+        let written: Vec<Value> = taints.iter().map(Taint::to_value).collect();
+        assert_eq!(written, [json!({"key": "b", "effect": "NoSchedule"}), there]);
     }
 }

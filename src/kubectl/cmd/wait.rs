@@ -13,13 +13,41 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// "Forever" of kubectl: a week.
-const FOREVER: Duration = Duration::from_secs(168 * 3600);
+pub const FOREVER: Duration = Duration::from_secs(168 * 3600);
+/// An object that is replaced by force is waited for so long, unless `--timeout` says something else. The wait is part of the
+/// replacement whatever `--wait` says, as in kubectl: no new object can be created beside the old one.
+pub const GONE_WITHIN: Duration = Duration::from_secs(5 * 60);
 /// Time for one look, which a time limit of zero still allows.
 const AT_ONCE: Duration = Duration::from_millis(1);
 /// How often it is asked whether an object has come to be.
 const POLL: Duration = Duration::from_millis(500);
-/// The pause before a watch that the server ended at once is begun again.
+/// The pause before a watch that the server ended at once, or could not begin, is begun again.
 const AGAIN: Duration = Duration::from_millis(200);
+
+/// The end of a wait for one or several objects.
+#[derive(Clone, Copy)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// From now; a limit of zero means `unlimited`.
+    pub fn of(limit: Duration, unlimited: Duration) -> Deadline {
+        Deadline(Instant::now() + if limit.is_zero() { unlimited } else { limit })
+    }
+
+    /// What is left, at least the time for one look.
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now()).max(AT_ONCE)
+    }
+}
+
+/// What a server that cannot be reached, or cannot answer now, means to a wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Away {
+    /// The wait fails, as `kubectl wait` does.
+    Fails,
+    /// It is asked again until the time is over, as an informer does.
+    Waits,
+}
 
 /// Watches one object from where it was last read until `done` says so; the last state is kept in `info`.
 /// `limit` zero: no limit. A deletion is told to `done` as null.
@@ -27,18 +55,34 @@ pub async fn until(
     ctx: &Ctx,
     info: &mut Info,
     limit: Duration,
+    away: Away,
     done: impl Fn(&Value) -> Result<bool, Fail>,
 ) -> Result<(), Fail> {
     let limit = if limit.is_zero() { FOREVER } else { limit };
     let name = info.plural_named();
-    let waiting = watch(ctx, info, done);
+    let waiting = async {
+        loop {
+            match watch(ctx, info, &done).await {
+                Err(fail) if away == Away::Waits && is_passing(&fail) => tokio::time::sleep(AGAIN).await,
+                outcome => return outcome,
+            }
+        }
+    };
     match tokio::time::timeout(limit, waiting).await {
         Ok(outcome) => outcome,
         Err(_) => text(format!("timed out waiting for the condition on {name}")),
     }
 }
 
-async fn watch(ctx: &Ctx, info: &mut Info, done: impl Fn(&Value) -> Result<bool, Fail>) -> Result<(), Fail> {
+/// Records whether a request may succeed when it is sent again: the server was not reached, or is overloaded or starting.
+fn is_passing(fail: &Fail) -> bool {
+    match fail {
+        Fail::Refused(_) | Fail::Transport(_) => true,
+        _ => fail.code().is_some_and(|code| code == 429 || code >= 500),
+    }
+}
+
+async fn watch(ctx: &Ctx, info: &mut Info, done: &impl Fn(&Value) -> Result<bool, Fail>) -> Result<(), Fail> {
     let selector = format!("metadata.name={}", info.name);
     let path = info.collection();
     loop {
@@ -167,7 +211,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         text if text.starts_with('-') => FOREVER,
         _ => ctx.flags.duration("timeout").max(AT_ONCE),
     };
-    let options = Options { all_namespaces: ctx.flags.is("all-namespaces"), ..Options::default() };
+    let all_namespaces = ctx.flags.is("all-namespaces");
+    let options = Options { all_namespaces, latest: true, ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;
     let deadline = Instant::now() + limit;
     let (infos, mut failures) = match asked {
@@ -206,7 +251,7 @@ async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Instant) -> Resu
     };
     // What was just read counts, however short the time.
     if !done(&info.object)? {
-        until(ctx, info, left, done).await?;
+        until(ctx, info, left, Away::Fails, done).await?;
     }
     Ok(true)
 }
@@ -224,5 +269,83 @@ async fn fetch(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Instant) -> Re
             },
             Err(other) => return Err(other),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kubectl::testing::{Asked, Server, at, config_map, refusal};
+    use serde_json::{Value, json};
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::{Duration, Instant};
+
+    #[tokio::test]
+    async fn a_rollout_is_followed_over_a_restart_of_the_server_and_a_wait_is_not() {
+        let away = |times: AtomicU32| {
+            move |asked: &Asked| -> Option<(u16, Value)> {
+                let list = asked.query.contains("fieldSelector");
+                let down = list
+                    && times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+                down.then(|| refusal(503, "ServiceUnavailable", "starting"))
+            }
+        };
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"replicas": 1}, "status": {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1,
+            "conditions": [{"type": "Available", "status": "False"}]}});
+        let server = Server::start_with(away(AtomicU32::new(2))).await;
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", deployment.clone());
+        let said = server.kubectl(&["rollout", "status", "deploy/web", "--timeout=30s"]).await;
+        assert!(said.code == 0 && said.out.contains("successfully rolled out"), "{said:?}");
+        let server = Server::start_with(away(AtomicU32::new(2))).await;
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", deployment);
+        let said = server.kubectl(&["wait", "--for=condition=Available", "deploy/web"]).await;
+        assert!(said.code == 1 && said.err.contains("starting"), "{said:?}");
+    }
+
+    /// A server on which nothing is ever gone.
+    async fn with_finalizers(names: &[&str]) -> Server {
+        let server = Server::start_with(|asked| {
+            (asked.method == "DELETE").then(|| (200, json!({"kind": "Status", "status": "Success"})))
+        })
+        .await;
+        for name in names {
+            server.hold(&at(name), config_map(name, json!({})));
+        }
+        server
+    }
+
+    #[tokio::test]
+    async fn the_time_limit_of_a_deletion_is_one_for_all_objects() {
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let server = with_finalizers(&names).await;
+        let begun = Instant::now();
+        let said = server.kubectl(&[&["delete", "cm", "--timeout=1s"], &names[..]].concat()).await;
+        assert_eq!((said.code, said.err.matches("timed out waiting").count()), (1, names.len()), "{said:?}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_forced_replacement_waits_minutes_and_no_week() {
+        let left = super::Deadline::of(Duration::ZERO, super::GONE_WITHIN).left();
+        assert_eq!(left, Duration::from_secs(300));
+        assert_eq!(
+            super::Deadline::of(Duration::from_secs(2), super::GONE_WITHIN).left(),
+            Duration::from_secs(2)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_forced_replacement_carries_its_flags_into_the_deletion() {
+        let server = with_finalizers(&["a"]).await;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.yaml");
+        std::fs::write(&file, config_map("a", json!({})).to_string()).unwrap();
+        let file = file.display().to_string();
+        let args =
+            ["replace", "--force", "--cascade=orphan", "--grace-period=0", "--timeout=200ms", "-f", &file];
+        let said = server.kubectl(&args).await;
+        assert!(said.code == 1 && said.err.contains("timed out waiting"), "{said:?}");
+        let deletion = server.asked().into_iter().find(|a| a.method == "DELETE").expect("a deletion").body;
+        assert_eq!(deletion, json!({"propagationPolicy": "Orphan", "gracePeriodSeconds": 1}));
     }
 }

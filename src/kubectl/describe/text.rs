@@ -4,11 +4,12 @@ use crate::api::{duration, value};
 use crate::clock;
 use crate::kubectl::cmd::common::LAST_APPLIED;
 use crate::kubectl::print::tab;
+use crate::kubectl::print::table::escaped;
 use jiff::Timestamp;
 use serde_json::Value;
 
 /// An annotation longer than this goes on its own line, and is cut.
-const ANNOTATION_MAX: usize = 140;
+pub(super) const ANNOTATION_MAX: usize = 140;
 
 #[derive(Default)]
 pub struct Text {
@@ -17,10 +18,10 @@ pub struct Text {
 }
 
 impl Text {
-    /// Text at a level; a tab ends a cell.
+    /// Text at a level; a tab ends a cell. Terminal control characters are escaped.
     pub fn put(&mut self, level: usize, text: impl AsRef<str>) {
         self.open.push_str(&"  ".repeat(level));
-        self.open.push_str(text.as_ref());
+        self.open.push_str(&escaped(text.as_ref()));
     }
 
     /// A line at a level.
@@ -191,7 +192,7 @@ fn pairs(map: &Value) -> Vec<(String, String)> {
     pairs
 }
 
-fn shortened(text: &str, max: usize) -> String {
+pub(super) fn shortened(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_string();
     }
@@ -234,4 +235,20 @@ pub fn controller(object: &Value) -> Option<String> {
 /// `True`/`False`
 pub fn capital(flag: bool) -> &'static str {
     if flag { "True" } else { "False" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn texts_of_objects_do_not_steer_the_terminal() {
+        let mut text = Text::default();
+        text.annotations("Annotations", &json!({"a": "x\u{1b}]0;t\ry"}));
+        text.events(&[json!({"type": "Normal", "reason": "R", "message": "\u{1b}[2J"})]);
+        let told = text.finish();
+        assert!(told.contains("a: x^[]0;t\\ry") && told.contains("^[[2J"), "{told:?}");
+        assert!(!told.contains(['\u{1b}', '\r']), "{told:?}");
+    }
 }

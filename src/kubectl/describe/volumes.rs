@@ -1,6 +1,6 @@
 //! Volumes of a pod, and the sources of persistent volumes.
 
-use super::text::Text;
+use super::text::{ANNOTATION_MAX, Text, shortened};
 use crate::api::value;
 use serde_json::Value;
 
@@ -84,8 +84,61 @@ pub fn source(text: &mut Text, volume: &Value) {
     } else if let Some(local) = there("local") {
         text.field(2, "Type", "LocalVolume (a persistent volume backed by local storage on a node)");
         text.field(2, "Path", value::text(local, "path"));
+    } else if let Some(csi) = there("csi") {
+        text.field(2, "Type", "CSI (a Container Storage Interface (CSI) volume source)");
+        text.field(2, "Driver", value::text(csi, "driver"));
+        text.field(2, "FSType", value::text(csi, "fsType"));
+        // Volumes of pods have none.
+        if !value::empty(csi, "volumeHandle") {
+            text.field(2, "VolumeHandle", value::text(csi, "volumeHandle"));
+        }
+        text.field(2, "ReadOnly", value::flag(csi, "readOnly"));
+        attributes(text, csi);
+    } else if let Some(image) = there("image") {
+        text.field(2, "Type", "Image (a container image or OCI artifact)");
+        text.field(2, "Reference", value::text(image, "reference"));
+        text.field(2, "PullPolicy", value::text(image, "pullPolicy"));
+    } else if let Some(ephemeral) = there("ephemeral") {
+        text.field(
+            2,
+            "Type",
+            "EphemeralVolume (an inline specification for a volume that gets created and deleted with the pod)",
+        );
+        claim_template(text, value::at(ephemeral, "volumeClaimTemplate"));
     } else {
         text.line(2, "<unknown>");
+    }
+}
+
+/// The claim that a pod makes for a volume of its own.
+fn claim_template(text: &mut Text, template: &Value) {
+    if template.is_null() {
+        return;
+    }
+    text.field(2, "StorageClass", value::text(template, "spec.storageClassName"));
+    text.field(2, "Volume", value::text(template, "spec.volumeName"));
+    text.labels("    Labels", value::at(template, "metadata.labels"));
+    text.annotations("    Annotations", value::at(template, "metadata.annotations"));
+    text.field(2, "Capacity", "");
+    text.field(2, "Access Modes", "");
+    if !value::empty(template, "spec.volumeMode") {
+        text.field(2, "VolumeMode", value::text(template, "spec.volumeMode"));
+    }
+}
+
+/// `VolumeAttributes:` of a CSI volume, one pair a line. kubectl indents every piece that it writes, so each pair too.
+fn attributes(text: &mut Text, csi: &Value) {
+    let mut pairs: Vec<(&str, &str)> = value::pairs(csi, "volumeAttributes").collect();
+    pairs.sort_unstable();
+    text.put(2, "VolumeAttributes:\t");
+    if pairs.is_empty() {
+        text.line(0, "<none>");
+    }
+    for (i, (key, given)) in pairs.into_iter().enumerate() {
+        if i > 0 {
+            text.put(4, "\t");
+        }
+        text.line(2, shortened(&format!("{key}={given}"), ANNOTATION_MAX));
     }
 }
 
@@ -101,5 +154,30 @@ fn projection(text: &mut Text, source: &Value) {
         text.field(2, "Optional", optional(map));
     } else if let Some(token) = there("serviceAccountToken") {
         text.field(2, "TokenExpirationSeconds", value::int(token, "expirationSeconds").unwrap_or(3600));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn volumes_of_drivers_images_and_claims_are_known() {
+        let told = |volume: Value| {
+            let mut text = Text::default();
+            source(&mut text, &volume);
+            text.plain()
+        };
+        let csi = told(
+            json!({"csi": {"driver": "d.e", "volumeHandle": "h", "volumeAttributes": {"b": "2", "a": "1"}}}),
+        );
+        let want = "    Type:\tCSI (a Container Storage Interface (CSI) volume source)\n    Driver:\td.e\n    FSType:\t\n    VolumeHandle:\th\n    ReadOnly:\tfalse\n    VolumeAttributes:\t    a=1\n        \t    b=2\n";
+        assert_eq!(csi, want);
+        let image = told(json!({"image": {"reference": "r/i:1", "pullPolicy": "Always"}}));
+        assert!(image.contains("Reference:\tr/i:1\n"), "{image}");
+        let claim =
+            told(json!({"ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}}));
+        assert!(claim.contains("StorageClass:\tfast\n    Volume:\t\n    Labels:\t<none>\n"), "{claim}");
     }
 }

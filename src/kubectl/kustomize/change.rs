@@ -42,7 +42,7 @@ pub fn run(
     annotations(all, kustomization.at("commonAnnotations"));
     json_patches(kustomization, root, all)?;
     replicas(all, kustomization.list("replicas"))?;
-    images(all, kustomization.list("images"));
+    images(all, kustomization);
     refs::follow(all, &before);
     for (resource, old) in all.iter_mut().zip(before) {
         if !resource.known.contains(&old) {
@@ -280,6 +280,11 @@ fn labels(kustomization: &Kustomization, all: &mut [Resource]) {
                     put_pairs(value::slot(&mut resource.object, &format!("{path}.labels")), pairs);
                 }
             }
+            if kind == "StatefulSet" && (in_selectors || value::flag(rule, "includeVolumeClaimTemplates")) {
+                for claim in value::list_mut(&mut resource.object, "spec.volumeClaimTemplates") {
+                    put_pairs(value::slot(claim, "metadata.labels"), pairs);
+                }
+            }
             if !in_selectors {
                 continue;
             }
@@ -361,8 +366,8 @@ fn renamed(image: &str, rule: &Value) -> Option<String> {
     Some(out)
 }
 
-fn images(all: &mut [Resource], rules: &[Value]) {
-    for rule in rules {
+fn images(all: &mut [Resource], kustomization: &Kustomization) {
+    for rule in kustomization.images() {
         for resource in all.iter_mut() {
             for list in ["containers", "initContainers"] {
                 each(&mut resource.object, &["**", list, "*", "image"], &mut |image| {

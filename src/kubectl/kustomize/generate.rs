@@ -122,7 +122,7 @@ fn pairs(root: &Path, args: &Value) -> Result<Vec<(String, Vec<u8>)>, Fail> {
                 "invalid literal source {literal}, expected key=value"
             ));
         };
-        found.push((key.to_string(), text.trim_matches(['"', '\'']).as_bytes().to_vec()));
+        found.push((key.to_string(), unquoted(text).as_bytes().to_vec()));
     }
     for source in words("files") {
         let (key, path) = match source.split_once('=') {
@@ -137,6 +137,12 @@ fn pairs(root: &Path, args: &Value) -> Result<Vec<(String, Vec<u8>)>, Fail> {
         }
     }
     Ok(found)
+}
+
+/// Removes the pair of quotes around a literal; other quotes are a part of it.
+fn unquoted(text: &str) -> &str {
+    let inner = |quote: char| text.strip_prefix(quote)?.strip_suffix(quote);
+    inner('"').or_else(|| inner('\'')).unwrap_or(text)
 }
 
 /// As kustomize writes it: long text in lines.
@@ -188,4 +194,24 @@ pub fn add_hashes(all: &mut [Resource]) {
         value::put(&mut resource.object, "metadata.name", name);
     }
     refs::follow(all, &before);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unquoted;
+
+    #[test]
+    fn only_a_pair_of_quotes_around_a_literal_is_removed() {
+        for (given, want) in [
+            ("'x'", "x"),
+            ("\"x\"", "x"),
+            ("say \"hi\"", "say \"hi\""),
+            ("'x\"", "'x\""),
+            ("\"'x'\"", "'x'"),
+            ("\"", "\""),
+            ("", ""),
+        ] {
+            assert_eq!(unquoted(given), want, "{given}");
+        }
+    }
 }

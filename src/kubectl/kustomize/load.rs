@@ -48,12 +48,61 @@ const REFUSED: [&str; 11] = [
     "configurations",
     "crds",
 ];
-const DEPRECATED: [(&str, &str); 4] = [
+const DEPRECATED: [(&str, &str); 5] = [
     ("bases", "resources"),
     ("commonLabels", "labels"),
+    ("imageTags", "images"),
     ("patchesJson6902", "patches"),
     ("patchesStrategicMerge", "patches"),
 ];
+
+/// Fields of what a list, or a map, holds; others are mistakes.
+const INNER: &[(&str, &[&str])] = &[
+    ("images", &["name", "newName", "newTag", "digest", "tagSuffix"]),
+    ("imageTags", &["name", "newName", "newTag", "digest", "tagSuffix"]),
+    ("replicas", &["name", "count"]),
+    ("labels", &["pairs", "includeSelectors", "includeTemplates", "includeVolumeClaimTemplates", "fields"]),
+    ("patches", &["path", "patch", "target", "options"]),
+    ("patchesJson6902", &["path", "patch", "target", "options"]),
+    ("configMapGenerator", &["namespace", "name", "behavior", "literals", "files", "envs", "env", "options"]),
+    (
+        "secretGenerator",
+        &["namespace", "name", "behavior", "literals", "files", "envs", "env", "options", "type"],
+    ),
+    ("generatorOptions", &["labels", "annotations", "disableNameSuffixHash", "immutable"]),
+    ("sortOptions", &["order", "legacySortOptions"]),
+];
+/// Inner fields that kustomize has and this one refuses unless they are empty.
+const INNER_REFUSED: [(&str, &str); 4] = [
+    ("images", "tagSuffix"),
+    ("imageTags", "tagSuffix"),
+    ("labels", "fields"),
+    ("sortOptions", "legacySortOptions"),
+];
+
+/// Refuses inner fields that are unknown, or known and not carried out.
+fn check_inner(content: &Value) -> Result<(), Fail> {
+    for (field, known) in INNER {
+        let items = match value::at(content, field) {
+            Value::Array(items) => items.as_slice(),
+            other => std::slice::from_ref(other),
+        };
+        for inner in items.iter().filter_map(Value::as_object).flat_map(|map| map.keys()) {
+            if !known.contains(&inner.as_str()) {
+                return text(format!("invalid Kustomization: json: unknown field {inner:?}"));
+            }
+        }
+        let refused = INNER_REFUSED.iter().filter(|(of, _)| of == field).map(|(_, inner)| *inner);
+        for inner in refused {
+            if items.iter().any(|item| !value::empty(item, inner)) {
+                return text(format!(
+                    "kustomize: '{field}.{inner}' is not implemented in ropewalk's built-in kubectl"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
 
 /// What stands in a kustomization file.
 pub struct Kustomization(Value);
@@ -82,7 +131,8 @@ impl Kustomization {
             return text("kustomization.yaml is empty");
         };
         for field in map.keys() {
-            if REFUSED.contains(&field.as_str()) || (field == "openapi" && !map[field].is_null()) {
+            let refused_unless_empty = ["openapi", "buildMetadata"].contains(&field.as_str());
+            if REFUSED.contains(&field.as_str()) || (refused_unless_empty && !value::empty(&content, field)) {
                 return text(format!(
                     "kustomize: '{field}' is not implemented in ropewalk's built-in kubectl"
                 ));
@@ -100,14 +150,25 @@ impl Kustomization {
             };
             return text(format!("Failed to read kustomization file under {}:\n{wrong}", root.display()));
         }
-        for list in
-            ["labels", "images", "replicas", "patches", "configMapGenerator", "secretGenerator", "resources"]
-        {
+        for list in [
+            "labels",
+            "images",
+            "imageTags",
+            "replicas",
+            "patches",
+            "configMapGenerator",
+            "secretGenerator",
+            "resources",
+        ] {
             if !matches!(value::at(&content, list), Value::Null | Value::Array(_)) {
                 return text(format!(
                     "invalid Kustomization: json: cannot unmarshal into Go struct field Kustomization.{list}: a list is needed"
                 ));
             }
+        }
+        check_inner(&content)?;
+        if !matches!(value::text(&content, "sortOptions.order"), "" | "fifo" | "legacy") {
+            return text("the field 'sortOptions.order' must be one of [fifo, legacy]");
         }
         let pairs = value::list(&content, "labels").iter().filter_map(|l| value::map(l, "pairs"));
         let common = ["commonLabels", "commonAnnotations"].iter().filter_map(|f| value::map(&content, f));
@@ -136,6 +197,16 @@ impl Kustomization {
     pub fn resources(&self) -> Vec<String> {
         let both = self.list("resources").iter().chain(self.list("bases"));
         both.filter_map(Value::as_str).map(String::from).collect()
+    }
+
+    /// `images`, and what was called `imageTags` once.
+    pub fn images(&self) -> impl Iterator<Item = &Value> {
+        self.list("images").iter().chain(self.list("imageTags"))
+    }
+
+    /// Records whether objects stay in the order in which they were named.
+    pub fn keeps_order(&self) -> bool {
+        self.text("sortOptions.order") == "fifo"
     }
 
     /// Words about fields that have better ones now.

@@ -9,8 +9,8 @@
 //! (`accumulate`): generators, patches, namespace, prefix, labels, annotations, replicas, images. After each folder
 //! whoever names a renamed object is corrected ([`refs`]). Hashes come last, then everything is put into the order in which it can be applied.
 //! ## Left out
-//! Components, replacements and vars, generators and transformers as plugins, Helm charts, own `configurations` and `openapi`, bases in git:
-//! each is refused by its name.
+//! Components, replacements and vars, generators and transformers as plugins, Helm charts, own `configurations` and `openapi`, bases in git,
+//! `buildMetadata`, `images.tagSuffix`, `labels.fields`, `sortOptions.legacySortOptions`: each is refused by its name.
 //! ## Read next
 //! `transform`, the changes; `builder`, which reads the result as if it were a file.
 
@@ -110,7 +110,9 @@ pub async fn build(dir: &Path, shown: &str) -> Result<Built, Fail> {
     let root = folder(dir, shown)?;
     let mut found = accumulate(&root, &mut vec![], &mut warnings).await?;
     generate::add_hashes(&mut found);
-    order::sort(&mut found);
+    if !Kustomization::load(&root)?.keeps_order() {
+        order::sort(&mut found);
+    }
     let objects = found.into_iter().map(|r| sorted(r.object)).collect();
     Ok(Built { objects, warnings })
 }

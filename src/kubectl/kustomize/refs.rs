@@ -13,6 +13,7 @@ const REFERENCES: &[(&str, &[&str])] = &[
             "**.configMapRef.name",
             "**.volumes.*.configMap.name",
             "**.sources.*.configMap.name",
+            "rules.*.resourceNames.*",
         ],
     ),
     (
@@ -25,6 +26,12 @@ const REFERENCES: &[(&str, &[&str])] = &[
             "**.imagePullSecrets.*.name",
             "secrets.*.name",
             "spec.tls.*.secretName",
+            "spec.azureFile.secretName",
+            "parameters.secretName",
+            "parameters.adminSecretName",
+            "parameters.userSecretName",
+            "parameters.secretRef",
+            "rules.*.resourceNames.*",
         ],
     ),
     (
@@ -33,18 +40,24 @@ const REFERENCES: &[(&str, &[&str])] = &[
             "spec.serviceName",
             "spec.defaultBackend.service.name",
             "spec.rules.*.http.paths.*.backend.service.name",
-            "webhooks.*.clientConfig.service.name",
+            "spec.rules.*.backendRefs.*.name",
         ],
     ),
     ("ServiceAccount", &["**.serviceAccountName", "**.serviceAccount"]),
     ("PersistentVolumeClaim", &["**.persistentVolumeClaim.claimName"]),
-    ("PersistentVolume", &["spec.volumeName"]),
+    ("PersistentVolume", &["spec.volumeName", "rules.*.resourceNames.*"]),
     ("StorageClass", &["spec.storageClassName", "spec.volumeClaimTemplates.*.spec.storageClassName"]),
     ("PriorityClass", &["**.priorityClassName"]),
     ("IngressClass", &["spec.ingressClassName"]),
 ];
 /// References that say the kind beside the name.
 const KINDED: &[&str] = &["roleRef", "spec.scaleTargetRef", "subjects.*"];
+/// References to a Service that say its namespace beside its name: the kind that has them, and the path.
+const SERVICES: &[(&str, &str)] = &[
+    ("ValidatingWebhookConfiguration", "webhooks.*.clientConfig.service"),
+    ("MutatingWebhookConfiguration", "webhooks.*.clientConfig.service"),
+    ("APIService", "spec.service"),
+];
 
 /// Namespace and name.
 type Place = (String, String);
@@ -77,14 +90,18 @@ pub fn follow(all: &mut [Resource], before: &[Place]) {
                 });
             }
         }
-        for path in KINDED {
+        let own_kind = resource.kind().to_string();
+        let services = SERVICES.iter().filter(|(of, _)| *of == own_kind).map(|(_, path)| (*path, "Service"));
+        // An empty kind: the reference says its own.
+        for (path, kind) in KINDED.iter().map(|path| (*path, "")).chain(services) {
             let steps: Vec<&str> = path.split('.').collect();
             each(&mut resource.object, &steps, &mut |found| {
-                let (kind, name) =
-                    (value::text(found, "kind").to_string(), value::text(found, "name").to_string());
+                let said = value::text(found, "kind").to_string();
+                let kind = if kind.is_empty() { said.as_str() } else { kind };
+                let name = value::text(found, "name").to_string();
                 let own = value::text(found, "namespace").to_string();
                 if let Some((space, name)) =
-                    new_name(&kind, &name, if own.is_empty() { namespace } else { &own })
+                    new_name(kind, &name, if own.is_empty() { namespace } else { &own })
                 {
                     value::put(found, "name", name);
                     if !own.is_empty() && !space.is_empty() {

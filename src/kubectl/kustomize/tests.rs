@@ -120,6 +120,12 @@ async fn what_is_wrong_or_not_there_is_named() {
         ("", "kustomization.yaml is empty"),
         ("foo: 1", "invalid Kustomization: json: unknown field \"foo\""),
         ("components: [x]", "'components' is not implemented"),
+        ("buildMetadata: [managedByLabel]", "'buildMetadata' is not implemented"),
+        ("labels: [{pairs: {a: b}, fields: [{path: x}]}]", "'labels.fields' is not implemented"),
+        ("images: [{name: n, tagSuffix: x}]", "'images.tagSuffix' is not implemented"),
+        ("images: [{name: n, newtag: '2'}]", "invalid Kustomization: json: unknown field \"newtag\""),
+        ("generatorOptions: {immutabel: true}", "unknown field \"immutabel\""),
+        ("sortOptions: {order: a}", "the field 'sortOptions.order' must be one of [fifo, legacy]"),
         ("resources: [missing.yaml]", "missing.yaml: no such file or directory"),
         ("resources: [../out.yaml]", "is not in or below"),
         ("resources: [.]", "cycle detected"),
@@ -136,5 +142,95 @@ async fn what_is_wrong_or_not_there_is_named() {
         write(&root, &[("k/kustomization.yaml", content), ("out.yaml", "{}")]);
         let told = built(&root, "k").await.unwrap_err();
         assert!(told.contains(why), "{content}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn rules_and_webhooks_follow_what_they_name() {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        &[
+            (
+                "k/kustomization.yaml",
+                "resources: [all.yaml]\nnamespace: team\nnamePrefix: pre-\nsecretGenerator: [{name: keys, literals: [a=b]}]\n",
+            ),
+            (
+                "k/all.yaml",
+                "
+apiVersion: v1
+kind: Service
+metadata: {name: hook, namespace: system}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: reader}
+rules: [{apiGroups: [''], resources: [secrets], resourceNames: [keys, other], verbs: [get]}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: checks}
+webhooks: [{name: a.b.c, clientConfig: {service: {name: hook, namespace: system}}}]
+---
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1.x}
+spec: {service: {name: hook, namespace: system}}
+",
+            ),
+        ],
+    );
+    let found = built(dir.path(), "k").await.unwrap();
+    let of = |kind: &str| found.iter().find(|o| o["kind"] == kind).unwrap();
+    let secret = of("Secret")["metadata"]["name"].as_str().unwrap();
+    assert!(secret.starts_with("pre-keys-"), "{secret}");
+    assert_eq!(of("Role")["rules"][0]["resourceNames"], json!([secret, "other"]));
+    let service = json!({"name": "pre-hook", "namespace": "team"});
+    let hooks = &of("ValidatingWebhookConfiguration")["webhooks"];
+    assert_eq!(hooks[0]["clientConfig"]["service"], service);
+    assert_eq!(of("APIService")["spec"]["service"], service);
+}
+
+#[tokio::test]
+async fn the_order_may_stay_and_image_tags_are_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod =
+        "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: c, image: 'web:1'}]}}";
+    let space = "{apiVersion: v1, kind: Namespace, metadata: {name: s}}";
+    let kustomization = |order: &str| {
+        format!("resources: [p.yaml, s.yaml]\nimageTags: [{{name: web, newTag: '2'}}]\n{order}")
+    };
+    let (fifo, legacy) = (kustomization("sortOptions: {order: fifo}"), kustomization(""));
+    for (content, want) in [(fifo, ["Pod", "Namespace"]), (legacy, ["Namespace", "Pod"])] {
+        write(
+            dir.path(),
+            &[("k/kustomization.yaml", content.as_str()), ("k/p.yaml", pod), ("k/s.yaml", space)],
+        );
+        let found = built(dir.path(), "k").await.unwrap();
+        let kinds: Vec<&str> = found.iter().map(|o| value::text(o, "kind")).collect();
+        assert_eq!(kinds, want);
+        let pod = found.iter().find(|o| o["kind"] == "Pod").unwrap();
+        assert_eq!(pod["spec"]["containers"][0]["image"], "web:2");
+    }
+}
+
+#[tokio::test]
+async fn labels_of_selectors_reach_volume_claims() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = "
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec: {volumeClaimTemplates: [{metadata: {name: data}}]}
+";
+    for (rule, want) in [
+        ("includeSelectors: true", json!({"app": "db"})),
+        ("includeVolumeClaimTemplates: true", json!({"app": "db"})),
+        ("includeTemplates: true", Value::Null),
+    ] {
+        let content = format!("resources: [set.yaml]\nlabels: [{{pairs: {{app: db}}, {rule}}}]\n");
+        write(dir.path(), &[("k/kustomization.yaml", content.as_str()), ("k/set.yaml", set)]);
+        let found = built(dir.path(), "k").await.unwrap();
+        assert_eq!(found[0]["spec"]["volumeClaimTemplates"][0]["metadata"]["labels"], want, "{rule}");
     }
 }

@@ -1,6 +1,7 @@
 //! `-o custom-columns=NAME:.metadata.name,IMAGE:.spec.containers[*].image`
 
 use super::jsonpath::{self, JsonPath};
+use super::table::escaped;
 use super::{json, tab};
 use crate::kubectl::gostr;
 use serde_json::Value;
@@ -49,9 +50,10 @@ impl Columns {
         Ok(Columns { columns, headers })
     }
 
-    pub fn print(&self, objects: &[Value]) -> Result<String, String> {
+    /// `first`: nothing was printed with these columns yet, so the header comes before the rows.
+    pub fn print(&self, objects: &[Value], first: bool) -> Result<String, String> {
         let mut text = String::new();
-        if self.headers {
+        if self.headers && first {
             let names: Vec<&str> = self.columns.iter().map(|(n, _)| n.as_str()).collect();
             text.push_str(&names.join("\t"));
             text.push('\n');
@@ -60,15 +62,13 @@ impl Columns {
             let mut cells = vec![];
             for (_, path) in &self.columns {
                 let found: Vec<Value> = path.find(object)?.into_iter().flatten().collect();
-                let texts: Vec<String> = found
-                    .iter()
-                    .map(|v| match v {
-                        Value::Object(_) | Value::Array(_) => gostr::plain(v),
-                        Value::Null => "<none>".into(),
-                        Value::String(s) => s.clone(),
-                        other => json::compact(other),
-                    })
-                    .collect();
+                let shown = |v: &Value| match v {
+                    Value::Object(_) | Value::Array(_) => gostr::plain(v),
+                    Value::Null => "<none>".into(),
+                    Value::String(s) => s.clone(),
+                    other => json::compact(other),
+                };
+                let texts: Vec<String> = found.iter().map(|v| escaped(&shown(v))).collect();
                 cells.push(if texts.is_empty() { "<none>".to_string() } else { texts.join(",") });
             }
             text.push_str(&cells.join("\t"));
@@ -87,7 +87,11 @@ mod tests {
     fn columns_of_paths() {
         let objects = [json!({"m": {"n": "web"}, "i": [{"x": "a"}, {"x": "b"}]}), json!({"m": {"n": "y"}})];
         let columns = Columns::parse("NAME:.m.n,X:.i[*].x", true).unwrap();
-        assert_eq!(columns.print(&objects).unwrap(), "NAME   X\nweb    a,b\ny      <none>\n");
+        assert_eq!(columns.print(&objects, true).unwrap(), "NAME   X\nweb    a,b\ny      <none>\n");
+        let rest = columns.print(&objects[1..], false).unwrap();
+        assert_eq!(rest, "y     <none>\n", "a watch prints one object after another");
+        let hostile = [json!({"m": {"n": "a\u{1b}[2J\r"}})];
+        assert_eq!(Columns::parse("N:.m.n", false).unwrap().print(&hostile, true).unwrap(), "a^[[2J\\r\n");
         assert_eq!(
             Columns::parse("NAME", true).err().unwrap(),
             "unexpected custom-columns spec: NAME, expected <header>:<json-path-expr>"

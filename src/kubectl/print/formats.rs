@@ -165,7 +165,7 @@ impl Format {
             How::Name => items.iter().map(|i| name_of(i) + "\n").collect(),
             How::Path(path, as_json) => path.print(object, *as_json).map_err(Fail::Text)?,
             How::Template(template) => template.print(object).map_err(Fail::Text)?,
-            How::Columns(columns) => columns.print(&items).map_err(Fail::Text)?,
+            How::Columns(columns) => columns.print(&items, count == 1).map_err(Fail::Text)?,
         })
     }
 }

@@ -103,8 +103,8 @@ fn cell(value: &Value, column: &Value) -> String {
     }
 }
 
-/// Terminal control characters are shown, not sent.
-fn escaped(text: &str) -> String {
+/// Shows terminal control characters instead of sending them: texts of the cluster must not steer the user's terminal.
+pub fn escaped(text: &str) -> String {
     text.replace('\u{1b}', "^[").replace('\r', "\\r")
 }
 

@@ -12,7 +12,7 @@ pub const ACCEPT_HOSTS: Flag = flag(
 );
 pub const ACCEPT_PATHS: Flag =
     flag("accept-paths", "", Text, "^.*", "", "Regular expression for paths that the proxy should accept");
-pub const ADDRESS: Flag = flag("address", "", Text, "", "", "Addresses to listen on (comma separated)");
+pub const ADDRESS: Flag = flag("address", "", List, "", "", "Addresses to listen on (comma separated)");
 pub const ADDRESS_2: Flag = flag("address", "", Text, "127.0.0.1", "", "The IP address on which to serve on");
 pub const AGGREGATION_RULE: Flag =
     flag("aggregation-rule", "", Text, "", "", "An aggregation label selector for combining ClusterRoles");
@@ -51,7 +51,7 @@ pub const ANNOTATION: Flag = flag(
     "",
     "Annotation to insert in the ingress object, in the format annotation=value",
 );
-pub const ANNOTATIONS: Flag = flag("annotations", "", List, "", "", "Annotations to apply to the pod");
+pub const ANNOTATIONS: Flag = flag("annotations", "", Array, "", "", "Annotations to apply to the pod");
 pub const API_GROUP: Flag =
     flag("api-group", "", Text, "", "", "Limit to resources in the specified API group");
 pub const API_PREFIX: Flag = flag("api-prefix", "", Text, "/", "", "Prefix to serve the proxied API under");
@@ -93,7 +93,7 @@ pub const AS_CURRENT_USER: Flag = flag(
 pub const AS_GROUP: Flag = flag(
     "as-group",
     "",
-    List,
+    Array,
     "",
     "",
     "Group to impersonate for the operation, this flag can be repeated to specify multiple groups",
@@ -107,7 +107,7 @@ pub const ATTACH: Flag = flag(
     "true",
     "If true, wait for the Pod to start running, and then attach to the Pod as if 'kubectl attach ...' were called",
 );
-pub const AUDIENCE: Flag = flag("audience", "", List, "", "", "Audience of the requested token");
+pub const AUDIENCE: Flag = flag("audience", "", Array, "", "", "Audience of the requested token");
 pub const AUTH_PROVIDER: Flag =
     flag("auth-provider", "", Text, "", "", "Auth provider for the user entry in kubeconfig");
 pub const AUTH_PROVIDER_ARG: Flag =
@@ -196,6 +196,14 @@ pub const CONTAINERS_2: Flag =
     flag("containers", "", Bool, "false", "true", "If present, print usage of containers within a pod");
 pub const CONTEXT: Flag = flag("context", "", Text, "", "", "The name of the kubeconfig context to use");
 pub const COPY_TO: Flag = flag("copy-to", "", Text, "", "", "Create a copy of the target Pod with this name");
+pub const CPU: Flag = flag(
+    "cpu",
+    "",
+    Text,
+    "",
+    "",
+    "Target CPU utilization over all the pods: a percentage of requested CPU (70%), or an amount for each pod (500m)",
+);
 pub const CPU_PERCENT: Flag = flag(
     "cpu-percent",
     "",
@@ -487,7 +495,7 @@ pub const GRACE_PERIOD: Flag = flag(
     "",
     "Period of time in seconds given to the resource to terminate gracefully",
 );
-pub const GROUP: Flag = flag("group", "", List, "", "", "Groups to bind to the clusterrole");
+pub const GROUP: Flag = flag("group", "", Array, "", "", "Groups to bind to the clusterrole");
 pub const HARD: Flag = flag(
     "hard",
     "",
@@ -686,6 +694,14 @@ pub const MAX_UNAVAILABLE: Flag = flag(
     "",
     "",
     "The maximum number or percentage of unavailable pods this budget requires",
+);
+pub const MEMORY: Flag = flag(
+    "memory",
+    "",
+    Text,
+    "",
+    "",
+    "Target memory utilization over all the pods: a percentage of requested memory (60%), or an amount for each pod (200Mi)",
 );
 pub const MERGE: Flag =
     flag("merge", "", Bool, "true", "true", "Merge the full hierarchy of kubeconfig files");
@@ -912,7 +928,7 @@ pub const PRUNE: Flag =
 pub const PRUNE_ALLOWLIST: Flag = flag(
     "prune-allowlist",
     "",
-    List,
+    Array,
     "",
     "",
     "Overwrite the default allowlist with <group/version/kind> for --prune",
@@ -984,7 +1000,7 @@ pub const RESOURCE: Flag = flag("resource", "", List, "", "", "Resource that the
 pub const RESOURCE_NAME: Flag = flag(
     "resource-name",
     "",
-    List,
+    Array,
     "",
     "",
     "Resource in the white list that the rule applies to, repeat this flag for multiple items",
@@ -1064,7 +1080,7 @@ pub const SERVER_SIDE: Flag =
 pub const SERVICEACCOUNT: Flag = flag(
     "serviceaccount",
     "",
-    List,
+    Array,
     "",
     "",
     "Service accounts to bind to the clusterrole, in the format <namespace>:<name>. The flag can be repeated to add multiple service accounts",
@@ -1228,7 +1244,7 @@ pub const USE_PROTOCOL_BUFFERS: Flag = flag(
     "true",
     "Enables using protocol-buffers to access Metrics API",
 );
-pub const USER: Flag = flag("user", "", List, "", "", "Usernames to bind to the clusterrole");
+pub const USER: Flag = flag("user", "", Array, "", "", "Usernames to bind to the clusterrole");
 pub const USER_2: Flag = flag("user", "", Text, "", "", "user for the context entry in kubeconfig");
 pub const USERNAME: Flag = flag("username", "", Text, "", "", "username for the user entry in kubeconfig");
 pub const V: Flag = flag("v", "v", Int, "0", "", "number for the log level verbosity");

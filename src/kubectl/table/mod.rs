@@ -111,6 +111,43 @@ impl Verb {
     }
 }
 
+/// Flags that are kubectl's and not carried out here: refused unless they say what is so anyway.
+pub const REFUSED: &[&str] = &[
+    "append-server-path",
+    "as-current-user",
+    "auth-provider-arg",
+    "exec-api-version",
+    "exec-arg",
+    "exec-env",
+    "exec-interactive-mode",
+    "exec-provide-cluster-info",
+    "helm-api-versions",
+    "helm-command",
+    "helm-debug",
+    "helm-kube-version",
+    "load-restrictor",
+    "match-server-version",
+    "mount",
+    "network",
+    "network-name",
+    "resolve",
+    "server-print",
+];
+
+/// Flags that change the speed of kubectl or its log and never an answer, so that none of the code reads them.
+#[cfg(test)]
+const WITHOUT_EFFECT: &[&str] = &[
+    "cache-dir",
+    "cached",
+    "concurrency",
+    "keepalive",
+    "log-flush-frequency",
+    "openapi-patch",
+    "profile-output",
+    "use-protocol-buffers",
+    "vmodule",
+];
+
 /// Every verb; the first is `kubectl` itself.
 pub fn all() -> &'static [Verb] {
     verbs::TREE
@@ -124,4 +161,43 @@ pub fn global() -> &'static [Flag] {
 /// `kubectl` itself.
 pub fn root() -> &'static Verb {
     &verbs::TREE[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn sources(dir: &Path, into: &mut String) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true if !path.ends_with("kubectl/table") => sources(&path, into),
+                true => {}
+                false => into.push_str(&std::fs::read_to_string(path).unwrap()),
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_is_read_or_refused() {
+        let mut code = String::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/kubectl"), &mut code);
+        for verb in all() {
+            for flag in verb.all_flags() {
+                let known = REFUSED.contains(&flag.name) || WITHOUT_EFFECT.contains(&flag.name);
+                let read = code.contains(&format!("\"{}\"", flag.name));
+                assert!(known || read, "no code reads --{} of `{}`", flag.name, verb.command_path());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_flag_is_named() {
+        let server = crate::kubectl::testing::Server::start().await;
+        let said = server.kubectl(&["get", "cm", "--server-print=false"]).await;
+        assert!(said.code == 1 && said.err.contains("--server-print is not implemented"), "{said:?}");
+        let said = server.kubectl(&["get", "cm", "--server-print=true", "-o", "name"]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+    }
 }

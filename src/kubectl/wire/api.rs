@@ -1,7 +1,7 @@
 //! Requests to the API server, and what its answers mean.
 
-use super::config::Target;
-use super::http::Http;
+use super::config::{Target, identity};
+use super::http::{Body, Http};
 use super::paths::resource_of;
 use crate::api::value;
 use crate::kubectl::error::{Fail, Refusal};
@@ -9,11 +9,11 @@ use crate::kubectl::output::Output;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::time::Instant;
 
 pub const JSON: &str = "application/json";
 pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
@@ -30,8 +30,8 @@ pub type Query<'a> = &'a [(&'a str, &'a str)];
 
 /// Headers that tell what no request shows, e.g. how a table is printed: for whoever explains afterwards what was done. At most so many
 /// characters of each.
-pub type Manner<'a> = &'a [(&'a str, &'a str)];
-const MANNER_MAX: usize = 200;
+pub type Manner<'a> = &'a [(&'a str, Option<&'a str>)];
+const MANNER_MAX: usize = 1_000;
 
 pub struct Api {
     http: Http,
@@ -60,14 +60,14 @@ impl Api {
         put("user-agent", &format!("kubectl/{} (linux/amd64) ropewalk", crate::kubectl::VERSION));
         put("kubectl-command", command);
         put("kubectl-session", &uuid::Uuid::new_v4().to_string());
-        for (name, text) in manner.iter().filter(|(_, text)| !text.is_empty()) {
+        for (name, text) in manner.iter().filter_map(|(name, text)| Some((name, (*text)?))) {
             put(name, &text.chars().filter(|c| (' '..='~').contains(c)).take(MANNER_MAX).collect::<String>());
         }
-        if let Some(authorization) = &target.authorization {
-            put("authorization", authorization);
-        }
-        for (name, text) in &target.impersonate {
-            put(name, text);
+        let who = target.authorization.iter().map(|text| ("authorization", text));
+        let as_whom = target.impersonate.iter().map(|(name, text)| (name.as_str(), text));
+        for (name, text) in who.chain(as_whom) {
+            let (name, text) = identity(name, text)?;
+            headers.append(name, text);
         }
         Ok(Api { http: Http::new(target)?, headers, output, warned: Mutex::default(), timeout })
     }
@@ -89,7 +89,7 @@ impl Api {
         query: Query<'_>,
         accept: &str,
         body: Option<(&str, Bytes)>,
-    ) -> Result<Response<Incoming>, Fail> {
+    ) -> Result<Response<Body>, Fail> {
         let url = format!("{}{path}{}", self.target().url(), encode(path, query));
         for attempt in 0.. {
             self.output.flush().await;
@@ -106,14 +106,17 @@ impl Api {
                 request.headers_mut().append(name, value.clone());
             }
             let sent = self.http.send(request);
-            let response = match self.timeout {
+            // The limit is of the whole answer, so also of a watch and of a log that is followed.
+            let until = self.timeout.map(|limit| Instant::now() + limit);
+            let response = match until {
                 None => sent.await?,
-                Some(limit) => tokio::time::timeout(limit, sent).await.map_err(|_| {
+                Some(until) => tokio::time::timeout_at(until, sent).await.map_err(|_| {
                     Fail::Transport(
                         "net/http: request canceled (Client.Timeout exceeded while awaiting headers)".into(),
                     )
                 })??,
             };
+            let response = response.map(|body| Body::new(body, until, self.target()));
             self.warn(response.headers());
             let status = response.status();
             if status.is_success() {
@@ -162,8 +165,7 @@ impl Api {
         body: Option<(&str, Bytes)>,
     ) -> Result<Bytes, Fail> {
         let response = self.send(method, path, query, accept, body).await?;
-        let collected = response.into_body().collect().await;
-        collected.map(|c| c.to_bytes()).map_err(|e| super::http::fail_of(self.target(), &e))
+        Ok(response.into_body().collect().await?.to_bytes())
     }
 
     async fn value(
@@ -239,7 +241,7 @@ fn encode(path: &str, query: Query<'_>) -> String {
 }
 
 /// What a failed answer says; a body that is no Status is put into client-go's words.
-async fn refusal(method: &Method, path: &str, response: Response<Incoming>) -> Fail {
+async fn refusal(method: &Method, path: &str, response: Response<Body>) -> Fail {
     let code = response.status().as_u16();
     let body = response.into_body().collect().await.map(|c| c.to_bytes()).unwrap_or_default();
     if let Ok(status) = serde_json::from_slice::<Value>(&body)
@@ -288,7 +290,7 @@ async fn refusal(method: &Method, path: &str, response: Response<Incoming>) -> F
 
 /// A body of one JSON document a line.
 pub struct Lines {
-    body: Incoming,
+    body: Body,
     buffer: BytesMut,
 }
 

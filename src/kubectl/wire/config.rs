@@ -6,6 +6,7 @@ use crate::kubectl::Env;
 use crate::kubectl::error::{Fail, go_io, text};
 use crate::kubectl::parse::Flags;
 use base64::Engine as _;
+use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -148,6 +149,45 @@ pub struct Target {
     pub plugin: Option<Plugin>,
 }
 
+/// A header that says who the user is, or as whom the user acts.
+///
+/// # Errors
+/// It cannot be sent. Without it the request would be another user's, so it must not be left out.
+pub fn identity(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Fail> {
+    let quote = crate::kubectl::gostr::quote;
+    let Ok(header) = HeaderName::try_from(name) else {
+        return crate::kubectl::error::text(format!("net/http: invalid header field name {}", quote(name)));
+    };
+    // Names may have letters of any script: the bytes are sent as they are.
+    match HeaderValue::from_bytes(text.as_bytes()) {
+        Ok(value) => Ok((header, value)),
+        Err(_) => {
+            crate::kubectl::error::text(format!("net/http: invalid header field value for {}", quote(name)))
+        }
+    }
+}
+
+/// A key of `as-user-extra` as a part of a header's name, in which not every character may stand.
+fn extra_header(key: &str) -> String {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    const TOKEN: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'!')
+        .remove(b'#')
+        .remove(b'$')
+        .remove(b'&')
+        .remove(b'\'')
+        .remove(b'*')
+        .remove(b'+')
+        .remove(b'-')
+        .remove(b'.')
+        .remove(b'^')
+        .remove(b'_')
+        .remove(b'`')
+        .remove(b'|')
+        .remove(b'~');
+    format!("Impersonate-Extra-{}", utf8_percent_encode(key, TOKEN))
+}
+
 fn missing(what: &str, name: &str) -> Fail {
     Fail::Text(format!("{what} {} does not exist", crate::kubectl::gostr::quote(name)))
 }
@@ -199,6 +239,14 @@ impl Target {
             && let Some(target) = in_cluster(env, flags)
         {
             return Ok(target);
+        }
+        let proxy = value::text(&cluster.value, "proxy-url");
+        if !proxy.is_empty() {
+            return text(format!(
+                "cluster {} is reached through the proxy {proxy} (proxy-url), which ropewalk's built-in kubectl cannot do; remove it with `kubectl config unset clusters.{}.proxy-url`, or use another kubectl",
+                crate::kubectl::gostr::quote(&cluster.name),
+                cluster.name
+            ));
         }
         let mut target = Target::at(if server.is_empty() { "http://localhost:8080" } else { server })?;
         target.namespace = match value::text(&context.value, "namespace") {
@@ -271,7 +319,7 @@ impl Target {
         self.impersonate.extend(groups.into_iter().map(|group| ("Impersonate-Group".into(), group)));
         for (key, values) in value::map(user, "as-user-extra").into_iter().flatten() {
             for text in values.as_array().into_iter().flatten().filter_map(|v| v.as_str()) {
-                self.impersonate.push((format!("Impersonate-Extra-{key}"), text.into()));
+                self.impersonate.push((extra_header(key), text.into()));
             }
         }
     }
@@ -380,6 +428,17 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_behind_a_proxy_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config");
+        std::fs::write(&config, "current-context: x\ncontexts:\n- {name: x, context: {cluster: c}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1', proxy-url: 'http://p:3128'}}\n").unwrap();
+        let env = Env { kubeconfig: Some(config), ..Env::default() };
+        let refused = Target::of(&env, &flags("get po"), &Kubeconfig::load(&env, &flags("get po")).unwrap());
+        let why = refused.unwrap_err().message();
+        assert!(why.contains("\"c\"") && why.contains("http://p:3128"), "{why}");
+    }
+
+    #[test]
     fn an_entry_may_act_as_somebody_and_keep_its_token_in_a_file() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("token"), "secret\n").unwrap();
@@ -402,5 +461,15 @@ mod tests {
         );
         let nobody = of("get po --user=v").unwrap_err().message();
         assert_eq!(nobody, "requesting uid, groups or user-extra for v without impersonating a user");
+    }
+
+    #[test]
+    fn who_acts_is_never_left_out() {
+        let (_, value) = identity("Impersonate-User", "김철수").unwrap();
+        assert_eq!(value.as_bytes(), "김철수".as_bytes());
+        let told = identity("Impersonate-User", "a\nb").unwrap_err().message();
+        assert_eq!(told, "net/http: invalid header field value for \"Impersonate-User\"");
+        assert_eq!(extra_header("example.org/a b%"), "Impersonate-Extra-example.org%2Fa%20b%25");
+        assert!(identity(&extra_header("example.org/a b%"), "x").is_ok());
     }
 }

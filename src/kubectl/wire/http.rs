@@ -3,6 +3,7 @@
 use super::config::Target;
 use super::tls;
 use crate::kubectl::error::Fail;
+use crate::linux::tcp::keep_alive;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response, Uri};
@@ -19,6 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsConnector;
 
 /// A server that accepts no connection in this time is given up (client-go's).
@@ -26,6 +28,11 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server that does not finish TLS's greeting in this time is given up too (client-go's).
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server that was silent for the first time on an HTTP/2 connection is asked for a sign of life, and given up when it gives
+/// none within the second (client-go's). The first is TCP's keep-alive, too, which every protocol has.
+const SILENT: Duration = Duration::from_secs(30);
+const NO_SIGN: Duration = Duration::from_secs(15);
 
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
@@ -62,6 +69,7 @@ impl Dial {
             .map_err(|_| timed_out())?
             .map_err(|e| dial_error(e, name, &address))?;
         tcp.set_nodelay(true)?;
+        keep_alive(&tcp, SILENT)?;
         let Some(tls) = &self.tls else {
             return Ok((Box::new(tcp), false));
         };
@@ -172,12 +180,48 @@ impl Http {
     pub fn new(target: Target) -> Result<Http, Fail> {
         let target = Arc::new(target);
         let dial = Dial::new(target.clone(), &["h2", "http/1.1"])?;
-        let client = Client::builder(TokioExecutor::new()).timer(TokioTimer::new()).build(dial);
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .http2_keep_alive_interval(SILENT)
+            .http2_keep_alive_timeout(NO_SIGN)
+            .build(dial);
         Ok(Http { client, target })
     }
 
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Fail> {
         self.client.request(request).await.map_err(|error| fail_of(&self.target, &error))
+    }
+}
+
+/// The body of an answer. It fails when the time of its request is over.
+pub struct Body {
+    inner: Incoming,
+    over: Option<Pin<Box<Sleep>>>,
+    target: Arc<Target>,
+}
+
+impl Body {
+    pub fn new(inner: Incoming, until: Option<Instant>, target: &Arc<Target>) -> Body {
+        let over = until.map(|until| Box::pin(tokio::time::sleep_until(until)));
+        Body { inner, over, target: target.clone() }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Fail;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Fail>>> {
+        let body = self.get_mut();
+        if body.over.as_mut().is_some_and(|over| over.as_mut().poll(cx).is_ready()) {
+            let why = "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
+            return Poll::Ready(Some(Err(Fail::Transport(why.into()))));
+        }
+        let frame = Pin::new(&mut body.inner).poll_frame(cx);
+        frame.map(|frame| frame.map(|frame| frame.map_err(|error| fail_of(&body.target, &error))))
     }
 }
 
@@ -198,4 +242,29 @@ pub fn fail_of(target: &Target, error: &(dyn std::error::Error + 'static)) -> Fa
         cause = here.source();
     }
     Fail::Transport(deepest)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kubectl::testing::Server;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn the_time_limit_of_a_request_is_also_of_its_answer() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut server = Server::start().await;
+        server.address = listener.local_addr().unwrap().to_string();
+        let silent = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let _ = stream.read(&mut request).await.unwrap();
+            let begun = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun";
+            stream.write_all(begun).await.unwrap();
+            let _ = stream.read_to_end(&mut request).await; // until the client leaves
+        });
+        let said = server.kubectl(&["get", "--raw", "/x", "--request-timeout=300ms"]);
+        let said = tokio::time::timeout(std::time::Duration::from_secs(20), said).await.expect("an end");
+        assert!(said.code == 1 && said.err.contains("while reading body"), "{said:?}");
+        silent.abort();
+    }
 }

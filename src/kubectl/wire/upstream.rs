@@ -1,12 +1,12 @@
 //! An API server behind somebody else's kubeconfig, for whoever passes requests on to it.
 
-use super::config::{Kubeconfig, Target};
+use super::config::{Kubeconfig, Target, identity};
 use super::http::{Dial, Http, fail_of};
 use crate::kubectl::Env;
 use crate::kubectl::error::Fail;
 use crate::kubectl::parse::Flags;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -71,18 +71,20 @@ impl Upstream {
         &self.target.host
     }
 
-    fn put_own_headers(target: &Target, headers: &mut HeaderMap) {
-        if let Some(value) = target.authorization.as_ref().and_then(|a| HeaderValue::from_str(a).ok()) {
-            headers.insert(header::AUTHORIZATION, value);
+    /// # Errors
+    /// A header that says who the user is cannot be sent.
+    fn put_own_headers(target: &Target, headers: &mut HeaderMap) -> Result<(), Fail> {
+        if let Some(text) = &target.authorization {
+            headers.insert(header::AUTHORIZATION, identity("authorization", text)?.1);
         }
         // Who acts as somebody by the kubeconfig may still ask to act as somebody else.
         if !headers.contains_key("impersonate-user") {
             for (name, value) in &target.impersonate {
-                if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
-                    headers.append(name, value);
-                }
+                let (name, value) = identity(name, value)?;
+                headers.append(name, value);
             }
         }
+        Ok(())
     }
 
     /// Sends a request; its URI is a path and a query.
@@ -93,7 +95,7 @@ impl Upstream {
         *request.version_mut() = http::Version::HTTP_11;
         let told = |fail: Fail| fail.told().0.trim().to_string();
         let http = self.http().await.map_err(told)?;
-        Upstream::put_own_headers(&http.target, request.headers_mut());
+        Upstream::put_own_headers(&http.target, request.headers_mut()).map_err(told)?;
         http.send(request).await.map_err(told)
     }
 
@@ -114,7 +116,7 @@ impl Upstream {
         if let Ok(host) = HeaderValue::from_str(&target.host) {
             request.headers_mut().insert(header::HOST, host);
         }
-        Upstream::put_own_headers(&target, request.headers_mut());
+        Upstream::put_own_headers(&target, request.headers_mut()).map_err(told)?;
         sender.send_request(request).await.map_err(broken)
     }
 

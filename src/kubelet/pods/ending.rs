@@ -8,7 +8,7 @@ use crate::kubelet::action::{Action, Answer};
 use crate::kubelet::decide::{Why, next_to_end};
 use crate::kubelet::probe::Kind;
 use crate::kubelet::prober::spec_of;
-use crate::kubelet::{Error, termination};
+use crate::kubelet::{Error, status, termination};
 use crate::tap::Cause;
 use k8s_openapi::api::core::v1::{Container as Spec, Pod};
 use kube::api::{DeleteParams, Preconditions};
@@ -39,7 +39,15 @@ pub fn reason(pod: &Pod, name: &str, why: Why) -> (Duration, String) {
             grace = seconds(probe.and_then(|p| p.termination_grace_period_seconds)).unwrap_or(grace);
             format!("Container {name} failed {} probe{restarts}", kind.word())
         }
-        Why::Over => format!("Stopping container {name}"),
+        Why::Over => {
+            // An evicted pod has no grace period, also if another kubelet began to end it.
+            let status = pod.status.as_ref().filter(|s| s.phase.as_deref() == Some("Failed"));
+            if matches!(status.and_then(|s| s.reason.as_deref()), Some("Evicted" | "Preempting")) {
+                grace = Duration::ZERO;
+            }
+            format!("Stopping container {name}")
+        }
+        Why::Hook => "FailedPostStartHook".to_string(),
     };
     (clock::scaled(grace), message)
 }
@@ -141,7 +149,8 @@ impl Kubelet {
             self.config.runtime.stop_pod_sandbox(&sandbox.id).await?;
         }
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
-        let status = self.status_of(key, pod, &sandboxes, &containers, memory);
+        let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
+        status::end(&mut status, clock::now());
         self.report(key, pod, memory, cause, status).await?;
         let now = DeleteParams {
             grace_period_seconds: Some(0),
@@ -167,5 +176,27 @@ impl Kubelet {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_evicted_pod_has_no_grace_period_whichever_kubelet_ends_it() {
+        let pod = |reason: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "spec": {"containers": [{"name": "c"}], "terminationGracePeriodSeconds": 300},
+                "status": {"phase": "Failed", "reason": reason},
+            }))
+            .unwrap()
+        };
+        let grace = |reason: &str, why| super::reason(&pod(reason), "c", why).0;
+        for at_once in ["Evicted", "Preempting"] {
+            assert_eq!(grace(at_once, Why::Over), Duration::ZERO);
+        }
+        let whole = clock::scaled(Duration::from_secs(300));
+        assert_eq!([grace("DeadlineExceeded", Why::Over), grace("Evicted", Why::Changed)], [whole; 2]);
     }
 }

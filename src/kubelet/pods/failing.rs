@@ -9,6 +9,7 @@ use crate::kubelet::walk::Allowance;
 use crate::kubelet::{Error, eviction, mirror};
 use crate::tap::Cause;
 use k8s_openapi::api::core::v1::Pod;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Pure: how much is left of `activeDeadlineSeconds`, which counts from the pod's start on this node. Zero: it is over.
@@ -20,6 +21,31 @@ fn time_left(pod: &Pod, now: clock::Timestamp) -> Option<Duration> {
 }
 
 impl Kubelet {
+    /// What a pod was found to use of the disk since its limits were looked at last.
+    fn measured_lately(&self, uid: &str) -> Option<Arc<eviction::Use>> {
+        let since = Instant::now().checked_sub(clock::scaled(eviction::EVERY))?;
+        self.measured.own(uid, since)
+    }
+
+    /// Measures in the background what a pod uses of the disk, which brings its key back. Trees are walked one after another in the whole process, so a walk may
+    /// have to wait for those of all other pods: the pod itself does not wait, neither with its first start nor with anything later.
+    fn measure_later(self: &Arc<Self>, key: &Key, uid: &str) {
+        if !self.measured.begin(uid) {
+            return; // it waits for its turn already
+        }
+        let (kubelet, key, uid) = (self.clone(), key.clone(), uid.to_string());
+        self.crew.spawn(async move {
+            let (pod_dir, log_dir) =
+                (kubelet.pod_dir(&uid), kubelet.log_dir(&key.namespace, &key.name, &uid));
+            let since = Instant::now();
+            kubelet.measure(&uid, &pod_dir, &log_dir, since, &mut Allowance::default()).await;
+            kubelet.measured.end(&uid);
+            if kubelet.measured.own(&uid, since).is_some() {
+                kubelet.queue.add(key, None); // one that failed is tried again at the next look
+            }
+        });
+    }
+
     /// Why the node does not take the pod, if it does not. For a critical pod others are preempted.
     async fn admit(&self, pod: &Pod) -> Option<Failure> {
         self.pods.synced().await; // a part of the first list would look like room
@@ -57,7 +83,7 @@ impl Kubelet {
 
     /// Whether the pod has to fail now, and if not, when to look again.
     pub(super) async fn judge(
-        &self,
+        self: &Arc<Self>,
         key: &Key,
         pod: &Pod,
         memory: &mut Memory,
@@ -81,45 +107,44 @@ impl Kubelet {
         if !eviction::has_limits(pod) {
             return (None, again);
         }
-        if memory.measured.is_none_or(|at| at.elapsed() >= clock::scaled(eviction::EVERY)) {
-            let (pod_dir, log_dir) =
-                (self.pod_dir(&memory.uid), self.log_dir(&key.namespace, &key.name, &memory.uid));
-            let recent = Instant::now().checked_sub(clock::scaled(eviction::EVERY) / 2);
-            let since = recent.unwrap_or_else(Instant::now);
-            let mut time = Allowance::default();
-            let used = self.measure(&memory.uid, &pod_dir, &log_dir, since, &mut time).await;
-            memory.measured = Some(clock::Instant::now());
-            if let Some(why) = used.and_then(|used| eviction::exceeded(pod, &used)) {
-                return (Some(Failure::evicted(why)), None);
+        match self.measured_lately(&memory.uid) {
+            Some(used) => {
+                if let Some(why) = eviction::exceeded(pod, &used) {
+                    return (Some(Failure::evicted(why)), None);
+                }
             }
+            None => self.measure_later(key, &memory.uid),
         }
         (None, Some(again.map_or(eviction::EVERY, |a: Duration| a.min(eviction::EVERY))))
     }
 
-    /// Writes that the pod has failed, after which its containers are ended. One that is evicted is ended first, without a grace period, as upstream: it may
-    /// go on to write meanwhile.
+    /// Tells that the pod has failed as soon as that is decided, once by an Event, and writes it; after that its containers are ended. One that is evicted is
+    /// ended at the same time, without a grace period, as upstream: it may go on to write meanwhile, and its files may take long to remove. Should this kubelet end
+    /// in between, the next one finds a failed pod with remains, and ends those.
     pub(super) async fn fail(
-        &self,
+        self: &Arc<Self>,
         key: &Key,
         pod: &Pod,
         memory: &mut Memory,
         cause: &Option<Cause>,
         failure: Failure,
     ) -> Result<(), Error> {
+        if !std::mem::replace(&mut memory.failure_told, true) {
+            let (about, reason, message) = (reference(pod, None), failure.reason, failure.message.clone());
+            match failure.kind {
+                FailureKind::Own => self.recorder.normal(&about, reason, message, cause.clone()),
+                FailureKind::Disruption | FailureKind::Rejection => {
+                    self.recorder.warning(&about, reason, message, cause.clone());
+                }
+            }
+        }
         if failure.kind == FailureKind::Disruption {
-            self.kill(key, &memory.uid).await?;
-            memory.volumes_gone = true;
+            self.sentence(key, &memory.uid, failure.clone());
+            self.end_now(key, &memory.uid);
         }
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         failure.mark(&mut status, clock::now(), pod.metadata.generation);
-        let (reason, message) = (failure.reason, failure.message.clone());
-        match failure.kind {
-            FailureKind::Own => self.recorder.normal(&reference(pod, None), reason, message, cause.clone()),
-            FailureKind::Disruption | FailureKind::Rejection => {
-                self.recorder.warning(&reference(pod, None), reason, message, cause.clone());
-            }
-        }
         self.report(key, pod, memory, cause, status).await
     }
 }

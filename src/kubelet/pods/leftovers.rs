@@ -6,8 +6,10 @@
 
 use super::Kubelet;
 use crate::client::Key;
+use crate::clock;
 use crate::cri::Sandbox;
-use crate::kubelet::{Error, eviction};
+use crate::kubelet::files::NAME_MAX;
+use crate::kubelet::{Error, eviction, termination};
 use crate::linux::beneath::Root;
 use crate::linux::trash::Trash;
 use crate::linux::tree::Removal;
@@ -18,6 +20,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+
+/// The reason of the Event when files of a pod cannot be removed: about the pod as long as it is there, else about the node.
+pub(super) const FAILED: &str = "FailedCleanUp";
+/// What could not be removed at the kubelet's start is tried again after this time.
+const SWEEP_AGAIN: Duration = Duration::from_secs(300);
 
 /// How long one removal goes on while others wait.
 const PART: Duration = Duration::from_secs(1);
@@ -32,9 +39,9 @@ impl Kubelet {
         self.config.dir.join("pods")
     }
 
-    /// `data/<node>/log/pods/<namespace>_<name>_<uid>`, as everywhere; none of the three has a `_` in it.
+    /// `data/<node>/log/pods/<namespace>_<name>_<uid>`: see [`log_name`].
     pub(super) fn log_dir(&self, namespace: &str, name: &str, uid: &str) -> PathBuf {
-        self.logs_dir().join(format!("{namespace}_{name}_{uid}"))
+        self.logs_dir().join(log_name(namespace, name, uid))
     }
 
     fn logs_dir(&self) -> PathBuf {
@@ -69,16 +76,19 @@ impl Kubelet {
     /// Removes the volumes and the logs of a pod that is gone.
     pub(super) async fn forget_files(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
         self.measured.forget(uid);
-        self.remove_files(Some(uid), Some(format!("{namespace}_{name}_{uid}"))).await
+        self.remove_files(Some(uid), Some(log_name(namespace, name, uid))).await
     }
 
-    /// Removes the volumes of a pod that has ended, as upstream does: its logs and its status stay until it is deleted.
+    /// Removes the volumes of a pod that has ended, as upstream does: its logs, its last words and its status stay until it is deleted.
     pub(super) async fn forget_volumes(&self, uid: &str) -> Result<(), Error> {
         let (pod_dir, trash, label) = (self.pod_dir(uid), self.trash_dir(), uid.to_string());
         let mut removal = Removal::default();
         self.removals
             .one_by_one(move |until| {
                 eviction::unmount_volumes(&pod_dir);
+                if let Err(error) = termination::settle(&pod_dir) {
+                    tracing::warn!(error = error.line(), "the last words of an ended pod stay in memory");
+                }
                 remove(&trash, &pod_dir, "volumes", &label, &mut removal, until)
             })
             .await
@@ -103,9 +113,18 @@ impl Kubelet {
             .await
     }
 
-    /// Removes the files of pods that went while no kubelet looked: from an earlier life of the cluster there are no sandboxes to tell of them. What cannot be removed stays
-    /// until the next start; the others go.
-    pub(super) async fn sweep(&self) -> Result<(), Error> {
+    /// Removes the files of pods that went while no kubelet looked: from an earlier life of the cluster there are no sandboxes to tell of them. What cannot be
+    /// removed is told and tried again; the others go.
+    pub(super) async fn sweep_all(&self) {
+        while let Err(error) = self.sweep().await {
+            tracing::warn!(node = self.config.node_name, %error, "what pods left behind stays on the disk for now");
+            self.recorder.warning(&self.about_node(), FAILED, error.line(), None);
+            clock::sleep(SWEEP_AGAIN).await;
+        }
+    }
+
+    /// The first error, after all that can be removed is.
+    async fn sweep(&self) -> Result<(), Error> {
         // Read before the pods are: a directory that is made meanwhile belongs to a pod that is known.
         let (volumes, logs) = (names(self.pods_dir())?, names(self.logs_dir())?);
         let known: BTreeSet<String> = {
@@ -171,6 +190,14 @@ impl Removals {
         });
         whole.await.unwrap_or(Ok(())) // the program is ending
     }
+}
+
+/// The name of a pod's directory of logs: `<namespace>_<name>_<uid>`, as everywhere; none of the three has a `_` in it. Names of pods have up to 253 bytes, and
+/// all of it together 255, so the end of a longer one is cut off: the uid alone tells pods apart.
+fn log_name(namespace: &str, name: &str, uid: &str) -> String {
+    let room = NAME_MAX.saturating_sub(namespace.len() + uid.len() + 2);
+    let end = (0..=room.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    format!("{namespace}_{}_{uid}", &name[..end])
 }
 
 fn names(dir: PathBuf) -> Result<Vec<String>, Error> {
@@ -275,6 +302,26 @@ mod tests {
         assert_eq!(order[3..], ["huge", "huge"], "{order:?}");
         let failing = removals.one_by_one(|_| Err(Error::Volume { volume: "v".into(), why: "no".into() }));
         assert!(failing.await.is_err());
+    }
+
+    #[test]
+    fn a_directory_of_logs_has_a_name_that_a_file_system_takes() {
+        let uid = "0123456789ab-0123456789ab-0123456789";
+        assert_eq!(log_name("default", "web", uid), format!("default_web_{uid}"));
+        let dir = tempfile::tempdir().unwrap();
+        for length in [209, 210, 211, 253] {
+            for namespace in ["default", &"n".repeat(63)] {
+                let name = log_name(namespace, &"p".repeat(length), uid);
+                assert!(name.len() <= NAME_MAX && name.starts_with(&format!("{namespace}_ppp")), "{name}");
+                assert_eq!(name.rsplit('_').next(), Some(uid), "the sweep finds whose it is");
+                std::fs::create_dir(dir.path().join(&name)).unwrap();
+                let trash = dir.path().join("trash");
+                let soon = Instant::now() + PART;
+                assert!(remove(&trash, dir.path(), &name, uid, &mut Removal::default(), soon).unwrap());
+                assert!(!dir.path().join(&name).exists());
+            }
+        }
+        assert_eq!(log_name("", &"é".repeat(200), ""), format!("_{}_", "é".repeat(126)));
     }
 
     #[test]

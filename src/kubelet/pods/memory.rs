@@ -3,10 +3,12 @@
 use super::Kubelet;
 use crate::client::Key;
 use crate::clock::{self, Timestamp};
+use crate::kubelet::container::Volumes;
 use crate::kubelet::decide::Backoffs;
+use crate::kubelet::ephemeral;
 use crate::kubelet::status::Waiting;
-use k8s_openapi::api::core::v1::PodStatus;
-use std::collections::{BTreeMap, HashMap};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::MutexGuard;
 use std::time::Duration;
 
@@ -22,8 +24,12 @@ pub struct Memory {
     pub uid: String,
     pub backoffs: Backoffs,
     pub waiting: Waiting,
-    /// Container → (pause, until when, the message).
+    /// Image → (pause, until when, the message).
     pub pulls: BTreeMap<String, (Duration, Timestamp, String)>,
+    /// Where its volumes are, since they were made for the first time.
+    pub volumes: Option<Volumes>,
+    /// Container → its variables as they were read last, if they come from ConfigMaps or Secrets.
+    pub variables: BTreeMap<String, Vec<(String, String)>>,
     /// Container id → when it will be killed.
     pub stopping: HashMap<String, clock::Instant>,
     /// When the last container of a deleted pod has to have ended.
@@ -34,13 +40,39 @@ pub struct Memory {
     pub refreshed: Option<(clock::Instant, Called)>,
     /// Its volumes were removed because it has ended.
     pub volumes_gone: bool,
-    /// When its use of the disk was measured last.
-    pub measured: Option<clock::Instant>,
+    /// Ids of containers whose postStart hook failed: they are being ended, and neither ready nor started until then.
+    pub unhooked: HashSet<String>,
+    /// Why it failed was told by an Event: writing that may have to be tried again.
+    pub failure_told: bool,
     /// When a back-off was last told by an Event, by container.
     pub told: BTreeMap<String, clock::Instant>,
 }
 
+pub fn revision_of(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.as_deref().and_then(|r| r.parse().ok()).unwrap_or(0)
+}
+
 impl Memory {
+    /// The pod with the newest status that is known: the one that this kubelet wrote last, as long as the informer has not
+    /// seen it, else the informer's. In that may be what others wrote since, a readiness gate's condition for example.
+    pub fn with_newest_status(&self, pod: &Pod) -> Pod {
+        let mut pod = pod.clone();
+        if let Some((revision, written)) = &self.written
+            && revision_of(&pod) < *revision
+        {
+            pod.status = Some(written.clone());
+        }
+        pod
+    }
+
+    /// Forgets the pulls of images that the pod does not name any more.
+    pub fn forget_pulls(&mut self, pod: &Pod) {
+        let extra = ephemeral::specs(pod);
+        let own = pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
+        let images: BTreeSet<&str> = own.chain(&extra).filter_map(|c| c.image.as_deref()).collect();
+        self.pulls.retain(|image, _| images.contains(image.as_str()));
+    }
+
     /// Is it time to tell again that this container backs off? Looks come as often as anything changes; Events should not.
     pub fn tell_again(&mut self, container: &str) -> bool {
         let due = self.told.get(container).is_none_or(|at| at.elapsed() >= clock::scaled(TELL_EVERY));
@@ -66,5 +98,28 @@ impl Kubelet {
 
     pub(super) fn memories(&self) -> MutexGuard<'_, HashMap<Key, Memory>> {
         self.memory.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_others_wrote_after_this_kubelet_is_seen_and_what_came_before_is_not() {
+        let pod = |revision: &str, gate: Option<&str>| -> Pod {
+            let gate = gate.map(|status| json!({"type": "example.com/gate", "status": status}));
+            let conditions: Vec<_> = gate.into_iter().collect();
+            serde_json::from_value(json!({
+                "metadata": {"name": "p", "resourceVersion": revision}, "status": {"conditions": conditions},
+            }))
+            .unwrap()
+        };
+        let memory = Memory { written: Some((10, PodStatus::default())), ..Memory::default() };
+        let gate = |seen: &Pod| memory.with_newest_status(seen).status.unwrap().conditions.map(|c| c.len());
+        assert_eq!(gate(&pod("9", Some("True"))), None, "the informer is behind");
+        assert_eq!(gate(&pod("10", None)), Some(0));
+        assert_eq!(gate(&pod("11", Some("True"))), Some(1), "the gate was opened after the last write");
     }
 }

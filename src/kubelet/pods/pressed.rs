@@ -1,10 +1,11 @@
-//! Watches the disk and evicts pods when it is low: the edge of [`pressure`] and [`rounds`].
+//! Watches the node's memory and disk and evicts pods when one of them is low: the edge of [`pressure`] and [`rounds`].
 
 use super::Kubelet;
 use crate::client::Key;
 use crate::clock;
-use crate::cri::ContainerState;
-use crate::kubelet::pressure::{self, Free, Low, Usage};
+use crate::cri::{ContainerState, SandboxState};
+use crate::kubelet::kept::{self, Growth, Since};
+use crate::kubelet::pressure::{self, Low, Pressure, Resource, Signals, Usage};
 use crate::kubelet::rounds::{self, Round, Rounds};
 use crate::kubelet::status::Failure;
 use crate::kubelet::walk::{self, Allowance, Amount};
@@ -19,23 +20,47 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// DiskPressure is over when the disk was not low for this time: upstream's `evictionPressureTransitionPeriod`.
+/// A condition is over when nothing of it was low for this time: upstream's `evictionPressureTransitionPeriod`.
 const TRANSITION: Duration = Duration::from_secs(300);
 /// While one pod is being evicted, no other is, for this time at most.
 const ONE_BY_ONE: Duration = Duration::from_secs(30);
 /// A claim's volume is asked for this long: the store may wait for room on the same disk.
 const LOOK_UP: Duration = Duration::from_millis(300);
 
-/// A pod that has to fail, as the disk's watcher has decided.
+/// A pod that has to fail: evicted, or preempted.
 pub struct Sentence {
     uid: String,
     failure: Failure,
     since: Instant,
+    ending: Ending,
+}
+
+/// How far the end of such a pod's processes and volumes has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Decided,
+    UnderWay,
+    Over,
+}
+
+/// What the watcher has told of one condition.
+#[derive(Default)]
+struct Told {
+    lasts_from: Option<clock::Instant>,
+    resource: Option<Resource>,
+    /// That evictions cannot help.
+    futile: bool,
 }
 
 /// What was measured, by uid of the pod: walks are dear, so each is used for every decision.
 #[derive(Default)]
-pub struct Measured(Mutex<HashMap<String, Figures>>);
+pub struct Measured {
+    figures: Mutex<HashMap<String, Figures>>,
+    /// Pods that wait for a walk of their own.
+    waiting: Mutex<HashSet<String>>,
+    /// What pods wrote to the node's own file system, and how that grew.
+    node: Mutex<(Amount, Growth)>,
+}
 
 #[derive(Default)]
 struct Figures {
@@ -43,14 +68,40 @@ struct Figures {
     own: Option<(Instant, Arc<eviction::Use>)>,
     /// With what it mounts of the node; only of pods that may be evicted.
     usage: Option<Usage>,
+    /// How what it mounts of the node grew.
+    growth: Growth,
 }
 
 impl Measured {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Figures>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.figures.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn own(&self, uid: &str, since: Instant) -> Option<Arc<eviction::Use>> {
+    fn waiting(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn node(&self) -> MutexGuard<'_, (Amount, Growth)> {
+        self.node.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Bytes of the node's own file system that pods wrote, in tenths of a GiB.
+    fn kept(&self) -> u64 {
+        self.node().0.bytes.saturating_mul(10) >> 30
+    }
+
+    /// A pod asks for a walk of its own. `false`: it waits for one already.
+    pub fn begin(&self, uid: &str) -> bool {
+        self.waiting().insert(uid.into())
+    }
+
+    /// It had its walk.
+    pub fn end(&self, uid: &str) {
+        self.waiting().remove(uid);
+    }
+
+    /// What was measured of a pod since this moment.
+    pub fn own(&self, uid: &str, since: Instant) -> Option<Arc<eviction::Use>> {
         let found = self.lock();
         found.get(uid)?.own.as_ref().filter(|(at, _)| *at >= since).map(|(_, own)| own.clone())
     }
@@ -61,7 +112,7 @@ impl Measured {
 
     /// Whether not all of a pod could be counted in the last round.
     fn was_cut(&self, uid: &str) -> bool {
-        let usage = |figures: &Figures| figures.usage.as_ref().map(|usage| usage.amount);
+        let usage = |figures: &Figures| figures.usage.as_ref().map(|usage| usage.disk.plus(usage.kept));
         let own = |figures: &Figures| figures.own.as_ref().map(|(_, own)| own.total());
         let cut = |amount: Amount| amount.files == Amount::BEYOND.files;
         self.lock().get(uid).is_some_and(|f| [usage(f), own(f)].into_iter().flatten().any(cut))
@@ -87,46 +138,46 @@ struct Wanted {
 }
 
 impl Kubelet {
-    /// Looks at the disk as often as its room asks for, as long as the kubelet lives.
-    pub(super) async fn watch_disk(self: Arc<Self>) {
+    /// Looks at memory and disk as often as their room asks for, as long as the kubelet lives.
+    pub(super) async fn watch_pressure(self: Arc<Self>) {
         let dir = self.config.dir.clone();
         if let Err(error) = std::fs::create_dir_all(&dir) {
-            tracing::warn!(%error, dir = %dir.display(), "the disk is not watched");
+            tracing::warn!(%error, dir = %dir.display(), "memory and disk are not watched");
             return;
         }
-        let (mut rounds, mut lasts_from, mut told) = (Rounds::default(), None::<clock::Instant>, "");
-        let mut round = None;
+        let (mut rounds, mut told) = (Rounds::default(), Pressure::ALL.map(|_| Told::default()));
+        let (mut round, mut evicted) = (None, false);
         loop {
-            let Ok(free) = pressure::free(&dir) else {
+            let Ok(disk) = pressure::free(&dir) else {
                 clock::sleep(rounds::EVERY).await;
                 continue;
             };
-            let thresholds = self.config.disk.thresholds(&free);
-            let full = pressure::low(&free, thresholds, 0).is_some();
-            self.config.disk.looked(&self.config.node_name, full, Instant::now());
-            let plan = rounds.look(&free, thresholds, self.is_evicting(), Instant::now());
-            match &plan.low {
-                Some(low) => {
-                    lasts_from = Some(clock::Instant::now());
-                    self.set_pressure(true);
-                    if told != low.resource {
-                        told = low.resource;
-                        let message = format!("Attempting to reclaim {}", low.resource);
-                        self.recorder.warning(&self.about_node(), "EvictionThresholdMet", message, None);
-                    }
-                }
-                None => {
-                    told = "";
-                    if lasts_from.is_none_or(|at| at.elapsed() >= clock::scaled(TRANSITION)) {
-                        self.set_pressure(false);
-                    }
-                }
+            let now = Signals { disk, memory: self.config.machine.memory() };
+            let thresholds = self.config.machine.thresholds(&now);
+            let shared = pressure::low(&now, thresholds, 0);
+            for pressure in Pressure::ALL {
+                let low = shared.iter().any(|low| low.resource.pressure() == pressure);
+                self.config.machine.looked(pressure, &self.config.node_name, low, Instant::now());
+            }
+            let plan = rounds.look(&now, thresholds, self.is_evicting(), Instant::now());
+            for (pressure, told) in Pressure::ALL.into_iter().zip(&mut told) {
+                self.tell_pressure(
+                    pressure,
+                    plan.low.iter().find(|l| l.resource.pressure() == pressure),
+                    told,
+                );
             }
             if let Some(low) = &plan.evict {
-                self.evict_worst(low);
+                evicted |= self.evict_worst(low, &mut told[low.resource.pressure() as usize]).await;
             }
             if plan.walk {
-                round = Some(Box::pin(self.walk(free)));
+                let is_low = plan.low.iter().any(|low| low.resource.pressure() == Pressure::Disk);
+                let since = match (std::mem::take(&mut evicted), is_low) {
+                    (true, _) => Since::Now,
+                    (false, true) => Since::Before,
+                    (false, false) => Since::Last,
+                };
+                round = Some(Box::pin(self.walk(disk.now.bytes, since)));
             }
             // Real time: a disk does not fill faster when the cluster's clock does.
             let Some(going) = &mut round else {
@@ -140,7 +191,7 @@ impl Kubelet {
         }
     }
 
-    fn about_node(&self) -> ObjectReference {
+    pub(super) fn about_node(&self) -> ObjectReference {
         let name = Some(self.config.node_name.clone());
         ObjectReference {
             api_version: Some("v1".into()),
@@ -151,23 +202,54 @@ impl Kubelet {
         }
     }
 
-    fn set_pressure(&self, low: bool) {
-        let changed = self.pressure.send_if_modified(|now| std::mem::replace(now, low) != low);
+    /// Sets a condition at once, and takes it back when it has lasted.
+    fn tell_pressure(&self, pressure: Pressure, low: Option<&Low>, told: &mut Told) {
+        let Some(low) = low else {
+            (told.resource, told.futile) = (None, false);
+            if told.lasts_from.is_none_or(|at| at.elapsed() >= clock::scaled(TRANSITION)) {
+                self.set_pressure(pressure, false);
+            }
+            return;
+        };
+        told.lasts_from = Some(clock::Instant::now());
+        self.set_pressure(pressure, true);
+        if told.resource.replace(low.resource) != Some(low.resource) {
+            let message = format!("Attempting to reclaim {}", low.resource.name());
+            self.recorder.warning(&self.about_node(), "EvictionThresholdMet", message, None);
+        }
+    }
+
+    fn set_pressure(&self, pressure: Pressure, low: bool) {
+        let mut changed = false;
+        self.pressures.send_if_modified(|now| {
+            let before = *now;
+            now.set(pressure, low);
+            now.kept = if now.disk { self.measured.kept() } else { 0 };
+            changed = before.has(pressure) != low;
+            before != *now
+        });
         if changed {
-            let reason = if low { "NodeHasDiskPressure" } else { "NodeHasNoDiskPressure" };
+            let reason = pressure.reason(low);
             let message = format!("Node {} status is now: {reason}", self.config.node_name);
             self.recorder.normal(&self.about_node(), reason, message, None);
         }
     }
 
     /// Measures all pods of the node, and what they wrote to the node's own file system. What is found of a pod can be used at once. Each pod has a time of
-    /// its own; those that used theirs up in the last round come last, so that the others are known first.
-    async fn walk(&self, free: Free) -> Round {
+    /// its own; those that used theirs up in the last round come last, so that the others are known first. `since`: what counts as written to the node.
+    async fn walk(&self, free: u64, since: Since) -> Round {
         let begun = Instant::now();
-        let host = self.config.dir.join("host");
+        let host = self.config.node_root();
         let place = host.clone();
         let on_node = walk::in_turn(move || walk::at_least(&place, Instant::now() + walk::POD_TIME)).await;
-        let mut used = settled(on_node).unwrap_or_default().bytes;
+        let (mut used, node_grew) = match settled(on_node) {
+            Some(found) => {
+                let mut node = self.measured.node();
+                node.0 = found;
+                (found.bytes, node.1.note(found, since).unwrap_or_default())
+            }
+            None => Default::default(),
+        };
         let pods = self.pods.list().into_iter().map(|pod| (Key::of(&*pod), pod));
         let pods: Vec<_> =
             pods.filter(|(key, pod)| !self.statics.contains_key(key) && !mirror::is_one(pod)).collect();
@@ -185,19 +267,23 @@ impl Kubelet {
             if !pressure::evictable(&one.pod) {
                 continue;
             }
-            for (name, bytes, _) in &mut one.usage.containers {
-                *bytes = own.logs.get(name).map_or(0, |logs| logs.bytes);
+            for container in &mut one.usage.containers {
+                container.logs = own.logs.get(&container.name).map_or(0, |logs| logs.bytes);
             }
-            one.usage.amount = own.total();
+            one.usage.disk = own.total();
             for path in one.of_node {
                 let (host, mounted) = (host.clone(), mounted.clone());
                 let walked = time.walk(move |until| of_node(&host, Path::new(&path), &mounted, until));
                 let amount = settled(walked.await).unwrap_or_default();
-                one.usage.amount = one.usage.amount.plus(amount);
+                one.usage.kept = one.usage.kept.plus(amount);
             }
-            self.measured.lock().entry(uid).or_default().usage = Some(one.usage);
+            let mut measured = self.measured.lock();
+            let figures = measured.entry(uid).or_default();
+            let grew = figures.growth.note(one.usage.kept, since);
+            one.usage.wrote = kept::wrote(one.usage.kept, grew, node_grew);
+            figures.usage = Some(one.usage);
         }
-        Round { begun, ended: Instant::now(), free: free.now.bytes, used }
+        Round { begun, ended: Instant::now(), free, used }
     }
 
     /// What a pod uses of the disk, measured since this moment, or before if it cannot be measured now. `None`: it never was.
@@ -224,20 +310,11 @@ impl Kubelet {
 
     async fn wanted(&self, key: Key, pod: Arc<Pod>) -> Wanted {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let containers = pod.spec.iter().flat_map(|s| &s.containers);
-        let containers: Vec<_> = containers.map(|c| (c.name.clone(), 0, pressure::request(c))).collect();
         Wanted {
             pod_dir: self.pod_dir(&uid),
             log_dir: self.log_dir(&key.namespace, &key.name, &uid),
             of_node: self.written_to(&key, &pod).await,
-            usage: Usage {
-                uid,
-                key,
-                priority: pressure::priority(&pod),
-                request: containers.iter().fold(0, |sum: u64, (.., request)| sum.saturating_add(*request)),
-                amount: Amount::default(),
-                containers,
-            },
+            usage: Usage::of_pod(key, &pod),
             pod,
         }
     }
@@ -253,47 +330,94 @@ impl Kubelet {
             }
             let claim = volume.persistent_volume_claim.as_ref().filter(|c| c.read_only != Some(true))?;
             let path = volumes::claimed(&self.config.client, &key.namespace, &claim.claim_name);
-            tokio::time::timeout(LOOK_UP, path).await.ok()?.ok()
+            Some(tokio::time::timeout(LOOK_UP, path).await.ok()?.ok()?.path)
         });
         futures::future::join_all(paths).await.into_iter().flatten().collect()
     }
 
-    /// Whether a pod is being evicted that has not failed yet, and takes no longer than it may.
+    /// Whether a pod is being evicted whose processes and volumes are not gone yet, and that takes no longer than it may.
     fn is_evicting(&self) -> bool {
-        self.sentences().values().any(|sentence| sentence.since.elapsed() < ONE_BY_ONE)
+        let open = |s: &Sentence| s.ending != Ending::Over && s.since.elapsed() < ONE_BY_ONE;
+        self.sentences().values().any(open)
     }
 
-    /// Evicts one pod, unless another node has a larger one. Its processes and volumes end in the background: the disk is asked meanwhile.
-    fn evict_worst(self: &Arc<Self>, low: &Low) {
-        // A pod may have ended, or have been replaced, since it was measured.
+    /// Evicts one pod, unless another node has a larger one. Its processes and volumes end in the background: the machine is asked meanwhile. Returns
+    /// whether it did.
+    async fn evict_worst(self: &Arc<Self>, low: &Low, told: &mut Told) -> bool {
+        let pods = match low.resource {
+            Resource::Memory => self.weigh().await,
+            Resource::Storage | Resource::Inodes => {
+                self.measured.lock().values().filter_map(|f| f.usage.clone()).collect()
+            }
+        };
+        // A pod may have ended, or have been replaced, since it was measured; one that is ending gives back what it has.
+        let ending = self.sentenced();
         let goes = |usage: &Usage| {
             let pod = self.pods.get(&usage.key).filter(|p| p.metadata.uid.as_ref() == Some(&usage.uid));
-            pod.is_some_and(|pod| pressure::evictable(&pod))
+            pod.is_some_and(|pod| pressure::evictable(&pod)) && !ending.contains(&usage.uid)
         };
-        let pods: Vec<Usage> = self.measured.lock().values().filter_map(|f| f.usage.clone()).collect();
         let pods: Vec<Usage> = pods.into_iter().filter(goes).collect();
         let victim = pressure::victim(&pods, low);
-        let worst =
-            victim.map_or(0, |v| if low.resource == "inodes" { v.amount.files } else { v.amount.bytes });
-        let here = !low.of_disk || self.config.disk.is_worst(&self.config.node_name, worst, Instant::now());
-        let Some(victim) = victim.filter(|_| here) else { return };
-        tracing::warn!(pod = %victim.key, resource = low.resource, "evicting a pod: the disk is low");
-        let failure = Failure::evicted(pressure::message(victim, low));
-        let (key, uid) = (victim.key.clone(), victim.uid.clone());
-        self.sentence(&key, &uid, failure);
-        let kubelet = self.clone();
-        self.crew.spawn(async move {
-            if let Err(error) = kubelet.kill(&key, &uid).await {
-                tracing::warn!(pod = %key, %error, "cannot end a pod that fills the disk");
-            }
-            kubelet.queue.add(key, None);
-        });
+        if pressure::is_futile(&pods, low)
+            && self.measured.kept() > 0
+            && !std::mem::replace(&mut told.futile, true)
+        {
+            let message = kept::message(self.measured.kept(), &self.config.node_root());
+            self.recorder.warning(&self.about_node(), "FreeDiskSpaceFailed", message, None);
+        }
+        let worst = victim.map_or(0, |v| v.has(low.resource));
+        let (machine, node, now) = (&self.config.machine, &self.config.node_name, Instant::now());
+        let here = !low.shared || machine.is_worst(low.resource.pressure(), node, worst, now);
+        let Some(mut victim) = victim.filter(|_| here).cloned() else { return false };
+        if low.resource == Resource::Memory {
+            self.weigh_containers(&mut victim).await;
+        }
+        tracing::warn!(pod = %victim.key, resource = low.resource.name(), "evicting a pod: the node is low on it");
+        self.sentence(&victim.key, &victim.uid, Failure::evicted(pressure::message(&victim, low)));
+        self.end_now(&victim.key, &victim.uid);
+        self.queue.add(victim.key.clone(), None);
+        true
     }
 
-    /// A pod has to fail at the next look, and what holds it up ends.
+    /// What the pods of the node have of its memory now. Those that the runtime cannot tell of are left out.
+    async fn weigh(&self) -> Vec<Usage> {
+        let runtime = &*self.config.runtime;
+        let used = runtime.list_pod_sandbox_stats().await.unwrap_or_default(); // at one moment for all
+        let mut all = Vec::new();
+        for sandbox in runtime.list_pod_sandboxes().await.unwrap_or_default() {
+            let key = Key::new(sandbox.pod.namespace, sandbox.pod.name);
+            let pod = self.pods.get(&key).filter(|p| p.metadata.uid.as_ref() == Some(&sandbox.pod.uid));
+            let own = |pod: &Arc<Pod>| !self.statics.contains_key(&key) && !mirror::is_one(pod);
+            let ready = sandbox.state == SandboxState::Ready;
+            let Some(pod) = pod.filter(|pod| ready && own(pod)) else { continue };
+            let Some(stats) = used.get(&sandbox.id) else { continue };
+            let mut usage = Usage::of_pod(key, &pod);
+            usage.memory = stats.memory_working_set;
+            all.push(usage);
+        }
+        all
+    }
+
+    /// What each container of a pod has of the node's memory now: for people.
+    async fn weigh_containers(&self, pod: &mut Usage) {
+        let (_, found) = self.seen(&pod.key, &pod.uid).await.unwrap_or_default();
+        let used = self.config.runtime.list_container_stats().await.unwrap_or_default();
+        for one in found.iter().filter(|c| c.state == ContainerState::Running) {
+            let stats = used.get(&one.id).copied().unwrap_or_default(); // it may have ended
+            if let Some(container) = pod.containers.iter_mut().find(|c| c.name == one.name) {
+                container.memory = stats.memory_working_set;
+            }
+        }
+    }
+
+    /// A pod has to fail at the next look, and what holds it up ends. One that has to already keeps its first reason.
     pub(super) fn sentence(&self, key: &Key, uid: &str, failure: Failure) {
-        let sentence = Sentence { uid: uid.into(), failure, since: Instant::now() };
-        self.sentences().insert(key.clone(), sentence);
+        let new = || Sentence { uid: uid.into(), failure, since: Instant::now(), ending: Ending::Decided };
+        let mut sentences = self.sentences();
+        if sentences.get(key).is_none_or(|known| known.uid != uid) {
+            sentences.insert(key.clone(), new());
+        }
+        drop(sentences);
         self.interrupt_hook(key);
     }
 
@@ -311,22 +435,47 @@ impl Kubelet {
         if let Some(found) = self.sentences().get(key).filter(|s| s.uid == uid) {
             return Some(found.failure.clone());
         }
-        // Upstream's admission: a pod that comes while the disk is low would only make it worse.
+        // Upstream's admission.
         let new = pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
-        let refused = new && *self.pressure.borrow() && pressure::evictable(pod);
-        refused.then(|| Failure::evicted("The node had condition: [DiskPressure]. ".into()))
+        self.pressures.borrow().refuse(pod).filter(|_| new).map(Failure::evicted)
     }
 
-    /// A pod has failed, or is gone.
+    /// A pod has failed, or is gone: nothing is left to do for it once its processes and volumes are gone, too.
     pub(super) fn forget_sentence(&self, key: &Key, uid: &str) {
         let mut sentences = self.sentences();
-        if sentences.get(key).is_some_and(|s| s.uid == uid) {
+        if sentences.get(key).is_some_and(|s| s.uid == uid && s.ending != Ending::UnderWay) {
             sentences.remove(key);
         }
     }
 
-    /// Ends a pod's processes without a grace period and removes its volumes: before the API knows, because the store may wait for the room.
-    pub(super) async fn kill(&self, key: &Key, uid: &str) -> Result<(), crate::kubelet::Error> {
+    /// Moves the end of a condemned pod on, if it was so far. `false`: it was not.
+    fn move_ending(&self, key: &Key, uid: &str, from: Ending, to: Ending) -> bool {
+        let mut sentences = self.sentences();
+        let found = sentences.get_mut(key).filter(|s| s.uid == uid && s.ending == from);
+        found.map(|sentence| sentence.ending = to).is_some()
+    }
+
+    /// Ends the processes of a condemned pod without a grace period and removes its volumes, once and in the background: what is told of it does not wait for
+    /// that, and that does not wait for the store, which may lack the room that is made here.
+    pub(super) fn end_now(self: &Arc<Self>, key: &Key, uid: &str) {
+        if !self.move_ending(key, uid, Ending::Decided, Ending::UnderWay) {
+            return;
+        }
+        let (kubelet, key, uid) = (self.clone(), key.clone(), uid.to_string());
+        self.crew.spawn(async move {
+            // What fails here is tried again with the pod: it is wound up as one that has ended.
+            if let Err(error) = kubelet.kill(&key, &uid).await {
+                tracing::warn!(pod = %key, %error, "cannot end an evicted pod yet");
+            }
+            kubelet.move_ending(&key, &uid, Ending::UnderWay, Ending::Over);
+            if kubelet.pod(&key).is_none_or(|pod| pod.metadata.uid.as_ref() != Some(&uid)) {
+                kubelet.forget_sentence(&key, &uid); // it was deleted meanwhile
+            }
+            kubelet.queue.add(key, None);
+        });
+    }
+
+    async fn kill(&self, key: &Key, uid: &str) -> Result<(), crate::kubelet::Error> {
         let (_, containers) = self.seen(key, uid).await?;
         let running = containers.iter().filter(|c| c.state == ContainerState::Running);
         let stopped = running.map(|c| self.config.runtime.stop_container(&c.id, Duration::ZERO));
@@ -422,6 +571,10 @@ mod tests {
         let cut = Arc::new(eviction::Use { volumes: beyond, ..eviction::Use::default() });
         measured.lock().entry("u".into()).or_default().own = Some((at, cut));
         assert!(measured.was_cut("u"));
+        // A walk waits for those of all other pods; what asks for it again meanwhile changes nothing.
+        assert_eq!([measured.begin("u"), measured.begin("u"), measured.begin("v")], [true, false, true]);
+        measured.end("u");
+        assert!(measured.begin("u"));
         measured.forget("u");
         assert!(measured.own("u", at).is_none() && !measured.was_cut("u"));
     }

@@ -28,7 +28,7 @@ impl Kubelet {
         let image = spec.image.clone().unwrap_or_default();
         let about = reference(pod, Some((&spec.name, init)));
         let static_pod = self.statics.contains_key(key);
-        if let Some((_, until, message)) = memory.pulls.get(&spec.name) {
+        if let Some((_, until, message)) = memory.pulls.get(&image) {
             let left = status::seconds_between(clock::now(), *until);
             if left > 0.0 {
                 memory.waiting.insert(spec.name.clone(), ("ImagePullBackOff".into(), message.clone()));
@@ -71,7 +71,7 @@ impl Kubelet {
                 );
                 self.recorder.normal(&about, "Pulled", message, cause.clone());
                 self.tell("pull", key, start, cause, json!({"image": image}));
-                memory.pulls.remove(&spec.name);
+                memory.pulls.remove(&image);
                 Ok(None)
             }
             Err(error) => {
@@ -84,13 +84,12 @@ impl Kubelet {
                 };
                 self.recorder.warning(&about, "Failed", format!("Error: {reason}"), cause.clone());
                 memory.waiting.insert(spec.name.clone(), (reason.into(), short));
-                let pause = memory
-                    .pulls
-                    .get(&spec.name)
-                    .map_or(PULL_BACKOFF.0, |(p, ..)| (*p * 2).min(PULL_BACKOFF.1));
+                let pause =
+                    memory.pulls.get(&image).map_or(PULL_BACKOFF.0, |(p, ..)| (*p * 2).min(PULL_BACKOFF.1));
                 let until = clock::now() + clock::scaled(pause);
                 let (_, message) = status::pull_back_off(&image, &error);
-                memory.pulls.insert(spec.name.clone(), (pause, until, message));
+                memory.forget_pulls(pod);
+                memory.pulls.insert(image, (pause, until, message));
                 // ErrImagePull is shown first; a moment later the pod is backing off.
                 Ok(Some(Duration::from_secs(1)))
             }

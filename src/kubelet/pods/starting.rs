@@ -1,19 +1,20 @@
 //! From a step to a running container: sandbox, volumes, environment, start.
 
-use super::{Kubelet, Memory, reference};
-use crate::client::Key;
+use super::{Kubelet, Memory, ending, reference};
+use crate::client::{Key, is_unanswered, optional};
 use crate::clock;
 use crate::cri::{Container, ContainerState, Dns, PodId, Sandbox, SandboxConfig};
 use crate::kubelet::action::{Action, Answer, Target};
 use crate::kubelet::container::{self, Volumes};
-use crate::kubelet::decide::{self, View};
+use crate::kubelet::decide::{self, View, Why};
 use crate::kubelet::env::{self, Facts, Sources};
 use crate::kubelet::status::{self, go_duration};
-use crate::kubelet::{Error, termination, volumes};
+use crate::kubelet::{Error, bounds, termination, volumes};
 use crate::tap::Cause;
 use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, Pod, Secret};
 use serde_json::json;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +62,7 @@ impl Kubelet {
             (None, true) => self.config.node_name.clone(),
             (None, false) => part(&meta.name).chars().take(63).collect(),
         };
+        let limits = container::pod_limits(pod);
         let subdomain = spec.subdomain.as_ref().filter(|s| !s.is_empty() && !host_network);
         SandboxConfig {
             fqdn: subdomain.map(|subdomain| {
@@ -82,22 +84,41 @@ impl Kubelet {
             share_process_namespace: spec.share_process_namespace.unwrap_or(false),
             own_users: spec.host_users == Some(false),
             cpu_shares: container::pod_shares(pod),
+            cpu_limit_milli: limits.cpu_milli,
+            memory_limit: limits.memory,
             pids_limit: None,
-            labels: meta.labels.clone().unwrap_or_default(),
-            annotations: meta.annotations.clone().unwrap_or_default(),
         }
     }
 
-    pub(super) async fn volumes(&self, pod: &Pod, sandboxes: &[Sandbox]) -> Result<Volumes, Error> {
+    /// Makes the pod's volumes, and brings those up to date that change. While no API server says what belongs into them, those
+    /// that were made before stay as they are: a container that crashes restarts without it.
+    pub(super) async fn volumes(
+        &self,
+        pod: &Pod,
+        sandboxes: &[Sandbox],
+        memory: &mut Memory,
+    ) -> Result<Volumes, Error> {
         let facts = self.facts(pod, sandboxes);
         let context = volumes::Context {
             client: &self.config.client,
             facts: &facts,
             dir: self.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default()).join("volumes"),
-            node_root: &self.config.dir.join("host"),
-            memory_bytes: self.config.capacity.memory_bytes,
+            node_root: &self.config.node_root(),
+            memory_bytes: u64::try_from(self.config.capacity.allocatable().memory).unwrap_or(u64::MAX),
         };
-        volumes::prepare(&context).await.map_err(|(volume, why)| Error::Volume { volume, why })
+        match volumes::prepare(&context).await {
+            Ok(made) => {
+                memory.volumes = Some(made.clone());
+                Ok(made)
+            }
+            Err((volume, unmade)) => match &memory.volumes {
+                Some(known) if unmade.unanswered => {
+                    tracing::debug!(volume, why = unmade.why, "a volume stays as it is");
+                    Ok(known.clone())
+                }
+                _ => Err(Error::Volume { volume, why: unmade.why }),
+            },
+        }
     }
 
     pub(super) fn facts<'a>(&'a self, pod: &'a Pod, sandboxes: &[Sandbox]) -> Facts<'a> {
@@ -107,12 +128,13 @@ impl Kubelet {
             node_name: &self.config.node_name,
             node_ip: self.config.node_ip.to_string(),
             pod_ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            allocatable: self.config.capacity.allocatable(),
         }
     }
 
     #[allow(clippy::too_many_arguments)]
     pub(super) async fn start_container(
-        &self,
+        self: &Arc<Self>,
         key: &Key,
         pod: &Pod,
         spec: &Spec,
@@ -133,7 +155,10 @@ impl Kubelet {
             memory.waiting.insert(spec.name.clone(), (reason.into(), why.clone()));
             Error::Container { container: spec.name.clone(), why }
         };
-        let variables = match self.variables(pod, spec, sandbox).await? {
+        if let Err(why) = bounds::check(pod) {
+            return Err(failed(memory, "CreateContainerConfigError", why));
+        }
+        let variables = match self.variables(pod, spec, sandbox, memory).await? {
             Ok(variables) => variables,
             Err(why) => return Err(failed(memory, "CreateContainerConfigError", why)),
         };
@@ -187,9 +212,12 @@ impl Kubelet {
             tracing::debug!(pod = %key, container = spec.name, why, "postStart hook failed");
             self.recorder.warning(&about, "FailedPostStartHook", "PostStartHook failed", cause.clone());
             memory.waiting.insert(spec.name.clone(), ("PostStartHookError".into(), why));
-            let grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
-            let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
-            self.config.runtime.stop_container(&id, clock::scaled(grace)).await?;
+            // As upstream it is ended with its preStop hook and its grace period. Nothing else waits for that: the runtime's event brings the key back.
+            let container = self.config.runtime.container_status(&id).await?;
+            let (grace, message) = ending::reason(pod, &spec.name, Why::Hook);
+            let (sandboxes, deadline) = (std::slice::from_ref(sandbox), clock::Instant::now() + grace);
+            memory.unhooked.insert(id);
+            self.stop(key, pod, sandboxes, &container, deadline, message, memory, cause);
         }
         Ok(None)
     }
@@ -221,36 +249,63 @@ impl Kubelet {
         }
     }
 
-    /// The container's environment; the inner error is a mistake of the pod's author.
+    /// The container's environment; the inner error is a mistake of the pod's author. While no API server says what ConfigMaps
+    /// and Secrets hold, it is the one of the container's run before.
     async fn variables(
         &self,
         pod: &Pod,
         spec: &Spec,
         sandbox: &Sandbox,
+        memory: &mut Memory,
     ) -> Result<Result<Vec<(String, String)>, String>, Error> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
-        let mut sources = Sources::default();
-        let mut services = Vec::new();
+        let (mut sources, mut services) = (Sources::default(), Vec::new());
         if !self.statics.contains_key(&Key::of(pod)) {
-            let (maps, secrets) = env::needs(pod);
-            for name in maps.keys() {
-                let found = self.config.client.within::<ConfigMap>(namespace).get(name).await;
-                if let Some(map) = crate::client::optional(found)? {
-                    sources.config_maps.insert(name.clone(), map);
-                }
-            }
-            for name in secrets.keys() {
-                let found = self.config.client.within::<Secret>(namespace).get(name).await;
-                if let Some(secret) = crate::client::optional(found)? {
-                    sources.secrets.insert(name.clone(), secret);
-                }
+            match (self.sources(spec, namespace).await, memory.variables.get(&spec.name)) {
+                (Ok(Ok(found)), _) => sources = found,
+                (Ok(Err(why)), _) => return Ok(Err(why)),
+                (Err(error), Some(known)) if is_unanswered(&error) => return Ok(Ok(known.clone())),
+                (Err(error), _) => return Err(error.into()),
             }
             self.services.synced().await;
             let links = pod.spec.as_ref().and_then(|s| s.enable_service_links).unwrap_or(true);
-            services = env::service_variables(&self.services.list(), namespace, links);
+            services = match env::service_variables(&self.services.list(), namespace, links) {
+                Ok(services) => services,
+                Err(why) => return Ok(Err(why)),
+            };
         }
         let facts = self.facts(pod, std::slice::from_ref(sandbox));
-        Ok(env::of(spec, &facts, &sources, services))
+        let variables = env::of(spec, &facts, &sources, services);
+        if let Ok(variables) = &variables
+            && !(sources.config_maps.is_empty() && sources.secrets.is_empty())
+        {
+            memory.variables.insert(spec.name.clone(), variables.clone());
+        }
+        Ok(variables)
+    }
+
+    /// The ConfigMaps and Secrets that a container takes variables from, those of them that there are; or why they are too much.
+    async fn sources(&self, spec: &Spec, namespace: &str) -> Result<Result<Sources, String>, kube::Error> {
+        let mut sources = Sources::default();
+        let (maps, secrets) = env::needs(spec);
+        let mut left = env::ALL_MAX;
+        for (name, keys) in &maps {
+            let found = self.config.client.within::<ConfigMap>(namespace).get(name).await;
+            if let Some(map) = optional(found)?
+                && let Err(why) = sources.keep_config_map(name, map, keys, &mut left)
+            {
+                return Ok(Err(why));
+            }
+        }
+        for (name, keys) in &secrets {
+            let found = self.config.client.within::<Secret>(namespace).get(name).await;
+            if let Some(secret) = optional(found)?
+                && let Err(why) = sources.keep_secret(name, secret, keys, &mut left)
+            {
+                return Ok(Err(why));
+            }
+        }
+        Ok(Ok(sources))
     }
 
     /// Where a hook of this container happens.

@@ -4,14 +4,15 @@ mod spdy;
 mod spdy_streams;
 mod websocket;
 
-use super::logs::{Options, Printer, Reader};
+use super::logs::{Options, Pieces, Reader};
 use super::pods::Kubelet;
 use super::stats::Meter;
 use super::{Config, PORT};
-use crate::client::{CAUSE_HEADER, Key};
+use crate::client::{CAUSE_HEADER, KUBELET_STREAMS_MAX, Key};
 use crate::clock;
 use crate::cri::{self, ContainerState, ExecRequest, Session};
-use crate::linux::tcp;
+use crate::linux::callers::{Bounds, Caller, Callers};
+use crate::linux::{descriptors, tcp};
 use crate::pki;
 use crate::tap::{Record, Tap};
 use crate::task::Crew;
@@ -23,9 +24,10 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -34,16 +36,26 @@ type Body = BoxBody<Bytes, Infallible>;
 
 /// Every pod may knock; one that then says nothing is sent away.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections at the same time, over all peers; one more is closed at once. Each is two descriptors at most.
-const CONNECTIONS_MAX: usize = 1024;
-/// Connections from one address that have not shown a certificate of an API server yet: so one pod cannot take all there are.
-const STRANGERS_MAX: usize = 32;
+/// Connections of one API server at the same time: all sessions that it may have, and questions for figures. One more is closed at once.
+/// API servers bound the sessions of each account, and end idle ones (`apiserver::onward`).
+const CONNECTIONS_OF_ONE: usize = KUBELET_STREAMS_MAX + 64;
+/// Descriptors of a connection, at most. All API servers together have half of what the process may have.
+const DESCRIPTORS: u64 = 3;
+/// Connections that have not shown a certificate of an API server yet: of one address, and of all. Neither one pod nor many keep an API
+/// server out; an established connection is never closed for them.
+const STRANGERS: Bounds = Bounds { of_one: 32, most: 256 };
 /// A connection that asks nothing for this long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(90);
-/// Pieces of a log on their way to whoever reads it; at the bound no more of the file is read.
-const LOG_BUFFER: usize = 16;
+/// How often it is looked whether the client of a session is gone, and how long a session may go on without it.
+const GONE_EVERY: Duration = Duration::from_secs(5);
+const GONE_MAX: Duration = Duration::from_secs(30);
+/// Pieces of a log on their way to whoever reads it; at the bound no more of the file is read. An answer that nobody reads holds two pieces,
+/// [`CONNECTION_BUFFER`], and what the kernel keeps for its socket.
+const LOG_BUFFER: usize = 1;
 /// Log bytes read at a time.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 32 << 10;
+/// Bytes that a connection buffers in each direction: the longest head that an API server sends on, and what it does not read.
+const CONNECTION_BUFFER: usize = 80 << 10;
 /// A followed log is looked at this often; appends to a file raise no event that is worth a watch for each reader.
 const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 
@@ -66,26 +78,38 @@ pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Ar
             }
         };
         let acceptor = tokio_rustls::TlsAcceptor::from(tls);
-        let visitors = Arc::new(Visitors::default());
+        let visitors = Visitors::new(descriptors::connections(descriptors::limit(), 2, DESCRIPTORS));
         loop {
             let (socket, peer) = tcp::accept(&listener).await;
-            let Some(mut visit) = Visit::begin(&visitors, peer.ip()) else { continue }; // closed by the drop
+            let mut visit = Visit::begin(&visitors, peer.ip());
             let (acceptor, kubelet, meter, crew) =
                 (acceptor.clone(), kubelet.clone(), meter.clone(), owner.clone());
             owner.spawn(async move {
-                let _ = socket.set_nodelay(true);
+                let _ = (socket.set_nodelay(true), tcp::bound_unread(&socket)); // used as it is if it refuses
+                let end = visit.caller.end.clone();
                 let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket));
-                let Ok(Ok(stream)) = handshake.await else { return };
+                let handshake = tokio::select! {
+                    done = handshake => done,
+                    () = end.cancelled() => return,
+                };
+                let Ok(Ok(stream)) = handshake else { return };
                 let user = stream.get_ref().1.peer_certificates().and_then(|c| pki::user_of(c.first()?));
                 let allowed = user.is_some_and(|(_, groups)| groups.iter().any(|g| g == "system:masters"));
                 if allowed {
-                    visit.known();
+                    if !visit.mark_known() {
+                        return;
+                    }
+                    visit.socket = stream.get_ref().0.as_fd().try_clone_to_owned().ok();
                 }
+                // A session keeps its place after the connection has changed protocols.
+                let visit = Arc::new(visit);
+                let session = visit.clone();
                 let service = service_fn(move |request| {
                     let (kubelet, meter, crew) = (kubelet.clone(), meter.clone(), crew.clone());
+                    let visit = session.clone();
                     async move {
                         let answer = match allowed {
-                            true => serve(kubelet, meter, crew, request).await,
+                            true => serve(kubelet, meter, crew, visit, request).await,
                             false => Err(refuse(StatusCode::UNAUTHORIZED, "Unauthorized")),
                         };
                         Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused))
@@ -94,6 +118,7 @@ pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Ar
                 let mut http = hyper::server::conn::http1::Builder::new();
                 // A stranger hears one refusal; others may leave a connection open for a while.
                 http.timer(TokioTimer::new()).header_read_timeout(IDLE_MAX).keep_alive(allowed);
+                http.max_buf_size(CONNECTION_BUFFER);
                 let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
                 match allowed {
                     true => {
@@ -101,7 +126,10 @@ pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Ar
                             tracing::debug!(%error, "connection to the kubelet ended");
                         }
                     }
-                    false => drop(tokio::time::timeout(HANDSHAKE_TIMEOUT, connection).await),
+                    false => tokio::select! {
+                        _ = tokio::time::timeout(HANDSHAKE_TIMEOUT, connection) => {}
+                        () = end.cancelled() => {}
+                    },
                 }
                 drop(visit);
             });
@@ -109,51 +137,79 @@ pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Ar
     });
 }
 
-/// Who is connected: how many, and how many of each address have not shown who they are.
-#[derive(Default)]
-struct Visitors(Mutex<(usize, HashMap<IpAddr, usize>)>);
+/// Who is connected.
+struct Visitors {
+    strangers: Arc<Callers>,
+    /// Connections of API servers, by their addresses.
+    known: Mutex<BTreeMap<IpAddr, usize>>,
+    /// Of all API servers.
+    most: usize,
+}
 
-/// One connection; its end makes room for another.
+/// One connection; it counts until it is dropped.
 struct Visit {
     visitors: Arc<Visitors>,
-    stranger: Option<IpAddr>,
+    from: IpAddr,
+    /// Its end is cancelled when another connection takes its place.
+    caller: Caller,
+    known: bool,
+    /// The connection's socket, to see whether the client is gone.
+    socket: Option<OwnedFd>,
 }
 
 impl Visitors {
-    fn lock(&self) -> MutexGuard<'_, (usize, HashMap<IpAddr, usize>)> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn new(most: usize) -> Arc<Visitors> {
+        Arc::new(Visitors { strangers: Callers::new(STRANGERS, []), known: Mutex::default(), most })
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 impl Visit {
-    /// `None`: there are too many, in all or from this address.
-    fn begin(visitors: &Arc<Visitors>, from: IpAddr) -> Option<Visit> {
-        let mut now = visitors.lock();
-        let strangers = now.1.get(&from).copied().unwrap_or(0);
-        if now.0 >= CONNECTIONS_MAX || strangers >= STRANGERS_MAX {
-            return None;
-        }
-        now.0 += 1;
-        now.1.insert(from, strangers + 1);
-        drop(now);
-        Some(Visit { visitors: visitors.clone(), stranger: Some(from) })
+    /// Counts one more stranger; another one may have to go for it.
+    fn begin(visitors: &Arc<Visitors>, from: IpAddr) -> Visit {
+        let caller = visitors.strangers.admit(from);
+        Visit { visitors: visitors.clone(), from, caller, known: false, socket: None }
     }
 
-    /// It has shown a certificate that is let in.
-    fn known(&mut self) {
-        let Some(address) = self.stranger.take() else { return };
-        let mut now = self.visitors.lock();
-        match now.1.get_mut(&address) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(now.1.remove(&address)),
+    /// Counts the connection among those of API servers: it has shown such a certificate. False: it must be closed, because
+    /// another one took its place before, or this API server or all of them have all of theirs.
+    fn mark_known(&mut self) -> bool {
+        let mut known = self.visitors.known();
+        let (all, own) = (known.values().sum::<usize>(), known.get(&self.from).copied().unwrap_or(0));
+        if all >= self.visitors.most || own >= CONNECTIONS_OF_ONE || !self.caller.mark_known() {
+            return false;
         }
+        known.insert(self.from, own + 1);
+        self.known = true;
+        true
+    }
+
+    /// Completes [`GONE_MAX`] after the client has closed the connection. A session that reads meets the end before; one that
+    /// waits for a program which does not read its input, or for a port, does not.
+    async fn abandoned(&self) {
+        let Some(socket) = &self.socket else { return std::future::pending().await };
+        while !tcp::is_closed_by_peer(socket) {
+            tokio::time::sleep(GONE_EVERY).await;
+        }
+        tokio::time::sleep(GONE_MAX).await;
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.known();
-        self.visitors.lock().0 -= 1;
+        if !self.known {
+            return;
+        }
+        let mut known = self.visitors.known();
+        if let Some(own) = known.get_mut(&self.from) {
+            *own -= 1;
+            if *own == 0 {
+                known.remove(&self.from);
+            }
+        }
     }
 }
 
@@ -194,6 +250,7 @@ async fn serve(
     kubelet: Arc<Kubelet>,
     meter: Arc<Meter>,
     crew: Crew,
+    visit: Arc<Visit>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Response<Body>> {
     let path = request.uri().path().to_string();
@@ -243,7 +300,7 @@ async fn serve(
                     false => runtime.attach(&running.id).await,
                 }
             };
-            upgrade(crew, request, Talk::Process { ask, open: Box::pin(open) })
+            upgrade(crew, visit, request, Talk::Process { ask, open: Box::pin(open) })
         }
         (&Method::GET | &Method::POST, ["portForward", namespace, pod]) => {
             let sandbox = kubelet.sandbox(&Key::new(*namespace, *pod)).await.map_err(runtime_error)?;
@@ -252,7 +309,7 @@ async fn serve(
             };
             let ports = forwarded_ports(&query).map_err(|why| refuse(StatusCode::BAD_REQUEST, why))?;
             let runtime = kubelet.config.runtime.clone();
-            upgrade(crew, request, Talk::Ports { runtime, sandbox: sandbox.id, ports })
+            upgrade(crew, visit, request, Talk::Ports { runtime, sandbox: sandbox.id, ports })
         }
         _ => Err(refuse(StatusCode::NOT_FOUND, format!("the kubelet does not serve {path}"))),
     }
@@ -330,7 +387,13 @@ const PROCESS_SPDY: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "chan
 const OLDEST: &str = "channel.k8s.io";
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 
-fn upgrade(crew: Crew, mut request: Request<Incoming>, talk: Talk) -> Result<Response<Body>, Response<Body>> {
+/// Changes protocols and talks in a task of its own, which keeps the connection's place until the session ends.
+fn upgrade(
+    crew: Crew,
+    visit: Arc<Visit>,
+    mut request: Request<Incoming>,
+    talk: Talk,
+) -> Result<Response<Body>, Response<Body>> {
     let wanted = header_words(request.headers(), "upgrade").join(",").to_lowercase();
     let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS, "");
     let headers = response.headers_mut();
@@ -368,15 +431,21 @@ fn upgrade(crew: Crew, mut request: Request<Incoming>, talk: Talk) -> Result<Res
         crew.spawn(async move {
             let Ok(connection) = on_upgrade.await else { return };
             let io = TokioIo::new(connection);
-            match talk {
-                Talk::Process { ask, open } => websocket::process(io, &protocol, ask, open).await,
-                Talk::Ports { runtime, sandbox, .. } if protocol == TUNNEL => {
-                    let io = websocket::tunnel(io).await;
-                    spdy_streams::ports(io, runtime, sandbox).await;
+            let talking = async {
+                match talk {
+                    Talk::Process { ask, open } => websocket::process(io, &protocol, ask, open).await,
+                    Talk::Ports { runtime, sandbox, .. } if protocol == TUNNEL => {
+                        let io = websocket::tunnel(io).await;
+                        spdy_streams::ports(io, runtime, sandbox).await;
+                    }
+                    Talk::Ports { runtime, sandbox, ports } => {
+                        websocket::ports(io, runtime, sandbox, ports).await
+                    }
                 }
-                Talk::Ports { runtime, sandbox, ports } => {
-                    websocket::ports(io, runtime, sandbox, ports).await
-                }
+            };
+            tokio::select! {
+                () = talking => {}
+                () = visit.abandoned() => {}
             }
         });
         return Ok(response);
@@ -400,9 +469,15 @@ fn upgrade(crew: Crew, mut request: Request<Incoming>, talk: Talk) -> Result<Res
         crew.spawn(async move {
             let Ok(connection) = on_upgrade.await else { return };
             let io = TokioIo::new(connection);
-            match talk {
-                Talk::Process { ask, open } => spdy_streams::process(io, &protocol, ask, open).await,
-                Talk::Ports { runtime, sandbox, .. } => spdy_streams::ports(io, runtime, sandbox).await,
+            let talking = async {
+                match talk {
+                    Talk::Process { ask, open } => spdy_streams::process(io, &protocol, ask, open).await,
+                    Talk::Ports { runtime, sandbox, .. } => spdy_streams::ports(io, runtime, sandbox).await,
+                }
+            };
+            tokio::select! {
+                () = talking => {}
+                () = visit.abandoned() => {}
             }
         });
         return Ok(response);
@@ -487,38 +562,32 @@ async fn read_logs(
     };
     let (sender, mut pieces) = mpsc::channel::<Bytes>(LOG_BUFFER);
     crew.spawn(async move {
-        let (path, limits) = (&found.log_path, kubelet.config.logs);
-        let Ok(mut log) = Reader::open(path, limits, options.follow, options.tail) else { return };
-        let mut printer = Printer::new(&options);
-        let mut pending: Vec<u8> = Vec::new();
-        let mut buffer = vec![0; CHUNK];
+        let (path, limits, opening) = (found.log_path.clone(), kubelet.config.logs, options.clone());
+        let opened = move || {
+            let log = Reader::open(&path, limits, opening.follow, opening.tail)?;
+            Ok::<_, std::io::Error>(Pieces::new(log, &opening, CHUNK))
+        };
+        // Files are read where a thread may wait for the disk.
+        let Ok(Ok(mut log)) = tokio::task::spawn_blocking(opened).await else { return };
         loop {
             // Asked before reading, so that what was written until the end is still read.
             let running = matches!(
                 kubelet.config.runtime.container_status(&found.id).await,
                 Ok(c) if c.state == ContainerState::Running
             );
-            loop {
-                let count = match log.read(&mut buffer) {
-                    Ok(0) => break,
-                    Ok(count) => count,
-                    Err(_) => return,
-                };
-                pending.extend_from_slice(&buffer[..count]);
-                let complete = pending.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-                let mut out = Vec::new();
-                for line in pending[..complete].split_inclusive(|b| *b == b'\n') {
-                    out.extend(printer.line(line.strip_suffix(b"\n").unwrap_or(line)));
-                }
-                pending.drain(..complete);
-                if !out.is_empty() && sender.send(Bytes::from(out)).await.is_err() {
-                    return;
-                }
-                if printer.full() {
+            while log.has_news() {
+                let read = tokio::task::spawn_blocking(move || {
+                    let piece = log.read();
+                    (log, piece)
+                });
+                let Ok((back, Ok(piece))) = read.await else { return };
+                log = back;
+                let Some(piece) = piece else { break };
+                if !piece.is_empty() && sender.send(Bytes::from(piece)).await.is_err() {
                     return;
                 }
             }
-            if !options.follow || !running {
+            if log.is_full() || !options.follow || !running {
                 return;
             }
             tokio::select! {
@@ -537,25 +606,72 @@ async fn read_logs(
 mod tests {
     use super::*;
 
+    const MANY: usize = 100_000;
+
     #[test]
     fn one_address_cannot_take_every_connection() {
-        let visitors = Arc::new(Visitors::default());
+        let visitors = Visitors::new(CONNECTIONS_OF_ONE + 10);
         let (pod, server) = (IpAddr::from([10, 244, 1, 2]), IpAddr::from([172, 30, 0, 11]));
-        let mut held: Vec<Visit> = (0..STRANGERS_MAX).filter_map(|_| Visit::begin(&visitors, pod)).collect();
-        assert_eq!(held.len(), STRANGERS_MAX);
-        assert!(Visit::begin(&visitors, pod).is_none());
-        // Whoever has shown its certificate counts as a stranger no more.
-        for _ in 0..4 * STRANGERS_MAX {
-            let mut visit = Visit::begin(&visitors, server).expect("room for the API server");
-            visit.known();
-            held.push(visit);
+        let open = |held: &[Visit]| held.iter().filter(|visit| !visit.caller.end.is_cancelled()).count();
+        let mut calling = Visit::begin(&visitors, server);
+        let flood: Vec<Visit> = (0..1000).map(|_| Visit::begin(&visitors, pod)).collect();
+        assert_eq!(open(&flood), STRANGERS.of_one);
+        assert!(!flood.last().expect("the newest").caller.end.is_cancelled(), "the oldest make room");
+        assert!(
+            !calling.caller.end.is_cancelled() && calling.mark_known(),
+            "a handshake of another address goes on"
+        );
+        // However many addresses there are, an API server finds a place and keeps it.
+        let others: Vec<Visit> = (0..4096_u32)
+            .map(|n| Visit::begin(&visitors, IpAddr::from((0x0af4_0000 + n).to_be_bytes())))
+            .collect();
+        assert_eq!(open(&flood) + open(&others), STRANGERS.most);
+        let mut known = vec![calling];
+        for _ in 1..CONNECTIONS_OF_ONE {
+            let mut visit = Visit::begin(&visitors, server);
+            assert!(visit.mark_known(), "a place that no stranger takes");
+            known.push(visit);
         }
-        let others = (0..u8::MAX).flat_map(|n| [IpAddr::from([10, 244, 2, n]); STRANGERS_MAX]);
-        held.extend(others.filter_map(|address| Visit::begin(&visitors, address)));
-        assert_eq!(held.len(), CONNECTIONS_MAX);
-        assert!(Visit::begin(&visitors, server).is_none());
-        held.clear();
-        assert_eq!(*visitors.lock(), (0, HashMap::new()));
+        let mut beyond = Visit::begin(&visitors, server);
+        assert!(!beyond.mark_known());
+        // Another API server has places of its own, up to what the process may have.
+        let second = IpAddr::from([172, 30, 0, 12]);
+        let more: Vec<Visit> = (0..20)
+            .map(|_| Visit::begin(&visitors, second))
+            .map_while(|mut visit| visit.mark_known().then_some(visit))
+            .collect();
+        assert_eq!((open(&known), more.len()), (CONNECTIONS_OF_ONE, 10));
+        drop((flood, others, known, beyond, more));
+        assert_eq!((visitors.known().len(), visitors.strangers.strangers()), (0, 0));
+    }
+
+    /// Bytes that a program does not read lie before the client's end: nothing that reads the connection meets it.
+    #[tokio::test(start_paused = true)]
+    async fn a_session_ends_soon_after_its_client_also_while_nothing_is_read() {
+        use tokio::io::AsyncWriteExt;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, peer) = listener.accept().await.unwrap();
+        let mut visit = Visit::begin(&Visitors::new(MANY), peer.ip());
+        visit.socket = Some(socket.as_fd().try_clone_to_owned().unwrap());
+        client.write_all(b"unread").await.unwrap();
+        let waited = tokio::time::timeout(4 * GONE_MAX, visit.abandoned()).await;
+        assert!(waited.is_err(), "the client is still there");
+        drop(client);
+        let waited = tokio::time::timeout(4 * GONE_MAX, visit.abandoned()).await;
+        assert!(waited.is_ok(), "the client is gone");
+    }
+
+    /// What made room does not become known afterwards: it counts no more.
+    #[test]
+    fn a_connection_that_made_room_is_closed() {
+        let visitors = Visitors::new(MANY);
+        let pod = IpAddr::from([10, 244, 1, 2]);
+        let mut first = Visit::begin(&visitors, pod);
+        let _flood: Vec<Visit> = (0..STRANGERS.of_one).map(|_| Visit::begin(&visitors, pod)).collect();
+        assert!(first.caller.end.is_cancelled() && !first.mark_known());
+        drop(first);
+        assert_eq!((visitors.known().len(), visitors.strangers.strangers()), (0, STRANGERS.of_one));
     }
 
     #[test]
@@ -571,5 +687,51 @@ mod tests {
         let many = |n: usize| format!("ports={}", vec!["80"; n].join(","));
         assert_eq!(of(&many(128)).map(|ports| ports.len()), Ok(128));
         assert!(of(&many(129)).unwrap_err().contains("at most 128"));
+    }
+
+    /// The connection has changed protocols and is served no more; its place is the session's until that ends.
+    #[tokio::test]
+    async fn a_session_keeps_its_place_until_it_ends() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (visitors, crew) = (Visitors::new(MANY), Crew::new("kubelet"));
+        let protocols = [
+            "Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+            "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io",
+        ];
+        for headers in protocols {
+            let mut visit = Visit::begin(&visitors, IpAddr::from([172, 30, 0, 11]));
+            assert!(visit.mark_known());
+            let (end, ended) = tokio::sync::oneshot::channel::<()>();
+            let (once, own) = (Mutex::new(Some((Arc::new(visit), ended))), crew.clone());
+            let service = service_fn(move |request| {
+                let (visit, ended) = once.lock().unwrap().take().expect("one request");
+                let ask =
+                    Ask { stdin: true, stdout: false, stderr: false, tty: false, verdict: true, told: None };
+                let open: Opening = Box::pin(async move {
+                    let _ = ended.await;
+                    Err(cri::Error::NotFound("the container".into()))
+                });
+                let answer = upgrade(own.clone(), visit, request, Talk::Process { ask, open });
+                async move { Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused)) }
+            });
+            let (mut client, server) = tokio::io::duplex(4096);
+            let http = hyper::server::conn::http1::Builder::new();
+            let serving = tokio::spawn(http.serve_connection(TokioIo::new(server), service).with_upgrades());
+            let ask = format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n{headers}\r\n\r\n");
+            client.write_all(ask.as_bytes()).await.unwrap();
+            let mut head = [0; 12];
+            client.read_exact(&mut head).await.unwrap();
+            assert_eq!(&head, b"HTTP/1.1 101", "{headers}");
+            serving.await.unwrap().unwrap();
+            assert_eq!(visitors.known().len(), 1, "{headers}: the session goes on");
+            let _ = end.send(());
+            drop(client);
+            let given_back = async {
+                while !visitors.known().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), given_back).await.expect(headers);
+        }
     }
 }

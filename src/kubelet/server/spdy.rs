@@ -220,26 +220,35 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 }
 
+/// A SYN_STREAM as a client writes it.
+#[cfg(test)]
+pub fn syn(deflate: &mut Compress, stream: u32, headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut plain = (headers.len() as u32).to_be_bytes().to_vec();
+    for text in headers.iter().flat_map(|(n, v)| [n, v]) {
+        plain.extend_from_slice(&(text.len() as u32).to_be_bytes());
+        plain.extend_from_slice(text.as_bytes());
+    }
+    let mut block = Vec::with_capacity(4096);
+    deflate.compress_vec(&plain, &mut block, FlushCompress::Sync).unwrap();
+    let length = (block.len() as u32 + 10).to_be_bytes();
+    let mut frame = vec![0x80, 3, 0, 1, 0, length[1], length[2], length[3]];
+    frame.extend_from_slice(&stream.to_be_bytes());
+    frame.extend_from_slice(&[0; 6]);
+    frame.extend_from_slice(&block);
+    frame
+}
+
+/// What a client compresses its headers with.
+#[cfg(test)]
+pub fn client_deflate() -> Compress {
+    let mut deflate = Compress::new(Compression::default(), true);
+    deflate.set_dictionary(&DICTIONARY).unwrap();
+    deflate
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A SYN_STREAM as a client writes it.
-    fn syn(deflate: &mut Compress, stream: u32, headers: &[(&str, &str)]) -> Vec<u8> {
-        let mut plain = (headers.len() as u32).to_be_bytes().to_vec();
-        for text in headers.iter().flat_map(|(n, v)| [n, v]) {
-            plain.extend_from_slice(&(text.len() as u32).to_be_bytes());
-            plain.extend_from_slice(text.as_bytes());
-        }
-        let mut block = Vec::with_capacity(4096);
-        deflate.compress_vec(&plain, &mut block, FlushCompress::Sync).unwrap();
-        let length = (block.len() as u32 + 10).to_be_bytes();
-        let mut frame = vec![0x80, 3, 0, 1, 0, length[1], length[2], length[3]];
-        frame.extend_from_slice(&stream.to_be_bytes());
-        frame.extend_from_slice(&[0; 6]);
-        frame.extend_from_slice(&block);
-        frame
-    }
 
     #[tokio::test]
     async fn header_blocks_share_one_compression_context() {

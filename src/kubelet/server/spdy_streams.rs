@@ -7,12 +7,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 const CHUNK: usize = 32 << 10;
 /// All streams of an exec must be there within this time; also how long a goodbye may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 const CLOSING: Duration = Duration::from_secs(5);
+/// Forwarded connections of one client's connection at a time. One more is refused on its error stream.
+const PAIRS_MAX: usize = 256;
+/// Error streams whose data stream has not come yet, and bytes of the `requestid` that joins them. Beyond it the connection ends.
+const UNPAIRED_MAX: usize = 256;
+const REQUEST_ID_MAX: usize = 1 << 10;
+/// Bytes of all forwarded connections that wait for their ports; at the bound no more is read from the client. A frame is shorter.
+const WAITING_MAX: usize = 4 << 20;
+
+/// A client's bytes with their part of [`WAITING_MAX`]; `None`: it has sent all.
+type Piece = Option<(Vec<u8>, OwnedSemaphorePermit)>;
 
 /// What the writing task puts on the wire.
 enum Out {
@@ -156,18 +166,32 @@ where
     let mut crew = tokio::task::JoinSet::new();
     let talking = async {
         let mut errors: BTreeMap<String, u32> = BTreeMap::new();
-        let mut pipes: BTreeMap<u32, mpsc::Sender<Option<Vec<u8>>>> = BTreeMap::new();
+        let mut pipes: BTreeMap<u32, mpsc::Sender<Piece>> = BTreeMap::new();
+        let waiting = Arc::new(Semaphore::new(WAITING_MAX));
         loop {
             match reader.next().await {
                 Ok(Some(Frame::SynStream { stream, headers, .. })) => {
                     let _ = out.send(Out::Reply(stream)).await;
                     let id = headers.get("requestid").cloned().unwrap_or_default();
+                    if id.len() > REQUEST_ID_MAX {
+                        return;
+                    }
                     let port: u16 = headers.get("port").and_then(|p| p.parse().ok()).unwrap_or_default();
                     if headers.get("streamtype").map(String::as_str) == Some("error") {
                         errors.insert(id, stream);
+                        if errors.len() > UNPAIRED_MAX {
+                            return;
+                        }
                         continue;
                     }
                     let Some(error) = errors.remove(&id) else { continue };
+                    pipes.retain(|_, pipe| !pipe.is_closed());
+                    if crew.len() >= PAIRS_MAX {
+                        let text = format!("at most {PAIRS_MAX} connections can be forwarded at a time");
+                        let _ = out.send(Out::Fin(error, text.into_bytes())).await;
+                        let _ = out.send(Out::Fin(stream, Vec::new())).await;
+                        continue;
+                    }
                     let (pipe, inward) = mpsc::channel(64);
                     pipes.insert(stream, pipe);
                     let (runtime, sandbox, out) = (runtime.clone(), sandbox.clone(), out.clone());
@@ -177,8 +201,10 @@ where
                 }
                 Ok(Some(Frame::Data { stream, fin, bytes })) => {
                     if let Some(pipe) = pipes.get(&stream) {
-                        if !bytes.is_empty() {
-                            let _ = pipe.send(Some(bytes)).await;
+                        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                        if length > 0 {
+                            let Ok(part) = waiting.clone().acquire_many_owned(length).await else { return };
+                            let _ = pipe.send(Some((bytes, part))).await;
                         }
                         if fin {
                             let _ = pipe.send(None).await;
@@ -206,7 +232,7 @@ async fn forward(
     port: u16,
     data: u32,
     error: u32,
-    mut inward: mpsc::Receiver<Option<Vec<u8>>>,
+    mut inward: mpsc::Receiver<Piece>,
     out: mpsc::Sender<Out>,
 ) {
     let connection = match runtime.port_forward(&sandbox, port).await {
@@ -220,7 +246,7 @@ async fn forward(
     };
     let (reader, mut writer) = tokio::io::split(connection);
     let inwards = async {
-        while let Some(Some(bytes)) = inward.recv().await {
+        while let Some(Some((bytes, _part))) = inward.recv().await {
             if writer.write_all(&bytes).await.is_err() {
                 return;
             }
@@ -229,4 +255,63 @@ async fn forward(
     };
     tokio::join!(pump(reader, Some(data), out.clone()), inwards);
     let _ = out.send(Out::Fin(error, Vec::new())).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::spdy::syn;
+    use super::*;
+    use crate::cri::fake::FakeRuntime;
+    use crate::rng::Rng;
+    use std::net::Ipv4Addr;
+
+    /// What a client that opens these streams is told until the connection ends, or nothing more comes for a while: the
+    /// streams that carry a text.
+    async fn told(streams: &[(u32, &str, &str)], door: Vec<tokio::io::DuplexStream>) -> (usize, bool) {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        door.into_iter().for_each(|door| runtime.open_door(door));
+        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
+        let (read, mut write) = tokio::io::split(far);
+        let mut deflate = super::super::spdy::client_deflate();
+        for (stream, kind, id) in streams {
+            let headers = [("streamtype", *kind), ("port", "80"), ("requestid", *id)];
+            let _ = write.write_all(&syn(&mut deflate, *stream, &headers)).await; // it may have ended
+        }
+        let (mut reader, mut texts) = (Reader::new(read), 0);
+        let listening = async {
+            while let Ok(Some(frame)) = reader.next().await {
+                texts += usize::from(matches!(&frame, Frame::Data { bytes, .. } if !bytes.is_empty()));
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(2), listening).await.is_ok();
+        served.abort();
+        (texts, ended)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_forwards_so_many_at_a_time_and_no_more() {
+        let ids: Vec<String> = (0..PAIRS_MAX + 3).map(|n| n.to_string()).collect();
+        let pairs = (0_u32..).step_by(4).zip(&ids);
+        let streams: Vec<(u32, &str, &str)> =
+            pairs.flat_map(|(n, id)| [(n + 1, "error", id.as_str()), (n + 3, "data", id.as_str())]).collect();
+        let (mut pods, mut doors) = (Vec::new(), Vec::new());
+        for _ in &ids {
+            let (door, pod) = tokio::io::duplex(64);
+            doors.push(door);
+            pods.push(pod); // a port that says nothing and stays open
+        }
+        assert_eq!(told(&streams, doors).await, (3, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn error_streams_that_nothing_joins_end_the_connection() {
+        let ids: Vec<String> = (0..=UNPAIRED_MAX).map(|n| n.to_string()).collect();
+        let streams: Vec<(u32, &str, &str)> =
+            (0_u32..).step_by(2).zip(&ids).map(|(n, id)| (n + 1, "error", id.as_str())).collect();
+        assert_eq!(told(&streams[1..], Vec::new()).await, (0, false));
+        assert_eq!(told(&streams, Vec::new()).await, (0, true));
+        let long = "x".repeat(REQUEST_ID_MAX + 1);
+        assert_eq!(told(&[(1, "error", long.as_str())], Vec::new()).await, (0, true));
+    }
 }

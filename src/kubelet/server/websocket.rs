@@ -13,14 +13,25 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 /// Bytes of a process' output in one message.
 const CHUNK: usize = 32 << 10;
 /// Ports that one connection can forward: two channels each, and a channel's number is one byte.
 pub const PORTS_MAX: u8 = 128;
+/// The channel of "close that channel": of v5, and here also of forwarded ports, whose protocol has no half-close. Its number
+/// is odd, so other kubelets ignore it as an error of the client's that says nothing.
+const CLOSE: u8 = 255;
+/// Bytes of a client's message: a session holds one in memory. kubectl and this program send 32 KiB at most.
+const MESSAGE_MAX: usize = 1 << 20;
 /// A client that does not answer the closing handshake is left after this time.
 const CLOSING: Duration = Duration::from_secs(5);
+
+/// Bounds on what a client sends. A connection whose message is longer ends.
+fn bounds() -> Option<WebSocketConfig> {
+    let config = WebSocketConfig::default();
+    Some(config.max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX)))
+}
 
 fn message(channel: u8, payload: &[u8]) -> Message {
     let mut bytes = Vec::with_capacity(payload.len() + 1);
@@ -67,7 +78,7 @@ pub async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    let (mut sink, mut source) = WebSocketStream::from_raw_socket(io, Role::Server, None).await.split();
+    let (mut sink, mut source) = WebSocketStream::from_raw_socket(io, Role::Server, bounds()).await.split();
     let session = match open.await {
         Ok(session) => session,
         Err(error) => {
@@ -120,7 +131,7 @@ where
                         let _ = resize.send(size).await;
                     }
                 }
-                255 if v5 && bytes.first() == Some(&0) => {
+                CLOSE if v5 && bytes.first() == Some(&0) => {
                     if let Some(mut pipe) = stdin.take() {
                         let _ = pipe.shutdown().await;
                     }
@@ -139,12 +150,12 @@ where
 }
 
 /// Port-forward as kube-rs and the Python client do it: channel 2i is the data, 2i+1 the error of the i-th port; each
-/// channel begins with its port as two bytes, little-endian.
+/// channel begins with its port as two bytes, little-endian. A message on [`CLOSE`] ends the client's side of a data channel.
 pub async fn ports<I>(io: I, runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16>)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    let (mut sink, mut source) = WebSocketStream::from_raw_socket(io, Role::Server, None).await.split();
+    let (mut sink, mut source) = WebSocketStream::from_raw_socket(io, Role::Server, bounds()).await.split();
     let (out, mut outgoing) = mpsc::channel::<Message>(64);
     // Everything that sends is beside the task that writes: any number of ports is announced through a queue of any size.
     let talking = async {
@@ -171,7 +182,13 @@ where
         let listening = async {
             while let Some(Ok(next)) = source.next().await {
                 let Some((channel, bytes)) = payload(&next) else { continue };
-                if channel % 2 == 0
+                if channel == CLOSE
+                    && let Some(done) = bytes.first().filter(|done| *done % 2 == 0)
+                    && let Some(Some(writer)) = writers.get_mut(usize::from(done / 2))
+                {
+                    // The client has sent all; what the pod still answers is copied until the pod ends.
+                    let _ = writer.shutdown().await; // the pod may have ended already
+                } else if channel % 2 == 0
                     && let Some(Some(writer)) = writers.get_mut(usize::from(channel / 2))
                     && writer.write_all(&bytes).await.is_err()
                 {
@@ -209,7 +226,8 @@ where
     let (near, far) = tokio::io::duplex(256 << 10);
     // Lives exactly as long as both ends: when one side is gone the other ends.
     tokio::spawn(async move {
-        let (mut sink, mut source) = WebSocketStream::from_raw_socket(io, Role::Server, None).await.split();
+        let (mut sink, mut source) =
+            WebSocketStream::from_raw_socket(io, Role::Server, bounds()).await.split();
         let (mut reader, mut writer) = tokio::io::split(far);
         let inward = async {
             while let Some(Ok(next)) = source.next().await {
@@ -261,6 +279,47 @@ mod tests {
         assert_eq!(channels.len(), 3 * usize::from(PORTS_MAX), "two announcements and a refusal each");
         assert_eq!((channels.first(), channels.last()), (Some(&0), Some(&255)));
         tokio::time::timeout(Duration::from_secs(10), served).await.expect("it ends").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_sent_all_still_gets_what_the_port_answers() {
+        let (near, far) = tokio::io::duplex(1 << 10);
+        let (door, mut pod) = tokio::io::duplex(1 << 10);
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        runtime.open_door(door);
+        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
+        let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
+        sink.send(message(0, b"question")).await.unwrap();
+        sink.send(message(CLOSE, &[0])).await.unwrap();
+        // A program that answers only once it has read all.
+        let mut question = String::new();
+        let read = pod.read_to_string(&mut question);
+        tokio::time::timeout(Duration::from_secs(10), read).await.expect("the end reaches the pod").unwrap();
+        assert_eq!(question, "question");
+        pod.write_all(b"answer").await.unwrap();
+        drop(pod);
+        let mut answer = Vec::new();
+        while let Some(Ok(next)) = source.next().await {
+            if let Some((0, bytes)) = payload(&next) {
+                answer.extend_from_slice(&bytes);
+            }
+        }
+        assert_eq!(answer, [&80_u16.to_le_bytes()[..], b"answer"].concat());
+        tokio::time::timeout(Duration::from_secs(10), served).await.expect("it ends").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_message_beyond_the_bound_ends_its_connection() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let (door, _pod) = tokio::io::duplex(4 << 20); // takes both messages
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        runtime.open_door(door);
+        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
+        let (mut sink, source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
+        sink.send(message(0, &vec![b'x'; MESSAGE_MAX - 1])).await.expect("as long as a message may be");
+        let _ = sink.send(message(0, &vec![b'x'; MESSAGE_MAX])).await; // it breaks off
+        tokio::time::timeout(Duration::from_secs(10), served).await.expect("it ends").unwrap();
+        drop((sink, source));
     }
 
     fn session(output: &'static [u8], code: i32) -> Opening {

@@ -1,6 +1,7 @@
 //! How a lesson and its steps are opened: what has to be there is set up, what has to be broken is broken.
 
 use super::Actor;
+use crate::clock;
 use crate::lab::engine::Open;
 use crate::lab::format::Lesson;
 use crate::lab::judge::{self, Memory};
@@ -99,6 +100,9 @@ impl Actor {
         self.engine.progress.open = Some(lesson.id.clone());
         self.engine.progress.lesson(&lesson.id).step = this.id.clone();
         let noted = self.engine.progress.step(&lesson.id, &this.id);
+        if noted.since == 0 || noted.at.is_empty() {
+            noted.at = clock::rfc3339_nano(clock::now());
+        }
         if noted.since == 0 {
             noted.since = revision;
             self.engine.recorder.begin_step();

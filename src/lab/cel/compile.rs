@@ -72,10 +72,11 @@ pub fn compile(expr: &IdedExpr) -> Compiled {
 }
 
 /// Functions whose value follows from their arguments alone.
-const PURE: &[&str] = &["get", "ready", "last", "ms", "after", "name", "since", "is_request", "covers"];
-const OR: &str = "_||_";
-const AND: &str = "_&&_";
-const CONDITIONAL: &str = "_?_:_";
+const PURE: &[&str] =
+    &["get", "ready", "last", "ms", "after", "name", "since", "is_request", "covers", "shows", "base64"];
+pub const OR: &str = "_||_";
+pub const AND: &str = "_&&_";
+pub const CONDITIONAL: &str = "_?_:_";
 const INDEX: &str = "_[_]";
 
 impl Compiled {

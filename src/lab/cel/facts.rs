@@ -93,6 +93,7 @@ pub enum Probe {
         command: String,
         nth: usize,
     },
+    /// Every line of the answer begins with the time at which it was written.
     Logs {
         target: String,
     },
@@ -157,8 +158,8 @@ pub struct Facts {
     /// A lab's drawn values.
     pub variant: Option<Value>,
     pub answers: HashMap<Probe, Value>,
-    /// Logs as they were when the step began, by target: of those that were asked for.
-    pub logs_before: Arc<HashMap<String, String>>,
+    /// When the step began: lines of a log that were written before are not new. `None`: all are.
+    pub step_at: Option<jiff::Timestamp>,
     pub wanted: Mutex<Wanted>,
     /// How often each URL or command was named in this evaluation.
     pub(in crate::lab) named: Mutex<HashMap<String, usize>>,

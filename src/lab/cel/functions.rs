@@ -1,10 +1,14 @@
 //! The functions of lessons' expressions: one table.
 
 use super::facts::{Facts, Object, Probe};
+use super::owned;
 use super::shared::{Callable, Run};
+use super::shown;
 use super::value::{self, at, millis, str_field};
 use crate::api::labels::Selector;
 use crate::cluster::guest::Inside;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use cel::objects::Key;
 use cel::{Context, Value};
 use std::cmp::Ordering;
@@ -36,6 +40,14 @@ pub const TABLE: &[Function] = &[
     }),
     by_kind("object", 3..=3, |facts, args| Ok(one(facts, args)?.map_or_else(value::empty, |o| o.value))),
     by_kind("present", 3..=3, |facts, args| Ok(Value::Bool(one(facts, args)?.is_some()))),
+    by_kind("pods_of", 3..=3, |facts, args| {
+        let pods = owned::pods_of(facts, word(args, 0)?, word(args, 1)?, word(args, 2)?)?;
+        Ok(value::list(pods.into_iter().map(|o| o.value).collect()))
+    }),
+    of("backends", 2..=2, |facts, args| {
+        let addresses = owned::backends(facts, word(args, 0)?, word(args, 1)?)?;
+        Ok(value::list(addresses.iter().map(|a| value::text(a)).collect()))
+    }),
     by_kind("before", 3..=3, |facts, args| {
         let then = facts.before(word(args, 0)?, word(args, 1)?, word(args, 2)?)?;
         Ok(then.unwrap_or_else(value::empty))
@@ -53,6 +65,10 @@ pub const TABLE: &[Function] = &[
         Ok(Value::Bool(is_request(&args[0], word(args, 1)?, word(args, 2)?, commands)))
     }),
     of("covers", 2..=2, |_, args| Ok(Value::Bool(covers(&args[0], &args[1])))),
+    of("shows", 4..=4, |_, args| {
+        Ok(Value::Bool(shown::shows(&args[0], &args[1], word(args, 2)?, word(args, 3)?)))
+    }),
+    of("base64", 1..=1, |_, args| Ok(value::text(&BASE64.encode(word(args, 0)?)))),
     of("min", 1..=10, |_, args| extreme(args, Ordering::Less)),
     of("max", 1..=10, |_, args| extreme(args, Ordering::Greater)),
     of("get", 3..=3, |_, args| match at(&args[0], word(args, 1)?) {
@@ -82,18 +98,16 @@ pub const TABLE: &[Function] = &[
     of("exec", 2..=2, |facts, args| {
         let (target, command) = (word(args, 0)?.to_string(), word(args, 1)?.to_string());
         let nth = facts.nth(format!("{target} {command}"));
-        facts.probe(Probe::Exec { target, command, nth })
+        facts.probe(Probe::Exec { target, command, nth }).and_then(no_error)
     }),
-    of("logs", 1..=1, |facts, args| {
-        facts.probe(Probe::Logs { target: word(args, 0)?.into() }).and_then(no_error)
-    }),
-    of("new_logs", 1..=1, |facts, args| {
-        let target = word(args, 0)?;
-        let log = facts.probe(Probe::Logs { target: target.into() }).and_then(no_error)?;
-        let Value::String(log) = &log else { return Err("the log is no text".into()) };
-        let before = facts.logs_before.get(target).map_or("", String::as_str);
-        // A log that was begun anew is new as a whole.
-        Ok(value::text(log.strip_prefix(before).unwrap_or(log)))
+    of("logs", 1..=1, |facts, args| log(facts, word(args, 0)?, None)),
+    of("new_logs", 1..=1, |facts, args| log(facts, word(args, 0)?, facts.step_at)),
+    of("new_lines", 1..=1, |facts, args| {
+        let log = stamped(facts, word(args, 0)?)?;
+        let told = |(at, line): (jiff::Timestamp, &str)| {
+            value::map([("at", value::time(at)), ("line", value::text(line.trim_end_matches('\n')))])
+        };
+        Ok(value::list(lines_since(&log, facts.step_at).map(told).collect()))
     }),
     of("can", 4..=4, |facts, args| {
         let part = |n| word(args, n).map(String::from);
@@ -250,6 +264,32 @@ fn no_error(answer: Value) -> Result<Value, String> {
         "" => Ok(answer),
         why => Err(why.into()),
     }
+}
+
+/// Returns a container's log, each line with the time at which it was written before it.
+fn stamped(facts: &Facts, target: &str) -> Result<Arc<String>, String> {
+    match facts.probe(Probe::Logs { target: target.into() }).and_then(no_error)? {
+        Value::String(log) => Ok(log),
+        _ => Err("the log is no text".into()),
+    }
+}
+
+/// Returns the lines of a container's log that were written at `since` or later; `None`: all of them.
+fn log(facts: &Facts, target: &str, since: Option<jiff::Timestamp>) -> Result<Value, String> {
+    let log = stamped(facts, target)?;
+    Ok(value::text(&lines_since(&log, since).map(|(_, line)| line).collect::<String>()))
+}
+
+/// Returns the lines of a stamped log that were written at `since` or later, each with its time.
+fn lines_since(
+    log: &str,
+    since: Option<jiff::Timestamp>,
+) -> impl Iterator<Item = (jiff::Timestamp, &str)> + '_ {
+    log.split_inclusive('\n').filter_map(move |line| {
+        let (stamp, text) = line.split_once(' ')?;
+        let at: jiff::Timestamp = stamp.parse().ok()?;
+        since.is_none_or(|since| at >= since).then_some((at, text))
+    })
 }
 
 fn word(args: &[Value], at: usize) -> Result<&str, String> {
@@ -555,19 +595,45 @@ mod tests {
 
     #[test]
     fn a_new_log_is_what_was_written_since_the_step_began() {
-        let told = |before: Option<&str>, log: &str| {
-            let answers = [(Probe::Logs { target: "d/web".into() }, value::text(log))];
-            let before = before.map(|b| ("d/web".to_string(), b.to_string()));
-            let logs_before = Arc::new(before.into_iter().collect());
-            let facts = Arc::new(Facts { answers: answers.into(), logs_before, ..Facts::default() });
+        let told = |began: Option<&str>, log: &str| {
+            let probe = Probe::Logs { target: "d/web".into() };
+            let step_at = began.map(|at| at.parse().unwrap());
+            let answers = [(probe, value::text(log))].into();
+            let facts = Arc::new(Facts { answers, step_at, ..Facts::default() });
             eval("new_logs('d/web')", &facts)
         };
-        assert_eq!(told(Some("a\n"), "a\nb\n"), Ok(value::text("b\n")));
-        assert_eq!(told(Some("a\n"), "a\n"), Ok(value::text("")));
-        assert_eq!(told(None, "a\n"), Ok(value::text("a\n")));
-        // The container was started again, and its log begins anew.
-        assert_eq!(told(Some("a\nb\n"), "c\n"), Ok(value::text("c\n")));
+        // The log is first read after the learner's act, and still only the second line is new.
+        let log = "2026-11-22T16:00:00.000000001Z old line\n2026-11-22T16:00:09.5Z new line\n";
+        assert_eq!(told(Some("2026-11-22T16:00:09.499999999Z"), log), Ok(value::text("new line\n")));
+        assert_eq!(told(Some("2026-11-22T16:00:10Z"), log), Ok(value::text("")));
+        assert_eq!(told(None, log), Ok(value::text("old line\nnew line\n")));
         assert!(eval("new_logs('d/web')", &facts(&[], vec![])).is_err(), "asked, and not answered yet");
+    }
+
+    /// A visit and a line of the log belong together by their times.
+    #[test]
+    fn a_new_line_is_told_with_the_time_at_which_it_was_written() {
+        let log = "2026-11-22T16:00:00Z GET /old\n2026-11-22T16:00:09.5Z GET /new\n";
+        let told = |check: &str| {
+            let answers = [(Probe::Logs { target: "d/web".into() }, value::text(log))].into();
+            let step_at = Some("2026-11-22T16:00:05Z".parse().unwrap());
+            let facts = Arc::new(Facts { answers, step_at, ..Facts::default() });
+            Expr::compile(check, Use::Check, &[]).unwrap().holds(&facts)
+        };
+        let within = |begin: &str| {
+            format!(
+                "new_lines('d/web').exists(l, l.line == 'GET /new' && l.at - timestamp('{begin}') < duration('1s'))"
+            )
+        };
+        assert!(told("new_lines('d/web').size() == 1"));
+        assert!(told(&within("2026-11-22T16:00:09Z")) && !told(&within("2026-11-22T16:00:06Z")));
+        let expr = Expr::compile("new_lines('d/web').size() == 1", Use::Check, &[]).unwrap();
+        assert!(expr.is_probe() && expr.is_level() && expr.namespaces.contains("d"));
+    }
+
+    #[test]
+    fn a_secret_is_compared_by_what_is_stored_of_it() {
+        assert_eq!(eval("base64('KRW') == 'S1JX'", &facts(&[], vec![])), Ok(Value::Bool(true)));
     }
 
     #[test]

@@ -7,7 +7,10 @@ mod compile;
 pub mod facts;
 mod functions;
 pub mod memo;
+mod owned;
+mod past;
 mod shared;
+mod shown;
 pub mod text;
 pub mod value;
 pub mod version;
@@ -18,7 +21,7 @@ pub use functions::covers;
 pub use memo::Memo;
 pub use text::Template;
 
-use cel::common::ast::Expr as Node;
+use cel::common::ast::{Expr as Node, IdedExpr};
 use cel::{Context, Env, Program, Value};
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -77,6 +80,9 @@ pub struct Expr {
     pub kinds: BTreeSet<String>,
     /// Namespaces that it looks into by name: of objects, and of the containers and logs that it asks for.
     pub namespaces: BTreeSet<String>,
+    /// Objects that it looks at by name: kind, namespace and name; and those of which it asks that they are not there.
+    pub needed: BTreeSet<Named>,
+    pub absent: BTreeSet<Named>,
     /// Fields that it reads, and texts that stand in it.
     pub fields: BTreeSet<String>,
     pub strings: BTreeSet<String>,
@@ -86,7 +92,12 @@ pub struct Expr {
     variables: BTreeSet<String>,
     /// It names a kind by a value that is known only when it is evaluated.
     any_kind: bool,
+    /// It stays true once it is, as long as nothing of the present is asked for.
+    stays_true: bool,
 }
+
+/// Kind, namespace and name.
+pub type Named = (String, String, String);
 
 impl std::fmt::Debug for Expr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -96,10 +107,24 @@ impl std::fmt::Debug for Expr {
 
 /// What is true now, and may be false again.
 const LIVE: &[&str] = &[
-    "objects", "object", "present", "http", "exec", "logs", "new_logs", "store", "members", "can", "faults",
+    "objects",
+    "object",
+    "present",
+    "pods_of",
+    "backends",
+    "http",
+    "exec",
+    "logs",
+    "new_logs",
+    "new_lines",
+    "store",
+    "members",
+    "can",
+    "faults",
 ];
 /// What has to be asked for over the network.
-const PROBES: &[&str] = &["http", "fetch", "exec", "logs", "new_logs", "can", "store", "members"];
+const PROBES: &[&str] =
+    &["http", "fetch", "exec", "logs", "new_logs", "new_lines", "can", "store", "members"];
 
 impl Expr {
     /// Compiles; `bound` are further names that will have values.
@@ -147,7 +172,19 @@ impl Expr {
         for kind in &seen.kinds {
             facts::kind(kind).ok_or_else(|| Error::Kind(kind.clone()))?;
         }
-        let Seen { functions, variables, kinds, namespaces, fields, strings, compared, any_kind, .. } = seen;
+        let Seen {
+            functions,
+            variables,
+            kinds,
+            namespaces,
+            needed,
+            absent,
+            fields,
+            strings,
+            compared,
+            any_kind,
+            ..
+        } = seen;
         let compiled = Arc::new(compile::compile(program.expression()));
         let (id, source) = (compile::fresh_id(), source.into());
         Ok(Expr {
@@ -156,17 +193,25 @@ impl Expr {
             compiled,
             kinds,
             namespaces,
+            needed,
+            absent,
             fields,
             strings,
             compared,
             functions,
             variables,
             any_kind,
+            stays_true: past::stays_true(&program.expression().expr),
         })
     }
 
-    /// Asks for what is true now (and not only for what has happened).
+    /// Has to be true now: it asks for the present, or for a past of which the next act may make something else.
     pub fn is_level(&self) -> bool {
+        self.is_about_the_present() || !self.stays_true
+    }
+
+    /// Asks for what is true now (and not only for what has happened).
+    fn is_about_the_present(&self) -> bool {
         let history = self.functions.contains("history")
             || self.functions.contains("events")
             || self.functions.contains("requests")
@@ -285,6 +330,8 @@ struct Seen {
     variables: BTreeSet<String>,
     kinds: BTreeSet<String>,
     namespaces: BTreeSet<String>,
+    needed: BTreeSet<Named>,
+    absent: BTreeSet<Named>,
     fields: BTreeSet<String>,
     strings: BTreeSet<String>,
     compared: BTreeSet<(String, bool, String)>,
@@ -311,6 +358,30 @@ impl Seen {
         }
     }
 
+    /// `object("Pod", "default", "web")` and `!present("Pod", "default", "web")`, `logs("default/web")`.
+    fn name(&mut self, function: &str, args: &[IdedExpr]) {
+        let text = |at: usize| args.get(at).and_then(|a| literal(&a.expr));
+        match (function, args) {
+            ("!_", [arg]) => {
+                if let Node::Call(call) = &arg.expr
+                    && call.func_name == "present"
+                    && let Some(named) = named(&call.args)
+                {
+                    self.absent.insert(named);
+                }
+            }
+            ("object" | "present" | "pods_of", args) => self.needed.extend(named(args)),
+            ("exec" | "logs" | "new_logs" | "new_lines", _) => {
+                let target = text(0).unwrap_or_default();
+                if let Some((namespace, pod)) = target.split_once('/') {
+                    let pod = pod.split('/').next().unwrap_or_default();
+                    self.needed.insert(("Pod".into(), namespace.into(), pod.into()));
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// `inner` are the names that the macros around this node bind.
     fn walk(&mut self, node: &Node, inner: &mut Vec<String>) -> Result<(), Error> {
         if self.depth == DEPTH_MAX {
@@ -326,6 +397,7 @@ impl Seen {
         match node {
             Node::Call(call) => {
                 self.functions.insert(call.func_name.clone());
+                self.name(&call.func_name, &call.args);
                 if let [left, right] = call.args.as_slice() {
                     self.compare(&call.func_name, &left.expr, &right.expr);
                 }
@@ -357,12 +429,22 @@ impl Seen {
                         None if known.kind_first => self.any_kind = true,
                         _ => {}
                     }
-                    if matches!(known.name, "exec" | "logs" | "new_logs") {
+                    if matches!(known.name, "exec" | "logs" | "new_logs" | "new_lines") {
                         let target = call.args.first().and_then(|a| literal(&a.expr));
                         self.namespaces.extend(target.and_then(|t| Some(t.split_once('/')?.0.to_string())));
                     }
-                    if known.name == "events" {
-                        self.kinds.insert("Event".into());
+                    match known.name {
+                        "events" => _ = self.kinds.insert("Event".into()),
+                        "backends" => {
+                            self.kinds.insert("EndpointSlice".into());
+                            self.namespaces.extend(call.args.first().and_then(|a| literal(&a.expr)));
+                        }
+                        "pods_of" => {
+                            let kind = call.args.first().and_then(|a| literal(&a.expr)).unwrap_or_default();
+                            let read = owned::between(&kind).iter().copied().chain(["Pod"]);
+                            self.kinds.extend(read.map(String::from));
+                        }
+                        _ => {}
                     }
                 }
                 for part in call.target.iter().map(|t| &t.expr).chain(call.args.iter().map(|a| &a.expr)) {
@@ -405,6 +487,15 @@ impl Seen {
             _ => {}
         }
         Ok(())
+    }
+}
+
+fn named(args: &[IdedExpr]) -> Option<Named> {
+    match args {
+        [kind, namespace, name] => {
+            Some((literal(&kind.expr)?, literal(&namespace.expr)?, literal(&name.expr)?))
+        }
+        _ => None,
     }
 }
 

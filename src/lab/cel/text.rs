@@ -11,7 +11,7 @@ pub const BEAT_FUNCTIONS: &[&str] =
 #[derive(Clone, Debug)]
 enum Part {
     Text(String),
-    Expr(Expr),
+    Expr(Box<Expr>),
 }
 
 /// A text with expressions in it, compiled.
@@ -26,7 +26,7 @@ impl Template {
             let end = closing(inside)
                 .ok_or_else(|| Error::Syntax(format!("`${{` without its `}}` in {text:?}")))?;
             parts.push(Part::Text(rest[..start].into()));
-            parts.push(Part::Expr(Expr::compile(&inside[..end], place, bound)?));
+            parts.push(Part::Expr(Box::new(Expr::compile(&inside[..end], place, bound)?)));
             rest = &inside[end + 1..];
         }
         parts.push(Part::Text(rest.into()));
@@ -35,7 +35,7 @@ impl Template {
 
     pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
         self.0.iter().filter_map(|p| match p {
-            Part::Expr(e) => Some(e),
+            Part::Expr(e) => Some(e.as_ref()),
             Part::Text(_) => None,
         })
     }

@@ -35,6 +35,10 @@ pub struct Book {
     pub tries: BTreeMap<String, Tries>,
     /// How often all this was edited, deleted or put back, and so began anew.
     pub lost: u32,
+    /// How often of these there was no file any more.
+    pub deleted: u32,
+    /// Names of components that people got hold of, in labs and between them.
+    pub borrowed: BTreeSet<String>,
 }
 
 /// How often a lab was tried here.
@@ -100,6 +104,9 @@ pub struct Open {
     /// What people did in the lab that a task may exclude.
     #[serde(default)]
     pub meddling: BTreeSet<Meddling>,
+    /// Pods that the judge took away and put back, by their uid now: the uid that they had when the clock started.
+    #[serde(default)]
+    pub reborn: BTreeMap<String, String>,
 }
 
 /// What a start finds behind it.
@@ -113,11 +120,20 @@ pub struct Before {
     pub given_up: u32,
     pub left: u32,
     pub hints: BTreeSet<String>,
-    /// How often these counts began anew because they were edited, deleted or put back.
+    /// How often these counts began anew because they were edited, deleted or put back, and how often of these their file was deleted.
     pub lost: u32,
+    pub deleted: u32,
 }
 
 impl Open {
+    /// Notes pods that the judge has put back once more. One that was put back before is still the one of the beginning.
+    pub fn put_back(&mut self, pods: BTreeMap<String, String>) {
+        for (is, was) in pods {
+            let first = self.reborn.remove(&was).unwrap_or(was);
+            self.reborn.insert(is, first);
+        }
+    }
+
     /// A hint counts once, whichever start asked for it.
     pub fn used(&self) -> Used {
         let hints = self.before.hints.union(&self.hints.iter().cloned().collect()).count();
@@ -130,7 +146,7 @@ impl Open {
             "starts": self.before.starts, "seed_starts": self.before.seed_starts, "gradings": self.gradings,
             "earlier_gradings": self.before.gradings, "earlier_solves": self.before.solves, "lost": self.before.lost,
             "earlier_hints": self.before.hints.len(), "gave_up": self.gave_up, "earlier_gave_up": self.before.given_up,
-            "earlier_left": self.before.left,
+            "earlier_left": self.before.left, "book_deleted": self.before.deleted,
         })
     }
 }
@@ -160,11 +176,12 @@ impl Book {
         Ok(book)
     }
 
-    /// Nothing that stands here can be believed.
+    /// Nothing that stands here can be believed. What people got hold of stays known: that never was to their advantage.
     pub fn distrust(&mut self) {
         self.best.clear();
         self.tries.clear();
         self.lost += 1;
+        self.deleted += u32::from(self.counter == 0);
         if let Some(open) = &mut self.open {
             open.tampered = true;
         }
@@ -201,6 +218,7 @@ impl Book {
             left: tries.left,
             hints: tries.hints.clone(),
             lost: self.lost,
+            deleted: self.deleted,
         }
     }
 
@@ -239,7 +257,10 @@ pub struct Anchor {
 /// What was found under the anchor's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
+    /// No lab was ever opened on this cluster.
     Nothing,
+    /// No count, though a lab was opened.
+    Deleted,
     /// Written by somebody else, or written again.
     Forged,
     Anchor(Anchor),
@@ -280,7 +301,7 @@ impl Book {
     pub fn agrees(&self, found: Found) -> bool {
         match found {
             Found::Nothing => self.anchored == 0,
-            Found::Forged => false,
+            Found::Forged | Found::Deleted => false,
             // The first writing says nothing of when it was made.
             Found::Anchor(Anchor { create: 0, .. }) if self.anchored > 0 => false,
             Found::Anchor(anchor) => self.counter >= anchor.counter,
@@ -313,6 +334,7 @@ mod tests {
             before: Before::default(),
             at_limit: None,
             meddling: BTreeSet::new(),
+            reborn: BTreeMap::new(),
         }
     }
 
@@ -424,9 +446,26 @@ mod tests {
         assert!(!none.agrees(Anchor::read(&third, 40, 3, &key)), "a file that was deleted");
         none.distrust();
         assert_eq!(none.start("a", 1).lost, 1);
+        // The store's count was deleted as well; that a lab was opened it still knows.
+        assert!(Book::default().agrees(Found::Nothing) && !Book::default().agrees(Found::Deleted));
+        assert!(!old.agrees(Found::Deleted));
+        let record = Open { before: none.start("a", 1), ..open() }.attempts();
+        assert_eq!((&record["lost"], &record["book_deleted"]), (&json!(1), &json!(1)), "the record says so");
         let forged = third.replace(&format!("\"counter\":{}", book.counter), "\"counter\":0");
         assert_ne!(forged, third);
         assert!(!old.agrees(Anchor::read(&forged, 40, 3, &key)), "or edited");
+    }
+
+    /// A pod that was put back twice is still the one that was there; one that the learner made anew in between is not.
+    #[test]
+    fn a_pod_that_the_judge_put_back_is_known_by_its_first_uid() {
+        let mut lab = open();
+        let pods = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(is, was)| (is.to_string(), was.to_string())).collect()
+        };
+        lab.put_back(pods(&[("a2", "a1"), ("b2", "b1")]));
+        lab.put_back(pods(&[("a3", "a2"), ("c2", "c1")]));
+        assert_eq!(lab.reborn, pods(&[("a3", "a1"), ("b2", "b1"), ("c2", "c1")]));
     }
 
     /// The anchor lies open in the store, has a good seal and the newest count. As the book it would be one without any start, hint or solution, of which

@@ -13,7 +13,8 @@
 //! What is kept of the open lab ([`book`]) is sealed with the cluster's key, and a key of the store counts along: an edited file, and an older copy of it, make the
 //! lab one that was tampered with, which does not pass. When the time is over, the desk notes what stands in the cluster by somebody's will (`wills`); what differs from
 //! that at grading was changed too late, whoever changed it, also a CronJob that was set up before. Who acts under a component's name is the component only if no person
-//! holds a token or certificate of that name (`lab::who`). The clock is the calendar's: it runs while the cluster is down, as in an exam. Records say how
+//! holds a token or certificate of that name (`lab::who`); such names are noted whether a lab is open or not, and kept with it. What was before the open lab is held in
+//! the store from compaction; where the store had to give it up, leaving deletes what the lab made (`desk::past`). The clock is the calendar's: it runs while the cluster is down, as in an exam. Records say how
 //! often a lab was started, graded, left and given up.
 //! ## What a signature is worth
 //! It shows that a record was edited. It does not show that a learner did the work: the key lies on the learner's machine, and whoever reads it can sign and seal anything;

@@ -50,8 +50,9 @@ pub struct Task {
     /// What the judge does first, as the teacher, and takes back afterwards.
     pub probe: Vec<String>,
     /// Sentence (may be empty) and expression.
-    pub checks: Vec<(String, Expr)>,
-    pub unmet: Option<String>,
+    pub checks: Vec<(Text, Expr)>,
+    /// What is said when it is red and its check has no sentence; may be empty, then the task itself is.
+    pub unmet: Text,
     pub hold: Duration,
     pub within: Duration,
     pub debrief: Text,
@@ -204,6 +205,69 @@ impl Labs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::cel::facts::{self, Facts, Object};
+    use crate::lab::cel::value;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    /// Whether a task of a built-in lab is met, drawn from seed 7, where nothing else is but these objects. They are made from the drawn values.
+    fn is_met(lab: &str, task: &str, objects: impl Fn(&Map<String, Value>) -> Vec<Value>) -> bool {
+        let labs = Labs::built_in();
+        let lab = labs.get(lab).unwrap();
+        let variant = lab.variant(7).unwrap();
+        let mut known =
+            Facts { variant: Some(value::of_json(&Value::Object(variant.clone()))), ..Facts::default() };
+        for kind in lab.exprs().flat_map(|e| &e.kinds).filter_map(|k| facts::kind(k)) {
+            known.objects.entry(kind.qualified()).or_default();
+        }
+        for object in objects(&variant) {
+            let kind = facts::kind(object["kind"].as_str().unwrap()).unwrap();
+            let key = ["namespace", "name"].map(|f| object["metadata"][f].as_str().unwrap().to_string());
+            let all = known.objects.entry(kind.qualified()).or_default();
+            Arc::make_mut(all).insert(key.into(), Object::new(object));
+        }
+        let task = lab.tasks.iter().find(|t| t.id == task).unwrap();
+        let known = Arc::new(known);
+        task.checks.iter().all(|(_, check)| check.holds(&known))
+    }
+
+    #[test]
+    fn a_report_may_end_with_a_newline() {
+        let reported = |after: &str| {
+            is_met("broken-selector", "report", |v| {
+                let cause = format!("{}{after}", v["bad"].as_str().unwrap());
+                vec![
+                    json!({"kind": "ConfigMap", "metadata": {"namespace": v["ns"], "name": "report"}, "data": {"cause": cause}}),
+                ]
+            })
+        };
+        assert_eq!(["", "\n", "\r\n", "-x", "\nx"].map(reported), [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_controller_of_other_pods_is_not_counted() {
+        // Of controllers: a name, and how many replicas it wants. The pods are owned by the one that is named.
+        let counted = |controllers: &[(&str, i64)], owners: [&str; 2]| {
+            is_met("orphans", "number", |v| {
+                let count = v["count"].as_u64().unwrap() as usize;
+                let set = |(name, more): &(&str, i64)| {
+                    json!({"kind": "ReplicaSet", "metadata": {"namespace": v["ns"], "name": name, "uid": name},
+                        "spec": {"replicas": count as i64 + more}})
+                };
+                let pod = |at: usize| {
+                    let owner = owners[usize::from(at > 0)];
+                    json!({"kind": "Pod", "metadata": {"namespace": v["ns"], "name": at.to_string(), "labels": {"app": v["app"]},
+                        "ownerReferences": [{"uid": owner}]}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+                };
+                controllers.iter().map(set).chain((0..count).map(pod)).collect()
+            })
+        };
+        assert!(counted(&[("own", 0)], ["own", "own"]));
+        assert!(counted(&[("own", 0), ("other", 3)], ["own", "own"]));
+        assert!(!counted(&[("own", 1)], ["own", "own"]));
+        assert!(!counted(&[("own", 0), ("other", 0)], ["own", "other"]));
+        assert!(!counted(&[], ["own", "own"]));
+    }
 
     #[test]
     fn what_is_in_the_binary_is_sound() {

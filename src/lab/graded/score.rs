@@ -15,6 +15,23 @@ pub struct Found {
     pub revision: i64,
     /// The first thing that is not so.
     pub unmet: String,
+    /// The same as a sentence for the learner; empty: the task itself says it all.
+    pub told: String,
+}
+
+/// Why a task is red.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Red {
+    /// For the record, in English.
+    pub unmet: String,
+    /// For the learner, in a language of theirs.
+    pub told: String,
+}
+
+impl Found {
+    pub fn turn_red(&mut self, why: Red) {
+        (self.green, self.unmet, self.told) = (false, why.unmet, why.told);
+    }
 }
 
 /// What a learner was helped by.
@@ -26,30 +43,25 @@ pub struct Used {
     pub solve: bool,
 }
 
-/// The verdict on a task that was done when the time was over.
-pub const LATE: &str = "done after the time limit";
-
 /// What was done too late does not count. `changed`: somebody has changed something after the limit; a state that nobody touched since is the
 /// state at the limit, however late it is judged, and whatever controllers have made of it meanwhile.
-pub fn in_time(found: &mut [Found], limit_ms: u64, changed: bool) {
+pub fn in_time(found: &mut [Found], limit_ms: u64, changed: bool, late: &Red) {
     if !changed {
         return;
     }
     for task in found.iter_mut().filter(|t| t.green && t.at_ms > limit_ms) {
-        task.green = false;
-        task.unmet = LATE.into();
+        task.turn_red(late.clone());
     }
 }
 
 /// A task that only says what has to stay as it was is no work of its own: it counts where those that it goes with are green. `with`: of a task, those, and
 /// what is said where they are not.
-pub fn together(found: &mut [Found], with: impl Fn(&str) -> (Vec<String>, String)) {
+pub fn together(found: &mut [Found], with: impl Fn(&str) -> (Vec<String>, Red)) {
     let green: Vec<String> = found.iter().filter(|t| t.green).map(|t| t.id.clone()).collect();
     for task in found.iter_mut().filter(|t| t.green) {
-        let (needed, unmet) = with(&task.id);
+        let (needed, why) = with(&task.id);
         if needed.iter().any(|id| !green.contains(id)) {
-            task.green = false;
-            task.unmet = unmet;
+            task.turn_red(why);
         }
     }
 }
@@ -75,7 +87,7 @@ pub struct About {
     pub content: String,
     /// Where the lab was read from: `built-in`, or a directory.
     pub labs: String,
-    /// `{starts, seed_starts, gradings, earlier_gradings, earlier_solves, lost, earlier_hints, gave_up, earlier_gave_up, earlier_left}`
+    /// `{starts, seed_starts, gradings, earlier_gradings, earlier_solves, lost, earlier_hints, gave_up, earlier_gave_up, earlier_left, book_deleted}`
     pub attempts: Value,
     /// What was kept of the open lab was changed by somebody else than the program.
     pub tampered: bool,
@@ -166,7 +178,8 @@ mod tests {
     use super::*;
 
     fn found(id: &str, weight: u32, green: bool, at_ms: u64) -> Found {
-        Found { id: id.into(), weight, green, at_ms, revision: 7, unmet: "it".into() }
+        let (unmet, told) = ("it".into(), String::new());
+        Found { id: id.into(), weight, green, at_ms, revision: 7, unmet, told }
     }
 
     #[test]
@@ -199,7 +212,8 @@ mod tests {
         let all = || vec![found("early", 1, true, 10), found("late", 1, true, 99), found("red", 1, false, 0)];
         let judged = |changed| {
             let mut all = all();
-            in_time(&mut all, 50, changed);
+            in_time(&mut all, 50, changed, &Red { unmet: "late".into(), told: "늦음".into() });
+            assert_eq!((all[1].unmet == "late", all[1].told == "늦음"), (changed, changed));
             all.iter().map(|t| t.green).collect::<Vec<_>>()
         };
         assert_eq!(judged(true), [true, false, false]);
@@ -238,8 +252,11 @@ mod tests {
             let task = |id: &str, green| Found { id: id.into(), weight: 50, green, ..Found::default() };
             let mut found = vec![task("traffic", green), task("same", true)];
             let with = |id: &str| match id {
-                "same" => (vec!["traffic".to_string()], "only with traffic".to_string()),
-                _ => (vec![], String::new()),
+                "same" => {
+                    let why = Red { unmet: "only with traffic".into(), ..Red::default() };
+                    (vec!["traffic".to_string()], why)
+                }
+                _ => (vec![], Red::default()),
             };
             together(&mut found, with);
             found

@@ -84,6 +84,8 @@ pub struct Plan {
 pub struct Left {
     pub id: String,
     pub title: String,
+    /// What was done otherwise than promised, for people; mostly empty.
+    pub note: String,
 }
 
 /// A line in the list of labs.

@@ -24,8 +24,12 @@ const TIMED: [&str; 2] = ["CronJob", "Job"];
 /// Begins the names of what these make. It may go again by itself.
 const TIMED_MARK: &str = "timed:";
 
-/// An object's name and the hash of what somebody has written into it. `None`: it is a controller's, or on its way out.
-fn will(plural: &str, mut object: Value) -> Option<(String, String)> {
+/// Begins the names under which the hashes stand of what objects are made of: all but their metadata.
+const MADE: &str = "made:";
+
+/// An object's name and the hash of what somebody has written into it; under the same name behind [`MADE`], that of all but its metadata. `None`: it is a
+/// controller's, or on its way out.
+fn will(plural: &str, mut object: Value) -> Option<[(String, String); 2]> {
     let metadata = &object["metadata"];
     let owners = metadata["ownerReferences"].as_array();
     let owner = owners.and_then(|owners| owners.iter().find(|o| o["controller"] == true));
@@ -53,13 +57,36 @@ fn will(plural: &str, mut object: Value) -> Option<(String, String)> {
     if let Some(spec) = fields.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("nodeName"); // the scheduler's
     }
-    Some((name, seal::sha256(seal::canonical(&json!([kept, object])).as_bytes())))
+    let hash = |value: &Value| seal::sha256(seal::canonical(value).as_bytes());
+    Some([(format!("{MADE}{name}"), hash(&object)), (name, hash(&json!([kept, object])))])
 }
 
 /// Has somebody changed something between the two?
 pub fn differ(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> bool {
-    now.iter().any(|(name, hash)| then.get(name) != Some(hash))
-        || then.keys().any(|name| !name.starts_with(TIMED_MARK) && !now.contains_key(name))
+    let whole = |name: &&String| !name.starts_with(MADE);
+    now.iter().any(|(name, hash)| whole(&name) && then.get(name) != Some(hash))
+        || then.keys().filter(whole).any(|name| !name.starts_with(TIMED_MARK) && !now.contains_key(name))
+}
+
+/// Has somebody changed, made or deleted an object of these resources between the two, labels and annotations aside?
+pub fn remade(
+    then: &BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+    resources: &BTreeSet<String>,
+) -> bool {
+    // Written down by a program that did not tell the two apart.
+    if !then.is_empty() && !then.keys().any(|name| name.starts_with(MADE)) {
+        return differ(then, now);
+    }
+    let made = |all: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+        let of = |(name, hash): (&String, &String)| {
+            let name = name.strip_prefix(MADE)?;
+            let resource = name.trim_start_matches(TIMED_MARK).split('/').next()?;
+            resources.contains(resource).then(|| (name.to_string(), hash.clone()))
+        };
+        all.iter().filter_map(of).collect()
+    };
+    differ(&made(then), &made(now))
 }
 
 impl World {
@@ -83,7 +110,7 @@ impl World {
                 if !namespace.is_empty() && places.is_some_and(|places| !places.contains(namespace)) {
                     continue;
                 }
-                wills.extend(will(kind.plural, object));
+                wills.extend(will(kind.plural, object).into_iter().flatten());
             }
         }
         Ok(wills)
@@ -107,7 +134,7 @@ mod tests {
             will("deployments", object)
         };
         let same = of(|_| {});
-        assert_eq!(same.as_ref().map(|(name, _)| name.as_str()), Some("deployments/shop/web"));
+        assert_eq!(same.as_ref().map(|[_, (name, _)]| name.as_str()), Some("deployments/shop/web"));
         for change in [
             (|o| o["status"]["readyReplicas"] = 2.into()) as fn(&mut Value),
             |o| o["metadata"]["resourceVersion"] = "9".into(),
@@ -131,6 +158,34 @@ mod tests {
         );
     }
 
+    /// Labels and annotations change nothing of what an object withstands.
+    #[test]
+    fn what_an_object_is_made_of_is_told_apart_from_what_is_written_on_it() {
+        let of = |plural: &str, labels: Value, replicas: i64| -> BTreeMap<String, String> {
+            let metadata = json!({"name": "web", "namespace": "shop", "labels": labels});
+            will(plural, json!({"metadata": metadata, "spec": {"replicas": replicas}}))
+                .into_iter()
+                .flatten()
+                .collect()
+        };
+        let resources = ["deployments".to_string()].into();
+        let then = of("deployments", json!({}), 2);
+        for (now, is_changed, is_remade) in [
+            (then.clone(), false, false),
+            (of("deployments", json!({"a": "b"}), 2), true, false),
+            (of("deployments", json!({}), 3), true, true),
+            (BTreeMap::new(), true, true),
+        ] {
+            assert_eq!((differ(&then, &now), remade(&then, &now, &resources)), (is_changed, is_remade));
+        }
+        let mut beside = then.clone();
+        beside.extend(of("configmaps", json!({}), 1));
+        assert!(differ(&then, &beside) && !remade(&then, &beside, &resources));
+        let old: BTreeMap<String, String> =
+            then.clone().into_iter().filter(|(n, _)| !n.starts_with(MADE)).collect();
+        assert!(remade(&old, &beside, &resources), "an older book does not tell them apart");
+    }
+
     /// A CronJob that was set up in time and acts when the time is over, a Job of such a one, and its pod.
     #[test]
     fn what_a_clock_sets_going_is_the_will_of_who_wound_it() {
@@ -139,10 +194,10 @@ mod tests {
                 "ownerReferences": [{"kind": kind, "controller": true}]}, "spec": {"a": 1}})
         };
         let all = |objects: &[(&str, Value)]| -> BTreeMap<String, String> {
-            objects.iter().filter_map(|(plural, object)| will(plural, object.clone())).collect()
+            objects.iter().filter_map(|(plural, object)| will(plural, object.clone())).flatten().collect()
         };
         let before = all(&[("jobs", of("CronJob", "n-1")), ("pods", of("ReplicaSet", "web-1"))]);
-        assert_eq!(before.len(), 1, "{before:?}");
+        assert_eq!(before.len(), 2, "one object, whole and without its metadata: {before:?}");
         for later in [("jobs", of("CronJob", "n-2")), ("pods", of("Job", "n-1-x"))] {
             let mut now = before.clone();
             now.extend(all(std::slice::from_ref(&later)));

@@ -1,5 +1,7 @@
 //! What labs say to people, in every language.
 
+use super::score::Red;
+use crate::lab::format::EN;
 use crate::lang::{Lang, texts};
 
 texts! {
@@ -17,11 +19,16 @@ texts! {
     SetupFailed: "the lab could not be set up: {}", "실습을 준비하지 못했습니다: {}";
     NotReady: "the lab was set up, but what it is about does not show; start it again", "실습을 준비했지만 고장이 나타나지 않습니다. 다시 시작하세요";
     NoReset: "the cluster cannot be put back to what it was before the lab {}: {}; `ropewalk reset` begins anew", "클러스터를 {} 실습 이전으로 되돌릴 수 없습니다: {}. `ropewalk reset`으로 처음부터 시작할 수 있습니다";
+    BaseGone: "the lab {} cannot go on: the store needed room and gave up the history from before the lab; `ropewalk lab leave` ends it and deletes what it made", "{} 실습을 이어 갈 수 없습니다. 저장소에 자리가 모자라 실습 이전의 기록을 지웠습니다. `ropewalk lab leave`로 실습을 끝내면 실습이 만든 것이 삭제됩니다";
+    Cleared: "The store no longer had the state from before the lab, so these were deleted instead: {}", "실습 이전의 상태가 저장소에 남아 있지 않아 대신 다음을 삭제했습니다: {}";
     InTheWay: "this lab makes {}, which is there already and is not the lab's; delete it, or choose other names with --seed", "이 실습에서 만들 {} 오브젝트가 이미 있습니다. 실습에서 만든 것이 아니므로 먼저 삭제하거나 --seed로 다른 이름을 고르세요";
     OnlyWith: "so from the beginning: counts together with {} only", "처음부터 그런 상태였으므로 {} 과제와 함께일 때만 인정됩니다";
     ByExec: "a command was run in a container of the lab, which this task excludes", "이 과제에서 허용하지 않는 컨테이너 안 명령 실행이 있었습니다";
     ByEphemeral: "a container was added to a running pod, which this task excludes", "이 과제에서 허용하지 않는 임시 컨테이너 추가가 있었습니다";
     ByStatus: "a status was written by hand; start the lab again", "상태(status)를 손으로 고쳤습니다. 실습을 다시 시작하세요";
+    Unmet: "not so: {}", "충족되지 않음: {}";
+    Late: "done after the time limit", "제한 시간이 지난 뒤에 해결했습니다";
+    Unknown: "this cannot be judged any more: the history that it compares with is no longer kept", "비교할 기록이 더 이상 보관되어 있지 않아 채점할 수 없습니다";
     NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
     ProbeFailed: "the judge's own step failed: {}", "채점 동작이 실패했습니다: {}";
 }
@@ -30,4 +37,9 @@ texts! {
 /// The text in a language given by its code, with each `{}` replaced in order.
 pub fn say(lang: &str, word: Word, with: &[&str]) -> String {
     Lang::parse(lang).unwrap_or_default().say(word, with)
+}
+
+/// A reason for the record and for the learner.
+pub fn red(lang: &str, word: Word, with: &[&str]) -> Red {
+    Red { unmet: say(EN, word, with), told: say(lang, word, with) }
 }

@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
 use crate::clock;
 use crate::cluster::guest::{Host, Room};
-use crate::lab::cel::facts::{self, Objects};
+use crate::lab::cel::facts::{self, Object, Objects};
 use crate::lab::cel::{Expr, Facts, Probe, value};
 use crate::lab::recorder::Recorder;
 use crate::lab::watch::{self, Told};
@@ -16,7 +16,7 @@ use crate::lab::{TEACHER, probe};
 use crate::tap;
 use crate::task::Crew;
 use serde_json::{Value, json};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -56,9 +56,11 @@ pub struct Known {
     pub journeys_before: u32,
     /// Namespaces of the open lab; `None`: it may be anywhere.
     pub places: Option<BTreeSet<String>>,
+    /// Resources (plurals) that the open lab's expressions look at.
+    pub reads: BTreeSet<String>,
     /// What people did in the lab's namespaces that a task may exclude.
     pub meddling: BTreeSet<Meddling>,
-    who: Who,
+    pub who: Who,
     /// Of all this something has not been written down yet.
     pub unsaved: bool,
     /// Counts what was asked, so that an answer to an older question is not taken for a newer one's.
@@ -88,9 +90,39 @@ fn writer(record: &tap::Record) -> Option<&tap::Request> {
     record.request.as_ref().filter(|_| record.verb == "commit" && record.body.is_some())
 }
 
+/// Resources without a namespace that change nothing of what is in one.
+const APART: [&str; 8] = [
+    "apiservices",
+    "certificatesigningrequests",
+    "csidrivers",
+    "csinodes",
+    "customresourcedefinitions",
+    "flowschemas",
+    "prioritylevelconfigurations",
+    "volumeattachments",
+];
+
+/// May a write of an object without a namespace change what is in these? A volume that belongs to a claim elsewhere, rights for accounts elsewhere, and objects of
+/// a kind that is nobody's but its author's do not; a node, or rights for a user may.
+fn reaches(resource: &str, body: Option<&[u8]>, places: &BTreeSet<String>) -> bool {
+    let object: Value = body.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
+    let is_elsewhere = |namespace: &Value| namespace.as_str().is_some_and(|named| !places.contains(named));
+    match resource {
+        "persistentvolumes" => !is_elsewhere(&object["spec"]["claimRef"]["namespace"]),
+        "clusterrolebindings" => {
+            let subjects = object["subjects"].as_array().map_or(&[][..], Vec::as_slice);
+            subjects.is_empty()
+                || subjects.iter().any(|s| s["kind"] != "ServiceAccount" || !is_elsewhere(&s["namespace"]))
+        }
+        resource => !APART.contains(&resource) && crate::api::kinds::stored(resource).is_some(),
+    }
+}
+
 impl Known {
     fn take(&mut self, record: &tap::Record) {
         if !self.recording {
+            // A name that is got before a lab can be used in it.
+            self.unsaved |= self.who.note(record);
             self.recorder.seq = record.seq;
             return;
         }
@@ -105,7 +137,9 @@ impl Known {
         // Under whatever name: who is no component of the cluster is somebody.
         let somebody = writer.is_some() && !self.who.is_components(record);
         let teacher = writer.is_some_and(|r| tap::actor(&r.user, &r.impersonator) == TEACHER);
-        if learner || (somebody && !(self.quiet && teacher)) || (journey && !self.quiet) {
+        // What a person does elsewhere while the lab is open, e.g. a lesson, changes nothing of the lab.
+        let wanted = learner || (somebody && !(self.quiet && teacher)) || (journey && !self.quiet);
+        if here && wanted {
             self.changed_ms = self.watch.map(|w| w.ms());
             self.unsaved = true;
         }
@@ -116,24 +150,25 @@ impl Known {
             self.unsaved |= self.meddling.insert(meddling);
         }
         let others = match teacher {
-            true => !self.playing && !journey,
-            // A program of the learner's, e.g. a pod with a token, works elsewhere undisturbed.
-            false => learner || (somebody && here) || meddling.is_some(),
+            // A lesson's setup elsewhere is the teacher's, too.
+            true => here && !self.playing && !journey,
+            false => (here && (learner || somebody)) || meddling.is_some(),
         };
         self.meddled |= self.quiet && others && (somebody || meddling.is_some());
-        self.who.note(record);
+        self.unsaved |= self.who.note(record);
         match self.quiet {
             true => self.recorder.skip(record),
             false => self.recorder.take(record, Some(self.solving)),
         }
     }
 
-    /// Is the record about something in the open lab's namespaces, or in none?
+    /// Is the record about something in the open lab's namespaces, or about an object without one that may change what is in them?
     fn is_here(&self, record: &tap::Record) -> bool {
         let Some((places, object)) = self.places.as_ref().zip(record.object.as_ref()) else { return true };
         match (object.namespace.as_str(), object.resource.as_str()) {
             ("", "namespaces") => places.contains(&object.name),
-            ("", _) => true,
+            ("", resource) if self.reads.contains(resource) => true,
+            ("", resource) => reaches(resource, record.body.as_deref(), places),
             (namespace, _) => places.contains(namespace),
         }
     }
@@ -292,8 +327,13 @@ impl World {
     }
 
     /// Of these kinds, what was there at a revision and what has become of it, from the store itself: for whoever was not there to see it, or has only
-    /// watches that may be behind.
-    pub async fn recall_since(&self, kinds: BTreeSet<String>, revision: i64) -> Result<(), String> {
+    /// watches that may be behind. `reborn`: what the judge took away and put back, as of [`Recorder::gap`].
+    pub async fn recall_since(
+        &self,
+        kinds: BTreeSet<String>,
+        revision: i64,
+        reborn: &BTreeMap<String, String>,
+    ) -> Result<(), String> {
         let said = |e: crate::client::kube::Error| crate::cluster::chain(&e);
         for kind in kinds.iter().filter_map(|k| facts::kind(k)) {
             let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
@@ -312,9 +352,34 @@ impl World {
                 };
                 all.into_iter().map(whole).collect()
             };
-            self.know().recorder.gap(kind.plural, &json(then.items), &json(now.items), at);
+            self.know().recorder.gap(kind.plural, &json(then.items), &json(now.items), at, reborn);
         }
         Ok(())
+    }
+
+    /// Pods of these namespaces (all: `None`) that were put back between two revisions under their names and with other uids: their uid, and the one that they
+    /// had.
+    ///
+    /// # Errors
+    /// The store does not have what there was at one of the revisions.
+    pub async fn reborn(
+        &self,
+        places: Option<&BTreeSet<String>>,
+        before: i64,
+        after: i64,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let mut pods = [BTreeMap::new(), BTreeMap::new()];
+        for (pods, revision) in pods.iter_mut().zip([before, after]) {
+            *pods = watch::at_revision(&self.client, "Pod", &Room::default(), revision)
+                .await
+                .ok_or_else(|| format!("the pods of revision {revision} cannot be listed"))?;
+        }
+        let [then, now] = pods;
+        let uid = |o: &Object| o.json["metadata"]["uid"].as_str().unwrap_or_default().to_string();
+        let here = |namespace: &String| places.is_none_or(|places| places.contains(namespace));
+        let both =
+            now.iter().filter(|((ns, _), _)| here(ns)).filter_map(|(key, is)| Some((is, then.get(key)?)));
+        Ok(both.map(|(is, was)| (uid(is), uid(was))).filter(|(is, was)| is != was).collect())
     }
 
     /// Is it true now? `None`: it cannot be told yet, or its evaluation fails.
@@ -436,6 +501,80 @@ mod tests {
         assert_eq!(act("shop", "exec", false), (false, true), "noted, for tasks that exclude it");
         assert_eq!(act("default", "exec", true), (false, false));
         assert_eq!(act("shop", "log", true), (false, false));
+    }
+
+    /// The time is over, and the learner goes on with a lesson in another namespace: the lab is as it was.
+    #[test]
+    fn a_write_elsewhere_is_not_late() {
+        let changed = |resource: &str, namespace: &str, name: &str, quiet: bool| {
+            let mut known = Known { recording: true, ..Known::default() };
+            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
+            known.places = Some(["shop".to_string()].into());
+            known.quiet = quiet;
+            known.take(&write(tap::LEARNER, "").object(resource, namespace, name));
+            (known.changed_ms.is_some(), known.meddled)
+        };
+        assert_eq!(changed("pods", "default", "web", false), (false, false));
+        assert_eq!(changed("namespaces", "", "default", true), (false, false));
+        assert_eq!(changed("pods", "shop", "web", false), (true, false));
+        assert_eq!(changed("pods", "shop", "web", true), (true, true));
+        assert_eq!(changed("clusterroles", "", "x", false), (true, false), "that may be about the lab");
+    }
+
+    #[test]
+    fn a_write_without_a_namespace_counts_if_it_can_change_what_is_in_the_labs() {
+        let counts = |resource: &str, body: Value| {
+            let mut known = Known { recording: true, ..Known::default() };
+            known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
+            known.places = Some(["shop".to_string()].into());
+            known.reads = ["certificatesigningrequests".to_string()].into();
+            let record = write(tap::LEARNER, "").object(resource, "", "x");
+            known.take(&tap::Record { body: Some(body.to_string().into()), ..record });
+            known.changed_ms.is_some()
+        };
+        let claimed = |namespace: &str| json!({"spec": {"claimRef": {"namespace": namespace}}});
+        let bound =
+            |namespace: &str| json!({"subjects": [{"kind": "ServiceAccount", "namespace": namespace}]});
+        let user = json!({"subjects": [{"kind": "User", "name": "eve"}]});
+        for (resource, body, here) in [
+            ("nodes", json!({}), true),
+            ("persistentvolumes", json!({}), true),
+            ("persistentvolumes", claimed("shop"), true),
+            ("persistentvolumes", claimed("default"), false),
+            ("clusterrolebindings", user, true),
+            ("clusterrolebindings", bound("shop"), true),
+            ("clusterrolebindings", bound("default"), false),
+            ("customresourcedefinitions", json!({}), false),
+            ("ships", json!({}), false),
+            ("certificatesigningrequests", json!({}), true), // this lab looks at them
+        ] {
+            assert_eq!(counts(resource, body.clone()), here, "{resource} {body}");
+        }
+    }
+
+    /// A lesson's setup is played by the teacher in another namespace while the judge is at work.
+    #[test]
+    fn what_the_teacher_does_elsewhere_lends_no_hand() {
+        let meddled = |namespace: &str| {
+            let mut known = Known { recording: true, quiet: true, ..Known::default() };
+            known.places = Some(["shop".to_string()].into());
+            known.take(&write(TEACHER, "").object("pods", namespace, "web"));
+            known.meddled
+        };
+        assert_eq!((meddled("shop"), meddled("default")), (true, false));
+    }
+
+    #[test]
+    fn a_name_that_was_got_before_the_lab_is_known_in_it() {
+        let mut known = Known::default();
+        let pod = json!({"spec": {"serviceAccountName": "coredns"}}).to_string();
+        let record = write(tap::LEARNER, "").object("pods", "kube-system", "mine");
+        known.take(&tap::Record { body: Some(pod.into()), ..record });
+        assert!(known.unsaved, "it is written down, for the process after this one");
+        known.recording = true;
+        known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
+        known.take(&write("system:serviceaccount:kube-system:coredns", ""));
+        assert!(known.changed_ms.is_some());
     }
 
     /// A lesson's way back in its own namespaces is no undo of the lab's.

@@ -112,6 +112,11 @@ fn absent(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str,
         }
         return;
     }
+    if !reader.facts.knows(plural) {
+        reader.line(out, Word::NotRead, &[plural]);
+        out.tips.push(format!("kubectl get {plural}{}", flag(namespace)));
+        return;
+    }
     reader.line(out, Word::NeverWas, &[name]);
     let elsewhere = reader.facts.all(plural).iter().find(|o| meta::name(o) == name);
     if let Some(other) = elsewhere {

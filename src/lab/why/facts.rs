@@ -9,9 +9,10 @@ use crate::tap::Record;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Kinds that explanations look at, as API paths.
-const LISTS: &[(&str, &str)] = &[
+pub(super) const LISTS: &[(&str, &str)] = &[
     ("pods", "/api/v1/pods"),
     ("services", "/api/v1/services"),
     ("nodes", "/api/v1/nodes"),
@@ -29,10 +30,13 @@ const LISTS: &[(&str, &str)] = &[
     ("leases", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"),
 ];
 
+/// A list that has not come by then is not waited for: without a quorum none does.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
 /// A moment of the cluster.
 #[derive(Default)]
 pub struct Facts {
-    /// By plural.
+    /// By plural. A kind that was not read, or could not be, is missing: nothing is known of it.
     pub objects: BTreeMap<String, Vec<Value>>,
     /// Oldest first.
     pub records: Vec<Arc<Record>>,
@@ -40,20 +44,32 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads everything. What cannot be read is missing, and nothing is said of it.
-    pub async fn gather(client: &Client, records: Vec<Arc<Record>>, now: Timestamp) -> Facts {
-        let mut objects = BTreeMap::new();
-        for (plural, path) in LISTS {
-            let Ok(request) = http::Request::get(*path).body(vec![]) else { continue };
-            match client.kube().request::<Value>(request).await {
-                Ok(mut found) => {
+    /// Reads what explanations look at, and the kinds that the question names. What cannot be read is missing, and nothing is said of it.
+    pub async fn gather(
+        client: &Client,
+        about: &[String],
+        records: Vec<Arc<Record>>,
+        now: Timestamp,
+    ) -> Facts {
+        let lists = lists(about).into_iter().map(|(plural, path)| async move {
+            let request = http::Request::get(&path).body(vec![]).ok()?;
+            match tokio::time::timeout(ANSWER_MAX, client.kube().request::<Value>(request)).await {
+                Ok(Ok(mut found)) => {
                     let items = found["items"].take();
-                    objects.insert(plural.to_string(), items.as_array().cloned().unwrap_or_default());
+                    return Some((plural, items.as_array().cloned().unwrap_or_default()));
                 }
-                Err(error) => tracing::debug!(%error, path, "cannot be read"),
+                Ok(Err(error)) => tracing::debug!(%error, path, "cannot be read"),
+                Err(_) => tracing::debug!(path, "does not come in time"),
             }
-        }
+            None
+        });
+        let objects = futures::future::join_all(lists).await.into_iter().flatten().collect();
         Facts { objects, records, now }
+    }
+
+    /// Were the objects of this kind read?
+    pub fn knows(&self, plural: &str) -> bool {
+        self.objects.contains_key(plural)
     }
 
     pub fn all(&self, plural: &str) -> &[Value] {
@@ -108,9 +124,40 @@ impl Facts {
     }
 }
 
+/// Plurals and paths of what is read for a question: `statefulset/web` asks for one more than usual.
+fn lists(about: &[String]) -> BTreeMap<String, String> {
+    let mut lists: BTreeMap<String, String> =
+        LISTS.iter().map(|(plural, path)| (plural.to_string(), path.to_string())).collect();
+    for kind in about.iter().flat_map(|word| word.split('/')).filter_map(kind) {
+        let group = if kind.group.is_empty() { "/api".into() } else { format!("/apis/{}", kind.group) };
+        let path = format!("{group}/{}/{}", kind.version, kind.plural);
+        lists.entry(kind.plural.into()).or_insert(path);
+    }
+    lists
+}
+
 /// `po`, `pod`, `Pod`, `pods` → the kind.
 pub fn kind(word: &str) -> Option<&'static Kind> {
     let word = word.to_lowercase();
     let named = |k: &&Kind| k.plural == word || k.singular == word || k.short_names.contains(&word.as_str());
     kinds::all().iter().find(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_that_is_asked_for_is_read_too() {
+        let usual = lists(&[]);
+        assert!(!usual.contains_key("statefulsets") && usual["pods"] == "/api/v1/pods");
+        for about in [
+            vec!["sts/web".to_string()],
+            vec!["shop/statefulset/web".into()],
+            vec!["sts".into(), "web".into()],
+        ] {
+            assert_eq!(lists(&about)["statefulsets"], "/apis/apps/v1/statefulsets", "{about:?}");
+        }
+        assert_eq!(lists(&["lease".into(), "x".into()])["leases"], usual["leases"], "as it was");
+    }
 }

@@ -37,7 +37,7 @@ impl Guest for Why {
                 Ok(client) => client,
                 Err(error) => return Reply::Error(crate::cluster::chain(&error)),
             };
-            let facts = Facts::gather(&client, host.tap().since(0), clock::now()).await;
+            let facts = Facts::gather(&client, &question.about, host.tap().since(0), clock::now()).await;
             Reply::Ok(json!(explain(&facts, &question)))
         })
         .boxed()

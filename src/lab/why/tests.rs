@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 
 fn facts(objects: &[(&str, Value)], tap: &Tap) -> Facts {
     let mut facts = Facts { records: tap.since(0), now: crate::clock::now(), ..Facts::default() };
+    // All was read, and there is no more than this.
+    for (plural, _) in super::facts::LISTS {
+        facts.objects.insert(plural.to_string(), vec![]);
+    }
     for (plural, object) in objects {
         facts.objects.entry(plural.to_string()).or_default().push(object.clone());
     }
@@ -49,6 +53,17 @@ fn a_selector_that_misses_names_the_slip() {
     let port = facts(&[pods, ("services", service(json!({"app": "web"}), json!(8080)))], &Tap::new());
     let told = ask(&port, &["web"]);
     assert!(told.trouble && told.lines.join(" ").contains("8080"), "{told:?}");
+}
+
+#[test]
+fn of_a_kind_that_could_not_be_read_nothing_is_said() {
+    let mut facts = facts(&[], &Tap::new());
+    assert!(ask(&facts, &["pod/web"]).lines.join(" ").contains("never was"));
+    facts.objects.remove("pods");
+    for about in ["pod/web", "sts/web", "web"] {
+        let told = ask(&facts, &[about]).lines.join(" ");
+        assert!(told.contains("could not be read") && !told.contains("never"), "{about}: {told}");
+    }
 }
 
 #[test]

@@ -6,8 +6,8 @@
 //! Where no tree is writable there are no limits, and `describe` says why.
 //!
 //! ```text
-//! ropewalk-1f2e3d4c             the cluster: leaves the host some memory and process numbers
-//!   <sandbox>                   a pod: processes and share of the processors, of all its containers together
+//! ropewalk-1f2e3d4c             the cluster, upstream's `kubepods`: leaves the host some memory and process numbers
+//!   <sandbox>                   a pod: processes, share of the processors, limits of all its containers together
 //!     pause
 //!     <container>               a container: its own limits
 //! ```
@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use find::{Found, find};
+pub use share::available_memory;
 
 /// Killed processes leave their group within this time, on a machine that has much else to do: the janitor that gave up earlier left it for good.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,6 +58,15 @@ pub struct Usage {
     pub working_set: u64,
 }
 
+/// The memory of all pods of a cluster together, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// What they may use at most.
+    pub limit: u64,
+    /// What they use, without what the kernel takes back when it needs it.
+    pub working_set: u64,
+}
+
 /// How a new process gets into a group.
 #[derive(Debug, Default)]
 pub struct Entry {
@@ -76,6 +86,8 @@ pub trait Backend: Send + Sync {
     fn controls_devices(&self) -> bool;
     /// Whether a memory limit bounds swap, too: the kernel counts swap, or the machine has none.
     fn controls_swap(&self) -> bool;
+    /// The memory of all pods together. `None` where the kernel does not count it for us.
+    fn memory(&self) -> Option<Shared>;
     /// Makes a group with limits, each of them read back. An id `pod/container` is a group in another one, which exists.
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>>;
     /// Kills what still runs in the cluster's groups and removes them all.
@@ -140,6 +152,9 @@ impl Backend for Nothing {
     }
     fn controls_swap(&self) -> bool {
         true // nothing is limited here, as `lacks` says
+    }
+    fn memory(&self) -> Option<Shared> {
+        None
     }
     fn create(&self, _: &str, _: &Limits) -> Result<Arc<dyn Group>> {
         Ok(Arc::new(NoGroup))

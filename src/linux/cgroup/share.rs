@@ -1,7 +1,9 @@
 //! What all containers of a cluster may use together: less than the machine has, so that the host and Ropewalk itself, whose processes are in no group
 //! of the cluster, go on when pods without limits take all they can get.
 
+use super::find::Found;
 use super::{field, number, write};
+use crate::linux::usage;
 use std::path::Path;
 
 /// Bytes that stay free of containers: a tenth of the memory, at least so many, but no more than half.
@@ -47,11 +49,28 @@ fn tell(done: super::Result<()>) {
     }
 }
 
+/// Bytes that this process may use at most: the machine's memory, or less by a limit of its group or of one above it. `None` if
+/// the kernel tells neither.
+pub fn available_memory() -> Option<u64> {
+    machine_memory().into_iter().chain(limits(&super::find::find())).min()
+}
+
+/// The limits on memory of our own groups.
+fn limits(found: &Found) -> Vec<u64> {
+    match found {
+        Found::V2 { bases } => bases.iter().filter_map(|base| number(&base.join("memory.max"))).collect(),
+        Found::V1 { controllers, .. } => controllers
+            .iter()
+            .filter(|(controller, _)| controller == "memory")
+            .filter_map(|(_, group)| field(&group.join("memory.stat"), "hierarchical_memory_limit"))
+            .collect(),
+        Found::Nothing { .. } => vec![],
+    }
+}
+
 /// Bytes.
 fn machine_memory() -> Option<u64> {
-    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))?;
-    Some(total.parse::<u64>().ok()?.saturating_mul(1024))
+    Some(usage::of_machine()?.total)
 }
 
 #[cfg(test)]
@@ -66,6 +85,20 @@ mod tests {
         assert_eq!(of_memory(GIB / 2), GIB / 4);
         assert_eq!(of_pids(32768), 16384);
         assert!(machine_memory().is_some_and(|bytes| bytes > 64 << 20));
+    }
+
+    #[test]
+    fn what_this_process_may_use_is_the_lowest_limit_above_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (outer, inner) = (dir.path().join("outer"), dir.path().join("outer/inner"));
+        std::fs::create_dir_all(&inner).unwrap();
+        std::fs::write(outer.join("memory.max"), "1073741824\n").unwrap();
+        std::fs::write(inner.join("memory.max"), "max\n").unwrap();
+        assert_eq!(limits(&Found::V2 { bases: vec![inner.clone(), outer] }), [1 << 30]);
+        std::fs::write(inner.join("memory.stat"), "cache 5\nhierarchical_memory_limit 67108864\n").unwrap();
+        let controllers = vec![("cpu".to_string(), dir.path().into()), ("memory".to_string(), inner)];
+        assert_eq!(limits(&Found::V1 { controllers, unified: None }), [64 << 20]);
+        assert!(available_memory() <= machine_memory());
     }
 
     #[test]

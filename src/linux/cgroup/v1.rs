@@ -1,7 +1,7 @@
 //! cgroup v1: one tree per controller, and on hybrid machines a v2 tree that has none but can kill.
 
 use super::devices::HARMLESS;
-use super::{Backend, Entry, Error, Group, Limits, Result, Usage, share};
+use super::{Backend, Entry, Error, Group, Limits, Result, Shared, Usage, share};
 use super::{PATIENCE, clear, field, kill_listed, must_be, number, remove_tree, write};
 use crate::linux::Context;
 use cgroups_rs::fs::MaxValue;
@@ -18,6 +18,7 @@ use std::time::Duration;
 /// One period of the CPU limit, in microseconds.
 const PERIOD: u64 = 100_000;
 
+const MEMORY: &str = "memory.limit_in_bytes";
 /// The limit of memory and swap together.
 const MEMORY_AND_SWAP: &str = "memory.memsw.limit_in_bytes";
 
@@ -100,6 +101,11 @@ impl Backend for V1 {
         self.controllers.get("memory").is_none_or(counted) || !super::has_swap()
     }
 
+    fn memory(&self) -> Option<Shared> {
+        let group = self.controllers.get("memory")?;
+        Some(Shared { limit: number(&group.join(MEMORY))?, working_set: working_set(group)? })
+    }
+
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {
         let group = V1Group {
             controllers: self.controllers.iter().map(|(name, path)| (name.clone(), path.join(id))).collect(),
@@ -145,8 +151,8 @@ impl V1Group {
         {
             let (base, root) = place(path);
             let memory = MemController::new(base, root, false);
-            by_crate(memory.set_limit(bytes as i64), path, "memory.limit_in_bytes")?;
-            must_be(&path.join("memory.limit_in_bytes"), &bytes.to_string())?;
+            by_crate(memory.set_limit(bytes as i64), path, MEMORY)?;
+            must_be(&path.join(MEMORY), &bytes.to_string())?;
             super::limit_swap(&path.join(MEMORY_AND_SWAP), &bytes.to_string())?;
         }
         if let Some(path) = self.controllers.get("cpu") {
@@ -179,6 +185,13 @@ impl V1Group {
         }
         Ok(())
     }
+}
+
+/// Bytes that a group and those in it use, also those in it that are gone: what they left in a volume in memory.
+fn working_set(group: &Path) -> Option<u64> {
+    let used = number(&group.join("memory.usage_in_bytes"))?;
+    let inactive = field(&group.join("memory.stat"), "total_inactive_file").unwrap_or(0);
+    Some(used.saturating_sub(inactive))
 }
 
 /// Writes the rules of [`HARMLESS`] and reads them back.
@@ -218,10 +231,8 @@ impl Group for V1Group {
 
     fn usage(&self) -> Option<Usage> {
         let cpu = self.controllers.get("cpuacct").and_then(|path| number(&path.join("cpuacct.usage")))?;
-        let memory = self.controllers.get("memory")?;
-        let used = number(&memory.join("memory.usage_in_bytes"))?;
-        let inactive = field(&memory.join("memory.stat"), "total_inactive_file").unwrap_or(0);
-        Some(Usage { cpu: Duration::from_nanos(cpu), working_set: used.saturating_sub(inactive) })
+        let working_set = working_set(self.controllers.get("memory")?)?;
+        Some(Usage { cpu: Duration::from_nanos(cpu), working_set })
     }
 
     fn oom_kills(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it, never both.
 
-use super::{Backend, Entry, Error, Group, Limits, Result, Usage, devices, share};
+use super::{Backend, Entry, Error, Group, Limits, Result, Shared, Usage, devices, share};
 use super::{clear, field, has_swap, limit_swap, must_be, number, open_place, read, remove_tree, write};
 use crate::linux::Context;
 use cgroups_rs::fs::MaxValue;
@@ -102,6 +102,13 @@ impl Backend for V2 {
         self.group.join(SWAP).exists() || !has_swap()
     }
 
+    fn memory(&self) -> Option<Shared> {
+        Some(Shared {
+            limit: number(&self.group.join("memory.max"))?,
+            working_set: working_set(&self.group)?,
+        })
+    }
+
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {
         let path = self.group.join(id);
         super::make(&path)?;
@@ -143,7 +150,10 @@ impl V2Group {
             by_crate(memory.set_limit(bytes as i64), "memory.max")?;
             must_be(&file("memory.max"), &bytes.to_string())?;
             limit_swap(&file(SWAP), "0")?;
-            let _ = write(&file("memory.oom.group"), "1");
+            if !limits.of_groups {
+                // A container ends as a whole. A pod does not: its other containers and the pause process live on.
+                let _ = write(&file("memory.oom.group"), "1");
+            }
         }
         if limits.cpu_shares > 0 {
             let weight = weight(limits.cpu_shares).to_string();
@@ -167,6 +177,13 @@ impl V2Group {
     }
 }
 
+/// Bytes that a group and those in it use, also those in it that are gone: what they left in a volume in memory.
+fn working_set(group: &Path) -> Option<u64> {
+    let used = number(&group.join("memory.current"))?;
+    let inactive = field(&group.join("memory.stat"), "inactive_file").unwrap_or(0);
+    Some(used.saturating_sub(inactive))
+}
+
 impl Group for V2Group {
     fn entry(&self) -> Result<Entry> {
         Ok(Entry { directory: Some(open_place(&self.path)?), tasks: Vec::new() })
@@ -174,9 +191,7 @@ impl Group for V2Group {
 
     fn usage(&self) -> Option<Usage> {
         let cpu = field(&self.path.join("cpu.stat"), "usage_usec")?;
-        let used = number(&self.path.join("memory.current"))?;
-        let inactive = field(&self.path.join("memory.stat"), "inactive_file").unwrap_or(0);
-        Some(Usage { cpu: Duration::from_micros(cpu), working_set: used.saturating_sub(inactive) })
+        Some(Usage { cpu: Duration::from_micros(cpu), working_set: working_set(&self.path)? })
     }
 
     fn oom_kills(&self) -> u64 {
@@ -201,12 +216,17 @@ mod tests {
     fn a_memory_limit_leaves_no_swap() {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str| dir.path().join(name);
-        for name in ["memory.max", SWAP] {
+        for name in ["memory.max", SWAP, "cgroup.subtree_control"] {
             fs::write(file(name), "max").unwrap();
         }
         let group = V2Group { path: dir.path().into() };
         group.limit(&Limits { memory: Some(1 << 20), ..Limits::default() }).unwrap();
         assert_eq!([read(&file("memory.max")).unwrap(), read(&file(SWAP)).unwrap()], ["1048576", "0"]);
+        assert_eq!(read(&file("memory.oom.group")).unwrap(), "1");
+        // That of a pod ends no more than what is too large in it.
+        fs::remove_file(file("memory.oom.group")).unwrap();
+        group.limit(&Limits { memory: Some(1 << 20), of_groups: true, ..Limits::default() }).unwrap();
+        assert!(!file("memory.oom.group").exists());
         // A limit that cannot be set is an error: the container would have more than it may.
         fs::remove_file(file(SWAP)).unwrap();
         fs::create_dir(file(SWAP)).unwrap();

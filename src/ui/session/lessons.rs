@@ -12,6 +12,7 @@ use crate::ui::texts::Say;
 use crate::ui::{consent, labs};
 use std::collections::VecDeque;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 /// Why there is no answer.
 pub(super) enum Unanswered {
@@ -19,6 +20,16 @@ pub(super) enum Unanswered {
     Cut,
     Refused(Error),
 }
+
+/// Ctrl-C came before the line was run.
+#[derive(Debug)]
+pub(super) struct Interrupted;
+
+/// A busy engine is waited for so long before a line runs that has nothing to do with the cluster. It answers within milliseconds unless it plays a
+/// lesson's setup, or takes up the open lesson when a session begins.
+const HEARD_MAX: Duration = Duration::from_millis(500);
+/// Any other line: a setup takes less, and who hangs for longer must not keep `down` from being run.
+const BUSY_MAX: Duration = Duration::from_secs(60);
 
 impl Session {
     /// Waits for an answer, until Ctrl-C.
@@ -38,9 +49,42 @@ impl Session {
         })
     }
 
+    /// Tells the engine what the learner does, and waits until it has heard: lessons judge in this order, and on another's cluster nothing may
+    /// be changed before the lesson is open. `aside`: the line has nothing to do with the cluster. A busy engine holds that up for
+    /// [`HEARD_MAX`] at most, others for [`BUSY_MAX`], and hears of it later.
+    ///
+    /// # Errors
+    /// Ctrl-C while it waited.
+    pub(super) fn announce(&mut self, ask: Ask, aside: bool) -> Result<(), Interrupted> {
+        let (place, lang, mut before) = (self.place.clone(), self.lang(), self.announced.take());
+        let mut telling = self.handle.spawn(async move {
+            if let Some(before) = &mut before {
+                let _ = before.await; // what was told before comes first
+            }
+            let _ = lesson::ask(&place, lang, ask).await; // without lessons nobody listens
+        });
+        let heard = self.await_answer(async {
+            let limit = if aside { HEARD_MAX } else { BUSY_MAX };
+            let _ = tokio::time::timeout(limit, &mut telling).await;
+            Ok(())
+        });
+        if !telling.is_finished() {
+            self.announced = Some(telling);
+        }
+        match heard {
+            Err(Unanswered::Cut) => Err(Interrupted),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn ask(&mut self, ask: Ask) -> Result<serde_json::Value, Unanswered> {
-        let place = self.place.clone();
-        self.await_answer(lesson::ask(&place, self.lang(), ask))
+        let (place, lang, told) = (self.place.clone(), self.lang(), self.announced.take());
+        self.await_answer(async {
+            if let Some(told) = told {
+                let _ = told.await; // the answer is about what came before, too
+            }
+            lesson::ask(&place, lang, ask).await
+        })
     }
 
     /// Says why there is no answer; the exit code.
@@ -61,7 +105,7 @@ impl Session {
         let terminal = self.manner == Manner::Terminal;
         let width = if terminal { width() } else { Paper::WIDEST };
         let colour = terminal && terminal::colours();
-        Paper { lang: self.lang(), width, colour, beside: self.in_pane }
+        Paper { lang: self.lang(), width, colour, beside: self.frame.is_some() }
     }
 
     /// Does the open step wait for the answer to its question?
@@ -75,8 +119,10 @@ impl Session {
         if !self.alive() {
             return 1;
         }
-        let place = self.place.clone();
-        match self.await_answer(lesson::view(&place, self.lang(), ask)) {
+        let view = self.ask(ask).and_then(|value| {
+            serde_json::from_value(value).map_err(|e| Unanswered::Refused(Error::Control(e.to_string())))
+        });
+        match view {
             Ok(view) => {
                 print!("{}", part(&self.paper(), &view));
                 0
@@ -248,21 +294,25 @@ impl Session {
         let (place, lang, paper) = (self.place.clone(), self.lang.clone(), self.paper());
         let news = self.news.clone();
         self.handle.spawn(async move {
+            // What was known before a change of language stays known: the first view in the other one may have news.
+            let mut known: Option<LessonView> = None;
             loop {
                 let now = || *lang.lock().unwrap_or_else(PoisonError::into_inner);
                 let spoken = now();
-                let Ok((mut control, mut before)) = lesson::follow(&place, spoken).await else { return };
-                while let Ok(Some(value)) = control.next().await {
+                let Ok((mut control, first)) = lesson::follow(&place, spoken).await else { return };
+                let mut next = Some(first);
+                while let Some(view) = next {
                     if now() != spoken {
                         break; // follow again in the other language
                     }
-                    let view: LessonView = serde_json::from_value(value).unwrap_or_default();
                     // The window may be narrower than it was.
                     let paper = Paper { lang: spoken, width: width(), ..paper };
-                    if let Some(words) = lesson::news(&paper, &before, &view) {
+                    if let Some(words) = known.as_ref().and_then(|known| lesson::news(&paper, known, &view)) {
                         news.tell(words);
                     }
-                    before = view;
+                    known = Some(view);
+                    let value = control.next().await.ok().flatten();
+                    next = value.map(|value| serde_json::from_value(value).unwrap_or_default());
                 }
                 if now() == spoken {
                     return; // the cluster has ended
@@ -307,5 +357,74 @@ impl Lines for Played<'_> {
     }
     fn give_back(&mut self, text: String) {
         self.under.give_back(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Home, Place};
+    use crate::ui::script::Script;
+    use crate::ui::texts::Lang;
+    use std::process::Command;
+    use std::time::Instant;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::UnixListener;
+    use tokio::runtime::Runtime;
+
+    /// Set in the process that is interrupted: a signal reaches all of a process.
+    const INSIDE: &str = "ROPEWALK_TEST_INTERRUPTED";
+
+    /// A cluster whose lesson engine takes questions and answers none.
+    fn busy(runtime: &Runtime, place: &Place) {
+        std::fs::create_dir_all(&place.root).unwrap();
+        let _inside = runtime.enter();
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (read, mut write) = stream.into_split();
+                    let mut lines = BufReader::new(read).lines();
+                    while let Ok(Some(line)) = lines.next_line().await {
+                        if line.contains("hello") {
+                            write.write_all(b"{\"ok\":null}\n").await.unwrap();
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    /// Not a test of its own: what the one below runs in a process.
+    #[test]
+    fn interrupted_in_front_of_a_busy_engine() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        busy(&runtime, &place);
+        let mut session = {
+            let _inside = runtime.enter();
+            Session::new(place, Lang::En, Manner::Terminal, runtime.handle().clone())
+        };
+        let mut lines = Script::of([]);
+        let began = Instant::now();
+        session.run("get pods", &mut lines);
+        assert_ne!(session.last(), CUT, "it ran, and found no server");
+        assert!(began.elapsed() >= HEARD_MAX && session.announced.is_some(), "the engine was given a moment");
+        nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGINT).unwrap();
+        session.run("exit-is-no-such-program; get pods", &mut lines);
+        assert_eq!(session.last(), CUT);
+        assert!(session.shell.is_none(), "nothing was started for it");
+    }
+
+    #[test]
+    fn ctrl_c_while_the_engine_is_busy_keeps_the_line_from_running() {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "ui::session::lessons::tests::interrupted_in_front_of_a_busy_engine"]);
+        let ran = command.env(INSIDE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
     }
 }

@@ -40,6 +40,8 @@ pub struct Member {
     pub role: Role,
     /// Index to term of what is on its disk, the newest.
     pub log: BTreeMap<u64, u64>,
+    /// Entries whose term may be an earlier one than that: until their commit is told.
+    guessed: BTreeSet<u64>,
     /// The newest entry that it applied.
     pub applied: u64,
 }
@@ -146,19 +148,30 @@ impl Agreement {
                 let last = number("last");
                 // Of a batch that is longer than what is kept, only its end.
                 let batch = number("batch").min(LOG as u64);
-                for index in last.saturating_add(1).saturating_sub(batch)..=last {
+                let first = last.saturating_add(1).saturating_sub(batch);
+                // Only the last entry's term is told. Terms never fall, so it is that of all if the entry before them has it, too.
+                let all = first.checked_sub(1).and_then(|before| member.log.get(&before)) == Some(&term);
+                for index in first..=last {
                     member.log.insert(index, term);
+                    if !all && index < last {
+                        member.guessed.insert(index);
+                    }
                 }
             }
             "commit" => {
                 let index = number("index");
                 member.applied = member.applied.max(index);
                 member.log.insert(index, term);
+                member.guessed.remove(&index);
             }
-            "truncate" => drop(member.log.split_off(&number("from"))),
+            "truncate" => {
+                drop(member.log.split_off(&number("from")));
+                drop(member.guessed.split_off(&number("from")));
+            }
             "install-snapshot" => {
                 member.applied = number("index");
                 member.log.retain(|index, _| *index > number("index"));
+                member.guessed.retain(|index| *index > number("index"));
             }
             "role" => {
                 member.term = term;
@@ -204,6 +217,8 @@ impl Agreement {
             while member.log.len() > LOG {
                 member.log.pop_first();
             }
+            let oldest = member.log.first_key_value().map_or(0, |(index, _)| *index);
+            member.guessed.retain(|index| *index >= oldest);
         }
     }
 
@@ -246,6 +261,9 @@ impl Agreement {
         let term = *member.log.get(&index)?;
         if index <= member.applied {
             return Some(Mark::Committed);
+        }
+        if member.guessed.contains(&index) {
+            return Some(Mark::Stored); // a member that catches up; nothing speaks against the entry
         }
         let other = |m: &Member| index <= m.applied && m.log.get(&index).is_some_and(|t| *t != term);
         Some(if self.members.values().any(other) { Mark::Lost } else { Mark::Stored })

@@ -4,6 +4,7 @@ mod past;
 mod read;
 
 use crate::api::value::text;
+use crate::clock::Timestamp;
 use past::{Before, Past};
 use read::{deployment, happened, node, pod, replicaset, service, slice};
 use serde_json::Value;
@@ -84,6 +85,8 @@ pub struct Pod {
     /// What its containers ask for, as written: `cpu 500m  memory 1Gi`.
     pub asks: String,
     pub selector: String,
+    /// `metadata.creationTimestamp`, in whole seconds.
+    pub created: Option<Timestamp>,
 }
 
 impl Pod {
@@ -181,6 +184,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Another cluster answers now: revisions begin anew, and the past is not its past. Its objects come with its own lists, perhaps before
+    /// this is told.
+    pub fn restart(&mut self) {
+        (self.revision, self.past) = (0, Past::default());
+    }
+
     /// Takes in what a watch told; true if something on the screen may look different.
     pub fn absorb(&mut self, change: Change) -> bool {
         self.heard = true;

@@ -27,13 +27,17 @@ pub enum Event {
     Records(Vec<Record>),
     /// So many records came too fast.
     Lost(u64),
+    /// Another cluster answers under the same name: what was told so far is not about it.
+    NewCluster,
     /// The cluster's own account of itself (`status`); `None`: it does not answer.
     Status(Option<Value>),
     Lesson(Box<LessonView>),
     Lessons(Vec<Entry>),
     /// The lesson engine did what it was asked. What it looks like then, only the one who follows tells: two who told it could overtake each other.
     Answered,
-    /// The lesson engine refused, or nobody answers.
+    /// The lesson engine refused what it was asked, or does not answer.
+    Refused(String),
+    /// There is no lesson to follow.
     NoLesson(String),
 }
 
@@ -48,8 +52,6 @@ pub enum Effect {
     /// Lessons are to be told in this language from now on.
     Speak(Lang),
     Bell,
-    /// Text for the learner's clipboard, as the program encoded it.
-    Copy(Vec<u8>),
     /// Gives the terminal back until the shell that started this program lets it go on.
     Suspend,
     /// With this exit code.

@@ -7,12 +7,16 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// Flows kept for replay; the oldest goes.
-const FLOWS_MAX: usize = 30;
+/// Flows kept for replay that wrote, and that only read; the oldest of its sort goes. `watch kubectl get pods` makes one every two seconds,
+/// and must not push out what can be gone back to.
+const WRITES_MAX: usize = 30;
+const READS_MAX: usize = 10;
 /// Hops of one flow; what follows is not drawn.
 const HOPS_MAX: usize = 300;
-/// Records kept for the views that read them; the oldest goes.
-const RECORDS_MAX: usize = 3000;
+/// Decisions of the scheduler kept, one for a pod; the oldest goes.
+const DECISIONS_MAX: usize = 200;
+/// Entries of the store's log of which the writing to disk is kept, the newest. Heartbeats make one or two a second.
+const WRITTEN_MAX: usize = 512;
 /// A hop stays lit at least and at most this long, whatever it took.
 const SLOT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(1200));
 /// The usual speed: 1/100.
@@ -106,6 +110,8 @@ pub struct Flow {
     requests: BTreeSet<String>,
     /// Revisions, the requests that made them, and of what.
     revisions: BTreeMap<u64, (String, Option<ObjectRef>)>,
+    /// How long the disk took for these revisions, in microseconds.
+    fsyncs: BTreeMap<u64, u64>,
 }
 
 impl Flow {
@@ -132,6 +138,11 @@ impl Flow {
         let named = |h: &&Hop| h.object.as_ref().is_some_and(|o| !o.name.is_empty());
         let written = self.hops.iter().filter(named).find(|h| h.did == Did::Stored);
         written.or_else(|| self.hops.iter().find(named)).and_then(|h| h.object.as_ref())
+    }
+
+    /// How long the disk took for a revision, of the store's own record, in microseconds.
+    pub fn fsync(&self, revision: u64) -> Option<u64> {
+        self.fsyncs.get(&revision).copied()
     }
 
     /// Something was written: more than a look.
@@ -280,11 +291,24 @@ pub enum Then {
     Starting,
 }
 
-/// All that was heard of the record stream.
+/// An entry of the store's log, as a member told of its commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub revision: Option<u64>,
+    pub fsync_us: u64,
+}
+
+/// All that was heard of the record stream. Each view has a store of its own: what one of them reads is not pushed out by the records of
+/// another, or by heartbeats.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
     pub flows: VecDeque<Flow>,
-    pub records: VecDeque<Record>,
+    /// The scheduler's last decision about each pod, the oldest first.
+    pub decisions: VecDeque<Record>,
+    /// The last writing of a node's Service rules.
+    pub rules: Option<Record>,
+    /// The newest entries of the store's log, by index.
+    pub written: BTreeMap<u64, Written>,
     pub play: Play,
     /// Records that came too fast to be heard.
     pub lost: u64,
@@ -297,10 +321,60 @@ impl Traffic {
         Traffic { play: Play { slower: SLOWER, ..Play::default() }, ..Traffic::default() }
     }
 
+    /// Forgets all of a cluster that another one has taken the place of: its revisions and log indexes mean something else now.
+    pub fn restart(&mut self) {
+        *self = Traffic { play: Play { slower: self.play.slower, ..Play::default() }, ..Traffic::default() };
+    }
+
+    /// Keeps what the views read of a record.
+    fn keep(&mut self, record: &Record) {
+        match (record.component.as_str(), record.verb.as_str()) {
+            ("etcd", "commit") => {
+                let fsync_us = record.detail["fsync_us"].as_u64().unwrap_or_default();
+                if let Some(index) = record.detail["index"].as_u64() {
+                    self.written.insert(index, Written { revision: record.revision, fsync_us });
+                    while self.written.len() > WRITTEN_MAX {
+                        self.written.pop_first();
+                    }
+                }
+                let revision = record.revision.unwrap_or_default();
+                for flow in self.flows.iter_mut().filter(|f| f.revisions.contains_key(&revision)) {
+                    flow.fsyncs.insert(revision, fsync_us);
+                }
+            }
+            ("kube-proxy", "rules") => self.rules = Some(record.clone()),
+            (_, "schedule") => {
+                let Some(pod) = &record.object else { return };
+                self.decisions.retain(|r| r.object.as_ref() != Some(pod));
+                self.decisions.push_back(record.clone());
+                if self.decisions.len() > DECISIONS_MAX {
+                    self.decisions.pop_front();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes room for one more flow: of those that only read, and of those that wrote, the oldest beyond its bound goes.
+    fn make_room(&mut self) {
+        for (wrote, most) in [(true, WRITES_MAX), (false, READS_MAX)] {
+            let of_sort = |f: &&Flow| f.wrote() == wrote;
+            if self.flows.iter().filter(of_sort).count() < most {
+                continue;
+            }
+            let shown = self.play.session.as_ref();
+            let old = self.flows.iter().position(|f| of_sort(&f) && Some(&f.session) != shown);
+            if let Some(old) = old {
+                self.flows.remove(old);
+            }
+        }
+    }
+
     /// Takes in a record; true if something on the screen may look different. What happened before `opened` is kept, but not
     /// played by itself.
     pub fn absorb(&mut self, record: Record, now: Duration, opened: Timestamp) -> bool {
         self.agreement.absorb(&record);
+        self.keep(&record);
         let at_end = self.shown().is_some() && !self.moving();
         let mut changed =
             self.flows.iter_mut().rev().find(|f| f.contains(&record)).map(|flow| flow.take(&record));
@@ -321,15 +395,25 @@ impl Traffic {
                 hops: vec![],
                 requests: BTreeSet::new(),
                 revisions: BTreeMap::new(),
+                fsyncs: BTreeMap::new(),
             };
             changed = Some(flow.take(&record));
-            if self.flows.len() == FLOWS_MAX {
-                self.flows.pop_front();
-            }
+            self.make_room();
             self.flows.push_back(flow);
         }
-        // The newest command with something to see takes the stage.
+        // A member may have told of the commit before the API server did.
+        if let Some(revision) =
+            record.revision.filter(|_| record.verb == "commit" && record.component != "etcd")
+            && let Some(told) = self.written.values().rev().find(|w| w.revision == Some(revision)).copied()
+            && let Some(flow) = self.flows.iter_mut().rev().find(|f| f.revisions.contains_key(&revision))
+        {
+            flow.fsyncs.insert(revision, told.fsync_us);
+        }
+        // The newest command with something to see takes the stage: one that only looks when nothing is played there, and none
+        // while the learner has stopped the play to look at it.
+        let free = !self.moving() || self.play.playing && self.flows.back().is_some_and(Flow::wrote);
         if changed == Some(true)
+            && free
             && record.at >= opened
             && let Some(request) = &record.request
             && !request.session.is_empty()
@@ -349,10 +433,6 @@ impl Traffic {
             "etcd" => !matches!(record.verb.as_str(), "append" | "commit" | "compact-log"),
             component => component == "kube-scheduler",
         };
-        if self.records.len() == RECORDS_MAX {
-            self.records.pop_front();
-        }
-        self.records.push_back(record);
         changed.unwrap_or(false) || matters
     }
 
@@ -386,28 +466,37 @@ impl Traffic {
     /// How a pod stands at the lit hop, if the command on the stage made it; the outer `None`: as it is now.
     pub fn stand(&self, namespace: &str, name: &str) -> Option<Then> {
         let flow = self.moving().then(|| self.shown()).flatten()?;
-        let about = |hop: &&Hop| {
+        let about = |hop: &Hop| {
             hop.object
                 .as_ref()
                 .is_some_and(|o| o.resource == "pods" && o.name == name && o.namespace == namespace)
         };
-        let made = |hop: &Hop| match &hop.did {
-            Did::Stored => true,
-            Did::Asked { verb, .. } => verb == "create" && hop.from != Spot::Scheduler,
+        // A write of kubectl's own: the answer to the same request tells of which sort it was.
+        let answered = |at: usize| {
+            flow.hops[at..].iter().find_map(|h| match &h.did {
+                Did::Answered { verb, .. } => Some(verb == "create"),
+                _ => None,
+            })
+        };
+        let made = |at: usize, hop: &Hop| match &hop.did {
+            Did::Stored => answered(at).unwrap_or(true),
+            Did::Asked { verb, code } => verb == "create" && *code < 400 && hop.from != Spot::Scheduler,
             _ => false,
         };
-        let first = flow.hops.iter().find(about)?;
-        if !made(first) {
-            return None;
+        // `apply` looks for the pod first: hops about it from before it was made say nothing of it.
+        let hops = || flow.hops.iter().enumerate().filter(|(_, hop)| about(hop));
+        let (born, _) = hops().find(|(at, hop)| made(*at, hop))?;
+        if hops().any(|(at, hop)| at < born && hop.writes()) {
+            return None; // it was there before, and this command has replaced it
         }
         let mut then = Then::NotYet;
-        for hop in flow.hops.iter().take(self.play.at + 1).filter(about) {
+        for (at, hop) in hops().filter(|(at, _)| (born..=self.play.at).contains(at)) {
             match &hop.did {
                 Did::Told { verb, detail } if verb == "status" && detail["phase"] != "Pending" => {
                     return None;
                 }
                 Did::Bound { .. } => then = Then::Starting,
-                _ if then == Then::NotYet && made(hop) => then = Then::Stored,
+                _ if at == born => then = Then::Stored,
                 _ => {}
             }
         }
@@ -449,7 +538,7 @@ impl Traffic {
     }
 
     pub fn replay(&mut self, now: Duration) {
-        if self.play.session.is_none() {
+        if self.shown().is_none() {
             self.play.session = self.flows.back().map(|f| f.session.clone());
         }
         self.play.at = 0;
@@ -514,5 +603,128 @@ mod tests {
         let flow = &traffic.flows[0];
         assert!(flow.hops.len() > 10, "the chain is followed: {}", flow.hops.len());
         assert!(flow.requests.len() <= HOPS_MAX + 1 && flow.revisions.len() <= HOPS_MAX + 1);
+    }
+
+    /// One record of a command of the learner's.
+    fn told(traffic: &mut Traffic, session: &str, verb: &str, revision: u64) {
+        let id = format!("{session}-{revision}");
+        let request = Request { id, session: session.into(), user: "learner".into(), ..Request::default() };
+        traffic.absorb(
+            Record { revision: (revision > 0).then_some(revision), ..record(verb, "pods", 0, None, request) },
+            Duration::ZERO,
+            Timestamp::UNIX_EPOCH,
+        );
+    }
+
+    #[test]
+    fn commands_that_only_look_push_out_none_that_wrote() {
+        let mut traffic = Traffic::new();
+        told(&mut traffic, "scale", "authorize", 0);
+        told(&mut traffic, "scale", "commit", 7);
+        (0..500).for_each(|n| told(&mut traffic, &format!("get{n}"), "authorize", 0));
+        assert!(traffic.flows.iter().any(|f| f.session == "scale" && f.wrote()));
+        assert!(traffic.flows.len() <= READS_MAX + 2, "{}", traffic.flows.len());
+        for n in 0..500 {
+            told(&mut traffic, &format!("set{n}"), "commit", 10 + n);
+        }
+        assert!(traffic.flows.len() <= READS_MAX + WRITES_MAX + 2, "{}", traffic.flows.len());
+        assert!(traffic.flows.iter().any(|f| f.session == "set499"));
+    }
+
+    #[test]
+    fn a_look_takes_the_stage_only_when_it_is_free_and_nothing_ends_a_pause() {
+        let mut traffic = Traffic::new();
+        let shown = |traffic: &Traffic| traffic.play.session.clone().unwrap_or_default();
+        told(&mut traffic, "scale", "commit", 7);
+        assert_eq!(shown(&traffic), "scale");
+        told(&mut traffic, "get", "authorize", 0);
+        assert_eq!(shown(&traffic), "scale", "it still plays");
+        traffic.pause(Duration::ZERO);
+        told(&mut traffic, "set", "commit", 8);
+        assert_eq!(
+            (shown(&traffic).as_str(), traffic.play.playing),
+            ("scale", false),
+            "the learner looks at it"
+        );
+        traffic.pause(Duration::ZERO);
+        told(&mut traffic, "run", "commit", 9);
+        assert_eq!(shown(&traffic), "run");
+        traffic.finish();
+        told(&mut traffic, "get2", "authorize", 0);
+        assert_eq!(shown(&traffic), "get2");
+    }
+
+    #[test]
+    fn heartbeats_push_out_neither_decisions_nor_how_long_the_disk_took() {
+        let mut traffic = Traffic::new();
+        let etcd = |traffic: &mut Traffic, n: u64| {
+            let made = Record::new("commit").revision(n).detail(json!({"index": n, "fsync_us": n * 10}));
+            traffic.absorb(
+                Record { component: "etcd".into(), ..made },
+                Duration::ZERO,
+                Timestamp::UNIX_EPOCH,
+            );
+        };
+        let decision = Record::new("schedule").object("pods", "default", "web");
+        traffic.absorb(decision, Duration::ZERO, Timestamp::UNIX_EPOCH);
+        etcd(&mut traffic, 7);
+        told(&mut traffic, "run", "commit", 7); // after its member
+        told(&mut traffic, "scale", "commit", 8); // before it
+        (8..20_000).for_each(|n| etcd(&mut traffic, n));
+        assert_eq!(traffic.decisions.len(), 1);
+        assert_eq!(traffic.flows[0].fsync(7), Some(70));
+        assert_eq!(traffic.flows[1].fsync(8), Some(80));
+        assert_eq!(traffic.written.len(), WRITTEN_MAX);
+        assert!(traffic.written.contains_key(&19_999));
+    }
+
+    #[test]
+    fn what_was_shown_and_has_gone_does_not_stop_the_replay() {
+        let mut traffic = Traffic::new();
+        told(&mut traffic, "run", "commit", 7);
+        traffic.play.session = Some("long ago".into());
+        traffic.replay(Duration::ZERO);
+        assert_eq!(traffic.shown().map(|f| f.session.as_str()), Some("run"));
+    }
+
+    #[test]
+    fn a_pod_that_apply_looked_for_is_not_there_before_it_is_made() {
+        let mut traffic = Traffic::new();
+        let answer = |id: &str, verb: &str, code: u16| {
+            let request = Request {
+                id: id.into(),
+                session: "apply".into(),
+                user: "learner".into(),
+                code,
+                ..Request::default()
+            };
+            record("answer", "pods", 0, None, request).detail(json!({"verb": verb}))
+        };
+        told(&mut traffic, "apply", "authorize", 0);
+        traffic.absorb(answer("g", "get", 404), Duration::ZERO, Timestamp::UNIX_EPOCH);
+        told(&mut traffic, "apply", "authorize", 0);
+        told(&mut traffic, "apply", "commit", 7);
+        traffic.absorb(answer("c", "create", 201), Duration::ZERO, Timestamp::UNIX_EPOCH);
+        let at = |traffic: &mut Traffic, hop: usize| {
+            traffic.play.at = hop;
+            traffic.stand("default", "web")
+        };
+        assert_eq!([0, 1, 2].map(|hop| at(&mut traffic, hop)), [Some(Then::NotYet); 3]);
+        assert_eq!(at(&mut traffic, 3), Some(Then::Stored));
+        // A label on a pod that was there makes none.
+        let mut traffic = Traffic::new();
+        told(&mut traffic, "apply", "commit", 7);
+        traffic.absorb(answer("p", "patch", 200), Duration::ZERO, Timestamp::UNIX_EPOCH);
+        assert_eq!(at(&mut traffic, 0), None);
+    }
+
+    #[test]
+    fn of_a_cluster_that_was_replaced_nothing_is_kept() {
+        let mut traffic = Traffic::new();
+        told(&mut traffic, "run", "commit", 7);
+        traffic.lost = 3;
+        traffic.restart();
+        assert!(traffic.flows.is_empty() && traffic.shown().is_none() && traffic.lost == 0);
+        assert_eq!(traffic.play.slower, SLOWER);
     }
 }

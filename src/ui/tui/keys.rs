@@ -109,12 +109,30 @@ pub fn mouse(event: &MouseEvent, column: u16, row: u16, screen: &tui_term::vt100
             format!("\x1b[<{code};{};{}{}", column + 1, row + 1, if released { 'm' } else { 'M' })
                 .into_bytes()
         }
-        _ => {
+        encoding => {
             let code = if released { 3 + held } else { code };
-            let cell = |n: u16| u8::try_from(n + 33).unwrap_or(u8::MAX);
-            vec![0x1b, b'[', b'M', code + 32, cell(column), cell(row)]
+            let numbers = [u16::from(code) + 32, column.saturating_add(33), row.saturating_add(33)];
+            old_mouse(numbers, encoding == MouseProtocolEncoding::Utf8)
         }
     }
+}
+
+/// The encodings before SGR: a byte a number, or a character of UTF-8. What they cannot tell is not told: a wrong cell would be clicked.
+fn old_mouse(numbers: [u16; 3], utf8: bool) -> Vec<u8> {
+    let mut out = b"\x1b[M".to_vec();
+    for n in numbers {
+        match utf8 {
+            true => match char::from_u32(n.into()).filter(|_| n < 0x800) {
+                Some(c) => out.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+                None => return vec![],
+            },
+            false => match u8::try_from(n) {
+                Ok(byte) => out.push(byte),
+                Err(_) => return vec![],
+            },
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -138,6 +156,15 @@ mod tests {
         assert_eq!(press(KeyCode::Right, KeyModifiers::CONTROL), b"\x1b[1;5C");
         assert_eq!(press(KeyCode::F(5), none), b"\x1b[15~");
         assert_eq!(bytes(&KeyEvent::new(KeyCode::Up, none), true), b"\x1bOA");
+    }
+
+    #[test]
+    fn a_cell_that_an_old_mouse_encoding_cannot_name_is_not_clicked() {
+        assert_eq!(old_mouse([32, 33, 34], false), b"\x1b[M !\"");
+        assert_eq!(old_mouse([32, 255, 33], false), b"\x1b[M \xff!");
+        assert_eq!(old_mouse([32, 256, 33], false), b"");
+        assert_eq!(old_mouse([32, 256, 33], true), "\x1b[M \u{100}!".as_bytes());
+        assert_eq!(old_mouse([32, 0x800, 33], true), b"");
     }
 
     #[test]

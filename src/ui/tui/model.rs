@@ -1,6 +1,7 @@
 //! All that is on the screen, as plain data.
 
 use super::cluster::{Cluster, Key, Stand};
+use super::event::Question;
 use super::flow::{Then, Traffic};
 use super::layout::{self, Panes};
 use super::look::Look;
@@ -14,6 +15,8 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::time::Duration;
 
+/// Characters that come closer together than this are a text, not keys.
+pub const BURST: Duration = Duration::from_millis(250);
 /// How often running times on the screen move on.
 const SECOND: Duration = Duration::from_millis(1000);
 
@@ -113,8 +116,12 @@ pub struct Lesson {
     pub scroll: Scroll,
     /// Since when the current step is open.
     pub since: Duration,
-    /// A question is on its way since then.
+    /// A question is on its way since then. Its answer is waited for: two on their way could overtake each other.
     pub asked: Option<Duration>,
+    /// A letter that was pressed alone asks this, unless another follows within [`BURST`]: then it is a command in the wrong pane.
+    pub pressed: Option<(Question, Duration)>,
+    /// When the last character was typed in this pane.
+    pub typed: Option<Duration>,
 }
 
 pub struct Model {
@@ -132,6 +139,12 @@ pub struct Model {
     pub prefix: bool,
     /// Why the last key did nothing, until the next one.
     pub notice: Option<Word>,
+    /// The last key asked to quit over a full-screen program: once more does.
+    pub leaving: bool,
+    /// A program in the shell was told that a button of the mouse is held down.
+    pub grabbed: bool,
+    /// The REPL in the shell pane reads a line.
+    pub at_prompt: bool,
     pub view: View,
     /// The learner chose the view: it stays until the next step.
     pub chosen: bool,
@@ -162,6 +175,9 @@ impl Model {
             overlay: None,
             prefix: false,
             notice: None,
+            leaving: false,
+            grabbed: false,
+            at_prompt: false,
             view: View::Cluster,
             chosen: false,
             subject: 0,
@@ -202,7 +218,7 @@ impl Model {
         view.predict.as_ref().filter(|p| p.chosen.is_none())
     }
 
-    /// Every node is Ready and kube-system runs.
+    /// The start is complete: every node was Ready and kube-system ran. Something may be broken since.
     pub fn ready(&self) -> bool {
         self.status.as_ref().is_some_and(|s| s["state"] == "running")
     }
@@ -212,7 +228,8 @@ impl Model {
         // What is waited for shows its time running.
         let waiting = !self.ready() && !self.ended || self.lesson.asked.is_some();
         let clock = waiting.then(|| Duration::from_secs(self.now.as_secs()) + SECOND);
-        [self.traffic.due(), clock].into_iter().flatten().min()
+        let letter = self.lesson.pressed.as_ref().map(|(_, at)| *at + BURST);
+        [self.traffic.due(), clock, letter].into_iter().flatten().min()
     }
 
     /// The cluster as the diagrams show it: as it is, or, while a command is replayed, as it was at the lit hop.

@@ -9,7 +9,7 @@ use tui_term::vt100;
 const SCROLLBACK: usize = 5000;
 /// The emulator cannot do with less: a line that wraps needs a second row, a syllable two columns.
 const SMALLEST: (u16, u16) = (2, 2);
-/// Begins what the REPL tells the frame around it: `\x1b]ropewalk;help\x07`. See [`Wish`].
+/// Begins what the REPL tells the frame around it: `\x1b]ropewalk;TOKEN;help\x07`. See [`Wish`] and [`Emulator::trust`].
 pub const TELL: &str = "ropewalk";
 
 /// What the REPL in the pane wants of the frame: keys of the frame have words there.
@@ -18,6 +18,8 @@ pub enum Wish {
     Help,
     View(String),
     Lang(Lang),
+    /// The REPL reads a line, or has begun to run one.
+    Prompt(bool),
 }
 
 /// What programs said that is not text.
@@ -27,16 +29,19 @@ pub struct Asides {
     pub answers: Vec<u8>,
     pub wishes: Vec<Wish>,
     pub bells: usize,
-    /// OSC 52: for the learner's clipboard.
-    pub copied: Vec<Vec<u8>>,
 }
 
-impl vt100::Callbacks for Asides {
+/// Hears what the emulator does not show. OSC 52 is not passed on: the output of a container must not replace the learner's clipboard.
+#[derive(Clone, Debug, Default)]
+struct Ears {
+    asides: Asides,
+    /// Wishes count only with this token, which the REPL in the pane alone knows; without one, none does.
+    token: Option<String>,
+}
+
+impl vt100::Callbacks for Ears {
     fn audible_bell(&mut self, _: &mut vt100::Screen) {
-        self.bells += 1;
-    }
-    fn copy_to_clipboard(&mut self, _: &mut vt100::Screen, kind: &[u8], data: &[u8]) {
-        self.copied.push([b"\x1b]52;", kind, b";", data, b"\x07"].concat());
+        self.asides.bells += 1;
     }
     fn unhandled_csi(
         &mut self,
@@ -51,20 +56,25 @@ impl vt100::Callbacks for Asides {
             // Where is the cursor? Are you well? What are you?
             (None, 'n', 6) => {
                 let (row, column) = screen.cursor_position();
-                self.answers.extend(format!("\x1b[{};{}R", row + 1, column + 1).bytes());
+                self.asides.answers.extend(format!("\x1b[{};{}R", row + 1, column + 1).bytes());
             }
-            (None, 'n', 5) => self.answers.extend(b"\x1b[0n"),
-            (None, 'c', 0) => self.answers.extend(b"\x1b[?1;2c"),
-            (Some(b'>'), 'c', 0) => self.answers.extend(b"\x1b[>0;10;1c"),
+            (None, 'n', 5) => self.asides.answers.extend(b"\x1b[0n"),
+            (None, 'c', 0) => self.asides.answers.extend(b"\x1b[?1;2c"),
+            (Some(b'>'), 'c', 0) => self.asides.answers.extend(b"\x1b[>0;10;1c"),
             _ => {}
         }
     }
     fn unhandled_osc(&mut self, _: &mut vt100::Screen, params: &[&[u8]]) {
         let words: Vec<&str> = params.iter().filter_map(|p| std::str::from_utf8(p).ok()).collect();
-        self.wishes.extend(match words.as_slice() {
-            [TELL, "help"] => Some(Wish::Help),
-            [TELL, "view", name] => Some(Wish::View((*name).into())),
-            [TELL, "lang", lang] => Lang::parse(lang).map(Wish::Lang),
+        let [TELL, token, wish @ ..] = words.as_slice() else { return };
+        if self.token.as_deref() != Some(*token) {
+            return; // a program's output, which may come from a container
+        }
+        self.asides.wishes.extend(match wish {
+            ["help"] => Some(Wish::Help),
+            ["view", name] => Some(Wish::View((*name).into())),
+            ["lang", lang] => Lang::parse(lang).map(Wish::Lang),
+            ["prompt", on] => Some(Wish::Prompt(*on == "on")),
             _ => None,
         });
     }
@@ -81,29 +91,41 @@ pub fn forgiven() -> bool {
 }
 
 pub struct Emulator {
-    parser: vt100::Parser<Asides>,
+    parser: vt100::Parser<Ears>,
 }
 
 impl Emulator {
     pub fn new(rows: u16, columns: u16) -> Emulator {
         let (rows, columns) = (rows.max(SMALLEST.0), columns.max(SMALLEST.1));
-        Emulator { parser: vt100::Parser::new_with_callbacks(rows, columns, SCROLLBACK, Asides::default()) }
+        Emulator { parser: vt100::Parser::new_with_callbacks(rows, columns, SCROLLBACK, Ears::default()) }
+    }
+
+    /// Takes wishes from whoever knows this token, and from nobody else.
+    pub fn trust(&mut self, token: String) {
+        self.parser.callbacks_mut().token = Some(token);
+    }
+
+    /// A fresh screen, for the same REPL.
+    fn restart(&mut self, rows: u16, columns: u16) {
+        let token = self.parser.callbacks_mut().token.take();
+        *self = Emulator::new(rows, columns);
+        self.parser.callbacks_mut().token = token;
     }
 
     /// Takes in output; what else it asked for comes back.
     pub fn take(&mut self, bytes: &[u8]) -> Asides {
         self.guarded(|parser| parser.process(bytes));
-        std::mem::take(self.parser.callbacks_mut())
+        std::mem::take(&mut self.parser.callbacks_mut().asides)
     }
 
     /// vt100 panics over a few strange sequences. A program's output must not end the interface: it gets a fresh screen instead.
-    fn guarded(&mut self, work: impl FnOnce(&mut vt100::Parser<Asides>)) {
+    fn guarded(&mut self, work: impl FnOnce(&mut vt100::Parser<Ears>)) {
         let (rows, columns) = self.size();
         WORKING.set(true);
         let done = std::panic::catch_unwind(AssertUnwindSafe(|| work(&mut self.parser)));
         WORKING.set(false);
         if done.is_err() {
-            *self = Emulator::new(rows, columns);
+            self.restart(rows, columns);
         }
     }
 
@@ -126,11 +148,32 @@ impl Emulator {
         if self.size() == (rows, columns) {
             return false;
         }
+        self.make_room(rows);
         self.guarded(|parser| parser.screen_mut().set_size(rows, columns));
         if self.size() != (rows, columns) {
-            *self = Emulator::new(rows, columns);
+            self.restart(rows, columns);
         }
         true
+    }
+
+    /// Scrolls the lines that the new height cannot hold above the cursor into the scrollback, as terminals do. vt100 alone cuts lines off
+    /// at the bottom, where the newest stand, and keeps them nowhere. Behind a full-screen program the usual screen is treated so, too.
+    fn make_room(&mut self, rows: u16) {
+        let covered = self.screen().alternate_screen();
+        let feed = |shell: &mut Emulator, bytes: &[u8]| shell.guarded(|parser| parser.process(bytes));
+        if covered {
+            feed(self, b"\x1b[?47l");
+        }
+        let (row, column) = self.screen().cursor_position();
+        let over = (row + 1).saturating_sub(rows);
+        if over > 0 {
+            // The whole screen as scroll region, lines up, and the cursor where its line is now.
+            let up = format!("\x1b[?6l\x1b[r\x1b[{over}S\x1b[{};{}H", row + 1 - over, column + 1);
+            feed(self, up.as_bytes());
+        }
+        if covered {
+            feed(self, b"\x1b[?47h");
+        }
     }
 
     /// Lines scrolled back; 0: the end is in sight.
@@ -156,11 +199,50 @@ mod tests {
     #[test]
     fn programs_get_answers_and_the_repl_is_heard() {
         let mut shell = Emulator::new(5, 20);
-        let asides = shell.take(b"ab\x1b[6n\x1b[c\x07\x1b]ropewalk;view;raft\x07\x1b]ropewalk;lang;ko\x07");
+        shell.trust("t0ken".into());
+        let asides = shell
+            .take(b"ab\x1b[6n\x1b[c\x07\x1b]ropewalk;t0ken;view;raft\x07\x1b]ropewalk;t0ken;lang;ko\x07");
         assert_eq!(asides.answers, b"\x1b[1;3R\x1b[?1;2c");
         assert_eq!(asides.wishes, [Wish::View("raft".into()), Wish::Lang(Lang::Ko)]);
         assert_eq!(asides.bells, 1);
         assert_eq!(shell.take(b""), Asides::default());
+    }
+
+    /// A container's log, a file: whoever prints does not know the token.
+    #[test]
+    fn output_of_programs_commands_neither_the_frame_nor_the_clipboard() {
+        let noise =
+            b"\x1b]ropewalk;help\x07\x1b]ropewalk;;help\x07\x1b]ropewalk;other;lang;ko\x07\x1b]52;c;cm0=\x07";
+        let mut shell = Emulator::new(5, 20);
+        assert_eq!(shell.take(noise), Asides::default());
+        shell.trust("t0ken".into());
+        assert_eq!(shell.take(noise), Asides::default());
+        assert_eq!(shell.take(b"\x1b]ropewalk;t0ken;help\x07").wishes, [Wish::Help]);
+    }
+
+    #[test]
+    fn a_smaller_window_keeps_the_newest_lines_and_the_others_can_be_scrolled_to() {
+        for editor in [false, true] {
+            let mut shell = Emulator::new(20, 20);
+            (1..=30).for_each(|n| drop(shell.take(format!("{n}\r\n").as_bytes())));
+            shell.take(b"> ");
+            if editor {
+                shell.take(b"\x1b[?1049h~\r\n~\r\n~");
+            }
+            assert!(shell.resize(8, 20));
+            if editor {
+                assert_eq!(shell.screen().contents().lines().next(), Some("~"));
+                shell.take(b"\x1b[?1049l");
+            }
+            let lines = |shell: &Emulator| {
+                shell.screen().contents().lines().map(|l| l.trim_end().to_string()).collect::<Vec<_>>()
+            };
+            assert_eq!(lines(&shell), ["24", "25", "26", "27", "28", "29", "30", ">"], "editor: {editor}");
+            shell.take(b"ls");
+            assert_eq!(lines(&shell)[7], "> ls", "the cursor stays behind the prompt");
+            shell.scroll(1000);
+            assert_eq!((shell.scrolled(), lines(&shell)[0].as_str()), (23, "1"), "nothing is lost");
+        }
     }
 
     #[test]

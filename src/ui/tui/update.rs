@@ -1,11 +1,12 @@
 //! What an event changes, and what is to be done about it. Pure: no clock, no terminal, no socket.
 
-use super::event::{Effect, Event};
+use super::event::{Effect, Event, Question};
 use super::keys;
 use super::layout;
-use super::model::{Model, Overlay, Pane, Scroll, View};
+use super::model::{BURST, Model, Overlay, Pane, Scroll, View};
 use super::render::{self, scrolled};
 use super::terminal::Wish;
+use super::words::Word;
 use crate::lab::view::{Ask, LessonView};
 use crate::tap::Record;
 use crossterm::event::{
@@ -44,6 +45,7 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         Event::Tick => {
             // Only asked for when something moves, so there is always something new to see.
             model.traffic.tick(model.now);
+            ask_pressed(model, &mut effects);
         }
         Event::Objects(change) => changed = model.cluster.absorb(change),
         Event::Records(records) => {
@@ -54,6 +56,10 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
                 | records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, opened) | any);
         }
         Event::Lost(count) => model.traffic.lost += count,
+        Event::NewCluster => {
+            model.traffic.restart();
+            model.cluster.restart();
+        }
         Event::Status(status) => {
             // Who asks in vain again and again tells nothing new.
             let ended = status.is_none() && model.status.is_some();
@@ -62,21 +68,16 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
             model.status = status.or(model.status.take());
         }
         Event::Lesson(view) => learn(model, *view),
-        Event::Lessons(list) => {
-            model.lesson.list = list;
-            model.lesson.asked = None;
-        }
+        Event::Lessons(list) => model.lesson.list = list,
         Event::Answered => {
             model.lesson.asked = None;
             model.lesson.refused = None;
         }
-        Event::NoLesson(why) => {
+        Event::Refused(why) => {
             model.lesson.asked = None;
-            match model.lesson.view {
-                Some(_) => model.lesson.refused = Some(why),
-                None => model.lesson.absent = Some(why),
-            }
+            absent(model, why);
         }
+        Event::NoLesson(why) => absent(model, why),
     }
     let inside = layout::inside(model.panes().shell);
     if model.shell.resize(inside.height, inside.width) {
@@ -84,6 +85,13 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         effects.push(Effect::Size(rows, columns));
     }
     (effects, changed)
+}
+
+fn absent(model: &mut Model, why: String) {
+    match model.lesson.view {
+        Some(_) => model.lesson.refused = Some(why),
+        None => model.lesson.absent = Some(why),
+    }
 }
 
 fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
@@ -94,7 +102,6 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
     if asides.bells > 0 {
         effects.push(Effect::Bell);
     }
-    effects.extend(asides.copied.into_iter().map(Effect::Copy));
     for wish in asides.wishes {
         match wish {
             Wish::Help => model.overlay = Some(Overlay::Help(0)),
@@ -107,6 +114,7 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
                 model.lang = lang;
                 effects.push(Effect::Speak(lang));
             }
+            Wish::Prompt(on) => model.at_prompt = on,
         }
     }
 }
@@ -139,31 +147,59 @@ fn learn(model: &mut Model, view: LessonView) {
     }
     model.lesson.absent = None;
     model.lesson.refused = None;
-    model.lesson.asked = None;
+    if moved {
+        model.lesson.pressed = None; // it was about the step before
+    }
     model.lesson.view = Some(view);
 }
 
-fn ask(model: &mut Model, ask: &Ask, effects: &mut Vec<Effect>) {
+fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effect>) {
+    if model.lesson.asked.is_some() {
+        model.notice = Some(Word::StillAsked);
+        return;
+    }
     if model.lesson.view.is_some() || !model.lesson.list.is_empty() {
         model.lesson.asked = Some(model.now);
-        effects.push(Effect::Ask(ask.into()));
+        effects.push(Effect::Ask(question));
+    }
+}
+
+/// A letter in the lesson's pane: it asks when nothing follows it for a moment. Who types a command with the focus on the wrong pane must not
+/// turn pages and answer questions.
+fn letter(model: &mut Model, question: Option<Question>) {
+    let now = model.now;
+    let follows = model.lesson.typed.replace(now).is_some_and(|last| now.saturating_sub(last) < BURST);
+    model.lesson.pressed = question.filter(|_| !follows).map(|question| (question, now));
+    if follows {
+        model.notice = Some(Word::TypeInShell);
+    }
+}
+
+/// Asks what a letter stands for, once nothing has followed it.
+fn ask_pressed(model: &mut Model, effects: &mut Vec<Effect>) {
+    let now = model.now;
+    if let Some((question, _)) = model.lesson.pressed.take_if(|(_, at)| now.saturating_sub(*at) >= BURST)
+        && model.focus == Pane::Lesson
+    {
+        ask(model, question, effects);
     }
 }
 
 fn press(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
     model.notice = None;
+    let leaving = std::mem::take(&mut model.leaving);
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     let prefix = control && matches!(key.code, KeyCode::Char(']' | '5'));
     if std::mem::take(&mut model.prefix) {
-        return prefixed(model, keys::latin(key), prefix, effects);
+        return prefixed(model, keys::latin(key), prefix, leaving, effects);
     }
     if prefix {
-        model.prefix = true;
+        (model.prefix, model.leaving) = (true, leaving);
         return;
     }
     if let KeyCode::F(n) = key.code
         && key.modifiers.is_empty()
-        && function(model, n, effects)
+        && function(model, n, leaving, effects)
     {
         return;
     }
@@ -181,22 +217,22 @@ fn press(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
 }
 
 /// After the prefix: for terminals without function keys, and for what has none.
-fn prefixed(model: &mut Model, key: KeyEvent, again: bool, effects: &mut Vec<Effect>) {
+fn prefixed(model: &mut Model, key: KeyEvent, again: bool, leaving: bool, effects: &mut Vec<Effect>) {
     match key.code {
         _ if again => effects.push(Effect::Type(vec![0x1d])),
         KeyCode::Tab => turn(model, 1),
         KeyCode::BackTab => turn(model, -1),
         KeyCode::Char('0') => {
-            function(model, 10, effects);
+            function(model, 10, leaving, effects);
         }
         KeyCode::Char(c @ '1'..='9') => {
-            function(model, c as u8 - b'0', effects);
+            function(model, c as u8 - b'0', leaving, effects);
         }
         KeyCode::Char('?') => {
-            function(model, 1, effects);
+            function(model, 1, leaving, effects);
         }
         KeyCode::Char('z') => effects.push(Effect::Suspend),
-        KeyCode::Char('q') => effects.push(Effect::Quit(0)),
+        KeyCode::Char('q') => quit(model, leaving, effects),
         KeyCode::Up | KeyCode::Char('k') => model.shell.scroll(1),
         KeyCode::Down | KeyCode::Char('j') => model.shell.scroll(-1),
         KeyCode::PageUp | KeyCode::Char('u') => model.shell.scroll(page(model)),
@@ -209,8 +245,18 @@ fn page(model: &Model) -> isize {
     isize::from(model.shell.size().0 as i16 / 2).max(1)
 }
 
-/// A function key of the frame; false: it is not one.
-fn function(model: &mut Model, n: u8, effects: &mut Vec<Effect>) -> bool {
+/// An editor in the shell may hold text that is not saved: then it takes the key twice.
+fn quit(model: &mut Model, leaving: bool, effects: &mut Vec<Effect>) {
+    if leaving || !model.shell.screen().alternate_screen() {
+        return effects.push(Effect::Quit(0));
+    }
+    model.leaving = true;
+    model.notice = Some(Word::QuitAgain);
+    effects.push(Effect::Bell);
+}
+
+/// A function key of the frame; false: it is not one. `leaving`: the key before asked to quit.
+fn function(model: &mut Model, n: u8, leaving: bool, effects: &mut Vec<Effect>) -> bool {
     let toggled = |model: &Model, new: Overlay| {
         let same = model.overlay.is_some_and(|o| std::mem::discriminant(&o) == std::mem::discriminant(&new));
         (!same).then_some(new)
@@ -227,7 +273,7 @@ fn function(model: &mut Model, n: u8, effects: &mut Vec<Effect>) -> bool {
         6 => turn(model, 1),
         7 => model.traffic.step(-1, model.now),
         8 => model.traffic.step(1, model.now),
-        10 => effects.push(Effect::Quit(0)),
+        10 => quit(model, leaving, effects),
         _ => return false,
     }
     true
@@ -270,37 +316,42 @@ fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         }
         KeyCode::Enter if !open => {
             if let Some(entry) = lesson.list.get(lesson.marked) {
-                let id = entry.id.clone();
-                ask(model, &Ask::Open { id }, effects);
+                let open = Ask::Open { id: entry.id.clone() };
+                ask(model, (&open).into(), effects);
             }
         }
         KeyCode::Up => model.lesson.scroll = scrolled(model, -1),
         KeyCode::Down => model.lesson.scroll = scrolled(model, 1),
         KeyCode::PageUp => model.lesson.scroll = scrolled(model, -5),
-        KeyCode::PageDown | KeyCode::Char(' ') => model.lesson.scroll = scrolled(model, 5),
+        KeyCode::PageDown => model.lesson.scroll = scrolled(model, 5),
+        KeyCode::Char(' ') => {
+            model.lesson.scroll = scrolled(model, 5);
+            letter(model, None); // perhaps between two words
+        }
         KeyCode::Home => model.lesson.scroll = Scroll::To(0),
         KeyCode::End => model.lesson.scroll = scrolled(model, isize::MAX),
         KeyCode::Char(letter) if open && key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
             let letter = letter.to_ascii_lowercase();
-            if let Some(predict) = model.question() {
-                // While a question waits, letters are answers and nothing else.
-                if predict.choices.iter().any(|(c, _)| *c == letter.to_string()) {
-                    ask(model, &Ask::Predict { choice: letter.to_string() }, effects);
+            // While a question waits, letters are answers and nothing else.
+            let asked = match model.question() {
+                Some(predict) => {
+                    let choice = letter.to_string();
+                    predict.choices.iter().any(|(c, _)| *c == choice).then_some(Ask::Predict { choice })
                 }
-                return;
-            }
-            match letter {
-                'n' => ask(model, &Ask::Next, effects),
-                'b' => ask(model, &Ask::Back, effects),
-                'h' => ask(model, &Ask::Hint, effects),
-                'c' => ask(model, &Ask::Check { id: None }, effects),
-                _ => {}
-            }
+                None => match letter {
+                    'n' => Some(Ask::Next),
+                    'b' => Some(Ask::Back),
+                    'h' => Some(Ask::Hint),
+                    'c' => Some(Ask::Check { id: None }),
+                    _ => None,
+                },
+            };
+            self::letter(model, asked.as_ref().map(Question::from));
         }
         KeyCode::Enter => {
             let view = lesson.view.as_ref();
             if view.is_some_and(|v| v.finished || v.state != crate::lab::view::State::Open) {
-                ask(model, &Ask::Next, effects);
+                ask(model, (&Ask::Next).into(), effects);
             }
         }
         _ => {}
@@ -359,10 +410,14 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
                     if let Some(step) = super::map::steps(&model.traffic).get(at) {
                         let line = format!("{WIPE_LINE}rewind {}", step.before);
                         model.focus = Pane::Shell;
-                        effects.push(match model.shell.screen().alternate_screen() {
-                            true => Effect::Bell, // an editor would take it for its own
-                            false => Effect::Type(line.into_bytes()),
-                        });
+                        match model.at_prompt {
+                            true => effects.push(Effect::Type(line.into_bytes())),
+                            // Whatever runs would take it for its own.
+                            false => {
+                                model.notice = Some(Word::NotAtPrompt);
+                                effects.push(Effect::Bell);
+                            }
+                        }
                     }
                 }
             }
@@ -399,6 +454,17 @@ fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effect>) -> boo
         }
         return true;
     }
+    if model.grabbed && matches!(mouse.kind, MouseEventKind::Up(_) | MouseEventKind::Drag(_)) {
+        // The program that saw the button go down sees it come up, wherever the pointer is by then.
+        model.grabbed = matches!(mouse.kind, MouseEventKind::Drag(_));
+        let inside = layout::inside(panes.shell);
+        if !inside.is_empty() {
+            let column = mouse.column.clamp(inside.left(), inside.right() - 1);
+            let row = mouse.row.clamp(inside.top(), inside.bottom() - 1);
+            in_shell_mouse(model, &MouseEvent { column, row, ..mouse }, inside, 0, effects);
+        }
+        return false;
+    }
     let Some(pane) = panes.at(mouse.column, mouse.row) else {
         if mouse.kind == MouseEventKind::Down(MouseButton::Left)
             && panes.tabs.contains((mouse.column, mouse.row).into())
@@ -416,7 +482,7 @@ fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effect>) -> boo
     match pane {
         Pane::Shell => {
             in_shell_mouse(model, &mouse, layout::inside(panes.shell), wheel, effects);
-            !focused || wheel != 0
+            focused != (model.focus == pane) || wheel != 0
         }
         Pane::Lesson if wheel != 0 => {
             model.lesson.scroll = scrolled(model, -wheel);
@@ -443,6 +509,7 @@ fn in_shell_mouse(
     let screen = model.shell.screen();
     let bytes = keys::mouse(mouse, mouse.column - inside.x, mouse.row - inside.y, screen);
     if !bytes.is_empty() {
+        model.grabbed |= matches!(mouse.kind, MouseEventKind::Down(_));
         effects.push(Effect::Type(bytes));
     } else if wheel != 0 && screen.alternate_screen() {
         // A pager that does not know mice gets cursor keys, as terminals do it.

@@ -16,6 +16,10 @@ texts! { pub enum Word {
     FootMap: "Space play/pause  ← → step  ↑↓ other  1-7 view  + - speed  Esc to the shell", "Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-7 그림  + - 속도  Esc 셸로";
     FootPrefix: "Ctrl-] then: 1-9,0 = F1-F10  Tab pane  PgUp PgDn scroll  z suspend", "Ctrl-] 다음: 1-9,0 = F1-F10  Tab 창 이동  PgUp PgDn 스크롤  z 잠시 멈춤";
     CannotSuspend: "nobody could wake this program up again: it was not started by a shell", "셸에서 시작한 프로그램이 아니어서 멈추면 다시 깨울 수 없습니다";
+    QuitAgain: "a full-screen program has the shell: the same key again quits", "셸에서 전체 화면 프로그램이 실행 중입니다. 한 번 더 누르면 종료합니다";
+    StillAsked: "the lesson is still busy with the last question", "강의가 앞의 요청을 처리하는 중입니다";
+    TypeInShell: "this is the lesson: Esc goes to the shell", "여기는 강의 창입니다. Esc를 누르면 셸로 갑니다";
+    NotAtPrompt: "a command runs in the shell: end it first", "셸에서 명령이 실행 중입니다. 먼저 끝내세요";
     StatusNodes: "{} nodes", "노드 {}개";
     StatusPods: "{} pods", "파드 {}개";
     StatusRevision: "revision {}", "리비전 {}";
@@ -113,6 +117,7 @@ texts! { pub enum Word {
     NoSelector: "selects nothing", "셀렉터 없음";
     Endpoints: "{} of {} endpoints ready", "엔드포인트 {}개 준비됨 (전체 {}개)";
     NoEndpoints: "No pod carries these labels: connections are refused.", "이 레이블을 가진 파드가 없어 연결이 거부됩니다.";
+    NoAddresses: "Pods with these labels: {}, none with an address yet.", "이 레이블을 가진 파드: {}개. 아직 주소가 없습니다.";
     PickOne: "one of {}, at random", "{}개 중 하나를 무작위로";
     RulesWritten: "{}: rules written in {}", "{}: 규칙 기록 {}";
     Wanted: "{} of {} ready", "{}/{} 준비됨";

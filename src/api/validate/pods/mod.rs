@@ -2,6 +2,7 @@
 //! (`pkg/apis/core/validation/validation.go` of Kubernetes 1.35).
 
 mod containers;
+mod gates;
 mod scheduling;
 mod security;
 #[cfg(test)]
@@ -13,6 +14,7 @@ pub use scheduling::node_selector;
 use super::{labels, names, one_of};
 use crate::api::errors::Errors;
 use crate::api::quantity::Quantity;
+use crate::api::requests;
 use crate::api::value::{at, empty, flag, int, list, map, text};
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -163,6 +165,13 @@ fn pod_resources(spec: &Value, field: &str, errors: &mut Errors) {
         errors,
     );
     let amount = |v: &Value| v.as_str().and_then(Quantity::parse);
+    for (name, together) in requests::of_containers(spec) {
+        let Some(whole) = at(resources, "requests").get(&name) else { continue };
+        if amount(whole).is_some_and(|all| together > all) {
+            let why = format!("must be greater than or equal to aggregate container requests of {together}");
+            errors.invalid(format!("{here}.requests[{name}]"), whole, &why);
+        }
+    }
     for group in ["containers", "initContainers"] {
         for (i, c) in list(spec, group).iter().enumerate() {
             for (name, limit) in map(c, "resources.limits").into_iter().flatten() {
@@ -340,16 +349,17 @@ pub fn pod_update(new: &Value, old: &Value, errors: &mut Errors) {
             "existing toleration can not be modified except its tolerationSeconds",
         );
     }
+    gates::only_go(new, old, errors);
+    gates::deadline(new, old, errors);
     let gated = !list(old, "spec.schedulingGates").is_empty();
+    if gated {
+        gates::only_narrows(new, old, errors);
+    }
     let frozen = |pod: &Value| {
         let mut spec = at(pod, "spec").clone();
         if let Some(map) = spec.as_object_mut() {
-            for key in ["activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"] {
+            for key in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
                 map.shift_remove(key);
-            }
-            if gated {
-                map.shift_remove("nodeSelector");
-                map.shift_remove("affinity");
             }
             for group in ["containers", "initContainers"] {
                 if let Some(Value::Array(list)) = map.get_mut(group) {
@@ -360,6 +370,9 @@ pub fn pod_update(new: &Value, old: &Value, errors: &mut Errors) {
                     }
                 }
             }
+        }
+        if gated {
+            gates::without_placement(&mut spec);
         }
         spec
     };

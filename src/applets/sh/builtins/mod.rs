@@ -8,7 +8,7 @@ mod look_up;
 mod output;
 mod process;
 mod read;
-mod test;
+pub mod test;
 mod variables;
 
 use super::{Flow, Run, Shell};

@@ -7,7 +7,11 @@ use nix::errno::Errno;
 impl Shell {
     /// Writes to standard output, past all buffers.
     pub fn print(&self, text: &str) -> Run {
-        let mut rest = text.as_bytes();
+        self.print_bytes(text.as_bytes())
+    }
+
+    fn print_bytes(&self, bytes: &[u8]) -> Run {
+        let mut rest = bytes;
         while !rest.is_empty() {
             match nix::unistd::write(std::io::stdout(), rest) {
                 Ok(written) => rest = &rest[written..],
@@ -32,16 +36,16 @@ impl Shell {
             escaped |= letters.contains('e');
             rest = more;
         }
-        let mut text = rest.join(" ");
+        let mut text = rest.join(" ").into_bytes();
         if escaped {
-            let (expanded, stop) = escapes::echo(&text);
+            let (expanded, stop) = escapes::echo(&rest.join(" "));
             text = expanded;
             newline &= !stop;
         }
         if newline {
-            text.push('\n');
+            text.push(b'\n');
         }
-        self.print(&text)
+        self.print_bytes(&text)
     }
 
     pub fn printf(&mut self, args: &[String]) -> Run {
@@ -53,15 +57,15 @@ impl Shell {
         for fault in &faults {
             self.complain(format_args!("printf: {fault}"));
         }
-        let status = self.print(&text)?;
+        let status = self.print_bytes(&text)?;
         Ok(if faults.is_empty() { status } else { 1 })
     }
 }
 
 /// The whole of printf(1): the format is used again while values are left. Also what was wrong with them.
-fn format_text(format: &str, values: &[String]) -> (String, Vec<String>) {
+fn format_text(format: &str, values: &[String]) -> (Vec<u8>, Vec<String>) {
     let format = escapes::ansi(format);
-    let (mut out, mut faults) = (String::new(), Vec::new());
+    let (mut out, mut faults) = (Vec::new(), Vec::new());
     let mut values = values.iter();
     loop {
         let before = values.len();
@@ -76,41 +80,41 @@ fn format_text(format: &str, values: &[String]) -> (String, Vec<String>) {
 
 /// Returns `false` if `\c` in a value ended the output.
 fn format_once(
-    format: &str,
+    format: &[u8],
     values: &mut std::slice::Iter<'_, String>,
-    out: &mut String,
+    out: &mut Vec<u8>,
     faults: &mut Vec<String>,
 ) -> bool {
-    let mut chars = format.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
+    let mut bytes = format.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
             continue;
         }
         let mut spec = String::new();
-        while let Some(c) = chars.next_if(|c| "-+ #0123456789.*".contains(*c)) {
-            match c {
-                '*' => spec.push_str(values.next().map_or("0", String::as_str)),
-                c => spec.push(c),
+        while let Some(byte) = bytes.next_if(|byte| b"-+ #0123456789.*".contains(byte)) {
+            match byte {
+                b'*' => spec.push_str(values.next().map_or("0", String::as_str)),
+                byte => spec.push(byte.into()),
             }
         }
-        let Some(conversion) = chars.next() else { break };
+        let Some(conversion) = bytes.next().map(char::from) else { break };
         if conversion == '%' {
-            out.push('%');
+            out.push(b'%');
             continue;
         }
         let spec = Spec::parse(&spec);
         let value = values.next().map_or("", String::as_str);
         if conversion == 'b' {
             let (text, stop) = escapes::echo(value);
-            out.push_str(&spec.pad(text, false));
+            out.extend(spec.pad_bytes(text));
             if stop {
                 return false;
             }
             continue;
         }
         match spec.convert(conversion, value, faults) {
-            Some(text) => out.push_str(&text),
+            Some(text) => out.extend(text.into_bytes()),
             None => {
                 faults.push(format!("%{conversion}: invalid directive"));
                 return false;
@@ -159,6 +163,17 @@ impl Spec {
             text.insert_str(0, &" ".repeat(missing));
         }
         text
+    }
+
+    /// As [`Spec::pad`]; what is no character counts as one.
+    fn pad_bytes(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+        let missing = self.width.saturating_sub(String::from_utf8_lossy(&bytes).chars().count());
+        let blanks = vec![b' '; missing];
+        match self.left {
+            true => bytes.extend(blanks),
+            false => drop(bytes.splice(..0, blanks)),
+        }
+        bytes
     }
 
     /// `None` for an unknown conversion.
@@ -266,7 +281,9 @@ mod tests {
     #[test]
     fn printf_formats_as_c_does() {
         let print = |format: &str, values: &[&str]| {
-            format_text(format, &values.iter().map(|v| (*v).to_string()).collect::<Vec<_>>()).0
+            let (bytes, _) =
+                format_text(format, &values.iter().map(|v| (*v).to_string()).collect::<Vec<_>>());
+            String::from_utf8(bytes).unwrap()
         };
         assert_eq!(print("%s-%d\\n", &["a", "1", "b", "2"]), "a-1\nb-2\n");
         assert_eq!(print("%5.2f|%-4s|%04d|%+d", &["3.14159", "x", "-7", "5"]), " 3.14|x   |-007|+5");
@@ -275,6 +292,8 @@ mod tests {
         assert_eq!(print("%b|", &["a\\tb"]), "a\tb|");
         assert_eq!(print("%s|", &[]), "|");
         assert_eq!(print("x", &["unused"]), "x");
-        assert_eq!(format_text("%d", &["abc".into()]), ("0".into(), vec!["invalid number 'abc'".into()]));
+        assert_eq!(print("\\342\\234\\223 %b %3b|", &["\\xe2\\x9c\\x93", "\\0303\\0251"]), "✓ ✓   é|");
+        assert_eq!(format_text("\\377%s", &["ü".into()]).0, [0xff, 0xc3, 0xbc]);
+        assert_eq!(format_text("%d", &["abc".into()]), (b"0".to_vec(), vec!["invalid number 'abc'".into()]));
     }
 }

@@ -75,7 +75,7 @@ fn outside(words: &[&str], operator: &str) -> Option<usize> {
     found
 }
 
-fn unary(operator: &str, operand: &str) -> bool {
+pub fn unary(operator: &str, operand: &str) -> bool {
     let allowed = |how| access(operand, how).is_ok();
     let found = || fs::metadata(operand).ok();
     match operator {
@@ -103,7 +103,7 @@ fn unary(operator: &str, operand: &str) -> bool {
     }
 }
 
-fn binary(left: &str, operator: &str, right: &str) -> Result<bool, String> {
+pub fn binary(left: &str, operator: &str, right: &str) -> Result<bool, String> {
     let number = |text: &str| text.trim().parse::<i64>().map_err(|_| format!("{text}: bad number"));
     let compare = |fits: fn(i64, i64) -> bool| Ok(fits(number(left)?, number(right)?));
     let changed = |path: &str| fs::metadata(path).and_then(|m| m.modified()).ok();

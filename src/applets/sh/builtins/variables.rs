@@ -23,7 +23,11 @@ impl Shell {
             rest = more;
             for letter in word[1..].chars() {
                 if letter != 'o' {
-                    self.state.set_flag(letter, on);
+                    if !self.state.set_flag(letter, on) {
+                        let sign = if on { '-' } else { '+' };
+                        self.complain(format_args!("set: illegal option {sign}{letter}"));
+                        return Err(Flow::Abort(2));
+                    }
                     continue;
                 }
                 let [name, more @ ..] = rest else {

@@ -43,8 +43,7 @@ fn collect(ctx: &Ctx, name: &str, what: &str) -> Result<BTreeMap<String, Vec<u8>
         let Some((key, text_of)) = literal.split_once('=').filter(|(k, _)| !k.is_empty()) else {
             return text(format!("invalid literal source {literal}, expected key=value"));
         };
-        let unquoted = text_of.trim_matches(['"', '\'']);
-        add(&mut found, key.to_string(), unquoted.as_bytes().to_vec(), (name, what))?;
+        add(&mut found, key.to_string(), text_of.as_bytes().to_vec(), (name, what))?;
     }
     for path in env_files {
         let bytes = read(ctx, &path)?;
@@ -181,6 +180,7 @@ pub async fn secret_tls(ctx: &Ctx) -> Result<(), Fail> {
             .map_err(|e| Fail::Text(format!("Cannot read file {path}, open {path}: {}", go_io(&e))))?;
         data.insert(key.to_string(), bytes);
     }
+    crate::pki::check_pair(&data["tls.crt"], &data["tls.key"]).map_err(Fail::Text)?;
     let object = secret(ctx, &name, data, "kubernetes.io/tls")?;
     submit(ctx, &within(ctx, "api/v1", "secrets")?, object, "secret ").await
 }
@@ -211,4 +211,32 @@ pub async fn secret_docker(ctx: &Ctx) -> Result<(), Fail> {
     }
     let object = secret(ctx, &name, data, "kubernetes.io/dockerconfigjson")?;
     submit(ctx, &within(ctx, "api/v1", "secrets")?, object, "secret ").await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubectl::testing::Server;
+
+    #[tokio::test]
+    async fn quotes_are_a_part_of_a_literal() {
+        let server = Server::start().await;
+        let literals = ["--from-literal=a=say \"hi\"", "--from-literal=b='x'"];
+        let create = ["create", "configmap", "c", "--dry-run=client", "-o", "json"];
+        let said = server.kubectl(&[&create[..], &literals[..]].concat()).await;
+        let made: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(made["data"], json!({"a": "say \"hi\"", "b": "'x'"}));
+    }
+
+    #[tokio::test]
+    async fn a_tls_secret_needs_a_certificate() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("x.pem");
+        std::fs::write(&file, "no certificate").unwrap();
+        let (cert, key) = (format!("--cert={}", file.display()), format!("--key={}", file.display()));
+        let said = server.kubectl(&["create", "secret", "tls", "t", &cert, &key]).await;
+        let want = "error: tls: failed to find any PEM data in certificate input\n";
+        assert_eq!((said.code, said.err.as_str()), (1, want), "{said:?}");
+        assert!(server.asked().is_empty(), "nothing was created");
+    }
 }

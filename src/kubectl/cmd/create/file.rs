@@ -1,6 +1,6 @@
 //! create -f
 
-use super::super::common::{DryRun, Teller, annotate_last_applied, send_raw, validation};
+use super::super::common::{DryRun, Teller, remember, send_raw, validation};
 use crate::kubectl::builder::{Options, about};
 use crate::kubectl::cmd::edit;
 use crate::kubectl::ctx::Ctx;
@@ -9,7 +9,7 @@ use crate::kubectl::files;
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.flags.list("filename");
-    if files.is_empty() && ctx.flags.text("kustomize").is_empty() {
+    if !ctx.names_files() {
         if !ctx.args.is_empty() {
             return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
         }
@@ -36,17 +36,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         Fail::join(failures)?;
         return edit::edit(ctx, infos, ctx.flags.text("output") == "json", edit::Mode::Create).await;
     }
-    let selector = match ctx.flags.text("selector") {
-        "" => None,
-        given => Some(crate::api::labels::Selector::parse(given).map_err(Fail::Text)?),
-    };
     for mut info in infos {
-        if selector.as_ref().is_some_and(|s| !s.matches(&info.object["metadata"]["labels"])) {
-            continue;
-        }
-        if ctx.flags.is("save-config") {
-            annotate_last_applied(&mut info.object, true);
-        }
+        remember(ctx, &mut info.object);
         if dry_run != DryRun::Client {
             let mut query = vec![
                 ("fieldManager", ctx.flags.text("field-manager")),

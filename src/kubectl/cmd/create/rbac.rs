@@ -25,13 +25,15 @@ const KNOWN_VERBS: [&str; 14] = [
     "approve",
 ];
 
-/// Rules of `--verb --resource --resource-name`, one an API group.
-async fn rules(ctx: &Ctx, non_resource: &[String]) -> Result<Vec<Value>, Fail> {
+/// Verbs of requests that name a URL in place of a resource.
+const URL_VERBS: [&str; 8] = ["*", "get", "post", "put", "delete", "patch", "head", "options"];
+
+/// Returns the values of `--verb`, each once; `*` stands for all of them.
+fn verbs(ctx: &Ctx) -> Result<Vec<String>, Fail> {
     let mut verbs: Vec<String> = vec![];
     for verb in ctx.flags.list("verb") {
         if verb == "*" {
-            verbs = vec![verb];
-            break;
+            return Ok(vec![verb]);
         }
         if !verbs.contains(&verb) {
             verbs.push(verb);
@@ -40,10 +42,34 @@ async fn rules(ctx: &Ctx, non_resource: &[String]) -> Result<Vec<Value>, Fail> {
     if verbs.is_empty() {
         return text("at least one verb must be specified");
     }
-    if !non_resource.is_empty() {
-        return Ok(vec![json!({"verbs": verbs, "nonResourceURLs": non_resource})]);
+    Ok(verbs)
+}
+
+/// Returns the rule of `--non-resource-url`.
+fn url_rule(verbs: &[String], urls: &[String]) -> Result<Value, Fail> {
+    if let Some(verb) = verbs.iter().find(|verb| !URL_VERBS.contains(&verb.as_str())) {
+        return text(format!("invalid verb: '{verb}' for nonResourceURL"));
     }
-    for verb in &verbs {
+    let mut once: Vec<&String> = vec![];
+    for url in urls {
+        if !once.contains(&url) {
+            once.push(url);
+        }
+    }
+    for url in once.iter().filter(|url| url.as_str() != "*") {
+        if !url.starts_with('/') {
+            return text("nonResourceURL should start with /");
+        }
+        if url.find('*').is_some_and(|at| at + 1 < url.len()) {
+            return text("nonResourceURL only supports wildcard matches when '*' is at the end");
+        }
+    }
+    Ok(json!({"verbs": verbs, "nonResourceURLs": once}))
+}
+
+/// Returns the rules of `--verb --resource --resource-name`, one for each API group.
+async fn resource_rules(ctx: &Ctx, verbs: &[String]) -> Result<Vec<Value>, Fail> {
+    for verb in verbs {
         if verb != "*"
             && !KNOWN_VERBS.contains(&verb.as_str())
             && !["sign", "attest"].contains(&verb.as_str())
@@ -103,7 +129,7 @@ async fn rules(ctx: &Ctx, non_resource: &[String]) -> Result<Vec<Value>, Fail> {
 
 pub async fn role(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
-    let rules = rules(ctx, &[]).await?;
+    let rules = resource_rules(ctx, &verbs(ctx)?).await?;
     let object = json!({"kind": "Role", "apiVersion": format!("{GROUP}/v1"),
         "metadata": metadata(&name, enforced(ctx)?.as_deref(), &[]), "rules": rules});
     submit(ctx, &within(ctx, &format!("apis/{GROUP}/v1"), "roles")?, object, "").await
@@ -132,7 +158,17 @@ pub async fn cluster_role(ctx: &Ctx) -> Result<(), Fail> {
     let mut object = json!({"kind": "ClusterRole", "apiVersion": format!("{GROUP}/v1"), "metadata": metadata(&name, None, &[])});
     let of_others = ctx.flags.text("aggregation-rule");
     if of_others.is_empty() {
-        object["rules"] = rules(ctx, &ctx.flags.list("non-resource-url")).await?.into();
+        let (verbs, urls) = (verbs(ctx)?, ctx.flags.list("non-resource-url"));
+        let mut rules = vec![];
+        if !ctx.flags.list("resource").is_empty() {
+            rules = resource_rules(ctx, &verbs).await?;
+        } else if urls.is_empty() {
+            return text("one of resource or nonResourceURL must be specified");
+        }
+        if !urls.is_empty() {
+            rules.push(url_rule(&verbs, &urls)?);
+        }
+        object["rules"] = rules.into();
     } else {
         object["rules"] = Value::Null;
         object["aggregationRule"] =
@@ -193,4 +229,36 @@ pub async fn cluster_role_binding(ctx: &Ctx) -> Result<(), Fail> {
     }
     let object = binding(ctx, "ClusterRoleBinding", metadata(&name, None, &[]), ("ClusterRole", role))?;
     submit(ctx, &format!("/apis/{GROUP}/v1/clusterrolebindings"), object, "clusterrolebinding: ").await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubectl::testing::Server;
+
+    #[tokio::test]
+    async fn a_cluster_role_has_rules_for_resources_and_for_urls() {
+        let server = Server::start().await;
+        let create = ["create", "clusterrole", "x", "--dry-run=client", "-o", "json", "--verb=get"];
+        let both = ["--resource=pods", "--non-resource-url=/healthz,/metrics*,/healthz"];
+        let said = server.kubectl(&[&create[..], &both[..]].concat()).await;
+        let made: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(
+            made["rules"],
+            json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]},
+                {"verbs": ["get"], "nonResourceURLs": ["/healthz", "/metrics*"]}])
+        );
+        for (word, why) in [
+            ("--resource=", "one of resource or nonResourceURL must be specified"),
+            ("--non-resource-url=healthz", "nonResourceURL should start with /"),
+            ("--non-resource-url=/a*b", "only supports wildcard matches when '*' is at the end"),
+        ] {
+            let said = server.kubectl(&[&create[..], &[word][..]].concat()).await;
+            assert!(said.code == 1 && said.err.contains(why), "{word}: {said:?}");
+        }
+        let lists = ["create", "clusterrole", "x", "--verb=list", "--non-resource-url=/healthz"];
+        let said = server.kubectl(&lists).await;
+        assert!(said.code == 1 && said.err.contains("invalid verb: 'list' for nonResourceURL"), "{said:?}");
+        assert!(server.asked().is_empty(), "nothing was created");
+    }
 }

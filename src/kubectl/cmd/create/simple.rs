@@ -95,12 +95,12 @@ fn label_selector(selector: &Selector) -> Value {
     let (mut labels, mut expressions) = (Map::new(), vec![]);
     for Requirement { key, op, values } in &selector.0 {
         let operator = match (op, values.as_slice()) {
-            (Op::In, [one]) => {
+            (Op::Equals, [one]) => {
                 labels.insert(key.clone(), one.as_str().into());
                 continue;
             }
-            (Op::In, _) => "In",
-            (Op::NotIn, _) => "NotIn",
+            (Op::Equals | Op::In, _) => "In",
+            (Op::NotEquals | Op::NotIn, _) => "NotIn",
             (Op::Exists, _) => "Exists",
             (Op::DoesNotExist, _) => "DoesNotExist",
             (Op::GreaterThan, _) => "Gt",

@@ -1,7 +1,7 @@
 //! The book's anchor in the store: a key that counts along, so that an older copy of the book is not taken for the newest.
 
 use super::Desk;
-use crate::cluster::guest::Inside;
+use crate::cluster::guest::{HOLD, Inside};
 use crate::lab::graded::book::{Anchor, Found};
 use std::sync::atomic::Ordering;
 
@@ -12,7 +12,12 @@ impl Desk {
     /// What the store has, and where: create revision and version, 0 if there is nothing.
     async fn anchor_found(&self) -> Result<(Found, (i64, i64)), String> {
         let found = self.host.inside(&Inside::Key(KEY.into())).await?;
-        let Some(text) = found["value"].as_str() else { return Ok((Found::Nothing, (0, 0))) };
+        let Some(text) = found["value"].as_str() else {
+            // History was held for a lab, and that is never done before the first count.
+            let held = self.host.inside(&Inside::Key(HOLD.into())).await?;
+            let found = if held["value"].is_null() { Found::Nothing } else { Found::Deleted };
+            return Ok((found, (0, 0)));
+        };
         let number = |key: &str| found[key].as_i64().unwrap_or_default();
         let at = (number("create_revision"), number("version"));
         Ok((Anchor::read(text, at.0, at.1, &self.key), at))
@@ -33,6 +38,16 @@ impl Desk {
         }
         *anchored = Some(at);
         Ok(())
+    }
+
+    /// Looks whether the store's count is still the one that was last written. If it was changed or deleted, that is noted and the count is written anew, before
+    /// the file of the book can go the same way and nothing is left that knows of it.
+    pub(super) async fn guard_anchor(&self) -> Result<(), String> {
+        let known = *self.anchored.lock().await;
+        match known {
+            Some(at) if at != (0, 0) && self.anchor_found().await?.1 != at => self.anchor().await,
+            _ => Ok(()),
+        }
     }
 
     /// Tells the store how often the book was written. Whoever has been given something (a hint, the solution, a grade) has it only after this.

@@ -8,7 +8,7 @@ use crate::lab::cel::{Facts, Template, Use};
 use crate::lab::format::EN;
 use crate::lab::graded::book::Best;
 use crate::lab::graded::read::{BUILT_IN, Task};
-use crate::lab::graded::score::{self, About, Found};
+use crate::lab::graded::score::{self, About, Found, Red};
 use crate::lab::graded::stopwatch::Stopwatch;
 use crate::lab::graded::view::Graded;
 use crate::lab::graded::wills;
@@ -48,28 +48,32 @@ impl Desk {
         for (task, verdict) in still.iter().zip(judged) {
             let since = green.get(&task.id).copied();
             let unknown = verdict.err().and_then(|at| self.world.unknown(&task.checks.get(at)?.1, &frame));
-            let mut told = self.found(&current, task, verdict, since);
-            told.unmet = unknown.unwrap_or(told.unmet);
+            let mut told = self.found(&current, task, verdict, since, lang);
+            if let Some(unmet) = unknown {
+                told.turn_red(Red { unmet, told: words::say(lang, Word::Unknown, &[]) });
+            }
             found.insert(task.id.clone(), told);
         }
         let debrief_facts = self.world.facts(&frame); // before the judge's own doings
         let at_limit = self.book().open.as_ref().and_then(|open| open.at_limit.clone());
-        let changed = match &at_limit {
-            Some(then) => {
-                let now = self.world.wills(super::kinds(lab), current.places().as_ref()).await?;
-                wills::differ(then, &now)
-            }
-            None => false,
+        let wills = match at_limit {
+            Some(then) => Some((then, self.world.wills(super::kinds(lab), current.places().as_ref()).await?)),
+            None => None,
         };
+        let changed = wills.as_ref().is_some_and(|(then, now)| wills::differ(then, now));
+        let limit_ms = super::limit_ms(lab);
         for task in lab.tasks.iter().filter(|t| !t.probe.is_empty()) {
-            let verdict = self.disturb(&current, task, &still, &found).await;
-            // It was so when the learner asked: how long the judge looks at it is not the learner's time.
+            let verdict = self.disturb(&current, task, &still, &found, lang).await;
+            let named = super::resources(exprs(task).into_iter().flat_map(|e| &e.kinds));
+            let is_remade = wills.as_ref().is_some_and(|(then, now)| wills::remade(then, now, &named));
+            let since = done_since(green.get(&task.id), (ended, asked_at), is_remade.then_some(limit_ms));
             let told = match verdict {
-                Ok(verdict) => self.found(&current, task, verdict, Some((ended, asked_at))),
-                Err(why) => Found {
-                    unmet: words::say(EN, Word::ProbeFailed, &[&why]),
-                    ..self.found(&current, task, Err(0), None)
-                },
+                Ok(verdict) => self.found(&current, task, verdict, Some(since), lang),
+                Err(why) => {
+                    let mut told = self.found(&current, task, Err(0), None, lang);
+                    told.turn_red(why);
+                    told
+                }
             };
             found.insert(task.id.clone(), told);
         }
@@ -77,18 +81,17 @@ impl Desk {
         let meddling = self.world.know().meddling.clone();
         for (task, told) in lab.tasks.iter().zip(&mut all) {
             if let Some(what) = task.excludes.iter().find(|what| meddling.contains(what)) {
-                told.green = false;
-                told.unmet = words::say(EN, excluded(*what), &[]);
+                told.turn_red(words::red(lang, excluded(*what), &[]));
             }
         }
         self.save().map_err(not_kept)?;
         let open = self.book().open.clone().unwrap_or(current.open.clone());
-        let limit_ms = super::limit_ms(lab);
-        score::in_time(&mut all, limit_ms, changed || open.changed_ms.is_some_and(|at| at > limit_ms));
+        let changed = changed || open.changed_ms.is_some_and(|at| at > limit_ms);
+        score::in_time(&mut all, limit_ms, changed, &words::red(lang, Word::Late, &[]));
         score::together(&mut all, |id| {
             let with = lab.tasks.iter().find(|t| t.id == id).map(|t| t.only_with.clone()).unwrap_or_default();
-            let unmet = words::say(EN, Word::OnlyWith, &[&with.join(", ")]);
-            (with, unmet)
+            let why = words::red(lang, Word::OnlyWith, &[&with.join(", ")]);
+            (with, why)
         });
         let mut drawn = current.variant.clone();
         drawn.retain(|key, _| lab.choices.iter().any(|(k, _)| k == key));
@@ -158,22 +161,23 @@ impl Desk {
         task: &Task,
         verdict: Result<(), usize>,
         since: Option<(u64, i64)>,
+        lang: &str,
     ) -> Found {
         let now = (self.ms(), self.world.know().recorder.revision);
         let (at_ms, revision) = since.unwrap_or(now);
-        let unmet = match verdict {
-            Ok(()) => String::new(),
-            Err(first) => {
-                let that = task.checks.get(first).map_or("", |(that, _)| that.as_str());
-                let text = match (that, &task.unmet) {
-                    ("", Some(unmet)) => unmet.as_str(),
-                    ("", None) => task.task.get(EN),
-                    (that, _) => that,
-                };
-                current.fill(text)
-            }
+        let mut found = Found {
+            id: task.id.clone(),
+            weight: task.weight,
+            green: true,
+            at_ms,
+            revision,
+            ..Found::default()
         };
-        Found { id: task.id.clone(), weight: task.weight, green: verdict.is_ok(), at_ms, revision, unmet }
+        if let Err(first) = verdict {
+            let why = unmet(task, first, lang);
+            found.turn_red(Red { unmet: current.fill(&why.unmet), told: current.fill(&why.told) });
+        }
+        found
     }
 
     /// Does what a task's probe says, judges, and takes it back.
@@ -183,16 +187,19 @@ impl Desk {
         task: &Task,
         still: &[&Task],
         found: &BTreeMap<String, Found>,
-    ) -> Result<Result<(), usize>, String> {
+        lang: &str,
+    ) -> Result<Result<(), usize>, Red> {
+        // The words of whoever failed are English; the sentence around them is the learner's.
+        let failed = |why: String| words::red(lang, Word::ProbeFailed, &[&why]);
         let (world, frame) = (&self.world, current.frame());
         // What is not so now does not stay so; nothing has to be disturbed to know that.
         if let Err(unmet) = world.settled(&exprs(task), &frame, Duration::ZERO, Duration::from_secs(1)).await
         {
             return Ok(Err(unmet));
         }
-        let before = self.revision().await?;
+        let before = self.revision().await.map_err(failed)?;
         world.read(self.host.tap());
-        self.disturbed(Some(before))?;
+        self.disturbed(Some(before)).map_err(failed)?;
         {
             let mut known = world.know();
             (known.quiet, known.meddled) = (true, false);
@@ -209,19 +216,31 @@ impl Desk {
         // Whether it heals by itself cannot be seen while somebody lends a hand.
         world.read(self.host.tap());
         let meddled = world.know().meddled;
-        let back = self.host.past(Past::back(before, current.places())).await;
+        let mut back = self.host.past(Past::back(before, current.places())).await;
+        for _ in 1..BACK_TRIES {
+            // The cluster may have been too busy with what was disturbed.
+            if back.is_ok() {
+                break;
+            }
+            back = self.host.past(Past::back(before, current.places())).await;
+        }
+        if back.is_err() {
+            // The learner goes on from here: to go back at the next start would throw that work away.
+            self.disturbed(None).map_err(failed)?;
+        }
         world.forget_answers();
         // What was green before is green again before anybody goes on.
-        for task in still.iter().filter(|t| found.get(&t.id).is_some_and(|f| f.green)) {
+        let healed = matches!(verdict, Ok(())).then_some(task);
+        let green = still.iter().filter(|t| found.get(&t.id).is_some_and(|f| f.green));
+        for task in green.copied().chain(healed) {
             let _ = world.settled(&exprs(task), &frame, Duration::ZERO, RECOVERY_MAX).await; // if not, the next grade says so
         }
         world.read(self.host.tap());
         world.know().quiet = false;
-        back?;
-        self.disturbed(None)?;
-        played.map_err(|e| chain_text(&e))?;
+        self.settled_again(current, before, &back.map_err(failed)?).await.map_err(failed)?;
+        played.map_err(|e| failed(chain_text(&e)))?;
         match meddled {
-            true => Err(words::say(EN, Word::Meddled, &[])),
+            true => Err(words::red(lang, Word::Meddled, &[])),
             false => Ok(verdict),
         }
     }
@@ -233,6 +252,31 @@ impl Desk {
         let file = free_name(&dir, &format!("{lab}-{seed}"));
         crate::lab::progress::keep(&file, record).map_err(|e| chain_text(&e))?;
         Ok(file.display().to_string())
+    }
+}
+
+/// What the judge has disturbed is taken back in so many tries; each gives up when the cluster changes faster than it can be read.
+const BACK_TRIES: usize = 5;
+
+/// Returns since when a task with a probe is done: since its checks were last seen to become true, else since the learner asked for the grade. How long
+/// the judge takes for the probe is not the learner's time. `remade`: the time limit, if what the task is about was changed after it; what it would have withstood
+/// before that nobody knows.
+fn done_since(seen: Option<&(u64, i64)>, asked: (u64, i64), remade: Option<u64>) -> (u64, i64) {
+    match (seen, remade) {
+        (Some(seen), None) => *seen,
+        (Some(seen), Some(limit_ms)) if seen.0 > limit_ms => *seen,
+        _ => asked,
+    }
+}
+
+/// What is not so of a task whose check at this place is not: the check's own sentence, else the task's. Without either the task itself stands in the record, and
+/// nothing more is told: the learner has it on the line above.
+fn unmet(task: &Task, check: usize, lang: &str) -> Red {
+    let that = task.checks.get(check).map(|(that, _)| that).filter(|that| !that.get(EN).is_empty());
+    let sentence = that.unwrap_or(&task.unmet);
+    match sentence.get(EN) {
+        "" => Red { unmet: task.task.get(EN).into(), told: String::new() },
+        english => Red { unmet: english.into(), told: words::say(lang, Word::Unmet, &[sentence.get(lang)]) },
     }
 }
 
@@ -259,6 +303,40 @@ fn millis(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::graded::read::Labs;
+
+    #[test]
+    fn a_probe_after_the_limit_is_of_what_was_done_before() {
+        let judged = |seen: Option<&(u64, i64)>, remade: bool| {
+            let at_ms = done_since(seen, (650_000, 90), remade.then_some(600_000)).0;
+            let mut all = [Found { id: "durable".into(), green: true, at_ms, ..Found::default() }];
+            score::in_time(&mut all, 600_000, true, &Red::default()); // something was written after the limit
+            all[0].green
+        };
+        assert!(judged(Some(&(300_000, 40)), false));
+        assert!(!judged(Some(&(610_000, 80)), false));
+        assert!(!judged(None, false), "nobody saw it before the learner asked");
+        // Mended by hand in time, and made to last when the time was over.
+        assert!(!judged(Some(&(300_000, 40)), true));
+    }
+
+    #[test]
+    fn a_red_task_says_what_is_not_so_in_the_learners_language() {
+        let labs = Labs::built_in();
+        let told = |lab: &str, task: &str, lang: &str| {
+            let task = labs.get(lab).unwrap().tasks.iter().find(|t| t.id == task).unwrap();
+            let red = unmet(task, 0, lang);
+            (red.unmet, red.told)
+        };
+        let (english, korean) =
+            (told("broken-selector", "report", "en"), told("broken-selector", "report", "ko"));
+        assert_eq!(english.1, format!("not so: {}", english.0));
+        assert_eq!(korean.0, english.0, "the record is in one language");
+        assert!(korean.1.starts_with("충족되지 않음: ") && !korean.1.contains(&english.0), "{korean:?}");
+        // Where only the task could be said again, nothing is.
+        let (unmet, told) = told("broken-selector", "same", "en");
+        assert!(unmet.contains("address") && told.is_empty(), "{unmet}: {told}");
+    }
 
     #[test]
     fn no_record_takes_another_s_place() {

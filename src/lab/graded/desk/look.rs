@@ -55,6 +55,7 @@ impl Desk {
     }
 
     /// Brings the times at which tasks became green up to date with what was seen.
+    /// Tasks with a probe are noted, too: from then on they hold as far as can be told without disturbing anything.
     pub(super) fn note_green(&self) {
         let revision = self.world.know().recorder.revision;
         let at = self.ms();
@@ -83,14 +84,18 @@ impl Desk {
             let _ = tokio::time::timeout(Duration::from_secs(1), follow.changed()).await; // either is a reason to look
             clock::sleep(Duration::from_millis(200)).await;
             follow.mark_unchanged();
+            // Before anything is written: with each writing the book counts on, and an older copy could count itself level with the store.
+            if let Err(why) = self.compare().await {
+                tracing::debug!(why, "what is kept of labs cannot be compared with the store yet");
+                continue;
+            }
             // What the learner did outlives this process, also where it turned nothing green.
             if self.world.know().unsaved {
                 self.save_or_say();
             }
             let Ok(_turn) = self.turn.try_lock() else { continue };
-            if let Err(why) = self.compare().await {
-                tracing::debug!(why, "what is kept of labs cannot be compared with the store yet");
-                continue;
+            if let Err(why) = self.guard_anchor().await {
+                tracing::debug!(why, "the store's count of labs cannot be looked at yet");
             }
             self.anchor_if_ahead().await;
             if let Err(why) = self.take_up(EN).await {
@@ -104,7 +109,7 @@ impl Desk {
             let frame = current.frame();
             let mut truths = BTreeMap::new();
             let asks = network.elapsed() >= NETWORK_EVERY;
-            for task in current.lab.tasks.iter().filter(|t| t.probe.is_empty()) {
+            for task in &current.lab.tasks {
                 let all = exprs(task);
                 if !all.iter().any(|e| e.is_probe()) {
                     let told: Vec<_> =

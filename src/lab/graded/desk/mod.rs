@@ -4,6 +4,7 @@ mod anchor;
 mod judge;
 mod look;
 mod paper;
+mod past;
 mod plan;
 mod resume;
 
@@ -22,7 +23,7 @@ use crate::clock;
 use crate::cluster::guest::{Host, Room};
 use crate::cluster::undo::Past;
 use crate::lab::TEACHER;
-use crate::lab::cel::{Expr, value};
+use crate::lab::cel::{Expr, facts, value};
 use crate::lab::reach;
 use crate::lab::recorder::Recorder;
 use crate::lab::run::Teacher;
@@ -105,6 +106,16 @@ fn kinds(lab: &Lab) -> BTreeSet<String> {
     lab.exprs().flat_map(|e| e.kinds.iter().cloned()).collect()
 }
 
+/// The resources of these kinds, as records name them.
+fn resources<'a>(kinds: impl IntoIterator<Item = &'a String>) -> BTreeSet<String> {
+    kinds.into_iter().filter_map(|kind| Some(facts::kind(kind)?.plural.to_string())).collect()
+}
+
+/// The resources that a lab's expressions look at.
+fn reads(lab: &Lab) -> BTreeSet<String> {
+    resources(&kinds(lab))
+}
+
 fn exprs(task: &Task) -> Vec<&Expr> {
     task.checks.iter().map(|(_, e)| e).collect()
 }
@@ -120,10 +131,13 @@ impl Desk {
         let key = seal::Key::load_or_create(&host.place().pki())?;
         let book = Book::load(&path, &key)?;
         let labs = Labs::load();
+        world.know().who.borrowed.extend(book.borrowed.iter().cloned());
         if let Some(open) = &book.open {
             let mut known = world.know();
             known.places = places_of(&labs, open);
+            known.reads = labs.get(&open.lab).map(reads).unwrap_or_default();
             known.meddling = open.meddling.clone();
+            known.recorder.who = known.who.clone();
             known.recording = true;
             known.watch = Some(Stopwatch::taken_up(open.started, open.ran_ms));
             known.chain = open.chain.clone();
@@ -159,14 +173,18 @@ impl Desk {
     /// Errors: nothing can be written down, e.g. because the disk is full.
     fn save(&self) -> Result<(), String> {
         let mut book = self.book();
-        if let Some(open) = &mut book.open {
+        {
             let mut known = self.world.know();
+            book.borrowed = known.who.borrowed.clone();
+            known.unsaved = false;
+        }
+        if let Some(open) = &mut book.open {
+            let known = self.world.know();
             open.chain = known.chain.clone();
             open.changed_ms = known.changed_ms;
             open.meddling = known.meddling.clone();
             open.undo = known.journeys_before + known.journeys.len() as u32;
             open.ran_ms = known.watch.map_or(0, |w| w.ms());
-            known.unsaved = false;
         }
         self.opened.note(book.open.as_ref(), self.world.know().places.clone());
         self.ahead.store(true, Ordering::Relaxed);
@@ -313,16 +331,20 @@ impl Desk {
             before: Before::default(),
             at_limit: None,
             meddling: BTreeSet::new(),
+            reborn: BTreeMap::new(),
         };
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.book().open = Some(open.clone());
         self.taken_up.store(true, Ordering::Relaxed);
         self.seen().clear();
-        self.listen(lab.places(&variant));
+        self.listen(lab.places(&variant), reads(lab));
         self.save().map_err(not_kept)?; // else a restart could not put back what is set up now
+        // The count first: where something is held and there is no count, that was deleted.
+        self.anchor().await.map_err(not_kept)?;
+        self.hold().await.map_err(not_kept)?;
         // What the watches know may be of before the way back.
         let setup_failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
-        self.world.recall_since(kinds, base).await.map_err(setup_failed)?;
+        self.world.recall_since(kinds, base, &BTreeMap::new()).await.map_err(setup_failed)?;
         let set_up = self.teacher.play(&plan::lines(lab, &variant), &Room::default()).await;
         set_up.map_err(|e| setup_failed(chain_text(&e)))?;
         let frame = Frame { began: base, variant: Some(value::of_json(&Value::Object(variant.clone()))) };
@@ -363,35 +385,22 @@ impl Desk {
     }
 
     /// From now on everything is remembered, and nothing of before.
-    fn listen(&self, places: Option<BTreeSet<String>>) {
-        let seq = self.host.tap().since(0).last().map_or(0, |r| r.seq);
+    fn listen(&self, places: Option<BTreeSet<String>>, reads: BTreeSet<String>) {
+        let seq = self.host.tap().last();
         let mut known = self.world.know();
+        let who = known.who.clone();
         known.recorder = Recorder::default();
-        known.recorder.seq = seq;
+        (known.recorder.seq, known.recorder.who) = (seq, who);
         known.recording = true;
         known.quiet = false;
         known.solving = false;
-        known.places = places;
+        (known.places, known.reads) = (places, reads);
         known.begin(None);
     }
 
     fn lacks(&self, lab: &Lab) -> Option<String> {
         let offers = self.host.offers();
         lab.requires.iter().find(|need| !reach::met(need, &offers)).cloned()
-    }
-
-    /// Takes away what the open lab made, and closes it. `left`: without a grade, because its learner said so.
-    async fn put_back(&self, left: bool, lang: &str) -> Result<(), String> {
-        let Some(open) = self.book().open.clone() else { return Ok(()) };
-        let back = self.host.past(Past::back(open.base, self.places_of(&open))).await;
-        back.map_err(|why| words::say(lang, Word::NoReset, &[&open.lab, &why]))?;
-        // Only now: as long as it is open, what the learner does is seen.
-        self.world.know().recording = false;
-        match left {
-            true => self.book().leave(),
-            false => self.book().close(),
-        }
-        self.save().map_err(|why| words::say(lang, Word::NotKept, &[&why]))
     }
 
     /// The store's newest revision.

@@ -32,6 +32,9 @@ impl Desk {
         let green = |id: &str| {
             let green = seen.get(id).copied()?;
             let Some(task) = lab.tasks.iter().find(|t| t.id == id) else { return Some(green) };
+            if !task.probe.is_empty() {
+                return None; // only its probe can tell
+            }
             let is_green = |other: &String| seen.get(other) == Some(&true);
             let excluded = task.excludes.iter().any(|what| meddling.contains(what));
             Some(green && !excluded && task.only_with.iter().all(is_green))

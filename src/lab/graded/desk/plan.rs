@@ -31,10 +31,13 @@ impl Desk {
         if let Some(open) = &open {
             let title = self.labs.get(&open.lab).map(|lab| lab.title.get(lang).to_string());
             plan.ends = title.unwrap_or_else(|| open.lab.clone());
-            let back = Past::back(open.base, self.places_of(open));
             // What cannot be planned cannot be done either: the way back itself says why.
-            let answer = self.host.past(Past::Plan { of: Box::new(back) }).await.unwrap_or_default();
-            plan.lost = losses(&answer);
+            plan.lost = if self.is_gone(open.base).await.unwrap_or(false) {
+                self.outermost(open, lang)?
+            } else {
+                let back = Past::back(open.base, self.places_of(open));
+                losses(&self.host.past(Past::Plan { of: Box::new(back) }).await.unwrap_or_default())
+            };
         } else if id.is_none() {
             return Err(words::say(lang, Word::NoneOpen, &[]));
         }
@@ -145,10 +148,15 @@ impl Desk {
         if id.is_some_and(|id| id != open.lab) {
             return Err(words::say(lang, Word::OtherOpen, &[&open.lab, &open.seed.to_string()]));
         }
-        self.put_back(true, lang).await?;
+        let deleted = self.put_back(true, lang).await?;
         self.anchor().await.map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
         let title = self.labs.get(&open.lab).map(|lab| lab.title.get(lang).to_string());
-        Ok(json!(Left { title: title.unwrap_or_else(|| open.lab.clone()), id: open.lab }))
+        let names: Vec<String> = deleted.iter().map(ToString::to_string).collect();
+        let note = match names.as_slice() {
+            [] => String::new(),
+            names => words::say(lang, Word::Cleared, &[&names.join(", ")]),
+        };
+        Ok(json!(Left { title: title.unwrap_or_else(|| open.lab.clone()), id: open.lab, note }))
     }
 }
 
@@ -158,7 +166,7 @@ pub(super) fn lines(lab: &Lab, variant: &Map<String, Value>) -> Vec<String> {
 }
 
 /// The objects that lines name to make, namespaces first.
-fn made(lines: &[String]) -> Vec<Loss> {
+pub(super) fn made(lines: &[String]) -> Vec<Loss> {
     let of = |key: String| {
         let mut parts = key.splitn(3, '/');
         let (resource, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);

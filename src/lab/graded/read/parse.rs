@@ -167,15 +167,20 @@ pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) ->
         if written.is_empty() {
             on.fault(&format!("id: {}", task.id), format!("task {:?} checks nothing", task.id));
         }
-        let checks: Vec<(String, Expr)> =
-            written.into_iter().filter_map(|(that, is)| Some((that, on.expr(&is, Use::Check)?))).collect();
+        let unmet = task.unmet.unwrap_or_default();
+        for told in written.iter().map(|(that, _)| that).chain([&unmet]) {
+            on.text(told, &sample, false);
+        }
+        let compiled =
+            written.into_iter().filter_map(|(that, is)| Some((Text::new(&that), on.expr(&is, Use::Check)?)));
+        let checks: Vec<(Text, Expr)> = compiled.collect();
         tasks.push(Task {
             id: task.id,
             weight: task.weight,
             task: Text::new(&task.task),
             probe: task.probe,
             checks,
-            unmet: task.unmet,
+            unmet: Text::new(&unmet),
             hold: task.hold.map_or(HOLD, |s| s.0),
             within: task.within.map_or(WITHIN, |s| s.0),
             debrief: Text::new(task.debrief.as_deref().unwrap_or_default()),
@@ -283,10 +288,24 @@ fn translate(lab: &mut Lab, lang: &str, text: &str, file: &Path, sample: &Map<St
     same("hints", &words.hints, lab.hints.iter().map(|h| &h.id).collect(), &mut on);
     let told = lab.tasks.iter().filter(|t| !t.debrief.get(EN).is_empty()).map(|t| &t.id).collect();
     same("debrief", &words.debrief, told, &mut on);
+    let red = lab.tasks.iter().filter(|t| !t.unmet.get(EN).is_empty()).map(|t| &t.id).collect();
+    same("unmet", &words.unmet, red, &mut on);
+    for task in &lab.tasks {
+        let english = task.checks.iter().filter(|(that, _)| !that.get(EN).is_empty()).count();
+        let here = words.check.get(&task.id).map_or(0, Vec::len);
+        if here != english {
+            let what = format!("task {:?} has {here} sentences under `check`, in English {english}", task.id);
+            on.fault("check:", what);
+        }
+    }
+    if let Some(odd) = words.check.keys().find(|id| lab.tasks.iter().all(|t| t.id != **id)) {
+        on.fault("check:", format!("there is no task {odd:?}"));
+    }
     if lab.remember.get(EN).is_empty() != words.remember.is_none() {
         on.fault("remember", "`remember` stands in one language only".into());
     }
-    let plain = words.tasks.values().map(|t| (t, false));
+    let red = words.unmet.values().chain(words.check.values().flatten());
+    let plain = words.tasks.values().chain(red).map(|t| (t, false));
     for (text, template) in plain.chain(words.hints.values().chain(words.debrief.values()).map(|t| (t, true)))
     {
         on.text(text, sample, template);
@@ -301,6 +320,11 @@ fn translate(lab: &mut Lab, lang: &str, text: &str, file: &Path, sample: &Map<St
     for task in &mut lab.tasks {
         task.task.put(lang, words.tasks.get(&task.id).map_or("", String::as_str));
         task.debrief.put(lang, words.debrief.get(&task.id).map_or("", String::as_str));
+        task.unmet.put(lang, words.unmet.get(&task.id).map_or("", String::as_str));
+        let mut sentences = words.check.get(&task.id).into_iter().flatten();
+        for (that, _) in task.checks.iter_mut().filter(|(that, _)| !that.get(EN).is_empty()) {
+            that.put(lang, sentences.next().map_or("", String::as_str));
+        }
     }
     for hint in &mut lab.hints {
         hint.say.put(lang, words.hints.get(&hint.id).map_or("", String::as_str));
@@ -342,7 +366,7 @@ mod tests {
         assert!(broken("{pick: [value, key]}", "{pik: [value, key]}").contains("{pick: [A, B]}"));
         assert!(broken("red: [traffic, durable]", "red: [trafic]").contains("there is no task \"trafic\""));
         assert!(broken("id: broken-selector", "id: other").contains("in the directory"));
-        let all = LAB.find("    check: 'objects(\"EndpointSlice\"").expect("a check");
+        let all = LAB.find("    check: 'get(object(\"Deployment\"").expect("a check");
         let checked = LAB[all..].lines().next().expect("a line");
         assert!(broken(checked, "    check: []").contains("task \"all\" checks nothing"));
         for weight in ["4294967295", "10000"] {
@@ -362,6 +386,13 @@ mod tests {
         assert!(broken("score_max: 90", "score_max: 100").contains("less than all 100 points"));
         assert!(broken("  bad: 'v", "  app: 'v").contains("app is drawn and derived"));
         assert!(read(LAB, &KOREAN.replace("  same:", "  sane:")).unwrap_err()[0].contains("in English"));
+        // What is said of a red task stands in both languages, and names what the lab draws.
+        let (unmet, red) = ("\n    unmet: ConfigMap report, key cause", "  report: 컨피그맵");
+        assert!(KOREAN.contains(red), "{KOREAN}");
+        assert!(read(LAB, &KOREAN.replace(red, "  all: 컨피그맵")).unwrap_err()[0].contains("the unmet are"));
+        assert!(broken(unmet, "\n    unmet: ConfigMap {{nane}}").contains("there is no {{nane}}"));
+        let told = (checked, "    check: [{that: it is so, is: 'true'}]");
+        assert!(broken(told.0, told.1).contains("has 0 sentences under `check`, in English 1"));
         assert!(
             read(LAB, &KOREAN.replace("{{app}}", "{{ap}}")).unwrap_err()[0]
                 .starts_with("broken-selector/lab.ko.md:")

@@ -113,5 +113,10 @@ pub struct Words {
     pub hints: BTreeMap<String, String>,
     #[serde(default)]
     pub debrief: BTreeMap<String, String>,
+    /// What a task says when it is red, by its id; of a task with a list of checks, their sentences.
+    #[serde(default)]
+    pub unmet: BTreeMap<String, String>,
+    #[serde(default)]
+    pub check: BTreeMap<String, Vec<String>>,
     pub remember: Option<String>,
 }

@@ -79,6 +79,7 @@ pub(super) fn pod(object: &Value) -> Pod {
             .map(|(k, v)| format!("{k}={v}"))
             .collect::<Vec<_>>()
             .join(","),
+        created: text(object, "metadata.creationTimestamp").parse().ok(),
         node,
     }
 }

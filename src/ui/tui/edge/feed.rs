@@ -7,13 +7,15 @@ use crate::client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use crate::client::kube::runtime::watcher;
 use crate::client::{Client, is_code, kubeconfig};
 use crate::cluster::Place;
-use crate::cluster::control::{Ask, Control};
+use crate::cluster::control::{Ask, Control, has_started};
 use crate::lab::view::{self, Entry, LessonView};
 use crate::tap::Record;
 use crate::ui::lesson;
 use crate::ui::texts::Lang;
 use futures::StreamExt;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
@@ -42,9 +44,12 @@ async fn records(place: Place, tell: Sender<Event>) {
     let mut first_of = None;
     loop {
         if let Ok(mut control) = Control::connect(&place).await {
-            // A cluster that was started anew counts from one again.
+            // A cluster that was started anew counts from one again, and what was known of the one before is not about it.
             let id = control.ask(&Ask::Status).await.map(|s| s["pids"].clone()).ok();
-            if id != first_of {
+            if id.is_some() && id != first_of {
+                if first_of.is_some() && tell.send(Event::NewCluster).await.is_err() {
+                    return;
+                }
                 (last, first_of) = (0, id);
             }
             let mut next = control.ask(&Ask::Records { since: last }).await.ok();
@@ -85,13 +90,13 @@ async fn status(place: Place, tell: Sender<Event>) {
         if let Ok(mut control) = Control::connect(&place).await {
             let mut progress = control.ask(&Ask::Wait).await.ok();
             while let Some(value) = progress.take() {
-                let ready = value["ready"] == true;
-                let state = if ready { "running" } else { "starting" };
+                let started = has_started(&value);
+                let state = if started { "running" } else { "starting" };
                 let told = json!({"state": state, "progress": value});
                 if tell.send(Event::Status(Some(told))).await.is_err() {
                     return;
                 }
-                if ready {
+                if started {
                     // The end of this connection is the end of the cluster.
                     while let Ok(Some(_)) = control.next().await {}
                     break;
@@ -164,9 +169,8 @@ async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
     }
 }
 
-/// Follows the lesson, in a language.
-pub async fn follow(place: Place, lang: Lang, tell: Sender<Event>) {
-    let mut welcomed = false;
+/// Follows the lesson, in a language. `welcomed`: the learner was led to a lesson, or has asked for one.
+pub async fn follow(place: Place, lang: Lang, welcomed: Arc<AtomicBool>, tell: Sender<Event>) {
     loop {
         if let Ok(mut control) = Control::connect(&place).await {
             let mut answer = ask_teacher(&mut control, lang, view::Ask::Follow).await;
@@ -176,7 +180,7 @@ pub async fn follow(place: Place, lang: Lang, tell: Sender<Event>) {
                         Ok(view) => {
                             // Whoever comes for the first time is led to the first lesson.
                             let begun = view.id.is_empty()
-                                && !std::mem::replace(&mut welcomed, true)
+                                && !welcomed.swap(true, Ordering::Relaxed)
                                 && begin(&place, lang).await;
                             if view.id.is_empty() && !begun {
                                 question(place.clone(), lang, view::Ask::List, tell.clone()).await;
@@ -206,13 +210,13 @@ async fn begin(place: &Place, lang: Lang) -> bool {
     }
 }
 
-/// Returns when the cluster answers and is ready.
+/// Returns when the cluster answers and its start is complete.
 pub async fn ready(place: &Place) {
     loop {
         if let Ok(mut control) = Control::connect(place).await {
             let mut progress = control.ask(&Ask::Wait).await.ok();
             while let Some(value) = progress {
-                if value["ready"] == true {
+                if has_started(&value) {
                     return;
                 }
                 progress = control.next().await.ok().flatten();
@@ -245,5 +249,5 @@ pub async fn question(place: Place, lang: Lang, ask: view::Ask, tell: Sender<Eve
         Ok(None) => return,
         Err(error) => Err(error.say(lang)),
     };
-    let _ = tell.send(event.unwrap_or_else(Event::NoLesson)).await; // the interface may have ended
+    let _ = tell.send(event.unwrap_or_else(Event::Refused)).await; // the interface may have ended
 }

@@ -10,9 +10,23 @@ use std::io::{self, Write, stdout};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::Signal;
+use tokio::sync::Notify;
 
 /// The terminal is ours at the moment.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Some thread has panicked, and the terminal was given back for its text.
+static PANICKED: Notify = Notify::const_new();
+
+/// Returns when any thread or task has panicked: the interface must end then.
+pub async fn panicked() {
+    PANICKED.notified().await;
+}
+
+/// Is the terminal ours? A picture that is drawn after it was given back lands on the learner's own screen.
+pub fn held() -> bool {
+    TAKEN.load(Ordering::SeqCst)
+}
 
 /// Holds the terminal until dropped.
 pub struct Taken(());
@@ -29,6 +43,7 @@ impl Taken {
                 }
                 give_back();
                 usual(panic);
+                PANICKED.notify_one(); // whichever thread it was: the terminal is not ours any more
             }));
         });
         enter()?;
@@ -99,11 +114,33 @@ mod tests {
         panic!("boom on the screen");
     }
 
+    /// A thread that is no task of the interface: the keyboard's, or one of a library's.
+    #[tokio::test]
+    async fn a_panic_of_any_thread_ends_the_loop() {
+        if std::env::var_os(INSIDE).is_none() {
+            return; // as above: run by the test below
+        }
+        let _taken = Taken::take().expect("a terminal");
+        print!("the interface");
+        stdout().flush().expect("a terminal");
+        assert!(held());
+        std::thread::spawn(|| panic!("boom on the screen"));
+        panicked().await;
+        assert!(!held(), "nothing is drawn any more");
+        std::process::exit(1);
+    }
+
     #[test]
     fn a_panic_gives_the_terminal_back() {
+        for test in ["panics_on_a_terminal", "a_panic_of_any_thread_ends_the_loop"] {
+            gives_the_terminal_back(test);
+        }
+    }
+
+    fn gives_the_terminal_back(test: &str) {
         let pty = native_pty_system().openpty(PtySize { rows: 24, cols: 80, ..PtySize::default() }).unwrap();
         let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "ui::tui::edge::guard::tests::panics_on_a_terminal", "--nocapture"]);
+        command.args(["--exact", &format!("ui::tui::edge::guard::tests::{test}"), "--nocapture"]);
         command.env(INSIDE, "1");
         command.env("TERM", "xterm-256color");
         command.env("RUST_BACKTRACE", "0"); // a long one would scroll the reason away

@@ -1,6 +1,7 @@
 //! What can this terminal show? It is asked once, before the interface begins.
 
 use super::super::look::Look;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io::{self, Write, stdin, stdout};
 use std::os::fd::AsFd;
@@ -8,6 +9,12 @@ use std::time::{Duration, Instant};
 
 /// A terminal that has not answered by then does not know the question.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// An answer that comes later than this after the question is not waited for any more.
+const LATEST: Duration = Duration::from_secs(10);
+/// How an answer about the ground's colour begins: keys, as the keyboard's reader takes it for them. The first is held with Alt.
+const LATE_ANSWER: &str = "]11;rgb:";
+/// No answer is longer: what follows is typed.
+const LATE_MAX: usize = 48;
 /// Signs whose width is "ambiguous": some terminals draw them two cells wide.
 const AMBIGUOUS: &str = "●│①";
 
@@ -49,6 +56,53 @@ pub fn ask() -> io::Result<Answer> {
                 n => heard.extend_from_slice(&bytes[..n]),
             }
         }
+    }
+}
+
+/// Takes an answer that comes after [`PATIENCE`] out of the keys: the reader of the keyboard does not know it, and it would stand on the
+/// learner's first line. (A late answer about the cursor it knows, and drops.)
+pub struct Late {
+    until: Option<Instant>,
+    /// Keys that may be the beginning of the answer, or belong to it.
+    kept: Vec<KeyEvent>,
+}
+
+impl Late {
+    /// `expected`: the terminal has not told the ground's colour yet.
+    pub fn new(expected: bool) -> Late {
+        Late { until: expected.then(|| Instant::now() + LATEST), kept: Vec::new() }
+    }
+
+    /// Takes in a key; returns those that were typed.
+    pub fn filter(&mut self, key: KeyEvent, now: Instant) -> Vec<KeyEvent> {
+        let Some(until) = self.until else { return vec![key] };
+        if self.kept.is_empty() && now > until {
+            self.until = None;
+            return vec![key];
+        }
+        let (at, KeyCode::Char(c)) = (self.kept.len(), key.code) else { return self.give_back(key) };
+        let (alt, control) =
+            (key.modifiers.contains(KeyModifiers::ALT), key.modifiers.contains(KeyModifiers::CONTROL));
+        let ends = at >= LATE_ANSWER.len() && (control && c == 'g' || alt && c == '\\');
+        if ends {
+            (self.until, self.kept) = (None, Vec::new());
+            return vec![];
+        }
+        let belongs = match LATE_ANSWER.chars().nth(at) {
+            Some(next) => c == next && alt == (at == 0) && !control,
+            None => at < LATE_MAX && (c.is_ascii_hexdigit() || c == '/') && !alt && !control,
+        };
+        if !belongs {
+            return self.give_back(key);
+        }
+        self.kept.push(key);
+        vec![]
+    }
+
+    fn give_back(&mut self, key: KeyEvent) -> Vec<KeyEvent> {
+        let mut typed = std::mem::take(&mut self.kept);
+        typed.push(key);
+        typed
     }
 }
 
@@ -109,6 +163,31 @@ mod tests {
         assert_eq!(answer, Answer { column: Some(4), light: Some(true), typed: b"ls\r".to_vec() });
         assert_eq!(parse(b"\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\").light, Some(false));
         assert_eq!(parse(b"\x1b[A").typed, b"\x1b[A");
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_is_not_typed_into_the_shell() {
+        let key = |c: char, modifiers| KeyEvent::new(KeyCode::Char(c), modifiers);
+        let (none, alt, control) = (KeyModifiers::NONE, KeyModifiers::ALT, KeyModifiers::CONTROL);
+        let now = Instant::now();
+        for end in [key('g', control), key('\\', alt)] {
+            let mut late = Late::new(true);
+            let mut typed = late.filter(key('l', none), now);
+            typed.extend(late.filter(key(']', alt), now));
+            for c in "11;rgb:1e1e/1e1e/2e2e".chars() {
+                typed.extend(late.filter(key(c, none), now));
+            }
+            typed.extend(late.filter(end, now));
+            typed.extend(late.filter(key('s', none), now));
+            assert_eq!(typed, [key('l', none), key('s', none)]);
+        }
+        // What only looks like it is typed, and nothing is held once it is too late for an answer.
+        let mut late = Late::new(true);
+        assert_eq!(late.filter(key(']', alt), now), []);
+        assert_eq!(late.filter(key('x', none), now), [key(']', alt), key('x', none)]);
+        let after = now + LATEST * 2;
+        assert_eq!(late.filter(key(']', alt), after), [key(']', alt)]);
+        assert_eq!(Late::new(false).filter(key(']', alt), now), [key(']', alt)]);
     }
 
     #[test]

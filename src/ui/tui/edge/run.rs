@@ -21,6 +21,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 use std::io::{self, Stdout, Write, stdout};
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -46,6 +48,9 @@ pub struct Setting {
 pub async fn run(setting: Setting) -> io::Result<i32> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut hung_up = signal(SignalKind::hangup())?;
+    // In raw mode no key sends these: `timeout -s INT` and the stop button of an editor do.
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut quit_asked = signal(SignalKind::quit())?;
     let mut stopped = signal(SignalKind::from_raw(nix::libc::SIGTSTP))?;
     let mut continued = signal(SignalKind::from_raw(nix::libc::SIGCONT))?;
     let taken = Taken::take()?;
@@ -57,7 +62,11 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
     let opened = Instant::now();
     let mut model = Model::new(&setting.place.name, setting.lang, look, size, crate::clock::now());
     let (shell_rows, shell_columns) = model.shell.size();
-    let mut args = vec!["repl".to_string(), "--in-pane".into(), "--name".into(), setting.place.name.clone()];
+    // Only this REPL may command the frame: programs in its shell do not see its arguments from inside a container.
+    let token = format!("{:016x}", crate::rng::Rng::from_os().u64());
+    model.shell.trust(token.clone());
+    let mut args = vec!["repl".to_string(), format!("--in-pane={token}")];
+    args.extend(["--name".to_string(), setting.place.name.clone()]);
     args.extend(["--lang".to_string(), lesson::tag(setting.lang).into()]);
     let mut pty = Pty::start(&args, shell_rows, shell_columns)?;
     if !answer.typed.is_empty() {
@@ -66,15 +75,22 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
     let (tell, mut told) = mpsc::channel(PENDING);
     let keys = tell.clone();
     // Blocks on the keyboard: a thread of its own, which ends with the program.
-    std::thread::Builder::new().name("keyboard".into()).spawn(move || read_keys(&keys))?;
+    // Its answer about the ground may still be on its way.
+    let late = answer.light.is_none() && !charset::ascii_only();
+    std::thread::Builder::new()
+        .name("keyboard".into())
+        .spawn(move || read_keys(&keys, probe::Late::new(late)))?;
     let gone = tell.clone();
     std::thread::Builder::new().name("terminal-end".into()).spawn(move || {
         await_end_of_terminal();
         let _ = gone.blocking_send(Event::Gone); // the interface may have ended
     })?;
-    // Every task of the interface: they end with it, and it with one that panics, for the panic has given the terminal back.
+    // Every task of the interface: they end with it, and it with one that panics. Threads and tasks of libraries are watched by the guard.
     let mut tasks = feed::start(&setting.place, &tell);
-    let mut follow = tasks.spawn(feed::follow(setting.place.clone(), setting.lang, tell.clone()));
+    // Whoever comes to learn is led to the first lesson once, and not past the one that was asked for.
+    let welcomed = Arc::new(AtomicBool::new(setting.lesson.is_some()));
+    let follow_in = |lang| feed::follow(setting.place.clone(), lang, welcomed.clone(), tell.clone());
+    let mut follow = tasks.spawn(follow_in(setting.lang));
     if let Some(id) = setting.lesson.clone() {
         let ask = view::Ask::Open { id };
         tasks.spawn(open_first(setting.place.clone(), setting.lang, ask, tell.clone()));
@@ -88,8 +104,13 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
         let frame = drawn + FRAME;
         let event = tokio::select! {
             biased;
+            // First those after which nothing may be drawn.
             _ = terminated.recv() => break 128 + 15,
             _ = hung_up.recv() => break 128 + 1,
+            _ = interrupted.recv() => break 128 + 2,
+            _ = quit_asked.recv() => break 128 + 3,
+            // Its text was printed already.
+            () = guard::panicked() => std::panic::resume_unwind(Box::new("a thread has panicked")),
             _ = stopped.recv() => {
                 guard::suspend(&mut continued).await?;
                 anew(&mut screen, &mut model, opened)?;
@@ -134,7 +155,7 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
         }
         let mut quit = None;
         if let Some(event) = next {
-            // Taken out but not taken in: it goes first next time.
+            // Taken out of its queue beyond the number: the effects of all are carried out together.
             let (more, changed) = update(&mut model, event);
             dirty |= changed;
             effects.extend(more);
@@ -150,10 +171,9 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
                 }
                 Effect::Speak(lang) => {
                     follow.abort();
-                    follow = tasks.spawn(feed::follow(setting.place.clone(), lang, tell.clone()));
+                    follow = tasks.spawn(follow_in(lang));
                 }
                 Effect::Bell => out(b"\x07"),
-                Effect::Copy(bytes) => out(&bytes),
                 Effect::Suspend if terminal::can_go_on() => {
                     guard::suspend(&mut continued).await?;
                     anew(&mut screen, &mut model, opened)?;
@@ -174,10 +194,17 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
     Ok(code)
 }
 
-fn read_keys(tell: &mpsc::Sender<Event>) {
+fn read_keys(tell: &mpsc::Sender<Event>, mut late: probe::Late) {
     while let Ok(event) = keyboard::read() {
         let event = match event {
-            keyboard::Event::Key(key) => Event::Key(key),
+            keyboard::Event::Key(key) => {
+                for key in late.filter(key, Instant::now().into_std()) {
+                    if tell.blocking_send(Event::Key(key)).is_err() {
+                        return;
+                    }
+                }
+                continue;
+            }
             keyboard::Event::Mouse(mouse) => Event::Mouse(mouse),
             keyboard::Event::Paste(text) => Event::Paste(text),
             keyboard::Event::Resize(columns, rows) => Event::Resize(Size::new(columns, rows)),
@@ -187,6 +214,7 @@ fn read_keys(tell: &mpsc::Sender<Event>) {
             return;
         }
     }
+    let _ = tell.blocking_send(Event::Gone); // without a keyboard nobody could even leave
 }
 
 /// Returns when the learner's terminal is gone. SIGHUP reaches only those whose controlling terminal it was, and crossterm reads what is gone
@@ -217,6 +245,9 @@ fn out(bytes: &[u8]) {
 }
 
 fn draw(screen: &mut Terminal<CrosstermBackend<Stdout>>, model: &Model) -> io::Result<()> {
+    if !guard::held() {
+        return Ok(()); // a panic has given it back, and the loop is about to hear of it
+    }
     screen.draw(|frame| {
         if let Some(cursor) = render(model, frame.area(), frame.buffer_mut()) {
             frame.set_cursor_position(cursor);

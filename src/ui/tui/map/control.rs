@@ -141,7 +141,7 @@ fn stations(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow) {
         let revision = stored.revision.map_or(String::new(), |r| r.to_string());
         let text = canvas.word(Word::StatusRevision, &[&revision]);
         canvas.put(store, 1, &text, if at == now { Tone::Lit } else { Tone::Plain });
-        if let Some(fsync) = fsync(model, stored.revision) {
+        if let Some(fsync) = stored.revision.and_then(|revision| flow.fsync(revision)) {
             canvas.put(store, 2, &format!("fsync {}", took(fsync)), Tone::Plain);
         }
         let text = canvas.word(Word::Committed, &[&took(stored.took_us)]);
@@ -240,12 +240,6 @@ fn deed(model: &Model, hop: &Hop, named: bool) -> String {
         }
         _ => describe(model.lang, hop),
     }
-}
-
-/// How long the disk took for a revision, of the store's own record.
-fn fsync(model: &Model, revision: Option<u64>) -> Option<u64> {
-    let of = |r: &&crate::tap::Record| r.component == "etcd" && r.verb == "commit" && r.revision == revision;
-    model.traffic.records.iter().rev().find(of).and_then(|r| r.detail["fsync_us"].as_u64())
 }
 
 /// The keys of the show, and how far it is.

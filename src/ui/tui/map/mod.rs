@@ -93,9 +93,7 @@ pub fn lit(model: &Model) -> (Option<&Spot>, Option<&Spot>) {
 
 /// The scheduler's decisions, the newest first, one for each pod.
 pub fn decisions(traffic: &Traffic) -> Vec<&Record> {
-    let mut seen = std::collections::HashSet::new();
-    let made = traffic.records.iter().rev().filter(|r| r.verb == "schedule");
-    made.filter(|r| r.object.as_ref().is_some_and(|o| seen.insert((&o.namespace, &o.name)))).collect()
+    traffic.decisions.iter().rev().collect()
 }
 
 /// Which object of the scene a view is about: its place in the scene's list. While a command is replayed that is first what the command

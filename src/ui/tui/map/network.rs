@@ -1,6 +1,6 @@
 //! How does it get there? From a Service's addresses through the rules to the pods.
 
-use super::super::cluster::{Cluster, Key, Service};
+use super::super::cluster::{Cluster, Key, Pod, Service};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::took;
@@ -62,9 +62,15 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     y += 1;
     let endpoints = scene.endpoints(key);
     let ready = endpoints.iter().filter(|e| e.ready).count();
-    let text = match endpoints.is_empty() {
-        true => canvas.word(Word::NoEndpoints, &[]),
-        false => canvas.word(Word::Endpoints, &[&ready.to_string(), &endpoints.len().to_string()]),
+    // A pod without an address, because no node has it yet, is no endpoint, though it carries the labels.
+    let carries = |pod: &&Pod| {
+        pod.namespace == key.0 && service.selector.iter().all(|(k, v)| pod.labels.get(k) == Some(v))
+    };
+    let carriers = scene.pods.values().filter(carries).count();
+    let text = match (endpoints.is_empty() && !service.selector.is_empty(), carriers) {
+        (true, 0) => canvas.word(Word::NoEndpoints, &[]),
+        (true, carriers) => canvas.word(Word::NoAddresses, &[&carriers.to_string()]),
+        _ => canvas.word(Word::Endpoints, &[&ready.to_string(), &endpoints.len().to_string()]),
     };
     canvas.put(1, y, &text, if ready == 0 { Tone::Bad } else { Tone::Strong });
     y += 1;
@@ -80,9 +86,7 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         );
         y += 1;
     }
-    let mut rules =
-        model.traffic.records.iter().rev().filter(|r| r.component == "kube-proxy" && r.verb == "rules");
-    let text = match (ready, rules.next()) {
+    let text = match (ready, &model.traffic.rules) {
         (_, Some(record)) => canvas.word(
             Word::RulesWritten,
             &[&format!("kube-proxy {}", short(&record.node)), &took(record.took_us)],

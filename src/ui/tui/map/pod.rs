@@ -1,13 +1,14 @@
 //! What is it going through? One pod, and all that was told about it, in order.
 
 use super::super::cluster::{Cluster, Pod};
-use super::super::flow::{Did, Flow};
+use super::super::flow::{Did, Flow, Hop};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::cluster::stand;
 use super::{Canvas, describe, short, subject};
+use crate::tap::ObjectRef;
 
 pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let pods = scene.pods_by_age();
@@ -40,12 +41,13 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     }
     facts.retain(|f| !f.is_empty());
     canvas.put(1, 1, &facts.join("  "), Tone::Dim);
-    // What was told of it: hops of the command that made it, or else its Events.
-    let about = |flow: &&Flow| {
-        flow.hops
-            .iter()
-            .any(|h| h.object.as_ref().is_some_and(|o| o.name == pod.name && o.namespace == pod.namespace))
+    // What was told of it: hops of the command that made it, or else its Events. A pod of the same name that was deleted before had a
+    // life of its own.
+    let own = |hop: &Hop| {
+        let it = |o: &ObjectRef| o.resource == "pods" && o.name == pod.name && o.namespace == pod.namespace;
+        hop.object.as_ref().is_some_and(it) && pod.created.is_none_or(|created| hop.at >= created)
     };
+    let about = |flow: &&Flow| flow.hops.iter().any(own);
     let hops: Vec<(String, String)> = model
         .traffic
         .flows
@@ -57,10 +59,7 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
                 true if model.traffic.moving() => model.traffic.play.at + 1,
                 _ => flow.hops.len(),
             };
-            let own =
-                flow.hops.iter().take(told).filter(|h| {
-                    h.object.as_ref().is_some_and(|o| o.resource == "pods" && o.name == pod.name)
-                });
+            let own = flow.hops.iter().take(told).filter(|h| own(h));
             own.filter(|h| !matches!(h.did, Did::Stage(_)))
                 .map(|h| (describe(model.lang, h), took(h.took_us)))
                 .collect::<Vec<_>>()

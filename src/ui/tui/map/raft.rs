@@ -7,7 +7,6 @@ use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::{Canvas, short};
-use crate::tap::Record;
 use std::cmp::Ordering;
 
 /// Where the members' columns begin, behind the entries' numbers.
@@ -233,11 +232,10 @@ fn log(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: usiz
 
 /// The revision that an entry made, and how long the disk took.
 fn written(canvas: &Canvas<'_>, model: &Model, index: u64) -> Option<String> {
-    let of = |r: &&Record| r.component == "etcd" && r.verb == "commit" && r.detail["index"] == index;
-    let record = model.traffic.records.iter().rev().find(of)?;
-    let revision = record.revision.filter(|r| *r > 0);
+    let written = model.traffic.written.get(&index)?;
+    let revision = written.revision.filter(|r| *r > 0);
     let revision = revision.map_or(String::new(), |r| canvas.word(Word::RevisionShort, &[&r.to_string()]));
-    Some(format!("{revision}  fsync {}", took(record.detail["fsync_us"].as_u64().unwrap_or_default())))
+    Some(format!("{revision}  fsync {}", took(written.fsync_us)))
 }
 
 /// The last election, step by step, at the lower edge; how many rows it takes.

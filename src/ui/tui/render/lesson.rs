@@ -64,7 +64,7 @@ impl Sheet {
             upper.retain(|l| l.width() > 0);
         }
         let gap = usize::from(firm > 0 && firm + upper.len() < height && !upper.is_empty());
-        Sheet { rows: height - firm - gap, upper, lower, firm, gap, told }
+        Sheet { rows: height.saturating_sub(firm + gap), upper, lower, firm, gap, told }
     }
 
     /// How far the text above can be scrolled; after that, what did not fit below comes into sight.

@@ -107,3 +107,21 @@ fn an_entry_that_lost_its_place_is_told_apart_and_stays_in_sight() {
     assert_eq!(agreement.mark(NODES[0], 11), None);
     assert_eq!(agreement.lines(3), [38, 39, 40]);
 }
+
+#[test]
+fn entries_that_a_member_catches_up_with_are_not_lost() {
+    let mut agreement = Agreement::default();
+    let mut absorb = |node, verb, detail| agreement.absorb(&told(node, verb, detail));
+    for node in &NODES[1..] {
+        absorb(node, "append", json!({"last": 19, "batch": 10, "term": 3}));
+        absorb(node, "commit", json!({"index": 19, "term": 3}));
+        absorb(node, "append", json!({"last": 20, "batch": 1, "term": 4}));
+        absorb(node, "commit", json!({"index": 20, "term": 4}));
+    }
+    // Entries of term 3 and one of term 4, of which the last is told.
+    absorb(NODES[0], "append", json!({"last": 20, "batch": 11, "term": 4}));
+    assert_eq!(agreement.mark(NODES[0], 19), Some(Mark::Stored));
+    assert_eq!(agreement.mark(NODES[0], 20), Some(Mark::Stored));
+    agreement.absorb(&told(NODES[0], "commit", json!({"index": 19, "term": 3})));
+    assert_eq!(agreement.mark(NODES[0], 19), Some(Mark::Committed));
+}

@@ -2,12 +2,33 @@ use super::*;
 use crate::lab::view::Ask;
 use crate::ui::tui::event::Question;
 use crate::ui::tui::flow::Did;
-use crate::ui::tui::model::{Overlay, Pane, View};
+use crate::ui::tui::model::{BURST, Overlay, Pane, View};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use std::time::Duration;
 
 fn press(model: &mut Model, code: KeyCode) -> Vec<Effect> {
     tell(model, Event::Key(KeyEvent::new(code, KeyModifiers::NONE)))
+}
+
+/// A letter, and a moment in which nothing follows it.
+fn letter(model: &mut Model, letter: char) -> Vec<Effect> {
+    let mut effects = press(model, KeyCode::Char(letter));
+    model.now += BURST;
+    effects.extend(tell(model, Event::Tick));
+    effects
+}
+
+/// The same, and the engine's answer.
+fn answered(model: &mut Model, key: char) -> Vec<Effect> {
+    let effects = letter(model, key);
+    tell(model, Event::Answered);
+    effects
+}
+
+/// What the REPL in the pane tells the frame.
+fn wish(model: &mut Model, words: &str) {
+    model.shell.trust("t".into());
+    tell(model, Event::Shell(format!("\x1b]ropewalk;t;{words}\x07").into_bytes()));
 }
 
 fn control(model: &mut Model, letter: char) -> Vec<Effect> {
@@ -73,21 +94,102 @@ fn the_size_of_the_shell_follows_its_pane() {
 fn lesson_keys_ask_the_engine_and_a_waiting_question_takes_the_letters() {
     let mut model = fresh();
     press(&mut model, KeyCode::F(6));
-    assert_eq!(press(&mut model, KeyCode::Char('n')), asks(&Ask::Next));
-    assert_eq!(press(&mut model, KeyCode::Char('b')), asks(&Ask::Back));
-    assert_eq!(press(&mut model, KeyCode::Char('h')), asks(&Ask::Hint));
-    assert_eq!(press(&mut model, KeyCode::Char('c')), asks(&Ask::Check { id: None }));
+    assert_eq!(answered(&mut model, 'n'), asks(&Ask::Next));
+    assert_eq!(answered(&mut model, 'b'), asks(&Ask::Back));
+    assert_eq!(answered(&mut model, 'h'), asks(&Ask::Hint));
+    assert_eq!(answered(&mut model, 'c'), asks(&Ask::Check { id: None }));
     tell(&mut model, Event::Lesson(Box::new(asking(Lang::En))));
-    assert_eq!(press(&mut model, KeyCode::Char('b')), asks(&Ask::Predict { choice: "b".into() }));
-    assert_eq!(press(&mut model, KeyCode::Char('d')), []);
-    assert_eq!(press(&mut model, KeyCode::Char('n')), []);
+    assert_eq!(answered(&mut model, 'b'), asks(&Ask::Predict { choice: "b".into() }));
+    assert_eq!(letter(&mut model, 'd'), []);
+    assert_eq!(letter(&mut model, 'n'), []);
     // Whoever has done it without guessing goes on.
     let done = LessonView { state: State::Done, ..asking(Lang::En) };
     tell(&mut model, Event::Lesson(Box::new(done)));
     assert!(text(&screen(&model)).contains("n next"));
-    assert_eq!(press(&mut model, KeyCode::Char('n')), asks(&Ask::Next));
+    assert_eq!(letter(&mut model, 'n'), asks(&Ask::Next));
     press(&mut model, KeyCode::Esc);
     assert_eq!(model.focus, Pane::Shell);
+}
+
+#[test]
+fn a_command_that_is_typed_into_the_lesson_moves_nothing() {
+    for view in [lesson(Lang::En), asking(Lang::En)] {
+        let mut model = fresh();
+        tell(&mut model, Event::Lesson(Box::new(view)));
+        press(&mut model, KeyCode::F(6));
+        for c in "create deployment web --image=nginx".chars() {
+            assert_eq!(press(&mut model, KeyCode::Char(c)), []);
+            model.now += BURST / 3;
+            assert_eq!(tell(&mut model, Event::Tick), []);
+        }
+        assert!(text(&screen(&model)).contains("Esc goes to the shell"), "it is said where the keys go");
+        model.now += BURST * 2;
+        assert_eq!(tell(&mut model, Event::Tick), [], "nor afterwards");
+    }
+}
+
+#[test]
+fn one_question_at_a_time_is_on_its_way_to_the_engine() {
+    let mut model = fresh();
+    press(&mut model, KeyCode::F(6));
+    assert_eq!(letter(&mut model, 'b'), asks(&Ask::Back));
+    assert_eq!(letter(&mut model, 'n'), []);
+    tell(&mut model, Event::Lesson(Box::new(lesson(Lang::En))));
+    assert_eq!(letter(&mut model, 'n'), [], "a view that comes by itself is no answer");
+    assert!(text(&screen(&model)).contains("still busy"), "{}", text(&screen(&model)));
+    tell(&mut model, Event::Refused("no".into()));
+    assert_eq!(letter(&mut model, 'n'), asks(&Ask::Next));
+}
+
+#[test]
+fn an_editor_in_the_shell_takes_two_keys_to_leave() {
+    let mut model = fresh();
+    tell(&mut model, Event::Shell(b"\x1b[?1049h".to_vec()));
+    assert_eq!(press(&mut model, KeyCode::F(10)), [Effect::Bell]);
+    assert!(text(&screen(&model)).contains("full-screen program"));
+    press(&mut model, KeyCode::Char('x'));
+    assert_eq!(press(&mut model, KeyCode::F(10)), [Effect::Bell], "not twice in a row");
+    assert_eq!(press(&mut model, KeyCode::F(10)), [Effect::Quit(0)]);
+    let mut quit = || {
+        control(&mut model, ']');
+        press(&mut model, KeyCode::Char('q'))
+    };
+    assert_eq!((quit(), quit()), (vec![Effect::Bell], vec![Effect::Quit(0)]));
+}
+
+#[test]
+fn a_button_that_comes_up_outside_comes_up_for_the_program_too() {
+    let mut model = fresh();
+    tell(&mut model, Event::Shell(b"\x1b[?1002h\x1b[?1006h".to_vec()));
+    let inside = crate::ui::tui::layout::inside(model.panes().shell);
+    mouse(&mut model, MouseEventKind::Down(MouseButton::Left), inside.x + 4, inside.y + 2);
+    let up = mouse(&mut model, MouseEventKind::Up(MouseButton::Left), inside.x + 4, 0);
+    assert_eq!(up, [Effect::Type(b"\x1b[<0;5;1m".to_vec())]);
+    assert_eq!(mouse(&mut model, MouseEventKind::Up(MouseButton::Left), inside.x + 4, 0), []);
+}
+
+#[test]
+fn a_pointer_that_moves_over_the_shell_draws_nothing() {
+    let mut model = fresh();
+    model.focus = Pane::Lesson;
+    let inside = crate::ui::tui::layout::inside(model.panes().shell);
+    let event = |kind| {
+        Event::Mouse(MouseEvent { kind, column: inside.x, row: inside.y, modifiers: KeyModifiers::NONE })
+    };
+    assert!(!update(&mut model, event(MouseEventKind::Moved)).1);
+    assert!(update(&mut model, event(MouseEventKind::Down(MouseButton::Left))).1, "the focus moves");
+}
+
+#[test]
+fn an_open_interface_forgets_the_cluster_that_another_has_replaced() {
+    let mut model = fresh();
+    assert!(model.cluster.revision > 0 && !model.traffic.flows.is_empty());
+    let pods = model.cluster.pods.len();
+    tell(&mut model, Event::NewCluster);
+    assert_eq!((model.cluster.revision, model.traffic.flows.len()), (0, 0));
+    assert_eq!(model.cluster.pods.len(), pods, "its objects come with its own lists, and perhaps have come");
+    tell(&mut model, Event::Records(records()));
+    assert!(model.traffic.shown().is_some());
 }
 
 #[test]
@@ -98,7 +200,7 @@ fn the_lesson_picks_the_view_until_the_learner_does() {
     };
     tell(&mut model, at(0, "raft"));
     assert_eq!(model.view, View::Raft);
-    tell(&mut model, Event::Shell(b"\x1b]ropewalk;view;pod\x07".to_vec()));
+    wish(&mut model, "view;pod");
     tell(&mut model, at(0, "raft"));
     assert_eq!(model.view, View::Pod, "chosen by the learner");
     tell(&mut model, at(1, "scheduling"));
@@ -190,15 +292,17 @@ fn what_happened_before_is_kept_but_not_played() {
 #[test]
 fn the_time_view_writes_the_word_and_does_not_run_it() {
     let mut model = fresh();
+    wish(&mut model, "prompt;on");
     press(&mut model, KeyCode::F(4));
     let typed = press(&mut model, KeyCode::Enter);
     // What stood on the line goes first.
     assert_eq!(typed, [Effect::Type(b"\x05\x15rewind 859".to_vec())]);
     assert_eq!(model.focus, Pane::Shell);
-    // An editor would take it for its own.
-    tell(&mut model, Event::Shell(b"\x1b[?1049h".to_vec()));
+    // What runs would take it for its own: an editor, `cat`, a shell in a container.
+    wish(&mut model, "prompt;off");
     press(&mut model, KeyCode::F(4));
     assert_eq!(press(&mut model, KeyCode::Enter), [Effect::Bell]);
+    assert!(text(&screen(&model)).contains("a command runs in the shell"));
 }
 
 #[test]
@@ -287,9 +391,9 @@ fn a_click_on_a_name_chooses_that_pane() {
 fn the_frames_keys_work_with_a_korean_layout_on() {
     let mut model = fresh();
     press(&mut model, KeyCode::F(6));
-    assert_eq!(press(&mut model, KeyCode::Char('ㅜ')), asks(&Ask::Next));
+    assert_eq!(answered(&mut model, 'ㅜ'), asks(&Ask::Next));
     tell(&mut model, Event::Lesson(Box::new(asking(Lang::Ko))));
-    assert_eq!(press(&mut model, KeyCode::Char('ㅠ')), asks(&Ask::Predict { choice: "b".into() }));
+    assert_eq!(answered(&mut model, 'ㅠ'), asks(&Ask::Predict { choice: "b".into() }));
     press(&mut model, KeyCode::F(1));
     press(&mut model, KeyCode::Char('ㅂ'));
     assert_eq!(model.overlay, None);

@@ -139,6 +139,25 @@ fn ascii_is_ascii_but_for_what_programs_print() {
 
 /// However little room there is, the line at the foot of the map is one sentence.
 #[test]
+fn a_service_without_endpoints_says_why() {
+    let mut model = Model::new("main", Lang::En, RICH, Size::new(200, 60), crate::clock::now());
+    super::cluster(&mut model);
+    model.view = View::Network;
+    all(&mut model, "endpointslices", vec![]);
+    assert!(text(&screen(&model)).contains("No pod carries these labels"), "{}", text(&screen(&model)));
+    let mut waiting = pod("default", "web-1", "", "Pending", 900);
+    waiting["metadata"]["labels"] = json!({"app": "web"});
+    tell(&mut model, Event::Objects(Change::Put { resource: "pods".into(), object: waiting }));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("Pods with these labels: 1") && !shown.contains("No pod carries"), "{shown}");
+    // Without a selector nobody looks for pods.
+    let service = json!({"metadata": {"name": "alias", "namespace": "default", "resourceVersion": "950"},
+        "spec": {"type": "ExternalName", "externalName": "example.com"}});
+    all(&mut model, "services", vec![service]);
+    assert!(!text(&screen(&model)).contains("these labels"), "{}", text(&screen(&model)));
+}
+
+#[test]
 fn a_small_map_is_not_drawn_over_its_foot() {
     for height in 6..16 {
         let mut model = midway(model(40, height, Lang::En, RICH), View::Cluster);
@@ -191,6 +210,42 @@ fn every_size_can_be_drawn() {
                     }
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_pod_that_bears_an_old_ones_name_does_not_show_the_old_ones_life() {
+    let mut model = model(120, 34, Lang::En, Look { colour: true, ..Look::default() });
+    model.view = View::Pod;
+    let mut web2 = pod("default", "web2", "ropewalk-worker", "Running", 900);
+    all(&mut model, "pods", vec![web2.clone()]);
+    model.traffic.finish();
+    assert!(text(&screen(&model)).contains("pull nginx"), "{}", text(&screen(&model)));
+    let last = records().last().expect("records").at;
+    let later = crate::clock::Timestamp::from_second(last.as_second() + 2).expect("a time");
+    web2["metadata"]["creationTimestamp"] = json!(later.to_string());
+    all(&mut model, "pods", vec![web2]);
+    assert!(!text(&screen(&model)).contains("pull nginx"));
+}
+
+#[test]
+fn a_sign_with_a_variation_selector_hides_nothing() {
+    let mut model = model(120, 34, Lang::En, Look { colour: true, ..Look::default() });
+    tell(&mut model, Event::Shell("\x1b[2J\x1b[H\u{2714}\u{fe0f}done".as_bytes().to_vec()));
+    assert!(text(&screen(&model)).contains("\u{2714}done"));
+}
+
+#[test]
+fn a_window_of_a_few_rows_is_drawn_whatever_is_pressed() {
+    use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+    for height in 1..8 {
+        let mut model = model(80, height, Lang::En, Look::default());
+        for code in
+            [KeyCode::F(6), KeyCode::Down, KeyCode::PageDown, KeyCode::End, KeyCode::F(6), KeyCode::Down]
+        {
+            tell(&mut model, Event::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+            screen(&model);
         }
     }
 }

@@ -1,0 +1,152 @@
+//! Texts with variables, as `return` has them.
+
+use http::{HeaderMap, Method, Uri, header};
+use std::net::SocketAddr;
+
+/// What variables can tell of.
+pub struct Around<'a> {
+    pub method: &'a Method,
+    pub uri: &'a Uri,
+    pub headers: &'a HeaderMap,
+    /// The path as it was understood: decoded and without detours.
+    pub path: &'a str,
+    pub server_name: &'a str,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Plain(String),
+    Variable(String),
+}
+
+/// A text whose variables are all known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text(Vec<Piece>);
+
+const KNOWN: [&str; 16] = [
+    "args",
+    "document_uri",
+    "host",
+    "hostname",
+    "is_args",
+    "query_string",
+    "remote_addr",
+    "remote_port",
+    "request_method",
+    "request_uri",
+    "scheme",
+    "server_addr",
+    "server_name",
+    "server_port",
+    "time_iso8601",
+    "uri",
+];
+
+impl Text {
+    /// Errors: nginx' own for a variable that it does not know.
+    pub fn parse(text: &str) -> Result<Text, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((plain, behind)) = rest.split_once('$') {
+            pieces.push(Piece::Plain(plain.to_string()));
+            let (name, after) = match behind.strip_prefix('{') {
+                Some(inner) => inner.split_once('}').ok_or("the closing bracket of a variable is missing")?,
+                None => {
+                    let end =
+                        behind.find(|c: char| c != '_' && !c.is_ascii_alphanumeric()).unwrap_or(behind.len());
+                    behind.split_at(end)
+                }
+            };
+            if name.is_empty() {
+                return Err("invalid variable name".into());
+            }
+            let of_request =
+                ["http_", "arg_"].iter().any(|start| name.len() > start.len() && name.starts_with(start));
+            if !of_request && !KNOWN.contains(&name) {
+                return Err(format!("unknown \"{name}\" variable"));
+            }
+            pieces.push(Piece::Variable(name.to_string()));
+            rest = after;
+        }
+        pieces.push(Piece::Plain(rest.to_string()));
+        Ok(Text(pieces))
+    }
+
+    pub fn fill(&self, around: &Around) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Plain(text) => text.clone(),
+            Piece::Variable(name) => value(name, around),
+        };
+        self.0.iter().map(piece).collect()
+    }
+}
+
+/// The host that the client asked for, without its port.
+pub fn host(headers: &HeaderMap, uri: &Uri) -> String {
+    let said = uri.host().or_else(|| headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
+    let bare = said.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(said, |(h, _)| h);
+    bare.to_ascii_lowercase()
+}
+
+fn value(name: &str, around: &Around) -> String {
+    let query = around.uri.query().unwrap_or_default();
+    if let Some(header) = name.strip_prefix("http_") {
+        let found = around.headers.get(header.replace('_', "-")).and_then(|v| v.to_str().ok());
+        return found.unwrap_or_default().to_string();
+    }
+    if let Some(argument) = name.strip_prefix("arg_") {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        return pairs.find(|(key, _)| *key == argument).map_or(String::new(), |(_, text)| text.to_string());
+    }
+    match name {
+        "args" | "query_string" => query.to_string(),
+        "is_args" => if query.is_empty() { "" } else { "?" }.to_string(),
+        "uri" | "document_uri" => around.path.to_string(),
+        "request_uri" => around.uri.path_and_query().map_or("/", |p| p.as_str()).to_string(),
+        "host" => match host(around.headers, around.uri) {
+            host if host.is_empty() => around.server_name.to_string(),
+            host => host,
+        },
+        "hostname" => {
+            nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).unwrap_or_default()
+        }
+        "remote_addr" => around.peer.ip().to_string(),
+        "remote_port" => around.peer.port().to_string(),
+        "request_method" => around.method.to_string(),
+        "scheme" => "http".to_string(),
+        "server_addr" => around.local.ip().to_string(),
+        "server_port" => around.local.port().to_string(),
+        "server_name" => around.server_name.to_string(),
+        _ => jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_filled_in_and_unknown_ones_refused() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, "Web.example:8080".parse().unwrap());
+        headers.insert("x-one", "1".parse().unwrap());
+        let uri: Uri = "/a/%62?q=7&r=".parse().unwrap();
+        let around = Around {
+            method: &Method::GET,
+            uri: &uri,
+            headers: &headers,
+            path: "/a/b",
+            server_name: "s",
+            peer: "10.0.0.9:4000".parse().unwrap(),
+            local: "10.0.0.1:80".parse().unwrap(),
+        };
+        let fill = |text: &str| Text::parse(text).map(|text| text.fill(&around));
+        assert_eq!(fill("https://$host$request_uri").as_deref(), Ok("https://web.example/a/%62?q=7&r="));
+        assert_eq!(fill("$uri|${arg_q}x|$http_x_one|$remote_addr").as_deref(), Ok("/a/b|7x|1|10.0.0.9"));
+        assert!(!fill("I am $hostname").unwrap().contains('$'));
+        assert_eq!(fill("$nobody"), Err("unknown \"nobody\" variable".into()));
+        assert_eq!(fill("5$"), Err("invalid variable name".into()));
+    }
+}

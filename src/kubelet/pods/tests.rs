@@ -1,0 +1,263 @@
+//! The edge, with a runtime that only remembers what it was asked and an API server that says what the test wants.
+
+use super::*;
+use crate::client::Client;
+use crate::client::testing::{Asked, Scripted, refusal};
+use crate::cni::fake::FakeFabric;
+use crate::cri::Runtime;
+use crate::cri::fake::FakeRuntime;
+use crate::kubelet::Capacity;
+use crate::linux;
+use crate::rng::Rng;
+use crate::tap::Tap;
+use serde_json::Value;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const NODE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 11);
+const PODS: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 0);
+
+/// A kubelet that looks at a pod when the test says so.
+struct World {
+    api: Scripted,
+    runtime: FakeRuntime,
+    kubelet: Arc<Kubelet>,
+    key: Key,
+}
+
+impl World {
+    fn new(crew: &Crew, api: Scripted, dir: PathBuf, pod: Value) -> World {
+        let (runtime, pod) = (FakeRuntime::new(NODE, PODS, Rng::seeded(1)), read(pod));
+        let key = Key::of(&pod);
+        let config = Arc::new(config(&api.client, &runtime, dir));
+        let (pods, services) = (Informer::fixed([pod]), Informer::fixed([]));
+        let pressures = watch::Sender::new(Pressures::default());
+        let kubelet = Arc::new(Kubelet::new(crew, &config, pods, services, pressures));
+        World { api, runtime, kubelet, key }
+    }
+
+    async fn look(&self) -> Result<Outcome, Error> {
+        self.kubelet.sync(self.key.clone(), None).await
+    }
+
+    fn starts(&self, container: &str) -> usize {
+        let call = format!("start_container {container}");
+        self.runtime.calls().iter().filter(|c| **c == call).count()
+    }
+
+    /// The last status that was written since the last call.
+    fn written(&self) -> Option<Value> {
+        let mut all = self.api.take();
+        all.retain(|asked| asked.line.starts_with("PATCH") && asked.line.ends_with("/status"));
+        all.pop().map(|asked| asked.body["status"].clone())
+    }
+}
+
+fn read(pod: Value) -> Pod {
+    serde_json::from_value(pod).unwrap()
+}
+
+fn config(client: &Client, runtime: &FakeRuntime, dir: PathBuf) -> Config {
+    Config {
+        node_name: "n1".into(),
+        node_ip: NODE,
+        pod_cidr: "10.244.1.0/24".into(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        taints: vec![],
+        capacity: Capacity { cpu_milli: 2000, memory_bytes: 1 << 30, pods_memory_bytes: 1 << 30, pods: 110 },
+        client: client.clone(),
+        runtime: Arc::new(runtime.clone()),
+        network: FakeFabric::default().node(NODE, PODS),
+        dir,
+        machine: Arc::default(),
+        logs: cri::LogLimits::default(),
+        cluster_dns: Ipv4Addr::new(10, 96, 0, 10),
+        cluster_domain: "cluster.local".into(),
+        static_pods: vec![],
+        tls: None,
+        hosts_cluster: false,
+        version: "v1.35.0".into(),
+        tap: Tap::new(),
+    }
+}
+
+/// A pod of two containers; `of_first` is more of the first one, `more` more of the pod's spec.
+fn pod(of_first: Value, more: Value) -> Value {
+    let mut first = json!({"name": "a", "image": "nginx"});
+    first.as_object_mut().unwrap().extend(of_first.as_object().unwrap().clone());
+    let mut spec = json!({"nodeName": "n1", "containers": [first, {"name": "b", "image": "nginx"}]});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({"metadata": {"name": "p", "namespace": "default", "uid": "u", "resourceVersion": "5"}, "spec": spec})
+}
+
+/// Runs a test with a directory whose mounts go with the test. Only root may mount.
+fn with_mounts<F: Future<Output = ()>>(test: impl FnOnce(Crew, PathBuf) -> F + Send + 'static) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_path_buf();
+    let run = move || {
+        if linux::namespace::own_mounts().and_then(|()| linux::mount::make_all_private()).is_err() {
+            return;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let crew = Crew::new("test");
+        runtime.block_on(test(crew.clone(), path));
+        crew.kill();
+    };
+    std::thread::spawn(run).join().unwrap(); // a thread's own mount namespace goes with it
+}
+
+/// What the API server says of a status that is written: it has it, with this revision.
+fn stored(asked: &Asked, revision: &str) -> Option<(u16, Value)> {
+    let status = asked.line.starts_with("PATCH").then(|| asked.body["status"].clone())?;
+    Some((200, json!({"metadata": {"name": "p", "resourceVersion": revision}, "status": status})))
+}
+
+#[test]
+fn a_container_that_cannot_be_started_keeps_no_other_from_it() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| match asked.line.contains("/configmaps/missing") {
+            true => refusal(404, "NotFound"),
+            false => stored(asked, "6"),
+        });
+        let from = json!({"configMapKeyRef": {"name": "missing", "key": "k"}});
+        let first = json!({"env": [{"name": "K", "valueFrom": from}]});
+        let world = World::new(&crew, api.await, dir, pod(first, json!({})));
+        let failed = world.look().await.unwrap_err().to_string();
+        assert!(failed.contains("configmap \"missing\" not found"), "{failed}");
+        assert_eq!((world.starts("a"), world.starts("b")), (0, 1));
+        let told = world.written().unwrap();
+        let states: Vec<&Value> =
+            told["containerStatuses"].as_array().unwrap().iter().map(|c| &c["state"]).collect();
+        assert_eq!(states[0]["waiting"]["reason"], "CreateContainerConfigError");
+        assert!(states[1]["running"].is_object(), "{told}");
+    });
+}
+
+#[test]
+fn a_container_restarts_while_no_api_server_answers() {
+    with_mounts(|crew, dir| async move {
+        let away = Arc::new(AtomicBool::new(false));
+        let gone = away.clone();
+        let api = Scripted::new(move |asked| match asked.line.as_str() {
+            _ if gone.load(Ordering::Relaxed) => refusal(503, "ServiceUnavailable"),
+            line if line.ends_with("/configmaps/c") => {
+                Some((200, json!({"metadata": {"name": "c"}, "data": {"k": "v"}})))
+            }
+            line if line.ends_with("/persistentvolumeclaims/d") => Some((
+                200,
+                json!({"metadata": {}, "spec": {"volumeName": "v"}, "status": {"phase": "Bound"}}),
+            )),
+            line if line.ends_with("/persistentvolumes/v") => {
+                Some((200, json!({"metadata": {}, "spec": {"hostPath": {"path": "/srv/v"}}})))
+            }
+            _ => stored(asked, "6"),
+        });
+        let first = json!({
+            "env": [{"name": "K", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}],
+            "volumeMounts": [{"name": "c", "mountPath": "/c"}, {"name": "d", "mountPath": "/d"}],
+        });
+        let volumes = json!({"volumes": [
+            {"name": "c", "configMap": {"name": "c"}}, {"name": "d", "persistentVolumeClaim": {"claimName": "d"}},
+        ]});
+        let world = World::new(&crew, api.await, dir, pod(first, volumes));
+        world.look().await.unwrap();
+        assert_eq!((world.starts("a"), world.starts("b")), (1, 1));
+        away.store(true, Ordering::Relaxed);
+        for container in world.runtime.list_containers().await.unwrap() {
+            world.runtime.exit(&container.id, 1, "Error");
+        }
+        assert!(world.look().await.is_err(), "the status could not be written, which is tried again");
+        assert_eq!((world.starts("a"), world.starts("b")), (2, 2));
+    });
+}
+
+#[test]
+fn a_gate_that_was_opened_after_the_last_write_makes_the_pod_ready() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "10")).await;
+        let gated = pod(json!({}), json!({"readinessGates": [{"conditionType": "x/y"}]}));
+        let world = World::new(&crew, api, dir, gated.clone());
+        world.look().await.unwrap();
+        let ready = |status: &Value| {
+            let all = status["conditions"].as_array().unwrap();
+            all.iter().find(|c| c["type"] == "Ready").unwrap()["status"].clone()
+        };
+        let mut status = world.written().unwrap();
+        assert_eq!(ready(&status), "False");
+        status["conditions"].as_array_mut().unwrap().push(json!({"type": "x/y", "status": "True"}));
+        let mut opened = gated;
+        opened["metadata"]["resourceVersion"] = "11".into();
+        opened["status"] = status;
+        world.kubelet.pods.tell_of(read(opened));
+        world.look().await.unwrap();
+        let status = world.written().expect("the gate changes the status");
+        assert_eq!(ready(&status), "True");
+        let conditions = status["conditions"].as_array().unwrap();
+        assert!(conditions.iter().any(|c| c["type"] == "x/y" && c["status"] == "True"), "{status}");
+    });
+}
+
+#[test]
+fn a_deleted_pod_is_failed_before_it_goes() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "10")).await;
+        let mut deleted = pod(json!({}), json!({}));
+        deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let world = World::new(&crew, api, dir, deleted);
+        world.look().await.unwrap();
+        let asked = world.api.take();
+        let lines: Vec<&str> = asked.iter().map(|asked| asked.line.as_str()).collect();
+        let name = "/api/v1/namespaces/default/pods/p";
+        assert_eq!(lines, [format!("PATCH {name}/status"), format!("DELETE {name}")]);
+        assert_eq!(asked[0].body["status"]["phase"], "Failed");
+    });
+}
+
+#[test]
+fn a_volume_that_cannot_be_brought_up_to_date_is_told_and_the_pod_runs_on() {
+    with_mounts(|crew, dir| async move {
+        let gone = Arc::new(AtomicBool::new(false));
+        let deleted = gone.clone();
+        let api = Scripted::new(move |asked| match asked.line.ends_with("/configmaps/c") {
+            true if deleted.load(Ordering::Relaxed) => refusal(404, "NotFound"),
+            true => Some((200, json!({"metadata": {"name": "c"}, "data": {"k": "v"}}))),
+            false => stored(asked, "6"),
+        });
+        let with_map = |label: &str, revision: &str| {
+            let mut pod = pod(json!({}), json!({"volumes": [{"name": "c", "configMap": {"name": "c"}}]}));
+            pod["metadata"]["labels"] = json!({"app": label});
+            pod["metadata"]["resourceVersion"] = revision.into();
+            pod
+        };
+        let world = World::new(&crew, api.await, dir, with_map("a", "5"));
+        world.look().await.unwrap();
+        gone.store(true, Ordering::Relaxed);
+        world.kubelet.pods.tell_of(read(with_map("b", "7"))); // a volume may show labels: it is looked at at once
+        assert!(world.look().await.is_ok());
+        let told = world.api.event("FailedMount").await;
+        assert!(told.contains("configmap \"c\" not found"), "{told}");
+    });
+}
+
+#[test]
+fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let image = |image: &str, revision: &str| {
+            let mut pod = pod(json!({"image": image}), json!({}));
+            pod["metadata"]["resourceVersion"] = revision.into();
+            pod
+        };
+        let world = World::new(&crew, api, dir, image("misspelt", "5"));
+        world.runtime.forget_image("misspelt");
+        for _ in 0..2 {
+            assert!(matches!(world.look().await.unwrap(), Outcome::After(_)), "it is pulled again later");
+        }
+        assert_eq!((world.starts("a"), world.starts("b")), (0, 1));
+        world.kubelet.pods.tell_of(read(image("nginx", "7")));
+        world.look().await.unwrap();
+        assert_eq!(world.starts("a"), 1);
+    });
+}

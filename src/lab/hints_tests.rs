@@ -1,0 +1,343 @@
+//! Hints in a cluster that has seen a day's other work: none says what is not so. And checks that once took the wrong for the right, or refused it.
+
+use super::cel::facts::{self, Facts, Line, Object, Versions};
+use super::cel::value;
+use super::cel::version::Version;
+use super::format::Library;
+use cel::Value;
+use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Every step began at this revision; what is older is none of it.
+const BEGAN: i64 = 100;
+
+fn object(kind: &str, name: &str, uid: &str, owner: Option<&str>, rest: Json) -> Json {
+    let owners: Vec<Json> = owner.map(|uid| json!({"uid": uid, "controller": true})).into_iter().collect();
+    let mut object = json!({"kind": kind, "metadata": {"namespace": "default", "name": name, "uid": uid, "ownerReferences": owners, "generation": 1}});
+    for (key, value) in rest.as_object().expect("fields") {
+        match key.as_str() {
+            "labels" => object["metadata"]["labels"] = value.clone(),
+            key => object[key] = value.clone(),
+        }
+    }
+    object
+}
+
+fn pod(name: &str, uid: &str, owner: Option<&str>, labels: Json, ip: &str) -> Json {
+    let status = json!({"podIP": ip, "hostIP": "172.20.0.3", "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [{"name": "nginx", "image": "nginx", "ready": true, "restartCount": 0, "state": {"running": {}}}]});
+    let spec = json!({"nodeName": "ropewalk-worker", "containers": [{"name": "nginx", "image": "nginx"}]});
+    object("Pod", name, uid, owner, json!({"labels": labels, "spec": spec, "status": status}))
+}
+
+fn deployment(name: &str, uid: &str) -> Json {
+    let labels = json!({"app": name});
+    let spec = json!({"replicas": 3, "selector": {"matchExpressions": [{"key": "app", "operator": "In", "values": [name]}]},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "nginx", "image": "nginx"}]}}});
+    let status = json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3, "availableReplicas": 3});
+    object("Deployment", name, uid, None, json!({"labels": labels, "spec": spec, "status": status}))
+}
+
+fn set(name: &str, uid: &str, owner: Option<&str>, app: &str, replicas: i64) -> Json {
+    let status = json!({"observedGeneration": 1, "replicas": replicas, "readyReplicas": replicas});
+    object(
+        "ReplicaSet",
+        name,
+        uid,
+        owner,
+        json!({"labels": {"app": app}, "spec": {"replicas": replicas}, "status": status}),
+    )
+}
+
+/// What the lessons need, as they leave it, and beside it work of the learner's that looks like theirs.
+fn objects() -> Vec<Json> {
+    let app = json!({"app": "dpy-nginx"});
+    let mut broken = pod("dpy-nginx-mine", "x1", None, app.clone(), "10.244.1.20");
+    broken["status"]["containerStatuses"][0]["state"] = json!({"waiting": {"reason": "ErrImagePull"}});
+    let service = json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.7", "selector": {"run": "nginx-pod"},
+        "ports": [{"port": 80, "targetPort": "http", "nodePort": 31000, "protocol": "TCP"}]}});
+    let door =
+        json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "targetPort": 80, "nodePort": 31001}]}});
+    let slice = json!({"labels": {"kubernetes.io/service-name": "pod-svc"}, "ports": [{"port": 80}],
+        "endpoints": [{"addresses": ["10.244.1.9"], "conditions": {"ready": true}}]});
+    vec![
+        deployment("dpy-nginx", "d1"),
+        set("dpy-nginx-65c6f7bc78", "r1", Some("d1"), "dpy-nginx", 3),
+        pod("dpy-nginx-65c6f7bc78-aaaaa", "p1", Some("r1"), app.clone(), "10.244.1.3"),
+        pod("dpy-nginx-65c6f7bc78-bbbbb", "p2", Some("r1"), app.clone(), "10.244.1.4"),
+        pod("dpy-nginx-65c6f7bc78-ccccc", "p3", Some("r1"), app, "10.244.2.3"),
+        pod("nginx-pod", "n1", None, json!({"run": "nginx-pod"}), "10.244.1.9"),
+        pod("tester", "t1", None, json!({"run": "tester"}), "10.244.1.10"),
+        object("Service", "pod-svc", "s1", None, service),
+        object("EndpointSlice", "pod-svc-1", "e1", Some("s1"), slice),
+        // The learner's own.
+        deployment("shop", "d2"),
+        set("shop-5d4f8c7b9d", "r2", Some("d2"), "shop", 3),
+        set("dpy-nginx-mine", "r3", None, "dpy-nginx", 2),
+        broken,
+        pod("other", "o1", None, json!({}), "10.244.1.30"),
+        object("Service", "door", "s2", None, door),
+    ]
+}
+
+fn request(verb: &str, object: &str, command: &str, code: i64) -> Value {
+    value::map([
+        ("at", value::time(jiff::Timestamp::UNIX_EPOCH)),
+        ("component", value::text("kube-apiserver")),
+        ("verb", value::text(verb)),
+        ("object", value::text(object)),
+        ("user", value::text("learner")),
+        ("own", Value::Bool(true)),
+        ("command", value::text(command)),
+        ("code", Value::Int(code)),
+        ("dry_run", Value::Bool(false)),
+        // A stock kubectl's: it does not say what stood behind -o.
+        ("table", Value::Bool(true)),
+        ("output", value::text("")),
+        ("output_known", Value::Bool(false)),
+        ("selector", value::text("")),
+        ("labels", value::text("")),
+        ("fields", value::text("")),
+        ("prefix", value::text("")),
+        ("session", value::text("s")),
+        ("request", value::text("r")),
+        ("silent", Value::Bool(false)),
+        ("message", value::text("")),
+        ("exit", Value::Int(-1)),
+        ("revision", Value::Int(0)),
+    ])
+}
+
+fn facts(library: &Library) -> Arc<Facts> {
+    let mut facts = Facts { since_step: BEGAN, lesson_began: BEGAN, ..Facts::default() };
+    let kinds: BTreeSet<&String> =
+        library.lessons.iter().flat_map(|l| l.exprs()).flat_map(|e| &e.kinds).collect();
+    for kind in kinds.into_iter().filter_map(|k| facts::kind(k)) {
+        facts.objects.entry(kind.qualified()).or_default();
+    }
+    let mut versions = Versions::new();
+    for object in objects() {
+        let kind = facts::kind(object["kind"].as_str().unwrap()).unwrap();
+        let name = object["metadata"]["name"].as_str().unwrap().to_string();
+        let version = Version::new(5, None, "ADDED", object.to_string().into()).by("learner");
+        versions
+            .insert((kind.plural.into(), "default".into(), name.clone()), Arc::new(vec![Arc::new(version)]));
+        let all = facts.objects.entry(kind.qualified()).or_default();
+        Arc::make_mut(all).insert(("default".into(), name), Object::new(object));
+    }
+    facts.history = Arc::new(versions);
+    // Meanwhile, in the same step: a list, another pod that is applied (kubectl looks first, and finds nothing yet), and one that is looked into.
+    facts.trace = Arc::new(vec![
+        request("list", "Pod/default/*", "kubectl get", 200),
+        request("get", "Pod/default/other", "kubectl apply", 404),
+        request("create", "Pod/default/other/exec", "kubectl exec", 101),
+        request("patch", "ReplicaSet/default/dpy-nginx-mine", "kubectl label", 200),
+    ]);
+    Arc::new(facts)
+}
+
+/// Which hints are offered there, beside those that are always offered. Each of these is so: look at its text before you add one.
+const SO: &[&str] = &[
+    "first-voyage/01#hello other-kind",
+    "first-voyage/02#list not-empty",
+    "first-voyage/02#missing only-list",
+    "first-voyage/03#all one-room",
+    "first-voyage/05#chain pods-only",
+    "first-voyage/07#ports pods",
+    "first-voyage/11#nobody made",
+];
+
+#[test]
+fn no_hint_says_what_is_not_so_where_other_work_is() {
+    let library = Library::built_in();
+    assert!(library.lessons.len() >= 12 && library.faults.is_empty(), "{:?}", library.faults);
+    let facts = facts(&library);
+    let mut told = Vec::new();
+    for lesson in &library.lessons {
+        for step in &lesson.steps {
+            let said = step.hints.iter().filter(|h| h.when.as_ref().is_some_and(|when| when.holds(&facts)));
+            told.extend(said.map(|h| format!("{}#{} {}", lesson.id, step.id, h.id)));
+        }
+    }
+    assert_eq!(told, SO);
+}
+
+/// Whether a check is met there after a change.
+fn is_met(
+    library: &Library,
+    lesson: &str,
+    step: &str,
+    check: usize,
+    change: impl FnOnce(&mut Facts),
+) -> bool {
+    let mut facts = Arc::into_inner(facts(library)).unwrap();
+    change(&mut facts);
+    let lesson = library.lessons.iter().find(|l| l.id == lesson).unwrap();
+    let step = lesson.steps.iter().find(|s| s.id == step).unwrap();
+    step.checks[check].is.holds(&Arc::new(facts))
+}
+
+#[test]
+fn node_port_80_is_refused_for_the_service_door() {
+    let library = Library::built_in();
+    let refused = |verb: &str, object: &str| {
+        let why =
+            value::text("spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range");
+        let refusal = value::with(&request(verb, object, "", 422), "message", why);
+        is_met(&library, "first-voyage/07", "range", 0, |facts| facts.trace = Arc::new(vec![refusal]))
+    };
+    assert!(["create", "patch", "update"].iter().all(|verb| refused(verb, "Service/default/door")));
+    assert!(!refused("create", "Service/default/gate"));
+}
+
+#[test]
+fn only_a_refused_connection_is_a_knock() {
+    let library = Library::built_in();
+    let knocked = |line: &str, code: i32| {
+        let ran = Line { line: line.into(), code, ..Line::default() };
+        is_met(&library, "first-voyage/09", "close", 2, |facts| {
+            let versions = Arc::make_mut(&mut facts.history);
+            let key = ("services".to_string(), "default".to_string(), "pod-svc".to_string());
+            let service = objects().into_iter().find(|o| o["metadata"]["name"] == "pod-svc").unwrap();
+            let version = |revision, verb: &'static str| {
+                Arc::new(Version::new(revision, None, verb, service.to_string().into()).by("learner"))
+            };
+            versions.insert(key, Arc::new(vec![version(5, "ADDED"), version(BEGAN + 1, "DELETED")]));
+            facts.ran = vec![ran];
+        })
+    };
+    for (program, codes) in [("curl", vec![7, 28]), ("wget", vec![4]), ("nc", vec![1])] {
+        let line = match program {
+            "nc" => "nc localhost 31000".to_string(),
+            _ => format!("{program} localhost:31000"),
+        };
+        let counted: Vec<i32> =
+            [0, 1, 2, 4, 6, 7, 28, 126, 127].into_iter().filter(|code| knocked(&line, *code)).collect();
+        assert_eq!(counted, codes, "{line}");
+    }
+}
+
+/// Puts an object in the place of the one of its name; `None` takes that away.
+fn put(facts: &mut Facts, kind: &str, name: &str, object: Option<Json>) {
+    let all = facts.objects.get_mut(&facts::kind(kind).unwrap().qualified()).unwrap();
+    let key = ("default".to_string(), name.to_string());
+    match object {
+        Some(object) => _ = Arc::make_mut(all).insert(key, Object::new(object)),
+        None => _ = Arc::make_mut(all).remove(&key),
+    }
+}
+
+#[test]
+fn any_port_of_pod_svc_may_be_port_80() {
+    let library = Library::built_in();
+    let ports = |ports: Json| {
+        let service =
+            object("Service", "pod-svc", "s1", None, json!({"spec": {"type": "NodePort", "ports": ports}}));
+        let mut facts = Arc::into_inner(facts(&library)).unwrap();
+        put(&mut facts, "Service", "pod-svc", Some(service));
+        let step = &library.lessons.iter().find(|l| l.id == "first-voyage/07").unwrap().steps[0];
+        let facts = Arc::new(facts);
+        let hinted = |id: &str| {
+            step.hints
+                .iter()
+                .find(|h| h.id == id)
+                .and_then(|h| h.when.as_ref())
+                .is_some_and(|w| w.holds(&facts))
+        };
+        let met = [0, 2].iter().all(|at| step.checks[*at].is.holds(&facts));
+        (met, hinted("wrong-port"), hinted("wrong-protocol"))
+    };
+    let (https, http) = (json!({"name": "https", "port": 443}), json!({"name": "http", "port": 80}));
+    let udp = json!({"name": "dns", "port": 80, "protocol": "UDP"});
+    assert_eq!(ports(json!([https, http])), (true, false, false));
+    assert_eq!(ports(json!([http, https])), (true, false, false));
+    assert_eq!(ports(json!([https])), (false, true, false));
+    assert_eq!(ports(json!([https, udp])), (false, false, true));
+}
+
+#[test]
+fn other_pods_behind_the_door_are_told_of_only_beside_nginx_pod() {
+    let library = Library::built_in();
+    let lesson = library.lessons.iter().find(|l| l.id == "first-voyage/08").unwrap();
+    let hint = lesson.steps[0].hints.iter().find(|h| h.id == "others").unwrap();
+    let told = |there: bool| {
+        let mut facts = Arc::into_inner(facts(&library)).unwrap();
+        if there {
+            put(&mut facts, "Pod", "nginx-pod", Some(pod("nginx-pod", "n2", None, json!({}), "10.244.1.99")));
+        } else {
+            put(&mut facts, "Pod", "nginx-pod", None);
+        }
+        hint.when.as_ref().unwrap().holds(&Arc::new(facts))
+    };
+    assert_eq!([true, false].map(told), [true, false]);
+}
+
+#[test]
+fn a_reload_in_the_browser_is_a_visit() {
+    let library = Library::built_in();
+    let visited = |status: &str, visit: &str| {
+        is_met(&library, "first-voyage/08", "curl", 0, |facts| {
+            let line = format!(
+                "172.20.0.1 - - [22/Nov/2026:16:00:09 +0000] \"GET / HTTP/1.1\" {status} 0 \"-\" \"Mozilla/5.0\"\n"
+            );
+            let log = format!("2026-11-22T16:00:09.5Z {line}");
+            let probe = facts::Probe::Logs { target: "default/nginx-pod".into() };
+            facts.answers.insert(probe, value::text(&log));
+            let visit = [
+                ("at", value::time(visit.parse().unwrap())),
+                ("component", value::text("localhost")),
+                ("verb", value::text("visit")),
+                ("object", value::text("Service/default/pod-svc")),
+            ];
+            Arc::make_mut(&mut facts.trace).push(value::map(visit));
+        })
+    };
+    let at_once = |status| visited(status, "2026-11-22T16:00:09.4Z");
+    assert_eq!(["200", "304", "404"].map(at_once), [true, true, false]);
+    // A pod's look at the page and a knock at the door are two acts.
+    assert!(!visited("200", "2026-11-22T16:00:15Z") && !visited("200", "2026-11-22T16:00:04Z"));
+}
+
+/// Hints of the last tier name every act that the step asks for, in both languages: typed as they stand they finish it.
+#[test]
+fn the_last_hint_also_looks_or_knocks() {
+    let library = Library::built_in();
+    for (lesson, step, act) in [
+        ("first-voyage/09", "close", "curl localhost:$PORT`"),
+        ("first-voyage/10", "delete", "kubectl get pods`"),
+        ("first-voyage/10", "restart", "kubectl get pods -o wide`"),
+        ("first-voyage/11", "delete", "kubectl get deployments,replicasets,pods`"),
+    ] {
+        let found = library.lessons.iter().find(|l| l.id == lesson).unwrap();
+        let found = found.steps.iter().find(|s| s.id == step).unwrap();
+        let hint = found.hints.iter().find(|h| h.id == "give").unwrap();
+        let known = facts(&library);
+        for lang in ["en", "ko"] {
+            let said = hint.say.get(lang).unwrap().render(&known, &[]).unwrap();
+            assert!(said.ends_with(act), "{lesson}#{step} {lang}: {said}");
+        }
+    }
+}
+
+/// RESTARTS rises by a restart of the whole cluster as well: the step asks who ended the process.
+#[test]
+fn a_restart_of_the_cluster_ends_no_process_by_fault() {
+    use crate::cluster::faults::Fault;
+    let library = Library::built_in();
+    let lesson = library.find("first-voyage/03", None).expect("a lesson");
+    let step = &lesson.steps[lesson.step("kill").expect("a step")];
+    let is_met = |fault: Option<&str>| {
+        let told = fault.map(|words| {
+            let words: Vec<String> = words.split(' ').map(String::from).collect();
+            let fault = Fault::parse(&words).expect("a fault");
+            value::of_json(&json!({"component": "fault", "verb": "fault", "detail": json!(fault)}))
+        });
+        let facts = Arc::new(Facts { trace: Arc::new(told.into_iter().collect()), ..Facts::default() });
+        step.checks[0].is.holds(&facts)
+    };
+    assert!(
+        is_met(Some("kill kube-scheduler")) && is_met(Some("kill kube-scheduler/ropewalk-control-plane"))
+    );
+    assert!(!is_met(None) && !is_met(Some("kill kube-controller-manager")));
+}
