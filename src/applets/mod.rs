@@ -18,6 +18,7 @@ mod archive;
 mod curl;
 mod daemon;
 mod echo_server;
+mod hexdump;
 mod http;
 mod nc;
 mod net_tables;
@@ -37,9 +38,9 @@ mod wget;
 type Applet = fn(Vec<OsString>) -> i32;
 
 /// Programs that a reader who goes away ends, as everybody expects of `ps | head`. Rust ignores SIGPIPE otherwise.
-const ENDED_BY_ITS_READER: [&str; 17] = [
-    "clear", "free", "gunzip", "gzip", "hostname", "ifconfig", "ip", "less", "more", "nc", "netstat",
-    "nslookup", "ping", "ps", "tar", "top", "zcat",
+const ENDED_BY_ITS_READER: [&str; 19] = [
+    "clear", "free", "gunzip", "gzip", "hd", "hexdump", "hostname", "ifconfig", "ip", "less", "more", "nc",
+    "netstat", "nslookup", "ping", "ps", "tar", "top", "zcat",
 ];
 
 /// Runs the program of that name and returns its exit code; `None` if it is no applet. At most once in a process, except for
@@ -66,6 +67,7 @@ fn find(name: &str) -> Option<Applet> {
         "false" => |_| 1,
         "free" => procs::free,
         "gunzip" | "gzip" | "zcat" => archive::gzip,
+        "hd" | "hexdump" => hexdump::main,
         "hostname" => small::hostname,
         "ifconfig" => net_tables::ifconfig,
         "ip" => net_tables::ip,

@@ -1,7 +1,9 @@
-//! `ip`, `ifconfig` and `netstat`: what the pod's network looks like. They show and change nothing.
+//! `ip`, `ifconfig` and `netstat`: what the pod's network looks like. Of changes `ip` makes those of interfaces: `link add`, `link set up`, `link del`.
 
+use super::reason;
 use nlink::blocking::Connection;
 use nlink::netlink::Route;
+use nlink::netlink::link::{BridgeLink, DummyLink, VethLink};
 use nlink::netlink::messages::{AddressMessage, LinkMessage, NeighborMessage, RouteMessage};
 use nlink::netlink::types::addr::Scope;
 use nlink::netlink::types::link::OperState;
@@ -103,7 +105,80 @@ enum Object {
     Neighbor,
 }
 
-const IP_USAGE: &str = "Usage: ip [-4|-6] [-br] {address|link|route|neigh} [show [dev IFACE]]";
+const IP_USAGE: &str = "Usage: ip [-4|-6] [-br] {address|link|route|neigh} [show [dev IFACE]]\n       \
+    ip link add [name] IFACE type {dummy|bridge|veth [peer name IFACE]}\n       \
+    ip link set [dev] IFACE {up|down}\n       \
+    ip link del [dev] IFACE";
+
+/// A change of the interfaces in this network namespace. The kernel refuses it without CAP_NET_ADMIN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Change {
+    Add(String, NewLink),
+    /// Up or down.
+    Set(String, bool),
+    Delete(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum NewLink {
+    Dummy,
+    Bridge,
+    /// With the other end's name; without it the kernel's next free `vethN`.
+    Veth(Option<String>),
+}
+
+/// Reads a change; `None`: it is none, or one that is not implemented.
+fn parse_change(args: &[String]) -> Option<Change> {
+    let at = args.iter().position(|a| !a.starts_with('-'))?;
+    let words: Vec<&str> = args[at..].iter().map(String::as_str).collect();
+    let [object, verb, rest @ ..] = words.as_slice() else { return None };
+    if !"link".starts_with(object) {
+        return None;
+    }
+    let (name, rest) = match rest {
+        ["dev" | "name", name, rest @ ..] | [name, rest @ ..] => ((*name).to_string(), rest),
+        [] => return None,
+    };
+    match (*verb, rest) {
+        ("add" | "a", ["type", "dummy"]) => Some(Change::Add(name, NewLink::Dummy)),
+        ("add" | "a", ["type", "bridge"]) => Some(Change::Add(name, NewLink::Bridge)),
+        ("add" | "a", ["type", "veth"]) => Some(Change::Add(name, NewLink::Veth(None))),
+        ("add" | "a", ["type", "veth", "peer", "name", peer] | ["type", "veth", "peer", peer]) => {
+            Some(Change::Add(name, NewLink::Veth(Some((*peer).to_string()))))
+        }
+        ("set" | "s", ["up"]) => Some(Change::Set(name, true)),
+        ("set" | "s", ["down"]) => Some(Change::Set(name, false)),
+        ("del" | "delete" | "d", []) => Some(Change::Delete(name)),
+        _ => None,
+    }
+}
+
+/// Returns the first `vethN` that no link has, as the kernel would choose it.
+fn free_veth(taken: &[LinkMessage], other: &str) -> String {
+    let free = |name: &String| name != other && !taken.iter().any(|l| l.name() == Some(name));
+    (0u32..).map(|n| format!("veth{n}")).find(free).unwrap_or_default()
+}
+
+fn make(change: Change) -> nlink::Result<()> {
+    Connection::<Route>::new()?.run(|c| {
+        Box::pin(async move {
+            match change {
+                Change::Add(name, NewLink::Dummy) => c.add_link(DummyLink::new(name)).await,
+                Change::Add(name, NewLink::Bridge) => c.add_link(BridgeLink::new(name)).await,
+                Change::Add(name, NewLink::Veth(peer)) => {
+                    let peer = match peer {
+                        Some(peer) => peer,
+                        None => free_veth(&c.get_links().await?, &name),
+                    };
+                    c.add_link(VethLink::new(name, peer)).await
+                }
+                Change::Set(name, true) => c.set_link_up(name).await,
+                Change::Set(name, false) => c.set_link_down(name).await,
+                Change::Delete(name) => c.del_link(name).await,
+            }
+        })
+    })
+}
 
 fn parse(args: &[String]) -> Result<Call, String> {
     let (mut family, mut brief, mut rest) = (None, false, args);
@@ -139,7 +214,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
         [] => None,
         [dev, name] if dev == "dev" => Some(name.clone()),
         [verb, ..] if ["add", "del", "set", "get", "flush", "replace", "change"].contains(&verb.as_str()) => {
-            return Err(format!("ip: '{verb}' is not implemented: this ip only shows"));
+            return Err(format!("ip: this '{verb}' is not implemented\n{IP_USAGE}"));
         }
         [name] => Some(name.clone()),
         _ => return Err(String::new()),
@@ -148,7 +223,18 @@ fn parse(args: &[String]) -> Result<Call, String> {
 }
 
 pub fn ip(args: Vec<OsString>) -> i32 {
-    let call = match parse(&texts(args)) {
+    let args = texts(args);
+    if let Some(change) = parse_change(&args) {
+        return match make(change) {
+            Ok(()) => 0,
+            Err(error) => {
+                let why = error.errno().map(|code| reason(&std::io::Error::from_raw_os_error(code)));
+                eprintln!("ip: RTNETLINK answers: {}", why.unwrap_or_else(|| error.to_string()));
+                2 // as iproute2: the kernel refuses
+            }
+        };
+    }
+    let call = match parse(&args) {
         Ok(call) => call,
         Err(what) => {
             eprintln!("{}", if what.is_empty() { IP_USAGE.to_string() } else { what });
@@ -558,11 +644,33 @@ mod tests {
             Ok((Some(true), Some("eth0".into())))
         );
         assert_eq!(call("r").map(|c| c.object), Ok(Object::Route));
-        assert_eq!(
-            call("link set eth0 down").unwrap_err(),
-            "ip: 'set' is not implemented: this ip only shows"
-        );
+        assert!(call("route add default via 10.0.0.1").unwrap_err().contains("'add' is not implemented"));
         assert_eq!(call("netns").unwrap_err(), "ip: object 'netns' is not implemented");
+    }
+
+    #[test]
+    fn ip_makes_interfaces_and_no_other_change() {
+        let change = |line: &str| parse_change(&line.split(' ').map(str::to_string).collect::<Vec<_>>());
+        let add = |name: &str, link| Some(Change::Add(name.into(), link));
+        assert_eq!(change("link add name dummy0 type dummy"), add("dummy0", NewLink::Dummy));
+        assert_eq!(change("-4 l add br7 type bridge"), add("br7", NewLink::Bridge));
+        assert_eq!(change("link add a type veth peer name b"), add("a", NewLink::Veth(Some("b".into()))));
+        assert_eq!(change("link add a type veth"), add("a", NewLink::Veth(None)));
+        assert_eq!(change("link set dev eth0 down"), Some(Change::Set("eth0".into(), false)));
+        assert_eq!(change("link set a up"), Some(Change::Set("a".into(), true)));
+        assert_eq!(change("link del a"), Some(Change::Delete("a".into())));
+        for none in [
+            "link",
+            "link show",
+            "link show a",
+            "link add a type vlan id 5",
+            "route add a type dummy",
+            "a",
+            "-4",
+        ] {
+            assert_eq!(change(none), None, "{none}");
+        }
+        assert_eq!(free_veth(&[], "veth0"), "veth1");
     }
 
     #[test]
