@@ -106,7 +106,7 @@ impl Ctx {
                     }
                 };
                 let command = self.verb.command_path();
-                let target = self.target()?.authenticated(&self.env).await?;
+                let target = self.target()?;
                 let tries = match self.flags.text("dry-run") {
                     "" | "none" | "false" => None,
                     how => Some(how),
@@ -119,7 +119,8 @@ impl Ctx {
                     ("kubectl-dry-run", tries),
                     ("kubectl-ignore-not-found", silent),
                 ];
-                Ok(Arc::new(Api::new(target, &command, &manner, self.output.clone(), limit)?))
+                let output = self.output.clone();
+                Ok(Arc::new(Api::new(target, &self.env, &command, &manner, output, limit).await?))
             })
             .await
     }

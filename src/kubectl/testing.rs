@@ -20,6 +20,8 @@ pub struct Asked {
     pub method: String,
     pub path: String,
     pub query: String,
+    /// `Authorization`
+    pub user: String,
     pub body: Value,
 }
 
@@ -148,6 +150,7 @@ async fn answer(
         method: parts.method.to_string(),
         path: parts.uri.path().to_string(),
         query: parts.uri.query().unwrap_or("").to_string(),
+        user: parts.headers.get("authorization").and_then(|v| v.to_str().ok()).unwrap_or("").to_string(),
         body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
     };
     state.lock().unwrap_or_else(PoisonError::into_inner).asked.push(asked.clone());

@@ -4,14 +4,15 @@ use super::config::{Target, identity};
 use super::http::{Body, Http};
 use super::paths::resource_of;
 use crate::api::value;
+use crate::kubectl::Env;
 use crate::kubectl::error::{Fail, Refusal};
 use crate::kubectl::output::Output;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -34,16 +35,39 @@ pub type Manner<'a> = &'a [(&'a str, Option<&'a str>)];
 const MANNER_MAX: usize = 1_000;
 
 pub struct Api {
-    http: Http,
+    /// As the files and flags say; who the user is may be up to a plugin.
+    target: Target,
+    env: Env,
+    user: Mutex<Arc<User>>,
+    /// Headers of every request, without the user's.
     headers: HeaderMap,
     output: Arc<Output>,
     warned: Mutex<BTreeSet<String>>,
     timeout: Option<Duration>,
 }
 
+/// Connections as one user.
+pub struct User {
+    http: Http,
+    authorization: Option<(HeaderName, HeaderValue)>,
+}
+
+impl User {
+    fn of(target: Target) -> Result<User, Fail> {
+        let authorization = target.authorization.as_deref();
+        let authorization = authorization.map(|text| identity("authorization", text)).transpose()?;
+        Ok(User { http: Http::new(target)?, authorization })
+    }
+
+    pub fn target(&self) -> &Arc<Target> {
+        &self.http.target
+    }
+}
+
 impl Api {
-    pub fn new(
+    pub async fn new(
         target: Target,
+        env: &Env,
         command: &str,
         manner: Manner<'_>,
         output: Arc<Output>,
@@ -51,9 +75,7 @@ impl Api {
     ) -> Result<Api, Fail> {
         let mut headers = HeaderMap::new();
         let mut put = |name: &str, text: &str| {
-            if let (Ok(name), Ok(text)) =
-                (http::HeaderName::try_from(name), http::HeaderValue::from_str(text))
-            {
+            if let (Ok(name), Ok(text)) = (HeaderName::try_from(name), HeaderValue::from_str(text)) {
                 headers.append(name, text);
             }
         };
@@ -63,22 +85,39 @@ impl Api {
         for (name, text) in manner.iter().filter_map(|(name, text)| Some((name, (*text)?))) {
             put(name, &text.chars().filter(|c| (' '..='~').contains(c)).take(MANNER_MAX).collect::<String>());
         }
-        let who = target.authorization.iter().map(|text| ("authorization", text));
-        let as_whom = target.impersonate.iter().map(|(name, text)| (name.as_str(), text));
-        for (name, text) in who.chain(as_whom) {
+        for (name, text) in &target.impersonate {
             let (name, text) = identity(name, text)?;
             headers.append(name, text);
         }
-        Ok(Api { http: Http::new(target)?, headers, output, warned: Mutex::default(), timeout })
+        let user = Mutex::new(Arc::new(User::of(target.clone().authenticated(env).await?)?));
+        let env = env.clone();
+        Ok(Api { target, env, user, headers, output, warned: Mutex::default(), timeout })
     }
 
-    pub fn target(&self) -> &Arc<Target> {
-        &self.http.target
+    /// The user that requests are sent as now.
+    pub fn user(&self) -> Arc<User> {
+        self.user.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn target(&self) -> Arc<Target> {
+        self.user().target().clone()
     }
 
     /// Headers of every request.
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
+    pub fn headers(&self, user: &User) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.extend(user.authorization.clone());
+        headers
+    }
+
+    /// Asks the user's credential plugin once more, if there is one: the server answered 401. A failure of the plugin is told and hides nothing.
+    pub async fn refused(&self, user: &User) {
+        let again = self.target.reauthenticated(&self.env, user.target()).await;
+        match again.and_then(|target| target.map(User::of).transpose()) {
+            Ok(None) => {}
+            Ok(Some(user)) => *self.user.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(user),
+            Err(fail) => self.output.err(&format!("refreshing credentials: {}\n", fail.told().0.trim())),
+        }
     }
 
     /// Sends a request; a failed answer is an error.
@@ -90,8 +129,9 @@ impl Api {
         accept: &str,
         body: Option<(&str, Bytes)>,
     ) -> Result<Response<Body>, Fail> {
-        let url = format!("{}{path}{}", self.target().url(), encode(path, query));
+        let url = format!("{}{path}{}", self.target.url(), encode(path, query));
         for attempt in 0.. {
+            let user = self.user();
             self.output.flush().await;
             let mut request = Request::builder().method(method.clone()).uri(&url).header("accept", accept);
             if let Some((kind, _)) = &body
@@ -102,10 +142,10 @@ impl Api {
             let bytes = body.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
             let mut request =
                 request.body(Full::new(bytes)).map_err(|e| Fail::Text(format!("parse {url:?}: {e}")))?;
-            for (name, value) in &self.headers {
+            for (name, value) in &self.headers(&user) {
                 request.headers_mut().append(name, value.clone());
             }
-            let sent = self.http.send(request);
+            let sent = user.http.send(request);
             // The limit is of the whole answer, so also of a watch and of a log that is followed.
             let until = self.timeout.map(|limit| Instant::now() + limit);
             let response = match until {
@@ -116,11 +156,14 @@ impl Api {
                     )
                 })??,
             };
-            let response = response.map(|body| Body::new(body, until, self.target()));
+            let response = response.map(|body| Body::new(body, until, user.target()));
             self.warn(response.headers());
             let status = response.status();
             if status.is_success() {
                 return Ok(response);
+            }
+            if status == StatusCode::UNAUTHORIZED {
+                self.refused(&user).await;
             }
             let again =
                 response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse::<u64>().ok());

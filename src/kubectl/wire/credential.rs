@@ -52,6 +52,9 @@ impl Credential {
 /// What plugins have said, by what they were asked.
 static KNOWN: LazyLock<Mutex<BTreeMap<String, Credential>>> = LazyLock::new(Mutex::default);
 
+/// One plugin is asked at a time: it may talk to the user.
+static ASKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 impl Plugin {
     /// What a user's entry names, if it names any. Errors: it is incomplete.
     pub fn of(user: &Entry, cluster: &Entry) -> Result<Option<Plugin>, Fail> {
@@ -111,11 +114,13 @@ impl Plugin {
         }))
     }
 
-    /// Who the user is: as the plugin said before, or asks it. Errors are kubectl's words.
-    pub async fn credential(&self, env: &Env) -> Result<Credential, Fail> {
+    /// Who the user is: as the plugin said before, unless the server `refused` that, or asks it. Errors are kubectl's words.
+    async fn credential(&self, env: &Env, refused: impl Fn(&Credential) -> bool) -> Result<Credential, Fail> {
         let key = format!("{self:?} {env:?}");
+        // Requests that are refused at the same time share one answer.
+        let _asking = ASKING.lock().await;
         let known = KNOWN.lock().unwrap_or_else(|p| p.into_inner()).get(&key).cloned();
-        if let Some(known) = known.filter(|c| c.holds(clock::now())) {
+        if let Some(known) = known.filter(|c| c.holds(clock::now()) && !refused(c)) {
             return Ok(known);
         }
         let found =
@@ -251,19 +256,40 @@ fn told_of(cluster: &Value) -> Value {
 
 impl Target {
     /// The same with what its plugin says, if it has one and nothing else says who the user is.
-    pub async fn authenticated(mut self, env: &Env) -> Result<Target, Fail> {
-        if let (Some(plugin), None) = (&self.plugin, &self.authorization) {
-            let credential = plugin.credential(env).await?;
-            self.authorization = credential.token.map(|token| format!("Bearer {token}"));
-            self.certificate = credential.certificate.or(self.certificate);
+    pub async fn authenticated(self, env: &Env) -> Result<Target, Fail> {
+        match (&self.plugin, &self.authorization) {
+            (Some(plugin), None) => {
+                let credential = plugin.credential(env, |_| false).await?;
+                Ok(self.with(credential))
+            }
+            _ => Ok(self),
         }
-        Ok(self)
+    }
+
+    /// The same after a 401 to what was sent as `refused`: the plugin is asked once more. `None`: no plugin says who the user is. As in client-go
+    /// the request that was refused is not sent again; those that follow carry what the plugin says now.
+    pub async fn reauthenticated(&self, env: &Env, refused: &Target) -> Result<Option<Target>, Fail> {
+        let (Some(plugin), None) = (&self.plugin, &self.authorization) else { return Ok(None) };
+        let same = |known: &Credential| {
+            let sent = self.clone().with(known.clone());
+            (sent.authorization, sent.certificate)
+                == (refused.authorization.clone(), refused.certificate.clone())
+        };
+        let credential = plugin.credential(env, same).await?;
+        Ok(Some(self.clone().with(credential)))
+    }
+
+    fn with(mut self, credential: Credential) -> Target {
+        self.authorization = credential.token.map(|token| format!("Bearer {token}"));
+        self.certificate = credential.certificate.or(self.certificate);
+        self
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubectl::testing::{Server, at, config_map, refusal};
 
     fn plugin(command: &str) -> Plugin {
         Plugin {
@@ -290,16 +316,49 @@ mod tests {
             asked.env = vec![("END".into(), end.into())];
             std::fs::write(&count, "").unwrap();
             for _ in 0..2 {
-                assert_eq!(asked.credential(&env).await.unwrap().token.as_deref(), Some("t"));
+                assert_eq!(asked.credential(&env, |_| false).await.unwrap().token.as_deref(), Some("t"));
             }
             assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), times, "{end}");
         }
     }
 
     #[tokio::test]
+    async fn a_plugin_is_asked_once_more_after_a_401() {
+        let dir = tempfile::tempdir().unwrap();
+        // It says a token of another number each time.
+        let script = format!(
+            r#"echo x >> count; printf '{{"kind":"ExecCredential","apiVersion":"{}","status":{{"token":"t%s"}}}}' $(grep -c x count)"#,
+            VERSIONS[0]
+        );
+        let exec = json!({"apiVersion": VERSIONS[0], "command": "sh", "args": ["-c", script], "interactiveMode": "Never"});
+        let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+            "users": [{"name": "u", "user": {"exec": exec}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]});
+        let file = dir.path().join("config");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let env = || Env { cwd: dir.path().into(), kubeconfig: Some(file.clone()), ..Env::of_process() };
+        let server = Server::start_with(|asked| {
+            (asked.user != "Bearer t2").then(|| refusal(401, "Unauthorized", "Unauthorized"))
+        })
+        .await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let refused = server.kubectl_in(&["get", "--raw", &at("a")], "", env()).await;
+        assert!(refused.code == 1 && refused.err.contains("Unauthorized"), "{refused:?}");
+        assert_eq!(server.asked().len(), 1, "what was refused is not sent again");
+        let count = || std::fs::read_to_string(dir.path().join("count")).unwrap().lines().count();
+        assert_eq!(count(), 2);
+        for _ in 0..2 {
+            let taken = server.kubectl_in(&["get", "--raw", &at("a")], "", env()).await;
+            assert_eq!(taken.code, 0, "{taken:?}");
+        }
+        assert_eq!(count(), 2, "what the server takes is kept");
+    }
+
+    #[tokio::test]
     async fn what_is_wrong_is_said_in_kubectls_words() {
         let env = Env { cwd: "/".into(), ..Env::of_process() };
-        let missing = plugin("no-such-plugin").credential(&env).await.unwrap_err().told().0;
+        let missing = plugin("no-such-plugin").credential(&env, |_| false).await.unwrap_err().told().0;
         assert!(
             missing.starts_with(
                 "Unable to connect to the server: getting credentials: exec: executable no-such-plugin not found\n"

@@ -46,7 +46,8 @@ pub type Socket = WebSocketStream<Box<dyn Duplex>>;
 
 /// Opens a WebSocket with one of `protocols`; a refusal is the server's own.
 pub async fn connect(api: &Api, path: &str, query: Query<'_>, protocols: &str) -> Result<Socket, Fail> {
-    let target = api.target().clone();
+    let user = api.user();
+    let target = user.target().clone();
     let dial = Dial::new(target.clone(), &[])?;
     let (io, _) = dial.connect().await.map_err(|e| fail_of(&target, &e))?;
     let transport = |e: hyper::Error| fail_of(&target, &e);
@@ -63,7 +64,7 @@ pub async fn connect(api: &Api, path: &str, query: Query<'_>, protocols: &str) -
         .header("sec-websocket-protocol", protocols)
         .body(Empty::<bytes::Bytes>::new())
         .map_err(|e| Fail::Text(e.to_string()))?;
-    for (name, header) in api.headers() {
+    for (name, header) in &api.headers(&user) {
         request.headers_mut().append(name, header.clone());
     }
     let response = sender.send_request(request).await.map_err(transport)?;
@@ -71,6 +72,9 @@ pub async fn connect(api: &Api, path: &str, query: Query<'_>, protocols: &str) -
         let code = response.status().as_u16();
         let body = response.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
         driver.abort();
+        if code == StatusCode::UNAUTHORIZED {
+            api.refused(&user).await;
+        }
         return Err(match serde_json::from_slice::<Value>(&body) {
             Ok(status) => Fail::Api(Refusal::of(&status, code)),
             Err(_) => {

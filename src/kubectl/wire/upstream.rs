@@ -6,7 +6,7 @@ use crate::kubectl::Env;
 use crate::kubectl::error::Fail;
 use crate::kubectl::parse::Flags;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -96,7 +96,16 @@ impl Upstream {
         let told = |fail: Fail| fail.told().0.trim().to_string();
         let http = self.http().await.map_err(told)?;
         Upstream::put_own_headers(&http.target, request.headers_mut()).map_err(told)?;
-        http.send(request).await.map_err(told)
+        let answer = http.send(request).await.map_err(told)?;
+        self.heard(&answer, &http.target).await;
+        Ok(answer)
+    }
+
+    /// After a 401 the plugin is asked once more, for the requests that follow. What is wrong with it then, the next one tells.
+    async fn heard(&self, answer: &Response<Incoming>, sent_as: &Target) {
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            let _ = self.target.reauthenticated(&self.env, sent_as).await; // it is kept, see `http`
+        }
     }
 
     /// Sends a request that may change protocols, on a connection of its own, HTTP/1.1.
@@ -117,7 +126,9 @@ impl Upstream {
             request.headers_mut().insert(header::HOST, host);
         }
         Upstream::put_own_headers(&target, request.headers_mut()).map_err(told)?;
-        sender.send_request(request).await.map_err(broken)
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        self.heard(&answer, &target).await;
+        Ok(answer)
     }
 
     /// A question of our own: the HTTP code and what was answered. Errors: nobody answered, or not in JSON.
