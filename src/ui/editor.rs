@@ -175,10 +175,33 @@ pub struct Desk {
     history: PathBuf,
     config: Watched,
     cluster: String,
-    /// Lines that are already there: the rest of a paste, or typed while a command ran.
-    queue: VecDeque<String>,
+    ahead: Ahead,
+}
+
+/// Input that is there before a prompt asks for it.
+#[derive(Default)]
+struct Ahead {
+    /// Whole lines: the rest of a paste, or typed while a command ran.
+    lines: VecDeque<String>,
     /// The beginning of a line that was typed while a command ran.
     begun: String,
+}
+
+impl Ahead {
+    /// Adds what was typed while a command ran. It goes on where the line stopped that was begun before.
+    fn typed(&mut self, text: &str) {
+        let text = std::mem::take(&mut self.begun) + text;
+        let mut lines: VecDeque<String> = text.split('\n').map(String::from).collect();
+        self.begun = lines.pop_back().unwrap_or_default();
+        self.lines.append(&mut lines);
+    }
+
+    /// Drops everything, and returns how many lines had something in them.
+    fn drop_all(&mut self) -> usize {
+        let dropped = std::mem::take(self);
+        let written = |line: &&String| !line.trim().is_empty();
+        dropped.lines.iter().chain([&dropped.begun]).filter(written).count()
+    }
 }
 
 impl Desk {
@@ -215,8 +238,7 @@ impl Desk {
             history,
             config: Watched::new(&session.place.kubeconfig()),
             cluster: session.place.name.clone(),
-            queue: VecDeque::new(),
-            begun: String::new(),
+            ahead: Ahead::default(),
         })
     }
 
@@ -230,7 +252,7 @@ impl Desk {
             true => format!("\x1b[1;32m{prompt}\x1b[0m"),
             false => prompt.to_string(),
         };
-        let begun = std::mem::take(&mut self.begun);
+        let begun = std::mem::take(&mut self.ahead.begun);
         match self.editor.readline_with_initial(&(prompt, styled.as_str()), (&begun, "")) {
             Ok(text) => Given::Text(text),
             Err(ReadlineError::Interrupted) => Given::Cut,
@@ -243,21 +265,21 @@ impl Desk {
     /// The next command: one line, or several that belong together.
     fn command(&mut self) -> Given {
         let prompt = prompt(self.config.view(), &self.cluster);
-        let Some(mut text) = self.queue.pop_front() else {
+        let Some(mut text) = self.ahead.lines.pop_front() else {
             let given = self.read(&prompt);
             let Given::Text(text) = given else { return given };
-            self.queue.extend(text.split('\n').map(String::from));
+            self.ahead.lines.extend(text.split('\n').map(String::from));
             return self.whole();
         };
         println!("{prompt}{text}");
-        self.queue.push_front(std::mem::take(&mut text));
+        self.ahead.lines.push_front(std::mem::take(&mut text));
         self.whole()
     }
 
     fn whole(&mut self) -> Given {
-        let mut text = self.queue.pop_front().unwrap_or_default();
+        let mut text = self.ahead.lines.pop_front().unwrap_or_default();
         while line::unfinished(&text) {
-            let next = match self.queue.pop_front() {
+            let next = match self.ahead.lines.pop_front() {
                 Some(next) => next,
                 None => match self.read(CONTINUED) {
                     Given::Text(next) => next,
@@ -275,18 +297,12 @@ impl Desk {
             let _ = self.editor.append_history(&self.history); // a full disk costs the history only
         }
     }
-
-    fn type_ahead(&mut self, text: String) {
-        let mut lines: VecDeque<String> = text.split('\n').map(String::from).collect();
-        self.begun = lines.pop_back().unwrap_or_default();
-        self.queue.append(&mut lines);
-    }
 }
 
 impl Lines for Desk {
     fn more(&mut self) -> Given {
-        if !self.queue.is_empty() {
-            return Given::Text(self.queue.drain(..).collect::<Vec<_>>().join("\n"));
+        if !self.ahead.lines.is_empty() {
+            return Given::Text(self.ahead.lines.drain(..).collect::<Vec<_>>().join("\n"));
         }
         if let Some(helper) = self.editor.helper() {
             helper.pasting.set(true);
@@ -300,7 +316,7 @@ impl Lines for Desk {
 
     fn give_back(&mut self, text: String) {
         for line in text.split('\n').rev() {
-            self.queue.push_front(line.to_string());
+            self.ahead.lines.push_front(line.to_string());
         }
     }
 }
@@ -313,7 +329,7 @@ fn not_utf8(error: &ReadlineError) -> bool {
 /// Reads and runs lines until someone leaves; the exit code.
 pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
     loop {
-        session.forget_interrupts();
+        session.take_interrupt(); // what was pressed before does not concern the next line
         session.tell_frame(&["prompt", "on"]);
         let given = desk.command();
         session.tell_frame(&["prompt", "off"]);
@@ -336,10 +352,14 @@ pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
         if session.column.take_inside() {
             println!(); // the prompt would overwrite it
         }
-        let ahead = session.typed_ahead();
-        if !ahead.is_empty() {
-            desk.type_ahead(ahead);
+        // What was typed behind the Ctrl-C is not among these lines yet.
+        if session.take_interrupt() {
+            match desk.ahead.drop_all() {
+                0 => {}
+                lines => session.dropped(lines),
+            }
         }
+        desk.ahead.typed(&session.typed_ahead());
     }
 }
 
@@ -347,6 +367,19 @@ pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
 mod tests {
     use super::*;
     use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn input_that_came_early_is_put_together_and_dropped_whole() {
+        let mut ahead = Ahead::default();
+        ahead.typed("get pods\nget no");
+        ahead.typed("des\n\nget s");
+        ahead.typed("");
+        assert_eq!(ahead.lines, ["get pods", "get nodes", ""]);
+        assert_eq!(ahead.begun, "get s");
+        assert_eq!(ahead.drop_all(), 3, "the empty line is none that would be missed");
+        ahead.typed("get svc\n");
+        assert_eq!((ahead.lines.len(), ahead.begun.as_str()), (1, ""), "what comes later stays");
+    }
 
     #[test]
     fn bytes_of_another_encoding_are_no_end_of_input() {

@@ -42,6 +42,8 @@ pub struct Screen {
     waiting: VecDeque<u8>,
     /// Bytes that were passed on since the last line's end.
     line: usize,
+    /// The key that interrupts was pressed since [`Screen::take_interrupt`].
+    interrupted: bool,
 }
 
 /// How many of the waiting bytes go on, when the program has read everything before. With the kernel's line editor
@@ -147,6 +149,7 @@ impl Screen {
             shown,
             waiting: VecDeque::new(),
             line: 0,
+            interrupted: false,
         };
         Ok((screen, pair.slave))
     }
@@ -176,6 +179,7 @@ impl Screen {
         {
             use SpecialCharacterIndices::{VINTR, VQUIT, VSUSP};
             let keys = [VINTR, VQUIT, VSUSP].map(|key| settings.control_chars[key as usize]);
+            self.interrupted |= keys[0] != 0 && bytes.contains(&keys[0]);
             if let Some(at) = self.waiting.iter().rposition(|b| *b != 0 && keys.contains(b)) {
                 self.waiting.drain(..at);
                 self.line = 0;
@@ -209,6 +213,11 @@ impl Screen {
             }
         }
         Ok(())
+    }
+
+    /// Records whether Ctrl-C was pressed since the last call. A program that takes keys as they are, e.g. an editor, is not interrupted by it.
+    pub fn take_interrupt(&mut self) -> bool {
+        std::mem::take(&mut self.interrupted)
     }
 
     /// Does something wait for the program to read?
@@ -308,6 +317,34 @@ mod tests {
             }
             assert_eq!((count, shown.as_slice()), (1, &b"ab\x1b]cd"[..]), "cut {cut}");
         }
+    }
+
+    #[test]
+    fn ctrl_c_is_remembered_unless_the_program_takes_keys_as_they_are() {
+        let (mut screen, _shell) = Screen::open(Arc::default()).unwrap();
+        screen.type_in(b"typed").unwrap();
+        assert!(!screen.take_interrupt());
+        screen.type_in(b"before\x03after").unwrap();
+        assert!(screen.take_interrupt() && !screen.take_interrupt(), "once");
+        let mut raw = tcgetattr(&screen.slave).unwrap();
+        raw.local_flags.remove(LocalFlags::ISIG);
+        tcsetattr(&screen.slave, SetArg::TCSANOW, &raw).unwrap();
+        screen.type_in(b"\x03").unwrap();
+        assert!(!screen.take_interrupt());
+    }
+
+    #[test]
+    fn a_mark_that_came_too_late_is_not_taken_for_the_next_one() {
+        let (mut screen, _shell) = Screen::open(Arc::default()).unwrap();
+        // What `settle` leaves when it gives up: a mark that is still to come.
+        (&screen.slave).write_all(&screen.mark).unwrap();
+        screen.outstanding += 1;
+        screen.settle().unwrap();
+        while screen.outstanding > 0 {
+            screen.settle().unwrap(); // the reader's thread had no processor for a second
+        }
+        let mut left = [PollFd::new(screen.marked.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut left, PollTimeout::ZERO), Ok(0), "the next one would end at an old mark");
     }
 
     #[test]

@@ -93,6 +93,8 @@ pub struct Session {
     news: Arc<News>,
     /// Ctrl-C since the line was read; at a terminal.
     interrupt: Option<Signal>,
+    /// Ctrl-C since the line was read, of which `interrupt` tells no more.
+    cut: bool,
     /// What the lesson engine was too busy to hear at once, on its way.
     announced: Option<tokio::task::JoinHandle<()>>,
 }
@@ -119,6 +121,7 @@ impl Session {
             frame: None,
             // Without it Ctrl-C ends the program, as it does every other.
             interrupt: at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten(),
+            cut: false,
             announced: None,
         }
     }
@@ -137,11 +140,21 @@ impl Session {
         self.last
     }
 
-    /// A new line is about to be read: what was pressed before does not concern it.
-    pub fn forget_interrupts(&mut self) {
+    /// Returns whether Ctrl-C was pressed since the last call, in this program or in one that the shell ran. Whatever the command made of it: the
+    /// kernel, too, drops the input that waits.
+    pub fn take_interrupt(&mut self) -> bool {
+        let mut cut = std::mem::take(&mut self.cut);
         if let Some(interrupt) = &mut self.interrupt {
-            while interrupt.recv().now_or_never().flatten().is_some() {}
+            while interrupt.recv().now_or_never().flatten().is_some() {
+                cut = true;
+            }
         }
+        cut
+    }
+
+    /// Says how many lines were dropped.
+    pub fn dropped(&self, lines: usize) {
+        eprintln!("{}", self.say(Say::PasteDropped, &[&lines.to_string()]));
     }
 
     /// Ctrl-C on an empty hand.

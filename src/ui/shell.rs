@@ -265,6 +265,11 @@ impl Shell {
         self.screen.as_mut().map(Screen::unread).unwrap_or_default()
     }
 
+    /// Records whether Ctrl-C was pressed in a command since the last call.
+    pub fn take_interrupt(&mut self) -> bool {
+        self.screen.as_mut().is_some_and(Screen::take_interrupt)
+    }
+
     /// Where the shell is now.
     pub fn cwd(&self) -> Option<PathBuf> {
         std::fs::read_link(Path::new("/proc").join(self.pid()?.to_string()).join("cwd")).ok()

@@ -18,6 +18,11 @@ texts! {
     WaitCut:
         "You stopped waiting. The cluster goes on starting; `status` shows how far it is.",
         "기다리기를 멈추었습니다. 클러스터는 계속 시작 중이며 `status`로 확인할 수 있습니다.";
+    WaitOver:
+        "The cluster is not complete after {} s. Missing: {}.\nThe session begins all the same; `status` shows how far the cluster is, and its log tells why.",
+        "클러스터가 {}초 안에 모두 준비되지 않았습니다. 아직 준비되지 않은 것: {}.\n그대로 세션을 시작합니다. 상태는 `status`로, 원인은 로그에서 확인하십시오.";
+    NodesMissing: "nodes {}/{}", "노드 {}/{}";
+    PodsMissing: "kube-system pods {}/{}", "kube-system 파드 {}/{}";
     OtherPort:
         "Port 6443 is taken; the API is at https://127.0.0.1:{}",
         "6443 포트가 이미 사용 중이라서 API는 https://127.0.0.1:{} 에 있습니다.";
@@ -167,6 +172,9 @@ texts! {
         "The line was given up: the terminal sent bytes that are not UTF-8. Set the terminal's encoding to UTF-8.",
         "터미널이 UTF-8이 아닌 바이트를 보내서 이 줄을 버렸습니다. 터미널의 문자 인코딩을 UTF-8로 설정하십시오.";
     PasteCut: "Cancelled; nothing was sent.", "취소했습니다. 아무것도 보내지 않았습니다.";
+    PasteDropped:
+        "Ctrl-C: lines that had come and had not run are dropped: {}.",
+        "Ctrl-C를 눌러서, 아직 실행하지 않은 {}줄을 버렸습니다.";
     // -- lessons
     LessonNone:
         "No lesson is open. `lesson` lists them, `next` opens the first that is not done.",

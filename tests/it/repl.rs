@@ -391,6 +391,15 @@ fn what_arrives_at_once_is_run_whole_and_in_order() {
     seat.expect(PROMPT);
     assert!(seat.line("echo $?").contains("130\r\n"));
     assert_eq!(file("never"), "");
+
+    // Ctrl-C in one line of a paste drops those behind it, and nothing that is typed later.
+    seat.press("echo pas\"ted\"; sleep 600\recho never >> never\recho never >> never\r");
+    seat.expect("pasted\r\n");
+    seat.press("\x03");
+    seat.expect("are dropped: 2.");
+    seat.expect(PROMPT);
+    assert!(seat.line("echo $?").contains("130\r\n"));
+    assert_eq!(file("never"), "");
     // The end of input right behind the last line.
     seat.press("quit\r\x04");
     assert_eq!(seat.end(), 0);

@@ -41,12 +41,14 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
-        self.handle.block_on(async {
+        let answer = self.handle.block_on(async {
             tokio::select! {
                 answer = answer => answer.map_err(Unanswered::Refused),
                 () = cut => Err(Unanswered::Cut),
             }
-        })
+        });
+        self.cut |= matches!(answer, Err(Unanswered::Cut));
+        answer
     }
 
     /// Tells the engine what the learner does, and waits until it has heard: lessons judge in this order, and on another's cluster nothing may
@@ -393,6 +395,55 @@ mod tests {
                 });
             }
         });
+    }
+
+    /// A cluster that tells each follower the next of these lists of views.
+    fn tells(runtime: &Runtime, place: &Place, views: Vec<Vec<LessonView>>) {
+        std::fs::create_dir_all(&place.root).unwrap();
+        let _inside = runtime.enter();
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        runtime.spawn(async move {
+            let mut open = Vec::new();
+            for views in views {
+                let (read, mut write) = listener.accept().await.unwrap().0.into_split();
+                let mut lines = BufReader::new(read).lines();
+                lines.next_line().await.unwrap(); // the greeting
+                write.write_all(b"{\"ok\":null}\n").await.unwrap();
+                lines.next_line().await.unwrap(); // the question
+                for view in views {
+                    let told = serde_json::json!({ "ok": view });
+                    write.write_all(format!("{told}\n").as_bytes()).await.unwrap();
+                }
+                open.push((lines, write));
+            }
+            std::future::pending::<()>().await;
+        });
+    }
+
+    #[test]
+    fn a_change_of_language_loses_no_news() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let view =
+            |state| LessonView { id: "t/04".into(), step_id: "run".into(), state, ..LessonView::default() };
+        let open = view(State::Open);
+        let failed = LessonView { not_yet: Some("no pod".into()), ..open.clone() };
+        tells(&runtime, &place, vec![vec![open, failed.clone(), failed], vec![view(State::Done)]]);
+        let session = {
+            let _inside = runtime.enter();
+            Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone())
+        };
+        let (tell, told) = std::sync::mpsc::channel();
+        // At the first news the learner changes the language: the view behind it makes the watcher ask anew.
+        let lang = session.lang.clone();
+        session.speak_through(move |words| {
+            *lang.lock().unwrap() = Lang::Ko;
+            drop(tell.send(words));
+        });
+        session.watch_lesson();
+        for news in ["the step is not done yet", "the step is done"] {
+            told.recv_timeout(Duration::from_secs(60)).expect(news);
+        }
     }
 
     /// Not a test of its own: what the one below runs in a process.

@@ -29,6 +29,7 @@ impl Session {
             }
         };
         let ran = ran.0.run(text, ran.1);
+        self.cut |= self.shell.as_mut().is_some_and(Shell::take_interrupt);
         if let Some(cwd) = self.shell.as_ref().and_then(Shell::cwd) {
             self.cwd = Some(cwd);
             self.follow_shell(); // Tab completes names of files that are there
