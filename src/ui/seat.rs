@@ -20,6 +20,8 @@ use tokio::time::Instant;
 const END_PATIENCE: Duration = Duration::from_secs(10);
 /// Whoever takes leave waits this long to hear whether the cluster is still there.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// A start that is not complete by then may never be. A slow machine needs three minutes.
+const WHOLE_MAX: Duration = Duration::from_secs(300);
 /// How often the running time on the progress line is renewed.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -50,14 +52,18 @@ pub async fn take(
     let what = if matches!(stands, Stands::Joined) { Say::Attaching } else { Say::Starting };
     // A line that is drawn over ten times a second is read aloud as often by a screen reader.
     let lines = options.plain || terminal::dumb();
-    let nodes = tokio::select! {
+    let waited = tokio::select! {
         biased;
-        nodes = wait(&place, lang, what, lines) => nodes?,
-        () = cut => {
+        waited = wait(&place, lang, what, lines, WHOLE_MAX) => waited?,
+        () = cut => Waited::Not(lang.say(Say::WaitCut, &[])),
+    };
+    let nodes = match waited {
+        Waited::Whole(nodes) => nodes,
+        Waited::Not(why) => {
             if std::io::stderr().is_terminal() && !lines {
                 on_one_line("");
             }
-            eprintln!("{}", lang.say(Say::WaitCut, &[]));
+            eprintln!("{why}");
             Spec::load(&place)?.map_or(0, |s| s.nodes().len())
         }
     };
@@ -106,10 +112,19 @@ async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Stand
     }
 }
 
-/// Follows a start until it is complete; the number of nodes. A cluster whose start was complete before is not waited for, whatever is broken in
-/// it now: the session may be there to mend it. Progress goes to a terminal only: on one line that is drawn over, or as a line
+/// How the waiting for a start ended.
+#[derive(Debug, PartialEq)]
+enum Waited {
+    /// The start was complete, with so many nodes.
+    Whole(usize),
+    /// It was not; why the session begins all the same.
+    Not(String),
+}
+
+/// Follows a start until it is complete, but no longer than `limit`. A cluster whose start was complete before is not waited for, whatever is
+/// broken in it now: the session may be there to mend it. Progress goes to a terminal only: on one line that is drawn over, or as a line
 /// for each change (`lines`).
-async fn wait(place: &Place, lang: Lang, what: Say, lines: bool) -> Result<usize, Error> {
+async fn wait(place: &Place, lang: Lang, what: Say, lines: bool, limit: Duration) -> Result<Waited, Error> {
     let mut control = Control::connect(place).await?;
     let terminal = std::io::stderr().is_terminal();
     let began = Instant::now();
@@ -121,20 +136,45 @@ async fn wait(place: &Place, lang: Lang, what: Say, lines: bool) -> Result<usize
             if terminal && !lines {
                 on_one_line("");
             }
-            return Ok(value["nodes"].as_u64().unwrap_or_default() as usize);
+            return Ok(Waited::Whole(value["nodes"].as_u64().unwrap_or_default() as usize));
         }
-        let words = || progress(lang, &lang.say(what, &[]), &value, began.elapsed());
-        match (terminal, lines) {
-            (true, false) => on_one_line(&words()),
-            (true, true) if told != value => eprintln!("{}", words()),
-            _ => {}
+        if terminal && news(lines, &told, &value) {
+            let words = progress(lang, &lang.say(what, &[]), &value, began.elapsed());
+            if lines { eprintln!("{words}") } else { on_one_line(&words) }
         }
         told.clone_from(&value);
         tokio::select! {
             next = control.next() => value = next?.ok_or_else(|| Error::Ended(place.log()))?,
             _ = tick.tick(), if !lines => {}
+            () = tokio::time::sleep_until(began + limit) => {
+                let seconds = limit.as_secs().to_string();
+                return Ok(Waited::Not(lang.say(Say::WaitOver, &[&seconds, &missing(lang, &value)])));
+            }
         }
     }
+}
+
+/// Whether progress is worth a new picture: a line that is drawn over also shows the time; any other only what has changed. Pure.
+fn news(lines: bool, told: &Value, now: &Value) -> bool {
+    !lines || told != now
+}
+
+/// Names the parts of a start that are not there yet. Pure.
+fn missing(lang: Lang, value: &Value) -> String {
+    let mut parts = Vec::new();
+    for (key, name) in [("store", "etcd"), ("api", "kube-apiserver")] {
+        if value[key] != true {
+            parts.push(name.to_string());
+        }
+    }
+    for (have, of, say) in
+        [("nodesReady", "nodes", Say::NodesMissing), ("podsRunning", "pods", Say::PodsMissing)]
+    {
+        if value[have] != value[of] {
+            parts.push(lang.say(say, &[&value[have].to_string(), &value[of].to_string()]));
+        }
+    }
+    parts.join(", ")
 }
 
 /// Draws over what stands on the cursor's line, with no more than a carriage return, and never over its end: a line that wraps cannot be
@@ -229,16 +269,15 @@ mod tests {
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
     use tokio::net::UnixListener;
 
-    /// Answers on the control socket as a cluster does whose start was complete, and of which a node is switched off.
-    async fn broken(listener: UnixListener) {
-        let progress = r#"{"ok":{"ready":false,"started":true,"nodes":3,"nodesReady":2}}"#;
+    /// Answers on the control socket as a cluster does that has come so far.
+    async fn at(progress: &'static str, listener: UnixListener) {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(async move {
                 let (read, mut write) = stream.into_split();
                 let mut lines = BufReader::new(read).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
-                    let answer = if line.contains("hello") { r#"{"ok":null}"# } else { progress };
-                    if write.write_all(format!("{answer}\n").as_bytes()).await.is_err() {
+                    let answer = if line.contains("hello") { "null" } else { progress };
+                    if write.write_all(format!("{{\"ok\":{answer}}}\n").as_bytes()).await.is_err() {
                         return;
                     }
                 }
@@ -246,15 +285,42 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_node_that_is_off_keeps_nobody_from_the_seat() {
+    async fn waited(progress: &'static str, limit: Duration) -> Waited {
         let dir = tempfile::tempdir().unwrap();
         let place = Home::at(dir.path()).cluster("main").unwrap();
         std::fs::create_dir_all(&place.root).unwrap();
-        let cluster = tokio::spawn(broken(UnixListener::bind(place.socket()).unwrap()));
-        let waited = wait(&place, Lang::En, Say::Attaching, true);
-        let nodes = tokio::time::timeout(Duration::from_secs(20), waited).await;
-        assert_eq!(nodes.expect("it waits for the node").unwrap(), 3);
+        let cluster = tokio::spawn(at(progress, UnixListener::bind(place.socket()).unwrap()));
+        let waited = wait(&place, Lang::En, Say::Attaching, true, limit);
+        let waited = tokio::time::timeout(Duration::from_secs(60), waited).await.expect("it waits for ever");
         cluster.abort();
+        waited.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_off_keeps_nobody_from_the_seat() {
+        let broken = r#"{"ready":false,"started":true,"nodes":3,"nodesReady":2}"#;
+        assert_eq!(waited(broken, WHOLE_MAX).await, Waited::Whole(3));
+    }
+
+    #[tokio::test]
+    async fn a_start_that_is_never_complete_is_waited_for_no_longer_than_the_limit() {
+        let stuck = r#"{"ready":false,"started":false,"store":true,"api":true,"nodes":3,"nodesReady":2,"pods":5,"podsRunning":5}"#;
+        let Waited::Not(why) = waited(stuck, Duration::ZERO).await else { panic!("it is not whole") };
+        assert!(why.contains("nodes 2/3") && !why.contains("etcd") && !why.contains("kube-system"), "{why}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let value =
+            serde_json::json!({"store": false, "nodes": 1, "nodesReady": 1, "pods": 2, "podsRunning": 0});
+        assert_eq!(missing(Lang::En, &value), "etcd, kube-apiserver, kube-system pods 0/2");
+    }
+
+    #[test]
+    fn progress_in_lines_is_told_when_it_changes_and_not_with_every_tick() {
+        let (before, now) = (serde_json::json!({"nodes": 1}), serde_json::json!({"nodes": 2}));
+        assert!(news(true, &Value::Null, &before) && news(true, &before, &now));
+        assert!(!news(true, &now, &now), "a screen reader would read it again");
+        assert!(news(false, &now, &now), "the time runs on");
     }
 }
