@@ -24,7 +24,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -44,13 +44,30 @@ pub struct Setting {
     pub lesson: Option<String>,
 }
 
+/// The signals that end the interface. The default action of each would leave the terminal raw.
+struct EndSignals([Signal; 4]);
+
+impl EndSignals {
+    /// In raw mode no key sends SIGINT or SIGQUIT: `timeout -s INT` and the stop button of an editor do.
+    const KINDS: [SignalKind; 4] =
+        [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()];
+
+    fn new() -> io::Result<EndSignals> {
+        let [term, hup, int, quit] = EndSignals::KINDS.map(signal);
+        Ok(EndSignals([term?, hup?, int?, quit?]))
+    }
+
+    /// Waits for one of them; the exit code.
+    async fn recv(&mut self) -> i32 {
+        let each = self.0.iter_mut().map(|signal| Box::pin(signal.recv()));
+        let (_, which, _) = futures::future::select_all(each).await;
+        128 + EndSignals::KINDS[which].as_raw_value()
+    }
+}
+
 /// Opens the interface; returns the exit code when it is closed.
 pub async fn run(setting: Setting) -> io::Result<i32> {
-    let mut terminated = signal(SignalKind::terminate())?;
-    let mut hung_up = signal(SignalKind::hangup())?;
-    // In raw mode no key sends these: `timeout -s INT` and the stop button of an editor do.
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut quit_asked = signal(SignalKind::quit())?;
+    let mut end = EndSignals::new()?;
     let mut stopped = signal(SignalKind::from_raw(nix::libc::SIGTSTP))?;
     let mut continued = signal(SignalKind::from_raw(nix::libc::SIGCONT))?;
     let taken = Taken::take()?;
@@ -105,10 +122,7 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
         let event = tokio::select! {
             biased;
             // First those after which nothing may be drawn.
-            _ = terminated.recv() => break 128 + 15,
-            _ = hung_up.recv() => break 128 + 1,
-            _ = interrupted.recv() => break 128 + 2,
-            _ = quit_asked.recv() => break 128 + 3,
+            code = end.recv() => break code,
             // Its text was printed already.
             () = guard::panicked() => std::panic::resume_unwind(Box::new("a thread has panicked")),
             _ = stopped.recv() => {
@@ -282,4 +296,36 @@ fn anew(
     model.size = Size::new(columns, rows);
     // Not `clear`, which asks the terminal where its cursor is: the keyboard's thread would take the answer.
     screen.resize(Rect::new(0, 0, columns, rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::{Signal, raise};
+    use std::process::Command;
+
+    /// Set in the process that gets the signals: one reaches all of a process.
+    const INSIDE: &str = "ROPEWALK_TEST_END_SIGNALS";
+
+    /// Not a test of its own: what the one below runs in a process.
+    #[tokio::test]
+    async fn gets_each_signal() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let mut end = EndSignals::new().unwrap();
+        for kind in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
+            raise(kind).unwrap();
+            assert_eq!(end.recv().await, 128 + kind as i32);
+        }
+    }
+
+    #[test]
+    fn no_signal_that_asks_for_the_end_leaves_the_terminal_raw() {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "ui::tui::edge::run::tests::gets_each_signal"]);
+        let ran = command.env(INSIDE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    }
 }
