@@ -207,22 +207,27 @@ async fn play(plan: Plan, directory: Option<&Path>, stop: &Stop) -> Vec<Outcome>
         Ok(arena) => arena,
         Err(why) => return vec![(None, Err(format!("seed {}: {why}", plan.seed)))],
     };
-    let mut outcomes = Vec::new();
-    let fresh = match revision(&arena).await {
+    let outcomes = play_in(&plan, &arena, stop).await;
+    arena.close().await; // whatever came of it: else its directory stays
+    outcomes
+}
+
+async fn play_in(plan: &Plan, arena: &Arena, stop: &Stop) -> Vec<Outcome> {
+    let fresh = match revision(arena).await {
         Ok(revision) => revision,
         Err(why) => return vec![(None, Err(format!("seed {}: {why}", plan.seed)))],
     };
+    let mut outcomes = Vec::new();
     for kind in &plan.kinds {
         let played = async {
             // A start leaves alone what an answer made outside the lab's namespaces.
-            past(&arena, Past::back(fresh, None)).await?;
-            answer(&plan, *kind, &arena).await
+            past(arena, Past::back(fresh, None)).await?;
+            answer(plan, *kind, arena).await
         };
         let outcome = stop.or(played).await;
         let named = |why| format!("seed {}, {}: {why}", plan.seed, kind.name(&plan.lab));
         outcomes.push((Some(*kind), outcome.map_err(named)));
     }
-    arena.close().await;
     outcomes
 }
 
