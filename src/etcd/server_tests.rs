@@ -311,11 +311,11 @@ async fn leases_expire_by_themselves() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(config(dir.path())).await.unwrap();
     let kv = server.kv();
-    let lease = kv.lease_grant(1, 0).await.unwrap();
+    let lease = kv.lease_grant(3, 0).await.unwrap();
     let mut watch = kv.watch(WatchRequest { key: "l".into(), ..Default::default() }).await.unwrap();
     kv.put(PutRequest { lease, ..put("l", "") }).await.unwrap();
     watch.next().await.unwrap().unwrap();
-    let gone = tokio::time::timeout(Duration::from_secs(5), watch.next()).await.unwrap().unwrap().unwrap();
+    let gone = tokio::time::timeout(Duration::from_secs(60), watch.next()).await.unwrap().unwrap().unwrap();
     assert_eq!(gone.events[0].kind, super::api::EventType::Delete);
 }
 
