@@ -44,8 +44,9 @@
 //! ## Left out
 //! The B+tree file as the place where the state lives: it is in memory, as is etcd's index; a cluster to learn with has a few MiB, and a compaction
 //! frees them at once, so that `defrag` finds nothing to do. Users and roles, changes of members through gRPC, lease checkpoints (after a change
-//! of leader every lease gets its full time again, as in etcd without them), the leader's word about a lease's remaining time (each member tells what its own
-//! clock says, so a member that has just started tells too much), compressed messages; each call that is missing answers
+//! of leader every lease gets its full time again, as in etcd 3.6, whose feature gate `LeaseCheckpoint` is off), the leader's word about a lease's remaining time
+//! (etcd's followers pass `LeaseTimeToLive` on to the leader; here each member tells what its own clock says, so one that has just started tells too much; `LeaseLeases`
+//! is each member's own in etcd, too), compressed messages; each call that is missing answers
 //! `Unimplemented` and its name. A transaction may not put a key into a range that it deletes; etcd 3.4 overlooks that where the range has no end.
 //! ## Read next
 //! `raft`, which agrees on the order of commands before they come here; `etcdctl`, the client.

@@ -11,7 +11,8 @@
 //! store and compares.
 //! ## Left out
 //! Users and roles, changes of members (they follow the control-plane nodes), `snapshot restore`, `make-mirror`, `check`, `migrate`, interactive watches,
-//! the `protobuf` format; each says so. Help is in our own words. Log lines of etcd's client library are not printed.
+//! the `protobuf` format; each says so. What etcdctl 3.6 does otherwise than 3.4: it writes the healthy lines of `endpoint health` to standard output, `endpoint status` has
+//! more columns, and `snapshot status` has moved to etcdutl. Help is in our own words. Log lines of etcd's client library are not printed.
 //! ## Read next
 //! `etcd`, which answers; `cmd/keys.rs`, the verbs to start with.
 

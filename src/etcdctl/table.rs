@@ -175,7 +175,7 @@ pub const VERBS: &[Verb] = &[
     verb!(
         "snapshot status",
         "<filename>",
-        "Show what is in a database file",
+        "Show what is in a database file (with etcd 3.6: etcdutl snapshot status)",
         [],
         maintenance::snapshot_status
     ),

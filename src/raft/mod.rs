@@ -31,7 +31,8 @@
 //! | linearizable reads, section 8 | ReadIndex (dissertation, 6.4) |
 //! ## Left out
 //! Joint consensus: several voters cannot change at once. Lease reads: every linearizable read costs a round of
-//! heartbeats (shared by all reads that wait for it). Snapshots travel as one message. A link must not repeat a `MsgProp` (a
+//! heartbeats (shared by all reads that wait for it). Snapshots travel as one message, and on
+//! the stream of all others: while a large one is sent, heartbeats to that follower wait behind it. A link must not repeat a `MsgProp` (a
 //! stream does not). A member whose directory was deleted or went back to an older copy is not told from one that kept its promises: it must not be
 //! started again, and the error about damage says so. A leader whose disk is full keeps its post: members with room commit without it. A newest segment that is deleted as a whole is not missed.
 //! ## Read next
