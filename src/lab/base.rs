@@ -73,8 +73,12 @@ mod tests {
     #[test]
     fn what_a_step_makes_or_ends_itself_is_no_base_of_it() {
         let web = BTreeSet::from(["deployments.apps/default/web".to_string()]);
-        assert_eq!(needs("first-voyage/12", "diff"), BTreeSet::new(), "it looks at a trial only");
+        assert_eq!(needs("first-voyage/12", "diff"), web, "a trial is of something");
         assert_eq!(needs("first-voyage/12", "typo"), web);
+        let deployment = BTreeSet::from(["deployments.apps/default/dpy-nginx".to_string()]);
+        assert_eq!(needs("first-voyage/05", "chain"), deployment);
+        let door = ["pods/default/nginx-pod", "services/default/pod-svc"].map(String::from);
+        assert_eq!(needs("first-voyage/08", "curl"), BTreeSet::from(door), "backends() needs its Service");
         for (lesson, step) in [
             ("first-voyage/05", "create"),
             ("first-voyage/10", "bare"),

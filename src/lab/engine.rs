@@ -76,6 +76,13 @@ impl Open {
     }
 }
 
+/// What the network answered: when it was asked, and when the answer came.
+pub struct Answer {
+    pub asked: Instant,
+    pub came: Instant,
+    pub value: Value,
+}
+
 pub struct Engine {
     pub library: Library,
     pub progress: Progress,
@@ -86,8 +93,9 @@ pub struct Engine {
     pub objects: HashMap<String, Objects>,
     /// The newest revision that each watch has told, by plural.
     pub seen: HashMap<String, i64>,
-    pub answers: HashMap<Probe, (Instant, Value)>,
-    pub asking: HashSet<Probe>,
+    pub answers: HashMap<Probe, Answer>,
+    /// Questions that are out, and since when.
+    pub asking: HashMap<Probe, Instant>,
     /// What the last proof missed. A step that is done is judged no more, so nothing else asks for the answers that its proof needs.
     pub unproven: Wanted,
     /// How often the objects of a kind have changed.
@@ -176,8 +184,9 @@ impl Engine {
 
     /// An answer from the network.
     pub fn answered(&mut self, probe: Probe, answer: Value) {
-        self.asking.remove(&probe);
-        self.answers.insert(probe, (Instant::now(), answer));
+        let came = Instant::now();
+        let asked = self.asking.remove(&probe).unwrap_or(came);
+        self.answers.insert(probe, Answer { asked, came, value: answer });
     }
 
     /// The objects of a kind when the open step began. `None`: the server does not have them any more, so they are taken from the history.
@@ -311,7 +320,11 @@ impl Engine {
     /// A snapshot for evaluations.
     pub fn facts(&self) -> Arc<Facts> {
         let now = Instant::now();
-        let fresh = self.answers.iter().filter(|(_, (at, _))| now.duration_since(*at) <= STALE);
+        // On a busy machine the next answer takes its time: the one before it counts until it comes.
+        let counts = |probe: &Probe, answer: &Answer| {
+            now.duration_since(answer.came) <= STALE || self.asking.contains_key(probe)
+        };
+        let fresh = self.answers.iter().filter(|(probe, answer)| counts(probe, answer));
         let mut facts = Facts {
             objects: self.objects.clone(),
             history: self.recorder.versions.clone(),
@@ -324,7 +337,7 @@ impl Engine {
             before: Some(self.before.clone()),
             memo: self.memo.clone(),
             now: Some(value::time(clock::now())),
-            answers: fresh.map(|(probe, (_, answer))| (probe.clone(), answer.clone())).collect(),
+            answers: fresh.map(|(probe, answer)| (probe.clone(), answer.value.clone())).collect(),
             ..Facts::default()
         };
         if let Some((open, step)) = self.current() {
@@ -352,9 +365,13 @@ impl Engine {
         let mut save = noted;
         if state == State::Open {
             let truths = judge::truths(&step.checks, &facts, &open.memory);
+            let asked = facts.oldest_used(|probe| Some(self.answers.get(probe)?.asked));
             let held = open.memory.held.clone();
             open.outcome =
                 judge::judge(&step.checks, clock::scaled(step.hold), &truths, &mut open.memory, now);
+            // One answer is a look. That something has held a question has to say that was asked after it became true.
+            let is_look = asked.zip(open.memory.since).is_some_and(|(asked, since)| asked < since);
+            open.outcome.green &= step.hold.is_zero() || !is_look;
             let noted = self.progress.step(&lesson.id, &step.id);
             if open.memory.held != held {
                 noted.held = open.memory.held.clone();
@@ -425,20 +442,23 @@ impl Engine {
             }
         }
         for probe in wanted.probes.into_iter().chain(wanted.used) {
-            if self.asking.contains(&probe) {
+            if self.asking.contains_key(&probe) {
                 continue;
             }
             match self.answers.get(&probe) {
-                Some((at, _)) if now.duration_since(*at) < RENEW => {
-                    needs.wake = earlier(needs.wake, Some(*at + RENEW))
+                Some(answer) if now.duration_since(answer.came) < RENEW => {
+                    needs.wake = earlier(needs.wake, Some(answer.came + RENEW))
                 }
                 _ => {
-                    self.asking.insert(probe.clone());
+                    self.asking.insert(probe.clone(), now);
                     needs.probes.push(probe);
                 }
             }
         }
-        self.answers.retain(|_, (at, _)| now.duration_since(*at) <= STALE * 2);
+        let asking = &self.asking;
+        self.answers.retain(|probe, answer| {
+            now.duration_since(answer.came) <= STALE * 2 || asking.contains_key(probe)
+        });
     }
 
     /// Has every watch told what the store had when the question came?
@@ -562,7 +582,7 @@ mod tests {
             objects: HashMap::new(),
             seen: HashMap::new(),
             answers: HashMap::new(),
-            asking: HashSet::new(),
+            asking: HashMap::new(),
             unproven: Wanted::default(),
             generations: HashMap::new(),
             before: HashMap::new(),
@@ -614,11 +634,23 @@ mod tests {
         assert!(!says_more(&lines("a"), &lines("a")), "nothing to write down");
     }
 
+    /// The machine is busy, and the next answer takes longer than the last one may be old.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_counts_until_the_next_one_comes() {
+        let mut engine = engine();
+        let probe = Probe::Logs { target: "d/a".into() };
+        engine.answered(probe.clone(), value::text("x"));
+        tokio::time::advance(STALE + Duration::from_millis(100)).await;
+        assert!(engine.facts().answers.is_empty(), "nobody asks any more");
+        engine.asking.insert(probe.clone(), Instant::now());
+        assert!(engine.facts().answers.contains_key(&probe));
+    }
+
     #[test]
     fn what_is_forgotten_is_asked_anew() {
         let mut engine = engine();
         let log = |target: &str| Probe::Logs { target: target.into() };
-        engine.asking.insert(log("d/a"));
+        engine.asking.insert(log("d/a"), Instant::now());
         engine.answered(log("d/b"), value::text("old"));
         engine.forget_answers();
         assert!(engine.asking.is_empty() && engine.answers.is_empty());

@@ -208,6 +208,12 @@ impl Facts {
         std::mem::take(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The least of what is known of the answers that evaluations so far have used.
+    pub fn oldest_used<T: Ord>(&self, known: impl Fn(&Probe) -> Option<T>) -> Option<T> {
+        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.used.iter().filter_map(known).min()
+    }
+
     fn want(&self, note: impl FnOnce(&mut Wanted)) {
         self.open_question.store(true, Ordering::Relaxed);
         note(&mut self.wanted.lock().unwrap_or_else(PoisonError::into_inner));

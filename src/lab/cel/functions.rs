@@ -1,5 +1,6 @@
 //! The functions of lessons' expressions: one table.
 
+use super::acts;
 use super::facts::{Facts, Object, Probe};
 use super::owned;
 use super::shared::{Callable, Run};
@@ -68,6 +69,15 @@ pub const TABLE: &[Function] = &[
     of("shows", 4..=4, |_, args| {
         Ok(Value::Bool(shown::shows(&args[0], &args[1], word(args, 2)?, word(args, 3)?)))
     }),
+    of("removes", 2..=2, |_, args| Ok(Value::Bool(acts::removes(&args[0], word(args, 1)?)))),
+    of("own_program", 1..=1, |_, args| Ok(Value::Bool(acts::runs_own_program(&args[0])))),
+    of("mirrors", 1..=1, |facts, args| {
+        Ok(value::list(acts::mirrors(facts, word(args, 0)?)?.into_iter().map(|o| o.value).collect()))
+    }),
+    of("knock", 1..=1, |_, args| {
+        let code = i32::try_from(value::int_field(&args[0], "code")).unwrap_or(-1);
+        Ok(acts::knock(str_field(&args[0], "line"), code).unwrap_or_default().value())
+    }),
     of("base64", 1..=1, |_, args| Ok(value::text(&BASE64.encode(word(args, 0)?)))),
     of("min", 1..=10, |_, args| extreme(args, Ordering::Less)),
     of("max", 1..=10, |_, args| extreme(args, Ordering::Greater)),
@@ -130,6 +140,15 @@ pub const TABLE: &[Function] = &[
     of("wrote", 2..=2, |facts, args| {
         let mut all = learners(facts, word(args, 0)?, word(args, 1)?);
         Ok(all.find(|t| value::int_field(t, "revision") > 0).unwrap_or_else(value::empty))
+    }),
+    of("removed", 1..=1, |facts, args| {
+        let wanted = word(args, 0)?;
+        let fits = |t: &&Value| {
+            let asked = str_field(t, "object");
+            let object = asked.strip_suffix("/eviction").unwrap_or(asked);
+            about(object, wanted) && acts::removes(t, object)
+        };
+        Ok(facts.trace.iter().rev().find(fits).cloned().unwrap_or_else(value::empty))
     }),
     of("since", 2..=2, |_, args| match (begun(&args[0]), &args[1]) {
         (Some(begun), Value::List(all)) => {

@@ -3,6 +3,7 @@
 //! An evaluation reads facts and nothing else, so it can be repeated, and tested without a cluster. What is not known yet (a kind that nobody
 //! watched so far, an HTTP request that has to be made first) is an error now and is noted in [`Facts::wanted`]; whoever evaluates sees to it and tries again.
 
+mod acts;
 mod compile;
 pub mod facts;
 mod functions;
@@ -111,6 +112,7 @@ const LIVE: &[&str] = &[
     "object",
     "present",
     "pods_of",
+    "mirrors",
     "backends",
     "http",
     "exec",
@@ -303,7 +305,7 @@ impl Expr {
             state.push(*facts.generations.get(&facts::kind(kind)?.qualified())?);
         }
         // What looks through the trace or a history by itself may see every new record.
-        let scans = ["hop", "hops", "asked", "wrote", "because"];
+        let scans = ["hop", "hops", "asked", "wrote", "removed", "because"];
         if self.compiled.whole_trace || scans.iter().any(|f| self.functions.contains(*f)) {
             state.push(facts.trace_from + facts.trace.len() as u64);
         }
@@ -371,6 +373,12 @@ impl Seen {
                 }
             }
             ("object" | "present" | "pods_of", args) => self.needed.extend(named(args)),
+            // No address stands behind a Service that is gone.
+            ("backends", _) => {
+                let service =
+                    text(0).zip(text(1)).map(|(namespace, name)| ("Service".into(), namespace, name));
+                self.needed.extend(service);
+            }
             ("exec" | "logs" | "new_logs" | "new_lines", _) => {
                 let target = text(0).unwrap_or_default();
                 if let Some((namespace, pod)) = target.split_once('/') {
@@ -438,6 +446,10 @@ impl Seen {
                         "backends" => {
                             self.kinds.insert("EndpointSlice".into());
                             self.namespaces.extend(call.args.first().and_then(|a| literal(&a.expr)));
+                        }
+                        "mirrors" => {
+                            self.kinds.insert("Pod".into());
+                            self.namespaces.insert("kube-system".into());
                         }
                         "pods_of" => {
                             let kind = call.args.first().and_then(|a| literal(&a.expr)).unwrap_or_default();

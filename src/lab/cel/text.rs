@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// Functions that only beats have a use for; they are known everywhere.
 pub const BEAT_FUNCTIONS: &[&str] =
-    &["hop", "hops", "asked", "wrote", "since", "last", "ms", "after", "name", "because"];
+    &["hop", "hops", "asked", "wrote", "removed", "since", "last", "ms", "after", "name", "because"];
 
 #[derive(Clone, Debug)]
 enum Part {

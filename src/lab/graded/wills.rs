@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Kinds that controllers write as a whole.
-const DERIVED: [&str; 7] = [
+pub const DERIVED: [&str; 7] = [
     "endpoints",
     "endpointslices",
     "events",

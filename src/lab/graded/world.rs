@@ -3,11 +3,12 @@
 
 use super::seal::Chain;
 use super::stopwatch::Stopwatch;
+use crate::api::kinds::Kind;
 use crate::client::Client;
 use crate::client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
 use crate::clock;
 use crate::cluster::guest::{Host, Room};
-use crate::lab::cel::facts::{self, Object, Objects};
+use crate::lab::cel::facts::{self, Object, Objects, Wanted};
 use crate::lab::cel::{Expr, Facts, Probe, value};
 use crate::lab::recorder::Recorder;
 use crate::lab::watch::{self, Told};
@@ -29,12 +30,19 @@ const STALE: Duration = Duration::from_secs(3);
 /// A first answer of the network may take this long beyond the time that a task is given: a question has a limit of its own.
 const ANSWER: Duration = Duration::from_secs(6);
 
+/// What the network answered: when it was asked, and when the answer came.
+struct Answer {
+    asked: Instant,
+    came: Instant,
+    value: cel::Value,
+}
+
 #[derive(Default)]
 pub struct Known {
     pub recorder: Recorder,
     objects: HashMap<String, Objects>,
     watched: BTreeSet<String>,
-    answers: HashMap<Probe, (Instant, cel::Value)>,
+    answers: HashMap<Probe, Answer>,
     asking: HashSet<Probe>,
     /// A lab is open: what happens is remembered.
     pub recording: bool,
@@ -184,6 +192,28 @@ impl Known {
         self.meddling.clear();
     }
 
+    /// The answers that count. On a busy machine the next one takes its time: the one before it counts until it comes.
+    fn fresh(&self) -> HashMap<Probe, cel::Value> {
+        let now = Instant::now();
+        let counts = |probe: &Probe, answer: &Answer| {
+            now.duration_since(answer.came) <= STALE || self.asking.contains(probe)
+        };
+        let fresh = self.answers.iter().filter(|(probe, answer)| counts(probe, answer));
+        fresh.map(|(probe, answer)| (probe.clone(), answer.value.clone())).collect()
+    }
+
+    /// Namespace and name of the objects of a kind that were there at a revision, that no controller makes anew, and that are gone.
+    pub fn gone(&self, kind: &Kind, revision: i64) -> Vec<(String, String)> {
+        let Some(now) = self.objects.get(&kind.qualified()) else { return vec![] };
+        let is_made = |object: &Object| {
+            let owners = object.json["metadata"]["ownerReferences"].as_array();
+            owners.is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true))
+        };
+        let then = self.recorder.objects_at(kind.plural, revision);
+        let gone = then.into_iter().filter(|(key, object)| !now.contains_key(key) && !is_made(object));
+        gone.map(|(key, _)| key).collect()
+    }
+
     fn told(&mut self, told: Told) {
         let plural = |kind: &str| kind.split('.').next().unwrap_or_default().to_string();
         match told {
@@ -253,7 +283,7 @@ impl World {
 
     pub fn watch(self: &Arc<World>, kinds: impl IntoIterator<Item = String>) {
         for kind in kinds {
-            let Some(name) = facts::kind(&kind).map(crate::api::kinds::Kind::qualified) else { continue };
+            let Some(name) = facts::kind(&kind).map(Kind::qualified) else { continue };
             if self.know().watched.insert(name) {
                 let told = self.told.clone();
                 // What a lab needs to know the tap has told.
@@ -271,8 +301,7 @@ impl World {
 
     /// A snapshot for one evaluation.
     pub fn facts(&self, frame: &Frame) -> Arc<Facts> {
-        let (known, now) = (self.know(), Instant::now());
-        let fresh = known.answers.iter().filter(|(_, (at, _))| now.duration_since(*at) <= STALE);
+        let known = self.know();
         Arc::new(Facts {
             objects: known.objects.clone(),
             history: known.recorder.versions.clone(),
@@ -282,7 +311,7 @@ impl World {
             since_step: frame.began,
             now: Some(value::time(clock::now())),
             variant: frame.variant.clone(),
-            answers: fresh.map(|(probe, (_, answer))| (probe.clone(), answer.clone())).collect(),
+            answers: known.fresh(),
             ..Facts::default()
         })
     }
@@ -296,14 +325,13 @@ impl World {
     }
 
     /// Sees to what an evaluation missed: kinds that are not watched, questions that are not asked or whose answer is older than `renew`.
-    fn see_to(self: &Arc<World>, facts: &Facts, renew: Duration) {
-        let wanted = facts.take_wanted();
+    fn see_to(self: &Arc<World>, wanted: Wanted, renew: Duration) {
         self.watch(wanted.kinds);
         let now = Instant::now();
         for probe in wanted.probes.into_iter().chain(wanted.used) {
             let era = {
                 let mut known = self.know();
-                let fresh = known.answers.get(&probe).is_some_and(|(at, _)| now.duration_since(*at) < renew);
+                let fresh = known.answers.get(&probe).is_some_and(|a| now.duration_since(a.came) < renew);
                 if fresh || !known.asking.insert(probe.clone()) {
                     continue;
                 }
@@ -311,7 +339,8 @@ impl World {
             };
             let world = self.clone();
             self.crew.spawn(async move {
-                let answer =
+                let asked = Instant::now();
+                let value =
                     probe::ask(&probe, &world.host, &world.client, &world.kubeconfig, &Room::default()).await;
                 {
                     let mut known = world.know();
@@ -319,7 +348,7 @@ impl World {
                         return;
                     }
                     known.asking.remove(&probe);
-                    known.answers.insert(probe, (Instant::now(), answer));
+                    known.answers.insert(probe, Answer { asked, came: Instant::now(), value });
                 }
                 world.changed.send_modify(|n| *n += 1);
             });
@@ -384,14 +413,30 @@ impl World {
 
     /// Is it true now? `None`: it cannot be told yet, or its evaluation fails.
     pub fn truth(self: &Arc<World>, expr: &Expr, frame: &Frame, renew: Duration) -> Option<bool> {
+        self.look(expr, frame, renew).0
+    }
+
+    /// The same, and when the oldest of the questions was asked whose answers it is about; `None`: it needs none.
+    fn look(
+        self: &Arc<World>,
+        expr: &Expr,
+        frame: &Frame,
+        renew: Duration,
+    ) -> (Option<bool>, Option<Instant>) {
+        // Before the snapshot is taken: an answer that comes in between is newer than the one that was used.
+        let asked: HashMap<Probe, Instant> =
+            self.know().answers.iter().map(|(probe, answer)| (probe.clone(), answer.asked)).collect();
         let facts = self.facts(frame);
         let answer = expr.value(&facts, &[]);
-        self.see_to(&facts, renew);
-        match answer {
+        let wanted = facts.take_wanted();
+        let oldest = wanted.used.iter().filter_map(|probe| asked.get(probe).copied()).min();
+        self.see_to(wanted, renew);
+        let truth = match answer {
             Ok(cel::Value::Bool(truth)) => Some(truth),
             Ok(_) => Some(false),
             Err(_) => None,
-        }
+        };
+        (truth, oldest)
     }
 
     /// Why it can never be told, if so: what it compares with is no longer kept.
@@ -400,7 +445,8 @@ impl World {
         error.contains(facts::UNKNOWN).then_some(error)
     }
 
-    /// Waits until all of these hold together for `hold`; else, when `within` is over, the first that does not.
+    /// Waits until all of these hold together for `hold`; else, when `within` is over, the first that does not. One answer of the network does not hold: a
+    /// question that was asked after they became true has to say the same.
     pub async fn settled(
         self: &Arc<World>,
         exprs: &[&Expr],
@@ -413,12 +459,14 @@ impl World {
         let mut since: Option<Instant> = None;
         loop {
             follow.mark_unchanged();
-            let truths: Vec<Option<bool>> = exprs.iter().map(|e| self.truth(e, frame, RENEW)).collect();
+            let looks: Vec<_> = exprs.iter().map(|e| self.look(e, frame, RENEW)).collect();
+            let oldest = looks.iter().filter_map(|(_, asked)| *asked).min();
+            let truths: Vec<Option<bool>> = looks.into_iter().map(|(truth, _)| truth).collect();
             let now = Instant::now();
             match truths.iter().position(|t| *t != Some(true)) {
                 None => {
                     let first = *since.get_or_insert(now);
-                    if now.duration_since(first) >= hold {
+                    if holds(first, now, hold, oldest) {
                         return Ok(());
                     }
                 }
@@ -432,7 +480,8 @@ impl World {
                 }
             }
             let wake = match since {
-                Some(first) => (first + hold).min(now + RENEW),
+                Some(first) if first + hold > now => (first + hold).min(now + RENEW),
+                Some(_) => now + RENEW,
                 None => now + Duration::from_millis(500),
             };
             let _ = tokio::time::timeout_at(wake, follow.changed()).await; // either is a reason to look again
@@ -442,9 +491,59 @@ impl World {
     }
 }
 
+/// Has what is true since `first` held for so long? `asked`: when the oldest question was asked that it rests on.
+fn holds(first: Instant, now: Instant, hold: Duration, asked: Option<Instant>) -> bool {
+    now.duration_since(first) >= hold && (hold.is_zero() || asked.is_none_or(|asked| asked >= first))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A single answer is a look, however long it counts; the one after it shows that something has stayed.
+    #[test]
+    fn what_the_network_answered_once_has_not_held() {
+        let first = Instant::now();
+        let after = |ms| first + Duration::from_millis(ms);
+        let hold = Duration::from_secs(1);
+        assert!(holds(first, after(1000), hold, None) && !holds(first, after(999), hold, None));
+        assert!(!holds(after(100), after(1500), hold, Some(first)));
+        assert!(holds(after(100), after(1500), hold, Some(after(900))));
+        assert!(holds(after(100), after(100), Duration::ZERO, Some(first)), "nothing has to hold");
+    }
+
+    /// The machine is busy, and the next answer takes longer than the last one may be old.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_counts_until_the_next_one_comes() {
+        let mut known = Known::default();
+        let probe = Probe::Logs { target: "shop/web".into() };
+        let answer = Answer { asked: Instant::now(), came: Instant::now(), value: value::text("x") };
+        known.answers.insert(probe.clone(), answer);
+        tokio::time::advance(STALE + Duration::from_secs(1)).await;
+        assert!(known.fresh().is_empty(), "nobody asks any more");
+        known.asking.insert(probe);
+        assert_eq!(known.fresh().len(), 1);
+    }
+
+    #[test]
+    fn what_a_lab_builds_on_and_is_gone_is_named() {
+        let pod = |name: &str, owner: Option<&str>| {
+            let owners: Vec<Value> =
+                owner.map(|kind| json!({"kind": kind, "controller": true})).into_iter().collect();
+            json!({"metadata": {"namespace": "shop", "name": name, "resourceVersion": "4", "ownerReferences": owners}})
+        };
+        let mut known = Known::default();
+        for object in [pod("tester", None), pod("web-1", Some("ReplicaSet")), pod("bare", None)] {
+            known.recorder.found("pods", &object);
+        }
+        let key = |name: &str| ("shop".to_string(), name.to_string());
+        let there = BTreeMap::from([(key("bare"), Object::new(pod("bare", None)))]);
+        let pods = facts::kind("Pod").unwrap();
+        assert!(known.gone(pods, 5).is_empty(), "nobody watches them");
+        known.objects.insert("pods".into(), Arc::new(there));
+        assert_eq!(known.gone(pods, 5), [key("tester")], "a ReplicaSet makes its pods anew");
+        assert!(known.gone(pods, 3).is_empty(), "they were made when the clock ran");
+    }
 
     fn write(user: &str, impersonator: &str) -> tap::Record {
         let (user, impersonator) = (user.into(), impersonator.into());

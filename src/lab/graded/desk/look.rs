@@ -1,11 +1,13 @@
 //! Looking without judging: how the tasks stand, since when, and which hint is next.
 
-use super::{Current, Desk, NETWORK_EVERY, exprs};
+use super::{Current, Desk, NETWORK_EVERY, exprs, kinds};
 use crate::clock;
-use crate::lab::cel::{Expr, Template, Use};
+use crate::lab::cel::{Expr, Template, Use, facts};
 use crate::lab::format::EN;
-use crate::lab::graded::read::Task;
+use crate::lab::graded::read::{Lab, Task};
+use crate::lab::graded::wills;
 use crate::lab::graded::words::{self, Word};
+use crate::lab::own;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -52,6 +54,31 @@ impl Desk {
         *self.seen() = still.iter().map(|task| (task.id.clone(), green(task))).collect();
         self.note_green();
         Ok(json!(self.view(&current, lang)))
+    }
+
+    /// Says that something is gone that was there when the clock started and that no controller brings back, and how to get it back. What the solution takes
+    /// away is meant to go.
+    pub(super) fn missing_base(&self, current: &Current, lang: &str) -> Option<String> {
+        let (lab, open) = (&current.lab, &current.open);
+        let ways = [&lab.solution, &lab.also];
+        let lines = ways.iter().flat_map(|way| Lab::lines(way, &current.variant)).collect::<Vec<_>>();
+        let own_work = own::named(&current.lines(&lines));
+        let places = current.places();
+        let known = self.world.know();
+        let mut names = Vec::new();
+        for kind in kinds(lab).iter().filter_map(|kind| facts::kind(kind)) {
+            if wills::DERIVED.contains(&kind.plural) {
+                continue;
+            }
+            let here = known.gone(kind, open.began).into_iter().filter(|(namespace, name)| {
+                places.as_ref().is_none_or(|places| places.contains(namespace))
+                    && !own_work.contains(&own::key(&kind.qualified(), namespace, name))
+            });
+            names.extend(here.map(|(_, name)| format!("{}/{name}", kind.plural)));
+        }
+        let with = [names.join(", "), lab.id.clone(), open.seed.to_string()];
+        let with = with.each_ref().map(String::as_str);
+        (!names.is_empty()).then(|| words::say(lang, Word::PartsGone, &with))
     }
 
     /// Brings the times at which tasks became green up to date with what was seen.

@@ -26,7 +26,10 @@ impl Desk {
         let limit = i64::from(lab.minutes) * 60;
         let ran = (self.ms() / 1000) as i64;
         let seen = self.seen();
-        let blank = sheet(lab, open.seed, lang);
+        let mut blank = sheet(lab, open.seed, lang);
+        if let Some(gone) = self.missing_base(current, lang) {
+            blank.text = format!("{}\n\n{gone}\n", blank.text.trim_end());
+        }
         let meddling = self.world.know().meddling.clone();
         // As grading would count it.
         let green = |id: &str| {
