@@ -52,6 +52,8 @@ struct State {
     doors: Vec<tokio::io::DuplexStream>,
     /// How long an exec'd program takes to begin, and then to end.
     exec: Option<(Duration, Duration)>,
+    /// So many calls of `stop_container` fail.
+    failing_stops: u32,
 }
 
 /// A node's runtime without a kernel. Clones are the same runtime.
@@ -99,6 +101,11 @@ impl FakeRuntime {
     /// From now on `exec` runs a program that writes nothing: it begins after the first time, and ends with code 0 after the second.
     pub fn exec_takes(&self, start: Duration, run: Duration) {
         self.lock().exec = Some((start, run));
+    }
+
+    /// The next calls of `stop_container`, so many, fail.
+    pub fn fail_stops(&self, count: u32) {
+        self.lock().failing_stops = count;
     }
 
     /// The next `port_forward` leads to the other end of this stream.
@@ -327,6 +334,10 @@ impl Runtime for FakeRuntime {
             }
             let (script, name) = (found.script.clone(), found.config.name.clone());
             state.note(format!("stop_container {name}"));
+            if state.failing_stops > 0 {
+                state.failing_stops -= 1;
+                return Err(Error::State("the runtime is busy".into()));
+            }
             script
         };
         if script == Script::IgnoreStop {

@@ -39,6 +39,8 @@ pub enum Kind {
 enum Scope {
     Beneath,
     InRoot,
+    /// [`Scope::InRoot`], without crossing a mount.
+    OnRoot,
 }
 
 /// What a look-up does with symbolic links that stay inside.
@@ -147,12 +149,13 @@ impl Root {
         self.read_scoped(Scope::Beneath, untrusted, max).during(|| cannot("read", untrusted))
     }
 
-    /// As [`Root::read_file`], where this directory is `/`.
+    /// As [`Root::read_file`], where this directory is `/`, and for a file on this directory's own file system: what is mounted below it, /proc first
+    /// of all, is not read.
     ///
     /// # Errors
-    /// As [`Root::open_in_root`]; `EFBIG`: the file is larger than `max` bytes.
-    pub fn read_file_in_root(&self, untrusted: &Path, max: usize) -> Result<Vec<u8>> {
-        self.read_scoped(Scope::InRoot, untrusted, max).during(|| cannot("read", untrusted))
+    /// As [`Root::open_in_root`]; `EXDEV`: the file is on another file system; `EFBIG`: it is larger than `max` bytes.
+    pub fn read_file_of_root(&self, untrusted: &Path, max: usize) -> Result<Vec<u8>> {
+        self.read_scoped(Scope::OnRoot, untrusted, max).during(|| cannot("read", untrusted))
     }
 
     /// Removes a file or a directory with all that is in it. Links are removed, never followed; mounts are not entered. Nothing
@@ -389,6 +392,7 @@ fn open(at: &impl AsFd, scope: Scope, path: &Path, flags: OFlag, links: Links) -
     resolve |= match scope {
         Scope::Beneath => ResolveFlag::RESOLVE_BENEATH,
         Scope::InRoot => ResolveFlag::RESOLVE_IN_ROOT,
+        Scope::OnRoot => ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_XDEV,
     };
     resolve.set(ResolveFlag::RESOLVE_NO_SYMLINKS, links == Links::Refuse);
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
@@ -608,7 +612,7 @@ mod tests {
         symlink("../../../../etc", volume.join("climbs")).unwrap();
         for path in ["/etc/passwd", "../../etc/passwd", "link/passwd", "climbs/passwd", "/../..//etc/passwd"]
         {
-            assert_eq!(root.read_file_in_root(Path::new(path), 100).unwrap(), b"inside", "{path}");
+            assert_eq!(root.read_file_of_root(Path::new(path), 100).unwrap(), b"inside", "{path}");
         }
         for path in ["magic", "descriptor", "absolute/file", "upwards/file", "zero"] {
             assert!(root.open_in_root(Path::new(path), Kind::Place).is_err(), "{path}");
@@ -622,6 +626,19 @@ mod tests {
         assert!(volume.join("tmp/file").is_file());
         assert!(root.make_dirs_in_root(Path::new("dangling/x"), 0o755).is_err());
         unchanged(&host);
+    }
+
+    #[test]
+    fn a_file_of_the_root_is_on_no_other_file_system() {
+        let root = Root::open(Path::new("/")).unwrap();
+        let dir = tempfile::tempdir_in("/").or_else(|_| tempfile::tempdir()).unwrap();
+        let link = dir.path().join("passwd");
+        symlink("/proc/version", &link).unwrap();
+        for path in [Path::new("/proc/version"), &link] {
+            assert!(root.open_in_root(path, Kind::File).is_ok(), "it is a regular file");
+            let refused = root.read_file_of_root(path, 1 << 20).unwrap_err();
+            assert_eq!(refused.cause.raw_os_error(), Some(libc::EXDEV), "{}", path.display());
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::seccomp::Profile;
 use super::user::Ids;
-use super::{Context, Error, Result};
+use super::{Context, Error, Result, process};
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::unistd::{Gid, Uid};
 use std::io;
@@ -106,6 +106,7 @@ pub fn confine(rights: &Rights) -> Result<Vec<String>> {
     let (uid, gid) = (Uid::from_raw(rights.uid), Gid::from_raw(rights.gid));
     nix::unistd::setresgid(gid, gid, gid).during(|| format!("cannot become group {gid}"))?;
     nix::unistd::setresuid(uid, uid, uid).during(|| format!("cannot become user {uid}"))?;
+    process::become_undumpable().during(|| "cannot hide from tracers".into())?; // at once, and again below
     must_be(uid, gid)?;
     // Follows what was reached, not what was asked for: only user 0 keeps capabilities.
     let keep = if nix::unistd::geteuid().is_root() { keep } else { CapsHashSet::new() };
@@ -114,6 +115,8 @@ pub fn confine(rights: &Rights) -> Result<Vec<String>> {
     }
     caps::set(None, CapSet::Effective, &keep).map_err(of_caps)?;
     caps::set(None, CapSet::Permitted, &keep).map_err(of_caps)?;
+    // A change of user or of rights sets what fs.suid_dumpable says, which may be 1: then the container could trace this process until exec.
+    process::become_undumpable().during(|| "cannot hide from tracers".into())?;
     if rights.no_new_privs {
         nix::sys::prctl::set_no_new_privs().during(|| "cannot set no_new_privs".into())?;
         load()?;
@@ -183,6 +186,27 @@ mod tests {
         assert!(
             confine(&rights(0, 0, &["NONSENSE".into()])).unwrap_err().line().contains("unknown capability")
         );
+    }
+
+    #[test]
+    fn a_confined_process_cannot_be_traced_before_its_program_runs() {
+        use std::os::unix::process::CommandExt;
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let mut command = std::process::Command::new("/bin/true");
+        let confined = || {
+            // As fs.suid_dumpable=1 leaves it, which a test may not set for the whole machine.
+            nix::sys::prctl::set_dumpable(true)?;
+            confine(&rights(0, 0, &[])).map_err(|e| e.cause)?;
+            match nix::sys::prctl::get_dumpable()? {
+                false => Ok(()),
+                true => Err(io::Error::other("it can be traced")),
+            }
+        };
+        // SAFETY: the child has one thread, and calls nothing that waits for another.
+        unsafe { command.pre_exec(confined) };
+        assert!(command.status().unwrap().success());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::process::{self, flags, spawn_forked};
 use super::ranges::{self, Ranges};
 use super::seccomp::Profile;
 use super::user::{self, Ids};
-use super::{Context, Error, Result, beneath, calls, cgroup, confine, fds, mount, namespace};
+use super::{Context, Error, Result, beneath, calls, cgroup, confine, fds, mount, namespace, seccomp};
 use crate::lang::Lang;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -333,14 +333,46 @@ fn protections(q: Question<'_>, ids: Ids) -> Vec<Capability> {
         false => Err(q.say_of(Word::Missing, &[&missing.join(", ")])),
     };
     let needed = |name, tried| q.of(name, tried, Word::NoContainer, Word::MendProtection).needed();
+    let rings = q.trial(0, Word::RingsRefused, || rings_refused(q));
     vec![
         needed(Word::PathResolver, q.trial(0, Word::Openat2, beneath::supported)),
         needed(Word::Undumpable, q.trial(0, Word::NotTraced, dumpable)),
         needed(Word::NoNewPrivs, q.trial(0, Word::EscalationHolds, privileges)),
         q.of(Word::Capabilities, held, Word::PrivilegedLess, Word::MendCapabilities),
+        q.of(Word::PacketRings, rings, Word::UncountedRings, Word::MendSeccomp),
+        oom_order(q),
+        open_files(q),
         supplementary_groups(q),
         own_users(q, ids),
     ]
+}
+
+/// A filter answers before the kernel looks whether the descriptor is one.
+fn rings_refused(q: Question<'_>) -> Result<()> {
+    let profile = Profile::compile().during(|| "cannot compile the filters".into())?;
+    profile.load().during(|| "cannot load the filters".into())?;
+    match seccomp::ring_of_nothing().raw_os_error() {
+        Some(nix::libc::EPERM) => Ok(()),
+        _ => Err(Error::new(q.say(Word::NoEffect), io::ErrorKind::Other)),
+    }
+}
+
+/// Whom the kernel ends when memory runs out. Holds everywhere, by one of two ways.
+fn oom_order(q: Question<'_>) -> Capability {
+    let least = process::oom_score_adj(-1000).to_string();
+    let how = if process::oom_score_holds() { Word::OomFinal } else { Word::OomReadOnly };
+    Capability::of(q.say(Word::OomOrder), Ok(q.say_of(how, &[&least])), "", "")
+}
+
+fn open_files(q: Question<'_>) -> Capability {
+    use nix::sys::resource::{Resource, getrlimit};
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| process::files_of(hard));
+    let (shown, most) = (files.to_string(), process::FILES_MAX.to_string());
+    let found = match files < process::FILES_MAX {
+        true => Err(q.say_of(Word::FewFiles, &[&shown, &most])),
+        false => Ok(q.say_of(Word::FilesAndCores, &[&shown])),
+    };
+    q.of(Word::OpenFiles, found, Word::FewerFiles, Word::MendFiles)
 }
 
 /// `hostUsers: false`: images lie in memory, volumes in the home.

@@ -235,17 +235,68 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)
 }
 
-/// The score of a process that shall be ended before this program is at least so much above this program's own.
-const OOM_ABOVE: i32 = 3;
+/// A container's score is at least so much above what Ropewalk's main process gets by its memory.
+const OOM_MARGIN: u64 = 3;
+const OWN_SCORE: &str = "/proc/self/oom_score_adj";
+
+/// The value of `oom_score_adj` for a container, read by main, whose memory counts: `wanted`, or more if the kernel would end main before a container
+/// that uses nothing. The kernel ends the process with the largest sum of its memory, in thousandths of the whole, and its `oom_score_adj`
+/// (`oom_badness` in mm/oom_kill.c). Main grows after the container has started, so its memory counts twice.
+pub fn oom_score_adj(wanted: i32) -> i32 {
+    let own = std::fs::read_to_string(OWN_SCORE).ok().and_then(|text| text.trim().parse().ok());
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    // Swap is left out of the whole: that makes main's share larger, which is the safe side.
+    let whole = super::cgroup::available_memory().unwrap_or(0);
+    score_above(wanted, own.unwrap_or(0), memory_of(&status), whole)
+}
+
+/// Bytes of a process that the kernel's choice counts, from /proc/PID/status: resident, in swap, and tables of pages.
+fn memory_of(status: &str) -> u64 {
+    let kib = |line: &str| {
+        let rest = ["VmRSS:", "VmSwap:", "VmPTE:"].iter().find_map(|name| line.strip_prefix(name))?;
+        rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+    };
+    status.lines().filter_map(kib).sum::<u64>().saturating_mul(1024)
+}
+
+/// ```text
+/// wanted -997, own 0, 400 MiB of 4000 MiB -> 2 * 100 + 3 = 203    wanted 900 -> 900    4000 MiB of 4000 MiB -> 1000
+/// ```
+fn score_above(wanted: i32, own: i32, used: u64, whole: u64) -> i32 {
+    let thousandths = (u128::from(used) * 1000).div_ceil(u128::from(whole.max(1)));
+    let above = i32::try_from(thousandths * 2 + u128::from(OOM_MARGIN)).unwrap_or(1000);
+    wanted.max(own.saturating_add(above)).min(1000)
+}
 
 /// Sets how soon the kernel ends this process when memory runs out (`oom_score_adj`; proc(5)): -1000 never, 1000 first. Without CAP_SYS_RESOURCE the
-/// value can only be raised, and Ropewalk itself has its session's: a lower value becomes one a little above that, so that every container goes before
-/// Ropewalk. Upstream lowers the kubelet's own instead.
-pub fn raise_oom_score(wanted: i32) {
-    const FILE: &str = "/proc/self/oom_score_adj";
-    let own = std::fs::read_to_string(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
-    let value = wanted.max(own.unwrap_or(0).saturating_add(OOM_ABOVE)).min(1000);
-    let _ = std::fs::write(FILE, value.to_string()); // a hint: without /proc containers run all the same
+/// value can only be raised, so Guaranteed's -997 becomes what [`oom_score_adj`] says. Upstream lowers the kubelet's own to -999 instead; a
+/// learner's other programs would then go before Ropewalk.
+pub fn raise_oom_score(value: i32) {
+    let _ = std::fs::write(OWN_SCORE, value.to_string()); // a hint: without /proc containers run all the same
+}
+
+/// Descriptors that a container's process may have, as under containerd's unit; fewer where Ropewalk itself may have fewer.
+pub const FILES_MAX: u64 = 1 << 20;
+/// Bytes of a core dump. The machine's `core_pattern` is not the container's: a file would be written by the host's rule, and a program would run
+/// as the host's root. 1 forbids both: a file needs a page at least, and the kernel runs no program for exactly 1, while 0 does not stop it
+/// (`do_coredump` in fs/coredump.c, core(5)).
+const CORE: u64 = 1;
+
+/// Sets what a container's process gets of the limits that Ropewalk inherited from its session (`RLIMIT_NOFILE`, `RLIMIT_CORE`).
+///
+/// # Errors
+/// The kernel refuses.
+pub fn limit_resources() -> io::Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let files = files_of(getrlimit(Resource::RLIMIT_NOFILE)?.1);
+    setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
+    let core = getrlimit(Resource::RLIMIT_CORE)?.1.min(CORE);
+    Ok(setrlimit(Resource::RLIMIT_CORE, core, core)?)
+}
+
+/// The limit on descriptors where `hard` is the most that Ropewalk may give.
+pub fn files_of(hard: u64) -> u64 {
+    hard.min(FILES_MAX)
 }
 
 /// The inode of the machine's first user namespace (`USER_NS_INIT_INO` in include/uapi/linux/nsfs.h, and the same number before there was a name).
@@ -264,6 +315,44 @@ pub fn oom_score_holds() -> bool {
 mod tests {
     use super::*;
     use std::os::fd::AsFd;
+    use std::os::unix::process::CommandExt;
+
+    #[test]
+    fn a_container_that_uses_nothing_goes_before_a_main_process_that_uses_much() {
+        let mib = |n: u64| n << 20;
+        // What the kernel would add up, in thousandths.
+        for (own, used, whole) in [(0, 400, 4000), (200, 100, 16_000), (0, 900, 2000), (-500, 1500, 2000)] {
+            let container = score_above(-997, own, mib(used), mib(whole));
+            assert!(
+                i64::from(container) > i64::from(own) + (used * 1000 / whole) as i64,
+                "{used} of {whole}"
+            );
+        }
+        let of = |wanted, used| score_above(wanted, 0, mib(used), mib(4000));
+        assert_eq!([of(-997, 400), of(900, 400), of(1000, 400), of(-997, 4000)], [203, 900, 1000, 1000]);
+        assert_eq!(score_above(3, 0, mib(1), 0), 1000, "a machine that does not tell its memory");
+        let status =
+            "Name:\tx\nVmPeak:\t 9000 kB\nVmRSS:\t    100 kB\nVmPTE:\t      8 kB\nVmSwap:\t     20 kB\n";
+        assert_eq!(memory_of(status), 128 << 10);
+    }
+
+    #[test]
+    fn a_container_has_containerds_files_and_no_core_dump() {
+        assert_eq!([files_of(512), files_of(u64::MAX)], [512, FILES_MAX]);
+        let mut command = std::process::Command::new("/bin/sh");
+        command.args(["-c", "grep -E 'core file|open files' /proc/self/limits"]);
+        // SAFETY: makes system calls only.
+        unsafe { command.pre_exec(limit_resources) };
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let of = |name: &str| -> Vec<u64> {
+            let line = said.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+            line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+        };
+        let core = of("Max core file size");
+        assert!(core.len() == 2 && core.iter().all(|n| *n <= CORE), "{said}");
+        let files = of("Max open files");
+        assert!(files.len() == 2 && files[0] == files[1] && files[0] <= FILES_MAX, "{said}");
+    }
 
     #[test]
     fn a_threaded_process_may_not_fork_by_hand() {

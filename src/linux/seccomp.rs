@@ -5,7 +5,9 @@
 //! The numbers of x32 count as newer: they name the same calls once more. A program of another architecture is killed.
 //!
 //! Some capabilities bring calls with them, as upstream: SYS_ADMIN mount(2), SYS_PTRACE ptrace(2). Stricter than upstream: without
-//! SYS_PTRACE no ptrace(2) and no process_vm_readv(2), which Docker allows since Linux 4.8. Source: moby/profiles, seccomp/default.json.
+//! SYS_PTRACE no ptrace(2) and no process_vm_readv(2), which Docker allows since Linux 4.8; no rings of packet sockets and no AF_XDP sockets. NET_RAW, a
+//! default, is enough to make these, and the kernel charges their memory to no control group. Packet sockets work without a ring; tcpdump, which
+//! insists on one, says "Operation not permitted". Source: moby/profiles, seccomp/default.json; packet(7), af_xdp.rst.
 
 use super::check;
 use seccompiler::{
@@ -406,8 +408,13 @@ const NAMESPACES: u64 = (libc::CLONE_NEWUSER
     | libc::CLONE_NEWCGROUP) as u64;
 
 /// Socket families that are refused: those that upstream's list leaves out, among them DECnet, Econet, IrDA, CAIF, ALG and VSOCK; all from
-/// [`FAMILIES`] on, too.
-const REFUSED_FAMILIES: &[u64] = &[12, 19, 20, 23, 25, 34, 37, 38, 40];
+/// [`FAMILIES`] on, too; and XDP (44), which upstream allows.
+const REFUSED_FAMILIES: &[u64] = &[12, 19, 20, 23, 25, 34, 37, 38, 40, 44];
+/// `SOL_PACKET` with `PACKET_RX_RING` and `PACKET_TX_RING` (linux/if_packet.h). A ring has up to 4 GiB.
+const PACKET_LEVEL: u64 = libc::SOL_PACKET as u64;
+const PACKET_RX_RING: u64 = 5;
+const PACKET_TX_RING: u64 = 13;
+const PACKET_RINGS: &[u64] = &[PACKET_RX_RING, PACKET_TX_RING];
 /// The first family that upstream does not list.
 const FAMILIES: u64 = 46;
 /// Arguments of personality(2): Linux, Linux 32 bit, each with UNAME26, and the question.
@@ -458,6 +465,14 @@ impl Profile {
     }
 }
 
+/// The error of asking for a ring without a socket: `EBADF`, or a filter's before it.
+pub fn ring_of_nothing() -> io::Error {
+    // SAFETY: there is no descriptor -1, so nothing is read.
+    let answer =
+        unsafe { libc::setsockopt(-1, libc::SOL_PACKET, PACKET_RX_RING as i32, std::ptr::null(), 0) };
+    check(i64::from(answer)).err().unwrap_or_else(|| io::ErrorKind::Other.into())
+}
+
 fn programs(capabilities: &[String]) -> Result<Vec<BpfProgram>, seccompiler::BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let is = |argument: u8, length, op, value| SeccompCondition::new(argument, length, op, value);
@@ -474,6 +489,10 @@ fn programs(capabilities: &[String]) -> Result<Vec<BpfProgram>, seccompiler::Bac
         family.push(is(0, double.clone(), SeccompCmpOp::Ne, *refused)?);
     }
     rules.insert(libc::SYS_socket, vec![SeccompRule::new(family)?]);
+    let other_level = SeccompRule::new(vec![is(1, double.clone(), SeccompCmpOp::Ne, PACKET_LEVEL)?])?;
+    let no_ring = PACKET_RINGS.iter().map(|ring| is(2, double.clone(), SeccompCmpOp::Ne, *ring));
+    let no_ring = SeccompRule::new(no_ring.collect::<Result<_, _>>()?)?;
+    rules.insert(libc::SYS_setsockopt, vec![other_level, no_ring]);
     let mut personalities = Vec::new();
     for allowed in PERSONALITIES {
         personalities.push(SeccompRule::new(vec![is(0, double.clone(), SeccompCmpOp::Eq, *allowed)?])?);
@@ -536,12 +555,13 @@ mod tests {
     }
 
     /// The verdict of all programs, as seccomp(2) has it: the hardest action wins, and among equal ones that of the program loaded last.
-    fn verdict(profile: &Profile, architecture: u32, call: i64, arguments: [u64; 2]) -> u32 {
+    fn verdict<const N: usize>(profile: &Profile, architecture: u32, call: i64, arguments: [u64; N]) -> u32 {
         let mut data = [0; 64];
         data[..4].copy_from_slice(&(call as u32).to_ne_bytes());
         data[4..8].copy_from_slice(&architecture.to_ne_bytes());
-        data[16..24].copy_from_slice(&arguments[0].to_ne_bytes());
-        data[24..32].copy_from_slice(&arguments[1].to_ne_bytes());
+        for (place, argument) in data[16..].chunks_exact_mut(8).zip(arguments) {
+            place.copy_from_slice(&argument.to_ne_bytes());
+        }
         let verdicts = profile.0.iter().rev().map(|program| run(program, &data));
         verdicts.min_by_key(|verdict| (verdict & libc::SECCOMP_RET_ACTION_FULL) as i32).unwrap()
     }
@@ -657,6 +677,30 @@ mod tests {
         assert_eq!(ask(libc::SYS_socket, 1 << 32 | libc::AF_VSOCK as u64), REFUSED);
         assert_eq!(ask(libc::SYS_personality, 0), ALLOW);
         assert_eq!(ask(libc::SYS_personality, 0x40000), REFUSED); // ADDR_NO_RANDOMIZE
+    }
+
+    #[test]
+    fn memory_that_no_group_pays_for_is_not_to_be_had() {
+        let some = ["NET_RAW", "NET_ADMIN", "SYS_ADMIN"].map(String::from).to_vec();
+        for profile in [Profile::compile().unwrap(), Profile::compile_for(&some).unwrap()] {
+            let set = |level: u64, option: u64| {
+                verdict(&profile, NATIVE, libc::SYS_setsockopt, [3, level, option, 0, 0])
+            };
+            for ring in PACKET_RINGS {
+                assert_eq!(set(PACKET_LEVEL, *ring), REFUSED);
+                assert_eq!(
+                    set(1 << 32 | PACKET_LEVEL, 1 << 32 | ring),
+                    REFUSED,
+                    "the kernel looks at the lower half"
+                );
+                assert_eq!(set(libc::SOL_SOCKET as u64, *ring), ALLOW);
+            }
+            // PACKET_ADD_MEMBERSHIP, PACKET_AUXDATA, PACKET_VERSION
+            for option in [1, 8, 10] {
+                assert_eq!(set(PACKET_LEVEL, option), ALLOW, "{option}");
+            }
+            assert_eq!(verdict(&profile, NATIVE, libc::SYS_socket, [libc::AF_XDP as u64, 0]), REFUSED);
+        }
     }
 
     #[test]

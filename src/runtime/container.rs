@@ -589,7 +589,7 @@ fn program(
         warnings
             .push("capability MKNOD is not granted: no control group here can refuse devices".to_string());
     }
-    let process = spec::Process {
+    let made = spec::Process {
         argv,
         env,
         cwd: config.working_dir.clone().unwrap_or_else(|| "/".into()).into(),
@@ -600,9 +600,9 @@ fn program(
         no_new_privs: security.no_new_privs,
         seccomp: !security.privileged,
         terminal: config.tty,
-        oom_score_adj: config.resources.oom_score_adj,
+        oom_score_adj: process::oom_score_adj(config.resources.oom_score_adj),
     };
-    Ok((process, warnings))
+    Ok((made, warnings))
 }
 
 /// Default capabilities plus `add` minus `drop`; `ALL` means what it says in both.

@@ -133,6 +133,7 @@ fn become_pause(spec: &Pause, context: &Birth, root: &Root) -> Result<Infallible
     mount::leave_old_root()?;
     let _ = nix::unistd::setsid();
     signal::reset().during(|| "cannot reset signals".into())?;
+    process::limit_resources().during(|| "cannot limit descriptors and core dumps".into())?;
     let rights = Rights {
         uid: 0,
         gid: 0,
@@ -175,13 +176,15 @@ pub fn exec(spec: &Process, context: &Birth) -> Result<Infallible> {
     become_program(spec, context, false)
 }
 
-/// Bytes of a container's /etc/passwd that are read. A larger file, or something else than a file, counts as none.
+/// Bytes of a container's /etc/passwd that are read. A larger file, or something else than a file, counts as none. So does one on another file system,
+/// because this process still has Ropewalk's rights: a link into /proc or /sys would have the kernel answer root. As containerd, which reads the
+/// image's file, a volume mounted over it changes nothing.
 const PASSWD_MAX: usize = 1 << 20;
 
 fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infallible> {
     context.close_others()?; // once more, after the root was built
     let root = Root::open(Path::new("/"))?;
-    let passwd = root.read_file_in_root(Path::new("etc/passwd"), PASSWD_MAX).unwrap_or_default();
+    let passwd = root.read_file_of_root(Path::new("etc/passwd"), PASSWD_MAX).unwrap_or_default();
     let passwd = String::from_utf8_lossy(&passwd);
     let uid = spec.uid.unwrap_or(0);
     let user = passwd::find(&passwd, uid);
@@ -204,6 +207,7 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
     drop(root);
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     signal::reset().during(|| "cannot reset signals".into())?;
+    process::limit_resources().during(|| "cannot limit descriptors and core dumps".into())?;
     if first && catches_stop_signals(spec) {
         signal::hold_stop_signals().during(|| "cannot hold signals".into())?;
     }

@@ -23,7 +23,9 @@
 //! the standard streams, build the root (volumes are attached to descriptors, never to names), look up user and working directory inside
 //! it, give up rights, run the program. They cannot be traced before that. What a pod asked for and the machine does not grant is a
 //! warning in the container's status. Bounds without asking: 1024 processes for all containers of a pod
-//! together, 512 MiB of writable layer, 64 MiB each of /dev and /dev/shm. A pod has a control group of its own, in which those of its containers are: it holds the
+//! together, 512 MiB of writable layer, 64 MiB each of /dev and /dev/shm, 1048576 descriptors for a process (as containerd's unit sets it, or Ropewalk's own
+//! limit if that is lower), and no core dumps, which the host's `core_pattern` would handle on the host (containerd leaves them unlimited). Packet sockets
+//! have no rings (see [`crate::linux::seccomp`]): `tcpdump` fails here. A pod has a control group of its own, in which those of its containers are: it holds the
 //! bound on processes, the pod's share of the processors, and its limits on memory and cpu where it has some. Once the pod has ended nothing of the kernel is
 //! left of it: no descriptor, no mount, no control group.
 //! ## Left out

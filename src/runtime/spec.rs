@@ -112,7 +112,7 @@ pub struct Process {
     pub no_new_privs: bool,
     pub seccomp: bool,
     pub terminal: bool,
-    /// See [`crate::cri::Resources::oom_score_adj`].
+    /// See [`crate::linux::process::oom_score_adj`].
     pub oom_score_adj: i32,
 }
 

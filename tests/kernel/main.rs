@@ -228,6 +228,7 @@ fn doctor(user: Option<u32>) -> Result<Option<String>, String> {
         "kernel",
         "pids limit",
         "swap limit",
+        "open files, core dumps",
         "device control",
         "capabilities",
         "supplementary groups",

@@ -3,14 +3,14 @@
 use super::{Kubelet, Memory, reference};
 use crate::client::{Key, Outcome, is_code};
 use crate::clock;
-use crate::cri::{Container, ContainerState, Sandbox, SandboxState};
+use crate::cri::{self, Container, ContainerState, Sandbox, SandboxState};
 use crate::kubelet::action::{Action, Answer};
 use crate::kubelet::decide::{Why, next_to_end};
 use crate::kubelet::probe::Kind;
 use crate::kubelet::prober::spec_of;
 use crate::kubelet::{Error, status, termination};
 use crate::tap::Cause;
-use k8s_openapi::api::core::v1::{Container as Spec, Pod};
+use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
 use kube::api::{DeleteParams, Preconditions};
 use serde_json::json;
 use std::net::IpAddr;
@@ -19,6 +19,10 @@ use std::time::Duration;
 
 /// What is left for the stop signal when a hook or the containers before took all the grace there was.
 const MINIMUM_GRACE: Duration = Duration::from_secs(2);
+
+/// The pause before a container that could not be stopped is stopped again; doubled each time up to the second.
+const STOP_AGAIN: Duration = Duration::from_millis(100);
+const STOP_AGAIN_MAX: Duration = Duration::from_secs(10);
 
 fn seconds(value: Option<i64>) -> Option<Duration> {
     value.map(|s| Duration::from_secs(u64::try_from(s).unwrap_or(0)))
@@ -109,13 +113,35 @@ impl Kubelet {
             if !grace.is_zero() && hook.is_some() {
                 left = left.max(clock::scaled(MINIMUM_GRACE));
             }
-            if let Err(error) = kubelet.config.runtime.stop_container(&id, left).await {
-                tracing::debug!(pod = %key, %error, "cannot stop a container");
-                clock::sleep(Duration::from_millis(100)).await;
-            }
+            kubelet.stop_until_done(&about, &id, &name, left, &cause).await;
             kubelet.tell("stop", &key, start, &cause, json!({"container": name}));
             kubelet.queue.add(key, cause);
         });
+    }
+
+    /// Stops a container, again and again while the runtime fails: nothing else would order it once more, and its pod would stay Terminating.
+    async fn stop_until_done(
+        &self,
+        about: &ObjectReference,
+        id: &str,
+        name: &str,
+        grace: Duration,
+        cause: &Option<Cause>,
+    ) {
+        let mut pause = STOP_AGAIN;
+        let mut left = grace;
+        loop {
+            let start = clock::Instant::now();
+            let error = match self.config.runtime.stop_container(id, left).await {
+                Ok(()) | Err(cri::Error::NotFound(_)) => return,
+                Err(error) => error,
+            };
+            let message = format!("error killing pod: failed to stop container {name:?}: {error}");
+            self.recorder.warning(about, "FailedKillPod", message, cause.clone());
+            clock::sleep(pause).await;
+            pause = (pause * 2).min(STOP_AGAIN_MAX);
+            left = left.saturating_sub(start.elapsed());
+        }
     }
 
     pub(super) async fn terminate(

@@ -216,6 +216,29 @@ fn a_deleted_pod_is_failed_before_it_goes() {
 }
 
 #[test]
+fn a_container_that_could_not_be_stopped_is_stopped_again() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
+        world.look().await.unwrap();
+        let mut deleted = pod(json!({}), json!({}));
+        deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let mut memory = world.kubelet.recall(&world.key, "u");
+        let mut events = world.runtime.events();
+        world.runtime.fail_stops(2);
+        world.kubelet.terminate(&world.key, &read(deleted), &mut memory, &None).await.unwrap();
+        let mut ended = 0;
+        while ended < 2 {
+            let next = tokio::time::timeout(Duration::from_secs(20), events.recv()).await;
+            let next = next.expect("both containers end").unwrap();
+            ended += usize::from(next.kind == cri::EventKind::Stopped);
+        }
+        let stops = world.runtime.calls().iter().filter(|call| call.starts_with("stop_container")).count();
+        assert_eq!(stops, 4, "each failed once");
+    });
+}
+
+#[test]
 fn a_volume_that_cannot_be_brought_up_to_date_is_told_and_the_pod_runs_on() {
     with_mounts(|crew, dir| async move {
         let gone = Arc::new(AtomicBool::new(false));

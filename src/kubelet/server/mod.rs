@@ -1,5 +1,6 @@
 //! The kubelet's own server on port 10250: logs, exec, attach, port-forward, figures. Only the API server's certificate is let in.
 
+mod inward;
 mod spdy;
 mod spdy_streams;
 mod websocket;

@@ -1,5 +1,6 @@
 //! Exec, attach and port-forward over SPDY streams.
 
+use super::inward::{Inward, Queue, Stalled, Waiting, stalled};
 use super::spdy::{Frame, Reader, Writer};
 use super::{Ask, Opening, size_of};
 use crate::cri;
@@ -7,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 const CHUNK: usize = 32 << 10;
 /// All streams of an exec must be there within this time; also how long a goodbye may take.
@@ -18,11 +19,6 @@ const PAIRS_MAX: usize = 256;
 /// Error streams whose data stream has not come yet, and bytes of the `requestid` that joins them. Beyond it the connection ends.
 const UNPAIRED_MAX: usize = 256;
 const REQUEST_ID_MAX: usize = 1 << 10;
-/// Bytes of all forwarded connections that wait for their ports; at the bound no more is read from the client. A frame is shorter.
-const WAITING_MAX: usize = 4 << 20;
-
-/// A client's bytes with their part of [`WAITING_MAX`]; `None`: it has sent all.
-type Piece = Option<(Vec<u8>, OwnedSemaphorePermit)>;
 
 /// What the writing task puts on the wire.
 enum Out {
@@ -164,10 +160,10 @@ where
     let mut reader = Reader::new(read);
     let (out, outgoing) = mpsc::channel::<Out>(64);
     let mut crew = tokio::task::JoinSet::new();
+    let waiting = Waiting::default();
     let talking = async {
         let mut errors: BTreeMap<String, u32> = BTreeMap::new();
-        let mut pipes: BTreeMap<u32, mpsc::Sender<Piece>> = BTreeMap::new();
-        let waiting = Arc::new(Semaphore::new(WAITING_MAX));
+        let mut pipes: BTreeMap<u32, Queue> = BTreeMap::new();
         loop {
             match reader.next().await {
                 Ok(Some(Frame::SynStream { stream, headers, .. })) => {
@@ -192,7 +188,7 @@ where
                         let _ = out.send(Out::Fin(stream, Vec::new())).await;
                         continue;
                     }
-                    let (pipe, inward) = mpsc::channel(64);
+                    let (pipe, inward) = waiting.queue();
                     pipes.insert(stream, pipe);
                     let (runtime, sandbox, out) = (runtime.clone(), sandbox.clone(), out.clone());
                     crew.spawn(
@@ -201,13 +197,11 @@ where
                 }
                 Ok(Some(Frame::Data { stream, fin, bytes })) => {
                     if let Some(pipe) = pipes.get(&stream) {
-                        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                        if length > 0 {
-                            let Ok(part) = waiting.clone().acquire_many_owned(length).await else { return };
-                            let _ = pipe.send(Some((bytes, part))).await;
+                        if !bytes.is_empty() {
+                            pipe.push(bytes).await;
                         }
                         if fin {
-                            let _ = pipe.send(None).await;
+                            pipe.end();
                             pipes.remove(&stream);
                         }
                     }
@@ -221,7 +215,8 @@ where
         }
     };
     tokio::select! {
-        () = talking => {}
+        // What the client sent before it left still reaches its ports.
+        () = talking => drop(tokio::time::timeout(CLOSING, waiting.settled()).await),
         _ = write(written, outgoing) => {}
     }
 }
@@ -232,7 +227,7 @@ async fn forward(
     port: u16,
     data: u32,
     error: u32,
-    mut inward: mpsc::Receiver<Piece>,
+    inward: Inward,
     out: mpsc::Sender<Out>,
 ) {
     let connection = match runtime.port_forward(&sandbox, port).await {
@@ -245,16 +240,20 @@ async fn forward(
         }
     };
     let (reader, mut writer) = tokio::io::split(connection);
-    let inwards = async {
-        while let Some(Some((bytes, _part))) = inward.recv().await {
-            if writer.write_all(&bytes).await.is_err() {
-                return;
-            }
-        }
-        let _ = writer.shutdown().await;
+    let answers = pump(reader, Some(data), out.clone());
+    let served = async {
+        tokio::try_join!(inward.write_to(&mut writer), async {
+            answers.await;
+            Ok(())
+        })
     };
-    tokio::join!(pump(reader, Some(data), out.clone()), inwards);
-    let _ = out.send(Out::Fin(error, Vec::new())).await;
+    match served.await {
+        Ok(_) => drop(out.send(Out::Fin(error, Vec::new())).await),
+        Err(Stalled) => {
+            let _ = out.send(Out::Fin(error, stalled(port).into_bytes())).await;
+            let _ = out.send(Out::Fin(data, Vec::new())).await;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -302,6 +301,46 @@ mod tests {
             pods.push(pod); // a port that says nothing and stays open
         }
         assert_eq!(told(&streams, doors).await, (3, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_does_not_read_is_closed_and_the_others_go_on() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        let ((door, _silent), (other_door, mut other)) = (tokio::io::duplex(64), tokio::io::duplex(64));
+        runtime.open_door(door);
+        let served = tokio::spawn(ports(near, Arc::new(runtime.clone()), "s".into()));
+        let (read, mut write) = tokio::io::split(far);
+        let mut deflate = super::super::spdy::client_deflate();
+        let mut pair = |error: u32, id: &str| {
+            let of = |kind| [("streamtype", kind), ("port", "80"), ("requestid", id)];
+            let streams = [(error, of("error")), (error + 2, of("data"))];
+            streams.iter().flat_map(|(n, headers)| syn(&mut deflate, *n, headers)).collect::<Vec<u8>>()
+        };
+        let data = |stream: u32, length: usize| {
+            let head = [stream.to_be_bytes(), (length as u32).to_be_bytes()].concat();
+            [head, vec![b'x'; length]].concat()
+        };
+        write.write_all(&pair(1, "silent")).await.unwrap();
+        let mut reader = Reader::new(read);
+        let heard = tokio::spawn(async move {
+            while let Ok(Some(frame)) = reader.next().await {
+                if let Frame::Data { stream: 1, fin, bytes } = frame {
+                    return (fin, String::from_utf8(bytes).unwrap());
+                }
+            }
+            panic!("the connection ended");
+        });
+        for _ in 0..5 {
+            write.write_all(&data(3, 1 << 20)).await.unwrap(); // more than may wait
+        }
+        runtime.open_door(other_door);
+        write.write_all(&pair(5, "other")).await.unwrap();
+        write.write_all(&data(7, 9)).await.unwrap();
+        let mut bytes = [0; 9];
+        tokio::time::timeout(Duration::from_secs(60), other.read_exact(&mut bytes)).await.unwrap().unwrap();
+        assert_eq!(heard.await.unwrap(), (true, stalled(80)));
+        served.abort();
     }
 
     #[tokio::test(start_paused = true)]

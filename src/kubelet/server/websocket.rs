@@ -3,6 +3,7 @@
 //! Every message is binary; its first byte is the channel: 0 stdin, 1 stdout, 2 stderr, 3 status, 4 resize, and in v5
 //! 255 "close that channel". The status is sent after all output, then the closing handshake.
 
+use super::inward::{Waiting, stalled};
 use super::{Ask, Opening, size_of};
 use crate::cri;
 use bytes::Bytes;
@@ -159,22 +160,36 @@ where
     let (out, mut outgoing) = mpsc::channel::<Message>(64);
     // Everything that sends is beside the task that writes: any number of ports is announced through a queue of any size.
     let talking = async {
-        let mut writers = Vec::new();
-        let readers = futures::stream::FuturesUnordered::new();
-        for (index, port) in (0_u8..PORTS_MAX).zip(&ports) {
+        let waiting = Waiting::default();
+        let mut queues = Vec::new();
+        let connections = futures::stream::FuturesUnordered::new();
+        for (index, port) in (0_u8..PORTS_MAX).zip(ports) {
             let (data, error) = (2 * index, 2 * index + 1);
             let _ = out.send(message(data, &port.to_le_bytes())).await;
             let _ = out.send(message(error, &port.to_le_bytes())).await;
-            match runtime.port_forward(&sandbox, *port).await {
+            match runtime.port_forward(&sandbox, port).await {
                 Ok(stream) => {
-                    let (reader, writer) = tokio::io::split(stream);
-                    writers.push(Some(writer));
+                    let (reader, mut writer) = tokio::io::split(stream);
+                    let (queue, inward) = waiting.queue();
+                    queues.push(Some(queue));
                     let out = out.clone();
-                    readers.push(async move { pump(Box::pin(reader), data, true, out).await });
+                    connections.push(async move {
+                        let answers = pump(Box::pin(reader), data, true, out.clone());
+                        // A port ends when it has answered all, whatever it still has to read.
+                        let inwards = async {
+                            if inward.write_to(&mut writer).await.is_ok() {
+                                std::future::pending::<()>().await;
+                            }
+                        };
+                        tokio::select! {
+                            () = answers => {}
+                            () = inwards => drop(out.send(message(error, stalled(port).as_bytes())).await),
+                        }
+                    });
                 }
                 Err(why) => {
                     let _ = out.send(message(error, why.to_string().as_bytes())).await;
-                    writers.push(None);
+                    queues.push(None);
                 }
             }
         }
@@ -184,22 +199,26 @@ where
                 let Some((channel, bytes)) = payload(&next) else { continue };
                 if channel == CLOSE
                     && let Some(done) = bytes.first().filter(|done| *done % 2 == 0)
-                    && let Some(Some(writer)) = writers.get_mut(usize::from(done / 2))
+                    && let Some(Some(queue)) = queues.get(usize::from(done / 2))
                 {
                     // The client has sent all; what the pod still answers is copied until the pod ends.
-                    let _ = writer.shutdown().await; // the pod may have ended already
+                    queue.end();
                 } else if channel % 2 == 0
-                    && let Some(Some(writer)) = writers.get_mut(usize::from(channel / 2))
-                    && writer.write_all(&bytes).await.is_err()
+                    && let Some(Some(queue)) = queues.get(usize::from(channel / 2))
                 {
-                    return;
+                    queue.push(bytes.to_vec()).await;
                 }
             }
         };
-        let reading = readers.for_each(|()| async {});
+        let listening = async {
+            listening.await;
+            // What the client sent before it left still reaches its ports.
+            let _ = tokio::time::timeout(CLOSING, waiting.settled()).await;
+        };
+        let serving = connections.for_each(|()| async {});
         tokio::select! {
             () = listening => {}
-            () = reading => {}
+            () = serving => {}
         }
     };
     let writing = async {
@@ -306,6 +325,70 @@ mod tests {
         }
         assert_eq!(answer, [&80_u16.to_le_bytes()[..], b"answer"].concat());
         tokio::time::timeout(Duration::from_secs(10), served).await.expect("it ends").unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_does_not_read_or_is_gone_leaves_the_others_alone() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        let pods: Vec<_> = (0..3).map(|_| tokio::io::duplex(64)).collect();
+        let mut pods: Vec<_> = pods
+            .into_iter()
+            .map(|(door, pod)| {
+                runtime.open_door(door);
+                Some(pod)
+            })
+            .collect();
+        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80, 81, 82]));
+        let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
+        let heard = tokio::spawn(async move {
+            let mut errors = Vec::new();
+            while let Some(Ok(next)) = source.next().await {
+                let next = payload(&next).filter(|(channel, bytes)| channel % 2 == 1 && bytes.len() > 2);
+                errors.extend(next.map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()));
+            }
+            errors
+        });
+        // The doors are given away in some order: two of the channels lead to pods that are there, one of them silent.
+        drop(pods[1].take());
+        sink.send(message(2, b"nobody")).await.unwrap();
+        let (mut first, mut last) = (pods[0].take().unwrap(), pods[2].take().unwrap());
+        sink.send(message(0, b"a")).await.unwrap();
+        let first_is_80 = tokio::select! {
+            _ = first.read_u8() => true,
+            _ = last.read_u8() => false,
+        };
+        let mut other = if first_is_80 { last } else { first };
+        for _ in 0..5 {
+            sink.send(message(0, &vec![b'x'; MESSAGE_MAX - 1])).await.unwrap(); // more than may wait
+        }
+        sink.send(message(4, b"z")).await.unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(60), other.read_u8()).await;
+        assert_eq!(read.unwrap().unwrap(), b'z');
+        drop((sink, other));
+        served.await.unwrap();
+        assert_eq!(heard.await.unwrap(), [stalled(80)]);
+    }
+
+    #[tokio::test]
+    async fn what_a_client_sent_before_it_left_reaches_the_port() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let (door, mut pod) = tokio::io::duplex(64);
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        runtime.open_door(door);
+        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
+        let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+        for announced in 0..2 {
+            let next = client.next().await.unwrap().unwrap();
+            assert_eq!(payload(&next).map(|(channel, _)| channel), Some(announced));
+        }
+        client.send(message(0, &[b'x'; 10_000])).await.unwrap();
+        drop(client);
+        let mut all = Vec::new();
+        let read = pod.read_to_end(&mut all);
+        tokio::time::timeout(Duration::from_secs(10), read).await.expect("an end").unwrap();
+        assert_eq!(all.len(), 10_000);
+        served.await.unwrap();
     }
 
     #[tokio::test]

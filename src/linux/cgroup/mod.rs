@@ -230,6 +230,18 @@ fn limit_swap(file: &Path, value: &str) -> Result<()> {
     must_be(file, value)
 }
 
+/// A limit on memory from which on there is none: the kernel's largest, rounded down to the largest page that Linux has (64 KiB), so that it reads back as it
+/// was written (`PAGE_COUNTER_MAX` in linux/page_counter.h).
+const UNLIMITED: u64 = (i64::MAX as u64) & !0xffff;
+
+/// The largest quota in a period of 100 ms that the kernel takes, in microseconds: 175 million processors (`max_bw_runtime_us` in kernel/sched).
+const QUOTA_MAX: u64 = (1 << 44) - 1;
+
+/// Microseconds of the processors in a period of so many, for a limit in millicores.
+fn quota(milli: u64, period: u64) -> u64 {
+    (milli.saturating_mul(period) / 1000).clamp(1000, QUOTA_MAX)
+}
+
 /// The kernel must have taken a limit as it was meant; memory is rounded to pages.
 fn must_be(path: &Path, want: &str) -> Result<()> {
     let have = read(path)?;

@@ -1,7 +1,7 @@
 //! cgroup v1: one tree per controller, and on hybrid machines a v2 tree that has none but can kill.
 
 use super::devices::HARMLESS;
-use super::{Backend, Entry, Error, Group, Limits, Result, Shared, Usage, share};
+use super::{Backend, Entry, Error, Group, Limits, Result, Shared, UNLIMITED, Usage, quota, share};
 use super::{PATIENCE, clear, field, kill_listed, must_be, number, remove_tree, write};
 use crate::linux::Context;
 use cgroups_rs::fs::MaxValue;
@@ -147,7 +147,7 @@ impl V1Group {
     fn limit(&self, limits: &Limits) -> Result<()> {
         let place = |path: &PathBuf| (path.clone(), PathBuf::new());
         if let Some(path) = self.controllers.get("memory")
-            && let Some(bytes) = limits.memory
+            && let Some(bytes) = limits.memory.map(|bytes| bytes.min(UNLIMITED))
         {
             let (base, root) = place(path);
             let memory = MemController::new(base, root, false);
@@ -164,7 +164,7 @@ impl V1Group {
                 must_be(&path.join("cpu.shares"), &shares.to_string())?;
             }
             if let Some(milli) = limits.cpu_milli {
-                let quota = (milli.saturating_mul(PERIOD) / 1000).max(1000);
+                let quota = quota(milli, PERIOD);
                 by_crate(cpu.set_cfs_period(PERIOD), path, "cpu.cfs_period_us")?;
                 by_crate(cpu.set_cfs_quota(quota as i64), path, "cpu.cfs_quota_us")?;
                 must_be(&path.join("cpu.cfs_quota_us"), &quota.to_string())?;
@@ -254,5 +254,26 @@ impl Group for V1Group {
         for tree in self.trees() {
             remove_tree(tree, Duration::from_millis(200));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a cgroup, as far as writing and reading go.
+    #[test]
+    fn a_limit_beyond_what_the_kernel_counts_is_the_largest_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let controllers = ["memory", "cpu"].map(|name| (name.to_string(), dir.path().to_path_buf()));
+        for name in [MEMORY, "cpu.cfs_period_us", "cpu.cfs_quota_us"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let group = V1Group { controllers: controllers.into_iter().collect(), unified: None };
+        // 8Ei is the first number that a signed one does not hold.
+        let limits = Limits { memory: Some(1 << 63), cpu_milli: Some(u64::MAX), ..Limits::default() };
+        group.limit(&limits).unwrap();
+        let have = |name: &str| number(&dir.path().join(name));
+        assert_eq!([have(MEMORY), have("cpu.cfs_quota_us")], [Some(UNLIMITED), Some((1 << 44) - 1)]);
     }
 }

@@ -1,10 +1,9 @@
 //! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it, never both.
 
-use super::{Backend, Entry, Error, Group, Limits, Result, Shared, Usage, devices, share};
+use super::{Backend, Entry, Error, Group, Limits, Result, Shared, UNLIMITED, Usage, devices, quota, share};
 use super::{clear, field, has_swap, limit_swap, must_be, number, open_place, read, remove_tree, write};
 use crate::linux::Context;
 use cgroups_rs::fs::MaxValue;
-use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
 use std::fs;
 use std::io;
@@ -146,9 +145,9 @@ impl V2Group {
             })
         };
         if let Some(bytes) = limits.memory {
-            let memory = MemController::new(self.path.clone(), PathBuf::new(), true);
-            by_crate(memory.set_limit(bytes as i64), "memory.max")?;
-            must_be(&file("memory.max"), &bytes.to_string())?;
+            let value = if bytes >= UNLIMITED { "max".to_string() } else { bytes.to_string() };
+            write(&file("memory.max"), &value)?;
+            must_be(&file("memory.max"), &value)?;
             limit_swap(&file(SWAP), "0")?;
             if !limits.of_groups {
                 // A container ends as a whole. A pod does not: its other containers and the pause process live on.
@@ -161,7 +160,7 @@ impl V2Group {
             must_be(&file("cpu.weight"), &weight)?;
         }
         if let Some(milli) = limits.cpu_milli {
-            let max = format!("{} {PERIOD}", (milli.saturating_mul(PERIOD) / 1000).max(1000));
+            let max = format!("{} {PERIOD}", quota(milli, PERIOD));
             write(&file("cpu.max"), &max)?;
             must_be(&file("cpu.max"), &max)?;
         }
@@ -232,6 +231,27 @@ mod tests {
         fs::create_dir(file(SWAP)).unwrap();
         assert!(group.limit(&Limits { memory: Some(1 << 20), ..Limits::default() }).is_err());
         assert!(group.limit(&Limits::default()).is_ok());
+    }
+
+    #[test]
+    fn a_limit_beyond_what_the_kernel_counts_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        let group = V2Group { path: dir.path().into() };
+        // 8Ei is the first number that a signed one does not hold.
+        for (bytes, want) in [
+            (1 << 63, "max"),
+            (u64::MAX, "max"),
+            (UNLIMITED, "max"),
+            (UNLIMITED - 65536, "9223372036854644736"),
+        ] {
+            group.limit(&Limits { memory: Some(bytes), ..Limits::default() }).unwrap();
+            assert_eq!(read(&file("memory.max")).unwrap(), want, "{bytes}");
+        }
+        group.limit(&Limits { cpu_milli: Some(u64::MAX), ..Limits::default() }).unwrap();
+        assert_eq!(read(&file("cpu.max")).unwrap(), "17592186044415 100000");
+        group.limit(&Limits { cpu_milli: Some(500), ..Limits::default() }).unwrap();
+        assert_eq!(read(&file("cpu.max")).unwrap(), "50000 100000");
     }
 
     #[test]

@@ -27,6 +27,9 @@ texts! {
     PidsLimit: "pids limit", "프로세스 수 제한";
     SwapLimit: "swap limit", "스왑 제한";
     DeviceControl: "device control", "장치 제어";
+    OomOrder: "order of the OOM killer", "OOM 종료 순서";
+    PacketRings: "packet socket rings", "패킷 소켓 링 버퍼";
+    OpenFiles: "open files, core dumps", "열린 파일 수, 코어 덤프";
     Networks: "networks of nodes and pods", "노드와 파드의 네트워크";
     // -- what was found
     CanBeMade: "can be made", "만들 수 있습니다";
@@ -59,6 +62,11 @@ texts! {
     SwapUncounted: "this machine has swap, and cgroup {} does not count it", "이 컴퓨터에는 스왑이 있지만 cgroup {}에서는 세지 않습니다";
     DevicesListed: "the device list of cgroup {} allows null, zero, full, random and terminals only", "cgroup {}의 장치 목록에서 null, zero, full, random, 터미널만 허용합니다";
     NoDeviceCgroup: "no device cgroup in {}: no container gets CAP_MKNOD", "{}에는 장치 cgroup이 없으므로 어떤 컨테이너에도 CAP_MKNOD를 주지 않습니다";
+    OomFinal: "containers are ended before Ropewalk: oom_score_adj is {} or more, and they cannot lower it", "컨테이너가 Ropewalk보다 먼저 종료됩니다. oom_score_adj는 {} 이상이고 컨테이너가 낮출 수 없습니다";
+    OomReadOnly: "containers are ended before Ropewalk: oom_score_adj is {} or more, and their /proc is read-only (no CAP_SYS_RESOURCE)", "컨테이너가 Ropewalk보다 먼저 종료됩니다. oom_score_adj는 {} 이상이고 컨테이너의 /proc은 읽기 전용입니다(CAP_SYS_RESOURCE 없음)";
+    RingsRefused: "refused: no cgroup counts their memory; tcpdump does not work in pods", "거부합니다. 어떤 cgroup도 그 메모리를 세지 않기 때문입니다. 파드에서 tcpdump는 동작하지 않습니다";
+    FilesAndCores: "{} files for each process, no core dumps", "프로세스마다 파일 {}개, 코어 덤프 없음";
+    FewFiles: "{} files for each process (containerd: {}), no core dumps", "프로세스마다 파일 {}개(containerd: {}개), 코어 덤프 없음";
     // -- what is lost
     NoCluster: "no cluster can run", "클러스터를 실행할 수 없습니다";
     NoContainer: "no container can start", "컨테이너를 시작할 수 없습니다";
@@ -72,6 +80,8 @@ texts! {
     NoLimits: "limits on memory and cpu do nothing (lessons about them are skipped); usage is counted from /proc", "메모리와 CPU 제한이 적용되지 않습니다(해당 강의는 건너뜁니다). 사용량은 /proc에서 계산합니다";
     AllPids: "one pod can take all process numbers of the machine", "파드 하나가 이 컴퓨터의 프로세스 번호를 모두 쓸 수 있습니다";
     SwapBeyond: "a container with a memory limit can use swap beyond it, and is ended later than it should be", "메모리 제한이 있는 컨테이너가 제한을 넘어 스왑을 쓸 수 있고, 예상보다 늦게 종료됩니다";
+    UncountedRings: "a container can take memory of the kernel that no limit counts", "컨테이너가 어떤 제한에도 포함되지 않는 커널 메모리를 쓸 수 있습니다";
+    FewerFiles: "programs in containers that open very many files fail earlier than on other clusters", "아주 많은 파일을 여는 컨테이너 프로그램이 다른 클러스터에서보다 먼저 실패합니다";
     // -- how to mend it
     NewerKernel: "a newer kernel", "더 새로운 커널을 쓰세요";
     MendCalls: "inside a container: docker run --privileged, or --security-opt seccomp=unconfined; else a newer kernel", "컨테이너 안이라면: docker run --privileged 또는 --security-opt seccomp=unconfined. 아니라면 더 새로운 커널을 쓰세요";
@@ -88,6 +98,7 @@ texts! {
     MendCgroups: "start with: systemd-run --user --scope -p Delegate=yes ropewalk   # or as root", "이렇게 시작하세요: systemd-run --user --scope -p Delegate=yes ropewalk   # 또는 root로";
     MendPids: "as for cgroups", "cgroup과 같은 방법으로 해결하세요";
     MendSwap: "boot with swapaccount=1, or: swapoff -a", "swapaccount=1로 부팅하거나 실행하세요: swapoff -a";
+    MendFiles: "sudo prlimit --pid $$ --nofile=1048576   # then start Ropewalk from this shell", "sudo prlimit --pid $$ --nofile=1048576   # 그다음 이 셸에서 Ropewalk를 시작하세요";
     SeeAbove: "see above", "위를 보세요";
     }
 }
