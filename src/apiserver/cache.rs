@@ -2,6 +2,7 @@
 //!
 //! Objects and events are shared by `Arc` (see [`super::object`]). One task ([`feed`]) applies the store's events in order and hands them out; nobody else writes here.
 
+use super::bindings::{self, Bindings};
 use super::definitions;
 use super::filter::Filter;
 use super::line;
@@ -134,6 +135,8 @@ pub struct Cache {
     pub unsent: Arc<Unsent>,
     /// What people did: kept beside the objects, so that both are at the same revision.
     pub steps: Steps,
+    /// Which roles are bound to whom.
+    pub bindings: Bindings,
 }
 
 fn lock(shelf: &RwLock<Inner>) -> RwLockReadGuard<'_, Inner> {
@@ -187,6 +190,7 @@ impl Cache {
             progress: watch::Sender::new(0),
             unsent: Arc::default(),
             steps: Steps::default(),
+            bindings: Bindings::default(),
         }
     }
 
@@ -349,6 +353,9 @@ impl Cache {
                 Some(object) => inner.objects.insert(key, object.clone()),
                 None => inner.objects.remove(&key),
             };
+            if bindings::is_binding(resource) {
+                self.bindings.change(previous.as_ref(), object.as_ref());
+            }
             previous.iter().for_each(|previous| self.unsent.let_go(&**previous));
             // Another uid under the same name is another object, which only a rewind does in one revision: the old one goes first.
             let uid = |o: &Arc<Object>| meta::uid(&o.value).to_string();
@@ -382,6 +389,8 @@ impl Cache {
                 }
             }
         }
+        let bound = fresh.iter().filter(|(resource, _)| bindings::is_binding(resource));
+        self.bindings.reset(bound.flat_map(|(_, objects)| objects.values()));
         self.filled.store(revision, Ordering::Relaxed);
         fresh.keys().chain(odd.keys()).for_each(|name| drop(self.shelf(name)));
         for (name, shelf) in self.shelves.read().unwrap_or_else(|p| p.into_inner()).iter() {

@@ -166,7 +166,7 @@ async fn resource(
         let (state, ctx, kind) = (&state, &*ctx, &kind);
         match verb.as_str() {
             "create" if kind.kind == "Binding" => subresources::bind(state, ctx, &body).await,
-            "create" if !kind.is_stored() => reviews::review(state, ctx, kind, &body),
+            "create" if !kind.is_stored() => reviews::review(state, ctx, kind, &body).await,
             "create" => write::create(state, ctx, kind, &body).await,
             "update" => write::update(state, ctx, kind, Part::Main, &body).await,
             "patch" => write::patch(state, ctx, kind, Part::Main, &body).await,

@@ -106,7 +106,7 @@ async fn judge_and_create(
     if !errors.is_empty() {
         return Err(Status::invalid(kind.group, kind.kind, meta::name(&object), &errors));
     }
-    escalation::check(state, ctx, kind, &object, None)?;
+    escalation::check(state, ctx, kind, &object, None).await?;
     ctx.stage("validate", Value::Null);
     let name = meta::name(&object).to_string();
     let _turn = admission::turn(&attributes, &object).await;

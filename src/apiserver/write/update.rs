@@ -172,7 +172,7 @@ impl Edit<'_> {
         if matches!(part, Part::Main | Part::Internal) {
             check_fields(ctx, kind, &new, Some(&old.value))?;
         }
-        escalation::check(state, ctx, kind, &new, Some(&old.value))?;
+        escalation::check(state, ctx, kind, &new, Some(&old.value)).await?;
         let finished = remove::is_finished(kind, &new);
         let mut extra = services::plan(state, kind, &mut new, Some(&old.value))?;
         if new == old.value && !finished {
