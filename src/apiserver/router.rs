@@ -94,7 +94,7 @@ async fn route(
     if attributes.opens_stream() {
         allow(&Attributes { verb: "create", ..attributes })?;
     }
-    ctx.stage("authorize", serde_json::Value::Null);
+    ctx.authorized();
     if let Some(what) = ctx.info.path.strip_prefix("/ropewalk/v1/") {
         let (what, method) = (what.to_string(), request.method().clone());
         let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
