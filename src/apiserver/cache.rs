@@ -163,6 +163,16 @@ pub struct Snapshot {
     pub revision: Revision,
 }
 
+/// The size of a list.
+#[derive(Debug, Default, PartialEq)]
+pub struct Measure {
+    pub count: usize,
+    /// Bytes of the objects, encoded.
+    pub objects: usize,
+    /// Bytes of a [`Snapshot`] without the objects, which it shares with the cache.
+    pub keys: usize,
+}
+
 /// How a watch begins: what to send first, then what comes.
 pub struct Subscription {
     /// For `initial` and `backlog`, which hold what does not match as well: there may be much of it, and the cache is locked here.
@@ -255,6 +265,20 @@ impl Cache {
         let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
         let objects = objects.map(|(k, o)| (k.clone(), o.clone())).collect();
         Snapshot { objects, revision: reached.max(inner.revision) }
+    }
+
+    /// What a list of all objects under `prefix` would hold, without making it.
+    pub fn measure(&self, resource: &str, prefix: &str) -> Measure {
+        let mut found = Measure::default();
+        let Some(shelf) = self.shelf(resource) else { return found };
+        let inner = lock(&shelf);
+        let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
+        for (key, object) in objects {
+            found.count += 1;
+            found.objects += object.bytes.len();
+            found.keys += key.len() + size_of::<(String, Arc<Object>)>();
+        }
+        found
     }
 
     /// Calls `f` for each object under `prefix`, without copying.

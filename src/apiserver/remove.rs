@@ -322,7 +322,9 @@ pub async fn delete_collection(
     let stored = stored_kind(kind);
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     state.fresh().await?;
+    let looking = state.compute.body(&ctx.user, read::looked_at(state, stored, &filter)).await?;
     let (objects, _) = read::matching(state, stored, &filter).await;
+    drop(looking);
     let unread = match filter.is_selective() || !filter.name.is_empty() {
         true => vec![], // nobody can tell whether it is meant
         false => state.cache.undecodable_keys(stored.place(), &prefix(&filter.namespace)),
