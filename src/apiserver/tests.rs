@@ -573,6 +573,10 @@ async fn bad_input_is_the_clients_fault() {
         .call(request("POST", CM, "", r#"{"metadata":{"name":"w"},"dat":{}}"#), admin())
         .await;
     assert_eq!(answer.headers()["warning"], "299 - \"unknown field \\\"dat\\\"\"");
+    let korean = json!({"metadata": {"name": "k"}, "\u{c774}\u{b984}": {}}).to_string();
+    let answer = api.fixture.server.call(request("POST", CM, "", korean), admin()).await;
+    let warning = std::str::from_utf8(answer.headers()["warning"].as_bytes()).unwrap();
+    assert_eq!(warning, "299 - \"unknown field \\\"\u{c774}\u{b984}\\\"\"");
 }
 
 #[tokio::test]
