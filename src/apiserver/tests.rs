@@ -222,6 +222,15 @@ async fn spec_and_status_go_through_different_doors() {
         (code, &told["spec"]["replicas"], &told["status"]["replicas"], &told["metadata"]["generation"]),
         (200, &json!(3), &json!(3), &json!(2))
     );
+    // As upstream, a Deployment's annotations count, unless its controller writes them with the status.
+    let note = |value: &str| json!({"metadata": {"annotations": {"note": value}}});
+    let (_, noted) = api.patch(&format!("{path}/status"), note("1")).await;
+    assert_eq!(
+        (&noted["metadata"]["generation"], &noted["metadata"]["annotations"]["note"]),
+        (&json!(2), &json!("1"))
+    );
+    assert_eq!(api.patch(&path, note("1")).await.1["metadata"]["generation"], 2);
+    assert_eq!(api.patch(&path, note("2")).await.1["metadata"]["generation"], 3);
     let (code, status) = api.patch(&path, json!({"spec": {"selector": {"matchLabels": {"a": "c"}}}})).await;
     assert_eq!(code, 422);
     assert!(status["message"].as_str().unwrap().contains("field is immutable"), "{status}");

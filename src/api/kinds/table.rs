@@ -468,6 +468,7 @@ fn apps_v1() -> Vec<Kind> {
             subresources: vec![SCALE, status("Deployment")],
             has_status: true,
             generation: true,
+            generation_of_annotations: true,
             defaults: workloads::deployment,
             prepare: workloads::prepare_status,
             validate: check_workloads::deployment,

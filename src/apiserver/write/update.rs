@@ -231,7 +231,11 @@ impl Edit<'_> {
         }
         // A binding is the scheduler's word: it is no change of what was asked for, and no field that the scheduler owns.
         let binds = part == Part::Internal && ctx.info.verb == "create";
-        if kind.generation && !binds && spec_changed(kind, new, old) {
+        let annotations = |object| at(object, "metadata.annotations");
+        let annotated = kind.generation_of_annotations
+            && matches!(part, Part::Main)
+            && annotations(new) != annotations(old);
+        if kind.generation && !binds && (annotated || spec_changed(kind, new, old)) {
             value::put(new, "metadata.generation", meta::generation(old) + 1);
         }
         if !ctx.applies() && !binds {
