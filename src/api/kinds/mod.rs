@@ -39,6 +39,8 @@ pub struct Sub {
 pub struct Conversion {
     pub to_stored: fn(&mut Value),
     pub from_stored: fn(&mut Value),
+    /// What this version asks for beyond the stored one: the new object in its stored form, and the one that it replaces.
+    pub validate: fn(&Value, Option<&Value>, &mut Errors),
 }
 
 /// Where a kind keeps what `/scale` shows.

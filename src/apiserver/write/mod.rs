@@ -16,6 +16,7 @@ use super::context::Context;
 use super::object::Object;
 use super::store::Extra;
 use super::user::MASTERS;
+use crate::api::errors::Errors;
 use crate::api::kinds::{self, Kind};
 use crate::api::managed::{self, Manager, Shape};
 use crate::api::{Status, meta, unhonoured, value};
@@ -27,6 +28,14 @@ use serde_json::Value;
 /// The kind in whose form objects are stored.
 pub fn stored_kind(kind: &Kind) -> &Kind {
     if kind.conversion.is_some() { kinds::stored(kind.plural).unwrap_or(kind) } else { kind }
+}
+
+/// What the version that the client writes asks for beyond the stored one.
+fn check_version(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>, errors: &mut Errors) {
+    let written = kinds::find(&ctx.info.group, &ctx.info.version, kind.kind);
+    if let Some(conversion) = written.and_then(|kind| kind.conversion) {
+        (conversion.validate)(new, old, errors);
+    }
 }
 
 /// What a write changed beside its own object is told as its own commit.

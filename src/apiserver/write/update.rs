@@ -1,6 +1,6 @@
 //! Changes of objects that exist.
 
-use super::{check_fields, create_object, own, place, stored_kind, tell_beside};
+use super::{check_fields, check_version, create_object, own, place, stored_kind, tell_beside};
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
 use crate::api::value::{self, at};
@@ -158,7 +158,11 @@ impl Edit<'_> {
         keep(kind, part, &mut new, &old.value);
         self.settle(&mut new, &old.value);
         let errors = match part {
-            Part::Main => validate::update(kind, &new, &old.value),
+            Part::Main => {
+                let mut errors = validate::update(kind, &new, &old.value);
+                check_version(ctx, kind, &new, Some(&old.value), &mut errors);
+                errors
+            }
             Part::Status => {
                 let mut errors = validate::schema(kind, &new, Some(&old.value));
                 (kind.validate_status_update)(&new, &old.value, &mut errors);
