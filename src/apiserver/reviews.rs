@@ -178,7 +178,7 @@ mod tests {
         let mut told = Told::default();
         assert!(same.iter().all(|rule| told.add(rule)));
         assert_eq!((told.resources.len(), told.resources[0].clone()), (1, rule("a".into())));
-        let many: Vec<Value> = (0..RULES_MAX + 1).map(|n| rule(n.to_string())).collect();
+        let many: Vec<Value> = (0..=RULES_MAX).map(|n| rule(n.to_string())).collect();
         let mut told = Told::default();
         assert_eq!(many.iter().filter(|rule| told.add(rule)).count(), RULES_MAX);
         let large: Vec<Value> = (0..5).map(|n| rule(n.to_string().repeat(RULES_BYTES / 4))).collect();

@@ -231,7 +231,9 @@ impl Guests {
         own.bytes += size;
         (self.count, self.bytes) = (self.count + 1, self.bytes + size);
         while self.count > GUESTS || self.bytes > GUESTS_BYTES {
-            let most = self.by_account.iter_mut().max_by_key(|(_, kept)| (kept.bytes, kept.records.len()));
+            let too_many = self.count > GUESTS;
+            let has = |kept: &Kept| if too_many { kept.records.len() } else { kept.bytes };
+            let most = self.by_account.iter_mut().max_by_key(|(_, kept)| has(kept));
             let Some((account, kept)) = most else { break };
             if let Some((_, size)) = kept.records.pop_front() {
                 kept.bytes -= size;
@@ -545,6 +547,12 @@ mod tests {
         let learners = |r: &&Arc<Record>| r.request.as_ref().is_some_and(|r| r.user == LEARNER);
         let kept = tap.since(0);
         assert_eq!(kept.iter().filter(learners).count(), 3);
+        let of_eve = |r: &&Arc<Record>| r.request.as_ref().is_some_and(|r| r.user == "eve");
+        assert_eq!(
+            kept.iter().filter(of_eve).count(),
+            3,
+            "few records are not the first to go for being long"
+        );
         assert!(kept.iter().map(|r| size(r)).sum::<usize>() < GUESTS_BYTES + 1024);
     }
 
