@@ -37,10 +37,20 @@ pub struct Config {
     pub node_root: NodeRoot,
 }
 
+/// Bytes of a name in a file system (`NAME_MAX`).
+const NAME_MAX: usize = 255;
+
 /// The path of a claim's volume in its node's file system. `None` for names that are no names: each is a part of one name of a directory.
+/// A claim's name may have 253 bytes, so that all three together are too long for a directory: the claim's name is then shortened. The
+/// uid alone tells the directories apart.
 fn path_of(uid: &str, namespace: &str, name: &str) -> Option<String> {
     let plain = |part: &str| !part.is_empty() && !part.contains(['/', '\0']);
-    [uid, namespace, name].into_iter().all(plain).then(|| format!("{ROOT}/pvc-{uid}_{namespace}_{name}"))
+    if ![uid, namespace, name].into_iter().all(plain) {
+        return None;
+    }
+    let before = format!("pvc-{uid}_{namespace}_");
+    let room = NAME_MAX.checked_sub(before.len())?;
+    Some(format!("{ROOT}/{before}{}", &name[..name.floor_char_boundary(room)]))
 }
 
 /// What has to be removed for a volume that this provisioner made: its node, and its path in the node's file system. Pure.
@@ -233,7 +243,12 @@ impl Worker {
             return Ok(Outcome::Done);
         };
         // Open to whatever user the pod runs as, as every local-path provisioner makes them.
-        open_node(&root)?.make_dirs_in_root(Path::new(&path), 0o777)?;
+        let made = open_node(&root).and_then(|node| node.make_dirs_in_root(Path::new(&path), 0o777));
+        if let Err(error) = made {
+            let message = format!("failed to provision volume: {error}; it is tried again");
+            self.recorder.warning(&reference(&*claim), "ProvisioningFailed", message, cause);
+            return Err(error.into());
+        }
         let api = self.config.client.caused_by(cause.clone()).cluster::<PersistentVolume>();
         match api.create(&PostParams::default(), &volume).await {
             Ok(_) => {
@@ -335,6 +350,28 @@ mod tests {
         }))
         .unwrap();
         volume_for(&claim, &StorageClass::default(), "n1")
+    }
+
+    #[test]
+    fn a_claim_of_a_long_name_has_a_directory() {
+        let uid = "0b7a4f0e-6f0e-4b0c-8a52-0d6f6a3f9c11";
+        let claim = |name: &str| PersistentVolumeClaim {
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                namespace: Some("n".repeat(63)),
+                uid: Some(uid.into()),
+                ..ObjectMeta::default()
+            },
+            ..PersistentVolumeClaim::default()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["data".to_string(), "d".repeat(253)] {
+            let volume = volume_for(&claim(&name), &StorageClass::default(), "n1");
+            let (_, path) = made_for(&volume).expect("it is removed as it was made");
+            assert!(path.contains(uid) && Path::new(&path).file_name().unwrap().len() <= NAME_MAX);
+            open_node(dir.path()).unwrap().make_dirs_in_root(Path::new(&path), 0o777).unwrap();
+        }
+        assert_eq!(path_of(&"u".repeat(300), "n", "data"), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::http::{header, identity};
 use super::tokens;
 use super::user::{AUTHENTICATED, User};
 use crate::api::Status;
-use crate::api::value::{at, list, text};
+use crate::api::value::{at, text};
 use crate::clock::{self, Timestamp};
 use crate::pki;
 use crate::tap::TEACHER;
@@ -231,31 +231,6 @@ pub fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<U
     }
     user.impersonator = caller.name;
     Ok(user)
-}
-
-/// The subjects list of a binding names this user?
-pub fn is_subject(subjects: &[Value], user: &User, namespace: &str) -> bool {
-    subjects.iter().any(|s| {
-        let name = text(s, "name");
-        match text(s, "kind") {
-            "User" => name == user.name, // `*` is a name as any other: everybody is a group
-            "Group" => user.is_in(name),
-            "ServiceAccount" => {
-                let of = match text(s, "namespace") {
-                    "" => namespace,
-                    of => of,
-                };
-                user.name.strip_prefix("system:serviceaccount:").and_then(|r| r.split_once(':'))
-                    == Some((of, name))
-            }
-            _ => false,
-        }
-    })
-}
-
-/// The rules of a role.
-pub fn rules(role: &Value) -> &[Value] {
-    list(role, "rules")
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Authorization: `system:masters` may everything; kubelets by the node rules; everybody by RBAC.
 
 use super::State;
-use super::authn::{is_subject, rules};
 use super::nodes;
+use super::object::Object;
 use super::request::Info;
 use super::user::{MASTERS, User};
 use crate::api::Status;
 use crate::api::status::{details, qualified};
-use crate::api::value::{list, text};
+use crate::api::value::list;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +47,7 @@ impl<'a> Attributes<'a> {
         self.verb == "get" && self.group.is_empty() && self.resource == "pods" && streams
     }
 
-    fn full_resource(&self) -> String {
+    pub fn full_resource(&self) -> String {
         match self.subresource {
             "" => self.resource.to_string(),
             sub => format!("{}/{sub}", self.resource),
@@ -125,35 +126,21 @@ impl State {
                 Err(why) => reason = why,
             }
         }
-        let mut allowed = false;
-        self.each_rule(user, a.namespace, |rule| allowed |= allows(rule, a));
+        let allowed =
+            self.roles(user, a.namespace).any(|role| rules(&role).iter().any(|rule| allows(rule, a)));
         if allowed { Ok(()) } else { Err(reason) }
     }
 
-    /// Calls `f` with every rule that binds the user: those of the whole cluster, and those of `namespace`.
-    pub fn each_rule(&self, user: &User, namespace: &str, mut f: impl FnMut(&Value)) {
-        let mut roles: Vec<(&'static str, String)> = vec![];
-        let mut bound = |binding: &Value, namespace: &str| {
-            if !is_subject(list(binding, "subjects"), user, namespace) {
-                return;
-            }
-            let name = text(binding, "roleRef.name");
-            match text(binding, "roleRef.kind") {
-                "ClusterRole" => roles.push(("clusterroles", name.to_string())),
-                "Role" if !namespace.is_empty() => roles.push(("roles", format!("{namespace}/{name}"))),
-                _ => {}
-            }
-        };
-        self.cache.for_each("clusterrolebindings", "", |b| bound(b, ""));
-        if !namespace.is_empty() {
-            self.cache.for_each("rolebindings", &format!("{namespace}/"), |b| bound(b, namespace));
-        }
-        for (resource, key) in roles {
-            if let Some(role) = self.cache.get(resource, &key) {
-                rules(&role.value).iter().for_each(&mut f);
-            }
-        }
+    /// Every role that binds the user, once: those of the whole cluster, and those of `namespace`.
+    pub fn roles(&self, user: &User, namespace: &str) -> impl Iterator<Item = Arc<Object>> {
+        let roles = self.cache.bindings.roles(user, namespace);
+        roles.into_iter().filter_map(|(resource, key)| self.cache.get(resource, &key))
     }
+}
+
+/// The rules of a role.
+pub fn rules(role: &Object) -> &[Value] {
+    list(&role.value, "rules")
 }
 
 #[cfg(test)]

@@ -384,6 +384,29 @@ async fn lists_that_nobody_reads_hold_a_bounded_memory() {
     assert_eq!(tokio::time::timeout(Duration::from_secs(69), list("eve")).await.unwrap().status(), 200);
 }
 
+/// A selector looks at objects with others in between, so what it copies for that counts, however little it finds.
+#[tokio::test(start_paused = true)]
+async fn a_selective_list_reserves_memory_before_it_copies_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = with_long_lists(dir.path()).await;
+    for n in 0..500 {
+        let map = json!({"metadata": {"name": format!("{n:0>250}")}});
+        assert_eq!(send(&of, "POST", MAPS, map).await.0, 201);
+    }
+    let (state, eve) = (&of.server.state, User::new("eve", &[]));
+    let held = state.compute.body(&eve, 1 << 30).await.unwrap();
+    let list = |uri: &str| {
+        let request = Request::builder().uri(uri).body(full("")).unwrap();
+        of.server.call(request, eve.clone())
+    };
+    let selective = format!("{MAPS}?labelSelector=no%3Dbody");
+    let waiting = list(&selective);
+    tokio::pin!(waiting);
+    assert!(tokio::time::timeout(Duration::from_secs(5), waiting.as_mut()).await.is_err(), "it did not wait");
+    drop(held);
+    assert_eq!(waiting.await.status(), 200);
+}
+
 /// A list waits until others of its account are read. What changes meanwhile is freed, and the list tells of the change.
 #[tokio::test(start_paused = true)]
 async fn a_list_that_waits_keeps_no_objects() {

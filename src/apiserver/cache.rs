@@ -2,6 +2,7 @@
 //!
 //! Objects and events are shared by `Arc` (see [`super::object`]). One task ([`feed`]) applies the store's events in order and hands them out; nobody else writes here.
 
+use super::bindings::{self, Bindings};
 use super::definitions;
 use super::filter::Filter;
 use super::line;
@@ -134,6 +135,8 @@ pub struct Cache {
     pub unsent: Arc<Unsent>,
     /// What people did: kept beside the objects, so that both are at the same revision.
     pub steps: Steps,
+    /// Which roles are bound to whom.
+    pub bindings: Bindings,
 }
 
 fn lock(shelf: &RwLock<Inner>) -> RwLockReadGuard<'_, Inner> {
@@ -158,6 +161,16 @@ pub fn place(key: &[u8]) -> Option<(&str, &str)> {
 pub struct Snapshot {
     pub objects: Vec<(String, Arc<Object>)>,
     pub revision: Revision,
+}
+
+/// The size of a list.
+#[derive(Debug, Default, PartialEq)]
+pub struct Measure {
+    pub count: usize,
+    /// Bytes of the objects, encoded.
+    pub objects: usize,
+    /// Bytes of a [`Snapshot`] without the objects, which it shares with the cache.
+    pub keys: usize,
 }
 
 /// How a watch begins: what to send first, then what comes.
@@ -187,6 +200,7 @@ impl Cache {
             progress: watch::Sender::new(0),
             unsent: Arc::default(),
             steps: Steps::default(),
+            bindings: Bindings::default(),
         }
     }
 
@@ -251,6 +265,20 @@ impl Cache {
         let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
         let objects = objects.map(|(k, o)| (k.clone(), o.clone())).collect();
         Snapshot { objects, revision: reached.max(inner.revision) }
+    }
+
+    /// What a list of all objects under `prefix` would hold, without making it.
+    pub fn measure(&self, resource: &str, prefix: &str) -> Measure {
+        let mut found = Measure::default();
+        let Some(shelf) = self.shelf(resource) else { return found };
+        let inner = lock(&shelf);
+        let objects = inner.objects.range(prefix.to_string()..).take_while(|(k, _)| k.starts_with(prefix));
+        for (key, object) in objects {
+            found.count += 1;
+            found.objects += object.bytes.len();
+            found.keys += key.len() + size_of::<(String, Arc<Object>)>();
+        }
+        found
     }
 
     /// Calls `f` for each object under `prefix`, without copying.
@@ -349,6 +377,9 @@ impl Cache {
                 Some(object) => inner.objects.insert(key, object.clone()),
                 None => inner.objects.remove(&key),
             };
+            if bindings::is_binding(resource) {
+                self.bindings.change(previous.as_ref(), object.as_ref());
+            }
             previous.iter().for_each(|previous| self.unsent.let_go(&**previous));
             // Another uid under the same name is another object, which only a rewind does in one revision: the old one goes first.
             let uid = |o: &Arc<Object>| meta::uid(&o.value).to_string();
@@ -382,6 +413,8 @@ impl Cache {
                 }
             }
         }
+        let bound = fresh.iter().filter(|(resource, _)| bindings::is_binding(resource));
+        self.bindings.reset(bound.flat_map(|(_, objects)| objects.values()));
         self.filled.store(revision, Ordering::Relaxed);
         fresh.keys().chain(odd.keys()).for_each(|name| drop(self.shelf(name)));
         for (name, shelf) in self.shelves.read().unwrap_or_else(|p| p.into_inner()).iter() {

@@ -32,6 +32,9 @@ pub struct Context {
     /// What an update that is only tried would have made.
     outcome: OnceLock<Value>,
     warnings: Mutex<Vec<String>>,
+    /// The records of a request that is not authorized yet: what is refused must not fill the tap.
+    early: Mutex<Vec<Record>>,
+    is_authorized: AtomicBool,
     stage: Mutex<Instant>,
 }
 
@@ -99,6 +102,8 @@ impl Context {
             tried,
             outcome: OnceLock::new(),
             warnings: Mutex::default(),
+            early: Mutex::default(),
+            is_authorized: AtomicBool::new(false),
             stage: Mutex::new(Instant::now()),
         }
     }
@@ -106,6 +111,11 @@ impl Context {
     /// The same request with what it holds of what is bounded.
     pub fn seated(self, seat: Arc<Seat>) -> Context {
         Context { seat, ..self }
+    }
+
+    /// An act of the server itself: nobody has to allow it.
+    pub fn of_server(self) -> Context {
+        Context { is_authorized: AtomicBool::new(true), ..self }
     }
 
     /// This request as the cause of what others do for it, in the form of a header.
@@ -217,8 +227,35 @@ impl Context {
     /// Records that a stage is over: `authenticate`, `authorize`, `admit`, `validate`.
     pub fn stage(&self, verb: &str, detail: Value) {
         if self.is_told() {
-            self.tap.emit(self.record(verb).detail(detail));
+            let record = self.record(verb).detail(detail);
+            match self.is_authorized.load(Ordering::Relaxed) {
+                true => self.emit(record),
+                false => self.early.lock().unwrap_or_else(|p| p.into_inner()).push(record),
+            }
         }
+    }
+
+    /// Records that the request may go on; what was recorded of it so far is as good as the rest.
+    pub fn authorized(&self) {
+        self.is_authorized.store(true, Ordering::Relaxed);
+        self.emit_early();
+        self.stage("authorize", Value::Null);
+    }
+
+    fn emit_early(&self) {
+        let early = std::mem::take(&mut *self.early.lock().unwrap_or_else(|p| p.into_inner()));
+        early.into_iter().for_each(|record| self.emit(record));
+    }
+
+    /// Adds a record of this request to the tap, where few are kept of what anybody may send.
+    fn emit(&self, record: Record) {
+        let who = &self.request;
+        let is_teacher = tap::actor(&who.user, &who.impersonator) == tap::TEACHER;
+        let is_known = is_teacher || who.is_persons() || who.is_components(); // nobody anonymous is a person
+        match is_known && self.is_authorized.load(Ordering::Relaxed) {
+            true => self.tap.emit(record),
+            false => self.tap.emit_guest(record),
+        };
     }
 
     /// Records a committed write with the object's bytes.
@@ -241,6 +278,7 @@ impl Context {
 
     /// Records the answer.
     pub fn answered(&self, code: u16, took: Duration, message: &str) {
+        self.emit_early();
         if !self.is_answer_told() {
             return;
         }
@@ -278,13 +316,47 @@ impl Context {
         if !selected.is_empty() {
             record.detail["selector"] = short(&selected.join(","), RECORDED_TEXT_MAX).into();
         }
-        self.tap.emit(record);
+        self.emit(record);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whatever is sent without rights, the records of an allowed write stay, and so does the learner's own refusal.
+    #[test]
+    fn refused_requests_do_not_push_the_trace_out() {
+        let tap = Tap::new();
+        let request = |user: User, id: String, is_allowed: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert("kubectl-session", "s".parse().unwrap());
+            let (path, query) = ("/api/v1/namespaces/d/pods", Query::default());
+            let info = Info::parse(&http::Method::POST, path, &query);
+            let ctx = Context::new(id, user, info, query, headers, tap.clone());
+            ctx.stage("authenticate", Value::Null);
+            if is_allowed {
+                ctx.authorized();
+            }
+            ctx.answered(if is_allowed { 201 } else { 403 }, Duration::ZERO, "");
+        };
+        let learner = || User::new(tap::LEARNER, &[]);
+        request(learner(), "allowed".into(), true);
+        request(learner(), "refused".into(), false);
+        for n in 0..20_000 {
+            let eve = User::new("eve", &[]);
+            request(if n % 2 == 0 { User::anonymous() } else { eve }, n.to_string(), false);
+            request(User::service_account("d", "robot"), n.to_string(), true);
+        }
+        let records = tap.since(0);
+        let verbs = |id: &str| {
+            let own = |r: &&std::sync::Arc<Record>| r.request.as_ref().is_some_and(|r| r.id == id);
+            records.iter().filter(own).map(|r| r.verb.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(verbs("allowed"), ["authenticate", "authorize", "answer"]);
+        assert_eq!(verbs("refused"), ["authenticate", "answer"]);
+        assert!(records.len() < 10_000, "{}", records.len());
+    }
 
     #[test]
     fn what_a_client_chooses_is_recorded_up_to_a_bound() {

@@ -129,7 +129,7 @@ fn context(
         ..Info::default()
     };
     let user = User::new("system:apiserver", &[MASTERS]);
-    Context::new(state.rng.uuid(), user, info, Query::default(), HeaderMap::new(), tap.clone())
+    Context::new(state.rng.uuid(), user, info, Query::default(), HeaderMap::new(), tap.clone()).of_server()
 }
 
 async fn establish(state: &Arc<State>, tap: &Tap, name: &str, named: &Value) -> Result<bool, Failure> {

@@ -32,6 +32,7 @@
 mod admission;
 mod authn;
 mod authz;
+mod bindings;
 mod bootstrap;
 mod bounds;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Get and list.
 
 use super::State;
-use super::cache::ROOT;
+use super::cache::{Measure, ROOT};
 use super::compute::{LARGE, ListBody, Pace};
 use super::context::Context;
 use super::filter::Filter;
@@ -164,8 +164,12 @@ pub async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, S
             return from_store(state, ctx, kind, form, &filter, &page).await;
         }
     }
+    // A selector looks at all objects, and lets other tasks on meanwhile: many such lists must not hold all keys at a time.
+    let looked_at = looked_at(state, kind, &filter);
+    let looking = state.compute.body(&ctx.user, looked_at).await?;
     let (mut objects, mut meta) = of_now(state, kind, &filter, limit).await;
-    let bytes = negotiate::estimate(form, &objects);
+    drop(looking); // a list that holds memory waits for none
+    let bytes = negotiate::estimate(form, &objects).max(looked_at);
     let (memory, _turn) = {
         let reserving = reserve(state, ctx, bytes, bytes);
         tokio::pin!(reserving);
@@ -199,6 +203,19 @@ async fn of_now(state: &State, kind: &Kind, filter: &Filter, limit: i64) -> (Vec
     (objects.into_iter().map(|(_, object)| object).collect(), meta)
 }
 
+/// Bytes in memory while a selector looks at objects; 0 without one, where nothing waits between the copy and the reservation.
+pub fn looked_at(state: &State, kind: &Kind, filter: &Filter) -> usize {
+    match filter.is_selective() && filter.name.is_empty() {
+        true => state.cache.measure(kind.place(), &prefix_of(filter)).keys,
+        false => 0,
+    }
+}
+
+/// The keys of a filter's namespace begin so.
+fn prefix_of(filter: &Filter) -> String {
+    if filter.namespace.is_empty() { String::new() } else { format!("{}/", filter.namespace) }
+}
+
 /// Waits for the memory of a list that takes about `bytes` bytes, and for a turn if `work` bytes have to be worked on for it.
 async fn reserve(
     state: &State,
@@ -227,8 +244,7 @@ pub async fn matching(state: &State, kind: &Kind, filter: &Filter) -> (Vec<(Stri
         let found = state.cache.get(kind.place(), &key).filter(|o| filter.matches(&o.value));
         return (found.map(|o| (key, o)).into_iter().collect(), revision);
     }
-    let prefix = if filter.namespace.is_empty() { String::new() } else { format!("{}/", filter.namespace) };
-    let snapshot = state.cache.list(kind.place(), &prefix);
+    let snapshot = state.cache.list(kind.place(), &prefix_of(filter));
     if !filter.is_selective() {
         return (snapshot.objects, snapshot.revision);
     }
@@ -268,11 +284,7 @@ async fn forecast(
     filter: &Filter,
     most: usize,
 ) -> Forecast {
-    let (mut all, mut count) = (0, 0_usize);
-    let prefix = if filter.namespace.is_empty() { String::new() } else { format!("{}/", filter.namespace) };
-    for (_, object) in state.cache.list(kind.place(), &prefix).objects {
-        (all, count) = (all + object.bytes.len(), count + 1);
-    }
+    let Measure { count, objects: all, .. } = state.cache.measure(kind.place(), &prefix_of(filter));
     let (today, _) = matching(state, kind, filter).await;
     let today: Vec<Arc<Object>> = today.into_iter().map(|(_, object)| object).collect();
     let answer = negotiate::estimate(form, &today) / today.len().max(1) * today.len().min(most);
@@ -329,7 +341,9 @@ async fn from_store(
     let mut from = if start.is_empty() { prefix.clone() } else { format!("{base}{start}") };
     let end = format!("{}0", &prefix[..prefix.len() - 1]); // '0' follows '/'
     let most = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    let looking = state.compute.body(&ctx.user, looked_at(state, kind, filter)).await?;
     let Forecast { answer, scanned, mut each } = forecast(state, kind, form, filter, most).await;
+    drop(looking);
     // A page is in memory beside the answer, and all that is looked at is work, whether it matches or not.
     let (mut memory, _turn) = reserve(state, ctx, answer + scanned.min(PAGE_BYTES), scanned).await?;
     let expected = answer;

@@ -51,20 +51,34 @@ impl Options {
             let body = decode::body(header(&ctx.headers, "content-type"), body)?;
             options.read(&body)?;
         }
-        if !matches!(options.propagation.as_str(), "" | "Orphan" | "Foreground" | "Background") {
-            let mut errors = crate::api::errors::Errors::default();
-            errors.not_supported(
-                "propagationPolicy",
-                &options.propagation.clone().into(),
-                &["Foreground", "Background", "Orphan", "nil"],
-            );
-            return Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors));
-        }
+        options.check()?;
         Ok(options)
     }
 
-    /// Takes what a `DeleteOptions` object says.
+    /// # Errors
+    /// 422 for a propagation policy that there is none.
+    fn check(&self) -> Result<(), Status> {
+        if matches!(self.propagation.as_str(), "" | "Orphan" | "Foreground" | "Background") {
+            return Ok(());
+        }
+        let mut errors = crate::api::errors::Errors::default();
+        let supported = ["Foreground", "Background", "Orphan", "nil"];
+        errors.not_supported("propagationPolicy", &self.propagation.clone().into(), &supported);
+        Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors))
+    }
+
+    /// Takes what a `DeleteOptions` object says, as upstream's `ValidateDeleteOptions` lets it.
+    ///
+    /// # Errors
+    /// 400 for a value of another type; 422 for one that is not supported.
     pub fn read(&mut self, body: &Value) -> Result<(), Status> {
+        check_types(body)?;
+        if !at(body, "orphanDependents").is_null() && !at(body, "propagationPolicy").is_null() {
+            let mut errors = crate::api::errors::Errors::default();
+            let both = "orphanDependents and deletionPropagation cannot be both set";
+            errors.invalid("propagationPolicy", at(body, "propagationPolicy"), both);
+            return Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors));
+        }
         if let Some(grace) = int(body, "gracePeriodSeconds") {
             self.grace = Some(grace);
         }
@@ -83,7 +97,31 @@ impl Options {
             }
             self.dry_run = true;
         }
-        Ok(())
+        self.check()
+    }
+}
+
+/// # Errors
+/// 400 for a field of `DeleteOptions` whose value has another type than the field.
+fn check_types(body: &Value) -> Result<(), Status> {
+    let is_text: fn(&Value) -> bool = Value::is_string;
+    let fields: [(&str, &str, fn(&Value) -> bool); 7] = [
+        ("gracePeriodSeconds", "int64", Value::is_i64),
+        ("orphanDependents", "bool", Value::is_boolean),
+        ("propagationPolicy", "string", is_text),
+        ("preconditions", "object", Value::is_object),
+        ("preconditions.uid", "string", is_text),
+        ("preconditions.resourceVersion", "string", is_text),
+        ("dryRun", "[]string", |value| value.as_array().is_some_and(|all| all.iter().all(Value::is_string))),
+    ];
+    if !body.is_null() && !body.is_object() {
+        return Err(Status::bad_request("DeleteOptions is no object"));
+    }
+    match fields.iter().find(|(field, _, fits)| !at(body, field).is_null() && !fits(at(body, field))) {
+        Some((field, wanted, _)) => {
+            Err(Status::bad_request(format!("DeleteOptions.{field}: it has to be of type {wanted}")))
+        }
+        None => Ok(()),
     }
 }
 
@@ -322,7 +360,9 @@ pub async fn delete_collection(
     let stored = stored_kind(kind);
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     state.fresh().await?;
+    let looking = state.compute.body(&ctx.user, read::looked_at(state, stored, &filter)).await?;
     let (objects, _) = read::matching(state, stored, &filter).await;
+    drop(looking);
     let unread = match filter.is_selective() || !filter.name.is_empty() {
         true => vec![], // nobody can tell whether it is meant
         false => state.cache.undecodable_keys(stored.place(), &prefix(&filter.namespace)),
@@ -397,6 +437,35 @@ mod tests {
         let mut waiting = pod();
         value::remove(&mut waiting, "spec.nodeName");
         assert_eq!(decide(kind, &waiting, &Options::default(), now), Step::Erase);
+    }
+
+    /// The body of a delete and `deleteOptions` of an eviction are read by the same rules.
+    #[test]
+    fn delete_options_that_mean_nothing_are_refused() {
+        let read = |body: Value| {
+            let mut options = Options::default();
+            options.read(&body).map(|()| options).map_err(|status| (status.code, status.message))
+        };
+        let good = json!({"gracePeriodSeconds": 5, "propagationPolicy": "Foreground", "dryRun": ["All"], "preconditions": {"uid": "u"}});
+        let options = read(good).unwrap();
+        assert_eq!(
+            (options.grace, options.propagation.as_str(), options.dry_run),
+            (Some(5), "Foreground", true)
+        );
+        assert_eq!(read(Value::Null), Ok(Options::default()));
+        assert_eq!(read(json!({"orphanDependents": true})).unwrap().propagation, "Orphan");
+        for (body, code, field) in [
+            (json!({"propagationPolicy": "Sideways"}), 422, "propagationPolicy"),
+            (json!({"propagationPolicy": "Orphan", "orphanDependents": false}), 422, "propagationPolicy"),
+            (json!({"dryRun": ["Some"]}), 422, "dryRun"),
+            (json!({"propagationPolicy": 5}), 400, "propagationPolicy"),
+            (json!({"gracePeriodSeconds": "5"}), 400, "gracePeriodSeconds"),
+            (json!({"preconditions": {"uid": 5}}), 400, "preconditions.uid"),
+            (json!([]), 400, "DeleteOptions"),
+        ] {
+            let (got, message) = read(body.clone()).unwrap_err();
+            assert!(got == code && message.contains(field), "{body}: {got} {message}");
+        }
     }
 
     #[test]

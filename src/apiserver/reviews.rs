@@ -2,7 +2,8 @@
 
 use super::State;
 use super::authn;
-use super::authz::Attributes;
+use super::authz::{self, Attributes};
+use super::compute::Pace;
 use super::context::Context;
 use super::decode;
 use super::http::{Answer, json};
@@ -13,9 +14,10 @@ use crate::api::value::{self, at, list, text};
 use crate::clock;
 use bytes::Bytes;
 use serde_json::{Value, json as object};
+use std::collections::HashSet;
 
 /// Answers the review posted as `kind`.
-pub fn review(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> Result<Answer, Status> {
+pub async fn review(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> Result<Answer, Status> {
     let mut review = decode::object(ctx, kind, body)?;
     let status = match kind.kind {
         "SelfSubjectReview" => {
@@ -24,7 +26,7 @@ pub fn review(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> Result
         }
         "TokenReview" => token(state, &review),
         "SelfSubjectAccessReview" => access(state, &ctx.user, at(&review, "spec"))?,
-        "SelfSubjectRulesReview" => rules(state, &ctx.user, text(&review, "spec.namespace"))?,
+        "SelfSubjectRulesReview" => rules(state, &ctx.user, text(&review, "spec.namespace")).await?,
         "SubjectAccessReview" | "LocalSubjectAccessReview" => {
             let spec = at(&review, "spec");
             if text(spec, "user").is_empty() && list(spec, "groups").is_empty() {
@@ -94,26 +96,93 @@ fn access(state: &State, user: &User, spec: &Value) -> Result<Value, Status> {
     })
 }
 
-fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Status> {
+/// Rules that are told, and bytes of them, at most. The bootstrap roles of one user have some dozens.
+const RULES_MAX: usize = 10_000;
+const RULES_BYTES: usize = 1 << 20;
+
+/// The rules of one user, each once, up to the bounds.
+#[derive(Default)]
+struct Told<'a> {
+    seen: HashSet<&'a Value>,
+    bytes: usize,
+    resources: Vec<Value>,
+    paths: Vec<Value>,
+}
+
+impl<'a> Told<'a> {
+    /// Adds a rule; false if there is no room for it.
+    fn add(&mut self, rule: &'a Value) -> bool {
+        if !self.seen.insert(rule) {
+            return true;
+        }
+        let part = |field: &str| at(rule, field).clone();
+        let of_paths = !list(rule, "nonResourceURLs").is_empty();
+        let told = match of_paths {
+            true => object!({"verbs": part("verbs"), "nonResourceURLs": part("nonResourceURLs")}),
+            false => {
+                let mut told = object!({"verbs": part("verbs"), "apiGroups": part("apiGroups"), "resources": part("resources")});
+                if !list(rule, "resourceNames").is_empty() {
+                    told["resourceNames"] = part("resourceNames");
+                }
+                told
+            }
+        };
+        self.bytes += told.to_string().len();
+        if self.seen.len() > RULES_MAX || self.bytes > RULES_BYTES {
+            return false;
+        }
+        if of_paths { &mut self.paths } else { &mut self.resources }.push(told);
+        true
+    }
+}
+
+async fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Status> {
     if namespace.is_empty() {
         return Err(Status::bad_request("no namespace on request"));
     }
-    let (mut resources, mut paths) = (vec![], vec![]);
-    if user.is_in(MASTERS) {
-        resources.push(object!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
-        paths.push(object!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
-    }
-    state.each_rule(user, namespace, |rule| {
-        if list(rule, "nonResourceURLs").is_empty() {
-            let mut entry = object!({"verbs": at(rule, "verbs"), "apiGroups": at(rule, "apiGroups"), "resources": at(rule, "resources")});
-            if !list(rule, "resourceNames").is_empty() {
-                entry["resourceNames"] = at(rule, "resourceNames").clone();
-            }
-            resources.push(entry);
-        } else {
-            paths.push(object!({"verbs": at(rule, "verbs"), "nonResourceURLs": at(rule, "nonResourceURLs")}));
+    let everything = [
+        object!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
+        object!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
+    ];
+    let roles: Vec<_> = state.roles(user, namespace).collect();
+    let own = everything.iter().filter(|_| user.is_in(MASTERS));
+    let (mut told, mut pace, mut cut) = (Told::default(), Pace::default(), false);
+    for rule in own.chain(roles.iter().flat_map(|role| authz::rules(role))) {
+        let before = told.bytes;
+        if !told.add(rule) {
+            cut = true;
+            break;
         }
-    });
-    let incomplete = user.node().is_some() && user.is_in(AUTHENTICATED);
-    Ok(object!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": incomplete}))
+        pace.step(told.bytes - before).await;
+    }
+    // Which pods' objects a node may read is not told by rules.
+    let incomplete = cut || user.node().is_some() && user.is_in(AUTHENTICATED);
+    let Told { resources, paths, .. } = told;
+    let mut status =
+        object!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": incomplete});
+    if cut {
+        let most = RULES_BYTES >> 10;
+        status["evaluationError"] = format!("the rules of {:?} are more than {RULES_MAX} or {most} KiB; the rest is not listed, ask with a SelfSubjectAccessReview", user.name).into();
+    }
+    Ok(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_told_once_and_up_to_a_bound() {
+        let rule = |name: String| object!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": [name]});
+        let same = vec![rule("a".into()); 2 * RULES_MAX];
+        let mut told = Told::default();
+        assert!(same.iter().all(|rule| told.add(rule)));
+        assert_eq!((told.resources.len(), told.resources[0].clone()), (1, rule("a".into())));
+        let many: Vec<Value> = (0..=RULES_MAX).map(|n| rule(n.to_string())).collect();
+        let mut told = Told::default();
+        assert_eq!(many.iter().filter(|rule| told.add(rule)).count(), RULES_MAX);
+        let large: Vec<Value> = (0..5).map(|n| rule(n.to_string().repeat(RULES_BYTES / 4))).collect();
+        let mut told = Told::default();
+        assert_eq!(large.iter().filter(|rule| told.add(rule)).count(), 3);
+    }
 }

@@ -60,9 +60,7 @@ pub async fn serve(
     }
     answer = state.bounds.answer(&ctx.user, &ctx.info, &seat, answer);
     for warning in ctx.take_warnings() {
-        let text: String = warning.chars().filter(|c| !c.is_control()).collect();
-        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+        if let Some(value) = warning_value(&warning) {
             answer.headers_mut().append("warning", value);
         }
     }
@@ -70,6 +68,14 @@ pub async fn serve(
         answer.headers_mut().insert("audit-id", id);
     }
     answer
+}
+
+/// A warning as the value of its header, quoted (RFC 7234, 5.5). Text of any language goes as it is, in UTF-8, as by upstream's
+/// `net.NewWarningHeader`.
+fn warning_value(text: &str) -> Option<HeaderValue> {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()).ok()
 }
 
 async fn route(
@@ -94,7 +100,7 @@ async fn route(
     if attributes.opens_stream() {
         allow(&Attributes { verb: "create", ..attributes })?;
     }
-    ctx.stage("authorize", serde_json::Value::Null);
+    ctx.authorized();
     if let Some(what) = ctx.info.path.strip_prefix("/ropewalk/v1/") {
         let (what, method) = (what.to_string(), request.method().clone());
         let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
@@ -166,7 +172,7 @@ async fn resource(
         let (state, ctx, kind) = (&state, &*ctx, &kind);
         match verb.as_str() {
             "create" if kind.kind == "Binding" => subresources::bind(state, ctx, &body).await,
-            "create" if !kind.is_stored() => reviews::review(state, ctx, kind, &body),
+            "create" if !kind.is_stored() => reviews::review(state, ctx, kind, &body).await,
             "create" => write::create(state, ctx, kind, &body).await,
             "update" => write::update(state, ctx, kind, Part::Main, &body).await,
             "patch" => write::patch(state, ctx, kind, Part::Main, &body).await,

@@ -147,10 +147,16 @@ pub fn key(id: &str) -> String {
     format!("{STEPS}{id}")
 }
 
-/// The step that a request belongs to.
+/// Bytes of a session by which requests are one step. kubectl's have 36.
+const SESSION_MAX: usize = 64;
+
+/// The step that a request belongs to: that of its session, or one of its own if it has none or one that cannot stand in a key as it
+/// is. To shorten or clean such a session would make one step of the commands of several.
 pub fn id_of(request: &crate::tap::Request) -> String {
-    let id = if request.session.is_empty() { &request.id } else { &request.session };
-    id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect()
+    let session = &request.session;
+    let fits = (1..=SESSION_MAX).contains(&session.len())
+        && session.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if fits { session.clone() } else { request.id.clone() }
 }
 
 impl Steps {
@@ -417,6 +423,21 @@ mod tests {
         let all: Vec<(String, Revision)> = steps.look().done.into_iter().map(|s| (s.id, s.first)).collect();
         assert_eq!(all, [("x".to_string(), 21)], "all that it writes from now on is one step");
         assert!(steps.look().undone.is_empty());
+    }
+
+    #[test]
+    fn sessions_that_are_no_names_are_no_shared_step() {
+        let id = |session: &str| {
+            let request =
+                crate::tap::Request { id: "r".into(), session: session.into(), ..Default::default() };
+            id_of(&request)
+        };
+        let long = "a".repeat(SESSION_MAX + 1);
+        for odd in ["", "!!", "a/b", "\u{ac00}", &long] {
+            assert_eq!(id(odd), "r", "{odd}");
+        }
+        assert_eq!(id(&long[1..]), long[1..]);
+        assert_eq!(id("0f8c-1"), "0f8c-1");
     }
 
     #[test]

@@ -222,6 +222,15 @@ async fn spec_and_status_go_through_different_doors() {
         (code, &told["spec"]["replicas"], &told["status"]["replicas"], &told["metadata"]["generation"]),
         (200, &json!(3), &json!(3), &json!(2))
     );
+    // As upstream, a Deployment's annotations count, unless its controller writes them with the status.
+    let note = |value: &str| json!({"metadata": {"annotations": {"note": value}}});
+    let (_, noted) = api.patch(&format!("{path}/status"), note("1")).await;
+    assert_eq!(
+        (&noted["metadata"]["generation"], &noted["metadata"]["annotations"]["note"]),
+        (&json!(2), &json!("1"))
+    );
+    assert_eq!(api.patch(&path, note("1")).await.1["metadata"]["generation"], 2);
+    assert_eq!(api.patch(&path, note("2")).await.1["metadata"]["generation"], 3);
     let (code, status) = api.patch(&path, json!({"spec": {"selector": {"matchLabels": {"a": "c"}}}})).await;
     assert_eq!(code, 422);
     assert!(status["message"].as_str().unwrap().contains("field is immutable"), "{status}");
@@ -573,6 +582,10 @@ async fn bad_input_is_the_clients_fault() {
         .call(request("POST", CM, "", r#"{"metadata":{"name":"w"},"dat":{}}"#), admin())
         .await;
     assert_eq!(answer.headers()["warning"], "299 - \"unknown field \\\"dat\\\"\"");
+    let korean = json!({"metadata": {"name": "k"}, "\u{c774}\u{b984}": {}}).to_string();
+    let answer = api.fixture.server.call(request("POST", CM, "", korean), admin()).await;
+    let warning = std::str::from_utf8(answer.headers()["warning"].as_bytes()).unwrap();
+    assert_eq!(warning, "299 - \"unknown field \\\"\u{c774}\u{b984}\\\"\"");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ pub use who::{KEEPER, LEARNER, NODE, TEACHER, actor, is_component, is_person};
 use crate::clock::{self, Timestamp};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -30,6 +30,11 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 const RING: usize = 50_000;
 /// Bytes of all texts, details and objects that the records kept hold. Beyond it the oldest record goes, too.
 const RING_BYTES: usize = 32 << 20;
+/// Records of guests ([`Tap::emit_guest`]) and bytes of them, kept beside the others. At the bound the oldest one of the account
+/// that has most goes: a flood of refused requests takes no records from the work of the cluster, and none from the few refusals
+/// of other accounts.
+const GUESTS: usize = 5_000;
+const GUESTS_BYTES: usize = 4 << 20;
 /// Records a live viewer may lag behind before it is told that it lost some.
 const LIVE: usize = 4096;
 
@@ -126,7 +131,7 @@ impl Request {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// Position in the stream, from 1, without gaps.
+    /// Position in the stream, from 1. Records that are no longer kept leave gaps.
     pub seq: u64,
     /// When the hop ended.
     pub at: Timestamp,
@@ -201,6 +206,51 @@ struct Ring {
     records: VecDeque<(Arc<Record>, usize)>,
     /// The sum of these sizes.
     bytes: usize,
+    guests: Guests,
+}
+
+/// The records of guests that are kept.
+#[derive(Default)]
+struct Guests {
+    by_account: HashMap<String, Kept>,
+    count: usize,
+    bytes: usize,
+}
+
+/// Those of one account, each with its [`size`], and the sum.
+#[derive(Default)]
+struct Kept {
+    records: VecDeque<(Arc<Record>, usize)>,
+    bytes: usize,
+}
+
+impl Guests {
+    fn keep(&mut self, account: &str, record: Arc<Record>, size: usize) {
+        let own = self.by_account.entry(account.to_string()).or_default();
+        own.records.push_back((record, size));
+        own.bytes += size;
+        (self.count, self.bytes) = (self.count + 1, self.bytes + size);
+        while self.count > GUESTS || self.bytes > GUESTS_BYTES {
+            let too_many = self.count > GUESTS;
+            let has = |kept: &Kept| if too_many { kept.records.len() } else { kept.bytes };
+            let most = self.by_account.iter_mut().max_by_key(|(_, kept)| has(kept));
+            let Some((account, kept)) = most else { break };
+            if let Some((_, size)) = kept.records.pop_front() {
+                kept.bytes -= size;
+                (self.count, self.bytes) = (self.count - 1, self.bytes - size);
+            }
+            if kept.records.is_empty() {
+                let account = account.clone();
+                self.by_account.remove(&account);
+            }
+        }
+    }
+}
+
+/// The records above a number, of those that stand in its order.
+fn above(records: &VecDeque<(Arc<Record>, usize)>, seq: u64) -> impl Iterator<Item = Arc<Record>> {
+    let skip = records.partition_point(|(r, _)| r.seq <= seq);
+    records.iter().skip(skip).map(|(r, _)| r.clone())
 }
 
 /// Bytes that a record holds beside its fixed part: texts, detail and object. Clients choose most of them.
@@ -311,7 +361,18 @@ impl Tap {
     }
 
     /// Adds the record to the stream and returns its number.
-    pub fn emit(&self, mut record: Record) -> u64 {
+    pub fn emit(&self, record: Record) -> u64 {
+        self.add(record, |ring, record, size| ring.keep(record, size))
+    }
+
+    /// Adds a record of a request that anybody may send: it was refused, nobody showed who they are, or it is no person's and no
+    /// component's. Few of these are kept.
+    pub fn emit_guest(&self, record: Record) -> u64 {
+        let account = record.request.as_ref().map_or("", |r| actor(&r.user, &r.impersonator)).to_string();
+        self.add(record, |ring, record, size| ring.guests.keep(&account, record, size))
+    }
+
+    fn add(&self, mut record: Record, keep: impl FnOnce(&mut Ring, Arc<Record>, usize)) -> u64 {
         record.node = self.node.to_string();
         record.component = self.component.to_string();
         let size = size(&record); // before the lock: a detail may be large
@@ -322,7 +383,7 @@ impl Tap {
         record.seq = seq;
         let record = Arc::new(record);
         let told = Arc::downgrade(&record);
-        ring.keep(record, size);
+        keep(&mut ring, record, size);
         if self.shared.live.receiver_count() > 0 {
             let _ = self.shared.live.send(told); // the only error is "no receiver"
         }
@@ -341,8 +402,14 @@ impl Tap {
     /// All records kept with a number above `seq`, oldest first.
     pub fn since(&self, seq: u64) -> Vec<Arc<Record>> {
         let ring = self.lock();
-        let skip = ring.records.partition_point(|(r, _)| r.seq <= seq);
-        ring.records.iter().skip(skip).map(|(r, _)| r.clone()).collect()
+        let mut all: Vec<Arc<Record>> = above(&ring.records, seq).collect();
+        let own = all.len();
+        all.extend(ring.guests.by_account.values().flat_map(|kept| above(&kept.records, seq)));
+        drop(ring);
+        if all.len() > own {
+            all.sort_by_key(|record| record.seq);
+        }
+        all
     }
 
     /// Number of the newest record.
@@ -453,6 +520,40 @@ mod tests {
             (RING_BYTES >> 20) - 1,
             "a record holds a little more than its object"
         );
+    }
+
+    #[test]
+    fn a_flood_of_guests_takes_no_records_of_others() {
+        let tap = Tap::new();
+        let of = |user: &str, text: &str| Record {
+            request: Some(Request { user: user.into(), command: text.into(), ..Request::default() }),
+            ..Record::new("answer")
+        };
+        write(&tap, "kubectl", 10, None);
+        for _ in 0..3 {
+            tap.emit_guest(of(LEARNER, "kubectl get secrets"));
+        }
+        for _ in 0..2 * RING {
+            tap.emit_guest(of("system:anonymous", ""));
+        }
+        let kept = tap.since(0);
+        assert_eq!((kept.len(), kept[0].seq, kept[1].seq, kept[3].seq), (1 + GUESTS, 1, 2, 4));
+        assert!(kept.is_sorted_by_key(|r| r.seq));
+        assert_eq!(tap.since(tap.last() - 2).len(), 2);
+        // Long texts push others of the same account out earlier.
+        for _ in 0..100 {
+            tap.emit_guest(of("eve", &"x".repeat(1 << 20)));
+        }
+        let learners = |r: &&Arc<Record>| r.request.as_ref().is_some_and(|r| r.user == LEARNER);
+        let kept = tap.since(0);
+        assert_eq!(kept.iter().filter(learners).count(), 3);
+        let of_eve = |r: &&Arc<Record>| r.request.as_ref().is_some_and(|r| r.user == "eve");
+        assert_eq!(
+            kept.iter().filter(of_eve).count(),
+            3,
+            "few records are not the first to go for being long"
+        );
+        assert!(kept.iter().map(|r| size(r)).sum::<usize>() < GUESTS_BYTES + 1024);
     }
 
     #[test]

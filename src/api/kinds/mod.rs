@@ -39,6 +39,8 @@ pub struct Sub {
 pub struct Conversion {
     pub to_stored: fn(&mut Value),
     pub from_stored: fn(&mut Value),
+    /// What this version asks for beyond the stored one: the new object in its stored form, and the one that it replaces.
+    pub validate: fn(&Value, Option<&Value>, &mut Errors),
 }
 
 /// Where a kind keeps what `/scale` shows.
@@ -74,6 +76,8 @@ pub struct Kind {
     pub deprecated: &'static str,
     /// `metadata.generation` counts changes of the spec.
     pub generation: bool,
+    /// It counts changes of the annotations, too (Deployments).
+    pub generation_of_annotations: bool,
     /// A delete answers with the object rather than a Status.
     pub returns_deleted: bool,
     /// PUT creates what is not there.
@@ -163,6 +167,7 @@ pub(super) fn plain(
         ttl_secs: 0,
         deprecated: "",
         generation: false,
+        generation_of_annotations: false,
         returns_deleted: false,
         create_on_update: false,
         needs_version: false,

@@ -69,7 +69,11 @@ pub(super) fn table() -> Vec<Kind> {
         fields: EVENT_FIELDS,
         printer: Some(&print::core::EVENTS),
         validate: check::event,
-        conversion: Some(Conversion { to_stored: events::to_core, from_stored: events::from_core }),
+        conversion: Some(Conversion {
+            to_stored: events::to_core,
+            from_stored: events::from_core,
+            validate: check::new_event,
+        }),
         ..of::<k8s_openapi::api::events::v1::Event>()
     });
     all.extend(reviews());
@@ -229,7 +233,11 @@ fn autoscalers() -> [Kind; 2] {
         printer: Some(&print::autoscaling::AUTOSCALERS),
         ..kind
     };
-    let old = Conversion { to_stored: autoscaling_versions::to_v2, from_stored: autoscaling_versions::to_v1 };
+    let old = Conversion {
+        to_stored: autoscaling_versions::to_v2,
+        from_stored: autoscaling_versions::to_v1,
+        validate: |_, _, _| {},
+    };
     [
         common(of::<autoscaling::v2::HorizontalPodAutoscaler>()),
         Kind { conversion: Some(old), ..common(of::<autoscaling::v1::HorizontalPodAutoscaler>()) },
@@ -468,6 +476,7 @@ fn apps_v1() -> Vec<Kind> {
             subresources: vec![SCALE, status("Deployment")],
             has_status: true,
             generation: true,
+            generation_of_annotations: true,
             defaults: workloads::deployment,
             prepare: workloads::prepare_status,
             validate: check_workloads::deployment,

@@ -3,7 +3,7 @@
 use super::names;
 use crate::api::errors::Errors;
 use crate::api::meta;
-use crate::api::value::{at, flag, list, map, text};
+use crate::api::value::{at, flag, int, list, map, text};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -106,12 +106,96 @@ pub fn secret_update(new: &Value, old: &Value, errors: &mut Errors) {
     immutable(new, old, &["data"], errors);
 }
 
+/// Bytes of an Event's short texts, and of its message (`ReportingInstanceLengthLimit`, `NoteLengthLimit`).
+const EVENT_TEXT_MAX: usize = 128;
+const EVENT_MESSAGE_MAX: usize = 1024;
+
+/// What both versions ask of an Event (`legacyValidateEvent`). One with an `eventTime` was made by the new API, whose fields it has to have.
 pub fn event(object: &Value, errors: &mut Errors) {
     let (namespace, involved) = (meta::namespace(object), text(object, "involvedObject.namespace"));
-    let fits =
-        involved == namespace || (involved.is_empty() && matches!(namespace, "default" | "kube-system"));
+    let is_new = !text(object, "eventTime").is_empty();
+    let fits = match (involved, is_new) {
+        ("", true) => matches!(namespace, "default" | "kube-system"),
+        ("", false) => matches!(namespace, "" | "default"),
+        (involved, false) => involved == namespace,
+        (_, true) => true,
+    };
     if !fits {
         errors.invalid_text("involvedObject.namespace", involved, "does not match event.namespace");
+    }
+    if !is_new {
+        return;
+    }
+    let controller = text(object, "reportingComponent");
+    if controller.is_empty() {
+        errors.required("reportingController", "");
+    }
+    for problem in names::qualified_name(controller) {
+        errors.invalid_text("reportingController", controller, &problem);
+    }
+    for field in ["reportingInstance", "action", "reason"] {
+        match text(object, field).len() {
+            0 => errors.required(field, ""),
+            length if length > EVENT_TEXT_MAX => {
+                errors.invalid_text(field, "", &format!("can have at most {EVENT_TEXT_MAX} characters"));
+            }
+            _ => {}
+        }
+    }
+    if text(object, "message").len() > EVENT_MESSAGE_MAX {
+        errors.invalid_text("message", "", &format!("can have at most {EVENT_MESSAGE_MAX} characters"));
+    }
+}
+
+/// What `events.k8s.io/v1` asks for beyond that, of a stored form (`ValidateEventCreate`, `ValidateEventUpdate`). The fields have the names
+/// of the stored form, as upstream's.
+pub fn new_event(object: &Value, old: Option<&Value>, errors: &mut Errors) {
+    if old.is_none_or(|old| at(old, "series") != at(object, "series")) && !at(object, "series").is_null() {
+        if int(object, "series.count").unwrap_or(0) < 2 {
+            errors.invalid_text("series.count", "", "should be at least 2");
+        }
+        if text(object, "series.lastObservedTime").is_empty() {
+            errors.required("series.lastObservedTime", "");
+        }
+    }
+    if let Some(old) = old {
+        for field in [
+            "involvedObject",
+            "reason",
+            "message",
+            "source",
+            "firstTimestamp",
+            "lastTimestamp",
+            "count",
+            "type",
+            "eventTime",
+            "action",
+            "related",
+            "reportingComponent",
+            "reportingInstance",
+        ] {
+            if at(object, field) != at(old, field) {
+                let name = if field == "reportingComponent" { "reportingController" } else { field };
+                errors.invalid(name, at(object, field), super::IMMUTABLE);
+            }
+        }
+        return;
+    }
+    if text(object, "eventTime").is_empty() {
+        errors.required("eventTime", "");
+    }
+    let kind = text(object, "type");
+    if !matches!(kind, "Normal" | "Warning") {
+        errors.invalid_text("type", "", &format!("has invalid value: {kind}"));
+    }
+    let is_set = [
+        ("firstTimestamp", !text(object, "firstTimestamp").is_empty()),
+        ("lastTimestamp", !text(object, "lastTimestamp").is_empty()),
+        ("count", int(object, "count").unwrap_or(0) != 0),
+        ("source", ["component", "host"].iter().any(|part| !text(at(object, "source"), part).is_empty())),
+    ];
+    for (field, _) in is_set.into_iter().filter(|(_, is_set)| *is_set) {
+        errors.invalid_text(field, "", "needs to be unset");
     }
 }
 
@@ -204,6 +288,68 @@ mod tests {
     use super::*;
     use crate::api::validate::problems;
     use serde_json::json;
+
+    fn made_by_the_new_api() -> Value {
+        json!({"metadata": {"name": "e", "namespace": "default"}, "eventTime": "2026-01-02T03:04:05.000006Z",
+            "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}, "type": "Normal", "reason": "R",
+            "message": "m", "reportingComponent": "x", "reportingInstance": "y", "action": "z"})
+    }
+
+    fn fields(check: impl FnOnce(&mut Errors)) -> Vec<String> {
+        let mut errors = Errors::default();
+        check(&mut errors);
+        errors.iter().map(|e| e.field.to_string()).collect()
+    }
+
+    #[test]
+    fn an_event_is_asked_for_the_fields_of_the_api_that_made_it() {
+        let of = |event: &Value| fields(|errors| super::event(event, errors));
+        let old = |namespace: &str, involved: &str| json!({"metadata": {"name": "e", "namespace": namespace}, "involvedObject": {"namespace": involved}});
+        assert!(of(&old("default", "")).is_empty() && of(&old("d", "d")).is_empty());
+        for (namespace, involved) in [("d", ""), ("d", "e"), ("kube-system", "")] {
+            assert_eq!(of(&old(namespace, involved)), ["involvedObject.namespace"], "{namespace} {involved}");
+        }
+        let new = made_by_the_new_api();
+        assert!(of(&new).is_empty());
+        let mut poor = new.clone();
+        poor["action"] = "".into();
+        poor["reason"] = "r".repeat(129).into();
+        poor["message"] = "m".repeat(1025).into();
+        poor["reportingComponent"] = "no name".into();
+        assert_eq!(of(&poor), ["reportingController", "action", "reason", "message"]);
+    }
+
+    #[test]
+    fn the_new_api_of_events_takes_no_old_fields_and_no_changes() {
+        let new = made_by_the_new_api();
+        let create = |event: &Value| fields(|errors| new_event(event, None, errors));
+        let update = |event: &Value| fields(|errors| new_event(event, Some(&new), errors));
+        assert!(create(&new).is_empty() && update(&new).is_empty());
+        let mut event = new.clone();
+        event["eventTime"] = Value::Null;
+        event["type"] = "Odd".into();
+        event["count"] = 2.into();
+        event["lastTimestamp"] = "2026-01-02T03:04:05Z".into();
+        event["source"] = json!({"component": "x"});
+        event["series"] = json!({"count": 1});
+        let wanted = [
+            "series.count",
+            "series.lastObservedTime",
+            "eventTime",
+            "type",
+            "lastTimestamp",
+            "count",
+            "source",
+        ];
+        assert_eq!(create(&event), wanted);
+        let mut changed = new.clone();
+        changed["message"] = "another".into();
+        changed["reportingComponent"] = "z".into();
+        assert_eq!(update(&changed), ["message", "reportingController"]);
+        changed = new.clone();
+        changed["series"] = json!({"count": 2, "lastObservedTime": "2026-01-02T03:04:06.000000Z"});
+        assert!(update(&changed).is_empty());
+    }
 
     #[test]
     fn classes_of_the_system_are_the_systems() {

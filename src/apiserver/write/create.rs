@@ -1,6 +1,6 @@
 //! New objects.
 
-use super::{check_fields, own, place, stored_kind, tell_beside};
+use super::{check_fields, check_version, own, place, stored_kind, tell_beside};
 use crate::api::kinds::Kind;
 use crate::api::value::{self, text};
 use crate::api::{Status, meta, validate};
@@ -102,11 +102,12 @@ async fn judge_and_create(
     let details = admission::mutate(&attributes, &mut object).await?;
     ctx.stage("admit", details);
     (kind.prepare)(&mut object);
-    let errors = validate::create(kind, &object);
+    let mut errors = validate::create(kind, &object);
+    check_version(ctx, kind, &object, None, &mut errors);
     if !errors.is_empty() {
         return Err(Status::invalid(kind.group, kind.kind, meta::name(&object), &errors));
     }
-    escalation::check(state, ctx, kind, &object, None)?;
+    escalation::check(state, ctx, kind, &object, None).await?;
     ctx.stage("validate", Value::Null);
     let name = meta::name(&object).to_string();
     let _turn = admission::turn(&attributes, &object).await;

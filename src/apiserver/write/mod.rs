@@ -16,6 +16,7 @@ use super::context::Context;
 use super::object::Object;
 use super::store::Extra;
 use super::user::MASTERS;
+use crate::api::errors::Errors;
 use crate::api::kinds::{self, Kind};
 use crate::api::managed::{self, Manager, Shape};
 use crate::api::{Status, meta, unhonoured, value};
@@ -27,6 +28,14 @@ use serde_json::Value;
 /// The kind in whose form objects are stored.
 pub fn stored_kind(kind: &Kind) -> &Kind {
     if kind.conversion.is_some() { kinds::stored(kind.plural).unwrap_or(kind) } else { kind }
+}
+
+/// What the version that the client writes asks for beyond the stored one.
+fn check_version(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>, errors: &mut Errors) {
+    let written = kinds::find(&ctx.info.group, &ctx.info.version, kind.kind);
+    if let Some(conversion) = written.and_then(|kind| kind.conversion) {
+        (conversion.validate)(new, old, errors);
+    }
 }
 
 /// What a write changed beside its own object is told as its own commit.
@@ -67,14 +76,15 @@ pub(super) fn check_fields(
         }
     }
     // Components do what people told them, who were warned; nobody reads what a component is told.
-    let name = ctx.user.name.as_str();
-    let own = name.starts_with("system:kube-") || name.starts_with("system:serviceaccount:kube-system:");
-    if !own && ctx.user.node().is_none() {
+    if !tap::is_component(&ctx.user.name) || ctx.user.name == tap::KEEPER {
         unhonoured::warnings(kind, new, old).into_iter().for_each(|warning| ctx.warn(warning));
     }
     Ok(())
 }
 
+/// The user of all controllers. None of them has a ServiceAccount of its own here: one in kube-system that is called like a
+/// controller was made by a person.
+const CONTROLLERS: &str = "system:kube-controller-manager";
 /// Addons whose pods the controllers make. All other components are static pods.
 const ADDONS: [&str; 3] = ["coredns", "kube-proxy", "storage-provisioner"];
 
@@ -93,9 +103,7 @@ fn may_run_component(ctx: &Context, object: &Value, image: &str) -> bool {
         return meta::annotation(object, "kubernetes.io/config.mirror").is_some();
     }
     let name = image.trim_start_matches(unhonoured::OWN_IMAGES).split([':', '@']).next().unwrap_or("");
-    let controller = user.name == "system:kube-controller-manager"
-        || user.name.starts_with("system:serviceaccount:kube-system:") && user.name.ends_with("-controller");
-    controller && meta::namespace(object) == "kube-system" && ADDONS.contains(&name)
+    user.name == CONTROLLERS && meta::namespace(object) == "kube-system" && ADDONS.contains(&name)
 }
 
 /// The object's namespace is that of the path.

@@ -1,6 +1,6 @@
 //! Changes of objects that exist.
 
-use super::{check_fields, create_object, own, place, stored_kind, tell_beside};
+use super::{check_fields, check_version, create_object, own, place, stored_kind, tell_beside};
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
 use crate::api::value::{self, at};
@@ -158,7 +158,11 @@ impl Edit<'_> {
         keep(kind, part, &mut new, &old.value);
         self.settle(&mut new, &old.value);
         let errors = match part {
-            Part::Main => validate::update(kind, &new, &old.value),
+            Part::Main => {
+                let mut errors = validate::update(kind, &new, &old.value);
+                check_version(ctx, kind, &new, Some(&old.value), &mut errors);
+                errors
+            }
             Part::Status => {
                 let mut errors = validate::schema(kind, &new, Some(&old.value));
                 (kind.validate_status_update)(&new, &old.value, &mut errors);
@@ -172,7 +176,7 @@ impl Edit<'_> {
         if matches!(part, Part::Main | Part::Internal) {
             check_fields(ctx, kind, &new, Some(&old.value))?;
         }
-        escalation::check(state, ctx, kind, &new, Some(&old.value))?;
+        escalation::check(state, ctx, kind, &new, Some(&old.value)).await?;
         let finished = remove::is_finished(kind, &new);
         let mut extra = services::plan(state, kind, &mut new, Some(&old.value))?;
         if new == old.value && !finished {
@@ -231,7 +235,11 @@ impl Edit<'_> {
         }
         // A binding is the scheduler's word: it is no change of what was asked for, and no field that the scheduler owns.
         let binds = part == Part::Internal && ctx.info.verb == "create";
-        if kind.generation && !binds && spec_changed(kind, new, old) {
+        let annotations = |object| at(object, "metadata.annotations");
+        let annotated = kind.generation_of_annotations
+            && matches!(part, Part::Main)
+            && annotations(new) != annotations(old);
+        if kind.generation && !binds && (annotated || spec_changed(kind, new, old)) {
             value::put(new, "metadata.generation", meta::generation(old) + 1);
         }
         if !ctx.applies() && !binds {

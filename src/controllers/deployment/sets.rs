@@ -154,7 +154,8 @@ impl Look<'_> {
         ))
     }
 
-    /// The deployment carries its newest set's revision.
+    /// The deployment carries its newest set's revision. It is written through `/status`, as by upstream's controller: elsewhere a
+    /// change of a Deployment's annotations is a new generation.
     pub(super) async fn set_revision(&self, new: &ReplicaSet) -> Result<(), Error> {
         let revision = revision_of(&new.metadata);
         if revision_of(&self.deployment.metadata) == revision {
@@ -163,7 +164,7 @@ impl Look<'_> {
         let patch = json!({"metadata": {"annotations": {REVISION: revision.to_string()}}});
         match self
             .api::<Deployment>()
-            .patch(&self.key.name, &PatchParams::default(), &Patch::Merge(patch))
+            .patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch))
             .await
         {
             Err(error) if !is_code(&error, 404) => Err(error.into()),

@@ -182,10 +182,7 @@ impl Api {
     /// Warnings of the server, each once.
     fn warn(&self, headers: &HeaderMap) {
         for header in headers.get_all("warning") {
-            let Some(text) = header.to_str().ok().and_then(|h| h.splitn(3, ' ').nth(2)) else { continue };
-            let text = text.trim();
-            let text = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
-            let text = text.replace("\\\"", "\"").replace("\\\\", "\\");
+            let Some(text) = warning_text(header) else { continue };
             let mut warned = self.warned.lock().unwrap_or_else(|p| p.into_inner());
             if warned.insert(text.clone()) {
                 self.output.err(&format!("Warning: {text}\n"));
@@ -358,5 +355,31 @@ impl Lines {
                 Err(_) => return None,
             }
         }
+    }
+}
+
+/// The text of a `Warning` header. Servers send it in UTF-8.
+fn warning_text(header: &http::HeaderValue) -> Option<String> {
+    let text = std::str::from_utf8(header.as_bytes()).ok()?.splitn(3, ' ').nth(2)?.trim();
+    let Some(quoted) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) else {
+        return Some(text.into());
+    };
+    let (mut plain, mut chars) = (String::with_capacity(quoted.len()), quoted.chars());
+    while let Some(c) = chars.next() {
+        plain.extend(if c == '\\' { chars.next() } else { Some(c) });
+    }
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_read_in_any_language_and_unquoted() {
+        let of = |header: &str| warning_text(&http::HeaderValue::from_bytes(header.as_bytes()).unwrap());
+        assert_eq!(of(r#"299 - "unknown field \"a\\b\"""#), Some(r#"unknown field "a\b""#.into()));
+        assert_eq!(of("299 - \"\u{ac00} \u{b098}\""), Some("\u{ac00} \u{b098}".into()));
+        assert_eq!((of("299 - plain"), of("299")), (Some("plain".into()), None));
     }
 }
