@@ -11,7 +11,7 @@
 //! and tried again after a pause; the other objects go on. A write that meets a newer object brings its key back (`write`); what fails
 //! again and again is logged as a warning.
 //! The controllers of workloads and the garbage collector run in a simulated world too (`sim`): late, refused and lost requests, watches that lag and
-//! break, kills while something is written, all from a seed. Bugs that are planted on purpose are noticed.
+//! break, kills while something is written, all from a seed.
 //! ## Left out
 //! Attach/detach. EndpointSlices are not mirrored from hand-made Endpoints.
 //! The autoscaler knows resource metrics only: no custom or external metrics API is served.
