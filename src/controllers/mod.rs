@@ -10,6 +10,8 @@
 //! Only the replica that holds the Lease `kube-controller-manager` works. A panic on one object is told in an Event (`ControllerPanic`)
 //! and tried again after a pause; the other objects go on. A write that meets a newer object brings its key back (`write`); what fails
 //! again and again is logged as a warning.
+//! The controllers of workloads and the garbage collector run in a simulated world too (`sim`): late, refused and lost requests, watches that lag and
+//! break, kills while something is written, all from a seed.
 //! ## Left out
 //! Attach/detach. EndpointSlices are not mirrored from hand-made Endpoints.
 //! The autoscaler knows resource metrics only: no custom or external metrics API is served.
@@ -39,6 +41,8 @@ pub mod resourcequota;
 mod resources;
 mod revisions;
 pub mod serviceaccount;
+#[cfg(test)]
+mod sim;
 pub mod statefulset;
 pub mod volume;
 mod workload;
@@ -180,14 +184,20 @@ impl Shared {
     /// Caches that know nothing and watch nothing; tests tell them what there is.
     #[cfg(test)]
     fn fixed(client: &Client) -> Shared {
-        let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
+        // Made once: keys take longer than many a test.
+        static KEYS: std::sync::LazyLock<(Arc<Ca>, Arc<TokenKey>)> = std::sync::LazyLock::new(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let tokens = TokenKey::load_or_create(dir.path()).unwrap();
+            (Arc::new(Ca::load_or_create(dir.path(), "test").unwrap()), Arc::new(tokens))
+        });
+        let crew = Crew::new("t");
         let config = Config {
             client: client.clone(),
             tap: Tap::new(),
             rng: Rng::seeded(1),
             identity: "n_1".into(),
-            ca: Arc::new(Ca::load_or_create(dir.path(), "test").unwrap()),
-            tokens: Arc::new(TokenKey::load_or_create(dir.path()).unwrap()),
+            ca: KEYS.0.clone(),
+            tokens: KEYS.1.clone(),
         };
         Shared {
             pods: Informer::fixed([]),

@@ -9,6 +9,7 @@
 //! watch that confirms it the pod is *assumed* on its node, so the next pod sees the room as taken. Only [`start`] talks to the API.
 //! A claim that waits for its first consumer gets its volume together with the node: a free one that fits there, which is reserved
 //! before the Binding, or one that the provisioner makes. A Binding that fails is told in an Event and tried again after a pause.
+//! `sim` runs it in a simulated world, where a seed is a history of late, refused and lost requests, of kills, and of nodes that go.
 //! ## Left out
 //! Preemption (a pod of high priority waits where upstream would evict for it), inter-pod affinity, topology spread constraints of the
 //! pod's own, extenders, several profiles. A pod that asks for pod affinity is scheduled without it and an Event says so.
@@ -17,6 +18,8 @@
 
 pub mod decide;
 mod queue;
+#[cfg(test)]
+mod sim;
 mod volumes;
 
 pub use queue::{Config, start};

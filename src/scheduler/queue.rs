@@ -95,7 +95,7 @@ pub fn start(crew: &Crew, config: Config) {
     });
 }
 
-async fn run(crew: &Crew, config: Config) {
+pub(super) async fn run(crew: &Crew, config: Config) {
     let scheduler = Arc::new(Scheduler {
         pods: Informer::all(crew, &config.client),
         nodes: Informer::all(crew, &config.client),
