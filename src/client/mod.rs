@@ -22,6 +22,8 @@ pub mod kubeconfig;
 mod queue;
 mod recorder;
 #[cfg(test)]
+pub mod simulated;
+#[cfg(test)]
 pub mod testing;
 mod transport;
 
@@ -71,8 +73,16 @@ pub struct Endpoint {
 /// A client of one cluster, as one user. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    transport: Arc<Transport>,
+    way: Way,
     kube: kube::Client,
+}
+
+/// How requests get to an API server.
+#[derive(Clone)]
+enum Way {
+    Https(Arc<Transport>),
+    #[cfg(test)]
+    Simulated,
 }
 
 impl Client {
@@ -82,17 +92,24 @@ impl Client {
 
     fn over(transport: Arc<Transport>) -> Client {
         let kube = kube::Client::new(transport.service(None), "default");
-        Client { transport, kube }
+        Client { way: Way::Https(transport), kube }
+    }
+
+    #[cfg(test)]
+    fn simulated(door: &simulated::Door) -> Client {
+        Client { way: Way::Simulated, kube: door.kube() }
     }
 
     /// The same client; its requests say what led to them.
     pub fn caused_by(&self, cause: Option<Cause>) -> Client {
-        match cause {
-            None => self.clone(),
-            Some(cause) => {
-                let kube = kube::Client::new(self.transport.service(Some(cause.to_string())), "default");
-                Client { transport: self.transport.clone(), kube }
+        match (cause, &self.way) {
+            (None, _) => self.clone(),
+            (Some(cause), Way::Https(transport)) => {
+                let kube = kube::Client::new(transport.service(Some(cause.to_string())), "default");
+                Client { way: self.way.clone(), kube }
             }
+            #[cfg(test)]
+            (Some(_), Way::Simulated) => self.clone(),
         }
     }
 

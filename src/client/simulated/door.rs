@@ -157,7 +157,7 @@ impl Door {
     }
 
     pub fn client(&self) -> Client {
-        Client::simulated(self.clone())
+        Client::simulated(self)
     }
 
     /// From now on nothing goes wrong any more.
