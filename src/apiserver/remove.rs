@@ -104,8 +104,9 @@ impl Options {
 /// # Errors
 /// 400 for a field of `DeleteOptions` whose value has another type than the field.
 fn check_types(body: &Value) -> Result<(), Status> {
-    let is_text: fn(&Value) -> bool = Value::is_string;
-    let fields: [(&str, &str, fn(&Value) -> bool); 7] = [
+    type Fits = fn(&Value) -> bool;
+    let is_text: Fits = Value::is_string;
+    let fields: [(&str, &str, Fits); 7] = [
         ("gracePeriodSeconds", "int64", Value::is_i64),
         ("orphanDependents", "bool", Value::is_boolean),
         ("propagationPolicy", "string", is_text),

@@ -316,8 +316,8 @@ impl Plan {
 
     /// What comes once, behind everything.
     fn put_end(&self, out: &mut Vec<u8>, address: u64) {
-        let ends = self.formats.iter().flatten().filter(|unit| unit.is_end());
-        if let Some(unit) = ends.last() {
+        let mut ends = self.formats.iter().flatten().filter(|unit| unit.is_end());
+        if let Some(unit) = ends.next_back() {
             put_once(unit, out, &[], 0, &mut 0, address, false);
         }
     }
