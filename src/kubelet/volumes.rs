@@ -8,6 +8,7 @@ use super::env::Facts;
 use super::files::{self, Files, Gathered};
 use crate::api::nodes;
 use crate::api::quantity::Quantity;
+use crate::api::volumes::is_reserved_for;
 use crate::client::{Client, is_unanswered, optional};
 use crate::clock;
 use crate::linux::beneath::{Kind, Root};
@@ -440,15 +441,29 @@ pub async fn claimed(client: &Client, namespace: &str, name: &str) -> Result<Cla
     let claim = optional(claims.get(name).await).map_err(|e| unread("", e))?;
     let claim = claim.ok_or_else(|| format!("persistentvolumeclaim {name:?} not found"))?;
     let bound = claim.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
-    let volume = claim.spec.and_then(|s| s.volume_name).filter(|_| bound);
+    let volume = claim.spec.as_ref().and_then(|s| s.volume_name.clone()).filter(|_| bound);
     let volume = volume.ok_or_else(|| format!("persistentvolumeclaim {name:?} is not bound yet"))?;
     let found = optional(client.all::<PersistentVolume>().get(&volume).await).map_err(|e| unread("", e))?;
-    let spec = found.and_then(|v| v.spec).ok_or_else(|| format!("persistentvolume {volume:?} not found"))?;
+    let found = found.ok_or_else(|| format!("persistentvolume {volume:?} not found"))?;
+    Ok(behind(volume, found, &claim)?)
+}
+
+/// Finds the directory of a claim's volume. A claim's status is its namespace's to write where somebody may patch it, the volume is not: so both have to
+/// name each other.
+///
+/// # Errors
+/// The volume belongs to another claim, or is of a kind that is not implemented.
+fn behind(volume: String, found: PersistentVolume, claim: &PersistentVolumeClaim) -> Result<Claimed, String> {
+    if !is_reserved_for(&found, claim) {
+        let name = claim.metadata.name.as_deref().unwrap_or_default();
+        return Err(format!("persistentvolume {volume:?} is not bound to persistentvolumeclaim {name:?}"));
+    }
+    let spec = found.spec.unwrap_or_default();
     let path = spec.host_path.map(|p| p.path).or(spec.local.map(|l| l.path));
     let path =
         path.ok_or_else(|| format!("persistentvolume {volume:?} is of a kind that is not implemented"))?;
     match path.split('/').any(|part| part == "..") {
-        true => Err(format!("persistentvolume {volume:?}: path {path:?} must not contain '..'").into()),
+        true => Err(format!("persistentvolume {volume:?}: path {path:?} must not contain '..'")),
         false => Ok(Claimed { volume, path, on: spec.node_affinity.and_then(|a| a.required) }),
     }
 }
@@ -481,6 +496,25 @@ pub fn is_live(pod: &Pod) -> bool {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_claim_has_no_volume_that_is_bound_to_another() {
+        let claim: PersistentVolumeClaim = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "c", "namespace": "n", "uid": "u"}, "spec": {"volumeName": "v"},
+        }))
+        .unwrap();
+        let of = |reserved: serde_json::Value| {
+            let volume = serde_json::json!({"spec": {"hostPath": {"path": "/data"}, "claimRef": reserved}});
+            behind("v".into(), serde_json::from_value(volume).unwrap(), &claim).map(|found| found.path)
+        };
+        let named = |namespace: &str, uid: &str| {
+            of(serde_json::json!({"name": "c", "namespace": namespace, "uid": uid}))
+        };
+        assert_eq!(named("n", "u").as_deref(), Ok("/data"));
+        for refused in [named("other", "u"), named("n", "older"), of(serde_json::Value::Null)] {
+            assert!(refused.unwrap_err().contains("is not bound to persistentvolumeclaim \"c\""));
+        }
+    }
 
     #[test]
     fn host_paths_stay_on_the_node_whatever_links_pods_put_there() {
