@@ -10,9 +10,11 @@ use tokio::sync::{Notify, watch};
 
 #[derive(Default)]
 struct Known {
-    /// Children that are being made: their pids are not known yet, so no zombie may be taken for a stranger's.
+    /// Children that are being made: their pids are not known yet, so no zombie of unknown origin may be taken for a stranger's.
     births: usize,
     owned: BTreeSet<i32>,
+    /// Children that nobody waits for, by number: they are collected also while others are being made, which may take as long as a container likes.
+    strangers: BTreeSet<i32>,
 }
 
 /// Everybody this process waits for.
@@ -51,17 +53,29 @@ impl Children {
     }
 
     /// An owned zombie hides those behind it; its owner pokes us once it is collected. The lock is held from the look to the end: an owner collects
-    /// under it too, and what it has just collected is no stranger.
+    /// under it too, and what it has just collected is no stranger. Nobody else collects a stranger, so its number stays its own until then.
     fn reap_now(&self) -> io::Result<()> {
-        let known = self.known();
+        let mut known = self.known();
+        for pid in known.strangers.clone() {
+            match process::reap(pid) {
+                Ok(false) => continue, // it runs
+                Ok(true) => {}
+                Err(e) if e.raw_os_error() == Some(libc::ECHILD) => {} // it was no child
+                Err(e) => return Err(e),
+            }
+            known.strangers.remove(&pid);
+        }
         while let Some(pid) = process::peek_ended_child()? {
             if known.births > 0 || known.owned.contains(&pid) {
                 break;
             }
             match process::reap(pid) {
                 Err(e) if e.raw_os_error() == Some(libc::ECHILD) => {} // somebody waits for it without a handle
-                other => other?,
+                other => {
+                    other?;
+                }
             }
+            known.strangers.remove(&pid);
         }
         Ok(())
     }
@@ -80,7 +94,10 @@ impl Birth {
                 return Err(e);
             }
         };
-        self.0.known().owned.insert(child.pid);
+        let mut known = self.0.known();
+        known.strangers.remove(&child.pid);
+        known.owned.insert(child.pid);
+        drop(known);
         let (exit, _) = watch::channel(None);
         let pidfd = Mutex::new(Some(Arc::new(pidfd)));
         Ok(Arc::new(Process { pid: child.pid, pidfd, exit, children: self.0.clone() }))
@@ -88,10 +105,22 @@ impl Birth {
 }
 
 impl Birth {
-    /// Kills a child that nobody can adopt, because its descriptor is missing. It becomes a stranger, and is collected as one. Until this
-    /// birth is over no child is collected, so the number cannot be another process'.
+    /// Records a child that helps with this birth and that nobody will wait for. Until this birth is over no child is collected whose number was not told,
+    /// so the number cannot be another process'.
+    pub fn stranger(&self, pid: i32) {
+        let mut known = self.0.known();
+        if pid > 0 && !known.owned.contains(&pid) {
+            known.strangers.insert(pid);
+        }
+        drop(known);
+        self.0.look_again.notify_one();
+    }
+
+    /// Kills a child that nobody can adopt, because its descriptor is missing. It becomes a stranger, and is collected as one; until then its number
+    /// cannot be another process'.
     pub fn kill(self, pid: i32) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL); // ESRCH: it has ended
+        self.stranger(pid);
     }
 }
 
@@ -193,7 +222,10 @@ impl Drop for Process {
     fn drop(&mut self) {
         // Whoever drops the handle of a running child leaves it to the reaper. The number of one that was collected may be another's.
         if self.exit.borrow().is_none() {
-            self.children.known().owned.remove(&self.pid);
+            let mut known = self.children.known();
+            known.owned.remove(&self.pid);
+            known.strangers.insert(self.pid);
+            drop(known);
             self.children.look_again.notify_one();
         }
     }
@@ -217,6 +249,31 @@ mod tests {
         for gone in [process.pidfd().map(drop), process.signal(0)] {
             assert_eq!(gone.unwrap_err().raw_os_error(), Some(libc::ESRCH));
         }
+    }
+
+    /// Making one may take as long as the control group of a container makes it, and zombies stay charged to their pods.
+    #[tokio::test]
+    async fn strangers_of_known_number_are_collected_while_a_birth_is_open() {
+        let children = Children::new();
+        let birth = children.birth();
+        let ended = async || {
+            #[allow(clippy::zombie_processes)] // collected below
+            let pid = std::process::Command::new("true").spawn().unwrap().id() as i32;
+            let pidfd = super::super::fds::async_fd(process::pidfd_open(pid).unwrap(), Interest::READABLE);
+            let _ = pidfd.unwrap().readable().await.unwrap();
+            pid
+        };
+        let (helper, unknown, left) = (ended().await, ended().await, ended().await);
+        birth.stranger(helper);
+        let pidfd = process::pidfd_open(left).unwrap();
+        drop(children.birth().adopt(Child { pid: left, pidfd }).unwrap());
+        children.reap_now().unwrap();
+        for collected in [helper, left] {
+            assert_eq!(process::reap(collected).unwrap_err().raw_os_error(), Some(libc::ECHILD));
+        }
+        assert!(children.known().strangers.is_empty());
+        assert!(process::reap(unknown).unwrap(), "it may be the child that is being made");
+        drop(birth);
     }
 
     /// The processor time of this thread.

@@ -121,6 +121,8 @@ pub struct Process {
 pub enum Answer {
     /// The process exists; its pidfd travels along.
     Born(i32),
+    /// A process that helps, and that nobody waits for, exists. It says so itself, before it does anything: so main has its number before `Born`.
+    Helps(i32),
     /// The zygote has done its part and may work on the next request; the process goes on by itself.
     Made,
     /// The master of its terminal travels along.
@@ -144,6 +146,7 @@ impl Answer {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Answer::Born(pid) => [&b"B"[..], &pid.to_ne_bytes()].concat(),
+            Answer::Helps(pid) => [&b"H"[..], &pid.to_ne_bytes()].concat(),
             Answer::Made => b"M".to_vec(),
             Answer::Terminal => b"T".to_vec(),
             Answer::Warning(text) => [b"W", cut(text)].concat(),
@@ -156,6 +159,7 @@ impl Answer {
     pub fn decode(bytes: &[u8]) -> Option<Answer> {
         match bytes.split_first()? {
             (b'B', pid) => Some(Answer::Born(i32::from_ne_bytes(pid.try_into().ok()?))),
+            (b'H', pid) => Some(Answer::Helps(i32::from_ne_bytes(pid.try_into().ok()?))),
             (b'M', []) => Some(Answer::Made),
             (b'T', []) => Some(Answer::Terminal),
             (b'R', []) => Some(Answer::Ready),
@@ -174,6 +178,7 @@ mod tests {
     fn answers_survive_the_wire_and_nonsense_does_not() {
         for answer in [
             Answer::Born(4711),
+            Answer::Helps(4712),
             Answer::Made,
             Answer::Terminal,
             Answer::Warning("no proc".into()),

@@ -9,6 +9,7 @@ use super::turns::{Turn, Turns};
 use super::users;
 use crate::cri;
 use crate::linux::boot::ZygoteProcess;
+use crate::linux::descriptors::is_reserved;
 use crate::linux::process::{self, Child, flags, spawn_forked};
 use crate::linux::ranges::Ranges;
 use crate::linux::reap::{Children, Process};
@@ -41,6 +42,7 @@ pub fn main(socket: &str) -> i32 {
             None
         }
     };
+    let _ = process::limit_cores(); // each child says why it cannot
     while let Ok((bytes, received)) = fds::receive(socket.as_fd()) {
         if bytes.is_empty() {
             return 0;
@@ -63,11 +65,15 @@ fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<(
     let Some(Ok(status)) = status else {
         return Err(linux::Error::new("a request without a way to answer it", io::ErrorKind::InvalidData));
     };
-    let life = move || match handle(received, seccomp) {
-        Ok(()) => 0,
-        Err(e) => {
-            eprintln!("ropewalk: zygote: {}", e.line());
-            1
+    let told = status.as_fd();
+    let life = move || {
+        let _ = fds::send(told, &helps().encode(), &[]); // main is gone
+        match handle(received, seccomp) {
+            Ok(()) => 0,
+            Err(e) => {
+                eprintln!("ropewalk: zygote: {}", e.line());
+                1
+            }
         }
     };
     spawn_forked(flags::PARENT, None, life).map(drop).map_err(|e| {
@@ -75,6 +81,11 @@ fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<(
         let _ = fds::send(status.as_fd(), &Answer::Failed(error.line()).encode(), &[]); // main is gone
         error
     })
+}
+
+/// What a process tells main first of all that helps to make another.
+fn helps() -> Answer {
+    Answer::Helps(std::process::id().cast_signed())
 }
 
 fn handle(mut received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<()> {
@@ -191,7 +202,7 @@ fn through_helper(
 
 /// Does what the zygote cannot do to itself, in a process that ends afterwards. It is in the cgroup that came with the request.
 pub(super) fn in_helper(birth: &Birth, work: impl FnOnce() -> linux::Result<()>) -> linux::Result<()> {
-    let life = || match work() {
+    let life = || match birth.answer(&helps(), &[]).and_then(|()| work()) {
         Ok(()) => 0,
         Err(e) => {
             let _ = birth.answer(&Answer::Failed(e.line()), &[]);
@@ -390,8 +401,16 @@ impl Told {
                     unborn.exists(&adopted);
                     self.process = Some(adopted);
                 }
-                (Some(Answer::Terminal), Some(master)) => self.terminal = Some(master),
-                (Some(Answer::Terminal), None) => {
+                // After that nothing is held back that could be its, so it is collected as any other stranger.
+                (Some(Answer::Helps(pid)), _) => {
+                    if let Some(birth) = &birth {
+                        birth.stranger(pid);
+                    }
+                }
+                (Some(Answer::Terminal), Some(master)) if !is_reserved(&master) => {
+                    self.terminal = Some(master)
+                }
+                (Some(Answer::Terminal), _) => {
                     return Err(io::Error::from_raw_os_error(nix::libc::EMFILE));
                 }
                 (Some(Answer::Warning(text)), _) if self.warnings.len() < WARNINGS_MAX => {
