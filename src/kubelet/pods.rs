@@ -272,7 +272,7 @@ impl Kubelet {
         pod: &Pod,
         memory: &mut Memory,
         cause: &Option<Cause>,
-        status: PodStatus,
+        mut status: PodStatus,
     ) -> Result<(), Error> {
         if self.statics.contains_key(key) {
             // Before the first API server answers, there is nobody to show the pod to: tried again soon.
@@ -284,10 +284,14 @@ impl Kubelet {
         let start = clock::Instant::now();
         // Conditions of others (a readiness gate, the reason of an eviction) are written back as they were seen: only over what was seen.
         let seen = memory.written.as_ref().map_or(0, |(revision, _)| *revision).max(revision_of(pod));
-        let patch =
-            json!({"metadata": {"uid": memory.uid, "resourceVersion": seen.to_string()}, "status": status});
-        let api = self.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
-        match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        let metadata = json!({"uid": memory.uid, "resourceVersion": seen.to_string()});
+        let mut written = self.write_status(key, cause, &metadata, &status).await;
+        if written.as_ref().is_err_and(|error| is_code(error, 413)) {
+            // How its containers ended counts more than what they said: a pod that cannot be reported would neither end nor be evicted.
+            status::without_messages(&mut status);
+            written = self.write_status(key, cause, &metadata, &status).await;
+        }
+        match written {
             Ok(stored) => {
                 let phase = status.phase.clone().unwrap_or_default();
                 memory.written = Some((revision_of(&stored), stored.status.unwrap_or(status)));
@@ -297,6 +301,18 @@ impl Kubelet {
             Err(error) if is_code(&error, 404) || is_code(&error, 409) => Ok(()), // gone, replaced or changed: the watch tells
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn write_status(
+        &self,
+        key: &Key,
+        cause: &Option<Cause>,
+        metadata: &serde_json::Value,
+        status: &PodStatus,
+    ) -> Result<Pod, kube::Error> {
+        let api = self.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
+        let patch = Patch::Merge(json!({"metadata": metadata, "status": status}));
+        api.patch_status(&key.name, &PatchParams::default(), &patch).await
     }
 
     /// What the probes of the pod's running containers say; those that just started are probed from now on.

@@ -12,6 +12,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+/// Bytes of the termination messages of all containers of a pod, as JSON writes them: upstream's bound. Source: `MaxPodTerminationMessageLogLength`.
+const MESSAGES_MAX: usize = 12 << 10;
+/// Bytes of the pod's own message that are kept where the whole status is too large for the API.
+const OWN_MESSAGE_MAX: usize = 1024;
+
 /// Conditions that a kubelet keeps up to date.
 const OWN: [&str; 5] =
     ["PodScheduled", "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
@@ -111,7 +116,7 @@ pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
             condition.observed_generation = view.pod.metadata.generation;
         }
     }
-    PodStatus {
+    let mut status = PodStatus {
         phase: Some(phase.into()),
         observed_generation: view.pod.metadata.generation,
         conditions: Some(conditions),
@@ -130,6 +135,62 @@ pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
         },
         reason: before.reason,
         ..PodStatus::default()
+    };
+    bound_messages(&mut status);
+    status
+}
+
+fn all_containers(status: &mut PodStatus) -> impl Iterator<Item = &mut ContainerStatus> {
+    let init = status.init_container_statuses.iter_mut().flatten();
+    let ephemeral = status.ephemeral_container_statuses.iter_mut().flatten();
+    init.chain(status.container_statuses.iter_mut().flatten()).chain(ephemeral)
+}
+
+/// Gives each container an equal share of [`MESSAGES_MAX`] for the messages of its ends, the newest first.
+fn bound_messages(status: &mut PodStatus) {
+    let share = MESSAGES_MAX / all_containers(status).count().max(1);
+    for container in all_containers(status) {
+        let mut left = share;
+        for state in [&mut container.state, &mut container.last_state].into_iter().flatten() {
+            if let Some(message) = state.terminated.as_mut().and_then(|end| end.message.as_mut()) {
+                left -= cut(message, left);
+            }
+        }
+    }
+}
+
+/// Cuts a text to at most so many bytes of JSON, between two characters. Returns how many it has.
+fn cut(text: &mut String, most: usize) -> usize {
+    let mut encoded = 0;
+    for (at, c) in text.char_indices() {
+        let size = match c {
+            '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+            '\0'..='\u{1f}' => 6, // \u001b
+            c => c.len_utf8(),
+        };
+        if encoded + size > most {
+            text.truncate(at);
+            break;
+        }
+        encoded += size;
+    }
+    encoded
+}
+
+/// Leaves of a status that is too large for the API what others decide by: no container's message, and the beginning of the pod's own.
+pub fn without_messages(status: &mut PodStatus) {
+    for container in all_containers(status) {
+        for state in [&mut container.state, &mut container.last_state].into_iter().flatten() {
+            if let Some(end) = &mut state.terminated {
+                end.message = None;
+            }
+            if let Some(waiting) = &mut state.waiting {
+                waiting.message = None;
+            }
+        }
+    }
+    if let Some(message) = &mut status.message {
+        cut(message, OWN_MESSAGE_MAX);
     }
 }
 
@@ -726,6 +787,34 @@ mod tests {
         assert_eq!(s.observed_generation, Some(7));
         let observed = |c: &PodCondition| c.observed_generation == (!c.type_.contains('/')).then_some(7);
         assert!(s.conditions.unwrap().iter().all(observed));
+    }
+
+    #[test]
+    fn the_last_words_of_all_containers_share_a_bound_as_they_are_encoded() {
+        let names: Vec<String> = (0..100).map(|n| format!("c{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let said = |text: &str| -> Vec<Container> {
+            let end = |name: &&str| Container { message: text.into(), ..container(name, 0, Exited, 1) };
+            names.iter().map(end).collect()
+        };
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let pod = pod("Never", &[], &names);
+        let messages = |s: &PodStatus| -> Vec<String> {
+            let all = s.container_statuses.iter().flatten();
+            all.filter_map(|c| c.state.as_ref()?.terminated.as_ref()?.message.clone()).collect()
+        };
+        for text in ["x".repeat(4096), "\u{1}\n\"".repeat(1000), "말".repeat(1000)] {
+            let mut s = status(&pod, Some(&ready), &said(&text), None);
+            let all = messages(&s);
+            let encoded = |m: &String| serde_json::to_string(m).unwrap().len() - 2; // without the quotes
+            assert!(all.len() == 100 && all.iter().all(|m| !m.is_empty() && text.starts_with(m.as_str())));
+            assert!(all.iter().map(encoded).sum::<usize>() <= super::MESSAGES_MAX);
+            s.message = Some("y".repeat(5000));
+            super::without_messages(&mut s);
+            assert_eq!((messages(&s).len(), s.message.map(|m| m.len())), (0, Some(super::OWN_MESSAGE_MAX)));
+        }
+        let short = status(&pod, Some(&ready), &said("done"), None);
+        assert!(messages(&short).iter().all(|m| m == "done"));
     }
 
     #[test]

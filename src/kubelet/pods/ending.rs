@@ -1,7 +1,7 @@
 //! How containers and pods end.
 
 use super::{Kubelet, Memory, reference};
-use crate::client::{Key, Outcome, is_code};
+use crate::client::{Key, Outcome, is_code, is_unanswered};
 use crate::clock;
 use crate::cri::{self, Container, ContainerState, Sandbox, SandboxState};
 use crate::kubelet::action::{Action, Answer};
@@ -177,7 +177,13 @@ impl Kubelet {
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         status::end(&mut status, clock::now());
-        self.report(key, pod, memory, cause, status).await?;
+        match self.report(key, pod, memory, cause, status).await {
+            // Refused for good: the pod would stay for ever.
+            Err(Error::Api(error)) if !is_unanswered(&error) => {
+                tracing::warn!(pod = %key, %error, "the last status of a deleted pod is not reported");
+            }
+            other => other?,
+        }
         let now = DeleteParams {
             grace_period_seconds: Some(0),
             preconditions: Some(Preconditions { uid: Some(memory.uid.clone()), resource_version: None }),
