@@ -2,12 +2,13 @@
 //!
 //! All forwarded connections share one connection of the client, and neither protocol lets the kubelet hold back one of them: SPDY has windows, but no
 //! Kubernetes client honours them (moby/spdystream), and WebSocket has none. So bytes of a port that does not read wait here, up to a bound for all
-//! together, while the others go on. At the bound nothing more is read from the client; a port that takes nothing for [`STALLED`] then is given up.
+//! together, while the others go on. At the bound nothing more is read from the client; a port that takes less than [`LEAST`] in [`STALLED`] then is given up.
 
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 
 /// Bytes of all forwarded connections of a client that wait for their ports. A frame of SPDY and a message of WebSocket are shorter.
 const WAITING_MAX: usize = 4 << 20;
@@ -15,8 +16,10 @@ const WAITING_MAX: usize = 4 << 20;
 const CROWDED: usize = 1 << 20;
 /// What each piece counts beside its bytes.
 const PIECE: usize = 64;
-/// A port that takes no byte for this time is given up if others wait for it.
+/// A port that takes less than [`LEAST`] in this time, although more waits for it, is given up if others wait.
 pub const STALLED: Duration = Duration::from_secs(10);
+/// Bytes, with what pieces count beside theirs. One byte now and then is no progress for those who wait.
+const LEAST: usize = 64 << 10;
 
 /// Bytes with their part of [`WAITING_MAX`]; `None`: the client has sent all.
 type Piece = Option<(Vec<u8>, OwnedSemaphorePermit)>;
@@ -36,7 +39,7 @@ pub struct Inward {
     room: Arc<Semaphore>,
 }
 
-/// The port took nothing for [`STALLED`] and kept others waiting.
+/// The port took next to nothing for [`STALLED`] and kept others waiting.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stalled;
 
@@ -86,18 +89,34 @@ impl Inward {
     /// Writes to the port until the client has sent all or the port takes no more.
     ///
     /// # Errors
-    /// The port took nothing for [`STALLED`] while there was no room for others' bytes.
+    /// The port took less than [`LEAST`] in [`STALLED`] while there was no room for others' bytes.
     pub async fn write_to<W: AsyncWrite + Unpin>(mut self, port: &mut W) -> Result<(), Stalled> {
-        while let Some(Some((bytes, _room))) = self.pieces.recv().await {
+        let (mut since, mut taken) = (Instant::now(), 0);
+        loop {
+            let next = match self.pieces.try_recv() {
+                Ok(next) => Some(next),
+                Err(_) => {
+                    let next = self.pieces.recv().await;
+                    (since, taken) = (Instant::now(), 0); // it had taken all there was
+                    next
+                }
+            };
+            let Some(Some((bytes, _room))) = next else { break };
             let mut rest = bytes.as_slice();
             while !rest.is_empty() {
-                match tokio::time::timeout(STALLED, port.write(rest)).await {
+                match tokio::time::timeout_at(since + STALLED, port.write(rest)).await {
                     Ok(Ok(0) | Err(_)) => return Ok(()),
-                    Ok(Ok(count)) => rest = &rest[count..],
-                    Err(_) if self.room.available_permits() < CROWDED => return Err(Stalled),
-                    Err(_) => {}
+                    Ok(Ok(count)) => {
+                        rest = &rest[count..];
+                        taken += count;
+                    }
+                    Err(_) if taken < LEAST && self.room.available_permits() < CROWDED => {
+                        return Err(Stalled);
+                    }
+                    Err(_) => (since, taken) = (Instant::now(), 0),
                 }
             }
+            taken += PIECE;
         }
         let _ = port.shutdown().await; // it may have ended already
         Ok(())
@@ -106,7 +125,7 @@ impl Inward {
 
 /// What the client is told of a port that was given up.
 pub fn stalled(port: u16) -> String {
-    format!("port {port} did not read for {}s and kept other connections waiting", STALLED.as_secs())
+    format!("port {port} read next to nothing for {}s and kept other connections waiting", STALLED.as_secs())
 }
 
 #[cfg(test)]
@@ -143,6 +162,25 @@ mod tests {
         assert!(silent.is_closed() && !other.is_closed());
         other.end();
         assert_eq!(served.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_trickles_is_given_up_once_others_wait() {
+        let waiting = Waiting::default();
+        let (queue, inward) = waiting.queue();
+        let (mut near, mut far) = tokio::io::duplex(64);
+        let served = tokio::spawn(async move { inward.write_to(&mut near).await });
+        let trickle = tokio::spawn(async move {
+            while far.read_u8().await.is_ok() {
+                tokio::time::sleep(STALLED / 2).await;
+            }
+        });
+        for _ in 0..3 {
+            queue.push(vec![0; LONG]).await;
+        }
+        let given_up = tokio::time::timeout(2 * STALLED, served).await;
+        assert_eq!(given_up.expect("a byte now and then is no progress").unwrap(), Err(Stalled));
+        trickle.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
