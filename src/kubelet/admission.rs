@@ -17,6 +17,7 @@ use super::bounds;
 use super::pressure;
 use super::status::{self, Failure};
 use crate::api::requests::{Amount, Lack, lacking};
+use crate::linux::descriptors::limit;
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -127,7 +128,7 @@ impl Admissions {
         let Some(first) = lacks.first() else {
             let others: Vec<&Pod> =
                 node.statics.iter().copied().chain(running.iter().map(|p| &**p)).collect();
-            let rejected = bounds::lack(pod, &others).as_ref().map(rejection);
+            let rejected = bounds::lack(pod, &others, limit()).as_ref().map(rejection);
             return Verdict { rejected, preempted: vec![] }; // of these a critical pod has no more than others
         };
         match is_critical(pod).then(|| preempt(&lacks, &running)).flatten() {

@@ -2,7 +2,7 @@
 //!
 //! Upstream has no such bounds. Each volume mount is a mount in the kernel, each volume in memory one more in the mount namespace that all containers are made
 //! from, and a namespace takes no more than `fs.mount-max` (100000 by default): one pod with as many volumes as fit into an object of the API would keep every
-//! other pod of the machine from starting. Each container takes five descriptors of the process that is the whole cluster. A pod that exceeds a bound is
+//! other pod of the machine from starting. Each container takes five descriptors of the process that is the whole cluster; where that may have few, a node has fewer containers. A pod that exceeds a bound is
 //! rejected at admission as for any other resource ([`super::admission`]), with reason `OutOfmounts` or `OutOfcontainers`. What comes later, an ephemeral
 //! container, is refused when it is to start ([`check`]).
 //!
@@ -11,6 +11,7 @@
 //! ```
 
 use crate::api::requests::Lack;
+use crate::linux::descriptors::connections;
 use k8s_openapi::api::core::v1::Pod;
 
 /// Something of which a pod, and all pods of a node, have so much at most.
@@ -21,13 +22,22 @@ struct Bound {
     count: fn(&Pod) -> usize,
     pod: i64,
     node: i64,
+    /// File descriptors that each takes of the process that is the whole cluster.
+    files: u64,
 }
 
 /// Pods in use have some ten mounts and one to five containers. A node's bound is 74 mounts and 9 containers for each of 110 pods; nine nodes stay below
 /// `fs.mount-max`.
 const BOUNDS: [Bound; 2] = [
-    Bound { resource: "mounts", what: "volumes and volume mounts", count: mounts, pod: 1024, node: 8192 },
-    Bound { resource: "containers", what: "containers", count: containers, pod: 128, node: 1024 },
+    Bound {
+        resource: "mounts",
+        what: "volumes and volume mounts",
+        count: mounts,
+        pod: 1024,
+        node: 8192,
+        files: 0,
+    },
+    Bound { resource: "containers", what: "containers", count: containers, pod: 128, node: 1024, files: 5 },
 ];
 
 /// A pod's volumes, and the volume mounts of its containers of every kind.
@@ -51,7 +61,16 @@ impl Bound {
         i64::try_from((self.count)(pod)).unwrap_or(i64::MAX)
     }
 
-    fn lack(&self, pod: &Pod, others: &[&Pod]) -> Option<Lack> {
+    /// What all pods of a node have at most, where the process may have `limit` descriptors: half of those outside of the reserve, the other half is for
+    /// connections.
+    fn of_node(&self, limit: u64) -> i64 {
+        match self.files {
+            0 => self.node,
+            files => self.node.min(i64::try_from(connections(limit, 2, files)).unwrap_or(i64::MAX)),
+        }
+    }
+
+    fn lack(&self, pod: &Pod, others: &[&Pod], limit: u64) -> Option<Lack> {
         let (resource, requested) = (self.resource, self.of(pod));
         if requested == 0 {
             return None; // it fits, however little is left
@@ -60,14 +79,15 @@ impl Bound {
             return Some(Lack { resource, requested, used: 0, capacity: self.pod });
         }
         let used = others.iter().map(|other| self.of(other)).fold(0, i64::saturating_add);
-        let over = requested > self.node.saturating_sub(used);
-        over.then_some(Lack { resource, requested, used, capacity: self.node })
+        let capacity = self.of_node(limit);
+        let over = requested > capacity.saturating_sub(used);
+        over.then_some(Lack { resource, requested, used, capacity })
     }
 }
 
-/// What a pod exceeds, given those that count on its node.
-pub fn lack(pod: &Pod, others: &[&Pod]) -> Option<Lack> {
-    BOUNDS.iter().find_map(|bound| bound.lack(pod, others))
+/// What a pod exceeds, given those that count on its node and the descriptors that this process may have.
+pub fn lack(pod: &Pod, others: &[&Pod], limit: u64) -> Option<Lack> {
+    BOUNDS.iter().find_map(|bound| bound.lack(pod, others, limit))
 }
 
 /// Checks that a pod which was admitted has no more than a pod may have.
@@ -100,6 +120,10 @@ mod tests {
             "ephemeralContainers": [{"name": "e", "volumeMounts": of(ephemeral)}],
         }}))
         .unwrap()
+    }
+
+    fn lack(pod: &Pod, others: &[&Pod]) -> Option<Lack> {
+        super::lack(pod, others, 1 << 20)
     }
 
     fn with_containers(count: usize) -> Pod {
@@ -137,6 +161,8 @@ mod tests {
         let lacks = lack(&with_containers(1), &[&large; 8]).unwrap();
         assert_eq!((lacks.resource, lacks.used, lacks.capacity), ("containers", 1024, 1024));
         assert_eq!(lack(&with_containers(129), &[]).unwrap().capacity, 128);
+        let few = super::lack(&with_containers(1), &[&large; 3], 4096).unwrap();
+        assert_eq!(few.capacity, 307, "half of 3072 descriptors");
         assert!(check(&with_containers(129)).unwrap_err().contains("129 containers"));
     }
 }

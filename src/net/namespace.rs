@@ -1,6 +1,7 @@
 //! A network namespace with a thread of its own in it. A socket belongs to the namespace of the thread that makes it, and a
 //! thread that entered one must not come back (rootless it cannot): so this thread makes all sockets of its namespace.
 
+use crate::linux::descriptors::is_reserved;
 use crate::linux::namespace;
 use std::io;
 use std::net::SocketAddr;
@@ -58,9 +59,17 @@ impl Namespace {
         outcome.await.map_err(|_| gone())?
     }
 
+    /// Connects to an address.
+    ///
+    /// # Errors
+    /// `EMFILE`: only descriptors of the reserve are left, which is not for connections. Pods have as many probes as they like.
     pub async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
         let make = move || if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-        let stream = self.run(make).await?.connect(to).await?;
+        let socket = self.run(make).await?;
+        if is_reserved(&socket) {
+            return Err(io::Error::from_raw_os_error(nix::libc::EMFILE)); // closed here
+        }
+        let stream = socket.connect(to).await?;
         stream.set_nodelay(true)?;
         Ok(stream)
     }

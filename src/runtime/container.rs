@@ -10,7 +10,7 @@ use super::zygote::{Started, Unborn};
 use crate::clock::{self, Timestamp};
 use crate::cri::{self, ContainerConfig, ContainerState, Error, EventKind, Result, Security, Writer};
 use crate::linux::process::{self, Exit};
-use crate::linux::{cgroup, confine, fds, reap::Process, signal};
+use crate::linux::{cgroup, confine, descriptors, fds, reap::Process, signal};
 use bytes::Bytes;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -533,6 +533,9 @@ pub struct Streams {
 
 impl Streams {
     /// Ours, and theirs for the zygote. A terminal is made by the process itself, so then there are none.
+    ///
+    /// # Errors
+    /// `EMFILE`: only descriptors of the reserve are left, which is not for containers and commands in them.
     pub fn make(terminal: bool, stdin: bool) -> std::io::Result<(Streams, Vec<(Role, OwnedFd)>)> {
         if terminal {
             return Ok((Streams::default(), Vec::new()));
@@ -543,6 +546,11 @@ impl Streams {
             true => fds::pipe().map(|(read, write)| (read, Some(write)))?,
             false => (fs::File::open("/dev/null")?.into(), None),
         };
+        let mut all =
+            [&out_ours, &out_theirs, &err_ours, &err_theirs, &in_theirs].into_iter().chain(&in_ours);
+        if all.any(descriptors::is_reserved) {
+            return Err(std::io::Error::from_raw_os_error(nix::libc::EMFILE)); // closed here
+        }
         let ours = Streams { stdin: in_ours, stdout: Some(out_ours), stderr: Some(err_ours) };
         Ok((ours, vec![(Role::Stdin, in_theirs), (Role::Stdout, out_theirs), (Role::Stderr, err_theirs)]))
     }
