@@ -368,6 +368,10 @@ fn open_files(q: Question<'_>) -> Capability {
     use nix::sys::resource::{Resource, getrlimit};
     let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| process::files_of(hard));
     let (shown, most) = (files.to_string(), process::FILES_MAX.to_string());
+    if !process::cores_held() {
+        let found = Err(q.say_of(Word::CoresLeave, &[&shown]));
+        return q.of(Word::OpenFiles, found, Word::CoreProgram, Word::MendCores);
+    }
     let found = match files < process::FILES_MAX {
         true => Err(q.say_of(Word::FewFiles, &[&shown, &most])),
         false => Ok(q.say_of(Word::FilesAndCores, &[&shown])),

@@ -127,9 +127,12 @@ pub fn wait_any(block: bool) -> io::Result<Option<(i32, Exit)>> {
     wait_id(libc::P_ALL, 0, libc::WEXITED | if block { 0 } else { libc::WNOHANG })
 }
 
-/// Collects an ended child by its number.
-pub fn reap(pid: i32) -> io::Result<()> {
-    wait_id(libc::P_PID, pid as u32, libc::WEXITED | libc::__WALL | libc::WNOHANG).map(drop)
+/// Collects an ended child by its number. Returns whether it has ended.
+///
+/// Errors: `ECHILD` if it is no child, or was collected.
+pub fn reap(pid: i32) -> io::Result<bool> {
+    wait_id(libc::P_PID, pid as u32, libc::WEXITED | libc::__WALL | libc::WNOHANG)
+        .map(|found| found.is_some())
 }
 
 fn wait_id(kind: libc::idtype_t, id: u32, options: i32) -> io::Result<Option<(i32, Exit)>> {
@@ -290,8 +293,27 @@ pub fn limit_resources() -> io::Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let files = files_of(getrlimit(Resource::RLIMIT_NOFILE)?.1);
     setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
-    let core = getrlimit(Resource::RLIMIT_CORE)?.1.min(CORE);
-    Ok(setrlimit(Resource::RLIMIT_CORE, core, core)?)
+    limit_cores()
+}
+
+/// Sets the limit on core dumps. The zygote does it for all its children too: one in a user namespace of its own may not raise a hard limit of 0.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn limit_cores() -> io::Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    match setrlimit(Resource::RLIMIT_CORE, CORE, CORE) {
+        // The hard limit is 0, and this process may not raise it: `doctor` says so (`cores_held`).
+        Err(nix::errno::Errno::EPERM) => Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?),
+        other => Ok(other?),
+    }
+}
+
+/// Whether containers start with [`CORE`]: Ropewalk's own hard limit is as much, or it may raise it (CAP_SYS_RESOURCE in the machine's first user
+/// namespace, setrlimit(2)).
+pub fn cores_held() -> bool {
+    use nix::sys::resource::{Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_CORE).is_ok_and(|(_, hard)| hard >= CORE) || rules_resources()
 }
 
 /// The limit on descriptors where `hard` is the most that Ropewalk may give.
@@ -307,6 +329,11 @@ const FIRST_USERS: &str = "user:[4026531837]";
 /// container could write into /proc/PID/oom_score_adj what Ropewalk itself has, and the kernel would end others before it. Source: proc(5),
 /// `oom_score_adj_min` in fs/proc/base.c.
 pub fn oom_score_holds() -> bool {
+    rules_resources()
+}
+
+/// Whether this process has CAP_SYS_RESOURCE in the machine's first user namespace.
+fn rules_resources() -> bool {
     let first = std::fs::read_link("/proc/self/ns/user").is_ok_and(|found| found.as_os_str() == FIRST_USERS);
     first && caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_RESOURCE).unwrap_or(false)
 }
@@ -339,19 +366,28 @@ mod tests {
     #[test]
     fn a_container_has_containerds_files_and_no_core_dump() {
         assert_eq!([files_of(512), files_of(u64::MAX)], [512, FILES_MAX]);
-        let mut command = std::process::Command::new("/bin/sh");
-        command.args(["-c", "grep -E 'core file|open files' /proc/self/limits"]);
-        // SAFETY: makes system calls only.
-        unsafe { command.pre_exec(limit_resources) };
-        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
-        let of = |name: &str| -> Vec<u64> {
+        let limits = |before: fn() -> io::Result<()>| {
+            let mut command = std::process::Command::new("/bin/sh");
+            command.args(["-c", "grep -E 'core file|open files' /proc/self/limits"]);
+            // SAFETY: makes system calls only.
+            unsafe { command.pre_exec(move || before().and_then(|()| limit_resources())) };
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let of = |said: &str, name: &str| -> Vec<u64> {
             let line = said.lines().find(|line| line.starts_with(name)).unwrap_or_default();
             line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
         };
-        let core = of("Max core file size");
-        assert!(core.len() == 2 && core.iter().all(|n| *n <= CORE), "{said}");
-        let files = of("Max open files");
+        let said = limits(|| Ok(()));
+        let core = u64::from(cores_held());
+        assert_eq!(of(&said, "Max core file size"), [core; 2], "{said}");
+        let files = of(&said, "Max open files");
         assert!(files.len() == 2 && files[0] == files[1] && files[0] <= FILES_MAX, "{said}");
+        // As a session with `ulimit -Hc 0` hands it on: who may raise the limit does, and containers start all the same.
+        let said = limits(|| {
+            use nix::sys::resource::{Resource, setrlimit};
+            Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
+        });
+        assert_eq!(of(&said, "Max core file size"), [u64::from(rules_resources()); 2], "{said}");
     }
 
     #[test]

@@ -67,6 +67,7 @@ texts! {
     RingsRefused: "refused: no cgroup counts their memory; tcpdump does not work in pods", "거부합니다. 어떤 cgroup도 그 메모리를 세지 않기 때문입니다. 파드에서 tcpdump는 동작하지 않습니다";
     FilesAndCores: "{} files for each process, no core dumps", "프로세스마다 파일 {}개, 코어 덤프 없음";
     FewFiles: "{} files for each process (containerd: {}), no core dumps", "프로세스마다 파일 {}개(containerd: {}개), 코어 덤프 없음";
+    CoresLeave: "{} files for each process; the hard limit on core dumps is 0, and only 1 stops a program in core_pattern", "프로세스마다 파일 {}개. 코어 덤프의 하드 제한이 0인데, core_pattern에 지정된 프로그램은 1일 때만 실행되지 않습니다";
     // -- what is lost
     NoCluster: "no cluster can run", "클러스터를 실행할 수 없습니다";
     NoContainer: "no container can start", "컨테이너를 시작할 수 없습니다";
@@ -82,6 +83,7 @@ texts! {
     SwapBeyond: "a container with a memory limit can use swap beyond it, and is ended later than it should be", "메모리 제한이 있는 컨테이너가 제한을 넘어 스왑을 쓸 수 있고, 예상보다 늦게 종료됩니다";
     UncountedRings: "a container can take memory of the kernel that no limit counts", "컨테이너가 어떤 제한에도 포함되지 않는 커널 메모리를 쓸 수 있습니다";
     FewerFiles: "programs in containers that open very many files fail earlier than on other clusters", "아주 많은 파일을 여는 컨테이너 프로그램이 다른 클러스터에서보다 먼저 실패합니다";
+    CoreProgram: "when a container's program crashes, the kernel may run the program in core_pattern: on the host, as root, with the dump as its input", "컨테이너의 프로그램이 비정상 종료되면 커널이 core_pattern에 지정된 프로그램을 호스트에서 root로 실행하고 덤프를 입력으로 넘길 수 있습니다";
     // -- how to mend it
     NewerKernel: "a newer kernel", "더 새로운 커널을 쓰세요";
     MendCalls: "inside a container: docker run --privileged, or --security-opt seccomp=unconfined; else a newer kernel", "컨테이너 안이라면: docker run --privileged 또는 --security-opt seccomp=unconfined. 아니라면 더 새로운 커널을 쓰세요";
@@ -99,6 +101,7 @@ texts! {
     MendPids: "as for cgroups", "cgroup과 같은 방법으로 해결하세요";
     MendSwap: "boot with swapaccount=1, or: swapoff -a", "swapaccount=1로 부팅하거나 실행하세요: swapoff -a";
     MendFiles: "sudo prlimit --pid $$ --nofile=1048576   # then start Ropewalk from this shell", "sudo prlimit --pid $$ --nofile=1048576   # 그다음 이 셸에서 Ropewalk를 시작하세요";
+    MendCores: "sudo prlimit --pid $$ --core=1   # then start Ropewalk from this shell", "sudo prlimit --pid $$ --core=1   # 그다음 이 셸에서 Ropewalk를 시작하세요";
     SeeAbove: "see above", "위를 보세요";
     }
 }
