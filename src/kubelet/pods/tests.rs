@@ -147,10 +147,12 @@ fn a_container_restarts_while_no_api_server_answers() {
             }
             line if line.ends_with("/persistentvolumeclaims/d") => Some((
                 200,
-                json!({"metadata": {}, "spec": {"volumeName": "v"}, "status": {"phase": "Bound"}}),
+                json!({"metadata": {"name": "d", "namespace": "n"}, "spec": {"volumeName": "v"}, "status": {"phase": "Bound"}}),
             )),
             line if line.ends_with("/persistentvolumes/v") => {
-                Some((200, json!({"metadata": {}, "spec": {"hostPath": {"path": "/srv/v"}}})))
+                let spec =
+                    json!({"hostPath": {"path": "/srv/v"}, "claimRef": {"name": "d", "namespace": "n"}});
+                Some((200, json!({"metadata": {}, "spec": spec})))
             }
             _ => stored(asked, "6"),
         });
