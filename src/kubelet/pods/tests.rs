@@ -218,6 +218,28 @@ fn a_deleted_pod_is_failed_before_it_goes() {
 }
 
 #[test]
+fn a_deleted_pod_goes_although_its_last_status_is_too_large() {
+    with_mounts(|crew, dir| async move {
+        let too_large = |asked: &Asked| match asked.line.starts_with("PATCH") {
+            true => refusal(413, "RequestEntityTooLarge"),
+            false => None,
+        };
+        let mut deleted = pod(json!({}), json!({}));
+        deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let world = World::new(&crew, Scripted::new(too_large).await, dir, deleted);
+        world.look().await.unwrap();
+        let asked = world.api.take();
+        let lines: Vec<&str> = asked.iter().map(|asked| asked.line.as_str()).collect();
+        let name = "/api/v1/namespaces/default/pods/p";
+        let write = format!("PATCH {name}/status");
+        assert_eq!(lines, [write.clone(), write, format!("DELETE {name}")], "once more without messages");
+        let messages =
+            |asked: &Asked| asked.body["status"]["containerStatuses"].to_string().contains("message");
+        assert!(messages(&asked[0]) && !messages(&asked[1]));
+    });
+}
+
+#[test]
 fn a_container_that_could_not_be_stopped_is_stopped_again() {
     with_mounts(|crew, dir| async move {
         let api = Scripted::new(|asked| stored(asked, "6")).await;
