@@ -1,7 +1,7 @@
 //! Clusters for tests: each in a directory of its own, stopped when its test ends.
 
 use serde_json::Value;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Condvar, Mutex, PoisonError, mpsc};
@@ -14,8 +14,8 @@ pub const ROPEWALK: &str = env!("CARGO_BIN_EXE_ropewalk");
 static TAKEN: Mutex<usize> = Mutex::new(0);
 static GIVEN_BACK: Condvar = Condvar::new();
 
-/// Tests that may have a cluster at a time: much of their time they wait, so two fit on two processors.
-const TURNS: usize = 2;
+/// Tests that may have a cluster at a time: much of their time they wait, so three fit on two processors.
+const TURNS: usize = 3;
 
 /// The longest that a test has; one that hangs would otherwise take the time of all others with it, and nobody would hear which it was.
 const TURN_MAX: Duration = Duration::from_secs(1500);
@@ -23,6 +23,7 @@ const TURN_MAX: Duration = Duration::from_secs(1500);
 /// A test's turn, from `turn` to its drop.
 pub struct Turn {
     places: usize,
+    began: Instant,
     /// Dropped with the turn, and so heard by its watchman.
     _over: mpsc::Sender<()>,
 }
@@ -31,6 +32,11 @@ impl Drop for Turn {
     fn drop(&mut self) {
         *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) -= self.places;
         GIVEN_BACK.notify_all();
+        if std::env::var_os("ROPEWALK_TEST_TIMES").is_some() {
+            let name = std::thread::current().name().unwrap_or("a test").to_string();
+            // Past libtest, which keeps what a test prints that goes well.
+            let _ = writeln!(std::io::stderr(), "   {name}: {} s", self.began.elapsed().as_secs());
+        }
     }
 }
 
@@ -62,7 +68,7 @@ fn take_turn(places: usize, longest: Duration) -> Turn {
             std::process::abort();
         }
     });
-    Turn { places, _over: over }
+    Turn { places, began: Instant::now(), _over: over }
 }
 
 /// Must skipped tests fail? Set in CI.
