@@ -546,9 +546,8 @@ impl Streams {
             true => fds::pipe().map(|(read, write)| (read, Some(write)))?,
             false => (fs::File::open("/dev/null")?.into(), None),
         };
-        let mut all =
-            [&out_ours, &out_theirs, &err_ours, &err_theirs, &in_theirs].into_iter().chain(&in_ours);
-        if all.any(descriptors::is_reserved) {
+        let all = [&out_ours, &out_theirs, &err_ours, &err_theirs, &in_theirs];
+        if all.into_iter().chain(&in_ours).any(descriptors::is_reserved) {
             return Err(std::io::Error::from_raw_os_error(nix::libc::EMFILE)); // closed here
         }
         let ours = Streams { stdin: in_ours, stdout: Some(out_ours), stderr: Some(err_ours) };
