@@ -1,19 +1,31 @@
 //! Events: what components tell people about objects.
 
 use super::Client;
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use crate::tap::Cause;
 use crate::task::Crew;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams, PostParams};
-use std::collections::VecDeque;
+use lru::LruCache;
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use tokio::sync::mpsc;
 
 /// Events on their way. When full, events are lost: they are a courtesy, never state.
 const IN_FLIGHT: usize = 1000;
-/// Recent events remembered for counting repeats; the oldest are forgotten first.
-const REMEMBERED: usize = 4096;
+/// Recent events remembered for counting repeats; what was not told for longest is forgotten first.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+/// Events of one object by one component: so many at once, and then one in [`REFILL_SECONDS`]. A controller that fails for ever, each time with
+/// another message, would otherwise fill the store.
+const BURST: f64 = 25.0;
+const REFILL_SECONDS: f64 = 300.0;
+/// Events that differ in nothing but their message become one from this many messages on ...
+const SIMILAR: usize = 10;
+/// ... if no more than so many seconds lie between two of them.
+const SIMILAR_SECONDS: f64 = 600.0;
+/// Longest message, in bytes, as events.k8s.io has it.
+const MESSAGE_MAX: usize = 1024;
 
 struct Note {
     about: ObjectReference,
@@ -33,9 +45,9 @@ impl Recorder {
         let (sender, mut notes) = mpsc::channel::<Note>(IN_FLIGHT);
         let (client, component, host) = (client.clone(), component.to_string(), host.to_string());
         crew.spawn_essential(async move {
-            let mut seen: VecDeque<(String, String, i32)> = VecDeque::new(); // (what, event name, count)
+            let mut correlator = Correlator::default();
             while let Some(note) = notes.recv().await {
-                if let Err(error) = write(&client, &component, &host, &note, &mut seen).await {
+                if let Err(error) = write(&client, &component, &host, &note, &mut correlator).await {
                     tracing::debug!(%error, reason = note.reason, "event not written");
                 }
             }
@@ -78,32 +90,99 @@ impl Recorder {
     }
 }
 
+/// What becomes of a note: client-go's EventCorrelator, for the notes of one component.
+struct Correlator {
+    /// By object, reason and type: messages of late, and when the last came.
+    similar: LruCache<String, (BTreeSet<String>, Timestamp)>,
+    /// By all that has to be equal for a repeat: the Event's name and count.
+    told: LruCache<String, (String, i32)>,
+    /// By object: Events that it may still cause, and since when.
+    left: LruCache<String, (f64, Timestamp)>,
+}
+
+impl Default for Correlator {
+    fn default() -> Correlator {
+        Correlator {
+            similar: LruCache::new(REMEMBERED),
+            told: LruCache::new(REMEMBERED),
+            left: LruCache::new(REMEMBERED),
+        }
+    }
+}
+
+impl Correlator {
+    /// The key under which the note is counted, and its message; `None` if its object has caused enough Events.
+    fn correlate(&mut self, note: &Note, now: Timestamp) -> Option<(String, String)> {
+        let about = &note.about;
+        let object =
+            format!("{:?}/{:?}/{:?}/{:?}", about.api_version, about.kind, about.namespace, about.name);
+        let like = format!("{object}/{:?}/{:?}/{}/{}", about.uid, about.field_path, note.kind, note.reason);
+        let mut message = cut(note.message.clone());
+        let (messages, last) = self.similar.get_or_insert_mut(like.clone(), || (BTreeSet::new(), now));
+        if seconds(*last, now) > SIMILAR_SECONDS {
+            messages.clear();
+        }
+        *last = now;
+        messages.insert(message.clone());
+        let key = if messages.len() < SIMILAR {
+            format!("{like}/{message}")
+        } else {
+            messages.pop_first();
+            message = cut(format!("(combined from similar events): {message}"));
+            like
+        };
+        let (left, since) = self.left.get_or_insert_mut(object, || (BURST, now));
+        *left = (*left + seconds(*since, now) / REFILL_SECONDS).min(BURST);
+        *since = now;
+        if *left < 1.0 {
+            return None;
+        }
+        *left -= 1.0;
+        Some((key, message))
+    }
+}
+
+/// The message, or as much of it as an Event may have.
+fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE_MAX {
+        message.truncate(message.floor_char_boundary(MESSAGE_MAX - '…'.len_utf8()));
+        message.push('…');
+    }
+    message
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}
+
 async fn write(
     client: &Client,
     component: &str,
     host: &str,
     note: &Note,
-    seen: &mut VecDeque<(String, String, i32)>,
+    correlator: &mut Correlator,
 ) -> Result<(), kube::Error> {
     let about = &note.about;
     let namespace = about.namespace.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| "default".into());
-    let api = client.caused_by(note.cause.clone()).within::<Event>(&namespace);
     let now = clock::now();
-    let what = format!(
-        "{namespace}/{:?}/{:?}/{:?}/{}/{}/{}",
-        about.uid, about.name, about.field_path, note.kind, note.reason, note.message
-    );
-    if let Some((_, name, count)) = seen.iter_mut().find(|(known, ..)| *known == what) {
-        let patch = serde_json::json!({"count": *count + 1, "lastTimestamp": clock::rfc3339(now)});
+    let Some((key, message)) = correlator.correlate(note, now) else {
+        tracing::debug!(reason = note.reason, "event dropped: its object has caused too many");
+        return Ok(());
+    };
+    let api = client.caused_by(note.cause.clone()).within::<Event>(&namespace);
+    if let Some((name, count)) = correlator.told.get_mut(&key) {
+        let patch = serde_json::json!({
+            "count": count.saturating_add(1), "message": message, "lastTimestamp": clock::rfc3339(now),
+        });
         match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(_) => {
-                *count += 1;
+                *count = count.saturating_add(1);
                 return Ok(());
             }
             Err(error) if super::is_code(&error, 404) => {} // expired meanwhile: a new one
             Err(error) => return Err(error),
         }
-        seen.retain(|(known, ..)| *known != what);
+        correlator.told.pop(&key);
     }
     let name = format!("{}.{:x}", about.name.as_deref().unwrap_or("unknown"), now.as_nanosecond());
     let event = Event {
@@ -114,7 +193,7 @@ async fn write(
         },
         involved_object: about.clone(),
         reason: Some(note.reason.clone()),
-        message: Some(note.message.clone()),
+        message: Some(message),
         type_: Some(note.kind.into()),
         count: Some(1),
         first_timestamp: Some(Time(now)),
@@ -128,10 +207,7 @@ async fn write(
         ..Event::default()
     };
     api.create(&PostParams::default(), &event).await?;
-    if seen.len() == REMEMBERED {
-        seen.pop_front();
-    }
-    seen.push_back((what, name, 1));
+    correlator.told.put(key, (name, 1));
     Ok(())
 }
 
@@ -146,5 +222,54 @@ pub fn reference<K: kube::Resource<DynamicType = ()>>(object: &K) -> ObjectRefer
         uid: meta.uid.clone(),
         resource_version: meta.resource_version.clone(),
         ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn note(object: &str, message: impl Into<String>) -> Note {
+        let about = ObjectReference { name: Some(object.into()), ..ObjectReference::default() };
+        Note { about, kind: "Warning", reason: "FailedCreate".into(), message: message.into(), cause: None }
+    }
+
+    #[test]
+    fn similar_events_become_one() {
+        let (mut correlator, now) = (Correlator::default(), clock::now());
+        let mut keys = BTreeSet::new();
+        let mut told = Vec::new();
+        for attempt in 0..20 {
+            let (key, message) =
+                correlator.correlate(&note("web", format!("pod {attempt}")), now).expect("few");
+            keys.insert(key);
+            told.push(message);
+        }
+        assert_eq!(keys.len(), SIMILAR, "one for each of the first, and one for all others");
+        assert_eq!((&*told[8], &*told[9]), ("pod 8", "(combined from similar events): pod 9"));
+        // After a quiet time they are told one by one again.
+        let later = clock::after(now, Duration::from_secs(601));
+        assert_eq!(correlator.correlate(&note("web", "pod 20"), later).expect("few").1, "pod 20");
+    }
+
+    #[test]
+    fn an_object_causes_so_many_events_and_no_more() {
+        let (mut correlator, now) = (Correlator::default(), clock::now());
+        let mut told = |object: &str, times: usize, now| {
+            (0..times).filter_map(|_| correlator.correlate(&note(object, "no"), now)).count()
+        };
+        assert_eq!(told("web", 100, now), 25);
+        assert_eq!(told("db", 10, now), 10, "each object has its own");
+        let later = clock::after(now, Duration::from_secs(601));
+        assert_eq!(told("web", 100, later), 2, "one more in five minutes");
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let mut correlator = Correlator::default();
+        let (_, message) =
+            correlator.correlate(&note("web", "가".repeat(1000)), clock::now()).expect("the first");
+        assert!(message.len() <= MESSAGE_MAX && message.starts_with('가'), "{} bytes", message.len());
     }
 }
