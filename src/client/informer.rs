@@ -193,6 +193,17 @@ impl<K> Clone for Informer<K> {
     }
 }
 
+/// The cache, as long as its watch goes on. After that no change comes any more, and the handlers go: they hold what reads the cache, and the two would
+/// keep each other in memory for ever.
+struct Watched<K>(Informer<K>);
+
+impl<K> Drop for Watched<K> {
+    fn drop(&mut self) {
+        let handlers = std::mem::take(&mut *lock(&self.0.0.handlers));
+        drop(handlers); // after the lock: with them other informers may go
+    }
+}
+
 /// Events that are taken over in one go.
 const AT_ONCE: usize = 256;
 /// Pause after a failed list or watch; doubles up to the second value.
@@ -267,8 +278,9 @@ where
 
     fn watch(crew: &Crew, client: &Client, api: Api<Item<K>>, config: watcher::Config) -> Informer<K> {
         let informer = Informer::new(reporter::<K>(crew, client));
-        let cache = informer.clone();
+        let watched = Watched(informer.clone());
         crew.spawn_essential(async move {
+            let cache = &watched.0;
             let mut stream = watcher(api, config).boxed().ready_chunks(AT_ONCE);
             let mut fresh: Option<Fresh<K>> = None;
             let mut pause = RETRY.0;
@@ -503,6 +515,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::testing::Scripted;
     use k8s_openapi::api::core::v1::ConfigMap;
     use serde_json::json;
 
@@ -513,6 +526,26 @@ mod tests {
         map.metadata.uid = Some(uid.into());
         map.metadata.resource_version = Some(rv.into());
         map
+    }
+
+    #[tokio::test]
+    async fn handlers_and_what_they_hold_go_with_the_crew() {
+        let server = Scripted::new(|_| None).await;
+        let crew = Crew::new("t");
+        let informer = Informer::<ConfigMap>::all(&crew, &server.client);
+        let (held, own) = (Arc::new(()), informer.clone());
+        let kept = Arc::downgrade(&held);
+        informer.on(move |_| {
+            let _ = (&held, own.list());
+        });
+        assert!(kept.upgrade().is_some());
+        crew.kill();
+        let gone = async {
+            while kept.upgrade().is_some() {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(clock::timeout(Duration::from_secs(10), gone).await.is_some());
     }
 
     #[test]

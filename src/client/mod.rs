@@ -30,6 +30,8 @@ mod transport;
 pub use election::LeaderElection;
 pub use informer::{Change, Informer, Item, Key, Undecodable};
 pub use kube;
+#[cfg(test)]
+pub(crate) use queue::spin;
 pub use queue::{Backoff, Outcome, WorkQueue};
 pub use recorder::{Recorder, reference};
 pub use transport::{Dialer, direct};

@@ -31,6 +31,45 @@ const WARN_FROM: u32 = 4;
 /// Tells people that the reconciler panicked on a key, with the panic's text.
 type PanicReport<K> = Box<dyn Fn(&K, &str) + Send + Sync>;
 
+/// Finds keys that come back again and again without a pause. On a paused clock such a key may keep time from going on, and then its history would
+/// never end.
+#[cfg(test)]
+pub(crate) mod spin {
+    use crate::clock::Instant;
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+    use std::fmt::Debug;
+    use std::time::Duration;
+
+    /// One key has no reason to be taken out more often within [`WITHIN`]: simulated worlds make some hundred changes in that time, of many objects. A key
+    /// that comes back after one request gets there in two seconds, because a simulated request takes a millisecond each way.
+    const MOST: u32 = 1000;
+    const WITHIN: Duration = Duration::from_secs(10);
+
+    thread_local! {
+        static FOUND: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// From now on the queues of this thread panic when a key spins, which is the end of the crew.
+    pub fn find() {
+        FOUND.set(true);
+    }
+
+    /// Counts one more time that the key is taken out. `taken`: since when, and how often.
+    pub(super) fn count<K: Ord + Clone + Debug>(taken: &mut BTreeMap<K, (Instant, u32)>, key: &K) {
+        if !FOUND.get() {
+            return;
+        }
+        let now = Instant::now();
+        let (since, times) = taken.entry(key.clone()).or_insert((now, 0));
+        if now.duration_since(*since) >= WITHIN {
+            (*since, *times) = (now, 0);
+        }
+        *times += 1;
+        assert!(*times <= MOST, "{key:?} was taken out {MOST} times within {:?}", now.duration_since(*since));
+    }
+}
+
 struct State<K> {
     /// Keys to hand out, oldest first.
     waiting: VecDeque<K>,
@@ -45,6 +84,8 @@ struct State<K> {
     /// The task that waits for the first entry of the agenda runs.
     timed: bool,
     failures: BTreeMap<K, u32>,
+    #[cfg(test)]
+    taken: BTreeMap<K, (clock::Instant, u32)>,
 }
 
 struct Shared<K> {
@@ -91,6 +132,8 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             agenda: BTreeSet::new(),
             timed: false,
             failures: BTreeMap::new(),
+            #[cfg(test)]
+            taken: BTreeMap::new(),
         };
         WorkQueue(Arc::new(Shared {
             state: Mutex::new(state),
@@ -184,6 +227,8 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             {
                 let mut state = self.lock();
                 if let Some(key) = state.waiting.pop_front() {
+                    #[cfg(test)]
+                    spin::count(&mut state.taken, &key);
                     let cause = state.dirty.remove(&key).flatten();
                     state.busy.insert(key.clone());
                     if !state.waiting.is_empty() {
@@ -308,6 +353,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::End;
 
     #[tokio::test]
     async fn a_key_is_handed_out_once_and_comes_back_if_it_changed_meanwhile() {
@@ -320,6 +366,21 @@ mod tests {
         assert_eq!(queue.next().await, ("b", None)); // a is busy
         queue.done(&"a");
         assert_eq!(queue.next().await, ("a", Some(Cause::Revision(3))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_comes_back_at_once_for_ever_is_found() {
+        spin::find();
+        let crew = Crew::new("t");
+        let queue = WorkQueue::new(&crew);
+        let again = queue.clone();
+        queue.work("t", 1, move |key: &'static str, _| {
+            again.add(key, None);
+            async { Ok::<_, String>(Outcome::Done) }
+        });
+        queue.add("a", None);
+        let end = crew.wait().await;
+        assert!(matches!(&end, End::Panicked(why) if why.contains("\"a\" was taken out")), "{end:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -54,6 +54,8 @@ struct State {
     exec: Option<(Duration, Duration)>,
     /// So many calls of `stop_container` fail.
     failing_stops: u32,
+    /// So many calls of `list_pod_sandboxes` fail.
+    failing_lists: u32,
 }
 
 /// A node's runtime without a kernel. Clones are the same runtime.
@@ -106,6 +108,11 @@ impl FakeRuntime {
     /// The next calls of `stop_container`, so many, fail.
     pub fn fail_stops(&self, count: u32) {
         self.lock().failing_stops = count;
+    }
+
+    /// The next calls of `list_pod_sandboxes`, so many, fail.
+    pub fn fail_lists(&self, count: u32) {
+        self.lock().failing_lists = count;
     }
 
     /// The next `port_forward` leads to the other end of this stream.
@@ -238,7 +245,12 @@ impl Runtime for FakeRuntime {
     }
 
     async fn list_pod_sandboxes(&self) -> Result<Vec<Sandbox>> {
-        Ok(self.lock().pods.values().map(|p| p.sandbox.clone()).collect())
+        let mut state = self.lock();
+        if state.failing_lists > 0 {
+            state.failing_lists -= 1;
+            return Err(Error::State("the runtime is busy".into()));
+        }
+        Ok(state.pods.values().map(|p| p.sandbox.clone()).collect())
     }
 
     async fn list_pod_sandbox_stats(&self) -> Result<BTreeMap<String, Stats>> {

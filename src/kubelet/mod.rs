@@ -45,6 +45,8 @@ mod probe;
 mod prober;
 mod rounds;
 mod server;
+#[cfg(test)]
+mod sim;
 mod stats;
 pub mod status;
 mod termination;

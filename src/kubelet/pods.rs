@@ -34,7 +34,7 @@ mod pressed;
 mod pulling;
 mod starting;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// Volumes that may change are looked at this often, like the kubelet's sync period.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -69,6 +69,21 @@ pub struct Kubelet {
 
 /// `pressures` tells the node's status whether memory or disk are low.
 pub fn start(crew: &Crew, config: &Arc<Config>, pressures: watch::Sender<Pressures>) -> Arc<Kubelet> {
+    let kubelet = start_workers(crew, config, pressures);
+    let watching = kubelet.clone();
+    crew.spawn(async move {
+        watching.pods.synced().await;
+        watching.watch_pressure().await;
+    });
+    kubelet
+}
+
+/// Starts everything but the watch on the machine's memory and disk, which knows real time only: simulated kubelets go without.
+pub(super) fn start_workers(
+    crew: &Crew,
+    config: &Arc<Config>,
+    pressures: watch::Sender<Pressures>,
+) -> Arc<Kubelet> {
     let on_node = watcher::Config::default().fields(&format!("spec.nodeName={}", config.node_name));
     let (pods, services) =
         (Informer::start(crew, &config.client, on_node), Informer::all(crew, &config.client));
@@ -98,9 +113,7 @@ pub fn start(crew: &Crew, config: &Arc<Config>, pressures: watch::Sender<Pressur
         }
         first.pods.synced().await;
         first.look_at_everything().await; // sandboxes whose pods went while nobody looked
-        let sweeper = first.clone();
-        first.crew.spawn(async move { sweeper.sweep_all().await });
-        first.watch_pressure().await;
+        first.sweep_all().await;
     });
     let worker = kubelet.clone();
     // A worker for each pod, as upstream's pod workers: a hook may take as long as it likes, but only its own pod waits.
@@ -152,14 +165,28 @@ impl Kubelet {
         }
     }
 
+    /// Looks at all pods, and at all that the runtime has. It is asked until it answers: nothing else would bring back the sandbox of a pod that is gone.
     async fn look_at_everything(&self) {
-        if let Ok(sandboxes) = self.config.runtime.list_pod_sandboxes().await {
-            for sandbox in sandboxes {
-                self.queue.add(Key::new(sandbox.pod.namespace, sandbox.pod.name), None);
-            }
-        }
         for pod in self.pods.list() {
             self.queue.add(Key::of(&*pod), None);
+        }
+        let mut pause = RETRY.first;
+        let sandboxes = loop {
+            match self.config.runtime.list_pod_sandboxes().await {
+                Ok(sandboxes) => break sandboxes,
+                Err(error) => {
+                    tracing::warn!(
+                        node = self.config.node_name,
+                        error = error.line(),
+                        "no list of sandboxes, trying again"
+                    );
+                }
+            }
+            clock::sleep(pause).await;
+            pause = (pause * 2).min(RETRY.longest);
+        };
+        for sandbox in sandboxes {
+            self.queue.add(Key::new(sandbox.pod.namespace, sandbox.pod.name), None);
         }
     }
 

@@ -38,6 +38,10 @@ pub fn mount(pod_dir: &Path) -> linux::Result<()> {
     let dir = pod_dir.join(DIRECTORY);
     std::fs::create_dir_all(&dir)
         .map_err(|cause| linux::Error::new(format!("cannot make {}", dir.display()), cause))?;
+    #[cfg(test)]
+    if super::sim::is_simulated() {
+        return Ok(()); // a plain directory does as well
+    }
     if volumes::is_mounted(&dir)? {
         return Ok(());
     }

@@ -6,6 +6,7 @@ use super::queue::{Config, run as schedule};
 use crate::api::meta;
 use crate::api::value::{self, text};
 use crate::client::simulated::{Bug, Door, Faults, Store, Tally, kind};
+use crate::client::spin;
 use crate::clock;
 use crate::raft::sim::seeds::{caught_after, sweep};
 use crate::rng::Rng;
@@ -23,6 +24,7 @@ const CPUS: u64 = 4;
 
 fn run(seed: u64, bug: Option<Bug>) -> (Tally, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    spin::find();
     runtime.expect("a runtime without sockets").block_on(history(seed, bug))
 }
 

@@ -212,7 +212,7 @@ impl Door {
         let (parts, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         self.tally_mut().requests += 1;
-        let call = match place(&parts, &body)? {
+        let mut call = match place(&parts, &body)? {
             Place::Call(call) => call,
             Place::Event => return Ok(whole(200, body)),
             Place::Nothing => return Ok(refusal(&Status::not_found("", "pages", parts.uri.path()))),
@@ -241,7 +241,7 @@ impl Door {
                 return self.kill(call).await;
             }
         }
-        let answer = self.act(&call);
+        let answer = self.act(&mut call);
         if self.chance(|f| f.lost) {
             self.tally_mut().lost += 1;
             return Err(broken());
@@ -257,16 +257,16 @@ impl Door {
     }
 
     /// The component ends while it waits for this answer. Its request is never heard, was heard, or is heard later.
-    async fn kill(&self, call: Box<Call>) -> Result<Answer, BoxError> {
+    async fn kill(&self, mut call: Box<Call>) -> Result<Answer, BoxError> {
         self.tally_mut().killed += 1;
         match self.0.rng.range(0, 3) {
             0 => {}
-            1 => drop(self.act(&call)),
+            1 => drop(self.act(&mut call)),
             _ => {
                 let (door, delay) = (self.clone(), self.delay());
                 tokio::spawn(async move {
                     clock::sleep(delay).await;
-                    drop(door.act(&call));
+                    drop(door.act(&mut call));
                 });
             }
         }
@@ -282,10 +282,11 @@ impl Door {
         }
     }
 
-    fn act(&self, call: &Call) -> Result<Answer, Status> {
+    /// Carries a request out, and takes its body for that.
+    fn act(&self, call: &mut Call) -> Result<Answer, Status> {
+        let mut body = std::mem::take(&mut call.body);
         let (store, kind) = (&self.0.store, call.kind);
         let key = (call.namespace.as_str(), call.name.as_str());
-        let mut body = call.body.clone();
         if self.0.bug == Some(Bug::LostUpdate) && call.writes() {
             for path in ["metadata.uid", "metadata.resourceVersion", "preconditions"] {
                 value::remove(&mut body, path);
@@ -303,10 +304,7 @@ impl Door {
                 .ok_or_else(|| Status::not_found(kind.group, kind.plural, &call.name)),
             (&Method::POST, "binding") => store.bind(key.0, key.1, &body),
             (&Method::POST, "") => store.create(kind, &call.namespace, body),
-            (&Method::PUT, "" | "status") => store.edit(kind, key, call.sub == "status", |object| {
-                *object = body;
-                Ok(())
-            }),
+            (&Method::PUT, "" | "status") => store.replace(kind, key, call.sub == "status", body),
             (&Method::PATCH, "" | "status") => store.edit(kind, key, call.sub == "status", |object| {
                 match call.content_type.as_str() {
                     "application/merge-patch+json" => patch::merge(object, &body),

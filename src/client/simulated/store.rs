@@ -49,7 +49,7 @@ struct State {
     revision: u64,
     /// By plural name, which is unique among the kinds that are served.
     shelves: BTreeMap<&'static str, Shelf>,
-    /// FNV-1a of everything that was written.
+    /// Of everything that was written: as FNV-1a, but of eight bytes at a time.
     hash: u64,
 }
 
@@ -197,11 +197,45 @@ impl Store {
         through_status: bool,
         edit: impl FnOnce(&mut Value) -> Result<(), Status>,
     ) -> Result<Arc<Item>, Status> {
+        self.write(kind, (namespace, name), through_status, |old| {
+            let mut new = Value::Null;
+            match through_status {
+                // Of the rest nothing is written.
+                true => {
+                    ["metadata", "status"].into_iter().for_each(|field| value::copy(old, &mut new, field))
+                }
+                false => new = old.clone(),
+            }
+            edit(&mut new)?;
+            Ok(new)
+        })
+    }
+
+    /// Puts `new` in the place of an object, or its status in the place of the object's.
+    ///
+    /// # Errors
+    /// As [`Store::edit`].
+    pub fn replace(
+        &self,
+        kind: &'static Kind,
+        key: (&str, &str),
+        through_status: bool,
+        new: Value,
+    ) -> Result<Arc<Item>, Status> {
+        self.write(kind, key, through_status, |_| Ok(new))
+    }
+
+    fn write(
+        &self,
+        kind: &'static Kind,
+        (namespace, name): (&str, &str),
+        through_status: bool,
+        next: impl FnOnce(&Value) -> Result<Value, Status>,
+    ) -> Result<Arc<Item>, Status> {
         let mut state = self.lock();
         let found = state.shelves[kind.plural].objects.get(&(namespace.into(), name.into())).cloned();
         let old = found.ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
-        let mut new = old.value.clone();
-        edit(&mut new)?;
+        let mut new = next(&old.value)?;
         let is_another = |path: &str| {
             let sent = text(&new, path);
             !sent.is_empty() && sent != text(&old.value, path)
@@ -214,13 +248,12 @@ impl Store {
             return Err(Status::stale(kind.group, kind.plural, name));
         }
         if through_status {
-            let status = value::remove(&mut new, "status").unwrap_or_default();
-            let mut whole = old.value.clone();
-            match status {
-                Value::Null => drop(value::remove(&mut whole, "status")),
-                status => value::put(&mut whole, "status", status),
+            let status = value::remove(&mut new, "status").filter(|status| !status.is_null());
+            let others = old.value.as_object().into_iter().flatten().filter(|(field, _)| *field != "status");
+            new = Value::Object(others.map(|(field, value)| (field.clone(), value.clone())).collect());
+            if let Some(status) = status {
+                value::put(&mut new, "status", status);
             }
-            new = whole;
             (kind.prepare_status_update)(&mut new, &old.value, "status");
         } else {
             let own = ["uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "generation"];
@@ -360,9 +393,13 @@ impl Store {
         let revision = state.revision;
         value::put(&mut new, "metadata.resourceVersion", revision.to_string());
         meta::in_order(&mut new);
-        let bytes = Bytes::from(new.to_string());
-        let fold = |h: u64, b: &u8| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3);
-        state.hash = bytes.iter().fold(state.hash, fold);
+        let bytes = Bytes::from(serde_json::to_vec(&new).expect("a JSON value can be written"));
+        let fold = |hash: u64, part: &[u8]| {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0000_0100_0000_01b3)
+        };
+        state.hash = bytes.chunks(8).fold(state.hash, fold);
         let key = (meta::namespace(&new).to_string(), meta::name(&new).to_string());
         let item = Arc::new(Item { value: new, bytes });
         if let Some(shelf) = state.shelves.get_mut(kind.plural) {

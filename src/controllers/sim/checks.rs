@@ -4,9 +4,11 @@ use super::nodes::NODES;
 use crate::api::meta;
 use crate::api::value::{self, at, int, text};
 use crate::client::simulated::{Item, Store, kind};
+use crate::controllers::job;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A look at all objects.
 struct Picture {
@@ -210,10 +212,119 @@ impl Picture {
     }
 }
 
+fn has_ended(job: &Value) -> bool {
+    let mut conditions = value::list(job, "status.conditions").iter();
+    conditions.any(|c| c["status"] == "True" && (c["type"] == "Complete" || c["type"] == "Failed"))
+}
+
+/// Changes of Jobs that take back what their status said. The end of a pod is first noted by its uid and later counted, so each uid that leaves the notes
+/// adds one to the count. Nothing else heals a count that was written over: the work is done once more, and the Job ends well.
+///
+/// ```text
+/// uncounted [a], succeeded 1  ->  uncounted [b], succeeded 2     right: a was counted, b is noted
+/// uncounted [a], succeeded 1  ->  uncounted [b], succeeded 1     wrong: a was forgotten
+/// ```
+fn lost_counts(store: &Store) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for change in store.history(kind("jobs")) {
+        let Some(was) = &change.was else { continue };
+        let (old, new) = (&was.value, &change.item.value);
+        let about = format!("Job {} at revision {}", meta::name(new), change.revision);
+        for field in ["succeeded", "failed"] {
+            let count = |job: &Value| int(at(job, "status"), field).unwrap_or(0);
+            let (before, after) = (count(old), count(new));
+            let stays = value::list(at(new, "status.uncountedTerminatedPods"), field);
+            let noted = value::list(at(old, "status.uncountedTerminatedPods"), field);
+            let left = noted.iter().filter(|uid| !stays.contains(uid)).count() as i64;
+            // An Indexed Job counts the indexes that have succeeded, and notes none of those pods.
+            let by_index = field == "succeeded" && text(new, "spec.completionMode") == "Indexed";
+            let right = if by_index { after >= before } else { after == before + left };
+            if !right {
+                wrong.push(format!(
+                    "{about}: {field} was {before} with {left} to be added, and became {after}"
+                ));
+            }
+        }
+        let holds = |job: &Value, kind: &Value| {
+            let mut conditions = value::list(job, "status.conditions").iter();
+            conditions.any(|c| c["type"] == *kind && c["status"] == "True")
+        };
+        for condition in value::list(old, "status.conditions") {
+            let kind = &condition["type"];
+            if holds(old, kind) && !holds(new, kind) {
+                wrong.push(format!("{about}: it is {kind} no longer"));
+            }
+        }
+        let started = text(old, "status.startTime");
+        if !started.is_empty() && started != text(new, "status.startTime") {
+            wrong.push(format!("{about}: it started at another time"));
+        }
+    }
+    wrong
+}
+
+/// Does a list of indexes, e.g. `0-2,4`, have this one?
+fn has_index(list: &str, index: u64) -> bool {
+    list.split(',').any(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        matches!((first.parse::<u64>(), last.parse::<u64>()), (Ok(first), Ok(last)) if (first..=last).contains(&index))
+    })
+}
+
+/// Pods that have succeeded, and whose finalizer was taken off before their Job's status knew of them: after that nothing proves their work. Pods beyond
+/// those that a Job wants are let go and deleted without being counted.
+fn let_go_uncounted(store: &Store) -> Vec<String> {
+    /// A pod beyond the wanted ones is deleted within this time after it was let go.
+    const SOON: Duration = Duration::from_secs(10);
+    let held = |pod: &Value| meta::finalizers(pod).any(|f| f == job::TRACKING);
+    let (jobs, pods) = (store.history(kind("jobs")), store.history(kind("pods")));
+    // Uids of active pods, with their owners.
+    let mut active: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (place, change) in pods.iter().enumerate() {
+        let (pod, uid) = (&change.item.value, meta::uid(&change.item.value));
+        let owner = controller(pod).and_then(|o| o["uid"].as_str()).unwrap_or_default();
+        active.remove(uid);
+        if is_active(pod) && !change.gone {
+            active.insert(uid, owner);
+        }
+        let let_go = change.was.as_ref().is_some_and(|was| held(&was.value)) && !held(pod);
+        if !let_go || text(pod, "status.phase") != "Succeeded" {
+            continue;
+        }
+        let mut before = jobs.iter().rev().filter(|j| j.revision < change.revision);
+        let job = before.find(|j| meta::uid(&j.item.value) == owner).filter(|j| !j.gone);
+        let Some(job) = job.map(|j| &j.item.value) else { continue };
+        if meta::is_terminating(job) || has_ended(job) {
+            continue;
+        }
+        let notes = at(job, "status.uncountedTerminatedPods");
+        let noted = |field: &str| value::list(notes, field).iter().any(|known| known == uid);
+        let index = meta::annotation(pod, "batch.kubernetes.io/job-completion-index");
+        let counted = match index.and_then(|index| index.parse().ok()) {
+            Some(index) => has_index(text(job, "status.completedIndexes"), index),
+            None => noted("succeeded"),
+        };
+        let number = |path: &str| int(job, path).unwrap_or(0);
+        let done = number("status.succeeded") + value::list(notes, "succeeded").len() as i64;
+        let wanted = number("spec.parallelism").min(number("spec.completions") - done);
+        let surplus = 1 + active.values().filter(|of| **of == owner).count() as i64 > wanted;
+        let deleted = pods[place..]
+            .iter()
+            .any(|e| e.gone && meta::uid(&e.item.value) == uid && e.at < change.at + SOON);
+        if !(counted || noted("failed") || surplus || deleted) {
+            let name = meta::name(pod);
+            wrong.push(format!("pod {name} was let go uncounted at revision {}", change.revision));
+        }
+    }
+    wrong
+}
+
 /// What was wrong on the way. With `only_late`, no request failed and no controller was killed: then no ReplicaSet may have made a pod beyond the
 /// most that it ever wanted.
 pub fn wrong_meanwhile(store: &Store, only_late: bool) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut wrong = lost_counts(store);
+    wrong.extend(let_go_uncounted(store));
     if !only_late {
         return wrong;
     }

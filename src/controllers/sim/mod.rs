@@ -10,7 +10,7 @@ mod user;
 
 use super::{Shared, daemonset, deployment, expectations, garbage, job, replicaset, statefulset, workload};
 use crate::client::simulated::{Bug as Mistake, Door, Faults, Store, Tally};
-use crate::client::{Informer, Recorder};
+use crate::client::{Informer, Recorder, spin};
 use crate::clock;
 use crate::rng::Rng;
 use crate::task::Crew;
@@ -39,6 +39,7 @@ pub fn run(seed: u64, bug: Option<Bug>) -> (Tally, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without sockets");
     expectations::IMPATIENT.set(bug == Some(Bug::Impatience));
+    spin::find();
     let done = runtime.block_on(history(seed, bug));
     expectations::IMPATIENT.set(false);
     done

@@ -73,6 +73,7 @@ impl Nodes {
             (true, ..) => self.remove(pod),
             (false, false, _) => self.bind(pod),
             (false, true, "Running") if is_job => {
+                self.disturb(pod);
                 self.end(pod, if self.rng.chance(0.85) { "Succeeded" } else { "Failed" })
             }
             (false, true, "Running") => self.end(pod, "Failed"),
@@ -121,6 +122,22 @@ impl Nodes {
 
     fn end(&self, pod: &Value, phase: &str) -> Result<(), Status> {
         self.write(pod, phase, false)
+    }
+
+    /// Now and then somebody annotates a Job at the moment in which one of its pods ends. What the controller has read of the Job is old then, and
+    /// its next status meets a conflict.
+    fn disturb(&self, pod: &Value) {
+        let owner = value::list(pod, "metadata.ownerReferences").iter().find(|o| o["kind"] == "Job");
+        let Some(name) = owner.and_then(|o| o["name"].as_str()) else { return };
+        if self.calm.get() || self.rng.chance(0.5) {
+            return;
+        }
+        let note = self.store.revision().to_string();
+        // It may be gone.
+        let _ = self.store.edit(kind("jobs"), (meta::namespace(pod), name), false, |job| {
+            value::put(job, "metadata.annotations.note", note);
+            Ok(())
+        });
     }
 
     fn remove(&self, pod: &Value) -> Result<(), Status> {

@@ -23,20 +23,26 @@ fn a_seed_is_a_history() {
     assert_ne!(run(3, None).1, run(4, None).1);
 }
 
+/// A look at a history may miss a bug; so many of them may not.
+const ENOUGH: u64 = 50;
+
 #[test]
-#[ignore = "LostUpdate was not noticed yet: the checks at the end have to be sharper"]
 fn planted_bugs_are_caught() {
     let bugs = [
-        (Bug::Client(Mistake::LostUpdate), 300),
-        (Bug::Client(Mistake::SwallowedConflict), 300),
-        (Bug::Client(Mistake::SwallowedFailure), 100),
-        (Bug::Client(Mistake::MissedDeletion), 100),
-        (Bug::Client(Mistake::SkippedEvents), 100),
-        (Bug::Impatience, 100),
+        Bug::Client(Mistake::LostUpdate),
+        Bug::Client(Mistake::SwallowedConflict),
+        Bug::Client(Mistake::SwallowedFailure),
+        Bug::Client(Mistake::MissedDeletion),
+        Bug::Client(Mistake::SkippedEvents),
+        Bug::Impatience,
     ];
-    for (bug, most) in bugs {
-        let after = caught_after(most, |seed| run(seed, Some(bug)));
-        eprintln!("{bug:?} was caught after {after:?} seeds");
-        assert!(after.is_some(), "{most} histories with {bug:?} went unnoticed");
-    }
+    let unnoticed: Vec<Bug> = bugs
+        .into_iter()
+        .filter(|bug| {
+            let after = caught_after(ENOUGH, |seed| run(seed, Some(*bug)));
+            eprintln!("{bug:?} was caught after {after:?} seeds");
+            after.is_none()
+        })
+        .collect();
+    assert!(unnoticed.is_empty(), "{ENOUGH} histories went unnoticed with each of {unnoticed:?}");
 }

@@ -15,8 +15,8 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const NODE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 11);
-const PODS: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 0);
+pub(in crate::kubelet) const NODE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 11);
+pub(in crate::kubelet) const PODS: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 0);
 
 /// A kubelet that looks at a pod when the test says so.
 struct World {
@@ -58,7 +58,7 @@ fn read(pod: Value) -> Pod {
     serde_json::from_value(pod).unwrap()
 }
 
-fn config(client: &Client, runtime: &FakeRuntime, dir: PathBuf) -> Config {
+pub(in crate::kubelet) fn config(client: &Client, runtime: &FakeRuntime, dir: PathBuf) -> Config {
     Config {
         node_name: "n1".into(),
         node_ip: NODE,
@@ -307,4 +307,22 @@ fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
         world.look().await.unwrap();
         assert_eq!(world.starts("a"), 1);
     });
+}
+
+/// A pod that went while no kubelet looked is known from its sandbox alone.
+#[tokio::test(start_paused = true)]
+async fn a_runtime_that_fails_at_the_start_is_asked_again_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let crew = Crew::new("test");
+    let api = Scripted::new(|asked| stored(asked, "6")).await;
+    let world = World::new(&crew, api, dir.path().into(), pod(json!({}), json!({})));
+    let left = cri::PodId { namespace: "default".into(), name: "left".into(), uid: "l".into() };
+    let config = cri::SandboxConfig { pod: left, ..cri::SandboxConfig::default() };
+    world.runtime.run_pod_sandbox(config).await.unwrap();
+    world.runtime.fail_lists(3);
+    world.kubelet.look_at_everything().await;
+    for expected in [world.key.clone(), Key::new("default", "left")] {
+        let next = clock::timeout(Duration::from_secs(1), world.kubelet.queue.next()).await;
+        assert_eq!(next.map(|(key, _)| key), Some(expected));
+    }
 }
