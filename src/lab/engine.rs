@@ -3,7 +3,7 @@
 use super::cel::facts::{Line, Object, Objects, Wanted};
 use super::cel::{Facts, Memo, Probe, value};
 use super::debrief;
-use super::format::{Lesson, Library, Step};
+use super::format::{EN, Lesson, Library, Step};
 use super::judge::{self, Memory, Outcome};
 use super::own;
 use super::progress::Progress;
@@ -398,7 +398,9 @@ impl Engine {
             }
         }
         let seen = self.progress.look(&lesson.id, &step.id).map_or(&[][..], |p| &p.hints);
-        open.hints_left = fitting(step, seen, &facts).len();
+        // One that cannot be said by what is known is not promised.
+        let can_be_said = |hint: &&super::format::Hint| render(hint, &lesson, &facts).is_some();
+        open.hints_left = fitting(step, seen, &facts).into_iter().filter(can_be_said).count();
         let silent = open.hints.len() < seen.len();
         if let Some(at) = open.done_at {
             let over = now.duration_since(at) >= GROWS;
@@ -536,13 +538,15 @@ fn fitting<'a>(step: &'a Step, seen: &[String], facts: &Arc<Facts>) -> Vec<&'a s
     all
 }
 
+/// Renders a hint in the lesson's languages. A language whose text fails is left out, and its readers see English; without English there is no hint.
 fn render(hint: &super::format::Hint, lesson: &Lesson, facts: &Arc<Facts>) -> Option<BTreeMap<String, Hint>> {
     let mut said = BTreeMap::new();
     for lang in &lesson.languages {
-        let say = hint.say.get(lang)?.render(facts, &[]).ok()?;
-        said.insert(lang.clone(), Hint { tier: hint.tier, say });
+        if let Some(say) = hint.say.get(lang).and_then(|text| text.render(facts, &[]).ok()) {
+            said.insert(lang.clone(), Hint { tier: hint.tier, say });
+        }
     }
-    Some(said)
+    said.contains_key(EN).then_some(said)
 }
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
@@ -560,7 +564,7 @@ pub fn qualified(kind: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::cel::{Expr, Use};
+    use crate::lab::cel::{Expr, Template, Use};
     use crate::lab::progress;
     use crate::tap::Record;
     use serde_json::json;
@@ -724,5 +728,60 @@ mod tests {
         engine.settle();
         let said = said(&engine);
         assert!(said.len() == 2 && said[1].contains("There is no image ngnix"), "{said:?}");
+    }
+
+    /// A text that cannot be said as long as there is no such Pod.
+    fn unsayable() -> Template {
+        Template::compile(r#"${object("Pod", "default", "none").spec.nodeName}"#, Use::Hint, &[]).unwrap()
+    }
+
+    #[test]
+    fn a_hint_that_cannot_be_said_is_not_promised() {
+        let mut engine = engine();
+        engine.progress = Progress::default();
+        engine.settle();
+        let promised = |engine: &Engine| engine.open.as_ref().map(|open| open.hints_left);
+        let before = promised(&engine);
+        let mut lesson = engine.library.lessons[0].clone();
+        let mut hint = lesson.steps[0].hints[0].clone();
+        (hint.id, hint.when) = ("unsayable".into(), None);
+        hint.say.put(EN, unsayable());
+        lesson.languages = vec![EN.into()];
+        lesson.steps[0].hints.push(hint);
+        engine.open = Some(Open::new(Arc::new(lesson), 0, Memory::default()));
+        engine.settle();
+        assert_eq!(promised(&engine), before);
+    }
+
+    #[test]
+    fn a_hint_whose_translation_fails_is_said_in_english() {
+        let engine = engine();
+        let mut lesson = engine.library.lessons[0].clone();
+        lesson.languages = vec![EN.into(), "xx".into()];
+        let facts = engine.facts();
+        let hints = || lesson.steps.iter().flat_map(|step| &step.hints);
+        let mut hint = hints().find(|hint| render(hint, &lesson, &facts).is_some()).unwrap().clone();
+        hint.say.put("xx", unsayable());
+        let said = render(&hint, &lesson, &facts).unwrap();
+        assert!(said.contains_key(EN) && !said.contains_key("xx"));
+        hint.say.put(EN, unsayable());
+        assert!(render(&hint, &lesson, &facts).is_none());
+    }
+
+    #[test]
+    fn an_optional_step_leaves_no_lesson_unfinished() {
+        let mut engine = engine();
+        engine.library.lessons.truncate(1);
+        let (id, steps) = {
+            let lesson = &mut engine.library.lessons[0];
+            lesson.steps[0].optional = true;
+            (lesson.id.clone(), lesson.steps.iter().skip(1).map(|s| s.id.clone()).collect::<Vec<_>>())
+        };
+        for step in steps {
+            engine.progress.step(&id, &step).done = true;
+        }
+        assert_eq!(engine.unfinished(), None);
+        engine.library.lessons[0].steps[0].optional = false;
+        assert_eq!(engine.unfinished(), Some(id));
     }
 }

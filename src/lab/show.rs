@@ -124,6 +124,16 @@ impl Engine {
         told
     }
 
+    /// Returns the id of the first lesson with a step that is left to do: neither done, nor optional, nor beyond this cluster.
+    pub fn unfinished(&self) -> Option<String> {
+        let done = |lesson: &str, step: &str| self.progress.look(lesson, step).is_some_and(|p| p.done);
+        let is_unfinished = |lesson: &&super::format::Lesson| {
+            let mut needed = lesson.steps.iter().filter(|s| !s.optional);
+            needed.any(|s| !done(&lesson.id, &s.id) && self.lacks(lesson, s).is_none())
+        };
+        self.library.lessons.iter().find(is_unfinished).map(|lesson| lesson.id.clone())
+    }
+
     pub fn list(&self, lang: &str) -> Vec<Entry> {
         let done = |lesson: &str, step: &str| self.progress.look(lesson, step).is_some_and(|p| p.done);
         let entry = |lesson: &super::format::Lesson| Entry {

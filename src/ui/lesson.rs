@@ -301,6 +301,15 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_base_is_told_as_the_engine_says_it() {
+        let lost = "This step builds on something that is gone: pods/web. `goto run` brings it back.";
+        let page = PAPER.page(&LessonView { lost: Some(lost.into()), ..view() });
+        let told = page.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains("! This step builds on something that is gone: pods/web."), "{page}");
+        assert!(told.contains("goto run") && !told.contains("undo"), "{page}");
+    }
+
+    #[test]
     fn a_question_stands_alone() {
         let question = Predict {
             question: "Where?".into(),

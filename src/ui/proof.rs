@@ -67,7 +67,9 @@ pub async fn prove(
         Some(file) => Where::Abroad(file),
         None => Where::Home,
     });
-    let cases: Vec<Case> = lessons.iter().flat_map(|l| cases(l, &ground)).collect();
+    let mut cases: Vec<Case> = lessons.iter().flat_map(|l| cases(l, &ground)).collect();
+    // The longest first: one that begins last has the machine to itself while all others are over.
+    cases.sort_by_key(|case| std::cmp::Reverse(steps_played(case)));
     let began = Instant::now();
     let total = cases.len();
     let mut found: BTreeMap<String, Vec<(Kind, Found)>> = BTreeMap::new();
@@ -145,6 +147,15 @@ fn cases(lesson: &Arc<Lesson>, ground: &Where) -> Vec<Case> {
         kinds.extend((0..s.wrong.len()).map(|at| Kind::Wrong { step, at }));
     }
     kinds.into_iter().map(|kind| Case { lesson: lesson.clone(), kind }).collect()
+}
+
+/// Returns how many steps a case plays: those before its own are on the way to it.
+fn steps_played(case: &Case) -> usize {
+    match case.kind {
+        Kind::Solution => case.lesson.steps.len(),
+        Kind::Prose => 1,
+        Kind::Wrong { step, .. } | Kind::Also { step, .. } => step + 1,
+    }
 }
 
 /// Prints what was found about a lesson. True if it is sound.
@@ -358,6 +369,15 @@ mod tests {
         assert_eq!(kinds.iter().filter(|k| matches!(k, Kind::Wrong { .. })).count(), 8);
         assert_eq!(kinds.iter().filter(|k| matches!(k, Kind::Also { .. })).count(), 1);
         assert!(kinds.contains(&Kind::Solution));
+    }
+
+    #[test]
+    fn a_case_is_as_long_as_the_way_to_its_step() {
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+        let lesson = Arc::new(library.lessons[0].clone());
+        let played = |kind| steps_played(&Case { lesson: lesson.clone(), kind });
+        assert_eq!(played(Kind::Solution), lesson.steps.len());
+        assert_eq!((played(Kind::Wrong { step: 0, at: 3 }), played(Kind::Also { step: 2, at: 0 })), (1, 3));
     }
 
     #[test]

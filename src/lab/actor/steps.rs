@@ -32,8 +32,8 @@ impl Actor {
     pub(super) async fn next(&mut self, lang: &str) -> Result<(), String> {
         let Ok((lesson, step)) = self.opened(lang) else {
             // Nothing open: the first lesson that is not finished.
-            let unfinished = self.engine.list(lang).into_iter().find(|e| e.done + e.cannot.len() < e.steps);
-            let id = unfinished.ok_or_else(|| words::say(lang, Word::NoLesson, &[]))?.id;
+            let unfinished = self.engine.unfinished();
+            let id = unfinished.ok_or_else(|| words::say(lang, Word::NoLesson, &[]))?;
             return self.open_named(Some(&id), lang).await;
         };
         let this = &lesson.steps[step];

@@ -42,7 +42,6 @@ texts! { pub enum Word {
     Hint: "hint {}", "힌트 {}";
     ReadOn: "{} read on: F6 ↑↓", "{} 더 읽기: F6 ↑↓";
     ReadOnHere: "{} read on: ↑↓", "{} 더 읽기: ↑↓";
-    Lost: "lost: {} (`undo` brings it back)", "사라짐: {} (`undo`로 되돌립니다)";
     Done: "Done.  `next` goes on", "완료했습니다.  `next`로 계속합니다";
     Solved: "Solved for you.  `next` goes on", "풀이를 대신 실행했습니다.  `next`로 계속합니다";
     Skipped: "This cluster cannot do this step.  `next` goes on", "이 클러스터에서는 할 수 없는 단계입니다.  `next`로 계속합니다";

@@ -270,8 +270,7 @@ fn doing(model: &Model, view: &LessonView, room: usize, which: Checks) -> Vec<Li
         None => {}
     }
     if let Some(lost) = &view.lost {
-        let words = lang.say(Word::Lost, &[lost]);
-        out.extend(marked(&words, look, Tone::Bad, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
+        out.extend(marked(lost, look, Tone::Bad, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
     }
     if let Some(refused) = &model.lesson.refused {
         out.extend(marked(refused, look, Tone::Bad, room, "", "  "));

@@ -249,3 +249,25 @@ fn a_window_of_a_few_rows_is_drawn_whatever_is_pressed() {
         }
     }
 }
+
+#[test]
+fn a_lost_base_is_told_in_the_engines_own_sentence() {
+    let sentences = [
+        (Lang::En, "This step builds on something that is gone: pods/web. `goto run` brings it back."),
+        (
+            Lang::Ko,
+            "이 단계에 필요한 오브젝트가 없어졌습니다: pods/web. `goto run` 명령으로 되돌릴 수 있습니다.",
+        ),
+    ];
+    for (lang, sentence) in sentences {
+        let mut model = model(200, 60, lang, RICH);
+        let asked = LessonView { lost: Some(sentence.into()), ..lesson(lang) };
+        tell(&mut model, Event::Lesson(Box::new(asked)));
+        let shown = text(&screen(&model));
+        // The pane wraps the sentence, and stands beside others.
+        for part in ["pods/web", "goto"] {
+            assert!(shown.contains(part), "{part}\n{shown}");
+        }
+        assert!(!shown.contains("undo"), "{shown}");
+    }
+}
