@@ -265,10 +265,18 @@ impl Actor {
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
         match self.move_in(&lesson, false).await {
-            Ok(true) => {
-                self.recall(&lesson, &at).await;
-                self.show(Arc::new(lesson), step);
-            }
+            Ok(true) => match self.engine.progress.lesson(&lesson.id).going {
+                Some(since) => {
+                    let told = self.arrive(Arc::new(lesson), step, since).await;
+                    if let Some(open) = &mut self.engine.open {
+                        open.notices.extend(told);
+                    }
+                }
+                None => {
+                    self.recall(&lesson, &at).await;
+                    self.show(Arc::new(lesson), step);
+                }
+            },
             Ok(false) => self.engine.progress.open = None,
             Err(why) => tracing::warn!(lesson = lesson.id, why, "the open lesson cannot go on"),
         }

@@ -297,6 +297,12 @@ impl Engine {
     pub fn typed(&mut self, line: String) {
         self.acted();
         if let Some(open) = &mut self.open {
+            let room = &self.recorder.room;
+            let solution = &open.lesson.steps[open.step].solution;
+            // Whoever plays the solution may end before saying that it is over.
+            self.solving &= solution.iter().map(|lines| reach::line(lines, room)).any(|lines| {
+                lines.trim() == line.trim() || lines.lines().any(|of_it| of_it.trim() == line.trim())
+            });
             if open.typed.len() == TYPED_MAX {
                 open.typed.remove(0);
             }
@@ -599,6 +605,17 @@ mod tests {
             trouble: None,
             unkept: None,
         }
+    }
+
+    #[test]
+    fn a_line_of_the_learners_own_is_no_solution_any_more() {
+        let mut engine = engine();
+        engine.solving = true;
+        let line = engine.library.lessons[0].steps[0].solution[0].clone();
+        engine.typed(line);
+        assert!(engine.solving);
+        engine.typed("kubectl get pods".into());
+        assert!(!engine.solving, "the solution is over, although nobody said so");
     }
 
     /// `goto` of an early lesson takes away what a later one has made: that one is set up again, and what was once done stays done.

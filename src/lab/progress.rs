@@ -25,6 +25,8 @@ pub struct Progress {
 pub struct Lesson {
     /// The current step's id.
     pub step: String,
+    /// A `goto` to that step has begun and is not over: the revision whose objects it puts back, 0 if none.
+    pub going: Option<i64>,
     /// Store revision when it was opened for the first time.
     pub began: i64,
     /// The setup lines have been run, to the last one.

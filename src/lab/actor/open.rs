@@ -86,6 +86,7 @@ impl Actor {
         }
         self.host.catch_up().await;
         self.read_tap();
+        self.engine.progress.lesson(&lesson.id).going = None;
         self.show(lesson, step);
         self.save();
         if let Some(open) = &mut self.engine.open {

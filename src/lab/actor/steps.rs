@@ -6,6 +6,7 @@ use crate::lab::format::{Lesson, Step};
 use crate::lab::view::State;
 use crate::lab::words::{self, Word};
 use crate::lab::{Error, own, progress, run};
+use std::sync::Arc;
 
 /// `LESSON#STEP`, `TRACK/LESSON` or a step of the open lesson: the lesson, and the step.
 pub(super) fn parts(word: &str) -> (Option<&str>, &str) {
@@ -115,10 +116,8 @@ impl Actor {
         if let Some(first) = left.first().cloned() {
             notices.push((Word::NotPlayed, vec![left.join(", "), first]));
         }
-        if visited && !self.restore(&lesson, &lesson.steps[to].id).await {
-            notices.push((Word::NoRewind, vec![]));
-        }
-        self.read_tap();
+        let noted = self.engine.progress.step(&lesson.id, &lesson.steps[to].id);
+        let since = if visited { noted.since } else { 0 };
         // What came after it has not happened any more: those steps begin anew, too, when they are reached.
         for step in &lesson.steps[to..] {
             let noted = self.engine.progress.step(&lesson.id, &step.id);
@@ -126,17 +125,30 @@ impl Actor {
             let (predicted, debrief) = (noted.predicted.take(), std::mem::take(&mut noted.debrief));
             *noted = progress::Step { done: noted.done, predicted, debrief, ..progress::Step::default() };
         }
-        self.enter(lesson, to).await;
+        // Noted before the objects change: if the program ends in between, it goes on from here.
+        let noted = self.engine.progress.lesson(&lesson.id);
+        (noted.step, noted.going) = (lesson.steps[to].id.clone(), Some(since));
+        self.save();
+        notices.extend(self.arrive(lesson, to, since).await);
         if let Some(open) = &mut self.engine.open {
             open.notices.extend(notices);
         }
         Ok(())
     }
 
-    /// Puts the objects back as they were when the step began; false if that cannot be done, e.g. because that history is no longer kept.
-    async fn restore(&self, lesson: &Lesson, step: &str) -> bool {
-        let Some(since) = self.engine.progress.look(&lesson.id, step).map(|s| s.since) else { return false };
-        self.host.past(Past::back(since, own::places(lesson))).await.is_ok()
+    /// The second half of a jump: puts the objects back as they were at a revision (0: leaves them), and begins the step. What the learner has to know if
+    /// they cannot be put back, for example because that history is no longer kept.
+    pub(super) async fn arrive(
+        &mut self,
+        lesson: Arc<Lesson>,
+        step: usize,
+        since: i64,
+    ) -> Option<(Word, Vec<String>)> {
+        let back = Past::back(since, own::places(&lesson));
+        let restored = since == 0 || self.host.past(back).await.is_ok();
+        self.read_tap();
+        self.enter(lesson, step).await;
+        (!restored).then(|| (Word::NoRewind, vec![]))
     }
 
     pub(super) fn predict(&mut self, choice: &str, lang: &str) -> Result<(), String> {

@@ -24,12 +24,34 @@ impl Recorder {
         self.make_room();
     }
 
+    /// Takes a version. Records do not always come in the order of the store: an undo tells its commits when its cache has shown them, and others may have
+    /// written by then. What is known already is not taken twice.
     pub(super) fn add(&mut self, key: Key, mut version: Version) {
-        self.taken += 1;
-        version.number = self.taken;
         let versions = Arc::make_mut(&mut self.versions);
         let of_one = Arc::make_mut(versions.entry(key.clone()).or_default());
-        of_one.push(Arc::new(version));
+        let at = of_one.partition_point(|v| v.revision < version.revision);
+        let known = of_one.get(at).filter(|v| v.revision == version.revision);
+        if known.is_some_and(|known| version.user.is_empty() || !known.user.is_empty()) {
+            return;
+        }
+        let replaced = known.is_some();
+        if replaced {
+            of_one.remove(at);
+        }
+        self.taken += 1;
+        version.number = self.taken;
+        of_one.insert(at, Arc::new(version));
+        if replaced || at + 1 < of_one.len() {
+            // Renumbered in their order: what was found out by their numbers is forgotten with the epoch.
+            self.epoch += 1;
+            for later in &mut of_one[at + 1..] {
+                self.taken += 1;
+                *later = Arc::new(later.numbered(self.taken));
+            }
+        }
+        if replaced {
+            return;
+        }
         let most = if key.0 == "leases" { VERSIONS_OF_HEARTBEATS } else { VERSIONS_OF_ONE };
         if of_one.len() > most {
             self.forget_one(&key);
@@ -130,6 +152,24 @@ mod tests {
         assert!(!recorder.forgotten.since(&key("s1"), now));
         let kept: usize = recorder.versions.values().map(|v| v.len()).sum();
         assert_eq!(kept, recorder.order.len() + recorder.pinned.len());
+    }
+
+    #[test]
+    fn versions_are_in_the_order_of_the_store_whenever_they_are_told() {
+        let key = || ("services".to_string(), "shop".to_string(), "web".to_string());
+        let version = |n: i64, user: &str| Version::new(n, None, "MODIFIED", "null".into()).by(user);
+        let mut recorder = Recorder::default();
+        [3, 9, 5].into_iter().for_each(|n| recorder.add(key(), version(n, "kim")));
+        let epoch = recorder.epoch;
+        recorder.add(key(), version(9, ""));
+        assert_eq!(recorder.epoch, epoch, "nothing new");
+        recorder.add(key(), version(12, ""));
+        recorder.add(key(), version(12, "park"));
+        let told: Vec<(i64, &str)> =
+            recorder.versions[&key()].iter().map(|v| (v.revision, v.user.as_str())).collect();
+        assert_eq!(told, [(3, "kim"), (5, "kim"), (9, "kim"), (12, "park")]);
+        assert!(recorder.versions[&key()].is_sorted_by(|a, b| a.number < b.number));
+        assert_eq!((recorder.order.len(), recorder.epoch), (4, epoch + 1));
     }
 
     #[test]
