@@ -5,7 +5,7 @@ use crate::api::quantity::Quantity;
 use crate::api::requests::{self, Amount, Field};
 use crate::cri::{ContainerConfig, Mount, Resources, Security};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod, ResourceRequirements, VolumeMount};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// Where a volume is.
@@ -251,7 +251,8 @@ pub fn config(
     if !super::files::is_name(&spec.name) {
         return Err(format!("invalid container name {:?}", spec.name)); // it is a directory of logs
     }
-    let lookup = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+    let known: HashMap<&str, &str> = variables.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let lookup = |name: &str| known.get(name).map(|v| (*v).to_string());
     let mut left = env::ALL_MAX;
     let mut expanded = |words: &Option<Vec<String>>| -> Result<Vec<String>, String> {
         let word = |w: &String| {

@@ -40,7 +40,7 @@ impl Sources {
     ) -> Result<(), String> {
         let mut data = map.data.unwrap_or_default();
         data.retain(|key, _| keys.has(key));
-        data.iter().try_for_each(|(key, value)| fetch(left, key.len() + value.len()))?;
+        data.iter().try_for_each(|(key, value)| fetch(left, size(key, value)))?;
         self.config_maps.insert(name.into(), ConfigMap { data: Some(data), ..ConfigMap::default() });
         Ok(())
     }
@@ -58,7 +58,7 @@ impl Sources {
     ) -> Result<(), String> {
         let mut data = secret.data.unwrap_or_default();
         data.retain(|key, _| keys.has(key));
-        data.iter().try_for_each(|(key, value)| fetch(left, key.len() + value.0.len()))?;
+        data.iter().try_for_each(|(key, value)| fetch(left, size(key, &value.0)))?;
         self.secrets.insert(name.into(), Secret { data: Some(data), ..Secret::default() });
         Ok(())
     }
@@ -101,7 +101,7 @@ struct Counted {
 
 impl Counted {
     fn add(&mut self, name: String, value: String) -> Result<(), String> {
-        self.left = self.left.checked_sub(name.len() + value.len()).ok_or_else(|| {
+        self.left = self.left.checked_sub(size(&name, &value)).ok_or_else(|| {
             let what = "the variables of the namespace's Services";
             format!("{}; set enableServiceLinks: false in the pod", too_long(what, ALL_MAX))
         })?;
@@ -212,7 +212,7 @@ pub fn of(
 ) -> Result<Vec<(String, String)>, String> {
     let mut own: Vec<(String, String)> = Vec::new();
     let mut left = ALL_MAX;
-    services.iter().try_for_each(|(name, value)| take(&mut left, name.len() + value.len()))?;
+    services.iter().try_for_each(|(name, value)| take(&mut left, size(name, value)))?;
     let namespace = facts.pod.metadata.namespace.as_deref().unwrap_or("default");
     for from in spec.env_from.iter().flatten() {
         let prefix = from.prefix.clone().unwrap_or_default();
@@ -220,7 +220,7 @@ pub fn of(
             match sources.config_maps.get(&r.name) {
                 Some(map) => {
                     for (k, v) in map.data.iter().flatten() {
-                        take(&mut left, prefix.len() + k.len() + v.len())?;
+                        take(&mut left, prefix.len() + size(k, v))?;
                         own.push((format!("{prefix}{k}"), v.clone()));
                     }
                 }
@@ -232,7 +232,7 @@ pub fn of(
             match sources.secrets.get(&r.name) {
                 Some(secret) => {
                     for (k, v) in secret.data.iter().flatten() {
-                        take(&mut left, prefix.len() + k.len() + v.0.len())?;
+                        take(&mut left, prefix.len() + size(k, &v.0))?;
                         own.push((format!("{prefix}{k}"), String::from_utf8_lossy(&v.0).into_owned()));
                     }
                 }
@@ -301,7 +301,7 @@ pub fn of(
                 }
             }
         };
-        take(&mut left, variable.name.len() + value.len())?;
+        take(&mut left, size(&variable.name, &value))?;
         last.insert(variable.name.clone(), own.len());
         own.push((variable.name.clone(), value));
     }
@@ -324,6 +324,19 @@ pub fn of(
 const STRING_MAX: usize = 128 << 10;
 /// Bytes of all values, or of all arguments, of one container: more than the kernel takes (a quarter of the stack's limit, at most 6 MiB).
 pub const ALL_MAX: usize = 8 << 20;
+
+/// Bytes of the largest environment that is remembered for the time when no API server answers.
+pub const REMEMBERED_MAX: usize = 32 << 10;
+
+/// Bytes that a variable takes: of its text, and of the two `String`s that hold it. Short ones are mostly the latter.
+fn size(name: &str, value: impl AsRef<[u8]>) -> usize {
+    name.len() + value.as_ref().len() + 2 * size_of::<String>()
+}
+
+/// Can these variables be remembered? A container with more of them waits for the API server when it has to start again.
+pub fn is_small(variables: &[(String, String)]) -> bool {
+    variables.iter().map(|(name, value)| size(name, value)).sum::<usize>() <= REMEMBERED_MAX
+}
 
 /// Takes the bytes of one more string from what is left of [`ALL_MAX`].
 ///
@@ -377,6 +390,16 @@ pub fn expand(text: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A million empty values are few bytes of text, and much memory.
+    #[test]
+    fn variables_are_bounded_by_number_too() {
+        let mut left = ALL_MAX;
+        let taken = (0..1_000_000).take_while(|_| take(&mut left, size("A", "")).is_ok()).count();
+        assert!(taken <= ALL_MAX / 48, "{taken}");
+        let many = |n: usize| vec![("A".to_string(), String::new()); n];
+        assert!(is_small(&many(100)) && !is_small(&many(1000)));
+    }
 
     #[test]
     fn expansion_follows_the_api() {

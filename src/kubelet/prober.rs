@@ -11,7 +11,7 @@ use crate::client::{Key, Recorder, WorkQueue};
 use crate::clock::{self, Timestamp};
 use crate::cri::{Container, ContainerState};
 use crate::task::Crew;
-use k8s_openapi::api::core::v1::{Container as Spec, Pod};
+use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -107,7 +107,11 @@ impl Prober {
                 let round = Round {
                     prober: self.clone(),
                     key: key.clone(),
-                    pod: pod.clone(),
+                    about: {
+                        let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
+                        let is_init = init.into_iter().any(|c| c.name == spec.name);
+                        reference(pod, Some((&spec.name, is_init)))
+                    },
                     spec: spec.clone(),
                     id: c.id.clone(),
                     started_at: c.started_at.unwrap_or(c.created_at),
@@ -172,7 +176,8 @@ fn at_first(pod: &Pod, spec: &Spec, container: &Container) -> Probed {
 struct Round {
     prober: Prober,
     key: Key,
-    pod: Pod,
+    /// The container, for Events.
+    about: ObjectReference,
     spec: Spec,
     id: String,
     started_at: Timestamp,
@@ -253,15 +258,12 @@ impl Round {
             }
             answer = target.act(action, numbers.timeout).await;
         }
-        let init = self.pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
-        let about =
-            reference(&self.pod, Some((&self.spec.name, init.into_iter().any(|c| c.name == self.spec.name))));
         let title = kind.title();
         match answer {
             Ok(Answer::Well) => true,
             Ok(Answer::Warning(what)) => {
                 inner.recorder.warning(
-                    &about,
+                    &self.about,
                     "ProbeWarning",
                     format!("{title} probe warning: {what}"),
                     None,
@@ -269,12 +271,17 @@ impl Round {
                 true
             }
             Ok(Answer::Ill(why)) => {
-                inner.recorder.warning(&about, "Unhealthy", format!("{title} probe failed: {why}"), None);
+                inner.recorder.warning(
+                    &self.about,
+                    "Unhealthy",
+                    format!("{title} probe failed: {why}"),
+                    None,
+                );
                 false
             }
             Err(error) => {
                 let message = format!("{title} probe errored and resulted in unknown state: {error}");
-                inner.recorder.warning(&about, "Unhealthy", message, None);
+                inner.recorder.warning(&self.about, "Unhealthy", message, None);
                 false
             }
         }

@@ -32,7 +32,7 @@ pub fn wanted(
     nodes: &[(String, Ipv4Addr)],
 ) -> (Vec<(HostPort, Arc<Service>)>, Vec<Refused>) {
     let mut ports: Vec<(HostPort, Arc<Service>)> = Vec::new();
-    let mut refused = Vec::new();
+    let (mut refused, mut budget) = (Vec::new(), rules::Budget::default());
     for service in rules::by_age(services) {
         let Some(spec) = &service.spec else { continue };
         let meta = &service.metadata;
@@ -41,11 +41,17 @@ pub fn wanted(
             meta.namespace.as_deref().unwrap_or_default(),
             meta.name.as_deref().unwrap_or_default()
         );
-        let own = slices.get(&name).map(Vec::as_slice).unwrap_or_default();
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let own = rules::Slices::of(slices.get(&name).map(Vec::as_slice).unwrap_or_default());
         for port in spec.ports.iter().flatten() {
             let node_port = port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0);
             let (Some(node_port), Some(protocol)) = (node_port, rules::protocol(port)) else { continue };
-            let endpoints = rules::endpoints(port, own);
+            if !budget.has(namespace) {
+                refused.push(rules::beyond_namespace(service));
+                break;
+            }
+            let endpoints = own.endpoints(port);
+            budget.spend(namespace, 64 * endpoints.count());
             let serves =
                 |node: &str| !endpoints.usable(rules::is_external_local(spec).then_some(node)).is_empty();
             let serving = nodes.iter().filter(|(node, _)| serves(node));

@@ -3,7 +3,7 @@
 use crate::cni::{Protocol, ServiceRule};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -32,6 +32,10 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
+    pub fn count(&self) -> usize {
+        self.ready.len() + self.serving.len()
+    }
+
     /// Those that may get traffic: the ready ones; if there is none, those that still serve while they end. A `Local` policy
     /// asks that of each node alone, so that a node whose last endpoint ends drops no connection (KEP-1669):
     ///
@@ -45,26 +49,67 @@ impl Endpoints {
     }
 }
 
-/// The endpoints of a service's port, from its slices.
-pub fn endpoints(port: &ServicePort, slices: &[Arc<EndpointSlice>]) -> Endpoints {
-    let name = port.name.as_deref().unwrap_or_default();
-    let mut found = Endpoints::default();
-    for slice in slices.iter().filter(|s| s.address_type == "IPv4") {
-        let number = slice.ports.iter().flatten().find(|p| p.name.as_deref().unwrap_or_default() == name);
-        let Some(number) = number.and_then(|p| p.port).and_then(|p| u16::try_from(p).ok()) else { continue };
-        for endpoint in &slice.endpoints {
-            let conditions = endpoint.conditions.clone().unwrap_or_default();
-            for ip in endpoint.addresses.iter().filter_map(|a| a.parse().ok()) {
-                let one = Endpoint { ip, port: number, node: endpoint.node_name.clone() };
-                if conditions.ready.unwrap_or(true) {
-                    found.ready.insert(one);
-                } else if conditions.serving.unwrap_or(false) && conditions.terminating.unwrap_or(false) {
-                    found.serving.insert(one);
+/// A Service's slices, and of each the numbers of its ports by their names.
+pub struct Slices<'a>(Vec<(&'a EndpointSlice, HashMap<&'a str, Option<u16>>)>);
+
+impl<'a> Slices<'a> {
+    pub fn of(slices: &'a [Arc<EndpointSlice>]) -> Slices<'a> {
+        let of_ipv4 = slices.iter().filter(|s| s.address_type == "IPv4");
+        let indexed = of_ipv4.map(|slice| {
+            let mut ports = HashMap::new();
+            for port in slice.ports.iter().flatten() {
+                let number = port.port.and_then(|p| u16::try_from(p).ok());
+                ports.entry(port.name.as_deref().unwrap_or_default()).or_insert(number);
+            }
+            (&**slice, ports)
+        });
+        Slices(indexed.collect())
+    }
+
+    /// The endpoints of a port of the Service.
+    pub fn endpoints(&self, port: &ServicePort) -> Endpoints {
+        let name = port.name.as_deref().unwrap_or_default();
+        let mut found = Endpoints::default();
+        for (slice, ports) in &self.0 {
+            let Some(number) = ports.get(name).copied().flatten() else { continue };
+            for endpoint in &slice.endpoints {
+                let conditions = endpoint.conditions.clone().unwrap_or_default();
+                for ip in endpoint.addresses.iter().filter_map(|a| a.parse().ok()) {
+                    let one = Endpoint { ip, port: number, node: endpoint.node_name.clone() };
+                    if conditions.ready.unwrap_or(true) {
+                        found.ready.insert(one);
+                    } else if conditions.serving.unwrap_or(false) && conditions.terminating.unwrap_or(false) {
+                        found.serving.insert(one);
+                    }
                 }
             }
         }
+        found
     }
-    found
+}
+
+/// What may still be computed at one change, by namespace. The ports of a Service times its endpoints may be any number, and what is beyond
+/// the bounds of the kernel's table is thrown away.
+#[derive(Default)]
+pub struct Budget(HashMap<String, usize>);
+
+impl Budget {
+    /// Is there anything left for this namespace?
+    pub fn has(&self, namespace: &str) -> bool {
+        self.0.get(namespace).is_none_or(|spent| *spent < 2 * NAMESPACE_MAX)
+    }
+
+    /// `bytes`: of the rule that was made.
+    pub fn spend(&mut self, namespace: &str, bytes: usize) {
+        *self.0.entry(namespace.to_string()).or_default() += bytes;
+    }
+}
+
+/// A Service some of whose ports are left out because of all that its namespace asks for.
+pub fn beyond_namespace(service: &Arc<Service>) -> Refused {
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let message = Beyond::Namespace.message(namespace);
+    Refused { service: service.clone(), reason: TOO_MANY, message }
 }
 
 /// Does the Service want outside traffic to stay on the node that it came to?
@@ -111,11 +156,16 @@ pub fn rules(
     slices: &BTreeMap<String, Vec<Arc<EndpointSlice>>>,
     node: &str,
 ) -> (Vec<ServiceRule>, Vec<Refused>) {
-    let mut wanted: Vec<(Arc<Service>, ServiceRule)> = Vec::new();
+    let (mut wanted, mut refused) = (Vec::new(), Vec::new());
+    let mut budget = Budget::default();
     for service in by_age(services) {
-        wanted.extend(wanted_by(service, slices, node).into_iter().map(|rule| (service.clone(), rule)));
+        let (rules, all) = wanted_by(service, slices, node, &mut budget);
+        wanted.extend(rules.into_iter().map(|rule| (service.clone(), rule)));
+        if !all {
+            refused.push(beyond_namespace(service));
+        }
     }
-    let (mut claims, mut refused) = (Claims::default(), Vec::new());
+    let mut claims = Claims::default();
     let mut refuse = |service: &Arc<Service>, what: String, owner: &str| {
         let message = format!("{what} belongs to {owner}: this Service is not reachable there");
         refused.push(Refused { service: service.clone(), reason: "AddressConflict", message });
@@ -175,6 +225,9 @@ fn bytes(rule: &ServiceRule) -> usize {
     let own = once * rule.everywhere().len() + each * rule.endpoints.len();
     1024 + 64 * rule.addresses.len() + own + further + node_port
 }
+
+/// The reason of the Event on a Service some of whose ports are beyond a bound.
+const TOO_MANY: &str = "TooManyRules";
 
 /// Why a rule is left out.
 #[derive(Clone, Copy)]
@@ -238,41 +291,45 @@ fn within_bounds(complete: Vec<(Arc<Service>, ServiceRule)>, refused: &mut Vec<R
         all -= takes;
         by_size.push((used - takes, namespace));
     }
-    let mut told = BTreeSet::new();
+    let name_of = |service: &Service| (namespace_of(service), service.metadata.name.clone());
+    let too_many = refused.iter().filter(|r| r.reason == TOO_MANY);
+    let mut told: BTreeSet<_> = too_many.map(|r| name_of(&r.service)).collect();
     let mut rules = Vec::with_capacity(complete.len() - beyond.len());
     for (place, (service, rule)) in complete.into_iter().enumerate() {
         let Some(why) = beyond.get(&place) else {
             rules.push(rule);
             continue;
         };
-        let namespace = namespace_of(&service);
-        if told.insert((namespace.clone(), service.metadata.name.clone())) {
-            refused.push(Refused { service, reason: "TooManyRules", message: why.message(&namespace) });
+        if told.insert(name_of(&service)) {
+            let message = why.message(&namespace_of(&service));
+            refused.push(Refused { service, reason: TOO_MANY, message });
         }
     }
     rules
 }
 
-/// What one Service asks for. The first address of a rule is the cluster IP.
+/// What one Service asks for, as far as the budget goes, and whether that is all. The first address of a rule is the cluster IP.
 fn wanted_by(
     service: &Arc<Service>,
     slices: &BTreeMap<String, Vec<Arc<EndpointSlice>>>,
     node: &str,
-) -> Vec<ServiceRule> {
+    budget: &mut Budget,
+) -> (Vec<ServiceRule>, bool) {
     let mut rules = Vec::new();
-    let (meta, Some(spec)) = (&service.metadata, &service.spec) else { return rules };
+    let (meta, Some(spec)) = (&service.metadata, &service.spec) else { return (rules, true) };
     if spec.type_.as_deref() == Some("ExternalName") {
-        return rules;
+        return (rules, true);
     }
     let Some(ip) = spec.cluster_ip.as_deref().and_then(|ip| ip.parse::<Ipv4Addr>().ok()) else {
-        return rules;
+        return (rules, true);
     };
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
     let name = format!(
         "{}/{}",
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default()
     );
-    let own = slices.get(&name).map(Vec::as_slice).unwrap_or_default();
+    let own = Slices::of(slices.get(&name).map(Vec::as_slice).unwrap_or_default());
     let mut addresses = vec![ip];
     addresses.extend(spec.external_ips.iter().flatten().filter_map(|a| a.parse::<Ipv4Addr>().ok()));
     let balancers =
@@ -284,7 +341,10 @@ fn wanted_by(
     });
     for port in spec.ports.iter().flatten() {
         let (Some(protocol), Ok(number)) = (protocol(port), u16::try_from(port.port)) else { continue };
-        let all = endpoints(port, own);
+        if !budget.has(namespace) {
+            return (rules, false);
+        }
+        let all = own.endpoints(port);
         // Two slices may have an endpoint for a moment, and say different things of its node: it is one all the same.
         let usable = |on: Option<&str>| {
             let pairs = all.usable(on).into_iter().map(|e| (e.ip, e.port));
@@ -292,7 +352,7 @@ fn wanted_by(
         };
         let (everywhere, here) = (usable(None), usable(Some(node)));
         let internal = spec.internal_traffic_policy.as_deref() == Some("Local");
-        rules.push(ServiceRule {
+        let rule = ServiceRule {
             key: match port.name.as_deref().unwrap_or_default() {
                 "" => format!("{name}:{number}"),
                 port => format!("{name}:{port}"),
@@ -305,9 +365,11 @@ fn wanted_by(
             all_endpoints: (internal && everywhere != here).then_some(everywhere),
             local_endpoints: is_external_local(spec).then_some(here),
             affinity_seconds: affinity,
-        });
+        };
+        budget.spend(namespace, bytes(&rule));
+        rules.push(rule);
     }
-    rules
+    (rules, true)
 }
 
 #[cfg(test)]
@@ -413,6 +475,31 @@ mod tests {
         let long = service(serde_json::json!({"metadata": meta, "spec": spec}));
         let (rules, refused) = super::rules(&long, &BTreeMap::new(), "n");
         assert_eq!((rules.len(), refused.len(), refused[0].reason), (0, 1, "TooManyRules"));
+    }
+
+    /// Each port of a Service has all of its endpoints: what would be thrown away is not even made.
+    #[test]
+    fn ports_times_endpoints_are_not_computed_beyond_a_bound() {
+        let addresses: Vec<_> = (0..4000)
+            .map(|n| serde_json::json!({"addresses": [format!("10.1.{}.{}", n / 250, n % 250)]}))
+            .collect();
+        let port = |n: i32| serde_json::json!({"name": format!("p{n}"), "port": n});
+        let ports: Vec<_> = (1..=1000).map(port).collect();
+        let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+            "addressType": "IPv4", "metadata": {}, "endpoints": addresses, "ports": ports,
+        }))
+        .unwrap();
+        let slices = [("d/web".to_string(), vec![Arc::new(slice)])].into();
+        let meta = serde_json::json!({"namespace": "d", "name": "web"});
+        let web = service(
+            serde_json::json!({"metadata": meta, "spec": {"clusterIP": "10.96.0.3", "ports": ports}}),
+        );
+        let mut budget = Budget::default();
+        let (made, all) = wanted_by(&web[0], &slices, "n", &mut budget);
+        assert!(!all && made.len() < 100, "{} rules were made", made.len());
+        assert!(!budget.has("d") && budget.has("other"));
+        let (_, refused) = rules(&web, &slices, "n");
+        assert_eq!(refused.iter().map(|r| r.reason).collect::<Vec<_>>(), [TOO_MANY], "and told, once");
     }
 
     #[test]

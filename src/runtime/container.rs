@@ -12,6 +12,7 @@ use crate::cri::{self, ContainerConfig, ContainerState, Error, EventKind, Result
 use crate::linux::process::{self, Exit};
 use crate::linux::{cgroup, confine, descriptors, fds, reap::Process, signal};
 use bytes::Bytes;
+use std::collections::HashSet;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -579,14 +580,14 @@ fn program(
     if argv.is_empty() {
         return Err(Error::Start("no command specified".into()));
     }
-    let mut env =
-        vec![("PATH".to_string(), PATH.to_string()), ("HOSTNAME".to_string(), hostname.to_string())];
-    env.extend(config.tty.then(|| ("TERM".to_string(), "xterm".to_string())));
-    let image_env = image.env.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string()));
-    for (name, value) in image_env.chain(config.env.iter().cloned()) {
-        env.retain(|(earlier, _)| *earlier != name);
-        env.push((name, value));
-    }
+    let ours = [("PATH".to_string(), PATH.to_string()), ("HOSTNAME".to_string(), hostname.to_string())];
+    let terminal = config.tty.then(|| ("TERM".to_string(), "xterm".to_string()));
+    let of_image = image.env.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string()));
+    let all: Vec<_> = ours.into_iter().chain(terminal).chain(of_image).chain(config.env.clone()).collect();
+    // The last of a name counts, at its place. There may be a hundred thousand.
+    let mut last = HashSet::new();
+    let mut env: Vec<_> = all.iter().rev().filter(|(name, _)| last.insert(name)).cloned().collect();
+    env.reverse();
     let security = &config.security;
     let mut capabilities = capabilities(security);
     let mut warnings = Vec::new();

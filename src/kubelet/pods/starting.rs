@@ -279,7 +279,10 @@ impl Kubelet {
         if let Ok(variables) = &variables
             && !(sources.config_maps.is_empty() && sources.secrets.is_empty())
         {
-            memory.variables.insert(spec.name.clone(), variables.clone());
+            memory.variables.remove(&spec.name); // of an earlier start
+            if env::is_small(variables) {
+                memory.variables.insert(spec.name.clone(), variables.clone());
+            }
         }
         Ok(variables)
     }
