@@ -1,7 +1,7 @@
 //! What people did, step by step, so that it can be undone.
 //!
 //! A step is all writes of one `Kubectl-Session` (every kubectl command has one), from other clients one write. It is a key of its own
-//! beside the registry, put by the same transaction as the write: `/ropewalk/steps/<session or request>`. The key is put once, by the step's
+//! beside the registry, put by the same transaction as the write: `/ropewalk/steps/<session and user, or request>`. The key is put once, by the step's
 //! first write, so the state before the step is the state at the revision before the key's *mod revision*. What was undone, and what the world
 //! looked like just before, stands under `/ropewalk/undone`; the next write of a person forgets it. Each such write has the revision of that key
 //! as a condition, so it never misses an undo that happens at the same moment. All of this is in the store, so it survives every restart and is
@@ -19,6 +19,7 @@ use crate::etcd::api::{Compare, CompareResult, CompareTarget, KeyValue, Revision
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Mutex;
 
@@ -150,13 +151,18 @@ pub fn key(id: &str) -> String {
 /// Bytes of a session by which requests are one step. kubectl's have 36.
 const SESSION_MAX: usize = 64;
 
-/// The step that a request belongs to: that of its session, or one of its own if it has none or one that cannot stand in a key as it
-/// is. To shorten or clean such a session would make one step of the commands of several.
+/// The step that a request belongs to: that of its user's session, or one of its own if it has none or one that cannot stand in a key as it
+/// is. To shorten or clean such a session would make one step of the commands of several; clients choose sessions, so the same one of two users
+/// is two.
 pub fn id_of(request: &crate::tap::Request) -> String {
     let session = &request.session;
     let fits = (1..=SESSION_MAX).contains(&session.len())
         && session.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if fits { session.clone() } else { request.id.clone() }
+    if !fits {
+        return request.id.clone();
+    }
+    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = Sha256::digest(&request.user).into();
+    format!("{session}-{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]))
 }
 
 impl Steps {
@@ -415,38 +421,41 @@ mod tests {
         let steps = Steps::default();
         write(&steps, "x", 10);
         write(&steps, "x", 11);
-        undo(&steps, &["x"], 20);
+        let x = id_of(&context("x").request);
+        undo(&steps, &[&x], 20);
         let extra = write(&steps, "x", 21);
-        assert!(extra.unchanged.contains(&(key("x"), 10)), "{:?}", extra.unchanged);
-        assert!(!extra.release.contains(&key("x")), "{:?}", extra.release);
+        assert!(extra.unchanged.contains(&(key(&x), 10)), "{:?}", extra.unchanged);
+        assert!(!extra.release.contains(&key(&x)), "{:?}", extra.release);
         write(&steps, "x", 22);
         let all: Vec<(String, Revision)> = steps.look().done.into_iter().map(|s| (s.id, s.first)).collect();
-        assert_eq!(all, [("x".to_string(), 21)], "all that it writes from now on is one step");
+        assert_eq!(all, [(x, 21)], "all that it writes from now on is one step");
         assert!(steps.look().undone.is_empty());
     }
 
     #[test]
     fn sessions_that_are_no_names_are_no_shared_step() {
-        let id = |session: &str| {
-            let request =
-                crate::tap::Request { id: "r".into(), session: session.into(), ..Default::default() };
-            id_of(&request)
+        let of = |user: &str, session: &str| {
+            let (id, user, session) = ("r".into(), user.into(), session.into());
+            id_of(&crate::tap::Request { id, user, session, ..Default::default() })
         };
+        let id = |session: &str| of("kim", session);
         let long = "a".repeat(SESSION_MAX + 1);
         for odd in ["", "!!", "a/b", "\u{ac00}", &long] {
             assert_eq!(id(odd), "r", "{odd}");
         }
-        assert_eq!(id(&long[1..]), long[1..]);
-        assert_eq!(id("0f8c-1"), "0f8c-1");
+        assert!(id(&long[1..]).starts_with(&long[1..]));
+        assert!(id("0f8c-1").starts_with("0f8c-1-"));
+        assert_ne!(id("0f8c-1"), of("lee", "0f8c-1"), "nobody joins another one's step");
     }
 
     #[test]
     fn a_write_depends_on_what_was_undone_and_on_its_step_alone() {
         let steps = Steps::default();
-        assert_eq!(write(&steps, "x", 10).unchanged, [(UNDONE.to_string(), 0), (key("x"), 0)]);
+        let [x, y] = ["x", "y"].map(|session| id_of(&context(session).request));
+        assert_eq!(write(&steps, "x", 10).unchanged, [(UNDONE.to_string(), 0), (key(&x), 0)]);
         assert_eq!(write(&steps, "x", 11).unchanged, [(UNDONE.to_string(), 0)]);
-        undo(&steps, &["x"], 20);
-        assert_eq!(write(&steps, "y", 21).unchanged, [(UNDONE.to_string(), 20), (key("y"), 0)]);
+        undo(&steps, &[&x], 20);
+        assert_eq!(write(&steps, "y", 21).unchanged, [(UNDONE.to_string(), 20), (key(&y), 0)]);
         assert_eq!(write(&steps, "y", 22).unchanged, [(UNDONE.to_string(), 0)]);
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn table() -> Vec<Kind> {
         create_on_update: true,
         fields: EVENT_FIELDS,
         printer: Some(&print::core::EVENTS),
-        validate: check::event,
+        validate: check::event_of_its_group,
         conversion: Some(Conversion {
             to_stored: events::to_core,
             from_stored: events::from_core,

@@ -110,8 +110,18 @@ pub fn secret_update(new: &Value, old: &Value, errors: &mut Errors) {
 const EVENT_TEXT_MAX: usize = 128;
 const EVENT_MESSAGE_MAX: usize = 1024;
 
-/// What both versions ask of an Event (`legacyValidateEvent`). One with an `eventTime` was made by the new API, whose fields it has to have.
+/// An Event of `v1`, where the component that reports has another name.
 pub fn event(object: &Value, errors: &mut Errors) {
+    any_event(object, "reportingComponent", errors);
+}
+
+/// An Event of `events.k8s.io/v1`, in its stored form.
+pub fn event_of_its_group(object: &Value, errors: &mut Errors) {
+    any_event(object, "reportingController", errors);
+}
+
+/// What both versions ask of an Event (`legacyValidateEvent`). One with an `eventTime` was made by the new API, whose fields it has to have.
+fn any_event(object: &Value, controller_field: &str, errors: &mut Errors) {
     let (namespace, involved) = (meta::namespace(object), text(object, "involvedObject.namespace"));
     let is_new = !text(object, "eventTime").is_empty();
     let fits = match (involved, is_new) {
@@ -128,10 +138,10 @@ pub fn event(object: &Value, errors: &mut Errors) {
     }
     let controller = text(object, "reportingComponent");
     if controller.is_empty() {
-        errors.required("reportingController", "");
+        errors.required(controller_field, "");
     }
     for problem in names::qualified_name(controller) {
-        errors.invalid_text("reportingController", controller, &problem);
+        errors.invalid_text(controller_field, controller, &problem);
     }
     for field in ["reportingInstance", "action", "reason"] {
         match text(object, field).len() {
@@ -316,7 +326,9 @@ mod tests {
         poor["reason"] = "r".repeat(129).into();
         poor["message"] = "m".repeat(1025).into();
         poor["reportingComponent"] = "no name".into();
-        assert_eq!(of(&poor), ["reportingController", "action", "reason", "message"]);
+        assert_eq!(of(&poor), ["reportingComponent", "action", "reason", "message"]);
+        let of_group = fields(|errors| event_of_its_group(&poor, errors));
+        assert_eq!(of_group, ["reportingController", "action", "reason", "message"]);
     }
 
     #[test]

@@ -36,6 +36,8 @@ const REDISCOVER: Duration = Duration::from_secs(30);
 const REFUSED: Duration = Duration::from_millis(500);
 /// An owner whose kind is not watched (an event, a kind that is just being defined) is asked for again after this: nobody tells of its end.
 const UNWATCHED: Duration = Duration::from_secs(2);
+/// What the API server says and the graph does not know yet is on its way: the object is looked at again after this.
+const BEHIND: Duration = Duration::from_millis(100);
 
 pub(crate) struct Collector {
     shared: Shared,
@@ -371,7 +373,7 @@ impl Collector {
                 graph.put(uid, fresh);
             }
             drop(graph);
-            self.queue.add(uid.to_string(), cause.clone());
+            self.queue.add_after(uid.to_string(), cause.clone(), BEHIND);
             return Ok(None);
         }
         for owner in &node.owners {
@@ -386,7 +388,7 @@ impl Collector {
             };
             if lives {
                 self.graph().absent.remove(&owner.uid);
-                self.queue.add(uid.to_string(), cause.clone());
+                self.queue.add_after(uid.to_string(), cause.clone(), BEHIND);
                 return Ok(None);
             }
         }
