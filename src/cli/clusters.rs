@@ -14,7 +14,7 @@ use crate::lang::charset::{eprint, eprintln, println};
 use crate::linux;
 use crate::ui::repl::{self, Options};
 use crate::ui::texts::Say;
-use crate::ui::{consent, settings};
+use crate::ui::{consent, seat, settings};
 use anyhow::{Context, bail};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -86,11 +86,18 @@ fn progress_line(value: &Value) -> String {
     )
 }
 
+/// A start that is not complete by then may never be. A slow machine with other work needs five minutes.
+const WHOLE_MAX: Duration = Duration::from_secs(600);
+
 /// Follows a start until it is complete. Progress goes to a terminal only.
-pub async fn wait(place: &Place) -> anyhow::Result<()> {
+///
+/// # Errors
+/// The cluster ended, or it is not complete after [`WHOLE_MAX`] and `patient` is not set: a script would otherwise wait for ever.
+async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
     let mut control = Control::connect(place).await?;
     let mut answer = Some(control.ask(&Ask::Wait).await?);
     let terminal = std::io::stderr().is_terminal();
+    let over = tokio::time::Instant::now() + WHOLE_MAX;
     while let Some(value) = answer {
         if terminal {
             eprint!("\r\x1b[K{}", progress_line(&value));
@@ -102,7 +109,15 @@ pub async fn wait(place: &Place) -> anyhow::Result<()> {
             }
             return Ok(());
         }
-        answer = control.next().await?;
+        answer = match tokio::time::timeout_at(over, control.next()).await {
+            Err(_) if !patient => {
+                let lang = settings::language(None, &place.home);
+                let (seconds, missing) = (WHOLE_MAX.as_secs().to_string(), seat::missing(lang, &value));
+                bail!("{}", lang.say(Say::UpOver, &[&seconds, &missing, &place.log().display().to_string()]))
+            }
+            Err(_) => control.next().await?,
+            Ok(next) => next?,
+        };
     }
     bail!("the cluster ended before it was ready; see {}", place.log().display())
 }
@@ -132,7 +147,7 @@ pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)
 pub async fn up(up: Up) -> anyhow::Result<i32> {
     let (place, mut launched) = launch(&up, !up.detach).await?;
     if up.wait || !up.detach {
-        wait(&place).await?;
+        wait(&place, !up.detach).await?;
     }
     std::println!("export KUBECONFIG={}", quote(&place.kubeconfig()));
     if std::io::stdout().is_terminal() {

@@ -160,7 +160,7 @@ fn news(lines: bool, told: &Value, now: &Value) -> bool {
 }
 
 /// Names the parts of a start that are not there yet. Pure.
-fn missing(lang: Lang, value: &Value) -> String {
+pub fn missing(lang: Lang, value: &Value) -> String {
     let mut parts = Vec::new();
     for (key, name) in [("store", "etcd"), ("api", "kube-apiserver")] {
         if value[key] != true {

@@ -18,6 +18,9 @@ texts! {
     WaitCut:
         "You stopped waiting. The cluster goes on starting; `status` shows how far it is.",
         "기다리기를 멈추었습니다. 클러스터는 계속 시작 중이며 `status`로 확인할 수 있습니다.";
+    UpOver:
+        "the cluster is not complete after {} s. Missing: {}. It goes on starting: `ropewalk status` shows how far it is, {} tells why, and `ropewalk down` ends it.",
+        "클러스터가 {}초가 지나도 다 시작되지 않았습니다. 없는 것: {}. 계속 시작 중이며, `ropewalk status`로 진행 상황을, {}에서 이유를 볼 수 있고, `ropewalk down`으로 끝낼 수 있습니다.";
     WaitOver:
         "The cluster is not complete after {} s. Missing: {}.\nThe session begins all the same; `status` shows how far the cluster is, and its log tells why.",
         "클러스터가 {}초 안에 모두 준비되지 않았습니다. 아직 준비되지 않은 것: {}.\n그대로 세션을 시작합니다. 상태는 `status`로, 원인은 로그에서 확인하십시오.";
