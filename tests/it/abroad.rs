@@ -1,13 +1,10 @@
 //! Lessons on a cluster that is not Ropewalk's own. A second Ropewalk stands in for it: it is reached through a copy of its kubeconfig alone.
 
 use super::seat::{Seat, nothing_is_left};
-use super::support::{Cluster, Home, Kubectl, Said, any_kubectl, capable, eventually, turn};
+use super::support::{Cluster, Home, Kubectl, PATIENCE, Said, any_kubectl, capable, eventually, turn};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The learner, who has a kubeconfig and no cluster.
 struct Learner {

@@ -1,13 +1,9 @@
 //! `ropewalk bench` measures what it says: nodes without a cluster, beside their peers. (The figures themselves are the machine's.)
 
-use super::support::{Home, ROPEWALK, capable, eventually, kill, turn_alone};
+use super::support::{Home, PATIENCE, ROPEWALK, capable, eventually, kill, turn_alone};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
-
-/// Nothing here takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a bench has made in its directory for temporary files.
 fn made(home: &Home) -> Vec<PathBuf> {

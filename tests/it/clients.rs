@@ -1,13 +1,12 @@
 //! Clients that nobody here wrote, unmodified: the official Python client, kr8s, and an operator on kopf. `.ci/run` installs
 //! them, in the versions that `tests/clients/requirements.txt` names, into `target/clients`.
 
-use super::support::{Cluster, Home, Kubectl, any_kubectl, capable, eventually, skip, turn};
+use super::support::{Cluster, Home, Kubectl, PATIENCE, any_kubectl, capable, eventually, skip, turn};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The folder with Python and the clients, if they are installed.
 fn installed() -> Option<PathBuf> {

@@ -2,14 +2,13 @@
 //! delete, a rollout goes on and a deployment is being deleted. After each start every acknowledged object is there, what was deleted stays deleted, controllers finish
 //! what they had begun, and pods run again. `ROPEWALK_ROUNDS` asks for more rounds, `SEED` for the same ones again.
 
-use super::support::{Cluster, Home, Kubectl, Said, any_kubectl, capable, eventually, turn_alone};
+use super::support::{Cluster, Home, Kubectl, PATIENCE, Said, any_kubectl, capable, eventually, turn_alone};
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Who dies, in turn.
 const VICTIMS: [&[&str]; 4] = [&["supervisor"], &["main"], &["zygote"], &["zygote", "main", "supervisor"]];
 const WRITERS: usize = 2;

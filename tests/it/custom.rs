@@ -1,10 +1,9 @@
 //! Custom resources, from their definition to their end, with the built-in kubectl and with a real one.
 
-use super::support::{Cluster, Home, Kubectl, Said, built_in, capable, eventually, real_kubectl, turn};
+use super::support::{
+    Cluster, Home, Kubectl, PATIENCE, Said, built_in, capable, eventually, real_kubectl, turn,
+};
 use serde_json::Value;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const DEFINITION: &str = r#"
 apiVersion: apiextensions.k8s.io/v1

@@ -1,13 +1,11 @@
 //! What a machine may lack: taken away for real, seen by `doctor`, and either done without or refused with the way to mend it.
 
 use super::footprint::Footprint;
-use super::support::{Home, Said, any_kubectl, capable, eventually, skip, turn};
+use super::support::{Home, PATIENCE, Said, any_kubectl, capable, eventually, skip, turn};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const LEARNER: u32 = 65_500;
 const AS_LEARNER: &str = "setpriv --reuid 65500 --regid 65500 --clear-groups --";
 

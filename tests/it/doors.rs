@@ -1,6 +1,6 @@
 //! Nothing gets in: what the API server, its files and the store's doors answer to whoever has no business there.
 
-use super::support::{Cluster, Home, any_kubectl, capable, eventually, turn};
+use super::support::{Cluster, Home, PATIENCE, any_kubectl, capable, eventually, turn};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ropewalk::pki::{Ca, Identity, Subject, TokenKey, client_config, server_name};
@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(20);
 /// All that somebody without credentials may see.
 const PUBLIC: &[&str] = &["/healthz", "/livez", "/readyz", "/version"];
 const PRIVATE: &[&str] = &[

@@ -1,12 +1,9 @@
 //! The exercise of the first study document, command by command, with every kubectl at hand, as root and as an ordinary user.
 
 use super::support::{
-    Cluster, Home, Kubectl, built_in, capable, eventually, http_get, real_kubectl, skip, turn,
+    Cluster, Home, Kubectl, PATIENCE, built_in, capable, eventually, http_get, real_kubectl, skip, turn,
 };
 use regex::Regex;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[track_caller]
 fn matches(text: &str, pattern: &str) {

@@ -1,12 +1,11 @@
 //! Nodes that stop, nodes that crash, and a kubelet that dies, with nothing shortened but what a pod's own spec says.
 
 use super::footprint::named;
-use super::support::{Home, any_kubectl, capable, eventually, turn};
+use super::support::{Home, PATIENCE, any_kubectl, capable, eventually, turn};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Silence of 50 s, looked for every 5 s.
 const GRACE: Duration = Duration::from_secs(50);
 /// The last sign of life may be as old as this when a node falls silent.

@@ -1,12 +1,11 @@
 //! Floods of connections: a cluster that may open few files keeps those of its store, and is whole again when the flood is over.
 
-use super::support::{Home, World, any_kubectl, capable, eventually, turn_alone};
+use super::support::{Home, PATIENCE, World, any_kubectl, capable, eventually, turn_alone};
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Open files that the cluster's process may have.
 const FILES: usize = 900;
 /// Connections that the flood tries to hold.

@@ -1,9 +1,7 @@
 //! A store whose disk is full: it says so in etcd's words, reads go on, and with the room the writes come back.
 
-use super::support::{Home, any_kubectl, capable, eventually, turn_alone};
-use std::time::Duration;
+use super::support::{Home, PATIENCE, any_kubectl, capable, eventually, turn_alone};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const FULL: &str = "etcdserver: mvcc: database space exceeded";
 
 #[test]

@@ -1,11 +1,9 @@
 //! What pods ask of a node that they shall not have, and what they may have: paths, components, workers, storage, last words.
 
-use super::support::{Home, World, capable, eventually, turn};
+use super::support::{Home, PATIENCE, World, capable, eventually, turn};
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(90);
 
 fn waiting(world: &World, pod: &str) -> String {
     let status = world.status(&format!("pod {pod}"));

@@ -1,11 +1,8 @@
 //! A graded lab from end to end, as a class would use it: started from a seed, half done, graded, mended, graded, the record forged, reset.
 
-use super::support::{Home, Said, any_kubectl, capable, eventually, kill_9, turn};
+use super::support::{Home, PATIENCE, Said, any_kubectl, capable, eventually, kill_9, turn, turn_of_many};
 use serde_json::Value;
 use std::process::Stdio;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn json(said: &Said) -> Value {
     serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {said:?}"))
@@ -17,7 +14,7 @@ fn every_lab_is_sound() {
     if !capable() {
         return;
     }
-    let (_turn, home) = (turn(), Home::new());
+    let (_turn, home) = (turn_of_many(), Home::new());
     let said = home.ropewalk(&["lab", "test", "--all", "--jobs", "8"]);
     print!("{}", said.out);
     let lines = |mark: char| said.out.lines().filter(move |l| l.trim_start().starts_with(mark));

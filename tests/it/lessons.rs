@@ -1,13 +1,13 @@
 //! Every lesson is proved on clusters of its own: red at the start and after each wrong answer, green after the solution and each other way.
 
-use super::support::{Home, Said, capable, real_kubectl, turn};
+use super::support::{Home, Said, capable, real_kubectl, turn, turn_of_many};
 
 #[test]
 fn every_lesson_is_sound() {
     if !capable() {
         return;
     }
-    let (_turn, home) = (turn(), Home::new());
+    let (_turn, home) = (turn_of_many(), Home::new());
     let said = home.ropewalk(&["lesson", "test", "--all", "--jobs", "8"]);
     print!("{}", said.out);
     let lines = |mark: char| said.out.lines().filter(move |l| l.trim_start().starts_with(mark));

@@ -5,7 +5,7 @@
 //! list can be read, and no component ended but those that were killed. `ROPEWALK_FUZZ_SECONDS=3600` makes a long run, `ROPEWALK_SEED_FROM`
 //! begins elsewhere.
 
-use super::support::{Cluster, Home, World, built_in, capable, eventually, turn, turn_of};
+use super::support::{Cluster, Home, PATIENCE, World, built_in, capable, eventually, turn, turn_of};
 use ropewalk::rng::Rng;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 const USUAL: Duration = Duration::from_secs(20);
 /// Requests of one seed.
 const HISTORY: usize = 120;
-const PATIENCE: Duration = Duration::from_secs(180);
 const NAMESPACES: u64 = 3;
 /// Killed on the way, one a seed.
 const KILLED: &[&str] = &[

@@ -1,12 +1,9 @@
 //! What a cluster refuses, and in which words: budgets, quotas, limit ranges, ingresses, certificates. With the built-in kubectl and, if there
 //! is one, a real one.
 
-use super::support::{Home, World, both_kubectls, built_in, capable, eventually, turn};
+use super::support::{Home, PATIENCE, World, both_kubectls, built_in, capable, eventually, turn};
 use base64::Engine as _;
 use serde_json::{Value, json};
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn what_may_not_be_is_refused_in_kubernetes_words() {

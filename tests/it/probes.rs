@@ -1,10 +1,7 @@
 //! What a kubelet does with a running container: probes, hooks, sidecars, another image.
 
-use super::support::{Home, any_kubectl, capable, eventually, turn};
+use super::support::{Home, PATIENCE, any_kubectl, capable, eventually, turn};
 use serde_json::Value;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const PODS: &str = "
 apiVersion: v1

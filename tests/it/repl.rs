@@ -1,14 +1,11 @@
 //! The learner's seat through the real program: on a terminal, on a pipe, with `-c`.
 
-use super::support::{Home, ROPEWALK, Said, capable, turn};
+use super::support::{Home, PATIENCE, ROPEWALK, Said, capable, turn};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{Read, Write};
 use std::process::Stdio;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
-
-/// Nothing here takes this long; a hang fails the test with what was seen.
-const PATIENCE: Duration = Duration::from_secs(60);
+use std::time::Instant;
 
 /// Runs to its end with this input.
 fn feed(home: &Home, args: &[&str], input: &str) -> Said {

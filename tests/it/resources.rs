@@ -1,13 +1,11 @@
 //! What a container may use and what it is given: memory and its end, words without end, classes of service, volumes that follow what they show.
 
-use super::support::{Home, World, capable, eventually, turn};
+use super::support::{Home, PATIENCE, World, capable, eventually, turn};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `greedy` wants more memory than it may have, beside a neighbour who does not; the others are of the three classes.
 const PODS: &str = "

@@ -1,14 +1,11 @@
 //! Someone at a terminal that answers as real ones do, before the terminal interface of the real program.
 
-use super::support::{Home, ROPEWALK};
+use super::support::{Home, PATIENCE, ROPEWALK};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use tui_term::vt100;
-
-/// Nothing here takes this long; a hang fails the test with what was seen.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Answers where the cursor is: the interface asks before it draws anything but ASCII.
 #[derive(Default)]

@@ -3,12 +3,11 @@
 
 use super::crash::{draw, seed};
 use super::footprint::{Footprint, Host, children, pids};
-use super::support::{Home, capable, eventually, kill, kill_9, skip, turn_alone};
+use super::support::{Home, PATIENCE, capable, eventually, kill, kill_9, skip, turn_alone};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const UP: [&str; 7] = ["up", "--name", "t", "--workers", "0", "--detach", "--wait"];
 
 fn zygote(home: &Home) -> Option<i32> {

@@ -20,6 +20,9 @@ const TURNS: usize = 3;
 /// The longest that a test has; one that hangs would otherwise take the time of all others with it, and nobody would hear which it was.
 const TURN_MAX: Duration = Duration::from_secs(1500);
 
+/// How long a test waits for what has to come. It costs nothing where it comes, and on a machine with more work than processors it comes late.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
 /// A test's turn, from `turn` to its drop.
 pub struct Turn {
     places: usize,
@@ -42,6 +45,11 @@ impl Drop for Turn {
 
 pub fn turn() -> Turn {
     take_turn(1, TURN_MAX)
+}
+
+/// For a test with many clusters at once, which leaves room for one more test beside it.
+pub fn turn_of_many() -> Turn {
+    take_turn(TURNS - 1, TURN_MAX)
 }
 
 /// For a test that others disturb, or that disturbs others: one that measures, or takes what there is of something.

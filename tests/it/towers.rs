@@ -1,11 +1,10 @@
 //! Several control planes: leaders die, cables are cut, plugs are pulled; writes go on and nothing is lost.
 
-use super::support::{Cluster, Home, Kubectl, any_kubectl, capable, eventually, turn};
+use super::support::{Cluster, Home, Kubectl, PATIENCE, any_kubectl, capable, eventually, turn};
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const CONTROL_PLANES: [&str; 3] =
     ["ropewalk-control-plane", "ropewalk-control-plane2", "ropewalk-control-plane3"];
 

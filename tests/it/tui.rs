@@ -1,7 +1,7 @@
 //! The terminal interface through the real program.
 
-use super::seat::{PATIENCE, Seat, at_prompt, given_back, nothing_is_left};
-use super::support::{Home, capable, kill, turn};
+use super::seat::{Seat, at_prompt, given_back, nothing_is_left};
+use super::support::{Home, PATIENCE, capable, kill, turn};
 
 #[test]
 fn from_the_start_to_quit() {

@@ -1,10 +1,8 @@
 //! Going back: what a learner did is undone, redone, rewound, and the cluster follows; also after everything was killed in between.
 
-use super::support::{Home, Said, any_kubectl, capable, eventually, kill, turn};
+use super::support::{Home, PATIENCE, Said, any_kubectl, capable, eventually, kill, turn};
 use serde_json::Value;
-use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(40);
+use std::time::Instant;
 
 #[test]
 fn steps_are_undone_and_redone_and_survive_kill_9() {

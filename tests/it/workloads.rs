@@ -1,10 +1,7 @@
 //! Workloads that end, that are somebody, and that grow with their load; and the figures that they grow by.
 
-use super::support::{Home, World, both_kubectls, capable, eventually, turn};
+use super::support::{Home, PATIENCE, World, both_kubectls, capable, eventually, turn};
 use serde_json::Value;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(90);
 
 const OBJECTS: &str = r#"
 apiVersion: batch/v1

@@ -2,6 +2,7 @@
 //!
 //! `ROPEWALK_ETCD_SEED=8841 cargo test --test it etcd` repeats a history.
 
+use super::super::support::PATIENCE;
 use super::ops::{Chance, Op, run};
 use super::pair::{Ours, Real};
 use futures::StreamExt;
@@ -15,8 +16,6 @@ use tokio::sync::mpsc;
 const HISTORIES: u64 = 6;
 const CALLS: usize = 250;
 const WATCHES: usize = 12;
-/// etcd looks ten times a second after watches that begin in the past.
-const PATIENCE: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_millis(250);
 
 fn seeds() -> Vec<u64> {

@@ -1,11 +1,8 @@
 //! A control plane on a store that is not its own: the real etcd, over mutual TLS.
 
-use super::super::support::{Home, any_kubectl, capable, eventually, turn};
+use super::super::support::{Home, PATIENCE, any_kubectl, capable, eventually, turn};
 use super::pair::Real;
 use ropewalk::etcd::pb;
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_control_plane_on_a_real_etcd() {
