@@ -4,7 +4,6 @@
 use super::support::{Cluster, Home, Kubectl, PATIENCE, any_kubectl, capable, eventually, skip, turn};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 
