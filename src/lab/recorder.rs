@@ -103,8 +103,10 @@ impl Recorder {
     }
 
     fn tell(&mut self, record: &Record, solving: bool) {
-        // Events are looked up in the cluster; the writing of them is nobody's story.
-        if record.object.as_ref().is_some_and(|o| o.resource == "events") {
+        // Who looks at Events is told; the writing of them is nobody's story.
+        let looks = |r: &Request| matches!(r.verb.as_str(), "get" | "list" | "watch");
+        let looked = record.verb == "answer" && record.request.as_ref().is_some_and(looks);
+        if record.object.as_ref().is_some_and(|o| o.resource == "events") && !looked {
             return;
         }
         let told = self.hop(record, solving);
