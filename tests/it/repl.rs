@@ -389,8 +389,9 @@ fn what_arrives_at_once_is_run_whole_and_in_order() {
     assert!(seat.line("echo $?").contains("130\r\n"));
     assert_eq!(file("never"), "");
 
-    // Ctrl-C in one line of a paste drops those behind it, and nothing that is typed later.
-    seat.press("echo pas\"ted\"; sleep 600\recho never >> never\recho never >> never\r");
+    // Ctrl-C in one line of a paste drops those behind it, and nothing that is typed later. A terminal says where a paste begins and ends.
+    let paste = "echo pas\"ted\"; sleep 600\recho never >> never\recho never >> never";
+    seat.press(&format!("\x1b[200~{paste}\x1b[201~\r"));
     seat.expect("pasted\r\n");
     seat.press("\x03");
     seat.expect("are dropped: 2.");
