@@ -142,7 +142,7 @@ async fn an_undo_takes_no_write_along_that_it_did_not_name() {
         let ((code, told), ()) = tokio::join!(api.go("undo", json!({})), write);
         assert_eq!(code, 200, "{told}");
         let undone = told["steps"][0]["id"].as_str().unwrap().to_string();
-        let left = if undone == old { &new } else { &old };
+        let left = if undone.starts_with(&format!("{old}-")) { &new } else { &old };
         assert_eq!(api.maps().await, std::slice::from_ref(left), "round {round}: {undone} was undone");
         assert_eq!(api.send("", "DELETE", &format!("{MAPS}/{left}"), json!({})).await.0, 200);
     }
@@ -158,7 +158,8 @@ async fn what_a_command_writes_after_its_undo_can_be_undone() {
     api.make("apply", "four").await;
     assert_eq!(api.maps().await, ["four", "three"]);
     let (code, told) = api.go("undo", json!({})).await;
-    assert_eq!((code, &told["steps"][0]["id"]), (200, &json!("apply")), "{told}");
+    let step = told["steps"][0]["id"].as_str().unwrap_or_default();
+    assert!(code == 200 && step.starts_with("apply-"), "{told}");
     assert!(api.maps().await.is_empty());
     assert_eq!(api.go("redo", json!({})).await.0, 200);
     assert_eq!(api.maps().await, ["four", "three"]);

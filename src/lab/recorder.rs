@@ -706,18 +706,18 @@ mod tests {
     #[test]
     fn who_takes_a_components_name_is_none() {
         let tap = Tap::new().at("n", "kube-apiserver");
-        let write = |impersonator: &str| {
+        let write = |impersonator: &str, revision| {
             let request = Request {
                 user: "system:kube-scheduler".into(),
                 impersonator: impersonator.into(),
                 ..Request::default()
             };
-            let mut commit = Record::new("commit").object("pods", "d", "p").revision(5);
+            let mut commit = Record::new("commit").object("pods", "d", "p").revision(revision);
             (commit.request, commit.body) = (Some(request), Some("{}".into()));
             tap.emit(commit);
         };
-        write("");
-        write("learner");
+        write("", 5);
+        write("learner", 6);
         let mut recorder = Recorder::default();
         tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
         let by: Vec<&str> = recorder.trace.iter().map(|t| str_field(t, "by_component")).collect();

@@ -1,5 +1,6 @@
 //! Files as the log needs them: a seam, so that a simulation can lose power in the middle of a write.
 
+use crate::linux::lock::Lock;
 use nix::libc;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -7,6 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// Descriptors that a [`RealDisk`] holds in reserve.
 const RESERVE: usize = 4;
@@ -146,9 +148,9 @@ impl Disk for RealDisk {
         self.dir(dir)?.sync_all()
     }
     fn lock(&self, path: &Path) -> io::Result<DirLock> {
-        let file = self.opened(|| File::create(path))?;
-        file.try_lock()?;
-        Ok(Box::new(file))
+        // Unlocked when it is dropped: a process that another thread has just made holds a copy of the file until it runs its program.
+        let lock = self.opened(|| Lock::take(path, Duration::ZERO))?;
+        Ok(Box::new(lock))
     }
 }
 
