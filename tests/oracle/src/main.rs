@@ -5,6 +5,12 @@
 //!
 //! `raft-oracle [SEEDS [FIRST]]`: prints a line a run that differs, then the figures; exit code 1 if anything is not as it must be.
 
+#[allow(dead_code, unsafe_code, clippy::all)]
+#[path = "../../../src/linux/lock.rs"]
+pub mod lock;
+mod linux {
+    pub use crate::lock;
+}
 #[allow(dead_code, unused_imports, clippy::all)] // judged where it lives
 #[path = "../../../src/raft/mod.rs"]
 mod raft;
