@@ -34,3 +34,22 @@ impl Lock {
         unsafe { libc::close(self.0.as_raw_fd()) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process that another thread has just made has such a copy until it runs its program.
+    #[test]
+    fn a_lock_that_is_dropped_is_open_though_a_copy_of_its_file_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = Lock::take(&path, Duration::ZERO).unwrap();
+        let copy = lock.0.try_clone().unwrap();
+        let refused = Lock::take(&path, Duration::ZERO).map(drop).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        drop(lock);
+        assert!(Lock::take(&path, Duration::ZERO).is_ok());
+        drop(copy);
+    }
+}
