@@ -132,13 +132,14 @@ struct EventCall {
     namespace: String,
     name: String,
     content_type: String,
+    body: Value,
 }
 
 /// What a path leads to.
 enum Place {
     Call(Box<Call>),
     Discovery(&'static Bytes),
-    Event(EventCall),
+    Event(Box<EventCall>),
     Nothing,
 }
 
@@ -230,8 +231,7 @@ impl Door {
         let mut call = match place(&parts, &body)? {
             Place::Call(call) => call,
             Place::Event(call) => {
-                let answer = self.write_event(&call, serde_json::from_slice(&body)?);
-                return Ok(answer.unwrap_or_else(|status| refusal(&status)));
+                return Ok(self.write_event(*call).unwrap_or_else(|status| refusal(&status)));
             }
             Place::Nothing => return Ok(refusal(&Status::not_found("", "pages", parts.uri.path()))),
             Place::Discovery(document) => {
@@ -275,25 +275,25 @@ impl Door {
     }
 
     /// Creates an Event, or merges a patch into it, and answers the whole object.
-    fn write_event(&self, call: &EventCall, body: Value) -> Result<Answer, Status> {
+    fn write_event(&self, call: EventCall) -> Result<Answer, Status> {
         let mut events = self.0.events.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         match call.method {
             Method::POST => {
-                let key = (call.namespace.clone(), meta::name(&body).to_string());
+                let key = (call.namespace, meta::name(&call.body).to_string());
                 if events.contains(&key) {
                     return Err(Status::already_exists("", "events", &key.1));
                 }
-                let answer = whole(201, body.to_string().into());
-                events.put(key, body);
+                let answer = whole(201, call.body.to_string().into());
+                events.put(key, call.body);
                 Ok(answer)
             }
             Method::PATCH if call.content_type == "application/merge-patch+json" => {
-                let event = events.get_mut(&(call.namespace.clone(), call.name.clone()));
-                let event = event.ok_or_else(|| Status::not_found("", "events", &call.name))?;
-                patch::merge(event, &body);
+                let key = (call.namespace, call.name);
+                let event = events.get_mut(&key).ok_or_else(|| Status::not_found("", "events", &key.1))?;
+                patch::merge(event, &call.body);
                 Ok(whole(200, event.to_string().into()))
             }
-            Method::PATCH => Err(Status::unsupported_media_type(&call.content_type)),
+            Method::PATCH => Err(Status::unsupported_media_type("application/merge-patch+json")),
             _ => Err(Status::method_not_allowed()),
         }
     }
@@ -517,11 +517,12 @@ fn place(parts: &http::request::Parts, body: &Bytes) -> Result<Place, BoxError> 
     };
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let content_type = content_type.unwrap_or_default().to_string();
+    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(body)? };
     let (plural, name, sub) = match rest {
         ["events", name @ ..] => {
             let (method, namespace) = (parts.method.clone(), namespace.into());
             let name = name.first().copied().unwrap_or_default().into();
-            return Ok(Place::Event(EventCall { method, namespace, name, content_type }));
+            return Ok(Place::Event(Box::new(EventCall { method, namespace, name, content_type, body })));
         }
         [plural] => (*plural, "", ""),
         [plural, name] => (*plural, *name, ""),
@@ -542,7 +543,7 @@ fn place(parts: &http::request::Parts, body: &Bytes) -> Result<Place, BoxError> 
         sub: sub.into(),
         query,
         content_type,
-        body: if body.is_empty() { Value::Null } else { serde_json::from_slice(body)? },
+        body,
     })))
 }
 
