@@ -48,6 +48,8 @@ pub struct Recorder {
     /// Of which object a version was taken, oldest first, without those that were found to be kept.
     order: VecDeque<Key>,
     pinned: VecDeque<Key>,
+    /// Bytes of the objects in all versions.
+    bodies: usize,
     /// Revisions at which the lesson and the step began: the versions that were current then are kept.
     keep: [i64; 2],
     /// Objects of whose history something since the step began is gone, and the newest revision of that.
@@ -301,7 +303,11 @@ impl Recorder {
                 self.taken += 1;
                 Arc::new(version.numbered(self.taken))
             });
-            known.insert(key, Arc::new(numbered.collect()));
+            let numbered: Vec<Arc<Version>> = numbered.collect();
+            let bytes = |all: &[Arc<Version>]| all.iter().map(|version| version.body.len()).sum::<usize>();
+            self.bodies += bytes(&numbered);
+            let before = known.insert(key, Arc::new(numbered));
+            self.bodies -= before.map_or(0, |before| bytes(&before));
         }
     }
 
