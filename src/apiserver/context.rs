@@ -202,9 +202,10 @@ impl Context {
                 "" => self.named.get().map_or("", String::as_str),
                 name => name,
             };
-            let names = [self.info.resource.as_str(), self.info.object_namespace(), name];
-            let [resource, namespace, name] = names.map(|text| short(text, RECORDED_NAME_MAX));
-            record = record.object(&resource, &namespace, &name);
+            let names =
+                [self.info.resource.as_str(), self.info.object_namespace(), name, self.info.custom_group()];
+            let [resource, namespace, name, group] = names.map(|text| short(text, RECORDED_NAME_MAX));
+            record = record.object(&resource, &namespace, &name).group(&group);
         }
         record.request = Some(tap::Request {
             dry_run: self.dry_run || self.tried.load(Ordering::Relaxed),
@@ -277,6 +278,7 @@ impl Context {
         let mut record = self.record("commit").revision(object.revision as u64).detail(detail);
         record =
             record.object(&self.info.resource, meta::namespace(&object.value), meta::name(&object.value));
+        record = record.group(self.info.custom_group());
         record.body = Some(object.bytes.clone());
         self.tap.emit(record);
     }
@@ -401,6 +403,22 @@ mod tests {
         };
         assert_eq!(["write", "read", "exec"].map(count), [3, 3, 3]);
         assert!(count("flood") < 15_000, "{}", count("flood"));
+    }
+
+    #[test]
+    fn a_custom_resource_is_recorded_with_its_group() {
+        let qualified = |path: &str| {
+            let query = Query::default();
+            let info = Info::parse(&http::Method::GET, path, &query);
+            let tap = Tap::new();
+            let (user, headers) = (User::new("u", &[]), HeaderMap::new());
+            let ctx = Context::new("r".into(), user, info, query, headers, tap.clone());
+            ctx.answered(200, Duration::ZERO, "");
+            tap.since(0)[0].object.as_ref().map(tap::ObjectRef::qualified).unwrap_or_default()
+        };
+        assert_eq!(qualified("/api/v1/namespaces/d/services/web"), "services");
+        assert_eq!(qualified("/apis/apps/v1/namespaces/d/deployments/web"), "deployments");
+        assert_eq!(qualified("/apis/example.com/v1/namespaces/d/services/web"), "services.example.com");
     }
 
     #[test]

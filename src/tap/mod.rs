@@ -77,6 +77,9 @@ impl std::str::FromStr for Cause {
 pub struct ObjectRef {
     /// The plural resource name, e.g. `pods`.
     pub resource: String,
+    /// The API group of a custom resource, whose plural may be that of another one; empty for all others.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     pub name: String,
@@ -88,7 +91,16 @@ impl ObjectRef {
         namespace: impl Into<String>,
         name: impl Into<String>,
     ) -> ObjectRef {
-        ObjectRef { resource: resource.into(), namespace: namespace.into(), name: name.into() }
+        let (resource, namespace, name) = (resource.into(), namespace.into(), name.into());
+        ObjectRef { resource, group: String::new(), namespace, name }
+    }
+
+    /// The plural name, with the group of a custom resource: `services`, `services.example.com`.
+    pub fn qualified(&self) -> String {
+        match self.group.as_str() {
+            "" => self.resource.clone(),
+            group => format!("{}.{group}", self.resource),
+        }
     }
 }
 
@@ -180,6 +192,13 @@ impl Record {
     }
     pub fn object(mut self, resource: &str, namespace: &str, name: &str) -> Record {
         self.object = Some(ObjectRef::new(resource, namespace, name));
+        self
+    }
+    /// Adds the group of a custom resource to the object that the record is about.
+    pub fn group(mut self, group: &str) -> Record {
+        if let Some(object) = &mut self.object {
+            object.group = group.to_string();
+        }
         self
     }
     pub fn revision(mut self, revision: u64) -> Record {
@@ -284,7 +303,10 @@ fn above(records: &VecDeque<(Arc<Record>, usize)>, seq: u64) -> impl Iterator<It
 
 /// Bytes that a record holds beside its fixed part: texts, detail and object. Clients choose most of them.
 fn size(record: &Record) -> usize {
-    let object = record.object.as_ref().map_or(0, |o| o.resource.len() + o.namespace.len() + o.name.len());
+    let object = record
+        .object
+        .as_ref()
+        .map_or(0, |o| o.resource.len() + o.group.len() + o.namespace.len() + o.name.len());
     let request = record.request.as_ref().map_or(0, |r| {
         let who = r.id.len() + r.user.len() + r.impersonator.len() + r.user_agent.len();
         who + r.session.len() + r.command.len() + r.verb.len() + r.subresource.len()
