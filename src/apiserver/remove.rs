@@ -551,7 +551,7 @@ mod tests {
         let filter = Filter { namespace: "default".into(), ..Filter::default() };
         server.state.fresh().await.unwrap();
         let (listed, _) = targets(&server.state, kind, &filter, Form::Object).await;
-        assert_eq!(ask(server, "DELETE", &format!("{MAPS}/a"), Value::Null).await.0, 200);
+        assert_eq!(ask(server, "DELETE", &format!("{MAPS}/a"), json!({})).await.0, 200);
         let (info, query, headers) = Default::default();
         let user = User::new("admin", &["system:masters"]);
         let ctx = Context::new("r".into(), user, info, query, headers, fixture.tap.clone());
