@@ -1,7 +1,7 @@
 //! What a request asks for, read from its method and path.
 
 use super::http::Query;
-use crate::api::fields;
+use crate::api::{fields, kinds};
 use http::Method;
 
 /// A request as authorization and routing see it.
@@ -97,6 +97,12 @@ fn verb(method: &Method, info: &Info, watch: bool) -> &'static str {
         Method::GET | Method::HEAD if one => "get",
         Method::GET | Method::HEAD => "list",
         _ => "unknown",
+    }
+
+    /// The group if it is a custom resource that is asked for. Its plural may be that of a resource of another group.
+    pub fn custom_group(&self) -> &str {
+        let known = kinds::resource(&self.group, &self.version, &self.resource).is_some();
+        if known { "" } else { &self.group }
     }
 }
 

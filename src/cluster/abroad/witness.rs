@@ -78,7 +78,7 @@ fn revision(object: &Value) -> Option<u64> {
 }
 
 fn key(object: &ObjectRef) -> Key {
-    (object.resource.clone(), object.namespace.clone(), object.name.clone())
+    (object.qualified(), object.namespace.clone(), object.name.clone())
 }
 
 impl Witness {
@@ -99,9 +99,10 @@ impl Witness {
             other if other.is_empty() => (user.to_string(), other),
             other => (other, user.to_string()),
         };
-        let object = info
-            .is_resource
-            .then(|| ObjectRef::new(info.resource.as_str(), info.object_namespace(), info.name.as_str()));
+        let object = info.is_resource.then(|| ObjectRef {
+            group: info.custom_group().to_string(),
+            ..ObjectRef::new(info.resource.as_str(), info.object_namespace(), info.name.as_str())
+        });
         let before = object.as_ref().and_then(|o| self.known().newest.get(&key(o)).copied());
         let request = Request {
             id: self.rng.uuid(),

@@ -173,7 +173,7 @@ impl Known {
     /// Is the record about something in the open lab's namespaces, or about an object without one that may change what is in them?
     fn is_here(&self, record: &tap::Record) -> bool {
         let Some((places, object)) = self.places.as_ref().zip(record.object.as_ref()) else { return true };
-        match (object.namespace.as_str(), object.resource.as_str()) {
+        match (object.namespace.as_str(), object.qualified().as_str()) {
             ("", "namespaces") => places.contains(&object.name),
             ("", resource) if self.reads.contains(resource) => true,
             ("", resource) => reaches(resource, record.body.as_deref(), places),
