@@ -83,6 +83,12 @@ impl Info {
     pub fn object_namespace(&self) -> &str {
         if self.resource == "namespaces" { "" } else { &self.namespace }
     }
+
+    /// The group if it is a custom resource that is asked for. Its plural may be that of a resource of another group.
+    pub fn custom_group(&self) -> &str {
+        let known = kinds::resource(&self.group, &self.version, &self.resource).is_some();
+        if known { "" } else { &self.group }
+    }
 }
 
 fn verb(method: &Method, info: &Info, watch: bool) -> &'static str {
@@ -97,12 +103,6 @@ fn verb(method: &Method, info: &Info, watch: bool) -> &'static str {
         Method::GET | Method::HEAD if one => "get",
         Method::GET | Method::HEAD => "list",
         _ => "unknown",
-    }
-
-    /// The group if it is a custom resource that is asked for. Its plural may be that of a resource of another group.
-    pub fn custom_group(&self) -> &str {
-        let known = kinds::resource(&self.group, &self.version, &self.resource).is_some();
-        if known { "" } else { &self.group }
     }
 }
 

@@ -39,6 +39,9 @@ use std::collections::{BTreeMap, BTreeSet};
 const TRIES: usize = 20;
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
+/// Which object: group and plural, namespace, name.
+type Named<'a> = ((&'a str, &'a str), &'a str, &'a str);
+
 /// What happens to one key.
 #[derive(Clone, Debug, PartialEq)]
 struct Move {
@@ -253,7 +256,7 @@ impl State {
             at => self.registry(at - 1).await?.0,
         };
         let unknown: BTreeMap<&Bytes, &Bytes> = unknown.iter().map(|kv| (&kv.key, &kv.value)).collect();
-        let mut writers: BTreeMap<((&str, &str), &str, &str), BTreeSet<String>> = BTreeMap::new();
+        let mut writers: BTreeMap<Named<'_>, BTreeSet<String>> = BTreeMap::new();
         for record in records.iter().filter(|r| r.revision.is_some_and(|at| at as Revision > journey.to)) {
             if let (Some(request), Some(object)) = (&record.request, &record.object)
                 && record.verb == "commit"
