@@ -232,6 +232,10 @@ pub async fn remove(
     name: &str,
     options: &Options,
 ) -> Result<Removed, Status> {
+    // Before anything is refused: the record of a refusal says so, too.
+    if options.dry_run {
+        ctx.only_tried();
+    }
     let is_node = ctx.user.node().is_some();
     let deadline = Deadline::new();
     loop {
@@ -254,7 +258,6 @@ pub async fn remove(
         preconditions(kind, &object.value, options)?;
         let step = decide(kind, &object.value, options, clock::now());
         if options.dry_run {
-            ctx.only_tried();
             let gone = step == Step::Erase;
             return Ok(Removed { object, gone });
         }
@@ -304,7 +307,6 @@ async fn remove_undecodable(
     value::put(&mut last, "metadata.resourceVersion", found.revision.to_string());
     preconditions(kind, &last, options).map_err(Refused::Error)?;
     if options.dry_run {
-        ctx.only_tried();
         return Ok(Removed { object: Arc::new(Object::new(last, found.revision)), gone: true });
     }
     let mut extra = services::release_all(state, kind, namespace, name).await.map_err(Refused::Error)?;

@@ -341,3 +341,121 @@ fn a_restart_of_the_cluster_ends_no_process_by_fault() {
     );
     assert!(!is_met(None) && !is_met(Some("kill kube-controller-manager")));
 }
+
+fn second(n: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(n).unwrap()
+}
+
+/// The Service is deleted at second 10; the last line knocks.
+#[test]
+fn a_variable_counts_by_the_last_line_that_set_it() {
+    let library = Library::built_in();
+    let knocked = |lines: &[(&str, i64)], looked: i64| {
+        let knock = Line { line: "curl localhost:$PORT".into(), code: 7, at: second(30) };
+        let set = lines.iter().map(|(line, at)| Line { line: (*line).into(), code: 0, at: second(*at) });
+        let ran: Vec<Line> = set.chain([knock]).collect();
+        let look = request("get", "Service/default/pod-svc", "kubectl get", 200);
+        let look = value::with(&look, "at", value::time(second(looked)));
+        is_met(&library, "first-voyage/09", "close", 2, |facts| {
+            let key = ("services".to_string(), "default".to_string(), "pod-svc".to_string());
+            let service = objects().into_iter().find(|o| o["metadata"]["name"] == "pod-svc").unwrap();
+            let version = |revision, at, verb: &'static str| {
+                Arc::new(Version::new(revision, Some(second(at)), verb, service.to_string().into()))
+            };
+            let versions = vec![version(5, 1, "ADDED"), version(BEGAN + 1, 10, "DELETED")];
+            Arc::make_mut(&mut facts.history).insert(key, Arc::new(versions));
+            (facts.ran, facts.trace) = (ran, Arc::new(vec![look]));
+        })
+    };
+    let asked = "PORT=$(kubectl get svc pod-svc -o jsonpath='{.spec.ports[*].nodePort}')";
+    assert!(knocked(&[(asked, 5)], 4));
+    assert!(knocked(&[("PORT=1", 3), (asked, 5)], 4));
+    assert!(!knocked(&[(asked, 15)], 14), "the Service was gone: nothing is in it");
+    assert!(!knocked(&[(asked, 5), ("PORT=1 # nodePort", 6)], 4));
+    assert!(!knocked(&[(asked, 5), ("unset PORT", 6)], 4));
+    assert!(!knocked(&[(format!("{asked}; PORT=1").as_str(), 5)], 4));
+    // Who has noted the number may write it at any time.
+    assert!(knocked(&[("PORT=31000", 15)], 14) && knocked(&[("export PORT='31000'", 15)], 14));
+    assert!(!knocked(&[("PORT=310001", 15)], 14) && !knocked(&[], 4));
+}
+
+#[test]
+fn whatever_a_deployments_pods_are_labelled_no_hint_tells_to_make_it_anew() {
+    let library = Library::built_in();
+    let mut facts = Arc::into_inner(facts(&library)).unwrap();
+    let mut other = deployment("dpy-nginx", "d1");
+    other["spec"]["template"]["metadata"]["labels"] = json!({"run": "web"});
+    put(&mut facts, "Deployment", "dpy-nginx", Some(other));
+    let (facts, lesson) = (Arc::new(facts), library.find("first-voyage/10", None).expect("a lesson"));
+    let step = &lesson.steps[lesson.step("delete").expect("a step")];
+    let told = step.hints.iter().filter(|h| h.when.as_ref().is_some_and(|when| when.holds(&facts)));
+    assert_eq!(told.map(|h| h.id.as_str()).collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
+/// A stock kubectl looks for an apply that is only tried as it looks for any other, and does not say which.
+#[test]
+fn an_apply_whose_line_asks_for_a_dry_run_is_none() {
+    let library = Library::built_in();
+    let applied = |line: &str| {
+        is_met(&library, "first-voyage/12", "again", 0, |facts| {
+            facts.trace = Arc::new(vec![request("get", "Deployment/default/web", "kubectl apply", 200)]);
+            facts.ran = vec![Line { line: line.into(), ..Line::default() }];
+        })
+    };
+    for line in [
+        "kubectl apply -f web.yaml",
+        "kubectl apply -f web.yaml # not --dry-run=client",
+        "kubectl apply --dry-run=none -f web.yaml",
+        "kubectl create deployment web --image=nginx --dry-run=client -o yaml | kubectl apply -f -",
+    ] {
+        assert!(applied(line), "{line}");
+    }
+    for line in [
+        "kubectl apply -f web.yaml --dry-run=client",
+        "kubectl apply -f web.yaml --dry-run='server'",
+        "kubectl apply --dry-run -f web.yaml",
+        "kubectl --dry-run=client apply -f web.yaml",
+    ] {
+        assert!(!applied(line), "{line}");
+    }
+}
+
+#[test]
+fn a_look_is_an_apply_only_where_nothing_was_left_to_write() {
+    let library = Library::built_in();
+    let applied = |verb: &str, stored: Option<i64>| {
+        is_met(&library, "first-voyage/12", "edit", 2, |facts| {
+            facts.trace = Arc::new(vec![request(verb, "Deployment/default/web", "kubectl apply", 200)]);
+            let Some(replicas) = stored else { return };
+            let noted = json!({"kubectl.kubernetes.io/last-applied-configuration": format!("{{\"replicas\":{replicas}}}")});
+            let web = json!({"metadata": {"annotations": noted}, "spec": {"replicas": replicas}}).to_string();
+            let key = ("deployments".to_string(), "default".to_string(), "web".to_string());
+            let version = Arc::new(Version::new(BEGAN - 1, None, "ADDED", web.into()));
+            Arc::make_mut(&mut facts.history).insert(key, Arc::new(vec![version]));
+        })
+    };
+    assert!(applied("patch", Some(2)) && applied("create", None));
+    assert!(applied("get", Some(3)), "file and cluster agreed when the step began");
+    assert!(!applied("get", Some(2)) && !applied("get", None));
+}
+
+#[test]
+fn a_labs_hint_is_silent_about_what_is_gone() {
+    let (library, labs) = (Library::built_in(), super::graded::read::Labs::load());
+    for (lab, kinds) in [("wrong-image", &["Deployment"][..]), ("wrong-port", &["Deployment", "Service"][..])]
+    {
+        let lab = labs.get(lab).unwrap();
+        let told = |is_there: bool| -> Vec<&str> {
+            let mut facts = Arc::into_inner(facts(&library)).unwrap();
+            facts.variant = Some(value::of_json(&json!({"ns": "default", "app": "web"})));
+            for kind in kinds.iter().filter(|_| is_there) {
+                put(&mut facts, kind, "web", Some(object(kind, "web", "u", None, json!({}))));
+            }
+            let facts = Arc::new(facts);
+            let so =
+                |hint: &&super::graded::read::Hint| hint.when.as_ref().is_none_or(|when| when.holds(&facts));
+            lab.hints.iter().filter(so).map(|hint| hint.id.as_str()).collect()
+        };
+        assert_eq!((told(false), told(true)), (vec!["where"], vec!["where", "what", "how"]), "{}", lab.id);
+    }
+}

@@ -312,6 +312,15 @@ impl Recorder {
         }
     }
 
+    /// Adds a version that was kept of an object whose history is known in part. One of which nothing is known stays unknown.
+    pub fn recall(&mut self, plural: &str, object: &serde_json::Value, revision: i64) {
+        let part = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_string();
+        let key = (plural.to_string(), part("namespace"), part("name"));
+        if self.versions.contains_key(&key) {
+            self.add(key, Version::new(revision, None, "MODIFIED", object.to_string().into()));
+        }
+    }
+
     fn version(&mut self, record: &Record) {
         let (Some(object), Some(body)) = (&record.object, &record.body) else { return };
         let Ok(head) = serde_json::from_slice::<Head>(body) else { return };
