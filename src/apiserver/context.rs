@@ -321,7 +321,7 @@ impl Context {
         if let Some(object) = self.outcome.get() {
             record.detail["tried"] = object.clone();
         }
-        for (key, name) in [("labelSelector", "labels"), ("fieldSelector", "fields"), ("tailLines", "tail")] {
+        for (key, name) in [("labelSelector", "labels"), ("fieldSelector", "fields")] {
             if !self.query.get(key).is_empty() {
                 record.detail[name] = short(self.query.get(key), RECORDED_TEXT_MAX).into();
             }
