@@ -254,6 +254,48 @@ fn any_port_of_pod_svc_may_be_port_80() {
     assert_eq!(ports(json!([http, https])), (true, false, false));
     assert_eq!(ports(json!([https])), (false, true, false));
     assert_eq!(ports(json!([https, udp])), (false, false, true));
+    assert_eq!(
+        ports(json!([udp, http])),
+        (false, false, true),
+        "of two node ports the hints cannot name one"
+    );
+}
+
+/// A Service may have other ports before port 80: hints and debriefs name the node port of port 80.
+#[test]
+fn the_node_port_is_that_of_port_80() {
+    let library = Library::built_in();
+    let ports = json!([
+        {"name": "https", "port": 443, "targetPort": 443, "nodePort": 32443},
+        {"name": "http", "port": 80, "targetPort": 80, "nodePort": 32080},
+    ]);
+    let mut facts = Arc::into_inner(facts(&library)).unwrap();
+    let spec = json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.7", "ports": ports}});
+    let service = object("Service", "pod-svc", "s1", None, spec);
+    let version = Version::new(5, None, "ADDED", service.to_string().into()).by("learner");
+    let key = ("services".to_string(), "default".to_string(), "pod-svc".to_string());
+    Arc::make_mut(&mut facts.history).insert(key, Arc::new(vec![Arc::new(version)]));
+    put(&mut facts, "Service", "pod-svc", Some(service));
+    let facts = Arc::new(facts);
+    for (lesson, step, hint) in [
+        ("first-voyage/08", "curl", "number"),
+        ("first-voyage/08", "missing", "browser"),
+        ("first-voyage/09", "close", "not-knocked"),
+    ] {
+        let lesson = library.lessons.iter().find(|l| l.id == lesson).unwrap();
+        let step = lesson.steps.iter().find(|s| s.id == step).unwrap();
+        let hint = step.hints.iter().find(|h| h.id == hint).unwrap();
+        for lang in ["en", "ko"] {
+            let said = hint.say.get(lang).unwrap().render(&facts, &[]).unwrap();
+            assert!(said.contains("32080") && !said.contains("32443"), "{} {lang}: {said}", hint.id);
+        }
+    }
+    for beat in ["visit", "page-missing", "three-ports"] {
+        for lang in ["en", "ko"] {
+            let said = super::debrief::one(&library.beats[beat], &facts, &[], lang).unwrap();
+            assert!(said.contains("32080") && !said.contains("32443"), "{beat} {lang}: {said}");
+        }
+    }
 }
 
 #[test]
