@@ -104,6 +104,7 @@ fn request(verb: &str, object: &str, command: &str, code: i64) -> Value {
         ("request", value::text("r")),
         ("silent", Value::Bool(false)),
         ("message", value::text("")),
+        ("tail", Value::Int(-1)),
         ("exit", Value::Int(-1)),
         ("revision", Value::Int(0)),
     ])
