@@ -318,6 +318,12 @@ impl Context {
         if !header(&self.headers, "kubectl-ignore-not-found").is_empty() {
             record.detail["silent"] = true.into();
         }
+        // How many of a log's lines were asked for: `--tail=0` shows none.
+        if self.info.subresource == "log"
+            && let Ok(lines) = self.query.get("tailLines").parse::<i64>()
+        {
+            record.detail["tail"] = lines.into();
+        }
         if let Some(object) = self.outcome.get() {
             record.detail["tried"] = object.clone();
         }
@@ -419,6 +425,25 @@ mod tests {
         assert_eq!(qualified("/api/v1/namespaces/d/services/web"), "services");
         assert_eq!(qualified("/apis/apps/v1/namespaces/d/deployments/web"), "deployments");
         assert_eq!(qualified("/apis/example.com/v1/namespaces/d/services/web"), "services.example.com");
+    }
+
+    #[test]
+    fn how_much_of_a_log_was_asked_for_is_recorded() {
+        let tail = |path: &str, query: &str| {
+            let query = Query::parse(Some(query));
+            let info = Info::parse(&http::Method::GET, path, &query);
+            let tap = Tap::new();
+            let user = User::new(tap::LEARNER, &[]);
+            let ctx = Context::new("r".into(), user, info, query, HeaderMap::new(), tap.clone());
+            ctx.answered(200, Duration::ZERO, "");
+            tap.since(0).pop().expect("a record").detail["tail"].as_i64()
+        };
+        let log = "/api/v1/namespaces/d/pods/p/log";
+        assert_eq!(
+            ["tailLines=0", "tailLines=10", "follow=true"].map(|query| tail(log, query)),
+            [Some(0), Some(10), None]
+        );
+        assert_eq!(tail("/api/v1/namespaces/d/pods/p", "tailLines=0"), None);
     }
 
     #[test]

@@ -104,6 +104,7 @@ fn request(verb: &str, object: &str, command: &str, code: i64) -> Value {
         ("request", value::text("r")),
         ("silent", Value::Bool(false)),
         ("message", value::text("")),
+        ("tail", Value::Int(-1)),
         ("exit", Value::Int(-1)),
         ("revision", Value::Int(0)),
     ])
@@ -254,6 +255,48 @@ fn any_port_of_pod_svc_may_be_port_80() {
     assert_eq!(ports(json!([http, https])), (true, false, false));
     assert_eq!(ports(json!([https])), (false, true, false));
     assert_eq!(ports(json!([https, udp])), (false, false, true));
+    assert_eq!(
+        ports(json!([udp, http])),
+        (false, false, true),
+        "of two node ports the hints cannot name one"
+    );
+}
+
+/// A Service may have other ports before port 80: hints and debriefs name the node port of port 80.
+#[test]
+fn the_node_port_is_that_of_port_80() {
+    let library = Library::built_in();
+    let ports = json!([
+        {"name": "https", "port": 443, "targetPort": 443, "nodePort": 32443},
+        {"name": "http", "port": 80, "targetPort": 80, "nodePort": 32080},
+    ]);
+    let mut facts = Arc::into_inner(facts(&library)).unwrap();
+    let spec = json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.7", "ports": ports}});
+    let service = object("Service", "pod-svc", "s1", None, spec);
+    let version = Version::new(5, None, "ADDED", service.to_string().into()).by("learner");
+    let key = ("services".to_string(), "default".to_string(), "pod-svc".to_string());
+    Arc::make_mut(&mut facts.history).insert(key, Arc::new(vec![Arc::new(version)]));
+    put(&mut facts, "Service", "pod-svc", Some(service));
+    let facts = Arc::new(facts);
+    for (lesson, step, hint) in [
+        ("first-voyage/08", "curl", "number"),
+        ("first-voyage/08", "missing", "browser"),
+        ("first-voyage/09", "close", "not-knocked"),
+    ] {
+        let lesson = library.lessons.iter().find(|l| l.id == lesson).unwrap();
+        let step = lesson.steps.iter().find(|s| s.id == step).unwrap();
+        let hint = step.hints.iter().find(|h| h.id == hint).unwrap();
+        for lang in ["en", "ko"] {
+            let said = hint.say.get(lang).unwrap().render(&facts, &[]).unwrap();
+            assert!(said.contains("32080") && !said.contains("32443"), "{} {lang}: {said}", hint.id);
+        }
+    }
+    for beat in ["visit", "page-missing", "three-ports"] {
+        for lang in ["en", "ko"] {
+            let said = super::debrief::one(&library.beats[beat], &facts, &[], lang).unwrap();
+            assert!(said.contains("32080") && !said.contains("32443"), "{beat} {lang}: {said}");
+        }
+    }
 }
 
 #[test]
@@ -297,6 +340,83 @@ fn a_reload_in_the_browser_is_a_visit() {
     assert_eq!(["200", "304", "404"].map(at_once), [true, true, false]);
     // A pod's look at the page and a knock at the door are two acts.
     assert!(!visited("200", "2026-11-22T16:00:15Z") && !visited("200", "2026-11-22T16:00:04Z"));
+}
+
+/// Puts a line into the log of nginx-pod, and nothing else into the trace.
+fn logged(facts: &mut Facts, line: &str, trace: Vec<Value>) {
+    let probe = facts::Probe::Logs { target: "default/nginx-pod".into() };
+    facts.answers.insert(probe, value::text(&format!("2026-11-22T16:00:09.5Z {line}\n")));
+    facts.trace = Arc::new(trace);
+}
+
+/// On a connection that it kept a browser asks without a visit. Its name may be borrowed, so that counts only where no pod of the learner's can
+/// have asked.
+#[test]
+fn a_browser_needs_no_new_connection_where_no_pod_can_have_asked() {
+    let library = Library::built_in();
+    let made = |user: &str| {
+        let name = "dpy-nginx-65c6f7bc78-ddddd";
+        let made = pod(name, "p4", Some("r1"), json!({"app": "dpy-nginx"}), "10.244.2.4").to_string();
+        let version = Version::new(BEGAN + 1, None, "ADDED", made.into()).by(user);
+        (("pods".to_string(), "default".to_string(), name.to_string()), Arc::new(vec![Arc::new(version)]))
+    };
+    let by_controller = "system:kube-controller-manager";
+    for (step, asked) in [("curl", "GET / HTTP/1.1\" 200"), ("missing", "GET /menu HTTP/1.1\" 404")] {
+        let line = format!(
+            "172.20.0.1 - - [22/Nov/2026:16:00:09 +0000] \"{asked} 0 \"-\" \"Mozilla/5.0 (X11; Linux)\""
+        );
+        let counts = |trace: Option<Value>, user: &str| {
+            let checks = [0, 1].map(|check| {
+                is_met(&library, "first-voyage/08", step, check, |facts| {
+                    logged(facts, &line, trace.clone().into_iter().collect());
+                    Arc::make_mut(&mut facts.history).extend([made(user)]);
+                })
+            });
+            assert_eq!(checks[0], checks[1], "{step} {trace:?} {user}");
+            checks[0]
+        };
+        // Controllers make pods all day: a CronJob's is nobody's act.
+        assert!(counts(None, by_controller), "{step}");
+        assert!(!counts(None, "learner"), "{step}");
+        for (verb, object, code) in [
+            ("create", "Pod/default/tester/exec", 101),
+            ("get", "Pod/default/nginx-pod/proxy", 200),
+            ("create", "Pod/default/menu", 201),
+            ("create", "Job/default/menu", 201),
+            ("patch", "Deployment/default/shop", 200),
+        ] {
+            let act = request(verb, object, "kubectl", code);
+            assert!(!counts(Some(act), by_controller), "{step} {verb} {object}");
+        }
+        assert!(
+            counts(Some(request("get", "Pod/default/menu", "kubectl get", 200)), by_controller),
+            "{step}"
+        );
+    }
+}
+
+/// A client chooses the last field of its line, and nothing before it.
+#[test]
+fn what_a_client_calls_itself_is_no_request() {
+    let library = Library::built_in();
+    let counts = |step: &str, asked: &str, agent: &str| {
+        let line = format!("172.20.0.1 - - [22/Nov/2026:16:00:09 +0000] \"{asked} 0 \"-\" \"{agent}\"");
+        is_met(&library, "first-voyage/08", step, 0, |facts| {
+            let visit = [
+                ("at", value::time("2026-11-22T16:00:09.4Z".parse().unwrap())),
+                ("component", value::text("localhost")),
+                ("verb", value::text("visit")),
+                ("object", value::text("Service/default/pod-svc")),
+            ];
+            logged(facts, &line, vec![value::map(visit)]);
+        })
+    };
+    let (page, none) = ("GET / HTTP/1.1\" 200", "GET /menu HTTP/1.1\" 404");
+    assert!(counts("curl", page, "curl/8") && counts("missing", none, "curl/8"));
+    assert!(
+        !counts("curl", none, "\"GET / HTTP/1.1\" 200 ")
+            && !counts("missing", page, "\"GET /menu HTTP/1.1\" 404 ")
+    );
 }
 
 /// Hints of the last tier name every act that the step asks for, in both languages: typed as they stand they finish it.

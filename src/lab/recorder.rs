@@ -22,6 +22,8 @@ const REQUESTS_MAX: usize = 512;
 const DESCRIBE: &str = "kubectl describe";
 /// Of a record that tells no exit code.
 const NO_EXIT: i64 = -1;
+/// Of a record that tells no number of lines: `tailLines` was not given, so a log was asked for from its beginning.
+const ALL_LINES: i64 = -1;
 
 mod keep;
 
@@ -439,6 +441,7 @@ impl Recorder {
                     value::of_json(&record.detail["tried"])
                 },
             ),
+            ("tail", Value::Int(record.detail["tail"].as_i64().unwrap_or(ALL_LINES))),
             ("exit", Value::Int(exit)),
             ("message", value::text(record.detail["message"].as_str().unwrap_or_default())),
             ("by", value::text(if solving && learner { "solve" } else { "" })),
@@ -574,6 +577,16 @@ mod tests {
         };
         assert_eq!(told(0), (true, "app=web".into(), String::new()));
         assert_eq!(told(1), (false, String::new(), "Invalid value: 80: out of range".into()));
+    }
+
+    #[test]
+    fn how_many_lines_of_a_log_were_asked_for_is_told() {
+        let tail = |detail: serde_json::Value| {
+            let mut recorder = Recorder::default();
+            recorder.take(&Record { detail, ..Record::new("answer").object("pods", "d", "p") }, Some(false));
+            int_field(&recorder.trace[0], "tail")
+        };
+        assert_eq!([json!({"tail": 0}), json!({"tail": 10}), json!({})].map(tail), [0, 10, -1]);
     }
 
     #[test]

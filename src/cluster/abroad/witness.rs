@@ -48,6 +48,8 @@ pub struct Asked {
     fields: String,
     /// What was written after -o; `None`: the client does not say.
     output: Option<String>,
+    /// How many of a log's lines were asked for.
+    tail: Option<i64>,
 }
 
 impl Asked {
@@ -119,7 +121,8 @@ impl Witness {
         let table = header("accept").contains("as=Table");
         let [labels, fields] = ["labelSelector", "fieldSelector"].map(|key| query.get(key).to_string());
         let output = headers.contains_key("kubectl-output").then(|| header("kubectl-output"));
-        Asked { request, object, began: Instant::now(), before, table, labels, fields, output }
+        let tail = query.get("tailLines").parse::<i64>().ok().filter(|_| info.subresource == "log");
+        Asked { request, object, began: Instant::now(), before, table, labels, fields, output, tail }
     }
 
     /// It was answered; `answer` is what a write was answered with.
@@ -141,6 +144,9 @@ impl Witness {
         }
         if let Some(output) = &asked.output {
             detail["output"] = output.as_str().into();
+        }
+        if let Some(lines) = asked.tail {
+            detail["tail"] = lines.into();
         }
         for (name, text) in [("labels", &asked.labels), ("fields", &asked.fields)] {
             if !text.is_empty() {
@@ -258,6 +264,18 @@ mod tests {
             ]
         );
         assert_eq!(tap.since(0)[1].detail["message"], "pods \"p\" already exists");
+    }
+
+    #[test]
+    fn how_much_of_a_log_was_asked_for_is_told() {
+        let tap = Tap::new();
+        let witness = Witness::new(tap.at("far", "kube-apiserver"), Rng::seeded(1));
+        for query in ["tailLines=0", "follow=true"] {
+            let asked = ask(&witness, "GET", &format!("/api/v1/namespaces/n/pods/p/log?{query}"), "");
+            witness.answered(asked, 200, None);
+        }
+        let told: Vec<Option<i64>> = tap.since(0).iter().map(|r| r.detail["tail"].as_i64()).collect();
+        assert_eq!(told, [Some(0), None]);
     }
 
     #[test]
