@@ -71,27 +71,12 @@ impl<G: Guest> World<G> {
                 let who = chance.range(1, self.weather.members + 1);
                 let conf = live.member.core().conf_state();
                 let change = match conf.voters.contains(&who) {
-                    true if conf.voters.len() <= 2 => None,
-                    true if chance.chance(0.5) => Some(ConfChange::RemoveNode(who)),
-                    true => Some(ConfChange::AddLearnerNode(who)),
+                    true if conf.voters.len() > 2 => Some(ConfChange::AddLearnerNode(who)),
+                    true => None,
                     false => Some(ConfChange::AddNode(who)),
                 };
                 let accepted = change.is_some_and(|c| live.member.propose_conf(c).is_ok());
                 self.tally.confs += usize::from(accepted);
-            }
-        }
-    }
-
-    /// After the storm, whoever was taken out is taken in again: at the end all must agree.
-    pub(super) fn readmit(&mut self) {
-        let all: Vec<MemberId> = self.nodes.keys().copied().collect();
-        for live in self.nodes.values_mut().filter_map(|n| n.live.as_mut()) {
-            let conf = live.member.core().conf_state();
-            let out = |id: &&MemberId| !conf.voters.contains(id) && !conf.learners.contains(id);
-            if live.member.is_leader()
-                && let Some(id) = all.iter().find(out)
-            {
-                let _ = live.member.propose_conf(ConfChange::AddNode(*id)); // refused while another change is under way
             }
         }
     }

@@ -435,8 +435,6 @@ impl<G: Guest> World<G> {
         if !self.calm {
             self.faults();
             self.operator();
-        } else if !self.quiet {
-            self.readmit();
         }
         self.fill_disks();
         let ids: Vec<MemberId> = self.nodes.keys().copied().collect();
