@@ -11,6 +11,12 @@ use crate::api::value::list;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// Bytes of roles that are searched for one decision, at most, and bytes that a role counts as at least. Some milliseconds: whoever may
+/// write roles and bind them to a group of everybody must not hold up the requests of all. The bootstrap roles of one user have some
+/// ten KiB.
+const SEARCHED_MAX: usize = 2 << 20;
+const ROLE_LEAST: usize = 256;
+
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
 pub struct Attributes<'a> {
@@ -126,16 +132,37 @@ impl State {
                 Err(why) => reason = why,
             }
         }
-        let allowed =
-            self.roles(user, a.namespace).any(|role| rules(&role).iter().any(|rule| allows(rule, a)));
-        if allowed { Ok(()) } else { Err(reason) }
+        match search(self.roles(user, a.namespace), a) {
+            Some(true) => Ok(()),
+            Some(false) => Err(reason),
+            None => Err(format!(
+                "the roles bound to {:?} are more than the {} MiB that are searched; bind fewer or smaller roles to the user and its groups",
+                user.name,
+                SEARCHED_MAX >> 20
+            )),
+        }
     }
 
-    /// Every role that binds the user, once: those of the whole cluster, and those of `namespace`.
+    /// The roles that bind the user, each once: those of the whole cluster, then those of `namespace`.
     pub fn roles(&self, user: &User, namespace: &str) -> impl Iterator<Item = Arc<Object>> {
         let roles = self.cache.bindings.roles(user, namespace);
         roles.into_iter().filter_map(|(resource, key)| self.cache.get(resource, &key))
     }
+}
+
+/// Whether a rule of the roles allows it; `None` if none does in the first [`SEARCHED_MAX`] bytes, and there are more.
+fn search(roles: impl Iterator<Item = Arc<Object>>, a: &Attributes) -> Option<bool> {
+    let mut searched = 0;
+    for role in roles {
+        if searched > SEARCHED_MAX {
+            return None;
+        }
+        searched += role.bytes.len().max(ROLE_LEAST);
+        if rules(&role).iter().any(|rule| allows(rule, a)) {
+            return Some(true);
+        }
+    }
+    Some(false)
 }
 
 /// The rules of a role.
@@ -177,6 +204,26 @@ mod tests {
         let named = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"], "resourceNames": ["a"]});
         assert!(allows(&named, &attributes("delete", "secrets", "", "a")));
         assert!(!allows(&named, &attributes("delete", "secrets", "", "b")));
+    }
+
+    #[test]
+    fn a_decision_searches_so_many_bytes_of_roles_and_no_more() {
+        let role =
+            |rules: Value| Arc::new(Object::new(json!({"metadata": {"name": "r"}, "rules": rules}), 1));
+        let other = json!({"apiGroups": [""], "resources": ["x".repeat(1 << 20)], "verbs": ["get"]});
+        let (large, wanted) = (
+            role(json!([other])),
+            role(json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}])),
+        );
+        let with = |before: usize, after: usize| {
+            let all = [vec![large.clone(); before], vec![wanted.clone()], vec![large.clone(); after]];
+            search(all.concat().into_iter(), &attributes("get", "pods", "", "x"))
+        };
+        assert_eq!([with(0, 9), with(1, 9), with(2, 0), with(9, 0)], [Some(true), Some(true), None, None]);
+        let nothing = std::iter::repeat_n(large.clone(), 2);
+        assert_eq!(search(nothing, &attributes("get", "pods", "", "x")), Some(false));
+        let many = std::iter::repeat_n(role(json!([])), SEARCHED_MAX / ROLE_LEAST + 2);
+        assert_eq!(search(many, &attributes("get", "pods", "", "x")), None, "each counts");
     }
 
     #[test]

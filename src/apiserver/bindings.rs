@@ -3,7 +3,8 @@
 //! Every request is authorized, so its cost must not grow with what others have bound to others. Example: a namespace has 1,000
 //! RoleBindings of 40,000 subjects each; a request of jane asks for `jane` and for each of her groups, and finds each role once,
 //! however often it is bound to her. Upstream walks all bindings (`DefaultRuleResolver.VisitRulesFor`). The watch cache keeps the
-//! index: a change costs what the changed binding holds.
+//! index: a change costs what the changed binding holds. Roles that are bound in the whole cluster come first: a decision looks at
+//! so many rules and no more ([`super::authz`]), and the bindings of a namespace shall not take their turn from those.
 
 use super::object::Object;
 use super::user::User;
@@ -15,6 +16,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// The resource and the key of a role.
 pub type RoleKey = (&'static str, String);
+/// Roles of one user that are found, at most.
+pub const ROLES_MAX: usize = 10_000;
 /// With the number of bindings that name the role for one subject.
 type Roles = BTreeMap<RoleKey, usize>;
 
@@ -129,15 +132,18 @@ impl Bindings {
         *self.bound.write().unwrap_or_else(PoisonError::into_inner) = all;
     }
 
-    /// Returns the roles that bind the user in the whole cluster and in `namespace`, each once.
-    pub fn roles(&self, user: &User, namespace: &str) -> BTreeSet<RoleKey> {
+    /// Returns the roles that bind the user, each once: those of the whole cluster, then those of `namespace`; up to [`ROLES_MAX`].
+    pub fn roles(&self, user: &User, namespace: &str) -> Vec<RoleKey> {
         let all = self.bound.read().unwrap_or_else(PoisonError::into_inner);
         let places = [Some(""), Some(namespace).filter(|namespace| !namespace.is_empty())];
-        let mut found = BTreeSet::new();
+        let (mut seen, mut found) = (BTreeSet::new(), vec![]);
         for bound in places.into_iter().flatten().filter_map(|place| all.get(place)) {
             let of_groups = user.groups.iter().filter_map(|group| bound.groups.get(group));
-            for roles in of_groups.chain(bound.users.get(&user.name)) {
-                found.extend(roles.keys().cloned());
+            let roles = of_groups.chain(bound.users.get(&user.name)).flat_map(BTreeMap::keys);
+            for role in roles.take(ROLES_MAX) {
+                if found.len() < ROLES_MAX && seen.insert(role) {
+                    found.push(role.clone());
+                }
             }
         }
         found
@@ -186,6 +192,19 @@ mod tests {
         assert!(bindings.bound.read().unwrap().is_empty(), "nothing stays of bindings that are gone");
         bindings.reset([&other].into_iter());
         assert_eq!(names(&bindings, &User::new("bob", &[]), "d"), ["d/writer"]);
+    }
+
+    #[test]
+    fn roles_of_the_whole_cluster_come_first_and_they_have_a_bound() {
+        let bindings = Bindings::default();
+        let jane = json!([{"kind": "User", "name": "jane"}]);
+        let of_namespace =
+            (0..ROLES_MAX).map(|n| binding("d", &format!("b{n}"), "Role", &format!("r{n}"), jane.clone()));
+        of_namespace.for_each(|b| bindings.change(None, Some(&b)));
+        bindings.change(None, Some(&binding("d", "b", "ClusterRole", "admin", jane.clone())));
+        bindings.change(None, Some(&binding("", "b", "ClusterRole", "view", jane)));
+        let found = names(&bindings, &User::new("jane", &[]), "d");
+        assert_eq!((found.len(), found[0].as_str(), found[1].as_str()), (ROLES_MAX, "view", "admin"));
     }
 
     #[test]

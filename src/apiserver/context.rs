@@ -202,9 +202,10 @@ impl Context {
                 "" => self.named.get().map_or("", String::as_str),
                 name => name,
             };
-            let names = [self.info.resource.as_str(), self.info.object_namespace(), name];
-            let [resource, namespace, name] = names.map(|text| short(text, RECORDED_NAME_MAX));
-            record = record.object(&resource, &namespace, &name);
+            let names =
+                [self.info.resource.as_str(), self.info.object_namespace(), name, self.info.custom_group()];
+            let [resource, namespace, name, group] = names.map(|text| short(text, RECORDED_NAME_MAX));
+            record = record.object(&resource, &namespace, &name).group(&group);
         }
         record.request = Some(tap::Request {
             dry_run: self.dry_run || self.tried.load(Ordering::Relaxed),
@@ -247,13 +248,26 @@ impl Context {
         early.into_iter().for_each(|record| self.emit(record));
     }
 
-    /// Adds a record of this request to the tap, where few are kept of what anybody may send.
+    /// Records whether the request changes nothing, so that it costs its sender nothing to send any number of them. What goes on over
+    /// a stream, a command in a container for example, is an act.
+    fn only_reads(&self) -> bool {
+        let info = &self.info;
+        let streams = matches!(info.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy");
+        let looks = matches!(info.verb.as_str(), "get" | "list" | "watch") && !streams;
+        let asks = matches!(info.group.as_str(), "authorization.k8s.io" | "authentication.k8s.io");
+        looks || asks || self.dry_run
+    }
+
+    /// Adds a record of this request to the tap, where few are kept of what anybody may send, and a share for each account of what
+    /// people read.
     fn emit(&self, record: Record) {
         let who = &self.request;
+        let is_component = who.is_components();
         let is_teacher = tap::actor(&who.user, &who.impersonator) == tap::TEACHER;
-        let is_known = is_teacher || who.is_persons() || who.is_components(); // nobody anonymous is a person
+        let is_known = is_component || is_teacher || who.is_persons(); // nobody anonymous is a person
         match is_known && self.is_authorized.load(Ordering::Relaxed) {
-            true => self.tap.emit(record),
+            true if is_component || !self.only_reads() => self.tap.emit(record),
+            true => self.tap.emit_read(record),
             false => self.tap.emit_guest(record),
         };
     }
@@ -264,6 +278,7 @@ impl Context {
         let mut record = self.record("commit").revision(object.revision as u64).detail(detail);
         record =
             record.object(&self.info.resource, meta::namespace(&object.value), meta::name(&object.value));
+        record = record.group(self.info.custom_group());
         record.body = Some(object.bytes.clone());
         self.tap.emit(record);
     }
@@ -302,6 +317,12 @@ impl Context {
         // And that it says nothing where nothing is found.
         if !header(&self.headers, "kubectl-ignore-not-found").is_empty() {
             record.detail["silent"] = true.into();
+        }
+        // How many of a log's lines were asked for: `--tail=0` shows none.
+        if self.info.subresource == "log"
+            && let Ok(lines) = self.query.get("tailLines").parse::<i64>()
+        {
+            record.detail["tail"] = lines.into();
         }
         if let Some(object) = self.outcome.get() {
             record.detail["tried"] = object.clone();
@@ -356,6 +377,73 @@ mod tests {
         assert_eq!(verbs("allowed"), ["authenticate", "authorize", "answer"]);
         assert_eq!(verbs("refused"), ["authenticate", "answer"]);
         assert!(records.len() < 10_000, "{}", records.len());
+    }
+
+    /// Whatever a person reads, the records of writes stay, and those of the few reads of others.
+    #[test]
+    fn allowed_reads_do_not_push_the_trace_out() {
+        let tap = Tap::new();
+        let request = |user: &str, id: &str, method: http::Method, path: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("kubectl-session", "s".parse().unwrap());
+            let query = Query::default();
+            let info = Info::parse(&method, path, &query);
+            let user = User::new(user, &[]);
+            let ctx = Context::new(id.into(), user, info, query, headers, tap.clone());
+            ctx.stage("authenticate", Value::Null);
+            ctx.authorized();
+            ctx.answered(200, Duration::ZERO, "");
+        };
+        let pods = "/api/v1/namespaces/d/pods";
+        let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        request(tap::LEARNER, "write", http::Method::POST, pods);
+        request(tap::LEARNER, "read", http::Method::GET, pods);
+        request("eve", "exec", http::Method::GET, "/api/v1/namespaces/d/pods/x/exec");
+        for _ in 0..15_000 {
+            request("eve", "flood", http::Method::GET, pods);
+            request("eve", "flood", http::Method::POST, reviews);
+        }
+        let records = tap.since(0);
+        let count = |id: &str| {
+            records.iter().filter(|r| r.request.as_ref().is_some_and(|request| request.id == id)).count()
+        };
+        assert_eq!(["write", "read", "exec"].map(count), [3, 3, 3]);
+        assert!(count("flood") < 15_000, "{}", count("flood"));
+    }
+
+    #[test]
+    fn a_custom_resource_is_recorded_with_its_group() {
+        let qualified = |path: &str| {
+            let query = Query::default();
+            let info = Info::parse(&http::Method::GET, path, &query);
+            let tap = Tap::new();
+            let (user, headers) = (User::new("u", &[]), HeaderMap::new());
+            let ctx = Context::new("r".into(), user, info, query, headers, tap.clone());
+            ctx.answered(200, Duration::ZERO, "");
+            tap.since(0)[0].object.as_ref().map(tap::ObjectRef::qualified).unwrap_or_default()
+        };
+        assert_eq!(qualified("/api/v1/namespaces/d/services/web"), "services");
+        assert_eq!(qualified("/apis/apps/v1/namespaces/d/deployments/web"), "deployments");
+        assert_eq!(qualified("/apis/example.com/v1/namespaces/d/services/web"), "services.example.com");
+    }
+
+    #[test]
+    fn how_much_of_a_log_was_asked_for_is_recorded() {
+        let tail = |path: &str, query: &str| {
+            let query = Query::parse(Some(query));
+            let info = Info::parse(&http::Method::GET, path, &query);
+            let tap = Tap::new();
+            let user = User::new(tap::LEARNER, &[]);
+            let ctx = Context::new("r".into(), user, info, query, HeaderMap::new(), tap.clone());
+            ctx.answered(200, Duration::ZERO, "");
+            tap.since(0).pop().expect("a record").detail["tail"].as_i64()
+        };
+        let log = "/api/v1/namespaces/d/pods/p/log";
+        assert_eq!(
+            ["tailLines=0", "tailLines=10", "follow=true"].map(|query| tail(log, query)),
+            [Some(0), Some(10), None]
+        );
+        assert_eq!(tail("/api/v1/namespaces/d/pods/p", "tailLines=0"), None);
     }
 
     #[test]

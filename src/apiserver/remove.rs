@@ -7,7 +7,7 @@ use super::context::Context;
 use super::decode;
 use super::filter::Filter;
 use super::http::{Answer, header, json};
-use super::negotiate::{self, ListMeta, form};
+use super::negotiate::{self, Form, ListMeta, ListWriter, form};
 use super::object::Object;
 use super::read;
 use super::services;
@@ -24,6 +24,9 @@ use std::time::Duration;
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
+
+/// Bytes that the mark of a deletion adds to an object, at most.
+const MARK: usize = 256;
 
 /// `DeleteOptions`, from body and query.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -229,6 +232,10 @@ pub async fn remove(
     name: &str,
     options: &Options,
 ) -> Result<Removed, Status> {
+    // Before anything is refused: the record of a refusal says so, too.
+    if options.dry_run {
+        ctx.only_tried();
+    }
     let is_node = ctx.user.node().is_some();
     let deadline = Deadline::new();
     loop {
@@ -251,7 +258,6 @@ pub async fn remove(
         preconditions(kind, &object.value, options)?;
         let step = decide(kind, &object.value, options, clock::now());
         if options.dry_run {
-            ctx.only_tried();
             let gone = step == Step::Erase;
             return Ok(Removed { object, gone });
         }
@@ -301,7 +307,6 @@ async fn remove_undecodable(
     value::put(&mut last, "metadata.resourceVersion", found.revision.to_string());
     preconditions(kind, &last, options).map_err(Refused::Error)?;
     if options.dry_run {
-        ctx.only_tried();
         return Ok(Removed { object: Arc::new(Object::new(last, found.revision)), gone: true });
     }
     let mut extra = services::release_all(state, kind, namespace, name).await.map_err(Refused::Error)?;
@@ -362,27 +367,24 @@ pub async fn delete_collection(
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     state.fresh().await?;
     let looking = state.compute.body(&ctx.user, read::looked_at(state, stored, &filter)).await?;
-    let (objects, _) = read::matching(state, stored, &filter).await;
+    let (targets, answer) = targets(state, stored, &filter, form).await;
     drop(looking);
     let unread = match filter.is_selective() || !filter.name.is_empty() {
         true => vec![], // nobody can tell whether it is meant
         false => state.cache.undecodable_keys(stored.place(), &prefix(&filter.namespace)),
     };
     // The answer lists them all, so it needs a list's memory; a dry run does not even make them fewer.
-    let listed: Vec<Arc<Object>> = objects.iter().map(|(_, object)| object.clone()).collect();
-    let memory = state.compute.body(&ctx.user, negotiate::estimate(form, &listed)).await?;
-    drop(listed);
-    let mut removed = vec![];
-    for (_, object) in objects {
-        let (namespace, name) = (meta::namespace(&object.value), meta::name(&object.value));
-        match remove(state, ctx, stored, namespace, name, &options).await {
-            Ok(done) => removed.push(done.object),
-            Err(status) if status.reason == "NotFound" => {}
-            Err(status) => return Err(status),
+    let keys: usize = targets.iter().map(|t| size_of::<Target>() + t.key.len() + t.uid.len()).sum();
+    let mut memory = state.compute.body(&ctx.user, answer + keys).await?;
+    let mut list = ListWriter::new(kind, form, if form == Form::Object { answer } else { 0 });
+    for target in &targets {
+        if let Some(removed) = remove_target(state, ctx, stored, target, &options).await? {
+            list.put(&removed.object).await;
+            memory.cover(list.written() + keys)?;
         }
     }
     for key in unread {
-        let (namespace, name) = key.split_once('/').unwrap_or(("", &key));
+        let (namespace, name) = split(&key);
         match remove(state, ctx, stored, namespace, name, &options).await {
             Err(status) if status.reason != "NotFound" => return Err(status),
             _ => {} // there is nothing to show
@@ -390,7 +392,52 @@ pub async fn delete_collection(
     }
     let revision = state.cache.revision();
     let meta = ListMeta { revision, next: String::new(), remaining: None };
-    Ok(read::kept(ctx, negotiate::many(kind, form, &removed, &meta).await, memory))
+    Ok(read::kept(ctx, list.finish(&meta), memory))
+}
+
+/// An object of a collection that is to be deleted.
+struct Target {
+    key: String,
+    uid: String,
+}
+
+/// Lists what a collection has, and returns about how many bytes the answer takes. Keys and uids are kept alone: an object in memory
+/// is parsed and takes many times its bytes, and those that are deleted first would stay there until the last one is.
+async fn targets(state: &State, kind: &Kind, filter: &Filter, form: Form) -> (Vec<Target>, usize) {
+    let (objects, _) = read::matching(state, kind, filter).await;
+    let mut answer = 0;
+    let keep = |(key, object): (String, Arc<Object>)| {
+        answer += negotiate::estimate(form, std::slice::from_ref(&object)) + MARK;
+        Target { key, uid: meta::uid(&object.value).to_string() }
+    };
+    let all: Vec<Target> = objects.into_iter().map(keep).collect();
+    (all, answer)
+}
+
+/// Deletes one object of a collection; `None` if it has gone by itself. Another one that has taken its name meanwhile stays.
+async fn remove_target(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    target: &Target,
+    options: &Options,
+) -> Result<Option<Removed>, Status> {
+    let (namespace, name) = split(&target.key);
+    let mut options = options.clone();
+    let is_free = options.uid.is_empty() && options.version.is_empty();
+    if is_free {
+        options.uid.clone_from(&target.uid);
+    }
+    match remove(state, ctx, kind, namespace, name, &options).await {
+        Err(status) if status.reason == "NotFound" => Ok(None),
+        Err(status) if status.reason == "Conflict" && is_free => Ok(None),
+        done => done.map(Some),
+    }
+}
+
+/// Namespace and name of a key in the cache.
+fn split(key: &str) -> (&str, &str) {
+    key.split_once('/').unwrap_or(("", key))
 }
 
 /// What the keys of a namespace begin with; empty for all of them.
@@ -407,6 +454,9 @@ pub fn key_of(kind: &Kind, object: &Value) -> String {
 mod tests {
     use super::*;
     use crate::api::kinds;
+    use crate::apiserver::Server;
+    use crate::apiserver::testing;
+    use crate::apiserver::user::User;
 
     fn pod() -> Value {
         json!({"metadata": {"name": "p", "generation": 1}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 30}, "status": {"phase": "Running"}})
@@ -467,6 +517,58 @@ mod tests {
             let (got, message) = read(body.clone()).unwrap_err();
             assert!(got == code && message.contains(field), "{body}: {got} {message}");
         }
+    }
+
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+    async fn ask(server: &Server, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let user = User::new("admin", &["system:masters"]);
+        testing::send(server, user, (method, path), ("application/json", body.to_string()), "").await
+    }
+
+    #[tokio::test]
+    async fn a_collection_answers_what_it_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        for (name, finalizers) in [("a", json!([])), ("b", json!(["test/hold"])), ("c", json!([]))] {
+            let map = json!({"metadata": {"name": name, "finalizers": finalizers}});
+            assert_eq!(ask(&fixture.server, "POST", MAPS, map).await.0, 201);
+        }
+        let (code, list) = ask(&fixture.server, "DELETE", MAPS, json!({})).await;
+        assert_eq!((code, text(&list, "kind")), (200, "ConfigMapList"), "{list}");
+        let names: Vec<&str> = value::list(&list, "items").iter().map(meta::name).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert!(meta::is_terminating(&list["items"][1]), "its finalizer holds it: {list}");
+        let (_, left) = ask(&fixture.server, "GET", MAPS, Value::Null).await;
+        assert_eq!(value::list(&left, "items").iter().map(meta::name).collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[tokio::test]
+    async fn a_collection_takes_no_object_that_was_made_after_it_was_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let (server, map) = (&fixture.server, json!({"metadata": {"name": "a"}}));
+        assert_eq!(ask(server, "POST", MAPS, map.clone()).await.0, 201);
+        let kind = kinds::stored("configmaps").unwrap();
+        let filter = Filter { namespace: "default".into(), ..Filter::default() };
+        server.state.fresh().await.unwrap();
+        let (listed, _) = targets(&server.state, kind, &filter, Form::Object).await;
+        assert_eq!(ask(server, "DELETE", &format!("{MAPS}/a"), json!({})).await.0, 200);
+        let (info, query, headers) = Default::default();
+        let user = User::new("admin", &["system:masters"]);
+        let ctx = Context::new("r".into(), user, info, query, headers, fixture.tap.clone());
+        let remove = async |target: &Target, options: Options| {
+            remove_target(&server.state, &ctx, kind, target, &options).await
+        };
+        assert!(remove(&listed[0], Options::default()).await.unwrap().is_none(), "it is gone");
+        let (_, made) = ask(server, "POST", MAPS, map).await;
+        server.state.fresh().await.unwrap();
+        assert!(remove(&listed[0], Options::default()).await.unwrap().is_none(), "another one");
+        let (code, left) = ask(server, "GET", &format!("{MAPS}/a"), Value::Null).await;
+        assert_eq!((code, meta::uid(&left)), (200, meta::uid(&made)));
+        let other = Options { uid: "x".into(), ..Options::default() };
+        let refused = remove(&listed[0], other).await.err().expect("the client's own precondition");
+        assert_eq!(refused.reason, "Conflict");
     }
 
     #[test]

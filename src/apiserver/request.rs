@@ -1,7 +1,7 @@
 //! What a request asks for, read from its method and path.
 
 use super::http::Query;
-use crate::api::fields;
+use crate::api::{fields, kinds};
 use http::Method;
 
 /// A request as authorization and routing see it.
@@ -82,6 +82,12 @@ impl Info {
     /// The namespace of the objects meant: empty for cluster-scoped kinds.
     pub fn object_namespace(&self) -> &str {
         if self.resource == "namespaces" { "" } else { &self.namespace }
+    }
+
+    /// The group if it is a custom resource that is asked for. Its plural may be that of a resource of another group.
+    pub fn custom_group(&self) -> &str {
+        let known = kinds::resource(&self.group, &self.version, &self.resource).is_some();
+        if known { "" } else { &self.group }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::State;
 use super::authn;
 use super::authz::{self, Attributes};
+use super::bindings::ROLES_MAX;
 use super::compute::Pace;
 use super::context::Context;
 use super::decode;
@@ -146,7 +147,7 @@ async fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Sta
     ];
     let roles: Vec<_> = state.roles(user, namespace).collect();
     let own = everything.iter().filter(|_| user.is_in(MASTERS));
-    let (mut told, mut pace, mut cut) = (Told::default(), Pace::default(), false);
+    let (mut told, mut pace, mut cut) = (Told::default(), Pace::default(), roles.len() == ROLES_MAX);
     for rule in own.chain(roles.iter().flat_map(|role| authz::rules(role))) {
         let before = told.bytes;
         if !told.add(rule) {
@@ -162,7 +163,7 @@ async fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Sta
         object!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": incomplete});
     if cut {
         let most = RULES_BYTES >> 10;
-        status["evaluationError"] = format!("the rules of {:?} are more than {RULES_MAX} or {most} KiB; the rest is not listed, ask with a SelfSubjectAccessReview", user.name).into();
+        status["evaluationError"] = format!("the rules of {:?} are more than {RULES_MAX} or {most} KiB, or those of {ROLES_MAX} roles; the rest is not listed, ask with a SelfSubjectAccessReview", user.name).into();
     }
     Ok(status)
 }

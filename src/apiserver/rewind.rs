@@ -39,6 +39,9 @@ use std::collections::{BTreeMap, BTreeSet};
 const TRIES: usize = 20;
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
+/// Which object: group and plural, namespace, name.
+type Named<'a> = ((&'a str, &'a str), &'a str, &'a str);
+
 /// What happens to one key.
 #[derive(Clone, Debug, PartialEq)]
 struct Move {
@@ -64,9 +67,10 @@ fn resource(key: &[u8]) -> &str {
     super::cache::place(key).map_or("", |(resource, _)| resource)
 }
 
-/// As records name it: without the group.
-fn plural(key: &[u8]) -> &str {
-    resource(key).rsplit('/').next().unwrap_or_default()
+/// The group of a custom resource, which is a part of its keys, and the plural.
+fn group_and_plural(key: &[u8]) -> (&str, &str) {
+    let resource = resource(key);
+    resource.split_once('/').unwrap_or(("", resource))
 }
 
 fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
@@ -252,13 +256,14 @@ impl State {
             at => self.registry(at - 1).await?.0,
         };
         let unknown: BTreeMap<&Bytes, &Bytes> = unknown.iter().map(|kv| (&kv.key, &kv.value)).collect();
-        let mut writers: BTreeMap<(&str, &str, &str), BTreeSet<String>> = BTreeMap::new();
+        let mut writers: BTreeMap<Named<'_>, BTreeSet<String>> = BTreeMap::new();
         for record in records.iter().filter(|r| r.revision.is_some_and(|at| at as Revision > journey.to)) {
             if let (Some(request), Some(object)) = (&record.request, &record.object)
                 && record.verb == "commit"
                 && request.is_persons()
             {
-                let place = (object.resource.as_str(), object.namespace.as_str(), object.name.as_str());
+                let resource = (object.group.as_str(), object.resource.as_str());
+                let place = (resource, object.namespace.as_str(), object.name.as_str());
                 writers.entry(place).or_default().insert(steps::id_of(request));
             }
         }
@@ -270,7 +275,8 @@ impl State {
         for m in moves.iter().filter(|m| !m.last.is_empty()) {
             let Ok(object) = serde_json::from_slice::<Value>(&m.last) else { continue };
             let (namespace, name) = (meta::namespace(&object), meta::name(&object));
-            let steps = writers.get(&(plural(&m.key), namespace, name));
+            let resource_of = group_and_plural(&m.key);
+            let steps = writers.get(&(resource_of, namespace, name));
             let is_lost = match steps {
                 Some(steps) => !steps.iter().all(|id| undone.contains(id)),
                 None => {
@@ -288,7 +294,7 @@ impl State {
             };
             if is_lost {
                 lost.push(object!({
-                    "resource": plural(&m.key),
+                    "resource": resource_of.1,
                     "group": text(&object, "apiVersion").split_once('/').map_or("", |(group, _)| group),
                     "namespace": namespace,
                     "name": name,
@@ -393,7 +399,8 @@ impl State {
             }
             let Some(told) = Object::read(m.put.as_ref().unwrap_or(&m.last), revision) else { continue };
             let (namespace, name) = (meta::namespace(&told.value), meta::name(&told.value));
-            let record = Record::new("commit").object(plural(&m.key), namespace, name);
+            let (group, plural) = group_and_plural(&m.key);
+            let record = Record::new("commit").object(plural, namespace, name).group(group);
             ctx.tell(record.revision(revision as u64).detail(detail), Some(told.bytes));
         }
     }

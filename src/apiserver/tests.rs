@@ -619,6 +619,20 @@ async fn an_event_has_two_faces_and_the_tap_hears_every_stage() {
     assert!(commit.body.is_some());
 }
 
+/// A delete says in its body that it is a dry run, and is told as one also where there is nothing to delete.
+#[tokio::test]
+async fn a_deletion_that_is_only_tried_is_told_so_when_it_is_refused() {
+    let api = Api::new().await;
+    for (body, is_dry_run) in [(json!({"dryRun": ["All"]}), true), (json!({}), false)] {
+        let learner = User::new(crate::tap::LEARNER, &["system:masters"]);
+        let asked = request("DELETE", &format!("{CM}/none"), "application/json", body.to_string());
+        assert_eq!(api.send(learner, asked).await.0, 404);
+        let records = api.fixture.tap.since(0);
+        let answer = records.iter().rfind(|r| r.verb == "answer").and_then(|r| r.request.clone());
+        assert_eq!(answer.map(|request| (request.code, request.dry_run)), Some((404, is_dry_run)));
+    }
+}
+
 /// A kubelet that answers logs with lines and echoes what is sent after an upgrade.
 async fn fake_kubelet(api: &Api) -> std::net::SocketAddr {
     use crate::pki::{Subject, server_config};

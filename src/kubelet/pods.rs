@@ -478,7 +478,7 @@ impl Kubelet {
         self.report(key, &seen, memory, cause, status).await?;
         memory.stopping.retain(|id, _| containers.iter().any(|c| c.id == *id));
         memory.unhooked.retain(|id| containers.iter().any(|c| c.id == *id));
-        self.forget_old(&memory.uid, &containers).await?;
+        self.forget_old(&memory.uid, &sandboxes, &containers).await?;
         if let Some(error) = failure {
             return Err(error);
         }

@@ -17,7 +17,7 @@ use crate::cluster::guest::{Host, Room, Seen};
 use crate::task::Crew;
 use ::cel::Value;
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::RuntimeFlavor;
@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 mod cost;
 mod open;
+mod play;
 mod steps;
 
 /// What is to be seen, by language.
@@ -99,6 +100,11 @@ pub struct Actor {
     teacher: Teacher,
     crew: Crew,
     views: channel::Sender<Views>,
+    questions: mpsc::UnboundedReceiver<Asked>,
+    /// Questions that came while the teacher played, and that wait until it is done.
+    later: VecDeque<Asked>,
+    /// What the watches tell.
+    tidings: mpsc::UnboundedReceiver<(u64, Told)>,
     /// The watches of the present room, which end with it.
     watches: Crew,
     watched: BTreeSet<String>,
@@ -123,10 +129,10 @@ pub async fn run(
     crew: Crew,
     host: Host,
     labs: Opened,
-    mut questions: mpsc::UnboundedReceiver<Asked>,
+    questions: mpsc::UnboundedReceiver<Asked>,
     views: channel::Sender<Views>,
 ) -> Result<(), Error> {
-    let (told, mut tidings) = mpsc::unbounded_channel();
+    let (told, tidings) = mpsc::unbounded_channel();
     let (answers, mut answered) = mpsc::unbounded_channel();
     let (looked, mut looks) = mpsc::unbounded_channel();
     let (begun, mut beginnings) = mpsc::unbounded_channel();
@@ -154,6 +160,7 @@ pub async fn run(
         open: None,
         solving: false,
         preparing: None,
+        playing: None,
         noted: false,
         trouble,
         unkept: None,
@@ -169,6 +176,9 @@ pub async fn run(
         teacher,
         crew,
         views,
+        questions,
+        later: VecDeque::new(),
+        tidings,
         watches: Crew::new("watches"),
         watched: BTreeSet::new(),
         stay: 0,
@@ -185,6 +195,9 @@ pub async fn run(
     let mut pace = Pace::default();
     let mut wake = actor.settle();
     loop {
+        while let Some(asked) = actor.later.pop_front() {
+            actor.attend(asked, &mut pace).await;
+        }
         let now = Instant::now();
         let next = pace.next(wake);
         if next.is_some_and(|at| at <= now) {
@@ -194,22 +207,11 @@ pub async fn run(
             continue;
         }
         tokio::select! {
-            question = questions.recv() => match question {
-                Some((Question { ask: Ask::Typed { line }, .. }, reply)) => {
-                    actor.engine.typed(line);
-                    let _ = reply.send(Reply::Ok(serde_json::Value::Null)); // the prompt does not always wait
-                }
-                Some((Question { ask: Ask::Ran { line, code }, .. }, reply)) => {
-                    actor.engine.ran(line, code);
-                    let _ = reply.send(Reply::Ok(serde_json::Value::Null));
-                }
-                Some((question, reply)) => {
-                    actor.question(question, reply).await;
-                    pace.hurry(Instant::now());
-                }
+            asked = actor.questions.recv() => match asked {
+                Some(asked) => actor.attend(asked, &mut pace).await,
                 None => return Ok(()),
             },
-            Some((stay, told)) = tidings.recv() => match stay == actor.stay {
+            Some((stay, told)) = actor.tidings.recv() => match stay == actor.stay {
                 true => actor.engine.told(told),
                 false => continue,
             },
@@ -451,6 +453,26 @@ impl Actor {
             let _ = looked.send((number, found.into_iter().flatten().collect())); // the engine may have ended
         });
         None
+    }
+
+    /// Answers a question, or notes what was typed.
+    async fn attend(&mut self, (question, reply): Asked, pace: &mut Pace) {
+        match question {
+            Question { ask: Ask::Typed { line }, .. } => {
+                self.engine.typed(line);
+                let _ = reply.send(Reply::Ok(serde_json::Value::Null)); // the prompt does not always wait
+                pace.changed(Instant::now());
+            }
+            Question { ask: Ask::Ran { line, code }, .. } => {
+                self.engine.ran(line, code);
+                let _ = reply.send(Reply::Ok(serde_json::Value::Null));
+                pace.changed(Instant::now());
+            }
+            question => {
+                self.question(question, reply).await;
+                pace.hurry(Instant::now());
+            }
+        }
     }
 
     async fn question(&mut self, question: Question, reply: oneshot::Sender<Reply>) {

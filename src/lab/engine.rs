@@ -110,6 +110,8 @@ pub struct Engine {
     pub solving: bool,
     /// The lesson whose setup is being played.
     pub preparing: Option<String>,
+    /// The line that the teacher plays, from 1, and how many lines there are.
+    pub playing: Option<(usize, usize)>,
     /// Something was noted that is not kept yet.
     pub noted: bool,
     /// Why the file of an earlier sitting could not be read: it is left as it is, and nothing is kept.
@@ -601,10 +603,22 @@ mod tests {
             open: Some(open),
             solving: false,
             preparing: None,
+            playing: None,
             noted: false,
             trouble: None,
             unkept: None,
         }
+    }
+
+    #[test]
+    fn how_far_a_setup_is_can_be_seen() {
+        let mut engine = engine();
+        let told = |engine: &Engine| engine.view("en").notices.iter().any(|n| n.contains("command 3 of 7"));
+        assert!(!told(&engine));
+        engine.playing = Some((3, 7));
+        assert!(told(&engine));
+        engine.open = None;
+        assert!(told(&engine), "also before any lesson is open");
     }
 
     #[test]

@@ -104,6 +104,7 @@ fn request(verb: &str, object: &str, command: &str, code: i64) -> Value {
         ("request", value::text("r")),
         ("silent", Value::Bool(false)),
         ("message", value::text("")),
+        ("tail", Value::Int(-1)),
         ("exit", Value::Int(-1)),
         ("revision", Value::Int(0)),
     ])
@@ -254,6 +255,48 @@ fn any_port_of_pod_svc_may_be_port_80() {
     assert_eq!(ports(json!([http, https])), (true, false, false));
     assert_eq!(ports(json!([https])), (false, true, false));
     assert_eq!(ports(json!([https, udp])), (false, false, true));
+    assert_eq!(
+        ports(json!([udp, http])),
+        (false, false, true),
+        "of two node ports the hints cannot name one"
+    );
+}
+
+/// A Service may have other ports before port 80: hints and debriefs name the node port of port 80.
+#[test]
+fn the_node_port_is_that_of_port_80() {
+    let library = Library::built_in();
+    let ports = json!([
+        {"name": "https", "port": 443, "targetPort": 443, "nodePort": 32443},
+        {"name": "http", "port": 80, "targetPort": 80, "nodePort": 32080},
+    ]);
+    let mut facts = Arc::into_inner(facts(&library)).unwrap();
+    let spec = json!({"spec": {"type": "NodePort", "clusterIP": "10.96.0.7", "ports": ports}});
+    let service = object("Service", "pod-svc", "s1", None, spec);
+    let version = Version::new(5, None, "ADDED", service.to_string().into()).by("learner");
+    let key = ("services".to_string(), "default".to_string(), "pod-svc".to_string());
+    Arc::make_mut(&mut facts.history).insert(key, Arc::new(vec![Arc::new(version)]));
+    put(&mut facts, "Service", "pod-svc", Some(service));
+    let facts = Arc::new(facts);
+    for (lesson, step, hint) in [
+        ("first-voyage/08", "curl", "number"),
+        ("first-voyage/08", "missing", "browser"),
+        ("first-voyage/09", "close", "not-knocked"),
+    ] {
+        let lesson = library.lessons.iter().find(|l| l.id == lesson).unwrap();
+        let step = lesson.steps.iter().find(|s| s.id == step).unwrap();
+        let hint = step.hints.iter().find(|h| h.id == hint).unwrap();
+        for lang in ["en", "ko"] {
+            let said = hint.say.get(lang).unwrap().render(&facts, &[]).unwrap();
+            assert!(said.contains("32080") && !said.contains("32443"), "{} {lang}: {said}", hint.id);
+        }
+    }
+    for beat in ["visit", "page-missing", "three-ports"] {
+        for lang in ["en", "ko"] {
+            let said = super::debrief::one(&library.beats[beat], &facts, &[], lang).unwrap();
+            assert!(said.contains("32080") && !said.contains("32443"), "{beat} {lang}: {said}");
+        }
+    }
 }
 
 #[test]
@@ -299,6 +342,83 @@ fn a_reload_in_the_browser_is_a_visit() {
     assert!(!visited("200", "2026-11-22T16:00:15Z") && !visited("200", "2026-11-22T16:00:04Z"));
 }
 
+/// Puts a line into the log of nginx-pod, and nothing else into the trace.
+fn logged(facts: &mut Facts, line: &str, trace: Vec<Value>) {
+    let probe = facts::Probe::Logs { target: "default/nginx-pod".into() };
+    facts.answers.insert(probe, value::text(&format!("2026-11-22T16:00:09.5Z {line}\n")));
+    facts.trace = Arc::new(trace);
+}
+
+/// On a connection that it kept a browser asks without a visit. Its name may be borrowed, so that counts only where no pod of the learner's can
+/// have asked.
+#[test]
+fn a_browser_needs_no_new_connection_where_no_pod_can_have_asked() {
+    let library = Library::built_in();
+    let made = |user: &str| {
+        let name = "dpy-nginx-65c6f7bc78-ddddd";
+        let made = pod(name, "p4", Some("r1"), json!({"app": "dpy-nginx"}), "10.244.2.4").to_string();
+        let version = Version::new(BEGAN + 1, None, "ADDED", made.into()).by(user);
+        (("pods".to_string(), "default".to_string(), name.to_string()), Arc::new(vec![Arc::new(version)]))
+    };
+    let by_controller = "system:kube-controller-manager";
+    for (step, asked) in [("curl", "GET / HTTP/1.1\" 200"), ("missing", "GET /menu HTTP/1.1\" 404")] {
+        let line = format!(
+            "172.20.0.1 - - [22/Nov/2026:16:00:09 +0000] \"{asked} 0 \"-\" \"Mozilla/5.0 (X11; Linux)\""
+        );
+        let counts = |trace: Option<Value>, user: &str| {
+            let checks = [0, 1].map(|check| {
+                is_met(&library, "first-voyage/08", step, check, |facts| {
+                    logged(facts, &line, trace.clone().into_iter().collect());
+                    Arc::make_mut(&mut facts.history).extend([made(user)]);
+                })
+            });
+            assert_eq!(checks[0], checks[1], "{step} {trace:?} {user}");
+            checks[0]
+        };
+        // Controllers make pods all day: a CronJob's is nobody's act.
+        assert!(counts(None, by_controller), "{step}");
+        assert!(!counts(None, "learner"), "{step}");
+        for (verb, object, code) in [
+            ("create", "Pod/default/tester/exec", 101),
+            ("get", "Pod/default/nginx-pod/proxy", 200),
+            ("create", "Pod/default/menu", 201),
+            ("create", "Job/default/menu", 201),
+            ("patch", "Deployment/default/shop", 200),
+        ] {
+            let act = request(verb, object, "kubectl", code);
+            assert!(!counts(Some(act), by_controller), "{step} {verb} {object}");
+        }
+        assert!(
+            counts(Some(request("get", "Pod/default/menu", "kubectl get", 200)), by_controller),
+            "{step}"
+        );
+    }
+}
+
+/// A client chooses the last field of its line, and nothing before it.
+#[test]
+fn what_a_client_calls_itself_is_no_request() {
+    let library = Library::built_in();
+    let counts = |step: &str, asked: &str, agent: &str| {
+        let line = format!("172.20.0.1 - - [22/Nov/2026:16:00:09 +0000] \"{asked} 0 \"-\" \"{agent}\"");
+        is_met(&library, "first-voyage/08", step, 0, |facts| {
+            let visit = [
+                ("at", value::time("2026-11-22T16:00:09.4Z".parse().unwrap())),
+                ("component", value::text("localhost")),
+                ("verb", value::text("visit")),
+                ("object", value::text("Service/default/pod-svc")),
+            ];
+            logged(facts, &line, vec![value::map(visit)]);
+        })
+    };
+    let (page, none) = ("GET / HTTP/1.1\" 200", "GET /menu HTTP/1.1\" 404");
+    assert!(counts("curl", page, "curl/8") && counts("missing", none, "curl/8"));
+    assert!(
+        !counts("curl", none, "\"GET / HTTP/1.1\" 200 ")
+            && !counts("missing", page, "\"GET /menu HTTP/1.1\" 404 ")
+    );
+}
+
 /// Hints of the last tier name every act that the step asks for, in both languages: typed as they stand they finish it.
 #[test]
 fn the_last_hint_also_looks_or_knocks() {
@@ -340,4 +460,122 @@ fn a_restart_of_the_cluster_ends_no_process_by_fault() {
         is_met(Some("kill kube-scheduler")) && is_met(Some("kill kube-scheduler/ropewalk-control-plane"))
     );
     assert!(!is_met(None) && !is_met(Some("kill kube-controller-manager")));
+}
+
+fn second(n: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(n).unwrap()
+}
+
+/// The Service is deleted at second 10; the last line knocks.
+#[test]
+fn a_variable_counts_by_the_last_line_that_set_it() {
+    let library = Library::built_in();
+    let knocked = |lines: &[(&str, i64)], looked: i64| {
+        let knock = Line { line: "curl localhost:$PORT".into(), code: 7, at: second(30) };
+        let set = lines.iter().map(|(line, at)| Line { line: (*line).into(), code: 0, at: second(*at) });
+        let ran: Vec<Line> = set.chain([knock]).collect();
+        let look = request("get", "Service/default/pod-svc", "kubectl get", 200);
+        let look = value::with(&look, "at", value::time(second(looked)));
+        is_met(&library, "first-voyage/09", "close", 2, |facts| {
+            let key = ("services".to_string(), "default".to_string(), "pod-svc".to_string());
+            let service = objects().into_iter().find(|o| o["metadata"]["name"] == "pod-svc").unwrap();
+            let version = |revision, at, verb: &'static str| {
+                Arc::new(Version::new(revision, Some(second(at)), verb, service.to_string().into()))
+            };
+            let versions = vec![version(5, 1, "ADDED"), version(BEGAN + 1, 10, "DELETED")];
+            Arc::make_mut(&mut facts.history).insert(key, Arc::new(versions));
+            (facts.ran, facts.trace) = (ran, Arc::new(vec![look]));
+        })
+    };
+    let asked = "PORT=$(kubectl get svc pod-svc -o jsonpath='{.spec.ports[*].nodePort}')";
+    assert!(knocked(&[(asked, 5)], 4));
+    assert!(knocked(&[("PORT=1", 3), (asked, 5)], 4));
+    assert!(!knocked(&[(asked, 15)], 14), "the Service was gone: nothing is in it");
+    assert!(!knocked(&[(asked, 5), ("PORT=1 # nodePort", 6)], 4));
+    assert!(!knocked(&[(asked, 5), ("unset PORT", 6)], 4));
+    assert!(!knocked(&[(format!("{asked}; PORT=1").as_str(), 5)], 4));
+    // Who has noted the number may write it at any time.
+    assert!(knocked(&[("PORT=31000", 15)], 14) && knocked(&[("export PORT='31000'", 15)], 14));
+    assert!(!knocked(&[("PORT=310001", 15)], 14) && !knocked(&[], 4));
+}
+
+#[test]
+fn whatever_a_deployments_pods_are_labelled_no_hint_tells_to_make_it_anew() {
+    let library = Library::built_in();
+    let mut facts = Arc::into_inner(facts(&library)).unwrap();
+    let mut other = deployment("dpy-nginx", "d1");
+    other["spec"]["template"]["metadata"]["labels"] = json!({"run": "web"});
+    put(&mut facts, "Deployment", "dpy-nginx", Some(other));
+    let (facts, lesson) = (Arc::new(facts), library.find("first-voyage/10", None).expect("a lesson"));
+    let step = &lesson.steps[lesson.step("delete").expect("a step")];
+    let told = step.hints.iter().filter(|h| h.when.as_ref().is_some_and(|when| when.holds(&facts)));
+    assert_eq!(told.map(|h| h.id.as_str()).collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
+/// A stock kubectl looks for an apply that is only tried as it looks for any other, and does not say which.
+#[test]
+fn an_apply_whose_line_asks_for_a_dry_run_is_none() {
+    let library = Library::built_in();
+    let applied = |line: &str| {
+        is_met(&library, "first-voyage/12", "again", 0, |facts| {
+            facts.trace = Arc::new(vec![request("get", "Deployment/default/web", "kubectl apply", 200)]);
+            facts.ran = vec![Line { line: line.into(), ..Line::default() }];
+        })
+    };
+    for line in [
+        "kubectl apply -f web.yaml",
+        "kubectl apply -f web.yaml # not --dry-run=client",
+        "kubectl apply --dry-run=none -f web.yaml",
+        "kubectl create deployment web --image=nginx --dry-run=client -o yaml | kubectl apply -f -",
+    ] {
+        assert!(applied(line), "{line}");
+    }
+    for line in [
+        "kubectl apply -f web.yaml --dry-run=client",
+        "kubectl apply -f web.yaml --dry-run='server'",
+        "kubectl apply --dry-run -f web.yaml",
+        "kubectl --dry-run=client apply -f web.yaml",
+    ] {
+        assert!(!applied(line), "{line}");
+    }
+}
+
+#[test]
+fn a_look_is_an_apply_only_where_nothing_was_left_to_write() {
+    let library = Library::built_in();
+    let applied = |verb: &str, stored: Option<i64>| {
+        is_met(&library, "first-voyage/12", "edit", 2, |facts| {
+            facts.trace = Arc::new(vec![request(verb, "Deployment/default/web", "kubectl apply", 200)]);
+            let Some(replicas) = stored else { return };
+            let noted = json!({"kubectl.kubernetes.io/last-applied-configuration": format!("{{\"replicas\":{replicas}}}")});
+            let web = json!({"metadata": {"annotations": noted}, "spec": {"replicas": replicas}}).to_string();
+            let key = ("deployments".to_string(), "default".to_string(), "web".to_string());
+            let version = Arc::new(Version::new(BEGAN - 1, None, "ADDED", web.into()));
+            Arc::make_mut(&mut facts.history).insert(key, Arc::new(vec![version]));
+        })
+    };
+    assert!(applied("patch", Some(2)) && applied("create", None));
+    assert!(applied("get", Some(3)), "file and cluster agreed when the step began");
+    assert!(!applied("get", Some(2)) && !applied("get", None));
+}
+
+#[test]
+fn a_labs_hint_is_silent_about_what_is_gone() {
+    let (library, labs) = (Library::built_in(), super::graded::read::Labs::load());
+    for (lab, kinds) in [("wrong-image", &["Deployment"][..]), ("wrong-port", &["Deployment", "Service"][..])]
+    {
+        let lab = labs.get(lab).unwrap();
+        let told = |is_there: bool| -> Vec<&str> {
+            let mut facts = Arc::into_inner(facts(&library)).unwrap();
+            facts.variant = Some(value::of_json(&json!({"ns": "default", "app": "web"})));
+            for kind in kinds.iter().filter(|_| is_there) {
+                put(&mut facts, kind, "web", Some(object(kind, "web", "u", None, json!({}))));
+            }
+            let facts = Arc::new(facts);
+            let so =
+                |hint: &&super::graded::read::Hint| hint.when.as_ref().is_none_or(|when| when.holds(&facts));
+            lab.hints.iter().filter(so).map(|hint| hint.id.as_str()).collect()
+        };
+        assert_eq!((told(false), told(true)), (vec!["where"], vec!["where", "what", "how"]), "{}", lab.id);
+    }
 }

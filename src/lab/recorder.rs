@@ -22,6 +22,8 @@ const REQUESTS_MAX: usize = 512;
 const DESCRIBE: &str = "kubectl describe";
 /// Of a record that tells no exit code.
 const NO_EXIT: i64 = -1;
+/// Of a record that tells no number of lines: `tailLines` was not given, so a log was asked for from its beginning.
+const ALL_LINES: i64 = -1;
 
 mod keep;
 
@@ -39,7 +41,7 @@ pub struct Recorder {
     pub taken: u64,
     /// The newest store revision seen.
     pub revision: i64,
-    /// The newest revision of each plural.
+    /// The newest revision of each plural; that of a custom resource stands with its group.
     pub of_plural: HashMap<String, i64>,
     /// The newest record read.
     pub seq: u64,
@@ -48,6 +50,8 @@ pub struct Recorder {
     /// Of which object a version was taken, oldest first, without those that were found to be kept.
     order: VecDeque<Key>,
     pinned: VecDeque<Key>,
+    /// Bytes of the objects in all versions.
+    bodies: usize,
     /// Revisions at which the lesson and the step began: the versions that were current then are kept.
     keep: [i64; 2],
     /// Objects of whose history something since the step began is gone, and the newest revision of that.
@@ -72,7 +76,7 @@ impl Recorder {
             self.revision = self.revision.max(revision as i64);
         }
         if let (Some(revision), Some(object)) = (record.revision, &record.object) {
-            let newest = self.of_plural.entry(object.resource.clone()).or_default();
+            let newest = self.of_plural.entry(object.qualified()).or_default();
             *newest = (*newest).max(revision as i64);
         }
         if record.verb == "commit" && record.body.is_some() {
@@ -106,7 +110,7 @@ impl Recorder {
         // Who looks at Events is told; the writing of them is nobody's story.
         let looks = |r: &Request| matches!(r.verb.as_str(), "get" | "list" | "watch");
         let looked = record.verb == "answer" && record.request.as_ref().is_some_and(looks);
-        if record.object.as_ref().is_some_and(|o| o.resource == "events") && !looked {
+        if record.object.as_ref().is_some_and(|o| o.qualified() == "events") && !looked {
             return;
         }
         let told = self.hop(record, solving);
@@ -171,7 +175,8 @@ impl Recorder {
         }
         let of_list = |(session, missed): &&(String, ObjectRef)| {
             *session == request.session
-                && (&missed.resource, &missed.namespace) == (&object.resource, &object.namespace)
+                && (&missed.resource, &missed.group, &missed.namespace)
+                    == (&object.resource, &object.group, &object.namespace)
         };
         self.misses.iter().rfind(of_list).map_or("", |(_, missed)| missed.name.as_str())
     }
@@ -208,7 +213,7 @@ impl Recorder {
         let user = tap::actor(&request.user, &request.impersonator);
         self.writers.push_back((revision, user.to_string()));
         let namespace = self.room.told(&object.namespace).to_string();
-        let key = (object.resource.clone(), namespace, object.name.clone());
+        let key = (object.qualified(), namespace, object.name.clone());
         let versions = Arc::make_mut(&mut self.versions);
         if let Some(of_one) = versions.get_mut(&key)
             && let Some(at) = of_one.iter().rposition(|v| v.revision == revision && v.user != user)
@@ -301,7 +306,20 @@ impl Recorder {
                 self.taken += 1;
                 Arc::new(version.numbered(self.taken))
             });
-            known.insert(key, Arc::new(numbered.collect()));
+            let numbered: Vec<Arc<Version>> = numbered.collect();
+            let bytes = |all: &[Arc<Version>]| all.iter().map(|version| version.body.len()).sum::<usize>();
+            self.bodies += bytes(&numbered);
+            let before = known.insert(key, Arc::new(numbered));
+            self.bodies -= before.map_or(0, |before| bytes(&before));
+        }
+    }
+
+    /// Adds a version that was kept of an object whose history is known in part. One of which nothing is known stays unknown.
+    pub fn recall(&mut self, plural: &str, object: &serde_json::Value, revision: i64) {
+        let part = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_string();
+        let key = (plural.to_string(), part("namespace"), part("name"));
+        if self.versions.contains_key(&key) {
+            self.add(key, Version::new(revision, None, "MODIFIED", object.to_string().into()));
         }
     }
 
@@ -328,7 +346,7 @@ impl Recorder {
             self.wrote(&request.id, revision, head);
         }
         let namespace = self.room.told(&object.namespace).to_string();
-        let key = (object.resource.clone(), namespace, object.name.clone());
+        let key = (object.qualified(), namespace, object.name.clone());
         self.add(key, Version::new(revision, Some(record.at), verb, body).by(&user));
     }
 
@@ -356,7 +374,7 @@ impl Recorder {
         }
         let object = record.object.as_ref().map_or(String::new(), |o| {
             name(
-                &o.resource,
+                &o.qualified(),
                 self.room.told(&o.namespace),
                 &o.name,
                 request.map_or("", |r| r.subresource.as_str()),
@@ -423,6 +441,7 @@ impl Recorder {
                     value::of_json(&record.detail["tried"])
                 },
             ),
+            ("tail", Value::Int(record.detail["tail"].as_i64().unwrap_or(ALL_LINES))),
             ("exit", Value::Int(exit)),
             ("message", value::text(record.detail["message"].as_str().unwrap_or_default())),
             ("by", value::text(if solving && learner { "solve" } else { "" })),
@@ -561,6 +580,16 @@ mod tests {
     }
 
     #[test]
+    fn how_many_lines_of_a_log_were_asked_for_is_told() {
+        let tail = |detail: serde_json::Value| {
+            let mut recorder = Recorder::default();
+            recorder.take(&Record { detail, ..Record::new("answer").object("pods", "d", "p") }, Some(false));
+            int_field(&recorder.trace[0], "tail")
+        };
+        assert_eq!([json!({"tail": 0}), json!({"tail": 10}), json!({})].map(tail), [0, 10, -1]);
+    }
+
+    #[test]
     fn a_list_that_describe_searches_for_a_prefix_is_no_look_at_the_rest() {
         let tap = Tap::new().at("n", "kube-apiserver");
         let asked = |session: &str, command: &str, verb: &str, name: &str, code: u16| {
@@ -691,6 +720,27 @@ mod tests {
         assert_eq!(of("judged"), ["ADDED9", "MODIFIED36"], "the judge took it away and put it back");
         let kept: usize = recorder.versions.values().map(|v| v.len()).sum();
         assert_eq!(recorder.order.len(), kept);
+    }
+
+    #[test]
+    fn a_custom_resource_of_the_same_plural_has_a_history_of_its_own() {
+        let tap = Tap::new().at("n", "kube-apiserver");
+        for (group, revision) in [("", 5), ("example.com", 6)] {
+            let mut commit =
+                Record::new("commit").object("services", "d", "web").group(group).revision(revision);
+            commit.body = Some("{}".into());
+            tap.emit(commit);
+        }
+        let mut recorder = Recorder::default();
+        tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+        let revisions = |plural: &str| -> Vec<i64> {
+            let all = &recorder.versions[&(plural.into(), "d".into(), "web".into())];
+            all.iter().map(|v| v.revision).collect()
+        };
+        assert_eq!((revisions("services"), revisions("services.example.com")), (vec![5], vec![6]));
+        assert_eq!(recorder.of_plural["services"], 5, "what the watch of Services has to reach");
+        let told: Vec<&str> = recorder.trace.iter().map(|t| str_field(t, "object")).collect();
+        assert_eq!(told, ["Service/d/web", "services.example.com/d/web"]);
     }
 
     #[test]

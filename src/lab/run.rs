@@ -35,11 +35,23 @@ impl Teacher {
     /// Runs lines in order, in a room, and stops at the first that fails. A line that begins with `-` may fail, as in a Makefile: what it makes may be there.
     /// Where one of them needs a shell, none is run: half a way leads nowhere.
     pub async fn play(&self, lines: &[String], room: &Room) -> Result<(), Error> {
+        self.play_telling(lines, room, |_, _| {}).await
+    }
+
+    /// The same; before each line `told` gets its number, from 1, and how many there are.
+    pub async fn play_telling(
+        &self,
+        lines: &[String],
+        room: &Room,
+        mut told: impl FnMut(usize, usize) + Send,
+    ) -> Result<(), Error> {
         let all = commands(lines);
+        let count = all.len();
         if let Some((line, _)) = all.iter().find(|(line, _)| !is_plain(may_fail(line).0)) {
             return Err(Error::Shell { line: line.clone() });
         }
-        for (line, input) in all {
+        for (number, (line, input)) in (1..).zip(all) {
+            told(number, count);
             let line = reach::line(&line, room);
             let (text, may_fail) = may_fail(&line);
             match self.line(text, input).await {
@@ -227,6 +239,11 @@ mod tests {
         // The sign of one that may fail is no word of it.
         let may_fail = teacher.play(&["-kubectl get pods".into()], &Room::default()).await;
         assert!(may_fail.is_ok(), "{may_fail:?}");
+        let mut told = vec![];
+        let lines = ["-kubectl get pods", "-kubectl get nodes"].map(String::from);
+        let played = teacher.play_telling(&lines, &Room::default(), |at, of| told.push((at, of))).await;
+        assert!(played.is_ok());
+        assert_eq!(told, [(1, 2), (2, 2)]);
     }
 
     #[test]

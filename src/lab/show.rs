@@ -97,6 +97,9 @@ impl Engine {
 
     fn general(&self, lang: &str) -> Vec<String> {
         let mut told = Vec::new();
+        if let Some((at, of)) = self.playing {
+            told.push(words::say(lang, Word::Playing, &[&at.to_string(), &of.to_string()]));
+        }
         if let Some(fault) = self.library.faults.first() {
             told.push(words::say(lang, Word::Broken, &[&fault.to_string()]));
         }

@@ -84,7 +84,7 @@ pub enum Meddling {
 fn is_token(request: &Request, object: &ObjectRef) -> bool {
     request.verb == "create"
         && request.subresource == "token"
-        && object.resource == "serviceaccounts"
+        && object.qualified() == "serviceaccounts"
         && request.code < 400
 }
 
@@ -117,7 +117,7 @@ fn name_in(object: &ObjectRef, body: &Value) -> String {
 /// Does a node write such an object in the course of its work? Source: upstream's NodeRestriction.
 fn is_nodes_own(node: &str, record: &Record) -> bool {
     let Some(object) = &record.object else { return false };
-    match object.resource.as_str() {
+    match object.qualified().as_str() {
         "nodes" | "csinodes" => object.name == node,
         "leases" => object.namespace == "kube-node-lease" && object.name == node,
         "pods" => record.body.as_deref().is_none_or(|body| {

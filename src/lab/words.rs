@@ -33,6 +33,7 @@ texts! {
     NeedWorkers: "worker nodes, {} or more", "워커 노드 {}개 이상";
     NeedRight: "the right to list and watch {}", "조회(list)와 감시(watch) 권한: {}";
     RoomFresh: "This lesson is played in a namespace of its own, made just now: {}. Where the lesson says default it means this one, and kubectl in this session looks into it.", "이 강의 전용 네임스페이스를 방금 만들었습니다: {}. 강의에서 default라고 하면 이 네임스페이스를 뜻하며, 이 세션의 kubectl도 이 네임스페이스를 봅니다.";
+    Playing: "The cluster is being prepared: command {} of {} is running.", "클러스터를 준비하고 있습니다. 명령 {}/{} 실행 중입니다.";
     Fault: "Broken on purpose for this step: {}", "이 단계를 위해 일부러 고장 낸 것: {}";
     FaultFailed: "This could not be broken: {}", "고장 내지 못했습니다: {}";
     SetupFailed: "The setup of this lesson failed: {}. As long as no step is done, `lesson {}` tries it again.", "강의 준비에 실패했습니다: {}. 아직 끝낸 단계가 없으면 `lesson {}`로 다시 시도할 수 있습니다.";

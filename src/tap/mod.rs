@@ -6,7 +6,9 @@
 //! Every hop of every request writes one [`Record`]: the API server's stages, the store's commit, the
 //! scheduler's decision, the kubelet's steps, the proxy's rules. `cause` names the revision or request that led
 //! to it, so [`chain`](Tap::caused_by) can follow one command through the whole cluster. Viewers read a bounded
-//! ring; a slow one loses the oldest records and is told how many. The diagrams, `ropewalk trace`, debriefs
+//! ring; a slow one loses the oldest records and is told how many. Records of reads and of refused requests, which cost
+//! their sender nothing, are kept and told apart from the others, in shares by account, so a flood of them takes
+//! nothing from the record of what was done. The diagrams, `ropewalk trace`, debriefs
 //! and tests all read this stream: there is no second memory of what happened.
 //! ## Left out
 //! Segments on disk: what the tap holds goes with the process, and grading begins anew with what is found.
@@ -30,13 +32,14 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 const RING: usize = 50_000;
 /// Bytes of all texts, details and objects that the records kept hold. Beyond it the oldest record goes, too.
 const RING_BYTES: usize = 32 << 20;
-/// Records of guests ([`Tap::emit_guest`]) and bytes of them, kept beside the others. At the bound the oldest one of the account
-/// that has most goes: a flood of refused requests takes no records from the work of the cluster, and none from the few refusals
-/// of other accounts.
-const GUESTS: usize = 5_000;
-const GUESTS_BYTES: usize = 4 << 20;
-/// Records a live viewer may lag behind before it is told that it lost some.
+/// Records of reads ([`Tap::emit_read`]) and bytes of them, kept beside the others. At the bound the oldest one of the account that has
+/// most goes: a flood of reads takes no records from the work of the cluster, and none from the few reads of other accounts.
+const READS: Bound = Bound { records: 10_000, bytes: 8 << 20 };
+/// Records of guests ([`Tap::emit_guest`]), in the same way.
+const GUESTS: Bound = Bound { records: 5_000, bytes: 4 << 20 };
+/// Records a live viewer may lag behind before it is told that it lost some; and of those records that reads and guests left.
 const LIVE: usize = 4096;
+const LIVE_ASIDE: usize = 1024;
 
 /// What led to a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +77,9 @@ impl std::str::FromStr for Cause {
 pub struct ObjectRef {
     /// The plural resource name, e.g. `pods`.
     pub resource: String,
+    /// The API group of a custom resource, whose plural may be that of another one; empty for all others.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     pub name: String,
@@ -85,7 +91,16 @@ impl ObjectRef {
         namespace: impl Into<String>,
         name: impl Into<String>,
     ) -> ObjectRef {
-        ObjectRef { resource: resource.into(), namespace: namespace.into(), name: name.into() }
+        let (resource, namespace, name) = (resource.into(), namespace.into(), name.into());
+        ObjectRef { resource, group: String::new(), namespace, name }
+    }
+
+    /// The plural name, with the group of a custom resource: `services`, `services.example.com`.
+    pub fn qualified(&self) -> String {
+        match self.group.as_str() {
+            "" => self.resource.clone(),
+            group => format!("{}.{group}", self.resource),
+        }
     }
 }
 
@@ -179,6 +194,13 @@ impl Record {
         self.object = Some(ObjectRef::new(resource, namespace, name));
         self
     }
+    /// Adds the group of a custom resource to the object that the record is about.
+    pub fn group(mut self, group: &str) -> Record {
+        if let Some(object) = &mut self.object {
+            object.group = group.to_string();
+        }
+        self
+    }
     pub fn revision(mut self, revision: u64) -> Record {
         self.revision = Some(revision);
         self
@@ -206,12 +228,20 @@ struct Ring {
     records: VecDeque<(Arc<Record>, usize)>,
     /// The sum of these sizes.
     bytes: usize,
-    guests: Guests,
+    reads: Shares,
+    guests: Shares,
 }
 
-/// The records of guests that are kept.
+/// Records that are kept, and the sum of their [`size`]s, at most.
+#[derive(Clone, Copy)]
+struct Bound {
+    records: usize,
+    bytes: usize,
+}
+
+/// Records that are kept by account.
 #[derive(Default)]
-struct Guests {
+struct Shares {
     by_account: HashMap<String, Kept>,
     count: usize,
     bytes: usize,
@@ -224,17 +254,30 @@ struct Kept {
     bytes: usize,
 }
 
-impl Guests {
-    fn keep(&mut self, account: &str, record: Arc<Record>, size: usize) {
-        let own = self.by_account.entry(account.to_string()).or_default();
-        own.records.push_back((record, size));
-        own.bytes += size;
+impl Kept {
+    fn push(&mut self, record: Arc<Record>, size: usize) {
+        self.records.push_back((record, size));
+        self.bytes += size;
+    }
+}
+
+impl Shares {
+    fn keep(&mut self, record: Arc<Record>, size: usize, most: Bound) {
+        let told = record.clone();
+        let account = told.request.as_ref().map_or("", |r| actor(&r.user, &r.impersonator));
+        if let Some(own) = self.by_account.get_mut(account) {
+            own.push(record, size);
+        } else {
+            let mut own = Kept::default();
+            own.push(record, size);
+            self.by_account.insert(account.to_string(), own);
+        }
         (self.count, self.bytes) = (self.count + 1, self.bytes + size);
-        while self.count > GUESTS || self.bytes > GUESTS_BYTES {
-            let too_many = self.count > GUESTS;
+        while self.count > most.records || self.bytes > most.bytes {
+            let too_many = self.count > most.records;
             let has = |kept: &Kept| if too_many { kept.records.len() } else { kept.bytes };
-            let most = self.by_account.iter_mut().max_by_key(|(_, kept)| has(kept));
-            let Some((account, kept)) = most else { break };
+            let largest = self.by_account.iter_mut().max_by_key(|(_, kept)| has(kept));
+            let Some((account, kept)) = largest else { break };
             if let Some((_, size)) = kept.records.pop_front() {
                 kept.bytes -= size;
                 (self.count, self.bytes) = (self.count - 1, self.bytes - size);
@@ -244,6 +287,11 @@ impl Guests {
                 self.by_account.remove(&account);
             }
         }
+    }
+
+    /// The records above a number, in no order.
+    fn above(&self, seq: u64) -> impl Iterator<Item = Arc<Record>> {
+        self.by_account.values().flat_map(move |kept| above(&kept.records, seq))
     }
 }
 
@@ -255,7 +303,10 @@ fn above(records: &VecDeque<(Arc<Record>, usize)>, seq: u64) -> impl Iterator<It
 
 /// Bytes that a record holds beside its fixed part: texts, detail and object. Clients choose most of them.
 fn size(record: &Record) -> usize {
-    let object = record.object.as_ref().map_or(0, |o| o.resource.len() + o.namespace.len() + o.name.len());
+    let object = record
+        .object
+        .as_ref()
+        .map_or(0, |o| o.resource.len() + o.group.len() + o.namespace.len() + o.name.len());
     let request = record.request.as_ref().map_or(0, |r| {
         let who = r.id.len() + r.user.len() + r.impersonator.len() + r.user_agent.len();
         who + r.session.len() + r.command.len() + r.verb.len() + r.subresource.len()
@@ -292,44 +343,104 @@ impl Ring {
     }
 }
 
+/// Where a record is kept.
+#[derive(Clone, Copy)]
+enum Class {
+    Work,
+    Read,
+    Guest,
+}
+
+/// Only the ring holds records: one that it has given up is lost for a slow viewer, too, and takes no memory.
+type Sender = broadcast::Sender<Weak<Record>>;
+
 struct Shared {
     ring: Mutex<Ring>,
-    /// Only the ring holds records: one that it has given up is lost for a slow viewer, too, and takes no memory.
-    live: broadcast::Sender<Weak<Record>>,
+    live: Sender,
+    /// For the records of reads and of guests: a flood of them makes no viewer lag behind the others.
+    aside: Sender,
+}
+
+/// The live records of one sender, for one viewer.
+struct Line {
+    records: broadcast::Receiver<Weak<Record>>,
+    /// The first record that has come and was not told yet.
+    next: Option<Arc<Record>>,
+    /// Records lost before it.
+    lost: u64,
+}
+
+impl Line {
+    fn of(sender: &Sender) -> Line {
+        Line { records: sender.subscribe(), next: None, lost: 0 }
+    }
+
+    /// Takes the next record that has come, if there is one.
+    fn fill(&mut self) {
+        while self.next.is_none() {
+            match self.records.try_recv() {
+                Ok(record) => self.take(&record),
+                Err(TryRecvError::Lagged(lost)) => self.lost += lost,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, record: &Weak<Record>) {
+        self.next = record.upgrade();
+        self.lost += u64::from(self.next.is_none());
+    }
+
+    /// The number of the next record; later than all others if there is none.
+    fn seq(&self) -> u64 {
+        self.next.as_ref().map_or(u64::MAX, |record| record.seq)
+    }
 }
 
 /// The live records, for one viewer.
 pub struct Live {
-    records: broadcast::Receiver<Weak<Record>>,
-    /// The record behind those of whose loss the viewer has just been told.
-    next: Option<Arc<Record>>,
+    main: Line,
+    aside: Line,
 }
 
 impl Live {
-    /// The next record. It may be dropped while it waits, and loses nothing by that.
+    /// The next record, in the order of the numbers. It may be dropped while it waits, and loses nothing by that.
     ///
     /// # Errors
     /// `Lagged`: so many records were lost before the next one, because the viewer is slow. `Closed`: the stream has ended.
     pub async fn recv(&mut self) -> Result<Arc<Record>, RecvError> {
-        if let Some(record) = self.next.take() {
-            return Ok(record);
-        }
-        let first = self.records.recv().await?;
-        if let Some(record) = first.upgrade() {
-            return Ok(record);
-        }
-        let mut lost = 1;
         loop {
-            match self.records.try_recv() {
-                Ok(record) => match record.upgrade() {
-                    Some(record) => {
-                        self.next = Some(record);
-                        return Err(RecvError::Lagged(lost));
+            // What was sent before a record of the one line is in the other by the time that this record is seen. So the first is
+            // looked at again after the second.
+            self.main.fill();
+            self.aside.fill();
+            self.main.fill();
+            let lost = std::mem::take(&mut self.main.lost) + std::mem::take(&mut self.aside.lost);
+            if lost > 0 {
+                return Err(RecvError::Lagged(lost));
+            }
+            let line = if self.aside.seq() < self.main.seq() { &mut self.aside } else { &mut self.main };
+            if let Some(record) = line.next.take() {
+                return Ok(record);
+            }
+            let (line, come) = tokio::select! {
+                come = self.main.records.recv() => (&mut self.main, come),
+                come = self.aside.records.recv() => (&mut self.aside, come),
+            };
+            match come {
+                Ok(record) => line.take(&record),
+                Err(RecvError::Lagged(lost)) => line.lost += lost,
+                Err(RecvError::Closed) => {
+                    // Both end together, but the other one may have something left.
+                    let lines = [&mut self.main, &mut self.aside];
+                    let is_empty = |line: &mut Line| {
+                        line.fill();
+                        line.next.is_none() && line.lost == 0
+                    };
+                    if lines.map(is_empty) == [true; 2] {
+                        return Err(RecvError::Closed);
                     }
-                    None => lost += 1,
-                },
-                Err(TryRecvError::Lagged(more)) => lost += more,
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return Err(RecvError::Lagged(lost)),
+                }
             }
         }
     }
@@ -346,7 +457,8 @@ pub struct Tap {
 impl Tap {
     /// The stream of a new cluster.
     pub fn new() -> Tap {
-        let shared = Shared { ring: Mutex::default(), live: broadcast::Sender::new(LIVE) };
+        let (live, aside) = (broadcast::Sender::new(LIVE), broadcast::Sender::new(LIVE_ASIDE));
+        let shared = Shared { ring: Mutex::default(), live, aside };
         Tap { shared: Arc::new(shared), node: "".into(), component: "".into() }
     }
 
@@ -362,17 +474,21 @@ impl Tap {
 
     /// Adds the record to the stream and returns its number.
     pub fn emit(&self, record: Record) -> u64 {
-        self.add(record, |ring, record, size| ring.keep(record, size))
+        self.add(record, Class::Work)
+    }
+
+    /// Adds a record of an allowed request that changes nothing. Its account has a share of those that are kept.
+    pub fn emit_read(&self, record: Record) -> u64 {
+        self.add(record, Class::Read)
     }
 
     /// Adds a record of a request that anybody may send: it was refused, nobody showed who they are, or it is no person's and no
     /// component's. Few of these are kept.
     pub fn emit_guest(&self, record: Record) -> u64 {
-        let account = record.request.as_ref().map_or("", |r| actor(&r.user, &r.impersonator)).to_string();
-        self.add(record, |ring, record, size| ring.guests.keep(&account, record, size))
+        self.add(record, Class::Guest)
     }
 
-    fn add(&self, mut record: Record, keep: impl FnOnce(&mut Ring, Arc<Record>, usize)) -> u64 {
+    fn add(&self, mut record: Record, class: Class) -> u64 {
         record.node = self.node.to_string();
         record.component = self.component.to_string();
         let size = size(&record); // before the lock: a detail may be large
@@ -383,9 +499,17 @@ impl Tap {
         record.seq = seq;
         let record = Arc::new(record);
         let told = Arc::downgrade(&record);
-        keep(&mut ring, record, size);
-        if self.shared.live.receiver_count() > 0 {
-            let _ = self.shared.live.send(told); // the only error is "no receiver"
+        let live = match class {
+            Class::Work => &self.shared.live,
+            Class::Read | Class::Guest => &self.shared.aside,
+        };
+        match class {
+            Class::Work => ring.keep(record, size),
+            Class::Read => ring.reads.keep(record, size, READS),
+            Class::Guest => ring.guests.keep(record, size, GUESTS),
+        }
+        if live.receiver_count() > 0 {
+            let _ = live.send(told); // the only error is "no receiver"
         }
         seq
     }
@@ -396,7 +520,8 @@ impl Tap {
 
     /// Live records from now on. A receiver that lags is told how many it lost.
     pub fn subscribe(&self) -> Live {
-        Live { records: self.shared.live.subscribe(), next: None }
+        let _ring = self.lock(); // both begin at the same record
+        Live { main: Line::of(&self.shared.live), aside: Line::of(&self.shared.aside) }
     }
 
     /// All records kept with a number above `seq`, oldest first.
@@ -404,7 +529,7 @@ impl Tap {
         let ring = self.lock();
         let mut all: Vec<Arc<Record>> = above(&ring.records, seq).collect();
         let own = all.len();
-        all.extend(ring.guests.by_account.values().flat_map(|kept| above(&kept.records, seq)));
+        all.extend(ring.reads.above(seq).chain(ring.guests.above(seq)));
         drop(ring);
         if all.len() > own {
             all.sort_by_key(|record| record.seq);
@@ -537,7 +662,7 @@ mod tests {
             tap.emit_guest(of("system:anonymous", ""));
         }
         let kept = tap.since(0);
-        assert_eq!((kept.len(), kept[0].seq, kept[1].seq, kept[3].seq), (1 + GUESTS, 1, 2, 4));
+        assert_eq!((kept.len(), kept[0].seq, kept[1].seq, kept[3].seq), (1 + GUESTS.records, 1, 2, 4));
         assert!(kept.is_sorted_by_key(|r| r.seq));
         assert_eq!(tap.since(tap.last() - 2).len(), 2);
         // Long texts push others of the same account out earlier.
@@ -553,7 +678,57 @@ mod tests {
             3,
             "few records are not the first to go for being long"
         );
-        assert!(kept.iter().map(|r| size(r)).sum::<usize>() < GUESTS_BYTES + 1024);
+        assert!(kept.iter().map(|r| size(r)).sum::<usize>() < GUESTS.bytes + 1024);
+    }
+
+    #[test]
+    fn a_flood_of_reads_takes_no_records_of_writes_and_none_of_the_few_reads_of_others() {
+        let tap = Tap::new();
+        let of = |user: &str| Record {
+            request: Some(Request { user: user.into(), ..Request::default() }),
+            ..Record::new("answer")
+        };
+        write(&tap, "kubectl", 10, None);
+        for _ in 0..3 {
+            tap.emit_read(of(LEARNER));
+        }
+        tap.emit_guest(of("system:anonymous"));
+        for _ in 0..2 * RING {
+            tap.emit_read(of("eve"));
+        }
+        let kept = tap.since(0);
+        assert_eq!(kept.len(), 2 + READS.records);
+        assert_eq!(kept.iter().take(5).map(|r| r.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert!(kept.is_sorted_by_key(|r| r.seq));
+    }
+
+    /// A viewer that reads nothing meanwhile is told of each record of the cluster's work, in its place.
+    #[tokio::test]
+    async fn a_flood_of_guests_and_reads_makes_no_viewer_lose_other_records() {
+        let tap = Tap::new();
+        let mut live = tap.subscribe();
+        let first = tap.emit(Record::new("first"));
+        let most = 2 * LIVE as u64;
+        for _ in 0..most / 2 {
+            tap.emit_guest(Record::new("answer"));
+            tap.emit_read(Record::new("answer"));
+        }
+        let last = tap.emit(Record::new("last"));
+        assert_eq!(
+            live.recv().await.map(|r| r.seq),
+            Err(RecvError::Lagged(most - LIVE_ASIDE as u64)),
+            "of the others some are lost"
+        );
+        let mut told = vec![];
+        while told.last() != Some(&last) {
+            told.push(live.recv().await.unwrap().seq);
+        }
+        assert_eq!((told.len(), told[0]), (LIVE_ASIDE + 2, first));
+        assert!(told.is_sorted());
+        tap.emit_read(Record::new("answer"));
+        assert_eq!(live.recv().await.map(|r| r.seq), Ok(last + 1));
+        drop(tap);
+        assert_eq!(live.recv().await.map(|r| r.seq), Err(RecvError::Closed));
     }
 
     #[test]

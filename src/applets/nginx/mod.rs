@@ -289,26 +289,60 @@ async fn connection(
     }
 }
 
-/// One line of nginx' combined format.
+/// Writes a request into the access log.
 fn log(peer: SocketAddr, request: &Request<Incoming>, status: u16, length: u64) {
-    let text = |name| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or("-");
+    let line = log_line(peer, request, status, length);
+    let _ = std::io::stdout().write_all(line.as_bytes()); // a log that nobody takes must not stop the server
+}
+
+/// Returns one line of nginx' combined format.
+fn log_line<B>(peer: SocketAddr, request: &Request<B>, status: u16, length: u64) -> String {
+    let text = |name| request.headers().get(name).map_or("-".to_string(), |v| escaped(v.as_bytes()));
     let length = if request.method() == Method::HEAD { 0 } else { length };
-    let line = format!(
-        "{} - - [{}] \"{} {} {:?}\" {status} {length} \"{}\" \"{}\"\n",
+    let asked = format!("{} {} {:?}", request.method(), request.uri(), request.version());
+    format!(
+        "{} - - [{}] \"{}\" {status} {length} \"{}\" \"{}\"\n",
         peer.ip(),
         jiff::Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S +0000"),
-        request.method(),
-        request.uri(),
-        request.version(),
+        escaped(asked.as_bytes()),
         text(header::REFERER),
         text(header::USER_AGENT),
-    );
-    let _ = std::io::stdout().write_all(line.as_bytes()); // a log that nobody takes must not stop the server
+    )
+}
+
+/// Escapes what a client sent, as nginx does in its log: `"`, `\` and all bytes below 32 or above
+/// 126 become `\xXX`. Otherwise a client could end a quoted field and write the next one itself.
+///
+/// Source: `ngx_http_log_escape`, the default `escape=default` of `log_format`.
+fn escaped(sent: &[u8]) -> String {
+    let mut text = String::with_capacity(sent.len());
+    for byte in sent {
+        match byte {
+            b'"' | b'\\' | 0..=31 | 127..=255 => text.push_str(&format!("\\x{byte:02X}")),
+            plain => text.push(char::from(*plain)),
+        }
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_cannot_write_a_field_of_the_log_itself() {
+        let line = |agent: &[u8]| {
+            let agent = http::HeaderValue::from_bytes(agent).unwrap();
+            let request = Request::get("/menu\"x").header(header::USER_AGENT, agent).body(()).unwrap();
+            log_line("172.20.0.1:4000".parse().unwrap(), &request, 404, 153)
+        };
+        let told = line(b"\"GET / HTTP/1.1\" 200 \\ \t \xc3\xa9");
+        assert!(told.starts_with("172.20.0.1 - - ["), "{told}");
+        let fields =
+            r#"] "GET /menu\x22x HTTP/1.1" 404 153 "-" "\x22GET / HTTP/1.1\x22 200 \x5C \x09 \xC3\xA9""#;
+        assert!(told.ends_with(&format!("{fields}\n")), "{told}");
+        assert!(line(b"Mozilla/5.0 (X11)").ends_with("\"Mozilla/5.0 (X11)\"\n"));
+    }
 
     #[test]
     fn options_are_carried_out_or_refused() {

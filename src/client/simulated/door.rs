@@ -5,7 +5,7 @@ use super::store::{Event, Store};
 use super::{SERVED, kind};
 use crate::api::kinds::{self, Catalog, Kind};
 use crate::api::value::{self, text};
-use crate::api::{Status, discovery, patch, strategic};
+use crate::api::{Status, discovery, meta, patch, strategic};
 use crate::client::Client;
 use crate::clock;
 use crate::rng::Rng;
@@ -16,9 +16,11 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use kube::client::Body;
+use lru::LruCache;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -44,6 +46,9 @@ pub struct Faults {
     /// The component is killed while it writes.
     pub killed: f64,
 }
+
+/// Events that are kept; at the bound the one that was written longest ago goes, as one does whose time is over.
+const EVENTS_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// Kills in one history, at most: each costs new lists of all kinds.
 const KILLS_MAX: u64 = 4;
@@ -96,6 +101,8 @@ struct Inner {
     bug: Option<Bug>,
     killed: Notify,
     tally: Mutex<Tally>,
+    /// By namespace and name.
+    events: Mutex<LruCache<(String, String), Value>>,
 }
 
 #[derive(Clone)]
@@ -119,12 +126,20 @@ impl Call {
     }
 }
 
+/// A request for an Event. No component watches Events, so they are kept apart from the store and are no part of its history.
+struct EventCall {
+    method: Method,
+    namespace: String,
+    name: String,
+    content_type: String,
+    body: Value,
+}
+
 /// What a path leads to.
 enum Place {
     Call(Box<Call>),
     Discovery(&'static Bytes),
-    /// Events are taken and forgotten.
-    Event,
+    Event(Box<EventCall>),
     Nothing,
 }
 
@@ -153,6 +168,7 @@ impl Door {
             bug,
             killed: Notify::new(),
             tally: Mutex::default(),
+            events: Mutex::new(LruCache::new(EVENTS_MAX)),
         }))
     }
 
@@ -214,7 +230,9 @@ impl Door {
         self.tally_mut().requests += 1;
         let mut call = match place(&parts, &body)? {
             Place::Call(call) => call,
-            Place::Event => return Ok(whole(200, body)),
+            Place::Event(call) => {
+                return Ok(self.write_event(*call).unwrap_or_else(|status| refusal(&status)));
+            }
             Place::Nothing => return Ok(refusal(&Status::not_found("", "pages", parts.uri.path()))),
             Place::Discovery(document) => {
                 self.pause().await;
@@ -253,6 +271,30 @@ impl Door {
             }
             Err(status) => Ok(refusal(&status)),
             Ok(answer) => Ok(answer),
+        }
+    }
+
+    /// Creates an Event, or merges a patch into it, and answers the whole object.
+    fn write_event(&self, call: EventCall) -> Result<Answer, Status> {
+        let mut events = self.0.events.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match call.method {
+            Method::POST => {
+                let key = (call.namespace, meta::name(&call.body).to_string());
+                if events.contains(&key) {
+                    return Err(Status::already_exists("", "events", &key.1));
+                }
+                let answer = whole(201, call.body.to_string().into());
+                events.put(key, call.body);
+                Ok(answer)
+            }
+            Method::PATCH if call.content_type == "application/merge-patch+json" => {
+                let key = (call.namespace, call.name);
+                let event = events.get_mut(&key).ok_or_else(|| Status::not_found("", "events", &key.1))?;
+                patch::merge(event, &call.body);
+                Ok(whole(200, event.to_string().into()))
+            }
+            Method::PATCH => Err(Status::unsupported_media_type("application/merge-patch+json")),
+            _ => Err(Status::method_not_allowed()),
         }
     }
 
@@ -473,8 +515,15 @@ fn place(parts: &http::request::Parts, body: &Bytes) -> Result<Place, BoxError> 
         ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
         rest => ("", rest),
     };
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_string();
+    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(body)? };
     let (plural, name, sub) = match rest {
-        ["events", ..] => return Ok(Place::Event),
+        ["events", name @ ..] => {
+            let (method, namespace) = (parts.method.clone(), namespace.into());
+            let name = name.first().copied().unwrap_or_default().into();
+            return Ok(Place::Event(Box::new(EventCall { method, namespace, name, content_type, body })));
+        }
         [plural] => (*plural, "", ""),
         [plural, name] => (*plural, *name, ""),
         [plural, name, sub] => (*plural, *name, *sub),
@@ -486,7 +535,6 @@ fn place(parts: &http::request::Parts, body: &Bytes) -> Result<Place, BoxError> 
     };
     let query = parts.uri.query().unwrap_or_default();
     let query = pairs_of(query);
-    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     Ok(Place::Call(Box::new(Call {
         method: parts.method.clone(),
         kind: kind(plural),
@@ -494,8 +542,8 @@ fn place(parts: &http::request::Parts, body: &Bytes) -> Result<Place, BoxError> 
         name: name.into(),
         sub: sub.into(),
         query,
-        content_type: content_type.unwrap_or_default().into(),
-        body: if body.is_empty() { Value::Null } else { serde_json::from_slice(body)? },
+        content_type,
+        body,
     })))
 }
 

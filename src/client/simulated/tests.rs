@@ -5,7 +5,7 @@ use crate::client::Informer;
 use crate::clock;
 use crate::rng::Rng;
 use crate::task::Crew;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -98,4 +98,24 @@ async fn a_request_whose_answer_is_lost_was_carried_out() {
     };
     assert!(api.create(&PostParams::default(), &map).await.is_err());
     assert!(store.get(kind("configmaps"), "d", "m").is_some());
+}
+
+/// The recorder raises the count of an Event by a patch, and reads the Event that is answered.
+#[tokio::test(start_paused = true)]
+async fn a_patch_of_an_event_answers_the_whole_event() {
+    let (_, door) = world(Faults::default());
+    let api = door.client().within::<Event>("d");
+    let (params, patch) = (PatchParams::default(), json!({"count": 2, "message": "again"}));
+    let unknown = api.patch("e", &params, &Patch::Merge(&patch)).await.unwrap_err();
+    assert!(crate::client::is_code(&unknown, 404), "{unknown}");
+    let event: Event = serde_json::from_value(json!({
+        "metadata": {"name": "e", "namespace": "d"}, "involvedObject": {"name": "web"}, "count": 1, "message": "first",
+    }))
+    .unwrap();
+    api.create(&PostParams::default(), &event).await.unwrap();
+    let twice = api.create(&PostParams::default(), &event).await.unwrap_err();
+    assert!(crate::client::is_code(&twice, 409), "{twice}");
+    let merged = api.patch("e", &params, &Patch::Merge(&patch)).await.unwrap();
+    assert_eq!((merged.count, merged.message.as_deref()), (Some(2), Some("again")));
+    assert_eq!(merged.involved_object.name.as_deref(), Some("web"));
 }

@@ -48,6 +48,8 @@ pub struct Asked {
     fields: String,
     /// What was written after -o; `None`: the client does not say.
     output: Option<String>,
+    /// How many of a log's lines were asked for.
+    tail: Option<i64>,
 }
 
 impl Asked {
@@ -78,7 +80,7 @@ fn revision(object: &Value) -> Option<u64> {
 }
 
 fn key(object: &ObjectRef) -> Key {
-    (object.resource.clone(), object.namespace.clone(), object.name.clone())
+    (object.qualified(), object.namespace.clone(), object.name.clone())
 }
 
 impl Witness {
@@ -99,9 +101,10 @@ impl Witness {
             other if other.is_empty() => (user.to_string(), other),
             other => (other, user.to_string()),
         };
-        let object = info
-            .is_resource
-            .then(|| ObjectRef::new(info.resource.as_str(), info.object_namespace(), info.name.as_str()));
+        let object = info.is_resource.then(|| ObjectRef {
+            group: info.custom_group().to_string(),
+            ..ObjectRef::new(info.resource.as_str(), info.object_namespace(), info.name.as_str())
+        });
         let before = object.as_ref().and_then(|o| self.known().newest.get(&key(o)).copied());
         let request = Request {
             id: self.rng.uuid(),
@@ -118,7 +121,8 @@ impl Witness {
         let table = header("accept").contains("as=Table");
         let [labels, fields] = ["labelSelector", "fieldSelector"].map(|key| query.get(key).to_string());
         let output = headers.contains_key("kubectl-output").then(|| header("kubectl-output"));
-        Asked { request, object, began: Instant::now(), before, table, labels, fields, output }
+        let tail = query.get("tailLines").parse::<i64>().ok().filter(|_| info.subresource == "log");
+        Asked { request, object, began: Instant::now(), before, table, labels, fields, output, tail }
     }
 
     /// It was answered; `answer` is what a write was answered with.
@@ -140,6 +144,9 @@ impl Witness {
         }
         if let Some(output) = &asked.output {
             detail["output"] = output.as_str().into();
+        }
+        if let Some(lines) = asked.tail {
+            detail["tail"] = lines.into();
         }
         for (name, text) in [("labels", &asked.labels), ("fields", &asked.fields)] {
             if !text.is_empty() {
@@ -257,6 +264,18 @@ mod tests {
             ]
         );
         assert_eq!(tap.since(0)[1].detail["message"], "pods \"p\" already exists");
+    }
+
+    #[test]
+    fn how_much_of_a_log_was_asked_for_is_told() {
+        let tap = Tap::new();
+        let witness = Witness::new(tap.at("far", "kube-apiserver"), Rng::seeded(1));
+        for query in ["tailLines=0", "follow=true"] {
+            let asked = ask(&witness, "GET", &format!("/api/v1/namespaces/n/pods/p/log?{query}"), "");
+            witness.answered(asked, 200, None);
+        }
+        let told: Vec<Option<i64>> = tap.since(0).iter().map(|r| r.detail["tail"].as_i64()).collect();
+        assert_eq!(told, [Some(0), None]);
     }
 
     #[test]

@@ -198,16 +198,37 @@ impl Kubelet {
         Ok(Outcome::Done) // gone from the API, the watch brings the key back and the rest is cleared away
     }
 
-    /// Keeps the newest two attempts of every container, for `logs --previous`.
-    pub(super) async fn forget_old(&self, uid: &str, containers: &[Container]) -> Result<(), Error> {
-        for old in containers {
-            let newer = containers.iter().filter(|c| c.name == old.name && c.attempt > old.attempt).count();
-            if newer >= 2 && old.state == ContainerState::Exited {
-                self.config.runtime.remove_container(&old.id).await?;
-                termination::forget(&self.pod_dir(uid), old);
-            }
+    /// Removes the attempts that are no longer needed, and the sandboxes before the newest that hold none any more.
+    pub(super) async fn forget_old(
+        &self,
+        uid: &str,
+        sandboxes: &[Sandbox],
+        containers: &[Container],
+    ) -> Result<(), Error> {
+        let (old, kept): (Vec<&Container>, Vec<&Container>) =
+            containers.iter().partition(|c| is_old(c, containers));
+        for container in old {
+            self.config.runtime.remove_container(&container.id).await?;
+            termination::forget(&self.pod_dir(uid), container);
+        }
+        let newest = sandboxes.iter().map(|s| s.attempt).max();
+        let ended =
+            sandboxes.iter().filter(|s| s.state == SandboxState::NotReady && Some(s.attempt) < newest);
+        for sandbox in ended.filter(|s| !kept.iter().any(|c| c.sandbox_id == s.id)) {
+            self.config.runtime.remove_pod_sandbox(&sandbox.id).await?;
         }
         Ok(())
+    }
+}
+
+/// Whether an attempt can go. The newest two that ran stay, for `logs --previous`. One that never ran, because its kubelet ended
+/// between making and starting it, is needed only as long as it is the newest.
+fn is_old(container: &Container, all: &[Container]) -> bool {
+    let mut newer = all.iter().filter(|c| c.name == container.name && c.attempt > container.attempt);
+    match container.state {
+        ContainerState::Running => false,
+        ContainerState::Created => newer.next().is_some(),
+        ContainerState::Exited => newer.filter(|c| c.state != ContainerState::Created).count() >= 2,
     }
 }
 

@@ -53,8 +53,9 @@ impl Kubelet {
         self.config.dir.join("trash")
     }
 
-    /// Ends what runs under this name for a pod that is no more. `false`: a pod of this name has come just now, whose own change brings the
-    /// next look.
+    /// Ends what runs under this name for a pod that is no more, and removes its files. What fails is tried again by the next look, so
+    /// what tells of the files, the sandbox or the memory of that pod, goes after them. `false`: a pod of this name has come just now,
+    /// whose own change brings the next look.
     pub(super) async fn clear_strangers(&self, key: &Key, uid: &str) -> Result<bool, Error> {
         let sandboxes = self.config.runtime.list_pod_sandboxes().await?;
         let stranger =
@@ -67,8 +68,13 @@ impl Kubelet {
                 }
             }
             self.config.runtime.stop_pod_sandbox(&sandbox.id).await?;
-            self.config.runtime.remove_pod_sandbox(&sandbox.id).await?;
             self.forget_files(&key.namespace, &key.name, &sandbox.pod.uid).await?;
+            self.config.runtime.remove_pod_sandbox(&sandbox.id).await?;
+        }
+        // A pod that was replaced by another of its name may have had no sandbox, but volumes.
+        let known = self.memories().get(key).map(|memory| memory.uid.clone());
+        if let Some(replaced) = known.filter(|known| !uid.is_empty() && known != uid) {
+            self.forget_files(&key.namespace, &key.name, &replaced).await?;
         }
         Ok(true)
     }

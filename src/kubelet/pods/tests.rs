@@ -326,3 +326,70 @@ async fn a_runtime_that_fails_at_the_start_is_asked_again_what_it_has() {
         assert_eq!(next.map(|(key, _)| key), Some(expected));
     }
 }
+
+#[tokio::test]
+async fn attempts_that_never_ran_go_and_sandboxes_with_their_last_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let crew = Crew::new("test");
+    let api = Scripted::new(|asked| stored(asked, "6")).await;
+    let world = World::new(&crew, api, dir.path().into(), pod(json!({}), json!({})));
+    let (runtime, kubelet) = (&world.runtime, &world.kubelet);
+    let sandbox = |attempt| {
+        let pod = cri::PodId { namespace: "default".into(), name: "p".into(), uid: "u".into() };
+        runtime.run_pod_sandbox(cri::SandboxConfig { pod, attempt, ..cri::SandboxConfig::default() })
+    };
+    let make = async |sandbox: &Sandbox, attempt| {
+        let config = cri::ContainerConfig {
+            name: "a".into(),
+            image: "nginx".into(),
+            attempt,
+            ..cri::ContainerConfig::default()
+        };
+        runtime.create_container(&sandbox.id, config).await.unwrap()
+    };
+    let left = async || {
+        let (sandboxes, containers) = kubelet.seen(&world.key, "u").await.unwrap();
+        kubelet.forget_old("u", &sandboxes, &containers).await.unwrap();
+        let (sandboxes, containers) = kubelet.seen(&world.key, "u").await.unwrap();
+        let mut attempts: Vec<u32> = containers.iter().map(|c| c.attempt).collect();
+        attempts.sort_unstable();
+        let mut of_sandboxes: Vec<u32> = sandboxes.iter().map(|s| s.attempt).collect();
+        of_sandboxes.sort_unstable();
+        (attempts, of_sandboxes)
+    };
+    let first = sandbox(0).await.unwrap();
+    runtime.start_container(&make(&first, 0).await).await.unwrap();
+    runtime.stop_pod_sandbox(&first.id).await.unwrap();
+    let second = sandbox(1).await.unwrap();
+    make(&second, 1).await;
+    assert_eq!(left().await, (vec![0, 1], vec![0, 1]), "the newest may still be started");
+    let third = make(&second, 2).await;
+    runtime.start_container(&third).await.unwrap();
+    assert_eq!(left().await, (vec![0, 2], vec![0, 1]));
+    runtime.exit(&third, 1, "Error");
+    runtime.start_container(&make(&second, 3).await).await.unwrap();
+    assert_eq!(left().await, (vec![2, 3], vec![1]));
+}
+
+/// The trash cannot be opened at first; a pod of the same name has come meanwhile.
+#[tokio::test]
+async fn files_of_a_replaced_pod_go_also_when_their_removal_failed_or_it_had_no_sandbox() {
+    let dir = tempfile::tempdir().unwrap();
+    let crew = Crew::new("test");
+    let api = Scripted::new(|asked| stored(asked, "6")).await;
+    let world = World::new(&crew, api, dir.path().into(), pod(json!({}), json!({})));
+    let (old, bare) = (world.kubelet.pod_dir("old"), world.kubelet.pod_dir("bare"));
+    std::fs::create_dir_all(old.join("volumes")).unwrap();
+    std::fs::create_dir_all(bare.join("volumes")).unwrap();
+    let pod = cri::PodId { namespace: "default".into(), name: "p".into(), uid: "old".into() };
+    world.runtime.run_pod_sandbox(cri::SandboxConfig { pod, ..cri::SandboxConfig::default() }).await.unwrap();
+    world.kubelet.remember(&world.key, Memory { uid: "bare".into(), ..Memory::default() });
+    let trash = dir.path().join("trash");
+    std::fs::write(&trash, "").unwrap();
+    assert!(world.kubelet.clear_strangers(&world.key, "u").await.is_err());
+    assert!(old.exists());
+    std::fs::remove_file(&trash).unwrap();
+    assert!(world.kubelet.clear_strangers(&world.key, "u").await.unwrap());
+    assert!(!old.exists() && !bare.exists());
+    assert!(world.runtime.list_pod_sandboxes().await.unwrap().is_empty());
+}

@@ -59,7 +59,7 @@ impl Actor {
             _ => self.engine.progress.anew(&lesson.id),
         }
         self.engine.preparing = Some(lesson.id.clone());
-        let played = self.teacher.play(&lesson.setup, &self.engine.recorder.room).await;
+        let played = self.play(&lesson.setup).await;
         self.engine.progress.lesson(&lesson.id).set_up = played.is_ok();
         if let Err(error) = played {
             notices.push((Word::SetupFailed, vec![error.to_string(), lesson.id.clone()]));
@@ -78,7 +78,7 @@ impl Actor {
         let fresh = self.engine.progress.look(&lesson.id, &this.id).is_none_or(|s| s.since == 0);
         if fresh && self.engine.lacks(&lesson, this).is_none() {
             for line in &this.faults {
-                match self.teacher.play(std::slice::from_ref(line), &self.engine.recorder.room).await {
+                match self.play(std::slice::from_ref(line)).await {
                     Ok(()) => notices.push((Word::Fault, vec![line.clone()])),
                     Err(error) => notices.push((Word::FaultFailed, vec![error.to_string()])),
                 }

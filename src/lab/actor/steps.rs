@@ -75,7 +75,7 @@ impl Actor {
         if self.engine.state() != State::Skipped || lines.is_empty() {
             return None;
         }
-        let _ = self.teacher.play(&lines, &self.engine.recorder.room).await; // a refusal may be what the step is about
+        let _ = self.play(&lines).await; // a refusal may be what the step is about
         self.read_tap();
         Some((Word::Played, vec![step.id.clone()]))
     }
@@ -104,9 +104,8 @@ impl Actor {
             let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|s| s.done);
             if !done && !visited && self.engine.lacks(&lesson, step).is_none() {
                 // A refusal may be what the step is about; what needs a shell is left to the learner, and what comes after it.
-                let room = &self.engine.recorder.room;
-                let played = left.is_empty()
-                    && !matches!(self.teacher.play(&step.solution, room).await, Err(Error::Shell { .. }));
+                let played =
+                    left.is_empty() && !matches!(self.play(&step.solution).await, Err(Error::Shell { .. }));
                 if played { &mut done_for } else { &mut left }.push(step.id.clone());
             }
         }

@@ -43,6 +43,11 @@ impl Version {
         self.seen.get_or_init(|| self.told(self.verb, true))
     }
 
+    /// True if an expression has seen it: then its value is kept.
+    pub fn is_seen(&self) -> bool {
+        self.seen.get().is_some()
+    }
+
     /// The same under another verb, and not kept; without the object if it is not to be `whole`.
     pub fn told(&self, verb: &str, whole: bool) -> Value {
         let object = match (whole, self.seen.get()) {

@@ -107,6 +107,38 @@ pub struct Open {
     /// Pods that the judge took away and put back, by their uid now: the uid that they had when the clock started.
     #[serde(default)]
     pub reborn: BTreeMap<String, String>,
+    /// Pods whose containers ended while the cluster ran, by namespace and name.
+    #[serde(default)]
+    pub restarted: BTreeMap<String, Restarted>,
+}
+
+/// A version of a pod that tells of a restart. Of what came and went before the program was started anew, history has lost the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Restarted {
+    pub revision: i64,
+    /// Restarts of all its containers.
+    pub count: i64,
+    pub pod: Value,
+}
+
+impl Restarted {
+    /// Keeps a pod's version if one of its containers was started again because it had ended. One whose end nobody saw went with the whole cluster: the
+    /// kubelet says `ContainerStatusUnknown`.
+    pub fn of(revision: i64, body: &[u8]) -> Option<Restarted> {
+        let mut pod: Value = serde_json::from_slice(body).ok()?;
+        let statuses = pod["status"]["containerStatuses"].as_array()?;
+        let count: i64 = statuses.iter().filter_map(|status| status["restartCount"].as_i64()).sum();
+        let reason = |status: &Value| status["lastState"]["terminated"]["reason"].as_str().map(String::from);
+        let was_seen = statuses.iter().filter_map(reason).any(|reason| reason != "ContainerStatusUnknown");
+        if count == 0 || !was_seen {
+            return None;
+        }
+        if let Some(metadata) = pod["metadata"].as_object_mut() {
+            metadata.remove("managedFields"); // the greater part of it, and no check reads them of a former version
+        }
+        Some(Restarted { revision, count, pod })
+    }
 }
 
 /// What a start finds behind it.
@@ -335,7 +367,27 @@ mod tests {
             at_limit: None,
             meddling: BTreeSet::new(),
             reborn: BTreeMap::new(),
+            restarted: BTreeMap::new(),
         }
+    }
+
+    #[test]
+    fn a_container_that_went_with_the_cluster_was_ended_by_nobody() {
+        let pod = |count: i64, reason: Option<&str>| {
+            let last = reason.map_or(json!({}), |reason| json!({"terminated": {"reason": reason}}));
+            let status = json!({"containerStatuses": [{"restartCount": count, "lastState": last}]});
+            json!({"metadata": {"name": "p", "managedFields": [{}]}, "status": status}).to_string()
+        };
+        let kept = |count, reason| Restarted::of(7, pod(count, reason).as_bytes());
+        let found = kept(2, Some("Completed")).unwrap();
+        assert_eq!((found.revision, found.count), (7, 2));
+        assert_eq!(found.pod["metadata"], json!({"name": "p"}));
+        assert!(kept(1, Some("Error")).is_some());
+        assert_eq!(
+            [kept(1, Some("ContainerStatusUnknown")), kept(0, None), kept(1, None)],
+            [None, None, None]
+        );
+        assert_eq!(Restarted::of(7, b"{}"), None, "it has no status yet");
     }
 
     #[test]

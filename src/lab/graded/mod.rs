@@ -21,7 +21,9 @@
 //! so can whoever puts back the whole cluster's directory, store and all, as it was.
 //! ## Left out
 //! After the cluster's process was restarted in the middle of a lab, `history` knows what was there when the clock started (the store keeps that) and
-//! what has become of it, and no version in between; `trace` begins anew, and the hash chain goes on without the records of the restart.
+//! what has become of it, and no version in between but those that the book keeps: of each pod one that tells of most restarts of its containers ([`book::Restarted`]),
+//! so that the restarts that come with the cluster's do not hide a person's. A container that was ended in the last moments before the process ended
+//! counts as ended with it. `trace` begins anew, and the hash chain goes on without the records of the restart.
 //! ## Read next
 //! `cli::lab` and `ui::labs`, which prove labs.
 

@@ -1,6 +1,7 @@
 //! What is known of the cluster while a lab is open: live objects, every version of them, every hop, answers of the network. A pump feeds it; whoever
 //! judges takes a snapshot and asks for what is missing.
 
+use super::book::Restarted;
 use super::seal::Chain;
 use super::stopwatch::Stopwatch;
 use crate::api::kinds::Kind;
@@ -29,6 +30,9 @@ const RENEW: Duration = Duration::from_millis(900);
 const STALE: Duration = Duration::from_secs(3);
 /// A first answer of the network may take this long beyond the time that a task is given: a question has a limit of its own.
 const ANSWER: Duration = Duration::from_secs(6);
+
+/// Pods of an open lab of which a restart is kept, at most.
+const RESTARTED_MAX: usize = 200;
 
 /// What the network answered: when it was asked, and when the answer came.
 struct Answer {
@@ -68,6 +72,8 @@ pub struct Known {
     pub reads: BTreeSet<String>,
     /// What people did in the lab's namespaces that a task may exclude.
     pub meddling: BTreeSet<Meddling>,
+    /// Pods in the lab's namespaces whose containers ended while the cluster ran, by namespace and name.
+    pub restarted: BTreeMap<String, Restarted>,
     pub who: Who,
     /// Of all this something has not been written down yet.
     pub unsaved: bool,
@@ -164,16 +170,45 @@ impl Known {
         };
         self.meddled |= self.quiet && others && (somebody || meddling.is_some());
         self.unsaved |= self.who.note(record);
+        if here && !self.quiet && self.watch.is_some() {
+            self.note_restart(record);
+        }
         match self.quiet {
             true => self.recorder.skip(record),
             false => self.recorder.take(record, Some(self.solving)),
         }
     }
 
+    /// Keeps the version of a pod that tells of more restarts than the one before, for the process after this one.
+    fn note_restart(&mut self, record: &tap::Record) {
+        let Some((object, body)) = record.object.as_ref().zip(record.body.as_deref()) else { return };
+        if record.verb != "commit" || object.resource != "pods" || record.detail["deleted"] == true {
+            return;
+        }
+        let revision = record.revision.unwrap_or_default() as i64;
+        let Some(found) = Restarted::of(revision, body) else { return };
+        let key = format!("{}/{}", object.namespace, object.name);
+        let is_more = match self.restarted.get(&key) {
+            Some(known) => found.count > known.count,
+            None => self.restarted.len() < RESTARTED_MAX,
+        };
+        if is_more {
+            self.restarted.insert(key, found);
+            self.unsaved = true;
+        }
+    }
+
+    /// Adds the versions that were kept to a history that was read from the store, and that has none between the beginning and now.
+    fn recall_restarts(&mut self) {
+        for kept in self.restarted.values() {
+            self.recorder.recall("pods", &kept.pod, kept.revision);
+        }
+    }
+
     /// Is the record about something in the open lab's namespaces, or about an object without one that may change what is in them?
     fn is_here(&self, record: &tap::Record) -> bool {
         let Some((places, object)) = self.places.as_ref().zip(record.object.as_ref()) else { return true };
-        match (object.namespace.as_str(), object.resource.as_str()) {
+        match (object.namespace.as_str(), object.qualified().as_str()) {
             ("", "namespaces") => places.contains(&object.name),
             ("", resource) if self.reads.contains(resource) => true,
             ("", resource) => reaches(resource, record.body.as_deref(), places),
@@ -190,6 +225,7 @@ impl Known {
         self.journeys_before = 0;
         self.meddled = false;
         self.meddling.clear();
+        self.restarted.clear();
     }
 
     /// The answers that count. On a busy machine the next one takes its time: the one before it counts until it comes.
@@ -383,6 +419,7 @@ impl World {
             };
             self.know().recorder.gap(kind.plural, &json(then.items), &json(now.items), at, reborn);
         }
+        self.know().recall_restarts();
         Ok(())
     }
 
@@ -674,6 +711,34 @@ mod tests {
         known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
         known.take(&write("system:serviceaccount:kube-system:coredns", ""));
         assert!(known.changed_ms.is_some());
+    }
+
+    /// Cheat 1 of the second look: end the programs, restart the cluster, and let its restart excuse yours.
+    #[test]
+    fn a_restart_of_the_cluster_hides_no_restart_of_before() {
+        let pod = |count: i64, reason: &str, revision: i64| {
+            let status = json!({"containerStatuses": [{"restartCount": count, "lastState": {"terminated": {"reason": reason}}}]});
+            json!({"kind": "Pod", "status": status, "metadata": {"namespace": "shop", "name": "web", "uid": "u", "resourceVersion": revision.to_string()}})
+        };
+        let mut known = Known { recording: true, ..Known::default() };
+        known.places = Some(["shop".to_string()].into());
+        known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
+        let committed = |body: Value, revision: u64| {
+            let record = tap::Record::new("commit").object("pods", "shop", "web").revision(revision);
+            tap::Record { body: Some(body.to_string().into()), ..record }
+        };
+        known.take(&committed(pod(1, "Completed", 20), 20));
+        assert!(std::mem::take(&mut known.unsaved), "it is written down");
+        known.take(&committed(pod(1, "Completed", 21), 21));
+        assert!(!known.unsaved, "it is known already");
+        // The next process: what the book has kept, and what the store tells.
+        let mut next = Known { restarted: known.restarted, ..Known::default() };
+        let (then, now) = (pod(0, "", 5), pod(2, "ContainerStatusUnknown", 30));
+        next.recorder.gap("pods", &[then], &[now], 30, &BTreeMap::new());
+        next.recall_restarts();
+        let key = ("pods".to_string(), "shop".to_string(), "web".to_string());
+        let told: Vec<_> = next.recorder.versions[&key].iter().map(|v| (v.revision, v.verb)).collect();
+        assert_eq!(told, [(5, "ADDED"), (20, "MODIFIED"), (30, "MODIFIED")]);
     }
 
     /// A lesson's way back in its own namespaces is no undo of the lab's.

@@ -10,6 +10,9 @@ const VERSIONS_MAX: usize = 5_000;
 /// Versions that are kept beyond that bound, because they were current when the lesson or the step began.
 const PINNED_MAX: usize = 5_000;
 const VERSIONS_OF_ONE: usize = 500;
+/// Bytes of the objects in all versions that are kept, and with those that are kept beyond that bound. The tap lets go of its own much sooner.
+const BODIES_MAX: usize = 32 << 20;
+const PINNED_BODIES_MAX: usize = 64 << 20;
 /// Heartbeats would push everything else out.
 const VERSIONS_OF_HEARTBEATS: usize = 20;
 
@@ -21,6 +24,14 @@ impl Recorder {
             self.order.push_front(key);
         }
         Arc::make_mut(&mut self.forgotten).retain(step);
+        // What expressions have seen of versions was for the step before: each takes ten times the room of its body.
+        for of_one in Arc::make_mut(&mut self.versions).values_mut() {
+            if of_one.iter().any(|version| version.is_seen()) {
+                for version in Arc::make_mut(of_one).iter_mut().filter(|version| version.is_seen()) {
+                    *version = Arc::new(version.numbered(version.number));
+                }
+            }
+        }
         self.make_room();
     }
 
@@ -36,8 +47,9 @@ impl Recorder {
         }
         let replaced = known.is_some();
         if replaced {
-            of_one.remove(at);
+            self.bodies -= of_one.remove(at).body.len();
         }
+        self.bodies += version.body.len();
         self.taken += 1;
         version.number = self.taken;
         of_one.insert(at, Arc::new(version));
@@ -62,19 +74,20 @@ impl Recorder {
     }
 
     fn make_room(&mut self) {
-        while self.order.len() > VERSIONS_MAX
+        while (self.order.len() > VERSIONS_MAX || self.bodies > BODIES_MAX)
             && let Some(key) = self.order.pop_front()
         {
             if !self.forget_one(&key) {
                 self.pinned.push_back(key);
             }
         }
-        while self.pinned.len() > PINNED_MAX
+        while (self.pinned.len() > PINNED_MAX || self.bodies > PINNED_BODIES_MAX)
             && let Some(key) = self.pinned.pop_front()
         {
             let versions = Arc::make_mut(&mut self.versions);
             let Some(of_one) = versions.get_mut(&key).map(Arc::make_mut) else { continue };
-            of_one.drain(..1.min(of_one.len()));
+            let oldest = of_one.drain(..1.min(of_one.len()));
+            self.bodies -= oldest.map(|version| version.body.len()).sum::<usize>();
             if of_one.is_empty() {
                 versions.remove(&key);
             }
@@ -91,6 +104,7 @@ impl Recorder {
         let kept = self.keep.map(current);
         let Some(oldest) = (0..of_one.len()).find(|n| !kept.contains(&Some(*n))) else { return false };
         let gone = of_one.remove(oldest);
+        self.bodies -= gone.body.len();
         if of_one.is_empty() {
             versions.remove(key);
         }
@@ -152,6 +166,41 @@ mod tests {
         assert!(!recorder.forgotten.since(&key("s1"), now));
         let kept: usize = recorder.versions.values().map(|v| v.len()).sum();
         assert_eq!(kept, recorder.order.len() + recorder.pinned.len());
+    }
+
+    /// A ConfigMap of 1 MiB is written a hundred times: its versions take no more than their bytes may, and what the step began with stays.
+    #[test]
+    fn history_is_bounded_in_bytes() {
+        let key = |name: &str| ("configmaps".to_string(), "d".to_string(), name.to_string());
+        let mut recorder = Recorder::default();
+        let version = |n: i64| Version::new(n, None, "MODIFIED", vec![b' '; 1 << 20].into());
+        recorder.add(key("a"), version(1));
+        recorder.keep_from(1, 1);
+        (2..=100).for_each(|n| recorder.add(key("a"), version(n)));
+        let bytes = |recorder: &Recorder| -> usize {
+            recorder.versions.values().flat_map(|all| all.iter()).map(|v| v.body.len()).sum()
+        };
+        let revisions: Vec<i64> = recorder.versions[&key("a")].iter().map(|v| v.revision).collect();
+        assert_eq!((revisions.len(), revisions[0], revisions.last()), (BODIES_MAX >> 20, 1, Some(&100)));
+        assert!(recorder.forgotten.since(&key("a"), 1));
+        assert_eq!(recorder.bodies, bytes(&recorder));
+        // Many objects that were there when the step began have a bound, too.
+        (101..=300).for_each(|n| recorder.add(key(&n.to_string()), version(n)));
+        recorder.keep_from(300, 300);
+        (301..=500).for_each(|n| recorder.add(key(&(n - 200).to_string()), version(n)));
+        assert_eq!(recorder.bodies, bytes(&recorder));
+        assert!(recorder.bodies <= PINNED_BODIES_MAX);
+    }
+
+    #[test]
+    fn what_the_step_before_has_looked_at_is_let_go() {
+        let key = || ("pods".to_string(), "d".to_string(), "p".to_string());
+        let mut recorder = Recorder::default();
+        recorder.add(key(), Version::new(1, None, "ADDED", "{}".into()).by("kim"));
+        recorder.versions[&key()][0].value();
+        recorder.keep_from(2, 2);
+        let kept = &recorder.versions[&key()][0];
+        assert_eq!((kept.is_seen(), kept.number, kept.user.as_str()), (false, 1, "kim"));
     }
 
     #[test]

@@ -116,7 +116,8 @@ impl Facts {
         let about = |r: &&Arc<Record>| {
             let object = r.object.as_ref();
             r.verb == "commit"
-                && object.is_some_and(|o| o.resource == plural && o.name == name && o.namespace == namespace)
+                && object
+                    .is_some_and(|o| o.name == name && o.namespace == namespace && o.qualified() == plural)
         };
         let life = self.records.iter().rev().filter(about).take_while(|r| r.detail["created"] != true);
         let ends = life.filter(|r| r.detail["deleted"] == true || r.detail["deleting"] == true);

@@ -4,7 +4,7 @@ use super::{Current, Desk, NETWORK_EVERY, exprs, kinds};
 use crate::clock;
 use crate::lab::cel::{Expr, Template, Use, facts};
 use crate::lab::format::EN;
-use crate::lab::graded::read::{Lab, Task};
+use crate::lab::graded::read::{Hint, Lab, Task};
 use crate::lab::graded::wills;
 use crate::lab::graded::words::{self, Word};
 use crate::lab::own;
@@ -159,19 +159,8 @@ impl Desk {
     }
 
     pub(super) async fn hint(&self, current: Current, lang: &str) -> Result<Value, String> {
-        let frame = current.frame();
-        let mut rest: Vec<_> = current
-            .lab
-            .hints
-            .iter()
-            .filter(|h| !current.open.hints.contains(&h.id))
-            .filter(|h| {
-                h.when.as_ref().is_none_or(|w| self.world.truth(w, &frame, NETWORK_EVERY) == Some(true))
-            })
-            .collect();
-        rest.sort_by_key(|h| h.tier);
-        let sayable = rest.into_iter().find(|h| self.hint_text(&current, &h.id, lang).is_some());
-        let hint = sayable.ok_or_else(|| words::say(lang, Word::NoHint, &[]))?;
+        let fitting = self.fitting(&current, lang);
+        let hint = fitting.first().ok_or_else(|| words::say(lang, Word::NoHint, &[]))?;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.note(|open| open.hints.push(hint.id.clone())).map_err(not_kept)?;
         self.anchor().await.map_err(not_kept)?;
@@ -179,10 +168,48 @@ impl Desk {
         Ok(json!(self.view(&current, lang)))
     }
 
+    /// The hints that could be given now, the next one first.
+    pub(super) fn fitting<'a>(&self, current: &'a Current, lang: &str) -> Vec<&'a Hint> {
+        let frame = current.frame();
+        let is_so = |when: &Expr| self.world.truth(when, &frame, NETWORK_EVERY) == Some(true);
+        let is_sayable = |hint: &Hint| self.hint_text(current, &hint.id, lang).is_some();
+        fitting(&current.lab, &current.open.hints, |hint| {
+            hint.when.as_ref().is_none_or(is_so) && is_sayable(hint)
+        })
+    }
+
     pub(super) fn hint_text(&self, current: &Current, id: &str, lang: &str) -> Option<String> {
         let hint = current.lab.hints.iter().find(|h| h.id == id)?;
         let text = current.fill(hint.say.get(lang));
         let facts = self.world.facts(&current.frame());
         Template::compile(&text, Use::Hint, &[]).ok()?.render(&facts, &[]).ok()
+    }
+}
+
+/// The hints of a lab that were not `shown` and that fit, by their tiers.
+fn fitting<'a>(lab: &'a Lab, shown: &[String], fits: impl Fn(&Hint) -> bool) -> Vec<&'a Hint> {
+    let mut rest: Vec<&Hint> = lab.hints.iter().filter(|h| !shown.contains(&h.id) && fits(h)).collect();
+    rest.sort_by_key(|h| h.tier);
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::graded::read::Labs;
+
+    /// crash-loop has a last hint for each of its three faults, of which one at most fits.
+    #[test]
+    fn no_hint_is_promised_that_does_not_fit() {
+        let labs = Labs::load();
+        let lab = labs.get("crash-loop").unwrap();
+        let ids = |shown: &[&str]| -> Vec<String> {
+            let shown: Vec<String> = shown.iter().map(ToString::to_string).collect();
+            let left = fitting(lab, &shown, |hint| hint.when.is_none() || hint.id == "how-key");
+            left.into_iter().map(|hint| hint.id.clone()).collect()
+        };
+        assert_eq!(ids(&[]), ["where", "how-key"]);
+        assert_eq!(ids(&["where"]), ["how-key"]);
+        assert!(ids(&["where", "how-key"]).is_empty(), "and not the three others");
     }
 }

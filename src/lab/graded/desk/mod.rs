@@ -137,6 +137,7 @@ impl Desk {
             known.places = places_of(&labs, open);
             known.reads = labs.get(&open.lab).map(reads).unwrap_or_default();
             known.meddling = open.meddling.clone();
+            known.restarted = open.restarted.clone();
             known.recorder.who = known.who.clone();
             known.recording = true;
             known.watch = Some(Stopwatch::taken_up(open.started, open.ran_ms));
@@ -183,6 +184,7 @@ impl Desk {
             open.chain = known.chain.clone();
             open.changed_ms = known.changed_ms;
             open.meddling = known.meddling.clone();
+            open.restarted = known.restarted.clone();
             open.undo = known.journeys_before + known.journeys.len() as u32;
             open.ran_ms = known.watch.map_or(0, |w| w.ms());
         }
@@ -332,6 +334,7 @@ impl Desk {
             at_limit: None,
             meddling: BTreeSet::new(),
             reborn: BTreeMap::new(),
+            restarted: BTreeMap::new(),
         };
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         self.book().open = Some(open.clone());

@@ -52,7 +52,8 @@ impl Desk {
                 .iter()
                 .map(|id| self.hint_text(current, id, lang).unwrap_or_default())
                 .collect(),
-            hints_left: lab.hints.len().saturating_sub(open.hints.len()),
+            // One that does not fit, or cannot be said by what is known, is not promised.
+            hints_left: self.fitting(current, lang).len(),
             tasks: blank.tasks.into_iter().map(|task| Task { green: green(&task.id), ..task }).collect(),
             ..blank
         }
