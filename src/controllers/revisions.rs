@@ -73,6 +73,14 @@ pub async fn keep<K: Typed>(
             all.push(Arc::new(api.patch(&name, &PatchParams::default(), &patch).await?));
         }
         None => {
+            // A cache that is behind knows nothing of the owner's deletion: the garbage collector would remove the new one, which brings the
+            // owner's key back, and so on.
+            if !look.still_there().await? {
+                return Err(Error::NotYet(format!(
+                    "{} is gone or going, and the cache does not know it",
+                    look.key
+                )));
+            }
             let revision = made(look, template, &name, &hash, next);
             let made = match api.create(&PostParams::default(), &revision).await {
                 Err(error) if is_code(&error, 409) => {

@@ -14,6 +14,7 @@
 //! this kubelet did, counts until it has ended. Static pods always count and are never rejected.
 
 use super::bounds;
+use super::decide::has_ended;
 use super::pressure;
 use super::status::{self, Failure};
 use crate::api::requests::{Amount, Lack, lacking};
@@ -51,11 +52,6 @@ fn uid(pod: &Pod) -> &str {
 
 fn has_started(pod: &Pod) -> bool {
     pod.status.as_ref().is_some_and(|s| s.start_time.is_some())
-}
-
-fn has_ended(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// Whether others make room for this pod. Critical priorities count in kube-system only: see [`pressure::priority`].

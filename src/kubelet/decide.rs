@@ -142,9 +142,11 @@ impl<'a> View<'a> {
         self.probes.probed.get(name).and_then(|p| p.started).unwrap_or(true)
     }
 
-    /// Will this ended container be started again? A new definition is started whatever the restart policy says.
+    /// Will this ended container be started again? A new definition is started whatever the restart policy says, but nothing of a
+    /// pod that has failed or succeeded is, though its images may still be edited.
     pub fn restarts(&self, spec: &Spec, init: bool, ended: &Container) -> bool {
-        Self::changed(spec, init, ended) || self.restarts_after(spec, init, ended.exit_code)
+        !has_ended(self.pod)
+            && (Self::changed(spec, init, ended) || self.restarts_after(spec, init, ended.exit_code))
     }
 
     /// Whether the restart policy starts a container again that ended with this code.
@@ -251,6 +253,12 @@ impl<'a> View<'a> {
         }
         (!self.specs().is_empty()).then_some(well)
     }
+}
+
+/// Has the pod failed or succeeded, by its stored status? It stays so, whoever said it.
+pub fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 /// Who is next when a pod ends: the containers first, all together; then the sidecars, the last one first. With each, whether
@@ -566,6 +574,16 @@ pub(super) mod tests {
         let pod = stored("OnFailure", &[("a", ended(0)), ("b", running())]);
         let ready = sandbox("s", 0, SandboxState::Ready);
         assert_eq!(steps(&pod, Some(&ready), &[], None), [start("b", false, 1)], "a is done");
+    }
+
+    #[test]
+    fn nothing_of_a_pod_that_is_over_is_started_again() {
+        let mut pod = pod("Always", &[], &["a"]);
+        let (ready, ended) = (sandbox("s", 0, SandboxState::Ready), [container("a", 0, Exited, 1)]);
+        assert_eq!(finished(&pod, Some(&ready), &ended), None);
+        pod.status = Some(serde_json::from_value(serde_json::json!({"phase": "Failed"})).unwrap());
+        assert_eq!(finished(&pod, Some(&ready), &ended), Some(false));
+        assert_eq!(steps(&pod, Some(&ready), &ended, None), []);
     }
 
     fn finished(pod: &Pod, sandbox: Option<&Sandbox>, containers: &[Container]) -> Option<bool> {

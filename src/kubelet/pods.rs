@@ -379,8 +379,7 @@ impl Kubelet {
         memory: &mut Memory,
         cause: &Option<Cause>,
     ) -> Result<Outcome, Error> {
-        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
-        let over = matches!(phase, "Succeeded" | "Failed");
+        let over = decide::has_ended(pod);
         let mut again: Option<Duration> = None;
         let mut failure = None;
         let mut judged = None;
