@@ -11,7 +11,7 @@
 //! `net`, then `proxy`, which decides the rules.
 
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -61,6 +61,13 @@ impl ServiceRule {
     /// The endpoints on all nodes.
     pub fn everywhere(&self) -> &[(Ipv4Addr, u16)] {
         self.all_endpoints.as_deref().unwrap_or(&self.endpoints)
+    }
+
+    /// Returns every endpoint that the cluster IP, an external address or the node port may lead to. [`ServiceRule::everywhere`] may lack
+    /// some: a `Local` policy leads to a node's last endpoint while it ends, and other clients go to the endpoints that are ready.
+    pub fn used(&self) -> BTreeSet<(Ipv4Addr, u16)> {
+        let local = self.local_endpoints.as_deref().unwrap_or_default();
+        self.everywhere().iter().chain(&self.endpoints).chain(local).copied().collect()
     }
 }
 

@@ -19,6 +19,7 @@ use nlink::netlink::nftables::{
     NumgenKind, PacketField, Priority, Register, Rule, Set, SetDataType, SetElement, SetKeyType, Verdict,
 };
 use nlink::netlink::types::route::RouteType;
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -160,15 +161,15 @@ fn address_rule(chain: &str) -> Rule {
 pub fn apply(mut t: Transaction, changes: &[Change]) -> Result<Transaction> {
     for change in changes {
         match change {
-            Change::Remove { number, old } => t = remove(t, *number, old, &[])?,
-            Change::Replace { number, old, new } => t = remove(t, *number, old, new.everywhere())?,
+            Change::Remove { number, old } => t = remove(t, *number, old, &BTreeSet::new())?,
+            Change::Replace { number, old, new } => t = remove(t, *number, old, &new.used())?,
             Change::Add { .. } => {}
         }
     }
     for change in changes {
         match change {
-            Change::Add { number, new } => t = add(t, *number, new, &[])?,
-            Change::Replace { number, old, new } => t = add(t, *number, new, old.everywhere())?,
+            Change::Add { number, new } => t = add(t, *number, new, &BTreeSet::new())?,
+            Change::Replace { number, old, new } => t = add(t, *number, new, &old.used())?,
             Change::Remove { .. } => {}
         }
     }
@@ -244,7 +245,7 @@ fn add(
     mut t: Transaction,
     index: u32,
     service: &ServiceRule,
-    before: &[(Ipv4Addr, u16)],
+    before: &BTreeSet<(Ipv4Addr, u16)>,
 ) -> Result<Transaction> {
     let names = Names(index);
     if service.everywhere().is_empty() {
@@ -253,7 +254,7 @@ fn add(
     }
     if let Some(seconds) = service.affinity_seconds {
         let memory = Duration::from_secs(seconds.into());
-        for endpoint in service.everywhere().iter().filter(|e| !before.contains(e)) {
+        for endpoint in service.used().difference(before) {
             t = remember(t, &names, service, *endpoint, memory)?;
         }
     }
@@ -345,7 +346,7 @@ fn remove(
     mut t: Transaction,
     index: u32,
     service: &ServiceRule,
-    staying: &[(Ipv4Addr, u16)],
+    staying: &BTreeSet<(Ipv4Addr, u16)>,
 ) -> Result<Transaction> {
     let names = Names(index);
     let keys: Vec<SetElement> = service.addresses.iter().map(|a| address_key(service, *a)).collect();
@@ -366,13 +367,11 @@ fn remove(
             t = t.del_set(TABLE, &Names::choice(&name), family);
         }
     }
-    let forgotten = service.everywhere().iter().filter(|e| !staying.contains(e));
-    for endpoint in forgotten.filter(|_| service.affinity_seconds.is_some()) {
-        t = t.del_chain(TABLE, &names.sticky(*endpoint), family).del_set(
-            TABLE,
-            &names.clients(*endpoint),
-            family,
-        );
+    if service.affinity_seconds.is_some() {
+        for endpoint in service.used().difference(staying) {
+            let (clients, sticky) = (names.clients(*endpoint), names.sticky(*endpoint));
+            t = t.del_chain(TABLE, &sticky, family).del_set(TABLE, &clients, family);
+        }
     }
     Ok(t)
 }
@@ -380,6 +379,24 @@ fn remove(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::plan::tests::rule as service;
+
+    /// The kernel refuses a whole transaction in which one rule refers to a chain that does not exist.
+    #[test]
+    fn every_endpoint_that_a_chain_chooses_has_a_chain_that_remembers_its_clients() {
+        let (ending, ready) = ((Ipv4Addr::new(10, 244, 1, 2), 80), (Ipv4Addr::new(10, 244, 2, 2), 80));
+        let base =
+            ServiceRule { node_port: Some(30080), affinity_seconds: Some(10800), ..service("x", &[ready]) };
+        let external = ServiceRule { local_endpoints: Some(vec![ending]), ..base.clone() };
+        let internal =
+            ServiceRule { endpoints: vec![ending], all_endpoints: Some(vec![ready]), ..base.clone() };
+        for rule in [base, external, internal] {
+            let made = rule.used();
+            for (chain, endpoints) in choosers(&Names(0), &rule) {
+                assert!(endpoints.iter().all(|e| made.contains(e)), "{chain}: {endpoints:?} of {made:?}");
+            }
+        }
+    }
 
     /// One Service with 2800 external addresses would otherwise stop the rules of every Service on every node.
     #[test]

@@ -218,12 +218,12 @@ const RULE_MAX: usize = 256 << 10;
 
 /// How many bytes of netlink messages a rule has, at most.
 fn bytes(rule: &ServiceRule) -> usize {
-    let (once, each) = if rule.affinity_seconds.is_some() { (800, 400) } else { (0, 64) };
+    let each = if rule.affinity_seconds.is_some() { 400 } else { 64 };
+    let sticky = rule.affinity_seconds.map_or(0, |_| 800 * rule.used().len());
     let further = [&rule.all_endpoints, &rule.local_endpoints];
     let further = further.into_iter().flatten().map(|list| 768 + each * list.len()).sum::<usize>();
     let node_port = rule.node_port.map_or(0, |_| 768);
-    let own = once * rule.everywhere().len() + each * rule.endpoints.len();
-    1024 + 64 * rule.addresses.len() + own + further + node_port
+    1024 + 64 * rule.addresses.len() + each * rule.endpoints.len() + sticky + further + node_port
 }
 
 /// The reason of the Event on a Service some of whose ports are beyond a bound.
@@ -597,6 +597,24 @@ mod tests {
             {"addresses": ["10.244.1.2"], "nodeName": "n1"}, {"addresses": ["10.244.1.2"]},
         ]));
         assert_eq!(rules_of(&web, &twice, "n1")[0].endpoints, [([10, 244, 1, 2].into(), 8080)]);
+    }
+
+    #[test]
+    fn an_endpoint_of_one_node_alone_counts_in_what_a_rule_takes() {
+        let sticky = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"},
+            "spec": {
+                "clusterIP": "10.96.0.9", "externalTrafficPolicy": "Local", "sessionAffinity": "ClientIP",
+                "type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}],
+            },
+        }));
+        let ending = serde_json::json!({"ready": false, "serving": true, "terminating": true});
+        let slices = slices(serde_json::json!([
+            {"addresses": ["10.244.1.2"], "conditions": ending, "nodeName": "n1"},
+            {"addresses": ["10.244.2.2"], "conditions": {"ready": true}, "nodeName": "n2"},
+        ]));
+        let taken = |node: &str| bytes(&rules_of(&sticky, &slices, node)[0]);
+        assert_eq!(taken("n1") - taken("n2"), 800, "one more chain and set of clients");
     }
 
     #[test]

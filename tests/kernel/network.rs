@@ -143,6 +143,18 @@ pub async fn services(w: World) -> Check {
     }
     ensure(answers.len() == 1, format!("affinity at a node port: {answers:?}"))?;
     ensure(n1.sync_services(&rules).await? == 2, "two went")?;
+    // The last endpoint of a node ends and serves on; the ready ones are elsewhere, and all of them remember their clients.
+    let ending = ServiceRule {
+        affinity_seconds: Some(10800),
+        local_endpoints: Some(vec![(a.ip, 8080)]),
+        ..service(90, &[&c])
+    };
+    let more = [rules.clone(), vec![ending]].concat();
+    ensure(n1.sync_services(&more).await? == 1, "one came")?;
+    let answer = read(w.fabric.dial((n1.node_ip(), 30090).into()).await?).await?;
+    ensure(answer == "a 172.30.0.1", format!("the endpoint that ends: {answer}"))?;
+    ensure(ask(&b.netns, (vip(90), 80))?.starts_with("c "), "the cluster IP leads to the ready endpoint")?;
+    ensure(n1.sync_services(&rules).await? == 1, "one went")?;
     // An endpoint goes: clients of the others stay where they were.
     let (stays, _) = first.first_key_value().ok_or("nobody")?;
     let others: Vec<&Pod> =
