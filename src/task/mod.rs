@@ -4,8 +4,10 @@
 //! Components are processes; the kernel ends them, systemd or the kubelet starts them again.
 //! ## How this one works
 //! A component is a named set of tokio tasks, owned by a [`Crew`]: nothing is detached. [`Crew::stop`] asks and waits;
-//! [`Crew::kill`] aborts, which is this program's `kill -9`: every graceful path is skipped. A panic of its main task, or of another one
-//! that it cannot do without, is the end of the crew, never of the program; whoever waits for that end kills what is left. Who restarts a crew, and with which back-off, is the kubelet's business, as for any container.
+//! [`Crew::kill`] aborts before it cancels the token, which is this program's `kill -9`: no task learns that it should stop, so every
+//! graceful path is skipped. A panic of its main task, or of another one that it cannot do without, is the end of the crew, never of the
+//! program; whoever waits for that end kills what is left. Who restarts a crew, and with which back-off, is the kubelet's business, as for
+//! any container.
 //! ## Left out
 //! Memory isolation: components share an address space, so a crew cannot be killed in the middle of a poll.
 //! ## Read next
@@ -16,7 +18,7 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -35,6 +37,8 @@ pub enum End {
 
 struct Inner {
     tasks: Mutex<Option<JoinSet<()>>>,
+    /// The main task (there is one, as a rule). A stop takes `tasks`, and a kill may come while it waits for them.
+    main: Mutex<Vec<AbortHandle>>,
     stop: CancellationToken,
     end: watch::Sender<Option<End>>,
 }
@@ -52,6 +56,7 @@ impl Crew {
     pub fn new(name: &str) -> Crew {
         let inner = Inner {
             tasks: Mutex::new(Some(JoinSet::new())),
+            main: Mutex::default(),
             stop: CancellationToken::new(),
             end: watch::Sender::new(None),
         };
@@ -71,8 +76,12 @@ impl Crew {
         self.inner.tasks.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Adds a helper. It is aborted when the crew is killed; a crew that has ended takes no more. A panic is the end of this helper alone, as of one
-    /// request to a server.
+    fn main(&self) -> std::sync::MutexGuard<'_, Vec<AbortHandle>> {
+        self.inner.main.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Adds a helper. It is aborted when the crew is killed. A crew that was asked to stop, or killed, takes no more. A panic is the end of
+    /// this helper alone, as of one request to a server.
     pub fn spawn<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -110,6 +119,7 @@ impl Crew {
         let crew = self.clone();
         if let Some(tasks) = self.tasks().as_mut() {
             let handle = tokio::spawn(task_result(task).instrument(self.span.clone()));
+            self.main().push(handle.abort_handle());
             // Made out here: a kill may come before the first poll of what stands below.
             let guard = AbortOnDrop(handle.abort_handle());
             tasks.spawn(async move {
@@ -159,11 +169,17 @@ impl Crew {
         self.finish(End::Stopped);
     }
 
-    /// Ends every task at its next await point, without asking.
+    /// Aborts every task: each ends at its next await point. The token is cancelled after that. If it were cancelled first, the main task
+    /// could run on another thread meanwhile and begin its graceful path, such as handing over the leadership of a store.
     pub fn kill(&self) {
         let tasks = self.tasks().take();
-        self.finish(End::Killed);
+        self.abort_main();
         drop(tasks); // a JoinSet aborts its tasks when it is dropped
+        self.finish(End::Killed);
+    }
+
+    fn abort_main(&self) {
+        self.main().iter().for_each(AbortHandle::abort);
     }
 
     /// How the crew ended, if it has.
@@ -185,11 +201,12 @@ impl Crew {
 struct KillOnDrop<'a>(&'a Crew);
 impl Drop for KillOnDrop<'_> {
     fn drop(&mut self) {
+        self.0.abort_main();
         self.0.finish(End::Killed);
     }
 }
 
-struct AbortOnDrop(tokio::task::AbortHandle);
+struct AbortOnDrop(AbortHandle);
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
@@ -237,23 +254,42 @@ mod tests {
         assert_eq!(crew.wait().await, End::Panicked("boom".into()));
     }
 
-    #[tokio::test]
-    async fn a_kill_skips_the_graceful_path() {
+    /// Kills a crew whose main task waits for the request to stop; returns whether its graceful path began.
+    async fn is_graceful_when_killed() -> bool {
         let crew = Crew::new("t");
-        let (token, graceful) = (crew.token(), Arc::new(Mutex::new(false)));
-        let seen = graceful.clone();
+        let token = crew.token();
+        let (waits, is_waiting) = tokio::sync::oneshot::channel();
+        let (graceful, began) = tokio::sync::oneshot::channel();
         crew.spawn_main(async move {
-            token.cancelled().await;
-            tokio::task::yield_now().await;
-            *seen.lock().unwrap() = true;
+            let mut asked = std::pin::pin!(token.cancelled());
+            let mut waits = Some(waits);
+            std::future::poll_fn(|context| {
+                let poll = asked.as_mut().poll(context);
+                if let Some(waits) = waits.take() {
+                    let _ = waits.send(());
+                }
+                poll
+            })
+            .await;
+            let _ = graceful.send(());
             Ok::<(), String>(())
         });
-        tokio::task::yield_now().await;
+        is_waiting.await.unwrap();
         crew.kill();
         assert_eq!(crew.wait().await, End::Killed);
-        tokio::task::yield_now().await;
-        tokio::task::yield_now().await;
-        assert!(!*graceful.lock().unwrap());
+        began.await.is_ok() // an error once the task is dropped
+    }
+
+    #[tokio::test]
+    async fn a_kill_skips_the_graceful_path() {
+        assert!(!is_graceful_when_killed().await);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_kill_skips_the_graceful_path_on_other_threads() {
+        for round in 0..200 {
+            assert!(!is_graceful_when_killed().await, "round {round}");
+        }
     }
 
     #[tokio::test]
