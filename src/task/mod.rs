@@ -25,13 +25,13 @@ use tracing::Instrument;
 /// How a crew ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The first task to end did so by itself, with this message if it failed.
+    /// The main task ended by itself, or failed with this message, be it while it stopped.
     Done(Result<(), String>),
     /// A task panicked.
     Panicked(String),
-    /// Somebody asked it to stop.
+    /// It was asked to stop, and ended without an error.
     Stopped,
-    /// Somebody ended it without asking.
+    /// It was aborted.
     Killed,
 }
 
@@ -125,10 +125,8 @@ impl Crew {
             tasks.spawn(async move {
                 let _guard = guard;
                 let end = match handle.await {
-                    Ok(result) => match crew.inner.stop.is_cancelled() {
-                        true => End::Stopped,
-                        false => End::Done(result),
-                    },
+                    Ok(Ok(())) if crew.inner.stop.is_cancelled() => End::Stopped,
+                    Ok(result) => End::Done(result),
                     Err(e) if e.is_panic() => End::Panicked(panic_text(e.into_panic())),
                     Err(_) => End::Killed,
                 };
@@ -398,6 +396,19 @@ mod tests {
         while Arc::strong_count(&alive) > 1 {
             tokio::task::yield_now().await; // an aborted task is dropped at its next turn
         }
+    }
+
+    /// The container of a store that cannot write its last entries exits with 1, and its message says why.
+    #[tokio::test]
+    async fn a_main_task_that_fails_while_it_stops_has_failed() {
+        let crew = Crew::new("t");
+        let token = crew.token();
+        crew.spawn_main(async move {
+            token.cancelled().await;
+            Err::<(), _>("the disk is full")
+        });
+        crew.stop().await;
+        assert_eq!(crew.ended(), Some(End::Done(Err("the disk is full".into()))));
     }
 
     #[tokio::test]
