@@ -105,7 +105,9 @@ impl Crew {
         let crew = self.clone();
         self.spawn(async move {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-                crew.finish(End::Panicked(panic_text(panic)));
+                let text = panic_text(panic);
+                tracing::error!(crew = &*crew.name, panic = text, "a task panicked, which ends its crew");
+                crew.finish(End::Panicked(text));
             }
         });
     }
@@ -301,6 +303,27 @@ mod tests {
         assert_eq!(crew.ended(), None);
         crew.spawn_essential(async { assert!(std::hint::black_box(false), "boom") });
         assert_eq!(crew.wait().await, End::Panicked("boom".into()));
+    }
+
+    /// The levels of what is logged.
+    #[derive(Clone, Default)]
+    struct Levels(Arc<Mutex<Vec<tracing::Level>>>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Levels {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            self.0.lock().unwrap().push(*event.metadata().level());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_an_essential_task_is_logged_as_an_error() {
+        use tracing_subscriber::layer::SubscriberExt;
+        let levels = Levels::default();
+        let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(levels.clone()));
+        let crew = Crew::new("t");
+        crew.spawn_essential(async { assert!(std::hint::black_box(false), "boom") });
+        crew.wait().await;
+        assert!(levels.0.lock().unwrap().contains(&tracing::Level::ERROR));
     }
 
     #[tokio::test]
