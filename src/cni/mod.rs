@@ -51,7 +51,7 @@ pub struct ServiceRule {
     pub endpoints: Vec<(Ipv4Addr, u16)>,
     /// `internalTrafficPolicy: Local` leaves `endpoints` those of the node; these are all, for node ports and external addresses.
     pub all_endpoints: Option<Vec<(Ipv4Addr, u16)>>,
-    /// `externalTrafficPolicy: Local`: the endpoints of the node, which are all that node ports may use.
+    /// `externalTrafficPolicy: Local`: the endpoints of the node. The node port leads clients outside the cluster to these alone.
     pub local_endpoints: Option<Vec<(Ipv4Addr, u16)>>,
     /// `sessionAffinity: ClientIP`, in seconds.
     pub affinity_seconds: Option<u32>,

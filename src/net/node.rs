@@ -180,7 +180,7 @@ impl Node {
         let failed = || "cannot change the service rules".to_string();
         let mut portions = vec![changes];
         while let Some(portion) = portions.pop() {
-            let transaction = rules::apply(self.nft.transaction(), portion).during(failed)?;
+            let transaction = rules::apply(self.nft.transaction(), self.index, portion).during(failed)?;
             match transaction.commit(&self.nft).await {
                 Err(e) if e.is_message_too_long() && portion.len() > 1 => {
                     let (first, second) = portion.split_at(portion.len() / 2);
@@ -196,7 +196,7 @@ impl Node {
     async fn recommit(&self, changes: &[Change]) -> Result<()> {
         let failed = || "cannot write the service rules".to_string();
         let base = || rules::base(&self.nft, self.index).during(failed);
-        match rules::apply(base()?, changes).during(failed)?.commit(&self.nft).await {
+        match rules::apply(base()?, self.index, changes).during(failed)?.commit(&self.nft).await {
             Err(e) if e.is_message_too_long() => {
                 base()?.commit(&self.nft).await.during(failed)?;
                 self.commit(changes).await

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! map vips      { 10.96.0.10 . tcp . 80 : goto s0 }         # a connection's first packet finds its service by one look-up
-//! map nodeports { tcp . 30080 : goto x0 }                   # x0 marks for masquerading, then goes to s0
+//! map nodeports { tcp . 30080 : goto x0 }                   # x0 marks for masquerading, then goes to s0; externalTrafficPolicy: Local, see `inside`
 //! set refused   { 10.96.0.11 . tcp . 80 }                   # services without endpoints: an answer, not silence
 //! map e_s0      { 0 : 10.244.1.2 . 8080, 1 : … }            # s0: dnat ip to numgen random mod 2 map @e_s0
 //! set a1_0af4…  { clients of one endpoint, with timeout }    # s1: sessionAffinity: ClientIP, over t1_0af4… for each endpoint
@@ -157,8 +157,8 @@ fn address_rule(chain: &str) -> Rule {
         .expr(nft::load_port(Register::Reg32_02))
 }
 
-/// Adds changes to a transaction: first everything that goes, then everything that comes.
-pub fn apply(mut t: Transaction, changes: &[Change]) -> Result<Transaction> {
+/// Adds changes to a transaction: first everything that goes, then everything that comes. `node` as in [`base`].
+pub fn apply(mut t: Transaction, node: u8, changes: &[Change]) -> Result<Transaction> {
     for change in changes {
         match change {
             Change::Remove { number, old } => t = remove(t, *number, old, &BTreeSet::new())?,
@@ -168,8 +168,8 @@ pub fn apply(mut t: Transaction, changes: &[Change]) -> Result<Transaction> {
     }
     for change in changes {
         match change {
-            Change::Add { number, new } => t = add(t, *number, new, &BTreeSet::new())?,
-            Change::Replace { number, old, new } => t = add(t, *number, new, &old.used())?,
+            Change::Add { number, new } => t = add(t, node, *number, new, &BTreeSet::new())?,
+            Change::Replace { number, old, new } => t = add(t, node, *number, new, &old.used())?,
             Change::Remove { .. } => {}
         }
     }
@@ -186,6 +186,10 @@ impl Names {
     /// For external addresses and node ports, if `internalTrafficPolicy: Local` leaves the cluster IP fewer endpoints.
     fn external(&self) -> String {
         format!("y{}", self.0)
+    }
+    /// The chain that chooses among the endpoints of all nodes.
+    fn everywhere(&self, service: &ServiceRule) -> String {
+        if service.all_endpoints.is_some() { self.external() } else { self.cluster() }
     }
     fn node_port(&self) -> String {
         format!("x{}", self.0)
@@ -218,7 +222,7 @@ fn goto(name: &str) -> Result<Verdict> {
     Ok(Verdict::GotoTo(ChainName::new(name)?))
 }
 
-/// The chains of a service that choose an endpoint, each with the endpoints that it chooses from.
+/// The chains of a service that choose an endpoint, each with the endpoints that it chooses from. One may lead to those after it.
 fn choosers<'a>(names: &Names, service: &'a ServiceRule) -> Vec<(String, &'a [(Ipv4Addr, u16)])> {
     let mut chains = Vec::new();
     if service.node_port.is_some()
@@ -235,14 +239,24 @@ fn choosers<'a>(names: &Names, service: &'a ServiceRule) -> Vec<(String, &'a [(I
 
 /// Elements of `vips`, with the chain that serves them: the first address is the cluster IP.
 fn served(names: &Names, service: &ServiceRule) -> Result<Vec<SetElement>> {
-    let others = if service.all_endpoints.is_some() { names.external() } else { names.cluster() };
-    let chains = std::iter::once(names.cluster()).chain(std::iter::repeat(others));
+    let chains = std::iter::once(names.cluster()).chain(std::iter::repeat(names.everywhere(service)));
     let elements = service.addresses.iter().zip(chains);
     elements.map(|(address, chain)| Ok(address_key(service, *address).verdict(goto(&chain)?))).collect()
 }
 
+/// The rules of a node port with `externalTrafficPolicy: Local` for clients inside the cluster, whom the policy does not bind: pods of this
+/// node, and the node itself, reach the endpoints of all nodes, as if they had gone out to a load balancer and come back. A pod of another
+/// node counts as outside: its answers would not come back through this node.
+fn inside(node: u8, entry: &str, everywhere: &str) -> Result<[Rule; 2]> {
+    let pods = rule(entry).match_saddr_v4(Ipv4Addr::new(10, 244, node, 0), 24);
+    let own = rule(entry).match_fib_type(FibFlags::SADDR, RouteType::Local);
+    let own = own.set_mark_masked(MASQUERADE, MASQUERADE);
+    Ok([pods.try_goto(everywhere)?, own.try_goto(everywhere)?])
+}
+
 fn add(
     mut t: Transaction,
+    node: u8,
     index: u32,
     service: &ServiceRule,
     before: &BTreeSet<(Ipv4Addr, u16)>,
@@ -258,8 +272,13 @@ fn add(
             t = remember(t, &names, service, *endpoint, memory)?;
         }
     }
-    for (name, endpoints) in choosers(&names, service) {
+    for (name, endpoints) in choosers(&names, service).into_iter().rev() {
         t = t.add_chain(chain(&name)?);
+        if name == names.node_port() {
+            for shortcut in inside(node, &name, &names.everywhere(service))? {
+                t = t.add_rule(shortcut);
+            }
+        }
         t = match (endpoints, service.affinity_seconds) {
             // A policy of Local, and no endpoint here: silence, as upstream.
             ([], _) => t.add_rule(rule(&name).drop()),
@@ -272,9 +291,8 @@ fn add(
     let entry = names.node_port();
     // externalTrafficPolicy: Local keeps the client's address: the answer comes back through this node anyway.
     if service.local_endpoints.is_none() {
-        let to = if service.all_endpoints.is_some() { names.external() } else { names.cluster() };
         let marked = rule(&entry).set_mark_masked(MASQUERADE, MASQUERADE);
-        t = t.add_chain(chain(&entry)?).add_rule(marked.try_goto(&to)?);
+        t = t.add_chain(chain(&entry)?).add_rule(marked.try_goto(&names.everywhere(service))?);
     }
     Ok(t.add_set_elements(&node_ports(), &[port_key(service, port).verdict(goto(&entry)?)]))
 }
@@ -395,6 +413,25 @@ mod tests {
             for (chain, endpoints) in choosers(&Names(0), &rule) {
                 assert!(endpoints.iter().all(|e| made.contains(e)), "{chain}: {endpoints:?} of {made:?}");
             }
+        }
+    }
+
+    #[test]
+    fn clients_inside_the_cluster_are_led_to_a_chain_with_the_endpoints_of_all_nodes() {
+        let (here, there) = ((Ipv4Addr::new(10, 244, 1, 2), 80), (Ipv4Addr::new(10, 244, 2, 2), 80));
+        let external = ServiceRule {
+            node_port: Some(30080),
+            local_endpoints: Some(vec![here]),
+            ..service("x", &[here, there])
+        };
+        let both =
+            ServiceRule { endpoints: vec![here], all_endpoints: Some(vec![here, there]), ..external.clone() };
+        for (rule, expected) in [(external, vec!["x0", "s0"]), (both, vec!["x0", "y0", "s0"])] {
+            let chains = choosers(&Names(0), &rule);
+            assert!(chains.iter().map(|(name, _)| name).eq(expected), "what is led to is made before");
+            let to = Names(0).everywhere(&rule);
+            let (_, endpoints) = chains.iter().find(|(name, _)| *name == to).unwrap();
+            assert_eq!(*endpoints, rule.everywhere());
         }
     }
 

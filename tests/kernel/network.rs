@@ -124,6 +124,12 @@ pub async fn services(w: World) -> Check {
     }
     let answer = read(w.fabric.dial((n1.node_ip(), 30040).into()).await?).await?;
     ensure(answer == "a 172.30.0.1", format!("local policy keeps the client: {answer}"))?;
+    for (who, netns) in [("a pod of the node", &b.netns), ("the node", &node1)] {
+        let answers = many(netns, (n1.node_ip(), 30040), 40)?;
+        ensure(answers.keys().eq(["a", "c"]), format!("a local policy does not bind {who}: {answers:?}"))?;
+    }
+    let answers = many(&c.netns, (n1.node_ip(), 30040), 20)?;
+    ensure(answers.keys().eq(["a"]), format!("a pod of another node comes from outside: {answers:?}"))?;
     ensure(w.fabric.dial((n1.node_ip(), 30050).into()).await.is_err(), "a node port without endpoints")?;
     ensure(ask(&b.netns, (n1.node_ip(), 30030))?.starts_with("a "), "a pod uses its node's port")?;
     // internalTrafficPolicy: Local, on a node without an endpoint: nothing answers at the cluster IP, node ports reach the others.
