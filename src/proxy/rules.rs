@@ -16,7 +16,11 @@ pub struct Endpoint {
 }
 
 pub fn protocol(port: &ServicePort) -> Option<Protocol> {
-    match port.protocol.as_deref().unwrap_or("TCP") {
+    protocol_named(port.protocol.as_deref())
+}
+
+fn protocol_named(name: Option<&str>) -> Option<Protocol> {
+    match name.unwrap_or("TCP") {
         "TCP" => Some(Protocol::Tcp),
         "UDP" => Some(Protocol::Udp),
         _ => None,
@@ -49,8 +53,8 @@ impl Endpoints {
     }
 }
 
-/// A Service's slices, and of each the numbers of its ports by their names.
-pub struct Slices<'a>(Vec<(&'a EndpointSlice, HashMap<&'a str, Option<u16>>)>);
+/// A Service's slices, and of each the numbers of its ports by their names and protocols.
+pub struct Slices<'a>(Vec<(&'a EndpointSlice, HashMap<(&'a str, Protocol), Option<u16>>)>);
 
 impl<'a> Slices<'a> {
     pub fn of(slices: &'a [Arc<EndpointSlice>]) -> Slices<'a> {
@@ -58,8 +62,9 @@ impl<'a> Slices<'a> {
         let indexed = of_ipv4.map(|slice| {
             let mut ports = HashMap::new();
             for port in slice.ports.iter().flatten() {
+                let Some(protocol) = protocol_named(port.protocol.as_deref()) else { continue };
                 let number = port.port.and_then(|p| u16::try_from(p).ok());
-                ports.entry(port.name.as_deref().unwrap_or_default()).or_insert(number);
+                ports.entry((port.name.as_deref().unwrap_or_default(), protocol)).or_insert(number);
             }
             (&**slice, ports)
         });
@@ -68,10 +73,11 @@ impl<'a> Slices<'a> {
 
     /// The endpoints of a port of the Service.
     pub fn endpoints(&self, port: &ServicePort) -> Endpoints {
-        let name = port.name.as_deref().unwrap_or_default();
         let mut found = Endpoints::default();
+        let Some(protocol) = protocol(port) else { return found };
+        let key = (port.name.as_deref().unwrap_or_default(), protocol);
         for (slice, ports) in &self.0 {
-            let Some(number) = ports.get(name).copied().flatten() else { continue };
+            let Some(number) = ports.get(&key).copied().flatten() else { continue };
             for endpoint in &slice.endpoints {
                 let conditions = endpoint.conditions.clone().unwrap_or_default();
                 for ip in endpoint.addresses.iter().filter_map(|a| a.parse().ok()) {
@@ -534,6 +540,27 @@ mod tests {
         let (_, refused) = super::rules(&few, &BTreeMap::new(), "n");
         assert!(refused.iter().all(|r| r.message.contains("have the most")), "{refused:?}");
         assert!(refused.iter().any(|r| r.message.contains("namespace two")));
+    }
+
+    #[test]
+    fn ports_of_a_slice_are_found_by_name_and_protocol() {
+        let ports = |protocols: &[(&str, i32)]| {
+            let port = |(protocol, port): &(&str, i32)| serde_json::json!({"name": "dns", "protocol": protocol, "port": port});
+            protocols.iter().map(port).collect::<Vec<_>>()
+        };
+        let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+            "addressType": "IPv4", "metadata": {}, "endpoints": [{"addresses": ["10.244.1.2"]}],
+            "ports": ports(&[("SCTP", 1), ("UDP", 5353), ("TCP", 5300)]),
+        }))
+        .unwrap();
+        let slices = [("d/dns".to_string(), vec![Arc::new(slice)])].into();
+        for (protocol, expected) in [("TCP", 5300), ("UDP", 5353)] {
+            let dns = service(serde_json::json!({
+                "metadata": {"namespace": "d", "name": "dns"},
+                "spec": {"clusterIP": "10.96.0.10", "ports": ports(&[(protocol, 53)])},
+            }));
+            assert_eq!(rules_of(&dns, &slices, "n")[0].endpoints, [([10, 244, 1, 2].into(), expected)]);
+        }
     }
 
     #[test]
