@@ -80,13 +80,13 @@ impl<'a> Slices<'a> {
             let Some(number) = ports.get(&key).copied().flatten() else { continue };
             for endpoint in &slice.endpoints {
                 let conditions = endpoint.conditions.clone().unwrap_or_default();
-                for ip in endpoint.addresses.iter().filter_map(|a| a.parse().ok()) {
-                    let one = Endpoint { ip, port: number, node: endpoint.node_name.clone() };
-                    if conditions.ready.unwrap_or(true) {
-                        found.ready.insert(one);
-                    } else if conditions.serving.unwrap_or(false) && conditions.terminating.unwrap_or(false) {
-                        found.serving.insert(one);
-                    }
+                // Further addresses are the same endpoint, which consumers may ignore.
+                let Some(ip) = endpoint.addresses.first().and_then(|a| a.parse().ok()) else { continue };
+                let one = Endpoint { ip, port: number, node: endpoint.node_name.clone() };
+                if conditions.ready.unwrap_or(true) {
+                    found.ready.insert(one);
+                } else if conditions.serving.unwrap_or(false) && conditions.terminating.unwrap_or(false) {
+                    found.serving.insert(one);
                 }
             }
         }
@@ -613,6 +613,17 @@ mod tests {
         assert_eq!(elsewhere.all_endpoints, Some(vec![([10, 244, 1, 2].into(), 8080)]));
         let here = &rules_of(&web, &one, "n1")[0];
         assert_eq!((here.endpoints.len(), &here.all_endpoints), (1, &None));
+    }
+
+    #[test]
+    fn an_endpoint_has_one_address() {
+        let web = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"}, "spec": {"clusterIP": "10.96.0.9", "ports": [{"port": 80}]},
+        }));
+        let several = slices(serde_json::json!([
+            {"addresses": ["10.244.1.2", "10.244.1.3"]}, {"addresses": ["no address", "10.244.1.4"]},
+        ]));
+        assert_eq!(rules_of(&web, &several, "n1")[0].endpoints, [([10, 244, 1, 2].into(), 8080)]);
     }
 
     #[test]
