@@ -85,7 +85,7 @@ impl<'a> Slices<'a> {
                 let one = Endpoint { ip, port: number, node: endpoint.node_name.clone() };
                 if conditions.ready.unwrap_or(true) {
                     found.ready.insert(one);
-                } else if conditions.serving.unwrap_or(false) && conditions.terminating.unwrap_or(false) {
+                } else if conditions.serving.unwrap_or(true) && conditions.terminating.unwrap_or(false) {
                     found.serving.insert(one);
                 }
             }
@@ -581,6 +581,11 @@ mod tests {
             {"addresses": ["10.244.2.2"], "conditions": {"ready": false, "serving": true, "terminating": true}},
         ]));
         assert_eq!(rules_of(&web, &ending, "n1")[0].endpoints, [([10, 244, 2, 2].into(), 8080)]);
+        // A slice that somebody else writes need not say that an endpoint serves.
+        let silent = slices(serde_json::json!([
+            {"addresses": ["10.244.2.2"], "conditions": {"ready": false, "terminating": true}},
+        ]));
+        assert_eq!(rules_of(&web, &silent, "n1")[0].endpoints, [([10, 244, 2, 2].into(), 8080)]);
         assert!(rules_of(&web, &BTreeMap::new(), "n1")[0].endpoints.is_empty());
     }
 
