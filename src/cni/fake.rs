@@ -1,7 +1,7 @@
 //! A network that only remembers what it was asked: for simulated nodes and tests. Pods have addresses and nobody behind them;
 //! sockets that somebody opens on a fake node lie on this machine's loopback, so fake nodes of one [`FakeFabric`] can talk.
 
-use super::{Error, HostNetwork, HostPort, NodeNetwork, Result, ServiceRule};
+use super::{Error, HostNetwork, HostPort, NodeNetwork, Protocol, Result, ServiceRule};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::io;
@@ -123,7 +123,7 @@ impl FakeHost {
 
 #[async_trait]
 impl HostNetwork for FakeHost {
-    async fn sync_ports(&self, want: &[HostPort]) -> Vec<(u16, Error)> {
+    async fn sync_ports(&self, want: &[HostPort]) -> Vec<((u16, Protocol), Error)> {
         *lock(&self.0) = want.to_vec();
         Vec::new()
     }

@@ -108,7 +108,7 @@ pub struct HostPort {
 #[async_trait]
 pub trait HostNetwork: Send + Sync {
     /// Makes the open ports these; returns those that could not be had, with the reason.
-    async fn sync_ports(&self, want: &[HostPort]) -> Vec<(u16, Error)>;
+    async fn sync_ports(&self, want: &[HostPort]) -> Vec<((u16, Protocol), Error)>;
     /// How many TCP connections each open port has taken so far.
     fn visits(&self) -> tokio::sync::watch::Receiver<BTreeMap<u16, u64>>;
 }

@@ -4,7 +4,7 @@ use super::Changes;
 use super::rules::{self, Refused};
 use crate::client::{Client, Informer, Key, Recorder, reference};
 use crate::clock;
-use crate::cni::{HostNetwork, HostPort};
+use crate::cni::{HostNetwork, HostPort, Protocol};
 use crate::tap::{Record, Tap};
 use crate::task::Crew;
 use k8s_openapi::api::core::v1::{Node, Service};
@@ -84,6 +84,18 @@ pub fn wanted(
     (ports, refused)
 }
 
+/// Returns the Service that a port leads to.
+fn owner_of(ports: &[(HostPort, Arc<Service>)], number: u16, protocol: Protocol) -> Option<&Arc<Service>> {
+    let owned = ports.iter().find(|(port, _)| port.port == number && port.protocol == protocol);
+    owned.map(|(_, service)| service)
+}
+
+/// Returns the Services that TCP ports lead to: connections are counted for these alone, and a UDP port may have the same number.
+fn by_tcp_port(ports: &[(HostPort, Arc<Service>)]) -> BTreeMap<u16, Arc<Service>> {
+    let tcp = ports.iter().filter(|(port, _)| port.protocol == Protocol::Tcp);
+    tcp.map(|(port, service)| (port.port, service.clone())).collect()
+}
+
 /// Keeps the loopback's ports in step with the cluster, until the crew ends.
 pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap) {
     let (own, client) = (crew.clone(), client.clone());
@@ -97,7 +109,7 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
         nodes.synced().await;
         let poke = changes.clone();
         nodes.on(move |change| poke.poke(change.cause()));
-        let mut told: Vec<(u16, String)> = Vec::new();
+        let mut told: BTreeSet<(u16, Protocol, String)> = BTreeSet::new();
         let mut told_owners = BTreeSet::new();
         let mut last: Vec<HostPort> = Vec::new();
         let mut cause = None;
@@ -106,7 +118,7 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
             let (wanted, refused) = wanted(&changes.services.list(), &changes.by_service(), &ready);
             told_owners = super::tell(&recorder, LOCALHOST, refused, &told_owners);
             let ports: Vec<HostPort> = wanted.iter().map(|(p, _)| p.clone()).collect();
-            served.send_replace(wanted.iter().map(|(port, service)| (port.port, service.clone())).collect());
+            served.send_replace(by_tcp_port(&wanted));
             let start = clock::Instant::now();
             let failed = host.sync_ports(&ports).await;
             if ports != last {
@@ -115,16 +127,16 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
                 tap.emit(record.detail(serde_json::json!({"open": open})));
                 last = ports;
             }
-            let mut now_told = Vec::new();
-            for (port, error) in &failed {
-                let service = wanted.iter().find(|(p, _)| p.port == *port).map(|(_, s)| s);
-                now_told.push((*port, error.to_string()));
-                if let Some(service) = service
-                    && !told.contains(&(*port, error.to_string()))
+            let mut now_told = BTreeSet::new();
+            for ((port, protocol), error) in failed {
+                let failure = (port, protocol, error.to_string());
+                if let Some(service) = owner_of(&wanted, port, protocol)
+                    && !told.contains(&failure)
                 {
                     let message = format!("localhost:{port} does not lead to this Service: {error}");
                     recorder.warning(&reference(&**service), "HostPortTaken", message, None);
                 }
+                now_told.insert(failure);
             }
             told = now_told;
             tokio::select! {
@@ -226,6 +238,22 @@ mod tests {
         assert_eq!(to("Cluster", &all).0.len(), 3);
         assert_eq!(to("Local", &all), (vec!["172.30.0.2:30080".to_string()], true));
         assert_eq!(to("Local", &[node(1)]), (vec![], false), "it refuses instead of being silent");
+    }
+
+    #[test]
+    fn a_tcp_and_a_udp_port_of_one_number_are_two_ports() {
+        let node_port = |name: &str, protocol: &str| {
+            let ports = serde_json::json!([{"port": 53, "protocol": protocol, "nodePort": 30053}]);
+            service(name, serde_json::json!({"type": "NodePort", "ports": ports}))
+        };
+        let services = [node_port("a-tcp", "TCP"), node_port("b-udp", "UDP")];
+        let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
+        assert_eq!((ports.len(), refused.len()), (2, 0));
+        let name = |service: &Arc<Service>| service.metadata.name.clone().unwrap();
+        for (protocol, expected) in [(Protocol::Tcp, "a-tcp"), (Protocol::Udp, "b-udp")] {
+            assert_eq!(owner_of(&ports, 30053, protocol).map(name).as_deref(), Some(expected));
+        }
+        assert_eq!(by_tcp_port(&ports).get(&30053).map(name).as_deref(), Some("a-tcp"));
     }
 
     #[test]
