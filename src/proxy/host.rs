@@ -19,10 +19,11 @@ pub const LOCALHOST: &str = "localhost";
 /// Connections within this time are told in one record a port, so that a flood of them is no flood of records.
 const VISITS_EVERY: Duration = Duration::from_millis(200);
 
-/// A port of this machine that was taken is tried again after this time.
+/// A port that could not be opened, because another program has it or the kernel refuses it, is tried again after this time.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// The ports to open and where they lead, and the ports that another Service has. `nodes` are the ready ones, with their names. Pure.
+/// Returns the ports to open and where they lead, and what Services do not get: a port that another one has, or ports that are more than
+/// one namespace may have. `nodes` are the ready ones, with their names. Pure.
 ///
 /// With `externalTrafficPolicy: Local` a port leads only to nodes that have an endpoint: the others drop what comes, and the
 /// learner's client would wait for minutes.

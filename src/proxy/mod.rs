@@ -10,7 +10,7 @@
 //! An address that two Services claim goes to one of them, and the other is told in an Event: the kernel would refuse the whole table.
 //! So are Services whose rules are more than the kernel takes at once.
 //! ## Left out
-//! Topology hints, health-check node ports, IPv6, SCTP.
+//! `trafficDistribution` and topology hints, `loadBalancerSourceRanges`, health-check node ports, IPv6, SCTP.
 //! ## Read next
 //! `net`, which turns rules into nftables.
 

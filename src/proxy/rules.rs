@@ -123,7 +123,7 @@ pub fn is_external_local(spec: &ServiceSpec) -> bool {
     spec.external_traffic_policy.as_deref() == Some("Local")
 }
 
-/// What a Service asks for and does not get, because it is another one's.
+/// What a Service asks for and does not get: it is another Service's, or more than there is room for.
 #[derive(Clone, Debug)]
 pub struct Refused {
     pub service: Arc<Service>,
