@@ -3,6 +3,7 @@
 use crate::cni::{Protocol, ServiceRule};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -58,7 +59,7 @@ pub struct Slices<'a>(Vec<(&'a EndpointSlice, HashMap<(&'a str, Protocol), Optio
 
 impl<'a> Slices<'a> {
     pub fn of(slices: &'a [Arc<EndpointSlice>]) -> Slices<'a> {
-        let of_ipv4 = slices.iter().filter(|s| s.address_type == "IPv4");
+        let of_ipv4 = slices.iter().filter(|s| s.address_type == "IPv4" && is_proxied(&s.metadata));
         let indexed = of_ipv4.map(|slice| {
             let mut ports = HashMap::new();
             for port in slice.ports.iter().flatten() {
@@ -142,9 +143,14 @@ struct Claims {
     keys: BTreeSet<String>,
 }
 
-/// The services, the oldest first: of two that want the same, the older one gets it.
+/// Returns whether kube-proxy is to look at a Service or a slice. Those with this label, whatever its value, belong to another proxy.
+fn is_proxied(meta: &ObjectMeta) -> bool {
+    meta.labels.as_ref().is_none_or(|labels| !labels.contains_key("service.kubernetes.io/service-proxy-name"))
+}
+
+/// The services that kube-proxy is to serve, the oldest first: of two that want the same, the older one gets it.
 pub fn by_age(services: &[Arc<Service>]) -> Vec<&Arc<Service>> {
-    let mut ordered: Vec<&Arc<Service>> = services.iter().collect();
+    let mut ordered: Vec<&Arc<Service>> = services.iter().filter(|s| is_proxied(&s.metadata)).collect();
     ordered.sort_by_key(|s| {
         let meta = &s.metadata;
         (meta.creation_timestamp.as_ref().map(|t| t.0), meta.namespace.clone(), meta.name.clone())
@@ -618,6 +624,28 @@ mod tests {
         assert_eq!(elsewhere.all_endpoints, Some(vec![([10, 244, 1, 2].into(), 8080)]));
         let here = &rules_of(&web, &one, "n1")[0];
         assert_eq!((here.endpoints.len(), &here.all_endpoints), (1, &None));
+    }
+
+    #[test]
+    fn what_is_labelled_for_another_proxy_is_left_alone() {
+        let named = |name: &str, ip: &str, labels: serde_json::Value| {
+            let meta = serde_json::json!({"namespace": "d", "name": name, "labels": labels});
+            service(serde_json::json!({"metadata": meta, "spec": {"clusterIP": ip, "ports": [{"port": 80}]}}))
+                .remove(0)
+        };
+        let foreign = serde_json::json!({"service.kubernetes.io/service-proxy-name": "mesh"});
+        let services = [
+            named("mesh", "10.96.0.8", foreign.clone()),
+            named("web", "10.96.0.9", serde_json::json!({"app": "web"})),
+        ];
+        let mut slices = slices(serde_json::json!([{"addresses": ["10.244.1.2"]}]));
+        let mut rules = rules_of(&services, &slices, "n");
+        assert_eq!((rules.len(), rules[0].key.as_str(), rules[0].endpoints.len()), (1, "d/web:80", 1));
+        for slice in slices.get_mut("d/web").unwrap() {
+            Arc::make_mut(slice).metadata.labels = serde_json::from_value(foreign.clone()).unwrap();
+        }
+        rules = rules_of(&services, &slices, "n");
+        assert!(rules[0].endpoints.is_empty(), "a slice is left alone too");
     }
 
     #[test]
