@@ -346,7 +346,9 @@ fn wanted_by(
     addresses.extend(spec.external_ips.iter().flatten().filter_map(|a| a.parse::<Ipv4Addr>().ok()));
     let balancers =
         service.status.iter().filter_map(|s| s.load_balancer.as_ref()?.ingress.as_ref()).flatten();
-    addresses.extend(balancers.filter_map(|i| i.ip.as_deref()?.parse::<Ipv4Addr>().ok()));
+    // Proxy: the balancer wants to see each connection, so that nodes must not serve its address themselves.
+    let virtual_ips = balancers.filter(|i| i.ip_mode.as_deref().is_none_or(|mode| mode == "VIP"));
+    addresses.extend(virtual_ips.filter_map(|i| i.ip.as_deref()?.parse::<Ipv4Addr>().ok()));
     let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
         let config = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
         config.and_then(|c| c.timeout_seconds).unwrap_or(10800).max(1) as u32
@@ -646,6 +648,20 @@ mod tests {
         }
         rules = rules_of(&services, &slices, "n");
         assert!(rules[0].endpoints.is_empty(), "a slice is left alone too");
+    }
+
+    #[test]
+    fn the_address_of_a_balancer_that_is_a_proxy_is_left_to_it() {
+        let web = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"},
+            "spec": {"clusterIP": "10.96.0.9", "type": "LoadBalancer", "ports": [{"port": 80}]},
+            "status": {"loadBalancer": {"ingress": [
+                {"ip": "9.9.9.1", "ipMode": "Proxy"}, {"ip": "9.9.9.2", "ipMode": "VIP"}, {"ip": "9.9.9.3"},
+            ]}},
+        }));
+        let rules = rules_of(&web, &BTreeMap::new(), "n");
+        let addresses: Vec<_> = rules[0].addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["10.96.0.9", "9.9.9.2", "9.9.9.3"]);
     }
 
     #[test]
