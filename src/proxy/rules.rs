@@ -177,6 +177,8 @@ pub fn rules(
             refused.push(beyond_namespace(service));
         }
     }
+    // A rule that is left out must not keep an address from a younger Service.
+    let wanted = within_bounds(wanted, &mut refused);
     let mut claims = Claims::default();
     let mut refuse = |service: &Arc<Service>, what: String, owner: &str| {
         let message = format!("{what} belongs to {owner}: this Service is not reachable there");
@@ -194,7 +196,7 @@ pub fn rules(
             has_own.push((service, rule));
         }
     }
-    let mut complete = Vec::with_capacity(has_own.len());
+    let mut rules = Vec::with_capacity(has_own.len());
     for (service, mut rule) in has_own {
         let (protocol, port, key) = (rule.protocol, rule.port, rule.key.clone());
         rule.addresses.retain(|ip| {
@@ -205,8 +207,6 @@ pub fn rules(
             }
             mine
         });
-        let mut seen = BTreeSet::new();
-        rule.addresses.retain(|ip| seen.insert(*ip));
         if let Some(number) = rule.node_port {
             let owner = claims.node_ports.entry((protocol, number)).or_insert_with(|| key.clone());
             if *owner != key {
@@ -214,9 +214,8 @@ pub fn rules(
                 rule.node_port = None;
             }
         }
-        complete.push((service, rule));
+        rules.push(rule);
     }
-    let mut rules = within_bounds(complete, &mut refused);
     rules.sort_by(|a, b| a.key.cmp(&b.key));
     (rules, refused)
 }
@@ -274,12 +273,15 @@ impl Beyond {
 /// ```text
 /// a: 2000 KiB   b: 1900 KiB   c: 300 KiB   of 4096 KiB   ->   a: 1896 KiB   b: 1900 KiB   c: 300 KiB
 /// ```
-fn within_bounds(complete: Vec<(Arc<Service>, ServiceRule)>, refused: &mut Vec<Refused>) -> Vec<ServiceRule> {
+fn within_bounds(
+    wanted: Vec<(Arc<Service>, ServiceRule)>,
+    refused: &mut Vec<Refused>,
+) -> Vec<(Arc<Service>, ServiceRule)> {
     let namespace_of = |service: &Service| service.metadata.namespace.clone().unwrap_or_default();
     let mut beyond: BTreeMap<usize, Beyond> = BTreeMap::new();
     // By namespace: bytes, and the places of its rules with theirs, the latest last.
     let mut kept: BTreeMap<String, (usize, Vec<(usize, usize)>)> = BTreeMap::new();
-    for (place, (service, rule)) in complete.iter().enumerate() {
+    for (place, (service, rule)) in wanted.iter().enumerate() {
         let (used, own) = kept.entry(namespace_of(service)).or_default();
         let takes = bytes(rule);
         if takes > RULE_MAX {
@@ -306,10 +308,10 @@ fn within_bounds(complete: Vec<(Arc<Service>, ServiceRule)>, refused: &mut Vec<R
     let name_of = |service: &Service| (namespace_of(service), service.metadata.name.clone());
     let too_many = refused.iter().filter(|r| r.reason == TOO_MANY);
     let mut told: BTreeSet<_> = too_many.map(|r| name_of(&r.service)).collect();
-    let mut rules = Vec::with_capacity(complete.len() - beyond.len());
-    for (place, (service, rule)) in complete.into_iter().enumerate() {
+    let mut rules = Vec::with_capacity(wanted.len() - beyond.len());
+    for (place, (service, rule)) in wanted.into_iter().enumerate() {
         let Some(why) = beyond.get(&place) else {
-            rules.push(rule);
+            rules.push((service, rule));
             continue;
         };
         if told.insert(name_of(&service)) {
@@ -349,6 +351,8 @@ fn wanted_by(
     // Proxy: the balancer wants to see each connection, so that nodes must not serve its address themselves.
     let virtual_ips = balancers.filter(|i| i.ip_mode.as_deref().is_none_or(|mode| mode == "VIP"));
     addresses.extend(virtual_ips.filter_map(|i| i.ip.as_deref()?.parse::<Ipv4Addr>().ok()));
+    let mut seen = BTreeSet::new();
+    addresses.retain(|ip| seen.insert(*ip));
     let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
         let config = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
         config.and_then(|c| c.timeout_seconds).unwrap_or(10800).max(1) as u32
@@ -489,6 +493,26 @@ mod tests {
         let long = service(serde_json::json!({"metadata": meta, "spec": spec}));
         let (rules, refused) = super::rules(&long, &BTreeMap::new(), "n");
         assert_eq!((rules.len(), refused.len(), refused[0].reason), (0, 1, "TooManyRules"));
+    }
+
+    #[test]
+    fn a_rule_that_is_left_out_keeps_nothing_from_younger_services() {
+        let named = |name: &str, ip: &str, made: &str, external: &[String]| {
+            let meta = serde_json::json!({"namespace": "d", "name": name, "creationTimestamp": made});
+            let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
+            let spec = serde_json::json!({"clusterIP": ip, "externalIPs": external, "ports": ports});
+            service(serde_json::json!({"metadata": meta, "spec": spec})).remove(0)
+        };
+        let many: Vec<String> = (0..5000).map(|n| format!("9.9.{}.{}", n / 256, n % 256)).collect();
+        let all = [
+            named("wide", "10.96.0.6", "2026-01-01T00:00:00Z", &many),
+            named("web", "10.96.0.7", "2026-01-02T00:00:00Z", &many[7..8]),
+        ];
+        let (rules, refused) = rules(&all, &BTreeMap::new(), "n");
+        let reasons: Vec<_> = refused.iter().map(|r| r.reason).collect();
+        assert_eq!(reasons, [TOO_MANY], "{refused:?}");
+        let web = &rules[0];
+        assert_eq!((web.key.as_str(), web.addresses.len(), web.node_port), ("d/web:80", 2, Some(30080)));
     }
 
     /// Each port of a Service has all of its endpoints: what would be thrown away is not even made.
