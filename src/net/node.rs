@@ -5,7 +5,7 @@ use super::ipam::Ipam;
 use super::link::{self, GATEWAY, NODE_END, mac};
 use super::namespace::Namespace;
 use super::nft::{self, Nft};
-use super::plan::{Change, Table};
+use super::plan::{Change, Known, Table, Write};
 use super::{Refused, fabric, rules};
 use crate::cni::{Error, NodeNetwork, Result, ServiceRule};
 use crate::linux::namespace::{disable_ipv6, set_network_sysctls};
@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 /// What the kernel knows of services.
 #[derive(Default)]
 struct Services {
-    table: Table,
+    known: Known,
     /// UDP flows that are not forgotten yet.
     stale: Stale,
 }
@@ -280,24 +280,27 @@ impl NodeNetwork for Node {
 
     async fn sync_services(&self, wanted: &[ServiceRule]) -> Result<usize> {
         let mut services = self.services.lock().await;
-        let Services { table, stale } = &mut *services;
-        let (changes, after) = table.change_to(wanted);
-        let count = changes
-            .iter()
-            .filter(|c| !matches!(c, Change::Remove { old, .. } if after.services.contains_key(&old.key)));
-        let count = count.count();
-        if !changes.is_empty() {
-            let after = match self.commit(&changes).await {
-                Ok(()) => after,
-                Err(e) => {
-                    tracing::warn!(node = %self.ip, "{e}; writing all of them anew");
-                    let (changes, after) = Table::rebuild(wanted);
-                    self.recommit(&changes).await?;
-                    after
-                }
-            };
-            *table = after;
+        let Services { known, stale } = &mut *services;
+        let mut count = 0;
+        if let Some(Write { changes, after, anew }) = known.begin(wanted) {
+            let once = changes.iter().filter(
+                |c| !matches!(c, Change::Remove { old, .. } if after.services.contains_key(&old.key)),
+            );
+            count = once.count();
+            // Before the write: nobody else knows what was there, if this call is dropped.
             stale.add(changes.iter().filter_map(Change::old));
+            let written = match anew {
+                true => self.recommit(&changes).await.map(|()| after),
+                false => match self.commit(&changes).await {
+                    Ok(()) => Ok(after),
+                    Err(e) => {
+                        tracing::warn!(node = %self.ip, "{e}; writing all of them anew");
+                        let (changes, after) = Table::rebuild(wanted);
+                        self.recommit(&changes).await.map(|()| after)
+                    }
+                },
+            };
+            known.end(written?);
         }
         if !stale.is_empty() {
             stale.allow(wanted.iter());
