@@ -30,6 +30,7 @@ struct State {
     last: u8,
     taken: BTreeMap<String, Ipv4Addr>,
     services: BTreeMap<String, ServiceRule>,
+    keeps_flows: bool,
 }
 
 pub struct FakeNode {
@@ -43,6 +44,11 @@ impl FakeNode {
     /// The rules as they were last written, by key.
     pub fn services(&self) -> Vec<ServiceRule> {
         lock(&self.state).services.values().cloned().collect()
+    }
+
+    /// From now on flows can be forgotten, or cannot.
+    pub fn keep_flows(&self, keeps: bool) {
+        lock(&self.state).keeps_flows = keeps;
     }
 
     fn named(&self, on: SocketAddr) -> SocketAddr {
@@ -84,6 +90,16 @@ impl NodeNetwork for FakeNode {
         let gone = state.services.keys().filter(|key| !wanted.contains_key(*key)).count();
         state.services = wanted;
         Ok(changed + gone)
+    }
+
+    async fn forget_flows(&self) -> Result<()> {
+        match lock(&self.state).keeps_flows {
+            true => {
+                let what = "cannot forget UDP flows".into();
+                Err(Error::Kernel { what, cause: io::ErrorKind::Unsupported.into() })
+            }
+            false => Ok(()),
+        }
     }
 
     async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {

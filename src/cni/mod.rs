@@ -83,6 +83,8 @@ pub trait NodeNetwork: Send + Sync {
 
     /// Makes the kernel's service rules these; returns how many changed.
     async fn sync_services(&self, rules: &[ServiceRule]) -> Result<usize>;
+    /// Makes the kernel forget UDP flows to endpoints that their Services no longer have; those of earlier calls that failed, too.
+    async fn forget_flows(&self) -> Result<()>;
 
     /// A TCP connection made from the node's namespace.
     async fn dial(&self, to: SocketAddr) -> std::io::Result<tokio::net::TcpStream>;

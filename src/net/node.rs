@@ -304,10 +304,17 @@ impl NodeNetwork for Node {
         }
         if !stale.is_empty() {
             stale.allow(wanted.iter());
-            self.forget(stale).await?; // what is left is tried again at the next call
-            *stale = Stale::default();
         }
         Ok(count)
+    }
+
+    async fn forget_flows(&self) -> Result<()> {
+        let mut services = self.services.lock().await;
+        if !services.stale.is_empty() {
+            self.forget(&services.stale).await?;
+            services.stale = Stale::default();
+        }
+        Ok(())
     }
 
     async fn dial(&self, to: SocketAddr) -> std::io::Result<TcpStream> {

@@ -257,6 +257,7 @@ pub async fn udp(w: World) -> Check {
     ensure(ask().await? == "a", "the first endpoint")?;
     rule.endpoints = vec![(b.ip, 8080)];
     node.sync_services(std::slice::from_ref(&rule)).await?;
+    node.forget_flows().await?;
     ensure(ask().await? == "b", "the same client socket finds the new endpoint")
 }
 
