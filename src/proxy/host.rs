@@ -22,8 +22,8 @@ const VISITS_EVERY: Duration = Duration::from_millis(200);
 /// A port that could not be opened, because another program has it or the kernel refuses it, is tried again after this time.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Returns the ports to open and where they lead, and what Services do not get: a port that another one has, or ports that are more than
-/// one namespace may have. `nodes` are the ready ones, with their names. Pure.
+/// Returns the ports to open and where they lead, and what Services do not get: a port that another one has, the port of a load balancer
+/// without a node port, or ports that are more than one namespace may have. `nodes` are the ready ones, with their names. Pure.
 ///
 /// With `externalTrafficPolicy: Local` a port leads only to nodes that have an endpoint: the others drop what comes, and the
 /// learner's client would wait for minutes.
@@ -44,9 +44,16 @@ pub fn wanted(
         );
         let namespace = meta.namespace.as_deref().unwrap_or_default();
         let own = rules::Slices::of(slices.get(&name).map(Vec::as_slice).unwrap_or_default());
+        let (is_balancer, mut is_told) = (spec.type_.as_deref() == Some("LoadBalancer"), false);
         for port in spec.ports.iter().flatten() {
+            let Some(protocol) = rules::protocol(port) else { continue };
             let node_port = port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0);
-            let (Some(node_port), Some(protocol)) = (node_port, rules::protocol(port)) else { continue };
+            let Some(node_port) = node_port else {
+                if is_balancer && !std::mem::replace(&mut is_told, true) {
+                    refused.push(without_node_port(service, port.port));
+                }
+                continue;
+            };
             if !budget.has(namespace) {
                 refused.push(rules::beyond_namespace(service));
                 break;
@@ -59,7 +66,7 @@ pub fn wanted(
             let to: Vec<SocketAddr> = serving.map(|(_, ip)| SocketAddr::from((*ip, node_port))).collect();
             let ready = !to.is_empty();
             let mut outside = vec![node_port];
-            if spec.type_.as_deref() == Some("LoadBalancer") {
+            if is_balancer {
                 outside.extend(u16::try_from(port.port).ok());
             }
             for number in outside {
@@ -83,6 +90,14 @@ pub fn wanted(
         }
     }
     (ports, refused)
+}
+
+/// A load balancer that has no node port, which localhost would lead to.
+fn without_node_port(service: &Arc<Service>, port: i32) -> Refused {
+    let message = format!(
+        "localhost:{port} does not lead to this Service: localhost leads to node ports, and allocateLoadBalancerNodePorts: false leaves it without"
+    );
+    Refused { service: service.clone(), reason: "NoNodePort", message }
 }
 
 /// Returns the Service that a port leads to.
@@ -255,6 +270,19 @@ mod tests {
             assert_eq!(owner_of(&ports, 30053, protocol).map(name).as_deref(), Some(expected));
         }
         assert_eq!(by_tcp_port(&ports).get(&30053).map(name).as_deref(), Some("a-tcp"));
+    }
+
+    #[test]
+    fn a_load_balancer_without_node_ports_is_told_that_localhost_does_not_lead_to_it() {
+        let spec = |kind: &str| {
+            let ports = serde_json::json!([{"name": "a", "port": 80}, {"name": "b", "port": 81}]);
+            serde_json::json!({"type": kind, "allocateLoadBalancerNodePorts": false, "ports": ports})
+        };
+        let services = [service("balancer", spec("LoadBalancer")), service("inside", spec("ClusterIP"))];
+        let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
+        let told: Vec<_> = refused.iter().map(|r| (r.service.metadata.name.as_deref(), r.reason)).collect();
+        assert_eq!((ports.len(), told), (0, vec![(Some("balancer"), "NoNodePort")]), "once");
+        assert!(refused[0].message.contains("allocateLoadBalancerNodePorts"), "{}", refused[0].message);
     }
 
     #[test]
