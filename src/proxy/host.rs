@@ -116,8 +116,8 @@ fn by_tcp_port(ports: &[(HostPort, Arc<Service>)]) -> BTreeMap<u16, Arc<Service>
 pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap) {
     let (own, client) = (crew.clone(), client.clone());
     let served = watch::Sender::default();
-    crew.spawn(tell_visits(host.visits(), served.subscribe(), tap.clone()));
-    crew.spawn(async move {
+    crew.spawn_essential(tell_visits(host.visits(), served.subscribe(), tap.clone()));
+    crew.spawn_essential(async move {
         let changes = Changes::watch(&own, &client);
         let nodes: Informer<Node> = Informer::all(&own, &client);
         let recorder = Recorder::new(&own, &client, "ropewalk", "");

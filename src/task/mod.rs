@@ -13,14 +13,19 @@
 //! ## Read next
 //! `cluster`, which runs components as containers whose runtime is this module.
 
+use crate::clock;
 use futures::FutureExt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
+
+/// A crew that is kept is started again this long after its end.
+const START_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a crew ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +113,21 @@ impl Crew {
                 let text = panic_text(panic);
                 tracing::error!(crew = &*crew.name, panic = text, "a task panicked, which ends its crew");
                 crew.finish(End::Panicked(text));
+            }
+        });
+    }
+
+    /// Runs tasks in a crew of their own, which is killed with this one. When it ends, because an essential task panicked for example, it is
+    /// started again after a pause.
+    pub fn keep(&self, name: &'static str, start: impl Fn(&Crew) + Send + 'static) {
+        self.spawn(async move {
+            loop {
+                let kept = KilledWithOwner(Crew::new(name));
+                start(&kept.0);
+                let end = kept.0.wait().await;
+                tracing::error!(crew = name, ?end, "a crew ended and is started again");
+                drop(kept);
+                clock::sleep(START_AGAIN).await;
             }
         });
     }
@@ -203,6 +223,14 @@ impl Drop for KillOnDrop<'_> {
     fn drop(&mut self) {
         self.0.abort_main();
         self.0.finish(End::Killed);
+    }
+}
+
+/// Kills a crew together with the task that keeps it.
+struct KilledWithOwner(Crew);
+impl Drop for KilledWithOwner {
+    fn drop(&mut self) {
+        self.0.kill();
     }
 }
 
@@ -303,6 +331,29 @@ mod tests {
         assert_eq!(crew.ended(), None);
         crew.spawn_essential(async { assert!(std::hint::black_box(false), "boom") });
         assert_eq!(crew.wait().await, End::Panicked("boom".into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crew_that_is_kept_is_started_again_and_ends_with_its_owner() {
+        let (owner, starts, alive) = (Crew::new("t"), Arc::new(Mutex::new(0)), Arc::new(()));
+        let (counted, held) = (starts.clone(), alive.clone());
+        owner.keep("kept", move |crew| {
+            let mut starts = counted.lock().unwrap();
+            *starts += 1;
+            let (is_first, held) = (*starts == 1, held.clone());
+            crew.spawn_essential(async move {
+                let _held = held;
+                assert!(!is_first, "boom");
+                std::future::pending::<()>().await;
+            });
+        });
+        tokio::time::sleep(START_AGAIN * 3).await;
+        assert_eq!(*starts.lock().unwrap(), 2, "it stays when nothing panics");
+        assert_eq!(owner.ended(), None);
+        owner.kill();
+        while Arc::strong_count(&alive) > 1 {
+            tokio::task::yield_now().await; // an aborted task is dropped at its next turn
+        }
     }
 
     /// The levels of what is logged.
