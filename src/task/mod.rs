@@ -117,14 +117,18 @@ impl Crew {
         });
     }
 
-    /// Runs tasks in a crew of their own, which is killed with this one. When it ends, because an essential task panicked for example, it is
+    /// Runs tasks in a crew of their own, which is stopped and killed with this one. When it ends otherwise, because an essential task panicked for example, it is
     /// started again after a pause.
     pub fn keep(&self, name: &'static str, start: impl Fn(&Crew) + Send + 'static) {
+        let stop = self.token();
         self.spawn(async move {
-            loop {
+            while !stop.is_cancelled() {
                 let kept = KilledWithOwner(Crew::new(name));
                 start(&kept.0);
-                let end = kept.0.wait().await;
+                let end = tokio::select! {
+                    end = kept.0.wait() => end,
+                    () = stop.cancelled() => return kept.0.stop().await,
+                };
                 tracing::error!(crew = name, ?end, "a crew ended and is started again");
                 drop(kept);
                 clock::sleep(START_AGAIN).await;
