@@ -117,8 +117,8 @@ impl Crew {
         });
     }
 
-    /// Runs tasks in a crew of their own, which is stopped and killed with this one. When it ends otherwise, because an essential task panicked for example, it is
-    /// started again after a pause.
+    /// Runs tasks in a crew of their own, which is killed when this one is killed or asked to stop. When it ends otherwise, because an
+    /// essential task panicked for example, it is started again after a pause.
     pub fn keep(&self, name: &'static str, start: impl Fn(&Crew) + Send + 'static) {
         let stop = self.token();
         self.spawn(async move {
@@ -127,7 +127,7 @@ impl Crew {
                 start(&kept.0);
                 let end = tokio::select! {
                     end = kept.0.wait() => end,
-                    () = stop.cancelled() => return kept.0.stop().await,
+                    () = stop.cancelled() => return, // informers, for example, would not stop by themselves
                 };
                 tracing::error!(crew = name, ?end, "a crew ended and is started again");
                 drop(kept);
