@@ -197,8 +197,16 @@ async fn live(
         &format!("ropewalk/{}", super::version()),
         world.dialer(),
     )?;
-    ready::follow(&crew, &world, &client, progress);
-    proxy::host::start(&crew, &client, world.fabric.host(), world.tap.at("", proxy::host::LOCALHOST));
+    // Nobody waits for the end of the cluster's own crew: what a panic may end has a crew that is kept.
+    let (ready_world, ready_client) = (world.clone(), client.clone());
+    crew.keep("ready", move |crew| {
+        ready::follow(crew, &ready_world, &ready_client, progress.clone());
+    });
+    let (host, host_client) = (world.fabric.host(), client.clone());
+    let host_tap = world.tap.at("", proxy::host::LOCALHOST);
+    crew.keep("localhost", move |crew| {
+        proxy::host::start(crew, &host_client, host.clone(), host_tap.clone());
+    });
     let (addons, addons_world) = (client.clone(), world.clone());
     crew.spawn(async move {
         until_done("addons are not made yet", || manifests::apply(&addons_world, &addons)).await;

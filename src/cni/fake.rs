@@ -1,7 +1,7 @@
 //! A network that only remembers what it was asked: for simulated nodes and tests. Pods have addresses and nobody behind them;
 //! sockets that somebody opens on a fake node lie on this machine's loopback, so fake nodes of one [`FakeFabric`] can talk.
 
-use super::{Error, HostNetwork, HostPort, NodeNetwork, Result, ServiceRule};
+use super::{Error, HostNetwork, HostPort, NodeNetwork, Protocol, Result, ServiceRule};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::io;
@@ -30,6 +30,7 @@ struct State {
     last: u8,
     taken: BTreeMap<String, Ipv4Addr>,
     services: BTreeMap<String, ServiceRule>,
+    keeps_flows: bool,
 }
 
 pub struct FakeNode {
@@ -43,6 +44,11 @@ impl FakeNode {
     /// The rules as they were last written, by key.
     pub fn services(&self) -> Vec<ServiceRule> {
         lock(&self.state).services.values().cloned().collect()
+    }
+
+    /// From now on flows can be forgotten, or cannot.
+    pub fn keep_flows(&self, keeps: bool) {
+        lock(&self.state).keeps_flows = keeps;
     }
 
     fn named(&self, on: SocketAddr) -> SocketAddr {
@@ -86,6 +92,16 @@ impl NodeNetwork for FakeNode {
         Ok(changed + gone)
     }
 
+    async fn forget_flows(&self) -> Result<()> {
+        match lock(&self.state).keeps_flows {
+            true => {
+                let what = "cannot forget UDP flows".into();
+                Err(Error::Kernel { what, cause: io::ErrorKind::Unsupported.into() })
+            }
+            false => Ok(()),
+        }
+    }
+
     async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
         let real = lock(&self.fabric.0).get(&to).copied();
         TcpStream::connect(real.ok_or(io::ErrorKind::ConnectionRefused)?).await
@@ -123,7 +139,7 @@ impl FakeHost {
 
 #[async_trait]
 impl HostNetwork for FakeHost {
-    async fn sync_ports(&self, want: &[HostPort]) -> Vec<(u16, Error)> {
+    async fn sync_ports(&self, want: &[HostPort]) -> Vec<((u16, Protocol), Error)> {
         *lock(&self.0) = want.to_vec();
         Vec::new()
     }

@@ -11,7 +11,7 @@
 //! `net`, then `proxy`, which decides the rules.
 
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub struct ServiceRule {
     pub endpoints: Vec<(Ipv4Addr, u16)>,
     /// `internalTrafficPolicy: Local` leaves `endpoints` those of the node; these are all, for node ports and external addresses.
     pub all_endpoints: Option<Vec<(Ipv4Addr, u16)>>,
-    /// `externalTrafficPolicy: Local`: the endpoints of the node, which are all that node ports may use.
+    /// `externalTrafficPolicy: Local`: the endpoints of the node. The node port leads clients outside the cluster to these alone.
     pub local_endpoints: Option<Vec<(Ipv4Addr, u16)>>,
     /// `sessionAffinity: ClientIP`, in seconds.
     pub affinity_seconds: Option<u32>,
@@ -61,6 +61,13 @@ impl ServiceRule {
     /// The endpoints on all nodes.
     pub fn everywhere(&self) -> &[(Ipv4Addr, u16)] {
         self.all_endpoints.as_deref().unwrap_or(&self.endpoints)
+    }
+
+    /// Returns every endpoint that the cluster IP, an external address or the node port may lead to. [`ServiceRule::everywhere`] may lack
+    /// some: a `Local` policy leads to a node's last endpoint while it ends, and other clients go to the endpoints that are ready.
+    pub fn used(&self) -> BTreeSet<(Ipv4Addr, u16)> {
+        let local = self.local_endpoints.as_deref().unwrap_or_default();
+        self.everywhere().iter().chain(&self.endpoints).chain(local).copied().collect()
     }
 }
 
@@ -76,6 +83,8 @@ pub trait NodeNetwork: Send + Sync {
 
     /// Makes the kernel's service rules these; returns how many changed.
     async fn sync_services(&self, rules: &[ServiceRule]) -> Result<usize>;
+    /// Makes the kernel forget UDP flows to endpoints that their Services no longer have; those of earlier calls that failed, too.
+    async fn forget_flows(&self) -> Result<()>;
 
     /// A TCP connection made from the node's namespace.
     async fn dial(&self, to: SocketAddr) -> std::io::Result<tokio::net::TcpStream>;
@@ -101,7 +110,7 @@ pub struct HostPort {
 #[async_trait]
 pub trait HostNetwork: Send + Sync {
     /// Makes the open ports these; returns those that could not be had, with the reason.
-    async fn sync_ports(&self, want: &[HostPort]) -> Vec<(u16, Error)>;
+    async fn sync_ports(&self, want: &[HostPort]) -> Vec<((u16, Protocol), Error)>;
     /// How many TCP connections each open port has taken so far.
     fn visits(&self) -> tokio::sync::watch::Receiver<BTreeMap<u16, u64>>;
 }

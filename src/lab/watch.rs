@@ -120,69 +120,78 @@ fn api(client: &Client, known: &Kind, room: &Room) -> Api<DynamicObject> {
 }
 
 /// Watches a kind in a room. `saw` hears of every version as it came, `tell` of what there is as lessons know it; the watch ends when that
-/// answers false. False if there is no such kind.
+/// answers false. One that panics begins anew, so that a lesson does not wait for ever. False if there is no such kind.
 pub fn start(
     crew: &Crew,
     client: &Client,
     name: &str,
     room: &Room,
     saw: impl Fn(Seen<'_>) + Send + Sync + 'static,
-    tell: impl Fn(Told) -> bool + Send + 'static,
+    tell: impl Fn(Told) -> bool + Send + Sync + 'static,
 ) -> bool {
     let Some(known) = facts::kind(name) else { return false };
     let api = api(client, known, room);
     let (kind, version, qualified) = (known.kind, known.api_version(), known.qualified());
     let (plural, room) = (known.plural, room.clone());
     crew.spawn(async move {
-        let read = |object: &DynamicObject, how: How| {
-            let mut json = serde_json::to_value(object).unwrap_or_default();
-            json["kind"] = kind.into(); // items of a list come without
-            json["apiVersion"] = version.clone().into();
-            saw(Seen { how, plural, object: &json });
-            room.retell(&mut json);
-            let part = |key: &str| json["metadata"][key].as_str().unwrap_or_default().to_string();
-            let revision = part("resourceVersion").parse::<i64>().unwrap_or_default();
-            ((part("namespace"), part("name")), Object::new(json), revision)
-        };
-        let mut stream = watcher(api, watcher::Config::default()).boxed();
-        let mut pause = RETRY.0;
-        let (mut fresh, mut newest) = (BTreeMap::new(), 0);
-        while let Some(event) = stream.next().await {
-            let told = match event {
-                Ok(watcher::Event::Init) => {
-                    (fresh, newest) = (BTreeMap::new(), 0);
-                    continue;
-                }
-                Ok(watcher::Event::InitApply(object)) => {
-                    let (key, object, revision) = read(&object, How::There);
-                    newest = newest.max(revision);
-                    fresh.insert(key, object);
-                    continue;
-                }
-                Ok(watcher::Event::InitDone) => Told::All {
-                    kind: qualified.clone(),
-                    objects: std::mem::take(&mut fresh),
-                    revision: newest,
-                },
-                Ok(watcher::Event::Apply(object)) => {
-                    let (key, object, revision) = read(&object, How::Put);
-                    Told::Put { kind: qualified.clone(), key, object, revision }
-                }
-                Ok(watcher::Event::Delete(object)) => {
-                    let (key, _, revision) = read(&object, How::Gone);
-                    Told::Gone { kind: qualified.clone(), key, revision }
-                }
-                Err(error) => {
-                    tracing::debug!(kind, %error, "watch failed, trying again");
-                    clock::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY.1);
-                    continue;
+        let mut again = RETRY.0;
+        loop {
+            let mut stream = watcher(api.clone(), watcher::Config::default()).boxed();
+            let follow = async {
+                let read = |object: &DynamicObject, how: How| {
+                    let mut json = serde_json::to_value(object).unwrap_or_default();
+                    json["kind"] = kind.into(); // items of a list come without
+                    json["apiVersion"] = version.clone().into();
+                    saw(Seen { how, plural, object: &json });
+                    room.retell(&mut json);
+                    let part = |key: &str| json["metadata"][key].as_str().unwrap_or_default().to_string();
+                    let revision = part("resourceVersion").parse::<i64>().unwrap_or_default();
+                    ((part("namespace"), part("name")), Object::new(json), revision)
+                };
+                let mut pause = RETRY.0;
+                let (mut fresh, mut newest) = (BTreeMap::new(), 0);
+                while let Some(event) = stream.next().await {
+                    let told = match event {
+                        Ok(watcher::Event::Init) => {
+                            (fresh, newest) = (BTreeMap::new(), 0);
+                            continue;
+                        }
+                        Ok(watcher::Event::InitApply(object)) => {
+                            let (key, object, revision) = read(&object, How::There);
+                            newest = newest.max(revision);
+                            fresh.insert(key, object);
+                            continue;
+                        }
+                        Ok(watcher::Event::InitDone) => Told::All {
+                            kind: qualified.clone(),
+                            objects: std::mem::take(&mut fresh),
+                            revision: newest,
+                        },
+                        Ok(watcher::Event::Apply(object)) => {
+                            let (key, object, revision) = read(&object, How::Put);
+                            Told::Put { kind: qualified.clone(), key, object, revision }
+                        }
+                        Ok(watcher::Event::Delete(object)) => {
+                            let (key, _, revision) = read(&object, How::Gone);
+                            Told::Gone { kind: qualified.clone(), key, revision }
+                        }
+                        Err(error) => {
+                            tracing::debug!(kind, %error, "watch failed, trying again");
+                            clock::sleep(pause).await;
+                            pause = (pause * 2).min(RETRY.1);
+                            continue;
+                        }
+                    };
+                    pause = RETRY.0;
+                    if !tell(told) {
+                        return; // the engine has ended
+                    }
                 }
             };
-            pause = RETRY.0;
-            if !tell(told) {
-                return; // the engine has ended
-            }
+            let Err(panic) = crate::task::guard(follow).await else { return };
+            tracing::error!(kind, panic, "a watch panicked and begins anew");
+            clock::sleep(again).await;
+            again = (again * 2).min(RETRY.1);
         }
     });
     true
@@ -207,5 +216,25 @@ mod tests {
         assert!(look.is_known(12, &objects(&[("a", 5), ("b", 11), ("made since", 12)])));
         assert!(look.is_known(12, &objects(&[("b", 7)])), "one that has gone since");
         assert!(Look { newest: 0, at: 9, there: BTreeSet::new() }.is_known(0, &objects(&[])));
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_panicked_begins_anew() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let server = crate::client::testing::Scripted::new(|_| {
+            let pod = json!({"metadata": {"namespace": "d", "name": "a", "resourceVersion": "4"}});
+            Some((200, json!({"metadata": {"resourceVersion": "5"}, "items": [pod]})))
+        })
+        .await;
+        let (crew, first) = (Crew::new("t"), AtomicBool::new(true));
+        let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let saw = move |_: Seen<'_>| assert!(!first.swap(false, Ordering::Relaxed), "boom");
+        let tell = move |what: Told| told.send(what).is_ok();
+        assert!(start(&crew, &server.client, "pods", &Room::default(), saw, tell));
+        match heard.recv().await {
+            Some(Told::All { objects, .. }) => assert_eq!(objects.len(), 1),
+            _ => panic!("it tells nothing"),
+        }
+        crew.kill();
     }
 }

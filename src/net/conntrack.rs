@@ -39,7 +39,7 @@ impl Stale {
         for service in now.filter(|s| s.protocol == Protocol::Udp) {
             for door in doors(service) {
                 if let Some(endpoints) = self.0.get_mut(&door) {
-                    endpoints.extend(service.everywhere());
+                    endpoints.extend(service.used());
                 }
             }
         }
@@ -110,6 +110,10 @@ mod tests {
             entry
         };
         assert!(asked[0].matches(&entry(&vip)) && !asked[0].matches(&entry(&other)));
+        // A node port with a `Local` policy leads to an endpoint that ends, while the ready one is on another node.
+        let ending = ServiceRule { local_endpoints: Some(vec![(gone, 53)]), ..new.clone() };
+        stale.allow([&ending].into_iter());
+        assert!(!stale.leads_astray(&vip, &from(gone)));
         let many = (1..100).map(|port| ServiceRule { port, ..old.clone() }).collect::<Vec<_>>();
         stale.add(many.iter());
         assert_eq!(stale.filters().len(), 1, "one listing for many");

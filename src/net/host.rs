@@ -104,7 +104,7 @@ pub struct Host {
     fabric: Namespace,
     /// Half of the descriptors.
     places: Arc<Places>,
-    ports: tokio::sync::Mutex<BTreeMap<(u16, bool), Port>>,
+    ports: tokio::sync::Mutex<BTreeMap<(u16, Protocol), Port>>,
     /// TCP connections that each port has taken. At most 65 536 ports.
     visits: watch::Sender<BTreeMap<u16, u64>>,
 }
@@ -287,13 +287,13 @@ impl Port {
 
 #[async_trait]
 impl HostNetwork for Host {
-    async fn sync_ports(&self, want: &[HostPort]) -> Vec<(u16, Error)> {
-        let key = |port: &HostPort| (port.port, port.protocol == Protocol::Udp);
+    async fn sync_ports(&self, want: &[HostPort]) -> Vec<((u16, Protocol), Error)> {
+        let key = |port: &HostPort| (port.port, port.protocol);
         let mut ports = self.ports.lock().await;
         ports.retain(|have, _| want.iter().any(|w| key(w) == *have));
         let mut failed = Vec::new();
         for wanted in want {
-            let taken = |cause| (wanted.port, not_had(wanted.port, cause));
+            let taken = |cause| (key(wanted), not_had(wanted.port, cause));
             let port = match ports.entry(key(wanted)) {
                 std::collections::btree_map::Entry::Occupied(have) => have.into_mut(),
                 std::collections::btree_map::Entry::Vacant(free) => match Port::bind(wanted) {

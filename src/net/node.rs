@@ -5,7 +5,7 @@ use super::ipam::Ipam;
 use super::link::{self, GATEWAY, NODE_END, mac};
 use super::namespace::Namespace;
 use super::nft::{self, Nft};
-use super::plan::{Change, Table};
+use super::plan::{Change, Known, Table, Write};
 use super::{Refused, fabric, rules};
 use crate::cni::{Error, NodeNetwork, Result, ServiceRule};
 use crate::linux::namespace::{disable_ipv6, set_network_sysctls};
@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 /// What the kernel knows of services.
 #[derive(Default)]
 struct Services {
-    table: Table,
+    known: Known,
     /// UDP flows that are not forgotten yet.
     stale: Stale,
 }
@@ -180,7 +180,7 @@ impl Node {
         let failed = || "cannot change the service rules".to_string();
         let mut portions = vec![changes];
         while let Some(portion) = portions.pop() {
-            let transaction = rules::apply(self.nft.transaction(), portion).during(failed)?;
+            let transaction = rules::apply(self.nft.transaction(), self.index, portion).during(failed)?;
             match transaction.commit(&self.nft).await {
                 Err(e) if e.is_message_too_long() && portion.len() > 1 => {
                     let (first, second) = portion.split_at(portion.len() / 2);
@@ -196,7 +196,7 @@ impl Node {
     async fn recommit(&self, changes: &[Change]) -> Result<()> {
         let failed = || "cannot write the service rules".to_string();
         let base = || rules::base(&self.nft, self.index).during(failed);
-        match rules::apply(base()?, changes).during(failed)?.commit(&self.nft).await {
+        match rules::apply(base()?, self.index, changes).during(failed)?.commit(&self.nft).await {
             Err(e) if e.is_message_too_long() => {
                 base()?.commit(&self.nft).await.during(failed)?;
                 self.commit(changes).await
@@ -280,31 +280,41 @@ impl NodeNetwork for Node {
 
     async fn sync_services(&self, wanted: &[ServiceRule]) -> Result<usize> {
         let mut services = self.services.lock().await;
-        let Services { table, stale } = &mut *services;
-        let (changes, after) = table.change_to(wanted);
-        let count = changes
-            .iter()
-            .filter(|c| !matches!(c, Change::Remove { old, .. } if after.services.contains_key(&old.key)));
-        let count = count.count();
-        if !changes.is_empty() {
-            let after = match self.commit(&changes).await {
-                Ok(()) => after,
-                Err(e) => {
-                    tracing::warn!(node = %self.ip, "{e}; writing all of them anew");
-                    let (changes, after) = Table::rebuild(wanted);
-                    self.recommit(&changes).await?;
-                    after
-                }
-            };
-            *table = after;
+        let Services { known, stale } = &mut *services;
+        let mut count = 0;
+        if let Some(Write { changes, after, anew }) = known.begin(wanted) {
+            let once = changes.iter().filter(
+                |c| !matches!(c, Change::Remove { old, .. } if after.services.contains_key(&old.key)),
+            );
+            count = once.count();
+            // Before the write: nobody else knows what was there, if this call is dropped.
             stale.add(changes.iter().filter_map(Change::old));
+            let written = match anew {
+                true => self.recommit(&changes).await.map(|()| after),
+                false => match self.commit(&changes).await {
+                    Ok(()) => Ok(after),
+                    Err(e) => {
+                        tracing::warn!(node = %self.ip, "{e}; writing all of them anew");
+                        let (changes, after) = Table::rebuild(wanted);
+                        self.recommit(&changes).await.map(|()| after)
+                    }
+                },
+            };
+            known.end(written?);
         }
         if !stale.is_empty() {
             stale.allow(wanted.iter());
-            self.forget(stale).await?; // what is left is tried again at the next call
-            *stale = Stale::default();
         }
         Ok(count)
+    }
+
+    async fn forget_flows(&self) -> Result<()> {
+        let mut services = self.services.lock().await;
+        if !services.stale.is_empty() {
+            self.forget(&services.stale).await?;
+            services.stale = Stale::default();
+        }
+        Ok(())
     }
 
     async fn dial(&self, to: SocketAddr) -> std::io::Result<TcpStream> {

@@ -83,6 +83,47 @@ impl Table {
     }
 }
 
+/// What is known of the kernel's rules: nothing from the beginning of a write to its end. The call that writes may fail half-way, or be
+/// dropped when a kube-proxy is killed; then the kernel has the rules of before or of after.
+pub struct Known(Option<Table>);
+
+/// A write that is to be made.
+pub struct Write {
+    pub changes: Vec<Change>,
+    /// What the kernel has afterwards.
+    pub after: Table,
+    /// `changes` start from an empty table, which is to be made first.
+    pub anew: bool,
+}
+
+impl Default for Known {
+    /// The table is empty.
+    fn default() -> Known {
+        Known(Some(Table::default()))
+    }
+}
+
+impl Known {
+    /// Begins a write, unless the kernel has the wanted rules.
+    pub fn begin(&mut self, wanted: &[ServiceRule]) -> Option<Write> {
+        let Some(table) = self.0.take() else {
+            let (changes, after) = Table::rebuild(wanted);
+            return Some(Write { changes, after, anew: true });
+        };
+        let (changes, after) = table.change_to(wanted);
+        if changes.is_empty() {
+            self.0 = Some(table);
+            return None;
+        }
+        Some(Write { changes, after, anew: false })
+    }
+
+    /// Ends a write: the kernel has these rules.
+    pub fn end(&mut self, after: Table) {
+        self.0 = Some(after);
+    }
+}
+
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -120,6 +161,28 @@ pub mod tests {
         let (changes, table) = table.change_to(&[]);
         assert_eq!(changes.len(), 2);
         assert!(table.services.is_empty());
+    }
+
+    #[test]
+    fn after_a_write_that_did_not_end_the_table_is_made_anew() {
+        let a = (Ipv4Addr::new(10, 244, 1, 2), 80);
+        let (first, second) = ([rule("x", &[a])], [rule("y", &[a])]);
+        let mut known = Known::default();
+        assert!(known.begin(&[]).is_none(), "a new table is empty");
+        let write = known.begin(&first).unwrap();
+        assert!(!write.anew);
+        known.end(write.after);
+        assert!(known.begin(&first).is_none());
+        // The kernel may have the second rules by now, and nobody says so.
+        drop(known.begin(&second).unwrap());
+        for wanted in [first.as_slice(), &[]] {
+            let write = known.begin(wanted).unwrap();
+            assert!(write.anew);
+            assert_eq!(write.changes.len(), wanted.len());
+        }
+        let write = known.begin(&first).unwrap();
+        known.end(write.after);
+        assert!(known.begin(&first).is_none());
     }
 
     #[test]

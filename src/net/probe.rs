@@ -51,7 +51,20 @@ async fn run(lang: Lang) -> Vec<Capability> {
     let rules = rules();
     let written = node.sync_services(&rules).await;
     let written = written.map(|count| lang.say(Word::Services, &[&count.to_string()])).map_err(|e| text(&e));
+    let has_rules = written.is_ok();
     findings.push(Capability::of(say(Word::Nftables), written, say(Word::NoServices), tables));
+    if has_rules {
+        // A UDP service that goes has its flows forgotten.
+        let tcp: Vec<ServiceRule> = rules.into_iter().filter(|r| r.protocol == Protocol::Tcp).collect();
+        let forgotten = async {
+            node.sync_services(&tcp).await?;
+            node.forget_flows().await?;
+            Ok::<_, crate::cni::Error>(say(Word::Forgotten))
+        };
+        let forgotten = forgotten.await.map_err(|e| text(&e));
+        let flows = "sudo modprobe nf_conntrack_netlink";
+        findings.push(Capability::of(say(Word::Conntrack), forgotten, say(Word::StaleFlows), flows));
+    }
     let slow = fabric.slow(1, Duration::from_millis(1)).await;
     findings.push(Capability::of(
         say(Word::Netem),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! map vips      { 10.96.0.10 . tcp . 80 : goto s0 }         # a connection's first packet finds its service by one look-up
-//! map nodeports { tcp . 30080 : goto x0 }                   # x0 marks for masquerading, then goes to s0
+//! map nodeports { tcp . 30080 : goto x0 }                   # x0 marks for masquerading, then goes to s0; externalTrafficPolicy: Local, see `inside`
 //! set refused   { 10.96.0.11 . tcp . 80 }                   # services without endpoints: an answer, not silence
 //! map e_s0      { 0 : 10.244.1.2 . 8080, 1 : … }            # s0: dnat ip to numgen random mod 2 map @e_s0
 //! set a1_0af4…  { clients of one endpoint, with timeout }    # s1: sessionAffinity: ClientIP, over t1_0af4… for each endpoint
@@ -19,6 +19,7 @@ use nlink::netlink::nftables::{
     NumgenKind, PacketField, Priority, Register, Rule, Set, SetDataType, SetElement, SetKeyType, Verdict,
 };
 use nlink::netlink::types::route::RouteType;
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -156,19 +157,19 @@ fn address_rule(chain: &str) -> Rule {
         .expr(nft::load_port(Register::Reg32_02))
 }
 
-/// Adds changes to a transaction: first everything that goes, then everything that comes.
-pub fn apply(mut t: Transaction, changes: &[Change]) -> Result<Transaction> {
+/// Adds changes to a transaction: first everything that goes, then everything that comes. `node` as in [`base`].
+pub fn apply(mut t: Transaction, node: u8, changes: &[Change]) -> Result<Transaction> {
     for change in changes {
         match change {
-            Change::Remove { number, old } => t = remove(t, *number, old, &[])?,
-            Change::Replace { number, old, new } => t = remove(t, *number, old, new.everywhere())?,
+            Change::Remove { number, old } => t = remove(t, *number, old, &BTreeSet::new())?,
+            Change::Replace { number, old, new } => t = remove(t, *number, old, &new.used())?,
             Change::Add { .. } => {}
         }
     }
     for change in changes {
         match change {
-            Change::Add { number, new } => t = add(t, *number, new, &[])?,
-            Change::Replace { number, old, new } => t = add(t, *number, new, old.everywhere())?,
+            Change::Add { number, new } => t = add(t, node, *number, new, &BTreeSet::new())?,
+            Change::Replace { number, old, new } => t = add(t, node, *number, new, &old.used())?,
             Change::Remove { .. } => {}
         }
     }
@@ -185,6 +186,10 @@ impl Names {
     /// For external addresses and node ports, if `internalTrafficPolicy: Local` leaves the cluster IP fewer endpoints.
     fn external(&self) -> String {
         format!("y{}", self.0)
+    }
+    /// The chain that chooses among the endpoints of all nodes.
+    fn everywhere(&self, service: &ServiceRule) -> String {
+        if service.all_endpoints.is_some() { self.external() } else { self.cluster() }
     }
     fn node_port(&self) -> String {
         format!("x{}", self.0)
@@ -217,7 +222,7 @@ fn goto(name: &str) -> Result<Verdict> {
     Ok(Verdict::GotoTo(ChainName::new(name)?))
 }
 
-/// The chains of a service that choose an endpoint, each with the endpoints that it chooses from.
+/// The chains of a service that choose an endpoint, each with the endpoints that it chooses from. One may lead to those after it.
 fn choosers<'a>(names: &Names, service: &'a ServiceRule) -> Vec<(String, &'a [(Ipv4Addr, u16)])> {
     let mut chains = Vec::new();
     if service.node_port.is_some()
@@ -234,17 +239,27 @@ fn choosers<'a>(names: &Names, service: &'a ServiceRule) -> Vec<(String, &'a [(I
 
 /// Elements of `vips`, with the chain that serves them: the first address is the cluster IP.
 fn served(names: &Names, service: &ServiceRule) -> Result<Vec<SetElement>> {
-    let others = if service.all_endpoints.is_some() { names.external() } else { names.cluster() };
-    let chains = std::iter::once(names.cluster()).chain(std::iter::repeat(others));
+    let chains = std::iter::once(names.cluster()).chain(std::iter::repeat(names.everywhere(service)));
     let elements = service.addresses.iter().zip(chains);
     elements.map(|(address, chain)| Ok(address_key(service, *address).verdict(goto(&chain)?))).collect()
 }
 
+/// The rules of a node port with `externalTrafficPolicy: Local` for clients inside the cluster, whom the policy does not bind: pods of this
+/// node, and the node itself, reach the endpoints of all nodes, as if they had gone out to a load balancer and come back. A pod of another
+/// node counts as outside: its answers would not come back through this node.
+fn inside(node: u8, entry: &str, everywhere: &str) -> Result<[Rule; 2]> {
+    let pods = rule(entry).match_saddr_v4(Ipv4Addr::new(10, 244, node, 0), 24);
+    let own = rule(entry).match_fib_type(FibFlags::SADDR, RouteType::Local);
+    let own = own.set_mark_masked(MASQUERADE, MASQUERADE);
+    Ok([pods.try_goto(everywhere)?, own.try_goto(everywhere)?])
+}
+
 fn add(
     mut t: Transaction,
+    node: u8,
     index: u32,
     service: &ServiceRule,
-    before: &[(Ipv4Addr, u16)],
+    before: &BTreeSet<(Ipv4Addr, u16)>,
 ) -> Result<Transaction> {
     let names = Names(index);
     if service.everywhere().is_empty() {
@@ -253,12 +268,17 @@ fn add(
     }
     if let Some(seconds) = service.affinity_seconds {
         let memory = Duration::from_secs(seconds.into());
-        for endpoint in service.everywhere().iter().filter(|e| !before.contains(e)) {
+        for endpoint in service.used().difference(before) {
             t = remember(t, &names, service, *endpoint, memory)?;
         }
     }
-    for (name, endpoints) in choosers(&names, service) {
+    for (name, endpoints) in choosers(&names, service).into_iter().rev() {
         t = t.add_chain(chain(&name)?);
+        if name == names.node_port() {
+            for shortcut in inside(node, &name, &names.everywhere(service))? {
+                t = t.add_rule(shortcut);
+            }
+        }
         t = match (endpoints, service.affinity_seconds) {
             // A policy of Local, and no endpoint here: silence, as upstream.
             ([], _) => t.add_rule(rule(&name).drop()),
@@ -271,9 +291,8 @@ fn add(
     let entry = names.node_port();
     // externalTrafficPolicy: Local keeps the client's address: the answer comes back through this node anyway.
     if service.local_endpoints.is_none() {
-        let to = if service.all_endpoints.is_some() { names.external() } else { names.cluster() };
         let marked = rule(&entry).set_mark_masked(MASQUERADE, MASQUERADE);
-        t = t.add_chain(chain(&entry)?).add_rule(marked.try_goto(&to)?);
+        t = t.add_chain(chain(&entry)?).add_rule(marked.try_goto(&names.everywhere(service))?);
     }
     Ok(t.add_set_elements(&node_ports(), &[port_key(service, port).verdict(goto(&entry)?)]))
 }
@@ -345,7 +364,7 @@ fn remove(
     mut t: Transaction,
     index: u32,
     service: &ServiceRule,
-    staying: &[(Ipv4Addr, u16)],
+    staying: &BTreeSet<(Ipv4Addr, u16)>,
 ) -> Result<Transaction> {
     let names = Names(index);
     let keys: Vec<SetElement> = service.addresses.iter().map(|a| address_key(service, *a)).collect();
@@ -366,13 +385,11 @@ fn remove(
             t = t.del_set(TABLE, &Names::choice(&name), family);
         }
     }
-    let forgotten = service.everywhere().iter().filter(|e| !staying.contains(e));
-    for endpoint in forgotten.filter(|_| service.affinity_seconds.is_some()) {
-        t = t.del_chain(TABLE, &names.sticky(*endpoint), family).del_set(
-            TABLE,
-            &names.clients(*endpoint),
-            family,
-        );
+    if service.affinity_seconds.is_some() {
+        for endpoint in service.used().difference(staying) {
+            let (clients, sticky) = (names.clients(*endpoint), names.sticky(*endpoint));
+            t = t.del_chain(TABLE, &sticky, family).del_set(TABLE, &clients, family);
+        }
     }
     Ok(t)
 }
@@ -380,6 +397,43 @@ fn remove(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::plan::tests::rule as service;
+
+    /// The kernel refuses a whole transaction in which one rule refers to a chain that does not exist.
+    #[test]
+    fn every_endpoint_that_a_chain_chooses_has_a_chain_that_remembers_its_clients() {
+        let (ending, ready) = ((Ipv4Addr::new(10, 244, 1, 2), 80), (Ipv4Addr::new(10, 244, 2, 2), 80));
+        let base =
+            ServiceRule { node_port: Some(30080), affinity_seconds: Some(10800), ..service("x", &[ready]) };
+        let external = ServiceRule { local_endpoints: Some(vec![ending]), ..base.clone() };
+        let internal =
+            ServiceRule { endpoints: vec![ending], all_endpoints: Some(vec![ready]), ..base.clone() };
+        for rule in [base, external, internal] {
+            let made = rule.used();
+            for (chain, endpoints) in choosers(&Names(0), &rule) {
+                assert!(endpoints.iter().all(|e| made.contains(e)), "{chain}: {endpoints:?} of {made:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn clients_inside_the_cluster_are_led_to_a_chain_with_the_endpoints_of_all_nodes() {
+        let (here, there) = ((Ipv4Addr::new(10, 244, 1, 2), 80), (Ipv4Addr::new(10, 244, 2, 2), 80));
+        let external = ServiceRule {
+            node_port: Some(30080),
+            local_endpoints: Some(vec![here]),
+            ..service("x", &[here, there])
+        };
+        let both =
+            ServiceRule { endpoints: vec![here], all_endpoints: Some(vec![here, there]), ..external.clone() };
+        for (rule, expected) in [(external, vec!["x0", "s0"]), (both, vec!["x0", "y0", "s0"])] {
+            let chains = choosers(&Names(0), &rule);
+            assert!(chains.iter().map(|(name, _)| name).eq(expected), "what is led to is made before");
+            let to = Names(0).everywhere(&rule);
+            let (_, endpoints) = chains.iter().find(|(name, _)| *name == to).unwrap();
+            assert_eq!(*endpoints, rule.everywhere());
+        }
+    }
 
     /// One Service with 2800 external addresses would otherwise stop the rules of every Service on every node.
     #[test]

@@ -4,7 +4,7 @@ use super::Changes;
 use super::rules::{self, Refused};
 use crate::client::{Client, Informer, Key, Recorder, reference};
 use crate::clock;
-use crate::cni::{HostNetwork, HostPort};
+use crate::cni::{HostNetwork, HostPort, Protocol};
 use crate::tap::{Record, Tap};
 use crate::task::Crew;
 use k8s_openapi::api::core::v1::{Node, Service};
@@ -19,10 +19,11 @@ pub const LOCALHOST: &str = "localhost";
 /// Connections within this time are told in one record a port, so that a flood of them is no flood of records.
 const VISITS_EVERY: Duration = Duration::from_millis(200);
 
-/// A port of this machine that was taken is tried again after this time.
+/// A port that could not be opened, because another program has it or the kernel refuses it, is tried again after this time.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// The ports to open and where they lead, and the ports that another Service has. `nodes` are the ready ones, with their names. Pure.
+/// Returns the ports to open and where they lead, and what Services do not get: a port that another one has, the port of a load balancer
+/// without a node port, or ports that are more than one namespace may have. `nodes` are the ready ones, with their names. Pure.
 ///
 /// With `externalTrafficPolicy: Local` a port leads only to nodes that have an endpoint: the others drop what comes, and the
 /// learner's client would wait for minutes.
@@ -43,9 +44,16 @@ pub fn wanted(
         );
         let namespace = meta.namespace.as_deref().unwrap_or_default();
         let own = rules::Slices::of(slices.get(&name).map(Vec::as_slice).unwrap_or_default());
+        let (is_balancer, mut is_told) = (spec.type_.as_deref() == Some("LoadBalancer"), false);
         for port in spec.ports.iter().flatten() {
+            let Some(protocol) = rules::protocol(port) else { continue };
             let node_port = port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0);
-            let (Some(node_port), Some(protocol)) = (node_port, rules::protocol(port)) else { continue };
+            let Some(node_port) = node_port else {
+                if is_balancer && !std::mem::replace(&mut is_told, true) {
+                    refused.push(without_node_port(service, port.port));
+                }
+                continue;
+            };
             if !budget.has(namespace) {
                 refused.push(rules::beyond_namespace(service));
                 break;
@@ -58,7 +66,7 @@ pub fn wanted(
             let to: Vec<SocketAddr> = serving.map(|(_, ip)| SocketAddr::from((*ip, node_port))).collect();
             let ready = !to.is_empty();
             let mut outside = vec![node_port];
-            if spec.type_.as_deref() == Some("LoadBalancer") {
+            if is_balancer {
                 outside.extend(u16::try_from(port.port).ok());
             }
             for number in outside {
@@ -84,12 +92,32 @@ pub fn wanted(
     (ports, refused)
 }
 
+/// A load balancer that has no node port, which localhost would lead to.
+fn without_node_port(service: &Arc<Service>, port: i32) -> Refused {
+    let message = format!(
+        "localhost:{port} does not lead to this Service: localhost leads to node ports, and allocateLoadBalancerNodePorts: false leaves it without"
+    );
+    Refused { service: service.clone(), reason: "NoNodePort", message }
+}
+
+/// Returns the Service that a port leads to.
+fn owner_of(ports: &[(HostPort, Arc<Service>)], number: u16, protocol: Protocol) -> Option<&Arc<Service>> {
+    let owned = ports.iter().find(|(port, _)| port.port == number && port.protocol == protocol);
+    owned.map(|(_, service)| service)
+}
+
+/// Returns the Services that TCP ports lead to: connections are counted for these alone, and a UDP port may have the same number.
+fn by_tcp_port(ports: &[(HostPort, Arc<Service>)]) -> BTreeMap<u16, Arc<Service>> {
+    let tcp = ports.iter().filter(|(port, _)| port.protocol == Protocol::Tcp);
+    tcp.map(|(port, service)| (port.port, service.clone())).collect()
+}
+
 /// Keeps the loopback's ports in step with the cluster, until the crew ends.
 pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap) {
     let (own, client) = (crew.clone(), client.clone());
     let served = watch::Sender::default();
-    crew.spawn(tell_visits(host.visits(), served.subscribe(), tap.clone()));
-    crew.spawn(async move {
+    crew.spawn_essential(tell_visits(host.visits(), served.subscribe(), tap.clone()));
+    crew.spawn_essential(async move {
         let changes = Changes::watch(&own, &client);
         let nodes: Informer<Node> = Informer::all(&own, &client);
         let recorder = Recorder::new(&own, &client, "ropewalk", "");
@@ -97,7 +125,7 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
         nodes.synced().await;
         let poke = changes.clone();
         nodes.on(move |change| poke.poke(change.cause()));
-        let mut told: Vec<(u16, String)> = Vec::new();
+        let mut told: BTreeSet<(u16, Protocol, String)> = BTreeSet::new();
         let mut told_owners = BTreeSet::new();
         let mut last: Vec<HostPort> = Vec::new();
         let mut cause = None;
@@ -106,7 +134,7 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
             let (wanted, refused) = wanted(&changes.services.list(), &changes.by_service(), &ready);
             told_owners = super::tell(&recorder, LOCALHOST, refused, &told_owners);
             let ports: Vec<HostPort> = wanted.iter().map(|(p, _)| p.clone()).collect();
-            served.send_replace(wanted.iter().map(|(port, service)| (port.port, service.clone())).collect());
+            served.send_replace(by_tcp_port(&wanted));
             let start = clock::Instant::now();
             let failed = host.sync_ports(&ports).await;
             if ports != last {
@@ -115,16 +143,16 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
                 tap.emit(record.detail(serde_json::json!({"open": open})));
                 last = ports;
             }
-            let mut now_told = Vec::new();
-            for (port, error) in &failed {
-                let service = wanted.iter().find(|(p, _)| p.port == *port).map(|(_, s)| s);
-                now_told.push((*port, error.to_string()));
-                if let Some(service) = service
-                    && !told.contains(&(*port, error.to_string()))
+            let mut now_told = BTreeSet::new();
+            for ((port, protocol), error) in failed {
+                let failure = (port, protocol, error.to_string());
+                if let Some(service) = owner_of(&wanted, port, protocol)
+                    && !told.contains(&failure)
                 {
                     let message = format!("localhost:{port} does not lead to this Service: {error}");
                     recorder.warning(&reference(&**service), "HostPortTaken", message, None);
                 }
+                now_told.insert(failure);
             }
             told = now_told;
             tokio::select! {
@@ -226,6 +254,35 @@ mod tests {
         assert_eq!(to("Cluster", &all).0.len(), 3);
         assert_eq!(to("Local", &all), (vec!["172.30.0.2:30080".to_string()], true));
         assert_eq!(to("Local", &[node(1)]), (vec![], false), "it refuses instead of being silent");
+    }
+
+    #[test]
+    fn a_tcp_and_a_udp_port_of_one_number_are_two_ports() {
+        let node_port = |name: &str, protocol: &str| {
+            let ports = serde_json::json!([{"port": 53, "protocol": protocol, "nodePort": 30053}]);
+            service(name, serde_json::json!({"type": "NodePort", "ports": ports}))
+        };
+        let services = [node_port("a-tcp", "TCP"), node_port("b-udp", "UDP")];
+        let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
+        assert_eq!((ports.len(), refused.len()), (2, 0));
+        let name = |service: &Arc<Service>| service.metadata.name.clone().unwrap();
+        for (protocol, expected) in [(Protocol::Tcp, "a-tcp"), (Protocol::Udp, "b-udp")] {
+            assert_eq!(owner_of(&ports, 30053, protocol).map(name).as_deref(), Some(expected));
+        }
+        assert_eq!(by_tcp_port(&ports).get(&30053).map(name).as_deref(), Some("a-tcp"));
+    }
+
+    #[test]
+    fn a_load_balancer_without_node_ports_is_told_that_localhost_does_not_lead_to_it() {
+        let spec = |kind: &str| {
+            let ports = serde_json::json!([{"name": "a", "port": 80}, {"name": "b", "port": 81}]);
+            serde_json::json!({"type": kind, "allocateLoadBalancerNodePorts": false, "ports": ports})
+        };
+        let services = [service("balancer", spec("LoadBalancer")), service("inside", spec("ClusterIP"))];
+        let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
+        let told: Vec<_> = refused.iter().map(|r| (r.service.metadata.name.as_deref(), r.reason)).collect();
+        assert_eq!((ports.len(), told), (0, vec![(Some("balancer"), "NoNodePort")]), "once");
+        assert!(refused[0].message.contains("allocateLoadBalancerNodePorts"), "{}", refused[0].message);
     }
 
     #[test]

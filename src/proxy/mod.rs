@@ -10,7 +10,7 @@
 //! An address that two Services claim goes to one of them, and the other is told in an Event: the kernel would refuse the whole table.
 //! So are Services whose rules are more than the kernel takes at once.
 //! ## Left out
-//! Topology hints, health-check node ports, IPv6, SCTP.
+//! `trafficDistribution` and topology hints, `loadBalancerSourceRanges`, health-check node ports, IPv6, SCTP.
 //! ## Read next
 //! `net`, which turns rules into nftables.
 
@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 #[cfg(doc)]
 use crate::cni::ServiceRule;
 
-/// A rule set that the kernel refused is tried again after this time.
+/// Rules that the kernel refused, and flows that it did not forget, are tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
 
 pub struct Config {
@@ -117,6 +117,16 @@ fn tell(
     now
 }
 
+/// Makes the kernel forget flows of UDP clients, which would stay with endpoints that are gone. `stuck` is why it could not be done at the
+/// last try, if so; the same reason is logged once.
+async fn forget_flows(network: &dyn NodeNetwork, stuck: &mut Option<String>) {
+    let failed = network.forget_flows().await.err().map(|e| e.to_string());
+    if let Some(error) = failed.as_ref().filter(|e| stuck.as_ref() != Some(*e)) {
+        tracing::warn!(error, "UDP clients may stay with endpoints that are gone, trying again");
+    }
+    *stuck = failed;
+}
+
 /// Keeps one node's rules in step with the cluster, until the crew ends.
 pub fn start(crew: &Crew, config: Config) {
     let own = crew.clone();
@@ -127,7 +137,7 @@ pub fn start(crew: &Crew, config: Config) {
         let stop = own.token();
         let recorder = Recorder::new(&own, &config.client, "kube-proxy", &config.node_name);
         let mut told = BTreeSet::new();
-        let mut cause = None;
+        let (mut cause, mut stuck) = (None, None);
         loop {
             let start = clock::Instant::now();
             let (wanted, refused) =
@@ -148,10 +158,45 @@ pub fn start(crew: &Crew, config: Config) {
                     }
                 }
             }
-            tokio::select! {
-                next = changes.next() => cause = next,
-                () = stop.cancelled() => return Ok::<(), String>(()),
+            forget_flows(&*config.network, &mut stuck).await;
+            loop {
+                tokio::select! {
+                    next = changes.next() => {
+                        cause = next;
+                        break;
+                    }
+                    () = clock::sleep(RETRY), if stuck.is_some() => {
+                        forget_flows(&*config.network, &mut stuck).await;
+                    }
+                    () = stop.cancelled() => return Ok::<(), String>(()),
+                }
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::testing::Log;
+    use std::net::Ipv4Addr;
+
+    /// A kernel without nf_conntrack_netlink: rules can be written all the same.
+    #[tokio::test]
+    async fn flows_that_cannot_be_forgotten_are_told_once() {
+        let (log, node) = (Log::default(), crate::cni::fake::FakeFabric::default());
+        let node = node.node(Ipv4Addr::new(172, 30, 0, 11), Ipv4Addr::new(10, 244, 1, 0));
+        let _guard = log.listen();
+        let mut stuck = None;
+        node.keep_flows(true);
+        for _ in 0..3 {
+            assert_eq!(node.sync_services(&[]).await.ok(), Some(0));
+            forget_flows(&*node, &mut stuck).await;
+            assert!(stuck.is_some(), "it is tried again");
+        }
+        assert_eq!(log.warnings().len(), 1, "{:?}", log.warnings());
+        node.keep_flows(false);
+        forget_flows(&*node, &mut stuck).await;
+        assert_eq!(stuck, None);
+    }
 }

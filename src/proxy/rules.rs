@@ -3,6 +3,7 @@
 use crate::cni::{Protocol, ServiceRule};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -16,7 +17,11 @@ pub struct Endpoint {
 }
 
 pub fn protocol(port: &ServicePort) -> Option<Protocol> {
-    match port.protocol.as_deref().unwrap_or("TCP") {
+    protocol_named(port.protocol.as_deref())
+}
+
+fn protocol_named(name: Option<&str>) -> Option<Protocol> {
+    match name.unwrap_or("TCP") {
         "TCP" => Some(Protocol::Tcp),
         "UDP" => Some(Protocol::Udp),
         _ => None,
@@ -49,17 +54,18 @@ impl Endpoints {
     }
 }
 
-/// A Service's slices, and of each the numbers of its ports by their names.
-pub struct Slices<'a>(Vec<(&'a EndpointSlice, HashMap<&'a str, Option<u16>>)>);
+/// A Service's slices, and of each the numbers of its ports by their names and protocols.
+pub struct Slices<'a>(Vec<(&'a EndpointSlice, HashMap<(&'a str, Protocol), Option<u16>>)>);
 
 impl<'a> Slices<'a> {
     pub fn of(slices: &'a [Arc<EndpointSlice>]) -> Slices<'a> {
-        let of_ipv4 = slices.iter().filter(|s| s.address_type == "IPv4");
+        let of_ipv4 = slices.iter().filter(|s| s.address_type == "IPv4" && is_proxied(&s.metadata));
         let indexed = of_ipv4.map(|slice| {
             let mut ports = HashMap::new();
             for port in slice.ports.iter().flatten() {
+                let Some(protocol) = protocol_named(port.protocol.as_deref()) else { continue };
                 let number = port.port.and_then(|p| u16::try_from(p).ok());
-                ports.entry(port.name.as_deref().unwrap_or_default()).or_insert(number);
+                ports.entry((port.name.as_deref().unwrap_or_default(), protocol)).or_insert(number);
             }
             (&**slice, ports)
         });
@@ -68,19 +74,20 @@ impl<'a> Slices<'a> {
 
     /// The endpoints of a port of the Service.
     pub fn endpoints(&self, port: &ServicePort) -> Endpoints {
-        let name = port.name.as_deref().unwrap_or_default();
         let mut found = Endpoints::default();
+        let Some(protocol) = protocol(port) else { return found };
+        let key = (port.name.as_deref().unwrap_or_default(), protocol);
         for (slice, ports) in &self.0 {
-            let Some(number) = ports.get(name).copied().flatten() else { continue };
+            let Some(number) = ports.get(&key).copied().flatten() else { continue };
             for endpoint in &slice.endpoints {
                 let conditions = endpoint.conditions.clone().unwrap_or_default();
-                for ip in endpoint.addresses.iter().filter_map(|a| a.parse().ok()) {
-                    let one = Endpoint { ip, port: number, node: endpoint.node_name.clone() };
-                    if conditions.ready.unwrap_or(true) {
-                        found.ready.insert(one);
-                    } else if conditions.serving.unwrap_or(false) && conditions.terminating.unwrap_or(false) {
-                        found.serving.insert(one);
-                    }
+                // Further addresses are the same endpoint, which consumers may ignore.
+                let Some(ip) = endpoint.addresses.first().and_then(|a| a.parse().ok()) else { continue };
+                let one = Endpoint { ip, port: number, node: endpoint.node_name.clone() };
+                if conditions.ready.unwrap_or(true) {
+                    found.ready.insert(one);
+                } else if conditions.serving.unwrap_or(true) && conditions.terminating.unwrap_or(false) {
+                    found.serving.insert(one);
                 }
             }
         }
@@ -117,7 +124,7 @@ pub fn is_external_local(spec: &ServiceSpec) -> bool {
     spec.external_traffic_policy.as_deref() == Some("Local")
 }
 
-/// What a Service asks for and does not get, because it is another one's.
+/// What a Service asks for and does not get: it is another Service's, or more than there is room for.
 #[derive(Clone, Debug)]
 pub struct Refused {
     pub service: Arc<Service>,
@@ -136,9 +143,14 @@ struct Claims {
     keys: BTreeSet<String>,
 }
 
-/// The services, the oldest first: of two that want the same, the older one gets it.
+/// Returns whether kube-proxy is to look at a Service or a slice. Those with this label, whatever its value, belong to another proxy.
+fn is_proxied(meta: &ObjectMeta) -> bool {
+    meta.labels.as_ref().is_none_or(|labels| !labels.contains_key("service.kubernetes.io/service-proxy-name"))
+}
+
+/// The services that kube-proxy is to serve, the oldest first: of two that want the same, the older one gets it.
 pub fn by_age(services: &[Arc<Service>]) -> Vec<&Arc<Service>> {
-    let mut ordered: Vec<&Arc<Service>> = services.iter().collect();
+    let mut ordered: Vec<&Arc<Service>> = services.iter().filter(|s| is_proxied(&s.metadata)).collect();
     ordered.sort_by_key(|s| {
         let meta = &s.metadata;
         (meta.creation_timestamp.as_ref().map(|t| t.0), meta.namespace.clone(), meta.name.clone())
@@ -165,6 +177,8 @@ pub fn rules(
             refused.push(beyond_namespace(service));
         }
     }
+    // A rule that is left out must not keep an address from a younger Service.
+    let wanted = within_bounds(wanted, &mut refused);
     let mut claims = Claims::default();
     let mut refuse = |service: &Arc<Service>, what: String, owner: &str| {
         let message = format!("{what} belongs to {owner}: this Service is not reachable there");
@@ -182,7 +196,7 @@ pub fn rules(
             has_own.push((service, rule));
         }
     }
-    let mut complete = Vec::with_capacity(has_own.len());
+    let mut rules = Vec::with_capacity(has_own.len());
     for (service, mut rule) in has_own {
         let (protocol, port, key) = (rule.protocol, rule.port, rule.key.clone());
         rule.addresses.retain(|ip| {
@@ -193,8 +207,6 @@ pub fn rules(
             }
             mine
         });
-        let mut seen = BTreeSet::new();
-        rule.addresses.retain(|ip| seen.insert(*ip));
         if let Some(number) = rule.node_port {
             let owner = claims.node_ports.entry((protocol, number)).or_insert_with(|| key.clone());
             if *owner != key {
@@ -202,9 +214,8 @@ pub fn rules(
                 rule.node_port = None;
             }
         }
-        complete.push((service, rule));
+        rules.push(rule);
     }
-    let mut rules = within_bounds(complete, &mut refused);
     rules.sort_by(|a, b| a.key.cmp(&b.key));
     (rules, refused)
 }
@@ -218,12 +229,12 @@ const RULE_MAX: usize = 256 << 10;
 
 /// How many bytes of netlink messages a rule has, at most.
 fn bytes(rule: &ServiceRule) -> usize {
-    let (once, each) = if rule.affinity_seconds.is_some() { (800, 400) } else { (0, 64) };
+    let each = if rule.affinity_seconds.is_some() { 400 } else { 64 };
+    let sticky = rule.affinity_seconds.map_or(0, |_| 800 * rule.used().len());
     let further = [&rule.all_endpoints, &rule.local_endpoints];
     let further = further.into_iter().flatten().map(|list| 768 + each * list.len()).sum::<usize>();
     let node_port = rule.node_port.map_or(0, |_| 768);
-    let own = once * rule.everywhere().len() + each * rule.endpoints.len();
-    1024 + 64 * rule.addresses.len() + own + further + node_port
+    1024 + 64 * rule.addresses.len() + each * rule.endpoints.len() + sticky + further + node_port
 }
 
 /// The reason of the Event on a Service some of whose ports are beyond a bound.
@@ -262,12 +273,15 @@ impl Beyond {
 /// ```text
 /// a: 2000 KiB   b: 1900 KiB   c: 300 KiB   of 4096 KiB   ->   a: 1896 KiB   b: 1900 KiB   c: 300 KiB
 /// ```
-fn within_bounds(complete: Vec<(Arc<Service>, ServiceRule)>, refused: &mut Vec<Refused>) -> Vec<ServiceRule> {
+fn within_bounds(
+    wanted: Vec<(Arc<Service>, ServiceRule)>,
+    refused: &mut Vec<Refused>,
+) -> Vec<(Arc<Service>, ServiceRule)> {
     let namespace_of = |service: &Service| service.metadata.namespace.clone().unwrap_or_default();
     let mut beyond: BTreeMap<usize, Beyond> = BTreeMap::new();
     // By namespace: bytes, and the places of its rules with theirs, the latest last.
     let mut kept: BTreeMap<String, (usize, Vec<(usize, usize)>)> = BTreeMap::new();
-    for (place, (service, rule)) in complete.iter().enumerate() {
+    for (place, (service, rule)) in wanted.iter().enumerate() {
         let (used, own) = kept.entry(namespace_of(service)).or_default();
         let takes = bytes(rule);
         if takes > RULE_MAX {
@@ -294,10 +308,10 @@ fn within_bounds(complete: Vec<(Arc<Service>, ServiceRule)>, refused: &mut Vec<R
     let name_of = |service: &Service| (namespace_of(service), service.metadata.name.clone());
     let too_many = refused.iter().filter(|r| r.reason == TOO_MANY);
     let mut told: BTreeSet<_> = too_many.map(|r| name_of(&r.service)).collect();
-    let mut rules = Vec::with_capacity(complete.len() - beyond.len());
-    for (place, (service, rule)) in complete.into_iter().enumerate() {
+    let mut rules = Vec::with_capacity(wanted.len() - beyond.len());
+    for (place, (service, rule)) in wanted.into_iter().enumerate() {
         let Some(why) = beyond.get(&place) else {
-            rules.push(rule);
+            rules.push((service, rule));
             continue;
         };
         if told.insert(name_of(&service)) {
@@ -334,7 +348,11 @@ fn wanted_by(
     addresses.extend(spec.external_ips.iter().flatten().filter_map(|a| a.parse::<Ipv4Addr>().ok()));
     let balancers =
         service.status.iter().filter_map(|s| s.load_balancer.as_ref()?.ingress.as_ref()).flatten();
-    addresses.extend(balancers.filter_map(|i| i.ip.as_deref()?.parse::<Ipv4Addr>().ok()));
+    // Proxy: the balancer wants to see each connection, so that nodes must not serve its address themselves.
+    let virtual_ips = balancers.filter(|i| i.ip_mode.as_deref().is_none_or(|mode| mode == "VIP"));
+    addresses.extend(virtual_ips.filter_map(|i| i.ip.as_deref()?.parse::<Ipv4Addr>().ok()));
+    let mut seen = BTreeSet::new();
+    addresses.retain(|ip| seen.insert(*ip));
     let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
         let config = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
         config.and_then(|c| c.timeout_seconds).unwrap_or(10800).max(1) as u32
@@ -477,6 +495,26 @@ mod tests {
         assert_eq!((rules.len(), refused.len(), refused[0].reason), (0, 1, "TooManyRules"));
     }
 
+    #[test]
+    fn a_rule_that_is_left_out_keeps_nothing_from_younger_services() {
+        let named = |name: &str, ip: &str, made: &str, external: &[String]| {
+            let meta = serde_json::json!({"namespace": "d", "name": name, "creationTimestamp": made});
+            let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
+            let spec = serde_json::json!({"clusterIP": ip, "externalIPs": external, "ports": ports});
+            service(serde_json::json!({"metadata": meta, "spec": spec})).remove(0)
+        };
+        let many: Vec<String> = (0..5000).map(|n| format!("9.9.{}.{}", n / 256, n % 256)).collect();
+        let all = [
+            named("wide", "10.96.0.6", "2026-01-01T00:00:00Z", &many),
+            named("web", "10.96.0.7", "2026-01-02T00:00:00Z", &many[7..8]),
+        ];
+        let (rules, refused) = rules(&all, &BTreeMap::new(), "n");
+        let reasons: Vec<_> = refused.iter().map(|r| r.reason).collect();
+        assert_eq!(reasons, [TOO_MANY], "{refused:?}");
+        let web = &rules[0];
+        assert_eq!((web.key.as_str(), web.addresses.len(), web.node_port), ("d/web:80", 2, Some(30080)));
+    }
+
     /// Each port of a Service has all of its endpoints: what would be thrown away is not even made.
     #[test]
     fn ports_times_endpoints_are_not_computed_beyond_a_bound() {
@@ -537,6 +575,27 @@ mod tests {
     }
 
     #[test]
+    fn ports_of_a_slice_are_found_by_name_and_protocol() {
+        let ports = |protocols: &[(&str, i32)]| {
+            let port = |(protocol, port): &(&str, i32)| serde_json::json!({"name": "dns", "protocol": protocol, "port": port});
+            protocols.iter().map(port).collect::<Vec<_>>()
+        };
+        let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+            "addressType": "IPv4", "metadata": {}, "endpoints": [{"addresses": ["10.244.1.2"]}],
+            "ports": ports(&[("SCTP", 1), ("UDP", 5353), ("TCP", 5300)]),
+        }))
+        .unwrap();
+        let slices = [("d/dns".to_string(), vec![Arc::new(slice)])].into();
+        for (protocol, expected) in [("TCP", 5300), ("UDP", 5353)] {
+            let dns = service(serde_json::json!({
+                "metadata": {"namespace": "d", "name": "dns"},
+                "spec": {"clusterIP": "10.96.0.10", "ports": ports(&[(protocol, 53)])},
+            }));
+            assert_eq!(rules_of(&dns, &slices, "n")[0].endpoints, [([10, 244, 1, 2].into(), expected)]);
+        }
+    }
+
+    #[test]
     fn ready_endpoints_get_traffic_and_ending_ones_only_when_nobody_else_is_left() {
         let web = service(serde_json::json!({
             "metadata": {"namespace": "d", "name": "web"},
@@ -554,6 +613,11 @@ mod tests {
             {"addresses": ["10.244.2.2"], "conditions": {"ready": false, "serving": true, "terminating": true}},
         ]));
         assert_eq!(rules_of(&web, &ending, "n1")[0].endpoints, [([10, 244, 2, 2].into(), 8080)]);
+        // A slice that somebody else writes need not say that an endpoint serves.
+        let silent = slices(serde_json::json!([
+            {"addresses": ["10.244.2.2"], "conditions": {"ready": false, "terminating": true}},
+        ]));
+        assert_eq!(rules_of(&web, &silent, "n1")[0].endpoints, [([10, 244, 2, 2].into(), 8080)]);
         assert!(rules_of(&web, &BTreeMap::new(), "n1")[0].endpoints.is_empty());
     }
 
@@ -589,6 +653,53 @@ mod tests {
     }
 
     #[test]
+    fn what_is_labelled_for_another_proxy_is_left_alone() {
+        let named = |name: &str, ip: &str, labels: serde_json::Value| {
+            let meta = serde_json::json!({"namespace": "d", "name": name, "labels": labels});
+            service(serde_json::json!({"metadata": meta, "spec": {"clusterIP": ip, "ports": [{"port": 80}]}}))
+                .remove(0)
+        };
+        let foreign = serde_json::json!({"service.kubernetes.io/service-proxy-name": "mesh"});
+        let services = [
+            named("mesh", "10.96.0.8", foreign.clone()),
+            named("web", "10.96.0.9", serde_json::json!({"app": "web"})),
+        ];
+        let mut slices = slices(serde_json::json!([{"addresses": ["10.244.1.2"]}]));
+        let mut rules = rules_of(&services, &slices, "n");
+        assert_eq!((rules.len(), rules[0].key.as_str(), rules[0].endpoints.len()), (1, "d/web:80", 1));
+        for slice in slices.get_mut("d/web").unwrap() {
+            Arc::make_mut(slice).metadata.labels = serde_json::from_value(foreign.clone()).unwrap();
+        }
+        rules = rules_of(&services, &slices, "n");
+        assert!(rules[0].endpoints.is_empty(), "a slice is left alone too");
+    }
+
+    #[test]
+    fn the_address_of_a_balancer_that_is_a_proxy_is_left_to_it() {
+        let web = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"},
+            "spec": {"clusterIP": "10.96.0.9", "type": "LoadBalancer", "ports": [{"port": 80}]},
+            "status": {"loadBalancer": {"ingress": [
+                {"ip": "9.9.9.1", "ipMode": "Proxy"}, {"ip": "9.9.9.2", "ipMode": "VIP"}, {"ip": "9.9.9.3"},
+            ]}},
+        }));
+        let rules = rules_of(&web, &BTreeMap::new(), "n");
+        let addresses: Vec<_> = rules[0].addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["10.96.0.9", "9.9.9.2", "9.9.9.3"]);
+    }
+
+    #[test]
+    fn an_endpoint_has_one_address() {
+        let web = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"}, "spec": {"clusterIP": "10.96.0.9", "ports": [{"port": 80}]},
+        }));
+        let several = slices(serde_json::json!([
+            {"addresses": ["10.244.1.2", "10.244.1.3"]}, {"addresses": ["no address", "10.244.1.4"]},
+        ]));
+        assert_eq!(rules_of(&web, &several, "n1")[0].endpoints, [([10, 244, 1, 2].into(), 8080)]);
+    }
+
+    #[test]
     fn an_endpoint_of_two_slices_is_one() {
         let web = service(serde_json::json!({
             "metadata": {"namespace": "d", "name": "web"}, "spec": {"clusterIP": "10.96.0.9", "ports": [{"port": 80}]},
@@ -597,6 +708,24 @@ mod tests {
             {"addresses": ["10.244.1.2"], "nodeName": "n1"}, {"addresses": ["10.244.1.2"]},
         ]));
         assert_eq!(rules_of(&web, &twice, "n1")[0].endpoints, [([10, 244, 1, 2].into(), 8080)]);
+    }
+
+    #[test]
+    fn an_endpoint_of_one_node_alone_counts_in_what_a_rule_takes() {
+        let sticky = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"},
+            "spec": {
+                "clusterIP": "10.96.0.9", "externalTrafficPolicy": "Local", "sessionAffinity": "ClientIP",
+                "type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}],
+            },
+        }));
+        let ending = serde_json::json!({"ready": false, "serving": true, "terminating": true});
+        let slices = slices(serde_json::json!([
+            {"addresses": ["10.244.1.2"], "conditions": ending, "nodeName": "n1"},
+            {"addresses": ["10.244.2.2"], "conditions": {"ready": true}, "nodeName": "n2"},
+        ]));
+        let taken = |node: &str| bytes(&rules_of(&sticky, &slices, node)[0]);
+        assert_eq!(taken("n1") - taken("n2"), 800, "one more chain and set of clients");
     }
 
     #[test]

@@ -4,37 +4,46 @@
 //! Components are processes; the kernel ends them, systemd or the kubelet starts them again.
 //! ## How this one works
 //! A component is a named set of tokio tasks, owned by a [`Crew`]: nothing is detached. [`Crew::stop`] asks and waits;
-//! [`Crew::kill`] aborts, which is this program's `kill -9`: every graceful path is skipped. A panic of its main task, or of another one
-//! that it cannot do without, is the end of the crew, never of the program; whoever waits for that end kills what is left. Who restarts a crew, and with which back-off, is the kubelet's business, as for any container.
+//! [`Crew::kill`] aborts before it cancels the token, which is this program's `kill -9`: no task learns that it should stop, so every
+//! graceful path is skipped. A panic of its main task, or of another one that it cannot do without, is the end of the crew, never of the
+//! program; whoever waits for that end kills what is left. Who restarts a crew, and with which back-off, is the kubelet's business, as for
+//! any container.
 //! ## Left out
 //! Memory isolation: components share an address space, so a crew cannot be killed in the middle of a poll.
 //! ## Read next
 //! `cluster`, which runs components as containers whose runtime is this module.
 
+use crate::clock;
 use futures::FutureExt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
+
+/// A crew that is kept is started again this long after its end.
+const START_AGAIN: Duration = Duration::from_secs(1);
 
 /// How a crew ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The first task to end did so by itself, with this message if it failed.
+    /// The main task ended by itself, or failed with this message, be it while it stopped.
     Done(Result<(), String>),
     /// A task panicked.
     Panicked(String),
-    /// Somebody asked it to stop.
+    /// It was asked to stop, and ended without an error.
     Stopped,
-    /// Somebody ended it without asking.
+    /// It was aborted.
     Killed,
 }
 
 struct Inner {
     tasks: Mutex<Option<JoinSet<()>>>,
+    /// The main task (there is one, as a rule). A stop takes `tasks`, and a kill may come while it waits for them.
+    main: Mutex<Vec<AbortHandle>>,
     stop: CancellationToken,
     end: watch::Sender<Option<End>>,
 }
@@ -52,6 +61,7 @@ impl Crew {
     pub fn new(name: &str) -> Crew {
         let inner = Inner {
             tasks: Mutex::new(Some(JoinSet::new())),
+            main: Mutex::default(),
             stop: CancellationToken::new(),
             end: watch::Sender::new(None),
         };
@@ -71,8 +81,12 @@ impl Crew {
         self.inner.tasks.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Adds a helper. It is aborted when the crew is killed; a crew that has ended takes no more. A panic is the end of this helper alone, as of one
-    /// request to a server.
+    fn main(&self) -> std::sync::MutexGuard<'_, Vec<AbortHandle>> {
+        self.inner.main.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Adds a helper. It is aborted when the crew is killed. A crew that was asked to stop, or killed, takes no more. A panic is the end of
+    /// this helper alone, as of one request to a server.
     pub fn spawn<F>(&self, task: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -96,7 +110,28 @@ impl Crew {
         let crew = self.clone();
         self.spawn(async move {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await {
-                crew.finish(End::Panicked(panic_text(panic)));
+                let text = panic_text(panic);
+                tracing::error!(crew = &*crew.name, panic = text, "a task panicked, which ends its crew");
+                crew.finish(End::Panicked(text));
+            }
+        });
+    }
+
+    /// Runs tasks in a crew of their own, which is killed when this one is killed or asked to stop. When it ends otherwise, because an
+    /// essential task panicked for example, it is started again after a pause.
+    pub fn keep(&self, name: &'static str, start: impl Fn(&Crew) + Send + 'static) {
+        let stop = self.token();
+        self.spawn(async move {
+            while !stop.is_cancelled() {
+                let kept = KilledWithOwner(Crew::new(name));
+                start(&kept.0);
+                let end = tokio::select! {
+                    end = kept.0.wait() => end,
+                    () = stop.cancelled() => return, // informers, for example, would not stop by themselves
+                };
+                tracing::error!(crew = name, ?end, "a crew ended and is started again");
+                drop(kept);
+                clock::sleep(START_AGAIN).await;
             }
         });
     }
@@ -110,15 +145,14 @@ impl Crew {
         let crew = self.clone();
         if let Some(tasks) = self.tasks().as_mut() {
             let handle = tokio::spawn(task_result(task).instrument(self.span.clone()));
+            self.main().push(handle.abort_handle());
             // Made out here: a kill may come before the first poll of what stands below.
             let guard = AbortOnDrop(handle.abort_handle());
             tasks.spawn(async move {
                 let _guard = guard;
                 let end = match handle.await {
-                    Ok(result) => match crew.inner.stop.is_cancelled() {
-                        true => End::Stopped,
-                        false => End::Done(result),
-                    },
+                    Ok(Ok(())) if crew.inner.stop.is_cancelled() => End::Stopped,
+                    Ok(result) => End::Done(result),
                     Err(e) if e.is_panic() => End::Panicked(panic_text(e.into_panic())),
                     Err(_) => End::Killed,
                 };
@@ -159,11 +193,17 @@ impl Crew {
         self.finish(End::Stopped);
     }
 
-    /// Ends every task at its next await point, without asking.
+    /// Aborts every task: each ends at its next await point. The token is cancelled after that. If it were cancelled first, the main task
+    /// could run on another thread meanwhile and begin its graceful path, such as handing over the leadership of a store.
     pub fn kill(&self) {
         let tasks = self.tasks().take();
-        self.finish(End::Killed);
+        self.abort_main();
         drop(tasks); // a JoinSet aborts its tasks when it is dropped
+        self.finish(End::Killed);
+    }
+
+    fn abort_main(&self) {
+        self.main().iter().for_each(AbortHandle::abort);
     }
 
     /// How the crew ended, if it has.
@@ -185,11 +225,20 @@ impl Crew {
 struct KillOnDrop<'a>(&'a Crew);
 impl Drop for KillOnDrop<'_> {
     fn drop(&mut self) {
+        self.0.abort_main();
         self.0.finish(End::Killed);
     }
 }
 
-struct AbortOnDrop(tokio::task::AbortHandle);
+/// Kills a crew together with the task that keeps it.
+struct KilledWithOwner(Crew);
+impl Drop for KilledWithOwner {
+    fn drop(&mut self) {
+        self.0.kill();
+    }
+}
+
+struct AbortOnDrop(AbortHandle);
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
@@ -237,23 +286,42 @@ mod tests {
         assert_eq!(crew.wait().await, End::Panicked("boom".into()));
     }
 
-    #[tokio::test]
-    async fn a_kill_skips_the_graceful_path() {
+    /// Kills a crew whose main task waits for the request to stop; returns whether its graceful path began.
+    async fn is_graceful_when_killed() -> bool {
         let crew = Crew::new("t");
-        let (token, graceful) = (crew.token(), Arc::new(Mutex::new(false)));
-        let seen = graceful.clone();
+        let token = crew.token();
+        let (waits, is_waiting) = tokio::sync::oneshot::channel();
+        let (graceful, began) = tokio::sync::oneshot::channel();
         crew.spawn_main(async move {
-            token.cancelled().await;
-            tokio::task::yield_now().await;
-            *seen.lock().unwrap() = true;
+            let mut asked = std::pin::pin!(token.cancelled());
+            let mut waits = Some(waits);
+            std::future::poll_fn(|context| {
+                let poll = asked.as_mut().poll(context);
+                if let Some(waits) = waits.take() {
+                    let _ = waits.send(());
+                }
+                poll
+            })
+            .await;
+            let _ = graceful.send(());
             Ok::<(), String>(())
         });
-        tokio::task::yield_now().await;
+        is_waiting.await.unwrap();
         crew.kill();
         assert_eq!(crew.wait().await, End::Killed);
-        tokio::task::yield_now().await;
-        tokio::task::yield_now().await;
-        assert!(!*graceful.lock().unwrap());
+        began.await.is_ok() // an error once the task is dropped
+    }
+
+    #[tokio::test]
+    async fn a_kill_skips_the_graceful_path() {
+        assert!(!is_graceful_when_killed().await);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_kill_skips_the_graceful_path_on_other_threads() {
+        for round in 0..200 {
+            assert!(!is_graceful_when_killed().await, "round {round}");
+        }
     }
 
     #[tokio::test]
@@ -267,6 +335,50 @@ mod tests {
         assert_eq!(crew.ended(), None);
         crew.spawn_essential(async { assert!(std::hint::black_box(false), "boom") });
         assert_eq!(crew.wait().await, End::Panicked("boom".into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crew_that_is_kept_is_started_again_and_ends_with_its_owner() {
+        let (owner, starts, alive) = (Crew::new("t"), Arc::new(Mutex::new(0)), Arc::new(()));
+        let (counted, held) = (starts.clone(), alive.clone());
+        owner.keep("kept", move |crew| {
+            let mut starts = counted.lock().unwrap();
+            *starts += 1;
+            let (is_first, held) = (*starts == 1, held.clone());
+            crew.spawn_essential(async move {
+                let _held = held;
+                assert!(!is_first, "boom");
+                std::future::pending::<()>().await;
+            });
+        });
+        tokio::time::sleep(START_AGAIN * 3).await;
+        assert_eq!(*starts.lock().unwrap(), 2, "it stays when nothing panics");
+        assert_eq!(owner.ended(), None);
+        owner.kill();
+        while Arc::strong_count(&alive) > 1 {
+            tokio::task::yield_now().await; // an aborted task is dropped at its next turn
+        }
+    }
+
+    /// The levels of what is logged.
+    #[derive(Clone, Default)]
+    struct Levels(Arc<Mutex<Vec<tracing::Level>>>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Levels {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            self.0.lock().unwrap().push(*event.metadata().level());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_an_essential_task_is_logged_as_an_error() {
+        use tracing_subscriber::layer::SubscriberExt;
+        let levels = Levels::default();
+        let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(levels.clone()));
+        let crew = Crew::new("t");
+        crew.spawn_essential(async { assert!(std::hint::black_box(false), "boom") });
+        crew.wait().await;
+        assert!(levels.0.lock().unwrap().contains(&tracing::Level::ERROR));
     }
 
     #[tokio::test]
@@ -362,6 +474,19 @@ mod tests {
         while Arc::strong_count(&alive) > 1 {
             tokio::task::yield_now().await; // an aborted task is dropped at its next turn
         }
+    }
+
+    /// The container of a store that cannot write its last entries exits with 1, and its message says why.
+    #[tokio::test]
+    async fn a_main_task_that_fails_while_it_stops_has_failed() {
+        let crew = Crew::new("t");
+        let token = crew.token();
+        crew.spawn_main(async move {
+            token.cancelled().await;
+            Err::<(), _>("the disk is full")
+        });
+        crew.stop().await;
+        assert_eq!(crew.ended(), Some(End::Done(Err("the disk is full".into()))));
     }
 
     #[tokio::test]

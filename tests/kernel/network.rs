@@ -124,6 +124,12 @@ pub async fn services(w: World) -> Check {
     }
     let answer = read(w.fabric.dial((n1.node_ip(), 30040).into()).await?).await?;
     ensure(answer == "a 172.30.0.1", format!("local policy keeps the client: {answer}"))?;
+    for (who, netns) in [("a pod of the node", &b.netns), ("the node", &node1)] {
+        let answers = many(netns, (n1.node_ip(), 30040), 40)?;
+        ensure(answers.keys().eq(["a", "c"]), format!("a local policy does not bind {who}: {answers:?}"))?;
+    }
+    let answers = many(&c.netns, (n1.node_ip(), 30040), 20)?;
+    ensure(answers.keys().eq(["a"]), format!("a pod of another node comes from outside: {answers:?}"))?;
     ensure(w.fabric.dial((n1.node_ip(), 30050).into()).await.is_err(), "a node port without endpoints")?;
     ensure(ask(&b.netns, (n1.node_ip(), 30030))?.starts_with("a "), "a pod uses its node's port")?;
     // internalTrafficPolicy: Local, on a node without an endpoint: nothing answers at the cluster IP, node ports reach the others.
@@ -143,6 +149,18 @@ pub async fn services(w: World) -> Check {
     }
     ensure(answers.len() == 1, format!("affinity at a node port: {answers:?}"))?;
     ensure(n1.sync_services(&rules).await? == 2, "two went")?;
+    // The last endpoint of a node ends and serves on; the ready ones are elsewhere, and all of them remember their clients.
+    let ending = ServiceRule {
+        affinity_seconds: Some(10800),
+        local_endpoints: Some(vec![(a.ip, 8080)]),
+        ..service(90, &[&c])
+    };
+    let more = [rules.clone(), vec![ending]].concat();
+    ensure(n1.sync_services(&more).await? == 1, "one came")?;
+    let answer = read(w.fabric.dial((n1.node_ip(), 30090).into()).await?).await?;
+    ensure(answer == "a 172.30.0.1", format!("the endpoint that ends: {answer}"))?;
+    ensure(ask(&b.netns, (vip(90), 80))?.starts_with("c "), "the cluster IP leads to the ready endpoint")?;
+    ensure(n1.sync_services(&rules).await? == 1, "one went")?;
     // An endpoint goes: clients of the others stay where they were.
     let (stays, _) = first.first_key_value().ok_or("nobody")?;
     let others: Vec<&Pod> =
@@ -239,6 +257,7 @@ pub async fn udp(w: World) -> Check {
     ensure(ask().await? == "a", "the first endpoint")?;
     rule.endpoints = vec![(b.ip, 8080)];
     node.sync_services(std::slice::from_ref(&rule)).await?;
+    node.forget_flows().await?;
     ensure(ask().await? == "b", "the same client socket finds the new endpoint")
 }
 

@@ -47,6 +47,10 @@ impl NodeNetwork for Broken {
         self.0.sync_services(rules).await
     }
 
+    async fn forget_flows(&self) -> cni::Result<()> {
+        self.0.forget_flows().await
+    }
+
     async fn dial(&self, to: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
         self.0.dial(to).await
     }
