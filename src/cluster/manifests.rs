@@ -233,21 +233,43 @@ pub async fn forget_nodes(world: &World, client: &Client) -> Result<(), String> 
     Ok(())
 }
 
-/// Makes what is missing, and brings the components' images to this program's version.
+/// Makes what is missing, brings the components' images to this program's version, and notes how many pods the addons have.
 ///
 /// # Errors
 /// What could not be made: all else was.
 pub async fn apply(world: &World, client: &Client) -> Result<(), String> {
-    let mut failed = Vec::new();
+    let (mut failed, mut pods) = (Vec::new(), 0);
     for object in addons(world) {
-        if let Err(error) = apply_one(client, &object).await {
-            failed.push(error);
+        match apply_one(client, &object).await {
+            Ok(there) => pods += pods_of(&there),
+            Err(error) => failed.push(error),
         }
+    }
+    // What somebody's policy refuses is not waited for.
+    if failed.is_empty() || pods > 0 {
+        world.addons.send_replace(Some(pods));
     }
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }
 
-async fn apply_one(client: &Client, object: &Value) -> Result<(), String> {
+/// How many pods with a component of the cluster an object is or makes; those of a DaemonSet are counted by the nodes.
+fn pods_of(object: &Value) -> usize {
+    let containers = CONTAINERS.iter().find_map(|path| object.pointer(path)?.as_array());
+    let mut images = containers.into_iter().flatten().filter_map(|c| c["image"].as_str());
+    if !images.any(|image| image.starts_with(super::node::PREFIX)) {
+        return 0;
+    }
+    match object["kind"].as_str() {
+        Some("Pod") => 1,
+        Some("Deployment") => {
+            object["spec"]["replicas"].as_u64().map_or(1, |n| usize::try_from(n).unwrap_or(usize::MAX))
+        }
+        _ => 0,
+    }
+}
+
+/// Returns the object as it is there now.
+async fn apply_one(client: &Client, object: &Value) -> Result<Value, String> {
     let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_string();
     let (kind, name, namespace) = (text("/kind"), text("/metadata/name"), text("/metadata/namespace"));
     let api_version = text("/apiVersion");
@@ -264,22 +286,24 @@ async fn apply_one(client: &Client, object: &Value) -> Result<(), String> {
     let Some(there) = crate::client::optional(api.get(&name).await).map_err(|e| chain(&e))? else {
         let wanted: DynamicObject = serde_json::from_value(object.clone()).map_err(|e| e.to_string())?;
         match api.create(&PostParams::default(), &wanted).await {
-            Ok(_) => return Ok(()),
-            Err(error) if crate::client::is_code(&error, 409) => return Ok(()), // made meanwhile
+            Ok(_) => return Ok(object.clone()),
+            Err(error) if crate::client::is_code(&error, 409) => return Ok(object.clone()), // made meanwhile
             Err(error) => return Err(format!("cannot make {kind} {name}: {}", chain(&error))),
         }
     };
     let there = serde_json::to_value(&there).map_err(|e| e.to_string())?;
-    let Some(patch) = newer_image(object, &there) else { return Ok(()) };
+    let Some(patch) = newer_image(object, &there) else { return Ok(there) };
     let patched = api.patch(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
     patched.map_err(|e| format!("cannot bring {kind} {name} to {}: {}", version(), chain(&e)))?;
-    Ok(())
+    Ok(there)
 }
+
+/// Where an object says what containers its pods have.
+const CONTAINERS: [&str; 2] = ["/spec/template/spec/containers", "/spec/containers"];
 
 /// The patch that brings a component's container to this program's version, if an older program made it. An image that a learner chose stays.
 fn newer_image(wanted: &Value, there: &Value) -> Option<Value> {
-    let templates = ["/spec/template/spec/containers", "/spec/containers"];
-    let path = templates.into_iter().find(|path| wanted.pointer(path).is_some())?;
+    let path = CONTAINERS.into_iter().find(|path| wanted.pointer(path).is_some())?;
     let own = wanted.pointer(path)?.as_array()?.first()?;
     let (name, image) = (own["name"].as_str()?, own["image"].as_str()?);
     let found = there.pointer(path)?.as_array()?.iter().find(|c| c["name"] == name)?;
@@ -298,6 +322,26 @@ fn newer_image(wanted: &Value, there: &Value) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pods_of_addons_are_counted_as_a_learner_left_them() {
+        let own = json!([{"name": "coredns", "image": image("coredns")}]);
+        let deployment = |replicas: u64, containers: &Value| {
+            let template = json!({"spec": {"containers": containers}});
+            pods_of(&json!({"kind": "Deployment", "spec": {"replicas": replicas, "template": template}}))
+        };
+        assert_eq!((deployment(0, &own), deployment(2, &own)), (0, 2));
+        assert_eq!(
+            deployment(2, &json!([{"image": "registry.k8s.io/coredns:1"}])),
+            0,
+            "it says nothing of ours"
+        );
+        assert_eq!(pods_of(&json!({"kind": "Pod", "spec": {"containers": own}})), 1);
+        assert_eq!(
+            pods_of(&json!({"kind": "DaemonSet", "spec": {"template": {"spec": {"containers": own}}}})),
+            0
+        );
+    }
 
     #[test]
     fn a_components_image_is_renewed_and_a_learners_stays() {

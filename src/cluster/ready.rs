@@ -52,9 +52,16 @@ pub fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress: watch:
         let poke = news.clone();
         pods.on(move |_| poke.notify_one());
         let poke = news.clone();
-        let mut stores = world.stores.subscribe();
+        let (mut stores, mut addons) = (world.stores.subscribe(), world.addons.subscribe());
         own.spawn(async move {
-            while stores.changed().await.is_ok() {
+            loop {
+                let changed = tokio::select! {
+                    changed = stores.changed() => changed,
+                    changed = addons.changed() => changed,
+                };
+                if changed.is_err() {
+                    return;
+                }
                 poke.notify_one();
             }
         });
@@ -68,7 +75,9 @@ pub fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress: watch:
             poke.notify_one();
         });
         loop {
-            let now = look(&world, &nodes.list(), &pods.list(), answers.load(Ordering::Acquire)).await;
+            let started = progress.borrow().started;
+            let now =
+                look(&world, &nodes.list(), &pods.list(), answers.load(Ordering::Acquire), started).await;
             progress.send_if_modified(|old| {
                 let now = now.after(old);
                 std::mem::replace(old, now.clone()) != now
@@ -89,7 +98,7 @@ fn counts(pod: &Pod) -> bool {
         && images.any(|image| image.starts_with(super::node::PREFIX))
 }
 
-async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) -> Progress {
+async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool, started: bool) -> Progress {
     let wanted = world.spec.nodes();
     let is_ready = |node: &Node| {
         let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
@@ -123,6 +132,8 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) 
     let mirrors =
         pods.iter().filter(|p| p.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR)).count();
     let store = !world.stores.borrow().is_empty();
+    let made = *world.addons.borrow();
+    let addons = if started { 0 } else { made.unwrap_or(usize::MAX) };
     Progress {
         store,
         api: api && store,
@@ -131,13 +142,13 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool) 
         nodes: wanted.len(),
         pods_running,
         pods: expected,
-        // A learner may have removed an addon: then what is there must run. The components' pods are always shown, though late ones by kubelets that
-        // could not ask yet.
+        // When all addons are made, their pods are still on the way. Later a learner may have removed one: then what is there must run. The components'
+        // pods are always shown, though late ones by kubelets that could not ask yet.
         ready: api
             && nodes_ready >= wanted.len()
             && pods_running >= listed
             && mirrors >= control_planes * each
-            && listed - mirrors.min(listed) >= wanted.len(),
+            && listed - mirrors.min(listed) >= wanted.len().saturating_add(addons),
         started: false,
     }
 }

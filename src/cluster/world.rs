@@ -44,6 +44,8 @@ pub struct World {
     pub doors: Doors,
     /// The stores that serve, by the node whose API server asks them.
     pub stores: watch::Sender<BTreeMap<String, Arc<dyn Storage>>>,
+    /// How many pods the addons have besides the proxies; `None`: not all addons are made yet.
+    pub addons: watch::Sender<Option<usize>>,
     /// API servers that run, by node.
     pub api_servers: watch::Sender<BTreeMap<String, apiserver::Server>>,
     pub faults: Faults,
@@ -106,6 +108,7 @@ impl World {
             domain: "cluster.local".into(),
             doors,
             stores: watch::Sender::new(BTreeMap::new()),
+            addons: watch::Sender::new(None),
             api_servers: watch::Sender::new(BTreeMap::new()),
             faults: Faults::default(),
             disks: FullDisks::default(),

@@ -184,6 +184,9 @@ impl<K: Replicated> PodOwner for Replicas<K> {
         if look.settled && look.alive() {
             let wanted = spec.replicas.unwrap_or(1).max(0) as usize;
             let plan = decide(wanted, &active);
+            if plan.create > 0 {
+                look.expect_pods(&spec.selector, object.told().map(|s| s.replicas), active.len()).await?;
+            }
             if plan.create > 0 && look.still_there().await? {
                 let template = spec.template.clone().unwrap_or_default();
                 let (name, namespace) = (&look.key.name, &look.key.namespace);
@@ -274,5 +277,37 @@ mod tests {
         let again = status(&spec, Some(&first), &failed, at("05"));
         assert_eq!(again.conditions, first.conditions, "it is known since the first time");
         assert_eq!(status(&spec, Some(&again), &Seen::default(), at("06")).conditions, None);
+    }
+
+    /// An undo brings a set and its pods back at once, and the watch of the sets is ahead.
+    #[tokio::test]
+    async fn pods_that_the_cache_does_not_know_yet_are_not_made_again() {
+        use crate::client::Key;
+        use crate::client::testing::Scripted;
+        use crate::controllers::workload;
+        let set = json!({"metadata": {"name": "s", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": {"spec": {"containers": []}}},
+            "status": {"replicas": 2}});
+        let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "s", "uid": "1", "controller": true});
+        let pod = |name: &str| json!({"metadata": {"name": name, "namespace": "d", "uid": name, "labels": {"a": "b"}, "ownerReferences": [owner]}});
+        for (there, made) in [(vec![pod("p"), pod("q")], 0), (vec![pod("p")], 1)] {
+            let stored = set.clone();
+            let server = Scripted::new(move |asked| match asked.line.as_str() {
+                "POST /api/v1/namespaces/d/pods" => Some((201, asked.body.clone())),
+                "GET /api/v1/namespaces/d/pods" => {
+                    Some((200, json!({"metadata": {"resourceVersion": "5"}, "items": there})))
+                }
+                line if line.contains("/replicasets/s") => Some((200, stored.clone())),
+                _ => None,
+            })
+            .await;
+            let shared = Shared::fixed(&server.client);
+            shared.replica_sets.tell_of(serde_json::from_value(set.clone()).unwrap());
+            shared.pods.tell_of(serde_json::from_value(pod("p")).unwrap());
+            let looked = workload::look_once::<Replicas<ReplicaSet>>(&shared, &Key::new("d", "s")).await;
+            assert_eq!(looked.is_err(), made == 0, "{:?}", looked.err());
+            let posts = server.take().iter().filter(|a| a.line.starts_with("POST")).count();
+            assert_eq!(posts, made);
+        }
     }
 }

@@ -12,7 +12,8 @@ use crate::tap::Cause;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
-use kube::api::Api;
+use kube::api::{Api, ListParams};
+use kube::core::Selector;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -202,6 +203,40 @@ impl<K: Typed> Look<'_, K> {
     /// See [`still_there`].
     pub async fn still_there(&self) -> Result<bool, Error> {
         still_there(&self.api::<K>(), self.object.meta()).await
+    }
+
+    /// Makes sure that the cache knows all of the object's active pods, before more of them are made. `told`: how many its status tells of; `known`: how
+    /// many the cache has.
+    ///
+    /// Each kind comes over a watch of its own. An undo brings an owner and its pods back in one transaction: whoever has heard of the owner and not yet of
+    /// its pods would make them a second time. Where the cache has fewer than the status tells of, the API server is asked.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if there are pods that the cache does not know.
+    pub async fn expect_pods(
+        &self,
+        selector: &LabelSelector,
+        told: Option<i32>,
+        known: usize,
+    ) -> Result<(), Error> {
+        if told.is_none_or(|told| usize::try_from(told).is_ok_and(|told| told <= known)) {
+            return Ok(());
+        }
+        let selector = Selector::try_from(selector.clone()).unwrap_or_default(); // then all of the namespace
+        let params = ListParams::default().labels_from(&selector);
+        let live = self.api::<Pod>().list_metadata(&params).await?;
+        let uid = &self.owner().uid;
+        let mine = live.items.iter().map(|pod| &pod.metadata).filter(|meta| {
+            meta.deletion_timestamp.is_none() && pods::controller_of(meta).is_some_and(|c| c.uid == *uid)
+        });
+        let is_new = |meta: &ObjectMeta| {
+            let key = Key::new(&self.key.namespace, meta.name.as_deref().unwrap_or_default());
+            self.shared.pods.get(&key).is_none_or(|pod| pod.metadata.uid != meta.uid)
+        };
+        match mine.filter(|meta| is_new(meta)).count() {
+            0 => Ok(()),
+            new => Err(Error::Conflict(format!("{new} pods are newer than the cache"))),
+        }
     }
 
     /// The object's pods: its own that still match, and orphans that match and are not being deleted, which it adopts. Pods that no longer

@@ -583,7 +583,7 @@ pub(super) mod tests {
         assert_eq!(finished(&pod, Some(&ready), &ended), None);
         pod.status = Some(serde_json::from_value(serde_json::json!({"phase": "Failed"})).unwrap());
         assert_eq!(finished(&pod, Some(&ready), &ended), Some(false));
-        assert_eq!(steps(&pod, Some(&ready), &ended, None), []);
+        assert_eq!(steps(&pod, Some(&ready), &ended, None), [Step::StopSandbox { id: "s".into() }]);
     }
 
     fn finished(pod: &Pod, sandbox: Option<&Sandbox>, containers: &[Container]) -> Option<bool> {

@@ -230,7 +230,7 @@ mod tests {
         let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
         let saw = move |_: Seen<'_>| assert!(!first.swap(false, Ordering::Relaxed), "boom");
         let tell = move |what: Told| told.send(what).is_ok();
-        assert!(start(&crew, &server.client, "pods", &Room::default(), saw, tell));
+        assert!(start(&crew, &server.client, "Pod", &Room::default(), saw, tell));
         match heard.recv().await {
             Some(Told::All { objects, .. }) => assert_eq!(objects.len(), 1),
             _ => panic!("it tells nothing"),

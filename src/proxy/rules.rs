@@ -54,14 +54,17 @@ impl Endpoints {
     }
 }
 
-/// A Service's slices, and of each the numbers of its ports by their names and protocols.
-pub struct Slices<'a>(Vec<(&'a EndpointSlice, HashMap<(&'a str, Protocol), Option<u16>>)>);
+/// A slice's port numbers by their names and protocols.
+type Ports<'a> = HashMap<(&'a str, Protocol), Option<u16>>;
+
+/// A Service's slices, and of each its ports.
+pub struct Slices<'a>(Vec<(&'a EndpointSlice, Ports<'a>)>);
 
 impl<'a> Slices<'a> {
     pub fn of(slices: &'a [Arc<EndpointSlice>]) -> Slices<'a> {
         let of_ipv4 = slices.iter().filter(|s| s.address_type == "IPv4" && is_proxied(&s.metadata));
         let indexed = of_ipv4.map(|slice| {
-            let mut ports = HashMap::new();
+            let mut ports = Ports::new();
             for port in slice.ports.iter().flatten() {
                 let Some(protocol) = protocol_named(port.protocol.as_deref()) else { continue };
                 let number = port.port.and_then(|p| u16::try_from(p).ok());

@@ -1,6 +1,6 @@
 //! Every lesson is proved on clusters of its own: red at the start and after each wrong answer, green after the solution and each other way.
 
-use super::support::{Home, Said, capable, real_kubectl, turn, turn_of_many};
+use super::support::{Home, PATIENCE, Said, capable, eventually, real_kubectl, turn, turn_of_many};
 
 #[test]
 fn every_lesson_is_sound() {
@@ -309,8 +309,12 @@ fn a_stock_kubectl_finds_the_address_of_a_pod() {
         (&"where".into(), &"open".into()),
         "that is another kind: {view}"
     );
-    asked(&["get", "pods", "-o", "wide"]);
-    let view = check();
+    // The table has an address when the kubelet has told of one.
+    let seen = || {
+        asked(&["get", "pods", "-o", "wide"]);
+        check()
+    };
+    let view = eventually(PATIENCE, seen, |view| view["state"] == "done");
     assert_eq!(view["state"], "done", "{view}");
 }
 

@@ -59,7 +59,7 @@ fn steps_are_undone_and_redone_and_survive_kill_9() {
         let items = list["items"].as_array().expect("a list");
         items.iter().map(|p| p["metadata"]["uid"].to_string()).collect()
     };
-    assert_eq!(uids(&again).len(), 2);
+    assert_eq!(uids(&again).len(), 2, "{again:#}");
     assert!(uids(&again).iter().all(|uid| !uids(&pods).contains(uid)), "a pod that was gone is a new one");
 
     // Everything dies; the steps are still there.

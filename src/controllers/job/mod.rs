@@ -68,6 +68,11 @@ impl PodOwner for Jobs {
         if !plan.create.is_empty() && !fresh(look).await? {
             return Err(Error::Conflict("the job is newer than the cache".into()));
         }
+        if !plan.create.is_empty() {
+            let told = job.status.as_ref().and_then(|s| s.active);
+            let known = mine.iter().filter(|p| pods::is_active(p)).count();
+            look.expect_pods(&selector, told, known).await?;
+        }
         if !plan.create.is_empty() || !plan.delete.is_empty() {
             let indexes: Vec<i32> = plan.create.iter().filter_map(|n| n.index).collect();
             look.did(
