@@ -87,15 +87,18 @@ pub fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress: watch:
     });
 }
 
-/// True for a pod that belongs to the cluster and is to run: a component's, or an addon's. Whatever else people run in kube-system, and what has
-/// ended or is ending, says nothing about the cluster.
-fn counts(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
+/// True for a pod that belongs to the cluster: a component's, or an addon's. Whatever else people run in kube-system, and what is ending, says nothing
+/// about the cluster.
+fn is_own(pod: &Pod) -> bool {
     let containers = pod.spec.iter().flat_map(|s| &s.containers);
     let mut images = containers.filter_map(|c| c.image.as_deref());
-    pod.metadata.deletion_timestamp.is_none()
-        && !matches!(phase, "Succeeded" | "Failed")
-        && images.any(|image| image.starts_with(super::node::PREFIX))
+    pod.metadata.deletion_timestamp.is_none() && images.any(|image| image.starts_with(super::node::PREFIX))
+}
+
+/// True for a pod that is to run. What has ended does not run again; if it is missed, its controller makes another one.
+fn is_to_run(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
+    !matches!(phase, "Succeeded" | "Failed")
 }
 
 async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool, started: bool) -> Progress {
@@ -126,8 +129,9 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool, 
     let ready_nodes: Vec<String> =
         nodes.iter().filter(|n| is_ready(n)).filter_map(|n| n.metadata.name.clone()).collect();
     let nodes_ready = ready_nodes.len();
-    let pods: Vec<&Arc<Pod>> = pods.iter().filter(|p| counts(p)).collect();
-    let pods_running = pods.iter().filter(|p| pod_ready(p)).count();
+    let pods: Vec<&Arc<Pod>> = pods.iter().filter(|p| is_own(p)).collect();
+    let to_run = pods.iter().filter(|p| is_to_run(p)).count();
+    let pods_running = pods.iter().filter(|p| is_to_run(p) && pod_ready(p)).count();
     let listed = pods.len();
     let mirrors =
         pods.iter().filter(|p| p.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR)).count();
@@ -146,7 +150,7 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool, 
         // pods are always shown, though late ones by kubelets that could not ask yet.
         ready: api
             && nodes_ready >= wanted.len()
-            && pods_running >= listed
+            && pods_running >= to_run
             && mirrors >= control_planes * each
             && listed - mirrors.min(listed) >= wanted.len().saturating_add(addons),
         started: false,
@@ -177,11 +181,13 @@ mod tests {
             .unwrap()
         };
         let own = format!("{}coredns:1", crate::cluster::node::PREFIX);
+        let counts = |pod: &Pod| is_own(pod) && is_to_run(pod);
         assert!(counts(&pod(&own, "Running")) && counts(&pod(&own, "Pending")));
         assert!(!counts(&pod(&own, "Failed")), "its Deployment makes another one");
-        assert!(!counts(&pod("busybox", "Pending")) && !counts(&pod("busybox", "Succeeded")));
+        assert!(is_own(&pod(&own, "Failed")), "it was made");
+        assert!(!is_own(&pod("busybox", "Pending")) && !is_own(&pod("busybox", "Succeeded")));
         let mut leaving = serde_json::to_value(pod(&own, "Running")).unwrap();
         leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-        assert!(!counts(&serde_json::from_value(leaving).unwrap()));
+        assert!(!is_own(&serde_json::from_value(leaving).unwrap()));
     }
 }
