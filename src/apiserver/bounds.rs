@@ -238,13 +238,14 @@ impl Bounds {
         }
     }
 
-    /// Takes a place for the refusal of a request that has none: of a write, which takes one only when its body is complete.
+    /// Takes a place for the refusal of a request that has none: of a write, which takes one only when its body is complete, or of a health
+    /// page, which needs none while it is served. A refusal repeats the path, however long that is.
     ///
     /// # Errors
     /// 429 when as many are in flight as may be.
     fn hold_refusal(&self, user: &User, info: &Info, seat: &Seat) -> Result<(), Status> {
         let flow = Flow::of(user);
-        let Some(places) = self.places(&flow, info).filter(|_| !is_health(info) && !seat.has_place()) else {
+        let Some(places) = self.places(&flow, info).filter(|_| !seat.has_place()) else {
             return Ok(());
         };
         match places.reading.take(&flow, 1) {
@@ -257,7 +258,7 @@ impl Bounds {
     /// Makes the answer hold its seat until the connection has written it. The answer to a read for which there is no memory becomes a
     /// refusal, and a refusal a shorter one; what was written is told in any case, and has held memory since its body came.
     pub fn answer(&self, user: &User, info: &Info, seat: &Arc<Seat>, mut answer: Answer) -> Answer {
-        let is_refused = answer.status().is_client_error();
+        let is_refused = answer.status().is_client_error() || answer.status().is_server_error();
         let patience = match () {
             () if is_refused => Patience::Answer, // also of a session or a watch, which has not begun
             () if is_stream(info) => Patience::Session,
