@@ -447,6 +447,29 @@ mod tests {
     }
 
     #[test]
+    fn a_command_in_a_container_is_told_whatever_its_client_says() {
+        let told = |path: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("user-agent", "ropewalk/1".parse().unwrap());
+            headers.insert("kubectl-dry-run", "1".parse().unwrap());
+            let query = Query::parse(Some("dryRun=All"));
+            let info = Info::parse(&http::Method::GET, path, &query);
+            let (user, tap) = (User::new(tap::LEARNER, &[]), Tap::new());
+            Context::new("r".into(), user, info, query, headers, tap.clone()).answered(
+                101,
+                Duration::ZERO,
+                "",
+            );
+            tap.since(0).pop().map(|record| record.request.clone().expect("a request").dry_run)
+        };
+        for part in ["exec", "attach", "portforward", "proxy"] {
+            let path = format!("/api/v1/namespaces/d/pods/p/{part}");
+            assert_eq!(told(&path), Some(false), "{part} is done");
+        }
+        assert_eq!(told("/api/v1/namespaces/d/pods/p"), None, "the interface looks around");
+    }
+
+    #[test]
     fn how_much_of_a_log_was_asked_for_is_recorded() {
         let tail = |path: &str, query: &str| {
             let query = Query::parse(Some(query));
