@@ -51,16 +51,22 @@ pub struct Zone {
 pub struct Entry {
     pub cluster_ip: Option<Ipv4Addr>,
     pub external_name: Option<String>,
-    /// (name, protocol, port).
-    pub ports: Vec<(String, String, u16)>,
+    pub ports: Vec<(PortName, u16)>,
     /// Ready ones only.
     pub endpoints: Vec<Endpoint>,
     /// Addresses by host name.
     hosts: HashMap<String, Vec<Ipv4Addr>>,
 }
 
-/// (host name or dashed address, address, ports by name).
-pub type Endpoint = (String, Ipv4Addr, Vec<(String, u16)>);
+/// (name, protocol), e.g. `("http", "tcp")`.
+pub type PortName = (String, String);
+
+/// (host name or dashed address, address, ports). All endpoints of a slice share its ports, of which there may be many.
+pub type Endpoint = (String, Ipv4Addr, Arc<HashMap<PortName, u16>>);
+
+fn port_name(name: Option<&str>, protocol: Option<&str>) -> PortName {
+    (name.unwrap_or_default().into(), protocol.unwrap_or("TCP").to_lowercase())
+}
 
 impl Zone {
     /// From the objects as they are now.
@@ -85,17 +91,15 @@ impl Zone {
                 ..Entry::default()
             };
             for port in spec.ports.iter().flatten() {
-                let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".into()).to_lowercase();
-                let number = u16::try_from(port.port).unwrap_or(0);
-                entry.ports.push((port.name.clone().unwrap_or_default(), protocol, number));
+                let name = port_name(port.name.as_deref(), port.protocol.as_deref());
+                entry.ports.push((name, u16::try_from(port.port).unwrap_or(0)));
             }
             for slice in by_service.get(&(&*key.namespace, &*key.name)).into_iter().flatten() {
-                let ports: Vec<(String, u16)> = slice
-                    .ports
-                    .iter()
-                    .flatten()
-                    .filter_map(|p| Some((p.name.clone().unwrap_or_default(), u16::try_from(p.port?).ok()?)))
-                    .collect();
+                let numbered = slice.ports.iter().flatten().filter_map(|port| {
+                    let name = port_name(port.name.as_deref(), port.protocol.as_deref());
+                    Some((name, u16::try_from(port.port?).ok()?))
+                });
+                let ports: Arc<HashMap<PortName, u16>> = Arc::new(numbered.collect());
                 for endpoint in &slice.endpoints {
                     if !publish && endpoint.conditions.as_ref().and_then(|c| c.ready) == Some(false) {
                         continue;
@@ -274,30 +278,24 @@ fn srv(
     entry: &Entry,
     wanted: Option<(&str, &str)>,
 ) -> Vec<Record> {
-    let mut records = Vec::new();
-    let mut put = |port: u16, target: String| {
-        if records.len() < RECORDS_MAX
-            && let Ok(target) = Name::from_ascii(target)
-        {
-            records.push(Record::from_rdata(asked.clone(), TTL, RData::SRV(SRV::new(0, 100, port, target))));
-        }
+    let base = &format!("{service}.{namespace}.svc.{}.", zone.domain);
+    let ports = entry.ports.iter().filter(|((name, protocol), _)| {
+        wanted.is_none_or(|(wanted, over)| wanted == name && over == protocol)
+    });
+    // As many as an answer may have are looked at: a service has many ports times many endpoints.
+    let targets = ports.flat_map(|(name, port)| {
+        let itself = entry.cluster_ip.map(|_| (*port, base.clone()));
+        let endpoints = if itself.is_some() { &[][..] } else { &entry.endpoints[..] };
+        let each = endpoints.iter().map(move |(host, _, ports)| {
+            (ports.get(name).copied().unwrap_or(*port), format!("{host}.{base}"))
+        });
+        itself.into_iter().chain(each)
+    });
+    let record = |(port, target)| {
+        let target = Name::from_ascii(target).ok()?;
+        Some(Record::from_rdata(asked.clone(), TTL, RData::SRV(SRV::new(0, 100, port, target))))
     };
-    let base = format!("{service}.{namespace}.svc.{}.", zone.domain);
-    for (name, protocol, port) in &entry.ports {
-        if wanted.is_some_and(|(n, p)| n != name || p != protocol) {
-            continue;
-        }
-        match entry.cluster_ip {
-            Some(_) => put(*port, base.clone()),
-            None => {
-                for (host, _, ports) in &entry.endpoints {
-                    let number = ports.iter().find(|(n, _)| n == name).map_or(*port, |(_, p)| *p);
-                    put(number, format!("{host}.{base}"));
-                }
-            }
-        }
-    }
-    records
+    targets.take(RECORDS_MAX).filter_map(record).collect()
 }
 
 fn pointer(zone: &Zone, asked: &Name, reverse: &str) -> Answer {
@@ -591,14 +589,15 @@ async fn ask_udp(upstream: SocketAddr, bytes: &[u8]) -> std::io::Result<Vec<u8>>
 mod tests {
     use super::*;
 
+    fn http(number: u16) -> Arc<HashMap<PortName, u16>> {
+        Arc::new([(port_name(Some("http"), Some("TCP")), number)].into())
+    }
+
     fn zone() -> Zone {
         let entry = |ip: Option<[u8; 4]>, endpoints: &[(&str, [u8; 4])]| Entry {
             cluster_ip: ip.map(Ipv4Addr::from),
-            ports: vec![("http".into(), "tcp".into(), 80)],
-            endpoints: endpoints
-                .iter()
-                .map(|(h, ip)| (h.to_string(), (*ip).into(), vec![("http".into(), 8080)]))
-                .collect(),
+            ports: vec![(port_name(Some("http"), None), 80)],
+            endpoints: endpoints.iter().map(|(h, ip)| (h.to_string(), (*ip).into(), http(8080))).collect(),
             ..Entry::default()
         };
         let mut zone = Zone { domain: "cluster.local".into(), ..Zone::default() };
@@ -785,11 +784,33 @@ mod tests {
         all("addons::dns", vec![Target { name: "questions of DNS", examples, words: &[], reads: datagram }]);
     }
 
+    /// A headless service of 2000 ports, all of one name over another protocol, and 1000 endpoints.
+    #[test]
+    fn a_question_looks_at_as_much_as_its_answer_may_have() {
+        let endpoints = (0..1000u32).map(|n| (format!("h{n}"), Ipv4Addr::from(0x0af4_0000 + n), http(8080)));
+        let mut entry = Entry { endpoints: endpoints.collect(), ..Entry::default() };
+        entry.ports = (0..2000).map(|n| (port_name(Some(&format!("p{n}")), None), 1)).collect();
+        entry.ports.push((port_name(Some("http"), Some("UDP")), 53));
+        entry.ports.push((port_name(Some("http"), Some("TCP")), 80));
+        let (zone, asked) = (zone(), Name::from_ascii("x.").unwrap());
+        let told = |wanted| srv(&zone, &asked, "d", "s", &entry, wanted);
+        assert_eq!(told(None).len(), RECORDS_MAX);
+        let numbers = |protocol: &str| -> BTreeSet<u16> {
+            let records = told(Some(("http", protocol)));
+            assert_eq!(records.len(), 1000);
+            let number = |record: Record| match record.data {
+                RData::SRV(srv) => srv.port,
+                other => panic!("{other:?}"),
+            };
+            records.into_iter().map(number).collect()
+        };
+        assert_eq!((numbers("tcp"), numbers("udp")), ([8080].into(), [53].into()));
+    }
+
     #[test]
     fn an_answer_that_does_not_fit_says_so() {
         let mut zone = zone();
-        let many = (0..5000u32)
-            .map(|n| (format!("h{n}"), Ipv4Addr::from(0x0af4_0000 + n), vec![("http".to_string(), 80)]));
+        let many = (0..5000u32).map(|n| (format!("h{n}"), Ipv4Addr::from(0x0af4_0000 + n), http(80)));
         zone.services.insert(
             ("default".into(), "many".into()),
             Entry { endpoints: many.collect(), ..Entry::default() },

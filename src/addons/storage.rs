@@ -124,7 +124,7 @@ pub fn volume_for(claim: &PersistentVolumeClaim, class: &StorageClass, node: &st
 }
 
 /// The class and the node of a claim that this provisioner was asked to make a volume for; `None`: the scheduler has not said
-/// yet on which node. Pure.
+/// yet on which node, or the class is another provisioner's. Pure.
 ///
 /// # Errors
 /// No volume can be made: there is no such class, or it does not wait for the scheduler. A directory is on one node, so without a
@@ -137,6 +137,8 @@ fn ready_for<'c>(
     let failed = |why: &str| Err(format!("failed to provision volume with StorageClass {name:?}: {why}"));
     match (class, node) {
         (None, _) => failed("there is no such StorageClass"),
+        // Whoever may write the claim may write who is asked; the class decides, as in upstream's library for provisioners.
+        (Some(class), _) if class.provisioner != PROVISIONER => Ok(None),
         (Some(class), Some(node)) => Ok(Some((class, node))),
         (Some(class), None) => match class.volume_binding_mode.as_deref() {
             Some("WaitForFirstConsumer") => Ok(None),
@@ -227,7 +229,7 @@ impl Worker {
         let found = self.classes.get(&Key::new("", class.clone()));
         let (class, node) = match ready_for(&class, found.as_deref(), annotation(SELECTED_NODE)) {
             Ok(Some(ready)) => ready,
-            Ok(None) => return Ok(Outcome::Done), // the scheduler's annotation brings the key back
+            Ok(None) => return Ok(Outcome::Done), // the scheduler's annotation brings the key back, if it is this provisioner's at all
             Err(why) => {
                 self.recorder.warning(&reference(&*claim), "ProvisioningFailed", why, cause);
                 return Ok(Outcome::Done); // only a change of the claim or its class helps
@@ -326,6 +328,7 @@ mod tests {
     #[test]
     fn a_claim_that_cannot_get_a_volume_is_told_why() {
         let class = |mode: Option<&str>| StorageClass {
+            provisioner: PROVISIONER.into(),
             volume_binding_mode: mode.map(Into::into),
             ..StorageClass::default()
         };
@@ -341,6 +344,8 @@ mod tests {
             assert_eq!(told(Some(&early), Some("n1")), Ok(Some("n1".into())));
         }
         assert!(told(None, None).unwrap_err().contains("there is no such StorageClass"));
+        let others = StorageClass { provisioner: "example.com/disks".into(), ..class(None) };
+        assert_eq!(told(Some(&others), Some("n1")), Ok(None), "the claim asks this one, its class another");
     }
 
     fn provisioned() -> PersistentVolume {

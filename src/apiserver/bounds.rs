@@ -238,13 +238,14 @@ impl Bounds {
         }
     }
 
-    /// Takes a place for the refusal of a request that has none: of a write, which takes one only when its body is complete.
+    /// Takes a place for the refusal of a request that has none: of a write, which takes one only when its body is complete, or of a health
+    /// page, which needs none while it is served. A refusal repeats the path, however long that is.
     ///
     /// # Errors
     /// 429 when as many are in flight as may be.
     fn hold_refusal(&self, user: &User, info: &Info, seat: &Seat) -> Result<(), Status> {
         let flow = Flow::of(user);
-        let Some(places) = self.places(&flow, info).filter(|_| !is_health(info) && !seat.has_place()) else {
+        let Some(places) = self.places(&flow, info).filter(|_| !seat.has_place()) else {
             return Ok(());
         };
         match places.reading.take(&flow, 1) {
@@ -257,7 +258,7 @@ impl Bounds {
     /// Makes the answer hold its seat until the connection has written it. The answer to a read for which there is no memory becomes a
     /// refusal, and a refusal a shorter one; what was written is told in any case, and has held memory since its body came.
     pub fn answer(&self, user: &User, info: &Info, seat: &Arc<Seat>, mut answer: Answer) -> Answer {
-        let is_refused = answer.status().is_client_error();
+        let is_refused = answer.status().is_client_error() || answer.status().is_server_error();
         let patience = match () {
             () if is_refused => Patience::Answer, // also of a session or a watch, which has not begun
             () if is_stream(info) => Patience::Session,
@@ -417,28 +418,33 @@ mod tests {
         }
     }
 
-    /// Writes that are refused before they have a place, and whose refusals their client does not read.
+    /// Writes that are refused before they have a place, and whose refusals their client does not read; refused pages of the server's health, and
+    /// what the server could not do.
     #[test]
     fn refusals_that_nobody_reads_hold_places() {
         let bounds = Bounds::default();
         let eve = User::new("system:serviceaccount:a:default", &[]);
         let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };
-        let told = || super::super::http::json_bytes(403, vec![b'x'; 4000]);
-        let refused = || {
-            let seat = enter(&bounds, &eve, &info).unwrap();
-            bounds.answer(&eve, &info, &seat, told())
-        };
-        let unread: Vec<_> = (0..READING_MAX / 2).map(|_| refused()).collect();
-        assert!(unread.iter().all(|answer| answer.status() == 403));
-        assert_eq!(bounds.users.reading.taken(), READING_MAX / 2);
-        let more = refused();
-        assert!(more.status() == 429 && more.body().size_hint().lower() < 500, "without a place it is short");
-        drop((unread, more));
-        assert_eq!(bounds.users.reading.taken(), 0);
+        let page = Info { verb: "get".into(), path: "/livez/xxx".into(), ..Info::default() };
+        let told = |code: u16| super::super::http::json_bytes(code, vec![b'x'; 4000]);
+        for (info, code) in [(&info, 403), (&info, 503), (&page, 403)] {
+            let refused = || {
+                let seat = enter(&bounds, &eve, info).unwrap();
+                bounds.answer(&eve, info, &seat, told(code))
+            };
+            let unread: Vec<_> = (0..READING_MAX / 2).map(|_| refused()).collect();
+            assert!(unread.iter().all(|answer| answer.status() == code));
+            assert_eq!(bounds.users.reading.taken(), READING_MAX / 2);
+            let more = refused();
+            let is_short = more.body().size_hint().lower() < 500;
+            assert!(more.status() == 429 && is_short, "without a place it is short");
+            drop((unread, more));
+            assert_eq!(bounds.users.reading.taken(), 0);
+        }
         // A session that is refused has not begun: its refusal is given up like any answer.
         let exec = Info { subresource: "exec".into(), ..info.clone() };
         let seat = enter(&bounds, &eve, &exec).unwrap();
-        let answer = bounds.answer(&eve, &exec, &seat, told());
+        let answer = bounds.answer(&eve, &exec, &seat, told(403));
         assert!(seat.patience() == Some(Patience::Answer));
         drop((answer, seat));
         let long = Status::new(403, "Forbidden", "x".repeat(100_000));

@@ -132,7 +132,22 @@ fn not_started(pod: &Value, asked: &str, previous: bool) -> Option<Status> {
 pub async fn node(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> Result<Answer, Status> {
     let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
     let name = ctx.info.name.split(':').next().unwrap_or("").to_string();
-    forward(state, ctx, &name, &format!("/{}{query}", ctx.info.rest), request).await
+    let answer = forward(state, ctx, &name, &format!("/{}{query}", ctx.info.rest), request).await?;
+    let code = answer.status().as_u16();
+    if let Some((what, namespace, pod)) = led_to(&ctx.info.rest)
+        && code < 400
+    {
+        ctx.led_to(what, namespace, pod, code);
+    }
+    Ok(answer)
+}
+
+/// What a path of a kubelet does in which pod: `exec/default/web/nginx` → (`exec`, `default`, `web`). Its own server reads paths in the same way.
+fn led_to(path: &str) -> Option<(&str, &str, &str)> {
+    match path.trim_matches('/').split('/').collect::<Vec<_>>()[..] {
+        [what @ ("exec" | "attach"), namespace, pod, _] => Some((what, namespace, pod)),
+        _ => None,
+    }
 }
 
 /// The kubelet's address, as its Node says.
@@ -257,6 +272,15 @@ async fn forward(
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_way_into_a_pod_by_its_node_is_one_into_the_pod() {
+        assert_eq!(led_to("exec/default/web/nginx"), Some(("exec", "default", "web")));
+        assert_eq!(led_to("/attach/shop/web/nginx/"), Some(("attach", "shop", "web")));
+        for other in ["", "exec", "exec/default/web", "containerLogs/default/web/nginx", "stats/summary"] {
+            assert_eq!(led_to(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn the_container_is_named_or_the_only_one() {

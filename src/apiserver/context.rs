@@ -65,17 +65,26 @@ fn short(text: &str, most: usize) -> String {
 }
 
 /// Is it a look that kubectl takes for a command which only tries? Of a write that is told by the request itself.
-pub fn is_trial(headers: &HeaderMap, verb: &str) -> bool {
-    matches!(verb, "get" | "list") && !header(headers, "kubectl-dry-run").is_empty()
+pub fn is_trial(headers: &HeaderMap, info: &Info) -> bool {
+    let looks = matches!(info.verb.as_str(), "get" | "list") && !tap::is_connection(&info.subresource);
+    looks && !header(headers, "kubectl-dry-run").is_empty()
+}
+
+/// Is the request told to be tried only, by its query? A command in a container runs whatever stands there, as upstream, the parameters of a proxy are
+/// those of the server behind it, and a token is issued.
+pub fn is_dry_run(info: &Info, query: &Query) -> bool {
+    let is_done = tap::is_connection(&info.subresource) || info.subresource == "token";
+    !is_done && query.all("dryRun").filter(|v| !v.is_empty()).eq(["All"])
 }
 
 impl Context {
     pub fn new(id: String, user: User, info: Info, query: Query, headers: HeaderMap, tap: Tap) -> Context {
-        let cause = header(&headers, "ropewalk-cause").parse().ok().filter(|_| user.is_component());
+        let is_component = tap::is_component(tap::actor(&user.name, &user.impersonator));
+        let cause = header(&headers, "ropewalk-cause").parse().ok().filter(|_| is_component);
         let request = tap::Request {
             id,
-            user: user.name.clone(),
-            impersonator: user.impersonator.clone(),
+            user: short(&user.name, RECORDED_NAME_MAX),
+            impersonator: short(&user.impersonator, RECORDED_NAME_MAX),
             user_agent: short(header(&headers, "user-agent"), RECORDED_NAME_MAX),
             session: short(header(&headers, "kubectl-session"), RECORDED_NAME_MAX),
             command: short(header(&headers, "kubectl-command"), RECORDED_TEXT_MAX),
@@ -85,9 +94,8 @@ impl Context {
             dry_run: false,
         };
         // What else may stand there is refused before anything is written; deletions read their options for themselves.
-        let dry_run =
-            !info.verb.starts_with("delete") && query.all("dryRun").filter(|v| !v.is_empty()).eq(["All"]);
-        let tried = AtomicBool::new(is_trial(&headers, &request.verb));
+        let dry_run = !info.verb.starts_with("delete") && is_dry_run(&info, &query);
+        let tried = AtomicBool::new(is_trial(&headers, &info));
         Context {
             user,
             info,
@@ -184,10 +192,12 @@ impl Context {
         (write && self.info.resource != "leases") || !self.request.session.is_empty()
     }
 
-    /// Requests whose answer is recorded: beside those, whatever people look at, with whichever client. The looking of this program's own parts is
-    /// not told.
+    /// Requests whose answer is recorded: beside those, whatever people look at, with whichever client, and every command in a container. The looking
+    /// of this program's own parts is not told; anybody can give themselves out for one of them, and then only their looking is not.
     fn is_answer_told(&self) -> bool {
-        self.is_told() || (self.info.is_resource && !is_own(&self.request.user_agent))
+        let info = &self.info;
+        let may_be_told = tap::is_connection(&info.subresource) || !is_own(&self.request.user_agent);
+        self.is_told() || (info.is_resource && may_be_told)
     }
 
     /// What the tap still knows of what happened, oldest first.
@@ -252,7 +262,7 @@ impl Context {
     /// a stream, a command in a container for example, is an act.
     fn only_reads(&self) -> bool {
         let info = &self.info;
-        let streams = matches!(info.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy");
+        let streams = tap::is_connection(&info.subresource);
         let looks = matches!(info.verb.as_str(), "get" | "list" | "watch") && !streams;
         let asks = matches!(info.group.as_str(), "authorization.k8s.io" | "authentication.k8s.io");
         looks || asks || self.dry_run
@@ -289,6 +299,15 @@ impl Context {
         record.cause = self.cause.clone();
         record.body = body;
         self.tap.emit(record);
+    }
+
+    /// Records that a request to a node led to a pod there, as the pod's own subresource would have been recorded.
+    pub fn led_to(&self, subresource: &str, namespace: &str, pod: &str, code: u16) {
+        let [namespace, pod] = [namespace, pod].map(|name| short(name, RECORDED_NAME_MAX));
+        let mut record = Record::new("answer").object("pods", &namespace, &pod);
+        record.request = Some(tap::Request { subresource: subresource.into(), code, ..self.request.clone() });
+        record.detail = serde_json::json!({"verb": self.request.verb});
+        self.emit(record);
     }
 
     /// Records the answer.
@@ -425,6 +444,29 @@ mod tests {
         assert_eq!(qualified("/api/v1/namespaces/d/services/web"), "services");
         assert_eq!(qualified("/apis/apps/v1/namespaces/d/deployments/web"), "deployments");
         assert_eq!(qualified("/apis/example.com/v1/namespaces/d/services/web"), "services.example.com");
+    }
+
+    #[test]
+    fn a_command_in_a_container_is_told_whatever_its_client_says() {
+        let told = |path: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("user-agent", "ropewalk/1".parse().unwrap());
+            headers.insert("kubectl-dry-run", "1".parse().unwrap());
+            let query = Query::parse(Some("dryRun=All"));
+            let info = Info::parse(&http::Method::GET, path, &query);
+            let (user, tap) = (User::new(tap::LEARNER, &[]), Tap::new());
+            Context::new("r".into(), user, info, query, headers, tap.clone()).answered(
+                101,
+                Duration::ZERO,
+                "",
+            );
+            tap.since(0).pop().map(|record| record.request.clone().expect("a request").dry_run)
+        };
+        for part in ["exec", "attach", "portforward", "proxy"] {
+            let path = format!("/api/v1/namespaces/d/pods/p/{part}");
+            assert_eq!(told(&path), Some(false), "{part} is done");
+        }
+        assert_eq!(told("/api/v1/namespaces/d/pods/p"), None, "the interface looks around");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 use super::request::Info;
 use super::user::{MASTERS, User};
+use crate::tap::account;
 
 /// The users of the control plane's own components, by the names in their certificates.
 const CONTROL_PLANE: [&str; 4] =
@@ -46,7 +47,7 @@ impl Flow {
     /// The flow of a user. Impersonation (`--as`) gives no other account and no higher level: the caller pays, as a user.
     pub fn of(user: &User) -> Flow {
         if !user.impersonator.is_empty() {
-            return Flow { level: Level::Users, account: account(&user.impersonator) };
+            return Flow { level: Level::Users, account: account(&user.name, &user.impersonator) };
         }
         if user.is_in(MASTERS) {
             return Flow { level: Level::Exempt, account: String::new() };
@@ -58,7 +59,7 @@ impl Flow {
             None if user.node().is_some() => Level::Nodes,
             None => Level::Users,
         };
-        Flow { level, account: account(&user.name) }
+        Flow { level, account: account(&user.name, "") }
     }
 
     /// The places out of `all` that this account may have at most ([`super::shares`] says how several accounts share).
@@ -93,13 +94,6 @@ impl Flow {
 /// The namespace of a service account, by its user name.
 fn namespace(user: &str) -> Option<&str> {
     user.strip_prefix(SERVICE_ACCOUNT)?.split_once(':').map(|(namespace, _)| namespace)
-}
-
-fn account(user: &str) -> String {
-    match namespace(user) {
-        Some(namespace) => format!("system:serviceaccounts:{namespace}"),
-        None => user.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ mod write;
 
 pub use authn::ISSUER;
 pub use compaction::HOLD;
-pub use context::{is_own, is_trial};
+pub use context::{is_dry_run, is_own, is_trial};
 pub use http::{Answer, Body};
 pub use rewind::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO};
 pub use services::Cidr;

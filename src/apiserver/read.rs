@@ -13,6 +13,7 @@ use super::turns::Turn;
 use crate::api::Status;
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
+use crate::etcd::REQUEST_MAX;
 use crate::etcd::api::{KeyValue, RangeRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,6 +31,8 @@ const DECODING: usize = 16;
 /// Keys of the first page that is read from the store for a list of the past, and of the largest. Pages double, as upstream's:
 /// only one of them is in memory beside the answer, and a selector that matches little costs few of them.
 const PAGE: i64 = 500;
+/// Keys of the first page where nothing is there today that tells how large the objects of then are: each may be as large as a request.
+const PAGE_UNKNOWN: i64 = (PAGE_BYTES / REQUEST_MAX) as i64;
 const PAGE_MAX: i64 = 10_000;
 /// Bytes of a page, about: of large objects it has fewer.
 const PAGE_BYTES: usize = 4 << 20;
@@ -273,8 +276,8 @@ struct Forecast {
     answer: usize,
     /// Bytes of the objects that are looked at for it.
     scanned: usize,
-    /// Bytes of one object.
-    each: usize,
+    /// Bytes of one object; `None`: there is none today.
+    each: Option<usize>,
 }
 
 async fn forecast(
@@ -288,9 +291,9 @@ async fn forecast(
     let (today, _) = matching(state, kind, filter).await;
     let today: Vec<Arc<Object>> = today.into_iter().map(|(_, object)| object).collect();
     let answer = negotiate::estimate(form, &today) / today.len().max(1) * today.len().min(most);
-    let each = (all / count.max(1)).max(1);
+    let each = all.checked_div(count).map(|each| each.max(1));
     // Nobody knows how many objects a selector passes over before it has found enough.
-    let scanned = if filter.is_selective() { all } else { each * count.min(most) };
+    let scanned = if filter.is_selective() { all } else { each.unwrap_or_default() * count.min(most) };
     Forecast { answer, scanned, each }
 }
 
@@ -342,7 +345,7 @@ async fn from_store(
     let end = format!("{}0", &prefix[..prefix.len() - 1]); // '0' follows '/'
     let most = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
     let looking = state.compute.body(&ctx.user, looked_at(state, kind, filter)).await?;
-    let Forecast { answer, scanned, mut each } = forecast(state, kind, form, filter, most).await;
+    let Forecast { answer, scanned, each: of_today } = forecast(state, kind, form, filter, most).await;
     drop(looking);
     // A page is in memory beside the answer, and all that is looked at is work, whether it matches or not.
     let (mut memory, _turn) = reserve(state, ctx, answer + scanned.min(PAGE_BYTES), scanned).await?;
@@ -351,6 +354,10 @@ async fn from_store(
     let (mut next, mut remaining): (String, Option<i64>) = (String::new(), None);
     let (mut pace, mut taken) = (Pace::default(), 0);
     let mut page = if limit > 0 { limit.min(PAGE_MAX) } else { PAGE };
+    if of_today.is_none() {
+        page = page.min(PAGE_UNKNOWN);
+    }
+    let mut each = of_today.unwrap_or(1);
     loop {
         let request = RangeRequest {
             key: from.clone().into(),

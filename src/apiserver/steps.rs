@@ -16,6 +16,7 @@ use crate::api::kinds::Kind;
 use crate::api::meta;
 use crate::clock;
 use crate::etcd::api::{Compare, CompareResult, CompareTarget, KeyValue, Revision};
+use crate::tap::account;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,11 +47,21 @@ pub struct Step {
     /// The first object it wrote: `deployments/web`, with ` -n shop` outside the default namespace.
     pub object: String,
     pub user: String,
+    /// Whose step it is where that is not the user: who took the user's name (`--as`).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub account: String,
     /// RFC 3339.
     pub at: String,
     /// Revision of its first write.
     #[serde(default)]
     pub first: Revision,
+}
+
+impl Step {
+    /// Who pays for it: one person has one share, under however many names.
+    fn account(&self) -> &str {
+        if self.account.is_empty() { &self.user } else { &self.account }
+    }
 }
 
 /// Steps that were undone together, newest first, and the revision just before that.
@@ -130,7 +141,7 @@ impl Inner {
         let mut by_person: BTreeMap<&str, VecDeque<&Step>> = BTreeMap::new();
         let mut over = (self.visible().count() + 1).saturating_sub(STEPS_MAX);
         if over > 0 {
-            self.visible().for_each(|step| by_person.entry(&step.user).or_default().push_back(step));
+            self.visible().for_each(|step| by_person.entry(step.account()).or_default().push_back(step));
         }
         let new = move |person: &str| usize::from(person == writer);
         std::iter::from_fn(move || {
@@ -227,6 +238,7 @@ impl Steps {
         }
         let request = &ctx.request;
         let id = id_of(request);
+        let account = account(&request.user, &request.impersonator);
         let inner = self.lock();
         // An undo at the same moment, here or at another server, makes this write judge again what it forgets.
         extra.unchanged.push((UNDONE.to_string(), inner.undone_at));
@@ -252,7 +264,7 @@ impl Steps {
         // Of two writes that begin a step at the same moment the second one finds it begun.
         extra.unchanged.push((key(&id), known.unwrap_or(0)));
         // Who writes at the same time counts the same steps and forgets the same one: what is too much then goes with the next writes.
-        extra.release.extend(inner.surplus(&ctx.user.name).take(portion).map(|s| key(&s.id)));
+        extra.release.extend(inner.surplus(&account).take(portion).map(|s| key(&s.id)));
         let agent = request.user_agent.split(['/', ' ']).next().unwrap_or_default();
         let command = if request.command.is_empty() { agent } else { &request.command };
         let place = match meta::namespace(object) {
@@ -263,7 +275,8 @@ impl Steps {
             id: id.clone(),
             command: command.chars().take(80).collect(),
             object: format!("{}/{}{place}", kind.plural, meta::name(object)),
-            user: ctx.user.name.clone(),
+            user: request.user.clone(),
+            account: if account == request.user { String::new() } else { account },
             at: clock::rfc3339_micro(clock::now()),
             first: 0,
         };
@@ -359,6 +372,29 @@ mod tests {
             see_of(&steps, "bob", &format!("c{n}"), 10_000 + n);
         }
         assert_eq!((count("bob"), count("learner")), (STEPS_MAX / 2, STEPS_MAX / 2));
+    }
+
+    /// Under ever new names (`--as`) it is one person's flood all the same.
+    #[test]
+    fn a_flood_under_many_names_takes_no_steps_of_others() {
+        let steps = Steps::default();
+        (0..10).for_each(|n| see_of(&steps, "bob", &format!("b{n}"), 10 + n));
+        for n in 0..2 * STEPS_MAX as Revision {
+            let (info, query, headers) = Default::default();
+            let user = User { impersonator: "learner".into(), ..User::new(&format!("x{n}"), &[]) };
+            let ctx = Context::new(format!("x{n}"), user, info, query, headers, crate::tap::Tap::new());
+            let mut extra = Extra::default();
+            steps.note(&ctx, crate::api::kinds::stored("pods").unwrap(), &Value::Null, &mut extra);
+            for (key, value) in extra.put {
+                let (key, value) = (key.into(), value.into());
+                steps.see(&KeyValue { key, mod_revision: 100 + n, value, ..KeyValue::default() }, false);
+            }
+            for key in extra.release {
+                steps.see(&KeyValue { key: key.into(), ..KeyValue::default() }, true);
+            }
+        }
+        let bobs = steps.look().done.iter().filter(|step| step.user == "bob").count();
+        assert_eq!((bobs, steps.look().done.len()), (10, STEPS_MAX));
     }
 
     fn context(session: &str) -> Context {

@@ -229,6 +229,9 @@ pub(super) fn pods() -> Result<&'static Kind, Status> {
 // -- token ------------------------------------------------------------------------------------------------------------
 
 pub async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
+    if !ctx.query.get("dryRun").is_empty() {
+        ctx.warn("dryRun has no effect: a token is issued"); // as upstream, which says nothing of it
+    }
     let mut request = decode::body(header(&ctx.headers, "content-type"), body)?;
     decode::check_type("authentication.k8s.io/v1", "TokenRequest", &mut request)?;
     schema::conform_named("io.k8s.api.authentication.v1.TokenRequest", &mut request).map_err(|e| {

@@ -1,6 +1,7 @@
 //! Events: what components tell people about objects.
 
 use super::Client;
+use crate::api::validate::names::dns_subdomain;
 use crate::clock::{self, Timestamp};
 use crate::tap::Cause;
 use crate::task::Crew;
@@ -114,9 +115,12 @@ impl Correlator {
     /// The key under which the note is counted, and its message; `None` if its object has caused enough Events.
     fn correlate(&mut self, note: &Note, now: Timestamp) -> Option<(String, String)> {
         let about = &note.about;
-        let object =
-            format!("{:?}/{:?}/{:?}/{:?}", about.api_version, about.kind, about.namespace, about.name);
-        let like = format!("{object}/{:?}/{:?}/{}/{}", about.uid, about.field_path, note.kind, note.reason);
+        // By uid as well, as upstream: the next object of the name starts anew.
+        let object = format!(
+            "{:?}/{:?}/{:?}/{:?}/{:?}",
+            about.api_version, about.kind, about.namespace, about.name, about.uid
+        );
+        let like = format!("{object}/{:?}/{}/{}", about.field_path, note.kind, note.reason);
         let mut message = cut(note.message.clone());
         let (messages, last) = self.similar.get_or_insert_mut(like.clone(), || (BTreeSet::new(), now));
         if seconds(*last, now) > SIMILAR_SECONDS {
@@ -139,6 +143,16 @@ impl Correlator {
         }
         *left -= 1.0;
         Some((key, message))
+    }
+}
+
+/// `web.18a5…`; where the object's name is too long for that, or no name of an Event (a ClusterRole's may have colons), a name that says nothing.
+/// Source: `GenerateEventName`.
+fn event_name(about: &str, now: Timestamp) -> String {
+    let name = format!("{about}.{:x}", now.as_nanosecond());
+    match dns_subdomain(&name).is_empty() {
+        true => name,
+        false => uuid::Uuid::new_v4().to_string(),
     }
 }
 
@@ -184,7 +198,7 @@ async fn write(
         }
         correlator.told.pop(&key);
     }
-    let name = format!("{}.{:x}", about.name.as_deref().unwrap_or("unknown"), now.as_nanosecond());
+    let name = event_name(about.name.as_deref().unwrap_or("unknown"), now);
     let event = Event {
         metadata: ObjectMeta {
             name: Some(name.clone()),
@@ -263,6 +277,29 @@ mod tests {
         assert_eq!(told("db", 10, now), 10, "each object has its own");
         let later = clock::after(now, Duration::from_secs(601));
         assert_eq!(told("web", 100, later), 2, "one more in five minutes");
+    }
+
+    #[test]
+    fn an_object_with_a_long_name_has_events_too() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(event_name("web", now), format!("web.{:x}", now.as_nanosecond()));
+        for about in ["x".repeat(253), "system:node".to_string(), "Upper".to_string()] {
+            let name = event_name(&about, now);
+            assert!(dns_subdomain(&name).is_empty() && name.len() == 36, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_next_object_of_a_name_has_events_of_its_own() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut correlator = Correlator::default();
+        let mut tells = |uid: &str, n: usize| {
+            let mut note = note("web", format!("message {n}"));
+            note.about.uid = Some(uid.into());
+            correlator.correlate(&note, now).is_some()
+        };
+        assert_eq!((0..100).filter(|n| tells("1", *n)).count(), BURST as usize);
+        assert_eq!((0..100).filter(|n| tells("2", *n)).count(), BURST as usize);
     }
 
     #[test]

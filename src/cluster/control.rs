@@ -206,10 +206,12 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
                     let Some(last) = records.iter().rev().find(kubectl) else {
                         return Reply::Trouble(Trouble::NothingTraced);
                     };
-                    let session = last.request.as_ref().map(|q| q.session.clone()).unwrap_or_default();
+                    // Clients choose their sessions: the same one of two users is two.
+                    let of = |q: &tap::Request| (q.session.clone(), q.user.clone(), q.impersonator.clone());
+                    let session = last.request.as_ref().map(of);
                     let ids: Vec<String> = records
                         .iter()
-                        .filter_map(|r| r.request.as_ref().filter(|q| q.session == session))
+                        .filter_map(|r| r.request.as_ref().filter(|q| Some(of(q)) == session))
                         .map(|q| q.id.clone())
                         .collect();
                     tap::follow(&records, &ids)

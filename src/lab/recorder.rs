@@ -419,7 +419,7 @@ impl Recorder {
             ("code", Value::Int(request.map_or(0, |r| r.code.into()))),
             ("dry_run", Value::Bool(request.is_some_and(|r| r.dry_run))),
             ("request", value::text(request.map_or("", |r| r.id.as_str()))),
-            ("session", value::text(request.map_or("", |r| r.session.as_str()))),
+            ("session", value::text(&request.map_or_else(String::new, session_of))),
             ("own", Value::Bool((answer || ended.is_some()) && learner && request.is_some_and(is_meant))),
             ("command", value::text(request.map_or("", |r| r.command.as_str()))),
             // How it was looked at, and what was said of it.
@@ -449,13 +449,22 @@ impl Recorder {
     }
 }
 
+/// The session of a request, by which those of one command belong together. Clients choose them: that of somebody else is another one.
+fn session_of(request: &Request) -> String {
+    let is_learners = request.user == tap::LEARNER && request.impersonator.is_empty();
+    match is_learners || request.session.is_empty() {
+        true => request.session.clone(),
+        false => format!("{} {} {}", request.session, request.user, request.impersonator),
+    }
+}
+
 /// Did the person mean to make this request? Completion and the interface ask by themselves, and `kubectl delete` looks whether what it has
 /// deleted is gone.
 fn is_meant(request: &Request) -> bool {
-    let looks = matches!(request.verb.as_str(), "get" | "list" | "watch");
-    let waits = looks && request.command == "kubectl delete";
-    let by_itself = waits || request.user_agent.starts_with("ropewalk");
-    !by_itself
+    let looks = matches!(request.verb.as_str(), "get" | "list" | "watch")
+        && !tap::is_connection(&request.subresource);
+    let asks_by_itself = request.command == "kubectl delete" || request.user_agent.starts_with("ropewalk");
+    !(looks && asks_by_itself)
 }
 
 /// Of an object, what tells which controller made it. The rest is not read before an expression asks for it.

@@ -17,12 +17,12 @@
 
 mod who;
 
-pub use who::{KEEPER, LEARNER, NODE, TEACHER, actor, is_component, is_person};
+pub use who::{KEEPER, LEARNER, NODE, TEACHER, account, actor, is_component, is_connection, is_person};
 
 use crate::clock::{self, Timestamp};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -242,7 +242,9 @@ struct Bound {
 /// Records that are kept by account.
 #[derive(Default)]
 struct Shares {
-    by_account: HashMap<String, Kept>,
+    by_account: HashMap<Arc<str>, Kept>,
+    /// The accounts by how many records they have, and by how many bytes: whoever has most is found without a walk.
+    ranked: [BTreeSet<(usize, Arc<str>)>; 2],
     count: usize,
     bytes: usize,
 }
@@ -259,34 +261,47 @@ impl Kept {
         self.records.push_back((record, size));
         self.bytes += size;
     }
+
+    /// Gives the oldest record up; its size.
+    fn pop(&mut self) -> usize {
+        let size = self.records.pop_front().map_or(0, |(_, size)| size);
+        self.bytes -= size;
+        size
+    }
+
+    /// Records and bytes.
+    fn sizes(&self) -> [usize; 2] {
+        [self.records.len(), self.bytes]
+    }
 }
 
 impl Shares {
     fn keep(&mut self, record: Arc<Record>, size: usize, most: Bound) {
-        let told = record.clone();
-        let account = told.request.as_ref().map_or("", |r| actor(&r.user, &r.impersonator));
-        if let Some(own) = self.by_account.get_mut(account) {
-            own.push(record, size);
-        } else {
-            let mut own = Kept::default();
-            own.push(record, size);
-            self.by_account.insert(account.to_string(), own);
-        }
+        let own = record.request.as_ref().map_or_else(String::new, |r| account(&r.user, &r.impersonator));
+        self.change(&own.into(), |kept| kept.push(record, size));
         (self.count, self.bytes) = (self.count + 1, self.bytes + size);
         while self.count > most.records || self.bytes > most.bytes {
-            let too_many = self.count > most.records;
-            let has = |kept: &Kept| if too_many { kept.records.len() } else { kept.bytes };
-            let largest = self.by_account.iter_mut().max_by_key(|(_, kept)| has(kept));
-            let Some((account, kept)) = largest else { break };
-            if let Some((_, size)) = kept.records.pop_front() {
-                kept.bytes -= size;
-                (self.count, self.bytes) = (self.count - 1, self.bytes - size);
-            }
-            if kept.records.is_empty() {
-                let account = account.clone();
-                self.by_account.remove(&account);
-            }
+            let by = usize::from(self.count <= most.records);
+            let Some((_, largest)) = self.ranked[by].last().cloned() else { break };
+            let size = self.change(&largest, Kept::pop);
+            (self.count, self.bytes) = (self.count - 1, self.bytes - size);
         }
+    }
+
+    /// Changes what an account has, and its place among the others with it.
+    fn change<T>(&mut self, account: &Arc<str>, change: impl FnOnce(&mut Kept) -> T) -> T {
+        let mut kept = self.by_account.remove(account).unwrap_or_default();
+        for (ranked, size) in self.ranked.iter_mut().zip(kept.sizes()) {
+            ranked.remove(&(size, account.clone()));
+        }
+        let changed = change(&mut kept);
+        if !kept.records.is_empty() {
+            for (ranked, size) in self.ranked.iter_mut().zip(kept.sizes()) {
+                ranked.insert((size, account.clone()));
+            }
+            self.by_account.insert(account.clone(), kept);
+        }
+        changed
     }
 
     /// The records above a number, in no order.

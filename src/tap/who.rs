@@ -10,6 +10,8 @@ pub const KEEPER: &str = "kubernetes-admin";
 /// The user name of a node's kubelet begins with this.
 pub const NODE: &str = "system:node:";
 
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+
 /// Somebody whose acts count as a person's and can be undone: neither a component nor a service account (`system:…`), nor
 /// the keeper, nor the teacher.
 pub fn is_person(user: &str) -> bool {
@@ -35,6 +37,22 @@ pub fn is_component(user: &str) -> bool {
 /// Whose doing a request is: the impersonator's, if there is one.
 pub fn actor<'a>(user: &'a str, impersonator: &'a str) -> &'a str {
     if impersonator.is_empty() { user } else { impersonator }
+}
+
+/// The account that pays for a request: of bounds, of steps that can be undone, of records. It is the actor's; names that cost nothing are one, so
+/// that of all service accounts of a namespace: whoever may make one may make a thousand.
+pub fn account(user: &str, impersonator: &str) -> String {
+    let actor = actor(user, impersonator);
+    match actor.strip_prefix(SERVICE_ACCOUNT).and_then(|rest| rest.split_once(':')) {
+        Some((namespace, _)) => format!("system:serviceaccounts:{namespace}"),
+        None => actor.to_string(),
+    }
+}
+
+/// Does a subresource lead to something beside the API server that goes on: a command in a container, a port, another server? Then also a GET is an act,
+/// and nothing is only tried.
+pub fn is_connection(subresource: &str) -> bool {
+    matches!(subresource, "exec" | "attach" | "portforward" | "proxy")
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@
 use crate::api::value::{at, text};
 use crate::apiserver::http::Query;
 use crate::apiserver::request::Info;
-use crate::apiserver::{is_own, is_trial};
+use crate::apiserver::{is_dry_run, is_own, is_trial};
 use crate::cluster::guest::{How, Seen};
 use crate::rng::Rng;
-use crate::tap::{ObjectRef, Record, Request, Tap};
+use crate::tap::{self, ObjectRef, Record, Request, Tap};
 use http::HeaderMap;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -116,7 +116,7 @@ impl Witness {
             verb: info.verb.clone(),
             subresource: info.subresource.clone(),
             code: 0,
-            dry_run: query.get("dryRun") == "All" || is_trial(headers, &info.verb),
+            dry_run: is_dry_run(info, query) || is_trial(headers, info),
         };
         let table = header("accept").contains("as=Table");
         let [labels, fields] = ["labelSelector", "fieldSelector"].map(|key| query.get(key).to_string());
@@ -129,7 +129,8 @@ impl Witness {
     pub fn answered(&self, mut asked: Asked, code: u16, answer: Option<&Value>) {
         let told = asked.writes()
             || !asked.request.session.is_empty()
-            || (asked.object.is_some() && !is_own(&asked.request.user_agent));
+            || (asked.object.is_some()
+                && (tap::is_connection(&asked.request.subresource) || !is_own(&asked.request.user_agent)));
         if !told {
             return;
         }
