@@ -173,7 +173,15 @@ fn a_cluster_that_hangs_is_told_and_ended() {
     }
     let (_turn, home) = (turn_alone(), Home::new());
     let cluster = home.up(&["--workers", "0"]);
-    kill(cluster.pid("main"), nix::libc::SIGSTOP);
+    let main = cluster.pid("main");
+    kill(main, nix::libc::SIGSTOP);
+    // Its threads stop one after the other; on a busy machine one of them may still answer.
+    let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+        let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat")));
+        stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
+    };
+    let tasks = || std::fs::read_dir(format!("/proc/{main}/task")).expect("its threads");
+    eventually(PATIENCE, || tasks().all(is_stopped), |all| *all);
     let said = home.ropewalk(&["status", "--name", "t"]);
     assert!(said.code != 0 && said.err.contains("does not answer"), "{said:?}");
     let said = home.ropewalk(&["down", "--name", "t"]);
