@@ -46,6 +46,8 @@ pub struct LeaseTtl {
 #[derive(Debug, Default)]
 pub struct Leases {
     all: BTreeMap<i64, Lease>,
+    /// On which lease each key hangs. What an event tells of the version before is not enough: within one revision a key may be put and deleted again.
+    of_key: BTreeMap<Bytes, i64>,
     /// The leases by `due`: what expires is found without a look at the others.
     order: BTreeSet<(Moment, i64)>,
     /// Since when revocations are counted, and how many were proposed since.
@@ -82,6 +84,9 @@ impl Leases {
     pub fn revoke(&mut self, id: i64) -> Result<BTreeSet<Bytes>, Error> {
         let lease = self.all.remove(&id).ok_or(Error::LeaseNotFound)?;
         self.order.remove(&(lease.due, id));
+        for key in &lease.keys {
+            self.of_key.remove(key);
+        }
         Ok(lease.keys)
     }
 
@@ -149,14 +154,11 @@ impl Leases {
     /// Keeps track of which keys hang on which lease.
     pub fn follow(&mut self, events: &[Event]) {
         for event in events {
-            if let Some(prev) = event.prev_kv.as_ref().filter(|p| p.lease != 0)
-                && let Some(lease) = self.all.get_mut(&prev.lease)
-            {
-                lease.keys.remove(&prev.key);
+            let was = self.of_key.remove(&event.kv.key);
+            if let Some(lease) = was.and_then(|id| self.all.get_mut(&id)) {
+                lease.keys.remove(&event.kv.key);
             }
-            if let Some(lease) = self.all.get_mut(&event.kv.lease) {
-                lease.keys.insert(event.kv.key.clone());
-            }
+            self.attach(event.kv.lease, &event.kv.key);
         }
     }
 
@@ -172,10 +174,11 @@ impl Leases {
         self.all.iter().map(|(id, lease)| (*id, lease.ttl, lease.renewed))
     }
 
-    /// Puts a key back on its lease, after a restore.
+    /// Hangs a key on its lease.
     pub fn attach(&mut self, id: i64, key: &Bytes) {
         if let Some(lease) = self.all.get_mut(&id) {
             lease.keys.insert(key.clone());
+            self.of_key.insert(key.clone(), id);
         }
     }
 }
@@ -203,6 +206,24 @@ mod tests {
         assert_eq!((leases.take_expired(at(13)), leases.take_expired(at(14))), (vec![], vec![7]));
         leases.revoke(7).unwrap();
         assert_eq!((leases.take_expired(at(99)), leases.order.len()), (vec![], 0));
+    }
+
+    /// A transaction in a transaction may put a key and delete it again.
+    #[test]
+    fn a_key_that_was_deleted_hangs_on_no_lease() {
+        use crate::etcd::api::{EventType, KeyValue};
+        let mut leases = Leases::default();
+        leases.grant(7, 5, 1, at(0)).unwrap();
+        let event = |lease: i64, version: i64| Event {
+            kind: if version == 0 { EventType::Delete } else { EventType::Put },
+            kv: KeyValue { key: "k".into(), lease, version, ..KeyValue::default() },
+            prev_kv: None,
+        };
+        // Both are told with what there was before the revision: nothing.
+        leases.follow(&[event(7, 1), event(0, 0)]);
+        leases.follow(&[event(0, 1)]);
+        assert!(leases.time_to_live(7, at(0)).unwrap().keys.is_empty());
+        assert!(leases.revoke(7).unwrap().is_empty() && leases.of_key.is_empty());
     }
 
     #[test]

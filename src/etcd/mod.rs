@@ -18,7 +18,7 @@
 //! reads the past first and then joins the present without a gap. `machine` is the only door to the keys, so members
 //! that applied the same log are equal. Reads ask the leader for a ReadIndex, one question for all that came while the last one was under way; a member that is alone knows that it leads.
 //! Leases are replicated, their clocks are not: the leader watches the time and proposes the revocation, and a renewal that came into the log before it
-//! wins. While writes are refused no lease ends.
+//! wins. While the leader can write nothing no lease ends; a follower that cannot write sends whoever renews to another member.
 //! The words (`Revision`, `PutRequest`, `Compacted`) are etcd's own: [`api`].
 //!
 //! [`grpc`] is the second door, for any client of etcd v3: the same [`Kv`] behind the messages of [`pb`], with etcd's error texts and codes. A put by

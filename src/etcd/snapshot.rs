@@ -111,7 +111,7 @@ pub fn decode(bytes: &Bytes, now: Moment) -> Result<(Store, Leases, BTreeSet<Ala
 
 #[cfg(test)]
 mod tests {
-    use super::super::api::PutRequest;
+    use super::super::api::{DeleteRangeRequest, PutRequest, RequestOp, TxnRequest};
     use super::super::machine::{Applied, Command, Shared};
     use super::*;
     use std::time::Duration;
@@ -126,18 +126,21 @@ mod tests {
             shared.apply(&c, Applied { index: index.get(), term: 1 }, now, &mut vec![]).unwrap()
         };
         let put = |key: &'static str, lease| {
-            let op = super::super::api::RequestOp::Put(PutRequest {
-                key: key.into(),
-                lease,
-                ..Default::default()
-            });
-            Command::Txn(super::super::api::TxnRequest { success: vec![op], ..Default::default() })
+            let op = RequestOp::Put(PutRequest { key: key.into(), lease, ..Default::default() });
+            Command::Txn(TxnRequest { success: vec![op], ..Default::default() })
         };
         run(Command::LeaseGrant { id: 7, ttl: 60 });
         run(Command::LeaseGrant { id: 8, ttl: 60 });
         for c in [put("a", 7), put("b", 8), put("c", 7), put("a", 0)] {
             run(c);
         }
+        // Put and deleted in one revision, in two transactions within one: nothing hangs on the lease.
+        let within = |op| RequestOp::Txn(TxnRequest { success: vec![op], ..Default::default() });
+        let leased = PutRequest { key: "d".into(), lease: 7, ..Default::default() };
+        let gone = DeleteRangeRequest { key: "d".into(), ..Default::default() };
+        let both = vec![within(RequestOp::Put(leased)), within(RequestOp::DeleteRange(gone))];
+        run(Command::Txn(TxnRequest { success: both, ..Default::default() }));
+        run(put("d", 0));
         run(Command::Compact { revision: 3 });
         run(Command::LeaseRevoke { id: 8 });
         let alarm = Alarm { kind: crate::etcd::machine::AlarmKind::NoSpace, member: 9 };

@@ -9,6 +9,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
+/// No member's number.
+const CLOSED: u64 = u64::MAX;
+
 type Answer<T> = oneshot::Sender<Result<T, Error>>;
 
 /// Who waits. At [`IN_FLIGHT_MAX`] those who have given up go: what they asked was lost on its way to the leader, and nobody answers it.
@@ -120,6 +123,7 @@ impl Waiting {
             let _ = answer.send(Err(error.clone())); // the caller may have given up
         }
         self.leader.send_replace(0);
+        self.takes.send_replace(CLOSED); // who waits for somebody that takes proposals asks again, and is told why
     }
 
     pub fn status(&self) -> Status {

@@ -64,6 +64,14 @@ impl Endpoint {
         let host = authority.host().trim_matches(['[', ']']).to_string();
         Ok(Endpoint { tls, host, port: authority.port_u16().unwrap_or(2379) })
     }
+
+    /// `127.0.0.1:2379`, `[::1]:2379`.
+    fn authority(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
 }
 
 /// A connection. Cheap to clone; ends with its last clone.
@@ -79,7 +87,7 @@ impl Channel {
         endpoint: &Endpoint,
         tls: Option<Arc<rustls::ClientConfig>>,
     ) -> Result<Channel, ConnectError> {
-        let name = format!("{}:{}", endpoint.host, endpoint.port);
+        let name = endpoint.authority();
         let failed = |cause: &dyn std::fmt::Display| ConnectError::Dial {
             endpoint: name.clone(),
             cause: cause.to_string(),
@@ -186,5 +194,21 @@ impl tower::Service<Request<Body>> for Wire {
     }
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         Box::pin(self.0.send_request(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_with_colons_keeps_its_brackets() {
+        for (text, authority) in
+            [("http://[::1]:2381", "[::1]:2381"), ("127.0.0.1", "127.0.0.1:2379"), ("etcd:1", "etcd:1")]
+        {
+            let endpoint = Endpoint::parse(text, true).unwrap();
+            assert_eq!(endpoint.authority(), authority);
+            assert!(format!("http://{}", endpoint.authority()).parse::<Uri>().is_ok(), "{authority}");
+        }
     }
 }

@@ -37,11 +37,15 @@ impl Face {
     ) -> Answers<pb::LeaseKeepAliveResponse> {
         Box::pin(stream::try_unfold((self, asks), |(face, mut asks)| async move {
             let Some(ask) = asks.message().await? else { return Ok(None) };
+            // Before the renewal: with a later revision the answer would say that the lease lived on when it may have ended.
+            let header = face.header_now();
             let ttl = match face.kv.lease_keep_alive(ask.id).await {
                 Err(Error::LeaseNotFound) => 0,
+                // This member's disk is full, and clients take that for the end of the lease. Another member can renew it.
+                Err(error @ Error::NoSpace) => return Err(Status::unavailable(error.to_string())),
                 renewed => renewed?,
             };
-            let answer = pb::LeaseKeepAliveResponse { header: face.header_now(), id: ask.id, ttl };
+            let answer = pb::LeaseKeepAliveResponse { header, id: ask.id, ttl };
             Ok(Some((answer, (face, asks))))
         }))
     }

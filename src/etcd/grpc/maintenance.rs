@@ -120,6 +120,7 @@ impl Face {
     pub(super) fn snapshot(self: Arc<Self>, _: pb::SnapshotRequest) -> Answers<pb::SnapshotResponse> {
         let members = self.members.borrow().clone();
         let pieces = async move {
+            let place = self.files.clone().acquire_owned().await.map_err(|_| Error::Stopped)?;
             let mut file = self.kv.database(members).await?;
             let sum = tokio::task::spawn_blocking(move || {
                 let sum = Sha256::digest(&file);
@@ -129,6 +130,7 @@ impl Face {
             let (file, header) = (Bytes::from(sum.await.map_err(|_| Error::Stopped)?), self.header_now());
             let pieces = stream::iter((0..file.len()).step_by(CHUNK));
             Ok::<_, Status>(pieces.map(move |at| {
+                let _until_it_is_sent = &place;
                 let end = (at + CHUNK).min(file.len());
                 let (remaining_bytes, blob) = ((file.len() - end) as u64, file.slice(at..end));
                 Ok(pb::SnapshotResponse { header: header.clone(), remaining_bytes, blob })

@@ -32,7 +32,7 @@ use super::server::{Server, member_id};
 use crate::raft::driver::Handle;
 use crate::task::Crew;
 use std::sync::Arc;
-use tokio::sync::watch as channel;
+use tokio::sync::{Semaphore, watch as channel};
 
 /// The level of etcd's API that is served, and this program's own version.
 pub const VERSION: &str = concat!("3.5.13+ropewalk", env!("CARGO_PKG_VERSION"));
@@ -47,7 +47,12 @@ pub struct Face {
     members: channel::Receiver<Vec<pb::Member>>,
     /// What outlives a call: its streams, and the clean-up after it.
     crew: Crew,
+    /// Places for files on their way to a client: each is in memory until it has been read.
+    files: Arc<Semaphore>,
 }
+
+/// Files that are sent at a time. Who comes later waits.
+const FILES_MAX: usize = 4;
 
 impl Face {
     /// `cluster`: the name that all members of this cluster know it by.
@@ -66,6 +71,7 @@ impl Face {
             cluster: member_id(cluster),
             members,
             crew: crew.clone(),
+            files: Arc::new(Semaphore::new(FILES_MAX)),
         })
     }
 

@@ -114,6 +114,9 @@ impl Remote {
                 asked.store(number, Ordering::Relaxed);
                 let Ok(answer) = tokio::time::timeout(attempt, channel.unary(path, ask.clone())).await else {
                     self.forget(number).await;
+                    if !reads {
+                        return Err(Error::Timeout); // nobody knows what became of it
+                    }
                     continue;
                 };
                 match answer {
@@ -149,9 +152,11 @@ impl Remote {
     }
 }
 
-/// The connection's fault, not the store's answer: etcd's own begin with its name.
+/// The connection's fault, not the store's answer: etcd's own begin with its name. What happened to a connection in the middle of a call has a cause
+/// on this side, and some other code.
 fn is_broken(status: &Status) -> bool {
-    status.code() == Code::Unavailable && !status.message().starts_with("etcdserver:")
+    let is_here = std::error::Error::source(status).is_some();
+    is_here || (status.code() == Code::Unavailable && !status.message().starts_with("etcdserver:"))
 }
 
 /// The server answers, but is of no use now: it is cut off from the others, or ends.
@@ -279,6 +284,15 @@ mod tests {
     use std::convert::Infallible;
     use tonic::server::Grpc;
     use tonic_prost::ProstCodec;
+
+    #[test]
+    fn a_connection_that_breaks_in_a_call_is_broken() {
+        let broken = Status::from_error(Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)));
+        assert!(is_broken(&broken), "{broken:?}");
+        assert!(is_broken(&Status::unavailable("no connection")));
+        assert!(!is_broken(&Status::unavailable("etcdserver: no leader")));
+        assert!(!is_broken(&Status::out_of_range("etcdserver: mvcc: required revision has been compacted")));
+    }
 
     #[derive(Clone, Copy)]
     enum Server {

@@ -156,11 +156,15 @@ impl Session {
             }
             chosen => chosen,
         };
+        if create.start_revision < 0 {
+            // as etcd 3.6: to watch from now would pass over everything before it
+            return self.refuse("etcdserver: mvcc: required revision has been compacted").await;
+        }
         let request = WatchRequest {
             // no key is the first there can be
             key: if create.key.is_empty() { [0].as_slice().into() } else { create.key.clone() },
             range_end: create.range_end.clone(),
-            start_revision: create.start_revision.max(0),
+            start_revision: create.start_revision,
             prev_kv: create.prev_kv,
         };
         // Watched before it is announced: whatever the client writes after that is seen.

@@ -3,7 +3,7 @@
 use super::{ResponseHeader, messages};
 
 messages! {
-    /// `action`: get, activate, deactivate; `alarm`: none, no space, corrupt. Member 0 is every member.
+    /// `action`: get, activate, deactivate; `alarm`: none, no space, corrupt. Getting passes over the member.
     AlarmRequest {
         int32 action = 1,
         uint64 member_id = 2 as "memberID",
