@@ -366,7 +366,7 @@ enum Class {
     Guest,
 }
 
-/// Only the ring holds records: one that it has given up is lost for a slow viewer, too, and takes no memory.
+/// Only the ring holds records: one that it has given up is lost for a slow viewer, too, and its texts and object take no memory.
 type Sender = broadcast::Sender<Weak<Record>>;
 
 struct Shared {
@@ -390,15 +390,17 @@ impl Line {
         Line { records: sender.subscribe(), next: None, lost: 0 }
     }
 
-    /// Takes the next record that has come, if there is one.
-    fn fill(&mut self) {
+    /// Takes the next record that has come, if there is one and none is waiting. Returns whether it has taken one.
+    fn fill(&mut self) -> bool {
+        let had = self.next.is_some();
         while self.next.is_none() {
             match self.records.try_recv() {
                 Ok(record) => self.take(&record),
                 Err(TryRecvError::Lagged(lost)) => self.lost += lost,
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return false,
             }
         }
+        !had
     }
 
     fn take(&mut self, record: &Weak<Record>) {
@@ -425,11 +427,9 @@ impl Live {
     /// `Lagged`: so many records were lost before the next one, because the viewer is slow. `Closed`: the stream has ended.
     pub async fn recv(&mut self) -> Result<Arc<Record>, RecvError> {
         loop {
-            // What was sent before a record of the one line is in the other by the time that this record is seen. So the first is
-            // looked at again after the second.
-            self.main.fill();
-            self.aside.fill();
-            self.main.fill();
+            // What was sent before a record of the one line is in the other by the time that this record is seen. So the other is looked at again
+            // whenever one has brought something.
+            while self.main.fill() | self.aside.fill() {}
             let lost = std::mem::take(&mut self.main.lost) + std::mem::take(&mut self.aside.lost);
             if lost > 0 {
                 return Err(RecvError::Lagged(lost));
@@ -715,6 +715,35 @@ mod tests {
         assert_eq!(kept.len(), 2 + READS.records);
         assert_eq!(kept.iter().take(5).map(|r| r.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
         assert!(kept.is_sorted_by_key(|r| r.seq));
+    }
+
+    #[tokio::test]
+    async fn records_that_come_while_a_viewer_looks_are_told_in_their_order() {
+        let tap = Tap::new();
+        let mut live = tap.subscribe();
+        let writer = {
+            let tap = tap.clone();
+            std::thread::spawn(move || {
+                for _ in 0..20_000 {
+                    tap.emit_read(Record::new("answer"));
+                    tap.emit(Record::new("write"));
+                }
+            })
+        };
+        drop(tap); // the stream ends with the writer
+        let mut before = 0;
+        loop {
+            match live.recv().await {
+                Ok(record) => {
+                    assert!(record.seq > before, "{} after {before}", record.seq);
+                    before = record.seq;
+                }
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            }
+        }
+        writer.join().unwrap();
+        assert!(before > 0);
     }
 
     /// A viewer that reads nothing meanwhile is told of each record of the cluster's work, in its place.

@@ -123,10 +123,10 @@ impl Crew {
         let stop = self.token();
         self.spawn(async move {
             while !stop.is_cancelled() {
-                let kept = KilledWithOwner(Crew::new(name));
-                start(&kept.0);
+                let kept = Owned(Crew::new(name));
+                start(&kept);
                 let end = tokio::select! {
-                    end = kept.0.wait() => end,
+                    end = kept.wait() => end,
                     () = stop.cancelled() => return, // informers, for example, would not stop by themselves
                 };
                 tracing::error!(crew = name, ?end, "a crew ended and is started again");
@@ -134,6 +134,11 @@ impl Crew {
                 clock::sleep(START_AGAIN).await;
             }
         });
+    }
+
+    /// A crew of the same name for a part of the work that ends before the rest does. It hears of no stop of this one.
+    pub fn part(&self) -> Owned {
+        Owned(Crew { span: self.span.clone(), ..Crew::new(&self.name) })
     }
 
     /// Adds the task whose end is the end of the crew, well or with an error.
@@ -230,11 +235,17 @@ impl Drop for KillOnDrop<'_> {
     }
 }
 
-/// Kills a crew together with the task that keeps it.
-struct KilledWithOwner(Crew);
-impl Drop for KilledWithOwner {
+/// A crew that is killed when this is dropped: with the task that has it, at the latest.
+pub struct Owned(Crew);
+impl Drop for Owned {
     fn drop(&mut self) {
         self.0.kill();
+    }
+}
+impl std::ops::Deref for Owned {
+    type Target = Crew;
+    fn deref(&self) -> &Crew {
+        &self.0
     }
 }
 
