@@ -210,6 +210,28 @@ pub fn of_containers(spec: &Value) -> Amounts {
     Parts { whole: Resources::default(), overhead: Amounts::new(), ..parts }.total(Field::Requests, &[])
 }
 
+/// Amounts of what only some nodes have, by name: extended resources, in units, and huge pages, in bytes.
+pub type Scalars = BTreeMap<String, i64>;
+
+/// Returns whether a resource is an extended one: somebody else's than Kubernetes' (`IsExtendedResourceName` upstream).
+pub fn is_extended(name: &str) -> bool {
+    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
+}
+
+/// Picks the amounts of what only some nodes have.
+pub fn scalars(amounts: &Amounts) -> Scalars {
+    let only_some = |name: &str| name.contains('/') || name.starts_with("hugepages-");
+    amounts.iter().filter(|(name, _)| only_some(name)).map(|(name, q)| (name.clone(), q.units())).collect()
+}
+
+/// Lists what a node with `allocatable`, of which its pods request `used`, lacks for a pod. See [`lacking`].
+pub fn lacking_scalars(asks: &Scalars, used: &Scalars, allocatable: &Scalars) -> Vec<String> {
+    let of = |all: &Scalars, name: &str| all.get(name).copied().unwrap_or(0);
+    let fits = |name: &str, asked: i64| asked <= of(allocatable, name).saturating_sub(of(used, name));
+    let lacks = asks.iter().filter(|(name, asked)| **asked > 0 && !fits(name, **asked));
+    lacks.map(|(name, _)| name.clone()).collect()
+}
+
 /// What is counted when a pod is fitted on a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Amount {

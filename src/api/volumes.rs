@@ -11,6 +11,10 @@ use std::collections::BTreeMap;
 
 /// The annotation that tells a provisioner, and the controller, where a claim's first consumer will run.
 pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+/// The annotation of a claim that the controller has bound: only then is the volume that it names its own.
+pub const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
+/// The annotation of a volume whose claim was chosen by the controller or the scheduler, who may take it back.
+pub const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 /// Keeps a claim until no pod uses it, and a volume until no claim is bound to it.
 pub const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
 pub const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
@@ -24,6 +28,17 @@ pub fn is_reserved_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim)
             && reserved.namespace == claim.metadata.namespace
             && reserved.uid.as_ref().is_none_or(|u| u.is_empty() || Some(u) == claim.metadata.uid.as_ref())
     })
+}
+
+/// Returns whether a claim has its volume. One that only names a volume, because somebody wrote so, waits for the controller.
+pub fn is_bound(claim: &PersistentVolumeClaim) -> bool {
+    let names = claim.spec.as_ref().and_then(|s| s.volume_name.as_ref()).is_some_and(|name| !name.is_empty());
+    names && claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(BIND_COMPLETED))
+}
+
+/// Returns whether at most one pod may use the claim (`ReadWriteOncePod`).
+pub fn is_for_one_pod(claim: &PersistentVolumeClaim) -> bool {
+    claim.spec.iter().flat_map(|s| s.access_modes.iter().flatten()).any(|mode| mode == "ReadWriteOncePod")
 }
 
 fn storage(amounts: Option<&BTreeMap<String, Amount>>) -> Option<Quantity> {

@@ -1,21 +1,26 @@
 //! Leader election through a Lease object, as client-go's `leaderelection` does it.
 
-use super::{Client, is_code, optional};
+use super::{Client, Recorder, is_code, optional, reference};
 use crate::clock;
+use crate::tap::{Record, Tap};
+use crate::task::{Crew, End};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::{Api, DeleteParams, PostParams};
 use std::time::Duration;
 
 /// How a try ended that the server answered.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Tried {
-    Held,
+    /// The Lease as it was written.
+    Held(Box<Lease>),
     /// Somebody else holds it.
     Others,
     /// It was written meanwhile: who holds it is to be looked at again.
     Overtaken,
 }
+
+/// The reason of the Event on a Lease that says who leads.
+const LEADER_ELECTION: &str = "LeaderElection";
 
 /// A Lease that at most one holder renews. Kubernetes' times: 15 s / 10 s / 2 s.
 pub struct LeaderElection {
@@ -44,20 +49,61 @@ impl LeaderElection {
         }
     }
 
+    /// Stands for election, and works while it leads: `work` starts tasks in the crew that it gets. Their panic is the end of `crew`. When `crew` is asked
+    /// to stop, the work ends first and the Lease is given back after that, since another one may lead from then on.
+    ///
+    /// # Errors
+    /// Why the Lease was lost: then the component ends, as upstream's does.
+    pub async fn lead<W: Future<Output = ()>>(
+        self,
+        crew: &Crew,
+        tap: &Tap,
+        work: impl FnOnce(Crew) -> W,
+    ) -> Result<(), String> {
+        let (held, lease) = self.acquire().await;
+        tracing::info!(identity = self.identity, "successfully acquired lease kube-system/{}", self.name);
+        tap.emit(Record::new("lead").object("leases", "kube-system", &self.name));
+        let part = crew.part();
+        let message = format!("{} became leader", self.identity);
+        Recorder::new(&part, &self.client, &self.name, "").normal(
+            &reference(&lease),
+            LEADER_ELECTION,
+            message,
+            None,
+        );
+        let stop = crew.token();
+        let working = async {
+            work(part.clone()).await;
+            part.wait().await
+        };
+        // The Lease is renewed from the beginning: to read everything may take longer than it lasts.
+        tokio::select! {
+            why = self.hold(held) => return Err(why),
+            end = working => match end {
+                End::Panicked(text) => std::panic::resume_unwind(Box::new(text)),
+                end => return Err(format!("the work ended: {end:?}")),
+            },
+            () = stop.cancelled() => {}
+        }
+        drop(part);
+        self.release().await;
+        Ok(())
+    }
+
     fn api(&self) -> Api<Lease> {
         self.client.within("kube-system")
     }
 
     /// Waits until this identity holds the Lease. Returns since when: the time at which the write that got it was begun, since
-    /// others may count from then on.
-    pub async fn acquire(&self) -> clock::Instant {
+    /// others may count from then on; and the Lease as it was written.
+    pub async fn acquire(&self) -> (clock::Instant, Lease) {
         // The holder's clock is not ours: a Lease counts as expired when *we* saw no renewal for its duration.
         let mut observed: Option<(Option<LeaseSpec>, clock::Instant)> = None;
         let mut impatience = Duration::from_millis(10);
         loop {
             let asked = clock::Instant::now();
             match self.answered(self.try_acquire(&mut observed)).await {
-                Ok(Tried::Held) => return asked,
+                Ok(Tried::Held(lease)) => return (asked, *lease),
                 Ok(Tried::Others | Tried::Overtaken) => clock::sleep(self.retry_period).await,
                 Err(error) => {
                     // No answer is not "somebody else holds it": at a cluster's start the API is only just coming.
@@ -93,7 +139,7 @@ impl LeaderElection {
                 renewal = renewal => renewal,
             };
             let error: Box<dyn std::error::Error + Send + Sync> = match tried {
-                Ok(Tried::Held) => {
+                Ok(Tried::Held(_)) => {
                     renewed = asked;
                     continue;
                 }
@@ -110,8 +156,23 @@ impl LeaderElection {
         }
     }
 
-    /// Gives the Lease back, so that another need not wait for its expiry.
-    pub async fn release(&self) -> Result<(), kube::Error> {
+    /// Gives the Lease back, so that another need not wait for its expiry. If that cannot be done in time, it expires.
+    async fn release(&self) {
+        let released = clock::timeout(self.renew_deadline, async {
+            match self.try_release().await {
+                // A renewal that was on its way came in between.
+                Err(error) if is_code(&error, 409) => self.try_release().await,
+                released => released,
+            }
+        });
+        match released.await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::warn!(lease = self.name, %error, "failed to release the lease"),
+            None => tracing::warn!(lease = self.name, "failed to release the lease: no answer in time"),
+        }
+    }
+
+    async fn try_release(&self) -> Result<(), kube::Error> {
         let api = self.api();
         let Some(mut lease) = optional(api.get(&self.name).await)? else { return Ok(()) };
         let spec = lease.spec.get_or_insert_default();
@@ -156,7 +217,7 @@ impl LeaderElection {
             let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(fresh(0, now.clone())) };
             return match api.create(&PostParams::default(), &lease).await {
-                Ok(_) => Ok(Tried::Held),
+                Ok(lease) => Ok(Tried::Held(Box::new(lease))),
                 Err(error) if is_code(&error, 409) => Ok(Tried::Overtaken),
                 Err(error) => Err(error),
             };
@@ -183,7 +244,7 @@ impl LeaderElection {
         let acquired = spec.acquire_time.filter(|_| mine).unwrap_or_else(|| now.clone());
         lease.spec = Some(fresh(transitions, acquired));
         match api.replace(&self.name, &PostParams::default(), &lease).await {
-            Ok(_) => Ok(Tried::Held),
+            Ok(lease) => Ok(Tried::Held(Box::new(lease))),
             Err(error) if is_code(&error, 409) => Ok(Tried::Overtaken),
             Err(error) => Err(error),
         }

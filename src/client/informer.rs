@@ -4,7 +4,8 @@ use super::{Client, Recorder};
 use crate::clock;
 use crate::tap::Cause;
 use crate::task::{Crew, panic_text};
-use futures::StreamExt;
+use futures::FutureExt;
+use futures::stream::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -174,7 +175,8 @@ struct Shared<K> {
     inner: Mutex<Inner<K>>,
     /// Held while changes are handed out, and while a new handler hears of what is known: it misses and repeats none.
     /// `inner` is never held then: a handler may read any informer, also one whose handlers read this one.
-    handlers: Mutex<Vec<Handler<K>>>,
+    /// `None` after the watch has ended: no change comes any more.
+    handlers: Mutex<Option<Vec<Handler<K>>>>,
     synced: watch::Sender<bool>,
     report: Report,
 }
@@ -206,10 +208,27 @@ impl<K> Drop for Watched<K> {
 
 /// Events that are taken over in one go.
 const AT_ONCE: usize = 256;
-/// Pause after a failed list or watch; doubles up to the second value.
-const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// Pause after a failed list or watch, doubled at each further failure ...
+const RETRY: Duration = Duration::from_millis(50);
+/// ... up to this, if the API server refused.
+const RETRY_REFUSED: Duration = Duration::from_secs(5);
+/// ... up to this, if it did not answer or cannot serve yet, as at a cluster's start.
+const RETRY_UNANSWERED: Duration = Duration::from_millis(500);
+/// After so long without a failure the first pause holds again.
+const CALM: Duration = Duration::from_secs(120);
 /// The reason of the Event on an object that cannot be decoded.
 const UNDECODABLE: &str = "FailedDecode";
+
+/// Did the API server say no? Codes from 500 on say that it cannot serve just now.
+fn is_refusal(error: &watcher::Error) -> bool {
+    let code = match error {
+        watcher::Error::WatchError(status) => status.code,
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code,
+        _ => return false,
+    };
+    code < 500
+}
 
 /// A list that is being read.
 struct Fresh<K> {
@@ -280,39 +299,59 @@ where
         let informer = Informer::new(reporter::<K>(crew, client));
         let watched = Watched(informer.clone());
         crew.spawn_essential(async move {
-            let cache = &watched.0;
-            let mut stream = watcher(api, config).boxed().ready_chunks(AT_ONCE);
-            let mut fresh: Option<Fresh<K>> = None;
-            let mut pause = RETRY.0;
-            while let Some(events) = stream.next().await {
-                let mut failed = None;
-                let mut good = Vec::with_capacity(events.len());
-                for event in events {
-                    match event {
-                        Ok(event) => {
-                            (pause, failed) = (RETRY.0, None);
-                            good.push(event);
-                        }
-                        Err(error) => failed = Some(error),
-                    }
-                }
-                // All that has come is taken over before any handler runs: the changes of one revision appear together.
-                cache.absorb(good, &mut fresh);
-                if let Some(error) = failed {
-                    tracing::debug!(kind = std::any::type_name::<K>(), %error, "watch failed, trying again");
-                    clock::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY.1);
-                }
-            }
+            watched.0.follow(watcher(api, config).boxed()).await;
         });
         informer
+    }
+
+    /// Takes over what a watch says until it ends.
+    async fn follow(&self, mut stream: impl Stream<Item = watcher::Result<watcher::Event<Item<K>>>> + Unpin) {
+        let mut fresh: Option<Fresh<K>> = None;
+        let (mut pause, mut last_failure) = (RETRY, clock::Instant::now());
+        while let Some(first) = stream.next().await {
+            let (mut good, mut failed) = (Vec::new(), None);
+            let mut next = Some(first);
+            while let Some(event) = next.take() {
+                match event {
+                    // The beginning of a list says only that it will be asked for.
+                    Ok(event) => {
+                        if !matches!(event, watcher::Event::Init) {
+                            pause = RETRY;
+                        }
+                        good.push(event);
+                    }
+                    // Nothing is taken after it: whoever asks for more asks the API server.
+                    Err(error) => failed = Some(error),
+                }
+                if failed.is_none() && good.len() < AT_ONCE {
+                    next = stream.next().now_or_never().flatten();
+                }
+            }
+            // All that has come is taken over before any handler runs: the changes of one revision appear together.
+            self.absorb(good, &mut fresh);
+            if let Some(error) = failed {
+                let kind = std::any::type_name::<K>();
+                if last_failure.elapsed() > CALM {
+                    pause = RETRY;
+                }
+                last_failure = clock::Instant::now();
+                let longest = if is_refusal(&error) { RETRY_REFUSED } else { RETRY_UNANSWERED };
+                if pause >= RETRY_REFUSED {
+                    tracing::warn!(kind, %error, "watch fails again and again");
+                } else {
+                    tracing::debug!(kind, %error, "watch failed, trying again");
+                }
+                clock::sleep(pause.min(longest)).await;
+                pause = (pause * 2).min(longest);
+            }
+        }
     }
 
     fn new(report: Report) -> Informer<K> {
         let inner = Inner { objects: BTreeMap::new(), reported: BTreeMap::new() };
         Informer(Arc::new(Shared {
             inner: Mutex::new(inner),
-            handlers: Mutex::default(),
+            handlers: Mutex::new(Some(Vec::new())),
             synced: watch::Sender::new(false),
             report,
         }))
@@ -375,7 +414,8 @@ where
                 }
             }
         }
-        changes.iter().for_each(|change| handlers.iter().for_each(|handler| call(handler, change)));
+        let all = || handlers.iter().flatten();
+        changes.iter().for_each(|change| all().for_each(|handler| call(handler, change)));
         drop(handlers);
         failures.iter().for_each(|found| (self.0.report)(found));
         if listed {
@@ -391,7 +431,9 @@ where
         for object in self.list() {
             call(&handler, &Change::Added(object));
         }
-        handlers.push(handler);
+        if let Some(handlers) = &mut *handlers {
+            handlers.push(handler);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<K>> {
@@ -526,6 +568,58 @@ mod tests {
         map.metadata.uid = Some(uid.into());
         map.metadata.resource_version = Some(rv.into());
         map
+    }
+
+    /// A list that is refused is followed at once by the beginning of the next one, which says nothing yet.
+    #[tokio::test(start_paused = true)]
+    async fn lists_that_fail_are_asked_for_less_and_less_often() {
+        let refused = || -> kube::Error {
+            let status = json!({"status": "Failure", "code": 403, "reason": "Forbidden", "message": "no"});
+            kube::Error::Api(serde_json::from_value(status).unwrap())
+        };
+        let unanswered = || kube::Error::Service("nobody listens".into());
+        let asked = |error: fn() -> kube::Error| async move {
+            let times = Arc::new(Mutex::new(0));
+            let counted = times.clone();
+            let failures = futures::stream::iter(std::iter::repeat_with(move || {
+                *counted.lock().unwrap() += 1;
+                [Err(watcher::Error::InitialListFailed(error())), Ok(watcher::Event::Init)]
+            }))
+            .flat_map(futures::stream::iter);
+            let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
+            let followed = informer.follow(failures);
+            assert!(clock::timeout(Duration::from_secs(60), followed).await.is_none());
+            *times.lock().unwrap()
+        };
+        let of_refused = asked(refused).await;
+        assert!((10..30).contains(&of_refused), "{of_refused}");
+        let of_unanswered = asked(unanswered).await;
+        assert!((100..150).contains(&of_unanswered), "{of_unanswered}");
+    }
+
+    /// What a list showed before it failed is taken over, and the pause begins anew after something has come.
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_brings_something_begins_with_the_shortest_pause() {
+        let failed = || Err(watcher::Error::WatchError(Box::default()));
+        let events = (0..20).flat_map(|n| {
+            let object = map(&format!("m{n}"), "u", "1");
+            [Ok(watcher::Event::Apply(Item::Decoded(object))), failed()]
+        });
+        let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
+        let began = clock::Instant::now();
+        informer.follow(futures::stream::iter(events)).await;
+        assert_eq!(informer.list().len(), 20);
+        assert_eq!(began.elapsed().as_millis(), 20 * 50);
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_comes_after_the_end_is_let_go() {
+        let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
+        drop(Watched(informer.clone()));
+        let held = Arc::new(());
+        let kept = Arc::downgrade(&held);
+        informer.on(move |_| drop(held.clone()));
+        assert!(kept.upgrade().is_none());
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::tap::Cause;
 use crate::task::{Crew, guard};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -28,6 +28,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// version of the object, while the cache is milliseconds behind.
 const WARN_FROM: u32 = 4;
 
+/// What goes before what: of the keys that wait, the one with the smallest rank is handed out first.
+type Rank<K> = Box<dyn Fn(&K) -> i64 + Send + Sync>;
 /// Tells people that the reconciler panicked on a key, with the panic's text.
 type PanicReport<K> = Box<dyn Fn(&K, &str) + Send + Sync>;
 
@@ -71,8 +73,10 @@ pub(crate) mod spin {
 }
 
 struct State<K> {
-    /// Keys to hand out, oldest first.
-    waiting: VecDeque<K>,
+    /// Keys to hand out, by rank, and of one rank the oldest first.
+    waiting: BTreeMap<(i64, u64), K>,
+    /// How many keys have been put there so far.
+    turns: u64,
     /// Keys that changed and have not been handed out since, with the newest reason.
     dirty: BTreeMap<K, Option<Cause>>,
     /// Keys that a worker holds.
@@ -95,6 +99,7 @@ struct Shared<K> {
     sooner: Notify,
     crew: Crew,
     backoff: Backoff,
+    rank: OnceLock<Rank<K>>,
     panics: OnceLock<PanicReport<K>>,
 }
 
@@ -125,7 +130,8 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
     /// A queue whose failing keys wait this long.
     pub fn retrying(crew: &Crew, backoff: Backoff) -> WorkQueue<K> {
         let state = State {
-            waiting: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            turns: 0,
             dirty: BTreeMap::new(),
             busy: BTreeSet::new(),
             delayed: BTreeMap::new(),
@@ -141,8 +147,22 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             sooner: Notify::new(),
             crew: crew.clone(),
             backoff,
+            rank: OnceLock::new(),
             panics: OnceLock::new(),
         }))
+    }
+
+    /// Sets the order in which keys that wait are handed out. A key is ranked when it begins to wait. The first call counts.
+    pub fn rank_by(&self, rank: impl Fn(&K) -> i64 + Send + Sync + 'static) {
+        let _ = self.0.rank.set(Box::new(rank));
+    }
+
+    /// Puts a key behind those of its rank and wakes a worker.
+    fn line_up(&self, state: &mut State<K>, key: K) {
+        let rank = self.0.rank.get().map_or(0, |rank| rank(&key));
+        state.turns += 1;
+        state.waiting.insert((rank, state.turns), key);
+        self.0.news.notify_one();
     }
 
     /// Sets who is told of panics beside the log, usually an Event on the key's object. The first call counts.
@@ -166,8 +186,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         }
         state.dirty.insert(key.clone(), cause);
         if !state.busy.contains(&key) {
-            state.waiting.push_back(key);
-            self.0.news.notify_one();
+            self.line_up(state, key);
         }
     }
 
@@ -226,7 +245,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             let news = self.0.news.notified();
             {
                 let mut state = self.lock();
-                if let Some(key) = state.waiting.pop_front() {
+                if let Some((_, key)) = state.waiting.pop_first() {
                     #[cfg(test)]
                     spin::count(&mut state.taken, &key);
                     let cause = state.dirty.remove(&key).flatten();
@@ -246,8 +265,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         let mut state = self.lock();
         state.busy.remove(key);
         if state.dirty.contains_key(key) {
-            state.waiting.push_back(key.clone());
-            self.0.news.notify_one();
+            self.line_up(&mut state, key.clone());
         }
     }
 
@@ -354,6 +372,20 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
 mod tests {
     use super::*;
     use crate::task::End;
+
+    #[tokio::test]
+    async fn what_matters_most_is_handed_out_first() {
+        let queue: WorkQueue<String> = WorkQueue::new(&Crew::new("t"));
+        queue.rank_by(|key| -(key.len() as i64));
+        for key in ["a", "ccc", "b", "dd"] {
+            queue.add(key.into(), None);
+        }
+        let mut order = vec![];
+        for _ in 0..4 {
+            order.push(queue.next().await.0);
+        }
+        assert_eq!(order, ["ccc", "dd", "a", "b"]);
+    }
 
     #[tokio::test]
     async fn a_key_is_handed_out_once_and_comes_back_if_it_changed_meanwhile() {

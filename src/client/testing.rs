@@ -108,6 +108,11 @@ impl Scripted {
         others
     }
 
+    /// What it was asked about Events.
+    pub fn events(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().iter().filter(|a| a.line.contains("/events")).cloned().collect()
+    }
+
     /// Waits for an Event with this reason and returns its message.
     pub async fn event(&self, reason: &str) -> String {
         let wait = async {

@@ -294,14 +294,9 @@ pub fn start(crew: &Crew, config: Config) {
     crew.spawn_main(async move {
         let election =
             LeaderElection::new(config.client.clone(), "kube-controller-manager", &config.identity);
-        let held = election.acquire().await;
-        tracing::info!(
-            identity = config.identity,
-            "successfully acquired lease kube-system/kube-controller-manager"
-        );
-        config.tap.emit(Record::new("lead").object("leases", "kube-system", "kube-controller-manager"));
-        let shared = Shared::new(&own, &config);
-        let lead = async {
+        let tap = config.tap.clone();
+        let work = |crew: Crew| async move {
+            let shared = Shared::new(&crew, &config);
             shared.synced().await;
             workload::start::<replicaset::Replicas<ReplicaSet>>(&shared);
             workload::start::<replicaset::Replicas<ReplicationController>>(&shared);
@@ -323,18 +318,8 @@ pub fn start(crew: &Crew, config: Config) {
             certificates::start(&shared);
             clusterrole::start(&shared);
             tracing::info!("controllers started");
-            std::future::pending::<()>().await;
         };
-        let stop = own.token();
-        // The Lease is renewed from the beginning: to read everything may take longer than it lasts.
-        tokio::select! {
-            why = election.hold(held) => Err(why),
-            () = lead => Ok(()),
-            () = stop.cancelled() => {
-                let _ = election.release().await;
-                Ok(())
-            }
-        }
+        election.lead(&own, &tap, work).await
     });
 }
 

@@ -7,7 +7,9 @@
 
 use super::write::{self, Guard, unless_gone};
 use super::{Error, Shared, record, reference};
-use crate::api::volumes::{SELECTED_NODE, fits, is_reserved_for, preference};
+use crate::api::volumes::{
+    BIND_COMPLETED, BOUND_BY_CONTROLLER, SELECTED_NODE, fits, is_bound, is_reserved_for, preference,
+};
 use crate::client::{Key, Outcome, Recorder, WorkQueue, optional, segment};
 use crate::tap::Cause;
 use k8s_openapi::api::core::v1::{
@@ -17,8 +19,6 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::sync::Arc;
 
-const BOUND: &str = "pv.kubernetes.io/bind-completed";
-const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 
 pub(crate) fn start(shared: &Shared) {
@@ -85,7 +85,7 @@ impl Worker {
             return Ok(Outcome::Done);
         }
         let phase = claim.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default();
-        let already = claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(BOUND));
+        let already = claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(BIND_COMPLETED));
         if already && phase == "Bound" {
             // A volume that was set free is bound anew.
             if !self.set_free(&key, &claim, &cause).await? {
@@ -104,7 +104,10 @@ impl Worker {
         let reserved = volume.spec.as_ref().and_then(|s| s.claim_ref.as_ref()).and_then(|r| r.uid.clone());
         if reserved != claim.metadata.uid {
             let reserve = json!({
-                "metadata": {"uid": volume.metadata.uid, "resourceVersion": volume.metadata.resource_version},
+                "metadata": {
+                    "uid": volume.metadata.uid, "resourceVersion": volume.metadata.resource_version,
+                    "annotations": {BOUND_BY_CONTROLLER: "yes"},
+                },
                 "spec": {"claimRef": reference(&*claim)},
             });
             unless_gone(api.patch(&name, &PatchParams::default(), &Patch::Merge(reserve)).await)?
@@ -115,7 +118,7 @@ impl Worker {
         write::status(&api, &volume.metadata, Guard::Uid, volume.status.as_ref(), &status).await?;
         let claims = client.within::<PersistentVolumeClaim>(&key.namespace);
         let patch = json!({
-            "metadata": {"uid": claim.metadata.uid, "annotations": {BOUND: "yes", BY_CONTROLLER: "yes"}},
+            "metadata": {"uid": claim.metadata.uid, "annotations": {BIND_COMPLETED: "yes", BOUND_BY_CONTROLLER: "yes"}},
             "spec": {"volumeName": name},
         });
         unless_gone(claims.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
@@ -237,6 +240,21 @@ impl Worker {
         Ok(Outcome::Done)
     }
 
+    /// A volume that was reserved for a claim which got another one is free again (`unbindVolume` upstream).
+    async fn unreserve(&self, volume: &PersistentVolume, cause: Option<Cause>) -> Result<Outcome, Error> {
+        let patch = json!({
+            "metadata": {
+                "uid": volume.metadata.uid, "resourceVersion": volume.metadata.resource_version,
+                "annotations": {BOUND_BY_CONTROLLER: null},
+            },
+            "spec": {"claimRef": null},
+        });
+        let api = self.shared.config.client.caused_by(cause).cluster::<PersistentVolume>();
+        let name = volume.metadata.name.as_deref().unwrap_or_default();
+        unless_gone(api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
+        Ok(Outcome::Done) // the watch tells of it, and then its phase is looked at
+    }
+
     async fn volume(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(volume) = self.shared.volumes.get(&key) else { return Ok(Outcome::Done) };
         let spec = volume.spec.clone().unwrap_or_default();
@@ -258,6 +276,9 @@ impl Worker {
                 }
                 match claim {
                     Some(claim) if bound_to(&claim) == volume.metadata.name => "Bound",
+                    Some(claim) if is_bound(&claim) && is_taken_back(&volume) => {
+                        return self.unreserve(&volume, cause).await;
+                    }
                     Some(_) => "Available",
                     None if reference.uid.is_some() => "Released",
                     None => "Available",
@@ -273,6 +294,11 @@ impl Worker {
         write::status(&api, &volume.metadata, Guard::Uid, volume.status.as_ref(), &new).await?;
         Ok(Outcome::Done)
     }
+}
+
+/// Was the volume reserved by a component, and not by somebody who wanted this claim to have it?
+fn is_taken_back(volume: &PersistentVolume) -> bool {
+    volume.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(BOUND_BY_CONTROLLER))
 }
 
 fn with_phase(before: Option<&PersistentVolumeStatus>, phase: &str) -> PersistentVolumeStatus {
@@ -291,7 +317,7 @@ mod tests {
     }
 
     fn claim(bound: &str, phase: &str) -> PersistentVolumeClaim {
-        let annotations = if bound.is_empty() { json!({}) } else { json!({BOUND: "yes"}) };
+        let annotations = if bound.is_empty() { json!({}) } else { json!({BIND_COMPLETED: "yes"}) };
         of(json!({"metadata": {"name": "c", "namespace": "d", "uid": "u", "annotations": annotations},
             "spec": {"storageClassName": "late", "volumeName": bound}, "status": {"phase": phase}}))
     }
@@ -354,6 +380,33 @@ mod tests {
         let server = Scripted::new(stored(200)).await;
         worker(&server, vec![claim("v", "Bound")], vec![volume(Some("u"))]).claim(key(), None).await.unwrap();
         assert_eq!(server.lines(), [""; 0], "all is well, and nobody is asked");
+    }
+
+    /// A scheduler reserved it, ended, and reserved another one after its start, for example.
+    #[tokio::test]
+    async fn a_volume_whose_claim_got_another_one_is_free_again_unless_somebody_wanted_it_so() {
+        for (annotations, want) in [(json!({BOUND_BY_CONTROLLER: "yes"}), true), (json!({}), false)] {
+            let server = Scripted::new(|_| None).await;
+            let mut spare = volume(Some("u"));
+            spare.metadata.annotations = of(annotations);
+            spare.status = Some(with_phase(None, "Available"));
+            let bound = claim("other", "Bound");
+            worker(&server, vec![bound], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
+            let asked = server.take();
+            assert_eq!(!asked.is_empty(), want);
+            for patch in asked {
+                assert_eq!(patch.line, "PATCH /api/v1/persistentvolumes/v");
+                assert_eq!(patch.body["spec"], json!({"claimRef": null}));
+            }
+        }
+        // As long as the claim has none, it is on its way to this one.
+        let server = Scripted::new(|_| None).await;
+        let mut spare = volume(Some("u"));
+        spare.metadata.annotations = of(json!({BOUND_BY_CONTROLLER: "yes"}));
+        spare.status = Some(with_phase(None, "Available"));
+        let open = claim("", "Pending");
+        worker(&server, vec![open], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
+        assert!(server.take().is_empty());
     }
 
     #[tokio::test]

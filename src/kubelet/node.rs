@@ -2,7 +2,8 @@
 
 use super::kept;
 use super::pressure::{self, Pressure, Pressures};
-use super::{Config, PORT};
+use super::{Capacity, Config, PORT};
+use crate::api::requests;
 use crate::client::{is_code, optional};
 use crate::clock;
 use crate::tap::Record;
@@ -147,6 +148,32 @@ fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
     })
 }
 
+/// What the node has, and what of it pods may request. Extended resources are told by somebody else, who writes them to the capacity that is stored; the
+/// kubelet says that pods may have all of them.
+fn amounts(
+    capacity: &Capacity,
+    old: Option<&NodeStatus>,
+) -> (BTreeMap<String, Quantity>, BTreeMap<String, Quantity>) {
+    let cpu = match capacity.cpu_milli % 1000 {
+        0 => (capacity.cpu_milli / 1000).to_string(),
+        _ => format!("{}m", capacity.cpu_milli),
+    };
+    let own = [
+        ("cpu", cpu),
+        ("memory", format!("{}Ki", capacity.memory_bytes / 1024)),
+        ("pods", capacity.pods.to_string()),
+        ("ephemeral-storage", format!("{}Ki", pressure::CAPACITY / 1024)),
+    ];
+    let told = old.and_then(|s| s.capacity.clone()).into_iter().flatten();
+    let mut all: BTreeMap<String, Quantity> = told.filter(|(name, _)| requests::is_extended(name)).collect();
+    all.extend(own.map(|(name, amount)| (name.to_string(), Quantity(amount))));
+    let mut allocatable = all.clone();
+    allocatable.insert("ephemeral-storage".into(), Quantity(pressure::ALLOCATABLE.to_string()));
+    let memory = capacity.allocatable().memory / 1024;
+    allocatable.insert("memory".into(), Quantity(format!("{memory}Ki")));
+    (all, allocatable)
+}
+
 async fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures) -> NodeStatus {
     let now = Time(clock::now());
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
@@ -161,25 +188,7 @@ async fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures) -
             last_transition_time: before.and_then(|c| c.last_transition_time.clone()).or(Some(now.clone())),
         }
     };
-    let amounts: BTreeMap<String, Quantity> = [
-        (
-            "cpu",
-            match config.capacity.cpu_milli % 1000 {
-                0 => (config.capacity.cpu_milli / 1000).to_string(),
-                _ => format!("{}m", config.capacity.cpu_milli),
-            },
-        ),
-        ("memory", format!("{}Ki", config.capacity.memory_bytes / 1024)),
-        ("pods", config.capacity.pods.to_string()),
-        ("ephemeral-storage", format!("{}Ki", pressure::CAPACITY / 1024)),
-    ]
-    .into_iter()
-    .map(|(name, amount)| (name.to_string(), Quantity(amount)))
-    .collect();
-    let mut allocatable = amounts.clone();
-    allocatable.insert("ephemeral-storage".into(), Quantity(pressure::ALLOCATABLE.to_string()));
-    let memory = config.capacity.allocatable().memory / 1024;
-    allocatable.insert("memory".into(), Quantity(format!("{memory}Ki")));
+    let (capacity, allocatable) = amounts(&config.capacity, old);
     let full = match pressed.kept {
         0 => "kubelet has disk pressure".to_string(),
         kept => kept::message(kept, &config.node_root()),
@@ -201,7 +210,7 @@ async fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures) -
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_string();
     let machine_id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_string();
     NodeStatus {
-        capacity: Some(amounts.clone()),
+        capacity: Some(capacity),
         allocatable: Some(allocatable),
         conditions: Some(vec![
             under(Pressure::Memory),
@@ -284,5 +293,26 @@ async fn renew(config: &Config) -> Result<(), kube::Error> {
             let lease = Lease { metadata, spec: Some(spec) };
             api.create(&PostParams::default(), &lease).await.map(drop)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As on Kubernetes' page about them: somebody patches the capacity of the Node's status.
+    #[test]
+    fn extended_resources_that_somebody_wrote_to_the_node_can_be_requested() {
+        let gib = 1 << 30;
+        let capacity = Capacity { cpu_milli: 1500, memory_bytes: gib, pods_memory_bytes: gib, pods: 9 };
+        let stored = json!({"capacity": {"example.com/dongle": "4", "cpu": "64", "hugepages-2Mi": "1Gi"}});
+        let stored: NodeStatus = serde_json::from_value(stored).unwrap();
+        let (has, gives) = amounts(&capacity, Some(&stored));
+        for amounts in [&has, &gives] {
+            assert_eq!(amounts["example.com/dongle"].0, "4");
+            assert_eq!(amounts["cpu"].0, "1500m", "what it knows itself it says itself");
+            assert!(!amounts.contains_key("hugepages-2Mi"));
+        }
+        assert_ne!(gives["memory"], has["memory"]);
     }
 }

@@ -107,6 +107,8 @@ pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
             not_ready_reason.filter(|_| !containers_ready),
             not_ready_message,
         ),
+        // It is on a node: whatever a scheduler has written that did not hear of that.
+        condition("PodScheduled", true, None, None),
     ];
     keep_conditions(&mut conditions, before.conditions.as_deref().unwrap_or_default());
     for condition in &mut conditions {
@@ -730,13 +732,26 @@ mod tests {
         assert_eq!(line(&waits), "Failed PodInitializing ready=False");
     }
 
+    /// Also one that was never scheduled, and one whose scheduler did not hear that it was.
+    #[test]
+    fn a_pod_on_a_node_is_scheduled() {
+        let mut p = pod("Always", &[], &["a"]);
+        for before in [None, Some("False")] {
+            let said = before.map(|said| vec![condition("PodScheduled", said == "True", None, None)]);
+            p.status = Some(PodStatus { conditions: said, ..PodStatus::default() });
+            let now = status(&p, None, &[], None);
+            let scheduled = now.conditions.iter().flatten().filter(|c| c.type_ == "PodScheduled");
+            assert_eq!(scheduled.map(|c| c.status.as_str()).collect::<Vec<_>>(), ["True"], "{before:?}");
+        }
+    }
+
     #[test]
     fn unchanged_conditions_keep_their_time_and_strangers_stay() {
         let ready = sandbox("s", 0, SandboxState::Ready);
         let mut p = pod("Always", &[], &["a"]);
         let run = [container("a", 0, Running, 0)];
         let mut first = status(&p, Some(&ready), &run, None);
-        let mut foreign = condition("PodScheduled", true, None, None);
+        let mut foreign = condition("example.com/ready", true, None, None);
         foreign.last_transition_time = Some(Time(Timestamp::from_second(1).unwrap()));
         first.conditions.as_mut().unwrap().push(foreign);
         for c in first.conditions.iter_mut().flatten() {
@@ -751,7 +766,7 @@ mod tests {
                 .flatten()
                 .all(|c| c.last_transition_time == Some(Time(Timestamp::from_second(1).unwrap())))
         );
-        assert!(second.conditions.iter().flatten().any(|c| c.type_ == "PodScheduled"));
+        assert!(second.conditions.iter().flatten().any(|c| c.type_ == "example.com/ready"));
         assert!(differs(None, &second));
     }
 

@@ -3,14 +3,14 @@
 use super::volumes::Volumes;
 use crate::api::nodes::{self, tolerates};
 use crate::api::quantity::Quantity;
-use crate::api::requests::{self, Amount, Amounts};
+use crate::api::requests::{self, Amount, Amounts, Field, Scalars};
 use crate::rng::Rng;
 use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm, Pod, Taint};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Pods of a node that does not say how many it takes: the kubelet's default.
-const PODS_MAX: i64 = 110;
+/// What a pod is told in a cluster without nodes.
+pub const NO_NODES: &str = "no nodes available to schedule pods";
 
 /// A node and what is already on it.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,9 @@ pub struct NodeInfo {
     pub requested: Amount,
     /// The same with defaults for pods that request nothing; for scores only.
     pub nonzero: Amount,
+    /// Extended resources and huge pages: what there is, and what the pods on it request.
+    pub scalars: Scalars,
+    pub requested_scalars: Scalars,
     /// Host ports in use: (protocol, address, port).
     pub ports: BTreeSet<(String, String, i32)>,
     /// Pods by their controller's uid.
@@ -34,15 +37,15 @@ impl NodeInfo {
     pub fn of(node: &Node) -> NodeInfo {
         let (spec, status) = (node.spec.clone().unwrap_or_default(), node.status.clone().unwrap_or_default());
         let given = status.allocatable.iter().flatten();
-        let mut given: Amounts =
+        let given: Amounts =
             given.filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&q.0)?))).collect();
-        given.entry("pods".into()).or_insert(Quantity::of_units(PODS_MAX));
         NodeInfo {
             name: node.metadata.name.clone().unwrap_or_default(),
             labels: node.metadata.labels.clone().unwrap_or_default(),
             taints: spec.taints.unwrap_or_default(),
             unschedulable: spec.unschedulable.unwrap_or(false),
             allocatable: Amount::of(&given),
+            scalars: requests::scalars(&given),
             ..NodeInfo::default()
         }
     }
@@ -51,11 +54,20 @@ impl NodeInfo {
     pub fn add(&mut self, pod: &Pod) {
         self.requested = self.requested.and(Amount::of_pod(pod));
         self.nonzero = self.nonzero.and(Amount::of_pod_at_least(pod));
+        for (name, amount) in scalars_of(pod) {
+            let used = self.requested_scalars.entry(name).or_default();
+            *used = used.saturating_add(amount);
+        }
         self.ports.extend(host_ports(pod));
-        if let Some(owner) = controller(pod) {
+        // One that is on its way out is no reason to avoid its node (`countPodsMatchSelector` upstream).
+        if let Some(owner) = controller(pod).filter(|_| pod.metadata.deletion_timestamp.is_none()) {
             *self.siblings.entry(owner).or_default() += 1;
         }
     }
+}
+
+fn scalars_of(pod: &Pod) -> Scalars {
+    requests::scalars(&requests::of_pod(pod, Field::Requests))
 }
 
 fn controller(pod: &Pod) -> Option<String> {
@@ -72,8 +84,10 @@ fn host_ports(pod: &Pod) -> Vec<(String, String, i32)> {
     ports
         .filter_map(|p| {
             let port = p.host_port.filter(|p| *p > 0)?;
-            let protocol = p.protocol.clone().unwrap_or_else(|| "TCP".into());
-            Some((protocol, p.host_ip.clone().unwrap_or_else(|| "0.0.0.0".into()), port))
+            let or = |text: &Option<String>, other: &str| {
+                text.clone().filter(|t| !t.is_empty()).unwrap_or_else(|| other.into())
+            };
+            Some((or(&p.protocol, "TCP"), or(&p.host_ip, "0.0.0.0"), port))
         })
         .collect()
 }
@@ -83,6 +97,9 @@ fn host_ports(pod: &Pod) -> Vec<(String, String, i32)> {
 pub struct Refusal {
     pub filter: &'static str,
     pub reason: String,
+    /// What exactly it was, for records alone: whoever may see a pod need not see the node's taints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// Evicting other pods could not help either.
     pub final_: bool,
 }
@@ -111,7 +128,7 @@ impl Decision {
     pub fn message(&self) -> String {
         let total = self.verdicts.len();
         if total == 0 {
-            return "no nodes available to schedule pods".into();
+            return NO_NODES.into();
         }
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for refusal in self.verdicts.iter().flat_map(|v| &v.refused) {
@@ -138,7 +155,8 @@ impl Decision {
 
 /// Filters and scores all nodes.
 pub fn decide(pod: &Pod, nodes: &[NodeInfo], volumes: &Volumes, rng: &Rng) -> Decision {
-    let (asks, scored) = (Amount::of_pod(pod), Amount::of_pod_at_least(pod));
+    let asks = Asks { amount: Amount::of_pod(pod), scalars: scalars_of(pod) };
+    let scored = Amount::of_pod_at_least(pod);
     let mut verdicts: Vec<Verdict> = nodes
         .iter()
         .map(|node| Verdict {
@@ -172,9 +190,10 @@ pub fn decide(pod: &Pod, nodes: &[NodeInfo], volumes: &Volumes, rng: &Rng) -> De
     Decision { verdicts, chosen }
 }
 
-fn filter(pod: &Pod, asks: &Amount, node: &NodeInfo, volumes: &Volumes) -> Vec<Refusal> {
+fn filter(pod: &Pod, asks: &Asks, node: &NodeInfo, volumes: &Volumes) -> Vec<Refusal> {
     let spec = pod.spec.clone().unwrap_or_default();
-    let refuse = |filter, reason: &str, final_| vec![Refusal { filter, reason: reason.into(), final_ }];
+    let refuse =
+        |filter, reason: &str, final_| vec![Refusal { filter, reason: reason.into(), detail: None, final_ }];
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
     if node.unschedulable {
         let taint = Taint {
@@ -194,11 +213,12 @@ fn filter(pod: &Pod, asks: &Amount, node: &NodeInfo, volumes: &Volumes) -> Vec<R
         node.taints.iter().filter(hard).find(|t| !tolerations.iter().any(|to| tolerates(to, t)));
     if let Some(taint) = untolerated {
         let value = taint.value.clone().unwrap_or_default();
-        return refuse(
-            "TaintToleration",
-            &format!("node(s) had untolerated taint {{{}: {value}}}", taint.key),
-            true,
-        );
+        return vec![Refusal {
+            filter: "TaintToleration",
+            reason: "node(s) had untolerated taint(s)".into(),
+            detail: Some(format!("{{{}: {value}}}", taint.key)),
+            final_: true,
+        }];
     }
     let selected = spec.node_selector.iter().flatten().all(|(k, v)| node.labels.get(k) == Some(v));
     let required = spec
@@ -219,25 +239,40 @@ fn filter(pod: &Pod, asks: &Amount, node: &NodeInfo, volumes: &Volumes) -> Vec<R
     if clash {
         return refuse("NodePorts", "node(s) didn't have free ports for the requested pod ports", false);
     }
-    let lacking = requests::lacking(*asks, node.requested, node.allocatable);
+    let lacking = lacking(asks, (node.requested, &node.requested_scalars), node);
     if !lacking.is_empty() {
         // More than the node could ever give: nobody's leaving would help.
-        let hopeless = !requests::lacking(*asks, Amount::default(), node.allocatable).is_empty();
-        let reason = |resource: &str| match resource {
+        let hopeless = !self::lacking(asks, (Amount::default(), &Scalars::new()), node).is_empty();
+        let reason = |resource: String| match resource.as_str() {
             "pods" => "Too many pods".to_string(),
             resource => format!("Insufficient {resource}"),
         };
-        let refusal = |lack: requests::Lack| Refusal {
+        let refusal = |resource: String| Refusal {
             filter: "NodeResourcesFit",
-            reason: reason(lack.resource),
+            reason: reason(resource),
+            detail: None,
             final_: hopeless,
         };
         return lacking.into_iter().map(refusal).collect();
     }
     match volumes.refusal(node) {
-        Some(reason) => refuse("VolumeBinding", reason, true),
+        Some(found) => refuse(found.filter, found.reason, found.is_final),
         None => vec![],
     }
+}
+
+/// What the pod requests.
+struct Asks {
+    amount: Amount,
+    scalars: Scalars,
+}
+
+/// The resources of which the node has too little left when so much of it is used.
+fn lacking(asks: &Asks, (used, used_scalars): (Amount, &Scalars), node: &NodeInfo) -> Vec<String> {
+    let plain = requests::lacking(asks.amount, used, node.allocatable);
+    let mut names: Vec<String> = plain.iter().map(|lack| lack.resource.to_string()).collect();
+    names.extend(requests::lacking_scalars(&asks.scalars, used_scalars, &node.scalars));
+    names
 }
 
 /// Does the node fit a term of an affinity?
@@ -269,7 +304,7 @@ fn score(
     let mut scores = BTreeMap::new();
     let free = |allocatable: i64, used: i64| match allocatable {
         a if a <= 0 || used > a => 0,
-        a => (a - used) * 100 / a,
+        a => (i128::from(a - used) * 100 / i128::from(a)) as i64, // 0 to 100
     };
     let used = node.nonzero.and(asks);
     let cpu = free(node.allocatable.cpu, used.cpu);
@@ -400,10 +435,79 @@ mod tests {
         assert_eq!(lines[0], "a -> w1");
         assert!(lines[1].starts_with(
             "b: 0/3 nodes are available: 1 node(s) didn't have free ports for the requested pod ports, \
-             1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }, 1 node(s) were unschedulable."
+             1 node(s) had untolerated taint(s), 1 node(s) were unschedulable."
         ));
         assert_eq!(lines[2], "c -> cp");
         assert!(lines[3].contains("1 node(s) didn't match Pod's node affinity/selector"), "{}", lines[3]);
+    }
+
+    fn pod_of(spec: serde_json::Value) -> Pod {
+        serde_json::from_value(serde_json::json!({"metadata": {"name": "p"}, "spec": spec})).unwrap()
+    }
+
+    fn node_of(allocatable: serde_json::Value) -> NodeInfo {
+        let node = serde_json::json!({"metadata": {"name": "n"}, "status": {"allocatable": allocatable}});
+        NodeInfo::of(&serde_json::from_value(node).unwrap())
+    }
+
+    fn reasons(pod: &Pod, node: &NodeInfo) -> Vec<String> {
+        let decision = decide(pod, std::slice::from_ref(node), &Volumes::default(), &Rng::seeded(1));
+        decision.verdicts[0].refused.iter().map(|r| r.reason.clone()).collect()
+    }
+
+    #[test]
+    fn extended_resources_and_huge_pages_are_counted() {
+        let requests = serde_json::json!({"requests": {"example.com/dongle": "3", "hugepages-2Mi": "4Mi"}});
+        let pod = pod_of(serde_json::json!({"containers": [{"name": "c", "resources": requests}]}));
+        let with = |dongles: &str| {
+            node_of(
+                serde_json::json!({"cpu": "1", "memory": "1Gi", "pods": "9", "example.com/dongle": dongles,
+                "hugepages-2Mi": "64Mi"}),
+            )
+        };
+        let none = node_of(serde_json::json!({"cpu": "1", "memory": "1Gi", "pods": "9"}));
+        assert_eq!(reasons(&pod, &none), ["Insufficient example.com/dongle", "Insufficient hugepages-2Mi"]);
+        let mut node = with("5");
+        assert!(reasons(&pod, &node).is_empty());
+        node.add(&pod);
+        assert_eq!(reasons(&pod, &node), ["Insufficient example.com/dongle"]);
+        assert!(reasons(&pod_of(serde_json::json!({"containers": []})), &node).is_empty());
+    }
+
+    #[test]
+    fn a_node_takes_as_many_pods_as_it_says_and_its_size_is_no_trap() {
+        let pod = pod_of(serde_json::json!({"containers": []}));
+        assert_eq!(
+            reasons(&pod, &node_of(serde_json::json!({"cpu": "4", "memory": "8Gi"}))),
+            ["Too many pods"]
+        );
+        let huge = node_of(serde_json::json!({"cpu": "4", "memory": "1Ei", "pods": "9"}));
+        assert!(reasons(&pod, &huge).is_empty());
+    }
+
+    #[test]
+    fn an_empty_host_address_is_all_of_them() {
+        let with = |ip: &str| {
+            let port =
+                serde_json::json!([{"containerPort": 1, "hostPort": 80, "hostIP": ip, "protocol": ""}]);
+            pod_of(serde_json::json!({"containers": [{"name": "c", "ports": port}]}))
+        };
+        let mut node = node_of(serde_json::json!({"cpu": "4", "memory": "8Gi", "pods": "9"}));
+        node.add(&with(""));
+        assert!(reasons(&with("127.0.0.1"), &node)[0].contains("free ports"));
+    }
+
+    #[test]
+    fn a_sibling_on_its_way_out_keeps_nobody_away() {
+        let owner = serde_json::json!([{"apiVersion": "v1", "kind": "X", "name": "o", "uid": "u", "controller": true}]);
+        let mut pod = pod_of(serde_json::json!({"containers": []}));
+        pod.metadata.owner_references = serde_json::from_value(owner).unwrap();
+        let mut node = NodeInfo::default();
+        node.add(&pod);
+        assert_eq!(node.siblings.get("u"), Some(&1));
+        pod.metadata.deletion_timestamp = serde_json::from_value("2026-01-01T00:00:00Z".into()).unwrap();
+        node.add(&pod);
+        assert_eq!(node.siblings.get("u"), Some(&1));
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //! before the Binding, or one that the provisioner makes. A Binding that fails is told in an Event and tried again after a pause.
 //! `sim` runs it in a simulated world, where a seed is a history of late, refused and lost requests, of kills, and of nodes that go.
 //! ## Left out
-//! Preemption (a pod of high priority waits where upstream would evict for it), inter-pod affinity, topology spread constraints of the
+//! Preemption (a pod of high priority waits where upstream would evict for it), queueing hints and back-off of pods that fit nowhere (each
+//! change looks at all of them again), the scores BalancedAllocation and ImageLocality, inter-pod affinity, topology spread constraints of the
 //! pod's own, extenders, several profiles. A pod that asks for pod affinity is scheduled without it and an Event says so.
 //! ## Read next
 //! `kubelet`, which notices the binding.

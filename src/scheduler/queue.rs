@@ -1,8 +1,8 @@
 //! The edge of the scheduler: pending pods in, Bindings out.
 
 use super::decide::{self, NodeInfo};
-use super::volumes::{Choice, Open};
-use crate::api::volumes::SELECTED_NODE;
+use super::volumes::{Choice, OnTheirWay, Open};
+use crate::api::volumes::{BOUND_BY_CONTROLLER, SELECTED_NODE, claims_of, is_bound};
 use crate::client::{
     Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, WorkQueue, is_code, reference,
 };
@@ -17,7 +17,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -54,13 +54,13 @@ pub(super) struct Scheduler {
     crew: Crew,
     /// Decided, but not yet seen in the watch: pod → node.
     assumed: Mutex<BTreeMap<Key, (String, Arc<Pod>)>>,
-    /// Volumes that bindings on their way reserve, and cannot be given to another claim: volume → pod.
-    pub(super) reserved: Mutex<BTreeMap<String, Key>>,
+    /// Volumes and claims that bindings on their way take.
+    pub(super) reserved: Mutex<OnTheirWay>,
     /// Bindings that failed in a row. Forgotten when a pod is bound or gone.
     failures: Mutex<BTreeMap<Key, u32>>,
-    /// Fit nowhere when last looked at, or are just being looked at.
-    waiting: Mutex<BTreeSet<Key>>,
-    /// Something that a binding may be waiting for has happened: a claim or a volume has changed, a pod has gone.
+    /// Fit nowhere when last looked at, or are just being looked at; and when that was.
+    waiting: Mutex<BTreeMap<Key, clock::Instant>>,
+    /// Something that a binding may be waiting for has happened: a claim or a volume has changed, a pod or a node has gone, another binding has ended.
     news: watch::Sender<()>,
 }
 
@@ -75,23 +75,8 @@ pub fn start(crew: &Crew, config: Config) {
     let own = crew.clone();
     crew.spawn_main(async move {
         let election = LeaderElection::new(config.client.clone(), "kube-scheduler", &config.identity);
-        let held = election.acquire().await;
-        tracing::info!(identity = config.identity, "successfully acquired lease kube-system/kube-scheduler");
-        config.tap.emit(Record::new("lead").object("leases", "kube-system", "kube-scheduler"));
-        let lead = async {
-            run(&own, config).await;
-            std::future::pending::<()>().await;
-        };
-        let stop = own.token();
-        // The Lease is renewed from the beginning: to read everything may take longer than it lasts.
-        tokio::select! {
-            why = election.hold(held) => Err(why),
-            () = lead => Ok(()),
-            () = stop.cancelled() => {
-                let _ = election.release().await;
-                Ok(())
-            }
-        }
+        let tap = config.tap.clone();
+        election.lead(&own, &tap, |crew: Crew| async move { run(&crew, config).await }).await
     });
 }
 
@@ -124,6 +109,9 @@ pub(super) async fn run(crew: &Crew, config: Config) {
     let s = scheduler.clone();
     scheduler.nodes.on(move |change| {
         let same = matches!(change, Change::Updated { old, new } if same_for_us(old, new));
+        if matches!(change, Change::Deleted(_)) {
+            s.news.send_replace(());
+        }
         if !same {
             s.try_again(change.cause());
         }
@@ -146,6 +134,12 @@ pub(super) async fn run(crew: &Crew, config: Config) {
             let message = format!("the scheduler panicked on this pod and tries again later: {panic}");
             s.recorder.warning(&reference(&*pod), "SchedulerPanic", message, None);
         }
+    });
+    let s = scheduler.clone();
+    // What matters most goes first, as upstream's PrioritySort; of equals, what waits for longest.
+    scheduler.queue.rank_by(move |key| {
+        let pod = s.pods.get(key);
+        -i64::from(pod.and_then(|p| p.spec.as_ref().and_then(|s| s.priority)).unwrap_or(0))
     });
     let s = scheduler.clone();
     // One worker: a decision must see the ones before it.
@@ -187,7 +181,7 @@ impl Scheduler {
         if !gone && is_pending(pod) {
             // Its own status changes when it is refused; that is no news.
             let refused_only = matches!(change, Change::Updated { old, new } if old.spec == new.spec && old.metadata.labels == new.metadata.labels);
-            if !(refused_only && Self::lock(&self.waiting).contains(&key)) {
+            if !(refused_only && Self::lock(&self.waiting).contains_key(&key)) {
                 self.queue.add(key, change.cause());
             }
             return;
@@ -198,15 +192,31 @@ impl Scheduler {
         if gone {
             self.news.send_replace(());
         }
-        if gone || (!confirmed && !is_live(pod)) {
+        let is_bound = pod.spec.as_ref().is_some_and(|s| s.node_name.as_ref().is_some_and(|n| !n.is_empty()));
+        if gone || !is_live(pod) || (confirmed && !is_bound) {
             self.try_again(change.cause()); // somebody left: there may be room now
         }
     }
 
+    /// Has every pod that fitted nowhere looked at again: those first that wait for longest.
     fn try_again(&self, cause: Option<Cause>) {
-        for key in std::mem::take(&mut *Self::lock(&self.waiting)) {
+        let mut waiting: Vec<_> = std::mem::take(&mut *Self::lock(&self.waiting)).into_iter().collect();
+        waiting.sort_by_key(|(_, since)| *since);
+        for (key, _) in waiting {
             self.queue.add(key, cause.clone());
         }
+    }
+
+    /// Is a claim used by another pod that has a node, or is on its way to one?
+    pub(super) fn is_used_by_another(&self, claim: &Key, pod: &Pod) -> bool {
+        let assumed = Self::lock(&self.assumed).clone();
+        self.pods.within(&claim.namespace).iter().any(|other| {
+            let node = other.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default();
+            other.metadata.uid != pod.metadata.uid
+                && is_live(other)
+                && (!node.is_empty() || assumed.contains_key(&Key::of(&**other)))
+                && claims_of(other).any(|name| name == claim.name)
+        })
     }
 
     fn picture(&self) -> Vec<NodeInfo> {
@@ -233,17 +243,19 @@ impl Scheduler {
             return Ok(Outcome::Done); // on its way
         }
         // Before the picture is taken: what changes while the decision is made brings the pod back.
-        Self::lock(&self.waiting).insert(key.clone());
+        Self::lock(&self.waiting).insert(key.clone(), clock::Instant::now());
         let start = clock::Instant::now();
         let nodes = self.picture();
         let volumes = match self.volumes_of(&pod) {
             Ok(found) => found,
             Err(why) => {
-                let n = nodes.len();
-                let message = format!(
-                    "0/{n} nodes are available: {why}. no new claims to deallocate, preemption: 0/{n} nodes are \
-                     available: {n} Preemption is not helpful for scheduling."
-                );
+                let message = match nodes.len() {
+                    0 => decide::NO_NODES.into(),
+                    n => format!(
+                        "0/{n} nodes are available: {why}. no new claims to deallocate, preemption: 0/{n} nodes are \
+                         available: {n} Preemption is not helpful for scheduling."
+                    ),
+                };
                 self.refuse(&key, &pod, UNSCHEDULABLE, message, &cause).await?;
                 return Ok(Outcome::After(FLUSH));
             }
@@ -266,19 +278,15 @@ impl Scheduler {
         };
         let on = nodes.iter().find(|n| n.name == node);
         let choices = on.and_then(|node| volumes.choose(node)).unwrap_or_default();
-        for (_, choice) in &choices {
-            if let Choice::Reserve(volume) = choice {
-                let name = volume.metadata.name.clone().unwrap_or_default();
-                Self::lock(&self.reserved).insert(name, key.clone());
-            }
-        }
+        Self::lock(&self.reserved).add(&key, &node, &choices);
         Self::lock(&self.assumed).insert(key.clone(), (node.clone(), pod.clone()));
         Self::lock(&self.waiting).remove(&key);
         let scheduler = self.clone();
         self.crew.spawn(async move {
             // A panic must not leave the pod assumed on a node for ever.
             let bound = guard(scheduler.bind(&key, &pod, &node, choices, &cause)).await;
-            Self::lock(&scheduler.reserved).retain(|_, pod| *pod != key);
+            Self::lock(&scheduler.reserved).remove(&key);
+            scheduler.news.send_replace(());
             if let Err(error) = bound.unwrap_or_else(|panic| Err(format!("panic: {panic}").into())) {
                 scheduler.failed(&key, &pod, &node, &error.to_string(), cause).await;
             }
@@ -302,7 +310,10 @@ impl Scheduler {
             match choice {
                 Choice::Reserve(volume) => {
                     let patch = json!({
-                        "metadata": {"uid": volume.metadata.uid, "resourceVersion": volume.metadata.resource_version},
+                        "metadata": {
+                            "uid": volume.metadata.uid, "resourceVersion": volume.metadata.resource_version,
+                            "annotations": {BOUND_BY_CONTROLLER: "yes"},
+                        },
                         "spec": {"claimRef": reference(&*open.claim)},
                     });
                     let api = client.cluster::<PersistentVolume>();
@@ -316,10 +327,11 @@ impl Scheduler {
                     let api = client.within::<PersistentVolumeClaim>(&open.key.namespace);
                     api.patch(&open.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
                 }
+                Choice::Await => {}
             }
         }
-        for (open, _) in &choices {
-            match clock::timeout(BIND_TIMEOUT, self.bound(&open.key, key, pod)).await {
+        for (open, choice) in &choices {
+            match clock::timeout(BIND_TIMEOUT, self.bound(open, choice, node, key, pod)).await {
                 Some(Ok(())) => {}
                 Some(Err(why)) => return Err(why.into()),
                 None => return Err(format!("claim {} was not bound in time", open.key).into()),
@@ -367,15 +379,17 @@ impl Scheduler {
         let volumes = self.volumes_of(pod)?;
         match self.nodes.get(&Key::new("", node)).map(|n| NodeInfo::of(&n)) {
             None => Err(format!("node {node:?} is gone")),
-            Some(info) => volumes.refusal(&info).map_or(Ok(()), |why| Err(format!("{node}: {why}"))),
+            Some(info) => volumes.refusal(&info).map_or(Ok(()), |why| Err(format!("{node}: {}", why.reason))),
         }
     }
 
     /// A binding has failed: the room is given back, people are told, and the pod comes again after a pause.
     async fn failed(&self, key: &Key, pod: &Pod, node: &str, why: &str, cause: Option<Cause>) {
         self.unassume(key, pod);
-        if self.pods.get(key).is_none_or(|now| now.metadata.uid != pod.metadata.uid) {
-            return; // the pod is gone
+        self.try_again(cause.clone()); // its room is another one's now
+        let is_to_bind = |now: &Pod| now.metadata.uid == pod.metadata.uid && is_pending(now);
+        if !self.pods.get(key).is_some_and(|now| is_to_bind(&now)) {
+            return; // the pod is gone, or somebody has bound it
         }
         let failures = {
             let mut failures = Self::lock(&self.failures);
@@ -386,7 +400,7 @@ impl Scheduler {
         let pause = BACKOFF.0.saturating_mul(1 << (failures - 1).min(10)).min(BACKOFF.1);
         tracing::warn!(pod = %key, node, error = why, failures, ?pause, "binding failed, trying again");
         let message = format!("binding to node {node:?} failed: {why}");
-        Self::lock(&self.waiting).insert(key.clone()); // its own condition is no news, see `pod_changed`
+        Self::lock(&self.waiting).insert(key.clone(), clock::Instant::now()); // its own condition is no news, see `pod_changed`
         if let Err(error) = self.refuse(key, pod, SCHEDULER_ERROR, message, &cause).await {
             tracing::warn!(pod = %key, %error, "the pod's condition PodScheduled is not written");
         }
@@ -401,19 +415,46 @@ impl Scheduler {
         }
     }
 
-    /// Waits until the claim has a volume that is known. Errors: the claim or the pod went.
-    async fn bound(&self, claim: &Key, key: &Key, pod: &Pod) -> Result<(), String> {
+    /// Waits until the claim has a volume that is known. Errors: the claim, the pod or its node went, or nobody gives the claim a volume there any more.
+    async fn bound(
+        &self,
+        open: &Open,
+        choice: &Choice,
+        node: &str,
+        key: &Key,
+        pod: &Pod,
+    ) -> Result<(), String> {
+        let claim = &open.key;
         let mut news = self.news.subscribe();
+        let mut was_asked = false;
         loop {
             let found = self.claims.get(claim).ok_or_else(|| format!("claim {claim} is gone"))?;
             // The volume is asked where it is, too; its cache may be behind.
-            let name =
-                found.spec.as_ref().and_then(|s| s.volume_name.as_ref()).filter(|name| !name.is_empty());
+            let name = found.spec.as_ref().and_then(|s| s.volume_name.as_ref()).filter(|_| is_bound(&found));
             if name.is_some_and(|name| self.volumes.get(&Key::new("", name)).is_some()) {
                 return Ok(());
             }
             if self.pods.get(key).is_none_or(|now| now.metadata.uid != pod.metadata.uid) {
                 return Err("the pod is gone".into());
+            }
+            if self.nodes.get(&Key::new("", node)).is_none() {
+                return Err(format!("node {node:?} is gone"));
+            }
+            let selected = found.metadata.annotations.as_ref().and_then(|a| a.get(SELECTED_NODE));
+            match choice {
+                // The provisioner takes the annotation away where it cannot make a volume. What was just written may not be seen yet.
+                Choice::Provision if selected.is_some_and(|selected| selected == node) => was_asked = true,
+                Choice::Provision if was_asked => {
+                    return Err(format!(
+                        "claim {claim}: the provisioner cannot make a volume for node {node:?}"
+                    ));
+                }
+                Choice::Await if open.is_shared && !Self::lock(&self.reserved).claims.contains_key(claim) => {
+                    return Err(format!(
+                        "claim {claim} did not get the volume that another pod was to give it"
+                    ));
+                }
+                _ => {}
             }
             news.changed().await.map_err(|_| "the scheduler is gone".to_string())?;
         }

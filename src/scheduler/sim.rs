@@ -191,7 +191,8 @@ fn a_seed_is_a_history() {
 
 #[test]
 fn planted_bugs_are_caught() {
-    for (bug, most) in [(Bug::SwallowedFailure, 100), (Bug::MissedDeletion, 200), (Bug::SkippedEvents, 100)] {
+    for (bug, most) in [(Bug::SwallowedFailure, 100), (Bug::MissedDeletion, 1500), (Bug::SkippedEvents, 100)]
+    {
         let after = caught_after(most, |seed| run(seed, Some(bug)));
         eprintln!("{bug:?} was caught after {after:?} seeds");
         assert!(after.is_some(), "{most} histories with {bug:?} went unnoticed");

@@ -5,10 +5,21 @@
 
 use super::decide::NodeInfo;
 use super::queue::Scheduler;
-use crate::api::volumes::{NO_PROVISIONER, fits, is_reachable, preference};
+use crate::api::volumes::{
+    NO_PROVISIONER, SELECTED_NODE, fits, is_bound, is_for_one_pod, is_reachable, is_reserved_for, preference,
+};
 use crate::client::Key;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Labels that tie a volume to a zone or a region; each with its older name.
+const ZONES: [[&str; 2]; 2] = [
+    ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"],
+    ["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"],
+];
+/// Stands between the zones of a volume that is in several.
+const ZONE_SEPARATOR: &str = "__";
 
 /// A claim that waits for a decision.
 #[derive(Clone, Debug)]
@@ -17,6 +28,10 @@ pub struct Open {
     pub claim: Arc<PersistentVolumeClaim>,
     /// Its class can make a volume on any node.
     pub provisioned: bool,
+    /// It was decided already: no other node will do.
+    pub node: Option<String>,
+    /// Another pod's binding is on its way that gives it a volume.
+    pub is_shared: bool,
 }
 
 /// How an open claim gets its volume.
@@ -26,6 +41,8 @@ pub enum Choice {
     Reserve(Arc<PersistentVolume>),
     /// The provisioner makes one on the node.
     Provision,
+    /// It is on its way already.
+    Await,
 }
 
 /// The volumes of one pod.
@@ -34,22 +51,41 @@ pub struct Volumes {
     /// Of its bound claims.
     pub bound: Vec<Arc<PersistentVolume>>,
     pub open: Vec<Open>,
-    /// Volumes that open claims may take.
+    /// Volumes that no binding on its way reserves.
     pub free: Vec<Arc<PersistentVolume>>,
+    /// Another pod has a claim that only one may have.
+    pub is_taken: bool,
+}
+
+/// Why a node cannot take the pod with its volumes: upstream's plug-in and words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub filter: &'static str,
+    pub reason: &'static str,
+    pub is_final: bool,
 }
 
 impl Volumes {
-    /// Why the pod cannot run on the node, in upstream's words; `None`: it can.
-    pub fn refusal(&self, node: &NodeInfo) -> Option<&'static str> {
-        if !self.bound.iter().all(|v| is_reachable(v, &node.name, &node.labels)) {
-            return Some("node(s) didn't match PersistentVolume's node affinity");
+    /// Why the pod cannot run on the node; `None`: it can.
+    pub fn refusal(&self, node: &NodeInfo) -> Option<Refusal> {
+        if self.is_taken {
+            let reason = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
+            return Some(Refusal { filter: "VolumeRestrictions", reason, is_final: false });
         }
-        let none = "node(s) didn't find available persistent volumes to bind";
-        self.choose(node).is_none().then_some(none)
+        let of_binding = |reason| Some(Refusal { filter: "VolumeBinding", reason, is_final: true });
+        if !self.bound.iter().all(|v| is_reachable(v, &node.name, &node.labels)) {
+            return of_binding("node(s) didn't match PersistentVolume's node affinity");
+        }
+        if self.choose(node).is_none() {
+            return of_binding("node(s) didn't find available persistent volumes to bind");
+        }
+        let reason = "node(s) had no available volume zone";
+        let is_near = self.bound.iter().all(|v| is_in_zone(v, &node.labels));
+        (!is_near).then_some(Refusal { filter: "VolumeZone", reason, is_final: true })
     }
 
-    /// A volume for every open claim on this node; `None` if one of them gets none. Each takes the smallest that fits and
-    /// that no other takes: with volumes of 1Gi and 5Gi, claims of 1Gi and 2Gi take one each, whatever their order.
+    /// A volume for every open claim on this node; `None` if one of them gets none. Each takes the one that is reserved for it, or else the smallest
+    /// that fits and that no other takes: with volumes of 1Gi and 5Gi, claims of 1Gi and 2Gi take one each, whatever their order.
     pub fn choose(&self, node: &NodeInfo) -> Option<Vec<(Open, Choice)>> {
         let mut free: Vec<&Arc<PersistentVolume>> =
             self.free.iter().filter(|v| is_reachable(v, &node.name, &node.labels)).collect();
@@ -58,14 +94,82 @@ impl Volumes {
         open.sort_by_key(|o| free.iter().filter(|v| fits(v, &o.claim)).count());
         let mut chosen = Vec::with_capacity(open.len());
         for claim in open {
+            if claim.node.as_ref().is_some_and(|other| *other != node.name) {
+                return None;
+            }
+            if claim.is_shared {
+                chosen.push((claim.clone(), Choice::Await));
+                continue;
+            }
+            let mine = |v: &&Arc<PersistentVolume>| is_reserved_for(v, &claim.claim) && fits(v, &claim.claim);
+            if let Some(volume) = self.free.iter().find(mine) {
+                if !is_reachable(volume, &node.name, &node.labels) {
+                    return None; // no other volume will do
+                }
+                free.retain(|v| v.metadata.name != volume.metadata.name);
+                let reserved = volume.spec.as_ref().and_then(|s| s.claim_ref.as_ref()?.uid.clone());
+                let choice = match reserved == claim.claim.metadata.uid {
+                    true => Choice::Await,
+                    false => Choice::Reserve(volume.clone()),
+                };
+                chosen.push((claim.clone(), choice));
+                continue;
+            }
             let choice = match free.iter().position(|v| fits(v, &claim.claim)) {
-                Some(at) => Choice::Reserve(free.remove(at).clone()),
-                None if claim.provisioned => Choice::Provision,
-                None => return None,
+                // A provisioner that was asked may be at it.
+                Some(at) if claim.node.is_none() => Choice::Reserve(free.remove(at).clone()),
+                _ if claim.provisioned => Choice::Provision,
+                _ => return None,
             };
             chosen.push((claim.clone(), choice));
         }
         Some(chosen)
+    }
+}
+
+/// Is the volume where the node is? One without a zone is everywhere, and a node without zones and regions has all. Upstream: plug-in VolumeZone.
+fn is_in_zone(volume: &PersistentVolume, labels: &BTreeMap<String, String>) -> bool {
+    let of = |labels: &BTreeMap<String, String>, names: [&str; 2]| {
+        names.iter().find_map(|name| labels.get(*name)).cloned()
+    };
+    if ZONES.iter().all(|names| of(labels, *names).is_none()) {
+        return true;
+    }
+    let tied = volume.metadata.labels.clone().unwrap_or_default();
+    ZONES.iter().all(|names| match of(&tied, *names) {
+        None => true,
+        Some(zones) => of(labels, *names).is_some_and(|own| zones.split(ZONE_SEPARATOR).any(|z| z == own)),
+    })
+}
+
+/// What bindings on their way will take.
+#[derive(Default)]
+pub struct OnTheirWay {
+    /// Volumes that they reserve, and cannot be given to another claim: volume → pod.
+    pub volumes: BTreeMap<String, Key>,
+    /// Claims that they give a volume, on which node, and whose binding it is.
+    pub claims: BTreeMap<Key, (String, Key)>,
+}
+
+impl OnTheirWay {
+    /// The choices of one pod's binding to a node.
+    pub fn add(&mut self, pod: &Key, node: &str, choices: &[(Open, Choice)]) {
+        for (open, choice) in choices {
+            match choice {
+                Choice::Reserve(volume) => {
+                    self.volumes.insert(volume.metadata.name.clone().unwrap_or_default(), pod.clone());
+                }
+                Choice::Provision => {}
+                Choice::Await => continue,
+            }
+            self.claims.insert(open.key.clone(), (node.to_string(), pod.clone()));
+        }
+    }
+
+    /// The pod's binding has ended.
+    pub fn remove(&mut self, pod: &Key) {
+        self.volumes.retain(|_, other| other != pod);
+        self.claims.retain(|_, (_, other)| other != pod);
     }
 }
 
@@ -74,10 +178,11 @@ impl Scheduler {
     pub(super) fn volumes_of(&self, pod: &Pod) -> Result<Volumes, String> {
         let mut volumes = Volumes::default();
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+        let mut seen = BTreeSet::new();
         for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
             let Some(source) = &volume.persistent_volume_claim else { continue };
             let key = Key::new(namespace.clone(), source.claim_name.clone());
-            if volumes.open.iter().any(|open| open.key == key) {
+            if !seen.insert(key.clone()) {
                 continue; // mounted twice
             }
             let claim = self.claims.get(&key);
@@ -87,7 +192,18 @@ impl Scheduler {
                 return Err(format!("persistentvolumeclaim {:?} is being deleted", source.claim_name));
             }
             let spec = claim.spec.clone().unwrap_or_default();
-            if let Some(name) = spec.volume_name.filter(|n| !n.is_empty()) {
+            let names = spec.volume_name.filter(|n| !n.is_empty());
+            if claim.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Lost")) {
+                let (claim, volume) = (&source.claim_name, names.unwrap_or_default());
+                return Err(format!(
+                    "persistentvolumeclaim {claim:?} bound to non-existent persistentvolume {volume:?}"
+                ));
+            }
+            volumes.is_taken |= is_for_one_pod(&claim) && self.is_used_by_another(&key, pod);
+            if let Some(name) = names {
+                if !is_bound(&claim) {
+                    return Err(IMMEDIATE.into()); // somebody wrote that name, and the controller has not bound it
+                }
                 // Its cache may be behind that of the claims, and a volume says on which nodes it is.
                 let volume = self.volumes.get(&Key::new("", name)).ok_or_else(|| {
                     let nodes = self.nodes.list().len();
@@ -101,14 +217,18 @@ impl Scheduler {
             let class = self.classes.get(&Key::new("", spec.storage_class_name.unwrap_or_default()));
             let late = |mode: &Option<String>| mode.as_deref() == Some("WaitForFirstConsumer");
             let Some(class) = class.filter(|c| late(&c.volume_binding_mode)) else {
-                return Err("pod has unbound immediate PersistentVolumeClaims".into());
+                return Err(IMMEDIATE.into());
             };
             let provisioned = class.provisioner != NO_PROVISIONER;
-            volumes.open.push(Open { key, claim, provisioned });
+            let on_its_way = Self::lock(&self.reserved).claims.get(&key).map(|(node, _)| node.clone());
+            let selected = claim.metadata.annotations.as_ref().and_then(|a| a.get(SELECTED_NODE)).cloned();
+            let selected = selected.filter(|node| provisioned && !node.is_empty());
+            let is_shared = on_its_way.is_some();
+            volumes.open.push(Open { key, claim, provisioned, node: on_its_way.or(selected), is_shared });
         }
         if !volumes.open.is_empty() {
             volumes.free = self.volumes.list();
-            let reserved = Self::lock(&self.reserved);
+            let reserved = &Self::lock(&self.reserved).volumes;
             volumes
                 .free
                 .retain(|v| !v.metadata.name.as_ref().is_some_and(|name| reserved.contains_key(name)));
@@ -116,6 +236,9 @@ impl Scheduler {
         Ok(volumes)
     }
 }
+
+/// The claim's class does not wait for a pod, so the pod waits for the claim.
+const IMMEDIATE: &str = "pod has unbound immediate PersistentVolumeClaims";
 
 #[cfg(test)]
 mod tests {
@@ -139,7 +262,8 @@ mod tests {
             json!({"metadata": {"name": name, "namespace": "d", "uid": name}, "spec": {"storageClassName": "late",
             "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}}),
         );
-        Open { key: Key::new("d", name), claim: Arc::new(claim), provisioned }
+        let key = Key::new("d", name);
+        Open { key, claim: Arc::new(claim), provisioned, node: None, is_shared: false }
     }
 
     /// `c1=small c2=+`: which volume each claim takes, `+` for one that is made.
@@ -152,6 +276,7 @@ mod tests {
             .map(|(open, choice)| match choice {
                 Choice::Reserve(v) => format!("{}={}", open.key.name, v.metadata.name.clone().unwrap()),
                 Choice::Provision => format!("{}=+", open.key.name),
+                Choice::Await => format!("{}=.", open.key.name),
             })
             .collect();
         all.sort();
@@ -161,7 +286,7 @@ mod tests {
     #[test]
     fn claims_take_the_smallest_volumes_of_the_node() {
         let free = vec![volume("large", "5Gi", "a"), volume("small", "1Gi", "a"), volume("far", "1Gi", "b")];
-        let with = |open: Vec<Open>| Volumes { open, free: free.clone(), bound: vec![] };
+        let with = |open: Vec<Open>| Volumes { open, free: free.clone(), ..Volumes::default() };
         let two = with(vec![open("c1", "1Gi", false), open("c2", "2Gi", false)]);
         assert_eq!(choice(&two, "a").unwrap(), "c1=small c2=large");
         assert_eq!(choice(&two, "b"), None, "no volume there is large enough");
@@ -176,6 +301,49 @@ mod tests {
     fn a_bound_volume_ties_the_pod_to_its_node() {
         let volumes = Volumes { bound: vec![volume("v", "1Gi", "a")], ..Volumes::default() };
         let on = |name: &str| volumes.refusal(&NodeInfo { name: name.into(), ..NodeInfo::default() });
-        assert_eq!((on("a"), on("b")), (None, Some("node(s) didn't match PersistentVolume's node affinity")));
+        let reason = |name: &str| on(name).map(|found| found.reason);
+        assert_eq!(
+            (reason("a"), reason("b")),
+            (None, Some("node(s) didn't match PersistentVolume's node affinity"))
+        );
+    }
+
+    /// A volume that was reserved for the claim, by a scheduler that ended meanwhile for example, ties it to its node, as does a provisioner that was asked.
+    #[test]
+    fn what_was_decided_once_is_decided() {
+        let mut reserved = PersistentVolume::clone(&volume("large", "5Gi", "a"));
+        reserved.spec.as_mut().unwrap().claim_ref =
+            of(json!({"kind": "PersistentVolumeClaim", "namespace": "d", "name": "c1", "uid": "c1"}));
+        let free = vec![volume("small", "1Gi", "a"), volume("far", "1Gi", "b"), Arc::new(reserved)];
+        let with = |open: Vec<Open>| Volumes { open, free: free.clone(), ..Volumes::default() };
+        let stored = with(vec![open("c1", "1Gi", true)]);
+        assert_eq!((choice(&stored, "a").as_deref(), choice(&stored, "b")), (Some("c1=."), None));
+        let asked = Open { node: Some("c".into()), ..open("c2", "1Gi", true) };
+        let asked = with(vec![asked]);
+        assert_eq!((choice(&asked, "a"), choice(&asked, "c").as_deref()), (None, Some("c2=+")));
+        let shared = Open { node: Some("b".into()), is_shared: true, ..open("c3", "1Gi", false) };
+        let shared = with(vec![shared]);
+        assert_eq!((choice(&shared, "a"), choice(&shared, "b").as_deref()), (None, Some("c3=.")));
+    }
+
+    #[test]
+    fn a_volume_of_a_zone_is_not_used_in_another() {
+        let with = |zone: &str| {
+            let mut volume = PersistentVolume::clone(&volume("v", "1Gi", "n"));
+            volume.metadata.labels =
+                Some([("topology.kubernetes.io/zone".to_string(), zone.to_string())].into());
+            Volumes { bound: vec![Arc::new(volume)], ..Volumes::default() }
+        };
+        let refused = |zone: &str, label: &str| {
+            let labels = match label {
+                "" => BTreeMap::new(),
+                zone => [("failure-domain.beta.kubernetes.io/zone".to_string(), zone.to_string())].into(),
+            };
+            with(zone)
+                .refusal(&NodeInfo { name: "n".into(), labels, ..NodeInfo::default() })
+                .map(|r| r.filter)
+        };
+        assert_eq!((refused("a", "a"), refused("a", "b")), (None, Some("VolumeZone")));
+        assert_eq!((refused("a__b", "b"), refused("a", "")), (None, None));
     }
 }

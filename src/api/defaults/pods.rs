@@ -3,6 +3,7 @@
 use crate::api::quantity::Quantity;
 use crate::api::requests;
 use crate::api::value::{self, at, default, default_zero, list, list_mut, put, text};
+use crate::clock;
 use serde_json::{Value, json};
 
 /// A whole Pod.
@@ -168,7 +169,16 @@ fn field_refs(items: &mut [Value]) {
 /// The status of a pod that was just made.
 pub fn prepare(pod: &mut Value) {
     let qos = qos_class(pod);
-    put(pod, "status", json!({"phase": "Pending", "qosClass": qos}));
+    let mut status = json!({"phase": "Pending", "qosClass": qos});
+    // The scheduler does not look at it (`applySchedulingGatedCondition` upstream).
+    if !list(pod, "spec.schedulingGates").is_empty() {
+        status["conditions"] = json!([{
+            "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates", "lastProbeTime": null,
+            "lastTransitionTime": clock::rfc3339(clock::now()),
+        }]);
+    }
+    put(pod, "status", status);
 }
 
 /// An update keeps the quality-of-service class, and the tolerations that admission added: a client that sends a list of its
@@ -234,6 +244,19 @@ mod tests {
         assert_eq!(of(json!({}), json!({"cpu": "0"})), "BestEffort");
         let pod = json!({"spec": {"resources": {"limits": limits}, "containers": [{"name": "c"}]}});
         assert_eq!(qos_class(&pod), "Guaranteed");
+    }
+
+    #[test]
+    fn a_pod_whose_scheduling_is_gated_says_so() {
+        let of = |gates: Value| {
+            let mut pod = json!({"spec": {"containers": [{"name": "c"}], "schedulingGates": gates}});
+            prepare(&mut pod);
+            at(&pod, "status.conditions").clone()
+        };
+        let gated = of(json!([{"name": "example.com/x"}]));
+        assert_eq!((text(&gated[0], "type"), text(&gated[0], "status")), ("PodScheduled", "False"));
+        assert_eq!(text(&gated[0], "reason"), "SchedulingGated");
+        assert_eq!(of(json!([])), Value::Null);
     }
 
     #[test]

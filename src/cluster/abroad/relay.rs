@@ -6,6 +6,7 @@ use crate::api::Status;
 use crate::apiserver::http::{Answer, BODY_MAX, Body, BodyError, Query, failure, full, http_server};
 use crate::apiserver::onward;
 use crate::apiserver::request::Info;
+use crate::client::CAUSE_HEADER;
 use crate::kubectl::wire::upstream::Upstream;
 use crate::linux::{descriptors, tcp};
 use crate::pki;
@@ -30,7 +31,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A larger answer to a write is passed on unread, so nobody learns its revision.
 const WRITE_ANSWER_MAX: usize = 4 << 20;
 /// Headers that belong to one connection, or to the relay alone.
-const NOT_PASSED: &[&str] = &["authorization", "host", "ropewalk-cause", "content-length"];
+const NOT_PASSED: &[&str] = &["authorization", "host", CAUSE_HEADER, "content-length"];
 /// Subresources through which a GET changes something: a WebSocket begins as one.
 const DOORS: &[&str] = &["exec", "attach", "portforward", "proxy"];
 

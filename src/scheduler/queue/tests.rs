@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::volumes::BIND_COMPLETED;
 use crate::client::testing::{self, Scripted, refusal};
 use serde_json::Value;
 
@@ -7,10 +8,23 @@ fn of<T: serde::de::DeserializeOwned>(object: Value) -> T {
 }
 
 fn claim(volume: &str) -> PersistentVolumeClaim {
+    let annotations = if volume.is_empty() { json!({}) } else { json!({BIND_COMPLETED: "yes"}) };
+    let version = format!("1{}", volume.len());
     of(
-        json!({"metadata": {"name": "c", "namespace": "d", "uid": "c1", "resourceVersion": format!("1{}", volume.len())},
+        json!({"metadata": {"name": "c", "namespace": "d", "uid": "c1", "resourceVersion": version, "annotations": annotations},
         "spec": {"storageClassName": "late", "volumeName": volume}}),
     )
+}
+
+/// A second pod with the same claim.
+fn other() -> Pod {
+    let mut other = pod("2");
+    other.metadata.name = Some("q".into());
+    other
+}
+
+fn open(claim: PersistentVolumeClaim) -> Open {
+    Open { key: Key::new("d", "c"), claim: Arc::new(claim), provisioned: true, node: None, is_shared: false }
 }
 
 fn pod(uid: &str) -> Pod {
@@ -28,7 +42,9 @@ fn over(client: Client, claims: PersistentVolumeClaim) -> Scheduler {
     let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
     Scheduler {
         pods: Informer::fixed([pod("1")]),
-        nodes: Informer::fixed([of(json!({"metadata": {"name": "n"}}))]),
+        nodes: Informer::fixed([of(
+            json!({"metadata": {"name": "n"}, "status": {"allocatable": {"pods": "9"}}}),
+        )]),
         claims: Informer::fixed([claims]),
         volumes: Informer::fixed([]),
         classes: Informer::fixed([of(late)]),
@@ -57,9 +73,9 @@ async fn a_volume_that_is_not_known_yet_is_nowhere_rather_than_everywhere() {
 #[tokio::test]
 async fn a_binding_waits_for_its_claim_and_not_for_a_pod_that_is_gone() {
     let scheduler = scheduler(claim("")).await;
-    let (key, claimed) = (Key::new("d", "p"), Key::new("d", "c"));
+    let (key, claimed) = (Key::new("d", "p"), open(claim("")));
     let first = pod("1");
-    let bound = scheduler.bound(&claimed, &key, &first);
+    let bound = scheduler.bound(&claimed, &Choice::Provision, "n", &key, &first);
     tokio::pin!(bound);
     assert!(futures::poll!(bound.as_mut()).is_pending());
     scheduler.news.send_replace(());
@@ -72,7 +88,105 @@ async fn a_binding_waits_for_its_claim_and_not_for_a_pod_that_is_gone() {
     assert_eq!(bound.await, Ok(()));
     scheduler.claims.tell_of(claim(""));
     scheduler.pods.tell_of(pod("2"));
-    assert_eq!(scheduler.bound(&claimed, &key, &pod("1")).await, Err("the pod is gone".into()));
+    let bound = scheduler.bound(&claimed, &Choice::Provision, "n", &key, &first).await;
+    assert_eq!(bound, Err("the pod is gone".into()));
+}
+
+#[tokio::test]
+async fn a_binding_does_not_wait_for_a_node_or_a_provisioner_that_will_not_come() {
+    let scheduler = scheduler(claim("")).await;
+    let (key, first) = (Key::new("d", "p"), pod("1"));
+    let wanted = open(claim(""));
+    let bound = scheduler.bound(&wanted, &Choice::Provision, "n", &key, &first);
+    tokio::pin!(bound);
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "the annotation may not be seen yet");
+    let mut asked = claim("");
+    asked.metadata.annotations = Some([(SELECTED_NODE.to_string(), "n".to_string())].into());
+    scheduler.claims.tell_of(asked);
+    scheduler.news.send_replace(());
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "the provisioner is at it");
+    scheduler.claims.tell_of(claim(""));
+    scheduler.news.send_replace(());
+    assert!(bound.await.unwrap_err().contains("the provisioner cannot"));
+    scheduler.nodes.tell_gone(of(json!({"metadata": {"name": "n"}})));
+    let bound = scheduler.bound(&wanted, &Choice::Provision, "n", &key, &first).await;
+    assert_eq!(bound, Err("node \"n\" is gone".into()));
+}
+
+#[tokio::test]
+async fn pods_that_share_an_open_claim_take_one_volume_for_it() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("")));
+    let spare: PersistentVolume =
+        of(json!({"metadata": {"name": "w"}, "spec": {"storageClassName": "late"}}));
+    scheduler.volumes.tell_of(free_volume());
+    scheduler.volumes.tell_of(spare);
+    scheduler.pods.tell_of(other());
+    scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+    let found = scheduler.volumes_of(&other()).unwrap();
+    assert_eq!((found.open[0].node.as_deref(), found.open[0].is_shared), (Some("n"), true));
+    scheduler.schedule(Key::new("d", "q"), None).await.unwrap();
+    scheduler.claims.tell_of(claim("v"));
+    scheduler.news.send_replace(());
+    asked(&server, "POST /api/v1/namespaces/d/pods/q/binding").await;
+    let ended = async {
+        while !scheduler.reserved.lock().unwrap().claims.is_empty() {
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(clock::timeout(Duration::from_secs(20), ended).await.is_some(), "the claim is nobody's any more");
+}
+
+#[tokio::test]
+async fn a_volume_is_reserved_once_for_a_claim() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("")));
+    scheduler.volumes.tell_of(free_volume());
+    scheduler.volumes.tell_of(of(json!({"metadata": {"name": "w"}, "spec": {"storageClassName": "late"}})));
+    scheduler.pods.tell_of(other());
+    for name in ["p", "q"] {
+        scheduler.schedule(Key::new("d", name), None).await.unwrap();
+    }
+    let reserved = asked(&server, "PATCH /api/v1/persistentvolumes/v").await;
+    assert_eq!(reserved.body["metadata"]["annotations"][BOUND_BY_CONTROLLER], "yes");
+    clock::sleep(Duration::from_millis(100)).await;
+    assert!(!server.lines().iter().any(|line| line.ends_with("persistentvolumes/w")));
+}
+
+#[tokio::test]
+async fn a_claim_for_one_pod_is_given_to_one() {
+    let mut single = claim("v");
+    single.spec.as_mut().unwrap().access_modes = Some(vec!["ReadWriteOncePod".into()]);
+    let scheduler = scheduler(single).await;
+    scheduler.volumes.tell_of(free_volume());
+    scheduler.pods.tell_of(other());
+    let is_taken = || scheduler.volumes_of(&pod("1")).unwrap().is_taken;
+    assert!(!is_taken(), "the other one has no node yet");
+    let assumed = (String::from("n"), Arc::new(other()));
+    scheduler.assumed.lock().unwrap().insert(Key::new("d", "q"), assumed);
+    assert!(is_taken());
+    scheduler.assumed.lock().unwrap().clear();
+    let mut bound = other();
+    bound.spec.as_mut().unwrap().node_name = Some("n".into());
+    scheduler.pods.tell_of(bound.clone());
+    assert!(is_taken());
+    bound.status = of(json!({"phase": "Succeeded"}));
+    scheduler.pods.tell_of(bound);
+    assert!(!is_taken());
+}
+
+#[tokio::test]
+async fn a_claim_that_only_names_a_volume_or_has_lost_it_is_not_bound() {
+    let mut named = claim("v");
+    named.metadata.annotations = None;
+    let scheduler = scheduler(named).await;
+    scheduler.volumes.tell_of(free_volume());
+    let why = || scheduler.volumes_of(&pod("1")).unwrap_err();
+    assert_eq!(why(), "pod has unbound immediate PersistentVolumeClaims");
+    let mut lost = claim("v");
+    lost.status = of(json!({"phase": "Lost"}));
+    scheduler.claims.tell_of(lost);
+    assert_eq!(why(), "persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"v\"");
 }
 
 #[tokio::test]
@@ -176,4 +290,28 @@ async fn a_binding_that_fails_is_told_in_the_condition_and_tried_again() {
     assert_eq!(clock::timeout(Duration::from_secs(20), scheduler.queue.next()).await.unwrap().0, key);
     assert!(scheduler.assumed.lock().unwrap().is_empty(), "its room is free again");
     assert_eq!(scheduler.failures.lock().unwrap().get(&key), Some(&1));
+}
+
+#[tokio::test]
+async fn room_that_a_binding_gives_back_is_offered_to_those_who_wait() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    let (first, second) = (Key::new("d", "first"), Key::new("d", "a-second"));
+    scheduler.waiting.lock().unwrap().insert(first.clone(), clock::Instant::now());
+    let later = clock::Instant::now() + Duration::from_secs(1);
+    scheduler.waiting.lock().unwrap().insert(second.clone(), later);
+    scheduler.failed(&Key::new("d", "p"), &pod("1"), "n", "no", None).await;
+    assert_eq!(scheduler.queue.next().await.0, first, "who waits for longest comes first");
+    assert_eq!(scheduler.queue.next().await.0, second);
+}
+
+#[tokio::test]
+async fn a_pod_that_has_its_node_is_not_told_that_it_has_none() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = over(server.client.clone(), claim("v"));
+    let mut bound = pod("1");
+    bound.spec.as_mut().unwrap().node_name = Some("n".into());
+    scheduler.pods.tell_of(bound);
+    scheduler.failed(&Key::new("d", "p"), &pod("1"), "n", "the answer was lost", None).await;
+    assert!(server.lines().is_empty());
 }

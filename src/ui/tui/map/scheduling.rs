@@ -72,9 +72,13 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
 }
 
 /// Why a node was refused; in little room without the words that all reasons begin with.
-fn reason(refused: &serde_json::Value, wide: bool) -> &str {
+fn reason(refused: &serde_json::Value, wide: bool) -> String {
     let whole = refused["reason"].as_str().unwrap_or_default();
     let short =
         whole.strip_prefix("node(s) had ").or_else(|| whole.strip_prefix("node(s) ")).unwrap_or(whole);
-    if wide { whole } else { short }
+    let reason = if wide { whole } else { short };
+    match refused["detail"].as_str() {
+        Some(detail) => format!("{reason} {detail}"),
+        None => reason.to_string(),
+    }
 }
