@@ -25,6 +25,8 @@ const UDP_MAX: usize = 512;
 const EDNS_MAX: usize = 4096;
 /// Records of one answer: more do not fit into a message anyway.
 const RECORDS_MAX: usize = 4096;
+/// Bytes of a record without its data, at least: a pointer to the name, type, class, TTL and length (RFC 1035, 4.1.3).
+const RECORD_MIN: usize = 12;
 /// ExternalName services that are followed one after the other, as in CoreDNS: they may name each other in a ring.
 const LINKS_MAX: usize = 8;
 /// What `dns-version.cluster.local` says: the version of the schema.
@@ -51,21 +53,26 @@ pub struct Zone {
 pub struct Entry {
     pub cluster_ip: Option<Ipv4Addr>,
     pub external_name: Option<String>,
-    pub ports: Vec<(PortName, u16)>,
+    /// (name, protocol, port).
+    pub ports: Vec<(String, String, u16)>,
     /// Ready ones only.
     pub endpoints: Vec<Endpoint>,
     /// Addresses by host name.
     hosts: HashMap<String, Vec<Ipv4Addr>>,
+    /// Places in `ports`, by what questions call them: `_http._tcp`.
+    named: HashMap<String, usize>,
 }
 
-/// (name, protocol), e.g. `("http", "tcp")`.
-pub type PortName = (String, String);
+/// (host name or dashed address, address, ports by what questions call them). The endpoints of a slice share its ports.
+pub type Endpoint = (String, Ipv4Addr, Arc<HashMap<String, u16>>);
 
-/// (host name or dashed address, address, ports). All endpoints of a slice share its ports, of which there may be many.
-pub type Endpoint = (String, Ipv4Addr, Arc<HashMap<PortName, u16>>);
+/// What questions call a port: `_http._tcp`. One name may stand for a port of each protocol.
+fn called(name: &str, protocol: &str) -> String {
+    format!("_{name}._{protocol}")
+}
 
-fn port_name(name: Option<&str>, protocol: Option<&str>) -> PortName {
-    (name.unwrap_or_default().into(), protocol.unwrap_or("TCP").to_lowercase())
+fn protocol(named: Option<&str>) -> String {
+    named.unwrap_or("TCP").to_lowercase()
 }
 
 impl Zone {
@@ -91,15 +98,17 @@ impl Zone {
                 ..Entry::default()
             };
             for port in spec.ports.iter().flatten() {
-                let name = port_name(port.name.as_deref(), port.protocol.as_deref());
-                entry.ports.push((name, u16::try_from(port.port).unwrap_or(0)));
+                let number = u16::try_from(port.port).unwrap_or(0);
+                let protocol = protocol(port.protocol.as_deref());
+                entry.ports.push((port.name.clone().unwrap_or_default(), protocol, number));
             }
             for slice in by_service.get(&(&*key.namespace, &*key.name)).into_iter().flatten() {
                 let numbered = slice.ports.iter().flatten().filter_map(|port| {
-                    let name = port_name(port.name.as_deref(), port.protocol.as_deref());
+                    let name =
+                        called(port.name.as_deref().unwrap_or_default(), &protocol(port.protocol.as_deref()));
                     Some((name, u16::try_from(port.port?).ok()?))
                 });
-                let ports: Arc<HashMap<PortName, u16>> = Arc::new(numbered.collect());
+                let ports: Arc<HashMap<String, u16>> = Arc::new(numbered.collect());
                 for endpoint in &slice.endpoints {
                     if !publish && endpoint.conditions.as_ref().and_then(|c| c.ready) == Some(false) {
                         continue;
@@ -121,6 +130,9 @@ impl Zone {
         for ((namespace, name), entry) in &mut self.services {
             self.namespaces.insert(namespace.clone());
             let base = format!("{name}.{namespace}.svc.{}.", self.domain);
+            for (place, (name, protocol, _)) in entry.ports.iter().enumerate() {
+                entry.named.entry(called(name, protocol)).or_insert(place);
+            }
             for (host, ip, _) in &entry.endpoints {
                 entry.hosts.entry(host.clone()).or_default().push(*ip);
                 if entry.cluster_ip.is_none() {
@@ -149,17 +161,18 @@ pub enum Answer {
     Forward,
 }
 
-/// Pure: the answer to one question. The name that an ExternalName service stands for is looked up with it:
+/// Pure: the answer to one question, with no more records than it takes to exceed `room` bytes. The name that an ExternalName
+/// service stands for is looked up with it:
 ///
 /// ```text
 /// A ext.default.svc.cluster.local.  ->  CNAME web.default.svc.cluster.local., A 10.96.0.9
 /// A out.default.svc.cluster.local.  ->  CNAME example.org., and what is answered outside for that
 /// ```
-pub fn answer(zone: &Zone, query: &Query) -> Answer {
+pub fn answer(zone: &Zone, query: &Query, room: usize) -> Answer {
     let mut links = Vec::new();
     let mut query = query.clone();
     loop {
-        let answered = answer_one(zone, &query);
+        let answered = answer_one(zone, &query, room);
         let addresses = matches!(query.query_type(), RecordType::A | RecordType::AAAA);
         let target = match &answered {
             Answer::Records(records) if addresses => records.iter().find_map(|record| match &record.data {
@@ -187,7 +200,7 @@ pub fn answer(zone: &Zone, query: &Query) -> Answer {
     }
 }
 
-fn answer_one(zone: &Zone, query: &Query) -> Answer {
+fn answer_one(zone: &Zone, query: &Query, room: usize) -> Answer {
     let full = query.name().to_lowercase().to_string();
     let name = full.trim_end_matches('.');
     let kind = query.query_type();
@@ -200,6 +213,8 @@ fn answer_one(zone: &Zone, query: &Query) -> Answer {
     }
     let labels: Vec<&str> = rest.trim_end_matches('.').split('.').filter(|l| !l.is_empty()).collect();
     let own = |data: RData| Record::from_rdata(query.name().clone(), TTL, data);
+    let base = |service: &str, namespace: &str| format!("{service}.{namespace}.svc.{}.", zone.domain);
+    let addresses = most_records(room, size_of::<Ipv4Addr>());
     match labels.as_slice() {
         [] | ["svc"] | ["pod"] => Answer::Records(vec![]),
         ["dns-version"] => Answer::Records(match kind {
@@ -233,12 +248,12 @@ fn answer_one(zone: &Zone, query: &Query) -> Answer {
                 // A headless service without endpoints does not exist.
                 None if entry.endpoints.is_empty() => Answer::NoSuchName,
                 _ if kind == RecordType::SRV => {
-                    Answer::Records(srv(zone, query.name(), namespace, service, entry, None))
+                    Answer::Records(srv(query.name(), &base(service, namespace), entry, &entry.ports, room))
                 }
                 _ if kind != RecordType::A => Answer::Records(vec![]),
                 Some(ip) => Answer::Records(vec![own(RData::A(A(ip)))]),
                 None => {
-                    let all = entry.endpoints.iter().take(RECORDS_MAX);
+                    let all = entry.endpoints.iter().take(addresses);
                     Answer::Records(all.map(|(_, ip, _)| own(RData::A(A(*ip)))).collect())
                 }
             }
@@ -247,12 +262,17 @@ fn answer_one(zone: &Zone, query: &Query) -> Answer {
             let Some(entry) = zone.services.get(&((*namespace).into(), (*service).into())) else {
                 return Answer::NoSuchName;
             };
-            let wanted = (&port[1..], &protocol[1..]);
-            let records = srv(zone, query.name(), namespace, service, entry, Some(wanted));
-            match (records.is_empty(), kind) {
-                (true, _) => Answer::NoSuchName,
-                (false, RecordType::SRV) => Answer::Records(records),
-                (false, _) => Answer::Records(vec![]),
+            let place = entry.named.get(&format!("{port}.{protocol}"));
+            let Some(named) = place.and_then(|place| entry.ports.get(*place)) else {
+                return Answer::NoSuchName;
+            };
+            match kind {
+                _ if entry.cluster_ip.is_none() && entry.endpoints.is_empty() => Answer::NoSuchName,
+                RecordType::SRV => {
+                    let named = std::slice::from_ref(named);
+                    Answer::Records(srv(query.name(), &base(service, namespace), entry, named, room))
+                }
+                _ => Answer::Records(vec![]),
             }
         }
         [host, service, namespace, "svc"] => {
@@ -261,7 +281,7 @@ fn answer_one(zone: &Zone, query: &Query) -> Answer {
             match (ips.is_empty(), kind) {
                 (true, _) => Answer::NoSuchName,
                 (false, RecordType::A) => {
-                    Answer::Records(ips.iter().take(RECORDS_MAX).map(|ip| own(RData::A(A(*ip)))).collect())
+                    Answer::Records(ips.iter().take(addresses).map(|ip| own(RData::A(A(*ip)))).collect())
                 }
                 (false, _) => Answer::Records(vec![]),
             }
@@ -270,32 +290,32 @@ fn answer_one(zone: &Zone, query: &Query) -> Answer {
     }
 }
 
-fn srv(
-    zone: &Zone,
-    asked: &Name,
-    namespace: &str,
-    service: &str,
-    entry: &Entry,
-    wanted: Option<(&str, &str)>,
-) -> Vec<Record> {
-    let base = &format!("{service}.{namespace}.svc.{}.", zone.domain);
-    let ports = entry.ports.iter().filter(|((name, protocol), _)| {
-        wanted.is_none_or(|(wanted, over)| wanted == name && over == protocol)
-    });
-    // As many as an answer may have are looked at: a service has many ports times many endpoints.
-    let targets = ports.flat_map(|(name, port)| {
-        let itself = entry.cluster_ip.map(|_| (*port, base.clone()));
-        let endpoints = if itself.is_some() { &[][..] } else { &entry.endpoints[..] };
-        let each = endpoints.iter().map(move |(host, _, ports)| {
-            (ports.get(name).copied().unwrap_or(*port), format!("{host}.{base}"))
-        });
-        itself.into_iter().chain(each)
-    });
-    let record = |(port, target)| {
+/// How many records of `data` bytes each are made for a message of `room` bytes: one more than fits, so that the message is cut off as it
+/// would be with all of them.
+fn most_records(room: usize, data: usize) -> usize {
+    room / (RECORD_MIN + data) + 1
+}
+
+/// SRV records for some of a service's ports: of the service itself, or of each endpoint of a headless one.
+///
+/// ```text
+/// 5000 ports, 10 endpoints, 512 bytes, base db.default.svc.cluster.local.  ->  512 / (12 + 6 + 29) + 1 = 11 records, not 50,000
+/// ```
+fn srv(asked: &Name, base: &str, entry: &Entry, ports: &[(String, String, u16)], room: usize) -> Vec<Record> {
+    // Priority, weight and port take six bytes, and the target is written in full (RFC 2782).
+    let most = most_records(room, 6 + base.len());
+    let record = |number: u16, target: String| {
         let target = Name::from_ascii(target).ok()?;
-        Some(Record::from_rdata(asked.clone(), TTL, RData::SRV(SRV::new(0, 100, port, target))))
+        Some(Record::from_rdata(asked.clone(), TTL, RData::SRV(SRV::new(0, 100, number, target))))
     };
-    targets.take(RECORDS_MAX).filter_map(record).collect()
+    if entry.cluster_ip.is_some() {
+        return ports.iter().take(most).filter_map(|(_, _, number)| record(*number, base.into())).collect();
+    }
+    let each = ports.iter().flat_map(|(name, protocol, number)| {
+        let called = called(name, protocol);
+        entry.endpoints.iter().map(move |(host, _, numbers)| (host, numbers.get(&called).unwrap_or(number)))
+    });
+    each.take(most).filter_map(|(host, number)| record(*number, format!("{host}.{base}"))).collect()
 }
 
 fn pointer(zone: &Zone, asked: &Name, reverse: &str) -> Answer {
@@ -333,8 +353,8 @@ enum Reply {
     Outside,
 }
 
-/// The reply to a message. `turn` counts the messages.
-fn reply(zone: &Zone, request: &Message, turn: usize) -> Option<Reply> {
+/// The reply to a message, for at most `room` bytes. `turn` counts the messages.
+fn reply(zone: &Zone, request: &Message, room: usize, turn: usize) -> Option<Reply> {
     let mut response = Message::response(request.metadata.id, request.metadata.op_code);
     response.metadata.recursion_desired = request.metadata.recursion_desired;
     response.metadata.recursion_available = true;
@@ -350,7 +370,7 @@ fn reply(zone: &Zone, request: &Message, turn: usize) -> Option<Reply> {
         return Some(Reply::Whole(response));
     };
     response.metadata.authoritative = true;
-    match answer(zone, query) {
+    match answer(zone, query, room) {
         Answer::Forward => return Some(Reply::Outside),
         Answer::Follow(records, target) => {
             response.add_answers(records);
@@ -478,7 +498,7 @@ fn serve(zone: &Zone, bytes: &[u8], limit: usize, turn: usize) -> Served {
     if request.metadata.message_type != MessageType::Query {
         return Served::Nothing; // an answer to an answer would go to and fro for ever
     }
-    match reply(zone, &request, turn) {
+    match reply(zone, &request, room(&request, limit), turn) {
         Some(Reply::Whole(response)) => {
             encode(&request, response, limit).map_or(Served::Nothing, Served::Reply)
         }
@@ -490,12 +510,16 @@ fn serve(zone: &Zone, bytes: &[u8], limit: usize, turn: usize) -> Served {
     }
 }
 
+/// Bytes that a reply may have: `limit`, or as many as the request allows.
+fn room(request: &Message, limit: usize) -> usize {
+    let allowed = request.edns.as_ref().map_or(0, |e| usize::from(e.max_payload()));
+    limit.max(allowed.min(EDNS_MAX))
+}
+
 /// The bytes of a reply, in at most `limit` or as many as the request allows.
 fn encode(request: &Message, response: Message, limit: usize) -> Option<Vec<u8>> {
-    let allowed = request.edns.as_ref().map_or(0, |e| usize::from(e.max_payload()));
-    let limit = limit.max(allowed.min(EDNS_MAX));
     match response.to_vec() {
-        Ok(encoded) if encoded.len() <= limit => Some(encoded),
+        Ok(encoded) if encoded.len() <= room(request, limit) => Some(encoded),
         _ => response.truncate().to_vec().ok(),
     }
 }
@@ -530,6 +554,8 @@ impl Server {
     /// What a message over TCP is answered with. A question that is asked outside takes a place as those over UDP do; `None`, the end of
     /// the connection, where there is none or another address gets it.
     async fn answer_tcp(&self, bytes: &[u8], from: IpAddr) -> Option<Vec<u8>> {
+        // An answer of 64 KiB takes milliseconds, and the client may have sent many questions ahead: others have their turn in between.
+        tokio::task::yield_now().await;
         match self.serve(bytes, usize::from(u16::MAX)) {
             Served::Reply(reply) => Some(reply),
             Served::Outside(outside) => {
@@ -589,15 +615,18 @@ async fn ask_udp(upstream: SocketAddr, bytes: &[u8]) -> std::io::Result<Vec<u8>>
 mod tests {
     use super::*;
 
-    fn http(number: u16) -> Arc<HashMap<PortName, u16>> {
-        Arc::new([(port_name(Some("http"), Some("TCP")), number)].into())
+    fn ports_of_slice() -> Arc<HashMap<String, u16>> {
+        Arc::new([(called("http", "tcp"), 8080)].into())
     }
 
     fn zone() -> Zone {
         let entry = |ip: Option<[u8; 4]>, endpoints: &[(&str, [u8; 4])]| Entry {
             cluster_ip: ip.map(Ipv4Addr::from),
-            ports: vec![(port_name(Some("http"), None), 80)],
-            endpoints: endpoints.iter().map(|(h, ip)| (h.to_string(), (*ip).into(), http(8080))).collect(),
+            ports: vec![("http".into(), "tcp".into(), 80)],
+            endpoints: endpoints
+                .iter()
+                .map(|(h, ip)| (h.to_string(), (*ip).into(), ports_of_slice()))
+                .collect(),
             ..Entry::default()
         };
         let mut zone = Zone { domain: "cluster.local".into(), ..Zone::default() };
@@ -617,7 +646,7 @@ mod tests {
     }
 
     fn ask(name: &str, kind: RecordType) -> String {
-        match answer(&zone(), &Query::query(Name::from_ascii(name).unwrap(), kind)) {
+        match answer(&zone(), &Query::query(Name::from_ascii(name).unwrap(), kind), UDP_MAX) {
             Answer::Forward => "forward".into(),
             Answer::NoSuchName => "nxdomain".into(),
             Answer::Follow(records, target) => {
@@ -715,7 +744,7 @@ mod tests {
         assert_eq!(ask(&name("ring"), A), vec![name("ring"); LINKS_MAX].join(" | "));
         let mut request = Message::query();
         request.add_query(Query::query(Name::from_ascii(name("ext")).unwrap(), A));
-        let Some(Reply::Follow(response, target)) = reply(&zone(), &request, 0) else {
+        let Some(Reply::Follow(response, target)) = reply(&zone(), &request, UDP_MAX, 0) else {
             panic!("nothing to follow")
         };
         let asked = Message::from_vec(&question_for(&request, &target).unwrap()).unwrap();
@@ -735,7 +764,9 @@ mod tests {
         let name = Name::from_ascii("db.default.svc.cluster.local.").unwrap();
         request.add_query(Query::query(name, RecordType::A));
         let first = |turn: usize| {
-            let Some(Reply::Whole(reply)) = reply(&zone(), &request, turn) else { panic!("no reply") };
+            let Some(Reply::Whole(reply)) = reply(&zone(), &request, UDP_MAX, turn) else {
+                panic!("no reply")
+            };
             assert_eq!(reply.answers.len(), 2);
             reply.answers[0].data.to_string()
         };
@@ -784,32 +815,10 @@ mod tests {
         all("addons::dns", vec![Target { name: "questions of DNS", examples, words: &[], reads: datagram }]);
     }
 
-    /// A headless service of 2000 ports, all of one name over another protocol, and 1000 endpoints.
-    #[test]
-    fn a_question_looks_at_as_much_as_its_answer_may_have() {
-        let endpoints = (0..1000u32).map(|n| (format!("h{n}"), Ipv4Addr::from(0x0af4_0000 + n), http(8080)));
-        let mut entry = Entry { endpoints: endpoints.collect(), ..Entry::default() };
-        entry.ports = (0..2000).map(|n| (port_name(Some(&format!("p{n}")), None), 1)).collect();
-        entry.ports.push((port_name(Some("http"), Some("UDP")), 53));
-        entry.ports.push((port_name(Some("http"), Some("TCP")), 80));
-        let (zone, asked) = (zone(), Name::from_ascii("x.").unwrap());
-        assert_eq!(srv(&zone, &asked, "d", "s", &entry, None).len(), RECORDS_MAX);
-        let numbers = |protocol: &str| -> BTreeSet<u16> {
-            let records = srv(&zone, &asked, "d", "s", &entry, Some(("http", protocol)));
-            assert_eq!(records.len(), 1000);
-            let number = |record: Record| match record.data {
-                RData::SRV(srv) => srv.port,
-                other => panic!("{other:?}"),
-            };
-            records.into_iter().map(number).collect()
-        };
-        assert_eq!((numbers("tcp"), numbers("udp")), ([8080].into(), [53].into()));
-    }
-
     #[test]
     fn an_answer_that_does_not_fit_says_so() {
         let mut zone = zone();
-        let many = (0..5000u32).map(|n| (format!("h{n}"), Ipv4Addr::from(0x0af4_0000 + n), http(80)));
+        let many = (0..5000u32).map(|n| (format!("h{n}"), Ipv4Addr::from(0x0af4_0000 + n), ports_of_slice()));
         zone.services.insert(
             ("default".into(), "many".into()),
             Entry { endpoints: many.collect(), ..Entry::default() },
@@ -826,8 +835,65 @@ mod tests {
         }
         let mut two = request.clone();
         two.add_query(request.queries[0].clone());
-        let Some(Reply::Whole(refused)) = reply(&zone, &two, 0) else { panic!("no reply") };
+        let Some(Reply::Whole(refused)) = reply(&zone, &two, UDP_MAX, 0) else { panic!("no reply") };
         assert_eq!((refused.metadata.response_code, refused.queries.len()), (ResponseCode::FormErr, 0));
+    }
+
+    /// Ports times endpoints are made no further than the message holds, and one port is found without a look at the others.
+    #[test]
+    fn an_answer_costs_no_more_than_its_message_holds() {
+        let (service, namespace, ports) = ("db", "default", 5000);
+        let port = |n: i32| serde_json::json!({"name": format!("p{n}"), "protocol": "TCP", "port": n + 1});
+        let in_slice = |n: i32| serde_json::json!({"name": format!("p{n}"), "port": n + 10_001});
+        let metadata = serde_json::json!({"name": service, "namespace": namespace,
+            "labels": {"kubernetes.io/service-name": service}});
+        let endpoint =
+            |n: i32| serde_json::json!({"addresses": [format!("10.244.1.{n}")], "hostname": format!("h{n}")});
+        let of = |make: &dyn Fn(i32) -> serde_json::Value, count| {
+            let udp = serde_json::json!({"name": "p1", "protocol": "UDP", "port": 7});
+            (0..count).map(make).chain((count == ports).then_some(udp)).collect::<Vec<_>>()
+        };
+        let headless: Service = serde_json::from_value(serde_json::json!({
+            "metadata": metadata, "spec": {"clusterIP": "None", "ports": of(&port, ports)},
+        }))
+        .unwrap();
+        let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+            "metadata": metadata, "addressType": "IPv4", "ports": of(&in_slice, ports), "endpoints": of(&endpoint, 10),
+        }))
+        .unwrap();
+        let zone = Zone::of("cluster.local", &[Arc::new(headless)], &[Arc::new(slice)]);
+        let endpoints = &zone.services[&(namespace.to_string(), service.to_string())].endpoints;
+        assert!(
+            endpoints.len() == 10 && endpoints.iter().all(|(.., ports)| Arc::ptr_eq(ports, &endpoints[0].2))
+        );
+        let records = |name: &str, room| {
+            let name = Name::from_ascii(format!("{name}db.default.svc.cluster.local.")).unwrap();
+            match answer(&zone, &Query::query(name, RecordType::SRV), room) {
+                Answer::Records(records) => {
+                    records.iter().map(|r| r.data.to_string()).collect::<Vec<String>>()
+                }
+                _ => vec![],
+            }
+        };
+        for room in [UDP_MAX, EDNS_MAX, usize::from(u16::MAX)] {
+            let made = records("", room).len();
+            assert!((room / 80..room / 40).contains(&made), "{made} records for {room} bytes");
+        }
+        let one = records("_p4999._tcp.", UDP_MAX);
+        assert_eq!((one.len(), &*one[3]), (10, "0 100 15000 h3.db.default.svc.cluster.local."));
+        assert!(records("_p5000._tcp.", UDP_MAX).is_empty());
+        // A port of the same name over another protocol is another one.
+        assert_eq!(records("_p1._udp.", UDP_MAX)[0], "0 100 7 h0.db.default.svc.cluster.local.");
+        // What does not fit over UDP says so.
+        let mut request = Message::query();
+        let name = Name::from_ascii("db.default.svc.cluster.local.").unwrap();
+        request.add_query(Query::query(name, RecordType::SRV));
+        for limit in [UDP_MAX, usize::from(u16::MAX)] {
+            let Served::Reply(reply) = serve(&zone, &request.to_vec().unwrap(), limit, 0) else {
+                panic!("no reply")
+            };
+            assert!(reply.len() <= limit && Message::from_vec(&reply).unwrap().metadata.truncation);
+        }
     }
 
     #[test]
@@ -837,7 +903,7 @@ mod tests {
             Name::from_ascii("nope.default.svc.cluster.local.").unwrap(),
             RecordType::A,
         ));
-        let Some(Reply::Whole(response)) = reply(&zone(), &request, 0) else { panic!("no reply") };
+        let Some(Reply::Whole(response)) = reply(&zone(), &request, UDP_MAX, 0) else { panic!("no reply") };
         assert_eq!(response.metadata.response_code, ResponseCode::NXDomain);
         assert_eq!((response.queries.len(), response.authorities.len()), (1, 1));
         let back = Message::from_vec(&response.to_vec().unwrap()).unwrap();

@@ -124,7 +124,8 @@ pub fn volume_for(claim: &PersistentVolumeClaim, class: &StorageClass, node: &st
 }
 
 /// The class and the node of a claim that this provisioner was asked to make a volume for; `None`: the scheduler has not said
-/// yet on which node, or the class is another provisioner's. Pure.
+/// yet on which node, or the class is another provisioner's. The annotation that asks may be stale, and whoever may write the claim
+/// may write it, so the class decides (as `provisionClaimOperation` of sig-storage-lib-external-provisioner). Pure.
 ///
 /// # Errors
 /// No volume can be made: there is no such class, or it does not wait for the scheduler. A directory is on one node, so without a
@@ -135,9 +136,8 @@ fn ready_for<'c>(
     node: Option<String>,
 ) -> Result<Option<(&'c StorageClass, String)>, String> {
     let failed = |why: &str| Err(format!("failed to provision volume with StorageClass {name:?}: {why}"));
-    match (class, node) {
+    match (class, node.filter(|node| !node.is_empty())) {
         (None, _) => failed("there is no such StorageClass"),
-        // Whoever may write the claim may write who is asked; the class decides, as in upstream's library for provisioners.
         (Some(class), _) if class.provisioner != PROVISIONER => Ok(None),
         (Some(class), Some(node)) => Ok(Some((class, node))),
         (Some(class), None) => match class.volume_binding_mode.as_deref() {
@@ -229,7 +229,7 @@ impl Worker {
         let found = self.classes.get(&Key::new("", class.clone()));
         let (class, node) = match ready_for(&class, found.as_deref(), annotation(SELECTED_NODE)) {
             Ok(Some(ready)) => ready,
-            Ok(None) => return Ok(Outcome::Done), // the scheduler's annotation brings the key back, if it is this provisioner's at all
+            Ok(None) => return Ok(Outcome::Done), // the scheduler's annotation or another class brings the key back
             Err(why) => {
                 self.recorder.warning(&reference(&*claim), "ProvisioningFailed", why, cause);
                 return Ok(Outcome::Done); // only a change of the claim or its class helps
@@ -337,6 +337,7 @@ mod tests {
         };
         let late = class(Some("WaitForFirstConsumer"));
         assert_eq!(told(Some(&late), None), Ok(None), "the scheduler has not decided yet");
+        assert_eq!(told(Some(&late), Some("")), Ok(None));
         assert_eq!(told(Some(&late), Some("n1")), Ok(Some("n1".into())));
         for mode in [None, Some("Immediate")] {
             let early = class(mode);
@@ -344,8 +345,20 @@ mod tests {
             assert_eq!(told(Some(&early), Some("n1")), Ok(Some("n1".into())));
         }
         assert!(told(None, None).unwrap_err().contains("there is no such StorageClass"));
-        let others = StorageClass { provisioner: "example.com/disks".into(), ..class(None) };
-        assert_eq!(told(Some(&others), Some("n1")), Ok(None), "the claim asks this one, its class another");
+    }
+
+    #[test]
+    fn a_claim_of_another_provisioners_class_gets_nothing_here() {
+        for mode in ["WaitForFirstConsumer", "Immediate"] {
+            let class = StorageClass {
+                provisioner: "example.com/disk".into(),
+                volume_binding_mode: Some(mode.into()),
+                ..StorageClass::default()
+            };
+            for node in [None, Some("n1".to_string())] {
+                assert_eq!(ready_for("c", Some(&class), node), Ok(None), "{mode}");
+            }
+        }
     }
 
     fn provisioned() -> PersistentVolume {

@@ -5,9 +5,9 @@
 //! costs a connection here and one at the kubelet. What a request takes it holds until its answer is written ([`super::seat`]). Each level ([`super::flows`]) has its own places,
 //! as upstream's priority levels: a flood of a pod's requests takes nothing from the control plane, one with a node's stolen certificate
 //! nothing from users and other nodes. Leases and node statuses have places that nothing else takes. Only health checks and
-//! administrators are not counted. No account has all places of its level, so one client does not lock out the others. Unlike upstream a write
-//! takes a place when its body is complete, so that slow bodies hold none. Until then it holds memory: what a request costs by itself and its
-//! head from the beginning, its body as it comes ([`Bounds::read`]).
+//! administrators are not counted; an answer without a place is short. No account has all places of its level, so one client does not lock out
+//! the others. Unlike upstream a write takes a place when its body is complete, so that slow bodies hold none. Until then it holds memory: what a
+//! request costs by itself and its head from the beginning, its body as it comes ([`Bounds::read`]).
 
 use super::flows::{Flow, Level};
 use super::http::{Answer, BODY_MAX, Body, failure};
@@ -45,7 +45,7 @@ const WAITING: usize = 8 << 10;
 const HEADS: usize = 3;
 /// Bytes of an answer up to which only its place counts: 200 of them are 3 MiB.
 const SMALL: usize = 16 << 10;
-/// Bytes of the sentence with which a request is refused that has no place.
+/// Bytes of an answer to a request that holds no place: of its refusal, or of a health page.
 const REFUSAL_MAX: usize = 1 << 10;
 /// Leases and node statuses at a time, and KiB of their bodies. Each is answered within milliseconds.
 const HEARTBEATS_MAX: usize = 200;
@@ -126,9 +126,15 @@ fn is_reading(info: &Info) -> bool {
     matches!(&*info.verb, "get" | "list" | "watch" | "head")
 }
 
+/// Whether the request asks for a page that probes ask for. The pages below them count as all others: their paths are the client's, and come
+/// back in a refusal. Source: upstream's FlowSchema `probes`.
 fn is_health(info: &Info) -> bool {
-    let page = info.path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    !info.is_resource && matches!(page, "healthz" | "livez" | "readyz")
+    !info.is_resource && matches!(&*info.path, "/healthz" | "/livez" | "/readyz")
+}
+
+/// Bytes of an answer that are known already.
+fn size(answer: &Answer) -> usize {
+    usize::try_from(answer.body().size_hint().lower()).unwrap_or(usize::MAX)
 }
 
 /// Bytes of a request's path, query and headers.
@@ -238,16 +244,15 @@ impl Bounds {
         }
     }
 
-    /// Takes a place for the refusal of a request that has none: of a write, which takes one only when its body is complete, or of a health
-    /// page, which needs none while it is served. A refusal repeats the path, however long that is.
+    /// Takes a place for the refusal, of `bytes` bytes, of a request that has none: of a write, which takes one only when its body is complete,
+    /// or of a long refusal of a health check.
     ///
     /// # Errors
     /// 429 when as many are in flight as may be.
-    fn hold_refusal(&self, user: &User, info: &Info, seat: &Seat) -> Result<(), Status> {
+    fn hold_refusal(&self, user: &User, info: &Info, seat: &Seat, bytes: usize) -> Result<(), Status> {
+        let is_exempt = seat.has_place() || is_health(info) && bytes <= REFUSAL_MAX;
         let flow = Flow::of(user);
-        let Some(places) = self.places(&flow, info).filter(|_| !seat.has_place()) else {
-            return Ok(());
-        };
+        let Some(places) = self.places(&flow, info).filter(|_| !is_exempt) else { return Ok(()) };
         match places.reading.take(&flow, 1) {
             Some(place) => seat.take(place),
             None => return self.rejected(),
@@ -258,17 +263,16 @@ impl Bounds {
     /// Makes the answer hold its seat until the connection has written it. The answer to a read for which there is no memory becomes a
     /// refusal, and a refusal a shorter one; what was written is told in any case, and has held memory since its body came.
     pub fn answer(&self, user: &User, info: &Info, seat: &Arc<Seat>, mut answer: Answer) -> Answer {
-        let is_refused = answer.status().is_client_error() || answer.status().is_server_error();
+        let is_refused = answer.status().as_u16() >= 400;
         let patience = match () {
             () if is_refused => Patience::Answer, // also of a session or a watch, which has not begun
             () if is_stream(info) => Patience::Session,
             () if info.verb == "watch" => Patience::Watch,
             () => Patience::Answer,
         };
-        let bytes = answer.body().size_hint().lower();
         if patience == Patience::Answer && !seat.is_covered() {
-            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-            let placed = if is_refused { self.hold_refusal(user, info, seat) } else { Ok(()) };
+            let bytes = size(&answer);
+            let placed = if is_refused { self.hold_refusal(user, info, seat, bytes) } else { Ok(()) };
             if let Err(refused) = placed.and_then(|()| self.hold(user, info, seat, bytes))
                 && (is_refused || is_reading(info))
             {
@@ -280,13 +284,15 @@ impl Bounds {
 
     /// The refusal of a request that has no place: its client has to read it all the same, so it is no longer than [`REFUSAL_MAX`].
     pub fn refuse(&self, seat: &Arc<Seat>, status: &Status) -> Answer {
-        let mut status = status.clone();
-        if status.message.len() > REFUSAL_MAX {
-            status.message.truncate(status.message.floor_char_boundary(REFUSAL_MAX));
-            status.message.push('…');
-            status.details = Value::Null;
+        let (mut answer, mut most) = (failure(status), REFUSAL_MAX);
+        // JSON writes a character in six bytes at most, so some part of the sentence fits.
+        while size(&answer) > REFUSAL_MAX && most > 0 {
+            most /= 2;
+            let sentence = &status.message[..status.message.floor_char_boundary(most)];
+            let short = Status { message: format!("{sentence}…"), details: Value::Null, ..status.clone() };
+            answer = failure(&short);
         }
-        failure(&status).map(|body| seat.answer(body, Patience::Answer, &self.seats))
+        answer.map(|body| seat.answer(body, Patience::Answer, &self.seats))
     }
 
     /// Ends the answers that clients do not read, for as long as the server runs.
@@ -371,7 +377,7 @@ mod tests {
             verb: verb.into(),
             subresource: subresource.into(),
             path: path.into(),
-            is_resource: !path.starts_with("/h"),
+            is_resource: path.starts_with("/api"),
             ..Info::default()
         };
         let pools = [&bounds.users, &bounds.addons, &bounds.control];
@@ -389,7 +395,13 @@ mod tests {
         let exec = enter(&bounds, &bob, &info("create", "exec", "/api/v1/pods/x/exec")).unwrap();
         assert_eq!((bounds.users.long.taken(), bounds.users.streams.taken()), (1, 2));
         drop((watch, log, exec));
-        assert!(!counts(&bob, info("get", "", "/healthz")) && counts(&bob, info("get", "", "/healthzz")));
+        for page in ["/healthz", "/livez", "/readyz"] {
+            assert!(!counts(&bob, info("get", "", page)), "{page}");
+            // What is below it counts, with whatever path the client chose.
+            for below in [format!("{page}/x"), format!("{page}/"), format!("/{page}"), format!("{page}z")] {
+                assert!(counts(&bob, info("get", "", &below)), "{below}");
+            }
+        }
         for own in ["system:kube-scheduler", "system:serviceaccount:kube-system:coredns"] {
             assert!(counts(&User::new(own, &[]), info("get", "", "/api/v1/pods/x")), "{own}");
         }
@@ -418,38 +430,49 @@ mod tests {
         }
     }
 
-    /// Writes that are refused before they have a place, and whose refusals their client does not read; refused pages of the server's health, and
-    /// what the server could not do.
+    /// Writes that are refused before they have a place, and whose refusals their client does not read.
     #[test]
     fn refusals_that_nobody_reads_hold_places() {
         let bounds = Bounds::default();
         let eve = User::new("system:serviceaccount:a:default", &[]);
         let info = Info { verb: "create".into(), is_resource: true, ..Info::default() };
-        let page = Info { verb: "get".into(), path: "/livez/xxx".into(), ..Info::default() };
-        let told = |code: u16| super::super::http::json_bytes(code, vec![b'x'; 4000]);
-        for (info, code) in [(&info, 403), (&info, 503), (&page, 403)] {
-            let refused = || {
-                let seat = enter(&bounds, &eve, info).unwrap();
-                bounds.answer(&eve, info, &seat, told(code))
-            };
-            let unread: Vec<_> = (0..READING_MAX / 2).map(|_| refused()).collect();
+        let told = |code: u16, bytes: usize| super::super::http::json_bytes(code, vec![b'x'; bytes]);
+        let refused = |code: u16| {
+            let seat = enter(&bounds, &eve, &info).unwrap();
+            bounds.answer(&eve, &info, &seat, told(code, 4000))
+        };
+        // A failure of the server's own is a refusal like any other.
+        for code in [403, 500] {
+            let unread: Vec<_> = (0..READING_MAX / 2).map(|_| refused(code)).collect();
             assert!(unread.iter().all(|answer| answer.status() == code));
             assert_eq!(bounds.users.reading.taken(), READING_MAX / 2);
-            let more = refused();
-            let is_short = more.body().size_hint().lower() < 500;
-            assert!(more.status() == 429 && is_short, "without a place it is short");
+            let more = refused(code);
+            assert!(more.status() == 429 && size(&more) < 500, "without a place it is short");
+            // A health page says what it has to say, as long as that is short.
+            let page = Info { verb: "get".into(), path: "/readyz".into(), ..Info::default() };
+            for (bytes, want) in [(REFUSAL_MAX, code), (REFUSAL_MAX + 1, 429)] {
+                let seat = enter(&bounds, &eve, &page).unwrap();
+                assert_eq!(bounds.answer(&eve, &page, &seat, told(code, bytes)).status(), want, "{bytes}");
+            }
             drop((unread, more));
             assert_eq!(bounds.users.reading.taken(), 0);
         }
         // A session that is refused has not begun: its refusal is given up like any answer.
         let exec = Info { subresource: "exec".into(), ..info.clone() };
         let seat = enter(&bounds, &eve, &exec).unwrap();
-        let answer = bounds.answer(&eve, &exec, &seat, told(403));
+        let answer = bounds.answer(&eve, &exec, &seat, told(502, 4000));
         assert!(seat.patience() == Some(Patience::Answer));
         drop((answer, seat));
-        let long = Status::new(403, "Forbidden", "x".repeat(100_000));
-        let answer = bounds.refuse(&Seat::new(None), &long);
-        assert!(answer.body().size_hint().lower() < 2 * REFUSAL_MAX as u64);
+        // A refusal without a place is short, however JSON writes its characters and whatever its details are.
+        for message in ["x".repeat(100_000), "\u{1}".repeat(1000), "가".repeat(1000), String::new()] {
+            let long = Status::new(403, "Forbidden", message).with(json!({"name": "x".repeat(2000)}));
+            let answer = bounds.refuse(&Seat::new(None), &long);
+            assert!(
+                answer.status() == 403 && (1..=REFUSAL_MAX).contains(&size(&answer)),
+                "{}",
+                size(&answer)
+            );
+        }
     }
 
     /// Reviews of 2.9 MB that their client does not read: the account's memory ends, and nobody else's.

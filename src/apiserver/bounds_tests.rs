@@ -284,21 +284,6 @@ async fn lists_of_the_past_are_read_in_pages_that_double() {
     let token = some["metadata"]["continue"].as_str().unwrap();
     let (_, rest) = list(format!("limit=2000&labelSelector=odd%3Dtrue&continue={token}")).await;
     assert_eq!((names(&rest).len(), names(&rest)[0].as_str()), (count / 2 - 10, "m0021"));
-    // Nothing is there today that tells how large they were: the first page is small enough for the largest.
-    let prefix = "/registry/configmaps/default/";
-    let all = DeleteRangeRequest {
-        key: prefix.as_bytes().to_vec().into(),
-        range_end: prefix.replace("t/", "t0").into_bytes().into(),
-        ..Default::default()
-    };
-    store.kv.delete_range(all).await.unwrap();
-    while names(&list(String::new()).await.1).iter().any(|name| name.starts_with('m')) {
-        tokio::task::yield_now().await; // the cache hears of it
-    }
-    store.pages.lock().unwrap().clear();
-    let (code, all) = list(exact).await;
-    assert_eq!((code, names(&all).len()), (200, count));
-    assert_eq!(store.pages.lock().unwrap()[..4], [2, 4, 8, 16]);
 }
 
 /// A continue token is written by the server and kept by the client, who may write another one.
@@ -480,13 +465,41 @@ async fn lists_of_the_past_are_bounded_by_what_they_look_at() {
         "it decodes beside the bound"
     );
     busy.end().await;
+    takes_a_turn(&of, &none).await;
+}
+
+/// Checks that a list waits while all turns for long lists are taken.
+async fn takes_a_turn(of: &Fixture, path: &str) {
     let turns = of.server.state.compute.lists_of_components();
     let mut held = vec![];
     while let Ok(Some(turn)) = tokio::time::timeout(Duration::from_millis(200), turns.take("")).await {
         held.push(turn);
     }
-    let asked = send(&of, "GET", &none, Value::Null);
+    let asked = send(of, "GET", path, Value::Null);
     assert!(tokio::time::timeout(Duration::from_millis(200), asked).await.is_err(), "it takes no turn");
     drop(held);
-    assert_eq!(send(&of, "GET", &none, Value::Null).await.0, 200);
+    assert_eq!(send(of, "GET", path, Value::Null).await.0, 200);
+}
+
+/// Nothing is there today that tells how large the objects of the past are: pages begin with one object, and the list takes a turn.
+#[tokio::test]
+async fn lists_of_the_past_are_bounded_when_nothing_is_there_today() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Counting::new());
+    let of = testing::start_on(dir.path(), store.clone()).await;
+    for n in 0..8 {
+        assert_eq!(send(&of, "POST", MAPS, map(&format!("m{n}"), 600_000)).await.0, 201);
+    }
+    let past = format!("{MAPS}?resourceVersion={}&resourceVersionMatch=Exact", store.kv.revision());
+    for n in 0..8 {
+        assert_eq!(send(&of, "DELETE", &format!("{MAPS}/m{n}"), Value::Null).await.0, 200);
+    }
+    let count = |list: &Value| list["items"].as_array().unwrap().len();
+    let (_, today) = send(&of, "GET", MAPS, Value::Null).await;
+    assert_eq!(count(&today), 0);
+    for (path, want) in [(past.clone(), 8), (format!("{past}&limit=10000"), 8)] {
+        let (code, list) = send(&of, "GET", &path, Value::Null).await;
+        assert_eq!((code, count(&list)), (200, want));
+        assert_eq!(std::mem::take(&mut *store.pages.lock().unwrap()), [1, 1, 2, 4], "{path}");
+    }
+    takes_a_turn(&of, &past).await;
 }

@@ -30,7 +30,7 @@ const NOT_PASSED: &[&str] = &[
     "impersonate-user",
     "impersonate-group",
     "impersonate-uid",
-    "ropewalk-cause",
+    crate::client::CAUSE_HEADER,
     "accept-encoding",
 ];
 

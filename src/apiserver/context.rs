@@ -80,7 +80,7 @@ pub fn is_dry_run(info: &Info, query: &Query) -> bool {
 impl Context {
     pub fn new(id: String, user: User, info: Info, query: Query, headers: HeaderMap, tap: Tap) -> Context {
         let is_component = tap::is_component(tap::actor(&user.name, &user.impersonator));
-        let cause = header(&headers, "ropewalk-cause").parse().ok().filter(|_| is_component);
+        let cause = header(&headers, crate::client::CAUSE_HEADER).parse().ok().filter(|_| is_component);
         let request = tap::Request {
             id,
             user: short(&user.name, RECORDED_NAME_MAX),

@@ -13,7 +13,6 @@ use super::turns::Turn;
 use crate::api::Status;
 use crate::api::errors::Errors;
 use crate::api::kinds::Kind;
-use crate::etcd::REQUEST_MAX;
 use crate::etcd::api::{KeyValue, RangeRequest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -31,10 +30,9 @@ const DECODING: usize = 16;
 /// Keys of the first page that is read from the store for a list of the past, and of the largest. Pages double, as upstream's:
 /// only one of them is in memory beside the answer, and a selector that matches little costs few of them.
 const PAGE: i64 = 500;
-/// Keys of the first page where nothing is there today that tells how large the objects of then are: each may be as large as a request.
-const PAGE_UNKNOWN: i64 = (PAGE_BYTES / REQUEST_MAX) as i64;
 const PAGE_MAX: i64 = 10_000;
-/// Bytes of a page, about: of large objects it has fewer.
+/// Bytes of a page, about: of large objects it has fewer, and it has at most as many objects as have shown how large they are. Example: pages
+/// of a namespace that is empty today have 1, 1, 2, 4 objects, because its objects of the past may be of any size.
 const PAGE_BYTES: usize = 4 << 20;
 
 pub async fn get(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
@@ -276,8 +274,10 @@ struct Forecast {
     answer: usize,
     /// Bytes of the objects that are looked at for it.
     scanned: usize,
-    /// Bytes of one object; `None`: there is none today.
-    each: Option<usize>,
+    /// Bytes of one object.
+    each: usize,
+    /// Objects that tell this.
+    count: usize,
 }
 
 async fn forecast(
@@ -291,10 +291,10 @@ async fn forecast(
     let (today, _) = matching(state, kind, filter).await;
     let today: Vec<Arc<Object>> = today.into_iter().map(|(_, object)| object).collect();
     let answer = negotiate::estimate(form, &today) / today.len().max(1) * today.len().min(most);
-    let each = all.checked_div(count).map(|each| each.max(1));
+    let each = (all / count.max(1)).max(1);
     // Nobody knows how many objects a selector passes over before it has found enough.
-    let scanned = if filter.is_selective() { all } else { each.unwrap_or_default() * count.min(most) };
-    Forecast { answer, scanned, each }
+    let scanned = if filter.is_selective() { all } else { each * count.min(most) };
+    Forecast { answer, scanned, each, count }
 }
 
 /// An object of the past: decoded here if it is small, otherwise as all work on large objects.
@@ -345,24 +345,21 @@ async fn from_store(
     let end = format!("{}0", &prefix[..prefix.len() - 1]); // '0' follows '/'
     let most = usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
     let looking = state.compute.body(&ctx.user, looked_at(state, kind, filter)).await?;
-    let Forecast { answer, scanned, each: of_today } = forecast(state, kind, form, filter, most).await;
+    let Forecast { answer, scanned, mut each, count: mut known } =
+        forecast(state, kind, form, filter, most).await;
     drop(looking);
     // A page is in memory beside the answer, and all that is looked at is work, whether it matches or not.
-    let (mut memory, _turn) = reserve(state, ctx, answer + scanned.min(PAGE_BYTES), scanned).await?;
+    let (mut memory, mut turn) = reserve(state, ctx, answer + scanned.min(PAGE_BYTES), scanned).await?;
     let expected = answer;
     let mut list = ListWriter::new(kind, form, if form == negotiate::Form::Object { expected } else { 0 });
     let (mut next, mut remaining): (String, Option<i64>) = (String::new(), None);
-    let (mut pace, mut taken) = (Pace::default(), 0);
+    let (mut pace, mut taken, mut work) = (Pace::default(), 0, 0);
     let mut page = if limit > 0 { limit.min(PAGE_MAX) } else { PAGE };
-    if of_today.is_none() {
-        page = page.min(PAGE_UNKNOWN);
-    }
-    let mut each = of_today.unwrap_or(1);
     loop {
         let request = RangeRequest {
             key: from.clone().into(),
             range_end: Bytes::from(end.clone()),
-            limit: page.min(i64::try_from(PAGE_BYTES / each).unwrap_or(PAGE_MAX)).max(1),
+            limit: page.min(i64::try_from(known.min(PAGE_BYTES / each)).unwrap_or(PAGE_MAX)).max(1),
             revision,
             ..Default::default()
         };
@@ -373,7 +370,12 @@ async fn from_store(
         })?;
         let read: usize = response.kvs.iter().map(|kv| kv.value.len()).sum();
         each = each.max(read / response.kvs.len().max(1));
+        known += response.kvs.len();
         memory.cover(list.written() + read)?;
+        work += read;
+        if turn.is_none() {
+            turn = state.compute.list(&ctx.user, work).await; // there was more than today's objects told
+        }
         let mut last = String::new();
         let mut seen = 0;
         for kv in &response.kvs {

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_bounded_and_a_look_up_is_cheap() {
+    fn the_table_is_bounded() {
         let dir = tempfile::tempdir().unwrap();
         let keys = TokenKey::load_or_create(dir.path()).unwrap();
         let verified = Verified::new();
@@ -164,16 +164,8 @@ mod tests {
             let entry = Entry { claims: claims.clone(), until };
             verified.table.lock().unwrap().insert(verified.key(&n.to_string()), entry);
         }
-        let good = token(&keys, 1, 600);
-        let start = std::time::Instant::now();
-        verified.claims(&keys, &good).unwrap();
-        let checked = start.elapsed();
+        assert_eq!(verified.len(), KEPT_MAX);
+        verified.claims(&keys, &token(&keys, 1, 600)).unwrap();
         assert!(verified.len() <= KEPT_MAX);
-        let rounds = 20;
-        let start = std::time::Instant::now();
-        (0..rounds).for_each(|_| drop(verified.claims(&keys, &good).unwrap()));
-        let known = start.elapsed() / rounds;
-        println!("signature {checked:?}, look-up {known:?}");
-        assert!(known * 5 < checked, "a look-up takes {known:?}, a signature {checked:?}");
     }
 }

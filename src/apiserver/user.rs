@@ -58,8 +58,8 @@ impl User {
         self.name.strip_prefix("system:node:").filter(|node| !node.is_empty() && self.is_in(NODES))
     }
 
-    /// May it say what caused its requests? Only components may.
-    pub fn is_component(&self) -> bool {
+    /// May what it writes to an object on its way out use the space that a full store keeps for repairs? Components and administrators end such objects.
+    pub fn may_repair(&self) -> bool {
         self.is_in(MASTERS)
             || self.is_in(NODES)
             || self.name.starts_with("system:kube-")

@@ -64,13 +64,16 @@ impl ExternalEtcd {
         let digest = Sha256::digest(authority);
         let own: Bytes = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into();
         let key = Bytes::from_static(OWNER.as_bytes());
+        let is_free = |key: Bytes, range_end: Bytes| Compare {
+            key,
+            range_end,
+            result: CompareResult::Equal,
+            target: CompareTarget::CreateRevision(0),
+        };
+        let objects = (Bytes::from_static(b"/registry/"), Bytes::from_static(b"/registry0"));
         let txn = TxnRequest {
-            compare: vec![Compare {
-                key: key.clone(),
-                range_end: Bytes::new(),
-                result: CompareResult::Equal,
-                target: CompareTarget::CreateRevision(0),
-            }],
+            // The etcd of a cluster that others made has objects, too, and no such key.
+            compare: vec![is_free(key.clone(), Bytes::new()), is_free(objects.0, objects.1)],
             success: vec![RequestOp::Put(PutRequest {
                 key: key.clone(),
                 value: own.clone(),
@@ -79,14 +82,14 @@ impl ExternalEtcd {
             failure: vec![RequestOp::Range(RangeRequest { key, ..Default::default() })],
         };
         let answer = store.txn(txn).await.map_err(|e| trouble(chain(&e)))?;
-        let is_own = |r: &ResponseOp| matches!(r, ResponseOp::Range(found) if found.kvs.iter().all(|kv| kv.value == own));
-        Ok(answer.succeeded || answer.responses.iter().all(is_own))
+        let is_own = |r: &ResponseOp| matches!(r, ResponseOp::Range(found) if found.kvs.iter().any(|kv| kv.value == own));
+        Ok(answer.succeeded || answer.responses.iter().any(is_own))
     }
 
     /// What to say of an etcd that holds another cluster's objects.
     pub fn foreign(&self) -> Trouble {
         let why = format!(
-            "it holds the objects of another cluster, which its key {OWNER} names; give this cluster an etcd of its own, or remove what the other one has left: etcdctl del --prefix for each of /registry/, /ropewalk/ and /ropewalk.io/"
+            "it holds the objects of another cluster, which its key {OWNER} names if Ropewalk made it; give this cluster an etcd of its own, or remove what the other one has left: etcdctl del --prefix for each of /registry/, /ropewalk/ and /ropewalk.io/"
         );
         Trouble::NoEtcd { endpoints: self.endpoints.join(","), why }
     }
@@ -111,6 +114,11 @@ mod tests {
             assert!(etcd.claim(&store, "one authority").await.unwrap());
         }
         assert!(!etcd.claim(&store, "another").await.unwrap());
+        // One that kubeadm or kind made.
+        let others = Kv::in_memory(Rng::seeded(2));
+        let key = "/registry/namespaces/default".into();
+        others.put(PutRequest { key, value: "x".into(), ..Default::default() }).await.unwrap();
+        assert!(!etcd.claim(&others, "one authority").await.unwrap());
         let refused = etcd.foreign().to_string();
         assert!(refused.contains("https://etcd:2379") && refused.contains("another cluster"), "{refused}");
     }

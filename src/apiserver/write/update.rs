@@ -193,8 +193,8 @@ impl Edit<'_> {
         if finished {
             extra = services::release(kind, &old.value);
         }
-        // What components write to an object on its way out leads to its end.
-        extra.repairs |= meta::is_terminating(&new) && ctx.user.is_component();
+        // What is written to an object on its way out leads to its end.
+        extra.repairs |= meta::is_terminating(&new) && ctx.user.may_repair();
         state.cache.steps.note(ctx, kind, &new, &mut extra);
         let written = if finished {
             let last = Object::unsent(new, old.revision);
