@@ -302,7 +302,7 @@ fn nobody_waits_in_vain() {
     let status: serde_json::Value =
         serde_json::from_str(&home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok()).unwrap();
     let main = status["pids"]["main"].as_i64().unwrap() as i32;
-    super::support::kill(main, nix::libc::SIGSTOP);
+    super::support::freeze(main);
     seat.enter("check");
     seat.press("\x03");
     seat.expect(PROMPT);

@@ -3,7 +3,7 @@
 
 use super::crash::{draw, seed};
 use super::footprint::{Footprint, Host, children, pids};
-use super::support::{Home, PATIENCE, capable, eventually, kill, kill_9, skip, turn_alone};
+use super::support::{Home, PATIENCE, capable, eventually, freeze, kill_9, skip, turn_alone};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -174,14 +174,7 @@ fn a_cluster_that_hangs_is_told_and_ended() {
     let (_turn, home) = (turn_alone(), Home::new());
     let cluster = home.up(&["--workers", "0"]);
     let main = cluster.pid("main");
-    kill(main, nix::libc::SIGSTOP);
-    // Its threads stop one after the other; on a busy machine one of them may still answer.
-    let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
-        let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat")));
-        stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
-    };
-    let tasks = || std::fs::read_dir(format!("/proc/{main}/task")).expect("its threads");
-    eventually(PATIENCE, || tasks().all(is_stopped), |all| *all);
+    freeze(main);
     let said = home.ropewalk(&["status", "--name", "t"]);
     assert!(said.code != 0 && said.err.contains("does not answer"), "{said:?}");
     let said = home.ropewalk(&["down", "--name", "t"]);

@@ -380,6 +380,17 @@ pub fn kill(pid: i32, signal: i32) {
     assert!(sent.success(), "cannot signal {pid}");
 }
 
+/// Stops a process, and returns when all of its threads stand: they stop one after the other, and on a busy machine one of them may still answer.
+pub fn freeze(pid: i32) {
+    kill(pid, nix::libc::SIGSTOP);
+    let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+        let stat = task.and_then(|task| std::fs::read_to_string(task.path().join("stat")));
+        stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
+    };
+    let tasks = || std::fs::read_dir(format!("/proc/{pid}/task")).expect("its threads");
+    eventually(PATIENCE, || tasks().all(is_stopped), |all| *all);
+}
+
 /// Ends processes without asking, with one command for all: whoever is the last may go with the first, and some may be gone already.
 pub fn kill_9(pids: &[i32]) {
     let numbers = pids.iter().map(ToString::to_string);
