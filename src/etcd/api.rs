@@ -29,6 +29,9 @@ pub struct RangeRequest {
     pub revision: Revision,
     /// Answer from this member's own state, without asking the leader.
     pub serializable: bool,
+    /// This goes on with a linearizable read of the same `revision`. A member of our own needs no barrier for it once it has that revision, and looks at no more
+    /// keys than decide the answer: `count` is then what it looked at. Not sent to an etcd elsewhere, nor kept in a command.
+    pub continued: bool,
     pub keys_only: bool,
     pub count_only: bool,
     pub sort_order: SortOrder,
