@@ -533,7 +533,7 @@ pub fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
 
 /// The message of a container that could not be pulled for now.
 pub fn pull_back_off(image: &str, error: &cri::Error) -> (String, String) {
-    ("ImagePullBackOff".into(), format!("Back-off pulling image {image:?}: ErrImagePull: {error}"))
+    ("ImagePullBackOff".into(), format!("Back-off pulling image {image:?}: ErrImagePull: {}", error.line()))
 }
 
 #[cfg(test)]
