@@ -212,6 +212,9 @@ pub enum Error {
     /// The disk, or the store's own quota, is full: reads go on, writes do not.
     #[error("etcdserver: mvcc: database space exceeded")]
     NoSpace,
+    /// Alarms of so many members are in force that no further one is kept.
+    #[error("etcdserver: too many alarms; end some with `etcdctl alarm disarm`")]
+    TooManyAlarms,
     #[error("etcdserver: corrupt cluster")]
     Corrupt,
     /// The member's log cannot be written, for now (no descriptor is left) or for good (damaged): reads go on, writes do not.

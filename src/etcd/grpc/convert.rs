@@ -180,6 +180,7 @@ pub fn error_of(status: &Status, revision: Revision, compacted: Revision) -> Err
         Error::LeaseExist,
         Error::LeaseTtlTooLarge,
         Error::NoSpace,
+        Error::TooManyAlarms,
         Error::Corrupt,
         Error::NoLeader,
         Error::Timeout,
