@@ -1,7 +1,7 @@
 //! What CEL's standard names: the language of a definition's rules and of a lesson's checks.
 
-/// Functions and macros of the language itself (`cel-spec`, section *List of Standard Definitions*). A name that stands neither here nor among what its
-/// place adds is a slip, which the evaluator would tell only when it gets there.
+/// Functions and macros of the language itself (`cel-spec`, section *List of Standard Definitions*). A name that is neither
+/// here nor among the functions of the place of the expression is refused before it runs: the evaluator would fail only where it calls it.
 pub const FUNCTIONS: &[&str] = &[
     "size",
     "contains",

@@ -168,7 +168,7 @@ pub fn matches(spec: &Value, group: &str, plural: &str, object: &Value) -> bool 
 
 fn in_scope(scope: &str, operator: &str, values: &[Value], pod: &Value) -> bool {
     let terminating = int(pod, "spec.activeDeadlineSeconds").is_some_and(|s| s >= 0);
-    let best_effort = || super::defaults::pods::qos_class(pod) == "BestEffort";
+    let best_effort = || super::requests::qos_class_of_value(pod) == "BestEffort";
     match scope {
         "Terminating" => terminating,
         "NotTerminating" => !terminating,

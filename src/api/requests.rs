@@ -83,6 +83,33 @@ struct Parts {
 }
 
 impl Parts {
+    /// The quality of service: see [`qos_class`].
+    fn qos_class(&self) -> &'static str {
+        let says = |resources: &Resources| {
+            resources.limits.keys().chain(resources.requests.keys()).any(|name| is_of_whole_pod(name))
+        };
+        let parts: Vec<&Resources> = match says(&self.whole) {
+            true => vec![&self.whole],
+            false => self.containers.iter().chain(self.init.iter().map(|(resources, _)| resources)).collect(),
+        };
+        let (mut any, mut all) = (false, true);
+        for resources in parts {
+            let (requests, limits) = (resources.get(Field::Requests), &resources.limits);
+            for resource in ["cpu", "memory"] {
+                let is_some =
+                    |amount: Option<&Quantity>| amount.is_some_and(|q| !q.is_zero() && !q.is_negative());
+                let (request, limit) = (requests.get(resource), limits.get(resource));
+                any |= is_some(limit) || is_some(request);
+                all &= is_some(limit) && limit == request;
+            }
+        }
+        match (any, all) {
+            (false, _) => "BestEffort",
+            (true, true) => "Guaranteed",
+            (true, false) => "Burstable",
+        }
+    }
+
     fn of_pod(pod: &Pod) -> Parts {
         let of = |c: &Container| Resources::of_stored(c.resources.as_ref());
         let Some(spec) = &pod.spec else {
@@ -200,6 +227,24 @@ pub fn of_pod(pod: &Pod, field: Field) -> Amounts {
 /// As [`of_pod`], for a pod as the API server has it.
 pub fn of_value(pod: &Value, field: Field) -> Amounts {
     Parts::of_spec(value::at(pod, "spec")).total(field, &[])
+}
+
+/// Returns the quality of service of a pod (`ComputePodQOS` upstream): `Guaranteed`, `Burstable` or `BestEffort`, from requests and
+/// limits of cpu and memory: those of the whole pod if it has them, else those of each container. Amounts are compared,
+/// not texts: `1Gi` is `1073741824`.
+///
+/// ```text
+/// limits cpu 1, memory 1Gi; requests none (so the limits)  -> Guaranteed
+/// limits cpu 1, memory 1Gi; requests cpu 500m              -> Burstable
+/// neither, or all of them 0                                -> BestEffort
+/// ```
+pub fn qos_class(pod: &Pod) -> &'static str {
+    Parts::of_pod(pod).qos_class()
+}
+
+/// As [`qos_class`], for a pod as the API server has it.
+pub fn qos_class_of_value(pod: &Value) -> &'static str {
+    Parts::of_spec(value::at(pod, "spec")).qos_class()
 }
 
 /// Returns what the containers of a pod's spec request together, as far as they say so themselves, without what the pod asks for
@@ -410,6 +455,36 @@ mod tests {
             assert_eq!(of_value(&pod, Field::Requests), of_pod(&typed, Field::Requests), "{what}");
             assert_eq!(of_value(&pod, Field::Limits), of_pod(&typed, Field::Limits), "{what}");
         }
+    }
+
+    #[test]
+    fn the_quality_of_service_compares_amounts_and_honours_those_of_the_whole_pod() {
+        let of = |whole: Value, one: Value| {
+            let pod = json!({"spec": {"resources": whole, "containers": [{"name": "c", "resources": one}]}});
+            let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
+            assert_eq!(qos_class(&typed), qos_class_of_value(&pod), "both readers agree on {pod}");
+            qos_class(&typed)
+        };
+        let alone =
+            |limits: Value, requests: Value| of(Value::Null, json!({"limits": limits, "requests": requests}));
+        let limits = json!({"cpu": "1", "memory": "1Gi"});
+        let equal = json!({"cpu": "1000m", "memory": "1073741824"});
+        assert_eq!(alone(limits.clone(), equal), "Guaranteed");
+        assert_eq!(alone(limits.clone(), json!({})), "Guaranteed");
+        assert_eq!(alone(limits.clone(), json!({"cpu": "500m"})), "Burstable");
+        assert_eq!(alone(limits.clone(), json!({"cpu": "0"})), "Burstable");
+        assert_eq!(alone(json!({}), json!({"cpu": "1"})), "Burstable");
+        assert_eq!(alone(json!({}), json!({"cpu": "0"})), "BestEffort");
+        assert_eq!(alone(json!({}), json!({})), "BestEffort");
+        let whole = json!({"limits": limits});
+        assert_eq!(of(whole.clone(), json!({})), "Guaranteed");
+        assert_eq!(of(whole, json!({"requests": {"cpu": "500m"}})), "Guaranteed", "the whole pod's counts");
+        assert_eq!(of(json!({"requests": {"cpu": "1"}}), json!({})), "Burstable");
+        assert_eq!(
+            of(json!({}), json!({"requests": {"cpu": "1"}})),
+            "Burstable",
+            "an empty word says nothing"
+        );
     }
 
     #[test]

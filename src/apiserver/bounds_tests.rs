@@ -173,12 +173,19 @@ struct Counting {
     barriers: AtomicUsize,
     /// Limits of the ranges of the past.
     pages: Mutex<Vec<i64>>,
+    /// How many of them ask for a count and a barrier.
+    counts: AtomicUsize,
 }
 
 impl Counting {
     fn new() -> Arc<Counting> {
         let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
-        Arc::new(Counting { kv, barriers: AtomicUsize::new(0), pages: Mutex::default() })
+        Arc::new(Counting {
+            kv,
+            barriers: AtomicUsize::new(0),
+            pages: Mutex::default(),
+            counts: AtomicUsize::new(0),
+        })
     }
 }
 
@@ -187,6 +194,7 @@ impl Storage for Counting {
     async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
         if r.revision > 0 && r.key.starts_with(b"/registry/configmaps/") {
             self.pages.lock().unwrap().push(r.limit);
+            self.counts.fetch_add(usize::from(!r.continued), Ordering::Relaxed);
         }
         self.kv.range(r).await
     }
@@ -284,6 +292,31 @@ async fn lists_of_the_past_are_read_in_pages_that_double() {
     let token = some["metadata"]["continue"].as_str().unwrap();
     let (_, rest) = list(format!("limit=2000&labelSelector=odd%3Dtrue&continue={token}")).await;
     assert_eq!((names(&rest).len(), names(&rest)[0].as_str()), (count / 2 - 10, "m0021"));
+}
+
+/// The size of the page before decides, not that of the largest object so far; and the keys that are left are counted once.
+#[tokio::test]
+async fn a_large_object_in_front_does_not_make_all_pages_short() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Counting::new());
+    let of = testing::start_on(dir.path(), store.clone()).await;
+    for n in 0..40 {
+        let name = format!("m{n:04}");
+        let data = json!({"text": "x".repeat(if n == 0 { 1_200_000 } else { 10 })});
+        let value = json!({"kind": "ConfigMap", "apiVersion": "v1", "data": data,
+            "metadata": {"name": name, "namespace": "default", "labels": {"last": (n == 39).to_string()}}});
+        let key = format!("/registry/configmaps/default/{name}");
+        let put = PutRequest { key: key.into(), value: value.to_string().into(), ..Default::default() };
+        store.kv.put(put).await.unwrap();
+    }
+    let revision = store.kv.revision();
+    assert_eq!(send(&of, "GET", MAPS, Value::Null).await.0, 200); // the cache has them all now
+    let exact = format!("resourceVersion={revision}&resourceVersionMatch=Exact&limit=1");
+    let found = send(&of, "GET", &format!("{MAPS}?{exact}&labelSelector=last%3Dtrue"), Value::Null).await.1;
+    assert_eq!(found["items"][0]["metadata"]["name"], "m0039");
+    assert_eq!(std::mem::take(&mut *store.pages.lock().unwrap()), [1, 2, 4, 8, 16, 32]);
+    assert_eq!(store.counts.swap(0, Ordering::Relaxed), 1);
+    let first = send(&of, "GET", &format!("{MAPS}?{exact}"), Value::Null).await.1;
+    assert_eq!(first["metadata"]["remainingItemCount"], 39);
 }
 
 /// A continue token is written by the server and kept by the client, who may write another one.

@@ -31,8 +31,9 @@ const DECODING: usize = 16;
 /// only one of them is in memory beside the answer, and a selector that matches little costs few of them.
 const PAGE: i64 = 500;
 const PAGE_MAX: i64 = 10_000;
-/// Bytes of a page, about: of large objects it has fewer, and it has at most as many objects as have shown how large they are. Example: pages
-/// of a namespace that is empty today have 1, 1, 2, 4 objects, because its objects of the past may be of any size.
+/// Bytes of a page, about: how many objects that is, the page before tells (today's objects for the first), and it has at most as many objects as have
+/// shown how large they are. Example: pages of a namespace that is empty today have 1, 1, 2, 4 objects, because its objects of the past may be of any
+/// size; a large object in front of many small ones makes the next page short, and not all pages.
 const PAGE_BYTES: usize = 4 << 20;
 
 pub async fn get(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
@@ -354,6 +355,8 @@ async fn from_store(
     let mut list = ListWriter::new(kind, form, if form == negotiate::Form::Object { expected } else { 0 });
     let (mut next, mut remaining): (String, Option<i64>) = (String::new(), None);
     let (mut pace, mut taken, mut work) = (Pace::default(), 0, 0);
+    // Keys that are left of the range. They are counted once: at one revision there are always as many.
+    let mut left: Option<i64> = None;
     let mut page = if limit > 0 { limit.min(PAGE_MAX) } else { PAGE };
     loop {
         let request = RangeRequest {
@@ -361,6 +364,7 @@ async fn from_store(
             range_end: Bytes::from(end.clone()),
             limit: page.min(i64::try_from(known.min(PAGE_BYTES / each)).unwrap_or(PAGE_MAX)).max(1),
             revision,
+            continued: left.is_some(),
             ..Default::default()
         };
         page = (page * 2).min(PAGE_MAX);
@@ -369,7 +373,7 @@ async fn from_store(
             s => s,
         })?;
         let read: usize = response.kvs.iter().map(|kv| kv.value.len()).sum();
-        each = each.max(read / response.kvs.len().max(1));
+        each = (read / response.kvs.len().max(1)).max(1);
         known += response.kvs.len();
         memory.cover(list.written() + read)?;
         work += read;
@@ -396,14 +400,15 @@ async fn from_store(
             let here = if kv.value.len() <= LARGE { kv.value.len() } else { 0 };
             pace.step(here.saturating_mul(DECODING)).await;
         }
-        let left = response.count - seen;
-        if left <= 0 || last.is_empty() {
+        let more = left.unwrap_or(response.count) - seen;
+        left = Some(more);
+        if more <= 0 || last.is_empty() {
             break;
         }
         from = format!("{last}\0");
         if limit > 0 && taken >= limit {
             next = encode(revision, from.strip_prefix(&base).unwrap_or(""));
-            remaining = (!filter.is_selective()).then_some(left);
+            remaining = (!filter.is_selective()).then_some(more);
             break;
         }
     }

@@ -19,7 +19,7 @@ use anyhow::{Context, bail};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
     }
     spec.workers = up.workers.unwrap_or(spec.workers);
     spec.node_ports = up.node_ports.unwrap_or(spec.node_ports);
-    spec.api_port = up.api_port;
+    spec.api_port = up.api_port.or(spec.api_port);
     Ok(spec)
 }
 
@@ -135,7 +135,7 @@ pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)
     }
     let launched = launch::launch(&place, &spec, attached).await?;
     let lang = settings::language(None, &place.home);
-    if up.api_port.is_none() && launched.api_port != 6443 {
+    if spec.api_port.is_none() && launched.api_port != 6443 {
         eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
     }
     if let Some(why) = &launched.unlimited {
@@ -195,8 +195,11 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
         }
         Err(_) => return Ok(false),
     };
-    // One that ends by itself meanwhile answers no more; that is as good.
-    let Ok(status) = control.ask(&Ask::Status).await else { return Ok(true) };
+    let main = control.main.and_then(|pid| linux::process::pidfd_open(pid).ok());
+    let status = match tokio::time::timeout(STOP_PATIENCE, control.ask(&Ask::Status)).await {
+        Ok(Ok(status)) => status,
+        _ => return wait_for_end(place, main).await, // it ends by itself meanwhile, or hangs by now
+    };
     let supervisor = status["pids"]["supervisor"].as_i64().and_then(|p| i32::try_from(p).ok());
     let handle = supervisor.and_then(|pid| linux::process::pidfd_open(pid).ok());
     // Readable when the supervisor, the last to go, has ended.
@@ -220,6 +223,33 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
         launch::clear_up(place)?;
     }
     Ok(true)
+}
+
+/// Waits for the end of a cluster that answers no more, and clears up after it. Kills it if it takes longer than [`STOP_PATIENCE`].
+///
+/// # Errors
+/// It does not end.
+async fn wait_for_end(place: &Place, main: Option<OwnedFd>) -> anyhow::Result<bool> {
+    if let Some(main) = main {
+        let ended = linux::fds::async_fd(main, tokio::io::Interest::READABLE)?;
+        if tokio::time::timeout(STOP_PATIENCE, ended.readable()).await.is_err() {
+            let seconds = STOP_PATIENCE.as_secs().to_string();
+            eprintln!(
+                "{}",
+                settings::language(None, &place.home).say(Say::LateKilled, &[&place.name, &seconds])
+            );
+            linux::process::pidfd_send_signal(ended.get_ref().as_fd(), Signal::SIGKILL as i32)?;
+        }
+    }
+    // Its supervisor hears of the end and holds the lock until it has cleared up itself. Each try waits for the lock for a while.
+    let over = tokio::time::Instant::now() + STOP_PATIENCE;
+    while tokio::time::Instant::now() < over {
+        let tried = place.clone();
+        if tokio::task::spawn_blocking(move || launch::clear_up(&tried)).await?? {
+            return Ok(true);
+        }
+    }
+    bail!("cluster {:?} answers no more and does not end; see {}", place.name, place.log().display())
 }
 
 pub async fn down(name: &str) -> anyhow::Result<i32> {
@@ -469,4 +499,62 @@ pub async fn seat(seat: Seat, more: impl FnOnce(Options) -> Options) -> anyhow::
         ..Options::default()
     };
     Ok(repl::run(more(options)).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linux::lock::Lock;
+
+    fn up() -> Up {
+        Up {
+            name: "main".into(),
+            control_planes: None,
+            workers: None,
+            node_ports: None,
+            api_port: None,
+            etcd: vec![],
+            etcd_cafile: None,
+            etcd_certfile: None,
+            etcd_keyfile: None,
+            wait: false,
+            detach: false,
+        }
+    }
+
+    #[test]
+    fn a_start_without_a_port_keeps_the_one_of_the_start_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        place.make().unwrap();
+        Spec { api_port: Some(7443), ..Spec::new("main") }.save(&place).unwrap();
+        assert_eq!(plan(&place, &up()).unwrap().api_port, Some(7443));
+        assert_eq!(plan(&place, &Up { api_port: Some(8443), ..up() }).unwrap().api_port, Some(8443));
+    }
+
+    /// `reset` removes the cluster's files next: they must not be in use any more.
+    #[tokio::test]
+    async fn a_cluster_that_answers_no_more_is_waited_for_and_cleared_up_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        place.make().unwrap();
+        let held = Lock::take(&place.lock(), Duration::ZERO).unwrap();
+        std::fs::write(place.socket(), "").unwrap();
+        let mut main = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let pidfd = linux::process::pidfd_open(main.id() as i32).unwrap();
+        let end = wait_for_end(&place, Some(pidfd));
+        tokio::pin!(end);
+        assert!(futures::poll!(end.as_mut()).is_pending(), "its main process runs");
+        main.kill().unwrap();
+        main.wait().unwrap();
+        let socket = place.socket();
+        let supervisor = tokio::task::spawn_blocking(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(socket.exists(), "the supervisor clears up first");
+            drop(held);
+        });
+        assert!(end.await.unwrap());
+        supervisor.await.unwrap();
+        assert!(!place.socket().exists());
+    }
 }

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::tap::Cause;
 use crate::task::{Crew, guard};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::{Debug, Display};
+use std::fmt::Debug;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
@@ -28,6 +28,8 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// version of the object, while the cache is milliseconds behind.
 const WARN_FROM: u32 = 4;
 
+/// An error of a reconciler, which is logged with its causes.
+type Fault = Box<dyn std::error::Error + Send + Sync>;
 /// What goes before what: of the keys that wait, the one with the smallest rank is handed out first.
 type Rank<K> = Box<dyn Fn(&K) -> i64 + Send + Sync>;
 /// Tells people that the reconciler panicked on a key, with the panic's text.
@@ -288,7 +290,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
     where
         F: Fn(K, Option<Cause>) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Outcome, E>> + Send + 'static,
-        E: Display + Send + 'static,
+        E: Into<Fault> + Send + 'static,
         K: Sync,
     {
         let reconcile = Arc::new(reconcile);
@@ -309,7 +311,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
     where
         F: Fn(K, Option<Cause>) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Outcome, E>> + Send + 'static,
-        E: Display + Send + 'static,
+        E: Into<Fault> + Send + 'static,
         K: Sync,
     {
         let (queue, reconcile) = (self.clone(), Arc::new(reconcile));
@@ -329,7 +331,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
     where
         F: Fn(K, Option<Cause>) -> R,
         R: Future<Output = Result<Outcome, E>>,
-        E: Display,
+        E: Into<Fault>,
     {
         let ended = match guard(async { reconcile(key.clone(), cause.clone()).await }).await {
             Ok(ended) => ended,
@@ -353,12 +355,26 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             }
             Err(error) => {
                 let (failures, pause) = self.failed(&key);
+                let error = chain(&*error.into());
                 match failures < WARN_FROM {
                     true => {
-                        tracing::debug!(controller = name, ?key, %error, ?pause, "reconcile failed, trying again")
+                        tracing::debug!(
+                            controller = name,
+                            ?key,
+                            error,
+                            ?pause,
+                            "reconcile failed, trying again"
+                        )
                     }
                     false => {
-                        tracing::warn!(controller = name, ?key, %error, failures, ?pause, "reconcile failed, trying again");
+                        tracing::warn!(
+                            controller = name,
+                            ?key,
+                            error,
+                            failures,
+                            ?pause,
+                            "reconcile failed, trying again"
+                        );
                     }
                 }
                 self.add_after(key.clone(), cause, pause);
@@ -368,10 +384,34 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
     }
 }
 
+/// Returns an error with its causes on one line: `cannot make /x: no room`. A cause that the text tells already is left out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source()).map(ToString::to_string);
+    causes.fold(error.to_string(), |text, cause| match text.contains(&cause) {
+        true => text,
+        false => format!("{text}: {cause}"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::task::End;
+
+    #[test]
+    fn an_error_is_logged_with_its_causes_and_each_once() {
+        #[derive(Debug, thiserror::Error)]
+        enum Failed {
+            #[error("cannot make /x")]
+            Short(#[source] std::io::Error),
+            #[error("cannot make /x: {0}")]
+            Whole(#[source] std::io::Error),
+        }
+        let cause = || std::io::Error::other("no room");
+        for error in [Failed::Short(cause()), Failed::Whole(cause())] {
+            assert_eq!(chain(&error), "cannot make /x: no room");
+        }
+    }
 
     #[tokio::test]
     async fn what_matters_most_is_handed_out_first() {

@@ -250,6 +250,8 @@ const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Control {
     lines: tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>,
     write: tokio::net::unix::OwnedWriteHalf,
+    /// The main process of the cluster.
+    pub main: Option<i32>,
 }
 
 impl Control {
@@ -260,7 +262,7 @@ impl Control {
             UnixStream::connect(place.socket()).await.map_err(|_| Error::NotRunning(place.name.clone()))?;
         let main = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let (read, write) = stream.into_split();
-        let mut control = Control { lines: BufReader::new(read).lines(), write };
+        let mut control = Control { lines: BufReader::new(read).lines(), write, main };
         // The kernel takes connections for a process that is just dying.
         match tokio::time::timeout(HELLO_PATIENCE, control.ask(&Ask::Hello)).await {
             Ok(Ok(_)) => Ok(control),

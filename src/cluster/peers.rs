@@ -1,7 +1,8 @@
 //! The wires between the members of the store: for each pair and direction one TLS connection through the nodes' own network, so that
 //! a cut cable cuts it.
 //!
-//! Raft expects a network that loses, delays and repeats; so a message that cannot leave at once is dropped and Raft sends again.
+//! Raft expects a network that loses, delays and reorders; so a message that cannot leave at once is dropped and Raft sends again. A link
+//! must not repeat a message (see [`crate::raft`]), so none is sent a second time.
 //! In etcd this is `rafthttp`; the port and the certificates' authority are the same.
 
 use super::components::listen_after;

@@ -1,4 +1,5 @@
-//! What a cluster is made of: chosen at its first start, kept in `cluster.json`.
+//! What a cluster is made of, kept in `cluster.json`. The number of control planes and whose the store is are chosen at the first start;
+//! workers, ports and the addresses of an external etcd at each start that names them, otherwise they stay.
 
 use super::external_etcd::ExternalEtcd;
 use super::{Error, Place};

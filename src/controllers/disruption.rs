@@ -34,7 +34,7 @@ const UNMANAGED: &str = "As a result, the status of the PDB cannot be calculated
 /// Rounded up: a budget rather keeps a pod too many.
 fn scaled(amount: &IntOrString, total: i32) -> Result<i32, Error> {
     let why = "invalid value for IntOrString: invalid type: string is not a percentage";
-    amount::scaled(amount, total, true).ok_or_else(|| Error::NotYet(why.into()))
+    amount::scaled(amount, total, true).ok_or_else(|| Error::Spec(why.into()))
 }
 
 /// Does the count come from the pods' owners, and not from the pods that are there?
@@ -226,7 +226,10 @@ impl Worker {
                 let told = format!("Failed to calculate the number of expected pods: {why}");
                 self.recorder.warning(&about, "CalculateExpectedPodCountFailed", told, cause.clone());
                 self.write(&key, &budget, &failed(&budget, &why, now), &cause).await?;
-                return Err(error);
+                return match error {
+                    Error::Spec(_) => Ok(Outcome::Done),
+                    error => Err(error),
+                };
             }
         };
         let before = budget.status.as_ref().and_then(|s| s.disrupted_pods.clone()).unwrap_or_default();
@@ -424,5 +427,31 @@ mod tests {
         budget.status = Some(some);
         let broken = failed(&budget, "found no controllers", later);
         assert_eq!((broken.disruptions_allowed, broken.current_healthy), (0, 3));
+    }
+
+    /// The budget is looked at again when it or its pods change. Until then nothing would be different.
+    #[tokio::test]
+    async fn a_wrong_amount_is_told_and_not_tried_again() {
+        use crate::client::Informer;
+        use crate::client::testing::Scripted;
+        let server = Scripted::new(|_| None).await;
+        let budget = |min: &str| -> PodDisruptionBudget {
+            serde_json::from_value(
+                json!({"metadata": {"name": "b", "namespace": "d", "resourceVersion": "1"},
+                "spec": {"minAvailable": min}}),
+            )
+            .unwrap()
+        };
+        let mut shared = Shared::fixed(&server.client);
+        shared.budgets = Informer::fixed([budget("half")]);
+        let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
+        let worker = Worker { shared, recorder, kinds: Mapper::default() };
+        let ended = worker.sync(Key::new("d", "b"), None).await;
+        assert!(matches!(ended, Ok(Outcome::Done)), "{ended:?}");
+        let written = server.take();
+        let told = written.iter().find(|asked| asked.line.ends_with("/status")).expect("a status");
+        assert!(told.body.to_string().contains("SyncFailed"), "{}", told.body);
+        let event = server.event("CalculateExpectedPodCountFailed").await;
+        assert!(event.contains("is not a percentage"), "{event}");
     }
 }

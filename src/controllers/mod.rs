@@ -97,6 +97,9 @@ pub enum Error {
     Encode(#[from] serde_json::Error),
     #[error("{0}")]
     NotYet(String),
+    /// The object's spec cannot be followed, and another try would not mend that: it is told on the object, which comes back when it changes.
+    #[error("{0}")]
+    Spec(String),
 }
 
 /// The caches that all controllers share: one watch a kind.

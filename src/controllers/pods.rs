@@ -332,7 +332,7 @@ pub fn template_hash(template: &impl serde::Serialize, collisions: i32) -> Strin
     hash.to_string().bytes().map(|b| ALPHABET[usize::from(b) % ALPHABET.len()] as char).collect()
 }
 
-/// Pods that a change of one pod may concern: who owns it now, and who did.
+/// Returns the key of the controller of this kind that owns a pod; `None` if it has none of that kind.
 pub fn owner_key(pod: &Pod, kind: &str) -> Option<Key> {
     let owner = controller_of(&pod.metadata).filter(|o| o.kind == kind)?;
     Some(Key::new(pod.metadata.namespace.clone().unwrap_or_default(), owner.name.clone()))

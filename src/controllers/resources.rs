@@ -63,13 +63,15 @@ struct Kind {
 #[derive(Default)]
 pub struct Mapper {
     known: Mutex<Known>,
+    /// Held while discovery is read: the others that wait for it take what it found.
+    reading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Known {
     /// By group and kind.
     resources: BTreeMap<(String, String), Resource>,
-    /// When discovery was read last.
+    /// When the last reading of discovery began.
     read: Option<clock::Instant>,
 }
 
@@ -88,18 +90,51 @@ impl Mapper {
         group: &str,
         kind: &str,
     ) -> Result<Option<Resource>, kube::Error> {
+        let is_recent = |read: clock::Instant| read.elapsed() < clock::scaled(REREAD);
+        self.find_if(client, group, kind, is_recent).await
+    }
+
+    /// As [`find`](Mapper::find), but discovery that was read before `since` does not say that a kind is not served.
+    pub async fn find_since(
+        &self,
+        client: &Client,
+        group: &str,
+        kind: &str,
+        since: clock::Instant,
+    ) -> Result<Option<Resource>, kube::Error> {
+        self.find_if(client, group, kind, |read| read >= since).await
+    }
+
+    /// Forgets a kind whose path turned out not to be served: its definition is gone, or has another version.
+    pub fn forget(&self, group: &str, kind: &str) {
+        self.known().resources.remove(&(group.to_string(), kind.to_string()));
+    }
+
+    /// `counts` judges by its time whether a reading that did not name the kind counts.
+    async fn find_if(
+        &self,
+        client: &Client,
+        group: &str,
+        kind: &str,
+        counts: impl Fn(clock::Instant) -> bool,
+    ) -> Result<Option<Resource>, kube::Error> {
         let of = (group.to_string(), kind.to_string());
-        {
+        let look = || {
             let known = self.known();
-            let fresh = known.read.is_some_and(|at| at.elapsed() < clock::scaled(REREAD));
             let found = known.resources.get(&of).cloned();
-            if found.is_some() || fresh {
-                return Ok(found);
-            }
+            (found.is_some() || known.read.is_some_and(&counts)).then_some(found)
+        };
+        if let Some(known) = look() {
+            return Ok(known);
         }
+        let _reading = self.reading.lock().await;
+        if let Some(known) = look() {
+            return Ok(known);
+        }
+        let start = clock::Instant::now();
         let all = discover(client).await?;
         let mut known = self.known();
-        known.read = Some(clock::Instant::now());
+        known.read = Some(start);
         known.resources = all.into_iter().map(|r| ((r.api.group.clone(), r.api.kind.clone()), r)).collect();
         Ok(known.resources.get(&of).cloned())
     }

@@ -54,6 +54,8 @@ struct State {
     exec: Option<(Duration, Duration)>,
     /// So many calls of `stop_container` fail.
     failing_stops: u32,
+    /// So many calls of `stop_pod_sandbox` fail.
+    failing_sandbox_stops: u32,
     /// So many calls of `list_pod_sandboxes` fail.
     failing_lists: u32,
 }
@@ -108,6 +110,11 @@ impl FakeRuntime {
     /// The next calls of `stop_container`, so many, fail.
     pub fn fail_stops(&self, count: u32) {
         self.lock().failing_stops = count;
+    }
+
+    /// The next calls of `stop_pod_sandbox`, so many, fail.
+    pub fn fail_sandbox_stops(&self, count: u32) {
+        self.lock().failing_sandbox_stops = count;
     }
 
     /// The next calls of `list_pod_sandboxes`, so many, fail.
@@ -226,6 +233,11 @@ impl Runtime for FakeRuntime {
     async fn stop_pod_sandbox(&self, id: &str) -> Result<()> {
         let running: Vec<String> = {
             let mut state = self.lock();
+            if state.failing_sandbox_stops > 0 {
+                state.failing_sandbox_stops -= 1;
+                let cause = std::io::Error::other("device or resource busy");
+                return Err(Error::Io { what: "cannot take the network down".into(), cause });
+            }
             let Some(pod) = state.pods.get_mut(id) else { return Ok(()) };
             pod.sandbox.state = SandboxState::NotReady;
             state.note(format!("stop_pod_sandbox {id}"));

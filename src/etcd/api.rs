@@ -29,6 +29,9 @@ pub struct RangeRequest {
     pub revision: Revision,
     /// Answer from this member's own state, without asking the leader.
     pub serializable: bool,
+    /// This goes on with a linearizable read of the same `revision`. A member of our own needs no barrier for it once it has that revision, and looks at no more
+    /// keys than decide the answer: `count` is then what it looked at. Not sent to an etcd elsewhere, nor kept in a command.
+    pub continued: bool,
     pub keys_only: bool,
     pub count_only: bool,
     pub sort_order: SortOrder,
@@ -209,6 +212,9 @@ pub enum Error {
     /// The disk, or the store's own quota, is full: reads go on, writes do not.
     #[error("etcdserver: mvcc: database space exceeded")]
     NoSpace,
+    /// Alarms of so many members are in force that no further one is kept.
+    #[error("etcdserver: too many alarms; end some with `etcdctl alarm disarm`")]
+    TooManyAlarms,
     #[error("etcdserver: corrupt cluster")]
     Corrupt,
     /// The member's log cannot be written, for now (no descriptor is left) or for good (damaged): reads go on, writes do not.

@@ -330,6 +330,19 @@ mod tests {
     }
 
     #[test]
+    fn alarms_of_ever_new_ids_are_bounded() {
+        let mut one = One::new();
+        for member in 1..1000 {
+            one.run(&Command::Alarm { alarm: Alarm { kind: AlarmKind::NoSpace, member }, on: true });
+        }
+        assert_eq!(one.applier.shared.alarms().len(), 64);
+        for member in 1..1000 {
+            one.run(&Command::Alarm { alarm: Alarm { kind: AlarmKind::NoSpace, member }, on: false });
+        }
+        assert!(one.applier.shared.alarms().is_empty());
+    }
+
+    #[test]
     fn while_every_command_is_refused_nothing_is_proposed() {
         let mut one = One::new();
         one.run(&Command::LeaseGrant { id: 7, ttl: 5 });

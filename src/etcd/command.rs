@@ -294,6 +294,7 @@ mod tests {
                     limit,
                     revision,
                     serializable: flags[0],
+                    continued: false,
                     keys_only: flags[1],
                     count_only: flags[2],
                     sort_order,

@@ -132,7 +132,8 @@ impl Kv {
         if r.key.is_empty() {
             return Err(Error::EmptyKey);
         }
-        if !r.serializable {
+        let has_it = r.continued && r.revision > 0 && r.revision <= self.revision();
+        if !r.serializable && !has_it {
             self.read_barrier().await?;
         }
         self.shared.read().range(&r)

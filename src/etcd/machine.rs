@@ -48,6 +48,10 @@ pub struct Alarm {
     pub member: u64,
 }
 
+/// Alarms in force at a time, at most. As in etcd an alarm may name an id that no member has, so that the one of a removed member can be ended; each is
+/// kept until it is ended. A client that names ever new ids must not fill the memory of all members and their snapshots with them.
+const ALARMS_MAX: usize = 64;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AlarmKind {
     /// Nothing that adds bytes is taken.
@@ -181,9 +185,13 @@ impl Shared {
                 return Ok(Outcome::Done);
             }
             Command::Alarm { alarm, on } => {
+                let mut alarms = self.alarms();
+                if *on && alarms.len() >= ALARMS_MAX && !alarms.contains(alarm) {
+                    return Err(Error::TooManyAlarms);
+                }
                 match on {
-                    true => self.alarms().insert(*alarm),
-                    false => self.alarms().remove(alarm),
+                    true => alarms.insert(*alarm),
+                    false => alarms.remove(alarm),
                 };
                 return Ok(Outcome::Done);
             }

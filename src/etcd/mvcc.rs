@@ -182,6 +182,9 @@ impl Store {
             if !r.count_only && found.len() < pick.enough && pick.within(kv) {
                 found.push(kv);
             }
+            if r.continued && found.len() >= pick.enough {
+                break;
+            }
         }
         pick.sort(&mut found);
         let limit = if r.limit > 0 { usize::try_from(r.limit).unwrap_or(usize::MAX) } else { usize::MAX };
@@ -482,6 +485,25 @@ mod tests {
         assert_eq!(keys(first), ["c"]);
         let old = RangeRequest { max_mod_revision: 6, min_create_revision: 4, ..Default::default() };
         assert_eq!(keys(old), ["a"]);
+    }
+
+    #[test]
+    fn a_continued_read_looks_at_no_more_keys_than_it_needs() {
+        let mut s = Store::default();
+        for key in ["a", "b", "c", "d", "e"] {
+            put(&mut s, key, "x");
+        }
+        let all = RangeRequest {
+            key: "a".into(),
+            range_end: "z".into(),
+            limit: 2,
+            continued: true,
+            ..Default::default()
+        };
+        let found = s.range(&all).unwrap();
+        assert_eq!((found.kvs.len(), found.more, found.count), (2, true, 3));
+        let rest = s.range(&RangeRequest { key: "d".into(), ..all }).unwrap();
+        assert_eq!((rest.kvs.len(), rest.more, rest.count), (2, false, 2));
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Target<'_> {
         };
         // The time of the probe counts from here: until then the command may have waited for those of other pods.
         let began = match tokio::time::timeout(timeout.max(START_MAX), self.runtime.exec(request)).await {
-            Ok(began) => began.map_err(|e| e.to_string())?,
+            Ok(began) => began.map_err(|e| e.line())?,
             Err(_) => {
                 let limit = timeout.max(START_MAX).as_secs_f64();
                 return Ok(Answer::Ill(format!(

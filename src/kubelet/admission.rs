@@ -16,8 +16,8 @@
 use super::bounds;
 use super::decide::has_ended;
 use super::pressure;
-use super::status::{self, Failure};
-use crate::api::requests::{Amount, Lack, lacking};
+use super::status::Failure;
+use crate::api::requests::{Amount, Lack, lacking, qos_class};
 use crate::linux::descriptors::limit;
 use k8s_openapi::api::core::v1::Pod;
 use std::collections::{HashMap, HashSet};
@@ -166,7 +166,7 @@ fn preempt(lacks: &[Lack], running: &[Arc<Pod>]) -> Option<Vec<Arc<Pod>>> {
         }
     }
     let of_class = |class: &str| -> Vec<Arc<Pod>> {
-        running.iter().filter(|p| !is_critical(p) && status::qos(p) == class).cloned().collect()
+        running.iter().filter(|p| !is_critical(p) && qos_class(p) == class).cloned().collect()
     };
     let [best_effort, burstable, guaranteed] = ["BestEffort", "Burstable", "Guaranteed"].map(of_class);
     let all = |pods: &[Arc<Pod>]| sum(pods.iter().map(|p| &**p));

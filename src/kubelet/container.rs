@@ -2,7 +2,7 @@
 
 use super::{decide, env};
 use crate::api::quantity::Quantity;
-use crate::api::requests::{self, Amount, Field};
+use crate::api::requests::{self, Amount, Field, qos_class};
 use crate::cri::{ContainerConfig, Mount, Resources, Security};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod, ResourceRequirements, VolumeMount};
 use std::collections::{BTreeMap, HashMap};
@@ -119,7 +119,7 @@ const NODE_CRITICAL: i32 = 2_000_001_000;
 /// ```
 pub fn oom_score_adj(pod: &Pod, spec: &Spec, memory: u64) -> i32 {
     let critical = super::pressure::priority(pod) >= NODE_CRITICAL;
-    match super::status::qos(pod) {
+    match qos_class(pod) {
         _ if critical => -997,
         "Guaranteed" => -997,
         "BestEffort" => 1000,

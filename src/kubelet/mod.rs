@@ -5,7 +5,7 @@
 //! state follow: sandbox, images, volumes, containers; it restarts what ends, reports status and serves logs and exec to the API server.
 //! ## How this one works
 //! [`decide`] and [`status`] are pure: from a pod and what the runtime shows to the next steps, and to the status. [`pods`] is the thin
-//! edge: a work queue of pod names, fed by the informer and by the runtime's events, so that nothing is polled, with a worker for each pod (upstream's pod
+//! edge: a work queue of pod names, fed by the informer and by the runtime's events, so that no pod is polled, with a worker for each pod (upstream's pod
 //! workers), so that none waits for another's hook; the runtime itself is waited for no longer than `runtimeRequestTimeout` ([`patience`]). Static pods
 //! (the control plane) start before there is an API server; their *mirror* objects are made when it answers. A restarted kubelet lists what runs and goes on:
 //! containers belong to the node's runtime, not to the kubelet. Stop it with `ropewalk fault kill kubelet/NODE` and see that pods run on.
@@ -89,7 +89,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the error with its causes on one line, for Events.
+    /// Returns the error with its causes on one line, for Events and the log.
     fn line(&self) -> String {
         let causes = std::iter::successors(std::error::Error::source(self), |e| e.source());
         causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))

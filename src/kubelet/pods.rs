@@ -494,7 +494,7 @@ impl Kubelet {
                         self.recorder.warning(
                             &reference(pod, None),
                             "FailedMount",
-                            error.to_string(),
+                            error.line(),
                             cause.clone(),
                         );
                     }
@@ -566,7 +566,7 @@ impl Kubelet {
                         prepared = Some(match made {
                             Ok(volumes) => Some(volumes),
                             Err(error) => {
-                                let (about, message) = (reference(pod, None), error.to_string());
+                                let (about, message) = (reference(pod, None), error.line());
                                 self.recorder.warning(&about, "FailedMount", message, cause.clone());
                                 failure.get_or_insert(error);
                                 None

@@ -16,10 +16,9 @@
 //! allocates without writing (fallocate(2)) can fill the disk for about a second, until it is killed and its volumes are removed. One that takes memory faster than
 //! that meets the limit of its control group, where the kernel kills.
 
-use super::status::qos;
 use super::walk::Amount;
 use crate::api::nodes::tolerates;
-use crate::api::requests::{self, Field};
+use crate::api::requests::{self, Field, qos_class};
 use crate::client::Key;
 use k8s_openapi::api::core::v1::{Pod, Taint};
 use std::collections::BTreeMap;
@@ -140,7 +139,8 @@ impl Pressures {
             ..Taint::default()
         };
         let tolerations = pod.spec.iter().flat_map(|s| s.tolerations.iter().flatten());
-        let bears = || qos(pod) != "BestEffort" || tolerations.into_iter().any(|t| tolerates(t, &taint));
+        let bears =
+            || qos_class(pod) != "BestEffort" || tolerations.into_iter().any(|t| tolerates(t, &taint));
         if names.is_empty() || !evictable(pod) || (!self.disk && bears()) {
             return None;
         }

@@ -1,7 +1,7 @@
 //! A pod's status, from what the runtime shows. Pure.
 
 use super::decide::View;
-use crate::api::quantity::Quantity;
+use crate::api::requests::qos_class;
 use crate::clock::Timestamp;
 use crate::cri::{self, Container, ContainerState as State, SandboxState};
 use k8s_openapi::api::core::v1::{
@@ -130,7 +130,7 @@ pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
         container_statuses: Some(main),
         init_container_statuses: has_init.then_some(init),
         ephemeral_container_statuses: super::ephemeral::statuses(view, waiting),
-        qos_class: Some(qos(view.pod).into()),
+        qos_class: Some(qos_class(view.pod).into()),
         message: match done || before.reason.is_some() {
             true => before.message,
             false => not_honored(view),
@@ -516,33 +516,6 @@ pub fn go_duration(seconds: u64) -> String {
     }
 }
 
-/// `Guaranteed` if every container has equal CPU and memory requests and limits, `BestEffort` if none has any, else `Burstable`.
-pub fn qos(pod: &Pod) -> &'static str {
-    let Some(spec) = &pod.spec else { return "BestEffort" };
-    let (mut any, mut guaranteed) = (false, true);
-    for c in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
-        let resources = c.resources.clone().unwrap_or_default();
-        let (requests, limits) =
-            (resources.requests.unwrap_or_default(), resources.limits.unwrap_or_default());
-        for resource in ["cpu", "memory"] {
-            let amount = |map: &BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>| {
-                map.get(resource)
-                    .and_then(|q| Quantity::parse(&q.0))
-                    .filter(|q| !q.is_zero())
-                    .map(|q| q.milli())
-            };
-            let (request, limit) = (amount(&requests), amount(&limits));
-            any |= request.is_some() || limit.is_some();
-            guaranteed &= limit.is_some() && (request.is_none() || request == limit);
-        }
-    }
-    match (any, guaranteed) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
-    }
-}
-
 /// Did anything change that is worth a write? Times of unchanged conditions are already carried over.
 pub fn differs(old: Option<&PodStatus>, new: &PodStatus) -> bool {
     old.is_none_or(|old| {
@@ -560,7 +533,7 @@ pub fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
 
 /// The message of a container that could not be pulled for now.
 pub fn pull_back_off(image: &str, error: &cri::Error) -> (String, String) {
-    ("ImagePullBackOff".into(), format!("Back-off pulling image {image:?}: ErrImagePull: {error}"))
+    ("ImagePullBackOff".into(), format!("Back-off pulling image {image:?}: ErrImagePull: {}", error.line()))
 }
 
 #[cfg(test)]
@@ -571,7 +544,7 @@ mod tests {
     use super::Container;
     use super::{
         ContainerStatus, Pod, PodCondition, PodStatus, SandboxState, State, Time, Timestamp, View, Waiting,
-        condition, differs, of, qos,
+        condition, differs, of,
     };
     use crate::cri::Sandbox;
     use std::time::Duration;
@@ -832,17 +805,13 @@ mod tests {
         assert!(messages(&short).iter().all(|m| m == "done"));
     }
 
+    /// A pod with amounts as a whole only is not `BestEffort`: the API server says the same of it.
     #[test]
-    fn quality_of_service_classes() {
-        let with = |resources: serde_json::Value| -> Pod {
-            serde_json::from_value(
-                serde_json::json!({"spec": {"containers": [{"name": "a", "resources": resources}]}}),
-            )
-            .unwrap()
-        };
-        assert_eq!(qos(&with(serde_json::json!({}))), "BestEffort");
-        assert_eq!(qos(&with(serde_json::json!({"requests": {"cpu": "1"}}))), "Burstable");
-        let equal = serde_json::json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1Gi"}});
-        assert_eq!(qos(&with(equal)), "Guaranteed");
+    fn the_class_of_the_status_honours_the_amounts_of_the_whole_pod() {
+        let mut pod = pod("Always", &[], &["a"]);
+        let whole = serde_json::json!({"limits": {"cpu": "1", "memory": "1Gi"}});
+        pod.spec.as_mut().unwrap().resources = serde_json::from_value(whole).unwrap();
+        let status = status(&pod, None, &[], None);
+        assert_eq!(status.qos_class.as_deref(), Some("Guaranteed"));
     }
 }

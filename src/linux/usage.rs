@@ -1,6 +1,7 @@
 //! Use of one process, and of the machine's memory, from /proc.
 
 use super::cgroup::Usage;
+use std::path::Path;
 use std::time::Duration;
 
 /// What a process, with all its threads, has used since it began. `self` is a process too.
@@ -8,6 +9,16 @@ pub fn of_process(pid: &str) -> Option<Usage> {
     let (ticks, pages) = parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?;
     // USER_HZ is 100 on every Linux that Rust runs on.
     Some(Usage { cpu: Duration::from_millis(ticks * 10), working_set: pages * 4096 })
+}
+
+/// Returns whether `proc` (as a rule `/proc`) shows the processes of this process' PID namespace. With that of another one, which a container may have, a number
+/// of this namespace names a stranger there.
+///
+/// # Errors
+/// `proc` is not mounted.
+pub fn proc_is_own(proc: &Path) -> std::io::Result<bool> {
+    let me = std::fs::read_link(proc.join("self"))?;
+    Ok(me.as_os_str() == std::process::id().to_string().as_str())
 }
 
 /// The machine's memory, in bytes.

@@ -2,7 +2,7 @@
 
 use super::beneath::Root;
 use super::process::{self, Child, Exit};
-use super::{Context, Error, Result, fds, ranges};
+use super::{Context, Error, Result, fds, ranges, usage};
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
@@ -122,8 +122,7 @@ fn try_to_enter() -> Result<Ids> {
 /// /proc shows other processes than this one's PID namespace; this process may not map these ids. `ESRCH`: the child has ended and was waited for.
 pub fn map_child(child: &Child, first: u32) -> Result<()> {
     // With another namespace's /proc the number would be a stranger's.
-    let me = fs::read_link("/proc/self").during(|| "cannot read /proc/self".into())?;
-    if me.as_os_str() != std::process::id().to_string().as_str() {
+    if !usage::proc_is_own(Path::new("/proc")).during(|| "cannot read /proc/self".into())? {
         let why = io::Error::new(io::ErrorKind::Unsupported, "/proc is that of another PID namespace");
         return Err(Error::new("cannot map the pod's user ids", why));
     }

@@ -35,6 +35,9 @@
 //! the stream of all others: while a large one is sent, heartbeats to that follower wait behind it. A link must not repeat a `MsgProp` (a
 //! stream does not). A member whose directory was deleted or went back to an older copy is not told from one that kept its promises: it must not be
 //! started again, and the error about damage says so. A leader whose disk is full keeps its post: members with room commit without it. A newest segment that is deleted as a whole is not missed.
+//! While no snapshot can be made (the disk is full, or refuses it) the log in memory and on the disk grows with every write, without a bound of its own: what is
+//! in no snapshot is nowhere else, so a leader could only refuse writes, and what ends the fault may be one of them. The application bounds it: the
+//! store's quota, or the disk that takes no more of the log.
 //! ## Read next
 //! `etcd`, the state machine behind it.
 

@@ -510,3 +510,22 @@ fn a_name_that_was_found_is_durable_before_older_files_go() {
         assert!([4, 8].contains(&found.stored.snapshot.index), "seed {seed}: no snapshot is left");
     }
 }
+
+/// Half of a snapshot would take the room that is missing, until the next start.
+#[test]
+fn nothing_is_left_of_a_snapshot_that_does_not_fit() {
+    let disk = SimDisk::default();
+    let (mut wal, _) = open(&disk).unwrap();
+    wal.append(&[records(1, 1..=3, 10)]).unwrap();
+    let before = disk.files();
+    let data = Bytes::from(vec![7; 10_000]);
+    let snapshot = SnapshotRef { index: 2, term: 1, conf: ConfState::of([1]), data };
+    let dir = Path::new(DIR).join("snap");
+    disk.set_room(Some(5000));
+    let failed = snapfile::save(&disk, &dir, &snapshot).unwrap_err();
+    assert!(failed.is_scarcity(), "{failed}");
+    assert_eq!(disk.files(), before);
+    disk.set_room(None);
+    snapfile::save(&disk, &dir, &snapshot).unwrap();
+    assert_eq!(disk.files().len(), before.len() + 1);
+}

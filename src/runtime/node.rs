@@ -196,9 +196,9 @@ impl Runtime for NodeRuntime {
             let processes = Processes::default();
             let used = |sandbox: &Sandbox| {
                 let running = || shared.containers_of(&sandbox.id).into_iter().filter_map(|c| c.live().ok());
-                sandbox.usage().unwrap_or_else(|| stats::of_containers(running(), &processes))
+                sandbox.usage().or_else(|| stats::of_containers(running(), &processes))
             };
-            sandboxes.iter().map(|sandbox| (sandbox.id.clone(), used(sandbox))).collect()
+            sandboxes.iter().filter_map(|sandbox| Some((sandbox.id.clone(), used(sandbox)?))).collect()
         })
         .await
     }
@@ -246,7 +246,7 @@ impl Runtime for NodeRuntime {
             let containers: Vec<Arc<Container>> = shared.containers().values().cloned().collect();
             let processes = Processes::default();
             let used = |live| stats::of_containers([live], &processes);
-            containers.iter().filter_map(|c| Some((c.id.clone(), used(c.live().ok()?)))).collect()
+            containers.iter().filter_map(|c| Some((c.id.clone(), used(c.live().ok()?)?))).collect()
         })
         .await
     }

@@ -309,7 +309,7 @@ fn score(
     let used = node.nonzero.and(asks);
     let cpu = free(node.allocatable.cpu, used.cpu);
     let memory = free(node.allocatable.memory, used.memory);
-    scores.insert("NodeResourcesLeastAllocated", (cpu + memory) / 2);
+    scores.insert("NodeResourcesFit", (cpu + memory) / 2); // with the strategy LeastAllocated
     if let Some((owner, most)) = siblings {
         let own = node.siblings.get(owner).copied().unwrap_or(0);
         let spread = if *most == 0 { 100 } else { (most - own) * 100 / most };

@@ -94,11 +94,11 @@ async fn stand(options: &Options, place: &Place, lang: Lang) -> Result<Stands, E
 
 async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Stands, Error> {
     let mut spec = Spec::load(place)?.unwrap_or_else(|| Spec::new(&place.name));
-    spec.api_port = api_port;
+    spec.api_port = api_port.or(spec.api_port);
     match launch::launch(place, &spec, true).await {
         Ok(launched) => {
             let told = std::io::stderr().is_terminal(); // scripts find it in the kubeconfig
-            if told && api_port.is_none() && launched.api_port != 6443 {
+            if told && spec.api_port.is_none() && launched.api_port != 6443 {
                 eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
             }
             if let Some(why) = launched.unlimited.as_ref().filter(|_| told) {

@@ -1,7 +1,6 @@
 //! Pods and pod templates.
 
-use crate::api::quantity::Quantity;
-use crate::api::requests;
+use crate::api::requests::{self, qos_class_of_value};
 use crate::api::value::{self, at, default, default_zero, list, list_mut, put, text};
 use crate::clock;
 use serde_json::{Value, json};
@@ -168,7 +167,7 @@ fn field_refs(items: &mut [Value]) {
 
 /// The status of a pod that was just made.
 pub fn prepare(pod: &mut Value) {
-    let qos = qos_class(pod);
+    let qos = qos_class_of_value(pod);
     let mut status = json!({"phase": "Pending", "qosClass": qos});
     // The scheduler does not look at it (`applySchedulingGatedCondition` upstream).
     if !list(pod, "spec.schedulingGates").is_empty() {
@@ -200,51 +199,9 @@ pub fn prepare_update(new: &mut Value, old: &Value) {
     }
 }
 
-/// `Guaranteed`, `Burstable` or `BestEffort`, from requests and limits of cpu and memory: those of the whole pod if it has
-/// them, else those of each container. Amounts are compared, not texts: `1Gi` is `1073741824`.
-pub fn qos_class(pod: &Value) -> &'static str {
-    let whole = at(pod, "spec.resources");
-    let containers = list(pod, "spec.containers").iter().chain(list(pod, "spec.initContainers"));
-    let parts: Vec<&Value> = match whole.is_object() {
-        true => vec![whole],
-        false => containers.map(|container| at(container, "resources")).collect(),
-    };
-    let (mut any, mut all) = (false, true);
-    for resources in parts {
-        for resource in ["cpu", "memory"] {
-            let amount = |field: &str| {
-                let text = at(resources, field).get(resource).and_then(Value::as_str);
-                text.and_then(Quantity::parse).filter(|q| !q.is_zero() && !q.is_negative())
-            };
-            let (limit, request) = (amount("limits"), amount("requests"));
-            any |= limit.is_some() || request.is_some();
-            all &= limit.is_some() && (request.is_none() || limit == request);
-        }
-    }
-    match (any, all) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_quality_of_service_compares_amounts_and_honours_those_of_the_whole_pod() {
-        let of = |limits: Value, requests: Value| {
-            let resources = json!({"limits": limits, "requests": requests});
-            qos_class(&json!({"spec": {"containers": [{"name": "c", "resources": resources}]}}))
-        };
-        let limits = json!({"cpu": "1", "memory": "1Gi"});
-        assert_eq!(of(limits.clone(), json!({"cpu": "1000m", "memory": "1073741824"})), "Guaranteed");
-        assert_eq!(of(limits.clone(), json!({"cpu": "500m"})), "Burstable");
-        assert_eq!(of(json!({}), json!({"cpu": "0"})), "BestEffort");
-        let pod = json!({"spec": {"resources": {"limits": limits}, "containers": [{"name": "c"}]}});
-        assert_eq!(qos_class(&pod), "Guaranteed");
-    }
 
     #[test]
     fn a_pod_whose_scheduling_is_gated_says_so() {
@@ -264,7 +221,7 @@ mod tests {
         let requests = |containers: Value, resources: Value| {
             let mut object = json!({"spec": {"containers": containers, "resources": resources}});
             pod(&mut object);
-            (at(&object, "spec.resources.requests").clone(), qos_class(&object))
+            (at(&object, "spec.resources.requests").clone(), qos_class_of_value(&object))
         };
         let says = |cpu: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu, "ephemeral-storage": "1Gi"}}});
         let limits = json!({"limits": {"cpu": "2", "memory": "1Gi"}});
@@ -310,7 +267,7 @@ mod tests {
         assert_eq!(text(container, "resources.requests.cpu"), "1");
         assert_eq!(text(container, "readinessProbe.httpGet.path"), "/");
         assert_eq!(at(&list(&object, "spec.volumes")[0], "emptyDir"), &json!({}));
-        assert_eq!(qos_class(&object), "Guaranteed");
+        assert_eq!(qos_class_of_value(&object), "Guaranteed");
         let once = object.clone();
         pod(&mut object);
         assert_eq!(object, once);

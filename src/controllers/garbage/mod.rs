@@ -6,7 +6,7 @@
 
 mod graph;
 
-use super::resources::{Resource, discover};
+use super::resources::{Mapper, Resource, discover};
 use super::{Error, Shared, record};
 use crate::api::kinds;
 use crate::client::{Informer, Item, Key, Outcome, WorkQueue, is_code, segment};
@@ -47,6 +47,8 @@ pub(crate) struct Collector {
     /// What is defined has changed.
     defined: Notify,
     queue: WorkQueue<String>,
+    /// Where the kinds of owners that are not watched are served.
+    kinds: Mapper,
 }
 
 pub(crate) fn start(shared: &Shared) {
@@ -57,6 +59,7 @@ pub(crate) fn start(shared: &Shared) {
         watched: Mutex::default(),
         defined: Notify::new(),
         queue: queue.clone(),
+        kinds: Mapper::default(),
     });
     let (watching, tell) = (collector.clone(), collector);
     let definitions = Informer::<Definition>::all(&shared.crew, &shared.config.client);
@@ -333,7 +336,7 @@ impl Collector {
             }
         }
         // Never seen: ask before anything is deleted on a guess.
-        let lives = self.lives(dependent, owner).await?;
+        let lives = self.lives(dependent, owner, None).await?;
         if !lives {
             self.graph().absent.insert(&owner.uid);
         }
@@ -352,6 +355,7 @@ impl Collector {
         node: &Node,
         cause: &Option<Cause>,
     ) -> Result<Option<String>, Error> {
+        let asked = clock::Instant::now();
         let live = match self.api(node, &None).get_metadata(&segment(&node.key.name)).await {
             Ok(live) if live.metadata.uid.as_deref() == Some(uid) => live.metadata,
             Err(error) if !is_code(&error, 404) => return Err(error.into()),
@@ -382,7 +386,7 @@ impl Collector {
             if !remembered {
                 continue;
             }
-            let lives = match self.lives(node, owner).await {
+            let lives = match self.lives(node, owner, Some(asked)).await {
                 Err(Error::NotYet(_)) => false, // a kind that is no longer served has no objects
                 lives => lives?,
             };
@@ -395,35 +399,64 @@ impl Collector {
         Ok(live.resource_version)
     }
 
-    /// Is the owner there, under its uid?
-    async fn lives(&self, dependent: &Node, owner: &OwnerReference) -> Result<bool, Error> {
+    /// Returns whether the owner exists under its uid. `since`: discovery that was read earlier does not say that the owner's kind is not
+    /// served; `None`: what was read in the last seconds does.
+    ///
+    /// # Errors
+    /// `NotYet`: the kind is not served.
+    async fn lives(
+        &self,
+        dependent: &Node,
+        owner: &OwnerReference,
+        since: Option<clock::Instant>,
+    ) -> Result<bool, Error> {
         let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
         let built_in = kinds::all()
             .iter()
             .find(|k| k.group == group && k.kind == owner.kind && k.is_stored() && k.conversion.is_none());
-        let (resource, namespaced) = match built_in {
-            Some(kind) => {
-                let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
-                (ApiResource::from_gvk_with_plural(&gvk, kind.plural), kind.namespaced)
-            }
-            None => {
-                let resources = discover(&self.shared.config.client).await?;
-                let served = |r: &Resource| r.api.group == group && r.api.kind == owner.kind;
-                let Some(found) = resources.into_iter().find(served) else {
-                    let kind = &owner.kind;
-                    return Err(Error::NotYet(format!("owner kind {group}/{version} {kind} is not served")));
-                };
-                (found.api, found.namespaced)
-            }
+        if let Some(kind) = built_in {
+            let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
+            let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
+            return self.ask_for(dependent, owner, &resource, kind.namespaced).await;
+        }
+        let client = &self.shared.config.client;
+        let found = match since {
+            Some(since) => self.kinds.find_since(client, group, &owner.kind, since).await?,
+            None => self.kinds.find(client, group, &owner.kind).await?,
         };
+        let kind = &owner.kind;
+        let unserved = || Error::NotYet(format!("owner kind {group}/{version} {kind} is not served"));
+        let found = found.ok_or_else(unserved)?;
+        let asked = clock::Instant::now();
+        match self.ask_for(dependent, owner, &found.api, found.namespaced).await {
+            Err(Error::Api(error)) if is_code(&error, 404) => {}
+            answer => return answer,
+        }
+        // The path is not served any more: the definition is gone, or is a new one.
+        self.kinds.forget(group, kind);
+        let found = self.kinds.find_since(client, group, kind, asked).await?.ok_or_else(unserved)?;
+        self.ask_for(dependent, owner, &found.api, found.namespaced).await
+    }
+
+    /// Asks for the owner at the path of its kind.
+    ///
+    /// # Errors
+    /// 404 if the path itself is not served.
+    async fn ask_for(
+        &self,
+        dependent: &Node,
+        owner: &OwnerReference,
+        resource: &ApiResource,
+        namespaced: bool,
+    ) -> Result<bool, Error> {
         let client = self.shared.config.client.kube();
         let api: Api<DynamicObject> = match namespaced {
-            true => Api::namespaced_with(client, &dependent.key.namespace, &resource),
-            false => Api::all_with(client, &resource),
+            true => Api::namespaced_with(client, &dependent.key.namespace, resource),
+            false => Api::all_with(client, resource),
         };
         match api.get_metadata(&segment(&owner.name)).await {
             Ok(found) => Ok(found.metadata.uid.as_ref() == Some(&owner.uid)),
-            Err(error) if is_code(&error, 404) => Ok(false),
+            Err(kube::Error::Api(status)) if status.code == 404 && status.reason == "NotFound" => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

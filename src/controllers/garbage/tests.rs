@@ -8,7 +8,7 @@ fn collector(server: &Scripted) -> Collector {
     let shared = Shared::fixed(&server.client);
     let queue = WorkQueue::new(&shared.crew);
     let (graph, watched, defined) = (Mutex::default(), Mutex::default(), Notify::new());
-    Collector { shared, graph, watched, defined, queue }
+    Collector { shared, graph, watched, defined, queue, kinds: Mapper::default() }
 }
 
 #[tokio::test]
@@ -78,4 +78,74 @@ async fn an_old_answer_does_not_bring_back_what_the_watch_has_told_to_be_gone() 
         let known = collector.graph().nodes.get("p").map(|n| n.going);
         assert_eq!(known, (!gone).then_some(true), "what the answer says counts unless the watch was faster");
     }
+}
+
+fn dependent() -> Node {
+    Node {
+        api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+        namespaced: true,
+        key: Key::new("d", "x"),
+        version: None,
+        owners: vec![],
+        going: false,
+        finalizers: vec![],
+    }
+}
+
+fn widget(name: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: "example.com/v1".into(),
+        kind: "Widget".into(),
+        name: name.into(),
+        uid: name.into(),
+        ..OwnerReference::default()
+    }
+}
+
+/// Answers discovery with the plurals in `served` (of a kind Widget), lists no built-in kind, and has the object `a`.
+async fn with_widgets(served: Arc<Mutex<Option<&'static str>>>) -> Scripted {
+    Scripted::new(move |asked| {
+        let plural = *served.lock().unwrap();
+        let groups = |items: Value| Some((200, json!({"kind": "APIGroupDiscoveryList", "items": items})));
+        let path = asked.line.strip_prefix("GET ").unwrap_or_default();
+        match (path, plural) {
+            ("/api", _) | ("/apis", None) => groups(json!([])),
+            ("/apis", Some(plural)) => groups(json!([{"metadata": {"name": "example.com"}, "versions": [{"version": "v1",
+                "resources": [{"resource": plural, "responseKind": {"kind": "Widget"}, "scope": "Namespaced", "verbs": ["get"]}]}]}])),
+            (_, Some(plural)) if path.contains(&format!("/{plural}/")) => match path.ends_with("/a") {
+                true => Some((200, json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a", "uid": "a"}}))),
+                false => refusal(404, "NotFound"),
+            },
+            _ => refusal(404, "Failed to parse error data"),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn discovery_is_read_once_for_all_owners_and_again_when_it_no_longer_holds() {
+    let served = Arc::new(Mutex::new(Some("widgets")));
+    let server = with_widgets(served.clone()).await;
+    let collector = collector(&server);
+    let read = || server.lines().iter().filter(|line| *line == "GET /apis").count();
+    let pod = dependent();
+    for (name, lives) in [("a", true), ("b", false), ("a", true), ("c", false)] {
+        assert_eq!(collector.lives(&pod, &widget(name), None).await.unwrap(), lives, "{name}");
+    }
+    assert_eq!(read(), 1, "one reading serves all owners");
+    // The kind is defined anew with another plural: what is remembered leads to a path that is not served.
+    *served.lock().unwrap() = Some("gadgets");
+    assert!(collector.lives(&pod, &widget("a"), None).await.unwrap());
+    assert_eq!(read(), 1, "it is read again for the missing path");
+    // It is not served at all: that is not the same as an owner that is gone, and is not asked again at once.
+    *served.lock().unwrap() = None;
+    for _ in 0..3 {
+        let answer = collector.lives(&pod, &widget("a"), None).await;
+        assert!(matches!(answer, Err(Error::NotYet(_))), "{answer:?}");
+    }
+    assert_eq!(read(), 1);
+    // Before a deletion old knowledge does not count.
+    *served.lock().unwrap() = Some("widgets");
+    assert!(collector.lives(&pod, &widget("a"), Some(clock::Instant::now())).await.unwrap());
+    assert_eq!(read(), 1);
 }

@@ -35,6 +35,7 @@ pub fn range(r: pb::RangeRequest) -> Result<RangeRequest, Error> {
         limit: r.limit,
         revision: r.revision,
         serializable: r.serializable,
+        continued: false,
         keys_only: r.keys_only,
         count_only: r.count_only,
         sort_order: match r.sort_order {
@@ -179,6 +180,7 @@ pub fn error_of(status: &Status, revision: Revision, compacted: Revision) -> Err
         Error::LeaseExist,
         Error::LeaseTtlTooLarge,
         Error::NoSpace,
+        Error::TooManyAlarms,
         Error::Corrupt,
         Error::NoLeader,
         Error::Timeout,

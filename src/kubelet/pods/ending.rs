@@ -136,7 +136,7 @@ impl Kubelet {
                 Ok(()) | Err(cri::Error::NotFound(_)) => return,
                 Err(error) => error,
             };
-            let message = format!("error killing pod: failed to stop container {name:?}: {error}");
+            let message = format!("error killing pod: failed to stop container {name:?}: {}", error.line());
             self.recorder.warning(about, "FailedKillPod", message, cause.clone());
             clock::sleep(pause).await;
             pause = (pause * 2).min(STOP_AGAIN_MAX);
@@ -172,7 +172,12 @@ impl Kubelet {
             return Ok(Outcome::Done); // the runtime's event brings the key back
         }
         for sandbox in sandboxes.iter().filter(|s| s.state == SandboxState::Ready) {
-            self.config.runtime.stop_pod_sandbox(&sandbox.id).await?;
+            if let Err(error) = self.config.runtime.stop_pod_sandbox(&sandbox.id).await {
+                let id = &sandbox.id;
+                let message = format!("error killing pod: failed to stop sandbox {id:?}: {}", error.line());
+                self.recorder.warning(&reference(pod, None), "FailedKillPod", message, cause.clone());
+                return Err(error.into());
+            }
         }
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);

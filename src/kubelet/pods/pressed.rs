@@ -465,7 +465,7 @@ impl Kubelet {
         self.crew.spawn(async move {
             // What fails here is tried again with the pod: it is wound up as one that has ended.
             if let Err(error) = kubelet.kill(&key, &uid).await {
-                tracing::warn!(pod = %key, %error, "cannot end an evicted pod yet");
+                tracing::warn!(pod = %key, error = error.line(), "cannot end an evicted pod yet");
             }
             kubelet.move_ending(&key, &uid, Ending::UnderWay, Ending::Over);
             if kubelet.pod(&key).is_none_or(|pod| pod.metadata.uid.as_ref() != Some(&uid)) {

@@ -75,12 +75,12 @@ impl Kubelet {
                 Ok(None)
             }
             Err(error) => {
-                let message = format!("Failed to pull image {image:?}: {error}");
+                let message = format!("Failed to pull image {image:?}: {}", error.line());
                 self.recorder.warning(&about, "Failed", message, cause.clone());
-                self.tell("pull", key, start, cause, json!({"image": image, "error": error.to_string()}));
+                self.tell("pull", key, start, cause, json!({"image": image, "error": error.line()}));
                 let (reason, short) = match &error {
                     cri::Error::BadImageName(_) => ("InvalidImageName", error.to_string()),
-                    _ => ("ErrImagePull", error.to_string()),
+                    _ => ("ErrImagePull", error.line()),
                 };
                 self.recorder.warning(&about, "Failed", format!("Error: {reason}"), cause.clone());
                 memory.waiting.insert(spec.name.clone(), (reason.into(), short));

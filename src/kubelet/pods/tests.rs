@@ -263,6 +263,29 @@ fn a_container_that_could_not_be_stopped_is_stopped_again() {
 }
 
 #[test]
+fn a_sandbox_that_could_not_be_stopped_is_told_with_its_cause_and_stopped_again() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
+        world.look().await.unwrap();
+        let mut deleted = pod(json!({}), json!({}));
+        deleted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let deleted = read(deleted);
+        for container in world.runtime.list_containers().await.unwrap() {
+            world.runtime.stop_container(&container.id, Duration::ZERO).await.unwrap();
+        }
+        let mut memory = world.kubelet.recall(&world.key, "u");
+        world.runtime.fail_sandbox_stops(1);
+        let failed = world.kubelet.terminate(&world.key, &deleted, &mut memory, &None).await;
+        assert!(failed.is_err(), "the queue brings it back");
+        let told = world.api.event("FailedKillPod").await;
+        assert!(told.ends_with("cannot take the network down: device or resource busy"), "{told}");
+        world.kubelet.terminate(&world.key, &deleted, &mut memory, &None).await.unwrap();
+        assert!(world.api.take().iter().any(|asked| asked.line.starts_with("DELETE")));
+    });
+}
+
+#[test]
 fn a_volume_that_cannot_be_brought_up_to_date_is_told_and_the_pod_runs_on() {
     with_mounts(|crew, dir| async move {
         let gone = Arc::new(AtomicBool::new(false));
