@@ -295,10 +295,10 @@ pub fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
     ServerName::try_from(host.to_string()).map_err(|e| Error::Pem(e.to_string()))
 }
 
-/// User and groups of a client certificate (common name and organizations). `None` if it has no common name.
+/// Returns user and groups of a client certificate: its last common name and its organizations. `None` if the common name is missing or empty.
 pub fn user_of(der: &[u8]) -> Option<(String, Vec<String>)> {
     let (_, cert) = x509_parser::parse_x509_certificate(der).ok()?;
-    let name = cert.subject().iter_common_name().next()?.as_str().ok()?.to_string();
+    let name = request::common_name(cert.subject()).filter(|name| !name.is_empty())?;
     let groups =
         cert.subject().iter_organization().filter_map(|o| o.as_str().ok()).map(String::from).collect();
     Some((name, groups))

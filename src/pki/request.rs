@@ -49,7 +49,7 @@ impl Request {
             .map_err(|e| format!("x509: malformed certificate request: {e}"))?;
         let name = &parsed.certification_request_info.subject;
         let mut request = Request {
-            common_name: all(name, "2.5.4.3").pop().unwrap_or_default(),
+            common_name: common_name(name).unwrap_or_default(),
             serial_number: all(name, "2.5.4.5").pop().unwrap_or_default(),
             organizations: all(name, "2.5.4.10"),
             units: all(name, "2.5.4.11"),
@@ -85,6 +85,14 @@ fn all(name: &X509Name, oid: &str) -> Vec<String> {
         .collect()
 }
 
+/// Returns the common name of a subject: the last one if it has several, as Go's `pkix.Name` does.
+///
+/// Approvers judge a request by this name and the API server authenticates the certificate by it, so both read it here.
+/// `/CN=system:kube-controller-manager/CN=system:node:n1` names the node `n1` for both.
+pub(super) fn common_name(name: &X509Name) -> Option<String> {
+    all(name, "2.5.4.3").pop()
+}
+
 fn address(bytes: &[u8]) -> Option<String> {
     match bytes.len() {
         4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).to_string()),
@@ -115,6 +123,10 @@ impl Ca {
         parsed
             .verify_signature()
             .map_err(|e| refuse(format!("unable to verify certificate request signature: {e}")))?;
+        // Other programs may read the first common name of the certificate, which nobody approved.
+        if all(&parsed.certification_request_info.subject, "2.5.4.3").len() > 1 {
+            return Err(refuse("the subject has more than one common name".into()));
+        }
         let own =
             CertificateDer::from_pem_slice(self.pem().as_bytes()).map_err(|e| Error::Pem(e.to_string()))?;
         let (_, own) = x509_parser::parse_x509_certificate(&own).map_err(|e| Error::Pem(e.to_string()))?;
@@ -286,6 +298,57 @@ mod tests {
         let identity = super::super::Identity { cert_pem: cert, key_pem: key.serialize_pem() };
         client_config(Some(&identity), ca.pem(), &[]).unwrap();
         server_config(&identity, ca.pem()).unwrap();
+    }
+
+    /// Encodes a request whose subject has these attributes, the last number of each first: 3 is a common name, 10 an organization.
+    fn with_subject(subject: &[(u64, &str)], key: &KeyPair) -> Vec<u8> {
+        let attribute = |(kind, text): &(u64, &str)| {
+            let value = der::tlv(0x0c, text.as_bytes());
+            der::tlv(0x31, &der::sequence(&[der::oid(&[2, 5, 4, *kind]), value]))
+        };
+        let subject: Vec<_> = subject.iter().map(attribute).collect();
+        signed(&[der::sequence(&subject)], &[], key)
+    }
+
+    /// Signs a request with this subject and these attributes.
+    fn signed(subject: &[Vec<u8>], attributes: &[u8], key: &KeyPair) -> Vec<u8> {
+        use rcgen::PublicKeyData;
+        let info = der::sequence(&[
+            der::tlv(0x02, &[0]),
+            subject.concat(),
+            key.subject_public_key_info(),
+            der::tlv(0xa0, attributes),
+        ]);
+        let signature = key.sign(&info).unwrap();
+        let bits: Vec<u8> = [0].into_iter().chain(signature).collect();
+        let algorithm = der::sequence(&[der::oid(&[1, 2, 840, 10045, 4, 3, 2])]);
+        der::sequence(&[info, algorithm, der::tlv(0x03, &bits)])
+    }
+
+    fn request_pem(der: &[u8]) -> Vec<u8> {
+        to_pem(der).replace("CERTIFICATE", "CERTIFICATE REQUEST").into_bytes()
+    }
+
+    #[test]
+    fn a_request_with_two_common_names_is_judged_by_the_last_and_not_signed() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let key = KeyPair::generate().unwrap();
+        let (other, node) = ("system:kube-controller-manager", "system:node:n1");
+        let der = with_subject(&[(10, "system:nodes"), (3, other), (3, node)], &key);
+        let read = Request::parse(&request_pem(&der)).unwrap();
+        assert_eq!(read.common_name, node);
+        let error = ca.sign(&read, &[], SignedDuration::from_hours(1)).unwrap_err();
+        assert!(error.to_string().contains("more than one common name"), "{error}");
+        let der = with_subject(&[(10, "system:nodes"), (3, node)], &key);
+        ca.sign(&Request::parse(&request_pem(&der)).unwrap(), &[], SignedDuration::from_hours(1)).unwrap();
+        // A certificate that an earlier version signed authenticates as the name that was approved.
+        let mut two = params(&Subject::client(other, "system:nodes"), 1).unwrap();
+        two.distinguished_name.push(DnType::CustomDnType(vec![2, 5, 4, 3]), node);
+        let signed = two.self_signed(&key).unwrap();
+        assert_eq!(user_of(signed.der()).unwrap().0, node);
+        let nameless = params(&Subject::client("", "system:nodes"), 1).unwrap().self_signed(&key).unwrap();
+        assert_eq!(user_of(nameless.der()), None, "an empty name is none");
     }
 
     #[test]
