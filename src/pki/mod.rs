@@ -20,7 +20,7 @@ mod token;
 pub use clients::{Client, Clients, asking_server_config};
 pub use foreign::{Trust, Unusable, check_pair, foreign_client};
 pub use request::{Request, valid_until};
-pub use token::TokenKey;
+pub use token::{LEGACY_ISSUER, TokenKey};
 
 use crate::clock;
 use rcgen::{
