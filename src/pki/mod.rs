@@ -4,10 +4,12 @@
 //! kubeadm makes one certificate authority per cluster and a certificate for every component; the common name is the user,
 //! the organizations are the groups. Service accounts carry signed JSON web tokens instead.
 //! ## How this one works
-//! [`Ca`] issues ECDSA P-256 certificates (small, fast to check) and signs the [`Request`]s of others, whatever their key, [`TokenKey`] signs ES256 tokens. Both live in the
-//! cluster's directory with mode 0600. The certificates of components are made at every start, the authority and the token key only once.
+//! [`Ca`] issues ECDSA P-256 certificates (small, fast to check) and signs the [`Request`]s of others: with ECDSA P-256 and P-384, RSA and Ed25519
+//! keys. [`TokenKey`] signs ES256 tokens. Both live in the cluster's directory with mode 0600. The certificates of components are made at every start, the authority and the token key only once.
 //! ## Left out
-//! Revocation lists: Kubernetes has none either. Intermediate authorities, RSA keys.
+//! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys of this cluster's own. Requests with P-521 keys, ECDSA with
+//! SHA-512, or RSA keys of fewer than 2048 bits: the API accepts them, and the cluster's own signers give them the condition `Failed`.
+//! Renewal in a running cluster: certificates of components last a year, and only the next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
@@ -19,7 +21,7 @@ mod token;
 
 pub use clients::{Client, Clients, asking_server_config};
 pub use foreign::{Trust, Unusable, check_pair, foreign_client};
-pub use request::{Request, valid_until};
+pub use request::{Proof, Request, valid_until};
 pub use token::{LEGACY_ISSUER, TokenKey};
 
 use crate::clock;
@@ -59,7 +61,10 @@ pub enum Error {
     },
     #[error("a certificate, key or authority in PEM form cannot be used: {0}")]
     Pem(String),
-    /// A certificate request that is not signed.
+    /// The authority cannot sign now.
+    #[error("the certificate authority cannot sign: {0}")]
+    Authority(String),
+    /// A certificate request that will never be signed.
     #[error("{0}")]
     Request(String),
     #[error("the TLS library refuses this configuration")]
