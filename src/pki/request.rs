@@ -176,11 +176,17 @@ fn address(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// Until when a certificate in PEM form is valid; `None` if it is none.
+/// Returns until when a certificate in PEM form is valid; `None` if it is none.
 pub fn valid_until(pem: &[u8]) -> Option<Timestamp> {
+    validity(pem).map(|(_, until)| until)
+}
+
+/// Returns from and until when a certificate in PEM form is valid.
+pub(super) fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let der = CertificateDer::from_pem_slice(pem).ok()?;
     let (_, cert) = x509_parser::parse_x509_certificate(&der).ok()?;
-    Timestamp::from_second(cert.validity().not_after.timestamp()).ok()
+    let at = |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).ok();
+    Some((at(cert.validity().not_before)?, at(cert.validity().not_after)?))
 }
 
 impl Ca {
@@ -219,6 +225,10 @@ impl Ca {
         SystemRandom::new().fill(&mut serial).map_err(|_| Error::Authority("no randomness".into()))?;
         serial[0] = (serial[0] & 0x7f) | 0x40; // positive, and never shorter
         let now = clock::now();
+        let until = self.until.min(now + lifetime);
+        if until <= now {
+            return Err(Error::Authority(format!("its certificate ended at {until}")));
+        }
         let info = &parsed.certification_request_info;
         let has_subject = info.subject.iter_attributes().next().is_some();
         let algorithm = der::sequence(&[der::oid(&[1, 2, 840, 10045, 4, 3, 2])]); // ecdsa-with-SHA256, as all keys of an authority
@@ -227,7 +237,7 @@ impl Ca {
             der::tlv(0x02, &serial),
             algorithm.clone(),
             own.subject().as_raw().to_vec(),
-            der::sequence(&[der::time(now - BACKDATE), der::time(now + lifetime)]),
+            der::sequence(&[der::time(now - BACKDATE), der::time(until)]),
             info.subject.as_raw().to_vec(),
             info.subject_pki.raw.to_vec(),
             der::tlv(0xa3, &der::sequence(&extensions(request, usages, &own, has_subject))),
@@ -377,6 +387,12 @@ mod tests {
         let cert = ca.sign(&read, &usages, SignedDuration::from_hours(2)).unwrap();
         let der = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
         assert_eq!(user_of(&der), Some(("jane".into(), vec!["dev".into(), "ops".into()])));
+        let long = ca.sign(&read, &usages, SignedDuration::from_hours(24 * 365 * 20)).unwrap();
+        assert_eq!(
+            valid_until(long.as_bytes()),
+            valid_until(ca.pem().as_bytes()),
+            "not beyond the authority"
+        );
         let left = valid_until(cert.as_bytes()).unwrap().duration_since(clock::now()).as_secs();
         assert!((7100..=7200).contains(&left), "{left}");
         let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
