@@ -159,6 +159,7 @@ async fn localhost(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
         protocol: Protocol::Tcp,
         to: vec![(node.node_ip(), 9000).into()],
         ready: true,
+        affinity_seconds: None,
     };
     if let Some((_, error)) = world.host.sync_ports(&[port]).await.pop() {
         return Err(error).context("localhost");

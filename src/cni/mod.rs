@@ -103,8 +103,10 @@ pub struct HostPort {
     pub protocol: Protocol,
     /// Where it leads, as seen from the fabric that joins the nodes.
     pub to: Vec<SocketAddr>,
-    /// Without a ready endpoint the port is reserved but refuses connections, as it would on a node.
+    /// Without a ready endpoint the port is reserved, but refuses connections and UDP datagrams, as a node would.
     pub ready: bool,
+    /// `sessionAffinity: ClientIP`, in seconds. Localhost is one client: it stays with a node, which stays with an endpoint.
+    pub affinity_seconds: Option<u32>,
 }
 
 #[async_trait]

@@ -44,6 +44,7 @@ pub fn wanted(
         );
         let namespace = meta.namespace.as_deref().unwrap_or_default();
         let own = rules::Slices::of(slices.get(&name).map(Vec::as_slice).unwrap_or_default());
+        let affinity_seconds = rules::affinity_seconds(spec);
         let (is_balancer, mut is_told) = (spec.type_.as_deref() == Some("LoadBalancer"), false);
         for port in spec.ports.iter().flatten() {
             let Some(protocol) = rules::protocol(port) else { continue };
@@ -73,7 +74,7 @@ pub fn wanted(
                 match ports.iter().find(|(p, _)| p.port == number && p.protocol == protocol) {
                     None => {
                         ports.push((
-                            HostPort { port: number, protocol, to: to.clone(), ready },
+                            HostPort { port: number, protocol, to: to.clone(), ready, affinity_seconds },
                             service.clone(),
                         ));
                     }
@@ -254,6 +255,18 @@ mod tests {
         assert_eq!(to("Cluster", &all).0.len(), 3);
         assert_eq!(to("Local", &all), (vec!["172.30.0.2:30080".to_string()], true));
         assert_eq!(to("Local", &[node(1)]), (vec![], false), "it refuses instead of being silent");
+    }
+
+    #[test]
+    fn the_affinity_of_a_service_holds_through_localhost() {
+        let port = |affinity: &str| {
+            let config = serde_json::json!({"clientIP": {"timeoutSeconds": 60}});
+            let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
+            let spec = serde_json::json!({"sessionAffinity": affinity, "sessionAffinityConfig": config, "ports": ports});
+            wanted(&[service("web", spec)], &BTreeMap::new(), &[]).0.remove(0).0
+        };
+        assert_eq!(port("ClientIP").affinity_seconds, Some(60));
+        assert_eq!(port("None").affinity_seconds, None);
     }
 
     #[test]

@@ -127,6 +127,14 @@ pub fn is_external_local(spec: &ServiceSpec) -> bool {
     spec.external_traffic_policy.as_deref() == Some("Local")
 }
 
+/// Returns how long a Service keeps a client at one endpoint, with `sessionAffinity: ClientIP`.
+pub fn affinity_seconds(spec: &ServiceSpec) -> Option<u32> {
+    (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
+        let config = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
+        config.and_then(|c| c.timeout_seconds).unwrap_or(10800).max(1) as u32
+    })
+}
+
 /// What a Service asks for and does not get: it is another Service's, or more than there is room for.
 #[derive(Clone, Debug)]
 pub struct Refused {
@@ -356,10 +364,7 @@ fn wanted_by(
     addresses.extend(virtual_ips.filter_map(|i| i.ip.as_deref()?.parse::<Ipv4Addr>().ok()));
     let mut seen = BTreeSet::new();
     addresses.retain(|ip| seen.insert(*ip));
-    let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
-        let config = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
-        config.and_then(|c| c.timeout_seconds).unwrap_or(10800).max(1) as u32
-    });
+    let affinity = affinity_seconds(spec);
     for port in spec.ports.iter().flatten() {
         let (Some(protocol), Ok(number)) = (protocol(port), u16::try_from(port.port)) else { continue };
         if !budget.has(namespace) {

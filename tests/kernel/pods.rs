@@ -35,6 +35,7 @@ pub async fn serves_to_everybody(w: World) -> Check {
         protocol: Protocol::Tcp,
         to: vec![(w.nodes[1].network.node_ip(), 30080).into()],
         ready: false,
+        affinity_seconds: None,
     };
     ensure(w.host.sync_ports(std::slice::from_ref(&host_port)).await.is_empty(), "the port is free")?;
     for ready in [false, true, false, true] {
