@@ -140,6 +140,7 @@ async fn node_port(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
         all_endpoints: None,
         local_endpoints: None,
         affinity_seconds: None,
+        draining: Vec::new(),
     };
     for node in &world.nodes {
         node.network.sync_services(std::slice::from_ref(&rule)).await?;

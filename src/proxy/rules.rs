@@ -378,7 +378,7 @@ fn wanted_by(
         };
         let (everywhere, here) = (usable(None), usable(Some(node)));
         let internal = spec.internal_traffic_policy.as_deref() == Some("Local");
-        let rule = ServiceRule {
+        let mut rule = ServiceRule {
             key: match port.name.as_deref().unwrap_or_default() {
                 "" => format!("{name}:{number}"),
                 port => format!("{name}:{port}"),
@@ -391,7 +391,13 @@ fn wanted_by(
             all_endpoints: (internal && everywhere != here).then_some(everywhere),
             local_endpoints: is_external_local(spec).then_some(here),
             affinity_seconds: affinity,
+            draining: Vec::new(),
         };
+        if protocol == Protocol::Udp {
+            let used = rule.used();
+            let serving = all.serving.iter().map(|e| (e.ip, e.port)).collect::<BTreeSet<_>>();
+            rule.draining = serving.difference(&used).copied().collect();
+        }
         budget.spend(namespace, bytes(&rule));
         rules.push(rule);
     }
@@ -627,6 +633,30 @@ mod tests {
         ]));
         assert_eq!(rules_of(&web, &silent, "n1")[0].endpoints, [([10, 244, 2, 2].into(), 8080)]);
         assert!(rules_of(&web, &BTreeMap::new(), "n1")[0].endpoints.is_empty());
+    }
+
+    #[test]
+    fn udp_flows_may_stay_with_endpoints_that_end_and_serve() {
+        let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+            "addressType": "IPv4", "metadata": {},
+            "ports": [{"name": "", "port": 53, "protocol": "UDP"}, {"name": "", "port": 53, "protocol": "TCP"}],
+            "endpoints": [
+                {"addresses": ["10.244.1.2"]},
+                {"addresses": ["10.244.1.3"], "conditions": {"ready": false, "serving": true, "terminating": true}},
+                {"addresses": ["10.244.1.4"], "conditions": {"ready": false, "serving": false, "terminating": true}},
+            ],
+        }))
+        .unwrap();
+        let slices = [("d/dns".to_string(), vec![Arc::new(slice)])].into();
+        let ending = vec![([10, 244, 1, 3].into(), 53)];
+        for (protocol, draining) in [("UDP", ending), ("TCP", vec![])] {
+            let ports = serde_json::json!([{"port": 53, "protocol": protocol}]);
+            let dns = service(serde_json::json!({
+                "metadata": {"namespace": "d", "name": "dns"}, "spec": {"clusterIP": "10.96.0.10", "ports": ports},
+            }));
+            let rule = &rules_of(&dns, &slices, "n")[0];
+            assert_eq!((rule.endpoints.len(), &rule.draining), (1, &draining));
+        }
     }
 
     #[test]

@@ -76,6 +76,7 @@ fn service(host: u8, endpoints: &[&Pod]) -> ServiceRule {
         all_endpoints: None,
         local_endpoints: None,
         affinity_seconds: None,
+        draining: Vec::new(),
     }
 }
 

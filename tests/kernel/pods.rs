@@ -22,6 +22,7 @@ pub async fn serves_to_everybody(w: World) -> Check {
         all_endpoints: None,
         local_endpoints: None,
         affinity_seconds: None,
+        draining: Vec::new(),
     };
     for node in &w.nodes {
         ensure(node.network.sync_services(std::slice::from_ref(&rule)).await? == 1, "one rule")?;
