@@ -139,7 +139,7 @@ mod tests {
             !stale.filters()[0].matches(&translated),
             "only translated flows of services that had endpoints"
         );
-        translated.status = Some(ConntrackStatus::DST_NAT);
+        translated.status = Some(ConntrackStatus::DST_NAT.bits());
         assert!(stale.filters()[0].matches(&translated));
         let mut none = Stale::default();
         none.add([&rule("tcp", &[])].into_iter());
