@@ -137,6 +137,8 @@ const SERVICE: &[Row] = &[
     ("spec.loadBalancerIP", Any, NO_BALANCER),
     ("spec.loadBalancerSourceRanges", Any, "Ropewalk's proxy lets every source in; the field is ignored"),
     ("spec.trafficDistribution", Any, "Ropewalk's proxy prefers no endpoints; the field is ignored"),
+    ("spec.healthCheckNodePort", Any, "Ropewalk's proxy answers no health checks of load balancers; nothing listens on the port"),
+    ("spec.ports[].protocol", Is("SCTP"), "Ropewalk's proxy forwards TCP and UDP alone; the port leads nowhere"),
     ("spec.ipFamilyPolicy", Not(&["SingleStack"]), "Ropewalk's networks are IPv4 only; services have one address"),
 ];
 
@@ -197,7 +199,9 @@ pub fn pod_spec(kind: &Kind) -> Option<&'static str> {
 /// was stored. The text begins with the path of the field.
 pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<String> {
     let mut found = vec![];
-    let changed = |path: &str| old.is_none_or(|old| at(old, path) != at(object, path));
+    // Of lists the whole is compared.
+    let list_of = |path: &str| path.split("[]").next().unwrap_or_default().to_string();
+    let changed = |path: &str| old.is_none_or(|old| at(old, &list_of(path)) != at(object, &list_of(path)));
     if let Some(path) = pod_spec(kind).filter(|path| changed(path)) {
         pod(at(object, path), path, &mut found);
     }
@@ -352,6 +356,20 @@ mod tests {
         assert_eq!(fields("batch", "CronJob", cron, None), ["spec.jobTemplate.spec.template.spec.hostIPC"]);
         let claim = json!({"spec": {"volumeMode": "Block", "dataSource": {"kind": "x"}}});
         assert_eq!(fields("", "PersistentVolumeClaim", claim, None), ["spec.volumeMode", "spec.dataSource"]);
+    }
+
+    #[test]
+    fn ports_of_services_that_nothing_serves_are_named() {
+        let spec = |ports: Value| json!({"spec": {"ports": ports}});
+        let (tcp, sctp) = (json!({"port": 1, "protocol": "TCP"}), json!({"port": 1, "protocol": "SCTP"}));
+        let fields = |new: Value, old: Option<Value>| fields("", "Service", new, old);
+        assert_eq!(fields(spec(json!([tcp])), None), [""; 0]);
+        let both = spec(json!([tcp, sctp]));
+        assert_eq!(fields(both.clone(), None), ["spec.ports[1].protocol"]);
+        assert_eq!(fields(both.clone(), Some(spec(json!([tcp])))), ["spec.ports[1].protocol"]);
+        assert_eq!(fields(both.clone(), Some(both)), [""; 0]);
+        let checked = json!({"spec": {"healthCheckNodePort": 30000}});
+        assert_eq!(fields(checked, None), ["spec.healthCheckNodePort"]);
     }
 
     #[test]

@@ -131,10 +131,17 @@ pub fn service_account(state: &State, token: &str, wanted: &[String]) -> Result<
         other => other.as_array().into_iter().flatten().filter_map(Value::as_str).map(String::from).collect(),
     };
     let ours = [ISSUER.to_string()];
+    let is_legacy = at(&claims, "iss") == pki::LEGACY_ISSUER;
+    // The token of a Secret names no audience: it is for the API server.
+    let audiences = if is_legacy && audiences.is_empty() { ours.to_vec() } else { audiences };
     let wanted = if wanted.is_empty() { &ours[..] } else { wanted };
     let granted: Vec<String> = audiences.iter().filter(|a| wanted.contains(a)).cloned().collect();
     if granted.is_empty() {
         return Err(format!("token audiences {audiences:?} is invalid for the target audiences {wanted:?}"));
+    }
+    if is_legacy {
+        let (namespace, name, uid) = tokens::check_legacy(state, &claims, token)?;
+        return Ok((User { uid: uid.into(), ..User::service_account(namespace, name) }, granted));
     }
     let own = claims.get("kubernetes.io").unwrap_or(&Value::Null);
     let (namespace, name, uid) =
@@ -272,6 +279,80 @@ mod tests {
             assert!(answer.starts_with(code), "{code}: {answer}");
             assert_eq!(answer.contains("judge of lessons"), code.ends_with("401"), "{answer}");
         }
+    }
+
+    /// Its claims are remembered for ten seconds: a Secret or an account that is gone ends it all the same.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_token_of_a_secret_authenticates_as_long_as_the_secret_and_the_account_live() {
+        use base64::engine::general_purpose::STANDARD;
+        use serde_json::json;
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::apiserver::testing::start(dir.path()).await;
+        let keys = pki::TokenKey::load_or_create(dir.path()).unwrap();
+        let send = async |method: &str, path: &str, body: Value| {
+            let admin = User::new("admin", &["system:masters", AUTHENTICATED]);
+            let body = ("application/json", body.to_string());
+            crate::apiserver::testing::send(&fixture.server, admin, (method, path), body, "").await
+        };
+        let review = async |token: &str| {
+            let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}});
+            let (code, review) = send("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review).await;
+            assert_eq!(code, 201, "{review}");
+            review["status"].clone()
+        };
+        let account = async |name: &str| {
+            let meta = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
+            let (code, made) = send("POST", "/api/v1/namespaces/default/serviceaccounts", meta).await;
+            assert_eq!(code, 201, "{made}");
+            text(&made, "metadata.uid").to_string()
+        };
+        let token = |secret: &str, name: &str, uid: &str| {
+            let claims = json!({
+                "iss": pki::LEGACY_ISSUER, "sub": format!("system:serviceaccount:default:{name}"),
+                "kubernetes.io/serviceaccount/namespace": "default",
+                "kubernetes.io/serviceaccount/secret.name": secret,
+                "kubernetes.io/serviceaccount/service-account.name": name,
+                "kubernetes.io/serviceaccount/service-account.uid": uid,
+            });
+            keys.sign(&claims).unwrap()
+        };
+        let secret = async |name: &str, account: &str, token: &str| {
+            let meta = json!({"name": name, "annotations": {"kubernetes.io/service-account.name": account}});
+            let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta,
+                "type": "kubernetes.io/service-account-token", "data": {"token": STANDARD.encode(token)}});
+            let (code, made) = send("POST", "/api/v1/namespaces/default/secrets", secret).await;
+            assert_eq!(code, 201, "{made}");
+        };
+        let eventually = async |token: &str, expected: bool| {
+            for _ in 0..2000 {
+                let status = review(token).await;
+                if (status["authenticated"] == true) == expected {
+                    return status;
+                }
+                clock::sleep(std::time::Duration::from_millis(5)).await; // the caches of the server follow its store
+            }
+            panic!("{:?}", review(token).await);
+        };
+        for gone in ["secrets/one", "serviceaccounts/first"] {
+            let name = if gone.starts_with("secrets") { ("one", "zeroth") } else { ("two", "first") };
+            let uid = account(name.1).await;
+            let token = token(name.0, name.1, &uid);
+            secret(name.0, name.1, &token).await;
+            let status = eventually(&token, true).await;
+            assert_eq!(status["user"]["username"], format!("system:serviceaccount:default:{}", name.1));
+            assert_eq!(status["user"]["uid"], uid.as_str());
+            assert_eq!(status["audiences"], json!([ISSUER]));
+            let (code, _) = send("DELETE", &format!("/api/v1/namespaces/default/{gone}"), json!({})).await;
+            assert_eq!(code, 200);
+            eventually(&token, false).await;
+        }
+        // A token that is not the one in the Secret, and one of an account before.
+        let uid = account("second").await;
+        let (good, other) = (token("three", "second", &uid), token("three", "second", "another"));
+        secret("three", "second", &good).await;
+        eventually(&good, true).await;
+        let status = review(&other).await;
+        assert_eq!(status["error"], "Token does not match server's copy", "{status}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::api::value::text;
 use crate::clock::{self, Timestamp};
 use crate::pki::TokenKey;
 use crate::rng::Rng;
+use base64::Engine as _;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -78,8 +79,9 @@ impl Verified {
     }
 }
 
+/// Returns whether verified claims have ended meanwhile. Those of a Secret's token have no end.
 fn is_expired(claims: &Value) -> bool {
-    claims.get("exp").and_then(Value::as_i64).is_none_or(|exp| exp <= clock::now().as_second())
+    claims.get("exp").and_then(Value::as_i64).is_some_and(|exp| exp <= clock::now().as_second())
 }
 
 /// Records whether the object is there, is the one with this uid, and was not deleted long ago.
@@ -108,6 +110,43 @@ pub fn check_bound(state: &State, own: &Value) -> Result<(), String> {
         && (!bound("pod") || alive("pods", &within("pod"), "pod"))
         && (bound("pod") || !bound("node") || alive("nodes", text(own, "node.name"), "node"));
     if all { Ok(()) } else { Err(INVALIDATED.to_string()) }
+}
+
+/// Checks the token of a Secret with the type `kubernetes.io/service-account-token`, and returns namespace, name and uid of its account. It
+/// ends with the Secret, with the account, and when another token takes its place in the Secret.
+///
+/// Source: upstream's `serviceaccount/legacy.go`.
+///
+/// # Errors
+/// A claim is missing, or the token has ended.
+pub fn check_legacy<'a>(
+    state: &State,
+    claims: &'a Value,
+    token: &str,
+) -> Result<(&'a str, &'a str, &'a str), String> {
+    // The names of these claims have dots in them, so they are no paths.
+    let claim = |name: &str| {
+        let found = claims.get(format!("kubernetes.io/serviceaccount/{name}")).and_then(Value::as_str);
+        found.filter(|text| !text.is_empty()).ok_or_else(|| format!("{name} claim is missing"))
+    };
+    let (namespace, secret) = (claim("namespace")?, claim("secret.name")?);
+    let (name, uid) = (claim("service-account.name")?, claim("service-account.uid")?);
+    if claims["sub"] != format!("system:serviceaccount:{namespace}:{name}") {
+        return Err("sub claim is invalid".into());
+    }
+    let alive = |resource: &str, name: &str| {
+        let found = state.cache.get(resource, &format!("{namespace}/{name}"));
+        found.filter(|object| text(&object.value, "metadata.deletionTimestamp").is_empty())
+    };
+    let stored = alive("secrets", secret).ok_or("Token has been invalidated")?;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(token);
+    if text(&stored.value, "data.token") != encoded {
+        return Err("Token does not match server's copy".into());
+    }
+    match alive("serviceaccounts", name) {
+        Some(account) if meta::uid(&account.value) == uid => Ok((namespace, name, uid)),
+        _ => Err(format!("ServiceAccount {namespace}/{name} has been deleted")),
+    }
 }
 
 #[cfg(test)]

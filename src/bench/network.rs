@@ -140,6 +140,7 @@ async fn node_port(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
         all_endpoints: None,
         local_endpoints: None,
         affinity_seconds: None,
+        draining: Vec::new(),
     };
     for node in &world.nodes {
         node.network.sync_services(std::slice::from_ref(&rule)).await?;
@@ -159,6 +160,7 @@ async fn localhost(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
         protocol: Protocol::Tcp,
         to: vec![(node.node_ip(), 9000).into()],
         ready: true,
+        affinity_seconds: None,
     };
     if let Some((_, error)) = world.host.sync_ports(&[port]).await.pop() {
         return Err(error).context("localhost");

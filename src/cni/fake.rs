@@ -31,6 +31,7 @@ struct State {
     taken: BTreeMap<String, Ipv4Addr>,
     services: BTreeMap<String, ServiceRule>,
     keeps_flows: bool,
+    refuses_rules: bool,
 }
 
 pub struct FakeNode {
@@ -49,6 +50,11 @@ impl FakeNode {
     /// From now on flows can be forgotten, or cannot.
     pub fn keep_flows(&self, keeps: bool) {
         lock(&self.state).keeps_flows = keeps;
+    }
+
+    /// From now on rules are refused, or written.
+    pub fn refuse_rules(&self, refuses: bool) {
+        lock(&self.state).refuses_rules = refuses;
     }
 
     fn named(&self, on: SocketAddr) -> SocketAddr {
@@ -86,6 +92,10 @@ impl NodeNetwork for FakeNode {
         let wanted: BTreeMap<String, ServiceRule> =
             rules.iter().map(|r| (r.key.clone(), r.clone())).collect();
         let mut state = lock(&self.state);
+        if state.refuses_rules {
+            let what = "cannot change the service rules".into();
+            return Err(Error::Kernel { what, cause: io::ErrorKind::Unsupported.into() });
+        }
         let changed = wanted.iter().filter(|(key, rule)| state.services.get(*key) != Some(rule)).count();
         let gone = state.services.keys().filter(|key| !wanted.contains_key(*key)).count();
         state.services = wanted;

@@ -55,9 +55,16 @@ pub struct ServiceRule {
     pub local_endpoints: Option<Vec<(Ipv4Addr, u16)>>,
     /// `sessionAffinity: ClientIP`, in seconds.
     pub affinity_seconds: Option<u32>,
+    /// Endpoints that end and still serve, and that no new client is led to. UDP flows that lead there stay (upstream: since 1.32).
+    pub draining: Vec<(Ipv4Addr, u16)>,
 }
 
 impl ServiceRule {
+    /// Returns the endpoints that UDP flows may lead to: those that new clients are led to, and those that still serve.
+    pub fn serving(&self) -> BTreeSet<(Ipv4Addr, u16)> {
+        self.used().into_iter().chain(self.draining.iter().copied()).collect()
+    }
+
     /// The endpoints on all nodes.
     pub fn everywhere(&self) -> &[(Ipv4Addr, u16)] {
         self.all_endpoints.as_deref().unwrap_or(&self.endpoints)
@@ -103,8 +110,10 @@ pub struct HostPort {
     pub protocol: Protocol,
     /// Where it leads, as seen from the fabric that joins the nodes.
     pub to: Vec<SocketAddr>,
-    /// Without a ready endpoint the port is reserved but refuses connections, as it would on a node.
+    /// Without a ready endpoint the port is reserved, but refuses connections and UDP datagrams, as a node would.
     pub ready: bool,
+    /// `sessionAffinity: ClientIP`, in seconds. Localhost is one client: it stays with a node, which stays with an endpoint.
+    pub affinity_seconds: Option<u32>,
 }
 
 #[async_trait]

@@ -7,7 +7,7 @@
 use super::{Error, Shared, record};
 use crate::client::{Key, Outcome, WorkQueue, is_code};
 use crate::clock::{self, Timestamp};
-use crate::pki::{Request, valid_until};
+use crate::pki::{self, Ca, Request, valid_until};
 use crate::tap::Cause;
 use jiff::SignedDuration;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
@@ -161,22 +161,21 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     if has_certificate(&csr) || has(&csr, "Denied") || has(&csr, "Failed") {
         return Ok(Outcome::Done);
     }
-    let Ok(request) = Request::parse(&csr.spec.request.0) else { return Ok(Outcome::Done) };
-    let usages = csr.spec.usages.clone().unwrap_or_default();
     if !has(&csr, "Approved") {
+        let Ok(request) = Request::parse(&csr.spec.request.0) else { return Ok(Outcome::Done) };
+        let usages = csr.spec.usages.clone().unwrap_or_default();
         return approve(shared, &key, &csr, &request, &usages, cause).await;
     }
     let start = clock::Instant::now();
     let mut next = (*csr).clone();
     let status = next.status.get_or_insert_default();
-    let verb = match judge(&csr.spec.signer_name, &request, &usages) {
+    let verb = match sign(&shared.config.ca, &csr)? {
         None => return Ok(Outcome::Done),
         Some(Err(why)) => {
             status.conditions.get_or_insert_default().push(told("Failed", "SignerValidationFailure", &why));
             "refuse"
         }
-        Some(Ok(())) => {
-            let cert = shared.config.ca.sign(&request, &usages, lifetime(csr.spec.expiration_seconds))?;
+        Some(Ok(cert)) => {
             status.certificate = Some(k8s_openapi::ByteString(cert.into_bytes()));
             "sign"
         }
@@ -186,6 +185,28 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     let tap = shared.tap("certificate-controller");
     tap.emit(record(verb, "certificatesigningrequests", &key, &cause).took(start.elapsed()));
     Ok(Outcome::Done)
+}
+
+/// Signs an approved request: the certificate, or why it fails for good. `None` if another signer has to.
+///
+/// # Errors
+/// The authority cannot sign now.
+fn sign(ca: &Ca, csr: &Csr) -> Result<Option<Result<String, String>>, pki::Error> {
+    let usages = csr.spec.usages.clone().unwrap_or_default();
+    let signer = csr.spec.signer_name.as_str();
+    let request = match Request::parse(&csr.spec.request.0) {
+        Ok(request) => request,
+        Err(why) => {
+            return Ok([CLIENT, KUBELET_CLIENT, KUBELET_SERVING].contains(&signer).then_some(Err(why)));
+        }
+    };
+    match judge(signer, &request, &usages) {
+        Some(Ok(())) => match ca.sign(&request, &usages, lifetime(csr.spec.expiration_seconds)) {
+            Err(pki::Error::Request(why)) => Ok(Some(Err(why))),
+            signed => Ok(Some(Ok(signed?))),
+        },
+        refused => Ok(refused.map(|judged| judged.map(|()| String::new()))),
+    }
 }
 
 fn told(kind: &str, reason: &str, message: &str) -> Condition {
@@ -278,6 +299,33 @@ mod tests {
         );
         let why = judge(KUBELET_CLIENT, &person, &client);
         assert_eq!(why, Some(Err("subject organization is not system:nodes".into())));
+    }
+
+    #[test]
+    fn a_request_that_can_never_be_signed_fails() {
+        use base64::Engine as _;
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem =
+            rcgen::CertificateParams::new(vec![]).unwrap().serialize_request(&key).unwrap().pem().unwrap();
+        let csr = |request: &str, signer: &str| -> Csr {
+            let request = base64::engine::general_purpose::STANDARD.encode(request);
+            let spec = json!({"request": request, "signerName": signer, "usages": ["client auth"]});
+            serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap()
+        };
+        assert!(sign(&ca, &csr(&pem, CLIENT)).unwrap().unwrap().unwrap().contains("BEGIN CERTIFICATE"));
+        assert!(sign(&ca, &csr(&pem, "example.com/own")).unwrap().is_none());
+        // The last letters belong to the signature.
+        let end = pem.find("\n-----END").unwrap();
+        let at = pem[..end].trim_end_matches('=').len() - 4;
+        let mut wrong = pem.clone();
+        wrong.replace_range(at..=at, if &pem[at..=at] == "A" { "B" } else { "A" });
+        for (request, why) in [(wrong.as_str(), "signature"), ("hello", "PEM block")] {
+            let failed = sign(&ca, &csr(request, CLIENT)).unwrap().unwrap().unwrap_err();
+            assert!(failed.contains(why), "{failed}");
+            assert!(sign(&ca, &csr(request, "example.com/own")).unwrap().is_none());
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use super::pods::is_namespace_ending;
 use super::{Error, Shared, reference};
 use crate::client::{Key, Outcome, WorkQueue, is_code};
+use crate::pki::LEGACY_ISSUER;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -99,7 +100,12 @@ async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
     let annotation = |name: &str| secret.metadata.annotations.as_ref().and_then(|a| a.get(name)).cloned();
     let Some(name) = annotation(ACCOUNT) else { return Ok(Outcome::Done) };
     let api = shared.config.client.within::<Secret>(&key.namespace);
-    let Some(account) = shared.accounts.get(&Key::new(key.namespace.clone(), name.clone())) else {
+    let account = shared.accounts.get(&Key::new(key.namespace.clone(), name.clone()));
+    // A later account of the same name is another one: its token is not that of the one before.
+    let is_same = |account: &ServiceAccount| {
+        annotation(ACCOUNT_UID).is_none_or(|uid| uid.is_empty() || Some(uid) == account.metadata.uid)
+    };
+    let Some(account) = account.filter(|account| is_same(account)) else {
         if annotation(ACCOUNT_UID).is_some() {
             tolerate(api.delete(&key.name, &DeleteParams::default()).await)?;
         }
@@ -110,7 +116,7 @@ async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
     }
     let uid = account.metadata.uid.clone().unwrap_or_default();
     let claims = json!({
-        "iss": "kubernetes/serviceaccount",
+        "iss": LEGACY_ISSUER,
         "kubernetes.io/serviceaccount/namespace": key.namespace,
         "kubernetes.io/serviceaccount/secret.name": key.name,
         "kubernetes.io/serviceaccount/service-account.name": name,
@@ -134,6 +140,31 @@ mod tests {
     use crate::client::testing::{Scripted, refusal};
     use crate::clock;
     use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_secret_of_an_earlier_account_with_the_same_name_is_deleted() {
+        let deleted = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = deleted.clone();
+        let server = Scripted::new(move |asked| {
+            if asked.line.starts_with("DELETE ") {
+                seen.lock().unwrap().push(asked.line.clone());
+            }
+            None
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        let account = json!({"metadata": {"name": "robot", "namespace": "n", "uid": "new"}});
+        shared.accounts.tell_of(serde_json::from_value(account).unwrap());
+        for uid in ["old", "new"] {
+            let annotations = json!({ACCOUNT: "robot", ACCOUNT_UID: uid});
+            let meta = json!({"name": uid, "namespace": "n", "annotations": annotations});
+            let secret = json!({"metadata": meta, "data": {"token": "eA=="}});
+            shared.secrets.tell_of(serde_json::from_value(secret).unwrap());
+            token(&shared, Key::new("n", uid)).await.ok();
+        }
+        assert_eq!(*deleted.lock().unwrap(), ["DELETE /api/v1/namespaces/n/secrets/old"]);
+        shared.crew.kill();
+    }
 
     #[tokio::test]
     async fn an_account_that_may_not_be_made_yet_is_tried_again() {

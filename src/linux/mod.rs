@@ -11,7 +11,7 @@
 //! [`namespace`] runs code in a network namespace on a throw-away thread, [`user`] enters a user namespace, [`mount`] builds root
 //! file systems, [`beneath`] resolves every path that a pod chooses, [`tree`] measures and removes what a pod wrote, [`trash`] takes it out of the pods' reach before, [`confine`] and [`seccomp`] take power away, [`cgroup`] sets
 //! limits on cgroup v1, hybrid and v2, [`pty`] makes
-//! terminals, [`reap`] keeps pid 1 free of zombies, [`fork`], [`trap`] and [`script_fds`] are what a shell is made of, and
+//! terminals, [`udp`] keeps ports that take nothing, [`reap`] keeps pid 1 free of zombies, [`fork`], [`trap`] and [`script_fds`] are what a shell is made of, and
 //! [`probe`] says what this machine allows and how to mend what it does not, [`calls`] which system calls it refuses.
 //! ## Left out
 //! Nothing here knows what a pod or a container image is. Other architectures
@@ -44,6 +44,7 @@ pub mod tcp;
 pub mod trap;
 pub mod trash;
 pub mod tree;
+pub mod udp;
 pub mod usage;
 pub mod user;
 

@@ -18,7 +18,11 @@ type Backends = BTreeSet<(Ipv4Addr, u16)>;
 
 /// Where flows may lead: for each address (for node ports: any address) and port of a UDP service that changed, the endpoints that it has now.
 #[derive(Debug, Default)]
-pub struct Stale(BTreeMap<Front, Backends>);
+pub struct Stale {
+    fronts: BTreeMap<Front, Backends>,
+    /// Some of the flows may have no translation: they are older than their service, or than its first endpoint.
+    has_untranslated: bool,
+}
 
 fn doors(service: &ServiceRule) -> impl Iterator<Item = Front> + '_ {
     let addresses = service.addresses.iter().map(|address| (Some(*address), service.port));
@@ -29,33 +33,43 @@ impl Stale {
     /// Adds the UDP services among those that changed, as they were. Their flows are stale until [`Stale::allow`] says otherwise.
     pub fn add<'a>(&mut self, old: impl Iterator<Item = &'a ServiceRule>) {
         for service in old.filter(|s| s.protocol == Protocol::Udp) {
-            self.0.extend(doors(service).map(|door| (door, BTreeSet::new())));
+            self.has_untranslated |= service.everywhere().is_empty() || service.node_port.is_some();
+            self.fronts.extend(doors(service).map(|door| (door, BTreeSet::new())));
+        }
+    }
+
+    /// Adds the UDP services among those that changed, as they are now. A client may have sent to such an address before a service had it:
+    /// the kernel remembers the flow without a translation, and would go on without one.
+    pub fn add_new<'a>(&mut self, new: impl Iterator<Item = &'a ServiceRule>) {
+        for door in new.filter(|s| s.protocol == Protocol::Udp).flat_map(doors) {
+            self.has_untranslated |= self.fronts.insert(door, BTreeSet::new()).is_none();
         }
     }
 
     /// Says where flows may lead now: to endpoints of the very service that has the address, not to those of another one.
     pub fn allow<'a>(&mut self, now: impl Iterator<Item = &'a ServiceRule>) {
-        self.0.values_mut().for_each(BTreeSet::clear);
+        self.fronts.values_mut().for_each(BTreeSet::clear);
         for service in now.filter(|s| s.protocol == Protocol::Udp) {
             for door in doors(service) {
-                if let Some(endpoints) = self.0.get_mut(&door) {
-                    endpoints.extend(service.used());
+                if let Some(endpoints) = self.fronts.get_mut(&door) {
+                    endpoints.extend(service.serving());
                 }
             }
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.fronts.is_empty()
     }
 
-    /// What the kernel is asked for, so that it tells of no flows that are not looked at: those of each address and port, or of many at once those to UDP
-    /// services. Pods may have hundreds of thousands of other flows, and one whose readiness changes again and again would have them listed each time.
+    /// Returns what the kernel is asked for, so that it lists no flows that are not looked at: those of each address and port, or of many at once those to
+    /// UDP services. Pods may have hundreds of thousands of other flows, and one whose readiness changes again and again would have them
+    /// listed each time. Only where flows may have no translation are all of UDP listed.
     pub fn filters(&self) -> Vec<ConntrackFilter> {
         let udp = ConntrackFilter::new().proto(IpProtocol::Udp);
-        if self.0.len() > FILTERS_MAX {
-            let translated = ConntrackStatus::DST_NAT;
-            return vec![udp.family(AddressFamily::Inet).status(translated, translated)];
+        if self.fronts.len() > FILTERS_MAX {
+            let (all, translated) = (udp.family(AddressFamily::Inet), ConntrackStatus::DST_NAT);
+            return vec![if self.has_untranslated { all } else { all.status(translated, translated) }];
         }
         let one = |(address, port): &Front| {
             let at_port = udp.clone().family(AddressFamily::Inet).orig_dst_port(*port);
@@ -64,7 +78,7 @@ impl Stale {
                 None => at_port,
             }
         };
-        self.0.keys().map(one).collect()
+        self.fronts.keys().map(one).collect()
     }
 
     pub fn includes(&self, entry: &ConntrackEntry) -> bool {
@@ -74,7 +88,7 @@ impl Stale {
     fn leads_astray(&self, original: &ConntrackTuple, reply: &ConntrackTuple) -> bool {
         let (Some(IpAddr::V4(to)), Some(port)) = (original.dst_ip, original.dst_port) else { return false };
         let (Some(IpAddr::V4(from)), Some(from_port)) = (reply.src_ip, reply.src_port) else { return false };
-        let service = self.0.get(&(Some(to), port)).or_else(|| self.0.get(&(None, port)));
+        let service = self.fronts.get(&(Some(to), port)).or_else(|| self.fronts.get(&(None, port)));
         service.is_some_and(|endpoints| !endpoints.contains(&(from, from_port)))
     }
 }
@@ -114,11 +128,53 @@ mod tests {
         let ending = ServiceRule { local_endpoints: Some(vec![(gone, 53)]), ..new.clone() };
         stale.allow([&ending].into_iter());
         assert!(!stale.leads_astray(&vip, &from(gone)));
+        // It ends and serves, and no new client is led to it.
+        stale.allow([&ServiceRule { draining: vec![(gone, 53)], ..new.clone() }].into_iter());
+        assert!(!stale.leads_astray(&vip, &from(gone)));
         let many = (1..100).map(|port| ServiceRule { port, ..old.clone() }).collect::<Vec<_>>();
         stale.add(many.iter());
         assert_eq!(stale.filters().len(), 1, "one listing for many");
+        let mut translated = entry(&vip);
+        assert!(
+            !stale.filters()[0].matches(&translated),
+            "only translated flows of services that had endpoints"
+        );
+        translated.status = Some(ConntrackStatus::DST_NAT.bits());
+        assert!(stale.filters()[0].matches(&translated));
         let mut none = Stale::default();
         none.add([&rule("tcp", &[])].into_iter());
         assert!(none.is_empty());
+    }
+
+    /// A pod asks again and again from one port, and the Service comes later.
+    #[test]
+    fn flows_that_are_older_than_their_service_are_stale() {
+        let here = Ipv4Addr::new(10, 244, 1, 3);
+        let new = ServiceRule { protocol: Protocol::Udp, ..rule("dns", &[(here, 53)]) };
+        let client = Ipv4Addr::new(10, 244, 1, 9);
+        let vip = ConntrackTuple::v4(client, new.addresses[0]).ports(4000, 80);
+        let untranslated = ConntrackTuple::v4(new.addresses[0], client).ports(80, 4000);
+        let many: Vec<ServiceRule> = (80..100).map(|port| ServiceRule { port, ..new.clone() }).collect();
+        for added in [&many[..1], &many] {
+            let mut stale = Stale::default();
+            stale.add_new(added.iter());
+            stale.allow(added.iter());
+            let mut entry = ConntrackEntry::default();
+            (entry.family, entry.proto) = (AddressFamily::Inet, IpProtocol::Udp);
+            (entry.orig, entry.reply) = (vip.clone(), untranslated.clone());
+            assert!(stale.includes(&entry));
+            assert!(stale.filters().iter().any(|filter| filter.matches(&entry)), "{} services", added.len());
+        }
+        // A node port with no endpoint translates nothing either.
+        let old: Vec<ServiceRule> = many
+            .iter()
+            .map(|rule| ServiceRule { node_port: Some(30000 + rule.port), ..rule.clone() })
+            .collect();
+        let mut stale = Stale::default();
+        stale.add(old.iter());
+        let at_node = ConntrackTuple::v4(client, Ipv4Addr::new(172, 30, 0, 11)).ports(4000, 30080);
+        let mut entry = ConntrackEntry::default();
+        (entry.family, entry.proto, entry.orig) = (AddressFamily::Inet, IpProtocol::Udp, at_node);
+        assert!(stale.filters()[0].matches(&entry));
     }
 }

@@ -4,11 +4,11 @@ use super::namespace::Namespace;
 use crate::clock;
 use crate::cni::{Error, HostNetwork, HostPort, Protocol};
 use crate::linux::relay::relay;
-use crate::linux::{descriptors, tcp};
+use crate::linux::{descriptors, tcp, udp};
 use crate::task::Crew;
 use async_trait::async_trait;
 use nix::sys::socket::{AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage};
-use nix::sys::socket::{bind, listen, setsockopt, shutdown, socket, sockopt};
+use nix::sys::socket::{bind, connect, listen, setsockopt, shutdown, socket, sockopt};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,8 +19,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-/// A UDP client that was silent for so long is forgotten.
+/// A UDP client is forgotten when no datagram came from it, and none for it, for so long.
 const UDP_IDLE: Duration = Duration::from_secs(60);
 /// UDP clients of one port; more are ignored until one is forgotten.
 const UDP_CLIENTS: usize = 256;
@@ -111,15 +112,18 @@ pub struct Host {
 
 /// A port that is ours.
 struct Port {
-    wanted: HostPort,
+    /// What the port does. `None` from the beginning of a change to its end: after one that failed, the next call makes it again.
+    state: Option<HostPort>,
     door: Door,
+    kept: Kept,
     /// One task per address while connections are accepted.
     serving: Vec<JoinHandle<()>>,
     /// Connections, which outlive a change of targets or readiness, as they would on a node.
     connections: Crew,
 }
 
-/// Bound sockets, one per address. A TCP socket that is bound but does not listen keeps the port and refuses connections.
+/// Bound sockets, one per address. A TCP socket that is bound but does not listen keeps the port and refuses connections. A UDP socket
+/// does so while it is connected to itself: the kernel delivers to it what comes from there alone.
 enum Door {
     Tcp(Vec<OwnedFd>),
     Udp(Vec<Arc<UdpSocket>>),
@@ -219,15 +223,39 @@ impl Port {
                 Ok(Arc::new(UdpSocket::from_std(socket)?))
             })?),
         };
-        Ok(Port {
-            wanted: HostPort { ready: false, ..wanted.clone() },
+        let mut port = Port {
+            state: None,
             door,
+            kept: Kept::default(),
             serving: Vec::new(),
             connections: Crew::new("host-port"),
-        })
+        };
+        port.close()?;
+        Ok(port)
     }
 
-    /// Starts or stops serving, or serves other targets.
+    /// Refuses what comes, and keeps the port.
+    fn close(&mut self) -> io::Result<()> {
+        self.serving.drain(..).for_each(|task| task.abort());
+        match &self.door {
+            Door::Tcp(sockets) => {
+                for socket in sockets {
+                    // Back to "bound": a socket that never listened answers ENOTCONN.
+                    let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+                    setsockopt(socket, sockopt::ReuseAddr, &false)?;
+                }
+            }
+            Door::Udp(sockets) => {
+                for socket in sockets {
+                    let own = SockaddrStorage::from(socket.local_addr()?);
+                    connect(socket.as_raw_fd(), &own)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts or stops serving, or serves other targets. If that fails, the port is closed: nothing waits where nobody accepts.
     fn become_like(
         &mut self,
         wanted: &HostPort,
@@ -235,20 +263,36 @@ impl Port {
         places: &Arc<Places>,
         visits: &watch::Sender<BTreeMap<u16, u64>>,
     ) -> io::Result<()> {
-        if self.wanted == *wanted {
+        if self.state.as_ref() == Some(wanted) {
             return Ok(());
         }
+        let was_ready = self.state.take().is_some_and(|state| state.ready);
+        let changed = match wanted.ready {
+            true => self.serve(wanted, was_ready, fabric, places, visits),
+            false => self.close(),
+        };
+        match changed {
+            Ok(()) => self.state = Some(wanted.clone()),
+            Err(_) => drop(self.close()), // the first failure is what is told
+        }
+        changed
+    }
+
+    fn serve(
+        &mut self,
+        wanted: &HostPort,
+        was_ready: bool,
+        fabric: &Namespace,
+        places: &Arc<Places>,
+        visits: &watch::Sender<BTreeMap<u16, u64>>,
+    ) -> io::Result<()> {
         self.serving.drain(..).for_each(|task| task.abort());
-        let targets = Arc::new(Targets::new(wanted.to.clone()));
+        let affinity = wanted.affinity_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        let targets = Targets { affinity, kept: self.kept.clone(), ..Targets::new(wanted.to.clone()) };
+        let targets = Arc::new(targets);
         match &self.door {
             Door::Tcp(sockets) => {
                 for socket in sockets {
-                    if !wanted.ready {
-                        // Back to "bound": a socket that never listened answers ENOTCONN.
-                        let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
-                        setsockopt(socket, sockopt::ReuseAddr, &false)?;
-                        continue;
-                    }
                     // Before it listens: connections that nobody accepts would wait for ever.
                     let listener = std::net::TcpListener::from(unreserved(socket.try_clone()?)?);
                     // While it listens the port cannot be taken, and connections of an earlier time do not hinder it.
@@ -267,20 +311,18 @@ impl Port {
                     self.serving.push(tokio::spawn(serve));
                 }
             }
-            Door::Udp(sockets) if wanted.ready => {
-                let serve = |socket: &Arc<UdpSocket>| {
-                    tokio::spawn(serve_udp(
-                        socket.clone(),
-                        targets.clone(),
-                        fabric.clone(),
-                        self.connections.clone(),
-                    ))
-                };
-                self.serving.extend(sockets.iter().map(serve));
+            Door::Udp(sockets) => {
+                for socket in sockets {
+                    if !was_ready {
+                        // What came before the socket was closed is old by now: its sender was refused, or waits for nothing any more.
+                        udp::drain(&**socket);
+                        udp::disconnect(&**socket)?;
+                    }
+                    let (fabric, crew) = (fabric.clone(), self.connections.clone());
+                    self.serving.push(tokio::spawn(serve_udp(socket.clone(), targets.clone(), fabric, crew)));
+                }
             }
-            Door::Udp(_) => {}
         }
-        self.wanted = wanted.clone();
         Ok(())
     }
 }
@@ -316,21 +358,40 @@ impl HostNetwork for Host {
     }
 }
 
-/// Where a port leads: one after the other.
+/// The target that the affinity of a port leads to, and when it was last used. It outlives a change of targets.
+type Kept = Arc<Mutex<Option<(SocketAddr, Instant)>>>;
+
+/// Where a port leads: one target after the other, or with an affinity the same while it answers.
 struct Targets {
     to: Vec<SocketAddr>,
     next: AtomicUsize,
+    affinity: Option<Duration>,
+    kept: Kept,
 }
 
 impl Targets {
     fn new(to: Vec<SocketAddr>) -> Targets {
-        Targets { to, next: AtomicUsize::new(0) }
+        Targets { to, next: AtomicUsize::new(0), affinity: None, kept: Kept::default() }
     }
 
-    /// All of them, beginning with the one whose turn it is.
+    /// Returns all of them, beginning with the one whose turn it is, or with the one that the affinity leads to.
     fn in_turn(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        let first = self.next.fetch_add(1, Ordering::Relaxed);
-        (0..self.to.len()).map(move |n| self.to[(first + n) % self.to.len()])
+        let kept = self
+            .kept
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .filter(|(_, used)| self.affinity.is_some_and(|lasts| used.elapsed() < lasts));
+        let kept = kept.and_then(|(target, _)| self.to.iter().position(|to| *to == target));
+        let first = kept.unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed));
+        (0..self.to.len()).map(move |n| self.to[first.wrapping_add(n) % self.to.len()])
+    }
+
+    /// Remembers the target that answered.
+    fn keep(&self, target: SocketAddr) {
+        if self.affinity.is_some() {
+            *self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) =
+                Some((target, Instant::now()));
+        }
     }
 }
 
@@ -362,7 +423,10 @@ async fn carry(outside: TcpStream, targets: Arc<Targets>, fabric: Namespace) {
     };
     match first_that_answers(targets.in_turn(), dial).await {
         // Either side may break off.
-        Some(inside) => drop(relay(outside, inside).await),
+        Some((target, inside)) => {
+            targets.keep(target);
+            drop(relay(outside, inside).await);
+        }
         // No node answers: the learner's client sees what a node's would, a connection that is broken off.
         None => drop(outside.set_zero_linger()),
     }
@@ -371,22 +435,40 @@ async fn carry(outside: TcpStream, targets: Arc<Targets>, fabric: Namespace) {
 async fn first_that_answers<T, F: Future<Output = io::Result<T>>>(
     targets: impl Iterator<Item = SocketAddr>,
     dial: impl Fn(SocketAddr) -> F,
-) -> Option<T> {
+) -> Option<(SocketAddr, T)> {
     for target in targets {
         if let Some(Ok(inside)) = clock::timeout(DIAL_MAX, dial(target)).await {
-            return Some(inside);
+            return Some((target, inside));
         }
     }
     None
 }
 
+/// A UDP client's socket in the fabric, and when a datagram last went through it, either way.
+struct Flow {
+    inside: UdpSocket,
+    used: Mutex<Instant>,
+}
+
+impl Flow {
+    fn touch(&self) {
+        *self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Instant::now();
+    }
+
+    /// Returns how long the flow may stay silent from now on.
+    fn left(&self) -> Duration {
+        let used = *self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        UDP_IDLE.saturating_sub(used.elapsed())
+    }
+}
+
 /// One socket in the fabric per client, so that answers find their way back.
 async fn serve_udp(socket: Arc<UdpSocket>, targets: Arc<Targets>, fabric: Namespace, crew: Crew) {
-    let mut clients: BTreeMap<SocketAddr, Arc<UdpSocket>> = BTreeMap::new();
+    let mut clients: BTreeMap<SocketAddr, Arc<Flow>> = BTreeMap::new();
     let mut buffer = vec![0; 65536];
     loop {
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
-        clients.retain(|_, inside| Arc::strong_count(inside) > 1); // their answering task has given up
+        clients.retain(|_, flow| Arc::strong_count(flow) > 1); // their answering task has given up
         if !clients.contains_key(&client) {
             if clients.len() >= UDP_CLIENTS {
                 continue;
@@ -397,20 +479,29 @@ async fn serve_udp(socket: Arc<UdpSocket>, targets: Arc<Targets>, fabric: Namesp
             if descriptors::is_reserved(&inside) || inside.connect(target).await.is_err() {
                 continue;
             }
-            let inside = Arc::new(inside);
-            crew.spawn(answer_udp(inside.clone(), socket.clone(), client));
-            clients.insert(client, inside);
+            targets.keep(target); // UDP does not say whether it answers
+            let flow = Arc::new(Flow { inside, used: Mutex::new(Instant::now()) });
+            crew.spawn(answer_udp(flow.clone(), socket.clone(), client));
+            clients.insert(client, flow);
         }
-        if let Some(inside) = clients.get(&client) {
-            let _ = inside.send(&buffer[..length]).await; // UDP may lose it
+        if let Some(flow) = clients.get(&client) {
+            flow.touch();
+            let _ = flow.inside.send(&buffer[..length]).await; // UDP may lose it
         }
     }
 }
 
-async fn answer_udp(inside: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: SocketAddr) {
+async fn answer_udp(flow: Arc<Flow>, socket: Arc<UdpSocket>, client: SocketAddr) {
     let mut buffer = vec![0; 65536];
-    while let Some(Ok(length)) = clock::timeout(UDP_IDLE, inside.recv(&mut buffer)).await {
-        let _ = socket.send_to(&buffer[..length], client).await;
+    loop {
+        match clock::timeout(flow.left(), flow.inside.recv(&mut buffer)).await {
+            Some(Ok(length)) => {
+                flow.touch();
+                let _ = socket.send_to(&buffer[..length], client).await;
+            }
+            None if !flow.left().is_zero() => {} // the client has sent meanwhile
+            None | Some(Err(_)) => return,
+        }
     }
 }
 
@@ -467,7 +558,7 @@ mod tests {
             }
         };
         let start = tokio::time::Instant::now();
-        assert_eq!(first_that_answers(to.iter().copied(), &dial).await, Some(to[1]));
+        assert_eq!(first_that_answers(to.iter().copied(), &dial).await, Some((to[1], to[1])));
         assert_eq!(start.elapsed(), DIAL_MAX);
         assert_eq!(first_that_answers(to[..1].iter().copied(), &dial).await, None);
     }
@@ -479,5 +570,107 @@ mod tests {
         assert_eq!(targets.in_turn().collect::<Vec<_>>(), to);
         assert_eq!(targets.in_turn().next(), Some(to[1]));
         assert_eq!(Targets::new(vec![]).in_turn().next(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_affinity_keeps_to_one_target_for_its_time() {
+        let to: Vec<SocketAddr> = (11..14).map(|n| ([172, 30, 0, n], 1).into()).collect();
+        let kept = Kept::default();
+        let targets = |to: &[SocketAddr]| {
+            let affinity = Some(Duration::from_secs(60));
+            Targets { affinity, kept: kept.clone(), ..Targets::new(to.to_vec()) }
+        };
+        let all = targets(&to);
+        all.keep(to[1]);
+        for _ in 0..3 {
+            assert_eq!(
+                all.in_turn().collect::<Vec<_>>(),
+                [to[1], to[2], to[0]],
+                "the others if it does not answer"
+            );
+        }
+        assert_eq!(targets(&to[1..]).in_turn().next(), Some(to[1]), "after a change of targets too");
+        assert_eq!(targets(&to[2..]).in_turn().next(), Some(to[2]), "a target that is gone is not kept");
+        tokio::time::advance(Duration::from_secs(59)).await;
+        all.keep(to[1]);
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert_eq!(all.in_turn().next(), Some(to[1]), "each use begins the time anew");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let firsts: Vec<_> = (0..3).filter_map(|_| all.in_turn().next()).collect();
+        assert_eq!(firsts, to, "then they take turns");
+    }
+
+    fn free(protocol: Protocol) -> HostPort {
+        let port = match protocol {
+            Protocol::Tcp => std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr(),
+            Protocol::Udp => std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr(),
+        };
+        let port = port.unwrap().port();
+        HostPort { port, protocol, to: vec![], ready: false, affinity_seconds: None }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_udp_port_refuses_while_nothing_is_ready_and_delivers_nothing_old() {
+        let host = Host::new(Namespace::own());
+        let served = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let wanted = HostPort { to: vec![served.local_addr().unwrap()], ..free(Protocol::Udp) };
+        assert!(host.sync_ports(std::slice::from_ref(&wanted)).await.is_empty());
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.connect(("127.0.0.1", wanted.port)).await.unwrap();
+        let patience = Duration::from_secs(20);
+        let mut buffer = [0; 16];
+        for round in [b'1', b'2'] {
+            client.send(b"old").await.unwrap();
+            let answer = clock::timeout(patience, client.recv(&mut buffer)).await.unwrap();
+            assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+            let ready = HostPort { ready: true, ..wanted.clone() };
+            assert!(host.sync_ports(&[ready]).await.is_empty());
+            client.send(&[round]).await.unwrap();
+            let (length, from) =
+                clock::timeout(patience, served.recv_from(&mut buffer)).await.unwrap().unwrap();
+            assert_eq!(buffer[..length], [round], "what was sent before is not delivered");
+            served.send_to(b"yes", from).await.unwrap();
+            assert_eq!(clock::timeout(patience, client.recv(&mut buffer)).await.unwrap().unwrap(), 3);
+            assert!(host.sync_ports(std::slice::from_ref(&wanted)).await.is_empty());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_udp_client_that_only_sends_is_not_forgotten() {
+        let pair = async || UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (inside, socket, client) = (pair().await, Arc::new(pair().await), pair().await);
+        let flow = Arc::new(Flow { inside, used: Mutex::new(Instant::now()) });
+        let mut answers = tokio::spawn(answer_udp(flow.clone(), socket, client.local_addr().unwrap()));
+        for _ in 0..5 {
+            clock::timeout(UDP_IDLE / 2, &mut answers).await.map_or((), |_| panic!("it is cut"));
+            flow.touch();
+        }
+        let start = Instant::now();
+        answers.await.unwrap();
+        assert_eq!(start.elapsed(), UDP_IDLE, "silence both ways ends it");
+    }
+
+    #[tokio::test]
+    async fn a_port_whose_change_failed_is_closed_and_changed_by_the_next_call() {
+        let (fabric, places) = (Namespace::own(), Places::new(8));
+        let visits = watch::Sender::default();
+        let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = vec![target.local_addr().unwrap()];
+        let wanted = HostPort { to, ready: true, ..free(Protocol::Tcp) };
+        let mut port = Port::bind(&wanted).unwrap();
+        port.become_like(&wanted, &fabric, &places, &visits).unwrap();
+        let connect = async || TcpStream::connect(("127.0.0.1", wanted.port)).await.map(drop);
+        connect().await.unwrap();
+        // A socket that cannot listen.
+        let udp = OwnedFd::from(std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+        let Door::Tcp(sockets) = &mut port.door else { panic!("TCP") };
+        sockets.push(udp);
+        let more = HostPort { to: [wanted.to.clone(), wanted.to.clone()].concat(), ..wanted.clone() };
+        assert!(port.become_like(&more, &fabric, &places, &visits).is_err());
+        assert_eq!(connect().await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let Door::Tcp(sockets) = &mut port.door else { panic!("TCP") };
+        sockets.pop();
+        port.become_like(&wanted, &fabric, &places, &visits).unwrap();
+        connect().await.unwrap();
     }
 }

@@ -43,6 +43,15 @@ impl Namespace {
         Ok(Namespace { fd, jobs })
     }
 
+    /// The namespace of this process, for tests without root.
+    #[cfg(test)]
+    pub fn own() -> Namespace {
+        let (jobs, work) = mpsc::channel::<Job>();
+        std::thread::spawn(move || work.into_iter().for_each(|job| job()));
+        let fd = std::fs::File::open("/proc/self/ns/net").expect("a network namespace");
+        Namespace { fd: Arc::new(fd.into()), jobs }
+    }
+
     pub fn fd(&self) -> &Arc<OwnedFd> {
         &self.fd
     }

@@ -289,6 +289,7 @@ impl NodeNetwork for Node {
             count = once.count();
             // Before the write: nobody else knows what was there, if this call is dropped.
             stale.add(changes.iter().filter_map(Change::old));
+            stale.add_new(changes.iter().filter_map(Change::new));
             let written = match anew {
                 true => self.recommit(&changes).await.map(|()| after),
                 false => match self.commit(&changes).await {

@@ -36,6 +36,13 @@ impl Change {
             Change::Add { .. } => None,
         }
     }
+
+    pub fn new(&self) -> Option<&ServiceRule> {
+        match self {
+            Change::Add { new, .. } | Change::Replace { new, .. } => Some(new),
+            Change::Remove { .. } => None,
+        }
+    }
 }
 
 impl Table {
@@ -141,6 +148,7 @@ pub mod tests {
             all_endpoints: None,
             local_endpoints: None,
             affinity_seconds: None,
+            draining: Vec::new(),
         }
     }
 

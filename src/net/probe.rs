@@ -87,6 +87,7 @@ fn rules() -> Vec<ServiceRule> {
         all_endpoints: None,
         local_endpoints: None,
         affinity_seconds,
+        draining: Vec::new(),
     };
     let pods = [(Ipv4Addr::new(10, 244, 1, 2), 80), (Ipv4Addr::new(10, 244, 1, 3), 80)];
     vec![

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! map vips      { 10.96.0.10 . tcp . 80 : goto s0 }         # a connection's first packet finds its service by one look-up
-//! map nodeports { tcp . 30080 : goto x0 }                   # x0 marks for masquerading, then goes to s0; externalTrafficPolicy: Local, see `inside`
+//! map nodeports { tcp . 30080 : goto x0 }                   # at the node's own address alone; x0 marks for masquerading, then goes to s0; externalTrafficPolicy: Local, see `inside`
 //! set refused   { 10.96.0.11 . tcp . 80 }                   # services without endpoints: an answer, not silence
 //! map e_s0      { 0 : 10.244.1.2 . 8080, 1 : … }            # s0: dnat ip to numgen random mod 2 map @e_s0
 //! set a1_0af4…  { clients of one endpoint, with timeout }    # s1: sessionAffinity: ClientIP, over t1_0af4… for each endpoint
@@ -10,6 +10,7 @@
 //! set hairpin   { podIP . podIP }                           # a pod that reaches itself through a service needs another source
 //! ```
 
+use super::fabric;
 use super::nft::{self, Nft, Transaction};
 use super::plan::Change;
 use crate::cni::{Protocol, ServiceRule};
@@ -118,7 +119,7 @@ pub fn base(connection: &Nft, node: u8) -> Result<Transaction> {
         )
         .add_rule(
             rule("services")
-                .match_fib_type(FibFlags::DADDR, RouteType::Local)
+                .match_daddr_v4(fabric::node_ip(node), 32) // not 127.0.0.1, as upstream's nftables mode
                 .expr(nft::load_protocol(Register::R0))
                 .expr(nft::load_port(Register::Reg32_01))
                 .expr(Expr::Lookup(LookupExpr::new("nodeports", Register::R0).dreg(Register::Verdict))),

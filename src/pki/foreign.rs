@@ -9,8 +9,14 @@ use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 
 /// Where distributions keep the authorities they trust.
-const SYSTEM_ROOTS: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+const SYSTEM_ROOTS: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt", // Debian, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",   // Fedora
+    "/etc/ssl/ca-bundle.pem",             // openSUSE
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // RHEL
+    "/etc/ssl/cert.pem",
+];
 
 /// Whose certificates are believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,10 +96,8 @@ pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
 
 fn these(pem: &[u8]) -> Result<RootCertStore, Unusable> {
     let mut store = RootCertStore::empty();
-    for cert in CertificateDer::pem_slice_iter(pem) {
-        let cert = cert.map_err(|e| Unusable::Authorities(e.to_string()))?;
-        store.add(cert).map_err(|e| Unusable::Authorities(e.to_string()))?;
-    }
+    // As in Go: one certificate that cannot be used keeps no other from being believed.
+    store.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
     match store.is_empty() {
         true => Err(Unusable::Authorities("unable to parse bytes as PEM block".into())),
         false => Ok(store),
@@ -133,6 +137,18 @@ impl ServerCertVerifier for AnyCertificate {
 mod tests {
     use super::*;
     use crate::pki::{Ca, Subject};
+
+    #[test]
+    fn certificates_that_cannot_be_used_spoil_no_bundle() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = Ca::load_or_create(dir.path(), "ca").unwrap().pem().to_string();
+        let block = |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+        let bad = block("aGVsbG8=") + &block("no base64!") + &good;
+        for bundle in [bad.clone(), good.clone() + &block("aGVsbG8=")] {
+            assert_eq!(these(bundle.as_bytes()).unwrap().len(), 1);
+        }
+        assert!(these(block("aGVsbG8=").as_bytes()).is_err());
+    }
 
     #[test]
     fn a_key_belongs_to_its_certificate_alone() {

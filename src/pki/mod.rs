@@ -4,10 +4,12 @@
 //! kubeadm makes one certificate authority per cluster and a certificate for every component; the common name is the user,
 //! the organizations are the groups. Service accounts carry signed JSON web tokens instead.
 //! ## How this one works
-//! [`Ca`] issues ECDSA P-256 certificates (small, fast to check) and signs the [`Request`]s of others, whatever their key, [`TokenKey`] signs ES256 tokens. Both live in the
-//! cluster's directory with mode 0600. The certificates of components are made at every start, the authority and the token key only once.
+//! [`Ca`] issues ECDSA P-256 certificates (small, fast to check) and signs the [`Request`]s of others: with ECDSA P-256 and P-384, RSA and Ed25519
+//! keys. [`TokenKey`] signs ES256 tokens. Both live in the cluster's directory with mode 0600. The certificates of components are made at every start, the authority and the token key only once.
 //! ## Left out
-//! Revocation lists: Kubernetes has none either. Intermediate authorities, RSA keys.
+//! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys of this cluster's own. Requests with P-521 keys, ECDSA with
+//! SHA-512, or RSA keys of fewer than 2048 bits: the API accepts them, and the cluster's own signers give them the condition `Failed`.
+//! Renewal in a running cluster: certificates of components last a year, and only the next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
@@ -19,10 +21,10 @@ mod token;
 
 pub use clients::{Client, Clients, asking_server_config};
 pub use foreign::{Trust, Unusable, check_pair, foreign_client};
-pub use request::{Request, valid_until};
-pub use token::TokenKey;
+pub use request::{Proof, Request, valid_until};
+pub use token::{LEGACY_ISSUER, TokenKey};
 
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SanType,
@@ -36,6 +38,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -51,6 +54,8 @@ pub enum Error {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error("the certificate of the authority in {} is valid from {from} until {until}, and now it is {now}: set the clock of this machine, or delete the cluster and make it anew", path.display())]
+    Expired { path: PathBuf, from: Timestamp, until: Timestamp, now: Timestamp },
     #[error("cannot use {}", path.display())]
     File {
         path: PathBuf,
@@ -59,7 +64,10 @@ pub enum Error {
     },
     #[error("a certificate, key or authority in PEM form cannot be used: {0}")]
     Pem(String),
-    /// A certificate request that is not signed.
+    /// The authority cannot sign now.
+    #[error("the certificate authority cannot sign: {0}")]
+    Authority(String),
+    /// A certificate request that will never be signed.
     #[error("{0}")]
     Request(String),
     #[error("the TLS library refuses this configuration")]
@@ -118,20 +126,29 @@ impl Subject {
 /// A certificate authority.
 pub struct Ca {
     pem: String,
+    /// The end of its certificate. Nothing that it signs lives longer.
+    until: Timestamp,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Ca {
     /// Reads `ca.crt` and `ca.key` from the directory, or makes them.
+    ///
+    /// # Errors
+    /// A file cannot be used, the two are no pair, or the certificate is not valid now.
     pub fn load_or_create(dir: &Path, name: &str) -> Result<Ca, Error> {
         let (cert_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
         if key_path.exists() {
             let damaged = |cause| Error::Damaged { path: key_path.clone(), cause: Box::new(cause) };
-            let key = KeyPair::from_pem(&read(&key_path)?).map_err(damaged)?;
+            let text = read(&key_path)?;
+            let key = KeyPair::from_pem(&text).map_err(damaged)?;
             let pem = read(&cert_path)?;
+            check_pair(pem.as_bytes(), text.as_bytes())
+                .map_err(|why| Error::Damaged { path: cert_path.clone(), cause: why.into() })?;
+            let until = until_of(&pem, &cert_path)?;
             let issuer = Issuer::from_ca_cert_pem(&pem, key)
                 .map_err(|cause| Error::Damaged { path: cert_path.clone(), cause: Box::new(cause) })?;
-            return Ok(Ca { pem, issuer });
+            return Ok(Ca { pem, until, issuer });
         }
         let failed = |cause| Error::Certificate { subject: name.to_string(), cause };
         let key = KeyPair::generate().map_err(failed)?;
@@ -142,7 +159,8 @@ impl Ca {
         let pem = params.self_signed(&key).map_err(failed)?.pem();
         write_private(&cert_path, &pem)?;
         write_private(&key_path, &key.serialize_pem())?; // last: where there is a key, its certificate is there as well
-        Ok(Ca { pem, issuer: Issuer::new(params, key) })
+        let until = until_of(&pem, &cert_path)?;
+        Ok(Ca { pem, until, issuer: Issuer::new(params, key) })
     }
 
     /// The authority's own certificate.
@@ -150,11 +168,13 @@ impl Ca {
         &self.pem
     }
 
-    /// Makes a key and a certificate for it, valid for a year, for both ends of a connection.
+    /// Makes a key and a certificate for it, for both ends of a connection. It is valid for a year, or as long as the authority.
     pub fn issue(&self, subject: &Subject) -> Result<Identity, Error> {
         let failed = |cause| Error::Certificate { subject: subject.common_name.clone(), cause };
         let key = KeyPair::generate().map_err(failed)?;
         let mut params = params(subject, 365)?;
+        let since_1970 = Duration::from_secs(u64::try_from(self.until.as_second()).unwrap_or_default());
+        params.not_after = params.not_after.min(rcgen::date_time_ymd(1970, 1, 1) + since_1970);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         if !subject.names.is_empty() {
@@ -163,6 +183,20 @@ impl Ca {
         params.use_authority_key_identifier_extension = true;
         let cert = params.signed_by(&key, &self.issuer).map_err(failed)?;
         Ok(Identity { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+    }
+}
+
+/// Returns the end of an authority's certificate.
+///
+/// # Errors
+/// It is not valid now.
+fn until_of(pem: &str, path: &Path) -> Result<Timestamp, Error> {
+    let damaged = || Error::Damaged { path: path.into(), cause: "not a certificate".into() };
+    let (from, until) = request::validity(pem.as_bytes()).ok_or_else(damaged)?;
+    let now = clock::now();
+    match from <= now && now <= until {
+        true => Ok(until),
+        false => Err(Error::Expired { path: path.into(), from, until, now }),
     }
 }
 
@@ -202,7 +236,7 @@ fn read(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(|cause| Error::File { path: path.into(), cause })
 }
 
-/// Writes a file that only its owner may read. Several may write the same one at once: the last stays, whole.
+/// Writes a file that only its owner may read, and keeps it over a power failure. Several may write the same one at once: the last stays, whole.
 pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     static WRITES: AtomicUsize = AtomicUsize::new(0);
     let failed = |cause| Error::File { path: path.into(), cause };
@@ -219,7 +253,14 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     written.and_then(|()| fs::rename(&tmp, path)).map_err(|cause| {
         let _ = fs::remove_file(&tmp); // it may hold a key
         failed(cause)
-    })
+    })?;
+    // The name is in the directory. Without it `ca.key` might be there after a power failure, and `ca.crt` not.
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match fs::File::open(directory).and_then(|dir| dir.sync_all()) {
+        // Some file systems cannot write a directory by itself.
+        Err(cause) if cause.kind() != std::io::ErrorKind::InvalidInput => Err(failed(cause)),
+        _ => Ok(()),
+    }
 }
 
 fn chain(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
@@ -295,10 +336,10 @@ pub fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
     ServerName::try_from(host.to_string()).map_err(|e| Error::Pem(e.to_string()))
 }
 
-/// User and groups of a client certificate (common name and organizations). `None` if it has no common name.
+/// Returns user and groups of a client certificate: its last common name and its organizations. `None` if the common name is missing or empty.
 pub fn user_of(der: &[u8]) -> Option<(String, Vec<String>)> {
     let (_, cert) = x509_parser::parse_x509_certificate(der).ok()?;
-    let name = cert.subject().iter_common_name().next()?.as_str().ok()?.to_string();
+    let name = request::common_name(cert.subject()).filter(|name| !name.is_empty())?;
     let groups =
         cert.subject().iter_organization().filter_map(|o| o.as_str().ok()).map(String::from).collect();
     Some((name, groups))
@@ -339,6 +380,46 @@ mod tests {
         let server = again.issue(&Subject::server("kube-apiserver", &["localhost", "127.0.0.1"])).unwrap();
         server_config(&server, first.pem()).unwrap();
         client_config(Some(&id), first.pem(), &["h2"]).unwrap();
+    }
+
+    /// Writes the files of an authority that is valid for these days from now.
+    fn authority(dir: &Path, from: i64, until: i64) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = params(&Subject::client("kubernetes", ""), until).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        if from > 0 {
+            params.not_before = params.not_after - Duration::from_secs(3600);
+        }
+        fs::write(dir.join("ca.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(dir.join("ca.key"), key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn nothing_outlives_its_authority_and_one_that_is_not_valid_is_named_with_its_dates() {
+        let dir = tempfile::tempdir().unwrap();
+        authority(dir.path(), 0, 30);
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let end = valid_until(ca.pem().as_bytes()).unwrap();
+        let own = ca.issue(&Subject::client("jane", "dev")).unwrap();
+        assert_eq!(valid_until(own.cert_pem.as_bytes()), Some(end));
+        for (from, until) in [(0, 0), (30, 31)] {
+            authority(dir.path(), from, until);
+            let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap();
+            assert!(matches!(error, Error::Expired { .. }), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains("ca.crt") && text.contains("is valid from 20"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_and_a_key_that_are_no_pair_are_named() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for dir in [&dir, &other] {
+            Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        }
+        fs::copy(other.path().join("ca.crt"), dir.path().join("ca.crt")).unwrap();
+        let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap();
+        assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("ca.crt")), "{error:?}");
     }
 
     #[test]

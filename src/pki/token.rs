@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
+/// The issuer of tokens of Secrets with the type `kubernetes.io/service-account-token`. They have no end and no audience.
+pub const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
+
 /// The key that signs and checks service-account tokens.
 pub struct TokenKey {
     encoding: EncodingKey,
@@ -51,15 +54,21 @@ impl TokenKey {
         jsonwebtoken::encode(&header, claims, &self.encoding).map_err(|e| Error::Token(e.to_string()))
     }
 
-    /// Checks signature, `exp` and `nbf`, and returns the claims. Audience and subject are the caller's to judge.
+    /// Checks signature, `exp` and `nbf`, and returns the claims. Audience and subject are the caller's to judge. Only tokens of
+    /// [`LEGACY_ISSUER`] may lack `exp`.
     pub fn verify(&self, token: &str) -> Result<Value, Error> {
         let mut rules = Validation::new(Algorithm::ES256);
         rules.validate_aud = false;
         rules.validate_nbf = true;
         rules.leeway = 10;
-        jsonwebtoken::decode::<Value>(token, &self.decoding, &rules)
+        rules.required_spec_claims.clear(); // `exp` is checked where it stands
+        let claims = jsonwebtoken::decode::<Value>(token, &self.decoding, &rules)
             .map(|data| data.claims)
-            .map_err(|e| Error::Token(e.to_string()))
+            .map_err(|e| Error::Token(e.to_string()))?;
+        match claims.get("exp").is_some() || claims["iss"] == LEGACY_ISSUER {
+            true => Ok(claims),
+            false => Err(Error::Token("the claim exp is missing".into())),
+        }
     }
 
     /// The public half as a JSON web key set: `/openid/v1/jwks`.
@@ -82,6 +91,9 @@ mod tests {
         assert!(TokenKey::load_or_create(other.path()).unwrap().verify(&token).is_err());
         let expired = key.sign(&json!({"sub": "a", "nbf": now - 90, "exp": now - 60})).unwrap();
         assert!(key.verify(&expired).is_err());
+        let endless = |issuer: &str| key.verify(&key.sign(&json!({"iss": issuer})).unwrap());
+        assert!(endless("https://kubernetes.default.svc").is_err());
+        assert!(endless(LEGACY_ISSUER).is_ok(), "the token of a Secret has no end");
         let mut forged = token.clone();
         forged.replace_range(token.len() - 4..token.len() - 2, "AA");
         assert!(key.verify(&forged).is_err() || forged == token);

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::cni::{HostNetwork, HostPort, Protocol};
 use crate::tap::{Record, Tap};
 use crate::task::Crew;
-use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::core::v1::{Node, Service, ServiceSpec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -43,7 +43,13 @@ pub fn wanted(
             meta.name.as_deref().unwrap_or_default()
         );
         let namespace = meta.namespace.as_deref().unwrap_or_default();
+        if !budget.has(namespace) {
+            refused.extend(leads_somewhere(spec).then(|| rules::beyond_namespace(service)));
+            continue;
+        }
         let own = rules::Slices::of(slices.get(&name).map(Vec::as_slice).unwrap_or_default());
+        budget.spend(namespace, own.work());
+        let affinity_seconds = rules::affinity_seconds(spec);
         let (is_balancer, mut is_told) = (spec.type_.as_deref() == Some("LoadBalancer"), false);
         for port in spec.ports.iter().flatten() {
             let Some(protocol) = rules::protocol(port) else { continue };
@@ -59,7 +65,7 @@ pub fn wanted(
                 break;
             }
             let endpoints = own.endpoints(port);
-            budget.spend(namespace, 64 * endpoints.count());
+            budget.spend(namespace, endpoints.work());
             let serves =
                 |node: &str| !endpoints.usable(rules::is_external_local(spec).then_some(node)).is_empty();
             let serving = nodes.iter().filter(|(node, _)| serves(node));
@@ -73,15 +79,19 @@ pub fn wanted(
                 match ports.iter().find(|(p, _)| p.port == number && p.protocol == protocol) {
                     None => {
                         ports.push((
-                            HostPort { port: number, protocol, to: to.clone(), ready },
+                            HostPort { port: number, protocol, to: to.clone(), ready, affinity_seconds },
                             service.clone(),
                         ));
                     }
                     Some((_, owner)) if Key::of(&**owner) == Key::of(&**service) => {}
                     Some((_, owner)) => {
-                        let owner = Key::of(&**owner);
+                        let owner = Key::of(&**owner).to_string();
+                        let owner = match rules::owner_for(service, &owner) {
+                            known if known == owner => format!("the Service {known}"),
+                            unknown => unknown.to_string(),
+                        };
                         let message = format!(
-                            "localhost:{number} leads to the Service {owner}, which has the same port: it does not lead to this one"
+                            "localhost:{number} leads to {owner}, which has the same port: it does not lead to this one"
                         );
                         refused.push(Refused { service: service.clone(), reason: "HostPortTaken", message });
                     }
@@ -90,6 +100,12 @@ pub fn wanted(
         }
     }
     (ports, refused)
+}
+
+/// Returns whether localhost leads to a Service.
+fn leads_somewhere(spec: &ServiceSpec) -> bool {
+    let ports = spec.ports.iter().flatten();
+    ports.filter(|port| rules::protocol(port).is_some()).any(|port| port.node_port.is_some_and(|p| p > 0))
 }
 
 /// A load balancer that has no node port, which localhost would lead to.
@@ -254,6 +270,18 @@ mod tests {
         assert_eq!(to("Cluster", &all).0.len(), 3);
         assert_eq!(to("Local", &all), (vec!["172.30.0.2:30080".to_string()], true));
         assert_eq!(to("Local", &[node(1)]), (vec![], false), "it refuses instead of being silent");
+    }
+
+    #[test]
+    fn the_affinity_of_a_service_holds_through_localhost() {
+        let port = |affinity: &str| {
+            let config = serde_json::json!({"clientIP": {"timeoutSeconds": 60}});
+            let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
+            let spec = serde_json::json!({"sessionAffinity": affinity, "sessionAffinityConfig": config, "ports": ports});
+            wanted(&[service("web", spec)], &BTreeMap::new(), &[]).0.remove(0).0
+        };
+        assert_eq!(port("ClientIP").affinity_seconds, Some(60));
+        assert_eq!(port("None").affinity_seconds, None);
     }
 
     #[test]

@@ -10,7 +10,8 @@
 //! An address that two Services claim goes to one of them, and the other is told in an Event: the kernel would refuse the whole table.
 //! So are Services whose rules are more than the kernel takes at once.
 //! ## Left out
-//! `trafficDistribution` and topology hints, `loadBalancerSourceRanges`, health-check node ports, IPv6, SCTP.
+//! `trafficDistribution` and topology hints, `loadBalancerSourceRanges`, health-check node ports, IPv6, SCTP. Services with `sessionAffinity: ClientIP`
+//! and more than some 210 endpoints are not served: each endpoint has rules of its own, and a Service's must fit into one message to the kernel.
 //! ## Read next
 //! `net`, which turns rules into nftables.
 
@@ -19,7 +20,7 @@ pub mod rules;
 
 use crate::client::{Client, Informer, Key, Recorder, reference};
 use crate::clock;
-use crate::cni::NodeNetwork;
+use crate::cni::{NodeNetwork, ServiceRule};
 use crate::tap::{Cause, Record, Tap};
 use crate::task::Crew;
 use k8s_openapi::api::core::v1::Service;
@@ -30,9 +31,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
-
-#[cfg(doc)]
-use crate::cni::ServiceRule;
 
 /// Rules that the kernel refused, and flows that it did not forget, are tried again after this time.
 const RETRY: Duration = Duration::from_secs(1);
@@ -117,14 +115,31 @@ fn tell(
     now
 }
 
+/// Logs why something fails, unless `known` has the same reason of the last try, and keeps it there. `None`: it works again.
+fn warn_once(known: &mut Option<String>, failed: Option<String>, what: &str) {
+    if let Some(error) = failed.as_ref().filter(|e| known.as_ref() != Some(*e)) {
+        tracing::warn!(error, "{what}, trying again");
+    }
+    *known = failed;
+}
+
 /// Makes the kernel forget flows of UDP clients, which would stay with endpoints that are gone. `stuck` is why it could not be done at the
 /// last try, if so; the same reason is logged once.
 async fn forget_flows(network: &dyn NodeNetwork, stuck: &mut Option<String>) {
     let failed = network.forget_flows().await.err().map(|e| e.to_string());
-    if let Some(error) = failed.as_ref().filter(|e| stuck.as_ref() != Some(*e)) {
-        tracing::warn!(error, "UDP clients may stay with endpoints that are gone, trying again");
-    }
-    *stuck = failed;
+    warn_once(stuck, failed, "UDP clients may stay with endpoints that are gone");
+}
+
+/// Writes the rules, and returns how many changed. `None`: the kernel refused them; `refused` is why, and the same reason is logged once.
+async fn write_rules(
+    network: &dyn NodeNetwork,
+    wanted: &[ServiceRule],
+    refused: &mut Option<String>,
+) -> Option<usize> {
+    let written = network.sync_services(wanted).await;
+    let failed = written.as_ref().err().map(ToString::to_string);
+    warn_once(refused, failed, "cannot write the service rules");
+    written.ok()
 }
 
 /// Keeps one node's rules in step with the cluster, until the crew ends.
@@ -132,31 +147,31 @@ pub fn start(crew: &Crew, config: Config) {
     let own = crew.clone();
     crew.spawn_main(async move {
         let changes = Changes::watch(&own, &config.client);
-        changes.synced().await;
-        tracing::info!(node = config.node_name, "caches are synced for service config");
         let stop = own.token();
+        tokio::select! {
+            () = changes.synced() => {}
+            () = stop.cancelled() => return Ok(()), // without an API server they are never synced
+        }
+        tracing::info!(node = config.node_name, "caches are synced for service config");
         let recorder = Recorder::new(&own, &config.client, "kube-proxy", &config.node_name);
         let mut told = BTreeSet::new();
-        let (mut cause, mut stuck) = (None, None);
+        let (mut cause, mut stuck, mut unwritten) = (None, None, None);
         loop {
             let start = clock::Instant::now();
             let (wanted, refused) =
                 rules::rules(&changes.services.list(), &changes.by_service(), &config.node_name);
             told = tell(&recorder, &config.node_name, refused, &told);
-            match config.network.sync_services(&wanted).await {
-                Ok(0) => {}
-                Ok(changed) => {
+            match write_rules(&*config.network, &wanted, &mut unwritten).await {
+                Some(0) => {}
+                Some(changed) => {
                     tracing::info!(rules = wanted.len(), changed, "SyncProxyRules complete");
                     let record = Record::new("rules").cause(cause.take()).took(start.elapsed());
                     config.tap.emit(record.detail(json!({"rules": wanted.len(), "changed": changed})));
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot write the service rules, trying again");
-                    tokio::select! {
-                        () = clock::sleep(RETRY) => continue,
-                        () = stop.cancelled() => return Ok(()),
-                    }
-                }
+                None => tokio::select! {
+                    () = clock::sleep(RETRY) => continue,
+                    () = stop.cancelled() => return Ok(()),
+                },
             }
             forget_flows(&*config.network, &mut stuck).await;
             loop {
@@ -198,5 +213,33 @@ mod tests {
         node.keep_flows(false);
         forget_flows(&*node, &mut stuck).await;
         assert_eq!(stuck, None);
+    }
+
+    #[tokio::test]
+    async fn rules_that_the_kernel_refuses_are_told_once() {
+        let (log, node) = (Log::default(), crate::cni::fake::FakeFabric::default());
+        let node = node.node(Ipv4Addr::new(172, 30, 0, 11), Ipv4Addr::new(10, 244, 1, 0));
+        let _guard = log.listen();
+        let mut refused = None;
+        for (works, warnings) in [(false, 1), (false, 1), (true, 1), (false, 2)] {
+            node.refuse_rules(!works);
+            assert_eq!(write_rules(&*node, &[], &mut refused).await.is_some(), works);
+            assert_eq!(log.warnings().len(), warnings, "{:?}", log.warnings());
+        }
+    }
+
+    /// Otherwise the stop of a cluster without an API server waits for the kill.
+    #[tokio::test]
+    async fn a_stop_before_the_caches_are_synced_is_heard() {
+        let server = crate::client::testing::Scripted::new(|_| {
+            Some(crate::client::testing::refusal(503, "ServiceUnavailable"))
+        });
+        let server = server.await;
+        let fabric = crate::cni::fake::FakeFabric::default();
+        let network = fabric.node(Ipv4Addr::new(172, 30, 0, 11), Ipv4Addr::new(10, 244, 1, 0));
+        let (crew, tap) = (Crew::new("test"), Tap::new().at("", "kube-proxy"));
+        start(&crew, Config { node_name: "n".into(), client: server.client.clone(), network, tap });
+        let stopped = clock::timeout(Duration::from_secs(60), crew.stop()).await;
+        assert!(stopped.is_some(), "it waits for the caches");
     }
 }

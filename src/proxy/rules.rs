@@ -34,11 +34,14 @@ pub struct Endpoints {
     ready: BTreeSet<Endpoint>,
     /// They end, and serve until then.
     serving: BTreeSet<Endpoint>,
+    /// Slices and endpoints that were looked at for these, whether they are of use or not.
+    visited: usize,
 }
 
 impl Endpoints {
-    pub fn count(&self) -> usize {
-        self.ready.len() + self.serving.len()
+    /// Returns how much work these are, in the unit of [`Budget`].
+    pub fn work(&self) -> usize {
+        64 * self.visited
     }
 
     /// Those that may get traffic: the ready ones; if there is none, those that still serve while they end. A `Local` policy
@@ -57,8 +60,15 @@ impl Endpoints {
 /// A slice's port numbers by their names and protocols.
 type Ports<'a> = HashMap<(&'a str, Protocol), Option<u16>>;
 
-/// A Service's slices, and of each its ports.
-pub struct Slices<'a>(Vec<(&'a EndpointSlice, Ports<'a>)>);
+/// An endpoint of a slice. Addresses are read once, for all ports of a Service.
+struct Candidate<'a> {
+    ip: Ipv4Addr,
+    node: Option<&'a String>,
+    is_ready: bool,
+}
+
+/// A Service's slices: of each its ports, the endpoints that may be of use, and how many it has.
+pub struct Slices<'a>(Vec<(Vec<Candidate<'a>>, usize, Ports<'a>)>);
 
 impl<'a> Slices<'a> {
     pub fn of(slices: &'a [Arc<EndpointSlice>]) -> Slices<'a> {
@@ -70,9 +80,26 @@ impl<'a> Slices<'a> {
                 let number = port.port.and_then(|p| u16::try_from(p).ok());
                 ports.entry((port.name.as_deref().unwrap_or_default(), protocol)).or_insert(number);
             }
-            (&**slice, ports)
+            let candidates = slice.endpoints.iter().filter_map(|endpoint| {
+                let conditions = endpoint.conditions.as_ref();
+                let is_ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+                let serves = conditions.and_then(|c| c.serving).unwrap_or(true);
+                let ends = conditions.and_then(|c| c.terminating).unwrap_or(false);
+                if !is_ready && !(serves && ends) {
+                    return None;
+                }
+                // Further addresses are the same endpoint, which consumers may ignore.
+                let ip = endpoint.addresses.first().and_then(|a| a.parse().ok())?;
+                Some(Candidate { ip, node: endpoint.node_name.as_ref(), is_ready })
+            });
+            (candidates.collect(), slice.endpoints.len(), ports)
         });
         Slices(indexed.collect())
+    }
+
+    /// Returns the slices and endpoints that are read once, whatever the ports are.
+    pub fn work(&self) -> usize {
+        64 * self.0.iter().map(|(_, count, _)| 1 + count).sum::<usize>()
     }
 
     /// The endpoints of a port of the Service.
@@ -80,16 +107,15 @@ impl<'a> Slices<'a> {
         let mut found = Endpoints::default();
         let Some(protocol) = protocol(port) else { return found };
         let key = (port.name.as_deref().unwrap_or_default(), protocol);
-        for (slice, ports) in &self.0 {
+        for (candidates, _, ports) in &self.0 {
+            found.visited += 1;
             let Some(number) = ports.get(&key).copied().flatten() else { continue };
-            for endpoint in &slice.endpoints {
-                let conditions = endpoint.conditions.clone().unwrap_or_default();
-                // Further addresses are the same endpoint, which consumers may ignore.
-                let Some(ip) = endpoint.addresses.first().and_then(|a| a.parse().ok()) else { continue };
-                let one = Endpoint { ip, port: number, node: endpoint.node_name.clone() };
-                if conditions.ready.unwrap_or(true) {
+            found.visited += candidates.len();
+            for candidate in candidates {
+                let one = Endpoint { ip: candidate.ip, port: number, node: candidate.node.cloned() };
+                if candidate.is_ready {
                     found.ready.insert(one);
-                } else if conditions.serving.unwrap_or(true) && conditions.terminating.unwrap_or(false) {
+                } else {
                     found.serving.insert(one);
                 }
             }
@@ -109,7 +135,7 @@ impl Budget {
         self.0.get(namespace).is_none_or(|spent| *spent < 2 * NAMESPACE_MAX)
     }
 
-    /// `bytes`: of the rule that was made.
+    /// `bytes`: of the rule that was made, or 64 for each slice and endpoint that was looked at.
     pub fn spend(&mut self, namespace: &str, bytes: usize) {
         *self.0.entry(namespace.to_string()).or_default() += bytes;
     }
@@ -125,6 +151,24 @@ pub fn beyond_namespace(service: &Arc<Service>) -> Refused {
 /// Does the Service want outside traffic to stay on the node that it came to?
 pub fn is_external_local(spec: &ServiceSpec) -> bool {
     spec.external_traffic_policy.as_deref() == Some("Local")
+}
+
+/// Returns how long a Service keeps a client at one endpoint, with `sessionAffinity: ClientIP`.
+pub fn affinity_seconds(spec: &ServiceSpec) -> Option<u32> {
+    (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
+        let config = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
+        config.and_then(|c| c.timeout_seconds).unwrap_or(10800).max(1) as u32
+    })
+}
+
+/// Returns how an Event on `service` names the owner of what it does not get, `namespace/name`: who reads the Events of one namespace need
+/// not know what is in another.
+pub fn owner_for<'a>(service: &Service, owner: &'a str) -> &'a str {
+    let own = service.metadata.namespace.as_deref().unwrap_or_default();
+    match owner.split_once('/') {
+        Some((namespace, _)) if namespace != own => "a Service of another namespace",
+        _ => owner,
+    }
 }
 
 /// What a Service asks for and does not get: it is another Service's, or more than there is room for.
@@ -146,9 +190,12 @@ struct Claims {
     keys: BTreeSet<String>,
 }
 
-/// Returns whether kube-proxy is to look at a Service or a slice. Those with this label, whatever its value, belong to another proxy.
+/// Labels of Services and slices that kube-proxy leaves alone, whatever their value: those of another proxy, and headless ones.
+const NOT_PROXIED: [&str; 2] = ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
+
+/// Returns whether kube-proxy is to look at a Service or a slice.
 fn is_proxied(meta: &ObjectMeta) -> bool {
-    meta.labels.as_ref().is_none_or(|labels| !labels.contains_key("service.kubernetes.io/service-proxy-name"))
+    meta.labels.as_ref().is_none_or(|labels| !NOT_PROXIED.iter().any(|label| labels.contains_key(*label)))
 }
 
 /// The services that kube-proxy is to serve, the oldest first: of two that want the same, the older one gets it.
@@ -184,6 +231,7 @@ pub fn rules(
     let wanted = within_bounds(wanted, &mut refused);
     let mut claims = Claims::default();
     let mut refuse = |service: &Arc<Service>, what: String, owner: &str| {
+        let owner = owner_for(service, owner);
         let message = format!("{what} belongs to {owner}: this Service is not reachable there");
         refused.push(Refused { service: service.clone(), reason: "AddressConflict", message });
     };
@@ -346,7 +394,11 @@ fn wanted_by(
         meta.namespace.as_deref().unwrap_or_default(),
         meta.name.as_deref().unwrap_or_default()
     );
+    if !budget.has(namespace) {
+        return (rules, false);
+    }
     let own = Slices::of(slices.get(&name).map(Vec::as_slice).unwrap_or_default());
+    budget.spend(namespace, own.work());
     let mut addresses = vec![ip];
     addresses.extend(spec.external_ips.iter().flatten().filter_map(|a| a.parse::<Ipv4Addr>().ok()));
     let balancers =
@@ -356,10 +408,7 @@ fn wanted_by(
     addresses.extend(virtual_ips.filter_map(|i| i.ip.as_deref()?.parse::<Ipv4Addr>().ok()));
     let mut seen = BTreeSet::new();
     addresses.retain(|ip| seen.insert(*ip));
-    let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
-        let config = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
-        config.and_then(|c| c.timeout_seconds).unwrap_or(10800).max(1) as u32
-    });
+    let affinity = affinity_seconds(spec);
     for port in spec.ports.iter().flatten() {
         let (Some(protocol), Ok(number)) = (protocol(port), u16::try_from(port.port)) else { continue };
         if !budget.has(namespace) {
@@ -373,7 +422,7 @@ fn wanted_by(
         };
         let (everywhere, here) = (usable(None), usable(Some(node)));
         let internal = spec.internal_traffic_policy.as_deref() == Some("Local");
-        let rule = ServiceRule {
+        let mut rule = ServiceRule {
             key: match port.name.as_deref().unwrap_or_default() {
                 "" => format!("{name}:{number}"),
                 port => format!("{name}:{port}"),
@@ -386,8 +435,16 @@ fn wanted_by(
             all_endpoints: (internal && everywhere != here).then_some(everywhere),
             local_endpoints: is_external_local(spec).then_some(here),
             affinity_seconds: affinity,
+            draining: Vec::new(),
         };
-        budget.spend(namespace, bytes(&rule));
+        if protocol == Protocol::Udp {
+            let used = rule.used();
+            let serving = all.serving.iter().map(|e| (e.ip, e.port)).collect::<BTreeSet<_>>();
+            rule.draining = serving.difference(&used).copied().collect();
+        }
+        // What is left out for its size takes nothing in the kernel, and the work is all that it costs.
+        let (takes, work) = (bytes(&rule), all.work() + 64 * addresses.len());
+        budget.spend(namespace, if takes > RULE_MAX { work } else { takes.max(work) });
         rules.push(rule);
     }
     (rules, true)
@@ -543,6 +600,73 @@ mod tests {
         assert_eq!(refused.iter().map(|r| r.reason).collect::<Vec<_>>(), [TOO_MANY], "and told, once");
     }
 
+    /// They are looked at all the same.
+    #[test]
+    fn endpoints_that_are_not_ready_or_repeated_count_as_work() {
+        for endpoint in [
+            serde_json::json!({"addresses": ["10.1.0.1"], "conditions": {"ready": false}}),
+            serde_json::json!({"addresses": ["10.1.0.1"]}),
+        ] {
+            let ports: Vec<_> =
+                (0..1000).map(|n| serde_json::json!({"name": format!("p{n}"), "port": n + 1})).collect();
+            let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+                "addressType": "IPv4", "metadata": {}, "endpoints": vec![endpoint; 1000], "ports": ports,
+            }))
+            .unwrap();
+            let slices = [("d/web".to_string(), vec![Arc::new(slice); 100])].into();
+            let meta = serde_json::json!({"namespace": "d", "name": "web"});
+            let web = service(
+                serde_json::json!({"metadata": meta, "spec": {"clusterIP": "10.96.0.3", "ports": ports}}),
+            );
+            let mut budget = Budget::default();
+            let (made, all) = wanted_by(&web[0], &slices, "n", &mut budget);
+            assert!(!all && made.len() < 100, "{} rules were made", made.len());
+            assert!(!budget.has("d") && budget.has("other"));
+        }
+    }
+
+    #[test]
+    fn rules_that_are_left_out_for_their_size_do_not_spend_the_budget() {
+        let endpoints: Vec<_> = (0..300)
+            .map(|n| serde_json::json!({"addresses": [format!("10.1.{}.{}", n / 250, n % 250)]}))
+            .collect();
+        let slices = slices(serde_json::json!(endpoints));
+        let named = |name: &str, made: &str, affinity: &str, ports: i32| {
+            let meta = serde_json::json!({"namespace": "d", "name": name, "creationTimestamp": made});
+            let ports: Vec<_> = (1..=ports).map(|port| serde_json::json!({"port": port})).collect();
+            let spec =
+                serde_json::json!({"clusterIP": "10.96.0.9", "sessionAffinity": affinity, "ports": ports});
+            service(serde_json::json!({"metadata": meta, "spec": spec})).remove(0)
+        };
+        let all = [
+            named("web", "2026-01-01T00:00:00Z", "ClientIP", 50),
+            named("late", "2026-01-02T00:00:00Z", "None", 1),
+        ];
+        let (rules, refused) = rules(&all, &slices, "n");
+        let told: Vec<_> = refused.iter().map(|r| r.service.metadata.name.as_deref().unwrap()).collect();
+        assert_eq!((rules.len(), told), (1, vec!["web"]));
+    }
+
+    #[test]
+    fn services_of_other_namespaces_are_not_named() {
+        let named = |namespace: &str, name: &str, made: &str, ip: &str| {
+            let meta = serde_json::json!({"namespace": namespace, "name": name, "creationTimestamp": made});
+            let spec =
+                serde_json::json!({"clusterIP": ip, "externalIPs": ["9.9.9.9"], "ports": [{"port": 80}]});
+            service(serde_json::json!({"metadata": meta, "spec": spec})).remove(0)
+        };
+        let all = [
+            named("secret", "plan", "2026-01-01T00:00:00Z", "10.96.0.1"),
+            named("d", "web", "2026-01-02T00:00:00Z", "10.96.0.2"),
+        ];
+        let (_, refused) = rules(&all, &BTreeMap::new(), "n");
+        let tail = "this Service is not reachable there";
+        assert_eq!(
+            refused[0].message,
+            format!("9.9.9.9:80 belongs to a Service of another namespace: {tail}")
+        );
+    }
+
     #[test]
     fn two_namespaces_that_fill_the_table_take_nothing_from_a_third() {
         let named = |namespace: &str, ip: &str, made: &str, ports: i32| {
@@ -625,6 +749,30 @@ mod tests {
     }
 
     #[test]
+    fn udp_flows_may_stay_with_endpoints_that_end_and_serve() {
+        let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+            "addressType": "IPv4", "metadata": {},
+            "ports": [{"name": "", "port": 53, "protocol": "UDP"}, {"name": "", "port": 53, "protocol": "TCP"}],
+            "endpoints": [
+                {"addresses": ["10.244.1.2"]},
+                {"addresses": ["10.244.1.3"], "conditions": {"ready": false, "serving": true, "terminating": true}},
+                {"addresses": ["10.244.1.4"], "conditions": {"ready": false, "serving": false, "terminating": true}},
+            ],
+        }))
+        .unwrap();
+        let slices = [("d/dns".to_string(), vec![Arc::new(slice)])].into();
+        let ending = vec![([10, 244, 1, 3].into(), 53)];
+        for (protocol, draining) in [("UDP", ending), ("TCP", vec![])] {
+            let ports = serde_json::json!([{"port": 53, "protocol": protocol}]);
+            let dns = service(serde_json::json!({
+                "metadata": {"namespace": "d", "name": "dns"}, "spec": {"clusterIP": "10.96.0.10", "ports": ports},
+            }));
+            let rule = &rules_of(&dns, &slices, "n")[0];
+            assert_eq!((rule.endpoints.len(), &rule.draining), (1, &draining));
+        }
+    }
+
+    #[test]
     fn headless_and_external_names_need_no_rules_and_local_policies_stay_local() {
         assert!(rules_of(&service(serde_json::json!({"metadata": {}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}})), &BTreeMap::new(), "n").is_empty());
         let local = service(serde_json::json!({
@@ -665,6 +813,7 @@ mod tests {
         let foreign = serde_json::json!({"service.kubernetes.io/service-proxy-name": "mesh"});
         let services = [
             named("mesh", "10.96.0.8", foreign.clone()),
+            named("headless", "10.96.0.7", serde_json::json!({"service.kubernetes.io/headless": ""})),
             named("web", "10.96.0.9", serde_json::json!({"app": "web"})),
         ];
         let mut slices = slices(serde_json::json!([{"addresses": ["10.244.1.2"]}]));

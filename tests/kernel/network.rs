@@ -76,6 +76,7 @@ fn service(host: u8, endpoints: &[&Pod]) -> ServiceRule {
         all_endpoints: None,
         local_endpoints: None,
         affinity_seconds: None,
+        draining: Vec::new(),
     }
 }
 
@@ -122,6 +123,12 @@ pub async fn services(w: World) -> Check {
         let answer = read(stream).await?;
         ensure(answer == format!("c {}", node.node_ip()), format!("node port: {answer}"))?;
     }
+    let loopback = ask(&node1, (Ipv4Addr::LOCALHOST, 30060))?;
+    ensure(
+        loopback == "ConnectionRefused",
+        format!("a node port is at the node's address alone: {loopback}"),
+    )?;
+    ensure(ask(&node1, (n1.node_ip(), 30060))?.starts_with("c "), "the node reaches its own node port")?;
     let answer = read(w.fabric.dial((n1.node_ip(), 30040).into()).await?).await?;
     ensure(answer == "a 172.30.0.1", format!("local policy keeps the client: {answer}"))?;
     for (who, netns) in [("a pod of the node", &b.netns), ("the node", &node1)] {
@@ -256,9 +263,33 @@ pub async fn udp(w: World) -> Check {
     };
     ensure(ask().await? == "a", "the first endpoint")?;
     rule.endpoints = vec![(b.ip, 8080)];
+    rule.draining = vec![(a.ip, 8080)];
     node.sync_services(std::slice::from_ref(&rule)).await?;
     node.forget_flows().await?;
-    ensure(ask().await? == "b", "the same client socket finds the new endpoint")
+    ensure(ask().await? == "a", "a flow stays with an endpoint that ends and serves")?;
+    rule.draining.clear();
+    node.sync_services(std::slice::from_ref(&rule)).await?;
+    node.forget_flows().await?;
+    ensure(ask().await? == "b", "the same client socket finds the new endpoint")?;
+    // The client asks before its Service is there: the node sends it on without a translation, to an address that is nobody's.
+    let early = node.bind_udp("0.0.0.0:0".parse()?).await?;
+    let other: Ipv4Addr = "203.0.113.53".parse()?;
+    early.send_to(b"who", (other, 80)).await.ok();
+    let mut late: Vec<ServiceRule> = (80..100)
+        .map(|port| ServiceRule {
+            key: format!("late/{port}:"),
+            addresses: vec![other],
+            port,
+            ..rule.clone()
+        })
+        .collect();
+    late.push(rule.clone());
+    node.sync_services(&late).await?;
+    node.forget_flows().await?;
+    early.send_to(b"who", (other, 80)).await?;
+    let mut buffer = [0; 64];
+    let (length, _) = tokio::time::timeout(Duration::from_secs(5), early.recv_from(&mut buffer)).await??;
+    ensure(&buffer[..length] == b"b", "the flow is forgotten")
 }
 
 pub async fn faults(w: World) -> Check {

@@ -22,6 +22,7 @@ pub async fn serves_to_everybody(w: World) -> Check {
         all_endpoints: None,
         local_endpoints: None,
         affinity_seconds: None,
+        draining: Vec::new(),
     };
     for node in &w.nodes {
         ensure(node.network.sync_services(std::slice::from_ref(&rule)).await? == 1, "one rule")?;
@@ -35,6 +36,7 @@ pub async fn serves_to_everybody(w: World) -> Check {
         protocol: Protocol::Tcp,
         to: vec![(w.nodes[1].network.node_ip(), 30080).into()],
         ready: false,
+        affinity_seconds: None,
     };
     ensure(w.host.sync_ports(std::slice::from_ref(&host_port)).await.is_empty(), "the port is free")?;
     for ready in [false, true, false, true] {

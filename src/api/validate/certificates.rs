@@ -42,7 +42,12 @@ pub fn parse(object: &Value) -> Result<pki::Request, String> {
 }
 
 pub fn request(object: &Value, errors: &mut Errors) {
-    if let Err(why) = parse(object) {
+    let read = parse(object).and_then(|request| match request.proof() {
+        pki::Proof::Wrong => Err("x509: the signature does not match the key of the request".to_string()),
+        // Another signer may know the kind of key.
+        pki::Proof::Good | pki::Proof::Unknown => Ok(()),
+    });
+    if let Err(why) = read {
         errors.invalid("spec.request", at(object, "spec.request"), &why);
     }
     let usages = list(object, "spec.usages");
@@ -135,5 +140,36 @@ pub fn status_update(new: &Value, old: &Value, errors: &mut Errors) {
     let before = text(old, "status.certificate");
     if !before.is_empty() && before != text(new, "status.certificate") {
         errors.forbidden("status.certificate", "updates may not change existing certificate content");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_whose_signature_is_wrong_is_refused() {
+        let engine = base64::engine::general_purpose::STANDARD;
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec![]).unwrap();
+        let der = params.serialize_request(&key).unwrap().der().to_vec();
+        let problems = |der: &[u8]| {
+            let request = "CERTIFICATE REQUEST";
+            let pem = format!("-----BEGIN {request}-----\n{}\n-----END {request}-----\n", engine.encode(der));
+            let spec = json!({"request": engine.encode(pem), "usages": ["client auth"], "signerName": "example.com/own"});
+            let mut errors = Errors::default();
+            super::request(&json!({ "spec": spec }), &mut errors);
+            errors
+        };
+        assert!(problems(&der).is_empty());
+        let mut wrong = der.clone();
+        let last = wrong.len() - 1;
+        wrong[last] ^= 1;
+        assert!(!problems(&wrong).is_empty());
+        // ecdsa-with-SHA512, which another signer may know.
+        let mut unknown = der;
+        let at = unknown.windows(4).rposition(|w| w == [0x3d, 4, 3, 2]).unwrap();
+        unknown[at + 3] = 4;
+        assert!(problems(&unknown).is_empty());
     }
 }
