@@ -209,6 +209,9 @@ pub enum Error {
     /// The disk, or the store's own quota, is full: reads go on, writes do not.
     #[error("etcdserver: mvcc: database space exceeded")]
     NoSpace,
+    /// The leader's log holds as many writes that are not settled as it may. Nothing was proposed.
+    #[error("etcdserver: too many requests")]
+    TooManyRequests,
     #[error("etcdserver: corrupt cluster")]
     Corrupt,
     /// The member's log cannot be written, for now (no descriptor is left) or for good (damaged): reads go on, writes do not.

@@ -142,6 +142,10 @@ impl StateMachine for Applier {
         self.waiting.refuse(id);
     }
 
+    fn overloaded(&mut self, id: u64) {
+        self.waiting.overload(id);
+    }
+
     fn read(&mut self, ctx: u64, ok: bool) {
         self.waiting.answer_read(ctx, ok);
     }

@@ -6,12 +6,26 @@ use super::message::{
     ProgressState, Role, SnapshotRef, Term,
 };
 use super::progress::{INFLIGHT_MAX, Progress};
-use super::{ConfError, Core, NotLeader, Ready, Status};
+use super::{ConfError, Core, NotLeader, ProposeError, Ready, Status};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Most bytes of entries in one message.
 pub(super) const MESSAGE_BYTES: usize = 1 << 20;
+
+/// Most bytes of entries in one [`Ready`], unless one entry alone has more.
+pub(super) const READY_BYTES: usize = 16 << 20;
+
+/// A leader refuses proposals while entries that are not settled (committed, and durable on the leader itself) would have more than this many bytes
+/// together. Without this bound, a leader whose disk is full, or whose followers' disks are, would keep every proposal in memory. etcd's raft calls
+/// it `MaxUncommittedEntriesSize`.
+pub(super) const UNSETTLED_BYTES: usize = 64 << 20;
+
+/// Bytes that an entry costs beside its payload, in memory and in a message.
+const ENTRY_BYTES: usize = 64;
+
+/// No proposal may have more bytes. A batch of the log that holds it alone must be shorter than 4 GiB.
+pub(super) const PROPOSAL_BYTES: usize = 1 << 30;
 
 /// How one core behaves. Times are in ticks.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +80,8 @@ pub struct Raft {
     pub(super) persisted: Index,
     /// Entries up to here were given out to be written.
     emitted: Index,
+    /// On a leader: bytes of the entries that were not given out as committed. See [`UNSETTLED_BYTES`].
+    unsettled: usize,
     /// The last entry of each batch that is being written.
     marks: VecDeque<(u64, Index)>,
     /// Term and vote of each batch that is being written and changes them.
@@ -101,6 +117,10 @@ fn draw(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
+fn cost(payload: &Payload) -> usize {
+    payload.size() + ENTRY_BYTES
+}
+
 impl Raft {
     /// A member as its disk remembers it. The only voter asks nobody: it leads as soon as its own vote is durable.
     pub fn new(config: Config, stored: Stored) -> Raft {
@@ -120,6 +140,7 @@ impl Raft {
             handed: base.0,
             persisted: last,
             emitted: last,
+            unsettled: 0,
             marks: VecDeque::new(),
             votes_written: VecDeque::new(),
             durable_vote: (hard.term, hard.vote),
@@ -208,9 +229,22 @@ impl Raft {
     pub(super) fn push(&mut self, payload: Payload) -> Index {
         let (index, term) = (self.log.last().0 + 1, self.term);
         self.event(Event::Append { first: index, last: index, term });
+        self.unsettled += cost(&payload);
         self.adopt(Entry { term, index, payload });
         self.want_append = true;
         index
+    }
+
+    /// Counts the entries that a new leader finds unsettled in its log.
+    pub(super) fn count_unsettled(&mut self) {
+        let unsettled = self.log.slice(self.handed + 1, self.log.last().0, usize::MAX);
+        self.unsettled = unsettled.iter().map(|e| cost(&e.payload)).sum();
+    }
+
+    /// Returns whether this leader's log has room for a proposal of this many bytes. One proposal fits into a settled log, however large.
+    fn has_room(&self, bytes: usize) -> bool {
+        let fits = self.unsettled == 0 || self.unsettled + bytes + ENTRY_BYTES <= UNSETTLED_BYTES;
+        fits && bytes <= PROPOSAL_BYTES
     }
 
     /// Adds an entry; a configuration in it is in force from now on.
@@ -404,7 +438,8 @@ impl Core for Raft {
                 }
             }
             Body::MsgProp { data } => {
-                if self.role == Role::Leader && self.transferee == NONE {
+                // a follower's client is not told: its request times out, as after any lost message
+                if self.role == Role::Leader && self.transferee == NONE && self.has_room(data.len()) {
                     self.push(Payload::Normal(data));
                 }
             }
@@ -417,10 +452,12 @@ impl Core for Raft {
         }
     }
 
-    fn propose(&mut self, data: Bytes) -> Result<Option<Index>, NotLeader> {
+    fn propose(&mut self, data: Bytes) -> Result<Option<Index>, ProposeError> {
         match (self.role, self.leader) {
-            (Role::Leader, _) if self.transferee == NONE => Ok(Some(self.push(Payload::Normal(data)))),
-            (Role::Leader, _) | (_, NONE) => Err(NotLeader),
+            (Role::Leader, _) if self.transferee != NONE => Err(ProposeError::NotLeader),
+            (Role::Leader, _) if !self.has_room(data.len()) => Err(ProposeError::Full),
+            (Role::Leader, _) => Ok(Some(self.push(Payload::Normal(data)))),
+            (_, NONE) => Err(ProposeError::NotLeader),
             (_, leader) => {
                 self.send(leader, Body::MsgProp { data });
                 Ok(None)
@@ -496,14 +533,18 @@ impl Core for Raft {
         }
         let last = self.log.last().0;
         if self.emitted < last {
-            let new = self.log.slice(self.emitted + 1, last, usize::MAX);
+            let new = self.log.slice(self.emitted + 1, last, READY_BYTES);
+            self.emitted += new.len() as Index;
             self.ready.append.extend(new);
-            self.emitted = last;
         }
+        // A promise may speak of every entry of the log, so it waits for the batch with the last of them.
+        let early = self.emitted < last;
+        let promises = if early { std::mem::take(&mut self.ready.send_after_persist) } else { vec![] };
         // only what is durable here too is applied, so a restart never finds itself behind its own state
         let upto = self.commit.min(self.persisted);
         if upto > self.handed {
             let new = self.log.slice(self.handed + 1, upto, usize::MAX);
+            self.unsettled = new.iter().fold(self.unsettled, |n, e| n.saturating_sub(cost(&e.payload)));
             self.ready.committed.extend(new);
             self.handed = upto;
         }
@@ -517,13 +558,14 @@ impl Core for Raft {
         }
         if self.ready.writes() {
             self.batch += 1;
-            self.marks.push_back((self.batch, last));
+            self.marks.push_back((self.batch, self.emitted));
             if let Some(hard) = &self.ready.hard {
                 self.votes_written.push_back((self.batch, hard.term, hard.vote));
             }
         }
         self.ready.batch = self.batch;
-        Some(std::mem::take(&mut self.ready))
+        let next = Ready { send_after_persist: promises, ..Ready::default() };
+        Some(std::mem::replace(&mut self.ready, next))
     }
 
     fn persisted(&mut self, batch: u64) {

@@ -105,8 +105,8 @@ enum Input {
     Kill,
 }
 
-/// What the log's thread is given. A follower is sent no more than 256 messages of 1 MiB that it has not made durable; a leader's own entries are the proposals
-/// that wait. So entries wait here only as many as are in the log in memory anyway.
+/// What the log's thread is given. A follower is sent no more than 256 messages of 1 MiB that it has not made durable; a leader refuses proposals while 64 MiB
+/// of entries are not durable and committed. So the bytes that wait here are bounded, also while the disk is full.
 enum Job {
     Write(Write),
     Release(Index),

@@ -145,6 +145,7 @@ impl Raft {
         self.event(Event::Leader { term, leader });
         self.progress.clear();
         self.sync_progress();
+        self.count_unsettled();
         self.push(Payload::Empty);
     }
 

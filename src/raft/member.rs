@@ -4,7 +4,7 @@
 use super::core::{Config, Raft, Stored};
 use super::message::{Body, ConfChange, Entry, Event, Index, Message, Payload, SnapshotRef, Term};
 use super::wal::Records;
-use super::{ConfError, Core, Status};
+use super::{ConfError, Core, ProposeError, Status};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -50,6 +50,10 @@ pub trait StateMachine: Send {
     }
     /// The proposal went nowhere: no leader is known.
     fn refused(&mut self, id: u64);
+    /// The proposal went nowhere: this member leads, and too many proposals wait for its disk or for a majority.
+    fn overloaded(&mut self, id: u64) {
+        self.refused(id);
+    }
     /// What is applied now is at least as new as every write acknowledged before the read came; or `ok` is false.
     fn read(&mut self, ctx: u64, ok: bool);
     /// Term, role, leader or indexes changed; `applied` is the last entry applied.
@@ -227,8 +231,10 @@ impl<M: StateMachine> Member<M> {
 
     /// `id` is the machine's name for it.
     pub fn propose(&mut self, id: u64, data: Bytes) {
-        if self.core.propose(data).is_err() {
-            self.machine.refused(id);
+        match self.core.propose(data) {
+            Ok(_) => {}
+            Err(ProposeError::NotLeader) => self.machine.refused(id),
+            Err(ProposeError::Full) => self.machine.overloaded(id),
         }
     }
 

@@ -34,7 +34,8 @@
 //! heartbeats (shared by all reads that wait for it). Snapshots travel as one message, and on
 //! the stream of all others: while a large one is sent, heartbeats to that follower wait behind it. A link must not repeat a `MsgProp` (a
 //! stream does not). A member whose directory was deleted or went back to an older copy is not told from one that kept its promises: it must not be
-//! started again, and the error about damage says so. A leader whose disk is full keeps its post: members with room commit without it. A newest segment that is deleted as a whole is not missed.
+//! started again, and the error about damage says so. A leader whose disk is full keeps its post: members with room commit without it, until
+//! 64 MiB of entries wait for its disk; then it refuses proposals until there is room. A newest segment that is deleted as a whole is not missed.
 //! ## Read next
 //! `etcd`, the state machine behind it.
 
@@ -75,6 +76,17 @@ use bytes::Bytes;
 #[error("no leader")]
 pub struct NotLeader;
 
+/// Why nothing was proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// No leader is known, or the leader hands over to another member.
+    #[error("no leader")]
+    NotLeader,
+    /// The leader's log holds too many bytes that are not settled: not yet committed, or not yet durable on the leader.
+    #[error("too many proposals wait for the disk or for a majority")]
+    Full,
+}
+
 /// Why a change of the configuration was not proposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfError {
@@ -96,8 +108,8 @@ pub trait Core: Send {
     /// Time passes.
     fn tick(&mut self);
     fn step(&mut self, message: Message);
-    /// `Some(index)` if this member leads; `None` if the proposal was passed on to the leader.
-    fn propose(&mut self, data: Bytes) -> Result<Option<Index>, NotLeader>;
+    /// Returns `Some(index)` if this member leads, `None` if the proposal was passed on to the leader, which drops it if its own log is full.
+    fn propose(&mut self, data: Bytes) -> Result<Option<Index>, ProposeError>;
     fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError>;
     /// Asks from which index on a read is linearizable; the answer comes in [`Ready::reads`], or never.
     fn read_index(&mut self, ctx: u64) -> Result<(), NotLeader>;
@@ -122,8 +134,10 @@ pub struct Ready {
     /// Comes before `append`: everything older is replaced.
     pub snapshot: Option<SnapshotRef>,
     pub truncate_from: Option<Index>,
+    /// At most 16 MiB, or one entry. What is left comes with the next ready.
     pub append: Vec<Entry>,
     pub send: Vec<Message>,
+    /// Empty while entries are left for the next ready: these messages may promise those entries.
     pub send_after_persist: Vec<Message>,
     /// Durable here and on a majority: apply in order. After `snapshot`, if there is one.
     pub committed: Vec<Entry>,

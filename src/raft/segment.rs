@@ -80,11 +80,17 @@ fn checksum(numbers: &[u64], payload: &[u8]) -> u32 {
     crc.finalize()
 }
 
+/// Returns whether a batch may have this many bytes of records: its header counts them in 32 bits.
+pub(super) fn countable(len: usize) -> bool {
+    u32::try_from(len).is_ok()
+}
+
 /// Bytes that a batch of `len` bytes of records takes.
 pub(super) fn framed(len: usize) -> usize {
     BATCH_HEADER + len.next_multiple_of(8) + END.len()
 }
 
+/// Appends a batch to `out`; its records must be [`countable`].
 pub(super) fn frame(out: &mut Vec<u8>, segment: u64, sequence: u64, synced: u64, payload: &[u8]) {
     let len = payload.len() as u64;
     let crc = checksum(&[segment, sequence, synced, len], payload);

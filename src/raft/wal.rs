@@ -289,6 +289,11 @@ impl Wal {
         &mut self,
         batches: impl IntoIterator<Item = &'a Records> + Clone,
     ) -> Result<(), WalError> {
+        if !batches.clone().into_iter().all(|b| segment::countable(b.size())) {
+            self.begun = true; // final: it would not fit later either
+            let cause = io::Error::new(io::ErrorKind::InvalidInput, "a batch has 4 GiB or more");
+            return Err(WalError::io("write to", &self.dir)(cause));
+        }
         self.begun = false;
         let mut hard = Vec::new();
         segment::put_hard(&mut hard, &self.hard);

@@ -179,6 +179,7 @@ pub fn error_of(status: &Status, revision: Revision, compacted: Revision) -> Err
         Error::LeaseExist,
         Error::LeaseTtlTooLarge,
         Error::NoSpace,
+        Error::TooManyRequests,
         Error::Corrupt,
         Error::NoLeader,
         Error::Timeout,
