@@ -121,7 +121,9 @@ pub struct Member<M> {
     machine: M,
     policy: SnapshotPolicy,
     applied: Index,
+    /// Bytes of entries applied since the last snapshot that was saved, and how many of them the snapshot that is being made will stand for.
     bytes: u64,
+    bytes_in_snapshot: u64,
     snapshot_index: Index,
     snapshotting: bool,
     /// Ticks until the next snapshot may be made.
@@ -161,6 +163,7 @@ impl<M: StateMachine> Member<M> {
             policy,
             applied: index,
             bytes: 0,
+            bytes_in_snapshot: 0,
             snapshot_index: index,
             snapshotting: false,
             snapshot_rest: 0,
@@ -300,8 +303,9 @@ impl<M: StateMachine> Member<M> {
         self.snapshotting = false;
         let Some(snapshot) = snapshot else {
             self.snapshot_rest = SNAPSHOT_AGAIN_TICKS;
-            return;
+            return; // its bytes still count, so it is due again after the rest
         };
+        self.bytes = self.bytes.saturating_sub(self.bytes_in_snapshot);
         self.snapshot_index = self.snapshot_index.max(snapshot.index);
         // Followers that lag a little are cheaper to serve from the log.
         let alone = self.core.conf_state().voters.len() + self.core.conf_state().learners.len() == 1;
@@ -340,7 +344,8 @@ impl<M: StateMachine> Member<M> {
                     // A member that cannot read what the others agreed on must not go on.
                     panic!("the leader's snapshot up to entry {} is unreadable: {why}", snapshot.index);
                 }
-                (self.applied, self.snapshot_index, self.bytes) = (snapshot.index, snapshot.index, 0);
+                (self.applied, self.snapshot_index) = (snapshot.index, snapshot.index);
+                (self.bytes, self.bytes_in_snapshot) = (0, 0);
             }
             if let Some(last) = ready.committed.last() {
                 debug_assert_eq!(ready.committed[0].index, self.applied + 1);
@@ -409,7 +414,7 @@ impl<M: StateMachine> Member<M> {
             return;
         }
         if let Some(snapshot) = self.core.snapshot_ref(self.applied) {
-            (self.snapshotting, self.bytes) = (true, 0);
+            (self.snapshotting, self.bytes_in_snapshot) = (true, self.bytes);
             let capture = self.machine.capture();
             edge.snapshot(snapshot, capture);
         }

@@ -179,6 +179,39 @@ fn a_snapshot_for_which_there_is_no_room_is_not_tried_again_at_once() {
     assert_eq!(begun(&mut alone), 1, "there was room: the next is made when it is due");
 }
 
+#[test]
+fn a_snapshot_that_was_due_by_its_bytes_and_failed_is_tried_again() {
+    let snapshot = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
+    let stored = Stored { hard: HardState::default(), snapshot, entries: Vec::new() };
+    let config = Config { id: 1, election_ticks: 10, heartbeat_ticks: 2, seed: 1 };
+    let policy = SnapshotPolicy { entries: u64::MAX, bytes: 100 };
+    let member =
+        Member::new(config, stored, Reads::default(), policy, Duration::ZERO).expect("an empty state");
+    let mut alone = Follower { member, wire: Wire::default() };
+    alone.pump();
+    alone.member.propose(1, Bytes::from(vec![1; 100]));
+    alone.pump();
+    let begun = |alone: &mut Follower| std::mem::take(&mut alone.wire.snapshots);
+    assert_eq!(begun(&mut alone).len(), 1);
+    alone.member.propose(2, Bytes::from(vec![1; 60])); // comes while the snapshot is made
+    alone.pump();
+    alone.member.snapshot_saved(None, &mut alone.wire);
+    for _ in 0..100 {
+        alone.member.tick(Duration::ZERO);
+        alone.pump();
+    }
+    let again = begun(&mut alone);
+    assert_eq!(again.len(), 1, "without another write");
+    alone.member.propose(3, Bytes::from(vec![1; 60]));
+    alone.pump();
+    alone.member.snapshot_saved(again.into_iter().next(), &mut alone.wire);
+    alone.pump();
+    assert_eq!(begun(&mut alone).len(), 0, "60 bytes are not enough for the next one");
+    alone.member.propose(4, Bytes::from(vec![1; 40]));
+    alone.pump();
+    assert_eq!(begun(&mut alone).len(), 1, "what came while it was made counts for the next one");
+}
+
 /// While its disk is full a leader does not stop asking, many times a second.
 #[test]
 fn answers_that_wait_for_the_disk_do_not_pile_up() {
