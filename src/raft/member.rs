@@ -12,6 +12,11 @@ use std::time::Duration;
 /// A question or its answer may be lost; it is asked again after this many ticks.
 const ASK_AGAIN_TICKS: u32 = 10;
 
+/// A read that is not answered after this many ticks fails, first while the leader is asked and then while its index is applied: 7 s with the driver's ticks for
+/// several members. Its caller has left by then (the store waits 6 s), and nothing else ends it while the log stands still. etcd's `linearizableReadLoop` has
+/// its request timeout for this.
+const READ_TICKS: u32 = 280;
+
 /// A snapshot that could not be saved is tried again after this many ticks: a full disk does not get room by being asked all the time.
 const SNAPSHOT_AGAIN_TICKS: u32 = 40;
 
@@ -22,6 +27,13 @@ const LOG_MAX: u64 = 64 << 20;
 struct Round {
     ctx: u64,
     callers: Vec<u64>,
+    ticks: u32,
+}
+
+/// A read whose index is known and not applied yet.
+struct Read {
+    ctx: u64,
+    index: Index,
     ticks: u32,
 }
 
@@ -134,7 +146,7 @@ pub struct Member<M> {
     written: u64,
     durable: u64,
     /// Reads that wait until their index is applied.
-    reads: Vec<(u64, Index)>,
+    reads: Vec<Read>,
     /// Reads that came while another round was under way: they share the next one.
     gathered: Vec<u64>,
     /// The question to the leader that is under way.
@@ -194,10 +206,16 @@ impl<M: StateMachine> Member<M> {
         self.snapshot_rest = self.snapshot_rest.saturating_sub(1);
         if let Some(round) = &mut self.round {
             round.ticks += 1;
-            let late = round.ticks.is_multiple_of(ASK_AGAIN_TICKS).then_some(round.ctx);
-            if let Some(ctx) = late {
+            let (ticks, ctx) = (round.ticks, round.ctx);
+            if ticks >= READ_TICKS {
+                self.fail_round();
+            } else if ticks.is_multiple_of(ASK_AGAIN_TICKS) {
                 self.ask(ctx);
             }
+        }
+        self.reads.iter_mut().for_each(|read| read.ticks += 1);
+        for read in self.reads.extract_if(.., |read| read.ticks >= READ_TICKS) {
+            self.machine.read(read.ctx, false);
         }
         if self.is_leader() {
             for data in self.machine.due(now) {
@@ -293,7 +311,7 @@ impl<M: StateMachine> Member<M> {
             self.machine.events(&ready.events);
         }
         self.fail_round();
-        let waiting = self.reads.drain(..).map(|(ctx, _)| ctx).chain(self.gathered.drain(..));
+        let waiting = self.reads.drain(..).map(|read| read.ctx).chain(self.gathered.drain(..));
         waiting.for_each(|ctx| self.machine.read(ctx, false));
         self.tell(now);
     }
@@ -356,7 +374,7 @@ impl<M: StateMachine> Member<M> {
             for (ctx, index) in ready.reads {
                 // an answer that comes twice (it was asked again) counts once
                 if let Some(round) = self.round.take_if(|round| round.ctx == ctx) {
-                    self.reads.extend(round.callers.into_iter().map(|caller| (caller, index)));
+                    self.reads.extend(round.callers.into_iter().map(|ctx| Read { ctx, index, ticks: 0 }));
                 }
             }
             if !ready.events.is_empty() {
@@ -385,8 +403,8 @@ impl<M: StateMachine> Member<M> {
 
     fn answer_reads(&mut self) {
         let applied = self.applied;
-        for (ctx, _) in self.reads.extract_if(.., |(_, index)| *index <= applied) {
-            self.machine.read(ctx, true);
+        for read in self.reads.extract_if(.., |read| read.index <= applied) {
+            self.machine.read(read.ctx, true);
         }
     }
 

@@ -149,6 +149,29 @@ fn a_lost_question_is_asked_again_and_a_new_leader_ends_it() {
 }
 
 #[test]
+fn reads_that_nothing_answers_fail_after_some_time() {
+    let mut follower = Follower::new();
+    let wait = |follower: &mut Follower| {
+        for _ in 0..1000 {
+            follower.member.tick(Duration::ZERO);
+            follower.hear(Body::MsgHeartbeat { commit: 0, read: 0 }); // it leads, and commits nothing
+        }
+    };
+    follower.member.read(10);
+    follower.pump();
+    follower.member.read(11);
+    wait(&mut follower);
+    assert_eq!(follower.answered(), [(10, false), (11, false)], "the leader never answers");
+
+    follower.member.read(12);
+    follower.pump();
+    follower.hear(Body::MsgReadIndexResp { ctx: 12, index: 5 });
+    assert_eq!(follower.answered(), []);
+    wait(&mut follower);
+    assert_eq!(follower.answered(), [(12, false)], "entry 5 never comes");
+}
+
+#[test]
 fn a_snapshot_for_which_there_is_no_room_is_not_tried_again_at_once() {
     let snapshot = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
     let stored = Stored { hard: HardState::default(), snapshot, entries: Vec::new() };
