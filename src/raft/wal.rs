@@ -227,6 +227,12 @@ impl Wal {
                 false => closed.push((*number, replay.highest)),
             }
         }
+        let fresh = replay.sequence == 0;
+        if let Some(snapshot) = snapshot.as_ref().filter(|_| fresh) {
+            // The first batch is durable before any snapshot is made.
+            let what = format!("the log is gone, and the snapshot up to entry {} is not", snapshot.index);
+            return Err(WalError::Damaged { path: wal_dir, offset: 0, what });
+        }
         let file = match segments.last() {
             Some(number) => {
                 let path = wal_dir.join(segment_name(*number));
@@ -264,7 +270,6 @@ impl Wal {
             preparing: None,
             disk,
         };
-        let fresh = replay.sequence == 0;
         if fresh {
             let mut first = Records::default();
             segment::put_snapshot(&mut first.payload, initial);

@@ -177,6 +177,30 @@ fn a_missing_middle_is_refused() {
     assert!(refused.contains("are missing"), "{refused}");
 }
 
+/// Its vote and its term are gone, too: as a new member it could vote twice in one term.
+#[test]
+fn a_log_that_is_gone_while_its_snapshot_is_not_is_damage() {
+    for emptied in [false, true] {
+        let disk = SimDisk::default();
+        let (mut wal, _) = open(&disk).unwrap();
+        wal.append(&[records(7, 1..=9, 10)]).unwrap();
+        let snapshot = SnapshotRef { index: 5, term: 7, conf: ConfState::of([1]), data: "state".into() };
+        wal.save_snapshot(&snapshot).unwrap();
+        drop(wal);
+        match emptied {
+            false => disk.remove(&segment(1)).unwrap(),
+            true => {
+                let mut file = disk.create(&segment(1), OPTIONS.segment_bytes).unwrap();
+                file.write_at(&super::segment::header(1, OPTIONS.segment_bytes), 0).unwrap();
+            }
+        }
+        for _ in 0..2 {
+            let refused = open(&disk).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(refused.contains("the log is gone"), "emptied: {emptied}: {refused}");
+        }
+    }
+}
+
 #[test]
 fn a_snapshot_from_the_leader_replaces_entries_that_disagree() {
     let disk = SimDisk::default();
