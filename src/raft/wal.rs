@@ -1,7 +1,8 @@
 //! The log on disk: what was promised survives a power cut.
 //!
 //! Segments of 4 MiB (see `segment` for their form), filled with zeros in advance: a write then changes no metadata, and what it did not reach is seen. A torn tail is
-//! what nobody was told to be durable: it is cut. Everything else that cannot be read is damage, and is told.
+//! a write that a crash interrupted, so no member acknowledged it: it is cut off. Everything else that cannot be read is damage, and the log is refused. There is one limit:
+//! a durable last batch with long runs of zeros in it, and a bit that has changed since, is taken for a torn tail (`segment` says why).
 
 use super::core::Stored;
 use super::disk::{Disk, DiskFile, is_scarcity};
