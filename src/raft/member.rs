@@ -138,6 +138,8 @@ pub struct Member<M> {
     bytes_in_snapshot: u64,
     snapshot_index: Index,
     snapshotting: bool,
+    /// A leader's snapshot that is being saved: the batch that refers to it, and its index.
+    installing: Option<(u64, Index)>,
     /// Ticks until the next snapshot may be made.
     snapshot_rest: u32,
     /// Messages that promise what is not yet durable, by the batch that they wait for.
@@ -178,6 +180,7 @@ impl<M: StateMachine> Member<M> {
             bytes_in_snapshot: 0,
             snapshot_index: index,
             snapshotting: false,
+            installing: None,
             snapshot_rest: 0,
             promises: VecDeque::new(),
             written: 0,
@@ -301,6 +304,9 @@ impl<M: StateMachine> Member<M> {
             messages.into_iter().for_each(|m| edge.send(m));
         }
         self.core.persisted(write.batch);
+        if let Some((_, index)) = self.installing.take_if(|(batch, _)| *batch <= write.batch) {
+            edge.release(index); // the log before it, and the older snapshot
+        }
     }
 
     /// The log cannot be written any more, so this member neither promises nor applies anything from here on, and must not be stepped any more. One that is
@@ -364,6 +370,7 @@ impl<M: StateMachine> Member<M> {
                 }
                 (self.applied, self.snapshot_index) = (snapshot.index, snapshot.index);
                 (self.bytes, self.bytes_in_snapshot) = (0, 0);
+                self.installing = Some((ready.batch, snapshot.index));
             }
             if let Some(last) = ready.committed.last() {
                 debug_assert_eq!(ready.committed[0].index, self.applied + 1);

@@ -42,6 +42,8 @@ struct Wire {
     written: Vec<Persisted>,
     /// Snapshots that were begun.
     snapshots: Vec<SnapshotRef>,
+    /// Up to where the log was released.
+    released: Vec<Index>,
 }
 
 impl Edge for Wire {
@@ -54,7 +56,9 @@ impl Edge for Wire {
     fn snapshot(&mut self, snapshot: SnapshotRef, _: Capture) {
         self.snapshots.push(snapshot);
     }
-    fn release(&mut self, _: Index) {}
+    fn release(&mut self, upto: Index) {
+        self.released.push(upto);
+    }
 }
 
 struct Follower {
@@ -200,6 +204,22 @@ fn a_snapshot_for_which_there_is_no_room_is_not_tried_again_at_once() {
     alone.member.propose(1, Bytes::from_static(b"more"));
     alone.pump();
     assert_eq!(begun(&mut alone), 1, "there was room: the next is made when it is due");
+}
+
+#[test]
+fn what_a_leader_s_snapshot_stands_for_is_released_once_it_is_durable() {
+    let mut follower = Follower::new();
+    let conf = ConfState::of([1, 2, 3]);
+    let snapshot = SnapshotRef { index: 9, term: 1, conf, data: Bytes::from_static(b"state") };
+    follower.member.step(Message { from: 2, to: 1, term: 1, body: Body::MsgSnap(snapshot) });
+    while follower.member.pump(Duration::ZERO, &mut follower.wire) {}
+    assert_eq!((follower.member.applied(), follower.wire.released.len()), (9, 0), "not durable yet");
+    for write in std::mem::take(&mut follower.wire.written) {
+        follower.member.persisted(&write, &mut follower.wire);
+    }
+    assert_eq!(follower.wire.released, [9]);
+    follower.pump();
+    assert_eq!(follower.wire.released, [9]);
 }
 
 #[test]
