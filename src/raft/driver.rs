@@ -114,8 +114,8 @@ enum Job {
 
 /// What became of a member's log.
 pub enum LogNews {
-    /// It cannot be written just now, e.g. because there is no room, or no descriptor is left. Nothing is lost: what was proposed waits, and is
-    /// tried again until it is written.
+    /// It cannot be written just now, e.g. because there is no room, no descriptor is left, or no segment can be made. Nothing is lost: what was
+    /// proposed waits, and is tried again until it is written. The error need not pass by itself: see [`Wal::may_retry`].
     Waits(WalError),
     /// It can be written again.
     GoesOn,

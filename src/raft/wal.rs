@@ -6,7 +6,7 @@
 
 use super::core::Stored;
 use super::disk::{Disk, DiskFile, is_scarcity};
-use super::message::{HardState, Index, SnapshotRef};
+use super::message::{HardState, Index, SnapshotRef, Term};
 use super::segment::{self, HEADER, Replay, Segment};
 use super::{Ready, snapfile};
 use bytes::Bytes;
@@ -102,7 +102,7 @@ pub struct Wal {
     offset: u64,
     /// Bytes of the open segment.
     length: u64,
-    /// No sync of the open segment or of a directory has failed.
+    /// No sync of the open segment, of a leader's snapshot or of a directory has failed.
     sound: bool,
     /// The write that failed last may have put bytes into the open segment.
     begun: bool,
@@ -114,6 +114,8 @@ pub struct Wal {
     highest: Index,
     closed: Vec<(u64, Index)>,
     preparing: Option<Preparing>,
+    /// Index and term of a leader's snapshot that is written, while the batch that refers to it is not: a retry of both needs no room for a second copy.
+    saved: Option<(Index, Term)>,
 }
 
 /// What opening the log found.
@@ -269,6 +271,7 @@ impl Wal {
             highest: replay.highest,
             closed,
             preparing: None,
+            saved: None,
             disk,
         };
         if fresh {
@@ -326,7 +329,7 @@ impl Wal {
         self.sound &= synced.is_ok();
         synced.map_err(|e| WalError::io("sync", &path())(e))?;
         self.offset += out.len() as u64;
-        (self.sequence, self.synced) = (sequence, sequence);
+        (self.sequence, self.synced, self.saved) = (sequence, sequence, None);
         for batch in batches {
             self.hard = batch.hard.unwrap_or(self.hard);
             self.highest = self.highest.max(batch.highest);
@@ -334,13 +337,14 @@ impl Wal {
         Ok(())
     }
 
-    /// Nothing that was written may have been lost: no sync of the open segment or of a directory has failed.
+    /// Nothing that was written may have been lost: no sync of the open segment, of a leader's snapshot or of a directory has failed.
     pub fn sound(&self) -> bool {
         self.sound
     }
 
-    /// May the write that failed so be tried again? While the log is sound: always if nothing of it can stand in the open segment, else if only
-    /// something is missing that comes back.
+    /// Returns whether the write that failed so may be tried again. While the log is sound: always if nothing of it can stand in the open segment, else if only
+    /// something is missing that comes back. So any error waits that comes from making a segment or from writing a leader's snapshot, except from
+    /// their syncs: also `EIO`, `EACCES` and `EROFS`. Nothing is lost by waiting, and an administrator may mend it.
     pub fn may_retry(&self, error: &WalError) -> bool {
         self.sound && matches!(error, WalError::Io { .. }) && (!self.begun || error.is_scarcity())
     }
@@ -389,7 +393,15 @@ impl Wal {
     /// Makes a snapshot from the leader durable, before the batch that refers to it.
     pub fn save_snapshot(&mut self, snapshot: &SnapshotRef) -> Result<(), WalError> {
         self.begun = false;
-        snapfile::write(&*self.disk, &self.snap_dir, snapshot)?;
+        let name = (snapshot.index, snapshot.term);
+        if self.saved != Some(name) {
+            self.saved = None;
+            if let Err(unwritten) = snapfile::write(&*self.disk, &self.snap_dir, snapshot) {
+                self.sound &= !unwritten.sync || unwritten.error.is_scarcity();
+                return Err(unwritten.error);
+            }
+            self.saved = Some(name);
+        }
         self.sync_names(true)
     }
 
