@@ -163,7 +163,7 @@ impl Raft {
             hard_sent: hard,
         };
         raft.reset_timer();
-        if raft.conf().voters.len() == 1 && raft.is_voter() {
+        if raft.only_voter() {
             raft.campaign(false, false);
         }
         raft
@@ -190,6 +190,11 @@ impl Raft {
 
     pub(super) fn is_voter(&self) -> bool {
         self.conf().voters.contains(&self.config.id)
+    }
+
+    /// Returns whether this member decides alone. With one voter, a leader that removes itself does not: it leads until its removal is committed.
+    pub(super) fn only_voter(&self) -> bool {
+        self.conf().voters.len() == 1 && self.is_voter()
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -341,9 +346,8 @@ impl Raft {
 
     /// The disk is gone: this member can promise nothing any more. The only voter still leads, as nobody else can.
     pub(super) fn give_up(&mut self) {
-        let only_voter = self.conf().voters.len() == 1 && self.is_voter();
         match self.role {
-            _ if only_voter => {}
+            _ if self.only_voter() => {}
             Role::Leader => self.step_down("the log cannot be written any more"),
             _ => self.follow(self.term, NONE),
         }
@@ -365,11 +369,12 @@ impl Raft {
 
     /// [`Core::status`] would say the same again. It is asked far more often than anything changes.
     pub(super) fn still(&self, said: &Status) -> bool {
-        let Status { id, term, vote, role, leader, commit, last, persisted, voters, transferee, progress } =
-            said;
+        let Status { id, term, vote, role, leader, commit, last, persisted, .. } = said;
+        let Status { voters, only_voter, transferee, progress, .. } = said;
         (*id, *term, *vote, *role, *leader) == (self.id(), self.term, self.vote, self.role, self.leader)
             && (*commit, *last, *persisted) == (self.commit, self.log.last().0, self.persisted)
-            && (*voters, *transferee) == (self.conf().voters.len(), self.transferee)
+            && (*voters, *only_voter) == (self.conf().voters.len(), self.only_voter())
+            && *transferee == self.transferee
             && progress.iter().copied().eq(self.followers())
     }
 
@@ -592,6 +597,7 @@ impl Core for Raft {
             last: self.log.last().0,
             persisted: self.persisted,
             voters: self.conf().voters.len(),
+            only_voter: self.only_voter(),
             transferee: self.transferee,
             progress: self.followers().collect(),
         }

@@ -575,9 +575,9 @@ impl<M: StateMachine> Run<M> {
     }
 
     fn tick(&self) -> Duration {
-        match self.member.core().conf_state().voters.len() {
-            0 | 1 => TICK_ALONE,
-            _ => TICK,
+        match self.member.core().only_voter() {
+            true => TICK_ALONE,
+            false => TICK,
         }
     }
 

@@ -180,8 +180,10 @@ pub struct Status {
     pub commit: Index,
     pub last: Index,
     pub persisted: Index,
-    /// How many vote in the configuration in force.
+    /// How many vote in the configuration in force. A member that was removed, or is a learner, counts the others.
     pub voters: usize,
+    /// This member is the only voter: it decides without asking another member.
+    pub only_voter: bool,
     /// Whom a leader hands over to; until then it takes no proposals. [`NONE`] if nobody.
     pub transferee: MemberId,
     /// On a leader: each follower, what it has, how it is treated.
