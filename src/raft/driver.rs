@@ -703,6 +703,9 @@ fn when_possible(
                 Err(end) => break end == RecvTimeoutError::Disconnected,
             }
         };
+        if killed.load(Ordering::Acquire) {
+            return Err(error); // what waits stays undone, also when there is room by now
+        }
         match write_group(wal, group) {
             Ok(persisted) => {
                 let _ = inbox.send(Input::Log(LogNews::GoesOn)); // the member may have been killed meanwhile

@@ -3,7 +3,8 @@
 use super::*;
 use crate::raft::message::Entry;
 use crate::raft::sim::disk::SimDisk;
-use crate::raft::{Event, Status};
+use crate::raft::wal::Records;
+use crate::raft::{Event, Ready, Status};
 use std::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -79,6 +80,33 @@ fn the_directory_is_let_go_when_nobody_writes_any_more() {
         }
         assert_eq!(disk.unlocked(), Some(disk.syncs()), "something was written without the lock");
     }
+}
+
+#[test]
+fn a_member_that_is_killed_finishes_nothing_that_waits_for_room() {
+    let disk = SimDisk::default();
+    let initial = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
+    let options = WalOptions { segment_bytes: 4096, prepare: false };
+    let (wal, _) =
+        Wal::open(Arc::new(disk.clone()), Path::new("/one"), &initial, options).expect("a new log");
+    let ((jobs, queue), (inbox, told)) = (channel(), channel());
+    disk.fill(0);
+    let payload = Payload::Normal(Bytes::from_static(b"a"));
+    let append = vec![Entry { term: 1, index: 1, payload }];
+    let records = Records::of(&Ready { append, ..Ready::default() });
+    jobs.send(Job::Write(Write { batch: 1, records, entries: 1, last: Some((1, 1)), snapshot: None }))
+        .expect("it is waited for");
+    let killed = Arc::new(AtomicBool::new(false));
+    let dead = killed.clone();
+    let log = std::thread::spawn(move || write_log(wal, &queue, &inbox, &dead));
+    let waits = told.recv_timeout(PATIENCE).expect("news");
+    assert!(matches!(waits, Input::Log(LogNews::Waits(_))));
+    killed.store(true, Ordering::Release);
+    disk.set_room(None);
+    drop(jobs); // as the member's thread does when it ends
+    log.join().expect("it ends");
+    let done = told.try_iter().any(|news| matches!(news, Input::Persisted(_)));
+    assert!(!done, "it was written");
 }
 
 #[test]
