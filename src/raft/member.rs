@@ -37,6 +37,14 @@ struct Read {
     ticks: u32,
 }
 
+/// Messages that wait for a batch.
+struct Promises {
+    batch: u64,
+    /// The tick at which the first of them came.
+    since: u64,
+    messages: Vec<Message>,
+}
+
 /// Makes a snapshot's bytes from a frozen copy of the state, on some other thread.
 pub type Capture = Box<dyn FnOnce() -> Vec<u8> + Send>;
 
@@ -142,8 +150,10 @@ pub struct Member<M> {
     installing: Option<(u64, Index)>,
     /// Ticks until the next snapshot may be made.
     snapshot_rest: u32,
-    /// Messages that promise what is not yet durable, by the batch that they wait for.
-    promises: VecDeque<(u64, Vec<Message>)>,
+    /// Messages that promise what is not yet durable, by the batch that they wait for, in order.
+    promises: VecDeque<Promises>,
+    /// Ticks so far.
+    ticks: u64,
     /// The newest batch given to the disk, and the newest known to be durable.
     written: u64,
     durable: u64,
@@ -183,6 +193,7 @@ impl<M: StateMachine> Member<M> {
             installing: None,
             snapshot_rest: 0,
             promises: VecDeque::new(),
+            ticks: 0,
             written: 0,
             durable: 0,
             reads: Vec::new(),
@@ -206,6 +217,7 @@ impl<M: StateMachine> Member<M> {
 
     pub fn tick(&mut self, now: Duration) {
         self.core.tick();
+        self.ticks += 1;
         self.snapshot_rest = self.snapshot_rest.saturating_sub(1);
         if let Some(round) = &mut self.round {
             round.ticks += 1;
@@ -300,8 +312,15 @@ impl<M: StateMachine> Member<M> {
     pub fn persisted(&mut self, write: &Persisted, edge: &mut dyn Edge) {
         self.durable = self.durable.max(write.batch);
         self.machine.persisted(write);
-        while let Some((_, messages)) = self.promises.pop_front_if(|(batch, _)| *batch <= write.batch) {
-            messages.into_iter().for_each(|m| edge.send(m));
+        while let Some(promises) = self.promises.pop_front_if(|waiting| waiting.batch <= write.batch) {
+            // The leader that handed over has given that up by now, and leads on: these votes must not unseat it.
+            let late = self.ticks - promises.since >= u64::from(self.core.config.election_ticks);
+            for mut message in promises.messages {
+                if let Body::MsgVote { transfer, .. } = &mut message.body {
+                    *transfer &= !late;
+                }
+                edge.send(message);
+            }
         }
         self.core.persisted(write.batch);
         if let Some((_, index)) = self.installing.take_if(|(batch, _)| *batch <= write.batch) {
@@ -398,10 +417,10 @@ impl<M: StateMachine> Member<M> {
     /// same member, whose word it is, too: while a disk is full, a leader's questions do not stop, and their answers would pile up.
     fn promise(&mut self, messages: Vec<Message>) {
         let written = self.written;
-        if self.promises.back().is_none_or(|(batch, _)| *batch < written) && !messages.is_empty() {
-            self.promises.push_back((written, vec![]));
+        if self.promises.back().is_none_or(|newest| newest.batch < written) && !messages.is_empty() {
+            self.promises.push_back(Promises { batch: written, since: self.ticks, messages: vec![] });
         }
-        let Some((_, waiting)) = self.promises.back_mut() else { return };
+        let Some(Promises { messages: waiting, .. }) = self.promises.back_mut() else { return };
         for message in messages {
             waiting.retain(|old| !replaces(&message, old));
             waiting.push(message);

@@ -286,6 +286,29 @@ fn answers_that_wait_for_the_disk_do_not_pile_up() {
     assert_eq!(told, [(1, false), (1004, true), (2, false)]);
 }
 
+/// The leader that handed over took its post back after an election timeout.
+#[test]
+fn an_election_that_was_handed_over_and_waited_long_for_the_disk_unseats_nobody() {
+    for (ticks, in_time) in [(99, true), (100, false)] {
+        let mut follower = Follower::new();
+        follower.wire.sent.clear();
+        follower.member.step(Message { from: 2, to: 1, term: 1, body: Body::MsgTimeoutNow });
+        while follower.member.pump(Duration::ZERO, &mut follower.wire) {}
+        for _ in 0..ticks {
+            follower.member.tick(Duration::ZERO);
+        }
+        assert_eq!(follower.wire.sent, [], "its own vote is not durable");
+        for write in std::mem::take(&mut follower.wire.written) {
+            follower.member.persisted(&write, &mut follower.wire);
+        }
+        let votes = follower.wire.sent.iter().filter_map(|m| match m.body {
+            Body::MsgVote { transfer, .. } => Some(transfer),
+            _ => None,
+        });
+        assert_eq!(votes.collect::<Vec<bool>>(), [in_time; 2], "after {ticks} ticks");
+    }
+}
+
 /// The others elect somebody else, and clients are to ask there.
 #[test]
 fn a_member_that_can_write_no_more_does_not_say_that_it_leads() {
