@@ -179,7 +179,7 @@ pub struct Handle {
     peers_waiting: Arc<PeersWaiting>,
     start: Instant,
     me: MemberId,
-    /// Everybody who takes part or has ever, as far as is known here.
+    /// Every member that takes part or has ever, as far as is known here by the log or by a certificate.
     known: Arc<Mutex<BTreeSet<MemberId>>>,
 }
 
@@ -226,13 +226,15 @@ impl Handle {
         self.take(codec::decode_message(bytes)?)
     }
 
-    /// As [`Handle::deliver`], from a peer whose certificate says that it is `sender`: a member that was taken over speaks for
-    /// no other. Errors: as there, and the message names another sender.
+    /// As [`Handle::deliver`], from a peer whose certificate says that it is the member `sender`: a member that was taken over speaks for
+    /// no other. It need not take part as far as this member's log says: it may have joined, and lead, while this member was away. Errors: as there, and the message
+    /// names another sender.
     pub fn deliver_from(&self, sender: MemberId, bytes: Bytes) -> Result<(), codec::DecodeError> {
         let message = codec::decode_message(bytes)?;
         if message.from != sender {
             return Err(codec::DecodeError::Impossible { what: "sender", value: message.from });
         }
+        self.meet(&ConfState::of([sender]));
         self.take(message)
     }
 

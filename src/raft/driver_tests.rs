@@ -138,6 +138,22 @@ fn after_a_snapshot_whose_making_panics_the_next_one_is_made() {
     one.captures.recv_timeout(PATIENCE).expect("it is tried again");
 }
 
+/// A member that was away does not know a leader that joined meanwhile; only that leader can tell it.
+#[test]
+fn a_leader_that_joined_meanwhile_is_heard_if_its_certificate_names_it() {
+    let one = start(&SimDisk::default(), SnapshotPolicy::default(), false);
+    let handle = one.driver.handle();
+    let beat = |from| {
+        let body = Body::MsgHeartbeat { commit: 0, read: 0 };
+        Bytes::from(codec::encode_message(&Message { from, to: 1, term: 9, body }))
+    };
+    let stranger = |id| Err(codec::DecodeError::Impossible { what: "sender", value: id });
+    assert_eq!(handle.deliver(beat(7)), stranger(7));
+    assert_eq!(handle.deliver_from(8, beat(7)), stranger(7), "it speaks for another one");
+    assert_eq!(handle.deliver(beat(7)), stranger(7));
+    assert_eq!(handle.deliver_from(7, beat(7)), Ok(()));
+}
+
 #[test]
 fn what_peers_say_waits_in_bounded_bytes() {
     let message = |body| Message { from: 2, to: 1, term: 1, body };
