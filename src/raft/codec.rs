@@ -461,10 +461,24 @@ mod tests {
         }
 
         #[test]
-        fn noise_is_refused_not_believed(noise in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn noise_is_refused_or_says_what_a_member_could_say(noise in proptest::collection::vec(any::<u8>(), 0..60)) {
             let mut bytes = vec![MESSAGE_VERSION];
             bytes.extend(noise);
-            let _ = decode_message(bytes.into()); // must return
+            if let Ok(m) = decode_message(bytes.into()) {
+                prop_assert!(m.from != NONE && m.from != m.to && m.term < COUNT_MAX, "{:?}", m);
+                prop_assert_eq!(decode_message(encode_message(&m).into()), Ok(m));
+            }
+        }
+
+        #[test]
+        fn what_follows_a_message_is_refused(
+            term in 0..COUNT_MAX,
+            body in body(),
+            noise in proptest::collection::vec(any::<u8>(), 1..60),
+        ) {
+            let mut bytes = encode_message(&Message { from: 1, to: 2, term, body: in_order(body, term) });
+            bytes.extend(&noise);
+            prop_assert_eq!(decode_message(bytes.into()), Err(DecodeError::Long(noise.len())));
         }
 
         #[test]

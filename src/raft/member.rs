@@ -68,7 +68,7 @@ pub trait StateMachine: Send {
     fn size(&self) -> u64 {
         0
     }
-    /// The proposal went nowhere: no leader is known.
+    /// The proposal went nowhere: no leader is known, this member leads and hands over, or its log has failed.
     fn refused(&mut self, id: u64);
     /// The proposal went nowhere: this member leads, and too many proposals wait for its disk or for a majority.
     fn overloaded(&mut self, id: u64) {
