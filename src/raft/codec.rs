@@ -332,10 +332,8 @@ mod tests {
         let data = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
         let ids = |least| proptest::collection::btree_set(1..COUNT_MAX, least..4);
         let conf = move || {
-            (ids(1), ids(0)).prop_map(|(voters, learners)| ConfState {
-                learners: &learners - &voters,
-                voters,
-            })
+            (ids(1), ids(0))
+                .prop_map(|(voters, learners)| ConfState { learners: &learners - &voters, voters })
         };
         let payload = prop_oneof![
             Just(Payload::Empty),

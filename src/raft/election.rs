@@ -43,7 +43,11 @@ impl Raft {
     /// Looks at a message's term. `false`: the message ends here.
     pub(super) fn admit(&mut self, m: &Message) -> bool {
         if !codec::term_in_reach(self.term, m.term) {
-            tracing::warn!(from = m.from, term = m.term, "dropped a message: its term is too far ahead to be true");
+            tracing::warn!(
+                from = m.from,
+                term = m.term,
+                "dropped a message: its term is too far ahead to be true"
+            );
             return false;
         }
         if m.term > self.term {
