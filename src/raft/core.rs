@@ -553,7 +553,7 @@ impl Core for Raft {
             self.ready.committed.extend(new);
             self.handed = upto;
         }
-        let hard = HardState { term: self.term, vote: self.vote, commit: self.commit };
+        let hard = HardState { term: self.term, vote: self.vote, commit: self.commit.min(self.emitted) };
         let moved = (hard.term, hard.vote) != (self.hard_sent.term, self.hard_sent.vote);
         if moved || (self.ready.writes() && hard != self.hard_sent) {
             (self.ready.hard, self.hard_sent) = (Some(hard), hard);

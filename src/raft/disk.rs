@@ -198,7 +198,7 @@ mod tests {
         let disk = RealDisk::default();
         disk.create_dir(&found.join("wal")).expect("a directory");
         let named = disk.named().clone();
-        for dir in [&found.join("wal"), &found, home.path()] {
+        for dir in [found.join("wal").as_path(), &found, home.path()] {
             assert!(named.contains(dir), "{named:?}");
         }
         fs::remove_dir(found.join("wal")).expect("it is empty");
