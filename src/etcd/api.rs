@@ -215,6 +215,9 @@ pub enum Error {
     /// Alarms of so many members are in force that no further one is kept.
     #[error("etcdserver: too many alarms; end some with `etcdctl alarm disarm`")]
     TooManyAlarms,
+    /// The leader's log holds as many writes that are not settled as it may. Nothing was proposed.
+    #[error("etcdserver: too many requests")]
+    TooManyRequests,
     #[error("etcdserver: corrupt cluster")]
     Corrupt,
     /// The member's log cannot be written, for now (no descriptor is left) or for good (damaged): reads go on, writes do not.

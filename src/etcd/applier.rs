@@ -142,6 +142,10 @@ impl StateMachine for Applier {
         self.waiting.refuse(id);
     }
 
+    fn overloaded(&mut self, id: u64) {
+        self.waiting.overload(id);
+    }
+
     fn read(&mut self, ctx: u64, ok: bool) {
         self.waiting.answer_read(ctx, ok);
     }
@@ -161,7 +165,7 @@ impl StateMachine for Applier {
             ..Status::default()
         };
         // its own term's first entry is applied: so is everything before it
-        let local = s.role == Role::Leader && s.voters == 1 && self.applied.term == s.term;
+        let local = s.role == Role::Leader && s.only_voter && self.applied.term == s.term;
         (self.term, self.last) = (s.term, s.last);
         // a leader that hands over takes no proposals: they wait for the one that comes, or for its staying
         let takes = if s.transferee == NONE { s.leader } else { NONE };
@@ -278,8 +282,9 @@ mod tests {
         /// `ahead`: so many entries of the log are not applied yet.
         fn status(&mut self, ahead: u64) {
             let (id, term, role, leader) = (1, 3, Role::Leader, 1);
-            let (last, voters) = (self.index + ahead, 1);
-            let status = raft::Status { id, term, role, leader, last, voters, ..Default::default() };
+            let (last, voters, only_voter) = (self.index + ahead, 1, true);
+            let status =
+                raft::Status { id, term, role, leader, last, voters, only_voter, ..Default::default() };
             self.applier.status(&status, self.index, self.now);
         }
 
@@ -317,6 +322,18 @@ mod tests {
         let expired = one.due_at(10);
         one.apply(expired[0].clone());
         assert!(!one.has(7));
+    }
+
+    /// It leads until its removal is committed. The voter that is left may have elected itself by then.
+    #[test]
+    fn a_leader_that_is_being_removed_asks_before_it_answers_a_read() {
+        let mut one = One::new();
+        one.run(&Command::LeaseGrant { id: 7, ttl: 5 });
+        assert!(one.applier.waiting.local_reads());
+        let (id, term, role, leader, last) = (1, 3, Role::Leader, 1, one.index);
+        let status = raft::Status { id, term, role, leader, last, voters: 1, ..Default::default() };
+        one.applier.status(&status, one.index, one.now);
+        assert!(!one.applier.waiting.local_reads());
     }
 
     #[test]

@@ -96,6 +96,14 @@ impl Waiting {
         }
     }
 
+    /// Ends a proposal that the leader's log has no room for. The answer is not `NoLeader`: the caller would propose again at once.
+    pub fn overload(&self, id: u64) {
+        let error = self.writes_refused().unwrap_or(Error::TooManyRequests);
+        if let Some((_, answer)) = self.take(id) {
+            let _ = answer.send(Err(error)); // the caller may have given up
+        }
+    }
+
     pub fn answer_read(&self, ctx: u64, ok: bool) {
         let answer = self.callers().reads.remove(&ctx);
         if let Some(answer) = answer {
@@ -176,6 +184,17 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_log_answers_with_its_cause() {
+        let waiting = Waiting::new(1, "a");
+        for (paused, error) in [(None, Error::TooManyRequests), (Some(Error::NoSpace), Error::NoSpace)] {
+            waiting.pause(paused);
+            let (id, mut pending) = waiting.proposal().unwrap();
+            waiting.overload(id);
+            assert_eq!(pending.try_recv().map(|answer| answer.map(drop)), Ok(Err(error)));
+        }
+    }
 
     #[test]
     fn those_who_gave_up_are_forgotten() {

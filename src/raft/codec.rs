@@ -2,6 +2,7 @@
 
 use super::message::{Body, ConfState, Entry, HardState, Message, NONE, Payload, SnapshotRef};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// First byte of every encoded message.
@@ -9,6 +10,19 @@ const MESSAGE_VERSION: u8 = 1;
 
 /// Terms and indexes stay below this. No cluster comes near it by counting, and what is added to one cannot overflow.
 pub const COUNT_MAX: u64 = 1 << 62;
+
+/// A peer may move a member's term and index at once only below this, so that there is room to count on: see [`term_in_reach`], and snapshots.
+pub const REACH_MAX: u64 = COUNT_MAX / 2;
+
+/// Above [`REACH_MAX`], a peer may move a member's term by at most this much with one message.
+const TERM_STEP: u64 = 1 << 32;
+
+/// Returns whether a member in term `own` believes that a peer is in term `term`. Without this, one message with the largest term that can be read would
+/// be the last: no member could read the messages of the next election. A term of 2^61 + 2^32 is believed by every member, the next 2^32 terms only by those
+/// that got there.
+pub fn term_in_reach(own: u64, term: u64) -> bool {
+    term <= own.max(REACH_MAX) + TERM_STEP
+}
 
 /// Why bytes could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,12 +157,20 @@ pub fn put_conf(out: &mut Vec<u8>, conf: &ConfState) {
     }
 }
 
+/// Reads a configuration. Errors: it has no voter, or member 0, or a member twice.
 pub fn conf(r: &mut Reader) -> Result<ConfState, DecodeError> {
-    let mut conf = ConfState::default();
+    let (mut conf, mut seen) = (ConfState::default(), BTreeSet::new());
     for set in [&mut conf.voters, &mut conf.learners] {
         for _ in 0..r.count()? {
-            set.insert(r.u64()?);
+            let id = r.u64()?;
+            if id == NONE || !seen.insert(id) {
+                return Err(DecodeError::Impossible { what: "member of a configuration", value: id });
+            }
+            set.insert(id);
         }
+    }
+    if conf.voters.is_empty() {
+        return Err(DecodeError::Impossible { what: "number of voters", value: 0 });
     }
     Ok(conf)
 }
@@ -246,6 +268,9 @@ pub fn decode_message(bytes: Bytes) -> Result<Message, DecodeError> {
     let body = match r.u8()? {
         1 => {
             let (index, log_term, commit) = (r.counted("index")?, r.counted("term")?, r.counted("index")?);
+            if log_term > term {
+                return Err(DecodeError::Impossible { what: "term of an entry", value: log_term });
+            }
             let mut entries: Vec<Entry> = Vec::new();
             let mut before = (index, log_term);
             for _ in 0..r.count()? {
@@ -277,8 +302,15 @@ pub fn decode_message(bytes: Bytes) -> Result<Message, DecodeError> {
         }
         8 => Body::MsgVoteResp { reject: r.bool()? },
         9 => {
-            let (index, term) = (r.counted("index")?, r.counted("term")?);
-            Body::MsgSnap(SnapshotRef { index, term, conf: conf(r)?, data: r.bytes()? })
+            let (index, of) = (r.counted("index")?, r.counted("term")?);
+            // the log goes on behind it, and none is newer than its leader
+            if index >= REACH_MAX {
+                return Err(DecodeError::Impossible { what: "index of a snapshot", value: index });
+            }
+            if of > term {
+                return Err(DecodeError::Impossible { what: "term of a snapshot", value: of });
+            }
+            Body::MsgSnap(SnapshotRef { index, term: of, conf: conf(r)?, data: r.bytes()? })
         }
         10 => Body::MsgTimeoutNow,
         11 => Body::MsgProp { data: Bytes::copy_from_slice(&r.bytes()?) },
@@ -298,8 +330,11 @@ mod tests {
     fn body() -> impl Strategy<Value = Body> {
         let n = || 0..COUNT_MAX;
         let data = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
-        let ids = || proptest::collection::btree_set(n(), 0..4);
-        let conf = || (ids(), ids()).prop_map(|(voters, learners)| ConfState { voters, learners });
+        let ids = |least| proptest::collection::btree_set(1..COUNT_MAX, least..4);
+        let conf = move || {
+            (ids(1), ids(0))
+                .prop_map(|(voters, learners)| ConfState { learners: &learners - &voters, voters })
+        };
         let payload = prop_oneof![
             Just(Payload::Empty),
             data().prop_map(Payload::Normal),
@@ -338,6 +373,9 @@ mod tests {
 
     /// Entries follow each other, and none is newer than who sends them.
     fn in_order(mut body: Body, term: u64) -> Body {
+        if let Body::MsgSnap(snapshot) = &mut body {
+            (snapshot.index, snapshot.term) = (snapshot.index % REACH_MAX, snapshot.term.min(term));
+        }
         if let Body::MsgApp { index, log_term, entries, .. } = &mut body {
             *index = (*index).min(COUNT_MAX - 9);
             *log_term = (*log_term).min(term);
@@ -359,6 +397,17 @@ mod tests {
             Body::MsgApp { index, log_term: 3, entries: terms.iter().map(entry).collect(), commit: 0 }
         };
         let beat = || Body::MsgHeartbeat { commit: 1, read: 1 };
+        let conf = |voters: &[u64], learners: &[u64]| ConfState {
+            voters: voters.iter().copied().collect(),
+            learners: learners.iter().copied().collect(),
+        };
+        let snapshot = |index, term, conf| {
+            Body::MsgSnap(SnapshotRef { index, term, conf, data: Bytes::from_static(b"state") })
+        };
+        let change = |conf| {
+            let entries = vec![Entry { term: 3, index: 8, payload: Payload::ConfChange(conf) }];
+            Body::MsgApp { index: 7, log_term: 3, entries, commit: 0 }
+        };
         let refused = [
             told(1, u64::MAX, beat()),
             told(1, COUNT_MAX, beat()),
@@ -376,11 +425,21 @@ mod tests {
             told(1, 5, append(7, &[(3, 8), (3, 8)])),
             told(1, 5, append(7, &[(2, 8)])),
             told(1, 5, append(7, &[(6, 8)])),
+            told(1, 2, append(7, &[])),
+            told(1, 5, snapshot(7, 6, conf(&[1], &[]))),
+            told(1, 5, snapshot(REACH_MAX, 5, conf(&[1], &[]))),
+            told(1, 5, snapshot(7, 5, conf(&[], &[1]))),
+            told(1, 5, snapshot(7, 5, conf(&[1, 0], &[]))),
+            told(1, 5, change(conf(&[], &[]))),
+            told(1, 5, change(conf(&[1], &[0]))),
+            told(1, 5, change(conf(&[1, 2], &[2]))),
         ];
         for (at, refused) in refused.into_iter().enumerate() {
             assert!(matches!(refused, Err(DecodeError::Impossible { .. })), "{at}: {refused:?}");
         }
         assert!(told(1, 5, append(7, &[(3, 8), (5, 9)])).is_ok());
+        assert!(told(1, 5, snapshot(7, 5, conf(&[1, 2], &[3]))).is_ok());
+        assert!(told(1, 5, change(conf(&[1, 2], &[3]))).is_ok());
         // more entries than there are bytes
         let mut lie = vec![MESSAGE_VERSION];
         for n in [1, 2, 5, 1, 7, 3, 0, u64::MAX] {
@@ -400,10 +459,24 @@ mod tests {
         }
 
         #[test]
-        fn noise_is_refused_not_believed(noise in proptest::collection::vec(any::<u8>(), 0..60)) {
+        fn noise_is_refused_or_says_what_a_member_could_say(noise in proptest::collection::vec(any::<u8>(), 0..60)) {
             let mut bytes = vec![MESSAGE_VERSION];
             bytes.extend(noise);
-            let _ = decode_message(bytes.into()); // must return
+            if let Ok(m) = decode_message(bytes.into()) {
+                prop_assert!(m.from != NONE && m.from != m.to && m.term < COUNT_MAX, "{:?}", m);
+                prop_assert_eq!(decode_message(encode_message(&m).into()), Ok(m));
+            }
+        }
+
+        #[test]
+        fn what_follows_a_message_is_refused(
+            term in 0..COUNT_MAX,
+            body in body(),
+            noise in proptest::collection::vec(any::<u8>(), 1..60),
+        ) {
+            let mut bytes = encode_message(&Message { from: 1, to: 2, term, body: in_order(body, term) });
+            bytes.extend(&noise);
+            prop_assert_eq!(decode_message(bytes.into()), Err(DecodeError::Long(noise.len())));
         }
 
         #[test]

@@ -6,12 +6,26 @@ use super::message::{
     ProgressState, Role, SnapshotRef, Term,
 };
 use super::progress::{INFLIGHT_MAX, Progress};
-use super::{ConfError, Core, NotLeader, Ready, Status};
+use super::{ConfError, Core, NotLeader, ProposeError, Ready, Status};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Most bytes of entries in one message.
 pub(super) const MESSAGE_BYTES: usize = 1 << 20;
+
+/// Most bytes of entries in one [`Ready`], unless one entry alone has more.
+pub(super) const READY_BYTES: usize = 16 << 20;
+
+/// A leader refuses proposals while entries that are not settled (committed, and durable on the leader itself) would have more than this many bytes
+/// together. Without this bound, a leader whose disk is full, or whose followers' disks are, would keep every proposal in memory. etcd's raft calls
+/// it `MaxUncommittedEntriesSize`.
+pub(super) const UNSETTLED_BYTES: usize = 64 << 20;
+
+/// Bytes that an entry costs beside its payload, in memory and in a message.
+const ENTRY_BYTES: usize = 64;
+
+/// No proposal may have more bytes. A batch of the log that holds it alone must be shorter than 4 GiB.
+pub(super) const PROPOSAL_BYTES: usize = 1 << 30;
 
 /// How one core behaves. Times are in ticks.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +80,8 @@ pub struct Raft {
     pub(super) persisted: Index,
     /// Entries up to here were given out to be written.
     emitted: Index,
+    /// On a leader: bytes of the entries that were not given out as committed. See [`UNSETTLED_BYTES`].
+    unsettled: usize,
     /// The last entry of each batch that is being written.
     marks: VecDeque<(u64, Index)>,
     /// Term and vote of each batch that is being written and changes them.
@@ -101,6 +117,10 @@ fn draw(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
+fn cost(payload: &Payload) -> usize {
+    payload.size() + ENTRY_BYTES
+}
+
 impl Raft {
     /// A member as its disk remembers it. The only voter asks nobody: it leads as soon as its own vote is durable.
     pub fn new(config: Config, stored: Stored) -> Raft {
@@ -120,6 +140,7 @@ impl Raft {
             handed: base.0,
             persisted: last,
             emitted: last,
+            unsettled: 0,
             marks: VecDeque::new(),
             votes_written: VecDeque::new(),
             durable_vote: (hard.term, hard.vote),
@@ -142,7 +163,7 @@ impl Raft {
             hard_sent: hard,
         };
         raft.reset_timer();
-        if raft.conf().voters.len() == 1 && raft.is_voter() {
+        if raft.only_voter() {
             raft.campaign(false, false);
         }
         raft
@@ -169,6 +190,11 @@ impl Raft {
 
     pub(super) fn is_voter(&self) -> bool {
         self.conf().voters.contains(&self.config.id)
+    }
+
+    /// Returns whether this member decides alone. With one voter, a leader that removes itself does not: it leads until its removal is committed.
+    pub(super) fn only_voter(&self) -> bool {
+        self.conf().voters.len() == 1 && self.is_voter()
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -208,9 +234,22 @@ impl Raft {
     pub(super) fn push(&mut self, payload: Payload) -> Index {
         let (index, term) = (self.log.last().0 + 1, self.term);
         self.event(Event::Append { first: index, last: index, term });
+        self.unsettled += cost(&payload);
         self.adopt(Entry { term, index, payload });
         self.want_append = true;
         index
+    }
+
+    /// Counts the entries that a new leader finds unsettled in its log.
+    pub(super) fn count_unsettled(&mut self) {
+        let unsettled = self.log.slice(self.handed + 1, self.log.last().0, usize::MAX);
+        self.unsettled = unsettled.iter().map(|e| cost(&e.payload)).sum();
+    }
+
+    /// Returns whether this leader's log has room for a proposal of this many bytes. One proposal fits into a settled log, however large.
+    fn has_room(&self, bytes: usize) -> bool {
+        let fits = self.unsettled == 0 || self.unsettled + bytes + ENTRY_BYTES <= UNSETTLED_BYTES;
+        fits && bytes <= PROPOSAL_BYTES
     }
 
     /// Adds an entry; a configuration in it is in force from now on.
@@ -307,9 +346,8 @@ impl Raft {
 
     /// The disk is gone: this member can promise nothing any more. The only voter still leads, as nobody else can.
     pub(super) fn give_up(&mut self) {
-        let only_voter = self.conf().voters.len() == 1 && self.is_voter();
         match self.role {
-            _ if only_voter => {}
+            _ if self.only_voter() => {}
             Role::Leader => self.step_down("the log cannot be written any more"),
             _ => self.follow(self.term, NONE),
         }
@@ -331,11 +369,12 @@ impl Raft {
 
     /// [`Core::status`] would say the same again. It is asked far more often than anything changes.
     pub(super) fn still(&self, said: &Status) -> bool {
-        let Status { id, term, vote, role, leader, commit, last, persisted, voters, transferee, progress } =
-            said;
+        let Status { id, term, vote, role, leader, commit, last, persisted, .. } = said;
+        let Status { voters, only_voter, transferee, progress, .. } = said;
         (*id, *term, *vote, *role, *leader) == (self.id(), self.term, self.vote, self.role, self.leader)
             && (*commit, *last, *persisted) == (self.commit, self.log.last().0, self.persisted)
-            && (*voters, *transferee) == (self.conf().voters.len(), self.transferee)
+            && (*voters, *only_voter) == (self.conf().voters.len(), self.only_voter())
+            && *transferee == self.transferee
             && progress.iter().copied().eq(self.followers())
     }
 
@@ -404,7 +443,8 @@ impl Core for Raft {
                 }
             }
             Body::MsgProp { data } => {
-                if self.role == Role::Leader && self.transferee == NONE {
+                // a follower's client is not told: its request times out, as after any lost message
+                if self.role == Role::Leader && self.transferee == NONE && self.has_room(data.len()) {
                     self.push(Payload::Normal(data));
                 }
             }
@@ -417,10 +457,12 @@ impl Core for Raft {
         }
     }
 
-    fn propose(&mut self, data: Bytes) -> Result<Option<Index>, NotLeader> {
+    fn propose(&mut self, data: Bytes) -> Result<Option<Index>, ProposeError> {
         match (self.role, self.leader) {
-            (Role::Leader, _) if self.transferee == NONE => Ok(Some(self.push(Payload::Normal(data)))),
-            (Role::Leader, _) | (_, NONE) => Err(NotLeader),
+            (Role::Leader, _) if self.transferee != NONE => Err(ProposeError::NotLeader),
+            (Role::Leader, _) if !self.has_room(data.len()) => Err(ProposeError::Full),
+            (Role::Leader, _) => Ok(Some(self.push(Payload::Normal(data)))),
+            (_, NONE) => Err(ProposeError::NotLeader),
             (_, leader) => {
                 self.send(leader, Body::MsgProp { data });
                 Ok(None)
@@ -496,18 +538,22 @@ impl Core for Raft {
         }
         let last = self.log.last().0;
         if self.emitted < last {
-            let new = self.log.slice(self.emitted + 1, last, usize::MAX);
+            let new = self.log.slice(self.emitted + 1, last, READY_BYTES);
+            self.emitted += new.len() as Index;
             self.ready.append.extend(new);
-            self.emitted = last;
         }
+        // A promise may speak of every entry of the log, so it waits for the batch with the last of them.
+        let early = self.emitted < last;
+        let promises = if early { std::mem::take(&mut self.ready.send_after_persist) } else { vec![] };
         // only what is durable here too is applied, so a restart never finds itself behind its own state
         let upto = self.commit.min(self.persisted);
         if upto > self.handed {
             let new = self.log.slice(self.handed + 1, upto, usize::MAX);
+            self.unsettled = new.iter().fold(self.unsettled, |n, e| n.saturating_sub(cost(&e.payload)));
             self.ready.committed.extend(new);
             self.handed = upto;
         }
-        let hard = HardState { term: self.term, vote: self.vote, commit: self.commit };
+        let hard = HardState { term: self.term, vote: self.vote, commit: self.commit.min(self.emitted) };
         let moved = (hard.term, hard.vote) != (self.hard_sent.term, self.hard_sent.vote);
         if moved || (self.ready.writes() && hard != self.hard_sent) {
             (self.ready.hard, self.hard_sent) = (Some(hard), hard);
@@ -517,13 +563,14 @@ impl Core for Raft {
         }
         if self.ready.writes() {
             self.batch += 1;
-            self.marks.push_back((self.batch, last));
+            self.marks.push_back((self.batch, self.emitted));
             if let Some(hard) = &self.ready.hard {
                 self.votes_written.push_back((self.batch, hard.term, hard.vote));
             }
         }
         self.ready.batch = self.batch;
-        Some(std::mem::take(&mut self.ready))
+        let next = Ready { send_after_persist: promises, ..Ready::default() };
+        Some(std::mem::replace(&mut self.ready, next))
     }
 
     fn persisted(&mut self, batch: u64) {
@@ -550,6 +597,7 @@ impl Core for Raft {
             last: self.log.last().0,
             persisted: self.persisted,
             voters: self.conf().voters.len(),
+            only_voter: self.only_voter(),
             transferee: self.transferee,
             progress: self.followers().collect(),
         }

@@ -2,7 +2,7 @@
 
 use crate::linux::lock::Lock;
 use nix::libc;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -61,9 +61,15 @@ struct Held {
     dirs: Mutex<BTreeMap<PathBuf, Arc<File>>>,
     /// At most [`RESERVE`].
     reserve: Mutex<Vec<File>>,
+    /// Directories whose names are durable. As many as there are directories of logs and snapshots, and their parents.
+    named: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl RealDisk {
+    fn named(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.0.named.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     fn reserve(&self) -> MutexGuard<'_, Vec<File>> {
         self.0.reserve.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -100,16 +106,33 @@ impl RealDisk {
 }
 
 impl Disk for RealDisk {
+    /// A directory that is found may have been made a moment ago, by a program that ended before it made the name durable. So its name is made durable, too, and its
+    /// parents' names. A parent that this program may not read was made by another one, and one that cannot be synced is on a file system that has no need of it.
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        if dir.is_dir() {
+        let parent = match dir.parent() {
+            _ if dir == Path::new(".") => return Ok(()),
+            None => return Ok(()), // the root
+            Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(parent) => parent,
+        };
+        if self.named().contains(dir) && dir.is_dir() {
             return Ok(());
         }
-        let parent = dir.parent().unwrap_or(Path::new("/"));
         self.create_dir(parent)?;
-        match fs::create_dir(dir) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
-            _ => self.opened(|| File::open(parent))?.sync_all(),
+        let found = dir.is_dir();
+        if !found {
+            match fs::create_dir(dir) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+                _ => {}
+            }
         }
+        use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+        match self.opened(|| File::open(parent)).and_then(|parent| parent.sync_all()) {
+            Err(e) if found && matches!(e.kind(), InvalidInput | PermissionDenied | Unsupported) => {}
+            synced => synced?,
+        }
+        self.named().insert(dir.into());
+        Ok(())
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
@@ -160,5 +183,39 @@ impl DiskFile for File {
     }
     fn sync(&mut self) -> io::Result<()> {
         self.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_directories_that_are_found_are_made_durable() {
+        let home = tempfile::tempdir().expect("a directory");
+        let found = home.path().join("member");
+        fs::create_dir(&found).expect("a directory"); // and the power may go before its name is durable
+        let disk = RealDisk::default();
+        disk.create_dir(&found.join("wal")).expect("a directory");
+        let named = disk.named().clone();
+        for dir in [found.join("wal").as_path(), &found, home.path()] {
+            assert!(named.contains(dir), "{named:?}");
+        }
+        fs::remove_dir(found.join("wal")).expect("it is empty");
+        disk.create_dir(&found.join("wal")).expect("a directory");
+        assert!(found.join("wal").is_dir(), "one that was deleted is made again");
+    }
+
+    #[test]
+    fn a_relative_path_of_one_part_can_be_made() {
+        struct Removed(PathBuf);
+        impl Drop for Removed {
+            fn drop(&mut self) {
+                let _ = fs::remove_dir(&self.0); // it may not have been made
+            }
+        }
+        let name = Removed(format!("raft-disk-test-{}", std::process::id()).into());
+        RealDisk::default().create_dir(&name.0).expect("a directory");
+        assert!(name.0.is_dir());
     }
 }

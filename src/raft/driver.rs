@@ -105,8 +105,8 @@ enum Input {
     Kill,
 }
 
-/// What the log's thread is given. A follower is sent no more than 256 messages of 1 MiB that it has not made durable; a leader's own entries are the proposals
-/// that wait. So entries wait here only as many as are in the log in memory anyway.
+/// What the log's thread is given. A follower is sent no more than 256 messages of 1 MiB that it has not made durable; a leader refuses proposals while 64 MiB
+/// of entries are not durable and committed. So the bytes that wait here are bounded, also while the disk is full.
 enum Job {
     Write(Write),
     Release(Index),
@@ -114,8 +114,8 @@ enum Job {
 
 /// What became of a member's log.
 pub enum LogNews {
-    /// It cannot be written just now, e.g. because there is no room, or no descriptor is left. Nothing is lost: what was proposed waits, and is
-    /// tried again until it is written.
+    /// It cannot be written just now, e.g. because there is no room, no descriptor is left, or no segment can be made. Nothing is lost: what was
+    /// proposed waits, and is tried again until it is written. The error need not pass by itself: see [`Wal::may_retry`].
     Waits(WalError),
     /// It can be written again.
     GoesOn,
@@ -179,7 +179,7 @@ pub struct Handle {
     peers_waiting: Arc<PeersWaiting>,
     start: Instant,
     me: MemberId,
-    /// Everybody who takes part or has ever, as far as is known here.
+    /// Every member that takes part or has ever, as far as is known here by the log or by a certificate.
     known: Arc<Mutex<BTreeSet<MemberId>>>,
 }
 
@@ -226,13 +226,15 @@ impl Handle {
         self.take(codec::decode_message(bytes)?)
     }
 
-    /// As [`Handle::deliver`], from a peer whose certificate says that it is `sender`: a member that was taken over speaks for
-    /// no other. Errors: as there, and the message names another sender.
+    /// As [`Handle::deliver`], from a peer whose certificate says that it is the member `sender`: a member that was taken over speaks for
+    /// no other. It need not take part as far as this member's log says: it may have joined, and lead, while this member was away. Errors: as there, and the message
+    /// names another sender.
     pub fn deliver_from(&self, sender: MemberId, bytes: Bytes) -> Result<(), codec::DecodeError> {
         let message = codec::decode_message(bytes)?;
         if message.from != sender {
             return Err(codec::DecodeError::Impossible { what: "sender", value: message.from });
         }
+        self.meet(&ConfState::of([sender]));
         self.take(message)
     }
 
@@ -575,9 +577,9 @@ impl<M: StateMachine> Run<M> {
     }
 
     fn tick(&self) -> Duration {
-        match self.member.core().conf_state().voters.len() {
-            0 | 1 => TICK_ALONE,
-            _ => TICK,
+        match self.member.core().only_voter() {
+            true => TICK_ALONE,
+            false => TICK,
         }
     }
 
@@ -703,6 +705,9 @@ fn when_possible(
                 Err(end) => break end == RecvTimeoutError::Disconnected,
             }
         };
+        if killed.load(Ordering::Acquire) {
+            return Err(error); // what waits stays undone, also when there is room by now
+        }
         match write_group(wal, group) {
             Ok(persisted) => {
                 let _ = inbox.send(Input::Log(LogNews::GoesOn)); // the member may have been killed meanwhile

@@ -3,7 +3,8 @@
 use super::*;
 use crate::raft::message::Entry;
 use crate::raft::sim::disk::SimDisk;
-use crate::raft::{Event, Status};
+use crate::raft::wal::Records;
+use crate::raft::{Event, Ready, Status};
 use std::sync::mpsc;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -82,6 +83,33 @@ fn the_directory_is_let_go_when_nobody_writes_any_more() {
 }
 
 #[test]
+fn a_member_that_is_killed_finishes_nothing_that_waits_for_room() {
+    let disk = SimDisk::default();
+    let initial = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
+    let options = WalOptions { segment_bytes: 4096, prepare: false };
+    let (wal, _) =
+        Wal::open(Arc::new(disk.clone()), Path::new("/one"), &initial, options).expect("a new log");
+    let ((jobs, queue), (inbox, told)) = (channel(), channel());
+    disk.fill(0);
+    let payload = Payload::Normal(Bytes::from_static(b"a"));
+    let append = vec![Entry { term: 1, index: 1, payload }];
+    let records = Records::of(&Ready { append, ..Ready::default() });
+    jobs.send(Job::Write(Write { batch: 1, records, entries: 1, last: Some((1, 1)), snapshot: None }))
+        .expect("it is waited for");
+    let killed = Arc::new(AtomicBool::new(false));
+    let dead = killed.clone();
+    let log = std::thread::spawn(move || write_log(wal, &queue, &inbox, &dead));
+    let waits = told.recv_timeout(PATIENCE).expect("news");
+    assert!(matches!(waits, Input::Log(LogNews::Waits(_))));
+    killed.store(true, Ordering::Release);
+    disk.set_room(None);
+    drop(jobs); // as the member's thread does when it ends
+    log.join().expect("it ends");
+    let done = told.try_iter().any(|news| matches!(news, Input::Persisted(_)));
+    assert!(!done, "it was written");
+}
+
+#[test]
 fn a_panic_of_the_log_s_thread_is_the_log_s_end() {
     let disk = SimDisk::default();
     let one = start(&disk, SnapshotPolicy::default(), false);
@@ -108,6 +136,22 @@ fn after_a_snapshot_whose_making_panics_the_next_one_is_made() {
     let one = start(&disk, SnapshotPolicy { entries: 1, bytes: u64::MAX }, true);
     one.captures.recv_timeout(PATIENCE).expect("the first entry is worth one");
     one.captures.recv_timeout(PATIENCE).expect("it is tried again");
+}
+
+/// A member that was away does not know a leader that joined meanwhile; only that leader can tell it.
+#[test]
+fn a_leader_that_joined_meanwhile_is_heard_if_its_certificate_names_it() {
+    let one = start(&SimDisk::default(), SnapshotPolicy::default(), false);
+    let handle = one.driver.handle();
+    let beat = |from| {
+        let body = Body::MsgHeartbeat { commit: 0, read: 0 };
+        Bytes::from(codec::encode_message(&Message { from, to: 1, term: 9, body }))
+    };
+    let stranger = |id| Err(codec::DecodeError::Impossible { what: "sender", value: id });
+    assert_eq!(handle.deliver(beat(7)), stranger(7));
+    assert_eq!(handle.deliver_from(8, beat(7)), stranger(7), "it speaks for another one");
+    assert_eq!(handle.deliver(beat(7)), stranger(7));
+    assert_eq!(handle.deliver_from(7, beat(7)), Ok(()));
 }
 
 #[test]

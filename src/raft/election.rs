@@ -1,5 +1,6 @@
 //! Who leads: pre-vote, vote, check-quorum, and what a change of term does.
 
+use super::codec;
 use super::core::Raft;
 use super::message::{Body, Event, Index, MemberId, Message, NONE, Payload, Refusal, Role, Term};
 use super::progress::Progress;
@@ -41,6 +42,14 @@ impl Raft {
 
     /// Looks at a message's term. `false`: the message ends here.
     pub(super) fn admit(&mut self, m: &Message) -> bool {
+        if !codec::term_in_reach(self.term, m.term) {
+            tracing::warn!(
+                from = m.from,
+                term = m.term,
+                "dropped a message: its term is too far ahead to be true"
+            );
+            return false;
+        }
         if m.term > self.term {
             let (vote, transfer) = match m.body {
                 Body::MsgPreVote { .. } => (true, false),
@@ -145,6 +154,7 @@ impl Raft {
         self.event(Event::Leader { term, leader });
         self.progress.clear();
         self.sync_progress();
+        self.count_unsettled();
         self.push(Payload::Empty);
     }
 

@@ -4,13 +4,18 @@
 use super::core::{Config, Raft, Stored};
 use super::message::{Body, ConfChange, Entry, Event, Index, Message, Payload, SnapshotRef, Term};
 use super::wal::Records;
-use super::{ConfError, Core, Status};
+use super::{ConfError, Core, ProposeError, Status};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// A question or its answer may be lost; it is asked again after this many ticks.
 const ASK_AGAIN_TICKS: u32 = 10;
+
+/// A read that is not answered after this many ticks fails, first while the leader is asked and then while its index is applied: 7 s with the driver's ticks for
+/// several members. Its caller has left by then (the store waits 6 s), and nothing else ends it while the log stands still. etcd's `linearizableReadLoop` has
+/// its request timeout for this.
+const READ_TICKS: u32 = 280;
 
 /// A snapshot that could not be saved is tried again after this many ticks: a full disk does not get room by being asked all the time.
 const SNAPSHOT_AGAIN_TICKS: u32 = 40;
@@ -23,6 +28,21 @@ struct Round {
     ctx: u64,
     callers: Vec<u64>,
     ticks: u32,
+}
+
+/// A read whose index is known and not applied yet.
+struct Read {
+    ctx: u64,
+    index: Index,
+    ticks: u32,
+}
+
+/// Messages that wait for a batch.
+struct Promises {
+    batch: u64,
+    /// The tick at which the first of them came.
+    since: u64,
+    messages: Vec<Message>,
 }
 
 /// Makes a snapshot's bytes from a frozen copy of the state, on some other thread.
@@ -48,8 +68,12 @@ pub trait StateMachine: Send {
     fn size(&self) -> u64 {
         0
     }
-    /// The proposal went nowhere: no leader is known.
+    /// The proposal went nowhere: no leader is known, this member leads and hands over, or its log has failed.
     fn refused(&mut self, id: u64);
+    /// The proposal went nowhere: this member leads, and too many proposals wait for its disk or for a majority.
+    fn overloaded(&mut self, id: u64) {
+        self.refused(id);
+    }
     /// What is applied now is at least as new as every write acknowledged before the read came; or `ok` is false.
     fn read(&mut self, ctx: u64, ok: bool);
     /// Term, role, leader or indexes changed; `applied` is the last entry applied.
@@ -117,18 +141,24 @@ pub struct Member<M> {
     machine: M,
     policy: SnapshotPolicy,
     applied: Index,
+    /// Bytes of entries applied since the last snapshot that was saved, and how many of them the snapshot that is being made will stand for.
     bytes: u64,
+    bytes_in_snapshot: u64,
     snapshot_index: Index,
     snapshotting: bool,
+    /// A leader's snapshot that is being saved: the batch that refers to it, and its index.
+    installing: Option<(u64, Index)>,
     /// Ticks until the next snapshot may be made.
     snapshot_rest: u32,
-    /// Messages that promise what is not yet durable, by the batch that they wait for.
-    promises: VecDeque<(u64, Vec<Message>)>,
+    /// Messages that promise what is not yet durable, by the batch that they wait for, in order.
+    promises: VecDeque<Promises>,
+    /// Ticks so far.
+    ticks: u64,
     /// The newest batch given to the disk, and the newest known to be durable.
     written: u64,
     durable: u64,
     /// Reads that wait until their index is applied.
-    reads: Vec<(u64, Index)>,
+    reads: Vec<Read>,
     /// Reads that came while another round was under way: they share the next one.
     gathered: Vec<u64>,
     /// The question to the leader that is under way.
@@ -157,10 +187,13 @@ impl<M: StateMachine> Member<M> {
             policy,
             applied: index,
             bytes: 0,
+            bytes_in_snapshot: 0,
             snapshot_index: index,
             snapshotting: false,
+            installing: None,
             snapshot_rest: 0,
             promises: VecDeque::new(),
+            ticks: 0,
             written: 0,
             durable: 0,
             reads: Vec::new(),
@@ -184,13 +217,20 @@ impl<M: StateMachine> Member<M> {
 
     pub fn tick(&mut self, now: Duration) {
         self.core.tick();
+        self.ticks += 1;
         self.snapshot_rest = self.snapshot_rest.saturating_sub(1);
         if let Some(round) = &mut self.round {
             round.ticks += 1;
-            let late = round.ticks.is_multiple_of(ASK_AGAIN_TICKS).then_some(round.ctx);
-            if let Some(ctx) = late {
+            let (ticks, ctx) = (round.ticks, round.ctx);
+            if ticks >= READ_TICKS {
+                self.fail_round();
+            } else if ticks.is_multiple_of(ASK_AGAIN_TICKS) {
                 self.ask(ctx);
             }
+        }
+        self.reads.iter_mut().for_each(|read| read.ticks += 1);
+        for read in self.reads.extract_if(.., |read| read.ticks >= READ_TICKS) {
+            self.machine.read(read.ctx, false);
         }
         if self.is_leader() {
             for data in self.machine.due(now) {
@@ -227,8 +267,10 @@ impl<M: StateMachine> Member<M> {
 
     /// `id` is the machine's name for it.
     pub fn propose(&mut self, id: u64, data: Bytes) {
-        if self.core.propose(data).is_err() {
-            self.machine.refused(id);
+        match self.core.propose(data) {
+            Ok(_) => {}
+            Err(ProposeError::NotLeader) => self.machine.refused(id),
+            Err(ProposeError::Full) => self.machine.overloaded(id),
         }
     }
 
@@ -270,10 +312,20 @@ impl<M: StateMachine> Member<M> {
     pub fn persisted(&mut self, write: &Persisted, edge: &mut dyn Edge) {
         self.durable = self.durable.max(write.batch);
         self.machine.persisted(write);
-        while let Some((_, messages)) = self.promises.pop_front_if(|(batch, _)| *batch <= write.batch) {
-            messages.into_iter().for_each(|m| edge.send(m));
+        while let Some(promises) = self.promises.pop_front_if(|waiting| waiting.batch <= write.batch) {
+            // The leader that handed over has given that up by now, and leads on: these votes must not unseat it.
+            let late = self.ticks - promises.since >= u64::from(self.core.config.election_ticks);
+            for mut message in promises.messages {
+                if let Body::MsgVote { transfer, .. } = &mut message.body {
+                    *transfer &= !late;
+                }
+                edge.send(message);
+            }
         }
         self.core.persisted(write.batch);
+        if let Some((_, index)) = self.installing.take_if(|(batch, _)| *batch <= write.batch) {
+            edge.release(index); // the log before it, and the older snapshot
+        }
     }
 
     /// The log cannot be written any more, so this member neither promises nor applies anything from here on, and must not be stepped any more. One that is
@@ -284,7 +336,7 @@ impl<M: StateMachine> Member<M> {
             self.machine.events(&ready.events);
         }
         self.fail_round();
-        let waiting = self.reads.drain(..).map(|(ctx, _)| ctx).chain(self.gathered.drain(..));
+        let waiting = self.reads.drain(..).map(|read| read.ctx).chain(self.gathered.drain(..));
         waiting.for_each(|ctx| self.machine.read(ctx, false));
         self.tell(now);
     }
@@ -294,8 +346,9 @@ impl<M: StateMachine> Member<M> {
         self.snapshotting = false;
         let Some(snapshot) = snapshot else {
             self.snapshot_rest = SNAPSHOT_AGAIN_TICKS;
-            return;
+            return; // its bytes still count, so it is due again after the rest
         };
+        self.bytes = self.bytes.saturating_sub(self.bytes_in_snapshot);
         self.snapshot_index = self.snapshot_index.max(snapshot.index);
         // Followers that lag a little are cheaper to serve from the log.
         let alone = self.core.conf_state().voters.len() + self.core.conf_state().learners.len() == 1;
@@ -334,7 +387,9 @@ impl<M: StateMachine> Member<M> {
                     // A member that cannot read what the others agreed on must not go on.
                     panic!("the leader's snapshot up to entry {} is unreadable: {why}", snapshot.index);
                 }
-                (self.applied, self.snapshot_index, self.bytes) = (snapshot.index, snapshot.index, 0);
+                (self.applied, self.snapshot_index) = (snapshot.index, snapshot.index);
+                (self.bytes, self.bytes_in_snapshot) = (0, 0);
+                self.installing = Some((ready.batch, snapshot.index));
             }
             if let Some(last) = ready.committed.last() {
                 debug_assert_eq!(ready.committed[0].index, self.applied + 1);
@@ -345,7 +400,7 @@ impl<M: StateMachine> Member<M> {
             for (ctx, index) in ready.reads {
                 // an answer that comes twice (it was asked again) counts once
                 if let Some(round) = self.round.take_if(|round| round.ctx == ctx) {
-                    self.reads.extend(round.callers.into_iter().map(|caller| (caller, index)));
+                    self.reads.extend(round.callers.into_iter().map(|ctx| Read { ctx, index, ticks: 0 }));
                 }
             }
             if !ready.events.is_empty() {
@@ -362,10 +417,10 @@ impl<M: StateMachine> Member<M> {
     /// same member, whose word it is, too: while a disk is full, a leader's questions do not stop, and their answers would pile up.
     fn promise(&mut self, messages: Vec<Message>) {
         let written = self.written;
-        if self.promises.back().is_none_or(|(batch, _)| *batch < written) && !messages.is_empty() {
-            self.promises.push_back((written, vec![]));
+        if self.promises.back().is_none_or(|newest| newest.batch < written) && !messages.is_empty() {
+            self.promises.push_back(Promises { batch: written, since: self.ticks, messages: vec![] });
         }
-        let Some((_, waiting)) = self.promises.back_mut() else { return };
+        let Some(Promises { messages: waiting, .. }) = self.promises.back_mut() else { return };
         for message in messages {
             waiting.retain(|old| !replaces(&message, old));
             waiting.push(message);
@@ -374,8 +429,8 @@ impl<M: StateMachine> Member<M> {
 
     fn answer_reads(&mut self) {
         let applied = self.applied;
-        for (ctx, _) in self.reads.extract_if(.., |(_, index)| *index <= applied) {
-            self.machine.read(ctx, true);
+        for read in self.reads.extract_if(.., |read| read.index <= applied) {
+            self.machine.read(read.ctx, true);
         }
     }
 
@@ -403,7 +458,7 @@ impl<M: StateMachine> Member<M> {
             return;
         }
         if let Some(snapshot) = self.core.snapshot_ref(self.applied) {
-            (self.snapshotting, self.bytes) = (true, 0);
+            (self.snapshotting, self.bytes_in_snapshot) = (true, self.bytes);
             let capture = self.machine.capture();
             edge.snapshot(snapshot, capture);
         }

@@ -42,6 +42,8 @@ struct Wire {
     written: Vec<Persisted>,
     /// Snapshots that were begun.
     snapshots: Vec<SnapshotRef>,
+    /// Up to where the log was released.
+    released: Vec<Index>,
 }
 
 impl Edge for Wire {
@@ -54,7 +56,9 @@ impl Edge for Wire {
     fn snapshot(&mut self, snapshot: SnapshotRef, _: Capture) {
         self.snapshots.push(snapshot);
     }
-    fn release(&mut self, _: Index) {}
+    fn release(&mut self, upto: Index) {
+        self.released.push(upto);
+    }
 }
 
 struct Follower {
@@ -149,6 +153,29 @@ fn a_lost_question_is_asked_again_and_a_new_leader_ends_it() {
 }
 
 #[test]
+fn reads_that_nothing_answers_fail_after_some_time() {
+    let mut follower = Follower::new();
+    let wait = |follower: &mut Follower| {
+        for _ in 0..1000 {
+            follower.member.tick(Duration::ZERO);
+            follower.hear(Body::MsgHeartbeat { commit: 0, read: 0 }); // it leads, and commits nothing
+        }
+    };
+    follower.member.read(10);
+    follower.pump();
+    follower.member.read(11);
+    wait(&mut follower);
+    assert_eq!(follower.answered(), [(10, false), (11, false)], "the leader never answers");
+
+    follower.member.read(12);
+    follower.pump();
+    follower.hear(Body::MsgReadIndexResp { ctx: 12, index: 5 });
+    assert_eq!(follower.answered(), []);
+    wait(&mut follower);
+    assert_eq!(follower.answered(), [(12, false)], "entry 5 never comes");
+}
+
+#[test]
 fn a_snapshot_for_which_there_is_no_room_is_not_tried_again_at_once() {
     let snapshot = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
     let stored = Stored { hard: HardState::default(), snapshot, entries: Vec::new() };
@@ -177,6 +204,55 @@ fn a_snapshot_for_which_there_is_no_room_is_not_tried_again_at_once() {
     alone.member.propose(1, Bytes::from_static(b"more"));
     alone.pump();
     assert_eq!(begun(&mut alone), 1, "there was room: the next is made when it is due");
+}
+
+#[test]
+fn what_a_leader_s_snapshot_stands_for_is_released_once_it_is_durable() {
+    let mut follower = Follower::new();
+    let conf = ConfState::of([1, 2, 3]);
+    let snapshot = SnapshotRef { index: 9, term: 1, conf, data: Bytes::from_static(b"state") };
+    follower.member.step(Message { from: 2, to: 1, term: 1, body: Body::MsgSnap(snapshot) });
+    while follower.member.pump(Duration::ZERO, &mut follower.wire) {}
+    assert_eq!((follower.member.applied(), follower.wire.released.len()), (9, 0), "not durable yet");
+    for write in std::mem::take(&mut follower.wire.written) {
+        follower.member.persisted(&write, &mut follower.wire);
+    }
+    assert_eq!(follower.wire.released, [9]);
+    follower.pump();
+    assert_eq!(follower.wire.released, [9]);
+}
+
+#[test]
+fn a_snapshot_that_was_due_by_its_bytes_and_failed_is_tried_again() {
+    let snapshot = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
+    let stored = Stored { hard: HardState::default(), snapshot, entries: Vec::new() };
+    let config = Config { id: 1, election_ticks: 10, heartbeat_ticks: 2, seed: 1 };
+    let policy = SnapshotPolicy { entries: u64::MAX, bytes: 100 };
+    let member =
+        Member::new(config, stored, Reads::default(), policy, Duration::ZERO).expect("an empty state");
+    let mut alone = Follower { member, wire: Wire::default() };
+    alone.pump();
+    alone.member.propose(1, Bytes::from(vec![1; 100]));
+    alone.pump();
+    let begun = |alone: &mut Follower| std::mem::take(&mut alone.wire.snapshots);
+    assert_eq!(begun(&mut alone).len(), 1);
+    alone.member.propose(2, Bytes::from(vec![1; 60])); // comes while the snapshot is made
+    alone.pump();
+    alone.member.snapshot_saved(None, &mut alone.wire);
+    for _ in 0..100 {
+        alone.member.tick(Duration::ZERO);
+        alone.pump();
+    }
+    let again = begun(&mut alone);
+    assert_eq!(again.len(), 1, "without another write");
+    alone.member.propose(3, Bytes::from(vec![1; 60]));
+    alone.pump();
+    alone.member.snapshot_saved(again.into_iter().next(), &mut alone.wire);
+    alone.pump();
+    assert_eq!(begun(&mut alone).len(), 0, "60 bytes are not enough for the next one");
+    alone.member.propose(4, Bytes::from(vec![1; 40]));
+    alone.pump();
+    assert_eq!(begun(&mut alone).len(), 1, "what came while it was made counts for the next one");
 }
 
 /// While its disk is full a leader does not stop asking, many times a second.
@@ -208,6 +284,29 @@ fn answers_that_wait_for_the_disk_do_not_pile_up() {
     };
     let told: Vec<(Index, bool)> = follower.wire.sent.iter().map(answer).collect();
     assert_eq!(told, [(1, false), (1004, true), (2, false)]);
+}
+
+/// The leader that handed over took its post back after an election timeout.
+#[test]
+fn an_election_that_was_handed_over_and_waited_long_for_the_disk_unseats_nobody() {
+    for (ticks, in_time) in [(99, true), (100, false)] {
+        let mut follower = Follower::new();
+        follower.wire.sent.clear();
+        follower.member.step(Message { from: 2, to: 1, term: 1, body: Body::MsgTimeoutNow });
+        while follower.member.pump(Duration::ZERO, &mut follower.wire) {}
+        for _ in 0..ticks {
+            follower.member.tick(Duration::ZERO);
+        }
+        assert_eq!(follower.wire.sent, [], "its own vote is not durable");
+        for write in std::mem::take(&mut follower.wire.written) {
+            follower.member.persisted(&write, &mut follower.wire);
+        }
+        let votes = follower.wire.sent.iter().filter_map(|m| match m.body {
+            Body::MsgVote { transfer, .. } => Some(transfer),
+            _ => None,
+        });
+        assert_eq!(votes.collect::<Vec<bool>>(), [in_time; 2], "after {ticks} ticks");
+    }
 }
 
 /// The others elect somebody else, and clients are to ask there.

@@ -34,7 +34,13 @@
 //! heartbeats (shared by all reads that wait for it). Snapshots travel as one message, and on
 //! the stream of all others: while a large one is sent, heartbeats to that follower wait behind it. A link must not repeat a `MsgProp` (a
 //! stream does not). A member whose directory was deleted or went back to an older copy is not told from one that kept its promises: it must not be
-//! started again, and the error about damage says so. A leader whose disk is full keeps its post: members with room commit without it. A newest segment that is deleted as a whole is not missed.
+//! started again, and the error about damage says so. A leader whose disk is full keeps its post: members with room commit without it, until
+//! 64 MiB of entries wait for its disk; then it refuses proposals until there is room. A newest segment that is deleted as a whole is not missed.
+//! A follower that is removed while it cannot be reached is never sent its removal: the leader sends nothing to a member that is not in the configuration. It goes on as
+//! a follower without a leader, and its pre-votes are refused; an administrator must stop it (an etcd peer answers such a member with `410 Gone`).
+//! A disk that can be read and not written any more (`EROFS`, or `EIO` where a segment is made) does not end its member: it waits, says why, and tries again.
+//! A log does not know which sectors of a batch are zero by themselves. If a bit of the very last batch changes, and a value in that batch has 1023 or more zero bytes
+//! in a row, the batch is taken for an interrupted write and cut off, though it may have been acknowledged (etcd's log has the same limit).
 //! While no snapshot can be made (the disk is full, or refuses it) the log in memory and on the disk grows with every write, without a bound of its own: what is
 //! in no snapshot is nowhere else, so a leader could only refuse writes, and what ends the fault may be one of them. The application bounds it: the
 //! store's quota, or the disk that takes no more of the log.
@@ -78,6 +84,17 @@ use bytes::Bytes;
 #[error("no leader")]
 pub struct NotLeader;
 
+/// Why nothing was proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// No leader is known, or the leader hands over to another member.
+    #[error("no leader")]
+    NotLeader,
+    /// The leader's log holds too many bytes that are not settled: not yet committed, or not yet durable on the leader.
+    #[error("too many proposals wait for the disk or for a majority")]
+    Full,
+}
+
 /// Why a change of the configuration was not proposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfError {
@@ -99,8 +116,8 @@ pub trait Core: Send {
     /// Time passes.
     fn tick(&mut self);
     fn step(&mut self, message: Message);
-    /// `Some(index)` if this member leads; `None` if the proposal was passed on to the leader.
-    fn propose(&mut self, data: Bytes) -> Result<Option<Index>, NotLeader>;
+    /// Returns `Some(index)` if this member leads, `None` if the proposal was passed on to the leader, which drops it if its own log is full.
+    fn propose(&mut self, data: Bytes) -> Result<Option<Index>, ProposeError>;
     fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError>;
     /// Asks from which index on a read is linearizable; the answer comes in [`Ready::reads`], or never.
     fn read_index(&mut self, ctx: u64) -> Result<(), NotLeader>;
@@ -125,8 +142,10 @@ pub struct Ready {
     /// Comes before `append`: everything older is replaced.
     pub snapshot: Option<SnapshotRef>,
     pub truncate_from: Option<Index>,
+    /// At most 16 MiB, or one entry. What is left comes with the next ready.
     pub append: Vec<Entry>,
     pub send: Vec<Message>,
+    /// Empty while entries are left for the next ready: these messages may promise those entries.
     pub send_after_persist: Vec<Message>,
     /// Durable here and on a majority: apply in order. After `snapshot`, if there is one.
     pub committed: Vec<Entry>,
@@ -166,8 +185,10 @@ pub struct Status {
     pub commit: Index,
     pub last: Index,
     pub persisted: Index,
-    /// How many vote in the configuration in force.
+    /// How many vote in the configuration in force. A member that was removed, or is a learner, counts the others.
     pub voters: usize,
+    /// This member is the only voter: it decides without asking another member.
+    pub only_voter: bool,
     /// Whom a leader hands over to; until then it takes no proposals. [`NONE`] if nobody.
     pub transferee: MemberId,
     /// On a leader: each follower, what it has, how it is treated.

@@ -206,7 +206,7 @@ impl Raft {
         }
         let read = Read { seq: self.read_seq, ctx, from, index: self.commit };
         self.reads.push_back(read);
-        self.want_heartbeat = self.conf().voters.len() > 1 || !self.is_voter();
+        self.want_heartbeat = !self.only_voter();
         self.check_reads();
     }
 

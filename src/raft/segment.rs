@@ -5,8 +5,13 @@
 //! `tag u32 | len u32 | crc32 u32 | header's crc32 u32 | sequence u64 | synced u64 | records | end mark 8`. The checksums cover the segment's number, so
 //! that leftovers of another segment never pass. `synced` is the newest batch known to be durable when this one was written.
 //!
-//! A write that a crash interrupts leaves whole sectors of the disk undone, or ends early: either way there are zeros where the batch has none. Any other bytes that are
-//! no batch were one, once, and have changed since: then somebody may have been told that they are durable, and the log is refused.
+//! A write that a crash interrupts leaves whole sectors of the disk undone, or ends early: either way there are zeros where the write did not arrive. So a last batch whose
+//! checksum does not fit counts as interrupted if one of its sectors has only zeros, or if its end mark is missing. Any other bytes that are no batch were one, once, and have
+//! changed since: a member may have acknowledged them, and the log is refused.
+//!
+//! A batch does not record which of its sectors are zero by themselves. A value with 1023 or more zero bytes in a row always fills such a sector. If one bit of the last
+//! batch changes and that batch holds such a value, the batch counts as interrupted and is cut off, though it was durable. etcd's log has the same limit (`isTornEntry` in
+//! its `wal/decoder.go`). Only the last batch is concerned: the one after it says that it was durable.
 
 use super::codec::{self, DecodeError, Reader};
 use super::core::Stored;
@@ -80,11 +85,17 @@ fn checksum(numbers: &[u64], payload: &[u8]) -> u32 {
     crc.finalize()
 }
 
+/// Returns whether a batch may have this many bytes of records: its header counts them in 32 bits.
+pub(super) fn countable(len: usize) -> bool {
+    u32::try_from(len).is_ok()
+}
+
 /// Bytes that a batch of `len` bytes of records takes.
 pub(super) fn framed(len: usize) -> usize {
     BATCH_HEADER + len.next_multiple_of(8) + END.len()
 }
 
+/// Appends a batch to `out`; its records must be [`countable`].
 pub(super) fn frame(out: &mut Vec<u8>, segment: u64, sequence: u64, synced: u64, payload: &[u8]) {
     let len = payload.len() as u64;
     let crc = checksum(&[segment, sequence, synced, len], payload);
@@ -209,7 +220,8 @@ impl<'a> Segment<'a> {
         Ok(true)
     }
 
-    /// Can an interrupted write have left this? Then a sector is missing, or everything from some point on.
+    /// Returns whether an interrupted write can have left this: a sector has only zeros, or everything from some point on. A sector that the batch itself
+    /// fills with zeros looks the same; see the top of this file.
     fn interrupted(&self, at: usize) -> bool {
         let bytes = self.bytes;
         let sector = |n: usize| {

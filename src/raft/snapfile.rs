@@ -18,14 +18,22 @@ fn name(snapshot: &SnapshotRef) -> String {
     format!("{:016x}-{:016x}.snap", snapshot.index, snapshot.term)
 }
 
+/// Why a snapshot could not be written.
+#[derive(Debug)]
+pub(super) struct Unwritten {
+    pub error: WalError,
+    /// The sync of its file failed.
+    pub sync: bool,
+}
+
 /// Writes a snapshot and makes it durable.
 pub fn save(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Result<(), WalError> {
-    write(disk, dir, snapshot)?;
+    write(disk, dir, snapshot).map_err(|unwritten| unwritten.error)?;
     disk.sync_dir(dir).map_err(WalError::io("sync", dir))
 }
 
 /// Writes a snapshot; its name is durable after a [`Disk::sync_dir`].
-pub(super) fn write(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Result<(), WalError> {
+pub(super) fn write(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Result<(), Unwritten> {
     let path = dir.join(name(snapshot));
     let temporary = path.with_extension("snap.tmp");
     let mut body = Vec::with_capacity(snapshot.data.len() + 64);
@@ -36,16 +44,18 @@ pub(super) fn write(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Resu
     let mut header = MAGIC.to_vec();
     header.extend(VERSION.to_le_bytes());
     header.extend(crc32fast::hash(&body).to_le_bytes());
-    let write = || {
+    let mut sync = false;
+    let mut write = || {
         let mut file = disk.create(&temporary, 0)?;
         file.write_at(&header, 0)?;
         file.write_at(&body, HEADER as u64)?;
-        file.sync()?;
+        file.sync().inspect_err(|_| sync = true)?;
         disk.rename(&temporary, &path)
     };
-    write().map_err(|cause| {
+    let written = write();
+    written.map_err(|cause| {
         let _ = disk.remove(&temporary); // half of it helps nobody, and may be what the disk has no room for
-        WalError::io("write the snapshot", &path)(cause)
+        Unwritten { error: WalError::io("write the snapshot", &path)(cause), sync }
     })
 }
 

@@ -1,11 +1,12 @@
 //! The log on disk: what was promised survives a power cut.
 //!
 //! Segments of 4 MiB (see `segment` for their form), filled with zeros in advance: a write then changes no metadata, and what it did not reach is seen. A torn tail is
-//! what nobody was told to be durable: it is cut. Everything else that cannot be read is damage, and is told.
+//! a write that a crash interrupted, so no member acknowledged it: it is cut off. Everything else that cannot be read is damage, and the log is refused. There is one limit:
+//! a durable last batch with long runs of zeros in it, and a bit that has changed since, is taken for a torn tail (`segment` says why).
 
 use super::core::Stored;
 use super::disk::{Disk, DiskFile, is_scarcity};
-use super::message::{HardState, Index, SnapshotRef};
+use super::message::{HardState, Index, SnapshotRef, Term};
 use super::segment::{self, HEADER, Replay, Segment};
 use super::{Ready, snapfile};
 use bytes::Bytes;
@@ -101,7 +102,7 @@ pub struct Wal {
     offset: u64,
     /// Bytes of the open segment.
     length: u64,
-    /// No sync of the open segment or of a directory has failed.
+    /// No sync of the open segment, of a leader's snapshot or of a directory has failed.
     sound: bool,
     /// The write that failed last may have put bytes into the open segment.
     begun: bool,
@@ -113,6 +114,8 @@ pub struct Wal {
     highest: Index,
     closed: Vec<(u64, Index)>,
     preparing: Option<Preparing>,
+    /// Index and term of a leader's snapshot that is written, while the batch that refers to it is not: a retry of both needs no room for a second copy.
+    saved: Option<(Index, Term)>,
 }
 
 /// What opening the log found.
@@ -227,6 +230,12 @@ impl Wal {
                 false => closed.push((*number, replay.highest)),
             }
         }
+        let fresh = replay.sequence == 0;
+        if let Some(snapshot) = snapshot.as_ref().filter(|_| fresh) {
+            // The first batch is durable before any snapshot is made.
+            let what = format!("the log is gone, and the snapshot up to entry {} is not", snapshot.index);
+            return Err(WalError::Damaged { path: wal_dir, offset: 0, what });
+        }
         let file = match segments.last() {
             Some(number) => {
                 let path = wal_dir.join(segment_name(*number));
@@ -262,9 +271,9 @@ impl Wal {
             highest: replay.highest,
             closed,
             preparing: None,
+            saved: None,
             disk,
         };
-        let fresh = replay.sequence == 0;
         if fresh {
             let mut first = Records::default();
             segment::put_snapshot(&mut first.payload, initial);
@@ -289,6 +298,11 @@ impl Wal {
         &mut self,
         batches: impl IntoIterator<Item = &'a Records> + Clone,
     ) -> Result<(), WalError> {
+        if !batches.clone().into_iter().all(|b| segment::countable(b.size())) {
+            self.begun = true; // final: it would not fit later either
+            let cause = io::Error::new(io::ErrorKind::InvalidInput, "a batch has 4 GiB or more");
+            return Err(WalError::io("write to", &self.dir)(cause));
+        }
         self.begun = false;
         let mut hard = Vec::new();
         segment::put_hard(&mut hard, &self.hard);
@@ -315,7 +329,7 @@ impl Wal {
         self.sound &= synced.is_ok();
         synced.map_err(|e| WalError::io("sync", &path())(e))?;
         self.offset += out.len() as u64;
-        (self.sequence, self.synced) = (sequence, sequence);
+        (self.sequence, self.synced, self.saved) = (sequence, sequence, None);
         for batch in batches {
             self.hard = batch.hard.unwrap_or(self.hard);
             self.highest = self.highest.max(batch.highest);
@@ -323,13 +337,14 @@ impl Wal {
         Ok(())
     }
 
-    /// Nothing that was written may have been lost: no sync of the open segment or of a directory has failed.
+    /// Nothing that was written may have been lost: no sync of the open segment, of a leader's snapshot or of a directory has failed.
     pub fn sound(&self) -> bool {
         self.sound
     }
 
-    /// May the write that failed so be tried again? While the log is sound: always if nothing of it can stand in the open segment, else if only
-    /// something is missing that comes back.
+    /// Returns whether the write that failed so may be tried again. While the log is sound: always if nothing of it can stand in the open segment, else if only
+    /// something is missing that comes back. So any error waits that comes from making a segment or from writing a leader's snapshot, except from
+    /// their syncs: also `EIO`, `EACCES` and `EROFS`. Nothing is lost by waiting, and an administrator may mend it.
     pub fn may_retry(&self, error: &WalError) -> bool {
         self.sound && matches!(error, WalError::Io { .. }) && (!self.begun || error.is_scarcity())
     }
@@ -378,7 +393,15 @@ impl Wal {
     /// Makes a snapshot from the leader durable, before the batch that refers to it.
     pub fn save_snapshot(&mut self, snapshot: &SnapshotRef) -> Result<(), WalError> {
         self.begun = false;
-        snapfile::write(&*self.disk, &self.snap_dir, snapshot)?;
+        let name = (snapshot.index, snapshot.term);
+        if self.saved != Some(name) {
+            self.saved = None;
+            if let Err(unwritten) = snapfile::write(&*self.disk, &self.snap_dir, snapshot) {
+                self.sound &= !unwritten.sync || unwritten.error.is_scarcity();
+                return Err(unwritten.error);
+            }
+            self.saved = Some(name);
+        }
         self.sync_names(true)
     }
 

@@ -177,6 +177,30 @@ fn a_missing_middle_is_refused() {
     assert!(refused.contains("are missing"), "{refused}");
 }
 
+/// Its vote and its term are gone, too: as a new member it could vote twice in one term.
+#[test]
+fn a_log_that_is_gone_while_its_snapshot_is_not_is_damage() {
+    for emptied in [false, true] {
+        let disk = SimDisk::default();
+        let (mut wal, _) = open(&disk).unwrap();
+        wal.append(&[records(7, 1..=9, 10)]).unwrap();
+        let snapshot = SnapshotRef { index: 5, term: 7, conf: ConfState::of([1]), data: "state".into() };
+        wal.save_snapshot(&snapshot).unwrap();
+        drop(wal);
+        match emptied {
+            false => disk.remove(&segment(1)).unwrap(),
+            true => {
+                let mut file = disk.create(&segment(1), OPTIONS.segment_bytes).unwrap();
+                file.write_at(&super::segment::header(1, OPTIONS.segment_bytes), 0).unwrap();
+            }
+        }
+        for _ in 0..2 {
+            let refused = open(&disk).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(refused.contains("the log is gone"), "emptied: {emptied}: {refused}");
+        }
+    }
+}
+
 #[test]
 fn a_snapshot_from_the_leader_replaces_entries_that_disagree() {
     let disk = SimDisk::default();
@@ -376,6 +400,38 @@ fn a_failed_sync_is_final() {
     disk.break_sync();
     let refused = wal.append(&[records(1, 2..=2, 9000)]).unwrap_err();
     assert!(!wal.may_retry(&refused), "{refused}");
+}
+
+/// The log's thread tries the snapshot and its batch together.
+#[test]
+fn a_retry_of_a_leader_s_snapshot_needs_no_room_for_a_second_copy() {
+    let disk = SimDisk::default();
+    let (mut wal, _) = open(&disk).unwrap();
+    wal.append(&[records(1, 1..=1, 10)]).unwrap();
+    let data = Bytes::from(vec![7; 10_000]);
+    let snapshot = SnapshotRef { index: 9, term: 1, conf: ConfState::of([1]), data };
+    disk.fill(11_000);
+    wal.save_snapshot(&snapshot).unwrap();
+    let batch = [records(1, 10..=10, 2000)];
+    let refused = wal.append(&batch).unwrap_err();
+    assert!(refused.no_space() && wal.may_retry(&refused), "{refused}");
+    disk.fill(5000);
+    wal.save_snapshot(&snapshot).unwrap_or_else(|e| panic!("there is a copy already: {e}"));
+    wal.append(&batch).unwrap();
+    let newer = SnapshotRef { index: 20, ..snapshot.clone() };
+    assert!(wal.save_snapshot(&newer).unwrap_err().no_space(), "another one needs its room");
+    disk.set_room(None);
+    wal.save_snapshot(&newer).unwrap();
+}
+
+#[test]
+fn a_failed_sync_of_a_leader_s_snapshot_is_final() {
+    let disk = SimDisk::default();
+    let (mut wal, _) = open(&disk).unwrap();
+    let snapshot = SnapshotRef { index: 9, term: 1, conf: ConfState::of([1]), data: "state".into() };
+    disk.break_sync();
+    let refused = wal.save_snapshot(&snapshot).unwrap_err();
+    assert!(!wal.sound() && !wal.may_retry(&refused), "{refused}");
 }
 
 /// The thread that writes snapshots and the one that deletes old ones share a directory.

@@ -209,7 +209,9 @@ impl From<api::Error> for Status {
             api::Error::LeaseExist | api::Error::NotLeader | api::Error::BadLeaderTransferee => {
                 Code::FailedPrecondition
             }
-            api::Error::NoSpace | api::Error::TooManyAlarms => Code::ResourceExhausted,
+            api::Error::NoSpace | api::Error::TooManyAlarms | api::Error::TooManyRequests => {
+                Code::ResourceExhausted
+            }
             api::Error::Corrupt => Code::DataLoss,
             api::Error::Disk { .. } => Code::Internal,
             api::Error::NoLeader

@@ -181,6 +181,7 @@ pub fn error_of(status: &Status, revision: Revision, compacted: Revision) -> Err
         Error::LeaseTtlTooLarge,
         Error::NoSpace,
         Error::TooManyAlarms,
+        Error::TooManyRequests,
         Error::Corrupt,
         Error::NoLeader,
         Error::Timeout,

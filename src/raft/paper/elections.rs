@@ -343,3 +343,27 @@ fn reads_that_a_smaller_quorum_confirms_are_answered() {
     let told: Vec<u64> = reads(&mut one).into_iter().map(|(ctx, _)| ctx).collect();
     assert_eq!(told, [7, 8, 9]);
 }
+
+/// One forged message with the largest term would end all elections: the next term cannot be said.
+#[test]
+fn a_term_from_which_nobody_could_count_on_is_not_believed() {
+    use crate::raft::codec::{COUNT_MAX, REACH_MAX};
+    let beat = || Body::MsgHeartbeat { commit: 0, read: 0 };
+    let mut group: Vec<One> = (1..=3).map(|id| One::with(id, 3, &[], 1, NONE)).collect();
+    group[1].hear(1, COUNT_MAX - 1, beat());
+    assert_eq!(group[1].term(), 1);
+    for leap in [REACH_MAX, REACH_MAX + (1 << 32)] {
+        group[1].hear(1, leap, beat());
+        assert_eq!(group[1].term(), leap, "other members believe it, too, so the group goes on from there");
+        let leads = |one: &One| one.role() == Role::Leader && one.term() > leap;
+        for _ in 0..100 * ELECTION {
+            if group.iter().any(leads) {
+                break;
+            }
+            group.iter_mut().for_each(One::tick);
+            settle(&mut group);
+        }
+        assert!(group.iter().any(leads), "after term {leap}");
+        assert!(group.iter().all(|one| one.term() > leap), "after term {leap}");
+    }
+}

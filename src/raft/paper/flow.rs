@@ -1,6 +1,8 @@
 //! How much is sent ahead of the answers: raft-rs's cases of flow control.
 
 use super::*;
+use crate::raft::ProposeError;
+use crate::raft::core::{READY_BYTES, UNSETTLED_BYTES};
 use crate::raft::progress::INFLIGHT_MAX;
 
 const WINDOW: Index = INFLIGHT_MAX as Index;
@@ -157,4 +159,94 @@ fn who_denies_what_it_confirmed_is_asked_again_only_at_the_next_heartbeat() {
         assert!(!sent.is_empty(), "round {round}: it may have come back with another disk");
     }
     assert_eq!((one.progress(2), one.commit()), ((2, ProgressState::Probe), 2));
+}
+
+/// Proposals of 1 MiB until the leader refuses one; how many it took.
+fn fill(one: &mut One) -> usize {
+    let large = Bytes::from(vec![1; 1 << 20]);
+    let mut took = 0;
+    while one.core.propose(large.clone()).is_ok() {
+        one.pump();
+        took += 1;
+        assert!(took < 1000, "it takes everything");
+    }
+    took
+}
+
+/// Neither its own disk nor the followers' may make a leader keep every proposal in memory.
+#[test]
+fn a_leader_refuses_proposals_while_too_many_are_not_settled() {
+    let max = UNSETTLED_BYTES >> 20;
+    for own_disk in [true, false] {
+        let mut one = One::new(3);
+        one.lead();
+        one.accept(2, 1);
+        one.lags = own_disk;
+        assert_eq!(fill(&mut one), max - 1, "{max} of them and what each costs beside would be more");
+        let last = one.last();
+        if own_disk {
+            one.accept(2, last);
+            assert_eq!(one.commit(), 1, "of three, two followers have to have it");
+            one.accept(3, last);
+            assert_eq!((one.commit(), one.applied.len()), (last, 1), "committed, but not durable here");
+        }
+        assert_eq!(one.core.propose(Bytes::from(vec![1; 1 << 20])), Err(ProposeError::Full));
+        one.hear(2, 1, Body::MsgProp { data: Bytes::from(vec![1; 1 << 20]) });
+        assert_eq!(one.last(), last, "nor does it take what a follower passes on");
+        match own_disk {
+            true => one.sync(),
+            false => one.accept(2, last),
+        }
+        assert_eq!(fill(&mut one), max - 1, "own disk: {own_disk}");
+    }
+}
+
+/// What a new leader finds in its log counts.
+#[test]
+fn a_new_leader_counts_what_is_not_settled() {
+    let data = Bytes::from(vec![1; 1 << 20]);
+    let entry = |index| Entry { term: 1, index, payload: Payload::Normal(data.clone()) };
+    let snapshot = SnapshotRef { conf: ConfState::of([1, 2, 3]), ..SnapshotRef::default() };
+    let hard = HardState { term: 1, vote: NONE, commit: 0 };
+    let mut one = One::stored(1, Stored { hard, snapshot, entries: (1..=40).map(entry).collect() });
+    one.lead();
+    assert_eq!(fill(&mut one), (UNSETTLED_BYTES >> 20) - 41);
+}
+
+#[test]
+fn one_proposal_of_any_size_fits_into_a_settled_log() {
+    let mut one = One::new(1);
+    let large = Bytes::from(vec![1; UNSETTLED_BYTES + 1]);
+    one.lags = true;
+    assert!(one.core.propose(large.clone()).is_ok());
+    one.pump();
+    assert_eq!(one.core.propose(Bytes::new()), Err(ProposeError::Full));
+    one.sync();
+    assert!(one.core.propose(large).is_ok());
+}
+
+/// A follower confirms entries only with the batch that has the last of them.
+#[test]
+fn a_batch_for_the_disk_is_bounded_and_promises_wait_for_the_last_one() {
+    let mut one = One::as_(Role::Follower);
+    let mut index = 0;
+    let data = Bytes::from(vec![1; 1 << 20]);
+    while index < 40 {
+        let payload = Payload::Normal(data.clone());
+        let entries = vec![Entry { term: 1, index: index + 1, payload }];
+        let body = Body::MsgApp { index, log_term: u64::from(index > 0), entries, commit: 0 };
+        one.core.step(Message { from: 2, to: 1, term: 1, body });
+        index += 1;
+    }
+    let (mut written, mut batches) = (0, 0);
+    while let Some(ready) = one.core.ready() {
+        let bytes: usize = ready.append.iter().map(|e| e.payload.size()).sum();
+        assert!(bytes <= READY_BYTES, "{bytes}");
+        (written, batches) = (written + ready.append.len() as Index, batches + 1);
+        assert!(ready.send_after_persist.is_empty() || written == index, "{written} of {index}");
+        if written == index {
+            assert_eq!(ready.send_after_persist.len() as Index, index);
+        }
+    }
+    assert_eq!((written, batches), (index, 3));
 }

@@ -1,6 +1,7 @@
 //! How the log is copied (section 5.3), and what may be called committed (5.3, 5.4.2).
 
 use super::*;
+use crate::raft::ConfChange;
 
 fn normal(term: Term, index: Index, data: &'static str) -> Entry {
     Entry { term, index, payload: Payload::Normal(Bytes::from_static(data.as_bytes())) }
@@ -215,4 +216,17 @@ fn a_leader_brings_every_follower_of_figure_7_to_its_own_log_5_3() {
         assert_eq!((group[1].commit(), group[1].applied.len()), (12, 12));
         assert_eq!(group[0].progress(2), (12, ProgressState::Replicate));
     }
+}
+
+/// Of two voters the leader removes itself: the one that is left decides, so nothing is answered here without asking it.
+#[test]
+fn a_leader_that_is_being_removed_is_not_the_only_voter() {
+    let mut one = One::new(2);
+    one.lead();
+    one.accept(2, 1);
+    one.core.propose_conf(ConfChange::RemoveNode(1)).expect("a voter is left");
+    one.pump();
+    let status = one.core.status();
+    assert_eq!((status.role, status.voters, status.only_voter), (Role::Leader, 1, false));
+    assert!(One::new(1).core.status().only_voter);
 }

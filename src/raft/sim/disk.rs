@@ -102,7 +102,8 @@ impl SimDisk {
         self.0.lock().unwrap()
     }
 
-    /// The power goes: of what was not synced, any prefix may have reached the platter, its last write torn.
+    /// Cuts the power. Of the changes of names that were not synced, any subset is durable. Of the writes to each file that were not synced, a prefix is durable, and
+    /// its last write may be torn.
     pub fn crash(&self, rng: &Rng) {
         let mut state = self.lock();
         // nothing orders them: any of them may have reached the platter
