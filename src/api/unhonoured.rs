@@ -129,6 +129,14 @@ const VOLUMES: [&str; 8] = [
     "projected",
 ];
 
+const NO_HEALTH: &str =
+    "Ropewalk's proxy answers no health checks of load balancers; nothing listens on the port";
+
+/// Returns whether a Service has a port for health checks. The API server allocates it after the warnings.
+fn is_health_checked(service: &Value) -> bool {
+    text(service, "spec.type") == "LoadBalancer" && text(service, "spec.externalTrafficPolicy") == "Local"
+}
+
 const NO_BALANCER: &str = "Ropewalk's load balancer does not look at it; the field is ignored";
 
 #[rustfmt::skip]
@@ -137,7 +145,6 @@ const SERVICE: &[Row] = &[
     ("spec.loadBalancerIP", Any, NO_BALANCER),
     ("spec.loadBalancerSourceRanges", Any, "Ropewalk's proxy lets every source in; the field is ignored"),
     ("spec.trafficDistribution", Any, "Ropewalk's proxy prefers no endpoints; the field is ignored"),
-    ("spec.healthCheckNodePort", Any, "Ropewalk's proxy answers no health checks of load balancers; nothing listens on the port"),
     ("spec.ports[].protocol", Is("SCTP"), "Ropewalk's proxy forwards TCP and UDP alone; the port leads nowhere"),
     ("spec.ipFamilyPolicy", Not(&["SingleStack"]), "Ropewalk's networks are IPv4 only; services have one address"),
 ];
@@ -207,6 +214,10 @@ pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<String>
     }
     for (path, set, why) in rows(kind).iter().filter(|(path, ..)| changed(path)) {
         search(object, path, "", *set, why, &mut found);
+    }
+    let is_service = (kind.group, kind.kind) == ("", "Service");
+    if is_service && is_health_checked(object) && !old.is_some_and(is_health_checked) {
+        found.push(format!("spec.healthCheckNodePort: {NO_HEALTH}"));
     }
     found
 }
@@ -368,8 +379,9 @@ mod tests {
         assert_eq!(fields(both.clone(), None), ["spec.ports[1].protocol"]);
         assert_eq!(fields(both.clone(), Some(spec(json!([tcp])))), ["spec.ports[1].protocol"]);
         assert_eq!(fields(both.clone(), Some(both)), [""; 0]);
-        let checked = json!({"spec": {"healthCheckNodePort": 30000}});
-        assert_eq!(fields(checked, None), ["spec.healthCheckNodePort"]);
+        let checked = json!({"spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}});
+        assert_eq!(fields(checked.clone(), None), ["spec.healthCheckNodePort"]);
+        assert_eq!(fields(checked.clone(), Some(checked)), [""; 0]);
     }
 
     #[test]

@@ -155,7 +155,7 @@ mod tests {
         let vip = ConntrackTuple::v4(client, new.addresses[0]).ports(4000, 80);
         let untranslated = ConntrackTuple::v4(new.addresses[0], client).ports(80, 4000);
         let many: Vec<ServiceRule> = (80..100).map(|port| ServiceRule { port, ..new.clone() }).collect();
-        for added in [&many[..1], &many] {
+        for added in [&many[..1], &many[..]] {
             let mut stale = Stale::default();
             stale.add_new(added.iter());
             stale.allow(added.iter());

@@ -232,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn a_stop_before_the_caches_are_synced_is_heard() {
         let server = crate::client::testing::Scripted::new(|_| {
-            Some(crate::client::testing::refusal(503, "ServiceUnavailable"))
+            crate::client::testing::refusal(503, "ServiceUnavailable")
         });
         let server = server.await;
         let fabric = crate::cni::fake::FakeFabric::default();
