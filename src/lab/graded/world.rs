@@ -2,7 +2,7 @@
 //! judges takes a snapshot and asks for what is missing.
 
 use super::book::Restarted;
-use super::seal::Chain;
+use super::seal::{self, Chain};
 use super::stopwatch::Stopwatch;
 use crate::api::kinds::Kind;
 use crate::client::Client;
@@ -17,7 +17,7 @@ use crate::lab::who::{Meddling, Who};
 use crate::lab::{TEACHER, probe};
 use crate::tap;
 use crate::task::Crew;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -133,6 +133,22 @@ fn reaches(resource: &str, body: Option<&[u8]>, places: &BTreeSet<String>) -> bo
 }
 
 impl Known {
+    /// Takes records in their order, each with its digest if that was made already. What another reader has taken meanwhile is not taken twice.
+    fn take_all(&mut self, records: &[(Option<String>, Arc<tap::Record>)]) {
+        for (digest, record) in records {
+            if record.seq <= self.recorder.seq {
+                continue;
+            }
+            if self.recording {
+                match digest {
+                    Some(digest) => self.chain.add(digest),
+                    None => self.chain.add(&seal::digest(record)),
+                }
+            }
+            self.take(record);
+        }
+    }
+
     fn take(&mut self, record: &tap::Record) {
         if !self.recording {
             // A name that is got before a lab can be used in it.
@@ -140,7 +156,6 @@ impl Known {
             self.recorder.seq = record.seq;
             return;
         }
-        self.chain.add(&json!(record));
         let here = self.is_here(record);
         let journey = here && ["undo", "redo", "rewind"].iter().any(|verb| !record.detail[*verb].is_null());
         if let (true, false, Some(revision)) = (journey, self.quiet, record.revision) {
@@ -308,9 +323,14 @@ impl World {
 
     /// Everything that the tap has and nobody here has seen.
     pub fn read(&self, tap: &tap::Tap) {
-        let mut known = self.know();
-        let since = known.recorder.seq;
-        tap.since(since).iter().for_each(|r| known.take(r));
+        let (since, recording) = {
+            let known = self.know();
+            (known.recorder.seq, known.recording)
+        };
+        // Objects may be large: they are hashed while evaluations can go on.
+        let hashed = |record: Arc<tap::Record>| (recording.then(|| seal::digest(&record)), record);
+        let records: Vec<_> = tap.since(since).into_iter().map(hashed).collect();
+        self.know().take_all(&records);
     }
 
     pub fn follow(&self) -> channel::Receiver<u64> {
@@ -536,6 +556,32 @@ fn holds(first: Instant, now: Instant, hold: Duration, asked: Option<Instant>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    /// Two readers may have asked the tap at the same time.
+    #[test]
+    fn the_chain_covers_what_was_written_and_takes_no_record_twice() {
+        let head = |image: &str, readers: usize, is_hashed: bool| {
+            let tap = tap::Tap::new();
+            let body = Some(json!({ "image": image }).to_string().into());
+            tap.emit(tap::Record {
+                body,
+                ..write(tap::LEARNER, "").object("pods", "shop", "web").revision(7)
+            });
+            let mut record = (*tap.since(0)[0]).clone();
+            record.at = tap::Record::new("").at;
+            let digest = is_hashed.then(|| seal::digest(&record));
+            let records = [(digest, Arc::new(record))];
+            let mut known = Known { recording: true, ..Known::default() };
+            known.begin(None);
+            (0..readers).for_each(|_| known.take_all(&records));
+            assert_eq!(known.chain.records, 1);
+            known.chain.head
+        };
+        assert_eq!(head("nginx", 1, true), head("nginx", 2, true));
+        assert_eq!(head("nginx", 1, true), head("nginx", 1, false), "hashed later");
+        assert_ne!(head("nginx", 1, true), head("httpd", 1, true));
+    }
 
     /// A single answer is a look, however long it counts; the one after it shows that something has stayed.
     #[test]
