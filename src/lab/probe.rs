@@ -85,7 +85,7 @@ pub async fn ask(probe: &Probe, host: &Host, client: &Client, kubeconfig: &Path,
             ended(&run::kubectl(words, String::new(), kubeconfig, LIMIT).await)
         }
         Probe::Logs { target } => {
-            logs(&run::kubectl(log_words(target, room), String::new(), kubeconfig, LIMIT).await)
+            logs(&run::kubectl_from_the_end(log_words(target, room), kubeconfig, LIMIT).await)
         }
         Probe::Can { user, verb, resource: words, namespace } => {
             let (resource, group, subresource) = resource(words);
@@ -119,7 +119,7 @@ pub async fn ask(probe: &Probe, host: &Host, client: &Client, kubeconfig: &Path,
     }
 }
 
-/// Lines of a log that are read, from its end: what the learner has just caused stands there, and of a longer output only the beginning is kept.
+/// Lines of a log that are read, from its end: what the learner has just caused stands there.
 const LOG_LINES: usize = 4_000;
 
 fn log_words(target: &str, room: &Room) -> Vec<String> {
