@@ -157,10 +157,9 @@ pub struct Fresh {
 }
 
 fn fresh_records(facts: &Facts, next: u64) -> Fresh {
-    let from = next.saturating_sub(facts.trace_from) as usize;
+    let from = facts.place_in_trace(next);
     let elements = facts.trace.iter().skip(from).map(|r| Element::Record(r.clone())).collect();
-    let end = facts.trace_from + facts.trace.len() as u64;
-    Fresh { elements, next: end.max(next), anew: false }
+    Fresh { elements, next: facts.trace_end().max(next), anew: false }
 }
 
 /// The tests of a narrowed list, ready to be made.

@@ -307,7 +307,7 @@ impl Expr {
         // What looks through the trace or a history by itself may see every new record.
         let scans = ["hop", "hops", "asked", "wrote", "removed", "because"];
         if self.compiled.whole_trace || scans.iter().any(|f| self.functions.contains(*f)) {
-            state.push(facts.trace_from + facts.trace.len() as u64);
+            state.push(facts.trace_end());
         }
         if self.compiled.functions.contains(&"history") {
             state.push(facts.versions);
