@@ -42,7 +42,7 @@ struct Narrowed {
 struct Known {
     frame: Frame,
     narrowed: HashMap<u64, Narrowed>,
-    truths: HashMap<u64, (Vec<u64>, bool)>,
+    truths: HashMap<u64, (Vec<u64>, Option<bool>)>,
     work: Work,
 }
 
@@ -118,12 +118,12 @@ impl Memo {
         Ok((Value::List(list.kept.clone()), list.generation))
     }
 
-    /// What an expression was when everything it reads was as it is now.
-    pub fn truth(&self, id: u64, facts: &Facts, state: &[u64]) -> Option<bool> {
+    /// What an expression was (`None`: it failed) when everything it reads was as it is now.
+    pub fn truth(&self, id: u64, facts: &Facts, state: &[u64]) -> Option<Option<bool>> {
         self.open(facts).truths.get(&id).filter(|(of, _)| of == state).map(|(_, truth)| *truth)
     }
 
-    pub fn note(&self, id: u64, facts: &Facts, state: Vec<u64>, truth: bool) {
+    pub fn note(&self, id: u64, facts: &Facts, state: Vec<u64>, truth: Option<bool>) {
         self.open(facts).truths.insert(id, (state, truth));
     }
 
