@@ -13,6 +13,7 @@ struct Process {
     pid: i32,
     ppid: i32,
     uid: u32,
+    gid: u32,
     state: String,
     /// Processor time in ticks.
     ticks: u64,
@@ -50,7 +51,8 @@ fn parse_stat(text: &str) -> Option<Process> {
 fn read(pid: &str) -> Option<Process> {
     let path = format!("/proc/{pid}");
     let mut process = parse_stat(&fs::read_to_string(format!("{path}/stat")).ok()?)?;
-    process.uid = fs::metadata(&path).ok()?.uid();
+    let folder = fs::metadata(&path).ok()?;
+    (process.uid, process.gid) = (folder.uid(), folder.gid());
     let line = fs::read(format!("{path}/cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).replace('\0', " ");
     let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -71,13 +73,26 @@ fn all() -> Vec<Process> {
 
 /// User names by number.
 fn users() -> BTreeMap<u32, String> {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let user = |line: &str| {
+    names(&fs::read_to_string("/etc/passwd").unwrap_or_default())
+}
+
+/// Group names by number.
+fn groups() -> BTreeMap<u32, String> {
+    names(&fs::read_to_string("/etc/group").unwrap_or_default())
+}
+
+/// Names by number, from lines of /etc/passwd or /etc/group: in both the name is the first field and the number the third.
+fn names(text: &str) -> BTreeMap<u32, String> {
+    let one = |line: &str| {
         let mut fields = line.split(':');
         let name = fields.next()?.to_string();
         Some((fields.nth(1)?.parse().ok()?, name))
     };
-    passwd.lines().filter_map(user).collect()
+    text.lines().filter_map(one).collect()
+}
+
+fn name(names: &BTreeMap<u32, String>, number: u32) -> String {
+    names.get(&number).cloned().unwrap_or(number.to_string())
 }
 
 fn ticks_per_second() -> u64 {
@@ -112,7 +127,7 @@ pub fn ps(args: Vec<OsString>) -> i32 {
     if columns.is_empty() {
         columns = ["pid", "user", "time", "args"].map(String::from).to_vec();
     }
-    let users = users();
+    let (users, groups) = (users(), groups());
     let mut text = String::new();
     for (nth, column) in columns.iter().enumerate() {
         let Some((title, width)) = title(column) else {
@@ -129,7 +144,7 @@ pub fn ps(args: Vec<OsString>) -> i32 {
         for (nth, column) in columns.iter().enumerate() {
             let width = title(column).map_or(0, |(_, width)| width);
             let right = matches!(column.as_str(), "pid" | "ppid" | "vsz" | "rss" | "time" | "nice");
-            text += &cell(&value(&process, column, &users), width, right, nth + 1 == columns.len());
+            text += &cell(&value(&process, column, &users, &groups), width, right, nth + 1 == columns.len());
         }
         text.push('\n');
     }
@@ -166,11 +181,17 @@ fn title(column: &str) -> Option<(&'static str, usize)> {
     COLUMNS.iter().find(|c| c.0 == column).map(|c| (c.1, c.2))
 }
 
-fn value(process: &Process, column: &str, users: &BTreeMap<u32, String>) -> String {
+fn value(
+    process: &Process,
+    column: &str,
+    users: &BTreeMap<u32, String>,
+    groups: &BTreeMap<u32, String>,
+) -> String {
     match column {
         "pid" => process.pid.to_string(),
         "ppid" => process.ppid.to_string(),
-        "user" | "group" => users.get(&process.uid).cloned().unwrap_or(process.uid.to_string()),
+        "user" => name(users, process.uid),
+        "group" => name(groups, process.gid),
         "time" => clock(process.ticks),
         "stat" => process.state.clone(),
         "vsz" => (process.size / 1024).to_string(),
@@ -327,7 +348,7 @@ fn top_text(before: &Sample, now: &Sample) -> String {
             "{:>5} {:>5} {:<8} {:<4} {:>5} {:>3}% {percent:>3.0}% {}",
             p.pid,
             p.ppid,
-            users.get(&p.uid).cloned().unwrap_or(p.uid.to_string()),
+            name(&users, p.uid),
             p.state,
             p.size / 1024,
             p.size / 1024 * 100 / kb("MemTotal").max(1),
@@ -350,6 +371,17 @@ mod tests {
         assert_eq!((process.ticks, process.nice, process.started), (300, 5, 900));
         assert_eq!((process.size, process.resident), (4_096_000, 300));
         assert_eq!(parse_stat("nonsense"), None);
+    }
+
+    #[test]
+    fn the_group_is_a_groups_name() {
+        let users = names("root:x:0:0:root:/root:/bin/sh\nweb:x:101:102::/:/bin/false\n");
+        let groups = names("root:x:0:\nwww:x:102:web\nbroken\n");
+        let process = Process { uid: 101, gid: 102, ..Process::default() };
+        let shown = |column: &str| value(&process, column, &users, &groups);
+        assert_eq!((shown("user"), shown("group")), ("web".to_string(), "www".to_string()));
+        let process = Process { uid: 0, gid: 7, ..Process::default() };
+        assert_eq!(value(&process, "group", &users, &groups), "7", "a number without a name");
     }
 
     #[test]

@@ -20,7 +20,6 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::RuntimeFlavor;
 use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
 use tokio::time::Instant;
 
@@ -326,11 +325,7 @@ impl Actor {
 
     /// Judges until nothing more is needed; tells everyone.
     fn settle(&mut self) -> Option<Instant> {
-        // Requests that wait for this worker thread go on elsewhere meanwhile.
-        let (needs, save) = match tokio::runtime::Handle::current().runtime_flavor() {
-            RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| self.engine.settle()),
-            _ => self.engine.settle(),
-        };
+        let (needs, save) = super::in_place(|| self.engine.settle());
         for kind in needs.kinds {
             self.watch(&kind);
         }

@@ -338,6 +338,7 @@ impl Engine {
             history: self.recorder.versions.clone(),
             forgotten: self.recorder.forgotten.clone(),
             trace: self.recorder.trace.clone(),
+            trace_kept: self.recorder.trace_kept.clone(),
             trace_from: self.recorder.trace_from,
             epoch: self.recorder.epoch,
             versions: self.recorder.taken,

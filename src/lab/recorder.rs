@@ -13,8 +13,6 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Hops that are kept since the step began. At the bound the oldest tenth goes; what a check has seen stays seen.
-const TRACE_MAX: usize = 10_000;
 /// Requests whose commit is remembered until their answer, and answers that name a version until it is seen.
 const REQUESTS_MAX: usize = 512;
 
@@ -26,6 +24,7 @@ const NO_EXIT: i64 = -1;
 const ALL_LINES: i64 = -1;
 
 mod keep;
+mod trace;
 
 type Key = (String, String, String);
 
@@ -33,8 +32,11 @@ type Key = (String, String, String);
 pub struct Recorder {
     pub versions: Arc<Versions>,
     pub trace: Arc<Vec<Value>>,
-    /// Records of the step that are no longer in `trace`.
+    /// The numbers, within the step, of the first records in `trace`: those that are kept longer than their neighbours.
+    pub trace_kept: Arc<Vec<u64>>,
+    /// The number of the first record after these.
     pub trace_from: u64,
+    shares: trace::Shares,
     /// Grows whenever `trace` or `versions` are not continued but replaced, at least in part.
     pub epoch: u64,
     /// Versions taken so far.
@@ -114,12 +116,8 @@ impl Recorder {
             return;
         }
         let told = self.hop(record, solving);
-        let trace = Arc::make_mut(&mut self.trace);
-        if trace.len() >= TRACE_MAX {
-            trace.drain(..TRACE_MAX / 10);
-            self.trace_from += (TRACE_MAX / 10) as u64;
-        }
-        trace.push(told);
+        let asked = self.exec_of(record).is_some_and(Request::is_persons);
+        self.keep_hop(record, asked, told);
     }
 
     /// What was told of another room is forgotten.
@@ -132,7 +130,9 @@ impl Recorder {
     /// A step begins: its trace is empty.
     pub fn begin_step(&mut self) {
         self.trace = Arc::default();
+        self.trace_kept = Arc::default();
         self.trace_from = 0;
+        self.shares.begin();
         self.epoch += 1;
     }
 

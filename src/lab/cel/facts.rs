@@ -134,7 +134,9 @@ pub struct Facts {
     /// What is missing of it.
     pub forgotten: Arc<Forgotten>,
     pub trace: Arc<Vec<Value>>,
-    /// Records of this step that came before the first of `trace` and are no longer kept.
+    /// The numbers, within this step, of the first records in `trace`: those that are kept longer than their neighbours.
+    pub trace_kept: Arc<Vec<u64>>,
+    /// The number of the first record after these; from there on none is left out.
     pub trace_from: u64,
     /// Changes when history or trace are not continued but replaced.
     pub epoch: u64,
@@ -195,6 +197,19 @@ impl Facts {
             }
             "v" => self.variant.clone(),
             _ => None,
+        }
+    }
+
+    /// The number that the next record of the step will have.
+    pub(super) fn trace_end(&self) -> u64 {
+        self.trace_from + (self.trace.len() - self.trace_kept.len()) as u64
+    }
+
+    /// The place in `trace` of the first record with this number or a later one.
+    pub(super) fn place_in_trace(&self, number: u64) -> usize {
+        match number.checked_sub(self.trace_from) {
+            Some(later) => self.trace_kept.len() + later as usize,
+            None => self.trace_kept.partition_point(|kept| *kept < number),
         }
     }
 

@@ -42,7 +42,7 @@ struct Narrowed {
 struct Known {
     frame: Frame,
     narrowed: HashMap<u64, Narrowed>,
-    truths: HashMap<u64, (Vec<u64>, bool)>,
+    truths: HashMap<u64, (Vec<u64>, Option<bool>)>,
     work: Work,
 }
 
@@ -118,12 +118,12 @@ impl Memo {
         Ok((Value::List(list.kept.clone()), list.generation))
     }
 
-    /// What an expression was when everything it reads was as it is now.
-    pub fn truth(&self, id: u64, facts: &Facts, state: &[u64]) -> Option<bool> {
+    /// What an expression was (`None`: it failed) when everything it reads was as it is now.
+    pub fn truth(&self, id: u64, facts: &Facts, state: &[u64]) -> Option<Option<bool>> {
         self.open(facts).truths.get(&id).filter(|(of, _)| of == state).map(|(_, truth)| *truth)
     }
 
-    pub fn note(&self, id: u64, facts: &Facts, state: Vec<u64>, truth: bool) {
+    pub fn note(&self, id: u64, facts: &Facts, state: Vec<u64>, truth: Option<bool>) {
         self.open(facts).truths.insert(id, (state, truth));
     }
 
@@ -157,10 +157,9 @@ pub struct Fresh {
 }
 
 fn fresh_records(facts: &Facts, next: u64) -> Fresh {
-    let from = next.saturating_sub(facts.trace_from) as usize;
+    let from = facts.place_in_trace(next);
     let elements = facts.trace.iter().skip(from).map(|r| Element::Record(r.clone())).collect();
-    let end = facts.trace_from + facts.trace.len() as u64;
-    Fresh { elements, next: end.max(next), anew: false }
+    Fresh { elements, next: facts.trace_end().max(next), anew: false }
 }
 
 /// The tests of a narrowed list, ready to be made.

@@ -273,8 +273,13 @@ impl Expr {
         shared::unwrap(value.as_ref()).map_err(|e| e.to_string())
     }
 
-    /// Is it true? An error is not. It is evaluated only if something that it reads has changed since it last was.
+    /// Is it true? An error is not.
     pub fn holds(&self, facts: &Arc<Facts>) -> bool {
+        self.truth(facts) == Some(true)
+    }
+
+    /// Is it true? `None`: its evaluation fails. It is evaluated only if something that it reads has changed since it last was.
+    pub fn truth(&self, facts: &Arc<Facts>) -> Option<bool> {
         facts.ask_anew();
         let lists = self.compiled.narrows.iter().map(|n| facts.memo.narrowed(n, facts)).collect::<Vec<_>>();
         let state = self.state(facts, &lists);
@@ -283,7 +288,8 @@ impl Expr {
         {
             return truth;
         }
-        let truth = matches!(self.value_of(facts, &[], lists), Ok(Value::Bool(true)));
+        let value = self.value_of(facts, &[], lists);
+        let truth = value.ok().map(|value| value == Value::Bool(true));
         if let Some(state) = state.filter(|_| !facts.has_asked()) {
             facts.memo.note(self.id, facts, state, truth);
         }
@@ -307,9 +313,11 @@ impl Expr {
         // What looks through the trace or a history by itself may see every new record.
         let scans = ["hop", "hops", "asked", "wrote", "removed", "because"];
         if self.compiled.whole_trace || scans.iter().any(|f| self.functions.contains(*f)) {
-            state.push(facts.trace_from + facts.trace.len() as u64);
+            state.push(facts.trace_end());
         }
-        if self.compiled.functions.contains(&"history") {
+        // Without the objects of the step's beginning, `before` reads the history.
+        let reads_history = |f: &&str| *f == "history" || (*f == "before" && facts.before.is_none());
+        if self.compiled.functions.iter().any(reads_history) {
             state.push(facts.versions);
         }
         state.push(facts.before.as_ref().map_or(0, |b| b.len() as u64));

@@ -78,7 +78,6 @@ pub struct Lesson {
     /// REPL lines run as the teacher before the first step.
     pub setup: Vec<String>,
     pub clock: f64,
-    pub faults: Vec<String>,
     pub view: String,
     pub steps: Vec<Step>,
     /// Prose before the first section.

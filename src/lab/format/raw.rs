@@ -27,8 +27,8 @@ pub struct Lesson {
     pub setup: Vec<String>,
     #[serde(default)]
     pub clock: Clock,
-    #[serde(default)]
-    pub faults: Vec<String>,
+    /// Verbs of `fault` that its steps use, if the lesson names them.
+    pub faults: Option<Vec<String>>,
     #[serde(default = "cluster")]
     pub view: String,
     pub steps: Vec<Step>,

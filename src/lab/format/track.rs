@@ -95,6 +95,17 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     if !(raw.clock.scale.is_finite() && raw.clock.scale > 0.0) {
         on.fault("clock:", format!("a clock runs ×0.2, ×1 or ×20, not ×{}", raw.clock.scale));
     }
+    if let Some(named) = &raw.faults {
+        let used: BTreeSet<&str> = raw.steps.iter().flat_map(fault_verbs).collect();
+        let named: BTreeSet<&str> = named.iter().map(String::as_str).collect();
+        for verb in used.symmetric_difference(&named) {
+            let what = match named.contains(verb) {
+                true => format!("no step uses `fault {verb}`"),
+                false => format!("a step uses `fault {verb}`, which is not named here"),
+            };
+            on.fault("faults:", what);
+        }
+    }
     for view in raw.steps.iter().filter_map(|s| s.view.as_ref()).chain([&raw.view]) {
         if !VIEWS.contains(&view.as_str()) {
             on.fault(
@@ -121,12 +132,20 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
         requires: raw.requires,
         setup: raw.setup,
         clock: raw.clock.scale,
-        faults: raw.faults,
         view: raw.view,
         steps,
         intro: Text::new(&intro),
         languages: vec![EN.into()],
         file: file.into(),
+    })
+}
+
+/// The verbs of the `fault` lines that a step plays itself or has the learner type.
+fn fault_verbs(step: &raw::Step) -> impl Iterator<Item = &str> {
+    let lines = step.faults.iter().chain(&step.solution).chain(step.also.iter().flatten());
+    lines.filter_map(|line| {
+        let mut words = line.trim_start_matches('-').split_whitespace();
+        words.next().filter(|word| *word == "fault").and(words.next())
     })
 }
 
@@ -377,6 +396,17 @@ mod tests {
             ),
             ["lesson.md:27: nothing here is called \"raedy\"; did you mean \"ready\"?"]
         );
+    }
+
+    #[test]
+    fn the_faults_that_a_lesson_names_are_those_that_its_steps_use() {
+        let (none, kill) = ("faults: [] ", "faults: [kill] ");
+        assert_eq!(broken(none, kill), ["lesson.md:12: no step uses `fault kill`"]);
+        let uses = LESSON.replacen("    hold: 1s", "    hold: 1s\n    faults: [fault kill etcd]", 1);
+        assert_ne!(uses, LESSON);
+        let told = read(&uses, KOREAN).unwrap_err();
+        assert_eq!(told, ["lesson.md:12: a step uses `fault kill`, which is not named here"]);
+        assert!(read(&uses.replacen(none, kill, 1), KOREAN).is_ok());
     }
 
     #[test]

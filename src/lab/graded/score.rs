@@ -91,7 +91,7 @@ pub struct About {
     pub attempts: Value,
     /// What was kept of the open lab was changed by somebody else than the program.
     pub tampered: bool,
-    /// `{from, to, records, head}`
+    /// `{format, from, to, records, head}`; without a format it is of a program whose chain left the objects' bytes out.
     pub trace: Value,
 }
 

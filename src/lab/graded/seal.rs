@@ -5,6 +5,7 @@
 
 use super::Error;
 use crate::pki::write_private;
+use crate::tap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::rand::SystemRandom;
@@ -21,7 +22,9 @@ pub fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{digits}")
 }
 
-/// The one way to write a document down: keys sorted by their UTF-16 units, no white space, numbers in their shortest form (RFC 8785).
+/// Writes a document in the one form that is signed and hashed: keys sorted by their UTF-16 units, no white space, numbers without an exponent.
+///
+/// That is no RFC 8785, which writes very large and very small numbers with an exponent: 1e21 is a one and twenty-one zeros here.
 pub fn canonical(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);
@@ -69,21 +72,40 @@ fn write(value: &Value, out: &mut String) {
 /// Hashes that hang together: each is taken over the one before and the next record, so that nothing can be taken out, put in or moved.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Chain {
+    /// How the head was made. 2: over the digests of all records, as [`digest`] makes them. 1: by a program that left the objects' bytes out, at least
+    /// in part.
+    #[serde(default = "without_bodies")]
+    pub format: u32,
     pub records: u64,
     pub head: String,
 }
 
+/// Returns the format of chains that do not name theirs.
+fn without_bodies() -> u32 {
+    1
+}
+
 impl Default for Chain {
     fn default() -> Chain {
-        Chain { records: 0, head: sha256(b"") }
+        Chain { format: 2, records: 0, head: sha256(b"") }
     }
 }
 
 impl Chain {
-    pub fn add(&mut self, record: &Value) {
+    /// Adds a record by its digest.
+    pub fn add(&mut self, digest: &str) {
         self.records += 1;
-        self.head = sha256(format!("{}\n{}", self.head, canonical(record)).as_bytes());
+        self.head = sha256(format!("{}\n{digest}", self.head).as_bytes());
     }
+}
+
+/// Hashes a record: what it tells, and the SHA-256 of the object that was written.
+pub fn digest(record: &tap::Record) -> String {
+    let mut told = json!(record);
+    if let Some(body) = &record.body {
+        told["body"] = sha256(body).into();
+    }
+    sha256(canonical(&told).as_bytes())
 }
 
 /// What a sealed document is. The seal covers it, so a document of one kind is never taken for one of another: both are in the learner's reach.
@@ -335,7 +357,7 @@ mod tests {
     fn a_chain_tells_every_change() {
         let of = |all: &[i32]| {
             let mut chain = Chain::default();
-            all.iter().for_each(|n| chain.add(&json!({"b": 1, "a": n})));
+            all.iter().for_each(|n| chain.add(&n.to_string()));
             chain
         };
         assert_eq!(of(&[1, 2, 3]), of(&[1, 2, 3]));
@@ -343,5 +365,28 @@ mod tests {
             assert_ne!(of(&[1, 2, 3]), of(other));
         }
         assert_eq!(canonical(&json!({"b": [1, "x\n", 0.5], "a": {}})), r#"{"a":{},"b":[1,"x\n",0.5]}"#);
+        assert_eq!(canonical(&json!(1e21)), format!("1{}", "0".repeat(21)), "not as RFC 8785 has it");
+    }
+
+    /// Two sittings that wrote different images under the same names and at the same times.
+    #[test]
+    fn a_digest_is_also_of_what_was_written() {
+        let wrote = |body: Option<&'static str>| {
+            let record = tap::Record::new("commit").object("pods", "shop", "web").revision(7);
+            digest(&tap::Record { body: body.map(Into::into), ..record })
+        };
+        assert_eq!(wrote(Some(r#"{"image":"nginx"}"#)), wrote(Some(r#"{"image":"nginx"}"#)));
+        let all = [wrote(None), wrote(Some(r#"{"image":"nginx"}"#)), wrote(Some(r#"{"image":"httpd"}"#))];
+        assert!(all[0] != all[1] && all[1] != all[2] && all[0] != all[2]);
+    }
+
+    /// The chain of a lab that an earlier program has opened goes on, and stays one that does not cover all objects.
+    #[test]
+    fn a_chain_of_an_earlier_program_says_so() {
+        let mut chain: Chain = serde_json::from_value(json!({"records": 3, "head": "sha256:0"})).unwrap();
+        chain.add("sha256:1");
+        assert_eq!((chain.format, chain.records), (1, 4));
+        let own: Chain = serde_json::from_value(json!(Chain::default())).unwrap();
+        assert_eq!(own.format, 2);
     }
 }

@@ -2,7 +2,7 @@
 //! judges takes a snapshot and asks for what is missing.
 
 use super::book::Restarted;
-use super::seal::Chain;
+use super::seal::{self, Chain};
 use super::stopwatch::Stopwatch;
 use crate::api::kinds::Kind;
 use crate::client::Client;
@@ -10,14 +10,14 @@ use crate::client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind
 use crate::clock;
 use crate::cluster::guest::{Host, Room};
 use crate::lab::cel::facts::{self, Object, Objects, Wanted};
-use crate::lab::cel::{Expr, Facts, Probe, value};
+use crate::lab::cel::{Expr, Facts, Memo, Probe, value};
 use crate::lab::recorder::Recorder;
 use crate::lab::watch::{self, Told};
 use crate::lab::who::{Meddling, Who};
-use crate::lab::{TEACHER, probe};
+use crate::lab::{TEACHER, in_place, probe};
 use crate::tap;
 use crate::task::Crew;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +46,10 @@ pub struct Known {
     pub recorder: Recorder,
     objects: HashMap<String, Objects>,
     watched: BTreeSet<String>,
+    /// How often the objects of a kind have changed.
+    generations: HashMap<String, u64>,
+    /// What earlier evaluations have found out, and of which values of a lab.
+    memo: (Option<cel::Value>, Arc<Memo>),
     answers: HashMap<Probe, Answer>,
     asking: HashSet<Probe>,
     /// A lab is open: what happens is remembered.
@@ -133,6 +137,22 @@ fn reaches(resource: &str, body: Option<&[u8]>, places: &BTreeSet<String>) -> bo
 }
 
 impl Known {
+    /// Takes records in their order, each with its digest if that was made already. What another reader has taken meanwhile is not taken twice.
+    fn take_all(&mut self, records: &[(Option<String>, Arc<tap::Record>)]) {
+        for (digest, record) in records {
+            if record.seq <= self.recorder.seq {
+                continue;
+            }
+            if self.recording {
+                match digest {
+                    Some(digest) => self.chain.add(digest),
+                    None => self.chain.add(&seal::digest(record)),
+                }
+            }
+            self.take(record);
+        }
+    }
+
     fn take(&mut self, record: &tap::Record) {
         if !self.recording {
             // A name that is got before a lab can be used in it.
@@ -140,7 +160,6 @@ impl Known {
             self.recorder.seq = record.seq;
             return;
         }
-        self.chain.add(&json!(record));
         let here = self.is_here(record);
         let journey = here && ["undo", "redo", "rewind"].iter().any(|verb| !record.detail[*verb].is_null());
         if let (true, false, Some(revision)) = (journey, self.quiet, record.revision) {
@@ -250,7 +269,34 @@ impl Known {
         gone.map(|(key, _)| key).collect()
     }
 
+    /// A snapshot for one evaluation.
+    fn facts(&mut self, frame: &Frame) -> Facts {
+        if self.memo.0 != frame.variant {
+            self.memo = (frame.variant.clone(), Arc::default());
+        }
+        Facts {
+            objects: self.objects.clone(),
+            history: self.recorder.versions.clone(),
+            forgotten: self.recorder.forgotten.clone(),
+            trace: self.recorder.trace.clone(),
+            trace_kept: self.recorder.trace_kept.clone(),
+            trace_from: self.recorder.trace_from,
+            epoch: self.recorder.epoch,
+            versions: self.recorder.taken,
+            generations: self.generations.clone(),
+            memo: self.memo.1.clone(),
+            lesson_began: frame.began,
+            since_step: frame.began,
+            now: Some(value::time(clock::now())),
+            variant: frame.variant.clone(),
+            answers: self.fresh(),
+            ..Facts::default()
+        }
+    }
+
     fn told(&mut self, told: Told) {
+        let (Told::All { kind, .. } | Told::Put { kind, .. } | Told::Gone { kind, .. }) = &told;
+        *self.generations.entry(kind.clone()).or_default() += 1;
         let plural = |kind: &str| kind.split('.').next().unwrap_or_default().to_string();
         match told {
             Told::All { kind, objects, .. } => {
@@ -308,9 +354,14 @@ impl World {
 
     /// Everything that the tap has and nobody here has seen.
     pub fn read(&self, tap: &tap::Tap) {
-        let mut known = self.know();
-        let since = known.recorder.seq;
-        tap.since(since).iter().for_each(|r| known.take(r));
+        let (since, recording) = {
+            let known = self.know();
+            (known.recorder.seq, known.recording)
+        };
+        // Objects may be large: they are hashed while evaluations can go on.
+        let hashed = |record: Arc<tap::Record>| (recording.then(|| seal::digest(&record)), record);
+        let records: Vec<_> = tap.since(since).into_iter().map(hashed).collect();
+        self.know().take_all(&records);
     }
 
     pub fn follow(&self) -> channel::Receiver<u64> {
@@ -337,19 +388,7 @@ impl World {
 
     /// A snapshot for one evaluation.
     pub fn facts(&self, frame: &Frame) -> Arc<Facts> {
-        let known = self.know();
-        Arc::new(Facts {
-            objects: known.objects.clone(),
-            history: known.recorder.versions.clone(),
-            forgotten: known.recorder.forgotten.clone(),
-            trace: known.recorder.trace.clone(),
-            lesson_began: frame.began,
-            since_step: frame.began,
-            now: Some(value::time(clock::now())),
-            variant: frame.variant.clone(),
-            answers: known.fresh(),
-            ..Facts::default()
-        })
+        Arc::new(self.know().facts(frame))
     }
 
     /// Answers of the network that were given before now count no longer.
@@ -464,15 +503,10 @@ impl World {
         let asked: HashMap<Probe, Instant> =
             self.know().answers.iter().map(|(probe, answer)| (probe.clone(), answer.asked)).collect();
         let facts = self.facts(frame);
-        let answer = expr.value(&facts, &[]);
+        let truth = expr.truth(&facts);
         let wanted = facts.take_wanted();
         let oldest = wanted.used.iter().filter_map(|probe| asked.get(probe).copied()).min();
         self.see_to(wanted, renew);
-        let truth = match answer {
-            Ok(cel::Value::Bool(truth)) => Some(truth),
-            Ok(_) => Some(false),
-            Err(_) => None,
-        };
         (truth, oldest)
     }
 
@@ -496,7 +530,8 @@ impl World {
         let mut since: Option<Instant> = None;
         loop {
             follow.mark_unchanged();
-            let looks: Vec<_> = exprs.iter().map(|e| self.look(e, frame, RENEW)).collect();
+            let looks: Vec<_> =
+                in_place(|| exprs.iter().map(|e| self.look(e, frame, RENEW)).collect::<Vec<_>>());
             let oldest = looks.iter().filter_map(|(_, asked)| *asked).min();
             let truths: Vec<Option<bool>> = looks.into_iter().map(|(truth, _)| truth).collect();
             let now = Instant::now();
@@ -536,6 +571,58 @@ fn holds(first: Instant, now: Instant, hold: Duration, asked: Option<Instant>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    /// Two readers may have asked the tap at the same time.
+    #[test]
+    fn the_chain_covers_what_was_written_and_takes_no_record_twice() {
+        let head = |image: &str, readers: usize, is_hashed: bool| {
+            let tap = tap::Tap::new();
+            let body = Some(json!({ "image": image }).to_string().into());
+            tap.emit(tap::Record {
+                body,
+                ..write(tap::LEARNER, "").object("pods", "shop", "web").revision(7)
+            });
+            let mut record = (*tap.since(0)[0]).clone();
+            record.at = tap::Record::new("").at;
+            let digest = is_hashed.then(|| seal::digest(&record));
+            let records = [(digest, Arc::new(record))];
+            let mut known = Known { recording: true, ..Known::default() };
+            known.begin(None);
+            (0..readers).for_each(|_| known.take_all(&records));
+            assert_eq!(known.chain.records, 1);
+            known.chain.head
+        };
+        assert_eq!(head("nginx", 1, true), head("nginx", 2, true));
+        assert_eq!(head("nginx", 1, true), head("nginx", 1, false), "hashed later");
+        assert_ne!(head("nginx", 1, true), head("httpd", 1, true));
+    }
+
+    /// A lab is looked at five times a second: what has not changed is not evaluated again.
+    #[test]
+    fn an_expression_is_evaluated_again_when_something_has_changed() {
+        let expr = Expr::compile("present('Pod', 'shop', v.name)", crate::lab::cel::Use::Check, &[]).unwrap();
+        let mut known = Known::default();
+        let look = |known: &mut Known, name: &str| {
+            let variant = Some(value::of_json(&json!({ "name": name })));
+            let facts = Arc::new(known.facts(&Frame { began: 5, variant }));
+            let before = facts.memo.work().evaluated;
+            (expr.truth(&facts), facts.memo.work().evaluated - before)
+        };
+        assert_eq!(look(&mut known, "web").0, None, "nobody watches pods");
+        let objects = BTreeMap::new();
+        known.objects.insert("pods".into(), Arc::new(objects));
+        known.generations.insert("pods".into(), 1);
+        assert_eq!(look(&mut known, "web"), (Some(false), 1));
+        assert_eq!(look(&mut known, "web"), (Some(false), 0));
+        let object =
+            Object::new(json!({"metadata": {"namespace": "shop", "name": "web", "resourceVersion": "6"}}));
+        let key = ("shop".to_string(), "web".to_string());
+        Arc::make_mut(known.objects.entry("pods".into()).or_default()).insert(key, object);
+        *known.generations.entry("pods".into()).or_default() += 1;
+        assert_eq!((look(&mut known, "web"), look(&mut known, "web")), ((Some(true), 1), (Some(true), 0)));
+        assert_eq!(look(&mut known, "db"), (Some(false), 1), "another lab's values");
+    }
 
     /// A single answer is a look, however long it counts; the one after it shows that something has stayed.
     #[test]

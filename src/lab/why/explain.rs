@@ -1,6 +1,6 @@
 //! From a question to the right part: which object is meant, and who explains its kind.
 
-use super::facts::{Facts, kind};
+use super::facts::{BARE, Facts, kind};
 use super::line;
 use super::pod;
 use super::refusal;
@@ -55,22 +55,34 @@ fn named(reader: &Reader, namespace: &str, word: &str) -> Explanation {
     match word.split('/').collect::<Vec<_>>().as_slice() {
         [kind, name] => object(reader, namespace, kind, name),
         [namespace, kind, name] => object(reader, namespace, kind, name),
-        _ => {
-            let kinds = [
-                "deployments",
-                "services",
-                "pods",
-                "replicasets",
-                "daemonsets",
-                "nodes",
-                "persistentvolumeclaims",
-            ];
-            match kinds.iter().find(|plural| reader.facts.find(plural, namespace, word).is_some()) {
-                Some(plural) => object(reader, namespace, plural, word),
-                None => object(reader, namespace, "pods", word),
-            }
-        }
+        _ => by_name(reader, namespace, word),
     }
+}
+
+/// A name without a kind: the first kind that has an object of this name, else one of which the records tell that it had.
+fn by_name(reader: &Reader, namespace: &str, name: &str) -> Explanation {
+    let facts = reader.facts;
+    let is_there = |plural: &&&str| facts.find(plural, namespace, name).is_some();
+    let was_there = |plural: &&&str| {
+        let namespace = if kind(plural).is_some_and(|k| k.namespaced) { namespace } else { "" };
+        facts.deletion(plural, namespace, name).is_some()
+    };
+    let found = BARE.iter().find(is_there);
+    if let Some(plural) = found.or_else(|| [&"pods"].into_iter().chain(BARE).find(was_there)) {
+        return object(reader, namespace, plural, name);
+    }
+    let mut out = Explanation { about: format!("pod/{name}"), ..Explanation::default() };
+    let unread: Vec<&str> = BARE.iter().filter(|plural| !facts.knows(plural)).copied().collect();
+    if !unread.is_empty() {
+        reader.line(&mut out, Word::NotRead, &[&unread.join(", ")]);
+        out.tips.push(format!("kubectl get {}{}", unread.join(","), flag(namespace)));
+        return out;
+    }
+    reader.line(&mut out, Word::NeverWasOf, &[name, &BARE.join(", ")]);
+    let is_elsewhere = |plural: &&&str| facts.all(plural).iter().any(|o| meta::name(o) == name);
+    let plural = BARE.iter().find(is_elsewhere).unwrap_or(&"pods");
+    others(reader, &mut out, plural, namespace, name);
+    out
 }
 
 pub fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &str) -> Explanation {
@@ -118,6 +130,11 @@ fn absent(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str,
         return;
     }
     reader.line(out, Word::NeverWas, &[name]);
+    others(reader, out, plural, namespace, name);
+}
+
+/// An object of this name elsewhere, or those of names like it here.
+fn others(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str, name: &str) {
     let elsewhere = reader.facts.all(plural).iter().find(|o| meta::name(o) == name);
     if let Some(other) = elsewhere {
         reader.line(out, Word::OtherNamespace, &[name, meta::namespace(other)]);

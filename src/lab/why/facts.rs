@@ -30,6 +30,27 @@ pub(super) const LISTS: &[(&str, &str)] = &[
     ("leases", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"),
 ];
 
+/// Kinds whose objects may be meant by a bare name; the first that has one of this name is.
+pub(super) const BARE: &[&str] = &[
+    "deployments",
+    "services",
+    "pods",
+    "replicasets",
+    "daemonsets",
+    "nodes",
+    "persistentvolumeclaims",
+    "statefulsets",
+    "jobs",
+    "cronjobs",
+    "ingresses",
+    "replicationcontrollers",
+    "persistentvolumes",
+    "configmaps",
+    "secrets",
+    "serviceaccounts",
+    "namespaces",
+];
+
 /// A list that has not come by then is not waited for: without a quorum none does.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
@@ -130,11 +151,24 @@ fn lists(about: &[String]) -> BTreeMap<String, String> {
     let mut lists: BTreeMap<String, String> =
         LISTS.iter().map(|(plural, path)| (plural.to_string(), path.to_string())).collect();
     for kind in about.iter().flat_map(|word| word.split('/')).filter_map(kind) {
-        let group = if kind.group.is_empty() { "/api".into() } else { format!("/apis/{}", kind.group) };
-        let path = format!("{group}/{}/{}", kind.version, kind.plural);
-        lists.entry(kind.plural.into()).or_insert(path);
+        lists.entry(kind.plural.into()).or_insert(path(kind));
+    }
+    if let [name] = about
+        && !name.contains(['/', ':'])
+    {
+        // Of kinds that are not read as a rule, only objects of this name.
+        let name: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+        for kind in BARE.iter().filter_map(|plural| kind(plural)) {
+            let path = format!("{}?fieldSelector=metadata.name%3D{name}", path(kind));
+            lists.entry(kind.plural.into()).or_insert(path);
+        }
     }
     lists
+}
+
+fn path(kind: &Kind) -> String {
+    let group = if kind.group.is_empty() { "/api".into() } else { format!("/apis/{}", kind.group) };
+    format!("{group}/{}/{}", kind.version, kind.plural)
 }
 
 /// `po`, `pod`, `Pod`, `pods` → the kind.
@@ -160,5 +194,10 @@ mod tests {
             assert_eq!(lists(&about)["statefulsets"], "/apis/apps/v1/statefulsets", "{about:?}");
         }
         assert_eq!(lists(&["lease".into(), "x".into()])["leases"], usual["leases"], "as it was");
+        let bare = lists(&["web".into()]);
+        assert!(BARE.iter().all(|plural| bare.contains_key(*plural)));
+        let sets = "/apis/apps/v1/statefulsets?fieldSelector=metadata.name%3Dweb";
+        assert_eq!((bare["statefulsets"].as_str(), &bare["pods"]), (sets, &usual["pods"]));
+        assert!(!lists(&["localhost:80".into()]).contains_key("statefulsets"), "a port");
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 fn facts(objects: &[(&str, Value)], tap: &Tap) -> Facts {
     let mut facts = Facts { records: tap.since(0), now: crate::clock::now(), ..Facts::default() };
     // All was read, and there is no more than this.
-    for (plural, _) in super::facts::LISTS {
+    for plural in super::facts::LISTS.iter().map(|(plural, _)| plural).chain(super::facts::BARE) {
         facts.objects.insert(plural.to_string(), vec![]);
     }
     for (plural, object) in objects {
@@ -59,11 +59,37 @@ fn a_selector_that_misses_names_the_slip() {
 fn of_a_kind_that_could_not_be_read_nothing_is_said() {
     let mut facts = facts(&[], &Tap::new());
     assert!(ask(&facts, &["pod/web"]).lines.join(" ").contains("never was"));
-    facts.objects.remove("pods");
+    ["pods", "statefulsets"].iter().for_each(|unread| _ = facts.objects.remove(*unread));
     for about in ["pod/web", "sts/web", "web"] {
         let told = ask(&facts, &[about]).lines.join(" ");
         assert!(told.contains("could not be read") && !told.contains("never"), "{about}: {told}");
     }
+}
+
+#[test]
+fn a_bare_name_is_looked_for_among_kinds_that_are_seldom_asked_for() {
+    let object =
+        |uid: &str, namespace: &str| json!({"metadata": {"name": "web", "namespace": namespace, "uid": uid}});
+    for (plural, about) in
+        [("statefulsets", "statefulset/web"), ("jobs", "job/web"), ("ingresses", "ingress/web")]
+    {
+        let seen = facts(&[(plural, object("u", "default"))], &Tap::new());
+        assert_eq!(ask(&seen, &["web"]).about, about);
+        let told = ask(&facts(&[(plural, object("u", "shop"))], &Tap::new()), &["web"]).lines.join(" ");
+        assert!(told.contains("in the namespace shop"), "{told}");
+    }
+    let mut seen = facts(&[], &Tap::new());
+    let told = ask(&seen, &["web"]).lines.join(" ");
+    assert!(told.contains("never was") && told.contains("jobs, cronjobs, ingresses"), "{told}");
+    seen.objects.remove("jobs");
+    let told = ask(&seen, &["web"]).lines.join(" ");
+    assert!(told.contains("The jobs could not be read") && !told.contains("never"), "{told}");
+    // What was there is told also of another kind than a pod.
+    let tap = Tap::new();
+    let gone = Record::new("commit").object("deployments", "default", "web").revision(7);
+    tap.emit(gone.detail(json!({"deleted": true})));
+    let told = ask(&facts(&[], &tap), &["web"]);
+    assert_eq!((told.about.as_str(), told.lines[0].contains("was deleted")), ("deployment/web", true));
 }
 
 #[test]

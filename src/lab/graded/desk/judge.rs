@@ -111,7 +111,7 @@ impl Desk {
             labs: self.labs.directory.as_ref().map_or_else(|| BUILT_IN.into(), |d| d.display().to_string()),
             attempts: open.attempts(),
             tampered: open.tampered,
-            trace: json!({"from": open.began, "to": self.world.know().recorder.revision, "records": open.chain.records, "head": open.chain.head}),
+            trace: json!({"format": open.chain.format, "from": open.began, "to": self.world.know().recorder.revision, "records": open.chain.records, "head": open.chain.head}),
         };
         let mut record = score::record(&about, &all);
         self.key.sign(&mut record);

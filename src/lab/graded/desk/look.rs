@@ -7,9 +7,10 @@ use crate::lab::format::EN;
 use crate::lab::graded::read::{Hint, Lab, Task};
 use crate::lab::graded::wills;
 use crate::lab::graded::words::{self, Word};
-use crate::lab::own;
+use crate::lab::{in_place, own};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -51,7 +52,8 @@ impl Desk {
         let green = |task: &Task| {
             together || exprs(task).iter().all(|e| self.world.truth(e, &frame, NETWORK_EVERY) == Some(true))
         };
-        *self.seen() = still.iter().map(|task| (task.id.clone(), green(task))).collect();
+        let found = in_place(|| still.iter().map(|task| (task.id.clone(), green(task))).collect());
+        *self.seen() = found;
         self.note_green();
         Ok(json!(self.view(&current, lang)))
     }
@@ -139,8 +141,8 @@ impl Desk {
             for task in &current.lab.tasks {
                 let all = exprs(task);
                 if !all.iter().any(|e| e.is_probe()) {
-                    let told: Vec<_> =
-                        all.iter().map(|e| self.world.truth(e, &frame, NETWORK_EVERY)).collect();
+                    let truth = |e: &&Expr| self.world.truth(e, &frame, NETWORK_EVERY);
+                    let told: Vec<_> = in_place(|| all.iter().map(truth).collect());
                     // What cannot be told at this moment changes nothing.
                     if told.iter().all(Option::is_some) {
                         truths.insert(task.id.clone(), told.iter().all(|t| *t == Some(true)));
@@ -173,8 +175,10 @@ impl Desk {
         let frame = current.frame();
         let is_so = |when: &Expr| self.world.truth(when, &frame, NETWORK_EVERY) == Some(true);
         let is_sayable = |hint: &Hint| self.hint_text(current, &hint.id, lang).is_some();
-        fitting(&current.lab, &current.open.hints, |hint| {
-            hint.when.as_ref().is_none_or(is_so) && is_sayable(hint)
+        in_place(|| {
+            fitting(&current.lab, &current.open.hints, |hint| {
+                hint.when.as_ref().is_none_or(is_so) && is_sayable(hint)
+            })
         })
     }
 
@@ -182,7 +186,31 @@ impl Desk {
         let hint = current.lab.hints.iter().find(|h| h.id == id)?;
         let text = current.fill(hint.say.get(lang));
         let facts = self.world.facts(&current.frame());
-        Template::compile(&text, Use::Hint, &[]).ok()?.render(&facts, &[]).ok()
+        self.templates.get(&text)?.render(&facts, &[]).ok()
+    }
+}
+
+/// Texts of the open lab with expressions in them, each compiled once: a thread of its own reads every expression.
+#[derive(Default)]
+pub(super) struct Templates(Mutex<HashMap<String, Option<Arc<Template>>>>);
+
+impl Templates {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Option<Arc<Template>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The compiled text; `None` if it does not compile.
+    pub(super) fn get(&self, text: &str) -> Option<Arc<Template>> {
+        if let Some(known) = self.known().get(text) {
+            return known.clone();
+        }
+        let compiled = Template::compile(text, Use::Hint, &[]).ok().map(Arc::new);
+        self.known().entry(text.into()).or_insert(compiled).clone()
+    }
+
+    /// Forgets the texts of the lab that was open.
+    pub(super) fn clear(&self) {
+        self.known().clear();
     }
 }
 
@@ -197,6 +225,17 @@ fn fitting<'a>(lab: &'a Lab, shown: &[String], fits: impl Fn(&Hint) -> bool) -> 
 mod tests {
     use super::*;
     use crate::lab::graded::read::Labs;
+
+    #[test]
+    fn a_hint_is_compiled_once() {
+        let templates = Templates::default();
+        let text = "${size(objects('Pod', 'shop'))} pods";
+        let (first, again) = (templates.get(text).unwrap(), templates.get(text).unwrap());
+        assert!(Arc::ptr_eq(&first, &again));
+        assert!(templates.get("${").is_none() && templates.known().len() == 2);
+        templates.clear();
+        assert!(templates.known().is_empty());
+    }
 
     /// crash-loop has a last hint for each of its three faults, of which one at most fits.
     #[test]

@@ -58,6 +58,7 @@ pub struct Desk {
     turn: tokio::sync::Mutex<()>,
     /// What `check` saw last, by task.
     seen: Mutex<BTreeMap<String, bool>>,
+    templates: look::Templates,
     /// What an earlier process has left open is as it was.
     taken_up: AtomicBool,
 }
@@ -159,6 +160,7 @@ impl Desk {
             ahead: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
             seen: Mutex::default(),
+            templates: look::Templates::default(),
             taken_up: AtomicBool::new(false),
         })
     }
@@ -340,6 +342,7 @@ impl Desk {
         self.book().open = Some(open.clone());
         self.taken_up.store(true, Ordering::Relaxed);
         self.seen().clear();
+        self.templates.clear();
         self.listen(lab.places(&variant), reads(lab));
         self.save().map_err(not_kept)?; // else a restart could not put back what is set up now
         // The count first: where something is held and there is no count, that was deleted.

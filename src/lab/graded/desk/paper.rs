@@ -25,7 +25,8 @@ impl Desk {
         let (lab, open) = (&current.lab, &current.open);
         let limit = i64::from(lab.minutes) * 60;
         let ran = (self.ms() / 1000) as i64;
-        let seen = self.seen();
+        // Hints are evaluated below: nobody waits for what was seen meanwhile.
+        let seen = self.seen().clone();
         let mut blank = sheet(lab, open.seed, lang);
         if let Some(gone) = self.missing_base(current, lang) {
             blank.text = format!("{}\n\n{gone}\n", blank.text.trim_end());
