@@ -78,6 +78,8 @@ struct Inner {
     ring_after: Revision,
     /// The last revision that changed this resource.
     revision: Revision,
+    /// The same, for callers that only need to know that something changed. It ends when the cache is filled anew.
+    moved: watch::Sender<Revision>,
     watchers: HashMap<u64, Watcher>,
     next_watcher: u64,
     /// With so many watchers it is looked which of them have left: of a resource that never changes no event would tell.
@@ -289,6 +291,12 @@ impl Cache {
         objects.for_each(|(_, o)| f(&o.value));
     }
 
+    /// Returns a receiver that changes with each revision that changes the resource, also for values that cannot be decoded. It
+    /// closes when the cache is filled anew. `None` for what is no resource.
+    pub fn changes(&self, resource: &str) -> Option<watch::Receiver<Revision>> {
+        Some(lock(&*self.shelf(resource)?).moved.subscribe())
+    }
+
     /// Starts a watch: `after` None begins with all objects there are, else with the events after that revision.
     pub fn watch(
         &self,
@@ -397,6 +405,7 @@ impl Cache {
         }
         inner.tell(events, &self.unsent);
         inner.revision = revision;
+        inner.moved.send_replace(revision);
     }
 
     /// Replaces everything, as after a first start or when the store cut the feed off: all watchers end.

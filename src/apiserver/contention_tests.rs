@@ -8,6 +8,7 @@ use crate::etcd::api::{PutRequest, RequestOp, TxnRequest};
 use crate::etcd::{Kv, Storage};
 use crate::rng::Rng;
 use ::http::Request;
+use futures::FutureExt;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -305,8 +306,60 @@ async fn a_definition_that_fails_holds_up_no_other() {
     assert_eq!(api.delete(&format!("{all}/aaas.example.com")).await.0, 200);
     assert_eq!(api.post(all, definition("bbbs")).await.0, 201);
     assert!(served("bbbs").await, "the one before it holds it up");
-    let left = definitions::look(state, &api.fixture.tap).await;
-    assert!(left.failures, "{left:?}");
+    let mut caretaker = definitions::Caretaker::default();
+    caretaker.look(state, &api.fixture.tap).await;
+    let pause = caretaker.retries("aaas.example.com").expect("a retry");
+    caretaker.due().await;
+    caretaker.look(state, &api.fixture.tap).await;
+    assert_eq!(caretaker.retries("aaas.example.com"), Some(pause * 2), "{caretaker:?}");
+}
+
+/// A definition that is being deleted is looked after when it or one of its objects changes, not when anything does, and a retry
+/// waits its time.
+#[tokio::test]
+async fn a_definition_that_is_being_deleted_waits_for_its_own_objects_only() {
+    let api = Api::new().await;
+    let state = &api.fixture.server.state;
+    let all = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    for plural in ["aaas", "bbbs"] {
+        let definition = json!({"metadata": {"name": format!("{plural}.example.com")}, "spec": {"group": "example.com", "scope": "Namespaced",
+            "names": {"plural": plural, "kind": plural.to_uppercase()},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
+        assert_eq!(api.post(all, definition).await.0, 201);
+    }
+    let is_served = || state.cache.kinds().resource("example.com", "v1", "bbbs").is_some();
+    let mut progress = state.cache.progress();
+    while !is_served() {
+        progress.changed().await.unwrap();
+    }
+    let held = |kind: &str| json!({"kind": kind, "apiVersion": "example.com/v1", "metadata": {"name": "held", "finalizers": ["example.com/mine"]}});
+    let [held_a, held_b] =
+        ["aaas", "bbbs"].map(|plural| format!("/apis/example.com/v1/namespaces/default/{plural}"));
+    assert_eq!(api.post(&held_a, held("AAAS")).await.0, 201);
+    assert_eq!(api.post(&held_b, held("BBBS")).await.0, 201);
+    assert_eq!(api.delete(&format!("{all}/aaas.example.com")).await.0, 200);
+    // The server deletes the object, which its finalizer keeps.
+    while api.get(&format!("{held_a}/held")).await.1["metadata"]["deletionTimestamp"].is_null() {
+        progress.changed().await.unwrap();
+    }
+    let mut caretaker = definitions::Caretaker::default();
+    caretaker.look(state, &api.fixture.tap).await;
+    assert!(caretaker.due().now_or_never().is_none(), "nothing has changed");
+    assert_eq!(api.post(MAPS, json!({"metadata": {"name": "other"}})).await.0, 201);
+    let note = json!({"metadata": {"annotations": {"a": "b"}}});
+    assert_eq!(api.patch(&format!("{held_b}/held"), note.clone()).await.0, 200);
+    state.fresh().await.unwrap();
+    assert!(caretaker.due().now_or_never().is_none(), "no object of its own has changed");
+    assert_eq!(api.patch(&format!("{held_a}/held"), note).await.0, 200);
+    state.fresh().await.unwrap();
+    assert!(caretaker.due().now_or_never().is_some(), "an object of its own has changed");
+    caretaker.look(state, &api.fixture.tap).await;
+    assert!(caretaker.due().now_or_never().is_none(), "and was looked at");
+    // Without the finalizer the object goes, and the definition after it.
+    assert_eq!(api.patch(&format!("{held_a}/held"), json!({"metadata": {"finalizers": null}})).await.0, 200);
+    while state.cache.get(definitions::PLACE, "aaas.example.com").is_some() {
+        progress.changed().await.unwrap();
+    }
 }
 
 /// A client that was told of a revision by another server asks for it here: it is never told an older one.

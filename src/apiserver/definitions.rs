@@ -6,7 +6,6 @@
 
 use super::State;
 use super::context::Context;
-use super::filter::Filter;
 use super::http::Query;
 use super::remove::{self, Options};
 use super::request::Info;
@@ -17,11 +16,14 @@ use crate::api::kinds::{self, Kind};
 use crate::api::value::{self, list};
 use crate::api::{Status, meta};
 use crate::clock;
+use crate::etcd::api::Revision;
 use crate::tap::Tap;
 use http::HeaderMap;
 use serde_json::Value;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Where definitions rest.
 pub const PLACE: &str = "customresourcedefinitions";
@@ -34,73 +36,132 @@ fn kind() -> Result<&'static Kind, Status> {
         .ok_or_else(|| Status::internal("definitions are not served"))
 }
 
-/// Looks whenever a definition changes, and, while one is going, whenever anything does.
+/// Looks after the definitions when one of them changes, when objects change that one which is being deleted waits for, and when
+/// a retry is due.
 pub async fn run(state: Arc<State>, tap: Tap) {
     state.cache.wait_for(1).await;
-    let mut again = AGAIN;
-    loop {
-        let Ok(mut changes) = state.cache.watch(PLACE, Filter::default(), None) else { return };
+    let mut caretaker = Caretaker::default();
+    while let Some(mut changes) = state.cache.changes(PLACE) {
         loop {
-            let mut progress = state.cache.progress();
-            progress.mark_unchanged();
-            let left = look(&state, &tap).await;
-            let more = tokio::select! {
-                told = changes.live.recv() => told.is_some(),
-                moved = progress.changed(), if left.objects => moved.is_ok(),
-                () = clock::sleep(again), if left.failures => true,
+            changes.mark_unchanged(); // before the look: what happens meanwhile is looked at again
+            caretaker.look(&state, &tap).await;
+            let filled_anew = tokio::select! {
+                changed = changes.changed() => changed.is_err(),
+                () = caretaker.due() => false,
             };
-            // Less and less often: a definition that can never be looked after costs next to nothing.
-            again = if left.failures { (again * 2).min(AGAIN_MAX) } else { AGAIN };
-            while changes.live.try_recv().is_some() {}
-            if !more || changes.live.is_closed() {
-                break; // the cache was filled anew, or these were too many
+            if filled_anew {
+                break;
             }
         }
-        clock::sleep(AGAIN).await;
     }
 }
 
-/// What a look leaves to wait for, beside changes of the definitions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Left {
-    /// Objects of a definition that is going: of those that others hold back one hears when they go.
-    pub objects: bool,
-    /// Definitions or objects that could not be written.
-    pub failures: bool,
+/// A definition that could not be finished at the last look.
+#[derive(Debug)]
+struct Pending {
+    /// The definition's revision at that look. Another one is a reason to look again.
+    revision: Revision,
+    /// Changes of its objects since that look, while it is being deleted.
+    objects: Option<watch::Receiver<Revision>>,
+    /// After a failure: when to retry, and the pause before it. Until then changes of its objects are no reason to look: each one
+    /// would be one more attempt.
+    retry: Option<(clock::Instant, Duration)>,
+}
+
+impl Pending {
+    fn is_due(&self, revision: Revision) -> bool {
+        self.revision != revision
+            || match (&self.retry, &self.objects) {
+                (Some((at, _)), _) => *at <= clock::Instant::now(),
+                (None, Some(objects)) => objects.has_changed().unwrap_or(true),
+                (None, None) => true,
+            }
+    }
+
+    /// Returns when a look is due for another reason than a change of a definition.
+    async fn due(&mut self) {
+        match (&self.retry, &mut self.objects) {
+            (Some((at, _)), _) => clock::sleep_until(*at).await,
+            // An error: the cache was filled anew.
+            (None, Some(objects)) => {
+                if objects.changed().await.is_ok() {
+                    objects.mark_changed(); // for the look, which asks again
+                }
+            }
+            (None, None) => std::future::pending().await,
+        }
+    }
 }
 
 /// Looks after every definition: one that fails holds up no other.
-pub(super) async fn look(state: &Arc<State>, tap: &Tap) -> Left {
-    let all = state.cache.list(PLACE, "").objects;
-    let mut left = Left::default();
-    for (name, object) in &all {
-        let done = if !meta::is_terminating(&object.value) {
-            let others = all.iter().map(|(_, o)| &o.value);
-            match definition::name(&object.value, others) {
-                Some(named) => establish(state, tap, name, &named).await,
-                None => Ok(true),
+#[derive(Debug, Default)]
+pub(super) struct Caretaker {
+    pending: HashMap<String, Pending>,
+}
+
+impl Caretaker {
+    /// Looks after the definitions that are new, have changed, or are due.
+    pub async fn look(&mut self, state: &Arc<State>, tap: &Tap) {
+        let all = state.cache.list(PLACE, "").objects;
+        let there: HashSet<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+        self.pending.retain(|name, _| there.contains(name.as_str()));
+        for (name, object) in &all {
+            let before = self.pending.get(name);
+            if before.is_some_and(|pending| !pending.is_due(object.revision)) {
+                continue;
             }
-        } else if meta::finalizers(&object.value).any(|f| f == definition::FINALIZER) {
-            clean(state, tap, &object.value).await
-        } else {
-            Ok(true)
-        };
-        match done {
-            Ok(true) => {}
-            Ok(false) => left.objects = true,
-            // Another server was faster with the definition itself: the change is on its way here.
-            Err(Failure::Definition(status)) if matches!(status.reason, "NotFound" | "Conflict") => {}
-            Err(Failure::Definition(status) | Failure::Object(status)) => {
-                tracing::warn!(
-                    definition = name,
-                    message = status.message,
-                    "a definition cannot be looked after, trying again"
-                );
-                left.failures = true;
-            }
+            let pause = before.and_then(|pending| Some(pending.retry?.1));
+            let mut objects = None;
+            let done = if !meta::is_terminating(&object.value) {
+                let others = all.iter().map(|(_, o)| &o.value);
+                match definition::name(&object.value, others) {
+                    Some(named) => establish(state, tap, name, &named).await,
+                    None => Ok(true),
+                }
+            } else if meta::finalizers(&object.value).any(|f| f == definition::FINALIZER) {
+                let kind = custom::stored_kind(&object.value);
+                objects = kind.and_then(|kind| state.cache.changes(kind.place()));
+                clean(state, tap, &object.value).await
+            } else {
+                Ok(true)
+            };
+            let retry = match done {
+                // Another server was faster with the definition itself: the change is on its way here.
+                Err(Failure::Definition(status)) if matches!(status.reason, "NotFound" | "Conflict") => None,
+                Err(Failure::Definition(status) | Failure::Object(status)) => {
+                    tracing::warn!(
+                        definition = name,
+                        message = status.message,
+                        "a definition cannot be looked after, trying again"
+                    );
+                    // Less and less often: a definition that can never be looked after costs next to nothing.
+                    let pause = pause.map_or(AGAIN, |pause| (pause * 2).min(AGAIN_MAX));
+                    Some((clock::Instant::now() + clock::scaled(pause), pause))
+                }
+                Ok(false) => None,
+                Ok(true) => {
+                    self.pending.remove(name);
+                    continue;
+                }
+            };
+            self.pending.insert(name.clone(), Pending { revision: object.revision, objects, retry });
         }
     }
-    left
+
+    /// Returns when a look is due for another reason than a change of a definition.
+    pub async fn due(&mut self) {
+        let pending: Vec<_> = self.pending.values_mut().map(|pending| Box::pin(pending.due())).collect();
+        match pending.is_empty() {
+            true => std::future::pending().await,
+            false => drop(futures::future::select_all(pending).await),
+        }
+    }
+
+    /// The pause before the retry of a definition that failed.
+    #[cfg(test)]
+    pub fn retries(&self, name: &str) -> Option<Duration> {
+        Some(self.pending.get(name)?.retry?.1)
+    }
 }
 
 /// What could not be written: the definition, or one of its objects.
@@ -174,4 +235,29 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
     })
     .await;
     written.map(|_| true).map_err(Failure::Definition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[test]
+    fn a_retry_waits_its_time_whatever_happens_to_the_objects() {
+        let (moved, objects) = watch::channel(5);
+        let mut pending = Pending { revision: 7, objects: Some(objects), retry: None };
+        assert!(!pending.is_due(7));
+        assert!(pending.is_due(8), "the definition has changed");
+        moved.send_replace(6);
+        assert!(pending.is_due(7), "an object has changed");
+        assert!(pending.due().now_or_never().is_some() && pending.is_due(7), "waiting does not use it up");
+        let now = clock::Instant::now();
+        pending.retry = Some((now + AGAIN_MAX * 100, AGAIN_MAX));
+        assert!(!pending.is_due(7));
+        pending.retry = Some((now, AGAIN));
+        assert!(pending.is_due(7));
+        drop(moved);
+        pending.retry = None;
+        assert!(pending.is_due(7), "the cache was filled anew");
+    }
 }
