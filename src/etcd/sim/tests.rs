@@ -16,7 +16,8 @@ struct Seen {
 }
 
 fn run(seed: u64, members: u64, steps: u64, bug: Option<Bug>) -> (Tally, Seen) {
-    let (tally, etcd) = World::new(seed, Weather { members, steps, bug }, Etcd::new(seed, bug)).run();
+    let (tally, etcd) =
+        World::new(seed, Weather { members, steps, removals: false, bug }, Etcd::new(seed, bug)).run();
     let Etcd { clients, watching, .. } = etcd;
     let seen = Seen {
         reads: clients.reads,

@@ -70,13 +70,35 @@ impl<G: Guest> World<G> {
             if chance.chance(0.008) {
                 let who = chance.range(1, self.weather.members + 1);
                 let conf = live.member.core().conf_state();
-                let change = match conf.voters.contains(&who) {
-                    true if conf.voters.len() > 2 => Some(ConfChange::AddLearnerNode(who)),
-                    true => None,
-                    false => Some(ConfChange::AddNode(who)),
+                let removals = self.weather.removals;
+                let change = match (conf.voters.contains(&who), conf.learners.contains(&who)) {
+                    (true, _) if conf.voters.len() <= 2 => None,
+                    (true, _) if removals && chance.chance(0.5) => Some(ConfChange::RemoveNode(who)),
+                    (true, _) => Some(ConfChange::AddLearnerNode(who)),
+                    (false, true) if removals && chance.chance(0.2) => Some(ConfChange::RemoveNode(who)),
+                    (false, true) => Some(ConfChange::AddNode(who)),
+                    // A member that was removed may not vote before it has the log again.
+                    (false, false) => Some(ConfChange::AddLearnerNode(who)),
                 };
-                let accepted = change.is_some_and(|c| live.member.propose_conf(c).is_ok());
-                self.tally.confs += usize::from(accepted);
+                if let Some(change) = change.filter(|c| live.member.propose_conf(*c).is_ok()) {
+                    self.tally.confs += 1;
+                    self.tally.removed += usize::from(matches!(change, ConfChange::RemoveNode(_)));
+                }
+            }
+        }
+    }
+
+    /// After the storm the operator adds the members again that were removed, as learners: at the end all must agree.
+    pub(super) fn readmit(&mut self) {
+        let all: Vec<MemberId> = self.nodes.keys().copied().collect();
+        for live in self.nodes.values_mut().filter_map(|n| n.live.as_mut()) {
+            let conf = live.member.core().conf_state();
+            let is_out = |id: &&MemberId| !conf.voters.contains(id) && !conf.learners.contains(id);
+            if live.member.is_leader()
+                && let Some(id) = all.iter().find(is_out)
+            {
+                // Refused while the change before is not committed: the next step proposes it again.
+                let _ = live.member.propose_conf(ConfChange::AddLearnerNode(*id));
             }
         }
     }

@@ -88,6 +88,8 @@ pub enum Bug {
 pub struct Weather {
     pub members: u64,
     pub steps: u64,
+    /// The operator also removes members, and adds them again with what their disks still have.
+    pub removals: bool,
     pub bug: Option<Bug>,
 }
 
@@ -101,6 +103,8 @@ pub struct Tally {
     pub crashes: usize,
     pub torn: usize,
     pub confs: usize,
+    /// Of the changes of configuration those that removed a member.
+    pub removed: usize,
     pub snapshots: usize,
     /// Writes for which there was no room.
     pub full: usize,
@@ -131,6 +135,7 @@ impl std::ops::AddAssign for Tally {
         self.crashes += run.crashes;
         self.torn += run.torn;
         self.confs += run.confs;
+        self.removed += run.removed;
         self.snapshots += run.snapshots;
         self.full += run.full;
     }
@@ -435,6 +440,8 @@ impl<G: Guest> World<G> {
         if !self.calm {
             self.faults();
             self.operator();
+        } else if self.weather.removals {
+            self.readmit();
         }
         self.fill_disks();
         let ids: Vec<MemberId> = self.nodes.keys().copied().collect();
