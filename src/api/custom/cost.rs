@@ -271,8 +271,8 @@ mod tests {
     use serde_json::json;
 
     fn cost(rule: &str, this: Json) -> f64 {
-        let program = terms::compile(rule).unwrap();
-        steps(&program.expression().expr, &this, None)
+        let term = terms::compile(rule).unwrap();
+        steps(&term.program.expression().expr, &this, None)
     }
 
     #[test]

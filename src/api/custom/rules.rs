@@ -3,11 +3,11 @@
 
 use super::cost;
 use super::schema::{ENVELOPE, Schema};
-use super::terms::{self, Value};
+use super::terms::{self, Term, Value};
 use crate::api::errors::Errors;
 use crate::api::path::Path;
 use crate::api::value::{at, flag, list, text};
-use cel::{Context, Program};
+use cel::Context;
 use serde_json::Value as Json;
 use std::borrow::Cow;
 
@@ -15,11 +15,9 @@ use std::borrow::Cow;
 #[derive(Debug)]
 pub struct Rule {
     source: String,
-    program: Program,
+    term: Term,
     message: String,
-    message_expression: Option<Program>,
-    /// Levels of the rule and of its message's expression.
-    depth: (usize, usize),
+    message_expression: Option<Term>,
     reason: String,
     field_path: String,
     /// It names `oldSelf`.
@@ -31,13 +29,12 @@ pub struct Rule {
 impl Rule {
     /// `None` if it cannot be compiled, which its definition was refused for.
     pub fn read(said: &Json) -> Option<Rule> {
-        let program = terms::compile(text(said, "rule")).ok()?;
+        let term = terms::compile(text(said, "rule")).ok()?;
         let expression = text(said, "messageExpression");
         Some(Rule {
             source: text(said, "rule").trim().to_string(),
-            depth: (terms::depth(text(said, "rule")), terms::depth(expression)),
-            transition: program.references().has_variable("oldSelf"),
-            program,
+            transition: term.program.references().has_variable("oldSelf"),
+            term,
             message: text(said, "message").trim().to_string(),
             message_expression: terms::compile(expression).ok().filter(|_| !expression.is_empty()),
             reason: text(said, "reason").to_string(),
@@ -55,9 +52,9 @@ impl Rule {
 
     /// Takes what the rule may cost from the budget of its object.
     fn spend(&self, here: &Json, old: Option<&Json>, budget: &mut f64) -> Result<(), String> {
-        let expressions = [Some(&self.program), self.message_expression.as_ref()];
-        for program in expressions.into_iter().flatten() {
-            let steps = cost::steps(&program.expression().expr, here, old);
+        let expressions = [Some(&self.term), self.message_expression.as_ref()];
+        for term in expressions.into_iter().flatten() {
+            let steps = cost::steps(&term.program.expression().expr, here, old);
             if steps > cost::CALL_MAX {
                 *budget = -1.0;
                 return Err(format!(
@@ -75,13 +72,10 @@ impl Rule {
 
     /// What is wrong, if the rule does not hold.
     fn broken(&self, scope: &Context) -> Option<String> {
-        match terms::execute(&self.program, self.depth.0, scope) {
+        match terms::execute(&self.term, scope) {
             Ok(Value::Bool(true)) => None,
             Ok(Value::Bool(false)) => {
-                let told = self
-                    .message_expression
-                    .as_ref()
-                    .and_then(|p| terms::execute(p, self.depth.1, scope).ok());
+                let told = self.message_expression.as_ref().and_then(|term| terms::execute(term, scope).ok());
                 Some(match told {
                     Some(Value::String(told)) if !told.trim().is_empty() && !told.contains('\n') => {
                         told.trim().to_string()

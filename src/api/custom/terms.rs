@@ -98,7 +98,7 @@ const MISSING: &[&str] = &[
 
 /// Levels of an expression (upstream: `MaxRecursionDepth`). Reading and evaluating one recurses.
 const DEPTH_MAX: usize = 250;
-/// Levels that the stack of any thread has room for.
+/// Levels that the stack of any thread has room for when an expression is evaluated.
 const DEPTH_SMALL: usize = 16;
 /// Characters of an expression (upstream: `ExpressionSizeCodePointLimit`).
 const LENGTH_MAX: usize = 100_000;
@@ -106,27 +106,38 @@ const LENGTH_MAX: usize = 100_000;
 /// touched.
 const STACK: usize = 64 * 1024 * 1024;
 
-/// Compiles an expression that is neither too long nor too deep.
+/// An expression that is neither too long nor too deep.
+#[derive(Debug)]
+pub struct Term {
+    pub program: Program,
+    /// Levels that it nests, at most.
+    depth: usize,
+}
+
+/// Compiles an expression. Every expression of a definition is compiled here.
 ///
 /// # Errors
-/// What the compiler says.
-pub fn compile(source: &str) -> Result<Program, String> {
+/// What the compiler says, or that the expression is too long or nests too deep.
+pub fn compile(source: &str) -> Result<Term, String> {
     let length = source.chars().count();
     if length > LENGTH_MAX {
         return Err(format!("expression code point size exceeds limit: size: {length}, limit {LENGTH_MAX}"));
     }
-    let depth = depth(source);
+    let depth = standard::levels(source)?;
     if depth > DEPTH_MAX {
         return Err(format!("expression recursion limit exceeded: {DEPTH_MAX}"));
     }
-    with_stack(depth, || ENV.compile(source).map_err(|e| e.to_string()))
+    let program = on_large_stack(|| ENV.compile(source).map_err(|e| e.to_string()))?;
+    Ok(Term { program, depth })
 }
 
 /// Runs `work`, which recurses `depth` levels into an expression, on a stack that has room for it.
 fn with_stack<T: Send>(depth: usize, work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
-    if depth <= DEPTH_SMALL {
-        return work();
-    }
+    if depth <= DEPTH_SMALL { work() } else { on_large_stack(work) }
+}
+
+/// Runs `work` on a stack of [`STACK`] bytes. The parser always does: a few brackets take more than a task's stack.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
         let thread =
@@ -135,78 +146,12 @@ fn with_stack<T: Send>(depth: usize, work: impl FnOnce() -> Result<T, String> + 
     })
 }
 
-/// Evaluates an expression of `depth` levels.
+/// Evaluates an expression.
 ///
 /// # Errors
 /// What the evaluator says.
-pub fn execute(program: &Program, depth: usize, scope: &Context) -> Result<Value, String> {
-    with_stack(depth, || program.execute(scope).map_err(|e| e.to_string()))
-}
-
-/// An upper bound of the levels of an expression's tree, from its text: brackets, operators, selections and calls each make
-/// one; a comma, `&&`, `||`, `?` or `:` begins
-/// a new branch, whose operators do not stand above those of the one before.
-pub fn depth(source: &str) -> usize {
-    /// One bracket that is open: levels of branches that ended, and of the one that is being read.
-    #[derive(Default)]
-    struct Open {
-        deepest: usize,
-        here: usize,
-        joints: usize,
-    }
-    impl Open {
-        fn end(&mut self) {
-            self.deepest = self.deepest.max(self.here);
-            self.here = 0;
-        }
-        fn levels(&self) -> usize {
-            self.deepest.max(self.here) + self.joints
-        }
-    }
-    let bytes = source.as_bytes();
-    let (mut open, mut i) = (vec![Open::default()], 0);
-    while i < bytes.len() {
-        let Some(last) = open.last_mut() else { break };
-        match bytes[i] {
-            quote @ (b'"' | b'\'') => {
-                let triple = bytes[i..].starts_with(&[quote; 3]);
-                let raw = i > 0 && matches!(bytes[i - 1], b'r' | b'R');
-                let end: &[u8] = if triple { &[quote; 3] } else { &[quote] };
-                i += end.len();
-                while i < bytes.len() && !bytes[i..].starts_with(end) {
-                    i += if bytes[i] == b'\\' && !raw { 2 } else { 1 };
-                }
-                i += end.len();
-                continue;
-            }
-            b'/' if bytes[i..].starts_with(b"//") => {
-                while i < bytes.len() && bytes[i] != b'\n' {
-                    i += 1;
-                }
-                continue;
-            }
-            b'(' | b'[' | b'{' => open.push(Open::default()),
-            b')' | b']' | b'}' => {
-                let inner = if open.len() > 1 { open.pop().map_or(0, |o| o.levels()) } else { 0 };
-                if let Some(last) = open.last_mut() {
-                    last.here += inner + 1;
-                }
-            }
-            b',' => last.end(),
-            b'&' | b'|' if i > 0 && bytes[i - 1] == bytes[i] => {}
-            b'&' | b'|' | b'?' | b':' => {
-                last.end();
-                last.joints += 1;
-            }
-            b'=' if i > 0 && matches!(bytes[i - 1], b'=' | b'!' | b'<' | b'>') => {}
-            b'+' | b'-' | b'*' | b'/' | b'%' | b'!' | b'<' | b'>' | b'=' | b'.' => last.here += 1,
-            b'i' if bytes[i..].starts_with(b"in ") => last.here += 1,
-            _ => {}
-        }
-        i += 1;
-    }
-    // What is not closed nests as deep as what is.
-    open.iter().map(|o| o.levels() + 1).sum::<usize>() - 1
+pub fn execute(term: &Term, scope: &Context) -> Result<Value, String> {
+    with_stack(term.depth, || term.program.execute(scope).map_err(|e| e.to_string()))
 }
 
 // -- values -----------------------------------------------------------------------------------------------------------
@@ -535,8 +480,8 @@ pub fn context<'v>() -> Context<'static, 'v> {
 
 /// What is wrong with an expression of a definition. `known` says whether `self.a.b` names something.
 pub fn problems(source: &str, known: &dyn Fn(&[String]) -> bool) -> Result<(), String> {
-    let program = compile(source).map_err(|e| e.replace('\n', " "))?;
-    walk(&program.expression().expr, &mut vec![], known)
+    let term = compile(source).map_err(|e| e.replace('\n', " "))?;
+    walk(&term.program.expression().expr, &mut vec![], known)
 }
 
 /// `inner` are the names that the macros around this node bind.

@@ -22,6 +22,7 @@ pub use functions::covers;
 pub use memo::Memo;
 pub use text::Template;
 
+use crate::api::cel::levels;
 use cel::common::ast::{Expr as Node, IdedExpr};
 use cel::{Context, Env, Program, Value};
 use std::collections::BTreeSet;
@@ -65,6 +66,8 @@ fn standard() -> impl Iterator<Item = &'static str> {
 /// No expression of a lesson is longer, in bytes, and none has so many inside each other.
 const LENGTH_MAX: usize = 4_000;
 const DEPTH_MAX: usize = 100;
+/// Levels that an expression's text may promise. The count is an upper bound of the nodes inside each other.
+const LEVELS_MAX: usize = 250;
 /// The parser calls itself for every bracket and every link of a chain, and takes up to 20 kB for each: 100 brackets are more than a task's stack.
 const STACK: usize = 64 << 20;
 
@@ -149,6 +152,10 @@ impl Expr {
     }
 
     fn read(source: &str, place: Use, bound: &[&str]) -> Result<Expr, Error> {
+        // From the text first: the parser calls itself, also for what is no expression in the end.
+        if levels(source).map_err(Error::Syntax)? > LEVELS_MAX {
+            return Err(Error::Syntax(format!("more than {LEVELS_MAX} expressions stand inside each other")));
+        }
         let program =
             Program::compile(source).map_err(|e| Error::Syntax(e.to_string().replace('\n', " ")))?;
         let mut seen = Seen::default();
@@ -564,8 +571,11 @@ mod tests {
             ("", "size(", "v"),
         ] {
             for n in [150, 300, 700, 1_900, 100_000] {
-                let told = check(&format!("{begin}{}{end}", middle.repeat(n)));
-                assert!(matches!(told, Err(Error::Syntax(_))), "{middle} {n} times: {told:?}");
+                // What the parser skips hides nothing from the bound.
+                for hiding in ["", "&'", "'\n", "1r'\\'"] {
+                    let told = check(&format!("{hiding}{begin}{}{end}", middle.repeat(n)));
+                    assert!(matches!(told, Err(Error::Syntax(_))), "{hiding}{middle} {n} times: {told:?}");
+                }
             }
         }
     }
