@@ -213,6 +213,12 @@ mod tests {
         std::fs::write(&log, format!("x stderr P {}\nx stderr F b\n", "a".repeat(5000))).unwrap();
         let long = said("FallbackToLogsOnError", 137);
         assert_eq!((long.len(), long.ends_with("aab\n")), (2048, true));
+        std::fs::write(&log, "x stdout F one\nx stdout P DONE\n").unwrap();
+        assert_eq!(
+            said("FallbackToLogsOnError", 1),
+            "one\nDONE",
+            "no newline was written after the last word"
+        );
         std::fs::write(&mount.host_path, "d".repeat(5000)).unwrap();
         assert_eq!(said("File", 0), "d".repeat(4096));
         assert_eq!(said("FallbackToLogsOnError", 1), "d".repeat(4096));

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-/// A longer line is written in parts, marked `P` but for the last.
+/// A longer line is written in parts, marked `P` but for the last. A last line without an end is marked `P` too.
 const LINE_MAX: usize = 16 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +55,12 @@ impl Cutter {
         out
     }
 
-    /// What is left at the end of the stream.
+    /// Returns the entry of a last line that has no line end. It is partial, as containerd's is: the output ended without a
+    /// newline, so `kubectl logs` and a termination message that falls back to the log show none.
     pub fn finish(&mut self, at: Timestamp) -> Vec<u8> {
         let mut out = Vec::new();
         if !self.rest.is_empty() {
-            self.entry(&self.head(at), 'F', &mut out);
+            self.entry(&self.head(at), 'P', &mut out);
         }
         out
     }
@@ -184,8 +185,12 @@ mod tests {
         let mut out = cutter.cut(b"one\ntw", at());
         out.extend(cutter.cut(b"o\n\nthree", at()));
         out.extend(cutter.finish(at()));
-        let head = "2026-01-02T03:04:05.000000006Z stdout F ";
-        assert_eq!(String::from_utf8(out).unwrap(), format!("{head}one\n{head}two\n{head}\n{head}three\n"));
+        let head = "2026-01-02T03:04:05.000000006Z stdout";
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            format!("{head} F one\n{head} F two\n{head} F \n{head} P three\n"),
+            "the last line has no end, so it is partial"
+        );
     }
 
     #[test]
