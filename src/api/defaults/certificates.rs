@@ -21,14 +21,17 @@ fn is_decision(condition: &Value) -> bool {
     DECISIONS.contains(&text(condition, "type"))
 }
 
-/// `/approval` writes decisions only, `/status` everything but decisions. Conditions get their times.
+/// `/approval` writes all conditions and nothing else, `/status` everything but decisions. Conditions get their times.
 pub fn prepare_status_update(new: &mut Value, old: &Value, subresource: &str) {
     let approval = subresource == "approval";
-    let (from_new, from_old): (Vec<&Value>, Vec<&Value>) = (
-        list(new, "status.conditions").iter().filter(|c| is_decision(c) == approval).collect(),
-        list(old, "status.conditions").iter().filter(|c| is_decision(c) != approval).collect(),
-    );
-    let mut conditions: Vec<Value> = from_old.into_iter().chain(from_new).cloned().collect();
+    let mut conditions: Vec<Value> = match approval {
+        true => list(new, "status.conditions").to_vec(),
+        false => {
+            let decided = list(old, "status.conditions").iter().filter(|c| is_decision(c));
+            let others = list(new, "status.conditions").iter().filter(|c| !is_decision(c));
+            decided.chain(others).cloned().collect()
+        }
+    };
     let now = clock::rfc3339(clock::now());
     for condition in &mut conditions {
         let before = list(old, "status.conditions").iter().find(|c| {
@@ -68,7 +71,19 @@ mod tests {
             (vec!["Approved".into(), "Failed".into()], "x")
         );
         prepare_status_update(&mut approved, &old, "approval");
-        assert_eq!((types(&approved), text(&approved, "status.certificate")), (vec!["Denied".into()], ""));
+        assert_eq!(
+            (types(&approved), text(&approved, "status.certificate")),
+            (vec!["Denied".into(), "Failed".into()], "")
+        );
         assert!(!text(&list(&approved, "status.conditions")[0], "lastUpdateTime").is_empty());
+    }
+
+    #[test]
+    fn an_approver_writes_conditions_of_any_type() {
+        let mut patched = json!({"status": {"conditions": [{"type": "Reviewed", "status": "True"}]}});
+        prepare_status_update(&mut patched, &json!({"status": {}}), "approval");
+        let kept = list(&patched, "status.conditions");
+        assert_eq!((kept.len(), text(&kept[0], "type")), (1, "Reviewed"));
+        assert!(!text(&kept[0], "lastTransitionTime").is_empty());
     }
 }
