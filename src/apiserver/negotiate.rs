@@ -25,8 +25,25 @@ const ROW: usize = 512;
 
 const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
-/// From the Accept header; the first range that can be satisfied wins.
+/// Chooses the form from the Accept header; the first range that can be satisfied wins.
+///
+/// # Errors
+/// 406 if no range can be satisfied.
 pub fn form(accept: &str, query: &Query) -> Result<Form, Status> {
+    choose(accept, query, true)
+}
+
+/// Chooses the form of an answered review. Reviews have no printer columns, so a range that wants a Table is not satisfied.
+///
+/// Example: `application/json;as=Table;v=v1;g=meta.k8s.io` is refused; with `,application/json` after it the answer is the review itself.
+///
+/// # Errors
+/// 406 if no range can be satisfied.
+pub fn form_of_review(accept: &str, query: &Query) -> Result<Form, Status> {
+    choose(accept, query, false)
+}
+
+fn choose(accept: &str, query: &Query, has_tables: bool) -> Result<Form, Status> {
     if accept.is_empty() {
         return Ok(Form::Object);
     }
@@ -53,7 +70,7 @@ pub fn form(accept: &str, query: &Query) -> Result<Form, Status> {
         match (as_kind, group, api_version) {
             ("", ..) => return Ok(Form::Object),
             (_, "meta.k8s.io", "") => {}
-            ("Table", "meta.k8s.io", v) => return Ok(Form::Table(v, include(query)?)),
+            ("Table", "meta.k8s.io", v) if has_tables => return Ok(Form::Table(v, include(query)?)),
             ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", v) => {
                 return Ok(Form::Partial(v));
             }
@@ -250,6 +267,15 @@ pub async fn many(kind: &Kind, form: Form, objects: &[std::sync::Arc<Object>], m
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_review_has_no_table() {
+        let (q, table) = (Query::default(), "application/json;as=Table;v=v1;g=meta.k8s.io");
+        let refused = form_of_review(table, &q).err();
+        assert_eq!(refused.map(|status| (status.code, status.reason)), Some((406, "NotAcceptable")));
+        assert_eq!(form_of_review(&format!("{table},application/json"), &q).unwrap(), Form::Object);
+        assert_eq!(form_of_review("", &q).unwrap(), Form::Object);
+    }
 
     #[test]
     fn the_first_satisfiable_range_wins() {

@@ -8,6 +8,7 @@ use super::compute::Pace;
 use super::context::Context;
 use super::decode;
 use super::http::{Answer, json};
+use super::negotiate;
 use super::user::{AUTHENTICATED, MASTERS, User};
 use crate::api::Status;
 use crate::api::kinds::Kind;
@@ -19,6 +20,7 @@ use std::collections::HashSet;
 
 /// Answers the review posted as `kind`.
 pub async fn review(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> Result<Answer, Status> {
+    let form = negotiate::form_of_review(ctx.accept(), &ctx.query)?;
     let mut review = decode::object(ctx, kind, body)?;
     let status = match kind.kind {
         "SelfSubjectReview" => {
@@ -45,7 +47,7 @@ pub async fn review(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> 
         other => return Err(Status::bad_request(format!("{other} is not a review"))),
     };
     value::put(&mut review, "status", status);
-    Ok(json(201, &review))
+    Ok(json(201, &negotiate::one_value(kind, form, &review)))
 }
 
 fn token(state: &State, review: &Value) -> Value {

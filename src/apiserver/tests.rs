@@ -1355,3 +1355,19 @@ async fn an_account_may_bound_the_secrets_of_its_pods() {
         "{status}"
     );
 }
+
+#[tokio::test]
+async fn a_review_is_not_answered_as_a_table() {
+    let api = Api::new().await;
+    let ask = |accept: &'static str| {
+        let body = json!({"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}});
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let mut asked = request("POST", path, "application/json", body.to_string());
+        asked.headers_mut().insert("accept", ::http::HeaderValue::from_static(accept));
+        api.send(admin(), asked)
+    };
+    let (code, status) = ask("application/json;as=Table;v=v1;g=meta.k8s.io").await;
+    assert_eq!((code, &status["reason"]), (406, &json!("NotAcceptable")), "{status}");
+    let (code, review) = ask("application/json;as=Table;v=v1;g=meta.k8s.io,application/json").await;
+    assert_eq!((code, &review["status"]["allowed"]), (201, &json!(true)), "{review}");
+}
