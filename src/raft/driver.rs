@@ -661,11 +661,10 @@ fn write_log(mut wal: Wal, queue: &Receiver<Job>, inbox: &Sender<Input>, killed:
                         None => break,
                     }
                 }
-                let mut done = write_group(&mut wal, &group);
-                if let Err(error) = done {
-                    done = when_possible(error, &mut wal, &group, (queue, &mut held), inbox, killed);
+                match write_group(&mut wal, &group) {
+                    Ok(persisted) => Ok(Some(persisted)),
+                    Err(error) => when_possible(error, &mut wal, &group, (queue, &mut held), inbox, killed),
                 }
-                done.map(Some)
             }
         };
         match done {
@@ -682,7 +681,8 @@ fn write_log(mut wal: Wal, queue: &Receiver<Job>, inbox: &Sender<Input>, killed:
     }
 }
 
-/// A write that could not be made, and of which nothing is lost, is tried again until it can. What comes meanwhile is held, in order.
+/// Tries a write again, of which nothing is lost, until it can be made. What comes meanwhile is held, in order. Returns
+/// nothing if the member is killed meanwhile.
 fn when_possible(
     mut error: WalError,
     wal: &mut Wal,
@@ -690,7 +690,7 @@ fn when_possible(
     (queue, held): (&Receiver<Job>, &mut VecDeque<Job>),
     inbox: &Sender<Input>,
     killed: &AtomicBool,
-) -> Result<Persisted, WalError> {
+) -> Result<Option<Persisted>, WalError> {
     let mut told = String::new();
     while wal.may_retry(&error) && !killed.load(Ordering::Acquire) {
         let why = error.full_text();
@@ -706,12 +706,12 @@ fn when_possible(
             }
         };
         if killed.load(Ordering::Acquire) {
-            return Err(error); // what waits stays undone, also when there is room by now
+            return Ok(None); // what waits stays undone, also when there is room by now
         }
         match write_group(wal, group) {
             Ok(persisted) => {
                 let _ = inbox.send(Input::Log(LogNews::GoesOn)); // the member may have been killed meanwhile
-                return Ok(persisted);
+                return Ok(Some(persisted));
             }
             Err(e) if stopping => return Err(e),
             Err(e) => error = e,
