@@ -5,7 +5,8 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// Undoes connect(2): the socket keeps the address and the port that it was bound to, and takes datagrams of every sender again.
+/// Undoes connect(2): the socket keeps the address and the port that it was bound to, and takes datagrams of every sender again. A port
+/// that the kernel chose (bind to port 0) is given up.
 ///
 /// # Errors
 /// The kernel refuses.
@@ -38,8 +39,10 @@ mod tests {
     #[test]
     fn a_socket_that_is_connected_to_itself_refuses_and_keeps_its_port() {
         for loopback in ["127.0.0.1:0", "[::1]:0"] {
-            let Ok(socket) = UdpSocket::bind(loopback) else { continue }; // a machine without IPv6
-            let own = socket.local_addr().unwrap();
+            let Ok(free) = UdpSocket::bind(loopback) else { continue }; // a machine without IPv6
+            let own = free.local_addr().unwrap();
+            drop(free);
+            let socket = UdpSocket::bind(own).unwrap();
             let client = UdpSocket::bind(loopback).unwrap();
             client.connect(own).unwrap();
             client.send(b"early").unwrap();
