@@ -77,7 +77,18 @@ fn cause_of<K: kube::Resource>(object: &K) -> Option<Cause> {
     object.meta().resource_version.as_deref()?.parse().ok().map(Cause::Revision)
 }
 
+/// How often a cache was listed. A write that was answered when `begun` lists had begun is older than every list after those.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lists {
+    /// Lists that were asked for, including those that failed.
+    pub begun: u64,
+    /// The number, among the lists that had begun, of the last one that is complete; 0 before that.
+    pub complete: u64,
+}
+
 type Handler<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
+/// Called with the number of a list that is complete.
+type ListHandler = Box<dyn Fn(u64) + Send + Sync>;
 /// Tells people about an object that cannot be decoded.
 type Report = Box<dyn Fn(&Undecodable) + Send + Sync>;
 
@@ -171,12 +182,24 @@ struct Inner<K> {
     reported: BTreeMap<Key, Option<String>>,
 }
 
+struct Handlers<K> {
+    changes: Vec<Handler<K>>,
+    lists: Vec<ListHandler>,
+}
+
+impl<K> Default for Handlers<K> {
+    fn default() -> Self {
+        Handlers { changes: Vec::new(), lists: Vec::new() }
+    }
+}
+
 struct Shared<K> {
     inner: Mutex<Inner<K>>,
     /// Held while changes are handed out, and while a new handler hears of what is known: it misses and repeats none.
     /// `inner` is never held then: a handler may read any informer, also one whose handlers read this one.
     /// `None` after the watch has ended: no change comes any more.
-    handlers: Mutex<Option<Vec<Handler<K>>>>,
+    handlers: Mutex<Option<Handlers<K>>>,
+    lists: Mutex<Lists>,
     synced: watch::Sender<bool>,
     report: Report,
 }
@@ -315,8 +338,10 @@ where
                 match event {
                     // The beginning of a list says only that it will be asked for.
                     Ok(event) => {
-                        if !matches!(event, watcher::Event::Init) {
-                            pause = RETRY;
+                        match event {
+                            // Counted before the stream is polled again, which sends the request.
+                            watcher::Event::Init => lock(&self.0.lists).begun += 1,
+                            _ => pause = RETRY,
                         }
                         good.push(event);
                     }
@@ -351,7 +376,8 @@ where
         let inner = Inner { objects: BTreeMap::new(), reported: BTreeMap::new() };
         Informer(Arc::new(Shared {
             inner: Mutex::new(inner),
-            handlers: Mutex::new(Some(Vec::new())),
+            handlers: Mutex::new(Some(Handlers::default())),
+            lists: Mutex::default(),
             synced: watch::Sender::new(false),
             report,
         }))
@@ -370,6 +396,15 @@ where
     #[cfg(test)]
     pub fn tell_of(&self, object: K) {
         self.absorb(vec![watcher::Event::Apply(Item::Decoded(object))], &mut None);
+    }
+
+    /// As if everything had been listed anew.
+    #[cfg(test)]
+    pub fn tell_list(&self, objects: impl IntoIterator<Item = K>) {
+        lock(&self.0.lists).begun += 1;
+        let items = objects.into_iter().map(|object| watcher::Event::InitApply(Item::Decoded(object)));
+        let events = std::iter::once(watcher::Event::Init).chain(items);
+        self.absorb(events.chain([watcher::Event::InitDone]).collect(), &mut None);
     }
 
     /// As if a watch had shown its end.
@@ -414,8 +449,16 @@ where
                 }
             }
         }
-        let all = || handlers.iter().flatten();
+        let all = || handlers.iter().flat_map(|handlers| &handlers.changes);
         changes.iter().for_each(|change| all().for_each(|handler| call(handler, change)));
+        if listed {
+            let list = {
+                let mut lists = lock(&self.0.lists);
+                lists.complete = lists.begun;
+                lists.complete
+            };
+            handlers.iter().flat_map(|handlers| &handlers.lists).for_each(|handler| handler(list));
+        }
         drop(handlers);
         failures.iter().for_each(|found| (self.0.report)(found));
         if listed {
@@ -432,8 +475,20 @@ where
             call(&handler, &Change::Added(object));
         }
         if let Some(handlers) = &mut *handlers {
-            handlers.push(handler);
+            handlers.changes.push(handler);
         }
+    }
+
+    /// Calls `handler` with the number of each list that is complete from now on, after all handlers of changes have heard what the list brought.
+    pub fn on_list(&self, handler: impl Fn(u64) + Send + Sync + 'static) {
+        if let Some(handlers) = &mut *lock(&self.0.handlers) {
+            handlers.lists.push(Box::new(handler));
+        }
+    }
+
+    /// How often the cache was listed.
+    pub fn lists(&self) -> Lists {
+        *lock(&self.0.lists)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<K>> {
@@ -610,6 +665,28 @@ mod tests {
         informer.follow(futures::stream::iter(events)).await;
         assert_eq!(informer.list().len(), 20);
         assert_eq!(began.elapsed().as_millis(), 20 * 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lists_are_counted_when_they_are_asked_for_and_told_when_they_are_complete() {
+        let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let (log, known) = (told.clone(), informer.clone());
+        informer.on_list(move |list| log.lock().unwrap().push((list, known.list().len())));
+        let asked = informer.clone();
+        let item = || watcher::Event::InitApply(Item::Decoded(map("a", "1", "1")));
+        let failed = || Err(watcher::Error::WatchError(Box::default()));
+        // The second list fails. When the third one is asked for, it has begun, and is not complete.
+        let rest = futures::stream::once(async move {
+            assert_eq!(asked.lists(), Lists { begun: 3, complete: 1 });
+            Ok(watcher::Event::InitDone)
+        });
+        let first = [Ok(watcher::Event::Init), Ok(item()), Ok(watcher::Event::InitDone), failed()];
+        let second = [Ok(watcher::Event::Init), failed(), Ok(watcher::Event::Init)];
+        let events = futures::stream::iter(first.into_iter().chain(second)).chain(rest);
+        informer.follow(events.boxed()).await;
+        assert_eq!(*told.lock().unwrap(), [(1, 1), (3, 0)]);
+        assert_eq!(informer.lists(), Lists { begun: 3, complete: 3 });
     }
 
     #[tokio::test]

@@ -28,7 +28,7 @@ pub mod testing;
 mod transport;
 
 pub use election::LeaderElection;
-pub use informer::{Change, Informer, Item, Key, Undecodable};
+pub use informer::{Change, Informer, Item, Key, Lists, Undecodable};
 pub use kube;
 #[cfg(test)]
 pub(crate) use queue::spin;

@@ -19,6 +19,7 @@ use kube::api::{DeleteParams, PostParams, Preconditions};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 const WORKERS: usize = 5;
 /// Endpoints in one slice, at most: upstream's default.
@@ -182,16 +183,16 @@ pub(crate) fn start(shared: &Shared) {
         }
     });
     let awaited = Expectations::default();
+    awaited.watch(&shared.slices, &queue);
     let (q, seen) = (queue.clone(), awaited.clone());
     shared.slices.on(move |change| {
+        seen.seen(change).into_iter().for_each(|service| q.add(service, change.cause()));
         // Somebody deleted or changed one of ours: put it right.
         let labels = change.object().metadata.labels.clone().unwrap_or_default();
         if labels.get(MANAGED_BY).map(String::as_str) == Some(MANAGER)
             && let Some(service) = labels.get(SERVICE_NAME)
         {
-            let service = Key::new(change.key().namespace, service.clone());
-            seen.created(&service, &change.key().name);
-            q.add(service, change.cause());
+            q.add(Key::new(change.key().namespace, service.clone()), change.cause());
         }
     });
     let q = queue.clone();
@@ -255,7 +256,8 @@ impl Worker {
                 .tap("endpointslice-controller")
                 .emit(record.detail(json!({"ready": ready, "all": all})));
         }
-        Ok(Outcome::Done)
+        // What a list has put in doubt while it was on its way brings no change that would bring the key back.
+        Ok(if self.awaited.in_doubt(&key) { Outcome::After(Duration::ZERO) } else { Outcome::Done })
     }
 
     /// The service is gone: its slices go with their owner, but nobody owns an Endpoints object.
@@ -282,10 +284,13 @@ impl Worker {
         groups: &[Group],
         cause: &Option<Cause>,
     ) -> Result<bool, Error> {
+        let api = self.shared.config.client.caused_by(cause.clone()).within::<EndpointSlice>(&key.namespace);
+        if self.awaited.in_doubt(key) {
+            self.awaited.resolve(key, &api).await?;
+        }
         if !self.awaited.met(key) {
             return Ok(false); // the slice brings the next look when it is seen
         }
-        let api = self.shared.config.client.caused_by(cause.clone()).within::<EndpointSlice>(&key.namespace);
         let ours = |s: &Arc<EndpointSlice>| {
             let labels = s.metadata.labels.as_ref();
             let get = |k: &str| labels.and_then(|l| l.get(k)).map(String::as_str);
@@ -352,10 +357,12 @@ impl Worker {
                         ports,
                     };
                     let name = slice.metadata.name.clone().unwrap_or_default();
-                    self.awaited.creating(key, &name);
+                    let lists = || self.shared.slices.lists();
+                    self.awaited.creating(key, &name, lists());
                     let made = api.create(&PostParams::default(), &slice).await;
-                    if made.is_err() {
-                        self.awaited.created(key, &name);
+                    match &made {
+                        Ok(made) => self.awaited.answered(key, &name, made.metadata.uid.clone(), lists()),
+                        Err(_) => self.awaited.created(key, &name),
                     }
                     match made {
                         Ok(_) => changed = true,

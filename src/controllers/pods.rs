@@ -158,9 +158,11 @@ impl Hands<'_> {
     /// Makes a pod. The namespace's end is no error: the pods go with it.
     pub async fn create(&self, pod: Pod) -> Result<(), kube::Error> {
         let name = pod.metadata.name.clone().unwrap_or_default();
-        self.expectations.creating(self.owner, &name);
+        let lists = || self.shared.pods.lists();
+        self.expectations.creating(self.owner, &name, lists());
         match self.client().within::<Pod>(&self.owner.namespace).create(&PostParams::default(), &pod).await {
-            Ok(_) => {
+            Ok(made) => {
+                self.expectations.answered(self.owner, &name, made.metadata.uid, lists());
                 self.recorder.normal(
                     &self.about,
                     "SuccessfulCreate",
@@ -224,9 +226,14 @@ impl Hands<'_> {
             if next.is_empty() {
                 return Ok(());
             }
-            all_done(next.into_iter().map(|pod| self.create(pod))).await?;
+            self.create_at_once(next).await?;
             batch *= 2;
         }
+    }
+
+    /// Makes all of the pods, then answers the first error.
+    pub async fn create_at_once(&self, pods: Vec<Pod>) -> Result<(), kube::Error> {
+        all_done(pods.into_iter().map(|pod| self.create(pod))).await
     }
 
     pub async fn delete_all(&self, pods: &[Arc<Pod>]) -> Result<(), kube::Error> {

@@ -21,6 +21,7 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A kind with namespaces whose objects are read and written as its type says.
 pub(crate) trait Typed:
@@ -72,6 +73,7 @@ pub(crate) fn start<C: PodOwner>(shared: &Shared) -> WorkQueue<Key> {
         pauses: Pauses::default(),
         recorder: Recorder::new(&shared.crew, &shared.config.client, C::COMPONENT, ""),
     });
+    worker.expectations.watch(&shared.pods, &queue);
     let q = queue.clone();
     C::informer(shared).on(move |change| q.add(change.key(), change.cause()));
     let (q, w) = (queue.clone(), worker.clone());
@@ -113,13 +115,7 @@ impl Worker {
         if let Change::Updated { old, .. } = change {
             owners.extend(owner_key(old, &kind));
         }
-        for owner in &owners {
-            let going = matches!(change, Change::Deleted(_)) || pod.metadata.deletion_timestamp.is_some();
-            match going {
-                true => self.expectations.deleted(owner, pod.metadata.uid.as_deref().unwrap_or_default()),
-                false => self.expectations.created(owner, pod.metadata.name.as_deref().unwrap_or_default()),
-            }
-        }
+        owners.extend(self.expectations.seen(change));
         if pods::controller_of(&pod.metadata).is_none() {
             // An orphan, perhaps by this very change: whoever selects it may adopt it.
             let namespace = pod.metadata.namespace.clone().unwrap_or_default();
@@ -140,6 +136,10 @@ impl Worker {
             C::gone(&self.shared, key).await?;
             return Ok(Outcome::Done);
         };
+        if self.expectations.in_doubt(key) {
+            let client = self.shared.config.client.caused_by(cause.clone());
+            self.expectations.resolve(key, &client.within::<Pod>(&key.namespace)).await?;
+        }
         let look = Look {
             shared: &self.shared,
             key,
@@ -159,7 +159,9 @@ impl Worker {
             },
             object,
         };
-        C::sync(&look).await
+        let outcome = C::sync(&look).await?;
+        // What a list has put in doubt while it was on its way brings no change that would bring the key back.
+        Ok(if self.expectations.in_doubt(key) { Outcome::After(Duration::ZERO) } else { outcome })
     }
 }
 
