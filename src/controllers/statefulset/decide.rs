@@ -26,6 +26,10 @@ pub struct Revisions<'a> {
 pub struct Plan {
     /// Ordinals, each with whether the pod is of the update revision.
     pub create: Vec<(i32, bool)>,
+    /// Ordinals of pods whose identity label or claims are not the set's. Nothing after them is done before they are repaired.
+    pub repair: Vec<i32>,
+    /// Ordinals of pods that have ended: each is deleted and comes again under the same name.
+    pub ended: Vec<i32>,
     /// Ordinals of pods that still wait to start: their claims may be missing.
     pub waiting: Vec<i32>,
     /// Names.
@@ -69,10 +73,15 @@ fn max_unavailable(set: &StatefulSet) -> i32 {
     most.unwrap_or(1).max(1)
 }
 
+/// True unless the set's pods come and go all at once (`podManagementPolicy: Parallel`).
+pub fn is_in_order(set: &StatefulSet) -> bool {
+    set.spec.as_ref().and_then(|s| s.pod_management_policy.as_deref()) != Some("Parallel")
+}
+
 /// Pure: the next steps for a set that has these pods.
 pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Timestamp) -> Plan {
     let spec = set.spec.clone().unwrap_or_default();
-    let in_order = spec.pod_management_policy.as_deref() != Some("Parallel");
+    let in_order = is_in_order(set);
     let seconds = spec.min_ready_seconds.unwrap_or(0);
     let set_name = set.metadata.name.as_deref().unwrap_or_default();
     let start = first(set);
@@ -101,7 +110,7 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
         next = ordinal.saturating_add(1);
         if matches!(pods::phase(pod), "Succeeded" | "Failed") {
             if !is_going(pod) {
-                plan.delete.push(name(pod)); // ended: it comes again under the same name
+                plan.ended.push(*ordinal);
             }
             if in_order {
                 return plan;
@@ -114,6 +123,9 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
         let available = is_ready(pod) && is_available(pod, seconds, now);
         if in_order && (is_going(pod) || !available) {
             return plan;
+        }
+        if !(identity::is_labelled(pod) && identity::has_storage(set, pod, *ordinal)) {
+            plan.repair.push(*ordinal);
         }
     }
     fill(&mut plan, next..wanted.end);
@@ -142,9 +154,9 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
     // Anew, the highest first, as many at a time as may be missing.
     let Some(partition) = partition else { return plan };
     let mut may_go = max_unavailable(set);
-    for (_, pod) in by_ordinal.range(wanted).rev().take_while(|(n, _)| **n >= partition) {
+    for (ordinal, pod) in by_ordinal.range(wanted).rev().take_while(|(n, _)| **n >= partition) {
         if !of_revision(pod, revision.update) && !is_going(pod) {
-            if !plan.delete.contains(&name(pod)) {
+            if !plan.ended.contains(ordinal) {
                 plan.delete.push(name(pod));
             }
         } else if !is_going(pod) && is_ready(pod) && is_available(pod, seconds, now) {
@@ -156,6 +168,23 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
         }
     }
     plan
+}
+
+/// Pure: the round in which a pod is created, repaired, or deleted because it has ended. The first round has one pod, each next one twice as
+/// many, up to [`BURST`]; of a set that keeps to the order each has one. `index` counts from the first ordinal. An error in one round keeps the
+/// later ones from being begun.
+///
+/// | index | 0 | 1, 2 | 3 to 6 | 255 to 510 | 511 to 1010 |
+/// |---|---|---|---|---|---|
+/// | round | 0 | 1 | 2 | 8 | 9 |
+pub fn round(index: i32, in_order: bool) -> i32 {
+    /// Indexes in the rounds that double.
+    const DOUBLED: i32 = 511;
+    match index.max(0) {
+        index if in_order => index,
+        index if index < DOUBLED => (index + 1).ilog2() as i32,
+        index => DOUBLED.ilog2() as i32 + 1 + (index - DOUBLED) / BURST as i32,
+    }
 }
 
 /// Pure: the status that the pods give.
@@ -224,7 +253,8 @@ mod tests {
             };
             let since = if state == "young" { "2026-01-01T00:09:55Z" } else { "2026-01-01T00:00:00Z" };
             let mut pod = json!({
-                "metadata": {"name": format!("web-{ordinal}"), "labels": {"controller-revision-hash": revision}},
+                "metadata": {"name": format!("web-{ordinal}"),
+                    "labels": {"controller-revision-hash": revision, "statefulset.kubernetes.io/pod-name": format!("web-{ordinal}")}},
                 "spec": {"containers": []},
                 "status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": since}]}});
             if state == "going" {
@@ -239,7 +269,8 @@ mod tests {
     fn steps(spec: Value, all: &[&str]) -> String {
         let plan = decide(&set(spec), &pods(all), REVISION, NOW.parse().unwrap());
         let made = plan.create.iter().map(|(n, new)| format!("+{n} {}", if *new { "new" } else { "old" }));
-        made.chain(plan.delete.iter().map(|n| format!("-{n}"))).collect::<Vec<_>>().join(", ")
+        let ended = plan.ended.iter().map(|n| format!("-web-{n}"));
+        made.chain(ended).chain(plan.delete.iter().map(|n| format!("-{n}"))).collect::<Vec<_>>().join(", ")
     }
 
     #[test]
@@ -268,6 +299,38 @@ mod tests {
         assert_eq!(steps(json!({}), &["0 new failed", "1 new"]), "-web-0");
         assert_eq!(steps(json!({"podManagementPolicy": "Parallel"}), &["1 new unready"]), "+0 new, +2 new");
         assert_eq!(steps(json!({"ordinals": {"start": 5}}), &["5 new"]), "+6 new");
+    }
+
+    /// Pods that the set has adopted from an earlier set of its name.
+    #[test]
+    fn pods_without_the_sets_identity_or_claims_are_repaired() {
+        let claims = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+        let repairs = |spec: Value, pods: &[Arc<Pod>]| {
+            let plan = decide(&set(spec), pods, REVISION, NOW.parse().unwrap());
+            (plan.repair, plan.create.iter().map(|(n, _)| *n).collect::<Vec<_>>())
+        };
+        let all = |state: &str| pods(&["0 new", &format!("1 new {state}")]);
+        assert_eq!(repairs(json!({}), &all("")), (vec![], vec![2]));
+        let with_claims = json!({"volumeClaimTemplates": claims});
+        assert_eq!(repairs(with_claims.clone(), &all("")), (vec![0, 1], vec![2]));
+        assert_eq!(
+            repairs(with_claims, &all("unready")),
+            (vec![0], vec![]),
+            "in order, each when it is available"
+        );
+        let at_once = json!({"volumeClaimTemplates": claims, "podManagementPolicy": "Parallel"});
+        assert_eq!(repairs(at_once, &all("unready")), (vec![0, 1], vec![2]));
+        let mut nameless = all("");
+        Arc::make_mut(&mut nameless[1]).metadata.labels.as_mut().unwrap().remove(identity::POD_NAME);
+        assert_eq!(repairs(json!({}), &nameless), (vec![1], vec![2]));
+    }
+
+    #[test]
+    fn rounds_double_up_to_the_most_at_once() {
+        let rounds = |indexes: &[i32]| indexes.iter().map(|n| round(*n, false)).collect::<Vec<_>>();
+        assert_eq!(rounds(&[0, 1, 2, 3, 6, 7, 254, 255]), [0, 1, 1, 2, 2, 3, 7, 8]);
+        assert_eq!(rounds(&[510, 511, 1010, 1011]), [8, 9, 9, 10]);
+        assert_eq!(round(7, true), 7);
     }
 
     #[test]

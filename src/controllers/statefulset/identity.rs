@@ -32,12 +32,26 @@ pub fn pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordina
     let mut pod = pods::from_template(template, name.clone(), namespace, owner);
     let labels = pod.metadata.labels.get_or_insert_default();
     labels.insert(HASH.into(), revision.into());
-    labels.insert(POD_NAME.into(), name.clone());
-    labels.insert(POD_INDEX.into(), ordinal.to_string());
+    label(&mut pod, ordinal);
+    store(set, &mut pod, ordinal);
     let Some(body) = &mut pod.spec else { return pod };
     body.hostname = Some(name);
     body.subdomain = spec.service_name.filter(|s| !s.is_empty());
-    for claim in spec.volume_claim_templates.iter().flatten() {
+    pod
+}
+
+/// Gives the pod the labels of its name and ordinal.
+fn label(pod: &mut Pod, ordinal: i32) {
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    let labels = pod.metadata.labels.get_or_insert_default();
+    labels.insert(POD_NAME.into(), name);
+    labels.insert(POD_INDEX.into(), ordinal.to_string());
+}
+
+/// Gives the pod a volume for each of its claims, in place of a volume of the same name.
+fn store(set: &StatefulSet, pod: &mut Pod, ordinal: i32) {
+    let Some(body) = &mut pod.spec else { return };
+    for claim in claim_templates(set) {
         let volume = claim.metadata.name.clone().unwrap_or_default();
         let volumes = body.volumes.get_or_insert_default();
         volumes.retain(|v| v.name != volume);
@@ -50,7 +64,38 @@ pub fn pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordina
             ..Volume::default()
         });
     }
-    pod
+}
+
+fn claim_templates(set: &StatefulSet) -> &[PersistentVolumeClaim] {
+    set.spec.as_ref().and_then(|s| s.volume_claim_templates.as_deref()).unwrap_or_default()
+}
+
+/// Does the pod's label tell its name? A pod that the set has adopted may lack it. The label of the ordinal does not matter, as upstream.
+pub fn is_labelled(pod: &Pod) -> bool {
+    let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(POD_NAME));
+    label.is_some() && label == pod.metadata.name.as_ref()
+}
+
+/// Has the pod a volume for each of its claims? A pod that the set has adopted may have others.
+pub fn has_storage(set: &StatefulSet, pod: &Pod, ordinal: i32) -> bool {
+    let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
+    claim_templates(set).iter().all(|claim| {
+        let volume = volumes.iter().find(|v| Some(&v.name) == claim.metadata.name.as_ref());
+        let source = volume.and_then(|v| v.persistent_volume_claim.as_ref());
+        source.is_some_and(|source| source.claim_name == claim_name(set, claim, ordinal))
+    })
+}
+
+/// Pure: the pod with the labels and volumes that it should have.
+pub fn repaired(set: &StatefulSet, pod: &Pod, ordinal: i32) -> Pod {
+    let mut repaired = pod.clone();
+    if !is_labelled(pod) {
+        label(&mut repaired, ordinal);
+    }
+    if !has_storage(set, pod, ordinal) {
+        store(set, &mut repaired, ordinal);
+    }
+    repaired
 }
 
 fn claim_name(set: &StatefulSet, template: &PersistentVolumeClaim, ordinal: i32) -> String {

@@ -20,6 +20,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The controller of StatefulSets.
@@ -94,25 +95,92 @@ async fn act(
     for ordinal in &plan.waiting {
         make_claims(look, *ordinal).await?;
     }
-    if !plan.create.is_empty() && look.still_there().await? {
-        let spec = look.object.spec.clone().unwrap_or_default();
-        let before = current.and_then(|r| revisions::template(r)).unwrap_or_else(|| spec.template.clone());
-        let mut made = Vec::new();
-        for (ordinal, new) in &plan.create {
-            make_claims(look, *ordinal).await?;
-            let (template, of) =
-                if *new { (&spec.template, revision.update) } else { (&before, revision.current) };
-            made.push(identity::pod(&look.object, template, of, *ordinal));
-        }
-        look.hands.create_all(made).await?;
-    }
+    fill(look, plan, mine, current, revision).await?;
     let doomed = pods::named(mine, &plan.delete);
     look.hands.delete_all(&doomed).await?;
-    if !plan.create.is_empty() || !doomed.is_empty() {
+    let mut delete: Vec<String> = plan.ended.iter().map(|n| format!("{}-{n}", look.key.name)).collect();
+    delete.extend(doomed.iter().filter_map(|pod| pod.metadata.name.clone()));
+    if !plan.create.is_empty() || !delete.is_empty() {
         let create: Vec<i32> = plan.create.iter().map(|(ordinal, _)| *ordinal).collect();
-        look.did("reconcile", json!({"create": create, "delete": plan.delete}));
+        look.did("reconcile", json!({"create": create, "delete": delete}));
     }
     Ok(())
+}
+
+/// Pods that are dealt with at once, by ordinal.
+#[derive(Default)]
+struct Round {
+    create: Vec<(i32, bool)>,
+    repair: Vec<i32>,
+    ended: Vec<i32>,
+}
+
+/// Creates the pods that are missing, repairs those that it has adopted, and deletes those that have ended. An error holds up the later rounds and
+/// everything that comes after them.
+async fn fill(
+    look: &Look<'_, StatefulSet>,
+    plan: &Plan,
+    mine: &[Arc<Pod>],
+    current: Option<&Arc<ControllerRevision>>,
+    revision: Revisions<'_>,
+) -> Result<(), Error> {
+    let set = &look.object;
+    let spec = set.spec.clone().unwrap_or_default();
+    let before = current.and_then(|r| revisions::template(r)).unwrap_or_else(|| spec.template.clone());
+    let (start, in_order) = (identity::first(set), decide::is_in_order(set));
+    let at = |ordinal: i32| decide::round(ordinal.saturating_sub(start), in_order);
+    let mut rounds: BTreeMap<i32, Round> = BTreeMap::new();
+    if !(plan.create.is_empty() && plan.repair.is_empty()) && look.still_there().await? {
+        plan.create.iter().for_each(|new| rounds.entry(at(new.0)).or_default().create.push(*new));
+        plan.repair.iter().for_each(|n| rounds.entry(at(*n)).or_default().repair.push(*n));
+    }
+    plan.ended.iter().for_each(|n| rounds.entry(at(*n)).or_default().ended.push(*n));
+    for Round { create, repair, ended } in rounds.into_values() {
+        let mut made = Vec::new();
+        for (ordinal, new) in create {
+            make_claims(look, ordinal).await?;
+            let (template, of) =
+                if new { (&spec.template, revision.update) } else { (&before, revision.current) };
+            made.push(identity::pod(set, template, of, ordinal));
+        }
+        let mut done: Result<(), Error> = look.hands.create_at_once(made).await.map_err(Error::from);
+        for ordinal in repair {
+            done = repair_pod(look, mine, ordinal).await.and(done);
+        }
+        let names: Vec<String> = ended.iter().map(|n| format!("{}-{n}", look.key.name)).collect();
+        look.hands.delete_all(&pods::named(mine, &names)).await?;
+        done?;
+    }
+    Ok(())
+}
+
+/// Gives an adopted pod the identity and the claims of this set. The API server refuses new volumes for a pod: then its claims are made all the
+/// same, and the set goes no further until the pod is deleted, as upstream.
+async fn repair_pod(look: &Look<'_, StatefulSet>, mine: &[Arc<Pod>], ordinal: i32) -> Result<(), Error> {
+    let (set, recorder, about) = (&look.key.name, look.hands.recorder, &look.hands.about);
+    let name = format!("{set}-{ordinal}");
+    let Some(pod) = mine.iter().find(|pod| pod.metadata.name.as_ref() == Some(&name)) else { return Ok(()) };
+    let failed = |why: &str| {
+        let told = format!("update Pod {name} in StatefulSet {set} failed error: {why}");
+        recorder.warning(about, "FailedUpdate", told, look.cause.clone());
+    };
+    if !identity::has_storage(&look.object, pod, ordinal) {
+        make_claims(look, ordinal).await.inspect_err(|error| failed(&error.to_string()))?;
+    }
+    // The resource version goes with it: what others have written meanwhile is not written over.
+    let repaired = identity::repaired(&look.object, pod, ordinal);
+    match look.api::<Pod>().replace(&name, &PostParams::default(), &repaired).await {
+        Ok(_) => {
+            let told = format!("update Pod {name} in StatefulSet {set} successful");
+            recorder.normal(about, "SuccessfulUpdate", told, look.cause.clone());
+            Ok(())
+        }
+        Err(error) if is_code(&error, 404) || is_code(&error, 409) => Err(Error::Conflict(pods::why(&error))),
+        Err(error) => {
+            failed(&pods::why(&error));
+            Err(error.into())
+        }
+    }
 }
 
 /// The claims of one pod that are not there yet. They outlive the pod.
@@ -171,4 +239,80 @@ async fn own_claims(look: &Look<'_, StatefulSet>, plan: &Plan, mine: &[Arc<Pod>]
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Key;
+    use crate::client::testing::Scripted;
+    use serde_json::Value;
+
+    /// What a set asks of the API server that has adopted a pod without its labels or claims. `refuse`: new volumes, as the API server does.
+    async fn repair(volumes: Value, refuse: bool) -> (bool, Vec<(String, Value)>) {
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}});
+        let set = json!({"metadata": {"name": "web", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+            "spec": {"replicas": 2, "serviceName": "web", "selector": {"matchLabels": {"a": "b"}}, "template": template,
+                "volumeClaimTemplates": [claim]}});
+        let owner = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "1", "controller": true});
+        let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let pod = json!({"metadata": {"name": "web-0", "namespace": "d", "uid": "p", "resourceVersion": "6", "labels": {"a": "b"},
+                "ownerReferences": [owner]},
+            "spec": {"containers": [{"name": "c", "image": "i"}], "volumes": volumes},
+            "status": {"phase": "Running", "conditions": [ready]}});
+        let stored = set.clone();
+        let server = Scripted::new(move |asked| match asked.line.as_str() {
+            "PUT /api/v1/namespaces/d/pods/web-0" if refuse => {
+                let why = "pod updates may not change fields";
+                Some((422, json!({"kind": "Status", "status": "Failure", "code": 422, "reason": "Invalid", "message": why})))
+            }
+            line if line.contains("/statefulsets/web") => Some((200, stored.clone())),
+            line if line.starts_with("POST") || line.starts_with("PUT") => Some((201, asked.body.clone())),
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        shared.stateful_sets.tell_of(serde_json::from_value(set).unwrap());
+        shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+        let looked = workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await;
+        let writes = server.take().into_iter().filter(|asked| {
+            ["/pods", "/pods/web-0", "/persistentvolumeclaims"].iter().any(|end| asked.line.ends_with(end))
+        });
+        (looked.is_ok(), writes.map(|asked| (asked.line, asked.body)).collect())
+    }
+
+    #[tokio::test]
+    async fn an_adopted_pod_gets_the_sets_labels_and_the_next_pod_is_made() {
+        let volumes = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data-web-0"}}]);
+        let (well, writes) = repair(volumes.clone(), false).await;
+        assert!(well);
+        let lines: Vec<&str> = writes.iter().map(|(line, _)| line.as_str()).collect();
+        let expected = [
+            "PUT /api/v1/namespaces/d/pods/web-0",
+            "POST /api/v1/namespaces/d/persistentvolumeclaims",
+            "POST /api/v1/namespaces/d/pods",
+        ];
+        assert_eq!(lines, expected);
+        let labels = &writes[0].1["metadata"]["labels"];
+        assert_eq!(labels["statefulset.kubernetes.io/pod-name"], "web-0");
+        assert_eq!(labels["apps.kubernetes.io/pod-index"], "0");
+        assert_eq!(writes[0].1["metadata"]["resourceVersion"], "6");
+        assert_eq!(writes[0].1["spec"]["volumes"], volumes);
+    }
+
+    #[tokio::test]
+    async fn an_adopted_pod_without_the_sets_volumes_holds_the_set_up_and_its_claims_are_made() {
+        let (well, writes) = repair(json!([{"name": "data", "emptyDir": {}}]), true).await;
+        assert!(!well);
+        let lines: Vec<&str> = writes.iter().map(|(line, _)| line.as_str()).collect();
+        assert_eq!(
+            lines,
+            ["POST /api/v1/namespaces/d/persistentvolumeclaims", "PUT /api/v1/namespaces/d/pods/web-0"]
+        );
+        assert_eq!(writes[0].1["metadata"]["name"], "data-web-0");
+        let volumes = &writes[1].1["spec"]["volumes"];
+        assert_eq!(volumes.as_array().map(Vec::len), Some(1), "{volumes}");
+        assert_eq!(volumes[0]["persistentVolumeClaim"]["claimName"], "data-web-0");
+    }
 }
