@@ -73,13 +73,21 @@ impl Absent {
 }
 
 impl Graph {
-    pub(super) fn put(&mut self, uid: &str, node: Node) {
+    /// Takes an object over. Returns the uids of its owners, those of before included, that are being deleted: one that waits for its dependents may
+    /// have waited for this one.
+    pub(super) fn put(&mut self, uid: &str, node: Node) -> Vec<String> {
+        let before = self.nodes.get(uid).map(|known| known.owners.clone()).unwrap_or_default();
+        let owners = before.iter().chain(&node.owners).map(|owner| &owner.uid);
+        let going: BTreeSet<&String> =
+            owners.filter(|owner| self.nodes.get(*owner).is_some_and(|known| known.going)).collect();
+        let going = going.into_iter().cloned().collect();
         self.remove_edges(uid);
         for owner in &node.owners {
             self.dependents.entry(owner.uid.clone()).or_default().insert(uid.to_string());
         }
         self.absent.remove(uid);
         self.nodes.insert(uid.to_string(), node);
+        going
     }
 
     fn remove_edges(&mut self, uid: &str) {

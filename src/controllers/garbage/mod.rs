@@ -181,15 +181,7 @@ impl Collector {
         let cause = cause_of(meta);
         let held = node.going && node.finalizers.iter().any(|f| f == ORPHAN || f == FOREGROUND);
         let owned = !node.owners.is_empty();
-        let waiting_owners: Vec<String> = {
-            let mut graph = self.graph();
-            graph.put(&uid, node.clone());
-            node.owners
-                .iter()
-                .filter(|o| graph.nodes.get(&o.uid).is_some_and(|n| n.going))
-                .map(|o| o.uid.clone())
-                .collect()
-        };
+        let waiting_owners = self.graph().put(&uid, node);
         if owned || held {
             self.queue.add(uid, cause.clone());
         }
@@ -373,10 +365,10 @@ impl Collector {
             // The answer was on its way for a while: what the watch has told meanwhile is newer. An object that it has told to be gone would come
             // back into the graph for ever, and an owner that is deleted in the foreground would wait for it.
             let mut graph = self.graph();
-            if graph.nodes.get(uid).is_some_and(|known| known.version == node.version) {
-                graph.put(uid, fresh);
-            }
+            let unchanged = graph.nodes.get(uid).is_some_and(|known| known.version == node.version);
+            let waiting_owners = if unchanged { graph.put(uid, fresh) } else { Vec::new() };
             drop(graph);
+            waiting_owners.into_iter().for_each(|owner| self.queue.add(owner, cause.clone()));
             self.queue.add_after(uid.to_string(), cause.clone(), BEHIND);
             return Ok(None);
         }

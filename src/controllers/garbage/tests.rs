@@ -149,3 +149,32 @@ async fn discovery_is_read_once_for_all_owners_and_again_when_it_no_longer_holds
     assert!(collector.lives(&pod, &widget("a"), Some(clock::Instant::now())).await.unwrap());
     assert_eq!(read(), 1);
 }
+
+/// An owner that is deleted with its orphans, and then in the foreground, waits for a dependent that it no longer has.
+#[tokio::test]
+async fn an_owner_that_waits_hears_that_a_dependent_has_left_it() {
+    let live = json!({"name": "x", "namespace": "d", "uid": "p", "resourceVersion": "6"});
+    let server =
+        Scripted::new(move |_| Some((200, json!({"apiVersion": "v1", "kind": "Pod", "metadata": live}))))
+            .await;
+    let collector = collector(&server);
+    let node = |name: &str, owners: Vec<OwnerReference>, finalizers: Vec<String>| Node {
+        api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+        namespaced: true,
+        key: Key::new("d", name),
+        version: Some("5".into()),
+        owners,
+        going: !finalizers.is_empty(),
+        finalizers,
+    };
+    let owner =
+        OwnerReference { uid: "o".into(), block_owner_deletion: Some(true), ..OwnerReference::default() };
+    collector.graph().put("o", node("o", vec![], vec![FOREGROUND.into()]));
+    let dependent = node("x", vec![owner], vec![]);
+    let waiting = collector.graph().put("p", dependent.clone());
+    assert_eq!(waiting, ["o"]);
+    assert_eq!(collector.graph().put("p", node("x", vec![], vec![])), ["o"], "the watch tells of it");
+    collector.graph().put("p", dependent.clone());
+    assert_eq!(collector.confirm_deletion("p", &dependent, &None).await.unwrap(), None);
+    assert_eq!(collector.queue.next().await.0, "o", "an answer tells of it");
+}
