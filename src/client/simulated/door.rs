@@ -18,7 +18,7 @@ use hyper::body::Frame;
 use kube::client::Body;
 use lru::LruCache;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
@@ -103,6 +103,8 @@ struct Inner {
     tally: Mutex<Tally>,
     /// By namespace and name.
     events: Mutex<LruCache<(String, String), Value>>,
+    /// Uids of objects that were created, and whose creator has not been told.
+    untold: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Clone)]
@@ -118,6 +120,8 @@ struct Call {
     query: BTreeMap<String, String>,
     content_type: String,
     body: Value,
+    /// The uid of what it has created.
+    made: String,
 }
 
 impl Call {
@@ -169,6 +173,7 @@ impl Door {
             killed: Notify::new(),
             tally: Mutex::default(),
             events: Mutex::new(LruCache::new(EVENTS_MAX)),
+            untold: Mutex::default(),
         }))
     }
 
@@ -188,6 +193,15 @@ impl Door {
 
     pub fn tally(&self) -> Tally {
         *self.tally_mut()
+    }
+
+    /// Uids of objects that were created, and whose creator never got the answer: it was lost on the way, or the creator was killed before.
+    pub fn untold(&self) -> BTreeSet<String> {
+        self.untold_mut().clone()
+    }
+
+    fn untold_mut(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.untold.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn faults_mut(&self) -> MutexGuard<'_, Faults> {
@@ -270,7 +284,10 @@ impl Door {
                 Ok(self.as_it_is(&call, body))
             }
             Err(status) => Ok(refusal(&status)),
-            Ok(answer) => Ok(answer),
+            Ok(answer) => {
+                self.untold_mut().remove(&call.made);
+                Ok(answer)
+            }
         }
     }
 
@@ -362,6 +379,10 @@ impl Door {
             _ => Err(Status::method_not_allowed()),
         };
         let item = done.inspect_err(|status| self.tally_mut().conflicts += u64::from(status.code == 409))?;
+        if call.method == Method::POST && call.sub.is_empty() {
+            call.made = meta::uid(&item.value).to_string();
+            self.untold_mut().insert(call.made.clone());
+        }
         Ok(whole(if call.method == Method::POST { 201 } else { 200 }, item.bytes.clone()))
     }
 
@@ -544,6 +565,7 @@ fn place(parts: &http::request::Parts, body: &Bytes) -> Result<Place, BoxError> 
         query,
         content_type,
         body,
+        made: String::new(),
     })))
 }
 
