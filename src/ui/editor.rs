@@ -53,8 +53,7 @@ impl Completer for Seated {
         match offer(&text[..at], &self.names) {
             Offer::Files => self.files.complete(text, at, context),
             Offer::Words(words) => {
-                let start =
-                    text[..at].rfind(|c: char| c.is_whitespace() || "|;&(!".contains(c)).map_or(0, |n| n + 1);
+                let start = word_start(&text[..at]);
                 let alone = words.len() == 1;
                 let pair = |word: String| {
                     let open = word.ends_with(['/', '=']);
@@ -65,6 +64,12 @@ impl Completer for Seated {
             }
         }
     }
+}
+
+/// Returns where the word at the end of `text` begins. A separator may be longer than one byte: U+00A0, U+3000.
+fn word_start(text: &str) -> usize {
+    let separators = |c: char| c.is_whitespace() || "|;&(!".contains(c);
+    text.rmatch_indices(separators).next().map_or(0, |(at, separator)| at + separator.len())
 }
 
 impl Validator for Seated {
@@ -379,6 +384,20 @@ mod tests {
         assert_eq!(ahead.drop_all(), 3, "the empty line is none that would be missed");
         ahead.typed("get svc\n");
         assert_eq!((ahead.lines.len(), ahead.begun.as_str()), (1, ""), "what comes later stays");
+    }
+
+    #[test]
+    fn a_word_begins_behind_the_whole_separator_however_long_it_is() {
+        for (text, word) in [
+            ("get pods", "pods"),
+            ("get\u{a0}po", "po"),
+            ("get\u{3000}po", "po"),
+            ("get\u{3000}", ""),
+            ("ls|grep", "grep"),
+            ("get", "get"),
+        ] {
+            assert_eq!(&text[word_start(text)..], word, "{text:?}");
+        }
     }
 
     #[test]

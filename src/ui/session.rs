@@ -88,6 +88,8 @@ pub struct Session {
     pub column: Arc<Column>,
     explained_paste: bool,
     explained_shell: bool,
+    /// The learner's shell does not come through its start files: it is started without them.
+    bad_start_files: bool,
     /// In the shell pane of the interface: the token with which the frame takes commands.
     pub frame: Option<String>,
     news: Arc<News>,
@@ -118,6 +120,7 @@ impl Session {
             column,
             explained_paste: false,
             explained_shell: false,
+            bad_start_files: false,
             frame: None,
             // Without it Ctrl-C ends the program, as it does every other.
             interrupt: at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten(),

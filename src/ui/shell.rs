@@ -16,8 +16,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A shell that has not come through its start files by then is started without them.
-const START_PATIENCE: Duration = Duration::from_secs(10);
+/// A shell on a terminal that has not come through its start files by then is ended, and started without them.
+pub const START_PATIENCE: Duration = Duration::from_secs(10);
 /// Whether a program has read what was typed ahead is looked at this often, in milliseconds.
 const LOOK_AGAIN: u16 = 5;
 /// Bytes that are kept of what a shell said and that is no report yet.
@@ -46,6 +46,10 @@ pub struct Setting {
     pub column: Arc<Column>,
     /// Without a terminal: commands may read this program's standard input.
     pub stdin: bool,
+    /// On a terminal: the learner's start files are read. Without it the shell is [`Shell::plain`] at once.
+    pub start_files: bool,
+    /// How long the start files may take: [`START_PATIENCE`].
+    pub patience: Duration,
 }
 
 /// How a line ended.
@@ -69,23 +73,26 @@ pub struct Shell {
     heard: Vec<u8>,
     token: String,
     screen: Option<Screen>,
-    /// It runs without the learner's start files because it got stuck in them.
+    /// It runs without the learner's start files, in which it got stuck or ended.
     pub plain: bool,
 }
 
 impl Shell {
-    /// Starts the shell and waits until it is ready.
+    /// Starts the shell and waits until it is ready. On a terminal a shell that gets stuck in its start files, or ends in them, is
+    /// started once more without them.
+    ///
+    /// # Errors
+    /// The shell cannot be started, or ends at its start even without start files.
     pub fn start(setting: &Setting) -> io::Result<Shell> {
-        let mut shell = Shell::spawn(setting, true)?;
-        match shell.prepare() {
-            Err(_) if setting.terminal => {
-                drop(shell);
-                let mut plain = Shell::spawn(setting, false)?;
-                plain.prepare()?;
-                plain.plain = true;
-                Ok(plain)
-            }
-            result => result.map(|()| shell),
+        let ready = |start_files| {
+            let mut shell = Shell::spawn(setting, start_files)?;
+            shell.prepare()?;
+            shell.plain = setting.terminal && !start_files;
+            Ok(shell)
+        };
+        match ready(setting.start_files) {
+            Err(_) if setting.terminal && setting.start_files => ready(false),
+            result => result,
         }
     }
 
@@ -108,6 +115,9 @@ impl Shell {
                 let (screen, slave) = Screen::open(setting.column.clone())?;
                 let mut command = CommandBuilder::new("/bin/sh");
                 command.args(&words);
+                if !start_files {
+                    command.env_remove("ENV"); // the start file of POSIX shells
+                }
                 if let Some(cwd) = cwd.or_else(|| std::env::current_dir().ok()) {
                     command.cwd(cwd);
                 }
@@ -148,7 +158,7 @@ impl Shell {
 
     /// Waits for the first report, which the preparation asks for.
     fn await_start(&mut self, start_files: bool) -> io::Result<()> {
-        let patience = if start_files { START_PATIENCE } else { START_PATIENCE * 2 };
+        let patience = if start_files { self.setting.patience } else { START_PATIENCE * 2 };
         let deadline = Instant::now() + patience;
         loop {
             if let Some((_, _, rest)) = dialect::report(&self.heard, &self.token) {
@@ -327,6 +337,51 @@ impl Drop for Shell {
                 }
                 let _ = child.wait();
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Set in the process whose home has bad start files: its value is what they do.
+    const INSIDE: &str = "ROPEWALK_TEST_START_FILES";
+
+    /// Not a test of its own: runs in the processes that the test below starts.
+    #[test]
+    fn starts_in_a_home_with_bad_start_files() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let setting = Setting {
+            shell: "/bin/bash".into(),
+            dialect: Dialect::Bash,
+            program: "/bin/true".into(),
+            kubeconfig: "/none".into(),
+            bin: "/none".into(),
+            spare: "/none".into(),
+            cwd: None,
+            terminal: true,
+            column: Arc::default(),
+            stdin: false,
+            start_files: true,
+            patience: Duration::from_secs(1),
+        };
+        let shell = Shell::start(&setting).expect("a shell without start files");
+        assert!(shell.plain);
+    }
+
+    #[test]
+    fn a_shell_that_gets_stuck_in_its_start_files_runs_without_them() {
+        for does in ["exec sleep 1000", "while :; do sleep 1; done", "exit 3"] {
+            let home = tempfile::tempdir().unwrap();
+            std::fs::write(home.path().join(".bashrc"), does).unwrap();
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", "ui::shell::tests::starts_in_a_home_with_bad_start_files"]);
+            let ran = command.env(INSIDE, does).env("HOME", home.path()).output().unwrap();
+            let said = String::from_utf8_lossy(&ran.stdout);
+            assert!(ran.status.success() && said.contains("1 passed"), "{does}: {said}");
         }
     }
 }

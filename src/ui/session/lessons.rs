@@ -251,9 +251,21 @@ impl Session {
         if id.is_none() {
             let place = self.place.clone();
             let lab = self.await_answer(labs::asked::<LabView>(&place, self.lang(), LabAsk::Show));
-            if lab.is_ok_and(|lab| !lab.id.is_empty() && !lab.over && lab.left_s > 0) {
-                self.complain(&self.say(Say::SolveLab, &[]), None, Some(&self.say(Say::SolveLabTry, &[])));
-                return 1;
+            match lab {
+                Ok(lab) if !lab.id.is_empty() && !lab.over && lab.left_s > 0 => {
+                    let tip = self.say(Say::SolveLabTry, &[]);
+                    self.complain(&self.say(Say::SolveLab, &[]), None, Some(&tip));
+                    return 1;
+                }
+                Err(why @ Unanswered::Cut) => return self.unanswered(&why),
+                // A foreign cluster has no lab desk, which refuses with words of its own. The cluster's end and a
+                // damaged answer say nothing about the lab: then nothing is solved.
+                Err(
+                    why @ Unanswered::Refused(Error::NotRunning(_) | Error::Hangs { .. } | Error::Control(_)),
+                ) => {
+                    return self.unanswered(&why);
+                }
+                Ok(_) | Err(Unanswered::Refused(_)) => {}
             }
         }
         let solution = match self.ask(Ask::Solve { id }) {
@@ -377,19 +389,36 @@ mod tests {
     /// Set in the process that is interrupted: a signal reaches all of a process.
     const INSIDE: &str = "ROPEWALK_TEST_INTERRUPTED";
 
-    /// A cluster whose lesson engine takes questions and answers none.
-    fn busy(runtime: &Runtime, place: &Place) {
+    fn session_at(runtime: &Runtime, place: Place) -> Session {
+        let _inside = runtime.enter();
+        Session::new(place, Lang::En, Manner::Terminal, runtime.handle().clone())
+    }
+
+    /// Runs a test of this module in a process of its own.
+    fn in_a_process(test: &str) {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", &format!("ui::session::lessons::tests::{test}")]);
+        let ran = command.env(INSIDE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    /// A cluster whose lesson engine takes questions, passes them to `asked`, and answers none.
+    fn busy(runtime: &Runtime, place: &Place, asked: tokio::sync::mpsc::UnboundedSender<String>) {
         std::fs::create_dir_all(&place.root).unwrap();
         let _inside = runtime.enter();
         let listener = UnixListener::bind(place.socket()).unwrap();
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                let asked = asked.clone();
                 tokio::spawn(async move {
                     let (read, mut write) = stream.into_split();
                     let mut lines = BufReader::new(read).lines();
                     while let Ok(Some(line)) = lines.next_line().await {
                         if line.contains("hello") {
                             write.write_all(b"{\"ok\":null}\n").await.unwrap();
+                        } else {
+                            let _ = asked.send(line); // the test may have ended
                         }
                     }
                 });
@@ -446,6 +475,38 @@ mod tests {
         }
     }
 
+    /// Not a test of its own: runs in a process that the test below starts.
+    #[test]
+    fn interrupted_while_the_lab_desk_is_busy() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
+        busy(&runtime, &place, asked);
+        let mut session = session_at(&runtime, place);
+        let interrupt = || nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        runtime.spawn(async move {
+            while let Some(question) = questions.recv().await {
+                if question.contains("solve") {
+                    tell.send(question).unwrap();
+                    interrupt(); // the engine never answers
+                }
+            }
+        });
+        interrupt();
+        session.run("solve", &mut Script::of([]));
+        assert_eq!(session.last(), CUT);
+        assert!(told.try_recv().is_err(), "the engine was asked for the solution");
+    }
+
+    #[test]
+    fn ctrl_c_cancels_solve_before_the_solution_is_played() {
+        in_a_process("interrupted_while_the_lab_desk_is_busy");
+    }
+
     /// Not a test of its own: what the one below runs in a process.
     #[test]
     fn interrupted_in_front_of_a_busy_engine() {
@@ -454,11 +515,8 @@ mod tests {
         }
         let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
         let place = Home::at(dir.path()).cluster("main").unwrap();
-        busy(&runtime, &place);
-        let mut session = {
-            let _inside = runtime.enter();
-            Session::new(place, Lang::En, Manner::Terminal, runtime.handle().clone())
-        };
+        busy(&runtime, &place, tokio::sync::mpsc::unbounded_channel().0);
+        let mut session = session_at(&runtime, place);
         let mut lines = Script::of([]);
         let began = Instant::now();
         session.announce(Ask::Typed { line: "echo".into() }, true).expect("nobody has interrupted");
@@ -471,10 +529,6 @@ mod tests {
 
     #[test]
     fn ctrl_c_while_the_engine_is_busy_keeps_the_line_from_running() {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "ui::session::lessons::tests::interrupted_in_front_of_a_busy_engine"]);
-        let ran = command.env(INSIDE, "1").output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stdout);
-        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+        in_a_process("interrupted_in_front_of_a_busy_engine");
     }
 }

@@ -6,7 +6,7 @@ use crate::lang::charset::eprintln;
 use crate::ui::commands;
 use crate::ui::dialect::Dialect;
 use crate::ui::line;
-use crate::ui::shell::{Ran, Setting, Shell};
+use crate::ui::shell::{Ran, START_PATIENCE, Setting, Shell};
 use crate::ui::texts::Say;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -102,8 +102,13 @@ impl Session {
             column: self.column.clone(),
             terminal: self.manner == Manner::Terminal,
             stdin: matches!(self.manner, Manner::Script | Manner::File),
+            start_files: !self.bad_start_files,
+            patience: START_PATIENCE,
         };
-        let started = Shell::start(&setting)?;
+        let started = Shell::start(&setting);
+        // The next shell does not wait for the same start files again.
+        self.bad_start_files |= started.as_ref().map_or(setting.terminal, |shell| shell.plain);
+        let started = started?;
         if self.manner == Manner::Terminal && !std::mem::replace(&mut self.explained_shell, true) {
             if let Some(foreign) = foreign {
                 let names = [foreign.display().to_string(), setting.shell.display().to_string()];

@@ -111,7 +111,9 @@ impl Agreement {
             }
             Fault::Node { node, .. } => {
                 self.off.insert(node.clone());
+                self.starts_anew(Some(node));
             }
+            Fault::Kill { component, node } if component == "etcd" => self.starts_anew(node.as_deref()),
             Fault::List
             | Fault::Kill { .. }
             | Fault::Slow { .. }
@@ -123,6 +125,16 @@ impl Agreement {
             self.story.clear();
         }
         self.tell(record, "", 0, Deed::Fault(fault.to_string()));
+    }
+
+    /// The member's process has ended; that of every member if none is named. A new process begins as a follower, and writes no
+    /// record about that.
+    fn starts_anew(&mut self, node: Option<&str>) {
+        for (name, member) in &mut self.members {
+            if node.is_none_or(|node| node == name) {
+                member.role = Role::Follower;
+            }
+        }
     }
 
     fn tell(&mut self, record: &Record, who: &str, term: u64, deed: Deed) {
@@ -189,8 +201,16 @@ impl Agreement {
             }
             "leader" => {
                 member.term = term;
-                if text("leader") == who {
+                let leader = text("leader");
+                if leader == who {
+                    member.role = Role::Leader;
                     self.tell(record, &who, term, Deed::Leads);
+                } else {
+                    // A leader whose process was started again has become a follower without a record of its own.
+                    if !leader.is_empty() || member.role == Role::Leader {
+                        member.role = Role::Follower;
+                    }
+                    self.follow(leader, term);
                 }
             }
             "election-timeout" => self.tell(record, &who, term, Deed::Timeout),
@@ -198,6 +218,9 @@ impl Agreement {
                 let (to, pre) = (text("to"), detail["pre"] == true);
                 if !pre {
                     member.term = term;
+                    if to != who {
+                        member.role = Role::Follower; // only followers vote for another member
+                    }
                     let of = self.votes.entry(term).or_default();
                     of.entry(to.clone()).or_default().insert(who.clone());
                     while self.votes.len() > 8 {
@@ -222,6 +245,17 @@ impl Agreement {
         }
     }
 
+    /// A member follows this leader of a term. The record of the election may be older than the oldest that is kept.
+    fn follow(&mut self, leader: String, term: u64) {
+        if leader.is_empty() {
+            return;
+        }
+        let leader = self.members.entry(leader).or_default();
+        if leader.term <= term {
+            (leader.term, leader.role) = (term, Role::Leader);
+        }
+    }
+
     /// The highest term that anybody knows.
     pub fn term(&self) -> u64 {
         self.members.values().map(|m| m.term).max().unwrap_or_default()
@@ -238,15 +272,24 @@ impl Agreement {
         self.votes.get(&term).and_then(|of| of.get(who)).map_or(0, BTreeSet::len)
     }
 
-    /// Who leads in the highest term: an old leader that is cut off may still believe that it does.
+    /// Returns the leader of the highest term: an old leader that is cut off may still believe that it leads. One whose node is
+    /// switched off does not lead.
     pub fn leader(&self) -> Option<&str> {
         let term = self.term();
-        let leads = |(_, m): &(&String, &Member)| m.role == Role::Leader && m.term == term;
+        let leads = |(name, m): &(&String, &Member)| {
+            m.role == Role::Leader && m.term == term && !self.off.contains(*name)
+        };
         self.members.iter().find(leads).map(|(name, _)| name.as_str())
     }
 
     pub fn is_cut(&self, a: &str, b: &str) -> bool {
         self.cuts.contains(&ordered(a, b))
+    }
+
+    /// True if every link to the other members is cut.
+    pub fn is_cut_off(&self, who: &str, members: &[&str]) -> bool {
+        let mut others = members.iter().filter(|m| **m != who).peekable();
+        others.peek().is_some() && others.all(|m| self.is_cut(who, m))
     }
 
     /// The members that this one reaches, itself included; none when it is off.

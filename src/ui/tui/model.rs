@@ -145,6 +145,8 @@ pub struct Model {
     pub grabbed: bool,
     /// The REPL in the shell pane reads a line.
     pub at_prompt: bool,
+    /// Typed when the REPL begins to read the next line.
+    pub at_next_prompt: Option<String>,
     pub view: View,
     /// The learner chose the view: it stays until the next step.
     pub chosen: bool,
@@ -178,6 +180,7 @@ impl Model {
             leaving: false,
             grabbed: false,
             at_prompt: false,
+            at_next_prompt: None,
             view: View::Cluster,
             chosen: false,
             subject: 0,

@@ -17,11 +17,26 @@ use ratatui::layout::Rect;
 /// Lines that one notch of the wheel scrolls.
 const NOTCH: isize = 3;
 
-/// To the end of the line and away with it: Ctrl-E, Ctrl-U.
-const WIPE_LINE: &str = "\x05\x15";
+/// Ctrl-C: gives up the line, a search in the history, and a text that is not finished.
+const GIVE_UP: &[u8] = b"\x03";
 
 /// As if SIGHUP had ended it.
 pub const HUNG_UP: i32 = 128 + 1;
+
+/// Lines of the pane that are shown when its REPL has failed.
+const LAST_WORDS: usize = 10;
+
+/// Returns what the REPL in the pane said last, if it failed: the learner's own screen does not show it. A code from a signal
+/// (128 and more) has no reason in words.
+pub fn last_words(model: &Model, code: i32) -> Option<String> {
+    if !(1..128).contains(&code) {
+        return None;
+    }
+    let shown = model.shell.screen().contents();
+    let lines: Vec<&str> = shown.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(LAST_WORDS)..];
+    (!last.is_empty()).then(|| last.join("\n"))
+}
 
 /// Takes in an event. The second part of the answer: does the screen look different now?
 pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
@@ -32,11 +47,10 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         Event::Key(key) => press(model, key, &mut effects),
         Event::Mouse(mouse) => changed = point(model, mouse, &mut effects),
         Event::Paste(text) => {
-            if model.overlay.is_none() {
-                model.focus = Pane::Shell;
-                model.shell.scroll_to_end();
-                effects.push(Effect::Type(keys::paste(&text, model.shell.screen().bracketed_paste())));
-            }
+            model.overlay = None; // a paste is for the shell, whatever lies over the panes
+            model.focus = Pane::Shell;
+            model.shell.scroll_to_end();
+            effects.push(Effect::Type(keys::paste(&text, model.shell.screen().bracketed_paste())));
         }
         Event::Resize(size) => model.size = size,
         Event::Shell(bytes) => hear(model, &bytes, &mut effects),
@@ -114,7 +128,12 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
                 model.lang = lang;
                 effects.push(Effect::Speak(lang));
             }
-            Wish::Prompt(on) => model.at_prompt = on,
+            Wish::Prompt(on) => {
+                model.at_prompt = on;
+                if on && let Some(line) = model.at_next_prompt.take() {
+                    effects.push(Effect::Type(line.into_bytes()));
+                }
+            }
         }
     }
 }
@@ -406,12 +425,15 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
                 Overlay::Help(_) => {}
                 Overlay::Views(_) => show(model, View::ALL[at]),
                 Overlay::Time(_) => {
-                    // The word is put on the line, instead of what stands there, and not run: the learner sees it, and presses Enter.
+                    // The word is put on a fresh line and not run: the learner sees it, and presses Enter.
                     if let Some(step) = super::map::steps(&model.traffic).get(at) {
-                        let line = format!("{WIPE_LINE}rewind {}", step.before);
+                        let line = format!("rewind {}", step.before);
                         model.focus = Pane::Shell;
                         match model.at_prompt {
-                            true => effects.push(Effect::Type(line.into_bytes())),
+                            true => {
+                                model.at_next_prompt = Some(line);
+                                effects.push(Effect::Type(GIVE_UP.to_vec()));
+                            }
                             // Whatever runs would take it for its own.
                             false => {
                                 model.notice = Some(Word::NotAtPrompt);

@@ -24,6 +24,7 @@ texts! { pub enum Word {
     StatusPods: "{} pods", "파드 {}개";
     StatusRevision: "revision {}", "리비전 {}";
     StatusLeader: "leader {}", "리더 {}";
+    StatusNoLeader: "no leader", "리더 없음";
     StatusTerm: "term {}", "텀 {}";
     StatusStarting: "starting: nodes {}  kube-system {}  {} s", "시작하는 중: 노드 {}  kube-system {}  {}초";
     StatusWaiting: "waiting for the cluster, {} s", "클러스터를 기다리는 중, {}초";
@@ -98,6 +99,7 @@ texts! { pub enum Word {
     RaftAsks: "asks for votes", "표를 구함";
     RaftOld: "leads term {} no more", "텀 {}의 옛 리더";
     RaftCut: "cut off", "끊김";
+    RaftAlone: "alone", "혼자 남음";
     RaftOff: "off", "꺼짐";
     RaftEnd: "committed", "커밋됨";
     RaftOpen: "on disk", "디스크에만";
@@ -117,6 +119,7 @@ texts! { pub enum Word {
     Endpoints: "{} of {} endpoints ready", "엔드포인트 {}개 준비됨 (전체 {}개)";
     NoEndpoints: "No pod carries these labels: connections are refused.", "이 레이블을 가진 파드가 없어 연결이 거부됩니다.";
     NoAddresses: "Pods with these labels: {}, none with an address yet.", "이 레이블을 가진 파드: {}개. 아직 주소가 없습니다.";
+    NotEndpoints: "Pods with these labels: {}, none of them an endpoint.", "이 레이블을 가진 파드: {}개. 엔드포인트가 된 파드는 없습니다.";
     PickOne: "one of {}, at random", "{}개 중 하나를 무작위로";
     RulesWritten: "{}: rules written in {}", "{}: 규칙 기록 {}";
     Wanted: "{} of {} ready", "{}/{} 준비됨";

@@ -2,6 +2,7 @@
 
 mod feed;
 mod guard;
+mod keyboard;
 mod probe;
 mod pty;
 mod run;

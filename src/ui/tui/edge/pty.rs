@@ -1,8 +1,11 @@
 //! The shell pane's other end: the REPL, on a terminal of its own.
 
 use super::super::event::Event;
-use portable_pty::{ChildKiller, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use crate::linux::process;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
@@ -11,6 +14,12 @@ const PENDING: usize = 64;
 /// Input that the REPL has not read is kept up to so many bytes: a large paste. What is typed beyond it is lost, and told
 /// by the terminal's bell.
 const TYPED_MAX: usize = 1 << 20;
+
+/// The last output of a REPL that has ended is shown before its end is told. A program in the background may keep the terminal
+/// open: it is waited for no longer than this.
+const LAST_OUTPUT: std::time::Duration = std::time::Duration::from_millis(500);
+/// A REPL that does not end within so many milliseconds after SIGHUP is killed.
+const END_PATIENCE: u16 = 3000;
 
 /// Bytes on their way to the REPL. A paste without brackets arrives as one event a character: the bound counts bytes, and
 /// the writer takes all that have come at once.
@@ -59,7 +68,8 @@ impl Typed {
 pub struct Pty {
     master: Box<dyn MasterPty + Send>,
     typed: Arc<Typed>,
-    killer: Box<dyn ChildKiller + Send + Sync>,
+    /// The REPL, which no other process can be taken for.
+    repl: Option<OwnedFd>,
     pub output: mpsc::Receiver<Event>,
 }
 
@@ -75,12 +85,15 @@ impl Pty {
         }
         command.env("TERM", "xterm-256color"); // what the emulator understands
         let mut child = pair.slave.spawn_command(command).map_err(io::Error::other)?;
-        let killer = child.clone_killer();
+        // Before anything waits for the REPL: until then its number is its own.
+        let repl = child.process_id().and_then(|pid| process::pidfd_open(pid as i32).ok());
         let mut reader = pair.master.try_clone_reader().map_err(io::Error::other)?;
         let mut writer = pair.master.take_writer().map_err(io::Error::other)?;
         let (tell, output) = mpsc::channel(PENDING);
         let ended = tell.clone();
+        let (shows, shown) = std::sync::mpsc::channel::<()>();
         std::thread::Builder::new().name("pane-output".into()).spawn(move || {
+            let _shows = shows; // dropped at the end of the output
             let mut bytes = [0; 8192];
             loop {
                 match reader.read(&mut bytes) {
@@ -104,9 +117,10 @@ impl Pty {
         })?;
         std::thread::Builder::new().name("pane-end".into()).spawn(move || {
             let code = child.wait().map_or(1, |status| status.exit_code() as i32);
+            let _ = shown.recv_timeout(LAST_OUTPUT);
             let _ = ended.blocking_send(Event::ShellEnded(code)); // nobody waits for it after the interface
         })?;
-        Ok(Pty { master: pair.master, typed, killer, output })
+        Ok(Pty { master: pair.master, typed, repl, output })
     }
 
     pub fn type_in(&self, bytes: Vec<u8>) {
@@ -122,16 +136,46 @@ impl Pty {
 }
 
 impl Drop for Pty {
-    /// Closes the window: the REPL hangs up, and its shell with it.
+    /// Closes the window: the REPL hangs up, and its shell with it. One that does not is killed.
     fn drop(&mut self) {
         self.typed.close();
-        let _ = self.killer.kill(); // SIGHUP first, as portable-pty does it
+        self.output.close(); // its thread may wait for room, and the REPL for that thread
+        if let Some(repl) = &self.repl {
+            hang_up(repl, END_PATIENCE);
+        }
+    }
+}
+
+/// Ends a process: SIGHUP, and SIGKILL if it is still there after so many milliseconds.
+fn hang_up(process: &OwnedFd, patience: u16) {
+    let send = |signal| process::pidfd_send_signal(process.as_fd(), signal);
+    if send(nix::libc::SIGHUP).is_err() {
+        return; // it has ended
+    }
+    let mut end = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut end, PollTimeout::from(patience)) != Ok(1) {
+        let _ = send(nix::libc::SIGKILL); // it may have ended in this moment
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repl_that_ignores_the_hang_up_is_killed() {
+        use std::os::unix::process::ExitStatusExt;
+        let mut child = std::process::Command::new("/bin/sh");
+        child
+            .args(["-c", "trap '' HUP; echo; while :; do sleep 1; done"])
+            .stdout(std::process::Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap(); // the trap is set
+        let process = process::pidfd_open(child.id() as i32).unwrap();
+        hang_up(&process, 10);
+        assert_eq!(child.wait().unwrap().signal(), Some(nix::libc::SIGKILL));
+        hang_up(&process, 10); // its number may be another process's now
+    }
 
     #[test]
     fn a_paste_that_comes_key_by_key_is_kept_whole_while_nobody_reads() {

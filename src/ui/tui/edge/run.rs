@@ -3,17 +3,17 @@
 use super::super::event::{Effect, Event};
 use super::super::model::Model;
 use super::super::render::render;
-use super::super::update::{HUNG_UP, update};
+use super::super::update::{HUNG_UP, last_words, update};
 use super::super::words::Word;
 use super::guard::{self, Taken};
+use super::keyboard::Keyboard;
 use super::pty::Pty;
 use super::{feed, probe};
 use crate::cluster::Place;
 use crate::lab::view;
-use crate::lang::charset;
+use crate::lang::charset::{self, eprintln};
 use crate::ui::texts::Lang;
 use crate::ui::{lesson, terminal};
-use crossterm::event as keyboard;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -89,14 +89,12 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
     if !answer.typed.is_empty() {
         pty.type_in(answer.typed);
     }
+    // Before the channel, so that it is dropped after it: the thread may wait for room there.
+    let mut keyboard = Keyboard::default();
     let (tell, mut told) = mpsc::channel(PENDING);
-    let keys = tell.clone();
-    // Blocks on the keyboard: a thread of its own, which ends with the program.
-    // Its answer about the ground may still be on its way.
+    // The terminal's answer about the ground may still be on its way.
     let late = answer.light.is_none() && !charset::ascii_only();
-    std::thread::Builder::new()
-        .name("keyboard".into())
-        .spawn(move || read_keys(&keys, probe::Late::new(late)))?;
+    keyboard.start(tell.clone(), probe::Late::new(late))?;
     let gone = tell.clone();
     std::thread::Builder::new().name("terminal-end".into()).spawn(move || {
         await_end_of_terminal();
@@ -204,31 +202,13 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
         }
     };
     drop(pty);
+    drop(told);
+    drop(keyboard); // what is typed from now on answers questions on the learner's own screen
     drop(taken);
-    Ok(code)
-}
-
-fn read_keys(tell: &mpsc::Sender<Event>, mut late: probe::Late) {
-    while let Ok(event) = keyboard::read() {
-        let event = match event {
-            keyboard::Event::Key(key) => {
-                for key in late.filter(key, Instant::now().into_std()) {
-                    if tell.blocking_send(Event::Key(key)).is_err() {
-                        return;
-                    }
-                }
-                continue;
-            }
-            keyboard::Event::Mouse(mouse) => Event::Mouse(mouse),
-            keyboard::Event::Paste(text) => Event::Paste(text),
-            keyboard::Event::Resize(columns, rows) => Event::Resize(Size::new(columns, rows)),
-            keyboard::Event::FocusGained | keyboard::Event::FocusLost => continue,
-        };
-        if tell.blocking_send(event).is_err() {
-            return;
-        }
+    if let Some(words) = last_words(&model, code) {
+        eprintln!("{words}");
     }
-    let _ = tell.blocking_send(Event::Gone); // without a keyboard nobody could even leave
+    Ok(code)
 }
 
 /// Returns when the learner's terminal is gone. SIGHUP reaches only those whose controlling terminal it was, and crossterm reads what is gone

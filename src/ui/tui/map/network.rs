@@ -39,7 +39,11 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
             );
             y += 1;
         }
-        let to = format!("{}:{port}", service.ip);
+        // A headless Service has no address of its own: its name leads to the pods.
+        let to = match service.ip.as_str() {
+            "" | "None" => format!("{}.{}:{port}", key.1, key.0),
+            ip => format!("{ip}:{port}"),
+        };
         canvas.row(
             1,
             y,
@@ -66,10 +70,14 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let carries = |pod: &&Pod| {
         pod.namespace == key.0 && service.selector.iter().all(|(k, v)| pod.labels.get(k) == Some(v))
     };
-    let carriers = scene.pods.values().filter(carries).count();
-    let text = match (endpoints.is_empty() && !service.selector.is_empty(), carriers) {
+    let carriers: Vec<&Pod> = scene.pods.values().filter(carries).collect();
+    let addressed = carriers.iter().filter(|pod| !pod.ip.is_empty()).count();
+    let count = carriers.len().to_string();
+    let text = match (endpoints.is_empty() && !service.selector.is_empty(), carriers.len()) {
         (true, 0) => canvas.word(Word::NoEndpoints, &[]),
-        (true, carriers) => canvas.word(Word::NoAddresses, &[&carriers.to_string()]),
+        (true, _) if addressed == 0 => canvas.word(Word::NoAddresses, &[&count]),
+        // They have ended, or lack the named port, or their endpoints are not written yet.
+        (true, _) => canvas.word(Word::NotEndpoints, &[&count]),
         _ => canvas.word(Word::Endpoints, &[&ready.to_string(), &endpoints.len().to_string()]),
     };
     canvas.put(1, y, &text, if ready == 0 { Tone::Bad } else { Tone::Strong });

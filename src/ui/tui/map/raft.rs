@@ -16,10 +16,11 @@ const GAP: &str = "   ";
 /// A column is at least this wide, and at most that.
 const COLUMN: std::ops::RangeInclusive<usize> = 8..=26;
 
-/// The newest leader and term that the store told of.
-pub fn leader(model: &Model) -> Option<(String, u64)> {
+/// Returns the store's newest term, and its leader if the term has one. `None`: no record has named a term yet.
+pub fn leader(model: &Model) -> Option<(Option<&str>, u64)> {
     let agreement = &model.traffic.agreement;
-    agreement.leader().map(|leader| (leader.to_string(), agreement.term()))
+    let term = agreement.term();
+    (term > 0).then(|| (agreement.leader(), term))
 }
 
 /// One member's column.
@@ -165,7 +166,8 @@ fn role(
         return (canvas.word(Word::RaftOff, &[]), Tone::Bad);
     }
     if agreement.reaches(column.node, &names).count() == 1 {
-        return (canvas.word(Word::RaftCut, &[]), Tone::Bad);
+        let word = if agreement.is_cut_off(column.node, &names) { Word::RaftCut } else { Word::RaftAlone };
+        return (canvas.word(word, &[]), Tone::Bad);
     }
     match member.map_or(Role::Follower, |m| m.role) {
         Role::Leader if agreement.leader() != Some(column.node) => {

@@ -89,7 +89,10 @@ fn status(model: &Model) -> String {
             parts.push(lang.say(Word::StatusPods, &[&model.cluster.pods.len().to_string()]));
             parts.push(lang.say(Word::StatusRevision, &[&model.cluster.revision.to_string()]));
             if let Some((leader, term)) = map::leader(model) {
-                parts.push(lang.say(Word::StatusLeader, &[map::short(&leader)]));
+                parts.push(match leader {
+                    Some(leader) => lang.say(Word::StatusLeader, &[map::short(leader)]),
+                    None => lang.say(Word::StatusNoLeader, &[]),
+                });
                 parts.push(lang.say(Word::StatusTerm, &[&term.to_string()]));
             }
         }

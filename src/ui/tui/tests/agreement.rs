@@ -125,3 +125,82 @@ fn entries_that_a_member_catches_up_with_are_not_lost() {
     agreement.absorb(&told(NODES[0], "commit", json!({"index": 19, "term": 3})));
     assert_eq!(agreement.mark(NODES[0], 19), Some(Mark::Committed));
 }
+
+/// A fault, as the record of `ropewalk fault` tells it.
+fn fault(fault: Value) -> Record {
+    Record {
+        component: "fault".into(),
+        at: "2026-01-01T00:00:00Z".parse().expect("a time"),
+        ..Record::new("fault").detail(fault)
+    }
+}
+
+/// Three members of term 2 that the first leads.
+fn led() -> Agreement {
+    let mut agreement = Agreement::default();
+    agreement.absorb(&told(NODES[0], "role", json!({"role": "Leader", "term": 2})));
+    for node in NODES {
+        agreement.absorb(&told(node, "leader", json!({"leader": NODES[0], "term": 2})));
+    }
+    assert_eq!(agreement.leader(), Some(NODES[0]));
+    agreement
+}
+
+#[test]
+fn a_leader_whose_process_was_started_again_leads_no_more() {
+    // Its new process hears the new leader, or votes for it, before it writes any record about its own role.
+    for (verb, key) in [("leader", "leader"), ("vote", "to")] {
+        let mut agreement = led();
+        agreement.absorb(&told(NODES[1], "role", json!({"role": "Leader", "term": 3})));
+        agreement.absorb(&told(NODES[0], verb, json!({key: NODES[1], "term": 3})));
+        assert_eq!(agreement.leader(), Some(NODES[1]), "{verb}");
+        assert_eq!(agreement.members[NODES[0]].role, Role::Follower, "{verb}");
+    }
+    for kill in
+        [json!({"kill": {"component": "etcd", "node": NODES[0]}}), json!({"kill": {"component": "etcd"}})]
+    {
+        let mut agreement = led();
+        agreement.absorb(&fault(kill));
+        assert_eq!(agreement.leader(), None, "until the members elect another");
+    }
+    let mut agreement = led();
+    agreement.absorb(&fault(json!({"kill": {"component": "kubelet", "node": NODES[0]}})));
+    assert_eq!(agreement.leader(), Some(NODES[0]), "another component");
+}
+
+#[test]
+fn a_leader_is_known_from_its_followers_when_its_election_is_not_kept() {
+    let mut agreement = Agreement::default();
+    agreement.absorb(&told(NODES[1], "leader", json!({"leader": NODES[0], "term": 7})));
+    assert_eq!((agreement.leader(), agreement.term()), (Some(NODES[0]), 7));
+}
+
+#[test]
+fn the_status_bar_names_no_leader_that_is_off() {
+    for (lang, words) in [(Lang::En, "no leader"), (Lang::Ko, "리더 없음")] {
+        let mut model = towers(120, 34, lang, Look::default(), false);
+        assert!(!text(&screen(&model)).contains(words));
+        for act in ["crash", "stop"] {
+            model.traffic.agreement = led();
+            model.traffic.agreement.absorb(&fault(json!({"node": {"node": NODES[0], "act": act}})));
+            assert!(text(&screen(&model)).contains(words), "{}", text(&screen(&model)));
+        }
+    }
+}
+
+#[test]
+fn a_member_is_cut_off_by_cuts_alone() {
+    let mut agreement = led();
+    agreement.absorb(&fault(json!({"node": {"node": NODES[1], "act": "crash"}})));
+    agreement.absorb(&fault(json!({"node": {"node": NODES[2], "act": "crash"}})));
+    assert_eq!(agreement.reaches(NODES[0], &NODES).count(), 1);
+    assert!(!agreement.is_cut_off(NODES[0], &NODES), "no link is cut");
+    let mut model = towers(120, 34, Lang::En, Look::default(), true);
+    model.traffic.agreement.off.extend([NODES[1].to_string(), NODES[2].to_string()]);
+    let shown = text(&screen(&model));
+    assert!(shown.contains("alone") && !shown.contains("cut off"), "{shown}");
+    for node in &NODES[1..] {
+        agreement.absorb(&fault(json!({"cut": {"a": NODES[0], "b": node}})));
+    }
+    assert!(agreement.is_cut_off(NODES[0], &NODES) && !agreement.is_cut_off(NODES[1], &NODES));
+}

@@ -26,9 +26,9 @@ fn answered(model: &mut Model, key: char) -> Vec<Effect> {
 }
 
 /// What the REPL in the pane tells the frame.
-fn wish(model: &mut Model, words: &str) {
+fn wish(model: &mut Model, words: &str) -> Vec<Effect> {
     model.shell.trust("t".into());
-    tell(model, Event::Shell(format!("\x1b]ropewalk;t;{words}\x07").into_bytes()));
+    tell(model, Event::Shell(format!("\x1b]ropewalk;t;{words}\x07").into_bytes()))
 }
 
 fn control(model: &mut Model, letter: char) -> Vec<Effect> {
@@ -208,6 +208,31 @@ fn the_lesson_picks_the_view_until_the_learner_does() {
 }
 
 #[test]
+fn a_paste_closes_what_lies_over_the_panes() {
+    for key in [1, 3, 4] {
+        let mut model = fresh();
+        press(&mut model, KeyCode::F(key));
+        assert!(model.overlay.is_some());
+        assert_eq!(tell(&mut model, Event::Paste("ls".into())), [Effect::Type(b"ls".to_vec())]);
+        assert!(model.overlay.is_none());
+    }
+}
+
+#[test]
+fn the_last_words_of_a_repl_that_failed_are_kept() {
+    use crate::ui::tui::update::last_words;
+    let mut model = fresh();
+    tell(
+        &mut model,
+        Event::Shell(b"\x1b[2J\x1b[Hropewalk: the cluster\r\n\r\n  does not answer\r\n".to_vec()),
+    );
+    assert_eq!(last_words(&model, 1).as_deref(), Some("ropewalk: the cluster\n  does not answer"));
+    for quiet in [0, 129, 143] {
+        assert_eq!(last_words(&model, quiet), None, "{quiet}");
+    }
+}
+
+#[test]
 fn pastes_and_the_wheel_go_where_the_program_wants_them() {
     let mut model = fresh();
     assert_eq!(tell(&mut model, Event::Paste("a\nb".into())), [Effect::Type(b"a\rb".to_vec())]);
@@ -295,9 +320,12 @@ fn the_time_view_writes_the_word_and_does_not_run_it() {
     wish(&mut model, "prompt;on");
     press(&mut model, KeyCode::F(4));
     let typed = press(&mut model, KeyCode::Enter);
-    // What stood on the line goes first.
-    assert_eq!(typed, [Effect::Type(b"\x05\x15rewind 859".to_vec())]);
+    // What stood there goes first, also a search and an unfinished text: both take Ctrl-E and Ctrl-U for their own.
+    assert_eq!(typed, [Effect::Type(b"\x03".to_vec())]);
     assert_eq!(model.focus, Pane::Shell);
+    assert_eq!(wish(&mut model, "prompt;off"), []);
+    assert_eq!(wish(&mut model, "prompt;on"), [Effect::Type(b"rewind 859".to_vec())]);
+    assert_eq!(wish(&mut model, "prompt;on"), [], "once");
     // What runs would take it for its own: an editor, `cat`, a shell in a container.
     wish(&mut model, "prompt;off");
     press(&mut model, KeyCode::F(4));
