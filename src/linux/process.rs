@@ -285,7 +285,12 @@ pub const FILES_MAX: u64 = 1 << 20;
 /// (`do_coredump` in fs/coredump.c, core(5)).
 const CORE: u64 = 1;
 
-/// Sets what a container's process gets of the limits that Ropewalk inherited from its session (`RLIMIT_NOFILE`, `RLIMIT_CORE`).
+/// Bytes of memory that a container's process may lock: what containerd's unit gets from systemd (`DefaultLimitMEMLOCK`) and the kernel's own
+/// default since Linux 5.16. A session may have no limit at all. Less where Ropewalk itself may lock less.
+const LOCKED_MAX: u64 = 8 << 20;
+
+/// Sets what a container's process gets of the limits that Ropewalk inherited from its session (`RLIMIT_NOFILE`, `RLIMIT_MEMLOCK`,
+/// `RLIMIT_CORE`).
 ///
 /// # Errors
 /// The kernel refuses.
@@ -293,6 +298,8 @@ pub fn limit_resources() -> io::Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let files = files_of(getrlimit(Resource::RLIMIT_NOFILE)?.1);
     setrlimit(Resource::RLIMIT_NOFILE, files, files)?;
+    let locked = getrlimit(Resource::RLIMIT_MEMLOCK)?.1.min(LOCKED_MAX);
+    setrlimit(Resource::RLIMIT_MEMLOCK, locked, locked)?;
     limit_cores()
 }
 
@@ -368,7 +375,7 @@ mod tests {
         assert_eq!([files_of(512), files_of(u64::MAX)], [512, FILES_MAX]);
         let limits = |before: fn() -> io::Result<()>| {
             let mut command = std::process::Command::new("/bin/sh");
-            command.args(["-c", "grep -E 'core file|open files' /proc/self/limits"]);
+            command.args(["-c", "grep -E 'core file|open files|locked memory' /proc/self/limits"]);
             // SAFETY: makes system calls only.
             unsafe { command.pre_exec(move || before().and_then(|()| limit_resources())) };
             String::from_utf8(command.output().unwrap().stdout).unwrap()
@@ -382,6 +389,14 @@ mod tests {
         assert_eq!(of(&said, "Max core file size"), [core; 2], "{said}");
         let files = of(&said, "Max open files");
         assert!(files.len() == 2 && files[0] == files[1] && files[0] <= FILES_MAX, "{said}");
+        // As a session without a limit hands it on, where the test may raise it.
+        let said = limits(|| {
+            use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+            let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+            Ok(())
+        });
+        let locked = of(&said, "Max locked memory");
+        assert!(locked.len() == 2 && locked[0] == locked[1] && locked[0] <= LOCKED_MAX, "{said}");
         // As a session with `ulimit -Hc 0` hands it on: who may raise the limit does, and containers start all the same.
         let said = limits(|| {
             use nix::sys::resource::{Resource, setrlimit};
