@@ -88,6 +88,9 @@ impl Face {
             errors,
             db_size_in_use: db_size,
             is_learner: false,
+            storage_version: String::new(),
+            db_size_quota: i64::try_from(self.kv.room().quota).unwrap_or(i64::MAX),
+            downgrade_info: None,
         })
     }
 

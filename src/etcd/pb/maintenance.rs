@@ -29,6 +29,13 @@ messages! {
         strings errors = 8,
         int64 db_size_in_use = 9 as "dbSizeInUse",
         bool is_learner = 10 as "isLearner",
+        string storage_version = 11 as "storageVersion",
+        int64 db_size_quota = 12 as "dbSizeQuota",
+        message<DowngradeInfo> downgrade_info = 13 as "downgradeInfo",
+    }
+    DowngradeInfo {
+        bool enabled = 1,
+        string target_version = 2 as "targetVersion",
     }
     DefragmentRequest {}
     DefragmentResponse {

@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 const CHECKSUM: usize = 32;
 
 pub async fn version(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
-    ctx.out.line(&format!("etcdctl version: {VERSION}\nAPI version: 3.4")).await
+    ctx.out.line(&format!("etcdctl version: {VERSION}\nAPI version: 3.6")).await
 }
 
 pub async fn compaction(ctx: &mut Ctx<'_>) -> Result<(), Fail> {

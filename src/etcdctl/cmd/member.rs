@@ -68,17 +68,25 @@ pub async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     .await?;
     let row = |(endpoint, s): &(String, pb::StatusResponse)| {
         let me = s.header.as_ref().map_or(0, |h| h.member_id);
+        let used = (s.db_size_in_use * 100).checked_div(s.db_size).unwrap_or(100);
+        let downgrade = s.downgrade_info.clone().unwrap_or_default();
         vec![
             endpoint.clone(),
             format!("{me:x}"),
             s.version.clone(),
+            s.storage_version.clone(),
             human(s.db_size as u64),
+            human(s.db_size_in_use as u64),
+            format!("{}%", 100 - used),
+            human(s.db_size_quota as u64),
             (s.leader == me).to_string(),
             s.is_learner.to_string(),
             s.raft_term.to_string(),
             s.raft_index.to_string(),
             s.raft_applied_index.to_string(),
             s.errors.join(", "),
+            downgrade.target_version,
+            downgrade.enabled.to_string(),
         ]
     };
     let rows: Vec<Vec<String>> = answers.iter().map(row).collect();
@@ -94,13 +102,19 @@ pub async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
                 "ENDPOINT",
                 "ID",
                 "VERSION",
+                "STORAGE VERSION",
                 "DB SIZE",
+                "IN USE",
+                "PERCENTAGE NOT IN USE",
+                "QUOTA",
                 "IS LEADER",
                 "IS LEARNER",
                 "RAFT TERM",
                 "RAFT INDEX",
                 "RAFT APPLIED INDEX",
                 "ERRORS",
+                "DOWNGRADE TARGET VERSION",
+                "DOWNGRADE ENABLED",
             ];
             page.bytes = table(&headings, &rows).into_bytes();
         }
@@ -108,7 +122,10 @@ pub async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
             for (endpoint, s) in &answers {
                 page.header(&s.header);
                 page.field("Version", format!("{:?}", s.version));
+                page.field("StorageVersion", format!("{:?}", s.storage_version));
                 page.field("DBSize", s.db_size);
+                page.field("DBSizeInUse", s.db_size_in_use);
+                page.field("DBSizeQuota", s.db_size_quota);
                 page.field("Leader", s.leader);
                 page.field("IsLearner", s.is_learner);
                 page.field("RaftIndex", s.raft_index);
@@ -116,6 +133,9 @@ pub async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
                 page.field("RaftAppliedIndex", s.raft_applied_index);
                 page.field("Errors", format!("[{}]", s.errors.join(" ")));
                 page.field("Endpoint", format!("{endpoint:?}"));
+                let downgrade = s.downgrade_info.clone().unwrap_or_default();
+                page.field("DowngradeTargetVersion", format!("{:?}", downgrade.target_version));
+                page.field("DowngradeEnabled", downgrade.enabled);
                 page.line("");
             }
         }
@@ -160,17 +180,26 @@ struct Health {
     error: String,
 }
 
-/// A linearizable read: only a member that a majority follows can answer it.
+/// A linearizable read: only a member that a majority follows can answer it. A member with an alarm is not healthy.
+async fn ask_health(ctx: &Ctx<'_>, endpoint: &str) -> Result<(), Fail> {
+    let etcd = ctx.member(endpoint).await?;
+    etcd.range(pb::RangeRequest { key: "health".into(), ..Default::default() }).await?;
+    let ask = pb::AlarmRequest::default();
+    let answer = etcd.call::<_, pb::AlarmResponse>("/etcdserverpb.Maintenance/Alarm", ask).await;
+    let alarms = answer.map_err(|_| Fail::new(FAILED, "Unable to fetch the alarm list"))?.alarms;
+    if alarms.is_empty() {
+        return Ok(());
+    }
+    let name = |kind: i32| ["UNKNOWN", "NOSPACE", "CORRUPT"].get(kind as usize).copied().unwrap_or("UNKNOWN");
+    let names: String = alarms.iter().map(|alarm| format!("{} ", name(alarm.alarm))).collect();
+    Err(Fail::new(FAILED, format!("Active Alarm(s): {names}")))
+}
+
 pub async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let mut found = Vec::new();
     for endpoint in ctx.endpoints().await? {
         let start = Instant::now();
-        let ask = pb::RangeRequest { key: "health".into(), ..Default::default() };
-        let asked = match ctx.member(&endpoint).await {
-            Ok(etcd) => etcd.range(ask).await.map(drop),
-            Err(fail) => Err(fail),
-        };
-        let error = asked.err().map(|f| f.text).unwrap_or_default();
+        let error = ask_health(ctx, &endpoint).await.err().map(|f| f.text).unwrap_or_default();
         found.push(Health { endpoint, took: format!("{:?}", start.elapsed()), error });
     }
     let rows: Vec<Vec<String>> = found
@@ -190,16 +219,18 @@ pub async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
             ctx.out.json(&found.iter().map(one).collect::<Vec<_>>()).await?;
         }
         Format::Simple => {
-            // etcdctl says this beside the answer, of which there is none
             for h in &found {
-                let text = match h.error.is_empty() {
-                    true => format!(
-                        "{} is healthy: successfully committed proposal: took = {}",
-                        h.endpoint, h.took
-                    ),
-                    false => format!("{} is unhealthy: failed to commit proposal: {}", h.endpoint, h.error),
-                };
-                ctx.tell(&text).await;
+                let endpoint = &h.endpoint;
+                match h.error.is_empty() {
+                    true => page.line(format!(
+                        "{endpoint} is healthy: successfully committed proposal: took = {}",
+                        h.took
+                    )),
+                    false => {
+                        let text = format!("{endpoint} is unhealthy: failed to commit proposal: {}", h.error);
+                        ctx.tell(&text).await;
+                    }
+                }
             }
         }
         Format::Table => page.bytes = table(&["ENDPOINT", "HEALTH", "TOOK", "ERROR"], &rows).into_bytes(),
