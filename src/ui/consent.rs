@@ -73,17 +73,32 @@ pub fn agreed(lang: Lang) -> bool {
 }
 
 /// Asks on the terminal; anything but yes is no.
-pub fn ask(lang: Lang) -> bool {
+fn ask(lang: Lang) -> bool {
+    put_question(lang);
+    take_answer(lang)
+}
+
+/// Asks, and does not wait for the answer.
+pub fn put_question(lang: Lang) {
     eprint!("{} ", lang.say(Say::LossAsk, &[]));
     let _ = std::io::stderr().flush(); // a terminal that is gone gives no answer either
+}
+
+/// Reads the answer; anything but yes is no.
+pub fn take_answer(lang: Lang) -> bool {
     let mut answer = String::new();
     match std::io::stdin().lock().read_line(&mut answer) {
         Ok(n) if n > 0 && is_yes(&answer) => true,
         _ => {
-            eprintln!("{}", lang.say(Say::LossKept, &[]));
+            decline(lang);
             false
         }
     }
+}
+
+/// Says that everything stays as it is.
+pub fn decline(lang: Lang) {
+    eprintln!("{}", lang.say(Say::LossKept, &[]));
 }
 
 pub fn is_yes(answer: &str) -> bool {

@@ -16,7 +16,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{
     ColorMode, CompletionType, Config, Context, Editor, ExternalPrinter, Helper, Highlighter, Hinter,
 };
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,6 +36,8 @@ struct Seated {
     files: FilenameCompleter,
     /// What is typed is a manifest, not a command.
     pasting: Cell<bool>,
+    /// Text that what is typed continues.
+    before: RefCell<String>,
 }
 
 impl Completer for Seated {
@@ -79,13 +81,17 @@ impl Validator for Seated {
         if !self.pasting.get() && terminal::input_within(BURST) {
             return Ok(ValidationResult::Incomplete);
         }
-        let text = context.input();
-        let first = text.lines().next().unwrap_or_default();
-        // A manifest pasted right behind its command is no shell text.
-        let whole =
-            self.pasting.get() || paste::reads_stdin(&line::cut(first).words) || !line::unfinished(text);
+        let whole = self.pasting.get() || is_whole(&self.before.borrow(), context.input());
         Ok(if whole { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
     }
+}
+
+/// True if nothing is to come behind `input`, which continues the text `before`. Pure.
+fn is_whole(before: &str, input: &str) -> bool {
+    let text = if before.is_empty() { input.to_string() } else { format!("{before}\n{input}") };
+    let first = text.lines().next().unwrap_or_default();
+    // A manifest pasted right behind its command is no shell text.
+    paste::reads_stdin(&line::cut(first).words) || !line::unfinished(&text)
 }
 
 /// `?` on an empty line shows the keys of the interface around this shell.
@@ -235,7 +241,12 @@ impl Desk {
                 rustyline::EventHandler::Conditional(Box::new(pause)),
             );
         }
-        editor.set_helper(Some(Seated { names, files: FilenameCompleter::new(), pasting: Cell::new(false) }));
+        editor.set_helper(Some(Seated {
+            names,
+            files: FilenameCompleter::new(),
+            pasting: Cell::new(false),
+            before: RefCell::default(),
+        }));
         let history = session.place.home.path().join("history");
         let _ = editor.load_history(&history); // there is none at first
         Ok(Desk {
@@ -258,13 +269,7 @@ impl Desk {
             false => prompt.to_string(),
         };
         let begun = std::mem::take(&mut self.ahead.begun);
-        match self.editor.readline_with_initial(&(prompt, styled.as_str()), (&begun, "")) {
-            Ok(text) => Given::Text(text),
-            Err(ReadlineError::Interrupted) => Given::Cut,
-            // To end here would end the learner's cluster, too.
-            Err(error) if not_utf8(&error) => Given::NotUtf8,
-            Err(_) => Given::End, // Ctrl-D, or the terminal is gone
-        }
+        given(self.editor.readline_with_initial(&(prompt, styled.as_str()), (&begun, "")))
     }
 
     /// The next command: one line, or several that belong together.
@@ -286,8 +291,9 @@ impl Desk {
         while line::unfinished(&text) {
             let next = match self.ahead.lines.pop_front() {
                 Some(next) => next,
-                None => match self.read(CONTINUED) {
+                None => match self.read_behind(&text) {
                     Given::Text(next) => next,
+                    Given::End => return Given::Cut, // it gives up this text only
                     other => return other,
                 },
             };
@@ -295,6 +301,18 @@ impl Desk {
             text.push_str(&next);
         }
         Given::Text(text)
+    }
+
+    /// Reads what continues this text.
+    fn read_behind(&mut self, text: &str) -> Given {
+        if let Some(helper) = self.editor.helper() {
+            helper.before.replace(text.into());
+        }
+        let given = self.read(CONTINUED);
+        if let Some(helper) = self.editor.helper() {
+            helper.before.take();
+        }
+        given
     }
 
     fn remember(&mut self, text: &str) {
@@ -326,6 +344,18 @@ impl Lines for Desk {
     }
 }
 
+/// What the editor's answer means.
+fn given(read: Result<String, ReadlineError>) -> Given {
+    match read {
+        Ok(text) => Given::Text(text),
+        Err(ReadlineError::Interrupted) => Given::Cut,
+        Err(ReadlineError::Eof) => Given::End,
+        // To end here would end the learner's cluster, too.
+        Err(error) if not_utf8(&error) => Given::NotUtf8,
+        Err(_) => Given::Gone,
+    }
+}
+
 /// Did the terminal send bytes that are no UTF-8? rustyline gives the line up then.
 fn not_utf8(error: &ReadlineError) -> bool {
     matches!(error, ReadlineError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData)
@@ -348,7 +378,7 @@ pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
                 session.not_utf8();
                 continue;
             }
-            Given::End => return 0,
+            Given::End | Given::Gone => return 0,
         };
         desk.remember(&text);
         if let Flow::Leave(code) = session.run(&text, desk) {
@@ -398,6 +428,18 @@ mod tests {
         ] {
             assert_eq!(&text[word_start(text)..], word, "{text:?}");
         }
+    }
+
+    #[test]
+    fn only_an_end_of_input_ends_a_paste() {
+        assert!(matches!(given(Err(ReadlineError::Eof)), Given::End));
+        assert!(matches!(given(Err(Error::from_raw_os_error(nix::libc::EIO).into())), Given::Gone));
+    }
+
+    #[test]
+    fn a_quote_that_was_opened_before_can_be_closed() {
+        assert!(is_whole("echo 'a", "b'") && is_whole("", "ls"));
+        assert!(!is_whole("", "echo 'a") && !is_whole("echo 'a", "b"));
     }
 
     #[test]

@@ -21,8 +21,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// More names than this are of no use to a person.
 const NAMES_MAX: u32 = 500;
 
-/// (resource, namespace)
-type Key = (String, String);
+/// (the number of the view of the kubeconfig, resource, namespace). An answer that comes after a change of the context is about
+/// another cluster or namespace.
+type Key = (u64, String, String);
 
 struct Kept {
     at: Option<Instant>,
@@ -30,11 +31,30 @@ struct Kept {
     asking: bool,
 }
 
+/// The client of the view that was seen last.
+#[derive(Default)]
+struct Known {
+    /// Views are counted, so that each has a number of its own.
+    number: u64,
+    client: Option<(View, Client)>,
+}
+
+type Book = BTreeMap<Key, Kept>;
+
+/// Keeps an answer, if the question is still open; `None`: there is none.
+fn learn(book: &mut Book, key: &Key, names: Option<Vec<String>>) {
+    let Some(entry) = book.get_mut(key) else { return };
+    entry.asking = false;
+    if let Some(names) = names {
+        (entry.names, entry.at) = (names, Some(Instant::now()));
+    }
+}
+
 pub struct Names {
     handle: Handle,
     config: Mutex<Watched>,
-    client: Mutex<Option<(View, Client)>>,
-    kept: Arc<Mutex<BTreeMap<Key, Kept>>>,
+    client: Mutex<Known>,
+    kept: Arc<Mutex<Book>>,
 }
 
 fn open<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -53,12 +73,12 @@ impl Names {
 
     /// Names of a kind's objects, in `namespace` or else the current one; empty if nobody answers in time.
     pub fn of(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String> {
-        let Some((client, current)) = self.client() else { return vec![] };
+        let Some((number, client, current)) = self.client() else { return vec![] };
         let namespace = match kind.namespaced {
             true => namespace.unwrap_or(&current).to_string(),
             false => String::new(),
         };
-        let key = (kind.qualified(), namespace.clone());
+        let key = (number, kind.qualified(), namespace.clone());
         {
             let mut kept = open(&self.kept);
             let entry = kept.entry(key.clone()).or_insert(Kept { at: None, names: vec![], asking: false });
@@ -78,35 +98,46 @@ impl Names {
         self.handle.spawn(async move {
             let params = ListParams::default().limit(NAMES_MAX);
             let listed = tokio::time::timeout(ANSWER_MAX, api.list_metadata(&params)).await;
-            let mut kept = open(&kept);
-            if let Some(entry) = kept.get_mut(&own) {
-                entry.asking = false;
-                if let Ok(Ok(list)) = listed {
-                    entry.names = list.items.into_iter().filter_map(|o| o.metadata.name).collect();
-                    entry.at = Some(Instant::now());
-                }
-            }
-            drop(kept);
+            let names = match listed {
+                Ok(Ok(list)) => Some(list.items.into_iter().filter_map(|o| o.metadata.name).collect()),
+                _ => None,
+            };
+            learn(&mut open(&kept), &own, names);
             let _ = tell.try_send(()); // nobody may be waiting any more
         });
         let _ = told.recv_timeout(PATIENCE);
         open(&self.kept).get(&key).map(|k| k.names.clone()).unwrap_or_default()
     }
 
-    /// The client of the current context, and its namespace.
-    fn client(&self) -> Option<(Client, String)> {
+    /// The number of the current view, its client, and its namespace.
+    fn client(&self) -> Option<(u64, Client, String)> {
         let view = open(&self.config).view().clone();
         let mut known = open(&self.client);
-        if let Some((of, client)) = known.as_ref()
+        if let Some((of, client)) = &known.client
             && *of == view
         {
-            return Some((client.clone(), view.namespace));
+            return Some((known.number, client.clone(), view.namespace));
         }
         let _inside = self.handle.enter(); // the connection's timers belong to the runtime
         let client = view.client("ropewalk-repl")?;
         let namespace = view.namespace.clone();
-        *known = Some((view, client.clone()));
+        *known = Known { number: known.number + 1, client: Some((view, client.clone())) };
         open(&self.kept).clear();
-        Some((client, namespace))
+        Some((known.number, client, namespace))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_answer_of_the_old_context_is_not_taken_for_the_new_one() {
+        let key = |number| (number, "pods".to_string(), "default".to_string());
+        let mut book = Book::from([(key(2), Kept { at: None, names: vec![], asking: true })]);
+        learn(&mut book, &key(1), Some(vec!["old".into()]));
+        assert!(book[&key(2)].asking && book[&key(2)].names.is_empty() && book.len() == 1);
+        learn(&mut book, &key(2), Some(vec!["new".into()]));
+        assert!(!book[&key(2)].asking && book[&key(2)].names == ["new"]);
     }
 }

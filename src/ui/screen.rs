@@ -191,7 +191,7 @@ impl Screen {
     }
 
     /// Passes on what the terminal has room for: the kernel would drop more, or block the writer, and could not give back
-    /// to the next prompt what no program has read. True if something still waits.
+    /// to the next prompt what no program has read. See [`Screen::holds_back`] for whether something still waits.
     ///
     /// # Errors
     /// Those of the terminal.
@@ -280,8 +280,39 @@ impl Screen {
         let _ = tcsetattr(&self.slave, SetArg::TCSANOW, settings);
         unread.extend(self.waiting.drain(..));
         self.line = 0;
-        String::from_utf8_lossy(&unread).replace('\r', "\n")
+        typed_text(&String::from_utf8_lossy(&unread))
     }
+}
+
+/// The text of keys that no program read. Keys that are no text (arrows, Ctrl-L, an end of input) do nothing any more; the keys
+/// that erase do so, as in the kernel's line editor. A tab becomes a space: there is nothing that it could complete. Pure.
+fn typed_text(keys: &str) -> String {
+    let mut text = String::new();
+    let mut keys = keys.chars();
+    let line = |text: &str| text.rfind('\n').map_or(0, |end| end + 1);
+    while let Some(key) = keys.next() {
+        match key {
+            '\r' | '\n' => text.push('\n'),
+            '\t' => text.push(' '),
+            // ESC [ PARAMETERS LETTER, ESC O LETTER, or a key that is held with Alt.
+            '\x1b' => match keys.next() {
+                Some('[') => {
+                    keys.find(|c| ('\x40'..='\x7e').contains(c));
+                }
+                Some('O') => drop(keys.next()),
+                _ => {}
+            },
+            '\x08' | '\x7f' => {
+                if text.len() > line(&text) {
+                    text.pop();
+                }
+            }
+            '\x15' => text.truncate(line(&text)),
+            key if key.is_control() => {}
+            key => text.push(key),
+        }
+    }
+    text
 }
 
 /// Removes whole marks and counts them.
@@ -345,6 +376,20 @@ mod tests {
         }
         let mut left = [PollFd::new(screen.marked.as_fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut left, PollTimeout::ZERO), Ok(0), "the next one would end at an old mark");
+    }
+
+    #[test]
+    fn keys_that_are_no_text_do_not_stand_on_the_next_line() {
+        for (keys, text) in [
+            ("ls\r", "ls\n"),
+            ("\x1b[Als\x1b[1;5D\x1bOA\x0c\0", "ls"),
+            ("get po\tweb", "get po web"),
+            ("\x1b[200~a\rb\x1b[201~", "a\nb"),
+            ("lss\x7f\x1bx -l\x1b", "ls -l"),
+            ("ls\r\x7fx\x15파드\x08", "ls\n파"),
+        ] {
+            assert_eq!(typed_text(keys), text, "{keys:?}");
+        }
     }
 
     #[test]

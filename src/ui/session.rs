@@ -47,6 +47,8 @@ pub enum Given {
     /// The terminal sent bytes that are no UTF-8.
     NotUtf8,
     End,
+    /// The terminal cannot be read any more. It ends the session, and a manifest that is half there is not sent.
+    Gone,
 }
 
 /// Where the lines of a pasted manifest come from.
@@ -196,7 +198,6 @@ impl Session {
             Line::Kubectl(args) => self.last = self.kubectl(&args, lines),
             // Without a terminal there is none to take.
             Line::Foreground(text) if self.manner == Manner::Terminal => {
-                self.news.hold();
                 self.last = self.in_shell(&text, false);
             }
             Line::Foreground(text) => self.last = self.kubectl(&line::cut(&text).words[1..], lines),
@@ -208,8 +209,9 @@ impl Session {
             Line::Lesson(words) => self.last = self.lesson(&words, lines),
             Line::Letter(letter, text) => {
                 self.last = match self.waits_for_letter() {
-                    true => self.shown(Ask::Predict { choice: letter.to_string() }, Paper::ask),
-                    false => self.in_shell(&text, true),
+                    Ok(true) => self.shown(Ask::Predict { choice: letter.to_string() }, Paper::ask),
+                    Ok(false) => self.in_shell(&text, true),
+                    Err(_) => CUT,
                 }
             }
             Line::Clear => {
@@ -290,7 +292,7 @@ impl Session {
                     eprintln!("{}", self.say(Say::PasteCut, &[]));
                     return None;
                 }
-                Given::Cut => {
+                Given::Cut | Given::Gone => {
                     eprintln!("{}", self.say(Say::PasteCut, &[]));
                     return None;
                 }
@@ -399,12 +401,13 @@ impl Session {
             return 1; // it has said why
         }
         *self.lang.lock().unwrap_or_else(PoisonError::into_inner) = lang;
+        // Before the choice is saved: this session speaks it in any case.
+        self.tell_frame(&["lang", if lang == Lang::Ko { "ko" } else { "en" }]);
         if let Err(error) = settings::save(&self.place.home, lang) {
             self.complain(&format!("{}: {error}", self.place.home.settings().display()), None, None);
             return 1;
         }
         println!("{}", lang.say(Say::LangSet, &[]));
-        self.tell_frame(&["lang", if lang == Lang::Ko { "ko" } else { "en" }]);
         0
     }
 }

@@ -1,6 +1,6 @@
 //! The learner's own terminal: raw while a program runs on it, and left as it was found.
 
-use crate::linux::pty;
+use crate::linux::{fds, pty};
 use futures::FutureExt;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
@@ -106,6 +106,26 @@ impl Drop for Raw {
     fn drop(&mut self) {
         let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0); // the terminal may be gone
     }
+}
+
+/// Returns when standard input can be read. At a terminal that edits lines: when a line is whole. A thread waits for it, which
+/// reads nothing, and ends when this wait is given up.
+///
+/// # Errors
+/// The thread cannot be started.
+pub async fn input_ready() -> io::Result<()> {
+    let (given_up, waits) = fds::pipe()?;
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("answer".into()).spawn(move || {
+        let stdin = io::stdin();
+        let mut wanted =
+            [PollFd::new(stdin.as_fd(), PollFlags::POLLIN), PollFd::new(given_up.as_fd(), PollFlags::POLLIN)];
+        while poll(&mut wanted, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
+        let _ = tell.send(()); // the wait may have been given up
+    })?;
+    let _ = told.await; // a thread that failed: the input is read at once
+    drop(waits);
+    Ok(())
 }
 
 /// Is there input that nobody has read yet, or does some come within this time?

@@ -5,7 +5,7 @@ use crate::cluster::Error;
 use crate::cluster::undo::Loss;
 use crate::lab::graded::view::{Ask as LabAsk, LabView};
 use crate::lab::view::{Ask, Entry, LessonView, Solution, State};
-use crate::lang::charset::{print, println};
+use crate::lang::charset::{eprintln, print, println};
 use crate::ui::lesson::{self, Paper};
 use crate::ui::terminal;
 use crate::ui::texts::Say;
@@ -110,10 +110,28 @@ impl Session {
         Paper { lang: self.lang(), width, colour, beside: self.frame.is_some() }
     }
 
-    /// Does the open step wait for the answer to its question?
-    pub(super) fn waits_for_letter(&mut self) -> bool {
-        let view = self.ask(Ask::Show).ok().and_then(|v| serde_json::from_value::<LessonView>(v).ok());
-        view.is_some_and(|v| v.state == State::Open && v.predict.is_some_and(|p| p.chosen.is_none()))
+    /// Returns whether the open step waits for the answer to its question. An engine that is busy for longer than [`BUSY_MAX`]
+    /// does not count as waiting.
+    ///
+    /// # Errors
+    /// Ctrl-C while it waited.
+    pub(super) fn waits_for_letter(&mut self) -> Result<bool, Interrupted> {
+        let (place, lang, told) = (self.place.clone(), self.lang(), self.announced.take());
+        let asked = async move {
+            if let Some(told) = told {
+                let _ = told.await; // the answer is about what came before, too
+            }
+            lesson::view(&place, lang, Ask::Show).await
+        };
+        let view = match self.await_answer(async { Ok(tokio::time::timeout(BUSY_MAX, asked).await) }) {
+            Err(why @ Unanswered::Cut) => {
+                self.unanswered(&why);
+                return Err(Interrupted);
+            }
+            Ok(Ok(Ok(view))) => Some(view),
+            Ok(_) | Err(Unanswered::Refused(_)) => None,
+        };
+        Ok(view.is_some_and(|v| v.state == State::Open && v.predict.is_some_and(|p| p.chosen.is_none())))
     }
 
     /// Asks the engine and prints what `part` makes of its view.
@@ -197,12 +215,29 @@ impl Session {
                     self.complain(&self.say(Say::LossRefused, &[]), None, Some(&self.say(Say::LossTry, &[])));
                     return 1;
                 }
-                if !consent::ask(self.lang()) {
-                    return 1;
+                match self.agrees() {
+                    Ok(true) => {}
+                    Ok(false) => return 1,
+                    Err(why) => return self.unanswered(&why),
                 }
             }
         }
         self.shown(Ask::Sure { ask: Box::new(ask) }, Paper::page)
+    }
+
+    /// Asks whether the loss is meant. Ctrl-C is no.
+    fn agrees(&mut self) -> Result<bool, Unanswered> {
+        consent::put_question(self.lang());
+        let answered = self.await_answer(async {
+            let _ = terminal::input_ready().await; // what cannot be waited for is read at once
+            Ok(())
+        });
+        if let Err(why) = answered {
+            eprintln!();
+            consent::decline(self.lang());
+            return Err(why);
+        }
+        Ok(consent::take_answer(self.lang()))
     }
 
     /// What happened in a step that is done, once more.
@@ -507,6 +542,47 @@ mod tests {
         in_a_process("interrupted_while_the_lab_desk_is_busy");
     }
 
+    /// Not a test of its own: runs in a process that the test below starts, with an input where no answer comes.
+    #[test]
+    fn interrupted_at_the_question_about_a_loss() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let mut session = session_at(&runtime, Home::at(dir.path()).cluster("main").unwrap());
+        let why = session.agrees().err().expect("Ctrl-C is no answer");
+        std::eprintln!("<{}>", session.unanswered(&why));
+    }
+
+    #[test]
+    fn ctrl_c_at_the_question_about_a_loss_is_no() {
+        use std::io::Read;
+        use std::process::Stdio;
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "ui::session::lessons::tests::interrupted_at_the_question_about_a_loss"]);
+        command.arg("--nocapture").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut asks = command.env(INSIDE, "1").spawn().unwrap();
+        let mut stderr = asks.stderr.take().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 256];
+            while let Ok(n @ 1..) = stderr.read(&mut bytes)
+                && tell.send(String::from_utf8_lossy(&bytes[..n]).into_owned()).is_ok()
+            {}
+        });
+        let (mut said, mut interrupted) = (String::new(), false);
+        while let Ok(more) = told.recv_timeout(Duration::from_secs(60)) {
+            said.push_str(&more);
+            if said.contains("[y/N]") && !std::mem::replace(&mut interrupted, true) {
+                let pid = nix::unistd::Pid::from_raw(asks.id() as i32);
+                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+            }
+        }
+        let _ = asks.kill(); // one that still waits for the answer
+        asks.wait().unwrap();
+        assert!(said.contains(&format!("<{CUT}>")), "{said}");
+    }
+
     /// Not a test of its own: what the one below runs in a process.
     #[test]
     fn interrupted_in_front_of_a_busy_engine() {
@@ -524,6 +600,11 @@ mod tests {
         nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGINT).unwrap();
         session.run("exit-is-no-such-program; get pods", &mut lines);
         assert_eq!(session.last(), CUT);
+        assert!(session.shell.is_none(), "nothing was started for it");
+        session.last = 0;
+        nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGINT).unwrap();
+        session.run("a", &mut lines);
+        assert_eq!(session.last(), CUT, "an answer to a question, or a program's name");
         assert!(session.shell.is_none(), "nothing was started for it");
     }
 

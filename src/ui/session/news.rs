@@ -39,6 +39,9 @@ impl News {
     /// Says it, now or when the terminal is free.
     pub fn tell(&self, words: String) {
         let mut state = self.open();
+        if state.voice.is_none() {
+            return;
+        }
         if state.held || !state.kept.is_empty() || self.column.full_screen() {
             return state.kept.push_str(&words);
         }

@@ -19,7 +19,10 @@ impl Session {
         }
     }
 
+    /// Runs a line in the shell. News wait until it ends: the terminal is raw for the line's programs, and the news would stand
+    /// in the middle of their output.
     pub(super) fn in_shell(&mut self, text: &str, suggest: bool) -> i32 {
+        self.news.hold();
         let ran = match self.shell() {
             Ok(shell) => shell,
             Err(error) => {
@@ -158,6 +161,33 @@ fn stand_ins(place: &Place, program: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Home;
+    use crate::ui::texts::Lang;
+
+    #[test]
+    fn news_wait_until_the_line_in_the_shell_has_ended() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        let (tell, told) = std::sync::mpsc::channel();
+        session.speak_through(move |words| drop(tell.send(words)));
+        let (news, [runs, go]) = (session.news.clone(), ["runs", "go"].map(|name| dir.path().join(name)));
+        for pipe in [&runs, &go] {
+            nix::unistd::mkfifo(pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }
+        let line = format!("echo > {}; read x < {}", runs.display(), go.display());
+        let other = std::thread::spawn(move || {
+            std::fs::read(&runs).unwrap(); // the line runs
+            news.tell("news".into());
+            std::fs::write(&go, "\n").unwrap();
+        });
+        assert_eq!(session.in_shell(&line, false), 0);
+        other.join().unwrap();
+        assert!(told.try_recv().is_err(), "said while the line ran");
+        session.news.tell("later".into());
+        assert_eq!(told.try_recv().as_deref(), Ok("later"), "and nothing is held any more");
+    }
 
     #[test]
     fn the_learners_shell_is_used_if_it_can_be() {
