@@ -34,6 +34,7 @@ pub mod fields;
 mod fuzz;
 pub mod gojson;
 pub mod gostr;
+pub mod host_ports;
 pub mod jsonpath;
 pub mod kinds;
 pub mod labels;

@@ -2,8 +2,8 @@
 //!
 //! ## In Kubernetes
 //! The scheduler looks before it binds, but a pod may be bound past it (`spec.nodeName`), or by a scheduler that saw an older state. So the kubelet looks again before it starts
-//! a pod: requests of its pods against what is allocatable. A pod that does not fit is *rejected*: it fails with reason `OutOfcpu`, `OutOfmemory`,
-//! `OutOfephemeral-storage` or `OutOfpods`, and is never started. A *critical* pod is not rejected: the kubelet *preempts* others for it.
+//! a pod: requests of its pods against what is allocatable, and its host ports against theirs. A pod that does not fit is *rejected*: it fails with reason `OutOfcpu`, `OutOfmemory`,
+//! `OutOfephemeral-storage`, `OutOfpods` or `NodePorts`, and is never started. A *critical* pod that lacks room is not rejected: the kubelet *preempts* others for it. For a port it preempts none.
 //! Source: `pkg/kubelet/lifecycle/predicate.go`, `pkg/kubelet/preemption`.
 //! ## How this one works
 //! ```text
@@ -17,10 +17,11 @@ use super::bounds;
 use super::decide::has_ended;
 use super::pressure;
 use super::status::Failure;
+use crate::api::host_ports::{self, HostPort};
 use crate::api::requests::{Amount, Lack, lacking, qos_class};
 use crate::linux::descriptors::limit;
 use k8s_openapi::api::core::v1::Pod;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What is known of a node when a pod is judged.
@@ -121,17 +122,35 @@ impl Admissions {
         let running = self.running(node, preempted);
         let used = sum(node.statics.iter().copied()).and(sum(running.iter().map(|p| &**p)));
         let lacks = lacking(Amount::of_pod(pod), used, node.allocatable);
+        let others: Vec<&Pod> = node.statics.iter().copied().chain(running.iter().map(|p| &**p)).collect();
+        let no_port = port_conflict(pod, &others);
         let Some(first) = lacks.first() else {
-            let others: Vec<&Pod> =
-                node.statics.iter().copied().chain(running.iter().map(|p| &**p)).collect();
-            let rejected = bounds::lack(pod, &others, limit()).as_ref().map(rejection);
+            let rejected = no_port.or_else(|| bounds::lack(pod, &others, limit()).as_ref().map(rejection));
             return Verdict { rejected, preempted: vec![] }; // of these a critical pod has no more than others
         };
+        if is_critical(pod) && no_port.is_some() {
+            return Verdict { rejected: no_port, preempted: vec![] }; // room alone would not help, so none is made
+        }
         match is_critical(pod).then(|| preempt(&lacks, &running)).flatten() {
             Some(preempted) => Verdict { rejected: None, preempted },
             None => Verdict { rejected: Some(rejection(first)), preempted: vec![] },
         }
     }
+}
+
+/// Rejects a pod one of whose host ports is another pod's.
+///
+/// Example: `web` runs with `hostPort: 80`; a second pod with `hostPort: 80` that was bound past the scheduler fails with reason `NodePorts`.
+fn port_conflict(pod: &Pod, others: &[&Pod]) -> Option<Failure> {
+    let wanted = host_ports::of_pod(pod);
+    if wanted.is_empty() {
+        return None;
+    }
+    let taken: BTreeSet<HostPort> = others.iter().flat_map(|other| host_ports::of_pod(other)).collect();
+    host_ports::conflict(&wanted, &taken).then(|| {
+        let message = format!("Predicate NodePorts failed: {}", host_ports::CONFLICT);
+        Failure::rejected("NodePorts", message)
+    })
 }
 
 fn rejection(lack: &Lack) -> Failure {
@@ -323,6 +342,37 @@ mod tests {
         let want =
             "OutOfmounts: Node didn't have enough resource: mounts, requested: 1025, used: 0, capacity: 1024";
         assert_eq!(told, [want, "admitted", want]);
+    }
+
+    #[test]
+    fn a_pod_whose_host_port_is_anothers_is_rejected() {
+        let with = |name: &str, second: u8, cpu: &str, protocol: &str, status: Value| {
+            let mut pod = (*pod(name, second, &format!("cpu={cpu}"), status)).clone();
+            let port = json!([{"containerPort": 1, "hostPort": 80, "protocol": protocol}]);
+            pod.spec.as_mut().unwrap().containers[0].ports = serde_json::from_value(port).unwrap();
+            Arc::new(pod)
+        };
+        let want = "NodePorts: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+        let pods = [
+            with("old", 1, "0", "TCP", runs()),
+            with("new", 2, "0", "TCP", new()),
+            with("other", 3, "0", "UDP", new()),
+            with("critical", 4, "0", "TCP", new()),
+        ];
+        assert_eq!(judged(NODE, &[], &pods, &[0, 1, 2, 3]), ["admitted", want, "admitted", want]);
+        assert_eq!(judged(NODE, &pods[..1], &pods[1..2], &[0]), [want], "of a static pod too");
+        // What it lacks first is told first; others go for a critical pod only if that is enough.
+        let pods = [
+            with("old", 1, "900m", "TCP", runs()),
+            with("new", 2, "200m", "TCP", new()),
+            with("critical", 3, "200m", "TCP", new()),
+        ];
+        let told = judged(NODE, &[], &pods, &[1, 2]);
+        assert!(told[0].starts_with("OutOfcpu") && told[1] == want, "{told:?}");
+        let ended =
+            with("ended", 1, "0", "TCP", json!({"phase": "Failed", "startTime": "2026-01-02T03:04:00Z"}));
+        let pods = [ended, with("new", 2, "0", "TCP", new())];
+        assert_eq!(judged(NODE, &[], &pods, &[1]), ["admitted"], "an ended pod gives its port back");
     }
 
     /// A pod that is rejected takes nothing from those after it, and whichever worker asks first, the older pod has the room.

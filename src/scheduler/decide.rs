@@ -1,6 +1,7 @@
 //! Filter and score. Pure: the same pod and nodes give the same decision, ties excepted, which come from the seed.
 
 use super::volumes::Volumes;
+use crate::api::host_ports::{self, HostPort};
 use crate::api::nodes::{self, tolerates};
 use crate::api::quantity::Quantity;
 use crate::api::requests::{self, Amount, Amounts, Field, Scalars};
@@ -27,8 +28,8 @@ pub struct NodeInfo {
     /// Extended resources and huge pages: what there is, and what the pods on it request.
     pub scalars: Scalars,
     pub requested_scalars: Scalars,
-    /// Host ports in use: (protocol, address, port).
-    pub ports: BTreeSet<(String, String, i32)>,
+    /// Host ports in use.
+    pub ports: BTreeSet<HostPort>,
     /// Pods by their controller's uid.
     pub siblings: BTreeMap<String, i64>,
 }
@@ -58,7 +59,7 @@ impl NodeInfo {
             let used = self.requested_scalars.entry(name).or_default();
             *used = used.saturating_add(amount);
         }
-        self.ports.extend(host_ports(pod));
+        self.ports.extend(host_ports::of_pod(pod));
         // One that is on its way out is no reason to avoid its node (`countPodsMatchSelector` upstream).
         if let Some(owner) = controller(pod).filter(|_| pod.metadata.deletion_timestamp.is_none()) {
             *self.siblings.entry(owner).or_default() += 1;
@@ -73,23 +74,6 @@ fn scalars_of(pod: &Pod) -> Scalars {
 fn controller(pod: &Pod) -> Option<String> {
     let owners = pod.metadata.owner_references.as_ref()?;
     owners.iter().find(|o| o.controller == Some(true)).map(|o| o.uid.clone())
-}
-
-fn host_ports(pod: &Pod) -> Vec<(String, String, i32)> {
-    let Some(spec) = &pod.spec else { return vec![] };
-    // Sidecars run beside the containers; other init containers have ended before these begin.
-    let sidecars =
-        spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
-    let ports = spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten());
-    ports
-        .filter_map(|p| {
-            let port = p.host_port.filter(|p| *p > 0)?;
-            let or = |text: &Option<String>, other: &str| {
-                text.clone().filter(|t| !t.is_empty()).unwrap_or_else(|| other.into())
-            };
-            Some((or(&p.protocol, "TCP"), or(&p.host_ip, "0.0.0.0"), port))
-        })
-        .collect()
 }
 
 /// Why a node cannot take a pod: upstream's words, since people search for them.
@@ -229,15 +213,8 @@ fn filter(pod: &Pod, asks: &Asks, node: &NodeInfo, volumes: &Volumes) -> Vec<Ref
     if !selected || !required.is_none_or(|r| r.node_selector_terms.iter().any(|t| matches_term(t, node))) {
         return refuse("NodeAffinity", "node(s) didn't match Pod's node affinity/selector", true);
     }
-    let wanted = host_ports(pod);
-    let clash = wanted.iter().any(|(protocol, ip, port)| {
-        let same = |(p, i, n): &(String, String, i32)| {
-            p == protocol && n == port && (i == ip || i == "0.0.0.0" || ip == "0.0.0.0")
-        };
-        node.ports.iter().any(same)
-    });
-    if clash {
-        return refuse("NodePorts", "node(s) didn't have free ports for the requested pod ports", false);
+    if host_ports::conflict(&host_ports::of_pod(pod), &node.ports) {
+        return refuse("NodePorts", host_ports::CONFLICT, false);
     }
     let lacking = lacking(asks, (node.requested, &node.requested_scalars), node);
     if !lacking.is_empty() {
@@ -533,20 +510,6 @@ mod tests {
         assert_eq!((scores, decision.chosen.as_deref()), (vec![300, 225, 0], Some("none")));
         let decision = decide(&pod, &nodes[..1], &Volumes::default(), &Rng::seeded(1));
         assert!(!decision.verdicts[0].scores.contains_key("TaintToleration"), "it decides nothing");
-    }
-
-    #[test]
-    fn a_sidecars_host_port_is_taken() {
-        let ports = serde_json::json!([{"containerPort": 1, "hostPort": 8080}]);
-        let container =
-            |policy: Option<&str>| serde_json::json!({"name": "c", "ports": ports, "restartPolicy": policy});
-        let of = |policy: Option<&str>| -> Pod {
-            serde_json::from_value(
-                serde_json::json!({"spec": {"containers": [], "initContainers": [container(policy)]}}),
-            )
-            .unwrap()
-        };
-        assert_eq!((host_ports(&of(Some("Always"))).len(), host_ports(&of(None)).len()), (1, 0));
     }
 
     #[test]
