@@ -63,15 +63,15 @@ pub async fn keep<K: Typed>(
     let hash = template_hash(template, collisions.unwrap_or(0));
     let name = format!("{}-{hash}", look.key.name);
     let next = all.last().map_or(1, |r| r.revision.saturating_add(1));
-    match all.iter().position(|r| r.metadata.name.as_deref() == Some(&name)) {
-        Some(at) if !is_same(&all[at], template) => return collide(look, &name, collisions).await,
+    match kept_as(&all, template) {
         Some(at) if at + 1 == all.len() => {}
         Some(at) => {
             // A rollback: the old one is the newest again.
             let patch = Patch::Merge(json!({"revision": next}));
-            all.remove(at);
-            all.push(Arc::new(api.patch(&name, &PatchParams::default(), &patch).await?));
+            let old = name_of(&all.remove(at));
+            all.push(Arc::new(api.patch(&old, &PatchParams::default(), &patch).await?));
         }
+        None if all.iter().any(|r| name_of(r) == name) => return collide(look, &name, collisions).await,
         None => {
             // A cache that is behind knows nothing of the owner's deletion: the garbage collector would remove the new one, which brings the
             // owner's key back, and so on.
@@ -98,7 +98,8 @@ pub async fn keep<K: Typed>(
             all.push(Arc::new(made));
         }
     }
-    for old in forgotten(&all, &name, live, limit.unwrap_or(10).max(0) as usize) {
+    let newest = all.last().map(|r| name_of(r)).unwrap_or_default();
+    for old in forgotten(&all, &newest, live, limit.unwrap_or(10).max(0) as usize) {
         match api.delete(&old, &DeleteParams::default()).await {
             Err(error) if !is_code(&error, 404) => return Err(error.into()),
             _ => all.retain(|r| r.metadata.name.as_ref() != Some(&old)),
@@ -119,8 +120,21 @@ pub fn watch(shared: &Shared, kind: &'static str, queue: &WorkQueue<Key>) {
     });
 }
 
+fn name_of(revision: &ControllerRevision) -> String {
+    revision.metadata.name.clone().unwrap_or_default()
+}
+
 fn is_same(revision: &ControllerRevision, of: &PodTemplateSpec) -> bool {
     revision.data.as_ref().is_some_and(|kept| kept.0 == data(of))
+}
+
+/// Finds the newest revision that keeps this template. Pure. What a revision keeps decides, as upstream, and not its name: another
+/// client may have made one under another name, and a name that was taken leaves a template with a name of its own.
+///
+/// Example: of `d-1` (keeps A), `d-2` (keeps B) and `copy` (keeps A), all the oldest first, `copy` is the one of A.
+fn kept_as(all: &[Arc<ControllerRevision>], template: &PodTemplateSpec) -> Option<usize> {
+    let wanted = data(template);
+    all.iter().rposition(|r| r.data.as_ref().is_some_and(|kept| kept.0 == wanted))
 }
 
 /// Another template, or another object, has the name: the next look takes another one.
@@ -229,6 +243,24 @@ mod tests {
         assert!(is_same(&kept(&template), &template));
         assert!(!is_same(&kept(&PodTemplateSpec::default()), &template), "one hash for two templates");
         assert_eq!(super::template(&kept(&template)), Some(template));
+    }
+
+    #[test]
+    fn a_template_is_found_by_what_a_revision_keeps() {
+        let template = |image: &str| -> PodTemplateSpec {
+            let containers = json!([{"name": "c", "image": image}]);
+            serde_json::from_value(json!({"spec": {"containers": containers}})).unwrap()
+        };
+        let revision = |name: &str, image: &str| {
+            let metadata = ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
+            let data = Some(RawExtension(data(&template(image))));
+            Arc::new(ControllerRevision { metadata, data, revision: 1 })
+        };
+        let hash = template_hash(&template("b"), 0);
+        let all = [revision("d-1", "a"), revision("copy", "a"), revision(&format!("d-{hash}"), "c")];
+        assert_eq!(kept_as(&all, &template("a")), Some(1), "the newest, whatever its name");
+        assert_eq!(kept_as(&all[1..2], &template("a")), Some(0), "the one of the usual name was deleted");
+        assert_eq!(kept_as(&all, &template("b")), None, "the name alone says nothing");
     }
 
     #[test]
