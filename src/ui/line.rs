@@ -328,6 +328,30 @@ fn distance(a: &str, b: &str) -> usize {
     rows[a.len()][b.len()]
 }
 
+/// Parentheses in one another that the parser is given. It tries each as arithmetic and as a subshell, so n that are open cost 2^n.
+const DEEPEST: usize = 10;
+
+/// How many parentheses are open at once, at most, outside of quotes.
+fn deepest(text: &str) -> usize {
+    let (mut open, mut most, mut quote) = (0_usize, 0, None);
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (c, quote) {
+            ('\\', None | Some('"')) => drop(chars.next()),
+            ('\'' | '"', None) => quote = Some(c),
+            (c, Some(end)) if c == end => quote = None,
+            // A command in double quotes is parsed, too.
+            ('(', None | Some('"')) => {
+                open += 1;
+                most = most.max(open);
+            }
+            (')', None | Some('"')) => open = open.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
 /// Is something still to come: an open quote, a here-document, a `for` without its `done`?
 pub fn unfinished(text: &str) -> bool {
     use brush_parser::{ParseError, Parser, ParserOptions};
@@ -336,6 +360,9 @@ pub fn unfinished(text: &str) -> bool {
     }
     if text.ends_with('\\') && !text.ends_with("\\\\") {
         return true;
+    }
+    if deepest(text) > DEEPEST {
+        return false; // the shell judges it
     }
     match Parser::new(text.as_bytes(), &ParserOptions::default()).parse_program() {
         Ok(_) => false,
@@ -497,6 +524,16 @@ mod tests {
         assert_eq!(did_you_mean("decsribe"), Some("describe"));
         assert_eq!(did_you_mean("kubectl"), None);
         assert_eq!(did_you_mean("foo"), None);
+    }
+
+    #[test]
+    fn many_open_parentheses_go_to_the_shell_unparsed() {
+        for open in ["(", "( ", "echo $((", "echo \"$(("] {
+            assert!(!unfinished(&open.repeat(40)), "{open}");
+            assert!(unfinished(open), "{open}");
+        }
+        assert_eq!(deepest("((a) (b)) 'x((((' \\( \"((\""), 2);
+        assert_eq!(deepest("case a in a) b;; esac; (c)"), 1);
     }
 
     #[test]
