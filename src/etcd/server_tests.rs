@@ -493,7 +493,7 @@ fn descriptors_run_out_and_come_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_from_peers_ends_no_member() {
     use crate::raft::codec::{COUNT_MAX, encode_message};
-    use crate::raft::{Body, Message, SnapshotRef};
+    use crate::raft::{Body, ConfState, Message, SnapshotRef};
     let dir = tempfile::tempdir().unwrap();
     let wire = Wire::default();
     let names = ["cp1", "cp2", "cp3"];
@@ -523,8 +523,10 @@ async fn nonsense_from_peers_ends_no_member() {
     say(peer, me, COUNT_MAX - 3, beat()).unwrap();
     // A state and a write that no store could read.
     let status = kv.status();
-    let garbage =
-        SnapshotRef { index: status.index + 9, term: 1, data: "garbage".into(), ..Default::default() };
+    let conf = ConfState::of(names.map(member_id));
+    let garbage = SnapshotRef { index: status.index + 9, term: 1, conf, data: "garbage".into() };
+    let without_voters = SnapshotRef { conf: ConfState::default(), ..garbage.clone() };
+    assert!(say(peer, me, status.term, Body::MsgSnap(without_voters)).is_err());
     say(peer, me, status.term, Body::MsgSnap(garbage)).unwrap();
     for server in &servers {
         let to = member_id(&server.kv().status().member);
