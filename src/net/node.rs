@@ -288,8 +288,8 @@ impl NodeNetwork for Node {
             );
             count = once.count();
             // Before the write: nobody else knows what was there, if this call is dropped.
-            stale.add(changes.iter().filter_map(Change::old));
-            stale.add_new(changes.iter().filter_map(Change::new));
+            stale.add(changes.iter().filter_map(Change::removed));
+            stale.add_new(changes.iter().filter_map(Change::added));
             let written = match anew {
                 true => self.recommit(&changes).await.map(|()| after),
                 false => match self.commit(&changes).await {

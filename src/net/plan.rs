@@ -30,14 +30,16 @@ pub enum Change {
 }
 
 impl Change {
-    pub fn old(&self) -> Option<&ServiceRule> {
+    /// Returns the rule that the change takes away.
+    pub fn removed(&self) -> Option<&ServiceRule> {
         match self {
             Change::Remove { old, .. } | Change::Replace { old, .. } => Some(old),
             Change::Add { .. } => None,
         }
     }
 
-    pub fn new(&self) -> Option<&ServiceRule> {
+    /// Returns the rule that the change puts in.
+    pub fn added(&self) -> Option<&ServiceRule> {
         match self {
             Change::Add { new, .. } | Change::Replace { new, .. } => Some(new),
             Change::Remove { .. } => None,

@@ -85,7 +85,8 @@ impl<'a> Slices<'a> {
                 let is_ready = conditions.and_then(|c| c.ready).unwrap_or(true);
                 let serves = conditions.and_then(|c| c.serving).unwrap_or(true);
                 let ends = conditions.and_then(|c| c.terminating).unwrap_or(false);
-                if !is_ready && !(serves && ends) {
+                let is_usable = is_ready || serves && ends;
+                if !is_usable {
                     return None;
                 }
                 // Further addresses are the same endpoint, which consumers may ignore.
