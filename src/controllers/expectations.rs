@@ -238,7 +238,7 @@ mod tests {
         assert!(awaited.listed(1).is_empty(), "it was not answered yet");
         awaited.answered(&owner, "p", Some("u".into()), lists(1, 1));
         assert!(!awaited.met(&owner) && !awaited.in_doubt(&owner));
-        assert_eq!(awaited.listed(2), [owner.clone()]);
+        assert_eq!(awaited.listed(2), std::slice::from_ref(&owner));
         assert!(awaited.met(&owner));
         assert!(awaited.listed(3).is_empty(), "it concerns nobody any more");
     }
@@ -303,7 +303,7 @@ mod tests {
             before.creating(&owner, "p", lists(1, 1));
             before.answered(&owner, "p", Some("u".into()), lists(2, 1));
             assert!(!before.in_doubt(&owner));
-            assert_eq!(before.listed(2), [owner.clone()]);
+            assert_eq!(before.listed(2), std::slice::from_ref(&owner));
             // ... or before.
             after.creating(&owner, "p", lists(1, 1));
             assert!(after.listed(2).is_empty());

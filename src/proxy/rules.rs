@@ -614,7 +614,7 @@ mod tests {
                 "addressType": "IPv4", "metadata": {}, "endpoints": vec![endpoint; 1000], "ports": ports,
             }))
             .unwrap();
-            let slices = [("d/web".to_string(), vec![Arc::new(slice); 100])].into();
+            let slices = [("d/web".to_string(), std::iter::repeat_n(Arc::new(slice), 100).collect())].into();
             let meta = serde_json::json!({"namespace": "d", "name": "web"});
             let web = service(
                 serde_json::json!({"metadata": meta, "spec": {"clusterIP": "10.96.0.3", "ports": ports}}),

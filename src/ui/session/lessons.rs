@@ -550,7 +550,7 @@ mod tests {
         }
         let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
         let mut session = session_at(&runtime, Home::at(dir.path()).cluster("main").unwrap());
-        let why = session.agrees().err().expect("Ctrl-C is no answer");
+        let why = session.agrees().expect_err("Ctrl-C is no answer");
         std::eprintln!("<{}>", session.unanswered(&why));
     }
 
