@@ -8,7 +8,7 @@ use crate::linux::{descriptors, tcp, udp};
 use crate::task::Crew;
 use async_trait::async_trait;
 use nix::sys::socket::{AddressFamily, Backlog, Shutdown, SockFlag, SockType, SockaddrStorage};
-use nix::sys::socket::{bind, connect, listen, setsockopt, shutdown, socket, sockopt};
+use nix::sys::socket::{bind, connect, getsockopt, listen, setsockopt, shutdown, socket, sockopt};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -240,8 +240,11 @@ impl Port {
         match &self.door {
             Door::Tcp(sockets) => {
                 for socket in sockets {
-                    // Back to "bound": a socket that never listened answers ENOTCONN.
-                    let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+                    // Back to "bound". A socket that does not listen would keep the mark of its shutdown, and hand it on to each
+                    // connection that it accepts later: Linux clears it only where a listening socket is shut down.
+                    if getsockopt(socket, sockopt::AcceptConn)? {
+                        shutdown(socket.as_raw_fd(), Shutdown::Both)?;
+                    }
                     setsockopt(socket, sockopt::ReuseAddr, &false)?;
                 }
             }
@@ -632,6 +635,34 @@ mod tests {
             served.send_to(b"yes", from).await.unwrap();
             assert_eq!(clock::timeout(patience, client.recv(&mut buffer)).await.unwrap().unwrap(), 3);
             assert!(host.sync_ports(std::slice::from_ref(&wanted)).await.is_empty());
+        }
+    }
+
+    /// A port opens before its endpoints are ready, changes meanwhile, and closes and opens again.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_port_that_opened_late_carries_data() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let host = Host::new(Namespace::own());
+        let served = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = served.local_addr().unwrap();
+        let wanted = HostPort { to: vec![to], ..free(Protocol::Tcp) };
+        let closed = HostPort { to: vec![to, to], ..wanted.clone() };
+        let open = HostPort { ready: true, ..wanted.clone() };
+        for _ in 0..2 {
+            for port in [&wanted, &closed] {
+                assert!(host.sync_ports(std::slice::from_ref(port)).await.is_empty());
+                let refused = TcpStream::connect(("127.0.0.1", wanted.port)).await.unwrap_err();
+                assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+            }
+            assert!(host.sync_ports(std::slice::from_ref(&open)).await.is_empty());
+            let mut client = TcpStream::connect(("127.0.0.1", wanted.port)).await.unwrap();
+            let (mut inside, _) = served.accept().await.unwrap();
+            let mut buffer = [0; 4];
+            client.write_all(b"ping").await.unwrap();
+            inside.read_exact(&mut buffer).await.unwrap();
+            inside.write_all(b"pong").await.unwrap();
+            client.read_exact(&mut buffer).await.unwrap();
+            assert_eq!(&buffer, b"pong");
         }
     }
 

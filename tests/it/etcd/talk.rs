@@ -82,7 +82,7 @@ fn normal(text: &str, leases: &mut Vec<String>) -> String {
         // The built-in client answers as etcdctl 3.6, the real one here is of 3.4: what 3.6 has beside it.
         (r"(?m)^! (URL is healthy)", "${1}"),
         (
-            r"VERSION, [^,\n]*, [^,\n]*B, [^,\n]*B, \d+%, [^,\n]*B, true, false, \d+, \d+, \d+, (.*), , false\n",
+            r"VERSION, [^,\n]*, [^,\n]*B, [^,\n]*B, \d+%, (?:SIZE|[^,\n]*B), true, false, (?:T, I, I|\d+, \d+, \d+), (.*), , false\n",
             "VERSION, SIZE, true, false, T, I, I, ${1}\n",
         ),
         (r#","dbSizeQuota":\d+"#, ""),
