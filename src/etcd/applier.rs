@@ -324,7 +324,8 @@ mod tests {
         assert!(!one.has(7));
     }
 
-    /// It leads until its removal is committed. The voter that is left may have elected itself by then.
+    /// It leads until its removal is committed. The voter that is left may have elected itself by
+    /// then.
     #[test]
     fn a_leader_that_is_being_removed_asks_before_it_answers_a_read() {
         let mut one = One::new();

@@ -492,7 +492,7 @@ fn descriptors_run_out_and_come_back() {
 /// What a peer says that is nonsense, or comes from nobody, is an error of its connection; the members go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_from_peers_ends_no_member() {
-    use crate::raft::codec::{COUNT_MAX, encode_message};
+    use crate::raft::codec::{COUNT_MAX, REACH_MAX, encode_message};
     use crate::raft::{Body, ConfState, Message, SnapshotRef};
     let dir = tempfile::tempdir().unwrap();
     let wire = Wire::default();
@@ -519,8 +519,10 @@ async fn nonsense_from_peers_ends_no_member() {
         let noise: Vec<u8> = (0..rng.range(0, 80)).map(|_| rng.u64() as u8).collect();
         let _ = victim.deliver([&[1], &noise[..]].concat().into()); // by far the most is an error; all of it returns
     }
-    // The largest term there can be, from a member: no more than an election.
-    say(peer, me, COUNT_MAX - 3, beat()).unwrap();
+    // The largest term there can be, from a member, is not believed. The largest that is believed
+    // costs no more than an election.
+    say(peer, me, COUNT_MAX - 1, beat()).unwrap();
+    say(peer, me, REACH_MAX, beat()).unwrap();
     // A state and a write that no store could read.
     let status = kv.status();
     let conf = ConfState::of(names.map(member_id));

@@ -96,7 +96,8 @@ impl Waiting {
         }
     }
 
-    /// Ends a proposal that the leader's log has no room for. The answer is not `NoLeader`: the caller would propose again at once.
+    /// Ends a proposal that the leader's log has no room for. The answer is not `NoLeader`: the
+    /// caller would propose again at once.
     pub fn overload(&self, id: u64) {
         let error = self.writes_refused().unwrap_or(Error::TooManyRequests);
         if let Some((_, answer)) = self.take(id) {

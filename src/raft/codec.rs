@@ -11,15 +11,17 @@ const MESSAGE_VERSION: u8 = 1;
 /// Terms and indexes stay below this. No cluster comes near it by counting, and what is added to one cannot overflow.
 pub const COUNT_MAX: u64 = 1 << 62;
 
-/// A peer may move a member's term and index at once only below this, so that there is room to count on: see [`term_in_reach`], and snapshots.
+/// A peer may move a member's term and index at once only below this, so that there is room to
+/// count on: see [`term_in_reach`], and snapshots.
 pub const REACH_MAX: u64 = COUNT_MAX / 2;
 
 /// Above [`REACH_MAX`], a peer may move a member's term by at most this much with one message.
 const TERM_STEP: u64 = 1 << 32;
 
-/// Returns whether a member in term `own` believes that a peer is in term `term`. Without this, one message with the largest term that can be read would
-/// be the last: no member could read the messages of the next election. A term of 2^61 + 2^32 is believed by every member, the next 2^32 terms only by those
-/// that got there.
+/// Returns whether a member in term `own` believes that a peer is in term `term`. Without this, one
+/// message with the largest term that can be read would be the last: no member could read the
+/// messages of the next election. A term of 2^61 + 2^32 is believed by every member, the next 2^32
+/// terms only by those that got there.
 pub fn term_in_reach(own: u64, term: u64) -> bool {
     term <= own.max(REACH_MAX) + TERM_STEP
 }

@@ -16,15 +16,17 @@ pub(super) const MESSAGE_BYTES: usize = 1 << 20;
 /// Most bytes of entries in one [`Ready`], unless one entry alone has more.
 pub(super) const READY_BYTES: usize = 16 << 20;
 
-/// A leader refuses proposals while entries that are not settled (committed, and durable on the leader itself) would have more than this many bytes
-/// together. Without this bound, a leader whose disk is full, or whose followers' disks are, would keep every proposal in memory. etcd's raft calls
-/// it `MaxUncommittedEntriesSize`.
+/// A leader refuses proposals while entries that are not settled (committed, and durable on the
+/// leader itself) would have more than this many bytes together. Without this bound, a leader whose
+/// disk is full, or whose followers' disks are, would keep every proposal in memory. etcd's raft
+/// calls it `MaxUncommittedEntriesSize`.
 pub(super) const UNSETTLED_BYTES: usize = 64 << 20;
 
 /// Bytes that an entry costs beside its payload, in memory and in a message.
 const ENTRY_BYTES: usize = 64;
 
-/// No proposal may have more bytes. A batch of the log that holds it alone must be shorter than 4 GiB.
+/// No proposal may have more bytes. A batch of the log that holds it alone must be shorter than 4
+/// GiB.
 pub(super) const PROPOSAL_BYTES: usize = 1 << 30;
 
 /// How one core behaves. Times are in ticks.
@@ -80,7 +82,8 @@ pub struct Raft {
     pub(super) persisted: Index,
     /// Entries up to here were given out to be written.
     emitted: Index,
-    /// On a leader: bytes of the entries that were not given out as committed. See [`UNSETTLED_BYTES`].
+    /// On a leader: bytes of the entries that were not given out as committed. See
+    /// [`UNSETTLED_BYTES`].
     unsettled: usize,
     /// The last entry of each batch that is being written.
     marks: VecDeque<(u64, Index)>,
@@ -192,7 +195,8 @@ impl Raft {
         self.conf().voters.contains(&self.config.id)
     }
 
-    /// Returns whether this member decides alone. With one voter, a leader that removes itself does not: it leads until its removal is committed.
+    /// Returns whether this member decides alone. With one voter, a leader that removes itself does
+    /// not: it leads until its removal is committed.
     pub(super) fn only_voter(&self) -> bool {
         self.conf().voters.len() == 1 && self.is_voter()
     }
@@ -246,7 +250,8 @@ impl Raft {
         self.unsettled = unsettled.iter().map(|e| cost(&e.payload)).sum();
     }
 
-    /// Returns whether this leader's log has room for a proposal of this many bytes. One proposal fits into a settled log, however large.
+    /// Returns whether this leader's log has room for a proposal of this many bytes. One proposal
+    /// fits into a settled log, however large.
     fn has_room(&self, bytes: usize) -> bool {
         let fits = self.unsettled == 0 || self.unsettled + bytes + ENTRY_BYTES <= UNSETTLED_BYTES;
         fits && bytes <= PROPOSAL_BYTES
@@ -542,7 +547,8 @@ impl Core for Raft {
             self.emitted += new.len() as Index;
             self.ready.append.extend(new);
         }
-        // A promise may speak of every entry of the log, so it waits for the batch with the last of them.
+        // A promise may speak of every entry of the log, so it waits for the batch with the last of
+        // them.
         let early = self.emitted < last;
         let promises = if early { std::mem::take(&mut self.ready.send_after_persist) } else { vec![] };
         // only what is durable here too is applied, so a restart never finds itself behind its own state

@@ -61,7 +61,8 @@ struct Held {
     dirs: Mutex<BTreeMap<PathBuf, Arc<File>>>,
     /// At most [`RESERVE`].
     reserve: Mutex<Vec<File>>,
-    /// Directories whose names are durable. As many as there are directories of logs and snapshots, and their parents.
+    /// Directories whose names are durable. As many as there are directories of logs and snapshots,
+    /// and their parents.
     named: Mutex<BTreeSet<PathBuf>>,
 }
 
@@ -106,8 +107,10 @@ impl RealDisk {
 }
 
 impl Disk for RealDisk {
-    /// A directory that is found may have been made a moment ago, by a program that ended before it made the name durable. So its name is made durable, too, and its
-    /// parents' names. A parent that this program may not read was made by another one, and one that cannot be synced is on a file system that has no need of it.
+    /// A directory that is found may have been made a moment ago, by a program that ended before it
+    /// made the name durable. So its name is made durable, too, and its parents' names. A parent
+    /// that this program may not read was made by another one, and one that cannot be synced is on
+    /// a file system that has no need of it.
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let parent = match dir.parent() {
             _ if dir == Path::new(".") => return Ok(()),

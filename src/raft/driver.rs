@@ -105,8 +105,9 @@ enum Input {
     Kill,
 }
 
-/// What the log's thread is given. A follower is sent no more than 256 messages of 1 MiB that it has not made durable; a leader refuses proposals while 64 MiB
-/// of entries are not durable and committed. So the bytes that wait here are bounded, also while the disk is full.
+/// What the log's thread is given. A follower is sent no more than 256 messages of 1 MiB that it
+/// has not made durable; a leader refuses proposals while 64 MiB of entries are not durable and
+/// committed. So the bytes that wait here are bounded, also while the disk is full.
 enum Job {
     Write(Write),
     Release(Index),
@@ -114,8 +115,9 @@ enum Job {
 
 /// What became of a member's log.
 pub enum LogNews {
-    /// It cannot be written just now, e.g. because there is no room, no descriptor is left, or no segment can be made. Nothing is lost: what was
-    /// proposed waits, and is tried again until it is written. The error need not pass by itself: see [`Wal::may_retry`].
+    /// It cannot be written just now, e.g. because there is no room, no descriptor is left, or no
+    /// segment can be made. Nothing is lost: what was proposed waits, and is tried again until it
+    /// is written. The error need not pass by itself: see [`Wal::may_retry`].
     Waits(WalError),
     /// It can be written again.
     GoesOn,
@@ -179,7 +181,8 @@ pub struct Handle {
     peers_waiting: Arc<PeersWaiting>,
     start: Instant,
     me: MemberId,
-    /// Every member that takes part or has ever, as far as is known here by the log or by a certificate.
+    /// Every member that takes part or has ever, as far as is known here by the log or by a
+    /// certificate.
     known: Arc<Mutex<BTreeSet<MemberId>>>,
 }
 
@@ -226,9 +229,10 @@ impl Handle {
         self.take(codec::decode_message(bytes)?)
     }
 
-    /// As [`Handle::deliver`], from a peer whose certificate says that it is the member `sender`: a member that was taken over speaks for
-    /// no other. It need not take part as far as this member's log says: it may have joined, and lead, while this member was away. Errors: as there, and the message
-    /// names another sender.
+    /// As [`Handle::deliver`], from a peer whose certificate says that it is the member `sender`: a
+    /// member that was taken over speaks for no other. It need not take part as far as this
+    /// member's log says: it may have joined, and lead, while this member was away. Errors: as
+    /// there, and the message names another sender.
     pub fn deliver_from(&self, sender: MemberId, bytes: Bytes) -> Result<(), codec::DecodeError> {
         let message = codec::decode_message(bytes)?;
         if message.from != sender {
@@ -681,8 +685,8 @@ fn write_log(mut wal: Wal, queue: &Receiver<Job>, inbox: &Sender<Input>, killed:
     }
 }
 
-/// Tries a write again, of which nothing is lost, until it can be made. What comes meanwhile is held, in order. Returns
-/// nothing if the member is killed meanwhile.
+/// Tries a write again that could not be made, and of which nothing is lost, until it can be made.
+/// What comes meanwhile is held, in order. Returns `None` if the member was killed meanwhile.
 fn when_possible(
     mut error: WalError,
     wal: &mut Wal,

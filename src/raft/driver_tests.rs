@@ -138,7 +138,8 @@ fn after_a_snapshot_whose_making_panics_the_next_one_is_made() {
     one.captures.recv_timeout(PATIENCE).expect("it is tried again");
 }
 
-/// A member that was away does not know a leader that joined meanwhile; only that leader can tell it.
+/// A member that was away does not know a leader that joined meanwhile; only that leader can tell
+/// it.
 #[test]
 fn a_leader_that_joined_meanwhile_is_heard_if_its_certificate_names_it() {
     let one = start(&SimDisk::default(), SnapshotPolicy::default(), false);

@@ -12,9 +12,10 @@ use std::time::Duration;
 /// A question or its answer may be lost; it is asked again after this many ticks.
 const ASK_AGAIN_TICKS: u32 = 10;
 
-/// A read that is not answered after this many ticks fails, first while the leader is asked and then while its index is applied: 7 s with the driver's ticks for
-/// several members. Its caller has left by then (the store waits 6 s), and nothing else ends it while the log stands still. etcd's `linearizableReadLoop` has
-/// its request timeout for this.
+/// A read that is not answered after this many ticks fails, first while the leader is asked and
+/// then while its index is applied: 7 s with the driver's ticks for several members. Its caller has
+/// left by then (the store waits 6 s), and nothing else ends it while the log stands still. etcd's
+/// `linearizableReadLoop` has its request timeout for this.
 const READ_TICKS: u32 = 280;
 
 /// A snapshot that could not be saved is tried again after this many ticks: a full disk does not get room by being asked all the time.
@@ -68,9 +69,11 @@ pub trait StateMachine: Send {
     fn size(&self) -> u64 {
         0
     }
-    /// The proposal went nowhere: no leader is known, this member leads and hands over, or its log has failed.
+    /// The proposal went nowhere: no leader is known, this member leads and hands over, or its log
+    /// has failed.
     fn refused(&mut self, id: u64);
-    /// The proposal went nowhere: this member leads, and too many proposals wait for its disk or for a majority.
+    /// The proposal went nowhere: this member leads, and too many proposals wait for its disk or
+    /// for a majority.
     fn overloaded(&mut self, id: u64) {
         self.refused(id);
     }
@@ -141,7 +144,8 @@ pub struct Member<M> {
     machine: M,
     policy: SnapshotPolicy,
     applied: Index,
-    /// Bytes of entries applied since the last snapshot that was saved, and how many of them the snapshot that is being made will stand for.
+    /// Bytes of entries applied since the last snapshot that was saved, and how many of them the
+    /// snapshot that is being made will stand for.
     bytes: u64,
     bytes_in_snapshot: u64,
     snapshot_index: Index,
@@ -313,7 +317,8 @@ impl<M: StateMachine> Member<M> {
         self.durable = self.durable.max(write.batch);
         self.machine.persisted(write);
         while let Some(promises) = self.promises.pop_front_if(|waiting| waiting.batch <= write.batch) {
-            // The leader that handed over has given that up by now, and leads on: these votes must not unseat it.
+            // The leader that handed over has given that up by now, and leads on: these votes must
+            // not unseat it.
             let late = self.ticks - promises.since >= u64::from(self.core.config.election_ticks);
             for mut message in promises.messages {
                 if let Body::MsgVote { transfer, .. } = &mut message.body {

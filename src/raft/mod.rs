@@ -34,16 +34,22 @@
 //! heartbeats (shared by all reads that wait for it). Snapshots travel as one message, and on
 //! the stream of all others: while a large one is sent, heartbeats to that follower wait behind it. A link must not repeat a `MsgProp` (a
 //! stream does not). A member whose directory was deleted or went back to an older copy is not told from one that kept its promises: it must not be
-//! started again, and the error about damage says so. A leader whose disk is full keeps its post: members with room commit without it, until
-//! 64 MiB of entries wait for its disk; then it refuses proposals until there is room. A newest segment that is deleted as a whole is not missed.
-//! A follower that is removed while it cannot be reached is never sent its removal: the leader sends nothing to a member that is not in the configuration. It goes on as
-//! a follower without a leader, and its pre-votes are refused; an administrator must stop it (an etcd peer answers such a member with `410 Gone`).
-//! A disk that can be read and not written any more (`EROFS`, or `EIO` where a segment is made) does not end its member: it waits, says why, and tries again.
-//! A log does not know which sectors of a batch are zero by themselves. If a bit of the very last batch changes, and a value in that batch has 1023 or more zero bytes
-//! in a row, the batch is taken for an interrupted write and cut off, though it may have been acknowledged (etcd's log has the same limit).
-//! While no snapshot can be made (the disk is full, or refuses it) the log in memory and on the disk grows with every write, without a bound of its own: what is
-//! in no snapshot is nowhere else, so a leader could only refuse writes, and what ends the fault may be one of them. The application bounds it: the
-//! store's quota, or the disk that takes no more of the log.
+//! started again, and the error about damage says so. A leader whose disk is full keeps its post:
+//! members with room commit without it, until 64 MiB of entries wait for its disk; then it refuses
+//! proposals until there is room. A newest segment that is deleted as a whole is not missed. A
+//! follower that is removed while it cannot be reached is never sent its removal: the leader sends
+//! nothing to a member that is not in the configuration. It goes on as a follower without a leader,
+//! and its pre-votes are refused; an administrator must stop it (an etcd peer answers such a member
+//! with `410 Gone`). A disk that can be read and not written any more (`EROFS`, or `EIO` where a
+//! segment is made) does not end its member: it waits, says why, and tries again. A log does not
+//! know which sectors of a batch are zero by themselves. If a bit of the very last batch changes,
+//! and a value in that batch has 1023 or more zero bytes in a row, the batch is taken for an
+//! interrupted write and cut off, though it may have been acknowledged (etcd's log has the same
+//! limit).
+//! While no snapshot can be made (the disk is full, or refuses it) the log in memory and on the disk
+//! grows with every write, without a bound of its own: what is in no snapshot is nowhere else, so a
+//! leader could only refuse writes, and what ends the fault may be one of them. The application
+//! bounds it: the store's quota, or the disk that takes no more of the log.
 //! ## Read next
 //! `etcd`, the state machine behind it.
 
@@ -90,7 +96,8 @@ pub enum ProposeError {
     /// No leader is known, or the leader hands over to another member.
     #[error("no leader")]
     NotLeader,
-    /// The leader's log holds too many bytes that are not settled: not yet committed, or not yet durable on the leader.
+    /// The leader's log holds too many bytes that are not settled: not yet committed, or not yet
+    /// durable on the leader.
     #[error("too many proposals wait for the disk or for a majority")]
     Full,
 }
@@ -116,7 +123,8 @@ pub trait Core: Send {
     /// Time passes.
     fn tick(&mut self);
     fn step(&mut self, message: Message);
-    /// Returns `Some(index)` if this member leads, `None` if the proposal was passed on to the leader, which drops it if its own log is full.
+    /// Returns `Some(index)` if this member leads, `None` if the proposal was passed on to the
+    /// leader, which drops it if its own log is full.
     fn propose(&mut self, data: Bytes) -> Result<Option<Index>, ProposeError>;
     fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError>;
     /// Asks from which index on a read is linearizable; the answer comes in [`Ready::reads`], or never.
@@ -185,7 +193,8 @@ pub struct Status {
     pub commit: Index,
     pub last: Index,
     pub persisted: Index,
-    /// How many vote in the configuration in force. A member that was removed, or is a learner, counts the others.
+    /// How many vote in the configuration in force. A member that was removed, or is a learner,
+    /// counts the others.
     pub voters: usize,
     /// This member is the only voter: it decides without asking another member.
     pub only_voter: bool,

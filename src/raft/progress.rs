@@ -96,14 +96,16 @@ impl Progress {
         caught_up
     }
 
-    /// The follower lacks `index` and may have `hint`. Returns whether this changed what is sent next. It does not if the answer is an old one, if a snapshot is
-    /// under way, or if the follower lacks an entry that it acknowledged.
+    /// The follower lacks `index` and may have `hint`. Returns whether this changed what is sent
+    /// next. It does not if the answer is an old one, if a snapshot is under way, or if the
+    /// follower lacks an entry that it acknowledged.
     pub fn rejected(&mut self, index: Index, hint: Index) -> bool {
         match self.state {
             ProgressState::Replicate if index <= self.matched => return false,
             ProgressState::Replicate => self.next = self.matched + 1,
             ProgressState::Probe if index + 1 != self.next => return false,
-            // The follower rejects an entry that it acknowledged, so it lost data. Retrying now would loop; wait for the next heartbeat.
+            // The follower rejects an entry that it acknowledged, so it lost data. Retrying now
+            // would loop; wait for the next heartbeat.
             ProgressState::Probe if index == self.matched => return false,
             ProgressState::Probe => self.next = index.min(hint + 1).max(self.matched + 1),
             ProgressState::Snapshot(_) => return false,

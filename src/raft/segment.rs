@@ -5,13 +5,17 @@
 //! `tag u32 | len u32 | crc32 u32 | header's crc32 u32 | sequence u64 | synced u64 | records | end mark 8`. The checksums cover the segment's number, so
 //! that leftovers of another segment never pass. `synced` is the newest batch known to be durable when this one was written.
 //!
-//! A write that a crash interrupts leaves whole sectors of the disk undone, or ends early: either way there are zeros where the write did not arrive. So a last batch whose
-//! checksum does not fit counts as interrupted if one of its sectors has only zeros, or if its end mark is missing. Any other bytes that are no batch were one, once, and have
-//! changed since: a member may have acknowledged them, and the log is refused.
+//! A write that a crash interrupts leaves whole sectors of the disk undone, or ends early: either
+//! way there are zeros where the write did not arrive. So a last batch whose checksum does not fit
+//! counts as interrupted if one of its sectors has only zeros, or if its end mark is missing. Any
+//! other bytes that are no batch were one, once, and have changed since: a member may have
+//! acknowledged them, and the log is refused.
 //!
-//! A batch does not record which of its sectors are zero by themselves. A value with 1023 or more zero bytes in a row always fills such a sector. If one bit of the last
-//! batch changes and that batch holds such a value, the batch counts as interrupted and is cut off, though it was durable. etcd's log has the same limit (`isTornEntry` in
-//! its `wal/decoder.go`). Only the last batch is concerned: the one after it says that it was durable.
+//! A batch does not record which of its sectors are zero by themselves. A value with 1023 or more
+//! zero bytes in a row always fills such a sector. If one bit of the last batch changes and that
+//! batch holds such a value, the batch counts as interrupted and is cut off, though it was durable.
+//! etcd's log has the same limit (`isTornEntry` in its `wal/decoder.go`). Only the last batch is
+//! concerned: the one after it says that it was durable.
 
 use super::codec::{self, DecodeError, Reader};
 use super::core::Stored;
@@ -220,8 +224,9 @@ impl<'a> Segment<'a> {
         Ok(true)
     }
 
-    /// Returns whether an interrupted write can have left this: a sector has only zeros, or everything from some point on. A sector that the batch itself
-    /// fills with zeros looks the same; see the top of this file.
+    /// Returns whether an interrupted write can have left this: a sector has only zeros, or
+    /// everything from some point on. A sector that the batch itself fills with zeros looks the
+    /// same; see the top of this file.
     fn interrupted(&self, at: usize) -> bool {
         let bytes = self.bytes;
         let sector = |n: usize| {

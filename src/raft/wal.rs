@@ -1,8 +1,10 @@
 //! The log on disk: what was promised survives a power cut.
 //!
 //! Segments of 4 MiB (see `segment` for their form), filled with zeros in advance: a write then changes no metadata, and what it did not reach is seen. A torn tail is
-//! a write that a crash interrupted, so no member acknowledged it: it is cut off. Everything else that cannot be read is damage, and the log is refused. There is one limit:
-//! a durable last batch with long runs of zeros in it, and a bit that has changed since, is taken for a torn tail (`segment` says why).
+//! a write that a crash interrupted, so no member acknowledged it: it is cut off. Everything else
+//! that cannot be read is damage, and the log is refused. There is one limit: a durable last batch
+//! with long runs of zeros in it, and a bit that has changed since, is taken for a torn tail
+//! (`segment` says why).
 
 use super::core::Stored;
 use super::disk::{Disk, DiskFile, is_scarcity};
@@ -114,7 +116,8 @@ pub struct Wal {
     highest: Index,
     closed: Vec<(u64, Index)>,
     preparing: Option<Preparing>,
-    /// Index and term of a leader's snapshot that is written, while the batch that refers to it is not: a retry of both needs no room for a second copy.
+    /// Index and term of a leader's snapshot that is written, while the batch that refers to it is
+    /// not: a retry of both needs no room for a second copy.
     saved: Option<(Index, Term)>,
 }
 
@@ -337,14 +340,17 @@ impl Wal {
         Ok(())
     }
 
-    /// Nothing that was written may have been lost: no sync of the open segment, of a leader's snapshot or of a directory has failed.
+    /// Nothing that was written may have been lost: no sync of the open segment, of a leader's
+    /// snapshot or of a directory has failed.
     pub fn sound(&self) -> bool {
         self.sound
     }
 
-    /// Returns whether the write that failed so may be tried again. While the log is sound: always if nothing of it can stand in the open segment, else if only
-    /// something is missing that comes back. So any error waits that comes from making a segment or from writing a leader's snapshot, except from
-    /// their syncs: also `EIO`, `EACCES` and `EROFS`. Nothing is lost by waiting, and an administrator may mend it.
+    /// Returns whether the write that failed so may be tried again. While the log is sound: always
+    /// if nothing of it can stand in the open segment, else if only something is missing that comes
+    /// back. So any error waits that comes from making a segment or from writing a leader's
+    /// snapshot, except from their syncs: also `EIO`, `EACCES` and `EROFS`. Nothing is lost by
+    /// waiting, and an administrator may mend it.
     pub fn may_retry(&self, error: &WalError) -> bool {
         self.sound && matches!(error, WalError::Io { .. }) && (!self.begun || error.is_scarcity())
     }

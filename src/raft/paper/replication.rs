@@ -218,7 +218,8 @@ fn a_leader_brings_every_follower_of_figure_7_to_its_own_log_5_3() {
     }
 }
 
-/// Of two voters the leader removes itself: the one that is left decides, so nothing is answered here without asking it.
+/// Of two voters the leader removes itself: the one that is left decides, so nothing is answered
+/// here without asking it.
 #[test]
 fn a_leader_that_is_being_removed_is_not_the_only_voter() {
     let mut one = One::new(2);

@@ -102,8 +102,9 @@ impl SimDisk {
         self.0.lock().unwrap()
     }
 
-    /// Cuts the power. Of the changes of names that were not synced, any subset is durable. Of the writes to each file that were not synced, a prefix is durable, and
-    /// its last write may be torn.
+    /// Cuts the power. Of the changes of names that were not synced, any subset is durable. Of the
+    /// writes to each file that were not synced, a prefix is durable, and its last write may be
+    /// torn.
     pub fn crash(&self, rng: &Rng) {
         let mut state = self.lock();
         // nothing orders them: any of them may have reached the platter
