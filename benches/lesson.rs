@@ -1,6 +1,8 @@
-//! What the lesson engine costs: a lesson is open at its last step, and a thousand commands change what its checks look at.
+//! What the lesson engine costs: a lesson is open at its last step, and a thousand commands change
+//! what its checks look at.
 //!
-//! `cargo bench --bench lesson`. The last command is to be as quick as the first, and the memory of the cluster's process to be flat.
+//! `cargo bench --bench lesson`. The last command is to be as quick as the first, and the memory of
+//! the cluster's process to be flat.
 
 mod support;
 

@@ -1,15 +1,16 @@
 //! How many puts a second the store takes: one member, real disk, fdatasync before every answer.
 //!
-//! `cargo bench --bench store [DIR]`; without DIR in a directory next to the build, since `/tmp` may be memory.
+//! `cargo bench --bench store [DIR]`; without DIR in a directory next to the build, since `/tmp`
+//! may be memory.
 
-use ropewalk::etcd::api::PutRequest;
-use ropewalk::etcd::{Config, Server};
-use ropewalk::rng::Rng;
-use ropewalk::tap::Tap;
+use etcd::api::PutRequest;
+use etcd::{Config, Server};
+use rng::Rng;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tap::{Event, Tap};
 
 const ROUND: Duration = Duration::from_secs(2);
 const VALUE_BYTES: usize = 256;
@@ -67,8 +68,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let commits = tap.since(0);
         let batches: Vec<u64> = commits
             .iter()
-            .filter(|r| r.verb == "append")
-            .filter_map(|r| r.detail["batch"].as_u64())
+            .filter_map(|r| match r.event {
+                Event::Append { batch, .. } => Some(batch as u64),
+                _ => None,
+            })
             .collect();
         println!(
             "{clients:4} clients: {:7.0} puts/s, p50 {:?}, p99 {:?}, {:.1} entries per fsync (recent)",

@@ -4,10 +4,10 @@
 
 mod support;
 
+use client::{Client, kubeconfig};
 use futures::{AsyncBufReadExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use ropewalk::client::{Client, kubeconfig};
 use serde_json::json;
 use std::path::Path;
 use std::time::{Duration, Instant};

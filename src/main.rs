@@ -1,4 +1,22 @@
-//! The `ropewalk` program: one file, many roles, decided by how it was called.
+//! # Ropewalk
+//!
+//! One program that holds a whole Kubernetes cluster and teaches it: one file, many roles, decided
+//! by how it was called.
+//!
+//! A room is a crate, a floor is a folder. A room depends on rooms of lower floors only, and who
+//! may depend on whom is the rule for who talks to whom in Kubernetes: Cargo forbids the rest,
+//! `tests/it/floors.rs` what Cargo cannot say. Each room's `lib.rs` opens as a chapter of the book.
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | `src/ground` | lang, linux, clock, rng, tap, task, pki: the language spoken, system calls (the only `unsafe`), time, chance, records, owned tasks, certificates |
+//! | `src/machinery` | raft, api, cri, cni, applets: what knows nothing of a running cluster |
+//! | `src/foundation` | etcd, client, runtime, net: what components stand on |
+//! | `src/components` | apiserver, scheduler, controllers, kubelet, proxy, addons, kubectl, etcdctl: they meet through the API only |
+//! | `src/cluster` | wires them, and is the only room that constructs them |
+//! | `src/lab` | lessons, graded labs, checks, `why` |
+//! | `src/ui`, `src/bench` | the REPL and the terminal interface; the figures |
+//! | `src/cli` | arguments and exit codes |
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,29 +25,30 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     let text = |at: usize| args.get(at).map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    // In a container this binary is `nginx`, `pause`, …: before anything that such a small program does not need.
+    // In a container this binary is `nginx`, `pause`, …: before anything that such a small program
+    // does not need.
     let name = Path::new(&text(0)).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    if let Some(code) = ropewalk::applets::run(&name, args.clone()) {
+    if let Some(code) = applets::run(&name, args.clone()) {
         return exit(code);
     }
-    if text(1) == ropewalk::runtime::zygote::ZYGOTE_ARGUMENT {
-        return exit(ropewalk::runtime::zygote::main(&text(2)));
+    if text(1) == runtime::zygote::ZYGOTE_ARGUMENT {
+        return exit(runtime::zygote::main(&text(2)));
     }
-    if text(1) == ropewalk::cluster::boot::SUPERVISE_ARGUMENT {
-        return exit(ropewalk::cluster::boot::supervise(&text(2), ropewalk::lab::guests));
+    if text(1) == cluster::boot::SUPERVISE_ARGUMENT {
+        return exit(cluster::boot::supervise(&text(2), lab::guests));
     }
-    if text(1) == ropewalk::cluster::wipe::WIPE_ARGUMENT {
-        return exit(ropewalk::cluster::wipe::inside(Path::new(&text(2))));
+    if text(1) == cluster::wipe::WIPE_ARGUMENT {
+        return exit(cluster::wipe::inside(Path::new(&text(2))));
     }
     if name == "kubectl" {
         let words = args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
-        return exit(ropewalk::kubectl::main_with_stdio(words));
+        return exit(kubectl::main_with_stdio(words));
     }
     if name == "etcdctl" {
         let words = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
-        return exit(ropewalk::cli::etcdctl(words));
+        return exit(cli::etcdctl(words));
     }
-    exit(ropewalk::cli::run(args))
+    exit(cli::run(args))
 }
 
 fn exit(code: i32) -> ExitCode {

@@ -1,4 +1,5 @@
-//! What the benches share: the program, a client of its cluster, and a table of figures beside their aims.
+//! What the benches share: the program, a client of its cluster, and a table of figures beside
+//! their aims.
 
 use std::path::Path;
 use std::process::Command;

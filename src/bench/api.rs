@@ -1,19 +1,20 @@
-//! The API server beside a real kube-apiserver: gets and creates of a ConfigMap by a ServiceAccount with a token, as a program in a pod would
-//! ask. Both are spoken to over TLS and HTTP/2, a connection a client, each client waiting for its answer; rounds take turns.
+//! The API server beside a real kube-apiserver: gets and creates of a ConfigMap by a ServiceAccount
+//! with a token, as a program in a pod would ask. Both are spoken to over TLS and HTTP/2, a
+//! connection a client, each client waiting for its answer; rounds take turns.
 
 use super::cluster::Cluster;
 use super::{Aim, Figure, Room};
-use crate::kubectl::Env;
-use crate::kubectl::parse::Flags;
-use crate::kubectl::wire::config::{Kubeconfig, Target};
-use crate::kubectl::wire::http::Dial;
-use crate::kubectl::wire::upstream::Upstream;
 use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use http::{Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use kubectl::Env;
+use kubectl::parse::Flags;
+use kubectl::wire::config::{Kubeconfig, Target};
+use kubectl::wire::http::Dial;
+use kubectl::wire::upstream::Upstream;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -109,12 +110,12 @@ fn config_map(name: &str) -> Value {
 }
 
 impl Server {
-    /// Makes a namespace, an account that may edit it, and an object. `number` keeps it apart from those of other runs. What a failed preparation
-    /// has made is removed again.
+    /// Makes a namespace, an account that may edit it, and an object. `number` keeps it apart from
+    /// those of other runs. What a failed preparation has made is removed again.
     async fn prepare(kubeconfig: &Path, number: u32) -> anyhow::Result<Server> {
         let admin = Upstream::of(kubeconfig).map_err(|e| anyhow!("{}: {e}", kubeconfig.display()))?;
         let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
-        let told = |fail: crate::kubectl::error::Fail| anyhow!("{}", fail.told().0.trim());
+        let told = |fail: kubectl::error::Fail| anyhow!("{}", fail.told().0.trim());
         let files = Kubeconfig::load(&env, &Flags::default()).map_err(told)?;
         let target = Target::of(&env, &Flags::default(), &files).map_err(told)?;
         let namespace = format!("ropewalk-bench-{number}");
@@ -137,7 +138,8 @@ impl Server {
     /// Makes everything in the namespace; returns a token of its account.
     async fn furnish(&self) -> anyhow::Result<String> {
         self.ask(&self.core("serviceaccounts"), json!({"metadata": {"name": NAME}})).await?;
-        // A role of its own: `edit` is empty where no controller manager runs, which aggregates its rules.
+        // A role of its own: `edit` is empty where no controller manager runs, which aggregates its
+        // rules.
         let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}", self.namespace);
         let role = json!({"metadata": {"name": NAME},
             "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create"]}]});
@@ -184,7 +186,7 @@ impl Server {
     }
 
     async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-        let told = |fail: crate::kubectl::error::Fail| anyhow!("{}", fail.told().0.trim());
+        let told = |fail: kubectl::error::Fail| anyhow!("{}", fail.told().0.trim());
         let (io, h2) = Dial::new(self.target.clone(), &["h2"]).map_err(told)?.connect().await?;
         ensure!(h2, "{} does not speak HTTP/2", self.target.host);
         let (sender, connection) =
@@ -254,7 +256,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_preparation_that_fails_leaves_no_namespace() {
         let dir = tempfile::tempdir().unwrap();
-        let fixture = crate::apiserver::testing::start(dir.path()).await;
+        let fixture = apiserver::testing::start(dir.path()).await;
         let admin = Upstream::of(&dir.path().join("kubeconfig")).unwrap();
         let rbac = "/apis/rbac.authorization.k8s.io/v1";
         // Somebody who may have namespaces, and nothing in them.
@@ -268,7 +270,7 @@ mod tests {
             let (code, answer) = admin.ask(Method::POST, &path, Some(&object)).await.unwrap();
             assert_eq!(code, 201, "{answer}");
         }
-        let jane = fixture.ca.issue(&crate::pki::Subject::client("jane", "")).unwrap();
+        let jane = fixture.ca.issue(&pki::Subject::client("jane", "")).unwrap();
         let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
         let mut config: Value = serde_yaml::from_str(&fixture.kubeconfig).unwrap();
         config["users"][0]["user"] = json!({"client-certificate-data": encode(&jane.cert_pem), "client-key-data": encode(&jane.key_pem)});
@@ -295,7 +297,7 @@ mod tests {
         let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let mut servers = vec![];
         for dir in &dirs {
-            let fixture = crate::apiserver::testing::start(dir.path()).await;
+            let fixture = apiserver::testing::start(dir.path()).await;
             let server = Server::prepare(&dir.path().join("kubeconfig"), 7).await.unwrap();
             servers.push((fixture, server));
         }

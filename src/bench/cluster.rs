@@ -1,9 +1,10 @@
-//! What a learner waits for: start, stop, run, scale, heal; and what a cluster costs while nothing happens. Measured from outside, on
-//! clusters in a home of their own, by the commands and the API that everybody uses.
+//! What a learner waits for: start, stop, run, scale, heal; and what a cluster costs while nothing
+//! happens. Measured from outside, on clusters in a home of their own, by the commands and the API
+//! that everybody uses.
 
 use super::{Aim, Figure, Room};
-use crate::client::kubeconfig;
 use anyhow::{Context, bail, ensure};
+use client::kubeconfig;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
@@ -43,7 +44,8 @@ impl<'a> Cluster<'a> {
         self.run(Command::new(std::env::current_exe()?).args(args))
     }
 
-    /// Wipes the cluster, in a process group of its own: Ctrl-C is for what is measured, and must not end this.
+    /// Wipes the cluster, in a process group of its own: Ctrl-C is for what is measured, and must
+    /// not end this.
     fn wipe(&self) -> anyhow::Result<()> {
         let mut command = Command::new(std::env::current_exe()?);
         self.run(command.args(["reset", "--yes"]).process_group(0)).map(drop)
@@ -118,7 +120,8 @@ pub fn start(room: &Room) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// Resident memory in MB and CPU in percent of a core of supervisor, main and zygote, some seconds after a start.
+/// Resident memory in MB and CPU in percent of a core of supervisor, main and zygote, some seconds
+/// after a start.
 fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
     const REST: Duration = Duration::from_secs(5);
     const SPAN: Duration = Duration::from_secs(20);
@@ -148,7 +151,8 @@ fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
             .find_map(|l| l.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         resident += pss.context("smaps_rollup has no Pss")?;
     }
-    Ok((resident as f64 / 1000.0, hundredths / SPAN.as_secs_f64()))
+    // A kB of smaps_rollup is 1024 bytes.
+    Ok((resident as f64 * 1024.0 / 1e6, hundredths / SPAN.as_secs_f64()))
 }
 
 fn ready(pod: &Pod) -> bool {
@@ -167,7 +171,8 @@ struct Pods {
 }
 
 impl Pods {
-    /// Does `act`, and waits until the pods are as `enough` says. Returns the time since the act began.
+    /// Does `act`, and waits until the pods are as `enough` says. Returns the time since the act
+    /// began.
     async fn after<T, E>(
         &self,
         act: impl Future<Output = Result<T, E>>,

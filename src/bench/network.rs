@@ -1,10 +1,11 @@
-//! What the ways into a cluster cost: a NodePort's rules beside a direct connection, localhost's way in beside loopback.
+//! What the ways into a cluster cost: a NodePort's rules beside a direct connection, localhost's
+//! way in beside loopback.
 
 use super::world::World;
 use super::{Aim, Figure};
-use crate::cni::{HostPort, Protocol, ServiceRule};
-use crate::cri::{ContainerConfig, Mount};
 use anyhow::{Context, bail, ensure};
+use cni::{HostPort, Protocol, ServiceRule};
+use cri::{ContainerConfig, Mount};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

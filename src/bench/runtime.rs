@@ -2,8 +2,8 @@
 
 use super::world::World;
 use super::{Aim, Figure, Room};
-use crate::cri::{ContainerConfig, Runtime};
 use anyhow::{Context, ensure};
+use cri::{ContainerConfig, Runtime};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -51,8 +51,8 @@ async fn run_to_its_end(world: &World, sandbox: &str, name: &str) -> anyhow::Res
     Ok(runtime.remove_container(&id).await?)
 }
 
-/// The same program from the same file, run by crun as the specification that it writes itself says: namespaces, mounts, masked paths.
-/// Where there is no crun the figures stay alone.
+/// The same program from the same file, run by crun as the specification that it writes itself
+/// says: namespaces, mounts, masked paths. Where there is no crun the figures stay alone.
 pub fn beside_crun(room: &Room, figures: &mut [Figure]) -> anyhow::Result<()> {
     let bundle = room.dir.join("bundle");
     let root = bundle.join("rootfs");

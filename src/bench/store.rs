@@ -1,13 +1,13 @@
-//! The store beside a real etcd: puts and linearizable gets a second, by 1 and 64 clients, of 1 and 3 members. Both are spoken to over mutual TLS,
-//! both sync to disk; rounds take turns.
+//! The store beside a real etcd: puts and linearizable gets a second, by 1 and 64 clients, of 1 and
+//! 3 members. Both are spoken to over mutual TLS, both sync to disk; rounds take turns.
 
 use super::cluster::Cluster;
 use super::{Aim, Figure, Room};
-use crate::etcd::grpc::client::{Channel, Endpoint};
-use crate::etcd::pb;
-use crate::pki::{Ca, Identity, Subject, client_config};
 use anyhow::Context;
 use bytes::Bytes;
+use etcd::grpc::client::{Channel, Endpoint};
+use etcd::pb;
+use pki::{Ca, Identity, Subject, client_config};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

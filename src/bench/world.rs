@@ -1,14 +1,14 @@
-//! Two nodes without a cluster: their networks and runtimes, as the kernel gives them. It has a process of its own, since whoever makes it becomes its
-//! supervisor and enters its namespaces.
+//! Two nodes without a cluster: their networks and runtimes, as the kernel gives them. It has a
+//! process of its own, since whoever makes it becomes its supervisor and enters its namespaces.
 
 use super::{Figure, Room, What, network, runtime};
-use crate::cni::{HostNetwork, NodeNetwork};
-use crate::cri::{ContainerConfig, ContainerState, PodId, Runtime, SandboxConfig};
-use crate::linux::boot::{self, Config, Main};
-use crate::net::Fabric;
-use crate::rng::Rng;
-use crate::runtime::{Config as NodeConfig, Images, NodeRuntime, Zygote, images};
+use ::runtime::{Config as NodeConfig, Images, NodeRuntime, Zygote, images};
 use anyhow::{Context, anyhow, bail};
+use cni::{HostNetwork, NodeNetwork};
+use cri::{ContainerConfig, ContainerState, PodId, Runtime, SandboxConfig};
+use linux::boot::{self, Config, Main};
+use net::Fabric;
+use rng::Rng;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

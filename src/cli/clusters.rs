@@ -1,27 +1,26 @@
-//! `up`, `down`, `status`, `reset`, `kubeconfig`, `fault`.
+//! `up`, `down`, `status`, `reset`, `kubeconfig`, `fault`, `kubectl`, `etcdctl`, and the cluster
+//! that `repl` and `learn` connect to.
 
 use super::args::{self, NodeAct, Output, Seat, Up};
-use crate::clock;
-use crate::cluster::control::{Ask, Control};
-use crate::cluster::external_etcd::ExternalEtcd;
-use crate::cluster::faults::{Act, Broken, Fault};
-use crate::cluster::home::Home;
-use crate::cluster::launch::{self, Launched};
-use crate::cluster::{Error, Place, Spec, wipe};
-use crate::etcdctl::Preset;
-use crate::lang::Lang;
-use crate::lang::charset::{eprint, eprintln, println};
-use crate::linux;
-use crate::ui::repl::{self, Options};
-use crate::ui::texts::Say;
-use crate::ui::{consent, seat, settings};
 use anyhow::{Context, bail};
+use cluster::control::{Ask, Control};
+use cluster::external_etcd::ExternalEtcd;
+use cluster::faults::{Act, Broken, Fault};
+use cluster::home::Home;
+use cluster::launch::{self, Launched};
+use cluster::{Error, Place, Refusal, Spec, wipe};
+use etcdctl::Preset;
+use lang::Lang;
+use lang::charset::{eprint, eprintln, println};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
+use ui::repl::{self, Options};
+use ui::texts::Say;
+use ui::{connection, consent, settings};
 
 /// A cluster that was asked to stop ends within this time.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -46,24 +45,30 @@ fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
         }
         spec.control_planes = n;
     }
-    if !up.etcd.is_empty() {
-        let file = |path: &Option<PathBuf>| {
-            let found =
-                path.as_ref().map(|p| std::path::absolute(p).with_context(|| p.display().to_string()));
-            found.transpose()
-        };
-        let etcd = ExternalEtcd {
-            endpoints: up.etcd.clone(),
-            cacert: file(&up.etcd_cafile)?,
-            cert: file(&up.etcd_certfile)?,
-            key: file(&up.etcd_keyfile)?,
-        };
+    let files = [&up.etcd_cafile, &up.etcd_certfile, &up.etcd_keyfile];
+    if !up.etcd.is_empty() || files.iter().any(|file| file.is_some()) {
         if known.is_some_and(|known| known.external_etcd.is_none()) {
             bail!(
                 "--etcd: cluster {:?} was made with a store of its own, where its objects are; start another with --name, or wipe this one with `ropewalk reset --name {}`",
                 up.name,
                 up.name
             );
+        }
+        let mut etcd = match spec.external_etcd.take() {
+            Some(etcd) => etcd,
+            None if up.etcd.is_empty() => {
+                bail!("--etcd-cafile, --etcd-certfile and --etcd-keyfile need --etcd at the first start")
+            }
+            None => ExternalEtcd::default(),
+        };
+        // Each option changes its own field; what is not named stays as it was.
+        if !up.etcd.is_empty() {
+            etcd.endpoints.clone_from(&up.etcd);
+        }
+        for (field, path) in [&mut etcd.cacert, &mut etcd.cert, &mut etcd.key].into_iter().zip(files) {
+            if let Some(path) = path {
+                *field = Some(std::path::absolute(path).with_context(|| path.display().to_string())?);
+            }
         }
         spec.external_etcd = Some(etcd);
     }
@@ -86,13 +91,15 @@ fn progress_line(value: &Value) -> String {
     )
 }
 
-/// A start that is not complete by then may never be. A slow machine with other work needs five minutes.
+/// A start that is not complete by then may never be. A slow machine with other work needs five
+/// minutes.
 const WHOLE_MAX: Duration = Duration::from_secs(600);
 
 /// Follows a start until it is complete. Progress goes to a terminal only.
 ///
 /// # Errors
-/// The cluster ended, or it is not complete after [`WHOLE_MAX`] and `patient` is not set: a script would otherwise wait for ever.
+/// The cluster ended, or it is not complete after [`WHOLE_MAX`] and `patient` is not set: a script
+/// would otherwise wait for ever.
 async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
     let mut control = Control::connect(place).await?;
     let mut answer = Some(control.ask(&Ask::Wait).await?);
@@ -112,7 +119,7 @@ async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
         answer = match tokio::time::timeout_at(over, control.next()).await {
             Err(_) if !patient => {
                 let lang = settings::language(None, &place.home);
-                let (seconds, missing) = (WHOLE_MAX.as_secs().to_string(), seat::missing(lang, &value));
+                let (seconds, missing) = (WHOLE_MAX.as_secs().to_string(), connection::missing(lang, &value));
                 bail!("{}", lang.say(Say::UpOver, &[&seconds, &missing, &place.log().display().to_string()]))
             }
             Err(_) => control.next().await?,
@@ -126,12 +133,12 @@ async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
 pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)> {
     let place = Home::find()?.cluster(&up.name)?;
     if Control::connect(&place).await.is_ok() {
-        return Err(Error::Running(up.name.clone()).into());
+        return Err(Error::from(Refusal::Running { name: up.name.clone() }).into());
     }
     let spec = plan(&place, up)?;
     if let Some(etcd) = &spec.external_etcd {
         // Whoever mistyped an address learns it now, not from a log.
-        etcd.connect().await.map_err(crate::cluster::Error::from)?;
+        etcd.connect().await.map_err(cluster::Error::from)?;
     }
     let launched = launch::launch(&place, &spec, attached).await?;
     let lang = settings::language(None, &place.home);
@@ -157,7 +164,7 @@ pub async fn up(up: Up) -> anyhow::Result<i32> {
         return Ok(0);
     }
     eprintln!("{}", settings::language(None, &place.home).say(Say::UpReady, &[&up.name]));
-    let asked = crate::linux::signal::stop_requested()?;
+    let asked = ::linux::signal::stop_requested()?;
     tokio::select! {
         _ = asked => {
             drop(launched.leash.take());
@@ -191,7 +198,14 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
             if let Ok(main) = linux::process::pidfd_open(main) {
                 linux::process::pidfd_send_signal(main.as_fd(), Signal::SIGKILL as i32)?;
             }
-            return Ok(launch::clear_up(place)?);
+            return match launch::clear_up(place)? {
+                true => Ok(true),
+                false => bail!(
+                    "cluster {:?} answers no more and does not end; see {}",
+                    place.name,
+                    place.log().display()
+                ),
+            };
         }
         Err(_) => return Ok(false),
     };
@@ -225,7 +239,8 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Waits for the end of a cluster that answers no more, and clears up after it. Kills it if it takes longer than [`STOP_PATIENCE`].
+/// Waits for the end of a cluster that answers no more, and clears up after it. Kills it if it
+/// takes longer than [`STOP_PATIENCE`].
 ///
 /// # Errors
 /// It does not end.
@@ -241,7 +256,8 @@ async fn wait_for_end(place: &Place, main: Option<OwnedFd>) -> anyhow::Result<bo
             linux::process::pidfd_send_signal(ended.get_ref().as_fd(), Signal::SIGKILL as i32)?;
         }
     }
-    // Its supervisor hears of the end and holds the lock until it has cleared up itself. Each try waits for the lock for a while.
+    // Its supervisor hears of the end and holds the lock until it has cleared up itself. Each try
+    // waits for the lock for a while.
     let over = tokio::time::Instant::now() + STOP_PATIENCE;
     while tokio::time::Instant::now() < over {
         let tried = place.clone();
@@ -254,21 +270,45 @@ async fn wait_for_end(place: &Place, main: Option<OwnedFd>) -> anyhow::Result<bo
 
 pub async fn down(name: &str) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
-    // One that does not answer yet is being started: it is asked again when it must.
-    if !stop(&place).await? && (launch::clear_up(&place)? || !stop(&place).await?) {
+    if !ended(&place).await? {
         eprintln!("{}", settings::language(None, &place.home).say(Say::NotUp, &[name]));
     }
     Ok(0)
 }
 
+/// Ends a cluster, and clears up after one that does not run. False if there was nothing to end.
+///
+/// # Errors
+/// It is there, and does not answer yet.
+async fn ended(place: &Place) -> anyhow::Result<bool> {
+    if stop(place).await? {
+        return Ok(true);
+    }
+    if launch::clear_up(place)? {
+        return Ok(false);
+    }
+    // One that did not answer yet was being started: it is asked again when it must.
+    if stop(place).await? {
+        return Ok(true);
+    }
+    let log = place.log().display().to_string();
+    Err(Error::from(Refusal::Starting { name: place.name.clone(), log }).into())
+}
+
 pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let running = match Control::connect(&place).await {
-        Ok(mut control) => Some(control.ask(&Ask::Status).await?),
+        Ok(mut control) => match control.ask(&Ask::Status).await {
+            Ok(status) => Some(status),
+            // It ended between the question and its answer: it is a cluster that does not run.
+            Err(Error::Ended) => None,
+            Err(other) => return Err(other.into()),
+        },
         Err(hangs @ Error::Hangs { .. }) => return Err(hangs.into()),
         Err(_) => None,
     };
-    let known = Spec::load(&place)?;
+    // What a damaged file says is of no interest as long as the cluster answers for itself.
+    let known = if running.is_some() { None } else { Spec::load(&place)? };
     let status = running.unwrap_or_else(|| {
         let nodes: Vec<Value> = known
             .iter()
@@ -278,7 +318,7 @@ pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
         let state = if known.is_some() { "stopped" } else { "absent" };
         let etcd = match known.as_ref().and_then(|spec| spec.external_etcd.as_ref()) {
             Some(external) => external.status(),
-            None => crate::cluster::etcd_doors::status(&place, &[]),
+            None => cluster::etcd_listeners::status(&place, &[]),
         };
         json!({"name": name, "state": state, "kubeconfig": place.kubeconfig(), "apiServers": [], "nodes": nodes,
             "etcd": etcd, "pids": null})
@@ -310,9 +350,14 @@ pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
 pub async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let lang = settings::language(None, &place.home);
-    if !place.root.exists() {
+    if !place.root.exists() && !wipe::has_leftovers(&place) {
         eprintln!("{}", lang.say(Say::NoCluster, &[name]));
         return Ok(0);
+    }
+    let names = cluster::foreign::kept(&place);
+    if !names.is_empty() {
+        let ledger = place.foreign().display().to_string();
+        return Err(Error::from(Refusal::ForeignNamespaces { names, ledger }).into());
     }
     if !yes {
         if !std::io::stdin().is_terminal() {
@@ -327,11 +372,18 @@ pub async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
         }
     }
     stop(&place).await?;
-    // Also what one leaves behind whose every process was killed; and one that is just being started must not lose the ground under its feet.
-    if !launch::clear_up(&place)? {
+    // Also what one leaves behind whose every process was killed. With its lock it cannot be
+    // started while its files go.
+    let Some(held) = launch::hold(&place)? else {
         bail!("{}", lang.say(Say::WipeBusy, &[name]));
+    };
+    // Its context would lead nowhere, or, after the next start, to an authority that is not known.
+    if let Some(target) = default_kubeconfig()
+        && let Err(error) = launch::remove_from(&place, &target)
+    {
+        eprintln!("ropewalk: {}", error.say(lang));
     }
-    wipe::wipe(&place.root).with_context(|| format!("cannot remove {}", place.root.display()))?;
+    wipe::cluster(&place, &held).with_context(|| format!("cannot remove {}", place.root.display()))?;
     println!("{}", lang.say(Say::Wiped, &[name]));
     Ok(0)
 }
@@ -345,8 +397,7 @@ pub fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
         std::println!("{}", place.kubeconfig().display());
         return Ok(0);
     }
-    let home = std::env::var_os("HOME").context("HOME is not set, so there is no ~/.kube/config")?;
-    let target = PathBuf::from(home).join(".kube/config");
+    let target = default_kubeconfig().context("HOME is not set, so there is no ~/.kube/config")?;
     launch::merge_into(&place, &target)?;
     println!(
         "context ropewalk-{name} is in {}; use it with: kubectl config use-context ropewalk-{name}",
@@ -355,17 +406,22 @@ pub fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-/// The built-in kubectl on the cluster's own kubeconfig, whatever KUBECONFIG says. What needs no server works without one.
+fn default_kubeconfig() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config"))
+}
+
+/// The built-in kubectl on the cluster's own kubeconfig, whatever KUBECONFIG says. What needs no
+/// server works without one.
 pub async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
-    let mut env = crate::kubectl::Env::of_process();
+    let mut env = kubectl::Env::of_process();
     if place.kubeconfig().exists() {
         env.kubeconfig = Some(place.kubeconfig());
-    } else if crate::kubectl::asks_a_server(&words) {
+    } else if kubectl::asks_a_server(&words) {
         return Err(Error::NotRunning(name.into()).into());
     }
     let args = std::iter::once("kubectl".to_string()).chain(words).collect();
-    Ok(crate::kubectl::stdio::on_stdio(args, env).await)
+    Ok(kubectl::stdio::on_stdio(args, env).await)
 }
 
 /// The built-in etcdctl on the cluster's own store. What needs no store works without one.
@@ -396,7 +452,7 @@ pub async fn etcdctl_alone(words: Vec<String>) -> anyhow::Result<i32> {
 
 async fn run_etcdctl(words: Vec<String>, preset: Preset) -> i32 {
     let args = std::iter::once("etcdctl".to_string()).chain(words).collect();
-    crate::etcdctl::on_stdio(args, preset).await
+    etcdctl::on_stdio(args, preset).await
 }
 
 /// Where a cluster's store is, if it runs.
@@ -504,7 +560,7 @@ pub async fn seat(seat: Seat, more: impl FnOnce(Options) -> Options) -> anyhow::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linux::lock::Lock;
+    use ::linux::lock::Lock;
 
     fn up() -> Up {
         Up {
@@ -523,6 +579,28 @@ mod tests {
     }
 
     #[test]
+    fn options_of_an_external_etcd_change_their_own_field_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let certificates = Up { etcd_certfile: Some("/c".into()), etcd_keyfile: Some("/k".into()), ..up() };
+        let refused = plan(&place, &certificates).unwrap_err().to_string();
+        assert!(refused.contains("need --etcd"), "{refused}");
+        place.make().unwrap();
+        let kept = ExternalEtcd {
+            endpoints: vec!["https://old:2379".into()],
+            cacert: Some("/ca".into()),
+            cert: Some("/cert".into()),
+            key: Some("/key".into()),
+        };
+        Spec { external_etcd: Some(kept.clone()), ..Spec::new("main") }.save(&place).unwrap();
+        let new = vec!["https://new:2379".to_string()];
+        let moved = plan(&place, &Up { etcd: new.clone(), ..up() }).unwrap().external_etcd;
+        assert_eq!(moved, Some(ExternalEtcd { endpoints: new, ..kept.clone() }));
+        let renewed = plan(&place, &certificates).unwrap().external_etcd;
+        assert_eq!(renewed, Some(ExternalEtcd { cert: Some("/c".into()), key: Some("/k".into()), ..kept }));
+    }
+
+    #[test]
     fn a_start_without_a_port_keeps_the_one_of_the_start_before() {
         let dir = tempfile::tempdir().unwrap();
         let place = Home::at(dir.path()).cluster("main").unwrap();
@@ -530,6 +608,21 @@ mod tests {
         Spec { api_port: Some(7443), ..Spec::new("main") }.save(&place).unwrap();
         assert_eq!(plan(&place, &up()).unwrap().api_port, Some(7443));
         assert_eq!(plan(&place, &Up { api_port: Some(8443), ..up() }).unwrap().api_port, Some(8443));
+    }
+
+    /// A script takes 0 for stopped.
+    #[tokio::test]
+    async fn a_cluster_that_is_being_started_and_does_not_answer_is_not_called_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        place.make().unwrap();
+        assert!(!ended(&place).await.unwrap(), "it does not run");
+        let held = Lock::take(&place.lock(), Duration::ZERO).unwrap();
+        let refused = ended(&place).await.unwrap_err();
+        let problem = refused.downcast_ref::<Error>();
+        assert!(matches!(problem, Some(Error::Refusal(Refusal::Starting { .. }))), "{refused}");
+        drop(held);
+        assert!(!ended(&place).await.unwrap(), "it has ended");
     }
 
     /// `reset` removes the cluster's files next: they must not be in use any more.

@@ -1,13 +1,12 @@
 //! `doctor`: what this machine allows. It forks, so it runs before anything has threads.
 
 use super::args::Output;
-use crate::cluster::home::Home;
-use crate::lang::charset::println;
-use crate::linux::probe::{self, Question};
-use crate::net;
-use crate::ui::settings;
-use crate::ui::texts::{Lang, Say};
+use cluster::home::Home;
+use lang::charset::println;
+use linux::probe::{self, Question};
 use serde_json::json;
+use ui::settings;
+use ui::texts::{Lang, Say};
 use unicode_width::UnicodeWidthStr;
 
 /// Columns of a name in the list.

@@ -1,20 +1,20 @@
 //! `lab`: what a script or a classroom asks of graded labs.
 
 use super::args::{Lab as Command, Output, Report};
-use crate::cluster::{Home, Place};
-use crate::lab::graded::desk::{entry, sheet};
-use crate::lab::graded::read::{self, Lab, Labs};
-use crate::lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Left, Plan, Played};
-use crate::lab::graded::{score, seal};
-use crate::lang::charset::{eprintln, print, println};
-use crate::ui::lesson::{Paper, tag};
-use crate::ui::texts::{Lang, Say};
-use crate::ui::{consent, lab_proof, labs as front, repl, settings};
 use anyhow::anyhow;
+use cluster::{Home, Place};
+use lab::graded::read::{self, Lab, Labs};
+use lab::graded::run::{entry, sheet};
+use lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Left, Plan, Played};
+use lab::graded::{score, seal};
+use lang::charset::{eprintln, print, println};
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use ui::lesson::{PageStyle, tag};
+use ui::texts::{Lang, Say};
+use ui::{consent, lab_proof, labs as front, repl, settings};
 
 /// Exit code of a command that was written wrongly.
 const USAGE: i32 = 2;
@@ -49,11 +49,11 @@ pub async fn run(
         return Ok(USAGE);
     }
     let load = || directory.as_deref().map_or_else(Labs::load, Labs::read);
-    let (place, paper) = (&place, Paper { lang, width: Paper::WIDEST, colour: false, beside: false });
+    let (place, style) = (&place, PageStyle { lang, width: PageStyle::WIDEST, colour: false, beside: false });
     match command {
-        Command::List { output } => list(directory.is_none().then_some(place), load(), &paper, output).await,
+        Command::List { output } => list(directory.is_none().then_some(place), load(), &style, output).await,
         Command::Show { id, seed, output } => {
-            show(directory.is_none().then_some(place), load(), id, seed, &paper, output).await
+            show(directory.is_none().then_some(place), load(), id, seed, &style, output).await
         }
         Command::Start { id, seed, yes, output } => {
             let plan: Plan = asked(place, lang, Ask::Plan { id: Some(id.clone()), seed }).await?;
@@ -61,12 +61,12 @@ pub async fn run(
                 return Ok(1);
             }
             let view: LabView = asked(place, lang, Ask::Start { id, seed: Some(plan.seed) }).await?;
-            tell(&view, output, |v| front::page(&paper, v))?;
+            tell(&view, output, |v| front::page(&style, v))?;
             Ok(0)
         }
         Command::Check { id, seed, output } => {
             let view: LabView = asked(place, lang, Ask::Check { id, seed }).await?;
-            tell(&view, output, |v| front::tasks(&paper, v))?;
+            tell(&view, output, |v| front::tasks(&style, v))?;
             Ok(if all_green(&view) { 0 } else { 1 })
         }
         Command::Grade { id, seed, output, learner } => {
@@ -80,14 +80,14 @@ pub async fn run(
                 Some(Report::Csv) => std::print!("{}", score::csv(&graded.record)),
                 None => {
                     let view: LabView = asked(place, lang, Ask::Show).await?;
-                    print!("{}", front::grade(&paper, &graded, &view));
+                    print!("{}", front::grade(&style, &graded, &view));
                 }
             }
             Ok(if graded.record["score"] == graded.record["max"] { 0 } else { 1 })
         }
         Command::Hint { id } => {
             let view: LabView = asked(place, lang, Ask::Hint { id }).await?;
-            print!("{}", front::hint(&paper, &view));
+            print!("{}", front::hint(&style, &view));
             Ok(0)
         }
         Command::GiveUp { id, yes } => {
@@ -99,7 +99,7 @@ pub async fn run(
                 }
             }
             let told: GivenUp = asked(place, lang, Ask::GiveUp { id }).await?;
-            print!("{}", front::given_up(&paper, &told));
+            print!("{}", front::given_up(&style, &told));
             Ok(0)
         }
         Command::Leave { id, yes } => {
@@ -168,20 +168,21 @@ fn all_green(view: &LabView) -> bool {
     view.tasks.iter().all(|t| t.green != Some(false)) && view.tasks.iter().any(|t| t.green == Some(true))
 }
 
-/// Grades come from the cluster at `place` if it runs; the list itself needs none. Without a place the labs are not those of a cluster.
+/// Grades come from the cluster at `place` if it runs; the list itself needs none. Without a place
+/// the labs are not those of a cluster.
 async fn list(
     place: Option<&Place>,
     labs: Labs,
-    paper: &Paper,
+    style: &PageStyle,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
     let running: Option<Vec<Entry>> = match place {
-        Some(place) => front::asked(place, paper.lang, Ask::List).await.ok(),
+        Some(place) => front::asked(place, style.lang, Ask::List).await.ok(),
         None => None,
     };
     let entries =
-        running.unwrap_or_else(|| labs.labs.iter().map(|lab| entry(lab, tag(paper.lang))).collect());
-    tell(&entries, output, |all| front::list(paper, all))?;
+        running.unwrap_or_else(|| labs.labs.iter().map(|lab| entry(lab, tag(style.lang))).collect());
+    tell(&entries, output, |all| front::list(style, all))?;
     for fault in &labs.faults {
         eprintln!("ropewalk: {fault}");
     }
@@ -194,11 +195,11 @@ async fn show(
     labs: Labs,
     id: Option<String>,
     seed: Option<u64>,
-    paper: &Paper,
+    style: &PageStyle,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
     let open: LabView = match place {
-        Some(place) => front::asked(place, paper.lang, Ask::Show).await.unwrap_or_default(),
+        Some(place) => front::asked(place, style.lang, Ask::Show).await.unwrap_or_default(),
         None => LabView::default(),
     };
     let meant = id.as_ref().is_none_or(|id| *id == open.id) && seed.is_none_or(|s| s == open.seed);
@@ -207,13 +208,13 @@ async fn show(
         (None, false) => open,
         (Some(id), false) => {
             let Some(lab) = labs.get(&id) else {
-                eprintln!("ropewalk: {}", paper.lang.say(Say::NoSuchLab, &[&id]));
+                eprintln!("ropewalk: {}", style.lang.say(Say::NoSuchLab, &[&id]));
                 return Ok(1);
             };
-            sheet(lab, seed.unwrap_or(1), tag(paper.lang))
+            sheet(lab, seed.unwrap_or(1), tag(style.lang))
         }
     };
-    tell(&view, output, |v| front::page(paper, v))?;
+    tell(&view, output, |v| front::page(style, v))?;
     Ok(if view.id.is_empty() { 1 } else { 0 })
 }
 
@@ -234,13 +235,20 @@ async fn solve(place: &Place, id: Option<String>, seed: Option<u64>, lang: Lang)
     };
     let ran = repl::run(options).await;
     let _: Value = asked(place, lang, Ask::Solved).await?; // else the learner's next acts count as the solution's
-    ran?;
+    let code = ran?;
+    if code >= 128 {
+        return Ok(code); // a signal: the process would not heed another one during the wait
+    }
     let view: LabView = asked(place, lang, Ask::Await { within_ms: TAKES_EFFECT.as_millis() as u64 }).await?;
-    print!("{}", front::tasks(&Paper { lang, width: Paper::WIDEST, colour: false, beside: false }, &view));
+    print!(
+        "{}",
+        front::tasks(&PageStyle { lang, width: PageStyle::WIDEST, colour: false, beside: false }, &view)
+    );
     Ok(if all_green(&view) { 0 } else { 1 })
 }
 
-/// `directory`: labs to compare with, instead of those in the binary. The variable that names one does not count here: the record tells which labs were used.
+/// `directory`: labs to compare with, instead of those in the binary. The variable that names one
+/// does not count here: the record tells which labs were used.
 fn verify(file: &Path, key: Option<&str>, directory: Option<&Path>, lang: Lang) -> anyhow::Result<i32> {
     let mut text = String::new();
     match file.as_os_str() == "-" {

@@ -1,20 +1,20 @@
 //! `lesson`: what a script or a classroom asks of lessons.
 
 use super::args::{Lesson as Command, Output};
-use crate::cluster::{Home, Place, abroad};
-use crate::lab::format::{Lesson, Library, library};
-use crate::lab::view::{Ask, Entry, State};
-use crate::lang::charset::{eprintln, print, println};
-use crate::ui::lesson::{self as front, Paper};
-use crate::ui::proof;
-use crate::ui::prose;
-use crate::ui::repl::{self, Options};
-use crate::ui::seat::{self, Seat};
-use crate::ui::settings;
-use crate::ui::texts::{Lang, Say};
 use anyhow::anyhow;
+use cluster::{Home, Place, foreign};
+use lab::format::{Lesson, Library, library};
+use lab::view::{Ask, Entry, State};
+use lang::charset::{eprintln, print, println};
 use serde_json::json;
 use std::path::PathBuf;
+use ui::connection::{self, Connection};
+use ui::lesson::{self as front, PageStyle};
+use ui::proof;
+use ui::prose;
+use ui::repl::{self, Options};
+use ui::settings;
+use ui::texts::{Lang, Say};
 
 /// Exit code of a command that was written wrongly.
 const USAGE: i32 = 2;
@@ -47,10 +47,11 @@ pub async fn run(
         return Ok(USAGE);
     }
     let place = match &kubeconfig {
-        Some(file) => abroad::place(&home, file)?,
+        Some(file) => foreign::place(&home, file)?,
         None => home.cluster(name)?,
     };
-    // Lessons on a foreign cluster live in the process that plays them: this one, unless another does already.
+    // Lessons on a foreign cluster live in the process that plays them: this one, unless another
+    // does already.
     let options = Options { name: place.name.clone(), kubeconfig: kubeconfig.clone(), ..Options::default() };
     let asks = matches!(
         command,
@@ -60,8 +61,8 @@ pub async fn run(
             | Command::Solve { .. }
             | Command::Leave
     );
-    let seat = match kubeconfig.is_some() && asks {
-        true => Some(seat::open(&options, place.clone(), lang).await?),
+    let connection = match kubeconfig.is_some() && asks {
+        true => Some(connection::open(&options, place.clone(), lang).await?),
         false => None,
     };
     let load = || match &lessons {
@@ -76,12 +77,19 @@ pub async fn run(
         Command::Show { id, output } => show(&place, load(), id, lang, output).await,
         Command::Check { id, output } => {
             let code = check(&place, id, lang, output).await;
-            take_leave(seat, lang).await;
+            take_leave(connection, lang).await;
             code
         }
         Command::Solve { id, all } => {
+            // A cluster that is started here has to outlive the session of each step.
+            let connection = match connection {
+                None if all => {
+                    Some(connection::take(&options, place.clone(), lang, std::future::pending()).await?)
+                }
+                connection => connection,
+            };
             let code = solve(&options, &place, id, all, lang).await;
-            take_leave(seat, lang).await;
+            take_leave(connection, lang).await;
             code
         }
         Command::Leave => leave(&place, lang).await,
@@ -120,11 +128,12 @@ pub async fn run(
     }
 }
 
-fn paper(lang: Lang) -> Paper {
-    Paper { lang, width: Paper::WIDEST, colour: false, beside: false }
+fn style(lang: Lang) -> PageStyle {
+    PageStyle { lang, width: PageStyle::WIDEST, colour: false, beside: false }
 }
 
-/// Progress comes from the cluster at `place` if it runs; the list itself needs none. Without a place the lessons are not those of a cluster.
+/// Progress comes from the cluster at `place` if it runs; the list itself needs none. Without a
+/// place the lessons are not those of a cluster.
 async fn list(
     place: Option<&Place>,
     library: Library,
@@ -142,7 +151,7 @@ async fn list(
     if output == Some(Output::Json) {
         std::println!("{}", serde_json::to_string_pretty(&entries)?);
     } else {
-        print!("{}", paper(lang).list(&entries, ""));
+        print!("{}", style(lang).list(&entries, ""));
     }
     for fault in &library.faults {
         eprintln!("ropewalk: {fault}");
@@ -175,7 +184,7 @@ async fn show(
         let view = front::view(place, lang, Ask::Show).await?;
         match output {
             Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
-            None => print!("{}", paper(lang).page(&view)),
+            None => print!("{}", style(lang).page(&view)),
         }
         return Ok(0);
     };
@@ -199,7 +208,7 @@ async fn show(
         return Ok(0);
     }
     let print =
-        |markdown: &str| print!("{}", prose::print(&prose::lay_out(markdown, Paper::WIDEST), "", false));
+        |markdown: &str| print!("{}", prose::print(&prose::lay_out(markdown, PageStyle::WIDEST), "", false));
     println!("{} {}\n", lesson.id, lesson.title.get(tag));
     print(lesson.intro.get(tag));
     for (at, step) in lesson.steps.iter().enumerate() {
@@ -218,7 +227,7 @@ async fn check(place: &Place, id: Option<String>, lang: Lang, output: Option<Out
     let view = front::view(place, lang, Ask::Check { id }).await.map_err(|e| anyhow!(e.say(lang)))?;
     match output {
         Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
-        None => print!("{}", paper(lang).verdict(&view)),
+        None => print!("{}", style(lang).verdict(&view)),
     }
     Ok(if matches!(view.state, State::Done | State::Solved) { 0 } else { 1 })
 }
@@ -233,11 +242,11 @@ async fn solve(
 ) -> anyhow::Result<i32> {
     let mut id = id;
     loop {
-        // Without a cluster there is no view yet: the REPL starts one.
+        // Without a cluster there is no view yet: the REPL starts one for a single step.
         let question = id.clone().map_or(Ask::Show, |id| Ask::Open { id });
         let view = front::view(place, lang, question).await.ok();
         match view.filter(|v| all && v.state == State::Skipped) {
-            Some(skipped) => print!("{}", paper(lang).verdict(&skipped)),
+            Some(skipped) => print!("{}", style(lang).verdict(&skipped)),
             None => {
                 let line = id.map_or("solve".into(), |id| format!("solve {id}"));
                 let options = Options { lines: vec![line], lang: Some(lang), ..on.clone() };
@@ -256,10 +265,11 @@ async fn solve(
     }
 }
 
-/// A cluster of our own stays as it was; on a foreign one it is said what stays.
-async fn take_leave(seat: Option<Seat>, lang: Lang) {
-    if let Some(seat) = seat {
-        seat.leave(lang, false).await;
+/// Ends a cluster that was started for this command; one that ran before stays. On a foreign one it
+/// is said what stays.
+async fn take_leave(connection: Option<Connection>, lang: Lang) {
+    if let Some(connection) = connection {
+        connection.leave(lang, false).await;
     }
 }
 

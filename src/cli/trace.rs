@@ -1,15 +1,15 @@
 //! `trace`: the path of a command through the cluster, with times.
 
 use super::args::Picture;
-use crate::cluster::control::{Ask, Control, Trace};
-use crate::cluster::home::Home;
-use crate::lang::charset::{print, println};
-use crate::tap::Record;
-use crate::ui::prose::{self, Span};
-use crate::ui::settings;
-use crate::ui::terminal;
-use crate::ui::texts::Say;
+use cluster::control::{Ask, Control, Trace};
+use cluster::home::Home;
+use lang::charset::{print, println};
 use std::io::IsTerminal;
+use tap::{Event, Record};
+use ui::prose::{self, Span};
+use ui::settings;
+use ui::terminal;
+use ui::texts::Say;
 
 pub async fn trace(name: &str, what: String, output: Option<Picture>) -> anyhow::Result<i32> {
     let home = Home::find()?;
@@ -36,10 +36,10 @@ fn parse(what: &str) -> Trace {
     let parts: Vec<&str> = what.split('/').collect();
     let plural = |kind: &str| {
         let kind = kind.to_lowercase();
-        let named = |k: &&crate::api::kinds::Kind| {
+        let named = |k: &&api::kinds::Kind| {
             k.plural == kind || k.singular == kind || k.short_names.contains(&kind.as_str())
         };
-        crate::api::kinds::all().iter().find(named).map_or(kind.clone(), |k| k.plural.to_string())
+        api::kinds::all().iter().find(named).map_or(kind.clone(), |k| k.plural.to_string())
     };
     match parts.as_slice() {
         [last] if last.eq_ignore_ascii_case("last") => Trace::Last,
@@ -63,8 +63,8 @@ struct Row {
     what: String,
 }
 
-/// The hops worth telling. The stages of one API request are one row; requests that only write Events are left out (they are told by nobody
-/// but the recorder). `-o json` has every record.
+/// The hops worth telling. The stages of one API request are one row; requests that only write
+/// Events are left out (they are told by nobody but the recorder). `-o json` has every record.
 fn rows(records: &[Record]) -> Vec<Row> {
     let Some(first) = records.first() else { return vec![] };
     let start = first.at - std::time::Duration::from_micros(first.took_us);
@@ -96,8 +96,11 @@ fn rows(records: &[Record]) -> Vec<Row> {
             }
         });
         let node = record.node.trim_start_matches("ropewalk-");
-        let who =
-            if node.is_empty() { record.component.clone() } else { format!("{} {node}", record.component) };
+        let who = if node.is_empty() {
+            record.component.to_string()
+        } else {
+            format!("{} {node}", record.component)
+        };
         out.push(Row { from: (to - record.took_us as f64 / 1000.0).max(0.0), to, who, object, what });
     }
     out
@@ -133,7 +136,8 @@ fn stacked(records: &[Record], width: usize) -> String {
     out
 }
 
-/// The same as a picture: a bar a hop on one axis of time, for slides and reports. One file, no script, readable without colour.
+/// The same as a picture: a bar a hop on one axis of time, for slides and reports. One file, no
+/// script, readable without colour.
 pub fn svg(records: &[Record]) -> String {
     let (row_height, top, left, axis) = (22.0, 40.0, 270.0, 420.0);
     let rows = rows(records);
@@ -174,17 +178,17 @@ fn escape(text: &str) -> String {
 }
 
 /// An API request: its stages with their times, and what came of it.
-fn request_line(request: &crate::tap::Request, stages: &[&Record]) -> String {
+fn request_line(request: &tap::Request, stages: &[&Record]) -> String {
     let mut line = String::new();
-    for stage in stages.iter().filter(|r| r.verb != "answer") {
-        line.push_str(&format!("{} {:.2}, ", stage.verb, stage.took_us as f64 / 1000.0));
+    for stage in stages.iter().filter(|r| r.answer().is_none()) {
+        line.push_str(&format!("{} {:.2}, ", stage.event.verb(), stage.took_us as f64 / 1000.0));
     }
     let revision =
         stages.iter().find_map(|r| r.revision).map_or(String::new(), |r| format!("revision {r}, "));
     let dry = if request.dry_run { "dry run, " } else { "" };
     let agent = request.user_agent.split(['/', ' ']).next().unwrap_or_default();
-    let answer = stages.iter().find(|r| r.verb == "answer");
-    let verb = answer.and_then(|r| r.detail["verb"].as_str()).unwrap_or("request");
+    let answer = stages.iter().find(|r| r.answer().is_some());
+    let verb = answer.and_then(|r| r.answer()).map_or("request", |a| a.verb.as_str());
     let took = answer.map_or(0, |r| r.took_us) as f64 / 1000.0;
     format!(
         "{verb}: {line}{revision}{dry}{} in {took:.2} ms, for {agent}",
@@ -199,27 +203,25 @@ fn code_of(record: &Record) -> u16 {
 /// Any other hop: its verb, the time it took, and the part of its detail that people ask for.
 fn told(record: &Record) -> String {
     let took = record.took_us as f64 / 1000.0;
-    let detail = match record.verb.as_str() {
-        "schedule" => {
-            let verdicts = record.detail["verdicts"].as_array().cloned().unwrap_or_default();
-            let refused: Vec<String> = verdicts
-                .iter()
-                .filter_map(|v| {
-                    Some(format!("{}: {}", v["node"].as_str()?, v["refused"][0]["reason"].as_str()?))
-                })
-                .collect();
-            let scores: Vec<String> = verdicts
-                .iter()
-                .filter(|v| v["refused"].as_array().is_none_or(Vec::is_empty))
-                .map(|v| format!("{} {}", v["node"].as_str().unwrap_or_default(), v["total"]))
-                .collect();
-            let chosen = record.detail["chosen"].as_str().unwrap_or("nobody");
-            format!("→ {chosen} (scores {}; refused {})", scores.join(", "), refused.join(", "))
-        }
-        _ if record.detail.is_null() => String::new(),
-        _ => short(&record.detail),
+    let detail = match &record.event {
+        Event::Schedule(decision) => decided(decision),
+        event => match event.detail() {
+            serde_json::Value::Null => String::new(),
+            detail => short(&detail),
+        },
     };
-    format!("{} {took:.2} ms {detail}", record.verb)
+    format!("{} {took:.2} ms {detail}", record.event.verb())
+}
+
+/// A scheduling decision: the node, the scores of the nodes that fit, and why the others do not.
+fn decided(decision: &tap::Decision) -> String {
+    let verdicts = &decision.verdicts;
+    let first = |v: &tap::Verdict| v.refused.first().map(|refusal| format!("{}: {}", v.node, refusal.reason));
+    let refused: Vec<String> = verdicts.iter().filter_map(first).collect();
+    let fits = verdicts.iter().filter(|v| v.refused.is_empty());
+    let scores: Vec<String> = fits.map(|v| format!("{} {}", v.node, v.total)).collect();
+    let chosen = decision.chosen.as_deref().unwrap_or("nobody");
+    format!("→ {chosen} (scores {}; refused {})", scores.join(", "), refused.join(", "))
 }
 
 fn short(detail: &serde_json::Value) -> String {
@@ -233,28 +235,30 @@ fn short(detail: &serde_json::Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tap::{Request, Tap};
+    use tap::{Component, Request, Tap, Write};
 
     #[test]
     fn the_stages_of_a_request_are_one_line_and_events_are_none() {
-        let tap = Tap::new().at("ropewalk-control-plane", "kube-apiserver");
+        let tap = Tap::new().at("ropewalk-control-plane", Component::ApiServer);
         let request = |id: &str| {
             Some(Request { id: id.into(), user_agent: "kubectl/v1".into(), code: 201, ..Request::default() })
         };
-        for (id, resource, verb) in [
-            ("1", "pods", "admit"),
-            ("1", "pods", "commit"),
-            ("1", "pods", "answer"),
-            ("2", "events", "commit"),
+        for (id, resource, event) in [
+            ("1", "pods", Event::Admit(serde_json::Value::Null)),
+            ("1", "pods", Event::Commit(Write::CREATED)),
+            ("1", "pods", Event::Answer(Box::default())),
+            ("2", "events", Event::Commit(Write::CREATED)),
         ] {
-            let mut record = Record::new(verb).object(resource, "default", "web");
+            let mut record = Record::new(event).object(resource, "default", "web");
             record.request = request(id);
-            if verb == "commit" {
+            if record.write().is_some() {
                 record.revision = Some(7);
             }
             tap.emit(record);
         }
-        tap.at("ropewalk-worker", "kubelet").emit(Record::new("start").object("pods", "default", "web"));
+        let start = Event::Start { container: "web".into(), attempt: 0 };
+        let kubelet = tap.at("ropewalk-worker", Component::Kubelet);
+        kubelet.emit(Record::new(start).object("pods", "default", "web"));
         let records: Vec<Record> = tap.since(0).iter().map(|r| (**r).clone()).collect();
         let text = table(&records);
         let lines: Vec<&str> = text.lines().collect();

@@ -1,16 +1,15 @@
 //! `undo`, `redo`, `rewind`: the cluster's objects as they were.
 
 use super::args::Output;
-use crate::cluster::control::{Ask, Control};
-use crate::cluster::home::Home;
-use crate::cluster::undo::{Moment, Past, losses};
-use crate::lab::graded::view::{Ask as LabAsk, LabView};
-use crate::lang::charset::{eprintln, print, println};
-use crate::ui::texts::{Lang, Say};
-use crate::ui::{consent, labs, settings};
+use cluster::control::{Ask, Control};
+use cluster::home::Home;
+use cluster::undo::{Moment, Past, losses};
 use jiff::Zoned;
-use jiff::tz::TimeZone;
+use lab::graded::view::{Ask as LabAsk, LabView};
+use lang::charset::{eprintln, print, println};
 use serde_json::Value;
+use ui::texts::{Lang, Say};
+use ui::{consent, labs, settings};
 
 pub enum What {
     Undo(usize),
@@ -24,7 +23,7 @@ pub async fn run(name: &str, what: What, yes: bool, output: Option<Output>) -> a
     let home = Home::find()?;
     let lang = settings::language(None, &home);
     let place = home.cluster(name)?;
-    let past = match &what {
+    let mut past = match &what {
         What::Undo(count) => Past::Undo { count: *count },
         What::Redo => Past::Redo,
         What::List => Past::Steps,
@@ -39,12 +38,14 @@ pub async fn run(name: &str, what: What, yes: bool, output: Option<Output>) -> a
     if !yes && matches!(past, Past::Undo { .. } | Past::Rewind { .. }) {
         let plan = Past::Plan { of: Box::new(past.clone()) };
         let plan = Control::connect(&place).await?.ask(&Ask::Past { past: plan }).await?;
-        // A lab that was set up since would go with it, and nothing of that is anybody's but the judge's.
+        // A lab that was set up since would go with it, and nothing of that is anybody's but the
+        // judge's.
         let lab: LabView = labs::asked(&place, lang, LabAsk::Show).await.unwrap_or_default();
         let over = !lab.id.is_empty() && plan["to"].as_i64().is_some_and(|to| to < lab.began);
         if !consent::given(lang, &losses(&plan), over.then_some(lab.title.as_str())) {
             return Ok(1);
         }
+        past = past.agreed(&plan);
     }
     let told = Control::connect(&place).await?.ask(&Ask::Past { past }).await?;
     if output == Some(Output::Json) {
@@ -52,7 +53,7 @@ pub async fn run(name: &str, what: What, yes: bool, output: Option<Output>) -> a
         return Ok(0);
     }
     match what {
-        What::List => print!("{}", list(lang, &told, &TimeZone::system())),
+        What::List => print!("{}", list(lang, &told, &Zoned::now())),
         _ => {
             for step in told["steps"].as_array().into_iter().flatten() {
                 let say = if matches!(what, What::Redo) { Say::Redone } else { Say::Undone };
@@ -74,8 +75,20 @@ fn title(step: &Value) -> String {
     )
 }
 
-/// The steps with their times in `zone`, which has to be the one in which [`moment`] reads them.
-fn list(lang: Lang, told: &Value, zone: &TimeZone) -> String {
+/// Formats a step's time so that [`moment`] with the same `now` reads it back, to the second: with
+/// its date, unless it is the last such time before `now`.
+fn time_text(at: jiff::Timestamp, now: &Zoned) -> String {
+    let at = at.to_zoned(now.time_zone().clone());
+    let short = at.strftime("%H:%M:%S").to_string();
+    let second = at.timestamp().as_second();
+    match moment(&short, now) {
+        Some(Moment::At(read)) if read.as_second() == second => short,
+        _ => at.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
+    }
+}
+
+/// The steps with their times as [`moment`] reads them at `now`.
+fn list(lang: Lang, told: &Value, now: &Zoned) -> String {
     let steps = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut out = String::new();
     let lost = steps(&told["lost"]).len();
@@ -84,8 +97,7 @@ fn list(lang: Lang, told: &Value, zone: &TimeZone) -> String {
     }
     for step in steps(&told["steps"]) {
         let at = step["at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
-        let time =
-            at.map(|at| at.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string()).unwrap_or_default();
+        let time = at.map(|at| time_text(at, now)).unwrap_or_default();
         out.push_str(&format!("{:>8}  {time}  {}\n", step["first"], title(&step)));
     }
     if steps(&told["steps"]).is_empty() {
@@ -100,7 +112,9 @@ fn list(lang: Lang, told: &Value, zone: &TimeZone) -> String {
     out
 }
 
-/// `812`, `10:42:07`, `2026-11-20T10:42:07Z`, `5m` ago. A time without a date is the last such time before `now`, in its zone.
+/// Parses `812`, `10:42:07`, `2026-11-20T10:42:07Z`, `2026-11-20T10:42:07` and `5m` (ago). A time
+/// without an offset is one of `now`'s zone; a time without a date is the last such time before
+/// `now`.
 fn moment(text: &str, now: &Zoned) -> Option<Moment> {
     if let Ok(revision) = text.parse::<i64>() {
         return Some(Moment::Revision(revision));
@@ -108,7 +122,17 @@ fn moment(text: &str, now: &Zoned) -> Option<Moment> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Some(Moment::At(at));
     }
-    if let Ok(time) = text.parse::<jiff::civil::Time>() {
+    if let Ok(at) = text.parse::<Zoned>() {
+        return Some(Moment::At(at.timestamp()));
+    }
+    // jiff reads a date or a time out of a longer text and drops the rest, also an offset.
+    let time_only = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b':' | b'.'));
+    let date_and_time = text.contains([':', 'T', 't']) && !text.contains(['[', '+', 'Z', 'z']);
+    if date_and_time && text.bytes().filter(|b| *b == b'-').count() == 2 {
+        let at = text.parse::<jiff::civil::DateTime>().ok()?;
+        return Some(Moment::At(at.to_zoned(now.time_zone().clone()).ok()?.timestamp()));
+    }
+    if time_only && let Ok(time) = text.parse::<jiff::civil::Time>() {
         let on = |date: jiff::civil::Date| date.to_datetime(time).to_zoned(now.time_zone().clone()).ok();
         let today = on(now.date())?;
         let then = if today > *now { on(now.date().yesterday().ok()?)? } else { today };
@@ -127,23 +151,25 @@ fn moment(text: &str, now: &Zoned) -> Option<Moment> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::tz::TimeZone;
 
     #[test]
     fn a_list_of_steps_says_what_can_no_longer_be_undone() {
         let step = serde_json::json!({"first": 9, "at": "2026-11-20T10:42:07.5Z", "command": "kubectl run", "object": "pods/web"});
         let told = serde_json::json!({"steps": [step.clone()], "lost": [step.clone(), step], "undone": []});
-        let said = list(Lang::En, &told, &TimeZone::UTC);
+        let now = "2026-11-20T11:00:00Z".parse::<jiff::Timestamp>().unwrap().to_zoned(TimeZone::UTC);
+        let said = list(Lang::En, &told, &now);
         assert!(
             said.starts_with("2 earlier steps can no longer be undone")
                 && said.ends_with("kubectl run pods/web\n"),
             "{said}"
         );
-        let said = list(Lang::En, &serde_json::json!({"lost": told["lost"]}), &TimeZone::UTC);
+        let said = list(Lang::En, &serde_json::json!({"lost": told["lost"]}), &now);
         assert!(
             said.starts_with("2 earlier steps") && said.ends_with("there is nothing to undo\n"),
             "{said}"
         );
-        assert_eq!(list(Lang::En, &Value::Null, &TimeZone::UTC), "there is nothing to undo\n");
+        assert_eq!(list(Lang::En, &Value::Null, &now), "there is nothing to undo\n");
     }
 
     #[test]
@@ -151,9 +177,9 @@ mod tests {
         let zone = TimeZone::fixed(jiff::tz::offset(9));
         let at: jiff::Timestamp = "2026-11-20T15:42:07Z".parse().unwrap();
         let step = serde_json::json!({"first": 9, "at": "2026-11-20T15:42:07.5Z", "command": "kubectl run", "object": "pods/web"});
-        let said = list(Lang::Ko, &serde_json::json!({"steps": [step]}), &zone);
-        assert!(said.contains("  00:42:07  "), "{said}");
         let now = |text: &str| text.parse::<jiff::Timestamp>().unwrap().to_zoned(zone.clone());
+        let said = list(Lang::Ko, &serde_json::json!({"steps": [step]}), &now("2026-11-20T16:00:00Z"));
+        assert!(said.contains("  00:42:07  "), "{said}");
         assert_eq!(moment("00:42:07", &now("2026-11-20T16:00:00Z")), Some(Moment::At(at)));
         // In the morning, a time of the evening before.
         let late: jiff::Timestamp = "2026-11-20T14:58:00Z".parse().unwrap();
@@ -167,8 +193,35 @@ mod tests {
         assert_eq!(moment("5m"), Some(Moment::Ago(300)));
         assert!(matches!(moment("10:42:07"), Some(Moment::At(_))));
         assert!(matches!(moment("2026-11-20T10:42:07Z"), Some(Moment::At(_))));
-        for nonsense in ["", "yesterday", "5x", "m", "25:00"] {
+        for nonsense in ["", "yesterday", "5x", "m", "25:00", "2026-11-18", "10:42:07+09:00"] {
             assert_eq!(moment(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_time_with_a_date_keeps_its_date() {
+        let zone = TimeZone::fixed(jiff::tz::offset(9));
+        let now = "2026-11-20T03:00:00Z".parse::<jiff::Timestamp>().unwrap().to_zoned(zone);
+        let at = |text: &str| Some(Moment::At(text.parse().unwrap()));
+        for text in ["2026-11-18T10:42:07", "2026-11-18 10:42:07", "2026-11-18T10:42:07+09:00[+09:00]"] {
+            assert_eq!(moment(text, &now), at("2026-11-18T01:42:07Z"), "{text}");
+        }
+        assert_eq!(moment("2026-11-18T10:42:07+02:00", &now), at("2026-11-18T08:42:07Z"));
+    }
+
+    #[test]
+    fn the_list_gives_the_date_of_a_time_that_would_be_read_as_another_day() {
+        let zone = TimeZone::UTC;
+        let now = "2026-11-20T11:00:00Z".parse::<jiff::Timestamp>().unwrap().to_zoned(zone.clone());
+        for (at, expected) in [
+            ("2026-11-20T09:00:00Z", "09:00:00"),
+            ("2026-11-19T12:00:00Z", "12:00:00"),
+            ("2026-11-19T09:00:00Z", "2026-11-19T09:00:00"),
+        ] {
+            let at: jiff::Timestamp = at.parse().unwrap();
+            let text = time_text(at, &now);
+            assert_eq!(text, expected);
+            assert_eq!(moment(&text, &now), Some(Moment::At(at)));
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What went wrong, in the learner's language.
 
-use crate::cluster::{self, Home};
-use crate::ui::texts::{Lang, Say, trouble};
-use crate::ui::{self, settings};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use cluster::{self, Home};
+use ui::texts::{Lang, Say, problem};
+use ui::{self, settings};
 
 /// Words that learners type at the prompt, each with a line that works.
 const EXAMPLES: &[(&str, &str)] = &[
@@ -17,7 +17,7 @@ const EXAMPLES: &[(&str, &str)] = &[
 ];
 
 fn language() -> Lang {
-    Home::find().map_or_else(|_| settings::from_environment(), |home| settings::language(None, &home))
+    Home::find().map_or_else(|_| settings::environment(), |home| settings::language(None, &home))
 }
 
 /// An error with its causes.
@@ -29,7 +29,8 @@ pub fn reason(error: &anyhow::Error) -> String {
     of_cluster.map_or_else(|| format!("{error:#}"), |inner| inner.say(language()))
 }
 
-/// A word of the prompt that was written wrongly, with an example; outside of the prompt the whole usage is told (`None`).
+/// A word of the prompt that was written wrongly, with an example; outside of the prompt the whole
+/// usage is told (`None`).
 pub fn told(error: &clap::Error) -> Option<String> {
     std::env::var_os(settings::LANG_VARIABLE)?;
     let word = std::env::args().nth(1)?;
@@ -59,13 +60,13 @@ fn sentence(lang: Lang, error: &clap::Error, word: &str, example: &str) -> Optio
             }
         }
     };
-    Some(trouble(lang, &what, None, Some(example)))
+    Some(problem(lang, &what, None, Some(example)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::Args;
+    use crate::args::Args;
     use clap::Parser;
 
     #[test]

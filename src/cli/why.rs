@@ -1,13 +1,13 @@
 //! `why`: what is the matter, in a sentence or two.
 
 use super::args::Output;
-use crate::cluster::control::{Ask, Control};
-use crate::cluster::home::Home;
-use crate::lab::why::{Explanation, Question, Typed};
-use crate::lang::charset::print;
-use crate::ui::prose::{self, Span};
-use crate::ui::settings;
-use crate::ui::texts::{Lang, Say};
+use cluster::control::{Ask, Control};
+use cluster::home::Home;
+use lab::why::{Explanation, Question, Typed};
+use lang::charset::print;
+use ui::prose::{self, Span};
+use ui::settings;
+use ui::texts::{Lang, Say};
 
 /// Exit code 0: nothing is wrong; 1: something is, and was explained.
 pub async fn why(
@@ -24,11 +24,12 @@ pub async fn why(
     let told = control.ask(&Ask::Guest { name: "why".into(), question }).await?;
     if output == Some(Output::Json) {
         std::println!("{}", serde_json::to_string_pretty(&told)?);
-        return Ok(0);
     }
     let told: Explanation = serde_json::from_value(told)?;
-    print!("{}", text(lang, &told, super::trace::room()));
-    Ok(i32::from(told.trouble))
+    if output.is_none() {
+        print!("{}", text(lang, &told, super::trace::room()));
+    }
+    Ok(i32::from(told.problem))
 }
 
 /// The line before this one, where the shell told it.

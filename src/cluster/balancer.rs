@@ -1,23 +1,25 @@
-//! The one address of several API servers: 127.0.0.1:6443 (or another port) on the host, 172.30.0.1:6443 in the fabric.
+//! The one address of several API servers: 127.0.0.1:6443 (or another port) on the host,
+//! 172.30.0.1:6443 in the fabric.
 //!
-//! As haproxy before a kubeadm cluster: it passes bytes, asks each server whether it is ready, sends new connections to those that are, and closes
-//! the connections of one that stays not ready while others are, so that clients turn to another. When none is ready every one that listens is as good: its
-//! answer says more than a closed door.
+//! As haproxy before a kubeadm cluster: it passes bytes, asks each server whether it is ready,
+//! sends new connections to those that are, and closes the connections of one that stays not ready
+//! while others are, so that clients turn to another. When none is ready every one that listens is
+//! as good: its answer says more than a closed door.
 //!
-//! A single server needs none of this. It gets the accepted connection itself, unless a fault lies on its node's network: then the bytes pass
-//! through the fabric and meet the fault.
+//! A single server needs none of this. It gets the accepted connection itself, unless a fault lies
+//! on its node's network: then the bytes pass through the fabric and meet the fault.
 
 use super::components::API_PORT;
 use super::world::World;
-use crate::apiserver::onward;
-use crate::linux::{descriptors, tcp};
-use crate::net::fabric;
-use crate::task::Crew;
+use apiserver::onward;
+use linux::{descriptors, tcp};
+use net::fabric;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use task::Crew;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -27,12 +29,12 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often each server is asked for its readiness.
 const PROBE_EVERY: Duration = Duration::from_millis(100);
 
-/// A server that is not ready so many times in a row, while another one is, loses its connections. While a leader is elected none is ready,
-/// and to hang up would help nobody.
+/// A server that is not ready so many times in a row, while another one is, loses its connections.
+/// While a leader is elected none is ready, and to hang up would help nobody.
 const FALL: u32 = 3;
 
-/// Descriptors of a forwarded connection: three here (the client's end is watched by one of its own), one of the API server in the same
-/// process.
+/// Descriptors of a forwarded connection: three here (the client's end is watched by one of its
+/// own), one of the API server in the same process.
 const DESCRIPTORS: u64 = 4;
 /// A silent client is probed this often, as by the API server.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -68,8 +70,9 @@ pub fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>) {
     }
     for listener in listeners {
         let (balancer, own) = (balancer.clone(), crew.clone());
-        // A listener has a fourth of the descriptors at most. At the bound the oldest connection on which nobody has shown the
-        // API server who they are makes room; if there is none, new ones wait in the kernel's queue.
+        // A listener has a fourth of the descriptors at most. At the bound the oldest connection on
+        // which nobody has shown the API server who they are makes room; if there is none, new ones
+        // wait in the kernel's queue.
         let most = descriptors::connections(descriptors::limit(), 4, DESCRIPTORS);
         let places = Arc::new(Semaphore::new(most));
         let open = Arc::new(Open::default());
@@ -99,7 +102,8 @@ pub fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>) {
 struct Open(Mutex<(u64, BTreeMap<u64, Forwarded>)>);
 
 struct Forwarded {
-    /// The API server's node, and the address from which it sees this connection; none before it is connected.
+    /// The API server's node, and the address from which it sees this connection; none before it is
+    /// connected.
     to: Option<(String, SocketAddr)>,
     end: CancellationToken,
 }
@@ -121,8 +125,8 @@ impl Open {
         Entry { open: self.clone(), number, end }
     }
 
-    /// Takes a place for one more connection. If there is none the oldest that is not known makes room; until one is free, the new
-    /// connection waits. `None`: no more connections are taken.
+    /// Takes a place for one more connection. If there is none the oldest that is not known makes
+    /// room; until one is free, the new connection waits. `None`: no more connections are taken.
     async fn place(
         &self,
         places: &Arc<Semaphore>,
@@ -163,7 +167,8 @@ impl Drop for Entry {
 }
 
 impl Balancer {
-    /// Whether somebody has shown to this API server who they are, on the connection that it sees from `from`.
+    /// Whether somebody has shown to this API server who they are, on the connection that it sees
+    /// from `from`.
     fn is_known(&self, server: &str, from: SocketAddr) -> bool {
         self.world.api_servers.borrow().get(server).is_some_and(|server| server.is_known(from))
     }
@@ -225,7 +230,8 @@ impl Balancer {
             if descriptors::is_reserved(&upstream) {
                 return; // what is left is the store's
             }
-            // A client that does not read is the API server's to deal with, so its answers must not pile up here.
+            // A client that does not read is the API server's to deal with, so its answers must not
+            // pile up here.
             let _ =
                 (client.set_nodelay(true), tcp::bound_unread(&client), tcp::keep_alive(&client, KEEP_ALIVE));
             if let Ok(from) = upstream.local_addr() {
@@ -233,7 +239,8 @@ impl Balancer {
             }
             let left = onward::left(&client);
             tokio::select! {
-                // Either end may hang up, the client also while the API server reads nothing of what it sent.
+                // Either end may hang up, the client also while the API server reads nothing of
+                // what it sent.
                 () = onward::copy_until_left(&mut client, &mut upstream, left) => {}
                 () = end.cancelled() => {}
             }
@@ -266,7 +273,8 @@ mod tests {
         assert!(open.0.lock().unwrap().1.is_empty());
     }
 
-    /// As many connections as there may be, and one more: a stranger makes room, and where all are known the new one waits.
+    /// As many connections as there may be, and one more: a stranger makes room, and where all are
+    /// known the new one waits.
     #[tokio::test(start_paused = true)]
     async fn forwarded_connections_have_a_bound() {
         const MOST: usize = 3;

@@ -1,43 +1,51 @@
 //! The start of a cluster, from the supervisor's first system call to the first pod.
 
 use super::components;
-use super::control;
+use super::control::{self, Reply};
 use super::guest::{self, Guests};
 use super::home::{Home, Place};
-use super::keeper;
 use super::launch::{Order, Word};
 use super::node::{Node, NodeCri};
 use super::ready::{self, Progress};
-use super::spec::NodeSpec;
+use super::spec::{NodeSpec, Spec};
+use super::target;
 use super::world::World;
-use super::{Error, balancer, chain, logs, manifests};
-use crate::cni::NodeNetwork;
-use crate::kubelet;
-use crate::kubelet::pressure::{Machine, Memory, Meter};
-use crate::linux::cgroup::Shared;
-use crate::linux::{self, boot};
-use crate::net::fabric;
-use crate::pki::{self, Subject};
-use crate::proxy;
-use crate::rng::Rng;
-use crate::runtime::{self, Images, NodeRuntime, Zygote};
-use crate::tap;
-use crate::task::Crew;
-use k8s_openapi::api::core::v1::Taint;
+use super::{Error, Refusal, balancer, chain, logs, manifests, node_objects};
+use ::kubelet::pressure::{Machine, Memory, Meter};
+use cni::NodeNetwork;
+use linux::cgroup::Shared;
+use linux::{self, boot};
+use net::fabric;
+use pki::{self, Subject};
+use rng::Rng;
+use runtime::{self, Images, NodeRuntime, Zygote};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use task::Crew;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// The hidden argument with which the binary becomes a cluster's supervisor; the [`Order`] as JSON follows.
+/// The hidden argument with which the binary becomes a cluster's supervisor; the [`Order`] as JSON
+/// follows.
 pub const SUPERVISE_ARGUMENT: &str = "ropewalk-supervise";
-const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// Pods on one node, as upstream's default.
 const PODS_MAX: u32 = 110;
 /// A stopping cluster gives its components this long; then it ends anyway.
-const STOP_PATIENCE: Duration = Duration::from_millis(700);
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+/// Components in the order in which they are stopped, those of a row on all nodes at once, and how
+/// long each may take. API servers let requests that are under way end (500 ms); a store hands its
+/// leadership over (500 ms) and closes its log.
+const STOP_ORDER: [(&[&str], Duration); 3] = [
+    (&["kube-scheduler", "kube-controller-manager"], Duration::from_millis(200)),
+    (&["kube-apiserver"], Duration::from_millis(600)),
+    (&["etcd"], Duration::from_millis(800)),
+];
+/// A store that does not serve after this time may never do so: a majority of its members is
+/// missing, or an external etcd does not answer. Whoever started the cluster waits for it. A slow
+/// machine with other work needs five minutes.
+const STORE_MAX: Duration = Duration::from_secs(600);
 
 /// Says something to whoever started this cluster.
 fn tell(word: &Word) {
@@ -47,19 +55,20 @@ fn tell(word: &Word) {
     let _ = out.write_all(&line).and_then(|()| out.flush()); // nobody may be listening any more
 }
 
-/// Becomes the supervisor of a cluster with these guests. Returns the exit code when the cluster has ended.
+/// Becomes the supervisor of a cluster with these guests. Returns the exit code when the cluster
+/// has ended.
 pub fn supervise(order: &str, guests: Guests) -> i32 {
     let order: Order = match serde_json::from_str(order) {
         Ok(order) => order,
         Err(error) => {
-            tell(&Word::Failed(format!("a damaged order: {error}")));
+            tell(&Word::Failed(Reply::Error(format!("a damaged order: {error}"))));
             return 2;
         }
     };
     let place = match Home::at(&order.home).cluster(&order.spec.name).and_then(|p| p.make().map(|()| p)) {
         Ok(place) => place,
         Err(error) => {
-            tell(&Word::Failed(chain(&error)));
+            tell(&Word::Failed(error.into()));
             return 1;
         }
     };
@@ -78,7 +87,10 @@ pub fn supervise(order: &str, guests: Guests) -> i32 {
         match code {
             Ok(()) => 0,
             Err(error) => {
-                tell(&Word::Failed(chain(&error)));
+                // Whoever started it may not listen any more: then the log is where the end is
+                // explained.
+                tracing::error!(error = chain(&error), "the cluster ends");
+                tell(&Word::Failed(error.into()));
                 1
             }
         }
@@ -87,13 +99,14 @@ pub fn supervise(order: &str, guests: Guests) -> i32 {
         Ok(code) => code,
         Err(error) => {
             let busy = error.cause.kind() == std::io::ErrorKind::WouldBlock;
-            let text = match busy {
-                true => chain(&Error::Running(place.name.clone())),
-                false => {
-                    format!("{}\nwhat this machine lacks, and how to mend it: ropewalk doctor", chain(&error))
-                }
+            let why = match busy {
+                true => Reply::Refusal(Refusal::Running { name: place.name.clone() }),
+                false => Reply::Error(format!(
+                    "{}\nwhat this machine lacks, and how to mend it: ropewalk doctor",
+                    chain(&error)
+                )),
             };
-            tell(&Word::Failed(text));
+            tell(&Word::Failed(why));
             1
         }
     }
@@ -106,7 +119,7 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
     let _ = linux::fds::raise_limit(); // fewer descriptors only mean fewer connections
     let zygote = Zygote::start(main.zygote)?;
     if !main.ids.rootless() {
-        crate::api::unhonoured::pods_have_own_users();
+        api::unhonoured::pods_have_own_users();
     }
     let parts = Parts {
         zygote: zygote.clone(),
@@ -115,17 +128,14 @@ async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Re
         ids: main.ids,
         writable: main.writable,
     };
-    tokio::select! {
-        biased; // a start that needs the zygote would wait for ever for what it was to make
-        () = zygote.died() => Err(Error::Start("the zygote died; no more containers can be made".into())),
-        lived = live(main.pids, parts, asked, place, order, guests) => lived,
-    }
+    live(main.pids, parts, zygote.died(), asked, place, order, guests).await
 }
 
-/// The cluster's life, as long as it has a zygote.
+/// The cluster's life, until the zygote has died or somebody has asked for its end.
 async fn live(
     pids: boot::Pids,
     parts: Parts,
+    zygote_died: impl Future<Output = ()>,
     asked: impl Future<Output = &'static str>,
     place: Place,
     order: Order,
@@ -139,14 +149,15 @@ async fn live(
     let listener = tokio::net::UnixListener::bind(&socket)
         .map_err(|cause| Error::File { path: socket.clone(), cause })?;
     let machine = Arc::new(Machine::new(memory_meter(parts.cgroups.clone())));
-    let world = Arc::new(World::new(place.clone(), order.spec.clone(), rng.clone(), machine).await?);
-    super::launch::write_kubeconfig(&world, api_port)?;
+    let world =
+        Arc::new(World::new(place.clone(), order.spec.clone(), api_port, rng.clone(), machine).await?);
+    super::launch::write_kubeconfig(&world)?;
 
     let crew = world.crew.clone();
     let stop = CancellationToken::new();
     let progress = watch::Sender::new(Progress { nodes: order.spec.nodes().len(), ..Progress::default() });
     let server = control::Server {
-        keeper: Arc::new(keeper::Main {
+        target: Arc::new(target::Main {
             world: world.clone(),
             pids,
             api_url: format!("https://127.0.0.1:{api_port}"),
@@ -172,38 +183,41 @@ async fn live(
     if let Some(why) = &unlimited {
         tracing::warn!(why, "limits of containers are not enforced");
     }
-    for spec in world.spec.nodes() {
-        let node = make_node(&world, &parts, spec).await?;
-        world.nodes.lock().unwrap_or_else(|e| e.into_inner()).insert(node.spec.name.clone(), node);
+    let mut end = std::pin::pin!(end(&world, zygote_died, &stop, asked, front_gone(order.attached)));
+    let begin = tokio::time::timeout(STORE_MAX, begin(&world, &parts, &order.spec, &place));
+    let begun = tokio::select! {
+        biased; // a start that needs the zygote would wait for ever for what it was to make
+        end = &mut end => match end {
+            Ok(why) => Err(Error::Start(format!("{why} before it had begun"))),
+            Err(error) => Err(error),
+        },
+        begun = begin => match begun {
+            Ok(begun) => begun,
+            Err(_) => Err(Error::Start(no_store(&world))),
+        },
+    };
+    if let Err(error) = begun {
+        let _ = tokio::time::timeout(STOP_PATIENCE, shut_down(&world)).await;
+        crew.kill();
+        return Err(error);
     }
-    // From here on there is a store, whose members cannot be others at the next start.
-    order.spec.save(&place)?;
-    for node in world.all_nodes() {
-        keep_kubelet(&world, &node)?;
-    }
-    let mut asked = std::pin::pin!(asked);
-    let (mut stores, mut problem) = (world.stores.subscribe(), world.problem.subscribe());
-    tokio::select! {
-        _ = stores.wait_for(|s| !s.is_empty()) => tell(&Word::Started { api_port, unlimited }),
-        text = has_problem(&mut problem) => return Err(Error::Start(text)),
-        () = stop.cancelled() => return Err(Error::Start("asked to stop before it had begun".into())),
-        signal = &mut asked => return Err(Error::Start(format!("{signal} came before it had begun"))),
-    }
+    tell(&Word::Started { api_port, unlimited });
 
     let client = world.client(
         "",
-        tap::KEEPER,
+        tap::ADMIN,
         "system:masters",
         &format!("ropewalk/{}", super::version()),
         world.dialer(),
     )?;
-    // Nobody waits for the end of the cluster's own crew: what a panic may end has a crew that is kept.
+    // Nobody waits for the end of the cluster's own crew, in which a panic ends one task alone.
+    // What is made of several tasks that need each other has a crew of its own, which is kept.
     let (ready_world, ready_client) = (world.clone(), client.clone());
     crew.keep("ready", move |crew| {
         ready::follow(crew, &ready_world, &ready_client, progress.clone());
     });
     let (host, host_client) = (world.fabric.host(), client.clone());
-    let host_tap = world.tap.at("", proxy::host::LOCALHOST);
+    let host_tap = world.tap.at("", tap::Component::Localhost);
     crew.keep("localhost", move |crew| {
         proxy::host::start(crew, &host_client, host.clone(), host_tap.clone());
     });
@@ -213,26 +227,73 @@ async fn live(
     });
     let (nodes, nodes_world) = (client.clone(), world.clone());
     crew.spawn(async move {
-        let forget = || manifests::forget_nodes(&nodes_world, &nodes);
-        until_done("nodes of an earlier run are not deleted yet", forget).await;
+        let reconcile = || node_objects::reconcile(&nodes_world, &nodes);
+        until_done("the nodes of an earlier run are not brought up to date yet", reconcile).await;
     });
 
-    let front_gone = front_gone(order.attached);
-    tokio::select! {
-        () = stop.cancelled() => tracing::info!("asked to stop"),
-        signal = asked => tracing::info!(signal, "asked to stop"),
-        () = front_gone => tracing::info!("the program that started this cluster has ended"),
-        text = has_problem(&mut problem) => {
-            tracing::error!(problem = text, "the cluster ends");
-            return Err(Error::Start(text));
-        }
-    }
+    let ended = end.await;
     let _ = tokio::time::timeout(STOP_PATIENCE, shut_down(&world)).await;
     crew.kill();
-    Ok(())
+    ended.map(|why| tracing::info!("{why}"))
 }
 
-/// Tries again until it is done. Whatever still fails after the first seconds, when the API answers, is logged once for each reason.
+/// Resolves when the cluster has to end, with the reason.
+///
+/// # Errors
+/// Nobody has asked for it: something went wrong that no restart mends.
+async fn end(
+    world: &World,
+    zygote_died: impl Future<Output = ()>,
+    stop: &CancellationToken,
+    asked: impl Future<Output = &'static str>,
+    front_gone: impl Future<Output = ()>,
+) -> Result<String, Error> {
+    let mut problem = world.problem.subscribe();
+    tokio::select! {
+        () = zygote_died => Err(Error::Start("the zygote died; no more containers can be made".into())),
+        text = has_problem(&mut problem) => Err(Error::Start(text)),
+        () = stop.cancelled() => Ok("the cluster was asked to stop".into()),
+        signal = asked => Ok(format!("the cluster was asked to stop by {signal}")),
+        () = front_gone => Ok("the program that started this cluster has ended".into()),
+    }
+}
+
+/// Makes the nodes and starts their kubelets, and returns when a store serves.
+async fn begin(world: &Arc<World>, parts: &Parts, spec: &Spec, place: &Place) -> Result<(), Error> {
+    for spec in world.spec.nodes() {
+        let node = make_node(world, parts, spec).await?;
+        world.nodes.lock().unwrap_or_else(|e| e.into_inner()).insert(node.spec.name.clone(), node);
+    }
+    // From here on there is a store, whose members cannot be others at the next start.
+    spec.save(place)?;
+    for node in world.all_nodes() {
+        keep_kubelet(world, &node)?;
+    }
+    match world.stores.subscribe().wait_for(|stores| !stores.is_empty()).await {
+        Ok(_) => Ok(()),
+        Err(_) => std::future::pending().await, // `world` has the sender
+    }
+}
+
+/// Why no store serves, as far as that is known.
+fn no_store(world: &World) -> String {
+    let seconds = STORE_MAX.as_secs();
+    let why = match &world.spec.external_etcd {
+        Some(etcd) => format!("the etcd at {} does not serve", etcd.endpoints.join(", ")),
+        None => "no majority of the store's members has met".into(),
+    };
+    let damaged = world.damaged.lock().unwrap_or_else(|e| e.into_inner());
+    let damaged: String = damaged.iter().map(|(node, why)| format!("; {}", damage(node, why))).collect();
+    format!("there is no store after {seconds} s: {why}{damaged}")
+}
+
+/// One member's damage, for people.
+pub(super) fn damage(node: &str, why: &str) -> String {
+    format!("the store of {node} cannot start: {why}")
+}
+
+/// Tries again until it is done. Whatever still fails after the first seconds, when the API
+/// answers, is logged once for each reason.
 async fn until_done<F: Future<Output = Result<(), String>>>(what: &str, attempt: impl Fn() -> F) {
     const PAUSE_MAX: Duration = Duration::from_secs(5);
     let (mut pause, mut told) = (Duration::from_millis(10), String::new());
@@ -262,7 +323,8 @@ async fn front_gone(attached: bool) {
         return std::future::pending().await;
     }
     let (tell, told) = tokio::sync::oneshot::channel();
-    // A thread of its own: a runtime that ends waits for its blocking tasks, and the front may stay after the cluster.
+    // A thread of its own: a runtime that ends waits for its blocking tasks, and the front may stay
+    // after the cluster.
     let reader = std::thread::Builder::new().name("front".into()).spawn(move || {
         let mut byte = [0u8; 1];
         while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}
@@ -273,22 +335,23 @@ async fn front_gone(attached: bool) {
     }
 }
 
-/// Components end well, so that the store's log is whole and the leases are free; containers end with the PID namespace.
+/// Components end well, so that the store's log is whole and the leases are free; containers end
+/// with the PID namespace.
 async fn shut_down(world: &World) {
-    use crate::cri::Runtime;
+    use cri::Runtime;
     for node in world.all_nodes() {
         if let Some(kubelet) = node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).take() {
             kubelet.kill();
         }
     }
-    for component in ["kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd"] {
-        for node in world.all_nodes() {
-            for c in node.cri.list_containers().await.unwrap_or_default() {
-                if c.name == component {
-                    let _ = node.cri.stop_container(&c.id, Duration::from_millis(200)).await;
-                }
-            }
-        }
+    let nodes = world.all_nodes();
+    for (components, patience) in STOP_ORDER {
+        let stops = nodes.iter().map(|node| async move {
+            let containers = node.cri.list_containers().await.unwrap_or_default();
+            let own = containers.iter().filter(|c| components.contains(&c.name.as_str()));
+            futures::future::join_all(own.map(|c| node.cri.stop_container(&c.id, patience))).await;
+        });
+        futures::future::join_all(stops).await;
     }
 }
 
@@ -297,8 +360,11 @@ async fn bind_api(port: Option<u16>) -> Result<tokio::net::TcpListener, Error> {
     if let Some(port) = port {
         return match tokio::net::TcpListener::bind(("127.0.0.1", port)).await {
             Ok(listener) => Ok(listener),
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(Error::PortTaken { port }),
-            Err(error) => Err(Error::Kernel(error)),
+            Err(error) => Err(match error.kind() {
+                std::io::ErrorKind::AddrInUse => Refusal::PortTaken { port }.into(),
+                std::io::ErrorKind::PermissionDenied => Refusal::PortForbidden { port }.into(),
+                _ => Error::Kernel(error),
+            }),
         };
     }
     for port in components::API_PORT..=components::API_PORT + 100 {
@@ -308,7 +374,7 @@ async fn bind_api(port: Option<u16>) -> Result<tokio::net::TcpListener, Error> {
             Err(error) => return Err(Error::Kernel(error)),
         }
     }
-    Err(Error::PortTaken { port: components::API_PORT })
+    Err(Refusal::PortTaken { port: components::API_PORT }.into())
 }
 
 /// What all nodes' runtimes are made of.
@@ -338,38 +404,66 @@ async fn make_node(world: &Arc<World>, parts: &Parts, spec: NodeSpec) -> Result<
     Ok(Arc::new(Node { spec, network, cri, kubelet: Mutex::default() }))
 }
 
+/// A kubelet that has run for this long is started again at once. One that ends sooner is started
+/// again after a pause that doubles, up to this long: kubeadm's unit has `RestartSec=10`.
+const RESTART_PAUSE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The pause before a kubelet that has run for so long is started again; `last` is the one before
+/// that.
+fn pause(ran: Duration, last: Duration) -> Duration {
+    if ran >= RESTART_PAUSE { Duration::ZERO } else { (last * 2).clamp(FIRST_PAUSE, RESTART_PAUSE) }
+}
+
 /// Starts the node's kubelet, and starts it again whenever it ends without being told to stop.
 pub(super) fn keep_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<(), Error> {
     let first = start_kubelet(world, node)?;
-    let (crew, world, node) = (world.crew.clone(), Arc::downgrade(world), node.clone());
     *node.kubelet.lock().unwrap_or_else(|e| e.into_inner()) = Some(first.clone());
-    crew.spawn(async move {
-        let mut kubelet = first;
+    let (weak, kept) = (Arc::downgrade(world), node.clone());
+    let start = move || Some(start_kubelet(&weak.upgrade()?, &kept));
+    let node = node.clone();
+    world.crew.spawn(async move { keep(&node.spec.name, &node.kubelet, first, start).await });
+    Ok(())
+}
+
+/// Starts a kubelet again whenever it ends, as long as `place` has the one that was started last:
+/// another one, or none, means that the node was switched off meanwhile, or that the cluster is
+/// stopping. So does `None` from `start`.
+async fn keep(
+    node: &str,
+    place: &Mutex<Option<Crew>>,
+    first: Crew,
+    start: impl Fn() -> Option<Result<Crew, Error>>,
+) {
+    let is_ours = |kubelet: &Crew, place: &Option<Crew>| place.as_ref().is_some_and(|own| own.is(kubelet));
+    let (mut kubelet, mut waits) = (first, Duration::ZERO);
+    loop {
+        let began = clock::Instant::now();
+        kubelet.wait().await;
+        kubelet.kill(); // one that panicked still has tasks
+        waits = pause(began.elapsed(), waits);
         loop {
-            kubelet.wait().await;
-            kubelet.kill(); // one that panicked still has tasks
-            if node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).is_none() {
-                return; // the cluster is stopping, or the node was switched off
+            clock::sleep(waits).await;
+            let mut place = place.lock().unwrap_or_else(|e| e.into_inner());
+            if !is_ours(&kubelet, &place) {
+                return;
             }
-            let Some(world) = world.upgrade() else { return };
-            tracing::info!(node = node.spec.name, "the kubelet ended and is started again");
-            match start_kubelet(&world, &node) {
-                Ok(again) => {
-                    let mut place = node.kubelet.lock().unwrap_or_else(|e| e.into_inner());
-                    if place.is_none() {
-                        return again.kill(); // the node was switched off while it started
-                    }
+            // Started while nobody can switch the node off or on.
+            match start() {
+                None => return,
+                Some(Ok(again)) => {
+                    tracing::info!(node, "the kubelet ended and is started again");
                     *place = Some(again.clone());
                     kubelet = again;
+                    break;
                 }
-                Err(error) => {
-                    tracing::error!(error = chain(&error), "the kubelet cannot be started");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                Some(Err(error)) => {
+                    tracing::error!(node, error = chain(&error), "the kubelet cannot be started");
+                    waits = pause(Duration::ZERO, waits);
                 }
             }
         }
-    });
-    Ok(())
+    }
 }
 
 fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
@@ -390,14 +484,16 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
     ]
     .map(|(k, v)| (k.to_string(), v.to_string()))
     .into();
-    let mut taints = Vec::new();
+    let (mut taints, mut annotations) = (Vec::new(), BTreeMap::new());
     if node.spec.control_plane {
-        labels.insert(CONTROL_PLANE.into(), String::new());
+        labels.insert(node_objects::CONTROL_PLANE.into(), String::new());
         labels.insert("node.kubernetes.io/exclude-from-external-load-balancers".into(), String::new());
-        // Alone it has to take everything; with workers beside it, it is left to the control plane.
-        if world.spec.workers > 0 {
-            taints.push(Taint { key: CONTROL_PLANE.into(), effect: "NoSchedule".into(), ..Taint::default() });
+        // Of the Node that it makes. A Node that is there already is brought up to date by
+        // `node_objects`.
+        if node_objects::is_tainted(&world.spec) {
+            taints.push(node_objects::taint());
         }
+        annotations.insert(node_objects::MARK.into(), node_objects::is_tainted(&world.spec).to_string());
     }
     let (cpu_milli, memory_bytes) = machine();
     let pods_memory_bytes = world.machine.memory().map_or(memory_bytes, |memory| memory.limit);
@@ -412,7 +508,7 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
             node_ip: ip,
             pod_cidr: format!("10.244.{}.0/24", node.spec.index),
             labels,
-            annotations: BTreeMap::new(),
+            annotations,
             taints,
             capacity: kubelet::Capacity { cpu_milli, memory_bytes, pods_memory_bytes, pods: PODS_MAX },
             client: world.client(&name, &user, "system:nodes", &agent, dial)?,
@@ -420,14 +516,14 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
             network: node.network.clone(),
             dir: world.place.node(&name),
             machine: world.machine.clone(),
-            logs: crate::cri::LogLimits::default(),
+            logs: cri::LogLimits::default(),
             cluster_dns: world.dns_ip(),
             cluster_domain: world.domain.clone(),
             static_pods,
             tls: Some(pki::server_config(&serving, world.ca.pem())?),
             hosts_cluster: node.spec.control_plane && node.spec.index == 1,
             version: super::version(),
-            tap: world.tap.at(&name, "kubelet"),
+            tap: world.tap.at(&name, tap::Component::Kubelet),
         },
     );
     Ok(crew)
@@ -447,7 +543,8 @@ fn machine() -> (u64, u64) {
     (cpus * 1000, linux::usage::of_machine().map_or(1 << 30, |memory| memory.total))
 }
 
-/// Tells the kubelets what their pods, and the machine, have left of memory. Without control groups the machine's is all that is known.
+/// Tells the kubelets what their pods, and the machine, have left of memory. Without control groups
+/// the machine's is all that is known.
 fn memory_meter(cgroups: Arc<dyn linux::cgroup::Backend>) -> Meter {
     Box::new(move || {
         let machine = linux::usage::of_machine()?;
@@ -460,4 +557,55 @@ fn memory_meter(cgroups: Arc<dyn linux::cgroup::Backend>) -> Meter {
             machine: machine.available,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A kubelet that ends whenever it is started, and one whose start fails.
+    #[tokio::test(start_paused = true)]
+    async fn a_kubelet_that_ends_at_once_is_started_again_after_longer_and_longer_pauses() {
+        for is_error in [false, true] {
+            let (starts, first) = (Arc::new(AtomicUsize::new(0)), Crew::new("kubelet"));
+            first.kill();
+            let place = Arc::new(Mutex::new(Some(first.clone())));
+            let (counted, kept) = (starts.clone(), place.clone());
+            let target = tokio::spawn(async move {
+                let start = || {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    let crew = Crew::new("kubelet");
+                    crew.kill();
+                    Some(if is_error { Err(Error::Start("no".into())) } else { Ok(crew) })
+                };
+                keep("n", &kept, first, start).await;
+            });
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            // After 0.5, 1, 2, 4, 8, 10, 10, 10 and 10 s.
+            let seen = starts.load(Ordering::SeqCst);
+            assert!((5..=9).contains(&seen), "{seen} starts in a minute");
+            *place.lock().unwrap() = None;
+            tokio::time::timeout(RESTART_PAUSE * 2, target).await.expect("it ends").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_kubelet_that_has_run_for_a_while_is_started_again_at_once() {
+        assert_eq!(pause(RESTART_PAUSE, RESTART_PAUSE), Duration::ZERO);
+        assert_eq!(pause(Duration::ZERO, Duration::ZERO), FIRST_PAUSE);
+        assert_eq!(pause(Duration::ZERO, RESTART_PAUSE), RESTART_PAUSE);
+    }
+
+    /// The node was switched off and on during the pause: the other kubelet is the node's.
+    #[tokio::test(start_paused = true)]
+    async fn a_kubelet_is_not_started_beside_another_one_of_its_node() {
+        let (first, other) = (Crew::new("kubelet"), Crew::new("kubelet"));
+        first.kill();
+        let place = Mutex::new(Some(other.clone()));
+        let start = || panic!("a second kubelet was started");
+        keep("n", &place, first, start).await;
+        assert!(place.lock().unwrap().as_ref().is_some_and(|own| own.is(&other)));
+        assert_eq!(other.ended(), None);
+    }
 }

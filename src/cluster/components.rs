@@ -2,35 +2,35 @@
 
 use super::peers::Wires;
 use super::world::World;
-use crate::addons::{dns, storage};
-use crate::apiserver;
-use crate::client::{Client, Dialer};
-use crate::cni::NodeNetwork;
-use crate::controllers;
-use crate::etcd;
-use crate::linux::cgroup;
-use crate::net::Namespace;
-use crate::proxy;
-use crate::raft::driver::Link;
-use crate::scheduler;
-use crate::task::Crew;
-use std::net::{Ipv4Addr, SocketAddr};
+use addons::{dns, storage};
+use client::{Client, Dialer};
+use cni::NodeNetwork;
+use linux::cgroup;
+use net::Namespace;
+use raft::driver::Link;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tap::Component;
+use task::Crew;
+use tokio::sync::watch;
 
 /// Every component that can be started.
 pub const ALL: [&str; 7] = [
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kube-proxy",
-    "coredns",
-    "storage-provisioner",
+    Component::Etcd.name(),
+    Component::ApiServer.name(),
+    Component::ControllerManager.name(),
+    Component::Scheduler.name(),
+    Component::Proxy.name(),
+    Component::Dns.name(),
+    Component::StorageProvisioner.name(),
 ];
 
-/// Components that the cluster's own manifests make through the API, as pods of `kube-system`. The others run from static pods only.
+/// Components that the cluster's own manifests make through the API, as pods of `kube-system`. The
+/// others run from static pods only.
 pub const ADDONS: [&str; 3] = ["kube-proxy", "coredns", "storage-provisioner"];
 
 /// Components of which one node may run several: each has a network of its own.
@@ -58,7 +58,8 @@ pub fn dialer(network: &Arc<dyn NodeNetwork>) -> Dialer {
     })
 }
 
-/// A listener in a node's namespace; while the component's predecessor is just ending, its port is waited for.
+/// A listener in a node's namespace; while the component's predecessor is just ending, its port is
+/// waited for.
 pub async fn listen_after(
     network: &dyn NodeNetwork,
     on: SocketAddr,
@@ -73,24 +74,27 @@ pub async fn listen_after(
     }
 }
 
-/// Starts a component. Its end is the end of the crew. Must be called inside the component's log span.
+/// Starts a component. Its end is the end of the crew. Must be called inside the component's log
+/// span.
 pub fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, String> {
     let crew = Crew::new(component);
     let client = |user: &str, group: &str| -> Result<Client, String> {
         let agent = format!("{component}/{}", super::version());
         world.client(&place.node, user, group, &agent, dialer(&place.network)).map_err(|e| super::chain(&e))
     };
-    let tap = world.tap.at(&place.node, component);
-    match component {
-        "etcd" => store(world, &crew, place),
-        "kube-apiserver" => api(world, &crew, place)?,
-        "kube-scheduler" => {
+    let unknown = || format!("there is no component {component:?}; there are {}", ALL.join(", "));
+    let named = component.parse().map_err(|_| unknown())?;
+    let tap = world.tap.at(&place.node, named);
+    match named {
+        Component::Etcd => store(world, &crew, place),
+        Component::ApiServer => api(world, &crew, place)?,
+        Component::Scheduler => {
             let client = client("system:kube-scheduler", "")?;
             let rng = world.rng.fork("scheduler");
             let identity = candidate(world, component, &place.node);
             scheduler::start(&crew, scheduler::Config { client, tap, rng, identity });
         }
-        "kube-controller-manager" => {
+        Component::ControllerManager => {
             let config = controllers::Config {
                 client: client("system:kube-controller-manager", "")?,
                 tap,
@@ -101,29 +105,28 @@ pub fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, 
             };
             controllers::start(&crew, config);
         }
-        "kube-proxy" => {
+        Component::Proxy => {
             let client = client("system:kube-proxy", "")?;
             proxy::start(&crew, proxy::Config { node_name: place.node, client, network: place.network, tap });
         }
-        "coredns" => {
+        Component::Dns => {
             let client = client("system:serviceaccount:kube-system:coredns", "")?;
             name_server(world, &crew, client, place);
         }
-        "storage-provisioner" => {
+        Component::StorageProvisioner => {
             let client = client("system:serviceaccount:kube-system:storage-provisioner", "")?;
-            let (place, nodes) = (world.place.clone(), world.spec.nodes());
-            let node_root: storage::NodeRoot = Arc::new(move |name| {
-                nodes.iter().find(|node| node.name == name).map(|node| place.node(&node.name).join("host"))
-            });
-            storage::start(&crew, storage::Config { client, tap, node_root });
+            let nodes = world.spec.nodes().into_iter();
+            let nodes = nodes.map(|node| (node.name.clone(), world.place.node(&node.name).join("host")));
+            storage::start(&crew, storage::Config { client, tap, nodes: nodes.collect() });
         }
-        other => return Err(format!("there is no component {other:?}; there are {}", ALL.join(", "))),
+        _ => return Err(unknown()),
     }
     Ok(crew)
 }
 
-/// Who a component is when it stands for election: `NODE_UUID`, as everywhere. Here the UUID is the same after every start, so that one that
-/// was killed goes on with its Lease instead of waiting until it runs out.
+/// Who a component is when it stands for election: `NODE_UUID`, as everywhere. Here the UUID is the
+/// same after every start, so that one that was killed goes on with its Lease instead of waiting
+/// until it runs out.
 fn candidate(world: &World, component: &str, node: &str) -> String {
     use sha2::{Digest, Sha256};
     let digest = Sha256::digest(format!("{component} {node} {}", world.ca.pem()));
@@ -157,13 +160,14 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
             ..etcd::Config::new(&place.node, dir, world.tap.clone(), world.rng.fork("etcd"))
         };
         let server = match etcd::Server::start(config).await {
-            Ok(server) => Arc::new(server),
+            Ok(server) => {
+                world.note_damage(&place.node, None);
+                Arc::new(server)
+            }
             Err(error) => {
                 let text = super::chain(&error);
-                if members.len() == 1 && !world.disks.is_full(&place.node) && !is_passing(&error) {
-                    // Damage: no restart mends it, and nobody else has the data.
-                    let problem = format!("the store of {} cannot start: {text}", place.node);
-                    world.problem.send_replace(Some(problem));
+                if !world.disks.is_full(&place.node) && !is_passing(&error) {
+                    world.note_damage(&place.node, Some(text.clone())); // no restart mends it
                 }
                 return Err(text);
             }
@@ -175,7 +179,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
         // A kill drops this task: then the member ends as kill -9 would end it.
         let _guard = OnEnd(move || {
             door.kill();
-            gone.doors.close(&node);
+            gone.listeners.close(&node);
             gone.stores.send_modify(|stores| drop(stores.remove(&node)));
             killed.kill();
         });
@@ -192,7 +196,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
             }
         }
         tracing::info!(member = place.node, revision = kv.revision(), "ready to serve client requests");
-        if let Err(error) = super::etcd_doors::open(&world, &clients, &place.node, &server).await {
+        if let Err(error) = super::etcd_listeners::open(&world, &clients, &place.node, &server).await {
             tracing::warn!(error, "the store answers the API server, but no etcd clients on the host");
         }
         world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), Arc::new(kv))));
@@ -202,10 +206,10 @@ fn store(world: &Arc<World>, crew: &Crew, place: Place) {
     });
 }
 
-/// True if the next start may succeed: the machine had too little of something (descriptors, memory, space), or the member before this one, which
-/// was killed, still holds its directory.
+/// True if the next start may succeed: the machine had too little of something (descriptors,
+/// memory, space), or the member before this one, which was killed, still holds its directory.
 fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
-    use crate::raft::driver::StartError::InUse;
+    use raft::driver::StartError::InUse;
     const PASSING: [i32; 8] = [
         libc::EMFILE,
         libc::ENFILE,
@@ -227,10 +231,10 @@ fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
 fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
     let identity = world.api_identity.clone();
     let (tls, clients) =
-        crate::pki::asking_server_config(&identity, world.ca.pem()).map_err(|e| super::chain(&e))?;
-    let subject = crate::pki::Subject::client("kube-apiserver-kubelet-client", "system:masters");
+        pki::asking_server_config(&identity, world.ca.pem()).map_err(|e| super::chain(&e))?;
+    let subject = pki::Subject::client("kube-apiserver-kubelet-client", "system:masters");
     let kubelet = world.ca.issue(&subject).map_err(|e| super::chain(&e))?;
-    let kubelet_tls = crate::pki::client_config(Some(&kubelet), world.ca.pem(), &["http/1.1"]);
+    let kubelet_tls = pki::client_config(Some(&kubelet), world.ca.pem(), &["http/1.1"]);
     let kubelet_tls = kubelet_tls.map_err(|e| super::chain(&e))?;
     let (world, stop) = (world.clone(), crew.token());
     crew.spawn_main(async move {
@@ -238,9 +242,9 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
         if let Some(etcd) = &world.spec.external_etcd {
             let remote: Arc<dyn etcd::Storage> = Arc::new(etcd.connect().await.map_err(|t| t.to_string())?);
             if !etcd.claim(&*remote, world.ca.pem()).await.map_err(|t| t.to_string())? {
-                let trouble = etcd.foreign().to_string();
-                world.problem.send_replace(Some(trouble.clone())); // no restart mends it
-                return Err(trouble);
+                let refusal = etcd.foreign().to_string();
+                world.problem.send_replace(Some(refusal.clone())); // no restart mends it
+                return Err(refusal);
             }
             own_store = Some(remote.clone());
             world.stores.send_modify(|stores| drop(stores.insert(place.node.clone(), remote)));
@@ -254,7 +258,7 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
         let address = SocketAddr::from((place.ip, API_PORT));
         let config = apiserver::Config {
             kv,
-            tap: world.tap.at(&place.node, "kube-apiserver"),
+            tap: world.tap.at(&place.node, Component::ApiServer),
             rng: world.rng.fork("apiserver"),
             tls,
             clients,
@@ -269,17 +273,9 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
         let server = apiserver::Server::start(config);
         let (killed, gone, node) = (server.clone(), world.clone(), place.node.clone());
         let _guard = OnEnd(move || {
-            // Only its own entries: another server of this node may be there by now.
-            gone.api_servers.send_if_modified(|servers| {
-                let own = servers.get(&node).is_some_and(|server| server.is(&killed));
-                own && servers.remove(&node).is_some()
-            });
-            gone.stores.send_if_modified(|stores| {
-                let own = own_store
-                    .as_ref()
-                    .zip(stores.get(&node))
-                    .is_some_and(|(own, there)| Arc::ptr_eq(own, there));
-                own && stores.remove(&node).is_some()
+            remove_own(&gone.api_servers, &node, |server| server.is(&killed));
+            remove_own(&gone.stores, &node, |there| {
+                own_store.as_ref().is_some_and(|own| Arc::ptr_eq(own, there))
             });
             killed.crew().kill();
         });
@@ -290,7 +286,8 @@ fn api(world: &Arc<World>, crew: &Crew, place: Place) -> Result<(), String> {
         let lost = async {
             let _ = stores.wait_for(|s| !s.contains_key(&place.node)).await;
         };
-        // A stop is the listener's to carry out: it lets running requests end before the connections go.
+        // A stop is the listener's to carry out: it lets running requests end before the
+        // connections go.
         let ended = tokio::select! {
             ended = server.serve(listener, stop) => ended.map_err(|e| e.to_string()),
             () = lost => Err("the connection to etcd was lost".into()),
@@ -319,7 +316,7 @@ fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Place) {
         let stop = inner.token();
         tokio::select! {
             end = server.wait() => match end {
-                crate::task::End::Done(result) => result,
+                task::End::Done(result) => result,
                 other => Err(format!("{other:?}")),
             },
             () = stop.cancelled() => {
@@ -330,14 +327,39 @@ fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Place) {
     });
 }
 
+/// Removes a node's entry if it is the caller's own: another server of the node may be there by
+/// now.
+fn remove_own<T>(entries: &watch::Sender<BTreeMap<String, T>>, node: &str, is_own: impl Fn(&T) -> bool) {
+    entries
+        .send_if_modified(|entries| entries.get(node).is_some_and(&is_own) && entries.remove(node).is_some());
+}
+
 /// The machine's own resolvers: where names outside the cluster are asked.
 fn resolvers() -> Vec<SocketAddr> {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    text.lines()
-        .filter_map(|l| l.split_whitespace().collect::<Vec<_>>().try_into().ok())
-        .filter_map(|[key, value]: [&str; 2]| (key == "nameserver").then(|| value.parse().ok()).flatten())
-        .map(|ip: std::net::IpAddr| SocketAddr::new(ip, DNS_PORT))
-        .collect()
+    let index = |name: &str| {
+        let file = Path::new("/sys/class/net").join(name).join("ifindex");
+        std::fs::read_to_string(file).ok()?.trim().parse().ok()
+    };
+    name_servers(&text, index)
+}
+
+/// The servers that a resolv.conf(5) names. What follows an address is a remark, as for glibc. A
+/// link-local address names its interface (`fe80::1%eth0`, or its number): `index` gives the number
+/// of a name.
+fn name_servers(text: &str, index: impl Fn(&str) -> Option<u32>) -> Vec<SocketAddr> {
+    let servers = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next()? == "nameserver").then(|| words.next())?
+    });
+    let address = |word: &str| {
+        let Some((ip, zone)) = word.split_once('%') else {
+            return Some(SocketAddr::new(word.parse().ok()?, DNS_PORT));
+        };
+        let scope = zone.parse().ok().or_else(|| index(zone))?;
+        Some(SocketAddr::V6(SocketAddrV6::new(ip.parse().ok()?, DNS_PORT, 0, scope)))
+    };
+    servers.filter_map(address).collect()
 }
 
 #[cfg(test)]
@@ -349,12 +371,33 @@ mod tests {
     struct Outer(#[source] std::io::Error);
 
     #[test]
+    fn a_server_that_ends_late_leaves_the_entry_of_the_next_one() {
+        let (old, new) = (Arc::new("old"), Arc::new("new"));
+        let entries = watch::Sender::new(BTreeMap::from([("n".to_string(), new.clone())]));
+        let mut seen = entries.subscribe();
+        remove_own(&entries, "n", |there| Arc::ptr_eq(there, &old));
+        remove_own(&entries, "m", |_| true);
+        assert!(entries.borrow().contains_key("n") && !seen.has_changed().unwrap());
+        remove_own(&entries, "n", |there| Arc::ptr_eq(there, &new));
+        assert!(seen.borrow_and_update().is_empty());
+    }
+
+    #[test]
+    fn a_name_server_with_a_remark_behind_it_is_asked() {
+        let text = "# nameserver 1.1.1.1\nsearch a b\nnameserver 10.0.0.1 # the office\n nameserver ::1\nnameserver\nnameserver x\n\
+             nameserver fe80::1%eth0\nnameserver fe80::2%7\nnameserver fe80::3%gone\n";
+        let index = |name: &str| (name == "eth0").then_some(2);
+        let servers: Vec<String> = name_servers(text, index).iter().map(ToString::to_string).collect();
+        assert_eq!(servers, ["10.0.0.1:53", "[::1]:53", "[fe80::1%2]:53", "[fe80::2%7]:53"]);
+    }
+
+    #[test]
     fn a_start_that_lacked_descriptors_is_tried_again_and_damage_is_not() {
         let of = |code| Outer(std::io::Error::from_raw_os_error(code));
         for code in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOSPC] {
             assert!(is_passing(&of(code)), "{code}");
         }
-        let held = crate::raft::driver::StartError::InUse("etcd".into());
+        let held = raft::driver::StartError::InUse("etcd".into());
         assert!(is_passing(&etcd::StartError::Member(held)), "the one before it is just ending");
         assert!(!is_passing(&of(libc::EACCES)) && !is_passing(&Outer(std::io::Error::other("damaged"))));
     }

@@ -3,18 +3,17 @@
 use super::faults::Fault;
 use super::guest::Guest;
 use super::ready::Progress;
-use super::trouble::Trouble;
+use super::refusal::Refusal;
 use super::undo::Past;
 use super::{Error, Place};
-use crate::linux::tcp;
-use crate::tap;
-use crate::task::Crew;
 use futures::StreamExt;
 use futures::future::BoxFuture;
+use linux::tcp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use task::Crew;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, watch};
@@ -30,7 +29,7 @@ pub enum Ask {
     /// Answers with progress lines until the cluster is ready.
     Wait,
     Stop,
-    /// Ends a component without asking it.
+    /// Breaks something, or mends it.
     Fault {
         fault: Fault,
     },
@@ -42,8 +41,8 @@ pub enum Ask {
     Past {
         past: Past,
     },
-    /// Answers with every record after this number, the kept ones first, then each new one, without end. `{"lost": N}` stands
-    /// for N records that a slow reader missed.
+    /// Answers with every record after this number, the kept ones first, then each new one, without
+    /// end. `{"lost": N}` stands for N records that a slow reader missed.
     Records {
         since: u64,
     },
@@ -69,20 +68,32 @@ pub enum Reply {
     Ok(Value),
     Error(String),
     /// A refusal that has its sentence in every language.
-    Trouble(Trouble),
+    Refusal(Refusal),
 }
 
 impl From<Error> for Reply {
     fn from(error: Error) -> Reply {
         match error {
-            Error::Trouble(trouble) => Reply::Trouble(trouble),
+            Error::Refusal(refusal) => Reply::Refusal(refusal),
             error => Reply::Error(super::chain(&error)),
         }
     }
 }
 
+impl Reply {
+    /// # Errors
+    /// What was refused.
+    pub fn into_result(self) -> Result<Value, Error> {
+        match self {
+            Reply::Ok(value) => Ok(value),
+            Reply::Error(text) => Err(Error::Told(text)),
+            Reply::Refusal(refusal) => Err(Error::Refusal(refusal)),
+        }
+    }
+}
+
 /// Whose control socket it is: what only it can answer.
-pub trait Keeper: Send + Sync + 'static {
+pub trait Target: Send + Sync + 'static {
     fn tap(&self) -> &tap::Tap;
     fn status(&self, progress: &Progress) -> Value;
     /// Breaks something, or mends it.
@@ -93,7 +104,7 @@ pub trait Keeper: Send + Sync + 'static {
 }
 
 pub struct Server {
-    pub keeper: Arc<dyn Keeper>,
+    pub target: Arc<dyn Target>,
     pub progress: watch::Receiver<Progress>,
     pub stop: CancellationToken,
     pub guests: Vec<Arc<dyn Guest>>,
@@ -136,10 +147,10 @@ async fn talk(stream: UnixStream, server: &Server) -> std::io::Result<()> {
                 std::future::pending::<()>().await;
                 return Ok(());
             }
-            Ok(Ask::Records { since }) => return records(server.keeper.tap(), since, &mut write).await,
+            Ok(Ask::Records { since }) => return records(server.target.tap(), since, &mut write).await,
             Ok(Ask::Guest { name, question }) => {
                 let Some(guest) = server.guests.iter().find(|g| g.name() == name) else {
-                    send(&mut write, &Reply::Error(server.keeper.without(&name))).await?;
+                    send(&mut write, &Reply::Error(server.target.without(&name))).await?;
                     continue;
                 };
                 let mut replies = guest.ask(question);
@@ -187,24 +198,24 @@ async fn send(write: &mut (impl AsyncWriteExt + Unpin), reply: &Reply) -> std::i
 }
 
 async fn answer(server: &Server, ask: Ask) -> Reply {
-    let keeper = &server.keeper;
+    let target = &server.target;
     match ask {
         Ask::Hello => Reply::Ok(Value::Null),
         Ask::Status => {
             let progress = server.progress.borrow().clone();
-            Reply::Ok(keeper.status(&progress))
+            Reply::Ok(target.status(&progress))
         }
-        Ask::Past { past } => keeper.past(past).await,
-        Ask::Fault { fault } => keeper.fault(fault).await,
+        Ask::Past { past } => target.past(past).await,
+        Ask::Fault { fault } => target.fault(fault).await,
         Ask::Trace { what } => {
-            let records = keeper.tap().since(0);
+            let records = target.tap().since(0);
             let chain = match what {
                 Trace::Last => {
                     let kubectl = |r: &&Arc<tap::Record>| {
                         r.request.as_ref().is_some_and(|q| q.is_persons() && !q.session.is_empty())
                     };
                     let Some(last) = records.iter().rev().find(kubectl) else {
-                        return Reply::Trouble(Trouble::NothingTraced);
+                        return Reply::Refusal(Refusal::NothingTraced);
                     };
                     // Clients choose their sessions: the same one of two users is two.
                     let of = |q: &tap::Request| (q.session.clone(), q.user.clone(), q.impersonator.clone());
@@ -237,8 +248,9 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
     }
 }
 
-/// True if an answer to [`Ask::Wait`] tells that the start was complete once. Unlike `ready` it stays true when a node is switched off or a pod
-/// of kube-system fails: a client that comes later need not wait for these.
+/// True if an answer to [`Ask::Wait`] tells that the start was complete once. Unlike `ready` it
+/// stays true when a node is switched off or a pod of kube-system fails: a client that comes later
+/// need not wait for these.
 pub fn has_started(progress: &Value) -> bool {
     progress["started"] == true || progress["ready"] == true
 }
@@ -272,21 +284,22 @@ impl Control {
     }
 
     /// One question, one answer.
+    ///
+    /// # Errors
+    /// The cluster refused, or ended before it answered ([`Error::Ended`]).
     pub async fn ask(&mut self, ask: &Ask) -> Result<Value, Error> {
-        let lost = |e: std::io::Error| Error::Control(e.to_string());
+        let lost = |_: std::io::Error| Error::Ended;
         let mut line = serde_json::to_vec(ask).unwrap_or_default();
         line.push(b'\n');
         self.write.write_all(&line).await.map_err(lost)?;
-        self.next().await?.ok_or_else(|| Error::Control("the cluster ended while it was asked".into()))
+        self.next().await?.ok_or(Error::Ended)
     }
 
     /// A further answer to the same question; `None`: the cluster has ended.
     pub async fn next(&mut self) -> Result<Option<Value>, Error> {
         match self.lines.next_line().await {
             Ok(Some(line)) => match serde_json::from_str::<Reply>(&line) {
-                Ok(Reply::Ok(value)) => Ok(Some(value)),
-                Ok(Reply::Error(text)) => Err(Error::Told(text)),
-                Ok(Reply::Trouble(trouble)) => Err(Error::Trouble(trouble)),
+                Ok(reply) => reply.into_result().map(Some),
                 Err(error) => Err(Error::Control(format!("not an answer: {error}"))),
             },
             Ok(None) | Err(_) => Ok(None),

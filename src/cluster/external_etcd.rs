@@ -1,14 +1,15 @@
-//! A store that is not the cluster's own: etcd servers that somebody else runs, as `kube-apiserver --etcd-servers` knows them.
+//! A store that is not the cluster's own: etcd servers that somebody else runs, as `kube-apiserver
+//! --etcd-servers` knows them.
 
-use super::{Trouble, chain};
-use crate::etcd::Storage;
-use crate::etcd::api::{
+use super::{Refusal, chain};
+use bytes::Bytes;
+use etcd::Storage;
+use etcd::api::{
     Compare, CompareResult, CompareTarget, PutRequest, RangeRequest, RequestOp, ResponseOp, TxnRequest,
 };
-use crate::etcd::grpc::Remote;
-use crate::etcd::grpc::client::Endpoint;
-use crate::pki::{self, Identity};
-use bytes::Bytes;
+use etcd::grpc::Remote;
+use etcd::grpc::client::Endpoint;
+use pki::{self, Identity};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -23,7 +24,8 @@ const OWNER: &str = "/ropewalk.io/cluster";
 pub struct ExternalEtcd {
     /// `http://host:2379` or `https://host:2379`, one a server.
     pub endpoints: Vec<String>,
-    /// Absolute paths of PEM files. `https` needs the authority; with certificates for clients also the other two.
+    /// Absolute paths of PEM files. `https` needs the authority; with certificates for clients also
+    /// the other two.
     pub cacert: Option<PathBuf>,
     pub cert: Option<PathBuf>,
     pub key: Option<PathBuf>,
@@ -31,12 +33,12 @@ pub struct ExternalEtcd {
 
 impl ExternalEtcd {
     /// A client. Errors name the file or the server.
-    pub async fn connect(&self) -> Result<Remote, Trouble> {
-        let trouble = |why: String| Trouble::NoEtcd { endpoints: self.endpoints.join(","), why };
+    pub async fn connect(&self) -> Result<Remote, Refusal> {
+        let refusal = |why: String| Refusal::NoEtcd { endpoints: self.endpoints.join(","), why };
         let endpoints = self.endpoints.iter().map(|e| Endpoint::parse(e, false));
-        let endpoints: Vec<Endpoint> = endpoints.collect::<Result<_, _>>().map_err(|e| trouble(chain(&e)))?;
+        let endpoints: Vec<Endpoint> = endpoints.collect::<Result<_, _>>().map_err(|e| refusal(chain(&e)))?;
         let read = |path: &Path| {
-            std::fs::read_to_string(path).map_err(|e| trouble(format!("{}: {e}", path.display())))
+            std::fs::read_to_string(path).map_err(|e| refusal(format!("{}: {e}", path.display())))
         };
         let tls = match &self.cacert {
             Some(authority) => {
@@ -45,22 +47,23 @@ impl ExternalEtcd {
                     _ => None,
                 };
                 let config = pki::client_config(identity.as_ref(), &read(authority)?, &["h2"]);
-                Some(config.map_err(|e| trouble(chain(&e)))?)
+                Some(config.map_err(|e| refusal(chain(&e)))?)
             }
             None => None,
         };
-        Remote::connect(endpoints, tls).await.map_err(|e| trouble(chain(&e)))
+        Remote::connect(endpoints, tls).await.map_err(|e| refusal(chain(&e)))
     }
 
-    /// Makes the etcd this cluster's own, if it is nobody's: two clusters on the same objects would run the same pods, delete each other's Nodes
-    /// and refuse each other's tokens. A cluster is known by its certificate authority.
+    /// Makes the etcd this cluster's own, if it is nobody's: two clusters on the same objects would
+    /// run the same pods, delete each other's Nodes and refuse each other's tokens. A cluster is
+    /// known by its certificate authority.
     ///
     /// False: it holds another cluster's objects.
     ///
     /// # Errors
     /// The etcd does not answer.
-    pub async fn claim(&self, store: &dyn Storage, authority: &str) -> Result<bool, Trouble> {
-        let trouble = |why: String| Trouble::NoEtcd { endpoints: self.endpoints.join(","), why };
+    pub async fn claim(&self, store: &dyn Storage, authority: &str) -> Result<bool, Refusal> {
+        let refusal = |why: String| Refusal::NoEtcd { endpoints: self.endpoints.join(","), why };
         let digest = Sha256::digest(authority);
         let own: Bytes = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>().into();
         let key = Bytes::from_static(OWNER.as_bytes());
@@ -72,7 +75,8 @@ impl ExternalEtcd {
         };
         let objects = (Bytes::from_static(b"/registry/"), Bytes::from_static(b"/registry0"));
         let txn = TxnRequest {
-            // The etcd of a cluster that others made has objects, too, and no such key.
+            // Objects without our key are those of a cluster that others made: that etcd is not
+            // free.
             compare: vec![is_free(key.clone(), Bytes::new()), is_free(objects.0, objects.1)],
             success: vec![RequestOp::Put(PutRequest {
                 key: key.clone(),
@@ -81,17 +85,17 @@ impl ExternalEtcd {
             })],
             failure: vec![RequestOp::Range(RangeRequest { key, ..Default::default() })],
         };
-        let answer = store.txn(txn).await.map_err(|e| trouble(chain(&e)))?;
+        let answer = store.txn(txn).await.map_err(|e| refusal(chain(&e)))?;
         let is_own = |r: &ResponseOp| matches!(r, ResponseOp::Range(found) if found.kvs.iter().any(|kv| kv.value == own));
         Ok(answer.succeeded || answer.responses.iter().any(is_own))
     }
 
     /// What to say of an etcd that holds another cluster's objects.
-    pub fn foreign(&self) -> Trouble {
+    pub fn foreign(&self) -> Refusal {
         let why = format!(
             "it holds the objects of another cluster, which its key {OWNER} names if Ropewalk made it; give this cluster an etcd of its own, or remove what the other one has left: etcdctl del --prefix for each of /registry/, /ropewalk/ and /ropewalk.io/"
         );
-        Trouble::NoEtcd { endpoints: self.endpoints.join(","), why }
+        Refusal::NoEtcd { endpoints: self.endpoints.join(","), why }
     }
 
     /// Its part of a cluster's status, as that of the cluster's own store.
@@ -103,8 +107,8 @@ impl ExternalEtcd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::etcd::Kv;
-    use crate::rng::Rng;
+    use etcd::Kv;
+    use rng::Rng;
 
     #[tokio::test]
     async fn an_etcd_holds_one_cluster() {

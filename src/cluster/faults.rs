@@ -2,108 +2,22 @@
 
 use super::node::Node;
 use super::world::World;
-use super::{Error, Trouble, boot, chain, components};
-use crate::clock::{self, Timestamp};
-use crate::cri::{ContainerState, Runtime, SandboxState};
-use crate::tap::Record;
+use super::{Error, Refusal, boot, chain, components};
+use clock::{self, Timestamp};
+use cri::{ContainerState, Runtime, SandboxState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tap::{Component, Event, Record};
 
+pub use tap::{Act, Fault};
+
+/// The longest delay that a link can have: beyond it even the slowest timeouts take the link for a
+/// cut one.
+pub const DELAY_MAX: u64 = 10_000;
 /// A graceful end of a node gives its components this long.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
-
-/// What to break, or to mend. Nodes and components by name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Fault {
-    /// What is broken now.
-    List,
-    /// Ends a component without asking it; on every node if none is named.
-    Kill { component: String, node: Option<String> },
-    /// Loses everything between two nodes.
-    Cut { a: String, b: String },
-    /// Delays what two nodes send, by milliseconds.
-    Slow { a: String, b: String, millis: u64 },
-    /// Loses a share of what passes between two nodes, in percent.
-    Loss { a: String, b: String, percent: f64 },
-    /// A store finds no room on its disk; that of every control plane if none is named.
-    Disk { node: Option<String> },
-    /// Mends every link, and makes room on every disk.
-    Heal,
-    /// A node's machine: switched off properly, started, or its plug pulled.
-    Node { node: String, act: Act },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Act {
-    Stop,
-    Start,
-    Crash,
-}
-
-impl Fault {
-    /// The words after `fault`, as a lesson or a lab writes them.
-    pub fn parse(words: &[String]) -> Result<Fault, String> {
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let number = |word: &str| word.parse::<f64>().map_err(|_| format!("{word:?} is not a number"));
-        let owned = |word: &str| word.to_string();
-        Ok(match words.as_slice() {
-            ["list"] => Fault::List,
-            ["heal"] => Fault::Heal,
-            ["disk", "full"] => Fault::Disk { node: None },
-            ["disk", "full", node] => Fault::Disk { node: Some(owned(node)) },
-            ["kill", target] => match target.split_once('/') {
-                Some((component, node)) => {
-                    Fault::Kill { component: owned(component), node: Some(owned(node)) }
-                }
-                None => Fault::Kill { component: owned(target), node: None },
-            },
-            ["cut", a, b] => Fault::Cut { a: owned(a), b: owned(b) },
-            ["slow", a, b, millis] => {
-                Fault::Slow { a: owned(a), b: owned(b), millis: number(millis)?.max(0.0) as u64 }
-            }
-            ["loss", a, b, percent] => Fault::Loss { a: owned(a), b: owned(b), percent: number(percent)? },
-            ["node", act, node] => {
-                let act = match *act {
-                    "stop" => Act::Stop,
-                    "start" => Act::Start,
-                    "crash" => Act::Crash,
-                    other => return Err(format!("{other:?} is none of stop, start, crash")),
-                };
-                Fault::Node { node: owned(node), act }
-            }
-            other => {
-                return Err(format!(
-                    "no fault is written {:?}; write list, heal, kill COMPONENT[/NODE], cut A B, slow A B MS, loss A B PERCENT, disk full [NODE] or node stop|start|crash NODE",
-                    other.join(" ")
-                ));
-            }
-        })
-    }
-}
-
-/// The words that [`Fault::parse`] reads.
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Fault::List => f.write_str("list"),
-            Fault::Heal => f.write_str("heal"),
-            Fault::Disk { node: Some(node) } => write!(f, "disk full {node}"),
-            Fault::Disk { node: None } => f.write_str("disk full"),
-            Fault::Kill { component, node: Some(node) } => write!(f, "kill {component}/{node}"),
-            Fault::Kill { component, node: None } => write!(f, "kill {component}"),
-            Fault::Cut { a, b } => write!(f, "cut {a} {b}"),
-            Fault::Slow { a, b, millis } => write!(f, "slow {a} {b} {millis}"),
-            Fault::Loss { a, b, percent } => write!(f, "loss {a} {b} {percent}"),
-            Fault::Node { node, act: Act::Stop } => write!(f, "node stop {node}"),
-            Fault::Node { node, act: Act::Start } => write!(f, "node start {node}"),
-            Fault::Node { node, act: Act::Crash } => write!(f, "node crash {node}"),
-        }
-    }
-}
 
 /// Something that is broken now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,7 +37,8 @@ pub struct Broken {
 #[derive(Default)]
 pub struct Faults {
     broken: Mutex<Vec<Broken>>,
-    /// Held while a machine is switched on or off, or a link changed: the list says what was done last.
+    /// Held while a machine is switched on or off, or a link changed: the list says what was done
+    /// last.
     acting: tokio::sync::Mutex<()>,
 }
 
@@ -148,6 +63,11 @@ impl Faults {
         }
     }
 
+    /// The node is switched on again. Its links and its disk are as they were: what slows it stays.
+    fn note_on(&self, node: &str) {
+        self.all().retain(|b| b.nodes != [node] || !is_off(b));
+    }
+
     /// Is anything wrong with the node or its links?
     pub fn touches(&self, node: &str) -> bool {
         self.all().iter().any(|b| b.nodes.iter().any(|n| n == node))
@@ -155,13 +75,22 @@ impl Faults {
 
     /// Is the node switched off?
     pub fn is_off(&self, node: &str) -> bool {
-        self.all().iter().any(|b| matches!(b.fault.as_str(), "stopped" | "crashed") && b.nodes == [node])
+        self.all().iter().any(|b| is_off(b) && b.nodes == [node])
     }
 }
 
-/// Does it. An error is for people.
+/// True if it is a whole machine that is switched off.
+fn is_off(broken: &Broken) -> bool {
+    matches!(broken.fault.as_str(), "stopped" | "crashed")
+}
+
+/// Breaks or mends what `fault` says, and notes it in the list.
+///
+/// # Errors
+/// A node, component or amount that does not exist, and what the kernel refuses; in words for
+/// people.
 pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
-    let told = json!(&fault);
+    let event = Event::Fault(fault.clone());
     let _acting = match fault {
         Fault::List => None,
         _ => Some(world.faults.acting.lock().await),
@@ -177,7 +106,7 @@ pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
         }
         Fault::Loss { a, b, percent } => {
             if !(0.0..=100.0).contains(&percent) {
-                return Err(Trouble::NotAShare { percent: percent.to_string() }.into());
+                return Err(Refusal::NotAShare { percent: percent.to_string() }.into());
             }
             let (one, other) = pair(world, &a, &b)?;
             world.fabric.lose(one, other, percent).await?;
@@ -185,11 +114,14 @@ pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
             json!({ "loss": [a, b], "percent": percent })
         }
         Fault::Slow { a, b, millis } => {
+            if millis > DELAY_MAX {
+                return Err(Refusal::TooSlow { millis }.into());
+            }
             let (one, other) = pair(world, &a, &b)?;
             // All that a node sends is delayed, and a node has one delay: the last one.
             for (node, name) in [(one, &a), (other, &b)] {
                 let slowed = world.fabric.slow(node, Duration::from_millis(millis)).await;
-                slowed.map_err(|e| Trouble::NoNetem { why: chain(&e) })?;
+                slowed.map_err(|e| Refusal::NoNetem { why: chain(&e) })?;
                 world.faults.note("slow", &[name], Some(millis as f64));
             }
             json!({ "slow": [a, b], "millis": millis })
@@ -200,26 +132,26 @@ pub async fn act(world: &Arc<World>, fault: Fault) -> Result<Value, Error> {
             world.disks.empty();
             let mut all = world.faults.all();
             let before = all.len();
-            all.retain(|b| matches!(b.fault.as_str(), "stopped" | "crashed"));
+            all.retain(is_off);
             json!({ "healed": before - all.len() })
         }
         Fault::Node { node, act } => power(world, &node, act).await?,
     };
-    world.tap.at("", "fault").emit(Record::new("fault").detail(told));
+    world.tap.at("", Component::Fault).emit(Record::new(event));
     Ok(answer)
 }
 
 fn named(world: &World, name: &str) -> Result<Arc<Node>, Error> {
     world.node(name).ok_or_else(|| {
         let known = world.all_nodes().iter().map(|n| n.spec.name.clone()).collect();
-        Trouble::NoSuchNode { node: name.into(), known }.into()
+        Refusal::NoSuchNode { node: name.into(), known }.into()
     })
 }
 
 fn pair(world: &World, a: &str, b: &str) -> Result<(u8, u8), Error> {
     let (one, other) = (named(world, a)?, named(world, b)?);
     match one.spec.index == other.spec.index {
-        true => Err(Trouble::OneNode { node: a.into() }.into()),
+        true => Err(Refusal::OneNode { node: a.into() }.into()),
         false => Ok((one.spec.index, other.spec.index)),
     }
 }
@@ -227,14 +159,14 @@ fn pair(world: &World, a: &str, b: &str) -> Result<(u8, u8), Error> {
 /// No room for the stores of these nodes.
 fn fill(world: &World, node: Option<&str>) -> Result<Value, Error> {
     if world.spec.external_etcd.is_some() {
-        return Err(Trouble::NoStore { node: node.unwrap_or("the cluster").into() }.into());
+        return Err(Refusal::NoStore { node: node.unwrap_or("the cluster").into() }.into());
     }
     let nodes = match node {
         Some(name) => vec![named(world, name)?],
         None => world.all_nodes().into_iter().filter(|n| n.spec.control_plane).collect(),
     };
     if let Some(worker) = nodes.iter().find(|n| !n.spec.control_plane) {
-        return Err(Trouble::NoStore { node: worker.spec.name.clone() }.into());
+        return Err(Refusal::NoStore { node: worker.spec.name.clone() }.into());
     }
     for node in &nodes {
         world.disks.fill(&node.spec.name);
@@ -264,7 +196,7 @@ fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Err
     match killed.is_empty() {
         true => {
             let known = killable().map(String::from).collect();
-            Err(Trouble::NoSuchComponent { component: component.into(), known }.into())
+            Err(Refusal::NoSuchComponent { component: component.into(), known }.into())
         }
         false => Ok(json!({ "killed": killed })),
     }
@@ -279,14 +211,18 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
     let node = named(world, name)?;
     let off = world.faults.is_off(name);
     match (act, off) {
-        (Act::Start, false) => Err(Trouble::NodeRuns { node: name.into() }.into()),
+        (Act::Start, false) => Err(Refusal::NodeRuns { node: name.into() }.into()),
         (Act::Start, true) => {
             world.fabric.plug(node.spec.index, true).await?;
-            boot::keep_kubelet(world, &node)?;
-            world.faults.all().retain(|b| b.nodes != [name] || b.fault == "disk full");
+            // First, for a node that is off starts nothing.
+            world.faults.note_on(name);
+            if let Err(error) = boot::keep_kubelet(world, &node) {
+                world.faults.note("stopped", &[name], None);
+                return Err(error);
+            }
             Ok(json!({ "started": name }))
         }
-        (Act::Stop | Act::Crash, true) => Err(Trouble::NodeOff { node: name.into() }.into()),
+        (Act::Stop | Act::Crash, true) => Err(Refusal::NodeOff { node: name.into() }.into()),
         (Act::Stop | Act::Crash, false) => {
             let only = node.spec.control_plane && world.spec.control_planes == 1;
             if act == Act::Crash {
@@ -295,7 +231,12 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
             }
             // Noted before the rest, so that `node start` takes back also what failed halfway.
             world.faults.note(if act == Act::Stop { "stopped" } else { "crashed" }, &[name], None);
-            let off = switch_off(&node, act == Act::Stop).await;
+            // Without a kubelet in this place nobody starts a new one.
+            let kubelet = node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).take();
+            if let Some(kubelet) = kubelet {
+                kubelet.kill();
+            }
+            let off = switch_off(&*node.cri, act == Act::Stop).await;
             if act == Act::Stop {
                 world.fabric.plug(node.spec.index, false).await?;
             }
@@ -305,27 +246,22 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
     }
 }
 
-/// Ends everything on a node: its kubelet, its components, its pods.
+/// Ends everything on a node whose kubelet has ended: its components, its pods.
 ///
 /// # Errors
 /// The first thing that could not be ended; all else was.
-async fn switch_off(node: &Node, gracefully: bool) -> crate::cri::Result<()> {
-    // Without a kubelet in this place nobody starts a new one.
-    let kubelet = node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).take();
-    if let Some(kubelet) = kubelet {
-        kubelet.kill();
-    }
+async fn switch_off(cri: &dyn Runtime, gracefully: bool) -> cri::Result<()> {
     let mut done = Ok(());
     if gracefully {
-        let running = node.cri.list_containers().await?;
+        let running = cri.list_containers().await?;
         let ends = running.iter().filter(|c| c.state == ContainerState::Running);
-        let ends =
-            futures::future::join_all(ends.map(|c| node.cri.stop_container(&c.id, STOP_PATIENCE))).await;
+        let ends = futures::future::join_all(ends.map(|c| cri.stop_container(&c.id, STOP_PATIENCE))).await;
         done = ends.into_iter().fold(done, Result::and);
     }
-    for sandbox in node.cri.list_pod_sandboxes().await? {
+    for sandbox in cri.list_pod_sandboxes().await? {
         if sandbox.state == SandboxState::Ready {
-            done = done.and(node.cri.stop_pod_sandbox(&sandbox.id).await);
+            let stopped = cri.stop_pod_sandbox(&sandbox.id).await; // also behind an error
+            done = done.and(stopped);
         }
     }
     done
@@ -334,6 +270,27 @@ async fn switch_off(node: &Node, gracefully: bool) -> crate::cri::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `node start` takes back what failed halfway. But nothing may run on a node that is off.
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_cannot_be_stopped_keeps_no_other_one_running() {
+        use cri::{PodId, SandboxConfig};
+        let [node_ip, pods] = [[172, 18, 0, 2], [10, 244, 1, 0]].map(std::net::Ipv4Addr::from);
+        for gracefully in [true, false] {
+            let fake = cri::fake::FakeRuntime::new(node_ip, pods, rng::Rng::seeded(1));
+            for name in ["a", "b", "c"] {
+                let uid = name.to_string();
+                let pod = PodId { namespace: "default".into(), name: name.into(), uid };
+                fake.run_pod_sandbox(SandboxConfig { pod, ..SandboxConfig::default() }).await.unwrap();
+            }
+            fake.fail_sandbox_stops(1);
+            assert!(switch_off(&fake, gracefully).await.is_err(), "it is told");
+            let left = fake.list_pod_sandboxes().await.unwrap();
+            let ready = left.iter().filter(|sandbox| sandbox.state == SandboxState::Ready).count();
+            assert_eq!((left.len(), ready), (3, 1), "only what failed");
+            switch_off(&fake, gracefully).await.unwrap();
+        }
+    }
 
     #[test]
     fn the_list_of_faults_says_what_the_network_does() {
@@ -354,6 +311,13 @@ mod tests {
         faults.note("disk full", &["b"], None);
         faults.note("slow", &["b"], Some(10.0));
         assert_eq!(list(), ["cut b-c None", "disk full b None", "slow b Some(10.0)"], "a node has one delay");
+        // The machine of a slow node crashes and is started again: the delay is on its network
+        // card.
+        faults.note("crashed", &["b"], None);
+        assert!(faults.is_off("b"));
+        faults.note_on("b");
+        assert!(!faults.is_off("b") && faults.touches("b"));
+        assert_eq!(list(), ["cut b-c None", "disk full b None", "slow b Some(10.0)"]);
         faults.note("slow", &["b"], Some(0.0));
         assert_eq!(list(), ["cut b-c None", "disk full b None"]);
     }
@@ -384,7 +348,10 @@ mod tests {
         assert_eq!(parse("loss a b 0.5"), Ok(Fault::Loss { a: "a".into(), b: "b".into(), percent: 0.5 }));
         assert_eq!(parse("node crash a"), Ok(Fault::Node { node: "a".into(), act: Act::Crash }));
         assert!(parse("node burn a").unwrap_err().contains("stop, start, crash"));
-        assert!(parse("slow a b much").unwrap_err().contains("not a number"));
+        for nonsense in ["much", "0.9", "-5", "NaN", "18446744073709551616"] {
+            let said = parse(&format!("slow a b {nonsense}")).unwrap_err();
+            assert!(said.contains("not a number of milliseconds"), "{nonsense}: {said}");
+        }
         assert!(parse("cut a").unwrap_err().contains("cut A B"));
     }
 }

@@ -1,6 +1,6 @@
 //! A disk that can be full: the machine's own, until somebody says that there is no room on it.
 
-use crate::raft::disk::{DirLock, Disk, DiskFile, RealDisk};
+use raft::disk::{DirLock, Disk, DiskFile, RealDisk};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -34,8 +34,8 @@ impl FullDisks {
     }
 }
 
-/// Refuses every write, as a copy-on-write file system does when it is full: space that the log has preallocated does not help. Existing files can be
-/// read, renamed and deleted.
+/// Refuses every write, as a copy-on-write file system does when it is full: space that the log has
+/// preallocated does not help. Existing files can be read, renamed and deleted.
 #[derive(Clone)]
 struct NodeDisk {
     node: String,

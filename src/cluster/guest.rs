@@ -1,19 +1,18 @@
-//! A door for what lives beside a cluster but stands above it: the lesson engine. The cluster knows that it has guests, not who they are; a guest
-//! knows the ground it stands on only through [`Ground`], be it Ropewalk's own cluster or somebody else's.
+//! A door for what lives beside a cluster but stands above it: the lesson engine. The cluster knows
+//! that it has guests, not who they are; a guest knows the ground it stands on only through
+//! [`Ground`], be it Ropewalk's own cluster or somebody else's.
 
 use super::Place;
 use super::control::Reply;
 use super::spec::NodeSpec;
 use super::undo::Past;
 use super::world::World;
-use crate::api::kinds::Kind;
-use crate::client::Client;
-use crate::etcd::{
-    self,
+use api::kinds::Kind;
+use client::Client;
+use etcd::{
+    self, Storage,
     api::{PutRequest, RangeRequest, RequestOp, TxnRequest},
 };
-use crate::tap::Tap;
-use crate::task::Crew;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use serde_json::{Value, json};
@@ -22,21 +21,26 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
+use tap::Tap;
+use task::Crew;
 use tokio::net::TcpStream;
 
-/// The store's key that keeps history from the regular compaction, for [`Ground::keep`]: its value is the oldest revision that is needed, or empty.
-pub use crate::apiserver::HOLD;
+/// The store's key that keeps history from the regular compaction, for [`Ground::keep`]: its value
+/// is the oldest revision that is needed, or empty.
+pub use apiserver::HOLD;
 
 /// What a cluster has that others may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offers {
-    /// It is Ropewalk's own: every hop is told, it can be broken on purpose and taken back, and its NodePorts are on localhost.
+    /// It is Ropewalk's own: every hop is told, it can be broken on purpose and taken back, and its
+    /// NodePorts are on localhost.
     pub own: bool,
     pub workers: u8,
     pub control_planes: u8,
 }
 
-/// Where a lesson is played: everywhere, or in one namespace that stands for the one that lessons call `default`.
+/// Where a lesson is played: everywhere, or in one namespace that stands for the one that lessons
+/// call `default`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Room {
     /// The namespace; `None`: the whole cluster is there for it.
@@ -56,7 +60,8 @@ impl Room {
         if self.namespace.as_deref() == Some(namespace) { USUAL } else { namespace }
     }
 
-    /// An object as lessons know it: where it names its namespace, that is called as lessons call it.
+    /// An object as lessons know it: where it names its namespace, that is called as lessons call
+    /// it.
     pub fn retell(&self, object: &mut Value) {
         for at in ["/metadata/namespace", "/involvedObject/namespace"] {
             if let Some(Value::String(namespace)) = object.pointer_mut(at)
@@ -97,7 +102,8 @@ pub struct Seen<'a> {
 /// A question about a cluster's inside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Inside {
-    /// A key of the store, e.g. `/registry/pods/default/web`: `{value, create_revision, mod_revision, version}`, or `{}`.
+    /// A key of the store, e.g. `/registry/pods/default/web`: `{value, create_revision,
+    /// mod_revision, version}`, or `{}`.
     Key(String),
     /// The store's members, also those that do not run: `[{name, leader, term, healthy}]`.
     Members,
@@ -112,13 +118,15 @@ pub trait Ground: Send + Sync + 'static {
     /// Everything that is told of what happens.
     fn tap(&self) -> &Tap;
     fn offers(&self) -> Offers;
-    /// A client of the API under a user name of its own, so that its acts are not taken for the learner's.
+    /// A client of the API under a user name of its own, so that its acts are not taken for the
+    /// learner's.
     fn client(&self, user: &str) -> Result<Client, super::Error>;
     /// A kubeconfig for such a user, for what this process does with kubectl's words.
     fn kubeconfig(&self, user: &str) -> Result<PathBuf, super::Error>;
     /// What can be undone, and going back. An error is for people.
     fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>>;
-    /// A room for a lesson that looks at these kinds. `None` if there is none yet and none is to be made. An error is for people.
+    /// A room for a lesson that looks at these kinds. `None` if there is none yet and none is to be
+    /// made. An error is for people.
     fn room(
         &self,
         lesson: String,
@@ -129,8 +137,8 @@ pub trait Ground: Send + Sync + 'static {
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>>;
     /// What only those inside a cluster know. An error is for people.
     fn inside<'a>(&'a self, what: &'a Inside) -> BoxFuture<'a, Result<Value, String>>;
-    /// A TCP connection from each node's own network, by the node's name: from where no pod can answer for another. None where the nodes are not
-    /// this process's.
+    /// A TCP connection from each node's own network, by the node's name: from where no pod can
+    /// answer for another. None where the nodes are not this process's.
     fn dial(&self, to: SocketAddr) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>>;
     /// Puts a key of the store that is a guest's own, below `/ropewalk/`. An error is for people.
     fn keep<'a>(&'a self, key: &'a str, value: String) -> BoxFuture<'a, Result<(), String>>;
@@ -150,10 +158,12 @@ pub(super) struct Home {
 impl Home {
     async fn key(&self, key: &str) -> Result<Value, String> {
         // Any member answers as of now, or not at all.
-        let store =
-            self.world.stores.borrow().values().next().cloned().ok_or("no member of the store runs")?;
         let asked = RangeRequest { key: key.as_bytes().to_vec().into(), ..RangeRequest::default() };
-        let answer = store.range(asked).await.map_err(|e| super::chain(&e))?;
+        let answer = first_answer(self.members_to_ask(), |store| {
+            let asked = asked.clone();
+            async move { store.range(asked).await.map_err(|e| super::chain(&e)) }
+        });
+        let answer = answer.await?;
         Ok(answer.kvs.first().map_or_else(
             || json!({}),
             |kv| {
@@ -163,6 +173,19 @@ impl Home {
                 })
             },
         ))
+    }
+
+    /// The members that serve, in the order in which they are asked: one that no fault touches and
+    /// that knows a leader first, because one that is cut off answers after seconds, and with an
+    /// error.
+    fn members_to_ask(&self) -> Vec<Arc<dyn Storage>> {
+        let stores = self.world.stores.borrow();
+        let mut members: Vec<_> = stores.iter().collect();
+        members.sort_by_key(|(node, store)| {
+            let is_lost = store.status().is_some_and(|s| s.leader.is_empty());
+            (is_lost, self.world.faults.touches(node))
+        });
+        members.into_iter().map(|(_, store)| store.clone()).collect()
     }
 
     fn members(&self) -> Result<Value, String> {
@@ -177,7 +200,7 @@ impl Home {
                 "name": node.name,
                 "leader": is(|s| s.is_leader),
                 "term": status.as_ref().map_or(0, |s| s.term),
-                "healthy": is(|s| !s.leader.is_empty() && s.alarm.is_none()),
+                "healthy": is(|s| !s.leader.is_empty() && s.refuses.is_none()),
             })
         };
         Ok(self.world.control_planes().into_iter().map(told).collect())
@@ -205,13 +228,13 @@ impl Ground for Home {
             self.world.dialer(),
         )
     }
-    /// With all rights. The API's address is the one in the learner's kubeconfig as the start has just written it. It lies in this process's memory: a
-    /// file would lend the teacher's name to everyone who can read it.
+    /// With all rights. It lies in this process's memory: a file would lend the teacher's name to
+    /// everyone who can read it.
     fn kubeconfig(&self, user: &str) -> Result<PathBuf, super::Error> {
         let mut all = self.world.kubeconfigs.lock().unwrap_or_else(PoisonError::into_inner);
         if !all.contains_key(user) {
             let text = super::launch::kubeconfig_of(&self.world, user)?;
-            let file = crate::linux::fds::memory_file(text.as_bytes());
+            let file = linux::fds::memory_file(text.as_bytes());
             let file = file.map_err(super::Error::Kernel)?;
             all.insert(user.to_string(), file);
         }
@@ -221,7 +244,7 @@ impl Ground for Home {
     fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>> {
         Box::pin(async move {
             let done = super::undo::send(&self.world, past).await;
-            done.map_err(|e| e.say(crate::lang::Lang::En))
+            done.map_err(|e| e.say(lang::Lang::En))
         })
     }
     fn room(&self, _: String, _: Vec<&'static Kind>, _: bool) -> BoxFuture<'_, Result<Option<Room>, String>> {
@@ -249,12 +272,16 @@ impl Ground for Home {
     }
     fn keep<'a>(&'a self, key: &'a str, value: String) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
-            let none = "no member of the store runs";
-            let store = self.world.stores.borrow().values().next().cloned().ok_or(none)?;
             let (key, value) = (key.as_bytes().to_vec().into(), value.into());
             let put = RequestOp::Put(PutRequest { key, value, ..PutRequest::default() });
-            let done = store.txn(TxnRequest { success: vec![put], ..TxnRequest::default() }).await;
-            done.map(drop).map_err(|e| super::chain(&e))
+            let asked = TxnRequest { success: vec![put], ..TxnRequest::default() };
+            // In turn, and not at once: a put that is late must not come after the next one of its
+            // key.
+            first_answer(self.members_to_ask(), |store| {
+                let asked = asked.clone();
+                async move { store.txn(asked).await.map(drop).map_err(|e| super::chain(&e)) }
+            })
+            .await
         })
     }
     /// Every commit is told as it is made.
@@ -263,6 +290,24 @@ impl Ground for Home {
     }
     /// The API server has told it already.
     fn saw(&self, _: Seen<'_>) {}
+}
+
+/// Asks one after the other until one answers.
+///
+/// # Errors
+/// What the last one said, or that there is none.
+async fn first_answer<S, T, F: Future<Output = Result<T, String>>>(
+    stores: Vec<S>,
+    ask: impl Fn(S) -> F,
+) -> Result<T, String> {
+    let mut refused = "no member of the store runs".to_string();
+    for store in stores {
+        match ask(store).await {
+            Ok(answer) => return Ok(answer),
+            Err(why) => refused = why,
+        }
+    }
+    Err(refused)
 }
 
 /// Somebody who lives beside a cluster.
@@ -277,3 +322,18 @@ pub trait Guest: Send + Sync + 'static {
 
 /// Makes the guests of a cluster when it starts.
 pub type Guests = fn() -> Vec<Arc<dyn Guest>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first control plane is cut off, and two members serve.
+    #[tokio::test]
+    async fn a_member_that_does_not_answer_keeps_no_check_from_the_others() {
+        let ask =
+            |store: u8| async move { if store == 2 { Ok(store) } else { Err(format!("{store}: timeout")) } };
+        assert_eq!(first_answer(vec![1, 2, 3], ask).await, Ok(2));
+        assert_eq!(first_answer(vec![1, 3], ask).await, Err("3: timeout".into()));
+        assert_eq!(first_answer(vec![], ask).await, Err("no member of the store runs".into()));
+    }
+}

@@ -69,7 +69,9 @@ impl Home {
     /// Names of the clusters that have a directory here.
     pub fn clusters(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.join("clusters")).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        let names = entries.map(|e| e.file_name().to_string_lossy().into_owned());
+        // One with a dot is being removed.
+        let mut names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
         names.sort();
         names
     }
@@ -90,15 +92,21 @@ impl Place {
     pub fn socket(&self) -> PathBuf {
         self.root.join("control.sock")
     }
+    /// Outside of the directory, and never removed: who waits for it gets the one that everybody
+    /// else asks for, even while the directory is removed and made anew.
     pub fn lock(&self) -> PathBuf {
-        self.root.join("lock")
+        self.home.0.join("locks").join(&self.name).join("lock")
+    }
+    /// Where a directory that is removed lies meanwhile.
+    pub fn gone(&self, number: usize) -> PathBuf {
+        self.home.0.join("clusters").join(format!(".{}.gone-{number}", self.name))
     }
     pub fn spec(&self) -> PathBuf {
         self.root.join("cluster.json")
     }
     /// What is remembered of a foreign cluster; its presence says that this is one's directory.
-    pub fn abroad(&self) -> PathBuf {
-        self.root.join("abroad.json")
+    pub fn foreign(&self) -> PathBuf {
+        self.root.join("foreign.json")
     }
     pub fn pki(&self) -> PathBuf {
         self.root.join("pki")
@@ -120,6 +128,7 @@ impl Place {
 
     /// Makes the directories, readable by their owner alone.
     pub fn make(&self) -> Result<(), Error> {
+        self.make_lock()?;
         for dir in [
             self.root.clone(),
             self.pki(),
@@ -128,16 +137,22 @@ impl Place {
             self.root.join("log"),
             self.home.bin(),
         ] {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&dir)
-                .map_err(|cause| Error::File { path: dir.clone(), cause })?;
+            make_private(&dir)?;
         }
         let private = fs::Permissions::from_mode(0o700);
         fs::set_permissions(&self.root, private)
             .map_err(|cause| Error::File { path: self.root.clone(), cause })
     }
+
+    /// Makes the directory of the lock.
+    pub fn make_lock(&self) -> Result<(), Error> {
+        self.lock().parent().map_or(Ok(()), make_private)
+    }
+}
+
+fn make_private(dir: &Path) -> Result<(), Error> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|cause| Error::File { path: dir.to_path_buf(), cause })
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! The learner's side of a start: one more process, and its progress told.
 
+use super::control::Reply;
 use super::home::Place;
 use super::world::World;
-use super::{Error, Spec, boot};
-use crate::linux;
-use crate::pki;
+use super::{Error, Spec, boot, wipe};
+use linux::lock::Lock;
+use pki::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -39,7 +41,7 @@ pub enum Word {
         /// Why limits of containers are not enforced, or not all of them.
         unlimited: Option<String>,
     },
-    Failed(String),
+    Failed(Reply),
 }
 
 /// A cluster that this process started.
@@ -51,7 +53,8 @@ pub struct Launched {
     pub unlimited: Option<String>,
 }
 
-/// Starts a cluster and returns when its control socket and API port are open.
+/// Starts a cluster and returns when its store serves, and its control socket and API port are
+/// open. The API may not answer yet.
 pub async fn launch(place: &Place, spec: &Spec, attached: bool) -> Result<Launched, Error> {
     launch_with(place, spec, attached, &[]).await
 }
@@ -63,11 +66,17 @@ pub async fn launch_with(
     attached: bool,
     variables: &[(&str, &OsStr)],
 ) -> Result<Launched, Error> {
-    if place.abroad().exists() {
+    if place.foreign().exists() {
         return Err(Error::Usage(format!(
             "{:?} is somebody else's cluster, which cannot be started here; open it with --kubeconfig FILE",
             place.name
         )));
+    }
+    if wipe::has_leftovers(place) {
+        // A `reset` that was interrupted. One that is under way has the lock, as a start has.
+        if let Some(held) = hold(place)? {
+            wipe::leftovers(place, &held).map_err(|cause| Error::File { path: place.gone(0), cause })?;
+        }
     }
     place.make()?;
     link_tools(place)?;
@@ -104,9 +113,10 @@ pub async fn launch_with(
             Ok(Word::Started { api_port, unlimited }) => {
                 return Ok(Launched { child, leash, api_port, unlimited });
             }
-            Ok(Word::Failed(text)) => {
+            Ok(Word::Failed(why)) => {
                 let _ = child.wait().await; // it has said why
-                return Err(Error::Told(text));
+                why.into_result()?;
+                return Err(Error::Start("it was refused without a reason".into()));
             }
             Err(_) => {}
         }
@@ -117,7 +127,8 @@ pub async fn launch_with(
     Err(Error::Start(format!("its processes ended (log: {}){last}", log_path.display())))
 }
 
-/// The last lines of what was written since the log was `begun` bytes long: earlier ones tell of another run.
+/// The last lines of what was written since the log was `begun` bytes long: earlier ones tell of
+/// another run.
 fn last_words(log: &Path, begun: u64) -> String {
     let text = fs::read(log).unwrap_or_default();
     let new = text.get(begun as usize..).unwrap_or_default();
@@ -126,22 +137,35 @@ fn last_words(log: &Path, begun: u64) -> String {
     lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n")
 }
 
-/// Clears up after a cluster that does not run. Nothing is left of one that ended in any way but with every process killed at once.
-/// Returns false if it is just being started.
+/// Clears up after a cluster that does not run. Nothing is left of one that ended in any way but
+/// with every process killed at once. Returns false if it runs, or is just being started.
 pub fn clear_up(place: &Place) -> Result<bool, Error> {
     if !place.lock().exists() {
         return Ok(true); // it has never run
     }
-    match linux::boot::sweep(&place.lock()) {
-        Ok(()) => {}
-        Err(error) if error.cause.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
-        Err(error) => return Err(Error::File { path: place.lock(), cause: error.cause }),
+    Ok(hold(place)?.is_some())
+}
+
+/// Clears up after a cluster that does not run, and keeps its lock: it cannot be started until that
+/// is dropped. `None`: it runs, or is just being started.
+pub fn hold(place: &Place) -> Result<Option<Lock>, Error> {
+    place.make_lock()?;
+    let busy = |cause: std::io::Error| match cause.kind() {
+        std::io::ErrorKind::WouldBlock => Ok(None),
+        _ => Err(Error::File { path: place.lock(), cause }),
+    };
+    if let Err(error) = linux::boot::sweep(&place.lock()) {
+        return busy(error.cause);
     }
+    let held = match Lock::take(&place.lock(), Duration::ZERO) {
+        Ok(held) => held,
+        Err(cause) => return busy(cause), // somebody was faster
+    };
     match fs::remove_file(place.socket()) {
         Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::File { path: place.socket(), cause })
         }
-        _ => Ok(true),
+        _ => Ok(Some(held)),
     }
 }
 
@@ -154,6 +178,8 @@ pub(super) fn link_tools(place: &Place) -> Result<(), Error> {
             continue;
         }
         let fresh = place.home.bin().join(format!(".{tool}.{}", std::process::id()));
+        // A start of the same pid, as in a container, may have been killed between the two steps.
+        let _ = fs::remove_file(&fresh);
         std::os::unix::fs::symlink(&exe, &fresh)
             .and_then(|()| fs::rename(&fresh, &link))
             .map_err(|cause| Error::File { path: link, cause })?;
@@ -161,21 +187,13 @@ pub(super) fn link_tools(place: &Place) -> Result<(), Error> {
     Ok(())
 }
 
-/// Brings the kubeconfig up to date: server, authority and certificate are renewed, contexts and everything else left alone.
-pub fn write_kubeconfig(world: &World, port: u16) -> Result<(), Error> {
-    use base64::Engine as _;
-    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+/// Brings the kubeconfig up to date: server, authority and certificate are renewed, contexts and
+/// everything else left alone.
+pub(super) fn write_kubeconfig(world: &World) -> Result<(), Error> {
     let path = world.place.kubeconfig();
     let name = format!("ropewalk-{}", world.spec.name);
-    let learner = world.identity(crate::tap::LEARNER, "system:masters")?;
-    let cluster = json!({
-        "certificate-authority-data": encode(world.ca.pem()),
-        "server": format!("https://127.0.0.1:{port}"),
-    });
-    let user = json!({
-        "client-certificate-data": encode(&learner.cert_pem),
-        "client-key-data": encode(&learner.key_pem),
-    });
+    let learner = world.identity(tap::LEARNER, "system:masters")?;
+    let (cluster, user) = (server(world.ca.pem(), world.api_port), keys(&learner));
     let old = known_kubeconfig(&path)?;
     let merged = merge_kubeconfig(old, &name, &cluster, &user);
     let text = serde_yaml::to_string(&merged)
@@ -183,7 +201,8 @@ pub fn write_kubeconfig(world: &World, port: u16) -> Result<(), Error> {
     Ok(pki::write_private(&path, &text)?)
 }
 
-/// The kubeconfig of an earlier start. One that cannot be read is set aside: contexts that a learner added must not be lost for a typing error.
+/// The kubeconfig of an earlier start. One that cannot be read is set aside: contexts that a
+/// learner added must not be lost for a typing error.
 fn known_kubeconfig(path: &Path) -> Result<Option<Value>, Error> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -202,29 +221,38 @@ fn known_kubeconfig(path: &Path) -> Result<Option<Value>, Error> {
     }
 }
 
-/// Returns a kubeconfig for another user with all rights, with the server that the learner's has.
-pub fn kubeconfig_of(world: &World, user: &str) -> Result<String, Error> {
-    use base64::Engine as _;
-    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-    let own = world.place.kubeconfig();
-    let text = fs::read_to_string(&own).map_err(|cause| Error::File { path: own.clone(), cause })?;
-    let damaged = |e: serde_yaml::Error| Error::Damaged { path: own.clone(), why: e.to_string() };
-    let config: Value = serde_yaml::from_str(&text).map_err(damaged)?;
-    let name = format!("ropewalk-{}", world.spec.name);
-    let mut clusters = config["clusters"].as_array().into_iter().flatten();
-    let cluster =
-        clusters.find(|c| c["name"] == name.as_str()).map(|c| c["cluster"].clone()).unwrap_or_default();
-    let identity = world.identity(user, "system:masters")?;
-    let keys = json!({
+/// A kubeconfig's entry of the API on the host.
+fn server(ca_pem: &str, port: u16) -> Value {
+    json!({"certificate-authority-data": encode(ca_pem), "server": format!("https://127.0.0.1:{port}")})
+}
+
+/// A kubeconfig's entry of a user.
+pub(super) fn keys(identity: &Identity) -> Value {
+    json!({
         "client-certificate-data": encode(&identity.cert_pem),
         "client-key-data": encode(&identity.key_pem),
-    });
-    let config = merge_kubeconfig(None, &name, &cluster, &keys);
-    serde_yaml::to_string(&config).map_err(damaged)
+    })
+}
+
+pub(super) fn encode(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+/// Returns a kubeconfig for another user with all rights. Nothing is read from the learner's: that
+/// one may lead elsewhere by now.
+pub(super) fn kubeconfig_of(world: &World, user: &str) -> Result<String, Error> {
+    let identity = world.identity(user, "system:masters")?;
+    kubeconfig_text(&world.spec.name, &server(world.ca.pem(), world.api_port), &keys(&identity))
+}
+
+fn kubeconfig_text(cluster: &str, server: &Value, user: &Value) -> Result<String, Error> {
+    let config = merge_kubeconfig(None, &format!("ropewalk-{cluster}"), server, user);
+    serde_yaml::to_string(&config).map_err(|e| Error::Start(format!("cannot write a kubeconfig: {e}")))
 }
 
 /// Pure: a kubeconfig with this cluster and user in it. An existing current context is kept.
-pub fn merge_kubeconfig(old: Option<Value>, name: &str, cluster: &Value, user: &Value) -> Value {
+pub(super) fn merge_kubeconfig(old: Option<Value>, name: &str, cluster: &Value, user: &Value) -> Value {
     let mut config = old.filter(Value::is_object).unwrap_or_else(|| {
         json!({"apiVersion": "v1", "clusters": [], "contexts": [], "current-context": name, "kind": "Config", "preferences": {}, "users": []})
     });
@@ -248,39 +276,149 @@ pub fn merge_kubeconfig(old: Option<Value>, name: &str, cluster: &Value, user: &
     config
 }
 
-/// Adds a cluster to another kubeconfig (`~/.kube/config`), keeping what is there, and a copy of the old file.
+/// Puts this cluster's context into a kubeconfig of the learner's own. A copy of the file from
+/// before the first merge is kept beside it.
+///
+/// # Errors
+/// The cluster has never run; the file is no kubeconfig, or another program is changing it: then it
+/// is left as it is.
 pub fn merge_into(place: &Place, target: &Path) -> Result<(), Error> {
-    let read = |path: &Path| -> Result<Option<Value>, Error> {
-        match fs::read_to_string(path) {
-            Ok(text) => serde_yaml::from_str(&text)
-                .map(Some)
-                .map_err(|e| Error::Damaged { path: path.into(), why: e.to_string() }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(Error::File { path: path.into(), cause }),
+    let own = own_entries(place)?.ok_or_else(|| Error::NotRunning(place.name.clone()))?;
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent).map_err(|cause| Error::File { path: parent.into(), cause })?;
+    }
+    let _lock = ConfigLock::take(target)?;
+    // A file behind a symbolic link stays where it is.
+    let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_path_buf());
+    let old = read_foreign(target)?;
+    if let Some((text, _)) = &old {
+        // The first copy is the one without anything of ours: later merges leave it. It is there
+        // whole or not at all.
+        let copy = target.with_extension("before-ropewalk");
+        if !copy.exists() {
+            pki::write_private(&copy, text)?;
         }
+    }
+    let merged = merge_kubeconfig(old.map(|(_, config)| config), &own.name, &own.cluster, &own.user);
+    write_foreign(target, &merged)
+}
+
+/// Takes this cluster's context out of a kubeconfig of the learner's own, if a merge has put it
+/// there. Any other file is left alone.
+///
+/// # Errors
+/// As for [`merge_into`].
+pub fn remove_from(place: &Place, target: &Path) -> Result<(), Error> {
+    let Some(own) = own_entries(place)? else { return Ok(()) };
+    let merged = read_foreign(target).ok().flatten().and_then(|(_, config)| unmerged(config, &own));
+    if merged.is_none() {
+        return Ok(());
+    }
+    let _lock = ConfigLock::take(target)?;
+    let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_path_buf());
+    let Some((_, old)) = read_foreign(target)? else { return Ok(()) };
+    match unmerged(old, &own) {
+        Some(config) => write_foreign(target, &config),
+        None => Ok(()),
+    }
+}
+
+/// Pure: a kubeconfig without this cluster. `None`: it is not in there. Another cluster may have
+/// the same name, but not the same authority.
+fn unmerged(mut config: Value, own: &Entries) -> Option<Value> {
+    const AUTHORITY: &str = "certificate-authority-data";
+    let clusters = config["clusters"].as_array().into_iter().flatten();
+    let is_own =
+        |c: &Value| c["name"] == own.name.as_str() && c["cluster"][AUTHORITY] == own.cluster[AUTHORITY];
+    if !clusters.into_iter().any(is_own) {
+        return None;
+    }
+    for list in ["clusters", "users", "contexts"] {
+        if let Some(items) = config[list].as_array_mut() {
+            items.retain(|item| item["name"] != own.name.as_str());
+        }
+    }
+    if config["current-context"] == own.name.as_str() {
+        config["current-context"] = "".into();
+    }
+    Some(config)
+}
+
+/// What the cluster's own kubeconfig says of it.
+struct Entries {
+    name: String,
+    cluster: Value,
+    user: Value,
+}
+
+/// `None`: it has no kubeconfig yet.
+fn own_entries(place: &Place) -> Result<Option<Entries>, Error> {
+    let path = place.kubeconfig();
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(Error::File { path, cause }),
     };
-    let own = read(&place.kubeconfig())?.ok_or_else(|| Error::NotRunning(place.name.clone()))?;
+    let own: Value =
+        serde_yaml::from_str(&text).map_err(|e| Error::Damaged { path: path.clone(), why: e.to_string() })?;
     let name = format!("ropewalk-{}", place.name);
     let part = |list: &str, what: &str| {
         let items = own[list].as_array().into_iter().flatten();
         items.into_iter().find(|i| i["name"] == name.as_str()).map(|i| i[what].clone()).unwrap_or_default()
     };
-    // A file behind a symbolic link stays where it is.
-    let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_path_buf());
-    let old = read(target)?;
-    if old.is_some() {
-        // The first copy is the one without anything of ours: later merges leave it.
-        let copy = target.with_extension("before-ropewalk");
-        if !copy.exists() {
-            fs::copy(target, &copy).map_err(|cause| Error::File { path: copy, cause })?;
+    let (cluster, user) = (part("clusters", "cluster"), part("users", "user"));
+    Ok(Some(Entries { name, cluster, user }))
+}
+
+/// A kubeconfig that is not ours, as text and as what it says. `None`: there is none.
+fn read_foreign(path: &Path) -> Result<Option<(String, Value)>, Error> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(Error::File { path: path.into(), cause }),
+    };
+    let why = match serde_yaml::from_str::<Value>(&text) {
+        Ok(config) if config.is_object() || config.is_null() => return Ok(Some((text, config))),
+        Ok(_) => "it is not a mapping".to_string(),
+        Err(error) => error.to_string(),
+    };
+    Err(Error::Usage(format!(
+        "{} is not a kubeconfig: {why}; mend it, or move it away. It was left as it is",
+        path.display()
+    )))
+}
+
+fn write_foreign(path: &Path, config: &Value) -> Result<(), Error> {
+    let text = serde_yaml::to_string(config)
+        .map_err(|e| Error::Start(format!("cannot write {}: {e}", path.display())))?;
+    Ok(pki::write_private(path, &text)?)
+}
+
+/// The lock that client-go takes while it changes a kubeconfig: `config.lock` beside it
+/// (`clientcmd.ModifyConfig`).
+struct ConfigLock(PathBuf);
+
+impl ConfigLock {
+    fn take(config: &Path) -> Result<ConfigLock, Error> {
+        let mut name = config.as_os_str().to_owned();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(_) => Ok(ConfigLock(path)),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::Usage(format!(
+                "another program is changing {} just now; try again, and if none is, remove {}",
+                config.display(),
+                path.display()
+            ))),
+            Err(cause) => Err(Error::File { path, cause }),
         }
-    } else if let Some(parent) = target.parent() {
-        fs::create_dir_all(parent).map_err(|cause| Error::File { path: parent.into(), cause })?;
     }
-    let merged = merge_kubeconfig(old, &name, &part("clusters", "cluster"), &part("users", "user"));
-    let text = serde_yaml::to_string(&merged)
-        .map_err(|e| Error::Damaged { path: target.into(), why: e.to_string() })?;
-    Ok(pki::write_private(target, &text)?)
+}
+
+impl Drop for ConfigLock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 #[cfg(test)]
@@ -316,6 +454,80 @@ mod tests {
             let copy = fs::read_to_string(real.with_extension("before-ropewalk")).unwrap();
             assert_eq!(copy, "current-context: mine\n");
         }
+    }
+
+    /// A cluster that has run, and a kubeconfig of the learner's own.
+    fn merged_once(dir: &Path) -> (Place, PathBuf) {
+        let place = super::super::Home::at(dir).cluster("t").unwrap();
+        place.make().unwrap();
+        let authority = json!({"server": "a", "certificate-authority-data": "x"});
+        let own = merge_kubeconfig(None, "ropewalk-t", &authority, &json!({"k": 1}));
+        fs::write(place.kubeconfig(), serde_yaml::to_string(&own).unwrap()).unwrap();
+        (place, dir.join("config"))
+    }
+
+    #[test]
+    fn a_file_that_is_no_kubeconfig_or_is_being_changed_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, target) = merged_once(dir.path());
+        for text in ["- a list\n", "clusters: [", "just words"] {
+            fs::write(&target, text).unwrap();
+            let said = merge_into(&place, &target).unwrap_err().to_string();
+            assert!(said.contains("is not a kubeconfig"), "{said}");
+            assert_eq!(fs::read_to_string(&target).unwrap(), text);
+        }
+        fs::write(&target, "current-context: mine\n").unwrap();
+        let lock = dir.path().join("config.lock");
+        fs::write(&lock, "").unwrap();
+        let said = merge_into(&place, &target).unwrap_err().to_string();
+        assert!(said.contains("another program") && said.contains("config.lock"), "{said}");
+        assert_eq!(fs::read_to_string(&target).unwrap(), "current-context: mine\n");
+        fs::remove_file(&lock).unwrap();
+        merge_into(&place, &target).unwrap();
+        assert!(!lock.exists());
+    }
+
+    #[test]
+    fn the_context_of_a_cluster_that_is_removed_goes_and_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, target) = merged_once(dir.path());
+        remove_from(&place, &target).unwrap();
+        assert!(!target.exists());
+        let theirs = json!({"contexts": [{"name": "mine", "context": {}}], "current-context": "mine"});
+        fs::write(&target, serde_yaml::to_string(&theirs).unwrap()).unwrap();
+        merge_into(&place, &target).unwrap();
+        remove_from(&place, &target).unwrap();
+        let left: Value = serde_yaml::from_str(&fs::read_to_string(&target).unwrap()).unwrap();
+        assert_eq!(left["contexts"], theirs["contexts"]);
+        assert_eq!((&left["clusters"], &left["users"]), (&json!([]), &json!([])));
+        // Somebody else's cluster of the same name.
+        let other = merge_kubeconfig(None, "ropewalk-t", &json!({"server": "b"}), &json!({}));
+        let text = serde_yaml::to_string(&other).unwrap();
+        fs::write(&target, &text).unwrap();
+        remove_from(&place, &target).unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), text);
+    }
+
+    #[test]
+    fn a_link_that_a_killed_start_left_does_not_end_the_next_one_of_its_pid() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = super::super::Home::at(dir.path()).cluster("t").unwrap();
+        place.make().unwrap();
+        let left = place.home.bin().join(format!(".kubectl.{}", std::process::id()));
+        std::os::unix::fs::symlink("/nowhere", &left).unwrap();
+        link_tools(&place).unwrap();
+        let exe = std::env::current_exe().unwrap();
+        assert_eq!(fs::read_link(place.home.bin().join("kubectl")).unwrap(), exe);
+        assert!(left.symlink_metadata().is_err());
+    }
+
+    /// The learner's kubeconfig may lead elsewhere by now.
+    #[test]
+    fn a_kubeconfig_for_a_lesson_leads_to_the_clusters_own_port() {
+        let text = kubeconfig_text("t", &server("PEM", 7443), &json!({"k": 1})).unwrap();
+        let config: Value = serde_yaml::from_str(&text).unwrap();
+        assert_eq!(config["current-context"], "ropewalk-t");
+        assert_eq!(config["clusters"][0]["cluster"]["server"], "https://127.0.0.1:7443");
     }
 
     #[test]

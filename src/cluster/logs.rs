@@ -1,9 +1,9 @@
-//! Component logs: what a component says with `tracing` goes into its own container's log, so `kubectl logs` shows it.
-
-use crate::clock;
-use crate::runtime::log::{Cutter, Log, Stream};
+//! Component logs: what a component says with `tracing` goes into its own container's log, so
+//! `kubectl logs` shows it.
+use runtime::log::{Cutter, Log, Stream};
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, OnceLock};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
@@ -38,7 +38,8 @@ pub fn span(container: &str) -> tracing::Span {
     tracing::info_span!(target: "ropewalk::component", "component", container)
 }
 
-/// Installs the subscriber: components into their logs, everything else to standard error. `ROPEWALK_LOG` filters (default `info`).
+/// Installs the subscriber: components into their logs, everything else to standard error.
+/// `ROPEWALK_LOG` filters (default `info`).
 pub fn install() {
     let filter = EnvFilter::try_from_env("ROPEWALK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // A second install (in tests) changes nothing.
@@ -59,7 +60,7 @@ impl Visit for Container {
     fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
-/// A line as Kubernetes' components write it: `I0102 15:04:05.000000       1 where] "what" key="value"`.
+/// A line as Kubernetes' components write it: `I0102 15:04:05.000000 1 where] "what" key="value"`.
 #[derive(Default)]
 struct Line {
     message: String,
@@ -107,7 +108,7 @@ where
         };
         let now = clock::now();
         let stamp = now.strftime("%m%d %H:%M:%S%.6f");
-        let place = event.metadata().target().trim_start_matches("ropewalk::").replace("::", "/");
+        let place = event.metadata().target().replace("::", "/");
         let text = format!("{letter}{stamp}       1 {place}] {:?}{}\n", line.message, line.fields);
         let sink = context
             .event_scope(event)
@@ -119,7 +120,35 @@ where
                 let entries = sink.cutter.lock().unwrap_or_else(|e| e.into_inner()).cut(text.as_bytes(), now);
                 let _ = sink.log.write(&entries); // a full disk must not end a component
             }
-            None => eprint!("{text}"),
+            // `eprint!` panics when it cannot write, and a full disk must not end whoever logs
+            // either.
+            None => drop(std::io::stderr().write_all(text.as_bytes())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INSIDE: &str = "ROPEWALK_TEST_FULL_LOG";
+
+    /// Runs itself with a standard error to which nothing can be written. A task that panics there
+    /// would be dead for good: a kubelet, the balancer.
+    #[test]
+    fn a_full_disk_under_the_log_ends_nobody() {
+        if std::env::var_os(INSIDE).is_some() {
+            install();
+            tracing::error!("a line that cannot be written");
+            return;
+        }
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "logs::tests::a_full_disk_under_the_log_ends_nobody", "--nocapture"])
+            .env(INSIDE, "1")
+            .stdout(std::process::Stdio::null())
+            .stderr(full)
+            .status();
+        assert!(ended.unwrap().success());
     }
 }

@@ -4,11 +4,11 @@ use super::components::API_PORT;
 use super::peers::PEER_PORT;
 use super::world::{SERVICE_CIDR, World};
 use super::{chain, version};
-use crate::client::{Client, kube};
-use crate::net::fabric;
+use client::{Client, kube};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
+use net::fabric;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -98,9 +98,14 @@ fn image(component: &str) -> String {
     format!("{}{component}:{}", super::node::PREFIX, env!("CARGO_PKG_VERSION"))
 }
 
-/// Everything that is made through the API once it answers. Of what exists only an image of an older program is changed, so a learner's edits stay.
+const PROVISIONER: &str = "storage-provisioner";
+
+/// Everything that is made through the API once it answers. Of what exists only the tag of a
+/// component's image is changed, to this program's version; all else that a learner edited stays,
+/// and so does an image of another name.
 fn addons(world: &World) -> Vec<Value> {
     let labels = json!({"k8s-app": "kube-dns"});
+    let provisioner = json!({"app": PROVISIONER});
     let critical = json!([
         {"key": "CriticalAddonsOnly", "operator": "Exists"},
         {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},
@@ -133,7 +138,7 @@ fn addons(world: &World) -> Vec<Value> {
         rules(
             "system:storage-provisioner",
             json!([
-                {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["get", "list", "watch", "create", "delete"]},
+                {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["get", "list", "watch", "create", "delete", "patch"]},
                 {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get", "list", "watch", "update"]},
                 {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get", "list", "watch"]},
                 {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch", "update"]},
@@ -203,48 +208,40 @@ fn addons(world: &World) -> Vec<Value> {
         json!({
             "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
             "metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
-            "provisioner": crate::addons::storage::PROVISIONER,
+            "provisioner": addons::storage::PROVISIONER,
             "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer",
         }),
         json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "storage-provisioner", "namespace": "kube-system", "labels": {"app": "storage-provisioner"}},
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": PROVISIONER, "namespace": "kube-system", "labels": provisioner},
             "spec": {
-                "serviceAccountName": "storage-provisioner", "tolerations": critical,
-                "nodeSelector": {"node-role.kubernetes.io/control-plane": ""}, "automountServiceAccountToken": false,
-                "containers": [{
-                    "name": "storage-provisioner", "image": image("storage-provisioner"),
-                    "imagePullPolicy": "IfNotPresent", "command": ["/storage-provisioner"],
-                }],
+                // A node runs one provisioner at a time.
+                "replicas": 1, "selector": {"matchLabels": provisioner}, "strategy": {"type": "Recreate"},
+                "template": {
+                    "metadata": {"labels": provisioner},
+                    "spec": {
+                        "serviceAccountName": PROVISIONER, "tolerations": critical,
+                        "nodeSelector": {"node-role.kubernetes.io/control-plane": ""}, "automountServiceAccountToken": false,
+                        "containers": [{
+                            "name": PROVISIONER, "image": image(PROVISIONER),
+                            "imagePullPolicy": "IfNotPresent", "command": ["/storage-provisioner"],
+                        }],
+                    },
+                },
             },
         }),
     ]
 }
 
-/// Deletes Node objects of nodes that this cluster no longer has: their pods are then moved at once.
-pub async fn forget_nodes(world: &World, client: &Client) -> Result<(), String> {
-    let api = client.cluster::<k8s_openapi::api::core::v1::Node>();
-    let known = api.list_metadata(&kube::api::ListParams::default()).await.map_err(|e| chain(&e))?;
-    for name in known.items.into_iter().filter_map(|n| n.metadata.name) {
-        if !world.spec.nodes().iter().any(|n| n.name == name) {
-            api.delete(&name, &kube::api::DeleteParams::default()).await.map_err(|e| chain(&e))?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes what is missing, brings the components' images to this program's version, and notes how many pods the addons have.
+/// Makes what is missing, brings the components' images to this program's version, and notes how
+/// many pods the addons have.
 ///
 /// # Errors
 /// What could not be made: all else was.
 pub async fn apply(world: &World, client: &Client) -> Result<(), String> {
-    let (mut failed, mut pods) = (Vec::new(), 0);
-    for object in addons(world) {
-        match apply_one(client, &object).await {
-            Ok(there) => pods += pods_of(&there),
-            Err(error) => failed.push(error),
-        }
-    }
+    let make = |object: Value| async move { apply_one(client, &object).await };
+    let (pods, mut failed) = make_all(addons(world), make).await;
+    failed.extend(remove_bare_provisioner(client).await.err());
     // What somebody's policy refuses is not waited for.
     if failed.is_empty() || pods > 0 {
         world.addons.send_replace(Some(pods));
@@ -252,7 +249,40 @@ pub async fn apply(world: &World, client: &Client) -> Result<(), String> {
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }
 
-/// How many pods with a component of the cluster an object is or makes; those of a DaemonSet are counted by the nodes.
+/// Deletes the provisioner as programs made it that had no Deployment for it: beside that pod the
+/// Deployment's could not start.
+async fn remove_bare_provisioner(client: &Client) -> Result<(), String> {
+    let pods: Api<Pod> = client.within("kube-system");
+    let found = client::optional(pods.get(PROVISIONER).await).map_err(|e| chain(&e))?;
+    let is_own = |pod: &Pod| {
+        let images = pod.spec.iter().flat_map(|s| &s.containers).filter_map(|c| c.image.as_deref());
+        images.into_iter().any(|image| image.starts_with(super::node::PREFIX))
+    };
+    if found.is_some_and(|pod| is_own(&pod)) {
+        let deleted = pods.delete(PROVISIONER, &kube::api::DeleteParams::default()).await;
+        client::optional(deleted).map_err(|e| format!("cannot delete Pod {PROVISIONER}: {}", chain(&e)))?;
+    }
+    Ok(())
+}
+
+/// Makes every object, whatever becomes of the others. Returns how many pods with a component those
+/// have that are there, and what could not be made.
+async fn make_all<F: Future<Output = Result<Value, String>>>(
+    objects: Vec<Value>,
+    make: impl Fn(Value) -> F,
+) -> (usize, Vec<String>) {
+    let (mut failed, mut pods) = (Vec::new(), 0);
+    for object in objects {
+        match make(object).await {
+            Ok(there) => pods += pods_of(&there),
+            Err(error) => failed.push(error),
+        }
+    }
+    (pods, failed)
+}
+
+/// How many pods with a component of the cluster an object is or makes; those of a DaemonSet are
+/// counted by the nodes.
 fn pods_of(object: &Value) -> usize {
     let containers = CONTAINERS.iter().find_map(|path| object.pointer(path)?.as_array());
     let mut images = containers.into_iter().flatten().filter_map(|c| c["image"].as_str());
@@ -283,25 +313,29 @@ async fn apply_one(client: &Client, object: &Value) -> Result<Value, String> {
         true => Api::all_with(client.kube(), &resource),
         false => Api::namespaced_with(client.kube(), &namespace, &resource),
     };
-    let Some(there) = crate::client::optional(api.get(&name).await).map_err(|e| chain(&e))? else {
+    let Some(there) = client::optional(api.get(&name).await).map_err(|e| chain(&e))? else {
         let wanted: DynamicObject = serde_json::from_value(object.clone()).map_err(|e| e.to_string())?;
         match api.create(&PostParams::default(), &wanted).await {
             Ok(_) => return Ok(object.clone()),
-            Err(error) if crate::client::is_code(&error, 409) => return Ok(object.clone()), // made meanwhile
+            Err(error) if client::is_code(&error, 409) => return Ok(object.clone()), // made meanwhile
             Err(error) => return Err(format!("cannot make {kind} {name}: {}", chain(&error))),
         }
     };
     let there = serde_json::to_value(&there).map_err(|e| e.to_string())?;
-    let Some(patch) = newer_image(object, &there) else { return Ok(there) };
-    let patched = api.patch(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+    let patch = newer_image(object, &there).map(Patch::Strategic);
+    let Some(patch) = patch.or_else(|| missing_rules(object, &there).map(Patch::Merge)) else {
+        return Ok(there);
+    };
+    let patched = api.patch(&name, &PatchParams::default(), &patch).await;
     patched.map_err(|e| format!("cannot bring {kind} {name} to {}: {}", version(), chain(&e)))?;
     Ok(there)
 }
 
-/// Where an object says what containers its pods have.
+/// JSON pointers to the containers of a workload and of a pod.
 const CONTAINERS: [&str; 2] = ["/spec/template/spec/containers", "/spec/containers"];
 
-/// The patch that brings a component's container to this program's version, if an older program made it. An image that a learner chose stays.
+/// The patch that brings a component's container to this program's version, if it has another one:
+/// a program runs its own components only. An image of another name, which a learner chose, stays.
 fn newer_image(wanted: &Value, there: &Value) -> Option<Value> {
     let path = CONTAINERS.into_iter().find(|path| wanted.pointer(path).is_some())?;
     let own = wanted.pointer(path)?.as_array()?.first()?;
@@ -316,6 +350,18 @@ fn newer_image(wanted: &Value, there: &Value) -> Option<Value> {
     Some(match path.starts_with("/spec/template") {
         true => json!({"spec": {"template": {"spec": container}}}),
         false => json!({"spec": container}),
+    })
+}
+
+/// The patch that gives a role of a component the rules that this program's components need, if it
+/// lacks some: it was made by an earlier program. Rules that a learner added stay.
+fn missing_rules(wanted: &Value, there: &Value) -> Option<Value> {
+    let mut rules = there["rules"].as_array().cloned().unwrap_or_default();
+    let missing = wanted["rules"].as_array()?.iter().filter(|rule| !rules.contains(rule));
+    let missing: Vec<Value> = missing.cloned().collect();
+    (!missing.is_empty()).then(|| {
+        rules.extend(missing);
+        json!({"rules": rules})
     })
 }
 
@@ -341,6 +387,38 @@ mod tests {
             pods_of(&json!({"kind": "DaemonSet", "spec": {"template": {"spec": {"containers": own}}}})),
             0
         );
+    }
+
+    #[tokio::test]
+    async fn an_addon_that_cannot_be_made_keeps_no_other_one_back() {
+        let pod = |name: &str| {
+            let containers = json!([{"name": name, "image": image(name)}]);
+            json!({"kind": "Pod", "metadata": {"name": name}, "spec": {"containers": containers}})
+        };
+        let made = std::cell::RefCell::new(vec![]);
+        let make = async |object: Value| {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_string();
+            if name == "refused" {
+                return Err("cannot make Pod refused: the address is taken".to_string());
+            }
+            made.borrow_mut().push(name);
+            Ok(object)
+        };
+        let objects = vec![pod("first"), pod("refused"), pod("last"), pod("refused")];
+        let (pods, failed) = make_all(objects, &make).await;
+        assert_eq!((pods, failed.len(), made.into_inner()), (2, 2, vec!["first".into(), "last".to_string()]));
+        assert!(failed[0].contains("refused"), "{failed:?}");
+    }
+
+    #[test]
+    fn a_role_of_an_earlier_program_gets_what_it_lacks_and_keeps_what_was_added() {
+        let rule = |verbs: &[&str]| json!({"apiGroups": [""], "resources": ["pods"], "verbs": verbs});
+        let role = |rules: &[Value]| json!({"kind": "ClusterRole", "rules": rules});
+        let (old, new, own) = (rule(&["get"]), rule(&["get", "patch"]), rule(&["list"]));
+        let patch = missing_rules(&role(std::slice::from_ref(&new)), &role(&[old.clone(), own.clone()]));
+        assert_eq!(patch, Some(json!({"rules": [old, own, new]})));
+        assert_eq!(missing_rules(&role(std::slice::from_ref(&new)), &role(&[own, new])), None);
+        assert_eq!(missing_rules(&json!({"kind": "Service"}), &json!({})), None);
     }
 
     #[test]

@@ -1,25 +1,26 @@
-//! One node as the cluster holds it, and its `cri`: containers of components are tasks, all others are processes.
+//! One node as the cluster holds it, and its `cri`: containers of components are tasks, all others
+//! are processes.
 
 use super::components;
 use super::logs;
 use super::manifests;
 use super::spec::NodeSpec;
 use super::world::World;
-use crate::clock::{self, Timestamp};
-use crate::cni::NodeNetwork;
-use crate::cri::{
+use async_trait::async_trait;
+use clock::{self, Timestamp};
+use cni::NodeNetwork;
+use cri::{
     Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, PodId, Result,
     Runtime, Sandbox, SandboxConfig, Session, Stats, Stream,
 };
-use crate::runtime::NodeRuntime;
-use crate::runtime::log::Log;
-use crate::task::{Crew, End};
-use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
+use runtime::NodeRuntime;
+use runtime::log::Log;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
+use task::{Crew, End};
 use tokio::sync::broadcast;
 
 /// Images with this prefix are components.
@@ -130,25 +131,10 @@ impl NodeCri {
             logs::span(id)
                 .in_scope(|| tracing::error!(target: "ropewalk::component", error = message, "ended"));
         }
-        let pod = {
-            let mut components = self.components();
-            let Some(c) = components.get_mut(id) else {
-                drop(components);
-                return logs::close(id); // removed before its end was heard of
-            };
-            c.state = ContainerState::Exited;
-            c.finished_at = Some(clock::now());
-            c.crew = None;
-            (c.exit_code, c.reason, c.message) = match end {
-                End::Done(Ok(())) | End::Stopped => (0, "Completed", String::new()),
-                End::Done(Err(message)) => (1, "Error", message.clone()),
-                End::Panicked(message) => (2, "Error", format!("panic: {message}")),
-                End::Killed => (137, "Error", String::new()),
-            };
-            c.pod.clone()
-        };
-        logs::close(id);
-        self.tell(&pod, id, EventKind::Stopped);
+        let pod = note_end(&mut self.components(), id, end);
+        if let Some(pod) = pod {
+            self.tell(&pod, id, EventKind::Stopped);
+        }
     }
 
     fn describe(c: &Component) -> Container {
@@ -176,7 +162,8 @@ impl NodeCri {
     /// Checks that this pod may run this component here.
     ///
     /// # Errors
-    /// [`Error::Reserved`] for any pod but the node's own static pod of that component, and for an addon outside of `kube-system`.
+    /// [`Error::Reserved`] for any pod but the node's own static pod of that component, and for an
+    /// addon outside of `kube-system`.
     fn admit(&self, world: &World, pod: &PodId, image: &str) -> Result<()> {
         let own = match self.node.control_plane {
             true => manifests::static_pods(world, &self.node.name, self.node.index),
@@ -191,8 +178,8 @@ impl NodeCri {
         }
     }
 
-    /// Marks a component as running, which another one of the same name cannot be from then on: two of them would have one address and, in an
-    /// election, one identity.
+    /// Marks a component as running, which another one of the same name cannot be from then on: two
+    /// of them would have one address and, in an election, one identity.
     ///
     /// # Errors
     /// `Start`: the component runs here already.
@@ -218,9 +205,10 @@ impl NodeCri {
     }
 }
 
-/// Whether a pod may run a component of the cluster. A control-plane component belongs to one static pod of the node, which is known by
-/// namespace, name and uid: the kubelet never takes those from the API. An addon belongs to `kube-system`. Owner references would not
-/// make that any safer: whoever may create a pod may write them, too.
+/// Whether a pod may run a component of the cluster. A control-plane component belongs to one
+/// static pod of the node, which is known by namespace, name and uid: the kubelet never takes those
+/// from the API. An addon belongs to `kube-system`. Owner references would not make that any safer:
+/// whoever may create a pod may write them, too.
 fn may_run(static_pods: &[Pod], pod: &PodId, image: &str) -> bool {
     let Some(component) = component_of(image) else { return true };
     if components::ADDONS.contains(&component) {
@@ -234,6 +222,41 @@ fn may_run(static_pods: &[Pod], pod: &PodId, image: &str) -> bool {
             && meta.uid.as_deref() == Some(pod.uid.as_str())
             && images.into_iter().any(|own| component_of(own) == Some(component))
     })
+}
+
+/// Takes containers of components out of the table. One that runs is ended
+/// ([`Runtime::remove_container`]): `claim` would not know of it any more.
+async fn remove_components(
+    components: &Mutex<BTreeMap<String, Component>>,
+    is_wanted: impl Fn(&Component) -> bool,
+) -> Vec<Component> {
+    let removed: Vec<Component> = {
+        let mut all = components.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let ids: Vec<String> = all.values().filter(|c| is_wanted(c)).map(|c| c.id.clone()).collect();
+        ids.iter().filter_map(|id| all.remove(id)).collect()
+    };
+    for crew in removed.iter().filter_map(|c| c.crew.as_ref()) {
+        crew.kill();
+        crew.wait().await;
+    }
+    removed
+}
+
+/// Closes a component's log, and notes how it ended. Returns its pod; `None` if the container was
+/// removed before its end was heard of.
+fn note_end(components: &mut BTreeMap<String, Component>, id: &str, end: &End) -> Option<PodId> {
+    logs::close(id);
+    let c = components.get_mut(id)?;
+    c.state = ContainerState::Exited;
+    c.finished_at = Some(clock::now());
+    c.crew = None;
+    (c.exit_code, c.reason, c.message) = match end {
+        End::Done(Ok(())) | End::Stopped => (0, "Completed", String::new()),
+        End::Done(Err(message)) => (1, "Error", message.clone()),
+        End::Panicked(message) => (2, "Error", format!("panic: {message}")),
+        End::Killed => (137, "Error", String::new()),
+    };
+    Some(c.pod.clone())
 }
 
 fn image_id(image: &str) -> String {
@@ -272,7 +295,7 @@ impl Runtime for NodeCri {
     }
 
     async fn remove_pod_sandbox(&self, id: &str) -> Result<()> {
-        self.components().retain(|_, c| c.sandbox_id != id);
+        remove_components(&self.components, |c| c.sandbox_id == id).await;
         self.sandboxes().remove(id);
         self.inner.remove_pod_sandbox(id).await
     }
@@ -329,6 +352,9 @@ impl Runtime for NodeCri {
             None => Default::default(),
         };
         let world = self.world.upgrade().ok_or_else(|| Error::State("the cluster is stopping".into()))?;
+        if world.faults.is_off(&self.node.name) {
+            return Err(Error::State(format!("{} is switched off", self.node.name)));
+        }
         if let Err(error) = self.admit(&world, &pod, &image).and_then(|()| self.claim(id)) {
             self.ended(id, &End::Done(Err(error.to_string())));
             return Err(error);
@@ -360,6 +386,11 @@ impl Runtime for NodeCri {
             c.started_at = Some(clock::now());
             c.crew = Some(crew.clone());
         }
+        // A kubelet that was killed may have been here meanwhile, and whoever switched the node off
+        // did not find this crew.
+        if world.faults.is_off(&self.node.name) {
+            crew.kill();
+        }
         self.tell(&pod, id, EventKind::Started);
         if let Some(node) = world.node(&self.node.name) {
             let (cri, id) = (node.cri.clone(), id.to_string());
@@ -390,7 +421,7 @@ impl Runtime for NodeCri {
         if !self.is_component(id) {
             return self.inner.remove_container(id).await;
         }
-        if let Some(component) = self.components().remove(id) {
+        for component in remove_components(&self.components, |c| c.id == id).await {
             let _ = std::fs::remove_file(&component.log_path); // a missing log is as good
             self.tell(&component.pod, id, EventKind::Deleted);
         }
@@ -414,13 +445,6 @@ impl Runtime for NodeCri {
     /// Components are left out: they are tasks of one process, so their use cannot be told apart.
     async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>> {
         self.inner.list_container_stats().await
-    }
-
-    async fn reopen_container_log(&self, id: &str) -> Result<()> {
-        match self.is_component(id) {
-            true => Ok(()),
-            false => self.inner.reopen_container_log(id).await,
-        }
     }
 
     async fn exec(&self, request: ExecRequest) -> Result<Session> {
@@ -474,6 +498,49 @@ impl Runtime for NodeCri {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_of_a_component_is_closed_also_if_its_container_is_removed_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let open_files = || {
+            let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+            all.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == path)).count()
+        };
+        logs::open("removed", Log::open(&path, Default::default()).unwrap());
+        assert_eq!(open_files(), 1);
+        assert_eq!(note_end(&mut BTreeMap::new(), "removed", &End::Killed), None);
+        assert_eq!(open_files(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_component_that_runs_ends_when_its_container_is_removed() {
+        let component = |id: &str| {
+            let crew = Crew::new("etcd");
+            crew.spawn_main(std::future::pending::<std::result::Result<(), String>>());
+            Component {
+                id: id.into(),
+                sandbox_id: "s".into(),
+                pod: PodId::default(),
+                config: ContainerConfig::default(),
+                log_path: PathBuf::new(),
+                created_at: clock::now(),
+                started_at: None,
+                finished_at: None,
+                state: ContainerState::Running,
+                exit_code: 0,
+                reason: "",
+                message: String::new(),
+                crew: Some(crew),
+            }
+        };
+        let all = Mutex::new(["a", "b"].map(|id| (id.to_string(), component(id))).into());
+        let removed = remove_components(&all, |c| c.id == "a").await;
+        let ends: Vec<_> = removed.iter().filter_map(|c| c.crew.as_ref()?.ended()).collect();
+        assert_eq!(ends, [End::Killed]);
+        let left = all.lock().unwrap();
+        assert!(left.len() == 1 && left["b"].crew.as_ref().unwrap().ended().is_none());
+    }
 
     #[test]
     fn components_run_from_the_nodes_static_pods_and_addons_from_kube_system() {

@@ -1,30 +1,29 @@
-//! The wires between the members of the store: for each pair and direction one TLS connection through the nodes' own network, so that
-//! a cut cable cuts it.
+//! The wires between the members of the store: for each pair and direction one TLS connection
+//! through the nodes' own network, so that a cut cable cuts it.
 //!
-//! Raft expects a network that loses, delays and reorders; so a message that cannot leave at once is dropped and Raft sends again. A link
-//! must not repeat a message (see [`crate::raft`]), so none is sent a second time.
-//! In etcd this is `rafthttp`; the port and the certificates' authority are the same.
+//! Raft expects a network that loses, delays and reorders; so a message that cannot leave at once
+//! is dropped and Raft sends again. A link must not repeat a message (see [`raft`]), so none is
+//! sent a second time. In etcd this is `rafthttp`; the port and the certificates' authority are the
+//! same.
 
 use super::components::listen_after;
 use super::world::World;
 use super::{Error, chain};
-use crate::cni::NodeNetwork;
-use crate::etcd::member_id;
-use crate::linux;
-use crate::linux::callers::{Bounds, Caller, Callers};
-use crate::net::fabric;
-use crate::pki::{self, Subject};
-use crate::raft::MemberId;
-use crate::raft::driver::{Handle, Link};
-use crate::tap::{Record, Tap};
-use crate::task::Crew;
+use ::etcd::member_id;
+use ::linux::callers::{Bounds, Caller, Callers};
 use bytes::Bytes;
+use cni::NodeNetwork;
+use net::fabric;
+use pki::{self, Subject};
+use raft::MemberId;
+use raft::driver::{Handle, Link};
 use rustls::pki_types::ServerName;
-use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tap::{Component, Event, Record, Tap};
+use task::Crew;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -32,16 +31,21 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Where members listen for each other, as etcd's do.
 pub const PEER_PORT: u16 = 2380;
-/// Messages that may wait for one peer; at the bound the newest are dropped, as on a congested link.
+/// Messages that may wait for one peer; at the bound the newest are dropped, as on a congested
+/// link.
 const QUEUE: usize = 1024;
-/// A peer that takes no connection in this time is unreachable for now.
-const DIAL_PATIENCE: Duration = Duration::from_millis(400);
-/// Whoever connects and does not say who they are in this time, or then sends no message in this time, is sent away.
+/// A peer with which no connection is made in this time is unreachable for now. TCP and TLS are two
+/// round trips, so a link with a round trip of half of this can still be used. etcd allows a second
+/// and an election timeout.
+const DIAL_PATIENCE: Duration = Duration::from_millis(1500);
+/// Whoever connects and does not say who they are in this time, or then sends no message in this
+/// time, is sent away.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections that have not shown a certificate yet. Every pod reaches the port, and its connections take descriptors of the store's own
-/// reserve.
+/// Connections that have not shown a certificate yet. Every pod reaches the port, and its
+/// connections take descriptors of the store's own reserve.
 const STRANGERS: Bounds = Bounds { of_one: 4, most: 64 };
-/// Sent bytes that nobody acknowledges for this long end the connection: a new one heals faster than TCP's own patience.
+/// Sent bytes that nobody acknowledges for this long end the connection: a new one heals faster
+/// than TCP's own patience.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(1);
 /// Bytes read or written at a time.
 const CHUNK: usize = 16 << 10;
@@ -84,7 +88,7 @@ impl Wires {
         let ip = network.node_ip().to_string();
         let identity = world.etcd_ca.issue(&Subject::server(node, &[node, ip.as_str()]))?;
         let connector = TlsConnector::from(pki::client_config(Some(&identity), world.etcd_ca.pem(), &[])?);
-        let tap = world.tap.at(node, "etcd");
+        let tap = world.tap.at(node, Component::Etcd);
         let mut queues = BTreeMap::new();
         let mut others = BTreeMap::new();
         for peer in members.filter(|m| m.name != node) {
@@ -130,8 +134,9 @@ impl Wires {
     }
 }
 
-/// Reads a connection. `members` are those that may speak: the store's authority issues certificates to its clients as well, and
-/// a connection of theirs must not count as a peer's, which no number of strangers closes.
+/// Reads a connection. `members` are those that may speak: the store's authority issues
+/// certificates to its clients as well, and a connection of theirs must not count as a peer's,
+/// which no number of strangers closes.
 async fn receive(
     stream: TcpStream,
     acceptor: &TlsAcceptor,
@@ -244,26 +249,27 @@ impl Wire {
             true => tracing::info!(peer, "established TCP streaming connection with remote peer"),
             false => tracing::warn!(peer, error = why, "lost TCP streaming connection with remote peer"),
         }
-        let verb = if now { "peer-active" } else { "peer-lost" };
-        self.tap.emit(Record::new(verb).detail(json!({"peer": peer, "error": why})));
+        let peer = tap::Peer { peer: peer.clone(), error: why.to_string() };
+        let event = if now { Event::PeerActive(peer) } else { Event::PeerLost(peer) };
+        self.tap.emit(Record::new(event));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::etcd;
-    use crate::pki::{Ca, Identity};
-    use crate::raft::codec::encode_message;
-    use crate::raft::message::{Body, Message};
-    use crate::rng::Rng;
+    use pki::{Ca, Identity};
+    use raft::codec::encode_message;
+    use raft::message::{Body, Message};
+    use rng::Rng;
     use tokio::net::TcpListener;
 
     fn others() -> BTreeSet<MemberId> {
         ["cp2", "cp3"].map(member_id).into()
     }
 
-    /// How the connection of a peer with this certificate ends that sends these messages and hangs up.
+    /// How the connection of a peer with this certificate ends that sends these messages and hangs
+    /// up.
     async fn end(ca: &Ca, shown: &Identity, member: &Handle, messages: &[Vec<u8>]) -> std::io::Error {
         let own = ca.issue(&Subject::server("cp1", &["cp1"])).unwrap();
         let acceptor = TlsAcceptor::from(pki::mutual_server_config(&own, ca.pem()).unwrap());
@@ -287,7 +293,8 @@ mod tests {
         tokio::join!(sending, receiving).1
     }
 
-    /// A pod reaches the port and says nothing, before the handshake or (with a member's certificate) after it.
+    /// A pod reaches the port and says nothing, before the handshake or (with a member's
+    /// certificate) after it.
     #[tokio::test]
     async fn a_connection_on_which_no_peer_speaks_is_closed() {
         let dir = tempfile::tempdir().unwrap();
@@ -328,8 +335,8 @@ mod tests {
         server.stop().await;
     }
 
-    /// The store's authority issues certificates to clients too. One of them is refused before it says a word, and makes no member's
-    /// connection end.
+    /// The store's authority issues certificates to clients too. One of them is refused before it
+    /// says a word, and makes no member's connection end.
     #[tokio::test]
     async fn a_client_of_the_store_is_no_peer() {
         let dir = tempfile::tempdir().unwrap();
@@ -344,7 +351,8 @@ mod tests {
         server.stop().await;
     }
 
-    /// A member that was taken over speaks for itself: its certificate says who it is, whatever its messages say.
+    /// A member that was taken over speaks for itself: its certificate says who it is, whatever its
+    /// messages say.
     #[tokio::test]
     async fn a_peer_speaks_for_no_other_member() {
         let dir = tempfile::tempdir().unwrap();
@@ -376,5 +384,91 @@ mod tests {
             assert_eq!(ended.kind(), std::io::ErrorKind::InvalidData, "{ended}");
         }
         server.stop().await;
+    }
+
+    /// A node's network on which a connection takes its time, as over a link with `fault slow`.
+    struct Slow(Arc<dyn NodeNetwork>, Duration);
+
+    #[async_trait::async_trait]
+    impl NodeNetwork for Slow {
+        fn node_ip(&self) -> std::net::Ipv4Addr {
+            self.0.node_ip()
+        }
+        async fn add_pod(
+            &self,
+            id: &str,
+            netns: Arc<std::os::fd::OwnedFd>,
+        ) -> cni::Result<std::net::Ipv4Addr> {
+            self.0.add_pod(id, netns).await
+        }
+        async fn remove_pod(&self, id: &str) -> cni::Result<()> {
+            self.0.remove_pod(id).await
+        }
+        async fn sync_services(&self, rules: &[cni::ServiceRule]) -> cni::Result<usize> {
+            self.0.sync_services(rules).await
+        }
+        async fn forget_flows(&self) -> cni::Result<()> {
+            self.0.forget_flows().await
+        }
+        async fn dial(&self, to: SocketAddr) -> std::io::Result<TcpStream> {
+            tokio::time::sleep(self.1).await;
+            self.0.dial(to).await
+        }
+        async fn listen(&self, on: SocketAddr) -> std::io::Result<TcpListener> {
+            self.0.listen(on).await
+        }
+        async fn bind_udp(&self, on: SocketAddr) -> std::io::Result<tokio::net::UdpSocket> {
+            self.0.bind_udp(on).await
+        }
+        fn netns(&self) -> Option<Arc<std::os::fd::OwnedFd>> {
+            None
+        }
+    }
+
+    /// `fault slow cp1 cp2 150`: a dial takes two round trips, 600 ms. That link bears Raft, so it
+    /// may not be taken for a cut one.
+    #[tokio::test]
+    async fn a_peer_behind_a_slow_link_is_reached() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "etcd").unwrap();
+        let [own, shown] = ["cp1", "cp2"].map(|name| ca.issue(&Subject::server(name, &[name])).unwrap());
+        let fabric = cni::fake::FakeFabric::default();
+        let node = fabric.node([172, 30, 0, 11].into(), [10, 244, 1, 0].into());
+        let to = SocketAddr::from((node.node_ip(), PEER_PORT));
+        let listener = node.listen(to).await.unwrap();
+        let acceptor = TlsAcceptor::from(pki::mutual_server_config(&own, ca.pem()).unwrap());
+        let wire = Wire {
+            to,
+            name: pki::server_name("cp1").unwrap(),
+            peer: "cp1".into(),
+            connector: TlsConnector::from(pki::client_config(Some(&shown), ca.pem(), &[]).unwrap()),
+            network: Arc::new(Slow(node, Duration::from_millis(600))),
+            tap: Tap::new(),
+        };
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let crew = Crew::new("wire");
+        crew.spawn(wire.carry(queue));
+        let sending = async {
+            // As Raft does, which sends again what was lost.
+            while sender.send(Bytes::from_static(b"hello")).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let receiving = async {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                // A connection that was given up meanwhile is another's turn.
+                let Ok(mut tls) = acceptor.accept(stream).await else { continue };
+                if tls.read_u32().await.is_ok_and(|length| length == 5) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = receiving => {}
+            () = sending => panic!("the wire ended"),
+            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("it is never reached"),
+        }
+        crew.kill();
     }
 }

@@ -1,13 +1,14 @@
-//! When is a cluster up? When every node is Ready and everything in kube-system runs, in this very process.
+//! When is a cluster up? When every node is Ready and everything in kube-system runs, in this very
+//! process.
 
 use super::world::World;
-use crate::client::{Client, Informer, Key};
-use crate::cri::{ContainerState, Runtime};
-use crate::task::Crew;
+use client::{Client, Informer, Key};
+use cri::{ContainerState, Runtime};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use task::Crew;
 use tokio::sync::{Notify, watch};
 
 /// What the kubelet writes on the pods that it shows for its static ones.
@@ -27,7 +28,8 @@ pub struct Progress {
     pub pods: usize,
     /// Everything is up at this moment.
     pub ready: bool,
-    /// `ready` has been true once since this process began. It stays true when a node is switched off or a pod fails.
+    /// `ready` has been true once since this process began. It stays true when a node is switched
+    /// off or a pod fails.
     #[serde(default)]
     pub started: bool,
 }
@@ -87,15 +89,16 @@ pub fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress: watch:
     });
 }
 
-/// True for a pod that belongs to the cluster: a component's, or an addon's. Whatever else people run in kube-system, and what is ending, says nothing
-/// about the cluster.
+/// True for a pod that belongs to the cluster: a component's, or an addon's. Whatever else people
+/// run in kube-system, and what is ending, says nothing about the cluster.
 fn is_own(pod: &Pod) -> bool {
     let containers = pod.spec.iter().flat_map(|s| &s.containers);
     let mut images = containers.filter_map(|c| c.image.as_deref());
     pod.metadata.deletion_timestamp.is_none() && images.any(|image| image.starts_with(super::node::PREFIX))
 }
 
-/// True for a pod that is to run. What has ended does not run again; if it is missed, its controller makes another one.
+/// True for a pod that is to run. What has ended does not run again; if it is missed, its
+/// controller makes another one.
 fn is_to_run(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
     !matches!(phase, "Succeeded" | "Failed")
@@ -123,7 +126,8 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool, 
             && running.contains(&Key::of(pod))
     };
     let control_planes = wanted.iter().filter(|n| n.control_plane).count();
-    // Four components on each control plane (without a store of its own, three), a proxy on every node, two name servers, the provisioner.
+    // Four components on each control plane (without a store of its own, three), a proxy on every
+    // node, two name servers, the provisioner.
     let each = if world.spec.external_etcd.is_some() { 3 } else { 4 };
     let expected = control_planes * each + wanted.len() + 3;
     let ready_nodes: Vec<String> =
@@ -146,8 +150,9 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool, 
         nodes: wanted.len(),
         pods_running,
         pods: expected,
-        // When all addons are made, their pods are still on the way. Later a learner may have removed one: then what is there must run. The components'
-        // pods are always shown, though late ones by kubelets that could not ask yet.
+        // When all addons are made, their pods are still on the way. Later a learner may have
+        // removed one: then what is there must run. The components' pods are always shown, though
+        // late ones by kubelets that could not ask yet.
         ready: api
             && nodes_ready >= wanted.len()
             && pods_running >= to_run
@@ -180,7 +185,7 @@ mod tests {
             }))
             .unwrap()
         };
-        let own = format!("{}coredns:1", crate::cluster::node::PREFIX);
+        let own = format!("{}coredns:1", crate::node::PREFIX);
         let counts = |pod: &Pod| is_own(pod) && is_to_run(pod);
         assert!(counts(&pod(&own, "Running")) && counts(&pod(&own, "Pending")));
         assert!(!counts(&pod(&own, "Failed")), "its Deployment makes another one");

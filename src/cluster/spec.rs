@@ -1,12 +1,20 @@
-//! What a cluster is made of, kept in `cluster.json`. The number of control planes and whose the store is are chosen at the first start;
-//! workers, ports and the addresses of an external etcd at each start that names them, otherwise they stay.
+//! What a cluster is made of, kept in `cluster.json`. The number of control planes and whose the
+//! store is are chosen at the first start; workers, ports and the addresses of an external etcd at
+//! each start that names them, otherwise they stay.
 
 use super::external_etcd::ExternalEtcd;
 use super::{Error, Place};
 use serde::{Deserialize, Serialize};
 use std::fs;
 
-/// The format of the data directory. Older ones are migrated (there are none yet), newer ones refused.
+/// Numbers of nodes before the first worker's: the most control planes that there can be, so that a
+/// worker's addresses do not depend on their number.
+const CONTROL_PLANES_MAX: u8 = 5;
+/// `net` makes 200 nodes at most.
+pub const WORKERS_MAX: u8 = 200 - CONTROL_PLANES_MAX;
+
+/// The format of the data directory. Older ones are migrated (there are none yet), newer ones
+/// refused.
 pub const FORMAT: u32 = 1;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +69,7 @@ impl Spec {
 
     pub fn save(&self, place: &Place) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(self).unwrap_or_default();
-        Ok(crate::pki::write_private(&place.spec(), &(text + "\n"))?)
+        Ok(pki::write_private(&place.spec(), &(text + "\n"))?)
     }
 
     /// Names of all nodes, control planes first, with the index that decides their addresses.
@@ -76,8 +84,8 @@ impl Spec {
             });
         }
         for n in 1..=self.workers {
-            // Control planes may be added later without moving the workers' addresses.
-            nodes.push(NodeSpec { name: numbered("ropewalk-worker", n), index: 5 + n, control_plane: false });
+            let index = CONTROL_PLANES_MAX.saturating_add(n);
+            nodes.push(NodeSpec { name: numbered("ropewalk-worker", n), index, control_plane: false });
         }
         nodes
     }
@@ -104,6 +112,14 @@ mod tests {
             names,
             ["ropewalk-control-plane", "ropewalk-worker", "ropewalk-worker2", "ropewalk-worker3"]
         );
+    }
+
+    /// [`net::Fabric::node`] takes 1 to 200, and 10 + 200 is still an address of the fabric's /24.
+    #[test]
+    fn the_largest_cluster_has_a_place_for_every_node() {
+        let spec = Spec { workers: WORKERS_MAX, control_planes: CONTROL_PLANES_MAX, ..Spec::new("main") };
+        let indices: Vec<u8> = spec.nodes().iter().map(|n| n.index).collect();
+        assert_eq!((indices.first(), indices.last(), indices.len()), (Some(&1), Some(&200), 200));
     }
 
     #[test]

@@ -2,11 +2,10 @@
 
 use super::Error;
 use super::control::Reply;
-use super::trouble::Trouble;
+use super::refusal::Refusal;
 use super::world::World;
-use crate::apiserver as api;
-use crate::clock::{self, Timestamp};
-use crate::tap;
+use apiserver as api;
+use clock::{self, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -30,14 +29,39 @@ pub enum Past {
         to: Moment,
         namespaces: BTreeSet<String>,
     },
-    /// What people made or changed since then that this would remove or change back, beyond the steps that it undoes: answers with
-    /// `lost: [{resource, group, namespace, name, removed}]`.
+    /// What people made or changed since then that this would remove or change back, beyond the
+    /// steps that it undoes: answers with `lost: [{resource, group, namespace, name, removed}]`.
     Plan {
         of: Box<Past>,
     },
+    /// Does it if that is still what a plan said: refused if somebody has written since.
+    Agreed {
+        of: Box<Past>,
+        plan: Agreed,
+    },
+}
+
+/// What identifies a plan: the revision that it was made at, and the one that it goes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreed {
+    pub known: i64,
+    pub to: i64,
 }
 
 impl Past {
+    /// The act of which a plan gave this answer, bound to that plan. A moment becomes the revision
+    /// that the plan found for it: the same words (`5m` ago) mean another one by now.
+    pub fn agreed(self, answer: &Value) -> Past {
+        let Ok(plan) = Agreed::deserialize(answer) else { return self };
+        let to = Moment::Revision(plan.to);
+        let of = match self {
+            Past::Rewind { .. } => Past::Rewind { to },
+            Past::RewindWithin { namespaces, .. } => Past::RewindWithin { to, namespaces },
+            other => other,
+        };
+        Past::Agreed { of: Box::new(of), plan }
+    }
+
     /// Back to a revision: in these namespaces, or everywhere if they are not known.
     pub fn back(revision: i64, namespaces: Option<BTreeSet<String>>) -> Past {
         let to = Moment::Revision(revision);
@@ -99,23 +123,31 @@ pub async fn ask(world: &World, past: Past) -> Reply {
 
 /// The same for those who live in this process.
 pub async fn send(world: &World, past: Past) -> Result<Value, Error> {
-    let (past, plan) = match past {
-        Past::Plan { of } => (*of, true),
-        past => (past, false),
+    let (past, plan, agreed) = match past {
+        Past::Plan { of } => (*of, true, None),
+        Past::Agreed { of, plan } => (*of, false, Some(plan)),
+        past => (past, false, None),
     };
     let (method, what, mut body) = match past {
         Past::Steps => ("GET", "steps", Value::Null),
         Past::Undo { count } => ("POST", "undo", json!({ "count": count })),
         Past::Redo => ("POST", "redo", json!({})),
         Past::Rewind { to } => {
-            ("POST", "rewind", json!({"revision": revision(world, &to).map_err(Error::Trouble)?}))
+            ("POST", "rewind", json!({"revision": revision(world, &to).map_err(Error::Refusal)?}))
         }
         Past::RewindWithin { to, namespaces } => {
-            let revision = revision(world, &to).map_err(Error::Trouble)?;
+            let revision = revision(world, &to).map_err(Error::Refusal)?;
             ("POST", "rewind", json!({"revision": revision, "namespaces": namespaces}))
         }
-        Past::Plan { .. } => return Err(Error::Told("a plan of a plan was asked for".into())),
+        Past::Plan { .. } | Past::Agreed { .. } => {
+            return Err(Error::Told("a plan of a plan was asked for".into()));
+        }
     };
+    if let Some(agreed) = agreed
+        && !body.is_null()
+    {
+        body["agreed"] = json!(agreed);
+    }
     if plan && !body.is_null() {
         body["plan"] = true.into();
     }
@@ -130,27 +162,28 @@ pub async fn send(world: &World, past: Past) -> Result<Value, Error> {
     let agent = format!("ropewalk/{}", super::version());
     let client = world.client("", tap::TEACHER, "system:masters", &agent, world.dialer())?;
     client.kube().request::<Value>(request).await.map_err(|error| match error {
-        kube::Error::Api(status) => trouble(&status.reason, &asked)
-            .map_or_else(|| Error::Told(status.message.clone()), Error::Trouble),
+        kube::Error::Api(status) => refusal(&status.reason, &asked)
+            .map_or_else(|| Error::Told(status.message.clone()), Error::Refusal),
         other => Error::Told(super::chain(&other)),
     })
 }
 
 /// What the API server's reason means for a person who asked this.
-fn trouble(reason: &str, asked: &Value) -> Option<Trouble> {
+fn refusal(reason: &str, asked: &Value) -> Option<Refusal> {
     let number = |key: &str| asked[key].as_i64().unwrap_or_default();
     Some(match reason {
-        api::NOTHING_TO_UNDO => Trouble::NothingToUndo,
-        api::NOTHING_TO_REDO => Trouble::NothingToRedo,
-        api::FEWER_STEPS => Trouble::FewerSteps { asked: number("count").unsigned_abs() as usize },
-        api::NO_SUCH_REVISION => Trouble::NoSuchRevision { revision: number("revision") },
-        "Expired" => Trouble::RevisionGone { revision: number("revision") },
+        api::NOTHING_TO_UNDO => Refusal::NothingToUndo,
+        api::NOTHING_TO_REDO => Refusal::NothingToRedo,
+        api::FEWER_STEPS => Refusal::FewerSteps { asked: number("count").unsigned_abs() as usize },
+        api::PLAN_CHANGED => Refusal::PlanChanged,
+        api::NO_SUCH_REVISION => Refusal::NoSuchRevision { revision: number("revision") },
+        "Expired" => Refusal::RevisionGone { revision: number("revision") },
         _ => return None,
     })
 }
 
 /// The last revision that was committed by then, as far as the tap remembers.
-fn revision(world: &World, moment: &Moment) -> Result<i64, Trouble> {
+fn revision(world: &World, moment: &Moment) -> Result<i64, Refusal> {
     let at = match moment {
         Moment::Revision(revision) => return Ok(*revision),
         Moment::At(at) => *at,
@@ -164,5 +197,27 @@ fn revision(world: &World, moment: &Moment) -> Result<i64, Trouble> {
         .filter_map(|r| r.revision)
         .last();
     let oldest = records.first().map(|r| clock::rfc3339(r.at)).unwrap_or_default();
-    found.map(|r| r as i64).ok_or(Trouble::TooLongAgo { oldest })
+    found.map(|r| r as i64).ok_or(Refusal::TooLongAgo { oldest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Between the question and the answer of a person `5m` has come to mean a later revision.
+    #[test]
+    fn what_was_agreed_to_goes_where_the_plan_went() {
+        let answer = json!({"known": 20, "to": 14, "lost": [], "steps": []});
+        let plan = Agreed { known: 20, to: 14 };
+        let Past::Agreed { of, plan: bound } = (Past::Rewind { to: Moment::Ago(300) }).agreed(&answer) else {
+            panic!("it is not bound to the plan");
+        };
+        assert!(matches!(*of, Past::Rewind { to: Moment::Revision(14) }), "{of:?}");
+        assert_eq!(bound, plan);
+        let Past::Agreed { of, plan: bound } = (Past::Undo { count: 2 }).agreed(&answer) else {
+            panic!("it is not bound to the plan");
+        };
+        assert!(matches!(*of, Past::Undo { count: 2 }), "{of:?}");
+        assert_eq!(bound, plan);
+    }
 }

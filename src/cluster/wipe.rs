@@ -1,14 +1,54 @@
-//! Wiping a cluster's files. An ordinary user's pods may have written some as users of their own (subordinate ids), which only the root of
-//! a user namespace with the same ids may delete. What pods wrote may be of any depth, so it is removed as [`crate::linux::tree`] does.
+//! Wiping a cluster's files. An ordinary user's pods may have written some as users of their own
+//! (subordinate ids), which only the root of a user namespace with the same ids may delete. What
+//! pods wrote may be of any depth, so it is removed as [`::linux::tree`] does.
 
-use crate::linux;
-use crate::linux::beneath::Root;
+use super::Place;
+use ::linux::beneath::Root;
+use ::linux::lock::Lock;
 use std::io;
 use std::path::Path;
 use std::process::Command;
 
-/// The hidden argument with which the binary deletes a directory from inside a user namespace; the path follows.
+/// The hidden argument with which the binary deletes a directory from inside a user namespace; the
+/// path follows.
 pub const WIPE_ARGUMENT: &str = "ropewalk-wipe";
+
+/// Directories of one cluster that are being removed, at most: each `reset` that is interrupted
+/// leaves one.
+const GONE_MAX: usize = 64;
+
+/// Removes a cluster that does not run. Its directory is moved aside in one step first: a removal
+/// that is interrupted leaves all of the cluster, or nothing that a start would take for one.
+/// `held` is the cluster's lock.
+///
+/// # Errors
+/// It cannot be moved, and all of it is there; or it cannot be removed, and the next removal goes
+/// on.
+pub fn cluster(place: &Place, held: &Lock) -> io::Result<()> {
+    let is_free = |path: &std::path::PathBuf| path.symlink_metadata().is_err();
+    let gone = (0..GONE_MAX).map(|number| place.gone(number)).find(is_free);
+    let gone = gone.ok_or_else(|| io::Error::new(io::ErrorKind::StorageFull, "too much is being removed"))?;
+    match std::fs::rename(&place.root, &gone) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    leftovers(place, held)
+}
+
+/// True if a removal of this cluster was interrupted, or is under way.
+pub fn has_leftovers(place: &Place) -> bool {
+    (0..GONE_MAX).any(|number| place.gone(number).symlink_metadata().is_ok())
+}
+
+/// Goes on with removals that were interrupted.
+pub fn leftovers(place: &Place, _held: &Lock) -> io::Result<()> {
+    for gone in (0..GONE_MAX).map(|number| place.gone(number)) {
+        if gone.symlink_metadata().is_ok() {
+            wipe(&gone)?;
+        }
+    }
+    Ok(())
+}
 
 /// Removes a directory and everything in it.
 pub fn wipe(path: &Path) -> io::Result<()> {
@@ -46,7 +86,36 @@ pub fn inside(path: &Path) -> i32 {
 mod tests {
     use super::*;
 
-    /// A path of such a depth has no name, and a removal that calls itself for each level runs out of descriptors, or of its stack.
+    /// Killed between the two steps of a removal: there is nothing that a start would take for a
+    /// cluster, and the next removal goes on.
+    #[test]
+    fn a_removal_that_was_interrupted_leaves_no_half_of_a_cluster() {
+        use crate::launch::{clear_up, hold};
+        use crate::{Home, Spec};
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let place = home.cluster("t").unwrap();
+        place.make().unwrap();
+        Spec::new("t").save(&place).unwrap();
+        let held = hold(&place).unwrap().expect("it does not run");
+        std::fs::rename(&place.root, place.gone(0)).unwrap();
+        assert_eq!((home.clusters(), Spec::load(&place).unwrap()), (vec![], None));
+        assert!(has_leftovers(&place));
+        // Another cluster of the name was made and is removed, too.
+        place.make().unwrap();
+        assert_eq!(home.clusters(), ["t"]);
+        cluster(&place, &held).unwrap();
+        assert!(!has_leftovers(&place) && !place.root.exists());
+        cluster(&place, &held).unwrap();
+        // Meanwhile nobody else can start or remove it.
+        let refused = Lock::take(&place.lock(), std::time::Duration::ZERO).map(drop).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        drop(held);
+        assert!(clear_up(&place).unwrap());
+    }
+
+    /// A path of such a depth has no name, and a removal that calls itself for each level runs out
+    /// of descriptors, or of its stack.
     #[test]
     fn a_pods_deep_directories_do_not_keep_a_cluster_from_being_removed() {
         use nix::fcntl::{OFlag, open, openat};

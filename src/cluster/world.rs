@@ -1,25 +1,25 @@
 //! What all nodes share: certificates, the fabric, the record stream, who runs where.
 
 use super::components::API_PORT;
-use super::etcd_doors::Doors;
+use super::etcd_listeners::EtcdListeners;
 use super::faults::Faults;
 use super::full_disk::FullDisks;
 use super::node::Node;
 use super::spec::NodeSpec;
 use super::{Error, Place, Spec};
-use crate::apiserver::{self, Cidr};
-use crate::client::{Client, Dialer, Endpoint};
-use crate::etcd::Storage;
-use crate::kubelet::pressure::Machine;
-use crate::net::{Fabric, fabric};
-use crate::pki::{Ca, Identity, Subject, TokenKey};
-use crate::rng::Rng;
-use crate::tap::{TEACHER, Tap};
-use crate::task::Crew;
+use apiserver::{self, Cidr};
+use client::{Client, Dialer, Endpoint};
+use etcd::Storage;
+use kubelet::pressure::Machine;
+use net::{Fabric, fabric};
+use pki::{Ca, Identity, Subject, TokenKey};
+use rng::Rng;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
+use tap::{TEACHER, Tap};
+use task::Crew;
 use tokio::sync::watch;
 
 /// Services: 10.96.0.0/12; `kubernetes` is its first address, DNS its tenth.
@@ -40,8 +40,8 @@ pub struct World {
     pub fabric: Arc<Fabric>,
     pub service_cidr: Cidr,
     pub domain: String,
-    /// Doors of the store's members for clients on the host.
-    pub doors: Doors,
+    /// Listeners of the store's members for clients on the host.
+    pub listeners: EtcdListeners,
     /// The stores that serve, by the node whose API server asks them.
     pub stores: watch::Sender<BTreeMap<String, Arc<dyn Storage>>>,
     /// How many pods the addons have besides the proxies; `None`: not all addons are made yet.
@@ -56,6 +56,10 @@ pub struct World {
     pub nodes: Mutex<BTreeMap<String, Arc<Node>>>,
     /// Something that no restart mends, e.g. a damaged log: the cluster ends and says so.
     pub problem: watch::Sender<Option<String>>,
+    /// Members of the store whose data cannot be read, with the reason.
+    pub damaged: Mutex<BTreeMap<String, String>>,
+    /// The API's port on 127.0.0.1.
+    pub api_port: u16,
     /// Everything that lives as long as the cluster.
     pub crew: Crew,
     identities: Mutex<BTreeMap<(String, String), Identity>>,
@@ -66,7 +70,13 @@ pub struct World {
 }
 
 impl World {
-    pub async fn new(place: Place, spec: Spec, rng: Rng, machine: Arc<Machine>) -> Result<World, Error> {
+    pub async fn new(
+        place: Place,
+        spec: Spec,
+        api_port: u16,
+        rng: Rng,
+        machine: Arc<Machine>,
+    ) -> Result<World, Error> {
         let ca = Arc::new(Ca::load_or_create(&place.pki(), "kubernetes")?);
         let etcd_ca = Ca::load_or_create(&place.etcd_pki(), "etcd-ca")?;
         let tokens = Arc::new(TokenKey::load_or_create(&place.pki())?);
@@ -92,7 +102,7 @@ impl World {
         );
         names.extend(spec.nodes().iter().filter(|n| n.control_plane).map(|n| n.name.clone()));
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let doors = Doors::new(&place, &etcd_ca)?;
+        let listeners = EtcdListeners::new(&place, &etcd_ca)?;
         let api_identity = ca.issue(&Subject::server("kube-apiserver", &names))?;
         Ok(World {
             fabric: Arc::new(Fabric::new().await?),
@@ -106,7 +116,7 @@ impl World {
             rng,
             service_cidr,
             domain: "cluster.local".into(),
-            doors,
+            listeners,
             stores: watch::Sender::new(BTreeMap::new()),
             addons: watch::Sender::new(None),
             api_servers: watch::Sender::new(BTreeMap::new()),
@@ -115,6 +125,8 @@ impl World {
             machine,
             nodes: Mutex::default(),
             problem: watch::Sender::new(None),
+            damaged: Mutex::default(),
+            api_port,
             crew: Crew::new("cluster"),
             identities: Mutex::default(),
             // Not from the cluster's chance, which a seed may repeat.
@@ -140,8 +152,23 @@ impl World {
         self.spec.nodes().into_iter().filter(|n| n.control_plane).collect()
     }
 
-    /// Where a client on this node finds the API, as kubeadm writes it into kubeconfigs: on a control-plane node its own server, elsewhere
-    /// the balancer. A single server needs no balancer.
+    /// Notes whether the data of a node's member is damaged (with the reason), or can be read. When
+    /// so many are damaged that the others are no majority, no restart mends the store: the cluster
+    /// ends.
+    pub fn note_damage(&self, node: &str, damage: Option<String>) {
+        let mut damaged = self.damaged.lock().unwrap_or_else(|e| e.into_inner());
+        match damage {
+            Some(why) => damaged.insert(node.to_string(), why),
+            None => damaged.remove(node),
+        };
+        if let Some(problem) = lost_store(&damaged, self.control_planes().len()) {
+            self.problem.send_replace(Some(problem));
+        }
+    }
+
+    /// Where a client on this node finds the API, as kubeadm writes it into kubeconfigs: on a
+    /// control-plane node its own server, elsewhere the balancer. A single server needs no
+    /// balancer.
     pub fn api_address(&self, node: &str) -> SocketAddr {
         let servers = self.control_planes();
         let own = servers.iter().find(|n| n.name == node);
@@ -165,7 +192,8 @@ impl World {
         Ok(identity)
     }
 
-    /// A client of the API as this user on this node (`""`: outside of all nodes), with sockets from `dial`.
+    /// A client of the API as this user on this node (`""`: outside of all nodes), with sockets
+    /// from `dial`.
     pub fn client(
         &self,
         node: &str,
@@ -192,5 +220,32 @@ impl World {
             let fabric = fabric.clone();
             Box::pin(async move { fabric.dial(to).await })
         })
+    }
+}
+
+/// Why a store of so many members will never serve. `None`: it may.
+fn lost_store(damaged: &BTreeMap<String, String>, members: usize) -> Option<String> {
+    let majority = members / 2 + 1;
+    let told: Vec<String> = damaged.iter().map(|(node, why)| super::boot::damage(node, why)).collect();
+    (members.saturating_sub(damaged.len()) < majority).then(|| told.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without this a start of three members, two of them damaged, would wait for ever.
+    #[test]
+    fn a_store_is_lost_when_the_members_that_are_not_damaged_are_no_majority() {
+        for (members, bearable) in [(1, 0), (3, 1), (5, 2)] {
+            let mut damaged = BTreeMap::new();
+            for n in 0..members {
+                let lost = lost_store(&damaged, members);
+                assert_eq!(lost.is_some(), damaged.len() > bearable, "{n} of {members}: {lost:?}");
+                damaged.insert(format!("cp{n}"), "bad checksum".to_string());
+            }
+        }
+        let damaged = BTreeMap::from([("cp1".to_string(), "bad checksum".to_string())]);
+        assert_eq!(lost_store(&damaged, 1).unwrap(), "the store of cp1 cannot start: bad checksum");
     }
 }

@@ -1,4 +1,5 @@
-//! The engine's loop: takes what the tap, the watches and people say, one after the other, and tells everyone who follows what is to be seen now.
+//! The engine's loop: takes what the tap, the watches and people say, one after the other, and
+//! tells everyone who follows what is to be seen now.
 
 use super::engine::{Engine, qualified};
 use super::format::{EN, Lesson, Library, OTHERS};
@@ -10,22 +11,24 @@ use super::view::{Ask, LessonView, Question, Solution, State};
 use super::watch::{self, Told};
 use super::words::{self, Word};
 use super::{Error, TEACHER, cel::Probe, cel::facts, probe, reach};
-use crate::api::kinds::Kind;
-use crate::client::Client;
-use crate::cluster::control::Reply;
-use crate::cluster::guest::{Host, Room, Seen};
-use crate::task::Crew;
 use ::cel::Value;
+use api::kinds::Kind;
+use client::Client;
+use cluster::control::Reply;
+use cluster::guest::{Host, Room, Seen};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use task::Crew;
 use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
 use tokio::time::Instant;
 
 mod cost;
 mod open;
 mod play;
+#[cfg(test)]
+mod sittings;
 mod steps;
 
 /// What is to be seen, by language.
@@ -38,16 +41,18 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// Objects that a refusal names.
 const COST_NAMED: usize = 10;
 
-/// Progress that could not be kept is tried again after this time: a disk that is full tells nobody when it no longer is.
+/// Progress that could not be kept is tried again after this time: a disk that is full tells nobody
+/// when it no longer is.
 const KEEP_AGAIN: Duration = Duration::from_secs(2);
 
 /// What happens within this time after a change is judged together with it.
 const BURST: Duration = Duration::from_millis(25);
-/// After a judgement the engine rests this many times as long as it took, so that it never takes more than a fifth of one core; and no longer
-/// than the second value.
+/// After a judgement the engine rests this many times as long as it took, so that it never takes
+/// more than a fifth of one core; and no longer than the second value.
 const REST: (u32, Duration) = (4, Duration::from_secs(2));
 
-/// When to judge next. A change is judged [`BURST`] later, with everything that has happened by then, and never before the engine has rested.
+/// When to judge next. A change is judged [`BURST`] later, with everything that has happened by
+/// then, and never before the engine has rested.
 #[derive(Default)]
 struct Pace {
     due: Option<Instant>,
@@ -83,7 +88,8 @@ struct Waiter {
     reply: oneshot::Sender<Reply>,
     /// Revisions that the watches have to have told.
     needs: HashMap<String, i64>,
-    /// What a foreign server had when this was asked, by kind: its own writes pass no tap that could tell how far they are. `None`: not answered yet.
+    /// What a foreign server had when this was asked, by kind: its own writes pass no tap that
+    /// could tell how far they are. `None`: not answered yet.
     looks: Option<Looks>,
     number: u64,
     deadline: Instant,
@@ -102,8 +108,10 @@ pub struct Actor {
     questions: mpsc::UnboundedReceiver<Asked>,
     /// Questions that came while the teacher played, and that wait until it is done.
     later: VecDeque<Asked>,
+    /// The id of the question that is being answered.
+    asked_by: String,
     /// What the watches tell.
-    tidings: mpsc::UnboundedReceiver<(u64, Told)>,
+    reports: mpsc::UnboundedReceiver<(u64, Told)>,
     /// The watches of the present room, which end with it.
     watches: Crew,
     watched: BTreeSet<String>,
@@ -111,8 +119,6 @@ pub struct Actor {
     stay: u64,
     told: mpsc::UnboundedSender<(u64, Told)>,
     answers: mpsc::UnboundedSender<(u64, Probe, Value)>,
-    /// Counts how often answers were forgotten: one to a question from before is not listened to.
-    era: u64,
     waiters: Vec<Waiter>,
     /// Counts those who ever waited.
     asked: u64,
@@ -131,15 +137,15 @@ pub async fn run(
     questions: mpsc::UnboundedReceiver<Asked>,
     views: channel::Sender<Views>,
 ) -> Result<(), Error> {
-    let (told, tidings) = mpsc::unbounded_channel();
+    let (told, reports) = mpsc::unbounded_channel();
     let (answers, mut answered) = mpsc::unbounded_channel();
     let (looked, mut looks) = mpsc::unbounded_channel();
     let (begun, mut beginnings) = mpsc::unbounded_channel();
     let path = host.place().root.join("lessons.json");
-    let (progress, trouble) = match Progress::load(&path) {
+    let (progress, problem) = match Progress::load(&path) {
         Ok(progress) => (progress, None),
         // Played without, and said; what is in the file stays untouched.
-        Err(error) => (Progress::default(), Some(crate::cluster::chain(&error))),
+        Err(error) => (Progress::default(), Some(cluster::chain(&error))),
     };
     let engine = Engine {
         library: Library::load(),
@@ -151,6 +157,7 @@ pub async fn run(
         seen: HashMap::new(),
         answers: HashMap::new(),
         asking: Default::default(),
+        era: 0,
         unproven: Default::default(),
         generations: HashMap::new(),
         before: HashMap::new(),
@@ -161,7 +168,7 @@ pub async fn run(
         preparing: None,
         playing: None,
         noted: false,
-        trouble,
+        problem,
         unkept: None,
     };
     let mut records = host.tap().subscribe();
@@ -177,13 +184,13 @@ pub async fn run(
         views,
         questions,
         later: VecDeque::new(),
-        tidings,
+        asked_by: String::new(),
+        reports,
         watches: Crew::new("watches"),
         watched: BTreeSet::new(),
         stay: 0,
         told,
         answers,
-        era: 0,
         waiters: vec![],
         asked: 0,
         looked,
@@ -210,7 +217,7 @@ pub async fn run(
                 Some(asked) => actor.attend(asked, &mut pace).await,
                 None => return Ok(()),
             },
-            Some((stay, told)) = actor.tidings.recv() => match stay == actor.stay {
+            Some((stay, told)) = actor.reports.recv() => match stay == actor.stay {
                 true => actor.engine.told(told),
                 false => continue,
             },
@@ -220,10 +227,11 @@ pub async fn run(
                     false => continue,
                 }
             }
-            Some((era, probe, answer)) = answered.recv() => match era == actor.era {
-                true => actor.engine.answered(probe, answer),
-                false => continue,
-            },
+            Some((era, probe, answer)) = answered.recv() => {
+                if !actor.engine.answered(era, probe, answer) {
+                    continue;
+                }
+            }
             Some((number, found)) = looks.recv() => {
                 if let Some(waiter) = actor.waiters.iter_mut().find(|w| w.number == number) {
                     waiter.looks = Some(found);
@@ -246,6 +254,19 @@ async fn until(wake: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// Tells those who follow what is to be seen now, if it has changed.
+fn publish(engine: &Engine, views: &channel::Sender<Views>) {
+    let langs = std::iter::once(EN).chain(OTHERS.iter().copied());
+    let fresh: BTreeMap<String, LessonView> = langs.map(|l| (l.to_string(), engine.view(l))).collect();
+    views.send_if_modified(|now| {
+        let changed = **now != fresh;
+        if changed {
+            *now = Arc::new(fresh);
+        }
+        changed
+    });
 }
 
 impl Actor {
@@ -283,7 +304,8 @@ impl Actor {
         }
     }
 
-    /// What the step's histories have to tell of the time before this process: what was there when the step began, and what has become of it.
+    /// What the step's histories have to tell of the time before this process: what was there when
+    /// the step began, and what has become of it.
     async fn recall(&mut self, lesson: &Lesson, step: &str) {
         let since = self.engine.progress.look(&lesson.id, step).map_or(0, |noted| noted.since);
         let kinds: BTreeSet<&String> = lesson.exprs().into_iter().flat_map(|e| &e.kinds).collect();
@@ -299,7 +321,8 @@ impl Actor {
         }
     }
 
-    /// Takes the room in which a lesson is played; false if there is none and none was to be made. In a new one the lesson begins anew.
+    /// Takes the room in which a lesson is played; false if there is none and none was to be made.
+    /// In a new one the lesson begins anew.
     async fn move_in(&mut self, lesson: &Lesson, make: bool) -> Result<bool, String> {
         let mut kinds: Vec<&Kind> =
             lesson.exprs().into_iter().flat_map(|e| &e.kinds).filter_map(|k| facts::kind(k)).collect();
@@ -312,7 +335,6 @@ impl Actor {
             self.watches = Crew::new("watches");
             self.watched.clear();
             self.stay += 1;
-            self.era += 1;
             self.engine.open = None; // it was played in the other room
             self.engine.move_to(room);
         }
@@ -341,7 +363,7 @@ impl Actor {
         for probe in needs.probes {
             let (client, kubeconfig, answers) =
                 (self.client.clone(), self.teacher.kubeconfig.clone(), self.answers.clone());
-            let (host, era) = (self.host.clone(), self.era);
+            let (host, era) = (self.host.clone(), self.engine.era);
             let room = self.engine.recorder.room.clone();
             self.crew.spawn(async move {
                 let answer = probe::ask(&probe, &host, &client, &kubeconfig, &room).await;
@@ -353,7 +375,7 @@ impl Actor {
             self.save();
         }
         let again = again(&self.engine.unkept);
-        self.publish();
+        publish(&self.engine, &self.views);
         [needs.wake, self.answer_waiters(), again].into_iter().flatten().min()
     }
 
@@ -374,28 +396,15 @@ impl Actor {
     }
 
     fn save(&mut self) {
-        if self.engine.trouble.is_some() {
+        if self.engine.problem.is_some() {
             return; // a file that could not be read is not overwritten
         }
         self.engine.progress.format = progress::FORMAT;
         let kept = self.engine.progress.save(&self.engine.path);
-        self.engine.unkept = kept.err().map(|error| (Instant::now(), crate::cluster::chain(&error)));
+        self.engine.unkept = kept.err().map(|error| (Instant::now(), cluster::chain(&error)));
         if let Some((_, why)) = &self.engine.unkept {
             tracing::error!(error = why, "progress cannot be kept");
         }
-    }
-
-    fn publish(&mut self) {
-        let langs = std::iter::once(EN).chain(OTHERS.iter().copied());
-        let fresh: BTreeMap<String, LessonView> =
-            langs.map(|l| (l.to_string(), self.engine.view(l))).collect();
-        self.views.send_if_modified(|now| {
-            let changed = **now != fresh;
-            if changed {
-                *now = Arc::new(fresh);
-            }
-            changed
-        });
     }
 
     /// Answers who waits for a verdict, once there is one; the next deadline.
@@ -422,7 +431,8 @@ impl Actor {
                 rest.push(waiter);
                 continue;
             }
-            // Whoever asks hears at once what is missing; those who follow hear it when its time has come.
+            // Whoever asks hears at once what is missing; those who follow hear it when its time
+            // has come.
             let late = self.engine.open.as_mut().map(|open| std::mem::replace(&mut open.late, true));
             let _ = waiter.reply.send(Reply::Ok(json!(self.engine.view(&waiter.lang))));
             if let (Some(open), Some(late)) = (&mut self.engine.open, late) {
@@ -464,7 +474,9 @@ impl Actor {
                 pace.changed(Instant::now());
             }
             question => {
+                self.asked_by.clone_from(&question.id);
                 self.question(question, reply).await;
+                self.asked_by.clear();
                 pace.hurry(Instant::now());
             }
         }
@@ -479,9 +491,8 @@ impl Actor {
                 return;
             }
             // What was answered, or asked, before the learner acted proves nothing.
-            self.era += 1;
             self.engine.forget_answers();
-            let hold = self.engine.current().map_or(Duration::ZERO, |(_, s)| crate::clock::scaled(s.hold));
+            let hold = self.engine.current().map_or(Duration::ZERO, |(_, s)| clock::scaled(s.hold));
             let needs = self.engine.recorder.of_plural.clone();
             let deadline = Instant::now() + hold + PATIENCE;
             self.asked += 1;
@@ -556,7 +567,7 @@ impl Actor {
                     self.save();
                 }
                 let room = &self.engine.recorder.room;
-                let lines = step.solution.iter().map(|line| reach::line(line, room)).collect();
+                let lines = reach::lines(&step.solution, room);
                 Ok(Some(json!(Solution { lines })))
             }
             Ask::Solved => {
@@ -576,6 +587,9 @@ impl Actor {
                 self.save();
                 Ok(Some(json!(left)))
             }
+            // One that plays lines hears of it while they run.
+            Ask::Stop { question: Some(_) } => Ok(Some(serde_json::Value::Null)),
+            Ask::Stop { question: None } => Err(words::say(lang, Word::NothingPlays, &[])),
             Ask::Prove => Ok(Some(json!(self.engine.proof()))),
             Ask::Cost { of } => Ok(Some(json!(self.cost(&of, lang).await))),
             Ask::Sure { .. } => Err("a question is meant once".into()),

@@ -1,8 +1,10 @@
-//! What a step builds on and is no longer there. An earlier step or the setup made it, the learner has deleted it, and the step can only be done when it is
-//! back: that is said, with the step whose beginning still had it.
+//! What a step builds on and is no longer there. An earlier step or the setup made it, the learner
+//! has deleted it, and the step can only be done when it is back: that is said, with the step whose
+//! beginning still had it.
 //!
-//! Example: lesson 12 makes the Deployment `web` in its first step. The learner deletes it while the last step is open, whose check asks for its replicas and
-//! whose solution does not make it. So the step says that deployments/web is gone, and that `goto typo` brings it back.
+//! Example: lesson 12 makes the Deployment `web` in its first step. The learner deletes it while
+//! the last step is open, whose check asks for its replicas and whose solution does not make it. So
+//! the step says that deployments/web is gone, and that `goto typo` brings it back.
 
 use super::cel::facts;
 use super::engine::Engine;
@@ -11,7 +13,8 @@ use super::view::State;
 use super::words::{self, Word};
 
 impl Engine {
-    /// Names the objects that the open step needs, that lessons made, and that are gone; with the step to go to.
+    /// Names the objects that the open step needs, that lessons made, and that are gone; with the
+    /// step to go to.
     pub fn missing_base(&self, lang: &str) -> Option<String> {
         let (open, step) = self.current()?;
         if self.state() != State::Open {
@@ -41,7 +44,8 @@ impl Engine {
                 let since = open.lesson.steps.get(*at).map_or(0, |s| self.since_of(&open.lesson.id, &s.id));
                 since > 0 && self.recorder.objects_at(kind.plural, since).contains_key(&place)
             };
-            // The nearest step that began with it; where the history does not tell, the first one plays the setup's part.
+            // The nearest step that began with it; where the history does not tell, the first one
+            // plays the setup's part.
             back = back.min((0..=open.step).rev().find(had).unwrap_or(0));
         }
         let to = open.lesson.steps.get(back)?;

@@ -102,7 +102,7 @@ fn comparison(step: &Step, predicted: Option<&str>, lang: &str) -> Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::format::Library;
+    use crate::format::Library;
     use std::path::Path;
 
     fn record(component: &str, verb: &str, object: &str, at: i64) -> Value {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_debrief_tells_what_happened_and_nothing_else() {
-        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"));
         let step = &library.lessons[0].steps[0];
         let facts = |trace| Arc::new(Facts { trace: Arc::new(trace), ..Facts::default() });
         let nothing = facts(vec![]);
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_beat_counts_from_one_hop_to_the_other() {
-        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"));
         let mut healer = record("replicaset-controller", "create", "Pod/default/new", 1007);
         let trace = vec![record("kube-apiserver", "delete", "Pod/default/old", 1000), healer.clone()];
         let facts = |trace: Vec<Value>| Arc::new(Facts { trace: Arc::new(trace), ..Facts::default() });

@@ -1,4 +1,5 @@
-//! The engine's state: the open lesson, what is known of the cluster, and what follows from both. [`super::actor`] feeds it.
+//! The engine's state: the open lesson, what is known of the cluster, and what follows from both.
+//! [`super::actor`] feeds it.
 
 use super::cel::facts::{Line, Object, Objects, Wanted};
 use super::cel::{Facts, Memo, Probe, value};
@@ -12,10 +13,9 @@ use super::recorder::Recorder;
 use super::view::{Hint, State};
 use super::watch::{Look, Told};
 use super::words::Word;
-use crate::api::kinds;
-use crate::clock;
-use crate::cluster::guest::{Offers, Room};
+use api::kinds;
 use cel::Value;
+use cluster::guest::{Offers, Room};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -96,11 +96,15 @@ pub struct Engine {
     pub answers: HashMap<Probe, Answer>,
     /// Questions that are out, and since when.
     pub asking: HashMap<Probe, Instant>,
-    /// What the last proof missed. A step that is done is judged no more, so nothing else asks for the answers that its proof needs.
+    /// Counts how often answers were forgotten: one to a question from before is not listened to.
+    pub era: u64,
+    /// What the last proof missed. A step that is done is judged no more, so nothing else asks for
+    /// the answers that its proof needs.
     pub unproven: Wanted,
     /// How often the objects of a kind have changed.
     pub generations: HashMap<String, u64>,
-    /// Objects as they were when the open step began, by qualified plural: of the kinds that were asked for.
+    /// Objects as they were when the open step began, by qualified plural: of the kinds that were
+    /// asked for.
     pub before: HashMap<String, Objects>,
     /// Kinds whose objects at the step's beginning are being asked for.
     pub asking_before: HashSet<String>,
@@ -114,13 +118,15 @@ pub struct Engine {
     pub playing: Option<(usize, usize)>,
     /// Something was noted that is not kept yet.
     pub noted: bool,
-    /// Why the file of an earlier sitting could not be read: it is left as it is, and nothing is kept.
-    pub trouble: Option<String>,
+    /// Why the file of an earlier sitting could not be read: it is left as it is, and nothing is
+    /// kept.
+    pub problem: Option<String>,
     /// When, and why, what there is to keep could not be written.
     pub unkept: Option<(Instant, String)>,
 }
 
-/// Is a debrief worth more than the one that is kept? Also one of as many sentences: the hop of a first choice, or a value, may have come only now.
+/// Is a debrief worth more than the one that is kept? Also one of as many sentences: the hop of a
+/// first choice, or a value, may have come only now.
 fn says_more(kept: &[String], told: &[String]) -> bool {
     told.len() >= kept.len() && told != kept
 }
@@ -171,27 +177,36 @@ impl Engine {
         self.begin_step();
     }
 
-    /// Another step begins, or the same one anew: what was found out about the last one is forgotten.
+    /// Another step begins, or the same one anew: what was found out about the last one is
+    /// forgotten.
     pub fn begin_step(&mut self) {
         self.before.clear();
         self.asking_before.clear();
         self.memo = Arc::default();
     }
 
-    /// Forgets answers and open questions: the learner has acted since they were asked, or they are about another room. They are asked anew.
+    /// Forgets answers and open questions: the learner has acted since they were asked, or they are
+    /// about another room. They are asked anew.
     pub fn forget_answers(&mut self) {
         self.answers.clear();
         self.asking.clear();
+        self.era += 1;
     }
 
-    /// An answer from the network.
-    pub fn answered(&mut self, probe: Probe, answer: Value) {
+    /// An answer from the network to a question that was asked in `era`. False if it comes too late
+    /// to count.
+    pub fn answered(&mut self, era: u64, probe: Probe, answer: Value) -> bool {
+        if era != self.era {
+            return false;
+        }
         let came = Instant::now();
         let asked = self.asking.remove(&probe).unwrap_or(came);
         self.answers.insert(probe, Answer { asked, came, value: answer });
+        true
     }
 
-    /// The objects of a kind when the open step began. `None`: the server does not have them any more, so they are taken from the history.
+    /// The objects of a kind when the open step began. `None`: the server does not have them any
+    /// more, so they are taken from the history.
     pub fn knew_before(&mut self, kind: &str, objects: Option<BTreeMap<(String, String), Object>>) {
         self.asking_before.remove(kind);
         let objects = objects.unwrap_or_else(|| {
@@ -239,40 +254,44 @@ impl Engine {
     }
 
     /// A record of the tap.
-    pub fn record(&mut self, record: &crate::tap::Record) {
+    pub fn record(&mut self, record: &tap::Record) {
         self.recorder.take(record, self.open.as_ref().map(|_| self.solving));
         self.note_made(record);
         let learners = record.request.as_ref().is_some_and(|r| {
-            r.is_persons() && record.verb == "answer" && !matches!(r.verb.as_str(), "watch" | "get" | "list")
+            r.is_persons()
+                && record.answer().is_some()
+                && !matches!(r.verb.as_str(), "watch" | "get" | "list")
         });
         if learners {
             self.acted();
         }
     }
 
-    /// Keeps account of what lessons have made: only that may be taken away again without a question.
-    fn note_made(&mut self, record: &crate::tap::Record) {
-        let (Some(object), Some(request), Some(revision)) =
-            (&record.object, &record.request, record.revision)
+    /// Keeps account of what lessons have made: only that may be taken away again without a
+    /// question.
+    fn note_made(&mut self, record: &tap::Record) {
+        let (Some(object), Some(request), Some(revision), Some(write)) =
+            (&record.object, &record.request, record.revision, record.write())
         else {
             return;
         };
-        let journey = ["undo", "redo", "rewind"].iter().find_map(|verb| record.detail[*verb].as_i64());
-        if record.verb != "commit" || (journey.is_none() && record.detail["created"] != true) {
+        let journey = write.journey.map(tap::Journey::to);
+        if journey.is_none() && !write.created {
             return;
         }
         let resource = own::resource(&object.resource, record.body.as_deref());
         let name = own::key(&resource, &object.namespace, &object.name);
         if let Some(to) = journey {
             let open = self.open.as_ref().map(|open| open.lesson.id.as_str());
-            // A lesson whose objects went is set up again when it is opened; the open one begins its steps anew by itself.
+            // A lesson whose objects went is set up again when it is opened; the open one begins
+            // its steps anew by itself.
             if let Some(lesson) = self.progress.note_journey(&name, to)
                 && open != Some(lesson.as_str())
             {
                 self.progress.anew(&lesson);
             }
         } else {
-            let actor = crate::tap::actor(&request.user, &request.impersonator);
+            let actor = tap::actor(&request.user, &request.impersonator);
             let by_lesson = actor == super::TEACHER || request.is_persons();
             let open =
                 self.preparing.clone().or_else(|| self.open.as_ref().map(|open| open.lesson.id.clone()));
@@ -302,7 +321,7 @@ impl Engine {
             let room = &self.recorder.room;
             let solution = &open.lesson.steps[open.step].solution;
             // Whoever plays the solution may end before saying that it is over.
-            self.solving &= solution.iter().map(|lines| reach::line(lines, room)).any(|lines| {
+            self.solving &= reach::lines(solution, room).iter().any(|lines| {
                 lines.trim() == line.trim() || lines.lines().any(|of_it| of_it.trim() == line.trim())
             });
             if open.typed.len() == TYPED_MAX {
@@ -328,7 +347,8 @@ impl Engine {
     /// A snapshot for evaluations.
     pub fn facts(&self) -> Arc<Facts> {
         let now = Instant::now();
-        // On a busy machine the next answer takes its time: the one before it counts until it comes.
+        // On a busy machine the next answer takes its time: the one before it counts until it
+        // comes.
         let counts = |probe: &Probe, answer: &Answer| {
             now.duration_since(answer.came) <= STALE || self.asking.contains_key(probe)
         };
@@ -361,7 +381,8 @@ impl Engine {
         Arc::new(facts)
     }
 
-    /// Judges the open step, and says what is needed to judge it better. True if progress has to be saved.
+    /// Judges the open step, and says what is needed to judge it better. True if progress has to be
+    /// saved.
     pub fn settle(&mut self) -> (Needs, bool) {
         let now = Instant::now();
         let mut needs = Needs::default();
@@ -378,7 +399,8 @@ impl Engine {
             let held = open.memory.held.clone();
             open.outcome =
                 judge::judge(&step.checks, clock::scaled(step.hold), &truths, &mut open.memory, now);
-            // One answer is a look. That something has held a question has to say that was asked after it became true.
+            // One answer is a look. That something has held a question has to say that was asked
+            // after it became true.
             let is_look = asked.zip(open.memory.since).is_some_and(|(asked, since)| asked < since);
             open.outcome.green &= step.hold.is_zero() || !is_look;
             let noted = self.progress.step(&lesson.id, &step.id);
@@ -490,7 +512,8 @@ impl Engine {
         })
     }
 
-    /// Shows the next hint: one that fits the state before one that fits always, lower tiers first. False if there is none.
+    /// Shows the next hint: one that fits the state before one that fits always, lower tiers first.
+    /// False if there is none.
     pub fn hint(&mut self) -> bool {
         let facts = self.facts();
         let Some((open, step)) = self.current() else { return false };
@@ -507,7 +530,8 @@ impl Engine {
         true
     }
 
-    /// Hints of an earlier sitting, as they would be said by these facts. One that needs what nobody has told yet is missing, until `settle` looks again.
+    /// Hints of an earlier sitting, as they would be said by these facts. One that needs what
+    /// nobody has told yet is missing, until `settle` looks again.
     pub fn recall_hints(&mut self, facts: &Arc<Facts>) {
         let Some((open, step)) = self.current() else { return };
         let ids = self.progress.look(&open.lesson.id, &step.id).map(|p| p.hints.clone()).unwrap_or_default();
@@ -547,7 +571,8 @@ fn fitting<'a>(step: &'a Step, seen: &[String], facts: &Arc<Facts>) -> Vec<&'a s
     all
 }
 
-/// Renders a hint in the lesson's languages. A language whose text fails is left out, and its readers see English; without English there is no hint.
+/// Renders a hint in the lesson's languages. A language whose text fails is left out, and its
+/// readers see English; without English there is no hint.
 fn render(hint: &super::format::Hint, lesson: &Lesson, facts: &Arc<Facts>) -> Option<BTreeMap<String, Hint>> {
     let mut said = BTreeMap::new();
     for lang in &lesson.languages {
@@ -571,17 +596,18 @@ pub fn qualified(kind: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::lab::cel::{Expr, Template, Use};
-    use crate::lab::progress;
-    use crate::tap::Record;
+    use crate::cel::{Expr, Template, Use};
+    use crate::progress;
     use serde_json::json;
     use std::path::Path;
+    use tap::{Event, Record, Write};
 
-    /// An engine with the first lesson of the fixtures open, two hints of which were asked for in an earlier sitting.
-    fn engine() -> Engine {
-        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+    /// An engine with the first lesson of the fixtures open, two hints of which were asked for in
+    /// an earlier sitting.
+    pub(crate) fn engine() -> Engine {
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"));
         let lesson = Arc::new(library.lessons[0].clone());
         let mut progress = Progress::default();
         progress.step(&lesson.id, "run").hints = vec!["help".into(), "pull".into()];
@@ -596,6 +622,7 @@ mod tests {
             seen: HashMap::new(),
             answers: HashMap::new(),
             asking: HashMap::new(),
+            era: 0,
             unproven: Wanted::default(),
             generations: HashMap::new(),
             before: HashMap::new(),
@@ -606,7 +633,7 @@ mod tests {
             preparing: None,
             playing: None,
             noted: false,
-            trouble: None,
+            problem: None,
             unkept: None,
         }
     }
@@ -622,6 +649,35 @@ mod tests {
         assert!(told(&engine), "also before any lesson is open");
     }
 
+    /// A pack's author has written one that would run for hours.
+    #[test]
+    fn an_expression_that_takes_too_long_is_told_and_the_engine_goes_on() {
+        let mut engine = engine();
+        let pods = "objects('Pod', '*')";
+        let source = format!("{pods}.all(a, {pods}.all(b, {pods}.all(c, a.x + b.x == c.x)))");
+        let pod = |n: i32| {
+            let object = Object::new(json!({"kind": "Pod", "x": 0}));
+            (("default".to_string(), format!("web-{n}")), object)
+        };
+        let objects = (0..1_000).map(pod).collect();
+        engine.told(Told::All { kind: "pods".into(), objects, revision: 7 });
+        let open = engine.open.as_mut().unwrap();
+        let step = &mut Arc::make_mut(&mut open.lesson).steps[0];
+        step.checks[0].is = Expr::compile(&source, Use::Check, &[]).unwrap();
+        engine.settle();
+        for (lang, words) in
+            [("en", "An expression of step run cannot be evaluated"), ("ko", "run 단계의 식")]
+        {
+            let notices = engine.view(lang).notices;
+            let told = |n: &String| n.contains(words) && n.contains(&source[..40]);
+            assert!(notices.iter().any(told), "{notices:?}");
+        }
+        let objects = (0..3).map(pod).collect();
+        engine.told(Told::All { kind: "pods".into(), objects, revision: 8 });
+        engine.settle();
+        assert!(engine.memo.stopped().is_empty(), "with fewer pods it has a value");
+    }
+
     #[test]
     fn a_line_of_the_learners_own_is_no_solution_any_more() {
         let mut engine = engine();
@@ -633,7 +689,8 @@ mod tests {
         assert!(!engine.solving, "the solution is over, although nobody said so");
     }
 
-    /// `goto` of an early lesson takes away what a later one has made: that one is set up again, and what was once done stays done.
+    /// `goto` of an early lesson takes away what a later one has made: that one is set up again,
+    /// and what was once done stays done.
     #[test]
     fn a_way_back_beyond_a_lesson_has_it_set_up_again() {
         let mut engine = engine();
@@ -646,10 +703,10 @@ mod tests {
         engine.progress.note_made("deployments.apps/default/web", 7, Some("t/12"));
         engine.progress.note_made("pods/default/own", 7, Some(&open));
         for (resource, name) in [("deployments", "web"), ("pods", "own")] {
-            let mut record = Record::new("commit").object(resource, "default", name).revision(20);
-            record.request =
-                Some(crate::tap::Request { user: crate::lab::TEACHER.into(), ..Default::default() });
-            record.detail = json!({"rewind": 4});
+            let write = Write { journey: Some(tap::Journey::Rewind(4)), ..Write::UPDATED };
+            let record = Record::new(Event::Commit(write)).object(resource, "default", name);
+            let mut record = record.revision(20);
+            record.request = Some(tap::Request { user: crate::TEACHER.into(), ..Default::default() });
             engine.record(&record);
         }
         let noted = |lesson: &str| {
@@ -675,24 +732,66 @@ mod tests {
     async fn an_answer_counts_until_the_next_one_comes() {
         let mut engine = engine();
         let probe = Probe::Logs { target: "d/a".into() };
-        engine.answered(probe.clone(), value::text("x"));
+        engine.answered(0, probe.clone(), value::text("x"));
         tokio::time::advance(STALE + Duration::from_millis(100)).await;
         assert!(engine.facts().answers.is_empty(), "nobody asks any more");
         engine.asking.insert(probe.clone(), Instant::now());
         assert!(engine.facts().answers.contains_key(&probe));
     }
 
+    /// The learner acts, or goes elsewhere, while a question is on its way.
     #[test]
-    fn what_is_forgotten_is_asked_anew() {
-        let mut engine = engine();
+    fn what_is_forgotten_is_asked_anew_and_its_late_answer_does_not_count() {
         let log = |target: &str| Probe::Logs { target: target.into() };
-        engine.asking.insert(log("d/a"), Instant::now());
-        engine.answered(log("d/b"), value::text("old"));
-        engine.forget_answers();
-        assert!(engine.asking.is_empty() && engine.answers.is_empty());
+        let ways: [fn(&mut Engine); 2] = [Engine::forget_answers, |engine| engine.move_to(Room::default())];
+        for forget in ways {
+            let mut engine = engine();
+            engine.asking.insert(log("d/a"), Instant::now());
+            assert!(engine.answered(0, log("d/b"), value::text("old")));
+            forget(&mut engine);
+            assert!(engine.asking.is_empty() && engine.answers.is_empty());
+            engine.asking.insert(log("d/a"), Instant::now());
+            assert!(!engine.answered(0, log("d/a"), value::text("from before")));
+            assert!(engine.asking.contains_key(&log("d/a")) && engine.facts().answers.is_empty());
+            assert!(engine.answered(engine.era, log("d/a"), value::text("new")));
+            assert_eq!(engine.facts().answers[&log("d/a")], value::text("new"));
+        }
     }
 
-    /// Also where the log is first read after the learner has acted, and after a restart of the program.
+    /// A step that has to hold for a second: one look says nothing, and a question from before the
+    /// step was green says nothing of the time after.
+    #[tokio::test(start_paused = true)]
+    async fn what_has_to_hold_is_looked_at_again() {
+        let mut engine = engine();
+        let open = engine.open.as_mut().unwrap();
+        let step = &mut Arc::make_mut(&mut open.lesson).steps[0];
+        let is = Expr::compile("logs('d/a') == 'x'", Use::Check, &[]).unwrap();
+        step.checks.truncate(1);
+        step.checks[0].is = is;
+        (step.hold, step.keep) = (Duration::from_secs(1), None);
+        let log = Probe::Logs { target: "d/a".into() };
+        let answer = || value::text("2026-11-22T16:00:10Z x");
+        let ms = |ms| tokio::time::advance(Duration::from_millis(ms));
+        engine.settle();
+        assert!(engine.asking.contains_key(&log), "it is asked");
+        ms(10).await;
+        engine.answered(0, log.clone(), answer());
+        engine.settle();
+        ms(1_000).await;
+        engine.settle(); // asks again: the answer is older than it may be
+        let is_green = |engine: &Engine| engine.open.as_ref().unwrap().outcome.green;
+        assert!(engine.asking.contains_key(&log) && !is_green(&engine), "a single look");
+        // The machine is slow, and the first answer counts until the second one is there.
+        ms(3_000).await;
+        engine.settle();
+        assert!(!is_green(&engine));
+        engine.answered(0, log, answer());
+        engine.settle();
+        assert!(is_green(&engine), "two answers, the second to a question that was asked while it held");
+    }
+
+    /// Also where the log is first read after the learner has acted, and after a restart of the
+    /// program.
     #[test]
     fn what_a_log_said_before_the_step_began_is_not_new() {
         let mut engine = engine();
@@ -700,12 +799,13 @@ mod tests {
         engine.progress.step(&lesson, "run").at = "2026-11-22T16:00:09.000000000Z".into();
         engine.typed("curl localhost:30080".into());
         let log = "2026-11-22T16:00:08Z old line\n2026-11-22T16:00:10Z new line\n";
-        engine.answered(Probe::Logs { target: "d/web".into() }, value::text(log));
+        engine.answered(0, Probe::Logs { target: "d/web".into() }, value::text(log));
         let is = |source: &str| Expr::compile(source, Use::Check, &[]).unwrap().holds(&engine.facts());
         assert!(is("new_logs('d/web').contains('new') && !new_logs('d/web').contains('old')"));
     }
 
-    /// A step that is done is judged no more, and so no check asks for what proves its prediction's answer.
+    /// A step that is done is judged no more, and so no check asks for what proves its prediction's
+    /// answer.
     #[test]
     fn what_a_proof_lacks_is_asked_for() {
         let mut engine = engine();
@@ -717,22 +817,22 @@ mod tests {
         let log = Probe::Logs { target: "d/web".into() };
         assert_eq!(engine.proof().because, Some(false));
         assert_eq!(engine.settle().0.probes, std::slice::from_ref(&log));
-        engine.answered(log, value::text("2026-11-22T16:00:10Z GET /\n"));
+        engine.answered(0, log, value::text("2026-11-22T16:00:10Z GET /\n"));
         assert_eq!(engine.proof().because, Some(true));
     }
 
-    /// `web` of another kind, group or namespace is not what the lesson is about, and is never taken away without a question.
+    /// `web` of another kind, group or namespace is not what the lesson is about, and is never
+    /// taken away without a question.
     #[test]
     fn what_a_lesson_made_is_known_by_group_kind_namespace_and_name() {
         let mut engine = engine();
         let mut make = |resource: &str, version: &str, namespace: &str| {
             let body =
                 json!({"apiVersion": version, "metadata": {"namespace": namespace, "name": "nginx-pod"}});
-            let mut record =
-                crate::tap::Record::new("commit").object(resource, namespace, "nginx-pod").revision(7);
-            record.detail = json!({"created": true});
+            let record = Record::new(Event::Commit(Write::CREATED)).object(resource, namespace, "nginx-pod");
+            let mut record = record.revision(7);
             record.body = Some(body.to_string().into());
-            record.request = Some(crate::tap::Request { user: "learner".into(), ..Default::default() });
+            record.request = Some(tap::Request { user: "learner".into(), ..Default::default() });
             engine.note_made(&record);
         };
         make("configmaps", "v1", "default");

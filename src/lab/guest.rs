@@ -1,16 +1,17 @@
-//! The engine as a guest of the cluster's process: a door for questions, a stream for those who follow.
+//! The engine as a guest of the cluster's process: a door for questions, a stream for those who
+//! follow.
 
 use super::actor::{self, Asked, Views};
 use super::format::{EN, OTHERS};
 use super::graded::Opened;
 use super::view::{Ask, LessonView, Question};
-use crate::cluster::control::Reply;
-use crate::cluster::guest::{Guest, Host};
-use crate::task::Crew;
+use cluster::control::Reply;
+use cluster::guest::{Guest, Host};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde_json::{Value, json};
 use std::sync::{Mutex, PoisonError};
+use task::Crew;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// The word by which the engine is asked for.
@@ -46,11 +47,13 @@ impl Lessons {
             async move {
                 loop {
                     if views.changed().await.is_err() {
-                        // It ended before it had anything to tell: whoever asked is not left waiting.
+                        // It ended before it had anything to tell: whoever asked is not left
+                        // waiting.
                         let told = last.is_none().then(|| Reply::Error(ENDED.into()))?;
                         return Some((told, (views, Some(LessonView::default()))));
                     }
-                    // Before the engine has read its progress there is nothing to see, which is not the same as no open lesson.
+                    // Before the engine has read its progress there is nothing to see, which is not
+                    // the same as no open lesson.
                     let Some(view) = views.borrow_and_update().get(&lang).cloned() else { continue };
                     if last.as_ref() != Some(&view) {
                         return Some((Reply::Ok(json!(view)), (views, Some(view))));
@@ -74,7 +77,7 @@ impl Guest for Lessons {
         let (own, labs) = (crew.clone(), self.labs.clone());
         crew.spawn(async move {
             if let Err(error) = actor::run(own, host, labs, asked, views).await {
-                tracing::error!(error = crate::cluster::chain(&error), "lessons cannot be played");
+                tracing::error!(error = cluster::chain(&error), "lessons cannot be played");
             }
         });
     }
@@ -88,8 +91,9 @@ impl Guest for Lessons {
             return self.follow(question.lang);
         }
         let (reply, answer) = oneshot::channel();
-        // The prompt does not wait for the engine, except once: before the lesson of the last session is open again, a command would be
-        // judged (and, on another's cluster, refused) as if none were.
+        // The prompt does not wait for the engine, except once: before the lesson of the last
+        // session is open again, a command would be judged (and, on another's cluster, refused) as
+        // if none were.
         let resumed = !self.views.borrow().is_empty();
         if resumed && matches!(question.ask, Ask::Typed { .. } | Ask::Ran { .. }) {
             let told = match self.questions.send((question, reply)) {

@@ -1,4 +1,5 @@
-//! Hints in a cluster that has seen a day's other work: none says what is not so. And checks that once took the wrong for the right, or refused it.
+//! Hints in a cluster that has seen a day's other work: none says what is not so. And checks that
+//! once took the wrong for the right, or refused it.
 
 use super::cel::facts::{self, Facts, Line, Object, Versions};
 use super::cel::value;
@@ -50,7 +51,8 @@ fn set(name: &str, uid: &str, owner: Option<&str>, app: &str, replicas: i64) -> 
     )
 }
 
-/// What the lessons need, as they leave it, and beside it work of the learner's that looks like theirs.
+/// What the lessons need, as they leave it, and beside it work of the learner's that looks like
+/// theirs.
 fn objects() -> Vec<Json> {
     let app = json!({"app": "dpy-nginx"});
     let mut broken = pod("dpy-nginx-mine", "x1", None, app.clone(), "10.244.1.20");
@@ -128,7 +130,8 @@ fn facts(library: &Library) -> Arc<Facts> {
         Arc::make_mut(all).insert(("default".into(), name), Object::new(object));
     }
     facts.history = Arc::new(versions);
-    // Meanwhile, in the same step: a list, another pod that is applied (kubectl looks first, and finds nothing yet), and one that is looked into.
+    // Meanwhile, in the same step: a list, another pod that is applied (kubectl looks first, and
+    // finds nothing yet), and one that is looked into.
     facts.trace = Arc::new(vec![
         request("list", "Pod/default/*", "kubectl get", 200),
         request("get", "Pod/default/other", "kubectl apply", 404),
@@ -138,7 +141,8 @@ fn facts(library: &Library) -> Arc<Facts> {
     Arc::new(facts)
 }
 
-/// Which hints are offered there, beside those that are always offered. Each of these is so: look at its text before you add one.
+/// Which hints are offered there, beside those that are always offered. Each of these is so: look
+/// at its text before you add one.
 const SO: &[&str] = &[
     "first-voyage/01#hello other-kind",
     "first-voyage/02#list not-empty",
@@ -349,8 +353,8 @@ fn logged(facts: &mut Facts, line: &str, trace: Vec<Value>) {
     facts.trace = Arc::new(trace);
 }
 
-/// On a connection that it kept a browser asks without a visit. Its name may be borrowed, so that counts only where no pod of the learner's can
-/// have asked.
+/// On a connection that it kept a browser asks without a visit. Its name may be borrowed, so that
+/// counts only where no pod of the learner's can have asked.
 #[test]
 fn a_browser_needs_no_new_connection_where_no_pod_can_have_asked() {
     let library = Library::built_in();
@@ -419,7 +423,8 @@ fn what_a_client_calls_itself_is_no_request() {
     );
 }
 
-/// Hints of the last tier name every act that the step asks for, in both languages: typed as they stand they finish it.
+/// Hints of the last tier name every act that the step asks for, in both languages: typed as they
+/// stand they finish it.
 #[test]
 fn the_last_hint_also_looks_or_knocks() {
     let library = Library::built_in();
@@ -443,7 +448,7 @@ fn the_last_hint_also_looks_or_knocks() {
 /// RESTARTS rises by a restart of the whole cluster as well: the step asks who ended the process.
 #[test]
 fn a_restart_of_the_cluster_ends_no_process_by_fault() {
-    use crate::cluster::faults::Fault;
+    use cluster::faults::Fault;
     let library = Library::built_in();
     let lesson = library.find("first-voyage/03", None).expect("a lesson");
     let step = &lesson.steps[lesson.step("kill").expect("a step")];
@@ -512,7 +517,8 @@ fn whatever_a_deployments_pods_are_labelled_no_hint_tells_to_make_it_anew() {
     assert_eq!(told.map(|h| h.id.as_str()).collect::<Vec<_>>(), Vec::<&str>::new());
 }
 
-/// A stock kubectl looks for an apply that is only tried as it looks for any other, and does not say which.
+/// A stock kubectl looks for an apply that is only tried as it looks for any other, and does not
+/// say which.
 #[test]
 fn an_apply_whose_line_asks_for_a_dry_run_is_none() {
     let library = Library::built_in();

@@ -27,7 +27,8 @@ pub struct Outcome {
     pub wake: Option<Instant>,
 }
 
-/// What an earlier sitting noted, as far as it can be of these checks: a lesson may have been rewritten since. What is asked of the present is not noted.
+/// What an earlier sitting noted, as far as it can be of these checks: a lesson may have been
+/// rewritten since. What is asked of the present is not noted.
 pub fn fitting(held: &[bool], checks: &[Check]) -> Vec<bool> {
     match held.len() == checks.len() {
         true => checks.iter().zip(held).map(|(check, held)| *held && !check.is.is_level()).collect(),
@@ -35,7 +36,8 @@ pub fn fitting(held: &[bool], checks: &[Check]) -> Vec<bool> {
     }
 }
 
-/// Which checks are true by these facts, in order. Those that need the network are asked only when the others are met.
+/// Which checks are true by these facts, in order. Those that need the network are asked only when
+/// the others are met.
 pub fn truths(checks: &[Check], facts: &Arc<Facts>, memory: &Memory) -> Vec<bool> {
     let held = |at: usize| memory.held.get(at).copied().unwrap_or_default();
     let mut truths: Vec<bool> = checks
@@ -85,8 +87,8 @@ pub fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::cel::{Expr, Use};
-    use crate::lab::format::Text;
+    use crate::cel::{Expr, Use};
+    use crate::format::Text;
 
     const HOLD: Duration = Duration::from_secs(1);
 

@@ -1,24 +1,26 @@
-//! What belongs to a lesson, and not to the learner's own work: of what its lines name, what was made in it.
+//! What belongs to a lesson, and not to the learner's own work: of what its lines name, what was
+//! made in it.
 
 use super::format::Lesson;
 use super::run;
-use crate::api::kinds::{self, Kind};
-use crate::api::status::qualified;
-use crate::cluster::guest::USUAL;
-use crate::kubectl::{manifest, parse, table};
+use api::kinds::{self, Kind};
+use api::status::qualified;
+use cluster::guest::USUAL;
+use kubectl::{manifest, parse, table};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Letters and digits of the names that controllers draw.
 const DRAWN: &str = "bcdfghjklmnpqrstvwxz2456789";
 
-/// The name under which an object is noted: `deployments.apps/default/web`. `resource` is the qualified plural.
+/// The name under which an object is noted: `deployments.apps/default/web`. `resource` is the
+/// qualified plural.
 pub fn key(resource: &str, namespace: &str, name: &str) -> String {
     format!("{resource}/{namespace}/{name}")
 }
 
-/// The qualified plural of a recorded object. Records name the plural alone; the group is in the object itself, or, without a body, the group
-/// of the built-in kind with that plural.
+/// The qualified plural of a recorded object. Records name the plural alone; the group is in the
+/// object itself, or, without a body, the group of the built-in kind with that plural.
 pub fn resource(plural: &str, body: Option<&[u8]>) -> String {
     let body: Option<Value> = body.and_then(|body| serde_json::from_slice(body).ok());
     let written = body.as_ref().and_then(|body| body["apiVersion"].as_str());
@@ -41,7 +43,8 @@ pub fn named(lines: &[String]) -> BTreeSet<String> {
     run::commands(lines).into_iter().flat_map(|(line, input)| names_in(&line, &input)).collect()
 }
 
-/// Keys of the objects that these lines make and that must not be there before, as far as they name them.
+/// Keys of the objects that these lines make and that must not be there before, as far as they name
+/// them.
 pub fn made(lines: &[String]) -> BTreeSet<String> {
     let deletes = |line: &str| line.split_whitespace().take(2).any(|word| word == "delete");
     let all = run::commands(lines).into_iter().filter(|(line, _)| !line.starts_with('-') && !deletes(line));
@@ -63,7 +66,8 @@ const WHOLE: [&str; 4] = ["etcdctl", "redo", "rewind", "undo"];
 /// kubectl's verbs for nodes.
 const OF_NODES: [&str; 4] = ["cordon", "drain", "taint", "uncordon"];
 
-/// The namespaces outside which these lines change nothing. `None`: they change objects that are in no namespace, or in namespaces that are not known.
+/// The namespaces outside which these lines change nothing. `None`: they change objects that are in
+/// no namespace, or in namespaces that are not known.
 pub fn namespaces(lines: &[String]) -> Option<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for (line, input) in run::commands(lines) {
@@ -202,7 +206,8 @@ fn kind_of(word: &str) -> Option<&'static Kind> {
     })
 }
 
-/// What a controller would have had to be told to make an object of this name: qualified plurals and names.
+/// What a controller would have had to be told to make an object of this name: qualified plurals
+/// and names.
 pub fn owners(resource: &str, name: &str) -> Vec<(&'static str, String)> {
     let drawn = |text: &str, long: std::ops::RangeInclusive<usize>| {
         long.contains(&text.len()) && text.chars().all(|c| DRAWN.contains(c))
@@ -224,7 +229,7 @@ pub fn owners(resource: &str, name: &str) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::format::Library;
+    use crate::format::Library;
 
     #[test]
     fn only_what_a_lesson_makes_or_deletes_is_named_by_it() {

@@ -1,19 +1,20 @@
-//! What has to be asked over the network: HTTP from the host, commands in containers, logs, access reviews, the store and its members. All read only.
+//! What has to be asked over the network: HTTP from the host, commands in containers, logs, access
+//! reviews, the store and its members. All read only.
 
 use super::TEACHER;
 use super::cel::{Probe, value};
 use super::run;
-use crate::client::Client;
-use crate::client::kube::api::{Api, PostParams};
-use crate::cluster::guest::{Host, Room};
-use crate::tap::LEARNER;
 use cel::Value;
+use client::Client;
+use client::kube::api::{Api, PostParams};
+use cluster::guest::{Host, Room};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tap::LEARNER;
 use tokio::net::TcpStream;
 
 /// A command or request that takes longer has failed.
@@ -22,7 +23,8 @@ const BODY_MAX: usize = 1 << 20;
 
 const LATE: &str = "no answer in time";
 
-/// There is no answer, and why: an expression that asks for it fails, so that what could not be seen is taken neither for a yes nor for a no.
+/// There is no answer, and why: an expression that asks for it fails, so that what could not be
+/// seen is taken neither for a yes nor for a no.
 fn none(why: &str) -> Value {
     value::map([("error", value::text(why))])
 }
@@ -35,7 +37,8 @@ fn logs(ran: &run::Ran) -> Value {
     }
 }
 
-/// How a command in a container ended. kubectl's own failure is no exit code of it: no such pod, no kubelet, no answer in time.
+/// How a command in a container ended. kubectl's own failure is no exit code of it: no such pod, no
+/// kubelet, no answer in time.
 fn ended(ran: &run::Ran) -> Value {
     let told = format!("command terminated with exit code {}", ran.code);
     if ran.code != 0 && !ran.stderr.trim_end().ends_with(&told) {
@@ -48,9 +51,10 @@ fn ended(ran: &run::Ran) -> Value {
     ])
 }
 
-/// The groups that the authenticator gives a user of this name, as far as they follow from it. The certificates of the learner and the teacher of a cluster
-/// of Ropewalk's own have the group of administrators; in a room of another cluster nothing is known of them.
-/// Source: `serviceaccount.MakeGroupNames`.
+/// The groups that the authenticator gives a user of this name, as far as they follow from it. The
+/// certificates of the learner and the teacher of a cluster of Ropewalk's own have the group of
+/// administrators; in a room of another cluster nothing is known of them. Source:
+/// `serviceaccount.MakeGroupNames`.
 fn groups(user: &str, room: &Room) -> Vec<String> {
     let mut groups = vec!["system:authenticated".to_string()];
     if [LEARNER, TEACHER].contains(&user) && *room == Room::default() {
@@ -73,7 +77,8 @@ fn resource(words: &str) -> (&str, &str, &str) {
     (name, group, subresource)
 }
 
-/// Asks in a room, and answers with what the expression sees. Never fails: a failure is an answer, too.
+/// Asks in a room, and answers with what the expression sees. Never fails: a failure is an answer,
+/// too.
 pub async fn ask(probe: &Probe, host: &Host, client: &Client, kubeconfig: &Path, room: &Room) -> Value {
     match probe {
         Probe::Inside(what) => {
@@ -117,7 +122,7 @@ pub async fn ask(probe: &Probe, host: &Host, client: &Client, kubeconfig: &Path,
                 Ok(Ok(answer)) => answer
                     .status
                     .map_or_else(|| none("a review without a verdict"), |status| Value::Bool(status.allowed)),
-                Ok(Err(error)) => none(&crate::cluster::chain(&error)),
+                Ok(Err(error)) => none(&cluster::chain(&error)),
                 Err(_) => none(LATE),
             }
         }
@@ -238,7 +243,7 @@ async fn get(url: &str, stream: TcpStream) -> Result<(i64, String), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::cel::value::{int_field, str_field};
+    use crate::cel::value::{int_field, str_field};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! How far the learner is: one file in the cluster's directory, renewed whole after every change, so that `kill -9` loses nothing.
+//! How far the learner is: one file in the cluster's directory, renewed whole after every change,
+//! so that `kill -9` loses nothing.
 
 use super::Error;
 use super::view::State;
@@ -25,13 +26,15 @@ pub struct Progress {
 pub struct Lesson {
     /// The current step's id.
     pub step: String,
-    /// A `goto` to that step has begun and is not over: the revision whose objects it puts back, 0 if none.
+    /// A `goto` to that step has begun and is not over: the revision whose objects it puts back, 0
+    /// if none.
     pub going: Option<i64>,
     /// Store revision when it was opened for the first time.
     pub began: i64,
     /// The setup lines have been run, to the last one.
     pub set_up: bool,
-    /// What its setup, and the learner while it was open, have made of what it is about: `plural.group/namespace/name`, and the store revision.
+    /// What its setup, and the learner while it was open, have made of what it is about:
+    /// `plural.group/namespace/name`, and the store revision.
     pub made: BTreeMap<String, i64>,
     pub steps: BTreeMap<String, Step>,
 }
@@ -47,18 +50,21 @@ pub struct Step {
     pub hints: Vec<String>,
     /// Store revision when the step began.
     pub since: i64,
-    /// Wall-clock time when the step began, in RFC 3339 with nanoseconds. Empty: it has not, or an older program wrote the file.
+    /// Wall-clock time when the step began, in RFC 3339 with nanoseconds. Empty: it has not, or an
+    /// older program wrote the file.
     pub at: String,
     /// Checks of what has happened that have been true.
     pub held: Vec<bool>,
     /// The solution was asked for.
     pub solve: bool,
-    /// What really happened, by language: the trace that told it does not outlive the cluster's process.
+    /// What really happened, by language: the trace that told it does not outlive the cluster's
+    /// process.
     pub debrief: BTreeMap<String, Vec<String>>,
 }
 
 impl Progress {
-    /// A file that is not there is a beginning. Errors: it was written by a newer program, or is damaged.
+    /// A file that is not there is a beginning. Errors: it was written by a newer program, or is
+    /// damaged.
     pub fn load(path: &Path) -> Result<Progress, Error> {
         Ok(load(path, FORMAT)?.unwrap_or_else(|| Progress { format: FORMAT, ..Progress::default() }))
     }
@@ -92,7 +98,8 @@ impl Progress {
         }
     }
 
-    /// An object is again what it was at a revision: if no lesson had made it by then, it is none of theirs. Returns the lesson that had made it since.
+    /// An object is again what it was at a revision: if no lesson had made it by then, it is none
+    /// of theirs. Returns the lesson that had made it since.
     pub fn note_journey(&mut self, object: &str, to: i64) -> Option<String> {
         let mut lost = None;
         for (id, noted) in &mut self.lessons {
@@ -114,7 +121,8 @@ impl Progress {
     }
 }
 
-/// Reads what [`keep`] wrote, with a `format` in it; `None` if there is no such file. Errors: it was written by a newer program, or is damaged.
+/// Reads what [`keep`] wrote, with a `format` in it; `None` if there is no such file. Errors: it
+/// was written by a newer program, or is damaged.
 pub fn load<T: DeserializeOwned>(path: &Path, known: u32) -> Result<Option<T>, Error> {
     let text = match std::fs::read(path) {
         Ok(text) => text,
@@ -165,7 +173,8 @@ mod tests {
         assert!(matches!(Progress::load(&path), Err(Error::Damaged { .. })));
     }
 
-    /// Opening lesson 12 must not take the `web` of somebody who made it beside all lessons, nor after lesson 12 had one of its own.
+    /// Opening lesson 12 must not take the `web` of somebody who made it beside all lessons, nor
+    /// after lesson 12 had one of its own.
     #[test]
     fn what_a_lesson_made_is_the_learners_again_when_the_learner_makes_it_anew() {
         let mut progress = Progress::default();

@@ -1,18 +1,23 @@
-//! What a step needs of the cluster it is played on, read from the step itself: what its checks look at, and what its solution's lines do. So
-//! nobody keeps a list of lessons that work elsewhere, and a new lesson is judged like an old one.
+//! What a step needs of the cluster it is played on, read from the step itself: what its checks
+//! look at, and what its solution's lines do. So nobody keeps a list of lessons that work
+//! elsewhere, and a new lesson is judged like an old one.
 
 use super::TEACHER;
 use super::cel::{Expr, facts};
 use super::format::{Lesson, Step};
+use super::run;
 use super::words::{self, Word};
-use crate::api::kinds;
-use crate::cluster::guest::{Offers, Room, USUAL};
+use api::kinds;
+use cluster::guest::{Offers, Room, USUAL};
+use kubectl::manifest::documents;
+use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
 /// Something that a cluster which is not Ropewalk's own does not have, or does not give.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
-    /// A word or a function of Ropewalk's own cluster. It stands first: where a step needs several things, this says most.
+    /// A word or a function of Ropewalk's own cluster. It stands first: where a step needs several
+    /// things, this says most.
     Own(String),
     /// What happens between components: no API tells it.
     Hops,
@@ -141,10 +146,11 @@ pub fn of_expr(expr: &Expr) -> BTreeSet<Need> {
     };
     let told = expr.names("trace") && INSIDE.iter().any(|f| expr.fields.contains(*f));
     let named = |c: &str| compares("component", true, c);
-    let component = expr.compared.iter().any(|(f, alike, c)| {
-        f == "component" && *alike && c != API_SERVER && c != crate::proxy::host::LOCALHOST
-    });
-    if named(crate::proxy::host::LOCALHOST) {
+    let component = expr
+        .compared
+        .iter()
+        .any(|(f, alike, c)| f == "component" && *alike && c != API_SERVER && c != proxy::host::LOCALHOST);
+    if named(proxy::host::LOCALHOST) {
         needs.insert(Need::Door);
     }
     // Whoever is not the learner, and may be the teacher, is a component.
@@ -305,14 +311,15 @@ fn namespaces(words: &[String]) -> Vec<&str> {
     found
 }
 
-/// A lesson's line as it is to be run in a room: where it names the usual namespace, it means the room's.
+/// A lesson's line as it is to be run in a room: where it names the usual namespace, it means the
+/// room's.
 pub fn line(line: &str, room: &Room) -> String {
     let own = room.real(USUAL);
     if own == USUAL {
         return line.into();
     }
     let mut out = line.to_string();
-    for flag in ["-n ", "-n=", "--namespace ", "--namespace=", "/namespaces/"] {
+    for flag in [" -n", "-n ", "-n=", "--namespace ", "--namespace=", "/namespaces/"] {
         let mut rest = out.as_str();
         let mut turned = String::new();
         while let Some((before, after)) = rest.split_once(flag) {
@@ -332,10 +339,63 @@ pub fn line(line: &str, room: &Room) -> String {
     out
 }
 
+/// Lines of a lesson as they are to be run in a room: commands as [`line`] tells, manifests as
+/// [`manifest`] does.
+pub fn lines(lines: &[String], room: &Room) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut rest = lines.iter();
+    while let Some(command) = rest.next() {
+        all.push(line(command, room));
+        if run::reads_manifest(command) {
+            let text: Vec<&str> =
+                rest.by_ref().map(String::as_str).take_while(|l| !run::ends_manifest(l)).collect();
+            all.extend(manifest(&text.join("\n"), room).lines().map(String::from));
+            all.push(".".into());
+        }
+    }
+    all
+}
+
+/// A lesson's manifest as it is to be applied in a room: objects, and subjects of a binding, that
+/// name the usual namespace mean the room's. Then it is written as JSON, a line for each object; a
+/// manifest that names no such namespace, or cannot be read, stays as it is.
+///
+/// Example: in the room `own`, `{kind: Pod, metadata: {name: a, namespace: default}}` becomes
+/// `{"kind":"Pod","metadata":{"name":"a","namespace":"own"}}`.
+pub fn manifest(text: &str, room: &Room) -> String {
+    let own = room.real(USUAL);
+    let Ok(mut all) = documents(text.as_bytes()) else { return text.into() };
+    if own == USUAL || !all.iter_mut().fold(false, |turned, object| rename(object, own) | turned) {
+        return text.into();
+    }
+    all.iter().map(|object| format!("{object}\n")).collect()
+}
+
+/// Puts an object into the room's namespace if it is in the usual one; true if anything changed.
+fn rename(object: &mut Json, own: &str) -> bool {
+    let mut changed = false;
+    let mut put = |namespace: &mut Json| {
+        if *namespace == USUAL {
+            *namespace = own.into();
+            changed = true;
+        }
+    };
+    object.pointer_mut("/metadata/namespace").into_iter().for_each(&mut put);
+    let subjects = object.pointer_mut("/subjects").and_then(Json::as_array_mut).into_iter().flatten();
+    subjects.filter_map(|subject| subject.get_mut("namespace")).for_each(put);
+    // The items of a list.
+    let is_list = object["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+    let items = object.get_mut("items").filter(|_| is_list).and_then(Json::as_array_mut);
+    for item in items.into_iter().flatten() {
+        changed |= rename(item, own);
+    }
+    changed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::cel::Use;
+    use crate::cel::Use;
 
     fn expr(source: &str) -> Vec<Need> {
         of_expr(&Expr::compile(source, Use::Check, &[]).unwrap()).into_iter().collect()
@@ -443,11 +503,46 @@ mod tests {
             ),
             ("kubectl get pods -n default", "kubectl get pods -n own"),
             ("kubectl get pods -n default-x", "kubectl get pods -n default-x"),
+            ("kubectl get pods -ndefault", "kubectl get pods -nown"),
             ("kubectl get namespace default", "kubectl get namespace default"),
         ] {
             assert_eq!(line(from, &room), to);
             assert_eq!(line(from, &Room::default()), from);
         }
+    }
+
+    /// The relay of a foreign cluster refuses an object in `default`.
+    #[test]
+    fn a_manifest_in_the_usual_namespace_is_applied_in_the_rooms() {
+        let room = Room { namespace: Some("own".into()), ..Room::default() };
+        let two = "# kept only if nothing changes\nkind: Pod\nmetadata:\n  name: a\n  namespace: default\n---\n\
+                   {kind: Pod, metadata: {name: b, namespace: other}}\n";
+        let turned = "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"namespace\":\"own\"}}\n\
+                      {\"kind\":\"Pod\",\"metadata\":{\"name\":\"b\",\"namespace\":\"other\"}}\n";
+        assert_eq!(manifest(two, &room), turned);
+        assert_eq!(manifest(two, &Room::default()), two, "at home nothing has another name");
+        for same in [
+            "kind: Pod\nmetadata: {name: a} # default",
+            "kind: ConfigMap\ndata:\n  a: |\n    namespace: default\n",
+            "kind: [",
+        ] {
+            assert_eq!(manifest(same, &room), same);
+        }
+        let list = "{kind: List, items: [{kind: RoleBinding, metadata: {namespace: default}, \
+                    subjects: [{name: s, namespace: default}, {name: u}]}]}";
+        let turned = manifest(list, &room);
+        assert!(turned.matches("\"namespace\":\"own\"").count() == 2 && !turned.contains(USUAL), "{turned}");
+        let text = ["kubectl apply -n default -f -", "kind: Pod", "metadata: {namespace: default}", "."];
+        let text = text.map(String::from);
+        let played = lines(&[&text[..], &["kubectl get pods".into()]].concat(), &room);
+        let want = [
+            "kubectl apply -n own -f -",
+            "{\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"own\"}}",
+            ".",
+            "kubectl get pods",
+        ];
+        assert_eq!(played, want);
+        assert_eq!(lines(&text, &Room::default()), text);
     }
 
     #[test]
@@ -474,12 +569,12 @@ mod tests {
     fn a_cluster_of_our_own_has_everything_and_a_foreign_one_says_what_it_lacks() {
         let library = super::super::format::Library::built_in();
         let home = Offers { own: true, workers: 2, control_planes: 1 };
-        let abroad = Offers { own: false, ..home };
+        let foreign = Offers { own: false, ..home };
         let mut playable = 0;
         for lesson in &library.lessons {
             for step in &lesson.steps {
                 assert_eq!(lacks(&home, &Room::default(), lesson, step), None, "{} {}", lesson.id, step.id);
-                playable += usize::from(lacks(&abroad, &Room::default(), lesson, step).is_none());
+                playable += usize::from(lacks(&foreign, &Room::default(), lesson, step).is_none());
             }
         }
         assert!(playable > 0);
@@ -488,7 +583,7 @@ mod tests {
         assert!(kill.needs.contains(&Need::Own("fault".into())));
         let run = library.get("first-voyage/04").unwrap();
         let denied = Room { denied: ["pods".to_string()].into(), ..Room::default() };
-        assert_eq!(lacks(&abroad, &Room::default(), run, &run.steps[0]), None);
-        assert_eq!(lacks(&abroad, &denied, run, &run.steps[0]), Some(Need::Right("pods".into())));
+        assert_eq!(lacks(&foreign, &Room::default(), run, &run.steps[0]), None);
+        assert_eq!(lacks(&foreign, &denied, run, &run.steps[0]), Some(Need::Right("pods".into())));
     }
 }

@@ -1,26 +1,29 @@
-//! What happened, as expressions see it: every version of every object, and every hop since the step began. Both come from the tap, where each
-//! committed write is told once, with the object's bytes.
+//! What happened, as expressions see it: every version of every object, and every hop since the
+//! step began. Both come from the tap, where each committed write is told once, with the object's
+//! bytes.
 
 use super::cel::facts::{Forgotten, Object, Versions};
 use super::cel::value;
 use super::cel::version::Version;
 use super::who::Who;
-use crate::api::kinds;
-use crate::cluster::guest::Room;
-use crate::tap::{self, Cause, NODE, ObjectRef, Record, Request};
+use api::kinds;
 use cel::Value;
+use cluster::guest::Room;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use tap::{self, Answer, Cause, Event, NODE, ObjectRef, Record, Request};
 
-/// Requests whose commit is remembered until their answer, and answers that name a version until it is seen.
+/// Requests whose commit is remembered until their answer, and answers that name a version until it
+/// is seen.
 const REQUESTS_MAX: usize = 512;
 
 /// How `kubectl describe` names itself.
 const DESCRIBE: &str = "kubectl describe";
 /// Of a record that tells no exit code.
 const NO_EXIT: i64 = -1;
-/// Of a record that tells no number of lines: `tailLines` was not given, so a log was asked for from its beginning.
+/// Of a record that tells no number of lines: `tailLines` was not given, so a log was asked for
+/// from its beginning.
 const ALL_LINES: i64 = -1;
 
 mod keep;
@@ -32,7 +35,8 @@ type Key = (String, String, String);
 pub struct Recorder {
     pub versions: Arc<Versions>,
     pub trace: Arc<Vec<Value>>,
-    /// The numbers, within the step, of the first records in `trace`: those that are kept longer than their neighbours.
+    /// The numbers, within the step, of the first records in `trace`: those that are kept longer
+    /// than their neighbours.
     pub trace_kept: Arc<Vec<u64>>,
     /// The number of the first record after these.
     pub trace_from: u64,
@@ -54,9 +58,11 @@ pub struct Recorder {
     pinned: VecDeque<Key>,
     /// Bytes of the objects in all versions.
     bodies: usize,
-    /// Revisions at which the lesson and the step began: the versions that were current then are kept.
+    /// Revisions at which the lesson and the step began: the versions that were current then are
+    /// kept.
     keep: [i64; 2],
-    /// Objects of whose history something since the step began is gone, and the newest revision of that.
+    /// Objects of whose history something since the step began is gone, and the newest revision of
+    /// that.
     pub forgotten: Arc<Forgotten>,
     pub who: Who,
     /// What requests wrote: revision, and the controller whose child the object is.
@@ -65,12 +71,14 @@ pub struct Recorder {
     writers: VecDeque<(i64, String)>,
     /// Requests that ran a command in a container.
     execs: VecDeque<Request>,
-    /// Names that a `kubectl describe` did not find, with its session, the resource and the namespace.
+    /// Names that a `kubectl describe` did not find, with its session, the resource and the
+    /// namespace.
     misses: VecDeque<(String, ObjectRef)>,
 }
 
 impl Recorder {
-    /// Takes a record. `solving`: the learner's acts are those of the solution; `None`: no step is open whose trace it could belong to.
+    /// Takes a record. `solving`: the learner's acts are those of the solution; `None`: no step is
+    /// open whose trace it could belong to.
     pub fn take(&mut self, record: &Record, solving: Option<bool>) {
         self.seq = record.seq;
         self.who.note(record);
@@ -81,10 +89,10 @@ impl Recorder {
             let newest = self.of_plural.entry(object.qualified()).or_default();
             *newest = (*newest).max(revision as i64);
         }
-        if record.verb == "commit" && record.body.is_some() {
+        if record.write().is_some() && record.body.is_some() {
             self.version(record);
         }
-        if record.verb == "answer" {
+        if record.answer().is_some() {
             self.attribute(record);
             self.note_miss(record);
             if let Some(request) = record.request.as_ref().filter(|r| r.subresource == "exec" && r.code < 400)
@@ -111,7 +119,7 @@ impl Recorder {
     fn tell(&mut self, record: &Record, solving: bool) {
         // Who looks at Events is told; the writing of them is nobody's story.
         let looks = |r: &Request| matches!(r.verb.as_str(), "get" | "list" | "watch");
-        let looked = record.verb == "answer" && record.request.as_ref().is_some_and(looks);
+        let looked = record.answer().is_some() && record.request.as_ref().is_some_and(looks);
         if record.object.as_ref().is_some_and(|o| o.qualified() == "events") && !looked {
             return;
         }
@@ -154,11 +162,11 @@ impl Recorder {
         }
     }
 
-    /// Remembers a name that `kubectl describe KIND NAME` did not find: it then lists the kind and shows only the objects
-    /// whose names begin with NAME (upstream: `DescribeMatchingResources`).
+    /// Remembers a name that `kubectl describe KIND NAME` did not find: it then lists the kind and
+    /// shows only the objects whose names begin with NAME (upstream: `DescribeMatchingResources`).
     fn note_miss(&mut self, record: &Record) {
         let (Some(request), Some(object)) = (&record.request, &record.object) else { return };
-        let missed = record.verb == "answer" && request.verb == "get" && request.code == 404;
+        let missed = record.answer().is_some() && request.verb == "get" && request.code == 404;
         if !missed || request.command != DESCRIBE || request.session.is_empty() {
             return;
         }
@@ -184,7 +192,7 @@ impl Recorder {
     /// Remembers what a request wrote until its answer comes.
     fn note(&mut self, record: &Record) {
         if let (Some(request), Some(body)) = (&record.request, &record.body)
-            && record.verb == "commit"
+            && record.write().is_some()
             && let Ok(head) = serde_json::from_slice(body)
         {
             self.wrote(&request.id, record.revision.unwrap_or_default() as i64, head);
@@ -198,7 +206,8 @@ impl Recorder {
         self.written.push_back((request.to_string(), revision, head.controller()));
     }
 
-    /// An answer that names the version it made tells who wrote it, whether that version was seen already or is still to come.
+    /// An answer that names the version it made tells who wrote it, whether that version was seen
+    /// already or is still to come.
     fn attribute(&mut self, record: &Record) {
         let (Some(revision), Some(request), Some(object)) =
             (record.revision, &record.request, &record.object)
@@ -248,9 +257,10 @@ impl Recorder {
         then.collect()
     }
 
-    /// What nobody was there to see: of the objects of a kind, those that there were `then`, and what they have become `now`, at this revision. In between
-    /// there may have been more. What is known of later revisions stays. `reborn`: by their uid now, objects that a judge took away and put back, and the
-    /// uid that they had: nobody deleted those.
+    /// What nobody was there to see: of the objects of a kind, those that there were `then`, and
+    /// what they have become `now`, at this revision. In between there may have been more. What is
+    /// known of later revisions stays. `reborn`: by their uid now, objects that a judge took away
+    /// and put back, and the uid that they had: nobody deleted those.
     pub fn gap(
         &mut self,
         plural: &str,
@@ -301,7 +311,8 @@ impl Recorder {
             self.order.retain(|k| *k != key);
             self.pinned.retain(|k| *k != key);
             (0..versions.len()).for_each(|_| self.order.push_front(key.clone()));
-            // Renumbered in their order: what was found out by their numbers is forgotten with the epoch.
+            // Renumbered in their order: what was found out by their numbers is forgotten with the
+            // epoch.
             let numbered = versions.into_iter().map(|version| {
                 self.taken += 1;
                 Arc::new(version.numbered(self.taken))
@@ -314,7 +325,8 @@ impl Recorder {
         }
     }
 
-    /// Adds a version that was kept of an object whose history is known in part. One of which nothing is known stays unknown.
+    /// Adds a version that was kept of an object whose history is known in part. One of which
+    /// nothing is known stays unknown.
     pub fn recall(&mut self, plural: &str, object: &serde_json::Value, revision: i64) {
         let part = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_string();
         let key = (plural.to_string(), part("namespace"), part("name"));
@@ -333,9 +345,9 @@ impl Recorder {
             self.room.retell(&mut json);
             body = json.to_string().into();
         }
-        let verb = match (record.detail["created"] == true, record.detail["deleted"] == true) {
-            (true, _) => "ADDED",
-            (_, true) => "DELETED",
+        let verb = match record.write() {
+            Some(write) if write.created => "ADDED",
+            Some(write) if write.deleted => "DELETED",
             _ => "MODIFIED",
         };
         let revision = record.revision.unwrap_or_default() as i64;
@@ -352,7 +364,7 @@ impl Recorder {
 
     /// The request that a kubelet's record of a command's end answers.
     fn exec_of(&self, record: &Record) -> Option<&Request> {
-        let Some(Cause::Request(id)) = record.cause.as_ref().filter(|_| record.verb == "exec") else {
+        let (Event::Exec { .. }, Some(Cause::Request(id))) = (&record.event, &record.cause) else {
             return None;
         };
         self.execs.iter().rfind(|request| request.id == *id)
@@ -362,14 +374,17 @@ impl Recorder {
         let ended = self.exec_of(record);
         let request = record.request.as_ref().or(ended);
         let written = request.and_then(|r| self.written.iter().rfind(|(id, ..)| *id == r.id));
-        let answer = record.verb == "answer" && request.is_some_and(|r| !r.verb.is_empty());
-        let exit = ended.and_then(|_| record.detail["exit"].as_i64()).unwrap_or(NO_EXIT);
+        let is_answer = record.answer().is_some() && request.is_some_and(|r| !r.verb.is_empty());
+        let exit = match record.event {
+            Event::Exec { exit } if ended.is_some() => exit.into(),
+            _ => NO_EXIT,
+        };
         let verb = match request {
-            Some(r) if answer => r.verb.as_str(),
-            _ => record.verb.as_str(),
+            Some(r) if is_answer => r.verb.as_str(),
+            _ => record.event.verb(),
         };
         let mut revision = record.revision.map_or(0, |r| r as i64);
-        if let (true, Some((_, written, _))) = (answer, written) {
+        if let (true, Some((_, written, _))) = (is_answer, written) {
             revision = *written;
         }
         let object = record.object.as_ref().map_or(String::new(), |o| {
@@ -385,10 +400,11 @@ impl Recorder {
             Some(Cause::Request(id)) => value::text(id),
             None => value::text(""),
         };
-        // A list that is searched for a prefix shows a part of the kind, as one with a selector does.
+        // A list that is searched for a prefix shows a part of the kind, as one with a selector
+        // does.
         let prefix = request.zip(record.object.as_ref()).map_or("", |(r, o)| self.prefix(r, o));
         let selector = match prefix {
-            "" => record.detail["selector"].as_str().unwrap_or_default().to_string(),
+            "" => record.answer().map_or_else(String::new, |a| a.selector.clone()),
             prefix => format!("metadata.name={prefix}*"),
         };
         let user = request.map_or("", |r| r.user.as_str());
@@ -400,10 +416,12 @@ impl Recorder {
             "system:kube-controller-manager" => written.map_or("", |(_, _, c)| c.as_str()),
             _ => "",
         };
+        let (detail, unanswered) = (record.event.detail(), Answer::default());
+        let answer = record.answer().unwrap_or(&unanswered);
         value::map([
             ("at", value::time(record.at)),
             ("node", value::text(&record.node)),
-            ("component", value::text(&record.component)),
+            ("component", value::text(record.component.name())),
             ("by_component", value::text(by_component)),
             ("verb", value::text(verb)),
             ("object", value::text(&object)),
@@ -413,43 +431,37 @@ impl Recorder {
                 "took",
                 Value::Duration(chrono::Duration::microseconds(record.took_us.min(i64::MAX as u64) as i64)),
             ),
-            ("detail", if record.detail.is_null() { value::empty() } else { value::of_json(&record.detail) }),
+            ("detail", if detail.is_null() { value::empty() } else { value::of_json(&detail) }),
             ("user", value::text(user)),
             ("impersonator", value::text(request.map_or("", |r| r.impersonator.as_str()))),
             ("code", Value::Int(request.map_or(0, |r| r.code.into()))),
             ("dry_run", Value::Bool(request.is_some_and(|r| r.dry_run))),
             ("request", value::text(request.map_or("", |r| r.id.as_str()))),
             ("session", value::text(&request.map_or_else(String::new, session_of))),
-            ("own", Value::Bool((answer || ended.is_some()) && learner && request.is_some_and(is_meant))),
+            ("own", Value::Bool((is_answer || ended.is_some()) && learner && request.is_some_and(is_meant))),
             ("command", value::text(request.map_or("", |r| r.command.as_str()))),
             // How it was looked at, and what was said of it.
-            ("table", Value::Bool(record.detail["table"] == true)),
+            ("table", Value::Bool(answer.table)),
             ("selector", value::text(&selector)),
             ("prefix", value::text(prefix)),
-            ("labels", value::text(record.detail["labels"].as_str().unwrap_or_default())),
-            ("fields", value::text(record.detail["fields"].as_str().unwrap_or_default())),
-            ("output", value::text(record.detail["output"].as_str().unwrap_or_default())),
+            ("labels", value::text(&answer.labels)),
+            ("fields", value::text(&answer.fields)),
+            ("output", value::text(answer.output.as_deref().unwrap_or_default())),
             // A kubectl that does not say may have been told anything.
-            ("output_known", Value::Bool(record.detail["output"].is_string())),
+            ("output_known", Value::Bool(answer.output.is_some())),
             // It would not have said that there is none.
-            ("silent", Value::Bool(record.detail["silent"] == true)),
-            (
-                "tried",
-                if record.detail["tried"].is_null() {
-                    value::empty()
-                } else {
-                    value::of_json(&record.detail["tried"])
-                },
-            ),
-            ("tail", Value::Int(record.detail["tail"].as_i64().unwrap_or(ALL_LINES))),
+            ("silent", Value::Bool(answer.silent)),
+            ("tried", answer.tried.as_ref().map_or_else(value::empty, value::of_json)),
+            ("tail", Value::Int(answer.tail.unwrap_or(ALL_LINES))),
             ("exit", Value::Int(exit)),
-            ("message", value::text(record.detail["message"].as_str().unwrap_or_default())),
+            ("message", value::text(&answer.message)),
             ("by", value::text(if solving && learner { "solve" } else { "" })),
         ])
     }
 }
 
-/// The session of a request, by which those of one command belong together. Clients choose them: that of somebody else is another one.
+/// The session of a request, by which those of one command belong together. Clients choose them:
+/// that of somebody else is another one.
 fn session_of(request: &Request) -> String {
     let is_learners = request.user == tap::LEARNER && request.impersonator.is_empty();
     match is_learners || request.session.is_empty() {
@@ -458,8 +470,8 @@ fn session_of(request: &Request) -> String {
     }
 }
 
-/// Did the person mean to make this request? Completion and the interface ask by themselves, and `kubectl delete` looks whether what it has
-/// deleted is gone.
+/// Did the person mean to make this request? Completion and the interface ask by themselves, and
+/// `kubectl delete` looks whether what it has deleted is gone.
 fn is_meant(request: &Request) -> bool {
     let looks = matches!(request.verb.as_str(), "get" | "list" | "watch")
         && !tap::is_connection(&request.subresource);
@@ -467,7 +479,8 @@ fn is_meant(request: &Request) -> bool {
     !(looks && asks_by_itself)
 }
 
-/// Of an object, what tells which controller made it. The rest is not read before an expression asks for it.
+/// Of an object, what tells which controller made it. The rest is not read before an expression
+/// asks for it.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Head {
@@ -499,7 +512,8 @@ impl Head {
     }
 }
 
-/// `Pod/default/web/exec`, `Pod/default/*` for a list, `Pod/*/*` for one of all namespaces, `Node//name` without a namespace.
+/// `Pod/default/web/exec`, `Pod/default/*` for a list, `Pod/*/*` for one of all namespaces,
+/// `Node//name` without a namespace.
 pub fn name(plural: &str, namespace: &str, name: &str, subresource: &str) -> String {
     let fits = |k: &&kinds::Kind| k.plural == plural;
     let kind = kinds::all().iter().filter(fits).max_by_key(|k| (k.is_stored(), k.conversion.is_none()));
@@ -519,35 +533,28 @@ pub fn name(plural: &str, namespace: &str, name: &str, subresource: &str) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::cel::value::{int_field, str_field};
-    use crate::tap::Tap;
+    use crate::cel::value::{int_field, str_field};
     use serde_json::json;
+    use tap::{Component, Tap, Write};
 
-    fn write(
-        tap: &Tap,
-        id: &str,
-        user: &str,
-        revision: u64,
-        detail: serde_json::Value,
-        object: &serde_json::Value,
-    ) {
+    fn write(tap: &Tap, id: &str, user: &str, revision: u64, write: Write, object: &serde_json::Value) {
         let request =
             Request { id: id.into(), user: user.into(), verb: "create".into(), ..Request::default() };
-        let mut commit = Record::new("commit").object("pods", "d", "p").revision(revision).detail(detail);
+        let mut commit = Record::new(Event::Commit(write)).object("pods", "d", "p").revision(revision);
         commit.request = Some(request.clone());
         commit.body = Some(object.to_string().into());
         tap.emit(commit);
-        let mut answer = Record::new("answer").object("pods", "d", "p");
+        let mut answer = Record::new(Event::Answer(Box::default())).object("pods", "d", "p");
         answer.request = Some(Request { code: 201, ..request });
         tap.emit(answer);
     }
 
     #[test]
     fn writes_become_versions_and_hops() {
-        let tap = Tap::new().at("n", "kube-apiserver");
+        let tap = Tap::new().at("n", Component::ApiServer);
         let owned = json!({"metadata": {"ownerReferences": [{"kind": "ReplicaSet", "controller": true}]}});
-        write(&tap, "1", "system:kube-controller-manager", 5, json!({"created": true}), &owned);
-        write(&tap, "2", "learner", 9, json!({"deleted": true}), &owned);
+        write(&tap, "1", "system:kube-controller-manager", 5, Write::CREATED, &owned);
+        write(&tap, "2", "learner", 9, Write::DELETED, &owned);
         let mut recorder = Recorder::default();
         tap.since(0).iter().for_each(|r| recorder.take(r, Some(true)));
         let versions = &recorder.versions[&("pods".into(), "d".into(), "p".into())];
@@ -567,12 +574,14 @@ mod tests {
 
     #[test]
     fn how_something_was_looked_at_is_told() {
-        let tap = Tap::new().at("n", "kube-apiserver");
-        for detail in [
-            json!({"verb": "list", "table": true, "selector": "app=web"}),
-            json!({"verb": "create", "message": "Invalid value: 80: out of range"}),
+        let tap = Tap::new().at("n", Component::ApiServer);
+        let (verb, selector) = ("list".to_string(), "app=web".to_string());
+        let message = "Invalid value: 80: out of range".to_string();
+        for told in [
+            Answer { verb, table: true, selector, ..Answer::default() },
+            Answer { verb: "create".into(), message, ..Answer::default() },
         ] {
-            let mut answer = Record::new("answer").object("pods", "d", "").detail(detail);
+            let mut answer = Record::new(Event::Answer(told.into())).object("pods", "d", "");
             answer.request =
                 Some(Request { user: "learner".into(), verb: "list".into(), ..Request::default() });
             tap.emit(answer);
@@ -581,7 +590,7 @@ mod tests {
         tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
         let told = |at: usize| {
             let record = &recorder.trace[at];
-            let table = crate::lab::cel::value::field(record, "table") == Some(&Value::Bool(true));
+            let table = crate::cel::value::field(record, "table") == Some(&Value::Bool(true));
             (table, str_field(record, "selector").to_string(), str_field(record, "message").to_string())
         };
         assert_eq!(told(0), (true, "app=web".into(), String::new()));
@@ -590,19 +599,20 @@ mod tests {
 
     #[test]
     fn how_many_lines_of_a_log_were_asked_for_is_told() {
-        let tail = |detail: serde_json::Value| {
+        let tail = |tail: Option<i64>| {
             let mut recorder = Recorder::default();
-            recorder.take(&Record { detail, ..Record::new("answer").object("pods", "d", "p") }, Some(false));
+            let answer = Event::Answer(Box::new(Answer { tail, ..Answer::default() }));
+            recorder.take(&Record::new(answer).object("pods", "d", "p"), Some(false));
             int_field(&recorder.trace[0], "tail")
         };
-        assert_eq!([json!({"tail": 0}), json!({"tail": 10}), json!({})].map(tail), [0, 10, -1]);
+        assert_eq!([Some(0), Some(10), None].map(tail), [0, 10, -1]);
     }
 
     #[test]
     fn a_list_that_describe_searches_for_a_prefix_is_no_look_at_the_rest() {
-        let tap = Tap::new().at("n", "kube-apiserver");
+        let tap = Tap::new().at("n", Component::ApiServer);
         let asked = |session: &str, command: &str, verb: &str, name: &str, code: u16| {
-            let mut answer = Record::new("answer").object("nodes", "", name);
+            let mut answer = Record::new(Event::Answer(Box::default())).object("nodes", "", name);
             answer.request = Some(Request {
                 user: "learner".into(),
                 verb: verb.into(),
@@ -623,7 +633,7 @@ mod tests {
         let named = |name: &str| value::of_json(&json!({"kind": "Node", "metadata": {"name": name}}));
         let told = |recorder: &Recorder| -> Vec<(String, bool, bool)> {
             let lists = recorder.trace.iter().filter(|t| str_field(t, "verb") == "list");
-            let covers = |t: &Value, name: &str| crate::lab::cel::covers(t, &named(name));
+            let covers = |t: &Value, name: &str| crate::cel::covers(t, &named(name));
             lists
                 .map(|t| (str_field(t, "selector").into(), covers(t, "worker"), covers(t, "control-plane")))
                 .collect()
@@ -638,17 +648,17 @@ mod tests {
 
     #[test]
     fn the_end_of_a_command_in_a_container_is_told_of_whoever_asked_for_it() {
-        let tap = Tap::new().at("n", "kubelet");
+        let tap = Tap::new().at("n", Component::Kubelet);
         for (id, user) in [("1", "learner"), ("2", "teacher")] {
-            let mut answer = Record::new("answer").object("pods", "d", "p");
+            let mut answer = Record::new(Event::Answer(Box::default())).object("pods", "d", "p");
             let (id, user) = (id.to_string(), user.to_string());
             let (verb, subresource) = ("create".into(), "exec".into());
             answer.request = Some(Request { id, user, verb, subresource, code: 101, ..Request::default() });
             tap.emit(answer);
         }
         for (id, exit) in [("1", 0), ("1", 127), ("2", 0), ("unknown", 0)] {
-            let ended = Record::new("exec").object("pods", "d", "p").cause(Some(Cause::Request(id.into())));
-            tap.emit(ended.detail(json!({ "exit": exit })));
+            let ended = Record::new(Event::Exec { exit }).object("pods", "d", "p");
+            tap.emit(ended.cause(Some(Cause::Request(id.into()))));
         }
         let mut recorder = Recorder::default();
         tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
@@ -664,15 +674,15 @@ mod tests {
 
     #[test]
     fn where_only_answers_tell_who_wrote_a_version_has_its_writer_whichever_comes_first() {
-        let tap = Tap::new().at("far", "kube-apiserver");
-        let saw = |revision: u64, detail: serde_json::Value| {
-            let mut commit =
-                Record::new("commit").object("pods", "own", "p").revision(revision).detail(detail);
+        let tap = Tap::new().at("far", Component::ApiServer);
+        let saw = |revision: u64, write: Write| {
+            let mut commit = Record::new(Event::Commit(write)).object("pods", "own", "p").revision(revision);
             commit.body = Some(json!({"metadata": {"namespace": "own"}}).to_string().into());
             tap.emit(commit);
         };
         let answered = |revision: u64| {
-            let mut answer = Record::new("answer").object("pods", "own", "p").revision(revision);
+            let mut answer =
+                Record::new(Event::Answer(Box::default())).object("pods", "own", "p").revision(revision);
             answer.request = Some(Request {
                 user: "learner".into(),
                 verb: "patch".into(),
@@ -681,11 +691,11 @@ mod tests {
             });
             tap.emit(answer);
         };
-        saw(5, json!({"created": true}));
+        saw(5, Write::CREATED);
         answered(5);
         answered(8);
-        saw(8, json!({}));
-        saw(9, json!({}));
+        saw(8, Write::UPDATED);
+        saw(9, Write::UPDATED);
         let room = Room { namespace: Some("own".into()), ..Room::default() };
         let mut recorder = Recorder { room, ..Recorder::default() };
         tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
@@ -733,10 +743,12 @@ mod tests {
 
     #[test]
     fn a_custom_resource_of_the_same_plural_has_a_history_of_its_own() {
-        let tap = Tap::new().at("n", "kube-apiserver");
+        let tap = Tap::new().at("n", Component::ApiServer);
         for (group, revision) in [("", 5), ("example.com", 6)] {
-            let mut commit =
-                Record::new("commit").object("services", "d", "web").group(group).revision(revision);
+            let mut commit = Record::new(Event::Commit(Write::UPDATED))
+                .object("services", "d", "web")
+                .group(group)
+                .revision(revision);
             commit.body = Some("{}".into());
             tap.emit(commit);
         }
@@ -764,14 +776,15 @@ mod tests {
 
     #[test]
     fn who_takes_a_components_name_is_none() {
-        let tap = Tap::new().at("n", "kube-apiserver");
+        let tap = Tap::new().at("n", Component::ApiServer);
         let write = |impersonator: &str, revision| {
             let request = Request {
                 user: "system:kube-scheduler".into(),
                 impersonator: impersonator.into(),
                 ..Request::default()
             };
-            let mut commit = Record::new("commit").object("pods", "d", "p").revision(revision);
+            let mut commit =
+                Record::new(Event::Commit(Write::UPDATED)).object("pods", "d", "p").revision(revision);
             (commit.request, commit.body) = (Some(request), Some("{}".into()));
             tap.emit(commit);
         };
@@ -788,27 +801,29 @@ mod tests {
         assert_eq!(users, ["system:kube-scheduler", "learner"]);
     }
 
-    /// kubectl asks for the same table for a plain list and for `-o wide`; only Ropewalk's own says which of the two it was.
+    /// kubectl asks for the same table for a plain list and for `-o wide`; only Ropewalk's own says
+    /// which of the two it was.
     #[test]
     fn what_was_written_after_o_is_known_only_where_the_client_said_it() {
-        let hop = |detail: serde_json::Value| {
+        let hop = |output: Option<&str>| {
             let mut recorder = Recorder::default();
-            recorder
-                .take(&Record { detail, ..Record::new("answer").object("pods", "default", "") }, Some(false));
+            let answer = Answer { table: true, output: output.map(String::from), ..Answer::default() };
+            let record = Record::new(Event::Answer(answer.into())).object("pods", "default", "");
+            recorder.take(&record, Some(false));
             let known = value::at(&recorder.trace[0], "output_known") == Some(&Value::Bool(true));
             (known, str_field(&recorder.trace[0], "output").to_string())
         };
-        assert_eq!(hop(json!({"table": true})), (false, String::new()), "another kubectl");
-        assert_eq!(hop(json!({"table": true, "output": ""})), (true, String::new()), "a plain list");
-        assert_eq!(hop(json!({"table": true, "output": "wide"})), (true, "wide".into()));
+        assert_eq!(hop(None), (false, String::new()), "another kubectl");
+        assert_eq!(hop(Some("")), (true, String::new()), "a plain list");
+        assert_eq!(hop(Some("wide")), (true, "wide".into()));
     }
 
     #[test]
     fn a_request_is_the_learners_own_if_the_learner_meant_it() {
-        let tap = Tap::new().at("n", "kube-apiserver");
-        let kubectl = format!("kubectl/{} (linux/amd64) ropewalk", crate::kubectl::VERSION);
+        let tap = Tap::new().at("n", Component::ApiServer);
+        let kubectl = format!("kubectl/{} (linux/amd64) ropewalk", kubectl::VERSION);
         let asked = |user: &str, agent: &str, command: &str, verb: &str| {
-            let mut answer = Record::new("answer").object("pods", "default", "p");
+            let mut answer = Record::new(Event::Answer(Box::default())).object("pods", "default", "p");
             answer.request = Some(Request {
                 user: user.into(),
                 user_agent: agent.into(),

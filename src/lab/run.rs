@@ -1,13 +1,14 @@
-//! Lines run as the teacher: a lesson's setup, its faults, and earlier steps that are played to reach a later one. Only kubectl's and `fault` lines:
-//! what needs a shell has no place in a setup that has to work everywhere.
+//! Lines run as the teacher: a lesson's setup, its faults, and earlier steps that are played to
+//! reach a later one. Only kubectl's and `fault` lines: what needs a shell has no place in a setup
+//! that has to work everywhere.
 
 use super::{Error, reach};
-use crate::cluster::Place;
-use crate::cluster::control::{Ask, Control};
-use crate::cluster::faults::Fault;
-use crate::cluster::guest::Room;
-use crate::kubectl::kept::Kept;
-use crate::kubectl::{self, Env, Io, table};
+use cluster::Place;
+use cluster::control::{Ask, Control};
+use cluster::faults::Fault;
+use cluster::guest::Room;
+use kubectl::kept::Kept;
+use kubectl::{self, Env, Io, table};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -36,8 +37,9 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// Runs lines in order, in a room, and stops at the first that fails. A line that begins with `-` may fail, as in a Makefile: what it makes may be there.
-    /// Where one of them needs a shell, none is run: half a way leads nowhere.
+    /// Runs lines in order, in a room, and stops at the first that fails. A line that begins with
+    /// `-` may fail, as in a Makefile: what it makes may be there. Where one of them needs a shell,
+    /// none is run: half a way leads nowhere.
     pub async fn play(&self, lines: &[String], room: &Room) -> Result<(), Error> {
         self.play_telling(lines, room, |_, _| {}).await
     }
@@ -56,7 +58,7 @@ impl Teacher {
         }
         for (number, (line, input)) in (1..).zip(all) {
             told(number, count);
-            let line = reach::line(&line, room);
+            let (line, input) = (reach::line(&line, room), reach::manifest(&input, room));
             let (text, may_fail) = may_fail(&line);
             match self.line(text, input).await {
                 Err(why) if !may_fail => return Err(Error::Line { line, why }),
@@ -104,7 +106,8 @@ pub fn needs_shell(lines: &[String]) -> bool {
     commands(lines).iter().any(|(line, _)| !is_plain(may_fail(line).0))
 }
 
-/// Nothing in it only a shell could do. What stands in quotes is a word like any other, but for what a shell puts into double ones.
+/// Nothing in it only a shell could do. What stands in quotes is a word like any other, but for
+/// what a shell puts into double ones.
 fn is_plain(line: &str) -> bool {
     let word = line.split_whitespace().next().unwrap_or_default();
     let known = word.is_empty()
@@ -126,7 +129,8 @@ fn is_plain(line: &str) -> bool {
     known
 }
 
-/// Of a solution, what can be played by the teacher on any cluster: kubectl's own lines that need nothing of ours.
+/// Of a solution, what can be played by the teacher on any cluster: kubectl's own lines that need
+/// nothing of ours.
 pub fn playable(lines: &[String]) -> Vec<String> {
     let mut all = Vec::new();
     for (line, input) in commands(lines) {
@@ -148,9 +152,8 @@ pub fn commands(lines: &[String]) -> Vec<(String, String)> {
     let mut rest = lines.iter();
     while let Some(line) = rest.next() {
         let mut input = String::new();
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if words.windows(2).any(|w| matches!(w[0], "-f" | "--filename") && w[1] == "-") {
-            for more in rest.by_ref().take_while(|l| !matches!(l.as_str(), "." | "EOF")) {
+        if reads_manifest(line) {
+            for more in rest.by_ref().take_while(|l| !ends_manifest(l)) {
                 input.push_str(more);
                 input.push('\n');
             }
@@ -160,14 +163,27 @@ pub fn commands(lines: &[String]) -> Vec<(String, String)> {
     all
 }
 
-/// Runs kubectl in this process; one that takes too long is cancelled and has code 124. Of a long output the beginning is kept.
+/// Does a manifest follow this line?
+pub fn reads_manifest(line: &str) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    words.windows(2).any(|w| matches!(w[0], "-f" | "--filename") && w[1] == "-")
+}
+
+/// Is this the line behind the last one of a manifest?
+pub fn ends_manifest(line: &str) -> bool {
+    matches!(line, "." | "EOF")
+}
+
+/// Runs kubectl in this process; one that takes too long is cancelled and has code 124. Of a long
+/// output the beginning is kept.
 pub async fn kubectl(words: Vec<String>, input: String, kubeconfig: &Path, limit: Duration) -> Ran {
     let out = Kept::up_to(OUTPUT_MAX);
     let (code, stderr) = run(words, input, kubeconfig, limit, Box::new(out.clone())).await;
     Ran { code, stdout: out.text(), stderr }
 }
 
-/// Runs kubectl as [`kubectl`] does. Of a long output the end is kept, from the beginning of a line on.
+/// Runs kubectl as [`kubectl`] does. Of a long output the end is kept, from the beginning of a line
+/// on.
 pub async fn kubectl_from_the_end(words: Vec<String>, kubeconfig: &Path, limit: Duration) -> Ran {
     let out = Tail::of(OUTPUT_MAX);
     let (code, stderr) = run(words, String::new(), kubeconfig, limit, Box::new(out.clone())).await;
@@ -184,6 +200,8 @@ async fn run(
 ) -> (i32, String) {
     let err = Kept::up_to(OUTPUT_MAX);
     let cancel = CancellationToken::new();
+    // Also if nobody waits for the end of it any more.
+    let _cancelled = cancel.clone().drop_guard();
     let io = Io {
         stdin: Box::new(Cursor::new(input.into_bytes())),
         stdout,
@@ -222,14 +240,16 @@ impl Tail {
     fn push(&self, bytes: &[u8]) {
         let mut kept = self.bytes();
         kept.extend_from_slice(bytes);
-        // One byte more than the text may have tells that something is gone. Not with every write: what is cut off moves all the rest.
+        // One byte more than the text may have tells that something is gone. Not with every write:
+        // what is cut off moves all the rest.
         if kept.len() > 2 * self.most {
             let gone = kept.len() - self.most - 1;
             kept.drain(..gone);
         }
     }
 
-    /// What is kept, without the rest of a line whose beginning is gone; a single line that is too long keeps its end.
+    /// What is kept, without the rest of a line whose beginning is gone; a single line that is too
+    /// long keeps its end.
     fn text(&self) -> String {
         let kept = self.bytes();
         let gone = kept.len().saturating_sub(self.most);
@@ -320,7 +340,7 @@ mod tests {
     #[tokio::test]
     async fn half_a_way_is_not_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let place = crate::cluster::Home::at(dir.path()).cluster("none").unwrap();
+        let place = cluster::Home::at(dir.path()).cluster("none").unwrap();
         let teacher = Teacher { place, kubeconfig: dir.path().join("none") };
         let lines = ["kubectl get pods", "-curl localhost"].map(String::from);
         // Without a cluster the first line would have failed by itself.

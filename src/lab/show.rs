@@ -5,10 +5,17 @@ use super::view::{Check, Entry, LessonView, Predict, Proof, State, Verdict};
 use super::words::{self, Word};
 use super::{cel, debrief, reach};
 
+/// Characters of an expression that a notice shows.
+const SOURCE_MAX: usize = 160;
+
 impl Engine {
     pub fn view(&self, lang: &str) -> LessonView {
         let Some((open, step)) = self.current() else {
-            return LessonView { notices: self.general(lang), ..LessonView::default() };
+            return LessonView {
+                notices: self.general(lang),
+                playing: self.playing,
+                ..LessonView::default()
+            };
         };
         let lesson = &open.lesson;
         let noted = self.progress.look(&lesson.id, &step.id).cloned().unwrap_or_default();
@@ -86,6 +93,7 @@ impl Engine {
             },
             diagram: step.view.clone().unwrap_or_else(|| lesson.view.clone()),
             notices: self.notices(lang),
+            playing: self.playing,
             finished,
             done,
             next: finished
@@ -103,8 +111,8 @@ impl Engine {
         if let Some(fault) = self.library.faults.first() {
             told.push(words::say(lang, Word::Broken, &[&fault.to_string()]));
         }
-        if let Some(trouble) = self.trouble.as_ref().or(self.unkept.as_ref().map(|(_, why)| why)) {
-            told.push(words::say(lang, Word::Progress, &[trouble]));
+        if let Some(problem) = self.problem.as_ref().or(self.unkept.as_ref().map(|(_, why)| why)) {
+            told.push(words::say(lang, Word::Progress, &[problem]));
         }
         told
     }
@@ -120,6 +128,10 @@ impl Engine {
         } else if let Some(need) = self.unproved(step) {
             told.push(words::say(lang, Word::Unproved, &[&need.say(lang)]));
         }
+        for (source, why) in self.memo.stopped() {
+            let source: String = source.chars().take(SOURCE_MAX).collect();
+            told.push(words::say(lang, Word::TooDear, &[&step.id, &why, &source]));
+        }
         for (word, with) in &open.notices {
             let with: Vec<&str> = with.iter().map(String::as_str).collect();
             told.push(words::say(lang, *word, &with));
@@ -127,7 +139,8 @@ impl Engine {
         told
     }
 
-    /// Returns the id of the first lesson with a step that is left to do: neither done, nor optional, nor beyond this cluster.
+    /// Returns the id of the first lesson with a step that is left to do: neither done, nor
+    /// optional, nor beyond this cluster.
     pub fn unfinished(&self) -> Option<String> {
         let done = |lesson: &str, step: &str| self.progress.look(lesson, step).is_some_and(|p| p.done);
         let is_unfinished = |lesson: &&super::format::Lesson| {
@@ -156,7 +169,8 @@ impl Engine {
         self.library.lessons.iter().map(entry).collect()
     }
 
-    /// What `lesson test` wants to know of the open step. What is missing for it is asked for, and known when it asks again.
+    /// What `lesson test` wants to know of the open step. What is missing for it is asked for, and
+    /// known when it asks again.
     pub fn proof(&mut self) -> Proof {
         let facts = self.facts();
         let Some((_, step)) = self.current() else { return Proof::default() };

@@ -1,4 +1,5 @@
-//! What the engine shows and is asked: plain data, the same on the control socket, in the REPL and in the terminal interface.
+//! What the engine shows and is asked: plain data, the same on the control socket, in the REPL and
+//! in the terminal interface.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +9,13 @@ use serde::{Deserialize, Serialize};
 pub struct Question {
     pub lang: String,
     pub ask: Ask,
+    /// A name of the asker's choice, by which [`Ask::Stop`] finds this question; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
 }
 
-/// What a learner may want of the engine. All answer with [`LessonView`], except where it says otherwise.
+/// What a learner may want of the engine. All answer with [`LessonView`], except where it says
+/// otherwise.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Ask {
@@ -49,14 +54,15 @@ pub enum Ask {
         line: String,
         code: i32,
     },
-    /// The lines that solve the step: answers with [`Solution`]. What they do from now on is marked `by: solve`.
+    /// The lines that solve the step: answers with [`Solution`]. What they do from now on is marked
+    /// `by: solve`.
     Solve {
         id: Option<String>,
     },
     /// The lines of the solution have been played.
     Solved,
-    /// What a question would take from the learner: answers with a list of [`crate::cluster::undo::Loss`]. `Goto` rewinds, and the setup of a
-    /// lesson that is opened may delete.
+    /// What a question would take from the learner: answers with a list of [`cluster::undo::Loss`].
+    /// `Goto` rewinds, and the setup of a lesson that is opened may delete.
     Cost {
         of: Box<Ask>,
     },
@@ -64,13 +70,23 @@ pub enum Ask {
     Sure {
         ask: Box<Ask>,
     },
-    /// What happened in a step that is done (of the open lesson; the open step if none is named): answers with sentences.
+    /// What happened in a step that is done (of the open lesson; the open step if none is named):
+    /// answers with sentences.
     Debrief {
         step: Option<String>,
     },
-    /// Gives up the namespaces that were made for lessons on a cluster that is not Ropewalk's own: answers with their names.
+    /// Gives up the namespaces that were made for lessons on a cluster that is not Ropewalk's own:
+    /// answers with their names.
     Leave,
-    /// What is true of the step besides its checks, for whoever proves a lesson: answers with [`Proof`].
+    /// Stops the lines that the teacher plays: a setup, or steps before a jump. With the id of a
+    /// question only if that question plays them; if it still waits, it is forgotten. What the
+    /// lines have changed so far stays. Answers with a sentence, or with null if a question by that
+    /// id plays none.
+    Stop {
+        question: Option<String>,
+    },
+    /// What is true of the step besides its checks, for whoever proves a lesson: answers with
+    /// [`Proof`].
     Prove,
 }
 
@@ -110,7 +126,8 @@ pub struct Solution {
     pub lines: Vec<String>,
 }
 
-/// The open lesson at its current step. Texts are in the language asked for; Markdown where it says so.
+/// The open lesson at its current step. Texts are in the language asked for; Markdown where it says
+/// so.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LessonView {
@@ -140,10 +157,16 @@ pub struct LessonView {
     pub also: Vec<Vec<String>>,
     /// What really happened, a sentence or two each, from the trace; after success.
     pub debrief: Vec<String>,
-    /// Name of the diagram that belongs to this step: `cluster`, `control-plane`, `raft`, `scheduling`, `network`, `rollout`, `pod`.
+    /// Name of the diagram that belongs to this step: `cluster`, `control-plane`, `raft`,
+    /// `scheduling`, `network`, `rollout`, `pod`.
     pub diagram: String,
-    /// Something the learner has to know: a scaled clock, a missing capability, a fault that was injected.
+    /// Something the learner has to know: a scaled clock, a missing capability, a fault that was
+    /// injected.
     pub notices: Vec<String>,
+    /// The line that the teacher plays, from 1, and how many lines there are; [`Ask::Stop`] stops
+    /// them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub playing: Option<(usize, usize)>,
     /// All steps are done; the next lesson's id and title, if there is one.
     pub finished: bool,
     /// Whether each step of the lesson has been done.

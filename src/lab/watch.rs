@@ -1,16 +1,15 @@
 //! Live objects of one kind, told to the engine as they change.
 
 use super::cel::facts::{self, Object};
-use crate::api::kinds::Kind;
-use crate::client::Client;
-use crate::client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
-use crate::client::kube::runtime::watcher;
-use crate::clock;
-use crate::cluster::guest::{How, Room, Seen};
-use crate::task::Crew;
+use api::kinds::Kind;
+use client::Client;
+use client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
+use client::kube::runtime::watcher;
+use cluster::guest::{How, Room, Seen};
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use task::Crew;
 
 /// What a watch says. `kind` is the qualified plural.
 pub enum Told {
@@ -46,7 +45,8 @@ pub struct Look {
 }
 
 impl Look {
-    /// Has a watch told everything that this look saw? `seen` is the newest revision that it told of.
+    /// Has a watch told everything that this look saw? `seen` is the newest revision that it told
+    /// of.
     pub fn is_known(&self, seen: i64, objects: &BTreeMap<(String, String), Object>) -> bool {
         let revision = |o: &Object| number(o.json["metadata"]["resourceVersion"].as_str());
         // One that was not there has been made since; else its end has not been heard of yet.
@@ -59,7 +59,8 @@ fn number(revision: Option<&str>) -> i64 {
     revision.and_then(|r| r.parse().ok()).unwrap_or_default()
 }
 
-/// Asks what there is of a kind in a room right now. A watch may be behind that, and tells nobody by how much.
+/// Asks what there is of a kind in a room right now. A watch may be behind that, and tells nobody
+/// by how much.
 pub async fn look(client: &Client, name: &str, room: &Room) -> Option<(String, Look)> {
     let known = facts::kind(name)?;
     let list = api(client, known, room).list_metadata(&ListParams::default()).await;
@@ -74,7 +75,8 @@ pub async fn look(client: &Client, name: &str, room: &Room) -> Option<(String, L
     Some((known.qualified(), look))
 }
 
-/// The objects of a kind in a room as they were at a revision and as they are, and the revision of the latter; `None` if the server does not have them.
+/// The objects of a kind in a room as they were at a revision and as they are, and the revision of
+/// the latter; `None` if the server does not have them.
 pub async fn between(
     client: &Client,
     name: &str,
@@ -88,7 +90,8 @@ pub async fn between(
     Some((json(then), json(now), look.at))
 }
 
-/// The objects of a kind in a room as they were at a revision; `None` if the server does not have them any more.
+/// The objects of a kind in a room as they were at a revision; `None` if the server does not have
+/// them any more.
 pub async fn at_revision(
     client: &Client,
     name: &str,
@@ -119,8 +122,9 @@ fn api(client: &Client, known: &Kind, room: &Room) -> Api<DynamicObject> {
     }
 }
 
-/// Watches a kind in a room. `saw` hears of every version as it came, `tell` of what there is as lessons know it; the watch ends when that
-/// answers false. One that panics begins anew, so that a lesson does not wait for ever. False if there is no such kind.
+/// Watches a kind in a room. `saw` hears of every version as it came, `tell` of what there is as
+/// lessons know it; the watch ends when that answers false. One that panics begins anew, so that a
+/// lesson does not wait for ever. False if there is no such kind.
 pub fn start(
     crew: &Crew,
     client: &Client,
@@ -188,7 +192,7 @@ pub fn start(
                     }
                 }
             };
-            let Err(panic) = crate::task::guard(follow).await else { return };
+            let Err(panic) = task::guard(follow).await else { return };
             tracing::error!(kind, panic, "a watch panicked and begins anew");
             clock::sleep(again).await;
             again = (again * 2).min(RETRY.1);
@@ -221,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn a_watch_that_panicked_begins_anew() {
         use std::sync::atomic::{AtomicBool, Ordering};
-        let server = crate::client::testing::Scripted::new(|_| {
+        let server = client::testing::Scripted::new(|_| {
             let pod = json!({"metadata": {"namespace": "d", "name": "a", "resourceVersion": "4"}});
             Some((200, json!({"metadata": {"resourceVersion": "5"}, "items": [pod]})))
         })

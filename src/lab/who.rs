@@ -1,16 +1,19 @@
-//! Decides whether a request was made by a component of the cluster or by a person, also where a person acts under a component's name.
+//! Decides whether a request was made by a component of the cluster or by a person, also where a
+//! person acts under a component's name.
 
-use crate::pki::Request as SigningRequest;
-use crate::tap::{self, NODE, ObjectRef, Record, Request};
+use pki::Request as SigningRequest;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use tap::{self, Event, NODE, ObjectRef, Record, Request};
 
-/// Names of components that a person got hold of, at most. Beyond that no component's name is believed any more ([`ALL`]).
+/// Names of components that a person got hold of, at most. Beyond that no component's name is
+/// believed any more ([`ALL`]).
 const BORROWED_MAX: usize = 1_000;
 /// Stands for every component's name.
 const ALL: &str = "*";
 
-/// Knows which names of components a person can use: a token of the account, a pod that runs under it, or a certificate with the name.
+/// Knows which names of components a person can use: a token of the account, a pod that runs under
+/// it, or a certificate with the name.
 #[derive(Clone, Debug, Default)]
 pub struct Who {
     pub borrowed: BTreeSet<String>,
@@ -20,16 +23,19 @@ impl Who {
     /// Notes which component's name a person gets by this act, if any. True if it is a name more.
     pub fn note(&mut self, record: &Record) -> bool {
         let (Some(request), Some(object)) = (&record.request, &record.object) else { return false };
-        // The teacher sets up what a lab's author wrote, and what a way back restores is told as the teacher's.
+        // The teacher sets up what a lab's author wrote, and what a way back restores is told as
+        // the teacher's.
         if self.is_components(record) || tap::actor(&request.user, &request.impersonator) == tap::TEACHER {
             return false;
         }
-        let name = match record.verb.as_str() {
-            "answer" if is_token(request, object) => account(&object.namespace, &object.name),
-            "commit" => match record.body.as_deref().and_then(|body| serde_json::from_slice(body).ok()) {
-                Some(body) => name_in(object, &body),
-                None => return false,
-            },
+        let name = match record.event {
+            Event::Answer(_) if is_token(request, object) => account(&object.namespace, &object.name),
+            Event::Commit(_) => {
+                match record.body.as_deref().and_then(|body| serde_json::from_slice(body).ok()) {
+                    Some(body) => name_in(object, &body),
+                    None => return false,
+                }
+            }
             _ => return false,
         };
         if !tap::is_component(&name) || self.is_borrowed(&name) {
@@ -42,7 +48,8 @@ impl Who {
         self.borrowed.contains(name) || self.borrowed.contains(ALL)
     }
 
-    /// Is this a component's doing? A component does not use kubectl, does not act under another name, and a node writes its own objects only.
+    /// Is this a component's doing? A component does not use kubectl, does not act under another
+    /// name, and a node writes its own objects only.
     pub fn is_components(&self, record: &Record) -> bool {
         let Some(request) = &record.request else { return false };
         let by_hand = !request.command.is_empty() || request.user_agent.starts_with("kubectl");
@@ -52,16 +59,17 @@ impl Who {
             && request.user.strip_prefix(NODE).is_none_or(|node| is_nodes_own(node, record))
     }
 
-    /// Is it an act on running containers or on an object's status, which no task asks for and which can make a state look like another?
+    /// Is it an act on running containers or on an object's status, which no task asks for and
+    /// which can make a state look like another?
     pub fn meddling(&self, record: &Record) -> Option<Meddling> {
         let request = record.request.as_ref().filter(|_| !self.is_components(record))?;
         // The checks themselves run commands in pods.
         if tap::actor(&request.user, &request.impersonator) == tap::TEACHER {
             return None;
         }
-        let committed = record.verb == "commit" && record.body.is_some();
+        let committed = record.write().is_some() && record.body.is_some();
         match request.subresource.as_str() {
-            "exec" | "attach" if record.verb == "answer" && request.code < 400 => Some(Meddling::Exec),
+            "exec" | "attach" if record.answer().is_some() && request.code < 400 => Some(Meddling::Exec),
             "ephemeralcontainers" if committed => Some(Meddling::Ephemeral),
             "status" if committed => Some(Meddling::Status),
             _ => None,
@@ -92,7 +100,8 @@ fn account(namespace: &str, name: &str) -> String {
     format!("system:serviceaccount:{namespace}:{name}")
 }
 
-/// The name under which an object that a person wrote lets act: that of a pod's account, of a Secret's token, or of a certificate request.
+/// The name under which an object that a person wrote lets act: that of a pod's account, of a
+/// Secret's token, or of a certificate request.
 fn name_in(object: &ObjectRef, body: &Value) -> String {
     let text = |at: &str| body.pointer(at).and_then(Value::as_str).unwrap_or_default();
     match object.resource.as_str() {
@@ -125,7 +134,7 @@ fn is_nodes_own(node: &str, record: &Record) -> bool {
             pod["spec"]["nodeName"] == node
         }),
         "events" | "certificatesigningrequests" | "serviceaccounts" => true,
-        _ => record.verb != "commit",
+        _ => record.write().is_none(),
     }
 }
 
@@ -133,9 +142,10 @@ fn is_nodes_own(node: &str, record: &Record) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+    use tap::Write;
 
-    fn record(user: &str, verb: &str, object: (&str, &str, &str), body: Option<Value>) -> Record {
-        let mut record = Record::new(verb).object(object.0, object.1, object.2);
+    fn record(user: &str, event: Event, object: (&str, &str, &str), body: Option<Value>) -> Record {
+        let mut record = Record::new(event).object(object.0, object.1, object.2);
         record.request = Some(Request { user: user.into(), code: 200, ..Request::default() });
         record.body = body.map(|body| body.to_string().into());
         record
@@ -156,7 +166,7 @@ mod tests {
             (("deployments", "d", "web"), Some(json!({})), false),
             (("services", "d", "web"), Some(json!({})), false),
         ] {
-            let record = record("system:node:n1", "commit", object, body);
+            let record = record("system:node:n1", Event::Commit(Write::UPDATED), object, body);
             assert_eq!(who.is_components(&record), own, "{object:?}");
         }
     }
@@ -164,7 +174,8 @@ mod tests {
     #[test]
     fn a_component_uses_no_kubectl_and_no_other_name() {
         let who = Who::default();
-        let mut scheduler = record("system:kube-scheduler", "commit", ("pods", "d", "p"), None);
+        let mut scheduler =
+            record("system:kube-scheduler", Event::Commit(Write::UPDATED), ("pods", "d", "p"), None);
         assert!(who.is_components(&scheduler));
         let by = |record: &mut Record, change: fn(&mut Request)| change(record.request.as_mut().unwrap());
         by(&mut scheduler, |r| r.user_agent = "kubectl/v1.33.0 (linux/amd64)".into());
@@ -173,17 +184,25 @@ mod tests {
         assert!(!who.is_components(&scheduler));
     }
 
-    /// A token, a Secret, a pod under the account, and a certificate: with each a person can act as the component.
+    /// A token, a Secret, a pod under the account, and a certificate: with each a person can act as
+    /// the component.
     #[test]
     fn a_name_that_a_person_got_is_no_longer_the_components() {
-        let mut token = record(tap::LEARNER, "answer", ("serviceaccounts", "kube-system", "coredns"), None);
+        let mut token = record(
+            tap::LEARNER,
+            Event::Answer(Box::default()),
+            ("serviceaccounts", "kube-system", "coredns"),
+            None,
+        );
         let request = token.request.as_mut().unwrap();
         (request.verb, request.subresource) = ("create".into(), "token".into());
         let secret = json!({"type": "kubernetes.io/service-account-token",
             "metadata": {"annotations": {"kubernetes.io/service-account.name": "coredns"}}});
         let pod = json!({"spec": {"serviceAccountName": "coredns"}});
         let deployment = json!({"spec": {"template": {"spec": {"serviceAccountName": "coredns"}}}});
-        let by_hand = |resource, body| record("jane", "commit", (resource, "kube-system", "x"), Some(body));
+        let by_hand = |resource, body| {
+            record("jane", Event::Commit(Write::UPDATED), (resource, "kube-system", "x"), Some(body))
+        };
         let acts = [
             token,
             by_hand("secrets", secret),
@@ -192,20 +211,22 @@ mod tests {
         ];
         for act in acts {
             let mut who = Who::default();
-            let write = record(COREDNS, "commit", ("configmaps", "d", "c"), Some(json!({})));
+            let write =
+                record(COREDNS, Event::Commit(Write::UPDATED), ("configmaps", "d", "c"), Some(json!({})));
             assert!(who.is_components(&write));
             who.note(&act);
             assert!(!who.is_components(&write), "{act:?}");
         }
-        // A controller makes pods of the addon, and the account of another namespace is another one.
+        // A controller makes pods of the addon, and the account of another namespace is another
+        // one.
         let mut who = Who::default();
         who.note(&record(
             "system:kube-controller-manager",
-            "commit",
+            Event::Commit(Write::UPDATED),
             ("pods", "kube-system", "x"),
             Some(pod.clone()),
         ));
-        who.note(&record("jane", "commit", ("pods", "default", "x"), Some(pod)));
+        who.note(&record("jane", Event::Commit(Write::UPDATED), ("pods", "default", "x"), Some(pod)));
         assert!(who.borrowed.is_empty(), "{who:?}");
 
         let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
@@ -215,7 +236,12 @@ mod tests {
         use base64::Engine;
         let request = base64::engine::general_purpose::STANDARD.encode(pem);
         let asked = json!({"spec": {"request": request}});
-        who.note(&record("jane", "commit", ("certificatesigningrequests", "", "mine"), Some(asked)));
+        who.note(&record(
+            "jane",
+            Event::Commit(Write::UPDATED),
+            ("certificatesigningrequests", "", "mine"),
+            Some(asked),
+        ));
         assert!(who.borrowed.contains("system:kube-scheduler"), "{who:?}");
     }
 
@@ -224,14 +250,15 @@ mod tests {
     fn more_names_than_can_be_kept_leave_no_components_name_believed() {
         let mut who = Who::default();
         let pod = json!({"spec": {"serviceAccountName": "coredns"}});
-        let by_hand = |body| record("jane", "commit", ("pods", "kube-system", "x"), Some(body));
+        let by_hand =
+            |body| record("jane", Event::Commit(Write::UPDATED), ("pods", "kube-system", "x"), Some(body));
         assert!(who.note(&by_hand(pod.clone())) && !who.note(&by_hand(pod)), "told once");
         who.borrowed.extend((0..BORROWED_MAX).map(|n| format!("system:node:n{n}")));
         let pod = json!({"spec": {"serviceAccountName": "storage-provisioner"}});
         assert!(who.note(&by_hand(pod)));
         assert!(!who.is_components(&record(
             "system:kube-scheduler",
-            "commit",
+            Event::Commit(Write::UPDATED),
             ("pods", "d", "p"),
             Some(json!({}))
         )));
@@ -241,26 +268,44 @@ mod tests {
     #[test]
     fn acts_in_containers_and_on_a_status_are_meddling() {
         let who = Who::default();
-        let told = |user: &str, verb: &str, subresource: &str, code: u16, body: Option<Value>| {
-            let mut record = record(user, verb, ("pods", "shop", "web"), body);
+        let told = |user: &str, event: Event, subresource: &str, code: u16, body: Option<Value>| {
+            let mut record = record(user, event, ("pods", "shop", "web"), body);
             let request = record.request.as_mut().unwrap();
             (request.subresource, request.code) = (subresource.into(), code);
             who.meddling(&record)
         };
         let body = || Some(json!({"spec": {"nodeName": "n"}}));
-        assert_eq!(told(tap::LEARNER, "answer", "exec", 101, None), Some(Meddling::Exec));
         assert_eq!(
-            told("system:serviceaccount:shop:robot", "answer", "attach", 101, None),
+            told(tap::LEARNER, Event::Answer(Box::default()), "exec", 101, None),
             Some(Meddling::Exec)
         );
         assert_eq!(
-            told(tap::LEARNER, "commit", "ephemeralcontainers", 200, body()),
+            told("system:serviceaccount:shop:robot", Event::Answer(Box::default()), "attach", 101, None),
+            Some(Meddling::Exec)
+        );
+        assert_eq!(
+            told(tap::LEARNER, Event::Commit(Write::UPDATED), "ephemeralcontainers", 200, body()),
             Some(Meddling::Ephemeral)
         );
-        assert_eq!(told(tap::LEARNER, "commit", "status", 200, body()), Some(Meddling::Status));
-        assert_eq!(told(tap::LEARNER, "answer", "exec", 404, None), None, "it was refused");
-        assert_eq!(told(tap::TEACHER, "answer", "exec", 101, None), None, "a check's own");
-        assert_eq!(told("system:node:n", "commit", "status", 200, body()), None, "the kubelet's work");
-        assert_eq!(told(tap::LEARNER, "answer", "log", 200, None), None);
+        assert_eq!(
+            told(tap::LEARNER, Event::Commit(Write::UPDATED), "status", 200, body()),
+            Some(Meddling::Status)
+        );
+        assert_eq!(
+            told(tap::LEARNER, Event::Answer(Box::default()), "exec", 404, None),
+            None,
+            "it was refused"
+        );
+        assert_eq!(
+            told(tap::TEACHER, Event::Answer(Box::default()), "exec", 101, None),
+            None,
+            "a check's own"
+        );
+        assert_eq!(
+            told("system:node:n", Event::Commit(Write::UPDATED), "status", 200, body()),
+            None,
+            "the kubelet's work"
+        );
+        assert_eq!(told(tap::LEARNER, Event::Answer(Box::default()), "log", 200, None), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What the engine itself says to people, in every language.
 
-use crate::lang::{Lang, texts};
+use lang::{Lang, texts};
 
 texts! {
     pub enum Word {
@@ -33,7 +33,11 @@ texts! {
     NeedWorkers: "worker nodes, {} or more", "워커 노드 {}개 이상";
     NeedRight: "the right to list and watch {}", "조회(list)와 감시(watch) 권한: {}";
     RoomFresh: "This lesson is played in a namespace of its own, made just now: {}. Where the lesson says default it means this one, and kubectl in this session looks into it.", "이 강의 전용 네임스페이스를 방금 만들었습니다: {}. 강의에서 default라고 하면 이 네임스페이스를 뜻하며, 이 세션의 kubectl도 이 네임스페이스를 봅니다.";
-    Playing: "The cluster is being prepared: command {} of {} is running.", "클러스터를 준비하고 있습니다. 명령 {}/{} 실행 중입니다.";
+    Playing: "The cluster is being prepared: command {} of {} is running. `lesson stop` stops this.", "클러스터를 준비하고 있습니다. 명령 {}/{} 실행 중입니다. 멈추려면 `lesson stop`을 입력하세요.";
+    Stopped: "stopped at command {} of {}: what the commands before it changed stays; enter the same command again to begin anew", "명령 {}/{}에서 멈췄습니다. 앞선 명령이 바꾼 것은 그대로 남습니다. 같은 명령을 다시 입력하면 처음부터 시작합니다";
+    FaultsStopped: "Stopped before everything that this step needs was broken. `goto {}` begins the step anew.", "이 단계에 필요한 고장을 모두 내기 전에 멈췄습니다. `goto {}` 명령으로 단계를 새로 시작하세요.";
+    NothingPlays: "nothing is being prepared that could be stopped", "멈출 준비 작업이 없습니다";
+    TooDear: "An expression of step {} cannot be evaluated ({}): `{}`. Tell the author of the lesson; what it decides stays undecided.", "{} 단계의 식을 계산할 수 없습니다({}): `{}`. 강의 작성자에게 알려 주세요. 이 식에 따른 판정은 내려지지 않습니다.";
     Fault: "Broken on purpose for this step: {}", "이 단계를 위해 일부러 고장 낸 것: {}";
     FaultFailed: "This could not be broken: {}", "고장 내지 못했습니다: {}";
     SetupFailed: "The setup of this lesson failed: {}. As long as no step is done, `lesson {}` tries it again.", "강의 준비에 실패했습니다: {}. 아직 끝낸 단계가 없으면 `lesson {}`로 다시 시도할 수 있습니다.";

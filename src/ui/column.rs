@@ -1,5 +1,5 @@
-//! Is the cursor at the beginning of a line? Known from what was printed, because asking the terminal takes time, and what
-//! is typed in that time would be taken for its answer.
+//! Is the cursor at the beginning of a line? Known from what was printed, because asking the
+//! terminal takes time, and what is typed in that time would be taken for its answer.
 
 use std::sync::{Mutex, PoisonError};
 

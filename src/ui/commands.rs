@@ -1,8 +1,8 @@
 //! The seam to kubectl: a line of the REPL, run by the built-in one in this process.
 
 use super::column::Column;
-use crate::cluster::Place;
-use crate::kubectl::{self, Env, Io};
+use cluster::Place;
+use kubectl::{self, Env, Io};
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
@@ -23,7 +23,8 @@ pub enum Input {
     Text(String),
 }
 
-/// Runs kubectl with the cluster's own kubeconfig and returns its exit code. Ctrl-C reaches it. Called outside the runtime.
+/// Runs kubectl with the cluster's own kubeconfig and returns its exit code. Ctrl-C reaches it.
+/// Called outside the runtime.
 pub fn run(args: &[String], input: Input, place: &Place, handle: &Handle, column: &Arc<Column>) -> i32 {
     handle.block_on(built_in(args, input, place, column))
 }

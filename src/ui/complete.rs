@@ -1,14 +1,15 @@
-//! What Tab offers: verbs, flags, kinds and live names of kubectl, words of this place, files for the shell.
+//! What Tab offers: verbs, flags, kinds and live names of kubectl, words of this place, files for
+//! the shell.
 
 use super::line::{self, WORDS, bare_verbs};
 use super::names::Names;
 use super::tui::model::View;
-use crate::api::kinds::{self, Kind};
-use crate::cluster::faults::killable;
-use crate::etcdctl::table::VERBS;
-use crate::kubectl::complete;
-use crate::lab::format::Library;
-use crate::lab::graded::read::Labs;
+use api::kinds::{self, Kind};
+use cluster::faults::killable;
+use etcdctl::table::VERBS;
+use kubectl::complete;
+use lab::format::Library;
+use lab::graded::read::Labs;
 use std::sync::Arc;
 
 /// Where names come from; a test has its own.
@@ -83,7 +84,8 @@ pub fn offer(text: &str, source: &dyn Source) -> Offer {
         },
         Some("lang") => owned(&["en", "ko"]),
         Some("map") => View::ALL.iter().map(|view| view.name().to_string()).collect(),
-        Some("lesson" | "solve" | "check") => source.lessons(),
+        Some("lesson") => source.lessons().into_iter().chain(owned(&["stop"])).collect(),
+        Some("solve" | "check") => source.lessons(),
         Some("lab") => match before.get(1).map(String::as_str) {
             None => owned(&["check", "give-up", "grade", "hint", "leave", "list", "show", "solve", "start"]),
             Some("check" | "give-up" | "grade" | "hint" | "leave" | "show" | "solve" | "start")
@@ -201,7 +203,7 @@ mod tests {
     #[test]
     fn words_of_this_place_have_what_follows_them() {
         assert_eq!(words("map s"), ["scheduling"]);
-        assert_eq!(words("lesson "), ["first-voyage/04", "first-voyage/05"]);
+        assert_eq!(words("lesson "), ["first-voyage/04", "first-voyage/05", "stop"]);
         assert_eq!(words("lab s"), ["show", "solve", "start"]);
         assert_eq!(words("lab start "), ["broken-selector"]);
         assert_eq!(words("lab le"), ["leave"]);

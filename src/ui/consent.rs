@@ -1,8 +1,8 @@
 //! Before something that a learner made is taken away: what it is, and whether that is meant.
 
-use super::texts::{Lang, Say, trouble};
-use crate::cluster::undo::Loss;
-use crate::lang::charset::{eprint, eprintln};
+use super::texts::{Lang, Say, problem};
+use cluster::undo::Loss;
+use lang::charset::{eprint, eprintln};
 use std::io::{BufRead, IsTerminal, Write};
 
 /// Objects that are named; of the rest their number is told.
@@ -21,8 +21,9 @@ pub fn list(lang: Lang, lost: &[Loss]) -> String {
     out
 }
 
-/// Lists what would be lost and asks; where nobody can be asked, it refuses and names the flag. True if nothing would be lost, or the person
-/// agrees. `lab`: the title of an open lab that would go with it.
+/// Lists what would be lost and asks; where nobody can be asked, it refuses and names the flag.
+/// True if nothing would be lost, or the person agrees. `lab`: the title of an open lab that would
+/// go with it.
 pub fn given(lang: Lang, lost: &[Loss], lab: Option<&str>) -> bool {
     if lost.is_empty() && lab.is_none() {
         return true;
@@ -37,8 +38,8 @@ pub fn given(lang: Lang, lost: &[Loss], lab: Option<&str>) -> bool {
     agreed(lang)
 }
 
-/// The same before a lab is started or left: names the open lab, which ends, and what goes with it. True if nothing has to be asked. `ends`: the title of the
-/// open lab; empty if none is open.
+/// The same before a lab is started or left: names the open lab, which ends, and what goes with it.
+/// True if nothing has to be asked. `ends`: the title of the open lab; empty if none is open.
 pub fn ends_lab(lang: Lang, ends: &str, lost: &[Loss]) -> bool {
     match lab_end(lang, ends, lost) {
         None => true,
@@ -66,7 +67,7 @@ fn lab_end(lang: Lang, ends: &str, lost: &[Loss]) -> Option<String> {
 pub fn agreed(lang: Lang) -> bool {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         let tip = lang.say(Say::LossTry, &[]);
-        eprintln!("{}", trouble(lang, &lang.say(Say::LossRefused, &[]), None, Some(&tip)));
+        eprintln!("{}", problem(lang, &lang.say(Say::LossRefused, &[]), None, Some(&tip)));
         return false;
     }
     ask(lang)

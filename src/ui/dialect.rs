@@ -1,9 +1,10 @@
 //! What is said to a shell so that it runs lines for us and tells how each ended. Pure.
 //!
-//! The shell reads commands from a pipe, so nothing is echoed and nothing that a program leaves unread on the terminal
-//! is taken for a command. Each line is an `eval` whose standard input and error are the terminal (descriptors 7 and 8). The
-//! shell's own prompt, which it prints whenever it is ready for the next command, even after Ctrl-C or a syntax error, is
-//! the report: it carries the exit code and goes to a pipe of its own. Shells without a terminal print no prompt; a
+//! The shell reads commands from a pipe, so nothing is echoed and nothing that a program leaves
+//! unread on the terminal is taken for a command. Each line is an `eval` whose standard input and
+//! error are the terminal (descriptors 7 and 8). The shell's own prompt, which it prints whenever
+//! it is ready for the next command, even after Ctrl-C or a syntax error, is the report: it carries
+//! the exit code and goes to a pipe of its own. Shells without a terminal print no prompt; a
 //! function writes the same report to descriptor 9.
 
 use std::path::Path;
@@ -42,8 +43,8 @@ impl Dialect {
         }
     }
 
-    /// The first commands: the report, then what the learner's lines rely on. Two lines, because a function named like an
-    /// alias can only be defined on a line after the alias went.
+    /// The first commands: the report, then what the learner's lines rely on. Two lines, because a
+    /// function named like an alias can only be defined on a line after the alias went.
     pub fn preparation(self, surroundings: &Surroundings<'_>, token: &str, terminal: bool) -> String {
         let report = match (self, terminal) {
             (_, false) => format!("printf '[{token}:%s]' \"$1\" >&9"),
@@ -94,7 +95,8 @@ pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Finds the next report in what a shell has said: what came before it, the code, and where the rest begins.
+/// Finds the next report in what a shell has said: what came before it, the code, and where the
+/// rest begins.
 pub fn report(heard: &[u8], token: &str) -> Option<(String, i32, usize)> {
     let mark = format!("[{token}:");
     let at = heard.windows(mark.len()).position(|w| w == mark.as_bytes())?;

@@ -7,7 +7,7 @@ use super::names::Names;
 use super::paste;
 use super::session::{Flow, Given, Lines, Session};
 use super::terminal;
-use crate::lang::charset::{print, println};
+use lang::charset::{print, println};
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
@@ -26,12 +26,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Lines that are remembered.
 const HISTORY_MAX: usize = 5000;
 const CONTINUED: &str = "> ";
-/// Input that follows a line's end within this time belongs to the same paste: nobody types so fast, and a terminal that
-/// passes a long paste on in pieces takes less between two of them.
+/// Input that follows a line's end within this time belongs to the same paste: nobody types so
+/// fast, and a terminal that passes a long paste on in pieces takes less between two of them.
 const BURST: std::time::Duration = std::time::Duration::from_millis(15);
 
 #[derive(Helper, Highlighter, Hinter)]
-struct Seated {
+struct LineHelper {
     names: Arc<Names>,
     files: FilenameCompleter,
     /// What is typed is a manifest, not a command.
@@ -40,7 +40,7 @@ struct Seated {
     before: RefCell<String>,
 }
 
-impl Completer for Seated {
+impl Completer for LineHelper {
     type Candidate = Pair;
 
     fn complete(
@@ -68,16 +68,18 @@ impl Completer for Seated {
     }
 }
 
-/// Returns where the word at the end of `text` begins. A separator may be longer than one byte: U+00A0, U+3000.
+/// Returns where the word at the end of `text` begins. A separator may be longer than one byte:
+/// U+00A0, U+3000.
 fn word_start(text: &str) -> usize {
     let separators = |c: char| c.is_whitespace() || "|;&(!".contains(c);
     text.rmatch_indices(separators).next().map_or(0, |(at, separator)| at + separator.len())
 }
 
-impl Validator for Seated {
+impl Validator for LineHelper {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        // The lines of a paste without brackets are taken together, as those of one with brackets. The editor reads ahead:
-        // if a command began after the first line, what is still in the terminal would overtake what the editor has.
+        // The lines of a paste without brackets are taken together, as those of one with brackets.
+        // The editor reads ahead: if a command began after the first line, what is still in the
+        // terminal would overtake what the editor has.
         if !self.pasting.get() && terminal::input_within(BURST) {
             return Ok(ValidationResult::Incomplete);
         }
@@ -116,8 +118,9 @@ impl rustyline::ConditionalEventHandler for AskFrame {
     }
 }
 
-/// Ctrl-D behind lines that came together, and on a line with nothing on it: the end of input, as at a terminal that edits lines itself.
-/// Whoever writes `quit` and then the end of input gets both.
+/// Ctrl-D behind lines that came together, and on a line with nothing on it: the end of input, as
+/// at a terminal that edits lines itself. Whoever writes `quit` and then the end of input gets
+/// both.
 struct EndOfInput;
 
 impl rustyline::ConditionalEventHandler for EndOfInput {
@@ -133,8 +136,9 @@ impl rustyline::ConditionalEventHandler for EndOfInput {
     }
 }
 
-/// Ctrl-Z. rustyline's own way takes the terminal again before it has stopped, when another thread gets the signal: the shell then sets it as
-/// shells do, and who comes back types into a terminal that edits nothing.
+/// Ctrl-Z. rustyline's own way takes the terminal again before it has stopped, when another thread
+/// gets the signal: the shell then sets it as shells do, and who comes back types into a terminal
+/// that edits nothing.
 struct Pause {
     continued: Mutex<Signal>,
     /// The terminal as whoever started this program had it.
@@ -181,8 +185,8 @@ impl rustyline::ConditionalEventHandler for Pause {
     }
 }
 
-pub struct Desk {
-    editor: Editor<Seated, DefaultHistory>,
+pub struct Prompt {
+    editor: Editor<LineHelper, DefaultHistory>,
     history: PathBuf,
     config: Watched,
     cluster: String,
@@ -199,7 +203,8 @@ struct Ahead {
 }
 
 impl Ahead {
-    /// Adds what was typed while a command ran. It goes on where the line stopped that was begun before.
+    /// Adds what was typed while a command ran. It goes on where the line stopped that was begun
+    /// before.
     fn typed(&mut self, text: &str) {
         let text = std::mem::take(&mut self.begun) + text;
         let mut lines: VecDeque<String> = text.split('\n').map(String::from).collect();
@@ -215,8 +220,8 @@ impl Ahead {
     }
 }
 
-impl Desk {
-    pub fn new(session: &Session, names: Arc<Names>) -> Result<Desk, ReadlineError> {
+impl Prompt {
+    pub fn new(session: &Session, names: Arc<Names>) -> Result<Prompt, ReadlineError> {
         let colours = if terminal::colours() { ColorMode::Enabled } else { ColorMode::Disabled };
         let config = Config::builder()
             .max_history_size(HISTORY_MAX)?
@@ -241,7 +246,7 @@ impl Desk {
                 rustyline::EventHandler::Conditional(Box::new(pause)),
             );
         }
-        editor.set_helper(Some(Seated {
+        editor.set_helper(Some(LineHelper {
             names,
             files: FilenameCompleter::new(),
             pasting: Cell::new(false),
@@ -249,7 +254,7 @@ impl Desk {
         }));
         let history = session.place.home.path().join("history");
         let _ = editor.load_history(&history); // there is none at first
-        Ok(Desk {
+        Ok(Prompt {
             editor,
             history,
             config: Watched::new(&session.place.kubeconfig()),
@@ -287,20 +292,19 @@ impl Desk {
     }
 
     fn whole(&mut self) -> Given {
-        let mut text = self.ahead.lines.pop_front().unwrap_or_default();
-        while line::unfinished(&text) {
+        let mut text = line::Growing::new(self.ahead.lines.pop_front().unwrap_or_default());
+        while text.unfinished() {
             let next = match self.ahead.lines.pop_front() {
                 Some(next) => next,
-                None => match self.read_behind(&text) {
+                None => match self.read_behind(text.text()) {
                     Given::Text(next) => next,
                     Given::End => return Given::Cut, // it gives up this text only
                     other => return other,
                 },
             };
-            text.push('\n');
-            text.push_str(&next);
+            text.add(&next);
         }
-        Given::Text(text)
+        Given::Text(text.into_text())
     }
 
     /// Reads what continues this text.
@@ -322,7 +326,7 @@ impl Desk {
     }
 }
 
-impl Lines for Desk {
+impl Lines for Prompt {
     fn more(&mut self) -> Given {
         if !self.ahead.lines.is_empty() {
             return Given::Text(self.ahead.lines.drain(..).collect::<Vec<_>>().join("\n"));
@@ -362,11 +366,11 @@ fn not_utf8(error: &ReadlineError) -> bool {
 }
 
 /// Reads and runs lines until someone leaves; the exit code.
-pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
+pub fn sit(session: &mut Session, prompt: &mut Prompt) -> i32 {
     loop {
         session.take_interrupt(); // what was pressed before does not concern the next line
         session.tell_frame(&["prompt", "on"]);
-        let given = desk.command();
+        let given = prompt.command();
         session.tell_frame(&["prompt", "off"]);
         let text = match given {
             Given::Text(text) => text,
@@ -380,8 +384,8 @@ pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
             }
             Given::End | Given::Gone => return 0,
         };
-        desk.remember(&text);
-        if let Flow::Leave(code) = session.run(&text, desk) {
+        prompt.remember(&text);
+        if let Flow::Leave(code) = session.run(&text, prompt) {
             return code;
         }
         if session.column.take_inside() {
@@ -389,12 +393,12 @@ pub fn sit(session: &mut Session, desk: &mut Desk) -> i32 {
         }
         // What was typed behind the Ctrl-C is not among these lines yet.
         if session.take_interrupt() {
-            match desk.ahead.drop_all() {
+            match prompt.ahead.drop_all() {
                 0 => {}
                 lines => session.dropped(lines),
             }
         }
-        desk.ahead.typed(&session.typed_ahead());
+        prompt.ahead.typed(&session.typed_ahead());
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the cluster's kubeconfig says at the moment: for the prompt and for completion.
 
-use crate::client::kubeconfig::{View, view};
+use client::kubeconfig::{View, view};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -27,7 +27,8 @@ impl Watched {
     }
 }
 
-/// `ropewalk> `, with what differs from the usual in between: `ropewalk (web)> `, `ropewalk (other-context)> `.
+/// `ropewalk> `, with what differs from the usual in between: `ropewalk (web)> `, `ropewalk
+/// (other-context)> `.
 pub fn prompt(view: &View, cluster: &str) -> String {
     let usual = format!("ropewalk-{cluster}");
     let context = (view.context != usual && !view.context.is_empty()).then_some(view.context.as_str());

@@ -1,19 +1,21 @@
-//! `lab test`: proves that a lab can be solved, and only by solving it. Seeds are chosen so that every value of every key occurs with every fault; each
-//! has a cluster of its own, on which the lab is started anew for every answer. All lines are typed into a real REPL, as the learner would.
+//! `lab test`: proves that a lab can be solved, and only by solving it. Seeds are chosen so that
+//! every value of every key occurs with every fault; each has a cluster of its own, on which the
+//! lab is started anew for every answer. All lines are typed into a real REPL, as the learner
+//! would.
 
 use super::Error;
-use super::arena::{Arena, Stop};
-use super::arena_home;
 use super::labs as front;
+use super::proof_cluster::{ProofCluster, Stop};
+use super::proof_home;
 use super::texts::Lang;
-use crate::cluster::control::{self, Control};
-use crate::cluster::undo::Past;
-use crate::lab::format::EN;
-use crate::lab::graded::read::{DIRECTORY, Lab};
-use crate::lab::graded::view::{Ask, Graded, LabView};
-use crate::lab::graded::{draw, score, seal};
-use crate::lang::charset::println;
+use cluster::control::{self, Control};
+use cluster::undo::Past;
 use futures::StreamExt;
+use lab::format::EN;
+use lab::graded::read::{DIRECTORY, Lab};
+use lab::graded::view::{Ask, Graded, LabView};
+use lab::graded::{draw, score, seal};
+use lang::charset::println;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,7 +70,8 @@ impl Kind {
     }
 }
 
-/// The solution with every seed; each other answer once with every fault that it is for, spread evenly.
+/// The solution with every seed; each other answer once with every fault that it is for, spread
+/// evenly.
 fn plans(lab: &Arc<Lab>) -> Result<Vec<Plan>, String> {
     let seeds = draw::seeds(&lab.id, &lab.choices);
     let mut plans = Vec::new();
@@ -99,7 +102,8 @@ fn plans(lab: &Arc<Lab>) -> Result<Vec<Plan>, String> {
     Ok(plans.into_iter().map(|(_, plan)| plan).collect())
 }
 
-/// Proves labs, `jobs` clusters side by side, and prints what was found of each as soon as that is known. True if all of them are sound.
+/// Proves labs, `jobs` clusters side by side, and prints what was found of each as soon as that is
+/// known. True if all of them are sound.
 pub async fn prove(
     labs: Vec<Lab>,
     directory: Option<PathBuf>,
@@ -132,7 +136,7 @@ pub async fn prove(
     }
     // The longest first, or the last of them would be waited for alone.
     all.sort_by_key(|plan| std::cmp::Reverse(plan.kinds.len()));
-    arena_home::sweep();
+    proof_home::sweep();
     let stop = Stop::default();
     let mut played = futures::stream::iter(all)
         .map(|plan| async { (plan.lab.clone(), play(plan, directory.as_deref(), &stop).await) })
@@ -188,7 +192,8 @@ impl Account {
             at.as_secs_f64()
         );
         faults.iter().for_each(|f| println!("    ✗ {f}"));
-        // What a wrong answer earned shows its author whether it is wrong for the reason that was meant.
+        // What a wrong answer earned shows its author whether it is wrong for the reason that was
+        // meant.
         let earned: BTreeSet<String> = self
             .outcomes
             .iter()
@@ -203,17 +208,17 @@ impl Account {
 /// Everything that is played with one seed, one after the other; what is wrong.
 async fn play(plan: Plan, directory: Option<&Path>, stop: &Stop) -> Vec<Outcome> {
     let variables: Vec<_> = directory.iter().map(|d| (DIRECTORY, d.as_os_str())).collect();
-    let arena = match Arena::open(&variables, stop).await {
-        Ok(arena) => arena,
+    let proof_cluster = match ProofCluster::open(&variables, stop).await {
+        Ok(proof_cluster) => proof_cluster,
         Err(why) => return vec![(None, Err(format!("seed {}: {why}", plan.seed)))],
     };
-    let outcomes = play_in(&plan, &arena, stop).await;
-    arena.close().await; // whatever came of it: else its directory stays
+    let outcomes = play_in(&plan, &proof_cluster, stop).await;
+    proof_cluster.close().await; // whatever came of it: else its directory stays
     outcomes
 }
 
-async fn play_in(plan: &Plan, arena: &Arena, stop: &Stop) -> Vec<Outcome> {
-    let fresh = match revision(arena).await {
+async fn play_in(plan: &Plan, proof_cluster: &ProofCluster, stop: &Stop) -> Vec<Outcome> {
+    let fresh = match revision(proof_cluster).await {
         Ok(revision) => revision,
         Err(why) => return vec![(None, Err(format!("seed {}: {why}", plan.seed)))],
     };
@@ -221,8 +226,8 @@ async fn play_in(plan: &Plan, arena: &Arena, stop: &Stop) -> Vec<Outcome> {
     for kind in &plan.kinds {
         let played = async {
             // A start leaves alone what an answer made outside the lab's namespaces.
-            past(arena, Past::back(fresh, None)).await?;
-            answer(plan, *kind, arena).await
+            past(proof_cluster, Past::back(fresh, None)).await?;
+            answer(plan, *kind, proof_cluster).await
         };
         let outcome = stop.or(played).await;
         let named = |why| format!("seed {}, {}: {why}", plan.seed, kind.name(&plan.lab));
@@ -234,35 +239,36 @@ async fn play_in(plan: &Plan, arena: &Arena, stop: &Stop) -> Vec<Outcome> {
 /// What an answer earned, or what is wrong with that.
 type Outcome = (Option<Kind>, Result<String, String>);
 
-async fn asked<T: serde::de::DeserializeOwned>(arena: &Arena, ask: Ask) -> Result<T, String> {
-    front::asked(&arena.place, Lang::En, ask).await.map_err(|e| e.say(Lang::En))
+async fn asked<T: serde::de::DeserializeOwned>(proof_cluster: &ProofCluster, ask: Ask) -> Result<T, String> {
+    front::asked(&proof_cluster.place, Lang::En, ask).await.map_err(|e| e.say(Lang::En))
 }
 
-async fn past(arena: &Arena, past: Past) -> Result<serde_json::Value, String> {
-    let asked = async { Control::connect(&arena.place).await?.ask(&control::Ask::Past { past }).await };
-    asked.await.map_err(|e: crate::cluster::Error| e.say(Lang::En))
+async fn past(proof_cluster: &ProofCluster, past: Past) -> Result<serde_json::Value, String> {
+    let asked =
+        async { Control::connect(&proof_cluster.place).await?.ask(&control::Ask::Past { past }).await };
+    asked.await.map_err(|e: cluster::Error| e.say(Lang::En))
 }
 
 /// The store's newest revision.
-async fn revision(arena: &Arena) -> Result<i64, String> {
-    let steps = past(arena, Past::Steps).await?;
+async fn revision(proof_cluster: &ProofCluster) -> Result<i64, String> {
+    let steps = past(proof_cluster, Past::Steps).await?;
     steps["revision"].as_i64().ok_or_else(|| "the store does not say its revision".to_string())
 }
 
-async fn answer(plan: &Plan, kind: Kind, arena: &Arena) -> Result<String, String> {
+async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result<String, String> {
     let (lab, seed) = (&plan.lab, Some(plan.seed));
     let variant = lab.variant(plan.seed)?;
-    let _: LabView = asked(arena, Ask::Start { id: lab.id.clone(), seed }).await?;
+    let _: LabView = asked(proof_cluster, Ask::Start { id: lab.id.clone(), seed }).await?;
     if kind == Kind::Solution {
-        untouched(lab, arena).await?;
+        untouched(lab, proof_cluster).await?;
     }
     let filled: Result<Vec<String>, String> =
         kind.lines(lab, &variant).iter().map(|line| draw::fill(line, &variant)).collect();
-    let said = arena.lines(&filled?, LINES_MAX).await?;
+    let said = proof_cluster.lines(&filled?, LINES_MAX).await?;
     if !matches!(kind, Kind::Wrong(_)) {
-        done(arena).await?;
+        done(proof_cluster).await?;
     }
-    let found = grade(lab, arena).await?;
+    let found = grade(lab, proof_cluster).await?;
     if let Kind::Wrong(at) = kind {
         let wrong = &lab.wrong[at];
         return match score::too_good(&found, &wrong.red, wrong.score_max) {
@@ -275,26 +281,28 @@ async fn answer(plan: &Plan, kind: Kind, arena: &Arena) -> Result<String, String
     }
     full(&found).map_err(|why| format!("{why}\n      {}", super::proof::tail(&said)))?;
     if kind == Kind::Solution && plan.twice {
-        full(&grade(lab, arena).await?).map_err(|why| format!("graded once more: {why}"))?;
+        full(&grade(lab, proof_cluster).await?).map_err(|why| format!("graded once more: {why}"))?;
     }
     Ok(String::new())
 }
 
-/// Waits until nothing that can be seen is red, as a learner does before asking for a grade. What stays red is the grade's to tell.
-async fn done(arena: &Arena) -> Result<(), String> {
-    looked(arena, DONE_MAX).await.map(drop)
+/// Waits until nothing that can be seen is red, as a learner does before asking for a grade. What
+/// stays red is the grade's to tell.
+async fn done(proof_cluster: &ProofCluster) -> Result<(), String> {
+    looked(proof_cluster, DONE_MAX).await.map(drop)
 }
 
-/// How the tasks stand at the first moment in which nothing that can be seen is red, or when this time is over.
-async fn looked(arena: &Arena, within: Duration) -> Result<LabView, String> {
-    asked(arena, Ask::Await { within_ms: within.as_millis() as u64 }).await
+/// How the tasks stand at the first moment in which nothing that can be seen is red, or when this
+/// time is over.
+async fn looked(proof_cluster: &ProofCluster, within: Duration) -> Result<LabView, String> {
+    asked(proof_cluster, Ask::Await { within_ms: within.as_millis() as u64 }).await
 }
 
 /// A lab that nobody has touched is red, and stays so; all its hints can be had.
-async fn untouched(lab: &Lab, arena: &Arena) -> Result<(), String> {
-    looked(arena, SETTLE).await?;
+async fn untouched(lab: &Lab, proof_cluster: &ProofCluster) -> Result<(), String> {
+    looked(proof_cluster, SETTLE).await?;
     // A pod that crashes again and again runs in between: only what holds is green.
-    let seen: LabView = asked(arena, Ask::Check { id: None, seed: None }).await?;
+    let seen: LabView = asked(proof_cluster, Ask::Check { id: None, seed: None }).await?;
     let green: Vec<&str> =
         seen.tasks.iter().filter(|t| t.green == Some(true)).map(|t| t.id.as_str()).collect();
     if !green.is_empty() {
@@ -305,7 +313,7 @@ async fn untouched(lab: &Lab, arena: &Arena) -> Result<(), String> {
     }
     let always = lab.hints.iter().filter(|h| h.when.is_none()).count();
     for number in 1..=always {
-        let hinted: Result<LabView, String> = asked(arena, Ask::Hint { id: None }).await;
+        let hinted: Result<LabView, String> = asked(proof_cluster, Ask::Hint { id: None }).await;
         if let Err(why) = hinted {
             return Err(format!("hint {number} of {always} cannot be had: {why}"));
         }
@@ -314,9 +322,10 @@ async fn untouched(lab: &Lab, arena: &Arena) -> Result<(), String> {
 }
 
 /// Grades, and checks that the record is what it should be.
-async fn grade(lab: &Lab, arena: &Arena) -> Result<Vec<score::Found>, String> {
+async fn grade(lab: &Lab, proof_cluster: &ProofCluster) -> Result<Vec<score::Found>, String> {
     let graded: Graded =
-        asked(arena, Ask::Grade { id: Some(lab.id.clone()), seed: None, learner: "test".into() }).await?;
+        asked(proof_cluster, Ask::Grade { id: Some(lab.id.clone()), seed: None, learner: "test".into() })
+            .await?;
     seal::verify(&graded.record.to_string()).map_err(|e| format!("its own record is refused: {e}"))?;
     Ok(graded.found)
 }
@@ -331,7 +340,7 @@ fn full(found: &[score::Found]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::graded::read::Labs;
+    use lab::graded::read::Labs;
 
     #[test]
     fn every_answer_is_played_with_every_fault_it_is_for() {

@@ -1,12 +1,12 @@
 //! Graded labs at the prompt: questions to the desk, its answers as text.
 
-use super::lesson::{Paper, tag};
+use super::lesson::{PageStyle, tag};
 use super::prose::{self, lay_out};
 use super::texts::{Lang, Say};
-use crate::cluster::control::{self, Control};
-use crate::cluster::{Error, Place};
-use crate::lab::graded::guest::NAME;
-use crate::lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Question};
+use cluster::control::{self, Control};
+use cluster::{Error, Place};
+use lab::graded::guest::NAME;
+use lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Question};
 use serde_json::Value;
 
 /// One question, one answer. Errors: the cluster is not running, or the desk's own words.
@@ -31,24 +31,24 @@ fn clock(seconds: i64) -> String {
     format!("{sign}{}:{:02}", seconds.abs() / 60, seconds.abs() % 60)
 }
 
-fn marked(paper: &Paper, mark: &str, markdown: &str) -> String {
+fn marked(style: &PageStyle, mark: &str, markdown: &str) -> String {
     let hang = " ".repeat(prose::cells(mark));
-    let laid = lay_out(markdown, paper.width.saturating_sub(hang.len()));
-    let text = prose::print(&laid, &hang, paper.colour);
+    let laid = lay_out(markdown, style.width.saturating_sub(hang.len()));
+    let text = prose::print(&laid, &hang, style.colour);
     format!("{mark}{}", text.strip_prefix(&hang).unwrap_or(&text))
 }
 
 /// Everything there is to see of a lab.
-pub fn page(paper: &Paper, view: &LabView) -> String {
-    let say = |say, with: &[&str]| paper.lang.say(say, with);
+pub fn page(style: &PageStyle, view: &LabView) -> String {
+    let say = |say, with: &[&str]| style.lang.say(say, with);
     if view.id.is_empty() {
         return say(Say::LabNone, &[]) + "\n";
     }
     let mut out =
         format!("── {} · {} {} ──\n\n", view.title, view.id, say(Say::LabSeed, &[&view.seed.to_string()]));
-    out.push_str(&prose::print(&lay_out(&view.text, paper.width), "", paper.colour));
+    out.push_str(&prose::print(&lay_out(&view.text, style.width), "", style.colour));
     out.push('\n');
-    out.push_str(&tasks(paper, view));
+    out.push_str(&tasks(style, view));
     let minutes = view.minutes.to_string();
     out.push('\n');
     out.push_str(&match view.started.is_empty() {
@@ -60,7 +60,7 @@ pub fn page(paper: &Paper, view: &LabView) -> String {
 }
 
 /// One line a task. A check that is hidden stays hidden: only how it came out is told.
-pub fn tasks(paper: &Paper, view: &LabView) -> String {
+pub fn tasks(style: &PageStyle, view: &LabView) -> String {
     let mut out = String::new();
     for task in &view.tasks {
         let mark = match task.green {
@@ -68,33 +68,33 @@ pub fn tasks(paper: &Paper, view: &LabView) -> String {
             Some(false) => "·",
             None => " ",
         };
-        out.push_str(&marked(paper, &format!(" {mark} {:>3}  ", task.weight), &task.task));
+        out.push_str(&marked(style, &format!(" {mark} {:>3}  ", task.weight), &task.task));
     }
     out
 }
 
-pub fn hint(paper: &Paper, view: &LabView) -> String {
+pub fn hint(style: &PageStyle, view: &LabView) -> String {
     let Some(last) = view.hints.last() else { return String::new() };
     let number = view.hints.len().to_string();
-    marked(paper, &format!("{} ", paper.lang.say(Say::LessonHint, &[&number])), last)
-        + &paper.lang.say(Say::LabHintsLeft, &[&view.hints_left.to_string()])
+    marked(style, &format!("{} ", style.lang.say(Say::LessonHint, &[&number])), last)
+        + &style.lang.say(Say::LabHintsLeft, &[&view.hints_left.to_string()])
         + "\n"
 }
 
 /// What is told to somebody who has given up.
-pub fn given_up(paper: &Paper, given: &GivenUp) -> String {
+pub fn given_up(style: &PageStyle, given: &GivenUp) -> String {
     let mut out = String::new();
     for told in &given.told {
-        out.push_str(&prose::print(&lay_out(told, paper.width.saturating_sub(2)), "  ", paper.colour));
+        out.push_str(&prose::print(&lay_out(told, style.width.saturating_sub(2)), "  ", style.colour));
     }
-    out.push_str(&format!("\n{}\n", paper.lang.say(Say::LabWay, &[])));
+    out.push_str(&format!("\n{}\n", style.lang.say(Say::LabWay, &[])));
     given.lines.iter().for_each(|line| out.push_str(&format!("  {line}\n")));
     out
 }
 
 /// A grade for people.
-pub fn grade(paper: &Paper, graded: &Graded, view: &LabView) -> String {
-    let say = |say, with: &[&str]| paper.lang.say(say, with);
+pub fn grade(style: &PageStyle, graded: &Graded, view: &LabView) -> String {
+    let say = |say, with: &[&str]| style.lang.say(say, with);
     let record = &graded.record;
     let mut out = String::new();
     for found in &graded.found {
@@ -103,23 +103,23 @@ pub fn grade(paper: &Paper, graded: &Graded, view: &LabView) -> String {
         let points = if found.green { found.weight } else { 0 };
         let mark = if found.green { "✓" } else { "✗" };
         let mark = format!(" {mark} {points:>3}/{:<3} ", found.weight);
-        out.push_str(&marked(paper, &mark, text));
+        out.push_str(&marked(style, &mark, text));
         if !found.green && !found.told.is_empty() {
-            out.push_str(&marked(paper, &" ".repeat(prose::cells(&mark)), &found.told));
+            out.push_str(&marked(style, &" ".repeat(prose::cells(&mark)), &found.told));
         }
     }
     out.push_str(&format!(
         "\n{}\n",
         say(Say::LabScore, &[&record["score"].to_string(), &record["max"].to_string()])
     ));
-    remarks(paper.lang, record).into_iter().for_each(|line| out.push_str(&(line + "\n")));
+    remarks(style.lang, record).into_iter().for_each(|line| out.push_str(&(line + "\n")));
     if graded.untold > 0 {
         out.push_str(&(say(Say::LabUntold, &[&graded.untold.to_string()]) + "\n"));
     }
     if !graded.debrief.is_empty() {
         out.push('\n');
         for told in &graded.debrief {
-            out.push_str(&prose::print(&lay_out(told, paper.width.saturating_sub(2)), "  ", paper.colour));
+            out.push_str(&prose::print(&lay_out(told, style.width.saturating_sub(2)), "  ", style.colour));
         }
     }
     out.push_str(&format!("\n{}\n", say(Say::LabRecord, &[&graded.file])));
@@ -162,7 +162,7 @@ pub fn remarks(lang: Lang, record: &Value) -> Vec<String> {
     lines
 }
 
-pub fn list(paper: &Paper, entries: &[Entry]) -> String {
+pub fn list(style: &PageStyle, entries: &[Entry]) -> String {
     let mut out = String::new();
     for entry in entries {
         let mark = match () {
@@ -173,7 +173,7 @@ pub fn list(paper: &Paper, entries: &[Entry]) -> String {
         let pad = |text: &str, to: usize| " ".repeat(to.saturating_sub(prose::cells(text)));
         let attempt = if entry.attempt > 1 { format!(" #{}", entry.attempt) } else { String::new() };
         let score = entry.score.map_or_else(String::new, |s| format!("{s}/{}{attempt}", entry.max));
-        let minutes = paper.lang.say(Say::LessonMinutes, &[&entry.minutes.to_string()]);
+        let minutes = style.lang.say(Say::LessonMinutes, &[&entry.minutes.to_string()]);
         out.push_str(&format!(
             " {mark} {}{} {}{} {}{} {}{minutes} {score:>8}\n",
             entry.id,
@@ -191,11 +191,11 @@ pub fn list(paper: &Paper, entries: &[Entry]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::graded::score::Found;
-    use crate::lab::graded::view::Task;
+    use lab::graded::score::Found;
+    use lab::graded::view::Task;
     use serde_json::json;
 
-    const PAPER: Paper = Paper { lang: Lang::En, width: 60, colour: false, beside: false };
+    const PAPER: PageStyle = PageStyle { lang: Lang::En, width: 60, colour: false, beside: false };
 
     fn view() -> LabView {
         let task = |id: &str, text: &str| Task { id: id.into(), weight: 40, task: text.into(), green: None };

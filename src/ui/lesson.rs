@@ -2,10 +2,10 @@
 
 use super::prose::{self, lay_out};
 use super::texts::{Lang, Say};
-use crate::cluster::control::{self, Control};
-use crate::cluster::{Error, Place};
-use crate::lab::guest::NAME;
-use crate::lab::view::{Ask, Check, Entry, LessonView, Question, State, Verdict};
+use cluster::control::{self, Control};
+use cluster::{Error, Place};
+use lab::guest::NAME;
+use lab::view::{Ask, Check, Entry, LessonView, Question, State, Verdict};
 use serde_json::Value;
 
 /// The name under which a language is asked for.
@@ -15,13 +15,23 @@ pub fn tag(lang: Lang) -> &'static str {
 
 /// A question as the control socket takes it.
 pub fn asked(lang: Lang, ask: Ask) -> control::Ask {
-    let question = serde_json::to_value(Question { lang: tag(lang).into(), ask }).unwrap_or_default();
+    asked_as(String::new(), lang, ask)
+}
+
+/// The same with an id, by which it can be taken back.
+fn asked_as(id: String, lang: Lang, ask: Ask) -> control::Ask {
+    let question = serde_json::to_value(Question { lang: tag(lang).into(), ask, id }).unwrap_or_default();
     control::Ask::Guest { name: NAME.into(), question }
 }
 
 /// One question, one answer. Errors: the cluster is not running, or the engine's own words.
 pub async fn ask(place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
     Control::connect(place).await?.ask(&asked(lang, ask)).await
+}
+
+/// The same for a question that can be taken back by its id.
+pub async fn ask_as(id: String, place: &Place, lang: Lang, ask: Ask) -> Result<Value, Error> {
+    Control::connect(place).await?.ask(&asked_as(id, lang, ask)).await
 }
 
 /// A question that is answered with a view.
@@ -68,7 +78,7 @@ const DEBRIEF: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// How text is to be laid out.
 #[derive(Clone, Copy, Debug)]
-pub struct Paper {
+pub struct PageStyle {
     pub lang: Lang,
     pub width: usize,
     pub colour: bool,
@@ -76,7 +86,7 @@ pub struct Paper {
     pub beside: bool,
 }
 
-impl Paper {
+impl PageStyle {
     /// The widest line that is pleasant to read.
     pub const WIDEST: usize = 78;
 
@@ -253,13 +263,13 @@ fn sign(check: &Check) -> &'static str {
 }
 
 /// What changed so that someone at the prompt should hear of it.
-pub fn news(paper: &Paper, before: &LessonView, now: &LessonView) -> Option<String> {
+pub fn news(style: &PageStyle, before: &LessonView, now: &LessonView) -> Option<String> {
     let same = before.id == now.id && before.step_id == now.step_id;
     let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
     match same {
-        true if over(now) && !over(before) => Some(paper.verdict(now)),
-        true if now.not_yet.is_some() && before.not_yet.is_none() => Some(paper.verdict(now)),
-        true if now.lost.is_some() && before.lost.is_none() => Some(paper.checks(now)),
+        true if over(now) && !over(before) => Some(style.verdict(now)),
+        true if now.not_yet.is_some() && before.not_yet.is_none() => Some(style.verdict(now)),
+        true if now.lost.is_some() && before.lost.is_none() => Some(style.checks(now)),
         _ => None,
     }
 }
@@ -267,7 +277,7 @@ pub fn news(paper: &Paper, before: &LessonView, now: &LessonView) -> Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::view::Predict;
+    use lab::view::Predict;
 
     fn view() -> LessonView {
         LessonView {
@@ -284,7 +294,7 @@ mod tests {
             ..LessonView::default()
         }
     }
-    const PAPER: Paper = Paper { lang: Lang::En, width: 60, colour: false, beside: false };
+    const PAPER: PageStyle = PageStyle { lang: Lang::En, width: 60, colour: false, beside: false };
 
     #[test]
     fn a_step_is_shown_with_its_task_and_checks() {

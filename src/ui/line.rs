@@ -1,6 +1,6 @@
 //! What kind of line is it? Pure: text in, decision out.
 
-use crate::kubectl::{parse, table};
+use kubectl::{parse, table};
 
 /// Verbs that stay shell commands unless `kubectl` or `k` stands in front.
 pub const SHADOWED: &[&str] = &["cp", "diff", "exec", "set", "top", "wait"];
@@ -14,8 +14,9 @@ fn is_bare_verb(word: &str) -> bool {
     bare_verbs().any(|verb| verb == word)
 }
 
-/// Does a line that begins with a shadowed verb make no sense to the shell's command of that name, but to kubectl's? `set image …` would set
-/// bash's own arguments and say nothing, `exec web -- ls` would end the shell.
+/// Does a line that begins with a shadowed verb make no sense to the shell's command of that name,
+/// but to kubectl's? `set image …` would set bash's own arguments and say nothing, `exec web -- ls`
+/// would end the shell.
 pub fn meant_for_kubectl(words: &[String]) -> bool {
     let second = words.get(1).map_or("", String::as_str);
     let has = |word: &str| words.iter().any(|w| w == word);
@@ -69,7 +70,8 @@ pub enum Line {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cut {
     pub words: Vec<String>,
-    /// Something in it only a shell can do: `| > < & ; $`, a backtick, a group, a pattern, a list in braces, a second line.
+    /// Something in it only a shell can do: `| > < & ; $`, a backtick, a group, a pattern, a list
+    /// in braces, a second line.
     pub special: bool,
 }
 
@@ -127,7 +129,8 @@ pub fn cut(text: &str) -> Cut {
     cut
 }
 
-/// Does a shell make several words of the braces that have just been opened? `web-{1,2}` and `{1..3}`, but not `{}` or `{.items}`.
+/// Does a shell make several words of the braces that have just been opened? `web-{1,2}` and
+/// `{1..3}`, but not `{}` or `{.items}`.
 fn brace_list(rest: impl Iterator<Item = char>) -> bool {
     let mut before = ' ';
     for c in rest {
@@ -212,7 +215,8 @@ pub fn latin_key(c: char) -> Option<char> {
     keys.next().filter(|_| keys.next().is_none())
 }
 
-/// A lesson's word that was typed with a Korean keyboard layout on: the layout puts letters together to syllables, which are taken apart again.
+/// A lesson's word that was typed with a Korean keyboard layout on: the layout puts letters
+/// together to syllables, which are taken apart again.
 fn latin(word: &str) -> Option<&'static str> {
     let keys: String = word.chars().map(keys_of).collect::<Option<Vec<_>>>()?.concat();
     LESSON.iter().find(|w| **w == keys).copied()
@@ -281,8 +285,9 @@ fn own(word: &str, after: &str, words: &[String], special: bool, cluster: &str) 
     Line::Own(args)
 }
 
-/// Commands that take over the terminal: an editor, a shell in a container, a question. The verb is found as kubectl finds it: flags with values may
-/// stand before it (`-n shop exec -it web -- sh`). What kubectl does not understand takes nothing.
+/// Commands that take over the terminal: an editor, a shell in a container, a question. The verb is
+/// found as kubectl finds it: flags with values may stand before it (`-n shop exec -it web -- sh`).
+/// What kubectl does not understand takes nothing.
 fn wants_terminal(args: &[String]) -> bool {
     let Ok(parsed) = parse::parse(args) else { return false };
     let is = |flag: &str| parsed.flags.is(flag);
@@ -295,7 +300,8 @@ fn wants_terminal(args: &[String]) -> bool {
     takes && !parsed.help
 }
 
-/// The word that was probably meant: one slip away (two in long words), counting swapped neighbours as one slip.
+/// The word that was probably meant: one slip away (two in long words), counting swapped neighbours
+/// as one slip.
 pub fn did_you_mean(word: &str) -> Option<&'static str> {
     let known = ["kubectl", "ropewalk"].into_iter().chain(bare_verbs()).chain(WORDS.iter().copied());
     let slips = if word.chars().count() < 6 { 1 } else { 2 };
@@ -328,7 +334,8 @@ fn distance(a: &str, b: &str) -> usize {
     rows[a.len()][b.len()]
 }
 
-/// Parentheses in one another that the parser is given. It tries each as arithmetic and as a subshell, so n that are open cost 2^n.
+/// Parentheses in one another that the parser is given. It tries each as arithmetic and as a
+/// subshell, so n that are open cost 2^n.
 const DEEPEST: usize = 10;
 
 /// How many parentheses are open at once, at most, outside of quotes.
@@ -354,21 +361,81 @@ fn deepest(text: &str) -> usize {
 
 /// Is something still to come: an open quote, a here-document, a `for` without its `done`?
 pub fn unfinished(text: &str) -> bool {
-    use brush_parser::{ParseError, Parser, ParserOptions};
+    parse(text).0
+}
+
+/// A text that grows line by line until it is whole. A here-document is parsed when it begins and
+/// at lines that may end it: at each of its lines would cost the square of its length.
+pub struct Growing {
+    text: String,
+    unfinished: bool,
+    /// The lines that may end the here-document in which the text ends.
+    ends: Vec<String>,
+}
+
+impl Growing {
+    pub fn new(text: String) -> Growing {
+        let (unfinished, ends) = parse(&text);
+        Growing { text, unfinished, ends }
+    }
+
+    /// Is something still to come?
+    pub fn unfinished(&self) -> bool {
+        self.unfinished
+    }
+
+    /// Adds a line, or several.
+    pub fn add(&mut self, lines: &str) {
+        self.text.push('\n');
+        self.text.push_str(lines);
+        // `<<-` takes tabs off. Where `<<` does not, the text is only parsed once more than it need
+        // be.
+        let ends = |line: &str| self.ends.iter().any(|end| line.trim_start_matches('\t') == end);
+        if self.ends.is_empty() || lines.split('\n').any(ends) {
+            (self.unfinished, self.ends) = parse(&self.text);
+        }
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub fn into_text(self) -> String {
+        self.text
+    }
+}
+
+/// The lines that may end the first of some here-documents. `tags` names all that are open, with
+/// their quotes: `A, B`. A comma may belong to a tag, so that may be `A` or `A, B`.
+fn ends_of(tags: &str) -> Vec<String> {
+    let commas = tags.match_indices(", ").map(|(at, _)| at).chain([tags.len()]);
+    commas.map(|at| brush_parser::unquote_str(&tags[..at])).filter(|end| !end.is_empty()).collect()
+}
+
+/// Is something still to come, and which lines may end the here-document in which the text ends?
+/// None: it ends in none.
+fn parse(text: &str) -> (bool, Vec<String>) {
+    use brush_parser::{ParseError, Parser, ParserOptions, TokenizerError};
     if text.trim_start().starts_with('#') {
-        return false;
+        return (false, vec![]);
     }
     if text.ends_with('\\') && !text.ends_with("\\\\") {
-        return true;
+        return (true, vec![]);
     }
     if deepest(text) > DEEPEST {
-        return false; // the shell judges it
+        return (false, vec![]); // the shell judges it
     }
     match Parser::new(text.as_bytes(), &ParserOptions::default()).parse_program() {
-        Ok(_) => false,
-        Err(ParseError::ParsingAtEndOfInput) => true,
-        Err(ParseError::Tokenizing { inner, .. }) => inner.is_incomplete(),
-        Err(ParseError::ParsingNear(_)) => false,
+        Ok(_) => (false, vec![]),
+        Err(ParseError::ParsingAtEndOfInput) => (true, vec![]),
+        Err(ParseError::Tokenizing { inner, .. }) => {
+            let ends = match &inner {
+                TokenizerError::UnterminatedHereDocuments(tags, _) => ends_of(tags),
+                _ => vec![],
+            };
+            (inner.is_incomplete(), ends)
+        }
+        Err(ParseError::ParsingNear(_)) => (false, vec![]),
     }
 }
 
@@ -534,6 +601,50 @@ mod tests {
         }
         assert_eq!(deepest("((a) (b)) 'x((((' \\( \"((\""), 2);
         assert_eq!(deepest("case a in a) b;; esac; (c)"), 1);
+    }
+
+    /// What a text says that grows line by line, and what it says when it is parsed as a whole each
+    /// time.
+    #[test]
+    fn a_here_document_ends_where_the_parser_says_so() {
+        for text in [
+            "cat <<EOF\na\nEOF\nls",
+            "cat <<EOF | wc -l\n(((((((((((((\n'\n\\\nEOF",
+            "cat <<-'E F'\n\ta\nE\n\tE F\nls",
+            "cat <<A <<B\nB\nA\nA\nB\nls",
+            "cat <<'A, B'\nA\nA, B\nls",
+            "cat <<EOF\n\tEOF\n EOF\nEOF",
+            "if true; then cat <<E\nfi\nE\nfi",
+            "f() { cat <<\"E\"\n$x\nE\n}",
+            "echo '<<EOF\na'",
+        ] {
+            let lines: Vec<&str> = text.split('\n').collect();
+            let mut growing = Growing::new(lines[0].into());
+            for n in 1..lines.len() {
+                growing.add(lines[n]);
+                let text = lines[..=n].join("\n");
+                // A body with too many parentheses for the parser is none of its business before it
+                // ends.
+                let deep = deepest(&text) > DEEPEST;
+                let expected = if deep { n + 1 < lines.len() } else { parse(&text).0 };
+                assert_eq!(growing.unfinished(), expected, "{text:?}");
+            }
+            assert_eq!(growing.into_text(), text);
+        }
+    }
+
+    #[test]
+    fn a_here_document_costs_as_much_as_it_is_long() {
+        let lines = |count: usize| {
+            (0..count).map(|n| format!("  - name: \"value {n} of the list\"")).collect::<Vec<_>>()
+        };
+        rng::growth::grows_as_its_input("a here-document", 1500, lines, |lines| {
+            let mut growing = Growing::new("cat <<EOF".into());
+            for line in lines {
+                growing.add(&line);
+                assert!(growing.unfinished());
+            }
+        });
     }
 
     #[test]

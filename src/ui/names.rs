@@ -1,11 +1,12 @@
-//! Names of live objects, for completion: asked of the API, kept for a moment, never waited for long.
+//! Names of live objects, for completion: asked of the API, kept for a moment, never waited for
+//! long.
 
 use super::kubeconfig::Watched;
-use crate::api::kinds::Kind;
-use crate::client::Client;
-use crate::client::kube::api::{Api, ListParams};
-use crate::client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use crate::client::kubeconfig::View;
+use api::kinds::Kind;
+use client::Client;
+use client::kube::api::{Api, ListParams};
+use client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use client::kubeconfig::View;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -21,8 +22,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// More names than this are of no use to a person.
 const NAMES_MAX: u32 = 500;
 
-/// (the number of the view of the kubeconfig, resource, namespace). An answer that comes after a change of the context is about
-/// another cluster or namespace.
+/// (the number of the view of the kubeconfig, resource, namespace). An answer that comes after a
+/// change of the context is about another cluster or namespace.
 type Key = (u64, String, String);
 
 struct Kept {
@@ -71,7 +72,8 @@ impl Names {
         }
     }
 
-    /// Names of a kind's objects, in `namespace` or else the current one; empty if nobody answers in time.
+    /// Names of a kind's objects, in `namespace` or else the current one; empty if nobody answers
+    /// in time.
     pub fn of(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String> {
         let Some((number, client, current)) = self.client() else { return vec![] };
         let namespace = match kind.namespaced {

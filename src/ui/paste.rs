@@ -1,6 +1,6 @@
 //! `apply -f -`: the lines that follow are the manifest. Pure.
 
-use crate::api::yaml;
+use api::yaml;
 
 /// Do these arguments of kubectl read a manifest from standard input?
 pub fn reads_stdin(args: &[String]) -> bool {
@@ -16,8 +16,9 @@ pub struct Paste {
 }
 
 impl Paste {
-    /// Takes one input: a typed line, or a whole paste. `EOF` or `.` ends it, as does an empty input after a complete object; empty
-    /// lines inside a paste belong to it. Returns what follows the end, which is not part of it; `None`: more is to come.
+    /// Takes one input: a typed line, or a whole paste. `EOF` or `.` ends it, as does an empty
+    /// input after a complete object; empty lines inside a paste belong to it. Returns what follows
+    /// the end, which is not part of it; `None`: more is to come.
     pub fn take(&mut self, input: &str) -> Option<String> {
         if input.trim().is_empty() && !input.contains('\n') && complete(&self.text) {
             return Some(String::new());
@@ -41,7 +42,8 @@ impl Paste {
 /// Kinds that are whole with nothing but a name.
 const BODILESS: &[&str] = &["Namespace", "ServiceAccount"];
 
-/// Is this a manifest of whole objects? A heading alone (apiVersion, kind, metadata) is not: its spec will follow.
+/// Is this a manifest of whole objects? A heading alone (apiVersion, kind, metadata) is not: its
+/// spec will follow.
 pub fn complete(text: &str) -> bool {
     let mut any = false;
     for document in serde_yaml::Deserializer::from_str(text) {

@@ -1,14 +1,14 @@
-//! `lesson test`: proves that a lesson teaches what it says. Every case has a cluster of its own, several run side by side, and all lines are typed
-//! into a real REPL, as the learner would.
+//! `lesson test`: proves that a lesson teaches what it says. Every case has a cluster of its own,
+//! several run side by side, and all lines are typed into a real REPL, as the learner would.
 
 use super::Error;
-use super::arena::{Arena, Stop};
-use super::arena_home;
-use crate::lab::format::{EN, Lesson, library, sh_blocks};
-use crate::lab::reach;
-use crate::lab::view::{Ask, Proof, State};
-use crate::lang::charset::println;
+use super::proof_cluster::{ProofCluster, Stop};
+use super::proof_home;
 use futures::StreamExt;
+use lab::format::{EN, Lesson, library, sh_blocks};
+use lab::reach;
+use lab::view::{Ask, Proof, State};
+use lang::charset::println;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,9 +53,11 @@ struct Found {
     took: Duration,
 }
 
-/// Proves lessons, `jobs` clusters side by side, and prints what was found. True if all of them are sound.
+/// Proves lessons, `jobs` clusters side by side, and prints what was found. True if all of them are
+/// sound.
 ///
-/// With a kubeconfig, on the cluster behind it, each case in a namespace of its own: what that cluster cannot do is not tried.
+/// With a kubeconfig, on the cluster behind it, each case in a namespace of its own: what that
+/// cluster cannot do is not tried.
 pub async fn prove(
     lessons: Vec<Lesson>,
     directory: Option<PathBuf>,
@@ -64,7 +66,7 @@ pub async fn prove(
 ) -> Result<bool, Error> {
     let lessons: Vec<Arc<Lesson>> = lessons.into_iter().map(Arc::new).collect();
     let ground = Arc::new(match kubeconfig {
-        Some(file) => Where::Abroad(file),
+        Some(file) => Where::Foreign(file),
         None => Where::Home,
     });
     let mut cases: Vec<Case> = lessons.iter().flat_map(|l| cases(l, &ground)).collect();
@@ -74,7 +76,7 @@ pub async fn prove(
     let total = cases.len();
     let mut found: BTreeMap<String, Vec<(Kind, Found)>> = BTreeMap::new();
     let directory = directory.map(|d| std::path::absolute(&d).unwrap_or(d));
-    arena_home::sweep();
+    proof_home::sweep();
     let stop = Stop::default();
     let mut running = futures::stream::iter(cases)
         .map(|case| {
@@ -122,7 +124,7 @@ enum Where {
     /// On clusters made for it.
     Home,
     /// On the one behind this kubeconfig.
-    Abroad(PathBuf),
+    Foreign(PathBuf),
 }
 
 impl Where {
@@ -198,18 +200,18 @@ async fn try_case(
     found: &mut Found,
 ) -> Result<(), String> {
     let variables: Vec<_> = directory.iter().map(|d| (library::DIRECTORY, d.as_os_str())).collect();
-    let arena = match ground {
-        Where::Home => Arena::open(&variables, stop).await?,
-        Where::Abroad(kubeconfig) => Arena::abroad(kubeconfig).await?,
+    let proof_cluster = match ground {
+        Where::Home => ProofCluster::open(&variables, stop).await?,
+        Where::Foreign(kubeconfig) => ProofCluster::foreign(kubeconfig).await?,
     };
-    let outcome = stop.or(play(case, &arena, found)).await;
-    arena.close().await;
+    let outcome = stop.or(play(case, &proof_cluster, found)).await;
+    proof_cluster.close().await;
     outcome
 }
 
-async fn play(case: &Case, arena: &Arena, found: &mut Found) -> Result<(), String> {
+async fn play(case: &Case, proof_cluster: &ProofCluster, found: &mut Found) -> Result<(), String> {
     let lesson = &case.lesson;
-    let opened = arena.view(Ask::Open { id: lesson.id.clone() }).await?;
+    let opened = proof_cluster.view(Ask::Open { id: lesson.id.clone() }).await?;
     // A setup that failed spoils everything after it.
     if !lesson.setup.is_empty()
         && let Some(notice) = opened.notices.iter().find(|n| n.contains("setup"))
@@ -219,17 +221,17 @@ async fn play(case: &Case, arena: &Arena, found: &mut Found) -> Result<(), Strin
     match case.kind {
         Kind::Solution => {
             for at in 0..lesson.steps.len() {
-                solution(case, at, arena, found).await?;
+                solution(case, at, proof_cluster, found).await?;
             }
             Ok(())
         }
-        Kind::Prose => prose(lesson, arena).await,
+        Kind::Prose => prose(lesson, proof_cluster).await,
         Kind::Wrong { step, at } => {
-            reach(lesson, step, arena).await?;
+            reach(lesson, step, proof_cluster).await?;
             let (this, wrong) = (&lesson.steps[step], &lesson.steps[step].wrong[at]);
-            arena.lines(&wrong.lines, LINES_MAX).await?;
-            let red = arena.stays_red(this.settle).await?;
-            found.hints.extend(arena.proof().await?.hints.into_iter().map(|h| (step, h)));
+            proof_cluster.lines(&wrong.lines, LINES_MAX).await?;
+            let red = proof_cluster.stays_red(this.settle).await?;
+            found.hints.extend(proof_cluster.proof().await?.hints.into_iter().map(|h| (step, h)));
             if red {
                 Ok(())
             } else {
@@ -242,12 +244,12 @@ async fn play(case: &Case, arena: &Arena, found: &mut Found) -> Result<(), Strin
             }
         }
         Kind::Also { step, at } => {
-            reach(lesson, step, arena).await?;
+            reach(lesson, step, proof_cluster).await?;
             let (this, lines) = (&lesson.steps[step], &lesson.steps[step].also[at]);
-            let said = arena.lines(lines, LINES_MAX).await?;
-            match arena.green().await? {
+            let said = proof_cluster.lines(lines, LINES_MAX).await?;
+            match proof_cluster.green().await? {
                 Ok(()) => {
-                    found.notes.extend(silent(&arena.proved().await?, &this.id, &lines.join(" ⏎ ")));
+                    found.notes.extend(silent(&proof_cluster.proved().await?, &this.id, &lines.join(" ⏎ ")));
                     Ok(())
                 }
                 Err(unmet) => Err(format!(
@@ -262,35 +264,40 @@ async fn play(case: &Case, arena: &Arena, found: &mut Found) -> Result<(), Strin
 }
 
 /// Plays the solutions before a step.
-async fn reach(lesson: &Lesson, step: usize, arena: &Arena) -> Result<(), String> {
+async fn reach(lesson: &Lesson, step: usize, proof_cluster: &ProofCluster) -> Result<(), String> {
     for earlier in &lesson.steps[..step] {
-        if arena.view(Ask::Show).await?.state != State::Skipped {
-            let said = arena.lines(&earlier.solution, LINES_MAX).await?;
-            arena.green().await?.map_err(|unmet| {
+        if proof_cluster.view(Ask::Show).await?.state != State::Skipped {
+            let said = proof_cluster.lines(&earlier.solution, LINES_MAX).await?;
+            proof_cluster.green().await?.map_err(|unmet| {
                 format!("{}: red after the solution on the way, {unmet}\n      {}", earlier.id, tail(&said))
             })?;
         }
-        arena.view(Ask::Next).await?;
+        proof_cluster.view(Ask::Next).await?;
     }
     Ok(())
 }
 
-async fn solution(case: &Case, at: usize, arena: &Arena, found: &mut Found) -> Result<(), String> {
+async fn solution(
+    case: &Case,
+    at: usize,
+    proof_cluster: &ProofCluster,
+    found: &mut Found,
+) -> Result<(), String> {
     let step = &case.lesson.steps[at];
-    let view = arena.view(Ask::Show).await?;
+    let view = proof_cluster.view(Ask::Show).await?;
     if view.state == State::Skipped {
         found.notes.push(format!("{}: skipped, {}", step.id, view.notices.join("; ")));
     } else {
         found.notes.extend(view.notices.iter().map(|n| format!("{}: {n}", step.id)));
-        if !arena.stays_red(step.settle).await? {
+        if !proof_cluster.stays_red(step.settle).await? {
             return Err(format!("{}: green before anything was done", step.id));
         }
-        found.hints.extend(arena.proof().await?.hints.into_iter().map(|h| (at, h)));
-        let said = arena.lines(&step.solution, LINES_MAX).await?;
-        arena.green().await?.map_err(|unmet| {
+        found.hints.extend(proof_cluster.proof().await?.hints.into_iter().map(|h| (at, h)));
+        let said = proof_cluster.lines(&step.solution, LINES_MAX).await?;
+        proof_cluster.green().await?.map_err(|unmet| {
             format!("{}: red after the solution, {unmet}\n      {}", step.id, tail(&said))
         })?;
-        let proof = arena.proved().await?;
+        let proof = proof_cluster.proved().await?;
         if proof.because == Some(false) {
             found
                 .faults
@@ -299,7 +306,7 @@ async fn solution(case: &Case, at: usize, arena: &Arena, found: &mut Found) -> R
         found.notes.extend(silent(&proof, &step.id, "the solution"));
     }
     if at + 1 < case.lesson.steps.len() {
-        arena.view(Ask::Next).await?;
+        proof_cluster.view(Ask::Next).await?;
     }
     Ok(())
 }
@@ -313,7 +320,7 @@ fn silent(proof: &Proof, step: &str, way: &str) -> Vec<String> {
 /// Codes with which a shell or kubectl says that it did not understand.
 const NOT_UNDERSTOOD: &[i32] = &[2, 126, 127];
 
-async fn prose(lesson: &Lesson, arena: &Arena) -> Result<(), String> {
+async fn prose(lesson: &Lesson, proof_cluster: &ProofCluster) -> Result<(), String> {
     for (at, step) in lesson.steps.iter().enumerate() {
         let mut blocks = sh_blocks(step.prose.get(EN));
         if at == 0 {
@@ -321,7 +328,7 @@ async fn prose(lesson: &Lesson, arena: &Arena) -> Result<(), String> {
         }
         for block in blocks {
             let lines: Vec<String> = block.into_iter().filter(|l| !l.trim().is_empty()).collect();
-            match arena.repl(&lines, PROSE_MAX).await? {
+            match proof_cluster.repl(&lines, PROSE_MAX).await? {
                 Some((code, said)) if NOT_UNDERSTOOD.contains(&code) => {
                     return Err(format!(
                         "{}: the prose has a command that does not run: {}\n      {}",
@@ -333,19 +340,19 @@ async fn prose(lesson: &Lesson, arena: &Arena) -> Result<(), String> {
                 _ => {}
             }
         }
-        if arena.view(Ask::Show).await?.state == State::Skipped && at + 1 < lesson.steps.len() {
-            arena.view(Ask::Next).await?;
+        if proof_cluster.view(Ask::Show).await?.state == State::Skipped && at + 1 < lesson.steps.len() {
+            proof_cluster.view(Ask::Next).await?;
             continue;
         }
-        arena.lines(&step.solution, LINES_MAX).await?;
-        if arena.green().await?.is_err() || at + 1 == lesson.steps.len() {
+        proof_cluster.lines(&step.solution, LINES_MAX).await?;
+        if proof_cluster.green().await?.is_err() || at + 1 == lesson.steps.len() {
             // The solution proper is another case's business; here the next step is only reached.
             if at + 1 < lesson.steps.len() {
-                arena.view(Ask::Goto { step: (at + 2).to_string() }).await?;
+                proof_cluster.view(Ask::Goto { step: (at + 2).to_string() }).await?;
             }
             continue;
         }
-        arena.view(Ask::Next).await?;
+        proof_cluster.view(Ask::Next).await?;
     }
     Ok(())
 }
@@ -359,11 +366,11 @@ pub(super) fn tail(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::format::Library;
+    use lab::format::Library;
 
     #[test]
     fn every_wrong_answer_and_other_way_is_a_case() {
-        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/fixtures"));
         let lesson = Arc::new(library.lessons[0].clone());
         let kinds: Vec<Kind> = cases(&lesson, &Where::Home).into_iter().map(|c| c.kind).collect();
         assert_eq!(kinds.iter().filter(|k| matches!(k, Kind::Wrong { .. })).count(), 8);
@@ -373,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_case_is_as_long_as_the_way_to_its_step() {
-        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/fixtures"));
         let lesson = Arc::new(library.lessons[0].clone());
         let played = |kind| steps_played(&Case { lesson: lesson.clone(), kind });
         assert_eq!(played(Kind::Solution), lesson.steps.len());
@@ -382,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_hint_that_never_fits_is_a_fault() {
-        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/fixtures"));
         let lesson = &library.lessons[0];
         let all = |ids: &[&str]| Found {
             hints: ids.iter().map(|h| (0, h.to_string())).collect(),

@@ -1,5 +1,6 @@
-//! Markdown as lines of a terminal: wrapped by cells, not by characters, since a Korean syllable takes two. What stands out is told by style, so that
-//! the REPL can print it and the terminal interface can paint it.
+//! Markdown as lines of a terminal: wrapped by cells, not by characters, since a Korean syllable
+//! takes two. What stands out is told by style, so that the REPL can print it and the terminal
+//! interface can paint it.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -33,7 +34,8 @@ pub fn cells(text: &str) -> usize {
     text.width()
 }
 
-/// Lays Markdown out in lines of at most `width` cells. Code blocks are not wrapped: they are cut by whoever shows them.
+/// Lays Markdown out in lines of at most `width` cells. Code blocks are not wrapped: they are cut
+/// by whoever shows them.
 pub fn lay_out(markdown: &str, width: usize) -> Vec<Row> {
     let mut page = Page { width: width.max(10), ..Page::default() };
     for event in Parser::new_ext(markdown, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH) {
@@ -249,7 +251,8 @@ impl Page {
     }
 }
 
-/// Does a text begin with a Korean particle behind a space? In `**파드(Pod)** 는` Markdown wants that space, or the emphasis would not end; Korean does not.
+/// Does a text begin with a Korean particle behind a space? In `**파드(Pod)** 는` Markdown wants that
+/// space, or the emphasis would not end; Korean does not.
 fn particle(text: &str) -> bool {
     const PARTICLES: &[&str] = &[
         "은",

@@ -1,16 +1,16 @@
 //! The way into the seat and out of it.
 
-use super::editor::{self, Desk};
+use super::connection;
+use super::editor::{self, Prompt};
 use super::names::Names;
 use super::script::{self, Script};
-use super::seat;
 use super::session::{Manner, Session};
 use super::terminal::{self, AsFound};
 use super::texts::{Lang, Say};
 use super::{Error, settings, tui};
-use crate::cluster::{Home, Place, abroad};
-use crate::lang::charset::{self, print, println, shown};
-use crate::linux::signal::{self, stop_requested};
+use cluster::{Home, Place, foreign};
+use lang::charset::{self, print, println, shown};
+use linux::signal::{self, stop_requested};
 use rustyline::ExternalPrinter;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -38,7 +38,8 @@ pub struct Options {
     pub ascii: bool,
     /// The lesson that the interface opens first.
     pub lesson: Option<String>,
-    /// This is the shell pane of the interface, which greets and takes leave itself. It obeys whoever names this token.
+    /// This is the shell pane of the interface, which greets and takes leave itself. It obeys
+    /// whoever names this token.
     pub in_pane: Option<String>,
 }
 
@@ -46,7 +47,7 @@ impl Options {
     /// The directory of the cluster that is meant.
     fn place(&self, home: &Home) -> Result<Place, Error> {
         Ok(match &self.kubeconfig {
-            Some(file) => abroad::place(home, file)?,
+            Some(file) => foreign::place(home, file)?,
             None => home.cluster(&self.name)?,
         })
     }
@@ -76,7 +77,7 @@ pub async fn run(options: Options) -> Result<i32, Error> {
         (None, true) => (Script::pipe(), Manner::Pipe),
     };
     let lang = settings::language(options.lang, &home);
-    let seat = seat::take(&options, place.clone(), lang, std::future::pending()).await?;
+    let connection = connection::take(&options, place.clone(), lang, std::future::pending()).await?;
     let asked = stop_requested().map_err(Error::Signals)?;
     let handle = Handle::current();
     let played = tokio::task::spawn_blocking(move || {
@@ -86,7 +87,7 @@ pub async fn run(options: Options) -> Result<i32, Error> {
         played = played => played.map_err(|_| Error::Panicked),
         signal = asked => Ok(128 + signal::number(signal).unwrap_or_default()),
     };
-    seat.leave(lang, false).await;
+    connection.leave(lang, false).await;
     code
 }
 
@@ -100,13 +101,13 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     let cut = async {
         interrupt.recv().await;
     };
-    let seat = seat::take(&options, place.clone(), lang, cut).await?;
+    let connection = connection::take(&options, place.clone(), lang, cut).await?;
     println!(
         "{}",
-        match (options.in_pane.is_some(), seat.abroad()) {
+        match (options.in_pane.is_some(), connection.foreign()) {
             (true, _) => lang.say(Say::WelcomePane, &[]),
-            (_, Some(server)) => lang.say(Say::WelcomeAbroad, &[&server]),
-            _ => lang.say(Say::Welcome, &[&seat.nodes.to_string()]),
+            (_, Some(server)) => lang.say(Say::WelcomeForeign, &[&server]),
+            _ => lang.say(Say::Welcome, &[&connection.nodes.to_string()]),
         }
     );
     let mut session = Session::new(place, lang, Manner::Terminal, Handle::current());
@@ -128,7 +129,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     if column.full_screen() {
         terminal::leave_full_screen();
     }
-    seat.leave(lang, !in_pane && !signalled).await;
+    connection.leave(lang, !in_pane && !signalled).await;
     result
 }
 
@@ -136,13 +137,13 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
 async fn in_interface(options: Options, home: Home) -> Result<i32, Error> {
     let place = options.place(&home)?;
     let lang = language(&options, &home);
-    let seat = seat::open(&options, place.clone(), lang).await?;
+    let connection = connection::open(&options, place.clone(), lang).await?;
     let setting =
         tui::Setting { place, lang, ascii: options.ascii || charset::ascii_only(), lesson: options.lesson };
     let result = tokio::spawn(tui::run(setting)).await;
     let lang = settings::saved(&home).unwrap_or(lang); // it may have been changed in the meantime
     let signalled = matches!(result, Ok(Ok(code)) if ended_by_signal(code));
-    seat.leave(lang, !signalled).await;
+    connection.leave(lang, !signalled).await;
     match result {
         Ok(Ok(code)) => Ok(code),
         Ok(Err(error)) => Err(Error::Interface(error)),
@@ -159,15 +160,16 @@ fn ended_by_signal(code: i32) -> bool {
 fn converse(mut session: Session) -> Result<(i32, Lang), Error> {
     let handle = Handle::current();
     let names = Arc::new(Names::new(handle.clone(), &session.place.kubeconfig()));
-    let mut desk = Desk::new(&session, names)?;
-    let mut printer = desk.printer();
+    let mut prompt = Prompt::new(&session, names)?;
+    let mut printer = prompt.printer();
     session.speak_through(move |words| match &mut printer {
         Some(printer) => drop(printer.print(shown(words))), // a terminal that is gone hears nothing
         None => print!("\n{words}"), // on a dumb terminal: behind the prompt that stands there
     });
     session.watch();
     session.watch_lesson();
-    // After the editor, which replaces the handler of this signal with its own; ours calls it in turn.
+    // After the editor, which replaces the handler of this signal with its own; ours calls it in
+    // turn.
     let resizer = session.resizer.clone();
     let mut resized = {
         let _inside = handle.enter();
@@ -181,11 +183,12 @@ fn converse(mut session: Session) -> Result<(i32, Lang), Error> {
         }
     });
     let _ = session.start_shell(); // what is wrong is told when a line needs it
-    let code = editor::sit(&mut session, &mut desk);
+    let code = editor::sit(&mut session, &mut prompt);
     Ok((code, session.lang()))
 }
 
-/// At a terminal: the one asked for, else the saved one, else the learner is asked, where there is a choice.
+/// At a terminal: the one asked for, else the saved one, else the learner is asked, where there is
+/// a choice.
 fn language(options: &Options, home: &Home) -> Lang {
     let asked = options.lang.map(|lang| charset::presentable(lang, true));
     match asked.or_else(|| settings::saved(home)) {

@@ -2,7 +2,7 @@
 
 use super::column::Column;
 use super::terminal;
-use crate::linux::{fds, pty};
+use linux::{fds, pty};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{
     FlowArg, LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcflow, tcgetattr, tcsetattr,
@@ -16,13 +16,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The last output of a command is on its way: it is waited for as long as some of it is shown within so many milliseconds.
+/// The last output of a command is on its way: it is waited for as long as some of it is shown
+/// within so many milliseconds.
 const SETTLE_MAX: u16 = 1000;
 /// Bytes that are taken out of the terminal at once.
 const PIECE: usize = 4096;
-/// Bytes that are passed on at once, as long as fewer than these are unread: far less than the terminal has room for.
+/// Bytes that are passed on at once, as long as fewer than these are unread: far less than the
+/// terminal has room for.
 const AHEAD: usize = 1024;
-/// The longest line that the kernel's line editor takes: it drops what is behind. N_TTY_BUF_SIZE - 1, n_tty(4).
+/// The longest line that the kernel's line editor takes: it drops what is behind. N_TTY_BUF_SIZE -
+/// 1, n_tty(4).
 const LINE_MAX: usize = 4095;
 
 pub struct Screen {
@@ -31,10 +34,13 @@ pub struct Screen {
     /// The shell's side of the terminal, for what only that side can do.
     slave: File,
     settings: Option<Termios>,
-    mark: Vec<u8>,
+    mark: Mark,
+    /// Tells the numbers of marks that were seen, eight bytes each.
     marked: File,
-    /// Marks that were written and not seen yet. One that was given up still comes, and must not be taken for the next.
-    outstanding: usize,
+    /// The number of the last mark that was written. A mark may come after it was given up, and may
+    /// never come: Ctrl-C drops what the terminal has not passed on. By its number it is not taken
+    /// for another one.
+    last: u64,
     /// Bytes that were shown.
     written: Arc<AtomicU64>,
     shown: Arc<AtomicBool>,
@@ -46,8 +52,9 @@ pub struct Screen {
     interrupted: bool,
 }
 
-/// How many of the waiting bytes go on, when the program has read everything before. With the kernel's line editor
-/// (`edited`) none of a line that is longer than it takes: such a line is for the next prompt. Pure.
+/// How many of the waiting bytes go on, when the program has read everything before. With the
+/// kernel's line editor (`edited`) none of a line that is longer than it takes: such a line is for
+/// the next prompt. Pure.
 fn next_piece(waiting: &VecDeque<u8>, line: usize, edited: bool) -> usize {
     let piece = waiting.len().min(AHEAD);
     if !edited {
@@ -103,7 +110,7 @@ impl Screen {
         let mut reader = pair.master.try_clone_reader().map_err(io::Error::other)?;
         let writer = pair.master.take_writer().map_err(io::Error::other)?;
         let (marked, mark_seen) = fds::pipe()?;
-        let mark = format!("\x1b]ropewalk-{:016x}\x07", crate::rng::Rng::from_os().u64()).into_bytes();
+        let mark = Mark(format!("\x1b]ropewalk-{:016x};", rng::Rng::from_os().u64()).into_bytes());
         let shown = Arc::new(AtomicBool::new(false));
         let written = Arc::new(AtomicU64::new(0));
         let (wanted, own, count) = (mark.clone(), shown.clone(), written.clone());
@@ -119,8 +126,8 @@ impl Screen {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(_) => return,
                 }
-                let marks = take_marks(&mut kept, &wanted);
-                let ready = kept.len() - begun(&kept, &wanted);
+                let seen = wanted.take(&mut kept);
+                let ready = kept.len() - wanted.begun(&kept);
                 let out: Vec<u8> = kept.drain(..ready).collect();
                 if own.load(Ordering::Acquire) && !out.is_empty() {
                     column.saw(&out);
@@ -131,7 +138,7 @@ impl Screen {
                         count.fetch_add(piece.len() as u64, Ordering::Relaxed);
                     }
                 }
-                if marks > 0 && mark_seen.write_all(&vec![b'.'; marks]).is_err() {
+                if seen.iter().any(|number| mark_seen.write_all(&number.to_le_bytes()).is_err()) {
                     return;
                 }
             }
@@ -144,7 +151,7 @@ impl Screen {
             settings: None,
             mark,
             marked: marked.into(),
-            outstanding: 0,
+            last: 0,
             written,
             shown,
             waiting: VecDeque::new(),
@@ -170,8 +177,9 @@ impl Screen {
         self.resizer().resize();
     }
 
-    /// Bytes from the learner's keyboard. They wait here until the program reads, see [`Screen::pass_on`]. A key that
-    /// interrupts overtakes what waits, and throws it away as the kernel does.
+    /// Bytes from the learner's keyboard. They wait here until the program reads, see
+    /// [`Screen::pass_on`]. A key that interrupts overtakes what waits, and throws it away as the
+    /// kernel does.
     pub fn type_in(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.waiting.extend(bytes);
         if let Ok(settings) = tcgetattr(&self.slave)
@@ -190,8 +198,9 @@ impl Screen {
         self.pass_on()
     }
 
-    /// Passes on what the terminal has room for: the kernel would drop more, or block the writer, and could not give back
-    /// to the next prompt what no program has read. See [`Screen::holds_back`] for whether something still waits.
+    /// Passes on what the terminal has room for: the kernel would drop more, or block the writer,
+    /// and could not give back to the next prompt what no program has read. See
+    /// [`Screen::holds_back`] for whether something still waits.
     ///
     /// # Errors
     /// Those of the terminal.
@@ -215,7 +224,8 @@ impl Screen {
         Ok(())
     }
 
-    /// Records whether Ctrl-C was pressed since the last call. A program that takes keys as they are, e.g. an editor, is not interrupted by it.
+    /// Records whether Ctrl-C was pressed since the last call. A program that takes keys as they
+    /// are, e.g. an editor, is not interrupted by it.
     pub fn take_interrupt(&mut self) -> bool {
         std::mem::take(&mut self.interrupted)
     }
@@ -230,14 +240,14 @@ impl Screen {
         let _ = (&self.slave).write_all(format!("{text}\n").as_bytes());
     }
 
-    /// Returns when everything that was written to this terminal so far has been shown: a mark is written behind it, and
-    /// waited for.
+    /// Returns when everything that was written to this terminal so far has been shown: a mark is
+    /// written behind it, and waited for.
     pub fn settle(&mut self) -> io::Result<()> {
         let _ = tcflow(&self.slave, FlowArg::TCOON); // the learner may have pressed Ctrl-S
-        (&self.slave).write_all(&self.mark)?;
-        self.outstanding += 1;
+        self.last += 1;
+        (&self.slave).write_all(&self.mark.numbered(self.last))?;
         let mut shown = self.written.load(Ordering::Relaxed);
-        while self.outstanding > 0 {
+        loop {
             let mut wanted = [PollFd::new(self.marked.as_fd(), PollFlags::POLLIN)];
             match poll(&mut wanted, PollTimeout::from(SETTLE_MAX)) {
                 Err(nix::errno::Errno::EINTR) => continue,
@@ -248,20 +258,22 @@ impl Screen {
                     }
                 }
                 Ok(_) => {
-                    let mut seen = [0; 64];
-                    let most = seen.len().min(self.outstanding);
-                    match (&self.marked).read(&mut seen[..most])? {
-                        0 => return Ok(()), // the last program has closed the terminal
-                        n => self.outstanding -= n,
+                    let mut number = [0; 8];
+                    match (&self.marked).read_exact(&mut number) {
+                        Ok(()) if u64::from_le_bytes(number) == self.last => return Ok(()),
+                        Ok(()) => {} // of a line before, given up by then
+                        // The last program has closed the terminal.
+                        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                        Err(error) => return Err(error),
                     }
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
     }
 
-    /// What was typed and no program read; the terminal's settings become what they were at the start.
+    /// What was typed and no program read; the terminal's settings become what they were at the
+    /// start.
     pub fn unread(&mut self) -> String {
         let Some(settings) = &self.settings else { return String::new() };
         let mut taking = settings.clone();
@@ -284,8 +296,9 @@ impl Screen {
     }
 }
 
-/// The text of keys that no program read. Keys that are no text (arrows, Ctrl-L, an end of input) do nothing any more; the keys
-/// that erase do so, as in the kernel's line editor. A tab becomes a space: there is nothing that it could complete. Pure.
+/// The text of keys that no program read. Keys that are no text (arrows, Ctrl-L, an end of input)
+/// do nothing any more; the keys that erase do so, as in the kernel's line editor. A tab becomes a
+/// space: there is nothing that it could complete. Pure.
 fn typed_text(keys: &str) -> String {
     let mut text = String::new();
     let mut keys = keys.chars();
@@ -315,38 +328,72 @@ fn typed_text(keys: &str) -> String {
     text
 }
 
-/// Removes whole marks and counts them.
-fn take_marks(kept: &mut Vec<u8>, mark: &[u8]) -> usize {
-    let mut count = 0;
-    while let Some(at) = kept.windows(mark.len()).position(|w| w == mark) {
-        kept.drain(at..at + mark.len());
-        count += 1;
-    }
-    count
-}
+/// How marks begin. A number of [`DIGITS`] and a BEL follow: `ESC ] ropewalk-TOKEN ;
+/// 000000000000002a BEL`.
+#[derive(Clone)]
+struct Mark(Vec<u8>);
 
-/// How many bytes at the end may be the beginning of a mark.
-fn begun(kept: &[u8], mark: &[u8]) -> usize {
-    (1..mark.len().min(kept.len() + 1)).rev().find(|n| kept.ends_with(&mark[..*n])).unwrap_or(0)
+/// Hexadecimal digits of a mark's number.
+const DIGITS: usize = 16;
+
+impl Mark {
+    fn numbered(&self, number: u64) -> Vec<u8> {
+        [self.0.as_slice(), format!("{number:0DIGITS$x}\x07").as_bytes()].concat()
+    }
+
+    /// Removes whole marks, and returns their numbers.
+    fn take(&self, kept: &mut Vec<u8>) -> Vec<u64> {
+        let (mut seen, mut from) = (Vec::new(), 0);
+        while let Some(at) = kept[from..].windows(self.0.len()).position(|w| w == self.0) {
+            let (at, digits) = (from + at, from + at + self.0.len());
+            let number = kept.get(digits..digits + DIGITS).and_then(|d| std::str::from_utf8(d).ok());
+            let number = number.and_then(|d| u64::from_str_radix(d, 16).ok());
+            match number.filter(|_| kept.get(digits + DIGITS) == Some(&b'\x07')) {
+                Some(number) => {
+                    kept.drain(at..=digits + DIGITS);
+                    seen.push(number);
+                    from = at;
+                }
+                None => from = digits,
+            }
+        }
+        seen
+    }
+
+    /// How many bytes at the end may be the beginning of a mark.
+    fn begun(&self, kept: &[u8]) -> usize {
+        let whole = self.0.len() + DIGITS + 1;
+        let begins = |end: &[u8]| {
+            let (head, number) = end.split_at(end.len().min(self.0.len()));
+            self.0.starts_with(head) && number.iter().all(u8::is_ascii_hexdigit)
+        };
+        (1..whole.min(kept.len() + 1)).rev().find(|n| begins(&kept[kept.len() - n..])).unwrap_or(0)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn marks_are_taken_out_wherever_a_read_cuts_them() {
-        let mark = b"\x1b]m\x07";
-        for cut in 0..=mark.len() {
-            let (mut shown, mut kept, mut count) = (Vec::new(), Vec::new(), 0);
-            let text = [&b"ab\x1b]"[..], mark, b"cd"].concat();
-            for part in [&text[..4 + cut], &text[4 + cut..]] {
+        let mark = Mark(b"\x1b]m;".to_vec());
+        let whole = mark.numbered(42);
+        for cut in 0..=whole.len() {
+            let (mut shown, mut kept, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+            let text = [&b"ab\x1b]m;12x"[..], &mark.numbered(41), &whole, b"cd"].concat();
+            for part in [&text[..cut], &text[cut..cut + 30], &text[cut + 30..]] {
                 kept.extend_from_slice(part);
-                count += take_marks(&mut kept, mark);
-                let ready = kept.len() - begun(&kept, mark);
+                seen.extend(mark.take(&mut kept));
+                let ready = kept.len() - mark.begun(&kept);
                 shown.extend(kept.drain(..ready));
             }
-            assert_eq!((count, shown.as_slice()), (1, &b"ab\x1b]cd"[..]), "cut {cut}");
+            assert_eq!(
+                (seen.as_slice(), shown.as_slice()),
+                (&[41, 42][..], &b"ab\x1b]m;12xcd"[..]),
+                "cut {cut}"
+            );
         }
     }
 
@@ -368,14 +415,31 @@ mod tests {
     fn a_mark_that_came_too_late_is_not_taken_for_the_next_one() {
         let (mut screen, _shell) = Screen::open(Arc::default()).unwrap();
         // What `settle` leaves when it gives up: a mark that is still to come.
-        (&screen.slave).write_all(&screen.mark).unwrap();
-        screen.outstanding += 1;
-        screen.settle().unwrap();
-        while screen.outstanding > 0 {
-            screen.settle().unwrap(); // the reader's thread had no processor for a second
-        }
-        let mut left = [PollFd::new(screen.marked.as_fd(), PollFlags::POLLIN)];
-        assert_eq!(poll(&mut left, PollTimeout::ZERO), Ok(0), "the next one would end at an old mark");
+        screen.last += 1;
+        (&screen.slave).write_all(&screen.mark.numbered(screen.last)).unwrap();
+        assert!(settles(&mut screen), "at its own mark");
+        // What is in the pipe next is of a mark behind it.
+        (&screen.slave).write_all(&screen.mark.numbered(u64::MAX)).unwrap();
+        let mut next = [0; 8];
+        (&screen.marked).read_exact(&mut next).unwrap();
+        assert_eq!(u64::from_le_bytes(next), u64::MAX, "the next one would end at an old mark");
+    }
+
+    /// Has the mark of some `settle` been seen, and not given up? The reader's thread may have no
+    /// processor for a second.
+    fn settles(screen: &mut Screen) -> bool {
+        (0..60).any(|_| {
+            let before = Instant::now();
+            screen.settle().unwrap();
+            before.elapsed() < Duration::from_millis(SETTLE_MAX.into())
+        })
+    }
+
+    #[test]
+    fn a_mark_that_never_comes_costs_no_later_line_anything() {
+        let (mut screen, _shell) = Screen::open(Arc::default()).unwrap();
+        screen.last += 1; // dropped with what the terminal had not passed on
+        assert!(settles(&mut screen), "each line waits until it gives up");
     }
 
     #[test]

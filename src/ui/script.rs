@@ -43,13 +43,13 @@ impl Lines for Script {
 
 /// Runs every line; the exit code is the last one's, or that of `exit`.
 pub fn play(session: &mut Session, mut script: Script) -> i32 {
-    while let Some(mut text) = script.take() {
-        while line::unfinished(&text) {
+    while let Some(first) = script.take() {
+        let mut text = line::Growing::new(first);
+        while text.unfinished() {
             let Some(next) = script.take() else { break };
-            text.push('\n');
-            text.push_str(&next);
+            text.add(&next);
         }
-        if let Flow::Leave(code) = session.run(&text, &mut script) {
+        if let Flow::Leave(code) = session.run(&text.into_text(), &mut script) {
             return code;
         }
     }

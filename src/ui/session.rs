@@ -2,19 +2,19 @@
 
 use super::column::Column;
 use super::commands::{self, Input};
-use super::lesson::Paper;
+use super::lesson::PageStyle;
 use super::line::{self, Line};
 use super::paste::{self, Paste};
 use super::screen::Resizer;
 use super::settings;
 use super::shell::Shell;
 use super::terminal;
-use super::texts::{Lang, Say, trouble};
-use crate::cluster::Place;
-use crate::lab::view::Ask;
-use crate::lab::why::Typed;
-use crate::lang::charset::{self, eprintln, print, println};
+use super::texts::{Lang, Say, problem};
+use cluster::Place;
 use futures::FutureExt;
+use lab::view::Ask;
+use lab::why::Typed;
+use lang::charset::{self, eprintln, print, println};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -47,7 +47,8 @@ pub enum Given {
     /// The terminal sent bytes that are no UTF-8.
     NotUtf8,
     End,
-    /// The terminal cannot be read any more. It ends the session, and a manifest that is half there is not sent.
+    /// The terminal cannot be read any more. It ends the session, and a manifest that is half there
+    /// is not sent.
     Gone,
 }
 
@@ -101,6 +102,8 @@ pub struct Session {
     cut: bool,
     /// What the lesson engine was too busy to hear at once, on its way.
     announced: Option<tokio::task::JoinHandle<()>>,
+    /// What the engine said of lines that Ctrl-C has stopped, until that is shown.
+    stopped: Option<String>,
 }
 
 impl Session {
@@ -128,6 +131,7 @@ impl Session {
             interrupt: at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten(),
             cut: false,
             announced: None,
+            stopped: None,
         }
     }
 
@@ -145,8 +149,8 @@ impl Session {
         self.last
     }
 
-    /// Returns whether Ctrl-C was pressed since the last call, in this program or in one that the shell ran. Whatever the command made of it: the
-    /// kernel, too, drops the input that waits.
+    /// Returns whether Ctrl-C was pressed since the last call, in this program or in one that the
+    /// shell ran. Whatever the command made of it: the kernel, too, drops the input that waits.
     pub fn take_interrupt(&mut self) -> bool {
         let mut cut = std::mem::take(&mut self.cut);
         if let Some(interrupt) = &mut self.interrupt {
@@ -184,7 +188,8 @@ impl Session {
         let line = line::classify(text, &self.place.name);
         let outside = matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Shell(_));
         let acts = outside || matches!(line, Line::Own(_));
-        // Hints may react to what was typed; without lessons nobody listens. Ctrl-C while the engine is busy is meant for the line.
+        // Hints may react to what was typed; without lessons nobody listens. Ctrl-C while the
+        // engine is busy is meant for the line.
         let aside = !matches!(line, Line::Kubectl(_) | Line::Own(_)) && !text.contains("kubectl");
         if acts && self.announce(Ask::Typed { line: text.trim().to_string() }, aside).is_err() {
             self.column.saw(b"^C"); // which the terminal has shown
@@ -209,7 +214,7 @@ impl Session {
             Line::Lesson(words) => self.last = self.lesson(&words, lines),
             Line::Letter(letter, text) => {
                 self.last = match self.waits_for_letter() {
-                    Ok(true) => self.shown(Ask::Predict { choice: letter.to_string() }, Paper::ask),
+                    Ok(true) => self.shown(Ask::Predict { choice: letter.to_string() }, PageStyle::ask),
                     Ok(false) => self.in_shell(&text, true),
                     Err(_) => CUT,
                 }
@@ -236,7 +241,7 @@ impl Session {
     }
 
     fn complain(&self, what: &str, why: Option<&str>, tip: Option<&str>) {
-        eprintln!("{}", trouble(self.lang(), what, why, tip));
+        eprintln!("{}", problem(self.lang(), what, why, tip));
     }
 
     fn exit(&mut self, code: Option<String>) -> Flow {

@@ -1,11 +1,12 @@
 //! What the learner chose once: `<home>/settings.json`.
 
 use super::texts::Lang;
-use crate::cluster::Home;
-use crate::lang::charset;
+use cluster::Home;
+use lang::charset;
 use serde_json::{Value, json};
 
-/// The saved language, if one was ever chosen and can be shown. A damaged file counts as none: it is asked for again.
+/// The saved language, if one was ever chosen and can be shown. A damaged file counts as none: it
+/// is asked for again.
 pub fn saved(home: &Home) -> Option<Lang> {
     chosen(home).map(|lang| charset::presentable(lang, false))
 }
@@ -30,14 +31,22 @@ pub fn save(home: &Home, lang: Lang) -> std::io::Result<()> {
 
 /// The language of the REPL that started this program.
 pub const LANG_VARIABLE: &str = "ROPEWALK_LANG";
-/// The line that ran before this one in the learner's shell and its exit code, as JSON (`{"line": …, "code": …}`): what `why` explains.
+/// The line that ran before this one in the learner's shell and its exit code, as JSON (`{"line":
+/// …, "code": …}`): what `why` explains.
 pub const LAST_VARIABLE: &str = "ROPEWALK_LAST";
 
-/// `--lang`, else the language of the REPL that asks, else the saved choice, else `LC_ALL` or `LANG`.
+/// `--lang`, else the language of the REPL that asks, else the saved choice, else `LC_ALL` or
+/// `LANG`; English where Korean cannot be shown.
 pub fn language(asked: Option<Lang>, home: &Home) -> Lang {
     let of_repl = || std::env::var(LANG_VARIABLE).ok().and_then(|v| Lang::parse(&v));
     let asked = asked.map(|lang| charset::presentable(lang, true));
-    asked.or_else(of_repl).or_else(|| saved(home)).unwrap_or_else(from_environment)
+    asked.or_else(of_repl).or_else(|| saved(home)).unwrap_or_else(environment)
+}
+
+/// The language of the environment, if it can be shown: `ko_KR.EUC-KR` names Korean in a character
+/// set that is not written here.
+pub fn environment() -> Lang {
+    charset::presentable(from_environment(), false)
 }
 
 pub fn from_environment() -> Lang {

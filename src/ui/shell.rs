@@ -4,8 +4,8 @@ use super::column::Column;
 use super::dialect::{self, Dialect, Surroundings};
 use super::screen::Screen;
 use super::terminal::Raw;
-use crate::linux::fds;
-use crate::linux::process;
+use linux::fds;
+use linux::process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use portable_pty::{ChildKiller, CommandBuilder};
 use std::fs::File;
@@ -16,7 +16,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A shell on a terminal that has not come through its start files by then is ended, and started without them.
+/// A shell on a terminal that has not come through its start files by then is ended, and started
+/// without them.
 pub const START_PATIENCE: Duration = Duration::from_secs(10);
 /// Whether a program has read what was typed ahead is looked at this often, in milliseconds.
 const LOOK_AGAIN: u16 = 5;
@@ -24,8 +25,8 @@ const LOOK_AGAIN: u16 = 5;
 const HEARD_KEPT: usize = 64 << 10;
 /// A shell that closed its pipes ends within this many milliseconds.
 const END_PATIENCE: u16 = 300;
-/// The wrapper that turns the pipes into the descriptors of [`dialect`]. Pipes are opened by name because a terminal's
-/// child inherits nothing else.
+/// The wrapper that turns the pipes into the descriptors of [`dialect`]. Pipes are opened by name
+/// because a terminal's child inherits nothing else.
 const WITH_TERMINAL: &str = r#"in=$1; out=$2; shift 2; exec "$@" 7<&0 8>&2 <"$in" 2>"$out""#;
 const WITHOUT_TERMINAL: &str = r#"in=$1; out=$2; shift 2; exec "$@" 7<&0 9>"$out" <"$in""#;
 
@@ -46,7 +47,8 @@ pub struct Setting {
     pub column: Arc<Column>,
     /// Without a terminal: commands may read this program's standard input.
     pub stdin: bool,
-    /// On a terminal: the learner's start files are read. Without it the shell is [`Shell::plain`] at once.
+    /// On a terminal: the learner's start files are read. Without it the shell is [`Shell::plain`]
+    /// at once.
     pub start_files: bool,
     /// How long the start files may take: [`START_PATIENCE`].
     pub patience: Duration,
@@ -78,8 +80,8 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Starts the shell and waits until it is ready. On a terminal a shell that gets stuck in its start files, or ends in them, is
-    /// started once more without them.
+    /// Starts the shell and waits until it is ready. On a terminal a shell that gets stuck in its
+    /// start files, or ends in them, is started once more without them.
     ///
     /// # Errors
     /// The shell cannot be started, or ends at its start even without start files.
@@ -138,7 +140,7 @@ impl Shell {
             orders: orders.into(),
             reports: reports.into(),
             heard: Vec::new(),
-            token: format!("rw-{:016x}", crate::rng::Rng::from_os().u64()),
+            token: format!("rw-{:016x}", rng::Rng::from_os().u64()),
             screen,
             plain: false,
         };
@@ -150,7 +152,8 @@ impl Shell {
         };
         let text = setting.dialect.preparation(&surroundings, &shell.token, setting.terminal);
         shell.orders.write_all(text.as_bytes())?;
-        // Our own copies stay open until the shell has opened its ends: only then does its end become visible as one.
+        // Our own copies stay open until the shell has opened its ends: only then does its end
+        // become visible as one.
         shell.await_start(start_files)?;
         drop((orders_read, reports_write));
         Ok(shell)
@@ -189,12 +192,14 @@ impl Shell {
         let mut bytes = [0; 4096];
         let n = self.reports.read(&mut bytes)?;
         self.heard.extend_from_slice(&bytes[..n]);
-        // A background program of the start files may write here without end: a report is short, and comes last.
+        // A background program of the start files may write here without end: a report is short,
+        // and comes last.
         self.heard.drain(..self.heard.len().saturating_sub(HEARD_KEPT));
         Ok(n)
     }
 
-    /// Runs one line. On a terminal its bytes go both ways until it ends; Ctrl-C goes to the command.
+    /// Runs one line. On a terminal its bytes go both ways until it ends; Ctrl-C goes to the
+    /// command.
     pub fn run(&mut self, line: &str, last: i32) -> io::Result<Ran> {
         let raw = match &self.screen {
             Some(screen) => {
@@ -217,7 +222,8 @@ impl Shell {
 
     fn follow(&mut self) -> io::Result<Ran> {
         let mut listening = self.screen.is_some();
-        // The end of the report pipe does not tell the shell's end while a background program has inherited the other side.
+        // The end of the report pipe does not tell the shell's end while a background program has
+        // inherited the other side.
         let life = self.pid().and_then(|pid| process::pidfd_open(pid).ok());
         let mut gone = false;
         loop {
@@ -241,7 +247,8 @@ impl Shell {
             if let Some(life) = &life {
                 wanted.push(PollFd::new(life.as_fd(), PollFlags::POLLIN));
             }
-            // Nothing tells that a program has read its input: it is looked at, as long as something waits for that.
+            // Nothing tells that a program has read its input: it is looked at, as long as
+            // something waits for that.
             let held = self.screen.as_ref().is_some_and(Screen::holds_back);
             let time = if held { PollTimeout::from(LOOK_AGAIN) } else { PollTimeout::NONE };
             match poll(&mut wanted, time) {
@@ -372,13 +379,68 @@ mod tests {
         assert!(shell.plain);
     }
 
+    /// Set in the process whose shell has a start file with a program in the background.
+    const BESIDE: &str = "ROPEWALK_TEST_BACKGROUND";
+
+    /// Not a test of its own: runs in the process that the test below starts.
+    #[test]
+    fn kills_a_shell_whose_start_file_began_a_program() {
+        if std::env::var_os(BESIDE).is_none() {
+            return;
+        }
+        let setting = Setting {
+            shell: "/bin/bash".into(),
+            dialect: Dialect::Bash,
+            program: "/bin/true".into(),
+            kubeconfig: "/none".into(),
+            bin: "/none".into(),
+            spare: "/none".into(),
+            cwd: None,
+            terminal: false,
+            column: Arc::default(),
+            stdin: false,
+            start_files: true,
+            patience: START_PATIENCE,
+        };
+        let mut shell = Shell::start(&setting).expect("a shell");
+        assert_eq!(shell.run("true", 0).unwrap(), Ran::Code(0));
+        assert!(matches!(shell.run("kill -9 $$", 0).unwrap(), Ran::Ended(_)));
+    }
+
+    /// The program has the other end of the pipe on which the shell reports: the pipe does not end
+    /// with the shell.
+    #[test]
+    fn the_end_of_a_shell_is_seen_while_a_program_of_its_start_file_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let (go, start) = (dir.path().join("go"), dir.path().join("start"));
+        nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::fs::write(&start, format!("unset BASH_ENV; read x < {} &\n", go.display())).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "shell::tests::kills_a_shell_whose_start_file_began_a_program"]);
+        command.env(BESIDE, "1").env("BASH_ENV", &start).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let handle = process::pidfd_open(child.id() as i32).unwrap();
+        let waiter = std::thread::spawn(move || tell.send(child.wait().unwrap().success()));
+        let ended = told.recv_timeout(Duration::from_secs(60));
+        if ended.is_err() {
+            process::pidfd_send_signal(handle.as_fd(), nix::libc::SIGKILL).unwrap();
+        }
+        // The program ends: it reads this line, or does not find the pipe.
+        let mut line = File::options().read(true).write(true).open(&go).unwrap();
+        line.write_all(b"\n").unwrap();
+        std::fs::remove_file(&go).unwrap();
+        waiter.join().unwrap().unwrap();
+        assert_eq!(ended, Ok(true), "the shell's end");
+    }
+
     #[test]
     fn a_shell_that_gets_stuck_in_its_start_files_runs_without_them() {
         for does in ["exec sleep 1000", "while :; do sleep 1; done", "exit 3"] {
             let home = tempfile::tempdir().unwrap();
             std::fs::write(home.path().join(".bashrc"), does).unwrap();
             let mut command = Command::new(std::env::current_exe().unwrap());
-            command.args(["--exact", "ui::shell::tests::starts_in_a_home_with_bad_start_files"]);
+            command.args(["--exact", "shell::tests::starts_in_a_home_with_bad_start_files"]);
             let ran = command.env(INSIDE, does).env("HOME", home.path()).output().unwrap();
             let said = String::from_utf8_lossy(&ran.stdout);
             assert!(ran.status.success() && said.contains("1 passed"), "{does}: {said}");

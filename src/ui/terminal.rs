@@ -1,7 +1,7 @@
 //! The learner's own terminal: raw while a program runs on it, and left as it was found.
 
-use crate::linux::{fds, pty};
 use futures::FutureExt;
+use linux::{fds, pty};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::io::{self, IsTerminal, Write};
@@ -13,7 +13,8 @@ pub fn is_terminal() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
-/// A terminal that knows no sequences, or of which nothing is known: they would stand on it as they are.
+/// A terminal that knows no sequences, or of which nothing is known: they would stand on it as they
+/// are.
 pub fn dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|t| t == "dumb" || t.is_empty())
 }
@@ -51,9 +52,10 @@ impl Drop for AsFound {
     }
 }
 
-/// Is there somebody who could let this program go on? The kernel's rule for an orphaned process group, in which Ctrl-Z stops nothing: the
-/// parent of somebody in it must belong to the same session and to another group, as the shell does that started it as a job.
-/// Source: setpgid(2), POSIX 3.264.
+/// Is there somebody who could let this program go on? The kernel's rule for an orphaned process
+/// group, in which Ctrl-Z stops nothing: the parent of somebody in it must belong to the same
+/// session and to another group, as the shell does that started it as a job. Source: setpgid(2),
+/// POSIX 3.264.
 pub fn can_go_on() -> bool {
     use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid};
     let (group, session) = (getpgrp(), getsid(None));
@@ -81,7 +83,8 @@ pub async fn pause(continued: &mut Signal) -> io::Result<()> {
     Ok(())
 }
 
-/// What a full-screen program would have sent at its end, had it been let: the usual screen, no mouse, the usual keys.
+/// What a full-screen program would have sent at its end, had it been let: the usual screen, no
+/// mouse, the usual keys.
 pub fn leave_full_screen() {
     let mut out = io::stdout();
     let _ = out
@@ -108,8 +111,8 @@ impl Drop for Raw {
     }
 }
 
-/// Returns when standard input can be read. At a terminal that edits lines: when a line is whole. A thread waits for it, which
-/// reads nothing, and ends when this wait is given up.
+/// Returns when standard input can be read. At a terminal that edits lines: when a line is whole. A
+/// thread waits for it, which reads nothing, and ends when this wait is given up.
 ///
 /// # Errors
 /// The thread cannot be started.

@@ -1,7 +1,7 @@
 //! Everything the REPL says, in English and Korean: the only place with words for people.
 
-pub use crate::lang::Lang;
-use crate::lang::texts;
+pub use lang::Lang;
+use lang::texts;
 
 texts! {
     /// One entry of the table.
@@ -69,7 +69,7 @@ texts! {
         "Cluster {} was running before and stays up; `ropewalk down --name {}` stops it.",
         "{} 클러스터는 이전부터 실행 중이었으므로 계속 실행됩니다. 멈추려면: ropewalk down --name {}";
     // -- somebody else's cluster
-    WelcomeAbroad:
+    WelcomeForeign:
         "Ropewalk's lessons on the cluster at {}, which is not Ropewalk's own: each in a namespace of its own there.\n\
          `lesson` lists them and says what cannot be done, `quit` leaves. Outside the lesson's namespace this session changes nothing.",
         "{} 클러스터에서 Ropewalk 강의를 진행합니다. Ropewalk 자체 클러스터가 아니므로 강의마다 전용 네임스페이스를 씁니다.\n\
@@ -191,6 +191,7 @@ texts! {
     LessonNext: "`next` goes on.", "`next`로 계속합니다.";
     LessonFinishedNext: "The lesson is complete. `next` opens {} {}.", "강의를 마쳤습니다. `next`로 다음 강의를 엽니다: {} {}";
     LessonFinishedAll: "This was the last lesson. Now mend what is broken: `lab list`. `lesson` lists the lessons, to look things up.", "마지막 강의를 마쳤습니다. 이제 고장 난 것을 고칠 차례입니다. `lab list`를 입력하세요. 지난 강의는 `lesson`으로 다시 찾아볼 수 있습니다.";
+    LessonAgain: "The lessons do not answer: {}. They are asked again.", "강의가 응답하지 않습니다: {}. 다시 요청합니다.";
     LessonHint: "hint {}:", "힌트 {}:";
     LessonHintsLeft: "({} more)", "(남은 힌트 {}개)";
     LessonHintsOver: "(no more for now)", "(지금은 더 없습니다)";
@@ -212,7 +213,7 @@ texts! {
     HelpGoto: "goto STEP: begins a step anew, by its name or its number (goto 2, goto apply, goto first-voyage/04#1).\nIf you were there before, the objects return to what they were when the step began. What you made yourself since then is listed first, and you are asked; `goto STEP --yes` does not ask. `redo` brings it back.", "goto STEP: 이름이나 번호로 단계를 새로 시작합니다(goto 2, goto apply, goto first-voyage/04#1).\n이미 시작했던 단계라면 오브젝트가 그때 상태로 돌아갑니다. 그 뒤에 직접 만든 것이 있으면 목록을 보여 주고 먼저 묻습니다. 묻지 않게 하려면 `goto STEP --yes`를 쓰세요. `redo`로 되살릴 수 있습니다.";
     HelpHint: "hint: shows the next hint for this step.", "hint: 이 단계의 다음 힌트를 보여 줍니다.";
     HelpCheck: "check: says what this step still needs. The exit code is 0 only if it is done.", "check: 이 단계에 아직 필요한 것을 알려 줍니다. 끝난 단계일 때만 종료 코드가 0입니다.";
-    HelpLesson: "lesson: lists the lessons. lesson ID: opens one (lesson 4, lesson first-voyage/04).\nIf its setup would delete or change something of yours, you are asked first; `lesson ID --yes` does not ask.", "lesson: 강의 목록을 보여 줍니다. lesson ID: 강의를 엽니다(lesson 4, lesson first-voyage/04).\n준비 과정에서 내가 만든 것이 삭제되거나 바뀐다면 먼저 묻습니다. 묻지 않게 하려면 `lesson ID --yes`를 쓰세요.";
+    HelpLesson: "lesson: lists the lessons. lesson ID: opens one (lesson 4, lesson first-voyage/04).\nIf its setup would delete or change something of yours, you are asked first; `lesson ID --yes` does not ask.\nlesson stop: stops a setup that is running, as Ctrl-C does; `lesson ID` then begins it anew.", "lesson: 강의 목록을 보여 줍니다. lesson ID: 강의를 엽니다(lesson 4, lesson first-voyage/04).\n준비 과정에서 내가 만든 것이 삭제되거나 바뀐다면 먼저 묻습니다. 묻지 않게 하려면 `lesson ID --yes`를 쓰세요.\nlesson stop: 진행 중인 준비를 멈춥니다(Ctrl-C도 같습니다). `lesson ID`로 처음부터 다시 시작할 수 있습니다.";
     HelpSolve: "solve: types the solution of this step for you. The step then counts as solved, not as done by you.", "solve: 이 단계의 풀이를 대신 실행합니다. 직접 끝낸 것이 아니라 풀이로 끝낸 것으로 남습니다.";
     HelpDebrief: "debrief: shows once more what happened in this step. debrief STEP: in another one that you have done.", "debrief: 이 단계에서 일어난 일을 다시 보여 줍니다. debrief STEP: 끝낸 다른 단계의 내용을 보여 줍니다.";
     LessonStuck: "the solution did not turn the step green", "풀이를 실행했지만 단계가 완료되지 않았습니다";
@@ -279,7 +280,7 @@ texts! {
 }
 
 /// What happened, why, and what to try, as printed on standard error.
-pub fn trouble(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> String {
+pub fn problem(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> String {
     let mut out = format!("ropewalk: {what}");
     for (label, text) in [(Say::Why, why), (Say::Try, tip)] {
         if let Some(text) = text {
@@ -292,7 +293,7 @@ pub fn trouble(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lang::Text;
+    use lang::Text;
 
     /// Terminal cells, roughly: everything from Hangul on takes two.
     fn cells(line: &str) -> usize {
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_says_what_why_and_what_to_try() {
-        assert_eq!(trouble(Lang::Ko, "a", Some("b"), Some("c")), "ropewalk: a\n  이유: b\n  해 보기: c");
+    fn a_refusal_says_what_why_and_what_to_try() {
+        assert_eq!(problem(Lang::Ko, "a", Some("b"), Some("c")), "ropewalk: a\n  이유: b\n  해 보기: c");
     }
 }

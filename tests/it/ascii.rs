@@ -1,5 +1,6 @@
-//! Where the locale is not UTF-8, nothing but ASCII is written: at a terminal of any kind, in lines and in the interface, whatever the language that was
-//! chosen; and what a machine reads stays as it is.
+//! Where the locale is not UTF-8, nothing but ASCII is written: at a terminal of any kind, in lines
+//! and in the interface, whatever the language that was chosen; and what a machine reads stays as
+//! it is.
 
 use super::seat::Seat;
 use super::support::{Home, Said, capable, turn};

@@ -57,6 +57,14 @@ fn wrong_command_lines_are_usage_errors() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(home.ropewalk(&["completion", shell]).ok().contains("ropewalk"));
     }
+    // A disk that is full is no reader that has left: the error is printed, with code 1.
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let said: Said = home.command(ROPEWALK).arg("version").stdout(full).output().expect("it runs").into();
+    assert!(said.code == 1 && said.err.contains("os error 28"), "{said:?}");
+    // A Korean locale that is not UTF-8 gets English, not a question mark for each syllable.
+    let mut command = home.command(ROPEWALK);
+    let said: Said = command.arg("status").env("LC_ALL", "ko_KR.EUC-KR").output().expect("it runs").into();
+    assert!(!said.out.contains('?') && !said.err.contains('?'), "{said:?}");
     // A reader that has left ends it as it ends every program.
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);

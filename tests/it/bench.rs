@@ -1,4 +1,5 @@
-//! `ropewalk bench` measures what it says: nodes without a cluster, beside their peers. (The figures themselves are the machine's.)
+//! `ropewalk bench` measures what it says: nodes without a cluster, beside their peers. (The
+//! figures themselves are the machine's.)
 
 use super::support::{Home, PATIENCE, ROPEWALK, capable, eventually, kill, turn_alone};
 use serde_json::Value;

@@ -1,5 +1,6 @@
-//! Clients that nobody here wrote, unmodified: the official Python client, kr8s, and an operator on kopf. `.ci/run` installs
-//! them, in the versions that `tests/clients/requirements.txt` names, into `target/clients`.
+//! Clients that nobody here wrote, unmodified: the official Python client, kr8s, and an operator on
+//! kopf. `.ci/run` installs them, in the versions that `tests/clients/requirements.txt` names, into
+//! `target/clients`.
 
 use super::support::{Cluster, Home, Kubectl, PATIENCE, any_kubectl, capable, eventually, skip, turn};
 use std::path::{Path, PathBuf};
@@ -95,7 +96,8 @@ fn clients_from_elsewhere_simply_work() {
     every_kubectl(&cluster);
 }
 
-/// An operator on kube-rs' controller runtime: a bed is watered by a ConfigMap of its own, which it owns.
+/// An operator on kube-rs' controller runtime: a bed is watered by a ConfigMap of its own, which it
+/// owns.
 mod water {
     use futures::StreamExt;
     use k8s_openapi::api::core::v1::ConfigMap;

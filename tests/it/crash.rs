@@ -1,6 +1,8 @@
-//! Nothing acknowledged is lost. Rounds of `kill -9`: of the supervisor, of main, of the zygote, or of everything, at random moments, while writers create and
-//! delete, a rollout goes on and a deployment is being deleted. After each start every acknowledged object is there, what was deleted stays deleted, controllers finish
-//! what they had begun, and pods run again. `ROPEWALK_ROUNDS` asks for more rounds, `SEED` for the same ones again.
+//! Nothing acknowledged is lost. Rounds of `kill -9`: of the supervisor, of main, of the zygote, or
+//! of everything, at random moments, while writers create and delete, a rollout goes on and a
+//! deployment is being deleted. After each start every acknowledged object is there, what was
+//! deleted stays deleted, controllers finish what they had begun, and pods run again.
+//! `ROPEWALK_ROUNDS` asks for more rounds, `SEED` for the same ones again.
 
 use super::support::{Cluster, Home, Kubectl, PATIENCE, Said, any_kubectl, capable, eventually, turn_alone};
 use std::collections::BTreeMap;
@@ -15,7 +17,8 @@ const WRITERS: usize = 2;
 /// Replicas of the deployment that is rolled on and on.
 const REPLICAS: &str = "3";
 
-/// What writers know of an object: the last thing that was acknowledged, and what was asked for since without an answer.
+/// What writers know of an object: the last thing that was acknowledged, and what was asked for
+/// since without an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Known {
     there: bool,
@@ -153,7 +156,8 @@ impl Rounds<'_> {
         if asked.1 {
             assert!(rolled.starts_with(&format!("nginx:1.{} ", asked.0)), "{when}: {asked:?}, but {rolled}");
         }
-        // of the pods, those of the newest replica set are left, and they are the kubelet's word for running containers
+        // of the pods, those of the newest replica set are left, and they are the kubelet's word
+        // for running containers
         let pods = || k(&["get", "pods", "--no-headers"]);
         let running = |said: &String| {
             let lines: Vec<&str> = said.lines().collect();

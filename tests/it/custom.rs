@@ -1,4 +1,5 @@
-//! Custom resources, from their definition to their end, with the built-in kubectl and with a real one.
+//! Custom resources, from their definition to their end, with the built-in kubectl and with a real
+//! one.
 
 use super::support::{
     Cluster, Home, Kubectl, PATIENCE, Said, built_in, capable, eventually, real_kubectl, turn,

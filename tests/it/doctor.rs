@@ -1,4 +1,5 @@
-//! What a machine may lack: taken away for real, seen by `doctor`, and either done without or refused with the way to mend it.
+//! What a machine may lack: taken away for real, seen by `doctor`, and either done without or
+//! refused with the way to mend it.
 
 use super::footprint::Footprint;
 use super::support::{Home, PATIENCE, Said, any_kubectl, capable, eventually, skip, turn};
@@ -15,12 +16,14 @@ enum Where {
     Users(&'static str),
     /// A mount namespace.
     Mounts(&'static str),
-    /// A filter of system calls, which answers this one with that error: an old kernel, or a container that was locked down.
+    /// A filter of system calls, which answers this one with that error: an old kernel, or a
+    /// container that was locked down.
     Call(i64, i32),
 }
 use Where::{Call, Mounts, Users};
 
-/// What is taken away, for whom, and what doctor has to say: the capability, whether a cluster can do without, and a part of the remedy.
+/// What is taken away, for whom, and what doctor has to say: the capability, whether a cluster can
+/// do without, and a part of the remedy.
 const LACKS: &[(Where, bool, &str, bool, &str)] = &[
     (
         Users("echo 0 >/proc/sys/user/max_user_namespaces"),
@@ -128,20 +131,21 @@ impl Where {
     }
 }
 
-/// A user namespace with all of this machine's users, kept by a process that waits for its input's end.
+/// A user namespace with all of this machine's users, kept by a process that waits for its input's
+/// end.
 struct UserNamespace(Child);
 
 impl UserNamespace {
     fn new() -> UserNamespace {
         let mut command = Command::new("unshare");
         command.args(["-U", "sh", "-c", "echo made; read end"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut keeper = command.spawn().expect("unshare, of util-linux, runs");
-        let out = keeper.stdout.take().expect("a pipe");
+        let mut process = command.spawn().expect("unshare, of util-linux, runs");
+        let out = process.stdout.take().expect("a pipe");
         BufReader::new(out).read_line(&mut String::new()).expect("it is made");
         for map in ["uid_map", "gid_map"] {
-            std::fs::write(format!("/proc/{}/{map}", keeper.id()), "0 0 100000\n").expect("we are root");
+            std::fs::write(format!("/proc/{}/{map}", process.id()), "0 0 100000\n").expect("we are root");
         }
-        UserNamespace(keeper)
+        UserNamespace(process)
     }
 }
 
@@ -231,7 +235,8 @@ fn what_the_machine_allows_is_told_in_korean_too() {
             "{line}"
         );
     }
-    // A document is the same everywhere. Volumes of pods with their own users lie in the home, so that is where it is tried.
+    // A document is the same everywhere. Volumes of pods with their own users lie in the home, so
+    // that is where it is tried.
     let found: Value = serde_json::from_str(&korean(&["doctor", "-o", "json"]).ok()).expect("JSON");
     let users = found.as_array().expect("a list").iter().find(|c| c["name"] == "user namespaces of pods");
     let users = users.expect("it is tried").clone();

@@ -1,4 +1,5 @@
-//! The exercise of the first study document, command by command, with every kubectl at hand, as root and as an ordinary user.
+//! The exercise of the first study document, command by command, with every kubectl at hand, as
+//! root and as an ordinary user.
 
 use super::support::{
     Cluster, Home, Kubectl, PATIENCE, built_in, capable, eventually, http_get, real_kubectl, skip, turn,
@@ -32,7 +33,7 @@ fn exercise(cluster: &Cluster, with: &Kubectl) {
         "kube-controller-manager-ropewalk-control-plane",
         "kube-scheduler-ropewalk-control-plane",
         r"kube-proxy-[a-z0-9]{5}",
-        "storage-provisioner",
+        r"storage-provisioner-[a-z0-9]+-[a-z0-9]{5}",
     ] {
         matches(&system, &format!(r"kube-system +{pod} +1/1 +Running +\d.*"));
     }

@@ -1,4 +1,5 @@
-//! Nodes that stop, nodes that crash, and a kubelet that dies, with nothing shortened but what a pod's own spec says.
+//! Nodes that stop, nodes that crash, and a kubelet that dies, with nothing shortened but what a
+//! pod's own spec says.
 
 use super::footprint::named;
 use super::support::{Home, PATIENCE, any_kubectl, capable, eventually, turn};
@@ -14,8 +15,9 @@ const STEADY: &str = "ropewalk-worker";
 const STOPPED: &str = "ropewalk-worker2";
 const CRASHED: &str = "ropewalk-worker3";
 
-/// On every worker: a pod that leaves a silent node after two seconds, one that must not run twice, and one that stays whatever happens. (What a pod
-/// tolerates for how long is its own affair; 300 s are only what admission adds to those that say nothing.)
+/// On every worker: a pod that leaves a silent node after two seconds, one that must not run twice,
+/// and one that stays whatever happens. (What a pod tolerates for how long is its own affair; 300 s
+/// are only what admission adds to those that say nothing.)
 const WORKLOADS: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
@@ -143,7 +145,8 @@ fn silent_nodes_lose_their_pods_and_a_dead_kubelet_loses_nothing() {
     eventually(PATIENCE, || k(&["logs", &web]).ok(), |log| log.contains("/dead-kubelet"));
     k(&["logs", &web, "--tail=1"]).ok();
 
-    // Until the grace period is over nobody knows. Nothing to do but wait: somebody else may have the machine.
+    // Until the grace period is over nobody knows. Nothing to do but wait: somebody else may have
+    // the machine.
     assert!(is_ready(&node(STOPPED)) && is_ready(&node(CRASHED)));
     drop(first_turn);
     let left = (GRACE - RENEWAL - Duration::from_secs(2)).saturating_sub(silent_since.elapsed());
@@ -159,14 +162,16 @@ fn silent_nodes_lose_their_pods_and_a_dead_kubelet_loses_nothing() {
     println!("not ready after {noticed:?}");
     let _second_turn = turn();
 
-    // After their two seconds the pods are deleted, which only their kubelets could carry out; others stand in for them on the node that is left.
+    // After their two seconds the pods are deleted, which only their kubelets could carry out;
+    // others stand in for them on the node that is left.
     let leaving =
         |name: &str| pods_on(name, "app=web").iter().all(|p| p["metadata"]["deletionTimestamp"].is_string());
     eventually(PATIENCE, || leaving(STOPPED) && leaving(CRASHED), |all| *all);
     eventually(PATIENCE, || pods_on(STEADY, "app=web").iter().filter(|p| is_ready(p)).count(), |n| *n == 6);
     let lost: Vec<String> =
         [STOPPED, CRASHED].into_iter().flat_map(|n| names(pods_on(n, "app=web"))).collect();
-    // Where one node was noticed before the other, a pod of the first may have found a place on the second.
+    // Where one node was noticed before the other, a pod of the first may have found a place on the
+    // second.
     assert!(
         fated.len() == 4 && fated.iter().all(|p| lost.contains(p)),
         "{lost:?}: nobody may say that they have ended"

@@ -1,4 +1,5 @@
-//! Floods of connections: a cluster that may open few files keeps those of its store, and is whole again when the flood is over.
+//! Floods of connections: a cluster that may open few files keeps those of its store, and is whole
+//! again when the flood is over.
 
 use super::support::{Home, PATIENCE, World, any_kubectl, capable, eventually, turn_alone};
 use std::io::Write;
@@ -44,14 +45,16 @@ fn a_flood_leaves_the_store_its_files() {
 
     let held = [flood(port_of(server), FLOOD), flood(port_of(endpoint), FLOOD)];
     assert!(held.iter().all(|h| h.len() > 100), "{} {}", held[0].len(), held[1].len());
-    // A listener takes connections in the order in which they came: when these are answered, or refused, it has worked through the flood.
+    // A listener takes connections in the order in which they came: when these are answered, or
+    // refused, it has worked through the flood.
     eventually(PATIENCE, || world.say("get nodes").code, |code| *code == 0);
     let asked = home.command(home.program()).args(["etcdctl", "--name", "t", "get", "/flood"]).output();
     asked.expect("etcdctl");
     let reserve = FILES / 4;
     assert!(open() <= FILES - reserve + 60, "{} of {FILES} files are open", open());
 
-    // The store goes on: its log rolls, with new files, while the flood is on. Its own door may be full for a while.
+    // The store goes on: its log rolls, with new files, while the flood is on. Its own door may be
+    // full for a while.
     drop(held);
     let put = |n: usize| {
         let mut etcdctl = home.command(home.program());

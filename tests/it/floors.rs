@@ -1,38 +1,55 @@
-//! The floors: a room uses rooms on lower floors only, and some rooms have further limits. The rule for who may `use` whom is the rule for
-//! who talks to whom in Kubernetes.
+//! What Cargo cannot say about the rooms: which floor a room stands on, and which dependencies are
+//! forbidden although the floor would allow them. A room is a crate and a floor is a folder; the
+//! rule for who may depend on whom is the rule for who talks to whom in Kubernetes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// From the ground up. A room depends on rooms of lower floors only; on the ground floor, on those
+/// to its left.
 const FLOORS: [&[&str]; 8] = [
-    &["lang", "linux", "clock", "rng", "tap", "task", "pki"], // ground floor: may use those to its left
+    &["lang", "linux", "clock", "rng", "tap", "task", "pki", "golden"],
     &["raft", "api", "cri", "cni", "applets"],
     &["etcd", "client", "runtime", "net"],
     &["apiserver", "scheduler", "controllers", "kubelet", "proxy", "addons", "kubectl", "etcdctl"],
     &["cluster"],
     &["lab"],
     &["ui", "bench"],
-    &["cli", "main"],
+    &["cli"],
 ];
 
-/// (who, what, why): what the floors alone do not forbid.
+/// The folder of each of the four floors that have one.
+const FOLDERS: [&str; 4] = ["ground", "machinery", "foundation", "components"];
+
+/// (who, which room, why): dependencies that the floors alone do not forbid.
 const NEVER: &[(&[&str], &str, &str)] = &[
-    (&["kubelet"], "crate::runtime", "it knows the cri traits, not who implements them"),
-    (&["runtime"], "crate::net", "it knows the cni traits, not who implements them"),
-    (&["proxy"], "crate::net", "it writes rules through cni"),
+    (&["kubelet"], "runtime", "it knows the cri traits, not who implements them"),
+    (&["runtime"], "net", "it knows the cni traits, not who implements them"),
+    (&["proxy"], "net", "it writes rules through cni"),
     (
         &["scheduler", "controllers", "kubelet", "proxy", "addons", "kubectl", "client"], // `etcdctl` speaks its messages
-        "crate::etcd",
+        "etcd",
         "only the API server talks to etcd",
     ),
-    (&["raft", "etcd"], "Pod", "the store keeps bytes and has never heard of Kubernetes"),
-    (&["raft", "etcd"], "k8s_openapi", "the store keeps bytes and has never heard of Kubernetes"),
+    (&["raft", "etcd"], "k8s-openapi", "the store keeps bytes and has never heard of Kubernetes"),
 ];
 
-/// Files that handle paths of objects and of containers. Such a path is opened by `linux::beneath`, which keeps it inside its root.
-const UNTRUSTED_PATHS: &[&str] =
-    &["kubelet/volumes.rs", "addons/storage.rs", "runtime/root.rs", "runtime/init.rs"];
+/// (who, which word, why): words that a room does not say.
+const UNSAID: &[(&[&str], &str, &str)] =
+    &[(&["raft", "etcd"], "Pod", "the store keeps bytes and has never heard of Kubernetes")];
 
-/// Calls that look a path up by name and follow its links. Making a trusted directory is allowed: its path is the program's own.
+/// Files that handle paths of objects and of containers. Such a path is opened by `linux::beneath`,
+/// which keeps it inside its root.
+const UNTRUSTED_PATHS: &[&str] = &[
+    "components/kubelet/volumes.rs",
+    "components/addons/storage.rs",
+    "components/addons/storage/disk.rs",
+    "foundation/runtime/root.rs",
+    "foundation/runtime/init.rs",
+];
+
+/// Calls that look a path up by name and follow its links. Making a trusted directory is allowed:
+/// its path is the program's own.
 const BY_NAME: &[&str] = &[
     "File::open(",
     "File::create(",
@@ -54,11 +71,19 @@ fn paths_by_name(name: &str, text: &str) -> Vec<String> {
     let code = bare(text);
     let code = code.split("#[cfg(test)]").next().unwrap_or_default();
     let found = BY_NAME.iter().filter(|call| code.contains(**call));
-    found.map(|call| format!("{name}: {call}…) follows links of a pod; use crate::linux::beneath")).collect()
+    found.map(|call| format!("{name}: {call}…) follows links of a pod; use linux::beneath")).collect()
 }
 
 fn floor(room: &str) -> Option<usize> {
     FLOORS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// Where a room stands, below `src`.
+fn place(room: &str) -> PathBuf {
+    match floor(room).and_then(|floor| FOLDERS.get(floor)) {
+        Some(folder) => Path::new(folder).join(room),
+        None => PathBuf::from(room),
+    }
 }
 
 /// The code of a file without comments and strings.
@@ -82,47 +107,57 @@ fn bare(text: &str) -> String {
     code
 }
 
+/// What a manifest says under `[dependencies]`; what tests alone need may come from anywhere below.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let mut section = "";
+    let mut found = Vec::new();
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            section = line;
+        } else if section == "[dependencies]" && !line.is_empty() && !line.starts_with('#') {
+            found.push(line.split(['.', ' ', '=']).next().unwrap_or_default().to_string());
+        }
+    }
+    found
+}
+
+/// Everything wrong in a room's manifest.
+fn upward(room: &str, manifest: &str) -> Vec<String> {
+    let Some(own) = floor(room) else {
+        return vec![format!("room {room:?} has no floor; give it one in tests/it/floors.rs")];
+    };
+    let mut found = Vec::new();
+    for other in dependencies(manifest) {
+        if let Some(floor_of_other) = floor(&other) {
+            let position = |r: &str| FLOORS[own].iter().position(|x| *x == r);
+            let to_the_left = own == 0 && floor_of_other == 0 && position(&other) < position(room);
+            if floor_of_other >= own && !to_the_left {
+                found.push(format!(
+                    "{room} (floor {own}) depends on {other} (floor {floor_of_other}): only lower floors may be used"
+                ));
+            }
+        }
+        for (rooms, what, why) in NEVER {
+            if rooms.contains(&room) && *what == other {
+                found.push(format!("{room} must not depend on {what}: {why}"));
+            }
+        }
+    }
+    found
+}
+
 /// Everything wrong in one file of a room.
 fn violations(room: &str, name: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let code = bare(text);
-    let Some(own) = floor(room) else {
-        return vec![format!("{name}: room {room:?} has no floor; give it one in tests/it/floors.rs")];
-    };
-    for rest in code.split("crate::").skip(1) {
-        let named: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-        if named.is_empty() {
-            found.push(format!(
-                "{name}: write one room per `use crate::` line, so that this test can read it"
-            ));
-            continue;
-        }
-        if named == room || (named == "Error" || named == "Result") {
-            continue;
-        }
-        let Some(other) = floor(&named) else {
-            found.push(format!("{name}: crate::{named} is not a room"));
-            continue;
-        };
-        let position = |r: &str| FLOORS[own].iter().position(|x| *x == r);
-        let to_the_left = own == 0 && other == 0 && position(&named) < position(room);
-        if other >= own && !to_the_left {
-            found.push(format!(
-                "{name}: {room} (floor {own}) uses {named} (floor {other}): only lower floors may be used"
-            ));
-        }
-    }
-    for (rooms, what, why) in NEVER {
-        if !rooms.contains(&room) {
-            continue;
-        }
+    for (rooms, what, why) in UNSAID {
         let word = |at: usize| {
             let before = code[..at].chars().next_back();
             let after = code[at + what.len()..].chars().next();
             let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
             !part(before) && !part(after)
         };
-        if code.match_indices(what).any(|(at, _)| word(at)) {
+        if rooms.contains(&room) && code.match_indices(what).any(|(at, _)| word(at)) {
             found.push(format!("{name}: {room} must not say {what}: {why}"));
         }
     }
@@ -132,7 +167,7 @@ fn violations(room: &str, name: &str, text: &str) -> Vec<String> {
     found
 }
 
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub fn files(dir: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(dir).expect("a directory").flatten() {
         let path = entry.path();
@@ -146,21 +181,45 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     all
 }
 
+/// Every room by name, with its folder: what has a manifest below `src`.
+pub fn rooms() -> BTreeMap<String, PathBuf> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = BTreeMap::new();
+    let mut folders = vec![src];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(&folder).expect("a folder").flatten().map(|e| e.path()) {
+            match path.join("Cargo.toml").is_file() {
+                true => drop(found.insert(path.file_name().unwrap().to_string_lossy().into_owned(), path)),
+                false if FOLDERS.iter().any(|f| path.ends_with(f)) => folders.push(path),
+                false => {}
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn rooms_keep_their_floors() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let rooms = rooms();
+    assert_eq!(
+        rooms.len(),
+        FLOORS.iter().map(|rooms| rooms.len()).sum::<usize>(),
+        "rooms and their table differ"
+    );
     let mut found = Vec::new();
-    let mut rooms = 0;
-    for entry in std::fs::read_dir(&src).expect("src").flatten().filter(|e| e.path().is_dir()) {
-        let room = entry.file_name().to_string_lossy().into_owned();
-        rooms += 1;
-        for file in files(&entry.path()) {
+    for (room, folder) in &rooms {
+        if *folder != src.join(place(room)) {
+            found.push(format!("{room} stands in {}, not in {}", folder.display(), place(room).display()));
+        }
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest");
+        found.extend(upward(room, &manifest));
+        for file in files(folder) {
             let text = std::fs::read_to_string(&file).expect("a source file");
             let name = file.strip_prefix(&src).unwrap_or(&file).display().to_string();
-            found.extend(violations(&room, &name, &text));
+            found.extend(violations(room, &name, &text));
         }
     }
-    assert!(rooms > 15, "the rooms were not found");
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
@@ -181,14 +240,10 @@ fn untrusted_paths_are_resolved_in_one_place() {
 
 #[test]
 fn every_room_opens_as_a_chapter() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for room in FLOORS.iter().flat_map(|f| f.iter()) {
-        let Ok(text) = std::fs::read_to_string(src.join(room).join("mod.rs")) else { continue };
+    for (room, folder) in rooms() {
+        let text = std::fs::read_to_string(folder.join("lib.rs")).expect("a room's chapter");
         for heading in ["In Kubernetes", "How this one works", "Left out", "Read next"] {
-            assert!(
-                text.contains(&format!("//! ## {heading}")),
-                "src/{room}/mod.rs lacks the heading {heading:?}"
-            );
+            assert!(text.contains(&format!("//! ## {heading}")), "{room} lacks the heading {heading:?}");
         }
     }
 }
@@ -196,24 +251,27 @@ fn every_room_opens_as_a_chapter() {
 #[test]
 fn planted_violations_are_found() {
     let planted = [
-        ("kubelet", "use crate::runtime::NodeRuntime;", "cri traits"),
-        ("scheduler", "use crate::kubelet::decide;", "only lower floors"),
-        ("clock", "use crate::tap::Tap;", "only lower floors"),
-        ("etcd", "struct Pod;", "must not say Pod"),
-        ("addons", "fn f() { crate::etcd::Kv::new() }", "only the API server"),
-        ("proxy", "use crate::{client, net};", "one room per"),
-        ("basement", "use crate::clock;", "has no floor"),
-        ("ui", "use crate::nowhere::x;", "is not a room"),
+        ("kubelet", "[dependencies]\nruntime.workspace = true", "cri traits"),
+        ("scheduler", "[dependencies]\nkubelet = { workspace = true }", "only lower floors"),
+        ("clock", "[dependencies]\ntap.workspace = true", "only lower floors"),
+        ("etcd", "[features]\nx = []\n[dependencies]\nk8s-openapi.workspace = true", "never heard"),
+        ("addons", "[dependencies]\ntap.workspace = true\netcd.workspace = true", "only the API server"),
+        ("basement", "[dependencies]\nclock.workspace = true", "has no floor"),
     ];
-    for (room, code, expected) in planted {
-        let found = violations(room, "planted.rs", code);
-        assert!(found.iter().any(|f| f.contains(expected)), "{room}: {code}: {found:?}");
+    for (room, manifest, expected) in planted {
+        let found = upward(room, manifest);
+        assert!(found.iter().any(|f| f.contains(expected)), "{room}: {manifest}: {found:?}");
     }
-    for (room, code) in [
-        ("tap", "use crate::clock::now;"),
-        ("kubelet", "use crate::client::Client; // crate::runtime in a comment"),
-        ("etcd", "let text = \"a Pod in a string\"; let PodLike = 1;"),
+    for (room, manifest) in [
+        ("tap", "[dependencies]\nclock.workspace = true"),
+        (
+            "kubelet",
+            "[dependencies]\nclient.workspace = true\n# runtime\n[dev-dependencies]\nruntime.workspace = true",
+        ),
     ] {
-        assert_eq!(violations(room, "fine.rs", code), Vec::<String>::new(), "{code}");
+        assert_eq!(upward(room, manifest), Vec::<String>::new(), "{manifest}");
     }
+    assert!(violations("etcd", "planted.rs", "struct Pod;")[0].contains("must not say Pod"));
+    let fine = "let text = \"a Pod in a string\"; let PodLike = 1;";
+    assert_eq!(violations("etcd", "fine.rs", fine), Vec::<String>::new());
 }

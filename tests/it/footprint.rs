@@ -1,4 +1,5 @@
-//! What a cluster has on its machine, and what is still there later: processes, namespaces, sockets, control groups, and what it could have changed on the host.
+//! What a cluster has on its machine, and what is still there later: processes, namespaces,
+//! sockets, control groups, and what it could have changed on the host.
 
 use super::support::Home;
 use nlink::netlink::{Connection, Nftables};
@@ -6,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A process, told from a later one with the same number by its start, in clock ticks since the machine's.
+/// A process, told from a later one with the same number by its start, in clock ticks since the
+/// machine's.
 type Process = (i32, u64);
 
 /// All that belongs to the clusters of one home.

@@ -1,4 +1,5 @@
-//! A store whose disk is full: it says so in etcd's words, reads go on, and with the room the writes come back.
+//! A store whose disk is full: it says so in etcd's words, reads go on, and with the room the
+//! writes come back.
 
 use super::support::{Home, PATIENCE, any_kubectl, capable, eventually, turn_alone};
 
@@ -19,6 +20,7 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     write("before").ok();
     ropewalk(&["fault", "disk", "full", "ropewalk-worker"]).fails("ropewalk-worker keeps no store");
     ropewalk(&["fault", "disk", "empty"]).fails("full");
+    ropewalk(&["fault", "slow", "ropewalk-worker", "ropewalk-control-plane", "10001"]).fails("at most 10000");
     assert!(etcdctl(&["alarm", "list"]).trim().is_empty());
 
     let said = ropewalk(&["fault", "disk", "full", "ropewalk-control-plane"]).ok();

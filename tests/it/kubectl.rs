@@ -1,8 +1,10 @@
-//! The built-in kubectl against transcripts of the real one (1.33), and against the real one itself when it is on PATH.
+//! The built-in kubectl against transcripts of the real one (1.33), and against the real one itself
+//! when it is on PATH.
 //!
-//! A transcript is a list of command lines, each with what it said: standard output, `! ` before lines of standard error, and
-//! `= N` for an exit code that is not 0. What differs from run to run (ages, addresses, random names) is replaced by a word.
-//! To record them again: `ROPEWALK_RECORD_KUBECTL=/path/to/kubectl cargo test --test it kubectl`.
+//! A transcript is a list of command lines, each with what it said: standard output, `! ` before
+//! lines of standard error, and `= N` for an exit code that is not 0. What differs from run to run
+//! (ages, addresses, random names) is replaced by a word. To record them again:
+//! `ROPEWALK_RECORD_KUBECTL=/path/to/kubectl cargo test --test it kubectl`.
 
 use super::support::{Cluster, Home, ROPEWALK, capable, turn};
 use regex::Regex;
@@ -70,7 +72,8 @@ struct Normal(Vec<(Regex, &'static str)>);
 impl Normal {
     fn new() -> Normal {
         let rules = [
-            // Of klog ours prints nothing. A wait that ends while its watch is young makes a line now and then, which of the two is seen first.
+            // Of klog ours prints nothing. A wait that ends while its watch is young makes a line
+            // now and then, which of the two is seen first.
             (r"(?m)^(WARNING: version difference|[EIW]\d{4} .*(memcache|reflector)\.go).*\n", ""),
             (r"Kustomize Version: .*", "Kustomize Version: K"),
             (r"v1\.\d+\.\d+(\+ropewalk[\d.]+|-[a-z]+)?", "VERSION"),
@@ -115,7 +118,8 @@ fn transcripts() -> Vec<PathBuf> {
     found
 }
 
-/// A real kubectl and its minor version: the one whose words ours has, if it is beside the one on PATH.
+/// A real kubectl and its minor version: the one whose words ours has, if it is beside the one on
+/// PATH.
 fn real() -> Option<(PathBuf, u64)> {
     let on_path = super::support::real_kubectl()?.program;
     let beside = std::fs::canonicalize(&on_path).ok()?.with_file_name(format!("kubectl.1.{MINOR}"));

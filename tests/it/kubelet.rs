@@ -1,4 +1,5 @@
-//! What pods ask of a node that they shall not have, and what they may have: paths, components, workers, storage, last words.
+//! What pods ask of a node that they shall not have, and what they may have: paths, components,
+//! workers, storage, last words.
 
 use super::support::{Home, PATIENCE, World, capable, eventually, turn};
 use serde_json::Value;
@@ -14,7 +15,8 @@ fn phase(world: &World, pod: &str) -> String {
     world.status(&format!("pod {pod}"))["phase"].as_str().unwrap_or_default().to_string()
 }
 
-/// A pod that runs one line of shell, with more of a container and more of a spec as YAML's short form.
+/// A pod that runs one line of shell, with more of a container and more of a spec as YAML's short
+/// form.
 fn pod(name: &str, node: &str, line: &str, container: &str, spec: &str) -> String {
     let (container, spec) = (
         if container.is_empty() { String::new() } else { format!(", {container}") },
@@ -63,7 +65,8 @@ fn pods_have_of_a_node_what_they_may_and_no_more() {
     assert_eq!(left, ["deep", "secret"], "nothing was made or removed outside of the node");
 }
 
-/// Images of components are refused to everybody's pods, by the API server and, if such a pod got past it, by the node; the cluster goes on.
+/// Images of components are refused to everybody's pods, by the API server and, if such a pod got
+/// past it, by the node; the cluster goes on.
 fn components(world: &World, control_plane: &str) {
     let placed = format!("{{\"spec\":{{\"nodeName\":\"{control_plane}\"}}}}");
     let pods = [
@@ -99,7 +102,8 @@ fn components(world: &World, control_plane: &str) {
     world.k(&["delete", "pod", "s", "-n", "kube-system", "--now"]);
 }
 
-/// A path of an item, or of a token, that leads out of its volume: refused by the API or by the kubelet, and never written.
+/// A path of an item, or of a token, that leads out of its volume: refused by the API or by the
+/// kubelet, and never written.
 fn files_of_volumes(world: &World, outside: &Path, node: &str) {
     world.k(&["create", "configmap", "c1", "--from-literal=k=by a volume"]);
     let absolute = outside.join("deep/absolute").display().to_string();
@@ -204,7 +208,8 @@ fn provisioner(world: &World, home: &Home, outside: &Path, node: &str) {
     world.k(&["delete", "pvc", "r10c", "--wait=false"]);
 }
 
-/// A volume in memory is a tmpfs of its size; one on the disk has its pod evicted; a deadline ends a pod.
+/// A volume in memory is a tmpfs of its size; one on the disk has its pod evicted; a deadline ends
+/// a pod.
 fn storage(world: &World, node: &str) {
     let mount = "volumeMounts: [{name: v, mountPath: /v}]";
     let memory = "volumes: [{name: v, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]";
@@ -263,7 +268,8 @@ fn last_words(world: &World, node: &str) {
     eventually(PATIENCE, || message("words-long").map(|m| m.len()), |length| *length == Some(4096));
 }
 
-/// A pod that says of itself that it mirrors a static pod, and got past the API server, is not run but removed.
+/// A pod that says of itself that it mirrors a static pod, and got past the API server, is not run
+/// but removed.
 fn false_mirror(world: &World, node: &str) {
     assert_eq!(world.apply(pod("mirror", node, "sleep 3600", "", "")).code, 0);
     world.k(&["wait", "pod", "mirror", "--for=condition=Ready", "--timeout=90s"]);
@@ -273,7 +279,8 @@ fn false_mirror(world: &World, node: &str) {
     eventually(PATIENCE, || world.say("get pod mirror").code, |code| *code != 0);
 }
 
-/// A pod that was bound past the scheduler and asks for more than the node has is rejected, and never starts.
+/// A pod that was bound past the scheduler and asks for more than the node has is rejected, and
+/// never starts.
 fn admission(world: &World, node: &str) {
     let over = "resources: {requests: {cpu: '100000'}}";
     let all = [
@@ -293,7 +300,8 @@ fn admission(world: &World, node: &str) {
     world.k(&["delete", "pod", "too-large", "fits", "--now"]);
 }
 
-/// A message file holds little, and the pod's end is told all the same; a node whose pods use more than its share of the disk evicts the worst of them.
+/// A message file holds little, and the pod's end is told all the same; a node whose pods use more
+/// than its share of the disk evicts the worst of them.
 fn full_disk(world: &World, home: &Home, node: &str) {
     let fill = "dd if=/dev/zero of=/dev/termination-log bs=65536 count=320 2>/dev/null; wc -c < /dev/termination-log";
     assert_eq!(world.apply(pod("words-full", node, fill, "", "")).code, 0);

@@ -1,4 +1,5 @@
-//! A graded lab from end to end, as a class would use it: started from a seed, half done, graded, mended, graded, the record forged, reset.
+//! A graded lab from end to end, as a class would use it: started from a seed, half done, graded,
+//! mended, graded, the record forged, reset.
 
 use super::support::{Home, PATIENCE, Said, any_kubectl, capable, eventually, kill_9, turn, turn_of_many};
 use serde_json::Value;
@@ -8,7 +9,8 @@ fn json(said: &Said) -> Value {
     serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {said:?}"))
 }
 
-/// Over its variants each lab is red at the start and after each wrong answer, and has full marks after the solution and each other way.
+/// Over its variants each lab is red at the start and after each wrong answer, and has full marks
+/// after the solution and each other way.
 #[test]
 fn every_lab_is_sound() {
     if !capable() {
@@ -101,7 +103,8 @@ fn a_lab_is_started_graded_mended_and_reset() {
         record["tasks"].as_array().into_iter().flatten().find(|t| t["id"] == id).cloned().unwrap_or_default()
     };
     assert_eq!((&of("durable")["verdict"], &of("same")["at_s"]), (&"green".into(), &serde_json::json!(0.0)));
-    // A task that the judge disturbs was green when the learner asked, not when the judge had looked long enough.
+    // A task that the judge disturbs was green when the learner asked, not when the judge had
+    // looked long enough.
     let time =
         |key: &str| -> jiff::Timestamp { record[key].as_str().expect("a time").parse().expect("RFC 3339") };
     let asked = time("ended").duration_since(time("started")).as_secs_f64();
@@ -140,7 +143,8 @@ fn a_lab_is_started_graded_mended_and_reset() {
     );
     assert_eq!(lab(&["grade"]).code, 0, "full marks, however they came");
 
-    // Again: the open lab ends only if that is meant; then everything is broken as before, and nothing of the first try is left.
+    // Again: the open lab ends only if that is meant; then everything is broken as before, and
+    // nothing of the first try is left.
     let ends = lab(&["start", "broken-selector", "--seed", "417"]);
     assert!(ends.err.contains("It ends without a grade"), "{ends:?}");
     ends.fails("--yes");
@@ -152,7 +156,8 @@ fn a_lab_is_started_graded_mended_and_reset() {
     let csv = lab(&["grade", "-o", "csv"]);
     assert_eq!((csv.code, csv.out.lines().count()), (1, 6), "{}", csv.out);
 
-    // A hint of an earlier start counts; whoever gives up is told everything, and the record says so.
+    // A hint of an earlier start counts; whoever gives up is told everything, and the record says
+    // so.
     lab(&["hint"]).ok();
     lab(&["give-up"]).fails("--yes");
     lab(&["start", "broken-selector", "--seed", "417", "--yes"]).ok();
@@ -197,7 +202,8 @@ fn a_lab_is_started_graded_mended_and_reset() {
     k(&["get", "configmap", "precious", "-n", ns]).ok();
 }
 
-/// The process ends in the middle of a lab, and in the middle of a grade; somebody lends the judge a hand; nothing can be written down.
+/// The process ends in the middle of a lab, and in the middle of a grade; somebody lends the judge
+/// a hand; nothing can be written down.
 #[test]
 fn a_lab_goes_on_after_a_restart_and_nothing_is_won_by_it() {
     if !capable() {
@@ -232,7 +238,8 @@ fn a_lab_goes_on_after_a_restart_and_nothing_is_won_by_it() {
     let before = grade();
     assert_eq!((&before["score"], &before["used"]["undo"]), (&80.into(), &1.into()), "{before}");
 
-    // After a restart the Deployment is still not the one that was there, and what was undone stays counted.
+    // After a restart the Deployment is still not the one that was there, and what was undone stays
+    // counted.
     home.ropewalk(&["down", "--name", "t"]).ok();
     let again = || home.ropewalk(&[&["up", "--name", "t", "--detach", "--wait"], &up[..]].concat());
     again().ok();
@@ -294,7 +301,8 @@ fn a_lab_goes_on_after_a_restart_and_nothing_is_won_by_it() {
     lab(&["hint"]).ok();
 }
 
-/// Cheats: hints taken out of the file, an older file put back, the cause read from a grade, a record overwritten.
+/// Cheats: hints taken out of the file, an older file put back, the cause read from a grade, a
+/// record overwritten.
 #[test]
 fn nothing_is_won_by_editing_what_is_kept() {
     if !capable() {
@@ -354,7 +362,8 @@ fn nothing_is_won_by_editing_what_is_kept() {
     let list = json(&lab(&["list", "-o", "json"]));
     assert!(list.as_array().expect("a list").iter().all(|l| l["passed"] == false), "{list}");
 
-    // The store's count deleted, and then the file: what was held for the labs is still known there, and the next record says so.
+    // The store's count deleted, and then the file: what was held for the labs is still known
+    // there, and the next record says so.
     let etcdctl = |args: &[&str]| home.ropewalk(&[&["etcdctl", "--name", "t"], args].concat()).ok();
     etcdctl(&["del", "/ropewalk/labs"]);
     restart(&|| {
@@ -370,7 +379,8 @@ fn nothing_is_won_by_editing_what_is_kept() {
     );
 }
 
-/// The store has no room left and forgets what was before the lab: the lab ends with a sentence, and leaves nothing behind.
+/// The store has no room left and forgets what was before the lab: the lab ends with a sentence,
+/// and leaves nothing behind.
 #[test]
 fn a_lab_whose_beginning_the_store_gave_up_is_left_without_a_trace() {
     if !capable() {
@@ -410,7 +420,8 @@ fn a_lab_whose_beginning_the_store_gave_up_is_left_without_a_trace() {
     lab(&["start", "wrong-port", "--seed", "7"]).ok();
 }
 
-/// The judge takes pods away and puts them back under other uids; a restart later they are still the ones that were there.
+/// The judge takes pods away and puts them back under other uids; a restart later they are still
+/// the ones that were there.
 #[test]
 fn what_the_judge_disturbed_is_not_held_against_the_learner_after_a_restart() {
     if !capable() {

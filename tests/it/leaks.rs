@@ -1,5 +1,6 @@
-//! Nothing is left: after the end of a cluster, however it came, processes, namespaces, mounts, control groups, sockets and rules are as before.
-//! Every end is tried once, by turns as this user and as an ordinary one; `ROPEWALK_PODS=100` asks for so many pods, and for every end as both.
+//! Nothing is left: after the end of a cluster, however it came, processes, namespaces, mounts,
+//! control groups, sockets and rules are as before. Every end is tried once, by turns as this user
+//! and as an ordinary one; `ROPEWALK_PODS=100` asks for so many pods, and for every end as both.
 
 use super::footprint::{Footprint, Host, children, named};
 use super::support::{
@@ -28,7 +29,8 @@ const UP: Start = Terminal("up --name t");
 const REPL: Start = Terminal("repl --name t --lang en");
 const INTERFACE: Start = Terminal("--name t --lang en");
 
-/// How it ends, and whether what is left may wait for `down`: only when nobody lived on who could have cleared up.
+/// How it ends, and whether what is left may wait for `down`: only when nobody lived on who could
+/// have cleared up.
 type Ending = (&'static str, Start, fn(&Running), bool);
 const ENDINGS: &[Ending] = &[
     ("down", Detached, |r| drop(r.home.ropewalk(&["down", "--name", "t"]).ok()), false),
@@ -138,7 +140,8 @@ fn asked() -> Option<usize> {
     Some(given.parse().expect("ROPEWALK_PODS is a number"))
 }
 
-/// Ends the cluster of one home in every other way, from the first or the second on, and counts each time. The next start finds what the end before left.
+/// Ends the cluster of one home in every other way, from the first or the second on, and counts
+/// each time. The next start finds what the end before left.
 fn ends(home: &Home, who: &str, from: usize) {
     let (any, pods) = (any_kubectl(), asked().unwrap_or(5));
     let (from, step) = if asked().is_some() { (0, 1) } else { (from, 2) };

@@ -1,4 +1,5 @@
-//! Every lesson is proved on clusters of its own: red at the start and after each wrong answer, green after the solution and each other way.
+//! Every lesson is proved on clusters of its own: red at the start and after each wrong answer,
+//! green after the solution and each other way.
 
 use super::support::{Home, PATIENCE, Said, capable, eventually, real_kubectl, turn, turn_of_many};
 
@@ -99,7 +100,8 @@ It needs ground.
 ## Two {#two}
 "#;
 
-/// A setup that could not be done is done when the lesson is asked for again, but not over what the learner has made by then.
+/// A setup that could not be done is done when the lesson is asked for again, but not over what the
+/// learner has made by then.
 #[test]
 fn a_setup_that_failed_is_tried_again() {
     if !capable() {
@@ -167,7 +169,8 @@ What the learner made is the learner's.
 ## Two {#two}
 "#;
 
-/// A rewind and a setup take nothing from the learner that was not named first; a finished lesson can be gone through again.
+/// A rewind and a setup take nothing from the learner that was not named first; a finished lesson
+/// can be gone through again.
 #[test]
 fn what_the_learner_made_is_not_taken_without_a_word() {
     if !capable() {
@@ -226,7 +229,8 @@ fn what_the_learner_made_is_not_taken_without_a_word() {
     assert_eq!(after.matches("goto STEP: begins a step anew").count(), 2, "{told}");
 }
 
-/// What only shares a word with a lesson's lines is the learner's own; so is what the learner made before the lesson that has the same name for its own.
+/// What only shares a word with a lesson's lines is the learner's own; so is what the learner made
+/// before the lesson that has the same name for its own.
 #[test]
 fn a_namesake_is_the_learners_own() {
     if !capable() {
@@ -255,7 +259,8 @@ fn a_namesake_is_the_learners_own() {
     assert!(!said.out.contains("pods/nginx-pod would be"), "that one is the lesson's: {told}");
 }
 
-/// A jump forward plays the steps before it, and a setup may scale: what is not the lesson's own is named first. An open lab stays in its namespace.
+/// A jump forward plays the steps before it, and a setup may scale: what is not the lesson's own is
+/// named first. An open lab stays in its namespace.
 #[test]
 fn a_jump_names_what_it_takes() {
     if !capable() {
@@ -289,8 +294,8 @@ fn a_jump_names_what_it_takes() {
     assert!(!said.out.contains("gone:dpy-nginx"), "it was meant: {told}");
 }
 
-/// A kubectl that is not Ropewalk's asks for the same table with and without `-o wide`, and says nothing of it: the step counts its list, and no hint says that
-/// the columns were missing.
+/// A kubectl that is not Ropewalk's asks for the same table with and without `-o wide`, and says
+/// nothing of it: the step counts its list, and no hint says that the columns were missing.
 #[test]
 fn a_stock_kubectl_finds_the_address_of_a_pod() {
     let (true, Some(stock)) = (capable(), real_kubectl()) else { return };
@@ -318,8 +323,8 @@ fn a_stock_kubectl_finds_the_address_of_a_pod() {
     assert_eq!(view["state"], "done", "{view}");
 }
 
-/// The setup of the lesson about Deployments clears away a Deployment of its name by that name: its label may be gone, and then the first step would be green
-/// before anybody did anything.
+/// The setup of the lesson about Deployments clears away a Deployment of its name by that name: its
+/// label may be gone, and then the first step would be green before anybody did anything.
 #[test]
 fn a_deployment_without_its_label_is_cleared_away_too() {
     if !capable() {
@@ -341,7 +346,8 @@ fn a_deployment_without_its_label_is_cleared_away_too() {
     assert!(!said.out.contains("left:dpy-nginx") && !said.out.contains("Done."), "{told}");
 }
 
-/// What the learner edited before a restart is named like what they edit after it, though nobody remembers who wrote it.
+/// What the learner edited before a restart is named like what they edit after it, though nobody
+/// remembers who wrote it.
 #[test]
 fn a_jump_names_an_edit_from_before_a_restart() {
     if !capable() {
@@ -367,7 +373,8 @@ fn a_jump_names_an_edit_from_before_a_restart() {
     assert_eq!(after.out.matches("would be").count(), 1, "and nothing else: {after:?}");
 }
 
-/// What the step's histories have to tell is read again when the cluster has started again: the Service that was deleted before counts as deleted in this step.
+/// What the step's histories have to tell is read again when the cluster has started again: the
+/// Service that was deleted before counts as deleted in this step.
 #[test]
 fn what_happened_before_a_restart_counts_after_it() {
     if !capable() {

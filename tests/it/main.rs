@@ -1,6 +1,5 @@
 //! The integration tests: one binary, so that they link once. They drive the real program.
 
-mod abroad;
 mod ascii;
 mod bad_input;
 mod bench;
@@ -8,14 +7,15 @@ mod book;
 mod clients;
 mod crash;
 mod custom;
+mod dependencies;
 mod doctor;
-mod doors;
 mod etcd;
 mod exercise;
 mod faults;
 mod floods;
 mod floors;
 mod footprint;
+mod foreign;
 mod full_disk;
 mod kubectl;
 mod kubelet;
@@ -28,12 +28,14 @@ mod pictures;
 mod play;
 mod policy;
 mod probes;
+mod refused;
 mod repl;
 mod resources;
 mod seat;
 mod shell;
 mod starts;
 mod support;
+mod tidy;
 mod towers;
 mod tui;
 mod undo;

@@ -1,12 +1,14 @@
-//! Odd objects for a running cluster: whatever the API accepts, and whatever somebody puts into the store beside it, no component stops.
+//! Odd objects for a running cluster: whatever the API accepts, and whatever somebody puts into the
+//! store beside it, no component stops.
 //!
-//! Each seed is a history: objects of every kind, bent ones among them, are created, changed and deleted through the API, values that nobody
-//! can decode are put into the store, and components are killed on the way. Afterwards a new Deployment becomes Ready, `undo` works, every
-//! list can be read, and no component ended but those that were killed. `ROPEWALK_FUZZ_SECONDS=3600` makes a long run, `ROPEWALK_SEED_FROM`
-//! begins elsewhere.
+//! Each seed is a history: objects of every kind, bent ones among them, are created, changed and
+//! deleted through the API, values that nobody can decode are put into the store, and components
+//! are killed on the way. Afterwards a new Deployment becomes Ready, `undo` works, every list can
+//! be read, and no component ended but those that were killed. `ROPEWALK_FUZZ_SECONDS=3600` makes a
+//! long run, `ROPEWALK_SEED_FROM` begins elsewhere.
 
 use super::support::{Cluster, Home, PATIENCE, World, built_in, capable, eventually, turn, turn_of};
-use ropewalk::rng::Rng;
+use rng::Rng;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -27,9 +29,11 @@ const KILLED: &[&str] = &[
     "kubelet/ropewalk-worker",
     "kube-proxy/ropewalk-worker",
 ];
-/// A component that is killed again sooner waits longer before it comes back, as any container, and the odd objects would meet nobody.
+/// A component that is killed again sooner waits longer before it comes back, as any container, and
+/// the odd objects would meet nobody.
 const KILLED_AGAIN: Duration = Duration::from_secs(660);
-/// Fields that are left as they are: paths of this machine, images that would be run, and what keeps pods from being let in at all.
+/// Fields that are left as they are: paths of this machine, images that would be run, and what
+/// keeps pods from being let in at all.
 const SPARED: &[&str] = &[
     "kind",
     "apiVersion",
@@ -42,7 +46,8 @@ const SPARED: &[&str] = &[
     "command",
     "namespace",
 ];
-/// Kinds whose odd objects may refuse or mislead honest ones: there an odd cluster is what was asked for.
+/// Kinds whose odd objects may refuse or mislead honest ones: there an odd cluster is what was
+/// asked for.
 const LEFT_OUT: &[&str] = &[
     "mutatingwebhookconfigurations",
     "validatingwebhookconfigurations",
@@ -619,7 +624,8 @@ fn restarts(api: &Api) -> BTreeMap<String, u64> {
     pods.iter().map(count).filter(|(name, _)| !name.starts_with("fuzz")).collect()
 }
 
-/// How each component's container ended that has ended since it was last looked: (pod, time) and the code and message.
+/// How each component's container ended that has ended since it was last looked: (pod, time) and
+/// the code and message.
 fn ends(api: &Api, found: &mut BTreeMap<(String, String), String>) {
     let pods = api.get("/api/v1/namespaces/kube-system/pods");
     for pod in pods["items"].as_array().into_iter().flatten() {
@@ -693,8 +699,9 @@ fn odd_objects_stop_no_component() {
         assert_eq!(cluster.pid("main"), main, "seed {seed}: the program ended");
         seed += 1;
     }
-    // Not one component ended by itself, but for one that could not renew its Lease: while the API server is killed, or on a
-    // machine with more work than processors, it has to. It says so as it ends.
+    // Not one component ended by itself, but for one that could not renew its Lease: while the API
+    // server is killed, or on a machine with more work than processors, it has to. It says so as it
+    // ends.
     let killed = play.killed.clone();
     let made = play.answers.get("201").copied().unwrap_or_default();
     assert!(made > 20, "too few were accepted: {:?}", play.answers);
@@ -741,7 +748,8 @@ fn one_odd_object_is_told_of_and_the_others_are_served() {
     let wait =
         |what: &str, wanted: &str| eventually(PATIENCE, || w.say(what).out, |out| out.trim() == wanted);
 
-    // A stored value of the wrong shape: left out of lists, 500 by its name, and gone when it is deleted.
+    // A stored value of the wrong shape: left out of lists, 500 by its name, and gone when it is
+    // deleted.
     let odd = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"name":"odd","namespace":"default"},"spec":5}"#;
     home.ropewalk(&["etcdctl", "--name", "t", "put", "/registry/pods/default/odd", odd]).ok();
     w.say("run good --image=nginx").ok();
@@ -793,7 +801,8 @@ fn one_odd_object_is_told_of_and_the_others_are_served() {
     assert!(w.say("logs env").ok().lines().any(|line| line == "my-name=dash"));
 }
 
-/// What the program and its components say of panics: they are survived, and are faults all the same.
+/// What the program and its components say of panics: they are survived, and are faults all the
+/// same.
 fn panics(home: &Home) -> Vec<String> {
     fn logs(dir: &std::path::Path, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {

@@ -1,5 +1,6 @@
-//! Ropewalk's Raft core beside raft-rs, through the same histories. The oracle is a package with a lock file of its own, in `tests/oracle`:
-//! what it needs must not become a dependency of the program.
+//! Ropewalk's Raft core beside raft-rs, through the same histories. The oracle is a package with a
+//! lock file of its own, in `tests/oracle`: what it needs must not become a dependency of the
+//! program.
 
 use std::path::Path;
 use std::process::Command;

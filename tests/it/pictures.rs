@@ -1,6 +1,7 @@
 //! The pictures of README and book: screens of the real interface, drawn while a lesson is played.
 //!
-//! `scripts/pictures` writes them anew; the test draws the same ones and looks whether they say what they should.
+//! `scripts/pictures` writes them anew; the test draws the same ones and looks whether they say
+//! what they should.
 
 use super::seat::{Seat, nothing_is_left};
 use super::support::{Home, capable, turn};
@@ -49,7 +50,8 @@ fn runs(screen: &Screen, row: u16) -> Vec<Run> {
         }
         let (style, cells) = ((fore, back, cell.bold()), 1 + usize::from(cell.is_wide()));
         let text = if cell.has_contents() { cell.contents() } else { " " };
-        // A gap ends a run, so that what follows it stands in its column even where the font is none of a terminal's.
+        // A gap ends a run, so that what follows it stands in its column even where the font is
+        // none of a terminal's.
         let border = |text: &str| text.chars().all(|c| ('\u{2500}'..='\u{257f}').contains(&c));
         let gap = |run: &Run| {
             (run.text.ends_with("  ") && text != " ")
@@ -66,7 +68,8 @@ fn runs(screen: &Screen, row: u16) -> Vec<Run> {
     runs
 }
 
-/// A screen as a picture. Every run is stretched to its cells, so that borders meet whatever the font.
+/// A screen as a picture. Every run is stretched to its cells, so that borders meet whatever the
+/// font.
 fn svg(screen: &Screen, title: &str) -> String {
     let (rows, columns) = screen.size();
     let (width, height) = (usize::from(columns) * CELL.0 + 16, usize::from(rows) * CELL.1 + 16);
@@ -103,7 +106,8 @@ fn svg(screen: &Screen, title: &str) -> String {
     out + "</svg>\n"
 }
 
-/// Draws the screen as soon as it shows all of this; with `ROPEWALK_PICTURES=1` into the book, else into `scratch`.
+/// Draws the screen as soon as it shows all of this; with `ROPEWALK_PICTURES=1` into the book, else
+/// into `scratch`.
 fn draw(seat: &Seat, scratch: &Path, name: &str, title: &str, shows: &[&str]) {
     let picture = RefCell::new(String::new());
     seat.until(name, |screen, text| {

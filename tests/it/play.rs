@@ -1,4 +1,5 @@
-//! Lessons played through the interface, key by key, as a learner would, with what happens to learners in between.
+//! Lessons played through the interface, key by key, as a learner would, with what happens to
+//! learners in between.
 
 use super::seat::{Seat, nothing_is_left};
 use super::support::{Home, capable, kill, turn};
@@ -44,7 +45,10 @@ const KOREAN: Words =
 
 /// Plays one step; `between` is what happens between the guess and the deed.
 fn play(seat: &Seat, words: &Words, at: usize, step: &Step, between: impl FnOnce(&Seat)) {
-    seat.sees(&format!(" {}/", at + 1));
+    // In a pane's title: a larger window shows what was said in the shell before, such as "3/3
+    // ready".
+    let number = format!(" {}/", at + 1);
+    seat.until("the step", |_, t| t.lines().any(|line| line.contains("──") && line.contains(&number)));
     if let Some(answer) = &step.answer {
         seat.sees(words.guess);
         seat.press(&format!("{answer}\r"));

@@ -1,5 +1,5 @@
-//! What a cluster refuses, and in which words: budgets, quotas, limit ranges, ingresses, certificates. With the built-in kubectl and, if there
-//! is one, a real one.
+//! What a cluster refuses, and in which words: budgets, quotas, limit ranges, ingresses,
+//! certificates. With the built-in kubectl and, if there is one, a real one.
 
 use super::support::{Home, PATIENCE, World, both_kubectls, built_in, capable, eventually, turn};
 use base64::Engine as _;

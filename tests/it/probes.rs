@@ -162,7 +162,8 @@ fn probes_hooks_sidecars_and_another_image_do_what_they_do_in_kubernetes() {
     assert_eq!(pod("held")["status"]["phase"], "Pending");
     k(&["delete", "pod", "held", "--timeout=30s"]).ok();
 
-    // A hook that fails has its container ended, with its grace period, and nothing else waits for that.
+    // A hook that fails has its container ended, with its grace period, and nothing else waits for
+    // that.
     eventually(PATIENCE, || events("unhooked"), |e| e.contains("PostStartHook failed"));
     eventually(PATIENCE, || events("unhooked"), |e| e.contains("FailedPostStartHook"));
     let all = || pod("unhooked")["status"]["containerStatuses"].clone();

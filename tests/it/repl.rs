@@ -26,7 +26,8 @@ impl Drop for Down<'_> {
     }
 }
 
-/// What the editor sends when it begins to read a line, and when it has one: bracketed paste on and off.
+/// What the editor sends when it begins to read a line, and when it has one: bracketed paste on and
+/// off.
 const PROMPT: &str = "\x1b[?2004h";
 const TAKEN: &str = "\x1b[?2004l";
 
@@ -380,8 +381,8 @@ fn what_arrives_at_once_is_run_whole_and_in_order() {
     seat.expect(PROMPT);
     assert_eq!(file("read"), text);
 
-    // Ctrl-C overtakes what waits, and throws it away. (The word comes from the command: a shell that is just starting one
-    // may lose the key, dash every third time.)
+    // Ctrl-C overtakes what waits, and throws it away. (The word comes from the command: a shell
+    // that is just starting one may lose the key, dash every third time.)
     seat.enter("sh -c 'echo st\"uck\"; exec sleep 600'");
     seat.expect("stuck\r\n");
     seat.press(&"echo never >> never\r".repeat(200));
@@ -390,7 +391,8 @@ fn what_arrives_at_once_is_run_whole_and_in_order() {
     assert!(seat.line("echo $?").contains("130\r\n"));
     assert_eq!(file("never"), "");
 
-    // Ctrl-C in one line of a paste drops those behind it, and nothing that is typed later. A terminal says where a paste begins and ends.
+    // Ctrl-C in one line of a paste drops those behind it, and nothing that is typed later. A
+    // terminal says where a paste begins and ends.
     let paste = "sh -c 'echo pas\"ted\"; exec sleep 600'\recho never >> never\recho never >> never";
     seat.press(&format!("\x1b[200~{paste}\x1b[201~\r"));
     seat.expect("pasted\r\n");

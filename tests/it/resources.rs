@@ -1,4 +1,5 @@
-//! What a container may use and what it is given: memory and its end, words without end, classes of service, volumes that follow what they show.
+//! What a container may use and what it is given: memory and its end, words without end, classes of
+//! service, volumes that follow what they show.
 
 use super::support::{Home, PATIENCE, World, capable, eventually, turn};
 use serde_json::Value;
@@ -7,7 +8,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-/// `greedy` wants more memory than it may have, beside a neighbour who does not; the others are of the three classes.
+/// `greedy` wants more memory than it may have, beside a neighbour who does not; the others are of
+/// the three classes.
 const PODS: &str = "
 apiVersion: v1
 kind: Pod
@@ -124,8 +126,8 @@ fn containers_get_what_they_may_have_and_see_what_changes() {
     hooks(&w);
 }
 
-/// Who writes more than is kept is heard without a gap by whoever listens, and who never stops writing fills no disk and keeps nobody
-/// from anything.
+/// Who writes more than is kept is heard without a gap by whoever listens, and who never stops
+/// writing fills no disk and keeps nobody from anything.
 fn words(w: &World) {
     const LINES: usize = 600_000; // more than two files
     const LOG_MAX: u64 = 10 << 20;
@@ -182,7 +184,8 @@ fn words(w: &World) {
     eventually(PATIENCE, || [directories("floods"), directories("counts")].concat(), Vec::is_empty);
 }
 
-/// Whoever asks to be left alone for a while before the end is, however often somebody looks at his pod meanwhile.
+/// Whoever asks to be left alone for a while before the end is, however often somebody looks at his
+/// pod meanwhile.
 fn hooks(w: &World) {
     w.k(&["wait", "--for=condition=ready", "pod", "-l", "polite=yes", "--timeout=60s"]);
     let begun = Instant::now();
@@ -251,7 +254,8 @@ fn volumes(w: &World) {
     assert_eq!(read("/labels/all"), "word=\"first\"");
     w.k(&["patch", "configmap", "told", "-p", r#"{"data":{"word":"second"}}"#]);
     w.k(&["patch", "secret", "hidden", "-p", r#"{"stringData":{"word":"second"}}"#]);
-    // A change of the pod itself makes the kubelet look at once; without one it looks once a minute.
+    // A change of the pod itself makes the kubelet look at once; without one it looks once a
+    // minute.
     w.k(&["label", "pod", "reader", "word=second", "--overwrite"]);
     for path in all {
         eventually(PATIENCE, || read(path), |text| text == "second");

@@ -1,4 +1,5 @@
-//! Someone at a terminal that answers as real ones do, before the terminal interface of the real program.
+//! Someone at a terminal that answers as real ones do, before the terminal interface of the real
+//! program.
 
 use super::support::{Home, PATIENCE, ROPEWALK};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};

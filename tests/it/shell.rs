@@ -1,4 +1,5 @@
-//! Our shell beside dash: the same scripts, the same output and status. Wording of messages is not compared.
+//! Our shell beside dash: the same scripts, the same output and status. Wording of messages is not
+//! compared.
 
 use crate::support;
 use std::io::{Read, Write};
@@ -133,6 +134,19 @@ const CASES: &[Case] = &[
         "echo 'echo ran >ran' > s; sh -n s; echo $?; cat ran; sh -n -c 'if'; echo $?; set -n; echo no",
         &[],
     ),
+    (
+        "monitor",
+        r#"setsid -w sh -c 'set -m; echo "$? [$-]"; set -o monitor; echo $?; set -o | grep monitor; set +m; echo $?'
+        setsid -w sh -m -c 'echo "[$-]"'; echo $?"#,
+        &[],
+    ),
+    (
+        "verbose",
+        r#"printf 'echo a\nset +v\necho b\nset -v\nif true\nthen echo c\nfi\n. ./t\n' > s
+        printf 'cat <<E\nin\nE\nset -o verbose; echo d\n' >> s; echo 'echo sourced' > t
+        for how in "sh -v s" "sh s" "sh -v -c :"; do echo "$how:"; $how 2>&1; done; sh < s 2>&1"#,
+        &[],
+    ),
     ("badflag", "sh -Z; echo $?; (set -Z; echo no); echo $?", &[]),
     ("dash", "echo 'echo from stdin $#' | sh -; echo 'echo with $1' | sh -s - a", &[]),
     (
@@ -147,6 +161,44 @@ const CASES: &[Case] = &[
         &["a b", "c"],
     ),
     ("nobang", "echo 'echo plain $1' > s; chmod +x s; ./s arg; echo $?", &[]),
+    ("sumdata", "x='$(touch p; echo 5)'; (echo $((x))); echo $?; n='1+1'; (echo $((n+1))); ls", &[]),
+    ("sumvalue", "x=' 7 '; y=0x10; z=-3; echo $((x+y+z)) $((nope))", &[]),
+    (
+        "promptname",
+        "mkdir 'a$(touch p)b'; printf 'cd a*\\n:\\n' | sh -i >/dev/null 2>&1; find . -name p",
+        &[],
+    ),
+    ("exportlater", "export A; A=1; env | grep ^A=; x=1; set -a; x=2; env | grep ^x=", &[]),
+    ("readonlylater", "readonly A; (A=1; echo no); echo $?; export B; env | grep ^B; echo ${B-unset}", &[]),
+    ("innerquotes", r#"echo "${x:-'a b'}" "${x:-a\}b}"; printf "${F:-%s\n}" x; echo "${x:=q 'w'}""#, &[]),
+    ("arrays", "(echo ${a[0]}; echo no); echo $?; (echo ${a[@]}); echo $?; (echo ${!x}); echo $?", &[]),
+    (
+        "dotted",
+        "(echo ${a.b}; echo no); echo $?; true & [ ${!} = $! ] && echo \"same ${!}\" | tr -d 0-9",
+        &[],
+    ),
+    ("seteloop", "set -e; while read l; do :; done < /missing; echo after", &[]),
+    ("seteloopor", "set -e; { :; } < /missing || echo or; if { :; } < /missing; then :; fi; echo on", &[]),
+    ("trapexitcode", "trap 'false; exit' EXIT; exit 3", &[]),
+    ("trapexitown", "trap 'exit 4' EXIT; exit 3", &[]),
+    ("setuname", r#"set -u; echo hi > "$UNSET"; echo after"#, &[]),
+    ("setunameprogram", r#"set -u; ls > "${UNSET:?no}"; echo after"#, &[]),
+    ("runsbefore", "echo a\n)\necho no", &[]),
+    ("runsbefore2", "echo a\ncat <<E\ntext\nE\nif true; then\n", &[]),
+    ("herejoined", "cat <<E\na\\\nb \\\\\nc\nE\ncat <<'E'\na\\\nb\nE", &[]),
+    ("funcredir", r#"f() { echo hi; } > "$1"; set -- outer; f inner; ls"#, &[]),
+    ("subsubtrap", "(trap 'echo A' EXIT; (trap - EXIT)); (trap 'echo B' EXIT; (echo in))", &[]),
+    (
+        "tilde",
+        "HOME=/h; P=/a:~/bin; echo $P; export A=~/x; echo $A; f() { local b=~/y:~; echo $b; }; f; echo a:~/x",
+        &[],
+    ),
+    ("nopath", "unset PATH; echo x > ls; ls; echo $?", &[]),
+    ("nopwd", "cd /usr; unset PWD; cd bin; echo $PWD", &[]),
+    ("brackets", "[ a = a ] && echo yes; echo [ [a; touch ab; echo [a]b", &[]),
+    ("backquotes", r#"HOME=/h; echo `echo \\$HOME` `echo \$HOME` `echo "\\\\"`"#, &[]),
+    ("commandspecial", "command exec 3>f; echo hi >&3; cat f; command . ./missing || echo or", &[]),
+    ("umaskletters", "umask 077; umask u=rwx,g=rx,o=; umask", &[]),
 ];
 
 /// A directory with our `sh`, first on the path of the scripts.
@@ -311,6 +363,22 @@ fn pid_1_collects_orphans() {
         return support::skip("this machine gives no PID namespace");
     }
     assert_eq!((status.code(), output.as_str()), (Some(5), "1\n"));
+}
+
+#[test]
+fn a_trap_runs_while_a_fifo_waits_for_its_other_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // A signal before the shell opens the FIFO would run the trap in any case; so it comes again
+    // and again, until it has met the open.
+    let script = format!(
+        "trap 'n=$((n+1)); [ $n -lt 4 ] || exit 7' TERM; n=0; \
+         (while kill -TERM $$; do sleep 0.1; done) & echo .; read x < {}",
+        fifo.display()
+    );
+    let child = command(&ours(dir.path())).args(["-c", &script]).spawn().unwrap();
+    assert_eq!(finish(child).0.code(), Some(7));
 }
 
 /// A terminal with our shell on it.

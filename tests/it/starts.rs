@@ -1,5 +1,7 @@
-//! A start that is killed: its supervisor, main, janitor or zygote, some of them or all, at random moments of the first second. Whoever started it is told,
-//! nothing is left after the next `up` or `down`, and the next start works. `ROPEWALK_ROUNDS` asks for more rounds, `SEED` for the same ones again.
+//! A start that is killed: its supervisor, main, janitor or zygote, some of them or all, at random
+//! moments of the first second. Whoever started it is told, nothing is left after the next `up` or
+//! `down`, and the next start works. `ROPEWALK_ROUNDS` asks for more rounds, `SEED` for the same
+//! ones again.
 
 use super::crash::{draw, seed};
 use super::footprint::{Footprint, Host, children, pids};
@@ -84,7 +86,42 @@ fn killed_while_it_starts_for_an_ordinary_user() {
     rounds(&home, "an ordinary user");
 }
 
-/// Control groups that are nobody's base but of who is put into them: one in each tree that lets us.
+/// A member that was killed may hold its directory a moment longer than its container lives: then
+/// the kubelet starts the next one again, and the cluster goes on.
+#[test]
+fn a_store_whose_directory_is_locked_starts_when_it_is_let_go() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn_alone(), Home::new());
+    drop(home.up(&["--workers", "0"]));
+    let cluster = home.path().join("clusters/t");
+    let files = |name: &str| {
+        let find = std::process::Command::new("find").arg(&cluster).args(["-name", name]).output();
+        let found = String::from_utf8_lossy(&find.expect("find").stdout).into_owned();
+        found.lines().map(PathBuf::from).collect::<Vec<_>>()
+    };
+    let of_store = |path: &PathBuf| path.ends_with("etcd/member/lock");
+    let path = files("lock").into_iter().find(of_store).expect("the store's lock");
+    let file = std::fs::File::options().write(true).open(path).expect("it is there");
+    let lock = nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock).expect("free");
+    let mut up = home.command(home.program());
+    let mut up = up.args(UP).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    let refused = || {
+        let told =
+            files("*.log").iter().filter_map(|log| std::fs::read_to_string(log).ok()).collect::<String>();
+        told.matches("is in use by another process").count()
+    };
+    eventually(PATIENCE, refused, |times| *times > 1);
+    assert!(up.try_wait().expect("ours").is_none(), "the start is not given up: {}", home.log());
+    drop(lock);
+    let code = eventually(PATIENCE, || up.try_wait().expect("ours"), Option::is_some);
+    assert!(code.is_some_and(|code| code.success()), "{}", home.log());
+    home.ropewalk(&["down", "--name", "t"]).ok();
+}
+
+/// Control groups that are nobody's base but of who is put into them: one in each tree that lets
+/// us.
 struct Elsewhere(Vec<PathBuf>);
 
 impl Elsewhere {
@@ -144,7 +181,8 @@ fn what_is_left_elsewhere_in_the_trees_is_found() {
     assert_eq!(elsewhere.clusters(), Vec::<PathBuf>::new());
 }
 
-/// Of two starts at the same moment one wins; the other one, which has waited for the lock in vain, leaves it its control socket.
+/// Of two starts at the same moment one wins; the other one, which has waited for the lock in vain,
+/// leaves it its control socket.
 #[test]
 fn a_start_that_comes_second_leaves_the_first_one_alone() {
     if !capable() {
@@ -165,7 +203,8 @@ fn a_start_that_comes_second_leaves_the_first_one_alone() {
     eventually(PATIENCE, || pids(&home), |left| left.is_empty());
 }
 
-/// A main process that was stopped holds its socket and says nothing: no command waits for it for ever, and `down` ends it.
+/// A main process that was stopped holds its socket and says nothing: no command waits for it for
+/// ever, and `down` ends it.
 #[test]
 fn a_cluster_that_hangs_is_told_and_ended() {
     if !capable() {

@@ -10,17 +10,21 @@ use std::time::{Duration, Instant};
 /// The program under test.
 pub const ROPEWALK: &str = env!("CARGO_BIN_EXE_ropewalk");
 
-/// Clusters are large: tests that start one take turns, so that a small machine is not asked for many at once.
+/// Clusters are large: tests that start one take turns, so that a small machine is not asked for
+/// many at once.
 static TAKEN: Mutex<usize> = Mutex::new(0);
 static GIVEN_BACK: Condvar = Condvar::new();
 
-/// Tests that may have a cluster at a time: much of their time they wait, so three fit on two processors.
+/// Tests that may have a cluster at a time: much of their time they wait, so three fit on two
+/// processors.
 const TURNS: usize = 3;
 
-/// The longest that a test has; one that hangs would otherwise take the time of all others with it, and nobody would hear which it was.
+/// The longest that a test has; one that hangs would otherwise take the time of all others with it,
+/// and nobody would hear which it was.
 const TURN_MAX: Duration = Duration::from_secs(1500);
 
-/// How long a test waits for what has to come. It costs nothing where it comes, and on a machine with more work than processors it comes late.
+/// How long a test waits for what has to come. It costs nothing where it comes, and on a machine
+/// with more work than processors it comes late.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A test's turn, from `turn` to its drop.
@@ -52,7 +56,8 @@ pub fn turn_of_many() -> Turn {
     take_turn(TURNS - 1, TURN_MAX)
 }
 
-/// For a test that others disturb, or that disturbs others: one that measures, or takes what there is of something.
+/// For a test that others disturb, or that disturbs others: one that measures, or takes what there
+/// is of something.
 pub fn turn_alone() -> Turn {
     take_turn(TURNS, TURN_MAX)
 }
@@ -145,8 +150,8 @@ impl Home {
         Home { dir, user: None, program: ROPEWALK.into() }
     }
 
-    /// The same for an ordinary user, with a copy of the program where that user may run it; `None` if this test is not root and so
-    /// cannot become one.
+    /// The same for an ordinary user, with a copy of the program where that user may run it; `None`
+    /// if this test is not root and so cannot become one.
     pub fn of_user(uid: u32) -> Option<Home> {
         let home = Home::new();
         std::os::unix::fs::chown(home.path(), Some(uid), Some(uid)).ok()?;
@@ -380,7 +385,8 @@ pub fn kill(pid: i32, signal: i32) {
     assert!(sent.success(), "cannot signal {pid}");
 }
 
-/// Stops a process, and returns when all of its threads stand: they stop one after the other, and on a busy machine one of them may still answer.
+/// Stops a process, and returns when all of its threads stand: they stop one after the other, and
+/// on a busy machine one of them may still answer.
 pub fn freeze(pid: i32) {
     kill(pid, nix::libc::SIGSTOP);
     let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
@@ -391,7 +397,8 @@ pub fn freeze(pid: i32) {
     eventually(PATIENCE, || tasks().all(is_stopped), |all| *all);
 }
 
-/// Ends processes without asking, with one command for all: whoever is the last may go with the first, and some may be gone already.
+/// Ends processes without asking, with one command for all: whoever is the last may go with the
+/// first, and some may be gone already.
 pub fn kill_9(pids: &[i32]) {
     let numbers = pids.iter().map(ToString::to_string);
     let _ = Command::new("kill").arg("-9").args(numbers).stderr(Stdio::null()).status();

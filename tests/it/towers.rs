@@ -1,4 +1,5 @@
-//! Several control planes: leaders die, cables are cut, plugs are pulled; writes go on and nothing is lost.
+//! Several control planes: leaders die, cables are cut, plugs are pulled; writes go on and nothing
+//! is lost.
 
 use super::support::{Cluster, Home, Kubectl, PATIENCE, any_kubectl, capable, eventually, turn};
 use serde_json::Value;
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 const CONTROL_PLANES: [&str; 3] =
     ["ropewalk-control-plane", "ropewalk-control-plane2", "ropewalk-control-plane3"];
 
-/// Creates objects as fast as it can while `break_it` runs; every acknowledged one must be there afterwards. Returns the longest time
-/// without a success.
+/// Creates objects as fast as it can while `break_it` runs; every acknowledged one must be there
+/// afterwards. Returns the longest time without a success.
 fn writing_while(cluster: &Cluster, kubectl: &Kubectl, label: &str, break_it: impl FnOnce()) -> Duration {
     let stop = AtomicBool::new(false);
     let (acknowledged, gap) = std::thread::scope(|scope| {
@@ -107,7 +108,8 @@ fn leaders_die_cables_are_cut_and_writes_go_on() {
     let restarts = || k(&["get", "pod", "-n", "kube-system", &etcd, "--no-headers"]).ok();
     eventually(PATIENCE, restarts, |t| t.contains("1/1"));
 
-    // A minority serves nobody, and says so; the majority's words are its own again after the healing.
+    // A minority serves nobody, and says so; the majority's words are its own again after the
+    // healing.
     let others: Vec<&str> = CONTROL_PLANES.into_iter().filter(|n| *n != leader).collect();
     for node in &others {
         fault(&["node", "stop", node]).ok();

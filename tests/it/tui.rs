@@ -29,7 +29,8 @@ fn from_the_start_to_quit() {
     seat.press("\x1b[15~");
     seat.sees("kubectl run web: done after");
 
-    // Ctrl-C reaches the command; a paste comes in one piece; a full-screen program gets keys and its size.
+    // Ctrl-C reaches the command; a paste comes in one piece; a full-screen program gets keys and
+    // its size.
     seat.press("sh -c 'echo begun; exec sleep 100'\r");
     seat.until("begun", |_, t| t.lines().any(|l| l.trim_matches(['│', ' ']) == "begun"));
     seat.press("\x03");

@@ -1,4 +1,5 @@
-//! Going back: what a learner did is undone, redone, rewound, and the cluster follows; also after everything was killed in between.
+//! Going back: what a learner did is undone, redone, rewound, and the cluster follows; also after
+//! everything was killed in between.
 
 use super::support::{Home, PATIENCE, Said, any_kubectl, capable, eventually, kill, turn};
 use serde_json::Value;
@@ -108,8 +109,9 @@ fn steps_are_undone_and_redone_and_survive_kill_9() {
     assert_eq!(nodes.matches(" Ready ").count(), 3, "{nodes}");
 }
 
-/// What was there before a step is there after its undo: a ReplicaSet that was left behind without an owner, adopted by the step and given
-/// back by the undo, stays, whatever the garbage collector hears of first.
+/// What was there before a step is there after its undo: a ReplicaSet that was left behind without
+/// an owner, adopted by the step and given back by the undo, stays, whatever the garbage collector
+/// hears of first.
 #[test]
 fn what_was_orphaned_and_adopted_survives_the_undo_of_the_adoption() {
     if !capable() {
@@ -127,7 +129,8 @@ fn what_was_orphaned_and_adopted_survives_the_undo_of_the_adoption() {
     let orphan = sets();
     assert!(!orphan.trim().is_empty());
     for round in 0..6 {
-        // With the same image nothing but the owner changes; with another the old set is scaled down as well.
+        // With the same image nothing but the owner changes; with another the old set is scaled
+        // down as well.
         let image = if round % 2 == 0 { "--image=nginx:1.26" } else { "--image=nginx" };
         k(&["create", "deployment", "und", image, "--replicas=2"]).ok();
         if round % 3 != 2 {
@@ -137,7 +140,8 @@ fn what_was_orphaned_and_adopted_survives_the_undo_of_the_adoption() {
         assert!(said.contains("undone: kubectl create deployment"), "{said}");
         k(&["get", "deployment", "und"]).fails("not found");
         eventually(PATIENCE, pods, |t| t.matches(" Running ").count() == 2);
-        // A collector that had decided wrongly would have acted by now: it is asked to do something after it.
+        // A collector that had decided wrongly would have acted by now: it is asked to do something
+        // after it.
         k(&["create", "deployment", "last", "--image=nginx"]).ok();
         k(&["delete", "deployment", "last"]).ok();
         let none = || k(&["get", "replicasets,pods", "-l", "app=last", "--ignore-not-found"]).ok();

@@ -1,4 +1,5 @@
-//! Workloads that end, that are somebody, and that grow with their load; and the figures that they grow by.
+//! Workloads that end, that are somebody, and that grow with their load; and the figures that they
+//! grow by.
 
 use super::support::{Home, PATIENCE, World, both_kubectls, capable, eventually, turn};
 use serde_json::Value;
@@ -137,7 +138,8 @@ fn conditions(status: &Value) -> Vec<String> {
         .collect()
 }
 
-/// What loses its owner to `--cascade=orphan` lives on without one: nobody who has not yet heard of the deletion takes it in again.
+/// What loses its owner to `--cascade=orphan` lives on without one: nobody who has not yet heard of
+/// the deletion takes it in again.
 fn orphans(w: &World) {
     let names: Vec<String> = (0..6).map(|i| format!("left-{i}")).collect();
     for name in &names {
@@ -269,7 +271,8 @@ fn stateful_set(w: &World) {
     );
     w.k(&["delete", "statefulset", "db"]);
     eventually(PATIENCE, || w.pod_names("app=db"), Vec::is_empty);
-    // A pod that has ended, with the name of the set's first one: the set adopts it and makes it anew.
+    // A pod that has ended, with the name of the set's first one: the set adopts it and makes it
+    // anew.
     w.apply(ENDED).ok();
     w.k(&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/late-0", "--timeout=60s"]);
     w.apply(LATE).ok();

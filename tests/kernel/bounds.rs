@@ -1,12 +1,14 @@
-//! What a container may use of the machine's memory, files and processes, although it has no limit of its own.
+//! What a container may use of the machine's memory, files and processes, although it has no limit
+//! of its own.
 
 use crate::world::{Check, World, ended, ensure, eventually, shell};
-use ropewalk::cri::{ExecRequest, Runtime};
-use ropewalk::linux::process;
+use cri::{ExecRequest, Runtime};
+use linux::process;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
-/// The files of a pod lie on a file system of its own, files in memory are counted, and the kernel ends containers before Ropewalk.
+/// The files of a pod lie on a file system of its own, files in memory are counted, and the kernel
+/// ends containers before Ropewalk.
 pub async fn of_a_pod(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let sandbox = runtime.run_pod_sandbox(w.sandbox("greedy")).await?;
@@ -76,7 +78,8 @@ pub async fn of_a_pod(w: World) -> Check {
     Ok(())
 }
 
-/// Rootless, the kernel lets every process lower its score to what Ropewalk has itself: then others would be ended before it.
+/// Rootless, the kernel lets every process lower its score to what Ropewalk has itself: then others
+/// would be ended before it.
 pub async fn oom_score(w: World) -> Check {
     const LOWER: &str = "for f in /proc/self/oom_score_adj /proc/$$/oom_score_adj /proc/1/oom_score_adj /proc/self/oom_adj; do \
                          echo 0 > $f; echo -17 > $f; done 2>/dev/null; echo score $(cat /proc/$$/oom_score_adj)";
@@ -102,7 +105,8 @@ pub async fn oom_score(w: World) -> Check {
     Ok(())
 }
 
-/// Each empty line becomes an entry of some 40 bytes, which this program writes, outside of the pod's limits.
+/// Each empty line becomes an entry of some 40 bytes, which this program writes, outside of the
+/// pod's limits.
 pub async fn log_rate(w: World) -> Check {
     const MIB: u64 = 1 << 20;
     let runtime = &w.nodes[0].runtime;
@@ -125,7 +129,8 @@ pub async fn log_rate(w: World) -> Check {
     ensure(log.ends_with("last words\n"), "the last line is lost")
 }
 
-/// The numbers in a file of the cluster's own groups, in the tree of one controller (v1), or in the one tree (v2).
+/// The numbers in a file of the cluster's own groups, in the tree of one controller (v1), or in the
+/// one tree (v2).
 fn group_files(w: &World, tree: &str, file: &str) -> Vec<u64> {
     let wanted = crate::groups_of(&w.home).into_iter().filter(|place| match tree {
         "" => w.cgroups == "v2",

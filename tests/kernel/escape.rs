@@ -1,14 +1,16 @@
 //! What somebody would try who wants out of a container. Everything is refused.
 //!
-//! Each attempt is a line of shell that ends with 0 only where it got what it wanted; the same tools are first shown to work on what is allowed.
+//! Each attempt is a line of shell that ends with 0 only where it got what it wanted; the same
+//! tools are first shown to work on what is allowed.
 
 use super::world::{Check, World, ended, ensure, shell};
-use ropewalk::cri::{ExecRequest, Mount, Runtime};
+use cri::{ExecRequest, Mount, Runtime};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::time::Duration;
 
-/// Attempts with the machine's own tools. `@SECRET@` is a file of the host, `@PORT@` a port of its loopback, `@NEIGHBOUR@` a file in another pod's volume.
+/// Attempts with the machine's own tools. `@SECRET@` is a file of the host, `@PORT@` a port of its
+/// loopback, `@NEIGHBOUR@` a file in another pod's volume.
 const ATTEMPTS: &[(&str, &str)] = &[
     // other people's processes
     ("processes of the host", "[ $(ls -d /proc/[0-9]* | wc -l) -gt 12 ]"),
@@ -72,7 +74,8 @@ const ATTEMPTS: &[(&str, &str)] = &[
     ), // SIOCSIFFLAGS
 ];
 
-/// System calls by their number on x86_64. Each has to fail for want of permission; another error would mean that somebody looked at the arguments.
+/// System calls by their number on x86_64. Each has to fail for want of permission; another error
+/// would mean that somebody looked at the arguments.
 #[cfg(target_arch = "x86_64")]
 const CALLS: &[(&str, &str)] = &[
     ("bpf", "321, 0, 0, 0"),
@@ -180,10 +183,11 @@ pub async fn refused(w: World) -> Check {
     planted(&w).await?;
     bomb(&w).await?;
     let status = runtime.container_status(&neighbour.container).await?;
-    ensure(status.state == ropewalk::cri::ContainerState::Running, format!("the neighbour: {status:?}"))
+    ensure(status.state == cri::ContainerState::Running, format!("the neighbour: {status:?}"))
 }
 
-/// Who can write into a volume makes a name in it lead to the host's files, and asks for it as a part of the volume.
+/// Who can write into a volume makes a name in it lead to the host's files, and asks for it as a
+/// part of the volume.
 async fn planted(w: &World) -> Check {
     let trap = w.home.join("trap");
     std::fs::create_dir_all(trap.join("real"))?;
@@ -222,7 +226,8 @@ async fn bomb(w: &World) -> Check {
     ensure(forked.is_some_and(|n| (LIMIT / 2..LIMIT).contains(&n)), log)
 }
 
-/// A published hole of runc, containerd or the kernel's container features, and why Ropewalk has or has not the like.
+/// A published hole of runc, containerd or the kernel's container features, and why Ropewalk has or
+/// has not the like.
 pub struct Published {
     pub cve: &'static str,
     /// Whether Ropewalk has the mechanism at all.
@@ -426,8 +431,8 @@ pub async fn paths(w: World) -> Check {
 /// Programs that are exec'd while a process of the container looks for their descriptors.
 const EXECS: usize = 60;
 
-/// A process of the container looks at all descriptors of all processes while others are exec'd into it, with and without the right to
-/// trace them.
+/// A process of the container looks at all descriptors of all processes while others are exec'd
+/// into it, with and without the right to trace them.
 pub async fn descriptors(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     for (name, add) in
@@ -446,10 +451,10 @@ pub async fn descriptors(w: World) -> Check {
         let pod = w.pod(0, name, config).await?;
         w.logged(0, &pod.container, "looking").await?;
         let exec = async |command: &[&str]| -> Check<()> {
-            let request = ropewalk::cri::ExecRequest {
+            let request = cri::ExecRequest {
                 container_id: pod.container.clone(),
                 command: command.iter().map(ToString::to_string).collect(),
-                ..ropewalk::cri::ExecRequest::default()
+                ..cri::ExecRequest::default()
             };
             runtime.exec(request).await?.exit.await?;
             Ok(())
@@ -476,15 +481,14 @@ pub async fn descriptors(w: World) -> Check {
 pub async fn bounds(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let sandbox = runtime.run_pod_sandbox(w.sandbox("bounds")).await?;
-    let run =
-        async |name: &str, mut config: ropewalk::cri::ContainerConfig| -> Check<(String, Vec<String>)> {
-            config.log_path = format!("{name}/0.log").into();
-            let id = runtime.create_container(&sandbox.id, config).await?;
-            runtime.start_container(&id).await?;
-            ended(runtime, &id).await?;
-            let warnings = runtime.container_status(&id).await?.warnings;
-            Ok((w.log_of(0, &id).await?, warnings))
-        };
+    let run = async |name: &str, mut config: cri::ContainerConfig| -> Check<(String, Vec<String>)> {
+        config.log_path = format!("{name}/0.log").into();
+        let id = runtime.create_container(&sandbox.id, config).await?;
+        runtime.start_container(&id).await?;
+        ended(runtime, &id).await?;
+        let warnings = runtime.container_status(&id).await?.warnings;
+        Ok((w.log_of(0, &id).await?, warnings))
+    };
     // An id that means "no change".
     for (user, group) in [(Some(u32::MAX), None), (None, Some(u32::MAX))] {
         let mut config = shell("id");
@@ -531,12 +535,13 @@ pub async fn bounds(w: World) -> Check {
     config.security.privileged = true;
     let (log, warnings) = run("privileged", config).await?;
     ensure(log.contains("ran"), &log)?;
-    let missing = ropewalk::linux::confine::missing_capabilities();
+    let missing = linux::confine::missing_capabilities();
     let named = |name: &String| warnings.iter().any(|w| w.contains(&format!("CAP_{name}")));
     ensure(missing.iter().all(named), format!("{missing:?} is missing, {warnings:?} is told"))
 }
 
-/// A program that cannot be opened now, because another process holds a lease on it, blocks a container's start: it can be stopped all the same.
+/// A program that cannot be opened now, because another process holds a lease on it, blocks a
+/// container's start: it can be stopped all the same.
 pub async fn blocked_start(w: World) -> Check {
     use std::io::BufRead;
     let volume = w.home.join("slow");
@@ -569,12 +574,13 @@ pub async fn blocked_start(w: World) -> Check {
     let _ =
         tokio::time::timeout(Duration::from_secs(10), start).await.map_err(|_| "the start never ends")??;
     let status = runtime.container_status(&id).await?;
-    ensure(status.state == ropewalk::cri::ContainerState::Exited, format!("{status:?}"))?;
+    ensure(status.state == cri::ContainerState::Exited, format!("{status:?}"))?;
     runtime.remove_pod_sandbox(&sandbox.id).await?;
     ensure(runtime.list_containers().await?.is_empty(), "removed with the pod")
 }
 
-/// Looks at every process that appears: its memory for a word, and its root for a file of the host. A process is stopped meanwhile, or it would be over too soon.
+/// Looks at every process that appears: its memory for a word, and its root for a file of the host.
+/// A process is stopped meanwhile, or it would be over too soon.
 const TRACER: &str = r#"
 use strict; use warnings; $| = 1;
 my ($word, $file) = ("@WORD@", "@SECRET@");
@@ -614,12 +620,14 @@ print "looked $looks memories $memories over
 ";
 "#;
 
-/// `SYS_PTRACE` opens /proc/PID/mem and /proc/PID/root of every process that the container sees, and it sees those of `exec` before they run their program.
+/// `SYS_PTRACE` opens /proc/PID/mem and /proc/PID/root of every process that the container sees,
+/// and it sees those of `exec` before they run their program.
 pub async fn tracer(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let secret = w.home.join("secret");
     std::fs::write(&secret, "of the host\n")?;
-    // The word is put together here, so that it is in no other process' memory but where it came from.
+    // The word is put together here, so that it is in no other process' memory but where it came
+    // from.
     let word: String = ["of", "another", "pod", "7341"].concat();
     let mut other = shell("sleep 100");
     other.env.push(("SECRET".into(), word.clone()));
@@ -655,7 +663,8 @@ pub async fn tracer(w: World) -> Check {
         exec(&other.container, "true").await?; // what is read of it may be left in memory
         exec(&spy.container, "true").await?;
     }
-    // The spy ends when it sees the file, and with it its container: the command may be killed before it tells how it ended.
+    // The spy ends when it sees the file, and with it its container: the command may be killed
+    // before it tells how it ended.
     let _ = exec(&spy.container, "touch /over").await;
     let status = ended(runtime, &spy.container).await?;
     let log = w.log_of(0, &spy.container).await?;

@@ -1,7 +1,7 @@
 //! Sessions.
 
 use crate::world::{Check, World, ended, ensure, eventually, shell};
-use ropewalk::cri::{ExecRequest, Runtime, Size};
+use cri::{ExecRequest, Runtime, Size};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -32,7 +32,8 @@ pub async fn sessions(w: World) -> Check {
     let mut out = String::new();
     session.stdout.read_to_string(&mut out).await?;
     ensure(out == "hello\nover\n", format!("{out:?}"))?;
-    // A terminal. Its size travels on another way than the input, so the shell waits for it, but not for ever.
+    // A terminal. Its size travels on another way than the input, so the shell waits for it, but
+    // not for ever.
     const TTY: &str = "tty; n=0; until [ \"$(stty size)\" = '33 99' ] || [ $n = 500 ]; do n=$((n+1)); sleep 0.01; done; \
                        stty size; read line; echo $line $TERM";
     let mut session = runtime.exec(request(TTY, true, true)).await?;

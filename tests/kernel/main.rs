@@ -1,7 +1,8 @@
 //! Tests with the real kernel: S, M, Z, containers and networks, as root and as an ordinary user.
 //!
-//! `cargo test --test kernel [FILTER]`. Where the kernel forbids what a test needs it is skipped, and says why; with
-//! ROPEWALK_REQUIRE_KERNEL=1 that is a failure. This file is the program that a cluster is: it becomes zygote and applets too.
+//! `cargo test --test kernel [FILTER]`. Where the kernel forbids what a test needs it is skipped,
+//! and says why; with ROPEWALK_REQUIRE_KERNEL=1 that is a failure. This file is the program that a
+//! cluster is: it becomes zygote and applets too.
 
 mod bounds;
 mod devices;
@@ -13,9 +14,9 @@ mod sandbox;
 mod users;
 mod world;
 
+use linux::boot::Pids;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use ropewalk::linux::boot::Pids;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -44,6 +45,9 @@ const TESTS: &[Test] = &[
     ("containers_of_a_pod_share_its_bounds", |w| Box::pin(sandbox::bounds(w))),
     ("containers_of_a_pod_share_its_memory", |w| Box::pin(sandbox::memory(w))),
     ("a_start_that_blocks_can_be_stopped", |w| Box::pin(escape::blocked_start(w))),
+    ("a_privileged_container_has_a_dev_of_its_own", |w| Box::pin(devices::privileged(w))),
+    ("a_stop_that_its_caller_left_is_finished", |w| Box::pin(sandbox::interrupted_stop(w))),
+    ("a_process_in_a_pods_group_does_not_keep_it", |w| Box::pin(sandbox::left_in_group(w))),
     ("devices_are_refused_by_the_control_group", |w| Box::pin(devices::refused(w))),
     ("a_pod_has_users_of_its_own", |w| Box::pin(users::own(w))),
     ("users_of_a_pod_rule_over_their_own_things_only", |w| Box::pin(users::limits(w))),
@@ -55,12 +59,14 @@ const TESTS: &[Test] = &[
     ("services_find_their_endpoints", |w| Box::pin(network::services(w))),
     ("udp_clients_leave_endpoints_that_are_gone", |w| Box::pin(network::udp(w))),
     ("a_pod_speaks_for_itself_alone", |w| Box::pin(network::impostors(w))),
+    ("an_address_without_a_pod_is_unreachable_at_once", |w| Box::pin(network::nobody(w))),
     ("links_are_cut_and_mended", |w| Box::pin(network::faults(w))),
 ];
 /// Not a test by itself: containers that run until somebody kills the cluster.
 const LINGER: Test = ("linger", |w| Box::pin(pods::linger(w)));
 
-/// Some user who is not root and has no name. ROPEWALK_TEST_UID names another, e.g. one with subordinate ids.
+/// Some user who is not root and has no name. ROPEWALK_TEST_UID names another, e.g. one with
+/// subordinate ids.
 const STRANGER: u32 = 64_321;
 
 fn stranger() -> u32 {
@@ -71,15 +77,13 @@ const SKIPPED: i32 = 77;
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let name = Path::new(&args[0]).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    if let Some(code) = ropewalk::applets::run(&name, std::env::args_os().collect()) {
+    if let Some(code) = applets::run(&name, std::env::args_os().collect()) {
         return ExitCode::from(code as u8);
     }
     match args.get(1).map(String::as_str) {
-        Some(ropewalk::runtime::zygote::ZYGOTE_ARGUMENT) => {
-            ExitCode::from(ropewalk::runtime::zygote::main(&args[2]) as u8)
-        }
+        Some(runtime::zygote::ZYGOTE_ARGUMENT) => ExitCode::from(runtime::zygote::main(&args[2]) as u8),
         Some("--inside") => ExitCode::from(inside(&args[2], Path::new(&args[3])) as u8),
-        Some("--probe") => match ropewalk::linux::probe::probe(question(), ropewalk::net::probe::trials) {
+        Some("--probe") => match linux::probe::probe(question(), net::probe::trials) {
             Ok(findings) => {
                 println!("{}", serde_json::to_string(&findings).unwrap_or_default());
                 ExitCode::SUCCESS
@@ -97,8 +101,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn question() -> ropewalk::linux::probe::Question<'static> {
-    ropewalk::linux::probe::Question { lang: ropewalk::lang::Lang::En, home: Path::new("/var/tmp/not-there") }
+fn question() -> linux::probe::Question<'static> {
+    linux::probe::Question { lang: lang::Lang::En, home: Path::new("/var/tmp/not-there") }
 }
 
 /// One test, in a cluster of its own: this process becomes its supervisor.
@@ -198,9 +202,10 @@ fn run_one(name: &str, user: Option<u32>) -> Result<Option<String>, String> {
     }
 }
 
-/// Asks for findings; if the other tests can run here, nothing that every cluster needs may be missing.
+/// Asks for findings; if the other tests can run here, nothing that every cluster needs may be
+/// missing.
 fn doctor(user: Option<u32>) -> Result<Option<String>, String> {
-    use ropewalk::linux::probe::Capability;
+    use linux::probe::Capability;
     let before = strangers();
     let mut command = Command::new("/proc/self/exe");
     command.arg("--probe").stdin(Stdio::null());
@@ -302,7 +307,8 @@ fn sigterm(user: Option<u32>) -> Result<Option<String>, String> {
     nothing_new(&before, home.path()).map(|()| None)
 }
 
-/// Main is the first process of a PID namespace: the kernel drops a signal that it neither blocks nor handles.
+/// Main is the first process of a PID namespace: the kernel drops a signal that it neither blocks
+/// nor handles.
 fn early_sigterm(user: Option<u32>) -> Result<Option<String>, String> {
     let home = tempfile::tempdir().map_err(|e| e.to_string())?;
     let before = strangers();
@@ -337,10 +343,11 @@ fn early_sigterm(user: Option<u32>) -> Result<Option<String>, String> {
     }
 }
 
-/// Our descendants in other PID namespaces than ours, with their namespace: those of clusters that were started here.
+/// Our descendants in other PID namespaces than ours, with their namespace: those of clusters that
+/// were started here.
 ///
-/// What outlives its parents comes to us (`main` is a subreaper), so that nothing escapes this and other clusters of
-/// the machine do not count.
+/// What outlives its parents comes to us (`main` is a subreaper), so that nothing escapes this and
+/// other clusters of the machine do not count.
 fn strangers() -> BTreeSet<(String, String)> {
     let world = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let own = world("self");

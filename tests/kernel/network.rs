@@ -1,8 +1,8 @@
 //! Networks.
 
 use crate::world::{Check, World, dial, ensure};
-use ropewalk::cni::{NodeNetwork, Protocol, ServiceRule};
-use ropewalk::linux::namespace;
+use cni::{NodeNetwork, Protocol, ServiceRule};
+use linux::namespace;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -115,7 +115,8 @@ pub async fn services(w: World) -> Check {
     ensure(ask(&a.netns, (vip(50), 80))? == "ConnectionRefused", "no endpoints: refused")?;
     ensure(ask(&node1, (vip(50), 80))? == "ConnectionRefused", "no endpoints: refused on the node")?;
     ensure(ask(&a.netns, (vip(99), 80))? == "ConnectionRefused", "no such service: refused")?;
-    // Node ports: from the fabric, through either node; the node masquerades unless the policy is Local.
+    // Node ports: from the fabric, through either node; the node masquerades unless the policy is
+    // Local.
     for node in [n1, n2] {
         let stream =
             tokio::time::timeout(Duration::from_secs(2), w.fabric.dial((node.node_ip(), 30060).into()))
@@ -139,7 +140,8 @@ pub async fn services(w: World) -> Check {
     ensure(answers.keys().eq(["a"]), format!("a pod of another node comes from outside: {answers:?}"))?;
     ensure(w.fabric.dial((n1.node_ip(), 30050).into()).await.is_err(), "a node port without endpoints")?;
     ensure(ask(&b.netns, (n1.node_ip(), 30030))?.starts_with("a "), "a pod uses its node's port")?;
-    // internalTrafficPolicy: Local, on a node without an endpoint: nothing answers at the cluster IP, node ports reach the others.
+    // internalTrafficPolicy: Local, on a node without an endpoint: nothing answers at the cluster
+    // IP, node ports reach the others.
     let internal = ServiceRule { all_endpoints: Some(vec![(c.ip, 8080)]), ..service(70, &[]) };
     // Both policies are Local, and a client that comes through the node port has its endpoint.
     let mut kept = ServiceRule { affinity_seconds: Some(10800), ..service(80, &[&a, &b]) };
@@ -156,7 +158,8 @@ pub async fn services(w: World) -> Check {
     }
     ensure(answers.len() == 1, format!("affinity at a node port: {answers:?}"))?;
     ensure(n1.sync_services(&rules).await? == 2, "two went")?;
-    // The last endpoint of a node ends and serves on; the ready ones are elsewhere, and all of them remember their clients.
+    // The last endpoint of a node ends and serves on; the ready ones are elsewhere, and all of them
+    // remember their clients.
     let ending = ServiceRule {
         affinity_seconds: Some(10800),
         local_endpoints: Some(vec![(a.ip, 8080)]),
@@ -203,7 +206,8 @@ pub async fn services(w: World) -> Check {
     ensure(ask(&a.netns, (Ipv4Addr::new(10, 97, 1, 243), 80))?.starts_with(['a', 'b']), "the last of them")?;
     lot.clear();
     ensure(n1.sync_services(&lot).await? == 500, "all went")?;
-    // More addresses than an attribute may have; all together more bytes than one transaction may have.
+    // More addresses than an attribute may have; all together more bytes than one transaction may
+    // have.
     let address = |n: u32| Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 100, 0, 0)) + n);
     let wide: Vec<ServiceRule> = (0..80)
         .map(|n| ServiceRule {
@@ -271,7 +275,8 @@ pub async fn udp(w: World) -> Check {
     node.sync_services(std::slice::from_ref(&rule)).await?;
     node.forget_flows().await?;
     ensure(ask().await? == "b", "the same client socket finds the new endpoint")?;
-    // The client asks before its Service is there: the node sends it on without a translation, to an address that is nobody's.
+    // The client asks before its Service is there: the node sends it on without a translation, to
+    // an address that is nobody's.
     let early = node.bind_udp("0.0.0.0:0".parse()?).await?;
     let other: Ipv4Addr = "203.0.113.53".parse()?;
     early.send_to(b"who", (other, 80)).await.ok();
@@ -292,6 +297,51 @@ pub async fn udp(w: World) -> Check {
     ensure(&buffer[..length] == b"b", "the flow is forgotten")
 }
 
+/// An address of a node's range that no pod has, and what a namespace must not take from the
+/// machine.
+pub async fn nobody(w: World) -> Check {
+    let (n1, n2) = (&*w.nodes[0].network, &*w.nodes[1].network);
+    let (a, c) = (pod(n1, "a").await?, pod(n2, "c").await?);
+    let node1 = n1.netns().ok_or("no namespace")?;
+    let free = Ipv4Addr::new(10, 244, 1, 200);
+    for (who, netns) in
+        [("a pod of the node", &a.netns), ("another node's pod", &c.netns), ("the node", &node1)]
+    {
+        let before = forwarded(&node1)?;
+        let answer = ask(netns, (free, 8080))?;
+        ensure(answer == "HostUnreachable", format!("{who}: {answer}"))?;
+        let packets = forwarded(&node1)? - before;
+        ensure(packets < 8, format!("{who}: the node forwarded {packets} packets for one connection"))?;
+    }
+    for (setting, wanted) in [
+        ("eth0/send_redirects", "0"), // `default` is 1
+        ("all/send_redirects", "0"),
+        ("all/route_localnet", "0"),
+        ("eth0/route_localnet", "0"),
+        ("all/accept_source_route", "0"),
+        ("eth0/rp_filter", "0"),
+    ] {
+        let path = format!("/proc/sys/net/ipv4/conf/{setting}");
+        let value = namespace::in_network(node1.as_fd(), || std::fs::read_to_string(&path))??;
+        ensure(value.trim() == wanted, format!("{setting} is {value}"))?;
+    }
+    for index in [0, 1, 201] {
+        let made = w.fabric.node(index, "refused").await;
+        ensure(made.is_err(), format!("node {index} is made (again)"))?;
+    }
+    Ok(())
+}
+
+/// IPv4 packets that a namespace has forwarded so far.
+fn forwarded(netns: &OwnedFd) -> Check<u64> {
+    let snmp =
+        namespace::in_network(netns.as_fd(), || std::fs::read_to_string("/proc/thread-self/net/snmp"))??;
+    let mut lines = snmp.lines().filter(|line| line.starts_with("Ip:"));
+    let (names, values) = (lines.next().ok_or("no names")?, lines.next().ok_or("no values")?);
+    let column = names.split(' ').position(|name| name == "ForwDatagrams").ok_or("no such counter")?;
+    Ok(values.split(' ').nth(column).ok_or("no value")?.parse()?)
+}
+
 pub async fn faults(w: World) -> Check {
     let (n1, n2) = (&*w.nodes[0].network, &*w.nodes[1].network);
     let listener = n2.listen((n2.node_ip(), 9000).into()).await?;
@@ -306,7 +356,8 @@ pub async fn faults(w: World) -> Check {
     for _ in 0..40 {
         through += usize::from(matches!(reach().await, Ok(Ok(_))));
     }
-    // A connection needs one packet each way: a quarter comes through. All or none would happen once in ten thousand runs.
+    // A connection needs one packet each way: a quarter comes through. All or none would happen
+    // once in ten thousand runs.
     ensure((1..40).contains(&through), format!("a lossy link loses some: {through} of 40 came through"))?;
     w.fabric.plug(1, false).await?;
     ensure(reach().await.is_err(), "nothing comes out of a node without its plug")?;
@@ -325,8 +376,9 @@ pub async fn faults(w: World) -> Check {
     Ok(())
 }
 
-/// What a pod with CAP_NET_RAW may put on its wire: packets from another address are dropped by its node, and its answers to ARP reach nobody,
-/// because every pod has a wire of its own whose ends know each other.
+/// What a pod with CAP_NET_RAW may put on its wire: packets from another address are dropped by its
+/// node, and its answers to ARP reach nobody, because every pod has a wire of its own whose ends
+/// know each other.
 pub async fn impostors(w: World) -> Check {
     use nix::sys::socket::{setsockopt, sockopt};
     let node = &*w.nodes[0].network;

@@ -1,13 +1,14 @@
 //! Pods and containers.
 
 use crate::world::{Check, World, dial, ended, ensure, eventually, get, nginx, shell};
-use ropewalk::cni::{HostPort, Protocol, ServiceRule};
-use ropewalk::cri::{ContainerState, Error, Mount, Runtime, SandboxState, Security};
+use cni::{HostPort, Protocol, ServiceRule};
+use cri::{ContainerState, Error, ExecRequest, Mount, Runtime, SandboxState, Security};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A web pod is reached by its address, its service, its node port and the learner's loopback, and ends as nginx does.
+/// A web pod is reached by its address, its service, its node port and the learner's loopback, and
+/// ends as nginx does.
 pub async fn serves_to_everybody(w: World) -> Check {
     let pod = w.pod(0, "web", nginx()).await?;
     let page = get(dial(&*w.nodes[1].network, (pod.ip, 80)).await?, "/").await?;
@@ -104,7 +105,8 @@ pub async fn faults(w: World) -> Check {
     ensure(matches!(refused, Err(Error::State(_))), "a stopped sandbox takes no containers")
 }
 
-/// What is remembered of pods and containers that have ended is data: thousands of them take nothing of the kernel.
+/// What is remembered of pods and containers that have ended is data: thousands of them take
+/// nothing of the kernel.
 pub async fn ended_hold_nothing(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let taken = || -> Check<(usize, usize)> {
@@ -131,7 +133,8 @@ pub async fn ended_hold_nothing(w: World) -> Check {
     for n in 0..6 {
         all.push(run(&format!("p{n}"), own_users && n % 2 == 0).await?);
     }
-    // An environment is large, so it goes with the process: also with one that never ran its program.
+    // An environment is large, so it goes with the process: also with one that never ran its
+    // program.
     let resident = || -> Check<u64> {
         let status = std::fs::read_to_string("/proc/self/status")?;
         let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
@@ -166,7 +169,8 @@ pub async fn ended_hold_nothing(w: World) -> Check {
     ensure(runtime.list_containers().await?.is_empty(), "no container is left")
 }
 
-/// A program that listens and accepts nothing keeps neither the caller waiting nor a thread of the runtime.
+/// A program that listens and accepts nothing keeps neither the caller waiting nor a thread of the
+/// runtime.
 pub async fn deaf_port(w: World) -> Check {
     let listen = "perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(LocalAddr => q(127.0.0.1:81), Listen => 1) or die; $| = 1; print qq(listens\n); sleep 60'";
     let pod = w.pod(0, "deaf", shell(listen)).await?;
@@ -231,8 +235,12 @@ pub async fn confined(w: World) -> Check {
 
     // Another user, nothing to gain, nothing to write.
     let mut config = shell(
-        "id -u; id -g; grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status; touch /x || echo read-only",
+        "id -u; id -g; grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status; touch /x || echo read-only; pwd
+        cat /proc/sys/net/ipv4/ping_group_range
+        cat /sys/fs/cgroup/pids.max && echo cgroup-seen; touch /sys/fs/cgroup/x || echo cgroup-read-only; grep ' /etc/' /proc/self/mounts",
     );
+    config.working_dir = Some("/not/in/the/image".into()); // it is made before the root is read-only
+    config.resources.pids_limit = Some(77);
     config.security = Security {
         run_as_user: Some(1000),
         run_as_group: Some(2000),
@@ -244,7 +252,7 @@ pub async fn confined(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let id = runtime.create_container(&pod.sandbox, config).await?;
     let started = runtime.start_container(&id).await;
-    if w.ids == ropewalk::linux::user::Ids::Single {
+    if w.ids == linux::user::Ids::Single {
         let text = started.err().map(|e| e.to_string()).unwrap_or_default();
         return ensure(text.contains("no subordinate ids"), text);
     }
@@ -252,11 +260,33 @@ pub async fn confined(w: World) -> Check {
     ended(runtime, &id).await?;
     let log = w.log_of(0, &id).await?;
     for wanted in
-        ["F 1000", "F 2000", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "read-only"]
+        ["F 1000", "F 2000", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "F read-only"]
     {
         ensure(log.contains(wanted), format!("{wanted} is missing\n{log}"))?;
     }
-    Ok(())
+    for wanted in [
+        "F /not/in/the/image\n",
+        " /etc/hosts tmpfs rw,",
+        " /etc/resolv.conf tmpfs ro,",
+        " /etc/hostname tmpfs ro,",
+    ] {
+        ensure(log.contains(wanted), format!("{wanted} is missing\n{log}"))?;
+    }
+    let groups = if w.ids.rootless() { "F 0\t65535\n" } else { "F 0\t2147483647\n" };
+    ensure(log.contains(groups), format!("{groups} may ping\n{log}"))?;
+    let sees = log.contains("F 77\n") && log.contains("cgroup-seen");
+    ensure(sees == (w.cgroups == "v2") && log.contains("cgroup-read-only"), log)?;
+    // The groups that the image gives a user come on top of the pod's.
+    let mut config = shell("echo team:x:4242:root >> /etc/group; echo joined; sleep 100");
+    config.security.supplemental_groups = vec![4243];
+    let pod = w.pod(0, "groups", config).await?;
+    w.logged(0, &pod.container, "joined").await?;
+    let command = vec!["id".into(), "-G".into()];
+    let request = ExecRequest { container_id: pod.container, command, tty: false, stdin: false };
+    let mut out = String::new();
+    runtime.exec(request).await?.stdout.read_to_string(&mut out).await?;
+    let groups: Vec<&str> = out.split_whitespace().collect();
+    ensure(["4242", "4243"].iter().all(|group| groups.contains(group)), out)
 }
 
 pub async fn limits(w: World) -> Check {
@@ -280,7 +310,8 @@ pub async fn limits(w: World) -> Check {
     runtime.start_container(&id).await?;
     let status = ended(runtime, &id).await?;
     ensure((status.exit_code, status.reason.as_str()) == (137, "OOMKilled"), format!("{status:?}"))?;
-    // A limit that not even the container's own beginning fits into: it never ran, or did not get far; in both cases it is said why.
+    // A limit that not even the container's own beginning fits into: it never ran, or did not get
+    // far; in both cases it is said why.
     let mut config = shell("true");
     config.resources.memory_limit = Some(256 << 10);
     let id = runtime.create_container(&pod.sandbox, config).await?;
@@ -296,7 +327,8 @@ pub async fn limits(w: World) -> Check {
     }
 }
 
-/// A kubelet that was killed leaves a start behind; its successor starts the container once more, or the node is switched off in that moment.
+/// A kubelet that was killed leaves a start behind; its successor starts the container once more,
+/// or the node is switched off in that moment.
 pub async fn starts(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
     let sandbox = runtime.run_pod_sandbox(w.sandbox("twice")).await?;
@@ -317,6 +349,27 @@ pub async fn starts(w: World) -> Check {
         ensure(status.state == ContainerState::Exited, format!("{round}: {started:?}, {status:?}"))?;
         runtime.remove_pod_sandbox(&sandbox.id).await?;
     }
+    // An old kubelet's start meets the removal by a new one.
+    let sandbox = runtime.run_pod_sandbox(w.sandbox("removed")).await?;
+    for round in 0..12 {
+        let id = runtime.create_container(&sandbox.id, shell("sleep 100")).await?;
+        let remove = async {
+            for _ in 0..round {
+                tokio::task::yield_now().await; // another moment each time
+            }
+            runtime.remove_container(&id).await
+        };
+        let (started, removed) = tokio::join!(runtime.start_container(&id), remove);
+        removed?;
+        ensure(runtime.container_status(&id).await.is_err(), format!("{round}: {started:?}"))?;
+        eventually(Duration::from_secs(20), async || {
+            let groups = crate::groups_of(&w.home).into_iter().map(|group| group.join(&sandbox.id).join(&id));
+            let runs = groups.filter(|group| group.exists()).count() > 0;
+            Ok(if runs { Err(format!("{round}: it runs, {started:?}")) } else { Ok(()) })
+        })
+        .await?;
+    }
+    runtime.remove_pod_sandbox(&sandbox.id).await?;
     ensure(runtime.list_containers().await?.is_empty(), "removed with the pods")
 }
 
@@ -352,6 +405,14 @@ pub async fn sharing(w: World) -> Check {
     sandbox.host_network = true;
     let sandbox = runtime.run_pod_sandbox(sandbox).await?;
     ensure(sandbox.ip == Some(w.nodes[0].network.node_ip()), "the node's address")?;
+    let mut config = shell("cat /etc/hosts");
+    config.log_path = "hosts/0.log".into();
+    let id = runtime.create_container(&sandbox.id, config).await?;
+    runtime.start_container(&id).await?;
+    ended(runtime, &id).await?;
+    let log = w.log_of(0, &id).await?;
+    let own = format!("F {}\tnode1\n", w.nodes[0].network.node_ip());
+    ensure(log.contains("(host network)") && log.contains(&own) && !log.contains("hostnet\n"), log)?;
     let web = runtime.create_container(&sandbox.id, nginx()).await?;
     runtime.start_container(&web).await?;
     let page = get(dial(&*w.nodes[1].network, (w.nodes[0].network.node_ip(), 80)).await?, "/").await?;
@@ -383,7 +444,7 @@ pub async fn stopping(w: World) -> Check {
 }
 
 pub async fn linger(w: World) -> Check {
-    let stop = ropewalk::linux::signal::stop_requested()?;
+    let stop = linux::signal::stop_requested()?;
     for n in 0..3 {
         w.pod(n % 2, &format!("p{n}"), nginx()).await?;
     }

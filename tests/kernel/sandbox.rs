@@ -2,17 +2,18 @@
 
 use crate::world::{Check, World, ended, ensure, eventually, shell};
 use async_trait::async_trait;
+use cni::{self, NodeNetwork, ServiceRule};
+use cri::{ContainerState, Mount, Runtime, SandboxState};
+use linux::mount;
 use nlink::netlink::route::Ipv4Route;
 use nlink::netlink::{Connection, Route};
-use ropewalk::cni::{self, NodeNetwork, ServiceRule};
-use ropewalk::cri::{ContainerState, Mount, Runtime, SandboxState};
-use ropewalk::linux::mount;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// A node's network in which no pod gets a default route, and which cannot take back what it gave.
 struct Broken(Arc<dyn NodeNetwork>);
@@ -27,7 +28,8 @@ impl NodeNetwork for Broken {
         self.0.node_ip()
     }
 
-    /// Puts another default route in the pod's namespace first, so that the last part of the real work fails.
+    /// Puts another default route in the pod's namespace first, so that the last part of the real
+    /// work fails.
     async fn add_pod(&self, sandbox_id: &str, netns: Arc<OwnedFd>) -> cni::Result<Ipv4Addr> {
         let prepare = async {
             let pod = Connection::<Route>::new_in(netns.as_fd())?;
@@ -66,6 +68,112 @@ impl NodeNetwork for Broken {
     fn netns(&self) -> Option<Arc<OwnedFd>> {
         self.0.netns()
     }
+}
+
+/// A node's network that takes an address back once the test says so.
+struct Slow {
+    inner: Arc<dyn NodeNetwork>,
+    asked: Arc<Notify>,
+    go_on: Arc<Notify>,
+}
+
+#[async_trait]
+impl NodeNetwork for Slow {
+    fn node_ip(&self) -> Ipv4Addr {
+        self.inner.node_ip()
+    }
+
+    async fn add_pod(&self, sandbox_id: &str, netns: Arc<OwnedFd>) -> cni::Result<Ipv4Addr> {
+        self.inner.add_pod(sandbox_id, netns).await
+    }
+
+    async fn remove_pod(&self, sandbox_id: &str) -> cni::Result<()> {
+        self.asked.notify_one();
+        self.go_on.notified().await;
+        self.inner.remove_pod(sandbox_id).await
+    }
+
+    async fn sync_services(&self, rules: &[ServiceRule]) -> cni::Result<usize> {
+        self.inner.sync_services(rules).await
+    }
+
+    async fn forget_flows(&self) -> cni::Result<()> {
+        self.inner.forget_flows().await
+    }
+
+    async fn dial(&self, to: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
+        self.inner.dial(to).await
+    }
+
+    async fn listen(&self, on: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
+        self.inner.listen(on).await
+    }
+
+    async fn bind_udp(&self, on: SocketAddr) -> std::io::Result<tokio::net::UdpSocket> {
+        self.inner.bind_udp(on).await
+    }
+
+    fn netns(&self) -> Option<Arc<OwnedFd>> {
+        self.inner.netns()
+    }
+}
+
+/// A kubelet that is killed while it stops a pod leaves the rest to the runtime, and until that is
+/// done its successor sees a pod that is to be stopped.
+pub async fn interrupted_stop(w: World) -> Check {
+    let before = taken(&w).await?;
+    let (asked, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let network = Slow { inner: w.nodes[0].network.clone(), asked: asked.clone(), go_on: go_on.clone() };
+    let runtime = w.runtime(Arc::new(network));
+    let sandbox = runtime.run_pod_sandbox(w.sandbox("half")).await?.id;
+    let id = runtime.create_container(&sandbox, shell("sleep 100")).await?;
+    runtime.start_container(&id).await?;
+    let state = async || -> Check<Option<SandboxState>> {
+        Ok(runtime.list_pod_sandboxes().await?.iter().find(|s| s.id == sandbox).map(|s| s.state))
+    };
+    tokio::select! {
+        ended = runtime.stop_pod_sandbox(&sandbox) => return Err(format!("it ends without the network: {ended:?}").into()),
+        () = asked.notified() => {} // the caller goes
+    }
+    ensure(state().await? == Some(SandboxState::Ready), "who lists it stops it again")?;
+    ensure(runtime.create_container(&sandbox, shell("true")).await.is_err(), "it takes no containers")?;
+    let mut events = runtime.events();
+    go_on.notify_one();
+    while state().await? == Some(SandboxState::Ready) {
+        let told = tokio::time::timeout(Duration::from_secs(20), events.recv()).await;
+        told.map_err(|_| "nothing tells of its end")??;
+    }
+    ensure(state().await? == Some(SandboxState::NotReady), "it is stopped")?;
+    go_on.notify_one(); // a stop asks again
+    runtime.remove_pod_sandbox(&sandbox).await?;
+    eventually(Duration::from_secs(5), async || {
+        let now = taken(&w).await?;
+        Ok(if now == before { Ok(()) } else { Err(format!("before {before:?}\nafter {now:?}")) })
+    })
+    .await
+}
+
+/// A process that is in the pod's control group when the pod ends does not keep it.
+pub async fn left_in_group(w: World) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let pod = w.pod(0, "crowded", shell("sleep 100")).await?;
+    let groups = || crate::groups_of(&w.home).into_iter().map(|group| group.join(&pod.sandbox));
+    let mut own = std::process::Command::new("sleep").arg("600").spawn()?;
+    let mut joined = 0;
+    for group in groups().filter(|group| group.exists()) {
+        joined += usize::from(std::fs::write(group.join("pause/cgroup.procs"), own.id().to_string()).is_ok());
+    }
+    runtime.remove_pod_sandbox(&pod.sandbox).await?;
+    let left = eventually(Duration::from_secs(20), async || {
+        let left: Vec<_> = groups().filter(|group| group.exists()).collect();
+        Ok(if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) })
+    })
+    .await;
+    let ended = own.try_wait().map_or(true, |exit| exit.is_some()); // an error: it was collected
+    let _ = own.kill();
+    let _ = own.wait();
+    left?;
+    ensure(joined == 0 || ended, "it is killed with the pod")
 }
 
 /// What a sandbox takes of the machine: control groups, pause processes, mounts and wires.
@@ -107,7 +215,7 @@ pub async fn no_network(w: World) -> Check {
     }
     ensure(runtime.list_pod_sandboxes().await?.is_empty(), "no sandbox is known")?;
     // A wire of a namespace that somebody holds does not go by itself.
-    let held = Arc::new(ropewalk::linux::namespace::new_network()?);
+    let held = Arc::new(linux::namespace::new_network()?);
     ensure(Broken(w.nodes[0].network.clone()).add_pod("held", held.clone()).await.is_err(), "no network")?;
     eventually(Duration::from_secs(5), async || {
         let now = taken(&w).await?;
@@ -120,7 +228,8 @@ pub async fn no_network(w: World) -> Check {
     ended(&w.nodes[0].runtime, &pod.container).await.map(drop)
 }
 
-/// All containers of a pod together have as many processes as the pod may have; another pod has its own.
+/// All containers of a pod together have as many processes as the pod may have; another pod has its
+/// own.
 pub async fn bounds(w: World) -> Check {
     let counts = w.cgroups == "v2" || (w.cgroups.starts_with("v1") && w.cgroups.contains("pids"));
     if !counts {
@@ -146,7 +255,8 @@ pub async fn bounds(w: World) -> Check {
     };
     let one = forks(&sandbox.id, "one").await?;
     ensure((40..60).contains(&one), format!("{one} of 60"))?;
-    // The second container of the pod finds nothing left: it cannot even be started, or ends at once.
+    // The second container of the pod finds nothing left: it cannot even be started, or ends at
+    // once.
     let mut config = shell(fork);
     config.log_path = "other/0.log".into();
     let id = runtime.create_container(&sandbox.id, config).await?;
@@ -165,7 +275,7 @@ pub async fn bounds(w: World) -> Check {
         places.filter_map(|path| Some(std::fs::read_to_string(path).ok()?.trim().to_string())).collect()
     };
     ensure(file("pids.max").contains(&"60".to_string()), format!("{:?}", file("pids.max")))?;
-    let weighs = file("cpu.shares").contains(&"512".to_string()) || file("cpu.weight") == ["20"];
+    let weighs = file("cpu.shares").contains(&"512".to_string()) || file("cpu.weight") == ["59"];
     let counted = w.cgroups == "v2" || w.cgroups.contains("cpu,") || w.cgroups.contains("cpu)");
     ensure(weighs || !counted, format!("{:?} {:?}", file("cpu.shares"), file("cpu.weight")))?;
     for pod in [&sandbox.id, &neighbour.id] {
@@ -180,7 +290,8 @@ pub async fn bounds(w: World) -> Check {
     )
 }
 
-/// All containers of a pod together have as much memory as the pod may have, and what one left in a volume in memory counts when it has ended.
+/// All containers of a pod together have as much memory as the pod may have, and what one left in a
+/// volume in memory counts when it has ended.
 pub async fn memory(w: World) -> Check {
     let counts = w.cgroups == "v2" || (w.cgroups.starts_with("v1") && w.cgroups.contains("memory"));
     if !counts {

@@ -1,15 +1,16 @@
 //! Pods with a user namespace of their own (`hostUsers: false`).
 
 use super::world::{Check, World, dial, ended, ensure, eventually, get, nginx, shell};
-use ropewalk::cri::{ContainerConfig, ExecRequest, Mount, Runtime};
-use ropewalk::linux::{namespace, ranges::COUNT};
+use cri::{ContainerConfig, ExecRequest, Mount, Runtime};
+use linux::{namespace, ranges::COUNT};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
-/// What the pod sees, a line each: its ids, owners of its root, of a program, of the volume and of what it makes there.
+/// What the pod sees, a line each: its ids, owners of its root, of a program, of the volume and of
+/// what it makes there.
 const LOOK: &str = "id -u; cut -c1-21 /proc/self/uid_map | tr -s ' ' ; cat /proc/self/setgroups; \
     touch /mine; mkdir -p /made; stat -c %u:%g / /mine /bin/sh /data /data/old /etc/hosts /dev /proc /sys | tr '\\n' ' '; echo; \
     echo text > /data/new && chown 33:44 /data/new && chmod 4755 /data/new; cat /data/secret; \
@@ -61,7 +62,8 @@ async fn exec(w: &World, container: &str, script: &str, tty: bool) -> Check<Stri
     Ok(out.replace('\r', ""))
 }
 
-/// The first process of a container, as this process (the cluster's main) numbers it: the one whose command line has this word.
+/// The first process of a container, as this process (the cluster's main) numbers it: the one whose
+/// command line has this word.
 fn process_with(word: &str) -> Result<i32, String> {
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
@@ -114,7 +116,8 @@ pub async fn own(w: World) -> Check {
             && said[4..] == ["known", "own", "bash", "looked"],
         format!("{said:#?}"),
     )?;
-    // On the machine it is nobody, in namespaces that are all its own, and what it writes is the volume's.
+    // On the machine it is nobody, in namespaces that are all its own, and what it writes is the
+    // volume's.
     let pid = eventually(Duration::from_secs(10), async || Ok(process_with("100"))).await?;
     let ids = |pid: i32, what: &str| -> Check<Vec<u32>> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

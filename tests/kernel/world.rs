@@ -1,13 +1,13 @@
 //! A small cluster without Kubernetes: two nodes, real networks and runtimes.
 
-use ropewalk::cni::{HostNetwork, NodeNetwork};
-use ropewalk::cri::{ContainerConfig, ContainerState, Mount, PodId, Runtime, SandboxConfig};
-use ropewalk::linux::boot::{self, Config, Main, Pids};
-use ropewalk::linux::cgroup;
-use ropewalk::linux::user::Ids;
-use ropewalk::net::Fabric;
-use ropewalk::rng::Rng;
-use ropewalk::runtime::{self, Images, NodeRuntime, Zygote};
+use cni::{HostNetwork, NodeNetwork};
+use cri::{ContainerConfig, ContainerState, Mount, PodId, Runtime, SandboxConfig};
+use linux::boot::{self, Config, Main, Pids};
+use linux::cgroup;
+use linux::user::Ids;
+use net::Fabric;
+use rng::Rng;
+use runtime::{self, Images, NodeRuntime, Zygote};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -203,7 +203,7 @@ pub fn shell(script: &str) -> ContainerConfig {
 }
 
 /// Waits for a container's end.
-pub async fn ended(runtime: &NodeRuntime, id: &str) -> Check<ropewalk::cri::Container> {
+pub async fn ended(runtime: &NodeRuntime, id: &str) -> Check<cri::Container> {
     let mut events = runtime.events();
     loop {
         let status = runtime.container_status(id).await?;
@@ -235,7 +235,8 @@ pub async fn dial(node: &dyn NodeNetwork, to: impl Into<SocketAddr>) -> Check<Tc
     .await
 }
 
-/// Looks until there is what is looked for, where no event tells of it. Errors: what was missing when the time was over, or why nobody could look.
+/// Looks until there is what is looked for, where no event tells of it. Errors: what was missing
+/// when the time was over, or why nobody could look.
 pub async fn eventually<T>(
     patience: Duration,
     mut look: impl AsyncFnMut() -> Check<Result<T, String>>,

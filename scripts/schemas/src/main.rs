@@ -1,8 +1,10 @@
-//! Writes the published schemas of the API, compressed, to the file that the program carries: `src/api/schemas.json.gz`.
+//! Writes the published schemas of the API, compressed, to the file that the program carries:
+//! `src/machinery/api/schemas.json.gz`.
 //!
-//! k8s-openapi makes the schemas with several megabytes of generated code. Compiling that code in every build cost two
-//! processor minutes, so the result is kept in the repository. Run `scripts/schemas/make` after a change of k8s-openapi's
-//! version or of `TYPES`; the tests of `src/api/published.rs` fail when a version or a kind is missing.
+//! k8s-openapi makes the schemas with several megabytes of generated code. Compiling that code in
+//! every build cost two processor minutes, so the result is kept in the repository. Run
+//! `scripts/schemas/make` after a change of k8s-openapi's version or of `TYPES`; the tests of
+//! `src/machinery/api/published.rs` fail when a version or a kind is missing.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -26,7 +28,8 @@ macro_rules! types {
     };
 }
 
-// Every kind that src/api/kinds/table.rs names, and what is sent to subresources. What these consist of follows by itself.
+// Every kind that src/machinery/api/kinds/table.rs names, and what is sent to subresources. What
+// these consist of follows by itself.
 types![
     apiextensions::v1::CustomResourceDefinition,
     apps::v1::ControllerRevision,
@@ -91,7 +94,8 @@ fn main() {
     file.finish().expect("the file can be written");
 }
 
-/// `madeWith`: k8s-openapi's version. `kinds`: group/version/kind → name of its schema. `schemas`: name → schema; references fit an OpenAPI document.
+/// `madeWith`: k8s-openapi's version. `kinds`: group/version/kind → name of its schema. `schemas`:
+/// name → schema; references fit an OpenAPI document.
 fn schemas() -> Value {
     let settings = SchemaSettings::draft07().with(|s| {
         s.definitions_path = "/components/schemas".into();
@@ -125,8 +129,9 @@ fn version_of<'a>(package: &str, lock: &'a str) -> Option<&'a str> {
 #[schemars(rename = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch")]
 struct Patch {}
 
-// The group metrics.k8s.io, which k8s-openapi does not have. Shape: `k8s.io/metrics/pkg/apis/metrics/v1beta1`. Like its types, these could be written
-// as JSON; what is asked of them here is their schema.
+// The group metrics.k8s.io, which k8s-openapi does not have. Shape:
+// `k8s.io/metrics/pkg/apis/metrics/v1beta1`. Like its types, these could be written as JSON; what
+// is asked of them here is their schema.
 
 /// NodeMetrics sets resource usage metrics of a node.
 #[derive(JsonSchema, Serialize)]

@@ -30,7 +30,8 @@ pub enum Lesson {
         #[arg(long)]
         all: bool,
     },
-    /// Prove lessons on clusters of their own: red at the start and after each wrong answer, green after the solution and each other way
+    /// Prove lessons on clusters of their own: red at the start and after each wrong answer, green
+    /// after the solution and each other way
     Test {
         ids: Vec<String>,
         /// All there are
@@ -84,7 +85,8 @@ pub enum Lab {
         #[arg(short, long, value_enum)]
         output: Option<Output>,
     },
-    /// How the tasks stand, without disturbing anything: exit code 0 if all that can be seen is right
+    /// How the tasks stand, without disturbing anything: exit code 0 if all that can be seen is
+    /// right
     Check {
         id: Option<String>,
         #[arg(long)]
@@ -126,7 +128,8 @@ pub enum Lab {
         #[arg(short, long)]
         yes: bool,
     },
-    /// Is this record as it was signed, and its lab the one in this program (or in --labs)? Exit code 0 only then. Key order and white space do not matter
+    /// Is this record as it was signed, and its lab the one in this program (or in --labs)? Exit
+    /// code 0 only then. Key order and white space do not matter
     Verify {
         /// A record of `lab grade -o json`; - reads standard input
         file: std::path::PathBuf,
@@ -134,7 +137,8 @@ pub enum Lab {
         #[arg(long)]
         key: Option<String>,
     },
-    /// Prove labs on clusters of their own: red at the start and after each wrong answer, full marks after the solution and each other way
+    /// Prove labs on clusters of their own: red at the start and after each wrong answer, full
+    /// marks after the solution and each other way
     Test {
         ids: Vec<String>,
         /// All there are

@@ -1,4 +1,5 @@
-//! The table of commands and options: those of the program, and in rooms of their own those of lessons and labs, and of faults.
+//! The table of commands and options: those of the program, and in rooms of their own those of
+//! lessons and labs, and of faults.
 
 mod fault;
 mod learn;
@@ -32,8 +33,9 @@ pub struct Seat {
     pub name: String,
     /// Language of the texts [default: the saved choice, else that of LANG]
     #[arg(long, value_enum)]
-    pub lang: Option<crate::ui::texts::Lang>,
-    /// Port of the API on 127.0.0.1 if the cluster has to be started [default: 6443, or the next free one]
+    pub lang: Option<ui::texts::Lang>,
+    /// Port of the API on 127.0.0.1 if the cluster has to be started [default: 6443, or the next
+    /// free one]
     #[arg(long)]
     pub api_port: Option<u16>,
     #[command(flatten)]
@@ -208,7 +210,7 @@ Exit code 1: something is wrong, and here is what.")]
         namespace: String,
         /// Language of the answer
         #[arg(long, value_enum)]
-        lang: Option<crate::lang::Lang>,
+        lang: Option<lang::Lang>,
         #[arg(long, default_value = "main")]
         name: String,
         #[arg(short, long, value_enum)]
@@ -275,16 +277,18 @@ Examples:
     Lesson {
         #[command(subcommand)]
         command: Lesson,
-        /// On the cluster behind this kubeconfig, in a namespace of its own, instead of one of Ropewalk's own
+        /// On the cluster behind this kubeconfig, in a namespace of its own, instead of one of
+        /// Ropewalk's own
         #[arg(long, global = true, value_name = "FILE", conflicts_with = "name")]
         kubeconfig: Option<std::path::PathBuf>,
-        /// Read lessons from this directory instead of those in the program: list, show ID, test, new
+        /// Read lessons from this directory instead of those in the program: list, show ID, test,
+        /// new
         #[arg(long, global = true, value_name = "DIR")]
         lessons: Option<std::path::PathBuf>,
         #[arg(long, default_value = "main", global = true)]
         name: String,
         #[arg(long, value_enum, global = true)]
-        lang: Option<crate::ui::texts::Lang>,
+        lang: Option<ui::texts::Lang>,
     },
     /// Graded labs: something is broken; mend it
     #[command(after_help = "Examples:
@@ -299,13 +303,14 @@ Examples:
     Lab {
         #[command(subcommand)]
         command: Lab,
-        /// Read labs from this directory instead of those in the program: list, show ID, test, verify
+        /// Read labs from this directory instead of those in the program: list, show ID, test,
+        /// verify
         #[arg(long, global = true, value_name = "DIR")]
         labs: Option<std::path::PathBuf>,
         #[arg(long, default_value = "main", global = true)]
         name: String,
         #[arg(long, value_enum, global = true)]
-        lang: Option<crate::ui::texts::Lang>,
+        lang: Option<ui::texts::Lang>,
     },
     /// What this machine allows, what is lost without it, and how to mend it
     Doctor {
@@ -324,13 +329,14 @@ etcd and crun are used where they are on PATH.")]
     Bench {
         /// Only these parts
         #[arg(value_enum)]
-        what: Vec<crate::bench::What>,
+        what: Vec<bench::What>,
         /// How often everything is done, instead of as often as is usual
         #[arg(long, value_name = "N")]
         runs: Option<usize>,
         #[arg(short, long, value_enum)]
         output: Option<Output>,
-        /// Kubeconfig of an API server to measure beside this program's; a namespace is made there, and removed
+        /// Kubeconfig of an API server to measure beside this program's; a namespace is made there,
+        /// and removed
         #[arg(long, value_name = "FILE")]
         peer_kubeconfig: Option<std::path::PathBuf>,
         /// Measure in this directory, as the supervisor of nodes without a cluster
@@ -355,7 +361,7 @@ pub struct Up {
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=5))]
     pub control_planes: Option<u8>,
     /// Worker nodes [default: 2]
-    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=200))]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=i64::from(cluster::spec::WORKERS_MAX)))]
     pub workers: Option<u8>,
     /// Port of the API on 127.0.0.1 [default: 6443, or the next free one]
     #[arg(long)]
@@ -363,11 +369,13 @@ pub struct Up {
     /// Range of NodePorts, e.g. 30000-32767
     #[arg(long, value_parser = range)]
     pub node_ports: Option<(u16, u16)>,
-    /// Servers of an etcd that is already there, e.g. https://127.0.0.1:2379: the cluster runs none of its own; chosen at the first start
+    /// Servers of an etcd that is already there, e.g. https://127.0.0.1:2379: the cluster runs none
+    /// of its own. Whether there is one is chosen at the first start; its servers and each of the
+    /// files below can be changed at a later one
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     pub etcd: Vec<String>,
     /// The authority of that etcd's certificates (PEM), for https
-    #[arg(long, value_name = "FILE", requires = "etcd")]
+    #[arg(long, value_name = "FILE")]
     pub etcd_cafile: Option<std::path::PathBuf>,
     /// The certificate that it wants to see (PEM)
     #[arg(long, value_name = "FILE", requires = "etcd_keyfile")]
@@ -379,7 +387,7 @@ pub struct Up {
     #[arg(long)]
     pub detach: bool,
     /// Return only when every node is Ready and kube-system runs
-    #[arg(long)]
+    #[arg(long, requires = "detach")]
     pub wait: bool,
 }
 
@@ -402,6 +410,9 @@ mod tests {
     fn the_table_is_sound() {
         Args::command().debug_assert();
         assert_eq!(range("30000-30010"), Ok((30000, 30010)));
+        let wait = |words: &[&str]| Args::try_parse_from([&["ropewalk", "up", "--wait"], words].concat());
+        assert!(wait(&["--detach"]).is_ok());
+        assert!(wait(&[]).is_err(), "in the foreground it would mean nothing");
         assert!(range("5").is_err() && range("9-1").is_err() && range("0-3").is_err());
     }
 }

@@ -1,19 +1,20 @@
 //! What a question would take from the learner, before it is done.
 
 use super::{Actor, steps};
-use crate::api::status::qualified;
-use crate::cluster::guest::Room;
-use crate::cluster::undo::{Loss, Past, losses};
-use crate::kubectl::parse;
-use crate::lab::format::Lesson;
-use crate::lab::own;
-use crate::lab::run;
-use crate::lab::view::Ask;
+use crate::format::Lesson;
+use crate::own;
+use crate::run;
+use crate::view::Ask;
+use api::status::qualified;
+use cluster::guest::Room;
+use cluster::undo::{Loss, Past, losses};
+use kubectl::parse;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 impl Actor {
-    /// Objects that the learner made or changed beside the lesson, and that the question would remove or change back.
+    /// Objects that the learner made or changed beside the lesson, and that the question would
+    /// remove or change back.
     pub(super) async fn cost(&mut self, ask: &Ask, lang: &str) -> Vec<Loss> {
         match ask {
             Ask::Open { id } | Ask::Check { id: Some(id) } | Ask::Solve { id: Some(id) } => {
@@ -64,7 +65,8 @@ impl Actor {
         self.cost_of_lines(&lesson.setup, &BTreeSet::new()).await
     }
 
-    /// What lines that the teacher plays would delete or change, except what belongs to lessons. `named`: see [`Actor::is_lessons`].
+    /// What lines that the teacher plays would delete or change, except what belongs to lessons.
+    /// `named`: see [`Actor::is_lessons`].
     async fn cost_of_lines(&self, lines: &[String], named: &BTreeSet<String>) -> Vec<Loss> {
         let mut lost: Vec<Loss> = Vec::new();
         for (line, input) in run::commands(lines) {
@@ -84,8 +86,8 @@ impl Actor {
         lost
     }
 
-    /// What going to a step would take, beyond what belongs to the lesson itself: the rewind to its beginning, or the steps before it that are
-    /// played.
+    /// What going to a step would take, beyond what belongs to the lesson itself: the rewind to its
+    /// beginning, or the steps before it that are played.
     async fn cost_of_going(&mut self, word: &str, lang: &str) -> Vec<Loss> {
         let (id, step) = steps::parts(word);
         let lesson = match id {
@@ -116,7 +118,8 @@ impl Actor {
         lost
     }
 
-    /// The solutions that a jump to a step plays, as [`Actor::goto`] does: of each step that was not done, up to the first that needs a shell.
+    /// The solutions that a jump to a step plays, as [`Actor::goto`] does: of each step that was
+    /// not done, up to the first that needs a shell.
     fn lines_on_the_way(&self, lesson: &Lesson, to: usize) -> Vec<Vec<String>> {
         // On a cluster of somebody else's a lesson has a namespace of its own.
         if !self.engine.offers.own {
@@ -131,7 +134,8 @@ impl Actor {
         played.map(|step| step.solution.clone()).take_while(|lines| !run::needs_shell(lines)).collect()
     }
 
-    /// Has a lesson made it, or a controller from what a lesson has made? Or is it a part of the cluster that the lesson, by these names, is about?
+    /// Has a lesson made it, or a controller from what a lesson has made? Or is it a part of the
+    /// cluster that the lesson, by these names, is about?
     fn is_lessons(&self, loss: &Loss, named: &BTreeSet<String>) -> bool {
         let resource = qualified(&loss.group, &loss.resource);
         let key = |resource: &str, name: &str| own::key(resource, &loss.namespace, name);
@@ -150,7 +154,7 @@ impl run::Teacher {
     }
 
     /// The objects that a line would delete now. `input`: the manifest that it reads.
-    pub(in crate::lab) async fn would_delete(&self, line: &str, input: &str, room: &Room) -> Vec<Loss> {
+    pub(crate) async fn would_delete(&self, line: &str, input: &str, room: &Room) -> Vec<Loss> {
         let Some(mut words) = words(line, room) else { return vec![] };
         if words.get(1).is_none_or(|verb| verb != "delete") {
             return vec![];
@@ -173,8 +177,9 @@ impl run::Teacher {
         items(self.told(words, input).await).iter().filter(|o| !owned(o)).map(|o| loss(o, true)).collect()
     }
 
-    /// The objects that a line would make different from what they are now. `input`: the manifest that it reads.
-    pub(in crate::lab) async fn would_change(&self, line: &str, input: &str, room: &Room) -> Vec<Loss> {
+    /// The objects that a line would make different from what they are now. `input`: the manifest
+    /// that it reads.
+    pub(crate) async fn would_change(&self, line: &str, input: &str, room: &Room) -> Vec<Loss> {
         let Some(mut words) = words(line, room) else { return vec![] };
         let Some(verb) = words.get(1).cloned().filter(|verb| CHANGES.contains(&verb.as_str())) else {
             return vec![];
@@ -213,7 +218,7 @@ const CHANGES: &[&str] = &["annotate", "apply", "label", "patch", "replace", "sc
 
 /// The words of a line of kubectl's, which is `kubectl` first; `None` if it is none.
 fn words(line: &str, room: &Room) -> Option<Vec<String>> {
-    let line = crate::lab::reach::line(line.trim_start_matches('-').trim_start(), room);
+    let line = crate::reach::line(line.trim_start_matches('-').trim_start(), room);
     let mut words = shlex::split(&line)?;
     match words.first().map(String::as_str) {
         None | Some("fault") => return None,
@@ -253,7 +258,7 @@ fn scaled(parsed: &parse::Parsed) -> Option<(i64, Vec<String>)> {
 fn loss(object: &Value, removed: bool) -> Loss {
     let part = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_string();
     let kind = object["kind"].as_str().unwrap_or_default();
-    let plural = crate::lab::cel::facts::kind(kind).map_or(kind, |k| k.plural);
+    let plural = crate::cel::facts::kind(kind).map_or(kind, |k| k.plural);
     let version = object["apiVersion"].as_str().unwrap_or_default();
     let group = version.split_once('/').map_or("", |(group, _)| group);
     Loss {

@@ -1,12 +1,14 @@
-//! How a lesson and its steps are opened: what has to be there is set up, what has to be broken is broken.
+//! How a lesson and its steps are opened: what has to be there is set up, what has to be broken is
+//! broken.
 
 use super::Actor;
-use crate::clock;
-use crate::lab::engine::Open;
-use crate::lab::format::Lesson;
-use crate::lab::judge::{self, Memory};
-use crate::lab::view::State;
-use crate::lab::words::{self, Word};
+use super::play::Stopped;
+use crate::Error;
+use crate::engine::Open;
+use crate::format::Lesson;
+use crate::judge::{self, Memory};
+use crate::view::State;
+use crate::words::{self, Word};
 use std::sync::Arc;
 
 impl Actor {
@@ -29,7 +31,20 @@ impl Actor {
             return Ok(());
         }
         self.move_in(&lesson, true).await?;
-        let notices = if self.wants_setup(&lesson.id) { self.set_up(&lesson).await } else { vec![] };
+        let notices = match self.wants_setup(&lesson.id) {
+            true => match self.set_up(&lesson).await {
+                Ok(notices) => notices,
+                Err(stopped) => {
+                    // What was open stays open. If nothing was, a restart opens nothing either.
+                    if self.engine.open.is_none() {
+                        self.engine.progress.open = None;
+                    }
+                    self.save();
+                    return Err(stopped.say(lang));
+                }
+            },
+            false => vec![],
+        };
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
         self.enter(Arc::new(lesson), step).await;
@@ -44,31 +59,40 @@ impl Actor {
         self.engine.open.as_ref().map(|o| o.lesson.track.clone())
     }
 
-    /// A lesson's setup has not been run to its end. It may still be, as long as no step is done: later it would undo what the learner has made.
+    /// A lesson's setup has not been run to its end. It may still be, as long as no step is done:
+    /// later it would undo what the learner has made.
     pub(super) fn wants_setup(&mut self, id: &str) -> bool {
         let noted = self.engine.progress.lesson(id);
         !noted.set_up && noted.steps.values().all(|step| step.state == State::Open)
     }
 
-    async fn set_up(&mut self, lesson: &Lesson) -> Vec<(Word, Vec<String>)> {
+    /// Plays a lesson's setup.
+    ///
+    /// # Errors
+    /// It was stopped. The lesson is not opened, and the setup is played from its beginning when
+    /// the lesson is opened next.
+    async fn set_up(&mut self, lesson: &Lesson) -> Result<Vec<(Word, Vec<String>)>, Stopped> {
         let mut notices = Vec::new();
         let own = self.engine.recorder.room.namespace.clone();
         match self.engine.progress.lesson(&lesson.id).began {
             0 => notices.extend(own.map(|namespace| (Word::RoomFresh, vec![namespace]))),
-            // Tried once more: the steps begin behind it, or its acts would count as what happened in them.
+            // Tried once more: the steps begin behind it, or its acts would count as what happened
+            // in them.
             _ => self.engine.progress.anew(&lesson.id),
         }
         self.engine.preparing = Some(lesson.id.clone());
         let played = self.play(&lesson.setup).await;
         self.engine.progress.lesson(&lesson.id).set_up = played.is_ok();
+        let stopped = Stopped::of(&played);
         if let Err(error) = played {
             notices.push((Word::SetupFailed, vec![error.to_string(), lesson.id.clone()]));
         }
         self.host.catch_up().await;
         self.read_tap();
         self.engine.preparing = None;
+        stopped?;
         self.engine.progress.lesson(&lesson.id).began = self.engine.recorder.revision;
-        notices
+        Ok(notices)
     }
 
     /// Opens a step; what has to be broken for it is broken now.
@@ -80,6 +104,12 @@ impl Actor {
             for line in &this.faults {
                 match self.play(std::slice::from_ref(line)).await {
                     Ok(()) => notices.push((Word::Fault, vec![line.clone()])),
+                    // The step is open all the same: where it was entered from may not be there any
+                    // more.
+                    Err(Error::Stopped { .. }) => {
+                        notices.push((Word::FaultsStopped, vec![this.id.clone()]));
+                        break;
+                    }
                     Err(error) => notices.push((Word::FaultFailed, vec![error.to_string()])),
                 }
             }

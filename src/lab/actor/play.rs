@@ -1,39 +1,107 @@
 //! Lines that the teacher plays while the engine goes on.
 //!
-//! A setup has several lines of up to a minute each. Meanwhile the state can be asked for and followed, with the line that is being
-//! played; what was typed is noted, and what the watches tell is taken over. Any other question waits: it would find a lesson that is
-//! half set up.
+//! A setup has several lines of up to a minute each. Meanwhile the state can be asked for and
+//! followed, with the line that is being played; what was typed is noted, what the watches tell is
+//! taken over, and the lines can be stopped. Any other question waits: it would find a lesson that
+//! is half set up.
 
-use super::{Actor, Asked};
-use crate::cluster::control::Reply;
-use crate::lab::Error;
-use crate::lab::view::{Ask, Question};
+use super::{Actor, Asked, Views, publish};
+use crate::Error;
+use crate::engine::Engine;
+use crate::run;
+use crate::view::{Ask, Question};
+use crate::watch::Told;
+use crate::words::{self, Word};
+use cluster::control::Reply;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use std::collections::VecDeque;
+use tokio::sync::{mpsc, watch as channel};
+
+/// The lines were stopped at this one, of so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stopped {
+    pub at: usize,
+    pub of: usize,
+}
+
+impl Stopped {
+    pub(super) fn say(self, lang: &str) -> String {
+        words::say(lang, Word::Stopped, &[&self.at.to_string(), &self.of.to_string()])
+    }
+
+    /// Tells a stop from other errors, which may be what the lines are about.
+    pub(super) fn of(played: &Result<(), Error>) -> Result<(), Stopped> {
+        match played {
+            Err(Error::Stopped { at, of }) => Err(Stopped { at: *at, of: *of }),
+            _ => Ok(()),
+        }
+    }
+}
 
 impl Actor {
     /// Has the teacher play lines in the present room.
     ///
     /// # Errors
-    /// As [`Teacher::play`](crate::lab::run::Teacher::play).
+    /// As [`Teacher::play`](crate::run::Teacher::play), and [`Error::Stopped`].
     pub(super) async fn play(&mut self, lines: &[String]) -> Result<(), Error> {
         let (teacher, room) = (self.teacher.clone(), self.engine.recorder.room.clone());
-        let (told, mut begun) = mpsc::unbounded_channel();
+        let (told, begun) = mpsc::unbounded_channel();
         let playing = teacher.play_telling(lines, &room, move |at, of| {
             let _ = told.send((at, of)); // it is over
         });
+        let meanwhile = Meanwhile {
+            engine: &mut self.engine,
+            views: &self.views,
+            questions: &mut self.questions,
+            later: &mut self.later,
+            reports: &mut self.reports,
+            stay: self.stay,
+            asked_by: &self.asked_by,
+            count: run::commands(lines).len(),
+        };
+        meanwhile.attend(playing, begun).await
+    }
+}
+
+/// The parts of the engine that go on while lines are played.
+struct Meanwhile<'a> {
+    engine: &'a mut Engine,
+    views: &'a channel::Sender<Views>,
+    questions: &'a mut mpsc::UnboundedReceiver<Asked>,
+    later: &'a mut VecDeque<Asked>,
+    reports: &'a mut mpsc::UnboundedReceiver<(u64, Told)>,
+    stay: u64,
+    /// The id of the question that has lines played.
+    asked_by: &'a str,
+    count: usize,
+}
+
+impl Meanwhile<'_> {
+    /// Waits for the end of the lines, or for somebody who stops them: then the line that runs is
+    /// given up, and the later ones are not begun.
+    async fn attend(
+        mut self,
+        playing: impl Future<Output = Result<(), Error>>,
+        mut begun: mpsc::UnboundedReceiver<(usize, usize)>,
+    ) -> Result<(), Error> {
         tokio::pin!(playing);
         let played = loop {
             tokio::select! {
-                played = &mut playing => break played,
+                // What has begun is known before somebody stops it.
+                biased;
                 Some(at) = begun.recv() => {
                     self.engine.playing = Some(at);
                     if self.is_resumed() {
-                        self.publish();
+                        publish(self.engine, self.views);
                     }
                 }
-                Some(asked) = self.questions.recv() => self.answer_meanwhile(asked),
-                Some((stay, told)) = self.tidings.recv() => {
+                played = &mut playing => break played,
+                Some(asked) = self.questions.recv() => {
+                    if let Some(Stopped { at, of }) = self.answer(asked) {
+                        break Err(Error::Stopped { at, of });
+                    }
+                }
+                Some((stay, told)) = self.reports.recv() => {
                     if stay == self.stay {
                         self.engine.told(told);
                     }
@@ -44,14 +112,31 @@ impl Actor {
         played
     }
 
-    /// Before the lesson of the last session is open again nothing is told, and what is typed waits for it.
+    /// Before the lesson of the last session is open again nothing is told, and what is typed waits
+    /// for it.
     fn is_resumed(&self) -> bool {
         !self.views.borrow().is_empty()
     }
 
-    fn answer_meanwhile(&mut self, (question, reply): Asked) {
+    /// Answers a question, or keeps it for later. `Some`: the lines are to end.
+    fn answer(&mut self, (question, reply): Asked) -> Option<Stopped> {
+        let (mut stopped, resumed) = (None, self.is_resumed());
         let answer = match question {
-            question if !self.is_resumed() => return self.later.push_back((question, reply)),
+            Question { ask: Ask::Stop { question: asked_by }, lang, .. } => match asked_by {
+                Some(id) if id.is_empty() || id != self.asked_by => {
+                    self.later.retain(|(waiting, _)| waiting.id != id || id.is_empty());
+                    Value::Null
+                }
+                _ => {
+                    let (at, of) = self.engine.playing.unwrap_or((1, self.count));
+                    stopped = Some(Stopped { at, of });
+                    json!(Stopped { at, of }.say(&lang))
+                }
+            },
+            question if !resumed => {
+                self.later.push_back((question, reply));
+                return None;
+            }
             Question { ask: Ask::Typed { line }, .. } => {
                 self.engine.typed(line);
                 Value::Null
@@ -60,10 +145,172 @@ impl Actor {
                 self.engine.ran(line, code);
                 Value::Null
             }
-            Question { ask: Ask::Show, lang } => json!(self.engine.view(&lang)),
-            Question { ask: Ask::List, lang } => json!(self.engine.list(&lang)),
-            question => return self.later.push_back((question, reply)),
+            Question { ask: Ask::Show, lang, .. } => json!(self.engine.view(&lang)),
+            Question { ask: Ask::List, lang, .. } => json!(self.engine.list(&lang)),
+            question => {
+                self.later.push_back((question, reply));
+                return None;
+            }
         };
         let _ = reply.send(Reply::Ok(answer)); // whoever asked may be gone
+        stopped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::engine;
+    use std::sync::Arc;
+    use tokio::sync::oneshot;
+
+    /// An engine whose lines are in the test's hand.
+    struct Stage {
+        engine: Engine,
+        views: channel::Sender<Views>,
+        shown: channel::Receiver<Views>,
+        ask: mpsc::UnboundedSender<Asked>,
+        questions: mpsc::UnboundedReceiver<Asked>,
+        later: VecDeque<Asked>,
+    }
+
+    /// What people ask through, see, and what tells which line has begun.
+    type Hands =
+        (mpsc::UnboundedSender<Asked>, channel::Receiver<Views>, mpsc::UnboundedSender<(usize, usize)>);
+
+    impl Stage {
+        fn new() -> Stage {
+            let (ask, questions) = mpsc::unbounded_channel();
+            let (views, shown) = channel::channel(Views::default());
+            let engine = engine();
+            publish(&engine, &views);
+            Stage { engine, views, shown, ask, questions, later: VecDeque::new() }
+        }
+
+        /// Plays seven lines that never end by themselves, for the question `opens`, while `people`
+        /// act.
+        async fn play<F: Future<Output = ()>>(
+            &mut self,
+            end: oneshot::Receiver<Result<(), Error>>,
+            people: impl FnOnce(Hands) -> F,
+        ) -> Result<(), Error> {
+            let (told, begun) = mpsc::unbounded_channel();
+            let (_tell, mut reports) = mpsc::unbounded_channel();
+            let people = people((self.ask.clone(), self.shown.clone(), told));
+            let meanwhile = Meanwhile {
+                engine: &mut self.engine,
+                views: &self.views,
+                questions: &mut self.questions,
+                later: &mut self.later,
+                reports: &mut reports,
+                stay: 0,
+                asked_by: "opens",
+                count: 7,
+            };
+            let playing = async { end.await.unwrap() };
+            tokio::join!(meanwhile.attend(playing, begun), people).0
+        }
+    }
+
+    fn asked(
+        ask: &mpsc::UnboundedSender<Asked>,
+        lang: &str,
+        what: Ask,
+        id: &str,
+    ) -> oneshot::Receiver<Reply> {
+        let (reply, answer) = oneshot::channel();
+        let question = Question { lang: lang.into(), ask: what, id: id.into() };
+        assert!(ask.send((question, reply)).is_ok());
+        answer
+    }
+
+    fn stop(question: Option<&str>) -> Ask {
+        Ask::Stop { question: question.map(String::from) }
+    }
+
+    fn told(reply: Reply) -> Value {
+        match reply {
+            Reply::Ok(value) => value,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_engine_answers_while_lines_are_played_and_others_wait() {
+        let mut stage = Stage::new();
+        let (end, ended) = oneshot::channel();
+        let played = stage
+            .play(ended, |(ask, mut shown, begun)| async move {
+                begun.send((3, 7)).unwrap();
+                let is_playing = |views: &Views| views["en"].playing == Some((3, 7));
+                assert!(shown.wait_for(is_playing).await.is_ok(), "those who follow see it");
+                let view = told(asked(&ask, "en", Ask::Show, "").await.unwrap());
+                assert_eq!(view["playing"], json!([3, 7]));
+                assert!(told(asked(&ask, "ko", Ask::List, "").await.unwrap()).is_array());
+                let mut next = asked(&ask, "en", Ask::Next, "other");
+                // A question that is put after it is answered, so this one was seen.
+                asked(&ask, "en", Ask::Show, "").await.unwrap();
+                assert!(next.try_recv().is_err_and(|e| e == oneshot::error::TryRecvError::Empty));
+                end.send(Ok(())).unwrap();
+            })
+            .await;
+        assert!(played.is_ok());
+        assert_eq!(stage.later.len(), 1, "`next` is asked when the lesson is set up");
+        assert_eq!(stage.engine.playing, None);
+    }
+
+    #[tokio::test]
+    async fn lines_are_stopped_in_either_language_by_anybody_or_by_who_asked_for_them() {
+        for (question, lang, said) in
+            [(None, "en", "stopped at command 3 of 7"), (Some("opens"), "ko", "명령 3/7에서 멈췄습니다")]
+        {
+            let mut stage = Stage::new();
+            let (_never, ended) = oneshot::channel();
+            let played = stage
+                .play(ended, |(ask, _, begun)| async move {
+                    begun.send((3, 7)).unwrap();
+                    let answer = told(asked(&ask, lang, stop(question), "").await.unwrap());
+                    assert!(answer.as_str().is_some_and(|answer| answer.starts_with(said)), "{answer}");
+                })
+                .await;
+            assert_eq!(Stopped::of(&played), Err(Stopped { at: 3, of: 7 }));
+            assert_eq!(stage.engine.playing, None);
+        }
+    }
+
+    /// Ctrl-C in another session takes back its own question and stops nothing.
+    #[tokio::test]
+    async fn a_question_that_waits_is_taken_back_and_the_lines_go_on() {
+        let mut stage = Stage::new();
+        let (end, ended) = oneshot::channel();
+        let played = stage
+            .play(ended, |(ask, _, _)| async move {
+                let kept = asked(&ask, "en", Ask::Back, "kept");
+                let taken_back = asked(&ask, "en", Ask::Next, "other");
+                assert_eq!(told(asked(&ask, "en", stop(Some("other")), "").await.unwrap()), Value::Null);
+                assert!(taken_back.await.is_err(), "nobody answers it any more");
+                drop(kept);
+                end.send(Ok(())).unwrap();
+            })
+            .await;
+        assert!(played.is_ok());
+        let waiting: Vec<&str> = stage.later.iter().map(|(question, _)| question.id.as_str()).collect();
+        assert_eq!(waiting, ["kept"]);
+    }
+
+    /// The lesson of the last session is still being opened.
+    #[tokio::test]
+    async fn what_is_taken_up_at_the_start_can_be_stopped() {
+        let mut stage = Stage::new();
+        stage.views.send_replace(Arc::default());
+        let (_never, ended) = oneshot::channel();
+        let played = stage
+            .play(ended, |(ask, _, _)| async move {
+                let _show = asked(&ask, "en", Ask::Show, "");
+                told(asked(&ask, "en", stop(None), "").await.unwrap());
+            })
+            .await;
+        assert_eq!(Stopped::of(&played), Err(Stopped { at: 1, of: 7 }), "before a line has begun");
+        assert_eq!(stage.later.len(), 1);
     }
 }

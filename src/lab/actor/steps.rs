@@ -1,11 +1,12 @@
 //! From step to step: on, back, to a named one, and past one that this cluster cannot do.
 
 use super::Actor;
-use crate::cluster::undo::Past;
-use crate::lab::format::{Lesson, Step};
-use crate::lab::view::State;
-use crate::lab::words::{self, Word};
-use crate::lab::{Error, own, progress, run};
+use super::play::Stopped;
+use crate::format::{Lesson, Step};
+use crate::view::State;
+use crate::words::{self, Word};
+use crate::{Error, own, progress, run};
+use cluster::undo::Past;
 use std::sync::Arc;
 
 /// `LESSON#STEP`, `TRACK/LESSON` or a step of the open lesson: the lesson, and the step.
@@ -54,7 +55,7 @@ impl Actor {
             };
             return Err(words::say(lang, Word::NotDone, &[&next]));
         }
-        let passed = self.pass(&lesson.steps[step]).await;
+        let passed = self.pass(&lesson.steps[step]).await.map_err(|stopped| stopped.say(lang))?;
         if step + 1 < lesson.steps.len() {
             self.enter(lesson, step + 1).await;
             if let Some(open) = &mut self.engine.open {
@@ -69,15 +70,20 @@ impl Actor {
         }
     }
 
-    /// A step that this cluster cannot do is passed. What can be done of it is done, since later steps may build on it.
-    async fn pass(&mut self, step: &Step) -> Option<(Word, Vec<String>)> {
+    /// A step that this cluster cannot do is passed. What can be done of it is done, since later
+    /// steps may build on it.
+    ///
+    /// # Errors
+    /// The lines were stopped: the step is not passed.
+    async fn pass(&mut self, step: &Step) -> Result<Option<(Word, Vec<String>)>, Stopped> {
         let lines = run::playable(&step.solution);
         if self.engine.state() != State::Skipped || lines.is_empty() {
-            return None;
+            return Ok(None);
         }
-        let _ = self.play(&lines).await; // a refusal may be what the step is about
+        let played = self.play(&lines).await; // a refusal may be what the step is about
         self.read_tap();
-        Some((Word::Played, vec![step.id.clone()]))
+        Stopped::of(&played)?;
+        Ok(Some((Word::Played, vec![step.id.clone()])))
     }
 
     pub(super) fn back(&mut self, lang: &str) -> Result<(), String> {
@@ -90,7 +96,8 @@ impl Actor {
         Ok(())
     }
 
-    /// To a step, which begins anew: the objects return to what they were when it began. Steps in between that were never done are played first.
+    /// To a step, which begins anew: the objects return to what they were when it began. Steps in
+    /// between that were never done are played first.
     pub(super) async fn goto(&mut self, word: &str, lang: &str) -> Result<(), String> {
         let (lesson, step) = parts(word);
         self.open_named(lesson, lang).await?;
@@ -103,9 +110,17 @@ impl Actor {
             let step = &lesson.steps[at];
             let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|s| s.done);
             if !done && !visited && self.engine.lacks(&lesson, step).is_none() {
-                // A refusal may be what the step is about; what needs a shell is left to the learner, and what comes after it.
-                let played =
-                    left.is_empty() && !matches!(self.play(&step.solution).await, Err(Error::Shell { .. }));
+                // A refusal may be what the step is about; what needs a shell is left to the
+                // learner, and what comes after it.
+                let mut played = false;
+                if left.is_empty() {
+                    let ended = self.play(&step.solution).await;
+                    if let Err(stopped) = Stopped::of(&ended) {
+                        self.read_tap();
+                        return Err(stopped.say(lang)); // nothing is noted: the step before stays open
+                    }
+                    played = !matches!(ended, Err(Error::Shell { .. }));
+                }
                 if played { &mut done_for } else { &mut left }.push(step.id.clone());
             }
         }
@@ -117,7 +132,8 @@ impl Actor {
         }
         let noted = self.engine.progress.step(&lesson.id, &lesson.steps[to].id);
         let since = if visited { noted.since } else { 0 };
-        // What came after it has not happened any more: those steps begin anew, too, when they are reached.
+        // What came after it has not happened any more: those steps begin anew, too, when they are
+        // reached.
         for step in &lesson.steps[to..] {
             let noted = self.engine.progress.step(&lesson.id, &step.id);
             // What was answered and what was learnt stays.
@@ -135,8 +151,9 @@ impl Actor {
         Ok(())
     }
 
-    /// The second half of a jump: puts the objects back as they were at a revision (0: leaves them), and begins the step. What the learner has to know if
-    /// they cannot be put back, for example because that history is no longer kept.
+    /// The second half of a jump: puts the objects back as they were at a revision (0: leaves
+    /// them), and begins the step. What the learner has to know if they cannot be put back, for
+    /// example because that history is no longer kept.
     pub(super) async fn arrive(
         &mut self,
         lesson: Arc<Lesson>,

@@ -1,14 +1,17 @@
-//! What an act was: which request takes an object away, what a container runs, which pods mirror the cluster's own parts, and at which port a typed line knocks. Each
-//! rule stands here once, so that no lesson has to spell it out for every step of its kind.
+//! What an act was: which request takes an object away, what a container runs, which pods mirror
+//! the cluster's own parts, and at which port a typed line knocks. Each rule stands here once, so
+//! that no lesson has to spell it out for every step of its kind.
 
 use super::facts::{Facts, Object};
 use super::value::{self, at, str_field};
-use crate::runtime::images;
 use cel::Value;
+use runtime::images;
 
-/// Is it a request of the learner's that takes this object (`Pod/default/web`) away: a delete, a delete of the whole list, or an eviction? A dry run does not.
+/// Is it a request of the learner's that takes this object (`Pod/default/web`) away: a delete, a
+/// delete of the whole list, or an eviction? A dry run does not.
 ///
-/// Example: `kubectl drain` posts to `Pod/default/web/eviction`; the pod is gone afterwards as after `kubectl delete pod web`.
+/// Example: `kubectl drain` posts to `Pod/default/web/eviction`; the pod is gone afterwards as
+/// after `kubectl delete pod web`.
 pub fn removes(record: &Value, object: &str) -> bool {
     let is_done = matches!(at(record, "code"), Some(Value::Int(200..=299)));
     let is_tried = at(record, "dry_run") == Some(&Value::Bool(true));
@@ -25,10 +28,12 @@ pub fn removes(record: &Value, object: &str) -> bool {
     }
 }
 
-/// Does the pod's first container run what its image starts by itself? `command` and `args` that write the image's defaults out change nothing; an image
-/// whose defaults are not known here runs its own program only without them.
+/// Does the pod's first container run what its image starts by itself? `command` and `args` that
+/// write the image's defaults out change nothing; an image whose defaults are not known here runs
+/// its own program only without them.
 ///
-/// Example: `nginx` starts `nginx -g "daemon off;"`. So does `command: [nginx, -g, "daemon off;"]`; `args: [sleep, infinity]` does not.
+/// Example: `nginx` starts `nginx -g "daemon off;"`. So does `command: [nginx, -g, "daemon off;"]`;
+/// `args: [sleep, infinity]` does not.
 pub fn runs_own_program(pod: &Value) -> bool {
     let words = |field: &str| -> Vec<String> {
         match at(pod, &format!("spec.containers.0.{field}")) {
@@ -61,7 +66,8 @@ pub fn runs_own_program(pod: &Value) -> bool {
         })
 }
 
-/// The registry and the repository of an image, without tag and digest: `nginx:1.27` is `docker.io/library/nginx`.
+/// The registry and the repository of an image, without tag and digest: `nginx:1.27` is
+/// `docker.io/library/nginx`.
 fn repository(reference: &str) -> String {
     let name = reference.split('@').next().unwrap_or_default();
     let name = match name.rsplit_once(':') {
@@ -75,8 +81,9 @@ fn repository(reference: &str) -> String {
     }
 }
 
-/// Lists the pods by which kubelets show a static pod of `kube-system`: named after the node that they run on and owned by it. A pod of anybody's own
-/// that says the same has borrowed its labels, and is not listed.
+/// Lists the pods by which kubelets show a static pod of `kube-system`: named after the node that
+/// they run on and owned by it. A pod of anybody's own that says the same has borrowed its labels,
+/// and is not listed.
 ///
 /// # Errors
 /// Pods are not watched yet.
@@ -152,9 +159,11 @@ const WGET: Options = Options {
 };
 const NC: Options = Options { letters: "zvn46N", valued: "w", long: &[], long_valued: &[], refused: &[1] };
 
-/// Returns where the line of a curl, wget or nc knocks, and whether it was refused. `None`: it knocks nowhere, at more than one place, or has options or a shell's
-/// syntax from which that cannot be told. The port of its target counts; one in a header or in the name of a file does not. A line that ends with
-/// `; echo $?` or `|| true` has lost the code, and a curl is refused there whatever it is.
+/// Returns where the line of a curl, wget or nc knocks, and whether it was refused. `None`: it
+/// knocks nowhere, at more than one place, or has options or a shell's syntax from which that
+/// cannot be told. The port of its target counts; one in a header or in the name of a file does
+/// not. A line that ends with `; echo $?` or `|| true` has lost the code, and a curl is refused
+/// there whatever it is.
 ///
 /// Example: `curl -H 'Host: localhost:31000' localhost:1` knocks at port 1.
 pub fn knock(line: &str, code: i32) -> Option<Knock> {

@@ -1,11 +1,18 @@
-//! What becomes of an expression when it is loaded, so that its evaluation costs what is new and not what there is:
+//! What becomes of an expression when it is loaded, so that its evaluation costs what is new and
+//! not what there is:
 //!
-//! - a call of a lesson's function becomes an index expression, which copies nothing ([`super::shared`]);
-//! - `trace.exists(t, P)`, `trace.filter(t, P)` and the same over `history("Kind", "ns", "name")` read a *narrowed* list: of `P`, the conditions that
-//!   look at nothing but the element are tested once for each element, when it is new ([`super::memo`]), and only elements that pass are kept.
+//! - a call of a lesson's function becomes an index expression, which copies nothing
+//!   ([`super::shared`]);
+//! - `trace.exists(t, P)`, `trace.filter(t, P)` and the same over `history("Kind", "ns", "name")`
+//!   read a *narrowed* list: of `P`, the conditions that look at nothing but the element are tested
+//!   once for each element, when it is new ([`super::memo`]), and only elements that pass are kept.
 //!
-//! Worked example: in `trace.exists(t, t.user == "learner" && t.object == "Pod/default/" + name(d))` the first condition is about the record alone,
-//! the second is not. The narrowed list has the learner's records; the whole expression is evaluated over those.
+//! - every turn of a loop, and every copy into a list or a text, charges the evaluation's budget
+//!   ([`super::budget`]).
+//!
+//! Worked example: in `trace.exists(t, t.user == "learner" && t.object == "Pod/default/" +
+//! name(d))` the first condition is about the record alone, the second is not. The narrowed list
+//! has the learner's records; the whole expression is evaluated over those.
 
 use super::functions;
 use cel::Program;
@@ -35,7 +42,8 @@ pub struct Narrow {
     pub source: Source,
     /// The name of the element in the tests.
     pub var: String,
-    /// Tests that can be made without an object's body, and those that need it. An element passes if none of them is false.
+    /// Tests that can be made without an object's body, and those that need it. An element passes
+    /// if none of them is false.
     pub cheap: Vec<IdedExpr>,
     pub costly: Vec<IdedExpr>,
     /// For `all`: an element is of interest if its test is not true.
@@ -54,6 +62,10 @@ pub struct Compiled {
     /// It reads `trace` itself, not only narrowed parts.
     pub whole_trace: bool,
 }
+
+/// Names under which an evaluation finds its limit.
+pub const TICK: &str = "@tick";
+pub const WEIGH: &str = "@weigh";
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -78,6 +90,10 @@ pub const OR: &str = "_||_";
 pub const AND: &str = "_&&_";
 pub const CONDITIONAL: &str = "_?_:_";
 const INDEX: &str = "_[_]";
+const ADD: &str = "_+_";
+/// Types by their names: values that nothing can copy.
+const TYPES: &[&str] =
+    &["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
 
 impl Compiled {
     /// `narrow`: comprehensions may be narrowed; inside the tests of one they are not.
@@ -98,7 +114,8 @@ impl Compiled {
         }
         match &mut node.expr {
             Node::Call(call) => {
-                // The literal of `{} == x` does not know shared values; the other way round they know it.
+                // The literal of `{} == x` does not know shared values; the other way round they
+                // know it.
                 if matches!(call.func_name.as_str(), "_==_" | "_!=_")
                     && let [left, right] = call.args.as_mut_slice()
                     && matches!(left.expr, Node::Map(_) | Node::List(_))
@@ -111,6 +128,11 @@ impl Compiled {
                 for arg in &mut call.args {
                     self.rewrite(arg, narrow);
                 }
+                if call.func_name == ADD
+                    && let [_, right] = call.args.as_mut_slice()
+                {
+                    weigh(right);
+                }
                 let known = functions::TABLE.iter().find(|f| f.name == call.func_name);
                 if let Some(known) = known.filter(|_| call.target.is_none()) {
                     self.call(known.name);
@@ -122,22 +144,84 @@ impl Compiled {
                 self.rewrite(&mut c.iter_range, narrow);
                 self.rewrite(&mut c.accu_init, narrow);
                 self.rewrite(&mut c.loop_cond, narrow);
-                self.rewrite(&mut c.loop_step, narrow);
+                self.rewrite_step(c, narrow);
                 self.rewrite(&mut c.result, narrow);
             }
-            Node::List(list) => list.elements.iter_mut().for_each(|e| self.rewrite(e, narrow)),
+            Node::List(list) => self.rewrite_list(list, narrow),
             Node::Select(select) => self.rewrite(&mut select.operand, narrow),
             Node::Map(map) => {
                 for entry in &mut map.entries {
                     if let cel::common::ast::EntryExpr::MapEntry(e) = &mut entry.expr {
                         self.rewrite(&mut e.key, narrow);
                         self.rewrite(&mut e.value, narrow);
+                        weigh(&mut e.value);
                     }
                 }
             }
             Node::Ident(name) => self.whole_trace |= name == "trace",
             _ => {}
         }
+    }
+
+    fn rewrite_list(&mut self, list: &mut ListExpr, narrow: bool) {
+        for element in &mut list.elements {
+            self.rewrite(element, narrow);
+            weigh(element);
+        }
+    }
+
+    /// Has every turn of a loop charged. The evaluator knows the steps of `exists`, `all`, `map`
+    /// and `filter` by their forms and runs them without copying what they have gathered: the forms
+    /// stay.
+    fn rewrite_step(&mut self, c: &mut ComprehensionExpr, narrow: bool) {
+        let (var, accu) = (node(Node::Ident(c.iter_var.clone())), c.accu_var.clone());
+        let tick = node(Node::Call(CallExpr {
+            func_name: INDEX.into(),
+            target: None,
+            args: vec![node(Node::Ident(TICK.into())), var],
+        }));
+        let ticked = |then: IdedExpr, otherwise: IdedExpr| {
+            let args = vec![tick.clone(), then, otherwise];
+            node(Node::Call(CallExpr { func_name: CONDITIONAL.into(), target: None, args }))
+        };
+        let is_accu = |e: &IdedExpr| matches!(&e.expr, Node::Ident(name) if *name == accu);
+        let gathered = || node(Node::Ident(accu.clone()));
+        if let Node::Call(step) = &mut c.loop_step.expr
+            && step.target.is_none()
+        {
+            match (step.func_name.as_str(), step.args.as_mut_slice()) {
+                (OR | AND, [before, test]) if is_accu(before) => {
+                    self.rewrite(test, narrow);
+                    let never = node(Node::Literal(LiteralValue::Boolean(false.into())));
+                    *test = ticked(std::mem::take(test), never);
+                    return;
+                }
+                (CONDITIONAL, [test, then, otherwise]) if is_accu(otherwise) => {
+                    self.rewrite(test, narrow);
+                    let never = node(Node::Literal(LiteralValue::Boolean(false.into())));
+                    *test = ticked(std::mem::take(test), never);
+                    self.rewrite_gathering(then, &accu, narrow);
+                    return;
+                }
+                _ => {}
+            }
+        }
+        self.rewrite_gathering(&mut c.loop_step, &accu, narrow);
+        let step = std::mem::take(&mut c.loop_step);
+        c.loop_step = ticked(step, gathered());
+    }
+
+    /// `@result + [x]`: what was gathered is not copied.
+    fn rewrite_gathering(&mut self, step: &mut IdedExpr, accu: &str, narrow: bool) {
+        if let Node::Call(call) = &mut step.expr
+            && call.func_name == ADD
+            && let [before, more] = call.args.as_mut_slice()
+            && matches!(&before.expr, Node::Ident(name) if name == accu)
+            && let Node::List(list) = &mut more.expr
+        {
+            return self.rewrite_list(list, narrow);
+        }
+        self.rewrite(step, narrow);
     }
 
     fn call(&mut self, name: &'static str) {
@@ -149,6 +233,20 @@ impl Compiled {
 
 fn node(expr: Node) -> IdedExpr {
     IdedExpr { id: 0, expr }
+}
+
+/// Has a copy of a value charged.
+fn weigh(value: &mut IdedExpr) {
+    let is_light = match &value.expr {
+        Node::Literal(_) => true,
+        Node::Ident(name) => TYPES.contains(&name.as_str()),
+        Node::Call(call) => call.func_name == "type",
+        _ => false,
+    };
+    if !is_light {
+        let args = vec![node(Node::Ident(WEIGH.into())), std::mem::take(value)];
+        *value = node(Node::Call(CallExpr { func_name: INDEX.into(), target: None, args }));
+    }
 }
 
 /// `f(a, b)` as `f[[a, b]]`.
@@ -169,7 +267,8 @@ fn requests(call: &CallExpr) -> Option<IdedExpr> {
     Some(expanded)
 }
 
-/// The elements that matter to a comprehension, if it is over a list of what happened and says something about the element alone.
+/// The elements that matter to a comprehension, if it is over a list of what happened and says
+/// something about the element alone.
 fn narrowed(c: &ComprehensionExpr) -> Option<Narrow> {
     if c.iter_var2.is_some() {
         return None;

@@ -3,10 +3,10 @@
 use super::memo::{Element, Fresh, Memo};
 use super::value::{self, int_field, str_field};
 use super::version::Version;
-use crate::api::kinds::{self, Kind};
-use crate::api::labels::Selector;
-use crate::cluster::guest::Inside;
+use api::kinds::{self, Kind};
+use api::labels::Selector;
 use cel::Value;
+use cluster::guest::Inside;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -134,7 +134,8 @@ pub struct Facts {
     /// What is missing of it.
     pub forgotten: Arc<Forgotten>,
     pub trace: Arc<Vec<Value>>,
-    /// The numbers, within this step, of the first records in `trace`: those that are kept longer than their neighbours.
+    /// The numbers, within this step, of the first records in `trace`: those that are kept longer
+    /// than their neighbours.
     pub trace_kept: Arc<Vec<u64>>,
     /// The number of the first record after these; from there on none is left out.
     pub trace_from: u64,
@@ -142,9 +143,11 @@ pub struct Facts {
     pub epoch: u64,
     /// Versions that the recorder has taken so far.
     pub versions: u64,
-    /// How often the objects of a kind (qualified plural) have changed. Empty: nobody counts, and no truth is remembered.
+    /// How often the objects of a kind (qualified plural) have changed. Empty: nobody counts, and
+    /// no truth is remembered.
     pub generations: HashMap<String, u64>,
-    /// Objects as they were when the step began, by qualified plural. `None`: they are read from the history.
+    /// Objects as they were when the step began, by qualified plural. `None`: they are read from
+    /// the history.
     pub before: Option<HashMap<String, Objects>>,
     /// What earlier evaluations have found out.
     pub memo: Arc<Memo>,
@@ -164,9 +167,9 @@ pub struct Facts {
     pub step_at: Option<jiff::Timestamp>,
     pub wanted: Mutex<Wanted>,
     /// How often each URL or command was named in this evaluation.
-    pub(in crate::lab) named: Mutex<HashMap<String, usize>>,
+    pub(crate) named: Mutex<HashMap<String, usize>>,
     /// An evaluation has asked for something that may be answered differently next time.
-    pub(in crate::lab) open_question: AtomicBool,
+    pub(crate) open_question: AtomicBool,
 }
 
 /// The stored kind of this name: `Pod`, or `Ingress.networking.k8s.io` where a name is not enough.
@@ -324,7 +327,8 @@ impl Facts {
         Ok(all.iter().map(told).collect())
     }
 
-    /// Every version since the lesson began, oldest first; the one that was there then comes first as WAS. `*` is any namespace or name.
+    /// Every version since the lesson began, oldest first; the one that was there then comes first
+    /// as WAS. `*` is any namespace or name.
     pub fn history(&self, name: &str, namespace: &str, object: &str) -> Result<Vec<Value>, String> {
         let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
         if !self.objects.contains_key(&known.qualified()) {
@@ -377,7 +381,8 @@ impl Facts {
             let began = versions.partition_point(|v| v.revision <= self.lesson_began);
             if seen > 0 {
                 if began > seen {
-                    // One that was current when the lesson began is known only now: what was kept is no longer right.
+                    // One that was current when the lesson began is known only now: what was kept
+                    // is no longer right.
                     return self.fresh_versions(name, namespace, object, 0);
                 }
             } else if let Some(was) = versions[..began].last().filter(|was| was.verb != "DELETED") {
@@ -389,7 +394,8 @@ impl Facts {
         Ok(fresh)
     }
 
-    /// The same snapshot with room for new questions: each evaluation that is remembered is asked alone.
+    /// The same snapshot with room for new questions: each evaluation that is remembered is asked
+    /// alone.
     pub(super) fn ask_anew(&self) {
         self.open_question.store(false, Ordering::Relaxed);
     }
@@ -463,7 +469,8 @@ mod tests {
         assert_eq!(told(10), ["ADDED12"]);
     }
 
-    /// Neither green nor red: "was never deleted" must not come true because the deletion was forgotten.
+    /// Neither green nor red: "was never deleted" must not come true because the deletion was
+    /// forgotten.
     #[test]
     fn a_history_with_a_gap_is_not_answered() {
         let key = |name: &str| ("pods".to_string(), "shop".to_string(), name.to_string());

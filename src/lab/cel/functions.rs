@@ -1,17 +1,18 @@
 //! The functions of lessons' expressions: one table.
 
 use super::acts;
+use super::budget::{self, Budget};
 use super::facts::{Facts, Object, Probe};
 use super::owned;
 use super::shared::{Callable, Run};
 use super::shown;
 use super::value::{self, at, millis, str_field};
-use crate::api::labels::Selector;
-use crate::cluster::guest::Inside;
+use api::labels::Selector;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use cel::objects::Key;
 use cel::{Context, Value};
+use cluster::guest::Inside;
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -193,10 +194,17 @@ pub const TABLE: &[Function] = &[
 ];
 
 /// Makes functions known to an evaluation.
-pub fn declare(context: &mut Context<'_, '_>, facts: &Arc<Facts>, names: &[&'static str]) {
+pub fn declare(
+    context: &mut Context<'_, '_>,
+    facts: &Arc<Facts>,
+    budget: &Arc<Budget>,
+    names: &[&'static str],
+) {
     facts.begin();
+    budget::declare(context, budget);
     for function in TABLE.iter().filter(|f| names.contains(&f.name)) {
-        let callable = Callable { name: function.name, run: function.run, facts: facts.clone() };
+        let (name, run, facts) = (function.name, function.run, facts.clone());
+        let callable = Callable { name, run, facts, budget: budget.clone() };
         context.add_variable_as_val(super::compile::function_name(function.name), Box::new(callable));
     }
 }
@@ -218,7 +226,8 @@ fn extreme(args: &[Value], wanted: Ordering) -> Result<Value, String> {
     Ok(found.clone())
 }
 
-/// Is it a request of the learner's own, with one of these verbs, about an object, made by one of these kubectl commands (any if there is none)?
+/// Is it a request of the learner's own, with one of these verbs, about an object, made by one of
+/// these kubectl commands (any if there is none)?
 fn is_request(record: &Value, verbs: &str, object: &str, commands: &str) -> bool {
     let command = str_field(record, "command");
     let command = command.strip_prefix("kubectl ").unwrap_or(command);
@@ -228,8 +237,9 @@ fn is_request(record: &Value, verbs: &str, object: &str, commands: &str) -> bool
         && about(str_field(record, "object"), object)
 }
 
-/// Was the object asked for by the request: by its name, or in a list whose selectors it fits? `{}` never is. Of a list that
-/// `kubectl describe` searches for a prefix it shows only the names that begin so.
+/// Was the object asked for by the request: by its name, or in a list whose selectors it fits? `{}`
+/// never is. Of a list that `kubectl describe` searches for a prefix it shows only the names that
+/// begin so.
 pub fn covers(request: &Value, object: &Value) -> bool {
     let (kind, name) = (str_field(object, "kind"), at(object, "metadata.name"));
     let Some(Value::String(name)) = name else { return false };
@@ -293,7 +303,8 @@ fn stamped(facts: &Facts, target: &str) -> Result<Arc<String>, String> {
     }
 }
 
-/// Returns the lines of a container's log that were written at `since` or later; `None`: all of them.
+/// Returns the lines of a container's log that were written at `since` or later; `None`: all of
+/// them.
 fn log(facts: &Facts, target: &str, since: Option<jiff::Timestamp>) -> Result<Value, String> {
     let log = stamped(facts, target)?;
     Ok(value::text(&lines_since(&log, since).map(|(_, line)| line).collect::<String>()))
@@ -323,24 +334,25 @@ fn one(facts: &Facts, args: &[Value]) -> Result<Option<Object>, String> {
     facts.object(word(args, 0)?, word(args, 1)?, word(args, 2)?)
 }
 
-/// Records of a component, verb and object since the step began. Acts of the teacher are none of the learner's story.
+/// Records of a component, verb and object since the step began. Acts of the teacher are none of
+/// the learner's story.
 fn hops(facts: &Facts, args: &[Value]) -> Result<Vec<Value>, String> {
     let (component, verb, object) = (word(args, 0)?, word(args, 1)?, word(args, 2)?);
     let fits = |t: &&Value| {
         let own = str_field(t, "component") == component || str_field(t, "by_component") == component;
         own && str_field(t, "verb") == verb
             && about(str_field(t, "object"), object)
-            && str_field(t, "user") != crate::lab::TEACHER
+            && str_field(t, "user") != crate::TEACHER
     };
     Ok(facts.trace.iter().filter(fits).cloned().collect())
 }
 
-/// The learner's requests of some verbs (parted by spaces) that came to something, about an object or its scale, the newest first: after a mistake and
-/// its correction the correction counts.
+/// The learner's requests of some verbs (parted by spaces) that came to something, about an object
+/// or its scale, the newest first: after a mistake and its correction the correction counts.
 fn learners<'a>(facts: &'a Facts, verbs: &'a str, object: &'a str) -> impl Iterator<Item = Value> + 'a {
     let fits = move |t: &&Value| {
         let own = str_field(t, "object");
-        crate::tap::is_person(crate::tap::actor(str_field(t, "user"), str_field(t, "impersonator")))
+        tap::is_person(tap::actor(str_field(t, "user"), str_field(t, "impersonator")))
             && verbs.split(' ').any(|v| v == str_field(t, "verb"))
             && about(own.strip_suffix("/scale").unwrap_or(own), object)
             && happened(t)
@@ -348,7 +360,8 @@ fn learners<'a>(facts: &'a Facts, verbs: &'a str, object: &'a str) -> impl Itera
     facts.trace.iter().rev().filter(fits).cloned()
 }
 
-/// When a hop was over, and when it began: what follows from a request may be seen before the answer to it is sent.
+/// When a hop was over, and when it began: what follows from a request may be seen before the
+/// answer to it is sent.
 fn moment(record: &Value) -> Option<chrono::DateTime<chrono::FixedOffset>> {
     match at(record, "at") {
         Some(Value::Timestamp(at)) => Some(*at),

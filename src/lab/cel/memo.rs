@@ -1,12 +1,15 @@
-//! What earlier evaluations of a step have found out, so that the next one looks at what is new only.
+//! What earlier evaluations of a step have found out, so that the next one looks at what is new
+//! only.
 //!
-//! A narrowed list ([`super::compile::Narrow`]) is extended by the elements that came since it was last asked for: each record and each version is
-//! tested once by each test, however often the expression is evaluated. The truth of an expression is remembered together with the state of
+//! A narrowed list ([`super::compile::Narrow`]) is extended by the elements that came since it was
+//! last asked for: each record and each version is tested once by each test, however often the
+//! expression is evaluated. The truth of an expression is remembered together with the state of
 //! everything it reads, and is not evaluated again before that has changed.
 //!
-//! Bounds: a narrowed list keeps at most [`KEPT_MAX`] elements, the newest; a truth takes some bytes an expression. All of it is forgotten when
-//! a step begins.
+//! Bounds: a narrowed list keeps at most [`KEPT_MAX`] elements, the newest; a truth takes some
+//! bytes an expression. All of it is forgotten when a step begins.
 
+use super::budget::{self, Budget};
 use super::compile::{Narrow, Source, function_name};
 use super::facts::{self, Facts};
 use super::shared::{self, Callable};
@@ -14,7 +17,7 @@ use super::{STDLIB, functions};
 use cel::common::ast::IdedExpr;
 use cel::common::types::CelBool;
 use cel::{Context, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Elements that a narrowed list keeps. At the bound the oldest go.
@@ -30,7 +33,8 @@ struct Frame {
 
 #[derive(Default)]
 struct Narrowed {
-    /// The first element that has not been tested: of the trace its number since the step began, of a history the version's number.
+    /// The first element that has not been tested: of the trace its number since the step began, of
+    /// a history the version's number.
     next: u64,
     /// What passed, in order.
     kept: Arc<Vec<Value>>,
@@ -43,6 +47,8 @@ struct Known {
     frame: Frame,
     narrowed: HashMap<u64, Narrowed>,
     truths: HashMap<u64, (Vec<u64>, Option<bool>)>,
+    /// By the text of the expression.
+    stopped: BTreeMap<String, String>,
     work: Work,
 }
 
@@ -84,21 +90,30 @@ impl Memo {
     /// The elements that passed, and a number that differs if they do.
     ///
     /// # Errors
-    /// Nobody watches the kind whose history is asked for.
-    pub fn narrowed(&self, narrow: &Narrow, facts: &Arc<Facts>) -> Result<(Value, u64), String> {
+    /// Nobody watches the kind whose history is asked for, or the budget is spent. Then the list
+    /// stays as it was.
+    pub fn narrowed(
+        &self,
+        narrow: &Narrow,
+        facts: &Arc<Facts>,
+        budget: &Arc<Budget>,
+    ) -> Result<(Value, u64), String> {
         let mut known = self.open(facts);
         let next = known.narrowed.get(&narrow.id).map_or(0, |n| n.next);
         let fresh = match &narrow.source {
             Source::Trace => fresh_records(facts, next),
             Source::History { kind, namespace, name } => facts.fresh_versions(kind, namespace, name, next)?,
         };
-        let tests = Tests::new(narrow, facts);
+        let tests = Tests::new(narrow, facts, budget);
         let passed: Vec<Value> = fresh
             .elements
             .iter()
             .filter(|element| tests.pass(narrow, &|whole| element.value(whole)))
             .map(|element| element.value(true))
             .collect();
+        if let Some(stopped) = budget.stopped() {
+            return Err(stopped);
+        }
         known.work.tested += fresh.elements.len() as u64;
         let list = known.narrowed.entry(narrow.id).or_default();
         let kept = Arc::make_mut(&mut list.kept);
@@ -127,8 +142,20 @@ impl Memo {
         self.open(facts).truths.insert(id, (state, truth));
     }
 
-    pub fn count_evaluation(&self, facts: &Facts) {
-        self.open(facts).work.evaluated += 1;
+    /// Counts an evaluation, and keeps in mind whether it was stopped.
+    pub fn note_evaluation(&self, facts: &Facts, source: &str, stopped: Option<&str>) {
+        let mut known = self.open(facts);
+        known.work.evaluated += 1;
+        match stopped {
+            Some(why) => _ = known.stopped.insert(source.into(), why.into()),
+            None => _ = known.stopped.remove(source),
+        }
+    }
+
+    /// Expressions whose last evaluation was stopped, and why.
+    pub fn stopped(&self) -> Vec<(String, String)> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.stopped.iter().map(|(source, why)| (source.clone(), why.clone())).collect()
     }
 }
 
@@ -168,12 +195,14 @@ struct Tests<'a> {
 }
 
 impl<'a> Tests<'a> {
-    fn new(narrow: &Narrow, facts: &Arc<Facts>) -> Tests<'a> {
+    fn new(narrow: &Narrow, facts: &Arc<Facts>, budget: &Arc<Budget>) -> Tests<'a> {
         let mut context = Context::with_env(STDLIB.clone());
+        budget::declare(&mut context, budget);
         for name in &narrow.functions {
             if let Some(function) = functions::TABLE.iter().find(|f| f.name == *name) {
-                let callable = Callable { name: function.name, run: function.run, facts: facts.clone() };
-                context.add_variable_as_val(function_name(name), Box::new(callable));
+                let (name, run, facts) = (function.name, function.run, facts.clone());
+                let callable = Callable { name, run, facts, budget: budget.clone() };
+                context.add_variable_as_val(function_name(function.name), Box::new(callable));
             }
         }
         for name in ["since_step", "v"] {
@@ -209,7 +238,7 @@ mod tests {
     use super::super::version::Version;
     use super::super::{Expr, Use};
     use super::*;
-    use crate::lab::cel::facts::Line;
+    use crate::cel::facts::Line;
     use serde_json::json;
 
     fn check(source: &str) -> Expr {
@@ -232,7 +261,8 @@ mod tests {
         Arc::new(Version::new(number as i64, None, verb, body).numbered(number))
     }
 
-    /// Two hundred commands of which each leaves some records and versions: every record is tested once by every test, not once a command.
+    /// Two hundred commands of which each leaves some records and versions: every record is tested
+    /// once by every test, not once a command.
     #[test]
     fn the_work_grows_with_what_is_new_and_not_with_what_there_is() {
         let exprs = [
@@ -272,7 +302,8 @@ mod tests {
             each.push((work.tested - last.tested, work.evaluated - last.evaluated));
             last = work;
         }
-        // Five records for three expressions, one version for two; each expression at most once, though it was asked for three times.
+        // Five records for three expressions, one version for two; each expression at most once,
+        // though it was asked for three times.
         assert!(each.iter().all(|(tested, _)| *tested == 5 * 3 + 2), "{:?}", each.iter().max());
         assert!(each.iter().all(|(_, evaluated)| *evaluated <= 5), "{:?}", each.iter().max());
     }
@@ -369,7 +400,8 @@ mod tests {
             [false, false, true, false]
         );
         assert!(holds(1, 0, 2), "another step has a trace of its own");
-        // Of the lines the newest are kept: that one has come is told by their number, not by how many are left.
+        // Of the lines the newest are kept: that one has come is told by their number, not by how
+        // many are left.
         let expr = check("ran.exists(r, r.code == 0)");
         let memo: Arc<Memo> = Arc::default();
         let kept = |code: i32, all: u64| {

@@ -1,9 +1,13 @@
-//! Expressions over the cluster's state: compiled when a lesson is loaded, evaluated against [`Facts`].
+//! Expressions over the cluster's state: compiled when a lesson is loaded, evaluated against
+//! [`Facts`].
 //!
-//! An evaluation reads facts and nothing else, so it can be repeated, and tested without a cluster. What is not known yet (a kind that nobody
-//! watched so far, an HTTP request that has to be made first) is an error now and is noted in [`Facts::wanted`]; whoever evaluates sees to it and tries again.
+//! An evaluation reads facts and nothing else, so it can be repeated, and tested without a cluster.
+//! It has a limit (`budget`). What is not known yet (a kind that nobody watched so far, an HTTP
+//! request that has to be made first) is an error now and is noted in [`Facts::wanted`]; whoever
+//! evaluates sees to it and tries again.
 
 mod acts;
+mod budget;
 mod compile;
 pub mod facts;
 mod functions;
@@ -16,13 +20,15 @@ pub mod text;
 pub mod value;
 pub mod version;
 
+pub use budget::STOPPED;
 pub use facts::{Facts, Probe};
 #[cfg(test)]
 pub use functions::covers;
 pub use memo::Memo;
 pub use text::Template;
 
-use crate::api::cel::levels;
+use api::cel::levels;
+use budget::Budget;
 use cel::common::ast::{Expr as Node, IdedExpr};
 use cel::{Context, Env, Program, Value};
 use std::collections::BTreeSet;
@@ -60,16 +66,21 @@ pub enum Use {
 
 /// What an expression may call beside ours; anything else is a slip.
 fn standard() -> impl Iterator<Item = &'static str> {
-    crate::api::cel::FUNCTIONS.iter().copied()
+    api::cel::FUNCTIONS.iter().copied()
 }
 
 /// No expression of a lesson is longer, in bytes, and none has so many inside each other.
 const LENGTH_MAX: usize = 4_000;
 const DEPTH_MAX: usize = 100;
-/// Levels that an expression's text may promise. The count is an upper bound of the nodes inside each other.
+/// Levels that an expression's text may promise. The count is an upper bound of the nodes inside
+/// each other.
 const LEVELS_MAX: usize = 250;
-/// The parser calls itself for every bracket and every link of a chain, and takes up to 20 kB for each: 100 brackets are more than a task's stack.
+/// The parser calls itself for every bracket and every link of a chain, and takes up to 20 kB for
+/// each: 100 brackets are more than a task's stack. So does the evaluator, with somewhat more for
+/// each loop.
 const STACK: usize = 64 << 20;
+/// What stands deeper than this is evaluated on a stack of its own. Most checks do not.
+const SHALLOW: usize = 16;
 
 static STDLIB: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
@@ -82,9 +93,11 @@ pub struct Expr {
     compiled: Arc<compile::Compiled>,
     /// Kinds that it names.
     pub kinds: BTreeSet<String>,
-    /// Namespaces that it looks into by name: of objects, and of the containers and logs that it asks for.
+    /// Namespaces that it looks into by name: of objects, and of the containers and logs that it
+    /// asks for.
     pub namespaces: BTreeSet<String>,
-    /// Objects that it looks at by name: kind, namespace and name; and those of which it asks that they are not there.
+    /// Objects that it looks at by name: kind, namespace and name; and those of which it asks that
+    /// they are not there.
     pub needed: BTreeSet<Named>,
     pub absent: BTreeSet<Named>,
     /// Fields that it reads, and texts that stand in it.
@@ -98,6 +111,8 @@ pub struct Expr {
     any_kind: bool,
     /// It stays true once it is, as long as nothing of the present is asked for.
     stays_true: bool,
+    /// How many nodes stand inside each other.
+    levels: usize,
 }
 
 /// Kind, namespace and name.
@@ -192,6 +207,7 @@ impl Expr {
             strings,
             compared,
             any_kind,
+            deepest,
             ..
         } = seen;
         let compiled = Arc::new(compile::compile(program.expression()));
@@ -211,10 +227,12 @@ impl Expr {
             variables,
             any_kind,
             stays_true: past::stays_true(&program.expression().expr),
+            levels: deepest,
         })
     }
 
-    /// Has to be true now: it asks for the present, or for a past of which the next act may make something else.
+    /// Has to be true now: it asks for the present, or for a past of which the next act may make
+    /// something else.
     pub fn is_level(&self) -> bool {
         self.is_about_the_present() || !self.stays_true
     }
@@ -242,13 +260,18 @@ impl Expr {
         self.functions.contains(function)
     }
 
-    /// Evaluates. `bound` are the values of further names.
+    /// Evaluates, within the limit of [`budget`]. `bound` are the values of further names.
     ///
     /// # Errors
     /// Why it has no value, for people who write lessons.
     pub fn value(&self, facts: &Arc<Facts>, bound: &[(&str, Value)]) -> Result<Value, String> {
-        let lists = self.compiled.narrows.iter().map(|n| facts.memo.narrowed(n, facts)).collect::<Vec<_>>();
-        self.value_of(facts, bound, lists)
+        let budget = Arc::new(Budget::default());
+        let lists = self.narrowed(facts, &budget);
+        self.value_of(facts, bound, lists, &budget)
+    }
+
+    fn narrowed(&self, facts: &Arc<Facts>, budget: &Arc<Budget>) -> Vec<Result<(Value, u64), String>> {
+        self.compiled.narrows.iter().map(|n| facts.memo.narrowed(n, facts, budget)).collect()
     }
 
     fn value_of(
@@ -256,10 +279,35 @@ impl Expr {
         facts: &Arc<Facts>,
         bound: &[(&str, Value)],
         lists: Vec<Result<(Value, u64), String>>,
+        budget: &Arc<Budget>,
     ) -> Result<Value, String> {
-        facts.memo.count_evaluation(facts);
+        let value = match self.levels > SHALLOW {
+            false => self.resolve(facts, bound, lists, budget),
+            true => std::thread::scope(|scope| {
+                let evaluator = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
+                let evaluator = evaluator.spawn_scoped(scope, || {
+                    budget.begin();
+                    self.resolve(facts, bound, lists, budget)
+                });
+                let ended = evaluator.map(|evaluator| evaluator.join());
+                ended.map_err(|error| error.to_string())?.map_err(|_| "the evaluator gave up".to_string())?
+            }),
+        };
+        let stopped = budget.stopped();
+        facts.memo.note_evaluation(facts, &self.source, stopped.as_deref());
+        // What came out of an evaluation that was stopped is no value.
+        stopped.map_or(value, Err)
+    }
+
+    fn resolve(
+        &self,
+        facts: &Arc<Facts>,
+        bound: &[(&str, Value)],
+        lists: Vec<Result<(Value, u64), String>>,
+        budget: &Arc<Budget>,
+    ) -> Result<Value, String> {
         let mut context = Context::with_env(STDLIB.clone());
-        functions::declare(&mut context, facts, &self.compiled.functions);
+        functions::declare(&mut context, facts, budget, &self.compiled.functions);
         for (at, list) in lists.into_iter().enumerate() {
             // One that cannot be had is an error where the expression names it.
             if let Ok((list, _)) = list {
@@ -285,17 +333,19 @@ impl Expr {
         self.truth(facts) == Some(true)
     }
 
-    /// Is it true? `None`: its evaluation fails. It is evaluated only if something that it reads has changed since it last was.
+    /// Is it true? `None`: its evaluation fails. It is evaluated only if something that it reads
+    /// has changed since it last was.
     pub fn truth(&self, facts: &Arc<Facts>) -> Option<bool> {
         facts.ask_anew();
-        let lists = self.compiled.narrows.iter().map(|n| facts.memo.narrowed(n, facts)).collect::<Vec<_>>();
+        let budget = Arc::new(Budget::default());
+        let lists = self.narrowed(facts, &budget);
         let state = self.state(facts, &lists);
         if let Some(state) = &state
             && let Some(truth) = facts.memo.truth(self.id, facts, state)
         {
             return truth;
         }
-        let value = self.value_of(facts, &[], lists);
+        let value = self.value_of(facts, &[], lists, &budget);
         let truth = value.ok().map(|value| value == Value::Bool(true));
         if let Some(state) = state.filter(|_| !facts.has_asked()) {
             facts.memo.note(self.id, facts, state, truth);
@@ -353,8 +403,9 @@ struct Seen {
     strings: BTreeSet<String>,
     compared: BTreeSet<(String, bool, String)>,
     any_kind: bool,
-    /// How many nodes are around the present one.
+    /// How many nodes are around the present one, and around the deepest.
     depth: usize,
+    deepest: usize,
 }
 
 impl Seen {
@@ -375,7 +426,8 @@ impl Seen {
         }
     }
 
-    /// `object("Pod", "default", "web")` and `!present("Pod", "default", "web")`, `logs("default/web")`.
+    /// `object("Pod", "default", "web")` and `!present("Pod", "default", "web")`,
+    /// `logs("default/web")`.
     fn name(&mut self, function: &str, args: &[IdedExpr]) {
         let text = |at: usize| args.get(at).and_then(|a| literal(&a.expr));
         match (function, args) {
@@ -411,6 +463,7 @@ impl Seen {
             return Err(Error::Syntax(format!("more than {DEPTH_MAX} expressions stand inside each other")));
         }
         self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
         self.look(node, inner)?;
         self.depth -= 1;
         Ok(())

@@ -1,11 +1,13 @@
-//! Which pods belong to an object, and which addresses stand behind a Service. Names and labels can be borrowed by objects of anybody's own; the uids
-//! in `ownerReferences` say who made a pod, so checks ask for those.
+//! Which pods belong to an object, and which addresses stand behind a Service. Names and labels can
+//! be borrowed by objects of anybody's own; the uids in `ownerReferences` say who made a pod, so
+//! checks ask for those.
 
 use super::facts::{Facts, Object};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 
-/// Kinds that stand between an object and its pods, nearest first: a Deployment makes ReplicaSets, a CronJob makes Jobs.
+/// Kinds that stand between an object and its pods, nearest first: a Deployment makes ReplicaSets,
+/// a CronJob makes Jobs.
 pub fn between(kind: &str) -> &'static [&'static str] {
     match kind {
         "Deployment" => &["ReplicaSet"],
@@ -14,11 +16,12 @@ pub fn between(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// Lists the pods that the object of this name has made itself or through the objects that it controls, and that are not being deleted. Each link is
-/// the uid of the controlling owner.
+/// Lists the pods that the object of this name has made itself or through the objects that it
+/// controls, and that are not being deleted. Each link is the uid of the controlling owner.
 ///
-/// Example: Deployment `web` (uid 1) controls ReplicaSet `web-5d4f` (uid 2, owner 1), which controls the pod `web-5d4f-abcde` (owner 2). A ReplicaSet
-/// `web-x` that a person made has no owner with uid 1, so its pods are not listed.
+/// Example: Deployment `web` (uid 1) controls ReplicaSet `web-5d4f` (uid 2, owner 1), which
+/// controls the pod `web-5d4f-abcde` (owner 2). A ReplicaSet `web-x` that a person made has no
+/// owner with uid 1, so its pods are not listed.
 ///
 /// # Errors
 /// One of the kinds is not watched yet.
@@ -35,8 +38,9 @@ pub fn pods_of(facts: &Facts, kind: &str, namespace: &str, name: &str) -> Result
     Ok(pods)
 }
 
-/// Lists the addresses to which a Service leads: those of the ready endpoints in all of its EndpointSlices, each once, also of slices that a person
-/// wrote. An endpoint that says nothing of its readiness counts as ready, as for kube-proxy.
+/// Lists the addresses to which a Service leads: those of the ready endpoints in all of its
+/// EndpointSlices, each once, also of slices that a person wrote. An endpoint that says nothing of
+/// its readiness counts as ready, as for kube-proxy.
 ///
 /// # Errors
 /// EndpointSlices are not watched yet.
@@ -97,7 +101,8 @@ mod tests {
         }
     }
 
-    /// A ReplicaSet of one's own under a name that looks like the Deployment's: its pods answer to the same pattern and carry the same labels.
+    /// A ReplicaSet of one's own under a name that looks like the Deployment's: its pods answer to
+    /// the same pattern and carry the same labels.
     #[test]
     fn a_pod_belongs_to_its_deployment_by_uid_and_not_by_name_or_label() {
         let facts = facts(&[

@@ -1,9 +1,12 @@
-//! Values that expressions read in place. The evaluator's own lists and maps are copied whole whenever they are bound, passed or iterated; a
-//! [`Shared`] one is a pointer to a [`Value`], and only the fields that an expression names are converted.
+//! Values that expressions read in place. The evaluator's own lists and maps are copied whole
+//! whenever they are bound, passed or iterated; a [`Shared`] one is a pointer to a [`Value`], and
+//! only the fields that an expression names are converted.
 //!
-//! Worked example: `trace.exists(t, t.code == 409)` over 10 000 records of 18 fields. Bound as the evaluator's own list it would be converted to
-//! 180 000 values before the first comparison. Shared, each record costs one pointer and the one field `code`.
+//! Worked example: `trace.exists(t, t.code == 409)` over 10 000 records of 18 fields. Bound as the
+//! evaluator's own list it would be converted to 180 000 values before the first comparison.
+//! Shared, each record costs one pointer and the one field `code`.
 
+use super::budget::Budget;
 use super::facts::Facts;
 use cel::common::traits::{Adder, Container, Indexer, Iterable, Iterator as ValIterator, Sizer};
 use cel::common::types::{CelInt, CelList, CelMap, CelNull, CelString, LIST_TYPE, MAP_TYPE, Type};
@@ -225,13 +228,15 @@ impl<'b, 'v> ValIterator<'b, 'v> for Items<'b> {
 /// What a function of [`super::functions::TABLE`] does.
 pub type Run = fn(&Arc<Facts>, &[Value]) -> Result<Value, String>;
 
-/// A function of lessons as a value: a call `f(a, b)` is compiled to the index expression `f[[a, b]]`, because an index operator, unlike a
-/// function call, hands its operands over without copying them.
+/// A function of lessons as a value: a call `f(a, b)` is compiled to the index expression `f[[a,
+/// b]]`, because an index operator, unlike a function call, hands its operands over without copying
+/// them.
 #[derive(Clone)]
 pub struct Callable {
     pub name: &'static str,
     pub run: Run,
     pub facts: Arc<Facts>,
+    pub budget: Arc<Budget>,
 }
 
 static CALLABLE: Type = Type::new_unspecified_type("function");
@@ -266,6 +271,9 @@ impl Val for Callable {
 impl Callable {
     fn call(&self, args: &dyn Val) -> Result<Box<dyn Val>, ExecutionError> {
         let failed = |why: String| ExecutionError::function_error(self.name, why);
+        if !self.budget.charge(1) {
+            return Err(failed("the evaluation was stopped".into()));
+        }
         let list = args.downcast_ref::<CelList<'_>>().ok_or_else(|| failed("takes a list".into()))?;
         let args: Result<Vec<Value>, _> = list.inner().iter().map(|arg| unwrap(arg.as_ref())).collect();
         (self.run)(&self.facts, &args?).map(wrap).map_err(failed)

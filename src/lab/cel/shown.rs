@@ -1,17 +1,20 @@
-//! Whether the answer to a request has shown its learner a field of an object: judged by the columns or the format that was asked for, so that a list of
-//! bare names (`-o name`) is no look at an address.
+//! Whether the answer to a request has shown its learner a field of an object: judged by the
+//! columns or the format that was asked for, so that a list of bare names (`-o name`) is no look at
+//! an address.
 //!
-//! Example: `kubectl get pods` prints the columns Name, Ready, Status, Restarts and Age. It has shown RESTARTS and not IP, which `-o wide` adds;
-//! `-o yaml` has shown both, `-o jsonpath='{.items[*].status.podIP}'` the address alone, and `-o name` neither.
+//! Example: `kubectl get pods` prints the columns Name, Ready, Status, Restarts and Age. It has
+//! shown RESTARTS and not IP, which `-o wide` adds; `-o yaml` has shown both, `-o
+//! jsonpath='{.items[*].status.podIP}'` the address alone, and `-o name` neither.
 
 use super::facts;
 use super::functions::covers;
 use super::value::{at, str_field};
-use crate::api::table;
+use api::table;
 use cel::Value;
 
-/// Was the object in the answer, and in that the field? `column` is its column in the table of `kubectl get`, `path` where it stands in the object. What a client
-/// does not tell of its format counts for the learner.
+/// Was the object in the answer, and in that the field? `column` is its column in the table of
+/// `kubectl get`, `path` where it stands in the object. What a client does not tell of its format
+/// counts for the learner.
 pub fn shows(request: &Value, object: &Value, column: &str, path: &str) -> bool {
     let is_look = matches!(str_field(request, "verb"), "get" | "list")
         && matches!(at(request, "code"), Some(Value::Int(200)));
@@ -37,7 +40,8 @@ pub fn shows(request: &Value, object: &Value, column: &str, path: &str) -> bool 
     }
 }
 
-/// Does the table of a kind have a column, among those that `-o wide` adds (`wide`) or among the others?
+/// Does the table of a kind have a column, among those that `-o wide` adds (`wide`) or among the
+/// others?
 fn has_column(kind: &str, column: &str, wide: bool) -> bool {
     let Some(kind) = facts::kind(kind) else { return false };
     let all = table::definitions(table::printing(kind));
@@ -82,7 +86,8 @@ fn is_named_in(template: &str, path: &str) -> bool {
     false
 }
 
-/// Does a path of a template (`.items[*].status.podIP`, `.status`, `$`) lead to the field, or to something that holds it?
+/// Does a path of a template (`.items[*].status.podIP`, `.status`, `$`) lead to the field, or to
+/// something that holds it?
 fn reaches(field: &str, path: &str) -> bool {
     let is_name = |part: &&str| !part.is_empty() && !part.bytes().all(|b| b.is_ascii_digit());
     let wanted: Vec<&str> = path.split('.').filter(is_name).collect();

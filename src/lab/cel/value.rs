@@ -77,7 +77,8 @@ pub fn int_field(value: &Value, name: &str) -> i64 {
     }
 }
 
-/// `a.b.0.c` in a value. The longest key that fits is taken at each step, so that keys with dots (labels) are found too.
+/// `a.b.0.c` in a value. The longest key that fits is taken at each step, so that keys with dots
+/// (labels) are found too.
 pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     if path.is_empty() {
         return Some(value);

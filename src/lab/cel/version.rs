@@ -5,7 +5,8 @@ use bytes::Bytes;
 use cel::Value;
 use std::sync::OnceLock;
 
-/// What somebody wrote. It is kept as the store's own bytes, since few versions are ever asked for: as a value of expressions each takes ten times the room.
+/// What somebody wrote. It is kept as the store's own bytes, since few versions are ever asked for:
+/// as a value of expressions each takes ten times the room.
 #[derive(Debug, Default)]
 pub struct Version {
     pub revision: i64,

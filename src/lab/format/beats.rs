@@ -1,7 +1,7 @@
 //! `_beats.yaml`: the sentences of debriefs, shared by all lessons.
 
 use super::{EN, Fault, Templates, raw};
-use crate::lab::cel::{Expr, Template, Use};
+use crate::cel::{Expr, Template, Use};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -22,7 +22,8 @@ impl Beat {
 
 pub type Beats = BTreeMap<String, Beat>;
 
-/// Names that every beat may use: what the learner predicted, what was so, and whether the two are one.
+/// Names that every beat may use: what the learner predicted, what was so, and whether the two are
+/// one.
 pub const GIVEN: &[&str] = &["said", "answer", "right"];
 
 /// Reads the beats and their other languages.

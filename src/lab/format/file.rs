@@ -1,4 +1,5 @@
-//! Files of authors, as they come: whatever lies where a lesson should lie is read, or it is said why not.
+//! Files of authors, as they come: whatever lies where a lesson should lie is read, or it is said
+//! why not.
 
 use super::Fault;
 use std::io::ErrorKind;
@@ -7,7 +8,8 @@ use std::path::Path;
 /// No lesson is longer; what is has been put there by mistake.
 const LENGTH_MAX: u64 = 1 << 20;
 
-/// The text of a file, with its line ends as they are; `None` if there is no such file. Errors: it is there and cannot be read, and why.
+/// The text of a file, with its line ends as they are; `None` if there is no such file. Errors: it
+/// is there and cannot be read, and why.
 pub fn text(path: &Path) -> Result<Option<String>, Fault> {
     let fault = |line, what: String| Fault { file: path.into(), line, what };
     let of_system = |e: std::io::Error| fault(1, format!("cannot be read: {e}"));
@@ -33,7 +35,8 @@ pub fn text(path: &Path) -> Result<Option<String>, Fault> {
     })
 }
 
-/// The text without a byte order mark, every line ended by a line feed alone: editors on Windows write both.
+/// The text without a byte order mark, every line ended by a line feed alone: editors on Windows
+/// write both.
 pub fn plain(text: &str) -> String {
     text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n")
 }

@@ -6,7 +6,7 @@ use include_dir::{Dir, include_dir};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/lessons");
+static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../lessons");
 
 /// The variable that names a directory to read lessons from, instead of those in the binary.
 pub const DIRECTORY: &str = "ROPEWALK_LESSONS";
@@ -115,7 +115,8 @@ impl Library {
         self.lessons.iter().find(|l| l.id == id)
     }
 
-    /// The lesson that a person means: `first-voyage/04`, `first-voyage/04-run-a-pod`, `04` or `4` in the track they are in.
+    /// The lesson that a person means: `first-voyage/04`, `first-voyage/04-run-a-pod`, `04` or `4`
+    /// in the track they are in.
     pub fn find(&self, word: &str, track: Option<&str>) -> Option<&Lesson> {
         if let Some(lesson) = self.get(word) {
             return Some(lesson);
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_directory_of_lessons_is_read_and_searched() {
-        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lab/fixtures"));
+        let library = Library::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"));
         assert_eq!(library.lessons.len(), 1, "{:?}", library.faults);
         for word in ["first-voyage/04", "first-voyage/04-run-a-pod", "first-voyage/4", "04", "4"] {
             assert!(library.find(word, None).is_some(), "{word}");

@@ -1,10 +1,11 @@
-//! Lessons as files: what machines read and English in `lesson.md`, further languages beside it, texts only.
+//! Lessons as files: what machines read and English in `lesson.md`, further languages beside it,
+//! texts only.
 
 mod beats;
-pub(in crate::lab) mod file;
+pub(crate) mod file;
 pub mod library;
-pub(in crate::lab) mod prose;
-pub(in crate::lab) mod raw;
+pub(crate) mod prose;
+pub(crate) mod raw;
 mod track;
 
 pub use beats::{Beat, Beats};

@@ -33,7 +33,8 @@ pub fn split<'a>(text: &'a str, file: &Path) -> Result<(&'a str, usize, &'a str,
     Err(fault("the front matter does not end: a line --- is missing"))
 }
 
-/// The introduction (without the `# Title` line) and the sections. `first` is the line that `text` begins on.
+/// The introduction (without the `# Title` line) and the sections. `first` is the line that `text`
+/// begins on.
 pub fn sections(text: &str, first: usize, file: &Path) -> Result<(String, Vec<Section>), Fault> {
     let (mut intro, mut all, mut fence) = (String::new(), Vec::<Section>::new(), false);
     for (at, line) in text.lines().enumerate() {

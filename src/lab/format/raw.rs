@@ -236,7 +236,8 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// Reads YAML that begins on line `first` of the file. Unknown keys are answered with the nearest known one.
+/// Reads YAML that begins on line `first` of the file. Unknown keys are answered with the nearest
+/// known one.
 pub fn read<T: DeserializeOwned>(yaml: &str, file: &Path, first: usize) -> Result<T, Fault> {
     serde_yaml::from_str(yaml).map_err(|error| {
         let line = error.location().map_or(first, |l| first + l.line() - 1);

@@ -3,8 +3,8 @@
 use super::file::plain;
 use super::raw::{self, Checks};
 use super::{Check, EN, Fault, Hint, Keep, Lesson, OTHERS, Predict, Step, Templates, Text, Wrong, prose};
-use crate::lab::cel::{self, Expr, Template, Use};
-use crate::lab::reach;
+use crate::cel::{self, Expr, Template, Use};
+use crate::reach;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(3);
 pub const VIEWS: &[&str] = &["cluster", "control-plane", "raft", "scheduling", "network", "rollout", "pod"];
 
-/// Reads a lesson: its English file, and the files of further languages by name of the language. Lists every fault that is found.
+/// Reads a lesson: its English file, and the files of further languages by name of the language.
+/// Lists every fault that is found.
 pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Lesson, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut lesson = english(&plain(text), file, &mut faults).map_err(|fault| vec![fault])?;

@@ -1,14 +1,16 @@
-//! What has to survive `kill -9`: the lab that is open, and what came of those before. One file in the cluster's directory, sealed with the cluster's key.
+//! What has to survive `kill -9`: the lab that is open, and what came of those before. One file in
+//! the cluster's directory, sealed with the cluster's key.
 //!
-//! A seal shows that the file was edited. That it is not an older copy of itself shows the [`Anchor`]: a key of the store that counts along. Whoever puts that back
-//! writes it once more, and the store counts that, too.
+//! A seal shows that the file was edited. That it is not an older copy of itself shows the
+//! [`Anchor`]: a key of the store that counts along. Whoever puts that back writes it once more,
+//! and the store counts that, too.
 
 use super::score::Used;
 use super::seal::{Chain, Key, Kind};
-use crate::clock::Timestamp;
-use crate::lab::Error;
-use crate::lab::progress;
-use crate::lab::who::Meddling;
+use crate::Error;
+use crate::progress;
+use crate::who::Meddling;
+use clock::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +21,8 @@ pub const FORMAT: u32 = 3;
 /// Of the anchor. Format 1 was not written down.
 const ANCHOR_FORMAT: u32 = 2;
 
-/// Seeds of one lab of which it is known how often each was started; of further ones that is counted for the lab only.
+/// Seeds of one lab of which it is known how often each was started; of further ones that is
+/// counted for the lab only.
 const SEEDS_MAX: usize = 256;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,7 +58,8 @@ pub struct Tries {
     pub given_up: u32,
     /// Starts that were left before the end.
     pub left: u32,
-    /// Ids of the hints that earlier starts were told. They hold for every seed, so they are not forgotten by a new start.
+    /// Ids of the hints that earlier starts were told. They hold for every seed, so they are not
+    /// forgotten by a new start.
     pub hints: BTreeSet<String>,
 }
 
@@ -67,7 +71,8 @@ pub struct Open {
     pub seed: u64,
     /// Store revision before its setup: what `lab start` goes back to.
     pub base: i64,
-    /// Store revision and time when the clock started; revision 0: its setup has not come to an end.
+    /// Store revision and time when the clock started; revision 0: its setup has not come to an
+    /// end.
     pub began: i64,
     pub started: Timestamp,
     /// Ids of hints that were shown, and what they said, in order.
@@ -98,13 +103,15 @@ pub struct Open {
     /// Starts of this lab and of this seed, this one included, and what was seen of it before.
     #[serde(default)]
     pub before: Before,
-    /// What people had written when the time was over: a hash for each object that no controller made.
+    /// What people had written when the time was over: a hash for each object that no controller
+    /// made.
     #[serde(default)]
     pub at_limit: Option<BTreeMap<String, String>>,
     /// What people did in the lab that a task may exclude.
     #[serde(default)]
     pub meddling: BTreeSet<Meddling>,
-    /// Pods that the judge took away and put back, by their uid now: the uid that they had when the clock started.
+    /// Pods that the judge took away and put back, by their uid now: the uid that they had when the
+    /// clock started.
     #[serde(default)]
     pub reborn: BTreeMap<String, String>,
     /// Pods whose containers ended while the cluster ran, by namespace and name.
@@ -112,7 +119,8 @@ pub struct Open {
     pub restarted: BTreeMap<String, Restarted>,
 }
 
-/// A version of a pod that tells of a restart. Of what came and went before the program was started anew, history has lost the rest.
+/// A version of a pod that tells of a restart. Of what came and went before the program was started
+/// anew, history has lost the rest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Restarted {
@@ -123,8 +131,8 @@ pub struct Restarted {
 }
 
 impl Restarted {
-    /// Keeps a pod's version if one of its containers was started again because it had ended. One whose end nobody saw went with the whole cluster: the
-    /// kubelet says `ContainerStatusUnknown`.
+    /// Keeps a pod's version if one of its containers was started again because it had ended. One
+    /// whose end nobody saw went with the whole cluster: the kubelet says `ContainerStatusUnknown`.
     pub fn of(revision: i64, body: &[u8]) -> Option<Restarted> {
         let mut pod: Value = serde_json::from_slice(body).ok()?;
         let statuses = pod["status"]["containerStatuses"].as_array()?;
@@ -152,13 +160,15 @@ pub struct Before {
     pub given_up: u32,
     pub left: u32,
     pub hints: BTreeSet<String>,
-    /// How often these counts began anew because they were edited, deleted or put back, and how often of these their file was deleted.
+    /// How often these counts began anew because they were edited, deleted or put back, and how
+    /// often of these their file was deleted.
     pub lost: u32,
     pub deleted: u32,
 }
 
 impl Open {
-    /// Notes pods that the judge has put back once more. One that was put back before is still the one of the beginning.
+    /// Notes pods that the judge has put back once more. One that was put back before is still the
+    /// one of the beginning.
     pub fn put_back(&mut self, pods: BTreeMap<String, String>) {
         for (is, was) in pods {
             let first = self.reborn.remove(&was).unwrap_or(was);
@@ -195,8 +205,9 @@ pub struct Best {
 }
 
 impl Book {
-    /// A file that is not there is a beginning; of one that was edited, only the open lab is left, and that is [tampered](Open::tampered) with. Errors:
-    /// it was written by a newer program, or is damaged.
+    /// A file that is not there is a beginning; of one that was edited, only the open lab is left,
+    /// and that is [tampered](Open::tampered) with. Errors: it was written by a newer program, or
+    /// is damaged.
     pub fn load(path: &Path, key: &Key) -> Result<Book, Error> {
         let Some(kept) = progress::load::<Value>(path, FORMAT)? else { return Ok(Book::default()) };
         let sealed = key.is_sealed(Kind::Book, &kept) && kept["format"] == FORMAT;
@@ -208,7 +219,8 @@ impl Book {
         Ok(book)
     }
 
-    /// Nothing that stands here can be believed. What people got hold of stays known: that never was to their advantage.
+    /// Nothing that stands here can be believed. What people got hold of stays known: that never
+    /// was to their advantage.
     pub fn distrust(&mut self) {
         self.best.clear();
         self.tries.clear();
@@ -226,7 +238,8 @@ impl Book {
         progress::keep(path, &key.seal(Kind::Book, fields)).inspect_err(|_| self.counter -= 1)
     }
 
-    /// Notes a grade if it is better than those before; a played solution is no grade of the learner's.
+    /// Notes a grade if it is better than those before; a played solution is no grade of the
+    /// learner's.
     pub fn note(&mut self, lab: &str, grade: Best, counts: bool) {
         if counts && self.best.get(lab).is_none_or(|best| grade.score > best.score || best.max == 0) {
             self.best.insert(lab.into(), grade);
@@ -275,7 +288,8 @@ impl Book {
     }
 }
 
-/// What the store keeps of the book: how often that had been written, and which writing of the key this is.
+/// What the store keeps of the book: how often that had been written, and which writing of the key
+/// this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
     pub format: u32,
@@ -426,7 +440,8 @@ mod tests {
         assert_eq!(book.start("a", 7).left, 1, "another start is no leave");
     }
 
-    /// Cheats 1 and 2: the solution and the hints are taken out of the file, the clock is set back, a grade is put in.
+    /// Cheats 1 and 2: the solution and the hints are taken out of the file, the clock is set back,
+    /// a grade is put in.
     #[test]
     fn an_edited_book_is_not_believed() {
         let dir = tempfile::tempdir().unwrap();
@@ -508,7 +523,8 @@ mod tests {
         assert!(!old.agrees(Anchor::read(&forged, 40, 3, &key)), "or edited");
     }
 
-    /// A pod that was put back twice is still the one that was there; one that the learner made anew in between is not.
+    /// A pod that was put back twice is still the one that was there; one that the learner made
+    /// anew in between is not.
     #[test]
     fn a_pod_that_the_judge_put_back_is_known_by_its_first_uid() {
         let mut lab = open();
@@ -520,8 +536,9 @@ mod tests {
         assert_eq!(lab.reborn, pods(&[("a3", "a1"), ("b2", "b1"), ("c2", "c1")]));
     }
 
-    /// The anchor lies open in the store, has a good seal and the newest count. As the book it would be one without any start, hint or solution, of which
-    /// the store would say that it is the newest.
+    /// The anchor lies open in the store, has a good seal and the newest count. As the book it
+    /// would be one without any start, hint or solution, of which the store would say that it is
+    /// the newest.
     #[test]
     fn the_anchor_is_no_book_and_the_book_no_anchor() {
         let dir = tempfile::tempdir().unwrap();

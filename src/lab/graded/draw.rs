@@ -1,6 +1,7 @@
-//! Drawn values: the same lab and the same seed give the same values, on every machine and in every version that keeps the file.
+//! Drawn values: the same lab and the same seed give the same values, on every machine and in every
+//! version that keeps the file.
 
-use crate::lab::cel::{Expr, Facts, Use, value};
+use crate::cel::{Expr, Facts, Use, value};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -87,7 +88,8 @@ fn part(choice: &Choice, value: &Value) -> Option<String> {
     }
 }
 
-/// Seeds with which every value of every key occurs at least once with every `fault`: as few as a greedy choice finds.
+/// Seeds with which every value of every key occurs at least once with every `fault`: as few as a
+/// greedy choice finds.
 pub fn seeds(lab: &str, choices: &Choices) -> Vec<u64> {
     let parts = |seed: u64| -> BTreeSet<(String, String, String)> {
         let drawn = draw(lab, seed, choices);

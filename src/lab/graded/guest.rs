@@ -1,16 +1,16 @@
 //! Labs as a guest of the cluster's process.
 
 use super::Opened;
-use super::desk::Desk;
+use super::run::LabRun;
 use super::view::Question;
 use super::world::World;
-use crate::cluster::control::Reply;
-use crate::cluster::guest::{Guest, Host};
-use crate::task::Crew;
+use cluster::control::Reply;
+use cluster::guest::{Guest, Host};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
+use task::Crew;
 
 /// The word by which labs are asked for.
 pub const NAME: &str = "lab";
@@ -18,14 +18,14 @@ pub const NAME: &str = "lab";
 /// The desk, or why there is none.
 #[derive(Default)]
 pub struct Graded {
-    desk: Arc<OnceLock<Result<Desk, String>>>,
+    run: Arc<OnceLock<Result<LabRun, String>>>,
     opened: Opened,
 }
 
 impl Graded {
     /// Notes in `opened` which lab is open.
     pub fn new(opened: Opened) -> Graded {
-        Graded { desk: Arc::default(), opened }
+        Graded { run: Arc::default(), opened }
     }
 }
 
@@ -35,16 +35,16 @@ impl Guest for Graded {
     }
 
     fn start(&self, crew: &Crew, host: Host) {
-        let (desk, tell) = (self.desk.clone(), self.opened.clone());
+        let (run, tell) = (self.run.clone(), self.opened.clone());
         let world = World::start(crew, &host);
-        let opened = world.map_err(super::Error::from).and_then(|w| Desk::open(w, host, tell));
-        let opened = desk.get_or_init(|| opened.map_err(|e| crate::cluster::chain(&e)));
+        let opened = world.map_err(super::Error::from).and_then(|w| LabRun::open(w, host, tell));
+        let opened = run.get_or_init(|| opened.map_err(|e| cluster::chain(&e)));
         if opened.is_err() {
             return;
         }
         crew.spawn(async move {
-            if let Some(Ok(desk)) = desk.get() {
-                desk.attend().await;
+            if let Some(Ok(run)) = run.get() {
+                run.attend().await;
             }
         });
     }
@@ -54,10 +54,10 @@ impl Guest for Graded {
             Ok(question) => question,
             Err(error) => return stream::iter([Reply::Error(format!("not a question: {error}"))]).boxed(),
         };
-        let desk = self.desk.clone();
+        let run = self.run.clone();
         let answer = async move {
-            match desk.get() {
-                Some(Ok(desk)) => match desk.answer(question.ask, &question.lang).await {
+            match run.get() {
+                Some(Ok(run)) => match run.answer(question.ask, &question.lang).await {
                     Ok(value) => Reply::Ok(value),
                     Err(text) => Reply::Error(text),
                 },

@@ -1,37 +1,48 @@
 //! # Graded labs: something is broken; mend it
 //!
 //! ## In Kubernetes
-//! There is no such part. The nearest relative is the certification exam: a live cluster, weighted tasks, partial credit, and a judge that looks at the
-//! state and never at the keystrokes.
+//! There is no such part. The nearest relative is the certification exam: a live cluster, weighted
+//! tasks, partial credit, and a judge that looks at the state and never at the keystrokes.
 //! ## How this one works
-//! A lab is a file ([`read`]) whose names, ports and fault are drawn from a seed ([`draw`]): same seed, same lab, on every machine. `lab start` remembers
-//! the store's revision, sets the lab up as the teacher, waits until the symptom shows, and only then starts the clock. Once more, it first puts the lab's
-//! namespaces back to that revision; which these are is read from its lines (`lab::own`). What people made elsewhere stays, and what would go is named first
-//! (`desk::plan`). While a lab is open, [`world`] watches, and notes since when each task has been green. `lab grade` ([`desk`]) asks each task's
-//! expressions and demands that they hold for a moment; what has to be disturbed to be known (does it heal?) is disturbed, judged, and taken back
-//! by a rewind, unseen by the checks' history. [`score`] turns verdicts into points, [`seal`] signs the record.
-//! What is kept of the open lab ([`book`]) is sealed with the cluster's key, and a key of the store counts along: an edited file, and an older copy of it, make the
-//! lab one that was tampered with, which does not pass. When the time is over, the desk notes what stands in the cluster by somebody's will (`wills`); what differs from
-//! that at grading was changed too late, whoever changed it, also a CronJob that was set up before. Who acts under a component's name is the component only if no person
-//! holds a token or certificate of that name (`lab::who`); such names are noted whether a lab is open or not, and kept with it. What was before the open lab is held in
-//! the store from compaction; where the store had to give it up, leaving deletes what the lab made (`desk::past`). The clock is the calendar's: it runs while the cluster is down, as in an exam. Records say how
-//! often a lab was started, graded, left and given up.
+//! A lab is a file ([`read`]) whose names, ports and fault are drawn from a seed ([`draw`]): same
+//! seed, same lab, on every machine. `lab start` remembers the store's revision, sets the lab up as
+//! the teacher, waits until the symptom shows, and only then starts the clock. Once more, it first
+//! puts the lab's namespaces back to that revision; which these are is read from its lines
+//! (`lab::own`). What people made elsewhere stays, and what would go is named first (`run::plan`).
+//! While a lab is open, [`world`] watches, and notes since when each task has been green. `lab
+//! grade` ([`run`]) asks each task's expressions and demands that they hold for a moment; what has
+//! to be disturbed to be known (does it heal?) is disturbed, judged, and taken back by a rewind,
+//! unseen by the checks' history. [`score`] turns verdicts into points, [`seal`] signs the record.
+//! What is kept of the open lab ([`book`]) is sealed with the cluster's key, and a key of the store
+//! counts along: an edited file, and an older copy of it, make the lab one that was tampered with,
+//! which does not pass. When the time is over, the desk notes what stands in the cluster by
+//! somebody's will (`wills`); what differs from that at grading was changed too late, whoever
+//! changed it, also a CronJob that was set up before. Who acts under a component's name is the
+//! component only if no person holds a token or certificate of that name (`lab::who`); such names
+//! are noted whether a lab is open or not, and kept with it. What was before the open lab is held
+//! in the store from compaction; where the store had to give it up, leaving deletes what the lab
+//! made (`run::past`). The clock is the calendar's: it runs while the cluster is down, as in an
+//! exam. Records say how often a lab was started, graded, left and given up.
 //! ## What a signature is worth
-//! It shows that a record was edited. It does not show that a learner did the work: the key lies on the learner's machine, and whoever reads it can sign and seal anything;
-//! so can whoever puts back the whole cluster's directory, store and all, as it was.
+//! It shows that a record was edited. It does not show that a learner did the work: the key lies on
+//! the learner's machine, and whoever reads it can sign and seal anything; so can whoever puts back
+//! the whole cluster's directory, store and all, as it was.
 //! ## Left out
-//! After the cluster's process was restarted in the middle of a lab, `history` knows what was there when the clock started (the store keeps that) and
-//! what has become of it, and no version in between but those that the book keeps: of each pod one that tells of most restarts of its containers ([`book::Restarted`]),
-//! so that the restarts that come with the cluster's do not hide a person's. A container that was ended in the last moments before the process ended
-//! counts as ended with it. `trace` begins anew, and the hash chain goes on without the records of the restart.
+//! After the cluster's process was restarted in the middle of a lab, `history` knows what was there
+//! when the clock started (the store keeps that) and what has become of it, and no version in
+//! between but those that the book keeps: of each pod one that tells of most restarts of its
+//! containers ([`book::Restarted`]), so that the restarts that come with the cluster's do not hide
+//! a person's. A container that was ended in the last moments before the process ended counts as
+//! ended with it. `trace` begins anew, and the hash chain goes on without the records of the
+//! restart.
 //! ## Read next
 //! `cli::lab` and `ui::labs`, which prove labs.
 
 pub mod book;
-pub mod desk;
 pub mod draw;
 pub mod guest;
 pub mod read;
+pub mod run;
 pub mod score;
 pub mod seal;
 pub mod stopwatch;
@@ -40,12 +51,13 @@ mod wills;
 mod words;
 pub mod world;
 
-use crate::cluster::undo::Loss;
+use cluster::undo::Loss;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The lab that is open, for the lesson engine beside the desk: a jump to an older revision would sweep the lab away.
+/// The lab that is open, for the lesson engine beside the desk: a jump to an older revision would
+/// sweep the lab away.
 #[derive(Clone, Debug, Default)]
 pub struct Opened(Arc<Mutex<Option<Noted>>>);
 
@@ -65,7 +77,8 @@ impl Opened {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = noted;
     }
 
-    /// The open lab, if a way back to this store revision takes it away. `places`: the namespaces that go back; `None`: all.
+    /// The open lab, if a way back to this store revision takes it away. `places`: the namespaces
+    /// that go back; `None`: all.
     pub fn swept_by(&self, revision: i64, places: Option<&BTreeSet<String>>) -> Option<Loss> {
         let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let open = open.as_ref().filter(|open| revision < open.began)?;
@@ -85,7 +98,7 @@ pub enum Error {
     #[error("the key in {} cannot be used: {why}", path.display())]
     Key { path: PathBuf, why: String },
     #[error(transparent)]
-    Cluster(#[from] crate::cluster::Error),
+    Cluster(#[from] cluster::Error),
     #[error(transparent)]
     Lab(#[from] super::Error),
 }

@@ -6,10 +6,10 @@ mod written;
 pub use parse::parse;
 
 use super::draw::{self, Choices};
-use crate::lab::cel::Expr;
-use crate::lab::format::{Fault, OTHERS, Text, file};
-use crate::lab::own;
-use crate::lab::who::Meddling;
+use crate::cel::Expr;
+use crate::format::{Fault, OTHERS, Text, file};
+use crate::own;
+use crate::who::Meddling;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,8 @@ pub struct Task {
     pub probe: Vec<String>,
     /// Sentence (may be empty) and expression.
     pub checks: Vec<(Text, Expr)>,
-    /// What is said when it is red and its check has no sentence; may be empty, then the task itself is.
+    /// What is said when it is red and its check has no sentence; may be empty, then the task
+    /// itself is.
     pub unmet: Text,
     pub hold: Duration,
     pub within: Duration,
@@ -98,7 +99,8 @@ impl Lab {
         needed.flat_map(|p| p.lines.iter().cloned()).collect()
     }
 
-    /// The namespaces in which a lab is played, with the lines of these values. `None`: it changes more than namespaces hold.
+    /// The namespaces in which a lab is played, with the lines of these values. `None`: it changes
+    /// more than namespaces hold.
     pub fn places(&self, variant: &Map<String, Value>) -> Option<BTreeSet<String>> {
         let mut lines = Lab::lines(&self.setup, variant);
         lines.extend(self.tasks.iter().flat_map(|t| t.probe.iter().cloned()));
@@ -121,7 +123,7 @@ pub struct Labs {
     pub directory: Option<PathBuf>,
 }
 
-static EMBEDDED: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/labs");
+static EMBEDDED: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/../../labs");
 
 /// How a record names the labs in the binary.
 pub const BUILT_IN: &str = "built-in";
@@ -205,12 +207,13 @@ impl Labs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::cel::facts::{self, Facts, Object};
-    use crate::lab::cel::value;
+    use crate::cel::facts::{self, Facts, Object};
+    use crate::cel::value;
     use serde_json::json;
     use std::sync::Arc;
 
-    /// Whether a task of a built-in lab is met, drawn from seed 7, where nothing else is but these objects. They are made from the drawn values.
+    /// Whether a task of a built-in lab is met, drawn from seed 7, where nothing else is but these
+    /// objects. They are made from the drawn values.
     fn is_met(lab: &str, task: &str, objects: impl Fn(&Map<String, Value>) -> Vec<Value>) -> bool {
         let labs = Labs::built_in();
         let lab = labs.get(lab).unwrap();
@@ -246,7 +249,8 @@ mod tests {
 
     #[test]
     fn a_controller_of_other_pods_is_not_counted() {
-        // Of controllers: a name, and how many replicas it wants. The pods are owned by the one that is named.
+        // Of controllers: a name, and how many replicas it wants. The pods are owned by the one
+        // that is named.
         let counted = |controllers: &[(&str, i64)], owners: [&str; 2]| {
             is_met("orphans", "number", |v| {
                 let count = v["count"].as_u64().unwrap() as usize;

@@ -43,8 +43,9 @@ pub struct Used {
     pub solve: bool,
 }
 
-/// What was done too late does not count. `changed`: somebody has changed something after the limit; a state that nobody touched since is the
-/// state at the limit, however late it is judged, and whatever controllers have made of it meanwhile.
+/// What was done too late does not count. `changed`: somebody has changed something after the
+/// limit; a state that nobody touched since is the state at the limit, however late it is judged,
+/// and whatever controllers have made of it meanwhile.
 pub fn in_time(found: &mut [Found], limit_ms: u64, changed: bool, late: &Red) {
     if !changed {
         return;
@@ -54,8 +55,8 @@ pub fn in_time(found: &mut [Found], limit_ms: u64, changed: bool, late: &Red) {
     }
 }
 
-/// A task that only says what has to stay as it was is no work of its own: it counts where those that it goes with are green. `with`: of a task, those, and
-/// what is said where they are not.
+/// A task that only says what has to stay as it was is no work of its own: it counts where those
+/// that it goes with are green. `with`: of a task, those, and what is said where they are not.
 pub fn together(found: &mut [Found], with: impl Fn(&str) -> (Vec<String>, Red)) {
     let green: Vec<String> = found.iter().filter(|t| t.green).map(|t| t.id.clone()).collect();
     for task in found.iter_mut().filter(|t| t.green) {
@@ -87,11 +88,13 @@ pub struct About {
     pub content: String,
     /// Where the lab was read from: `built-in`, or a directory.
     pub labs: String,
-    /// `{starts, seed_starts, gradings, earlier_gradings, earlier_solves, lost, earlier_hints, gave_up, earlier_gave_up, earlier_left, book_deleted}`
+    /// `{starts, seed_starts, gradings, earlier_gradings, earlier_solves, lost, earlier_hints,
+    /// gave_up, earlier_gave_up, earlier_left, book_deleted}`
     pub attempts: Value,
     /// What was kept of the open lab was changed by somebody else than the program.
     pub tampered: bool,
-    /// `{format, from, to, records, head}`; without a format it is of a program whose chain left the objects' bytes out.
+    /// `{format, from, to, records, head}`; without a format it is of a program whose chain left
+    /// the objects' bytes out.
     pub trace: Value,
 }
 
@@ -151,8 +154,8 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// What a wrong answer was expected to come to, and did not. `red` names tasks that have to stay red, `most` what it may earn; without either it
-/// must not earn everything.
+/// What a wrong answer was expected to come to, and did not. `red` names tasks that have to stay
+/// red, `most` what it may earn; without either it must not earn everything.
 pub fn too_good(found: &[Found], red: &[String], most: Option<u32>) -> Option<String> {
     let (score, max) = points(found);
     if let Some(task) = found.iter().find(|t| t.green && red.contains(&t.id)) {

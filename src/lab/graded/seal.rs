@@ -1,13 +1,14 @@
-//! Records that show when they were touched: one canonical form of a JSON document, a signature over it, and a chain of hashes over what happened.
+//! Records that show when they were touched: one canonical form of a JSON document, a signature
+//! over it, and a chain of hashes over what happened.
 //!
-//! That makes a record tamper-evident and no more: whoever owns the machine owns the key, and can sign what never happened. A teacher who knows the
-//! key's fingerprint sees at least which cluster signed.
+//! That makes a record tamper-evident and no more: whoever owns the machine owns the key, and can
+//! sign what never happened. A teacher who knows the key's fingerprint sees at least which cluster
+//! signed.
 
 use super::Error;
-use crate::pki::write_private;
-use crate::tap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use pki::write_private;
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -22,9 +23,11 @@ pub fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{digits}")
 }
 
-/// Writes a document in the one form that is signed and hashed: keys sorted by their UTF-16 units, no white space, numbers without an exponent.
+/// Writes a document in the one form that is signed and hashed: keys sorted by their UTF-16 units,
+/// no white space between tokens, numbers without an exponent.
 ///
-/// That is no RFC 8785, which writes very large and very small numbers with an exponent: 1e21 is a one and twenty-one zeros here.
+/// It differs from RFC 8785 in numbers: there 1e21 and 1e-7 keep their exponents, here they are
+/// written out, and an integer beyond 2^53 keeps all of its digits.
 pub fn canonical(value: &Value) -> String {
     let mut out = String::new();
     write(value, &mut out);
@@ -57,7 +60,8 @@ fn write(value: &Value, out: &mut String) {
             }
             out.push(']');
         }
-        // 380.0 and 380 are one number; programs that read and write a record may change the one into the other.
+        // 380.0 and 380 are one number; programs that read and write a record may change the one
+        // into the other.
         Value::Number(n) => match n.as_f64() {
             Some(f) if n.is_f64() && f.fract() == 0.0 && f.abs() < 1e15 => {
                 out.push_str(&(f as i64).to_string())
@@ -69,11 +73,17 @@ fn write(value: &Value, out: &mut String) {
     }
 }
 
-/// Hashes that hang together: each is taken over the one before and the next record, so that nothing can be taken out, put in or moved.
+/// A chain of hashes over records: each head is the hash of the head before it and of the next
+/// record's digest. Another record in the same place, or the same records in another order, give
+/// another head.
+///
+/// It covers the records that this process took while the lab was open and not those that the tap
+/// had dropped by then, nor those of a restart. Only the head is kept: it shows that two accounts
+/// of a sitting differ, and does not tell what happened.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Chain {
-    /// How the head was made. 2: over the digests of all records, as [`digest`] makes them. 1: by a program that left the objects' bytes out, at least
-    /// in part.
+    /// How the head was made. 2: over digests as [`digest`] makes them. 1: by a program that left
+    /// the objects' bytes out, at least in part.
     #[serde(default = "without_bodies")]
     pub format: u32,
     pub records: u64,
@@ -108,7 +118,8 @@ pub fn digest(record: &tap::Record) -> String {
     sha256(canonical(&told).as_bytes())
 }
 
-/// What a sealed document is. The seal covers it, so a document of one kind is never taken for one of another: both are in the learner's reach.
+/// What a sealed document is. The seal covers it, so a document of one kind is never taken for one
+/// of another: both are in the learner's reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The file of the open lab and of those before.
@@ -140,7 +151,7 @@ impl Key {
                 let fresh = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
                     .map_err(|_| damaged("no randomness".into()))?;
                 let text = BASE64.encode(fresh.as_ref());
-                write_private(&path, &text).map_err(|e| damaged(crate::cluster::chain(&e)))?;
+                write_private(&path, &text).map_err(|e| damaged(cluster::chain(&e)))?;
                 text
             }
             Err(error) => return Err(damaged(error.to_string())),
@@ -153,7 +164,8 @@ impl Key {
         sha256(self.0.public_key().as_ref())
     }
 
-    /// Adds `kind` and `seal` to a document of the program's own; the seal is over all the rest of it.
+    /// Adds `kind` and `seal` to a document of the program's own; the seal is over all the rest of
+    /// it.
     pub fn seal(&self, kind: Kind, mut document: Map<String, Value>) -> Value {
         document.remove("seal");
         document.insert("kind".into(), kind.word().into());
@@ -199,7 +211,8 @@ pub enum Broken {
     Key,
 }
 
-/// Reads a record and checks its signature; answers the record. Key order and white space do not matter.
+/// Reads a record and checks its signature; answers the record. Key order and white space do not
+/// matter.
 pub fn verify(text: &str) -> Result<Value, Broken> {
     let not = |why: &str| Broken::NotARecord(why.into());
     let Unique(record) = serde_json::from_str(text).map_err(|e| not(&e.to_string()))?;
@@ -224,7 +237,8 @@ pub fn verify(text: &str) -> Result<Value, Broken> {
     Ok(record)
 }
 
-/// A document in which no key stands twice: of two `score`, one program would read the first and another the last.
+/// A document in which no key stands twice: of two `score`, one program would read the first and
+/// another the last.
 struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {
@@ -372,7 +386,8 @@ mod tests {
     #[test]
     fn a_digest_is_also_of_what_was_written() {
         let wrote = |body: Option<&'static str>| {
-            let record = tap::Record::new("commit").object("pods", "shop", "web").revision(7);
+            let event = tap::Event::Commit(tap::Write::UPDATED);
+            let record = tap::Record::new(event).object("pods", "shop", "web").revision(7);
             digest(&tap::Record { body: body.map(Into::into), ..record })
         };
         assert_eq!(wrote(Some(r#"{"image":"nginx"}"#)), wrote(Some(r#"{"image":"nginx"}"#)));
@@ -380,7 +395,8 @@ mod tests {
         assert!(all[0] != all[1] && all[1] != all[2] && all[0] != all[2]);
     }
 
-    /// The chain of a lab that an earlier program has opened goes on, and stays one that does not cover all objects.
+    /// The chain of a lab that an earlier program has opened goes on, and stays one that does not
+    /// cover all objects.
     #[test]
     fn a_chain_of_an_earlier_program_says_so() {
         let mut chain: Chain = serde_json::from_value(json!({"records": 3, "head": "sha256:0"})).unwrap();

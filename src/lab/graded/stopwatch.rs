@@ -1,11 +1,13 @@
-//! How long a lab has been open, by two clocks: the calendar's, which anybody may set, and the kernel's, which nobody can.
+//! How long a lab has been open, by two clocks: the calendar's, which anybody may set, and the
+//! kernel's, which nobody can.
 
-use crate::clock::{self, Timestamp};
+use clock::{self, Timestamp};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Runs from a start in the calendar. Whichever clock says that more time has gone is believed: the kernel's stands still while the machine sleeps and
-/// knows nothing of the process before this one; the calendar's may have been set back.
+/// Runs from a start in the calendar. Whichever clock says that more time has gone is believed: the
+/// kernel's stands still while the machine sleeps and knows nothing of the process before this one;
+/// the calendar's may have been set back.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch {
     started: Timestamp,
@@ -51,7 +53,8 @@ mod tests {
         assert_eq!(watch.at(clock::before(started, Duration::from_secs(600)), kernel(90)), 90_000);
         assert_eq!(watch.at(calendar(900), kernel(90)), 900_000, "the machine slept");
         assert_eq!(watch.calendar(1_500), "2026-01-02T03:04:06.5Z".parse().unwrap());
-        // Whoever ends the cluster to think wins no time: the process after it counts from the same start.
+        // Whoever ends the cluster to think wins no time: the process after it counts from the same
+        // start.
         let later = Stopwatch { since: watch.since, ..Stopwatch::taken_up(started, 60_000) };
         assert_eq!(later.at(calendar(600), kernel(1)), 600_000);
         // The process is another one, and the calendar says that it is before the start.

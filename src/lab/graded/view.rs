@@ -1,6 +1,7 @@
-//! What is asked of labs and what is answered: plain data, the same on the control socket and in `-o json`.
+//! What is asked of labs and what is answered: plain data, the same on the control socket and in
+//! `-o json`.
 
-use crate::cluster::undo::Loss;
+use cluster::undo::Loss;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,7 +20,8 @@ pub enum Ask {
     List,
     /// The open lab: answers with [`LabView`], which is empty if none is open.
     Show,
-    /// What a start of this lab, or leaving the open one if none is named, would take: answers with [`Plan`].
+    /// What a start of this lab, or leaving the open one if none is named, would take: answers with
+    /// [`Plan`].
     Plan {
         id: Option<String>,
         seed: Option<u64>,
@@ -28,19 +30,21 @@ pub enum Ask {
     Leave {
         id: Option<String>,
     },
-    /// Takes away what the open lab made, sets this one up, and starts the clock: answers with [`LabView`]. Errors: objects of somebody else's have the
-    /// names that the lab needs.
+    /// Takes away what the open lab made, sets this one up, and starts the clock: answers with
+    /// [`LabView`]. Errors: objects of somebody else's have the names that the lab needs.
     Start {
         id: String,
         seed: Option<u64>,
     },
-    /// How the tasks stand, as far as that can be seen without disturbing anything: answers with [`LabView`].
+    /// How the tasks stand, as far as that can be seen without disturbing anything: answers with
+    /// [`LabView`].
     Check {
         id: Option<String>,
         seed: Option<u64>,
     },
-    /// Waits until all tasks that can be seen without disturbing anything are green at the same moment, at most for so long, and tells how they stand:
-    /// answers with [`LabView`]. Nothing has to stay as it is for a while: what does not stay, grading tells.
+    /// Waits until all tasks that can be seen without disturbing anything are green at the same
+    /// moment, at most for so long, and tells how they stand: answers with [`LabView`]. Nothing has
+    /// to stay as it is for a while: what does not stay, grading tells.
     Await {
         within_ms: u64,
     },
@@ -60,7 +64,8 @@ pub enum Ask {
         seed: Option<u64>,
     },
     Solved,
-    /// Shows every explanation and the way; such a lab does not count as passed: answers with [`GivenUp`].
+    /// Shows every explanation and the way; such a lab does not count as passed: answers with
+    /// [`GivenUp`].
     GiveUp {
         id: Option<String>,
     },

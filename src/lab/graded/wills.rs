@@ -1,10 +1,11 @@
-//! What people want of the cluster: the parts of judged objects that no controller writes. The desk notes it when a lab's time is over; what differs later was
-//! changed too late, also by a CronJob, a Job or a pod's token that was set up before.
+//! What people want of the cluster: the parts of judged objects that no controller writes. The desk
+//! notes it when a lab's time is over; what differs later was changed too late, also by a CronJob,
+//! a Job or a pod's token that was set up before.
 
 use super::seal;
 use super::world::World;
-use crate::client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
-use crate::lab::cel::facts;
+use crate::cel::facts;
+use client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,16 +20,18 @@ pub const DERIVED: [&str; 7] = [
     "persistentvolumes",
 ];
 
-/// Controllers that act when a time comes. What they make was wanted by the person who set them up, and then.
+/// Controllers that act when a time comes. What they make was wanted by the person who set them up,
+/// and then.
 const TIMED: [&str; 2] = ["CronJob", "Job"];
 /// Begins the names of what these make. It may go again by itself.
 const TIMED_MARK: &str = "timed:";
 
-/// Begins the names under which the hashes stand of what objects are made of: all but their metadata.
+/// Begins the names under which the hashes stand of what objects are made of: all but their
+/// metadata.
 const MADE: &str = "made:";
 
-/// An object's name and the hash of what somebody has written into it; under the same name behind [`MADE`], that of all but its metadata. `None`: it is a
-/// controller's, or on its way out.
+/// An object's name and the hash of what somebody has written into it; under the same name behind
+/// [`MADE`], that of all but its metadata. `None`: it is a controller's, or on its way out.
 fn will(plural: &str, mut object: Value) -> Option<[(String, String); 2]> {
     let metadata = &object["metadata"];
     let owners = metadata["ownerReferences"].as_array();
@@ -68,7 +71,8 @@ pub fn differ(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -
         || then.keys().filter(whole).any(|name| !name.starts_with(TIMED_MARK) && !now.contains_key(name))
 }
 
-/// Has somebody changed, made or deleted an object of these resources between the two, labels and annotations aside?
+/// Has somebody changed, made or deleted an object of these resources between the two, labels and
+/// annotations aside?
 pub fn remade(
     then: &BTreeMap<String, String>,
     now: &BTreeMap<String, String>,
@@ -90,9 +94,10 @@ pub fn remade(
 }
 
 impl World {
-    /// What stands in the objects of these kinds by somebody's will: a hash for each object that no controller has made, of all but what controllers write
-    /// into it. [`differ`] if somebody, under whatever name and by whatever way, has changed something in between. `places`: the namespaces that count, beside
-    /// objects that have none; `None`: all.
+    /// What stands in the objects of these kinds by somebody's will: a hash for each object that no
+    /// controller has made, of all but what controllers write into it. [`differ`] if somebody,
+    /// under whatever name and by whatever way, has changed something in between. `places`: the
+    /// namespaces that count, beside objects that have none; `None`: all.
     pub async fn wills(
         &self,
         kinds: BTreeSet<String>,
@@ -103,7 +108,7 @@ impl World {
             let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
             let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
             let api: Api<DynamicObject> = Api::all_with(self.client.kube(), &resource);
-            let all = api.list(&ListParams::default()).await.map_err(|e| crate::cluster::chain(&e))?;
+            let all = api.list(&ListParams::default()).await.map_err(|e| cluster::chain(&e))?;
             for object in all.items {
                 let object = serde_json::to_value(object).unwrap_or_default();
                 let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
@@ -186,7 +191,8 @@ mod tests {
         assert!(remade(&old, &beside, &resources), "an older book does not tell them apart");
     }
 
-    /// A CronJob that was set up in time and acts when the time is over, a Job of such a one, and its pod.
+    /// A CronJob that was set up in time and acts when the time is over, a Job of such a one, and
+    /// its pod.
     #[test]
     fn what_a_clock_sets_going_is_the_will_of_who_wound_it() {
         let of = |kind: &str, name: &str| {
@@ -203,7 +209,8 @@ mod tests {
             now.extend(all(std::slice::from_ref(&later)));
             assert!(differ(&before, &now), "{later:?}");
         }
-        // A Job that has ended is cleared away, and a ReplicaSet makes pods anew: nobody wanted that now.
+        // A Job that has ended is cleared away, and a ReplicaSet makes pods anew: nobody wanted
+        // that now.
         let cleared = all(&[("pods", of("ReplicaSet", "web-2"))]);
         assert!(!differ(&before, &cleared));
         let config = json!({"metadata": {"name": "report", "namespace": "shop"}, "data": {"cause": "x"}});

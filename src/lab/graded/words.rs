@@ -1,8 +1,8 @@
 //! What labs say to people, in every language.
 
 use super::score::Red;
-use crate::lab::format::EN;
-use crate::lang::{Lang, texts};
+use crate::format::EN;
+use lang::{Lang, texts};
 
 texts! {
     pub enum Word {
@@ -30,6 +30,7 @@ texts! {
     Unmet: "not so: {}", "충족되지 않음: {}";
     Late: "done after the time limit", "제한 시간이 지난 뒤에 해결했습니다";
     Unknown: "this cannot be judged any more: the history that it compares with is no longer kept", "비교할 기록이 더 이상 보관되어 있지 않아 채점할 수 없습니다";
+    TooDear: "this cannot be judged ({}); tell the author of the lab", "채점할 수 없습니다({}). 실습 작성자에게 알려 주세요";
     NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
     ProbeFailed: "the judge's own step failed: {}", "채점 동작이 실패했습니다: {}";
 }

@@ -1,34 +1,37 @@
-//! What is known of the cluster while a lab is open: live objects, every version of them, every hop, answers of the network. A pump feeds it; whoever
-//! judges takes a snapshot and asks for what is missing.
+//! What is known of the cluster while a lab is open: live objects, every version of them, every
+//! hop, answers of the network. A pump feeds it; whoever judges takes a snapshot and asks for what
+//! is missing.
 
 use super::book::Restarted;
+use super::score::Red;
 use super::seal::{self, Chain};
 use super::stopwatch::Stopwatch;
-use crate::api::kinds::Kind;
-use crate::client::Client;
-use crate::client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
-use crate::clock;
-use crate::cluster::guest::{Host, Room};
-use crate::lab::cel::facts::{self, Object, Objects, Wanted};
-use crate::lab::cel::{Expr, Facts, Memo, Probe, value};
-use crate::lab::recorder::Recorder;
-use crate::lab::watch::{self, Told};
-use crate::lab::who::{Meddling, Who};
-use crate::lab::{TEACHER, in_place, probe};
-use crate::tap;
-use crate::task::Crew;
+use super::words::{self, Word};
+use crate::cel::facts::{self, Object, Objects, Wanted};
+use crate::cel::{Expr, Facts, Memo, Probe, STOPPED, value};
+use crate::recorder::Recorder;
+use crate::watch::{self, Told};
+use crate::who::{Meddling, Who};
+use crate::{TEACHER, in_place, probe};
+use api::kinds::Kind;
+use client::Client;
+use client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
+use cluster::guest::{Host, Room};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use task::Crew;
 use tokio::sync::{broadcast, mpsc, watch as channel};
 use tokio::time::Instant;
 
-/// How often an answer from the network is renewed while somebody waits for it, and when it is too old to count.
+/// How often an answer from the network is renewed while somebody waits for it, and when it is too
+/// old to count.
 const RENEW: Duration = Duration::from_millis(900);
 const STALE: Duration = Duration::from_secs(3);
-/// A first answer of the network may take this long beyond the time that a task is given: a question has a limit of its own.
+/// A first answer of the network may take this long beyond the time that a task is given: a
+/// question has a limit of its own.
 const ANSWER: Duration = Duration::from_secs(6);
 
 /// Pods of an open lab of which a restart is kept, at most.
@@ -54,7 +57,8 @@ pub struct Known {
     asking: HashSet<Probe>,
     /// A lab is open: what happens is remembered.
     pub recording: bool,
-    /// The judge is at work: what happens is hashed, but is nothing that a check or the learner's account should see.
+    /// The judge is at work: what happens is hashed, but is nothing that a check or the learner's
+    /// account should see.
     pub quiet: bool,
     /// The judge writes as the teacher: such writes are its own.
     pub playing: bool,
@@ -63,7 +67,8 @@ pub struct Known {
     pub chain: Chain,
     /// Since when the lab has been open.
     pub watch: Option<Stopwatch>,
-    /// When somebody who is no component and not the judge last wrote something: milliseconds from the start.
+    /// When somebody who is no component and not the judge last wrote something: milliseconds from
+    /// the start.
     pub changed_ms: Option<u64>,
     /// Somebody wrote something while the judge was at work.
     pub meddled: bool,
@@ -76,12 +81,14 @@ pub struct Known {
     pub reads: BTreeSet<String>,
     /// What people did in the lab's namespaces that a task may exclude.
     pub meddling: BTreeSet<Meddling>,
-    /// Pods in the lab's namespaces whose containers ended while the cluster ran, by namespace and name.
+    /// Pods in the lab's namespaces whose containers ended while the cluster ran, by namespace and
+    /// name.
     pub restarted: BTreeMap<String, Restarted>,
     pub who: Who,
     /// Of all this something has not been written down yet.
     pub unsaved: bool,
-    /// Counts what was asked, so that an answer to an older question is not taken for a newer one's.
+    /// Counts what was asked, so that an answer to an older question is not taken for a newer
+    /// one's.
     era: u64,
 }
 
@@ -105,7 +112,7 @@ pub struct World {
 
 /// A write that a request made, and of whom.
 fn writer(record: &tap::Record) -> Option<&tap::Request> {
-    record.request.as_ref().filter(|_| record.verb == "commit" && record.body.is_some())
+    record.request.as_ref().filter(|_| record.write().is_some() && record.body.is_some())
 }
 
 /// Resources without a namespace that change nothing of what is in one.
@@ -120,8 +127,9 @@ const APART: [&str; 8] = [
     "volumeattachments",
 ];
 
-/// May a write of an object without a namespace change what is in these? A volume that belongs to a claim elsewhere, rights for accounts elsewhere, and objects of
-/// a kind that is nobody's but its author's do not; a node, or rights for a user may.
+/// May a write of an object without a namespace change what is in these? A volume that belongs to a
+/// claim elsewhere, rights for accounts elsewhere, and objects of a kind that is nobody's but its
+/// author's do not; a node, or rights for a user may.
 fn reaches(resource: &str, body: Option<&[u8]>, places: &BTreeSet<String>) -> bool {
     let object: Value = body.and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
     let is_elsewhere = |namespace: &Value| namespace.as_str().is_some_and(|named| !places.contains(named));
@@ -132,12 +140,13 @@ fn reaches(resource: &str, body: Option<&[u8]>, places: &BTreeSet<String>) -> bo
             subjects.is_empty()
                 || subjects.iter().any(|s| s["kind"] != "ServiceAccount" || !is_elsewhere(&s["namespace"]))
         }
-        resource => !APART.contains(&resource) && crate::api::kinds::stored(resource).is_some(),
+        resource => !APART.contains(&resource) && api::kinds::stored(resource).is_some(),
     }
 }
 
 impl Known {
-    /// Takes records in their order, each with its digest if that was made already. What another reader has taken meanwhile is not taken twice.
+    /// Takes records in their order, each with its digest if that was made already. What another
+    /// reader has taken meanwhile is not taken twice.
     fn take_all(&mut self, records: &[(Option<String>, Arc<tap::Record>)]) {
         for (digest, record) in records {
             if record.seq <= self.recorder.seq {
@@ -161,7 +170,7 @@ impl Known {
             return;
         }
         let here = self.is_here(record);
-        let journey = here && ["undo", "redo", "rewind"].iter().any(|verb| !record.detail[*verb].is_null());
+        let journey = here && record.write().is_some_and(|write| write.journey.is_some());
         if let (true, false, Some(revision)) = (journey, self.quiet, record.revision) {
             self.unsaved |= self.journeys.insert(revision as i64);
         }
@@ -170,7 +179,8 @@ impl Known {
         // Under whatever name: who is no component of the cluster is somebody.
         let somebody = writer.is_some() && !self.who.is_components(record);
         let teacher = writer.is_some_and(|r| tap::actor(&r.user, &r.impersonator) == TEACHER);
-        // What a person does elsewhere while the lab is open, e.g. a lesson, changes nothing of the lab.
+        // What a person does elsewhere while the lab is open, e.g. a lesson, changes nothing of the
+        // lab.
         let wanted = learner || (somebody && !(self.quiet && teacher)) || (journey && !self.quiet);
         if here && wanted {
             self.changed_ms = self.watch.map(|w| w.ms());
@@ -198,10 +208,11 @@ impl Known {
         }
     }
 
-    /// Keeps the version of a pod that tells of more restarts than the one before, for the process after this one.
+    /// Keeps the version of a pod that tells of more restarts than the one before, for the process
+    /// after this one.
     fn note_restart(&mut self, record: &tap::Record) {
         let Some((object, body)) = record.object.as_ref().zip(record.body.as_deref()) else { return };
-        if record.verb != "commit" || object.resource != "pods" || record.detail["deleted"] == true {
+        if object.resource != "pods" || record.write().is_none_or(|write| write.deleted) {
             return;
         }
         let revision = record.revision.unwrap_or_default() as i64;
@@ -217,14 +228,16 @@ impl Known {
         }
     }
 
-    /// Adds the versions that were kept to a history that was read from the store, and that has none between the beginning and now.
+    /// Adds the versions that were kept to a history that was read from the store, and that has
+    /// none between the beginning and now.
     fn recall_restarts(&mut self) {
         for kept in self.restarted.values() {
             self.recorder.recall("pods", &kept.pod, kept.revision);
         }
     }
 
-    /// Is the record about something in the open lab's namespaces, or about an object without one that may change what is in them?
+    /// Is the record about something in the open lab's namespaces, or about an object without one
+    /// that may change what is in them?
     fn is_here(&self, record: &tap::Record) -> bool {
         let Some((places, object)) = self.places.as_ref().zip(record.object.as_ref()) else { return true };
         match (object.namespace.as_str(), object.qualified().as_str()) {
@@ -247,7 +260,8 @@ impl Known {
         self.restarted.clear();
     }
 
-    /// The answers that count. On a busy machine the next one takes its time: the one before it counts until it comes.
+    /// The answers that count. On a busy machine the next one takes its time: the one before it
+    /// counts until it comes.
     fn fresh(&self) -> HashMap<Probe, cel::Value> {
         let now = Instant::now();
         let counts = |probe: &Probe, answer: &Answer| {
@@ -257,7 +271,8 @@ impl Known {
         fresh.map(|(probe, answer)| (probe.clone(), answer.value.clone())).collect()
     }
 
-    /// Namespace and name of the objects of a kind that were there at a revision, that no controller makes anew, and that are gone.
+    /// Namespace and name of the objects of a kind that were there at a revision, that no
+    /// controller makes anew, and that are gone.
     pub fn gone(&self, kind: &Kind, revision: i64) -> Vec<(String, String)> {
         let Some(now) = self.objects.get(&kind.qualified()) else { return vec![] };
         let is_made = |object: &Object| {
@@ -317,8 +332,8 @@ impl Known {
 
 impl World {
     /// Begins to listen; the pump ends with the crew.
-    pub fn start(crew: &Crew, host: &Host) -> Result<Arc<World>, crate::cluster::Error> {
-        let (told, mut tidings) = mpsc::unbounded_channel();
+    pub fn start(crew: &Crew, host: &Host) -> Result<Arc<World>, cluster::Error> {
+        let (told, mut reports) = mpsc::unbounded_channel();
         let world = Arc::new(World {
             known: Mutex::default(),
             crew: crew.clone(),
@@ -333,7 +348,7 @@ impl World {
         crew.spawn(async move {
             loop {
                 tokio::select! {
-                    Some(told) = tidings.recv() => pump.know().told(told),
+                    Some(told) = reports.recv() => pump.know().told(told),
                     record = live.recv() => {
                         if matches!(record, Err(broadcast::error::RecvError::Closed)) {
                             return;
@@ -399,7 +414,8 @@ impl World {
         known.era += 1;
     }
 
-    /// Sees to what an evaluation missed: kinds that are not watched, questions that are not asked or whose answer is older than `renew`.
+    /// Sees to what an evaluation missed: kinds that are not watched, questions that are not asked
+    /// or whose answer is older than `renew`.
     fn see_to(self: &Arc<World>, wanted: Wanted, renew: Duration) {
         self.watch(wanted.kinds);
         let now = Instant::now();
@@ -430,15 +446,16 @@ impl World {
         }
     }
 
-    /// Of these kinds, what was there at a revision and what has become of it, from the store itself: for whoever was not there to see it, or has only
-    /// watches that may be behind. `reborn`: what the judge took away and put back, as of [`Recorder::gap`].
+    /// Of these kinds, what was there at a revision and what has become of it, from the store
+    /// itself: for whoever was not there to see it, or has only watches that may be behind.
+    /// `reborn`: what the judge took away and put back, as of [`Recorder::gap`].
     pub async fn recall_since(
         &self,
         kinds: BTreeSet<String>,
         revision: i64,
         reborn: &BTreeMap<String, String>,
     ) -> Result<(), String> {
-        let said = |e: crate::client::kube::Error| crate::cluster::chain(&e);
+        let said = |e: client::kube::Error| cluster::chain(&e);
         for kind in kinds.iter().filter_map(|k| facts::kind(k)) {
             let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
             let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
@@ -462,8 +479,8 @@ impl World {
         Ok(())
     }
 
-    /// Pods of these namespaces (all: `None`) that were put back between two revisions under their names and with other uids: their uid, and the one that they
-    /// had.
+    /// Pods of these namespaces (all: `None`) that were put back between two revisions under their
+    /// names and with other uids: their uid, and the one that they had.
     ///
     /// # Errors
     /// The store does not have what there was at one of the revisions.
@@ -492,14 +509,16 @@ impl World {
         self.look(expr, frame, renew).0
     }
 
-    /// The same, and when the oldest of the questions was asked whose answers it is about; `None`: it needs none.
+    /// The same, and when the oldest of the questions was asked whose answers it is about; `None`:
+    /// it needs none.
     fn look(
         self: &Arc<World>,
         expr: &Expr,
         frame: &Frame,
         renew: Duration,
     ) -> (Option<bool>, Option<Instant>) {
-        // Before the snapshot is taken: an answer that comes in between is newer than the one that was used.
+        // Before the snapshot is taken: an answer that comes in between is newer than the one that
+        // was used.
         let asked: HashMap<Probe, Instant> =
             self.know().answers.iter().map(|(probe, answer)| (probe.clone(), answer.asked)).collect();
         let facts = self.facts(frame);
@@ -510,14 +529,21 @@ impl World {
         (truth, oldest)
     }
 
-    /// Why it can never be told, if so: what it compares with is no longer kept.
-    pub fn unknown(&self, expr: &Expr, frame: &Frame) -> Option<String> {
+    /// Says why it cannot be told at all, if so: what it compares with is no longer kept, or its
+    /// evaluation was stopped.
+    pub fn unknown(&self, expr: &Expr, frame: &Frame, lang: &str) -> Option<Red> {
         let error = expr.value(&self.facts(frame), &[]).err()?;
-        error.contains(facts::UNKNOWN).then_some(error)
+        let told = match &error {
+            error if error.contains(facts::UNKNOWN) => words::say(lang, Word::Unknown, &[]),
+            error if error.starts_with(STOPPED) => words::say(lang, Word::TooDear, &[error.as_str()]),
+            _ => return None,
+        };
+        Some(Red { unmet: error, told })
     }
 
-    /// Waits until all of these hold together for `hold`; else, when `within` is over, the first that does not. One answer of the network does not hold: a
-    /// question that was asked after they became true has to say the same.
+    /// Waits until all of these hold together for `hold`; else, when `within` is over, the first
+    /// that does not. One answer of the network does not hold: a question that was asked after they
+    /// became true has to say the same.
     pub async fn settled(
         self: &Arc<World>,
         exprs: &[&Expr],
@@ -563,7 +589,8 @@ impl World {
     }
 }
 
-/// Has what is true since `first` held for so long? `asked`: when the oldest question was asked that it rests on.
+/// Has what is true since `first` held for so long? `asked`: when the oldest question was asked
+/// that it rests on.
 fn holds(first: Instant, now: Instant, hold: Duration, asked: Option<Instant>) -> bool {
     now.duration_since(first) >= hold && (hold.is_zero() || asked.is_none_or(|asked| asked >= first))
 }
@@ -584,7 +611,7 @@ mod tests {
                 ..write(tap::LEARNER, "").object("pods", "shop", "web").revision(7)
             });
             let mut record = (*tap.since(0)[0]).clone();
-            record.at = tap::Record::new("").at;
+            record.at = tap::Record::new(tap::Event::Now).at;
             let digest = is_hashed.then(|| seal::digest(&record));
             let records = [(digest, Arc::new(record))];
             let mut known = Known { recording: true, ..Known::default() };
@@ -601,7 +628,7 @@ mod tests {
     /// A lab is looked at five times a second: what has not changed is not evaluated again.
     #[test]
     fn an_expression_is_evaluated_again_when_something_has_changed() {
-        let expr = Expr::compile("present('Pod', 'shop', v.name)", crate::lab::cel::Use::Check, &[]).unwrap();
+        let expr = Expr::compile("present('Pod', 'shop', v.name)", crate::cel::Use::Check, &[]).unwrap();
         let mut known = Known::default();
         let look = |known: &mut Known, name: &str| {
             let variant = Some(value::of_json(&json!({ "name": name })));
@@ -624,7 +651,8 @@ mod tests {
         assert_eq!(look(&mut known, "db"), (Some(false), 1), "another lab's values");
     }
 
-    /// A single answer is a look, however long it counts; the one after it shows that something has stayed.
+    /// A single answer is a look, however long it counts; the one after it shows that something has
+    /// stayed.
     #[test]
     fn what_the_network_answered_once_has_not_held() {
         let first = Instant::now();
@@ -672,7 +700,8 @@ mod tests {
     fn write(user: &str, impersonator: &str) -> tap::Record {
         let (user, impersonator) = (user.into(), impersonator.into());
         let request = tap::Request { user, impersonator, ..tap::Request::default() };
-        tap::Record { request: Some(request), body: Some("{}".into()), ..tap::Record::new("commit") }
+        let record = tap::Record::new(tap::Event::Commit(tap::Write::UPDATED));
+        tap::Record { request: Some(request), body: Some("{}".into()), ..record }
     }
 
     /// Cheat 2 of the review: work under another name than one's own.
@@ -689,14 +718,16 @@ mod tests {
             assert_eq!(changed(user, "", false), (true, false), "{user}");
         }
         assert_eq!(changed("system:kube-scheduler", tap::LEARNER, false), (true, false));
-        for component in ["system:kube-controller-manager", tap::KEEPER] {
+        for component in ["system:kube-controller-manager", tap::ADMIN] {
             assert_eq!(changed(component, "", false), (false, false), "{component}");
         }
-        // A node's name lets change its own objects, and this is none; a person's program in kube-system is no addon.
+        // A node's name lets change its own objects, and this is none; a person's program in
+        // kube-system is no addon.
         for borrowed in ["system:node:n", "system:serviceaccount:kube-system:robot"] {
             assert_eq!(changed(borrowed, "", false), (true, false), "{borrowed}");
         }
-        // While the judge looks: its own writes are its own, the same name used by somebody else is not.
+        // While the judge looks: its own writes are its own, the same name used by somebody else is
+        // not.
         assert_eq!(changed(tap::LEARNER, "", true), (true, true));
         assert_eq!(changed(TEACHER, "", true), (false, true));
         assert_eq!(changed("system:serviceaccount:shop:robot", "", true), (true, true));
@@ -705,7 +736,8 @@ mod tests {
         assert!(!known.meddled);
     }
 
-    /// While the judge looks whether it heals by itself, a command in a pod of the lab is a hand lent, and one elsewhere is not.
+    /// While the judge looks whether it heals by itself, a command in a pod of the lab is a hand
+    /// lent, and one elsewhere is not.
     #[test]
     fn a_command_in_the_labs_pods_is_a_hand_lent() {
         let act = |namespace: &str, subresource: &str, quiet: bool| {
@@ -715,7 +747,8 @@ mod tests {
             known.quiet = quiet;
             let (user, subresource) = (tap::LEARNER.into(), subresource.into());
             let request = tap::Request { user, subresource, code: 101, ..tap::Request::default() };
-            let record = tap::Record::new("answer").object("pods", namespace, "tester");
+            let record =
+                tap::Record::new(tap::Event::Answer(Box::default())).object("pods", namespace, "tester");
             known.take(&tap::Record { request: Some(request), ..record });
             (known.meddled, known.meddling.contains(&Meddling::Exec))
         };
@@ -726,7 +759,8 @@ mod tests {
         assert_eq!(act("shop", "log", true), (false, false));
     }
 
-    /// The time is over, and the learner goes on with a lesson in another namespace: the lab is as it was.
+    /// The time is over, and the learner goes on with a lesson in another namespace: the lab is as
+    /// it was.
     #[test]
     fn a_write_elsewhere_is_not_late() {
         let changed = |resource: &str, namespace: &str, name: &str, quiet: bool| {
@@ -800,7 +834,8 @@ mod tests {
         assert!(known.changed_ms.is_some());
     }
 
-    /// Cheat 1 of the second look: end the programs, restart the cluster, and let its restart excuse yours.
+    /// Cheat 1 of the second look: end the programs, restart the cluster, and let its restart
+    /// excuse yours.
     #[test]
     fn a_restart_of_the_cluster_hides_no_restart_of_before() {
         let pod = |count: i64, reason: &str, revision: i64| {
@@ -811,7 +846,8 @@ mod tests {
         known.places = Some(["shop".to_string()].into());
         known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
         let committed = |body: Value, revision: u64| {
-            let record = tap::Record::new("commit").object("pods", "shop", "web").revision(revision);
+            let event = tap::Event::Commit(tap::Write::UPDATED);
+            let record = tap::Record::new(event).object("pods", "shop", "web").revision(revision);
             tap::Record { body: Some(body.to_string().into()), ..record }
         };
         known.take(&committed(pod(1, "Completed", 20), 20));
@@ -836,7 +872,8 @@ mod tests {
             known.begin(None);
             known.places = Some(["shop".to_string()].into());
             let mut record = write(TEACHER, "").object("pods", namespace, "web").revision(9);
-            record.detail = json!({"rewind": 4});
+            let journey = Some(tap::Journey::Rewind(4));
+            record.event = tap::Event::Commit(tap::Write { journey, ..tap::Write::UPDATED });
             known.take(&record);
             known.journeys.len()
         };

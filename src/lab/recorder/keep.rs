@@ -1,30 +1,36 @@
 //! Which versions of objects are kept, and what is known to be gone.
 
 use super::{Key, Recorder};
-use crate::lab::cel::version::Version;
+use crate::cel::version::Version;
 use std::sync::Arc;
 
-/// Versions that are kept of all objects together, and of one. At the bound the oldest go, except those that were current when the lesson and the step
-/// began: a check compares with them. What is asked of a history of which something since the step began is gone cannot be known, and is not answered.
+/// Versions that are kept of all objects together, and of one. At the bound the oldest go, except
+/// those that were current when the lesson and the step began: a check compares with them. What is
+/// asked of a history of which something since the step began is gone cannot be known, and is not
+/// answered.
 const VERSIONS_MAX: usize = 5_000;
-/// Versions that are kept beyond that bound, because they were current when the lesson or the step began.
+/// Versions that are kept beyond that bound, because they were current when the lesson or the step
+/// began.
 const PINNED_MAX: usize = 5_000;
 const VERSIONS_OF_ONE: usize = 500;
-/// Bytes of the objects in all versions that are kept, and with those that are kept beyond that bound. The tap lets go of its own much sooner.
+/// Bytes of the objects in all versions that are kept, and with those that are kept beyond that
+/// bound. The tap lets go of its own much sooner.
 const BODIES_MAX: usize = 32 << 20;
 const PINNED_BODIES_MAX: usize = 64 << 20;
 /// Heartbeats would push everything else out.
 const VERSIONS_OF_HEARTBEATS: usize = 20;
 
 impl Recorder {
-    /// From now on what was current at these revisions is kept: when the lesson began, and when the step did.
+    /// From now on what was current at these revisions is kept: when the lesson began, and when the
+    /// step did.
     pub fn keep_from(&mut self, lesson: i64, step: i64) {
         self.keep = [lesson, step];
         while let Some(key) = self.pinned.pop_back() {
             self.order.push_front(key);
         }
         Arc::make_mut(&mut self.forgotten).retain(step);
-        // What expressions have seen of versions was for the step before: each takes ten times the room of its body.
+        // What expressions have seen of versions was for the step before: each takes ten times the
+        // room of its body.
         for of_one in Arc::make_mut(&mut self.versions).values_mut() {
             if of_one.iter().any(|version| version.is_seen()) {
                 for version in Arc::make_mut(of_one).iter_mut().filter(|version| version.is_seen()) {
@@ -35,8 +41,9 @@ impl Recorder {
         self.make_room();
     }
 
-    /// Takes a version. Records do not always come in the order of the store: an undo tells its commits when its cache has shown them, and others may have
-    /// written by then. What is known already is not taken twice.
+    /// Takes a version. Records do not always come in the order of the store: an undo tells its
+    /// commits when its cache has shown them, and others may have written by then. What is known
+    /// already is not taken twice.
     pub(super) fn add(&mut self, key: Key, mut version: Version) {
         let versions = Arc::make_mut(&mut self.versions);
         let of_one = Arc::make_mut(versions.entry(key.clone()).or_default());
@@ -54,7 +61,8 @@ impl Recorder {
         version.number = self.taken;
         of_one.insert(at, Arc::new(version));
         if replaced || at + 1 < of_one.len() {
-            // Renumbered in their order: what was found out by their numbers is forgotten with the epoch.
+            // Renumbered in their order: what was found out by their numbers is forgotten with the
+            // epoch.
             self.epoch += 1;
             for later in &mut of_one[at + 1..] {
                 self.taken += 1;
@@ -134,7 +142,8 @@ mod tests {
         assert_eq!(newest, Some(VERSIONS_MAX as i64 + 49));
     }
 
-    /// Five hundred changes after the act: what the object was when the step began is still there, and what went is missed.
+    /// Five hundred changes after the act: what the object was when the step began is still there,
+    /// and what went is missed.
     #[test]
     fn what_a_check_compares_with_is_not_pushed_out() {
         let key = |name: &str| ("services".to_string(), "shop".to_string(), name.to_string());
@@ -168,7 +177,8 @@ mod tests {
         assert_eq!(kept, recorder.order.len() + recorder.pinned.len());
     }
 
-    /// A ConfigMap of 1 MiB is written a hundred times: its versions take no more than their bytes may, and what the step began with stays.
+    /// A ConfigMap of 1 MiB is written a hundred times: its versions take no more than their bytes
+    /// may, and what the step began with stays.
     #[test]
     fn history_is_bounded_in_bytes() {
         let key = |name: &str| ("configmaps".to_string(), "d".to_string(), name.to_string());

@@ -1,15 +1,17 @@
-//! Which hops of the step are kept. A large change makes thousands of them in the store and in the components: they do not push out what people did, and
-//! what followed from it.
+//! Which hops of the step are kept. A large change makes thousands of them in the store and in the
+//! components: they do not push out what people did, and what followed from it.
 
 use super::Recorder;
-use crate::tap::{Cause, Record, Request};
 use cel::Value;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use tap::{Cause, Component, Event, Record, Request};
 
-/// Hops that are kept whatever they are, the newest. At the bound the oldest tenth goes, but for what is kept longer; what a check has seen stays seen.
+/// Hops that are kept whatever they are, the newest. At the bound the oldest tenth goes, but for
+/// what is kept longer; what a check has seen stays seen.
 const TRACE_MAX: usize = 10_000;
-/// Hops of people's requests, and hops that these have caused, that are kept beyond that bound. At their bound the oldest go.
+/// Hops of people's requests, and hops that these have caused, that are kept beyond that bound. At
+/// their bound the oldest go.
 const PEOPLES_MAX: usize = 2_000;
 const CAUSED_MAX: usize = 4_000;
 /// Revisions and requests of which it is remembered that people have caused them.
@@ -29,7 +31,8 @@ pub(super) struct Shares {
     kept: Vec<Share>,
     /// Of the hops after them.
     newest: VecDeque<Share>,
-    /// What people have caused: revisions that they or others for them have written, and requests of theirs, in the order in which they came.
+    /// What people have caused: revisions that they or others for them have written, and requests
+    /// of theirs, in the order in which they came.
     revisions: BTreeSet<i64>,
     requests: VecDeque<String>,
 }
@@ -43,10 +46,10 @@ impl Shares {
 
     /// `asked`: the hop is the end of a command that a person has run in a container.
     fn of(&mut self, record: &Record, asked: bool) -> Share {
-        if record.component == "etcd" {
+        if record.component == Component::Etcd {
             return Share::Others;
         }
-        let peoples = asked || record.component == "fault" || is_peoples(record);
+        let peoples = asked || matches!(record.event, Event::Fault(_)) || is_peoples(record);
         let caused = match &record.cause {
             Some(Cause::Revision(revision)) => self.revisions.contains(&(*revision as i64)),
             Some(Cause::Request(id)) => self.requests.contains(id),
@@ -55,7 +58,7 @@ impl Shares {
         if !peoples && !caused {
             return Share::Others;
         }
-        if let Some(revision) = record.revision.filter(|_| record.verb == "commit") {
+        if let Some(revision) = record.revision.filter(|_| record.write().is_some()) {
             self.revisions.insert(revision as i64);
             if self.revisions.len() > CAUSES_MAX {
                 self.revisions.pop_first();
@@ -71,7 +74,8 @@ impl Shares {
             self.requests.push_back(request.id.clone());
         }
         // How a component's request went through the server is not told; what came of it is.
-        let is_stage = record.component == "kube-apiserver" && !matches!(&*record.verb, "answer" | "commit");
+        let is_stage = record.component == Component::ApiServer
+            && !matches!(record.event, Event::Answer(_) | Event::Commit(_));
         match (peoples, is_stage) {
             (true, _) => Share::Peoples,
             (false, false) => Share::Caused,
@@ -120,15 +124,25 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::cel::value::str_field;
-    use crate::lab::cel::{Expr, Facts, Memo, Use};
-    use crate::tap::LEARNER;
+    use crate::cel::value::str_field;
+    use crate::cel::{Expr, Facts, Memo, Use};
+    use tap::{LEARNER, Write};
 
-    fn hop(component: &str, verb: &str, user: &str, id: &str) -> Record {
+    fn hop(event: Event, user: &str, id: &str) -> Record {
         let user = user.to_string();
         let request = Request { id: id.into(), user, verb: "patch".into(), code: 200, ..Request::default() };
-        let record = Record::new(verb).object("pods", "d", "p");
-        Record { component: component.into(), request: Some(request), ..record }
+        let record = Record::new(event).object("pods", "d", "p");
+        Record { component: Component::ApiServer, request: Some(request), ..record }
+    }
+
+    fn commit() -> Event {
+        Event::Commit(Write::UPDATED)
+    }
+
+    /// A record of the store.
+    fn append() -> Record {
+        let event = Event::Append { batch: 1, bytes: 1, last: 1, term: 1 };
+        Record { component: Component::Etcd, ..Record::new(event) }
     }
 
     fn facts(recorder: &Recorder, memo: &Arc<Memo>) -> Arc<Facts> {
@@ -147,16 +161,15 @@ mod tests {
     fn the_store_pushes_out_neither_what_people_did_nor_what_came_of_it() {
         let mut recorder = Recorder::default();
         let mut take = |record: Record| recorder.take(&record, Some(false));
-        let typed = hop("kube-apiserver", "commit", LEARNER, "1").revision(7);
+        let typed = hop(commit(), LEARNER, "1").revision(7);
         take(Record { body: Some("{}".into()), ..typed });
-        take(hop("kube-apiserver", "answer", LEARNER, "1"));
-        let caused =
-            |cause| hop("kube-apiserver", "commit", "system:kube-controller-manager", "2").cause(cause);
+        take(hop(Event::Answer(Box::default()), LEARNER, "1"));
+        let caused = |cause| hop(commit(), "system:kube-controller-manager", "2").cause(cause);
         take(caused(Some(Cause::Revision(7))).revision(9));
         take(caused(Some(Cause::Revision(9))).revision(10));
         take(caused(Some(Cause::Revision(5))).revision(11));
         let others = 3 * TRACE_MAX;
-        (0..others).for_each(|_| take(Record { component: "etcd".into(), ..Record::new("append") }));
+        (0..others).for_each(|_| take(append()));
         let told: Vec<(&str, &str)> =
             recorder.trace[..4].iter().map(|t| (str_field(t, "component"), str_field(t, "verb"))).collect();
         let kept = ["commit", "patch", "commit", "commit"].map(|verb| ("kube-apiserver", verb));
@@ -174,7 +187,7 @@ mod tests {
         let mut recorder = Recorder::default();
         let all = 2 * TRACE_MAX + PEOPLES_MAX;
         for n in 0..all {
-            recorder.take(&hop("kube-apiserver", "answer", LEARNER, &n.to_string()), Some(false));
+            recorder.take(&hop(Event::Answer(Box::default()), LEARNER, &n.to_string()), Some(false));
         }
         assert!(recorder.trace_kept.len() <= PEOPLES_MAX && recorder.trace.len() <= TRACE_MAX + PEOPLES_MAX);
         assert_eq!(recorder.trace_kept.last(), Some(&(recorder.trace_from - 1)));
@@ -190,8 +203,8 @@ mod tests {
         let mut typed = 0;
         for n in 0..2 * TRACE_MAX {
             let record = match n % 100 {
-                0 => hop("kube-apiserver", "answer", LEARNER, &n.to_string()),
-                _ => Record { component: "etcd".into(), ..Record::new("append") },
+                0 => hop(Event::Answer(Box::default()), LEARNER, &n.to_string()),
+                _ => append(),
             };
             typed += i64::from(n % 100 == 0);
             recorder.take(&record, Some(false));

@@ -7,9 +7,9 @@ use super::refusal;
 use super::service;
 use super::texts::Word;
 use super::{Explanation, Question};
-use crate::api::meta;
-use crate::api::value::{at, int, list, text};
-use crate::lang::Lang;
+use api::meta;
+use api::value::{at, int, list, text};
+use lang::Lang;
 use serde_json::Value;
 
 /// A reader of facts that speaks one language.
@@ -24,7 +24,7 @@ impl Reader<'_> {
     }
     pub fn line(&self, out: &mut Explanation, word: Word, with: &[&str]) {
         out.lines.push(self.say(word, with));
-        out.trouble = true;
+        out.problem = true;
     }
     /// Something that is well.
     pub fn fine(&self, out: &mut Explanation, word: Word, with: &[&str]) {
@@ -59,7 +59,8 @@ fn named(reader: &Reader, namespace: &str, word: &str) -> Explanation {
     }
 }
 
-/// A name without a kind: the first kind that has an object of this name, else one of which the records tell that it had.
+/// A name without a kind: the first kind that has an object of this name, else one of which the
+/// records tell that it had.
 fn by_name(reader: &Reader, namespace: &str, name: &str) -> Explanation {
     let facts = reader.facts;
     let is_there = |plural: &&&str| facts.find(plural, namespace, name).is_some();
@@ -116,10 +117,10 @@ pub fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &str) -> 
 fn absent(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str, name: &str) {
     if let Some(record) = reader.facts.deletion(plural, namespace, name) {
         let who = record.request.as_ref().map_or("", |r| r.user.as_str());
-        let at = crate::clock::rfc3339(record.at);
+        let at = clock::rfc3339(record.at);
         let revision = record.revision.unwrap_or_default().to_string();
         reader.line(out, Word::WasDeleted, &[name, who, &at, &revision]);
-        if record.request.as_ref().is_some_and(crate::tap::Request::is_persons) {
+        if record.request.as_ref().is_some_and(tap::Request::is_persons) {
             out.tips.push("undo".into());
         }
         return;
@@ -149,12 +150,14 @@ fn others(reader: &Reader, out: &mut Explanation, plural: &str, namespace: &str,
     out.tips.push(format!("kubectl get {plural}{}", flag(namespace)));
 }
 
-/// ` -n NAMESPACE`, as a proposed command needs it; nothing for `default` and for what belongs to no namespace.
+/// ` -n NAMESPACE`, as a proposed command needs it; nothing for `default` and for what belongs to
+/// no namespace.
 pub fn flag(namespace: &str) -> String {
     if matches!(namespace, "" | "default") { String::new() } else { format!(" -n {namespace}") }
 }
 
-/// Could one have been meant by the other: one contains the other, or they differ by at most two letters.
+/// Could one have been meant by the other: one contains the other, or they differ by at most two
+/// letters.
 pub fn near(a: &str, b: &str) -> bool {
     (a.len().min(b.len()) > 2 && (a.contains(b) || b.contains(a)))
         || strsim::damerau_levenshtein(a, b) <= a.len().min(b.len()) / 2

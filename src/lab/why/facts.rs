@@ -1,15 +1,15 @@
 //! The objects and records that an explanation rests on.
 
-use crate::api::kinds::{self, Kind};
-use crate::api::meta;
-use crate::api::value::{at, list};
-use crate::client::Client;
-use crate::clock::Timestamp;
-use crate::tap::Record;
+use api::kinds::{self, Kind};
+use api::meta;
+use api::value::{at, list};
+use client::Client;
+use clock::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tap::Record;
 
 /// Kinds that explanations look at, as API paths.
 pub(super) const LISTS: &[(&str, &str)] = &[
@@ -65,7 +65,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads what explanations look at, and the kinds that the question names. What cannot be read is missing, and nothing is said of it.
+    /// Reads what explanations look at, and the kinds that the question names. What cannot be read
+    /// is missing, and nothing is said of it.
     pub async fn gather(
         client: &Client,
         about: &[String],
@@ -131,22 +132,22 @@ impl Facts {
         self.within(plural, meta::namespace(owner)).filter(owns).collect()
     }
 
-    /// The write that deleted the last object of this name, as the API server recorded it: for one that was given time to end, the write
-    /// that gave it.
+    /// The write that deleted the last object of this name, as the API server recorded it: for one
+    /// that was given time to end, the write that gave it.
     pub fn deletion(&self, plural: &str, namespace: &str, name: &str) -> Option<&Record> {
         let about = |r: &&Arc<Record>| {
             let object = r.object.as_ref();
-            r.verb == "commit"
-                && object
-                    .is_some_and(|o| o.name == name && o.namespace == namespace && o.qualified() == plural)
+            object.is_some_and(|o| o.name == name && o.namespace == namespace && o.qualified() == plural)
         };
-        let life = self.records.iter().rev().filter(about).take_while(|r| r.detail["created"] != true);
-        let ends = life.filter(|r| r.detail["deleted"] == true || r.detail["deleting"] == true);
-        ends.last().map(|r| &**r)
+        let about = self.records.iter().rev().filter(about);
+        let writes = about.filter_map(|r| r.write().map(|write| (r, write)));
+        let life = writes.take_while(|(_, write)| !write.created);
+        life.filter(|(_, write)| write.deleted || write.deleting).last().map(|(r, _)| &**r)
     }
 }
 
-/// Plurals and paths of what is read for a question: `statefulset/web` asks for one more than usual.
+/// Plurals and paths of what is read for a question: `statefulset/web` asks for one more than
+/// usual.
 fn lists(about: &[String]) -> BTreeMap<String, String> {
     let mut lists: BTreeMap<String, String> =
         LISTS.iter().map(|(plural, path)| (plural.to_string(), path.to_string())).collect();

@@ -1,15 +1,15 @@
-//! `why` as a guest of the cluster's process: it reads as the teacher, so that a learner's broken kubeconfig does not silence it.
+//! `why` as a guest of the cluster's process: it reads as the teacher, so that a learner's broken
+//! kubeconfig does not silence it.
 
 use super::facts::Facts;
 use super::{Question, explain};
-use crate::clock;
-use crate::cluster::control::Reply;
-use crate::cluster::guest::{Guest, Host};
-use crate::task::Crew;
+use cluster::control::Reply;
+use cluster::guest::{Guest, Host};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use serde_json::{Value, json};
 use std::sync::OnceLock;
+use task::Crew;
 
 #[derive(Default)]
 pub struct Why {
@@ -33,9 +33,9 @@ impl Guest for Why {
                 Ok(question) => question,
                 Err(error) => return Reply::Error(format!("not a question: {error}")),
             };
-            let client = match host.client(crate::tap::TEACHER) {
+            let client = match host.client(tap::TEACHER) {
                 Ok(client) => client,
-                Err(error) => return Reply::Error(crate::cluster::chain(&error)),
+                Err(error) => return Reply::Error(cluster::chain(&error)),
             };
             let facts = Facts::gather(&client, &question.about, host.tap().since(0), clock::now()).await;
             Reply::Ok(json!(explain(&facts, &question)))

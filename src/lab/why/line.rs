@@ -1,8 +1,9 @@
-//! The command line that was typed last, as far as an explanation needs it: its verb, the kind that it names, and the same line corrected.
+//! The command line that was typed last, as far as an explanation needs it: its verb, the kind that
+//! it names, and the same line corrected.
 
 use super::facts::kind;
-use crate::api::kinds;
-use crate::kubectl::table::{self, Kind, Verb};
+use api::kinds;
+use kubectl::table::{self, Kind, Verb};
 use serde::{Deserialize, Serialize};
 
 /// The last line of the learner's shell that is no question of Ropewalk's own, and how it ended.
@@ -46,7 +47,8 @@ pub struct Command {
 }
 
 impl Command {
-    /// `None`: it is no kubectl line. What stands behind a pipe or another sign of the shell is left out.
+    /// `None`: it is no kubectl line. What stands behind a pipe or another sign of the shell is
+    /// left out.
     pub fn read(line: &str) -> Option<Command> {
         let own = line.split(['|', ';', '&', '>', '<']).next().unwrap_or_default();
         let mut words = shlex::split(own)?;
@@ -94,7 +96,8 @@ impl Command {
         found
     }
 
-    /// The first kind that it names and that does not exist; `known` tells of kinds that were added to the cluster.
+    /// The first kind that it names and that does not exist; `known` tells of kinds that were added
+    /// to the cluster.
     pub fn unknown_kind(&self, known: impl Fn(&str) -> bool) -> Option<&str> {
         self.verb().ok().filter(|v| WITH_KIND.contains(&v.name()))?;
         let words = self.positional();

@@ -1,7 +1,9 @@
-//! `why`: what is the matter with an object, or with the last command, in one or two sentences of the learner's language.
+//! `why`: what is the matter with an object, or with the last command, in one or two sentences of
+//! the learner's language.
 //!
-//! [`explain`] is pure: it looks at [`facts::Facts`], the objects and records of this moment, and says what they prove, nothing else. What
-//! Kubernetes calls things (reasons, fields, phases) stays as Kubernetes calls it.
+//! [`explain`] is pure: it looks at [`facts::Facts`], the objects and records of this moment, and
+//! says what they prove, nothing else. What Kubernetes calls things (reasons, fields, phases) stays
+//! as Kubernetes calls it.
 
 mod explain;
 pub mod facts;
@@ -23,7 +25,7 @@ use serde::{Deserialize, Serialize};
 /// What is asked: `why`, `why pod/web`, `why web`, `why localhost:31234`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Question {
-    pub lang: crate::lang::Lang,
+    pub lang: lang::Lang,
     /// Empty: the last command, or what it left behind.
     pub about: Vec<String>,
     /// Where names without a namespace are.
@@ -43,5 +45,5 @@ pub struct Explanation {
     /// What may be done about it: commands.
     pub tips: Vec<String>,
     /// Is anything the matter?
-    pub trouble: bool,
+    pub problem: bool,
 }

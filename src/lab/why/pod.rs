@@ -3,9 +3,10 @@
 use super::Explanation;
 use super::explain::{Reader, alive, flag, last_warning, terminating};
 use super::texts::Word;
-use crate::api::meta;
-use crate::api::value::{at, int, list, text};
+use api::meta;
+use api::value::{at, int, list, text};
 use serde_json::Value;
+use tap::{Event, Verdict};
 
 pub fn is_ready(pod: &Value) -> bool {
     list(pod, "status.conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
@@ -35,7 +36,7 @@ pub fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
     let statuses = ["status.initContainerStatuses", "status.containerStatuses"];
     let containers: Vec<&Value> = statuses.iter().flat_map(|path| list(pod, path)).collect();
     for container in &containers {
-        if trouble(reader, out, pod, container) {
+        if problem(reader, out, pod, container) {
             return;
         }
     }
@@ -62,14 +63,17 @@ pub fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
 
 /// No node yet: what did the scheduler say of each?
 fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
-    let about = |r: &&std::sync::Arc<crate::tap::Record>| {
-        r.verb == "schedule"
-            && r.object
-                .as_ref()
-                .is_some_and(|o| o.name == meta::name(pod) && o.namespace == meta::namespace(pod))
+    let about = |r: &&std::sync::Arc<tap::Record>| {
+        let object = r.object.as_ref();
+        object.is_some_and(|o| o.name == meta::name(pod) && o.namespace == meta::namespace(pod))
     };
     let born = meta::time(pod, "metadata.creationTimestamp").unwrap_or_default();
-    let decision = reader.facts.records.iter().rev().find(about).filter(|r| r.at >= born);
+    let decided = |r: &'_ std::sync::Arc<tap::Record>| match &r.event {
+        Event::Schedule(decision) => Some((r.at, decision.clone())),
+        _ => None,
+    };
+    let decision = reader.facts.records.iter().rev().filter(about).find_map(decided);
+    let decision = decision.filter(|(at, _)| *at >= born).map(|(_, decision)| decision);
     let Some(decision) = decision else {
         if alive(reader, out, "kube-scheduler") {
             reader.line(out, Word::NotYetScheduled, &[]);
@@ -77,16 +81,17 @@ fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
         }
         return;
     };
-    if let Some(chosen) = decision.detail["chosen"].as_str() {
+    if let Some(chosen) = &decision.chosen {
         reader.fine(out, Word::BeingBound, &[chosen]);
         return;
     }
     reader.line(out, Word::NoNodeFits, &[]);
-    for verdict in list(&decision.detail, "verdicts") {
-        let reasons: Vec<&str> = list(verdict, "refused").iter().map(|r| text(r, "reason")).collect();
-        out.lines.push(format!("  {}: {}", text(verdict, "node"), reasons.join(", ")));
+    for verdict in &decision.verdicts {
+        let reasons: Vec<&str> = verdict.refused.iter().map(|r| r.reason.as_str()).collect();
+        out.lines.push(format!("  {}: {}", verdict.node, reasons.join(", ")));
     }
-    let refused = |what: &str| decision.detail.to_string().contains(what);
+    let refuses = |verdict: &Verdict, what: &str| verdict.refused.iter().any(|r| r.reason.contains(what));
+    let refused = |what: &str| decision.verdicts.iter().any(|verdict| refuses(verdict, what));
     if refused("Insufficient") {
         reader.fine(out, Word::TipResources, &[]);
     }
@@ -97,11 +102,9 @@ fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
     if refused("taint") {
         reader.fine(out, Word::TipTaint, &[]);
     }
-    let cordoned = list(&decision.detail, "verdicts")
-        .iter()
-        .find(|v| list(v, "refused").iter().any(|r| text(r, "reason").contains("unschedulable")));
+    let cordoned = decision.verdicts.iter().find(|verdict| refuses(verdict, "unschedulable"));
     if let Some(verdict) = cordoned {
-        out.tips.push(format!("kubectl uncordon {}", text(verdict, "node")));
+        out.tips.push(format!("kubectl uncordon {}", verdict.node));
     }
     let place = match meta::namespace(pod) {
         "default" => String::new(),
@@ -111,7 +114,7 @@ fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
 }
 
 /// A container that waits, crashed, or was restarted. `true`: this explains the pod.
-fn trouble(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Value) -> bool {
+fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Value) -> bool {
     let (pod_name, name) = (meta::name(pod), text(container, "name"));
     let of = flag(meta::namespace(pod));
     let reason = text(container, "state.waiting.reason");
@@ -164,7 +167,8 @@ fn trouble(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
     }
 }
 
-/// Where the pod's template stands: with its uppermost owner, else with the pod itself. Whoever mends a pod that somebody else makes mends it for nothing.
+/// Where the pod's template stands: with its uppermost owner, else with the pod itself. Whoever
+/// mends a pod that somebody else makes mends it for nothing.
 fn template(reader: &Reader, pod: &Value) -> String {
     let owner = |object: &Value| {
         let owner = list(object, "metadata.ownerReferences").first()?;

@@ -6,11 +6,11 @@ use super::facts::kind;
 use super::line::{Command, Typed, local_port, near_kind, near_verb};
 use super::service;
 use super::texts::Word;
-use crate::api::meta;
-use crate::api::value::{at, list, text};
-use crate::tap::Record;
+use api::meta;
+use api::value::{at, list, text};
 use serde_json::Value;
 use std::sync::Arc;
+use tap::Record;
 
 /// The last command of a person: the line that the shell told, and what the records have of it.
 pub fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> Explanation {
@@ -43,8 +43,9 @@ pub fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> Explanat
     let command: Vec<&Arc<Record>> =
         records.iter().filter(|r| r.request.as_ref().is_some_and(|q| q.session == session)).collect();
     out.about = newest.request.as_ref().map(|q| q.command.clone()).unwrap_or_default();
-    // kubectl asks for what may be missing (discovery, what it is about to create), so the last answer decides.
-    let answers = || command.iter().rev().filter(|r| r.verb == "answer");
+    // kubectl asks for what may be missing (discovery, what it is about to create), so the last
+    // answer decides.
+    let answers = || command.iter().rev().filter(|r| r.answer().is_some());
     // A line of another verb never reached the server: its records are those of an earlier command.
     let recorded = match (failed, line.as_ref().and_then(|l| l.verb().ok())) {
         (Some(_), Some(verb)) => out.about.starts_with(&verb.command_path()),
@@ -64,7 +65,7 @@ pub fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> Explanat
     let written = command
         .iter()
         .rev()
-        .find(|r| r.verb == "commit")
+        .find(|r| r.write().is_some())
         .or_else(|| command.iter().rev().find(|r| r.object.as_ref().is_some_and(|o| !o.name.is_empty())));
     match written.and_then(|r| r.object.as_ref()) {
         Some(about) => {
@@ -127,8 +128,7 @@ fn ended_itself(reader: &Reader, out: &mut Explanation, typed: &Typed) {
 fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option<&Command>) {
     let Some(request) = &answer.request else { return };
     let about = answer.object.clone().unwrap_or_default();
-    let message = answer.detail["message"].as_str().unwrap_or_default();
-    let verb = answer.detail["verb"].as_str().unwrap_or_default();
+    let (verb, message) = answer.answer().map_or(("", ""), |a| (a.verb.as_str(), a.message.as_str()));
     let singular = kind(&about.resource).map_or(about.resource.clone(), |k| k.singular.clone());
     match request.code {
         401 => reader.line(out, Word::NotKnown, &[]),
@@ -153,7 +153,7 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option
                 reader.line(
                     out,
                     Word::WasDeleted,
-                    &[&about.name, who, &crate::clock::rfc3339(record.at), &revision],
+                    &[&about.name, who, &clock::rfc3339(record.at), &revision],
                 );
             } else if !near.is_empty() {
                 reader.line(out, Word::NearNames, &[&near.join(", ")]);

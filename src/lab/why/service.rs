@@ -4,8 +4,8 @@ use super::Explanation;
 use super::explain::{Reader, flag};
 use super::pod::is_ready;
 use super::texts::Word;
-use crate::api::meta;
-use crate::api::value::{at, int, list, text};
+use api::meta;
+use api::value::{at, int, list, text};
 use serde_json::Value;
 
 /// A port of the learner's own machine.
@@ -24,7 +24,7 @@ pub fn port(reader: &Reader, port: u16) -> Explanation {
                 list(body, "spec.ports").iter().any(|p| int(p, "nodePort") == Some(port.into()))
             };
             let gone = reader.facts.records.iter().rev().find(|r| {
-                r.detail["deleted"] == true
+                r.write().is_some_and(|write| write.deleted)
                     && r.object.as_ref().is_some_and(|o| o.resource == "services")
                     && r.body
                         .as_ref()
@@ -34,7 +34,7 @@ pub fn port(reader: &Reader, port: u16) -> Explanation {
             if let Some(record) = gone {
                 let name = record.object.as_ref().map_or("", |o| o.name.as_str());
                 let who = record.request.as_ref().map_or("", |r| r.user.as_str());
-                reader.line(&mut out, Word::PortWasOf, &[name, who, &crate::clock::rfc3339(record.at)]);
+                reader.line(&mut out, Word::PortWasOf, &[name, who, &clock::rfc3339(record.at)]);
             }
             out.tips.push("kubectl get services -A".into());
         }

@@ -1,11 +1,11 @@
 use super::facts::Facts;
 use super::{Explanation, Question, explain};
-use crate::lang::Lang;
-use crate::tap::{Record, Request, Tap};
+use lang::Lang;
 use serde_json::{Value, json};
+use tap::{Event, Record, Request, Tap, Write};
 
 fn facts(objects: &[(&str, Value)], tap: &Tap) -> Facts {
-    let mut facts = Facts { records: tap.since(0), now: crate::clock::now(), ..Facts::default() };
+    let mut facts = Facts { records: tap.since(0), now: clock::now(), ..Facts::default() };
     // All was read, and there is no more than this.
     for plural in super::facts::LISTS.iter().map(|(plural, _)| plural).chain(super::facts::BARE) {
         facts.objects.insert(plural.to_string(), vec![]);
@@ -49,10 +49,10 @@ fn a_selector_that_misses_names_the_slip() {
     let told = ask(&by_key, &["localhost:31234"]).lines.join(" ");
     assert!(told.contains("but it asks for the key name"), "{told}");
     let right = facts(&[pods.clone(), ("services", service(json!({"app": "web"}), json!(80)))], &Tap::new());
-    assert!(!ask(&right, &["service", "web"]).trouble);
+    assert!(!ask(&right, &["service", "web"]).problem);
     let port = facts(&[pods, ("services", service(json!({"app": "web"}), json!(8080)))], &Tap::new());
     let told = ask(&port, &["web"]);
-    assert!(told.trouble && told.lines.join(" ").contains("8080"), "{told:?}");
+    assert!(told.problem && told.lines.join(" ").contains("8080"), "{told:?}");
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn a_bare_name_is_looked_for_among_kinds_that_are_seldom_asked_for() {
     assert!(told.contains("The jobs could not be read") && !told.contains("never"), "{told}");
     // What was there is told also of another kind than a pod.
     let tap = Tap::new();
-    let gone = Record::new("commit").object("deployments", "default", "web").revision(7);
-    tap.emit(gone.detail(json!({"deleted": true})));
+    let gone = Record::new(Event::Commit(Write::DELETED));
+    tap.emit(gone.object("deployments", "default", "web").revision(7));
     let told = ask(&facts(&[], &tap), &["web"]);
     assert_eq!((told.about.as_str(), told.lines[0].contains("was deleted")), ("deployment/web", true));
 }
@@ -126,15 +126,15 @@ fn a_pod_that_somebody_makes_is_mended_where_its_template_stands() {
 #[test]
 fn a_pending_pod_shows_what_each_node_was_told() {
     let tap = Tap::new();
-    let verdicts =
-        json!({"verdicts": [{"node": "n1", "refused": [{"reason": "Insufficient cpu"}]}], "chosen": null});
+    let refused = vec![tap::Refusal { reason: "Insufficient cpu".into(), ..Default::default() }];
+    let decision = decision(refused, None);
     let mut pending = pod(json!({}), json!({"phase": "Pending"}));
     pending["spec"]["nodeName"] = "".into();
     let silent = json!({"metadata": {"name": "kube-scheduler", "namespace": "kube-system"},
         "spec": {"renewTime": "2020-01-01T00:00:00.000000Z", "leaseDurationSeconds": 15}});
     let alone = facts(&[("pods", pending.clone()), ("leases", silent)], &tap);
     assert!(ask(&alone, &["pod/web-1"]).lines[0].contains("Nobody does the work of kube-scheduler"));
-    tap.emit(Record::new("schedule").object("pods", "default", "web-1").detail(verdicts));
+    tap.emit(Record::new(decision).object("pods", "default", "web-1"));
     let told = ask(&facts(&[("pods", pending)], &tap), &["pod/web-1"]).lines;
     assert_eq!(told[1], "  n1: Insufficient cpu");
 }
@@ -144,10 +144,10 @@ fn a_pod_whose_binding_is_on_its_way_lacks_nothing() {
     let tap = Tap::new();
     let mut pending = pod(json!({}), json!({"phase": "Pending"}));
     pending["spec"]["nodeName"] = "".into();
-    let verdicts = json!({"verdicts": [{"node": "n1", "refused": []}], "chosen": "n1"});
-    tap.emit(Record::new("schedule").object("pods", "default", "web-1").detail(verdicts));
+    let decision = decision(vec![], Some("n1"));
+    tap.emit(Record::new(decision).object("pods", "default", "web-1"));
     let told = ask(&facts(&[("pods", pending)], &tap), &["pod/web-1"]);
-    assert!(!told.trouble && told.lines[0].contains("chosen n1"), "{told:?}");
+    assert!(!told.problem && told.lines[0].contains("chosen n1"), "{told:?}");
 }
 
 #[test]
@@ -162,8 +162,19 @@ fn crashes_are_read_from_the_last_state() {
     assert_eq!(told.tips, ["kubectl logs web-1 -c c --previous"]);
 }
 
-fn answered(tap: &Tap, session: &str, verb: &str, code: u16, detail: Value) {
-    let mut record = Record::new(verb).object("pods", "default", "web").detail(detail);
+/// The scheduler's decision about one pod, in a cluster of one node.
+fn decision(refused: Vec<tap::Refusal>, chosen: Option<&str>) -> Event {
+    let verdicts = vec![tap::Verdict { node: "n1".into(), refused, ..Default::default() }];
+    Event::Schedule(tap::Decision { verdicts, chosen: chosen.map(String::from) })
+}
+
+fn answer(verb: &str, message: &str) -> Event {
+    let (verb, message) = (verb.to_string(), message.to_string());
+    Event::Answer(Box::new(tap::Answer { verb, message, ..Default::default() }))
+}
+
+fn answered(tap: &Tap, session: &str, event: Event, code: u16) {
+    let mut record = Record::new(event).object("pods", "default", "web");
     let (session, user) = (session.to_string(), "learner".to_string());
     record.request =
         Some(Request { session, user, code, command: "kubectl run".into(), ..Request::default() });
@@ -173,27 +184,26 @@ fn answered(tap: &Tap, session: &str, verb: &str, code: u16, detail: Value) {
 #[test]
 fn the_last_command_is_explained_by_its_last_answer() {
     let tap = Tap::new();
-    assert!(!ask(&facts(&[], &tap), &[]).trouble, "nothing was asked yet");
-    let exists = json!({"verb": "create", "message": "pods \"web\" already exists"});
-    answered(&tap, "1", "answer", 409, exists);
+    assert!(!ask(&facts(&[], &tap), &[]).problem, "nothing was asked yet");
+    answered(&tap, "1", answer("create", "pods \"web\" already exists"), 409);
     let told = ask(&facts(&[], &tap), &[]);
     assert!(
         told.about == "kubectl run" && told.lines[0].starts_with("409: a pod called web exists already"),
         "{told:?}"
     );
     // A later one that went well leads to its object.
-    answered(&tap, "2", "commit", 0, json!({"created": true}));
-    answered(&tap, "2", "answer", 201, json!({"verb": "create"}));
+    answered(&tap, "2", Event::Commit(Write::CREATED), 0);
+    answered(&tap, "2", answer("create", ""), 201);
     let mut web = pod(json!({}), ready());
     web["metadata"]["name"] = "web".into();
     let told = ask(&facts(&[("pods", web)], &tap), &[]);
-    assert!(!told.trouble && told.about == "pod/web", "{told:?}");
+    assert!(!told.problem && told.about == "pod/web", "{told:?}");
     // And one that is gone to whoever deleted it.
-    answered(&tap, "3", "commit", 0, json!({"deleting": true}));
-    let mut last = Record::new("commit").object("pods", "default", "web").detail(json!({"deleted": true}));
+    answered(&tap, "3", Event::Commit(Write::DELETING), 0);
+    let mut last = Record::new(Event::Commit(Write::DELETED)).object("pods", "default", "web");
     last.request = Some(Request { user: "system:node:n1".into(), ..Request::default() });
     tap.emit(last);
-    answered(&tap, "3", "answer", 200, json!({"verb": "delete"}));
+    answered(&tap, "3", answer("delete", ""), 200);
     let told = ask(&facts(&[], &tap), &[]);
     assert!(told.lines[0].contains("was deleted by learner"), "{told:?}");
     assert_eq!(told.tips, ["undo"]);
@@ -208,11 +218,11 @@ fn after(facts: &Facts, line: &str, code: i32) -> Explanation {
 fn a_command_that_failed_is_the_one_that_is_explained() {
     let tap = Tap::new();
     // An earlier command went well.
-    answered(&tap, "1", "answer", 200, json!({"verb": "get"}));
+    answered(&tap, "1", answer("get", ""), 200);
     let mut web = pod(json!({}), ready());
     web["metadata"]["name"] = "web".into();
     let seen = facts(&[("pods", web)], &tap);
-    assert!(!after(&seen, "kubectl run web --image=nginx", 0).trouble);
+    assert!(!after(&seen, "kubectl run web --image=nginx", 0).problem);
     for (line, says, tip) in [
         ("kubectl get nods", "There is no kind nods.", "kubectl get nodes"),
         ("get deploymnet/web -n shop", "There is no kind deploymnet.", "kubectl get deployments/web -n shop"),
@@ -220,13 +230,14 @@ fn a_command_that_failed_is_the_one_that_is_explained() {
     ] {
         let told = after(&seen, line, 1);
         assert_eq!((told.lines[0].as_str(), told.tips[0].as_str()), (says, tip), "{line}");
-        assert!(told.trouble && told.about == line);
+        assert!(told.problem && told.about == line);
     }
-    // Nothing was refused: kubectl's own message is the reason, and nothing is said of the earlier command's pod.
+    // Nothing was refused: kubectl's own message is the reason, and nothing is said of the earlier
+    // command's pod.
     let told = after(&seen, "kubectl run web", 1);
-    assert!(told.trouble && told.lines[0].contains("exit code 1"), "{told:?}");
+    assert!(told.problem && told.lines[0].contains("exit code 1"), "{told:?}");
     let told = after(&seen, "false", 1);
-    assert!(told.trouble && told.lines[0].contains("exit code 1"), "{told:?}");
+    assert!(told.problem && told.lines[0].contains("exit code 1"), "{told:?}");
     let told = after(&seen, "curl -s localhost:31234/menu", 7);
     assert!(told.lines[0].contains("No Service has the NodePort 31234"), "{told:?}");
     let custom = json!({"metadata": {"name": "sails.example.org"},
@@ -238,8 +249,7 @@ fn a_command_that_failed_is_the_one_that_is_explained() {
 #[test]
 fn a_proposal_names_the_namespace() {
     let tap = Tap::new();
-    let mut record =
-        Record::new("answer").object("pods", "default", "scheduler").detail(json!({"verb": "get"}));
+    let mut record = Record::new(answer("get", "")).object("pods", "default", "scheduler");
     record.request = Some(Request {
         session: "1".into(),
         user: "learner".into(),

@@ -1,6 +1,6 @@
 //! The sentences of `why`.
 
-use crate::lang::texts;
+use lang::texts;
 
 texts! {
     pub enum Word {

@@ -1,17 +1,18 @@
 //! The session's words of lessons.
 
 use super::{CUT, Flow, Given, Lines, Manner, Session};
-use crate::cluster::Error;
-use crate::cluster::undo::Loss;
-use crate::lab::graded::view::{Ask as LabAsk, LabView};
-use crate::lab::view::{Ask, Entry, LessonView, Solution, State};
-use crate::lang::charset::{eprintln, print, println};
-use crate::ui::lesson::{self, Paper};
-use crate::ui::terminal;
-use crate::ui::texts::Say;
-use crate::ui::{consent, labs};
+use crate::lesson::{self, PageStyle};
+use crate::terminal;
+use crate::texts::Say;
+use crate::{consent, labs};
+use cluster::Error;
+use cluster::undo::Loss;
+use lab::graded::view::{Ask as LabAsk, LabView};
+use lab::view::{Ask, Entry, LessonView, Solution, State};
+use lang::charset::{eprintln, print, println};
 use std::collections::VecDeque;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Why there is no answer.
@@ -25,11 +26,17 @@ pub(super) enum Unanswered {
 #[derive(Debug)]
 pub(super) struct Interrupted;
 
-/// A busy engine is waited for so long before a line runs that has nothing to do with the cluster. It answers within milliseconds unless it plays a
-/// lesson's setup, or takes up the open lesson when a session begins.
+/// A busy engine is waited for so long before a line runs that has nothing to do with the cluster.
+/// It answers within milliseconds unless it plays a lesson's setup, or takes up the open lesson
+/// when a session begins.
 const HEARD_MAX: Duration = Duration::from_millis(500);
-/// Any other line: a setup takes less, and who hangs for longer must not keep `down` from being run.
+/// Any other line: a setup takes less, and who hangs for longer must not keep `down` from being
+/// run.
 const BUSY_MAX: Duration = Duration::from_secs(60);
+
+/// Pause before the lesson is followed again after an error of the engine: the first, and the
+/// longest. Each is twice as long as the one before.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 impl Session {
     /// Waits for an answer, until Ctrl-C.
@@ -51,9 +58,10 @@ impl Session {
         answer
     }
 
-    /// Tells the engine what the learner does, and waits until it has heard: lessons judge in this order, and on another's cluster nothing may
-    /// be changed before the lesson is open. `aside`: the line has nothing to do with the cluster. A busy engine holds that up for
-    /// [`HEARD_MAX`] at most, others for [`BUSY_MAX`], and hears of it later.
+    /// Tells the engine what the learner does, and waits until it has heard: lessons judge in this
+    /// order, and on another's cluster nothing may be changed before the lesson is open. `aside`:
+    /// the line has nothing to do with the cluster. A busy engine holds that up for [`HEARD_MAX`]
+    /// at most, others for [`BUSY_MAX`], and hears of it later.
     ///
     /// # Errors
     /// Ctrl-C while it waited.
@@ -81,19 +89,50 @@ impl Session {
 
     pub(super) fn ask(&mut self, ask: Ask) -> Result<serde_json::Value, Unanswered> {
         let (place, lang, told) = (self.place.clone(), self.lang(), self.announced.take());
-        self.await_answer(async {
+        let id = question_id();
+        let own = id.clone();
+        let answer = self.await_answer(async {
             if let Some(told) = told {
                 let _ = told.await; // the answer is about what came before, too
             }
-            lesson::ask(&place, lang, ask).await
-        })
+            lesson::ask_as(own, &place, lang, ask).await
+        });
+        if matches!(answer, Err(Unanswered::Cut)) {
+            self.take_back(id);
+        }
+        answer
+    }
+
+    /// Takes a question back that Ctrl-C has cut off: if the engine plays lines for it, they end.
+    fn take_back(&mut self, id: String) {
+        let (place, lang) = (self.place.clone(), self.lang());
+        let stop = lesson::ask(&place, lang, Ask::Stop { question: Some(id) });
+        let said = self.handle.block_on(async { tokio::time::timeout(HEARD_MAX, stop).await });
+        self.stopped = said.ok().and_then(Result::ok).and_then(|said| said.as_str().map(String::from));
+    }
+
+    /// `lesson stop`: ends what the engine plays, for whomever.
+    fn stop(&mut self) -> i32 {
+        if !self.alive() {
+            return 1;
+        }
+        match self.ask(Ask::Stop { question: None }) {
+            Ok(said) => {
+                println!("{}", said.as_str().unwrap_or_default());
+                0
+            }
+            Err(why) => self.unanswered(&why),
+        }
     }
 
     /// Says why there is no answer; the exit code.
-    fn unanswered(&self, why: &Unanswered) -> i32 {
+    fn unanswered(&mut self, why: &Unanswered) -> i32 {
         match why {
             Unanswered::Cut => {
-                self.column.saw(b"^C"); // which the terminal has shown
+                match self.stopped.take() {
+                    Some(said) => println!("\n{said}"),
+                    None => self.column.saw(b"^C"), // which the terminal has shown
+                }
                 CUT
             }
             Unanswered::Refused(error) => {
@@ -103,15 +142,15 @@ impl Session {
         }
     }
 
-    fn paper(&self) -> Paper {
+    fn style(&self) -> PageStyle {
         let terminal = self.manner == Manner::Terminal;
-        let width = if terminal { width() } else { Paper::WIDEST };
+        let width = if terminal { width() } else { PageStyle::WIDEST };
         let colour = terminal && terminal::colours();
-        Paper { lang: self.lang(), width, colour, beside: self.frame.is_some() }
+        PageStyle { lang: self.lang(), width, colour, beside: self.frame.is_some() }
     }
 
-    /// Returns whether the open step waits for the answer to its question. An engine that is busy for longer than [`BUSY_MAX`]
-    /// does not count as waiting.
+    /// Returns whether the open step waits for the answer to its question. An engine that is busy
+    /// for longer than [`BUSY_MAX`] does not count as waiting.
     ///
     /// # Errors
     /// Ctrl-C while it waited.
@@ -135,7 +174,7 @@ impl Session {
     }
 
     /// Asks the engine and prints what `part` makes of its view.
-    pub(super) fn shown(&mut self, ask: Ask, part: impl FnOnce(&Paper, &LessonView) -> String) -> i32 {
+    pub(super) fn shown(&mut self, ask: Ask, part: impl FnOnce(&PageStyle, &LessonView) -> String) -> i32 {
         if !self.alive() {
             return 1;
         }
@@ -144,7 +183,7 @@ impl Session {
         });
         match view {
             Ok(view) => {
-                print!("{}", part(&self.paper(), &view));
+                print!("{}", part(&self.style(), &view));
                 0
             }
             Err(why) => self.unanswered(&why),
@@ -164,14 +203,14 @@ impl Session {
         let argument = words.iter().skip(1).find(|w| !is_yes(w)).cloned();
         match (words.first().map(String::as_str).unwrap_or_default(), argument) {
             ("next", _) => self.dear(Ask::Next, sure),
-            ("back", _) => self.shown(Ask::Back, Paper::page),
+            ("back", _) => self.shown(Ask::Back, PageStyle::page),
             ("goto", Some(step)) => self.dear(Ask::Goto { step }, sure),
             ("goto", None) => {
                 println!("{}", self.say(Say::HelpGoto, &[]));
                 2
             }
             ("debrief", step) => self.debrief(step),
-            ("hint", _) => self.shown(Ask::Hint, Paper::hint),
+            ("hint", _) => self.shown(Ask::Hint, PageStyle::hint),
             ("check", id) => {
                 let over = |view: &LessonView| matches!(view.state, State::Done | State::Solved);
                 // At a terminal the one who watches says it when a step is done.
@@ -183,20 +222,22 @@ impl Session {
                     };
                 }
                 let mut green = false;
-                let code = self.shown(Ask::Check { id }, |paper, view| {
+                let code = self.shown(Ask::Check { id }, |style, view| {
                     green = over(view);
-                    if green && watched { String::new() } else { paper.verdict(view) }
+                    if green && watched { String::new() } else { style.verdict(view) }
                 });
                 if code == 0 && !green { 1 } else { code }
             }
+            ("lesson", Some(word)) if word == "stop" => self.stop(),
             ("lesson", Some(id)) => self.dear(Ask::Open { id }, sure),
             ("lesson", None) => self.lessons(),
             ("solve", id) => self.solve(id, lines),
-            _ => self.shown(Ask::Show, Paper::page),
+            _ => self.shown(Ask::Show, PageStyle::page),
         }
     }
 
-    /// A question whose answer may cost something that the learner made: that is listed first, and the learner is asked.
+    /// A question whose answer may cost something that the learner made: that is listed first, and
+    /// the learner is asked.
     fn dear(&mut self, ask: Ask, sure: bool) -> i32 {
         if !self.alive() {
             return 1;
@@ -222,7 +263,7 @@ impl Session {
                 }
             }
         }
-        self.shown(Ask::Sure { ask: Box::new(ask) }, Paper::page)
+        self.shown(Ask::Sure { ask: Box::new(ask) }, PageStyle::page)
     }
 
     /// Asks whether the loss is meant. Ctrl-C is no.
@@ -252,7 +293,7 @@ impl Session {
                     self.complain(&self.say(Say::LessonDebriefNone, &[]), None, None);
                     return 1;
                 }
-                print!("{}", self.paper().told(&told));
+                print!("{}", self.style().told(&told));
                 0
             }
             Err(why) => self.unanswered(&why),
@@ -271,7 +312,7 @@ impl Session {
         match self.ask(Ask::List) {
             Ok(list) => {
                 let entries: Vec<Entry> = serde_json::from_value(list).unwrap_or_default();
-                print!("{}", self.paper().list(&entries, &open.id));
+                print!("{}", self.style().list(&entries, &open.id));
                 0
             }
             Err(why) => self.unanswered(&why),
@@ -293,10 +334,13 @@ impl Session {
                     return 1;
                 }
                 Err(why @ Unanswered::Cut) => return self.unanswered(&why),
-                // A foreign cluster has no lab desk, which refuses with words of its own. The cluster's end and a
-                // damaged answer say nothing about the lab: then nothing is solved.
+                // A foreign cluster has no lab desk, which refuses with words of its own. The
+                // cluster's end and a damaged answer say nothing about the lab: then nothing is
+                // solved.
                 Err(
-                    why @ Unanswered::Refused(Error::NotRunning(_) | Error::Hangs { .. } | Error::Control(_)),
+                    why @ Unanswered::Refused(
+                        Error::NotRunning(_) | Error::Hangs { .. } | Error::Ended | Error::Control(_),
+                    ),
                 ) => {
                     return self.unanswered(&why);
                 }
@@ -326,7 +370,7 @@ impl Session {
             Ok(Some(view)) => {
                 // At a terminal the one who watches says it.
                 if self.manner != Manner::Terminal {
-                    print!("{}", self.paper().over(&view));
+                    print!("{}", self.style().over(&view));
                 }
                 0
             }
@@ -338,33 +382,55 @@ impl Session {
         }
     }
 
-    /// Says what the engine finds out by itself, until the cluster ends.
+    /// Says what the engine finds out by itself, until the cluster ends. After an error of the
+    /// engine it is said, too, and the lesson is followed anew, with a growing pause.
     pub fn watch_lesson(&self) {
-        let (place, lang, paper) = (self.place.clone(), self.lang.clone(), self.paper());
+        let (place, lang, style) = (self.place.clone(), self.lang.clone(), self.style());
         let news = self.news.clone();
         self.handle.spawn(async move {
-            // What was known before a change of language stays known: the first view in the other one may have news.
+            // What was known before a change of language stays known: the first view in the other
+            // one may have news.
             let mut known: Option<LessonView> = None;
+            let mut pause = None;
             loop {
                 let now = || *lang.lock().unwrap_or_else(PoisonError::into_inner);
                 let spoken = now();
-                let Ok((mut control, first)) = lesson::follow(&place, spoken).await else { return };
-                let mut next = Some(first);
-                while let Some(view) = next {
+                let (mut control, mut next) = match lesson::follow(&place, spoken).await {
+                    Ok((control, first)) => (Some(control), Ok(Some(first))),
+                    // The cluster has ended, or has no lessons.
+                    Err(error) if known.is_none() || matches!(error, Error::NotRunning(_)) => return,
+                    Err(error) => (None, Err(error)),
+                };
+                while let Ok(Some(view)) = next {
                     if now() != spoken {
+                        next = Ok(None);
                         break; // follow again in the other language
                     }
                     // The window may be narrower than it was.
-                    let paper = Paper { lang: spoken, width: width(), ..paper };
-                    if let Some(words) = known.as_ref().and_then(|known| lesson::news(&paper, known, &view)) {
+                    let style = PageStyle { lang: spoken, width: width(), ..style };
+                    if let Some(words) = known.as_ref().and_then(|known| lesson::news(&style, known, &view)) {
                         news.tell(words);
                     }
                     known = Some(view);
-                    let value = control.next().await.ok().flatten();
-                    next = value.map(|value| serde_json::from_value(value).unwrap_or_default());
+                    pause = None;
+                    let value = match &mut control {
+                        Some(control) => control.next().await,
+                        None => Ok(None),
+                    };
+                    next = value.map(|v| v.map(|v| serde_json::from_value(v).unwrap_or_default()));
                 }
-                if now() == spoken {
-                    return; // the cluster has ended
+                match next {
+                    Err(why) => {
+                        // Said once, however often it is asked again.
+                        if pause.is_none() {
+                            news.tell(spoken.say(Say::LessonAgain, &[&why.say(spoken)]));
+                        }
+                        let wait = pause.unwrap_or(AGAIN.0);
+                        pause = Some((wait * 2).min(AGAIN.1));
+                        tokio::time::sleep(wait).await;
+                    }
+                    Ok(_) if now() == spoken => return, // the cluster has ended
+                    Ok(_) => {}
                 }
             }
         });
@@ -386,9 +452,15 @@ pub(super) fn help(word: &str) -> Option<Say> {
     })
 }
 
+/// Returns an id that no other question to an engine has.
+fn question_id() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 /// Of a line on the learner's terminal, as wide as is pleasant to read.
 fn width() -> usize {
-    usize::from(terminal::size().0).min(Paper::WIDEST)
+    usize::from(terminal::size().0).min(PageStyle::WIDEST)
 }
 
 /// Lines of a solution, before those of whoever types.
@@ -412,9 +484,9 @@ impl Lines for Played<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Home, Place};
-    use crate::ui::script::Script;
-    use crate::ui::texts::Lang;
+    use crate::script::Script;
+    use crate::texts::Lang;
+    use cluster::{Home, Place};
     use std::process::Command;
     use std::time::Instant;
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -432,13 +504,14 @@ mod tests {
     /// Runs a test of this module in a process of its own.
     fn in_a_process(test: &str) {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", &format!("ui::session::lessons::tests::{test}")]);
+        command.args(["--exact", &format!("session::lessons::tests::{test}")]);
         let ran = command.env(INSIDE, "1").output().unwrap();
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success() && said.contains("1 passed"), "{said}");
     }
 
-    /// A cluster whose lesson engine takes questions, passes them to `asked`, and answers none.
+    /// A cluster whose lesson engine takes questions, passes them to `asked`, and answers none but
+    /// those that stop it.
     fn busy(runtime: &Runtime, place: &Place, asked: tokio::sync::mpsc::UnboundedSender<String>) {
         std::fs::create_dir_all(&place.root).unwrap();
         let _inside = runtime.enter();
@@ -452,23 +525,27 @@ mod tests {
                     while let Ok(Some(line)) = lines.next_line().await {
                         if line.contains("hello") {
                             write.write_all(b"{\"ok\":null}\n").await.unwrap();
-                        } else {
-                            let _ = asked.send(line); // the test may have ended
+                            continue;
                         }
+                        if line.contains("\"stop\"") {
+                            write.write_all(b"{\"ok\":\"stopped at command 3 of 7\"}\n").await.unwrap();
+                        }
+                        let _ = asked.send(line); // the test may have ended
                     }
                 });
             }
         });
     }
 
-    /// A cluster that tells each follower the next of these lists of views.
-    fn tells(runtime: &Runtime, place: &Place, views: Vec<Vec<LessonView>>) {
+    /// A cluster that tells each follower the next of these lists of views, and an error behind
+    /// them if there is one.
+    fn tells(runtime: &Runtime, place: &Place, views: Vec<(Vec<LessonView>, Option<&'static str>)>) {
         std::fs::create_dir_all(&place.root).unwrap();
         let _inside = runtime.enter();
         let listener = UnixListener::bind(place.socket()).unwrap();
         runtime.spawn(async move {
             let mut open = Vec::new();
-            for views in views {
+            for (views, error) in views {
                 let (read, mut write) = listener.accept().await.unwrap().0.into_split();
                 let mut lines = BufReader::new(read).lines();
                 lines.next_line().await.unwrap(); // the greeting
@@ -476,6 +553,10 @@ mod tests {
                 lines.next_line().await.unwrap(); // the question
                 for view in views {
                     let told = serde_json::json!({ "ok": view });
+                    write.write_all(format!("{told}\n").as_bytes()).await.unwrap();
+                }
+                if let Some(error) = error {
+                    let told = serde_json::json!({ "error": error });
                     write.write_all(format!("{told}\n").as_bytes()).await.unwrap();
                 }
                 open.push((lines, write));
@@ -492,13 +573,15 @@ mod tests {
             |state| LessonView { id: "t/04".into(), step_id: "run".into(), state, ..LessonView::default() };
         let open = view(State::Open);
         let failed = LessonView { not_yet: Some("no pod".into()), ..open.clone() };
-        tells(&runtime, &place, vec![vec![open, failed.clone(), failed], vec![view(State::Done)]]);
+        let views = vec![(vec![open, failed.clone(), failed], None), (vec![view(State::Done)], None)];
+        tells(&runtime, &place, views);
         let session = {
             let _inside = runtime.enter();
             Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone())
         };
         let (tell, told) = std::sync::mpsc::channel();
-        // At the first news the learner changes the language: the view behind it makes the watcher ask anew.
+        // At the first news the learner changes the language: the view behind it makes the watcher
+        // ask anew.
         let lang = session.lang.clone();
         session.speak_through(move |words| {
             *lang.lock().unwrap() = Lang::Ko;
@@ -508,6 +591,30 @@ mod tests {
         for news in ["the step is not done yet", "the step is done"] {
             told.recv_timeout(Duration::from_secs(60)).expect(news);
         }
+    }
+
+    #[test]
+    fn an_error_of_the_engine_is_said_and_the_lesson_followed_again() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let view =
+            |state| LessonView { id: "t/04".into(), step_id: "run".into(), state, ..LessonView::default() };
+        let damaged = Some("the history is damaged");
+        let views = vec![(vec![view(State::Open)], damaged), (vec![view(State::Done)], None)];
+        tells(&runtime, &place, views);
+        let session = {
+            let _inside = runtime.enter();
+            Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone())
+        };
+        let (tell, told) = std::sync::mpsc::channel();
+        session.speak_through(move |words| drop(tell.send(words)));
+        session.watch_lesson();
+        let next = |what: &str| told.recv_timeout(Duration::from_secs(60)).expect(what);
+        assert_eq!(
+            next("the error").trim_end(),
+            "The lessons do not answer: the history is damaged. They are asked again."
+        );
+        assert!(next("the step is done").contains("Done"), "what happened meanwhile is said");
     }
 
     /// Not a test of its own: runs in a process that the test below starts.
@@ -542,7 +649,51 @@ mod tests {
         in_a_process("interrupted_while_the_lab_desk_is_busy");
     }
 
-    /// Not a test of its own: runs in a process that the test below starts, with an input where no answer comes.
+    /// Not a test of its own: runs in a process that the test below starts.
+    #[test]
+    fn interrupted_while_a_setup_plays() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
+        busy(&runtime, &place, asked);
+        let mut session = session_at(&runtime, place);
+        let (tell, told) = std::sync::mpsc::channel();
+        runtime.spawn(async move {
+            while let Some(question) = questions.recv().await {
+                let question: serde_json::Value = serde_json::from_str(&question).unwrap();
+                let question = question["question"].clone();
+                if question["ask"]["sure"]["ask"]["open"]["id"] == "07" {
+                    nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).unwrap();
+                }
+                tell.send(question).unwrap();
+            }
+        });
+        session.run("lesson 07 --yes", &mut Script::of([]));
+        assert_eq!((session.last(), &session.stopped), (CUT, &None), "what was said is shown");
+        let told = |what: &str| {
+            let asked = std::iter::from_fn(|| told.recv_timeout(Duration::from_secs(60)).ok());
+            asked.into_iter().find(|question| !question["ask"][what].is_null()).unwrap()
+        };
+        let (opens, stops) = (told("sure"), told("stop"));
+        assert!(
+            opens["id"].is_string() && opens["id"] == stops["ask"]["stop"]["question"],
+            "{opens} {stops}"
+        );
+        session.run("lesson stop", &mut Script::of([]));
+        assert_eq!(session.last(), 0);
+        assert!(told("stop")["ask"]["stop"]["question"].is_null(), "for whomever it plays");
+    }
+
+    #[test]
+    fn ctrl_c_stops_the_setup_that_was_asked_for() {
+        in_a_process("interrupted_while_a_setup_plays");
+    }
+
+    /// Not a test of its own: runs in a process that the test below starts, with an input where no
+    /// answer comes.
     #[test]
     fn interrupted_at_the_question_about_a_loss() {
         if std::env::var_os(INSIDE).is_none() {
@@ -559,7 +710,7 @@ mod tests {
         use std::io::Read;
         use std::process::Stdio;
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "ui::session::lessons::tests::interrupted_at_the_question_about_a_loss"]);
+        command.args(["--exact", "session::lessons::tests::interrupted_at_the_question_about_a_loss"]);
         command.arg("--nocapture").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut asks = command.env(INSIDE, "1").spawn().unwrap();
         let mut stderr = asks.stderr.take().unwrap();

@@ -1,18 +1,19 @@
 //! Words that come by themselves: the cluster has ended, a step is done.
 
 use super::Session;
-use crate::cluster::Place;
-use crate::cluster::control::Control;
-use crate::lang::charset::{eprintln, print, println};
-use crate::ui::column::Column;
-use crate::ui::texts::{Lang, Say, trouble};
+use crate::column::Column;
+use crate::texts::{Lang, Say, problem};
+use cluster::Place;
+use cluster::control::Control;
+use lang::charset::{eprintln, print, println};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Voice = Box<dyn FnMut(String) + Send>;
 
-/// News on their way to whoever sits there. They would stand in the middle of an editor, or behind the prompt of a shell in a container: there
-/// they wait until the program that has the terminal ends.
+/// News on their way to whoever sits there. They would stand in the middle of an editor, or behind
+/// the prompt of a shell in a container: there they wait until the program that has the terminal
+/// ends.
 pub(super) struct News {
     column: Arc<Column>,
     state: Mutex<State>,
@@ -114,7 +115,7 @@ impl Session {
 
 /// What is said when the cluster has ended underneath.
 fn obituary(lang: Lang, place: &Place) -> String {
-    trouble(
+    problem(
         lang,
         &lang.say(Say::ClusterEnded, &[&place.name]),
         Some(&lang.say(Say::ClusterEndedWhy, &[&place.log().display().to_string()])),

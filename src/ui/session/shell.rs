@@ -1,13 +1,13 @@
 //! The session's shell: which it is, and lines in it.
 
 use super::{Manner, Session};
-use crate::cluster::Place;
-use crate::lang::charset::eprintln;
-use crate::ui::commands;
-use crate::ui::dialect::Dialect;
-use crate::ui::line;
-use crate::ui::shell::{Ran, START_PATIENCE, Setting, Shell};
-use crate::ui::texts::Say;
+use crate::commands;
+use crate::dialect::Dialect;
+use crate::line;
+use crate::shell::{Ran, START_PATIENCE, Setting, Shell};
+use crate::texts::Say;
+use cluster::Place;
+use lang::charset::eprintln;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
@@ -19,8 +19,8 @@ impl Session {
         }
     }
 
-    /// Runs a line in the shell. News wait until it ends: the terminal is raw for the line's programs, and the news would stand
-    /// in the middle of their output.
+    /// Runs a line in the shell. News wait until it ends: the terminal is raw for the line's
+    /// programs, and the news would stand in the middle of their output.
     pub(super) fn in_shell(&mut self, text: &str, suggest: bool) -> i32 {
         self.news.hold();
         let ran = match self.shell() {
@@ -145,7 +145,8 @@ fn choose_shell(
     }
 }
 
-/// A directory for the end of PATH, with programs that a machine may lack: this one under other names.
+/// A directory for the end of PATH, with programs that a machine may lack: this one under other
+/// names.
 fn stand_ins(place: &Place, program: &Path) -> PathBuf {
     let dir = place.home.bin().join("stand-ins");
     let link = dir.join("curl");
@@ -161,8 +162,8 @@ fn stand_ins(place: &Place, program: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::Home;
-    use crate::ui::texts::Lang;
+    use crate::texts::Lang;
+    use cluster::Home;
 
     #[test]
     fn news_wait_until_the_line_in_the_shell_has_ended() {

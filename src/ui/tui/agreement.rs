@@ -1,11 +1,12 @@
-//! What the store's members told of themselves: who leads, what each log holds, who cannot hear whom, and how the last
-//! election went. Built record by record, so that nothing is forgotten when the records are.
+//! What the store's members told of themselves: who leads, what each log holds, who cannot hear
+//! whom, and how the last election went. Built record by record, so that nothing is forgotten when
+//! the records are.
 
-use crate::clock::Timestamp;
-use crate::cluster::faults::{Act, Fault};
-use crate::tap::Record;
+use clock::Timestamp;
+use cluster::faults::{Act, Broken, Fault};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tap::{Component, Event, RaftRole, Record};
 
 /// Entries kept of every log, its newest.
 const LOG: usize = 256;
@@ -44,6 +45,24 @@ pub struct Member {
     guessed: BTreeSet<u64>,
     /// The newest entry that it applied.
     pub applied: u64,
+}
+
+impl Member {
+    /// Takes in a batch of entries that is on the member's disk. Only the last entry's term is
+    /// told. For example after entries up to 9 of term 2, a batch of 3 up to 12 of term 4 leaves
+    /// 10 and 11 as guesses: they may be of term 2, 3 or 4.
+    fn append(&mut self, batch: u64, last: u64, term: u64) {
+        // Of a batch that is longer than what is kept, only its end.
+        let first = last.saturating_add(1).saturating_sub(batch.min(LOG as u64));
+        // Terms never fall, so it is that of all if the entry before them has it, too.
+        let all = first.checked_sub(1).and_then(|before| self.log.get(&before)) == Some(&term);
+        for index in first..=last {
+            self.log.insert(index, term);
+            if !all && index < last {
+                self.guessed.insert(index);
+            }
+        }
+    }
 }
 
 /// One thing that happened around an election.
@@ -89,21 +108,43 @@ pub struct Agreement {
 impl Agreement {
     /// Takes in a record of the store or of a fault.
     pub fn absorb(&mut self, record: &Record) {
-        match record.component.as_str() {
-            "etcd" => self.member(record),
-            "fault" => {
-                if let Ok(fault) = serde_json::from_value::<Fault>(record.detail.clone()) {
-                    self.fault(&fault, record);
-                }
-            }
+        match &record.event {
+            Event::Fault(fault) => self.fault(fault, record),
+            _ if record.component == Component::Etcd => self.member(record),
             _ => {}
         }
+    }
+
+    /// Takes in the list of all that is broken: faults may be older than the oldest record that is
+    /// kept. Returns whether a cut or a node that is off was not known, or is no more. Records of
+    /// the past that are told later change nothing for good: of two that are about the same link or
+    /// node, the last one agrees with the list.
+    pub fn set_broken(&mut self, broken: &[Broken]) -> bool {
+        let (mut cuts, mut off) = (BTreeSet::new(), BTreeSet::new());
+        for fault in broken {
+            match (fault.fault.as_str(), fault.nodes.as_slice()) {
+                ("cut", [a, b]) => {
+                    cuts.insert(ordered(a, b));
+                }
+                ("stopped" | "crashed", [node]) => {
+                    off.insert(node.clone());
+                }
+                _ => {}
+            }
+        }
+        let changed = (&cuts, &off) != (&self.cuts, &self.off);
+        (self.cuts, self.off) = (cuts, off);
+        changed
     }
 
     fn fault(&mut self, fault: &Fault, record: &Record) {
         match fault {
             Fault::Cut { a, b } => {
                 self.cuts.insert(ordered(a, b));
+            }
+            // A link has one share of loss: it takes the place of the cut.
+            Fault::Loss { a, b, .. } => {
+                self.cuts.remove(&ordered(a, b));
             }
             Fault::Heal => self.cuts.clear(),
             Fault::Node { node, act: Act::Start } => {
@@ -113,12 +154,10 @@ impl Agreement {
                 self.off.insert(node.clone());
                 self.starts_anew(Some(node));
             }
-            Fault::Kill { component, node } if component == "etcd" => self.starts_anew(node.as_deref()),
-            Fault::List
-            | Fault::Kill { .. }
-            | Fault::Slow { .. }
-            | Fault::Loss { .. }
-            | Fault::Disk { .. } => {}
+            Fault::Kill { component, node } if component == Component::Etcd.name() => {
+                self.starts_anew(node.as_deref())
+            }
+            Fault::List | Fault::Kill { .. } | Fault::Slow { .. } | Fault::Disk { .. } => {}
         }
         // What broke is the beginning of whatever follows; two cuts in a row are one beginning.
         if self.story.iter().any(|told| !matches!(told.deed, Deed::Fault(_))) {
@@ -127,8 +166,8 @@ impl Agreement {
         self.tell(record, "", 0, Deed::Fault(fault.to_string()));
     }
 
-    /// The member's process has ended; that of every member if none is named. A new process begins as a follower, and writes no
-    /// record about that.
+    /// The member's process has ended; that of every member if none is named. A new process begins
+    /// as a follower, and writes no record about that.
     fn starts_anew(&mut self, node: Option<&str>) {
         for (name, member) in &mut self.members {
             if node.is_none_or(|node| node == name) {
@@ -149,92 +188,27 @@ impl Agreement {
         }
     }
 
+    /// Takes in a record of a member of the store.
     fn member(&mut self, record: &Record) {
-        let detail = &record.detail;
-        let number = |key: &str| detail[key].as_u64().unwrap_or_default();
-        let text = |key: &str| detail[key].as_str().unwrap_or_default().to_string();
-        let (term, who) = (number("term"), record.node.clone());
+        let who = record.node.clone();
         let member = self.members.entry(who.clone()).or_default();
-        match record.verb.as_str() {
-            "append" => {
-                let last = number("last");
-                // Of a batch that is longer than what is kept, only its end.
-                let batch = number("batch").min(LOG as u64);
-                let first = last.saturating_add(1).saturating_sub(batch);
-                // Only the last entry's term is told. Terms never fall, so it is that of all if the entry before them has it, too.
-                let all = first.checked_sub(1).and_then(|before| member.log.get(&before)) == Some(&term);
-                for index in first..=last {
-                    member.log.insert(index, term);
-                    if !all && index < last {
-                        member.guessed.insert(index);
-                    }
-                }
+        match &record.event {
+            Event::Append { batch, last, term, .. } => member.append(*batch as u64, *last, *term),
+            Event::CommitEntry { index, term, .. } => {
+                member.applied = member.applied.max(*index);
+                member.log.insert(*index, *term);
+                member.guessed.remove(index);
             }
-            "commit" => {
-                let index = number("index");
-                member.applied = member.applied.max(index);
-                member.log.insert(index, term);
-                member.guessed.remove(&index);
+            Event::Truncate { from } => {
+                drop(member.log.split_off(from));
+                drop(member.guessed.split_off(from));
             }
-            "truncate" => {
-                drop(member.log.split_off(&number("from")));
-                drop(member.guessed.split_off(&number("from")));
+            Event::InstallSnapshot { index } => {
+                member.applied = *index;
+                member.log.retain(|at, _| at > index);
+                member.guessed.retain(|at| at > index);
             }
-            "install-snapshot" => {
-                member.applied = number("index");
-                member.log.retain(|index, _| *index > number("index"));
-                member.guessed.retain(|index| *index > number("index"));
-            }
-            "role" => {
-                member.term = term;
-                let was = member.role;
-                member.role = match text("role").as_str() {
-                    "Leader" => Role::Leader,
-                    "Candidate" | "PreCandidate" => Role::Candidate,
-                    _ => Role::Follower,
-                };
-                if text("role") == "Candidate" {
-                    self.tell(record, &who, term, Deed::Stands);
-                } else if was == Role::Leader && self.members[&who].role == Role::Follower {
-                    self.tell(record, &who, term, Deed::StepsDown);
-                }
-            }
-            "leader" => {
-                member.term = term;
-                let leader = text("leader");
-                if leader == who {
-                    member.role = Role::Leader;
-                    self.tell(record, &who, term, Deed::Leads);
-                } else {
-                    // A leader whose process was started again has become a follower without a record of its own.
-                    if !leader.is_empty() || member.role == Role::Leader {
-                        member.role = Role::Follower;
-                    }
-                    self.follow(leader, term);
-                }
-            }
-            "election-timeout" => self.tell(record, &who, term, Deed::Timeout),
-            "vote" => {
-                let (to, pre) = (text("to"), detail["pre"] == true);
-                if !pre {
-                    member.term = term;
-                    if to != who {
-                        member.role = Role::Follower; // only followers vote for another member
-                    }
-                    let of = self.votes.entry(term).or_default();
-                    of.entry(to.clone()).or_default().insert(who.clone());
-                    while self.votes.len() > 8 {
-                        self.votes.pop_first();
-                    }
-                }
-                // That a candidate votes for itself goes without saying.
-                if to != who {
-                    self.tell(record, &who, term, if pre { Deed::Would(to) } else { Deed::Votes(to) });
-                }
-            }
-            "refuse-vote" => self.tell(record, &who, term, Deed::Refuses(text("to"))),
-            "transfer" => self.tell(record, &who, term, Deed::Hands(text("to"))),
-            _ => {}
+            _ => self.elect(record, who.clone()),
         }
         if let Some(member) = self.members.get_mut(&who) {
             while member.log.len() > LOG {
@@ -245,7 +219,67 @@ impl Agreement {
         }
     }
 
-    /// A member follows this leader of a term. The record of the election may be older than the oldest that is kept.
+    /// Takes in a member's record of an election.
+    fn elect(&mut self, record: &Record, who: String) {
+        let member = self.members.entry(who.clone()).or_default();
+        match &record.event {
+            Event::Role { term, role } => {
+                member.term = *term;
+                let was = member.role;
+                member.role = match role {
+                    RaftRole::Leader => Role::Leader,
+                    RaftRole::Candidate | RaftRole::PreCandidate => Role::Candidate,
+                    RaftRole::Follower => Role::Follower,
+                };
+                if *role == RaftRole::Candidate {
+                    self.tell(record, &who, *term, Deed::Stands);
+                } else if was == Role::Leader && member.role == Role::Follower {
+                    self.tell(record, &who, *term, Deed::StepsDown);
+                }
+            }
+            Event::Leader { term, leader } => {
+                member.term = *term;
+                if *leader == who {
+                    member.role = Role::Leader;
+                    self.tell(record, &who, *term, Deed::Leads);
+                } else {
+                    // A leader whose process was started again has become a follower without a
+                    // record of its own.
+                    if !leader.is_empty() || member.role == Role::Leader {
+                        member.role = Role::Follower;
+                    }
+                    self.follow(leader.clone(), *term);
+                }
+            }
+            Event::ElectionTimeout { term } => self.tell(record, &who, *term, Deed::Timeout),
+            Event::Vote { term, to, pre } => {
+                if !pre {
+                    member.term = *term;
+                    if *to != who {
+                        member.role = Role::Follower; // only followers vote for another member
+                    }
+                    let of = self.votes.entry(*term).or_default();
+                    of.entry(to.clone()).or_default().insert(who.clone());
+                    while self.votes.len() > 8 {
+                        self.votes.pop_first();
+                    }
+                }
+                // That a candidate votes for itself goes without saying.
+                if *to != who {
+                    let deed = if *pre { Deed::Would(to.clone()) } else { Deed::Votes(to.clone()) };
+                    self.tell(record, &who, *term, deed);
+                }
+            }
+            Event::RefuseVote { term, to, .. } => {
+                self.tell(record, &who, *term, Deed::Refuses(to.clone()));
+            }
+            Event::Transfer { to } => self.tell(record, &who, 0, Deed::Hands(to.clone())),
+            _ => {}
+        }
+    }
+
+    /// A member follows this leader of a term. The record of the election may be older than the
+    /// oldest that is kept.
     fn follow(&mut self, leader: String, term: u64) {
         if leader.is_empty() {
             return;
@@ -272,8 +306,8 @@ impl Agreement {
         self.votes.get(&term).and_then(|of| of.get(who)).map_or(0, BTreeSet::len)
     }
 
-    /// Returns the leader of the highest term: an old leader that is cut off may still believe that it leads. One whose node is
-    /// switched off does not lead.
+    /// Returns the leader of the highest term: an old leader that is cut off may still believe that
+    /// it leads. One whose node is switched off does not lead.
     pub fn leader(&self) -> Option<&str> {
         let term = self.term();
         let leads = |(name, m): &(&String, &Member)| {
@@ -312,7 +346,8 @@ impl Agreement {
         Some(if self.members.values().any(other) { Mark::Lost } else { Mark::Stored })
     }
 
-    /// The indexes worth a line, oldest first: the newest, and those with which a member stays behind.
+    /// The indexes worth a line, oldest first: the newest, and those with which a member stays
+    /// behind.
     pub fn lines(&self, room: usize) -> Vec<u64> {
         let behind: BTreeSet<u64> = self
             .members

@@ -3,8 +3,8 @@
 mod past;
 mod read;
 
-use crate::api::value::text;
-use crate::clock::Timestamp;
+use api::value::text;
+use clock::Timestamp;
 use past::{Before, Past};
 use read::{deployment, happened, node, pod, replicaset, service, slice};
 use serde_json::Value;
@@ -184,8 +184,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Another cluster answers now: revisions begin anew, and the past is not its past. Its objects come with its own lists, perhaps before
-    /// this is told.
+    /// Another cluster answers now: revisions begin anew, and the past is not its past. Its objects
+    /// come with its own lists, perhaps before this is told.
     pub fn restart(&mut self) {
         (self.revision, self.past) = (0, Past::default());
     }
@@ -252,11 +252,13 @@ impl Cluster {
         before.map(|before| self.past.note(revision, before)).is_some()
     }
 
-    /// Takes in an object; true if something on the screen may look different. `noted`: the value before goes into the log.
+    /// Takes in an object; true if something on the screen may look different. `noted`: the value
+    /// before goes into the log.
     fn put(&mut self, resource: &str, object: &Value, noted: bool) -> bool {
         let (key, revision) = (key(object), revision(object));
         let newer = revision > self.revision;
-        // Heartbeats move the store on every second; the number on the screen follows what people can see.
+        // Heartbeats move the store on every second; the number on the screen follows what people
+        // can see.
         if resource != "leases" {
             self.revision = self.revision.max(revision);
         }
@@ -314,7 +316,8 @@ impl Cluster {
         Some(holder.split('_').next().unwrap_or(holder)).filter(|h| !h.is_empty())
     }
 
-    /// The pods that views about one pod turn over: the newest first, the learner's own before the cluster's.
+    /// The pods that views about one pod turn over: the newest first, the learner's own before the
+    /// cluster's.
     pub fn pods_by_age(&self) -> Vec<&Pod> {
         let mut pods: Vec<_> = self.pods.values().filter(|p| !p.system()).collect();
         if pods.is_empty() {
@@ -324,8 +327,9 @@ impl Cluster {
         pods
     }
 
-    /// The learner's Services, the newest first, and behind them the cluster's own. Without one of the learner's there is nothing to show:
-    /// a learner who has just deleted theirs would take another's for it.
+    /// The learner's Services, the newest first, and behind them the cluster's own. Without one of
+    /// the learner's there is nothing to show: a learner who has just deleted theirs would take
+    /// another's for it.
     pub fn services_by_age(&self) -> Vec<(&Key, &Service)> {
         let own = |k: &Key, s: &Service| k.0 != "kube-system" && s.name != "kubernetes";
         let mut found: Vec<_> = self.services.iter().collect();

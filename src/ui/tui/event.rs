@@ -1,12 +1,13 @@
 //! What comes in and what goes out: the two sides of [`update`](super::update).
 
 use super::cluster::Change;
-use crate::lab::view::{Ask, Entry, LessonView};
-use crate::tap::Record;
-use crate::ui::texts::Lang;
+use crate::texts::Lang;
+use cluster::faults::Broken;
 use crossterm::event::{KeyEvent, MouseEvent};
+use lab::view::{Ask, Entry, LessonView};
 use ratatui::layout::Size;
 use serde_json::Value;
+use tap::Record;
 
 /// Something happened.
 #[derive(Clone, Debug)]
@@ -27,13 +28,16 @@ pub enum Event {
     Records(Vec<Record>),
     /// So many records came too fast.
     Lost(u64),
+    /// All that is broken on purpose now. Records tell what is broken from now on.
+    Faults(Vec<Broken>),
     /// Another cluster answers under the same name: what was told so far is not about it.
     NewCluster,
     /// The cluster's own account of itself (`status`); `None`: it does not answer.
     Status(Option<Value>),
     Lesson(Box<LessonView>),
     Lessons(Vec<Entry>),
-    /// The lesson engine did what it was asked. What it looks like then, only the one who follows tells: two who told it could overtake each other.
+    /// The lesson engine did what it was asked. What it looks like then, only the one who follows
+    /// tells: two who told it could overtake each other.
     Answered,
     /// The lesson engine refused what it was asked, or does not answer.
     Refused(String),

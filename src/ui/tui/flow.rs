@@ -1,25 +1,27 @@
-//! A request on its way: records become hops, the hops of one command a flow, and a flow is played at a speed that eyes can follow.
+//! A request on its way: records become hops, the hops of one command a flow, and a flow is played
+//! at a speed that eyes can follow.
 
 use super::agreement::Agreement;
-use crate::clock::Timestamp;
-use crate::tap::{Cause, ObjectRef, Record};
-use serde_json::Value;
+use clock::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+use tap::{Cause, Component, Event, ObjectRef, Record};
 
-/// Flows kept for replay that wrote, and that only read; the oldest of its sort goes. `watch kubectl get pods` makes one every two seconds,
-/// and must not push out what can be gone back to.
+/// Flows kept for replay that wrote, and that only read; the oldest of its sort goes. `watch
+/// kubectl get pods` makes one every two seconds, and must not push out what can be gone back to.
 const WRITES_MAX: usize = 30;
 const READS_MAX: usize = 10;
 /// Hops of one flow; what follows is not drawn.
 const HOPS_MAX: usize = 300;
 /// Decisions of the scheduler kept, one for a pod; the oldest goes.
 const DECISIONS_MAX: usize = 200;
-/// Entries of the store's log of which the writing to disk is kept, the newest. Heartbeats make one or two a second.
+/// Entries of the store's log of which the writing to disk is kept, the newest. Heartbeats make one
+/// or two a second.
 const WRITTEN_MAX: usize = 512;
-/// A hop stays lit at least and at most this long, whatever it took.
+/// A hop stays lit at least and at most this long, whatever it took: then it has a speed of its
+/// own, see [`Pace`].
 const SLOT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(1200));
-/// The usual speed: 1/100.
+/// The speed at first is 1/100. It is that of hops which [`SLOT`] neither shortens nor lengthens.
 pub const SLOWER: u32 = 100;
 
 /// A place on the map.
@@ -67,10 +69,7 @@ pub enum Did {
         changed: u64,
     },
     /// Anything else a component told of.
-    Told {
-        verb: String,
-        detail: Value,
-    },
+    Told(tap::Event),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -125,12 +124,16 @@ impl Flow {
         self.hops.iter().map(|h| self.since(h)).max().unwrap_or_default()
     }
 
+    /// Returns how long a hop took, counted from the end of the hop before it.
+    fn real(&self, at: usize) -> Duration {
+        let Some(hop) = self.hops.get(at) else { return Duration::ZERO };
+        let before = at.checked_sub(1).and_then(|b| self.hops.get(b)).map_or(0, |h| self.since(h));
+        Duration::from_micros(self.since(hop).saturating_sub(before))
+    }
+
     /// How long a hop stays lit.
     fn slot(&self, at: usize, slower: u32) -> Duration {
-        let Some(hop) = self.hops.get(at) else { return SLOT.0 };
-        let before = at.checked_sub(1).and_then(|b| self.hops.get(b)).map_or(0, |h| self.since(h));
-        let real = Duration::from_micros(self.since(hop).saturating_sub(before));
-        (real * slower).clamp(SLOT.0, SLOT.1)
+        self.real(at).saturating_mul(slower).clamp(SLOT.0, SLOT.1)
     }
 
     /// The object the command was about: the first that was written, or else asked for.
@@ -163,7 +166,8 @@ impl Flow {
     }
 
     fn take(&mut self, record: &Record) -> bool {
-        // A pod that crashes again and again is the same command's doing for hours: what is not drawn is not remembered either.
+        // A pod that crashes again and again is the same command's doing for hours: what is not
+        // drawn is not remembered either.
         if self.hops.len() >= HOPS_MAX || undrawn(record) {
             return false;
         }
@@ -179,23 +183,23 @@ impl Flow {
     fn hop(&self, record: &Record) -> Option<Hop> {
         let (from, to, did) = match &record.request {
             Some(request) if request.session == self.session => {
-                // kubectl looks up what the server can do before it asks: those requests name no object.
+                // kubectl looks up what the server can do before it asks: those requests name no
+                // object.
                 record.object.as_ref()?;
-                match record.verb.as_str() {
-                    "commit" => (Spot::Api, Spot::Store, Did::Stored),
-                    "answer" => {
-                        let verb = record.detail["verb"].as_str().unwrap_or_default().to_string();
+                match &record.event {
+                    Event::Commit(_) => (Spot::Api, Spot::Store, Did::Stored),
+                    Event::Answer(answer) => {
+                        let verb = answer.verb.clone();
                         (Spot::Api, Spot::Client, Did::Answered { verb, code: request.code })
                     }
-                    stage => (Spot::Client, Spot::Api, Did::Stage(stage.to_string())),
+                    stage => (Spot::Client, Spot::Api, Did::Stage(stage.verb().to_string())),
                 }
             }
-            Some(request) if record.verb == "answer" => {
-                let verb = record.detail["verb"].as_str().unwrap_or_default().to_string();
+            Some(request) => {
+                let verb = record.answer()?.verb.clone(); // its answer tells of the whole
                 let from = asker(&request.user_agent, &request.user);
                 (from, Spot::Api, Did::Asked { verb, code: request.code })
             }
-            Some(_) => return None, // its answer tells of the whole
             None => told(record),
         };
         let mut hop = Hop {
@@ -207,7 +211,8 @@ impl Flow {
             object: record.object.clone(),
             revision: record.revision,
         };
-        // Of a component's request the revision stands on its commit, which comes just before the answer.
+        // Of a component's request the revision stands on its commit, which comes just before the
+        // answer.
         if let (Did::Asked { .. }, Some(request)) = (&hop.did, &record.request) {
             // The commit knows the name that the server gave.
             if let Some((revision, (_, object))) =
@@ -238,33 +243,26 @@ fn asker(agent: &str, user: &str) -> Spot {
 }
 
 fn told(record: &Record) -> (Spot, Spot, Did) {
-    let detail = &record.detail;
-    let spot = match record.component.as_str() {
-        "kube-scheduler" => Spot::Scheduler,
-        "kubelet" => Spot::Kubelet(record.node.clone()),
-        "kube-proxy" => Spot::Proxy(record.node.clone()),
-        "etcd" => Spot::Store,
-        "kube-apiserver" => Spot::Api,
-        name if name.ends_with("-controller") || name == "kube-controller-manager" => {
-            Spot::Controller(name.into())
-        }
-        name => Spot::Other(name.into()),
+    let spot = match record.component {
+        Component::Scheduler => Spot::Scheduler,
+        Component::Kubelet => Spot::Kubelet(record.node.clone()),
+        Component::Proxy => Spot::Proxy(record.node.clone()),
+        Component::Etcd => Spot::Store,
+        Component::ApiServer => Spot::Api,
+        controller if controller.is_controller() => Spot::Controller(controller.to_string()),
+        other => Spot::Other(other.to_string()),
     };
-    let did = match record.verb.as_str() {
-        "schedule" => {
-            let verdicts = detail["verdicts"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let fitting = verdicts.iter().filter(|v| v["refused"].as_array().is_none_or(Vec::is_empty));
-            let mut scores: Vec<i64> = fitting.filter_map(|v| v["total"].as_i64()).collect();
+    let did = match &record.event {
+        Event::Schedule(decision) => {
+            let fitting = decision.verdicts.iter().filter(|v| v.refused.is_empty());
+            let mut scores: Vec<i64> = fitting.map(|v| v.total).collect();
             scores.sort_unstable_by(|a, b| b.cmp(a));
-            let chosen = detail["chosen"].as_str().map(String::from);
-            Did::Scheduled { chosen, fit: scores.len(), of: verdicts.len(), scores }
+            let (chosen, of) = (decision.chosen.clone(), decision.verdicts.len());
+            Did::Scheduled { chosen, fit: scores.len(), of, scores }
         }
-        "bind" => Did::Bound { node: detail["node"].as_str().unwrap_or_default().into() },
-        "rules" => Did::Rules {
-            rules: detail["rules"].as_u64().unwrap_or_default(),
-            changed: detail["changed"].as_u64().unwrap_or_default(),
-        },
-        verb => Did::Told { verb: verb.into(), detail: detail.clone() },
+        Event::Bind { node } => Did::Bound { node: node.clone() },
+        Event::Rules { rules, changed } => Did::Rules { rules: *rules as u64, changed: *changed as u64 },
+        event => Did::Told(event.clone()),
     };
     // Who works on something it heard of was told by the API server's watch.
     (Spot::Api, spot, did)
@@ -283,6 +281,38 @@ pub struct Play {
     pub slower: u32,
 }
 
+/// How fast a hop is shown. At 1/100 a hop of 1 ms is lit for 250 ms (1/250), one of 5 ms for 500
+/// ms (1/100), and one of 3 s for 1.2 s (x2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// What it took.
+    pub real: Duration,
+    /// How long it is lit.
+    pub lit: Duration,
+}
+
+impl std::fmt::Display for Pace {
+    /// Three digits are enough: `1/3570`. Nothing for a hop that took no time that could be
+    /// measured.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (real, lit) = (self.real.as_micros(), self.lit.as_micros());
+        if real == 0 {
+            return Ok(());
+        }
+        if lit < real {
+            let tenths = (10 * real + lit / 2) / lit;
+            return write!(f, "x{}.{}", tenths / 10, tenths % 10);
+        }
+        let tenths = (10 * lit + real / 2) / real;
+        if tenths < 100 && tenths % 10 > 0 {
+            return write!(f, "1/{}.{}", tenths / 10, tenths % 10);
+        }
+        let slower = (lit + real / 2) / real;
+        let unit = 10_u128.pow(slower.max(1).ilog10().saturating_sub(2));
+        write!(f, "1/{}", (slower + unit / 2) / unit * unit)
+    }
+}
+
 /// A pod at the lit hop: the picture of a replayed command shows what was there then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
@@ -298,8 +328,8 @@ pub struct Written {
     pub fsync_us: u64,
 }
 
-/// All that was heard of the record stream. Each view has a store of its own: what one of them reads is not pushed out by the records of
-/// another, or by heartbeats.
+/// All that was heard of the record stream. Each view has a store of its own: what one of them
+/// reads is not pushed out by the records of another, or by heartbeats.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
     pub flows: VecDeque<Flow>,
@@ -321,29 +351,27 @@ impl Traffic {
         Traffic { play: Play { slower: SLOWER, ..Play::default() }, ..Traffic::default() }
     }
 
-    /// Forgets all of a cluster that another one has taken the place of: its revisions and log indexes mean something else now.
+    /// Forgets all of a cluster that another one has taken the place of: its revisions and log
+    /// indexes mean something else now.
     pub fn restart(&mut self) {
         *self = Traffic { play: Play { slower: self.play.slower, ..Play::default() }, ..Traffic::default() };
     }
 
     /// Keeps what the views read of a record.
     fn keep(&mut self, record: &Record) {
-        match (record.component.as_str(), record.verb.as_str()) {
-            ("etcd", "commit") => {
-                let fsync_us = record.detail["fsync_us"].as_u64().unwrap_or_default();
-                if let Some(index) = record.detail["index"].as_u64() {
-                    self.written.insert(index, Written { revision: record.revision, fsync_us });
-                    while self.written.len() > WRITTEN_MAX {
-                        self.written.pop_first();
-                    }
+        match record.event {
+            Event::CommitEntry { index, fsync_us, .. } => {
+                self.written.insert(index, Written { revision: record.revision, fsync_us });
+                while self.written.len() > WRITTEN_MAX {
+                    self.written.pop_first();
                 }
                 let revision = record.revision.unwrap_or_default();
                 for flow in self.flows.iter_mut().filter(|f| f.revisions.contains_key(&revision)) {
                     flow.fsyncs.insert(revision, fsync_us);
                 }
             }
-            ("kube-proxy", "rules") => self.rules = Some(record.clone()),
-            (_, "schedule") => {
+            Event::Rules { .. } => self.rules = Some(record.clone()),
+            Event::Schedule(_) => {
                 let Some(pod) = &record.object else { return };
                 self.decisions.retain(|r| r.object.as_ref() != Some(pod));
                 self.decisions.push_back(record.clone());
@@ -355,7 +383,8 @@ impl Traffic {
         }
     }
 
-    /// Makes room for one more flow: of those that only read, and of those that wrote, the oldest beyond its bound goes.
+    /// Makes room for one more flow: of those that only read, and of those that wrote, the oldest
+    /// beyond its bound goes.
     fn make_room(&mut self) {
         for (wrote, most) in [(true, WRITES_MAX), (false, READS_MAX)] {
             let of_sort = |f: &&Flow| f.wrote() == wrote;
@@ -370,8 +399,8 @@ impl Traffic {
         }
     }
 
-    /// Takes in a record; true if something on the screen may look different. What happened before `opened` is kept, but not
-    /// played by itself.
+    /// Takes in a record; true if something on the screen may look different. What happened before
+    /// `opened` is kept, but not played by itself.
     pub fn absorb(&mut self, record: Record, now: Duration, opened: Timestamp) -> bool {
         self.agreement.absorb(&record);
         self.keep(&record);
@@ -402,15 +431,14 @@ impl Traffic {
             self.flows.push_back(flow);
         }
         // A member may have told of the commit before the API server did.
-        if let Some(revision) =
-            record.revision.filter(|_| record.verb == "commit" && record.component != "etcd")
+        if let Some(revision) = record.revision.filter(|_| record.write().is_some())
             && let Some(told) = self.written.values().rev().find(|w| w.revision == Some(revision)).copied()
             && let Some(flow) = self.flows.iter_mut().rev().find(|f| f.revisions.contains_key(&revision))
         {
             flow.fsyncs.insert(revision, told.fsync_us);
         }
-        // The newest command with something to see takes the stage: one that only looks when nothing is played there, and none
-        // while the learner has stopped the play to look at it.
+        // The newest command with something to see takes the stage: one that only looks when
+        // nothing is played there, and none while the learner has stopped the play to look at it.
         let free = !self.moving() || self.play.playing && self.flows.back().is_some_and(Flow::wrote);
         if changed == Some(true)
             && free
@@ -428,10 +456,14 @@ impl Traffic {
                 slower: self.play.slower,
             };
         }
-        // Heartbeats are committed all the time: they are news for one view only, which asks for itself.
-        let matters = match record.component.as_str() {
-            "etcd" => !matches!(record.verb.as_str(), "append" | "commit" | "compact-log"),
-            component => component == "kube-scheduler",
+        // Heartbeats are committed all the time: they are news for one view only, which asks for
+        // itself.
+        let matters = match record.component {
+            Component::Etcd => !matches!(
+                record.event,
+                Event::Append { .. } | Event::CommitEntry { .. } | Event::CompactLog { .. }
+            ),
+            component => component == Component::Scheduler,
         };
         changed.unwrap_or(false) || matters
     }
@@ -448,13 +480,20 @@ impl Traffic {
         self.moving().then(|| flow.hops.get(self.play.at)).flatten()
     }
 
+    /// How fast the lit hop is shown.
+    pub fn pace(&self) -> Option<Pace> {
+        let (flow, at) = (self.shown()?, self.play.at);
+        let pace = |_: &Hop| Pace { real: flow.real(at), lit: flow.slot(at, self.play.slower) };
+        flow.hops.get(at).map(pace)
+    }
+
     /// The show goes on, or stands still on purpose.
     pub fn moving(&self) -> bool {
         self.shown().is_some_and(|f| self.play.at < f.hops.len())
     }
 
-    /// The store revision at the lit hop; before the command's first write the one before it. `None`: nothing is replayed, or the command
-    /// wrote nothing.
+    /// The store revision at the lit hop; before the command's first write the one before it.
+    /// `None`: nothing is replayed, or the command wrote nothing.
     pub fn revision(&self) -> Option<u64> {
         let flow = self.moving().then(|| self.shown()).flatten()?;
         let written = |hop: &Hop| hop.revision.filter(|r| *r > 0 && hop.writes());
@@ -463,7 +502,8 @@ impl Traffic {
         Some(so_far.unwrap_or(first - 1))
     }
 
-    /// How a pod stands at the lit hop, if the command on the stage made it; the outer `None`: as it is now.
+    /// How a pod stands at the lit hop, if the command on the stage made it; the outer `None`: as
+    /// it is now.
     pub fn stand(&self, namespace: &str, name: &str) -> Option<Then> {
         let flow = self.moving().then(|| self.shown()).flatten()?;
         let about = |hop: &Hop| {
@@ -492,9 +532,7 @@ impl Traffic {
         let mut then = Then::NotYet;
         for (at, hop) in hops().filter(|(at, _)| (born..=self.play.at).contains(at)) {
             match &hop.did {
-                Did::Told { verb, detail } if verb == "status" && detail["phase"] != "Pending" => {
-                    return None;
-                }
+                Did::Told(Event::Status { phase }) if phase != "Pending" => return None,
                 Did::Bound { .. } => then = Then::Starting,
                 _ if at == born => then = Then::Stored,
                 _ => {}
@@ -572,22 +610,30 @@ impl Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tap::Request;
-    use serde_json::json;
+    use tap::{Answer, Request, Write};
 
-    fn record(verb: &str, resource: &str, revision: u64, cause: Option<Cause>, request: Request) -> Record {
-        let made = Record::new(verb).object(resource, "default", "web").revision(revision).cause(cause);
-        Record { request: Some(request), ..made.detail(json!({"verb": "update"})) }
+    fn record(event: Event, resource: &str, revision: u64, cause: Option<Cause>, request: Request) -> Record {
+        let made = Record::new(event).object(resource, "default", "web").revision(revision).cause(cause);
+        Record { request: Some(request), ..made }
     }
 
-    /// A pod that crashes and is started again, for hours, is the doing of the command that made it.
+    fn commit() -> Event {
+        Event::Commit(Write::UPDATED)
+    }
+
+    fn answer(verb: &str) -> Event {
+        Event::Answer(Box::new(Answer { verb: verb.into(), ..Answer::default() }))
+    }
+
+    /// A pod that crashes and is started again, for hours, is the doing of the command that made
+    /// it.
     #[test]
     fn what_one_command_leads_to_is_remembered_within_bounds() {
         let mut traffic = Traffic::new();
         let opened = Timestamp::UNIX_EPOCH;
         let learner =
             Request { id: "r0".into(), session: "s".into(), user: "learner".into(), ..Request::default() };
-        traffic.absorb(record("commit", "pods", 2, None, learner), Duration::ZERO, opened);
+        traffic.absorb(record(commit(), "pods", 2, None, learner), Duration::ZERO, opened);
         assert_eq!(traffic.flows.len(), 1);
         for n in 2..5_000u64 {
             let resource = if n % 3 == 0 { "events" } else { "pods" };
@@ -598,7 +644,7 @@ mod tests {
                 ..Request::default()
             };
             let cause = Some(Cause::Revision(n - u64::from(n % 3 == 1)));
-            traffic.absorb(record("answer", resource, n + 1, cause, request), Duration::ZERO, opened);
+            traffic.absorb(record(answer("update"), resource, n + 1, cause, request), Duration::ZERO, opened);
         }
         let flow = &traffic.flows[0];
         assert!(flow.hops.len() > 10, "the chain is followed: {}", flow.hops.len());
@@ -606,11 +652,14 @@ mod tests {
     }
 
     /// One record of a command of the learner's.
-    fn told(traffic: &mut Traffic, session: &str, verb: &str, revision: u64) {
+    fn told(traffic: &mut Traffic, session: &str, event: Event, revision: u64) {
         let id = format!("{session}-{revision}");
         let request = Request { id, session: session.into(), user: "learner".into(), ..Request::default() };
         traffic.absorb(
-            Record { revision: (revision > 0).then_some(revision), ..record(verb, "pods", 0, None, request) },
+            Record {
+                revision: (revision > 0).then_some(revision),
+                ..record(event, "pods", 0, None, request)
+            },
             Duration::ZERO,
             Timestamp::UNIX_EPOCH,
         );
@@ -619,13 +668,13 @@ mod tests {
     #[test]
     fn commands_that_only_look_push_out_none_that_wrote() {
         let mut traffic = Traffic::new();
-        told(&mut traffic, "scale", "authorize", 0);
-        told(&mut traffic, "scale", "commit", 7);
-        (0..500).for_each(|n| told(&mut traffic, &format!("get{n}"), "authorize", 0));
+        told(&mut traffic, "scale", Event::Authorize, 0);
+        told(&mut traffic, "scale", commit(), 7);
+        (0..500).for_each(|n| told(&mut traffic, &format!("get{n}"), Event::Authorize, 0));
         assert!(traffic.flows.iter().any(|f| f.session == "scale" && f.wrote()));
         assert!(traffic.flows.len() <= READS_MAX + 2, "{}", traffic.flows.len());
         for n in 0..500 {
-            told(&mut traffic, &format!("set{n}"), "commit", 10 + n);
+            told(&mut traffic, &format!("set{n}"), commit(), 10 + n);
         }
         assert!(traffic.flows.len() <= READS_MAX + WRITES_MAX + 2, "{}", traffic.flows.len());
         assert!(traffic.flows.iter().any(|f| f.session == "set499"));
@@ -635,22 +684,22 @@ mod tests {
     fn a_look_takes_the_stage_only_when_it_is_free_and_nothing_ends_a_pause() {
         let mut traffic = Traffic::new();
         let shown = |traffic: &Traffic| traffic.play.session.clone().unwrap_or_default();
-        told(&mut traffic, "scale", "commit", 7);
+        told(&mut traffic, "scale", commit(), 7);
         assert_eq!(shown(&traffic), "scale");
-        told(&mut traffic, "get", "authorize", 0);
+        told(&mut traffic, "get", Event::Authorize, 0);
         assert_eq!(shown(&traffic), "scale", "it still plays");
         traffic.pause(Duration::ZERO);
-        told(&mut traffic, "set", "commit", 8);
+        told(&mut traffic, "set", commit(), 8);
         assert_eq!(
             (shown(&traffic).as_str(), traffic.play.playing),
             ("scale", false),
             "the learner looks at it"
         );
         traffic.pause(Duration::ZERO);
-        told(&mut traffic, "run", "commit", 9);
+        told(&mut traffic, "run", commit(), 9);
         assert_eq!(shown(&traffic), "run");
         traffic.finish();
-        told(&mut traffic, "get2", "authorize", 0);
+        told(&mut traffic, "get2", Event::Authorize, 0);
         assert_eq!(shown(&traffic), "get2");
     }
 
@@ -658,18 +707,16 @@ mod tests {
     fn heartbeats_push_out_neither_decisions_nor_how_long_the_disk_took() {
         let mut traffic = Traffic::new();
         let etcd = |traffic: &mut Traffic, n: u64| {
-            let made = Record::new("commit").revision(n).detail(json!({"index": n, "fsync_us": n * 10}));
-            traffic.absorb(
-                Record { component: "etcd".into(), ..made },
-                Duration::ZERO,
-                Timestamp::UNIX_EPOCH,
-            );
+            let applied = Event::CommitEntry { index: n, term: 1, fsync_us: n * 10, batch: 1 };
+            let made = Record { component: Component::Etcd, ..Record::new(applied).revision(n) };
+            traffic.absorb(made, Duration::ZERO, Timestamp::UNIX_EPOCH);
         };
-        let decision = Record::new("schedule").object("pods", "default", "web");
+        let decision =
+            Record::new(Event::Schedule(tap::Decision::default())).object("pods", "default", "web");
         traffic.absorb(decision, Duration::ZERO, Timestamp::UNIX_EPOCH);
         etcd(&mut traffic, 7);
-        told(&mut traffic, "run", "commit", 7); // after its member
-        told(&mut traffic, "scale", "commit", 8); // before it
+        told(&mut traffic, "run", commit(), 7); // after its member
+        told(&mut traffic, "scale", commit(), 8); // before it
         (8..20_000).for_each(|n| etcd(&mut traffic, n));
         assert_eq!(traffic.decisions.len(), 1);
         assert_eq!(traffic.flows[0].fsync(7), Some(70));
@@ -681,7 +728,7 @@ mod tests {
     #[test]
     fn what_was_shown_and_has_gone_does_not_stop_the_replay() {
         let mut traffic = Traffic::new();
-        told(&mut traffic, "run", "commit", 7);
+        told(&mut traffic, "run", commit(), 7);
         traffic.play.session = Some("long ago".into());
         traffic.replay(Duration::ZERO);
         assert_eq!(traffic.shown().map(|f| f.session.as_str()), Some("run"));
@@ -690,7 +737,7 @@ mod tests {
     #[test]
     fn a_pod_that_apply_looked_for_is_not_there_before_it_is_made() {
         let mut traffic = Traffic::new();
-        let answer = |id: &str, verb: &str, code: u16| {
+        let answered = |id: &str, verb: &str, code: u16| {
             let request = Request {
                 id: id.into(),
                 session: "apply".into(),
@@ -698,13 +745,13 @@ mod tests {
                 code,
                 ..Request::default()
             };
-            record("answer", "pods", 0, None, request).detail(json!({"verb": verb}))
+            record(answer(verb), "pods", 0, None, request)
         };
-        told(&mut traffic, "apply", "authorize", 0);
-        traffic.absorb(answer("g", "get", 404), Duration::ZERO, Timestamp::UNIX_EPOCH);
-        told(&mut traffic, "apply", "authorize", 0);
-        told(&mut traffic, "apply", "commit", 7);
-        traffic.absorb(answer("c", "create", 201), Duration::ZERO, Timestamp::UNIX_EPOCH);
+        told(&mut traffic, "apply", Event::Authorize, 0);
+        traffic.absorb(answered("g", "get", 404), Duration::ZERO, Timestamp::UNIX_EPOCH);
+        told(&mut traffic, "apply", Event::Authorize, 0);
+        told(&mut traffic, "apply", commit(), 7);
+        traffic.absorb(answered("c", "create", 201), Duration::ZERO, Timestamp::UNIX_EPOCH);
         let at = |traffic: &mut Traffic, hop: usize| {
             traffic.play.at = hop;
             traffic.stand("default", "web")
@@ -713,15 +760,36 @@ mod tests {
         assert_eq!(at(&mut traffic, 3), Some(Then::Stored));
         // A label on a pod that was there makes none.
         let mut traffic = Traffic::new();
-        told(&mut traffic, "apply", "commit", 7);
-        traffic.absorb(answer("p", "patch", 200), Duration::ZERO, Timestamp::UNIX_EPOCH);
+        told(&mut traffic, "apply", commit(), 7);
+        traffic.absorb(answered("p", "patch", 200), Duration::ZERO, Timestamp::UNIX_EPOCH);
         assert_eq!(at(&mut traffic, 0), None);
+    }
+
+    #[test]
+    fn a_pace_has_three_digits() {
+        let pace = |real, lit| {
+            Pace { real: Duration::from_micros(real), lit: Duration::from_micros(lit) }.to_string()
+        };
+        for (real, lit, said) in [
+            (5_000, 500_000, "1/100"),
+            (1_000, 250_000, "1/250"),
+            (70, 250_000, "1/3570"),
+            (8_000, 1_000_000, "1/125"),
+            (12_500, 1_200_000, "1/96"),
+            (170_000, 250_000, "1/1.5"),
+            (250_000, 250_000, "1/1"),
+            (3_000_000, 1_200_000, "x2.5"),
+            (120_000_000, 1_200_000, "x100.0"),
+            (0, 250_000, ""),
+        ] {
+            assert_eq!(pace(real, lit), said);
+        }
     }
 
     #[test]
     fn of_a_cluster_that_was_replaced_nothing_is_kept() {
         let mut traffic = Traffic::new();
-        told(&mut traffic, "run", "commit", 7);
+        told(&mut traffic, "run", commit(), 7);
         traffic.lost = 3;
         traffic.restart();
         assert!(traffic.flows.is_empty() && traffic.shown().is_none() && traffic.lost == 0);

@@ -1,10 +1,11 @@
 //! A key or a mouse's move, as the bytes that a terminal sends for it.
 
-use crate::ui::line;
+use crate::line;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use tui_term::vt100::{MouseProtocolEncoding, MouseProtocolMode};
 
-/// Empty: a terminal sends nothing for it. `application`: the program asked for application cursor keys.
+/// Empty: a terminal sends nothing for it. `application`: the program asked for application cursor
+/// keys.
 pub fn bytes(key: &KeyEvent, application: bool) -> Vec<u8> {
     let (shift, alt, control) = (
         key.modifiers.contains(KeyModifiers::SHIFT),
@@ -117,7 +118,8 @@ pub fn mouse(event: &MouseEvent, column: u16, row: u16, screen: &tui_term::vt100
     }
 }
 
-/// The encodings before SGR: a byte a number, or a character of UTF-8. What they cannot tell is not told: a wrong cell would be clicked.
+/// The encodings before SGR: a byte a number, or a character of UTF-8. What they cannot tell is not
+/// told: a wrong cell would be clicked.
 fn old_mouse(numbers: [u16; 3], utf8: bool) -> Vec<u8> {
     let mut out = b"\x1b[M".to_vec();
     for n in numbers {

@@ -1,4 +1,5 @@
-//! How things look: signs and styles. Shape and letter come first; colour only repeats what they say.
+//! How things look: signs and styles. Shape and letter come first; colour only repeats what they
+//! say.
 
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::symbols::border;

@@ -1,8 +1,9 @@
-//! Markdown painted for the interface: laid out as in the REPL, dressed in the colours of the frame.
+//! Markdown painted for the interface: laid out as in the REPL, dressed in the colours of the
+//! frame.
 
 use super::look::{Look, Tone};
 use super::text::{Piece, cells, wrap};
-use crate::ui::prose::{self, Row, lay_out};
+use crate::prose::{self, Row, lay_out};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 

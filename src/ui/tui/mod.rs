@@ -1,7 +1,8 @@
 //! # The interface: lesson, map and shell
 //!
 //! ## In Kubernetes
-//! Dashboards poll the API and draw what is. None shows how it came to be, because no part of Kubernetes tells every hop.
+//! Dashboards poll the API and draw what is. None shows how it came to be, because no part of
+//! Kubernetes tells every hop.
 //! ## How this one works
 //! A pure core between two edges:
 //! ```text
@@ -10,13 +11,27 @@
 //! records   │              │                   └─▶ suspend, quit
 //! objects  ─┘              └─▶ render(Model) ─▶ cells
 //! ```
-//! [`model`] is plain data, [`update`] and [`render`] are functions without a clock, a socket or a terminal, so every picture can be
-//! compared with a stored one. [`edge`] is the one loop around them; it draws only when something looks different. The shell
-//! pane is [`super::repl`] on a terminal of its own ([`terminal`]): kubectl, completion and the words of lessons live there, once.
-//! [`flow`] turns records into the hops of a command and plays them at a speed that eyes can follow; [`map`] draws them.
+//! [`model`] is plain data, [`update`] and [`render`] are functions without a clock, a socket or a
+//! terminal, so every picture can be compared with a stored one. [`edge`] is the one loop around
+//! them; it draws only when something looks different. The shell pane is [`super::repl`] on a
+//! terminal of its own ([`terminal`]): kubectl, completion and the words of lessons live there,
+//! once. [`flow`] turns records into the hops of a command and plays them at a speed that eyes can
+//! follow; [`map`] draws them. A hop is lit for 0.25 to 1.2 s, so a very short or long one has a
+//! speed of its own: the map's corner tells it.
+//!
+//! When the shell pane changes its size its lines are laid out anew, as terminals do. vt100, which
+//! tui-term draws, cuts them off, also in its newest release. alacritty_terminal lays out anew, but
+//! keeps to itself the sequences that it does not know, by which the REPL speaks to the frame, and
+//! brings a terminal and an event loop of its own. So vt100 stays, and [`reflow`] prints its lines
+//! on a new screen.
+//!
+//! Function keys are the frame's. A full-screen program that reads keys has them while its pane has
+//! the focus; the prefix Ctrl-] gives them to the other side: Ctrl-] 1 is F1 of the frame, Ctrl-]
+//! F1 is F1 of whatever runs in the shell.
 //! ## Left out
-//! A selection of text that ends at a pane's edge (Shift and the mouse select as the terminal does it). The time view compares
-//! nothing yet: it lists what was done and writes the `rewind` that undoes it.
+//! A selection of text that ends at a pane's edge (Shift and the mouse select as the terminal does
+//! it). The time view compares nothing yet: it lists what was done and writes the `rewind` that
+//! undoes it.
 //! ## Read next
 //! [`flow`], then [`map`].
 
@@ -31,6 +46,7 @@ pub mod look;
 pub mod map;
 pub mod markdown;
 pub mod model;
+mod reflow;
 pub mod render;
 pub mod terminal;
 pub mod text;

@@ -7,9 +7,9 @@ use super::layout::{self, Panes};
 use super::look::Look;
 use super::terminal::Emulator;
 use super::words::Word;
-use crate::clock::Timestamp;
-use crate::lab::view::{Entry, LessonView, Predict, State};
-use crate::ui::texts::Lang;
+use crate::texts::Lang;
+use clock::Timestamp;
+use lab::view::{Entry, LessonView, Predict, State};
 use ratatui::layout::{Rect, Size};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -116,9 +116,11 @@ pub struct Lesson {
     pub scroll: Scroll,
     /// Since when the current step is open.
     pub since: Duration,
-    /// A question is on its way since then. Its answer is waited for: two on their way could overtake each other.
+    /// A question is on its way since then. Its answer is waited for: two on their way could
+    /// overtake each other.
     pub asked: Option<Duration>,
-    /// A letter that was pressed alone asks this, unless another follows within [`BURST`]: then it is a command in the wrong pane.
+    /// A letter that was pressed alone asks this, unless another follows within [`BURST`]: then it
+    /// is a command in the wrong pane.
     pub pressed: Option<(Question, Duration)>,
     /// When the last character was typed in this pane.
     pub typed: Option<Duration>,
@@ -193,7 +195,7 @@ impl Model {
             ended: false,
         };
         let inside = layout::inside(model.panes().shell);
-        model.shell.resize(inside.height, inside.width);
+        model.shell.resize(inside.height, inside.width, false);
         model
     }
 
@@ -215,13 +217,21 @@ impl Model {
         !self.chosen && no_task && self.question().is_some()
     }
 
-    /// The question that waits for its answer. Whoever has done the step without guessing is not asked any more.
+    /// The question that waits for its answer. Whoever has done the step without guessing is not
+    /// asked any more.
     pub fn question(&self) -> Option<&Predict> {
         let view = self.lesson.view.as_ref().filter(|v| v.state == State::Open && !v.id.is_empty())?;
         view.predict.as_ref().filter(|p| p.chosen.is_none())
     }
 
-    /// The start is complete: every node was Ready and kube-system ran. Something may be broken since.
+    /// Do function keys go to the program in the shell? A full-screen program that reads keys has
+    /// them while its pane has the focus.
+    pub fn program_has_keys(&self) -> bool {
+        self.focus == Pane::Shell && self.overlay.is_none() && self.shell.takes_keys()
+    }
+
+    /// The start is complete: every node was Ready and kube-system ran. Something may be broken
+    /// since.
     pub fn ready(&self) -> bool {
         self.status.as_ref().is_some_and(|s| s["state"] == "running")
     }
@@ -235,7 +245,8 @@ impl Model {
         [self.traffic.due(), clock, letter].into_iter().flatten().min()
     }
 
-    /// The cluster as the diagrams show it: as it is, or, while a command is replayed, as it was at the lit hop.
+    /// The cluster as the diagrams show it: as it is, or, while a command is replayed, as it was at
+    /// the lit hop.
     pub fn scene(&self) -> Cow<'_, Cluster> {
         let Some(revision) = self.traffic.revision() else { return Cow::Borrowed(&self.cluster) };
         let mut then = self.cluster.at(revision);

@@ -1,6 +1,8 @@
-//! The shell's terminal, emulated: bytes in, a grid of cells out. What programs ask of a terminal is answered here.
+//! The shell's terminal, emulated: bytes in, a grid of cells out. What programs ask of a terminal
+//! is answered here.
 
-use crate::ui::texts::Lang;
+use super::reflow;
+use crate::texts::Lang;
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use tui_term::vt100;
@@ -9,7 +11,8 @@ use tui_term::vt100;
 const SCROLLBACK: usize = 5000;
 /// The emulator cannot do with less: a line that wraps needs a second row, a syllable two columns.
 const SMALLEST: (u16, u16) = (2, 2);
-/// Begins what the REPL tells the frame around it: `\x1b]ropewalk;TOKEN;help\x07`. See [`Wish`] and [`Emulator::trust`].
+/// Begins what the REPL tells the frame around it: `\x1b]ropewalk;TOKEN;help\x07`. See [`Wish`] and
+/// [`Emulator::trust`].
 pub const TELL: &str = "ropewalk";
 
 /// What the REPL in the pane wants of the frame: keys of the frame have words there.
@@ -31,11 +34,13 @@ pub struct Asides {
     pub bells: usize,
 }
 
-/// Hears what the emulator does not show. OSC 52 is not passed on: the output of a container must not replace the learner's clipboard.
+/// Hears what the emulator does not show. OSC 52 is not passed on: the output of a container must
+/// not replace the learner's clipboard.
 #[derive(Clone, Debug, Default)]
 struct Ears {
     asides: Asides,
-    /// Wishes count only with this token, which the REPL in the pane alone knows; without one, none does.
+    /// Wishes count only with this token, which the REPL in the pane alone knows; without one, none
+    /// does.
     token: Option<String>,
 }
 
@@ -118,7 +123,8 @@ impl Emulator {
         std::mem::take(&mut self.parser.callbacks_mut().asides)
     }
 
-    /// vt100 panics over a few strange sequences. A program's output must not end the interface: it gets a fresh screen instead.
+    /// vt100 panics over a few strange sequences. A program's output must not end the interface: it
+    /// gets a fresh screen instead.
     fn guarded(&mut self, work: impl FnOnce(&mut vt100::Parser<Ears>)) {
         let (rows, columns) = self.size();
         WORKING.set(true);
@@ -138,8 +144,9 @@ impl Emulator {
         self.screen().size()
     }
 
-    /// True if the size is another one now.
-    pub fn resize(&mut self, rows: u16, columns: u16) -> bool {
+    /// Changes the size, and lays the lines out anew: see [`reflow`]. `edited`: an editor has the
+    /// line of the cursor. Returns true if the size is another one now.
+    pub fn resize(&mut self, rows: u16, columns: u16, edited: bool) -> bool {
         // Out of sight it keeps its size: programs would only have to draw for nobody.
         if rows == 0 || columns == 0 {
             return false;
@@ -148,32 +155,30 @@ impl Emulator {
         if self.size() == (rows, columns) {
             return false;
         }
-        self.make_room(rows);
-        self.guarded(|parser| parser.screen_mut().set_size(rows, columns));
+        self.guarded(|parser| {
+            // Only the screen is exchanged: the parser may be in the middle of a sequence that a
+            // read has split.
+            let mut old = vt100::Parser::new(rows, columns, 0);
+            std::mem::swap(parser.screen_mut(), old.screen_mut());
+            let mut new = reflow::resized(old, rows, columns, SCROLLBACK, edited);
+            std::mem::swap(parser.screen_mut(), new.screen_mut());
+        });
         if self.size() != (rows, columns) {
             self.restart(rows, columns);
         }
         true
     }
 
-    /// Scrolls the lines that the new height cannot hold above the cursor into the scrollback, as terminals do. vt100 alone cuts lines off
-    /// at the bottom, where the newest stand, and keeps them nowhere. Behind a full-screen program the usual screen is treated so, too.
-    fn make_room(&mut self, rows: u16) {
-        let covered = self.screen().alternate_screen();
-        let feed = |shell: &mut Emulator, bytes: &[u8]| shell.guarded(|parser| parser.process(bytes));
-        if covered {
-            feed(self, b"\x1b[?47l");
-        }
-        let (row, column) = self.screen().cursor_position();
-        let over = (row + 1).saturating_sub(rows);
-        if over > 0 {
-            // The whole screen as scroll region, lines up, and the cursor where its line is now.
-            let up = format!("\x1b[?6l\x1b[r\x1b[{over}S\x1b[{};{}H", row + 1 - over, column + 1);
-            feed(self, up.as_bytes());
-        }
-        if covered {
-            feed(self, b"\x1b[?47h");
-        }
+    /// Does a full-screen program run that has asked the terminal for anything about keys, paste or
+    /// mouse? Editors and pagers do; `watch` does not. terminfo(5) calls it keyboard_transmit
+    /// (`smkx`): function keys are for the program then.
+    pub fn takes_keys(&self) -> bool {
+        let screen = self.screen();
+        screen.alternate_screen()
+            && (screen.application_cursor()
+                || screen.application_keypad()
+                || screen.bracketed_paste()
+                || screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None)
     }
 
     /// Lines scrolled back; 0: the end is in sight.
@@ -229,7 +234,7 @@ mod tests {
             if editor {
                 shell.take(b"\x1b[?1049h~\r\n~\r\n~");
             }
-            assert!(shell.resize(8, 20));
+            assert!(shell.resize(8, 20, false));
             if editor {
                 assert_eq!(shell.screen().contents().lines().next(), Some("~"));
                 shell.take(b"\x1b[?1049l");
@@ -245,6 +250,129 @@ mod tests {
         }
     }
 
+    /// All lines, with those of the past.
+    fn all_lines(shell: &Emulator) -> Vec<String> {
+        let mut past = shell.screen().clone();
+        past.set_scrollback(usize::MAX);
+        let rows = usize::from(past.size().0);
+        let mut left = past.scrollback();
+        // Whole screens of the past, then the present, as one text: wrapped rows are joined.
+        let mut text = String::new();
+        let mut push = |screen: &vt100::Screen, rows: usize| {
+            for (n, row) in screen.rows(0, screen.size().1).enumerate().take(rows) {
+                text.push_str(&row);
+                if !screen.row_wrapped(n as u16) {
+                    text.push('\n');
+                }
+            }
+        };
+        while left > 0 {
+            past.set_scrollback(left);
+            push(&past, rows.min(left));
+            left -= rows.min(left);
+        }
+        past.set_scrollback(0);
+        push(&past, rows);
+        text.trim_end().lines().map(|line| line.replace('\u{a0}', "").trim_end().to_string()).collect()
+    }
+
+    #[test]
+    fn a_narrower_window_costs_nothing_when_it_is_wide_again() {
+        let mut shell = Emulator::new(6, 40);
+        let mut printed = Vec::new();
+        for n in 0..20 {
+            printed.push(format!("{n:02}{}", "0123456789".repeat(n % 5)));
+            printed.push(format!("{n:02} 파드가 노드에서 실행됩니다"));
+            for line in &printed[2 * n..] {
+                shell.take(format!("\x1b[32m{line}\x1b[m\r\n").as_bytes());
+            }
+        }
+        shell.take(b"$ ls");
+        printed.push("$ ls".into());
+        let before = (shell.screen().contents(), shell.screen().cursor_position());
+        for columns in [13, 10, 7, 33, 2, 80] {
+            assert!(shell.resize(6, columns, false));
+            assert_eq!(all_lines(&shell), printed, "{columns} columns");
+            assert!(shell.screen().contents().ends_with('s'), "the end is in sight");
+        }
+        assert!(shell.resize(6, 40, false));
+        assert_eq!((shell.screen().contents(), shell.screen().cursor_position()), before);
+        assert_eq!(shell.screen().cell(0, 1).map(vt100::Cell::fgcolor), Some(vt100::Color::Idx(2)));
+        shell.take(b" -l");
+        assert!(shell.screen().contents().ends_with("$ ls -l"), "the cursor is where it was");
+    }
+
+    #[test]
+    fn a_larger_window_shows_the_past_again_but_not_behind_a_cleared_screen() {
+        let lines =
+            |shell: &Emulator| shell.screen().contents().lines().map(str::to_string).collect::<Vec<_>>();
+        let mut shell = Emulator::new(8, 20);
+        (1..=30).for_each(|n| drop(shell.take(format!("{n}\r\n").as_bytes())));
+        shell.take(b">");
+        assert!(shell.resize(3, 20, false) && shell.resize(8, 20, false));
+        assert_eq!(lines(&shell), ["24", "25", "26", "27", "28", "29", "30", ">"]);
+        shell.take(b"\x1b[H\x1b[2J>");
+        assert!(shell.resize(12, 30, false));
+        assert_eq!(lines(&shell), [">"]);
+        assert_eq!(shell.screen().cursor_position(), (0, 1));
+    }
+
+    #[test]
+    fn what_is_looked_at_in_the_past_stays_in_sight() {
+        let mut shell = Emulator::new(4, 20);
+        (0..40).for_each(|n| drop(shell.take(format!("{n:02} {}\r\n", "x".repeat(12)).as_bytes())));
+        shell.scroll(20);
+        let first = shell.screen().contents()[..2].to_string();
+        shell.resize(4, 8, false);
+        assert_eq!(shell.screen().contents()[..2], first);
+    }
+
+    /// rustyline goes up as many rows as its line had, and prints it anew.
+    #[test]
+    fn the_line_that_is_edited_keeps_its_rows() {
+        let mut shell = Emulator::new(6, 10);
+        shell.take(b"0123456789abc\r\n> 3456789ab");
+        assert_eq!(shell.screen().cursor_position(), (3, 1));
+        shell.resize(6, 20, true);
+        assert_eq!(shell.screen().contents(), "0123456789abc\n> 3456789a\nb");
+        shell.take(b"\r\x1b[1A\x1b[J> 3456789ab");
+        assert_eq!(shell.screen().contents(), "0123456789abc\n> 3456789ab");
+    }
+
+    /// A read ends wherever it ends, and the window may change its size before the next.
+    #[test]
+    fn a_sequence_that_is_split_by_a_resize_is_whole_all_the_same() {
+        for (first, second) in
+            [(&b"\x1b[3"[..], &b"1mred"[..]), (b"\xed\x8c", b"\x8cred"), (b"\x1b]0;ti", b"tle\x07red")]
+        {
+            for height in [2, 5, 9] {
+                let mut shell = Emulator::new(5, 20);
+                shell.take(b"\r\n\r\n\r\n\r\n");
+                shell.take(first);
+                assert!(shell.resize(height, 30, false));
+                shell.take(second);
+                let shown = shell.screen().contents();
+                assert!(matches!(shown.trim_start(), "red" | "파red"), "{first:?} {height}: {shown:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_screen_program_and_the_modes_outlive_a_resize() {
+        let mut shell = Emulator::new(5, 20);
+        shell.take(b"$ vi\r\n\x1b[?1049h\x1b[?1h\x1b=\x1b[?2004h\x1b[?1000h\x1b[?1006h\x1b[?25l\x1b[31mtext");
+        assert!(shell.takes_keys() && shell.resize(6, 30, false) && shell.takes_keys());
+        let screen = shell.screen();
+        assert!(screen.application_cursor() && screen.application_keypad() && screen.bracketed_paste());
+        assert!(screen.hide_cursor() && screen.alternate_screen());
+        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::PressRelease);
+        assert_eq!(screen.mouse_protocol_encoding(), vt100::MouseProtocolEncoding::Sgr);
+        assert_eq!((screen.contents().as_str(), screen.fgcolor()), ("text", vt100::Color::Idx(1)));
+        shell.take(b"\x1b[?1049l$");
+        assert_eq!(shell.screen().contents(), "$ vi\n$");
+        assert!(!shell.takes_keys());
+    }
+
     #[test]
     fn scrolling_and_resizing_hold_whatever_the_sizes() {
         let mut shell = Emulator::new(3, 10);
@@ -254,14 +382,14 @@ mod tests {
         shell.scroll(30);
         assert_eq!(shell.scrolled(), 30);
         for (rows, columns) in [(2, 2), (40, 3), (2, 200), (24, 80)] {
-            shell.resize(rows, columns);
+            shell.resize(rows, columns, false);
             shell.take("한글 \u{1b}[2J\u{1b}[H파드".as_bytes());
             assert_eq!(shell.size(), (rows, columns));
             assert!(shell.screen().cell(0, 0).is_some());
         }
         shell.scroll(-1000);
         assert_eq!(shell.scrolled(), 0);
-        assert!(!shell.resize(0, 80), "out of sight");
+        assert!(!shell.resize(0, 80, false), "out of sight");
     }
 
     /// Whatever programs print, at whatever size: the emulator stands.
@@ -305,12 +433,13 @@ mod tests {
             "\x1b]0;t\x07",
         ];
         for seed in 0..40 {
-            let rng = crate::rng::Rng::seeded(seed);
+            let rng = rng::Rng::seeded(seed);
             let mut shell = Emulator::new(5, 20);
             for _ in 0..400 {
                 match rng.u64() % 12 {
                     0 => {
-                        shell.resize((rng.u64() % 30) as u16, (rng.u64() % 60) as u16);
+                        let edited = rng.u64().is_multiple_of(2);
+                        shell.resize((rng.u64() % 30) as u16, (rng.u64() % 60) as u16, edited);
                     }
                     1 => shell.scroll((rng.u64() % 40) as isize - 20),
                     _ => {
@@ -319,9 +448,7 @@ mod tests {
                 }
                 let (rows, columns) = shell.size();
                 let mut cells = (0..rows).flat_map(|r| (0..columns).map(move |c| (r, c)));
-                // Lines of the past keep the width they had.
-                let there = cells.all(|(r, c)| shell.screen().cell(r, c).is_some());
-                assert!(there || shell.scrolled() > 0, "seed {seed}");
+                assert!(cells.all(|(r, c)| shell.screen().cell(r, c).is_some()), "seed {seed}");
             }
         }
     }

@@ -55,7 +55,8 @@ pub fn fit(text: &str, room: usize, ellipsis: &str) -> String {
     out
 }
 
-/// Breaks a line whose spaces have a meaning: at a space where there is one. `rest` stands before the further lines.
+/// Breaks a line whose spaces have a meaning: at a space where there is one. `rest` stands before
+/// the further lines.
 pub fn fold(line: &str, room: usize, rest: &str) -> Vec<String> {
     let room = room.max(cells(rest) + 4);
     let (mut out, mut left) = (Vec::new(), line.to_string());
@@ -83,8 +84,8 @@ impl Piece {
     }
 }
 
-/// Breaks a paragraph into lines: at spaces, and inside a word only when it is wider than a line. `first` stands before
-/// the first line and `rest` before the others.
+/// Breaks a paragraph into lines: at spaces, and inside a word only when it is wider than a line.
+/// `first` stands before the first line and `rest` before the others.
 pub fn wrap(pieces: &[Piece], room: usize, first: &str, rest: &str) -> Vec<Line<'static>> {
     let room = room.max(4);
     let mut lines: Vec<Vec<Span<'static>>> = vec![vec![Span::raw(first.to_string())]];

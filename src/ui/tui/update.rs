@@ -7,12 +7,12 @@ use super::model::{BURST, Model, Overlay, Pane, Scroll, View};
 use super::render::{self, scrolled};
 use super::terminal::Wish;
 use super::words::Word;
-use crate::lab::view::{Ask, LessonView};
-use crate::tap::Record;
 use crossterm::event::{
     KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
+use lab::view::{Ask, LessonView};
 use ratatui::layout::Rect;
+use tap::{Component, Record};
 
 /// Lines that one notch of the wheel scrolls.
 const NOTCH: isize = 3;
@@ -26,8 +26,8 @@ pub const HUNG_UP: i32 = 128 + 1;
 /// Lines of the pane that are shown when its REPL has failed.
 const LAST_WORDS: usize = 10;
 
-/// Returns what the REPL in the pane said last, if it failed: the learner's own screen does not show it. A code from a signal
-/// (128 and more) has no reason in words.
+/// Returns what the REPL in the pane said last, if it failed: the learner's own screen does not
+/// show it. A code from a signal (128 and more) has no reason in words.
 pub fn last_words(model: &Model, code: i32) -> Option<String> {
     if !(1..128).contains(&code) {
         return None;
@@ -64,12 +64,13 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         Event::Objects(change) => changed = model.cluster.absorb(change),
         Event::Records(records) => {
             let (now, opened) = (model.now, model.opened);
-            let watched = |r: &Record| model.view == View::Raft && r.component == "etcd";
+            let watched = |r: &Record| model.view == View::Raft && r.component == Component::Etcd;
             let watched = records.iter().any(watched);
             changed = watched
                 | records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, opened) | any);
         }
         Event::Lost(count) => model.traffic.lost += count,
+        Event::Faults(broken) => changed = model.traffic.agreement.set_broken(&broken),
         Event::NewCluster => {
             model.traffic.restart();
             model.cluster.restart();
@@ -94,7 +95,7 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         Event::NoLesson(why) => absent(model, why),
     }
     let inside = layout::inside(model.panes().shell);
-    if model.shell.resize(inside.height, inside.width) {
+    if model.shell.resize(inside.height, inside.width, model.at_prompt) {
         let (rows, columns) = model.shell.size();
         effects.push(Effect::Size(rows, columns));
     }
@@ -173,7 +174,9 @@ fn learn(model: &mut Model, view: LessonView) {
 }
 
 fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effect>) {
-    if model.lesson.asked.is_some() {
+    // The question that has lines played waits for its answer while they are stopped.
+    let stops = matches!(question.ask(), Some(Ask::Stop { .. }));
+    if model.lesson.asked.is_some() && !stops {
         model.notice = Some(Word::StillAsked);
         return;
     }
@@ -183,8 +186,8 @@ fn ask(model: &mut Model, question: Question, effects: &mut Vec<Effect>) {
     }
 }
 
-/// A letter in the lesson's pane: it asks when nothing follows it for a moment. Who types a command with the focus on the wrong pane must not
-/// turn pages and answer questions.
+/// A letter in the lesson's pane: it asks when nothing follows it for a moment. Who types a command
+/// with the focus on the wrong pane must not turn pages and answer questions.
 fn letter(model: &mut Model, question: Option<Question>) {
     let now = model.now;
     let follows = model.lesson.typed.replace(now).is_some_and(|last| now.saturating_sub(last) < BURST);
@@ -216,13 +219,15 @@ fn press(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         (model.prefix, model.leaving) = (true, leaving);
         return;
     }
+    let program = model.program_has_keys();
     if let KeyCode::F(n) = key.code
         && key.modifiers.is_empty()
+        && !program
         && function(model, n, leaving, effects)
     {
         return;
     }
-    if key.code == KeyCode::F(6) && key.modifiers == KeyModifiers::SHIFT {
+    if key.code == KeyCode::F(6) && key.modifiers == KeyModifiers::SHIFT && !program {
         return turn(model, -1);
     }
     if model.overlay.is_some() {
@@ -235,10 +240,12 @@ fn press(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
     }
 }
 
-/// After the prefix: for terminals without function keys, and for what has none.
+/// After the prefix: for terminals without function keys, for what has none, and while a program
+/// has them. A function key goes to the shell then, whatever runs there.
 fn prefixed(model: &mut Model, key: KeyEvent, again: bool, leaving: bool, effects: &mut Vec<Effect>) {
     match key.code {
         _ if again => effects.push(Effect::Type(vec![0x1d])),
+        KeyCode::F(_) => in_shell(model, key, effects),
         KeyCode::Tab => turn(model, 1),
         KeyCode::BackTab => turn(model, -1),
         KeyCode::Char('0') => {
@@ -323,6 +330,7 @@ fn in_shell(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
 fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
     let lesson = &mut model.lesson;
     let open = lesson.view.as_ref().is_some_and(|v| !v.id.is_empty());
+    let playing = lesson.view.as_ref().is_some_and(|v| v.playing.is_some());
     match key.code {
         KeyCode::Esc => model.focus = Pane::Shell,
         KeyCode::Tab => turn(model, 1),
@@ -349,6 +357,9 @@ fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         }
         KeyCode::Home => model.lesson.scroll = Scroll::To(0),
         KeyCode::End => model.lesson.scroll = scrolled(model, isize::MAX),
+        KeyCode::Char('s' | 'S') if playing && key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
+            letter(model, Some((&Ask::Stop { question: None }).into()));
+        }
         KeyCode::Char(letter) if open && key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
             let letter = letter.to_ascii_lowercase();
             // While a question waits, letters are answers and nothing else.
@@ -369,7 +380,7 @@ fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         }
         KeyCode::Enter => {
             let view = lesson.view.as_ref();
-            if view.is_some_and(|v| v.finished || v.state != crate::lab::view::State::Open) {
+            if view.is_some_and(|v| v.finished || v.state != lab::view::State::Open) {
                 ask(model, (&Ask::Next).into(), effects);
             }
         }
@@ -425,7 +436,8 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
                 Overlay::Help(_) => {}
                 Overlay::Views(_) => show(model, View::ALL[at]),
                 Overlay::Time(_) => {
-                    // The word is put on a fresh line and not run: the learner sees it, and presses Enter.
+                    // The word is put on a fresh line and not run: the learner sees it, and presses
+                    // Enter.
                     if let Some(step) = super::map::steps(&model.traffic).get(at) {
                         let line = format!("rewind {}", step.before);
                         model.focus = Pane::Shell;

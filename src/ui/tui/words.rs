@@ -1,7 +1,7 @@
 //! Everything the interface says, in English and Korean.
 
 use super::model::View;
-use crate::lang::texts;
+use lang::texts;
 
 texts! { pub enum Word {
     // -- frame
@@ -9,11 +9,13 @@ texts! { pub enum Word {
     PaneMap: "map", "그림";
     PaneShell: "shell", "셸";
     Scrolled: "{} lines back", "{}줄 위";
+    FootProgram: "F keys go to the program. Ctrl-] then: 1-9,0 = F1-F10 of the frame  Tab pane", "F 키는 프로그램으로 갑니다. Ctrl-] 다음: 1-9,0 = 이 화면의 F1-F10  Tab 창 이동";
     Foot: "F1 help  F2 zoom  F3 view  F4 time  F5 play  F6 pane  F10 quit", "F1 도움말  F2 확대  F3 그림  F4 시간  F5 재생  F6 창 이동  F10 종료";
     FootLesson: "↑↓ read  n next  b back  h hint  c check  Esc to the shell", "↑↓ 읽기  n 다음  b 이전  h 힌트  c 확인  Esc 셸로";
+    FootPlaying: "s stops the preparation   Esc to the shell", "s 준비 멈춤   Esc 셸로";
     FootList: "↑↓ choose  Enter open  Esc to the shell", "↑↓ 고르기  Enter 열기  Esc 셸로";
     FootPredict: "answer with a letter: {}   Esc to the shell", "글자로 답하세요: {}   Esc 셸로";
-    FootMap: "Space play/pause  ← → step  ↑↓ other  1-7 view  + - speed  Esc to the shell", "Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-7 그림  + - 속도  Esc 셸로";
+    FootMap: "Space play  ← → step  ↑↓ other  1-7 view  + - speed 1/{}  Esc to the shell", "Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-7 그림  + - 속도 1/{}  Esc 셸로";
     FootPrefix: "Ctrl-] then: 1-9,0 = F1-F10  Tab pane  PgUp PgDn scroll  z suspend", "Ctrl-] 다음: 1-9,0 = F1-F10  Tab 창 이동  PgUp PgDn 스크롤  z 잠시 멈춤";
     CannotSuspend: "nobody could wake this program up again: it was not started by a shell", "셸에서 시작한 프로그램이 아니어서 멈추면 다시 깨울 수 없습니다";
     QuitAgain: "a full-screen program has the shell: the same key again quits", "셸에서 전체 화면 프로그램이 실행 중입니다. 한 번 더 누르면 종료합니다";
@@ -50,6 +52,7 @@ texts! { pub enum Word {
     Also: "Other ways", "다른 방법";
     FinishedNext: "Lesson finished.  `next` opens {} {}", "강의를 마쳤습니다.  다음은 `next`: {} {}";
     FinishedLast: "The last lesson is finished.  `lab list` shows what comes now", "마지막 강의까지 마쳤습니다.  다음은 `lab list`입니다";
+    AskedAgain: "{}; asked again in {} s", "{}. {}초 뒤에 다시 요청합니다";
     Asked: "asked, {} s", "묻는 중, {}초";
     // -- views
     ViewCluster: "cluster", "클러스터";
@@ -163,6 +166,8 @@ texts! { pub enum Word {
          \n\
          Without function keys: Ctrl-] and then 1, 2, 3 … 0, or Tab.\n\
          Everything else you type in the shell is the shell's, Ctrl-C too.\n\
+         In vi, less or htop the F keys are the program's. Ctrl-] 6: next pane.\n\
+         Elsewhere Ctrl-] and then an F key sends that key to the shell.\n\
          \n\
          in the shell\n\
          \x20 get pods     kubectl, with or without the word kubectl\n\
@@ -177,7 +182,8 @@ texts! { pub enum Word {
          mouse    click chooses a pane; hold Shift to mark text\n\
          \n\
          {} ready   {} starting   {} leaving   {} failed   {} waiting   {} leader\n\
-         Times are measured ones; the lights run slower, 1/100 at first.",
+         Times are measured ones; the lights run slower, 1/100 at first. Very\n\
+         short and long hops have their own speed: the map's corner tells it.",
         "위: 강의와, 지금 클러스터를 그대로 보여 주는 그림입니다.\n\
          아래: 진짜 셸입니다. 여기에 kubectl 명령을 입력합니다.\n\
          \n\
@@ -188,6 +194,8 @@ texts! { pub enum Word {
          \n\
          기능 키가 없으면 Ctrl-] 다음에 1, 2, 3 … 0 또는 Tab을 누릅니다.\n\
          그 밖에 셸에서 누르는 키는 Ctrl-C까지 모두 셸의 것입니다.\n\
+         vi, less, htop 안에서는 F 키가 프로그램으로 갑니다. Ctrl-] 6은 다음 창.\n\
+         그 밖에서는 Ctrl-] 다음에 F 키를 누르면 그 키가 셸로 갑니다.\n\
          \n\
          셸에서\n\
          \x20 get pods     kubectl 명령. kubectl이라는 말은 빼도 됩니다\n\
@@ -202,7 +210,8 @@ texts! { pub enum Word {
          마우스   클릭하면 창을 고르고, Shift를 누른 채 글자를 선택합니다\n\
          \n\
          {} 준비됨   {} 시작 중   {} 나가는 중   {} 실패   {} 대기   {} 리더\n\
-         시간은 모두 실제로 잰 값이고, 불빛만 느리게 움직입니다(처음에는 1/100).";
+         시간은 모두 실제로 잰 값이고, 불빛만 느리게 움직입니다(처음에는 1/100).\n\
+         아주 짧거나 긴 단계는 속도가 다르며, 그림 창 오른쪽 위에 표시됩니다.";
 } }
 
 pub fn view_name(view: View) -> (Word, Word) {
@@ -221,7 +230,7 @@ pub fn view_name(view: View) -> (Word, Word) {
 mod tests {
     use super::super::text::cells;
     use super::*;
-    use crate::lang::Text;
+    use lang::Text;
 
     #[test]
     fn texts_fit_the_screen() {
@@ -235,9 +244,14 @@ mod tests {
             }
             if matches!(
                 word,
-                Word::Foot | Word::FootLesson | Word::FootList | Word::FootMap | Word::FootPrefix
+                Word::Foot
+                    | Word::FootProgram
+                    | Word::FootLesson
+                    | Word::FootList
+                    | Word::FootMap
+                    | Word::FootPrefix
             ) {
-                assert!(cells(english) <= 80 && cells(korean) <= 80, "{word:?}");
+                assert!(cells(english) <= 79 && cells(korean) <= 79, "{word:?}");
             }
         }
     }

@@ -1,14 +1,15 @@
-//! The same calls to both: every answer, error, revision, checksum and watch event must be the same.
+//! The same calls to both: every answer, error, revision, checksum and watch event must be the
+//! same.
 //!
 //! `ROPEWALK_ETCD_SEED=8841 cargo test --test it etcd` repeats a history.
 
 use super::super::support::PATIENCE;
 use super::ops::{Chance, Op, run};
 use super::pair::{Ours, Real};
+use etcd::grpc::client::Channel;
+use etcd::pb;
 use futures::StreamExt;
-use ropewalk::etcd::grpc::client::Channel;
-use ropewalk::etcd::pb;
-use ropewalk::rng::Rng;
+use rng::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -68,7 +69,8 @@ impl Watches {
         Some(response.created)
     }
 
-    /// Takes responses until as much was seen as elsewhere, and then for as long as something comes.
+    /// Takes responses until as much was seen as elsewhere, and then for as long as something
+    /// comes.
     async fn follow(&mut self, wanted: usize) {
         while self.weight() < wanted && self.next(PATIENCE).await.is_some() {}
         while self.next(QUIET).await.is_some() {}
@@ -84,7 +86,8 @@ fn create(rng: &Rng, n: usize, revision: i64, compacted: i64) -> pb::WatchCreate
     let start = match rng.range(0, 4) {
         0 => 0,
         1 if compacted > 1 => rng.range(1, compacted as u64) as i64,
-        // not from the compaction itself: whether a deletion of that revision is still told, etcd's versions do not agree on
+        // not from the compaction itself: whether a deletion of that revision is still told, etcd's
+        // versions do not agree on
         _ => rng.range(compacted as u64 + 1, revision as u64 + 3) as i64,
     };
     pb::WatchCreateRequest {
@@ -127,6 +130,13 @@ async fn history(seed: u64, ours: &Channel, real: &Channel) -> usize {
         let op = chance.op(compact);
         let (revision, here) = run(ours, &op).await;
         let (_, there) = run(real, &op).await;
+        // Which of several faults of a transaction is told: 3.4 looks at its puts first, later
+        // versions go operation by operation.
+        let both_refuse = !here.starts_with("at ") && !there.starts_with("at ");
+        if matches!(op, Op::Txn(_)) && both_refuse {
+            *last.borrow_mut() = Some(op);
+            return;
+        }
         assert_eq!(here, there, "ROPEWALK_ETCD_SEED={seed}, call {n}: {op:?}\nafter {:?}", last.borrow());
         *last.borrow_mut() = Some(op.clone());
         chance.revision = chance.revision.max(revision);

@@ -2,7 +2,7 @@
 
 use super::super::support::{Home, PATIENCE, any_kubectl, capable, eventually, turn};
 use super::pair::Real;
-use ropewalk::etcd::pb;
+use etcd::pb;
 
 #[test]
 fn a_control_plane_on_a_real_etcd() {
@@ -77,7 +77,8 @@ fn a_control_plane_on_a_real_etcd() {
     k("scale deployment web --replicas=3").ok();
     eventually(PATIENCE, || k("get deployment web --no-headers").ok(), |t| t.contains("3/3"));
 
-    // The store dies and comes back; what was acknowledged is there, and the cluster goes on by itself.
+    // The store dies and comes back; what was acknowledged is there, and the cluster goes on by
+    // itself.
     let etcd = runtime.block_on(etcd.again());
     k("get deployment web").ok();
     k("create configmap after --from-literal=a=b").ok();

@@ -1,16 +1,16 @@
 //! A member of ours and a real etcd, both new, with a client each.
 
 use super::super::support::skip;
-use ropewalk::etcd::grpc::client::{Channel, Endpoint};
-use ropewalk::etcd::{Config, Server, grpc, member_id, pb};
-use ropewalk::pki::{Ca, Subject, client_config, mutual_server_config};
-use ropewalk::rng::Rng;
-use ropewalk::tap::Tap;
-use ropewalk::task::Crew;
+use etcd::grpc::client::{Channel, Endpoint};
+use etcd::{Config, Server, grpc, member_id, pb};
+use pki::{Ca, Subject, client_config, mutual_server_config};
+use rng::Rng;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tap::Tap;
+use task::Crew;
 use tokio::net::TcpListener;
 
 /// A program on PATH.
@@ -91,7 +91,8 @@ impl Real {
         Real::begin(dir, free(), free(), None).await
     }
 
-    /// One that wants to see certificates: `ca.crt`, `client.crt` and `client.key` in `dir` are what a client needs.
+    /// One that wants to see certificates: `ca.crt`, `client.crt` and `client.key` in `dir` are
+    /// what a client needs.
     pub async fn secure(dir: &Path) -> Option<Real> {
         let ca = Ca::load_or_create(dir, "etcd-ca").unwrap();
         let member = ca.issue(&Subject::server("one", &["127.0.0.1", "localhost"])).unwrap();

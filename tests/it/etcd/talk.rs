@@ -1,4 +1,5 @@
-//! The real etcdctl and the built-in one, on a real etcd and on this store: four pairs, one script, one answer.
+//! The real etcdctl and the built-in one, on a real etcd and on this store: four pairs, one script,
+//! one answer.
 
 use super::super::support::{ROPEWALK, skip};
 use super::pair::{Ours, Real, on_path};
@@ -79,13 +80,17 @@ fn normal(text: &str, leases: &mut Vec<String>) -> String {
         (r"\b3\.\d+\.\d+(\+ropewalk[\d.]+)?\b", "VERSION"),
         (r"\b\d+(\.\d+)?(ns|µs|ms|s)\b", "TIME"),
         (r"\d+(\.\d+)? [kM]?B, true, false, \d+, \d+, \d+", "SIZE, true, false, T, I, I"),
-        // The built-in client answers as etcdctl 3.6, the real one here is of 3.4: what 3.6 has beside it.
+        // The built-in client answers as etcdctl 3.6, the real one here is of 3.4: what 3.6 has
+        // beside it.
         (r"(?m)^! (URL is healthy)", "${1}"),
         (
             r"VERSION, [^,\n]*, [^,\n]*B, [^,\n]*B, \d+%, (?:SIZE|[^,\n]*B), true, false, (?:T, I, I|\d+, \d+, \d+), (.*), , false\n",
             "VERSION, SIZE, true, false, T, I, I, ${1}\n",
         ),
-        (r#","dbSizeQuota":\d+"#, ""),
+        (r#","(?:dbSizeQuota|hash_revision)":\d+"#, ""),
+        (r#"(?m)^"HashRevision" : \d+\n"#, ""),
+        // 3.6 gives an answer about alarms its head, 3.4 does not.
+        (r#"(?m)^\{("header":\{"cluster_id":N,"member_id":N,"revision":\d+,"raft_term":N\}\})$"#, "{}"),
         ("API version: 3.6", "API version: 3.4"),
     ];
     rules.iter().fold(text.to_string(), |text, (pattern, word)| {

@@ -1,19 +1,12 @@
 //! # The oracle
-//! Ropewalk's Raft core and raft-rs live through the same histories: the same members, election timeouts, faults, writes and reads. Both
-//! must keep what Raft promises. In fair weather both must also end each round with the same leader, the same term and the same values; in foul
-//! weather, where a lost message may change who wins, they are compared by how long they need until they commit again.
+//! Ropewalk's Raft core and raft-rs live through the same histories: the same members, election
+//! timeouts, faults, writes and reads. Both must keep what Raft promises. In fair weather both must
+//! also end each round with the same leader, the same term and the same values; in foul weather,
+//! where a lost message may change who wins, they are compared by how long they need until they
+//! commit again.
 //!
-//! `raft-oracle [SEEDS [FIRST]]`: prints a line a run that differs, then the figures; exit code 1 if anything is not as it must be.
-
-#[allow(dead_code, unsafe_code, clippy::all)] // judged where it lives; the core reaches it as `crate::linux::lock`
-#[path = "../../../src/linux/lock.rs"]
-pub mod lock;
-mod linux {
-    pub use crate::lock;
-}
-#[allow(dead_code, unused_imports, clippy::all)] // judged where it lives
-#[path = "../../../src/raft/mod.rs"]
-mod raft;
+//! `raft-oracle [SEEDS [FIRST]]`: prints a line a run that differs, then the figures; exit code 1
+//! if anything is not as it must be.
 
 mod ours;
 mod subject;

@@ -1,8 +1,8 @@
 //! Ropewalk's core as a subject.
 
-use crate::raft::{self, Body, Core, Message, Payload, Raft, Stored};
 use crate::subject::{ELECTION_TICKS, HEARTBEAT_TICKS, Out, Subject, View};
 use bytes::Bytes;
+use ropewalk_raft::{Body, Core, Message, Payload, Raft, Stored};
 
 pub struct Ours {
     id: u64,
@@ -11,7 +11,7 @@ pub struct Ours {
 }
 
 fn core(id: u64, disk: &Stored) -> Raft {
-    let config = raft::Config {
+    let config = ropewalk_raft::Config {
         id,
         election_ticks: ELECTION_TICKS as u32,
         heartbeat_ticks: HEARTBEAT_TICKS as u32,
@@ -25,8 +25,10 @@ impl Subject for Ours {
     const NAME: &'static str = "ropewalk";
 
     fn new(id: u64, members: u64) -> Ours {
-        let snapshot =
-            raft::SnapshotRef { conf: raft::ConfState::of(1..=members), ..raft::SnapshotRef::default() };
+        let snapshot = ropewalk_raft::SnapshotRef {
+            conf: ropewalk_raft::ConfState::of(1..=members),
+            ..ropewalk_raft::SnapshotRef::default()
+        };
         let disk = Stored { snapshot, ..Stored::default() };
         Ours { id, core: core(id, &disk), disk }
     }
@@ -89,7 +91,7 @@ impl Subject for Ours {
         let status = self.core.status();
         View {
             term: status.term,
-            leads: status.role == raft::Role::Leader,
+            leads: status.role == ropewalk_raft::Role::Leader,
             leader: status.leader,
             commit: status.commit,
             last: (status.last, self.core.term_of(status.last).unwrap_or_default()),

@@ -22,7 +22,8 @@ pub struct Out<M> {
     pub reads: Vec<(u64, u64)>,
 }
 
-/// A member with its disk. Its disk is instantaneous and loses nothing: what a disk may lose is tried elsewhere.
+/// A member with its disk. Its disk is instantaneous and loses nothing: what a disk may lose is
+/// tried elsewhere.
 pub trait Subject {
     type Message: Clone;
     const NAME: &'static str;

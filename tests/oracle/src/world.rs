@@ -1,10 +1,11 @@
-//! One world for both: the same faults at the same ticks, drawn from the seed and the tick alone, so that a core that sends more messages
-//! does not get other weather.
+//! One world for both: the same faults at the same ticks, drawn from the seed and the tick alone,
+//! so that a core that sends more messages does not get other weather.
 
 use crate::subject::{ELECTION_TICKS, Subject};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Ticks of trouble and of calm in each of a run's rounds. The calm is long enough for several elections.
+/// Ticks of trouble and of calm in each of a run's rounds. The calm is long enough for several
+/// elections.
 const TROUBLE: u64 = 60;
 const CALM: u64 = 120;
 
@@ -22,7 +23,8 @@ pub enum Weather {
 pub struct Tale {
     /// At the end of each round: who leads, in which term, and every value committed.
     pub rounds: Vec<(u64, u64, Vec<u64>)>,
-    /// For each trouble: ticks from its beginning until a majority's leader committed something again.
+    /// For each trouble: ticks from its beginning until a majority's leader committed something
+    /// again.
     pub recovery: Vec<u64>,
     pub acknowledged: usize,
     pub reads: usize,
@@ -93,7 +95,8 @@ impl<S: Subject> World<S> {
         world
     }
 
-    /// The timeout that a member has now, whatever it was told before: nobody has to count the other's draws.
+    /// The timeout that a member has now, whatever it was told before: nobody has to count the
+    /// other's draws.
     fn timed(&mut self, id: u64) {
         let seed = self.seed;
         let Some(member) = self.members.get_mut(&id) else { return };

@@ -2,13 +2,13 @@
 
 use super::written;
 use super::{Also, Hint, Lab, Task, Wrong};
-use crate::lab::cel::{Expr, Template, Use};
-use crate::lab::format::file::plain;
-use crate::lab::format::{EN, Fault, Text};
-use crate::lab::format::{prose, raw};
-use crate::lab::graded::draw::{self, Choice, Choices};
-use crate::lab::graded::seal::sha256;
-use crate::lab::reach;
+use crate::cel::{Expr, Template, Use};
+use crate::format::file::plain;
+use crate::format::{EN, Fault, Text};
+use crate::format::{prose, raw};
+use crate::graded::draw::{self, Choice, Choices};
+use crate::graded::seal::sha256;
+use crate::reach;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

@@ -1,7 +1,7 @@
 //! `lab.md` as it is written, before anything is checked or compiled.
 
-use crate::lab::format::raw;
-use crate::lab::who::Meddling;
+use crate::format::raw;
+use crate::who::Meddling;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -68,7 +68,8 @@ pub struct Also {
     pub lines: Vec<String>,
 }
 
-/// A line, or `{if, do}`: lines that only some variants need. By hand, so that errors keep their line.
+/// A line, or `{if, do}`: lines that only some variants need. By hand, so that errors keep their
+/// line.
 pub struct Part(pub Also);
 
 impl<'de> Deserialize<'de> for Part {
@@ -113,7 +114,8 @@ pub struct Words {
     pub hints: BTreeMap<String, String>,
     #[serde(default)]
     pub debrief: BTreeMap<String, String>,
-    /// What a task says when it is red, by its id; of a task with a list of checks, their sentences.
+    /// What a task says when it is red, by its id; of a task with a list of checks, their
+    /// sentences.
     #[serde(default)]
     pub unmet: BTreeMap<String, String>,
     #[serde(default)]

@@ -1,13 +1,16 @@
-//! The recent past of the map's objects: an undo log over [`Cluster`], so that a replayed command is drawn over what was there then.
+//! The recent past of the map's objects: an undo log over [`Cluster`], so that a replayed command
+//! is drawn over what was there then.
 //!
-//! Example: a Deployment is scaled from 10 to 3 at revision 50, and the seventh pod is gone at revision 90. The log holds each change with the
-//! value before it. To draw revision 60, the changes with a revision above 60 are taken back, newest first: the pods that were still being
+//! Example: a Deployment is scaled from 10 to 3 at revision 50, and the seventh pod is gone at
+//! revision 90. The log holds each change with the value before it. To draw revision 60, the
+//! changes with a revision above 60 are taken back, newest first: the pods that were still being
 //! deleted then are in the picture again, as they were.
 
 use super::{Cluster, Deployment, Key, Node, Pod, ReplicaSet, Service, Slice};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Changes kept, of all objects together; the oldest goes. A picture of a time before the oldest change shows the state before that change.
+/// Changes kept, of all objects together; the oldest goes. A picture of a time before the oldest
+/// change shows the state before that change.
 const CHANGES_MAX: usize = 4_000;
 
 /// An object's value before a change; `None`: it did not exist.
@@ -54,7 +57,8 @@ fn restore<K: Ord + Clone, V: Clone>(map: &mut BTreeMap<K, V>, key: &K, value: &
 }
 
 impl Cluster {
-    /// The cluster as it was at a store revision, as far as the log reaches back. Leases are as they are now.
+    /// The cluster as it was at a store revision, as far as the log reaches back. Leases are as
+    /// they are now.
     pub fn at(&self, revision: u64) -> Cluster {
         let mut then = Cluster {
             nodes: self.nodes.clone(),

@@ -1,8 +1,8 @@
 //! The few fields of an object that the map shows.
 
 use super::{Deployment, Endpoint, Happened, Node, Pod, ReplicaSet, Service, Slice, Stand, revision};
-use crate::api::table::pods::summary;
-use crate::api::value::{at, flag, int, list, pairs, text};
+use api::table::pods::summary;
+use api::value::{at, flag, int, list, pairs, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 

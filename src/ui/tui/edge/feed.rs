@@ -1,27 +1,33 @@
-//! What the cluster tells: records and lessons over the control socket, objects through the API, as the learner.
+//! What the cluster tells: records and lessons over the control socket, objects through the API, as
+//! the learner.
 
 use super::super::cluster::{Change, WATCHED};
 use super::super::event::Event;
-use crate::client::kube::api::Api;
-use crate::client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use crate::client::kube::runtime::watcher;
-use crate::client::{Client, is_code, kubeconfig};
-use crate::cluster::Place;
-use crate::cluster::control::{Ask, Control, has_started};
-use crate::lab::view::{self, Entry, LessonView};
-use crate::tap::Record;
-use crate::ui::lesson;
-use crate::ui::texts::Lang;
+use super::super::words::Word;
+use crate::lesson;
+use crate::texts::Lang;
+use client::kube::api::Api;
+use client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use client::kube::runtime::watcher;
+use client::{Client, is_code, kubeconfig};
+use cluster::Place;
+use cluster::control::{Ask, Control, has_started};
+use cluster::faults::{Broken, Fault};
 use futures::StreamExt;
+use lab::view::{self, Entry, LessonView};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tap::Record;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
 /// Pause before the cluster is asked again when it does not answer.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Pause after an error of the lesson engine: the first, and the longest. Each is twice as long as
+/// the one before.
+const FAILED_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Records told at once.
 const BATCH: usize = 500;
 
@@ -44,13 +50,21 @@ async fn records(place: Place, tell: Sender<Event>) {
     let mut first_of = None;
     loop {
         if let Ok(mut control) = Control::connect(&place).await {
-            // A cluster that was started anew counts from one again, and what was known of the one before is not about it.
+            // A cluster that was started anew counts from one again, and what was known of the one
+            // before is not about it.
             let id = control.ask(&Ask::Status).await.map(|s| s["pids"].clone()).ok();
             if id.is_some() && id != first_of {
                 if first_of.is_some() && tell.send(Event::NewCluster).await.is_err() {
                     return;
                 }
                 (last, first_of) = (0, id);
+            }
+            // Before the records: the last one about a link or a node is newer than the list, or
+            // agrees with it.
+            if let Some(broken) = faults(&mut control).await
+                && tell.send(Event::Faults(broken)).await.is_err()
+            {
+                return;
             }
             let mut next = control.ask(&Ask::Records { since: last }).await.ok();
             while let Some(value) = next.take() {
@@ -67,6 +81,14 @@ async fn records(place: Place, tell: Sender<Event>) {
                 if lost > 0 && tell.send(Event::Lost(lost)).await.is_err() {
                     return;
                 }
+                // Records of faults may be among them.
+                if lost > 0
+                    && let Ok(mut other) = Control::connect(&place).await
+                    && let Some(broken) = faults(&mut other).await
+                    && tell.send(Event::Faults(broken)).await.is_err()
+                {
+                    return;
+                }
                 if !batch.is_empty() && tell.send(Event::Records(batch)).await.is_err() {
                     return;
                 }
@@ -77,10 +99,19 @@ async fn records(place: Place, tell: Sender<Event>) {
     }
 }
 
+/// What is broken on purpose now; `None`: it is another's cluster, where nothing can be broken.
+async fn faults(control: &mut Control) -> Option<Vec<Broken>> {
+    let answer = control.ask(&Ask::Fault { fault: Fault::List }).await.ok()?;
+    serde_json::from_value(answer["faults"].clone()).ok()
+}
+
 fn take(value: Value, batch: &mut Vec<Record>, lost: &mut u64) {
     match value["lost"].as_u64() {
         Some(n) => *lost += n,
-        None => batch.extend(serde_json::from_value::<Record>(value)),
+        None => match serde_json::from_value::<Record>(value) {
+            Ok(record) => batch.push(record),
+            Err(_) => *lost += 1, // a cluster of another version tells of events unknown here
+        },
     }
 }
 
@@ -111,7 +142,8 @@ async fn status(place: Place, tell: Sender<Event>) {
     }
 }
 
-/// A client as the learner's own kubeconfig says; the requests name themselves, so that nobody takes them for the learner's.
+/// A client as the learner's own kubeconfig says; the requests name themselves, so that nobody
+/// takes them for the learner's.
 fn client(place: &Place) -> Option<Client> {
     let text = std::fs::read_to_string(place.kubeconfig()).ok()?;
     kubeconfig::view(&serde_yaml::from_str(&text).ok()?).client("ropewalk-map")
@@ -155,9 +187,11 @@ async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
                         namespace: object.metadata.namespace.unwrap_or_default(),
                         name: object.metadata.name.unwrap_or_default(),
                     },
-                    // Who may not look at a kind of somebody else's cluster does without it on the map.
+                    // Who may not look at a kind of somebody else's cluster does without it on the
+                    // map.
                     Err(watcher::Error::InitialListFailed(error)) if is_code(&error, 403) => return,
-                    // The server may have come back elsewhere, with another certificate: from the kubeconfig on.
+                    // The server may have come back elsewhere, with another certificate: from the
+                    // kubeconfig on.
                     Err(_) => break,
                 };
                 if tell.send(Event::Objects(change)).await.is_err() {
@@ -169,36 +203,73 @@ async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
     }
 }
 
-/// Follows the lesson, in a language. `welcomed`: the learner was led to a lesson, or has asked for one.
+/// How following a lesson ended.
+enum Followed {
+    /// The interface has ended.
+    Closed,
+    /// The cluster does not answer, or has ended.
+    Ended,
+    /// The lesson engine told this error. Nothing follows an error on the same connection.
+    Failed(String),
+}
+
+/// Follows the lesson, in a language. After an error of the engine it is followed anew, with a
+/// growing pause; both are told. `welcomed`: the learner was led to a lesson, or has asked for one.
 pub async fn follow(place: Place, lang: Lang, welcomed: Arc<AtomicBool>, tell: Sender<Event>) {
+    let mut failed_again = FAILED_AGAIN.0;
     loop {
-        if let Ok(mut control) = Control::connect(&place).await {
-            let mut answer = ask_teacher(&mut control, lang, view::Ask::Follow).await;
-            loop {
-                let event = match answer {
-                    Ok(Some(value)) => match serde_json::from_value::<LessonView>(value) {
-                        Ok(view) => {
-                            // Whoever comes for the first time is led to the first lesson.
-                            let begun = view.id.is_empty()
-                                && !welcomed.swap(true, Ordering::Relaxed)
-                                && begin(&place, lang).await;
-                            if view.id.is_empty() && !begun {
-                                question(place.clone(), lang, view::Ask::List, tell.clone()).await;
-                            }
-                            Event::Lesson(Box::new(view))
-                        }
-                        Err(error) => Event::NoLesson(error.to_string()),
-                    },
-                    Ok(None) => break,
-                    Err(error) => Event::NoLesson(error.say(lang)),
-                };
-                if tell.send(event).await.is_err() {
+        let mut heard = false;
+        let end = follow_once(&place, lang, &welcomed, &tell, &mut heard).await;
+        if heard {
+            failed_again = FAILED_AGAIN.0;
+        }
+        let pause = match end {
+            Followed::Closed => return,
+            Followed::Ended => AGAIN,
+            Followed::Failed(why) => {
+                let pause = failed_again;
+                failed_again = (pause * 2).min(FAILED_AGAIN.1);
+                let words = lang.say(Word::AskedAgain, &[&why, &pause.as_secs().to_string()]);
+                if tell.send(Event::NoLesson(words)).await.is_err() {
                     return;
                 }
-                answer = control.next().await;
+                pause
             }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Follows the lesson on one connection. `heard` becomes true when a view came.
+async fn follow_once(
+    place: &Place,
+    lang: Lang,
+    welcomed: &AtomicBool,
+    tell: &Sender<Event>,
+    heard: &mut bool,
+) -> Followed {
+    let Ok(mut control) = Control::connect(place).await else { return Followed::Ended };
+    let mut answer = ask_teacher(&mut control, lang, view::Ask::Follow).await;
+    loop {
+        let view = match answer {
+            Ok(Some(value)) => serde_json::from_value::<LessonView>(value).map_err(|e| e.to_string()),
+            Ok(None) => return Followed::Ended,
+            Err(error) => Err(error.say(lang)),
+        };
+        let view = match view {
+            Ok(view) => view,
+            Err(why) => return Followed::Failed(why),
+        };
+        *heard = true;
+        // A learner who comes for the first time is led to the first lesson.
+        let begun = view.id.is_empty() && !welcomed.swap(true, Ordering::Relaxed) && begin(place, lang).await;
+        if view.id.is_empty() && !begun {
+            question(place.clone(), lang, view::Ask::List, tell.clone()).await;
         }
-        tokio::time::sleep(AGAIN).await;
+        if tell.send(Event::Lesson(Box::new(view))).await.is_err() {
+            return Followed::Closed;
+        }
+        answer = control.next().await;
     }
 }
 
@@ -230,7 +301,7 @@ async fn ask_teacher(
     control: &mut Control,
     lang: Lang,
     ask: view::Ask,
-) -> Result<Option<Value>, crate::cluster::Error> {
+) -> Result<Option<Value>, cluster::Error> {
     control.ask(&lesson::asked(lang, ask)).await.map(Some)
 }
 
@@ -250,4 +321,97 @@ pub async fn question(place: Place, lang: Lang, ask: view::Ask, tell: Sender<Eve
         Err(error) => Err(error.say(lang)),
     };
     let _ = tell.send(event.unwrap_or_else(Event::Refused)).await; // the interface may have ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::Home;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::UnixListener;
+    use tokio::sync::mpsc::{Receiver, channel};
+
+    /// A cluster whose control socket answers the questions that contain a word with these lines,
+    /// and all others with `null`. The lists are taken in turn, one for a connection; of the last
+    /// one, each.
+    fn answers(turns: Vec<Vec<(&'static str, Vec<Value>)>>) -> (tempfile::TempDir, Place) {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        tokio::spawn(async move {
+            let mut turn = 0;
+            while let Ok((stream, _)) = listener.accept().await {
+                let said = turns[turn.min(turns.len() - 1)].clone();
+                turn += 1;
+                tokio::spawn(async move {
+                    let (read, mut write) = stream.into_split();
+                    let mut lines = BufReader::new(read).lines();
+                    while let Ok(Some(line)) = lines.next_line().await {
+                        let found = said.iter().find(|(word, _)| line.contains(word));
+                        let replies = found.map_or(vec![json!({"ok": null})], |(_, all)| all.clone());
+                        for reply in replies {
+                            if write.write_all(format!("{reply}\n").as_bytes()).await.is_err() {
+                                return; // the test may have ended
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        (dir, place)
+    }
+
+    async fn next(told: &mut Receiver<Event>) -> Event {
+        let limit = Duration::from_secs(60);
+        tokio::time::timeout(limit, told.recv()).await.expect("an event").expect("a teller")
+    }
+
+    #[tokio::test]
+    async fn faults_from_before_the_interface_was_opened_are_asked_for() {
+        let cut = json!({"fault": "cut", "nodes": ["a", "b"], "since": "2026-01-01T00:00:00Z"});
+        let record = serde_json::to_value(Record { seq: 9, ..Record::new(tap::Event::Now) }).unwrap();
+        let (_dir, place) = answers(vec![vec![
+            ("status", vec![json!({"ok": {"pids": [1]}})]),
+            ("fault", vec![json!({"ok": {"faults": [cut]}})]),
+            ("records", vec![json!({"ok": record})]),
+        ]]);
+        let (tell, mut told) = channel(8);
+        let task = tokio::spawn(records(place, tell));
+        let first = next(&mut told).await;
+        assert!(
+            matches!(&first, Event::Faults(all) if all.len() == 1 && all[0].nodes == ["a", "b"]),
+            "{first:?}"
+        );
+        let second = next(&mut told).await;
+        assert!(
+            matches!(&second, Event::Records(all) if all[0].seq == 9),
+            "the list comes first: {second:?}"
+        );
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_lesson_whose_stream_ended_with_an_error_is_followed_again() {
+        let view = |title: &str| {
+            let view = LessonView { id: "t/01".into(), title: title.into(), ..LessonView::default() };
+            json!({ "ok": view })
+        };
+        let (_dir, place) = answers(vec![
+            vec![("guest", vec![view("one"), json!({"error": "the history is damaged"})])],
+            vec![("guest", vec![view("two")])],
+        ]);
+        let (tell, mut told) = channel(8);
+        let task = tokio::spawn(follow(place, Lang::En, Arc::new(AtomicBool::new(true)), tell));
+        let first = next(&mut told).await;
+        assert!(matches!(&first, Event::Lesson(view) if view.title == "one"), "{first:?}");
+        let error = next(&mut told).await;
+        assert!(
+            matches!(&error, Event::NoLesson(why) if why == "the history is damaged; asked again in 1 s"),
+            "{error:?}"
+        );
+        let again = next(&mut told).await;
+        assert!(matches!(&again, Event::Lesson(view) if view.title == "two"), "{again:?}");
+        task.abort();
+    }
 }

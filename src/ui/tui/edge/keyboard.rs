@@ -12,10 +12,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
-/// The thread looks at least this often whether it is to end. The signal that wakes it up is lost before its first look.
+/// The thread looks at least this often whether it is to end. The signal that wakes it up is lost
+/// before its first look.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Reads keys until it is dropped: then the thread has ended, and the next key is for another reader.
+/// Reads keys until it is dropped: then the thread has ended, and the next key is for another
+/// reader.
 #[derive(Default)]
 pub struct Keyboard {
     stop: Arc<AtomicBool>,
@@ -109,11 +111,35 @@ mod tests {
         println!("<{}>", answer.trim());
     }
 
+    /// Not a test of its own: runs in a process without a terminal.
+    #[test]
+    fn reads_where_there_is_no_terminal() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        nix::unistd::setsid().expect("a session of its own"); // else /dev/tty is the terminal of the tests
+        let mut keyboard = Keyboard::default();
+        let (tell, mut told) = tokio::sync::mpsc::channel(8);
+        keyboard.start(tell, Late::new(false)).unwrap();
+        let told = told.blocking_recv();
+        assert!(matches!(told, Some(Event::Gone)), "{told:?}");
+    }
+
+    /// Whoever cannot press a key cannot even leave.
+    #[test]
+    fn a_keyboard_that_cannot_be_read_ends_the_interface() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "tui::edge::keyboard::tests::reads_where_there_is_no_terminal"]);
+        let ran = command.env(INSIDE, "1").stdin(std::process::Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    }
+
     #[test]
     fn an_answer_that_is_typed_after_the_interface_reaches_the_question() {
         let pty = native_pty_system().openpty(PtySize { rows: 24, cols: 80, ..PtySize::default() }).unwrap();
         let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "ui::tui::edge::keyboard::tests::asks_after_the_interface", "--nocapture"]);
+        command.args(["--exact", "tui::edge::keyboard::tests::asks_after_the_interface", "--nocapture"]);
         command.env(INSIDE, "1");
         command.env("TERM", "xterm-256color");
         let mut child = pty.slave.spawn_command(command).unwrap();

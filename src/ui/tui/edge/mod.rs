@@ -1,4 +1,5 @@
-//! Where the interface touches the world: the learner's terminal, the shell's, the control socket, the API.
+//! Where the interface touches the world: the learner's terminal, the shell's, the control socket,
+//! the API.
 
 mod feed;
 mod guard;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_millis(400);
 /// An answer that comes later than this after the question is not waited for any more.
 const LATEST: Duration = Duration::from_secs(10);
-/// How an answer about the ground's colour begins: keys, as the keyboard's reader takes it for them. The first is held with Alt.
+/// How an answer about the ground's colour begins: keys, as the keyboard's reader takes it for
+/// them. The first is held with Alt.
 const LATE_ANSWER: &str = "]11;rgb:";
 /// No answer is longer: what follows is typed.
 const LATE_MAX: usize = 48;
@@ -59,8 +60,9 @@ pub fn ask() -> io::Result<Answer> {
     }
 }
 
-/// Takes an answer that comes after [`PATIENCE`] out of the keys: the reader of the keyboard does not know it, and it would stand on the
-/// learner's first line. (A late answer about the cursor it knows, and drops.)
+/// Takes an answer that comes after [`PATIENCE`] out of the keys: the reader of the keyboard does
+/// not know it, and it would stand on the learner's first line. (A late answer about the cursor it
+/// knows, and drops.)
 pub struct Late {
     until: Option<Instant>,
     /// Keys that may be the beginning of the answer, or belong to it.

@@ -1,7 +1,7 @@
 //! The shell pane's other end: the REPL, on a terminal of its own.
 
 use super::super::event::Event;
-use crate::linux::process;
+use linux::process;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
 use std::io::{self, Read, Write};
@@ -11,18 +11,18 @@ use tokio::sync::mpsc;
 
 /// Output that waits to be drawn, in pieces; a program that prints faster waits.
 const PENDING: usize = 64;
-/// Input that the REPL has not read is kept up to so many bytes: a large paste. What is typed beyond it is lost, and told
-/// by the terminal's bell.
+/// Input that the REPL has not read is kept up to so many bytes: a large paste. What is typed
+/// beyond it is lost, and told by the terminal's bell.
 const TYPED_MAX: usize = 1 << 20;
 
-/// The last output of a REPL that has ended is shown before its end is told. A program in the background may keep the terminal
-/// open: it is waited for no longer than this.
+/// The last output of a REPL that has ended is shown before its end is told. A program in the
+/// background may keep the terminal open: it is waited for no longer than this.
 const LAST_OUTPUT: std::time::Duration = std::time::Duration::from_millis(500);
 /// A REPL that does not end within so many milliseconds after SIGHUP is killed.
 const END_PATIENCE: u16 = 3000;
 
-/// Bytes on their way to the REPL. A paste without brackets arrives as one event a character: the bound counts bytes, and
-/// the writer takes all that have come at once.
+/// Bytes on their way to the REPL. A paste without brackets arrives as one event a character: the
+/// bound counts bytes, and the writer takes all that have come at once.
 #[derive(Default)]
 struct Typed {
     waiting: Mutex<(Vec<u8>, bool)>,

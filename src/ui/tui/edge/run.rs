@@ -1,4 +1,5 @@
-//! The one loop: events in, the model moved on, effects carried out, and the screen drawn when it looks different.
+//! The one loop: events in, the model moved on, effects carried out, and the screen drawn when it
+//! looks different.
 
 use super::super::event::{Effect, Event};
 use super::super::model::Model;
@@ -9,11 +10,11 @@ use super::guard::{self, Taken};
 use super::keyboard::Keyboard;
 use super::pty::Pty;
 use super::{feed, probe};
-use crate::cluster::Place;
-use crate::lab::view;
-use crate::lang::charset::{self, eprintln};
-use crate::ui::texts::Lang;
-use crate::ui::{lesson, terminal};
+use crate::texts::Lang;
+use crate::{lesson, terminal};
+use cluster::Place;
+use lab::view;
+use lang::charset::{self, eprintln};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -48,7 +49,8 @@ pub struct Setting {
 struct EndSignals([Signal; 4]);
 
 impl EndSignals {
-    /// In raw mode no key sends SIGINT or SIGQUIT: `timeout -s INT` and the stop button of an editor do.
+    /// In raw mode no key sends SIGINT or SIGQUIT: `timeout -s INT` and the stop button of an
+    /// editor do.
     const KINDS: [SignalKind; 4] =
         [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()];
 
@@ -77,10 +79,11 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
     let (columns, rows) = terminal::size();
     let size = Size::new(columns, rows);
     let opened = Instant::now();
-    let mut model = Model::new(&setting.place.name, setting.lang, look, size, crate::clock::now());
+    let mut model = Model::new(&setting.place.name, setting.lang, look, size, clock::now());
     let (shell_rows, shell_columns) = model.shell.size();
-    // Only this REPL may command the frame: programs in its shell do not see its arguments from inside a container.
-    let token = format!("{:016x}", crate::rng::Rng::from_os().u64());
+    // Only this REPL may command the frame: programs in its shell do not see its arguments from
+    // inside a container.
+    let token = format!("{:016x}", rng::Rng::from_os().u64());
     model.shell.trust(token.clone());
     let mut args = vec!["repl".to_string(), format!("--in-pane={token}")];
     args.extend(["--name".to_string(), setting.place.name.clone()]);
@@ -100,9 +103,11 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
         await_end_of_terminal();
         let _ = gone.blocking_send(Event::Gone); // the interface may have ended
     })?;
-    // Every task of the interface: they end with it, and it with one that panics. Threads and tasks of libraries are watched by the guard.
+    // Every task of the interface: they end with it, and it with one that panics. Threads and tasks
+    // of libraries are watched by the guard.
     let mut tasks = feed::start(&setting.place, &tell);
-    // Whoever comes to learn is led to the first lesson once, and not past the one that was asked for.
+    // Whoever comes to learn is led to the first lesson once, and not past the one that was asked
+    // for.
     let welcomed = Arc::new(AtomicBool::new(setting.lesson.is_some()));
     let follow_in = |lang| feed::follow(setting.place.clone(), lang, welcomed.clone(), tell.clone());
     let mut follow = tasks.spawn(follow_in(setting.lang));
@@ -160,14 +165,19 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
         let mut next = Some(event);
         for _ in 0..AT_ONCE {
             let Some(event) = next.take() else { break };
+            next = told.try_recv().or_else(|_| pty.output.try_recv()).ok();
+            // A window that is dragged tells many sizes; each lays out all lines of the shell anew.
+            if let (Event::Resize(_), Some(Event::Resize(_))) = (&event, &next) {
+                continue;
+            }
             let (more, changed) = update(&mut model, event);
             dirty |= changed;
             effects.extend(more);
-            next = told.try_recv().or_else(|_| pty.output.try_recv()).ok();
         }
         let mut quit = None;
         if let Some(event) = next {
-            // Taken out of its queue beyond the number: the effects of all are carried out together.
+            // Taken out of its queue beyond the number: the effects of all are carried out
+            // together.
             let (more, changed) = update(&mut model, event);
             dirty |= changed;
             effects.extend(more);
@@ -211,8 +221,8 @@ pub async fn run(setting: Setting) -> io::Result<i32> {
     Ok(code)
 }
 
-/// Returns when the learner's terminal is gone. SIGHUP reaches only those whose controlling terminal it was, and crossterm reads what is gone
-/// over and over.
+/// Returns when the learner's terminal is gone. SIGHUP reaches only those whose controlling
+/// terminal it was, and crossterm reads what is gone over and over.
 fn await_end_of_terminal() {
     let input = io::stdin();
     // Nothing is asked for: the end of a terminal is told all the same.
@@ -253,7 +263,8 @@ fn draw(screen: &mut Terminal<CrosstermBackend<Stdout>>, model: &Model) -> io::R
     Ok(())
 }
 
-/// Nothing else reaches a terminal that cannot show it, whoever said it: a program in the shell, an object's name.
+/// Nothing else reaches a terminal that cannot show it, whoever said it: a program in the shell, an
+/// object's name.
 fn whole_ascii(buffer: &mut Buffer) {
     for at in buffer.area.positions() {
         let cell = &mut buffer[at];
@@ -274,7 +285,8 @@ fn anew(
     let (columns, rows) = terminal::size();
     model.now = opened.elapsed();
     model.size = Size::new(columns, rows);
-    // Not `clear`, which asks the terminal where its cursor is: the keyboard's thread would take the answer.
+    // Not `clear`, which asks the terminal where its cursor is: the keyboard's thread would take
+    // the answer.
     screen.resize(Rect::new(0, 0, columns, rows))
 }
 
@@ -303,7 +315,7 @@ mod tests {
     #[test]
     fn no_signal_that_asks_for_the_end_leaves_the_terminal_raw() {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "ui::tui::edge::run::tests::gets_each_signal"]);
+        command.args(["--exact", "tui::edge::run::tests::gets_each_signal"]);
         let ran = command.env(INSIDE, "1").output().unwrap();
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success() && said.contains("1 passed"), "{said}");

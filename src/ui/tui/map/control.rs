@@ -231,8 +231,8 @@ fn deed(model: &Model, hop: &Hop, named: bool) -> String {
             let verb = if hop.from == Spot::Scheduler && verb == "create" { "bind" } else { verb };
             format!("{verb} {resource}{revision}")
         }
-        Did::Told { verb, detail } => {
-            let text = told(verb, detail, name);
+        Did::Told(event) => {
+            let text = told(event, name);
             match (&hop.to, named) {
                 (Spot::Kubelet(node), true) => format!("{}: {text}", short(node)),
                 _ => text,

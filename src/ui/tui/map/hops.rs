@@ -3,8 +3,8 @@
 use super::super::flow::{Did, Hop, Spot};
 use super::super::words::Word;
 use super::short;
-use crate::ui::texts::Lang;
-use serde_json::Value;
+use crate::texts::Lang;
+use tap::Event;
 
 /// Who it is, as short as people say it.
 pub fn who(lang: Lang, spot: &Spot) -> String {
@@ -36,8 +36,8 @@ pub fn brief(lang: Lang, hop: &Hop) -> String {
             lang.say(Word::BriefScheduled, &[&fit.to_string(), &of.to_string(), short(node)])
         }
         Did::Bound { node } => lang.say(Word::BriefBound, &[short(node)]),
-        Did::Told { verb, .. } if matches!(verb.as_str(), "sandbox" | "pull") => {
-            lang.say(Word::HopTold, &[&who(lang, &hop.to), verb])
+        Did::Told(event @ (Event::Sandbox { .. } | Event::Pull { .. })) => {
+            lang.say(Word::HopTold, &[&who(lang, &hop.to), event.verb()])
         }
         _ => describe(lang, hop),
     }
@@ -82,8 +82,8 @@ pub fn describe(lang: Lang, hop: &Hop) -> String {
             let node = if let Spot::Proxy(node) = &hop.to { short(node) } else { "" };
             lang.say(Word::HopProxy, &[node, &rules.to_string(), &changed.to_string()])
         }
-        Did::Told { verb, detail } => {
-            let told = told(verb, detail, name);
+        Did::Told(event) => {
+            let told = told(event, name);
             match &hop.to {
                 Spot::Kubelet(node) => lang.say(Word::HopKubelet, &[short(node), &told]),
                 other => lang.say(Word::HopTold, &[&who(lang, other), &told]),
@@ -92,30 +92,24 @@ pub fn describe(lang: Lang, hop: &Hop) -> String {
     }
 }
 
-/// The part of a record's detail that people ask for.
-pub fn told(verb: &str, detail: &Value, name: &str) -> String {
-    let text = |key: &str| detail[key].as_str().map(String::from);
-    let number = |key: &str| detail[key].as_i64().unwrap_or_default();
-    match verb {
-        "status" => text("phase").unwrap_or_else(|| verb.into()),
-        "pull" => format!("pull {}", text("image").unwrap_or_default()),
-        "start" | "stop" | "kill" => format!("{verb} {}", text("container").unwrap_or_else(|| name.into())),
-        "scale" => format!(
-            "scale {} {} → {}",
-            short(&text("replicaSet").unwrap_or_default()),
-            number("from"),
-            number("to")
-        ),
-        "reconcile" if detail["wanted"].is_number() => {
-            let delete = detail["delete"].as_array().map_or(0, Vec::len);
-            match (number("create"), delete) {
-                (0, 0) => format!("{} of {}", number("have"), number("wanted")),
-                (create, 0) => format!("{} of {}: create {create}", number("have"), number("wanted")),
-                (_, delete) => format!("{} of {}: delete {delete}", number("have"), number("wanted")),
-            }
+/// The event in a few words; `name` is that of the object that the record is about.
+pub fn told(event: &Event, name: &str) -> String {
+    let verb = event.verb();
+    match event {
+        Event::Status { phase } => phase.clone(),
+        Event::Pull { image, .. } => format!("pull {image}"),
+        Event::Start { container, .. } | Event::Stop { container } => format!("{verb} {container}"),
+        Event::ScaleReplicaSet { replica_set, from, to } => {
+            format!("scale {} {from} → {to}", short(replica_set))
         }
-        "endpoints" => format!("endpoints {}: {} of {} ready", name, number("ready"), number("all")),
-        verb if name.is_empty() => verb.to_string(),
-        verb => format!("{verb} {name}"),
+        Event::ScaleTarget { from, to, .. } => format!("scale {} {from} → {to}", short(name)),
+        Event::ReconcileReplicaSet { wanted, have, create, delete } => match (create, delete.len()) {
+            (0, 0) => format!("{have} of {wanted}"),
+            (create, 0) => format!("{have} of {wanted}: create {create}"),
+            (_, delete) => format!("{have} of {wanted}: delete {delete}"),
+        },
+        Event::Endpoints { ready, all } => format!("endpoints {name}: {ready} of {all} ready"),
+        _ if name.is_empty() => verb.to_string(),
+        _ => format!("{verb} {name}"),
     }
 }

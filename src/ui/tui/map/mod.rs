@@ -18,10 +18,10 @@ use super::look::{Look, Sign, Tone};
 use super::model::{Model, View};
 use super::text::{cells, cut, took};
 use super::words::Word;
-use crate::tap::Record;
-use crate::ui::texts::Lang;
+use crate::texts::Lang;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
+use tap::Record;
 
 /// A place to draw on, with cells counted from its own corner.
 pub struct Canvas<'a> {
@@ -96,9 +96,10 @@ pub fn decisions(traffic: &Traffic) -> Vec<&Record> {
     traffic.decisions.iter().rev().collect()
 }
 
-/// Which object of the scene a view is about: its place in the scene's list. While a command is replayed that is first what the command
-/// wrote, else what the present list has at this place, so that the picture keeps its subject; an object that does not exist yet leaves its
-/// place to the scene's own order.
+/// Which object of the scene a view is about: its place in the scene's list. While a command is
+/// replayed that is first what the command wrote, else what the present list has at this place, so
+/// that the picture keeps its subject; an object that does not exist yet leaves its place to the
+/// scene's own order.
 pub fn subject(model: &Model, resource: &str, scene: &[Key], present: &[Key]) -> Option<usize> {
     let find = |key: &Key| scene.iter().position(|k| k == key);
     let last = scene.len().checked_sub(1)?;
@@ -139,7 +140,10 @@ pub fn corner(model: &Model) -> String {
             if model.traffic.moving() =>
         {
             let sign = model.look.sign(if play.playing { Sign::Play } else { Sign::Pause });
-            format!("{sign} 1/{}", play.slower)
+            // The speed of the lit hop itself: very short and very long ones have not the one that
+            // was chosen.
+            let pace = model.traffic.pace().map_or(String::new(), |pace| pace.to_string());
+            format!("{sign} {pace}").trim_end().to_string()
         }
         View::Cluster if model.cluster.revision > 0 => {
             model.lang.say(Word::RevisionShort, &[&model.cluster.revision.to_string()])

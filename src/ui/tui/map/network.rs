@@ -66,7 +66,8 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     y += 1;
     let endpoints = scene.endpoints(key);
     let ready = endpoints.iter().filter(|e| e.ready).count();
-    // A pod without an address, because no node has it yet, is no endpoint, though it carries the labels.
+    // A pod without an address, because no node has it yet, is no endpoint, though it carries the
+    // labels.
     let carries = |pod: &&Pod| {
         pod.namespace == key.0 && service.selector.iter().all(|(k, v)| pod.labels.get(k) == Some(v))
     };

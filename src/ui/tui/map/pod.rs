@@ -8,7 +8,7 @@ use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::cluster::stand;
 use super::{Canvas, describe, short, subject};
-use crate::tap::ObjectRef;
+use tap::ObjectRef;
 
 pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let pods = scene.pods_by_age();
@@ -41,8 +41,8 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     }
     facts.retain(|f| !f.is_empty());
     canvas.put(1, 1, &facts.join("  "), Tone::Dim);
-    // What was told of it: hops of the command that made it, or else its Events. A pod of the same name that was deleted before had a
-    // life of its own.
+    // What was told of it: hops of the command that made it, or else its Events. A pod of the same
+    // name that was deleted before had a life of its own.
     let own = |hop: &Hop| {
         let it = |o: &ObjectRef| o.resource == "pods" && o.name == pod.name && o.namespace == pod.namespace;
         hop.object.as_ref().is_some_and(it) && pod.created.is_none_or(|created| hop.at >= created)

@@ -1,4 +1,5 @@
-//! Who agrees? The store's members and the links between them, the end of their logs, and how the last election went.
+//! Who agrees? The store's members and the links between them, the end of their logs, and how the
+//! last election went.
 
 use super::super::agreement::{Agreement, Deed, Mark, Role, Told};
 use super::super::cluster::Stand;
@@ -16,7 +17,8 @@ const GAP: &str = "   ";
 /// A column is at least this wide, and at most that.
 const COLUMN: std::ops::RangeInclusive<usize> = 8..=26;
 
-/// Returns the store's newest term, and its leader if the term has one. `None`: no record has named a term yet.
+/// Returns the store's newest term, and its leader if the term has one. `None`: no record has named
+/// a term yet.
 pub fn leader(model: &Model) -> Option<(Option<&str>, u64)> {
     let agreement = &model.traffic.agreement;
     let term = agreement.term();

@@ -6,6 +6,7 @@ use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
 use super::{Canvas, decisions, short};
+use tap::{Event, Refusal};
 
 pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let decisions = decisions(&model.traffic);
@@ -20,9 +21,9 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         format!("  {}{selector}", p.asks)
     });
     canvas.row(1, 0, &[("pod ", Tone::Dim), (&object.name, Tone::Strong), (&asks, Tone::Plain)]);
-    let verdicts = record.detail["verdicts"].as_array().cloned().unwrap_or_default();
-    let names =
-        verdicts.iter().filter_map(|v| v["node"].as_str()).map(|n| cells(short(n))).max().unwrap_or(4);
+    let Event::Schedule(decision) = &record.event else { return };
+    let verdicts = &decision.verdicts;
+    let names = verdicts.iter().map(|v| cells(short(&v.node))).max().unwrap_or(4);
     let first = names.min(canvas.width() / 3).max(4) + 2;
     let wide = canvas.width() >= 60;
     let score = if wide { canvas.width() * 62 / 100 } else { canvas.width().saturating_sub(6) };
@@ -30,7 +31,7 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     canvas.put(1, 2, &heads[0], Tone::Dim);
     canvas.put(1 + first, 2, &heads[1], Tone::Dim);
     canvas.put(score, 2, &heads[2], Tone::Dim);
-    let chosen = record.detail["chosen"].as_str();
+    let chosen = decision.chosen.as_deref();
     let last = canvas.height().saturating_sub(1);
     for (at, verdict) in verdicts.iter().enumerate() {
         let y = 3 + at;
@@ -40,11 +41,10 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
             canvas.put(1, y, &text, Tone::Dim);
             break;
         }
-        let node = verdict["node"].as_str().unwrap_or_default();
+        let node = verdict.node.as_str();
         let is_chosen = chosen == Some(node);
         canvas.put_in(1, y, first - 1, short(node), if is_chosen { Tone::Strong } else { Tone::Plain });
-        let refused = verdict["refused"].as_array().and_then(|r| r.first());
-        match refused {
+        match verdict.refused.first() {
             Some(refused) => {
                 let text = format!("{} {}", canvas.sign(Sign::Unmet), reason(refused, wide));
                 canvas.put(1 + first, y, &text, Tone::Bad);
@@ -52,13 +52,13 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
             None => {
                 let text = format!("{} {}", canvas.sign(Sign::Met), canvas.word(Word::Fits, &[]));
                 canvas.put_in(1 + first, y, score.saturating_sub(first + 2), &text, Tone::Good);
-                let total = verdict["total"].as_i64().unwrap_or_default().to_string();
+                let total = verdict.total.to_string();
                 let x = canvas.put(score, y, &total, Tone::Strong);
                 if is_chosen {
                     canvas.put(x + 1, y, canvas.sign(Sign::Leader), Tone::Accent);
                 }
-                if wide && let Some(scores) = verdict["scores"].as_object() {
-                    let parts: Vec<String> = scores.iter().map(|(k, v)| format!("{k} {v}")).collect();
+                if wide {
+                    let parts: Vec<String> = verdict.scores.iter().map(|(k, v)| format!("{k} {v}")).collect();
                     canvas.put(x + 3, y, &parts.join(" + "), Tone::Dim);
                 }
             }
@@ -72,12 +72,12 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
 }
 
 /// Why a node was refused; in little room without the words that all reasons begin with.
-fn reason(refused: &serde_json::Value, wide: bool) -> String {
-    let whole = refused["reason"].as_str().unwrap_or_default();
+fn reason(refused: &Refusal, wide: bool) -> String {
+    let whole = refused.reason.as_str();
     let short =
         whole.strip_prefix("node(s) had ").or_else(|| whole.strip_prefix("node(s) ")).unwrap_or(whole);
     let reason = if wide { whole } else { short };
-    match refused["detail"].as_str() {
+    match &refused.detail {
         Some(detail) => format!("{reason} {detail}"),
         None => reason.to_string(),
     }

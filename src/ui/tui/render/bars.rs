@@ -53,10 +53,14 @@ fn keys(model: &Model) -> String {
         return lang.say(Word::FootPrefix, &[]);
     }
     match model.focus {
+        Pane::Shell if model.program_has_keys() => lang.say(Word::FootProgram, &[]),
         Pane::Shell => lang.say(Word::Foot, &[]),
-        Pane::Map => lang.say(Word::FootMap, &[]),
+        Pane::Map => lang.say(Word::FootMap, &[&model.traffic.play.slower.to_string()]),
         Pane::Lesson => {
             let view = model.lesson.view.as_ref().filter(|v| !v.id.is_empty());
+            if model.lesson.view.as_ref().is_some_and(|v| v.playing.is_some()) {
+                return lang.say(Word::FootPlaying, &[]);
+            }
             match (view, model.question()) {
                 (_, Some(predict)) => {
                     let letters: Vec<&str> = predict.choices.iter().map(|(c, _)| c.as_str()).collect();
@@ -120,8 +124,8 @@ pub fn foot(model: &Model, area: Rect, buffer: &mut Buffer) {
     }
     if area.height >= 2 {
         let lang = match model.lang {
-            crate::ui::texts::Lang::En => "EN",
-            crate::ui::texts::Lang::Ko => "KO",
+            crate::texts::Lang::En => "EN",
+            crate::texts::Lang::Ko => "KO",
         };
         let text = fit(&status(model), room.saturating_sub(4), ellipsis);
         let tone = if model.ended { Tone::Bad } else { Tone::Dim };

@@ -6,7 +6,7 @@ use super::super::markdown;
 use super::super::model::{Model, Pane, Scroll};
 use super::super::text::{Piece, cells, wrap};
 use super::super::words::Word;
-use crate::lab::view::{Entry, LessonView, Predict, State, Verdict};
+use lab::view::{Entry, LessonView, Predict, State, Verdict};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -26,7 +26,8 @@ pub fn title(model: &Model) -> (String, String) {
     (format!("{number} {}", view.title), corner)
 }
 
-/// However much there is to do, something to read stays in sight: so many lines at least, and so many where the checks can be told in fewer words.
+/// However much there is to do, something to read stays in sight: so many lines at least, and so
+/// many where the checks can be told in fewer words.
 const READ_MIN: usize = 2;
 const READ_FAIR: usize = 5;
 
@@ -145,6 +146,11 @@ fn marked(words: &str, look: Look, tone: Tone, room: usize, first: &str, rest: &
 fn nothing_open(model: &Model, room: usize) -> Vec<Line<'static>> {
     let (lang, look) = (model.lang, model.look);
     let mut out = Vec::new();
+    // A lesson is on its way.
+    for notice in model.lesson.view.iter().filter(|v| v.playing.is_some()).flat_map(|v| &v.notices) {
+        out.extend(marked(notice, look, Tone::Warn, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
+        out.push(Line::default());
+    }
     if !model.lesson.list.is_empty() {
         let first = &model.lesson.list[0].id;
         out.extend(text(&lang.say(Word::LessonListHint, &[first]), look, Tone::Dim, room, "", ""));
@@ -248,7 +254,8 @@ enum Checks {
     Unmet,
 }
 
-/// What is to be done: the question or the task, its checks, the newest hint. What is done needs no room any more: the explanation does.
+/// What is to be done: the question or the task, its checks, the newest hint. What is done needs no
+/// room any more: the explanation does.
 fn doing(model: &Model, view: &LessonView, room: usize, which: Checks) -> Vec<Line<'static>> {
     let (lang, look) = (model.lang, model.look);
     let mut out = Vec::new();
@@ -337,10 +344,10 @@ fn asking(predict: &Predict, model: &Model, room: usize, out: &mut Vec<Line<'sta
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::format::{Lesson, Library, Step};
-    use crate::lab::view::Check;
-    use crate::ui::lesson::tag;
-    use crate::ui::texts::Lang;
+    use crate::lesson::tag;
+    use crate::texts::Lang;
+    use lab::format::{Lesson, Library, Step};
+    use lab::view::Check;
     use ratatui::layout::Size;
 
     /// A step as the engine shows it at its beginning: before its question is answered, or after.
@@ -352,7 +359,7 @@ mod tests {
             answer: None,
         });
         let waits = predict.is_some() && !answered;
-        let check = |c: &crate::lab::format::Check| Check {
+        let check = |c: &lab::format::Check| Check {
             that: if c.that.get(lang).is_empty() { step.task.get(lang) } else { c.that.get(lang) }.into(),
             state: Verdict::Unmet,
         };

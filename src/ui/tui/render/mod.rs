@@ -15,7 +15,7 @@ use super::map;
 use super::model::{Model, Pane};
 use super::text::{cells, cut};
 use super::words::{Word, view_name};
-use crate::lang::charset;
+use lang::charset;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::widgets::{Block, Clear, Widget};
@@ -45,8 +45,8 @@ pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position
     cursor.filter(|_| model.focus == Pane::Shell)
 }
 
-/// Puts a sign of ASCII for every one whose width is not certain: in texts of lessons, names, sentences. What programs
-/// print is theirs.
+/// Puts a sign of ASCII for every one whose width is not certain: in texts of lessons, names,
+/// sentences. What programs print is theirs.
 fn narrow(buffer: &mut Buffer, programs: Rect) {
     let area = buffer.area;
     for at in area.positions().filter(|p| !programs.contains(*p)) {

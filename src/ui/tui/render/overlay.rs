@@ -6,7 +6,7 @@ use super::super::model::{Model, Overlay, View};
 use super::super::text::{cells, fold};
 use super::super::words::{Word, view_name};
 use super::{boxed, over};
-use crate::ui::tui::layout::inside;
+use crate::tui::layout::inside;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -83,7 +83,8 @@ fn views(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-/// A first form of the time view: the commands that changed something, and the revision before each.
+/// A first form of the time view: the commands that changed something, and the revision before
+/// each.
 fn time(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     let steps = map::steps(&model.traffic);
     let height = (steps.len().max(1) as u16 + 4).min(area.height.saturating_sub(2).max(6));

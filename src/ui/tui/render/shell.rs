@@ -20,14 +20,16 @@ pub fn render(model: &Model, area: Rect, buffer: &mut Buffer) -> Option<Position
     for y in 0..area.height.min(rows) {
         for x in 0..area.width.min(columns) {
             let wide = screen.cell(y, x).is_some_and(|c| c.is_wide());
-            // With a variation selector behind it a sign counts as wider than the emulator placed it, and would hide the next cell.
+            // With a variation selector behind it a sign counts as wider than the emulator placed
+            // it, and would hide the next cell.
             if let Some(cell) = screen.cell(y, x)
                 && cell.contents().width() > 1 + usize::from(wide)
                 && let Some(sign) = cell.contents().chars().next()
             {
                 buffer[(area.x + x, area.y + y)].set_char(sign);
             }
-            // The second half of a syllable belongs to its first; at the edge there is no second half.
+            // The second half of a syllable belongs to its first; at the edge there is no second
+            // half.
             if wide && x + 1 < area.width {
                 buffer[(area.x + x + 1, area.y + y)].reset();
             } else if wide {

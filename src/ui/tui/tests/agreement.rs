@@ -1,8 +1,10 @@
-//! The raft view of three members, from records of a real cluster whose leader was cut off and joined again.
+//! The raft view of three members, from records of a real cluster whose leader was cut off and
+//! joined again.
 
 use super::*;
-use crate::ui::tui::agreement::{Agreement, Deed, Mark, Role};
-use crate::ui::tui::model::View;
+use crate::tui::agreement::{Agreement, Deed, Mark, Role};
+use crate::tui::model::View;
+use tap::{Act, Component, Fault};
 
 const ELECTION: &str = include_str!("../testdata/election.jsonl");
 const NODES: [&str; 3] = ["ropewalk-control-plane", "ropewalk-control-plane2", "ropewalk-control-plane3"];
@@ -12,15 +14,25 @@ fn election() -> Vec<Record> {
 }
 
 fn heal(record: &Record) -> bool {
-    record.component == "fault" && record.detail == "heal"
+    matches!(record.event, tap::Event::Fault(Fault::Heal))
 }
 
 fn told(node: &str, verb: &str, detail: Value) -> Record {
     Record {
         node: node.into(),
-        component: "etcd".into(),
+        component: Component::Etcd,
         at: "2026-01-01T00:00:00Z".parse().expect("a time"),
-        ..Record::new(verb).detail(detail)
+        ..Record::new(tap::Event::read(Component::Etcd, verb, detail).expect("an event"))
+    }
+}
+
+/// Records of an earlier version keep their form: they are written as they were read.
+#[test]
+fn recorded_streams_are_written_as_they_were_read() {
+    let lines = ELECTION.lines().chain(super::RUN.lines());
+    for line in lines {
+        let record: Record = serde_json::from_str(line).expect("a record");
+        assert_eq!(serde_json::to_string(&record).expect("JSON"), line);
     }
 }
 
@@ -51,6 +63,37 @@ fn a_leader_is_cut_off_and_comes_back() {
         }
     }
     insta::assert_snapshot!(out);
+}
+
+/// What was broken before the interface was opened, and before the oldest record that is kept.
+#[test]
+fn faults_that_no_record_tells_of_are_drawn_from_the_list() {
+    use cluster::faults::Broken;
+    let broken = |fault: &str, nodes: &[&str]| Broken {
+        fault: fault.into(),
+        nodes: nodes.iter().map(ToString::to_string).collect(),
+        amount: None,
+        since: "2026-01-01T00:00:00Z".parse().expect("a time"),
+    };
+    let list = vec![
+        broken("cut", &[NODES[0], NODES[1]]),
+        broken("slow", &[NODES[0]]),
+        broken("crashed", &[NODES[2]]),
+    ];
+    let mut model = towers(120, 34, Lang::En, Look::default(), true);
+    let whole = text(&screen(&model));
+    assert!(update(&mut model, Event::Faults(list.clone())).1);
+    let agreement = &model.traffic.agreement;
+    assert!(agreement.is_cut(NODES[1], NODES[0]) && !agreement.is_cut(NODES[1], NODES[2]));
+    assert!(agreement.off.contains(NODES[2]));
+    assert_ne!(text(&screen(&model)), whole);
+    assert!(!update(&mut model, Event::Faults(list)).1, "nothing new: nothing to draw");
+    // A share of loss takes the place of a cut, and the list of that of what was known.
+    let lossy = Fault::Loss { a: NODES[0].into(), b: NODES[1].into(), percent: 20.0 };
+    tell(&mut model, Event::Records(vec![fault(lossy)]));
+    assert!(!model.traffic.agreement.is_cut(NODES[0], NODES[1]));
+    assert!(update(&mut model, Event::Faults(vec![])).1);
+    assert!(model.traffic.agreement.off.is_empty());
 }
 
 #[test]
@@ -127,12 +170,16 @@ fn entries_that_a_member_catches_up_with_are_not_lost() {
 }
 
 /// A fault, as the record of `ropewalk fault` tells it.
-fn fault(fault: Value) -> Record {
+fn fault(fault: Fault) -> Record {
     Record {
-        component: "fault".into(),
+        component: Component::Fault,
         at: "2026-01-01T00:00:00Z".parse().expect("a time"),
-        ..Record::new("fault").detail(fault)
+        ..Record::new(tap::Event::Fault(fault))
     }
+}
+
+fn switched(node: &str, act: Act) -> Record {
+    fault(Fault::Node { node: node.into(), act })
 }
 
 /// Three members of term 2 that the first leads.
@@ -148,7 +195,8 @@ fn led() -> Agreement {
 
 #[test]
 fn a_leader_whose_process_was_started_again_leads_no_more() {
-    // Its new process hears the new leader, or votes for it, before it writes any record about its own role.
+    // Its new process hears the new leader, or votes for it, before it writes any record about its
+    // own role.
     for (verb, key) in [("leader", "leader"), ("vote", "to")] {
         let mut agreement = led();
         agreement.absorb(&told(NODES[1], "role", json!({"role": "Leader", "term": 3})));
@@ -156,15 +204,16 @@ fn a_leader_whose_process_was_started_again_leads_no_more() {
         assert_eq!(agreement.leader(), Some(NODES[1]), "{verb}");
         assert_eq!(agreement.members[NODES[0]].role, Role::Follower, "{verb}");
     }
-    for kill in
-        [json!({"kill": {"component": "etcd", "node": NODES[0]}}), json!({"kill": {"component": "etcd"}})]
-    {
+    let kill = |component: &str, node: Option<&str>| {
+        fault(Fault::Kill { component: component.into(), node: node.map(String::from) })
+    };
+    for node in [Some(NODES[0]), None] {
         let mut agreement = led();
-        agreement.absorb(&fault(kill));
+        agreement.absorb(&kill("etcd", node));
         assert_eq!(agreement.leader(), None, "until the members elect another");
     }
     let mut agreement = led();
-    agreement.absorb(&fault(json!({"kill": {"component": "kubelet", "node": NODES[0]}})));
+    agreement.absorb(&kill("kubelet", Some(NODES[0])));
     assert_eq!(agreement.leader(), Some(NODES[0]), "another component");
 }
 
@@ -184,9 +233,9 @@ fn the_status_bar_names_no_leader_that_is_off() {
     {
         let mut model = towers(120, 34, lang, Look::default(), false);
         assert!(bar(&model).contains(leader) && !bar(&model).contains(none), "{}", bar(&model));
-        for act in ["crash", "stop"] {
+        for act in [Act::Crash, Act::Stop] {
             model.traffic.agreement = led();
-            model.traffic.agreement.absorb(&fault(json!({"node": {"node": NODES[0], "act": act}})));
+            model.traffic.agreement.absorb(&switched(NODES[0], act));
             assert!(bar(&model).contains(none), "{}", bar(&model));
         }
     }
@@ -195,8 +244,8 @@ fn the_status_bar_names_no_leader_that_is_off() {
 #[test]
 fn a_member_is_cut_off_by_cuts_alone() {
     let mut agreement = led();
-    agreement.absorb(&fault(json!({"node": {"node": NODES[1], "act": "crash"}})));
-    agreement.absorb(&fault(json!({"node": {"node": NODES[2], "act": "crash"}})));
+    agreement.absorb(&switched(NODES[1], Act::Crash));
+    agreement.absorb(&switched(NODES[2], Act::Crash));
     assert_eq!(agreement.reaches(NODES[0], &NODES).count(), 1);
     assert!(!agreement.is_cut_off(NODES[0], &NODES), "no link is cut");
     let mut model = towers(120, 34, Lang::En, Look::default(), true);
@@ -204,7 +253,7 @@ fn a_member_is_cut_off_by_cuts_alone() {
     let shown = text(&screen(&model));
     assert!(shown.contains("alone") && !shown.contains("cut off"), "{shown}");
     for node in &NODES[1..] {
-        agreement.absorb(&fault(json!({"cut": {"a": NODES[0], "b": node}})));
+        agreement.absorb(&fault(Fault::Cut { a: NODES[0].into(), b: node.to_string() }));
     }
     assert!(agreement.is_cut_off(NODES[0], &NODES) && !agreement.is_cut_off(NODES[1], &NODES));
 }

@@ -1,9 +1,9 @@
 use super::*;
-use crate::lab::view::Ask;
-use crate::ui::tui::event::Question;
-use crate::ui::tui::flow::Did;
-use crate::ui::tui::model::{BURST, Overlay, Pane, View};
+use crate::tui::event::Question;
+use crate::tui::flow::Did;
+use crate::tui::model::{BURST, Overlay, Pane, View};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+use lab::view::Ask;
 use std::time::Duration;
 
 fn press(model: &mut Model, code: KeyCode) -> Vec<Effect> {
@@ -111,6 +111,28 @@ fn lesson_keys_ask_the_engine_and_a_waiting_question_takes_the_letters() {
     assert_eq!(model.focus, Pane::Shell);
 }
 
+/// Also where no lesson was open before, and with the question under way that has the setup played.
+#[test]
+fn a_setup_can_be_stopped_from_the_lessons_pane() {
+    for (lang, key, foot) in [(Lang::En, 's', "s stops the preparation"), (Lang::Ko, 'ㄴ', "s 준비 멈춤")]
+    {
+        for view in [LessonView::default(), lesson(lang)] {
+            let mut model = model(80, 24, lang, Look::default());
+            let notices = vec!["command 3 of 7".into()];
+            let playing = LessonView { playing: Some((3, 7)), notices, ..view.clone() };
+            tell(&mut model, Event::Lesson(Box::new(playing)));
+            press(&mut model, KeyCode::F(6));
+            let shown = text(&screen(&model));
+            assert!(shown.contains("command 3 of 7") && shown.contains(foot), "{shown}");
+            model.lesson.asked = Some(model.now);
+            assert_eq!(letter(&mut model, key), asks(&Ask::Stop { question: None }));
+            tell(&mut model, Event::Answered);
+            tell(&mut model, Event::Lesson(Box::new(view.clone())));
+            assert_eq!(letter(&mut model, key), [], "nothing plays");
+        }
+    }
+}
+
 #[test]
 fn a_command_that_is_typed_into_the_lesson_moves_nothing() {
     for view in [lesson(Lang::En), asking(Lang::En)] {
@@ -158,10 +180,85 @@ fn an_editor_in_the_shell_takes_two_keys_to_leave() {
 }
 
 #[test]
+fn function_keys_are_those_of_a_full_screen_program_that_reads_keys() {
+    for (lang, words) in [(Lang::En, "F keys go to the program"), (Lang::Ko, "F 키는 프로그램으로 갑니다")]
+    {
+        let mut model = model(80, 24, lang, Look::default());
+        let typed = |bytes: &[u8]| [Effect::Type(bytes.to_vec())];
+        // `watch` reads no function keys, and asks for none.
+        tell(&mut model, Event::Shell(b"\x1b[?1049h".to_vec()));
+        press(&mut model, KeyCode::F(1));
+        assert!(matches!(model.overlay, Some(Overlay::Help(_))));
+        press(&mut model, KeyCode::F(1));
+        assert!(!text(&screen(&model)).contains(words));
+        // With the prefix in front they go to the shell, whatever runs there.
+        control(&mut model, ']');
+        assert_eq!(press(&mut model, KeyCode::F(5)), typed(b"\x1b[15~"));
+        // htop, vi, less: DECCKM and the keypad.
+        tell(&mut model, Event::Shell(b"\x1b[?1h\x1b=".to_vec()));
+        assert!(text(&screen(&model)).contains(words), "{}", text(&screen(&model)));
+        assert_eq!(press(&mut model, KeyCode::F(10)), typed(b"\x1b[21~"));
+        assert_eq!(press(&mut model, KeyCode::F(1)), typed(b"\x1bOP"));
+        let back = KeyEvent::new(KeyCode::F(6), KeyModifiers::SHIFT);
+        assert_eq!(tell(&mut model, Event::Key(back)), typed(b"\x1b[17;2~"));
+        // The frame's own keys are behind the prefix, and at hand in the other panes.
+        control(&mut model, ']');
+        press(&mut model, KeyCode::Char('1'));
+        assert!(matches!(model.overlay, Some(Overlay::Help(_))));
+        assert_eq!(press(&mut model, KeyCode::F(1)), [], "closes the help");
+        assert_eq!((model.overlay, model.focus), (None, Pane::Shell));
+        control(&mut model, ']');
+        press(&mut model, KeyCode::Char('6'));
+        assert_eq!(model.focus, Pane::Lesson);
+        assert_eq!(press(&mut model, KeyCode::F(6)), []);
+        assert_eq!(model.focus, Pane::Map);
+    }
+}
+
+/// The speed in the map's corner is that of the lit hop, and the foot tells the one that was
+/// chosen.
+#[test]
+fn the_speed_on_the_screen_is_that_of_the_replay() {
+    let mut model = fresh();
+    press(&mut model, KeyCode::F(6));
+    press(&mut model, KeyCode::F(6));
+    let flow = model.traffic.shown().expect("a command").clone();
+    let mut seen = Vec::new();
+    for slower in ["1/100", "1/200"] {
+        press(&mut model, KeyCode::Char('r'));
+        assert!(text(&screen(&model)).contains(&format!("+ - speed {slower}")));
+        let mut before = 0;
+        while let Some(due) = model.traffic.due() {
+            let hop = &flow.hops[model.traffic.play.at];
+            let real = flow.since(hop).saturating_sub(before) as f64;
+            let lit = (due - model.now).as_micros() as f64;
+            let corner = crate::tui::map::corner(&model);
+            let said = corner.trim_start_matches(['▶', ' ']);
+            let times = match said.strip_prefix("1/") {
+                Some(slower) => slower.parse::<f64>().expect("a number"),
+                None if real > 0.0 => 1.0 / said.trim_start_matches('x').parse::<f64>().expect("a number"),
+                None => f64::NAN,
+            };
+            match real > 0.0 {
+                true => assert!((times * real / lit - 1.0).abs() < 0.06, "{said}: {real} us in {lit} us"),
+                false => assert_eq!(said, "", "no time that could be measured has no speed"),
+            }
+            seen.push(said.to_string());
+            before = flow.since(hop);
+            model.now = due;
+            tell(&mut model, Event::Tick);
+        }
+        press(&mut model, KeyCode::Char('-'));
+    }
+    assert!(seen.contains(&"1/100".into()) && seen.contains(&"1/200".into()), "{seen:?}");
+    assert!(seen.iter().collect::<std::collections::BTreeSet<_>>().len() > 2, "{seen:?}");
+}
+
+#[test]
 fn a_button_that_comes_up_outside_comes_up_for_the_program_too() {
     let mut model = fresh();
     tell(&mut model, Event::Shell(b"\x1b[?1002h\x1b[?1006h".to_vec()));
-    let inside = crate::ui::tui::layout::inside(model.panes().shell);
+    let inside = crate::tui::layout::inside(model.panes().shell);
     mouse(&mut model, MouseEventKind::Down(MouseButton::Left), inside.x + 4, inside.y + 2);
     let up = mouse(&mut model, MouseEventKind::Up(MouseButton::Left), inside.x + 4, 0);
     assert_eq!(up, [Effect::Type(b"\x1b[<0;5;1m".to_vec())]);
@@ -172,7 +269,7 @@ fn a_button_that_comes_up_outside_comes_up_for_the_program_too() {
 fn a_pointer_that_moves_over_the_shell_draws_nothing() {
     let mut model = fresh();
     model.focus = Pane::Lesson;
-    let inside = crate::ui::tui::layout::inside(model.panes().shell);
+    let inside = crate::tui::layout::inside(model.panes().shell);
     let event = |kind| {
         Event::Mouse(MouseEvent { kind, column: inside.x, row: inside.y, modifiers: KeyModifiers::NONE })
     };
@@ -220,7 +317,7 @@ fn a_paste_closes_what_lies_over_the_panes() {
 
 #[test]
 fn the_last_words_of_a_repl_that_failed_are_kept() {
-    use crate::ui::tui::update::last_words;
+    use crate::tui::update::last_words;
     let mut model = fresh();
     tell(
         &mut model,
@@ -255,7 +352,7 @@ fn pastes_and_the_wheel_go_where_the_program_wants_them() {
         [Effect::Type(b"\x1b[A\x1b[A\x1b[A".to_vec())]
     );
     tell(&mut model, Event::Shell(b"\x1b[?1000h\x1b[?1006h".to_vec()));
-    let inside = crate::ui::tui::layout::inside(model.panes().shell);
+    let inside = crate::tui::layout::inside(model.panes().shell);
     let down = mouse(&mut model, MouseEventKind::Down(MouseButton::Left), inside.x + 4, inside.y + 2);
     assert_eq!(down, [Effect::Type(b"\x1b[<0;5;3M".to_vec())]);
 }
@@ -291,7 +388,7 @@ fn a_command_is_played_hop_by_hop_paused_stepped_and_replayed() {
     press(&mut model, KeyCode::F(7));
     assert_eq!(model.traffic.play.at, 0);
     // The picture shows what was there then.
-    use crate::ui::tui::flow::Then;
+    use crate::tui::flow::Then;
     let then = |model: &mut Model, at: usize| {
         model.traffic.play.at = at;
         model.traffic.stand("default", "web2")
@@ -320,7 +417,8 @@ fn the_time_view_writes_the_word_and_does_not_run_it() {
     wish(&mut model, "prompt;on");
     press(&mut model, KeyCode::F(4));
     let typed = press(&mut model, KeyCode::Enter);
-    // What stood there goes first, also a search and an unfinished text: both take Ctrl-E and Ctrl-U for their own.
+    // What stood there goes first, also a search and an unfinished text: both take Ctrl-E and
+    // Ctrl-U for their own.
     assert_eq!(typed, [Effect::Type(b"\x03".to_vec())]);
     assert_eq!(model.focus, Pane::Shell);
     assert_eq!(wish(&mut model, "prompt;off"), []);
@@ -354,7 +452,7 @@ fn scrolling_ends_where_the_text_does() {
 
 #[test]
 fn the_marked_lesson_stays_in_sight() {
-    use crate::lab::view::Entry;
+    use lab::view::Entry;
     for lang in [Lang::En, Lang::Ko] {
         let mut model = model(80, 24, lang, Look::default());
         tell(&mut model, Event::Lesson(Box::default()));
@@ -460,7 +558,7 @@ fn a_cluster_that_has_ended_is_said_to_once_on_every_screen() {
 fn heartbeats_do_not_redraw() {
     let mut model = fresh();
     let mut beat =
-        records().into_iter().find(|r| r.component == "etcd" && r.verb == "commit").expect("a commit");
+        records().into_iter().find(|r| matches!(r.event, tap::Event::CommitEntry { .. })).expect("a commit");
     beat.revision = Some(9999);
     assert!(!update(&mut model, Event::Records(vec![beat.clone()])).1);
     model.view = View::Raft;

@@ -1,4 +1,5 @@
-//! Every view as text, in both languages and three sizes, from records of a real cluster and made-up objects; and what keys do.
+//! Every view as text, in both languages and three sizes, from records of a real cluster and
+//! made-up objects; and what keys do.
 
 mod agreement;
 mod keys;
@@ -12,12 +13,12 @@ use super::look::Look;
 use super::model::Model;
 use super::render::render;
 use super::update::update;
-use crate::lab::view::{Check, Hint, LessonView, Predict, State, Verdict};
-use crate::tap::Record;
-use crate::ui::texts::Lang;
+use crate::texts::Lang;
+use lab::view::{Check, Hint, LessonView, Predict, State, Verdict};
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Rect, Size};
 use serde_json::{Value, json};
+use tap::Record;
 
 /// `kubectl run web2 --image=nginx`, as a cluster's control socket told it.
 const RUN: &str = include_str!("../testdata/run.jsonl");

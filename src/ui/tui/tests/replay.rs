@@ -1,13 +1,15 @@
-//! A replayed command is drawn over what was there then: what it removed is in the picture until it leaves.
+//! A replayed command is drawn over what was there then: what it removed is in the picture until it
+//! leaves.
 
 use super::*;
-use crate::tap::{Cause, Request};
-use crate::ui::tui::cluster::Stand;
-use crate::ui::tui::model::View;
+use crate::tui::cluster::Stand;
+use crate::tui::model::View;
+use tap::{Cause, Request};
 
 const LOOK: Look = Look { ascii: false, colour: true, light: false };
 
-/// A cluster on which a command is played: what its watches and its record stream tell, change by change.
+/// A cluster on which a command is played: what its watches and its record stream tell, change by
+/// change.
 struct Stage {
     model: Model,
     seq: u64,
@@ -28,7 +30,8 @@ impl Stage {
         Stage { model, seq: 0 }
     }
 
-    /// A write and its answer: the learner's (`session`), or a component's that was caused by an earlier revision.
+    /// A write and its answer: the learner's (`session`), or a component's that was caused by an
+    /// earlier revision.
     fn write(
         &mut self,
         who: (&str, &str),
@@ -48,13 +51,14 @@ impl Stage {
             code: 200,
             ..Request::default()
         };
-        let records = ["commit", "answer"].map(|stage| {
+        let answer = tap::Answer { verb: verb.into(), ..Default::default() };
+        let commit = tap::Event::Commit(tap::Write::UPDATED);
+        let records = [commit, tap::Event::Answer(answer.into())].map(|event| {
             self.seq += 1;
-            let mut record = Record::new(stage)
+            let mut record = Record::new(event)
                 .object(object.0, "default", object.1)
                 .revision(revision)
-                .cause(cause.map(Cause::Revision))
-                .detail(json!({"verb": verb}));
+                .cause(cause.map(Cause::Revision));
             (record.seq, record.took_us) = (self.seq, 1000);
             record.at = "2026-01-02T00:00:00Z".parse().expect("a time");
             record.request = Some(request.clone());

@@ -1,6 +1,6 @@
 use super::*;
-use crate::rng::growth::grows_as_its_input;
-use crate::ui::tui::model::View;
+use crate::tui::model::View;
+use rng::growth::grows_as_its_input;
 
 /// A model of 200 by 60 with ten nodes and so many pods.
 fn crowded(pods: usize, view: View) -> Model {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ui::tui::model::{Overlay, Pane, View};
+use crate::tui::model::{Overlay, Pane, View};
 use ratatui::style::Color;
 use unicode_width::UnicodeWidthStr;
 
@@ -140,7 +140,7 @@ fn ascii_is_ascii_but_for_what_programs_print() {
 /// However little room there is, the line at the foot of the map is one sentence.
 #[test]
 fn a_service_without_endpoints_says_why() {
-    let mut model = Model::new("main", Lang::En, RICH, Size::new(200, 60), crate::clock::now());
+    let mut model = Model::new("main", Lang::En, RICH, Size::new(200, 60), clock::now());
     super::cluster(&mut model);
     model.view = View::Network;
     all(&mut model, "endpointslices", vec![]);
@@ -171,7 +171,8 @@ fn a_small_map_is_not_drawn_over_its_foot() {
     }
 }
 
-/// Whatever the size, nothing panics, and every line is as wide as the screen at most: no syllable is cut or pushed over the edge.
+/// Whatever the size, nothing panics, and every line is as wide as the screen at most: no syllable
+/// is cut or pushed over the edge.
 #[test]
 fn every_size_can_be_drawn() {
     for (width, height) in [
@@ -223,7 +224,7 @@ fn a_pod_that_bears_an_old_ones_name_does_not_show_the_old_ones_life() {
     model.traffic.finish();
     assert!(text(&screen(&model)).contains("pull nginx"), "{}", text(&screen(&model)));
     let last = records().last().expect("records").at;
-    let later = crate::clock::Timestamp::from_second(last.as_second() + 2).expect("a time");
+    let later = clock::Timestamp::from_second(last.as_second() + 2).expect("a time");
     web2["metadata"]["creationTimestamp"] = json!(later.to_string());
     all(&mut model, "pods", vec![web2]);
     assert!(!text(&screen(&model)).contains("pull nginx"));

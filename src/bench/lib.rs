@@ -1,0 +1,269 @@
+//! # Bench: the figures, measured here
+//!
+//! ## In Kubernetes
+//! Scale tests print percentiles of a cluster's API and of its pods' starts against objectives (SIG
+//! Scalability's SLOs); etcd, container runtimes and proxies each bring a bench of their own.
+//! ## How this one works
+//! `ropewalk bench [WHAT…]` measures on the reader's own machine what the README claims. Each part
+//! gives [`Figure`]s: several runs, of which the median is told and the spread is the machine's
+//! noise, beside an aim, and beside a peer where there is one: the same work done in the same
+//! minute by `crun`, by `etcd`, by `kube-apiserver` (`--peer-kubeconfig`), or by a connection
+//! without what is measured. Rounds of the two take turns, so that both meet the same noise.
+//! [`cluster`] drives this very program from outside; [`world`] starts nodes without a cluster, for
+//! [`runtime`] and [`network`]; everything lives in a directory of its own and is gone afterwards,
+//! also after Ctrl-C ([`Stop`]).
+//! ## What is missed, and why
+//! `localhost` carries half of what loopback carries; the aim is 0.7. A byte passes TCP twice
+//! there, on loopback and on a node's cable; between the two, splice(2) hands pages on and copies
+//! nothing. A profile shows the kernel's TCP, its copies and its wakeups, and nothing of this
+//! program among the forty most expensive functions: where client and server share two processors,
+//! twice the work is half the figure.
+//!
+//! A Pod's creation by one of 32 clients that never rest takes 23 ms in the middle and 50 to 67 at
+//! the 99th percentile; the aim is 25. 1 400 pods a second, written to three disks and decoded by
+//! three watch caches, keep two processors busy with nothing to spare: half of the time is the
+//! kernel's (TCP between the nodes, wakeups, fresh memory), a sixth is reading JSON into the
+//! caches, a tenth is memory's own bookkeeping, a tenth the clients. Another allocator was tried
+//! and changed nothing beyond the noise.
+//! ## Left out
+//! The API of three control planes under many clients, which takes minutes: `cargo bench --bench
+//! towers`.
+//! ## Read next
+//! `cluster`, whose parts are measured.
+
+mod api;
+pub mod cluster;
+pub mod figure;
+mod network;
+mod runtime;
+pub mod store;
+mod world;
+
+use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
+pub use figure::{Aim, Figure};
+use lang::charset::{eprintln, print};
+use linux::signal::stop_requested;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+
+/// A part of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum What {
+    /// How long a start and a stop take, and what a cluster costs while nothing happens
+    Start,
+    /// Pods: run, scale, heal, 200 on two nodes
+    Pods,
+    /// Puts and gets a second of the store, beside etcd if it is on PATH
+    Store,
+    /// Gets and creates a second of the API server, beside a kube-apiserver if its kubeconfig is
+    /// given
+    Api,
+    /// A NodePort beside a direct connection, localhost's way in beside loopback
+    Network,
+    /// A container's start beside crun's, if it is on PATH
+    Runtime,
+}
+
+/// What a part is given: a directory of its own with a short path, and how often to do everything
+/// (`None`: as often as is usual).
+pub struct Room<'a> {
+    pub dir: &'a Path,
+    pub runs: Option<usize>,
+    /// The kubeconfig of an API server to stand beside.
+    pub peer: Option<&'a Path>,
+    /// Whether to end early.
+    pub stop: Stop,
+}
+
+impl Room<'_> {
+    fn runs(&self, usual: usize) -> usize {
+        self.runs.unwrap_or(usual).max(1)
+    }
+
+    /// Asks whether there is time for more.
+    ///
+    /// # Errors
+    /// The bench was asked to end.
+    pub fn go_on(&self) -> anyhow::Result<()> {
+        ensure!(!self.stop.0.is_cancelled(), INTERRUPTED);
+        Ok(())
+    }
+
+    /// Sleeps on this thread.
+    ///
+    /// # Errors
+    /// The bench was asked to end before the time was over.
+    pub fn rest(&self, time: Duration) -> anyhow::Result<()> {
+        let until = Instant::now() + time;
+        loop {
+            self.go_on()?;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(HEED));
+        }
+    }
+
+    /// Does the work, and drops it when the bench is asked to end.
+    ///
+    /// # Errors
+    /// Those of the work, or that it was interrupted.
+    pub async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        tokio::select! {
+            biased;
+            () = self.stop.0.cancelled() => bail!(INTERRUPTED),
+            done = work => done,
+        }
+    }
+}
+
+const INTERRUPTED: &str = "interrupted";
+/// A thread that sleeps looks this often whether it should end.
+const HEED: Duration = Duration::from_millis(200);
+
+/// Tells that the bench should end early: after Ctrl-C, SIGTERM, or the end of its terminal. The
+/// part that runs then ends with an error, and removes the clusters and objects that it has made. A
+/// second signal ends the program at once.
+#[derive(Clone, Default)]
+pub struct Stop(CancellationToken);
+
+impl Stop {
+    /// Listens on a thread of its own, which ends with the process.
+    fn listen() -> anyhow::Result<Stop> {
+        let stop = Stop::default();
+        let token = stop.0.clone();
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let tokio = tokio.context("cannot start")?;
+        let asked = {
+            let _inside = tokio.enter();
+            stop_requested().context("signals cannot be received")?
+        };
+        let listen = async move {
+            asked.await;
+            eprintln!("ropewalk: {INTERRUPTED}; removing what was made (a second Ctrl-C leaves it)");
+            token.cancel();
+            if let Ok(again) = stop_requested() {
+                again.await;
+                std::process::exit(130);
+            }
+        };
+        let listening = std::thread::Builder::new().name("bench-stop".into());
+        listening.spawn(move || tokio.block_on(listen)).context("cannot start")?;
+        Ok(stop)
+    }
+}
+
+fn measure(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
+    match what {
+        What::Start => cluster::start(room),
+        What::Pods => wait_for(room.unless_stopped(cluster::pods(room))),
+        What::Store => wait_for(room.unless_stopped(store::beside_etcd(room))),
+        What::Api => wait_for(api::beside_kube_apiserver(room)),
+        What::Network | What::Runtime => world::outside(what, room),
+    }
+}
+
+fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    tokio.context("cannot start")?.block_on(work)
+}
+
+/// Measures these parts, or all, and prints tables or one JSON document. After Ctrl-C it measures
+/// no more, and removes what it has made.
+///
+/// Errors: a part that cannot be measured here, with the reason; the others are measured all the
+/// same.
+pub fn run(wanted: &[What], runs: Option<usize>, peer: Option<&Path>, machine: bool) -> anyhow::Result<()> {
+    let all = if wanted.is_empty() { What::value_variants() } else { wanted };
+    if cfg!(debug_assertions) {
+        eprintln!(
+            "This is a build for debugging, several times slower than what is released: cargo run --release -- bench"
+        );
+    }
+    let (mut documents, mut failed) = (Vec::new(), Vec::new());
+    let stop = Stop::listen()?;
+    for what in all {
+        let name = what.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default();
+        // A short path, for its sockets. Where /tmp is memory, TMPDIR names a place on a disk.
+        let dir = tempfile::Builder::new().prefix("rwb").tempdir().context("no place for the bench")?;
+        let room = Room { dir: dir.path(), runs, peer, stop: stop.clone() };
+        match room.go_on().and_then(|()| measure(*what, &room)) {
+            Ok(figures) if machine => documents.push(document(&name, &figures)),
+            Ok(figures) => print!("{}", figure::table(&name, &figures)),
+            Err(error) => failed.push(format!("{name}: {error:#}")),
+        }
+    }
+    if machine {
+        std::println!("{}", serde_json::to_string_pretty(&answer(all.len(), documents))?);
+    }
+    match failed.is_empty() {
+        true => Ok(()),
+        false => anyhow::bail!("not measured: {}", failed.join("; ")),
+    }
+}
+
+/// One document for all parts that were `asked` for: of a single part its own, of several an array,
+/// however many of them were measured.
+fn answer(asked: usize, mut documents: Vec<Value>) -> Value {
+    match documents.pop() {
+        Some(only) if asked == 1 => only,
+        last => documents.into_iter().chain(last).collect(),
+    }
+}
+
+/// `p50_ms` is that of the first figure that is a time.
+fn document(name: &str, figures: &[Figure]) -> Value {
+    let time = figures.iter().find(|f| f.unit == "ms").map(Figure::p50);
+    json!({"what": name, "p50_ms": time, "figures": figures.iter().map(Figure::json).collect::<Vec<_>>()})
+}
+
+/// The other half of [`What::Network`] and [`What::Runtime`]: becomes the supervisor of a world of
+/// nodes, measures in it, and leaves the figures in `dir`. Returns an exit code.
+pub fn inside(dir: PathBuf, what: What, runs: Option<usize>) -> anyhow::Result<i32> {
+    world::inside(&dir, what, runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shape_of_the_answer_goes_by_what_was_asked_for() {
+        let part = |name: &str| json!({"what": name});
+        assert_eq!(answer(1, vec![part("start")]), part("start"));
+        assert_eq!(answer(2, vec![part("start"), part("pods")]), json!([part("start"), part("pods")]));
+        assert_eq!(answer(2, vec![part("pods")]), json!([part("pods")]), "the other one failed");
+        assert_eq!(answer(1, vec![]), json!([]));
+    }
+
+    #[test]
+    fn a_part_that_is_interrupted_ends_and_drops_what_it_made() {
+        struct Made(std::sync::Arc<std::sync::atomic::AtomicBool>);
+        impl Drop for Made {
+            fn drop(&mut self) {
+                self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let stop = Stop::default();
+        let room = Room { dir: Path::new("/"), runs: None, peer: None, stop: stop.clone() };
+        assert!(room.go_on().is_ok() && room.rest(Duration::ZERO).is_ok());
+        let gone = std::sync::Arc::default();
+        let made = Made(std::sync::Arc::clone(&gone));
+        let work = async move {
+            let _made = made;
+            std::future::pending::<anyhow::Result<()>>().await
+        };
+        stop.0.cancel();
+        let ended = wait_for(room.unless_stopped(work)).map_err(|error| error.to_string());
+        assert_eq!(ended, Err(INTERRUPTED.to_string()));
+        assert!(gone.load(std::sync::atomic::Ordering::Relaxed));
+        assert!(room.rest(Duration::from_secs(3600)).is_err() && room.go_on().is_err());
+    }
+}

@@ -1,0 +1,193 @@
+//! # The command line
+//!
+//! ## In Kubernetes
+//! kubectl, kubeadm and a dozen tools beside them.
+//! ## How this one works
+//! One program, one table of commands ([`args`]); each does its work in a room below and turns the
+//! outcome into a text and an exit code: 0 ok, 1 failed (for `why`: something is wrong), 2 usage,
+//! 128 + N ended by signal N, 141 the reader of the output left. `kubectl` and `etcdctl` end with
+//! codes of their own.
+//! ## Left out
+//! `class`: it comes with the room that does its work.
+//! ## Read next
+//! `cluster`, which `up` starts.
+
+pub mod args;
+mod clusters;
+mod doctor;
+mod lab;
+mod lesson;
+mod trace;
+mod undo;
+mod usage;
+mod why;
+
+use args::{Args, Command};
+use clap::Parser;
+use lang::charset::{self, eprint, eprintln, print, println};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use ui::repl::Options;
+
+/// Installs a panic hook for output that cannot be written. A reader that left (EPIPE, `… | head`)
+/// ends the program quietly with 141; any other error, as a full disk, is reported, with code 1.
+fn end_with_the_reader() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+        if let Some(code) = write_failure(said) {
+            if code != 141 {
+                use std::io::Write;
+                let _ = writeln!(std::io::stderr(), "ropewalk: {said}"); // it may be what failed
+            }
+            std::process::exit(code);
+        }
+        others(panic);
+    }));
+}
+
+/// The exit code for a panic of `print!` and its like; `None` for any other panic.
+fn write_failure(panic: &str) -> Option<i32> {
+    let broken_pipe = format!("(os error {})", nix::libc::EPIPE);
+    let failed = panic.starts_with("failed printing to std");
+    failed.then(|| if panic.ends_with(&broken_pipe) { 141 } else { 1 })
+}
+
+/// Runs one command line and returns the exit code.
+pub fn run(args: Vec<OsString>) -> i32 {
+    end_with_the_reader();
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(error) => {
+            match usage::told(&error) {
+                Some(text) => eprintln!("{text}"),
+                None if charset::ascii_only() && error.use_stderr() => eprint!("{error}"),
+                None if charset::ascii_only() => print!("{error}"),
+                None => _ = error.print(), // a closed terminal needs no text
+            }
+            return error.exit_code();
+        }
+    };
+    if let Some(Command::Doctor { output }) = &args.command {
+        return finish(doctor::doctor(*output)); // before there are threads
+    }
+    if let Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) = &args.command {
+        let peer = peer_kubeconfig.as_deref();
+        return finish(bench(what, *runs, *output, peer, inside.clone())); // likewise
+    }
+    block_on(dispatch(args))
+}
+
+fn bench(
+    what: &[bench::What],
+    runs: Option<usize>,
+    output: Option<args::Output>,
+    peer: Option<&std::path::Path>,
+    inside: Option<PathBuf>,
+) -> anyhow::Result<i32> {
+    match (inside, what) {
+        (Some(dir), [what]) => bench::inside(dir, *what, runs),
+        _ => bench::run(what, runs, peer, output == Some(args::Output::Json)).map(|()| 0),
+    }
+}
+
+/// Runs `etcdctl` under its own name: on the cluster that `KUBECONFIG` belongs to, else on `main`.
+pub fn etcdctl(words: Vec<String>) -> i32 {
+    end_with_the_reader();
+    block_on(clusters::etcdctl_alone(words))
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<i32>>) -> i32 {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("ropewalk: cannot start: {error}");
+            return 1;
+        }
+    };
+    let result = runtime.block_on(work);
+    // A thread may still wait for a key that never comes.
+    runtime.shutdown_background();
+    finish(result)
+}
+
+fn finish(result: anyhow::Result<i32>) -> i32 {
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ropewalk: {}", usage::reason(&error));
+            1
+        }
+    }
+}
+
+async fn dispatch(args: Args) -> anyhow::Result<i32> {
+    match args.command {
+        Some(Command::Up(up)) => clusters::up(up).await,
+        Some(Command::Down { name }) => clusters::down(&name).await,
+        Some(Command::Status { name, output }) => clusters::status(&name, output).await,
+        Some(Command::Reset { name, yes }) => clusters::reset(&name, yes).await,
+        Some(Command::Kubeconfig { name, merge }) => clusters::kubeconfig(&name, merge),
+        Some(Command::Fault { command, name }) => clusters::fault(&name, command).await,
+        Some(Command::Lesson { command, kubeconfig, lessons, name, lang }) => {
+            lesson::run(command, kubeconfig, lessons, &name, lang).await
+        }
+        Some(Command::Lab { command, labs, name, lang }) => lab::run(command, labs, &name, lang).await,
+        Some(Command::Trace { what, name, output }) => trace::trace(&name, what, output).await,
+        Some(Command::Why { about, namespace, lang, name, output }) => {
+            why::why(&name, about, namespace, lang, output).await
+        }
+        Some(Command::Undo { count, list, yes, name, output }) => {
+            let what = if list { undo::What::List } else { undo::What::Undo(count.into()) };
+            undo::run(&name, what, yes, output).await
+        }
+        Some(Command::Redo { name, output }) => undo::run(&name, undo::What::Redo, true, output).await,
+        Some(Command::Rewind { to, yes, name, output }) => {
+            undo::run(&name, undo::What::Rewind(to), yes, output).await
+        }
+        Some(Command::Doctor { output }) => doctor::doctor(output),
+        Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) => {
+            bench(&what, runs, output, peer_kubeconfig.as_deref(), inside)
+        }
+        Some(Command::Version) => {
+            println!("ropewalk {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), cluster::version());
+            Ok(0)
+        }
+        Some(Command::Completion { shell }) => {
+            let mut command = <Args as clap::CommandFactory>::command();
+            let mut script = Vec::new(); // its writer may not fail, and a reader may leave
+            clap_complete::generate(shell, &mut command, "ropewalk", &mut script);
+            std::print!("{}", String::from_utf8_lossy(&script));
+            Ok(0)
+        }
+        Some(Command::Kubectl { name, words }) => clusters::kubectl(&name, words).await,
+        Some(Command::Etcdctl { name, words }) => clusters::etcdctl(&name, words).await,
+        Some(Command::Repl { lines, file, kubeconfig, in_pane, seat }) => {
+            let kubeconfig = absolute(kubeconfig)?;
+            clusters::seat(seat, |o| Options { lines, file, kubeconfig, in_pane, plain: true, ..o }).await
+        }
+        Some(Command::Learn { lesson, kubeconfig, seat }) => {
+            let kubeconfig = absolute(kubeconfig)?;
+            clusters::seat(seat, |o| Options { lesson, kubeconfig, ..o }).await
+        }
+        None => clusters::seat(args.seat, |o| o).await,
+    }
+}
+
+/// A file's path that outlives a change of directory.
+fn absolute(path: Option<PathBuf>) -> anyhow::Result<Option<PathBuf>> {
+    Ok(path.map(std::path::absolute).transpose()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_reader_that_left_ends_the_program_quietly() {
+        let panic = |os: i32| format!("failed printing to stdout: {}", std::io::Error::from_raw_os_error(os));
+        assert_eq!(write_failure(&panic(nix::libc::EPIPE)), Some(141));
+        assert_eq!(write_failure(&panic(nix::libc::ENOSPC)), Some(1));
+        assert_eq!(write_failure("index out of bounds"), None);
+    }
+}

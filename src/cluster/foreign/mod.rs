@@ -1,0 +1,473 @@
+//! # Lessons on somebody else's cluster
+//!
+//! ## In Kubernetes
+//! A kubeconfig is all that a client knows of a cluster: an address, an authority, a name to go by.
+//! What it may do there is decided by the cluster's RBAC, what it does is told to nobody, and a
+//! namespace is the room that one guest among many can be given.
+//! ## How this one works
+//! ```text
+//! kubectl, k9s, curl ─┐ learner  ┌────────────────── this process ──────────────────┐
+//!                     ├─────────▶│ relay ──▶ upstream ──▶ the foreign API server    │
+//! lesson engine ──────┘ teacher  │   │ permit: changes end at the lesson's namespace │
+//!   ▲  watches, probes           │   └─▶ observer ──▶ tap                            │
+//!   └─ control.sock ─────────────┴───────────────────────────────────────────────────┘
+//! ```
+//! To its guests this is a [`Ground`] like our own cluster: a place with a kubeconfig and a control
+//! socket, clients with names, a tap. Behind it stands no cluster but a [`relay`]: an API server's
+//! counter that knows learner and teacher by the certificates it gave them, adds the kubeconfig's
+//! credentials, and passes everything on. So whatever client the learner takes, its requests are
+//! seen ([`observer`]), and none of them changes anything outside the namespace of the open lesson.
+//! [`rooms`] makes that namespace, labels it, and deletes nothing that does not carry our labels.
+//! The kubeconfig that was named is read and never written; the learner's session has one of its
+//! own.
+//!
+//! What differs from home: `trace` is the learner's and the teacher's requests and their answers,
+//! no hop inside the cluster. A history is what the lesson's watches saw since they began; the
+//! writer of a version is known if the write passed here. Revisions are compared as numbers, which
+//! Kubernetes promises since 1.35 and every API server on etcd has always kept. Faults, undo and
+//! rewind are our own cluster's alone.
+//! ## Left out
+//! Tokens and certificates of a kubeconfig that change while the session lasts: it is read once. A
+//! credential plugin (`users[].user.exec`) is asked again when its answer runs out.
+//! ## Read next
+//! `lab::reach`, which decides what a lesson needs and so whether it can be played here.
+
+mod observer;
+mod relay;
+mod rooms;
+
+use super::control::{self, Reply, Target};
+use super::faults::Fault;
+use super::guest::{Ground, Guests, Inside, Offers, Room, Seen};
+use super::ready::Progress;
+use super::undo::Past;
+use super::{Error, Home, Place, Refusal, launch};
+use api::kinds::Kind;
+use api::value::{at, list, text};
+use client::{Client, Endpoint, direct};
+use futures::future::BoxFuture;
+use http::Method;
+use kubectl::wire::upstream::Upstream;
+use linux::lock::Lock;
+use nix::fcntl::OFlag;
+use observer::Observer;
+use pki::{self, Ca, Identity, Subject};
+use relay::Relay;
+use rng::Rng;
+use rooms::Rooms;
+use serde_json::{Value, json};
+use sha2::Digest;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tap::{Component, Event, Record, Tap};
+use task::Crew;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The user that everything but the teacher's acts are done by.
+const LEARNER: &str = "learner";
+/// How long another session on the same cluster may take to end.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+/// What the namespaces' names begin with.
+pub const PREFIX: &str = "ropewalk";
+
+/// Returns the directory for a kubeconfig. The same server and context give the same directory.
+pub fn place(home: &Home, kubeconfig: &Path) -> Result<Place, Error> {
+    let upstream = read(kubeconfig)?;
+    let digest = sha2::Sha256::digest(format!("{} {}", upstream.url(), upstream.context));
+    let hash: String = digest.iter().take(3).map(|b| format!("{b:02x}")).collect();
+    let slug: String = upstream
+        .context
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .take(24)
+        .collect();
+    home.cluster(&format!("foreign-{}-{hash}", slug.trim_matches('-')))
+}
+
+fn read(kubeconfig: &Path) -> Result<Upstream, Error> {
+    let cannot = |why: String| Error::Usage(format!("{} cannot be used: {why}", kubeconfig.display()));
+    if let Err(error) = std::fs::File::open(kubeconfig) {
+        return Err(cannot(error.to_string()));
+    }
+    Upstream::of(kubeconfig).map_err(cannot)
+}
+
+/// A foreign cluster with our guests beside it, for as long as this lives.
+pub struct Foreign {
+    inner: Arc<Inner>,
+    crew: Crew,
+    /// Only one process at a time stands on one place.
+    _lock: Lock,
+}
+
+struct Inner {
+    place: Place,
+    tap: Tap,
+    upstream: Arc<Upstream>,
+    rooms: Rooms,
+    observer: Observer,
+    namespace: Arc<Mutex<String>>,
+    ca: Ca,
+    relay: SocketAddr,
+    identities: Mutex<BTreeMap<String, Identity>>,
+    /// Kubeconfigs that lie in memory, by user: a file would lend the teacher's name to everyone
+    /// who can read it, above all to the learner.
+    kubeconfigs: Mutex<BTreeMap<String, OwnedFd>>,
+    offers: Offers,
+    nodes: usize,
+}
+
+impl Foreign {
+    /// Opens the counter and lets the guests in. `prefix` begins the names of namespaces. Errors
+    /// are for people.
+    pub async fn open(
+        place: &Place,
+        kubeconfig: &Path,
+        prefix: &str,
+        guests: Guests,
+    ) -> Result<Foreign, Error> {
+        let upstream = Arc::new(read(kubeconfig)?);
+        place.make()?;
+        launch::link_tools(place)?;
+        let lock = Lock::take(&place.lock(), LOCK_PATIENCE).map_err(|cause| match cause.kind() {
+            std::io::ErrorKind::WouldBlock => Refusal::Running { name: place.name.clone() }.into(),
+            _ => Error::File { path: place.lock(), cause },
+        })?;
+        let nodes = knock(&upstream).await.map_err(Error::Told)?;
+        let rng = Rng::from_os();
+        let rooms = Rooms::load(upstream.clone(), place.foreign(), prefix, &rng)?;
+        let tap = Tap::new();
+        let observer = Observer::new(tap.at(upstream.host(), Component::ApiServer), rng.fork("observer"));
+        let ca = fresh_authority(&place.pki())?;
+        let serving = ca.issue(&Subject::server("relay", &["127.0.0.1", "localhost"]))?;
+        let tls = pki::server_config(&serving, ca.pem())?;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(Error::Kernel)?;
+        let inner = Arc::new(Inner {
+            place: place.clone(),
+            tap,
+            upstream: upstream.clone(),
+            rooms,
+            observer: observer.clone(),
+            namespace: Arc::default(),
+            ca,
+            relay: listener.local_addr().map_err(Error::Kernel)?,
+            identities: Mutex::default(),
+            kubeconfigs: Mutex::default(),
+            offers: Offers {
+                own: false,
+                workers: nodes.iter().filter(|control| !**control).count().min(255) as u8,
+                control_planes: nodes.iter().filter(|control| **control).count().min(255) as u8,
+            },
+            nodes: nodes.len(),
+        });
+        pki::write_private(&place.kubeconfig(), &inner.kubeconfig_text(LEARNER)?)?;
+        let socket = place.socket();
+        let _ = std::fs::remove_file(&socket); // left by a killed session: we hold the lock
+        let door = UnixListener::bind(&socket).map_err(|cause| Error::File { path: socket, cause })?;
+        let crew = Crew::new("foreign");
+        relay::start(&crew, listener, tls, Relay { upstream, observer, namespace: inner.namespace.clone() });
+        let ready = Progress {
+            store: true,
+            api: true,
+            nodes: inner.nodes,
+            nodes_ready: inner.nodes,
+            ready: true,
+            started: true,
+            ..Progress::default()
+        };
+        let (keep, progress) = watch::channel(ready);
+        let server = control::Server {
+            target: inner.clone(),
+            progress,
+            stop: CancellationToken::new(),
+            guests: guests(),
+        };
+        for guest in &server.guests {
+            guest.start(&crew, inner.clone());
+        }
+        let stop = server.stop.clone();
+        control::serve(&crew, door, server);
+        let over = crew.clone();
+        tokio::spawn(async move {
+            let _open = keep; // who asks for progress hears of the end by the end of the connection
+            stop.cancelled().await;
+            over.kill();
+        });
+        Ok(Foreign { inner, crew, _lock: lock })
+    }
+
+    pub fn nodes(&self) -> usize {
+        self.inner.nodes
+    }
+
+    /// Where it is, for people.
+    pub fn server(&self) -> String {
+        self.inner.upstream.url()
+    }
+
+    /// Namespaces there that are ours.
+    pub async fn rooms(&self) -> Vec<String> {
+        self.inner.rooms.names().await
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        self.crew.kill();
+        // Without this process both lead nowhere.
+        let _ = std::fs::remove_file(self.inner.place.socket());
+        let _ = std::fs::remove_file(self.inner.place.kubeconfig());
+    }
+}
+
+/// Makes the authority of one session. Its key is in no file when this returns, so nobody makes
+/// certificates for this session or the next; nor is a key that an earlier session left.
+fn fresh_authority(dir: &Path) -> Result<Ca, Error> {
+    let key = dir.join("ca.key");
+    let forget = |path: &Path| match std::fs::remove_file(path) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::File { path: path.into(), cause })
+        }
+        _ => Ok(()),
+    };
+    forget(&key)?;
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.path().extension().is_some_and(|kind| kind == "kubeconfig") {
+            forget(&entry.path())?;
+        }
+    }
+    let ca = Ca::load_or_create(dir, "ropewalk-foreign");
+    forget(&key)?;
+    Ok(ca?)
+}
+
+/// Names of namespaces on a foreign cluster that would be forgotten with this directory. A ledger
+/// that cannot be read has none.
+pub fn kept(place: &Place) -> Vec<String> {
+    rooms::remembered(&place.foreign())
+}
+
+/// Is anybody there who knows us? For each node that may be seen, whether it belongs to the control
+/// plane.
+async fn knock(upstream: &Upstream) -> Result<Vec<bool>, String> {
+    let cannot = |why: String| format!("the cluster at {} cannot be used: {why}", upstream.url());
+    let (code, said) = upstream.ask(Method::GET, "/api", None).await.map_err(cannot)?;
+    match code {
+        200 => {}
+        401 | 403 => {
+            return Err(cannot(format!(
+                "it does not know the user of context {:?}: {}",
+                upstream.context,
+                text(&said, "message")
+            )));
+        }
+        code => return Err(cannot(format!("HTTP {code}"))),
+    }
+    let (code, nodes) = upstream.ask(Method::GET, "/api/v1/nodes", None).await.map_err(cannot)?;
+    let control = |node: &Value| !at(node, "metadata.labels")[CONTROL_PLANE].is_null();
+    Ok(if code == 200 { list(&nodes, "items").iter().map(control).collect() } else { vec![] })
+}
+
+impl Inner {
+    fn identity(&self, user: &str) -> Result<Identity, Error> {
+        let mut known = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(identity) = known.get(user) {
+            return Ok(identity.clone());
+        }
+        let identity = self.ca.issue(&Subject::client(user, ""))?;
+        known.insert(user.into(), identity.clone());
+        Ok(identity)
+    }
+
+    fn namespace(&self) -> String {
+        self.namespace.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A kubeconfig that leads to the relay, as this user, in the open lesson's namespace.
+    fn kubeconfig_text(&self, user: &str) -> Result<String, Error> {
+        let cluster = json!({
+            "certificate-authority-data": launch::encode(self.ca.pem()),
+            "server": format!("https://{}", self.relay),
+        });
+        let keys = launch::keys(&self.identity(user)?);
+        let name = format!("ropewalk-{}", self.place.name);
+        let mut config = launch::merge_kubeconfig(None, &name, &cluster, &keys);
+        let namespace = self.namespace();
+        if !namespace.is_empty() {
+            config["contexts"][0]["context"]["namespace"] = namespace.into();
+        }
+        serde_yaml::to_string(&config).map_err(|e| Error::Start(format!("cannot write a kubeconfig: {e}")))
+    }
+
+    /// From now on changes end at this namespace, and kubectl looks into it.
+    fn enter(&self, namespace: &str) -> Result<(), Error> {
+        *self.namespace.lock().unwrap_or_else(PoisonError::into_inner) = namespace.to_string();
+        pki::write_private(&self.place.kubeconfig(), &self.kubeconfig_text(LEARNER)?)?;
+        for (user, file) in self.kubeconfigs.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            let fresh = linux::fds::memory_file(self.kubeconfig_text(user)?.as_bytes());
+            // The path, which is in use, stays the same and leads from now on to the new text.
+            let replaced = fresh.and_then(|fresh| Ok(nix::unistd::dup3(fresh, file, OFlag::O_CLOEXEC)?));
+            replaced.map_err(Error::Kernel)?;
+        }
+        Ok(())
+    }
+
+    /// Why something of our own cluster's is not here.
+    fn only_at_home(&self, what: &str) -> String {
+        format!(
+            "{what} needs Ropewalk's own cluster; this session is on {}. Without --kubeconfig, `ropewalk` starts one",
+            self.upstream.url()
+        )
+    }
+}
+
+impl Ground for Inner {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+    fn tap(&self) -> &Tap {
+        &self.tap
+    }
+    fn offers(&self) -> Offers {
+        self.offers
+    }
+    /// With the rights of the kubeconfig's user.
+    fn client(&self, user: &str) -> Result<Client, Error> {
+        Ok(Client::connect(Endpoint {
+            servers: vec![self.relay],
+            server_name: "127.0.0.1".into(),
+            ca_pem: self.ca.pem().to_string(),
+            identity: Some(self.identity(user)?),
+            user_agent: format!("{user}/{}", super::version()),
+            dial: direct(),
+        })?)
+    }
+    fn kubeconfig(&self, user: &str) -> Result<PathBuf, Error> {
+        let mut all = self.kubeconfigs.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains_key(user) {
+            let file = linux::fds::memory_file(self.kubeconfig_text(user)?.as_bytes());
+            all.insert(user.to_string(), file.map_err(Error::Kernel)?);
+        }
+        let fd = all.get(user).map_or(-1, AsRawFd::as_raw_fd);
+        Ok(PathBuf::from(format!("/proc/self/fd/{fd}")))
+    }
+    fn keep<'a>(&'a self, _: &'a str, _: String) -> BoxFuture<'a, Result<(), String>> {
+        let why = self.only_at_home("writing to the store");
+        Box::pin(std::future::ready(Err(why)))
+    }
+    fn past(&self, _: Past) -> BoxFuture<'_, Result<Value, String>> {
+        let why = self.only_at_home("going back in time");
+        Box::pin(std::future::ready(Err(why)))
+    }
+    fn room(
+        &self,
+        lesson: String,
+        kinds: Vec<&'static Kind>,
+        make: bool,
+    ) -> BoxFuture<'_, Result<Option<Room>, String>> {
+        Box::pin(async move {
+            let room = self.rooms.room(&lesson, &kinds, make).await?;
+            if let Some(namespace) = room.as_ref().and_then(|r| r.namespace.as_ref())
+                && *namespace != self.namespace()
+            {
+                self.enter(namespace).map_err(|e| super::chain(&e))?;
+            }
+            Ok(room)
+        })
+    }
+    fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
+        Box::pin(async move {
+            self.enter("").map_err(|e| super::chain(&e))?;
+            self.rooms.leave().await
+        })
+    }
+    fn dial(&self, _: SocketAddr) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>> {
+        Box::pin(std::future::ready(vec![]))
+    }
+    fn inside<'a>(&'a self, _: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
+        let why = self.only_at_home("a look inside");
+        Box::pin(std::future::ready(Err(why)))
+    }
+    /// A list is as new as the store, and says how new that is. Whoever may not list, or is not
+    /// answered, goes by what was seen last.
+    fn catch_up(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let path = format!("/api/v1/namespaces/{}/pods?limit=1", self.namespace());
+            let Ok((_, pods)) = self.upstream.ask(Method::GET, &path, None).await else { return };
+            if let Ok(now) = text(&pods, "metadata.resourceVersion").parse() {
+                self.tap.emit(Record::new(Event::Now).revision(now));
+            }
+        })
+    }
+    fn saw(&self, seen: Seen<'_>) {
+        self.observer.saw(seen);
+    }
+}
+
+impl Target for Inner {
+    fn tap(&self) -> &Tap {
+        &self.tap
+    }
+    fn status(&self, progress: &Progress) -> Value {
+        json!({
+            "name": self.place.name,
+            "state": "running",
+            "kubeconfig": self.place.kubeconfig(),
+            "apiServers": [self.upstream.url()],
+            "foreign": true,
+            "namespace": self.namespace(),
+            "nodes": [],
+            "pids": {"front": std::process::id()},
+            "progress": progress,
+        })
+    }
+    fn fault(&self, _: Fault) -> BoxFuture<'_, Reply> {
+        let why = self.only_at_home("a fault");
+        Box::pin(std::future::ready(Reply::Error(why)))
+    }
+    fn past(&self, _: Past) -> BoxFuture<'_, Reply> {
+        let why = self.only_at_home("going back in time (undo, redo, rewind)");
+        Box::pin(std::future::ready(Reply::Error(why)))
+    }
+    fn without(&self, guest: &str) -> String {
+        self.only_at_home(&format!("`{guest}`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_of_a_session_is_left_in_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        for left in ["ca.key", "teacher.kubeconfig"] {
+            std::fs::write(dir.path().join(left), "of an earlier session").unwrap();
+        }
+        let first = fresh_authority(dir.path()).unwrap();
+        first.issue(&Subject::client("teacher", "")).unwrap();
+        let second = fresh_authority(dir.path()).unwrap();
+        assert_ne!(first.pem(), second.pem());
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left, ["ca.crt"]);
+    }
+
+    /// The teacher's kubectl has the path since the session began, and the lesson's namespace
+    /// changes.
+    #[test]
+    fn a_file_in_memory_is_replaced_under_its_path() {
+        let mut file = linux::fds::memory_file(b"first").unwrap();
+        let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
+        let fresh = linux::fds::memory_file(b"2nd").unwrap();
+        nix::unistd::dup3(fresh, &mut file, OFlag::O_CLOEXEC).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "2nd");
+    }
+}

@@ -1,0 +1,285 @@
+//! What can be known of a foreign cluster's doings: the requests that pass the relay, and the
+//! versions of objects that a watch sees. Both go to a tap, in the shape in which an API server of
+//! our own would tell them.
+//!
+//! A version tells what there is, not who wrote it. The answer to a write names the version that it
+//! made, so whoever keeps both knows the writer too.
+
+use crate::guest::{How, Seen};
+use api::value::{at, text};
+use apiserver::http::Query;
+use apiserver::request::Info;
+use apiserver::{is_dry_run, is_own, is_trial};
+use http::HeaderMap;
+use rng::Rng;
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use tap::{self, Answer, Event, ObjectRef, Record, Request, Tap, Write};
+use tokio::time::Instant;
+
+type Key = (String, String, String);
+
+/// Tells a tap what it hears. Cheap to clone.
+#[derive(Clone)]
+pub struct Observer {
+    tap: Tap,
+    rng: Arc<Rng>,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The newest revision heard of each object.
+    newest: HashMap<Key, u64>,
+    /// Objects that a watch has shown and not yet seen go.
+    live: HashSet<Key>,
+}
+
+/// A request on its way.
+pub struct Asked {
+    request: Request,
+    object: Option<ObjectRef>,
+    began: Instant,
+    /// The object's newest revision when the request came: an answer that shows the same wrote
+    /// nothing.
+    before: Option<u64>,
+    /// A table was asked for, as `kubectl get` prints it.
+    table: bool,
+    /// Label and field selectors, and how kubectl prints the answer; empty: none.
+    labels: String,
+    fields: String,
+    /// What was written after -o; `None`: the client does not say.
+    output: Option<String>,
+    /// How many of a log's lines were asked for.
+    tail: Option<i64>,
+}
+
+impl Asked {
+    /// Does it change something?
+    pub fn writes(&self) -> bool {
+        matches!(self.request.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+    }
+
+    /// What its body adds: a new object's name, and whether it is only tried.
+    pub fn read(&mut self, body: &[u8]) {
+        if !self.writes() {
+            return;
+        }
+        let Ok(body) = serde_json::from_slice::<Value>(body) else { return };
+        self.name(text(&body, "metadata.name"));
+        self.request.dry_run |= at(&body, "dryRun").as_array().is_some_and(|all| !all.is_empty());
+    }
+
+    fn name(&mut self, name: &str) {
+        if let Some(object) = self.object.as_mut().filter(|o| o.name.is_empty()) {
+            object.name = name.into();
+        }
+    }
+}
+
+fn revision(object: &Value) -> Option<u64> {
+    text(object, "metadata.resourceVersion").parse().ok()
+}
+
+fn key(object: &ObjectRef) -> Key {
+    (object.qualified(), object.namespace.clone(), object.name.clone())
+}
+
+impl Observer {
+    /// `tap` is at the API server's place.
+    pub fn new(tap: Tap, rng: Rng) -> Observer {
+        Observer { tap, rng: Arc::new(rng), known: Arc::default() }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request has come, from whoever owns that certificate, or acts as somebody else.
+    pub fn asked(&self, user: &str, info: &Info, query: &Query, headers: &HeaderMap) -> Asked {
+        let header =
+            |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_string();
+        let (user, impersonator) = match header("impersonate-user") {
+            other if other.is_empty() => (user.to_string(), other),
+            other => (other, user.to_string()),
+        };
+        let object = info.is_resource.then(|| ObjectRef {
+            group: info.custom_group().to_string(),
+            ..ObjectRef::new(info.resource.as_str(), info.object_namespace(), info.name.as_str())
+        });
+        let before = object.as_ref().and_then(|o| self.known().newest.get(&key(o)).copied());
+        let request = Request {
+            id: self.rng.uuid(),
+            user,
+            impersonator,
+            user_agent: header("user-agent"),
+            session: header("kubectl-session"),
+            command: header("kubectl-command"),
+            verb: info.verb.clone(),
+            subresource: info.subresource.clone(),
+            code: 0,
+            dry_run: is_dry_run(info, query) || is_trial(headers, info),
+        };
+        let table = header("accept").contains("as=Table");
+        let [labels, fields] = ["labelSelector", "fieldSelector"].map(|key| query.get(key).to_string());
+        let output = headers.contains_key("kubectl-output").then(|| header("kubectl-output"));
+        let tail = query.get("tailLines").parse::<i64>().ok().filter(|_| info.subresource == "log");
+        Asked { request, object, began: Instant::now(), before, table, labels, fields, output, tail }
+    }
+
+    /// It was answered; `answer` is what a write was answered with.
+    pub fn answered(&self, mut asked: Asked, code: u16, answer: Option<&Value>) {
+        let told = asked.writes()
+            || !asked.request.session.is_empty()
+            || (asked.object.is_some()
+                && (tap::is_connection(&asked.request.subresource) || !is_own(&asked.request.user_agent)));
+        if !told {
+            return;
+        }
+        asked.request.code = code;
+        let status = answer.is_some_and(|a| text(a, "kind") == "Status");
+        let details = if status { "details.name" } else { "metadata.name" };
+        asked.name(answer.map_or("", |a| text(a, details)));
+        let tried = asked.request.dry_run && asked.request.verb != "get" && code < 400;
+        let message = answer.filter(|_| status && code >= 400).map_or("", |a| text(a, "message"));
+        let selectors = [asked.labels.as_str(), asked.fields.as_str()];
+        let selected: Vec<&str> = selectors.into_iter().filter(|s| !s.is_empty()).collect();
+        let event = Event::Answer(Box::new(Answer {
+            verb: asked.request.verb.clone(),
+            message: message.to_string(),
+            table: asked.table,
+            output: asked.output.clone(),
+            silent: false,
+            tail: asked.tail,
+            tried: answer.filter(|_| tried).cloned(),
+            labels: asked.labels.clone(),
+            fields: asked.fields.clone(),
+            selector: selected.join(","),
+        }));
+        let mut record = Record::new(event).took(asked.began.elapsed());
+        let wrote = code < 400 && !asked.request.dry_run && asked.request.verb != "deletecollection";
+        let made = answer.filter(|_| wrote && !status).and_then(revision);
+        if let (Some(object), Some(made)) = (&asked.object, made.filter(|made| Some(*made) != asked.before)) {
+            record.revision = Some(made);
+            let mut known = self.known();
+            let newest = known.newest.entry(key(object)).or_default();
+            *newest = made.max(*newest);
+        }
+        record.object = asked.object;
+        record.request = Some(asked.request);
+        self.tap.emit(record);
+    }
+
+    /// A watch has shown a version.
+    pub fn saw(&self, seen: Seen<'_>) {
+        let Seen { how, plural, object } = seen;
+        let about = ObjectRef::new(plural, text(object, "metadata.namespace"), text(object, "metadata.name"));
+        let revision = revision(object).unwrap_or_default();
+        let key = key(&about);
+        let write = {
+            let mut known = self.known();
+            let newest = known.newest.entry(key.clone()).or_default();
+            *newest = revision.max(*newest);
+            match how {
+                How::There => {
+                    known.live.insert(key);
+                    return;
+                }
+                How::Put => match known.live.insert(key) {
+                    true => Write::CREATED,
+                    false => Write::UPDATED,
+                },
+                How::Gone => {
+                    known.live.remove(&key);
+                    known.newest.remove(&key);
+                    Write::DELETED
+                }
+            }
+        };
+        let mut record = Record::new(Event::Commit(write)).revision(revision);
+        record.object = Some(about);
+        record.body = Some(object.to_string().into());
+        self.tap.emit(record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tap::Component;
+
+    fn ask(observer: &Observer, method: &str, url: &str, body: &str) -> Asked {
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        let query = Query::parse(Some(query));
+        let info = Info::parse(&method.parse().unwrap(), path, &query);
+        let mut asked = observer.asked("learner", &info, &query, &HeaderMap::new());
+        asked.read(body.as_bytes());
+        asked
+    }
+    fn pod(revision: &str) -> Value {
+        json!({"kind": "Pod", "metadata": {"namespace": "n", "name": "p", "resourceVersion": revision}})
+    }
+
+    #[test]
+    fn a_write_is_told_with_the_revision_that_it_made_and_a_refusal_with_its_name() {
+        let tap = Tap::new();
+        let observer = Observer::new(tap.at("far", Component::ApiServer), Rng::seeded(1));
+        let create = |w: &Observer| {
+            ask(w, "POST", "/api/v1/namespaces/n/pods", &json!({"metadata": {"name": "p"}}).to_string())
+        };
+        observer.answered(create(&observer), 201, Some(&pod("7")));
+        let refused =
+            json!({"kind": "Status", "message": "pods \"p\" already exists", "details": {"name": "p"}});
+        observer.answered(create(&observer), 409, Some(&refused));
+        // The same version again: nothing was written.
+        let patch = ask(&observer, "PATCH", "/api/v1/namespaces/n/pods/p", "{}");
+        observer.answered(patch, 200, Some(&pod("7")));
+        let tried = ask(&observer, "PATCH", "/api/v1/namespaces/n/pods/p?dryRun=All", "{}");
+        observer.answered(tried, 200, Some(&pod("9")));
+        let told: Vec<_> = tap
+            .since(0)
+            .iter()
+            .map(|r| {
+                let request = r.request.clone().unwrap();
+                (r.object.clone().unwrap().name, request.code, request.dry_run, r.revision)
+            })
+            .collect();
+        let p = || "p".to_string();
+        assert_eq!(
+            told,
+            [
+                (p(), 201, false, Some(7)),
+                (p(), 409, false, None),
+                (p(), 200, false, None),
+                (p(), 200, true, None)
+            ]
+        );
+        assert_eq!(tap.since(0)[1].answer().unwrap().message, "pods \"p\" already exists");
+    }
+
+    #[test]
+    fn how_much_of_a_log_was_asked_for_is_told() {
+        let tap = Tap::new();
+        let observer = Observer::new(tap.at("far", Component::ApiServer), Rng::seeded(1));
+        for query in ["tailLines=0", "follow=true"] {
+            let asked = ask(&observer, "GET", &format!("/api/v1/namespaces/n/pods/p/log?{query}"), "");
+            observer.answered(asked, 200, None);
+        }
+        let told: Vec<Option<i64>> = tap.since(0).iter().map(|r| r.answer().unwrap().tail).collect();
+        assert_eq!(told, [Some(0), None]);
+    }
+
+    #[test]
+    fn a_watch_shows_what_comes_changes_and_goes() {
+        let tap = Tap::new();
+        let observer = Observer::new(tap.at("far", Component::ApiServer), Rng::seeded(1));
+        for (how, revision) in [(How::There, "5"), (How::Put, "6"), (How::Gone, "7"), (How::Put, "8")] {
+            observer.saw(Seen { how, plural: "pods", object: &pod(revision) });
+        }
+        let told: Vec<Write> = tap.since(0).iter().filter_map(|r| r.write().cloned()).collect();
+        assert_eq!(told, [Write::UPDATED, Write::DELETED, Write::CREATED]);
+        assert!(tap.since(0).iter().all(|r| r.body.is_some()));
+    }
+}

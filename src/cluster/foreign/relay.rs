@@ -1,0 +1,244 @@
+//! An API server's counter in front of a foreign API server: it knows by certificate who comes,
+//! refuses what would change anything outside the lesson's namespace, passes everything else on,
+//! and tells the tap what was asked and answered.
+
+use super::observer::{Asked, Observer};
+use crate::guest::USUAL;
+use api::Status;
+use apiserver::http::{Answer, BODY_MAX, Body, BodyError, Query, failure, full, http_server};
+use apiserver::onward;
+use apiserver::request::Info;
+use bytes::Bytes;
+use client::CAUSE_HEADER;
+use futures::future::BoxFuture;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use kubectl::wire::upstream::Upstream;
+use linux::{descriptors, tcp};
+use serde_json::Value;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use task::Crew;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A larger answer to a write is passed on unread, so nobody learns its revision.
+const WRITE_ANSWER_MAX: usize = 4 << 20;
+/// Headers that belong to one connection, or to the relay alone.
+const NOT_PASSED: &[&str] = &["authorization", "host", CAUSE_HEADER, "content-length"];
+/// Subresources through which a GET changes something: a WebSocket begins as one.
+const DOORS: &[&str] = &["exec", "attach", "portforward", "proxy"];
+
+pub struct Relay {
+    pub upstream: Arc<Upstream>,
+    pub observer: Observer,
+    /// The only namespace that may be changed; empty: none yet.
+    pub namespace: Arc<Mutex<String>>,
+}
+
+/// Serves until the crew ends.
+pub fn start(crew: &Crew, listener: TcpListener, tls: Arc<rustls::ServerConfig>, relay: Relay) {
+    let (own, relay, acceptor) = (crew.clone(), Arc::new(relay), TlsAcceptor::from(tls));
+    // An eighth of the descriptors. At the bound new connections wait in the kernel's queue.
+    let places = Arc::new(Semaphore::new(descriptors::connections(descriptors::limit(), 8, 2)));
+    crew.spawn(async move {
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return }; // nobody closes it
+            let (tcp, _) = tcp::accept(&listener).await;
+            let (relay, acceptor, stop) = (relay.clone(), acceptor.clone(), own.token());
+            own.spawn(async move {
+                connection(relay, tcp, acceptor, stop).await;
+                drop(place);
+            });
+        }
+    });
+}
+
+async fn connection(relay: Arc<Relay>, tcp: TcpStream, acceptor: TlsAcceptor, stop: CancellationToken) {
+    let _ = tcp.set_nodelay(true);
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await else { return };
+    let peer = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| pki::user_of(c));
+    let peer = peer.map(|(name, _)| name);
+    let is_stranger = peer.is_none();
+    let over = stop.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (relay, peer, stop) = (relay.clone(), peer.clone(), over.clone());
+        let answer: BoxFuture<'static, Result<Answer, Infallible>> = Box::pin(async move {
+            Ok(match peer {
+                Some(user) => relay.serve(&user, request, stop).await,
+                // Whoever else is on this machine has no business with the learner's rights.
+                None => failure(&Status::unauthorized()),
+            })
+        });
+        answer
+    });
+    let server = http_server();
+    let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => {} // the other side may hang up
+        () = tokio::time::sleep(HANDSHAKE_TIMEOUT), if is_stranger => {} // it has heard its refusal
+        () = stop.cancelled() => {}
+    }
+}
+
+impl Relay {
+    async fn serve(&self, user: &str, request: Request<Incoming>, stop: CancellationToken) -> Answer {
+        let query = Query::parse(request.uri().query());
+        let info = Info::parse(request.method(), request.uri().path(), &query);
+        let mut asked = self.observer.asked(user, &info, &query, request.headers());
+        let own = self.namespace.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let answer = match permit(&info, &own) {
+            Ok(()) => self.pass(request, &mut asked, stop).await,
+            Err(status) => Err(status),
+        };
+        match answer {
+            Ok((answer, said)) => {
+                self.observer.answered(asked, answer.status().as_u16(), said.as_ref());
+                answer
+            }
+            Err(status) => {
+                self.observer.answered(asked, status.code, None);
+                failure(&status)
+            }
+        }
+    }
+
+    /// Passes a request on. With the answer to a write comes what the server said, if it is JSON.
+    async fn pass(
+        &self,
+        mut request: Request<Incoming>,
+        asked: &mut Asked,
+        stop: CancellationToken,
+    ) -> Result<(Answer, Option<Value>), Status> {
+        let upgrading = request.headers().contains_key(header::UPGRADE);
+        let client = upgrading.then(|| hyper::upgrade::on(&mut request));
+        let mut passed = Request::builder().method(request.method().clone()).uri(request.uri().clone());
+        if let Some(headers) = passed.headers_mut() {
+            onward::pass_headers(request.headers(), headers, upgrading, NOT_PASSED);
+        }
+        let body = match upgrading {
+            true => Bytes::new(),
+            false => Limited::new(request.into_body(), BODY_MAX)
+                .collect()
+                .await
+                .map_err(|_| Status::too_large(BODY_MAX))?
+                .to_bytes(),
+        };
+        asked.read(&body);
+        let passed = passed.body(Full::new(body)).map_err(|e| Status::bad_request(e.to_string()))?;
+        let unreachable =
+            |why: String| Status::unavailable(format!("{} cannot be reached: {why}", self.upstream.url()));
+        let answer = match upgrading {
+            true => self.upstream.upgrade(passed).await,
+            false => self.upstream.send(passed).await,
+        }
+        .map_err(unreachable)?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let over = stop.cancelled_owned();
+            return Ok((onward::join(client, answer, "the server", NOT_PASSED, over)?, None));
+        }
+        let (parts, body) = answer.into_parts();
+        let small = parts.headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
+        let small = small.is_none_or(|length: usize| length <= WRITE_ANSWER_MAX);
+        let (body, said): (Body, _) = match asked.writes() && small {
+            true => {
+                let bytes = body.collect().await.map_err(|e| unreachable(e.to_string()))?.to_bytes();
+                let said = serde_json::from_slice(&bytes).ok();
+                (full(bytes), said)
+            }
+            false => (body.map_err(|e| BodyError(e.to_string())).boxed_unsync(), None),
+        };
+        let mut out = Response::new(body);
+        *out.status_mut() = parts.status;
+        onward::pass_headers(&parts.headers, out.headers_mut(), false, NOT_PASSED);
+        Ok((out, said))
+    }
+}
+
+/// May this be passed on? Looking is everybody's own business; changing ends at the namespace's
+/// wall.
+pub fn permit(info: &Info, own: &str) -> Result<(), Status> {
+    let looks = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head" | "options");
+    if looks && !DOORS.contains(&info.subresource.as_str()) {
+        return Ok(());
+    }
+    // Questions about rights and identities are stored nowhere.
+    if matches!(info.group.as_str(), "authorization.k8s.io" | "authentication.k8s.io")
+        && info.verb == "create"
+        && info.resource.ends_with("reviews")
+    {
+        return Ok(());
+    }
+    if info.is_resource && !own.is_empty() && info.object_namespace() == own {
+        return Ok(());
+    }
+    let why = match own {
+        "" => "no lesson is open, and without one this session changes nothing on a cluster that is not Ropewalk's own".to_string(),
+        own => format!(
+            "this session changes nothing outside the namespace \"{own}\" of a cluster that is not Ropewalk's own{}",
+            match info.object_namespace() == USUAL {
+                true => format!(
+                    "; where the lesson says \"{USUAL}\", leave the namespace out or write \"namespace: {own}\""
+                ),
+                false => String::new(),
+            }
+        ),
+    };
+    let what = if info.is_resource { info.resource.as_str() } else { info.path.as_str() };
+    Err(Status::forbidden(&info.group, what, &info.name, &why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn may(method: &str, url: &str) -> bool {
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        let info = Info::parse(&method.parse().unwrap(), path, &Query::parse(Some(query)));
+        permit(&info, "mine").is_ok()
+    }
+
+    #[test]
+    fn looking_is_free_and_changing_ends_at_the_wall() {
+        for (method, url) in [
+            ("GET", "/api/v1/nodes"),
+            ("GET", "/api/v1/namespaces/other/pods?watch=true"),
+            ("GET", "/version"),
+            ("POST", "/api/v1/namespaces/mine/pods"),
+            ("DELETE", "/apis/apps/v1/namespaces/mine/deployments/web"),
+            ("GET", "/api/v1/namespaces/mine/pods/p/exec?command=ls"),
+            ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
+        ] {
+            assert!(may(method, url), "{method} {url}");
+        }
+        for (method, url) in [
+            ("POST", "/api/v1/namespaces/other/pods"),
+            ("GET", "/api/v1/namespaces/other/pods/p/exec?command=ls"),
+            ("POST", "/api/v1/namespaces/other/pods/p/portforward"),
+            ("PATCH", "/api/v1/nodes/n"),
+            ("DELETE", "/api/v1/namespaces/mine"),
+            ("DELETE", "/api/v1/namespaces/other"),
+            ("POST", "/api/v1/namespaces"),
+            ("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles"),
+            ("DELETE", "/api/v1/persistentvolumes"),
+            ("POST", "/ropewalk/v1/undo"),
+        ] {
+            assert!(!may(method, url), "{method} {url}");
+        }
+        let asked = |path| Info::parse(&http::Method::POST, path, &Query::default());
+        let refused = |path| permit(&asked(path), "mine").unwrap_err().message;
+        let usual = refused("/api/v1/namespaces/default/pods");
+        assert!(usual.contains("write \"namespace: mine\""), "{usual}");
+        assert!(!refused("/api/v1/namespaces/other/pods").contains("namespace: mine"));
+        let delete = Info::parse(&http::Method::DELETE, "/api/v1/namespaces/x/pods", &Query::default());
+        assert!(permit(&delete, "").is_err_and(|s| s.code == 403 && s.message.contains("no lesson is open")));
+    }
+}

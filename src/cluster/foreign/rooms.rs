@@ -1,0 +1,478 @@
+//! Namespaces of a foreign cluster that are ours: made with our labels, written down, and the only
+//! ones ever deleted.
+
+use crate::Error;
+use crate::guest::Room;
+use api::kinds::Kind;
+use api::value::{at, text};
+use http::Method;
+use kubectl::wire::upstream::Upstream;
+use rng::Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Labels of a namespace that is ours: that it is Ropewalk's, which one's, and for which lesson.
+const MANAGED: (&str, &str) = ("app.kubernetes.io/managed-by", "ropewalk");
+const OWNER: &str = "ropewalk.io/owner";
+const LESSON: &str = "ropewalk.io/lesson";
+/// A namespace that is going, and the service account of a new one, are waited for as long as this.
+const WAIT_SECONDS: u32 = 60;
+const FORMAT: u32 = 1;
+
+/// What is remembered of a foreign cluster, in its directory.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Ledger {
+    format: u32,
+    server: String,
+    /// Tells our namespaces from those of other Ropewalks on the same cluster.
+    owner: String,
+    /// By lesson.
+    rooms: BTreeMap<String, Entry>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Entry {
+    name: String,
+    /// Empty until the server has answered.
+    uid: String,
+}
+
+/// Names of the namespaces that a ledger has; none if it cannot be read.
+pub fn remembered(ledger: &Path) -> Vec<String> {
+    let text = fs::read_to_string(ledger).unwrap_or_default();
+    let ledger: Ledger = serde_json::from_str(&text).unwrap_or_default();
+    ledger.rooms.into_values().map(|entry| entry.name).collect()
+}
+
+pub struct Rooms {
+    upstream: Arc<Upstream>,
+    path: PathBuf,
+    /// What the names begin with.
+    prefix: String,
+    ledger: tokio::sync::Mutex<Ledger>,
+}
+
+/// What stands under a name.
+enum Found {
+    Ours { uid: String, going: bool },
+    Others,
+    Nothing,
+}
+
+impl Rooms {
+    /// Errors: the ledger is damaged, or a newer program's.
+    pub fn load(upstream: Arc<Upstream>, path: PathBuf, prefix: &str, rng: &Rng) -> Result<Rooms, Error> {
+        let damaged = |why: String| Error::Damaged { path: path.clone(), why };
+        let ledger = match fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str::<Ledger>(&text).map_err(|e| damaged(e.to_string()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ledger { format: FORMAT, owner: rng.name_suffix(6), ..Ledger::default() }
+            }
+            Err(cause) => return Err(Error::File { path, cause }),
+        };
+        if ledger.format > FORMAT {
+            return Err(Error::Newer { path, found: ledger.format, known: FORMAT });
+        }
+        let ledger = Ledger { server: upstream.url(), ..ledger };
+        let rooms = Rooms { upstream, path, prefix: prefix.into(), ledger: ledger.clone().into() };
+        rooms.save(&ledger)?;
+        Ok(rooms)
+    }
+
+    fn save(&self, ledger: &Ledger) -> Result<(), Error> {
+        let text = serde_json::to_string_pretty(ledger).unwrap_or_default();
+        Ok(pki::write_private(&self.path, &(text + "\n"))?)
+    }
+
+    /// Names of the namespaces that were made and not yet given up.
+    pub async fn names(&self) -> Vec<String> {
+        self.ledger.lock().await.rooms.values().map(|e| e.name.clone()).collect()
+    }
+
+    async fn look(&self, name: &str, owner: &str) -> Result<Found, String> {
+        let (code, value) =
+            self.upstream.ask(Method::GET, &format!("/api/v1/namespaces/{name}"), None).await?;
+        match code {
+            200 => {
+                let labels = at(&value, "metadata.labels");
+                let ours = labels[MANAGED.0] == MANAGED.1 && labels[OWNER] == owner;
+                let uid = text(&value, "metadata.uid").to_string();
+                let going = !text(&value, "metadata.deletionTimestamp").is_empty();
+                Ok(if ours { Found::Ours { uid, going } } else { Found::Others })
+            }
+            404 => Ok(Found::Nothing),
+            _ => Err(self.refused("get namespaces", &value)),
+        }
+    }
+
+    fn refused(&self, right: &str, said: &Value) -> String {
+        format!(
+            "the user of context {:?} lacks a right on {}: {right}. A lesson is played in a namespace of its own, so this user needs: \
+             get, create and delete namespaces; get, list, watch, create, patch and delete pods, deployments, replicasets and services in it. \
+             The server says: {}",
+            self.upstream.context,
+            self.upstream.url(),
+            text(said, "message")
+        )
+    }
+
+    /// The lesson's namespace: the one of an earlier sitting, or a new one. `None`: there is none,
+    /// and none was to be made.
+    pub async fn room(
+        &self,
+        lesson: &str,
+        kinds: &[&'static Kind],
+        make: bool,
+    ) -> Result<Option<Room>, String> {
+        let mut ledger = self.ledger.lock().await;
+        let known = ledger.rooms.get(lesson).cloned();
+        if let Some(entry) = &known
+            && let Found::Ours { uid, going: false } = self.look(&entry.name, &ledger.owner).await?
+        {
+            // Without a uid the answer to its creation was lost: it is the one that was written
+            // down, and nothing has been in it.
+            let is_new = entry.uid.is_empty();
+            if is_new {
+                let adopted = Entry { uid: uid.clone(), ..entry.clone() };
+                ledger.rooms.insert(lesson.into(), adopted);
+                self.save(&ledger).map_err(|e| crate::chain(&e))?;
+                self.wait_for_account(&entry.name).await?;
+            }
+            if is_new || uid == entry.uid {
+                let denied = self.denied(&entry.name, kinds).await?;
+                return Ok(Some(Room { namespace: Some(entry.name.clone()), fresh: is_new, denied }));
+            }
+        }
+        // The ledger stays as it is until something else is known to be there: `leave` goes by it.
+        if !make {
+            return Ok(None);
+        }
+        let usual = format!("{}-{}", self.prefix, lesson.replace('/', "-"));
+        let second = format!("{usual}-{}", ledger.owner);
+        // The one that was written down first: it would be forgotten if another one took its place.
+        let mut names = vec![usual, second];
+        if let Some(entry) = known {
+            names.retain(|name| *name != entry.name);
+            names.insert(0, entry.name);
+        }
+        for name in names {
+            match self.look(&name, &ledger.owner).await? {
+                Found::Others => continue,
+                Found::Ours { going, uid } => {
+                    if !going {
+                        // Labelled as ours, but it is not the one in the ledger: what is in it is
+                        // unknown, so it is made anew.
+                        self.delete(&name, &uid).await?;
+                    }
+                    self.gone(&name).await?;
+                }
+                Found::Nothing => {}
+            }
+            // Written down first: whatever happens in between, what was made is found again.
+            ledger.rooms.insert(lesson.into(), Entry { name: name.clone(), uid: String::new() });
+            self.save(&ledger).map_err(|e| crate::chain(&e))?;
+            let made = self.create(&name, &ledger.owner, lesson).await;
+            // An answer that was lost on its way does not say that nothing was made.
+            let nothing =
+                made.is_err() && matches!(self.look(&name, &ledger.owner).await, Ok(Found::Nothing));
+            match &made {
+                Ok(uid) => {
+                    let entry = Entry { name: name.clone(), uid: uid.clone() };
+                    ledger.rooms.insert(lesson.into(), entry);
+                }
+                Err(_) if nothing => _ = ledger.rooms.remove(lesson),
+                Err(_) => {}
+            }
+            self.save(&ledger).map_err(|e| crate::chain(&e))?;
+            made?;
+            self.wait_for_account(&name).await?;
+            let denied = self.denied(&name, kinds).await?;
+            return Ok(Some(Room { namespace: Some(name), fresh: true, denied }));
+        }
+        Err(format!(
+            "on {} somebody else has the namespaces that this lesson would be played in; they are left alone",
+            self.upstream.url()
+        ))
+    }
+
+    async fn create(&self, name: &str, owner: &str, lesson: &str) -> Result<String, String> {
+        let labels: BTreeMap<&str, String> = [
+            (MANAGED.0, MANAGED.1.to_string()),
+            (OWNER, owner.to_string()),
+            (LESSON, lesson.replace('/', "-")),
+        ]
+        .into();
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+        let (code, made) = self.upstream.ask(Method::POST, "/api/v1/namespaces", Some(&namespace)).await?;
+        match code {
+            201 | 200 => {}
+            403 => return Err(self.refused("create namespaces", &made)),
+            _ => return Err(format!("the namespace {name} cannot be made: {}", text(&made, "message"))),
+        }
+        Ok(text(&made, "metadata.uid").to_string())
+    }
+
+    /// Waits for the namespace's service account: pods are refused until it is there. A user who
+    /// may not look finds out by trying.
+    async fn wait_for_account(&self, name: &str) -> Result<(), String> {
+        let path = format!(
+            "/api/v1/namespaces/{name}/serviceaccounts?watch=true&fieldSelector=metadata.name%3Ddefault&timeoutSeconds={WAIT_SECONDS}"
+        );
+        self.upstream.lines(&path, |event| event["type"] == "ADDED").await.map(drop)
+    }
+
+    /// Waits until a namespace that is being deleted is gone.
+    async fn gone(&self, name: &str) -> Result<(), String> {
+        let path = format!(
+            "/api/v1/namespaces?watch=true&fieldSelector=metadata.name%3D{name}&timeoutSeconds={WAIT_SECONDS}"
+        );
+        let mut there = false;
+        let gone = self
+            .upstream
+            .lines(&path, |event| {
+                there |= event["type"] == "ADDED";
+                event["type"] == "DELETED"
+            })
+            .await?;
+        match gone || !there {
+            true => Ok(()),
+            false => Err(format!("the namespace {name} is still being deleted; try again when it is gone")),
+        }
+    }
+
+    /// Of these kinds, the ones that this user may not list and watch there.
+    async fn denied(&self, namespace: &str, kinds: &[&'static Kind]) -> Result<BTreeSet<String>, String> {
+        let ask = |kind: &'static Kind, verb: &'static str| async move {
+            let scope = if kind.namespaced { namespace } else { "" };
+            let attributes =
+                json!({"namespace": scope, "verb": verb, "group": kind.group, "resource": kind.plural});
+            let review = json!({
+                "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": attributes},
+            });
+            let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+            let (code, answer) = self.upstream.ask(Method::POST, path, Some(&review)).await?;
+            // A server that does not answer this question may still answer the watch.
+            let denied = code < 300 && at(&answer, "status.allowed") == false;
+            Ok::<_, String>(denied.then(|| kind.qualified()))
+        };
+        let asked = kinds.iter().flat_map(|kind| [ask(kind, "list"), ask(kind, "watch")]);
+        let answers = futures::future::try_join_all(asked).await?;
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// Deletes a namespace, if it is still the one with this uid.
+    async fn delete(&self, name: &str, uid: &str) -> Result<(), String> {
+        let options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}});
+        let path = format!("/api/v1/namespaces/{name}");
+        let (code, said) = self.upstream.ask(Method::DELETE, &path, Some(&options)).await?;
+        match code {
+            200 | 202 | 404 | 409 => Ok(()), // gone, going, or another one by now
+            403 => Err(self.refused("delete namespaces", &said)),
+            _ => Err(format!("the namespace {name} cannot be deleted: {}", text(&said, "message"))),
+        }
+    }
+
+    /// Deletes what is ours, and nothing that does not say so itself. The names of what was
+    /// deleted.
+    pub async fn leave(&self) -> Result<Vec<String>, String> {
+        let mut ledger = self.ledger.lock().await;
+        let mut left = Vec::new();
+        for (lesson, entry) in ledger.rooms.clone() {
+            if let Found::Ours { uid, .. } = self.look(&entry.name, &ledger.owner).await?
+                && (uid == entry.uid || entry.uid.is_empty())
+            {
+                self.delete(&entry.name, &uid).await?;
+                left.push(entry.name);
+            }
+            ledger.rooms.remove(&lesson);
+            self.save(&ledger).map_err(|e| crate::chain(&e))?;
+        }
+        Ok(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+    use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::{TcpListener, TcpStream};
+
+    const LESSON: &str = "first/01";
+
+    /// A foreign API server that knows namespaces only.
+    #[derive(Default)]
+    struct Foreign {
+        namespaces: BTreeMap<String, Value>,
+        made: usize,
+        deleted: Vec<String>,
+        /// Answers to creations and questions are lost from now on.
+        hangs_up: bool,
+    }
+
+    impl Foreign {
+        /// `None`: the connection ends without an answer.
+        fn answer(&mut self, method: &str, path: &str, body: &[u8]) -> Option<(u16, Value)> {
+            let name = path.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+            let missing = || (404, json!({"message": "not found"}));
+            Some(match method {
+                "POST" if path == "/api/v1/namespaces" => {
+                    let mut namespace: Value = serde_json::from_slice(body).unwrap();
+                    self.made += 1;
+                    namespace["metadata"]["uid"] = format!("u{}", self.made).into();
+                    let name = text(&namespace, "metadata.name").to_string();
+                    self.namespaces.insert(name, namespace.clone());
+                    if self.hangs_up {
+                        return None;
+                    }
+                    (201, namespace)
+                }
+                "POST" => (201, json!({"status": {"allowed": true}})),
+                // A new account is there, and a namespace that goes is gone.
+                "GET" if path.contains("serviceaccounts?watch=true") => (200, json!({"type": "ADDED"})),
+                "GET" if path.contains("watch=true") => (200, json!({"type": "DELETED"})),
+                "GET" if self.hangs_up => return None,
+                "GET" => self.namespaces.get(name).map_or_else(missing, |found| (200, found.clone())),
+                _ => match self.namespaces.remove(name) {
+                    Some(found) => {
+                        self.deleted.push(name.to_string());
+                        (200, found)
+                    }
+                    None => missing(),
+                },
+            })
+        }
+    }
+
+    async fn serve(mut stream: TcpStream, foreign: Arc<Mutex<Foreign>>) -> Option<()> {
+        let (read, mut write) = stream.split();
+        let mut read = BufReader::new(read);
+        let (mut head, mut length) = (String::new(), 0);
+        while read.read_line(&mut head).await.ok()? > 2 {
+            let line = head.lines().last().unwrap_or_default().to_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        let mut body = vec![0; length];
+        read.read_exact(&mut body).await.ok()?;
+        let (method, path) = head.lines().next()?.split_once(' ')?;
+        let path = path.split(' ').next()?;
+        let (code, value) = foreign.lock().unwrap().answer(method, path, &body)?;
+        let text = format!("{value}\n");
+        let answer =
+            format!("HTTP/1.1 {code} x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", text.len());
+        write.write_all((answer + &text).as_bytes()).await.ok()
+    }
+
+    struct Stage {
+        foreign: Arc<Mutex<Foreign>>,
+        dir: tempfile::TempDir,
+        _server: task::Owned,
+    }
+
+    impl Stage {
+        async fn new() -> Stage {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let (foreign, dir) = (Arc::<Mutex<Foreign>>::default(), tempfile::tempdir().unwrap());
+            let config = json!({
+                "current-context": "c",
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", listener.local_addr().unwrap())}}],
+                "users": [{"name": "u", "user": {}}],
+            });
+            fs::write(dir.path().join("config"), config.to_string()).unwrap();
+            let crew = task::Crew::new("foreign").part();
+            let (own, served) = (task::Crew::clone(&crew), foreign.clone());
+            crew.spawn(async move {
+                loop {
+                    let (stream, _) = linux::tcp::accept_always(&listener).await;
+                    let served = served.clone();
+                    own.spawn(async move { _ = serve(stream, served).await });
+                }
+            });
+            Stage { foreign, dir, _server: crew }
+        }
+
+        /// A session: it knows what the ledger says.
+        fn rooms(&self) -> Rooms {
+            let upstream = Arc::new(Upstream::of(&self.dir.path().join("config")).unwrap());
+            Rooms::load(upstream, self.dir.path().join("foreign.json"), "rw", &Rng::seeded(1)).unwrap()
+        }
+
+        fn hangs_up(&self, hangs_up: bool) {
+            self.foreign.lock().unwrap().hangs_up = hangs_up;
+        }
+    }
+
+    /// The namespace was made, and the answer was lost: the ledger has no uid of it.
+    async fn half_made() -> (Stage, Rooms) {
+        let stage = Stage::new().await;
+        let rooms = stage.rooms();
+        stage.hangs_up(false);
+        // A first look that is answered, and then nothing any more.
+        let entry = Entry { name: "rw-first-01".into(), uid: String::new() };
+        {
+            let mut ledger = rooms.ledger.lock().await;
+            ledger.rooms.insert(LESSON.into(), entry);
+            rooms.save(&ledger).unwrap();
+            stage.hangs_up(true);
+            assert!(rooms.create("rw-first-01", &ledger.owner, LESSON).await.is_err());
+        }
+        (stage, rooms)
+    }
+
+    #[tokio::test]
+    async fn a_namespace_whose_creation_was_not_answered_is_found_again() {
+        for restarts in [false, true] {
+            let (stage, mut rooms) = half_made().await;
+            if restarts {
+                rooms = stage.rooms();
+            }
+            stage.hangs_up(false);
+            let room = rooms.room(LESSON, &[], false).await.unwrap().expect("it is ours");
+            assert_eq!((room.namespace.as_deref(), room.fresh), (Some("rw-first-01"), true));
+            let again = rooms.room(LESSON, &[], true).await.unwrap().expect("it is there");
+            assert!(!again.fresh, "it was taken up");
+            assert_eq!(stage.foreign.lock().unwrap().made, 1);
+            assert_eq!(rooms.leave().await.unwrap(), ["rw-first-01"]);
+            assert_eq!(stage.foreign.lock().unwrap().deleted, ["rw-first-01"]);
+        }
+    }
+
+    /// Nothing that was made is forgotten because the network was bad for a while.
+    #[tokio::test]
+    async fn a_namespace_stays_in_the_ledger_while_nobody_answers() {
+        for make in [false, true] {
+            let (stage, rooms) = half_made().await;
+            assert!(rooms.room(LESSON, &[], make).await.is_err(), "nobody answers");
+            stage.hangs_up(false);
+            // Another lesson's room writes the ledger.
+            rooms.room("first/02", &[], true).await.unwrap().expect("it is made");
+            assert_eq!(remembered(&stage.dir.path().join("foreign.json")).len(), 2);
+            assert_eq!(rooms.leave().await.unwrap().len(), 2);
+            assert!(stage.foreign.lock().unwrap().namespaces.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lesson_that_is_taken_up_forgets_no_namespace_of_another_uid() {
+        let stage = Stage::new().await;
+        let rooms = stage.rooms();
+        rooms.room(LESSON, &[], true).await.unwrap().expect("it is made");
+        for namespace in stage.foreign.lock().unwrap().namespaces.values_mut() {
+            namespace["metadata"]["uid"] = "another".into();
+        }
+        assert!(rooms.room(LESSON, &[], false).await.unwrap().is_none());
+        assert_eq!(rooms.names().await, ["rw-first-01"]);
+        assert!(rooms.room(LESSON, &[], true).await.unwrap().expect("it is made anew").fresh);
+        assert_eq!(stage.foreign.lock().unwrap().deleted, ["rw-first-01"]);
+    }
+}

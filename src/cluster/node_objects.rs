@@ -1,0 +1,114 @@
+//! Node objects of an earlier start: brought up to what the cluster is made of now. The number of
+//! workers may change at each start, while a kubelet leaves the taints of a Node that exists alone,
+//! as upstream's does.
+
+use super::chain;
+use super::spec::Spec;
+use super::world::World;
+use client::Client;
+use client::kube::api::{DeleteParams, ListParams, PostParams};
+use k8s_openapi::api::core::v1::{Node, Taint};
+
+/// The label and the taint of control-plane nodes.
+pub const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+/// Whether the taint was there when a start last decided about it. A taint that a person has added
+/// or removed since is left alone.
+pub const MARK: &str = "ropewalk.io/control-plane-taint";
+const NO_SCHEDULE: &str = "NoSchedule";
+
+/// With workers beside them, control-plane nodes are left to the control plane; alone they have to
+/// take everything.
+pub fn is_tainted(spec: &Spec) -> bool {
+    spec.workers > 0
+}
+
+pub fn taint() -> Taint {
+    Taint { key: CONTROL_PLANE.into(), effect: NO_SCHEDULE.into(), ..Taint::default() }
+}
+
+/// Deletes Node objects of nodes that this cluster no longer has, so that their pods are moved at
+/// once, and taints or untaints the control-plane nodes if there are workers now and were none, or
+/// the other way round: kubeadm's phase `mark-control-plane`.
+///
+/// # Errors
+/// What the API server said. All of it can be done again.
+pub async fn reconcile(world: &World, client: &Client) -> Result<(), String> {
+    let api = client.cluster::<Node>();
+    let known = api.list(&ListParams::default()).await.map_err(|e| chain(&e))?;
+    let own = world.spec.nodes();
+    for node in known.items {
+        let name = node.metadata.name.clone().unwrap_or_default();
+        match own.iter().find(|own| own.name == name) {
+            None => drop(api.delete(&name, &DeleteParams::default()).await.map_err(|e| chain(&e))?),
+            Some(own) if own.control_plane => {
+                if let Some(node) = marked(node, is_tainted(&world.spec)) {
+                    // A conflict is tried again with the Node as it is then.
+                    api.replace(&name, &PostParams::default(), &node).await.map_err(|e| chain(&e))?;
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The Node as it has to be. `None`: nothing has changed since the start that marked it.
+fn marked(mut node: Node, tainted: bool) -> Option<Node> {
+    let mark = tainted.to_string();
+    let annotations = node.metadata.annotations.get_or_insert_default();
+    if annotations.get(MARK) == Some(&mark) {
+        return None;
+    }
+    annotations.insert(MARK.into(), mark);
+    let taints = node.spec.get_or_insert_default().taints.get_or_insert_default();
+    taints.retain(|taint| taint.key != CONTROL_PLANE || taint.effect != NO_SCHEDULE);
+    if tainted {
+        taints.push(self::taint());
+    }
+    Some(node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn node(mark: Option<&str>, taints: &[(&str, &str)]) -> Node {
+        let taints: Vec<Value> =
+            taints.iter().map(|(key, effect)| json!({"key": key, "effect": effect})).collect();
+        let annotations = mark.map(|mark| json!({ MARK: mark }));
+        let node = json!({"metadata": {"name": "n", "annotations": annotations}, "spec": {"taints": taints}});
+        serde_json::from_value(node).unwrap()
+    }
+
+    fn taints(node: &Node) -> Vec<(String, String)> {
+        let taints = node.spec.iter().flat_map(|s| s.taints.iter().flatten());
+        taints.map(|t| (t.key.clone(), t.effect.clone())).collect()
+    }
+
+    /// Two workers, then none: without the change no pod of a learner could be scheduled.
+    #[test]
+    fn the_taint_of_control_planes_follows_the_number_of_workers() {
+        let own = (CONTROL_PLANE, NO_SCHEDULE);
+        let of = |taints: &[(&str, &str)]| -> Vec<(String, String)> {
+            taints.iter().map(|(key, effect)| (key.to_string(), effect.to_string())).collect()
+        };
+        let other = [("dedicated", NO_SCHEDULE), (CONTROL_PLANE, "NoExecute")];
+        for mark in [Some("true"), None] {
+            let changed = marked(node(mark, &[own, other[0], other[1]]), false).unwrap();
+            assert_eq!(taints(&changed), of(&other), "others stay");
+            assert_eq!(marked(changed, false), None, "once");
+        }
+        for mark in [Some("false"), None] {
+            let changed = marked(node(mark, &[other[0]]), true).unwrap();
+            assert_eq!(taints(&changed), of(&[other[0], own]));
+            assert_eq!(marked(changed, true), None, "once");
+        }
+    }
+
+    #[test]
+    fn a_taint_that_a_person_removed_or_added_stays_so_at_the_next_start() {
+        assert_eq!(marked(node(Some("true"), &[]), true), None);
+        assert_eq!(marked(node(Some("false"), &[(CONTROL_PLANE, NO_SCHEDULE)]), false), None);
+    }
+}

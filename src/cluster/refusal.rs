@@ -1,0 +1,220 @@
+//! What the cluster tells a person that it cannot do, in the language of whoever asks.
+
+use lang::{Lang, texts};
+use serde::{Deserialize, Serialize};
+
+/// A refusal as the control socket carries it: what, and the values its sentence needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Refusal {
+    /// The cluster is running already.
+    Running {
+        name: String,
+    },
+    /// Its processes are there, and it does not answer yet.
+    Starting {
+        name: String,
+        log: String,
+    },
+    PortTaken {
+        port: u16,
+    },
+    /// The user may not listen on it.
+    PortForbidden {
+        port: u16,
+    },
+    /// Namespaces on a foreign cluster would be forgotten.
+    ForeignNamespaces {
+        names: Vec<String>,
+        /// Where they are written down.
+        ledger: String,
+    },
+    NoSuchNode {
+        node: String,
+        known: Vec<String>,
+    },
+    NoSuchComponent {
+        component: String,
+        known: Vec<String>,
+    },
+    /// A link was to be cut between a node and itself.
+    OneNode {
+        node: String,
+    },
+    NotAShare {
+        percent: String,
+    },
+    /// A delay that is longer than any.
+    TooSlow {
+        millis: u64,
+    },
+    NodeRuns {
+        node: String,
+    },
+    NodeOff {
+        node: String,
+    },
+    /// It has no store of this cluster's.
+    NoStore {
+        node: String,
+    },
+    /// The kernel cannot delay packets.
+    NoNetem {
+        why: String,
+    },
+    /// Nobody has run kubectl yet.
+    NothingTraced,
+    NothingToUndo,
+    NothingToRedo,
+    /// More steps were to be undone than there are.
+    FewerSteps {
+        asked: usize,
+    },
+    NoSuchRevision {
+        revision: i64,
+    },
+    /// What was agreed to is not what would be done any more.
+    PlanChanged,
+    /// It was compacted.
+    RevisionGone {
+        revision: i64,
+    },
+    /// The etcd that somebody else runs does not serve.
+    NoEtcd {
+        endpoints: String,
+        why: String,
+    },
+    /// A time before anything that is remembered.
+    TooLongAgo {
+        oldest: String,
+    },
+}
+
+texts! {
+    enum Word {
+        NotRunning: "cluster {} is not running; start it with `ropewalk up --name {}`", "{} 클러스터가 실행 중이 아닙니다. `ropewalk up --name {}`으로 시작하세요";
+        Running: "cluster {} is already running; see `ropewalk status --name {}`, or stop it with `ropewalk down --name {}`", "{} 클러스터는 이미 실행 중입니다. 상태는 `ropewalk status --name {}`, 멈추기는 `ropewalk down --name {}`입니다";
+        Hangs: "cluster {} does not answer; `ropewalk down --name {}` ends it", "{} 클러스터가 응답하지 않습니다. `ropewalk down --name {}`으로 종료하세요";
+        Ended: "the cluster ended while it was asked", "요청에 응답하기 전에 클러스터가 종료되었습니다";
+        Starting: "cluster {} is being started, or does not end; try again in a moment, and see {}", "{} 클러스터가 시작되는 중이거나 종료되지 않습니다. 잠시 뒤 다시 실행하고, 계속되면 {} 파일을 확인하세요";
+        ForeignNamespaces: "these namespaces are still on the other cluster: {}; delete them with `ropewalk lesson leave --kubeconfig FILE`, or, if that cluster is gone, remove {}", "다른 클러스터에 네임스페이스가 남아 있습니다: {}. `ropewalk lesson leave --kubeconfig FILE`로 삭제하세요. 그 클러스터가 이미 없다면 {} 파일을 삭제하세요";
+        PortForbidden: "port {} of 127.0.0.1 is not allowed for this user; choose one above 1023 with --api-port", "127.0.0.1의 {}번 포트는 이 사용자에게 허용되지 않습니다. --api-port로 1023보다 큰 포트를 고르세요";
+        PortTaken: "port {} of 127.0.0.1 is taken; choose another with --api-port, or leave the option out and the next free one is used", "127.0.0.1의 {}번 포트를 다른 프로그램이 쓰고 있습니다. --api-port로 다른 포트를 고르거나, 옵션을 빼면 비어 있는 다음 포트를 씁니다";
+        NoSuchNode: "there is no node {}; there are {}", "{} 노드는 없습니다. 있는 노드: {}";
+        NoSuchComponent: "{} does not run there; components are {}", "{} 컴포넌트는 돌고 있지 않습니다. 컴포넌트: {}";
+        OneNode: "{} has no link to itself; name two nodes", "{} 노드에는 자기 자신과의 링크가 없습니다. 서로 다른 두 노드를 적으세요";
+        NotAShare: "{} is not a share in percent; write a number from 0 to 100", "{} 값은 백분율이 아닙니다. 0부터 100까지의 수를 적으세요";
+        TooSlow: "a link cannot be delayed by {} ms; write at most {}, or cut the link with `ropewalk fault cut A B`", "링크를 {}ms 늦출 수는 없습니다. {} 이하를 적거나, `ropewalk fault cut A B`로 링크를 끊으세요";
+        NodeRuns: "{} is running", "{} 노드는 이미 돌고 있습니다";
+        NodeOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드는 꺼져 있습니다. `ropewalk fault node start {}`로 켤 수 있습니다";
+        NoStore: "{} keeps no store: only control planes do, and only where `up` was not told of an etcd elsewhere", "{}에는 저장소가 없습니다. 저장소는 컨트롤 플레인에만 있으며, `up --etcd`로 외부 etcd를 쓰면 없습니다";
+        NoNetem: "the kernel cannot delay packets here ({}); try `sudo modprobe sch_netem`", "이 커널은 패킷을 늦추지 못합니다({}). `sudo modprobe sch_netem`을 시도하세요";
+        NothingTraced: "no command has been traced yet; run a kubectl command first", "아직 추적한 명령이 없습니다. kubectl 명령을 먼저 실행하세요";
+        NothingToUndo: "there is nothing to undo", "되돌릴 단계가 없습니다";
+        NothingToRedo: "there is nothing to redo", "다시 실행할 단계가 없습니다";
+        FewerSteps: "{} steps cannot be undone: there are fewer; `undo --list` shows them", "{}단계를 되돌릴 수 없습니다. 단계가 그만큼 없습니다. `undo --list`로 볼 수 있습니다";
+        NoSuchRevision: "revision {} is none of this cluster's; `undo --list` shows the steps and their revisions", "{}번은 이 클러스터에 없는 리비전입니다. `undo --list`로 단계와 리비전을 볼 수 있습니다";
+        PlanChanged: "the cluster was changed while the question stood, so nothing was done; run the command again to see what it would do now", "묻는 동안 클러스터가 바뀌어서 아무것도 하지 않았습니다. 명령을 다시 실행하면 지금 무엇이 바뀌는지 볼 수 있습니다";
+        RevisionGone: "revision {} is no longer kept; `undo --list` shows how far back it goes", "{}번 리비전은 더 이상 보관되어 있지 않습니다. 어디까지 되돌릴 수 있는지는 `undo --list`로 볼 수 있습니다";
+        NoEtcd: "the etcd at {} cannot be used: {}; check --etcd, and for https --etcd-cafile, --etcd-certfile and --etcd-keyfile", "{} etcd를 쓸 수 없습니다: {}. --etcd를 확인하고, https라면 --etcd-cafile, --etcd-certfile, --etcd-keyfile도 확인하세요";
+        TooLongAgo: "nothing is remembered from before {}; `rewind REVISION` reaches further back", "{} 이전은 기억하지 못합니다. `rewind 리비전`으로는 더 앞까지 갈 수 있습니다";
+    }
+}
+
+impl Refusal {
+    pub fn say(&self, lang: Lang) -> String {
+        let say = |word: Word, with: &[&str]| lang.say(word, with);
+        match self {
+            Refusal::Running { name } => say(Word::Running, &[name, name, name]),
+            Refusal::Starting { name, log } => say(Word::Starting, &[name, log]),
+            Refusal::PortTaken { port } => say(Word::PortTaken, &[&port.to_string()]),
+            Refusal::PortForbidden { port } => say(Word::PortForbidden, &[&port.to_string()]),
+            Refusal::ForeignNamespaces { names, ledger } => {
+                say(Word::ForeignNamespaces, &[&names.join(", "), ledger])
+            }
+            Refusal::NoSuchNode { node, known } => say(Word::NoSuchNode, &[node, &known.join(", ")]),
+            Refusal::NoSuchComponent { component, known } => {
+                say(Word::NoSuchComponent, &[component, &known.join(", ")])
+            }
+            Refusal::OneNode { node } => say(Word::OneNode, &[node]),
+            Refusal::NotAShare { percent } => say(Word::NotAShare, &[percent]),
+            Refusal::TooSlow { millis } => {
+                say(Word::TooSlow, &[&millis.to_string(), &super::faults::DELAY_MAX.to_string()])
+            }
+            Refusal::NodeRuns { node } => say(Word::NodeRuns, &[node]),
+            Refusal::NodeOff { node } => say(Word::NodeOff, &[node, node]),
+            Refusal::NoStore { node } => say(Word::NoStore, &[node]),
+            Refusal::NoNetem { why } => say(Word::NoNetem, &[why]),
+            Refusal::NothingTraced => say(Word::NothingTraced, &[]),
+            Refusal::NothingToUndo => say(Word::NothingToUndo, &[]),
+            Refusal::NothingToRedo => say(Word::NothingToRedo, &[]),
+            Refusal::FewerSteps { asked } => say(Word::FewerSteps, &[&asked.to_string()]),
+            Refusal::NoSuchRevision { revision } => say(Word::NoSuchRevision, &[&revision.to_string()]),
+            Refusal::PlanChanged => say(Word::PlanChanged, &[]),
+            Refusal::RevisionGone { revision } => say(Word::RevisionGone, &[&revision.to_string()]),
+            Refusal::NoEtcd { endpoints, why } => say(Word::NoEtcd, &[endpoints, why]),
+            Refusal::TooLongAgo { oldest } => say(Word::TooLongAgo, &[oldest]),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.say(Lang::En))
+    }
+}
+
+impl super::Error {
+    /// For people, with its causes. What learners meet is in both languages; what only a broken
+    /// machine causes is not.
+    pub fn say(&self, lang: Lang) -> String {
+        let say = |word: Word, with: &[&str]| lang.say(word, with);
+        match self {
+            super::Error::NotRunning(name) => say(Word::NotRunning, &[name, name]),
+            super::Error::Hangs { name, .. } => say(Word::Hangs, &[name, name]),
+            super::Error::Ended => say(Word::Ended, &[]),
+            super::Error::Refusal(refusal) => refusal.say(lang),
+            super::Error::Control(text) => text.clone(),
+            other => super::chain(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Error;
+    use super::*;
+
+    #[test]
+    fn what_a_learner_meets_has_a_text_in_both_languages() {
+        let name = || "t".to_string();
+        let met = [
+            Error::NotRunning(name()),
+            Error::Ended,
+            Error::Refusal(Refusal::Running { name: name() }),
+            Error::Hangs { name: name(), main: Some(7) },
+            Error::Refusal(Refusal::PortTaken { port: 6443 }),
+            Error::Refusal(Refusal::PortForbidden { port: 80 }),
+            Error::Refusal(Refusal::NothingToUndo),
+        ];
+        for error in met {
+            let (english, korean) = (error.say(Lang::En), error.say(Lang::Ko));
+            assert!(english.is_ascii() && !korean.is_ascii(), "{english}: {korean}");
+        }
+    }
+
+    /// The supervisor refuses, and the program that started it says so in its language.
+    #[test]
+    fn what_a_supervisor_refuses_reaches_the_front_as_what_it_is() {
+        use crate::control::Reply;
+        use crate::launch::Word as Line;
+        let refused = Refusal::PortTaken { port: 6443 };
+        let line = serde_json::to_string(&Line::Failed(Error::from(refused.clone()).into())).unwrap();
+        let Ok(Line::Failed(reply)) = serde_json::from_str(&line) else { panic!("{line}") };
+        let error = Reply::into_result(reply).unwrap_err();
+        assert!(matches!(&error, Error::Refusal(refusal) if *refusal == refused), "{error:?}");
+        assert!(!error.say(Lang::Ko).is_ascii());
+    }
+}

@@ -1,0 +1,254 @@
+//! The cluster's DNS: names of services and pods. [`answer`](answer::answer) is pure; schema:
+//! `kubernetes/dns/docs/specification.md` 1.1.0.
+
+mod answer;
+mod message;
+pub(crate) mod zone;
+
+use super::dns_known::Known;
+use super::dns_tcp;
+use super::places::{Place, Places};
+use client::{Client, Informer};
+use hickory_proto::op::{Message, ResponseCode};
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use message::{Outside, Served, complete, encode, is_answer, question_for, serve};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use task::Crew;
+use tokio::net::{TcpListener, UdpSocket};
+pub(crate) use zone::Zone;
+
+/// Seconds that an answer may be kept, as kubeadm's Corefile says (the plug-in's own default is 5).
+const TTL: u32 = 30;
+/// A resolver outside that does not answer in this time has failed.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a resolver that failed is asked after the others.
+const FAILED_FOR: Duration = Duration::from_secs(30);
+/// Bytes of an answer over UDP, unless the client allows more; and what it may allow.
+const UDP_MAX: usize = 512;
+const EDNS_MAX: usize = 4096;
+/// Records of one answer: more do not fit into a message anyway.
+const RECORDS_MAX: usize = 4096;
+/// Bytes of a record without its data, at least: a pointer to the name, type, class, TTL and length
+/// (RFC 1035, 4.1.3).
+const RECORD_MIN: usize = 12;
+/// Questions that are asked outside at the same time, of all addresses and of one. What comes
+/// beyond is dropped, over TCP with its connection, and so is the oldest question of the address
+/// with the most when another address needs its place; the resolver asks again.
+const FORWARDS_MAX: usize = 512;
+const FORWARDS_OF_ONE: usize = FORWARDS_MAX / 8;
+
+/// What the name server works with.
+pub struct Config {
+    pub client: Client,
+    pub domain: String,
+    /// Sockets on port 53 of the pod's address.
+    pub udp: UdpSocket,
+    pub tcp: TcpListener,
+    /// Where other names are asked, from the machine's own network.
+    pub upstream: Vec<SocketAddr>,
+}
+
+/// Places for questions that are asked outside.
+fn forwards() -> Arc<Places> {
+    Arc::new(Places::new(FORWARDS_MAX, FORWARDS_OF_ONE))
+}
+
+/// Answers until the crew ends.
+pub fn start(crew: &Crew, config: Config) {
+    let own = crew.clone();
+    crew.spawn_main(async move {
+        let services: Informer<Service> = Informer::all(&own, &config.client);
+        let slices: Informer<EndpointSlice> = Informer::all(&own, &config.client);
+        let namespaces: Informer<Namespace> = Informer::all(&own, &config.client);
+        futures::join!(services.synced(), slices.synced(), namespaces.synced());
+        tracing::info!(domain = config.domain, "CoreDNS-like server of Ropewalk, serving on :53");
+        let (s, e, n) = (services.clone(), slices.clone(), namespaces.clone());
+        let build = move || Zone::of(&config.domain, &s.list(), &e.list(), &n.list());
+        let zone = Known::new(build());
+        let [on_service, on_slice, on_namespace] = [(); 3].map(|()| zone.clone());
+        services.on(move |_| on_service.forget());
+        slices.on(move |_| on_slice.forget());
+        namespaces.on(move |_| on_namespace.forget());
+        let (keeping, ended) = (zone.clone(), own.token());
+        own.spawn(async move {
+            let _ = ended.run_until_cancelled(keeping.keep(build)).await;
+        });
+        let (upstream, forwards) = (Resolvers::new(config.upstream), forwards());
+        let server = Arc::new(Server { zone, upstream, forwards, turn: AtomicUsize::new(0) });
+        let udp = Arc::new(config.udp);
+        let tcp_server = server.clone();
+        own.spawn(dns_tcp::serve(config.tcp, own.clone(), move |bytes: Vec<u8>, from| {
+            let server = tcp_server.clone();
+            async move { server.answer_tcp(&bytes, from).await }
+        }));
+        let stop = own.token();
+        let mut buffer = vec![0; 4096];
+        loop {
+            let (count, from) = tokio::select! {
+                received = udp.recv_from(&mut buffer) => match received {
+                    Ok(received) => received,
+                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => continue,
+                    Err(error) => return Err(format!("cannot receive: {error}")),
+                },
+                () = stop.cancelled() => return Ok(()),
+            };
+            match server.serve(&buffer[..count], UDP_MAX) {
+                // A full socket drops it, as it would drop a question.
+                Served::Reply(reply) => _ = udp.try_send_to(&reply, from),
+                Served::Outside(outside) => {
+                    let Some(place) = Place::begin(&server.forwards, from.ip()) else { continue };
+                    let (bytes, server, udp) = (buffer[..count].to_vec(), server.clone(), udp.clone());
+                    own.spawn(async move {
+                        let forwarded = place.end.run_until_cancelled(server.ask(*outside, &bytes, UDP_MAX));
+                        if let Some(reply) = forwarded.await.flatten() {
+                            let _ = udp.send_to(&reply, from).await; // the client may have left
+                        }
+                    });
+                }
+                Served::Nothing => {}
+            }
+        }
+    });
+}
+
+struct Server {
+    zone: Arc<Known>,
+    upstream: Resolvers,
+    forwards: Arc<Places>,
+    /// Messages so far.
+    turn: AtomicUsize,
+}
+
+impl Server {
+    fn serve(&self, bytes: &[u8], limit: usize) -> Served {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        serve(&self.zone.get(), bytes, limit, turn)
+    }
+
+    /// What a message over TCP is answered with. A question that is asked outside takes a place as
+    /// those over UDP do; `None`, the end of the connection, where there is none or another address
+    /// gets it.
+    async fn answer_tcp(&self, bytes: &[u8], from: IpAddr) -> Option<Vec<u8>> {
+        // An answer of 64 KiB takes milliseconds, and the client may have sent many questions
+        // ahead: others have their turn in between.
+        tokio::task::yield_now().await;
+        match self.serve(bytes, usize::from(u16::MAX)) {
+            Served::Reply(reply) => Some(reply),
+            Served::Outside(outside) => {
+                let place = Place::begin(&self.forwards, from)?;
+                let asked = self.ask(*outside, bytes, usize::from(u16::MAX));
+                place.end.run_until_cancelled(asked).await.flatten()
+            }
+            Served::Nothing => None,
+        }
+    }
+
+    /// Asks outside what a message asks, or for the name that the answer so far leads to.
+    async fn ask(&self, outside: Outside, bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
+        // A client that came by TCP may take a long answer, and came perhaps because it was cut off
+        // over UDP.
+        let long = limit > EDNS_MAX;
+        let Outside { request, follow } = outside;
+        match follow {
+            None => self.forward(bytes, &request, long).await,
+            Some((response, target)) => {
+                let question = question_for(&request, &target)?;
+                let found = self.forward(&question, &request, long).await?;
+                encode(&request, complete(response, &target, &found)?, limit)
+            }
+        }
+    }
+
+    /// Asks the resolvers one after the other until one answers, or none did.
+    async fn forward(&self, bytes: &[u8], request: &Message, long: bool) -> Option<Vec<u8>> {
+        for upstream in self.upstream.in_turn() {
+            let attempt = async {
+                match long {
+                    true => dns_tcp::ask(upstream, bytes).await,
+                    false => ask_udp(upstream, bytes).await,
+                }
+            };
+            let answered = match tokio::time::timeout(FORWARD_TIMEOUT, attempt).await {
+                Ok(Ok(reply)) if is_answer(bytes, &reply) => Ok(reply),
+                Ok(Ok(_)) => Err("it answered another question".to_string()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err(format!("no answer in {FORWARD_TIMEOUT:?}")),
+            };
+            match answered {
+                Ok(reply) => {
+                    self.upstream.answered(upstream);
+                    return Some(reply);
+                }
+                Err(why) => self.upstream.failed(upstream, &why),
+            }
+        }
+        let mut response =
+            Message::error_msg(request.metadata.id, request.metadata.op_code, ResponseCode::ServFail);
+        response.add_queries(request.queries.iter().cloned());
+        encode(request, response, UDP_MAX)
+    }
+}
+
+/// The resolvers outside, in the order in which resolv.conf(5) names them, as the C library asks
+/// them. One that failed is asked after the others for [`FAILED_FOR`], so that not every question
+/// waits for it. (CoreDNS' `forward` chooses at random and tries a failed one beside the questions.)
+struct Resolvers {
+    all: Vec<SocketAddr>,
+    failed: Mutex<HashMap<SocketAddr, Instant>>,
+}
+
+impl Resolvers {
+    fn new(all: Vec<SocketAddr>) -> Resolvers {
+        Resolvers { all, failed: Mutex::default() }
+    }
+
+    fn in_turn(&self) -> Vec<SocketAddr> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.clone();
+        all.sort_by_key(|one| failed.get(one).is_some_and(|at| at.elapsed() < FAILED_FOR));
+        all
+    }
+
+    fn failed(&self, one: SocketAddr, why: &str) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.insert(one, Instant::now()).is_none() {
+            tracing::warn!(resolver = %one, why, "a resolver does not answer");
+        }
+    }
+
+    fn answered(&self, one: SocketAddr) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.remove(&one).is_some() {
+            tracing::info!(resolver = %one, "the resolver answers again");
+        }
+    }
+}
+
+/// Asks a resolver. Messages that answer something else are passed over.
+async fn ask_udp(upstream: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
+    let any: IpAddr = match upstream {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(upstream).await?;
+    socket.send(question).await?;
+    let mut buffer = vec![0; 4096];
+    loop {
+        let count = socket.recv(&mut buffer).await?;
+        if is_answer(question, &buffer[..count]) {
+            buffer.truncate(count);
+            return Ok(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod outside_tests;
+#[cfg(test)]
+mod tests;

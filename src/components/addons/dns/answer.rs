@@ -1,0 +1,272 @@
+//! The answer to one question. All of it is pure.
+
+use super::zone::{Entry, Slice, Zone};
+use super::{RECORD_MIN, TTL};
+use hickory_proto::op::Query;
+use hickory_proto::rr::rdata::{A, CNAME, NS, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// ExternalName services that are followed one after the other, as in CoreDNS: they may name each
+/// other in a ring.
+pub(super) const LINKS_MAX: usize = 8;
+
+/// What `dns-version.cluster.local` says: the version of the schema.
+const SCHEMA: &str = "1.1.0";
+
+/// The Service of this server, whose address `ns.dns` is.
+const DNS_SERVICE: &str = "kube-dns";
+const DNS_NAMESPACE: &str = "kube-system";
+
+/// What to tell a client.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Answer {
+    /// Records; none at all: the name exists, but has none of this type.
+    Records(Vec<Record>),
+    /// The records lead to this name, which is not ours: ask outside, and add what is answered. A
+    /// client's resolver does not follow a CNAME itself.
+    Follow(Vec<Record>, Name),
+    /// There is no such name.
+    NoSuchName,
+    /// Not ours: ask outside.
+    Forward,
+}
+
+/// Pure: the answer to one question, with no more records than it takes to exceed `room` bytes. The
+/// name that an ExternalName service stands for is looked up with it:
+///
+/// ```text
+/// A ext.default.svc.cluster.local.  ->  CNAME web.default.svc.cluster.local., A 10.96.0.9
+/// A out.default.svc.cluster.local.  ->  CNAME example.org., and what is answered outside for that
+/// ```
+pub(super) fn answer(zone: &Zone, query: &Query, room: usize) -> Answer {
+    let mut links = Vec::new();
+    let mut query = query.clone();
+    loop {
+        let answered = answer_one(zone, &query, room);
+        let addresses = matches!(query.query_type(), RecordType::A | RecordType::AAAA);
+        let target = match &answered {
+            Answer::Records(records) if addresses => records.iter().find_map(|record| match &record.data {
+                RData::CNAME(target) => Some(target.0.clone()),
+                _ => None,
+            }),
+            _ => None,
+        };
+        match (answered, target) {
+            (Answer::Records(records), Some(target)) => {
+                links.extend(records);
+                if links.len() >= LINKS_MAX {
+                    return Answer::Records(links);
+                }
+                query = Query::query(target, query.query_type());
+            }
+            (Answer::Records(records), None) => {
+                links.extend(records);
+                return Answer::Records(links);
+            }
+            (Answer::Forward, _) if !links.is_empty() => return Answer::Follow(links, query.name().clone()),
+            (Answer::NoSuchName, _) if !links.is_empty() => return Answer::Records(links),
+            (other, _) => return other,
+        }
+    }
+}
+
+fn answer_one(zone: &Zone, query: &Query, room: usize) -> Answer {
+    let full = query.name().to_lowercase().to_string();
+    let name = full.trim_end_matches('.');
+    let asked = Asked { zone, name: query.name(), kind: query.query_type(), room };
+    if let Some(reverse) = name.strip_suffix(".in-addr.arpa") {
+        return asked.pointer(reverse);
+    }
+    let Some(rest) = name.strip_suffix(&zone.domain) else { return Answer::Forward };
+    if !rest.is_empty() && !rest.ends_with('.') {
+        return Answer::Forward;
+    }
+    let labels: Vec<&str> = rest.trim_end_matches('.').split('.').filter(|l| !l.is_empty()).collect();
+    let entry = |service: &str, namespace: &str| zone.services.get(&(namespace.into(), service.into()));
+    let base = |service: &str, namespace: &str| format!("{service}.{namespace}.svc.{}.", zone.domain);
+    match labels.as_slice() {
+        [] => asked.apex(),
+        ["svc"] | ["pod"] | ["dns"] => Answer::Records(vec![]),
+        ["ns", "dns"] => {
+            let address = entry(DNS_SERVICE, DNS_NAMESPACE).and_then(|dns| dns.cluster_ip);
+            address.map_or(Answer::NoSuchName, |ip| asked.addresses(&[ip]))
+        }
+        ["dns-version"] => match asked.kind {
+            RecordType::TXT => asked.one(RData::TXT(TXT::new(vec![SCHEMA.to_string()]))),
+            _ => Answer::Records(vec![]),
+        },
+        [namespace, "svc" | "pod"] if zone.namespaces.contains(*namespace) => Answer::Records(vec![]),
+        [dashed, namespace, "pod"] if zone.namespaces.contains(*namespace) => {
+            let address = dashed.replace('-', ".").parse::<Ipv4Addr>();
+            address.map_or(Answer::NoSuchName, |ip| asked.addresses(&[ip]))
+        }
+        [service, namespace, "svc"] => match entry(service, namespace) {
+            Some(entry) => asked.service(entry, &base(service, namespace)),
+            None => Answer::NoSuchName,
+        },
+        [port, protocol, service, namespace, "svc"] if port.starts_with('_') && protocol.starts_with('_') => {
+            match entry(service, namespace) {
+                Some(entry) => asked.port(entry, &format!("{port}.{protocol}"), &base(service, namespace)),
+                None => Answer::NoSuchName,
+            }
+        }
+        [host, service, namespace, "svc"] => match entry(service, namespace) {
+            Some(entry) => asked.host(entry, host, &base(service, namespace)),
+            None => Answer::NoSuchName,
+        },
+        _ => Answer::NoSuchName,
+    }
+}
+
+/// A question about a name of the cluster.
+struct Asked<'a> {
+    zone: &'a Zone,
+    name: &'a Name,
+    kind: RecordType,
+    /// Bytes of the message.
+    room: usize,
+}
+
+impl Asked<'_> {
+    fn one(&self, data: RData) -> Answer {
+        Answer::Records(vec![Record::from_rdata(self.name.clone(), TTL, data)])
+    }
+
+    /// Answers for a name with these IPv4 addresses and no others.
+    fn addresses(&self, all: &[Ipv4Addr]) -> Answer {
+        if self.kind != RecordType::A {
+            return Answer::Records(vec![]);
+        }
+        let own = |ip: &Ipv4Addr| Record::from_rdata(self.name.clone(), TTL, RData::A(A(*ip)));
+        Answer::Records(all.iter().take(most_records(self.room, size_of::<Ipv4Addr>())).map(own).collect())
+    }
+
+    /// Answers for the domain itself.
+    fn apex(&self) -> Answer {
+        let domain = &self.zone.domain;
+        match self.kind {
+            RecordType::SOA => Answer::Records(authority(self.zone).into_iter().collect()),
+            RecordType::NS => match Name::from_ascii(format!("ns.dns.{domain}.")) {
+                Ok(server) => self.one(RData::NS(NS(server))),
+                Err(_) => Answer::Records(vec![]),
+            },
+            _ => Answer::Records(vec![]),
+        }
+    }
+
+    fn service(&self, entry: &Entry, base: &str) -> Answer {
+        if let Some(external) = &entry.external_name {
+            // An address is no name; CoreDNS leaves out such a service, too.
+            let is_address = external.parse::<IpAddr>().is_ok();
+            let target = Name::from_ascii(format!("{}.", external.trim_end_matches('.')));
+            return match target {
+                Ok(target) if !is_address => self.one(RData::CNAME(CNAME(target))),
+                _ => Answer::NoSuchName,
+            };
+        }
+        match (entry.cluster_ip, self.kind) {
+            // A headless service without endpoints does not exist.
+            (None, _) if entry.addresses.is_empty() => Answer::NoSuchName,
+            (None, RecordType::SRV) => {
+                let slices = entry.slices.iter().filter(|slice| !slice.ports.is_empty());
+                self.srv(base, slices.flat_map(of_endpoints))
+            }
+            (Some(_), RecordType::SRV) => self.srv(base, entry.ports.iter().map(|(.., port)| (*port, None))),
+            (None, _) => self.addresses(&entry.addresses),
+            (Some(ip), _) => self.addresses(&[ip]),
+        }
+    }
+
+    /// Answers for a port, `_http._tcp`: of a headless service as its slices have it. Where a named
+    /// `targetPort` is missing in a pod, its endpoint does not have the port.
+    fn port(&self, entry: &Entry, called: &str, base: &str) -> Answer {
+        if entry.cluster_ip.is_some() {
+            let port = entry.named.get(called).and_then(|place| entry.ports.get(*place));
+            return match (port, self.kind) {
+                (None, _) => Answer::NoSuchName,
+                (Some((.., port)), RecordType::SRV) => self.srv(base, [(*port, None)].into_iter()),
+                _ => Answer::Records(vec![]),
+            };
+        }
+        let slices =
+            entry.slices.iter().filter_map(|slice| Some((*slice.ports.get(called)?, &slice.endpoints)));
+        let mut each = slices
+            .flat_map(|(port, all)| all.iter().map(move |(host, _)| (port, Some(host.as_str()))))
+            .peekable();
+        match (each.peek(), self.kind) {
+            (None, _) => Answer::NoSuchName,
+            (_, RecordType::SRV) => self.srv(base, each),
+            _ => Answer::Records(vec![]),
+        }
+    }
+
+    /// Answers for one endpoint.
+    fn host(&self, entry: &Entry, name: &str, base: &str) -> Answer {
+        let Some(host) = entry.hosts.get(name) else { return Answer::NoSuchName };
+        if self.kind != RecordType::SRV {
+            return self.addresses(&host.addresses);
+        }
+        let slices = host.slices.iter().filter_map(|at| entry.slices.get(*at));
+        self.srv(base, slices.flat_map(|slice| slice.ports.values().map(|port| (*port, Some(name)))))
+    }
+
+    /// SRV records for ports of a service itself, or of its endpoints with a host name.
+    ///
+    /// ```text
+    /// 5000 ports, 10 endpoints, 512 bytes, base db.default.svc.cluster.local.
+    ///   ->  512 / (12 + 6 + 29) + 1 = 11 records, not 50,000
+    /// ```
+    fn srv<'h>(&self, base: &str, ports: impl Iterator<Item = (u16, Option<&'h str>)>) -> Answer {
+        // Priority, weight and port take six bytes, and the target is written in full (RFC 2782).
+        let most = most_records(self.room, 6 + base.len());
+        let record = |(number, host): (u16, Option<&str>)| {
+            let target = host.map_or(base.to_string(), |host| format!("{host}.{base}"));
+            let target = Name::from_ascii(target).ok()?;
+            Some(Record::from_rdata(self.name.clone(), TTL, RData::SRV(SRV::new(0, 100, number, target))))
+        };
+        Answer::Records(ports.take(most).filter_map(record).collect())
+    }
+
+    /// Answers a reverse lookup. `reverse` is the name without `.in-addr.arpa`: `10.0.96.10` asks
+    /// for 10.96.0.10.
+    fn pointer(&self, reverse: &str) -> Answer {
+        let octets: Vec<&str> = reverse.split('.').rev().collect();
+        let Ok(ip) = octets.join(".").parse::<Ipv4Addr>() else { return Answer::Forward };
+        if let Some(Ok(target)) = self.zone.addresses.get(&ip).map(Name::from_ascii) {
+            return match self.kind {
+                RecordType::PTR => self.one(RData::PTR(PTR(target))),
+                _ => Answer::Records(vec![]),
+            };
+        }
+        let [a, b, ..] = ip.octets();
+        // Addresses of pods (10.244.0.0/16) and of services (10.96.0.0/12) that have no record get
+        // NXDOMAIN. They are not forwarded: these ranges are private to the cluster, and an
+        // upstream server could only answer for a network of the same addresses elsewhere.
+        if (a, b) == (10, 244) || (a == 10 && (96..112).contains(&b)) {
+            Answer::NoSuchName
+        } else {
+            Answer::Forward
+        }
+    }
+}
+
+/// The ports of a slice's endpoints, each with its host name.
+fn of_endpoints(slice: &Slice) -> impl Iterator<Item = (u16, Option<&str>)> {
+    let each = slice.endpoints.iter();
+    each.flat_map(|(host, _)| slice.ports.values().map(|port| (*port, Some(host.as_str()))))
+}
+
+/// How many records of `data` bytes each are made for a message of `room` bytes: one more than
+/// fits, so that the message is cut there and says so, as it would with all of them.
+fn most_records(room: usize, data: usize) -> usize {
+    room / (RECORD_MIN + data) + 1
+}
+
+/// The SOA record of the domain.
+pub(super) fn authority(zone: &Zone) -> Option<Record> {
+    let domain = Name::from_ascii(format!("{}.", zone.domain)).ok()?;
+    let server = Name::from_ascii(format!("ns.dns.{}.", zone.domain)).ok()?;
+    let mail = Name::from_ascii(format!("hostmaster.{}.", zone.domain)).ok()?;
+    Some(Record::from_rdata(domain, TTL, RData::SOA(SOA::new(server, mail, 1, 7200, 1800, 86400, 5))))
+}

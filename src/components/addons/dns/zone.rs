@@ -1,0 +1,197 @@
+//! What the cluster looks like to DNS, made from its Services, EndpointSlices and Namespaces.
+
+use client::Key;
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::discovery::v1::{EndpointConditions, EndpointSlice};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+/// What the cluster looks like to DNS.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Zone {
+    /// `cluster.local`.
+    pub(crate) domain: String,
+    /// By namespace and name.
+    pub(crate) services: BTreeMap<(String, String), Entry>,
+    pub(super) namespaces: BTreeSet<String>,
+    /// What an address is called. A cluster IP belongs to its service; an endpoint of several
+    /// headless services, to the first.
+    pub(super) addresses: HashMap<Ipv4Addr, String>,
+}
+
+/// A service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Entry {
+    pub(super) cluster_ip: Option<Ipv4Addr>,
+    pub(super) external_name: Option<String>,
+    /// (name, protocol, port).
+    pub(super) ports: Vec<(String, String, u16)>,
+    /// Ready endpoints. An endpoint that is in several EndpointSlices stands here once for each of
+    /// its ports.
+    pub(super) slices: Vec<Slice>,
+    /// Addresses of all endpoints, each once.
+    pub(super) addresses: Vec<Ipv4Addr>,
+    pub(super) hosts: HashMap<String, Host>,
+    /// Indexes in `ports`, by what questions call them: `_http._tcp`.
+    pub(super) named: HashMap<String, usize>,
+}
+
+/// Endpoints with the same ports.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slice {
+    /// By what questions call them.
+    pub(super) ports: BTreeMap<String, u16>,
+    /// Host name or dashed address, and address.
+    pub(super) endpoints: Vec<(String, Ipv4Addr)>,
+}
+
+/// The endpoints with one host name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Host {
+    pub(super) addresses: Vec<Ipv4Addr>,
+    /// Indexes of the slices that have it.
+    pub(super) slices: Vec<usize>,
+}
+
+/// What questions call a port: `_http._tcp`. One name may stand for a port of each protocol.
+pub(super) fn called(name: &str, protocol: &str) -> String {
+    format!("_{name}._{protocol}")
+}
+
+fn protocol(named: Option<&str>) -> String {
+    named.unwrap_or("TCP").to_lowercase()
+}
+
+impl Zone {
+    /// From the objects as they are now.
+    pub(crate) fn of(
+        domain: &str,
+        services: &[Arc<Service>],
+        slices: &[Arc<EndpointSlice>],
+        namespaces: &[Arc<Namespace>],
+    ) -> Zone {
+        let mut zone = Zone { domain: domain.into(), ..Zone::default() };
+        zone.namespaces = namespaces.iter().filter_map(|n| n.metadata.name.clone()).collect();
+        let mut by_service: BTreeMap<(&str, &str), Vec<&EndpointSlice>> = BTreeMap::new();
+        for slice in slices {
+            let label = slice.metadata.labels.as_ref().and_then(|l| l.get("kubernetes.io/service-name"));
+            if let (Some(namespace), Some(service)) = (&slice.metadata.namespace, label) {
+                by_service.entry((namespace, service)).or_default().push(slice);
+            }
+        }
+        for service in services {
+            let key = Key::of(&**service);
+            let own = by_service.get(&(&*key.namespace, &*key.name)).map_or(&[][..], Vec::as_slice);
+            let entry = Entry::of(service, own);
+            zone.services.insert((key.namespace, key.name), entry);
+        }
+        zone.indexed()
+    }
+
+    /// With everything that makes an answer a look-up.
+    pub(super) fn indexed(mut self) -> Zone {
+        let mut of_endpoints: HashMap<Ipv4Addr, String> = HashMap::new();
+        for ((namespace, name), entry) in &mut self.services {
+            let base = format!("{name}.{namespace}.svc.{}.", self.domain);
+            entry.index();
+            if let Some(ip) = entry.cluster_ip {
+                self.addresses.entry(ip).or_insert(base);
+                continue;
+            }
+            for (host, ip) in entry.slices.iter().flat_map(|slice| &slice.endpoints) {
+                of_endpoints.entry(*ip).or_insert_with(|| format!("{host}.{base}"));
+            }
+        }
+        // EndpointSlices may name any address: a cluster IP keeps its service's name.
+        for (ip, name) in of_endpoints {
+            self.addresses.entry(ip).or_insert(name);
+        }
+        self
+    }
+}
+
+impl Entry {
+    fn of(service: &Service, slices: &[&EndpointSlice]) -> Entry {
+        let spec = service.spec.clone().unwrap_or_default();
+        let external =
+            (spec.type_.as_deref() == Some("ExternalName")).then_some(spec.external_name).flatten();
+        let mut entry = Entry {
+            cluster_ip: spec.cluster_ip.as_deref().and_then(|ip| ip.parse().ok()),
+            external_name: external,
+            ..Entry::default()
+        };
+        for port in spec.ports.iter().flatten() {
+            let number = u16::try_from(port.port).unwrap_or(0);
+            let protocol = protocol(port.protocol.as_deref());
+            entry.ports.push((port.name.clone().unwrap_or_default(), protocol, number));
+        }
+        // The indexes of the slices that an endpoint is in.
+        let mut seen: HashMap<(String, Ipv4Addr), Vec<usize>> = HashMap::new();
+        for slice in slices {
+            entry.add(slice, &mut seen);
+        }
+        entry
+    }
+
+    /// Adds the endpoints of a slice: those that are in earlier ones, too, with their other ports
+    /// only.
+    fn add(&mut self, slice: &EndpointSlice, seen: &mut HashMap<(String, Ipv4Addr), Vec<usize>>) {
+        let numbered = slice.ports.iter().flatten().filter_map(|port| {
+            let name = called(port.name.as_deref().unwrap_or_default(), &protocol(port.protocol.as_deref()));
+            Some((name, u16::try_from(port.port?).ok()?))
+        });
+        let ports: BTreeMap<String, u16> = numbered.collect();
+        let endpoints: BTreeSet<(String, Ipv4Addr)> = ready_endpoints(slice).collect();
+        let mut by_earlier: BTreeMap<Vec<usize>, Vec<(String, Ipv4Addr)>> = BTreeMap::new();
+        for endpoint in endpoints {
+            let earlier = seen.get(&endpoint).cloned().unwrap_or_default();
+            by_earlier.entry(earlier).or_default().push(endpoint);
+        }
+        for (earlier, endpoints) in by_earlier {
+            let mut ports = ports.clone();
+            ports
+                .retain(|name, port| earlier.iter().all(|at| self.slices[*at].ports.get(name) != Some(port)));
+            if !earlier.is_empty() && ports.is_empty() {
+                continue;
+            }
+            for endpoint in &endpoints {
+                seen.entry(endpoint.clone()).or_default().push(self.slices.len());
+            }
+            self.slices.push(Slice { ports, endpoints });
+        }
+    }
+
+    fn index(&mut self) {
+        for (place, (name, protocol, _)) in self.ports.iter().enumerate() {
+            self.named.entry(called(name, protocol)).or_insert(place);
+        }
+        let (mut all, mut of_hosts) = (HashSet::new(), HashSet::new());
+        for (at, slice) in self.slices.iter().enumerate() {
+            for (name, ip) in &slice.endpoints {
+                let host = self.hosts.entry(name.clone()).or_default();
+                if of_hosts.insert((name, *ip)) {
+                    host.addresses.push(*ip);
+                }
+                if host.slices.last() != Some(&at) {
+                    host.slices.push(at);
+                }
+                if all.insert(*ip) {
+                    self.addresses.push(*ip);
+                }
+            }
+        }
+    }
+}
+
+/// The ready endpoints of a slice: host name or dashed address, and address. With
+/// `publishNotReadyAddresses` the slice's controller says that all are ready.
+fn ready_endpoints(slice: &EndpointSlice) -> impl Iterator<Item = (String, Ipv4Addr)> {
+    let is_ready = |conditions: Option<&EndpointConditions>| conditions.and_then(|c| c.ready) != Some(false);
+    let ready = slice.endpoints.iter().filter(move |endpoint| is_ready(endpoint.conditions.as_ref()));
+    ready.flat_map(|endpoint| {
+        let addresses = endpoint.addresses.iter().filter_map(|a| a.parse::<Ipv4Addr>().ok());
+        addresses
+            .map(|ip| (endpoint.hostname.clone().unwrap_or_else(|| ip.to_string().replace('.', "-")), ip))
+    })
+}

@@ -1,0 +1,108 @@
+//! The zone that questions are answered from: built beside the loop that answers, and swapped in.
+//!
+//! A zone of thousands of services takes milliseconds to build, and a program that changes its
+//! Services all the time would make every question wait for that. So a question sees the last zone
+//! that is complete. Changes that come while one is built are in the next.
+
+use super::dns::Zone;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+pub(super) struct Known {
+    zone: RwLock<Arc<Zone>>,
+    changed: Notify,
+}
+
+impl Known {
+    pub(super) fn new(zone: Zone) -> Arc<Known> {
+        Arc::new(Known { zone: RwLock::new(Arc::new(zone)), changed: Notify::new() })
+    }
+
+    pub(super) fn get(&self) -> Arc<Zone> {
+        self.zone.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the zone is built from has changed.
+    pub(super) fn forget(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Builds the zone anew after each change, or after several that came together. It rests for as
+    /// long as it has built: changes without end take half a processor at most.
+    pub(super) async fn keep(self: Arc<Known>, build: impl Fn() -> Zone + Send + Sync + 'static) {
+        let build = Arc::new(build);
+        loop {
+            self.changed.notified().await;
+            let (start, known, build) = (Instant::now(), self.clone(), build.clone());
+            let built = tokio::task::spawn_blocking(move || {
+                let zone = Arc::new(build());
+                let before = {
+                    let mut now = known.zone.write().unwrap_or_else(PoisonError::into_inner);
+                    std::mem::replace(&mut *now, zone)
+                };
+                drop(before); // not under the lock, and not where questions are answered
+            });
+            if let Err(error) = built.await {
+                tracing::error!(%error, "the zone could not be built; DNS goes on with the one before");
+            }
+            tokio::time::sleep(start.elapsed()).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dns::zone::Entry;
+    use super::*;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// Waits until a zone with so many services answers.
+    async fn answers_with(known: &Known, services: usize) {
+        let swapped = async {
+            while known.get().services.len() != services {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), swapped).await.expect("the zone is swapped in");
+    }
+
+    #[tokio::test]
+    async fn questions_are_answered_while_the_zone_is_built_and_no_change_is_lost() {
+        let known = Known::new(Zone::default());
+        let (services, built) = (Arc::new(AtomicUsize::new(1)), Arc::new(AtomicUsize::new(0)));
+        let (begun, is_begun) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let (seen, count, may_go_on) = (services.clone(), built.clone(), Mutex::new(may_go_on));
+        let keeping = tokio::spawn(known.clone().keep(move || {
+            let services = seen.load(Ordering::SeqCst);
+            begun.send(()).unwrap();
+            let _ = may_go_on.lock().unwrap().recv();
+            count.fetch_add(1, Ordering::SeqCst);
+            let named = (0..services).map(|n| (("d".to_string(), n.to_string()), Entry::default()));
+            let mut zone = Zone::default();
+            zone.services.extend(named);
+            zone
+        }));
+        (0..100).for_each(|_| known.forget());
+        let is_begun = tokio::task::spawn_blocking(move || {
+            is_begun.recv().unwrap();
+            is_begun
+        });
+        let is_begun = is_begun.await.unwrap();
+        assert_eq!(known.get().services.len(), 0, "the zone before, at once");
+        // A change that comes while it is built.
+        services.store(2, Ordering::SeqCst);
+        known.forget();
+        go_on.send(()).unwrap();
+        answers_with(&known, 1).await;
+        tokio::task::spawn_blocking(move || is_begun.recv().unwrap()).await.unwrap();
+        go_on.send(()).unwrap();
+        answers_with(&known, 2).await;
+        assert_eq!(built.load(Ordering::SeqCst), 2, "a hundred changes are one build");
+        keeping.abort();
+    }
+}

@@ -1,0 +1,96 @@
+//! DNS over TCP: the messages of a connection one after the other, each behind its length (RFC
+//! 7766).
+//!
+//! Every pod may connect. So one address has a part of the connections only, and a client that
+//! sends no question, or does not read its answer, is sent away.
+
+use super::places::{Place, Places};
+use linux::tcp;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use task::Crew;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A connection on which no question comes, or no answer is read, for this long is closed (RFC 7766
+/// leaves the time to the server).
+const IDLE: Duration = Duration::from_secs(10);
+/// Connections at the same time, of all addresses and of one. What comes beyond is closed.
+const CONNECTIONS_MAX: usize = 256;
+const CONNECTIONS_OF_ONE: usize = 32;
+
+/// Answers questions until the crew ends. A question without an answer ends its connection.
+/// `answer` is told who asks.
+pub async fn serve<F, A>(listener: TcpListener, crew: Crew, answer: F)
+where
+    F: Fn(Vec<u8>, IpAddr) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Option<Vec<u8>>> + Send + 'static,
+{
+    let clients = Arc::new(Places::new(CONNECTIONS_MAX, CONNECTIONS_OF_ONE));
+    loop {
+        let (stream, from) = tcp::accept(&listener).await;
+        let Some(client) = Place::begin(&clients, from.ip()) else { continue }; // closed by the drop
+        let answer = answer.clone();
+        crew.spawn(async move {
+            let answer = |question| answer(question, from.ip());
+            let _ = client.end.run_until_cancelled(talk(stream, answer)).await; // either side may hang up
+        });
+    }
+}
+
+async fn talk<A>(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: impl Fn(Vec<u8>) -> A,
+) -> io::Result<()>
+where
+    A: Future<Output = Option<Vec<u8>>>,
+{
+    loop {
+        let question = tokio::time::timeout(IDLE, question(&mut stream)).await??;
+        let Some(reply) = answer(question).await else { return Ok(()) };
+        let length = u16::try_from(reply.len()).map_err(io::Error::other)?.to_be_bytes();
+        tokio::time::timeout(IDLE, stream.write_all(&[&length[..], &reply[..]].concat())).await??;
+    }
+}
+
+/// The next message: its length, then itself.
+async fn question(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut bytes).await.map(|_| bytes)
+}
+
+/// Asks a server one question and returns its answer.
+pub(super) async fn ask(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(server).await?;
+    let length = u16::try_from(question.len()).map_err(io::Error::other)?.to_be_bytes();
+    stream.write_all(&[&length[..], question].concat()).await?;
+    self::question(&mut stream).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_asks_nothing_or_does_not_read_its_answer_is_sent_away() {
+        let echo = |question: Vec<u8>| async move { Some(question.repeat(100)) };
+        let (mut client, server) = tokio::io::duplex(64);
+        let talking = tokio::spawn(talk(server, echo));
+        client.write_all(&[0, 2, 7, 7]).await.unwrap();
+        let start = tokio::time::Instant::now();
+        // 200 bytes do not fit into the pipe, and the client reads none of them.
+        assert!(talking.await.unwrap().is_err());
+        assert_eq!(start.elapsed(), IDLE);
+        let (mut client, server) = tokio::io::duplex(1024);
+        let talking = tokio::spawn(talk(server, echo));
+        client.write_all(&[0, 2, 7, 7]).await.unwrap();
+        let mut reply = [0; 202];
+        client.read_exact(&mut reply).await.unwrap();
+        assert_eq!((reply[..2].to_vec(), reply[201]), (vec![0, 200], 7));
+        let start = tokio::time::Instant::now();
+        assert!(talking.await.unwrap().is_err());
+        assert_eq!(start.elapsed(), IDLE);
+    }
+}

@@ -1,0 +1,26 @@
+//! # Addons: what every cluster has beside the control plane
+//!
+//! ## In Kubernetes
+//! A usable cluster needs DNS (CoreDNS) and something that makes volumes. Both are ordinary pods in
+//! kube-system.
+//! ## How this one works
+//! [`dns`] answers for `cluster.local` from Services and EndpointSlices, and forwards the rest to
+//! the machine's own resolvers. [`storage`] makes a directory on the node for each claim of a class
+//! whose provisioner is `ropewalk.io/local-path`: the class `standard`, and every other one that
+//! names it. Both run as the containers of ordinary pods: delete one and see.
+//! ## Left out
+//! Ingress, load balancer, GitOps: they come with the lessons that need them. CoreDNS' Corefile is
+//! shown but not read; nothing is cached, and resolvers outside are asked in the order of
+//! resolv.conf(5), where CoreDNS chooses at random and probes those that failed. Volumes are
+//! directories of one node, so claims for block volumes, for shared access modes and with selectors
+//! are refused with an Event, as upstream's local-path-provisioner does. If this program ends after
+//! it made a directory and before the volume is stored, and the claim is deleted before it runs
+//! again, the directory stays (upstream's provisioners leave it too).
+//! ## Read next
+//! `cluster`, which starts them.
+
+pub mod dns;
+mod dns_known;
+mod dns_tcp;
+mod places;
+pub mod storage;

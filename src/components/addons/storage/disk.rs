@@ -1,0 +1,66 @@
+//! Directories of volumes in the nodes' file systems. Pods write there, so every path is resolved
+//! beneath its node.
+
+use super::ROOT;
+use linux::beneath::Root;
+use linux::trash::Trash;
+use linux::tree::Removal;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long one volume's removal goes on while others wait.
+const PART: Duration = Duration::from_secs(5);
+
+/// Does the work of a disk where no other task waits for it.
+pub(super) async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, linux::Error> + Send + 'static,
+) -> Result<T, linux::Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| linux::Error::new("cannot change a volume's directory", std::io::Error::other(e)))?
+}
+
+/// Opens the file system of a node, which is made at its first use.
+pub(super) fn open_node(root: &Path) -> Result<Root, linux::Error> {
+    std::fs::create_dir_all(root)
+        .map_err(|cause| linux::Error::new(format!("cannot make {}", root.display()), cause))?;
+    Root::open(root)
+}
+
+/// Makes the directory of a volume, open to whatever user the pod runs as. Those above it are the
+/// node's: a pod that sees them must not exchange what lies in them. Modes as `mkdir -m 0777 -p` of
+/// upstream's local-path-provisioner gives them.
+pub(super) fn make(root: &Path, path: &str) -> Result<(), linux::Error> {
+    let node = open_node(root)?;
+    node.make_dirs_in_root(Path::new(ROOT), 0o755)?;
+    node.make_dirs_in_root(Path::new(path), 0o777).map(drop)
+}
+
+/// Removes the directory of a volume, until [`PART`] is over at most; `false`: something is left.
+/// Other pods may see it, those with a `hostPath` above it or the last one that had the claim, so
+/// it is first moved to where no pod sees it: beside the node's file system.
+pub(super) fn remove(root: &Path, path: &str, volume: &str) -> Result<bool, linux::Error> {
+    let (node, trash) = (open_node(root)?, Trash::open(&trash_of(root))?);
+    let (path, until) = (Path::new(path.trim_start_matches('/')), Instant::now() + PART);
+    trash.remove(&node, path, volume, &mut Removal::default(), until)
+}
+
+/// Where the directories of a node's volumes lie while they are removed.
+fn trash_of(root: &Path) -> PathBuf {
+    root.with_file_name("released")
+}
+
+/// The volumes whose directories were being removed when an earlier process ended.
+pub(super) fn half_removed(root: &Path) -> Result<BTreeSet<String>, linux::Error> {
+    let trash = trash_of(root);
+    match trash.is_dir() {
+        true => Trash::open(&trash)?.labels(),
+        false => Ok(BTreeSet::new()), // no volume of this node was ever removed
+    }
+}
+
+/// Goes on with such a removal, until [`PART`] is over at most; `false`: something is left.
+pub(super) fn clear(root: &Path, volume: &str) -> Result<bool, linux::Error> {
+    let until = Instant::now() + PART;
+    Trash::open(&trash_of(root))?.empty(Some(volume), &mut Removal::default(), until)
+}

@@ -1,0 +1,158 @@
+//! What a claim's volume looks like, and which claims get one. All of it is pure.
+
+use super::reclaim::FINALIZER;
+use super::{HOSTNAME, MADE_BY, PROVISIONER, ROOT};
+use client::{Key, reference};
+use k8s_openapi::api::core::v1::{
+    HostPathVolumeSource, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume,
+    PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
+};
+use k8s_openapi::api::storage::v1::StorageClass;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+
+/// Bytes of a name in a file system (`NAME_MAX`).
+pub(super) const NAME_MAX: usize = 255;
+
+/// The path of a claim's volume in its node's file system. `None` for names that are no names: each
+/// is a part of one name of a directory. A claim's name may have 253 bytes, so that all three
+/// together are too long for a directory: the claim's name is then shortened. The uid alone tells
+/// the directories apart.
+pub(super) fn path_of(uid: &str, namespace: &str, name: &str) -> Option<String> {
+    let plain = |part: &str| !part.is_empty() && !part.contains(['/', '\0']);
+    if ![uid, namespace, name].into_iter().all(plain) {
+        return None;
+    }
+    let before = format!("pvc-{uid}_{namespace}_");
+    let room = NAME_MAX.checked_sub(before.len())?;
+    Some(format!("{ROOT}/{before}{}", &name[..name.floor_char_boundary(room)]))
+}
+
+/// What has to be removed for a volume that this provisioner made: its node, and its path in the
+/// node's file system. Pure.
+///
+/// # Errors
+/// A user who may write a PersistentVolume may write this provisioner's name into it. A volume that
+/// [`volume_for`] would not have made for the claim that it names is refused, and nothing is
+/// removed.
+pub(super) fn made_for(volume: &PersistentVolume) -> Result<(String, String), String> {
+    let name = volume.metadata.name.clone().unwrap_or_default();
+    let spec = volume.spec.clone().unwrap_or_default();
+    let claim = spec.claim_ref.unwrap_or_default();
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    let expected = path_of(&part(&claim.uid), &part(&claim.namespace), &part(&claim.name));
+    let path = spec.host_path.map(|h| h.path).filter(|path| Some(path) == expected.as_ref());
+    let Some(path) = path.filter(|_| name == format!("pvc-{}", part(&claim.uid))) else {
+        return Err(format!("{name}: its name or path is not one that {PROVISIONER} makes for its claim"));
+    };
+    let terms = spec.node_affinity.and_then(|a| a.required).map(|r| r.node_selector_terms);
+    let on: Vec<NodeSelectorRequirement> =
+        terms.into_iter().flatten().flat_map(|term| term.match_expressions.unwrap_or_default()).collect();
+    match on.as_slice() {
+        [on] if on.key == HOSTNAME && on.operator == "In" => match on.values.as_deref() {
+            Some([node]) => Ok((node.clone(), path)),
+            _ => Err(format!("{name}: its node affinity does not name one node")),
+        },
+        _ => Err(format!("{name}: its node affinity does not name one node")),
+    }
+}
+
+/// Pure: the volume for a claim, on a node.
+pub(super) fn volume_for(
+    claim: &PersistentVolumeClaim,
+    class: &StorageClass,
+    node: &str,
+) -> PersistentVolume {
+    let uid = claim.metadata.uid.clone().unwrap_or_default();
+    let key = Key::of(claim);
+    let name = format!("pvc-{uid}");
+    let spec = claim.spec.clone().unwrap_or_default();
+    let size = spec.resources.and_then(|r| r.requests).and_then(|mut requests| requests.remove("storage"));
+    let source = HostPathVolumeSource {
+        path: path_of(&uid, &key.namespace, &key.name).unwrap_or_default(),
+        type_: Some("DirectoryOrCreate".into()),
+    };
+    let policy = class.reclaim_policy.as_deref().unwrap_or("Delete");
+    let on_node = NodeSelectorRequirement {
+        key: HOSTNAME.into(),
+        operator: "In".into(),
+        values: Some(vec![node.into()]),
+    };
+    PersistentVolume {
+        metadata: ObjectMeta {
+            name: Some(name),
+            finalizers: (policy == "Delete").then(|| vec![FINALIZER.into()]),
+            annotations: Some([(MADE_BY.to_string(), PROVISIONER.to_string())].into()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeSpec {
+            access_modes: spec.access_modes,
+            // Of what a claim requests, a volume has the size alone.
+            capacity: size.map(|size| [("storage".to_string(), size)].into()),
+            claim_ref: Some(reference(claim)),
+            host_path: Some(source),
+            node_affinity: Some(VolumeNodeAffinity {
+                required: Some(NodeSelector {
+                    node_selector_terms: vec![NodeSelectorTerm {
+                        match_expressions: Some(vec![on_node]),
+                        ..NodeSelectorTerm::default()
+                    }],
+                }),
+            }),
+            persistent_volume_reclaim_policy: Some(policy.into()),
+            storage_class_name: class.metadata.name.clone(),
+            volume_mode: spec.volume_mode,
+            ..PersistentVolumeSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// The class and the node of a claim that this provisioner was asked to make a volume for; `None`:
+/// the scheduler has not said yet on which node, or the class is another provisioner's. The
+/// annotation that asks may be stale, and users who may write the claim may write it, so the class
+/// decides (as `provisionClaimOperation` of sig-storage-lib-external-provisioner). Pure.
+///
+/// # Errors
+/// No volume can be made: there is no such class, or it does not wait for the scheduler. A
+/// directory is on one node, so without a node there is no place for it (as upstream's
+/// local-path-provisioner).
+pub(super) fn ready_for<'c>(
+    name: &str,
+    class: Option<&'c StorageClass>,
+    node: Option<String>,
+) -> Result<Option<(&'c StorageClass, String)>, String> {
+    let failed = |why: &str| Err(format!("failed to provision volume with StorageClass {name:?}: {why}"));
+    match (class, node.filter(|node| !node.is_empty())) {
+        (None, _) => failed("there is no such StorageClass"),
+        (Some(class), _) if class.provisioner != PROVISIONER => Ok(None),
+        (Some(class), Some(node)) => Ok(Some((class, node))),
+        (Some(class), None) => match class.volume_binding_mode.as_deref() {
+            Some("WaitForFirstConsumer") => Ok(None),
+            _ => failed(
+                "no node was specified; a volume of this provisioner is on one node, so its class has to have \
+                 volumeBindingMode: WaitForFirstConsumer",
+            ),
+        },
+    }
+}
+
+/// Why a claim gets no volume here, whatever its class and its node: it asks for what a directory
+/// on one node is not. Source: `canProvision` of sig-storage-lib-external-provisioner, and
+/// upstream's local-path-provisioner. Pure.
+pub(super) fn refusal(claim: &PersistentVolumeClaim) -> Option<String> {
+    let spec = claim.spec.as_ref()?;
+    if spec.volume_mode.as_deref().is_some_and(|mode| mode != "Filesystem") {
+        return Some(format!("{PROVISIONER} does not support block volume provisioning"));
+    }
+    let shared = |mode: &&String| !["ReadWriteOnce", "ReadWriteOncePod"].contains(&mode.as_str());
+    if let Some(mode) = spec.access_modes.iter().flatten().find(shared) {
+        return Some(format!(
+            "a directory on one node supports ReadWriteOnce and ReadWriteOncePod access modes only, not {mode}"
+        ));
+    }
+    let selects = |s: &LabelSelector| s.match_labels.is_some() || s.match_expressions.is_some();
+    if spec.selector.as_ref().is_some_and(selects) {
+        return Some("claim.spec.selector is not supported: a new volume has no labels".into());
+    }
+    None
+}

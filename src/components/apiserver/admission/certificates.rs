@@ -1,0 +1,87 @@
+//! Certificate requests: who asks, who may approve and sign for a signer, and which name nobody is
+//! given.
+
+use super::Attributes;
+use crate::authz;
+use crate::store::Extra;
+use crate::user::MASTERS;
+use api::Status;
+use api::validate::certificates::parse;
+use api::value::{self, at, text};
+use serde_json::{Value, json};
+
+const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
+
+/// Writes down who asks, whatever the request says.
+pub fn sign_in(a: &Attributes, object: &mut Value) {
+    let user = &a.ctx.user;
+    for field in ["username", "uid", "groups", "extra"] {
+        value::remove(object, &format!("spec.{field}"));
+    }
+    value::put(object, "spec.username", user.name.clone());
+    if !user.uid.is_empty() {
+        value::put(object, "spec.uid", user.uid.clone());
+    }
+    if !user.groups.is_empty() {
+        value::put(object, "spec.groups", user.groups.clone());
+    }
+    if !user.extra.is_empty() {
+        value::put(object, "spec.extra", json!(user.extra));
+    }
+}
+
+/// May the user do this (`approve`, `sign`) for a signer, by its name or by `example.com/*`?
+fn may(a: &Attributes, verb: &str, signer: &str) -> bool {
+    let domain = signer.split('/').next().unwrap_or(signer);
+    [signer.to_string(), format!("{domain}/*")].iter().any(|name| {
+        let attributes = authz::Attributes {
+            verb,
+            group: "certificates.k8s.io",
+            resource: "signers",
+            subresource: "",
+            namespace: "",
+            name,
+            on_node: "",
+            path: "",
+            is_resource: true,
+        };
+        a.state.authorize(&a.ctx.user, &attributes).is_ok()
+    })
+}
+
+/// CertificateApproval.
+pub fn approval(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+    let signer = text(object, "spec.signerName");
+    if a.ctx.info.subresource == "approval" && !may(a, "approve", signer) {
+        let why = format!("user not permitted to approve requests with signerName {signer:?}");
+        return Err(a.forbidden(object, &why));
+    }
+    Ok(Extra::default())
+}
+
+/// CertificateSigning.
+pub fn signing(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+    let Some(old) = a.old.filter(|_| a.ctx.info.subresource == "status") else { return Ok(Extra::default()) };
+    let changed =
+        ["status.certificate", "status.conditions"].iter().any(|path| at(object, path) != at(old, path));
+    let signer = text(old, "spec.signerName");
+    if changed && !may(a, "sign", signer) {
+        let why = format!("user not permitted to sign requests with signerName {signer:?}");
+        return Err(a.forbidden(object, &why));
+    }
+    Ok(Extra::default())
+}
+
+/// CertificateSubjectRestriction: nobody becomes a master by a certificate.
+pub fn subject(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+    let signer = text(object, "spec.signerName");
+    if a.old.is_some() || signer != CLIENT {
+        return Ok(Extra::default());
+    }
+    let request = parse(object).map_err(|why| a.forbidden(object, &format!("failed to parse CSR: {why}")))?;
+    if request.organizations.iter().any(|o| o == MASTERS) {
+        let why = format!("use of {signer} signer with {MASTERS} group is not allowed");
+        return Err(a.forbidden(object, &why));
+    }
+    Ok(Extra::default())
+}

@@ -1,0 +1,99 @@
+//! Classes: what an object gets that names none, and what its class allows.
+
+use super::Attributes;
+use crate::store::Extra;
+use api::quantity::Quantity;
+use api::value::{self, at, flag, text};
+use api::{Status, meta};
+use serde_json::{Value, json};
+use std::cmp::Reverse;
+
+/// Returns the default class: the newest with the annotation `mark: "true"`, and of those of the
+/// same second the first by name.
+fn newest(a: &Attributes, plural: &str, mark: &str) -> Option<String> {
+    let mut newest: Option<(String, Reverse<String>)> = None;
+    a.state.cache.for_each(plural, "", |class| {
+        if meta::annotation(class, mark) == Some("true") {
+            let this = (
+                text(class, "metadata.creationTimestamp").to_string(),
+                Reverse(meta::name(class).to_string()),
+            );
+            newest = newest.take().max(Some(this));
+        }
+    });
+    newest.map(|(_, Reverse(name))| name)
+}
+
+/// Where claims named their class before they had a field for it.
+const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+
+/// DefaultStorageClass.
+pub fn storage(a: &Attributes, claim: &mut Value) -> Value {
+    if at(claim, "spec.storageClassName").is_null()
+        && meta::annotation(claim, OLD_CLASS).is_none()
+        && let Some(name) = newest(a, "storageclasses", "storageclass.kubernetes.io/is-default-class")
+    {
+        value::put(claim, "spec.storageClassName", name);
+    }
+    json!({"storageClass": at(claim, "spec.storageClassName")})
+}
+
+/// PersistentVolumeClaimResize: a claim grows once it is bound, if its class allows it.
+///
+/// # Errors
+/// 403 if it may not grow.
+pub fn growth(a: &Attributes, claim: &Value) -> Result<Extra, Status> {
+    let Some(old) = a.old else { return Ok(Extra::default()) };
+    let size = |claim: &Value| {
+        let amount = at(claim, "spec.resources.requests").get("storage")?;
+        Quantity::parse(amount.as_str()?)
+    };
+    let (Some(before), Some(after)) = (size(old), size(claim)) else { return Ok(Extra::default()) };
+    if after <= before {
+        return Ok(Extra::default());
+    }
+    if text(old, "status.phase") != "Bound" {
+        return Err(a.forbidden(claim, "Only bound persistent volume claims can be expanded"));
+    }
+    let name = meta::annotation(claim, OLD_CLASS).unwrap_or_else(|| text(claim, "spec.storageClassName"));
+    let class = a.state.cache.get("storageclasses", name);
+    if !class.is_some_and(|class| flag(&class.value, "allowVolumeExpansion")) {
+        let why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
+        return Err(a.forbidden(claim, why));
+    }
+    Ok(Extra::default())
+}
+
+/// DefaultIngressClass.
+pub fn ingress(a: &Attributes, ingress: &mut Value) -> Value {
+    if at(ingress, "spec.ingressClassName").is_null()
+        && meta::annotation(ingress, "kubernetes.io/ingress.class").is_none()
+        && let Some(name) = newest(a, "ingressclasses", "ingressclass.kubernetes.io/is-default-class")
+    {
+        value::put(ingress, "spec.ingressClassName", name);
+    }
+    json!({"ingressClass": at(ingress, "spec.ingressClassName")})
+}
+
+/// Priority: one class at most is that of the pods that name none.
+///
+/// # Errors
+/// 403 if another class is the default.
+pub fn priority(a: &Attributes, class: &Value) -> Result<Extra, Status> {
+    let mut other: Option<String> = None;
+    if flag(class, "globalDefault") {
+        a.state.cache.for_each("priorityclasses", "", |c| {
+            if flag(c, "globalDefault") && meta::name(c) != meta::name(class) {
+                other = Some(meta::name(c).to_string());
+            }
+        });
+    }
+    match other {
+        None => Ok(Extra::default()),
+        Some(other) => {
+            let why =
+                format!("PriorityClass {other} is already marked as default. Only one default can exist");
+            Err(Status::forbidden("scheduling.k8s.io", "priorityclasses", meta::name(class), &why))
+        }
+    }
+}

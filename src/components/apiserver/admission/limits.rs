@@ -1,0 +1,217 @@
+//! LimitRanger: what a namespace gives to containers that ask for nothing, and the least and most
+//! that it lets in.
+
+use super::Attributes;
+use crate::store::Extra;
+use api::quantity::Quantity;
+use api::requests::{self, Amounts, Field, amounts};
+use api::value::{self, list, list_mut, text};
+use api::{Status, meta};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const ANNOTATION: &str = "kubernetes.io/limit-ranger";
+
+fn ranges(a: &Attributes, object: &Value) -> Vec<Arc<crate::object::Object>> {
+    let prefix = format!("{}/", meta::namespace(object));
+    a.state.cache.list("limitranges", &prefix).objects.into_iter().map(|(_, range)| range).collect()
+}
+
+/// Defaults of the namespace's ranges.
+pub fn fill(a: &Attributes, object: &mut Value) -> Value {
+    if a.kind.kind != "Pod" {
+        return Value::Null;
+    }
+    let mut told: Vec<String> = vec![];
+    for range in ranges(a, object) {
+        let of = |bound: &str| {
+            let items = list(&range.value, "spec.limits").iter().filter(|i| text(i, "type") == "Container");
+            items.flat_map(|i| amounts(i, bound)).collect::<Amounts>()
+        };
+        let set = set_defaults(object, &of("default"), &of("defaultRequest"));
+        if !set.is_empty() {
+            let text = format!("LimitRanger plugin set: {}", set.join("; "));
+            value::slot_map(object, "metadata.annotations").insert(ANNOTATION.into(), text.into());
+            told.extend(set);
+        }
+    }
+    if told.is_empty() { Value::Null } else { json!({"limitRange": told}) }
+}
+
+/// Pure: gives every container what it does not say, and says what that was.
+fn set_defaults(pod: &mut Value, limits: &Amounts, requests: &Amounts) -> Vec<String> {
+    let mut told = vec![];
+    for (path, what) in [("spec.containers", "container"), ("spec.initContainers", "init container")] {
+        for container in list_mut(pod, path) {
+            let name = text(container, "name").to_string();
+            for (field, defaults) in [("requests", requests), ("limits", limits)] {
+                let slot = value::slot_map(container, &format!("resources.{field}"));
+                let missing: Vec<_> = defaults.iter().filter(|(k, _)| !slot.contains_key(*k)).collect();
+                for (resource, amount) in &missing {
+                    slot.insert(resource.to_string(), amount.to_string().into());
+                }
+                if slot.is_empty() {
+                    value::remove(container, &format!("resources.{field}"));
+                }
+                if !missing.is_empty() {
+                    let names: Vec<&str> = missing.iter().map(|(k, _)| k.as_str()).collect();
+                    told.push(format!(
+                        "{} {} for {what} {name}",
+                        names.join(", "),
+                        field.trim_end_matches('s')
+                    ));
+                }
+            }
+        }
+    }
+    told
+}
+
+/// Refuses what is out of bounds. A pod's containers do not change, so only new pods are looked at;
+/// a claim may grow.
+pub fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+    let is_pod = a.kind.kind == "Pod";
+    if !a.ctx.info.subresource.is_empty() || (is_pod && a.old.is_some()) {
+        return Ok(Extra::default());
+    }
+    for range in ranges(a, object) {
+        let wrong =
+            if is_pod { pod_problems(&range.value, object) } else { claim_problems(&range.value, object) };
+        match wrong.as_slice() {
+            [] => {}
+            [one] => return Err(a.forbidden(object, one)),
+            many => return Err(a.forbidden(object, &format!("[{}]", many.join(", ")))),
+        }
+    }
+    Ok(Extra::default())
+}
+
+/// Pure: what a range has against a pod.
+fn pod_problems(range: &Value, pod: &Value) -> Vec<String> {
+    let mut wrong = vec![];
+    for item in list(range, "spec.limits") {
+        match text(item, "type") {
+            "Container" => {
+                for container in list(pod, "spec.containers").iter().chain(list(pod, "spec.initContainers")) {
+                    let of = |field: &str| amounts(container, &format!("resources.{field}"));
+                    problems(item, &of("requests"), &of("limits"), &mut wrong);
+                }
+            }
+            "Pod" => {
+                let of = |field| requests::of_value(pod, field);
+                problems(item, &of(Field::Requests), &of(Field::Limits), &mut wrong);
+            }
+            _ => {}
+        }
+    }
+    wrong
+}
+
+fn problems(item: &Value, requests: &Amounts, limits: &Amounts, wrong: &mut Vec<String>) {
+    let kind = text(item, "type");
+    for (name, bound) in &amounts(item, "min") {
+        let head = format!("minimum {name} usage per {kind} is {bound}");
+        match (requests.get(name), limits.get(name)) {
+            (None, _) => wrong.push(format!("{head}.  No request is specified")),
+            (Some(request), _) if request < bound => wrong.push(format!("{head}, but request is {request}")),
+            (_, Some(limit)) if limit < bound => wrong.push(format!("{head}, but limit is {limit}")),
+            _ => {}
+        }
+    }
+    for (name, bound) in &amounts(item, "max") {
+        let head = format!("maximum {name} usage per {kind} is {bound}");
+        match (requests.get(name), limits.get(name)) {
+            (_, None) => wrong.push(format!("{head}.  No limit is specified")),
+            (_, Some(limit)) if limit > bound => wrong.push(format!("{head}, but limit is {limit}")),
+            (Some(request), _) if request > bound => wrong.push(format!("{head}, but request is {request}")),
+            _ => {}
+        }
+    }
+    for (name, bound) in &amounts(item, "maxLimitRequestRatio") {
+        let head = format!("{name} max limit to request ratio per {kind} is {bound}");
+        let some = |of: &Amounts| of.get(name).copied().filter(|q: &Quantity| !q.is_zero());
+        match (some(requests), some(limits)) {
+            (None, _) => wrong.push(format!("{head}, but no request is specified or request is 0")),
+            (_, None) => wrong.push(format!("{head}, but no limit is specified or limit is 0")),
+            (Some(request), Some(limit)) => {
+                let ratio = limit.milli() as f64 / request.milli() as f64;
+                if ratio * 1000.0 > bound.milli() as f64 {
+                    wrong.push(format!("{head}, but provided ratio is {ratio:.6}"));
+                }
+            }
+        }
+    }
+}
+
+/// Pure: what a range has against a claim.
+fn claim_problems(range: &Value, claim: &Value) -> Vec<String> {
+    let asked = amounts(claim, "spec.resources.requests");
+    let mut wrong = vec![];
+    for item in list(range, "spec.limits").iter().filter(|i| text(i, "type") == "PersistentVolumeClaim") {
+        for (word, field) in [("minimum", "min"), ("maximum", "max")] {
+            for (name, bound) in &amounts(item, field) {
+                let head = format!("{word} {name} usage per PersistentVolumeClaim is {bound}");
+                match asked.get(name) {
+                    None => wrong.push(format!("{head}.  No request is specified")),
+                    Some(request)
+                        if (field == "min" && request < bound) || (field == "max" && request > bound) =>
+                    {
+                        wrong.push(format!("{head}, but request is {request}"));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(requests: Value, limits: Value) -> Value {
+        json!({"spec": {"containers": [{"name": "c", "resources": {"requests": requests, "limits": limits}}]}})
+    }
+
+    #[test]
+    fn a_silent_container_gets_the_defaults_and_the_pod_says_so() {
+        let of = |text: &str| amounts(&json!({"a": {"cpu": text, "memory": "1Gi"}}), "a");
+        let mut silent = pod(json!({"cpu": "100m"}), Value::Null);
+        let told = set_defaults(&mut silent, &of("1"), &of("500m"));
+        assert_eq!(told, ["memory request for container c", "cpu, memory limit for container c"]);
+        let resources = &silent["spec"]["containers"][0]["resources"];
+        assert_eq!(resources["requests"], json!({"cpu": "100m", "memory": "1Gi"}));
+        assert_eq!(resources["limits"], json!({"cpu": "1", "memory": "1Gi"}));
+        assert!(set_defaults(&mut silent, &of("1"), &of("500m")).is_empty());
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_named() {
+        let range = json!({"spec": {"limits": [
+            {"type": "Container", "min": {"cpu": "100m"}, "max": {"memory": "1Gi"}, "maxLimitRequestRatio": {"cpu": "2"}},
+            {"type": "Pod", "max": {"cpu": "1"}}]}});
+        let told = pod_problems(
+            &range,
+            &pod(json!({"cpu": "50m", "memory": "1Gi"}), json!({"cpu": "200m", "memory": "2Gi"})),
+        );
+        assert_eq!(
+            told,
+            [
+                "minimum cpu usage per Container is 100m, but request is 50m",
+                "maximum memory usage per Container is 1Gi, but limit is 2Gi",
+                "cpu max limit to request ratio per Container is 2, but provided ratio is 4.000000",
+            ]
+        );
+        let told =
+            pod_problems(&range, &pod(json!({"cpu": "600m"}), json!({"cpu": "1200m", "memory": "1Mi"})));
+        assert_eq!(told, ["maximum cpu usage per Pod is 1, but limit is 1200m"]);
+        let storage =
+            json!({"spec": {"limits": [{"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}]}});
+        let claim = json!({"spec": {"resources": {"requests": {"storage": "2Gi"}}}});
+        assert_eq!(
+            claim_problems(&storage, &claim),
+            ["maximum storage usage per PersistentVolumeClaim is 1Gi, but request is 2Gi"]
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! # Admission: what a cluster adds to objects, and what it does not let in
+//!
+//! ## In Kubernetes
+//! After authorization a write passes a row of plug-ins. The mutating ones may change the object;
+//! then it is validated; then the validating ones judge the result, ResourceQuota last, since it
+//! charges.
+//! ## How this one works
+//! [`PLUGINS`] is the row, in upstream's order. A plug-in names the kinds that it cares about, and
+//! has a function for new objects ([`mutate`]), one for the result ([`validate`]), or both. What a
+//! validating plug-in wants to write with the object (a charged quota) goes into the same
+//! transaction, so nothing is charged for an object that was not made.
+//! ## Left out
+//! Webhooks, ValidatingAdmissionPolicy, PodSecurity, and plug-ins that are off by default upstream.
+//! ## Read next
+//! `limits` and `quota`; then `api::quota`, which knows what an object costs.
+
+mod addresses;
+mod certificates;
+mod classes;
+mod limits;
+pub mod nodes;
+mod pods;
+mod quota;
+
+use super::State;
+use super::authz;
+use super::context::Context;
+use super::definitions;
+use super::store::Extra;
+use api::kinds::Kind;
+use api::{Status, meta};
+use futures::future::BoxFuture;
+pub use quota::{Charging, turn};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// A write on its way, as plug-ins see it.
+pub struct Attributes<'a> {
+    pub state: &'a Arc<State>,
+    pub ctx: &'a Context,
+    pub kind: &'a Kind,
+    /// What is stored; `None` for a new object.
+    pub old: Option<&'a Value>,
+}
+
+impl Attributes<'_> {
+    /// An answer to a write that is not let in.
+    fn forbidden(&self, object: &Value, why: &str) -> Status {
+        Status::forbidden(self.kind.group, self.kind.plural, meta::name(object), why)
+    }
+}
+
+/// Changes a new object; answers what it did, for the trace (an object, or null).
+type Mutate = for<'a> fn(&'a Attributes<'a>, &'a mut Value) -> BoxFuture<'a, Result<Value, Status>>;
+/// Judges a new or changed object; answers what is to be written with it.
+type Validate = fn(&Attributes, &Value) -> Result<Extra, Status>;
+
+struct Plugin {
+    /// Group and kind; none for every namespaced kind.
+    kinds: &'static [(&'static str, &'static str)],
+    mutate: Option<Mutate>,
+    validate: Option<Validate>,
+}
+
+const POD: (&str, &str) = ("", "Pod");
+const REQUEST: (&str, &str) = ("certificates.k8s.io", "CertificateSigningRequest");
+const INGRESS: (&str, &str) = ("networking.k8s.io", "Ingress");
+const CLAIM: (&str, &str) = ("", "PersistentVolumeClaim");
+const SERVICE: (&str, &str) = ("", "Service");
+const ENDPOINTS: (&str, &str) = ("", "Endpoints");
+const NODE: (&str, &str) = ("", "Node");
+const PRIORITY: (&str, &str) = ("scheduling.k8s.io", "PriorityClass");
+const LEASE: (&str, &str) = ("coordination.k8s.io", "Lease");
+const SLICE: (&str, &str) = ("discovery.k8s.io", "EndpointSlice");
+
+fn done<'a, T: Send + 'a>(result: T) -> BoxFuture<'a, T> {
+    Box::pin(std::future::ready(result))
+}
+
+#[rustfmt::skip]
+static PLUGINS: &[Plugin] = &[
+    // LimitRanger
+    Plugin { kinds: &[POD, CLAIM], mutate: Some(|a, o| done(Ok(limits::fill(a, o)))), validate: Some(limits::check) },
+    // NodeRestriction
+    Plugin { kinds: &[NODE, POD, CLAIM, LEASE], mutate: None, validate: Some(nodes::check) },
+    // ServiceAccount
+    Plugin { kinds: &[POD], mutate: Some(|a, o| Box::pin(pods::service_account(a, o))), validate: Some(pods::secrets) },
+    // Who makes mirror pods (upstream: NodeRestriction for nodes; other users may)
+    Plugin { kinds: &[POD], mutate: None, validate: Some(pods::mirrors) },
+    // Priority
+    Plugin { kinds: &[POD], mutate: Some(|a, o| done(pods::priority(a, o))), validate: None },
+    Plugin { kinds: &[PRIORITY], mutate: None, validate: Some(classes::priority) },
+    // DefaultTolerationSeconds
+    Plugin { kinds: &[POD], mutate: Some(|_, o| { pods::tolerations(o); done(Ok(Value::Null)) }), validate: None },
+    // DefaultStorageClass
+    Plugin { kinds: &[CLAIM], mutate: Some(|a, o| done(Ok(classes::storage(a, o)))), validate: None },
+    // PersistentVolumeClaimResize
+    Plugin { kinds: &[CLAIM], mutate: None, validate: Some(classes::growth) },
+    // The requester of a certificate is who asks (upstream: the registry)
+    Plugin { kinds: &[REQUEST], mutate: Some(|a, o| { certificates::sign_in(a, o); done(Ok(Value::Null)) }), validate: None },
+    // CertificateApproval
+    Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::approval) },
+    // CertificateSigning
+    Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::signing) },
+    // CertificateSubjectRestriction
+    Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::subject) },
+    // DefaultIngressClass
+    Plugin { kinds: &[INGRESS], mutate: Some(|a, o| done(Ok(classes::ingress(a, o)))), validate: None },
+    // Addresses (upstream: validation, and DenyServiceExternalIPs)
+    Plugin { kinds: &[SERVICE, ENDPOINTS, SLICE], mutate: None, validate: Some(addresses::check) },
+    // ResourceQuota
+    Plugin { kinds: &[], mutate: None, validate: Some(quota::charge) },
+];
+
+fn concerned(kind: &Kind) -> impl Iterator<Item = &'static Plugin> {
+    let this = (kind.group, kind.kind);
+    let namespaced = kind.namespaced;
+    PLUGINS.iter().filter(move |p| p.kinds.contains(&this) || (p.kinds.is_empty() && namespaced))
+}
+
+/// Is there a place for a new object: its definition, its namespace?
+pub fn place(state: &State, kind: &Kind, object: &Value) -> Result<(), Status> {
+    definition(state, kind)?;
+    namespace(state, kind, object)
+}
+
+/// NamespaceLifecycle: nothing is made in a namespace that is not there or is going.
+fn namespace(state: &State, kind: &Kind, object: &Value) -> Result<(), Status> {
+    if !kind.namespaced {
+        return Ok(());
+    }
+    let namespace = meta::namespace(object);
+    let found = state.cache.get("namespaces", namespace);
+    let Some(found) = found else { return Err(Status::not_found("", "namespaces", namespace)) };
+    if meta::is_terminating(&found.value) {
+        let why =
+            format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let mut status = Status::forbidden(kind.group, kind.plural, meta::name(object), &why);
+        status.details["causes"] = json!([{"reason": "NamespaceTerminating",
+            "message": format!("namespace {namespace} is being terminated"), "field": "metadata.namespace"}]);
+        return Err(status);
+    }
+    Ok(())
+}
+
+/// Nothing is made of a kind whose definition is going.
+fn definition(state: &State, kind: &Kind) -> Result<(), Status> {
+    if kind.custom.is_none() {
+        return Ok(());
+    }
+    let found = state.cache.get(definitions::PLACE, &kind.qualified());
+    if found.is_some_and(|d| meta::is_terminating(&d.value)) {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(Status::new(405, "MethodNotAllowed", why).with(json!({})));
+    }
+    Ok(())
+}
+
+/// PUT and server-side apply create an object that does not exist yet: their user needs the right
+/// to create as well.
+fn may_create(a: &Attributes) -> Result<(), Status> {
+    if a.old.is_some() || !matches!(a.ctx.info.verb.as_str(), "update" | "patch") {
+        return Ok(());
+    }
+    let create = authz::Attributes { verb: "create", ..authz::Attributes::of(&a.ctx.info) };
+    a.state.authorize(&a.ctx.user, &create).map_err(|reason| create.forbidden(&a.ctx.user, &reason))
+}
+
+/// All that is added to a new object. Answers what was done, for the trace.
+pub async fn mutate(a: &Attributes<'_>, object: &mut Value) -> Result<Value, Status> {
+    may_create(a)?;
+    let mut told = serde_json::Map::new();
+    for mutate in concerned(a.kind).filter_map(|p| p.mutate) {
+        if let Value::Object(done) = mutate(a, object).await? {
+            told.extend(done);
+        }
+    }
+    Ok(if told.is_empty() { Value::Null } else { told.into() })
+}
+
+/// Is an object that is valid let in? Answers what is to be written with it.
+pub fn validate(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+    let mut extra = Extra::default();
+    for validate in concerned(a.kind).filter_map(|p| p.validate) {
+        extra.join(validate(a, object)?);
+    }
+    Ok(extra)
+}

@@ -1,0 +1,428 @@
+//! NodeRestriction: what a kubelet may write (upstream: `plugin/pkg/admission/noderestriction`).
+//! Its own Node without labels that say what may run there, mirror pods of itself, the status of
+//! the pods that are bound to it, its own Lease.
+
+use super::Attributes;
+use crate::State;
+use crate::authz;
+use crate::context::Context;
+use crate::nodes::DRIVER_SECRETS;
+use crate::store::Extra;
+use api::kinds::Kind;
+use api::value::{self, at, flag, list, map, text};
+use api::{Status, meta};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+const MIRROR: &str = "kubernetes.io/config.mirror";
+/// Only administrators set these labels, so that pods which need a trusted node can rely on them.
+const RESTRICTED: &str = "node-restriction.kubernetes.io";
+/// Labels of Kubernetes' own that a kubelet may set.
+const LABELS: [&str; 12] = [
+    "kubernetes.io/hostname",
+    "kubernetes.io/arch",
+    "kubernetes.io/os",
+    "beta.kubernetes.io/arch",
+    "beta.kubernetes.io/os",
+    "beta.kubernetes.io/instance-type",
+    "node.kubernetes.io/instance-type",
+    "failure-domain.beta.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
+    "failure-domain.kubernetes.io/zone",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+];
+/// Where a pod names ResourceClaims (dynamic resource allocation); its status says which claims
+/// were made for it.
+const CLAIMS: [&str; 3] =
+    ["spec.resourceClaims", "status.resourceClaimStatuses", "status.extendedResourceClaimStatus"];
+/// Set when a control-plane node registers, never later. With kubeadm an administrator's client
+/// does it.
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+
+/// Judges a new or changed object. Users that are no node pass.
+pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+    let Some(node) = a.ctx.user.node() else { return Ok(Extra::default()) };
+    let subresource = a.ctx.info.subresource.as_str();
+    let refused = match (a.kind.kind, subresource) {
+        ("Node", _) => node_object(node, object, a.old),
+        ("Pod", "") => mirror_pod(a.state, node, object, a.old),
+        ("Pod", "status") => pod_status(node, object, a.old.unwrap_or(&Value::Null)),
+        // The deletion that follows an eviction was judged as one.
+        ("Pod", "eviction") => None,
+        ("Pod", other) => {
+            Some(format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"))
+        }
+        ("PersistentVolumeClaim", "status") => claim_status(node, object, a.old.unwrap_or(&Value::Null)),
+        ("PersistentVolumeClaim", _) => Some("may only update PVC status".to_string()),
+        ("Lease", _) => (meta::name(object) != node)
+            .then(|| "can only access node lease with the same name as the requesting node".to_string()),
+        _ => None,
+    };
+    match refused {
+        None => Ok(Extra::default()),
+        Some(why) => Err(a.forbidden(object, &why)),
+    }
+}
+
+/// The part of a label before the slash.
+fn group(label: &str) -> &str {
+    label.split_once('/').map_or("", |(group, _)| group)
+}
+
+fn is_below(group: &str, domain: &str) -> bool {
+    group == domain || group.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// Labels that a kubelet may not set.
+fn is_restricted(label: &str) -> bool {
+    let group = group(label);
+    let own = is_below(group, "kubernetes.io") || is_below(group, "k8s.io");
+    let allowed = LABELS.contains(&label)
+        || is_below(group, "kubelet.kubernetes.io")
+        || is_below(group, "node.kubernetes.io");
+    is_below(group, RESTRICTED) || own && !allowed
+}
+
+/// Labels that were added, changed or removed and may not be.
+fn restricted_labels(new: &Value, old: Option<&Value>) -> Vec<String> {
+    let labels = |node: &Value| map(node, "metadata.labels").cloned().unwrap_or_default();
+    let (new, old) = (labels(new), old.map(labels).unwrap_or_default());
+    let all: BTreeSet<&String> = new.keys().chain(old.keys()).collect();
+    let changed = all.into_iter().filter(|label| new.get(*label) != old.get(*label));
+    changed.filter(|label| is_restricted(label)).cloned().collect()
+}
+
+fn node_object(node: &str, new: &Value, old: Option<&Value>) -> Option<String> {
+    let mut labels = restricted_labels(new, old);
+    if meta::name(new) != node {
+        return Some(format!("node {node:?} is not allowed to modify node {:?}", meta::name(new)));
+    }
+    let Some(old) = old else {
+        labels.retain(|label| label != CONTROL_PLANE);
+        return (!labels.is_empty())
+            .then(|| format!("is not allowed to set the following labels: {}", labels.join(", ")));
+    };
+    if list(new, "spec.taints") != list(old, "spec.taints") {
+        return Some(format!("node {node:?} is not allowed to modify taints"));
+    }
+    if list(new, "metadata.ownerReferences") != list(old, "metadata.ownerReferences") {
+        return Some(format!("node {node:?} is not allowed to modify ownerReferences"));
+    }
+    (!labels.is_empty()).then(|| format!("is not allowed to modify labels: {}", labels.join(", ")))
+}
+
+fn mirror_pod(state: &State, node: &str, pod: &Value, old: Option<&Value>) -> Option<String> {
+    if old.is_some() {
+        return Some(format!(
+            "unexpected operation \"UPDATE\", node {node:?} can only create and delete mirror pods"
+        ));
+    }
+    if meta::annotation(pod, MIRROR).is_none() {
+        return Some(format!(
+            "pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"
+        ));
+    }
+    if text(pod, "spec.nodeName") != node {
+        return Some(format!("node {node:?} can only create pods with spec.nodeName set to itself"));
+    }
+    let owner = match list(pod, "metadata.ownerReferences") {
+        [owner] => owner,
+        [] => {
+            return Some(format!("node {node:?} can only create pods with an owner reference set to itself"));
+        }
+        _ => {
+            return Some(format!(
+                "node {node:?} can only create pods with a single owner reference set to itself"
+            ));
+        }
+    };
+    let named = ["apiVersion", "kind", "name"].map(|field| text(owner, field));
+    if named != ["v1", "Node", node] {
+        return Some(format!("node {node:?} can only create pods with an owner reference set to itself"));
+    }
+    if !flag(owner, "controller") {
+        return Some(format!(
+            "node {node:?} can only create pods with a controller owner reference set to itself"
+        ));
+    }
+    if flag(owner, "blockOwnerDeletion") {
+        return Some(format!("node {node:?} must not set blockOwnerDeletion on an owner reference"));
+    }
+    let stored = state.cache.get("nodes", node);
+    let (wanted, told) = (stored.as_ref().map_or("", |n| meta::uid(&n.value)), text(owner, "uid"));
+    if wanted != told {
+        return Some(format!("node {node} UID mismatch: expected {wanted} got {told}"));
+    }
+    references(pod).map(|what| format!("node {node:?} can not create pods that reference {what}"))
+}
+
+/// What a mirror pod refers to and may not: nobody has authorized it.
+fn references(pod: &Value) -> Option<&'static str> {
+    let volumes = || list(pod, "spec.volumes").iter();
+    let sources = || volumes().flat_map(|v| list(v, "projected.sources"));
+    let containers = || {
+        ["initContainers", "containers", "ephemeralContainers"]
+            .into_iter()
+            .flat_map(|group| list(at(pod, "spec"), group))
+    };
+    let variable = |field: &str| {
+        containers().flat_map(|c| list(c, "env")).any(|e| !at(at(e, "valueFrom"), field).is_null())
+    };
+    let all = |field: &str| containers().flat_map(|c| list(c, "envFrom")).any(|e| !at(e, field).is_null());
+    let mounted = |field: &str| {
+        volumes().any(|v| !at(v, field).is_null()) || sources().any(|s| !at(s, field).is_null())
+    };
+    let of_driver = || volumes().any(|v| DRIVER_SECRETS.iter().any(|path| !at(v, path).is_null()));
+    let secrets = mounted("secret") || of_driver() || variable("secretKeyRef") || all("secretRef");
+    match () {
+        () if !text(pod, "spec.serviceAccountName").is_empty() => Some("a service account"),
+        () if secrets || !list(pod, "spec.imagePullSecrets").is_empty() => Some("secrets"),
+        () if mounted("configMap") || variable("configMapKeyRef") || all("configMapRef") => {
+            Some("configmaps")
+        }
+        () if mounted("persistentVolumeClaim") || mounted("ephemeral") => Some("persistentvolumeclaims"),
+        () if sources().any(|s| !at(s, "clusterTrustBundle").is_null()) => Some("clustertrustbundles"),
+        () if sources().any(|s| !at(s, "podCertificate").is_null()) => Some("pod certificates"),
+        () if CLAIMS.iter().any(|path| !value::empty(pod, path)) => Some("resourceclaims"),
+        () => None,
+    }
+}
+
+fn pod_status(node: &str, pod: &Value, old: &Value) -> Option<String> {
+    if text(old, "spec.nodeName") != node {
+        return Some(format!(
+            "node {node:?} can only update pod status for pods with spec.nodeName set to itself"
+        ));
+    }
+    if at(pod, "metadata.labels") != at(old, "metadata.labels") {
+        return Some(format!("node {node:?} cannot update labels through pod status"));
+    }
+    // With another claim's name there the node could read that claim.
+    CLAIMS[1..]
+        .iter()
+        .any(|path| at(pod, path) != at(old, path))
+        .then(|| format!("node {node:?} cannot update resource claim statuses through pod status"))
+}
+
+/// A kubelet tells how far the growth of a volume has come, and nothing else.
+fn claim_status(node: &str, claim: &Value, old: &Value) -> Option<String> {
+    let rest = |claim: &Value| {
+        let mut rest = claim.clone();
+        for path in [
+            "metadata.managedFields",
+            "metadata.resourceVersion",
+            "status.capacity",
+            "status.conditions",
+            "status.allocatedResources",
+            "status.allocatedResourceStatuses",
+        ] {
+            value::remove(&mut rest, path);
+        }
+        rest
+    };
+    (rest(claim) != rest(old)).then(|| {
+        format!(
+            "node {node:?} is not allowed to update fields other than status.capacity and status.conditions"
+        )
+    })
+}
+
+/// Judges a deletion, and an eviction, which is one.
+pub fn removal(ctx: &Context, kind: &Kind, object: &Value) -> Result<(), Status> {
+    let Some(node) = ctx.user.node().filter(|_| kind.kind == "Pod" && kind.group.is_empty()) else {
+        return Ok(());
+    };
+    if text(object, "spec.nodeName") == node {
+        return Ok(());
+    }
+    let why = match ctx.info.subresource.as_str() {
+        "eviction" => format!("node {node} can only evict pods with spec.nodeName set to itself"),
+        _ => format!("node {node:?} can only delete pods with spec.nodeName set to itself"),
+    };
+    Err(Status::forbidden(kind.group, kind.plural, meta::name(object), &why))
+}
+
+/// Judges a request for a token: it is for a pod on the node that runs as this account, and dies
+/// with it.
+pub fn token(
+    state: &State,
+    ctx: &Context,
+    request: &Value,
+    namespace: &str,
+    account: &str,
+) -> Result<(), Status> {
+    let Some(node) = ctx.user.node() else { return Ok(()) };
+    let refuse = |why: &str| Err(Status::forbidden("", "serviceaccounts", account, why));
+    let bound = at(request, "spec.boundObjectRef");
+    let (kind, name, uid) = (text(bound, "kind"), text(bound, "name"), text(bound, "uid"));
+    if text(bound, "apiVersion") != "v1" || kind != "Pod" || name.is_empty() {
+        return refuse("node requested token not bound to a pod");
+    }
+    if uid.is_empty() {
+        return refuse("node requested token with a pod binding without a uid");
+    }
+    let Some(pod) = state.cache.get("pods", &format!("{namespace}/{name}")) else {
+        return Err(Status::not_found("", "pods", name));
+    };
+    if meta::uid(&pod.value) != uid {
+        let why = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+        );
+        return Err(Status::conflict("", "pods", name, &why));
+    }
+    if text(&pod.value, "spec.nodeName") != node {
+        return refuse("node requested token bound to a pod scheduled on a different node");
+    }
+    if text(&pod.value, "spec.serviceAccountName") != account {
+        return refuse("node requested token bound to a pod that runs as a different service account");
+    }
+    match audience(state, ctx, list(request, "spec.audiences"), &pod.value) {
+        None => Ok(()),
+        Some(why) => refuse(&why),
+    }
+}
+
+/// ServiceAccountNodeAudienceRestriction: a kubelet gets tokens for the audiences that its pod's
+/// volumes ask for, and for those that a role allows it (verb
+/// `request-serviceaccounts-token-audience`, resource: the audience). Otherwise a node that was
+/// taken over could speak for its pods to any service that trusts the cluster's tokens.
+fn audience(state: &State, ctx: &Context, asked: &[Value], pod: &Value) -> Option<String> {
+    let audience = match asked {
+        [] => "",
+        [one] => one.as_str().unwrap_or_default(),
+        _ => return Some("node may only request 0 or 1 audiences".to_string()),
+    };
+    let mut sources = list(pod, "spec.volumes").iter().flat_map(|v| list(v, "projected.sources"));
+    let projected =
+        sources.any(|s| s.get("serviceAccountToken").is_some_and(|t| text(t, "audience") == audience));
+    let attributes = authz::Attributes {
+        verb: "request-serviceaccounts-token-audience",
+        group: "",
+        resource: audience,
+        subresource: "",
+        namespace: meta::namespace(pod),
+        name: text(pod, "spec.serviceAccountName"),
+        on_node: "",
+        path: "",
+        is_resource: true,
+    };
+    let allowed = projected || !audience.is_empty() && state.authorize(&ctx.user, &attributes).is_ok();
+    (!allowed).then(|| format!("audience {audience:?} not found in pod spec volume"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn whatever_the_authorizer_takes_for_a_need_is_a_reference_that_a_mirror_pod_may_not_have() {
+        let volume = |v: Value| json!({"spec": {"volumes": [v]}});
+        for (pod, resource) in [
+            (volume(json!({"csi": {"driver": "d", "nodePublishSecretRef": {"name": "x"}}})), "secrets"),
+            (volume(json!({"secret": {"secretName": "x"}})), "secrets"),
+            (volume(json!({"projected": {"sources": [{"secret": {"name": "x"}}]}})), "secrets"),
+            (volume(json!({"configMap": {"name": "x"}})), "configmaps"),
+            (volume(json!({"persistentVolumeClaim": {"claimName": "x"}})), "persistentvolumeclaims"),
+            (volume(json!({"flexVolume": {"driver": "d", "secretRef": {"name": "x"}}})), "secrets"),
+            (volume(json!({"azureFile": {"secretName": "x"}})), "secrets"),
+            (json!({"spec": {"imagePullSecrets": [{"name": "x"}]}}), "secrets"),
+        ] {
+            assert!(crate::nodes::needs(&pod, resource, "x"), "{pod}");
+            assert_eq!(references(&pod), Some(resource), "{pod}");
+        }
+    }
+
+    /// CVE-2025-4563: a mirror pod with a claim's name would let its node read the claim.
+    #[test]
+    fn a_mirror_pod_names_no_claims_bundles_or_certificates() {
+        let source = |s: Value| json!({"spec": {"volumes": [{"name": "v", "projected": {"sources": [s]}}]}});
+        for (pod, what) in [
+            (
+                json!({"spec": {"resourceClaims": [{"name": "c", "resourceClaimName": "x"}]}}),
+                "resourceclaims",
+            ),
+            (
+                json!({"status": {"resourceClaimStatuses": [{"name": "c", "resourceClaimName": "x"}]}}),
+                "resourceclaims",
+            ),
+            (source(json!({"clusterTrustBundle": {"name": "x", "path": "p"}})), "clustertrustbundles"),
+            (source(json!({"podCertificate": {"signerName": "x"}})), "pod certificates"),
+        ] {
+            assert_eq!(references(&pod), Some(what), "{pod}");
+        }
+        assert_eq!(references(&source(json!({"downwardAPI": {}}))), None);
+        let status = |claims: Value| json!({"spec": {"nodeName": "n1"}, "status": {"phase": "Running", "resourceClaimStatuses": claims}});
+        let (old, new) = (status(json!([])), status(json!([{"name": "c", "resourceClaimName": "x"}])));
+        assert_eq!(
+            pod_status("n1", &new, &old).as_deref(),
+            Some("node \"n1\" cannot update resource claim statuses through pod status")
+        );
+        assert_eq!(pod_status("n1", &old, &old), None);
+    }
+
+    #[test]
+    fn a_kubelet_tells_of_a_claim_only_how_large_it_is() {
+        let claim = |field: &str, told: Value| {
+            let mut claim = json!({"metadata": {"name": "c", "labels": {"a": "b"}}, "spec": {"volumeName": "v"},
+                "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}});
+            value::put(&mut claim, field, told);
+            claim
+        };
+        let old = claim("status.phase", "Bound".into());
+        for (field, told) in [
+            ("status.capacity", json!({"storage": "2Gi"})),
+            ("status.conditions", json!([{"type": "FileSystemResizePending", "status": "True"}])),
+            ("status.allocatedResources", json!({"storage": "2Gi"})),
+        ] {
+            assert_eq!(claim_status("n1", &claim(field, told), &old), None, "{field}");
+        }
+        for (field, told) in [
+            ("metadata.labels", json!({"a": "c"})),
+            ("metadata.annotations", json!({"a": "c"})),
+            ("metadata.ownerReferences", json!([{"name": "n1"}])),
+            ("spec.volumeName", "w".into()),
+            ("status.phase", "Lost".into()),
+        ] {
+            let why = claim_status("n1", &claim(field, told), &old).unwrap_or_default();
+            assert!(why.contains("is not allowed to update fields other than status.capacity"), "{field}");
+        }
+    }
+
+    #[test]
+    fn labels_that_say_what_may_run_on_a_node_are_not_the_kubelets() {
+        for free in [
+            "disk",
+            "example.com/x",
+            "kubernetes.io/hostname",
+            "node.kubernetes.io/x",
+            "sub.kubelet.kubernetes.io/x",
+        ] {
+            assert!(!is_restricted(free), "{free}");
+        }
+        for own in [
+            "node-restriction.kubernetes.io/x",
+            "a.node-restriction.kubernetes.io/x",
+            "node-role.kubernetes.io/control-plane",
+            "kubernetes.io/x",
+            "x.k8s.io/y",
+        ] {
+            assert!(is_restricted(own), "{own}");
+        }
+        let node = |labels: Value| json!({"metadata": {"name": "n1", "labels": labels}});
+        let role = node(json!({"node-role.kubernetes.io/control-plane": ""}));
+        assert_eq!(node_object("n1", &role, None), None, "when it registers");
+        assert_eq!(node_object("n1", &role, Some(&role)), None);
+        let why = "is not allowed to modify labels: node-role.kubernetes.io/control-plane";
+        assert_eq!(node_object("n1", &role, Some(&node(json!({})))).as_deref(), Some(why));
+        assert_eq!(node_object("n1", &node(json!({})), Some(&role)).as_deref(), Some(why));
+        let set = node_object("n1", &node(json!({"node-restriction.kubernetes.io/a": "b"})), None);
+        assert_eq!(
+            set.as_deref(),
+            Some("is not allowed to set the following labels: node-restriction.kubernetes.io/a")
+        );
+        let other = node_object("n2", &role, None);
+        assert_eq!(other.as_deref(), Some("node \"n2\" is not allowed to modify node \"n1\""));
+    }
+}

@@ -1,0 +1,272 @@
+//! Pods: who they run as, how important they are, how long they stay on a node that is gone.
+
+use super::Attributes;
+use crate::State;
+use crate::store::Extra;
+use api::value::{self, at, flag, list, list_mut, text};
+use api::{Status, meta};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long a pod waits for its namespace's default service account, which a controller makes.
+const ACCOUNT_WAIT: Duration = Duration::from_millis(1500);
+const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// Written by kubelets into their mirror pods.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+/// On a service account whose pods may use only the secrets that it lists.
+const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
+
+/// ServiceAccount: name, token volume, pull secrets.
+pub async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Status> {
+    let state = a.state;
+    if meta::annotation(pod, MIRROR).is_some() {
+        return Ok(Value::Null);
+    }
+    value::default_zero(pod, "spec.serviceAccountName", "default");
+    let name = text(pod, "spec.serviceAccountName").to_string();
+    value::put(pod, "spec.serviceAccount", name.clone());
+    let namespace = meta::namespace(pod).to_string();
+    let key = format!("{namespace}/{name}");
+    let Some(account) = find_account(state, &key, name == "default").await else {
+        let why =
+            format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
+        return Err(Status::forbidden("", "pods", meta::name(pod), &why));
+    };
+    let wants = at(pod, "spec.automountServiceAccountToken").as_bool();
+    if wants.or(at(&account, "automountServiceAccountToken").as_bool()).unwrap_or(true) {
+        mount_token(pod, &format!("kube-api-access-{}", state.rng.name_suffix(5)));
+    }
+    if value::empty(pod, "spec.imagePullSecrets") && !value::empty(&account, "imagePullSecrets") {
+        value::copy(
+            &json!({"spec": {"imagePullSecrets": at(&account, "imagePullSecrets")}}),
+            pod,
+            "spec.imagePullSecrets",
+        );
+    }
+    Ok(json!({"serviceAccount": name}))
+}
+
+async fn find_account(state: &State, key: &str, wait: bool) -> Option<Value> {
+    let look = || state.cache.get("serviceaccounts", key).map(|a| a.value.clone());
+    if let Some(found) = look() {
+        return Some(found);
+    }
+    if !wait {
+        return None;
+    }
+    let mut progress = state.cache.progress();
+    let search = async {
+        loop {
+            if let Some(found) = look() {
+                return Some(found);
+            }
+            progress.changed().await.ok()?;
+        }
+    };
+    clock::timeout(ACCOUNT_WAIT, search).await.flatten()
+}
+
+fn mount_token(pod: &mut Value, volume: &str) {
+    let mut used = false;
+    for group in ["spec.initContainers", "spec.containers"] {
+        for container in list_mut(pod, group) {
+            if list(container, "volumeMounts").iter().any(|m| text(m, "mountPath") == TOKEN_PATH) {
+                continue;
+            }
+            let mount = json!({"name": volume, "readOnly": true, "mountPath": TOKEN_PATH});
+            push(container, "volumeMounts", mount);
+            used = true;
+        }
+    }
+    if used {
+        let source = json!({"name": volume, "projected": {"sources": [
+            {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}}],
+            "defaultMode": 420}});
+        push(value::slot(pod, "spec"), "volumes", source);
+    }
+}
+
+fn push(object: &mut Value, path: &str, item: Value) {
+    match value::slot(object, path) {
+        Value::Array(list) => list.push(item),
+        other => *other = Value::Array(vec![item]),
+    }
+}
+
+/// ServiceAccount's other half: what a mirror pod may not refer to, and, where the account has
+/// [`ENFORCE`], that a pod's containers read only secrets that the account lists. Ephemeral
+/// containers are no way around it (CVE-2023-2728).
+pub fn secrets(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
+    let ephemeral = a.ctx.info.subresource == "ephemeralcontainers";
+    if a.old.is_some() && !ephemeral {
+        return Ok(Extra::default());
+    }
+    if meta::annotation(pod, MIRROR).is_some() {
+        return mirror(pod).map_or(Ok(Extra::default()), |why| Err(a.forbidden(pod, why)));
+    }
+    let key = format!("{}/{}", meta::namespace(pod), text(pod, "spec.serviceAccountName"));
+    let Some(account) = a.state.cache.get("serviceaccounts", &key) else { return Ok(Extra::default()) };
+    let enforced =
+        matches!(meta::annotation(&account.value, ENFORCE), Some("1" | "t" | "T" | "true" | "TRUE" | "True"));
+    match enforced.then(|| foreign_secret(&account.value, pod, ephemeral)).flatten() {
+        Some(why) => Err(a.forbidden(pod, &why)),
+        None => Ok(Extra::default()),
+    }
+}
+
+/// A pod that says of itself that it is a mirror: only its node may make one (NodeRestriction
+/// judges which), and no write, a binding included, may change what it says. A mirror is shown and
+/// not run, so nobody else has a use for one.
+pub fn mirrors(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
+    let now = meta::annotation(pod, MIRROR);
+    let why = match a.old {
+        None if now.is_some() && a.ctx.user.node().is_none() => {
+            format!("only a node may create a mirror pod (annotation {MIRROR:?})")
+        }
+        Some(old) if meta::annotation(old, MIRROR) != now => format!("annotation {MIRROR:?} may not change"),
+        _ => return Ok(Extra::default()),
+    };
+    Err(a.forbidden(pod, &why))
+}
+
+/// Why a mirror pod is refused: nobody has looked after what it refers to.
+fn mirror(pod: &Value) -> Option<&'static str> {
+    if !text(pod, "spec.serviceAccountName").is_empty() {
+        return Some("a mirror pod may not reference service accounts");
+    }
+    let volumes = list(pod, "spec.volumes");
+    let sources = || volumes.iter().flat_map(|v| list(v, "projected.sources"));
+    let containers = ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"];
+    let in_containers = containers.iter().flat_map(|g| list(pod, g)).any(|c| !references(c).is_empty());
+    let of_volume = |v: &Value| v.get("secret").is_some() || v.pointer("/csi/nodePublishSecretRef").is_some();
+    let in_volumes = volumes.iter().any(of_volume) || sources().any(|s| s.get("secret").is_some());
+    if in_containers || in_volumes || !value::empty(pod, "spec.imagePullSecrets") {
+        return Some("a mirror pod may not reference secrets");
+    }
+    let token = sources().any(|s| s.get("serviceAccountToken").is_some());
+    token.then_some("a mirror pod may not use ServiceAccountToken volume projections")
+}
+
+/// The secrets that a container's environment refers to, each with how upstream calls the place.
+fn references(container: &Value) -> Vec<(String, &str)> {
+    let single = list(container, "env").iter().filter(|e| e.pointer("/valueFrom/secretKeyRef").is_some());
+    let single =
+        single.map(|e| (format!("envVar {}", text(e, "name")), text(e, "valueFrom.secretKeyRef.name")));
+    let all = list(container, "envFrom").iter().filter(|e| e.get("secretRef").is_some());
+    single.chain(all.map(|e| ("envFrom".to_string(), text(e, "secretRef.name")))).collect()
+}
+
+/// Why a pod is refused that refers to a secret which its account does not list; in upstream's
+/// words.
+fn foreign_secret(account: &Value, pod: &Value, ephemeral: bool) -> Option<String> {
+    let name = meta::name(account);
+    let listed = |field: &str, secret: &str| list(account, field).iter().any(|s| text(s, "name") == secret);
+    let end = format!("is not allowed because service account {name} does not reference that secret");
+    let in_containers = |group: &str, what: &str| {
+        list(pod, group).iter().find_map(|container| {
+            let foreign = references(container).into_iter().find(|(_, secret)| !listed("secrets", secret))?;
+            let (place, secret) = foreign;
+            Some(format!(
+                "{what} {} with {place} referencing secret.secretName={secret:?} {end}",
+                text(container, "name")
+            ))
+        })
+    };
+    if ephemeral {
+        return in_containers("spec.ephemeralContainers", "ephemeral container");
+    }
+    let volumes = list(pod, "spec.volumes").iter().filter(|v| v.get("secret").is_some());
+    let mut mounted = volumes.map(|v| text(v, "secret.secretName"));
+    let volume = mounted.find(|secret| !listed("secrets", secret));
+    let pull = || {
+        let all = list(pod, "spec.imagePullSecrets").iter().map(|s| text(s, "name")).enumerate();
+        all.into_iter().find(|(_, secret)| !listed("imagePullSecrets", secret)).map(|(i, secret)| {
+            format!("imagePullSecrets[{i}].name={secret:?} is not allowed because service account {name} does not reference that imagePullSecret")
+        })
+    };
+    volume
+        .map(|secret| format!("volume with secret.secretName={secret:?} {end}"))
+        .or_else(|| in_containers("spec.initContainers", "init container"))
+        .or_else(|| in_containers("spec.containers", "container"))
+        .or_else(pull)
+}
+
+/// DefaultTolerationSeconds: five minutes on a node that is gone.
+pub fn tolerations(pod: &mut Value) {
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let tolerated = list(pod, "spec.tolerations").iter().any(|t| {
+            let (own, effect) = (text(t, "key"), text(t, "effect"));
+            (own == key || own.is_empty()) && matches!(effect, "" | "NoExecute")
+        });
+        if !tolerated {
+            let toleration =
+                json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+            push(value::slot(pod, "spec"), "tolerations", toleration);
+        }
+    }
+}
+
+/// Priority: the number behind a class's name. What the pod itself says of either must be the same.
+///
+/// # Errors
+/// 403 for a class that does not exist, and for a number or policy that differs from the class's.
+pub fn priority(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Status> {
+    let state = a.state;
+    let refuse = |why: String| Err(Status::forbidden("", "pods", meta::name(pod), &why));
+    let name = text(pod, "spec.priorityClassName").to_string();
+    let number_of = |class: &Value| value::int(class, "value").unwrap_or(0);
+    let class = if name.is_empty() {
+        // Of several default classes the lowest counts.
+        let mut global: Option<Value> = None;
+        state.cache.for_each("priorityclasses", "", |c| {
+            if flag(c, "globalDefault") && global.as_ref().is_none_or(|g| number_of(c) < number_of(g)) {
+                global = Some(c.clone());
+            }
+        });
+        global
+    } else {
+        match state.cache.get("priorityclasses", &name) {
+            Some(class) => Some(class.value.clone()),
+            None => return refuse(format!("no PriorityClass with name {name} was found")),
+        }
+    };
+    let number = class.as_ref().map_or(0, number_of);
+    let end = "from the given PriorityClass name";
+    if let Some(told) = value::int(pod, "spec.priority").filter(|told| *told != number) {
+        return refuse(format!(
+            "the integer value of priority ({told}) must not be provided in pod spec; priority admission controller computed {number} {end}"
+        ));
+    }
+    let preemption = class.as_ref().map_or("", |c| text(c, "preemptionPolicy"));
+    let policy = if preemption.is_empty() { "PreemptLowerPriority" } else { preemption };
+    let told = text(pod, "spec.preemptionPolicy");
+    if !told.is_empty() && told != policy {
+        return refuse(format!(
+            "the string value of PreemptionPolicy ({told}) must not be provided in pod spec; priority admission controller computed {policy} {end}"
+        ));
+    }
+    if let Some(class) = &class {
+        value::put(pod, "spec.priorityClassName", meta::name(class));
+    }
+    value::put(pod, "spec.priority", number);
+    value::put(pod, "spec.preemptionPolicy", policy);
+    Ok(json!({"priority": number}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_minutes_unless_the_pod_says_otherwise() {
+        let mut pod = json!({"spec": {"tolerations": [{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]}});
+        tolerations(&mut pod);
+        let keys: Vec<&str> = list(&pod, "spec.tolerations").iter().map(|t| text(t, "key")).collect();
+        assert_eq!(keys, ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]);
+        let mut all = json!({"spec": {"tolerations": [{"operator": "Exists"}]}});
+        tolerations(&mut all);
+        assert_eq!(list(&all, "spec.tolerations").len(), 1);
+    }
+}

@@ -1,0 +1,126 @@
+//! ResourceQuota: charges every quota of the namespace that speaks of the object, or refuses.
+
+use super::Attributes;
+use crate::store::{Beside, Extra};
+use api::quota;
+use api::value::{self, at};
+use api::{Status, kinds, meta};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::OwnedMutexGuard;
+
+fn has_quota(a: &Attributes, object: &Value) -> bool {
+    let mut any = false;
+    a.state.cache.for_each("resourcequotas", &format!("{}/", meta::namespace(object)), |_| any = true);
+    any
+}
+
+/// The namespaces whose quotas are being charged. Writers of one namespace charge one after the
+/// other, as upstream: many at once would only make each other try again. Those of another
+/// namespace do not wait for them.
+///
+/// A namespace is listed while a request of it charges or waits, so there are never more of them
+/// than requests in flight.
+#[derive(Default)]
+pub struct Charging(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+
+/// The right to charge the quotas of a namespace, or a request's wait for it.
+pub struct Turn<'a> {
+    of: &'a Charging,
+    namespace: String,
+    line: Arc<tokio::sync::Mutex<()>>,
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+impl Charging {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<()>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn turn(&self, namespace: &str) -> Turn<'_> {
+        let line = self.lock().entry(namespace.to_string()).or_default().clone();
+        // Made before the wait: a request that is given up while it waits leaves the list as well.
+        let mut turn = Turn { of: self, namespace: namespace.to_string(), line, guard: None };
+        turn.guard = Some(turn.line.clone().lock_owned().await);
+        turn
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        drop(self.guard.take());
+        let mut lines = self.of.lock();
+        // The list's own handle and this one: nobody else charges or waits.
+        if Arc::strong_count(&self.line) <= 2 {
+            lines.remove(&self.namespace);
+        }
+    }
+}
+
+/// Waits until no other request of this server charges the namespace's quotas, if there is
+/// something to charge.
+pub async fn turn<'a>(a: &Attributes<'a>, object: &Value) -> Option<Turn<'a>> {
+    if !a.kind.namespaced || !has_quota(a, object) {
+        return None;
+    }
+    Some(a.state.charging.turn(meta::namespace(object)).await)
+}
+
+/// The quotas as they are after this object, to be written with it. A dry run is judged in the same
+/// way.
+pub fn charge(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+    let mut extra = Extra::default();
+    // Only services and claims cost more or less by a change; ends and deletions are for the
+    // controller to see.
+    let changes = matches!((a.kind.group, a.kind.plural), ("", "services" | "persistentvolumeclaims"));
+    if !a.ctx.info.subresource.is_empty() || (a.old.is_some() && !changes) || !has_quota(a, object) {
+        return Ok(extra);
+    }
+    let Some(kind) = kinds::find("", "v1", "ResourceQuota") else { return Ok(extra) };
+    let usage = |o: &Value| quota::usage(a.kind.group, a.kind.plural, o, clock::now());
+    let mut delta = usage(object);
+    if let Some(old) = a.old {
+        delta = quota::difference(&delta, &usage(old));
+    }
+    let is_pod = a.kind.kind == "Pod";
+    for (_, found) in a.state.cache.list(kind.place(), &format!("{}/", meta::namespace(object))).objects {
+        if !quota::matches(at(&found.value, "spec"), a.kind.group, a.kind.plural, object) {
+            continue;
+        }
+        let after =
+            quota::charge(&found.value, object, is_pod, &delta).map_err(|why| a.forbidden(object, &why))?;
+        if let Some(used) = after {
+            let mut new = found.value.clone();
+            value::put(&mut new, "status.used", quota::stored(&used));
+            extra.beside.push(Beside { kind, object: new, expected: found.revision });
+        }
+    }
+    Ok(extra)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[tokio::test]
+    async fn each_namespace_charges_in_its_own_turn_and_is_forgotten_afterwards() {
+        let charging = Charging::default();
+        let first = charging.turn("shop").await;
+        let mut second = Box::pin(charging.turn("shop"));
+        let mut third = Box::pin(charging.turn("shop"));
+        assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
+        let other = charging.turn("dev").now_or_never().expect("another namespace does not wait");
+        assert_eq!(charging.lock().len(), 2);
+        drop(other);
+        drop(first);
+        let second = second.now_or_never().expect("it is its turn");
+        assert!(third.as_mut().now_or_never().is_none(), "one after the other");
+        drop(second);
+        // One that is given up while it waits, and one that has never begun.
+        drop(third);
+        drop(charging.turn("never"));
+        assert!(charging.lock().is_empty(), "{:?}", charging.lock().keys());
+    }
+}

@@ -1,0 +1,409 @@
+//! Authentication: client certificates and service-account tokens, then impersonation.
+
+use super::State;
+use super::authz::Attributes;
+use super::http::{header, identity};
+use super::tokens;
+use super::user::{AUTHENTICATED, UNAUTHENTICATED, User};
+use api::Status;
+use api::value::{at, text};
+use base64::Engine as _;
+use clock::{self, Timestamp};
+use http::HeaderMap;
+use rustls::pki_types::CertificateDer;
+use serde_json::Value;
+use tap::TEACHER;
+
+pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// What the certificate of a connection says.
+#[derive(Clone, Debug)]
+pub enum Peer {
+    /// There is none, or it names nobody.
+    Nobody,
+    /// Somebody, until the certificate expires.
+    User(User, Timestamp),
+    /// It is not believed.
+    Stranger,
+}
+
+impl Peer {
+    /// Who has shown these certificates.
+    pub fn of(clients: &pki::Clients, certs: &[CertificateDer<'_>]) -> Peer {
+        match clients.judge(certs) {
+            Ok(None) => Peer::Nobody,
+            Ok(Some(client)) => {
+                let mut user = User { name: client.name, groups: client.groups, ..User::default() };
+                user.groups.push(AUTHENTICATED.to_string());
+                Peer::User(user, client.until)
+            }
+            Err(why) => {
+                tracing::warn!(err = why, "Unable to authenticate the request");
+                Peer::Stranger
+            }
+        }
+    }
+}
+
+/// Who sent these headers over a connection of `peer`. A certificate that is not believed is
+/// forgiven to whoever has a token.
+pub fn authenticate(state: &State, peer: &Peer, headers: &HeaderMap) -> Result<User, Status> {
+    let stranger = match peer {
+        Peer::User(user, until) if *until >= clock::now() => return believed(user, &state.teachers),
+        Peer::Nobody => false,
+        Peer::User(..) | Peer::Stranger => true,
+    };
+    let bearer = header(headers, "authorization");
+    let token = match bearer.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim().to_string()),
+        _ => websocket_token(headers),
+    };
+    match token {
+        None if stranger => Err(Status::unauthorized()),
+        None => Ok(User::anonymous()),
+        Some(token) => {
+            service_account(state, &token, &[]).map(|(user, _)| user).map_err(|_| Status::unauthorized())
+        }
+    }
+}
+
+/// The user of a certificate. The teacher judges the learner's work, so its name is believed only
+/// together with the group that this process has drawn for it: a certificate with that name can be
+/// had by a request that the learner approves, or made with the authority's key. The group itself
+/// is told to nobody, since webhooks see a user's groups.
+///
+/// # Errors
+/// It has the teacher's name and not the group.
+fn believed(user: &User, teachers: &str) -> Result<User, Status> {
+    let mut user = user.clone();
+    let groups = user.groups.len();
+    user.groups.retain(|group| group != teachers);
+    if user.name == TEACHER && user.groups.len() == groups {
+        let why = format!(
+            "the user name {TEACHER:?} belongs to the judge of lessons and labs; use a certificate with another common name"
+        );
+        return Err(Status::new(401, "Unauthorized", why));
+    }
+    Ok(user)
+}
+
+/// A subprotocol that is a token.
+const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
+
+/// Takes a token out of the subprotocols, as upstream: it is for this server, not for the kubelet
+/// behind it.
+pub fn without_token(headers: &mut HeaderMap) {
+    let all: Vec<String> = headers
+        .get_all("sec-websocket-protocol")
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .map(String::from)
+        .collect();
+    let kept: Vec<&str> = all
+        .iter()
+        .flat_map(|v| v.split(','))
+        .map(str::trim)
+        .filter(|p| !p.starts_with(TOKEN_PROTOCOL))
+        .collect();
+    headers.remove("sec-websocket-protocol");
+    if let Ok(value) = kept.join(", ").parse()
+        && !kept.is_empty()
+    {
+        headers.insert("sec-websocket-protocol", value);
+    }
+}
+
+/// Browsers cannot set headers: the token comes as a subprotocol. As upstream it counts only beside
+/// another one, which the answer can name.
+fn websocket_token(headers: &HeaderMap) -> Option<String> {
+    let protocols = headers.get_all("sec-websocket-protocol").iter().filter_map(|v| v.to_str().ok());
+    let (tokens, others): (Vec<&str>, Vec<&str>) =
+        protocols.flat_map(|v| v.split(',')).map(str::trim).partition(|p| p.starts_with(TOKEN_PROTOCOL));
+    if others.is_empty() {
+        return None;
+    }
+    let encoded = tokens.first()?.strip_prefix(TOKEN_PROTOCOL)?;
+    String::from_utf8(base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
+}
+
+/// The service account that a token speaks for, and the audiences that it may speak to out of those
+/// wanted (none: ours).
+pub fn service_account(state: &State, token: &str, wanted: &[String]) -> Result<(User, Vec<String>), String> {
+    let claims = state.verified.claims(&state.tokens, token)?;
+    let audiences: Vec<String> = match at(&claims, "aud") {
+        Value::String(s) => vec![s.clone()],
+        other => other.as_array().into_iter().flatten().filter_map(Value::as_str).map(String::from).collect(),
+    };
+    let ours = [ISSUER.to_string()];
+    let is_legacy = at(&claims, "iss") == pki::LEGACY_ISSUER;
+    // The token of a Secret names no audience: it is for the API server.
+    let audiences = if is_legacy && audiences.is_empty() { ours.to_vec() } else { audiences };
+    let wanted = if wanted.is_empty() { &ours[..] } else { wanted };
+    let granted: Vec<String> = audiences.iter().filter(|a| wanted.contains(a)).cloned().collect();
+    if granted.is_empty() {
+        return Err(format!("token audiences {audiences:?} is invalid for the target audiences {wanted:?}"));
+    }
+    if is_legacy {
+        let (namespace, name, uid) = tokens::check_legacy(state, &claims, token)?;
+        return Ok((User { uid: uid.into(), ..User::service_account(namespace, name) }, granted));
+    }
+    let own = claims.get("kubernetes.io").unwrap_or(&Value::Null);
+    let (namespace, name, uid) =
+        (text(own, "namespace"), text(own, "serviceaccount.name"), text(own, "serviceaccount.uid"));
+    tokens::check_bound(state, own)?;
+    let mut user = User::service_account(namespace, name);
+    user.uid = uid.to_string();
+    let mut extra = |key: &str, value: &str| {
+        if !value.is_empty() {
+            user.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_string()]);
+        }
+    };
+    let pod = text(own, "pod.name");
+    if !pod.is_empty() {
+        extra("pod-name", pod);
+        extra("pod-uid", text(own, "pod.uid"));
+    }
+    extra("node-name", text(own, "node.name"));
+    extra("node-uid", text(own, "node.uid"));
+    let jti = text(&claims, "jti");
+    if !jti.is_empty() {
+        extra("credential-id", &format!("JTI={jti}"));
+    }
+    Ok((user, granted))
+}
+
+/// Adds the group that an impersonated user has by default, as upstream's impersonation filter
+/// does: `system:unauthenticated` for the anonymous user; for others `system:authenticated`, unless
+/// the request names one of the two.
+fn add_default_group(user: &mut User) {
+    let default = if user.name == "system:anonymous" { UNAUTHENTICATED } else { AUTHENTICATED };
+    let named = user.is_in(UNAUTHENTICATED) || default == AUTHENTICATED && user.is_in(AUTHENTICATED);
+    if !named {
+        user.groups.push(default.into());
+    }
+}
+
+/// The user that the request wants to be taken for, if the caller may.
+pub fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<User, Status> {
+    let one = |name: &str| headers.get(name).map_or(Ok(""), |value| identity(name, value));
+    let name = one("impersonate-user")?;
+    let groups = headers.get_all("impersonate-group").iter();
+    let groups: Vec<String> =
+        groups.map(|v| identity("impersonate-group", v).map(String::from)).collect::<Result<_, _>>()?;
+    let uid = one("impersonate-uid")?;
+    let mut extra: Vec<(String, String)> = vec![];
+    for (key, value) in headers {
+        if let Some(key) = key.as_str().strip_prefix("impersonate-extra-") {
+            let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy().to_lowercase();
+            extra.push((key, identity("impersonate-extra", value)?.to_string()));
+        }
+    }
+    if name.is_empty() {
+        if groups.is_empty() && uid.is_empty() && extra.is_empty() {
+            return Ok(caller);
+        }
+        return Err(Status::bad_request("requested impersonation without impersonating a user"));
+    }
+    let may = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
+        let attributes = Attributes {
+            verb: "impersonate",
+            group,
+            resource,
+            subresource,
+            namespace,
+            name,
+            on_node: "",
+            path: "",
+            is_resource: true,
+        };
+        match state.authorize(&caller, &attributes) {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(attributes.forbidden(&caller, &reason)),
+        }
+    };
+    let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+    let mut user = match account {
+        Some((namespace, account)) => {
+            may("", "serviceaccounts", "", namespace, account)?;
+            let mut user = User::service_account(namespace, account);
+            if !groups.is_empty() {
+                user.groups.clear();
+            }
+            user
+        }
+        None => {
+            may("", "users", "", "", name)?;
+            User { name: name.to_string(), ..User::default() }
+        }
+    };
+    for group in groups {
+        may("", "groups", "", "", &group)?;
+        user.groups.push(group);
+    }
+    add_default_group(&mut user);
+    if !uid.is_empty() {
+        may("authentication.k8s.io", "uids", "", "", uid)?;
+        user.uid = uid.to_string();
+    }
+    for (key, value) in extra {
+        may("authentication.k8s.io", "userextras", &key, "", &value)?;
+        user.extra.entry(key).or_default().push(value);
+    }
+    user.impersonator = caller.name;
+    Ok(user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impersonated_users_get_the_default_group_that_upstream_gives() {
+        for (name, groups, wanted) in [
+            ("jane", vec![], vec![AUTHENTICATED]),
+            ("jane", vec!["devs"], vec!["devs", AUTHENTICATED]),
+            ("jane", vec![AUTHENTICATED], vec![AUTHENTICATED]),
+            ("jane", vec![UNAUTHENTICATED], vec![UNAUTHENTICATED]),
+            ("system:anonymous", vec![], vec![UNAUTHENTICATED]),
+            ("system:anonymous", vec![UNAUTHENTICATED], vec![UNAUTHENTICATED]),
+        ] {
+            let groups: Vec<String> = groups.into_iter().map(String::from).collect();
+            let mut user = User { name: name.into(), groups: groups.clone(), ..User::default() };
+            add_default_group(&mut user);
+            assert_eq!(user.groups, wanted, "{name} {groups:?}");
+        }
+    }
+
+    #[test]
+    fn the_teachers_name_is_believed_only_with_the_group_of_this_process() {
+        let believed =
+            |name: &str, groups: &[&str]| believed(&User::new(name, groups), "drawn").map(|u| u.groups);
+        assert_eq!(believed(TEACHER, &["system:masters"]).unwrap_err().code, 401);
+        assert_eq!(believed(TEACHER, &["system:masters", "guessed"]).unwrap_err().code, 401);
+        let own = believed(TEACHER, &["system:masters", "drawn"]).unwrap();
+        assert_eq!(own, ["system:masters", AUTHENTICATED], "webhooks are not told the group");
+        assert_eq!(believed("jane", &["drawn"]).unwrap(), [AUTHENTICATED]);
+    }
+
+    /// Over a real connection: a certificate of the cluster's authority with the teacher's name, as
+    /// a request that the learner approves gives one, and this process's own.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_certificate_with_the_teachers_name_makes_nobody_the_teacher() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::testing::start(dir.path()).await;
+        let server = fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+        let subject = pki::Subject::client(TEACHER, "system:masters");
+        let own = subject.clone().and_in(crate::testing::TEACHERS);
+        for (subject, code) in [(subject, "HTTP/1.1 401"), (own, "HTTP/1.1 200")] {
+            let client = fixture.ca.issue(&subject).unwrap();
+            let tls = pki::client_config(Some(&client), fixture.ca.pem(), &[]).unwrap();
+            let tcp = tokio::net::TcpStream::connect(server).await.unwrap();
+            let name = pki::server_name("127.0.0.1").unwrap();
+            let mut stream = tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await.unwrap();
+            let head = "GET /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = vec![];
+            let _ = stream.read_to_end(&mut answer).await; // it may hang up without TLS's farewell
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            assert!(answer.starts_with(code), "{code}: {answer}");
+            assert_eq!(answer.contains("judge of lessons"), code.ends_with("401"), "{answer}");
+        }
+    }
+
+    /// Its claims are remembered for ten seconds: a Secret or an account that is gone ends it all
+    /// the same.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_token_of_a_secret_authenticates_as_long_as_the_secret_and_the_account_live() {
+        use base64::engine::general_purpose::STANDARD;
+        use serde_json::json;
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::testing::start(dir.path()).await;
+        let keys = pki::TokenKey::load_or_create(dir.path()).unwrap();
+        let send = async |method: &str, path: &str, body: Value| {
+            let admin = User::new("admin", &["system:masters", AUTHENTICATED]);
+            let body = ("application/json", body.to_string());
+            crate::testing::send(&fixture.server, admin, (method, path), body, "").await
+        };
+        let review = async |token: &str| {
+            let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}});
+            let (code, review) = send("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review).await;
+            assert_eq!(code, 201, "{review}");
+            review["status"].clone()
+        };
+        let account = async |name: &str| {
+            let meta = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
+            let (code, made) = send("POST", "/api/v1/namespaces/default/serviceaccounts", meta).await;
+            assert_eq!(code, 201, "{made}");
+            text(&made, "metadata.uid").to_string()
+        };
+        let token = |secret: &str, name: &str, uid: &str| {
+            let claims = json!({
+                "iss": pki::LEGACY_ISSUER, "sub": format!("system:serviceaccount:default:{name}"),
+                "kubernetes.io/serviceaccount/namespace": "default",
+                "kubernetes.io/serviceaccount/secret.name": secret,
+                "kubernetes.io/serviceaccount/service-account.name": name,
+                "kubernetes.io/serviceaccount/service-account.uid": uid,
+            });
+            keys.sign(&claims).unwrap()
+        };
+        let secret = async |name: &str, account: &str, token: &str| {
+            let meta = json!({"name": name, "annotations": {"kubernetes.io/service-account.name": account}});
+            let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta,
+                "type": "kubernetes.io/service-account-token", "data": {"token": STANDARD.encode(token)}});
+            let (code, made) = send("POST", "/api/v1/namespaces/default/secrets", secret).await;
+            assert_eq!(code, 201, "{made}");
+        };
+        let eventually = async |token: &str, expected: bool| {
+            for _ in 0..2000 {
+                let status = review(token).await;
+                if (status["authenticated"] == true) == expected {
+                    return status;
+                }
+                clock::sleep(std::time::Duration::from_millis(5)).await; // the caches of the server follow its store
+            }
+            panic!("{:?}", review(token).await);
+        };
+        for gone in ["secrets/one", "serviceaccounts/first"] {
+            let name = if gone.starts_with("secrets") { ("one", "zeroth") } else { ("two", "first") };
+            let uid = account(name.1).await;
+            let token = token(name.0, name.1, &uid);
+            secret(name.0, name.1, &token).await;
+            let status = eventually(&token, true).await;
+            assert_eq!(status["user"]["username"], format!("system:serviceaccount:default:{}", name.1));
+            assert_eq!(status["user"]["uid"], uid.as_str());
+            assert_eq!(status["audiences"], json!([ISSUER]));
+            let (code, _) = send("DELETE", &format!("/api/v1/namespaces/default/{gone}"), json!({})).await;
+            assert_eq!(code, 200);
+            eventually(&token, false).await;
+        }
+        // A token that is not the one in the Secret, and one of an account before.
+        let uid = account("second").await;
+        let (good, other) = (token("three", "second", &uid), token("three", "second", "another"));
+        secret("three", "second", &good).await;
+        eventually(&good, true).await;
+        let status = review(&other).await;
+        assert_eq!(status["error"], "Token does not match server's copy", "{status}");
+    }
+
+    #[test]
+    fn a_token_among_the_subprotocols_is_read_and_not_passed_on() {
+        let mut headers = HeaderMap::new();
+        let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode("secret");
+        headers.append(
+            "sec-websocket-protocol",
+            format!("v5.channel.k8s.io, {TOKEN_PROTOCOL}{token}").parse().unwrap(),
+        );
+        headers.append("sec-websocket-protocol", "v4.channel.k8s.io".parse().unwrap());
+        assert_eq!(websocket_token(&headers).as_deref(), Some("secret"));
+        without_token(&mut headers);
+        assert_eq!(headers["sec-websocket-protocol"], "v5.channel.k8s.io, v4.channel.k8s.io");
+        assert_eq!(websocket_token(&headers), None);
+        without_token(&mut headers);
+        let mut alone = HeaderMap::new();
+        alone.insert("sec-websocket-protocol", format!("{TOKEN_PROTOCOL}{token}").parse().unwrap());
+        assert_eq!(websocket_token(&alone), None, "no protocol is left that the answer could name");
+        without_token(&mut alone);
+        assert!(alone.is_empty());
+    }
+}

@@ -1,0 +1,247 @@
+//! Authorization: `system:masters` may everything; kubelets by the node rules; everybody by RBAC.
+
+use super::State;
+use super::nodes;
+use super::object::Object;
+use super::request::Info;
+use super::user::{MASTERS, User};
+use api::Status;
+use api::status::{details, qualified};
+use api::value::list;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Bytes of roles that are searched for one decision, at most, and bytes that a role counts as at
+/// least. Some milliseconds: whoever may write roles and bind them to a group of everybody must not
+/// hold up the requests of all. The bootstrap roles of one user have some ten KiB.
+const SEARCHED_MAX: usize = 2 << 20;
+const ROLE_LEAST: usize = 256;
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes<'a> {
+    pub verb: &'a str,
+    pub group: &'a str,
+    pub resource: &'a str,
+    pub subresource: &'a str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    /// The node that a list or watch of pods is limited to.
+    pub on_node: &'a str,
+    pub path: &'a str,
+    pub is_resource: bool,
+}
+
+impl<'a> Attributes<'a> {
+    pub fn of(info: &'a Info) -> Attributes<'a> {
+        Attributes {
+            verb: &info.verb,
+            group: &info.group,
+            resource: &info.resource,
+            subresource: &info.subresource,
+            namespace: &info.namespace,
+            name: &info.name,
+            on_node: &info.on_node,
+            path: &info.path,
+            is_resource: info.is_resource,
+        }
+    }
+
+    /// A WebSocket begins with a GET, whatever is done over it: who may only look may not open one
+    /// (KEP-4006, on since 1.35).
+    pub fn opens_stream(&self) -> bool {
+        let streams = matches!(self.subresource, "exec" | "attach" | "portforward");
+        self.verb == "get" && self.group.is_empty() && self.resource == "pods" && streams
+    }
+
+    pub fn full_resource(&self) -> String {
+        match self.subresource {
+            "" => self.resource.to_string(),
+            sub => format!("{}/{sub}", self.resource),
+        }
+    }
+
+    /// The answer to somebody who may not.
+    pub fn forbidden(&self, user: &User, reason: &str) -> Status {
+        let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        if !self.is_resource {
+            let message =
+                format!("forbidden: User {:?} cannot {} path {:?}{because}", user.name, self.verb, self.path);
+            return Status::new(403, "Forbidden", message).with(json!({}));
+        }
+        let place = match self.namespace {
+            "" => "at the cluster scope".to_string(),
+            _ if self.resource == "namespaces" && self.name == self.namespace => {
+                format!("in the namespace {:?}", self.namespace)
+            }
+            namespace => format!("in the namespace {namespace:?}"),
+        };
+        let what = qualified(self.group, self.resource);
+        let head = if self.name.is_empty() { what } else { format!("{what} {:?}", self.name) };
+        let message = format!(
+            "{head} is forbidden: User {:?} cannot {} resource {:?} in API group {:?} {place}{because}",
+            user.name,
+            self.verb,
+            self.full_resource(),
+            self.group
+        );
+        Status::new(403, "Forbidden", message).with(details(self.group, self.resource, self.name))
+    }
+}
+
+fn any(list: &[Value], wanted: &str) -> bool {
+    list.iter().filter_map(Value::as_str).any(|v| v == "*" || v == wanted)
+}
+
+/// Does one rule of a role allow it?
+pub fn allows(rule: &Value, a: &Attributes) -> bool {
+    if !any(list(rule, "verbs"), a.verb) {
+        return false;
+    }
+    if !a.is_resource {
+        return list(rule, "nonResourceURLs").iter().filter_map(Value::as_str).any(|url| {
+            match url.strip_suffix('*') {
+                Some(prefix) => a.path.starts_with(prefix),
+                None => a.path == url,
+            }
+        });
+    }
+    let names = list(rule, "resourceNames");
+    let resource = list(rule, "resources").iter().filter_map(Value::as_str).any(|r| {
+        match (r.split_once('/'), a.subresource) {
+            _ if r == "*" => true,
+            (None, sub) => sub.is_empty() && r == a.resource,
+            (Some(("*", sub)), wanted) => sub == wanted,
+            (Some((resource, sub)), wanted) => resource == a.resource && sub == wanted,
+        }
+    });
+    resource
+        && any(list(rule, "apiGroups"), a.group)
+        && (names.is_empty() || names.iter().any(|n| n == a.name))
+}
+
+impl State {
+    /// `Ok` if the user may; the error is a reason, often empty.
+    pub fn authorize(&self, user: &User, a: &Attributes) -> Result<(), String> {
+        if user.is_in(MASTERS) {
+            return Ok(());
+        }
+        let mut reason = String::new();
+        if let Some(node) = user.node() {
+            match nodes::may(self, node, a) {
+                Ok(()) => return Ok(()),
+                Err(why) => reason = why,
+            }
+        }
+        match search(self.roles(user, a.namespace), a) {
+            Some(true) => Ok(()),
+            Some(false) => Err(reason),
+            None => Err(format!(
+                "the roles bound to {:?} are more than the {} MiB that are searched; bind fewer or smaller roles to the user and its groups",
+                user.name,
+                SEARCHED_MAX >> 20
+            )),
+        }
+    }
+
+    /// The roles that bind the user, each once: those of the whole cluster, then those of
+    /// `namespace`.
+    pub fn roles(&self, user: &User, namespace: &str) -> impl Iterator<Item = Arc<Object>> {
+        let roles = self.cache.bindings.roles(user, namespace);
+        roles.into_iter().filter_map(|(resource, key)| self.cache.get(resource, &key))
+    }
+}
+
+/// Whether a rule of the roles allows it; `None` if none does in the first [`SEARCHED_MAX`] bytes,
+/// and there are more.
+fn search(roles: impl Iterator<Item = Arc<Object>>, a: &Attributes) -> Option<bool> {
+    let mut searched = 0;
+    for role in roles {
+        if searched > SEARCHED_MAX {
+            return None;
+        }
+        searched += role.bytes.len().max(ROLE_LEAST);
+        if rules(&role).iter().any(|rule| allows(rule, a)) {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+/// The rules of a role.
+pub fn rules(role: &Object) -> &[Value] {
+    list(&role.value, "rules")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attributes<'a>(
+        verb: &'a str,
+        resource: &'a str,
+        subresource: &'a str,
+        name: &'a str,
+    ) -> Attributes<'a> {
+        Attributes {
+            verb,
+            group: "",
+            resource,
+            subresource,
+            namespace: "d",
+            name,
+            on_node: "",
+            path: "",
+            is_resource: true,
+        }
+    }
+
+    #[test]
+    fn a_rule_allows_what_it_says_and_no_more() {
+        let rule = json!({"apiGroups": [""], "resources": ["pods", "pods/log", "*/scale"], "verbs": ["get"]});
+        assert!(allows(&rule, &attributes("get", "pods", "", "x")));
+        assert!(allows(&rule, &attributes("get", "pods", "log", "x")));
+        assert!(!allows(&rule, &attributes("get", "pods", "exec", "x")));
+        assert!(!allows(&rule, &attributes("list", "pods", "", "")));
+        assert!(allows(&rule, &attributes("get", "deployments", "scale", "x")));
+        let named = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"], "resourceNames": ["a"]});
+        assert!(allows(&named, &attributes("delete", "secrets", "", "a")));
+        assert!(!allows(&named, &attributes("delete", "secrets", "", "b")));
+    }
+
+    #[test]
+    fn a_decision_searches_so_many_bytes_of_roles_and_no_more() {
+        let role =
+            |rules: Value| Arc::new(Object::new(json!({"metadata": {"name": "r"}, "rules": rules}), 1));
+        let other = json!({"apiGroups": [""], "resources": ["x".repeat(1 << 20)], "verbs": ["get"]});
+        let (large, wanted) = (
+            role(json!([other])),
+            role(json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}])),
+        );
+        let with = |before: usize, after: usize| {
+            let all = [vec![large.clone(); before], vec![wanted.clone()], vec![large.clone(); after]];
+            search(all.concat().into_iter(), &attributes("get", "pods", "", "x"))
+        };
+        assert_eq!([with(0, 9), with(1, 9), with(2, 0), with(9, 0)], [Some(true), Some(true), None, None]);
+        let nothing = std::iter::repeat_n(large.clone(), 2);
+        assert_eq!(search(nothing, &attributes("get", "pods", "", "x")), Some(false));
+        let many = std::iter::repeat_n(role(json!([])), SEARCHED_MAX / ROLE_LEAST + 2);
+        assert_eq!(search(many, &attributes("get", "pods", "", "x")), None, "each counts");
+    }
+
+    #[test]
+    fn a_refusal_reads_as_upstreams() {
+        let user = User::new("bob", &[]);
+        let list = attributes("list", "pods", "", "");
+        assert_eq!(
+            list.forbidden(&user, "").message,
+            "pods is forbidden: User \"bob\" cannot list resource \"pods\" in API group \"\" in the namespace \"d\""
+        );
+        let exec = attributes("create", "pods", "exec", "p1");
+        assert!(
+            exec.forbidden(&user, "")
+                .message
+                .starts_with("pods \"p1\" is forbidden: User \"bob\" cannot create resource \"pods/exec\"")
+        );
+    }
+}

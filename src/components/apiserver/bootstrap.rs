@@ -1,0 +1,218 @@
+//! What a new cluster finds when it opens its eyes: namespaces, the `kubernetes` service, default
+//! roles, priorities. Idempotent: only what is missing is made, in few transactions. What cannot be
+//! made (its address belongs to another Service) keeps nothing else from being made.
+
+use super::State;
+use super::cache::ROOT;
+use super::policy;
+use super::reconcile;
+use super::remove::key_of;
+use super::services::{self, release};
+use super::store::{Extra, Refused, status_of};
+use api::kinds::Kind;
+use api::value;
+use api::{Status, meta};
+use bytes::Bytes;
+use etcd::api::{
+    Compare, CompareResult, CompareTarget, KeyValue, PutRequest, RangeRequest, RequestOp, TxnRequest,
+};
+use serde_json::{Value, json};
+
+/// Objects per transaction; the store takes 128 operations.
+const BATCH: usize = 60;
+/// Times that an object is written again because somebody else wrote in between.
+const TRIES: usize = 10;
+/// Under which every API server that runs keeps a key with its address: upstream's lease
+/// reconciler, so that the `kubernetes` service leads to all of them and to none that is gone.
+const MASTERS: &str = "/registry/masterleases/";
+const MASTERS_END: &str = "/registry/masterleases0";
+/// Seconds after which a server that says nothing counts as gone. It says so three times in that
+/// time.
+const MASTER_TTL: i64 = 30;
+
+fn namespaces() -> Vec<Value> {
+    ["default", "kube-system", "kube-public", "kube-node-lease"]
+        .iter()
+        .map(|name| json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}}))
+        .collect()
+}
+
+fn priorities() -> Vec<Value> {
+    let class = |name: &str, value: i64, what: &str| {
+        json!({"kind": "PriorityClass", "apiVersion": "scheduling.k8s.io/v1", "metadata": {"name": name}, "value": value,
+            "description": format!("Used for system critical pods that must {what}.")})
+    };
+    vec![
+        class(
+            "system-cluster-critical",
+            2_000_000_000,
+            "run in the cluster, but can be moved to another node if necessary",
+        ),
+        class("system-node-critical", 2_000_001_000, "not be moved from their current node"),
+    ]
+}
+
+fn kubernetes_service(state: &State) -> Value {
+    let ip = state.service_cidr.nth(1).to_string();
+    json!({"kind": "Service", "apiVersion": "v1",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {"type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": state.advertise.port()}]},
+        "status": {"loadBalancer": {}}})
+}
+
+/// Says that this server is there, and answers the addresses of all that are.
+async fn masters(state: &State) -> Result<Vec<String>, Status> {
+    let lease = state.kv.lease_grant(MASTER_TTL, 0).await.map_err(status_of)?;
+    let key = Bytes::from(format!("{MASTERS}{}", state.advertise.ip()));
+    let put = PutRequest { key, lease, ..Default::default() };
+    let txn = TxnRequest { success: vec![RequestOp::Put(put)], ..Default::default() };
+    state.kv.txn(txn).await.map_err(status_of)?;
+    let all = RangeRequest {
+        key: Bytes::from_static(MASTERS.as_bytes()),
+        range_end: Bytes::from_static(MASTERS_END.as_bytes()),
+        ..Default::default()
+    };
+    let found = state.kv.range(all).await.map_err(status_of)?;
+    let address = |kv: &KeyValue| Some(std::str::from_utf8(&kv.key).ok()?.strip_prefix(MASTERS)?.to_string());
+    Ok(found.kvs.iter().filter_map(address).collect())
+}
+
+fn kubernetes_endpoints(state: &State, masters: &[String]) -> [Value; 2] {
+    let port = state.advertise.port();
+    let old: Vec<Value> = masters.iter().map(|ip| json!({"ip": ip})).collect();
+    let new: Vec<Value> =
+        masters.iter().map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}})).collect();
+    [
+        json!({"kind": "Endpoints", "apiVersion": "v1",
+            "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+            "subsets": [{"addresses": old, "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}]}),
+        json!({"kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1",
+            "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": "IPv4", "endpoints": new,
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}),
+    ]
+}
+
+/// Makes what is missing and brings the API servers' addresses up to date.
+pub async fn run(state: &State) -> Result<(), Status> {
+    let mut wanted = namespaces();
+    wanted.extend(priorities());
+    wanted.extend(policy::objects());
+    ensure(state, wanted).await?;
+    reconcile::run(state).await
+}
+
+/// What is made again whenever somebody deletes it: the namespaces of the system and the API
+/// servers' own service.
+///
+/// # Errors
+/// Those of the store.
+pub async fn keep(state: &State) -> Result<(), Status> {
+    services::repair(state).await?;
+    ensure(state, namespaces()).await
+}
+
+/// Makes what is missing of these and of the API servers' own service, whose endpoints are brought
+/// up to date.
+async fn ensure(state: &State, mut wanted: Vec<Value>) -> Result<(), Status> {
+    let endpoints = kubernetes_endpoints(state, &masters(state).await?);
+    wanted.push(kubernetes_service(state));
+    wanted.extend(endpoints.iter().cloned());
+    let mut wanted: Vec<(&'static Kind, Value)> =
+        wanted.into_iter().filter_map(|o| Some((policy::kind_of(&o)?, o))).collect();
+    for (kind, object) in &mut wanted {
+        finish(state, kind, object);
+    }
+    let missing = || -> Vec<&(&Kind, Value)> {
+        let there = |kind: &Kind, object| state.cache.get(kind.place(), &key_of(kind, object)).is_some();
+        wanted.iter().filter(|(kind, object)| !there(kind, object)).collect()
+    };
+    state.fresh().await?;
+    for _ in 0..TRIES {
+        let mut made = false;
+        for batch in missing().chunks(BATCH) {
+            if make(state, batch).await? {
+                made = true;
+                continue;
+            }
+            for one in batch {
+                made |= make(state, &[*one]).await?;
+            }
+        }
+        state.fresh().await?;
+        if !made {
+            break;
+        }
+    }
+    for (kind, object) in missing() {
+        let name = meta::name(object);
+        tracing::warn!(
+            kind = kind.kind,
+            name,
+            "cannot be made: its address or port belongs to another Service"
+        );
+    }
+    for object in &endpoints {
+        refresh(state, object).await?;
+    }
+    Ok(())
+}
+
+fn finish(state: &State, kind: &Kind, object: &mut Value) {
+    let metadata = value::slot_map(object, "metadata");
+    metadata.insert("uid".into(), state.rng.uuid().into());
+    metadata.insert("creationTimestamp".into(), clock::rfc3339(clock::now()).into());
+    if kind.generation {
+        metadata.insert("generation".into(), 1.into());
+    }
+    (kind.defaults)(object);
+    (kind.prepare)(object);
+    meta::in_order(object);
+}
+
+/// Makes these objects in one transaction. False: nothing was done, because one of them exists by
+/// now or its address or port is taken.
+async fn make(state: &State, batch: &[&(&Kind, Value)]) -> Result<bool, Status> {
+    let mut txn = TxnRequest::default();
+    let mut add = |key: String, stored: String| {
+        let key = Bytes::from(key);
+        txn.compare.push(Compare {
+            key: key.clone(),
+            range_end: Bytes::new(),
+            result: CompareResult::Equal,
+            target: CompareTarget::CreateRevision(0),
+        });
+        txn.success.push(RequestOp::Put(PutRequest { key, value: stored.into(), ..Default::default() }));
+    };
+    for (kind, object) in batch {
+        add(format!("{ROOT}{}/{}", kind.place(), key_of(kind, object)), object.to_string());
+        for key in release(kind, object).release {
+            add(key, format!("{}/{}", meta::namespace(object), meta::name(object)));
+        }
+    }
+    Ok(state.kv.txn(txn).await.map_err(status_of)?.succeeded)
+}
+
+/// The addresses may have changed: other servers have come or gone, or this one has another since
+/// the last start.
+async fn refresh(state: &State, wanted: &Value) -> Result<(), Status> {
+    let Some(kind) = policy::kind_of(wanted) else { return Ok(()) };
+    for _ in 0..TRIES {
+        state.fresh().await?;
+        let Some(found) = state.cache.get(kind.place(), &key_of(kind, wanted)) else { return Ok(()) };
+        let mut new = found.value.clone();
+        for path in ["subsets", "endpoints", "ports"] {
+            value::copy(wanted, &mut new, path);
+        }
+        if new == found.value {
+            return Ok(());
+        }
+        match state.write(kind, new, found.revision, &Extra::default()).await {
+            Ok(_) => return Ok(()),
+            Err(Refused::Changed) => {}
+            Err(Refused::Error(status)) => return Err(status),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! Logs, exec, attach, port-forward: the API server finds the pod's kubelet and passes the bytes
+//! through.
+
+use super::State;
+use super::authn;
+use super::context::Context;
+use super::http::{Answer, Body, BodyError, HTTP1_BUFFER, full};
+use super::onward;
+use api::Status;
+use api::kinds;
+use api::value::{at, int, list, text};
+use http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+const KUBELET_PORT: i64 = 10250;
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of an answer that is read as a whole.
+const ANSWER_MAX: usize = 8 << 20;
+/// Headers that belong to one connection, and those that are nobody else's business.
+const NOT_PASSED: &[&str] = &[
+    "authorization",
+    "host",
+    "impersonate-user",
+    "impersonate-group",
+    "impersonate-uid",
+    client::CAUSE_HEADER,
+    "accept-encoding",
+];
+
+/// Which container a request is about, checked against the pod.
+fn container<'a>(pod: &'a Value, asked: &str) -> Result<&'a str, Status> {
+    let groups = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"];
+    let name = text(pod, "metadata.name");
+    if !asked.is_empty() {
+        let found = groups.iter().flat_map(|g| list(pod, g)).map(|c| text(c, "name")).find(|n| *n == asked);
+        return found
+            .ok_or_else(|| Status::bad_request(format!("container {asked} is not valid for pod {name}")));
+    }
+    match list(pod, "spec.containers") {
+        [one] => Ok(text(one, "name")),
+        [] => Err(Status::bad_request(format!("a container name must be specified for pod {name}"))),
+        many => {
+            let names: Vec<&str> = many.iter().map(|c| text(c, "name")).collect();
+            let inits: Vec<&str> = list(pod, "spec.initContainers").iter().map(|c| text(c, "name")).collect();
+            let extra = if inits.is_empty() {
+                String::new()
+            } else {
+                format!(" or one of the init containers: [{}]", inits.join(" "))
+            };
+            Err(Status::bad_request(format!(
+                "a container name must be specified for pod {name}, choose one of: [{}]{extra}",
+                names.join(" ")
+            )))
+        }
+    }
+}
+
+/// Serves `pods/{log,exec,attach,portforward}`.
+pub async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> Result<Answer, Status> {
+    let kind = kinds::find("", "v1", "Pod").ok_or_else(|| Status::internal("pods are not served"))?;
+    let (namespace, name) = (ctx.info.namespace.as_str(), ctx.info.name.as_str());
+    let pod = state.get(kind, namespace, name).await?;
+    let sub = ctx.info.subresource.as_str();
+    let door = match sub {
+        "portforward" => format!("portForward/{namespace}/{name}"),
+        _ => {
+            let container = container(&pod.value, ctx.query.get("container"))?;
+            let door = match sub {
+                "log" => "containerLogs",
+                "exec" => "exec",
+                _ => "attach",
+            };
+            format!("{door}/{namespace}/{name}/{container}")
+        }
+    };
+    let node = text(&pod.value, "spec.nodeName");
+    if node.is_empty() {
+        return match sub {
+            "log" => Ok(super::http::plain(200, "")), // as upstream: nothing was written yet
+            _ => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
+        };
+    }
+    if sub == "log"
+        && let Some(reason) =
+            not_started(&pod.value, ctx.query.get("container"), ctx.query.is_true("previous"))
+    {
+        return Err(reason);
+    }
+    let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
+    forward(state, ctx, node, &format!("/{door}{query}"), request).await
+}
+
+/// Logs of a container that waits for its first start.
+fn not_started(pod: &Value, asked: &str, previous: bool) -> Option<Status> {
+    let name = container(pod, asked).ok()?;
+    let groups =
+        ["status.containerStatuses", "status.initContainerStatuses", "status.ephemeralContainerStatuses"];
+    let status = groups.iter().flat_map(|g| list(pod, g)).find(|s| text(s, "name") == name)?;
+    let pod_name = text(pod, "metadata.name");
+    if previous && at(status, "lastState.terminated").is_null() {
+        return Some(Status::bad_request(format!(
+            "previous terminated container {name:?} in pod {pod_name:?} not found"
+        )));
+    }
+    let reason = text(status, "state.waiting.reason");
+    let never = int(status, "restartCount").unwrap_or(0) == 0 && at(status, "lastState.terminated").is_null();
+    (!reason.is_empty() && never).then(|| {
+        let why = match reason {
+            "ContainerCreating" | "PodInitializing" => reason.to_string(),
+            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => {
+                "trying and failing to pull image".to_string()
+            }
+            other => other.to_string(),
+        };
+        Status::bad_request(match why.as_str() {
+            "trying and failing to pull image" => format!(
+                "container {name:?} in pod {pod_name:?} is waiting to start: trying and failing to pull image"
+            ),
+            why => format!("container {name:?} in pod {pod_name:?} is waiting to start: {why}"),
+        })
+    })
+}
+
+/// `nodes/n/proxy/<path>`
+pub async fn node(state: &Arc<State>, ctx: &Context, request: Request<Body>) -> Result<Answer, Status> {
+    let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
+    let name = ctx.info.name.split(':').next().unwrap_or("").to_string();
+    let answer = forward(state, ctx, &name, &format!("/{}{query}", ctx.info.rest), request).await?;
+    let code = answer.status().as_u16();
+    if let Some((what, namespace, pod)) = led_to(&ctx.info.rest)
+        && code < 400
+    {
+        ctx.led_to(what, namespace, pod, code);
+    }
+    Ok(answer)
+}
+
+/// What a path of a kubelet does in which pod: `exec/default/web/nginx` → (`exec`, `default`,
+/// `web`). Its own server reads paths in the same way.
+fn led_to(path: &str) -> Option<(&str, &str, &str)> {
+    match path.trim_matches('/').split('/').collect::<Vec<_>>()[..] {
+        [what @ ("exec" | "attach"), namespace, pod, _] => Some((what, namespace, pod)),
+        _ => None,
+    }
+}
+
+/// The kubelet's address, as its Node says.
+fn kubelet(state: &State, node: &str) -> Result<SocketAddr, Status> {
+    let found = state.cache.get("nodes", node).ok_or_else(|| Status::not_found("", "nodes", node))?;
+    let addresses = list(&found.value, "status.addresses");
+    let ip = addresses.iter().find(|a| text(a, "type") == "InternalIP").map_or("", |a| text(a, "address"));
+    let ip = ip.parse().map_err(|_| Status::unavailable(format!("no address known of node {node}")))?;
+    let port = int(&found.value, "status.daemonEndpoints.kubeletEndpoint.Port")
+        .filter(|p| *p != 0)
+        .unwrap_or(KUBELET_PORT);
+    let port =
+        u16::try_from(port).map_err(|_| Status::unavailable(format!("node {node} has no kubelet port")))?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+type Stream = TlsStream<tokio::net::TcpStream>;
+
+/// Connects to a node's kubelet, and to nothing else. The address is an object's field, which a
+/// user may write (CVE-2022-3294), and the server there would see this server's own certificate,
+/// `system:masters`: it must show the certificate of that node's kubelet.
+async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, Status> {
+    let failed = |e: &dyn std::fmt::Display| {
+        Status::new(502, "", format!("error dialing backend: dial tcp {to}: {e} (node {node})"))
+    };
+    let connect = async {
+        let tcp = (state.dial)(to).await.map_err(|e| failed(&e))?;
+        let _ = tcp.set_nodelay(true);
+        let name = pki::server_name(&to.ip().to_string()).map_err(|e| failed(&e))?;
+        let tls = TlsConnector::from(state.kubelet_tls.clone());
+        let stream = tls.connect(name, tcp).await.map_err(|e| failed(&e))?;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first());
+        let user = certificate.and_then(|c| pki::user_of(c)).map_or(String::new(), |(name, _)| name);
+        if user != format!("system:node:{node}") {
+            return Err(failed(&format!("tls: the certificate is for {user:?}, not for the node's kubelet")));
+        }
+        Ok(stream)
+    };
+    match tokio::time::timeout(DIAL_TIMEOUT, connect).await {
+        Ok(done) => done,
+        Err(_) => Err(failed(&"i/o timeout")),
+    }
+}
+
+/// What a node's kubelet answers to a GET, at most [`ANSWER_MAX`] bytes of it.
+pub async fn ask(state: &State, node: &str, path: &str) -> Result<bytes::Bytes, Status> {
+    let to = kubelet(state, node)?;
+    let stream = dial(state, node, to).await?;
+    let broken = |e: &dyn std::fmt::Display| Status::new(502, "", format!("error dialing backend: {e}"));
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
+    tokio::spawn(connection); // ends with the answer
+    let request = Request::get(path).header(header::HOST, to.to_string()).body(full(""));
+    let answer = sender.send_request(request.map_err(|e| broken(&e))?).await.map_err(|e| broken(&e))?;
+    if !answer.status().is_success() {
+        return Err(broken(&answer.status()));
+    }
+    let body = http_body_util::Limited::new(answer.into_body(), ANSWER_MAX);
+    Ok(body.collect().await.map_err(|e| broken(&e))?.to_bytes())
+}
+
+/// Completes when the session that this request becomes must end: with the server, or when its
+/// client's connection is needed or does not read. Until then it holds the request's seat, and the
+/// connection counts and is busy.
+fn session_end(state: &State, ctx: &Context) -> impl Future<Output = ()> + Send + use<> {
+    let (stop, seat) = (state.stop.clone(), ctx.seat.clone());
+    async move {
+        let Some(connection) = seat.connection() else { return stop.cancelled().await };
+        let _running = connection.activity.begin();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = connection.end.cancelled() => {}
+        }
+    }
+}
+
+/// Sends the request on, and joins the two connections if both sides change protocols.
+async fn forward(
+    state: &Arc<State>,
+    ctx: &Context,
+    node: &str,
+    path: &str,
+    mut request: Request<Body>,
+) -> Result<Answer, Status> {
+    let to = kubelet(state, node)?;
+    let stream = dial(state, node, to).await?;
+    let broken = |e: hyper::Error| Status::new(502, "", format!("error dialing backend: {e}"));
+    let mut http = hyper::client::conn::http1::Builder::new();
+    http.max_buf_size(HTTP1_BUFFER); // of a log whose client does not read
+    let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
+    let upgrading = request.headers().contains_key(header::UPGRADE);
+    let client = upgrading.then(|| hyper::upgrade::on(&mut request));
+    let mut passed = Request::builder().method(request.method().clone()).uri(path);
+    if let Some(headers) = passed.headers_mut() {
+        onward::pass_headers(request.headers(), headers, upgrading, NOT_PASSED);
+        authn::without_token(headers);
+        if let Ok(host) = to.to_string().parse() {
+            headers.insert(header::HOST, host);
+        }
+        if let Ok(cause) = ctx.cause_of_this().parse() {
+            headers.insert(client::CAUSE_HEADER, cause); // the client's own was not passed
+        }
+    }
+    let body = if upgrading { full("") } else { std::mem::replace(request.body_mut(), full("")) };
+    let passed = passed.body(body).map_err(|e| Status::bad_request(e.to_string()))?;
+    let answer = sender.send_request(passed).await.map_err(broken)?;
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return onward::join(client, answer, "the kubelet", NOT_PASSED, session_end(state, ctx));
+    }
+    // A client would follow it with its own credentials (CVE-2020-8559, CVE-2022-3172).
+    if answer.status().is_redirection() && answer.headers().contains_key(header::LOCATION) {
+        let why = "the backend attempted to redirect this request, which is not permitted";
+        return Err(Status::new(502, "", why));
+    }
+    let (parts, body) = answer.into_parts();
+    let mut out = Response::new(body.map_err(|e| BodyError(e.to_string())).boxed_unsync());
+    *out.status_mut() = parts.status;
+    onward::pass_headers(&parts.headers, out.headers_mut(), false, NOT_PASSED);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_way_into_a_pod_by_its_node_is_one_into_the_pod() {
+        assert_eq!(led_to("exec/default/web/nginx"), Some(("exec", "default", "web")));
+        assert_eq!(led_to("/attach/shop/web/nginx/"), Some(("attach", "shop", "web")));
+        for other in ["", "exec", "exec/default/web", "containerLogs/default/web/nginx", "stats/summary"] {
+            assert_eq!(led_to(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_container_is_named_or_the_only_one() {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]}});
+        assert_eq!(container(&pod, "i").unwrap(), "i");
+        assert_eq!(container(&pod, "x").unwrap_err().message, "container x is not valid for pod p");
+        assert_eq!(
+            container(&pod, "").unwrap_err().message,
+            "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]"
+        );
+    }
+}

@@ -1,0 +1,408 @@
+//! The connections of a listener: how many each source and each account may have, and which one
+//! makes room for another.
+//!
+//! A connection is a stranger until its client has shown on it who it is, by a certificate or by a
+//! token. Strangers cost the server as much as others, and anybody who reaches the port can make
+//! them: a flood of silent connections would keep the learner's own client waiting until each of
+//! them times out. So the oldest stranger is closed where a new connection needs its place.
+//!
+//! Clients that are known could do the same: one pod's token, used from many addresses. So all
+//! users together have half of the places, all kubelets a fourth and the addons an eighth; what is
+//! left is for strangers, of whom one may be the scheduler, and for the control plane and
+//! administrators. Among users, and among kubelets, the account with the most connections makes
+//! room for an account with fewer: its oldest idle connection is closed, or its oldest one where
+//! none is idle. An account that has as many as any other may only exchange an idle connection of
+//! its own for the new one.
+
+use super::flows::{Flow, Level};
+use super::heads::Heads;
+use super::idle::Activity;
+use super::user::User;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Sources whose connections showed who they are, by address and port. All listeners of a server
+/// share it.
+pub type Known = Arc<Mutex<HashSet<SocketAddr>>>;
+
+pub struct Connections {
+    /// Of all sources. One source has three fourths of them at most, and half of them before it
+    /// says who it is.
+    most: usize,
+    known: Known,
+    inner: Mutex<Inner>,
+    /// A connection has ended.
+    ended: Notify,
+    /// Memory for heads that have not come whole.
+    pub heads: Arc<Heads>,
+}
+
+/// Accounts that share places.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Class {
+    /// Only the source's bound holds.
+    Own,
+    Nodes,
+    Addons,
+    Users,
+}
+
+impl Class {
+    fn of(flow: &Flow) -> Class {
+        match flow.level {
+            Level::Exempt | Level::Control => Class::Own,
+            Level::Nodes => Class::Nodes,
+            Level::Addons => Class::Addons,
+            Level::Users => Class::Users,
+        }
+    }
+
+    /// Places that all accounts of the class have together.
+    fn places(self, most: usize) -> usize {
+        match self {
+            Class::Own => most,
+            Class::Nodes => most.div_ceil(4),
+            Class::Addons => most.div_ceil(8),
+            Class::Users => most / 2,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    next: u64,
+    sources: HashMap<IpAddr, Source>,
+    /// Of all strangers, by their numbers: the oldest is the first.
+    strangers: BTreeMap<u64, (IpAddr, CancellationToken)>,
+    /// Of all that are known, by their numbers.
+    settled: HashMap<u64, Settled>,
+    /// The numbers of each account's connections: the oldest is the first.
+    accounts: HashMap<(Class, String), BTreeSet<u64>>,
+    /// Connections, those that are just being closed not among them.
+    open: usize,
+}
+
+#[derive(Default)]
+struct Source {
+    open: usize,
+    strangers: BTreeSet<u64>,
+}
+
+struct Settled {
+    source: IpAddr,
+    account: (Class, String),
+    activity: Arc<Activity>,
+    end: CancellationToken,
+}
+
+impl Inner {
+    fn left(&mut self, source: IpAddr, number: u64) {
+        self.open -= 1;
+        if let Some(of) = self.sources.get_mut(&source) {
+            of.open -= 1;
+            of.strangers.remove(&number);
+            if of.open == 0 {
+                self.sources.remove(&source);
+            }
+        }
+    }
+
+    /// Closes a stranger: it counts no longer. False if it is none.
+    fn close(&mut self, number: Option<u64>) -> bool {
+        let Some(number) = number else { return false };
+        let Some((source, end)) = self.strangers.remove(&number) else { return false };
+        self.left(source, number);
+        tracing::debug!(%source, "closed the oldest connection that had not said who it is");
+        end.cancel();
+        true
+    }
+
+    /// Takes a known connection off the lists. False if it is none.
+    fn unsettle(&mut self, number: u64) -> bool {
+        let Some(one) = self.settled.remove(&number) else { return false };
+        if let Some(numbers) = self.accounts.get_mut(&one.account) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.accounts.remove(&one.account);
+            }
+        }
+        self.left(one.source, number);
+        true
+    }
+
+    /// Makes room for one more connection of `account`, if its class has as many as it may. False:
+    /// it gets none.
+    fn make_room(&mut self, account: &(Class, String), places: usize) -> bool {
+        let class = account.0;
+        let of_class = || self.accounts.iter().filter(|((of, _), _)| *of == class);
+        if class == Class::Own || of_class().map(|(_, numbers)| numbers.len()).sum::<usize>() < places {
+            return true;
+        }
+        let has = self.accounts.get(account).map_or(0, BTreeSet::len);
+        // The name only makes the choice among equals the same each time.
+        let largest = of_class().max_by_key(|((_, name), numbers)| (numbers.len(), name));
+        let (gives, numbers) = match largest {
+            Some((_, numbers)) if numbers.len() > has => (true, Some(numbers)),
+            _ => (false, self.accounts.get(account)),
+        };
+        let is_idle = |number: &&u64| self.settled.get(number).is_some_and(|one| !one.activity.is_busy());
+        let Some(numbers) = numbers else { return false };
+        let idle = numbers.iter().find(is_idle);
+        let Some(number) = idle.or_else(|| numbers.first().filter(|_| gives)).copied() else { return false };
+        if let Some(one) = self.settled.get(&number) {
+            tracing::debug!(account = one.account.1, source = %one.source, "closed a connection of the account with the most");
+            one.end.cancel();
+        }
+        self.unsettle(number)
+    }
+}
+
+/// A connection that counts until it is dropped.
+pub struct Counted {
+    of: Arc<Connections>,
+    from: SocketAddr,
+    number: u64,
+    /// The requests on it.
+    pub activity: Arc<Activity>,
+    /// Cancelled when another connection needs the place.
+    pub end: CancellationToken,
+    is_known: AtomicBool,
+    /// Of the first user that it has shown.
+    flow: OnceLock<Flow>,
+}
+
+impl Connections {
+    pub fn new(most: usize, known: Known) -> Arc<Connections> {
+        let heads = Arc::default();
+        Arc::new(Connections { most, known, inner: Mutex::default(), ended: Notify::new(), heads })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True if one more connection could be admitted, if need be in the place of a stranger.
+    fn has_room(&self) -> bool {
+        let inner = self.lock();
+        inner.open < self.most || !inner.strangers.is_empty()
+    }
+
+    /// Waits until one more connection could be admitted. An upgraded connection ends with its
+    /// session, which no task of the listener tells.
+    pub async fn room(&self) {
+        while !self.has_room() {
+            self.ended.notified().await;
+        }
+    }
+
+    /// Counts one more connection. `None`: its source has as many as it may, and all of them are
+    /// known.
+    pub fn admit(self: &Arc<Connections>, from: SocketAddr) -> Option<Counted> {
+        let mut inner = self.lock();
+        let source = from.ip();
+        let (open, oldest, strangers) = match inner.sources.get(&source) {
+            Some(of) => (of.open, of.strangers.first().copied(), of.strangers.len()),
+            None => (0, None, 0),
+        };
+        let is_over = open >= self.most - self.most / 4 || strangers >= self.most.div_ceil(2);
+        if is_over && !inner.close(oldest) {
+            return None;
+        }
+        if inner.open >= self.most {
+            let oldest = inner.strangers.keys().next().copied();
+            if !inner.close(oldest) {
+                return None;
+            }
+        }
+        let (number, end) = (inner.next, CancellationToken::new());
+        inner.next += 1;
+        inner.open += 1;
+        inner.strangers.insert(number, (source, end.clone()));
+        let of = inner.sources.entry(source).or_default();
+        of.open += 1;
+        of.strangers.insert(number);
+        Some(Counted {
+            of: self.clone(),
+            from,
+            number,
+            activity: Activity::new(),
+            end,
+            is_known: AtomicBool::new(false),
+            flow: OnceLock::new(),
+        })
+    }
+}
+
+impl Counted {
+    /// The client's address and port.
+    pub fn source(&self) -> SocketAddr {
+        self.from
+    }
+
+    /// The flow of the first user that the client has shown; `None` as long as it is a stranger.
+    pub fn flow(&self) -> Option<&Flow> {
+        self.flow.get()
+    }
+
+    /// The client has shown on this connection who it is. Later requests of other users change
+    /// nothing.
+    ///
+    /// False: its account has as many connections as it may, none of them is idle, and this one
+    /// stays a stranger.
+    pub fn mark_known(&self, user: &User) -> bool {
+        if self.is_known.load(Ordering::Acquire) {
+            return true;
+        }
+        let flow = Flow::of(user);
+        let mut inner = self.of.lock();
+        if !inner.strangers.contains_key(&self.number) {
+            return true; // it is being closed, or another request was quicker
+        }
+        let account = (Class::of(&flow), flow.account.clone());
+        if !inner.make_room(&account, account.0.places(self.of.most)) {
+            tracing::debug!(account = account.1, source = %self.from, "an account has too many connections");
+            return false;
+        }
+        inner.strangers.remove(&self.number);
+        let source = self.from.ip();
+        if let Some(of) = inner.sources.get_mut(&source) {
+            of.strangers.remove(&self.number);
+        }
+        inner.accounts.entry(account.clone()).or_default().insert(self.number);
+        let (activity, end) = (self.activity.clone(), self.end.clone());
+        inner.settled.insert(self.number, Settled { source, account, activity, end });
+        let _ = self.flow.set(flow); // the first one, under the lock
+        self.is_known.store(true, Ordering::Release);
+        self.of.known.lock().unwrap_or_else(PoisonError::into_inner).insert(self.from);
+        true
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut inner = self.of.lock();
+        // One that was closed for another has been counted out already.
+        if !inner.unsettle(self.number) && inner.strangers.remove(&self.number).is_some() {
+            inner.left(self.from.ip(), self.number);
+        }
+        drop(inner);
+        self.of.known.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.from);
+        self.of.ended.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::user::{MASTERS, NODES};
+    use super::*;
+
+    fn at(address: &str) -> SocketAddr {
+        address.parse().unwrap()
+    }
+
+    fn user(name: &str) -> User {
+        let groups: &[&str] = match name.split(':').nth(1) {
+            Some("node") => &[NODES],
+            _ if name == "admin" => &[MASTERS],
+            _ => &[],
+        };
+        User::new(name, groups)
+    }
+
+    /// A connection from a source of its own.
+    fn known(all: &Arc<Connections>, n: u8, name: &str) -> Option<Counted> {
+        let one = all.admit(SocketAddr::from(([10, 244, n, 2], 4000)))?;
+        one.mark_known(&user(name)).then_some(one)
+    }
+
+    #[test]
+    fn the_oldest_stranger_of_a_source_makes_room() {
+        let all = Connections::new(8, Known::default());
+        let from = |port: u16| SocketAddr::from(([10, 244, 1, 2], port));
+        let held: Vec<Counted> = (0..4).map(|port| all.admit(from(port)).unwrap()).collect();
+        assert!(held.iter().all(|c| !c.end.is_cancelled()));
+        let fifth = all.admit(from(4)).unwrap();
+        assert!(held[0].end.is_cancelled() && !held[1].end.is_cancelled() && !fifth.end.is_cancelled());
+        // Who is known stays, however many come after.
+        assert!(held[1].mark_known(&user("bob")));
+        let more: Vec<Counted> = (5..20).map(|port| all.admit(from(port)).unwrap()).collect();
+        assert!(!held[1].end.is_cancelled() && held[2].end.is_cancelled());
+        assert_eq!(more.iter().filter(|c| !c.end.is_cancelled()).count(), 4);
+        drop((held, fifth, more));
+        let inner = all.lock();
+        assert!(inner.open == 0 && inner.sources.is_empty() && inner.strangers.is_empty());
+        assert!(inner.accounts.is_empty() && all.known.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn no_source_takes_all_connections() {
+        let all = Connections::new(8, Known::default());
+        let admin = |c: &Counted| assert!(c.mark_known(&user("admin")));
+        let held: Vec<Counted> = (0..6)
+            .map(|port| {
+                let one = all.admit(SocketAddr::from(([10, 244, 1, 2], port))).unwrap();
+                admin(&one);
+                one
+            })
+            .collect();
+        assert!(all.admit(at("10.244.1.2:99")).is_none());
+        let other = all.admit(at("172.30.0.1:1")).unwrap();
+        admin(&other);
+        let last = all.admit(at("172.30.0.2:1")).unwrap();
+        assert!(all.has_room() && !last.end.is_cancelled());
+        let instead = all.admit(at("172.30.0.3:1")).unwrap();
+        admin(&instead);
+        assert!(last.end.is_cancelled() && !all.has_room() && all.admit(at("172.30.0.4:1")).is_none());
+        drop(held);
+        assert!(all.admit(at("10.244.1.2:99")).is_some());
+    }
+
+    /// One pod's token from many addresses, each connection with a watch: it has half of the
+    /// places, and components, nodes, administrators and another user get theirs.
+    #[test]
+    fn no_account_takes_all_connections() {
+        let all = Connections::new(16, Known::default());
+        let mut held = vec![];
+        for n in 0..40 {
+            let pod = format!("system:serviceaccount:shop:robot-{n}");
+            held.extend(known(&all, n, &pod).map(|one| (one.activity.begin(), one)));
+        }
+        assert_eq!(held.len(), 8, "half of the places, whatever the ServiceAccount's name");
+        let names = ["system:kube-scheduler", "admin", "system:node:n1", "system:node:n2", "bob"];
+        let others: Vec<Counted> =
+            names.iter().zip(100..).map(|(name, n)| known(&all, n, name).expect(name)).collect();
+        let closed: Vec<bool> = held.iter().map(|(_, one)| one.end.is_cancelled()).collect();
+        assert_eq!(
+            closed,
+            [true, false, false, false, false, false, false, false],
+            "the oldest makes room for bob"
+        );
+        // It cannot take the place back.
+        assert!(known(&all, 200, "system:serviceaccount:shop:late").is_none());
+        assert!(others.iter().all(|one| !one.end.is_cancelled()));
+        drop((held, others));
+        let inner = all.lock();
+        assert!(inner.open == 0 && inner.sources.is_empty() && inner.accounts.is_empty());
+    }
+
+    #[test]
+    fn an_account_over_its_share_gives_up_its_own_idle_connections() {
+        let all = Connections::new(8, Known::default());
+        let held: Vec<Counted> = (0..4).map(|n| known(&all, n, "eve").unwrap()).collect();
+        let busy = (held[0].activity.begin(), held[2].activity.begin(), held[3].activity.begin());
+        let fifth = known(&all, 4, "eve").unwrap();
+        let closed: Vec<bool> = held.iter().map(|one| one.end.is_cancelled()).collect();
+        assert_eq!(closed, [false, true, false, false], "the oldest idle one");
+        let watch = fifth.activity.begin();
+        assert!(known(&all, 5, "eve").is_none(), "all of them are in use");
+        // A node's certificate has a fourth, and another node's makes room for itself.
+        let first: Vec<Counted> = (10..12).map(|n| known(&all, n, "system:node:n1").unwrap()).collect();
+        let n2 = known(&all, 20, "system:node:n2").unwrap();
+        assert!(first[0].end.is_cancelled() && !first[1].end.is_cancelled() && !n2.end.is_cancelled());
+        drop((busy, watch));
+    }
+}

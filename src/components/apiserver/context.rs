@@ -1,0 +1,517 @@
+//! One request on its way: who, what, since when, and what it leaves in the tap.
+
+use super::http::{Query, header};
+use super::request::Info;
+use super::seat::Seat;
+use super::user::User;
+use api::path::cut;
+use http::HeaderMap;
+use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use tap::{self, Answer, Cause, Event, Record, Tap, Write};
+use tokio::time::Instant;
+
+pub struct Context {
+    pub user: User,
+    pub info: Info,
+    pub query: Query,
+    pub headers: HeaderMap,
+    pub request: tap::Request,
+    pub cause: Option<Cause>,
+    /// Set for a write that is only tried.
+    pub dry_run: bool,
+    /// What this request holds of what is bounded.
+    pub seat: Arc<Seat>,
+    tap: Tap,
+    /// The name in a new object's body: its path has none.
+    named: OnceLock<String>,
+    /// A deletion that is only tried: its options stand in the body.
+    tried: AtomicBool,
+    /// What an update that is only tried would have made.
+    outcome: OnceLock<Value>,
+    warnings: Mutex<Vec<String>>,
+    /// The records of a request that is not authorized yet: what is refused must not fill the tap.
+    early: Mutex<Vec<Record>>,
+    is_authorized: AtomicBool,
+    stage: Mutex<Instant>,
+}
+
+/// The media type of a server-side apply.
+pub const APPLY: &str = "application/apply-patch";
+/// A manager's name is not longer.
+pub const MANAGER_MAX: usize = 128;
+
+/// Is this a part of this program that looks around by itself: an informer, completion, the
+/// interface?
+pub fn is_own(agent: &str) -> bool {
+    agent.contains("+ropewalk") || agent.starts_with("ropewalk")
+}
+
+/// Warnings of one answer, and bytes of one of them. Clients and proxies bound an answer's head.
+const WARNINGS_MAX: usize = 50;
+const WARNING_MAX: usize = 1024;
+
+/// Bytes of a name, a client or a session on a record, and of a command, a message or a selector.
+/// Clients choose them.
+const RECORDED_NAME_MAX: usize = 512;
+const RECORDED_TEXT_MAX: usize = 4096;
+
+/// The text as a record keeps it: whole, or its first `most` bytes and `…`.
+fn short(text: &str, most: usize) -> String {
+    match text.len() > most {
+        true => format!("{}…", &text[..text.floor_char_boundary(most)]),
+        false => text.to_string(),
+    }
+}
+
+/// Is it a look that kubectl takes for a command which only tries? Of a write that is told by the
+/// request itself.
+pub fn is_trial(headers: &HeaderMap, info: &Info) -> bool {
+    let looks = matches!(info.verb.as_str(), "get" | "list") && !tap::is_connection(&info.subresource);
+    looks && !header(headers, "kubectl-dry-run").is_empty()
+}
+
+/// Is the request told to be tried only, by its query? A command in a container runs whatever
+/// stands there, as upstream, the parameters of a proxy are those of the server behind it, and a
+/// token is issued.
+pub fn is_dry_run(info: &Info, query: &Query) -> bool {
+    let is_done = tap::is_connection(&info.subresource) || info.subresource == "token";
+    !is_done && query.all("dryRun").filter(|v| !v.is_empty()).eq(["All"])
+}
+
+impl Context {
+    pub fn new(id: String, user: User, info: Info, query: Query, headers: HeaderMap, tap: Tap) -> Context {
+        let is_component = tap::is_component(tap::actor(&user.name, &user.impersonator));
+        let cause = header(&headers, client::CAUSE_HEADER).parse().ok().filter(|_| is_component);
+        let request = tap::Request {
+            id,
+            user: short(&user.name, RECORDED_NAME_MAX),
+            impersonator: short(&user.impersonator, RECORDED_NAME_MAX),
+            user_agent: short(header(&headers, "user-agent"), RECORDED_NAME_MAX),
+            session: short(header(&headers, "kubectl-session"), RECORDED_NAME_MAX),
+            command: short(header(&headers, "kubectl-command"), RECORDED_TEXT_MAX),
+            verb: short(&info.verb, RECORDED_NAME_MAX),
+            subresource: short(&info.subresource, RECORDED_NAME_MAX),
+            code: 0,
+            dry_run: false,
+        };
+        // What else may stand there is refused before anything is written; deletions read their
+        // options for themselves.
+        let dry_run = !info.verb.starts_with("delete") && is_dry_run(&info, &query);
+        let tried = AtomicBool::new(is_trial(&headers, &info));
+        Context {
+            user,
+            info,
+            query,
+            headers,
+            request,
+            cause,
+            dry_run,
+            seat: Seat::new(None),
+            tap,
+            named: OnceLock::new(),
+            tried,
+            outcome: OnceLock::new(),
+            warnings: Mutex::default(),
+            early: Mutex::default(),
+            is_authorized: AtomicBool::new(false),
+            stage: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// The same request with what it holds of what is bounded.
+    pub fn seated(self, seat: Arc<Seat>) -> Context {
+        Context { seat, ..self }
+    }
+
+    /// An act of the server itself: nobody has to allow it.
+    pub fn of_server(self) -> Context {
+        Context { is_authorized: AtomicBool::new(true), ..self }
+    }
+
+    /// This request as the cause of what others do for it, in the form of a header.
+    pub fn cause_of_this(&self) -> String {
+        tap::Cause::Request(self.request.id.clone()).to_string()
+    }
+
+    pub fn accept(&self) -> &str {
+        header(&self.headers, "accept")
+    }
+
+    /// Whose fields this request writes: the manager it names, else the first part of its user
+    /// agent. The cluster's own components are called what they are.
+    pub fn manager(&self) -> String {
+        let agent = self.request.user_agent.split('/').next().unwrap_or_default();
+        let name = match (self.query.get("fieldManager"), agent) {
+            ("", "") if self.user.node().is_some() => "kubelet",
+            ("", "") => self.user.name.rsplit(':').next().unwrap_or_default(),
+            ("", agent) => agent,
+            (named, _) => named,
+        };
+        name.chars().filter(|c| !c.is_control()).take(MANAGER_MAX).collect()
+    }
+
+    /// Is this a server-side apply?
+    pub fn applies(&self) -> bool {
+        self.info.verb == "patch" && header(&self.headers, "content-type").starts_with(APPLY)
+    }
+
+    /// Warnings for the client, as `Warning` headers.
+    pub fn warn(&self, text: impl Into<String>) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(|p| p.into_inner());
+        let text = cut(text.into(), WARNING_MAX);
+        if warnings.len() < WARNINGS_MAX && !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.warnings.lock().unwrap_or_else(|p| p.into_inner()))
+    }
+
+    /// Restarts the watch that times stages.
+    fn lap(&self) -> Duration {
+        let mut stage = self.stage.lock().unwrap_or_else(|p| p.into_inner());
+        let took = stage.elapsed();
+        *stage = Instant::now();
+        took
+    }
+
+    /// The object of this request turned out to be called so.
+    pub fn name(&self, name: &str) {
+        if !name.is_empty() {
+            let _ = self.named.set(name.to_string()); // the first name is the one that was asked for
+        }
+    }
+
+    /// The request turned out to be a dry run.
+    pub fn only_tried(&self) {
+        self.tried.store(true, Ordering::Relaxed);
+    }
+
+    /// Requests whose every stage is recorded: writes of people and components, but not the
+    /// heartbeats of leases; and what kubectl asks.
+    fn is_told(&self) -> bool {
+        let write =
+            matches!(self.info.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
+        (write && self.info.resource != "leases") || !self.request.session.is_empty()
+    }
+
+    /// Requests whose answer is recorded: beside those, whatever people look at, with whichever
+    /// client, and every command in a container. The looking of this program's own parts is not
+    /// told; anybody can give themselves out for one of them, and then only their looking is not.
+    fn is_answer_told(&self) -> bool {
+        let info = &self.info;
+        let may_be_told = tap::is_connection(&info.subresource) || !is_own(&self.request.user_agent);
+        self.is_told() || (info.is_resource && may_be_told)
+    }
+
+    /// What the tap still knows of what happened, oldest first.
+    pub fn records(&self) -> Vec<std::sync::Arc<Record>> {
+        self.tap.since(0)
+    }
+
+    fn record(&self, event: Event) -> Record {
+        let mut record = Record::new(event).cause(self.cause.clone()).took(self.lap());
+        if self.info.is_resource {
+            let name = match self.info.name.as_str() {
+                "" => self.named.get().map_or("", String::as_str),
+                name => name,
+            };
+            let names =
+                [self.info.resource.as_str(), self.info.object_namespace(), name, self.info.custom_group()];
+            let [resource, namespace, name, group] = names.map(|text| short(text, RECORDED_NAME_MAX));
+            record = record.object(&resource, &namespace, &name).group(&group);
+        }
+        record.request = Some(tap::Request {
+            dry_run: self.dry_run || self.tried.load(Ordering::Relaxed),
+            ..self.request.clone()
+        });
+        record
+    }
+
+    /// Remembers what a write would have made that is only tried.
+    pub fn would_make(&self, object: &Value) {
+        if self.is_answer_told() {
+            let mut object = object.clone();
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.remove("managedFields");
+            }
+            let _ = self.outcome.set(object); // the first try tells as much as the next
+        }
+    }
+
+    /// Records that a stage is over: [`Event::Authenticate`], [`Event::Authorize`],
+    /// [`Event::Admit`], [`Event::Validate`].
+    pub fn stage(&self, event: Event) {
+        if self.is_told() {
+            let record = self.record(event);
+            match self.is_authorized.load(Ordering::Relaxed) {
+                true => self.emit(record),
+                false => self.early.lock().unwrap_or_else(|p| p.into_inner()).push(record),
+            }
+        }
+    }
+
+    /// Records that the request may go on; what was recorded of it so far is as good as the rest.
+    pub fn authorized(&self) {
+        self.is_authorized.store(true, Ordering::Relaxed);
+        self.emit_early();
+        self.stage(Event::Authorize);
+    }
+
+    fn emit_early(&self) {
+        let early = std::mem::take(&mut *self.early.lock().unwrap_or_else(|p| p.into_inner()));
+        early.into_iter().for_each(|record| self.emit(record));
+    }
+
+    /// Records whether the request changes nothing, so that it costs its sender nothing to send any
+    /// number of them. What goes on over a stream, a command in a container for example, is an act.
+    fn only_reads(&self) -> bool {
+        let info = &self.info;
+        let streams = tap::is_connection(&info.subresource);
+        let looks = matches!(info.verb.as_str(), "get" | "list" | "watch") && !streams;
+        let asks = matches!(info.group.as_str(), "authorization.k8s.io" | "authentication.k8s.io");
+        looks || asks || self.dry_run
+    }
+
+    /// Adds a record of this request to the tap, where few are kept of what anybody may send, and a
+    /// share for each account of what people read.
+    fn emit(&self, record: Record) {
+        let who = &self.request;
+        let is_component = who.is_components();
+        let is_teacher = tap::actor(&who.user, &who.impersonator) == tap::TEACHER;
+        let is_known = is_component || is_teacher || who.is_persons(); // nobody anonymous is a person
+        match is_known && self.is_authorized.load(Ordering::Relaxed) {
+            true if is_component || !self.only_reads() => self.tap.emit(record),
+            true => self.tap.emit_read(record),
+            false => self.tap.emit_guest(record),
+        };
+    }
+
+    /// Records a committed write with the object's bytes.
+    pub fn committed(&self, object: &super::object::Object, write: Write) {
+        use api::meta;
+        let mut record = self.record(Event::Commit(write)).revision(object.revision as u64);
+        record =
+            record.object(&self.info.resource, meta::namespace(&object.value), meta::name(&object.value));
+        record = record.group(self.info.custom_group());
+        record.body = Some(object.bytes.clone());
+        self.tap.emit(record);
+    }
+
+    /// Records something that this request did to an object other than the one its path names.
+    pub fn tell(&self, mut record: Record, body: Option<bytes::Bytes>) {
+        record.request = Some(self.request.clone());
+        record.cause = self.cause.clone();
+        record.body = body;
+        self.tap.emit(record);
+    }
+
+    /// Records that a request to a node led to a pod there, as the pod's own subresource would have
+    /// been recorded.
+    pub fn led_to(&self, subresource: &str, namespace: &str, pod: &str, code: u16) {
+        let [namespace, pod] = [namespace, pod].map(|name| short(name, RECORDED_NAME_MAX));
+        let answer = Answer { verb: self.request.verb.clone(), ..Answer::default() };
+        let mut record = Record::new(Event::Answer(answer.into())).object("pods", &namespace, &pod);
+        record.request = Some(tap::Request { subresource: subresource.into(), code, ..self.request.clone() });
+        self.emit(record);
+    }
+
+    /// Records the answer.
+    pub fn answered(&self, code: u16, took: Duration, message: &str) {
+        self.emit_early();
+        if !self.is_answer_told() {
+            return;
+        }
+        let answer = Event::Answer(Box::new(self.answer(message)));
+        let mut record = self.record(answer).took(took);
+        if let Some(request) = &mut record.request {
+            request.code = code;
+        }
+        self.emit(record);
+    }
+
+    /// Returns how the request was made and answered.
+    fn answer(&self, message: &str) -> Answer {
+        let text = |text: &str| short(text, RECORDED_TEXT_MAX);
+        let [labels, fields] = ["labelSelector", "fieldSelector"].map(|key| self.query.get(key));
+        let selected: Vec<&str> = [labels, fields].into_iter().filter(|s| !s.is_empty()).collect();
+        // `--tail=0` shows none of a log's lines.
+        let tail = self.query.get("tailLines").parse().ok().filter(|_| self.info.subresource == "log");
+        // Only Ropewalk's kubectl sends this header, also for a plain call without `-o`.
+        let says_output = self.headers.contains_key("kubectl-output");
+        Answer {
+            verb: self.request.verb.clone(),
+            message: text(message),
+            table: self.accept().contains("as=Table"),
+            output: says_output.then(|| text(header(&self.headers, "kubectl-output"))),
+            silent: !header(&self.headers, "kubectl-ignore-not-found").is_empty(),
+            tail,
+            tried: self.outcome.get().cloned(),
+            labels: text(labels),
+            fields: text(fields),
+            selector: text(&selected.join(",")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever is sent without rights, the records of an allowed write stay, and so does the
+    /// learner's own refusal.
+    #[test]
+    fn refused_requests_do_not_push_the_trace_out() {
+        let tap = Tap::new();
+        let request = |user: User, id: String, is_allowed: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert("kubectl-session", "s".parse().unwrap());
+            let (path, query) = ("/api/v1/namespaces/d/pods", Query::default());
+            let info = Info::parse(&http::Method::POST, path, &query);
+            let ctx = Context::new(id, user, info, query, headers, tap.clone());
+            ctx.stage(Event::Authenticate { groups: vec![] });
+            if is_allowed {
+                ctx.authorized();
+            }
+            ctx.answered(if is_allowed { 201 } else { 403 }, Duration::ZERO, "");
+        };
+        let learner = || User::new(tap::LEARNER, &[]);
+        request(learner(), "allowed".into(), true);
+        request(learner(), "refused".into(), false);
+        for n in 0..20_000 {
+            let eve = User::new("eve", &[]);
+            request(if n % 2 == 0 { User::anonymous() } else { eve }, n.to_string(), false);
+            request(User::service_account("d", "robot"), n.to_string(), true);
+        }
+        let records = tap.since(0);
+        let verbs = |id: &str| {
+            let own = |r: &&std::sync::Arc<Record>| r.request.as_ref().is_some_and(|r| r.id == id);
+            records.iter().filter(own).map(|r| r.event.verb()).collect::<Vec<_>>()
+        };
+        assert_eq!(verbs("allowed"), ["authenticate", "authorize", "answer"]);
+        assert_eq!(verbs("refused"), ["authenticate", "answer"]);
+        assert!(records.len() < 10_000, "{}", records.len());
+    }
+
+    /// Whatever a person reads, the records of writes stay, and those of the few reads of others.
+    #[test]
+    fn allowed_reads_do_not_push_the_trace_out() {
+        let tap = Tap::new();
+        let request = |user: &str, id: &str, method: http::Method, path: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("kubectl-session", "s".parse().unwrap());
+            let query = Query::default();
+            let info = Info::parse(&method, path, &query);
+            let user = User::new(user, &[]);
+            let ctx = Context::new(id.into(), user, info, query, headers, tap.clone());
+            ctx.stage(Event::Authenticate { groups: vec![] });
+            ctx.authorized();
+            ctx.answered(200, Duration::ZERO, "");
+        };
+        let pods = "/api/v1/namespaces/d/pods";
+        let reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        request(tap::LEARNER, "write", http::Method::POST, pods);
+        request(tap::LEARNER, "read", http::Method::GET, pods);
+        request("eve", "exec", http::Method::GET, "/api/v1/namespaces/d/pods/x/exec");
+        for _ in 0..15_000 {
+            request("eve", "flood", http::Method::GET, pods);
+            request("eve", "flood", http::Method::POST, reviews);
+        }
+        let records = tap.since(0);
+        let count = |id: &str| {
+            records.iter().filter(|r| r.request.as_ref().is_some_and(|request| request.id == id)).count()
+        };
+        assert_eq!(["write", "read", "exec"].map(count), [3, 3, 3]);
+        assert!(count("flood") < 15_000, "{}", count("flood"));
+    }
+
+    #[test]
+    fn a_custom_resource_is_recorded_with_its_group() {
+        let qualified = |path: &str| {
+            let query = Query::default();
+            let info = Info::parse(&http::Method::GET, path, &query);
+            let tap = Tap::new();
+            let (user, headers) = (User::new("u", &[]), HeaderMap::new());
+            let ctx = Context::new("r".into(), user, info, query, headers, tap.clone());
+            ctx.answered(200, Duration::ZERO, "");
+            tap.since(0)[0].object.as_ref().map(tap::ObjectRef::qualified).unwrap_or_default()
+        };
+        assert_eq!(qualified("/api/v1/namespaces/d/services/web"), "services");
+        assert_eq!(qualified("/apis/apps/v1/namespaces/d/deployments/web"), "deployments");
+        assert_eq!(qualified("/apis/example.com/v1/namespaces/d/services/web"), "services.example.com");
+    }
+
+    #[test]
+    fn a_command_in_a_container_is_told_whatever_its_client_says() {
+        let told = |path: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("user-agent", "ropewalk/1".parse().unwrap());
+            headers.insert("kubectl-dry-run", "1".parse().unwrap());
+            let query = Query::parse(Some("dryRun=All"));
+            let info = Info::parse(&http::Method::GET, path, &query);
+            let (user, tap) = (User::new(tap::LEARNER, &[]), Tap::new());
+            Context::new("r".into(), user, info, query, headers, tap.clone()).answered(
+                101,
+                Duration::ZERO,
+                "",
+            );
+            tap.since(0).pop().map(|record| record.request.clone().expect("a request").dry_run)
+        };
+        for part in ["exec", "attach", "portforward", "proxy"] {
+            let path = format!("/api/v1/namespaces/d/pods/p/{part}");
+            assert_eq!(told(&path), Some(false), "{part} is done");
+        }
+        assert_eq!(told("/api/v1/namespaces/d/pods/p"), None, "the interface looks around");
+    }
+
+    #[test]
+    fn how_much_of_a_log_was_asked_for_is_recorded() {
+        let tail = |path: &str, query: &str| {
+            let query = Query::parse(Some(query));
+            let info = Info::parse(&http::Method::GET, path, &query);
+            let tap = Tap::new();
+            let user = User::new(tap::LEARNER, &[]);
+            let ctx = Context::new("r".into(), user, info, query, HeaderMap::new(), tap.clone());
+            ctx.answered(200, Duration::ZERO, "");
+            tap.since(0).pop().expect("a record").answer().expect("an answer").tail
+        };
+        let log = "/api/v1/namespaces/d/pods/p/log";
+        assert_eq!(
+            ["tailLines=0", "tailLines=10", "follow=true"].map(|query| tail(log, query)),
+            [Some(0), Some(10), None]
+        );
+        assert_eq!(tail("/api/v1/namespaces/d/pods/p", "tailLines=0"), None);
+    }
+
+    #[test]
+    fn what_a_client_chooses_is_recorded_up_to_a_bound() {
+        let record = |length: usize| {
+            let (ascii, wide) = ("x".repeat(length), "é".repeat(length));
+            let mut headers = HeaderMap::new();
+            for name in ["user-agent", "kubectl-session", "kubectl-command", "kubectl-output"] {
+                headers.insert(name, ascii.parse().unwrap());
+            }
+            let query = Query::parse(Some(&format!("labelSelector={wide}")));
+            let path = format!("/api/v1/namespaces/{ascii}/pods/{ascii}");
+            let info = Info::parse(&http::Method::GET, &path, &query);
+            let tap = Tap::new();
+            let ctx = Context::new("r".into(), User::new("u", &[]), info, query, headers, tap.clone());
+            ctx.answered(404, Duration::ZERO, &wide);
+            tap.since(0).pop().expect("a record")
+        };
+        let bytes = serde_json::to_vec(&*record(20_000)).unwrap().len();
+        assert!(bytes < 32 << 10, "{bytes} bytes");
+        // What is of a usual length stays as it is.
+        let usual = record(200);
+        let request = usual.request.clone().expect("a request");
+        let said = [&request.user_agent, &request.session, &request.command];
+        assert!(said.iter().all(|text| **text == "x".repeat(200)));
+        assert_eq!(usual.object.clone().expect("an object").name, "x".repeat(200));
+        let wide = "é".repeat(200);
+        let answer = usual.answer().expect("an answer");
+        assert!([&answer.message, &answer.labels, &answer.selector].iter().all(|text| **text == wide));
+    }
+}

@@ -1,0 +1,218 @@
+//! From a request's body to an object of its kind.
+
+use super::context::{Context, MANAGER_MAX};
+use super::duplicates;
+use super::http::header;
+use api::kinds::Kind;
+use api::path::UnknownFields;
+use api::{Status, bounds, protobuf, schema, value, yaml};
+use serde_json::Value;
+
+pub const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/// Nobody knows how a custom resource would be written in protobuf.
+const ACCEPTED_CUSTOM: &str = "application/json, application/yaml";
+
+/// What is to be done with fields that nobody knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Validation {
+    Ignore,
+    Warn,
+    Strict,
+}
+
+pub fn validation(ctx: &Context) -> Result<Validation, Status> {
+    match ctx.query.get("fieldValidation") {
+        "" | "Warn" => Ok(Validation::Warn),
+        "Ignore" => Ok(Validation::Ignore),
+        "Strict" => Ok(Validation::Strict),
+        other => {
+            let mut errors = api::errors::Errors::default();
+            errors.not_supported("fieldValidation", &other.into(), &["", "Ignore", "Strict", "Warn"]);
+            Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &errors))
+        }
+    }
+}
+
+/// A field manager's name can be read, and is not too long.
+pub fn manager(ctx: &Context) -> Result<(), Status> {
+    let name = ctx.query.get("fieldManager");
+    let mut errors = api::errors::Errors::default();
+    if name.len() > MANAGER_MAX {
+        errors.too_long("fieldManager", MANAGER_MAX);
+    }
+    if name.chars().any(char::is_control) {
+        errors.invalid_text("fieldManager", name, "should only contain printable characters");
+    }
+    let options = if ctx.info.verb == "patch" { "PatchOptions" } else { "CreateOptions" };
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", options, "", &errors)) }
+}
+
+/// Only `dryRun=All` is known.
+pub fn dry_run(ctx: &Context) -> Result<bool, Status> {
+    let values: Vec<&str> = ctx.query.all("dryRun").filter(|v| !v.is_empty()).collect();
+    match values.as_slice() {
+        [] => Ok(false),
+        ["All"] => Ok(true),
+        others => {
+            let mut errors = api::errors::Errors::default();
+            errors.not_supported("dryRun", &serde_json::json!(others), &["All"]);
+            Err(Status::invalid("meta.k8s.io", "CreateOptions", "", &errors))
+        }
+    }
+}
+
+/// The body as JSON, whatever it was written in. No Content-Type means JSON.
+pub fn body(content_type: &str, bytes: &[u8]) -> Result<Value, Status> {
+    Ok(body_with_duplicates(content_type, bytes)?.0)
+}
+
+/// As [`body`], with what a strict YAML decoder says of keys that stand twice in a map.
+fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
+    let media = content_type.split(';').next().unwrap_or("").trim();
+    let mut duplicates = vec![];
+    let value = match media {
+        "" | "application/json" | "*/*" => serde_json::from_slice(bytes).map_err(|e| {
+            Status::bad_request(format!("the object provided is unrecognized (must be valid JSON): {e}"))
+        })?,
+        "application/yaml" | "application/apply-patch+yaml" | "text/yaml" | "application/x-yaml" => {
+            let (value, told) = yaml::parse_with_duplicates(bytes).map_err(Status::bad_request)?;
+            duplicates = told;
+            value
+        }
+        "application/vnd.kubernetes.protobuf" => protobuf::decode(bytes).map_err(Status::bad_request)?,
+        _ => return Err(Status::unsupported_media_type(ACCEPTED)),
+    };
+    if !value.is_object() {
+        return Err(Status::bad_request("the object provided is unrecognized (must be an object)"));
+    }
+    bounds::check_depth(&value)?;
+    Ok((value, duplicates))
+}
+
+/// The body of a server-side apply. Keys that stand twice in a map are an error for `Strict` and a
+/// warning for `Warn`.
+pub fn applied(ctx: &Context, bytes: &[u8]) -> Result<Value, Status> {
+    let (value, duplicates) = body_with_duplicates("application/yaml", bytes).map_err(|mut status| {
+        let why = status.message.trim_start_matches("error converting YAML to JSON: ").to_string();
+        status.message = format!("error decoding YAML: {why}");
+        status
+    })?;
+    match validation(ctx)? {
+        Validation::Strict if !duplicates.is_empty() => {
+            return Err(Status::bad_request(format!("error strict decoding YAML: {}", as_one(&duplicates))));
+        }
+        Validation::Warn => duplicates.into_iter().for_each(|d| ctx.warn(d)),
+        _ => {}
+    }
+    Ok(value)
+}
+
+/// The lines of a strict YAML decoder as its one error.
+fn as_one(duplicates: &[String]) -> String {
+    format!("yaml: unmarshal errors:\n  {}", duplicates.join("\n  "))
+}
+
+/// Kind and version must be those of the path; empty ones are filled in.
+pub fn check_type(api_version: &str, kind: &str, object: &mut Value) -> Result<(), Status> {
+    let told = value::text(object, "apiVersion").to_string();
+    if told.is_empty() {
+        value::put(object, "apiVersion", api_version);
+    } else if told != api_version {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({told}) does not match the expected API version ({api_version})"
+        )));
+    }
+    let told = value::text(object, "kind").to_string();
+    if told.is_empty() {
+        value::put(object, "kind", kind);
+    } else if told != kind {
+        return Err(Status::bad_request(format!(
+            "{told} in version {api_version:?} cannot be handled as a {kind}: the kind in the data does not match the expected kind"
+        )));
+    }
+    Ok(())
+}
+
+/// Reads the object of a create or update, in the form in which it is stored.
+pub fn object(ctx: &Context, kind: &Kind, bytes: &[u8]) -> Result<Value, Status> {
+    let content_type = header(&ctx.headers, "content-type");
+    if kind.custom.is_some() && content_type.contains("protobuf") {
+        return Err(Status::unsupported_media_type(ACCEPTED_CUSTOM));
+    }
+    let (mut object, duplicates) = body_with_duplicates(content_type, bytes)?;
+    check_type(&kind.api_version(), kind.kind, &mut object)?;
+    let how = validation(ctx)?;
+    let mut unknown = conform(kind, &mut object)?;
+    let media = Media::of(content_type);
+    if kind.custom.is_none() && media == Media::Yaml {
+        unknown.told_mut().sort_by(|a, b| by_sorted_keys(a, b)); // Go turns YAML into JSON with sorted keys
+    }
+    let mut problems = vec![];
+    match media {
+        _ if how == Validation::Ignore => {}
+        Media::Json if kind.custom.is_none() => problems = duplicates::problems(bytes, &unknown),
+        Media::Json => problems = duplicates::problems(bytes, &UnknownFields::default()),
+        Media::Yaml | Media::Protobuf => {}
+    }
+    if kind.custom.is_some() || media != Media::Json {
+        problems.extend(unknown.problems());
+    }
+    match how {
+        Validation::Strict if !(problems.is_empty() && duplicates.is_empty()) => {
+            let yaml = Some(as_one(&duplicates)).filter(|_| !duplicates.is_empty());
+            let all: Vec<String> = yaml.into_iter().chain(problems).collect();
+            return Err(Status::bad_request(format!(
+                "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
+                kind.kind,
+                kind.version,
+                kind.kind,
+                all.join(", ")
+            )));
+        }
+        Validation::Warn => duplicates.into_iter().chain(problems).for_each(|p| ctx.warn(p)),
+        _ => {}
+    }
+    kind.to_stored(&mut object);
+    Ok(object)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Media {
+    Json,
+    Yaml,
+    Protobuf,
+}
+
+impl Media {
+    fn of(content_type: &str) -> Media {
+        match content_type {
+            media if media.contains("protobuf") => Media::Protobuf,
+            media if media.contains("yaml") => Media::Yaml,
+            _ => Media::Json,
+        }
+    }
+}
+
+/// Orders paths of fields (`spec.containers[10].a`) as they are met in JSON whose keys are sorted.
+fn by_sorted_keys(a: &str, b: &str) -> std::cmp::Ordering {
+    fn steps(path: &str) -> impl Iterator<Item = (usize, &str)> {
+        let steps = path.split(['.', '[']).map(|s| s.trim_end_matches(']'));
+        steps.map(|s| (s.parse().unwrap_or(0), s))
+    }
+    steps(a).cmp(steps(b))
+}
+
+/// Prunes and checks types in the version of the request.
+pub fn conform(kind: &Kind, object: &mut Value) -> Result<UnknownFields, Status> {
+    let conformed = match &kind.custom {
+        Some(custom) => custom.conform(object),
+        None => schema::conform(kind, object),
+    };
+    conformed.map_err(|e| {
+        Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {e}",
+            kind.kind, kind.version, kind.kind
+        ))
+    })
+}

@@ -1,0 +1,267 @@
+//! What a CustomResourceDefinition needs beside being stored: names, and an end that takes its
+//! objects along. Upstream these are controllers inside the API server, too. Every server runs
+//! them; their writes say what is so and do not depend on who is first.
+//!
+//! That the kinds of an established definition are served is not decided here: the watch cache
+//! takes them over in the same step as the definition itself, so that whoever reads `Established`
+//! finds the kind.
+
+use super::State;
+use super::context::Context;
+use super::http::Query;
+use super::remove::{self, Options};
+use super::request::Info;
+use super::user::{MASTERS, User};
+use super::write::{Part, modify};
+use api::custom::{self, definition};
+use api::kinds::{self, Kind};
+use api::value::{self, list};
+use api::{Status, meta};
+use etcd::api::Revision;
+use http::HeaderMap;
+use serde_json::Value;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tap::Tap;
+use tokio::sync::watch;
+
+/// Where definitions rest.
+pub const PLACE: &str = "customresourcedefinitions";
+/// After something went wrong, at first and at most.
+const AGAIN: Duration = Duration::from_millis(200);
+const AGAIN_MAX: Duration = Duration::from_secs(30);
+
+fn kind() -> Result<&'static Kind, Status> {
+    kinds::resource("apiextensions.k8s.io", "v1", PLACE)
+        .ok_or_else(|| Status::internal("definitions are not served"))
+}
+
+/// Looks after the definitions when one of them changes, when objects change that one which is
+/// being deleted waits for, and when a retry is due.
+pub async fn run(state: Arc<State>, tap: Tap) {
+    state.cache.wait_for(1).await;
+    let mut caretaker = Caretaker::default();
+    while let Some(mut changes) = state.cache.changes(PLACE) {
+        loop {
+            changes.mark_unchanged(); // before the look: what happens meanwhile is looked at again
+            caretaker.look(&state, &tap).await;
+            let filled_anew = tokio::select! {
+                changed = changes.changed() => changed.is_err(),
+                () = caretaker.due() => false,
+            };
+            if filled_anew {
+                break;
+            }
+        }
+    }
+}
+
+/// A definition that could not be finished at the last look.
+#[derive(Debug)]
+struct Pending {
+    /// The definition's revision at that look. Another one is a reason to look again.
+    revision: Revision,
+    /// Changes of its objects since that look, while it is being deleted.
+    objects: Option<watch::Receiver<Revision>>,
+    /// After a failure: when to retry, and the pause before it. Until then changes of its objects
+    /// are no reason to look: each one would be one more attempt.
+    retry: Option<(clock::Instant, Duration)>,
+}
+
+impl Pending {
+    fn is_due(&self, revision: Revision) -> bool {
+        self.revision != revision
+            || match (&self.retry, &self.objects) {
+                (Some((at, _)), _) => *at <= clock::Instant::now(),
+                (None, Some(objects)) => objects.has_changed().unwrap_or(true),
+                (None, None) => true,
+            }
+    }
+
+    /// Returns when a look is due for another reason than a change of a definition.
+    async fn due(&mut self) {
+        match (&self.retry, &mut self.objects) {
+            (Some((at, _)), _) => clock::sleep_until(*at).await,
+            // An error: the cache was filled anew.
+            (None, Some(objects)) => {
+                if objects.changed().await.is_ok() {
+                    objects.mark_changed(); // for the look, which asks again
+                }
+            }
+            (None, None) => std::future::pending().await,
+        }
+    }
+}
+
+/// Looks after every definition: one that fails holds up no other.
+#[derive(Debug, Default)]
+pub(super) struct Caretaker {
+    pending: HashMap<String, Pending>,
+}
+
+impl Caretaker {
+    /// Looks after the definitions that are new, have changed, or are due.
+    pub async fn look(&mut self, state: &Arc<State>, tap: &Tap) {
+        let all = state.cache.list(PLACE, "").objects;
+        let there: HashSet<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+        self.pending.retain(|name, _| there.contains(name.as_str()));
+        for (name, object) in &all {
+            let before = self.pending.get(name);
+            if before.is_some_and(|pending| !pending.is_due(object.revision)) {
+                continue;
+            }
+            let pause = before.and_then(|pending| Some(pending.retry?.1));
+            let mut objects = None;
+            let done = if !meta::is_terminating(&object.value) {
+                let others = all.iter().map(|(_, o)| &o.value);
+                match definition::name(&object.value, others) {
+                    Some(named) => establish(state, tap, name, &named).await,
+                    None => Ok(true),
+                }
+            } else if meta::finalizers(&object.value).any(|f| f == definition::FINALIZER) {
+                let kind = custom::stored_kind(&object.value);
+                objects = kind.and_then(|kind| state.cache.changes(kind.place()));
+                clean(state, tap, &object.value).await
+            } else {
+                Ok(true)
+            };
+            let retry = match done {
+                // Another server was faster with the definition itself: the change is on its way
+                // here.
+                Err(Failure::Definition(status)) if matches!(status.reason, "NotFound" | "Conflict") => None,
+                Err(Failure::Definition(status) | Failure::Object(status)) => {
+                    tracing::warn!(
+                        definition = name,
+                        message = status.message,
+                        "a definition cannot be looked after, trying again"
+                    );
+                    // Less and less often: a definition that can never be looked after costs next
+                    // to nothing.
+                    let pause = pause.map_or(AGAIN, |pause| (pause * 2).min(AGAIN_MAX));
+                    Some((clock::Instant::now() + clock::scaled(pause), pause))
+                }
+                Ok(false) => None,
+                Ok(true) => {
+                    self.pending.remove(name);
+                    continue;
+                }
+            };
+            self.pending.insert(name.clone(), Pending { revision: object.revision, objects, retry });
+        }
+    }
+
+    /// Returns when a look is due for another reason than a change of a definition.
+    pub async fn due(&mut self) {
+        let pending: Vec<_> = self.pending.values_mut().map(|pending| Box::pin(pending.due())).collect();
+        match pending.is_empty() {
+            true => std::future::pending().await,
+            false => drop(futures::future::select_all(pending).await),
+        }
+    }
+
+    /// The pause before the retry of a definition that failed.
+    #[cfg(test)]
+    pub fn retries(&self, name: &str) -> Option<Duration> {
+        Some(self.pending.get(name)?.retry?.1)
+    }
+}
+
+/// What could not be written: the definition, or one of its objects.
+enum Failure {
+    Definition(Status),
+    Object(Status),
+}
+
+/// One's own request: nobody asked for it.
+fn context(
+    state: &State,
+    tap: &Tap,
+    verb: &str,
+    resource: &str,
+    namespace: &str,
+    name: &str,
+    sub: &str,
+) -> Context {
+    let info = Info {
+        verb: verb.into(),
+        is_resource: true,
+        resource: resource.into(),
+        subresource: sub.into(),
+        namespace: namespace.into(),
+        name: name.into(),
+        ..Info::default()
+    };
+    let user = User::new("system:apiserver", &[MASTERS]);
+    Context::new(state.rng.uuid(), user, info, Query::default(), HeaderMap::new(), tap.clone()).of_server()
+}
+
+async fn establish(state: &Arc<State>, tap: &Tap, name: &str, named: &Value) -> Result<bool, Failure> {
+    let ctx = context(state, tap, "update", PLACE, "", name, "status");
+    let kind = kind().map_err(Failure::Definition)?;
+    let written = modify(state, &ctx, kind, Part::Status, name, |_| Ok(named.clone())).await;
+    written.map(|_| true).map_err(Failure::Definition)
+}
+
+/// Deletes the objects of a definition that is going; once there are none it goes itself. Answers
+/// whether that is so.
+async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Failure> {
+    if let Some(kind) = custom::stored_kind(object) {
+        let there = || state.cache.list(kind.place(), "").objects;
+        let unread = || state.cache.undecodable_keys(kind.place(), "");
+        let living = there().into_iter().filter(|(_, one)| !meta::is_terminating(&one.value));
+        let mut failed = None;
+        for key in living.map(|(key, _)| key).chain(unread()) {
+            let (namespace, name) = key.split_once('/').unwrap_or(("", &key));
+            let ctx = context(state, tap, "delete", kind.plural, namespace, name, "");
+            match remove::remove(state, &ctx, &kind, namespace, name, &Options::default()).await {
+                Err(status) if status.reason != "NotFound" => failed = Some(status),
+                _ => {}
+            }
+        }
+        if let Some(status) = failed {
+            return Err(Failure::Object(status));
+        }
+        if !there().is_empty() || !unread().is_empty() {
+            return Ok(false);
+        }
+    }
+    let name = meta::name(object);
+    let ctx = context(state, tap, "update", PLACE, "", name, "");
+    let kind = kind().map_err(Failure::Definition)?;
+    let written = modify(state, &ctx, kind, Part::Internal, name, |old| {
+        let mut new = old.clone();
+        value::remove(&mut new, "metadata.resourceVersion");
+        let mut finalizers = list(&new, "metadata.finalizers").to_vec();
+        finalizers.retain(|f| f != definition::FINALIZER);
+        value::put(&mut new, "metadata.finalizers", finalizers);
+        Ok(new)
+    })
+    .await;
+    written.map(|_| true).map_err(Failure::Definition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[test]
+    fn a_retry_waits_its_time_whatever_happens_to_the_objects() {
+        let (moved, objects) = watch::channel(5);
+        let mut pending = Pending { revision: 7, objects: Some(objects), retry: None };
+        assert!(!pending.is_due(7));
+        assert!(pending.is_due(8), "the definition has changed");
+        moved.send_replace(6);
+        assert!(pending.is_due(7), "an object has changed");
+        assert!(pending.due().now_or_never().is_some() && pending.is_due(7), "waiting does not use it up");
+        let now = clock::Instant::now();
+        pending.retry = Some((now + AGAIN_MAX * 100, AGAIN_MAX));
+        assert!(!pending.is_due(7));
+        pending.retry = Some((now, AGAIN));
+        assert!(pending.is_due(7));
+        drop(moved);
+        pending.retry = None;
+        assert!(pending.is_due(7), "the cache was filled anew");
+    }
+}

@@ -1,0 +1,186 @@
+//! What a strict decoder says of a JSON body: keys that stand twice in one map (`serde_json` keeps
+//! the last), and unknown fields, both in the order in which they stand there.
+
+use api::path::{UnknownFields, more};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use std::collections::HashSet;
+use std::fmt;
+
+/// Problems that are told of one body, and the bytes of one of them. Further ones are not looked
+/// for.
+const TOLD_MAX: usize = 50;
+const PROBLEM_MAX: usize = 1024;
+/// Bytes of paths that are made while a body is looked through: a long key with many keys inside
+/// would make gigabytes.
+const PATHS_MAX: usize = 16 * 1024 * 1024;
+
+/// `duplicate field "spec.containers[0].name"` and `unknown field "spec.foo"`, in the order of the
+/// body. `unknown` are the paths of unknown fields; what is in one is not looked at. At most
+/// [`TOLD_MAX`] of them are told, and the unknown fields beyond are counted in a last line: where
+/// there is an unknown field there is a problem.
+pub fn problems(bytes: &[u8], unknown: &UnknownFields) -> Vec<String> {
+    let known: HashSet<&str> = unknown.told().iter().map(String::as_str).collect();
+    let mut found = Found::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let _ = Scan { path: String::new(), found: &mut found, unknown: &known }.deserialize(&mut deserializer);
+    let mut all = found.all;
+    all.extend(more(unknown.count().saturating_sub(found.unknown)));
+    all
+}
+
+#[derive(Default)]
+struct Found {
+    all: Vec<String>,
+    told: HashSet<String>,
+    /// Unknown fields that were met.
+    unknown: usize,
+    /// Bytes of paths made so far.
+    made: usize,
+}
+
+impl Found {
+    /// # Errors
+    /// Enough has been told.
+    fn tell<E: Error>(&mut self, mut problem: String) -> Result<(), E> {
+        if problem.len() > PROBLEM_MAX {
+            problem.truncate(problem.floor_char_boundary(PROBLEM_MAX));
+            problem.push('…');
+        }
+        if self.told.insert(problem.clone()) {
+            self.all.push(problem);
+        }
+        if self.all.len() < TOLD_MAX { Ok(()) } else { Err(E::custom("enough was told")) }
+    }
+
+    /// # Errors
+    /// Too much was made of this body.
+    fn path<E: Error>(&mut self, path: String) -> Result<String, E> {
+        self.made = self.made.saturating_add(path.len());
+        if self.made <= PATHS_MAX { Ok(path) } else { Err(E::custom("the paths are too long")) }
+    }
+}
+
+struct Scan<'a> {
+    path: String,
+    found: &'a mut Found,
+    unknown: &'a HashSet<&'a str>,
+}
+
+impl<'de> DeserializeSeed<'de> for Scan<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Scan<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
+        IgnoredAny::deserialize(d).map(drop)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let mut i = 0;
+        loop {
+            let path = self.found.path(format!("{}[{i}]", self.path))?;
+            let item = Scan { path, found: self.found, unknown: self.unknown };
+            if seq.next_element_seed(item)?.is_none() {
+                return Ok(());
+            }
+            i += 1;
+        }
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen: HashSet<String> = HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let dot = if self.path.is_empty() { "" } else { "." };
+            let path = self.found.path(format!("{}{dot}{key}", self.path))?;
+            if self.unknown.contains(path.as_str()) {
+                self.found.unknown += usize::from(seen.insert(key));
+                self.found.tell(format!("unknown field {path:?}"))?;
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            if !seen.insert(key) {
+                self.found.tell(format!("duplicate field {path:?}"))?;
+            }
+            map.next_value_seed(Scan { path, found: self.found, unknown: self.unknown })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::path::{Path, UnknownFields};
+
+    fn none() -> UnknownFields {
+        UnknownFields::default()
+    }
+
+    /// A path that is cut, or that is beyond what is looked through, is a problem all the same:
+    /// strict decoding refuses it.
+    #[test]
+    fn an_unknown_field_that_is_not_met_is_counted() {
+        let key = "k".repeat(4096);
+        let mut unknown = none();
+        unknown.add(Path::Root.field(&key));
+        let told = super::problems(format!("{{\"{key}\": 1}}").as_bytes(), &unknown);
+        assert_eq!(told, ["1 more unknown field"]);
+    }
+
+    #[test]
+    fn duplicates_are_named_by_their_path() {
+        let text = br#"{"a": 1, "spec": {"x": [{"n": 1, "n": 2}], "x": 3}, "b": null}"#;
+        let twice = |path: &str| format!("duplicate field {path:?}");
+        assert_eq!(super::problems(text, &none()), [twice("spec.x[0].n"), twice("spec.x")]);
+        assert!(super::problems(b"{broken", &none()).is_empty());
+    }
+
+    #[test]
+    fn what_is_told_of_a_body_has_bounds() {
+        let key = "k".repeat(1 << 20);
+        let twice: Vec<String> = (0..10_000).map(|n| format!("\"{n}\":0,\"{n}\":0")).collect();
+        let body = format!("{{\"{key}\":{{{}}}}}", twice.join(","));
+        let told = super::problems(body.as_bytes(), &none());
+        assert!(told.len() <= super::TOLD_MAX && told.iter().all(|p| p.len() <= super::PROBLEM_MAX + 3));
+        let body = format!("{{{}}}", twice.join(","));
+        assert_eq!(super::problems(body.as_bytes(), &none()).len(), super::TOLD_MAX);
+        let list = format!("{{\"{key}\":[{}0]}}", "0,".repeat(500_000));
+        assert!(super::problems(list.as_bytes(), &none()).is_empty());
+    }
+
+    #[test]
+    fn unknown_fields_stand_where_they_are_met() {
+        let text = br#"{"spec": {"unknown": {"a": 1, "a": 2}, "n": 1, "n": 2, "unknown": 3}, "z": 1}"#;
+        let mut unknown = none();
+        unknown.add(Path::Text("z"));
+        unknown.add(Path::Text("spec.unknown"));
+        assert_eq!(
+            super::problems(text, &unknown),
+            [r#"unknown field "spec.unknown""#, r#"duplicate field "spec.n""#, r#"unknown field "z""#]
+        );
+    }
+}

@@ -1,0 +1,371 @@
+//! Privilege escalation prevention: a user who writes a role or binding must hold every right that
+//! it gives (upstream: `registry/rbac/*/policybased`).
+
+use super::State;
+use super::authz::{Attributes, allows, rules};
+use super::compute::Pace;
+use super::context::Context;
+use super::user::{MASTERS, User};
+use api::kinds::Kind;
+use api::path::cut;
+use api::value::{self, at, list, text};
+use api::{Status, meta};
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+
+/// Rules that a refusal shows, and bytes of each of them and of the user's groups.
+const SHOWN_MAX: usize = 10;
+const SHOWN_BYTES: usize = 512;
+
+/// Refuses a role or binding that would give more than the user has. `old`: what is stored, `None`
+/// for a new object.
+///
+/// Every change is checked, that of a label too: a label may put the role's rules into an
+/// aggregated role. Only what the garbage collector changes is free, so that it can finish a
+/// deletion. The check lets other tasks on while it compares.
+///
+/// # Errors
+/// 403 with the rules that the user lacks; 404 if the role of a binding does not exist.
+pub async fn check(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    object: &Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    let user = &ctx.user;
+    if kind.group != "rbac.authorization.k8s.io" || user.is_in(MASTERS) {
+        return Ok(());
+    }
+    if old.is_some_and(|old| changes_only_deletion(object, old)) {
+        return Ok(());
+    }
+    let namespace = meta::namespace(object);
+    let bound;
+    let granted = match kind.kind {
+        "Role" | "ClusterRole" => {
+            if may(state, user, "escalate", kind.plural, namespace, &ctx.info.name) {
+                return Ok(());
+            }
+            list(object, "rules")
+        }
+        _ => {
+            let name = text(object, "roleRef.name");
+            let (resource, key) = match text(object, "roleRef.kind") {
+                "Role" => ("roles", format!("{namespace}/{name}")),
+                _ => ("clusterroles", name.to_string()),
+            };
+            if may(state, user, "bind", resource, namespace, name) {
+                return Ok(());
+            }
+            let Some(role) = state.cache.get(resource, &key) else {
+                return Err(Status::not_found(kind.group, resource, name));
+            };
+            bound = role;
+            rules(&bound)
+        }
+    };
+    let refuse = |why: &str| Err(Status::forbidden(kind.group, kind.plural, meta::name(object), why));
+    const TOO_MANY: &str = "the rules name too many combinations of verbs, groups, resources and names to compare them with the user's own; make several roles of it";
+    if combinations(granted) > COMBINATIONS_MAX {
+        return refuse(TOO_MANY);
+    }
+    let mut pace = Pace::default();
+    let roles: Vec<_> = state.roles(user, namespace).collect();
+    let mut held = Held::default();
+    for rule in roles.iter().flat_map(|role| rules(role)) {
+        pace.step(held.add(rule)).await;
+    }
+    let (mut missing, mut shown_rules) = (0, vec![]);
+    for rule in granted {
+        match held.covers(rule, &mut pace).await {
+            None => return refuse(TOO_MANY),
+            Some(true) => {}
+            Some(false) => {
+                missing += 1;
+                if missing <= SHOWN_MAX {
+                    shown_rules.push(cut(shown(rule), SHOWN_BYTES));
+                }
+            }
+        }
+    }
+    if missing > 0 {
+        if missing > SHOWN_MAX {
+            shown_rules.push(format!("and {} more", missing - SHOWN_MAX));
+        }
+        let groups: Vec<String> = user.groups.iter().map(|g| format!("{g:?}")).collect();
+        return refuse(&format!(
+            "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
+            user.name,
+            cut(groups.join(" "), SHOWN_BYTES),
+            shown_rules.join("\n")
+        ));
+    }
+    // A controller fills the rules in later, from roles that anybody may label: whoever sets or
+    // changes the rule needs every right.
+    let aggregates = |role: &Value| !value::empty(role, "aggregationRule.clusterRoleSelectors");
+    if kind.kind == "ClusterRole" && (aggregates(object) || old.is_some_and(aggregates)) {
+        let everything = [
+            json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
+            json!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
+        ];
+        for rule in &everything {
+            if held.covers(rule, &mut pace).await != Some(true) {
+                return refuse("must have cluster-admin privileges to use an aggregationRule");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Records whether a change touches nothing but what a deletion needs: owners, finalizers, and who
+/// wrote them.
+fn changes_only_deletion(new: &Value, old: &Value) -> bool {
+    let rest = |object: &Value| {
+        let mut rest = object.clone();
+        for field in ["ownerReferences", "finalizers", "managedFields", "resourceVersion"] {
+            value::remove(&mut rest, &format!("metadata.{field}"));
+        }
+        rest
+    };
+    rest(new) == rest(old)
+}
+
+fn may(state: &State, user: &User, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {
+    let group = "rbac.authorization.k8s.io";
+    let attributes = Attributes {
+        verb,
+        group,
+        resource,
+        subresource: "",
+        namespace,
+        name,
+        on_node: "",
+        path: "",
+        is_resource: true,
+    };
+    state.authorize(user, &attributes).is_ok()
+}
+
+fn words<'a>(rule: &'a Value, path: &str) -> Vec<&'a str> {
+    list(rule, path).iter().filter_map(Value::as_str).collect()
+}
+
+/// Combinations of verb, group, resource and name that are compared with what a user holds, at
+/// most: the lists of a rule multiply.
+const COMBINATIONS_MAX: usize = 100_000;
+
+fn combinations(rules: &[Value]) -> usize {
+    let one = |rule: &Value| {
+        let count = |path: &str| list(rule, path).len();
+        let of_resources = ["apiGroups", "resources"].map(count).into_iter().fold(1, usize::saturating_mul);
+        let names = count("resourceNames").max(1);
+        let all = of_resources.saturating_mul(names).saturating_add(count("nonResourceURLs"));
+        all.saturating_mul(count("verbs"))
+    };
+    rules.iter().map(one).fold(0, usize::saturating_add)
+}
+
+/// Texts of held rules that one check compares, at most: some ten milliseconds, with others let on
+/// meanwhile. The built-in `admin` compared with itself takes some thousands.
+const COMPARED_MAX: usize = 10_000_000;
+
+/// The rules that a user holds, each once, by what they name: a rule about pods is not compared
+/// with rules about secrets.
+#[derive(Default)]
+struct Held<'a> {
+    all: HashSet<&'a Value>,
+    /// By a resource as a rule writes it: `pods`, `pods/log`, `*/scale`, `*`. With the number of
+    /// the rule's texts.
+    by_resource: HashMap<&'a str, Vec<(&'a Value, usize)>>,
+    by_path: Vec<(&'a Value, usize)>,
+    compared: usize,
+}
+
+impl<'a> Held<'a> {
+    /// Adds a rule, and returns the number of its texts.
+    fn add(&mut self, rule: &'a Value) -> usize {
+        let lists = ["verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"];
+        let size: usize = lists.into_iter().map(|field| list(rule, field).len()).sum();
+        if self.all.insert(rule) {
+            for resource in words(rule, "resources").into_iter().collect::<HashSet<_>>() {
+                self.by_resource.entry(resource).or_default().push((rule, size));
+            }
+            if !list(rule, "nonResourceURLs").is_empty() {
+                self.by_path.push((rule, size));
+            }
+        }
+        size
+    }
+
+    /// Is it allowed by a rule? `None` if too much has been compared.
+    fn allow(&mut self, a: &Attributes) -> Option<bool> {
+        let full = a.full_resource();
+        let of_every = format!("*/{}", a.subresource);
+        let of = |resource: &str| self.by_resource.get(resource).map_or(&[][..], Vec::as_slice);
+        let candidates: [&[(&Value, usize)]; 3] = match a.is_resource {
+            false => [&self.by_path, &[], &[]],
+            true if a.subresource.is_empty() && full != "*" => [of("*"), of(&full), &[]],
+            true if full != "*" && full != of_every => [of("*"), of(&full), of(&of_every)],
+            true if full != "*" => [of("*"), of(&full), &[]],
+            true => [of("*"), &[], &[]],
+        };
+        self.compared += 1;
+        for (rule, size) in candidates.into_iter().flatten() {
+            self.compared += size;
+            if self.compared > COMPARED_MAX {
+                return None;
+            }
+            if allows(rule, a) {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
+    /// Is everything that `rule` allows allowed by some rule that is held? `None` if that is too
+    /// much to compare.
+    async fn covers(&mut self, rule: &Value, pace: &mut Pace) -> Option<bool> {
+        for wanted in given(rule) {
+            let before = self.compared;
+            let is_held = self.allow(&wanted)?;
+            pace.step(self.compared - before).await;
+            if !is_held {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+}
+
+/// Everything that a rule allows, one by one.
+fn given(rule: &Value) -> impl Iterator<Item = Attributes<'_>> {
+    let nothing = Attributes {
+        verb: "",
+        group: "",
+        resource: "",
+        subresource: "",
+        namespace: "",
+        name: "",
+        on_node: "",
+        path: "",
+        is_resource: true,
+    };
+    let names = match words(rule, "resourceNames") {
+        names if names.is_empty() => vec![""],
+        names => names,
+    };
+    let [verbs, paths, groups, resources] =
+        ["verbs", "nonResourceURLs", "apiGroups", "resources"].map(|field| words(rule, field));
+    let each = paths.len() + groups.len() * resources.len() * names.len();
+    (0..verbs.len() * each).map(move |n| {
+        let (verb, n) = (verbs[n / each], n % each);
+        let Some(n) = n.checked_sub(paths.len()) else {
+            return Attributes { verb, path: paths[n], is_resource: false, ..nothing };
+        };
+        let (n, name) = (n / names.len(), names[n % names.len()]);
+        let (group, full) = (groups[n / resources.len()], resources[n % resources.len()]);
+        let (resource, subresource) = full.split_once('/').unwrap_or((full, ""));
+        Attributes { verb, group, resource, subresource, name, ..nothing }
+    })
+}
+
+/// Is everything that `rule` allows allowed by some rule of `held`?
+pub fn covered(held: &[Value], rule: &Value) -> bool {
+    let mut all = Held::default();
+    for rule in held {
+        all.add(rule);
+    }
+    given(rule).all(|wanted| all.allow(&wanted) == Some(true))
+}
+
+/// `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}`
+fn shown(rule: &Value) -> String {
+    let fields = [
+        ("APIGroups", "apiGroups"),
+        ("Resources", "resources"),
+        ("ResourceNames", "resourceNames"),
+        ("NonResourceURLs", "nonResourceURLs"),
+        ("Verbs", "verbs"),
+    ];
+    let parts: Vec<String> = fields
+        .iter()
+        .filter(|(_, path)| at(rule, path).as_array().is_some_and(|a| !a.is_empty()))
+        .map(|(name, path)| {
+            format!(
+                "{name}:[{}]",
+                words(rule, path).iter().map(|w| format!("{w:?}")).collect::<Vec<_>>().join(" ")
+            )
+        })
+        .collect();
+    format!("{{{}}}", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_a_rule_multiply_up_to_a_bound() {
+        let words = |n: usize| (0..n).map(|i| format!("w{i}")).collect::<Vec<_>>();
+        let rule = |n| json!({"apiGroups": words(n), "resources": words(n), "verbs": words(n), "resourceNames": words(n)});
+        assert_eq!(combinations(&[rule(3), rule(2)]), 81 + 16);
+        assert!(combinations(&[rule(1_000)]) > COMBINATIONS_MAX);
+        let admin =
+            super::super::policy::objects().into_iter().map(|o| combinations(list(&o, "rules"))).max();
+        assert!(admin.unwrap() < COMBINATIONS_MAX / 10);
+        assert_eq!(combinations(&[json!({"nonResourceURLs": ["/a", "/b"], "verbs": ["get"]})]), 2);
+    }
+
+    fn covers(held: &[Value], rule: &Value) -> Option<bool> {
+        let mut all = Held::default();
+        for rule in held {
+            all.add(rule);
+        }
+        futures::executor::block_on(all.covers(rule, &mut Pace::default()))
+    }
+
+    #[test]
+    fn a_star_is_more_than_any_list() {
+        let read = json!({"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list"]});
+        let all = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]});
+        let covered = |held: &[Value], rule: &Value| covers(held, rule) == Some(true);
+        assert!(covered(std::slice::from_ref(&all), &read));
+        assert!(covered(std::slice::from_ref(&all), &all));
+        assert!(!covered(std::slice::from_ref(&read), &all));
+        let log =
+            json!({"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"], "resourceNames": ["x"]});
+        assert!(covered(std::slice::from_ref(&read), &log));
+        assert!(!covered(&[log], &read));
+        assert_eq!(shown(&read), r#"{APIGroups:[""], Resources:["pods" "pods/log"], Verbs:["get" "list"]}"#);
+        let scale =
+            |resource: &str| json!({"apiGroups": ["apps"], "resources": [resource], "verbs": ["get"]});
+        assert!(covered(&[scale("*/scale")], &scale("deployments/scale")));
+        assert!(covered(&[scale("*/scale")], &scale("*/scale")));
+        assert!(!covered(&[scale("deployments/scale")], &scale("*/scale")));
+        assert!(!covered(&[scale("deployments")], &scale("deployments/scale")));
+        let url = |url: &str| json!({"nonResourceURLs": [url], "verbs": ["get"]});
+        assert!(covered(&[url("/a/*")], &url("/a/b")) && !covered(&[url("/a/b")], &url("/a/*")));
+    }
+
+    #[test]
+    fn held_rules_count_once_and_what_is_compared_has_a_bound() {
+        let one = |name: String| json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "resourceNames": [name]});
+        let (same, other) =
+            (vec![one("a".into()); 1_000], json!({"apiGroups": ["x"], "resources": ["y"], "verbs": ["get"]}));
+        let mut held = Held::default();
+        for rule in same.iter().chain([&other]) {
+            held.add(rule);
+        }
+        let verdict = futures::executor::block_on(held.covers(&one("b".into()), &mut Pace::default()));
+        assert_eq!(
+            (verdict, held.compared),
+            (Some(false), 1 + 4),
+            "one rule about pods, and none about others"
+        );
+        let many: Vec<Value> = (0..10_000).map(|n| one(format!("n{n}"))).collect();
+        let names: Vec<String> = (0..10_000).rev().map(|n| format!("n{n}")).collect();
+        let all = json!({"apiGroups": [""], "resources": ["pods"], "verbs": ["get"], "resourceNames": names});
+        assert_eq!(covers(&many, &all), None);
+    }
+}

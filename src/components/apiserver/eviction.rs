@@ -1,0 +1,295 @@
+//! Eviction: a delete that asks the pod's disruption budget first (`pods/eviction`).
+//!
+//! The budget's controller counts what is healthy; the API server only spends what the status
+//! allows, one disruption an eviction, in the same optimistic way as any other write. So two drains
+//! at the same time never spend one twice.
+
+use super::State;
+use super::admission;
+use super::context::Context;
+use super::decode;
+use super::http::{Answer, header, json};
+use super::remove::{self, Options};
+use super::store::{Deadline, Extra, Refused};
+use super::subresources::{pods, set_condition};
+use super::write::{Part, modify};
+use api::kinds::{self, Kind};
+use api::labels::Selector;
+use api::value::{self, at, int, list, text};
+use api::{Status, meta};
+use bytes::Bytes;
+use clock::{self, Timestamp};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tap::{Event, Record, Write};
+
+/// Evicted pods that a budget remembers, at most; more say that its controller does not work.
+const DISRUPTED_MAX: usize = 2000;
+const REFUSED: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
+const MANY: &str =
+    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+
+pub async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
+    let mut eviction = decode::body(header(&ctx.headers, "content-type"), body)?;
+    decode::check_type("policy/v1", "Eviction", &mut eviction)?;
+    let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
+    if meta::name(&eviction) != name {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let mut options = Options { dry_run: ctx.dry_run, ..Options::default() };
+    options.read(at(&eviction, "deleteOptions"))?;
+    let kind = pods()?;
+    let deadline = Deadline::new();
+    loop {
+        deadline.check()?;
+        let pod = state.get(kind, &namespace, &name).await?;
+        admission::nodes::removal(ctx, kind, &pod.value)?;
+        let mut options = options.clone();
+        let free = is_disrupted(&pod.value);
+        // It may go because of what it is now: not if it became healthy meanwhile. What has ended
+        // or is ending stays so.
+        let only_as_it_is = match free {
+            true => !is_over(&pod.value),
+            false => ask_budget(state, ctx, &pod.value, options.dry_run).await?,
+        };
+        let pinned = only_as_it_is && options.version.is_empty();
+        if pinned {
+            options.version = meta::resource_version(&pod.value).to_string();
+        }
+        let done = match options.dry_run {
+            true => remove::remove(state, ctx, kind, &namespace, &name, &options).await.map(drop),
+            false => tell_why_and_remove(state, ctx, kind, &name, options).await,
+        };
+        match done {
+            Err(status) if status.reason == "Conflict" && pinned && free => {} // it is judged again as it is now
+            Err(status) if status.reason == "Conflict" && only_as_it_is && !free => {
+                return Err(refused(&being_processed(""), 10));
+            }
+            Err(status) => return Err(status),
+            Ok(()) => {
+                let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+                return Ok(json(201, &done));
+            }
+        }
+    }
+}
+
+/// Ended, ending or not started: its eviction disrupts nothing that a budget guards.
+fn is_disrupted(pod: &Value) -> bool {
+    is_over(pod) || text(pod, "status.phase") == "Pending"
+}
+
+/// Ended or ending.
+fn is_over(pod: &Value) -> bool {
+    meta::is_terminating(pod) || matches!(text(pod, "status.phase"), "Succeeded" | "Failed")
+}
+
+/// Writes the condition `DisruptionTarget`, by which a Job knows that the pod's end is not its
+/// program's fault, then deletes.
+async fn tell_why_and_remove(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &'static Kind,
+    name: &str,
+    mut options: Options,
+) -> Result<(), Status> {
+    let told = modify(state, ctx, kind, Part::Internal, name, |old| {
+        remove::preconditions(kind, old, &options)?;
+        let mut pod = old.clone();
+        value::remove(&mut pod, "metadata.resourceVersion");
+        if !meta::is_terminating(old) {
+            let why = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"});
+            set_condition(&mut pod, why);
+        }
+        Ok(pod)
+    })
+    .await?;
+    if !options.version.is_empty() {
+        options.version = meta::resource_version(&told.value).to_string();
+    }
+    remove::remove(state, ctx, kind, &ctx.info.namespace, name, &options).await.map(drop)
+}
+
+/// What a budget says to one eviction.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    /// The pod is not healthy, so its end costs nothing.
+    Free,
+    /// The budget after it.
+    Spend(Value),
+    Refuse(Status),
+}
+
+/// Asks the pod's budget, if it has one, and spends one disruption of it. `true`: the pod may go
+/// only as it is now.
+async fn ask_budget(state: &State, ctx: &Context, pod: &Value, dry_run: bool) -> Result<bool, Status> {
+    let kind = kinds::find("policy", "v1", "PodDisruptionBudget")
+        .ok_or_else(|| Status::internal("budgets are not served"))?;
+    let mut last = String::new();
+    let deadline = Deadline::new();
+    while deadline.check().is_ok() {
+        state.fresh().await?;
+        let all = state.cache.list(kind.place(), &format!("{}/", meta::namespace(pod))).objects;
+        let labels = at(pod, "metadata.labels");
+        let mut mine = all
+            .into_iter()
+            .map(|(_, b)| b)
+            .filter(|b| Selector::of(at(&b.value, "spec.selector")).is_some_and(|s| s.matches(labels)));
+        let Some(budget) = mine.next() else { return Ok(false) };
+        if mine.next().is_some() {
+            return Err(Status::new(500, "", MANY));
+        }
+        let new = match judge(&budget.value, pod, clock::now()) {
+            Verdict::Free => return Ok(true),
+            Verdict::Refuse(status) => return Err(status),
+            Verdict::Spend(_) if dry_run => return Ok(false),
+            Verdict::Spend(new) => new,
+        };
+        last = meta::name(&new).to_string();
+        match state.write(kind, new, budget.revision, &Extra::default()).await {
+            Ok(made) => {
+                let record = Record::new(Event::Commit(Write::UPDATED)).revision(made.revision as u64);
+                let record = record.object(kind.plural, meta::namespace(pod), &last);
+                ctx.tell(record, Some(made.bytes.clone()));
+                return Ok(false);
+            }
+            Err(Refused::Changed) => {}
+            Err(Refused::Error(status)) => return Err(status),
+        }
+    }
+    Err(Status::timeout(format!("couldn't update PodDisruptionBudget {last:?} due to conflicts")))
+}
+
+fn being_processed(budget: &str) -> String {
+    format!("The disruption budget {budget} is still being processed by the server.")
+}
+
+fn refused(cause: &str, retry_secs: u32) -> Status {
+    let mut details = json!({"causes": [{"reason": "DisruptionBudget", "message": cause}]});
+    if retry_secs > 0 {
+        details["retryAfterSeconds"] = retry_secs.into();
+    }
+    Status::new(429, "TooManyRequests", REFUSED).with(details)
+}
+
+fn is_ready(pod: &Value) -> bool {
+    list(pod, "status.conditions").iter().any(|c| text(c, "type") == "Ready" && text(c, "status") == "True")
+}
+
+/// Pure: may this pod, which runs, be evicted?
+fn judge(budget: &Value, pod: &Value, now: Timestamp) -> Verdict {
+    let status = |field: &str| int(budget, &format!("status.{field}")).unwrap_or(0);
+    let name = meta::name(budget);
+    let (healthy, desired) = (status("currentHealthy"), status("desiredHealthy"));
+    let always = text(budget, "spec.unhealthyPodEvictionPolicy") == "AlwaysAllow";
+    if !is_ready(pod) && (always || (healthy >= desired && desired > 0)) {
+        return Verdict::Free;
+    }
+    if status("observedGeneration") < meta::generation(budget) {
+        return Verdict::Refuse(refused(&being_processed(name), 10));
+    }
+    let forbidden = |why| Verdict::Refuse(Status::forbidden("policy", "poddisruptionbudget", name, why));
+    let allowed = status("disruptionsAllowed");
+    if allowed < 0 {
+        return forbidden("pdb disruptions allowed is negative");
+    }
+    if value::map(budget, "status.disruptedPods").is_some_and(|m| m.len() > DISRUPTED_MAX) {
+        return forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+    }
+    if allowed == 0 {
+        return Verdict::Refuse(refused(&why_not(budget, healthy, desired), 0));
+    }
+    let mut new = budget.clone();
+    value::put(&mut new, "status.disruptionsAllowed", allowed - 1);
+    let disrupted = value::slot_map(&mut new, "status.disruptedPods");
+    disrupted.insert(meta::name(pod).into(), clock::rfc3339(now).into());
+    if allowed == 1 {
+        for condition in value::list_mut(&mut new, "status.conditions") {
+            if text(condition, "type") == "DisruptionAllowed" && text(condition, "status") == "True" {
+                condition["status"] = "False".into();
+                condition["reason"] = "InsufficientPods".into();
+                condition["lastTransitionTime"] = clock::rfc3339(now).into();
+            }
+        }
+    }
+    Verdict::Spend(new)
+}
+
+/// The cause that a refused eviction carries.
+fn why_not(budget: &Value, healthy: i64, desired: i64) -> String {
+    let name = meta::name(budget);
+    let conditions = list(budget, "status.conditions");
+    let failed = conditions.iter().find(|c| {
+        text(c, "type") == "DisruptionAllowed"
+            && text(c, "status") == "False"
+            && !text(c, "message").is_empty()
+    });
+    match failed {
+        // Its counts are not to be trusted then.
+        Some(c) if text(c, "reason") == "SyncFailed" => format!(
+            "The disruption budget {name} does not allow evicting pods currently because it failed sync: {}",
+            text(c, "message")
+        ),
+        _ if healthy <= desired => {
+            format!("The disruption budget {name} needs {desired} healthy pods and has {healthy} currently")
+        }
+        Some(c) => format!(
+            "The disruption budget {name} does not allow evicting pods currently ({}): {}",
+            text(c, "reason"),
+            text(c, "message")
+        ),
+        None => format!("The disruption budget {name} does not allow evicting pods currently"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(allowed: i64, healthy: i64, desired: i64) -> Value {
+        json!({"metadata": {"name": "b", "generation": 2}, "status": {"observedGeneration": 2, "disruptionsAllowed": allowed,
+            "currentHealthy": healthy, "desiredHealthy": desired,
+            "conditions": [{"type": "DisruptionAllowed", "status": "True", "reason": "SufficientPods"}]}})
+    }
+    fn pod(ready: &str) -> Value {
+        json!({"metadata": {"name": "p"}, "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}})
+    }
+    fn cause(verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Refuse(status) => {
+                status.details["causes"][0]["message"].as_str().unwrap_or_default().to_string()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_last_disruption_is_spent_and_remembered() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let Verdict::Spend(after) = judge(&budget(1, 3, 2), &pod("True"), now) else { panic!("refused") };
+        assert_eq!(int(&after, "status.disruptionsAllowed"), Some(0));
+        assert_eq!(at(&after, "status.disruptedPods"), &json!({"p": "2026-01-02T03:04:05Z"}));
+        assert_eq!(text(&after["status"]["conditions"][0], "reason"), "InsufficientPods");
+        let why = cause(judge(&budget(0, 2, 2), &pod("True"), now));
+        assert_eq!(why, "The disruption budget b needs 2 healthy pods and has 2 currently");
+    }
+
+    #[test]
+    fn an_unhealthy_pod_goes_for_nothing_if_the_rest_is_well_or_the_budget_says_so() {
+        let now = clock::now();
+        assert_eq!(judge(&budget(0, 2, 2), &pod("False"), now), Verdict::Free);
+        assert!(matches!(judge(&budget(0, 1, 2), &pod("False"), now), Verdict::Refuse(_)));
+        let mut always = budget(0, 1, 2);
+        value::put(&mut always, "spec.unhealthyPodEvictionPolicy", "AlwaysAllow");
+        assert_eq!(judge(&always, &pod("False"), now), Verdict::Free);
+        assert!(matches!(judge(&always, &pod("True"), now), Verdict::Refuse(_)));
+    }
+
+    #[test]
+    fn a_budget_that_nobody_counted_yet_lets_nothing_go() {
+        let mut fresh = budget(5, 5, 0);
+        value::put(&mut fresh, "status.observedGeneration", 1);
+        let Verdict::Refuse(status) = judge(&fresh, &pod("True"), clock::now()) else { panic!("allowed") };
+        assert_eq!(status.details["retryAfterSeconds"], 10);
+    }
+}

@@ -1,0 +1,141 @@
+//! Which objects a list or watch is about.
+//!
+//! A selector is the client's, and it is judged for every object of a list and for every event of a
+//! watch. So its size has a bound, which upstream leaves to the length of a request's head; and a
+//! selector that costs more than a few comparisons is judged by the task of its own watch, not by
+//! the one task that hands events to all watchers ([`super::cache`]).
+
+use super::http::Query;
+use super::object::{Change, Event};
+use api::fields::FieldSelector;
+use api::kinds::Kind;
+use api::labels::Selector;
+use api::{Status, meta, value};
+use serde_json::Value;
+
+/// Bytes of a selector, and comparisons that one object costs at most: the requirements, and the
+/// values of `in (…)`.
+const SELECTOR_BYTES: usize = 32 << 10;
+const COMPARISONS: usize = 512;
+/// Comparisons up to which a selector is judged for all watchers together.
+const CHEAP: usize = 16;
+
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Empty: all namespaces.
+    pub namespace: String,
+    /// Empty: all names.
+    pub name: String,
+    pub labels: Selector,
+    pub fields: FieldSelector,
+}
+
+impl Filter {
+    /// From the query of a list or watch in `namespace`.
+    ///
+    /// # Errors
+    /// 400 for a selector that cannot be read, or that is too large.
+    pub fn of(kind: &Kind, namespace: &str, query: &Query) -> Result<Filter, Status> {
+        for parameter in ["labelSelector", "fieldSelector"] {
+            let bytes = query.get(parameter).len();
+            if bytes > SELECTOR_BYTES {
+                return Err(Status::bad_request(format!(
+                    "the {parameter} has {bytes} bytes and may have {SELECTOR_BYTES}: select by fewer values at a time"
+                )));
+            }
+        }
+        let labels = Selector::parse(query.get("labelSelector")).map_err(Status::bad_request)?;
+        let fields = FieldSelector::parse(query.get("fieldSelector"), &kind.selectable())
+            .map_err(Status::bad_request)?;
+        let name = fields.name().unwrap_or("").to_string();
+        let filter = Filter { namespace: namespace.to_string(), name, labels, fields };
+        let comparisons = filter.comparisons();
+        if comparisons > COMPARISONS {
+            return Err(Status::bad_request(format!(
+                "the selectors have {comparisons} requirements and values and may have {COMPARISONS}: select by fewer at a time"
+            )));
+        }
+        Ok(filter)
+    }
+
+    /// How many comparisons an object costs at most.
+    fn comparisons(&self) -> usize {
+        self.labels.0.iter().map(|requirement| requirement.values.len().max(1)).sum::<usize>()
+            + self.fields.0.len()
+    }
+
+    /// Whether it costs so little that it is judged for all watchers together.
+    pub fn is_cheap(&self) -> bool {
+        self.comparisons() <= CHEAP
+    }
+
+    /// Whether the object has the namespace and the name that are asked for.
+    pub fn is_about(&self, object: &Value) -> bool {
+        self.is_about_key((meta::namespace(object), meta::name(object)))
+    }
+
+    pub fn is_about_key(&self, (namespace, name): (&str, &str)) -> bool {
+        (self.namespace.is_empty() || namespace == self.namespace)
+            && (self.name.is_empty() || name == self.name)
+    }
+
+    pub fn is_selective(&self) -> bool {
+        !self.labels.is_empty() || !self.fields.is_empty()
+    }
+
+    pub fn matches(&self, object: &Value) -> bool {
+        self.is_about(object)
+            && self.labels.matches(value::at(object, "metadata.labels"))
+            && self.fields.matches(object)
+    }
+
+    /// What an event is to someone who sees only what matches.
+    pub fn classify(&self, event: &Event) -> Option<Change> {
+        let now = !event.deleted && self.matches(&event.object.value);
+        let before = event.previous.as_ref().is_some_and(|p| self.matches(&p.value));
+        match (before, now) {
+            (false, true) => Some(Change::Added),
+            (true, true) => Some(Change::Modified),
+            (true, false) => Some(Change::Deleted),
+            (false, false) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::kinds;
+
+    #[test]
+    fn a_selector_that_is_too_large_is_refused() {
+        let kind = kinds::find("", "v1", "Pod").unwrap();
+        let of = |parameter: &str, selector: &str| {
+            let mut query = Query::default();
+            query.set(parameter, selector);
+            Filter::of(kind, "default", &query).map_err(|status| (status.code, status.message))
+        };
+        let values = |count: usize| (0..count).map(|n| format!("v{n}")).collect::<Vec<_>>().join(",");
+        let cheap = of("labelSelector", "app=web,tier in (a,b)").unwrap();
+        assert!(cheap.is_cheap() && cheap.is_selective());
+        let dear = of("labelSelector", &format!("app in ({})", values(COMPARISONS))).unwrap();
+        assert!(!dear.is_cheap());
+        let fields = vec!["metadata.name!=x"; COMPARISONS + 1].join(",");
+        for (parameter, selector, says) in [
+            ("labelSelector", format!("app in ({})", values(COMPARISONS + 1)), "513 requirements and values"),
+            ("labelSelector", format!("a={}", "b,a=".repeat(SELECTOR_BYTES / 4)), "the labelSelector has"),
+            ("fieldSelector", fields, "513 requirements and values"),
+            (
+                "fieldSelector",
+                format!("metadata.name={}", "x".repeat(SELECTOR_BYTES)),
+                "the fieldSelector has",
+            ),
+        ] {
+            let (code, message) = of(parameter, &selector).unwrap_err();
+            assert!(
+                code == 400 && message.contains(says) && message.contains("select by fewer"),
+                "{message}"
+            );
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Bodies, queries and answers.
+
+use api::Status;
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use http_body::{Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BodyError(pub String);
+
+/// The body of a request or an answer, whole or streamed.
+pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+pub type Answer = Response<Body>;
+
+/// Larger request bodies are refused.
+pub const BODY_MAX: usize = 3 << 20;
+
+/// A connection on which no request comes for this long is closed; upstream's.
+pub const IDLE_MAX: Duration = Duration::from_secs(90);
+/// Requests and watches of one HTTP/2 connection at a time; more wait. Upstream's.
+const STREAMS_MAX: u32 = 250;
+/// Bytes that a client may send ahead of the server, on one stream and on all streams of a
+/// connection: what nobody reads takes no more memory.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of an answer that wait in a stream for a client that does not read, beside the piece that
+/// comes next ([`super::seat`]).
+const SEND_BUFFER: usize = 64 << 10;
+/// Bytes that one connection of HTTP/1.1 buffers in each direction: the longest head of a request,
+/// and what its client does not read. A path of 64 KiB, the longest that hyper takes, and 16 KiB of
+/// headers, as many as HTTP/2 has; upstream takes a head of 1 MiB.
+pub const HTTP1_BUFFER: usize = 80 << 10;
+
+/// How connections of clients are served: HTTP/1.1 and HTTP/2, whichever they speak.
+pub fn http_server() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_MAX).max_buf_size(HTTP1_BUFFER);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER);
+    builder
+}
+
+/// A body that keeps `held` until it has been sent, or is dropped.
+pub fn holding<T: Unpin + Send + 'static>(body: Body, held: T) -> Body {
+    Holding { body, _held: held }.boxed_unsync()
+}
+
+struct Holding<T> {
+    body: Body,
+    _held: T,
+}
+
+impl<T: Unpin> http_body::Body for Holding<T> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body of several pieces, whose length is known.
+pub fn pieces(pieces: impl IntoIterator<Item = Bytes>) -> Body {
+    Pieces(pieces.into_iter().filter(|piece| !piece.is_empty()).collect()).boxed_unsync()
+}
+
+struct Pieces(VecDeque<Bytes>);
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Poll::Ready(self.get_mut().0.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.iter().map(|piece| piece.len() as u64).sum())
+    }
+}
+
+pub fn json_bytes(code: u16, bytes: impl Into<Bytes>) -> Answer {
+    typed(code, "application/json", bytes)
+}
+
+pub fn json(code: u16, value: &Value) -> Answer {
+    json_bytes(code, value.to_string())
+}
+
+pub fn plain(code: u16, text: impl Into<Bytes>) -> Answer {
+    let mut answer = typed(code, "text/plain; charset=utf-8", text);
+    answer.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    answer
+}
+
+pub fn typed(code: u16, content_type: &str, bytes: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(full(bytes));
+    *answer.status_mut() =
+        http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    if let Ok(value) = HeaderValue::from_str(content_type) {
+        answer.headers_mut().insert(header::CONTENT_TYPE, value);
+    }
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    answer
+}
+
+pub fn failure(status: &Status) -> Answer {
+    let mut answer = json(status.code, &status.to_value());
+    // Clients of Go wait by themselves if this header is there, and say nothing: it comes only with
+    // a time in the details.
+    let retry = status.details["retryAfterSeconds"].as_u64().unwrap_or(0);
+    if retry > 0 {
+        answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry));
+    }
+    answer
+}
+
+/// What a server says to a path that it does not know.
+pub fn not_found_page() -> Answer {
+    plain(404, "404 page not found\n")
+}
+
+/// A URL's query, decoded.
+#[derive(Clone, Debug, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub fn parse(query: Option<&str>) -> Query {
+        Query(form_urlencoded::parse(query.unwrap_or("").as_bytes()).into_owned().collect())
+    }
+    /// The first value of a key, empty if it is not there.
+    pub fn get(&self, key: &str) -> &str {
+        self.0.iter().find(|(k, _)| k == key).map_or("", |(_, v)| v)
+    }
+    pub fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(k, _)| k == key)
+    }
+    pub fn all(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+    /// As upstream reads truth values: whatever is said is true, but `0` and `false`.
+    pub fn is_true(&self, key: &str) -> bool {
+        self.has(key) && !(self.get(key) == "0" || self.get(key).eq_ignore_ascii_case("false"))
+    }
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.0.push((key.to_string(), value.to_string()));
+    }
+    /// A number, if there is one. Errors: 400 for what is none.
+    pub fn number(&self, key: &str) -> Result<Option<i64>, Status> {
+        match self.get(key) {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| {
+                Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+            }),
+        }
+    }
+}
+
+/// The text of a header that says who somebody is. Unlike [`header`] it takes all of UTF-8, as Go's
+/// servers do.
+///
+/// # Errors
+/// 400 for bytes that are no text: what cannot be read is not absent, or a request that gives
+/// rights away would keep them.
+pub fn identity<'a>(name: &str, value: &'a http::HeaderValue) -> Result<&'a str, Status> {
+    std::str::from_utf8(value.as_bytes())
+        .map_err(|_| Status::bad_request(format!("the value of the header {name:?} is not UTF-8")))
+}
+
+/// A header's text, empty if there is none.
+pub fn header<'a>(headers: &'a http::HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("")
+}

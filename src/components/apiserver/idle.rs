@@ -1,0 +1,94 @@
+//! How long a connection has had no request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a connection is doing. A request counts from its head to the end of its answer.
+pub struct Activity {
+    start: Instant,
+    running: AtomicUsize,
+    /// Requests so far.
+    served: AtomicU64,
+    /// When the last answer ended, in milliseconds since `start`.
+    last: AtomicU64,
+}
+
+impl Activity {
+    pub fn new() -> Arc<Activity> {
+        Arc::new(Activity {
+            start: Instant::now(),
+            running: AtomicUsize::new(0),
+            served: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+        })
+    }
+
+    pub fn begin(self: &Arc<Activity>) -> Running {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        self.served.fetch_add(1, Ordering::AcqRel);
+        Running(self.clone())
+    }
+
+    /// Whether a request is being answered now.
+    pub fn is_busy(&self) -> bool {
+        self.running.load(Ordering::Acquire) > 0
+    }
+
+    /// How many requests have begun so far.
+    pub fn served(&self) -> u64 {
+        self.served.load(Ordering::Acquire)
+    }
+
+    /// Returns when no first request has come within `first`, or no further one for `idle` (up to
+    /// twice that). Requests wake nobody: the time of the last one is looked at when the next limit
+    /// is over.
+    pub async fn is_idle(&self, first: Duration, idle: Duration) {
+        loop {
+            let limit = if self.served.load(Ordering::Relaxed) == 0 { first } else { idle };
+            let last = self.start + Duration::from_millis(self.last.load(Ordering::Acquire));
+            let until = match self.running.load(Ordering::Acquire) {
+                0 => last + limit,
+                _ => Instant::now() + limit,
+            };
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+/// A request that is being answered. It is held until its answer has been sent.
+pub struct Running(Arc<Activity>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let now = u64::try_from(self.0.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.last.store(now, Ordering::Release);
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: Duration = Duration::from_secs(32);
+    const IDLE: Duration = Duration::from_secs(90);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_from_the_end_of_its_last_answer() {
+        let (start, silent) = (Instant::now(), Activity::new());
+        silent.is_idle(FIRST, IDLE).await;
+        assert_eq!(start.elapsed().as_secs(), 32);
+
+        let (start, busy) = (Instant::now(), Activity::new());
+        let watch = busy.begin();
+        assert!(tokio::time::timeout(IDLE * 10, busy.is_idle(FIRST, IDLE)).await.is_err());
+        drop(watch);
+        busy.is_idle(FIRST, IDLE).await;
+        assert_eq!(start.elapsed().as_secs(), 900 + 90);
+    }
+}

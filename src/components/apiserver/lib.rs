@@ -1,0 +1,356 @@
+//! # The API server: the one door to the cluster's state
+//!
+//! ## In Kubernetes
+//! kube-apiserver is the only component that speaks to etcd, and the only one that all others speak
+//! to. A request passes TLS, authentication, authorization, decoding, defaulting, admission and
+//! validation before it becomes one transaction in etcd; the watch of etcd fills a cache, from
+//! which lists and watches are answered.
+//! ## How this one works
+//! [`Server::serve`] takes connections, `router` follows one request through the stages and leaves
+//! a record in the tap at each, from the authenticated (and impersonated) user on. `tokens`
+//! remembers which signatures were good, `bounds` refuses what is too much at a time, and `seat`
+//! holds what a request has taken until its answer is written. `flows` says how important a request
+//! is and on whose account it counts, and `shares` leaves no account all places. `connections`
+//! makes room for clients that say who they are, `heads` counts what has come of requests that are
+//! not complete, `compute` works on large objects and long lists so that nothing else waits,
+//! accounts in turn (`turns`), bounds the memory of long lists, and `line` cuts off watchers that
+//! do not read; `unsent` bounds what waits for all watchers together. What a path may name stands
+//! in the table of kinds (`api::kinds`); `read`, `watch`, `write` and `remove` work for every kind.
+//! A write compares the revision that it read (`store`), so two writers never overwrite each other;
+//! it may therefore begin from what this server remembers, and only a refusal, or "nothing to
+//! change", is judged again by what the store has now. What admission asks (accounts, quotas,
+//! limits, classes) is remembered too, and judged again in the same way if it refuses; another
+//! server's new quota counts here as soon as this one has heard of it, as upstream. `cache` holds
+//! every object parsed and encoded; thousands of watchers are sent the same bytes. A read that must
+//! be up to date asks etcd for a barrier and waits until the cache is there. `connect` passes logs,
+//! exec and port-forward through to the kubelet of the pod's node. `steps` remembers what people
+//! did, in the same transaction as the write, and `rewind` puts the objects back as they were.
+//! `admission` is the row of plug-ins that every write passes. `definitions` looks after
+//! CustomResourceDefinitions, whose kinds are served beside those of the table. `usage` asks the
+//! kubelets what nodes and pods use, and serves it as `metrics.k8s.io`. `compaction` bounds the
+//! store's history and keeps a reserve for the writes that repair a full store. `readiness` answers
+//! health checks. `bootstrap` makes namespaces, roles and the `kubernetes` service, and `reconcile`
+//! brings older roles up to date. `nodes` says what a kubelet may do.
+//!
+//! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
+//! ## Left out
+//! API aggregation, webhooks, FlowSchemas (`flows` has levels as upstream's default ones, and no
+//! queues), audit logs (the tap has them), encryption at rest. Ingress and NetworkPolicy are kept,
+//! and nothing routes or blocks by them. All controllers share one role. Going back brings objects
+//! back, not the data in their volumes. `admin`, `edit` and `view` have fixed rules: the labels
+//! `rbac.authorization.k8s.io/aggregate-to-*` add nothing to them. A pod does not get the topology
+//! labels of its node (PodTopologyLabels). A list whose continue token is too old has to begin
+//! again: there are no inconsistent continue tokens.
+//! ## Read next
+//! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with
+//! it.
+
+mod admission;
+mod authn;
+mod authz;
+mod bindings;
+mod bootstrap;
+mod bounds;
+#[cfg(test)]
+mod bounds_tests;
+mod cache;
+mod compaction;
+mod compute;
+mod connect;
+mod connections;
+#[cfg(test)]
+mod contention_tests;
+mod context;
+mod decode;
+mod definitions;
+mod duplicates;
+mod escalation;
+mod eviction;
+mod filter;
+mod flows;
+#[cfg(test)]
+mod fuzz;
+mod heads;
+pub mod http;
+mod idle;
+mod line;
+mod negotiate;
+mod nodes;
+#[cfg(test)]
+mod nodes_tests;
+mod object;
+pub mod onward;
+mod policy;
+mod pretty;
+mod read;
+mod readiness;
+mod reconcile;
+mod remove;
+pub mod request;
+mod reviews;
+mod rewind;
+mod router;
+mod seat;
+mod serve;
+mod services;
+mod shares;
+#[cfg(test)]
+mod slow_tests;
+mod steps;
+mod store;
+mod subresources;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod turns;
+#[cfg(test)]
+mod undo_tests;
+mod unsent;
+mod usage;
+mod user;
+mod watch;
+mod write;
+
+pub use authn::ISSUER;
+pub use compaction::HOLD;
+pub use context::{is_dry_run, is_own, is_trial};
+pub use http::{Answer, Body};
+pub use rewind::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED};
+pub use services::Cidr;
+pub use user::User;
+
+use ::http::Request;
+use api::kinds::{Kind, KindRef};
+use cache::Cache;
+use client::Dialer;
+use etcd::Storage;
+use pki::{Clients, TokenKey};
+use rng::Rng;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tap::Tap;
+use task::Crew;
+use tokio::sync::watch as watch_channel;
+use tokio_util::sync::CancellationToken;
+
+/// How often the `kubernetes` service is looked after, as upstream's.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// Everything that a server needs from outside.
+pub struct Config {
+    /// The cluster's store. Other API servers write to it, and so does `etcdctl`.
+    pub kv: Arc<dyn Storage>,
+    /// Already at this server's node and component.
+    pub tap: Tap,
+    pub rng: Rng,
+    pub tls: Arc<rustls::ServerConfig>,
+    /// Who the certificates say that somebody is.
+    pub clients: Clients,
+    /// Group in the certificates of this process's own teacher, which nobody else knows: the name
+    /// alone is not believed.
+    pub teachers: String,
+    pub tokens: Arc<TokenKey>,
+    pub service_cidr: Cidr,
+    /// First and last NodePort.
+    pub node_ports: (u16, u16),
+    /// Shows the kubelets who is calling.
+    pub kubelet_tls: Arc<rustls::ClientConfig>,
+    /// Makes connections to kubelets, from this server's node.
+    pub dial: Dialer,
+    /// What `default/kubernetes` points to.
+    pub advertise: SocketAddr,
+}
+
+pub(crate) struct State {
+    kv: Arc<dyn Storage>,
+    cache: Arc<Cache>,
+    rng: Rng,
+    tls: Arc<rustls::ServerConfig>,
+    clients: Clients,
+    teachers: String,
+    tokens: Arc<TokenKey>,
+    verified: tokens::Verified,
+    service_cidr: Cidr,
+    node_ports: (u16, u16),
+    kubelet_tls: Arc<rustls::ClientConfig>,
+    dial: Dialer,
+    advertise: SocketAddr,
+    stop: CancellationToken,
+    started: watch_channel::Sender<bool>,
+    requests: AtomicU64,
+    bounds: bounds::Bounds,
+    compute: compute::Compute,
+    compaction: compaction::Compaction,
+    readiness: readiness::Readiness,
+    summaries: usage::Summaries,
+    /// Connections on which somebody has shown who they are.
+    known: connections::Known,
+    /// Where connections are handed in that were accepted elsewhere in this process; none while no
+    /// listener is served.
+    door: Mutex<Option<serve::Door>>,
+    /// Who charges the quotas of a namespace at the moment.
+    charging: admission::Charging,
+    /// The lease of objects that go by themselves, and until when it is shared.
+    lease: Mutex<Option<(i64, clock::Instant)>>,
+}
+
+/// One API server. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Server {
+    state: Arc<State>,
+    tap: Tap,
+    crew: Crew,
+}
+
+impl Server {
+    /// Starts filling the cache and, once that is done, makes what a cluster must have. Answers at
+    /// once; see [`Server::ready`].
+    pub fn start(config: Config) -> Server {
+        let crew = Crew::new("kube-apiserver");
+        let state = Arc::new(State {
+            kv: config.kv,
+            cache: Arc::new(Cache::new()),
+            rng: config.rng,
+            tls: config.tls,
+            clients: config.clients,
+            teachers: config.teachers,
+            tokens: config.tokens,
+            verified: tokens::Verified::new(),
+            service_cidr: config.service_cidr,
+            node_ports: config.node_ports,
+            kubelet_tls: config.kubelet_tls,
+            dial: config.dial,
+            advertise: config.advertise,
+            stop: crew.token(),
+            started: watch_channel::Sender::new(false),
+            requests: AtomicU64::new(0),
+            bounds: bounds::Bounds::default(),
+            compute: compute::Compute::default(),
+            compaction: compaction::Compaction::default(),
+            readiness: readiness::Readiness::default(),
+            summaries: usage::Summaries::default(),
+            known: connections::Known::default(),
+            door: Mutex::default(),
+            charging: admission::Charging::default(),
+            lease: Mutex::default(),
+        });
+        let (cache, kv, stop) = (state.cache.clone(), state.kv.clone(), crew.token());
+        crew.spawn(async move {
+            let _ = stop.run_until_cancelled(cache::feed(cache, kv)).await;
+        });
+        let (starting, stop) = (state.clone(), crew.token());
+        crew.spawn(async move {
+            let _ = stop.run_until_cancelled(start(starting)).await;
+        });
+        let (defining, tap, stop) = (state.clone(), config.tap.clone(), crew.token());
+        crew.spawn(async move {
+            let _ = stop.run_until_cancelled(definitions::run(defining, tap)).await;
+        });
+        let (compacting, stop) = (state.clone(), crew.token());
+        crew.spawn(async move {
+            let _ = stop.run_until_cancelled(compaction::run(compacting)).await;
+        });
+        let (bounding, stop) = (state.cache.clone(), crew.token());
+        crew.spawn(async move {
+            let _ = stop.run_until_cancelled(bounding.unsent.keep_bound()).await;
+        });
+        let (sweeping, stop) = (state.clone(), crew.token());
+        crew.spawn(async move {
+            let _ = stop.run_until_cancelled(sweeping.bounds.sweep()).await;
+        });
+        tokio::task::spawn_blocking(api::schema::warm_up);
+        Server { state, tap: config.tap, crew }
+    }
+
+    /// Whether both are handles to the same server.
+    pub fn is(&self, other: &Server) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
+    }
+
+    /// Waits until the server is ready for requests for the first time.
+    pub async fn ready(&self) {
+        let mut started = self.state.started.subscribe();
+        let _ = started.wait_for(|s| *s).await;
+    }
+
+    /// May requests be sent here now? What `/readyz` answers.
+    pub async fn is_ready(&self) -> bool {
+        self.state.ready().await.is_ok()
+    }
+
+    /// The in-process door: as if `user` had been authenticated. Watches end when the server stops.
+    pub async fn call(&self, request: Request<Body>, user: User) -> Answer {
+        self.state.requests.fetch_add(1, Ordering::Relaxed);
+        router::serve(&self.state, &self.tap, request, user, self.crew.token()).await
+    }
+
+    /// True if somebody has shown who they are on the connection that comes from this address and
+    /// port.
+    pub fn is_known(&self, from: SocketAddr) -> bool {
+        self.state.known.lock().unwrap_or_else(|e| e.into_inner()).contains(&from)
+    }
+
+    /// The tasks of this server: stop or kill them here. Listeners end with them.
+    pub fn crew(&self) -> &Crew {
+        &self.crew
+    }
+}
+
+impl State {
+    /// The kind that a path names. A definition that another server has established already is
+    /// found as well.
+    async fn kind(&self, info: &request::Info) -> Option<KindRef> {
+        let find = || self.cache.kinds().resource(&info.group, &info.version, &info.resource);
+        match find() {
+            None if info.group.contains('.') => {
+                self.fresh().await.ok()?;
+                find()
+            }
+            found => found,
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let requests = self.requests.load(Ordering::Relaxed);
+        let mut out = format!(
+            "# TYPE apiserver_request_total counter\napiserver_request_total {requests}\n# TYPE apiserver_storage_objects gauge\n"
+        );
+        out.push_str(&self.bounds.metrics());
+        let kinds = self.cache.kinds();
+        let mut seen = std::collections::BTreeSet::new();
+        let stored = |k: &&Kind| k.is_stored() && k.conversion.is_none();
+        for kind in kinds.iter().filter(stored).filter(|k| seen.insert(k.place().to_string())) {
+            let mut count = 0u64;
+            self.cache.for_each(kind.place(), "", |_| count += 1);
+            out.push_str(&format!(
+                "apiserver_storage_objects{{resource=\"{}\"}} {count}\n",
+                kind.qualified()
+            ));
+        }
+        out
+    }
+}
+
+async fn start(state: Arc<State>) {
+    loop {
+        state.cache.wait_for(1).await;
+        match bootstrap::run(&state).await {
+            Ok(()) => break,
+            Err(status) => tracing::warn!(message = status.message, "bootstrap failed, trying again"),
+        }
+        clock::sleep(Duration::from_millis(200)).await;
+    }
+    state.started.send_replace(true);
+    tracing::info!(version = api::VERSION, "serving");
+    loop {
+        clock::sleep(KEEP_EVERY).await;
+        if let Err(status) = bootstrap::keep(&state).await {
+            tracing::warn!(message = status.message, "what belongs to every cluster cannot be kept");
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! Which form of an answer the client wants: the object, a Table, or only its metadata.
+
+use super::compute::Pace;
+use super::http::{Answer, Query, json, json_bytes, pieces};
+use super::object::Object;
+use api::kinds::Kind;
+use api::table::{self, Include, Printing};
+use api::{Status, value};
+use bytes::{BufMut, Bytes, BytesMut};
+use clock::Timestamp;
+use serde_json::{Map, Value, json as object};
+use std::borrow::Cow;
+
+/// The form of objects in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Object,
+    /// With the apiVersion: `meta.k8s.io/v1` or `v1beta1`.
+    Table(&'static str, Include),
+    Partial(&'static str),
+}
+
+/// Bytes of a row or of an object's metadata, for a first guess.
+const ROW: usize = 512;
+
+const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/// Chooses the form from the Accept header; the first range that can be satisfied wins.
+///
+/// # Errors
+/// 406 if no range can be satisfied.
+pub fn form(accept: &str, query: &Query) -> Result<Form, Status> {
+    choose(accept, query, true)
+}
+
+/// Chooses the form of an answered review. Reviews have no printer columns, so a range that wants a
+/// Table is not satisfied.
+///
+/// Example: `application/json;as=Table;v=v1;g=meta.k8s.io` is refused; with `,application/json`
+/// after it the answer is the review itself.
+///
+/// # Errors
+/// 406 if no range can be satisfied.
+pub fn form_of_review(accept: &str, query: &Query) -> Result<Form, Status> {
+    choose(accept, query, false)
+}
+
+fn choose(accept: &str, query: &Query, has_tables: bool) -> Result<Form, Status> {
+    if accept.is_empty() {
+        return Ok(Form::Object);
+    }
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or("");
+        let (mut as_kind, mut group, mut version) = ("", "", "");
+        for (key, value) in parts.filter_map(|p| p.split_once('=')) {
+            match key {
+                "as" => as_kind = value,
+                "g" => group = value,
+                "v" => version = value,
+                _ => {}
+            }
+        }
+        if !matches!(media, "application/json" | "*/*" | "application/*" | "application/yaml") {
+            continue;
+        }
+        let api_version = match version {
+            "v1" => "meta.k8s.io/v1",
+            "v1beta1" => "meta.k8s.io/v1beta1",
+            _ => "",
+        };
+        match (as_kind, group, api_version) {
+            ("", ..) => return Ok(Form::Object),
+            (_, "meta.k8s.io", "") => {}
+            ("Table", "meta.k8s.io", v) if has_tables => return Ok(Form::Table(v, include(query)?)),
+            ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", v) => {
+                return Ok(Form::Partial(v));
+            }
+            _ => {}
+        }
+    }
+    // Protobuf alone is asked for by some typed clients: they read JSON as well.
+    if accept.contains("application/vnd.kubernetes.protobuf") {
+        return Ok(Form::Object);
+    }
+    Err(Status::new(406, "NotAcceptable", format!("only the following media types are accepted: {ACCEPTED}")))
+}
+
+fn include(query: &Query) -> Result<Include, Status> {
+    match query.get("includeObject") {
+        "" | "Metadata" => Ok(Include::Metadata),
+        "Object" => Ok(Include::Object),
+        "None" => Ok(Include::None),
+        other => Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+    }
+}
+
+/// An object in the version that was asked for.
+pub fn versioned<'a>(kind: &Kind, object: &'a Value) -> Cow<'a, Value> {
+    kind.from_stored(object)
+}
+
+/// The bytes of one object, as they go out.
+pub fn encoded(kind: &Kind, object: &Object) -> Bytes {
+    match versioned(kind, &object.value) {
+        Cow::Borrowed(_) => object.bytes.clone(),
+        Cow::Owned(value) => Bytes::from(value.to_string()),
+    }
+}
+
+/// Rows are made from the stored form: one printer per resource.
+pub fn table(
+    api_version: &str,
+    printing: Printing,
+    include: Include,
+    objects: &[&Value],
+    head: bool,
+    meta: Value,
+    now: Timestamp,
+) -> Value {
+    let rows: Vec<Value> = objects.iter().map(|o| table::row(printing, o, include, now)).collect();
+    let columns = if head { table::definitions(printing) } else { Value::Null };
+    object!({"kind": "Table", "apiVersion": api_version, "metadata": meta, "columnDefinitions": columns, "rows": rows})
+}
+
+/// One object.
+pub fn one(code: u16, kind: &Kind, form: Form, object: &Object) -> Answer {
+    match form {
+        Form::Object => json_bytes(code, encoded(kind, object)),
+        _ => json(code, &one_value(kind, form, &object.value)),
+    }
+}
+
+pub fn one_value(kind: &Kind, form: Form, value: &Value) -> Value {
+    match form {
+        Form::Object => versioned(kind, value).into_owned(),
+        Form::Table(api_version, include) => {
+            let meta = object!({"resourceVersion": value::text(value, "metadata.resourceVersion")});
+            table(api_version, table::printing(kind), include, &[value], true, meta, table::now())
+        }
+        Form::Partial(api_version) => table::partial(value, api_version),
+    }
+}
+
+/// Metadata of a list.
+pub struct ListMeta {
+    pub revision: i64,
+    pub next: String,
+    pub remaining: Option<i64>,
+}
+
+impl ListMeta {
+    fn to_value(&self) -> Value {
+        let mut meta = Map::new();
+        meta.insert("resourceVersion".into(), self.revision.to_string().into());
+        if !self.next.is_empty() {
+            meta.insert("continue".into(), self.next.clone().into());
+        }
+        if let Some(n) = self.remaining {
+            meta.insert("remainingItemCount".into(), n.into());
+        }
+        Value::Object(meta)
+    }
+}
+
+/// An object of a list. The items of a typed list are of its kind without saying so; only those of
+/// custom kinds say it.
+fn put_item(kind: &Kind, object: &Object, out: &mut BytesMut) {
+    if kind.custom.is_some() {
+        return out.put_slice(&encoded(kind, object));
+    }
+    let shown = versioned(kind, &object.value);
+    match (&shown, object.untyped()) {
+        (Cow::Borrowed(_), Some(body)) => {
+            out.put_u8(b'{');
+            out.put_slice(body);
+        }
+        _ => {
+            let mut value = shown.into_owned();
+            value::remove(&mut value, "kind");
+            value::remove(&mut value, "apiVersion");
+            out.put_slice(value.to_string().as_bytes());
+        }
+    }
+}
+
+/// Bytes that a list of these objects has, at most and about.
+pub fn estimate(form: Form, objects: &[std::sync::Arc<Object>]) -> usize {
+    let item = if form == Form::Object { 1 } else { ROW };
+    objects.iter().map(|object| object.bytes.len() + item).sum()
+}
+
+/// A list that is written object by object. The objects' own bytes are joined, nothing is encoded
+/// again; rows and metadata are written one by one. Between the items of a long list the thread's
+/// other tasks run.
+pub struct ListWriter<'a> {
+    kind: &'a Kind,
+    form: Form,
+    now: Timestamp,
+    items: BytesMut,
+    pace: Pace,
+}
+
+impl<'a> ListWriter<'a> {
+    /// `room`: bytes that are expected.
+    pub fn new(kind: &'a Kind, form: Form, room: usize) -> ListWriter<'a> {
+        let items = BytesMut::with_capacity(room);
+        ListWriter { kind, form, now: table::now(), items, pace: Pace::default() }
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self) -> usize {
+        self.items.len()
+    }
+
+    pub async fn put(&mut self, object: &Object) {
+        let ListWriter { kind, form, now, items, pace } = self;
+        if !items.is_empty() {
+            items.put_u8(b',');
+        }
+        match *form {
+            Form::Object => put_item(kind, object, items),
+            Form::Table(_, include) => {
+                let row = table::row(table::printing(kind), &object.value, include, *now);
+                items.put_slice(row.to_string().as_bytes());
+            }
+            Form::Partial(version) => {
+                items.put_slice(table::partial(&object.value, version).to_string().as_bytes());
+            }
+        }
+        pace.step(object.bytes.len()).await;
+    }
+
+    pub fn finish(mut self, meta: &ListMeta) -> Answer {
+        let (kind, meta) = (self.kind, meta.to_value());
+        let head = match self.form {
+            Form::Object => {
+                let (list, version) = (kind.list_kind(), kind.api_version());
+                format!(r#"{{"kind":"{list}","apiVersion":"{version}","metadata":{meta},"items":["#)
+            }
+            Form::Table(version, _) => {
+                let columns = table::definitions(table::printing(kind));
+                format!(
+                    r#"{{"kind":"Table","apiVersion":"{version}","metadata":{meta},"columnDefinitions":{columns},"rows":["#
+                )
+            }
+            Form::Partial(version) => {
+                format!(
+                    r#"{{"kind":"PartialObjectMetadataList","apiVersion":"{version}","metadata":{meta},"items":["#
+                )
+            }
+        };
+        self.items.put_slice(b"]}");
+        json_bytes(200, "").map(|_| pieces([head.into(), self.items.freeze()]))
+    }
+}
+
+/// A list of these objects.
+pub async fn many(kind: &Kind, form: Form, objects: &[std::sync::Arc<Object>], meta: &ListMeta) -> Answer {
+    let room = match form {
+        Form::Object => estimate(form, objects) + 2,
+        _ => objects.len() * ROW,
+    };
+    let mut list = ListWriter::new(kind, form, room);
+    for object in objects {
+        list.put(object).await;
+    }
+    list.finish(meta)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_review_has_no_table() {
+        let (q, table) = (Query::default(), "application/json;as=Table;v=v1;g=meta.k8s.io");
+        let refused = form_of_review(table, &q).err();
+        assert_eq!(refused.map(|status| (status.code, status.reason)), Some((406, "NotAcceptable")));
+        assert_eq!(form_of_review(&format!("{table},application/json"), &q).unwrap(), Form::Object);
+        assert_eq!(form_of_review("", &q).unwrap(), Form::Object);
+    }
+
+    #[test]
+    fn the_first_satisfiable_range_wins() {
+        let q = Query::default();
+        let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        assert_eq!(form(kubectl, &q).unwrap(), Form::Table("meta.k8s.io/v1", Include::Metadata));
+        assert_eq!(form("application/vnd.kubernetes.protobuf,application/json", &q).unwrap(), Form::Object);
+        assert_eq!(form("application/vnd.kubernetes.protobuf", &q).unwrap(), Form::Object);
+        assert_eq!(form("application/json;as=Foo;g=x;v=v1,*/*", &q).unwrap(), Form::Object);
+        assert_eq!(form("text/html", &q).unwrap_err().code, 406);
+    }
+
+    /// The thread serves others while a long list is encoded, in each of its forms.
+    #[tokio::test]
+    async fn a_long_list_holds_up_nothing_else() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let kind = api::kinds::find("", "v1", "ConfigMap").unwrap();
+        let value = object!({"kind": "ConfigMap", "apiVersion": "v1",
+            "metadata": {"name": "x", "namespace": "d"}, "data": {"k": "v".repeat(1000)}});
+        let one = std::sync::Arc::new(Object::new(value, 7));
+        let objects = vec![one.clone(); 10_000];
+        let meta = ListMeta { revision: 9, next: "more".into(), remaining: Some(3) };
+        let include = Include::Metadata;
+        for form in [Form::Object, Form::Table("meta.k8s.io/v1", include), Form::Partial("meta.k8s.io/v1")] {
+            static OTHERS: AtomicUsize = AtomicUsize::new(0);
+            OTHERS.store(0, Ordering::Relaxed);
+            let other = tokio::spawn(async {
+                loop {
+                    OTHERS.fetch_add(1, Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                }
+            });
+            let answer = many(kind, form, &objects, &meta).await;
+            // Ten megabytes, and a turn for the other task every hundred kilobytes at least.
+            let turns = OTHERS.load(Ordering::Relaxed);
+            assert!(turns > 100, "{form:?}: the other task had {turns} turns");
+            other.abort();
+            let _ = other.await;
+            let bytes = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+            let list: Value = serde_json::from_slice(&bytes).unwrap();
+            let items = if matches!(form, Form::Table(..)) { "rows" } else { "items" };
+            assert_eq!(list[items].as_array().map(Vec::len), Some(10_000), "{form:?}");
+            let said = object!({"resourceVersion": "9", "continue": "more", "remainingItemCount": 3});
+            assert_eq!(list["metadata"], said, "{form:?}");
+            assert_eq!(list["columnDefinitions"].is_array(), items == "rows");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The node authorizer: what a kubelet may do (upstream: `plugin/pkg/auth/authorizer/node`).
+//!
+//! A kubelet runs on a machine that its pods may take over, so its certificate opens no more than
+//! it needs: its own Node and Lease, the pods that are bound to the node, and of Secrets,
+//! ConfigMaps, claims, volumes, ServiceAccounts and their tokens those that such a pod names.
+//! Upstream keeps a graph of these relations; here the pods of the namespace are looked through,
+//! which one node has few of. What a kubelet may write into the objects that it may change is
+//! judged by admission (`admission::nodes`).
+
+use super::State;
+use super::authz::Attributes;
+use api::meta;
+use api::value::{at, list, text};
+use serde_json::Value;
+
+const MIRROR: &str = "kubernetes.io/config.mirror";
+const NO_NAME: &str = "No Object name found";
+const READ_ONLY: &str = "can only read resources of this type";
+const LEASES: &str = "kube-node-lease";
+
+/// Whether the kubelet of `node` may.
+///
+/// # Errors
+/// The reason, in upstream's words; often empty.
+pub fn may(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
+    let allowed = |yes: bool| if yes { Ok(()) } else { Err(String::new()) };
+    if !a.is_resource {
+        return allowed(false);
+    }
+    let read = matches!(a.verb, "get" | "list" | "watch");
+    match (a.group, a.resource, a.subresource) {
+        ("", "nodes", "" | "status") => match (read, a.name) {
+            (true, "") => Err(format!("node '{node}' cannot read all nodes, only its own Node object")),
+            (true, name) if name != node => {
+                Err(format!("node '{node}' cannot read '{name}', only its own Node object"))
+            }
+            (true, _) => Ok(()),
+            (false, name) => {
+                allowed(a.verb == "create" || name == node && matches!(a.verb, "update" | "patch"))
+            }
+        },
+        ("", "pods", "") => match a.verb {
+            "get" => pod(state, node, a),
+            "list" | "watch" if a.on_node == node => Ok(()),
+            "list" | "watch" => Err("can only list/watch pods with spec.nodeName field selector".to_string()),
+            verb => allowed(matches!(verb, "create" | "delete")),
+        },
+        ("", "pods", "status") => allowed(matches!(a.verb, "update" | "patch")),
+        ("", "pods", "eviction") => allowed(a.verb == "create"),
+        ("", "secrets" | "configmaps", "") => match (read, a.name) {
+            (false, _) => Err(READ_ONLY.to_string()),
+            (_, "") => Err(NO_NAME.to_string()),
+            _ => related(state, node, a),
+        },
+        ("", "persistentvolumeclaims" | "persistentvolumes" | "serviceaccounts", "") => {
+            match (a.verb, a.name) {
+                ("get", "") => Err(NO_NAME.to_string()),
+                ("get", _) => related(state, node, a),
+                _ => Err("can only get individual resources of this type".to_string()),
+            }
+        }
+        ("", "persistentvolumeclaims", "status") => match a.verb {
+            "get" | "update" | "patch" => related(state, node, a),
+            _ => Err("can only get, update, or patch this type".to_string()),
+        },
+        ("", "services", "") => allowed(read),
+        ("", "serviceaccounts", "token") => match a.verb {
+            "create" => related(state, node, a),
+            _ => Err("can only create tokens for individual service accounts".to_string()),
+        },
+        ("" | "events.k8s.io", "events", "") => allowed(matches!(a.verb, "create" | "update" | "patch")),
+        ("coordination.k8s.io", "leases", "") => match a.verb {
+            "create" | "get" | "update" | "patch" | "delete" if a.namespace != LEASES => {
+                Err(format!("can only access leases in the {LEASES:?} system namespace"))
+            }
+            "get" | "update" | "patch" | "delete" if a.name != node => {
+                Err("can only access node lease with the same name as the requesting node".to_string())
+            }
+            "create" | "get" | "update" | "patch" | "delete" => Ok(()),
+            _ => Err("can only get, create, update, patch, or delete a node lease".to_string()),
+        },
+        ("authentication.k8s.io", "tokenreviews", "") => allowed(a.verb == "create"),
+        ("authorization.k8s.io", "subjectaccessreviews" | "localsubjectaccessreviews", "") => {
+            allowed(a.verb == "create")
+        }
+        _ => allowed(false),
+    }
+}
+
+fn unrelated(node: &str) -> String {
+    format!("no relationship found between node '{node}' and this object")
+}
+
+/// Is the pod bound to the node? Unlike upstream a name that no pod has may be asked for as well:
+/// that is how the kubelet looks for the mirror of a static pod.
+fn pod(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
+    match state.cache.get("pods", &format!("{}/{}", a.namespace, a.name)) {
+        Some(pod) if text(&pod.value, "spec.nodeName") != node => Err(unrelated(node)),
+        _ => Ok(()),
+    }
+}
+
+/// Is there a pod on the node that needs the object? A mirror pod gives its node nothing: the node
+/// itself has written it.
+fn related(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
+    let mut found = false;
+    let (namespace, name, resource) = match a.resource {
+        // A volume belongs to the pods of its claim.
+        "persistentvolumes" => match state.cache.get("persistentvolumes", a.name) {
+            None => (String::new(), String::new(), a.resource),
+            Some(volume) => {
+                let claim = |field: &str| text(&volume.value, &format!("spec.claimRef.{field}")).to_string();
+                (claim("namespace"), claim("name"), "persistentvolumeclaims")
+            }
+        },
+        resource => (a.namespace.to_string(), a.name.to_string(), resource),
+    };
+    if !namespace.is_empty() && !name.is_empty() {
+        state.cache.for_each("pods", &format!("{namespace}/"), |pod| {
+            let bound = || text(pod, "spec.nodeName") == node && meta::annotation(pod, MIRROR).is_none();
+            found = found || bound() && needs(pod, resource, &name);
+        });
+    }
+    match found {
+        true => Ok(()),
+        false => Err(unrelated(node)),
+    }
+}
+
+/// Where volumes of drivers name a Secret of the pod's namespace (upstream:
+/// `podutil.VisitPodSecretNames`).
+pub(super) const DRIVER_SECRETS: [&str; 10] = [
+    "azureFile.secretName",
+    "cephfs.secretRef.name",
+    "cinder.secretRef.name",
+    "csi.nodePublishSecretRef.name",
+    "flexVolume.secretRef.name",
+    "iscsi.secretRef.name",
+    "rbd.secretRef.name",
+    "scaleIO.secretRef.name",
+    "storageos.secretRef.name",
+    "secret.secretName",
+];
+
+/// Does the pod name this Secret, ConfigMap, claim or ServiceAccount of its namespace?
+pub(super) fn needs(pod: &Value, resource: &str, name: &str) -> bool {
+    if name.is_empty() {
+        return false;
+    }
+    let spec = at(pod, "spec");
+    // (in a volume, in a projected source, in a variable, in `envFrom`)
+    let (volume, source, variable, all) = match resource {
+        "secrets" => ("secret.secretName", "secret.name", "valueFrom.secretKeyRef.name", "secretRef.name"),
+        "configmaps" => {
+            ("configMap.name", "configMap.name", "valueFrom.configMapKeyRef.name", "configMapRef.name")
+        }
+        "serviceaccounts" => return text(spec, "serviceAccountName") == name,
+        _ => {
+            return list(spec, "volumes").iter().any(|v| {
+                let made = || format!("{}-{}", meta::name(pod), text(v, "name"));
+                text(v, "persistentVolumeClaim.claimName") == name
+                    || at(v, "ephemeral").is_object() && made() == name
+            });
+        }
+    };
+    let is = |value: &Value, path: &str| text(value, path) == name;
+    let secret = resource == "secrets";
+    list(spec, "volumes").iter().any(|v| {
+        is(v, volume)
+            || list(v, "projected.sources").iter().any(|s| is(s, source))
+            || secret && DRIVER_SECRETS.iter().any(|path| is(v, path))
+    }) || ["initContainers", "containers", "ephemeralContainers"].iter().flat_map(|g| list(spec, g)).any(
+        |c| list(c, "env").iter().any(|e| is(e, variable)) || list(c, "envFrom").iter().any(|e| is(e, all)),
+    ) || secret && list(spec, "imagePullSecrets").iter().any(|s| is(s, "name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_needs_what_it_names() {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"serviceAccountName": "sa",
+            "imagePullSecrets": [{"name": "pull"}],
+            "volumes": [{"secret": {"secretName": "vol"}}, {"configMap": {"name": "map"}}, {"name": "data", "ephemeral": {}},
+                {"persistentVolumeClaim": {"claimName": "claim"}},
+                {"projected": {"sources": [{"secret": {"name": "part"}}, {"configMap": {"name": "piece"}}]}}],
+            "initContainers": [{"envFrom": [{"secretRef": {"name": "all"}}, {"configMapRef": {"name": "every"}}]}],
+            "containers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "one"}}}]}]}});
+        for (resource, names) in [
+            ("secrets", &["pull", "vol", "part", "all", "one"][..]),
+            ("configmaps", &["map", "piece", "every"]),
+            ("persistentvolumeclaims", &["claim", "p-data"]),
+            ("serviceaccounts", &["sa"]),
+        ] {
+            assert!(names.iter().all(|name| needs(&pod, resource, name)), "{resource}");
+            assert!(!needs(&pod, resource, "other") && !needs(&pod, resource, ""), "{resource}");
+        }
+        assert!(!needs(&pod, "secrets", "map") && !needs(&pod, "configmaps", "vol"));
+    }
+}

@@ -1,0 +1,460 @@
+//! What a kubelet's certificate opens and what not, and objects that nobody can decode, through the
+//! whole server.
+
+use super::cache::ROOT;
+use super::http::full;
+use super::testing::{self, Fixture};
+use super::user::{MASTERS, NODES, User};
+use ::http::Request;
+use api::kinds;
+use client::{Client, Endpoint, LeaderElection, direct};
+use etcd::api::{
+    Error, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse, WatchRequest,
+};
+use etcd::{Changes, Kv, Status, Storage};
+use futures::StreamExt;
+use http_body_util::BodyExt;
+use pki::Subject;
+use rng::Rng;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const MERGE: &str = "application/merge-patch+json";
+const JSON: &str = "application/json";
+
+async fn send(of: &Fixture, user: &User, method: &str, path: &str, media: &str, body: Value) -> (u16, Value) {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let request = Request::builder().method(method).uri(path).header("content-type", media);
+    let answer = of.server.call(request.body(full(body)).unwrap(), user.clone()).await;
+    let code = answer.status().as_u16();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    (code, serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+fn kubelet(name: &str) -> User {
+    User::new(&format!("system:node:{name}"), &[NODES])
+}
+
+fn admin() -> User {
+    User::new("admin", &[MASTERS])
+}
+
+/// Two nodes, each with a pod that mounts a Secret of its own.
+async fn cluster(dir: &std::path::Path) -> Fixture {
+    let fixture = testing::start(dir).await;
+    let admin = admin();
+    let make = |path: &'static str, body: Value| {
+        let (fixture, admin) = (&fixture, &admin);
+        async move {
+            let (code, made) = send(fixture, admin, "POST", path, JSON, body).await;
+            assert_eq!(code, 201, "{made}");
+        }
+    };
+    make("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "default"}})).await;
+    for n in ["n1", "n2"] {
+        make("/api/v1/namespaces/default/secrets", json!({"metadata": {"name": format!("of-{n}")}})).await;
+        let (code, made) =
+            send(&fixture, &kubelet(n), "POST", "/api/v1/nodes", JSON, node(n, json!({}))).await;
+        assert_eq!(code, 201, "{made}");
+        let spec = json!({"nodeName": n, "containers": [{"name": "c", "image": "x"}],
+            "volumes": [{"name": "v", "secret": {"secretName": format!("of-{n}")}}]});
+        make(PODS, json!({"metadata": {"name": format!("on-{n}"), "labels": {"a": "b"}}, "spec": spec}))
+            .await;
+    }
+    fixture
+}
+
+fn node(name: &str, labels: Value) -> Value {
+    json!({"metadata": {"name": name, "labels": labels}})
+}
+
+#[tokio::test]
+async fn a_kubelet_reads_what_its_pods_need_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let n1 = kubelet("n1");
+    let get = |path: &'static str| {
+        let (fixture, n1) = (&fixture, &n1);
+        async move { send(fixture, n1, "GET", path, JSON, Value::Null).await }
+    };
+    assert_eq!(get("/api/v1/namespaces/default/secrets/of-n1").await.0, 200);
+    let (code, refused) = get("/api/v1/namespaces/default/secrets/of-n2").await;
+    assert_eq!(
+        (code, refused["message"].as_str().unwrap()),
+        (
+            403,
+            "secrets \"of-n2\" is forbidden: User \"system:node:n1\" cannot get resource \"secrets\" in API group \"\" in the namespace \"default\": no relationship found between node 'n1' and this object"
+        )
+    );
+    for path in ["/api/v1/secrets", "/api/v1/namespaces/default/secrets", "/api/v1/configmaps?watch=1"] {
+        let (code, refused) = get(path).await;
+        assert_eq!(code, 403, "{path}");
+        assert!(refused["message"].as_str().unwrap().ends_with(": No Object name found"), "{refused}");
+    }
+    // Its own Node and pods, and the ServiceAccounts that these run as.
+    for (path, code) in [
+        ("/api/v1/nodes/n1", 200),
+        ("/api/v1/nodes?fieldSelector=metadata.name%3Dn1", 200),
+        ("/api/v1/nodes/n2", 403),
+        ("/api/v1/nodes", 403),
+        ("/api/v1/nodes?watch=1&fieldSelector=metadata.name%21%3Dn2", 403),
+        ("/api/v1/namespaces/default/pods/on-n1", 200),
+        ("/api/v1/namespaces/default/pods/on-n2", 403),
+        ("/api/v1/namespaces/default/pods/none", 404),
+        ("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", 200),
+        ("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1,metadata.name%3Don-n1", 200),
+        ("/api/v1/pods", 403),
+        ("/api/v1/pods?fieldSelector=spec.nodeName%3Dn2", 403),
+        ("/api/v1/pods?watch=1&fieldSelector=spec.nodeName%21%3Dn2", 403),
+        ("/api/v1/namespaces/default/pods", 403),
+        ("/api/v1/namespaces/default/serviceaccounts/default", 200),
+        ("/api/v1/namespaces/kube-system/serviceaccounts/other", 403),
+        ("/api/v1/serviceaccounts", 403),
+        ("/api/v1/namespaces", 403),
+        ("/api/v1/persistentvolumes", 403),
+        ("/api/v1/persistentvolumes?fieldSelector=metadata.name%3Dx", 403),
+        ("/apis/discovery.k8s.io/v1/endpointslices", 403),
+        ("/api/v1/services", 200),
+    ] {
+        let (found, answer) = get(path).await;
+        assert_eq!(found, code, "{path}: {}", answer["message"]);
+    }
+    // A name in the group of nodes that names no node is none.
+    let nobody = User::new("system:node:", &[NODES]);
+    assert_eq!(send(&fixture, &nobody, "GET", PODS, JSON, Value::Null).await.0, 403);
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    let make = |name: &str| json!({"metadata": {"name": name}, "spec": {"holderIdentity": name}});
+    assert_eq!(send(&fixture, &n1, "POST", lease, JSON, make("n1")).await.0, 201);
+    assert_eq!(send(&fixture, &n1, "POST", lease, JSON, make("n2")).await.0, 403);
+    assert_eq!(send(&fixture, &kubelet("n2"), "POST", lease, JSON, make("n2")).await.0, 201);
+    let theirs = format!("{lease}/n2");
+    for (method, body) in [("GET", Value::Null), ("DELETE", Value::Null), ("PATCH", json!({"spec": {}}))] {
+        assert_eq!(send(&fixture, &n1, method, &theirs, MERGE, body).await.0, 403, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_kubelet_changes_its_own_node_and_the_pods_bound_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let n1 = kubelet("n1");
+    let refused = |method: &'static str, path: &'static str, body: Value, why: &'static str| {
+        let (fixture, n1) = (&fixture, &n1);
+        async move {
+            let media = if method == "PATCH" { MERGE } else { JSON };
+            let (code, answer) = send(fixture, n1, method, path, media, body).await;
+            assert_eq!(code, 403, "{method} {path}: {answer}");
+            assert!(answer["message"].as_str().unwrap().contains(why), "{answer}");
+        }
+    };
+    refused(
+        "POST",
+        "/api/v1/nodes",
+        node("n3", json!({})),
+        "node \"n1\" is not allowed to modify node \"n3\"",
+    )
+    .await;
+    refused(
+        "PATCH",
+        "/api/v1/nodes/n2",
+        json!({"metadata": {"labels": {"a": "b"}}}),
+        "cannot patch resource",
+    )
+    .await;
+    let restricted = json!({"metadata": {"labels": {"node-restriction.kubernetes.io/a": "b"}}});
+    refused("PATCH", "/api/v1/nodes/n1", restricted, "is not allowed to modify labels: node-restriction")
+        .await;
+    let taints = json!({"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}});
+    refused("PATCH", "/api/v1/nodes/n1", taints.clone(), "is not allowed to modify taints").await;
+    let own = json!({"metadata": {"labels": {"disk": "ssd"}}});
+    assert_eq!(send(&fixture, &n1, "PATCH", "/api/v1/nodes/n1", MERGE, own).await.0, 200);
+
+    let spec = json!({"nodeName": "n1", "containers": [{"name": "c", "image": "x"}]});
+    let pod = json!({"metadata": {"name": "p"}, "spec": spec});
+    refused("POST", PODS, pod.clone(), "node \"n1\" can only create mirror pods").await;
+    let mut mirror = pod;
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    refused("POST", PODS, mirror.clone(), "can only create pods with an owner reference set to itself").await;
+    let (_, stored) = send(&fixture, &n1, "GET", "/api/v1/nodes/n1", JSON, Value::Null).await;
+    mirror["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Node", "name": "n1", "controller": true,
+        "uid": stored["metadata"]["uid"]}]);
+    let mut elsewhere = mirror.clone();
+    elsewhere["spec"]["nodeName"] = "n2".into();
+    refused("POST", PODS, elsewhere, "can only create pods with spec.nodeName set to itself").await;
+    let mut reading = mirror.clone();
+    reading["spec"]["volumes"] = json!([{"name": "m", "configMap": {"name": "x"}}]);
+    refused("POST", PODS, reading, "can not create pods that reference configmaps").await;
+    // Nobody but the node itself makes a pod that says of itself that it is a mirror, in whatever
+    // way.
+    let as_admin = async |method: &str, path: &str, media: &str, body: Value| {
+        let (code, answer) = send(&fixture, &admin(), method, path, media, body).await;
+        (code, answer["message"].as_str().unwrap_or_default().to_string())
+    };
+    let (code, why) = as_admin("POST", PODS, JSON, mirror.clone()).await;
+    assert!(code == 403 && why.contains("only a node may create a mirror pod"), "{code} {why}");
+    let annotations = |of: Value| json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": of}}});
+    for path in ["on-n1", "on-n1/status"].map(|path| format!("{PODS}/{path}")) {
+        let (code, why) = as_admin("PATCH", &path, MERGE, annotations("x".into())).await;
+        assert!(code == 422 && why.contains("may not add mirror pod annotation"), "{code} {why}");
+    }
+    let free = json!({"metadata": {"name": "free"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    assert_eq!(as_admin("POST", PODS, JSON, free).await.0, 201);
+    let mut binding = annotations("x".into());
+    binding["target"] = json!({"kind": "Node", "name": "n1"});
+    let (code, why) = as_admin("POST", &format!("{PODS}/free/binding"), JSON, binding).await;
+    assert!(code == 403 && why.contains("may not change"), "{code} {why}");
+    let (code, made) = send(&fixture, &n1, "POST", PODS, JSON, mirror).await;
+    assert_eq!(code, 201, "{made}");
+    let name = made["metadata"]["name"].as_str().unwrap();
+    let (code, why) = as_admin("PATCH", &format!("{PODS}/{name}"), MERGE, annotations(Value::Null)).await;
+    assert!(code == 422 && why.contains("may not remove or update mirror pod annotation"), "{code} {why}");
+
+    let status = json!({"status": {"phase": "Running"}});
+    let theirs = "/api/v1/namespaces/default/pods/on-n2/status";
+    refused(
+        "PATCH",
+        theirs,
+        status.clone(),
+        "can only update pod status for pods with spec.nodeName set to itself",
+    )
+    .await;
+    let ours = "/api/v1/namespaces/default/pods/on-n1/status";
+    assert_eq!(send(&fixture, &n1, "PATCH", ours, MERGE, status).await.0, 200);
+    let theirs = "/api/v1/namespaces/default/pods/on-n2";
+    refused("DELETE", theirs, Value::Null, "can only delete pods with spec.nodeName set to itself").await;
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "on-n2"}});
+    let path = "/api/v1/namespaces/default/pods/on-n2/eviction";
+    refused("POST", path, eviction, "can only evict pods with spec.nodeName set to itself").await;
+}
+
+#[tokio::test]
+async fn a_kubelet_gets_tokens_for_its_own_pods_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let uid = |name: &'static str| {
+        let fixture = &fixture;
+        async move {
+            let path = format!("{PODS}/{name}");
+            send(fixture, &admin(), "GET", &path, JSON, Value::Null).await.1["metadata"]["uid"].clone()
+        }
+    };
+    let request = |pod: &str, uid: Value| json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}}});
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let default = format!("{accounts}/default/token");
+    let (first, second) = (uid("on-n1").await, uid("on-n2").await);
+    let ask = |path: &str, body: Value| {
+        let (fixture, path) = (&fixture, path.to_string());
+        async move { send(fixture, &kubelet("n1"), "POST", &path, JSON, body).await }
+    };
+    assert_eq!(ask(&default, request("on-n1", first.clone())).await.0, 201);
+    for (body, why) in [
+        (json!({"spec": {}}), "node requested token not bound to a pod"),
+        (request("on-n1", Value::Null), "node requested token with a pod binding without a uid"),
+        (request("on-n2", second), "node requested token bound to a pod scheduled on a different node"),
+    ] {
+        let (code, answer) = ask(&default, body).await;
+        assert_eq!(code, 403, "{answer}");
+        assert!(answer["message"].as_str().unwrap().ends_with(why), "{answer}");
+    }
+    let other = json!({"metadata": {"name": "other"}});
+    assert_eq!(send(&fixture, &admin(), "POST", accounts, JSON, other).await.0, 201);
+    let (code, answer) = ask(&format!("{accounts}/other/token"), request("on-n1", first)).await;
+    assert_eq!(code, 403);
+    assert!(
+        answer["message"].as_str().unwrap().contains("no relationship found between node 'n1'"),
+        "{answer}"
+    );
+}
+
+/// ServiceAccountNodeAudienceRestriction: a node speaks for its pods only to those for whom the
+/// pods themselves want a token.
+#[tokio::test]
+async fn a_kubelet_gets_tokens_for_the_audiences_of_its_pods_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let source = |audience: &str| json!({"serviceAccountToken": {"path": "t", "audience": audience}});
+    let spec = json!({"nodeName": "n1", "containers": [{"name": "c", "image": "x"}], "automountServiceAccountToken": false,
+        "volumes": [{"name": "v", "projected": {"sources": [source("vault"), {"downwardAPI": {"items": []}}]}}]});
+    let pod = json!({"metadata": {"name": "asks"}, "spec": spec});
+    let (code, made) = send(&fixture, &admin(), "POST", PODS, JSON, pod).await;
+    assert_eq!(code, 201, "{made}");
+    let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": "asks", "uid": made["metadata"]["uid"]});
+    let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let ask = |user: User, audiences: Value| {
+        let (fixture, body) = (&fixture, json!({"spec": {"audiences": audiences, "boundObjectRef": bound}}));
+        async move { send(fixture, &user, "POST", token, JSON, body).await }
+    };
+    let (code, made) = ask(kubelet("n1"), json!(["vault"])).await;
+    assert_eq!((code, &made["spec"]["audiences"]), (201, &json!(["vault"])), "{made}");
+    for (audiences, why) in [
+        (json!(["bank"]), "audience \"bank\" not found in pod spec volume"),
+        (json!([]), "audience \"\" not found in pod spec volume"),
+        (json!([super::ISSUER]), "not found in pod spec volume"),
+        (json!(["vault", "bank"]), "node may only request 0 or 1 audiences"),
+    ] {
+        let (code, answer) = ask(kubelet("n1"), audiences.clone()).await;
+        let told = answer["message"].as_str().unwrap_or_default();
+        assert!(code == 403 && told.contains(why), "{audiences}: {code} {told}");
+    }
+    assert_eq!(ask(admin(), json!(["bank"])).await.0, 201, "the restriction is for nodes");
+    // A role may allow more.
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let rule = json!({"apiGroups": [""], "resources": ["bank"], "resourceNames": ["default"],
+        "verbs": ["request-serviceaccounts-token-audience"]});
+    let role = json!({"metadata": {"name": "bank"}, "rules": [rule]});
+    assert_eq!(send(&fixture, &admin(), "POST", &format!("{rbac}/clusterroles"), JSON, role).await.0, 201);
+    let binding = json!({"metadata": {"name": "bank"}, "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io",
+        "name": "system:node:n1"}], "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "bank"}});
+    let bindings = format!("{rbac}/clusterrolebindings");
+    assert_eq!(send(&fixture, &admin(), "POST", &bindings, JSON, binding).await.0, 201);
+    assert_eq!(ask(kubelet("n1"), json!(["bank"])).await.0, 201);
+}
+
+async fn put(kv: &Kv, key: String, value: &'static str) {
+    let put = PutRequest { key: key.into(), value: value.into(), ..Default::default() };
+    kv.txn(TxnRequest { success: vec![RequestOp::Put(put)], ..Default::default() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_service_that_nobody_can_decode_gives_back_its_address_and_ports() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv = Arc::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
+    let fixture = testing::start_on(dir.path(), kv.clone()).await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = |name: &str| {
+        json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "clusterIP": "10.96.7.7",
+            "ports": [{"port": 80, "nodePort": 30777}]}})
+    };
+    let admin = admin();
+    assert_eq!(send(&fixture, &admin, "POST", services, JSON, service("a")).await.0, 201);
+    put(&kv, format!("{ROOT}services/default/a"), "{").await;
+    let (code, answer) = send(&fixture, &admin, "DELETE", &format!("{services}/a"), JSON, Value::Null).await;
+    assert_eq!(code, 200, "{answer}");
+    let (code, answer) = send(&fixture, &admin, "POST", services, JSON, service("b")).await;
+    assert_eq!(code, 201, "{answer}");
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_can_decode_does_not_end_leadership_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv = Arc::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
+    let fixture = testing::start_on(dir.path(), kv.clone()).await;
+    let address = fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+    // Not an administrator: the right to delete the Lease is one of the component's own.
+    let identity = fixture.ca.issue(&Subject::client("system:kube-scheduler", "")).unwrap();
+    let endpoint = Endpoint {
+        servers: vec![address.parse().unwrap()],
+        server_name: "127.0.0.1".into(),
+        ca_pem: fixture.ca.pem().into(),
+        identity: Some(identity),
+        user_agent: "test".into(),
+        dial: direct(),
+    };
+    let place = kinds::stored("leases").unwrap().place();
+    put(&kv, format!("{ROOT}{place}/kube-system/kube-scheduler"), "{").await;
+    let election = LeaderElection {
+        lease_duration: Duration::from_secs(1),
+        renew_deadline: Duration::from_secs(10),
+        retry_period: Duration::from_millis(50),
+        ..LeaderElection::new(Client::connect(endpoint).unwrap(), "kube-scheduler", "me")
+    };
+    let held = tokio::time::timeout(Duration::from_secs(30), election.acquire()).await;
+    held.expect("nobody leads any more");
+}
+
+/// A store whose watch says nothing while its gate is shut; a barrier of reading opens it. So the
+/// cache is behind the store until somebody insists on what the store has now.
+struct Behind {
+    kv: Kv,
+    open: tokio::sync::watch::Sender<bool>,
+}
+
+#[async_trait::async_trait]
+impl Storage for Behind {
+    async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
+        self.kv.range(r).await
+    }
+    async fn txn(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
+        self.kv.txn(r).await
+    }
+    async fn txn_unbounded(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
+        self.kv.txn_unbounded(r).await
+    }
+    async fn watch(&self, r: WatchRequest) -> Result<Changes, Error> {
+        let open = self.open.subscribe();
+        let gated = Storage::watch(&self.kv, r).await?.then(move |told| {
+            let mut open = open.clone();
+            async move {
+                let _ = open.wait_for(|open| *open).await; // fails only when the store goes
+                told
+            }
+        });
+        Ok(gated.boxed())
+    }
+    async fn compact(&self, revision: i64) -> Result<(), Error> {
+        self.kv.compact(revision).await
+    }
+    async fn lease_grant(&self, ttl_seconds: i64, id: i64) -> Result<i64, Error> {
+        self.kv.lease_grant(ttl_seconds, id).await
+    }
+    async fn read_barrier(&self) -> Result<(), Error> {
+        self.kv.read_barrier().await?;
+        self.open.send_replace(true);
+        Ok(())
+    }
+    fn revision(&self) -> i64 {
+        self.kv.revision()
+    }
+    fn compacted(&self) -> i64 {
+        self.kv.compacted()
+    }
+    fn status(&self) -> Option<Status> {
+        Some(self.kv.status())
+    }
+}
+
+/// One API server has bound a pod to the node; the kubelet asks another one for the pod's Secret,
+/// which has not heard of it yet.
+#[tokio::test]
+async fn a_kubelet_is_not_refused_because_a_server_is_behind() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
+    let behind = Arc::new(Behind { kv: kv.clone(), open: tokio::sync::watch::Sender::new(true) });
+    let fixture = testing::start_on(dir.path(), Arc::new(kv)).await;
+    let second = testing::start_on(other.path(), behind.clone()).await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let default = json!({"metadata": {"name": "default"}});
+    assert_eq!(send(&fixture, &admin(), "POST", accounts, JSON, default).await.0, 201);
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let other = json!({"metadata": {"name": "other"}});
+    assert_eq!(send(&fixture, &admin(), "POST", secrets, JSON, other).await.0, 201);
+    for attempt in 0..5 {
+        let (pod, secret) = (format!("p{attempt}"), format!("needed{attempt}"));
+        // A read of now, so that nothing older stands before the gate.
+        assert_eq!(send(&second, &admin(), "GET", PODS, JSON, Value::Null).await.0, 200);
+        behind.open.send_replace(false);
+        let made = json!({"metadata": {"name": secret}});
+        assert_eq!(send(&fixture, &admin(), "POST", secrets, JSON, made).await.0, 201);
+        let spec = json!({"nodeName": "n1", "containers": [{"name": "c", "image": "x"}],
+            "volumes": [{"name": "v", "secret": {"secretName": secret}}]});
+        let made = json!({"metadata": {"name": pod}, "spec": spec});
+        assert_eq!(send(&fixture, &admin(), "POST", PODS, JSON, made).await.0, 201);
+        let cached = format!("{PODS}?resourceVersion=0");
+        let (_, known) = send(&second, &admin(), "GET", &cached, JSON, Value::Null).await;
+        if known["items"].as_array().unwrap().iter().any(|known| known["metadata"]["name"] == pod.as_str()) {
+            continue; // every ten seconds the server reads something for itself
+        }
+        let needed = format!("{secrets}/{secret}");
+        let (code, answer) = send(&second, &kubelet("n1"), "GET", &needed, JSON, Value::Null).await;
+        assert_eq!(code, 200, "{answer}");
+        // The second look gives no more than the first.
+        for (node, path) in [("n1", format!("{secrets}/other")), ("n2", needed)] {
+            let (code, answer) = send(&second, &kubelet(node), "GET", &path, JSON, Value::Null).await;
+            assert_eq!(code, 403, "{node}: {answer}");
+        }
+        return;
+    }
+    panic!("the second server was never behind: the test shows nothing");
+}

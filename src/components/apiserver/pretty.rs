@@ -1,0 +1,166 @@
+//! Answers for eyes: indented, where a person seems to read them, or YAML, where the client accepts
+//! that first. Programs get JSON without a space, as they do from Kubernetes.
+
+use super::State;
+use super::context::Context;
+use super::http::{Answer, failure, full};
+use api::Status;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use std::io;
+
+/// Programs that people type, by how they call themselves. Source: `negotiation.isPrettyPrint`.
+const BY_HAND: [&str; 3] = ["curl", "Wget", "Mozilla/5.0"];
+
+/// How an answer is to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    AsItIs,
+    Indented,
+    Yaml,
+}
+
+fn wanted(ctx: &Context) -> Look {
+    match (is_yaml(ctx.accept()), is_indented(ctx)) {
+        (true, _) => Look::Yaml,
+        (false, true) => Look::Indented,
+        (false, false) => Look::AsItIs,
+    }
+}
+
+/// True if YAML is the first of the media types in an Accept header that this server writes.
+fn is_yaml(accept: &str) -> bool {
+    let media = accept.split(',').map(|range| range.split(';').next().unwrap_or_default().trim());
+    let mut known =
+        media.filter(|m| matches!(*m, "application/json" | "application/yaml" | "application/*" | "*/*"));
+    known.next() == Some("application/yaml")
+}
+
+fn is_indented(ctx: &Context) -> bool {
+    match ctx.query.get("pretty") {
+        "" => {
+            let agent = ctx.headers.get("user-agent").and_then(|v| v.to_str().ok()).unwrap_or_default();
+            BY_HAND.iter().any(|name| agent.starts_with(name))
+        }
+        asked => matches!(asked, "1" | "t" | "T" | "true" | "TRUE" | "True"),
+    }
+}
+
+/// Longer answers, in bytes, stay as they are: indented, a list takes several times its memory, and
+/// a program or `jq` reads it as well without. Upstream has no bound.
+const LONGEST: u64 = 512 << 10;
+/// Keeps what is written, up to [`LONGEST`]: deep nesting makes a hundred times as much of an
+/// answer, and nobody has counted that.
+#[derive(Default)]
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.0.len() + bytes.len()) as u64 > LONGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A document in another look; `None` if that would be too long.
+fn in_look(look: Look, bytes: &[u8]) -> Result<Option<Vec<u8>>, Status> {
+    let value: Value = serde_json::from_slice(bytes).map_err(Status::internal)?;
+    let mut shown = Bounded::default();
+    let written = match look {
+        Look::Yaml => serde_yaml::to_writer(&mut shown, &value).is_ok(),
+        _ => serde_json::to_writer_pretty(&mut shown, &value).is_ok(),
+    };
+    Ok(written.then_some(shown.0))
+}
+
+/// Told with a long answer that stays as it is.
+const AS_IT_IS: &str = "indented, the answer would be longer than 512 KiB: it is not; jq . indents it";
+const NO_YAML: &str = "as YAML, the answer would be longer than 512 KiB: it is JSON";
+
+/// Indents an answer or writes it as YAML, if that is wanted and it is a document of our own: no
+/// stream of events, and nothing that somebody else said. A longer one is worked on where large
+/// objects are; 429 if too many wait there.
+pub async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answer {
+    let foreign = ["proxy", "log", "exec", "attach", "portforward"].contains(&ctx.info.subresource.as_str());
+    let kind = answer.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let json = kind.split(';').next() == Some("application/json");
+    let look = wanted(ctx);
+    if !json || foreign || ctx.info.verb == "watch" || look == Look::AsItIs {
+        return answer;
+    }
+    if answer.body().size_hint().lower() > LONGEST {
+        ctx.warn(if look == Look::Yaml { NO_YAML } else { AS_IT_IS });
+        return answer;
+    }
+    let (mut head, body) = answer.into_parts();
+    let bytes = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return failure(&Status::internal(error.to_string())),
+    };
+    let (length, plain) = (bytes.len(), bytes.clone());
+    let work = async move { in_look(look, &bytes) };
+    match state.compute.run(&ctx.user, length, state.stop.clone(), work).await {
+        Ok(None) => {
+            ctx.warn(if look == Look::Yaml { NO_YAML } else { AS_IT_IS });
+            Answer::from_parts(head, full(plain))
+        }
+        Ok(Some(shown)) => {
+            if look == Look::Yaml {
+                head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
+            }
+            Answer::from_parts(head, full(shown))
+        }
+        Err(status) => failure(&status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use crate::user::User;
+
+    #[test]
+    fn nothing_becomes_longer_than_the_longest_by_its_look() {
+        let deep = format!("{}{}0{}", "[".repeat(100), "0,".repeat(100_000), "]".repeat(100));
+        for look in [Look::Indented, Look::Yaml] {
+            assert_eq!(in_look(look, deep.as_bytes()), Ok(None), "{} bytes would be 20 million", deep.len());
+            let small = in_look(look, br#"{"kind": "Pod"}"#).unwrap().unwrap();
+            assert!(String::from_utf8(small).unwrap().contains("kind"));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_yaml_for_whoever_accepts_yaml_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let protobuf = "application/vnd.kubernetes.protobuf";
+        for (accept, is_yaml) in [
+            ("application/yaml", true),
+            (&*format!("{protobuf}, application/yaml;q=0.9, */*"), true),
+            ("application/json, application/yaml", false),
+            ("*/*", false),
+        ] {
+            for path in ["/api/v1/namespaces/default", "/api/v1/namespaces", "/api/v1/namespaces/none"] {
+                let request = http::Request::builder().uri(path).header("accept", accept);
+                let user = User::new("admin", &["system:masters"]);
+                let answer = fixture.server.call(request.body(full("")).unwrap(), user).await;
+                let wanted = if is_yaml { "application/yaml" } else { "application/json" };
+                assert_eq!(answer.headers()[CONTENT_TYPE], wanted, "{accept} {path}");
+                let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+                assert_eq!(bytes.starts_with(b"{"), !is_yaml, "{accept} {path}");
+                let value: Value = serde_yaml::from_slice(&bytes).unwrap();
+                assert!(value["kind"].is_string(), "{accept} {path}: {value}");
+            }
+        }
+    }
+}

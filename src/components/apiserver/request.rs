@@ -1,0 +1,171 @@
+//! What a request asks for, read from its method and path.
+
+use super::http::Query;
+use api::{fields, kinds};
+use http::Method;
+
+/// A request as authorization and routing see it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Info {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; or a
+    /// lower-case HTTP method.
+    pub verb: String,
+    pub path: String,
+    pub is_resource: bool,
+    pub group: String,
+    pub version: String,
+    pub resource: String,
+    pub subresource: String,
+    pub namespace: String,
+    /// The path has `namespaces/<namespace>/` before its resource. Kinds without namespaces are not
+    /// served there.
+    pub in_namespace: bool,
+    pub name: String,
+    /// The node that a list or watch of pods is limited to, by its field selector.
+    pub on_node: String,
+    /// What follows the subresource: `nodes/n1/proxy/<rest>`.
+    pub rest: String,
+}
+
+impl Info {
+    pub fn parse(method: &Method, path: &str, query: &Query) -> Info {
+        let mut info =
+            Info { path: path.to_string(), verb: method.as_str().to_lowercase(), ..Info::default() };
+        let decoded: Vec<String> = path
+            .split('/')
+            .filter(|p| !p.is_empty())
+            .map(|p| percent_encoding::percent_decode_str(p).decode_utf8_lossy().into_owned())
+            .collect();
+        let parts: Vec<&str> = decoded.iter().map(String::as_str).collect();
+        let mut rest = match parts.as_slice() {
+            ["api", version, rest @ ..] if !rest.is_empty() => {
+                info.version = version.to_string();
+                rest
+            }
+            ["apis", group, version, rest @ ..] if !rest.is_empty() => {
+                (info.group, info.version) = (group.to_string(), version.to_string());
+                rest
+            }
+            _ => return info,
+        };
+        let mut watch = query.is_true("watch");
+        let mut prefix = false;
+        if let ["watch", after @ ..] = rest {
+            (watch, prefix) = (true, true);
+            rest = after;
+        }
+        if let ["namespaces", namespace, after @ ..] = rest
+            && !after.is_empty()
+        {
+            info.namespace = namespace.to_string();
+            if !matches!(after[0], "status" | "finalize") {
+                rest = after;
+                info.in_namespace = true;
+            }
+        }
+        info.is_resource = true;
+        info.resource = rest.first().map_or("", |r| r).to_string();
+        info.name = rest.get(1).map_or("", |r| r).to_string();
+        info.subresource = rest.get(2).map_or("", |r| r).to_string();
+        info.rest = rest.get(3..).map_or(String::new(), |r| r.join("/"));
+        if info.resource == "namespaces" && info.namespace.is_empty() {
+            info.namespace = info.name.clone();
+        }
+        // As upstream: the parameter `watch` counts only for a path without a name.
+        let watch = watch && (info.name.is_empty() || prefix);
+        info.verb = verb(method, &info, watch).to_string();
+        // Authorization takes the name from the same parser as the filter, so the two cannot
+        // disagree.
+        if matches!(info.verb.as_str(), "list" | "watch") && info.name.is_empty() {
+            info.name = fields::required_name(query.get("fieldSelector")).unwrap_or_default();
+        }
+        if matches!(info.verb.as_str(), "list" | "watch") {
+            info.on_node = fields::required(query.get("fieldSelector"), "spec.nodeName").unwrap_or_default();
+        }
+        info
+    }
+
+    /// The namespace of the objects meant: empty for cluster-scoped kinds.
+    pub fn object_namespace(&self) -> &str {
+        if self.resource == "namespaces" { "" } else { &self.namespace }
+    }
+
+    /// The group if it is a custom resource that is asked for. Its plural may be that of a resource
+    /// of another group.
+    pub fn custom_group(&self) -> &str {
+        let known = kinds::resource(&self.group, &self.version, &self.resource).is_some();
+        if known { "" } else { &self.group }
+    }
+}
+
+fn verb(method: &Method, info: &Info, watch: bool) -> &'static str {
+    let one = !info.name.is_empty();
+    match *method {
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if one => "delete",
+        Method::DELETE => "deletecollection",
+        Method::GET | Method::HEAD if watch && info.subresource.is_empty() => "watch",
+        Method::GET | Method::HEAD if one => "get",
+        Method::GET | Method::HEAD => "list",
+        _ => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(method: &str, url: &str) -> Info {
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        Info::parse(&method.parse().unwrap(), path, &Query::parse(Some(query)))
+    }
+
+    #[test]
+    fn paths_say_what_they_mean() {
+        let pod = parse("GET", "/api/v1/namespaces/default/pods/p1/log?container=c");
+        assert_eq!(
+            (&*pod.verb, &*pod.namespace, &*pod.name, &*pod.subresource),
+            ("get", "default", "p1", "log")
+        );
+        let list = parse("GET", "/apis/apps/v1/deployments?limit=5");
+        assert_eq!(
+            (&*list.verb, &*list.group, &*list.resource, &*list.namespace),
+            ("list", "apps", "deployments", "")
+        );
+        assert_eq!(parse("GET", "/api/v1/namespaces/x/pods/a?watch=true").verb, "get");
+        assert_eq!(parse("GET", "/api/v1/watch/namespaces/x/pods/a").verb, "watch");
+        let watch = parse("GET", "/api/v1/pods?watch=true&fieldSelector=metadata.name%3Dx");
+        assert_eq!((&*watch.verb, &*watch.name), ("watch", "x"));
+        for (selector, name) in [
+            ("metadata.name%3D%3Dx", "x"),
+            ("a%3Db,metadata.name%3Dx", "x"),
+            ("a%3Db%5C,metadata.name%5C%3Dx", ""), // one term: the comma belongs to a's value
+            ("metadata.name%21%3Dx", ""),
+            ("metadata.name%3Da%2Fb", ""),
+            ("metadata.name%3Dx,metadata.name", ""),
+        ] {
+            let list = parse("GET", &format!("/api/v1/pods?fieldSelector={selector}"));
+            assert_eq!((&*list.verb, &*list.name), ("list", name), "{selector}");
+        }
+        let scoped =
+            parse("GET", "/api/v1/pods?watch=1&fieldSelector=status.phase%21%3DFailed,spec.nodeName%3Dn1");
+        assert_eq!((&*scoped.on_node, &*scoped.name), ("n1", ""));
+        assert_eq!(parse("GET", "/api/v1/pods?fieldSelector=spec.nodeName%21%3Dn1").on_node, "");
+        assert_eq!(parse("DELETE", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1").on_node, "");
+        let many = parse("DELETE", "/api/v1/namespaces/x/pods?fieldSelector=metadata.name%3Dx");
+        assert_eq!(
+            (&*many.verb, &*many.name),
+            ("deletecollection", ""),
+            "a right to one name is no right to many"
+        );
+        let ns = parse("PUT", "/api/v1/namespaces/x/finalize");
+        assert_eq!((&*ns.resource, &*ns.name, &*ns.subresource), ("namespaces", "x", "finalize"));
+        assert_eq!(ns.object_namespace(), "");
+        assert_eq!(parse("DELETE", "/api/v1/namespaces/x/pods").verb, "deletecollection");
+        let page = parse("GET", "/healthz/ping");
+        assert!(!page.is_resource && page.verb == "get");
+        assert!(!parse("GET", "/apis/apps/v1").is_resource);
+    }
+}

@@ -1,0 +1,191 @@
+//! Reviews: questions about who one is and what one may. Answered, never kept.
+
+use super::State;
+use super::authn;
+use super::authz::{self, Attributes};
+use super::bindings::ROLES_MAX;
+use super::compute::Pace;
+use super::context::Context;
+use super::decode;
+use super::http::{Answer, json};
+use super::negotiate;
+use super::user::{AUTHENTICATED, MASTERS, User};
+use api::Status;
+use api::kinds::Kind;
+use api::value::{self, at, list, text};
+use bytes::Bytes;
+use serde_json::{Value, json as object};
+use std::collections::HashSet;
+
+/// Answers the review posted as `kind`.
+pub async fn review(state: &State, ctx: &Context, kind: &Kind, body: &Bytes) -> Result<Answer, Status> {
+    let form = negotiate::form_of_review(ctx.accept(), &ctx.query)?;
+    let mut review = decode::object(ctx, kind, body)?;
+    let status = match kind.kind {
+        "SelfSubjectReview" => {
+            value::put(&mut review, "metadata.creationTimestamp", clock::rfc3339(clock::now()));
+            object!({"userInfo": ctx.user.info()})
+        }
+        "TokenReview" => token(state, &review),
+        "SelfSubjectAccessReview" => access(state, &ctx.user, at(&review, "spec"))?,
+        "SelfSubjectRulesReview" => rules(state, &ctx.user, text(&review, "spec.namespace")).await?,
+        "SubjectAccessReview" | "LocalSubjectAccessReview" => {
+            let spec = at(&review, "spec");
+            if text(spec, "user").is_empty() && list(spec, "groups").is_empty() {
+                return Err(Status::bad_request("at least one of user or group must be specified"));
+            }
+            if kind.namespaced && text(spec, "resourceAttributes.namespace") != ctx.info.namespace {
+                return Err(Status::bad_request(
+                    "spec.resourceAttributes.namespace must match metadata.namespace",
+                ));
+            }
+            let groups = list(spec, "groups").iter().filter_map(Value::as_str).map(String::from).collect();
+            let user = User { name: text(spec, "user").into(), groups, ..User::default() };
+            access(state, &user, spec)?
+        }
+        other => return Err(Status::bad_request(format!("{other} is not a review"))),
+    };
+    value::put(&mut review, "status", status);
+    Ok(json(201, &negotiate::one_value(kind, form, &review)))
+}
+
+fn token(state: &State, review: &Value) -> Value {
+    let wanted: Vec<String> =
+        list(review, "spec.audiences").iter().filter_map(Value::as_str).map(String::from).collect();
+    match authn::service_account(state, text(review, "spec.token"), &wanted) {
+        Ok((user, audiences)) => {
+            object!({"authenticated": true, "user": user.info(), "audiences": audiences})
+        }
+        Err(error) => object!({"user": {}, "error": error}),
+    }
+}
+
+fn access(state: &State, user: &User, spec: &Value) -> Result<Value, Status> {
+    let (resource, path) = (at(spec, "resourceAttributes"), at(spec, "nonResourceAttributes"));
+    let attributes = match (resource.is_object(), path.is_object()) {
+        (true, false) => Attributes {
+            verb: text(resource, "verb"),
+            group: text(resource, "group"),
+            resource: text(resource, "resource"),
+            subresource: text(resource, "subresource"),
+            namespace: text(resource, "namespace"),
+            name: text(resource, "name"),
+            on_node: "",
+            path: "",
+            is_resource: true,
+        },
+        (false, true) => Attributes {
+            verb: text(path, "verb"),
+            group: "",
+            resource: "",
+            subresource: "",
+            namespace: "",
+            name: "",
+            on_node: "",
+            path: text(path, "path"),
+            is_resource: false,
+        },
+        _ => {
+            return Err(Status::bad_request(
+                "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+            ));
+        }
+    };
+    Ok(match state.authorize(user, &attributes) {
+        Ok(()) => object!({"allowed": true}),
+        Err(reason) if reason.is_empty() => object!({"allowed": false}),
+        Err(reason) => object!({"allowed": false, "reason": reason}),
+    })
+}
+
+/// Rules that are told, and bytes of them, at most. The bootstrap roles of one user have some
+/// dozens.
+const RULES_MAX: usize = 10_000;
+const RULES_BYTES: usize = 1 << 20;
+
+/// The rules of one user, each once, up to the bounds.
+#[derive(Default)]
+struct Told<'a> {
+    seen: HashSet<&'a Value>,
+    bytes: usize,
+    resources: Vec<Value>,
+    paths: Vec<Value>,
+}
+
+impl<'a> Told<'a> {
+    /// Adds a rule; false if there is no room for it.
+    fn add(&mut self, rule: &'a Value) -> bool {
+        if !self.seen.insert(rule) {
+            return true;
+        }
+        let part = |field: &str| at(rule, field).clone();
+        let of_paths = !list(rule, "nonResourceURLs").is_empty();
+        let told = match of_paths {
+            true => object!({"verbs": part("verbs"), "nonResourceURLs": part("nonResourceURLs")}),
+            false => {
+                let mut told = object!({"verbs": part("verbs"), "apiGroups": part("apiGroups"), "resources": part("resources")});
+                if !list(rule, "resourceNames").is_empty() {
+                    told["resourceNames"] = part("resourceNames");
+                }
+                told
+            }
+        };
+        self.bytes += told.to_string().len();
+        if self.seen.len() > RULES_MAX || self.bytes > RULES_BYTES {
+            return false;
+        }
+        if of_paths { &mut self.paths } else { &mut self.resources }.push(told);
+        true
+    }
+}
+
+async fn rules(state: &State, user: &User, namespace: &str) -> Result<Value, Status> {
+    if namespace.is_empty() {
+        return Err(Status::bad_request("no namespace on request"));
+    }
+    let everything = [
+        object!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
+        object!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
+    ];
+    let roles: Vec<_> = state.roles(user, namespace).collect();
+    let own = everything.iter().filter(|_| user.is_in(MASTERS));
+    let (mut told, mut pace, mut cut) = (Told::default(), Pace::default(), roles.len() == ROLES_MAX);
+    for rule in own.chain(roles.iter().flat_map(|role| authz::rules(role))) {
+        let before = told.bytes;
+        if !told.add(rule) {
+            cut = true;
+            break;
+        }
+        pace.step(told.bytes - before).await;
+    }
+    // Which pods' objects a node may read is not told by rules.
+    let incomplete = cut || user.node().is_some() && user.is_in(AUTHENTICATED);
+    let Told { resources, paths, .. } = told;
+    let mut status =
+        object!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": incomplete});
+    if cut {
+        let most = RULES_BYTES >> 10;
+        status["evaluationError"] = format!("the rules of {:?} are more than {RULES_MAX} or {most} KiB, or those of {ROLES_MAX} roles; the rest is not listed, ask with a SelfSubjectAccessReview", user.name).into();
+    }
+    Ok(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_told_once_and_up_to_a_bound() {
+        let rule = |name: String| object!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": [name]});
+        let same = vec![rule("a".into()); 2 * RULES_MAX];
+        let mut told = Told::default();
+        assert!(same.iter().all(|rule| told.add(rule)));
+        assert_eq!((told.resources.len(), told.resources[0].clone()), (1, rule("a".into())));
+        let many: Vec<Value> = (0..=RULES_MAX).map(|n| rule(n.to_string())).collect();
+        let mut told = Told::default();
+        assert_eq!(many.iter().filter(|rule| told.add(rule)).count(), RULES_MAX);
+        let large: Vec<Value> = (0..5).map(|n| rule(n.to_string().repeat(RULES_BYTES / 4))).collect();
+        let mut told = Told::default();
+        assert_eq!(large.iter().filter(|rule| told.add(rule)).count(), 3);
+    }
+}

@@ -1,0 +1,1019 @@
+//! Going back: the objects as they were at an earlier revision, in one transaction.
+//!
+//! [`plan`] compares two states of the registry and decides, key by key; the rest of this file
+//! reads the states, commits the plan and answers. The components hear of it as of any other change
+//! and follow at their own speed: kubelets stop what is no longer there, controllers count again.
+//!
+//! | what | comes back as |
+//! |---|---|
+//! | most objects | they were: same uid, ClusterIP, NodePort; a new resourceVersion |
+//! | a Pod that still runs | it was, but with the node and the status that it has now |
+//! | a Pod that had ended and is gone | it was, with its node and status, under a new uid: its programs do not run again |
+//! | any other Pod that is gone or going | a new Pod of that name: new uid, no status, no node unless its maker had chosen one |
+//! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
+//! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them |
+
+use super::State;
+use super::cache::ROOT;
+use super::compaction::Use;
+use super::context::Context;
+use super::http::{Answer, json};
+use super::object::Object;
+use super::steps::{self, Look, Step, Undone};
+use super::store::status_of;
+use api::value::{self, text};
+use api::{Status, meta};
+use bytes::Bytes;
+use etcd::api::{
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, RequestOp,
+    Revision, TxnRequest,
+};
+use etcd::txn::size;
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Value, json as object};
+use std::collections::{BTreeMap, BTreeSet};
+use tap::{Event, Journey as Way, Record, Write};
+
+/// Times that a journey is planned again because somebody wrote in between.
+const TRIES: usize = 20;
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// Which object: group and plural, namespace, name.
+type Named<'a> = ((&'a str, &'a str), &'a str, &'a str);
+
+/// What happens to one key.
+#[derive(Clone, Debug, PartialEq)]
+struct Move {
+    key: Bytes,
+    /// The key's revision now, 0 if it is not there: the plan holds only while that is so.
+    expected: Revision,
+    /// `None`: it goes.
+    put: Option<Bytes>,
+    /// What it is now; empty if it is not there.
+    last: Bytes,
+}
+
+/// Makes the parts of a pod's new life that are not in its past.
+struct Birth<'a> {
+    uid: &'a (dyn Fn() -> String + Sync),
+    /// Was the pod made with a node already in its spec?
+    placed_by_maker: &'a (dyn Fn(&KeyValue) -> bool + Sync),
+    now: String,
+}
+
+/// The registry's resource a key belongs to: `pods`.
+fn resource(key: &[u8]) -> &str {
+    super::cache::place(key).map_or("", |(resource, _)| resource)
+}
+
+/// The group of a custom resource, which is a part of its keys, and the plural.
+fn group_and_plural(key: &[u8]) -> (&str, &str) {
+    let resource = resource(key);
+    resource.split_once('/').unwrap_or(("", resource))
+}
+
+fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
+    let mut pairs: BTreeMap<&Bytes, (Option<&KeyValue>, Option<&KeyValue>)> = BTreeMap::new();
+    then.iter().for_each(|kv| pairs.entry(&kv.key).or_default().0 = Some(kv));
+    now.iter().for_each(|kv| pairs.entry(&kv.key).or_default().1 = Some(kv));
+    let changed = |(key, (then, now)): (&Bytes, (Option<&KeyValue>, Option<&KeyValue>))| {
+        if then.map(|kv| &kv.value) == now.map(|kv| &kv.value) {
+            return None;
+        }
+        let put = match resource(key) {
+            "leases" | "events" | "masterleases" => return None,
+            "nodes" => node(then?, now)?,
+            "pods" => pod(then, now, birth)?,
+            _ => then.map(|kv| kv.value.clone()),
+        };
+        let last = now.map_or(Bytes::new(), |kv| kv.value.clone());
+        Some(Move { key: key.clone(), expected: now.map_or(0, |kv| kv.mod_revision), put, last })
+    };
+    pairs.into_iter().filter_map(changed).collect()
+}
+
+/// The object, if the stored value is one at all.
+fn parsed(kv: &KeyValue) -> Option<Value> {
+    serde_json::from_slice(&kv.value).ok().filter(Value::is_object)
+}
+
+/// Does a key belong to one of these namespaces: an object in it, the Namespace itself, or a volume
+/// that one of its claims has?
+fn is_within(namespaces: &BTreeSet<String>, key: &[u8], value: &[u8]) -> bool {
+    let Some((resource, rest)) = super::cache::place(key) else { return false };
+    match (resource, rest.split_once('/')) {
+        // A reservation says whose it is: the Service's namespace and name.
+        ("ranges", _) => owner(value).is_some_and(|(namespace, _)| namespaces.contains(namespace)),
+        (_, Some((namespace, _))) => namespaces.contains(namespace),
+        ("namespaces", None) => namespaces.contains(rest),
+        ("persistentvolumes", None) => {
+            let volume: Value = serde_json::from_slice(value).unwrap_or_default();
+            namespaces.contains(text(&volume, "spec.claimRef.namespace"))
+        }
+        _ => false,
+    }
+}
+
+/// Namespace and name of the Service that a reservation is for.
+fn owner(value: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(value).ok()?.split_once('/')
+}
+
+/// `None`: nothing to do. `Some(None)`: it goes.
+fn node(then: &KeyValue, now: Option<&KeyValue>) -> Option<Option<Bytes>> {
+    let Some(now) = now.and_then(parsed) else { return Some(Some(then.value.clone())) };
+    let mut back = parsed(then)?;
+    value::copy(&now, &mut back, "status");
+    (back != now).then(|| Some(back.to_string().into()))
+}
+
+fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth) -> Option<Option<Bytes>> {
+    let (past, present) = (then.and_then(parsed), now.and_then(parsed));
+    if [&past, &present].into_iter().flatten().any(|p| meta::annotation(p, MIRROR).is_some()) {
+        return None;
+    }
+    // One that was on its way out then has nothing to come back to.
+    let past = past.filter(|p| !meta::is_terminating(p));
+    match (past, present) {
+        // Something that nobody can read was put there since.
+        (None, None) => (then.is_none() && now.is_some()).then_some(None),
+        (None, Some(_)) => Some(None),
+        (Some(mut past), Some(present))
+            if meta::uid(&past) == meta::uid(&present) && !meta::is_terminating(&present) =>
+        {
+            value::copy(&present, &mut past, "status");
+            value::copy(&present, &mut past, "spec.nodeName");
+            (past != present).then(|| Some(past.to_string().into()))
+        }
+        (Some(mut past), _) => {
+            let placed = then.is_some_and(birth.placed_by_maker);
+            value::put(&mut past, "metadata.uid", (birth.uid)());
+            value::put(&mut past, "metadata.creationTimestamp", birth.now.clone());
+            if matches!(text(&past, "status.phase"), "Succeeded" | "Failed") {
+                return Some(Some(past.to_string().into()));
+            }
+            if !placed {
+                value::remove(&mut past, "spec.nodeName");
+            }
+            let status = match text(&past, "status.qosClass") {
+                "" => object!({"phase": "Pending"}),
+                class => object!({"phase": "Pending", "qosClass": class}),
+            };
+            value::put(&mut past, "status", status);
+            Some(Some(past.to_string().into()))
+        }
+    }
+}
+
+/// Where to, and what that means for the steps.
+struct Journey {
+    to: Revision,
+    /// Steps that are undone by it, newest first; none for a redo.
+    steps: Vec<Step>,
+    undone: Vec<Undone>,
+    /// The command, and again where it leads to.
+    way: Way,
+    /// The namespaces that go back; everything else stays as it is. `None`: everything goes back.
+    within: Option<BTreeSet<String>>,
+    /// That the steps are those from which this was planned.
+    unchanged: Vec<Compare>,
+    /// The revision of the plan that a person has agreed to, if one has.
+    agreed: Option<Revision>,
+}
+
+/// What the store had at the end of a journey.
+struct Past {
+    objects: Vec<KeyValue>,
+    /// Pods that were changed after their creation, and whether they had a node from the beginning.
+    made_placed: BTreeMap<Bytes, bool>,
+}
+
+impl Journey {
+    fn plan(&self, then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
+        let mut moves = plan(then, now, birth);
+        if let Some(namespaces) = &self.within {
+            let of = |m: &Move| is_within(namespaces, &m.key, m.put.as_ref().unwrap_or(&m.last));
+            moves.retain(of);
+        }
+        moves
+    }
+
+    /// # Errors
+    /// 409 if a Service that comes back had an address or a port that belongs to a Service
+    /// elsewhere by now.
+    fn check_reservations(&self, moves: &[Move]) -> Result<(), Status> {
+        let Some(namespaces) = &self.within else { return Ok(()) };
+        for m in moves.iter().filter(|m| resource(&m.key) == "ranges") {
+            if let (Some(put), Some((namespace, name))) = (&m.put, owner(&m.last))
+                && !namespaces.contains(namespace)
+            {
+                let what = String::from_utf8_lossy(&m.key);
+                let what = what.rsplit('/').next().unwrap_or_default();
+                let message = format!(
+                    "Service {} cannot come back: {what} belongs to Service {namespace}/{name} now; delete that one first",
+                    String::from_utf8_lossy(put)
+                );
+                return Err(Status::new(409, "Conflict", message));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    async fn registry(&self, revision: Revision) -> Result<(Vec<KeyValue>, Revision), Status> {
+        let all = RangeRequest {
+            key: Bytes::from_static(ROOT.as_bytes()),
+            range_end: Bytes::from_static(b"/registry0"),
+            revision,
+            ..Default::default()
+        };
+        let response = self.kv.range(all).await.map_err(|error| match error {
+            etcd::api::Error::Compacted { compact_revision } => Status::expired(format!(
+                "revision {revision} is no longer kept; the oldest one is {compact_revision}"
+            )),
+            other => status_of(other),
+        })?;
+        Ok((response.kvs, response.revision))
+    }
+
+    /// What people wrote since then and the journey would remove or change back, beyond the steps
+    /// that it undoes by name: what it makes of the components' own writes follows from that.
+    ///
+    /// Who wrote what is told by the tap. Of a time that the tap no longer knows, an object that no
+    /// controller owns counts as somebody's if it was created since, or if a part of it differs
+    /// that people write.
+    async fn losses(&self, ctx: &Context, journey: &Journey) -> Result<Vec<Value>, Status> {
+        let (then, _) = self.registry(journey.to).await?;
+        let (now, _) = self.registry(0).await?;
+        let birth = Birth { uid: &String::new, placed_by_maker: &|_| false, now: String::new() };
+        let moves = journey.plan(&then, &now, &birth);
+        let created: BTreeMap<&Bytes, Revision> =
+            now.iter().map(|kv| (&kv.key, kv.create_revision)).collect();
+        let records = ctx.records();
+        // A store that starts tells of revisions from before, and not who wrote them.
+        let commits = records.iter().filter(|r| r.write().is_some() && r.request.is_some());
+        let known_from = commits.filter_map(|r| r.revision).min().map_or(Revision::MAX, |r| r as Revision);
+        // What the last write was that nobody knows the writer of: what was written since is known,
+        // and may be a way back itself.
+        let unknown = match known_from {
+            at if !matches!(journey.way, Way::Rewind(_)) || journey.to + 1 >= at => Vec::new(),
+            Revision::MAX => self.registry(0).await?.0,
+            at => self.registry(at - 1).await?.0,
+        };
+        let unknown: BTreeMap<&Bytes, &Bytes> = unknown.iter().map(|kv| (&kv.key, &kv.value)).collect();
+        let mut writers: BTreeMap<Named<'_>, BTreeSet<String>> = BTreeMap::new();
+        for record in records.iter().filter(|r| r.revision.is_some_and(|at| at as Revision > journey.to)) {
+            if let (Some(request), Some(object)) = (&record.request, &record.object)
+                && record.write().is_some()
+                && request.is_persons()
+            {
+                let resource = (object.group.as_str(), object.resource.as_str());
+                let place = (resource, object.namespace.as_str(), object.name.as_str());
+                writers.entry(place).or_default().insert(steps::id_of(request));
+            }
+        }
+        let undone: BTreeSet<&String> = match journey.way {
+            Way::Undo(_) => journey.steps.iter().map(|s| &s.id).collect(),
+            _ => BTreeSet::new(),
+        };
+        let mut lost = Vec::new();
+        for m in moves.iter().filter(|m| !m.last.is_empty()) {
+            let Ok(object) = serde_json::from_slice::<Value>(&m.last) else { continue };
+            let (namespace, name) = (meta::namespace(&object), meta::name(&object));
+            let resource_of = group_and_plural(&m.key);
+            let steps = writers.get(&(resource_of, namespace, name));
+            let is_lost = match steps {
+                Some(steps) => !steps.iter().all(|id| undone.contains(id)),
+                None => {
+                    let at = created.get(&m.key).copied().unwrap_or_default();
+                    let is_unknown = matches!(journey.way, Way::Rewind(_)) && !is_by_product(&object);
+                    is_unknown
+                        && match &m.put {
+                            None => at > journey.to && at < known_from,
+                            Some(put) => unknown
+                                .get(&m.key)
+                                .and_then(|value| serde_json::from_slice(value).ok())
+                                .is_some_and(|wrote| is_edited(resource(&m.key), put, &wrote)),
+                        }
+                }
+            };
+            if is_lost {
+                lost.push(object!({
+                    "resource": resource_of.1,
+                    "group": text(&object, "apiVersion").split_once('/').map_or("", |(group, _)| group),
+                    "namespace": namespace,
+                    "name": name,
+                    "removed": m.put.is_none(),
+                }));
+            }
+        }
+        Ok(lost)
+    }
+
+    /// The revision of a key; 0 if it does not exist.
+    async fn revision_of(&self, key: &'static str) -> Result<Revision, Status> {
+        let asked = RangeRequest { key: Bytes::from_static(key.as_bytes()), ..RangeRequest::default() };
+        let answer = self.kv.range(asked).await.map_err(status_of)?;
+        Ok(answer.kvs.first().map_or(0, |kv| kv.mod_revision))
+    }
+
+    /// Reads what the journey goes back to.
+    async fn past(&self, to: Revision) -> Result<Past, Status> {
+        let (objects, _) = self.registry(to).await?;
+        let mut made_placed: BTreeMap<Bytes, bool> = BTreeMap::new();
+        for kv in
+            objects.iter().filter(|kv| resource(&kv.key) == "pods" && kv.mod_revision != kv.create_revision)
+        {
+            let first =
+                RangeRequest { key: kv.key.clone(), revision: kv.create_revision, ..Default::default() };
+            // What is no longer kept counts as placed by the scheduler.
+            let first = self.kv.range(first).await.ok().and_then(|r| r.kvs.into_iter().next());
+            let placed =
+                first.as_ref().and_then(parsed).is_some_and(|p| !text(&p, "spec.nodeName").is_empty());
+            made_placed.insert(kv.key.clone(), placed);
+        }
+        Ok(Past { objects, made_placed })
+    }
+
+    /// Commits the journey; returns the new revision and how many objects came back, changed or
+    /// not, and how many went. `None`: somebody wrote at the same time, so it has to be planned
+    /// again.
+    async fn travel(&self, ctx: &Context, journey: &Journey, past: &Past) -> Result<Option<Value>, Status> {
+        let birth = Birth {
+            uid: &|| self.rng.uuid(),
+            placed_by_maker: &|kv| match past.made_placed.get(&kv.key) {
+                Some(placed) => *placed,
+                None => parsed(kv).is_some_and(|p| !text(&p, "spec.nodeName").is_empty()),
+            },
+            now: clock::rfc3339(clock::now()),
+        };
+        let (now, before) = self.registry(0).await?;
+        if let Some(agreed) = journey.agreed {
+            // Also the later writes of a command that had begun before, which make no step of their
+            // own.
+            let records = ctx.records();
+            let mut commits = records.iter().filter(|r| r.write().is_some());
+            let is_later = |at: u64| at as Revision > agreed;
+            if commits.any(|r| {
+                r.revision.is_some_and(is_later) && r.request.as_ref().is_some_and(tap::Request::is_persons)
+            }) {
+                return Err(plan_changed());
+            }
+        }
+        let moves = journey.plan(&past.objects, &now, &birth);
+        journey.check_reservations(&moves)?;
+        let mut txn = TxnRequest { compare: journey.unchanged.clone(), ..TxnRequest::default() };
+        for m in &moves {
+            txn.compare.push(Compare {
+                key: m.key.clone(),
+                range_end: Bytes::new(),
+                result: CompareResult::Equal,
+                target: CompareTarget::ModRevision(m.expected),
+            });
+            txn.success.push(match &m.put {
+                Some(value) => RequestOp::Put(PutRequest {
+                    key: m.key.clone(),
+                    value: value.clone(),
+                    ..Default::default()
+                }),
+                None => {
+                    RequestOp::DeleteRange(DeleteRangeRequest { key: m.key.clone(), ..Default::default() })
+                }
+            });
+        }
+        let mut undone = journey.undone.clone();
+        if !matches!(journey.way, Way::Redo(_)) {
+            let steps = journey.steps.iter().map(|s| s.id.clone()).collect();
+            undone.push(Undone { steps, before, within: journey.within.clone() });
+        }
+        txn.success.push(RequestOp::Put(PutRequest {
+            key: Bytes::from_static(steps::UNDONE.as_bytes()),
+            value: steps::undone_value(&undone),
+            ..Default::default()
+        }));
+        let (made, gone) = moves.iter().fold((0, 0), |(made, gone), m| {
+            (made + m.put.as_ref().map_or(0, Bytes::len), gone + m.last.len())
+        });
+        let may = if made <= gone { Use::Repair } else { Use::Ordinary };
+        let counted = self.make_room(size(&txn) as u64, may).await?;
+        let answer = self.kv.txn_unbounded(txn).await.map_err(|e| self.refusal(e))?;
+        drop(counted);
+        if !answer.succeeded {
+            return Ok(None);
+        }
+        let _ = clock::timeout(super::store::CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
+        self.tell(ctx, journey, &moves, answer.revision);
+        let back = moves.iter().filter(|m| m.put.is_some()).count();
+        Ok(Some(object!({
+            "revision": answer.revision,
+            "to": journey.to,
+            "steps": journey.steps,
+            "back": back,
+            "gone": moves.len() - back,
+        })))
+    }
+
+    /// Records every object's change as any other write, with the object's bytes and the revision
+    /// that the journey leads to.
+    fn tell(&self, ctx: &Context, journey: &Journey, moves: &[Move], revision: Revision) {
+        for m in moves {
+            let write = Write {
+                journey: Some(journey.way),
+                created: m.put.is_some() && m.last.is_empty(),
+                deleted: m.put.is_none(),
+                deleting: false,
+            };
+            let Some(told) = Object::read(m.put.as_ref().unwrap_or(&m.last), revision) else { continue };
+            let (namespace, name) = (meta::namespace(&told.value), meta::name(&told.value));
+            let (group, plural) = group_and_plural(&m.key);
+            let record = Record::new(Event::Commit(write)).object(plural, namespace, name).group(group);
+            ctx.tell(record.revision(revision as u64), Some(told.bytes));
+        }
+    }
+}
+
+/// Annotations that controllers write into objects that people made.
+const CONTROLLERS_NOTES: [&str; 5] = [
+    "control-plane.alpha.kubernetes.io/",
+    "deployment.kubernetes.io/",
+    "node.alpha.kubernetes.io/",
+    "pv.kubernetes.io/",
+    "volume.",
+];
+
+/// Would going back from `now` to `then` change a part of the object that people write? Of a Node
+/// these are its labels and whether pods are scheduled to it.
+fn is_edited(resource: &str, then: &[u8], now: &Value) -> bool {
+    let Ok(then) = serde_json::from_slice::<Value>(then) else { return false };
+    let written = |object: &Value| {
+        let mut annotations = object["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        annotations.retain(|key, _| !CONTROLLERS_NOTES.iter().any(|own| key.starts_with(own)));
+        let labels = object["metadata"]["labels"].as_object().cloned().unwrap_or_default();
+        let foreign = match resource {
+            "nodes" => return object!([labels, object["spec"]["unschedulable"]]),
+            // What the binding of a claim, or of a pod to its node, has written.
+            "persistentvolumeclaims" => "spec.volumeName",
+            "persistentvolumes" => "spec.claimRef",
+            "pods" => "spec.nodeName",
+            _ => "status",
+        };
+        let mut parts = object.clone();
+        for part in ["metadata", "status", foreign] {
+            value::remove(&mut parts, part);
+        }
+        object!([labels, annotations, parts])
+    };
+    !matches!(resource, "discovery.k8s.io/endpointslices" | "endpointslices")
+        && written(&then) != written(now)
+}
+
+/// Is it made by a controller for something else, so that nobody misses it?
+fn is_by_product(object: &Value) -> bool {
+    let owned = |o: &Value| o["controller"] == true;
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    owners.is_some_and(|all| all.iter().any(owned))
+        || matches!(
+            (text(object, "kind"), meta::name(object)),
+            ("ConfigMap", "kube-root-ca.crt") | ("ServiceAccount", "default") | ("Endpoints", _)
+        )
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Asked {
+    /// Only says what would be lost.
+    plan: bool,
+    count: Option<usize>,
+    revision: Option<Revision>,
+    /// Of a rewind: only these go back.
+    namespaces: Option<BTreeSet<String>>,
+    /// The plan that was agreed to: the revision that it was made at, and the one that it goes back
+    /// to.
+    agreed: Option<Agreed>,
+}
+
+/// What a plan has answered, sent back as a precondition.
+#[derive(Clone, Copy, Deserialize)]
+struct Agreed {
+    known: Revision,
+    to: Revision,
+}
+
+impl Agreed {
+    /// Does the journey still do what the plan said? `undone_at` is the revision of the last undo
+    /// or redo.
+    ///
+    /// Example: a plan to undo one step was made at revision 20 and goes back to 14. At 21 somebody
+    /// begins another step: that one would be undone instead, so the journey is refused.
+    fn check(&self, to: Revision, done: &[Step], undone_at: Revision) -> Result<(), Status> {
+        let newest = done.iter().map(|step| step.first).max().unwrap_or_default().max(undone_at);
+        if to != self.to || newest > self.known { Err(plan_changed()) } else { Ok(()) }
+    }
+}
+
+fn plan_changed() -> Status {
+    Status::new(409, PLAN_CHANGED, "somebody has changed the cluster since this was planned; plan it again")
+}
+
+/// Reasons of refusals, for callers that tell them in their own words.
+pub const NOTHING_TO_UNDO: &str = "NothingToUndo";
+pub const NOTHING_TO_REDO: &str = "NothingToRedo";
+pub const FEWER_STEPS: &str = "FewerSteps";
+pub const NO_SUCH_REVISION: &str = "NoSuchRevision";
+pub const PLAN_CHANGED: &str = "PlanChanged";
+
+/// Answers `/ropewalk/v1/…`.
+///
+/// # Errors
+/// 400 and 409 for what cannot be gone back to, 409 if it is not what was agreed to any more, 504
+/// if others write faster than it can be planned, and those of the store.
+pub async fn serve(
+    state: &State,
+    ctx: &Context,
+    method: &Method,
+    what: &str,
+    body: &[u8],
+) -> Result<Answer, Status> {
+    if *method == Method::GET && what == "steps" {
+        state.fresh().await?;
+        return Ok(json(200, &told(state)));
+    }
+    if *method != Method::POST {
+        return Err(Status::method_not_allowed());
+    }
+    let asked: Asked = match body {
+        [] => Asked::default(),
+        body => serde_json::from_slice(body)
+            .map_err(|error| Status::bad_request(format!("the body cannot be read: {error}")))?,
+    };
+    let mut past: Option<(Revision, Past)> = None;
+    for _ in 0..TRIES {
+        // Planned anew each time: an undo at the same moment has taken the step that this one
+        // meant.
+        let known = state.fresh().await?;
+        let Some(journey) = journey(state, what, &asked, known)? else {
+            return Ok(super::http::not_found_page());
+        };
+        if asked.plan {
+            let lost = state.losses(ctx, &journey).await?;
+            let answer = object!({"to": journey.to, "known": known, "steps": journey.steps, "lost": lost});
+            return Ok(json(200, &answer));
+        }
+        if let Some(agreed) = asked.agreed {
+            let undone_at = state.revision_of(steps::UNDONE).await?;
+            agreed.check(journey.to, &state.cache.steps.look().done, undone_at)?;
+        }
+        let read = match past.take().filter(|(to, _)| *to == journey.to) {
+            Some((_, read)) => read,
+            None => state.past(journey.to).await?,
+        };
+        if let Some(told) = state.travel(ctx, &journey, &read).await? {
+            return Ok(json(200, &told));
+        }
+        past = Some((journey.to, read));
+    }
+    Err(Status::timeout("the cluster changes too fast to go back; try again"))
+}
+
+/// The steps that can be undone, and those of which the store no longer keeps the state before:
+/// history goes when it is old, or when the store needs room.
+fn parted(state: &State, look: &Look) -> (Vec<Step>, Vec<Step>) {
+    let oldest = state.kv.compacted();
+    look.done.iter().cloned().partition(|s| s.first > oldest)
+}
+
+/// What `GET /ropewalk/v1/steps` answers.
+fn told(state: &State) -> Value {
+    let steps = &state.cache.steps;
+    let look = steps.look();
+    let (done, lost) = parted(state, &look);
+    let of = |u: &Undone| u.steps.iter().filter_map(|id| steps.find(id)).collect::<Vec<_>>();
+    let undone: Vec<Value> = look
+        .undone
+        .iter()
+        .filter(|u| !u.is_forgotten())
+        .map(|u| object!({"before": u.before, "steps": of(u)}))
+        .collect();
+    let oldest = state.kv.compacted().max(1);
+    object!({"revision": state.kv.revision(), "oldest": oldest, "steps": done, "lost": lost, "undone": undone})
+}
+
+/// Plans an undo, a redo or a rewind from the steps that are known now, which are at least those up
+/// to `known`. `None`: there is no such verb.
+fn journey(state: &State, what: &str, asked: &Asked, known: Revision) -> Result<Option<Journey>, Status> {
+    let look = state.cache.steps.look();
+    let (done, lost) = parted(state, &look);
+    let (oldest, unchanged) = (state.kv.compacted(), look.unchanged_since(known));
+    let mut undone = look.undone;
+    let agreed = asked.agreed.map(|agreed| agreed.known);
+    let gone = match lost.len() {
+        0 => String::new(),
+        n => format!(
+            "; {n} earlier can no longer be undone, because the store no longer keeps the state before them"
+        ),
+    };
+    Ok(Some(match what {
+        "undo" => {
+            let count = asked.count.unwrap_or(1);
+            if count == 0 || count > done.len() {
+                return Err(match done.len() {
+                    0 => Status::new(409, NOTHING_TO_UNDO, format!("there is nothing to undo{gone}")),
+                    n => {
+                        let message = format!("{count} steps cannot be undone: there are {n}{gone}");
+                        Status::new(409, FEWER_STEPS, &message)
+                    }
+                });
+            }
+            let gone: Vec<Step> = done.iter().rev().take(count).cloned().collect();
+            let to = gone.last().map_or(0, |s| s.first - 1);
+            Journey { to, steps: gone, undone, way: Way::Undo(to), within: None, unchanged, agreed }
+        }
+        "redo" => {
+            let Some(last) = undone.pop().filter(|last| !last.is_forgotten()) else {
+                return Err(Status::new(409, NOTHING_TO_REDO, "there is nothing to redo"));
+            };
+            if last.before < oldest {
+                let message =
+                    "there is nothing to redo: the store no longer keeps the state before the last undo";
+                return Err(Status::new(409, NOTHING_TO_REDO, message));
+            }
+            let steps = &state.cache.steps;
+            let again = last.steps.iter().rev().filter_map(|id| steps.find(id)).collect();
+            let (to, within) = (last.before, last.within);
+            Journey { to, steps: again, undone, way: Way::Redo(to), within, unchanged, agreed }
+        }
+        "rewind" => {
+            let current = state.kv.revision();
+            let to = asked.revision.unwrap_or_default();
+            if to < 1 || to > current {
+                let oldest = oldest.max(1);
+                let message =
+                    format!("revision {to} is none of this cluster's: they go from {oldest} to {current}");
+                return Err(Status::new(400, NO_SUCH_REVISION, &message));
+            }
+            let gone = done.iter().rev().filter(|s| s.first > to).cloned().collect();
+            // Also where only some namespaces go back, what came since cannot be undone one by one
+            // any more: its beginnings lie among what went.
+            let within = asked.namespaces.clone();
+            Journey { to, steps: gone, undone, way: Way::Rewind(to), within, unchanged, agreed }
+        }
+        _ => return Ok(None),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::value::at;
+
+    fn kv(key: &str, revision: Revision, value: Value) -> KeyValue {
+        KeyValue {
+            key: format!("{ROOT}{key}").into(),
+            create_revision: 1,
+            mod_revision: revision,
+            version: 1,
+            value: value.to_string().into(),
+            ..KeyValue::default()
+        }
+    }
+
+    fn planned(then: &[KeyValue], now: &[KeyValue]) -> BTreeMap<String, Option<Value>> {
+        let birth =
+            Birth { uid: &|| "new".into(), placed_by_maker: &|_| false, now: "2026-01-02T03:04:05Z".into() };
+        let moves = plan(then, now, &birth);
+        let name = |m: &Move| String::from_utf8_lossy(&m.key).trim_start_matches(ROOT).to_string();
+        moves.iter().map(|m| (name(m), m.put.as_ref().map(|v| serde_json::from_slice(v).unwrap()))).collect()
+    }
+
+    fn pod(uid: &str, label: &str) -> Value {
+        object!({"metadata": {"name": "p", "uid": uid, "labels": {"a": label}}, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
+    }
+
+    /// After a restart nobody knows who wrote what; what differs by a controller's hand alone is
+    /// nobody's loss.
+    #[test]
+    fn an_edit_of_a_time_that_nobody_knows_is_somebodys_loss() {
+        let deployment = object!({"metadata": {"name": "web", "resourceVersion": "5", "generation": 1, "uid": "u"}, "spec": {"replicas": 2}, "status": {}});
+        let edited = |resource: &str, change: fn(&mut Value)| {
+            let mut now = deployment.clone();
+            change(&mut now);
+            is_edited(resource, deployment.to_string().as_bytes(), &now)
+        };
+        for (change, is_loss) in [
+            ((|_| {}) as fn(&mut Value), false),
+            (|o| o["spec"]["replicas"] = 3.into(), true),
+            (|o| o["metadata"]["labels"] = object!({"a": "b"}), true),
+            (|o| o["metadata"]["annotations"] = object!({"note": "mine"}), true),
+            (|o| o["data"] = object!({"a": "b"}), true),
+            (|o| o["status"] = object!({"readyReplicas": 2}), false),
+            (|o| o["metadata"]["managedFields"] = object!([{}]), false),
+            (|o| o["metadata"]["annotations"] = object!({"deployment.kubernetes.io/revision": "2"}), false),
+        ] {
+            assert_eq!(edited("deployments", change), is_loss);
+        }
+        assert!(!edited("pods", |o| o["spec"]["nodeName"] = "n1".into()), "the scheduler's");
+        assert!(!edited("nodes", |o| o["spec"]["taints"] = object!([{}])), "the node controller's");
+        assert!(edited("nodes", |o| o["spec"]["unschedulable"] = true.into()), "a cordon");
+    }
+
+    #[test]
+    fn what_is_gone_returns_and_what_is_new_goes() {
+        let then =
+            [kv("deployments/d/web", 5, object!({"spec": 1})), kv("services/d/old", 3, object!({"x": 1}))];
+        let now = [kv("deployments/d/web", 9, object!({"spec": 2})), kv("secrets/d/new", 8, object!({}))];
+        let moves = planned(&then, &now);
+        assert_eq!(moves.len(), 3);
+        assert_eq!(moves["deployments/d/web"], Some(object!({"spec": 1})));
+        assert_eq!(moves["services/d/old"], Some(object!({"x": 1})));
+        assert_eq!(moves["secrets/d/new"], None);
+        assert_eq!(planned(&then, &then), BTreeMap::new());
+    }
+
+    /// A lab is put back; what somebody made meanwhile in another namespace, or in none, stays.
+    #[test]
+    fn only_what_is_within_goes_back() {
+        let volume = |namespace: &str| object!({"spec": {"claimRef": {"namespace": namespace}}});
+        let reserved =
+            |key: &str, owner: &str| KeyValue { value: owner.to_string().into(), ..kv(key, 4, Value::Null) };
+        let then = [
+            kv("deployments/mine/web", 5, object!({"spec": 1})),
+            kv("services/shop/old", 3, object!({"x": 1})),
+            reserved("ranges/serviceips/10.96.0.8", "shop/old"),
+        ];
+        let now = [
+            kv("deployments/mine/web", 9, object!({"spec": 2})),
+            kv("secrets/shop/new", 8, object!({})),
+            kv("secrets/shopping/new", 8, object!({})),
+            reserved("ranges/serviceips/10.96.0.9", "mine/web"),
+            reserved("ranges/servicenodeports/30000", "shop/new"),
+            kv("example.com/things/shop/a", 8, object!({})),
+            kv("namespaces/shop", 7, object!({})),
+            kv("namespaces/mine", 7, object!({})),
+            kv("clusterroles/mine", 7, object!({})),
+            kv("persistentvolumes/a", 7, volume("shop")),
+            kv("persistentvolumes/b", 7, volume("mine")),
+        ];
+        let birth = Birth { uid: &String::new, placed_by_maker: &|_| false, now: String::new() };
+        let within = Some(["shop".to_string()].into());
+        let journey = Journey {
+            to: 5,
+            steps: vec![],
+            undone: vec![],
+            way: Way::Rewind(5),
+            within,
+            unchanged: vec![],
+            agreed: None,
+        };
+        let keys: Vec<String> = journey
+            .plan(&then, &now, &birth)
+            .iter()
+            .map(|m| String::from_utf8_lossy(&m.key).trim_start_matches(ROOT).to_string())
+            .collect();
+        let back = [
+            "example.com/things/shop/a",
+            "namespaces/shop",
+            "persistentvolumes/a",
+            "ranges/serviceips/10.96.0.8",
+            "ranges/servicenodeports/30000",
+            "secrets/shop/new",
+            "services/shop/old",
+        ];
+        assert_eq!(keys, back, "a Service's address and ports come and go with it");
+    }
+
+    #[test]
+    fn a_pod_that_runs_keeps_node_and_status_and_one_that_is_gone_starts_anew() {
+        let mut running = pod("u1", "new");
+        running["status"] = object!({"phase": "Failed"});
+        running["spec"]["nodeName"] = "n2".into();
+        let moves = planned(&[kv("pods/d/p", 5, pod("u1", "old"))], &[kv("pods/d/p", 9, running)]);
+        let back = moves["pods/d/p"].clone().unwrap();
+        assert_eq!(
+            (text(&back, "metadata.labels.a"), text(&back, "spec.nodeName"), text(&back, "status.phase")),
+            ("old", "n2", "Failed")
+        );
+
+        let mut leaving = pod("u1", "old");
+        leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        for now in
+            [vec![], vec![kv("pods/d/p", 9, leaving.clone())], vec![kv("pods/d/p", 9, pod("u2", "old"))]]
+        {
+            let moves = planned(&[kv("pods/d/p", 5, pod("u1", "old"))], &now);
+            let back = moves["pods/d/p"].clone().unwrap();
+            assert_eq!((meta::uid(&back), text(&back, "spec.nodeName")), ("new", ""));
+            assert_eq!(at(&back, "status"), &object!({"phase": "Pending"}));
+        }
+        // It was leaving then: it does not come back, and another of its name goes.
+        assert_eq!(planned(&[kv("pods/d/p", 5, leaving.clone())], &[]), BTreeMap::new());
+        assert_eq!(
+            planned(&[kv("pods/d/p", 5, leaving)], &[kv("pods/d/p", 9, pod("u2", "x"))])["pods/d/p"],
+            None
+        );
+    }
+
+    #[test]
+    fn a_service_does_not_take_its_address_back_from_one_elsewhere() {
+        let reserved = |owner: &str| KeyValue {
+            value: owner.to_string().into(),
+            ..kv("ranges/serviceips/10.96.0.8", 4, Value::Null)
+        };
+        let birth = Birth { uid: &String::new, placed_by_maker: &|_| false, now: String::new() };
+        for (now, refused) in [("mine/web", true), ("shop/other", false)] {
+            let within = Some(["shop".to_string()].into());
+            let journey = Journey {
+                to: 5,
+                steps: vec![],
+                undone: vec![],
+                way: Way::Rewind(5),
+                within,
+                unchanged: vec![],
+                agreed: None,
+            };
+            let moves = journey.plan(&[reserved("shop/old")], &[reserved(now)], &birth);
+            let checked = journey.check_reservations(&moves);
+            assert_eq!(checked.is_err(), refused, "{checked:?}");
+            if let Err(status) = checked {
+                assert!(
+                    status.message.contains("10.96.0.8 belongs to Service mine/web"),
+                    "{}",
+                    status.message
+                );
+            }
+        }
+    }
+
+    /// `kubectl delete job` and its undo: the migration that has run does not run again.
+    #[test]
+    fn a_pod_that_had_ended_comes_back_ended() {
+        for phase in ["Succeeded", "Failed"] {
+            let mut ended = pod("u1", "old");
+            ended["status"] = object!({"phase": phase, "containerStatuses": [{"name": "c"}]});
+            let mut leaving = ended.clone();
+            leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+            for now in [vec![], vec![kv("pods/d/p", 9, leaving)]] {
+                let back = planned(&[kv("pods/d/p", 5, ended.clone())], &now)["pods/d/p"].clone().unwrap();
+                assert_eq!((meta::uid(&back), text(&back, "spec.nodeName")), ("new", "n1"));
+                assert_eq!(at(&back, "status"), &ended["status"]);
+            }
+        }
+    }
+
+    #[test]
+    fn machines_heartbeats_and_events_stay_as_they_are() {
+        let node = |label: &str, ready: bool| object!({"metadata": {"labels": {"disk": label}}, "status": {"ready": ready}});
+        let mut mirror = pod("u1", "a");
+        mirror["metadata"]["annotations"] = object!({MIRROR: "x"});
+        let then = [
+            kv("nodes/n1", 2, node("ssd", true)),
+            kv("leases/kube-system/x", 2, object!({"n": 1})),
+            kv("events/d/e", 2, object!({})),
+            kv("pods/kube-system/etcd", 2, mirror.clone()),
+        ];
+        let mut other = mirror;
+        other["metadata"]["uid"] = "u2".into();
+        let now = [
+            kv("nodes/n1", 9, node("hdd", false)),
+            kv("nodes/n2", 9, node("", true)),
+            kv("leases/kube-system/x", 9, object!({"n": 2})),
+            kv("pods/kube-system/etcd", 9, other),
+        ];
+        let moves = planned(&then, &now);
+        assert_eq!(moves.keys().collect::<Vec<_>>(), ["nodes/n1"]);
+        assert_eq!(moves["nodes/n1"], Some(node("ssd", false)));
+    }
+
+    /// A little world of Deployments, their sets and pods, with what their controllers would do.
+    #[derive(Clone, Default)]
+    struct Model {
+        objects: BTreeMap<String, Value>,
+        uids: usize,
+    }
+
+    impl Model {
+        fn put(&mut self, key: String, owner: Option<String>, spec: Value) {
+            self.uids += 1;
+            let mut object = object!({"metadata": {"uid": format!("u{}", self.uids)}, "spec": spec});
+            if let Some(owner) = owner {
+                object["metadata"]["ownerReferences"] = object!([{"uid": owner, "controller": true}]);
+            }
+            self.objects.insert(key, object);
+        }
+        fn uid(&self, key: &str) -> Option<String> {
+            self.objects.get(key).map(|o| meta::uid(o).to_string())
+        }
+        fn act(&mut self, act: u8, n: usize) {
+            let (deployment, set) = (format!("deployments/d/{n}"), format!("replicasets/d/{n}"));
+            match act {
+                // Created, and its set made or adopted.
+                0 if !self.objects.contains_key(&deployment) => {
+                    self.put(deployment.clone(), None, object!({"replicas": 2}));
+                    let owner = self.uid(&deployment);
+                    match self.objects.get_mut(&set) {
+                        Some(set) => {
+                            set["metadata"]["ownerReferences"] =
+                                object!([{"uid": owner, "controller": true}]);
+                        }
+                        None => {
+                            self.put(set.clone(), owner, object!({"replicas": 2}));
+                            for pod in 0..2 {
+                                self.put(format!("pods/d/{n}-{pod}"), self.uid(&set), object!({}));
+                            }
+                        }
+                    }
+                }
+                // Deleted with --cascade=orphan.
+                1 if self.objects.remove(&deployment).is_some() => {
+                    if let Some(set) = self.objects.get_mut(&set) {
+                        value::remove(set, "metadata.ownerReferences");
+                    }
+                }
+                // Deleted with what it owns.
+                2 => {
+                    self.objects.remove(&deployment);
+                    self.collect();
+                }
+                3 if self.objects.contains_key(&set) => {
+                    let extra = format!("pods/d/{n}-2");
+                    if self.objects.remove(&extra).is_none() {
+                        self.put(extra, self.uid(&set), object!({}));
+                    }
+                }
+                _ => {}
+            }
+        }
+        /// What the garbage collector makes of it.
+        fn collect(&mut self) {
+            loop {
+                let uids: BTreeSet<String> =
+                    self.objects.values().map(|o| meta::uid(o).to_string()).collect();
+                let before = self.objects.len();
+                let lives = |o: &Value| {
+                    let owners = o["metadata"]["ownerReferences"].as_array();
+                    owners.is_none_or(|all| all.iter().any(|r| uids.contains(text(r, "uid"))))
+                };
+                self.objects.retain(|_, o| lives(o));
+                if self.objects.len() == before {
+                    return;
+                }
+            }
+        }
+        fn keys(&self, revision: Revision) -> Vec<KeyValue> {
+            self.objects.iter().map(|(key, object)| kv(key, revision, object.clone())).collect()
+        }
+        fn go_back_to(&mut self, then: &Model) {
+            for (key, put) in planned(&then.keys(1), &self.keys(2)) {
+                match put {
+                    Some(mut object) => {
+                        if meta::uid(&object) == "new" {
+                            self.uids += 1;
+                            object["metadata"]["uid"] = format!("u{}", self.uids).into();
+                        }
+                        self.objects.insert(key, object);
+                    }
+                    None => _ = self.objects.remove(&key),
+                }
+            }
+        }
+    }
+
+    proptest::proptest! {
+        /// Whatever was done since, all that was there is there again, owns what it owned, and
+        /// nothing of it is garbage.
+        #[test]
+        fn everything_that_was_there_before_is_there_after_an_undo(
+            acts in proptest::collection::vec((0u8..5, 0usize..3), 1..40),
+            back in 0usize..40,
+        ) {
+            let mut model = Model::default();
+            let mut past = vec![model.clone()];
+            for (act, n) in acts {
+                match act {
+                    4 => {
+                        let then = past[back % past.len()].clone();
+                        let now = model.clone();
+                        model.go_back_to(&then);
+                        model.collect();
+                        let same = |a: &Model, b: &Model| {
+                            let keys = |m: &Model| m.objects.keys().cloned().collect::<Vec<_>>();
+                            let owned = |m: &Model| m.objects.iter().filter(|(key, _)| !key.starts_with("pods/"))
+                                .map(|(key, o)| (key.clone(), o.clone())).collect::<Vec<_>>();
+                            keys(a) == keys(b) && owned(a) == owned(b)
+                        };
+                        proptest::prop_assert!(same(&model, &then));
+                        // And a redo brings back what was there before the undo.
+                        let undone = model.clone();
+                        model.go_back_to(&now);
+                        model.collect();
+                        proptest::prop_assert!(same(&model, &now));
+                        model.go_back_to(&undone);
+                        model.collect();
+                    }
+                    act => model.act(act, n),
+                }
+                past.push(model.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! From a request to the function that answers it. Everything a path may name stands in the table
+//! of kinds.
+
+use super::authz::Attributes;
+use super::connections::Counted;
+use super::context::Context;
+use super::http::Query;
+use super::http::{Answer, Body, failure, json, json_bytes, not_found_page, plain, typed};
+use super::request::Info;
+use super::seat::Seat;
+use super::user::User;
+use super::write::Part;
+use super::{
+    State, authn, connect, decode, eviction, pretty, read as reading, remove, reviews, rewind, subresources,
+    usage, watch, write,
+};
+use api::kinds::{Catalog, Kind, KindRef};
+use api::{Status, VERSION, discovery, openapi};
+use http::{HeaderValue, Method, Request};
+use serde_json::json as object;
+use std::sync::Arc;
+use std::time::Duration;
+use tap::{Event, Tap};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Answers one request of an authenticated user.
+pub async fn serve(
+    state: &Arc<State>,
+    tap: &Tap,
+    request: Request<Body>,
+    user: User,
+    stop: CancellationToken,
+) -> Answer {
+    let started = Instant::now();
+    let query = Query::parse(request.uri().query());
+    let info = Info::parse(request.method(), request.uri().path(), &query);
+    let seat = Seat::new(request.extensions().get::<Arc<Counted>>().cloned());
+    let user = match authn::impersonate(state, user, request.headers()) {
+        Ok(user) => user,
+        Err(status) => return state.bounds.refuse(&seat, &status),
+    };
+    if let Err(status) = state.bounds.enter(&user, &info, &seat) {
+        return state.bounds.refuse(&seat, &status); // before anything is recorded: a flood must not fill the tap
+    }
+    let headers = request.headers().clone();
+    let id = state.rng.uuid();
+    let ctx = Context::new(id.clone(), user, info, query, headers, tap.clone());
+    let ctx = Arc::new(ctx.seated(seat.clone()));
+    ctx.stage(Event::Authenticate { groups: ctx.user.groups.clone() });
+    let mut answer = match route(state, &ctx, request, stop).await {
+        Ok(answer) => answer,
+        Err(status) => {
+            ctx.answered(status.code, started.elapsed(), &status.message);
+            failure(&status)
+        }
+    };
+    answer = pretty::shown(state, &ctx, answer).await;
+    if answer.status().as_u16() < 400 {
+        ctx.answered(answer.status().as_u16(), started.elapsed(), "");
+    }
+    answer = state.bounds.answer(&ctx.user, &ctx.info, &seat, answer);
+    for warning in ctx.take_warnings() {
+        if let Some(value) = warning_value(&warning) {
+            answer.headers_mut().append("warning", value);
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        answer.headers_mut().insert("audit-id", id);
+    }
+    answer
+}
+
+/// A warning as the value of its header, quoted (RFC 7234, 5.5). Text of any language goes as it
+/// is, in UTF-8, as by upstream's `net.NewWarningHeader`.
+fn warning_value(text: &str) -> Option<HeaderValue> {
+    let text: String = text.chars().filter(|c| !c.is_control()).collect();
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    HeaderValue::from_bytes(format!("299 - \"{text}\"").as_bytes()).ok()
+}
+
+async fn route(
+    state: &Arc<State>,
+    ctx: &Arc<Context>,
+    request: Request<Body>,
+    stop: CancellationToken,
+) -> Result<Answer, Status> {
+    let attributes = Attributes::of(&ctx.info);
+    let allow = |attributes: &Attributes| {
+        let verdict = state.authorize(&ctx.user, attributes);
+        verdict.map_err(|reason| attributes.forbidden(&ctx.user, &reason))
+    };
+    if let Err(refused) = allow(&attributes) {
+        if ctx.user.node().is_none() {
+            return Err(refused);
+        }
+        // What a kubelet may read depends on its pods, of which another server may just have told
+        // it.
+        state.fresh().await?;
+        allow(&attributes)?;
+    }
+    if attributes.opens_stream() {
+        allow(&Attributes { verb: "create", ..attributes })?;
+    }
+    ctx.authorized();
+    if let Some(what) = ctx.info.path.strip_prefix("/ropewalk/v1/") {
+        let (what, method) = (what.to_string(), request.method().clone());
+        let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
+        return rewind::serve(state, ctx, &method, &what, &body).await;
+    }
+    if !ctx.info.is_resource {
+        return page(state, ctx, request.method()).await;
+    }
+    let Some(kind) = state.kind(&ctx.info).await else { return Ok(not_found_page()) };
+    if kind.namespaced && ctx.info.namespace.is_empty() {
+        match ctx.info.verb.as_str() {
+            "list" | "watch" => {}
+            // The path without a namespace is served, but only for reading.
+            "create" | "deletecollection" if kind.verbs.contains(&"list") => {
+                return Err(Status::method_not_allowed());
+            }
+            _ => return Ok(not_found_page()),
+        }
+    }
+    // Rights in a namespace were asked for: they must not reach an object outside of it, be it
+    // another namespace (CVE-2019-11247).
+    if !kind.namespaced && ctx.info.in_namespace {
+        return Ok(not_found_page());
+    }
+    if !kind.deprecated.is_empty() {
+        ctx.warn(kind.deprecated.as_ref());
+    }
+    if ctx.info.subresource.is_empty() {
+        resource(state, ctx, &kind, request, stop).await
+    } else {
+        subresource(state, ctx, &kind, request).await
+    }
+}
+
+fn allowed(verbs: &[&str], verb: &str) -> Result<(), Status> {
+    if verbs.contains(&verb) { Ok(()) } else { Err(Status::method_not_allowed()) }
+}
+
+async fn resource(
+    state: &Arc<State>,
+    ctx: &Arc<Context>,
+    kind: &KindRef,
+    request: Request<Body>,
+    stop: CancellationToken,
+) -> Result<Answer, Status> {
+    let verb = ctx.info.verb.clone();
+    allowed(kind.verbs, &verb)?;
+    let one = !ctx.info.name.is_empty() || verb == "deletecollection";
+    match verb.as_str() {
+        "get" if kind.computed => return usage::get(state, ctx, kind).await,
+        "list" if kind.computed => return usage::all(state, ctx, kind).await,
+        "get" => return reading::get(state, ctx, kind).await,
+        "list" => return reading::list(state, ctx, kind).await,
+        "watch" => return watch::watch(state, ctx, kind.clone(), stop).await,
+        "create" if !ctx.info.name.is_empty() => return Err(Status::method_not_allowed()),
+        "update" | "patch" | "delete" if !one => return Err(Status::method_not_allowed()),
+        _ => {}
+    }
+    if !verb.starts_with("delete") {
+        decode::dry_run(ctx)?;
+        decode::manager(ctx)?;
+    }
+    let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
+    let bytes = to_work_on(state, ctx, kind, body.len());
+    // The answer repeats what was sent, or what is stored: once something is written, it is too
+    // late to refuse.
+    state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
+    let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
+    let (server, user) = (state.clone(), ctx.user.clone());
+    let work = async move {
+        let (state, ctx, kind) = (&state, &*ctx, &kind);
+        match verb.as_str() {
+            "create" if kind.kind == "Binding" => subresources::bind(state, ctx, &body).await,
+            "create" if !kind.is_stored() => reviews::review(state, ctx, kind, &body).await,
+            "create" => write::create(state, ctx, kind, &body).await,
+            "update" => write::update(state, ctx, kind, Part::Main, &body).await,
+            "patch" => write::patch(state, ctx, kind, Part::Main, &body).await,
+            "delete" => remove::delete(state, ctx, kind, &body).await,
+            "deletecollection" => remove::delete_collection(state, ctx, kind, &body).await,
+            _ => Err(Status::method_not_allowed()),
+        }
+    };
+    server.compute.run(&user, bytes, server.stop.clone(), work).await
+}
+
+/// Bytes that a write has to work on: its body, and the object that it changes or deletes.
+fn to_work_on(state: &State, ctx: &Context, kind: &Kind, body: usize) -> usize {
+    let changed = match ctx.info.verb.as_str() {
+        "update" | "patch" | "delete" => {
+            state.remembered(write::stored_kind(kind), ctx.info.object_namespace(), &ctx.info.name)
+        }
+        _ => None,
+    };
+    body + changed.map_or(0, |object| object.bytes.len())
+}
+
+async fn subresource(
+    state: &Arc<State>,
+    ctx: &Arc<Context>,
+    kind: &KindRef,
+    request: Request<Body>,
+) -> Result<Answer, Status> {
+    let name = ctx.info.subresource.clone();
+    let Some(sub) = kind.sub(&name) else { return Ok(not_found_page()) };
+    let verb = ctx.info.verb.clone();
+    if name == "proxy" {
+        return connect::node(state, ctx, request).await;
+    }
+    allowed(sub.verbs, &verb)?;
+    match name.as_str() {
+        "log" | "exec" | "attach" | "portforward" => return connect::pod(state, ctx, request).await,
+        "status" | "approval" if verb == "get" => return reading::get(state, ctx, kind).await,
+        _ => {}
+    }
+    decode::dry_run(ctx)?;
+    decode::manager(ctx)?;
+    let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
+    let bytes = to_work_on(state, ctx, kind, body.len());
+    // The answer repeats what was sent, or what is stored: once something is written, it is too
+    // late to refuse.
+    state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
+    let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
+    let (server, user) = (state.clone(), ctx.user.clone());
+    let work = async move {
+        let (state, ctx, kind) = (&state, &*ctx, &kind);
+        match (name.as_str(), verb.as_str(), kind.scale) {
+            ("status" | "approval", "update", _) => {
+                write::update(state, ctx, kind, Part::Status, &body).await
+            }
+            ("status" | "approval", _, _) => write::patch(state, ctx, kind, Part::Status, &body).await,
+            ("finalize", ..) => write::update(state, ctx, kind, Part::Finalize, &body).await,
+            ("scale", _, Some(paths)) => subresources::scale(state, ctx, kind, paths, &body).await,
+            ("binding", ..) => subresources::bind(state, ctx, &body).await,
+            ("eviction", ..) => eviction::evict(state, ctx, &body).await,
+            ("token", ..) => subresources::token(state, ctx, &body).await,
+            ("ephemeralcontainers", ..) => subresources::ephemeral(state, ctx, kind, &body).await,
+            _ => Ok(not_found_page()),
+        }
+    };
+    server.compute.run(&user, bytes, server.stop.clone(), work).await
+}
+
+/// Everything that is no resource.
+async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answer, Status> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Status::method_not_allowed());
+    }
+    let path = ctx.info.path.trim_end_matches('/');
+    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+    if let ["apis" | "openapi", ..] = parts.as_slice() {
+        // A definition that somebody has seen established is found here, too; without a leader what
+        // is known is told.
+        let _ = clock::timeout(super::readiness::READY_TIMEOUT, state.fresh()).await;
+    }
+    let kinds = state.cache.kinds();
+    Ok(match parts.as_slice() {
+        [] => json(200, &object!({"paths": paths(&kinds)})),
+        ["livez", ..] | ["healthz", ..] => plain(200, "ok"),
+        ["readyz", ..] => ready(state).await,
+        ["version"] => typed(200, "application/json", format!("{:#}", version())),
+        ["api"] => {
+            group_document(ctx, &kinds, true, || discovery::api_versions(&state.advertise.to_string()))
+        }
+        ["apis"] => group_document(ctx, &kinds, false, || discovery::api_group_list(&kinds)),
+        ["api", version] => found(discovery::api_resource_list(&kinds, "", version)),
+        ["apis", group] => found(discovery::api_group(&kinds, group)),
+        ["apis", group, version] => found(discovery::api_resource_list(&kinds, group, version)),
+        ["openapi", "v2"] => typed(200, openapi::V2_TYPE, openapi::V2_STUB),
+        ["openapi", "v3"] => {
+            let index = || openapi::index(&kinds, VERSION.trim_start_matches('v')).to_string().into();
+            json_bytes(200, kinds.documents.get("openapi/v3", index))
+        }
+        ["openapi", "v3", rest @ ..] => openapi_document(ctx, &kinds, &rest.join("/")),
+        ["openid", "v1", "jwks"] => typed(200, "application/jwk-set+json", state.tokens.jwks().to_string()),
+        [".well-known", "openid-configuration"] => json(
+            200,
+            &object!({"issuer": authn::ISSUER,
+            "jwks_uri": format!("https://{}/openid/v1/jwks", state.advertise), "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"]}),
+        ),
+        ["metrics"] => plain(200, state.metrics()),
+        _ => not_found_page(),
+    })
+}
+
+fn found(document: Option<serde_json::Value>) -> Answer {
+    document.map_or_else(not_found_page, |d| json(200, &d))
+}
+
+fn paths(kinds: &Catalog) -> Vec<String> {
+    let mut all: Vec<String> = vec![
+        "/api".into(),
+        "/apis".into(),
+        "/healthz".into(),
+        "/livez".into(),
+        "/metrics".into(),
+        "/openapi/v2".into(),
+        "/openapi/v3".into(),
+        "/readyz".into(),
+        "/version".into(),
+    ];
+    for (group, version, _) in kinds.group_versions() {
+        match group {
+            "" => all.push(format!("/api/{version}")),
+            group => {
+                all.push(format!("/apis/{group}"));
+                all.push(format!("/apis/{group}/{version}"));
+            }
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Discovery in the first tongue that the client names and we speak.
+fn group_document(
+    ctx: &Context,
+    kinds: &Catalog,
+    core: bool,
+    legacy: impl Fn() -> serde_json::Value,
+) -> Answer {
+    for range in ctx.accept().split(',') {
+        let has = |part: &str| range.split(';').any(|p| p.trim() == part);
+        if has("as=APIGroupDiscoveryList") && has("g=apidiscovery.k8s.io") {
+            for version in ["v2", "v2beta1"] {
+                if has(&format!("v={version}")) {
+                    let kind = format!(
+                        "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+                    );
+                    let name = format!("{}?v={version}", if core { "api" } else { "apis" });
+                    let make = || discovery::aggregated(kinds, core, version).to_string().into();
+                    return typed(200, &kind, kinds.documents.get(&name, make));
+                }
+            }
+        } else if matches!(range.split(';').next().map(str::trim), Some("application/json" | "*/*")) {
+            break;
+        }
+    }
+    json(200, &legacy())
+}
+
+fn openapi_document(ctx: &Context, kinds: &Catalog, path: &str) -> Answer {
+    let Some(document) = openapi::document(kinds, path, VERSION) else { return not_found_page() };
+    let mut answer = json_bytes(200, document);
+    if ctx.query.has("hash") {
+        answer.headers_mut().insert("cache-control", HeaderValue::from_static("public, immutable"));
+        let expires = std::time::SystemTime::from(clock::now()) + Duration::from_secs(365 * 86400);
+        if let Ok(value) = HeaderValue::from_str(&httpdate::fmt_http_date(expires)) {
+            answer.headers_mut().insert("expires", value);
+        }
+    }
+    answer
+}
+
+fn version() -> serde_json::Value {
+    object!({"major": "1", "minor": "35", "emulationMajor": "1", "emulationMinor": "35", "minCompatibilityMajor": "1", "minCompatibilityMinor": "34",
+        "gitVersion": VERSION, "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "none (rust)", "compiler": "rustc", "platform": "linux/amd64"})
+}
+
+async fn ready(state: &State) -> Answer {
+    match state.remembered_ready().await {
+        Ok(()) => plain(200, "ok"),
+        Err(why) => plain(500, format!("{why}\nreadyz check failed\n")),
+    }
+}
+
+/// Who sent a request over a connection: the certificate's user, a token's, or nobody.
+pub fn user_of(state: &State, peer: &authn::Peer, request: &Request<Body>) -> Result<User, Status> {
+    authn::authenticate(state, peer, request.headers())
+}

@@ -1,0 +1,457 @@
+//! Listeners: TCP, TLS, HTTP/1.1 and HTTP/2.
+
+use super::authn::Peer;
+use super::connections::{Connections, Counted};
+use super::heads::{Heads, Metered};
+use super::http::{Answer, Body, BodyError, IDLE_MAX, full, holding, http_server};
+use super::seat::Seat;
+use super::{Server, bounds, router};
+use futures::future::BoxFuture;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use linux::descriptors;
+use linux::tcp;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time that running requests have to end when the server stops.
+const DRAIN: Duration = Duration::from_millis(500);
+/// A connection on which no request has begun this long after its handshake is closed, as
+/// upstream's for a request's head.
+const FIRST_REQUEST: Duration = Duration::from_secs(32);
+/// Time that an idle connection's client has to take its leave.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// Connections of a listener, however many descriptors there are: each costs some tens of KiB for
+/// TLS and its buffers.
+const CONNECTIONS_MAX: usize = 8192;
+/// A connection on which nothing comes is probed this often, so that one whose client's kernel has
+/// given it up ends. Upstream's is 3 min.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Takes a connection and where it comes from.
+pub(super) type Door = mpsc::Sender<(TcpStream, SocketAddr)>;
+
+impl Server {
+    /// Takes over a connection that somebody else in this process accepted, as if it had come to
+    /// the server's own listener. Waits while the listener has no room.
+    ///
+    /// # Errors
+    /// The connection comes back: no listener is served now.
+    pub async fn adopt(&self, tcp: TcpStream, from: SocketAddr) -> Result<(), TcpStream> {
+        let door = self.state.door.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match door {
+            Some(door) => door.send((tcp, from)).await.map_err(|back| back.0.0),
+            None => Err(tcp),
+        }
+    }
+
+    /// Serves HTTPS on `listener` until `stop` is cancelled or the server itself stops. Several
+    /// listeners may be served.
+    ///
+    /// A listener has an eighth of the descriptors, and [`CONNECTIONS_MAX`] connections. At the
+    /// bound the oldest connection that has not said who it is makes room; if there is none, new
+    /// ones wait in the kernel's queue. No account has more than half (see `connections`).
+    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        let most = descriptors::connections(descriptors::limit(), 8, 1).min(CONNECTIONS_MAX);
+        self.serve_at_most(most, listener, stop).await
+    }
+
+    async fn serve_at_most(
+        &self,
+        most: usize,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
+        let acceptor = TlsAcceptor::from(self.state.tls.clone());
+        let mut connections: JoinSet<()> = JoinSet::new();
+        let over = self.state.stop.child_token();
+        // Connections and watches end well for either reason.
+        let ending = stop.child_token();
+        let admitted = Connections::new(most, self.state.known.clone());
+        // One at a time: those that wait are counted nowhere.
+        let (door, mut handed) = mpsc::channel(1);
+        *self.state.door.lock().unwrap_or_else(PoisonError::into_inner) = Some(door);
+        loop {
+            let (tcp, from) = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = over.cancelled() => break,
+                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+                accepted = async {
+                    admitted.room().await;
+                    tokio::select! {
+                        accepted = tcp::accept(&listener) => accepted,
+                        Some(handed) = handed.recv() => handed,
+                    }
+                } => accepted,
+            };
+            let Some(counted) = admitted.admit(from) else { continue };
+            let (server, acceptor, stop) = (self.clone(), acceptor.clone(), ending.clone());
+            let heads = admitted.heads.clone();
+            connections.spawn(async move {
+                let end = counted.end.clone();
+                let served = server.connection(tcp, acceptor, stop, counted, heads);
+                let _ = end.run_until_cancelled(served).await;
+            });
+        }
+        drop(handed); // nobody takes them any more
+        ending.cancel();
+        let drained = async { while connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(DRAIN, drained).await;
+        Ok(())
+    }
+
+    async fn connection(
+        self,
+        tcp: TcpStream,
+        acceptor: TlsAcceptor,
+        stop: CancellationToken,
+        counted: Counted,
+        heads: Arc<Heads>,
+    ) {
+        prepare(&tcp);
+        let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => return,
+        };
+        let certs = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let peer = Arc::new(Peer::of(&self.state.clients, certs));
+        if let Peer::User(user, _) = &*peer {
+            counted.mark_known(user); // asked again with each request
+        }
+        let counted = Arc::new(counted);
+        let stream = Metered::new(stream, counted.clone(), heads);
+        let (server, watch_stop, activity) = (self.clone(), stop.clone(), counted.activity.clone());
+        let active = activity.clone();
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let (server, peer, stop) = (server.clone(), peer.clone(), watch_stop.clone());
+            let counted = counted.clone();
+            let running = active.begin();
+            let answer: BoxFuture<'static, Result<Answer, Infallible>> = Box::pin(async move {
+                let head = request.method() == http::Method::HEAD;
+                let mut request =
+                    request.map(|b| -> Body { b.map_err(|e| BodyError(e.to_string())).boxed_unsync() });
+                // A session that begins as a request holds its connection for as long as it lasts.
+                request.extensions_mut().insert(counted.clone());
+                let refuse = |status| server.state.bounds.refuse(&Seat::new(Some(counted.clone())), &status);
+                let answer = match router::user_of(&server.state, &peer, &request) {
+                    Ok(user) if !user.is_anonymous() && !counted.mark_known(&user) => {
+                        refuse(bounds::too_many()) // its account has too many connections
+                    }
+                    Ok(user) => router::serve(&server.state, &server.tap, request, user, stop).await,
+                    Err(status) => refuse(status),
+                };
+                let answer = if head { answer.map(|_| full("")) } else { answer };
+                Ok(answer.map(|body| holding(body, running)))
+            });
+            answer
+        });
+        let http = http_server();
+        let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = activity.is_idle(FIRST_REQUEST, IDLE_MAX) => {
+                connection.as_mut().graceful_shutdown();
+                match tokio::time::timeout(LEAVE, connection).await {
+                    Ok(result) => result,
+                    Err(_) => return, // the client does not even answer a ping
+                }
+            }
+        };
+        if let Err(error) = result {
+            tracing::trace!(%error, "connection ended");
+        }
+    }
+}
+
+/// Sets the options of a client's socket; a socket that refuses one is used as it is.
+fn prepare(tcp: &TcpStream) {
+    let _ = (tcp.set_nodelay(true), tcp::bound_unread(tcp), tcp::keep_alive(tcp, KEEP_ALIVE));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A local user opens as many connections as there may be, and says nothing on them. The
+    /// learner's client is served at once all the same, and keeps its connection while the flood
+    /// goes on.
+    #[tokio::test]
+    async fn a_flood_of_silent_connections_does_not_delay_those_who_say_who_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, server) = (listener.local_addr().unwrap(), fixture.server.clone());
+        let serving =
+            tokio::spawn(async move { server.serve_at_most(16, listener, CancellationToken::new()).await });
+        let flood = || async move { TcpStream::connect(address).await.unwrap() };
+        let mut silent = vec![];
+        for _ in 0..40 {
+            silent.push(flood().await);
+        }
+        let admin = fixture.ca.issue(&pki::Subject::client("kubernetes-admin", "system:masters")).unwrap();
+        let tls = pki::client_config(Some(&admin), fixture.ca.pem(), &["http/1.1"]).unwrap();
+        let connect = async {
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let from = tcp.local_addr().unwrap();
+            let name = pki::server_name("127.0.0.1").unwrap();
+            (from, tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await.unwrap())
+        };
+        let connected = tokio::time::timeout(HANDSHAKE_TIMEOUT / 2, connect).await;
+        let (from, mut stream) = connected.expect("it waits for the silent ones");
+        async fn ask(stream: &mut tokio_rustls::client::TlsStream<TcpStream>) -> String {
+            stream.write_all(b"GET /api/v1/namespaces/default HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let mut answer = vec![0; 64 << 10];
+            let read = tokio::time::timeout(HANDSHAKE_TIMEOUT / 2, stream.read(&mut answer)).await;
+            String::from_utf8_lossy(&answer[..read.unwrap().unwrap()]).into_owned()
+        }
+        assert!(ask(&mut stream).await.starts_with("HTTP/1.1 200"));
+        assert!(fixture.server.is_known(from));
+        for _ in 0..40 {
+            silent.push(flood().await);
+        }
+        assert!(ask(&mut stream).await.starts_with("HTTP/1.1 200"), "the flood took its connection");
+        serving.abort();
+    }
+
+    /// What the kernel keeps for a client that does not read is bounded, and a client whose machine
+    /// is gone is found.
+    #[tokio::test]
+    async fn the_socket_of_a_client_is_bounded_and_probed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let before = tcp::options(&accepted).unwrap();
+        prepare(&accepted);
+        let after = tcp::options(&accepted).unwrap();
+        assert!(!before.is_probed && after.is_probed && accepted.nodelay().unwrap());
+        assert!(after.unread < before.unread && after.unread <= 1 << 20, "{before:?} {after:?}");
+    }
+
+    /// A connection that was accepted elsewhere is served like one of the server's own, and comes
+    /// back when nobody serves.
+    #[tokio::test]
+    async fn a_connection_that_is_handed_in_is_served_until_the_server_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pair = async || {
+            let client = TcpStream::connect(elsewhere.local_addr().unwrap()).await.unwrap();
+            let (accepted, from) = elsewhere.accept().await.unwrap();
+            (client, accepted, from)
+        };
+        let own = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (server, stop) = (fixture.server.clone(), CancellationToken::new());
+        let serving = tokio::spawn({
+            let (server, stop) = (server.clone(), stop.clone());
+            async move { server.serve(own, stop).await }
+        });
+        tokio::task::yield_now().await;
+        let (client, accepted, from) = pair().await;
+        server.adopt(accepted, from).await.unwrap();
+        let tls = pki::client_config(None, fixture.ca.pem(), &["http/1.1"]).unwrap();
+        let name = pki::server_name("127.0.0.1").unwrap();
+        let mut stream = tokio_rustls::TlsConnector::from(tls).connect(name, client).await.unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut head = [0; 15];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200 OK");
+        stop.cancel();
+        serving.await.unwrap().unwrap();
+        let ended = tokio::time::timeout(HANDSHAKE_TIMEOUT, stream.read_to_end(&mut vec![])).await;
+        assert!(ended.is_ok(), "it outlives the server");
+        let (_client, accepted, from) = pair().await;
+        assert!(server.adopt(accepted, from).await.is_err());
+    }
+
+    /// A client that watches is told the end, so that it does not take a stop of the server for a
+    /// broken connection; whether the listener is told to stop or the server.
+    #[tokio::test]
+    async fn a_watch_ends_well_when_the_server_stops() {
+        for crew in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let fixture = testing::start(dir.path()).await;
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let (address, server) = (listener.local_addr().unwrap(), fixture.server.clone());
+            let stop = CancellationToken::new();
+            let told = stop.clone();
+            let serving = tokio::spawn(async move { server.serve(listener, told).await });
+            let admin =
+                fixture.ca.issue(&pki::Subject::client("kubernetes-admin", "system:masters")).unwrap();
+            let tls = pki::client_config(Some(&admin), fixture.ca.pem(), &["http/1.1"]).unwrap();
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let name = pki::server_name("127.0.0.1").unwrap();
+            let mut stream = tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await.unwrap();
+            let ask = b"GET /api/v1/namespaces?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n";
+            stream.write_all(ask).await.unwrap();
+            let mut answer = vec![0; 64 << 10];
+            let read = stream.read(&mut answer).await.unwrap();
+            assert!(answer[..read].starts_with(b"HTTP/1.1 200"));
+            match crew {
+                true => drop(tokio::spawn(async move { fixture.server.crew().stop().await })),
+                false => stop.cancel(),
+            }
+            let mut rest = vec![];
+            let end = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest)).await;
+            assert!(matches!(end, Ok(Ok(_))), "crew {crew}: {end:?}");
+            assert!(rest.ends_with(b"0\r\n\r\n"), "crew {crew}: the answer was cut off");
+            serving.await.unwrap().unwrap();
+        }
+    }
+
+    /// Silent after the handshake, or in the middle of HTTP/2's preface or of a head: none of them
+    /// stays.
+    #[tokio::test]
+    async fn a_connection_that_says_nothing_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let address = fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+        let cases: [(&[&str], &str); 4] =
+            [(&["h2"], ""), (&["h2"], "PRI * HT"), (&[], ""), (&[], "GET /healthz HTTP/1.1\r\nHost: ")];
+        let mut streams = vec![];
+        for (alpn, said) in cases {
+            let tls = pki::client_config(None, fixture.ca.pem(), alpn).unwrap();
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let connector = tokio_rustls::TlsConnector::from(tls);
+            let mut stream = connector.connect(pki::server_name("127.0.0.1").unwrap(), tcp).await.unwrap();
+            stream.write_all(said.as_bytes()).await.unwrap();
+            let early = tokio::time::timeout(Duration::from_millis(50), stream.read_u8()).await;
+            assert!(early.is_err(), "{said:?}: it is not sent away at once");
+            streams.push((said, stream));
+        }
+        tokio::time::pause();
+        for _ in 0..9 {
+            tokio::time::advance(Duration::from_secs(5)).await;
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        }
+        tokio::time::resume();
+        for (said, mut stream) in streams {
+            let mut rest = vec![];
+            let end = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+            assert!(end.is_ok(), "{said:?}: the connection stays");
+        }
+    }
+
+    /// Local users who have shown nothing send the beginnings of long heads: at their bound a
+    /// connection is closed, and one that shows who it is gets its long head answered.
+    #[tokio::test]
+    async fn beginnings_of_long_heads_are_closed_at_their_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, server) = (listener.local_addr().unwrap(), fixture.server.clone());
+        let serving =
+            tokio::spawn(async move { server.serve_at_most(512, listener, CancellationToken::new()).await });
+        let connect = async |identity: Option<&pki::Identity>| {
+            let tls = pki::client_config(identity, fixture.ca.pem(), &["http/1.1"]).unwrap();
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let name = pki::server_name("127.0.0.1").unwrap();
+            tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await.unwrap()
+        };
+        let long = format!("GET /version HTTP/1.1\r\nHost: x\r\nX-Long: {}", "x".repeat(60 << 10));
+        let mut open = vec![];
+        for _ in 0..120 {
+            let mut stream = connect(None).await;
+            let _ = stream.write_all(long.as_bytes()).await; // it may be closed already
+            open.push(stream);
+        }
+        let closed = async {
+            loop {
+                for stream in &mut open {
+                    if tokio::time::timeout(Duration::from_millis(5), stream.read_u8()).await.is_ok() {
+                        return;
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(FIRST_REQUEST / 2, closed).await.expect("half of a head holds any memory");
+        let bob = fixture.ca.issue(&pki::Subject::client("bob", "")).unwrap();
+        let mut stream = connect(Some(&bob)).await;
+        stream.write_all(format!("{long}\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = [0; 15];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        serving.abort();
+    }
+
+    /// A pod's token sends reviews of 2.9 MB, whose answers repeat them, and reads none: its share
+    /// of the memory is used up, others are served, and its connections are closed.
+    #[tokio::test]
+    async fn answers_that_nobody_reads_take_a_bounded_memory_and_lose_their_connections() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let address = fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+        let ask = async |user: &str, name: &str| {
+            let client = fixture.ca.issue(&pki::Subject::client(user, "")).unwrap();
+            let tls = pki::client_config(Some(&client), fixture.ca.pem(), &["http/1.1"]).unwrap();
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let connector = tokio_rustls::TlsConnector::from(tls);
+            let stream = connector.connect(pki::server_name("127.0.0.1").unwrap(), tcp).await.unwrap();
+            let review = serde_json::json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": {"verb": "get", "resource": "pods", "name": name}}});
+            let review = review.to_string();
+            let head = format!(
+                "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews HTTP/1.1\r\nHost: x\r\n\
+                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                review.len()
+            );
+            let (mut read, mut write) = tokio::io::split(stream);
+            let mut begin = [0; 12];
+            let sent = async { write.write_all(format!("{head}{review}").as_bytes()).await };
+            // A refusal may come before the end of the body, and the end of the connection with it.
+            let (_, answered) = tokio::join!(sent, read.read_exact(&mut begin));
+            let code = answered.ok().map(|_| String::from_utf8_lossy(&begin[9..]).into_owned());
+            (code.unwrap_or("429".into()), read, write)
+        };
+        let long = "x".repeat(2_900_000);
+        let mut unread = vec![];
+        for _ in 0..24 {
+            unread.push(ask("eve", &long).await);
+        }
+        let taken = unread.iter().take_while(|(code, ..)| code == "201").count();
+        assert!((8..16).contains(&taken), "{:?}", unread.iter().map(|(code, ..)| code).collect::<Vec<_>>());
+        assert!(unread[taken..].iter().all(|(code, ..)| code == "429"));
+        let in_flight = || {
+            let metrics = fixture.server.state.bounds.metrics();
+            let line = metrics.lines().find(|line| line.contains("\"mutating\"} ")).unwrap().to_string();
+            line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()
+        };
+        assert_eq!(in_flight(), taken);
+        assert_eq!(ask("bob", "web").await.0, "201");
+        tokio::time::pause();
+        for _ in 0..30 {
+            tokio::time::advance(Duration::from_secs(5)).await;
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        }
+        tokio::time::resume();
+        assert_eq!(in_flight(), 0);
+        let mut rest = vec![];
+        let (_, mut read, _write) = unread.swap_remove(0);
+        let end = tokio::time::timeout(Duration::from_secs(5), read.read_to_end(&mut rest)).await;
+        assert!(end.is_ok() && rest.len() < long.len(), "the connection stays");
+    }
+}

@@ -1,0 +1,330 @@
+//! ClusterIPs and NodePorts: each is given to one Service only. A reservation key in the store,
+//! made in the same transaction as the Service, keeps two servers (or two requests) from giving out
+//! the same one.
+
+use super::State;
+use super::cache::ROOT;
+use super::store::{CACHE_WAIT, Extra, status_of};
+use api::errors::Errors;
+use api::kinds::Kind;
+use api::value::{self, flag, int, list, list_mut, text};
+use api::{Status, meta};
+use bytes::Bytes;
+use etcd::api::{
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, RangeRequest, RequestOp, TxnRequest,
+};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// An IPv4 range: `10.96.0.0/12`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    pub base: Ipv4Addr,
+    pub prefix: u8,
+}
+
+impl Cidr {
+    pub fn parse(text: &str) -> Option<Cidr> {
+        let (base, prefix) = text.split_once('/')?;
+        let (base, prefix) = (base.parse().ok()?, prefix.parse().ok()?);
+        (prefix <= 30).then_some(Cidr { base, prefix })
+    }
+    /// How many addresses it has.
+    pub fn size(&self) -> u32 {
+        1u32.checked_shl(32 - u32::from(self.prefix)).unwrap_or(u32::MAX)
+    }
+    /// The `n`th address; the first is 0.
+    pub fn nth(&self, n: u32) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.base).wrapping_add(n))
+    }
+    pub fn contains(&self, ip: Ipv4Addr) -> bool {
+        (u32::from(ip) ^ u32::from(self.base)) >> (32 - u32::from(self.prefix)) == 0
+    }
+}
+
+fn ip_key(ip: &str) -> String {
+    format!("{ROOT}ranges/serviceips/{ip}")
+}
+fn port_key(port: i64) -> String {
+    format!("{ROOT}ranges/servicenodeports/{port}")
+}
+
+fn is_service(kind: &Kind) -> bool {
+    kind.kind == "Service" && kind.group.is_empty()
+}
+
+fn owned_ip(service: &Value) -> Option<&str> {
+    Some(text(service, "spec.clusterIP")).filter(|ip| !ip.is_empty() && *ip != "None")
+}
+
+/// In order, each once.
+fn owned_ports(service: &Value) -> Vec<i64> {
+    let mut ports: Vec<i64> =
+        list(service, "spec.ports").iter().filter_map(|p| int(p, "nodePort")).filter(|p| *p != 0).collect();
+    ports.extend(int(service, "spec.healthCheckNodePort").filter(|p| *p != 0));
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+/// What a Service that goes gives back.
+pub fn release(kind: &Kind, service: &Value) -> Extra {
+    if !is_service(kind) {
+        return Extra::default();
+    }
+    let mut release: Vec<String> = owned_ip(service).map(ip_key).into_iter().collect();
+    release.extend(owned_ports(service).into_iter().map(port_key));
+    Extra { release, ..Extra::default() }
+}
+
+/// What a Service gives back that cannot be decoded: all reservations that name it as their owner.
+///
+/// # Errors
+/// Those of the store.
+pub async fn release_all(state: &State, kind: &Kind, namespace: &str, name: &str) -> Result<Extra, Status> {
+    let mut extra = Extra::default();
+    if !is_service(kind) {
+        return Ok(extra);
+    }
+    let owner = format!("{namespace}/{name}");
+    for range in ["serviceips", "servicenodeports"] {
+        let from = |end: char| Bytes::from(format!("{ROOT}ranges/{range}{end}"));
+        // '0' is the character after '/'.
+        let all = RangeRequest { key: from('/'), range_end: from('0'), ..Default::default() };
+        let found = state.kv.range(all).await.map_err(status_of)?;
+        let own = found.kvs.iter().filter(|kv| kv.value == owner.as_bytes());
+        extra.release.extend(own.filter_map(|kv| String::from_utf8(kv.key.to_vec()).ok()));
+    }
+    Ok(extra)
+}
+
+/// What follows a write that was refused because something else had changed: a reservation that
+/// stood in its way and has no Service is given back, since no number of attempts would get past
+/// it.
+///
+/// # Errors
+/// Those of the store.
+pub async fn after_collision(state: &State, extra: &Extra) -> Result<(), Status> {
+    if extra.reserve.is_empty() { Ok(()) } else { repair(state).await }
+}
+
+/// Gives back the reservations that no Service has, as upstream's repair controllers of both ranges
+/// do. A Service that was removed from the store by hand leaves them behind.
+///
+/// # Errors
+/// Those of the store; 504 if this server's watch lags.
+pub async fn repair(state: &State) -> Result<(), Status> {
+    let all = RangeRequest {
+        key: Bytes::from(format!("{ROOT}ranges/")),
+        range_end: Bytes::from(format!("{ROOT}ranges0")), // '0' is the character after '/'
+        ..Default::default()
+    };
+    let found = state.kv.range(all).await.map_err(status_of)?;
+    if found.kvs.is_empty() {
+        return Ok(());
+    }
+    // A reservation is made in one transaction with its Service: whoever has one of these is known
+    // from here on.
+    if clock::timeout(CACHE_WAIT, state.cache.wait_for(found.revision)).await.is_none() {
+        return Err(Status::timeout("request did not complete within the allotted timeout"));
+    }
+    let (ips, ports) = used(state);
+    let has: HashSet<String> =
+        ips.iter().map(|ip| ip_key(ip)).chain(ports.into_iter().map(port_key)).collect();
+    for kv in found.kvs {
+        let (key, owner) = (String::from_utf8_lossy(&kv.key), String::from_utf8_lossy(&kv.value));
+        // Of a Service that cannot be decoded nobody knows what it has.
+        if has.contains(&*key) || state.cache.undecodable("services", &owner).is_some() {
+            continue;
+        }
+        let txn = TxnRequest {
+            compare: vec![Compare {
+                key: kv.key.clone(),
+                range_end: Bytes::new(),
+                result: CompareResult::Equal,
+                target: CompareTarget::ModRevision(kv.mod_revision),
+            }],
+            success: vec![RequestOp::DeleteRange(DeleteRangeRequest {
+                key: kv.key.clone(),
+                ..Default::default()
+            })],
+            failure: vec![],
+        };
+        if state.kv.txn(txn).await.map_err(status_of)?.succeeded {
+            tracing::warn!(%key, %owner, "gave back a reservation whose Service does not exist");
+        }
+    }
+    Ok(())
+}
+
+/// Fills in addresses and ports of a new or changed Service, and says what to reserve and to give
+/// back.
+pub fn plan(state: &State, kind: &Kind, service: &mut Value, old: Option<&Value>) -> Result<Extra, Status> {
+    if !is_service(kind) {
+        return Ok(Extra::default());
+    }
+    let mut errors = Errors::default();
+    let kind_of = text(service, "spec.type").to_string();
+    if kind_of == "ExternalName" {
+        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            value::remove(service, &format!("spec.{field}"));
+        }
+    } else {
+        cluster_ip(state, service, &mut errors);
+    }
+    if matches!(kind_of.as_str(), "NodePort" | "LoadBalancer") {
+        node_ports(state, service, &mut errors);
+    } else if old.is_some_and(|o| matches!(text(o, "spec.type"), "NodePort" | "LoadBalancer")) {
+        for port in list_mut(service, "spec.ports") {
+            value::remove(port, "nodePort");
+        }
+        value::remove(service, "spec.externalTrafficPolicy");
+        value::remove(service, "spec.healthCheckNodePort");
+        value::remove(service, "spec.allocateLoadBalancerNodePorts");
+    }
+    let (had_ip, had_ports) = (old.and_then(owned_ip), old.map(owned_ports).unwrap_or_default());
+    check_free(state, service, had_ip, &had_ports, &mut errors);
+    if !errors.is_empty() {
+        return Err(Status::invalid("", "Service", meta::name(service), &errors));
+    }
+    let owner = format!("{}/{}", meta::namespace(service), meta::name(service));
+    let mut extra = Extra::default();
+    let ip = owned_ip(service);
+    if ip != had_ip {
+        extra.reserve.extend(ip.map(|ip| (ip_key(ip), owner.clone())));
+        extra.release.extend(had_ip.map(ip_key));
+    }
+    let ports = owned_ports(service);
+    extra.reserve.extend(
+        ports.iter().filter(|p| had_ports.binary_search(p).is_err()).map(|p| (port_key(*p), owner.clone())),
+    );
+    extra.release.extend(had_ports.iter().filter(|p| ports.binary_search(p).is_err()).map(|p| port_key(*p)));
+    Ok(extra)
+}
+
+fn used(state: &State) -> (HashSet<String>, HashSet<i64>) {
+    let (mut ips, mut ports) = (HashSet::new(), HashSet::new());
+    state.cache.for_each("services", "", |s| {
+        ips.extend(owned_ip(s).map(String::from));
+        ports.extend(owned_ports(s));
+    });
+    (ips, ports)
+}
+
+fn cluster_ip(state: &State, service: &mut Value, errors: &mut Errors) {
+    let mut ip = text(service, "spec.clusterIP").to_string();
+    if ip.is_empty() {
+        ip = list(service, "spec.clusterIPs").first().and_then(Value::as_str).unwrap_or("").to_string();
+    }
+    if ip.is_empty() {
+        let (taken, _) = used(state);
+        let cidr = state.service_cidr;
+        // As upstream: the lower part of the range is left for addresses that people choose.
+        let (size, reserved) = (cidr.size(), (cidr.size() / 16).clamp(16, 256));
+        let free = |n: u32| Some(cidr.nth(n).to_string()).filter(|ip| !taken.contains(ip));
+        let guess =
+            (0..64).find_map(|_| free(state.rng.range(u64::from(reserved), u64::from(size - 1)) as u32));
+        match guess.or_else(|| (1..size - 1).find_map(free)) {
+            Some(found) => ip = found,
+            None => {
+                errors.invalid("spec.clusterIPs", &json!([]), "failed to allocate a serviceIP: range is full")
+            }
+        }
+    } else if ip != "None" {
+        match ip.parse::<IpAddr>() {
+            Ok(IpAddr::V4(v4)) if state.service_cidr.contains(v4) => {}
+            Ok(_) => {
+                let cidr = state.service_cidr;
+                let why = format!(
+                    "failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}/{}",
+                    cidr.base, cidr.prefix
+                );
+                errors.invalid("spec.clusterIPs", &json!([ip]), &why);
+            }
+            Err(_) => errors.invalid_text(
+                "spec.clusterIPs[0]",
+                &ip,
+                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+            ),
+        }
+    }
+    value::put(service, "spec.clusterIP", ip.clone());
+    value::put(service, "spec.clusterIPs", json!([ip]));
+    value::default(service, "spec.ipFamilies", json!(["IPv4"]));
+    value::default(service, "spec.ipFamilyPolicy", "SingleStack");
+}
+
+fn node_ports(state: &State, service: &mut Value, errors: &mut Errors) {
+    if text(service, "spec.type") == "LoadBalancer" && !flag(service, "spec.allocateLoadBalancerNodePorts") {
+        return;
+    }
+    let (_, mut taken) = used(state);
+    let (low, high) = state.node_ports;
+    for port in list_mut(service, "spec.ports") {
+        if int(port, "nodePort").unwrap_or(0) != 0 {
+            taken.extend(int(port, "nodePort"));
+            continue;
+        }
+        let free = |n: i64| Some(n).filter(|n| !taken.contains(n));
+        let guess = (0..64).find_map(|_| free(state.rng.range(u64::from(low), u64::from(high) + 1) as i64));
+        match guess.or_else(|| (i64::from(low)..=i64::from(high)).find_map(free)) {
+            Some(number) => {
+                value::put(port, "nodePort", number);
+                taken.insert(number);
+            }
+            None => {
+                let why = "failed to allocate a nodePort: range is full";
+                errors.invalid("spec.ports[0].nodePort", &json!(0), why);
+                return; // it is full for all other ports, too
+            }
+        }
+    }
+}
+
+/// What the user chose must be free and in range.
+fn check_free(state: &State, service: &Value, had_ip: Option<&str>, had_ports: &[i64], errors: &mut Errors) {
+    let (ips, ports) = used(state);
+    if let Some(ip) = owned_ip(service)
+        && Some(ip) != had_ip
+        && ips.contains(ip)
+    {
+        let why = format!("failed to allocate IP {ip}: provided IP is already allocated");
+        errors.invalid("spec.clusterIPs", &json!([ip]), &why);
+    }
+    let (low, high) = state.node_ports;
+    let own = list(service, "spec.ports").iter().enumerate();
+    let own = own.map(|(i, port)| (format!("spec.ports[{i}].nodePort"), int(port, "nodePort").unwrap_or(0)));
+    let own: Vec<(String, i64)> = own.collect();
+    let health = int(service, "spec.healthCheckNodePort").unwrap_or(0);
+    let twice = own.iter().any(|(_, number)| *number == health);
+    let health = ("spec.healthCheckNodePort".to_string(), health);
+    for (field, number) in own.into_iter().chain([health]) {
+        let is_health = field == "spec.healthCheckNodePort";
+        if number == 0 || (had_ports.binary_search(&number).is_ok() && !(is_health && twice)) {
+            continue;
+        }
+        if !(i64::from(low)..=i64::from(high)).contains(&number) {
+            let why =
+                format!("provided port is not in the valid range. The range of valid ports is {low}-{high}");
+            errors.invalid(field, &json!(number), &why);
+        } else if ports.contains(&number) || (is_health && twice) {
+            errors.invalid(field, &json!(number), "provided port is already allocated");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_knows_its_addresses() {
+        let cidr = Cidr::parse("10.96.0.0/12").unwrap();
+        assert_eq!(cidr.nth(1).to_string(), "10.96.0.1");
+        assert_eq!(cidr.size(), 1 << 20);
+        assert!(cidr.contains("10.111.255.255".parse().unwrap()));
+        assert!(!cidr.contains("10.112.0.0".parse().unwrap()));
+        assert!(Cidr::parse("10.96.0.0").is_none());
+    }
+}

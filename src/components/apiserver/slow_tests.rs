@@ -1,0 +1,104 @@
+//! Clients that read slowly or not at all, through the whole server.
+
+use super::http::{Body, full};
+use super::testing;
+use super::user::{MASTERS, User};
+use ::http::Request;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+/// Writes of half a megabyte each: together more than may wait for one watcher.
+const WRITES: usize = 24;
+
+fn request(method: &str, path: &str, body: String) -> Request<Body> {
+    let builder = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    builder.body(full(body)).unwrap()
+}
+
+/// The events of a watch until it has told of `last`, or ends: the value of `data.n` of each.
+async fn told(body: &mut Body, last: &str) -> Vec<String> {
+    let (mut text, mut seen) = (Vec::new(), vec![]);
+    while seen.last().is_none_or(|n| n != last) {
+        let next = tokio::time::timeout(Duration::from_secs(60), body.frame()).await;
+        let Some(frame) = next.expect("an event or the end") else { break };
+        text.extend(frame.unwrap().into_data().unwrap());
+        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+            let event: Value = serde_json::from_slice(&text.drain(..=end).collect::<Vec<u8>>()).unwrap();
+            seen.extend(event["object"]["data"]["n"].as_str().map(String::from));
+        }
+    }
+    seen
+}
+
+/// A client opens a watch and never reads: writers and other watchers go on, its own watch ends,
+/// and it finds everything by listing again.
+#[tokio::test]
+async fn a_watch_that_nobody_reads_holds_up_nobody_and_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = testing::start(dir.path()).await;
+    let server = &fixture.server;
+    let admin = User::new("admin", &[MASTERS]);
+    let call = |method: &'static str, path: &str, body: String| {
+        let request = request(method, path, body);
+        let admin = admin.clone();
+        async move { server.call(request, admin).await }
+    };
+    let list = async || {
+        let list = call("GET", MAPS, String::new()).await.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice::<Value>(&list).unwrap()
+    };
+    let version = list().await["metadata"]["resourceVersion"].as_str().unwrap().to_string();
+    let watch = format!("{MAPS}?watch=true&resourceVersion={version}");
+    let mut unread = call("GET", &watch, String::new()).await.into_body();
+    let mut read = call("GET", &watch, String::new()).await.into_body();
+    let map = |n: usize| {
+        let data = json!({"n": n.to_string(), "filling": "x".repeat(500_000)});
+        json!({"metadata": {"name": "a"}, "data": data}).to_string()
+    };
+    assert_eq!(call("POST", MAPS, map(0)).await.status(), 201);
+    let mut seen = told(&mut read, "0").await;
+    for n in 1..WRITES {
+        assert_eq!(call("PUT", &format!("{MAPS}/a"), map(n)).await.status(), 200);
+        seen.extend(told(&mut read, &n.to_string()).await);
+    }
+    let all: Vec<String> = (0..WRITES).map(|n| n.to_string()).collect();
+    assert_eq!(seen, all, "who reads misses nothing");
+    // What waited for the other is gone: its watch ends without the last event, and without a gap
+    // before that.
+    let late = told(&mut unread, &all[WRITES - 1]).await;
+    assert!(late.len() < WRITES && all.starts_with(&late), "{late:?}");
+    let items = list().await["items"].take();
+    let newest = items.as_array().unwrap().iter().find(|item| item["metadata"]["name"] == "a").unwrap();
+    assert_eq!(newest["data"]["n"], all[WRITES - 1]);
+}
+
+/// Too much waits for all watchers together: the one that has not been sent anything for the
+/// longest time is ended, with what its answer holds.
+#[tokio::test]
+async fn the_slowest_watch_is_ended_with_its_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = testing::start(dir.path()).await;
+    let server = &fixture.server;
+    let admin = User::new("admin", &[MASTERS]);
+    let watch = async |query: &str| {
+        let request = request("GET", &format!("{MAPS}?watch=true&{query}"), String::new());
+        server.call(request, admin.clone()).await.into_body()
+    };
+    let (mut unread, mut read) = (watch("resourceVersion=0").await, watch("resourceVersion=0").await);
+    for n in ["0", "1"] {
+        let map = json!({"metadata": {"name": format!("m{n}")}, "data": {"n": n}}).to_string();
+        assert_eq!(server.call(request("POST", MAPS, map), admin.clone()).await.status(), 201);
+        assert_eq!(told(&mut read, n).await.last().map(String::as_str), Some(n));
+    }
+    let unsent = &server.state.cache.unsent;
+    assert!(unsent.bytes() > 0, "what the other has not read waits");
+    unsent.end_slowest();
+    let frame = unread.frame().await.expect("its client is told");
+    assert!(frame.is_err(), "{frame:?}");
+    drop(frame);
+    let map = json!({"metadata": {"name": "m2"}, "data": {"n": "2"}}).to_string();
+    assert_eq!(server.call(request("POST", MAPS, map), admin.clone()).await.status(), 201);
+    assert_eq!(told(&mut read, "2").await, ["2"], "who reads goes on");
+}

@@ -1,0 +1,506 @@
+//! What people did, step by step, so that it can be undone.
+//!
+//! A step is all writes of one `Kubectl-Session` (every kubectl command has one), from other
+//! clients one write. It is a key of its own beside the registry, put by the same transaction as
+//! the write: `/ropewalk/steps/<session and user, or request>`. The key is put once, by the step's
+//! first write, so the state before the step is the state at the revision before the key's *mod
+//! revision*. What was undone, and what the world looked like just before, stands under
+//! `/ropewalk/undone`; the next write of a person forgets it. Each such write has the revision of
+//! that key as a condition, so it never misses an undo that happens at the same moment. All of this
+//! is in the store, so it survives every restart and is the same at every API server.
+//!
+//! Example: a command has written five objects (step `x`) and is undone while it runs. Its sixth
+//! write finds `x` among the undone steps: it forgets the undo and puts the key of `x` again, so
+//! the step now begins with the sixth object, and another undo takes the sixth and all later ones.
+
+use super::context::Context;
+use super::store::Extra;
+use api::kinds::Kind;
+use api::meta;
+use bytes::Bytes;
+use etcd::api::{Compare, CompareResult, CompareTarget, KeyValue, Revision};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Mutex;
+use tap::account;
+
+/// Under which the keys of this file live.
+pub const ROOT: &str = "/ropewalk/";
+/// The first key after them.
+pub const ROOT_END: &str = "/ropewalk0";
+const STEPS: &str = "/ropewalk/steps/";
+pub const UNDONE: &str = "/ropewalk/undone";
+/// Steps that are kept, of all people. At the bound the oldest one of the person who has the most
+/// is forgotten: it cannot be undone any more. So a flood of one person's writes takes no steps
+/// from others. Example: bob has 10 steps, and eve's program writes a thousand times; bob's 10
+/// stay, and eve's last 490.
+const STEPS_MAX: usize = 500;
+/// One write removes no more keys of steps than these: a transaction has its bounds.
+const FORGOTTEN_AT_ONCE: usize = 16;
+
+/// What somebody did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    pub id: String,
+    /// `kubectl create deployment`, or what another client is called.
+    pub command: String,
+    /// The first object it wrote: `deployments/web`, with ` -n shop` outside the default namespace.
+    pub object: String,
+    pub user: String,
+    /// Whose step it is where that is not the user: who took the user's name (`--as`).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub account: String,
+    /// RFC 3339.
+    pub at: String,
+    /// Revision of its first write.
+    #[serde(default)]
+    pub first: Revision,
+}
+
+impl Step {
+    /// Who pays for it: one person has one share, under however many names.
+    fn account(&self) -> &str {
+        if self.account.is_empty() { &self.user } else { &self.account }
+    }
+}
+
+/// Steps that were undone together, newest first, and the revision just before that.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Undone {
+    pub steps: Vec<String>,
+    /// 0: somebody wrote since, so these can no longer be redone. Their keys are removed in
+    /// portions.
+    pub before: Revision,
+    /// The namespaces that went back; `None`: everything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<BTreeSet<String>>,
+}
+
+impl Undone {
+    /// True if a write has followed the undo.
+    pub fn is_forgotten(&self) -> bool {
+        self.before == 0
+    }
+}
+
+#[derive(Default)]
+struct Inner {
+    /// By their first revision.
+    steps: BTreeMap<Revision, Step>,
+    /// Where each stands. Every write asks.
+    at: HashMap<String, Revision>,
+    undone: Vec<Undone>,
+    /// Revision of the key of `undone`; 0 if it does not exist.
+    undone_at: Revision,
+    /// All steps in `undone`.
+    hidden: BTreeSet<String>,
+}
+
+/// What people did and undid, at one moment.
+pub struct Look {
+    /// Steps that can be undone, oldest first.
+    pub done: Vec<Step>,
+    /// What was undone since, newest last.
+    pub undone: Vec<Undone>,
+    undone_at: Revision,
+}
+
+impl Look {
+    /// The conditions of a transaction that holds only if nobody did, undid or redid anything since
+    /// this look, which has everything up to `known`.
+    pub fn unchanged_since(&self, known: Revision) -> Vec<Compare> {
+        let all = Compare {
+            key: Bytes::from_static(ROOT.as_bytes()),
+            range_end: Bytes::from_static(ROOT_END.as_bytes()),
+            result: CompareResult::Less,
+            target: CompareTarget::ModRevision(known + 1),
+        };
+        // A key that is removed is in no range.
+        let undone = Compare {
+            key: Bytes::from_static(UNDONE.as_bytes()),
+            range_end: Bytes::new(),
+            result: CompareResult::Equal,
+            target: CompareTarget::ModRevision(self.undone_at),
+        };
+        vec![all, undone]
+    }
+}
+
+/// The steps as the store has them; fed by the watch cache.
+#[derive(Default)]
+pub struct Steps {
+    inner: Mutex<Inner>,
+}
+
+impl Inner {
+    fn visible(&self) -> impl Iterator<Item = &Step> {
+        self.steps.values().filter(|s| !self.hidden.contains(&s.id))
+    }
+
+    /// The steps that have to go when this person begins one more.
+    fn surplus(&self, writer: &str) -> impl Iterator<Item = &Step> {
+        let mut by_person: BTreeMap<&str, VecDeque<&Step>> = BTreeMap::new();
+        let mut over = (self.visible().count() + 1).saturating_sub(STEPS_MAX);
+        if over > 0 {
+            self.visible().for_each(|step| by_person.entry(step.account()).or_default().push_back(step));
+        }
+        let new = move |person: &str| usize::from(person == writer);
+        std::iter::from_fn(move || {
+            over = over.checked_sub(1)?;
+            // Among people with as many steps the one whose oldest is the oldest.
+            let oldest = |steps: &VecDeque<&Step>| std::cmp::Reverse(steps.front().map(|step| step.first));
+            let most = by_person.iter_mut().filter(|(_, steps)| !steps.is_empty());
+            let most = most.max_by_key(|(person, steps)| (steps.len() + new(person), oldest(steps)));
+            most.and_then(|(_, steps)| steps.pop_front())
+        })
+    }
+}
+
+pub fn key(id: &str) -> String {
+    format!("{STEPS}{id}")
+}
+
+/// Bytes of a session by which requests are one step. kubectl's have 36.
+const SESSION_MAX: usize = 64;
+
+/// The step that a request belongs to: that of its user's session, or one of its own if it has none
+/// or one that cannot stand in a key as it is. To shorten or clean such a session would make one
+/// step of the commands of several; clients choose sessions, so the same one of two users is two.
+pub fn id_of(request: &tap::Request) -> String {
+    let session = &request.session;
+    let fits = (1..=SESSION_MAX).contains(&session.len())
+        && session.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if !fits {
+        return request.id.clone();
+    }
+    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = Sha256::digest(&request.user).into();
+    format!("{session}-{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+}
+
+impl Steps {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Takes over a key from the store. Keys of others are ignored.
+    pub fn see(&self, kv: &KeyValue, deleted: bool) {
+        let Ok(name) = std::str::from_utf8(&kv.key) else { return };
+        let mut inner = self.lock();
+        if name == UNDONE {
+            (inner.undone, inner.undone_at) = match deleted {
+                true => (vec![], 0),
+                false => (serde_json::from_slice(&kv.value).unwrap_or_default(), kv.mod_revision),
+            };
+            inner.hidden = inner.undone.iter().flat_map(|u| u.steps.iter().cloned()).collect();
+        } else if let Some(id) = name.strip_prefix(STEPS) {
+            if let Some(first) = inner.at.remove(id) {
+                inner.steps.remove(&first);
+            }
+            if !deleted {
+                // What cannot be read is a step all the same: a write of its command must find the
+                // key as it is.
+                let step: Step = serde_json::from_slice(&kv.value).unwrap_or_default();
+                let first = kv.mod_revision;
+                inner.at.insert(id.to_string(), first);
+                inner.steps.insert(first, Step { id: id.to_string(), first, ..step });
+            }
+        }
+    }
+
+    pub fn clear(&self) {
+        *self.lock() = Inner::default();
+    }
+
+    /// Returns what people did and undid, as far as it is known here.
+    pub fn look(&self) -> Look {
+        let inner = self.lock();
+        let done = inner.visible().cloned().collect();
+        Look { done, undone: inner.undone.clone(), undone_at: inner.undone_at }
+    }
+
+    pub fn find(&self, id: &str) -> Option<Step> {
+        let inner = self.lock();
+        inner.steps.get(inner.at.get(id)?).cloned()
+    }
+
+    /// History from here on has to be kept so that steps can be undone; `None`: nothing has to.
+    /// Steps whose past is gone, because the store keeps nothing before `oldest`, hold nothing.
+    pub fn keep_from(&self, oldest: Revision) -> Option<Revision> {
+        let inner = self.lock();
+        let forgotten: BTreeSet<&String> =
+            inner.undone.iter().filter(|u| u.is_forgotten()).flat_map(|u| &u.steps).collect();
+        let mut kept = inner.steps.range(oldest + 1..).filter(|(_, step)| !forgotten.contains(&step.id));
+        kept.next().map(|(first, _)| first - 1)
+    }
+
+    /// What a write of this request adds to its transaction: the step, unless it is there already.
+    /// It also forgets what was undone.
+    pub fn note(&self, ctx: &Context, kind: &Kind, object: &Value, extra: &mut Extra) {
+        if !ctx.user.is_person() || kind.plural == "events" || kind.plural == "leases" {
+            return;
+        }
+        let request = &ctx.request;
+        let id = id_of(request);
+        let account = account(&request.user, &request.impersonator);
+        let inner = self.lock();
+        // An undo at the same moment, here or at another server, makes this write judge again what
+        // it forgets.
+        extra.unchanged.push((UNDONE.to_string(), inner.undone_at));
+        let mut portion = FORGOTTEN_AT_ONCE;
+        if !inner.undone.is_empty() {
+            let gone = |s: &&String| **s != id && inner.at.contains_key(*s);
+            let mut now: Vec<&String> = inner.hidden.iter().filter(gone).collect();
+            let later = now.split_off(portion.min(now.len()));
+            portion -= now.len();
+            extra.release.extend(now.into_iter().map(|id| key(id)));
+            if later.is_empty() {
+                extra.release.push(UNDONE.to_string());
+            } else {
+                let steps = later.into_iter().cloned().collect();
+                let left = serde_json::to_string(&[Undone { steps, before: 0, within: None }]);
+                extra.put.push((UNDONE.to_string(), left.unwrap_or_default()));
+            }
+        }
+        let known = inner.at.get(&id).copied();
+        if known.is_some() && !inner.hidden.contains(&id) {
+            return;
+        }
+        // Of two writes that begin a step at the same moment the second one finds it begun.
+        extra.unchanged.push((key(&id), known.unwrap_or(0)));
+        // Who writes at the same time counts the same steps and forgets the same one: what is too
+        // much then goes with the next writes.
+        extra.release.extend(inner.surplus(&account).take(portion).map(|s| key(&s.id)));
+        let agent = request.user_agent.split(['/', ' ']).next().unwrap_or_default();
+        let command = if request.command.is_empty() { agent } else { &request.command };
+        let place = match meta::namespace(object) {
+            "" | "default" => String::new(),
+            namespace => format!(" -n {namespace}"),
+        };
+        let step = Step {
+            id: id.clone(),
+            command: command.chars().take(80).collect(),
+            object: format!("{}/{}{place}", kind.plural, meta::name(object)),
+            user: request.user.clone(),
+            account: if account == request.user { String::new() } else { account },
+            at: clock::rfc3339_micro(clock::now()),
+            first: 0,
+        };
+        extra.put.push((key(&id), serde_json::to_string(&step).unwrap_or_default()));
+    }
+}
+
+/// A list of undone steps as a value of the store.
+pub fn undone_value(undone: &[Undone]) -> Bytes {
+    serde_json::to_vec(undone).unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::user::User;
+
+    fn see(steps: &Steps, id: &str, first: Revision) {
+        see_of(steps, "", id, first);
+    }
+
+    fn see_of(steps: &Steps, user: &str, id: &str, first: Revision) {
+        let step = Step { id: id.into(), user: user.into(), ..Step::default() };
+        let value = serde_json::to_vec(&step).unwrap();
+        let kv =
+            KeyValue { key: key(id).into(), mod_revision: first, value: value.into(), ..KeyValue::default() };
+        steps.see(&kv, false);
+    }
+
+    #[test]
+    fn what_was_undone_is_no_step_until_it_is_forgotten_or_redone() {
+        let steps = Steps::default();
+        see(&steps, "b", 20);
+        see(&steps, "a", 10);
+        let ids = |steps: &Steps| steps.look().done.into_iter().map(|s| s.id).collect::<Vec<_>>();
+        assert_eq!((ids(&steps), steps.keep_from(0)), (vec!["a".into(), "b".into()], Some(9)));
+        let kept: Vec<_> = [9, 10, 19, 20].map(|oldest| steps.keep_from(oldest)).into();
+        assert_eq!(kept, [Some(9), Some(19), Some(19), None], "a step whose past is gone holds nothing");
+        let undone = [Undone { steps: vec!["b".into()], before: 25, within: None }];
+        let kv = KeyValue { key: UNDONE.into(), value: undone_value(&undone), ..KeyValue::default() };
+        steps.see(&kv, false);
+        assert_eq!((ids(&steps), steps.look().undone.len()), (vec!["a".into()], 1));
+        steps.see(&kv, true);
+        assert_eq!(ids(&steps), ["a", "b"]);
+        steps.see(&KeyValue { key: key("a").into(), ..KeyValue::default() }, true);
+        assert_eq!((ids(&steps), steps.keep_from(0)), (vec!["b".into()], Some(19)));
+    }
+
+    /// Many who write at the same time forget the same step; those after them make up for it.
+    #[test]
+    fn steps_that_are_too_many_are_forgotten() {
+        let steps = Steps::default();
+        let (first, most) = (1000, STEPS_MAX as Revision + 40);
+        (0..most).for_each(|n| see(&steps, &format!("s{n}"), first + n));
+        let kind = api::kinds::stored("pods").expect("a kind");
+        let mut writes = 0;
+        while steps.look().done.len() > STEPS_MAX {
+            let (info, query, headers) = Default::default();
+            let (user, tap) = (User::new("learner", &[]), tap::Tap::new());
+            let ctx = Context::new(format!("w{writes}"), user, info, query, headers, tap);
+            let mut extra = Extra::default();
+            steps.note(&ctx, kind, &Value::Null, &mut extra);
+            assert!(extra.release.len() <= FORGOTTEN_AT_ONCE, "{}", extra.release.len());
+            for gone in extra.release {
+                steps.see(&KeyValue { key: gone.into(), ..KeyValue::default() }, true);
+            }
+            see(&steps, &format!("w{writes}"), first + most + writes);
+            writes += 1;
+        }
+        assert_eq!((writes, steps.find("s42"), steps.look().done.len()), (3, None, STEPS_MAX));
+        assert_eq!(steps.keep_from(0), Some(first + 43 - 1));
+    }
+
+    /// One person's program writes without end: the steps of others stay, and can be undone.
+    #[test]
+    fn a_flood_of_one_persons_writes_takes_no_steps_of_others() {
+        let steps = Steps::default();
+        (0..10).for_each(|n| see_of(&steps, "bob", &format!("b{n}"), 10 + n));
+        for n in 0..2 * STEPS_MAX as Revision {
+            let extra = write(&steps, &format!("l{n}"), 100 + n);
+            assert!(extra.release.len() <= 1, "{:?}", extra.release);
+        }
+        let count = |user: &str| steps.look().done.iter().filter(|step| step.user == user).count();
+        assert_eq!((count("bob"), count("learner")), (10, STEPS_MAX - 10));
+        // Where two people write as much, each has as much: the writer counts with the step that it
+        // begins.
+        for n in 0..2 * STEPS_MAX as Revision {
+            let inner = steps.lock();
+            let gone: Vec<String> = inner.surplus("bob").map(|step| key(&step.id)).collect();
+            drop(inner);
+            gone.iter().for_each(|key| {
+                steps.see(&KeyValue { key: key.clone().into(), ..KeyValue::default() }, true);
+            });
+            see_of(&steps, "bob", &format!("c{n}"), 10_000 + n);
+        }
+        assert_eq!((count("bob"), count("learner")), (STEPS_MAX / 2, STEPS_MAX / 2));
+    }
+
+    /// Under ever new names (`--as`) it is one person's flood all the same.
+    #[test]
+    fn a_flood_under_many_names_takes_no_steps_of_others() {
+        let steps = Steps::default();
+        (0..10).for_each(|n| see_of(&steps, "bob", &format!("b{n}"), 10 + n));
+        for n in 0..2 * STEPS_MAX as Revision {
+            let (info, query, headers) = Default::default();
+            let user = User { impersonator: "learner".into(), ..User::new(&format!("x{n}"), &[]) };
+            let ctx = Context::new(format!("x{n}"), user, info, query, headers, tap::Tap::new());
+            let mut extra = Extra::default();
+            steps.note(&ctx, api::kinds::stored("pods").unwrap(), &Value::Null, &mut extra);
+            for (key, value) in extra.put {
+                let (key, value) = (key.into(), value.into());
+                steps.see(&KeyValue { key, mod_revision: 100 + n, value, ..KeyValue::default() }, false);
+            }
+            for key in extra.release {
+                steps.see(&KeyValue { key: key.into(), ..KeyValue::default() }, true);
+            }
+        }
+        let bobs = steps.look().done.iter().filter(|step| step.user == "bob").count();
+        assert_eq!((bobs, steps.look().done.len()), (10, STEPS_MAX));
+    }
+
+    fn context(session: &str) -> Context {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("kubectl-session", session.parse().unwrap());
+        let (info, query) = Default::default();
+        Context::new("r".into(), User::new("learner", &[]), info, query, headers, tap::Tap::new())
+    }
+
+    /// Does to the steps what the write's transaction does to the store.
+    fn write(steps: &Steps, session: &str, revision: Revision) -> Extra {
+        let mut extra = Extra::default();
+        steps.note(&context(session), api::kinds::stored("pods").unwrap(), &Value::Null, &mut extra);
+        let kv = |key: &str, value: &str| KeyValue {
+            key: key.to_string().into(),
+            mod_revision: revision,
+            value: value.to_string().into(),
+            ..KeyValue::default()
+        };
+        extra.put.iter().for_each(|(key, value)| steps.see(&kv(key, value), false));
+        extra.release.iter().for_each(|key| steps.see(&kv(key, ""), true));
+        extra
+    }
+
+    fn undo(steps: &Steps, ids: &[&str], revision: Revision) {
+        let ids = ids.iter().map(ToString::to_string).collect();
+        let undone = [Undone { steps: ids, before: revision - 1, within: None }];
+        let kv = KeyValue {
+            key: UNDONE.into(),
+            mod_revision: revision,
+            value: undone_value(&undone),
+            ..KeyValue::default()
+        };
+        steps.see(&kv, false);
+    }
+
+    /// The store takes 128 operations in one transaction; as many steps may be undone as there are.
+    #[test]
+    fn a_long_undo_is_forgotten_in_portions_that_a_transaction_takes() {
+        let steps = Steps::default();
+        let many: Vec<String> = (0..300).map(|n| format!("s{n}")).collect();
+        many.iter().enumerate().for_each(|(n, id)| see(&steps, id, 10 + n as Revision));
+        undo(&steps, &many.iter().map(String::as_str).collect::<Vec<_>>(), 1000);
+        let mut writes = 0;
+        while !steps.look().undone.is_empty() {
+            let session = format!("w{writes}");
+            let extra = write(&steps, &session, 1001 + writes);
+            assert!(extra.release.len() + extra.put.len() + extra.unchanged.len() <= FORGOTTEN_AT_ONCE + 5);
+            assert_eq!(steps.keep_from(0), Some(1000), "what is forgotten holds no history");
+            assert!(steps.look().done.iter().all(|s| s.id.starts_with('w')), "no forgotten step comes back");
+            assert!(steps.look().undone.iter().all(Undone::is_forgotten), "none can be redone");
+            writes += 1;
+        }
+        assert_eq!(writes as usize, 300usize.div_ceil(FORGOTTEN_AT_ONCE));
+        assert_eq!(steps.find("s299"), None);
+    }
+
+    #[test]
+    fn a_command_that_is_undone_while_it_runs_begins_its_step_anew() {
+        let steps = Steps::default();
+        write(&steps, "x", 10);
+        write(&steps, "x", 11);
+        let x = id_of(&context("x").request);
+        undo(&steps, &[&x], 20);
+        let extra = write(&steps, "x", 21);
+        assert!(extra.unchanged.contains(&(key(&x), 10)), "{:?}", extra.unchanged);
+        assert!(!extra.release.contains(&key(&x)), "{:?}", extra.release);
+        write(&steps, "x", 22);
+        let all: Vec<(String, Revision)> = steps.look().done.into_iter().map(|s| (s.id, s.first)).collect();
+        assert_eq!(all, [(x, 21)], "all that it writes from now on is one step");
+        assert!(steps.look().undone.is_empty());
+    }
+
+    #[test]
+    fn sessions_that_are_no_names_are_no_shared_step() {
+        let of = |user: &str, session: &str| {
+            let (id, user, session) = ("r".into(), user.into(), session.into());
+            id_of(&tap::Request { id, user, session, ..Default::default() })
+        };
+        let id = |session: &str| of("kim", session);
+        let long = "a".repeat(SESSION_MAX + 1);
+        for odd in ["", "!!", "a/b", "\u{ac00}", &long] {
+            assert_eq!(id(odd), "r", "{odd}");
+        }
+        assert!(id(&long[1..]).starts_with(&long[1..]));
+        assert!(id("0f8c-1").starts_with("0f8c-1-"));
+        assert_ne!(id("0f8c-1"), of("lee", "0f8c-1"), "nobody joins another one's step");
+    }
+
+    #[test]
+    fn a_write_depends_on_what_was_undone_and_on_its_step_alone() {
+        let steps = Steps::default();
+        let [x, y] = ["x", "y"].map(|session| id_of(&context(session).request));
+        assert_eq!(write(&steps, "x", 10).unchanged, [(UNDONE.to_string(), 0), (key(&x), 0)]);
+        assert_eq!(write(&steps, "x", 11).unchanged, [(UNDONE.to_string(), 0)]);
+        undo(&steps, &[&x], 20);
+        assert_eq!(write(&steps, "y", 21).unchanged, [(UNDONE.to_string(), 20), (key(&y), 0)]);
+        assert_eq!(write(&steps, "y", 22).unchanged, [(UNDONE.to_string(), 0)]);
+    }
+}

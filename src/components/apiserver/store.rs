@@ -1,0 +1,359 @@
+//! Writing objects: one etcd transaction each, with the revision that was read as its condition.
+
+use super::State;
+use super::cache::{ROOT, Undecodable};
+use super::compaction::Use;
+use super::object::Object;
+use api::kinds::Kind;
+use api::status::{details, qualified};
+use api::{Status, meta, value};
+use bytes::Bytes;
+use etcd::api::{Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, PutRequest, RequestOp};
+use etcd::api::{Revision, TxnRequest, TxnResponse};
+use etcd::txn;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a read waits for the cache before it gives up.
+pub const CACHE_WAIT: Duration = Duration::from_secs(3);
+/// How long a lease is handed to new objects.
+const LEASE_SHARED: Duration = Duration::from_secs(60);
+
+/// `default/web`, or `n1` for what has no namespace.
+pub fn object_key(kind: &Kind, namespace: &str, name: &str) -> String {
+    if kind.namespaced { format!("{namespace}/{name}") } else { name.to_string() }
+}
+
+fn store_key(kind: &Kind, key: &str) -> Bytes {
+    format!("{ROOT}{}/{key}", kind.place()).into()
+}
+
+/// 500: upstream's reason for an object that the storage has and nobody can decode.
+fn unreadable(kind: &Kind, name: &str, found: &Undecodable) -> Status {
+    let what = qualified(kind.group, kind.plural);
+    let message = format!("failed to read {what} {name:?} from the storage: {}", found.reason);
+    Status::new(500, "StorageReadError", message).with(details(kind.group, kind.plural, name))
+}
+
+/// The only place where the store's errors become answers.
+pub fn status_of(error: Error) -> Status {
+    let message = error.to_string();
+    match error {
+        Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
+        Error::RequestTooLarge => Status::new(413, "RequestEntityTooLarge", message),
+        Error::NoSpace => Status::new(500, "", message), // what upstream cannot name goes out as it came
+        Error::FutureRevision { .. } | Error::EmptyKey | Error::DuplicateKey | Error::TooManyOps => {
+            Status::bad_request(message)
+        }
+        // The write may have been done. No Retry-After: clients of Go would repeat it by
+        // themselves.
+        Error::Timeout => {
+            Status::new(504, "Timeout", "Timeout: request did not complete within the allotted timeout")
+                .with(serde_json::json!({}))
+        }
+        Error::LeaderChanged => Status::new(500, "", message), // likewise, in upstream's words
+        _ => Status::unavailable(message),
+    }
+}
+
+/// What else a write does and needs: reservations of addresses and ports.
+#[derive(Clone, Default)]
+pub struct Extra {
+    /// Keys that must not exist, and are made with this value.
+    pub reserve: Vec<(String, String)>,
+    /// Keys that go.
+    pub release: Vec<String>,
+    /// Keys that are set to this value, whatever they were.
+    pub put: Vec<(String, String)>,
+    /// Keys that must be at this revision; 0: that must not exist.
+    pub unchanged: Vec<(String, Revision)>,
+    /// Objects that were judged together with this one, and must be as they were then.
+    pub beside: Vec<Beside>,
+    /// The write helps to make room, as the start of a deletion does: it may use the reserve of a
+    /// full store.
+    pub repairs: bool,
+}
+
+/// An object that another one's write changes, in the same transaction: a quota that is charged.
+#[derive(Clone)]
+pub struct Beside {
+    pub kind: &'static Kind,
+    pub object: Value,
+    pub expected: Revision,
+}
+
+impl Extra {
+    /// Adds what another part of the server asks for.
+    pub fn join(&mut self, other: Extra) {
+        self.reserve.extend(other.reserve);
+        self.release.extend(other.release);
+        self.put.extend(other.put);
+        self.unchanged.extend(other.unchanged);
+        self.beside.extend(other.beside);
+        self.repairs |= other.repairs;
+    }
+}
+
+/// How long a write is tried again because others wrote at the same time: upstream's bound of a
+/// request's time.
+const RETRIES_END_AFTER: Duration = Duration::from_secs(34);
+
+/// Bounds the attempts of one write by time and not by number: each failed attempt means that
+/// another write succeeded.
+pub struct Deadline(clock::Instant);
+
+impl Deadline {
+    /// Begins now.
+    pub fn new() -> Deadline {
+        Deadline(clock::Instant::now() + RETRIES_END_AFTER)
+    }
+
+    /// # Errors
+    /// 504 once the time is over.
+    pub fn check(&self) -> Result<(), Status> {
+        match clock::Instant::now() < self.0 {
+            true => Ok(()),
+            false => Err(Status::timeout("request did not complete within the allotted timeout")),
+        }
+    }
+}
+
+/// Why a write did not happen.
+#[derive(Debug)]
+pub enum Refused {
+    /// The key is not as it was read (or exists already), or something else that the write depends
+    /// on has changed.
+    Changed,
+    Error(Status),
+}
+
+fn equal(key: Bytes, target: CompareTarget) -> Compare {
+    Compare { key, range_end: Bytes::new(), result: CompareResult::Equal, target }
+}
+
+impl State {
+    /// Returns when this server's memory has everything that was acknowledged before the call.
+    pub async fn fresh(&self) -> Result<Revision, Status> {
+        self.kv.read_barrier().await.map_err(status_of)?;
+        let revision = self.kv.revision();
+        match ::clock::timeout(CACHE_WAIT, self.cache.wait_for(revision)).await {
+            Some(()) => Ok(revision),
+            None => Err(Status::timeout("request did not complete within the allotted timeout")),
+        }
+    }
+
+    /// The object as it is now.
+    pub async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
+        self.fresh().await?;
+        if let Some(found) = self.remembered(kind, namespace, name) {
+            return Ok(found);
+        }
+        Err(match self.undecodable(kind, namespace, name) {
+            Some(found) => unreadable(kind, name, &found),
+            None => Status::not_found(kind.group, kind.plural, name),
+        })
+    }
+
+    /// What is stored under that name but cannot be decoded, as this server last heard of it.
+    pub fn undecodable(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Undecodable> {
+        self.cache.undecodable(kind.place(), &object_key(kind, namespace, name))
+    }
+
+    /// Removes a value that cannot be decoded, if it is still the one that was found.
+    ///
+    /// # Errors
+    /// As for every write.
+    pub async fn erase_undecodable(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        found: &Undecodable,
+        extra: &Extra,
+    ) -> Result<Revision, Refused> {
+        let key = store_key(kind, &object_key(kind, namespace, name));
+        let delete = DeleteRangeRequest { key: key.clone(), ..Default::default() };
+        self.transact(key, found.revision, RequestOp::DeleteRange(delete), extra, Use::Deletion).await
+    }
+
+    /// The object as this server last heard of it.
+    pub fn remembered(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.cache.get(kind.place(), &object_key(kind, namespace, name))
+    }
+
+    /// Writes an object that must be at `expected` (0: must not exist) and answers it with its new
+    /// revision.
+    pub async fn write(
+        &self,
+        kind: &Kind,
+        object: Value,
+        expected: Revision,
+        extra: &Extra,
+    ) -> Result<Arc<Object>, Refused> {
+        let mut stored = object;
+        value::remove(&mut stored, "metadata.resourceVersion");
+        meta::in_order(&mut stored);
+        let key = store_key(kind, &object_key(kind, meta::namespace(&stored), meta::name(&stored)));
+        let lease = match kind.ttl_secs {
+            0 => 0,
+            ttl => self.lease(ttl).await.map_err(Refused::Error)?,
+        };
+        let put =
+            PutRequest { key: key.clone(), value: stored.to_string().into(), lease, ..Default::default() };
+        let repairs = extra.repairs || self.adds_nothing(kind, &stored, expected, put.value.len());
+        let may = if repairs { Use::Repair } else { Use::Ordinary };
+        let revision = self.transact(key, expected, RequestOp::Put(put), extra, may).await?;
+        Ok(Arc::new(Object::new(stored, revision)))
+    }
+
+    /// Deletes an object that must be at `expected` and answers its last state with the deletion's
+    /// revision.
+    pub async fn erase(&self, kind: &Kind, object: &Object, extra: &Extra) -> Result<Arc<Object>, Refused> {
+        let key =
+            store_key(kind, &object_key(kind, meta::namespace(&object.value), meta::name(&object.value)));
+        let delete = DeleteRangeRequest { key: key.clone(), ..Default::default() };
+        let revision =
+            self.transact(key, object.revision, RequestOp::DeleteRange(delete), extra, Use::Deletion).await?;
+        Ok(Arc::new(Object::new(object.value.clone(), revision)))
+    }
+
+    /// A lease of at least `ttl` seconds. Objects written within the same minute share one, as
+    /// upstream's do.
+    async fn lease(&self, ttl: u32) -> Result<i64, Status> {
+        let current = || *self.lease.lock().unwrap_or_else(|p| p.into_inner());
+        if let Some((id, until)) = current()
+            && clock::Instant::now() < until
+        {
+            return Ok(id);
+        }
+        let id = self
+            .kv
+            .lease_grant(i64::from(ttl) + LEASE_SHARED.as_secs() as i64, 0)
+            .await
+            .map_err(|error| self.refusal(error))?;
+        *self.lease.lock().unwrap_or_else(|p| p.into_inner()) =
+            Some((id, clock::Instant::now() + LEASE_SHARED));
+        Ok(id)
+    }
+
+    /// True for a write that leaves the objects no larger than they are, and for the Leases and
+    /// Nodes without which nothing in the cluster works: they go on when the store is full, because
+    /// a compaction gives back what they take.
+    fn adds_nothing(&self, kind: &Kind, new: &Value, expected: Revision, bytes: usize) -> bool {
+        let heartbeat = match kind.place() {
+            "nodes" => expected > 0,
+            "leases" => matches!(meta::namespace(new), "kube-node-lease" | "kube-system"),
+            _ => false,
+        };
+        let key = object_key(kind, meta::namespace(new), meta::name(new));
+        let old = || self.cache.get(kind.place(), &key).filter(|old| old.revision == expected);
+        // The store has objects without their resourceVersion.
+        let version = format!(r#""resourceVersion":"{expected}","#).len();
+        heartbeat || expected > 0 && old().is_some_and(|old| bytes + version <= old.bytes.len())
+    }
+
+    /// A Service reserves a key for each of its ports: more than a client may write at once, and a
+    /// store of our own takes them.
+    async fn send(&self, txn: TxnRequest) -> Result<TxnResponse, Error> {
+        match txn.success.len().max(txn.compare.len()) {
+            n if n > txn::MAX_OPS => self.kv.txn_unbounded(txn).await,
+            _ => self.kv.txn(txn).await,
+        }
+    }
+
+    async fn transact(
+        &self,
+        key: Bytes,
+        expected: Revision,
+        op: RequestOp,
+        extra: &Extra,
+        may: Use,
+    ) -> Result<Revision, Refused> {
+        let mut txn = TxnRequest {
+            compare: vec![equal(key, CompareTarget::ModRevision(expected))],
+            success: vec![op],
+            failure: vec![],
+        };
+        for (key, owner) in &extra.reserve {
+            let key = Bytes::from(key.clone());
+            txn.compare.push(equal(key.clone(), CompareTarget::CreateRevision(0)));
+            txn.success.push(RequestOp::Put(PutRequest {
+                key,
+                value: owner.clone().into(),
+                ..Default::default()
+            }));
+        }
+        for (key, revision) in &extra.unchanged {
+            txn.compare.push(equal(key.clone().into(), CompareTarget::ModRevision(*revision)));
+        }
+        for beside in &extra.beside {
+            let mut stored = beside.object.clone();
+            value::remove(&mut stored, "metadata.resourceVersion");
+            let own = object_key(beside.kind, meta::namespace(&stored), meta::name(&stored));
+            let (key, value) = (store_key(beside.kind, &own), stored.to_string().into());
+            txn.compare.push(equal(key.clone(), CompareTarget::ModRevision(beside.expected)));
+            txn.success.push(RequestOp::Put(PutRequest { key, value, ..Default::default() }));
+        }
+        for (key, value) in &extra.put {
+            txn.success.push(RequestOp::Put(PutRequest {
+                key: key.clone().into(),
+                value: value.clone().into(),
+                ..Default::default()
+            }));
+        }
+        for key in &extra.release {
+            txn.success.push(RequestOp::DeleteRange(DeleteRangeRequest {
+                key: key.clone().into(),
+                ..Default::default()
+            }));
+        }
+        let bare = if may == Use::Deletion { deletions(&txn) } else { None };
+        let counted = self.make_room(txn::size(&txn) as u64, may).await.map_err(Refused::Error)?;
+        let mut done = self.send(txn).await;
+        let full = matches!(done, Err(Error::NoSpace));
+        if let Some(bare) = bare.filter(|_| full) {
+            // A deletion must be possible however full the store is. What people did is then not
+            // noted as a step.
+            done = self.send(bare).await;
+        }
+        let answer = done.map_err(|e| Refused::Error(self.refusal(e)))?;
+        drop(counted);
+        if !answer.succeeded {
+            return Err(Refused::Changed);
+        }
+        // A client that has the answer sees the write in every read that follows, authorization
+        // included, unless this server's watch of the store lags by more than the wait.
+        let _ = ::clock::timeout(CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
+        Ok(answer.revision)
+    }
+}
+
+/// The same transaction without its puts; `None` if it has none.
+fn deletions(txn: &TxnRequest) -> Option<TxnRequest> {
+    let mut bare = txn.clone();
+    bare.success.retain(|op| !matches!(op, RequestOp::Put(_)));
+    (bare.success.len() < txn.success.len()).then_some(bare)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A write whose outcome is not known must not be repeated by a client by itself: neither
+    /// answer names a time to come again.
+    #[test]
+    fn what_the_store_did_not_answer_is_not_repeated() {
+        for (error, code, reason) in
+            [(Error::Timeout, 504, "Timeout"), (Error::LeaderChanged, 500, ""), (Error::NoSpace, 500, "")]
+        {
+            let text = error.to_string();
+            let status = status_of(error);
+            assert_eq!((status.code, status.reason), (code, reason), "{text}");
+            assert!(status.details["retryAfterSeconds"].is_null(), "{text}");
+        }
+        assert_eq!(status_of(Error::LeaderChanged).message, Error::LeaderChanged.to_string());
+        assert_eq!(status_of(Error::RequestTooLarge).code, 413);
+        assert_eq!(status_of(Error::NoLeader).code, 503, "nothing was done: it may be repeated");
+    }
+}

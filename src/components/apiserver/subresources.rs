@@ -1,0 +1,387 @@
+//! Subresources that are more than another door to the same object: scale, binding, token,
+//! ephemeral containers.
+
+use super::State;
+use super::admission;
+use super::authn::ISSUER;
+use super::context::Context;
+use super::decode;
+use super::http::{Answer, header, json};
+use super::negotiate::{self, Form, form};
+use super::write::{self, Part, modify};
+use api::errors::Errors;
+use api::kinds::{self, Kind, ScalePaths};
+use api::labels::Selector;
+use api::table::Printing;
+use api::value::{self, at, int, list, text};
+use api::{Status, meta, patch, schema, table};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+// -- scale
+// ------------------------------------------------------------------------------------------------------------
+
+fn scale_of(paths: ScalePaths, object: &Value) -> Value {
+    let mut out =
+        json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {}, "spec": {}, "status": {}});
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        value::copy(object, &mut out, &format!("metadata.{field}"));
+    }
+    let replicas = int(object, paths.spec_replicas).unwrap_or(0);
+    if replicas != 0 {
+        value::put(&mut out, "spec.replicas", replicas);
+    }
+    value::put(&mut out, "status.replicas", int(object, paths.status_replicas).unwrap_or(0));
+    match at(object, paths.selector) {
+        Value::String(selector) => value::put(&mut out, "status.selector", selector.clone()),
+        selector => {
+            if let Some(selector) = Selector::of_workload(selector) {
+                value::put(&mut out, "status.selector", selector.to_string());
+            }
+        }
+    }
+    out
+}
+
+pub async fn scale(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &Kind,
+    paths: ScalePaths,
+    body: &Bytes,
+) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let name = &ctx.info.name;
+    let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim().to_string();
+    let object = match ctx.info.verb.as_str() {
+        "get" => state.get(kind, &ctx.info.namespace, name).await?,
+        "patch" if ctx.applies() => {
+            let mut scale = decode::applied(ctx, body)?;
+            let replicas = checked_scale(name, &mut scale)?;
+            // To its owner the field is the object's own: an apply of the object by another manager
+            // then finds the conflict.
+            let mut applied =
+                json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name}});
+            for field in ["uid", "resourceVersion"] {
+                value::copy(&scale, &mut applied, &format!("metadata.{field}"));
+            }
+            value::put(&mut applied, paths.spec_replicas, replicas);
+            write::applied(state, ctx, kind, Part::Main, &applied).await?.0
+        }
+        _ => {
+            modify(state, ctx, kind, Part::Main, name, |old| {
+                let before = scale_of(paths, old);
+                let mut scale = match ctx.info.verb.as_str() {
+                    "update" => decode::body(&media, body)?,
+                    _ => patched_scale(&media, &before, body)?,
+                };
+                let replicas = checked_scale(name, &mut scale)?;
+                let told = meta::resource_version(&scale).to_string();
+                if !told.is_empty() && told != meta::resource_version(old) {
+                    return Err(Status::stale(kind.group, kind.plural, name));
+                }
+                let mut new = old.clone();
+                value::put(&mut new, paths.spec_replicas, replicas);
+                if told.is_empty() || ctx.info.verb == "patch" {
+                    value::remove(&mut new, "metadata.resourceVersion");
+                }
+                if !meta::uid(&scale).is_empty() {
+                    value::put(&mut new, "metadata.uid", meta::uid(&scale));
+                }
+                Ok(new)
+            })
+            .await?
+        }
+    };
+    let scale = scale_of(paths, &object.value);
+    Ok(match form {
+        Form::Table(version, include) => {
+            let meta = json!({"resourceVersion": meta::resource_version(&scale)});
+            json(
+                200,
+                &negotiate::table(
+                    version,
+                    Printing::Own(&table::SCALE),
+                    include,
+                    &[&scale],
+                    true,
+                    meta,
+                    table::now(),
+                ),
+            )
+        }
+        Form::Partial(version) => json(200, &table::partial(&scale, version)),
+        Form::Object => json(200, &scale),
+    })
+}
+
+/// Checks a Scale from a client; returns how many replicas it asks for.
+fn checked_scale(name: &str, scale: &mut Value) -> Result<i64, Status> {
+    decode::check_type("autoscaling/v1", "Scale", scale)?;
+    schema::conform_named("io.k8s.api.autoscaling.v1.Scale", scale).map_err(|e| {
+        Status::bad_request(format!("Scale in version \"v1\" cannot be handled as a Scale: {e}"))
+    })?;
+    let told = meta::name(scale);
+    if !told.is_empty() && told != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({told}) does not match the name on the URL ({name})"
+        )));
+    }
+    let replicas = int(scale, "spec.replicas").unwrap_or(0);
+    if replicas < 0 {
+        let mut errors = Errors::default();
+        errors.invalid("spec.replicas", &json!(replicas), "must be greater than or equal to 0");
+        return Err(Status::invalid("autoscaling", "Scale", name, &errors));
+    }
+    Ok(replicas)
+}
+
+fn patched_scale(media: &str, before: &Value, body: &[u8]) -> Result<Value, Status> {
+    let mut scale = before.clone();
+    match media {
+        "application/json-patch+json" => patch::json(&mut scale, body)?,
+        // A Scale has no lists: a strategic patch is a merge patch.
+        "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+            patch::merge(&mut scale, &decode::body("", body)?);
+        }
+        _ => {
+            return Err(Status::unsupported_media_type(
+                "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+            ));
+        }
+    }
+    Ok(scale)
+}
+
+// -- binding
+// ----------------------------------------------------------------------------------------------------------
+
+/// Binds a pod to a node: `POST pods/x/binding`, or `POST bindings`.
+pub async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
+    let mut binding = decode::body(header(&ctx.headers, "content-type"), body)?;
+    decode::check_type("v1", "Binding", &mut binding)?;
+    schema::conform_named("io.k8s.api.core.v1.Binding", &mut binding).map_err(|e| {
+        Status::bad_request(format!("Binding in version \"v1\" cannot be handled as a Binding: {e}"))
+    })?;
+    let told = meta::name(&binding);
+    if !ctx.info.name.is_empty() && !told.is_empty() && told != ctx.info.name {
+        return Err(Status::bad_request("name in URL does not match name in Binding object"));
+    }
+    let name =
+        if ctx.info.name.is_empty() { meta::name(&binding).to_string() } else { ctx.info.name.clone() };
+    let node = text(&binding, "target.name").to_string();
+    let mut errors = Errors::default();
+    if !matches!(text(&binding, "target.kind"), "" | "Node") {
+        errors.not_supported("target.kind", at(&binding, "target.kind"), &["Node", "<empty>"]);
+    }
+    if node.is_empty() {
+        errors.required("target.name", "");
+    }
+    if !errors.is_empty() {
+        return Err(Status::invalid("", "Binding", &name, &errors));
+    }
+    let kind = pods()?;
+    let bound = modify(state, ctx, kind, Part::Internal, &name, |old| {
+        let conflict = |why: String| Err(Status::conflict("", "pods/binding", &name, &why));
+        if meta::is_terminating(old) {
+            return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+        }
+        let uid = meta::uid(&binding);
+        if !uid.is_empty() && uid != meta::uid(old) {
+            return conflict(format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                meta::uid(old)
+            ));
+        }
+        let assigned = text(old, "spec.nodeName");
+        if !assigned.is_empty() {
+            return conflict(format!("pod {name} is already assigned to node {assigned:?}"));
+        }
+        if !list(old, "spec.schedulingGates").is_empty() {
+            return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
+        }
+        let mut pod = old.clone();
+        value::remove(&mut pod, "metadata.resourceVersion");
+        value::put(&mut pod, "spec.nodeName", node.clone());
+        for (key, text) in value::pairs(&binding, "metadata.annotations") {
+            value::slot_map(&mut pod, "metadata.annotations").insert(key.into(), text.into());
+        }
+        set_condition(&mut pod, json!({"type": "PodScheduled", "status": "True"}));
+        Ok(pod)
+    })
+    .await?;
+    drop(bound);
+    Ok(json(
+        201,
+        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+    ))
+}
+
+/// Sets a condition by its type; the transition time changes only with the status.
+pub(super) fn set_condition(pod: &mut Value, mut condition: Value) {
+    let now = clock::rfc3339(clock::now());
+    let mut all: Vec<Value> = list(pod, "status.conditions").to_vec();
+    condition["lastProbeTime"] = Value::Null;
+    condition["lastTransitionTime"] = now.into();
+    match all.iter_mut().find(|c| text(c, "type") == text(&condition, "type")) {
+        Some(found) => {
+            if text(found, "status") == text(&condition, "status") {
+                condition["lastTransitionTime"] = found["lastTransitionTime"].clone();
+            }
+            *found = condition;
+        }
+        None => all.push(condition),
+    }
+    value::put(pod, "status.conditions", all);
+}
+
+pub(super) fn pods() -> Result<&'static Kind, Status> {
+    kinds::find("", "v1", "Pod").ok_or_else(|| Status::internal("pods are not served"))
+}
+
+// -- token
+// ------------------------------------------------------------------------------------------------------------
+
+pub async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
+    if !ctx.query.get("dryRun").is_empty() {
+        ctx.warn("dryRun has no effect: a token is issued"); // as upstream, which says nothing of it
+    }
+    let mut request = decode::body(header(&ctx.headers, "content-type"), body)?;
+    decode::check_type("authentication.k8s.io/v1", "TokenRequest", &mut request)?;
+    schema::conform_named("io.k8s.api.authentication.v1.TokenRequest", &mut request).map_err(|e| {
+        Status::bad_request(format!(
+            "TokenRequest in version \"v1\" cannot be handled as a TokenRequest: {e}"
+        ))
+    })?;
+    let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
+    let kind = kinds::find("", "v1", "ServiceAccount")
+        .ok_or_else(|| Status::internal("service accounts are not served"))?;
+    let account = state.get(kind, &namespace, &name).await?;
+    let seconds = int(&request, "spec.expirationSeconds").unwrap_or(3600);
+    let mut errors = Errors::default();
+    if seconds < 600 {
+        errors.invalid(
+            "spec.expirationSeconds",
+            &json!(seconds),
+            "may not specify a duration less than 10 minutes",
+        );
+    } else if seconds > 1 << 32 {
+        errors.invalid(
+            "spec.expirationSeconds",
+            &json!(seconds),
+            "may not specify a duration larger than 2^32 seconds",
+        );
+    }
+    if !errors.is_empty() {
+        return Err(Status::invalid("authentication.k8s.io", "TokenRequest", &name, &errors));
+    }
+    admission::nodes::token(state, ctx, &request, &namespace, &name)?;
+    let mut audiences = at(&request, "spec.audiences").clone();
+    if audiences.as_array().is_none_or(|a| a.is_empty()) {
+        audiences = json!([ISSUER]);
+    }
+    let mut own =
+        json!({"namespace": namespace, "serviceaccount": {"name": name, "uid": meta::uid(&account.value)}});
+    bound_object(state, &request, &namespace, &mut own)?;
+    let now = clock::now();
+    let expires = now + Duration::from_secs(seconds as u64);
+    let claims = json!({"iss": ISSUER, "aud": audiences, "sub": format!("system:serviceaccount:{namespace}:{name}"),
+        "iat": now.as_second(), "nbf": now.as_second(), "exp": expires.as_second(), "jti": state.rng.uuid(), "kubernetes.io": own});
+    let token = state.tokens.sign(&claims).map_err(Status::internal)?;
+    value::put(&mut request, "spec.audiences", audiences);
+    value::put(&mut request, "spec.expirationSeconds", seconds);
+    value::put(
+        &mut request,
+        "status",
+        json!({"token": token, "expirationTimestamp": clock::rfc3339(expires)}),
+    );
+    value::put(&mut request, "metadata.name", name);
+    value::put(&mut request, "metadata.namespace", namespace);
+    value::put(&mut request, "metadata.creationTimestamp", clock::rfc3339(now));
+    Ok(json(201, &request))
+}
+
+/// A token may be bound to a pod, secret or node, and dies with it.
+fn bound_object(state: &State, request: &Value, namespace: &str, own: &mut Value) -> Result<(), Status> {
+    let bound = at(request, "spec.boundObjectRef");
+    if bound.is_null() {
+        return Ok(());
+    }
+    let (kind, name) = (text(bound, "kind"), text(bound, "name"));
+    let (resource, key, field) = match kind {
+        "Pod" => ("pods", format!("{namespace}/{name}"), "pod"),
+        "Secret" => ("secrets", format!("{namespace}/{name}"), "secret"),
+        "Node" => ("nodes", name.to_string(), "node"),
+        other => {
+            return Err(Status::bad_request(format!(
+                "cannot bind token for serviceaccount to an object of kind {other:?}"
+            )));
+        }
+    };
+    let found = state.cache.get(resource, &key).ok_or_else(|| Status::not_found("", resource, name))?;
+    let uid = text(bound, "uid");
+    if !uid.is_empty() && uid != meta::uid(&found.value) {
+        let why = format!(
+            "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+        );
+        return Err(Status::conflict("", resource, name, &why));
+    }
+    value::put(own, field, json!({"name": name, "uid": meta::uid(&found.value)}));
+    if kind == "Pod"
+        && let Some(node) = state.cache.get("nodes", text(&found.value, "spec.nodeName"))
+    {
+        value::put(own, "node", json!({"name": meta::name(&node.value), "uid": meta::uid(&node.value)}));
+    }
+    Ok(())
+}
+
+// -- ephemeral containers
+// ---------------------------------------------------------------------------------------------
+
+/// Only additions to `spec.ephemeralContainers` are taken.
+pub async fn ephemeral(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &Kind,
+    body: &Bytes,
+) -> Result<Answer, Status> {
+    if ctx.info.verb == "get" {
+        return super::read::get(state, ctx, kind).await;
+    }
+    let form = form(ctx.accept(), &ctx.query)?;
+    let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim().to_string();
+    let name = ctx.info.name.clone();
+    let pod = modify(state, ctx, kind, Part::Internal, &name, |old| {
+        let mut asked = match ctx.info.verb.as_str() {
+            "update" => decode::object(ctx, kind, body)?,
+            _ => write::patched(kind, &media, old, body)?,
+        };
+        decode::conform(kind, &mut asked)?;
+        (kind.defaults)(&mut asked);
+        let wanted = list(&asked, "spec.ephemeralContainers");
+        let mut new = old.clone();
+        value::put(&mut new, "spec.ephemeralContainers", wanted.to_vec());
+        // What the client says of the object that it means is a condition, as for every other
+        // write.
+        let is_patch = ctx.info.verb != "update";
+        let told = meta::resource_version(&asked);
+        if told.is_empty() || (is_patch && told == meta::resource_version(old)) {
+            value::remove(&mut new, "metadata.resourceVersion");
+        } else {
+            value::put(&mut new, "metadata.resourceVersion", told);
+        }
+        if !meta::uid(&asked).is_empty() {
+            value::put(&mut new, "metadata.uid", meta::uid(&asked));
+        }
+        let mut errors = api::validate::create(kind, &new);
+        api::validate::pods::ephemeral_update(&new, old, &mut errors);
+        if !errors.is_empty() {
+            return Err(Status::invalid("", "Pod", &name, &errors));
+        }
+        Ok(new)
+    })
+    .await?;
+    Ok(negotiate::one(200, kind, form, &pod))
+}

@@ -1,0 +1,142 @@
+//! A server on a store in memory, for tests; and, served on loopback with a kubeconfig, for real
+//! clients.
+
+use super::compute::LARGE;
+use super::http::full;
+use super::user::{MASTERS, User};
+use super::{Cidr, Config, Server};
+use bytes::Bytes;
+use etcd::{Kv, Storage};
+use http_body_util::BodyExt;
+use pki::{Ca, Subject, TokenKey, asking_server_config, client_config};
+use rng::Rng;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tap::Tap;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The group that this server's teacher has.
+pub const TEACHERS: &str = "teachers:of-the-tests";
+
+/// Work on large objects that has all turns of administrators until it is ended.
+pub struct Busy {
+    go_on: watch::Sender<bool>,
+    working: Vec<JoinHandle<()>>,
+}
+
+impl Busy {
+    pub async fn begin(server: &Server) -> Busy {
+        let (go_on, told) = watch::channel(false);
+        let mut working = vec![];
+        loop {
+            let (state, mut told) = (server.state.clone(), told.clone());
+            let before = server.state.compute.large_of_components();
+            working.push(tokio::spawn(async move {
+                let work = async move { Ok(told.wait_for(|go_on| *go_on).await.is_ok()) };
+                let admin = User::new("admin", &[MASTERS]);
+                let done = state.compute.run(&admin, LARGE + 1, CancellationToken::new(), work).await;
+                assert!(done.is_ok_and(|told| told));
+            }));
+            let began = async {
+                while server.state.compute.large_of_components() == before {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            if tokio::time::timeout(Duration::from_millis(500), began).await.is_err() {
+                return Busy { go_on, working }; // the last one waits
+            }
+        }
+    }
+
+    pub async fn end(self) {
+        self.go_on.send_replace(true);
+        for one in self.working {
+            one.await.unwrap();
+        }
+    }
+}
+
+pub struct Fixture {
+    pub server: Server,
+    pub ca: Ca,
+    pub tap: Tap,
+    pub kubeconfig: String,
+}
+
+/// A ready server that listens on loopback; files go to `dir`.
+pub async fn start(dir: &Path) -> Fixture {
+    start_on(dir, Arc::new(Kv::in_memory(Rng::seeded(1).fork("etcd")))).await
+}
+
+/// One more server of a store.
+pub async fn start_on(dir: &Path, kv: Arc<dyn Storage>) -> Fixture {
+    start_at(dir, kv, "127.0.0.1:0".parse().unwrap()).await
+}
+
+/// The same at this address.
+pub async fn start_at(dir: &Path, kv: Arc<dyn Storage>, on: SocketAddr) -> Fixture {
+    let ca = Ca::load_or_create(dir, "kubernetes").unwrap();
+    let identity = ca.issue(&Subject::server("kube-apiserver", &["localhost", "127.0.0.1"])).unwrap();
+    let (tls, clients) = asking_server_config(&identity, ca.pem()).unwrap();
+    let admin = ca.issue(&Subject::client("kubernetes-admin", "system:masters")).unwrap();
+    let listener = TcpListener::bind(on).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let rng = Rng::seeded(1);
+    let tap = Tap::new();
+    let server = Server::start(Config {
+        kv,
+        tap: tap.at("test", tap::Component::ApiServer),
+        rng,
+        tls,
+        clients,
+        teachers: TEACHERS.into(),
+        tokens: Arc::new(TokenKey::load_or_create(dir).unwrap()),
+        service_cidr: Cidr::parse("10.96.0.0/12").unwrap(),
+        node_ports: (30000, 32767),
+        kubelet_tls: client_config(Some(&admin), ca.pem(), &[]).unwrap(),
+        dial: client::direct(),
+        advertise: address,
+    });
+    server.ready().await;
+    let serving = server.clone();
+    tokio::spawn(async move { serving.serve(listener, CancellationToken::new()).await });
+    let kubeconfig = kubeconfig(&address.to_string(), ca.pem(), &admin.cert_pem, &admin.key_pem);
+    std::fs::write(dir.join("kubeconfig"), &kubeconfig).unwrap();
+    Fixture { server, ca, tap, kubeconfig }
+}
+
+/// A request through the in-process door of a server. What is no JSON is answered as text.
+pub async fn send(
+    server: &Server,
+    user: User,
+    (method, path): (&str, &str),
+    (media, body): (&str, impl Into<Bytes>),
+    session: &str,
+) -> (u16, Value) {
+    let request = ::http::Request::builder().method(method).uri(path);
+    let request = request.header("content-type", media).header("kubectl-session", session);
+    let answer = server.call(request.body(full(body)).unwrap(), user).await;
+    let code = answer.status().as_u16();
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    let text = || String::from_utf8_lossy(&bytes).into_owned().into();
+    (code, serde_json::from_slice(&bytes).unwrap_or_else(|_| text()))
+}
+
+fn kubeconfig(address: &str, ca: &str, cert: &str, key: &str) -> String {
+    use base64::Engine as _;
+    let b64 = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: test\ncontexts:\n- name: test\n  context: {{cluster: test, user: admin}}\n\
+         clusters:\n- name: test\n  cluster: {{server: 'https://{address}', certificate-authority-data: {}}}\n\
+         users:\n- name: admin\n  user: {{client-certificate-data: {}, client-key-data: {}}}\n",
+        b64(ca),
+        b64(cert),
+        b64(key)
+    )
+}

@@ -1,0 +1,206 @@
+//! Undo and redo through the whole server, and what others do at the same moment.
+
+use super::State;
+use super::context::Context;
+use super::http::Query;
+use super::store::{Extra, Refused};
+use super::testing::{self, Fixture};
+use super::user::User;
+use api::kinds;
+use rng::Rng;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tap::Tap;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn learner() -> User {
+    User::new("learner", &["system:masters"])
+}
+
+struct Api {
+    fixture: Fixture,
+    _dir: tempfile::TempDir,
+}
+
+impl Api {
+    async fn new() -> Api {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        Api { fixture, _dir: dir }
+    }
+
+    fn state(&self) -> &Arc<State> {
+        &self.fixture.server.state
+    }
+
+    async fn send(&self, session: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let body = ("application/json", body.to_string());
+        testing::send(&self.fixture.server, learner(), (method, path), body, session).await
+    }
+
+    /// Writes a ConfigMap in a step of that name.
+    async fn make(&self, session: &str, name: &str) {
+        let made = self.send(session, "POST", MAPS, json!({"metadata": {"name": name}})).await;
+        assert_eq!(made.0, 201, "{}", made.1);
+    }
+
+    async fn go(&self, verb: &str, asked: Value) -> (u16, Value) {
+        self.send("", "POST", &format!("/ropewalk/v1/{verb}"), asked).await
+    }
+
+    /// The ConfigMaps that people have made.
+    async fn maps(&self) -> Vec<String> {
+        let list = self.send("", "GET", MAPS, Value::Null).await.1;
+        let names = list["items"].as_array().unwrap().iter();
+        names.map(|o| o["metadata"]["name"].as_str().unwrap().to_string()).collect()
+    }
+}
+
+/// The store takes 128 operations in one transaction. More steps than that are undone, and
+/// everybody can still write.
+#[tokio::test]
+async fn people_write_after_a_long_undo() {
+    let api = Api::new().await;
+    for n in 0..140 {
+        api.make(&format!("s{n}"), &format!("c{n}")).await;
+    }
+    let (code, told) = api.go("undo", json!({"count": 140})).await;
+    assert_eq!((code, told["steps"].as_array().map(Vec::len)), (200, Some(140)), "{told}");
+    assert!(api.maps().await.is_empty());
+    for n in 0..12 {
+        api.make(&format!("after{n}"), &format!("after{n}")).await;
+        let (code, told) = api.go("redo", json!({})).await;
+        assert_eq!(code, 409, "it was forgotten: {told}");
+        let steps = api.send("", "GET", "/ropewalk/v1/steps", Value::Null).await.1;
+        assert_eq!(steps["steps"].as_array().map(Vec::len), Some(n + 1), "{steps}");
+        assert_eq!(steps["undone"], json!([]), "{steps}");
+    }
+    assert_eq!(api.go("undo", json!({"count": 12})).await.0, 200);
+    assert!(api.maps().await.is_empty());
+    assert_eq!(api.go("redo", json!({})).await.0, 200);
+    assert_eq!(api.maps().await.len(), 12);
+}
+
+/// Two undos at the same moment are two steps back, and two redos bring all of it back.
+#[tokio::test]
+async fn undos_at_the_same_moment_lose_nothing() {
+    let api = Api::new().await;
+    for n in 0..20 {
+        api.make(&format!("s{n}"), &format!("c{n}")).await;
+    }
+    for round in 0..5 {
+        let (one, other) = tokio::join!(api.go("undo", json!({})), api.go("undo", json!({})));
+        assert_eq!((one.0, other.0), (200, 200), "{} {}", one.1, other.1);
+        assert_ne!(one.1["steps"], other.1["steps"], "round {round}: both undid the same step");
+        assert_eq!(api.maps().await.len(), 20 - 2 * (round + 1));
+    }
+    for _ in 0..10 {
+        let (code, told) = api.go("redo", json!({})).await;
+        assert_eq!(code, 200, "{told}");
+    }
+    assert_eq!(api.maps().await.len(), 20);
+}
+
+/// A write that was judged before an undo and comes after it is judged again: else it would not
+/// forget what was undone, and a redo would take it away.
+#[tokio::test]
+async fn a_write_that_overlaps_an_undo_is_judged_again() {
+    let api = Api::new().await;
+    api.make("one", "c").await;
+    let state = api.state();
+    let kind = kinds::stored("configmaps").unwrap();
+    let object = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "late", "namespace": "default"}});
+    let mut headers = http::HeaderMap::new();
+    headers.insert("kubectl-session", "two".parse().unwrap());
+    let ctx = Context::new("r".into(), learner(), Default::default(), Query::default(), headers, Tap::new());
+    let mut extra = Extra::default();
+    state.cache.steps.note(&ctx, kind, &object, &mut extra);
+    assert_eq!(api.go("undo", json!({})).await.0, 200);
+    let written = state.write(kind, object.clone(), 0, &extra).await;
+    assert!(matches!(written, Err(Refused::Changed)), "it was written");
+    let mut extra = Extra::default();
+    state.cache.steps.note(&ctx, kind, &object, &mut extra);
+    state.write(kind, object, 0, &extra).await.unwrap();
+    assert_eq!(api.go("redo", json!({})).await.0, 409);
+    assert_eq!(api.maps().await, ["late"]);
+}
+
+/// The other way round: an undo that was planned before a write of a person does not take that
+/// write along.
+#[tokio::test]
+async fn an_undo_takes_no_write_along_that_it_did_not_name() {
+    let api = Api::new().await;
+    let rng = Rng::seeded(3);
+    for round in 0..30 {
+        let (old, new) = (format!("old{round}"), format!("new{round}"));
+        api.make(&old, &old).await;
+        let write = async {
+            for _ in 0..rng.range(0, 40) {
+                tokio::task::yield_now().await;
+            }
+            api.make(&new, &new).await;
+        };
+        let ((code, told), ()) = tokio::join!(api.go("undo", json!({})), write);
+        assert_eq!(code, 200, "{told}");
+        let undone = told["steps"][0]["id"].as_str().unwrap().to_string();
+        let left = if undone.starts_with(&format!("{old}-")) { &new } else { &old };
+        assert_eq!(api.maps().await, std::slice::from_ref(left), "round {round}: {undone} was undone");
+        assert_eq!(api.send("", "DELETE", &format!("{MAPS}/{left}"), json!({})).await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn what_a_command_writes_after_its_undo_can_be_undone() {
+    let api = Api::new().await;
+    api.make("apply", "one").await;
+    api.make("apply", "two").await;
+    assert_eq!(api.go("undo", json!({})).await.0, 200);
+    api.make("apply", "three").await;
+    api.make("apply", "four").await;
+    assert_eq!(api.maps().await, ["four", "three"]);
+    let (code, told) = api.go("undo", json!({})).await;
+    let step = told["steps"][0]["id"].as_str().unwrap_or_default();
+    assert!(code == 200 && step.starts_with("apply-"), "{told}");
+    assert!(api.maps().await.is_empty());
+    assert_eq!(api.go("redo", json!({})).await.0, 200);
+    assert_eq!(api.maps().await, ["four", "three"]);
+}
+
+/// Between a plan and its act somebody writes: what was agreed to is done, or nothing is.
+#[tokio::test]
+async fn what_was_agreed_to_is_refused_when_somebody_has_written_since() {
+    let api = Api::new().await;
+    api.make("one", "one").await;
+    let base = api.send("", "GET", &format!("{MAPS}/one"), Value::Null).await.1;
+    let base: i64 = base["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    api.make("two", "two").await;
+    for (verb, asked) in [("undo", json!({"count": 1})), ("rewind", json!({"revision": base}))] {
+        let with = |key: &str, value: Value| {
+            let mut asked = asked.clone();
+            asked[key] = value;
+            asked
+        };
+        // A new step, a further write of a step that the plan knows, and another undo.
+        for change in 0..3 {
+            let (code, plan) = api.go(verb, with("plan", true.into())).await;
+            assert_eq!(code, 200, "{plan}");
+            match change {
+                0 => api.make(&format!("new-{verb}"), &format!("new-{verb}")).await,
+                1 => api.make("two", &format!("late-{verb}")).await,
+                _ => assert_eq!(api.go("undo", json!({})).await.0, 200),
+            }
+            let before = api.maps().await;
+            let agreed = json!({"known": plan["known"], "to": plan["to"]});
+            let (code, told) = api.go(verb, with("agreed", agreed)).await;
+            assert_eq!((code, &told["reason"]), (409, &json!("PlanChanged")), "{verb} {change}: {told}");
+            assert_eq!(api.maps().await, before, "nothing is lost");
+        }
+        api.go("redo", json!({})).await;
+        let plan = api.go(verb, with("plan", true.into())).await.1;
+        let agreed = json!({"known": plan["known"], "to": plan["to"]});
+        let (code, told) = api.go(verb, with("agreed", agreed)).await;
+        assert_eq!((code, &told["to"]), (200, &plan["to"]), "{told}");
+        api.go("redo", json!({})).await;
+    }
+}

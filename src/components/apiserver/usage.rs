@@ -1,0 +1,255 @@
+//! `metrics.k8s.io`: what metrics-server does. Who asks what nodes and pods use gets it from the
+//! kubelets, which are asked all together. A node whose kubelet does not answer is left out, as it
+//! is of a real metrics-server's answer.
+//!
+//! A kubelet's answer is kept for [`SCRAPE_EVERY`], and requests at the same time wait for the same
+//! one: however many clients ask, a kubelet is dialled once in that time.
+
+use super::State;
+use super::connect;
+use super::context::Context;
+use super::filter::Filter;
+use super::http::Answer;
+use super::negotiate::{self, ListMeta, form};
+use super::object::Object;
+use api::Status;
+use api::kinds::Kind;
+use api::value::{self, at, list, text};
+use clock::{self, Instant};
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A kubelet that takes longer has no figures.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A kubelet's figures are asked for again after this time. metrics-server scrapes every 15 s; a
+/// learner who starts a load wants to see it sooner.
+const SCRAPE_EVERY: Duration = Duration::from_secs(5);
+const GROUP: &str = "metrics.k8s.io";
+
+/// What the kubelets said last, by node.
+#[derive(Default)]
+pub struct Summaries(Mutex<HashMap<String, Arc<Slot>>>);
+
+/// Locked while its kubelet is asked.
+type Slot = tokio::sync::Mutex<Option<Scrape>>;
+
+struct Scrape {
+    at: Instant,
+    /// `None`: the kubelet did not answer.
+    summary: Option<Arc<Value>>,
+}
+
+impl Summaries {
+    /// What the node's kubelet said at most [`SCRAPE_EVERY`] ago; `ask` asks it.
+    async fn of(&self, node: &str, ask: impl Future<Output = Option<Value>>) -> Option<Arc<Value>> {
+        let slot = self.lock().entry(node.to_string()).or_default().clone();
+        let mut last = slot.lock().await;
+        if let Some(scrape) = &*last
+            && scrape.at.elapsed() < clock::scaled(SCRAPE_EVERY)
+        {
+            return scrape.summary.clone();
+        }
+        let summary = ask.await.map(Arc::new);
+        *last = Some(Scrape { at: Instant::now(), summary: summary.clone() });
+        summary
+    }
+
+    /// Forgets the nodes that are gone.
+    fn retain(&self, is_there: impl Fn(&str) -> bool) {
+        self.lock().retain(|node, _| is_there(node));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Slot>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub async fn get(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let (namespace, name) = (ctx.info.object_namespace(), ctx.info.name.as_str());
+    let filter = Filter { namespace: namespace.into(), name: name.into(), ..Filter::default() };
+    let found = matching(state, kind, &filter).await.into_iter().next();
+    let missing = if kind.namespaced { format!("{namespace}/{name}") } else { name.to_string() };
+    let found = found.ok_or_else(|| {
+        Status::not_found(GROUP, if kind.namespaced { "podmetrics" } else { "nodemetrics" }, &missing)
+    })?;
+    Ok(negotiate::one(200, kind, form, &found))
+}
+
+pub async fn all(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
+    let meta = ListMeta { revision: 0, next: String::new(), remaining: None };
+    Ok(negotiate::many(kind, form, &matching(state, kind, &filter).await, &meta).await)
+}
+
+async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<Object>> {
+    let mut nodes: Vec<Arc<Object>> =
+        state.cache.list("nodes", "").objects.into_iter().map(|(_, n)| n).collect();
+    state.summaries.retain(|name| nodes.iter().any(|node| text(&node.value, "metadata.name") == name));
+    // One pod is on one node, and one node is asked only about itself.
+    let pod = (kind.namespaced && !filter.name.is_empty())
+        .then(|| state.cache.get("pods", &format!("{}/{}", filter.namespace, filter.name)))
+        .flatten();
+    let only = pod.as_ref().map(|p| text(&p.value, "spec.nodeName"));
+    nodes.retain(|n| {
+        let name = text(&n.value, "metadata.name");
+        match kind.namespaced {
+            true => only.is_none_or(|only| only == name),
+            false => filter.name.is_empty() || filter.name == name,
+        }
+    });
+    let asked = nodes.iter().map(|node| async move {
+        let name = text(&node.value, "metadata.name");
+        let ask = async {
+            let answer = clock::timeout(PATIENCE, connect::ask(state, name, "/stats/summary")).await?.ok()?;
+            serde_json::from_slice::<Value>(&answer).ok()
+        };
+        Some((node, state.summaries.of(name, ask).await?))
+    });
+    let mut found = Vec::new();
+    for (node, summary) in futures::future::join_all(asked).await.into_iter().flatten() {
+        match kind.namespaced {
+            false => found.extend(metrics(kind, &node.value, &[at(&summary, "node")])),
+            true => {
+                let stored = |key: &str| state.cache.get("pods", key);
+                for (pod, containers) in pods_of(text(&node.value, "metadata.name"), &summary, stored) {
+                    found.extend(metrics(kind, &pod.value, &containers));
+                }
+            }
+        }
+    }
+    let mut found: Vec<Value> = found.into_iter().filter(|o| filter.matches(o)).collect();
+    found.sort_by_key(|o| (text(o, "metadata.namespace").to_string(), text(o, "metadata.name").to_string()));
+    found.into_iter().map(|o| Arc::new(Object::unwritten(o))).collect()
+}
+
+/// The pods that a node's summary tells of, with their containers' figures. A node is believed
+/// about pods bound to it, each once.
+fn pods_of<'a>(
+    node: &str,
+    summary: &'a Value,
+    stored: impl Fn(&str) -> Option<Arc<Object>>,
+) -> Vec<(Arc<Object>, Vec<&'a Value>)> {
+    let (mut seen, mut found) = (HashSet::new(), Vec::new());
+    for told in list(summary, "pods") {
+        let key = format!("{}/{}", text(told, "podRef.namespace"), text(told, "podRef.name"));
+        let Some(pod) = stored(&key) else { continue };
+        // A pod of that name may be a younger one.
+        let is_it = text(&pod.value, "metadata.uid") == text(told, "podRef.uid");
+        if is_it && text(&pod.value, "spec.nodeName") == node && seen.insert(key) {
+            found.push((pod, list(told, "containers").iter().collect()));
+        }
+    }
+    found
+}
+
+/// Pure: the figures of an object from what its kubelet said: of a node, one; of a pod, one for
+/// each container.
+fn metrics(kind: &Kind, of: &Value, figures: &[&Value]) -> Option<Value> {
+    let usage = |figure: &Value| {
+        let cpu = value::int(figure, "cpu.usageNanoCores")?;
+        let memory = value::int(figure, "memory.workingSetBytes")?;
+        Some(json!({"cpu": format!("{cpu}n"), "memory": format!("{}Ki", memory / 1024)}))
+    };
+    let first = figures.first()?;
+    let mut meta = json!({"name": text(of, "metadata.name")});
+    for field in ["namespace", "labels"] {
+        if !at(of, &format!("metadata.{field}")).is_null() {
+            meta[field] = at(of, &format!("metadata.{field}")).clone();
+        }
+    }
+    meta["creationTimestamp"] = clock::rfc3339(clock::now()).into();
+    let mut object = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": meta,
+        "timestamp": at(first, "cpu.time"), "window": window(value::int(first, "cpu.windowMilliseconds").unwrap_or(0))});
+    match kind.namespaced {
+        false => object["usage"] = usage(first)?,
+        true => {
+            let containers =
+                figures.iter().filter_map(|c| Some(json!({"name": text(c, "name"), "usage": usage(c)?})));
+            object["containers"] = containers.collect();
+        }
+    }
+    Some(object)
+}
+
+/// `12.345s`, as Go writes a duration; longer ones `1m2.5s`.
+fn window(milliseconds: i64) -> String {
+    let (minutes, rest) = (milliseconds / 60_000, milliseconds % 60_000);
+    let seconds = format!("{}.{:03}", rest / 1000, rest % 1000);
+    let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+    if minutes > 0 { format!("{minutes}m{seconds}s") } else { format!("{seconds}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::kinds;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A hundred clients ask at once, and again: the kubelet is asked once in a while.
+    #[tokio::test(start_paused = true)]
+    async fn a_kubelet_is_asked_once_for_all_who_ask() {
+        let (summaries, asked) = (Summaries::default(), AtomicUsize::new(0));
+        let asked = &asked;
+        let ask = |node: &'static str| {
+            let answer = async move {
+                clock::sleep(Duration::from_millis(100)).await;
+                (node != "silent").then(|| json!({"count": asked.fetch_add(1, Ordering::Relaxed)}))
+            };
+            summaries.of(node, answer)
+        };
+        for round in 0..3 {
+            let all = futures::future::join_all((0..100).map(|_| ask("n1"))).await;
+            assert!(all.iter().all(|one| one.as_ref().is_some_and(|s| s["count"] == round)), "{all:?}");
+            clock::sleep(SCRAPE_EVERY).await;
+        }
+        let start = Instant::now();
+        assert!(ask("silent").await.is_none() && ask("silent").await.is_none());
+        assert_eq!(start.elapsed(), Duration::from_millis(100), "silence is remembered as well");
+        summaries.retain(|node| node == "n1");
+        assert_eq!(summaries.lock().len(), 1);
+    }
+
+    #[test]
+    fn a_node_is_believed_about_its_own_pods_only_and_once() {
+        let told = |name: &str, uid: &str| json!({"podRef": {"namespace": "d", "name": name, "uid": uid}, "containers": [{"name": "c"}]});
+        let summary = json!({"pods": [
+            told("own", "u1"), told("own", "u1"), told("younger", "u9"), told("foreign", "u3"), told("none", "u4"),
+        ]});
+        let stored = |key: &str| {
+            let (uid, node) = match key {
+                "d/own" => ("u1", "n1"),
+                "d/younger" => ("u2", "n1"),
+                "d/foreign" => ("u3", "n2"),
+                _ => return None,
+            };
+            let name = key.trim_start_matches("d/");
+            let pod =
+                json!({"metadata": {"namespace": "d", "name": name, "uid": uid}, "spec": {"nodeName": node}});
+            Some(Arc::new(Object::unwritten(pod)))
+        };
+        let found = pods_of("n1", &summary, stored);
+        let names: Vec<&str> = found.iter().map(|(pod, _)| text(&pod.value, "metadata.name")).collect();
+        assert_eq!(names, ["own"]);
+        assert_eq!(found[0].1.len(), 1);
+    }
+
+    #[test]
+    fn a_kubelets_figures_become_metrics() {
+        let kind = kinds::find(GROUP, "v1beta1", "PodMetrics").unwrap();
+        let pod = json!({"metadata": {"name": "p", "namespace": "d", "labels": {"a": "b"}}});
+        let figure = json!({"name": "c", "cpu": {"time": "2026-01-01T00:00:00Z", "usageNanoCores": 1500, "windowMilliseconds": 10250},
+            "memory": {"workingSetBytes": 4096}});
+        let made = metrics(kind, &pod, &[&figure]).unwrap();
+        assert_eq!(made["containers"], json!([{"name": "c", "usage": {"cpu": "1500n", "memory": "4Ki"}}]));
+        assert_eq!(
+            (made["window"].as_str(), made["metadata"]["labels"]["a"].as_str()),
+            (Some("10.25s"), Some("b"))
+        );
+        assert!(metrics(kind, &pod, &[]).is_none());
+        assert_eq!(window(62_500), "1m2.5s");
+    }
+}

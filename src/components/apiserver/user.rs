@@ -1,0 +1,84 @@
+//! Who is asking.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// The group of everybody who has been authenticated.
+pub const AUTHENTICATED: &str = "system:authenticated";
+/// The group of the anonymous user.
+pub const UNAUTHENTICATED: &str = "system:unauthenticated";
+/// The group whose members may do everything, whatever RBAC says.
+pub const MASTERS: &str = "system:masters";
+/// The group of kubelets.
+pub const NODES: &str = "system:nodes";
+
+/// A user as authentication found it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct User {
+    pub name: String,
+    pub uid: String,
+    pub groups: Vec<String>,
+    pub extra: BTreeMap<String, Vec<String>>,
+    /// Who authenticated, where that is another: whoever impersonates this user (`--as`). Empty
+    /// otherwise.
+    pub impersonator: String,
+}
+
+impl User {
+    /// A user with these groups, and the one of all authenticated users.
+    pub fn new(name: &str, groups: &[&str]) -> User {
+        let groups = groups.iter().chain([&AUTHENTICATED]).map(|g| g.to_string()).collect();
+        User { name: name.to_string(), groups, ..User::default() }
+    }
+
+    pub fn anonymous() -> User {
+        User { name: "system:anonymous".into(), groups: vec![UNAUTHENTICATED.into()], ..User::default() }
+    }
+
+    /// `system:serviceaccount:<namespace>:<name>` with its groups.
+    pub fn service_account(namespace: &str, name: &str) -> User {
+        let own = format!("system:serviceaccounts:{namespace}");
+        User::new(&format!("system:serviceaccount:{namespace}:{name}"), &["system:serviceaccounts", &own])
+    }
+
+    /// True if nobody showed who they are.
+    pub fn is_anonymous(&self) -> bool {
+        self.name == "system:anonymous"
+    }
+
+    pub fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|g| g == group)
+    }
+
+    /// Somebody whose acts can be undone: neither a component nor the cluster's own administrator
+    /// nor the teacher.
+    pub fn is_person(&self) -> bool {
+        tap::is_person(tap::actor(&self.name, &self.impersonator))
+    }
+
+    /// The node whose kubelet this is.
+    pub fn node(&self) -> Option<&str> {
+        self.name.strip_prefix("system:node:").filter(|node| !node.is_empty() && self.is_in(NODES))
+    }
+
+    /// May what it writes to an object on its way out use the space that a full store keeps for
+    /// repairs? Components and administrators end such objects.
+    pub fn may_repair(&self) -> bool {
+        self.is_in(MASTERS)
+            || self.is_in(NODES)
+            || self.name.starts_with("system:kube-")
+            || self.name.starts_with("system:serviceaccount:kube-system:")
+    }
+
+    /// `authentication.k8s.io/v1 UserInfo`
+    pub fn info(&self) -> Value {
+        let mut info = json!({"username": self.name, "groups": self.groups});
+        if !self.uid.is_empty() {
+            info["uid"] = self.uid.clone().into();
+        }
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
+        }
+        info
+    }
+}

@@ -1,0 +1,525 @@
+//! Watches: first what there is (if asked for), then every event, in order, as it comes.
+
+use super::State;
+use super::cache::{Subscription, Together};
+use super::compute::LARGE;
+use super::context::Context;
+use super::filter::Filter;
+use super::http::{Answer, BodyError, typed};
+use super::negotiate::{self, Form, form};
+use super::object::{Change, Event, Kept, frame};
+use super::seat::ANSWER_TIME;
+use super::unsent::Unsent;
+use super::user::User;
+use api::errors::Errors;
+use api::kinds::KindRef;
+use api::{Status, table};
+use bytes::Bytes;
+use futures::stream;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes of lines that are sent in one piece.
+const PIECE: usize = 64 << 10;
+/// Bytes of one revision's lines that are still sent in one piece, so that who reads them has them
+/// together: a controller that sees half of what a transaction did acts on a state that never was.
+const REVISION_PIECE: usize = 1 << 20;
+/// An object that a filter passes over costs as much time as so many bytes, about.
+const LOOKED_AT: usize = 256;
+/// How often a quiet watcher that wants bookmarks gets one.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// A watch without a time limit ends after this and half as much at random.
+const LIFE_MIN_SECS: u64 = 1800;
+
+pub async fn watch(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: KindRef,
+    stop: CancellationToken,
+) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let mut filter = Filter::of(&kind, ctx.info.object_namespace(), &ctx.query)?;
+    if !ctx.info.name.is_empty() {
+        if !filter.name.is_empty() && filter.name != ctx.info.name {
+            return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
+        }
+        filter.name = ctx.info.name.clone();
+    }
+    let bookmarks = ctx.query.is_true("allowWatchBookmarks");
+    let version = ctx.query.get("resourceVersion");
+    let initial = initial_events(ctx)?;
+    let number: i64 = match version {
+        "" => 0,
+        text => super::read::revision(text)?,
+    };
+    let life = match ctx.query.number("timeoutSeconds")? {
+        Some(n) if n > 0 => Duration::from_secs(n as u64),
+        _ => Duration::from_secs(state.rng.range(LIFE_MIN_SECS, LIFE_MIN_SECS * 2)),
+    };
+    let with_objects = initial.unwrap_or(number == 0);
+    if version.is_empty() || initial.is_some() {
+        state.fresh().await?;
+    }
+    if initial == Some(true) {
+        super::read::reach(state, number).await?;
+    }
+    let after = if with_objects {
+        None
+    } else if number == 0 {
+        Some(state.cache.revision())
+    } else {
+        Some(number)
+    };
+    let subscription = match state.cache.watch(kind.place(), filter, after) {
+        Ok(mut subscription) => {
+            // A watch may begin at a revision that is still to come: its bookmarks must not lead
+            // back behind it.
+            subscription.revision = subscription.revision.max(number);
+            // Its definition may have changed since the request was understood: then it ends as
+            // every watch of it did.
+            if !state.cache.kinds().serves(&kind) {
+                subscription.live.close();
+            }
+            subscription
+        }
+        Err(gone) => {
+            let status = Status::expired(format!("too old resource version: {number} ({})", gone.oldest));
+            let line = format!("{}\n", json!({"type": "ERROR", "object": status.to_value()}));
+            return Ok(typed(200, "application/json", line));
+        }
+    };
+    let seat = Arc::downgrade(&ctx.seat); // the seat holds the answer, which holds the line
+    subscription.live.at_end(move || {
+        if let Some(seat) = seat.upgrade() {
+            seat.give_up();
+        }
+    });
+    let writer = Writer { kind, form, first: true, out: VecDeque::new(), unsent: state.cache.unsent.clone() };
+    let (state, user) = (state.clone(), ctx.user.clone());
+    let feed = Feed::new(state, user, subscription, writer, bookmarks, initial == Some(true), life, stop);
+    let body = stream::unfold(feed, |mut feed| async move {
+        let bytes = feed.next().await?;
+        Some((Ok::<_, BodyError>(Frame::data(bytes)), feed))
+    });
+    let mut answer = typed(200, "application/json", Bytes::new());
+    *answer.body_mut() = StreamBody::new(body).boxed_unsync();
+    Ok(answer)
+}
+
+/// `sendInitialEvents`, if it is asked for in the way that is allowed.
+fn initial_events(ctx: &Context) -> Result<Option<bool>, Status> {
+    if !ctx.query.has("sendInitialEvents") {
+        if !ctx.query.get("resourceVersionMatch").is_empty() {
+            let mut errors = Errors::default();
+            errors.forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            );
+            return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
+        }
+        return Ok(None);
+    }
+    if ctx.query.get("resourceVersionMatch") != "NotOlderThan" {
+        let mut errors = Errors::default();
+        errors.forbidden(
+            "resourceVersionMatch",
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        );
+        return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
+    }
+    Ok(Some(ctx.query.is_true("sendInitialEvents")))
+}
+
+/// Turns events into lines.
+struct Writer {
+    kind: KindRef,
+    form: Form,
+    /// The first Table of a watch names its columns.
+    first: bool,
+    out: VecDeque<Line>,
+    /// Counts what waits in `out`, and what is on its way to the client.
+    unsent: Arc<Unsent>,
+}
+
+struct Line {
+    bytes: Bytes,
+    /// More of the same revision follows.
+    goes_on: bool,
+}
+
+impl Writer {
+    /// What one revision did.
+    fn revision(&mut self, told: &Together) {
+        told.iter().for_each(|(change, event)| {
+            self.event(*change, event);
+            self.out.back_mut().into_iter().for_each(|line| line.goes_on = true);
+        });
+        self.out.back_mut().into_iter().for_each(|line| line.goes_on = false);
+    }
+
+    fn event(&mut self, change: Change, event: &Arc<Event>) {
+        let shown = event.shown(change);
+        let line = if self.form == Form::Object && self.is_as_stored(&shown.value) {
+            self.unsent.of_event(event.frame(change), event)
+        } else {
+            let line = self.line(change, &shown.value);
+            self.unsent.of_one(line)
+        };
+        self.add(line);
+    }
+
+    fn add(&mut self, bytes: Bytes) {
+        self.out.push_back(Line { bytes, goes_on: false });
+    }
+
+    /// Is this version's form that in which the object is stored?
+    fn is_as_stored(&self, value: &Value) -> bool {
+        matches!(negotiate::versioned(&self.kind, value), Cow::Borrowed(_))
+    }
+
+    fn line(&mut self, change: Change, value: &Value) -> Bytes {
+        let mut object = negotiate::one_value(&self.kind, self.form, value);
+        if matches!(self.form, Form::Table(..)) && !std::mem::take(&mut self.first) {
+            object["columnDefinitions"] = Value::Null;
+        }
+        frame(change, object.to_string().as_bytes())
+    }
+
+    /// What waits to be sent, as much as goes into one piece.
+    fn next(&mut self) -> Option<Bytes> {
+        let Line { bytes: first, mut goes_on } = self.out.pop_front()?;
+        let mut piece = Vec::new();
+        while let Some(line) = self.out.front()
+            && first.len().max(piece.len()) + line.bytes.len() <= if goes_on { REVISION_PIECE } else { PIECE }
+        {
+            if piece.is_empty() {
+                piece.extend_from_slice(&first);
+            }
+            piece.extend_from_slice(&line.bytes);
+            goes_on = line.goes_on;
+            self.out.pop_front();
+        }
+        Some(if piece.is_empty() { first } else { self.unsent.of_one(piece) })
+    }
+
+    fn bookmark(&mut self, revision: i64, initial_end: bool) {
+        let mut meta = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if initial_end {
+            meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = match self.form {
+            Form::Table(version, _) => json!({"kind": "Table", "apiVersion": version, "metadata": meta,
+                "columnDefinitions": table::definitions(table::printing(&self.kind)), "rows": []}),
+            Form::Partial(version) => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": version, "metadata": meta})
+            }
+            Form::Object => {
+                json!({"kind": self.kind.kind, "apiVersion": self.kind.api_version(), "metadata": meta})
+            }
+        };
+        self.add(format!("{}\n", json!({"type": "BOOKMARK", "object": object})).into());
+    }
+}
+
+struct Feed {
+    state: Arc<State>,
+    user: User,
+    /// What there was has not been sent yet, and when it must be: until then old objects may stay
+    /// in memory for this watch.
+    begins_until: Option<Instant>,
+    /// The end of what there was is still to be marked.
+    mark_initial: bool,
+    subscription: Subscription,
+    writer: Writer,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    end: Instant,
+    stop: CancellationToken,
+    over: bool,
+}
+
+impl Feed {
+    #[allow(clippy::too_many_arguments)] // what one request says of its watch
+    fn new(
+        state: Arc<State>,
+        user: User,
+        subscription: Subscription,
+        writer: Writer,
+        bookmarks: bool,
+        mark_initial: bool,
+        life: Duration,
+        stop: CancellationToken,
+    ) -> Feed {
+        let now = Instant::now();
+        let next_bookmark = now + clock::scaled(BOOKMARK_EVERY);
+        Feed {
+            state,
+            user,
+            begins_until: Some(now + ANSWER_TIME),
+            mark_initial,
+            subscription,
+            writer,
+            bookmarks,
+            next_bookmark,
+            end: now + clock::scaled(life),
+            stop,
+            over: false,
+        }
+    }
+
+    /// Encodes what there was when the watch began, about one piece at a time: ten thousand objects
+    /// at once would hold up the thread, and take memory for a client that does not read. What the
+    /// filter passes over counts as well.
+    async fn begin(&mut self) {
+        let mut made = 0;
+        while made < PIECE {
+            if let Some(object) = self.subscription.initial.pop() {
+                made += LOOKED_AT;
+                if !self.subscription.filter.matches(&object.value) {
+                    continue;
+                }
+                let writer = &mut self.writer;
+                let line = match writer.form == Form::Object && writer.is_as_stored(&object.value) {
+                    true => frame(Change::Added, &object.bytes),
+                    false => writer.line(Change::Added, &object.value),
+                };
+                let line = writer.unsent.of_one(line);
+                writer.add(line);
+                made += object.bytes.len();
+            } else if let Some(kept) = self.subscription.backlog.pop() {
+                made += LOOKED_AT;
+                if !self.subscription.filter.is_about_key(kept.key()) {
+                    continue;
+                }
+                made += kept.to_parse(); // whether it matches or not
+                let Some(event) = self.parsed(kept).await else {
+                    (self.begins_until, self.over) = (None, true);
+                    return;
+                };
+                if let Some(change) = self.subscription.filter.classify(&event) {
+                    self.writer.event(change, &event);
+                }
+            } else {
+                self.begins_until = None;
+                if std::mem::take(&mut self.mark_initial) {
+                    self.writer.bookmark(self.subscription.revision, true);
+                }
+                return;
+            }
+        }
+    }
+
+    /// The event again: here if it is small, otherwise as all work on large objects. `None`: it
+    /// cannot be made now, and the watch ends; its client resumes from the last event that it saw.
+    async fn parsed(&self, kept: Arc<Kept>) -> Option<Arc<Event>> {
+        let (bytes, revision) = (kept.to_parse(), kept.revision);
+        let event = match bytes <= LARGE {
+            true => kept.event(),
+            false => {
+                let parsing = async move { Ok(kept.event()) };
+                let parsed = self.state.compute.run(&self.user, bytes, self.stop.clone(), parsing).await;
+                parsed
+                    .inspect_err(|status| {
+                        tracing::debug!(revision, message = status.message, "ended a watch")
+                    })
+                    .ok()?
+            }
+        };
+        if event.is_none() {
+            tracing::error!(revision, "a kept event cannot be parsed; its watch ends");
+        }
+        event.map(Arc::new)
+    }
+
+    /// Everything up to the revision reached before looking has been sent once the queue is empty.
+    fn add_bookmark(&mut self) {
+        let reached = self.state.cache.revision();
+        while let Some(told) = self.subscription.live.try_recv() {
+            self.writer.revision(&told);
+        }
+        // To a watcher that was cut off, or whose resource was read anew from the store, a bookmark
+        // would hide what it missed.
+        if !self.subscription.live.is_closed() {
+            self.writer.bookmark(reached.max(self.subscription.revision), false);
+        }
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(until) = self.begins_until
+                && self.writer.out.is_empty()
+            {
+                if Instant::now() > until {
+                    tracing::debug!("ended a watch whose client does not read what there was when it began");
+                    return None;
+                }
+                self.begin().await;
+            }
+            if let Some(bytes) = self.writer.next() {
+                return Some(bytes);
+            }
+            if self.over {
+                return None;
+            }
+            if self.begins_until.is_some() {
+                tokio::task::yield_now().await; // many objects, and none of them matched
+                continue;
+            }
+            tokio::select! {
+                biased;
+                event = self.subscription.live.recv() => match event {
+                    Some(told) => self.writer.revision(&told),
+                    None => self.over = true, // too slow, or the cache started anew
+                },
+                () = self.stop.cancelled() => self.over = true,
+                () = tokio::time::sleep_until(self.end) => {
+                    if self.bookmarks {
+                        self.add_bookmark();
+                    }
+                    self.over = true;
+                }
+                () = tokio::time::sleep_until(self.next_bookmark), if self.bookmarks => {
+                    self.add_bookmark();
+                    self.next_bookmark = Instant::now() + clock::scaled(BOOKMARK_EVERY);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::object::Object;
+    use super::super::unsent::Beginning;
+    use super::*;
+    use api::kinds;
+
+    fn writer(lines: &[(usize, bool)]) -> Writer {
+        let kind = KindRef::Table(kinds::find("", "v1", "Pod").expect("built in"));
+        let out =
+            lines.iter().map(|(size, goes_on)| Line { bytes: vec![b'x'; *size].into(), goes_on: *goes_on });
+        Writer { kind, form: Form::Object, first: true, out: out.collect(), unsent: Arc::default() }
+    }
+
+    fn admin() -> User {
+        User::new("admin", &[crate::user::MASTERS])
+    }
+
+    fn subscription(
+        initial: Vec<Arc<Object>>,
+        backlog: Vec<Arc<Kept>>,
+        live: crate::line::Receiver,
+    ) -> Subscription {
+        let unsent = Arc::default();
+        let (initial, backlog) = (Beginning::new(&unsent, initial), Beginning::new(&unsent, backlog));
+        Subscription { initial, backlog, revision: 1, live, filter: Filter::default() }
+    }
+
+    fn pieces(lines: &[(usize, bool)]) -> Vec<usize> {
+        let mut writer = writer(lines);
+        std::iter::from_fn(|| writer.next()).map(|piece| piece.len()).collect()
+    }
+
+    /// Its resource was read anew from the store, or it was too slow: a bookmark would tell it that
+    /// it has seen what it has not.
+    #[tokio::test]
+    async fn a_watcher_whose_line_has_ended_gets_no_bookmark() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::testing::start(dir.path()).await;
+        let (sender, live) = crate::line::line(None, &Arc::default());
+        let subscription = subscription(vec![], vec![], live);
+        let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
+        let life = Duration::from_secs(60);
+        let mut feed = Feed::new(state, admin(), subscription, writer(&[]), true, false, life, stop);
+        feed.add_bookmark();
+        assert_eq!(feed.writer.out.len(), 1);
+        drop(sender);
+        feed.add_bookmark();
+        assert_eq!(feed.writer.out.len(), 1);
+    }
+
+    /// What there was when a watch began are objects that this watch alone may keep in memory: a
+    /// client that takes too long for them is ended, one that reads them slowly but in time gets
+    /// all.
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_whose_beginning_is_not_read_in_time_is_ended() {
+        const OBJECTS: usize = 10;
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::testing::start(dir.path()).await;
+        for (pause, is_in_time) in [(ANSWER_TIME / 20, true), (ANSWER_TIME / 5 * 2, false)] {
+            let (_sender, live) = crate::line::line(None, &Arc::default());
+            let object = |n: usize| {
+                let name = format!("p{n}");
+                let object = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": name}, "spec": {"nodeName": "n".repeat(PIECE)}});
+                Arc::new(Object::new(object, 1))
+            };
+            let initial = (0..OBJECTS).map(object).collect();
+            let subscription = subscription(initial, vec![], live);
+            let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
+            let life = Duration::from_secs(3600);
+            let mut feed = Feed::new(state, admin(), subscription, writer(&[]), false, false, life, stop);
+            let mut read = 0;
+            while read < OBJECTS && feed.next().await.is_some() {
+                read += 1;
+                tokio::time::sleep(pause).await;
+            }
+            match is_in_time {
+                true => assert_eq!(read, OBJECTS),
+                // The first at once, then one after each pause until the time is over.
+                false => assert_eq!((read, feed.subscription.initial.left().len()), (3, OBJECTS - 3)),
+            }
+        }
+    }
+
+    /// All turns for large work are taken: a watch waits for one with its first large event of the
+    /// past, and sends small ones at once.
+    #[tokio::test]
+    async fn large_events_of_the_past_are_parsed_in_turn_with_other_large_work() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::testing::start(dir.path()).await;
+        let state = &fixture.server.state;
+        let kept = |bytes: usize| {
+            let meta = json!({"name": "p", "namespace": "d"});
+            let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": {"nodeName": "n".repeat(bytes)}});
+            Arc::new(Kept::new(&Event::new(2, Arc::new(Object::new(pod, 2)), None, false)))
+        };
+        let feed = |bytes: usize| {
+            let (sender, live) = crate::line::line(None, &Arc::default());
+            let subscription = subscription(vec![], vec![kept(bytes)], live);
+            let (life, stop) = (Duration::from_secs(60), CancellationToken::new());
+            let feed = Feed::new(state.clone(), admin(), subscription, writer(&[]), false, false, life, stop);
+            (feed, sender)
+        };
+        let busy = crate::testing::Busy::begin(&fixture.server).await;
+        let (mut small, _sender) = feed(100);
+        assert!(small.next().await.is_some());
+        let (mut large, _sender) = feed(2 * LARGE);
+        let early = tokio::time::timeout(Duration::from_millis(100), large.next()).await;
+        assert!(early.is_err(), "it is parsed beside the bound on large work");
+        busy.end().await;
+        let (mut large, _sender) = feed(2 * LARGE);
+        let line = tokio::time::timeout(Duration::from_secs(20), large.next()).await.unwrap().unwrap();
+        assert!(line.len() > 2 * LARGE);
+    }
+
+    #[test]
+    fn what_one_revision_did_is_one_piece() {
+        let third = PIECE / 3 + 1;
+        assert_eq!(pieces(&[(third, false), (third, false), (third, false)]), [2 * third, third]);
+        assert_eq!(pieces(&[(third, true), (third, true), (third, true), (third, false)]), [4 * third]);
+        assert_eq!(pieces(&[(third, false), (third, true), (third, true), (third, false)]), [4 * third]);
+        assert_eq!(
+            pieces(&[(third, true), (third, true), (third, false), (third, false)]),
+            [3 * third, third]
+        );
+        let much = REVISION_PIECE / 3 + 1;
+        assert_eq!(pieces(&[(much, true), (much, true), (much, false)]), [2 * much, much]);
+    }
+}

@@ -1,0 +1,226 @@
+//! Server-side apply: an object as its manager wants it, merged with what others own.
+
+use super::patch::conform;
+use super::{Part, create_object, modify, stored_kind};
+use crate::State;
+use crate::context::Context;
+use crate::decode;
+use crate::http::Answer;
+use crate::negotiate;
+use crate::object::Object;
+use crate::store::Deadline;
+use api::errors::Errors;
+use api::kinds::Kind;
+use api::managed::{self, Conflict, Manager, Shape};
+use api::strategic::{Merge, merge_of};
+use api::{Status, bounds, meta, path, value};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+pub(super) async fn server_side_apply(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &Kind,
+    part: Part,
+    body: &Bytes,
+    form: negotiate::Form,
+) -> Result<Answer, Status> {
+    check_manager(ctx)?;
+    let mut applied = decode::applied(ctx, body)?;
+    if !value::empty(&applied, "metadata.managedFields") {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    decode::check_type(&kind.api_version(), kind.kind, &mut applied)?;
+    value::default(&mut applied, "metadata.name", ctx.info.name.clone());
+    let said = applied.clone();
+    let (mut applied, unknown) = conform(ctx, kind, applied)?;
+    if !unknown.is_empty() {
+        return Err(undeclared(kind, &said, unknown.told(), unknown.count()));
+    }
+    confine(stored_kind(kind), part, &mut applied);
+    let (object, created) = self::applied(state, ctx, kind, part, &applied).await?;
+    Ok(negotiate::one(if created { 201 } else { 200 }, kind, form, &object))
+}
+
+fn check_manager(ctx: &Context) -> Result<(), Status> {
+    if !ctx.query.get("fieldManager").is_empty() {
+        return Ok(());
+    }
+    let mut errors = Errors::default();
+    errors.required("fieldManager", "is required for apply patch");
+    Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors))
+}
+
+/// Applies what the manager of the request wants, in the object's stored form. True: the object was
+/// created.
+///
+/// # Errors
+/// 409 for fields of other managers, and those of every write.
+pub async fn applied(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &Kind,
+    part: Part,
+    applied: &Value,
+) -> Result<(Arc<Object>, bool), Status> {
+    check_manager(ctx)?;
+    let (name, stored) = (&ctx.info.name, stored_kind(kind));
+    let (force, now) = (ctx.query.is_true("force"), clock::rfc3339(clock::now()));
+    let api_version = kind.api_version();
+    let manager = Manager {
+        name: ctx.query.get("fieldManager"),
+        api_version: &api_version,
+        subresource: &ctx.info.subresource,
+        now: &now,
+    };
+    let shape = Shape::of(stored);
+    let problems = managed::problems(shape, applied);
+    if !problems.is_empty() {
+        return Err(untyped(kind, applied, &problems));
+    }
+    let deadline = Deadline::new();
+    loop {
+        deadline.check()?;
+        let done = modify(state, ctx, stored, part, name, |old| {
+            // A custom resource may have been stored under an older schema, or in another version.
+            let live = if kind.custom.is_some() { kind.from_stored(old) } else { Cow::Borrowed(old) };
+            let outcome = managed::apply(shape, &live, applied, manager);
+            if !outcome.conflicts.is_empty() && !force {
+                return Err(conflict(&outcome.conflicts, outcome.found));
+            }
+            let mut object = outcome.object;
+            bounds::check_depth(&object)?;
+            if meta::resource_version(applied).is_empty() {
+                value::remove(&mut object, "metadata.resourceVersion");
+            }
+            Ok(object)
+        })
+        .await;
+        match done {
+            Err(status)
+                if status.reason == "NotFound" && part == Part::Main && ctx.info.subresource.is_empty() =>
+            {
+                let object = managed::apply(shape, &Value::Null, applied, manager).object;
+                match create_object(state, ctx, stored, object).await {
+                    Err(status) if status.reason == "AlreadyExists" => {}
+                    made => return Ok((made?, true)),
+                }
+            }
+            done => return Ok((done?, false)),
+        }
+    }
+}
+
+/// What the other door writes is no part of what is applied through this one.
+fn confine(kind: &Kind, part: Part, applied: &mut Value) {
+    let Value::Object(map) = applied else { return };
+    match part {
+        Part::Status => {
+            map.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
+        }
+        _ if kind.has_status => drop(map.shift_remove("status")),
+        _ => {}
+    }
+}
+
+/// The answer for fields that the kind's schema does not have: an apply needs to know what it owns,
+/// so these are an error whatever `fieldValidation` says.
+fn undeclared(kind: &Kind, applied: &Value, unknown: &[String], count: usize) -> Status {
+    let mut problems: Vec<String> = unknown
+        .iter()
+        .map(|field| format!("{}: field not declared in schema", managed_path(kind, applied, field)))
+        .collect();
+    problems.extend(path::more(count.saturating_sub(unknown.len())));
+    untyped(kind, applied, &problems)
+}
+
+/// The answer for an object whose fields cannot be owned.
+fn untyped(kind: &Kind, applied: &Value, problems: &[String]) -> Status {
+    let told = match problems {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    let (namespace, name) = (meta::namespace(applied), meta::name(applied));
+    Status::bad_request(format!(
+        "failed to create typed patch object ({namespace}/{name}; {}, Kind={}): {told}",
+        kind.api_version(),
+        kind.kind
+    ))
+}
+
+/// `spec.containers[0].foo` as managed fields write it: `.spec.containers[name="c"].foo`.
+fn managed_path(kind: &Kind, object: &Value, field: &str) -> String {
+    let mut out = String::new();
+    let (mut here, mut last) = (object, "");
+    for step in field.split('.') {
+        let (name, indexes) = step.split_once('[').unwrap_or((step, ""));
+        out.push('.');
+        out.push_str(name);
+        here = here.get(name).unwrap_or(&Value::Null);
+        let parent = std::mem::replace(&mut last, name);
+        for index in indexes.split('[').map(|i| i.trim_end_matches(']')).filter(|i| !i.is_empty()) {
+            here = index.parse::<usize>().ok().and_then(|i| here.get(i)).unwrap_or(&Value::Null);
+            match merge_of(kind.kind, parent, last) {
+                Merge::By(key) => out.push_str(&format!("[{key}={}]", here.get(key).unwrap_or(&Value::Null))),
+                _ => out.push_str(&format!("[{index}]")),
+            }
+        }
+    }
+    out
+}
+
+/// `conflicts`: those that are told of the `n` that there are.
+fn conflict(conflicts: &[Conflict], n: usize) -> Status {
+    let s = if n == 1 { "" } else { "s" };
+    let text = match conflicts {
+        [one] => format!("conflict with {}: {}", one.manager, one.field),
+        many => {
+            let mut lines = String::new();
+            let mut manager = "";
+            for c in many {
+                if c.manager != manager {
+                    lines.push_str(&format!(
+                        "{}conflicts with {}:",
+                        if lines.is_empty() { "" } else { "\n" },
+                        c.manager
+                    ));
+                    manager = &c.manager;
+                }
+                lines.push_str(&format!("\n- {}", c.field));
+            }
+            if n > many.len() {
+                lines.push_str(&format!("\nand {} more", n - many.len()));
+            }
+            lines
+        }
+    };
+    let causes: Vec<Value> = conflicts
+        .iter()
+        .map(|c| json!({"reason": "FieldManagerConflict", "message": format!("conflict with {}", c.manager), "field": c.field}))
+        .collect();
+    Status::new(409, "Conflict", format!("Apply failed with {n} conflict{s}: {text}"))
+        .with(json!({"causes": causes}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::kinds;
+
+    #[test]
+    fn undeclared_fields_are_told_as_upstream_tells_them() {
+        let kind = kinds::find("", "v1", "Pod").unwrap();
+        let pod = json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"foo": 1, "containers": [{"name": "c", "x": 1}]}});
+        let one = undeclared(kind, &pod, &["spec.containers[0].x".into()], 1);
+        assert_eq!(
+            one.message,
+            "failed to create typed patch object (n/p; v1, Kind=Pod): .spec.containers[name=\"c\"].x: field not declared in schema"
+        );
+        let two = undeclared(kind, &pod, &["spec.foo".into(), "spec.containers[0].x".into()], 2);
+        assert!(two.message.ends_with(
+            "errors:\n  .spec.foo: field not declared in schema\n  .spec.containers[name=\"c\"].x: field not declared in schema"
+        ));
+    }
+}

@@ -1,0 +1,162 @@
+//! New objects.
+
+use super::{check_fields, check_version, own, place, stored_kind, tell_beside};
+use crate::State;
+use crate::context::Context;
+use crate::http::Answer;
+use crate::negotiate::{self, form};
+use crate::object::Object;
+use crate::store::{Deadline, Refused};
+use crate::{admission, decode, escalation, services};
+use api::kinds::Kind;
+use api::value::{self, text};
+use api::{Status, meta, validate};
+use bytes::Bytes;
+use serde_json::Value;
+use std::sync::Arc;
+use tap::{Event, Write};
+
+/// Names that `generateName` tries.
+const NAMES: usize = 8;
+
+pub async fn create(state: &Arc<State>, ctx: &Context, kind: &Kind, body: &Bytes) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let object = decode::object(ctx, kind, body)?;
+    let made = create_object(state, ctx, kind, object).await?;
+    Ok(negotiate::one(201, kind, form, &made))
+}
+
+/// Creates a decoded object (in its stored form) for whoever `ctx` is.
+pub async fn create_object(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &Kind,
+    mut object: Value,
+) -> Result<Arc<Object>, Status> {
+    let kind = stored_kind(kind);
+    ctx.name(meta::name(&object));
+    place(ctx, kind, &mut object)?;
+    if !meta::resource_version(&object).is_empty() {
+        return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+    }
+    fill_metadata(state, kind, &mut object);
+    if ctx.dry_run || admission::place(state, kind, &object).is_err() {
+        state.fresh().await?; // what this server remembers says no, and may be old
+        admission::place(state, kind, &object)?;
+    }
+    let generate = text(&object, "metadata.generateName").to_string();
+    let tries = if meta::name(&object).is_empty() && !generate.is_empty() { NAMES } else { 1 };
+    for attempt in 1..=tries {
+        let mut object = object.clone();
+        if tries > 1 {
+            let prefix: String = generate.chars().take(58).collect();
+            value::put(&mut object, "metadata.name", format!("{prefix}{}", state.rng.name_suffix(5)));
+        }
+        match create_named(state, ctx, kind, object).await {
+            Err(status) if status.reason == "AlreadyExists" && attempt < tries => {}
+            Err(mut status) if status.reason == "AlreadyExists" && tries > 1 => {
+                status.message.push_str(", the server was not able to generate a unique name for the object");
+                return Err(status);
+            }
+            done => return done,
+        }
+    }
+    Err(Status::internal("no name was tried"))
+}
+
+/// Creates an object whose name is known. What this server remembers may be old (a quota, a
+/// ServiceAccount, a port that was given back through another server): a refusal counts only when
+/// it was judged by what is in the store now.
+async fn create_named(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &Kind,
+    object: Value,
+) -> Result<Arc<Object>, Status> {
+    ctx.name(meta::name(&object)); // which may have been generated
+    let known = state.cache.revision();
+    match judge_and_create(state, ctx, kind, object.clone()).await {
+        Err(status) if matches!(status.code, 403 | 404 | 422) => match state.fresh().await {
+            Ok(now) if now > known => judge_and_create(state, ctx, kind, object).await,
+            _ => Err(status),
+        },
+        done => done,
+    }
+}
+
+async fn judge_and_create(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &Kind,
+    mut object: Value,
+) -> Result<Arc<Object>, Status> {
+    kind.fill(&mut object);
+    if kind.has_status && !kind.keeps_first_status {
+        value::remove(&mut object, "status");
+    }
+    if !ctx.applies() {
+        value::remove(&mut object, "metadata.managedFields");
+        own(ctx, kind, &Value::Null, &mut object); // what admission adds is nobody's
+    }
+    check_fields(ctx, kind, &object, None)?;
+    let attributes = admission::Attributes { state, ctx, kind, old: None };
+    let details = admission::mutate(&attributes, &mut object).await?;
+    ctx.stage(Event::Admit(details));
+    (kind.prepare)(&mut object);
+    let mut errors = validate::create(kind, &object);
+    check_version(ctx, kind, &object, None, &mut errors);
+    if !errors.is_empty() {
+        return Err(Status::invalid(kind.group, kind.kind, meta::name(&object), &errors));
+    }
+    escalation::check(state, ctx, kind, &object, None).await?;
+    ctx.stage(Event::Validate);
+    let name = meta::name(&object).to_string();
+    let _turn = admission::turn(&attributes, &object).await;
+    let deadline = Deadline::new();
+    loop {
+        deadline.check()?;
+        let mut planned = object.clone();
+        let mut extra = services::plan(state, kind, &mut planned, None)?;
+        extra.join(admission::validate(&attributes, &planned)?);
+        if ctx.dry_run {
+            return match state.remembered(kind, meta::namespace(&planned), &name) {
+                Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
+                None => Ok(Arc::new(Object::unwritten(planned))),
+            };
+        }
+        state.cache.steps.note(ctx, kind, &planned, &mut extra);
+        match state.write(kind, planned, 0, &extra).await {
+            Ok(made) => {
+                ctx.committed(&made, Write::CREATED);
+                tell_beside(ctx, &extra, made.revision);
+                return Ok(made);
+            }
+            Err(Refused::Error(status)) => return Err(status),
+            Err(Refused::Changed) => {
+                state.fresh().await?;
+                let namespace = meta::namespace(&object);
+                let exists = state.remembered(kind, namespace, &name).is_some()
+                    || state.undecodable(kind, namespace, &name).is_some();
+                if exists {
+                    return Err(Status::already_exists(kind.group, kind.plural, &name));
+                }
+                // An address or port was taken, a quota charged, or a step undone at the same
+                // moment: plan again.
+                services::after_collision(state, &extra).await?;
+            }
+        }
+    }
+}
+
+fn fill_metadata(state: &State, kind: &Kind, object: &mut Value) {
+    let now = clock::rfc3339(clock::now());
+    let metadata = value::slot_map(object, "metadata");
+    for own in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+        metadata.shift_remove(own);
+    }
+    metadata.insert("uid".into(), state.rng.uuid().into());
+    metadata.insert("creationTimestamp".into(), now.into());
+    if kind.generation {
+        metadata.insert("generation".into(), 1.into());
+    }
+}

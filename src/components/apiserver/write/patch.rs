@@ -1,0 +1,137 @@
+//! Changes told as a difference: JSON patch, merge patch, strategic merge patch.
+
+use super::apply::server_side_apply;
+use super::{Part, modify, place, stored_kind};
+use crate::State;
+use crate::context::{APPLY, Context};
+use crate::http::{Answer, header};
+use crate::negotiate::{self, form};
+use crate::{decode, duplicates};
+use api::errors::Errors;
+use api::kinds::Kind;
+use api::path::UnknownFields;
+use api::{Status, bounds, meta, patch, strategic, value};
+use bytes::Bytes;
+use serde_json::Value;
+use std::sync::Arc;
+
+const PATCHES: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/strategic-merge-patch+json";
+const PATCHES_CUSTOM: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+
+pub async fn patch(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &Kind,
+    part: Part,
+    body: &Bytes,
+) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let media = header(&ctx.headers, "content-type").split(';').next().unwrap_or("").trim().to_string();
+    if media.starts_with(APPLY) {
+        return server_side_apply(state, ctx, kind, part, body, form).await;
+    }
+    if ctx.query.has("force") {
+        let mut errors = Errors::default();
+        errors.forbidden("force", "may not be specified for non-apply patch");
+        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors));
+    }
+    let stored = stored_kind(kind);
+    let changed = modify(state, ctx, stored, part, &ctx.info.name, |old| {
+        let mut patched = patched(kind, &media, old, body)?;
+        if meta::resource_version(&patched) == meta::resource_version(old) {
+            value::remove(&mut patched, "metadata.resourceVersion"); // the patch sets no lock: try again on conflict
+        }
+        settle(ctx, kind, &media, patched, body)
+    })
+    .await?;
+    Ok(negotiate::one(200, kind, form, &changed))
+}
+
+/// The patch applied, in the version of the request.
+pub fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, Status> {
+    let mut object = negotiate::versioned(kind, old).into_owned();
+    match media {
+        "application/json-patch+json" => patch::json(&mut object, body)?,
+        "application/merge-patch+json" => patch::merge(&mut object, &decode::body("application/json", body)?),
+        "application/strategic-merge-patch+json" if kind.custom.is_none() => {
+            let fields = decode::body("application/json", body)?;
+            strategic::apply(kind.kind, &mut object, &fields).map_err(Status::bad_request)?;
+        }
+        _ if kind.custom.is_some() => return Err(Status::unsupported_media_type(PATCHES_CUSTOM)),
+        _ => return Err(Status::unsupported_media_type(PATCHES)),
+    }
+    Ok(object)
+}
+
+/// Checks a patched object and brings it into its stored form.
+pub(super) fn settle(
+    ctx: &Context,
+    kind: &Kind,
+    media: &str,
+    object: Value,
+    body: &[u8],
+) -> Result<Value, Status> {
+    let patched = object.clone();
+    let (object, unknown) = conform(ctx, kind, object)?;
+    let strategic = media == "application/strategic-merge-patch+json";
+    let mut problems: Vec<String> = match decode::validation(ctx)? {
+        decode::Validation::Ignore => return Ok(object),
+        _ => duplicates::problems(body, &UnknownFields::default()),
+    };
+    if media == "application/json-patch+json" {
+        problems.iter_mut().for_each(|p| *p = format!("json patch {p}"));
+    }
+    problems.extend(unknown.problems());
+    match decode::validation(ctx)? {
+        decode::Validation::Strict if !problems.is_empty() => {
+            let shown = match strategic {
+                true => go_map(&serde_json::from_slice(body).unwrap_or_default()),
+                false => patched.to_string(),
+            };
+            let mut errors = Errors::default();
+            errors.invalid_text("patch", &shown, &format!("strict decoding error: {}", problems.join(", ")));
+            return Err(Status::invalid("", "", "", &errors));
+        }
+        _ => problems.into_iter().for_each(|p| ctx.warn(p)),
+    }
+    Ok(object)
+}
+
+/// Checks type, depth, fields, name and namespace of an object and brings it into its stored form.
+/// Also returns its unknown fields, which are gone from it.
+pub(super) fn conform(
+    ctx: &Context,
+    kind: &Kind,
+    mut object: Value,
+) -> Result<(Value, UnknownFields), Status> {
+    bounds::check_depth(&object)?;
+    decode::check_type(&kind.api_version(), kind.kind, &mut object)?;
+    let unknown = decode::conform(kind, &mut object)?;
+    let (told, name) = (meta::name(&object), &ctx.info.name);
+    if told != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({told}) does not match the name on the URL ({name})"
+        )));
+    }
+    if kind.namespaced {
+        place(ctx, kind, &mut object)?;
+    }
+    kind.to_stored(&mut object);
+    Ok((object, unknown))
+}
+
+/// `map[spec:map[foo:1]]`: how Go prints a patch.
+fn go_map(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut all: Vec<String> = map.iter().map(|(k, v)| format!("{k}:{}", go_map(v))).collect();
+            all.sort();
+            format!("map[{}]", all.join(" "))
+        }
+        Value::Array(list) => format!("[{}]", list.iter().map(go_map).collect::<Vec<_>>().join(" ")),
+        Value::String(s) => s.clone(),
+        Value::Null => "<nil>".into(),
+        other => other.to_string(),
+    }
+}

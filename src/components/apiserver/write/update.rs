@@ -1,0 +1,326 @@
+//! Changes of objects that exist.
+
+use super::{check_fields, check_version, create_object, own, place, stored_kind, tell_beside};
+use crate::State;
+use crate::context::Context;
+use crate::http::Answer;
+use crate::negotiate::{self, form};
+use crate::object::Object;
+use crate::store::{Deadline, Refused};
+use crate::{admission, decode, escalation, remove, services};
+use api::errors::Errors;
+use api::kinds::Kind;
+use api::value::{self, at};
+use api::{Status, meta, validate};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tap::{Event, Write};
+
+/// Which part of an object a write may touch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    Main,
+    Status,
+    /// `namespaces/finalize`
+    Finalize,
+    /// Parts of a pod that only its subresources may set: binding, ephemeral containers.
+    Internal,
+}
+
+pub async fn update(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &Kind,
+    part: Part,
+    body: &Bytes,
+) -> Result<Answer, Status> {
+    let form = form(ctx.accept(), &ctx.query)?;
+    let mut new = decode::object(ctx, kind, body)?;
+    let stored = stored_kind(kind);
+    place(ctx, stored, &mut new)?;
+    let (told, name) = (meta::name(&new).to_string(), ctx.info.name.clone());
+    if told.is_empty() {
+        value::put(&mut new, "metadata.name", name.clone());
+    } else if told != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({told}) does not match the name on the URL ({name})"
+        )));
+    }
+    if stored.needs_version
+        && part == Part::Main
+        && meta::resource_version(&new).is_empty()
+        && state.get(stored, meta::namespace(&new), &name).await.is_ok()
+    {
+        let mut errors = Errors::default();
+        errors.invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+        return Err(Status::invalid(stored.group, stored.kind, &name, &errors));
+    }
+    match modify(state, ctx, stored, part, &name, |_| Ok(new.clone())).await {
+        Err(status) if status.reason == "NotFound" && stored.create_on_update && part == Part::Main => {
+            value::remove(&mut new, "metadata.resourceVersion");
+            let made = create_object(state, ctx, stored, new).await?;
+            Ok(negotiate::one(201, kind, form, &made))
+        }
+        done => Ok(negotiate::one(200, kind, form, &*done?)),
+    }
+}
+
+/// Reads, changes by `change`, and writes, again if somebody was faster. No change, no write.
+///
+/// The first try trusts this server's memory, which the write's own condition makes safe; a refusal
+/// or "nothing to do" counts only when it was judged by what is in the store now. A write that
+/// names no resourceVersion is tried again until the request's time is over, as by upstream's
+/// `GuaranteedUpdate`; one that names it gets a conflict once the object has another.
+pub async fn modify(
+    state: &Arc<State>,
+    ctx: &Context,
+    kind: &Kind,
+    part: Part,
+    name: &str,
+    change: impl Fn(&Value) -> Result<Value, Status>,
+) -> Result<Arc<Object>, Status> {
+    let edit = Edit { state, ctx, kind, part, name };
+    let namespace = ctx.info.object_namespace();
+    if !ctx.dry_run
+        && let Some(remembered) = state.remembered(kind, namespace, name)
+    {
+        match edit.attempt(&remembered, &change).await {
+            Ok(Tried::Written(made)) => return Ok(made),
+            Ok(Tried::Failed(status)) => return Err(status),
+            Ok(Tried::Nothing | Tried::Overtaken { .. }) | Err(_) => {}
+        }
+    }
+    let deadline = Deadline::new();
+    loop {
+        deadline.check()?;
+        let old = state.get(kind, namespace, name).await?;
+        match edit.attempt(&old, &change).await? {
+            Tried::Written(made) => return Ok(made),
+            Tried::Nothing => return Ok(old),
+            Tried::Failed(status) => return Err(status),
+            Tried::Overtaken { locked: false } => {}
+            Tried::Overtaken { locked: true } => {
+                state.fresh().await?;
+                if state.remembered(kind, namespace, name).is_none_or(|o| o.revision != old.revision) {
+                    return Err(Status::stale(kind.group, kind.plural, name));
+                }
+            }
+        }
+    }
+}
+
+/// How one attempt ended.
+enum Tried {
+    Written(Arc<Object>),
+    /// The change changes nothing.
+    Nothing,
+    /// The store did not take it, or did not say whether it did: no reason to try again.
+    Failed(Status),
+    /// Somebody wrote meanwhile. `locked`: the writer named the version that it wants to replace.
+    Overtaken {
+        locked: bool,
+    },
+}
+
+/// A write to an object that exists.
+struct Edit<'a> {
+    state: &'a Arc<State>,
+    ctx: &'a Context,
+    kind: &'a Kind,
+    part: Part,
+    name: &'a str,
+}
+
+impl Edit<'_> {
+    async fn attempt(
+        &self,
+        old: &Object,
+        change: &impl Fn(&Value) -> Result<Value, Status>,
+    ) -> Result<Tried, Status> {
+        let Edit { state, ctx, kind, part, name } = *self;
+        let mut new = change(&old.value)?;
+        let told = meta::resource_version(&new);
+        let locked = !told.is_empty();
+        if locked && told != meta::resource_version(&old.value) {
+            return Err(Status::stale(kind.group, kind.plural, name));
+        }
+        let uid = meta::uid(&new);
+        if !uid.is_empty() && uid != meta::uid(&old.value) {
+            let why = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                meta::uid(&old.value)
+            );
+            return Err(Status::conflict(kind.group, kind.plural, name, &why));
+        }
+        if part == Part::Main {
+            check_creation(kind, &new, &old.value)?;
+        }
+        keep(kind, part, &mut new, &old.value);
+        self.settle(&mut new, &old.value);
+        let errors = match part {
+            Part::Main => {
+                let mut errors = validate::update(kind, &new, &old.value);
+                check_version(ctx, kind, &new, Some(&old.value), &mut errors);
+                errors
+            }
+            Part::Status => {
+                let mut errors = validate::schema(kind, &new, Some(&old.value));
+                (kind.validate_status_update)(&new, &old.value, &mut errors);
+                errors
+            }
+            _ => validate::schema(kind, &new, Some(&old.value)),
+        };
+        if !errors.is_empty() {
+            return Err(Status::invalid(kind.group, kind.kind, name, &errors));
+        }
+        if matches!(part, Part::Main | Part::Internal) {
+            check_fields(ctx, kind, &new, Some(&old.value))?;
+        }
+        escalation::check(state, ctx, kind, &new, Some(&old.value)).await?;
+        let finished = remove::is_finished(kind, &new);
+        let mut extra = services::plan(state, kind, &mut new, Some(&old.value))?;
+        if new == old.value && !finished {
+            return Ok(Tried::Nothing);
+        }
+        ctx.stage(Event::Validate);
+        let attributes = admission::Attributes { state, ctx, kind, old: Some(&old.value) };
+        extra.join(admission::validate(&attributes, &new)?);
+        if ctx.dry_run {
+            value::put(&mut new, "metadata.resourceVersion", meta::resource_version(&old.value));
+            ctx.would_make(&new);
+            return Ok(Tried::Written(Arc::new(Object::unwritten(new))));
+        }
+        if finished {
+            extra = services::release(kind, &old.value);
+        }
+        // What is written to an object on its way out leads to its end.
+        extra.repairs |= meta::is_terminating(&new) && ctx.user.may_repair();
+        state.cache.steps.note(ctx, kind, &new, &mut extra);
+        let written = if finished {
+            let last = Object::unsent(new, old.revision);
+            state.erase(kind, &last, &extra).await
+        } else {
+            state.write(kind, new, old.revision, &extra).await
+        };
+        match written {
+            Ok(made) => {
+                ctx.committed(&made, if finished { Write::DELETED } else { Write::UPDATED });
+                tell_beside(ctx, &extra, made.revision);
+                Ok(Tried::Written(made))
+            }
+            Err(Refused::Error(status)) => Ok(Tried::Failed(status)),
+            Err(Refused::Changed) => {
+                services::after_collision(state, &extra).await?;
+                Ok(Tried::Overtaken { locked })
+            }
+        }
+    }
+
+    /// Fills in what the server fills in, and notes who wrote what.
+    fn settle(&self, new: &mut Value, old: &Value) {
+        let Edit { ctx, kind, part, .. } = *self;
+        match part {
+            Part::Main => {
+                kind.fill(new);
+                (kind.prepare_update)(new, old);
+            }
+            Part::Status => {
+                if kind.custom.is_some() {
+                    kind.fill(new);
+                }
+                (kind.prepare_status_update)(new, old, &ctx.info.subresource);
+            }
+            _ if kind.custom.is_some() => kind.fill(new),
+            _ => {}
+        }
+        // A binding is the scheduler's word: it is no change of what was asked for, and no field
+        // that the scheduler owns.
+        let binds = part == Part::Internal && ctx.info.verb == "create";
+        let annotations = |object| at(object, "metadata.annotations");
+        let annotated = kind.generation_of_annotations
+            && matches!(part, Part::Main)
+            && annotations(new) != annotations(old);
+        if kind.generation && !binds && (annotated || spec_changed(kind, new, old)) {
+            value::put(new, "metadata.generation", meta::generation(old) + 1);
+        }
+        if !ctx.applies() && !binds {
+            own(ctx, kind, old, new);
+        }
+    }
+}
+
+/// # Errors
+/// 422 for a write that gives the object another time of creation.
+fn check_creation(kind: &Kind, new: &Value, old: &Value) -> Result<(), Status> {
+    let time = |object| value::text(object, "metadata.creationTimestamp");
+    let parsed = |text: &str| text.parse::<clock::Timestamp>().ok();
+    if time(new).is_empty() || time(new) == time(old) || parsed(time(new)) == parsed(time(old)) {
+        return Ok(());
+    }
+    let mut errors = Errors::default();
+    errors.invalid_text("metadata.creationTimestamp", time(new), "field is immutable");
+    Err(Status::invalid(kind.group, kind.kind, meta::name(old), &errors))
+}
+
+/// What a write through this door may not change is taken from the stored object.
+fn keep(kind: &Kind, part: Part, new: &mut Value, old: &Value) {
+    match part {
+        Part::Status => {
+            let mut kept = old.clone();
+            value::copy(new, &mut kept, "status");
+            value::copy(new, &mut kept, "metadata.managedFields");
+            if kind.custom.is_none() {
+                value::copy(new, &mut kept, "metadata.annotations");
+            }
+            *new = kept;
+        }
+        Part::Finalize => {
+            let finalizers = at(new, "spec.finalizers").clone();
+            *new = old.clone();
+            if finalizers.is_null() {
+                value::remove(new, "spec.finalizers");
+            } else {
+                value::put(new, "spec.finalizers", finalizers);
+            }
+        }
+        Part::Main if kind.has_status => value::copy(old, new, "status"),
+        Part::Main | Part::Internal => {}
+    }
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "name",
+        "namespace",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+        "generateName",
+    ] {
+        value::copy(old, new, &format!("metadata.{field}"));
+    }
+    if at(new, "metadata.managedFields").is_null() {
+        value::copy(old, new, "metadata.managedFields");
+    } else if value::empty(new, "metadata.managedFields") {
+        value::remove(new, "metadata.managedFields");
+    }
+    for map in ["metadata.labels", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences"]
+    {
+        if value::empty(new, map) {
+            value::remove(new, map);
+        }
+    }
+}
+
+/// Anything but metadata, and a status that has a door of its own.
+fn spec_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
+    let (Value::Object(a), Value::Object(b)) = (new, old) else { return false };
+    let whole = kind.custom.is_some() && !kind.has_status;
+    let counts = |k: &&String| match k.as_str() {
+        "metadata" | "kind" | "apiVersion" => false,
+        "status" => whole,
+        _ => true,
+    };
+    a.keys().chain(b.keys()).filter(counts).any(|k| a.get(k) != b.get(k))
+}

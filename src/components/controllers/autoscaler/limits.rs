@@ -1,0 +1,226 @@
+//! How fast a number of replicas may change: pure. What was recommended and what was done a short
+//! while ago is remembered ([`Past`]), in memory only, as upstream does: after a restart an
+//! autoscaler begins anew. Source: `pkg/controller/podautoscaler/horizontal.go`.
+
+use clock::Instant;
+use k8s_openapi::api::autoscaling::v2::{HPAScalingRules, HorizontalPodAutoscalerSpec};
+use std::time::Duration;
+
+/// Fewer replicas only if nobody asked for more in this time, unless the behavior says another.
+const DOWN_WINDOW: Duration = Duration::from_secs(300);
+/// Without a behavior: at once to twice as many, but at least to so many.
+const UP_LEAST: i32 = 4;
+
+/// What an autoscaler did and wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    recommended: Vec<(Instant, i32)>,
+    /// By how many replicas it changed.
+    changed: Vec<(Instant, i32)>,
+}
+
+/// A condition: its reason and message.
+pub type Reason = (&'static str, &'static str);
+
+/// What remains of a recommendation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limited {
+    pub replicas: i32,
+    /// Why it was held back for a while.
+    pub stabilized: Option<Reason>,
+    /// What bounded it, if anything did.
+    pub limited: Option<Reason>,
+}
+
+impl Past {
+    pub fn change(&mut self, now: Instant, by: i32) {
+        self.changed.push((now, by));
+    }
+
+    /// Replicas added (or taken away) in the last so many seconds.
+    fn sum(&self, now: Instant, seconds: i32, up: bool) -> i32 {
+        let period = Duration::from_secs(seconds.max(0) as u64);
+        let recent = self.changed.iter().filter(|(at, _)| now.saturating_duration_since(*at) < period);
+        recent.map(|(_, by)| if up { (*by).max(0) } else { (-by).max(0) }).sum()
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let recent = |at: &Instant| now.saturating_duration_since(*at) < Duration::from_secs(3600);
+        self.recommended.retain(|(at, _)| recent(at));
+        self.changed.retain(|(at, _)| recent(at));
+    }
+}
+
+fn window(rules: Option<&HPAScalingRules>, default: Duration) -> Duration {
+    let set = rules.and_then(|r| r.stabilization_window_seconds);
+    set.map_or(default, |s| Duration::from_secs(s.max(0) as u64))
+}
+
+/// How far the rules let the number go from `current`.
+fn bound(rules: &HPAScalingRules, past: &Past, current: i32, up: bool, now: Instant) -> i32 {
+    if rules.select_policy.as_deref() == Some("Disabled") {
+        return current;
+    }
+    let bounds = rules.policies.iter().flatten().map(|policy| {
+        let done = past.sum(now, policy.period_seconds, up);
+        let start = if up { current - done } else { current + done };
+        match (policy.type_.as_str(), up) {
+            ("Pods", true) => start.saturating_add(policy.value),
+            ("Pods", false) => start.saturating_sub(policy.value),
+            (_, true) => (f64::from(start) * (1.0 + f64::from(policy.value) / 100.0)).ceil() as i32,
+            (_, false) => (f64::from(start) * (1.0 - f64::from(policy.value) / 100.0)) as i32,
+        }
+    });
+    // "Max" lets the number change as much as any policy allows.
+    let widest = (rules.select_policy.as_deref() != Some("Min")) == up;
+    let bound = if widest { bounds.max() } else { bounds.min() };
+    let bound = bound.unwrap_or(if up { i32::MAX } else { 0 });
+    if up { bound.max(current) } else { bound.min(current) }
+}
+
+/// Pure (but for what it adds to the past): the number that a recommendation comes to.
+pub fn limit(
+    spec: &HorizontalPodAutoscalerSpec,
+    past: &mut Past,
+    current: i32,
+    wanted: i32,
+    now: Instant,
+) -> Limited {
+    past.forget(now);
+    let behavior = spec.behavior.as_ref();
+    let (up, down) =
+        (behavior.and_then(|b| b.scale_up.as_ref()), behavior.and_then(|b| b.scale_down.as_ref()));
+    let (up_window, down_window) = (window(up, Duration::ZERO), window(down, DOWN_WINDOW));
+    let within = |window: Duration| {
+        let recent =
+            past.recommended.iter().filter(move |(at, _)| now.saturating_duration_since(*at) < window);
+        recent.map(|(_, n)| *n).chain([wanted])
+    };
+    // Up to the lowest, down to the highest that was recommended of late.
+    let (up_to, down_to) =
+        (within(up_window).min().unwrap_or(wanted), within(down_window).max().unwrap_or(wanted));
+    past.recommended.push((now, wanted));
+    let steady = current.max(up_to).min(down_to);
+    let stabilized = match steady.cmp(&wanted) {
+        std::cmp::Ordering::Equal => None,
+        std::cmp::Ordering::Greater => Some((
+            "ScaleDownStabilized",
+            "recent recommendations were higher than current one, applying the highest recent recommendation",
+        )),
+        std::cmp::Ordering::Less => Some((
+            "ScaleUpStabilized",
+            "recent recommendations were lower than current one, applying the lowest recent recommendation",
+        )),
+    };
+    let least = spec.min_replicas.unwrap_or(1);
+    let mut replicas = steady;
+    let mut limited = None;
+    if steady > current {
+        let fast = match up {
+            Some(rules) => bound(rules, past, current, true, now),
+            None if behavior.is_some() => i32::MAX,
+            None => current.saturating_mul(2).max(UP_LEAST),
+        };
+        let most = fast.min(spec.max_replicas);
+        if steady > most {
+            replicas = most;
+            limited = Some(match fast < spec.max_replicas {
+                true => (
+                    "ScaleUpLimit",
+                    "the desired replica count is increasing faster than the maximum scale rate",
+                ),
+                false => {
+                    ("TooManyReplicas", "the desired replica count is more than the maximum replica count")
+                }
+            });
+        }
+    } else if steady < current {
+        let slow = down.map_or(0, |rules| bound(rules, past, current, false, now));
+        let fewest = slow.max(least);
+        if steady < fewest {
+            replicas = fewest;
+            limited = Some(match slow > least {
+                true => (
+                    "ScaleDownLimit",
+                    "the desired replica count is decreasing faster than the maximum scale rate",
+                ),
+                false => {
+                    ("TooFewReplicas", "the desired replica count is less than the minimum replica count")
+                }
+            });
+        }
+    } else if steady > spec.max_replicas {
+        replicas = spec.max_replicas;
+        limited =
+            Some(("TooManyReplicas", "the desired replica count is more than the maximum replica count"));
+    } else if steady < least {
+        replicas = least;
+        limited =
+            Some(("TooFewReplicas", "the desired replica count is less than the minimum replica count"));
+    }
+    Limited { replicas, stabilized, limited }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn spec(behavior: Value) -> HorizontalPodAutoscalerSpec {
+        let target = json!({"kind": "Deployment", "name": "d"});
+        serde_json::from_value(
+            json!({"minReplicas": 2, "maxReplicas": 20, "scaleTargetRef": target, "behavior": behavior}),
+        )
+        .unwrap()
+    }
+
+    fn at(seconds: u64) -> Instant {
+        use std::sync::OnceLock;
+        static START: OnceLock<Instant> = OnceLock::new();
+        *START.get_or_init(Instant::now) + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn up_is_quick_and_down_waits_for_the_window() {
+        let (spec, mut past) = (spec(Value::Null), Past::default());
+        let first = limit(&spec, &mut past, 3, 15, at(0));
+        assert_eq!((first.replicas, first.limited.unwrap().0), (6, "ScaleUpLimit"));
+        assert_eq!(limit(&spec, &mut past, 15, 40, at(15)).limited.unwrap().0, "TooManyReplicas");
+        let down = limit(&spec, &mut past, 20, 1, at(60));
+        assert_eq!((down.replicas, down.stabilized.unwrap().0), (20, "ScaleDownStabilized"));
+        let down = limit(&spec, &mut past, 20, 1, at(15 + 301));
+        assert_eq!((down.replicas, down.limited.unwrap().0), (2, "TooFewReplicas"));
+    }
+
+    #[test]
+    fn a_policy_may_allow_any_number() {
+        let policies = json!([{"type": "Pods", "value": i32::MAX, "periodSeconds": 60}]);
+        let spec = spec(
+            json!({"scaleUp": {"policies": policies}, "scaleDown": {"stabilizationWindowSeconds": 0, "policies": policies}}),
+        );
+        assert_eq!(limit(&spec, &mut Past::default(), 10, 15, at(0)).replicas, 15);
+        assert_eq!(limit(&spec, &mut Past::default(), 10, 3, at(0)).replicas, 3);
+    }
+
+    #[test]
+    fn policies_bound_the_pace() {
+        let policy = json!([{"type": "Pods", "value": 2, "periodSeconds": 60}, {"type": "Percent", "value": 10, "periodSeconds": 60}]);
+        let behavior = |select: &str| {
+            let rules = json!({"stabilizationWindowSeconds": 0, "selectPolicy": select, "policies": policy});
+            spec(json!({"scaleUp": rules, "scaleDown": rules}))
+        };
+        let mut past = Past::default();
+        assert_eq!(limit(&behavior("Max"), &mut past, 10, 20, at(0)).replicas, 12);
+        assert_eq!(limit(&behavior("Min"), &mut past, 10, 20, at(0)).replicas, 11);
+        assert_eq!(limit(&behavior("Max"), &mut past, 10, 2, at(0)).replicas, 8);
+        assert_eq!(limit(&behavior("Min"), &mut past, 10, 2, at(0)).replicas, 9);
+        assert_eq!(limit(&behavior("Disabled"), &mut past, 10, 2, at(0)).replicas, 10);
+        past.change(at(0), 2);
+        assert_eq!(
+            limit(&behavior("Max"), &mut past, 12, 20, at(30)).replicas,
+            12,
+            "already two in this minute"
+        );
+        assert_eq!(limit(&behavior("Max"), &mut past, 12, 20, at(61)).replicas, 14);
+    }
+}

@@ -1,0 +1,279 @@
+//! From what pods use to how many there should be: pure. Source:
+//! `pkg/controller/podautoscaler/replica_calculator.go`.
+
+use crate::pods::{self, phase};
+use api::quantity::Quantity;
+use clock::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A use this near to its target is left alone.
+const TOLERANCE: f64 = 0.1;
+/// So long after its start a pod's CPU use is believed only if it was measured while it was ready.
+const CPU_INITIALIZATION: Duration = Duration::from_secs(300);
+/// A pod that was unready from its start on for this long and still is counts as starting.
+const INITIAL_READINESS: Duration = Duration::from_secs(30);
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// Per cent of what the pods request.
+    Utilization(i64),
+    /// Thousandths a pod.
+    Average(i64),
+}
+
+/// A metric: a resource, of all containers or of one.
+#[derive(Clone, Debug)]
+pub struct Metric {
+    pub resource: String,
+    pub container: Option<String>,
+    pub target: Target,
+}
+
+/// A pod's use: thousandths by container and resource, and over which time until when.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub at: Timestamp,
+    pub window: Duration,
+    pub used: BTreeMap<(String, String), i64>,
+}
+
+/// What a metric says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    pub replicas: i32,
+    /// Thousandths a pod.
+    pub average: i64,
+    /// Per cent of the request, if that was asked for.
+    pub utilization: Option<i64>,
+}
+
+impl Metric {
+    fn counts(&self, container: &str) -> bool {
+        self.container.as_ref().is_none_or(|c| c == container)
+    }
+
+    fn used(&self, sample: &Sample) -> i64 {
+        let mine = sample.used.iter().filter(|((name, of), _)| *of == self.resource && self.counts(name));
+        mine.map(|(_, n)| n).sum()
+    }
+
+    /// Thousandths that the pod's containers request. A container that says nothing makes a
+    /// percentage meaningless.
+    fn requested(&self, pod: &Pod) -> Result<i64, String> {
+        let spec = pod.spec.clone().unwrap_or_default();
+        let sidecars = spec.init_containers.unwrap_or_default().into_iter();
+        let sidecars = sidecars.filter(|c| c.restart_policy.as_deref() == Some("Always"));
+        let mut sum = 0;
+        for container in spec.containers.into_iter().chain(sidecars).filter(|c| self.counts(&c.name)) {
+            let requests = container.resources.and_then(|r| r.requests).unwrap_or_default();
+            let Some(amount) = requests.get(&self.resource).and_then(|q| Quantity::parse(&q.0)) else {
+                let pod = pod.metadata.name.as_deref().unwrap_or_default();
+                return Err(format!(
+                    "missing request for {} in container {} of Pod {pod}",
+                    self.resource, container.name
+                ));
+            };
+            sum += amount.milli();
+        }
+        Ok(sum)
+    }
+}
+
+/// Pods by what can be said of them.
+#[derive(Debug, Default)]
+struct Groups<'a> {
+    /// Their use counts.
+    ready: Vec<(&'a Pod, i64)>,
+    /// Still starting.
+    unready: Vec<&'a Pod>,
+    /// Nothing is known of their use.
+    missing: Vec<&'a Pod>,
+}
+
+fn group<'a>(
+    metric: &Metric,
+    all: &'a [Arc<Pod>],
+    samples: &BTreeMap<String, Sample>,
+    now: Timestamp,
+) -> Groups<'a> {
+    let mut groups = Groups::default();
+    for pod in all.iter().filter(|p| p.metadata.deletion_timestamp.is_none() && phase(p) != "Failed") {
+        let sample = samples.get(pod.metadata.name.as_deref().unwrap_or_default());
+        match sample {
+            _ if phase(pod) == "Pending" => groups.unready.push(pod),
+            None => groups.missing.push(pod),
+            Some(sample) if metric.resource == "cpu" && is_starting(pod, sample, now) => {
+                groups.unready.push(pod)
+            }
+            Some(sample) => groups.ready.push((pod, metric.used(sample))),
+        }
+    }
+    groups
+}
+
+fn is_starting(pod: &Pod, sample: &Sample, now: Timestamp) -> bool {
+    let status = pod.status.clone().unwrap_or_default();
+    let ready = status.conditions.iter().flatten().find(|c| c.type_ == "Ready");
+    let (Some(ready), Some(start)) = (ready, status.start_time) else { return true };
+    let since = ready.last_transition_time.as_ref().map_or(start.0, |t| t.0);
+    let unready = ready.status == "False";
+    match start.0 + CPU_INITIALIZATION > now {
+        true => unready || sample.at < since + sample.window,
+        false => unready && start.0 + INITIAL_READINESS > since,
+    }
+}
+
+/// How a sum of uses relates to its target: (ratio, what is used a pod, per cent).
+fn ratio(metric: &Metric, uses: &[(&Pod, i64)]) -> Result<(f64, i64, Option<i64>), String> {
+    let total: i64 = uses.iter().map(|(_, used)| used).sum();
+    let average = total / uses.len().max(1) as i64;
+    match metric.target {
+        Target::Average(target) => Ok((average as f64 / target.max(1) as f64, average, None)),
+        Target::Utilization(target) => {
+            let mut requests = 0;
+            for (pod, _) in uses {
+                requests += metric.requested(pod)?;
+            }
+            if requests == 0 {
+                return Err("no metrics returned matched known pods".into());
+            }
+            let percent = total * 100 / requests;
+            Ok((percent as f64 / target.max(1) as f64, average, Some(percent)))
+        }
+    }
+}
+
+fn is_near(ratio: f64) -> bool {
+    (1.0 - ratio).abs() <= TOLERANCE
+}
+
+/// Pure: how many replicas bring the use to its target. `current` of them are there. Pods about
+/// which nothing is known are counted so that they make the step smaller: as using all of their
+/// share when fewer would do, as using nothing when more are needed.
+pub fn replicas(
+    metric: &Metric,
+    current: i32,
+    all: &[Arc<Pod>],
+    samples: &BTreeMap<String, Sample>,
+    now: Timestamp,
+) -> Result<Verdict, String> {
+    if samples.is_empty() {
+        return Err(format!(
+            "unable to get metrics for resource {}: no metrics returned from resource metrics API",
+            metric.resource
+        ));
+    }
+    if all.is_empty() {
+        return Err("no pods returned by selector while calculating replica count".into());
+    }
+    let Groups { ready: mut uses, unready, missing } = group(metric, all, samples, now);
+    if matches!(metric.target, Target::Utilization(_)) {
+        for pod in all.iter().filter(|p| pods::is_active(p)) {
+            metric.requested(pod)?;
+        }
+    }
+    if uses.is_empty() {
+        return Err("did not receive metrics for targeted pods (pods might be unready)".into());
+    }
+    let (first, average, utilization) = ratio(metric, &uses)?;
+    let verdict = |replicas: i32| Verdict { replicas, average, utilization };
+    let up = first > 1.0;
+    if (!up || unready.is_empty()) && missing.is_empty() {
+        if is_near(first) {
+            return Ok(verdict(current));
+        }
+        return Ok(verdict((first * uses.len() as f64).ceil() as i32));
+    }
+    for pod in missing {
+        let whole = match metric.target {
+            Target::Average(target) => target,
+            Target::Utilization(target) => metric.requested(pod)? * target.max(100) / 100,
+        };
+        uses.push((pod, if up { 0 } else { whole }));
+    }
+    if up {
+        uses.extend(unready.into_iter().map(|pod| (pod, 0)));
+    }
+    let (second, ..) = ratio(metric, &uses)?;
+    if is_near(second) || (first < 1.0 && second > 1.0) || (first > 1.0 && second < 1.0) {
+        return Ok(verdict(current));
+    }
+    let wanted = (second * uses.len() as f64).ceil() as i32;
+    if (second < 1.0 && wanted > current) || (second > 1.0 && wanted < current) {
+        return Ok(verdict(current)); // what is not known must not turn the direction
+    }
+    Ok(verdict(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NOW: &str = "2026-01-01T01:00:00Z";
+
+    /// Pods that request 100m each and use so many thousandths; -1: nothing is known; -2: just
+    /// started, unready.
+    fn ask(target: Target, current: i32, uses: &[i64]) -> Result<Verdict, String> {
+        let mut samples = BTreeMap::new();
+        let mut all = Vec::new();
+        for (i, used) in uses.iter().enumerate() {
+            let young = *used == -2;
+            let since = if young { "2026-01-01T00:59:50Z" } else { "2026-01-01T00:00:00Z" };
+            let pod: Pod = serde_json::from_value(json!({
+                "metadata": {"name": format!("p{i}")},
+                "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "100m"}}}]},
+                "status": {"phase": "Running", "startTime": since, "conditions":
+                    [{"type": "Ready", "status": if young { "False" } else { "True" }, "lastTransitionTime": since}]},
+            }))
+            .unwrap();
+            all.push(Arc::new(pod));
+            if *used != -1 {
+                let used = [(("c".to_string(), "cpu".to_string()), (*used).max(0))].into();
+                let sample = Sample { at: NOW.parse().unwrap(), window: Duration::from_secs(10), used };
+                samples.insert(format!("p{i}"), sample);
+            }
+        }
+        let metric = Metric { resource: "cpu".into(), container: None, target };
+        replicas(&metric, current, &all, &samples, NOW.parse().unwrap())
+    }
+
+    fn count(target: Target, uses: &[i64]) -> i32 {
+        ask(target, uses.len() as i32, uses).unwrap().replicas
+    }
+
+    #[test]
+    fn the_use_is_brought_to_its_target() {
+        use Target::{Average, Utilization};
+        assert_eq!(count(Utilization(50), &[100]), 2);
+        assert_eq!(count(Utilization(50), &[100, 100, 100]), 6);
+        assert_eq!(count(Utilization(50), &[10, 20, 30]), 2);
+        assert_eq!(count(Utilization(50), &[54, 54]), 2, "near enough");
+        assert_eq!(count(Average(20), &[100, 20]), 6);
+        assert_eq!(
+            ask(Utilization(50), 2, &[30, 50]).unwrap(),
+            Verdict { replicas: 2, average: 40, utilization: Some(40) }
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_makes_the_step_smaller() {
+        use Target::Utilization;
+        assert_eq!(count(Utilization(50), &[100, 100, -1]), 4, "as if it used nothing");
+        assert_eq!(count(Utilization(50), &[10, 10, -1]), 3, "as if it used all");
+        assert_eq!(count(Utilization(50), &[100, -2]), 2, "a pod that starts will take its share");
+        assert_eq!(
+            ask(Utilization(50), 1, &[-2]).unwrap_err(),
+            "did not receive metrics for targeted pods (pods might be unready)"
+        );
+        assert!(
+            ask(Utilization(50), 1, &[-1])
+                .unwrap_err()
+                .contains("no metrics returned from resource metrics API")
+        );
+    }
+}

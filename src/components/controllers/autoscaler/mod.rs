@@ -1,0 +1,472 @@
+//! # HorizontalPodAutoscaler: as many pods as the load needs
+//!
+//! Every 15 seconds it asks the metrics API what the pods of its target use. [`metric`] says how
+//! many replicas would bring that to the target, [`limits`] how much of it may be done now; then
+//! the target's `/scale` is written, whatever kind it is. Source: `pkg/controller/podautoscaler`.
+
+pub mod limits;
+pub mod metric;
+
+use super::resources::Mapper;
+use super::write::unless_gone;
+use super::{Error, Shared, record, reference};
+use api::kinds;
+use api::quantity::Quantity;
+use client::{Client, Key, Outcome, Recorder, WorkQueue, segment};
+use k8s_openapi::api::autoscaling::v1::Scale;
+use k8s_openapi::api::autoscaling::v2::{
+    ContainerResourceMetricStatus, CrossVersionObjectReference, HorizontalPodAutoscaler,
+    HorizontalPodAutoscalerCondition, HorizontalPodAutoscalerStatus, MetricSpec, MetricStatus, MetricTarget,
+    MetricValueStatus, ResourceMetricStatus,
+};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::PostParams;
+use limits::Past;
+use metric::{Metric, Sample, Target, Verdict};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tap::{Cause, Component, Event};
+
+const COMPONENT: Component = Component::HorizontalPodAutoscaler;
+const WORKERS: usize = 5;
+/// Looks are this far apart, whatever happens: `--horizontal-pod-autoscaler-sync-period`.
+const EVERY: Duration = Duration::from_secs(15);
+
+pub(crate) fn start(shared: &Shared) {
+    let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let q = queue.clone();
+    shared.autoscalers.on(move |change| {
+        // Its own status is no news.
+        if let client::Change::Updated { old, new } = change
+            && old.spec == new.spec
+        {
+            return;
+        }
+        q.add(change.key(), change.cause());
+    });
+    let worker = Arc::new(Worker {
+        shared: shared.clone(),
+        recorder: Recorder::new(&shared.crew, &shared.config.client, COMPONENT.name(), ""),
+        kinds: Mapper::default(),
+        known: Mutex::default(),
+    });
+    shared.report_panics(&queue, &shared.autoscalers, COMPONENT.name());
+    queue.work(COMPONENT.name(), WORKERS, move |key, cause| {
+        let worker = worker.clone();
+        async move { worker.sync(key, cause).await }
+    });
+}
+
+/// What is remembered of an autoscaler between looks.
+#[derive(Default)]
+struct Memory {
+    past: Past,
+    /// When it is next looked at. An earlier look (its spec has changed) does not make two rounds
+    /// of looks out of one.
+    next: Option<clock::Instant>,
+}
+
+struct Worker {
+    shared: Shared,
+    recorder: Recorder,
+    /// Where custom kinds are served.
+    kinds: Mapper,
+    known: Mutex<BTreeMap<Key, Memory>>,
+}
+
+/// One look at one autoscaler.
+struct Look<'a> {
+    worker: &'a Worker,
+    key: &'a Key,
+    client: Client,
+    about: ObjectReference,
+    cause: &'a Option<Cause>,
+    autoscaler: &'a HorizontalPodAutoscaler,
+    status: HorizontalPodAutoscalerStatus,
+}
+
+impl Worker {
+    fn remember<T>(&self, key: &Key, f: impl FnOnce(&mut Memory) -> T) -> T {
+        f(self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).entry(key.clone()).or_default())
+    }
+
+    async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
+        let Some(autoscaler) = self.shared.autoscalers.get(&key) else {
+            self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&key);
+            return Ok(Outcome::Done);
+        };
+        let mut look = Look {
+            worker: self,
+            key: &key,
+            client: self.shared.config.client.caused_by(cause.clone()),
+            about: reference(&*autoscaler),
+            cause: &cause,
+            autoscaler: &autoscaler,
+            status: autoscaler.status.clone().unwrap_or_default(),
+        };
+        look.status.observed_generation = autoscaler.metadata.generation;
+        look.look().await;
+        look.write().await?;
+        let now = clock::Instant::now();
+        let waits = self.remember(&key, |m| {
+            let waits = m.next.is_some_and(|at| at > now + Duration::from_millis(50));
+            if !waits {
+                m.next = Some(now + clock::scaled(EVERY));
+            }
+            waits
+        });
+        Ok(if waits { Outcome::Done } else { Outcome::After(EVERY) })
+    }
+}
+
+impl Look<'_> {
+    fn set(&mut self, kind: &str, value: bool, reason: &str, message: &str) {
+        let (status, now) = (if value { "True" } else { "False" }, Time(clock::now()));
+        let conditions = self.status.conditions.get_or_insert_default();
+        let fresh = HorizontalPodAutoscalerCondition {
+            type_: kind.into(),
+            status: status.into(),
+            reason: Some(reason.into()),
+            message: Some(message.into()),
+            last_transition_time: Some(now),
+        };
+        match conditions.iter_mut().find(|c| c.type_ == kind) {
+            Some(old) => {
+                let since = old.last_transition_time.clone().filter(|_| old.status == status);
+                *old = HorizontalPodAutoscalerCondition {
+                    last_transition_time: since.or(fresh.last_transition_time.clone()),
+                    ..fresh
+                };
+            }
+            None => conditions.push(fresh),
+        }
+    }
+
+    fn warn(&self, reason: &str, message: &str) {
+        self.worker.recorder.warning(&self.about, reason, message, self.cause.clone());
+    }
+
+    async fn look(&mut self) {
+        let spec = self.autoscaler.spec.clone().unwrap_or_default();
+        let path = self.scale_path(&spec.scale_target_ref).await;
+        let scale = match &path {
+            Ok(path) => self.ask::<Scale>(path).await.map_err(|error| text(&error)),
+            Err(why) => Err(why.clone()),
+        };
+        let (path, mut scale) = match (path, scale) {
+            (Ok(path), Ok(scale)) => (path, scale),
+            (_, Err(why)) | (Err(why), _) => {
+                self.warn("FailedGetScale", &why);
+                let told = format!("the HPA controller was unable to get the target's current scale: {why}");
+                self.set("AbleToScale", false, "FailedGetScale", &told);
+                return;
+            }
+        };
+        let told = "the HPA controller was able to get the target's current scale";
+        self.set("AbleToScale", true, "SucceededGetScale", told);
+        let current = scale.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0);
+        self.status.current_replicas = Some(scale.status.as_ref().map_or(0, |s| s.replicas));
+        let least = spec.min_replicas.unwrap_or(1);
+        let (desired, why) = if current == 0 && least != 0 {
+            let told = "scaling is disabled since the replica count of the target is zero";
+            self.set("ScalingActive", false, "ScalingDisabled", told);
+            (0, String::new())
+        } else if current > spec.max_replicas {
+            (spec.max_replicas, "Current number of replicas above Spec.MaxReplicas".into())
+        } else if current < least {
+            (least, "Current number of replicas below Spec.MinReplicas".into())
+        } else {
+            match self.wanted(current, &scale).await {
+                Some(wanted) => wanted,
+                None => {
+                    self.status.desired_replicas = current;
+                    return;
+                }
+            }
+        };
+        self.status.desired_replicas = desired;
+        if desired == current {
+            // Unless it is being held back, which has been told already.
+            if self.reason("AbleToScale") == "SucceededGetScale" {
+                let told = "recommended size matches current size";
+                self.set("AbleToScale", true, "ReadyForNewScale", told);
+            }
+            return;
+        }
+        scale.spec.get_or_insert_default().replicas = Some(desired);
+        match self.put(&path, &scale).await {
+            Ok(()) => {
+                let told = format!("the HPA controller was able to update the target scale to {desired}");
+                self.set("AbleToScale", true, "SucceededRescale", &told);
+                self.status.last_scale_time = Some(Time(clock::now()));
+                let told = format!("New size: {desired}; reason: {why}");
+                self.worker.recorder.normal(&self.about, "SuccessfulRescale", told, self.cause.clone());
+                self.worker.remember(self.key, |m| m.past.change(clock::Instant::now(), desired - current));
+                let tap = self.worker.shared.tap(COMPONENT);
+                let event = Event::ScaleTarget { from: current, to: desired, reason: why.to_string() };
+                tap.emit(record(event, "horizontalpodautoscalers", self.key, self.cause));
+            }
+            Err(error) => {
+                let error = text(&error);
+                self.warn("FailedRescale", &format!("New size: {desired}; reason: {why}; error: {error}"));
+                let told = format!("the HPA controller was unable to update the target scale: {error}");
+                self.set("AbleToScale", false, "FailedUpdateScale", &told);
+            }
+        }
+    }
+
+    fn reason(&self, kind: &str) -> &str {
+        let found = self.status.conditions.iter().flatten().find(|c| c.type_ == kind);
+        found.and_then(|c| c.reason.as_deref()).unwrap_or_default()
+    }
+
+    /// What the metrics ask for, within the limits, and why. `None` if none of them can tell.
+    async fn wanted(&mut self, current: i32, scale: &Scale) -> Option<(i32, String)> {
+        let spec = self.autoscaler.spec.clone().unwrap_or_default();
+        let selector = scale.status.as_ref().and_then(|s| s.selector.clone()).unwrap_or_default();
+        if selector.is_empty() {
+            let told = "selector is required";
+            self.warn("SelectorRequired", told);
+            self.set(
+                "ScalingActive",
+                false,
+                "InvalidSelector",
+                "the HPA target's scale is missing a selector",
+            );
+            return None;
+        }
+        let known = match (self.pods(&selector), self.samples(&selector).await) {
+            (Ok(pods), Ok(samples)) => Ok((pods, samples)),
+            (Err(why), _) | (_, Err(why)) => Err(why),
+        };
+        let metrics = spec.metrics.clone().unwrap_or_default();
+        let mut best: Option<(i32, String)> = None;
+        let mut failed: Vec<(String, String)> = Vec::new();
+        let mut statuses: Vec<MetricStatus> = Vec::new();
+        for (i, asked) in metrics.iter().enumerate() {
+            let verdict = match (read(asked), &known) {
+                (Ok(metric), Ok((pods, samples))) => {
+                    metric::replicas(&metric, current, pods, samples, clock::now()).map(|v| (metric, v))
+                }
+                (Err(why), _) => Err(why),
+                (_, Err(why)) => Err(why.clone()),
+            };
+            match verdict {
+                Ok((metric, verdict)) => {
+                    if best.as_ref().is_none_or(|(most, _)| verdict.replicas > *most) {
+                        best = Some((verdict.replicas, name_of(&metric)));
+                    }
+                    statuses.push(shown(asked, &verdict));
+                }
+                Err(why) => {
+                    let what = asked.resource.as_ref().map_or(asked.type_.as_str(), |r| r.name.as_str());
+                    failed.push((
+                        format!("failed to get {what} {}: {why}", kind_of_use(asked)),
+                        asked.type_.clone(),
+                    ));
+                    let old =
+                        self.autoscaler.status.iter().flat_map(|s| s.current_metrics.iter().flatten()).nth(i);
+                    statuses.extend(old.cloned());
+                }
+            }
+        }
+        self.status.current_metrics = Some(statuses);
+        // Where one cannot tell, others may ask for more, but not for fewer.
+        let usable = best.filter(|(wanted, _)| failed.is_empty() || *wanted > current);
+        let Some((wanted, name)) = usable else {
+            let (first, kind) = failed.first().cloned().unwrap_or_default();
+            let reason = format!("FailedGet{kind}Metric");
+            self.warn(&reason, &first);
+            let all = metrics.len();
+            let told =
+                format!("invalid metrics ({} invalid out of {all}), first error is: {first}", failed.len());
+            self.warn("FailedComputeMetricsReplicas", &told);
+            let told = format!("the HPA was unable to compute the replica count: {first}");
+            self.set("ScalingActive", false, &reason, &told);
+            return None;
+        };
+        let told = format!("the HPA was able to successfully calculate a replica count from {name}");
+        self.set("ScalingActive", true, "ValidMetricFound", &told);
+        let now = clock::Instant::now();
+        let limited =
+            self.worker.remember(self.key, |m| limits::limit(&spec, &mut m.past, current, wanted, now));
+        if let Some((reason, message)) = limited.stabilized {
+            self.set("AbleToScale", true, reason, message);
+        }
+        let (reason, message) = limited
+            .limited
+            .unwrap_or(("DesiredWithinRange", "the desired count is within the acceptable range"));
+        self.set("ScalingLimited", limited.limited.is_some(), reason, message);
+        let why = match wanted > current {
+            true => format!("{name} above target"),
+            false => "All metrics below target".into(),
+        };
+        Some((limited.replicas, why))
+    }
+
+    /// Where the target's scale is: of a built-in kind, or of a custom one, which discovery knows.
+    async fn scale_path(&self, target: &CrossVersionObjectReference) -> Result<String, String> {
+        let api_version = target.api_version.as_deref().unwrap_or("v1");
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let missing = || format!("no matches for kind {:?} in group {group:?}", target.kind);
+        let plural = match kinds::find(group, version, &target.kind) {
+            Some(kind) => kind.scale.as_ref().map(|_| kind.plural.to_string()),
+            None => {
+                let found = self.worker.kinds.find(&self.client, group, &target.kind).await;
+                found.map_err(|error| text(&error))?.filter(|r| r.namespaced).map(|r| r.api.plural)
+            }
+        };
+        let plural = plural.ok_or_else(missing)?;
+        Ok(scale_path(&self.key.namespace, api_version, &plural, &target.name))
+    }
+
+    fn pods(&self, selector: &str) -> Result<Vec<Arc<Pod>>, String> {
+        let selector = api::labels::Selector::parse(selector)?;
+        let chosen = |pod: &Arc<Pod>| {
+            let labels = serde_json::to_value(&pod.metadata.labels).unwrap_or_default();
+            selector.matches(&labels)
+        };
+        Ok(self.worker.shared.pods.within(&self.key.namespace).into_iter().filter(chosen).collect())
+    }
+
+    /// What the pods use, by name; thousandths of each resource by container.
+    async fn samples(&self, selector: &str) -> Result<BTreeMap<String, Sample>, String> {
+        let query: String = form_urlencoded::byte_serialize(selector.as_bytes()).collect();
+        let path = format!(
+            "/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods?labelSelector={query}",
+            self.key.namespace
+        );
+        let list: Value = self.ask(&path).await.map_err(|e| text(&e))?;
+        Ok(list["items"].as_array().into_iter().flatten().filter_map(sample).collect())
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, kube::Error> {
+        let request = http::Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
+        self.client.kube().request(request).await
+    }
+
+    async fn put(&self, path: &str, scale: &Scale) -> Result<(), kube::Error> {
+        let body = serde_json::to_vec(scale).map_err(kube::Error::SerdeError)?;
+        let request = http::Request::put(path)
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body)
+            .map_err(kube::Error::HttpError)?;
+        self.client.kube().request::<Scale>(request).await.map(drop)
+    }
+
+    async fn write(&self) -> Result<(), Error> {
+        if self.autoscaler.status.as_ref() == Some(&self.status) {
+            return Ok(());
+        }
+        let mut next = self.autoscaler.clone();
+        next.status = Some(self.status.clone());
+        next.metadata.resource_version = None; // nobody else writes it
+        let api = self.client.within::<HorizontalPodAutoscaler>(&self.key.namespace);
+        unless_gone(api.replace_status(&self.key.name, &PostParams::default(), &next).await).map(drop)
+    }
+}
+
+fn text(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Where the scale of an object of this resource is read and written, in the version that was asked
+/// for.
+fn scale_path(namespace: &str, api_version: &str, plural: &str, name: &str) -> String {
+    let root = if api_version.contains('/') { "/apis" } else { "/api" };
+    let place: Vec<String> = api_version.splitn(2, '/').map(segment).collect();
+    let (place, name) = (place.join("/"), segment(name));
+    format!("{root}/{place}/namespaces/{namespace}/{plural}/{name}/scale")
+}
+
+/// What a metric of the spec asks for.
+fn read(asked: &MetricSpec) -> Result<Metric, String> {
+    let (resource, container, target) = match (&asked.resource, &asked.container_resource) {
+        (Some(r), _) => (r.name.clone(), None, &r.target),
+        (None, Some(r)) => (r.name.clone(), Some(r.container.clone()), &r.target),
+        _ => {
+            let group = if asked.type_ == "External" { "external" } else { "custom" };
+            return Err(format!("no {group} metrics API ({group}.metrics.k8s.io) registered"));
+        }
+    };
+    let MetricTarget { average_utilization, average_value, .. } = target;
+    let target = match (average_utilization, average_value.as_ref().and_then(|q| Quantity::parse(&q.0))) {
+        (Some(percent), _) => Target::Utilization(i64::from(*percent)),
+        (None, Some(amount)) => Target::Average(amount.milli()),
+        _ => return Err("invalid resource metric source: neither an average utilization nor an average value target was set".into()),
+    };
+    Ok(Metric { resource, container, target })
+}
+
+/// What could not be had, in the words of events.
+fn kind_of_use(asked: &MetricSpec) -> &'static str {
+    let target = asked.resource.as_ref().map(|r| &r.target);
+    match target.or(asked.container_resource.as_ref().map(|r| &r.target)) {
+        Some(target) if target.average_utilization.is_some() => "utilization",
+        Some(_) => "usage",
+        None => "metric",
+    }
+}
+
+/// How events name a metric.
+fn name_of(metric: &Metric) -> String {
+    let what = match &metric.container {
+        Some(_) => format!("{} container resource", metric.resource),
+        None => format!("{} resource", metric.resource),
+    };
+    match metric.target {
+        Target::Utilization(_) => format!("{what} utilization (percentage of request)"),
+        Target::Average(_) => what,
+    }
+}
+
+/// A metric as the status shows it.
+fn shown(asked: &MetricSpec, verdict: &Verdict) -> MetricStatus {
+    let average = Quantity::parse(&format!("{}m", verdict.average)).map(|q| Amount(q.to_string()));
+    let current = MetricValueStatus {
+        average_utilization: verdict.utilization.and_then(|n| i32::try_from(n).ok()),
+        average_value: average,
+        value: None,
+    };
+    MetricStatus {
+        type_: asked.type_.clone(),
+        resource: asked
+            .resource
+            .as_ref()
+            .map(|r| ResourceMetricStatus { name: r.name.clone(), current: current.clone() }),
+        container_resource: asked.container_resource.as_ref().map(|r| ContainerResourceMetricStatus {
+            name: r.name.clone(),
+            container: r.container.clone(),
+            current: current.clone(),
+        }),
+        ..MetricStatus::default()
+    }
+}
+
+/// One pod's line of the metrics API.
+fn sample(pod: &Value) -> Option<(String, Sample)> {
+    let mut used = BTreeMap::new();
+    for container in pod["containers"].as_array()? {
+        for (resource, amount) in container["usage"].as_object()? {
+            let name = container["name"].as_str()?.to_string();
+            used.insert((name, resource.clone()), Quantity::parse(amount.as_str()?)?.milli());
+        }
+    }
+    let window: jiff::SignedDuration = pod["window"].as_str()?.parse().ok()?;
+    let sample = Sample {
+        at: pod["timestamp"].as_str()?.parse().ok()?,
+        window: Duration::try_from(window).ok()?,
+        used,
+    };
+    Some((pod["metadata"]["name"].as_str()?.to_string(), sample))
+}
+
+#[cfg(test)]
+mod tests;

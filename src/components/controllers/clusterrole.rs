@@ -1,0 +1,126 @@
+//! # Aggregated cluster roles: rules that are those of others
+//!
+//! A ClusterRole with an `aggregationRule` has the rules of all that its selectors choose, by name,
+//! each rule once; what stood in it before goes. Source: `pkg/controller/clusterroleaggregation`.
+
+use super::write::unless_gone;
+use super::{Shared, record};
+use api::labels::Selector;
+use client::{Key, Outcome, WorkQueue, segment};
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use std::sync::Arc;
+use tap::{Component, Event};
+
+/// Pure: the rules that a role is to have; `None` if they are its own.
+fn aggregated(role: &ClusterRole, all: &[Arc<ClusterRole>]) -> Option<Vec<PolicyRule>> {
+    let rule = role.aggregation_rule.as_ref()?;
+    let selectors: Vec<Selector> = rule
+        .cluster_role_selectors
+        .iter()
+        .flatten()
+        .filter_map(|s| Selector::of(&serde_json::to_value(s).unwrap_or_default()))
+        .collect();
+    let chosen = |other: &&Arc<ClusterRole>| {
+        let labels = serde_json::to_value(&other.metadata.labels).unwrap_or_default();
+        other.metadata.name != role.metadata.name && selectors.iter().any(|s| s.matches(&labels))
+    };
+    let mut rules: Vec<PolicyRule> = vec![];
+    for rule in all.iter().filter(chosen).flat_map(|other| other.rules.iter().flatten()) {
+        if !rules.contains(rule) {
+            rules.push(rule.clone());
+        }
+    }
+    Some(rules)
+}
+
+pub(crate) fn start(shared: &Shared) {
+    let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let q = queue.clone();
+    // Any role may be one of those that others are made of: one look at all.
+    shared.cluster_roles.on(move |change| q.add(Key::default(), change.cause()));
+    let shared = shared.clone();
+    queue.work("clusterrole-aggregation", 1, move |_, cause| {
+        let (shared, all) = (shared.clone(), shared.cluster_roles.list());
+        async move {
+            let mut failed = Ok(Outcome::Done);
+            for role in &all {
+                let Some(rules) = aggregated(role, &all) else { continue };
+                if role.rules.as_deref().unwrap_or_default() == rules {
+                    continue;
+                }
+                let key = Key::of(&**role);
+                let client = shared.config.client.caused_by(cause.clone());
+                let api: Api<ClusterRole> = client.all();
+                let patch = json!({"metadata": {"uid": role.metadata.uid}, "rules": rules});
+                // One role that is refused does not keep the others from their rules.
+                match unless_gone(
+                    api.patch(&segment(&key.name), &PatchParams::default(), &Patch::Merge(patch)).await,
+                ) {
+                    Ok(None) => {}
+                    Err(error) => failed = Err(error),
+                    Ok(Some(_)) => {
+                        let told = record(Event::Aggregate, "clusterroles", &key, &cause);
+                        shared.tap(Component::ClusterRoleAggregationController).emit(told);
+                    }
+                }
+            }
+            failed
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[tokio::test]
+    async fn a_role_that_is_refused_does_not_keep_the_others_from_their_rules() {
+        use client::testing::{Scripted, refusal};
+        let server =
+            Scripted::new(|a| a.line.ends_with("/a").then(|| refusal(403, "Forbidden")).flatten()).await;
+        let shared = Shared::fixed(&server.client);
+        for name in ["a", "b"] {
+            let rule = json!({"clusterRoleSelectors": [{"matchLabels": {"x": "y"}}]});
+            let role = role(json!({"metadata": {"name": name, "uid": name}, "aggregationRule": rule}));
+            shared.cluster_roles.tell_of((*role).clone());
+        }
+        let part =
+            role(json!({"metadata": {"name": "part", "labels": {"x": "y"}}, "rules": [{"verbs": ["get"]}]}));
+        shared.cluster_roles.tell_of((*part).clone());
+        start(&shared);
+        let written = async {
+            while !server.lines().iter().any(|l| l.starts_with("PATCH") && l.ends_with("/b")) {
+                clock::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        assert!(clock::timeout(std::time::Duration::from_secs(20), written).await.is_some());
+        shared.crew.kill();
+    }
+
+    fn role(value: Value) -> Arc<ClusterRole> {
+        Arc::new(serde_json::from_value(value).unwrap())
+    }
+
+    #[test]
+    fn a_role_has_the_rules_of_those_it_selects_each_once() {
+        let rule = |what: &str| json!({"verbs": ["get"], "apiGroups": [""], "resources": [what]});
+        let sum =
+            role(json!({"metadata": {"name": "sum", "labels": {"part": "yes"}}, "rules": [rule("secrets")],
+            "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"part": "yes"}}]}}));
+        let part = |name: &str, what: Value| {
+            role(json!({"metadata": {"name": name, "labels": {"part": "yes"}}, "rules": what}))
+        };
+        let all = [
+            part("a", json!([rule("pods"), rule("nodes")])),
+            part("b", json!([rule("pods")])),
+            role(json!({"metadata": {"name": "c"}, "rules": [rule("services")]})),
+            sum.clone(),
+        ];
+        let told = serde_json::to_value(aggregated(&sum, &all)).unwrap();
+        assert_eq!(told, json!([rule("pods"), rule("nodes")]));
+        assert_eq!(aggregated(&all[0], &all), None);
+    }
+}

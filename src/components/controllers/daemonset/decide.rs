@@ -1,0 +1,405 @@
+//! What to do about one DaemonSet now: [`decide`] is pure. Source:
+//! `pkg/controller/daemon/{daemon_controller,update}.go`.
+
+use crate::pods::{self, is_available};
+use crate::{amount, revisions};
+use api::nodes::{self, tolerates};
+use clock::{self, Timestamp};
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetStatus};
+use k8s_openapi::api::core::v1::{Node, Pod, PodTemplateSpec, Toleration};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What every daemon pod tolerates: it belongs to the node, whatever state that is in.
+const TOLERATED: [(&str, &str); 6] = [
+    ("node.kubernetes.io/not-ready", "NoExecute"),
+    ("node.kubernetes.io/unreachable", "NoExecute"),
+    ("node.kubernetes.io/disk-pressure", "NoSchedule"),
+    ("node.kubernetes.io/memory-pressure", "NoSchedule"),
+    ("node.kubernetes.io/pid-pressure", "NoSchedule"),
+    ("node.kubernetes.io/unschedulable", "NoSchedule"),
+];
+
+/// What to do on the nodes.
+#[derive(Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Nodes that lack a pod, or get a new one beside an old one.
+    pub create: Vec<String>,
+    /// Names of pods that are too many, on the wrong node, or of an old revision.
+    pub delete: Vec<String>,
+    /// Pods that have ended, with their nodes. Each is deleted, after a pause if such pods end
+    /// again and again; then the node gets a new one.
+    pub ended: Vec<(String, Arc<Pod>)>,
+}
+
+/// Pure: should a daemon pod with this template run on the node, and may one that is there stay?
+pub fn belongs(template: &PodTemplateSpec, node: &Node) -> (bool, bool) {
+    let spec = template.spec.clone().unwrap_or_default();
+    let empty = BTreeMap::new();
+    let labels = node.metadata.labels.as_ref().unwrap_or(&empty);
+    if !spec.node_selector.iter().flatten().all(|(k, v)| labels.get(k) == Some(v)) {
+        return (false, false);
+    }
+    let required = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
+    let required = required.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    if required.is_some_and(|r| !r.node_selector_terms.iter().any(|term| nodes::fits(term, name, labels))) {
+        return (false, false);
+    }
+    let mut tolerations = spec.tolerations.unwrap_or_default();
+    tolerations.extend(tolerated());
+    let taints = node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
+    let untolerated = |effect: &str| {
+        taints.iter().any(|t| t.effect == effect && !tolerations.iter().any(|to| tolerates(to, t)))
+    };
+    let (schedule, execute) = (!untolerated("NoSchedule"), !untolerated("NoExecute"));
+    (schedule && execute, execute)
+}
+
+pub(super) fn tolerated() -> Vec<Toleration> {
+    TOLERATED
+        .iter()
+        .map(|(key, effect)| Toleration {
+            key: Some((*key).into()),
+            effect: Some((*effect).into()),
+            operator: Some("Exists".into()),
+            ..Toleration::default()
+        })
+        .collect()
+}
+
+/// The node a daemon pod is for: where it runs, or where its affinity sends it.
+pub fn target(pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    if let Some(node) = spec.node_name.clone().filter(|n| !n.is_empty()) {
+        return Some(node);
+    }
+    let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
+    let required = affinity.required_during_scheduling_ignored_during_execution.as_ref()?;
+    let fields = required.node_selector_terms.iter().flat_map(|t| t.match_fields.iter().flatten());
+    fields.filter(|f| f.key == "metadata.name").find_map(|f| f.values.as_ref()?.first().cloned())
+}
+
+/// How an update goes on: so many nodes at a time may be without a pod that is available, or so
+/// many may have a second pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub unavailable: usize,
+    pub surge: usize,
+}
+
+impl Limits {
+    /// Of a set that runs on so many nodes. Percentages are rounded up; if both come to nothing,
+    /// one may be unavailable.
+    fn of(spec: &DaemonSetSpec, nodes: usize) -> Limits {
+        let rolling = spec.update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref());
+        let amount = |value: Option<&_>, default: i32| {
+            let scaled =
+                value.and_then(|v| amount::scaled(v, i32::try_from(nodes).unwrap_or(i32::MAX), true));
+            scaled.unwrap_or(default).max(0) as usize
+        };
+        let surge = amount(rolling.and_then(|r| r.max_surge.as_ref()), 0);
+        let unavailable = amount(rolling.and_then(|r| r.max_unavailable.as_ref()), 1);
+        Limits { unavailable: if surge == 0 { unavailable.max(1) } else { unavailable }, surge }
+    }
+}
+
+fn name(pod: &Pod) -> String {
+    pod.metadata.name.clone().unwrap_or_default()
+}
+
+fn age(pod: &Pod) -> Option<Timestamp> {
+    pod.metadata.creation_timestamp.as_ref().map(|t| t.0)
+}
+
+fn is_going(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    matches!(pods::phase(pod), "Succeeded" | "Failed")
+}
+
+/// A node's live pods, the oldest first: of the revision `hash`, and of older ones.
+struct Place<'a> {
+    new: Vec<&'a Arc<Pod>>,
+    old: Vec<&'a Arc<Pod>>,
+}
+
+/// Pure: which nodes need a pod, and which pods have to go. `hash` is the current revision's.
+///
+/// First every node is brought to one pod (or, while an update surges, an old one and a new one);
+/// the update goes on only when nothing of that is left to do.
+pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &str, now: Timestamp) -> Plan {
+    let spec = set.spec.clone().unwrap_or_default();
+    let rolling = spec.update_strategy.as_ref().and_then(|s| s.type_.as_deref()) != Some("OnDelete");
+    let places = nodes.iter().filter(|n| belongs(&spec.template, n).0).count();
+    let limits = Limits::of(&spec, places);
+    let available = |p: &Pod| is_available(p, spec.min_ready_seconds.unwrap_or(0), now);
+    let is_new = |p: &&Arc<Pod>| revisions::of_pod(p).is_some_and(|h| h == hash);
+    let mut plan = Plan::default();
+    let mut by_node: BTreeMap<String, Vec<&Arc<Pod>>> = BTreeMap::new();
+    for pod in mine.iter().filter(|p| !is_going(p)) {
+        by_node.entry(target(pod).unwrap_or_default()).or_default().push(pod);
+    }
+    let mut settled: BTreeMap<String, Place> = BTreeMap::new();
+    let mut missing = 0;
+    for node in nodes {
+        let node_name = node.metadata.name.clone().unwrap_or_default();
+        let (run, stay) = belongs(&spec.template, node);
+        let here = by_node.remove(&node_name).unwrap_or_default();
+        if !stay {
+            plan.delete.extend(here.iter().map(|p| name(p)));
+            continue;
+        }
+        let (ended, mut here): (Vec<_>, Vec<_>) = here.into_iter().partition(|p| has_ended(p));
+        let none_ended = ended.is_empty();
+        for pod in ended {
+            // An update does not wait for one that it replaces anyway.
+            match rolling && !is_new(&pod) {
+                true => plan.delete.push(name(pod)),
+                false => plan.ended.push((node_name.clone(), pod.clone())),
+            }
+        }
+        if here.is_empty() {
+            let at = |p: &Arc<Pod>| target(p).as_deref() == Some(&node_name);
+            let going = mine.iter().any(|p| is_going(p) && !has_ended(p) && at(p));
+            missing += usize::from(run);
+            if run && !going && none_ended {
+                plan.create.push(node_name);
+            }
+            continue;
+        }
+        here.sort_by_key(|p| age(p));
+        let mut extra: Vec<&Arc<Pod>> = vec![];
+        let place = match limits.surge > 0 && rolling {
+            false => {
+                extra = here.split_off(1);
+                let (new, old) = here.into_iter().partition(is_new);
+                Place { new, old }
+            }
+            true => {
+                let (mut new, mut old): (Vec<_>, Vec<_>) = here.into_iter().partition(is_new);
+                extra.extend(new.drain(1.min(new.len())..));
+                extra.extend(old.drain(1.min(old.len())..));
+                // The old one has done its part when it serves nobody, or the new one is available.
+                if let (Some(fresh), Some(stale)) = (new.first(), old.first())
+                    && (pods::ready_since(stale).is_none() || available(fresh))
+                {
+                    extra.append(&mut old);
+                }
+                Place { new, old }
+            }
+        };
+        plan.delete.extend(extra.iter().map(|p| name(p)));
+        settled.insert(node_name, place);
+    }
+    // Pods of nodes that are no more.
+    plan.delete.extend(by_node.values().flatten().map(|p| name(p)));
+    if rolling && plan.create.is_empty() && plan.delete.is_empty() {
+        match limits.surge {
+            0 => replace(&mut plan, &settled, limits.unavailable.saturating_sub(missing), &available),
+            surge => surge_on(&mut plan, &settled, surge, &available),
+        }
+    }
+    plan
+}
+
+/// An update that takes an old pod away first: all that are not available, and `room` others less
+/// what is missing already.
+fn replace(plan: &mut Plan, places: &BTreeMap<String, Place>, room: usize, available: &dyn Fn(&Pod) -> bool) {
+    let unready = |p: &&&Arc<Pod>| !available(p);
+    let waiting = places.values().flat_map(|p| &p.new).filter(unready).count();
+    let (serving, idle): (Vec<&Arc<Pod>>, Vec<_>) =
+        places.values().flat_map(|p| p.old.iter().copied()).partition(|p| available(p));
+    plan.delete.extend(idle.into_iter().map(|p| name(p)));
+    plan.delete.extend(serving.into_iter().take(room.saturating_sub(waiting)).map(|p| name(p)));
+}
+
+/// An update that makes a new pod first: beside all old ones that are not available, and so many
+/// others at a time.
+fn surge_on(
+    plan: &mut Plan,
+    places: &BTreeMap<String, Place>,
+    surge: usize,
+    available: &dyn Fn(&Pod) -> bool,
+) {
+    let surging = places.values().filter(|p| !p.old.is_empty() && !p.new.is_empty()).count();
+    let stale = places.iter().filter(|(_, p)| p.new.is_empty());
+    let (serving, idle): (Vec<_>, Vec<_>) = stale.partition(|(_, p)| p.old.iter().all(|p| available(p)));
+    plan.create.extend(idle.into_iter().map(|(node, _)| node.clone()));
+    let room = surge.saturating_sub(surging);
+    plan.create.extend(serving.into_iter().take(room).map(|(node, _)| node.clone()));
+}
+
+/// Pure: the status that nodes and pods give.
+pub fn status(
+    set: &DaemonSet,
+    nodes: &[Arc<Node>],
+    mine: &[Arc<Pod>],
+    hash: &str,
+    now: clock::Timestamp,
+) -> DaemonSetStatus {
+    let spec = set.spec.clone().unwrap_or_default();
+    let seconds = spec.min_ready_seconds.unwrap_or(0);
+    let (mut desired, mut current, mut wrong, mut ready, mut available, mut updated) = (0, 0, 0, 0, 0, 0);
+    for node in nodes {
+        let (run, _) = belongs(&spec.template, node);
+        let mut here: Vec<&Arc<Pod>> = mine
+            .iter()
+            .filter(|p| target(p) == node.metadata.name && p.metadata.deletion_timestamp.is_none())
+            .collect();
+        here.sort_by_key(|p| age(p)); // the oldest counts, also while an update has a second one beside it
+        if !run {
+            wrong += i32::from(!here.is_empty());
+            continue;
+        }
+        desired += 1;
+        let Some(pod) = here.first() else { continue };
+        current += 1;
+        ready += i32::from(pods::ready_since(pod).is_some());
+        available += i32::from(is_available(pod, seconds, now));
+        updated += i32::from(revisions::of_pod(pod).is_some_and(|h| h == hash));
+    }
+    let some = |n: i32| (n > 0).then_some(n);
+    DaemonSetStatus {
+        current_number_scheduled: current,
+        desired_number_scheduled: desired,
+        number_misscheduled: wrong,
+        number_ready: ready,
+        number_available: some(available),
+        number_unavailable: some(desired - available),
+        updated_number_scheduled: some(updated),
+        observed_generation: set.metadata.generation,
+        collision_count: set.status.as_ref().and_then(|s| s.collision_count),
+        conditions: set.status.as_ref().and_then(|s| s.conditions.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::revisions::HASH;
+    use serde_json::json;
+
+    fn node(name: &str, taint: Option<&str>) -> Arc<Node> {
+        let taints: Vec<_> = taint.iter().map(|t| json!({"key": t, "effect": "NoSchedule"})).collect();
+        Arc::new(
+            serde_json::from_value(
+                json!({"metadata": {"name": name, "labels": {"os": "linux"}}, "spec": {"taints": taints}}),
+            )
+            .unwrap(),
+        )
+    }
+
+    fn pod(name: &str, node: &str, hash: &str, ready: bool) -> Arc<Pod> {
+        Arc::new(
+            serde_json::from_value(json!({
+                "metadata": {"name": name, "labels": {HASH: hash}}, "spec": {"nodeName": node, "containers": []},
+                "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]},
+            }))
+            .unwrap(),
+        )
+    }
+
+    fn now() -> Timestamp {
+        "2026-01-01T00:10:00Z".parse().unwrap()
+    }
+
+    fn set(selector: serde_json::Value) -> DaemonSet {
+        serde_json::from_value(json!({"metadata": {"name": "d"}, "spec": {"selector": {}, "template": {"spec": {"containers": [], "nodeSelector": selector}}}})).unwrap()
+    }
+
+    #[test]
+    fn every_fitting_node_gets_one_and_only_one() {
+        let nodes = [
+            node("a", None),
+            node("b", None),
+            node("cp", Some("control-plane")),
+            node("c", Some("node.kubernetes.io/unschedulable")),
+        ];
+        let pods = [pod("p1", "a", "h", true), pod("p2", "a", "h", true), pod("p3", "gone", "h", true)];
+        let plan = decide(&set(json!({})), &nodes, &pods, "h", now());
+        assert_eq!(plan.create, ["b", "c"]);
+        assert_eq!(plan.delete, ["p2", "p3"]);
+        assert!(decide(&set(json!({"os": "windows"})), &nodes, &[], "h", now()).create.is_empty());
+    }
+
+    #[test]
+    fn an_update_replaces_one_at_a_time() {
+        let nodes = [node("a", None), node("b", None)];
+        let pods = [pod("p1", "a", "old", true), pod("p2", "b", "old", true)];
+        assert_eq!(decide(&set(json!({})), &nodes, &pods, "new", now()).delete, ["p1"]);
+        let half = [pod("p1", "a", "new", false), pod("p2", "b", "old", true)];
+        assert!(decide(&set(json!({})), &nodes, &half, "new", now()).delete.is_empty());
+        let s = status(&set(json!({})), &nodes, &half, "new", clock::now());
+        assert_eq!((s.desired_number_scheduled, s.number_ready, s.updated_number_scheduled), (2, 1, Some(1)));
+    }
+
+    /// With `maxSurge`, `maxUnavailable` and `minReadySeconds`.
+    fn rolling(surge: serde_json::Value, unavailable: serde_json::Value, ready: i32) -> DaemonSet {
+        let mut set = set(json!({}));
+        let spec = set.spec.as_mut().unwrap();
+        let update = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}});
+        spec.update_strategy = serde_json::from_value(update).unwrap();
+        spec.min_ready_seconds = Some(ready);
+        set
+    }
+
+    /// `+node` makes, `-pod` deletes.
+    fn steps(set: &DaemonSet, all: &[Arc<Pod>]) -> String {
+        let nodes = [node("a", None), node("b", None), node("c", None)];
+        let plan = decide(set, &nodes, all, "new", now());
+        let made = plan.create.iter().map(|n| format!("+{n}"));
+        made.chain(plan.delete.iter().map(|n| format!("-{n}"))).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_surge_makes_the_new_pod_before_the_old_one_goes() {
+        let one = rolling(json!(1), json!(0), 0);
+        let old = |name: &str, node: &str| pod(name, node, "old", true);
+        let all = [old("p1", "a"), old("p2", "b"), old("p3", "c")];
+        assert_eq!(steps(&one, &all), "+a");
+        assert_eq!(steps(&rolling(json!("50%"), json!(0), 0), &all), "+a +b");
+        let starting = [all.to_vec(), vec![pod("n1", "a", "new", false)]].concat();
+        assert_eq!(steps(&one, &starting), "", "it waits for the new pod, and takes nothing away");
+        let ready = [all.to_vec(), vec![pod("n1", "a", "new", true)]].concat();
+        assert_eq!(steps(&one, &ready), "-p1");
+        let ill = [pod("p1", "a", "old", false), old("p2", "b"), old("p3", "c")];
+        assert_eq!(steps(&one, &ill), "+a +b", "beside one that is ill a new one costs nothing");
+        let done = ["a", "b", "c"].map(|n| pod(&format!("n{n}"), n, "new", true));
+        assert_eq!(steps(&one, &done), "");
+    }
+
+    #[test]
+    fn a_pod_that_is_ready_too_briefly_does_not_count() {
+        let mut young = (*pod("n1", "a", "new", true)).clone();
+        let at = "2026-01-01T00:09:55Z".parse().unwrap();
+        let conditions = young.status.as_mut().unwrap().conditions.as_mut().unwrap();
+        conditions[0].last_transition_time = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at));
+        let all = [Arc::new(young), pod("p2", "b", "old", true), pod("p3", "c", "old", true)];
+        assert_eq!(steps(&rolling(json!(0), json!(1), 0), &all), "-p2");
+        assert_eq!(steps(&rolling(json!(0), json!(1), 10), &all), "");
+    }
+
+    #[test]
+    fn an_ended_pod_is_deleted_before_the_next_is_made() {
+        let mut failed = (*pod("p1", "a", "new", false)).clone();
+        failed.status.as_mut().unwrap().phase = Some("Failed".into());
+        let nodes = [node("a", None)];
+        let plan = decide(&set(json!({})), &nodes, &[Arc::new(failed.clone())], "new", now());
+        assert_eq!((plan.ended.len(), plan.create.len(), plan.ended[0].0.as_str()), (1, 0, "a"));
+        let all = [Arc::new(failed.clone()), pod("p2", "b", "old", true), pod("p3", "c", "old", true)];
+        assert_eq!(
+            steps(&rolling(json!(0), json!(2), 0), &all),
+            "-p2",
+            "the update goes on beside its pause"
+        );
+        let old = decide(&set(json!({})), &nodes, &[Arc::new(failed.clone())], "newer", now());
+        assert_eq!((old.delete.as_slice(), old.ended.len()), (&["p1".to_string()][..], 0));
+        failed.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+        let plan = decide(&set(json!({})), &nodes, &[Arc::new(failed)], "new", now());
+        assert_eq!(plan.create, ["a"], "it runs no more: nobody waits for it");
+    }
+}

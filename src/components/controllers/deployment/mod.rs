@@ -1,0 +1,240 @@
+//! # Deployment: replace pods without a gap
+//!
+//! ## In Kubernetes
+//! The Deployment controller never touches pods. It keeps one ReplicaSet per version of the
+//! template, and moves the numbers between them: up on the new one by `maxSurge`, down on the old
+//! ones by `maxUnavailable`. Old sets stay, empty, as history for `rollout undo`. Source:
+//! `pkg/controller/deployment`.
+//! ## How this one works
+//! One look at one deployment is [`Look::sync`]: claim the sets, find the one whose template is the
+//! deployment's ([`sets`] makes it if there is none), ask [`rollout::decide`], which is pure, what
+//! to scale now, scale it ([`scaling`]), and tell how far it is ([`progress`]). Whatever the look
+//! begins, the sets' own changes bring the next look.
+//! ## Left out
+//! `spec.rollbackTo` of the ancient API versions.
+//! ## Read next
+//! `replicaset`, which makes the numbers true.
+
+#[cfg(test)]
+mod golden;
+mod progress;
+mod rollout;
+mod scaling;
+mod sets;
+
+use super::pods::{self, controller_of, owned_by, selects};
+use super::workload::still_there;
+use super::{Error, Shared};
+use client::{Change, Key, Outcome, Recorder, WorkQueue};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, Patch, PatchParams};
+use rollout::{Goal, Set, decide};
+use serde_json::{Value, json};
+use sets::{revision_of, same_template};
+use std::sync::Arc;
+use tap::{Cause, Component};
+
+const WORKERS: usize = 5;
+/// Who writes its events and records.
+const COMPONENT: Component = Component::DeploymentController;
+
+pub(crate) fn start(shared: &Shared) {
+    let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let recorder = Recorder::new(&shared.crew, &shared.config.client, COMPONENT.name(), "");
+    let q = queue.clone();
+    shared.deployments.on(move |change| q.add(change.key(), change.cause()));
+    let (q, all) = (queue.clone(), shared.clone());
+    shared.replica_sets.on(move |change| {
+        let mut owners = Vec::new();
+        let namespace = change.key().namespace;
+        let mut note = |set: &ReplicaSet| match controller_of(&set.metadata) {
+            Some(owner) if owner.kind == "Deployment" => {
+                owners.push(Key::new(namespace.clone(), owner.name.clone()))
+            }
+            Some(_) => {}
+            None => owners.extend(
+                all.deployments
+                    .within(&namespace)
+                    .iter()
+                    .filter(|d| {
+                        d.spec.as_ref().is_some_and(|s| selects(&s.selector, set.metadata.labels.as_ref()))
+                    })
+                    .map(|d| Key::of(&**d)),
+            ),
+        };
+        if let Change::Updated { old, .. } = change {
+            note(old);
+        }
+        note(change.object());
+        owners.dedup();
+        owners.into_iter().for_each(|owner| q.add(owner, change.cause()));
+    });
+    let (q, all) = (queue.clone(), shared.clone());
+    shared.pods.on(move |change| {
+        // Only Recreate waits for pods: it goes on when the last old one is gone.
+        if let Change::Deleted(pod) = change
+            && let Some(set) = pods::owner_key(pod, "ReplicaSet").and_then(|key| all.replica_sets.get(&key))
+            && let Some(owner) = controller_of(&set.metadata)
+        {
+            q.add(Key::new(change.key().namespace, owner.name.clone()), change.cause());
+        }
+    });
+    let worker = Arc::new(Worker { shared: shared.clone(), recorder });
+    shared.report_panics(&queue, &shared.deployments, "deployment");
+    queue.work("deployment", WORKERS, move |key, cause| {
+        let worker = worker.clone();
+        async move { worker.sync(key, cause).await }
+    });
+}
+
+struct Worker {
+    shared: Shared,
+    recorder: Recorder,
+}
+
+/// One look at one deployment.
+struct Look<'a> {
+    worker: &'a Worker,
+    key: &'a Key,
+    cause: &'a Option<Cause>,
+    deployment: &'a Deployment,
+    spec: DeploymentSpec,
+}
+
+impl Worker {
+    async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
+        let Some(deployment) = self.shared.deployments.get(&key) else { return Ok(Outcome::Done) };
+        let spec = deployment.spec.clone().unwrap_or_default();
+        let look = Look { worker: self, key: &key, cause: &cause, deployment: &deployment, spec };
+        look.sync().await
+    }
+}
+
+impl Look<'_> {
+    /// Objects of a kind beside the deployment; what is written has the look's cause.
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        self.worker.shared.config.client.caused_by(self.cause.clone()).within(&self.key.namespace)
+    }
+
+    async fn sync(&self) -> Result<Outcome, Error> {
+        let mut sets = self.claim().await?;
+        sets.sort_by_key(|s| (s.metadata.creation_timestamp.clone().map(|t| t.0), s.metadata.name.clone()));
+        if self.deployment.metadata.deletion_timestamp.is_some() {
+            return self.write_status(&sets, None, false).await;
+        }
+        let new = sets.iter().find(|s| {
+            s.spec
+                .as_ref()
+                .and_then(|s| s.template.as_ref())
+                .is_some_and(|t| same_template(t, &self.spec.template))
+        });
+        let new = new.cloned();
+        let paused = self.spec.paused.unwrap_or(false);
+        if paused || self.scaled_meanwhile(&sets) {
+            self.share_out(&sets, new.as_ref()).await?;
+            return self.write_status(&sets, new.as_ref(), false).await;
+        }
+        let highest = sets
+            .iter()
+            .filter(|s| new.as_ref().is_none_or(|n| n.metadata.uid != s.metadata.uid))
+            .map(|s| revision_of(&s.metadata))
+            .max()
+            .unwrap_or(0);
+        let (new, made) = match new {
+            Some(set) => (self.refresh(set, highest.saturating_add(1)).await?, false),
+            None => {
+                let goal = Goal::of(&self.spec);
+                let total = rollout::sum(sets.iter().map(|s| Set::of(s).wanted));
+                let running = goal.recreate && self.old_pods(&sets, None);
+                let first = match goal.recreate {
+                    true if running || total > 0 => 0,
+                    true => goal.replicas,
+                    false => (goal.replicas + goal.surge - total).clamp(0, goal.replicas),
+                };
+                if !self.still_there().await? {
+                    return Ok(Outcome::Done); // its own deletion is on the way here
+                }
+                (self.create(highest.saturating_add(1), first).await?, true)
+            }
+        };
+        self.set_revision(&new).await?;
+        let old: Vec<Arc<ReplicaSet>> =
+            sets.iter().filter(|s| s.metadata.uid != new.metadata.uid).cloned().collect();
+        let goal = Goal::of(&self.spec);
+        let numbers: Vec<Set> = old.iter().map(|s| Set::of(s)).collect();
+        let running_old = goal.recreate && self.old_pods(&old, Some(&new));
+        let plan = if made { vec![] } else { decide(&goal, &Set::of(&new), &numbers, running_old) };
+        for scaling in &plan {
+            let set = old.iter().chain([&new]).find(|s| s.metadata.name.as_ref() == Some(&scaling.name));
+            if let Some(set) = set {
+                self.scale(set, scaling).await?;
+            }
+        }
+        let mut all = old.clone();
+        all.push(new.clone());
+        let done = plan.is_empty() && self.is_complete(&all, &new);
+        if done {
+            self.clean_up(&old).await?;
+        }
+        self.write_status(&all, Some(&new), made).await
+    }
+
+    /// The deployment's sets: its own that match, and orphans that match, which it adopts.
+    async fn claim(&self) -> Result<Vec<Arc<ReplicaSet>>, Error> {
+        let owner = owned_by(self.deployment);
+        let alive = self.deployment.metadata.deletion_timestamp.is_none();
+        let (mut mine, mut orphans) = (Vec::new(), Vec::new());
+        for set in self.worker.shared.replica_sets.within(&self.key.namespace) {
+            let matches = selects(&self.spec.selector, set.metadata.labels.as_ref());
+            match controller_of(&set.metadata) {
+                Some(controller) if controller.uid != owner.uid => {}
+                Some(_) if matches => mine.push(set),
+                Some(_) if alive => {
+                    let gone = json!([{"$patch": "delete", "uid": owner.uid}]);
+                    self.own(&set, gone).await?;
+                }
+                None if matches && alive && set.metadata.deletion_timestamp.is_none() => orphans.push(set),
+                _ => {}
+            }
+        }
+        if !orphans.is_empty() && self.still_there().await? {
+            for set in orphans {
+                mine.push(Arc::new(self.own(&set, json!([owner])).await?));
+            }
+        }
+        Ok(mine)
+    }
+
+    /// Changes who owns a set: a strategic merge patch of its `ownerReferences`.
+    async fn own(&self, set: &ReplicaSet, owners: Value) -> Result<ReplicaSet, Error> {
+        let patch = json!({"metadata": {"uid": set.metadata.uid, "ownerReferences": owners}});
+        let name = set.metadata.name.as_deref().unwrap_or_default();
+        let api = self.api::<ReplicaSet>();
+        Ok(api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await?)
+    }
+
+    async fn still_there(&self) -> Result<bool, Error> {
+        still_there(&self.api::<Deployment>(), &self.deployment.metadata).await
+    }
+
+    /// Is any pod of these sets still there?
+    fn old_pods(&self, sets: &[Arc<ReplicaSet>], new: Option<&ReplicaSet>) -> bool {
+        let uids: Vec<&String> = sets
+            .iter()
+            .filter(|s| new.is_none_or(|n| n.metadata.uid != s.metadata.uid))
+            .filter_map(|s| s.metadata.uid.as_ref())
+            .collect();
+        let live = |pod: &Pod| !matches!(pods::phase(pod), "Succeeded" | "Failed");
+        self.worker
+            .shared
+            .pods
+            .within(&self.key.namespace)
+            .iter()
+            .any(|p| live(p) && controller_of(&p.metadata).is_some_and(|o| uids.contains(&&o.uid)))
+    }
+}

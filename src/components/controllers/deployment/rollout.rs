@@ -1,0 +1,283 @@
+//! The rollout in numbers: how far up the new set goes now, how far down the old ones. Nothing here
+//! writes anything.
+
+use crate::amount;
+use clock::Timestamp;
+use k8s_openapi::api::apps::v1::{DeploymentSpec, ReplicaSet, ReplicaSetCondition};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+/// The condition of a ReplicaSet that its deployment repeats.
+pub const REPLICA_FAILURE: &str = "ReplicaFailure";
+
+/// A ReplicaSet of the deployment, in numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Set {
+    pub name: String,
+    pub wanted: i32,
+    pub pods: i32,
+    pub ready: i32,
+    pub available: i32,
+    pub created: Option<Timestamp>,
+    /// The condition `ReplicaFailure`: its pods cannot be made or deleted.
+    pub failure: Option<ReplicaSetCondition>,
+}
+
+impl Set {
+    pub fn of(set: &ReplicaSet) -> Set {
+        let status = set.status.clone().unwrap_or_default();
+        Set {
+            name: set.metadata.name.clone().unwrap_or_default(),
+            wanted: set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1),
+            pods: status.replicas,
+            ready: status.ready_replicas.unwrap_or(0),
+            available: status.available_replicas.unwrap_or(0),
+            created: set.metadata.creation_timestamp.as_ref().map(|t| t.0),
+            failure: status.conditions.into_iter().flatten().find(|c| c.type_ == REPLICA_FAILURE),
+        }
+    }
+
+    fn to(&self, to: i32) -> Scaling {
+        Scaling { name: self.name.clone(), from: self.wanted, to }
+    }
+}
+
+/// What a deployment asks for, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Goal {
+    pub replicas: i32,
+    pub surge: i32,
+    pub unavailable: i32,
+    /// All old pods go before the first new one comes.
+    pub recreate: bool,
+}
+
+impl Goal {
+    pub fn of(spec: &DeploymentSpec) -> Goal {
+        let replicas = spec.replicas.unwrap_or(1);
+        let strategy = spec.strategy.clone().unwrap_or_default();
+        if strategy.type_.as_deref() == Some("Recreate") {
+            return Goal { replicas, surge: 0, unavailable: replicas, recreate: true };
+        }
+        let rolling = strategy.rolling_update.unwrap_or_default();
+        let amount = |value: &Option<IntOrString>, up: bool| {
+            value.as_ref().and_then(|value| amount::scaled(value, replicas, up)).unwrap_or(0)
+        };
+        let (surge, mut unavailable) =
+            (amount(&rolling.max_surge, true), amount(&rolling.max_unavailable, false));
+        if surge == 0 && unavailable == 0 {
+            unavailable = 1; // both zero would never move
+        }
+        let surge = surge.min(i32::MAX - replicas.max(0)); // so that their sum is a number of pods
+        Goal { replicas, surge, unavailable: unavailable.min(replicas), recreate: false }
+    }
+}
+
+/// So many replicas together, and no more than can be counted.
+pub(super) fn sum(numbers: impl Iterator<Item = i32>) -> i32 {
+    numbers.fold(0, i32::saturating_add)
+}
+
+/// One scaling of one set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scaling {
+    pub name: String,
+    pub from: i32,
+    pub to: i32,
+}
+
+/// Pure: which sets to scale now. `old` in order of age. `running_old`: an old pod still exists,
+/// ending or not.
+pub fn decide(goal: &Goal, new: &Set, old: &[Set], running_old: bool) -> Vec<Scaling> {
+    match goal.recreate {
+        true => recreate(goal, new, old, running_old),
+        false => rolling_update(goal, new, old),
+    }
+}
+
+/// All down, then, when the last old pod is gone, all up.
+fn recreate(goal: &Goal, new: &Set, old: &[Set], running_old: bool) -> Vec<Scaling> {
+    let down: Vec<Scaling> = old.iter().filter(|s| s.wanted > 0).map(|s| s.to(0)).collect();
+    if !down.is_empty() {
+        return down;
+    }
+    let go = !running_old && new.wanted != goal.replicas;
+    if go { vec![new.to(goal.replicas)] } else { vec![] }
+}
+
+/// Never more pods than `maxSurge` allows, never fewer available than `maxUnavailable` allows.
+fn rolling_update(goal: &Goal, new: &Set, old: &[Set]) -> Vec<Scaling> {
+    // First the new set: as far up as the surge allows.
+    if new.wanted > goal.replicas {
+        return vec![new.to(goal.replicas)];
+    }
+    let total = new.wanted.saturating_add(sum(old.iter().map(|s| s.wanted)));
+    let room = goal.replicas + goal.surge - total;
+    let up = room.min(goal.replicas - new.wanted);
+    if up > 0 {
+        return vec![new.to(new.wanted + up)];
+    }
+    // Then the old ones: as far down as keeps enough pods available.
+    if old.iter().all(|s| s.wanted == 0) {
+        return vec![];
+    }
+    let least = goal.replicas - goal.unavailable;
+    let new_unavailable = new.wanted - new.available;
+    let mut budget = total - least - new_unavailable;
+    if budget <= 0 {
+        return vec![];
+    }
+    let mut sets: Vec<Set> = old.to_vec();
+    // Unhealthy pods of old sets serve nobody: they go first.
+    for set in &mut sets {
+        let sick = (set.wanted - set.available).max(0).min(budget);
+        set.wanted -= sick;
+        budget -= sick;
+    }
+    let available: i32 = new.available + sets.iter().map(|s| s.available).sum::<i32>();
+    let mut spare = available - least;
+    for set in &mut sets {
+        let down = set.wanted.min(spare.max(0));
+        set.wanted -= down;
+        spare -= down;
+    }
+    old.iter()
+        .zip(&sets)
+        .filter(|(before, after)| before.wanted != after.wanted)
+        .map(|(before, after)| before.to(after.wanted))
+        .collect()
+}
+
+/// Pure: a change of `spec.replicas` in the middle of a rollout is shared out over the sets in
+/// proportion to their size.
+pub fn proportional(goal: &Goal, sets: &[(Set, i32)]) -> Vec<Scaling> {
+    let total = sum(sets.iter().map(|(s, _)| s.wanted));
+    let allowed = if goal.replicas > 0 { goal.replicas + goal.surge } else { 0 };
+    let mut add = allowed - total;
+    let mut order: Vec<&(Set, i32)> = sets.iter().collect();
+    // Larger first; of equal ones the newer first when growing, the older first when shrinking.
+    order.sort_by(|(a, _), (b, _)| {
+        let age = if add > 0 { b.created.cmp(&a.created) } else { a.created.cmp(&b.created) };
+        b.wanted.cmp(&a.wanted).then(age)
+    });
+    let mut to: Vec<i32> = Vec::new();
+    let before = add;
+    for (set, max) in order.iter().map(|(s, m)| (s, *m)) {
+        let share = if before == 0 || max == 0 {
+            0
+        } else {
+            let exact = f64::from(set.wanted) * f64::from(allowed) / f64::from(max);
+            let share = exact.round() as i32 - set.wanted;
+            if before > 0 { share.clamp(0, add.max(0)) } else { share.clamp(add.min(0), 0) }
+        };
+        add -= share;
+        to.push(set.wanted + share);
+    }
+    if let Some(first) = to.first_mut() {
+        *first = (*first + add).max(0); // what rounding left over
+    }
+    order.iter().zip(to).filter(|((set, _), to)| set.wanted != *to).map(|((set, _), to)| set.to(to)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn goal(replicas: i32, surge: i32, unavailable: i32) -> Goal {
+        Goal { replicas, surge, unavailable, recreate: false }
+    }
+
+    /// Plays a rollout where every new pod becomes ready and every surplus pod ends between two
+    /// looks.
+    fn play(goal: &Goal, mut new: Set, mut old: Vec<Set>) -> Vec<String> {
+        let mut story = Vec::new();
+        for _ in 0..50 {
+            let steps = decide(goal, &new, &old, old.iter().any(|s| s.pods > 0));
+            if steps.is_empty() {
+                break;
+            }
+            for step in steps {
+                story.push(format!("{} {}->{}", step.name, step.from, step.to));
+                let set = if step.name == new.name {
+                    &mut new
+                } else {
+                    old.iter_mut().find(|s| s.name == step.name).unwrap()
+                };
+                set.wanted = step.to;
+            }
+            let available = new.available + old.iter().map(|s| s.available).sum::<i32>();
+            assert!(available >= goal.replicas - goal.unavailable, "too few: {story:?}");
+            let total = new.wanted + old.iter().map(|s| s.wanted).sum::<i32>();
+            assert!(total <= goal.replicas + goal.surge, "too many: {story:?}");
+            for set in old.iter_mut().chain([&mut new]) {
+                (set.pods, set.ready, set.available) = (set.wanted, set.wanted, set.wanted);
+            }
+        }
+        story
+    }
+
+    fn set(name: &str, n: i32) -> Set {
+        Set { name: name.into(), wanted: n, pods: n, ready: n, available: n, created: None, failure: None }
+    }
+
+    #[test]
+    fn a_rolling_update_never_has_too_few_or_too_many_pods() {
+        let story = play(&goal(4, 1, 1), set("new", 0), vec![set("old", 4)]);
+        assert_eq!(story, ["new 0->1", "old 4->2", "new 1->3", "old 2->0", "new 3->4"]);
+        let careful = play(&goal(3, 1, 0), set("new", 0), vec![set("old", 3)]);
+        assert_eq!(careful, ["new 0->1", "old 3->2", "new 1->2", "old 2->1", "new 2->3", "old 1->0"]);
+    }
+
+    #[test]
+    fn a_new_version_that_never_gets_ready_stops_the_rollout() {
+        let broken = Set { available: 0, ready: 0, ..set("new", 1) };
+        assert_eq!(decide(&goal(3, 1, 0), &broken, &[set("old", 3)], true), []);
+    }
+
+    #[test]
+    fn the_most_that_can_be_asked_for_is_a_number_of_pods() {
+        let spec = json!({"replicas": i32::MAX, "selector": {}, "template": {},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}});
+        let goal = Goal::of(&serde_json::from_value(spec).unwrap());
+        let up = Scaling { name: "new".into(), from: 0, to: i32::MAX - 4 };
+        assert_eq!(decide(&goal, &set("new", 0), &[set("old", 4)], true), [up]);
+        let most = |name| (set(name, i32::MAX), i32::MAX);
+        assert_eq!(proportional(&goal, &[most("a"), most("b")]), []);
+    }
+
+    #[test]
+    fn sick_old_pods_go_first() {
+        let sick = Set { available: 0, ..set("sick", 1) };
+        let steps = decide(&goal(3, 1, 0), &set("new", 1), &[set("old", 2), sick], true);
+        assert_eq!(steps, [Scaling { name: "sick".into(), from: 1, to: 0 }]);
+    }
+
+    #[test]
+    fn recreate_waits_for_the_last_old_pod() {
+        let recreate = Goal { replicas: 2, surge: 0, unavailable: 2, recreate: true };
+        assert_eq!(decide(&recreate, &set("new", 0), &[set("old", 2)], true)[0].to, 0);
+        let gone = Set { pods: 1, ..set("old", 0) };
+        assert_eq!(decide(&recreate, &set("new", 0), std::slice::from_ref(&gone), true), []);
+        assert_eq!(decide(&recreate, &set("new", 0), &[gone], false)[0].to, 2);
+    }
+
+    #[test]
+    fn percentages_round_up_for_surge_and_down_for_unavailable() {
+        let spec: DeploymentSpec = serde_json::from_value(json!({
+            "replicas": 3, "selector": {}, "template": {},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
+        }))
+        .unwrap();
+        assert_eq!(Goal::of(&spec), goal(3, 1, 0));
+    }
+
+    #[test]
+    fn scaling_in_the_middle_of_a_rollout_is_shared_out() {
+        // 10 replicas, surge 3: 8 old and 5 new; now 15 are wanted.
+        let sets = [(set("old", 8), 13), (set("new", 5), 13)];
+        let mut to: Vec<(String, i32)> =
+            proportional(&goal(15, 3, 2), &sets).into_iter().map(|s| (s.name, s.to)).collect();
+        to.sort();
+        assert_eq!(to, [("new".to_string(), 7), ("old".to_string(), 11)]);
+    }
+}

@@ -1,0 +1,122 @@
+//! Writing numbers into sets, and sharing a new total out in the middle of a rollout.
+
+use super::rollout::{Goal, Scaling, Set, proportional};
+use super::sets::{DESIRED, MAX};
+use super::{COMPONENT, Look};
+use crate::{Error, record};
+use client::{is_code, reference};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use std::sync::Arc;
+use tap::Event;
+
+impl Look<'_> {
+    /// Did `spec.replicas` change since the sets were last written?
+    pub(super) fn scaled_meanwhile(&self, sets: &[Arc<ReplicaSet>]) -> bool {
+        let replicas = self.spec.replicas.unwrap_or(1).to_string();
+        sets.iter().filter(|s| Set::of(s).wanted > 0).any(|set| {
+            let told = set.metadata.annotations.as_ref().and_then(|a| a.get(DESIRED));
+            told.is_some_and(|told| *told != replicas)
+        })
+    }
+
+    /// Gives the sets their shares of the number that the deployment wants now.
+    pub(super) async fn share_out(
+        &self,
+        sets: &[Arc<ReplicaSet>],
+        new: Option<&Arc<ReplicaSet>>,
+    ) -> Result<(), Error> {
+        let goal = Goal::of(&self.spec);
+        let live: Vec<&Arc<ReplicaSet>> = sets.iter().filter(|s| Set::of(s).wanted > 0).collect();
+        let target = match live.as_slice() {
+            [only] => Some(*only),
+            [] => new.or(sets.last()),
+            _ => None,
+        };
+        let plan = match target {
+            Some(set) => {
+                let numbers = Set::of(set);
+                let scaling = Scaling { name: numbers.name, from: numbers.wanted, to: goal.replicas };
+                vec![scaling]
+            }
+            None => {
+                // The new set is complete: the rest goes.
+                if let Some(new) = new
+                    && self.is_complete(sets, new)
+                {
+                    live.iter()
+                        .filter(|s| s.metadata.uid != new.metadata.uid)
+                        .map(|s| Set::of(s))
+                        .map(|s| Scaling { name: s.name, from: s.wanted, to: 0 })
+                        .collect()
+                } else {
+                    let numbers: Vec<(Set, i32)> = live
+                        .iter()
+                        .map(|s| {
+                            let max = s.metadata.annotations.as_ref().and_then(|a| a.get(MAX)?.parse().ok());
+                            (Set::of(s), max.unwrap_or(goal.replicas + goal.surge))
+                        })
+                        .collect();
+                    proportional(&goal, &numbers)
+                }
+            }
+        };
+        for set in sets {
+            let name = set.metadata.name.clone().unwrap_or_default();
+            let numbers = Set::of(set);
+            let scaling = plan.iter().find(|p| p.name == name).cloned();
+            let scaling = scaling.unwrap_or(Scaling { name, from: numbers.wanted, to: numbers.wanted });
+            if scaling.from != scaling.to || numbers.wanted > 0 {
+                self.scale(set, &scaling).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the number, and the annotations that tell a later look what the deployment wanted
+    /// then.
+    pub(super) async fn scale(&self, set: &ReplicaSet, scaling: &Scaling) -> Result<(), Error> {
+        let start = clock::Instant::now();
+        let goal = Goal::of(&self.spec);
+        let (desired, max) = (goal.replicas.to_string(), (goal.replicas + goal.surge).to_string());
+        let annotation = |key: &str| set.metadata.annotations.as_ref().and_then(|a| a.get(key));
+        let same = annotation(DESIRED) == Some(&desired) && annotation(MAX) == Some(&max);
+        if same && scaling.from == scaling.to {
+            return Ok(());
+        }
+        let patch = json!({
+            "metadata": {"resourceVersion": set.metadata.resource_version, "annotations": {DESIRED: desired, MAX: max}},
+            "spec": {"replicas": scaling.to},
+        });
+        match self
+            .api::<ReplicaSet>()
+            .patch(&scaling.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+        {
+            Ok(_) => {}
+            Err(error) if is_code(&error, 409) => {
+                return Err(Error::Conflict(format!("replica set {} is newer than the cache", scaling.name)));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if scaling.from != scaling.to {
+            let direction = if scaling.to > scaling.from { "up" } else { "down" };
+            let message = format!(
+                "Scaled {direction} replica set {} from {} to {}",
+                scaling.name, scaling.from, scaling.to
+            );
+            self.worker.recorder.normal(
+                &reference(self.deployment),
+                "ScalingReplicaSet",
+                message,
+                self.cause.clone(),
+            );
+            let Scaling { name, from, to } = scaling;
+            let event = Event::ScaleReplicaSet { replica_set: name.clone(), from: *from, to: *to };
+            let record = record(event, "deployments", self.key, self.cause).took(start.elapsed());
+            self.worker.shared.tap(COMPONENT).emit(record);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! One ReplicaSet per version of the template: made, numbered, made new again by a rollback, and
+//! forgotten.
+
+use super::rollout::{Goal, Set};
+use super::{COMPONENT, Look};
+use crate::pods::{controller_of, owned_by, template_hash};
+use crate::{Error, record};
+use client::{is_code, reference};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tap::Event;
+
+const REVISION: &str = "deployment.kubernetes.io/revision";
+const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
+/// How many replicas the deployment wanted, and how many pods it allowed, when the set was last
+/// scaled.
+pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
+pub(super) const MAX: &str = "deployment.kubernetes.io/max-replicas";
+const HASH: &str = "pod-template-hash";
+
+/// Two templates are the same version if they differ in nothing but the hash label.
+pub(super) fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
+    let plain = |t: &PodTemplateSpec| {
+        let mut t = t.clone();
+        if let Some(labels) = t.metadata.as_mut().and_then(|m| m.labels.as_mut()) {
+            labels.remove(HASH);
+        }
+        serde_json::to_value(t).unwrap_or_default()
+    };
+    plain(a) == plain(b)
+}
+
+/// A set's number, or the deployment's; 0: it has none yet.
+pub(super) fn revision_of(meta: &ObjectMeta) -> i64 {
+    meta.annotations.as_ref().and_then(|a| a.get(REVISION)).and_then(|r| r.parse().ok()).unwrap_or(0)
+}
+
+/// Annotations that a set does not take over from its deployment.
+fn own_annotation(key: &str) -> bool {
+    key == "kubectl.kubernetes.io/last-applied-configuration"
+        || key == "deprecated.deployment.rollback.to"
+        || [REVISION, REVISION_HISTORY, DESIRED, MAX].contains(&key)
+}
+
+impl Look<'_> {
+    fn set_annotations(&self, revision: i64) -> BTreeMap<String, String> {
+        let goal = Goal::of(&self.spec);
+        let mut annotations: BTreeMap<String, String> =
+            self.deployment.metadata.annotations.clone().unwrap_or_default();
+        annotations.retain(|key, _| !own_annotation(key));
+        annotations.insert(REVISION.into(), revision.to_string());
+        annotations.insert(DESIRED.into(), goal.replicas.to_string());
+        annotations.insert(MAX.into(), (goal.replicas + goal.surge).to_string());
+        annotations
+    }
+
+    pub(super) async fn create(&self, revision: i64, replicas: i32) -> Result<Arc<ReplicaSet>, Error> {
+        let start = clock::Instant::now();
+        let collisions = self.deployment.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0);
+        let hash = template_hash(&self.spec.template, collisions);
+        let name = format!("{}-{hash}", self.key.name);
+        let mut template = self.spec.template.clone();
+        let meta = template.metadata.get_or_insert_default();
+        meta.labels.get_or_insert_default().insert(HASH.into(), hash.clone());
+        let mut selector: LabelSelector = self.spec.selector.clone();
+        selector.match_labels.get_or_insert_default().insert(HASH.into(), hash);
+        let set = ReplicaSet {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                namespace: Some(self.key.namespace.clone()),
+                labels: template.metadata.as_ref().and_then(|m| m.labels.clone()),
+                annotations: Some(self.set_annotations(revision)),
+                owner_references: Some(vec![owned_by(self.deployment)]),
+                ..ObjectMeta::default()
+            },
+            spec: Some(ReplicaSetSpec {
+                replicas: Some(replicas),
+                selector,
+                template: Some(template),
+                min_ready_seconds: self.spec.min_ready_seconds,
+            }),
+            status: None,
+        };
+        match self.api::<ReplicaSet>().create(&PostParams::default(), &set).await {
+            Ok(made) => {
+                if replicas > 0 {
+                    let message = format!("Scaled up replica set {name} from 0 to {replicas}");
+                    let about = reference(self.deployment);
+                    self.worker.recorder.normal(&about, "ScalingReplicaSet", message, self.cause.clone());
+                }
+                let event = Event::CreateReplicaSet { replica_set: name, from: 0, to: replicas, revision };
+                let record = record(event, "deployments", self.key, self.cause).took(start.elapsed());
+                self.worker.shared.tap(COMPONENT).emit(record);
+                Ok(Arc::new(made))
+            }
+            Err(error) if is_code(&error, 409) => {
+                let there = self.api::<ReplicaSet>().get(&name).await?;
+                let ours = controller_of(&there.metadata)
+                    .is_some_and(|o| Some(&o.uid) == self.deployment.metadata.uid.as_ref());
+                let same = there.spec.as_ref().and_then(|s| s.template.as_ref());
+                if ours && same.is_some_and(|t| same_template(t, &self.spec.template)) {
+                    return Ok(Arc::new(there)); // the cache was behind
+                }
+                // Another template has this hash: count the collision, the next look takes another
+                // name.
+                let patch = json!({"status": {"collisionCount": collisions.saturating_add(1)}});
+                let api = self.worker.shared.config.client.within::<Deployment>(&self.key.namespace);
+                api.patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+                Err(Error::NotYet("the replica set's name is taken".into()))
+            }
+            Err(error) => {
+                let text = match &error {
+                    kube::Error::Api(status) => status.message.clone(),
+                    other => other.to_string(),
+                };
+                let message = format!("Failed to create new replica set {name:?}: {text}");
+                self.worker.recorder.warning(
+                    &reference(self.deployment),
+                    "ReplicaSetCreateError",
+                    message,
+                    self.cause.clone(),
+                );
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Brings an existing new set's annotations up to date: it may be an old one that a rollback
+    /// made new again.
+    pub(super) async fn refresh(&self, set: Arc<ReplicaSet>, next: i64) -> Result<Arc<ReplicaSet>, Error> {
+        let have = revision_of(&set.metadata);
+        let revision = have.max(next);
+        let mut want = self.set_annotations(revision);
+        let stored = set.metadata.annotations.clone().unwrap_or_default();
+        if have > 0 && have < revision {
+            let history = stored.get(REVISION_HISTORY).filter(|h| !h.is_empty());
+            let history = history.map_or(have.to_string(), |h| format!("{h},{have}"));
+            want.insert(REVISION_HISTORY.into(), history);
+        }
+        // The numbers are written together with the replicas, when the set is scaled.
+        want.remove(DESIRED);
+        want.remove(MAX);
+        let ready = self.spec.min_ready_seconds;
+        let same_ready =
+            set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0) == ready.unwrap_or(0);
+        if want.iter().all(|(k, v)| stored.get(k) == Some(v)) && same_ready {
+            return Ok(set);
+        }
+        let name = set.metadata.name.clone().unwrap_or_default();
+        let patch = json!({"metadata": {"uid": set.metadata.uid, "annotations": want}, "spec": {"minReadySeconds": ready}});
+        Ok(Arc::new(
+            self.api::<ReplicaSet>().patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?,
+        ))
+    }
+
+    /// The deployment carries its newest set's revision. It is written through `/status`, as by
+    /// upstream's controller: elsewhere a change of a Deployment's annotations is a new generation.
+    pub(super) async fn set_revision(&self, new: &ReplicaSet) -> Result<(), Error> {
+        let revision = revision_of(&new.metadata);
+        if revision_of(&self.deployment.metadata) == revision {
+            return Ok(());
+        }
+        let patch = json!({"metadata": {"annotations": {REVISION: revision.to_string()}}});
+        match self
+            .api::<Deployment>()
+            .patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+        {
+            Err(error) if !is_code(&error, 404) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Old empty sets beyond `revisionHistoryLimit` go, the oldest first.
+    pub(super) async fn clean_up(&self, old: &[Arc<ReplicaSet>]) -> Result<(), Error> {
+        let keep = self.spec.revision_history_limit.unwrap_or(10).max(0) as usize;
+        let mut empty: Vec<&Arc<ReplicaSet>> = old
+            .iter()
+            .filter(|s| {
+                let numbers = Set::of(s);
+                numbers.wanted == 0 && numbers.pods == 0 && s.metadata.deletion_timestamp.is_none()
+            })
+            .collect();
+        empty.sort_by_key(|s| revision_of(&s.metadata));
+        let surplus = empty.len().saturating_sub(keep);
+        for set in empty.into_iter().take(surplus) {
+            let params = DeleteParams {
+                preconditions: Some(Preconditions { uid: set.metadata.uid.clone(), resource_version: None }),
+                ..DeleteParams::default()
+            };
+            match self
+                .api::<ReplicaSet>()
+                .delete(set.metadata.name.as_deref().unwrap_or_default(), &params)
+                .await
+            {
+                Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

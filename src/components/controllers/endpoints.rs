@@ -1,0 +1,439 @@
+//! # Endpoints: which pods are behind a Service
+//!
+//! [`decide`] turns a Service and its pods into endpoints; the edge writes them as EndpointSlices,
+//! and as the older Endpoints object that many tools still read. Source:
+//! `pkg/controller/endpointslice`, `pkg/controller/endpoint`.
+
+use super::expectations::Expectations;
+use super::pods::{self, is_namespace_ending, owned_by};
+use super::{Error, Shared, record};
+use client::{Change, Key, Outcome, WorkQueue, is_code};
+use k8s_openapi::api::core::v1::{
+    EndpointAddress, EndpointPort as OldPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service,
+};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tap::{Cause, Component, Event};
+
+const WORKERS: usize = 5;
+/// Endpoints in one slice, at most: upstream's default.
+const PER_SLICE: usize = 100;
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const MANAGER: &str = "endpointslice-controller.k8s.io";
+
+/// The same on the older kind.
+const OLD_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+const OLD_MANAGER: &str = "endpoint-controller";
+
+/// Endpoints that share their ports.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Group {
+    pub ports: Vec<EndpointPort>,
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// Pure: the endpoints of a service, grouped by ports (a named target port may be another number in
+/// each pod), by pod name.
+pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
+    let Some(spec) = &service.spec else { return vec![] };
+    let selector = spec.selector.clone().unwrap_or_default();
+    let publish_unready = spec.publish_not_ready_addresses.unwrap_or(false);
+    let mut groups: Vec<Group> = Vec::new();
+    let matching = |p: &&Arc<Pod>| {
+        let labels = p.metadata.labels.as_ref();
+        !selector.is_empty() && selector.iter().all(|(k, v)| labels.and_then(|l| l.get(k)) == Some(v))
+    };
+    for pod in all.iter().filter(matching) {
+        let ip = pod.status.as_ref().and_then(|s| s.pod_ip.clone()).unwrap_or_default();
+        if ip.is_empty() || matches!(pods::phase(pod), "Succeeded" | "Failed") {
+            continue;
+        }
+        let terminating = pod.metadata.deletion_timestamp.is_some();
+        let serving = pods::ready_since(pod).is_some();
+        let mut ports = Vec::new();
+        for port in spec.ports.iter().flatten() {
+            let number = match &port.target_port {
+                None => Some(port.port),
+                Some(IntOrString::Int(0)) => Some(port.port),
+                Some(IntOrString::Int(n)) => Some(*n),
+                Some(IntOrString::String(name)) => container_port(pod, name, port.protocol.as_deref()),
+            };
+            // A pod without that named port has no endpoint for it.
+            let Some(number) = number else { continue };
+            ports.push(EndpointPort {
+                name: Some(port.name.clone().unwrap_or_default()),
+                port: Some(number),
+                protocol: Some(port.protocol.clone().unwrap_or_else(|| "TCP".into())),
+                app_protocol: port.app_protocol.clone(),
+            });
+        }
+        if ports.is_empty() && !spec.ports.as_ref().is_none_or(Vec::is_empty) {
+            continue;
+        }
+        let hostname = pod.spec.as_ref().and_then(|s| match (&s.hostname, &s.subdomain) {
+            (Some(host), Some(sub)) if Some(sub) == service.metadata.name.as_ref() => Some(host.clone()),
+            _ => None,
+        });
+        let endpoint = Endpoint {
+            addresses: vec![ip],
+            conditions: Some(EndpointConditions {
+                ready: Some((serving && !terminating) || publish_unready),
+                serving: Some(serving),
+                terminating: Some(terminating),
+            }),
+            hostname,
+            node_name: pod.spec.as_ref().and_then(|s| s.node_name.clone()),
+            target_ref: Some(ObjectReference {
+                kind: Some("Pod".into()),
+                name: pod.metadata.name.clone(),
+                namespace: pod.metadata.namespace.clone(),
+                uid: pod.metadata.uid.clone(),
+                ..ObjectReference::default()
+            }),
+            ..Endpoint::default()
+        };
+        match groups.iter_mut().find(|g| g.ports == ports) {
+            Some(group) => group.endpoints.push(endpoint),
+            None => groups.push(Group { ports, endpoints: vec![endpoint] }),
+        }
+    }
+    groups
+}
+
+fn container_port(pod: &Pod, name: &str, protocol: Option<&str>) -> Option<i32> {
+    let containers =
+        pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
+    containers.flat_map(|c| c.ports.iter().flatten()).find_map(|p| {
+        let same = p.protocol.as_deref().unwrap_or("TCP") == protocol.unwrap_or("TCP");
+        (p.name.as_deref() == Some(name) && same).then_some(p.container_port)
+    })
+}
+
+/// The same endpoints in the words of the older kind.
+fn subsets(groups: &[Group]) -> Vec<EndpointSubset> {
+    let mut subsets = Vec::new();
+    for group in groups {
+        let (mut ready, mut unready) = (Vec::new(), Vec::new());
+        for e in &group.endpoints {
+            let address = EndpointAddress {
+                ip: e.addresses.first().cloned().unwrap_or_default(),
+                hostname: e.hostname.clone(),
+                node_name: e.node_name.clone(),
+                target_ref: e.target_ref.clone(),
+            };
+            let conditions = e.conditions.clone().unwrap_or_default();
+            if conditions.ready == Some(true) {
+                ready.push(address);
+            } else if conditions.terminating != Some(true) {
+                unready.push(address);
+            }
+        }
+        let by_ip = |a: &EndpointAddress| a.ip.parse::<std::net::Ipv4Addr>().ok();
+        ready.sort_by_key(by_ip);
+        unready.sort_by_key(by_ip);
+        if ready.is_empty() && unready.is_empty() {
+            continue;
+        }
+        let ports = group.ports.iter().map(|p| OldPort {
+            name: p.name.clone().filter(|n| !n.is_empty()),
+            port: p.port.unwrap_or_default(),
+            protocol: p.protocol.clone(),
+            app_protocol: p.app_protocol.clone(),
+        });
+        subsets.push(EndpointSubset {
+            addresses: (!ready.is_empty()).then_some(ready),
+            not_ready_addresses: (!unready.is_empty()).then_some(unready),
+            ports: Some(ports.collect()),
+        });
+    }
+    subsets
+}
+
+pub(crate) fn start(shared: &Shared) {
+    let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let q = queue.clone();
+    shared.services.on(move |change| q.add(change.key(), change.cause()));
+    let (q, all) = (queue.clone(), shared.clone());
+    shared.pods.on(move |change| {
+        if let Change::Updated { old, new } = change
+            && same_for_us(old, new)
+        {
+            return;
+        }
+        let before = match change {
+            Change::Updated { old, .. } => old.metadata.labels.clone(),
+            _ => None,
+        };
+        let pod = change.object();
+        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+        for service in all.services.within(&namespace) {
+            let selector = service.spec.as_ref().and_then(|s| s.selector.clone()).unwrap_or_default();
+            let chosen = |labels: &Option<BTreeMap<String, String>>| {
+                selector.iter().all(|(k, v)| labels.as_ref().and_then(|l| l.get(k)) == Some(v))
+            };
+            if !selector.is_empty() && (chosen(&pod.metadata.labels) || chosen(&before)) {
+                q.add(Key::of(&*service), change.cause());
+            }
+        }
+    });
+    let awaited = Expectations::default();
+    awaited.watch(&shared.slices, &queue);
+    let (q, seen) = (queue.clone(), awaited.clone());
+    shared.slices.on(move |change| {
+        seen.seen(change).into_iter().for_each(|service| q.add(service, change.cause()));
+        // Somebody deleted or changed one of ours: put it right.
+        let labels = change.object().metadata.labels.clone().unwrap_or_default();
+        if labels.get(MANAGED_BY).map(String::as_str) == Some(MANAGER)
+            && let Some(service) = labels.get(SERVICE_NAME)
+        {
+            q.add(Key::new(change.key().namespace, service.clone()), change.cause());
+        }
+    });
+    let q = queue.clone();
+    // Also those that an earlier life of this controller left: their service may be gone.
+    shared.endpoints.on(move |change| {
+        if is_ours(change.object()) {
+            q.add(change.key(), change.cause());
+        }
+    });
+    let worker = Arc::new(Worker { shared: shared.clone(), awaited });
+    shared.report_panics(&queue, &shared.services, "endpointslice");
+    queue.work("endpointslice", WORKERS, move |key, cause| {
+        let worker = worker.clone();
+        async move { worker.sync(key, cause).await }
+    });
+}
+
+/// Did this controller make it?
+fn is_ours(endpoints: &Endpoints) -> bool {
+    let labels = endpoints.metadata.labels.as_ref();
+    labels.and_then(|l| l.get(OLD_MANAGED_BY)).map(String::as_str) == Some(OLD_MANAGER)
+}
+
+fn same_for_us(old: &Pod, new: &Pod) -> bool {
+    let of = |p: &Pod| {
+        let ip = p.status.as_ref().and_then(|s| s.pod_ip.clone());
+        let ended = matches!(pods::phase(p), "Succeeded" | "Failed");
+        let ready = pods::ready_since(p).is_some();
+        (ip, ended, ready, p.metadata.deletion_timestamp.is_some(), p.metadata.labels.clone())
+    };
+    of(old) == of(new)
+}
+
+struct Worker {
+    shared: Shared,
+    /// Slices that were made and have not been seen yet. Their names are random: without this a
+    /// look at an old cache would make a second one.
+    awaited: Expectations,
+}
+
+impl Worker {
+    async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
+        let Some(service) = self.shared.services.get(&key) else { return self.forget(&key, &cause).await };
+        let spec = service.spec.clone().unwrap_or_default();
+        let selects = spec.selector.as_ref().is_some_and(|s| !s.is_empty());
+        if !selects
+            || spec.type_.as_deref() == Some("ExternalName")
+            || service.metadata.deletion_timestamp.is_some()
+        {
+            return Ok(Outcome::Done); // its endpoints are somebody else's to write
+        }
+        let start = clock::Instant::now();
+        let groups = decide(&service, &self.shared.pods.within(&key.namespace));
+        let slices = self.write_slices(&key, &service, &groups, &cause).await;
+        let old = self.write_endpoints(&key, &service, &groups, &cause).await;
+        if slices? | old? {
+            let ready: usize = groups.iter().flat_map(|g| &g.endpoints).filter(|e| is_ready(e)).count();
+            let all: usize = groups.iter().map(|g| g.endpoints.len()).sum();
+            let event = Event::Endpoints { ready, all };
+            let record = record(event, "services", &key, &cause).took(start.elapsed());
+            self.shared.tap(Component::EndpointSliceController).emit(record);
+        }
+        // What a list has put in doubt while it was on its way brings no change that would bring
+        // the key back.
+        Ok(if self.awaited.in_doubt(&key) { Outcome::After(Duration::ZERO) } else { Outcome::Done })
+    }
+
+    /// The service is gone: its slices go with their owner, but nobody owns an Endpoints object.
+    async fn forget(&self, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
+        self.awaited.forget(key);
+        let Some(old) = self.shared.endpoints.get(key).filter(|e| is_ours(e)) else {
+            return Ok(Outcome::Done);
+        };
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: old.metadata.uid.clone(), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        let api = self.shared.config.client.caused_by(cause.clone()).within::<Endpoints>(&key.namespace);
+        match api.delete(&key.name, &params).await {
+            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => Err(error.into()),
+            _ => Ok(Outcome::Done),
+        }
+    }
+
+    async fn write_slices(
+        &self,
+        key: &Key,
+        service: &Service,
+        groups: &[Group],
+        cause: &Option<Cause>,
+    ) -> Result<bool, Error> {
+        let api = self.shared.config.client.caused_by(cause.clone()).within::<EndpointSlice>(&key.namespace);
+        if self.awaited.in_doubt(key) {
+            self.awaited.resolve(key, &api).await?;
+        }
+        if !self.awaited.met(key) {
+            return Ok(false); // the slice brings the next look when it is seen
+        }
+        let ours = |s: &Arc<EndpointSlice>| {
+            let labels = s.metadata.labels.as_ref();
+            let get = |k: &str| labels.and_then(|l| l.get(k)).map(String::as_str);
+            get(SERVICE_NAME) == Some(&key.name) && get(MANAGED_BY) == Some(MANAGER)
+        };
+        let mut have: Vec<Arc<EndpointSlice>> =
+            self.shared.slices.within(&key.namespace).into_iter().filter(ours).collect();
+        let mut want: Vec<Group> = groups
+            .iter()
+            .flat_map(|g| {
+                g.endpoints.chunks(PER_SLICE).map(|c| Group { ports: g.ports.clone(), endpoints: c.to_vec() })
+            })
+            .collect();
+        if want.is_empty() {
+            want.push(Group::default()); // a service without endpoints still has a slice, an empty one
+        }
+        let mut labels = service.metadata.labels.clone().unwrap_or_default();
+        labels.insert(SERVICE_NAME.into(), key.name.clone());
+        labels.insert(MANAGED_BY.into(), MANAGER.into());
+        if service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some("None") {
+            labels.insert("service.kubernetes.io/headless".into(), String::new());
+        }
+        let mut changed = false;
+        for group in want {
+            let ports = (!group.ports.is_empty()).then(|| group.ports.clone());
+            let at =
+                have.iter().position(|s| s.ports == ports).or(if have.is_empty() { None } else { Some(0) });
+            match at.map(|i| have.remove(i)) {
+                Some(slice)
+                    if slice.endpoints == group.endpoints
+                        && slice.ports == ports
+                        && slice.metadata.labels.as_ref() == Some(&labels) => {}
+                Some(slice) => {
+                    let mut next = (*slice).clone();
+                    next.metadata.labels = Some(labels.clone());
+                    (next.endpoints, next.ports) = (group.endpoints, ports);
+                    match api
+                        .replace(
+                            slice.metadata.name.as_deref().unwrap_or_default(),
+                            &PostParams::default(),
+                            &next,
+                        )
+                        .await
+                    {
+                        Ok(_) => changed = true,
+                        Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
+                            return Err(Error::Conflict("its slice is another one by now".into()));
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                None => {
+                    let slice = EndpointSlice {
+                        address_type: "IPv4".into(),
+                        metadata: ObjectMeta {
+                            generate_name: Some(format!("{}-", key.name)),
+                            name: Some(format!("{}-{}", key.name, self.shared.config.rng.name_suffix(5))),
+                            namespace: Some(key.namespace.clone()),
+                            labels: Some(labels.clone()),
+                            owner_references: Some(vec![owned_by(service)]),
+                            ..ObjectMeta::default()
+                        },
+                        endpoints: group.endpoints,
+                        ports,
+                    };
+                    let name = slice.metadata.name.clone().unwrap_or_default();
+                    let lists = || self.shared.slices.lists();
+                    self.awaited.creating(key, &name, lists());
+                    let made = api.create(&PostParams::default(), &slice).await;
+                    match &made {
+                        Ok(made) => self.awaited.answered(key, &name, made.metadata.uid.clone(), lists()),
+                        Err(_) => self.awaited.created(key, &name),
+                    }
+                    match made {
+                        Ok(_) => changed = true,
+                        Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => {
+                            return Ok(changed);
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+        }
+        for extra in have {
+            match api
+                .delete(extra.metadata.name.as_deref().unwrap_or_default(), &DeleteParams::default())
+                .await
+            {
+                Err(error) if !is_code(&error, 404) => return Err(error.into()),
+                _ => changed = true,
+            }
+        }
+        Ok(changed)
+    }
+
+    async fn write_endpoints(
+        &self,
+        key: &Key,
+        service: &Service,
+        groups: &[Group],
+        cause: &Option<Cause>,
+    ) -> Result<bool, Error> {
+        let api = self.shared.config.client.caused_by(cause.clone()).within::<Endpoints>(&key.namespace);
+        let subsets = subsets(groups);
+        let subsets = (!subsets.is_empty()).then_some(subsets);
+        let mut labels = service.metadata.labels.clone().unwrap_or_default();
+        labels.insert(OLD_MANAGED_BY.into(), OLD_MANAGER.into());
+        let known = self.shared.endpoints.get(key);
+        let result = match &known {
+            Some(known) if known.subsets == subsets && known.metadata.labels.as_ref() == Some(&labels) => {
+                return Ok(false);
+            }
+            Some(known) => {
+                let mut next = (**known).clone();
+                (next.subsets, next.metadata.labels) = (subsets, Some(labels));
+                api.replace(&key.name, &PostParams::default(), &next).await
+            }
+            None => {
+                let metadata = ObjectMeta {
+                    name: Some(key.name.clone()),
+                    namespace: Some(key.namespace.clone()),
+                    labels: Some(labels),
+                    ..ObjectMeta::default()
+                };
+                api.create(&PostParams::default(), &Endpoints { metadata, subsets }).await
+            }
+        };
+        match result {
+            Ok(_) => Ok(true),
+            Err(error) if is_code(&error, 409) => {
+                Err(Error::Conflict("its endpoints are others by now".into()))
+            }
+            Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true)
+}
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod tests;

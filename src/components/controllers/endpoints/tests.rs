@@ -1,0 +1,83 @@
+use super::*;
+use serde_json::json;
+
+pub(super) fn pod(name: &str, ip: &str, ready: bool, going: bool, port: i32) -> Arc<Pod> {
+    let mut json = json!({
+        "metadata": {"name": name, "namespace": "d", "labels": {"app": "web"}},
+        "spec": {"nodeName": "n1", "containers": [{"name": "c", "ports": [{"name": "http", "containerPort": port}]}]},
+        "status": {"phase": "Running", "podIP": ip, "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]},
+    });
+    if going {
+        json["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    }
+    Arc::new(serde_json::from_value(json).unwrap())
+}
+
+fn line(groups: &[Group]) -> Vec<String> {
+    let endpoint = |e: &Endpoint| {
+        let c = e.conditions.clone().unwrap();
+        format!(
+            "{}:{}{}{}",
+            e.addresses[0],
+            u8::from(c.ready.unwrap()),
+            u8::from(c.serving.unwrap()),
+            u8::from(c.terminating.unwrap())
+        )
+    };
+    groups
+        .iter()
+        .map(|g| {
+            format!(
+                "{} {}",
+                g.ports[0].port.unwrap(),
+                g.endpoints.iter().map(endpoint).collect::<Vec<_>>().join(" ")
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn readiness_decides_and_named_ports_may_differ() {
+    let service: Service = serde_json::from_value(json!({
+        "metadata": {"name": "s"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
+    }))
+    .unwrap();
+    let pods = [
+        pod("a", "10.244.1.2", true, false, 80),
+        pod("b", "10.244.1.3", false, false, 80),
+        pod("c", "10.244.1.4", true, true, 80),
+        pod("d", "10.244.1.5", true, false, 8080),
+        pod("e", "", true, false, 80),
+    ];
+    let groups = decide(&service, &pods);
+    assert_eq!(line(&groups), ["80 10.244.1.2:110 10.244.1.3:000 10.244.1.4:011", "8080 10.244.1.5:110"]);
+    let old = subsets(&groups);
+    assert_eq!(old[0].addresses.as_ref().unwrap().len(), 1);
+    assert_eq!(old[0].not_ready_addresses.as_ref().unwrap().len(), 1);
+}
+
+#[test]
+fn a_service_without_a_selector_selects_nothing() {
+    let service: Service =
+        serde_json::from_value(json!({"metadata": {}, "spec": {"ports": [{"port": 80}]}})).unwrap();
+    assert!(decide(&service, &[pod("a", "10.244.1.2", true, false, 80)]).is_empty());
+}
+
+#[tokio::test]
+async fn a_slice_is_not_made_twice_while_the_cache_is_behind() {
+    let server = client::testing::Scripted::new(|_| None).await;
+    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let service = serde_json::json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": {"selector": {"a": "b"}}});
+    worker.shared.services.tell_of(serde_json::from_value(service).unwrap());
+    let key = Key::new("d", "s");
+    let posts =
+        || server.take().into_iter().filter(|a| a.line.ends_with("/endpointslices")).collect::<Vec<_>>();
+    worker.sync(key.clone(), None).await.unwrap();
+    let made = posts();
+    assert_eq!(made.len(), 1);
+    worker.sync(key.clone(), None).await.unwrap();
+    assert_eq!(posts().len(), 0);
+    worker.awaited.created(&key, made[0].body["metadata"]["name"].as_str().unwrap());
+    worker.sync(key, None).await.unwrap();
+    assert_eq!(posts().len(), 1, "it was seen, and is gone again");
+}

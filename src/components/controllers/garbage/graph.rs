@@ -1,0 +1,253 @@
+//! Who owns whom, as far as it was heard, and what follows from it for one object.
+
+use super::FOREGROUND;
+use client::Key;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::core::ApiResource;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// An object in the graph.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) api: ApiResource,
+    pub(super) namespaced: bool,
+    pub(super) key: Key,
+    pub(super) version: Option<String>,
+    pub(super) owners: Vec<OwnerReference>,
+    pub(super) going: bool,
+    pub(super) finalizers: Vec<String>,
+}
+
+impl Node {
+    /// Is it being deleted in the foreground?
+    pub(super) fn waits_for_dependents(&self) -> bool {
+        self.going && self.finalizers.iter().any(|f| f == FOREGROUND)
+    }
+
+    /// Does this owner, deleted in the foreground, wait for it?
+    pub(super) fn blocks(&self, owner: &str) -> bool {
+        self.owners.iter().any(|o| o.uid == owner && o.block_owner_deletion == Some(true))
+    }
+}
+
+/// Everything that owns or is owned.
+#[derive(Default)]
+pub(super) struct Graph {
+    /// By uid.
+    pub(super) nodes: BTreeMap<String, Node>,
+    /// Owner's uid → dependents' uids.
+    pub(super) dependents: BTreeMap<String, BTreeSet<String>>,
+    /// Owners that are known not to exist any more.
+    pub(super) absent: Absent,
+}
+
+/// The last so many uids that were found gone: a uid never comes back but by an undo, which
+/// [`Graph::put`] hears of.
+#[derive(Default)]
+pub(super) struct Absent {
+    known: BTreeSet<String>,
+    order: VecDeque<String>,
+}
+
+impl Absent {
+    const MOST: usize = 4096;
+
+    pub(super) fn insert(&mut self, uid: &str) {
+        if !self.known.insert(uid.to_string()) {
+            return;
+        }
+        self.order.push_back(uid.to_string());
+        if self.order.len() > Absent::MOST {
+            self.order.pop_front().map(|oldest| self.known.remove(&oldest));
+        }
+    }
+
+    pub(super) fn contains(&self, uid: &str) -> bool {
+        self.known.contains(uid)
+    }
+
+    pub(super) fn remove(&mut self, uid: &str) {
+        if self.known.remove(uid) {
+            self.order.retain(|u| u != uid);
+        }
+    }
+}
+
+impl Graph {
+    /// Takes an object over. Returns the uids of its owners, those of before included, that are
+    /// being deleted: one that waits for its dependents may have waited for this one.
+    pub(super) fn put(&mut self, uid: &str, node: Node) -> Vec<String> {
+        let before = self.nodes.get(uid).map(|known| known.owners.clone()).unwrap_or_default();
+        let owners = before.iter().chain(&node.owners).map(|owner| &owner.uid);
+        let going: BTreeSet<&String> =
+            owners.filter(|owner| self.nodes.get(*owner).is_some_and(|known| known.going)).collect();
+        let going = going.into_iter().cloned().collect();
+        self.remove_edges(uid);
+        for owner in &node.owners {
+            self.dependents.entry(owner.uid.clone()).or_default().insert(uid.to_string());
+        }
+        self.absent.remove(uid);
+        self.nodes.insert(uid.to_string(), node);
+        going
+    }
+
+    fn remove_edges(&mut self, uid: &str) {
+        let owners = self.nodes.get(uid).map(|n| n.owners.clone()).unwrap_or_default();
+        for owner in owners {
+            if let Some(set) = self.dependents.get_mut(&owner.uid) {
+                set.remove(uid);
+                if set.is_empty() {
+                    self.dependents.remove(&owner.uid);
+                }
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, uid: &str) {
+        self.remove_edges(uid);
+        self.nodes.remove(uid);
+    }
+
+    /// Does the owner wait for this dependent, which waits for the owner in turn? Both are being
+    /// deleted in the foreground then, and so is every object on the way from the one to the other:
+    /// none of them would ever go.
+    ///
+    /// `a` owns `b`, `b` owns `c`, `c` owns `a`, all with `blockOwnerDeletion`, all deleted in the
+    /// foreground: `a` waits for `b`, which waits for `c`, which waits for `a`.
+    pub(super) fn waits_in_circle(&self, owner: &str, dependent: &str) -> bool {
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut open = vec![dependent];
+        while let Some(uid) = open.pop() {
+            let waits = self.nodes.get(uid).is_some_and(Node::waits_for_dependents);
+            if !waits || !seen.insert(uid) {
+                continue;
+            }
+            if uid == owner {
+                return true;
+            }
+            let next = self.dependents.get(uid).into_iter().flatten();
+            open.extend(
+                next.map(String::as_str).filter(|d| self.nodes.get(*d).is_some_and(|n| n.blocks(uid))),
+            );
+        }
+        false
+    }
+
+    pub(super) fn dependents_of(&self, uid: &str) -> Vec<(String, Node)> {
+        let uids = self.dependents.get(uid).into_iter().flatten();
+        uids.filter_map(|u| Some((u.clone(), self.nodes.get(u)?.clone()))).collect()
+    }
+}
+
+/// How an owner stands, seen from a dependent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It lives.
+    Solid,
+    /// It is not there, or another object has its name.
+    Gone,
+    /// It is being deleted in the foreground and waits for its dependents.
+    Waiting,
+}
+
+/// What to do with an object that has owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Somebody still owns it; take off the owners that are gone, if there are any.
+    Keep { cut: bool },
+    /// Delete it, and its own dependents before it.
+    DeleteForeground,
+    /// Delete it; its dependents follow.
+    Delete,
+}
+
+/// Pure: an object's owners, and whether it has dependents of its own.
+pub fn verdict(owners: &[Standing], has_dependents: bool) -> Verdict {
+    let any = |s: Standing| owners.contains(&s);
+    if owners.is_empty() || any(Standing::Solid) {
+        return Verdict::Keep { cut: any(Standing::Gone) || any(Standing::Waiting) };
+    }
+    if any(Standing::Waiting) && has_dependents { Verdict::DeleteForeground } else { Verdict::Delete }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_lives_as_long_as_one_owner_does() {
+        use Standing::{Gone, Solid, Waiting};
+        assert_eq!(verdict(&[], false), Verdict::Keep { cut: false });
+        assert_eq!(verdict(&[Solid], true), Verdict::Keep { cut: false });
+        assert_eq!(verdict(&[Solid, Gone], false), Verdict::Keep { cut: true });
+        assert_eq!(verdict(&[Solid, Waiting], true), Verdict::Keep { cut: true });
+        assert_eq!(verdict(&[Gone], true), Verdict::Delete);
+        assert_eq!(verdict(&[Waiting], false), Verdict::Delete);
+        assert_eq!(verdict(&[Waiting, Gone], true), Verdict::DeleteForeground);
+    }
+
+    #[test]
+    fn the_graph_forgets_edges_with_their_objects() {
+        let owner = |uid: &str| OwnerReference { uid: uid.into(), ..OwnerReference::default() };
+        let node = |owners: Vec<OwnerReference>| Node {
+            api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+            namespaced: true,
+            key: Key::new("d", "x"),
+            version: None,
+            owners,
+            going: false,
+            finalizers: vec![],
+        };
+        let mut graph = Graph::default();
+        graph.put("rs", node(vec![owner("d")]));
+        graph.put("pod", node(vec![owner("rs")]));
+        assert_eq!(graph.dependents_of("rs").len(), 1);
+        graph.put("pod", node(vec![]));
+        assert_eq!(graph.dependents_of("rs").len(), 0);
+        graph.remove("rs");
+        assert!(graph.dependents.is_empty());
+    }
+
+    #[test]
+    fn as_many_of_the_gone_are_remembered_as_are_needed_and_no_more() {
+        let mut absent = Absent::default();
+        (0..=Absent::MOST).for_each(|n| absent.insert(&n.to_string()));
+        assert!(!absent.contains("0") && absent.contains("1"));
+        absent.remove("1");
+        absent.insert("0");
+        assert!(!absent.contains("1") && absent.contains("0") && absent.contains("2"));
+        assert_eq!(absent.known.len(), absent.order.len());
+    }
+
+    #[test]
+    fn a_circle_of_owners_waits_for_nothing_and_a_chain_for_its_end() {
+        let node = |owner: &str, finalizers: &[&str]| Node {
+            api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+            namespaced: true,
+            key: Key::new("d", "x"),
+            version: None,
+            owners: vec![OwnerReference {
+                uid: owner.into(),
+                block_owner_deletion: Some(true),
+                ..OwnerReference::default()
+            }],
+            going: !finalizers.is_empty(),
+            finalizers: finalizers.iter().map(ToString::to_string).collect(),
+        };
+        let foreground = [FOREGROUND];
+        let mut graph = Graph::default();
+        graph.put("a", node("c", &foreground));
+        graph.put("b", node("a", &foreground));
+        graph.put("c", node("b", &[]));
+        assert!(!graph.waits_in_circle("a", "b"), "c is not on its way yet");
+        graph.put("c", node("b", &foreground));
+        for (owner, dependent) in [("a", "b"), ("b", "c"), ("c", "a")] {
+            assert!(graph.waits_in_circle(owner, dependent), "{owner} {dependent}");
+        }
+        // d hangs on the circle, and is waited for as ever.
+        graph.put("d", node("a", &foreground));
+        assert!(!graph.waits_in_circle("a", "d"));
+        graph.put("own", node("own", &foreground));
+        assert!(graph.waits_in_circle("own", "own"));
+    }
+}

@@ -1,0 +1,542 @@
+//! # The garbage collector: what belongs to nobody goes
+//!
+//! An object names its owners. This controller watches the metadata of everything, keeps the graph
+//! of who owns whom, and deletes an object when all its owners are gone (*background*), holds an
+//! owner until its dependents are gone (*foreground*), or cuts the bonds (*orphan*), as the owner's
+//! finalizers ask. [`graph::verdict`] is pure. Source: `pkg/controller/garbagecollector`.
+
+mod graph;
+
+use super::resources::{Mapper, Resource, discover};
+use super::{Error, Shared, record};
+use api::kinds;
+use client::{Informer, Item, Key, Outcome, WorkQueue, is_code, segment};
+use futures::StreamExt;
+use graph::{Graph, Node, Standing, Verdict, verdict};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource as _;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
+use kube::runtime::watcher;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tap::{Cause, Component, Event};
+use tokio::sync::Notify;
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+const WORKERS: usize = 8;
+/// New kinds are looked for whenever a definition changes, and this often at least.
+const REDISCOVER: Duration = Duration::from_secs(30);
+/// After a watch was refused.
+const REFUSED: Duration = Duration::from_millis(500);
+/// An owner whose kind is not watched (an event, a kind that is just being defined) is asked for
+/// again after this: nobody tells of its end.
+const UNWATCHED: Duration = Duration::from_secs(2);
+/// What the API server says and the graph does not know yet is on its way: the object is looked at
+/// again after this.
+const BEHIND: Duration = Duration::from_millis(100);
+
+pub(crate) struct Collector {
+    shared: Shared,
+    graph: Mutex<Graph>,
+    /// Kinds that are watched: `apps/v1/deployments`.
+    watched: Mutex<BTreeSet<String>>,
+    /// What is defined has changed.
+    defined: Notify,
+    queue: WorkQueue<String>,
+    /// Where the kinds of owners that are not watched are served.
+    kinds: Mapper,
+}
+
+pub(crate) fn start(shared: &Shared) {
+    let queue: WorkQueue<String> = WorkQueue::new(&shared.crew);
+    let collector = Arc::new(Collector {
+        shared: shared.clone(),
+        graph: Mutex::default(),
+        watched: Mutex::default(),
+        defined: Notify::new(),
+        queue: queue.clone(),
+        kinds: Mapper::default(),
+    });
+    let (watching, tell) = (collector.clone(), collector);
+    let definitions = Informer::<Definition>::all(&shared.crew, &shared.config.client);
+    definitions.on(move |_| tell.defined.notify_one());
+    shared.crew.spawn_essential(async move {
+        let mut first = true;
+        loop {
+            match discover(&watching.shared.config.client).await {
+                Ok(resources) => {
+                    let mut synced = Vec::new();
+                    for resource in
+                        resources.into_iter().filter(|r| r.can("watch") && r.can("list") && r.can("delete"))
+                    {
+                        // Events belong to nobody and are many.
+                        let events = resource.api.plural == "events"
+                            && matches!(&*resource.api.group, "" | "events.k8s.io");
+                        if !events && watching.watched().insert(name_of(&resource.api)) {
+                            synced.push(watching.watch(resource));
+                        }
+                    }
+                    if first {
+                        // A decision needs the whole graph: work begins when every kind was listed
+                        // once.
+                        futures::future::join_all(synced).await;
+                        first = false;
+                        let workers = watching.clone();
+                        workers.clone().report_panics(&queue);
+                        queue.work("garbage-collector", WORKERS, move |uid, cause| {
+                            let collector = workers.clone();
+                            async move { collector.sync(uid, cause).await }
+                        });
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "discovery failed, trying again"),
+            }
+            match first {
+                true => clock::sleep(Duration::from_millis(200)).await,
+                false => drop(clock::timeout(REDISCOVER, watching.defined.notified()).await),
+            }
+        }
+    });
+}
+
+/// Of a definition only that it changed counts.
+type Definition = PartialObjectMeta<CustomResourceDefinition>;
+
+fn name_of(api: &ApiResource) -> String {
+    format!("{}/{}", api.api_version, api.plural)
+}
+
+impl Collector {
+    fn watched(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.watched.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn graph(&self) -> MutexGuard<'_, Graph> {
+        self.graph.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Watches the metadata of one kind; the future ends when its first list is in the graph.
+    fn watch(self: &Arc<Self>, resource: Resource) -> impl Future<Output = ()> + use<> {
+        let collector = self.clone();
+        let (done, synced) = tokio::sync::oneshot::channel();
+        self.shared.crew.spawn_essential(async move {
+            let client = collector.shared.config.client.kube();
+            let api: Api<Item<PartialObjectMeta<DynamicObject>>> = Api::all_with(client, &resource.api);
+            let mut stream = watcher(api, watcher::Config::default()).boxed();
+            let (mut done, mut fresh): (Option<_>, BTreeSet<String>) = (Some(done), BTreeSet::new());
+            while let Some(event) = stream.next().await {
+                match event {
+                    Ok(watcher::Event::Init) => fresh.clear(),
+                    Ok(watcher::Event::InitApply(object)) => {
+                        fresh.insert(object.meta().uid.clone().unwrap_or_default());
+                        collector.saw(&resource, &object);
+                    }
+                    Ok(watcher::Event::InitDone) => {
+                        collector.keep_only(&resource.api, &fresh);
+                        done.take().map(|d: tokio::sync::oneshot::Sender<()>| d.send(()));
+                    }
+                    Ok(watcher::Event::Apply(object)) => collector.saw(&resource, &object),
+                    Ok(watcher::Event::Delete(object)) => collector.lost(object.meta()),
+                    // The kind is gone, and with it its objects.
+                    Err(watcher::Error::InitialListFailed(error)) if is_code(&error, 404) => break,
+                    Err(error) => {
+                        tracing::debug!(kind = resource.api.plural, %error, "watch failed, trying again");
+                        clock::sleep(REFUSED).await;
+                    }
+                }
+            }
+            collector.keep_only(&resource.api, &BTreeSet::new());
+            collector.watched().remove(&name_of(&resource.api));
+            // It may be defined again by now: whoever looked meanwhile found it watched.
+            clock::sleep(REFUSED).await;
+            collector.defined.notify_one();
+        });
+        async move {
+            let _ = synced.await;
+        }
+    }
+
+    fn saw(&self, resource: &Resource, object: &Item<PartialObjectMeta<DynamicObject>>) {
+        let meta = object.meta();
+        let Some(uid) = meta.uid.clone() else { return };
+        if let Item::Undecodable(found) = object {
+            // It is there, and owns what it owns. Whose it is cannot be read: what was known of
+            // that stays.
+            tracing::warn!(kind = resource.api.kind, name = ?meta.name, reason = found.reason(), "object cannot be decoded");
+            if self.graph().nodes.contains_key(&uid) {
+                return;
+            }
+        }
+        let node = Node {
+            api: resource.api.clone(),
+            namespaced: resource.namespaced,
+            key: Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default()),
+            version: meta.resource_version.clone(),
+            owners: meta.owner_references.clone().unwrap_or_default(),
+            going: meta.deletion_timestamp.is_some(),
+            finalizers: meta.finalizers.clone().unwrap_or_default(),
+        };
+        let cause = cause_of(meta);
+        let held = node.going && node.finalizers.iter().any(|f| f == ORPHAN || f == FOREGROUND);
+        let owned = !node.owners.is_empty();
+        let waiting_owners = self.graph().put(&uid, node);
+        if owned || held {
+            self.queue.add(uid, cause.clone());
+        }
+        waiting_owners.into_iter().for_each(|owner| self.queue.add(owner, cause.clone()));
+    }
+
+    fn lost(&self, meta: &ObjectMeta) {
+        let Some(uid) = &meta.uid else { return };
+        self.forget(uid, cause_of(meta));
+    }
+
+    fn forget(&self, uid: &str, cause: Option<Cause>) {
+        let (dependents, owners) = {
+            let mut graph = self.graph();
+            if let Some(node) = graph.nodes.get(uid).filter(|n| n.namespaced) {
+                let _ = self.shared.gone.send((node.key.namespace.clone(), cause.clone())); // to whom it may concern
+            }
+            let owners: Vec<String> = graph
+                .nodes
+                .get(uid)
+                .map(|n| n.owners.iter().map(|o| o.uid.clone()).collect())
+                .unwrap_or_default();
+            let dependents: Vec<String> = graph.dependents.get(uid).into_iter().flatten().cloned().collect();
+            graph.remove(uid);
+            graph.absent.insert(uid);
+            (dependents, owners)
+        };
+        // Dependents may have to go, and an owner may have waited for just this one.
+        dependents.into_iter().chain(owners).for_each(|uid| self.queue.add(uid, cause.clone()));
+    }
+
+    fn keep_only(&self, api: &ApiResource, fresh: &BTreeSet<String>) {
+        let gone: Vec<String> = {
+            let graph = self.graph();
+            let same = |n: &Node| n.api.plural == api.plural && n.api.group == api.group;
+            graph
+                .nodes
+                .iter()
+                .filter(|(uid, n)| same(n) && !fresh.contains(*uid))
+                .map(|(uid, _)| uid.clone())
+                .collect()
+        };
+        gone.iter().for_each(|uid| self.forget(uid, None));
+    }
+
+    fn report_panics(self: Arc<Self>, queue: &WorkQueue<String>) {
+        queue.on_panic(move |uid, panic| {
+            let Some(node) = self.graph().nodes.get(uid).cloned() else { return };
+            let about = ObjectReference {
+                api_version: Some(node.api.api_version),
+                kind: Some(node.api.kind),
+                name: Some(node.key.name),
+                namespace: Some(node.key.namespace).filter(|n| !n.is_empty()),
+                uid: Some(uid.clone()),
+                ..ObjectReference::default()
+            };
+            self.shared.tell_panic(&about, "garbage-collector", panic);
+        });
+    }
+
+    fn api(&self, node: &Node, cause: &Option<Cause>) -> Api<DynamicObject> {
+        let client = self.shared.config.client.caused_by(cause.clone()).kube();
+        match node.namespaced {
+            true => Api::namespaced_with(client, &node.key.namespace, &node.api),
+            false => Api::all_with(client, &node.api),
+        }
+    }
+
+    async fn sync(&self, uid: String, cause: Option<Cause>) -> Result<Outcome, Error> {
+        let Some(node) = self.graph().nodes.get(&uid).cloned() else { return Ok(Outcome::Done) };
+        if node.going {
+            if node.finalizers.iter().any(|f| f == ORPHAN) {
+                self.orphan(&uid, &node, &cause).await?;
+            } else if node.finalizers.iter().any(|f| f == FOREGROUND) {
+                self.foreground(&uid, &node, &cause).await?;
+            }
+            return Ok(Outcome::Done);
+        }
+        let mut standings = Vec::new();
+        for owner in &node.owners {
+            standings.push(self.standing(&node, owner).await?);
+        }
+        let (has_dependents, unwatched) = {
+            let graph = self.graph();
+            let known =
+                |o: &OwnerReference| graph.nodes.contains_key(&o.uid) || graph.absent.contains(&o.uid);
+            (graph.dependents.contains_key(&uid), !node.owners.iter().all(known))
+        };
+        match verdict(&standings, has_dependents) {
+            Verdict::Keep { cut: false } => {}
+            Verdict::Keep { cut: true } => {
+                let gone = node.owners.iter().zip(&standings).filter(|(_, s)| **s != Standing::Solid);
+                let uids: Vec<&str> = gone.map(|(o, _)| o.uid.as_str()).collect();
+                self.cut(&uid, &node, &uids, &cause).await?;
+            }
+            verdict => {
+                let start = clock::Instant::now();
+                let Some(version) = self.confirm_deletion(&uid, &node, &cause).await? else {
+                    return Ok(Outcome::Done);
+                };
+                let policy = match verdict {
+                    Verdict::DeleteForeground => PropagationPolicy::Foreground,
+                    _ if node.finalizers.iter().any(|f| f == ORPHAN) => PropagationPolicy::Orphan,
+                    _ if node.finalizers.iter().any(|f| f == FOREGROUND) => PropagationPolicy::Foreground,
+                    _ => PropagationPolicy::Background,
+                };
+                let params = DeleteParams {
+                    propagation_policy: Some(policy),
+                    preconditions: Some(Preconditions {
+                        uid: Some(uid.clone()),
+                        resource_version: Some(version),
+                    }),
+                    ..DeleteParams::default()
+                };
+                match self.api(&node, &cause).delete(&segment(&node.key.name), &params).await {
+                    Err(error) if is_code(&error, 409) => {
+                        return Err(Error::Conflict(format!("{} {}", node.api.plural, node.key)));
+                    }
+                    Err(error) if !is_code(&error, 404) => return Err(error.into()),
+                    _ => {}
+                }
+                let record =
+                    record(Event::Collect, &node.api.plural, &node.key, &cause).took(start.elapsed());
+                self.shared.tap(Component::GarbageCollector).emit(record);
+            }
+        }
+        Ok(if unwatched { Outcome::After(UNWATCHED) } else { Outcome::Done })
+    }
+
+    async fn standing(&self, dependent: &Node, owner: &OwnerReference) -> Result<Standing, Error> {
+        {
+            let graph = self.graph();
+            if let Some(known) = graph.nodes.get(&owner.uid) {
+                let waits = known.waits_for_dependents();
+                // An owner in another namespace is no owner.
+                let reachable = !known.namespaced || known.key.namespace == dependent.key.namespace;
+                return Ok(match (reachable, waits) {
+                    (false, _) => Standing::Gone,
+                    (true, true) => Standing::Waiting,
+                    (true, false) => Standing::Solid,
+                });
+            }
+            if graph.absent.contains(&owner.uid) {
+                return Ok(Standing::Gone);
+            }
+        }
+        // Never seen: ask before anything is deleted on a guess.
+        let lives = self.lives(dependent, owner, None).await?;
+        if !lives {
+            self.graph().absent.insert(&owner.uid);
+        }
+        Ok(if lives { Standing::Solid } else { Standing::Gone })
+    }
+
+    /// Asks the API server once more before an object is deleted, and returns the version that may
+    /// be deleted; `None` if the object has other owners than the graph says, or one of them lives:
+    /// then the graph is brought up to date.
+    ///
+    /// The kinds come over watches of their own, so the end of an owner may be heard of before the
+    /// change that made its dependent independent of it. An undo does both in one transaction: it
+    /// removes a Deployment, and gives the ReplicaSet that the Deployment had adopted back its
+    /// state without an owner. It also brings owners back under the uids that they had.
+    async fn confirm_deletion(
+        &self,
+        uid: &str,
+        node: &Node,
+        cause: &Option<Cause>,
+    ) -> Result<Option<String>, Error> {
+        let asked = clock::Instant::now();
+        let live = match self.api(node, &None).get_metadata(&segment(&node.key.name)).await {
+            Ok(live) if live.metadata.uid.as_deref() == Some(uid) => live.metadata,
+            Err(error) if !is_code(&error, 404) => return Err(error.into()),
+            _ => return Ok(None), // its own end is on the way here
+        };
+        let owners = live.owner_references.clone().unwrap_or_default();
+        if owners != node.owners || live.deletion_timestamp.is_some() != node.going {
+            let fresh = Node {
+                version: live.resource_version,
+                owners,
+                going: live.deletion_timestamp.is_some(),
+                finalizers: live.finalizers.unwrap_or_default(),
+                ..node.clone()
+            };
+            // The answer was on its way for a while: what the watch has told meanwhile is newer. An
+            // object that it has told to be gone would come back into the graph for ever, and an
+            // owner that is deleted in the foreground would wait for it.
+            let mut graph = self.graph();
+            let unchanged = graph.nodes.get(uid).is_some_and(|known| known.version == node.version);
+            let waiting_owners = if unchanged { graph.put(uid, fresh) } else { Vec::new() };
+            drop(graph);
+            waiting_owners.into_iter().for_each(|owner| self.queue.add(owner, cause.clone()));
+            self.queue.add_after(uid.to_string(), cause.clone(), BEHIND);
+            return Ok(None);
+        }
+        for owner in &node.owners {
+            // Those in the graph are watched; of the others it is only remembered that they were
+            // gone.
+            let remembered = !self.graph().nodes.contains_key(&owner.uid);
+            if !remembered {
+                continue;
+            }
+            let lives = match self.lives(node, owner, Some(asked)).await {
+                Err(Error::NotYet(_)) => false, // a kind that is no longer served has no objects
+                lives => lives?,
+            };
+            if lives {
+                self.graph().absent.remove(&owner.uid);
+                self.queue.add_after(uid.to_string(), cause.clone(), BEHIND);
+                return Ok(None);
+            }
+        }
+        Ok(live.resource_version)
+    }
+
+    /// Returns whether the owner exists under its uid. `since`: discovery that was read earlier
+    /// does not say that the owner's kind is not served; `None`: what was read in the last seconds
+    /// does.
+    ///
+    /// # Errors
+    /// `NotYet`: the kind is not served.
+    async fn lives(
+        &self,
+        dependent: &Node,
+        owner: &OwnerReference,
+        since: Option<clock::Instant>,
+    ) -> Result<bool, Error> {
+        let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
+        let built_in = kinds::all()
+            .iter()
+            .find(|k| k.group == group && k.kind == owner.kind && k.is_stored() && k.conversion.is_none());
+        if let Some(kind) = built_in {
+            let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
+            let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
+            return self.ask_for(dependent, owner, &resource, kind.namespaced).await;
+        }
+        let client = &self.shared.config.client;
+        let found = match since {
+            Some(since) => self.kinds.find_since(client, group, &owner.kind, since).await?,
+            None => self.kinds.find(client, group, &owner.kind).await?,
+        };
+        let kind = &owner.kind;
+        let unserved = || Error::NotYet(format!("owner kind {group}/{version} {kind} is not served"));
+        let found = found.ok_or_else(unserved)?;
+        let asked = clock::Instant::now();
+        match self.ask_for(dependent, owner, &found.api, found.namespaced).await {
+            Err(Error::Api(error)) if is_code(&error, 404) => {}
+            answer => return answer,
+        }
+        // The path is not served any more: the definition is gone, or is a new one.
+        self.kinds.forget(group, kind);
+        let found = self.kinds.find_since(client, group, kind, asked).await?.ok_or_else(unserved)?;
+        self.ask_for(dependent, owner, &found.api, found.namespaced).await
+    }
+
+    /// Asks for the owner at the path of its kind.
+    ///
+    /// # Errors
+    /// 404 if the path itself is not served.
+    async fn ask_for(
+        &self,
+        dependent: &Node,
+        owner: &OwnerReference,
+        resource: &ApiResource,
+        namespaced: bool,
+    ) -> Result<bool, Error> {
+        let client = self.shared.config.client.kube();
+        let api: Api<DynamicObject> = match namespaced {
+            true => Api::namespaced_with(client, &dependent.key.namespace, resource),
+            false => Api::all_with(client, resource),
+        };
+        match api.get_metadata(&segment(&owner.name)).await {
+            Ok(found) => Ok(found.metadata.uid.as_ref() == Some(&owner.uid)),
+            Err(kube::Error::Api(status)) if status.code == 404 && status.reason == "NotFound" => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes owners off an object.
+    async fn cut(&self, uid: &str, node: &Node, owners: &[&str], cause: &Option<Cause>) -> Result<(), Error> {
+        let left: Vec<&OwnerReference> =
+            node.owners.iter().filter(|o| !owners.contains(&o.uid.as_str())).collect();
+        self.patch(
+            uid,
+            node,
+            json!({"ownerReferences": if left.is_empty() { json!(null) } else { json!(left) }}),
+            cause,
+        )
+        .await
+    }
+
+    async fn drop_finalizer(
+        &self,
+        uid: &str,
+        node: &Node,
+        name: &str,
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        let left: Vec<&String> = node.finalizers.iter().filter(|f| *f != name).collect();
+        self.patch(uid, node, json!({"finalizers": left}), cause).await
+    }
+
+    /// Changes lists of an object's metadata as they follow from what the graph knows: whatever
+    /// changed since is looked at first.
+    async fn patch(
+        &self,
+        uid: &str,
+        node: &Node,
+        mut meta: Value,
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        meta["uid"] = json!(uid);
+        meta["resourceVersion"] = json!(node.version);
+        let patch = Patch::Merge(json!({"metadata": meta}));
+        match self.api(node, cause).patch(&segment(&node.key.name), &PatchParams::default(), &patch).await {
+            Err(error) if is_code(&error, 404) => Ok(()),
+            Err(error) if is_code(&error, 409) => {
+                Err(Error::Conflict(format!("{} {}", node.api.plural, node.key)))
+            }
+            result => Ok(result.map(drop)?),
+        }
+    }
+
+    async fn orphan(&self, uid: &str, node: &Node, cause: &Option<Cause>) -> Result<(), Error> {
+        let dependents = self.graph().dependents_of(uid);
+        for (dependent, d) in &dependents {
+            self.cut(dependent, d, &[uid], cause).await?;
+        }
+        self.drop_finalizer(uid, node, ORPHAN, cause).await
+    }
+
+    async fn foreground(&self, uid: &str, node: &Node, cause: &Option<Cause>) -> Result<(), Error> {
+        let (dependents, blocked) = {
+            let graph = self.graph();
+            let dependents = graph.dependents_of(uid);
+            let blocked = dependents.iter().any(|(d, n)| n.blocks(uid) && !graph.waits_in_circle(uid, d));
+            (dependents, blocked)
+        };
+        if !blocked {
+            return self.drop_finalizer(uid, node, FOREGROUND, cause).await;
+        }
+        for (dependent, d) in dependents.into_iter().filter(|(_, d)| !d.going) {
+            tracing::trace!(kind = d.api.plural, name = %d.key, "its owner waits for it to go");
+            self.queue.add(dependent, cause.clone());
+        }
+        Ok(())
+    }
+}
+
+fn cause_of(meta: &ObjectMeta) -> Option<Cause> {
+    meta.resource_version.as_deref()?.parse().ok().map(Cause::Revision)
+}
+
+#[cfg(test)]
+mod tests;

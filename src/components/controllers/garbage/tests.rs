@@ -1,0 +1,185 @@
+//! The edge of the collector against a server that says what it is asked for.
+
+use super::*;
+use client::testing::{Scripted, refusal};
+use std::sync::OnceLock;
+
+fn collector(server: &Scripted) -> Collector {
+    let shared = Shared::fixed(&server.client);
+    let queue = WorkQueue::new(&shared.crew);
+    let (graph, watched, defined) = (Mutex::default(), Mutex::default(), Notify::new());
+    Collector { shared, graph, watched, defined, queue, kinds: Mapper::default() }
+}
+
+#[tokio::test]
+async fn an_owners_name_asks_for_an_object_and_for_nothing_else() {
+    let server = Scripted::new(|_| refusal(404, "NotFound")).await;
+    let collector = collector(&server);
+    let dependent = Node {
+        api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+        namespaced: true,
+        key: Key::new("d", "x"),
+        version: None,
+        owners: vec![],
+        going: false,
+        finalizers: vec![],
+    };
+    for (name, path) in
+        [("x?watch=true", "x%3Fwatch%3Dtrue"), ("../../../nodes/n", "..%2F..%2F..%2Fnodes%2Fn")]
+    {
+        let owner = OwnerReference {
+            api_version: "v1".into(),
+            kind: "ConfigMap".into(),
+            name: name.into(),
+            uid: name.into(),
+            ..OwnerReference::default()
+        };
+        assert_eq!(collector.standing(&dependent, &owner).await.unwrap(), Standing::Gone);
+        assert_eq!(server.lines(), [format!("GET /api/v1/namespaces/d/configmaps/{path}")]);
+    }
+}
+
+/// The answer about a dependent that is on its way out arrives after the watch has told its end: a
+/// ghost in the graph would hold its owner for ever.
+#[tokio::test]
+async fn an_old_answer_does_not_bring_back_what_the_watch_has_told_to_be_gone() {
+    for gone in [false, true] {
+        let told: Arc<OnceLock<Arc<Collector>>> = Arc::default();
+        let watch = told.clone();
+        let live = json!({"name": "x", "namespace": "d", "uid": "p", "resourceVersion": "6", "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "ownerReferences": [{"apiVersion": "v1", "kind": "ReplicationController", "name": "o", "uid": "o", "blockOwnerDeletion": true}]});
+        let server = Scripted::new(move |_| {
+            if let Some(collector) = watch.get().filter(|_| gone) {
+                collector.forget("p", None);
+            }
+            Some((200, json!({"apiVersion": "v1", "kind": "Pod", "metadata": live})))
+        })
+        .await;
+        let collector = Arc::new(collector(&server));
+        let _ = told.set(collector.clone());
+        let owner = OwnerReference {
+            api_version: "v1".into(),
+            kind: "ReplicationController".into(),
+            name: "o".into(),
+            uid: "o".into(),
+            block_owner_deletion: Some(true),
+            controller: None,
+        };
+        let node = Node {
+            api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+            namespaced: true,
+            key: Key::new("d", "x"),
+            version: Some("5".into()),
+            owners: vec![owner],
+            going: false,
+            finalizers: vec![],
+        };
+        collector.graph().put("p", node.clone());
+        assert_eq!(collector.confirm_deletion("p", &node, &None).await.unwrap(), None);
+        let known = collector.graph().nodes.get("p").map(|n| n.going);
+        assert_eq!(known, (!gone).then_some(true), "what the answer says counts unless the watch was faster");
+    }
+}
+
+fn dependent() -> Node {
+    Node {
+        api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+        namespaced: true,
+        key: Key::new("d", "x"),
+        version: None,
+        owners: vec![],
+        going: false,
+        finalizers: vec![],
+    }
+}
+
+fn widget(name: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: "example.com/v1".into(),
+        kind: "Widget".into(),
+        name: name.into(),
+        uid: name.into(),
+        ..OwnerReference::default()
+    }
+}
+
+/// Answers discovery with the plurals in `served` (of a kind Widget), lists no built-in kind, and
+/// has the object `a`.
+async fn with_widgets(served: Arc<Mutex<Option<&'static str>>>) -> Scripted {
+    Scripted::new(move |asked| {
+        let plural = *served.lock().unwrap();
+        let groups = |items: Value| Some((200, json!({"kind": "APIGroupDiscoveryList", "items": items})));
+        let path = asked.line.strip_prefix("GET ").unwrap_or_default();
+        match (path, plural) {
+            ("/api", _) | ("/apis", None) => groups(json!([])),
+            ("/apis", Some(plural)) => groups(json!([{"metadata": {"name": "example.com"}, "versions": [{"version": "v1",
+                "resources": [{"resource": plural, "responseKind": {"kind": "Widget"}, "scope": "Namespaced", "verbs": ["get"]}]}]}])),
+            (_, Some(plural)) if path.contains(&format!("/{plural}/")) => match path.ends_with("/a") {
+                true => Some((200, json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a", "uid": "a"}}))),
+                false => refusal(404, "NotFound"),
+            },
+            _ => refusal(404, "Failed to parse error data"),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn discovery_is_read_once_for_all_owners_and_again_when_it_no_longer_holds() {
+    let served = Arc::new(Mutex::new(Some("widgets")));
+    let server = with_widgets(served.clone()).await;
+    let collector = collector(&server);
+    let read = || server.lines().iter().filter(|line| *line == "GET /apis").count();
+    let pod = dependent();
+    for (name, lives) in [("a", true), ("b", false), ("a", true), ("c", false)] {
+        assert_eq!(collector.lives(&pod, &widget(name), None).await.unwrap(), lives, "{name}");
+    }
+    assert_eq!(read(), 1, "one reading serves all owners");
+    // The kind is defined anew with another plural: what is remembered leads to a path that is not
+    // served.
+    *served.lock().unwrap() = Some("gadgets");
+    assert!(collector.lives(&pod, &widget("a"), None).await.unwrap());
+    assert_eq!(read(), 1, "it is read again for the missing path");
+    // It is not served at all: that is not the same as an owner that is gone, and is not asked
+    // again at once.
+    *served.lock().unwrap() = None;
+    for _ in 0..3 {
+        let answer = collector.lives(&pod, &widget("a"), None).await;
+        assert!(matches!(answer, Err(Error::NotYet(_))), "{answer:?}");
+    }
+    assert_eq!(read(), 1);
+    // Before a deletion old knowledge does not count.
+    *served.lock().unwrap() = Some("widgets");
+    assert!(collector.lives(&pod, &widget("a"), Some(clock::Instant::now())).await.unwrap());
+    assert_eq!(read(), 1);
+}
+
+/// An owner that is deleted with its orphans, and then in the foreground, waits for a dependent
+/// that it no longer has.
+#[tokio::test]
+async fn an_owner_that_waits_hears_that_a_dependent_has_left_it() {
+    let live = json!({"name": "x", "namespace": "d", "uid": "p", "resourceVersion": "6"});
+    let server =
+        Scripted::new(move |_| Some((200, json!({"apiVersion": "v1", "kind": "Pod", "metadata": live}))))
+            .await;
+    let collector = collector(&server);
+    let node = |name: &str, owners: Vec<OwnerReference>, finalizers: Vec<String>| Node {
+        api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+        namespaced: true,
+        key: Key::new("d", name),
+        version: Some("5".into()),
+        owners,
+        going: !finalizers.is_empty(),
+        finalizers,
+    };
+    let owner =
+        OwnerReference { uid: "o".into(), block_owner_deletion: Some(true), ..OwnerReference::default() };
+    collector.graph().put("o", node("o", vec![], vec![FOREGROUND.into()]));
+    let dependent = node("x", vec![owner], vec![]);
+    let waiting = collector.graph().put("p", dependent.clone());
+    assert_eq!(waiting, ["o"]);
+    assert_eq!(collector.graph().put("p", node("x", vec![], vec![])), ["o"], "the watch tells of it");
+    collector.graph().put("p", dependent.clone());
+    assert_eq!(collector.confirm_deletion("p", &dependent, &None).await.unwrap(), None);
+    assert_eq!(collector.queue.next().await.0, "o", "an answer tells of it");
+}

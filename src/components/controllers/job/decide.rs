@@ -1,0 +1,334 @@
+//! What to do about one Job now. [`decide`] is pure.
+//!
+//! An ended pod is counted exactly once, whatever crashes when: first its uid is written into
+//! `status.uncountedTerminatedPods`, then the finalizer that keeps the pod is taken off, and only
+//! when the pod is seen without it does the uid become part of the count.
+
+use super::ending::End;
+use super::failure::{self, Verdict};
+use super::indexes::Indexes;
+use super::{INDEX, INDEX_FAILURES, TRACKING};
+use crate::pods::{self, is_active};
+use clock::Timestamp;
+use k8s_openapi::api::batch::v1::{Job, JobCondition, JobSpec, JobStatus, UncountedTerminatedPods};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The pause before a failed pod is replaced: doubled at each further failure, up to the second
+/// value.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(600));
+
+/// A pod to make.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct New {
+    pub index: Option<i32>,
+    /// How often the index has failed, if that is counted by index.
+    pub failures: Option<i32>,
+}
+
+/// What to do, in this order.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub delete: Vec<String>,
+    pub create: Vec<New>,
+    pub status: JobStatus,
+    /// Names of pods that nothing keeps any more, once the status is written. One that is also to
+    /// be deleted is let go before: it was too many, and does not count as failed.
+    pub release: Vec<String>,
+    /// Events: (is it a warning, reason, message).
+    pub told: Vec<(bool, String, String)>,
+    /// The job itself has outlived its time.
+    pub expired: bool,
+    pub again: Option<Duration>,
+}
+
+pub(super) fn condition<'a>(status: &'a JobStatus, kind: &str) -> Option<&'a JobCondition> {
+    status.conditions.iter().flatten().find(|c| c.type_ == kind && c.status == "True")
+}
+
+/// When and how a job has ended: its condition Complete or Failed.
+pub fn finished(job: &Job) -> Option<&JobCondition> {
+    let status = job.status.as_ref()?;
+    condition(status, "Complete").or_else(|| condition(status, "Failed"))
+}
+
+pub fn is_tracked(pod: &Pod) -> bool {
+    pod.metadata.finalizers.iter().flatten().any(|f| f == TRACKING)
+}
+
+/// The completion index that a pod is for.
+pub fn index_of(pod: &Pod) -> Option<i32> {
+    pod.metadata.annotations.as_ref()?.get(INDEX)?.parse().ok()
+}
+
+pub(super) fn failures_of(pod: &Pod) -> i32 {
+    let told = pod.metadata.annotations.as_ref().and_then(|a| a.get(INDEX_FAILURES)?.parse().ok());
+    told.unwrap_or(0)
+}
+
+pub(super) fn name(pod: &Arc<Pod>) -> String {
+    pod.metadata.name.clone().unwrap_or_default()
+}
+
+fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+pub(super) fn ended(pod: &Pod) -> bool {
+    matches!(pods::phase(pod), "Succeeded" | "Failed")
+}
+
+/// When the last container ended; else when the pod ceased to be ready, when it was to go, or when
+/// it was made. A pod that was rejected or lost its node has no containers to tell it, and its time
+/// must not move: the pause before its successor would begin anew at each look.
+pub(super) fn ended_at(pod: &Pod, now: Timestamp) -> Timestamp {
+    let statuses = pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten());
+    let ends = statuses.filter_map(|c| c.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
+    let gone = pod.metadata.deletion_timestamp.as_ref().map(|t| t.0.min(now));
+    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let mut unready = conditions.filter(|c| c.type_ == "Ready" && c.status == "False");
+    let unready = unready.find_map(|c| c.last_transition_time.as_ref()).map(|t| t.0);
+    let made = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
+    ends.map(|t| t.0).max().or(unready).or(gone).or(made).unwrap_or(now)
+}
+
+/// The pause after so many failures in a row.
+pub(super) fn pause(failures: i32) -> Duration {
+    match failures {
+        ..=0 => Duration::ZERO,
+        n => BACKOFF.0.saturating_mul(1 << (n - 1).min(20)).min(BACKOFF.1),
+    }
+}
+
+pub(super) fn left(since: Timestamp, wait: Duration, now: Timestamp) -> Option<Duration> {
+    let gone = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    wait.checked_sub(gone).filter(|left| !left.is_zero())
+}
+
+/// Pure: what to do about a job whose pods are these. `settled`: all earlier writes have been seen,
+/// so the pods may be counted.
+pub fn decide(job: &Job, pods: &[Arc<Pod>], settled: bool, now: Timestamp) -> Plan {
+    let spec = job.spec.clone().unwrap_or_default();
+    let status = job.status.clone().unwrap_or_default();
+    let held = || pods.iter().filter(|p| is_tracked(p)).map(name).collect();
+    if let Some(end) = finished(job) {
+        let since = end.last_transition_time.as_ref().map_or(now, |t| t.0);
+        let ttl = spec.ttl_seconds_after_finished.map(|s| Duration::from_secs(s.max(0) as u64));
+        let again = ttl.and_then(|ttl| left(since, ttl, now));
+        let expired = ttl.is_some() && again.is_none();
+        return Plan { release: held(), status, expired, again, ..Plan::default() };
+    }
+    if job.metadata.deletion_timestamp.is_some() {
+        return Plan { release: held(), status, ..Plan::default() };
+    }
+    let mut case = Case::new(&spec, status, pods, now);
+    case.count();
+    case.suspend_or_resume();
+    let end = case.end();
+    match end {
+        Some(end) => case.finish(end),
+        None if !settled => {}
+        None => {
+            case.manage();
+            if case.complete() {
+                let told = "Reached expected number of succeeded pods";
+                case.end_with(End { good: true, reason: "CompletionsReached".into(), message: told.into() });
+            }
+        }
+    }
+    case.plan(settled)
+}
+
+/// A job on the way: what is known so far, and what is to be done about it.
+pub(super) struct Case<'a> {
+    pub(super) spec: &'a JobSpec,
+    pub(super) pods: &'a [Arc<Pod>],
+    pub(super) now: Timestamp,
+    pub(super) indexed: bool,
+    pub(super) completions: i32,
+    pub(super) done: Indexes,
+    /// Indexes that have failed for good.
+    pub(super) lost: Indexes,
+    pub(super) uncounted: UncountedTerminatedPods,
+    pub(super) active: Vec<Arc<Pod>>,
+    pub(super) terminating: usize,
+    /// A rule said that the whole job has failed.
+    pub(super) broken: Option<String>,
+    pub(super) plan: Plan,
+}
+
+impl<'a> Case<'a> {
+    fn new(spec: &'a JobSpec, mut status: JobStatus, pods: &'a [Arc<Pod>], now: Timestamp) -> Case<'a> {
+        let indexed = spec.completion_mode.as_deref() == Some("Indexed");
+        let completions = spec.completions.unwrap_or(0);
+        let read = |text: &Option<String>| Indexes::parse(text.as_deref().unwrap_or_default(), completions);
+        Case {
+            spec,
+            pods,
+            now,
+            indexed,
+            completions,
+            done: if indexed { read(&status.completed_indexes) } else { Indexes::default() },
+            lost: read(&status.failed_indexes),
+            uncounted: status.uncounted_terminated_pods.take().unwrap_or_default(),
+            active: pods.iter().filter(|p| is_active(p)).cloned().collect(),
+            terminating: pods.iter().filter(|p| p.metadata.deletion_timestamp.is_some() && !ended(p)).count(),
+            broken: None,
+            plan: Plan { status, ..Plan::default() },
+        }
+    }
+
+    /// A pod that is going counts as failed at once, unless its replacement has to wait for its
+    /// end.
+    pub(super) fn replaces_late(&self) -> bool {
+        self.spec.pod_replacement_policy.as_deref() == Some("Failed")
+    }
+
+    pub(super) fn has_failed(&self, pod: &Pod) -> bool {
+        let going = pod.metadata.deletion_timestamp.is_some() && pods::phase(pod) != "Succeeded";
+        let bound = pod.spec.as_ref().is_some_and(|s| s.node_name.is_some());
+        pods::phase(pod) == "Failed" || (going && (!self.replaces_late() || !bound))
+    }
+
+    pub(super) fn suspended(&self) -> bool {
+        self.spec.suspend.unwrap_or(false)
+    }
+
+    pub(super) fn succeeded(&self) -> i32 {
+        match self.indexed {
+            true => self.done.len(),
+            false => {
+                self.plan.status.succeeded.unwrap_or(0)
+                    + self.uncounted.succeeded.iter().flatten().count() as i32
+            }
+        }
+    }
+
+    pub(super) fn failed(&self) -> i32 {
+        self.plan.status.failed.unwrap_or(0) + self.uncounted.failed.iter().flatten().count() as i32
+    }
+
+    /// Moves uids from "ended" to "noted" to "counted".
+    fn count(&mut self) {
+        let held: BTreeSet<&str> = self.pods.iter().filter(|p| is_tracked(p)).map(|p| uid(p)).collect();
+        let flush = |noted: &mut Option<Vec<String>>, count: &mut Option<i32>| {
+            let all = noted.take().unwrap_or_default();
+            let (waiting, counted): (Vec<_>, Vec<_>) =
+                all.into_iter().partition(|u| held.contains(u.as_str()));
+            let sum = count.unwrap_or(0) + counted.len() as i32;
+            *count = (sum > 0).then_some(sum);
+            *noted = (!waiting.is_empty()).then_some(waiting);
+        };
+        flush(&mut self.uncounted.succeeded, &mut self.plan.status.succeeded);
+        flush(&mut self.uncounted.failed, &mut self.plan.status.failed);
+        for pod in self.pods.iter().filter(|p| is_tracked(p)) {
+            let known = |noted: &Option<Vec<String>>| noted.iter().flatten().any(|u| u == uid(pod));
+            if known(&self.uncounted.succeeded) || known(&self.uncounted.failed) {
+                if self.may_go(pod) {
+                    self.plan.release.push(name(pod));
+                }
+            } else if pods::phase(pod) == "Succeeded" {
+                match self.indexed {
+                    true => self.done.extend(index_of(pod).filter(|i| *i < self.completions)),
+                    false => self.uncounted.succeeded.get_or_insert_default().push(uid(pod).into()),
+                }
+                self.plan.release.push(name(pod));
+            } else if self.has_failed(pod) {
+                self.note_failure(pod);
+            }
+        }
+    }
+
+    fn note_failure(&mut self, pod: &Arc<Pod>) {
+        let verdict = failure::verdict(self.spec.pod_failure_policy.as_ref(), pod);
+        let index = index_of(pod).filter(|i| self.indexed && *i < self.completions);
+        let limit = self.spec.backoff_limit_per_index;
+        if verdict == Verdict::FailIndex
+            || limit.is_some_and(|l| failures_of(pod) >= l && verdict == Verdict::Count)
+        {
+            self.lost.extend(index.filter(|i| !self.done.contains(*i)));
+        }
+        if let Verdict::FailJob(why) = &verdict {
+            self.broken.get_or_insert(why.clone());
+        }
+        if verdict != Verdict::Ignore && (!self.indexed || index.is_some()) {
+            self.uncounted.failed.get_or_insert_default().push(uid(pod).into());
+        }
+        if self.may_go(pod) {
+            self.plan.release.push(name(pod));
+        }
+    }
+
+    /// A failed pod of an index that is still to be done stays until its successor has taken over
+    /// the number of failures.
+    fn may_go(&self, pod: &Pod) -> bool {
+        let Some(index) = index_of(pod).filter(|_| self.spec.backoff_limit_per_index.is_some()) else {
+            return true;
+        };
+        let younger = |p: &&Arc<Pod>| index_of(p) == Some(index) && failures_of(p) > failures_of(pod);
+        let settled = self.done.contains(index) || self.lost.contains(index) || index >= self.completions;
+        settled || self.ending().is_some() || self.pods.iter().find(younger).is_some()
+    }
+
+    fn suspend_or_resume(&mut self) {
+        let was = condition(&self.plan.status, "Suspended").is_some();
+        let ending = self.ending().is_some();
+        if self.suspended() && !ending {
+            if !was {
+                self.set("Suspended", "True", "JobSuspended", "Job suspended");
+                self.plan.told.push((false, "Suspended".into(), "Job suspended".into()));
+            }
+            self.plan.status.start_time = None;
+        } else if was && !self.suspended() {
+            self.set("Suspended", "False", "JobResumed", "Job resumed");
+            self.plan.told.push((false, "Resumed".into(), "Job resumed".into()));
+            self.plan.status.start_time = None;
+        }
+        if !self.suspended() && self.plan.status.start_time.is_none() {
+            self.plan.status.start_time = Some(Time(self.now));
+        }
+    }
+
+    pub(super) fn set(&mut self, kind: &str, value: &str, reason: &str, message: &str) {
+        let conditions = self.plan.status.conditions.get_or_insert_default();
+        conditions.retain(|c| c.type_ != kind);
+        conditions.push(JobCondition {
+            type_: kind.into(),
+            status: value.into(),
+            reason: Some(reason.into()),
+            message: Some(message.into()),
+            last_probe_time: Some(Time(self.now)),
+            last_transition_time: Some(Time(self.now)),
+        });
+    }
+
+    pub(super) fn look_again(&mut self, after: Option<Duration>) {
+        self.plan.again = [self.plan.again, after].into_iter().flatten().min();
+    }
+
+    fn plan(mut self, settled: bool) -> Plan {
+        let status = &mut self.plan.status;
+        if self.indexed {
+            let text = self.done.to_string();
+            status.completed_indexes = (!text.is_empty()).then_some(text);
+            status.succeeded = (!self.done.is_empty()).then_some(self.done.len());
+            if self.spec.backoff_limit_per_index.is_some() {
+                status.failed_indexes = Some(self.lost.to_string());
+            }
+        }
+        if settled {
+            let active =
+                self.active.len() + self.plan.create.len() - self.plan.delete.len().min(self.active.len());
+            status.active = (active > 0).then_some(active as i32);
+        }
+        let going = |p: &&Arc<Pod>| self.plan.delete.contains(&name(p));
+        let stay = self.active.iter().filter(|p| !going(p));
+        status.ready = Some(stay.filter(|p| pods::ready_since(p).is_some()).count() as i32);
+        status.terminating = Some(self.terminating as i32);
+        status.uncounted_terminated_pods = Some(self.uncounted);
+        self.plan
+    }
+}

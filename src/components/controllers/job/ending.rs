@@ -1,0 +1,148 @@
+//! How a Job ends: by success, by too many failures, by a rule, or because its time is up. An end
+//! is announced first (SuccessCriteriaMet, FailureTarget) and becomes final (Complete, Failed) when
+//! the last pod has ended and is counted.
+
+use super::decide::{Case, condition, ended, is_tracked, left, name};
+use super::indexes::Indexes;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::time::Duration;
+
+/// How a job ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub good: bool,
+    pub reason: String,
+    pub message: String,
+}
+
+impl End {
+    fn failed(reason: &str, message: impl Into<String>) -> Option<End> {
+        Some(End { good: false, reason: reason.into(), message: message.into() })
+    }
+    fn good(reason: &str, message: impl Into<String>) -> Option<End> {
+        Some(End { good: true, reason: reason.into(), message: message.into() })
+    }
+}
+
+impl Case<'_> {
+    /// The end that was announced in an earlier look.
+    pub(super) fn ending(&self) -> Option<End> {
+        let found = [("FailureTarget", false), ("SuccessCriteriaMet", true)].into_iter();
+        let (told, good) =
+            found.filter_map(|(kind, good)| Some((condition(&self.plan.status, kind)?, good))).next()?;
+        let text = |t: &Option<String>| t.clone().unwrap_or_default();
+        Some(End { good, reason: text(&told.reason), message: text(&told.message) })
+    }
+
+    /// Is this the end, for better or worse?
+    pub(super) fn end(&mut self) -> Option<End> {
+        if let Some(end) = self.ending() {
+            return Some(end);
+        }
+        if let Some(why) = self.broken.take() {
+            return End::failed("PodFailurePolicy", why);
+        }
+        let limit = self.spec.backoff_limit.unwrap_or(6);
+        if self.failed() > limit || self.restarted_too_often(limit) {
+            return End::failed("BackoffLimitExceeded", "Job has reached the specified backoff limit");
+        }
+        if let (Some(seconds), Some(start)) =
+            (self.spec.active_deadline_seconds, &self.plan.status.start_time)
+        {
+            match left(start.0, Duration::from_secs(seconds.max(0) as u64), self.now) {
+                None => {
+                    return End::failed("DeadlineExceeded", "Job was active longer than specified deadline");
+                }
+                left => self.look_again(left),
+            }
+        }
+        if self.indexed && !self.lost.is_empty() {
+            if self.spec.max_failed_indexes.is_some_and(|max| self.lost.len() > max) {
+                let told = "Job has exceeded the specified maximal number of failed indexes";
+                return End::failed("MaxFailedIndexesExceeded", told);
+            }
+            if self.lost.len().saturating_add(self.done.len()) >= self.completions {
+                return End::failed("FailedIndexes", "Job has failed indexes");
+            }
+        }
+        self.successful_enough()
+    }
+
+    /// Pods that restart their own containers are not replaced; there the restarts count.
+    fn restarted_too_often(&self, limit: i32) -> bool {
+        let template = self.spec.template.spec.as_ref();
+        if template.and_then(|s| s.restart_policy.as_deref()) != Some("OnFailure") {
+            return false;
+        }
+        let statuses = self.active.iter().filter_map(|p| p.status.as_ref());
+        let containers =
+            statuses.flat_map(|s| s.init_container_statuses.iter().chain(&s.container_statuses).flatten());
+        let restarts = containers.fold(0i32, |n, c| n.saturating_add(c.restart_count));
+        if limit == 0 { restarts > 0 } else { restarts >= limit }
+    }
+
+    /// `spec.successPolicy`: the first rule that is met.
+    fn successful_enough(&self) -> Option<End> {
+        let policy = self.spec.success_policy.as_ref().filter(|_| self.indexed)?;
+        let met = policy.rules.iter().position(|rule| {
+            let among: Option<Indexes> =
+                rule.succeeded_indexes.as_deref().map(|text| Indexes::parse(text, self.completions));
+            let have = match &among {
+                Some(wanted) => wanted.common(&self.done),
+                None => self.done.len(),
+            };
+            let need = rule.succeeded_count.unwrap_or(among.map_or(i32::MAX, |a| a.len()));
+            have >= need
+        })?;
+        End::good("SuccessPolicy", format!("Matched rules at index {met}"))
+    }
+
+    fn remaining(&self) -> usize {
+        self.active.len().saturating_sub(self.plan.delete.len())
+    }
+
+    pub(super) fn complete(&self) -> bool {
+        let quiet = self.remaining() == 0 && self.plan.create.is_empty();
+        quiet
+            && !self.suspended()
+            && match self.spec.completions {
+                None => self.succeeded() > 0,
+                Some(all) => self.succeeded() >= all,
+            }
+    }
+
+    /// Announces the end; it becomes final when no pod is left to wait for.
+    pub(super) fn end_with(&mut self, end: End) {
+        if self.ending().is_none() {
+            let kind = if end.good { "SuccessCriteriaMet" } else { "FailureTarget" };
+            self.set(kind, "True", &end.reason, &end.message);
+        }
+        let noted = self.uncounted.succeeded.is_some() || self.uncounted.failed.is_some();
+        let held = self.pods.iter().any(|p| is_tracked(p));
+        if noted || held || self.terminating > 0 || !self.active.is_empty() {
+            return;
+        }
+        if end.good {
+            self.set("Complete", "True", &end.reason, &end.message);
+            self.plan.status.completion_time = Some(Time(self.now));
+            self.plan.told.push((false, "Completed".into(), "Job completed".into()));
+        } else {
+            self.set("Failed", "True", &end.reason, &end.message);
+            self.plan.told.push((true, end.reason, end.message));
+        }
+    }
+
+    pub(super) fn finish(&mut self, end: End) {
+        self.plan.delete = self.active.iter().map(name).collect();
+        self.end_with(end);
+        // What the end found still running counts as failed once it has ended; nothing has to wait
+        // for a successor.
+        let all: Vec<String> = self
+            .pods
+            .iter()
+            .filter(|p| is_tracked(p) && (ended(p) || self.has_failed(p)))
+            .map(name)
+            .collect();
+        self.plan.release = all;
+    }
+}

@@ -1,0 +1,99 @@
+//! What the failure of one pod means for its Job: `spec.podFailurePolicy`, whose first matching
+//! rule decides. Source: `pkg/controller/job/pod_failure_policy.go`.
+
+use k8s_openapi::api::batch::v1::{PodFailurePolicy, PodFailurePolicyRule};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+
+/// What a rule says about a failed pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It counts towards the back-off limit: what holds without a rule.
+    Count,
+    /// It never happened.
+    Ignore,
+    /// Its index has failed for good.
+    FailIndex,
+    /// The whole job has failed, for this reason.
+    FailJob(String),
+}
+
+/// Pure: the first rule that matches decides.
+pub fn verdict(policy: Option<&PodFailurePolicy>, pod: &Pod) -> Verdict {
+    for (i, rule) in policy.iter().flat_map(|p| &p.rules).enumerate() {
+        let Some(why) = matches(rule, i, pod) else { continue };
+        return match rule.action.as_str() {
+            "Ignore" => Verdict::Ignore,
+            "FailIndex" => Verdict::FailIndex,
+            "FailJob" => Verdict::FailJob(why),
+            _ => Verdict::Count,
+        };
+    }
+    Verdict::Count
+}
+
+fn matches(rule: &PodFailurePolicyRule, number: usize, pod: &Pod) -> Option<String> {
+    let name = format!(
+        "{}/{}",
+        pod.metadata.namespace.as_deref().unwrap_or_default(),
+        pod.metadata.name.as_deref().unwrap_or_default()
+    );
+    let action = &rule.action;
+    let status = pod.status.as_ref()?;
+    if let Some(codes) = &rule.on_exit_codes {
+        let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+        for container in all.filter(|c| codes.container_name.as_ref().is_none_or(|n| *n == c.name)) {
+            let Some(code) = exit_code(container).filter(|c| *c != 0) else { continue };
+            if codes.values.contains(&code) == (codes.operator == "In") {
+                return Some(format!(
+                    "Container {} for pod {name} failed with exit code {code} matching {action} rule at index {number}",
+                    container.name
+                ));
+            }
+        }
+    }
+    for pattern in rule.on_pod_conditions.iter().flatten() {
+        let wanted = pattern.status.as_deref().unwrap_or("True");
+        let conditions = status.conditions.iter().flatten();
+        if let Some(found) = conditions.into_iter().find(|c| c.type_ == pattern.type_ && c.status == wanted) {
+            return Some(format!(
+                "Pod {name} has condition {} matching {action} rule at index {number}",
+                found.type_
+            ));
+        }
+    }
+    None
+}
+
+fn exit_code(container: &ContainerStatus) -> Option<i32> {
+    Some(container.state.as_ref()?.terminated.as_ref()?.exit_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_first_matching_rule_decides() {
+        let policy: PodFailurePolicy = serde_json::from_value(json!({"rules": [
+            {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}},
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            {"action": "FailIndex", "onExitCodes": {"containerName": "main", "operator": "NotIn", "values": [1]}},
+        ]}))
+        .unwrap();
+        let pod = |code: i32, disrupted: &str| -> Pod {
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "d"}, "status": {
+                "containerStatuses": [{"name": "main", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": {"terminated": {"exitCode": code}}}],
+                "conditions": [{"type": "DisruptionTarget", "status": disrupted}],
+            }}))
+            .unwrap()
+        };
+        let told = "Container main for pod d/p failed with exit code 42 matching FailJob rule at index 0";
+        assert_eq!(verdict(Some(&policy), &pod(42, "False")), Verdict::FailJob(told.into()));
+        assert_eq!(verdict(Some(&policy), &pod(2, "True")), Verdict::Ignore);
+        assert_eq!(verdict(Some(&policy), &pod(2, "False")), Verdict::FailIndex);
+        assert_eq!(verdict(Some(&policy), &pod(1, "False")), Verdict::Count);
+        assert_eq!(verdict(None, &pod(42, "False")), Verdict::Count);
+    }
+}

@@ -1,0 +1,160 @@
+//! Sets of completion indexes as a Job's status writes them: `1,3-5,7`.
+//!
+//! A set is kept as intervals, as upstream's `orderedIntervals`: a Job may have two thousand
+//! million completions, and `0-2147483646` must cost no more than it is long. `{0,1,2,5}` is `[(0,
+//! 2), (5, 5)]`.
+
+use std::fmt;
+
+/// Completion indexes; memory and time grow with the number of intervals, not of indexes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Indexes(
+    /// First and last of each interval: sorted, none touches the next.
+    Vec<(i32, i32)>,
+);
+
+impl Indexes {
+    /// Reads the indexes below `completions`; what cannot be read is skipped, as upstream does with
+    /// a spoiled status.
+    pub fn parse(text: &str, completions: i32) -> Indexes {
+        let mut found = Vec::new();
+        for part in text.split(',').filter(|p| !p.is_empty()) {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            if let (Ok(first), Ok(last)) = (first.parse::<i32>(), last.parse::<i32>()) {
+                let (first, last) = (first.max(0), last.min(completions.saturating_sub(1)));
+                if first <= last {
+                    found.push((first, last));
+                }
+            }
+        }
+        Indexes::of(found)
+    }
+
+    fn of(mut intervals: Vec<(i32, i32)>) -> Indexes {
+        intervals.sort_unstable();
+        let mut all: Vec<(i32, i32)> = Vec::with_capacity(intervals.len());
+        for (first, last) in intervals {
+            match all.last_mut() {
+                Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+                _ => all.push((first, last)),
+            }
+        }
+        Indexes(all)
+    }
+
+    /// The interval that contains `index`.
+    fn around(&self, index: i32) -> Option<(i32, i32)> {
+        let after = self.0.partition_point(|(first, _)| *first <= index);
+        self.0[..after].last().copied().filter(|(_, last)| index <= *last)
+    }
+
+    pub fn contains(&self, index: i32) -> bool {
+        self.around(index).is_some()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many indexes there are. Indexes are not negative, so that they can be counted.
+    pub fn len(&self) -> i32 {
+        self.0.iter().fold(0, |n: i32, (first, last)| n.saturating_add((last - first).saturating_add(1)))
+    }
+
+    /// How many indexes are in both sets.
+    pub fn common(&self, other: &Indexes) -> i32 {
+        let (mut a, mut b) = (self.0.iter().peekable(), other.0.iter().peekable());
+        let mut count = 0i32;
+        while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
+            let (first, last) = (x.0.max(y.0), x.1.min(y.1));
+            if first <= last {
+                count = count.saturating_add((last - first).saturating_add(1));
+            }
+            if x.1 < y.1 {
+                a.next()
+            } else {
+                b.next()
+            };
+        }
+        count
+    }
+
+    /// The smallest index from `index` on that is not in the set; `None` behind the largest there
+    /// can be.
+    pub fn next_outside(&self, index: i32) -> Option<i32> {
+        self.around(index).map_or(Some(index), |(_, last)| last.checked_add(1))
+    }
+}
+
+impl Extend<i32> for Indexes {
+    fn extend<I: IntoIterator<Item = i32>>(&mut self, more: I) {
+        let mut all = std::mem::take(&mut self.0);
+        all.extend(more.into_iter().map(|index| (index.max(0), index.max(0))));
+        *self = Indexes::of(all);
+    }
+}
+
+/// As the status has it. Neighbours become a range from three of them on: `0,1` stays `0,1`, and
+/// `0,1,2` is `0-2`.
+impl fmt::Display for Indexes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (first, last)) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str(",")?;
+            }
+            match last - first {
+                0 => write!(f, "{first}")?,
+                1 => write!(f, "{first},{last}")?,
+                _ => write!(f, "{first}-{last}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_survive_writing_and_reading() {
+        for text in ["", "0", "0,1", "0-2", "1,3-5,7", "0,1,4-9"] {
+            assert_eq!(Indexes::parse(text, 10).to_string(), text);
+        }
+        assert_eq!(Indexes::parse("0-20,x,5-y", 3).to_string(), "0-2");
+        assert_eq!(Indexes::parse("7,3-5,4-6,1", 10).to_string(), "1,3-7");
+        assert_eq!(Indexes::parse("5-1,-3,0", 10).to_string(), "0");
+    }
+
+    #[test]
+    fn two_thousand_million_indexes_are_one_interval() {
+        let mut all = Indexes::parse("0-2147483646,0-2147483646", i32::MAX);
+        assert_eq!((all.len(), all.0.len()), (i32::MAX, 1));
+        assert_eq!(all.next_outside(0), Some(i32::MAX));
+        all.extend([i32::MAX]);
+        assert_eq!((all.len(), all.next_outside(7)), (i32::MAX, None));
+        assert_eq!(all.common(&Indexes::parse("3-5,9,100-2000000000", i32::MAX)), 2_000_000_000 - 99 + 4);
+    }
+
+    #[test]
+    fn intervals_say_what_a_plain_set_says() {
+        let rng = rng::Rng::seeded(7);
+        for _ in 0..200 {
+            let pick =
+                |n: u64| (0..n).map(|_| (rng.u64() % 40) as i32).collect::<std::collections::BTreeSet<_>>();
+            let (a, b) = (pick(rng.u64() % 30), pick(rng.u64() % 30));
+            let of = |plain: &std::collections::BTreeSet<i32>| {
+                let mut set = Indexes::default();
+                set.extend(plain.iter().copied());
+                set
+            };
+            let (x, y) = (of(&a), of(&b));
+            assert_eq!(Indexes::parse(&x.to_string(), 40), x);
+            assert_eq!((x.len(), x.common(&y)), (a.len() as i32, a.intersection(&b).count() as i32));
+            for index in 0..41 {
+                assert_eq!(x.contains(index), a.contains(&index));
+                assert_eq!(x.next_outside(index), (index..).find(|i| !a.contains(i)));
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! How many pods a Job has at a time, and which: more are made (after a failure, with a pause), too
+//! many are sent away.
+
+use super::decide::{Case, New, ended, ended_at, failures_of, index_of, left, name, pause};
+use super::failure::{self, Verdict};
+use crate::pods;
+use clock::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Pods made or deleted in one go, at most.
+const BURST: usize = 500;
+
+impl Case<'_> {
+    /// Makes and deletes pods until there are as many as wanted.
+    pub(super) fn manage(&mut self) {
+        let ranked = pods::least_useful_first(&self.active);
+        if self.suspended() {
+            self.plan.delete = ranked.iter().map(name).collect();
+            self.plan.release.extend(self.plan.delete.iter().cloned());
+            return;
+        }
+        let (succeeded, active) = (self.succeeded(), self.active.len() as i32);
+        let parallelism = self.spec.parallelism.unwrap_or(1);
+        let wanted = match self.spec.completions {
+            None if succeeded > 0 => active,
+            None => parallelism,
+            Some(all) => {
+                parallelism.min(all.saturating_sub(succeeded).saturating_sub(self.lost.len())).max(0)
+            }
+        };
+        let mut seen: BTreeSet<i32> = BTreeSet::new();
+        if self.indexed {
+            // The oldest pod of an index stays; doubles, and indexes that are no more, go first.
+            for pod in ranked.iter().rev() {
+                let index = index_of(pod).filter(|i| *i < self.completions && !self.done.contains(*i));
+                if index.is_none_or(|i| !seen.insert(i)) {
+                    self.plan.delete.push(name(pod));
+                }
+            }
+        }
+        let surplus = active.saturating_sub(wanted).max(0) as usize;
+        for pod in &ranked {
+            if self.plan.delete.len() < surplus && !self.plan.delete.contains(&name(pod)) {
+                self.plan.delete.push(name(pod));
+            }
+        }
+        self.plan.delete.truncate(BURST);
+        self.plan.release.extend(self.plan.delete.iter().cloned());
+        if !self.plan.delete.is_empty() {
+            return;
+        }
+        let late = if self.replaces_late() { self.terminating as i32 } else { 0 };
+        let missing = wanted.saturating_sub(active).saturating_sub(late).clamp(0, BURST as i32) as usize;
+        if missing == 0 {
+            return;
+        }
+        match (self.indexed, self.spec.backoff_limit_per_index.is_some()) {
+            (true, by_index) => self.make_indexes(missing, seen, by_index),
+            (false, _) => {
+                if self.waits_for_backoff() {
+                    return;
+                }
+                self.plan.create = vec![New::default(); missing];
+            }
+        }
+    }
+
+    /// After failures with no success since, the next pod has to wait.
+    fn waits_for_backoff(&mut self) -> bool {
+        let mut ends: Vec<(Timestamp, bool)> = Vec::new();
+        for pod in self.pods.iter().filter(|p| pods::phase(p) == "Succeeded" || self.has_failed(p)) {
+            ends.push((ended_at(pod, self.now), pods::phase(pod) == "Succeeded"));
+        }
+        ends.sort();
+        let failures = ends.iter().rev().take_while(|(_, good)| !good).count() as i32;
+        let wait = ends.last().and_then(|(at, _)| left(*at, pause(failures), self.now));
+        self.look_again(wait);
+        wait.is_some()
+    }
+
+    fn make_indexes(&mut self, missing: usize, mut taken: BTreeSet<i32>, by_index: bool) {
+        if self.replaces_late() {
+            let going = self.pods.iter().filter(|p| p.metadata.deletion_timestamp.is_some() && !ended(p));
+            taken.extend(going.filter_map(|p| index_of(p)));
+        }
+        if !by_index && self.waits_for_backoff() {
+            return;
+        }
+        // By index: how often it failed, and when last.
+        let mut history: BTreeMap<i32, (i32, Timestamp)> = BTreeMap::new();
+        if by_index {
+            for pod in self.pods.iter().filter(|p| self.has_failed(p)) {
+                let ignored = failure::verdict(self.spec.pod_failure_policy.as_ref(), pod) == Verdict::Ignore;
+                let failures = failures_of(pod) + i32::from(!ignored);
+                let entry = history.entry(index_of(pod).unwrap_or(-1)).or_insert((0, Timestamp::MIN));
+                *entry = (entry.0.max(failures), entry.1.max(ended_at(pod, self.now)));
+            }
+        }
+        // Whole intervals are stepped over: the work grows with the pods there are, not with
+        // `completions`.
+        let mut next = Some(0);
+        while let Some(index) = next.filter(|i| *i < self.completions && self.plan.create.len() < missing) {
+            let free = self.done.next_outside(index).and_then(|i| self.lost.next_outside(i));
+            if free != Some(index) {
+                next = free;
+                continue;
+            }
+            next = index.checked_add(1);
+            if taken.contains(&index) {
+                continue;
+            }
+            let (failures, last) = history.get(&index).copied().unwrap_or((0, Timestamp::MIN));
+            let wait = history.get(&index).and_then(|_| left(last, pause(failures), self.now));
+            self.look_again(wait);
+            if wait.is_none() {
+                self.plan.create.push(New { index: Some(index), failures: by_index.then_some(failures) });
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! # Job: work that ends
+//!
+//! A Job makes pods until enough of them have succeeded, or too many have failed. Because an ended
+//! pod is the only proof of its work, each carries a finalizer ([`TRACKING`]) that keeps it until
+//! its end is written into the Job's status. [`decide`] is pure; here it is carried out. A finished
+//! Job with `ttlSecondsAfterFinished` deletes itself. Source: `pkg/controller/job`,
+//! `pkg/controller/ttlafterfinished`.
+
+pub mod decide;
+mod ending;
+mod failure;
+#[cfg(test)]
+mod golden;
+mod indexes;
+mod manage;
+#[cfg(test)]
+mod tests;
+
+use super::pods;
+use super::workload::{Look, PodOwner};
+use super::{Error, Shared};
+use client::{Client, Informer, Key, Outcome, is_code};
+use decide::{New, Plan, is_tracked};
+use k8s_openapi::api::batch::v1::{Job, JobStatus};
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::json;
+use std::borrow::Cow;
+use std::sync::Arc;
+use tap::{Component, Event};
+
+/// The finalizer that keeps a pod until it is counted.
+pub const TRACKING: &str = "batch.kubernetes.io/job-tracking";
+/// Annotation and label of the pods of an Indexed Job.
+const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+const INDEX_FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+/// What a program in a pod of an Indexed Job reads to know its share of the work.
+const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
+
+/// The controller of Jobs.
+pub(crate) struct Jobs;
+
+impl PodOwner for Jobs {
+    type Kind = Job;
+    const COMPONENT: Component = Component::JobController;
+    const WORKERS: usize = 5;
+
+    fn informer(shared: &Shared) -> &Informer<Job> {
+        &shared.jobs
+    }
+
+    fn selector(job: &Job) -> Option<Cow<'_, LabelSelector>> {
+        job.spec.as_ref()?.selector.as_ref().map(Cow::Borrowed)
+    }
+
+    async fn sync(look: &Look<'_, Job>) -> Result<Outcome, Error> {
+        let job = &look.object;
+        let spec = job.spec.clone().unwrap_or_default();
+        if spec.managed_by.as_ref().is_some_and(|m| m != "kubernetes.io/job-controller") {
+            return Ok(Outcome::Done); // somebody else's
+        }
+        let selector = spec.selector.clone().unwrap_or_default();
+        let mine = look.claim(&selector, pods::is_staying).await?;
+        release(&look.shared.config.client, look.key, &strays(look.shared, look.key, &job.metadata.uid))
+            .await?;
+        let mut plan = decide::decide(job, &mine, look.settled, clock::now());
+        if plan.expired {
+            return expire(look).await;
+        }
+        if !plan.create.is_empty() && !fresh(look).await? {
+            return Err(Error::Conflict("the job is newer than the cache".into()));
+        }
+        if !plan.create.is_empty() {
+            let told = job.status.as_ref().and_then(|s| s.active);
+            let known = mine.iter().filter(|p| pods::is_active(p)).count();
+            look.expect_pods(&selector, told, known).await?;
+        }
+        if !plan.create.is_empty() || !plan.delete.is_empty() {
+            let indexes: Vec<i32> = plan.create.iter().filter_map(|n| n.index).collect();
+            let (create, delete) = (plan.create.len(), plan.delete.clone());
+            look.did(Event::ReconcileJob { create, delete, indexes });
+        }
+        let client = &look.shared.config.client;
+        let (early, late): (Vec<_>, Vec<_>) =
+            pods::named(&mine, &plan.release).into_iter().partition(|p| is_among(p, &plan.delete));
+        release(client, look.key, &early).await?;
+        let mut result = look.hands.delete_all(&pods::named(&mine, &plan.delete)).await;
+        if result.is_ok() {
+            let made = plan.create.iter().map(|new| pod_of(look, new)).collect();
+            result = look.hands.create_all(made).await;
+        }
+        if result.is_err() {
+            // What has ended is counted all the same: pods may be refused for as long as somebody's
+            // quota is full.
+            let active = mine.iter().filter(|p| pods::is_active(p)).count() as i32;
+            plan.status.active = (active > 0).then_some(active);
+        }
+        write(look, &plan).await?;
+        release(client, look.key, &late).await?;
+        result?;
+        Ok(plan.again.map_or(Outcome::Done, Outcome::After))
+    }
+
+    /// The job whose name the pod's labels have. Of one without that label the name is empty, which
+    /// no job has: what is gone of it is looked at all the same.
+    fn lost_owner(pod: &Pod) -> Option<Key> {
+        let name = pod.metadata.labels.as_ref().and_then(|labels| labels.get(JOB_NAME));
+        let key =
+            Key::new(pod.metadata.namespace.clone().unwrap_or_default(), name.cloned().unwrap_or_default());
+        is_tracked(pod).then_some(key)
+    }
+
+    /// Nobody counts the pods of a job that is gone: nothing keeps them any more.
+    async fn gone(shared: &Shared, key: &Key) -> Result<(), Error> {
+        release(&shared.config.client, key, &strays(shared, key, &None)).await
+    }
+}
+
+fn is_among(pod: &Pod, names: &[String]) -> bool {
+    pod.metadata.name.as_ref().is_some_and(|name| names.contains(name))
+}
+
+/// Pods that wait for a job that is no more: of an earlier job of this name, or orphaned.
+fn strays(shared: &Shared, key: &Key, uid: &Option<String>) -> Vec<Arc<Pod>> {
+    let stray = |pod: &Arc<Pod>| match pods::controller_of(&pod.metadata) {
+        Some(owner) => owner.kind == "Job" && owner.name == key.name && Some(&owner.uid) != uid.as_ref(),
+        None => Jobs::lost_owner(pod).as_ref() == Some(key) && !is_wanted(shared, pod),
+    };
+    shared.pods.within(&key.namespace).into_iter().filter(|p| is_tracked(p) && stray(p)).collect()
+}
+
+/// Does a live job select this pod, and so adopt it?
+fn is_wanted(shared: &Shared, pod: &Pod) -> bool {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let labels = pod.metadata.labels.as_ref();
+    shared.jobs.within(namespace).iter().any(|job| {
+        job.metadata.deletion_timestamp.is_none()
+            && pods::is_active(pod)
+            && Jobs::selector(job).is_some_and(|selector| pods::selects(&selector, labels))
+    })
+}
+
+/// Takes the finalizer off.
+async fn release(client: &Client, key: &Key, pods: &[Arc<Pod>]) -> Result<(), Error> {
+    let api = client.within::<Pod>(&key.namespace);
+    for pod in pods {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let patch =
+            json!({"metadata": {"uid": pod.metadata.uid, "$deleteFromPrimitiveList/finalizers": [TRACKING]}});
+        match api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+            Err(error) if !(is_code(&error, 404) || is_code(&error, 409) || is_code(&error, 422)) => {
+                return Err(error.into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Is the job still what the cache says? Its status holds the counts: with an old one, work that is
+/// done would be done again.
+async fn fresh(look: &Look<'_, Job>) -> Result<bool, Error> {
+    let found = client::optional(look.api::<Job>().get_metadata(&look.key.name).await)?;
+    Ok(found.is_some_and(|m| m.metadata.resource_version == look.object.metadata.resource_version))
+}
+
+async fn write(look: &Look<'_, Job>, plan: &Plan) -> Result<(), Error> {
+    let unchanged = |old: &JobStatus| *old == plan.status;
+    if look.object.status.as_ref().is_some_and(unchanged) {
+        return Ok(());
+    }
+    let mut next = (*look.object).clone();
+    next.status = Some(plan.status.clone());
+    // The resource version goes with it: counts are never written over newer ones.
+    match look.api::<Job>().replace_status(&look.key.name, &PostParams::default(), &next).await {
+        Ok(_) => {}
+        Err(error) if is_code(&error, 404) => return Ok(()),
+        Err(error) if is_code(&error, 409) => return Err(Error::Conflict(pods::why(&error))),
+        Err(error) => return Err(error.into()),
+    }
+    let (about, recorder) = (&look.hands.about, look.hands.recorder);
+    for (warning, reason, message) in &plan.told {
+        match warning {
+            true => recorder.warning(about, reason, message, look.cause.clone()),
+            false => recorder.normal(about, reason, message, look.cause.clone()),
+        }
+    }
+    Ok(())
+}
+
+/// `ttlSecondsAfterFinished` is over: the job goes, its pods first.
+async fn expire(look: &Look<'_, Job>) -> Result<Outcome, Error> {
+    if !look.alive() || !fresh(look).await? {
+        return Ok(Outcome::Done);
+    }
+    let preconditions = Some(Preconditions { uid: look.object.metadata.uid.clone(), resource_version: None });
+    let params = DeleteParams { preconditions, ..DeleteParams::foreground() };
+    match look.api::<Job>().delete(&look.key.name, &params).await {
+        Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => return Err(error.into()),
+        _ => look.did(Event::Expire {}),
+    }
+    Ok(Outcome::Done)
+}
+
+/// A pod of the job; of an Indexed one, with its index in name, host name, label, annotation and
+/// environment.
+fn pod_of(look: &Look<'_, Job>, new: &New) -> Pod {
+    let template = look.object.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
+    let job = &look.key.name;
+    let base = new.index.map_or(job.clone(), |index| format!("{job}-{index}"));
+    let mut pod = pods::from_template(&template, look.pod_name(&base), &look.key.namespace, look.owner());
+    pod.metadata.generate_name = Some(format!("{base}-"));
+    pod.metadata.finalizers.get_or_insert_default().push(TRACKING.into());
+    let Some(index) = new.index else { return pod };
+    pod.metadata.labels.get_or_insert_default().insert(INDEX.into(), index.to_string());
+    let annotations = pod.metadata.annotations.get_or_insert_default();
+    annotations.insert(INDEX.into(), index.to_string());
+    if let Some(failures) = new.failures {
+        annotations.insert(INDEX_FAILURES.into(), failures.to_string());
+    }
+    if let Some(spec) = &mut pod.spec {
+        spec.hostname.get_or_insert(base);
+        for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+            let env = container.env.get_or_insert_default();
+            if !env.iter().any(|e| e.name == INDEX_VARIABLE) {
+                env.push(index_variable());
+            }
+        }
+    }
+    pod
+}
+
+fn index_variable() -> EnvVar {
+    let field_path = format!("metadata.labels['{INDEX}']");
+    let field_ref = Some(ObjectFieldSelector { api_version: None, field_path });
+    let value_from = Some(EnvVarSource { field_ref, ..EnvVarSource::default() });
+    EnvVar { name: INDEX_VARIABLE.into(), value: None, value_from }
+}

@@ -1,0 +1,397 @@
+//! A Job from its first look to its last, with pods that do as they are told.
+
+use super::decide::{New, Plan, decide};
+use super::{INDEX, INDEX_FAILURES, TRACKING};
+use clock::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub(super) struct World {
+    job: Job,
+    pods: Vec<Pod>,
+    now: Timestamp,
+    made: usize,
+    told: Vec<String>,
+}
+
+impl World {
+    pub(super) fn new(mut spec: Value) -> World {
+        for (key, default) in [("parallelism", json!(1)), ("backoffLimit", json!(6))] {
+            if spec[key].is_null() {
+                spec[key] = default;
+            }
+        }
+        if spec["template"].is_null() {
+            spec["template"] = json!({"spec": {"restartPolicy": "Never", "containers": []}});
+        }
+        let job =
+            serde_json::from_value(json!({"metadata": {"name": "j", "uid": "1"}, "spec": spec})).unwrap();
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        World { job, pods: vec![], now, made: 0, told: vec![] }
+    }
+
+    fn look(&self) -> Plan {
+        let pods: Vec<Arc<Pod>> = self.pods.iter().cloned().map(Arc::new).collect();
+        decide(&self.job, &pods, true, self.now)
+    }
+
+    /// Looks and acts until nothing changes.
+    pub(super) fn settle(&mut self) -> Plan {
+        for _ in 0..20 {
+            let plan = self.look();
+            let quiet = plan.create.is_empty() && plan.delete.is_empty() && plan.release.is_empty();
+            if quiet && self.job.status.as_ref() == Some(&plan.status) {
+                return plan;
+            }
+            // A pod that is held stays, as one that is going.
+            for pod in &mut self.pods {
+                let name = pod.metadata.name.as_ref().unwrap();
+                let early = plan.release.contains(name);
+                if plan.delete.contains(name) {
+                    pod.metadata.deletion_timestamp = Some(Time(self.now));
+                    pod.metadata.finalizers = pod.metadata.finalizers.take().filter(|_| !early);
+                }
+            }
+            let gone = |p: &Pod| p.metadata.deletion_timestamp.is_some() && p.metadata.finalizers.is_none();
+            self.pods.retain(|p| !gone(p));
+            plan.create.iter().for_each(|new| self.make(new));
+            self.told.extend(plan.told.iter().map(|(_, reason, _)| reason.clone()));
+            self.job.status = Some(plan.status);
+            for pod in &mut self.pods {
+                if plan.release.contains(pod.metadata.name.as_ref().unwrap()) {
+                    pod.metadata.finalizers = None;
+                }
+            }
+            self.pods.retain(|p| !gone(p));
+        }
+        panic!("it never comes to rest: {:?}", self.look());
+    }
+
+    fn make(&mut self, new: &New) {
+        self.made += 1;
+        let mut annotations = json!({});
+        if let Some(index) = new.index {
+            annotations[INDEX] = index.to_string().into();
+        }
+        if let Some(failures) = new.failures {
+            annotations[INDEX_FAILURES] = failures.to_string().into();
+        }
+        let name = format!("p{}", self.made);
+        let pod = json!({
+            "metadata": {"name": name, "uid": name, "finalizers": [TRACKING], "annotations": annotations},
+            "spec": {"nodeName": "n", "containers": []}, "status": {"phase": "Running"},
+        });
+        self.pods.push(serde_json::from_value(pod).unwrap());
+    }
+
+    /// A running pod ends, with an exit code.
+    pub(super) fn end(&mut self, name: &str, code: i32) {
+        let finished = clock::rfc3339(self.now);
+        let status = json!({"phase": if code == 0 { "Succeeded" } else { "Failed" }, "containerStatuses": [{
+            "name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": code, "finishedAt": finished}}}]});
+        let pod = self.pods.iter_mut().find(|p| p.metadata.name.as_deref() == Some(name)).unwrap();
+        pod.status = Some(serde_json::from_value(status).unwrap());
+    }
+
+    pub(super) fn after(&mut self, seconds: i64) -> &mut World {
+        self.now += jiff::SignedDuration::from_secs(seconds);
+        self
+    }
+
+    /// Names of the pods that have not ended.
+    pub(super) fn running(&self) -> impl Iterator<Item = &str> {
+        let running = |p: &&Pod| p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
+        self.pods.iter().filter(running).filter_map(|p| p.metadata.name.as_deref())
+    }
+
+    /// `active/succeeded/failed`
+    pub(super) fn counts(&self) -> String {
+        let s = self.job.status.clone().unwrap();
+        format!("{}/{}/{}", s.active.unwrap_or(0), s.succeeded.unwrap_or(0), s.failed.unwrap_or(0))
+    }
+
+    pub(super) fn conditions(&self) -> Vec<String> {
+        let all = self.job.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        all.filter(|c| c.status == "True")
+            .map(|c| format!("{} {}", c.type_, c.reason.as_deref().unwrap()))
+            .collect()
+    }
+}
+
+#[test]
+fn so_many_completions_so_many_at_a_time() {
+    let mut w = World::new(json!({"completions": 3, "parallelism": 2}));
+    w.settle();
+    assert_eq!((w.counts().as_str(), w.made), ("2/0/0", 2));
+    w.end("p1", 0);
+    w.settle();
+    assert_eq!((w.counts().as_str(), w.made), ("2/1/0", 3));
+    w.end("p2", 0);
+    w.settle();
+    assert_eq!((w.counts().as_str(), w.made), ("1/2/0", 3));
+    w.end("p3", 0);
+    w.settle();
+    assert_eq!(w.counts(), "0/3/0");
+    assert_eq!(w.conditions(), ["SuccessCriteriaMet CompletionsReached", "Complete CompletionsReached"]);
+    assert_eq!(w.told, ["Completed"]);
+    assert!(w.job.status.as_ref().unwrap().completion_time.is_some());
+    assert!(w.pods.iter().all(|p| p.metadata.finalizers.is_none()), "nothing keeps the pods");
+}
+
+#[test]
+fn an_end_is_counted_once_and_only_when_it_is_written() {
+    let mut w = World::new(json!({"completions": 1}));
+    w.settle();
+    w.end("p1", 0);
+    let plan = w.look();
+    assert_eq!(
+        plan.status.uncounted_terminated_pods.as_ref().unwrap().succeeded.as_deref(),
+        Some(&["p1".into()][..])
+    );
+    assert_eq!((plan.status.succeeded, plan.release.as_slice()), (None, &["p1".to_string()][..]));
+    // A crash before the finalizer is off: the same pod is not noted twice.
+    w.job.status = Some(plan.status);
+    let plan = w.look();
+    assert_eq!(plan.status.uncounted_terminated_pods.unwrap().succeeded.unwrap().len(), 1);
+    assert!(!w.conditions().iter().any(|c| c.starts_with("Complete")), "a pod is still held");
+}
+
+#[test]
+fn failures_wait_longer_and_longer_until_the_limit() {
+    let mut w = World::new(json!({"completions": 1, "backoffLimit": 2}));
+    w.settle();
+    w.end("p1", 1);
+    let plan = w.settle();
+    assert_eq!((w.counts().as_str(), plan.again.unwrap().as_secs()), ("0/0/1", 10));
+    w.after(10).settle();
+    w.end("p2", 1);
+    assert_eq!(w.settle().again.unwrap().as_secs(), 20);
+    w.after(20).settle();
+    w.end("p3", 1);
+    w.settle();
+    assert_eq!(w.counts(), "0/0/3");
+    assert_eq!(w.conditions(), ["FailureTarget BackoffLimitExceeded", "Failed BackoffLimitExceeded"]);
+    assert_eq!(w.told, ["BackoffLimitExceeded"]);
+}
+
+#[test]
+fn restarts_in_place_count_too() {
+    let mut w = World::new(json!({"completions": 1, "backoffLimit": 2,
+        "template": {"spec": {"restartPolicy": "OnFailure", "containers": []}}}));
+    w.settle();
+    w.pods[0].status = serde_json::from_value(json!({"phase": "Running", "containerStatuses": [
+        {"name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 2}]}))
+    .ok();
+    w.settle();
+    assert_eq!(w.conditions()[0], "FailureTarget BackoffLimitExceeded");
+    assert!(w.pods.is_empty(), "the pod is deleted");
+}
+
+#[test]
+fn time_is_up_and_so_is_the_time_after() {
+    let mut w =
+        World::new(json!({"completions": 1, "activeDeadlineSeconds": 5, "ttlSecondsAfterFinished": 7}));
+    assert_eq!(w.settle().again.unwrap().as_secs(), 5);
+    let plan = w.after(5).settle();
+    assert_eq!(w.conditions(), ["FailureTarget DeadlineExceeded", "Failed DeadlineExceeded"]);
+    assert_eq!((plan.expired, plan.again.unwrap().as_secs()), (false, 7));
+    assert!(w.after(7).look().expired);
+}
+
+#[test]
+fn a_suspended_job_has_no_pods_and_starts_anew() {
+    let mut w = World::new(json!({"completions": 2, "parallelism": 2, "suspend": true}));
+    w.settle();
+    assert_eq!((w.made, w.conditions()), (0, vec!["Suspended JobSuspended".to_string()]));
+    assert!(w.job.status.as_ref().unwrap().start_time.is_none());
+    w.job.spec.as_mut().unwrap().suspend = Some(false);
+    w.after(60).settle();
+    assert_eq!((w.made, w.conditions().len()), (2, 0));
+    assert_eq!(w.job.status.as_ref().unwrap().start_time.as_ref().unwrap().0, w.now);
+    w.job.spec.as_mut().unwrap().suspend = Some(true);
+    w.settle();
+    assert_eq!((w.pods.len(), w.told.join(" ").as_str()), (0, "Suspended Resumed Suspended"));
+    assert_eq!(w.counts(), "0/0/0", "who was sent away has not failed");
+}
+
+#[test]
+fn every_index_is_done_once() {
+    let mut w = World::new(json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed"}));
+    w.settle();
+    let indexes: Vec<_> =
+        w.pods.iter().map(|p| p.metadata.annotations.as_ref().unwrap()[INDEX].as_str()).collect();
+    assert_eq!(indexes, ["0", "1", "2"]);
+    w.end("p1", 0);
+    w.end("p2", 3);
+    w.end("p3", 0);
+    w.settle();
+    assert_eq!(w.job.status.as_ref().unwrap().completed_indexes.as_deref(), Some("0,2"));
+    w.after(10).settle();
+    assert_eq!(w.pods.last().unwrap().metadata.annotations.as_ref().unwrap()[INDEX], "1");
+    w.end("p4", 0);
+    w.settle();
+    assert_eq!((w.counts().as_str(), w.conditions()[1].as_str()), ("0/3/1", "Complete CompletionsReached"));
+}
+
+#[test]
+fn an_index_may_fail_alone() {
+    let mut w = World::new(json!({"completions": 2, "parallelism": 2, "completionMode": "Indexed",
+        "backoffLimit": i32::MAX, "backoffLimitPerIndex": 1}));
+    w.settle();
+    w.end("p1", 1);
+    w.end("p2", 0);
+    w.settle();
+    assert!(w.pods[0].metadata.finalizers.is_some(), "its successor does not know yet how often it failed");
+    w.after(10).settle();
+    assert_eq!(w.pods[2].metadata.annotations.as_ref().unwrap()[INDEX_FAILURES], "1");
+    assert!(w.pods[0].metadata.finalizers.is_none());
+    w.end("p3", 1);
+    w.settle();
+    let status = w.job.status.as_ref().unwrap();
+    assert_eq!(
+        (status.completed_indexes.as_deref(), status.failed_indexes.as_deref()),
+        (Some("1"), Some("0"))
+    );
+    assert_eq!(w.conditions(), ["FailureTarget FailedIndexes", "Failed FailedIndexes"]);
+}
+
+#[test]
+fn rules_decide_about_failures_and_success() {
+    let rules = json!({"rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}},
+        {"action": "Ignore", "onExitCodes": {"operator": "In", "values": [7]}}]});
+    let mut w =
+        World::new(json!({"completions": 1, "podFailurePolicy": rules, "podReplacementPolicy": "Failed"}));
+    w.settle();
+    w.end("p1", 7);
+    w.settle();
+    assert_eq!(w.counts(), "0/0/0", "ignored");
+    w.after(10).settle();
+    w.end("p2", 42);
+    w.settle();
+    assert_eq!(w.conditions(), ["FailureTarget PodFailurePolicy", "Failed PodFailurePolicy"]);
+
+    let leader = json!({"rules": [{"succeededIndexes": "0"}]});
+    let mut w = World::new(
+        json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed", "successPolicy": leader}),
+    );
+    w.settle();
+    w.end("p2", 0);
+    w.settle();
+    assert!(w.conditions().is_empty());
+    w.end("p1", 0);
+    w.settle();
+    assert_eq!(w.conditions(), ["SuccessCriteriaMet SuccessPolicy", "Complete SuccessPolicy"]);
+}
+
+#[test]
+fn fewer_at_a_time_takes_pods_away() {
+    let mut w = World::new(json!({"completions": 10, "parallelism": 4}));
+    w.settle();
+    w.job.spec.as_mut().unwrap().parallelism = Some(1);
+    w.settle();
+    assert_eq!((w.pods.len(), w.counts().as_str()), (1, "1/0/0"));
+}
+
+/// The numbers of the largest Job there can be: nothing is counted out one by one.
+#[test]
+fn two_thousand_million_completions_cost_no_more_than_the_pods_there_are() {
+    let most = i32::MAX;
+    let mut world = World::new(json!({
+        "completions": most, "parallelism": 3, "completionMode": "Indexed", "backoffLimitPerIndex": 1,
+        "successPolicy": {"rules": [{"succeededIndexes": "0-2147483645", "succeededCount": most}]},
+    }));
+    let status = json!({"completedIndexes": "0-9,12-2147483640", "succeeded": most - 8, "failedIndexes": "10,2147483641-2147483643"});
+    world.job.status = Some(serde_json::from_value(status).unwrap());
+    let spent = || getrusage(UsageWho::RUSAGE_THREAD).unwrap().user_time();
+    let before = spent();
+    let plan = world.look();
+    assert_eq!(
+        plan.create.iter().map(|new| new.index).collect::<Vec<_>>(),
+        [Some(11), Some(2_147_483_644), Some(2_147_483_645)]
+    );
+    assert_eq!(plan.status.completed_indexes.as_deref(), Some("0-9,12-2147483640"));
+    let mut fresh =
+        World::new(json!({"completions": most, "parallelism": most, "completionMode": "Indexed"}));
+    assert_eq!(fresh.look().create.len(), 500, "a burst at a time");
+    fresh.job.status =
+        Some(serde_json::from_value(json!({"succeeded": i32::MIN, "failed": i32::MIN})).unwrap());
+    fresh.look();
+    // Each number alone takes a nanosecond at the best: two seconds of a processor at least.
+    let used = spent() - before;
+    assert!(used.num_milliseconds() < 1500, "{used}");
+}
+
+/// A pod that its job has let go, with all of its labels: somebody must take the finalizer off.
+#[test]
+fn a_tracked_pod_that_belongs_to_no_job_is_looked_at() {
+    use crate::workload::PodOwner;
+    use client::Key;
+    let pod = |labels: Value, finalizers: Value| -> Pod {
+        let meta = json!({"name": "p", "namespace": "d", "labels": labels, "finalizers": finalizers});
+        serde_json::from_value(json!({"metadata": meta})).unwrap()
+    };
+    let lost = |labels, finalizers| super::Jobs::lost_owner(&pod(labels, finalizers));
+    assert_eq!(lost(json!({super::JOB_NAME: "j"}), json!([TRACKING])), Some(Key::new("d", "j")));
+    assert_eq!(lost(json!({}), json!([TRACKING])), Some(Key::new("d", "")));
+    assert_eq!(lost(Value::Null, json!([TRACKING])), Some(Key::new("d", "")));
+    assert_eq!(lost(json!({}), json!(["example.com/x"])), None);
+}
+
+#[tokio::test]
+async fn what_has_ended_is_counted_although_new_pods_are_refused() {
+    use crate::{Shared, workload};
+    use client::Key;
+    use client::testing::{Scripted, refusal};
+    let job = json!({"metadata": {"name": "j", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+        "spec": {"parallelism": 1, "completions": 2, "selector": {"matchLabels": {"a": "b"}}, "template": {"spec": {"containers": []}}}});
+    let stored = job.clone();
+    let server = Scripted::new(move |asked| match asked.line.as_str() {
+        "POST /api/v1/namespaces/d/pods" => refusal(403, "exceeded quota"),
+        line if line.contains("/jobs/j") => Some((200, stored.clone())),
+        _ => None,
+    })
+    .await;
+    let shared = Shared::fixed(&server.client);
+    shared.jobs.tell_of(serde_json::from_value(job).unwrap());
+    let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "1", "controller": true});
+    let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": "p", "labels": {"a": "b"}, "finalizers": [TRACKING],
+        "ownerReferences": [owner]}, "status": {"phase": "Succeeded"}});
+    shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+    let looked = workload::look_once::<super::Jobs>(&shared, &Key::new("d", "j")).await;
+    assert!(looked.unwrap_err().to_string().contains("exceeded quota"));
+    let asked = server.take();
+    let status = asked.iter().find(|a| a.line.ends_with("/jobs/j/status")).expect("the status is written");
+    assert_eq!(status.body["status"]["uncountedTerminatedPods"]["succeeded"], json!(["p"]));
+    assert_eq!(status.body["status"]["active"], Value::Null, "none was made");
+    let released = asked.last().unwrap();
+    assert_eq!(released.line, "PATCH /api/v1/namespaces/d/pods/p", "nothing keeps it any more");
+}
+
+/// A pod that the kubelet rejected, or whose node went: it is Failed and has no containers.
+#[test]
+fn a_failed_pod_without_containers_is_replaced_after_its_pause() {
+    let job = json!({"metadata": {"name": "j", "uid": "1"}, "spec": {"parallelism": 1, "completions": 1,
+        "template": {"spec": {"restartPolicy": "Never", "containers": []}}}});
+    let job: Job = serde_json::from_value(job).unwrap();
+    let conditions = |status: &str| json!([{"type": "Ready", "status": status, "lastTransitionTime": "2026-01-01T00:01:00Z"}]);
+    // (its status, when its successor comes)
+    let cases = [
+        (json!({"phase": "Failed", "conditions": conditions("False")}), "2026-01-01T00:01:10Z"),
+        (json!({"phase": "Failed"}), "2026-01-01T00:00:10Z"),
+    ];
+    for (status, due) in cases {
+        let pod = json!({"metadata": {"name": "p", "uid": "p", "creationTimestamp": "2026-01-01T00:00:00Z"}, "status": status});
+        let pods = [Arc::new(serde_json::from_value::<Pod>(pod).unwrap())];
+        let due: Timestamp = due.parse().unwrap();
+        let look = |at: Timestamp| decide(&job, &pods, true, at);
+        let early = look(due - std::time::Duration::from_secs(1));
+        assert_eq!((early.create.len(), early.again), (0, Some(std::time::Duration::from_secs(1))));
+        assert_eq!(look(due).create.len(), 1, "it is still waited for: {status}");
+    }
+}

@@ -1,0 +1,347 @@
+//! # Namespace: emptied before it goes
+//!
+//! Deleting a namespace marks it; this controller deletes everything in it, its pods before all
+//! else, waits until all is gone, and takes off the finalizer. What keeps it waiting stands in the
+//! namespace's conditions. Source: `pkg/controller/namespace/deletion`; pods first since Kubernetes
+//! 1.33 (KEP-5080).
+
+use super::pods::why;
+use super::resources::{Resource, discover};
+use super::write::{self, Guard, unless_gone};
+use super::{Error, Shared, record};
+use client::{Change, Client, Item, Key, Outcome, WorkQueue, is_code, segment};
+use clock::{self, Timestamp};
+use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource as _;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
+use kube::core::PartialObjectMeta;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tap::{Cause, Component, Event};
+
+/// Something that ends slowly and tells nobody is looked at again after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Errors that a condition names; more are only counted.
+const ERRORS_TOLD: usize = 3;
+
+pub(crate) fn start(shared: &Shared) {
+    let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let q = queue.clone();
+    shared.namespaces.on(move |change| {
+        if change.object().metadata.deletion_timestamp.is_some() && !matches!(change, Change::Deleted(_)) {
+            q.add(change.key(), change.cause());
+        }
+    });
+    let (q, all) = (queue.clone(), shared.clone());
+    shared.pods.on(move |change| {
+        // The last pod's end is what a dying namespace usually waits for.
+        let key = Key::new("", change.key().namespace);
+        let dying =
+            |key: &Key| all.namespaces.get(key).is_some_and(|n| n.metadata.deletion_timestamp.is_some());
+        if matches!(change, Change::Deleted(_)) && dying(&key) {
+            q.add(key, change.cause());
+        }
+    });
+    let shared = Arc::new(shared.clone());
+    shared.report_panics(&queue, &shared.namespaces, "namespace");
+    queue.work("namespace", 2, move |key, cause| {
+        let shared = shared.clone();
+        async move { sync(&shared, key, cause).await }
+    });
+}
+
+/// What one pass over a namespace came to.
+#[derive(Debug, Default, PartialEq)]
+struct Pass {
+    /// Why the kinds could not be listed.
+    undiscovered: Option<String>,
+    /// What could not be deleted, or not be listed.
+    errors: Vec<String>,
+    /// Objects that are still there, by `resource.group`.
+    left: BTreeMap<String, usize>,
+    /// Finalizers that they carry, with the number of objects.
+    finalizers: BTreeMap<String, usize>,
+}
+
+impl Pass {
+    fn is_empty(&self) -> bool {
+        *self == Pass::default()
+    }
+
+    fn errors(&self) -> String {
+        let more = self.errors.len().saturating_sub(ERRORS_TOLD);
+        let mut text = self.errors.iter().take(ERRORS_TOLD).cloned().collect::<Vec<_>>().join("; ");
+        if more > 0 {
+            text += &format!("; and {more} more");
+        }
+        text
+    }
+}
+
+/// Pure: the conditions after a pass. A condition's time changes only with its status.
+fn conditions(before: &[NamespaceCondition], pass: &Pass, now: Timestamp) -> Vec<NamespaceCondition> {
+    let list = |counts: &BTreeMap<String, usize>, has: &str| {
+        let all: Vec<String> =
+            counts.iter().map(|(what, n)| format!("{what} {has} {n} resource instances")).collect();
+        all.join(", ")
+    };
+    let failed = |text: String| (!text.is_empty()).then_some(text);
+    let told: [(&str, &str, &str, &str, Option<String>); 5] = [
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            "ResourcesDiscovered",
+            "All resources successfully discovered",
+            "DiscoveryFailed",
+            pass.undiscovered
+                .as_ref()
+                .map(|why| format!("Discovery failed for some groups, 1 failing: {why}")),
+        ),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+            "GroupVersionParsingFailed",
+            None,
+        ),
+        (
+            "NamespaceDeletionContentFailure",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+            "ContentDeletionFailed",
+            failed(pass.errors()).map(|why| {
+                format!("Failed to delete all resource types, {} remaining: {why}", pass.errors.len())
+            }),
+        ),
+        (
+            "NamespaceContentRemaining",
+            "ContentRemoved",
+            "All content successfully removed",
+            "SomeResourcesRemain",
+            failed(list(&pass.left, "has")).map(|all| format!("Some resources are remaining: {all}")),
+        ),
+        (
+            "NamespaceFinalizersRemaining",
+            "ContentHasNoFinalizers",
+            "All content-preserving finalizers finished",
+            "SomeFinalizersRemain",
+            failed(list(&pass.finalizers, "in"))
+                .map(|all| format!("Some content in the namespace has finalizers remaining: {all}")),
+        ),
+    ];
+    let mut all: Vec<NamespaceCondition> =
+        before.iter().filter(|c| told.iter().all(|(kind, ..)| c.type_ != *kind)).cloned().collect();
+    for (kind, fine, all_well, bad, wrong) in told {
+        let (status, reason) = if wrong.is_some() { ("True", bad) } else { ("False", fine) };
+        let old = before.iter().find(|c| c.type_ == kind && c.status == status);
+        all.push(NamespaceCondition {
+            type_: kind.into(),
+            status: status.into(),
+            reason: Some(reason.into()),
+            message: Some(wrong.unwrap_or_else(|| all_well.into())),
+            last_transition_time: old.and_then(|c| c.last_transition_time.clone()).or(Some(Time(now))),
+        });
+    }
+    all
+}
+
+async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
+    let Some(namespace) = shared.namespaces.get(&key) else { return Ok(Outcome::Done) };
+    if namespace.metadata.deletion_timestamp.is_none() {
+        return Ok(Outcome::Done);
+    }
+    let start = clock::Instant::now();
+    let client = shared.config.client.caused_by(cause.clone());
+    let pass = empty(&client, &key.name).await;
+    if !pass.is_empty() {
+        let old = namespace.status.clone().unwrap_or_default();
+        let before = old.conditions.as_deref().unwrap_or_default();
+        let new =
+            NamespaceStatus { conditions: Some(conditions(before, &pass, clock::now())), ..old.clone() };
+        let api = client.all::<Namespace>();
+        write::status(&api, &namespace.metadata, Guard::Uid, Some(&old), &new).await?;
+        tracing::debug!(namespace = key.name, left = ?pass.left, "namespace is not empty yet");
+        let failed = (!pass.errors.is_empty()).then(|| pass.errors());
+        return match pass.undiscovered.or(failed) {
+            Some(why) => Err(Error::NotYet(format!("the namespace cannot be emptied: {why}"))),
+            None => Ok(Outcome::After(LOOK_AGAIN)),
+        };
+    }
+    let mut body = serde_json::to_value(&*namespace)?;
+    body["apiVersion"] = json!("v1");
+    body["kind"] = json!("Namespace");
+    body["spec"]["finalizers"] = json!([]);
+    let request = http::Request::put(format!("/api/v1/namespaces/{}/finalize", key.name))
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(body.to_string().into_bytes())
+        .map_err(kube::Error::HttpError)?;
+    if unless_gone(client.kube().request_text(request).await)?.is_some() {
+        let record = record(Event::Finalize, "namespaces", &key, &cause).took(start.elapsed());
+        shared.tap(Component::NamespaceController).emit(record);
+    }
+    Ok(Outcome::Done)
+}
+
+/// Deletes what is in the namespace: its pods, and when none is left everything else. So a policy
+/// or a Secret does not go from under a program that still runs.
+async fn empty(client: &Client, namespace: &str) -> Pass {
+    let mut pass = Pass::default();
+    let resources = match discover(client).await {
+        Ok(resources) => resources,
+        Err(error) => {
+            pass.undiscovered = Some(why(&error));
+            return pass;
+        }
+    };
+    let mut resources: Vec<Resource> =
+        resources.into_iter().filter(|r| r.namespaced && r.can("list") && r.can("delete")).collect();
+    let is_pods = |r: &Resource| r.api.group.is_empty() && r.api.plural == "pods";
+    resources.sort_by_key(|r| !is_pods(r));
+    for resource in &resources {
+        // One kind, or one object, that cannot be deleted does not keep the others.
+        if let Err(error) = empty_of(client, namespace, resource, &mut pass).await {
+            pass.errors.push(format!("{}: {}", resource.api.plural, why(&error)));
+        }
+        if is_pods(resource) && !pass.is_empty() {
+            break;
+        }
+    }
+    pass
+}
+
+async fn empty_of(
+    client: &Client,
+    namespace: &str,
+    resource: &Resource,
+    pass: &mut Pass,
+) -> Result<(), kube::Error> {
+    // Metadata alone is read, and one that cannot be read is deleted all the same.
+    let api: Api<Item<PartialObjectMeta<DynamicObject>>> =
+        Api::namespaced_with(client.kube(), namespace, &resource.api);
+    let untyped: Api<DynamicObject> = Api::namespaced_with(client.kube(), namespace, &resource.api);
+    let there = match api.list(&ListParams::default()).await {
+        Ok(there) => there.items,
+        Err(error) if is_code(&error, 404) || is_code(&error, 405) => return Ok(()), // no such kind any more
+        Err(error) => return Err(error),
+    };
+    if there.is_empty() {
+        return Ok(());
+    }
+    for object in there.iter().filter(|o| o.meta().deletion_timestamp.is_none()) {
+        let Some(name) = object.meta().name.clone().filter(|n| !n.is_empty()) else { continue };
+        match untyped.delete(&segment(&name), &DeleteParams::background()).await {
+            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => {
+                pass.errors.push(format!("{} {name}: {}", resource.api.plural, why(&error)));
+            }
+            _ => {}
+        }
+    }
+    let rest = api.list(&ListParams::default()).await?.items;
+    if !rest.is_empty() {
+        pass.left.insert(format!("{}.{}", resource.api.plural, resource.api.group), rest.len());
+    }
+    for finalizer in rest.iter().flat_map(|o| o.meta().finalizers.iter().flatten()) {
+        *pass.finalizers.entry(finalizer.clone()).or_default() += 1;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use client::testing::{Scripted, refusal};
+    use serde_json::Value;
+    use std::sync::Mutex;
+
+    fn discovery(plurals: &[&str]) -> Value {
+        let entry = |p: &&str| json!({"resource": p, "responseKind": {"kind": p}, "scope": "Namespaced", "verbs": ["list", "delete"]});
+        let resources: Vec<Value> = plurals.iter().map(entry).collect();
+        json!({"items": [{"metadata": {"name": ""}, "versions": [{"version": "v1", "resources": resources}]}]})
+    }
+
+    fn dying() -> Namespace {
+        let meta = json!({"name": "n", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        serde_json::from_value(json!({"metadata": meta, "status": {"phase": "Terminating"}})).unwrap()
+    }
+
+    /// A namespace with a Secret, and a pod as long as `pods` says so. Two objects of `stuck`
+    /// cannot be deleted.
+    async fn server(pods: Arc<Mutex<bool>>) -> Scripted {
+        Scripted::new(move |asked| {
+            let item = |name: &str| json!({"metadata": {"name": name, "finalizers": ["a.b/c"]}});
+            let items = |items: Value| Some((200, json!({"metadata": {}, "items": items})));
+            match asked.line.as_str() {
+                "GET /api" => Some((200, discovery(&["stuck", "secrets", "pods"]))),
+                "GET /apis" => Some((200, json!({"items": []}))),
+                "GET /api/v1/namespaces/n/pods" if *pods.lock().unwrap() => items(json!([item("p")])),
+                "GET /api/v1/namespaces/n/stuck" => items(json!([item("s1"), item("s2")])),
+                "GET /api/v1/namespaces/n/secrets" => items(json!([item("s")])),
+                line if line.starts_with("DELETE") && line.contains("stuck") => {
+                    refusal(500, "it will not go")
+                }
+                _ => None,
+            }
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn pods_go_first_and_what_remains_is_told() {
+        let pods = Arc::new(Mutex::new(true));
+        let server = server(pods.clone()).await;
+        let shared = Shared::fixed(&server.client);
+        shared.namespaces.tell_of(dying());
+        let key = Key::new("", "n");
+        assert_eq!(sync(&shared, key.clone(), None).await.unwrap(), Outcome::After(LOOK_AGAIN));
+        let asked = server.take();
+        let deleted = |asked: &[client::testing::Asked]| -> Vec<String> {
+            asked
+                .iter()
+                .filter_map(|a| a.line.strip_prefix("DELETE /api/v1/namespaces/n/").map(String::from))
+                .collect()
+        };
+        assert_eq!(deleted(&asked), ["pods/p"]);
+        let told = |asked: &[client::testing::Asked], kind: &str| -> Value {
+            let all = asked.last().unwrap().body["status"]["conditions"].as_array().unwrap().clone();
+            all.into_iter().find(|c| c["type"] == kind).unwrap()
+        };
+        let left = told(&asked, "NamespaceContentRemaining");
+        assert_eq!(
+            (left["status"].as_str(), left["message"].as_str()),
+            (Some("True"), Some("Some resources are remaining: pods. has 1 resource instances"))
+        );
+        let finalizers = told(&asked, "NamespaceFinalizersRemaining");
+        assert!(
+            finalizers["message"].as_str().unwrap().ends_with("a.b/c in 1 resource instances"),
+            "{finalizers}"
+        );
+        *pods.lock().unwrap() = false;
+        let error = sync(&shared, key, None).await.unwrap_err().to_string();
+        assert!(error.contains("it will not go"), "{error}");
+        let asked = server.take();
+        assert_eq!(
+            deleted(&asked),
+            ["stuck/s1", "stuck/s2", "secrets/s"],
+            "one that is stuck keeps no other"
+        );
+        assert_eq!(told(&asked, "NamespaceDeletionContentFailure")["reason"], "ContentDeletionFailed");
+    }
+
+    #[test]
+    fn a_condition_keeps_its_time_as_long_as_its_status() {
+        let (first, later) = (Timestamp::UNIX_EPOCH, "2026-01-01T00:00:00Z".parse().unwrap());
+        let mut pass = Pass { left: [("pods.".to_string(), 2)].into(), ..Pass::default() };
+        let before = conditions(&[], &pass, first);
+        pass.left.insert("pods.".into(), 1);
+        let after = conditions(&before, &pass, later);
+        assert!(after.iter().all(|c| c.last_transition_time.as_ref().unwrap().0 == first), "{after:?}");
+        let done = conditions(&after, &Pass::default(), later);
+        let remaining = done.iter().find(|c| c.type_ == "NamespaceContentRemaining").unwrap();
+        assert_eq!(
+            (remaining.status.as_str(), remaining.last_transition_time.as_ref().unwrap().0),
+            ("False", later)
+        );
+    }
+}

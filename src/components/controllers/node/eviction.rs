@@ -1,0 +1,273 @@
+//! Taint eviction: pods leave a node whose `NoExecute` taints they do not tolerate, or tolerate for
+//! a while only.
+
+use super::node_of;
+use crate::write::unless_gone;
+use crate::{Error, Shared, record};
+use api::nodes::tolerates;
+use client::{Change, Key, Outcome, Recorder, WorkQueue, reference};
+use clock::{self, Timestamp};
+use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tap::{Cause, Component, Event};
+
+/// Pure: when a pod has to leave a node with these taints; `None`: it may stay. `since`: when it
+/// was first seen beside them, from which on it counts for taints that do not say when they were
+/// added. Nobody but the node controller says.
+///
+/// A pod that tolerates `k:NoExecute` for 300 s leaves 300 s after `since`; one that does not
+/// tolerate it leaves at once; one that tolerates it without a time stays. Of several tolerations
+/// that fit, the first counts, as upstream.
+pub fn leaves_at(pod: &Pod, taints: &[Taint], since: Timestamp) -> Option<Timestamp> {
+    let tolerations = pod.spec.as_ref().and_then(|s| s.tolerations.as_deref()).unwrap_or_default();
+    let mut earliest: Option<Timestamp> = None;
+    for taint in taints.iter().filter(|t| t.effect == "NoExecute") {
+        let added = taint.time_added.as_ref().map_or(since, |t| t.0);
+        let at = match tolerations.iter().find(|t| tolerates(t, taint)) {
+            None => Some(since),
+            Some(toleration) => {
+                let seconds = toleration.toleration_seconds;
+                seconds.map(|s| clock::after(added, Duration::from_secs(s.max(0) as u64)))
+            }
+        };
+        earliest = match (earliest, at) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+    earliest
+}
+
+/// The end of a pod that is not its own doing, as its condition `DisruptionTarget` tells it.
+pub(super) struct Disruption {
+    pub reason: &'static str,
+    pub message: &'static str,
+    /// No kubelet will report the pod's end: its phase becomes Failed.
+    pub failed: bool,
+}
+
+/// Writes down why a pod goes. A Job reads it: with `podFailurePolicy` such an end need not count.
+/// Returns false if the pod is gone, or another one has its name.
+pub(super) async fn tell_why(api: &Api<Pod>, pod: &Pod, why: &Disruption) -> Result<bool, Error> {
+    let status = pod.status.clone().unwrap_or_default();
+    let known = |c: &PodCondition| {
+        c.type_ == "DisruptionTarget" && c.status == "True" && c.reason.as_deref() == Some(why.reason)
+    };
+    let fails = why.failed && !matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    if status.conditions.iter().flatten().any(known) && !fails {
+        return Ok(true);
+    }
+    let condition = PodCondition {
+        type_: "DisruptionTarget".into(),
+        status: "True".into(),
+        reason: Some(why.reason.into()),
+        message: Some(why.message.into()),
+        last_transition_time: Some(Time(clock::now())),
+        observed_generation: pod.metadata.generation,
+        ..PodCondition::default()
+    };
+    let mut patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
+    if fails {
+        patch["status"]["phase"] = json!("Failed");
+    }
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    match unless_gone(api.patch_status(name, &PatchParams::default(), &Patch::Strategic(patch)).await) {
+        Ok(written) => Ok(written.is_some()),
+        Err(Error::Conflict(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes this pod and no other of its name.
+pub(super) async fn delete(api: &Api<Pod>, pod: &Pod, grace: Option<u32>) -> Result<(), Error> {
+    let params = DeleteParams {
+        grace_period_seconds: grace,
+        preconditions: Some(Preconditions { uid: pod.metadata.uid.clone(), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    match unless_gone(api.delete(pod.metadata.name.as_deref().unwrap_or_default(), &params).await) {
+        Ok(_) | Err(Error::Conflict(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+const BY_TAINT: Disruption = Disruption {
+    reason: "DeletionByTaintManager",
+    message: "Taint manager: deleting due to NoExecute taint",
+    failed: false,
+};
+
+struct Eviction {
+    shared: Shared,
+    recorder: Recorder,
+    /// Pods beside taints that do not say since when they are there: uid, and when that was first
+    /// seen. As upstream's, it counts anew after a restart. As long as the pods that are there, at
+    /// most.
+    since: Mutex<BTreeMap<Key, (Option<String>, Timestamp)>>,
+}
+
+fn taints_of(node: &Node) -> Vec<Taint> {
+    node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default()
+}
+
+pub(super) fn start(shared: &Shared, recorder: &Recorder) {
+    let pods: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let q = pods.clone();
+    shared.pods.on(move |change| q.add(change.key(), change.cause()));
+    let (q, all) = (pods.clone(), shared.clone());
+    shared.nodes.on(move |change| {
+        let moved = match change {
+            Change::Updated { old, new } => taints_of(old) != taints_of(new),
+            _ => true,
+        };
+        if moved {
+            let name = change.key().name;
+            for pod in all.pods.list().iter().filter(|p| node_of(p) == name) {
+                q.add(Key::of(&**pod), change.cause());
+            }
+        }
+    });
+    shared.report_panics(&pods, &shared.pods, "taint-eviction");
+    let worker =
+        Arc::new(Eviction { shared: shared.clone(), recorder: recorder.clone(), since: Mutex::default() });
+    pods.work("taint-eviction", 4, move |key, cause| {
+        let worker = worker.clone();
+        async move { worker.sync(&key, &cause).await }
+    });
+}
+
+impl Eviction {
+    /// When the pod was first seen beside taints that do not say when they were added. Forgotten
+    /// when it stands beside none.
+    fn first_seen(&self, key: &Key, pod: Option<&Pod>, now: Timestamp) -> Timestamp {
+        let mut since = self.since.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let Some(pod) = pod else {
+            since.remove(key);
+            return now;
+        };
+        let entry = since.entry(key.clone()).or_insert_with(|| (pod.metadata.uid.clone(), now));
+        if entry.0 != pod.metadata.uid {
+            *entry = (pod.metadata.uid.clone(), now);
+        }
+        entry.1
+    }
+
+    async fn sync(&self, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
+        let now = clock::now();
+        let pod = self.shared.pods.get(key).filter(|p| p.metadata.deletion_timestamp.is_none());
+        let node = pod.as_ref().and_then(|p| self.shared.nodes.get(&Key::new("", node_of(p))));
+        let taints = node.map(|n| taints_of(&n)).unwrap_or_default();
+        let dateless = taints.iter().any(|t| t.effect == "NoExecute" && t.time_added.is_none());
+        let first = self.first_seen(key, pod.as_deref().filter(|_| dateless), now);
+        let Some(pod) = pod else { return Ok(Outcome::Done) };
+        let Some(at) = leaves_at(&pod, &taints, first) else { return Ok(Outcome::Done) };
+        // Waits are scaled, timestamps are not: the time left counts from now.
+        let left = Duration::try_from(at - now).unwrap_or_default();
+        let added = taints.iter().filter(|t| t.effect == "NoExecute").filter_map(|t| t.time_added.as_ref());
+        let since = added.map(|t| t.0).min().unwrap_or(first);
+        let total = Duration::try_from(at - since).unwrap_or_default();
+        let waited = Duration::try_from(now - since).unwrap_or_default();
+        if !left.is_zero() && waited < clock::scaled(total) {
+            return Ok(Outcome::After(left.min(total)));
+        }
+        let api = self.shared.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
+        if !tell_why(&api, &pod, &BY_TAINT).await? {
+            return Ok(Outcome::Done);
+        }
+        let message = format!("Marking for deletion Pod {key}");
+        self.recorder.normal(&reference(&*pod), "TaintManagerEviction", message, cause.clone());
+        delete(&api, &pod, None).await?;
+        self.shared.tap(Component::NodeController).emit(record(Event::Evict, "pods", key, cause));
+        Ok(Outcome::Done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::UNREACHABLE;
+    use super::*;
+    use client::testing::Scripted;
+
+    async fn eviction(
+        server: &Scripted,
+        taint: serde_json::Value,
+        tolerations: serde_json::Value,
+    ) -> Eviction {
+        let shared = Shared::fixed(&server.client);
+        let node = json!({"metadata": {"name": "n"}, "spec": {"taints": [taint]}});
+        shared.nodes.tell_of(serde_json::from_value(node).unwrap());
+        let pod = json!({"metadata": {"name": "p", "namespace": "d", "uid": "u"},
+            "spec": {"nodeName": "n", "containers": [], "tolerations": tolerations}});
+        shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+        let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
+        Eviction { shared, recorder, since: Mutex::default() }
+    }
+
+    #[tokio::test]
+    async fn a_pod_leaves_a_taint_that_does_not_say_since_when_it_is_there() {
+        let server = Scripted::new(|_| None).await;
+        let taint = json!({"key": "mine", "effect": "NoExecute"});
+        let for_a_minute = json!([{"key": "mine", "operator": "Exists", "tolerationSeconds": 60}]);
+        let eviction = eviction(&server, taint, for_a_minute).await;
+        let key = Key::new("d", "p");
+        let left = eviction.sync(&key, &None).await.unwrap();
+        assert!(matches!(left, Outcome::After(left) if left <= Duration::from_secs(60)), "{left:?}");
+        // The same pod two minutes later.
+        let mut since = eviction.since.lock().unwrap().clone();
+        let entry = since.get_mut(&key).unwrap();
+        entry.1 = clock::before(entry.1, Duration::from_secs(120));
+        *eviction.since.lock().unwrap() = since;
+        assert_eq!(server.lines(), [""; 0]);
+        assert_eq!(eviction.sync(&key, &None).await.unwrap(), Outcome::Done);
+        let asked = server.take();
+        let lines: Vec<&str> = asked.iter().map(|a| a.line.as_str()).collect();
+        let pod = "/api/v1/namespaces/d/pods/p";
+        assert_eq!(lines, [format!("PATCH {pod}/status"), format!("DELETE {pod}")]);
+        let told = &asked[0].body["status"]["conditions"][0];
+        assert_eq!(
+            (told["type"].as_str(), told["reason"].as_str()),
+            (Some("DisruptionTarget"), Some(BY_TAINT.reason))
+        );
+        eviction.shared.nodes.tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+        eviction.sync(&key, &None).await.unwrap();
+        assert!(eviction.since.lock().unwrap().is_empty(), "the taint is gone, and the count with it");
+    }
+
+    #[test]
+    fn of_several_tolerations_the_first_counts() {
+        let taint = Taint { key: "k".into(), effect: "NoExecute".into(), ..Taint::default() };
+        let pod = json!({"spec": {"containers": [], "tolerations": [
+            {"operator": "Exists"}, {"key": "k", "operator": "Exists", "tolerationSeconds": 1}]}});
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        assert_eq!(leaves_at(&pod, &[taint], Timestamp::UNIX_EPOCH), None);
+    }
+
+    #[test]
+    fn pods_leave_when_their_tolerance_ends() {
+        let added: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let taint = vec![Taint {
+            key: UNREACHABLE.into(),
+            effect: "NoExecute".into(),
+            time_added: Some(Time(added)),
+            value: None,
+        }];
+        let pod = |tolerations: serde_json::Value| -> Pod {
+            serde_json::from_value(json!({"spec": {"containers": [], "tolerations": tolerations}})).unwrap()
+        };
+        let now = added + jiff::SignedDuration::from_secs(10);
+        assert_eq!(leaves_at(&pod(json!([])), &taint, now), Some(now));
+        let five_minutes = pod(
+            json!([{"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}]),
+        );
+        assert_eq!(leaves_at(&five_minutes, &taint, now), Some(added + jiff::SignedDuration::from_secs(300)));
+        let long = pod(json!([{"operator": "Exists", "tolerationSeconds": i64::MAX}]));
+        assert_eq!(leaves_at(&long, &taint, now), Some(Timestamp::MAX));
+        assert_eq!(leaves_at(&pod(json!([{"operator": "Exists"}])), &taint, now), None);
+        assert_eq!(leaves_at(&pod(json!([])), &[], now), None);
+    }
+}

@@ -1,0 +1,223 @@
+//! # Node lifecycle: who still lives?
+//!
+//! A kubelet renews its Lease every 10 s. Every 5 s this controller looks: a Lease that it did not
+//! see renewed for 50 s makes the node's conditions *Unknown*. Such a node, and one that says
+//! itself it is not ready, gets taints that keep new pods away (`NoSchedule`) and end those that do
+//! not tolerate them (`NoExecute`), each after its `tolerationSeconds`: 300 s unless the pod says
+//! otherwise. Three loops, as upstream's: here the nodes' health, in [`taints`] and [`eviction`]
+//! what follows from it for nodes and pods, in [`collect`] the pods that no kubelet will ever end.
+//! Source: `pkg/controller/nodelifecycle`, `pkg/controller/tainteviction`, `pkg/controller/podgc`;
+//! 50 s since Kubernetes 1.32. Left out: limits on how many nodes of a zone are tainted at a time,
+//! the taint `node.kubernetes.io/out-of-service`.
+
+mod collect;
+mod eviction;
+mod taints;
+
+use super::pods::ready_since;
+use super::write::unless_gone;
+use super::{Error, Shared, reference};
+use client::{Key, Recorder};
+use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tap::{Component, Event, Record};
+use task::guard;
+
+pub use taints::{NOT_READY, UNREACHABLE};
+
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+/// A node that was silent for so long is not healthy.
+const GRACE: Duration = Duration::from_secs(50);
+/// The same for a node that has never told its status: `--node-startup-grace-period`.
+const STARTUP_GRACE: Duration = Duration::from_secs(60);
+const CONDITIONS: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
+
+/// The last sign of life of each node, and when it was seen: by this clock, not the node's.
+type Seen = BTreeMap<String, (String, clock::Instant)>;
+
+pub(crate) fn start(shared: &Shared) {
+    let recorder = Recorder::new(&shared.crew, &shared.config.client, "node-controller", "");
+    taints::start(shared);
+    eviction::start(shared, &recorder);
+    collect::start(shared);
+    let all = shared.clone();
+    shared.crew.spawn_essential(async move {
+        let mut seen = Seen::new();
+        loop {
+            let nodes = all.nodes.list();
+            seen.retain(|name, _| nodes.iter().any(|n| n.metadata.name.as_ref() == Some(name)));
+            for node in nodes {
+                // One node must not keep the others from being watched.
+                match guard(check(&all, &recorder, &node, &mut seen)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => {
+                        tracing::warn!(node = ?node.metadata.name, %error, "the check of a node failed, trying again");
+                    }
+                    Err(panic) => {
+                        tracing::error!(node = ?node.metadata.name, panic, "the check of a node panicked");
+                        all.tell_panic(&reference(&*node), "node-lifecycle", &panic);
+                    }
+                }
+            }
+            clock::sleep(CHECK_EVERY).await;
+        }
+    });
+}
+
+fn node_of(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default()
+}
+
+/// The status of the condition Ready, if the node has ever told it.
+fn ready(node: &Node) -> Option<&str> {
+    let mut conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.find(|c| c.type_ == "Ready").map(|c| c.status.as_str())
+}
+
+/// Marks a silent node, and the pods of every node that is not ready.
+async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mut Seen) -> Result<(), Error> {
+    let name = node.metadata.name.clone().unwrap_or_default();
+    let lease = shared.leases.get(&Key::new("kube-node-lease", name.clone()));
+    let renewed = lease.and_then(|l| l.metadata.resource_version.clone());
+    let status = node.status.clone().unwrap_or_default();
+    let heartbeat =
+        status.conditions.iter().flatten().filter_map(|c| c.last_heartbeat_time.as_ref()).map(|t| t.0).max();
+    let sign = format!("{renewed:?} {heartbeat:?}");
+    let now = clock::Instant::now();
+    let entry = seen.entry(name.clone()).or_insert_with(|| (sign.clone(), now));
+    if entry.0 != sign {
+        *entry = (sign, now);
+    }
+    let (silent, ready) = (entry.1.elapsed(), ready(node));
+    let grace = if ready.is_none() { STARTUP_GRACE } else { GRACE };
+    let dead = silent >= clock::scaled(grace) && ready != Some("Unknown");
+    if dead {
+        let now = Time(clock::now());
+        let conditions: Vec<_> = CONDITIONS
+            .iter()
+            .map(|kind| {
+                let before = status.conditions.iter().flatten().find(|c| c.type_ == *kind);
+                let (reason, message) = match before {
+                    Some(_) => ("NodeStatusUnknown", "Kubelet stopped posting node status."),
+                    None => ("NodeStatusNeverUpdated", "Kubelet never posted node status."),
+                };
+                json!({
+                    "type": kind, "status": "Unknown", "reason": reason, "message": message,
+                    "lastHeartbeatTime": before.and_then(|c| c.last_heartbeat_time.clone()),
+                    "lastTransitionTime": now,
+                })
+            })
+            .collect();
+        let patch = json!({"metadata": {"uid": node.metadata.uid}, "status": {"conditions": conditions}});
+        let api = shared.config.client.cluster::<Node>();
+        let patched = api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+        if unless_gone(patched)?.is_none() {
+            return Ok(());
+        }
+        let message = format!("Node {name} status is now: NodeNotReady");
+        recorder.normal(&reference(&**node), "NodeNotReady", message, None);
+        let record = Record::new(Event::NodeNotReady).object("nodes", "", &name).took(silent);
+        shared.tap(Component::NodeController).emit(record);
+    }
+    // At every check: the write of the node's status and this one are two, and the process may end
+    // between them.
+    match dead || matches!(ready, Some("False" | "Unknown")) {
+        true => mark_pods(shared, recorder, &name).await,
+        false => Ok(()),
+    }
+}
+
+/// Pods of a node that is not ready are not ready either: services stop sending to them.
+async fn mark_pods(shared: &Shared, recorder: &Recorder, node: &str) -> Result<(), Error> {
+    let mut failed = Ok(());
+    for pod in shared.pods.list() {
+        if node_of(&pod) != node || ready_since(&pod).is_none() {
+            continue;
+        }
+        let key = Key::of(&*pod);
+        let condition = PodCondition {
+            type_: "Ready".into(),
+            status: "False".into(),
+            last_transition_time: Some(Time(clock::now())),
+            observed_generation: pod.metadata.generation,
+            ..PodCondition::default()
+        };
+        let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
+        let api = shared.config.client.within::<Pod>(&key.namespace);
+        match unless_gone(
+            api.patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await,
+        ) {
+            Ok(Some(_)) => recorder.warning(&reference(&*pod), "NodeNotReady", "Node is not ready", None),
+            Ok(None) | Err(Error::Conflict(_)) => {} // another pod has its name by now
+            Err(error) => failed = Err(error),
+        }
+    }
+    failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use client::testing::{Scripted, refusal};
+
+    fn node(conditions: serde_json::Value) -> Arc<Node> {
+        let object = json!({"metadata": {"name": "n", "uid": "u"}, "status": {"conditions": conditions}});
+        Arc::new(serde_json::from_value(object).unwrap())
+    }
+
+    fn ready_pod(name: &str) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": name, "namespace": "d", "uid": name},
+            "spec": {"nodeName": "n", "containers": []},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]}}))
+        .unwrap()
+    }
+
+    const LONG_AGO: Duration = Duration::from_secs(55);
+
+    /// What the check of a node asks for that was last heard of some time ago.
+    async fn asked(server: &Scripted, node: Arc<Node>, pods: Vec<Pod>) -> Vec<String> {
+        let shared = Shared::fixed(&server.client);
+        pods.into_iter().for_each(|pod| shared.pods.tell_of(pod));
+        let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
+        let sign = "None None".to_string();
+        let mut seen = Seen::from([("n".to_string(), (sign, clock::Instant::now() - LONG_AGO))]);
+        let _ = check(&shared, &recorder, &node, &mut seen).await;
+        server.lines()
+    }
+
+    #[tokio::test]
+    async fn pods_of_a_lost_node_are_marked_also_if_the_controller_ended_in_between() {
+        let server = Scripted::new(|_| None).await;
+        let pods = || vec![ready_pod("a"), ready_pod("b")];
+        let (a, b) = ("PATCH /api/v1/namespaces/d/pods/a/status", "PATCH /api/v1/namespaces/d/pods/b/status");
+        let mark = "PATCH /api/v1/nodes/n/status";
+        let of = |status: &str| node(json!([{"type": "Ready", "status": status}]));
+        assert_eq!(asked(&server, of("True"), pods()).await, [mark, a, b]);
+        assert_eq!(asked(&server, of("Unknown"), pods()).await, [a, b], "it is marked already");
+        assert_eq!(asked(&server, of("Unknown"), vec![]).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn one_pod_that_cannot_be_marked_does_not_keep_the_others_ready() {
+        let server = Scripted::new(|asked| match asked.line.contains("pods/a/") {
+            true => refusal(500, "InternalError"),
+            false => None,
+        })
+        .await;
+        let lost = node(json!([{"type": "Ready", "status": "Unknown"}]));
+        let lines = asked(&server, lost, vec![ready_pod("a"), ready_pod("b")]).await;
+        assert_eq!(lines.last().unwrap(), "PATCH /api/v1/namespaces/d/pods/b/status");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_has_not_told_anything_yet_gets_longer() {
+        let server = Scripted::new(|_| None).await;
+        assert!(LONG_AGO > GRACE && LONG_AGO < STARTUP_GRACE);
+        assert_eq!(asked(&server, node(json!([])), vec![]).await, [""; 0]);
+    }
+}

@@ -1,0 +1,139 @@
+//! The taints that follow from a node's conditions and from `spec.unschedulable`.
+
+use super::ready;
+use crate::write::unless_gone;
+use crate::{Error, Shared};
+use client::{Key, Outcome, WorkQueue};
+use clock::{self, Timestamp};
+use k8s_openapi::api::core::v1::{Node, Taint};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use std::sync::Arc;
+
+pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
+pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+/// Conditions that keep new pods away while they are True.
+const PRESSURES: [(&str, &str); 3] = [
+    ("MemoryPressure", "node.kubernetes.io/memory-pressure"),
+    ("DiskPressure", "node.kubernetes.io/disk-pressure"),
+    ("PIDPressure", "node.kubernetes.io/pid-pressure"),
+];
+
+/// Pure: the taints a node should have, given those it has. Taints of others stay as they are.
+///
+/// A node that has never told its condition Ready takes no new pods, but loses none: its kubelet
+/// may be starting.
+pub fn taints(node: &Node, now: Timestamp) -> Vec<Taint> {
+    let spec = node.spec.clone().unwrap_or_default();
+    let condition = |kind: &str| {
+        let mut all = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        all.find(|c| c.type_ == kind).map_or("Unknown", |c| c.status.as_str())
+    };
+    let mut want: Vec<(&str, &str)> = match ready(node) {
+        Some("True") => vec![],
+        Some("False") => vec![(NOT_READY, "NoSchedule"), (NOT_READY, "NoExecute")],
+        Some(_) => vec![(UNREACHABLE, "NoSchedule"), (UNREACHABLE, "NoExecute")],
+        None => vec![(NOT_READY, "NoSchedule")],
+    };
+    if spec.unschedulable == Some(true) {
+        want.push((UNSCHEDULABLE, "NoSchedule"));
+    }
+    let pressed = PRESSURES.iter().filter(|(kind, _)| condition(kind) == "True");
+    want.extend(pressed.map(|(_, key)| (*key, "NoSchedule")));
+    let ours = |t: &Taint| {
+        [NOT_READY, UNREACHABLE, UNSCHEDULABLE].contains(&t.key.as_str())
+            || PRESSURES.iter().any(|(_, key)| *key == t.key)
+    };
+    let have = spec.taints.unwrap_or_default();
+    let mut taints: Vec<Taint> = have
+        .iter()
+        .filter(|t| !ours(t) || want.contains(&(t.key.as_str(), t.effect.as_str())))
+        .cloned()
+        .collect();
+    for (key, effect) in want {
+        if !taints.iter().any(|t| t.key == key && t.effect == effect) {
+            taints.push(Taint {
+                key: key.into(),
+                effect: effect.into(),
+                time_added: Some(Time(now)),
+                value: None,
+            });
+        }
+    }
+    taints
+}
+
+pub(super) fn start(shared: &Shared) {
+    let nodes: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let q = nodes.clone();
+    shared.nodes.on(move |change| q.add(change.key(), change.cause()));
+    let all = Arc::new(shared.clone());
+    shared.report_panics(&nodes, &shared.nodes, "node-taints");
+    nodes.work("node-taints", 2, move |key, cause| {
+        let shared = all.clone();
+        async move {
+            let Some(node) = shared.nodes.get(&key) else { return Ok(Outcome::Done) };
+            let want = taints(&node, clock::now());
+            let have = node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
+            if want != have {
+                // Others write the list, too.
+                let holds =
+                    json!({"uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version});
+                let patch = Patch::Merge(json!({"metadata": holds, "spec": {"taints": want}}));
+                let api = shared.config.client.caused_by(cause).cluster::<Node>();
+                unless_gone(api.patch(&key.name, &PatchParams::default(), &patch).await)?;
+            }
+            Ok::<_, Error>(Outcome::Done)
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(ready: &str, unschedulable: bool) -> Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": "n"},
+            "spec": {"unschedulable": unschedulable, "taints": [{"key": "mine", "effect": "NoSchedule"}]},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        }))
+        .unwrap()
+    }
+
+    fn keys(taints: &[Taint]) -> Vec<String> {
+        taints
+            .iter()
+            .map(|t| format!("{}:{}", t.key.trim_start_matches("node.kubernetes.io/"), t.effect))
+            .collect()
+    }
+
+    #[test]
+    fn taints_follow_the_conditions_and_leave_others_alone() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(keys(&taints(&node("True", false), now)), ["mine:NoSchedule"]);
+        assert_eq!(keys(&taints(&node("True", true), now)), ["mine:NoSchedule", "unschedulable:NoSchedule"]);
+        let gone = taints(&node("Unknown", false), now);
+        assert_eq!(keys(&gone), ["mine:NoSchedule", "unreachable:NoSchedule", "unreachable:NoExecute"]);
+        let mut back = node("True", false);
+        back.spec.as_mut().unwrap().taints = Some(gone);
+        assert_eq!(keys(&taints(&back, now)), ["mine:NoSchedule"]);
+        let mut pressed = node("True", false);
+        let low = json!({"type": "DiskPressure", "status": "True"});
+        let conditions = pressed.status.as_mut().unwrap().conditions.as_mut().unwrap();
+        conditions.push(serde_json::from_value(low).unwrap());
+        let with = taints(&pressed, now);
+        assert_eq!(keys(&with), ["mine:NoSchedule", "disk-pressure:NoSchedule"]);
+        pressed.spec.as_mut().unwrap().taints = Some(with);
+        pressed.status.as_mut().unwrap().conditions.as_mut().unwrap().pop();
+        assert_eq!(keys(&taints(&pressed, now)), ["mine:NoSchedule"], "over");
+    }
+
+    #[test]
+    fn a_node_that_has_not_told_anything_yet_takes_no_pods_and_loses_none() {
+        let fresh: Node = serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap();
+        assert_eq!(keys(&taints(&fresh, Timestamp::UNIX_EPOCH)), ["not-ready:NoSchedule"]);
+    }
+}

@@ -1,0 +1,404 @@
+//! What controllers of pods share: ownership, selectors, readiness, making pods from a template.
+
+use super::Shared;
+use super::expectations::Expectations;
+use api::labels::meets;
+use client::{Client, Key, Recorder, is_code};
+use clock::{self, Timestamp};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tap::Cause;
+
+/// The owner that manages an object, if any.
+pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
+    meta.owner_references.iter().flatten().find(|o| o.controller == Some(true))
+}
+
+/// A reference to the managing owner, as every made object carries it.
+pub fn owned_by<K: kube::Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: owner.meta().name.clone().unwrap_or_default(),
+        uid: owner.meta().uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// Does the selector choose these labels? An empty selector chooses nothing here: no workload may
+/// own everything.
+pub fn selects(selector: &LabelSelector, labels: Option<&BTreeMap<String, String>>) -> bool {
+    let empty = BTreeMap::new();
+    let labels = labels.unwrap_or(&empty);
+    let (equal, rules) =
+        (selector.match_labels.as_ref(), selector.match_expressions.as_deref().unwrap_or_default());
+    if equal.is_none_or(BTreeMap::is_empty) && rules.is_empty() {
+        return false;
+    }
+    equal.into_iter().flatten().all(|(k, v)| labels.get(k) == Some(v))
+        && rules.iter().all(|r| {
+            meets(
+                &r.operator,
+                labels.get(&r.key).map(String::as_str),
+                r.values.as_deref().unwrap_or_default(),
+            )
+        })
+}
+
+pub fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Pending")
+}
+
+/// Not being deleted.
+pub fn is_staying(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+}
+
+/// Neither ended nor ending.
+pub fn is_active(pod: &Pod) -> bool {
+    !matches!(phase(pod), "Succeeded" | "Failed") && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// Since when it is ready, if it is.
+pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let ready = conditions.iter().find(|c| c.type_ == "Ready" && c.status == "True")?;
+    Some(ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0))
+}
+
+/// Ready for at least `seconds`.
+pub fn is_available(pod: &Pod, seconds: i32, now: Timestamp) -> bool {
+    ready_since(pod).is_some_and(|since| now >= available_at(since, seconds))
+}
+
+fn available_at(ready_since: Timestamp, seconds: i32) -> Timestamp {
+    clock::after(ready_since, Duration::from_secs(seconds.max(0) as u64))
+}
+
+/// A pod from a template, named after its owner.
+pub fn from_template(
+    template: &PodTemplateSpec,
+    name: String,
+    namespace: &str,
+    owner: OwnerReference,
+) -> Pod {
+    let meta = template.metadata.clone().unwrap_or_default();
+    Pod {
+        metadata: ObjectMeta {
+            generate_name: Some(format!("{}-", owner.name)),
+            name: Some(name),
+            namespace: Some(namespace.into()),
+            labels: meta.labels,
+            annotations: meta.annotations,
+            finalizers: meta.finalizers,
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: template.spec.clone(),
+        status: None,
+    }
+}
+
+/// What events say about an owner's pods: functions of the names of the owner and of the pod.
+#[derive(Clone, Copy)]
+pub struct Words {
+    pub created: fn(&str, &str) -> String,
+    pub deleted: fn(&str, &str) -> String,
+    /// Also of why.
+    pub refused: fn(&str, &str, &str) -> String,
+}
+
+/// What most controllers say.
+pub const WORDS: Words = Words {
+    created: |_, pod| format!("Created pod: {pod}"),
+    deleted: |_, pod| format!("Deleted pod: {pod}"),
+    refused: |_, _, why| format!("Error creating: {why}"),
+};
+
+/// An error as events and conditions tell it.
+pub fn why(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Was the request refused because its namespace is being deleted?
+pub fn is_namespace_ending(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => {
+            let causes = status.details.iter().flat_map(|d| &d.causes);
+            causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+        }
+        _ => false,
+    }
+}
+
+/// Makes and deletes pods for one owner, with events and expectations.
+pub struct Hands<'a> {
+    pub shared: &'a Shared,
+    pub expectations: &'a Expectations,
+    pub recorder: &'a Recorder,
+    pub owner: &'a Key,
+    pub about: ObjectReference,
+    pub cause: &'a Option<Cause>,
+    pub words: Words,
+}
+
+impl Hands<'_> {
+    fn client(&self) -> Client {
+        self.shared.config.client.caused_by(self.cause.clone())
+    }
+
+    /// Makes a pod. The namespace's end is no error: the pods go with it.
+    pub async fn create(&self, pod: Pod) -> Result<(), kube::Error> {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let lists = || self.shared.pods.lists();
+        self.expectations.creating(self.owner, &name, lists());
+        match self.client().within::<Pod>(&self.owner.namespace).create(&PostParams::default(), &pod).await {
+            Ok(made) => {
+                self.expectations.answered(self.owner, &name, made.metadata.uid, lists());
+                self.recorder.normal(
+                    &self.about,
+                    "SuccessfulCreate",
+                    (self.words.created)(&self.owner.name, &name),
+                    self.cause.clone(),
+                );
+                Ok(())
+            }
+            Err(error) if is_namespace_ending(&error) => {
+                self.expectations.created(self.owner, &name);
+                Ok(())
+            }
+            Err(error) => {
+                self.expectations.created(self.owner, &name);
+                let text = why(&error);
+                self.recorder.warning(
+                    &self.about,
+                    "FailedCreate",
+                    (self.words.refused)(&self.owner.name, &name, &text),
+                    self.cause.clone(),
+                );
+                Err(error)
+            }
+        }
+    }
+
+    pub async fn delete(&self, pod: &Pod) -> Result<(), kube::Error> {
+        let (name, uid) =
+            (pod.metadata.name.clone().unwrap_or_default(), pod.metadata.uid.clone().unwrap_or_default());
+        self.expectations.deleting(self.owner, &uid);
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match self.client().within::<Pod>(&self.owner.namespace).delete(&name, &params).await {
+            Ok(_) => {
+                self.recorder.normal(
+                    &self.about,
+                    "SuccessfulDelete",
+                    (self.words.deleted)(&self.owner.name, &name),
+                    self.cause.clone(),
+                );
+                Ok(())
+            }
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
+                self.expectations.deleted(self.owner, &uid);
+                Ok(())
+            }
+            Err(error) => {
+                self.expectations.deleted(self.owner, &uid);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes many pods, a few at first, twice as many each time all went well: a mistake costs few
+    /// failed requests.
+    pub async fn create_all(&self, pods: Vec<Pod>) -> Result<(), kube::Error> {
+        let (mut rest, mut batch) = (pods.into_iter(), 1);
+        loop {
+            let next: Vec<Pod> = rest.by_ref().take(batch).collect();
+            if next.is_empty() {
+                return Ok(());
+            }
+            self.create_at_once(next).await?;
+            batch *= 2;
+        }
+    }
+
+    /// Makes all of the pods, then answers the first error.
+    pub async fn create_at_once(&self, pods: Vec<Pod>) -> Result<(), kube::Error> {
+        all_done(pods.into_iter().map(|pod| self.create(pod))).await
+    }
+
+    pub async fn delete_all(&self, pods: &[Arc<Pod>]) -> Result<(), kube::Error> {
+        all_done(pods.iter().map(|pod| self.delete(pod))).await
+    }
+
+    /// Gives a pod that nobody owns an owner; false if it went or somebody else took it.
+    pub async fn adopt(&self, pod: &Pod, owner: &OwnerReference) -> Result<bool, kube::Error> {
+        let patch = json!({"metadata": {"ownerReferences": [owner], "uid": pod.metadata.uid}});
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let api = self.client().within::<Pod>(&self.owner.namespace);
+        match api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) || is_code(&error, 422) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the owner off a pod.
+    pub async fn release(&self, pod: &Pod, owner: &OwnerReference) -> Result<(), kube::Error> {
+        if pod.metadata.deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        let patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.uid}], "uid": pod.metadata.uid}});
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let api = self.client().within::<Pod>(&self.owner.namespace);
+        match api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+            Err(error) if !(is_code(&error, 404) || is_code(&error, 409) || is_code(&error, 422)) => {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Carries all of it out, then answers the first error. A request that is given up in the middle
+/// may or may not have been heard, and what was expected of it would be waited for.
+async fn all_done<E>(requests: impl Iterator<Item = impl Future<Output = Result<(), E>>>) -> Result<(), E> {
+    futures::future::join_all(requests).await.into_iter().collect()
+}
+
+fn node_of(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default()
+}
+
+/// In the order in which pods that are too many go.
+pub fn least_useful_first(active: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+    let mut on_node: BTreeMap<&str, usize> = BTreeMap::new();
+    for pod in active {
+        *on_node.entry(node_of(pod)).or_default() += 1;
+    }
+    let mut ranked = active.to_vec();
+    ranked.sort_by_cached_key(|pod| {
+        let ready = ready_since(pod);
+        let cost = pod
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"));
+        let restarts: i32 = pod
+            .status
+            .iter()
+            .flat_map(|s| s.container_statuses.iter().flatten())
+            .map(|c| c.restart_count)
+            .max()
+            .unwrap_or(0);
+        let how_far = match phase(pod) {
+            "Pending" => 0,
+            "Unknown" => 1,
+            _ => 2,
+        };
+        let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        // Smaller goes first; times are negated because the youngest goes before the oldest.
+        (
+            !node_of(pod).is_empty(),
+            how_far,
+            ready.is_some(),
+            cost.and_then(|c| c.parse::<i64>().ok()).unwrap_or(0),
+            std::cmp::Reverse(on_node.get(node_of(pod)).copied().unwrap_or(0)),
+            std::cmp::Reverse(ready),
+            std::cmp::Reverse(restarts),
+            std::cmp::Reverse(created),
+            pod.metadata.name.clone(),
+        )
+    });
+    ranked
+}
+
+/// Those of the pods that have one of these names.
+pub fn named(pods: &[Arc<Pod>], names: &[String]) -> Vec<Arc<Pod>> {
+    pods.iter().filter(|p| p.metadata.name.as_ref().is_some_and(|n| names.contains(n))).cloned().collect()
+}
+
+/// Kubernetes' hash of a template as names carry it, e.g. `76f8d594c6`: FNV-1a of the template, its
+/// decimal digits mapped to letters that spell no words. (Upstream hashes Go's own dump of the
+/// struct; only the shape is the same.)
+pub fn template_hash(template: &impl serde::Serialize, collisions: i32) -> String {
+    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let mut bytes = serde_json::to_vec(template).unwrap_or_default();
+    if collisions > 0 {
+        bytes.extend_from_slice(&collisions.to_le_bytes());
+    }
+    let hash = bytes.iter().fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193));
+    hash.to_string().bytes().map(|b| ALPHABET[usize::from(b) % ALPHABET.len()] as char).collect()
+}
+
+/// Returns the key of the controller of this kind that owns a pod; `None` if it has none of that
+/// kind.
+pub fn owner_key(pod: &Pod, kind: &str) -> Option<Key> {
+    let owner = controller_of(&pod.metadata).filter(|o| o.kind == kind)?;
+    Some(Key::new(pod.metadata.namespace.clone().unwrap_or_default(), owner.name.clone()))
+}
+
+/// Time until a pod that is ready becomes available.
+pub fn until_available(pod: &Pod, seconds: i32) -> Option<Duration> {
+    let since = ready_since(pod)?;
+    let left = available_at(since, seconds).duration_since(clock::now());
+    Duration::try_from(left).ok().filter(|left| !left.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pod_that_its_ending_namespace_refuses_is_no_failure() {
+        for (reason, failed) in [("NamespaceTerminating", false), ("FieldValueForbidden", true)] {
+            let causes = json!({"causes": [{"reason": reason, "message": "m"}]});
+            let status = json!({"kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "m", "details": causes});
+            let refuse =
+                move |a: &client::testing::Asked| a.line.ends_with("/pods").then(|| (403, status.clone()));
+            let server = client::testing::Scripted::new(refuse).await;
+            let (shared, owner) = (Shared::fixed(&server.client), Key::new("d", "o"));
+            let hands = Hands {
+                shared: &shared,
+                expectations: &Expectations::default(),
+                recorder: &Recorder::new(&shared.crew, &server.client, "t", ""),
+                owner: &owner,
+                about: ObjectReference::default(),
+                cause: &None,
+                words: WORDS,
+            };
+            assert_eq!(hands.create(Pod::default()).await.is_err(), failed, "{reason}");
+            assert!(hands.expectations.met(&owner));
+        }
+    }
+
+    #[tokio::test]
+    async fn one_error_does_not_cut_the_other_requests_off() {
+        let heard = std::sync::atomic::AtomicUsize::new(0);
+        let requests = (0..4).map(|n| {
+            let heard = &heard;
+            async move {
+                tokio::task::yield_now().await;
+                if n == 0 {
+                    return Err("forbidden");
+                }
+                tokio::task::yield_now().await;
+                heard.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Ok(())
+            }
+        });
+        assert_eq!(all_done(requests).await, Err("forbidden"));
+        assert_eq!(heard.into_inner(), 3);
+    }
+}

@@ -1,0 +1,316 @@
+//! # ReplicaSet: so many pods, always
+//!
+//! [`decide`] counts: too few are made, too many deleted, the least useful first. What is counted
+//! is any kind that is [`Replicated`]: the ReplicaSet, and its forerunner the
+//! ReplicationController, read as one (upstream: an adapter around the same loop). Source:
+//! `pkg/controller/replicaset`, `pkg/controller/replication`.
+
+use super::pods::{self, is_active, is_available};
+use super::workload::{Look, PodOwner};
+use super::{Error, Shared};
+use client::{Informer, Outcome};
+use clock::{self, Timestamp};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+use tap::{Component, Event};
+
+/// Pods made or deleted in one go, at most.
+const BURST: usize = 500;
+/// The condition of a set whose pods could not be made or deleted.
+const FAILURE: &str = "ReplicaFailure";
+
+/// What to do about the number of pods.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub create: usize,
+    /// Names, the least useful first.
+    pub delete: Vec<String>,
+}
+
+/// Pure: the number wanted, and the active pods there are.
+pub fn decide(wanted: usize, active: &[Arc<Pod>]) -> Plan {
+    let have = active.len();
+    if have <= wanted {
+        return Plan { create: (wanted - have).min(BURST), delete: vec![] };
+    }
+    let surplus = (have - wanted).min(BURST);
+    let ranked = pods::least_useful_first(active);
+    let delete = ranked.iter().take(surplus).map(|p| p.metadata.name.clone().unwrap_or_default()).collect();
+    Plan { create: 0, delete }
+}
+
+/// What one look at the pods came to.
+#[derive(Default)]
+pub struct Seen<'a> {
+    pub active: &'a [Arc<Pod>],
+    pub terminating: usize,
+    /// Why pods could not be made or deleted.
+    pub failure: Option<String>,
+    pub generation: Option<i64>,
+}
+
+/// Pure: the status that the pods give.
+pub fn status(
+    spec: &ReplicaSetSpec,
+    before: Option<&ReplicaSetStatus>,
+    seen: &Seen,
+    now: Timestamp,
+) -> ReplicaSetStatus {
+    let template = spec.template.as_ref().and_then(|t| t.metadata.as_ref());
+    let wanted = template.and_then(|m| m.labels.clone()).unwrap_or_default();
+    let labelled = |p: &&Arc<Pod>| {
+        let labels = p.metadata.labels.as_ref();
+        wanted.iter().all(|(k, v)| labels.and_then(|l| l.get(k)) == Some(v))
+    };
+    let active = seen.active;
+    let seconds = spec.min_ready_seconds.unwrap_or(0);
+    let count = |n: usize| (n > 0).then_some(n as i32);
+    let conditions = conditions(spec, before, seen, now);
+    ReplicaSetStatus {
+        replicas: active.len() as i32,
+        fully_labeled_replicas: count(active.iter().filter(labelled).count()),
+        ready_replicas: count(active.iter().filter(|p| pods::ready_since(p).is_some()).count()),
+        available_replicas: count(active.iter().filter(|p| is_available(p, seconds, now)).count()),
+        terminating_replicas: count(seen.terminating),
+        observed_generation: seen.generation,
+        conditions: (!conditions.is_empty()).then_some(conditions),
+    }
+}
+
+/// Pure: the conditions, with a failure as it first was, or without it if all went well.
+fn conditions(
+    spec: &ReplicaSetSpec,
+    before: Option<&ReplicaSetStatus>,
+    seen: &Seen,
+    now: Timestamp,
+) -> Vec<ReplicaSetCondition> {
+    let mut all = before.and_then(|s| s.conditions.clone()).unwrap_or_default();
+    match &seen.failure {
+        None => all.retain(|c| c.type_ != FAILURE),
+        Some(_) if all.iter().any(|c| c.type_ == FAILURE) => {}
+        Some(why) => {
+            let few = (seen.active.len() as i32) < spec.replicas.unwrap_or(1);
+            all.push(ReplicaSetCondition {
+                type_: FAILURE.into(),
+                status: "True".into(),
+                reason: Some(if few { "FailedCreate" } else { "FailedDelete" }.into()),
+                message: Some(why.clone()),
+                last_transition_time: Some(Time(now)),
+            });
+        }
+    }
+    all
+}
+
+/// A kind that keeps a number of equal pods.
+pub(crate) trait Replicated:
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + DeserializeOwned
+    + Serialize
+    + Debug
+    + Send
+    + Sync
+    + 'static
+{
+    type Status: Serialize + PartialEq + Send + Sync;
+    /// Who writes its events and records, e.g. `replicaset-controller`.
+    const COMPONENT: Component;
+
+    fn informer(shared: &Shared) -> &Informer<Self>;
+    fn selector(&self) -> Option<Cow<'_, LabelSelector>>;
+    /// What it wants, in the words of a ReplicaSet.
+    fn wants(&self) -> ReplicaSetSpec;
+    /// Its status, in the words of a ReplicaSet.
+    fn told(&self) -> Option<ReplicaSetStatus>;
+    fn status(&self) -> Option<&Self::Status>;
+    fn in_own_words(status: ReplicaSetStatus) -> Self::Status;
+}
+
+impl Replicated for ReplicaSet {
+    type Status = ReplicaSetStatus;
+    const COMPONENT: Component = Component::ReplicaSetController;
+
+    fn informer(shared: &Shared) -> &Informer<ReplicaSet> {
+        &shared.replica_sets
+    }
+    fn selector(&self) -> Option<Cow<'_, LabelSelector>> {
+        self.spec.as_ref().map(|s| Cow::Borrowed(&s.selector))
+    }
+    fn wants(&self) -> ReplicaSetSpec {
+        self.spec.clone().unwrap_or_default()
+    }
+    fn told(&self) -> Option<ReplicaSetStatus> {
+        self.status.clone()
+    }
+    fn status(&self) -> Option<&ReplicaSetStatus> {
+        self.status.as_ref()
+    }
+    fn in_own_words(status: ReplicaSetStatus) -> ReplicaSetStatus {
+        status
+    }
+}
+
+/// The controller of a kind that is replicated.
+pub(crate) struct Replicas<K>(std::marker::PhantomData<K>);
+
+impl<K: Replicated> PodOwner for Replicas<K> {
+    type Kind = K;
+    const COMPONENT: Component = K::COMPONENT;
+    const WORKERS: usize = 5;
+
+    fn informer(shared: &Shared) -> &Informer<K> {
+        K::informer(shared)
+    }
+
+    fn selector(object: &K) -> Option<Cow<'_, LabelSelector>> {
+        object.selector()
+    }
+
+    async fn sync(look: &Look<'_, K>) -> Result<Outcome, Error> {
+        let (object, hands) = (&look.object, &look.hands);
+        let spec = object.wants();
+        let all = look.claim(&spec.selector, pods::is_active).await?;
+        let (active, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|p| is_active(p));
+        let terminating = rest.iter().filter(|p| p.metadata.deletion_timestamp.is_some()).count();
+        let mut result = Ok(());
+        if look.settled && look.alive() {
+            let wanted = spec.replicas.unwrap_or(1).max(0) as usize;
+            let plan = decide(wanted, &active);
+            if plan.create > 0 {
+                look.expect_pods(&spec.selector, object.told().map(|s| s.replicas), active.len()).await?;
+            }
+            if plan.create > 0 && look.still_there().await? {
+                let template = spec.template.clone().unwrap_or_default();
+                let (name, namespace) = (&look.key.name, &look.key.namespace);
+                let made = (0..plan.create)
+                    .map(|_| pods::from_template(&template, look.pod_name(name), namespace, look.owner()))
+                    .collect();
+                result = hands.create_all(made).await;
+            }
+            let doomed = pods::named(&active, &plan.delete);
+            if !doomed.is_empty() {
+                result = hands.delete_all(&doomed).await;
+            }
+            if plan.create > 0 || !doomed.is_empty() {
+                let Plan { create, delete } = plan;
+                let have = active.len();
+                look.did(Event::ReconcileReplicaSet { wanted, have, create, delete });
+            }
+        }
+        let failure = result.as_ref().err().map(pods::why);
+        let seen = Seen { active: &active, terminating, failure, generation: object.meta().generation };
+        let new = status(&spec, object.told().as_ref(), &seen, clock::now());
+        look.write_status(object.status(), &K::in_own_words(new)).await?;
+        result?;
+        let seconds = spec.min_ready_seconds.unwrap_or(0);
+        let next: Option<Duration> = active.iter().filter_map(|p| pods::until_available(p, seconds)).min();
+        Ok(next.map_or(Outcome::Done, Outcome::After))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(name: &str, node: &str, phase: &str, ready: bool, created: &str) -> Arc<Pod> {
+        Arc::new(
+            serde_json::from_value(json!({
+                "metadata": {"name": name, "creationTimestamp": created},
+                "spec": {"nodeName": node, "containers": []},
+                "status": {"phase": phase, "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }, "lastTransitionTime": created}]},
+            }))
+            .unwrap(),
+        )
+    }
+
+    #[test]
+    fn too_few_are_made_and_the_least_useful_go_first() {
+        let old = "2026-01-01T00:00:00Z";
+        let young = "2026-01-01T01:00:00Z";
+        let pods = [
+            pod("old", "n1", "Running", true, old),
+            pod("young", "n1", "Running", true, young),
+            pod("alone", "n2", "Running", true, young),
+            pod("unready", "n1", "Running", false, old),
+            pod("homeless", "", "Pending", false, old),
+        ];
+        assert_eq!(decide(7, &pods), Plan { create: 2, delete: vec![] });
+        assert_eq!(decide(5, &pods), Plan { create: 0, delete: vec![] });
+        assert_eq!(decide(2, &pods).delete, ["homeless", "unready", "young"]);
+        assert_eq!(decide(0, &pods).delete.len(), 5);
+    }
+
+    #[test]
+    fn status_counts_ready_available_and_labelled() {
+        let spec: ReplicaSetSpec = serde_json::from_value(
+            json!({"selector": {}, "minReadySeconds": 60, "template": {"metadata": {"labels": {"a": "b"}}}}),
+        )
+        .unwrap();
+        let pods = [
+            pod("x", "n", "Running", true, "2026-01-01T00:00:00Z"),
+            pod("y", "n", "Running", true, "2026-01-01T00:59:30Z"),
+        ];
+        let seen = Seen { active: &pods, generation: Some(3), ..Seen::default() };
+        let s = status(&spec, None, &seen, "2026-01-01T01:00:00Z".parse().unwrap());
+        assert_eq!(
+            (s.replicas, s.ready_replicas, s.available_replicas, s.fully_labeled_replicas),
+            (2, Some(2), Some(1), None)
+        );
+        assert_eq!(s.observed_generation, Some(3));
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_goes_when_all_went_well() {
+        let spec: ReplicaSetSpec = serde_json::from_value(json!({"selector": {}, "replicas": 2})).unwrap();
+        let at = |minute: &str| format!("2026-01-01T01:{minute}:00Z").parse().unwrap();
+        let failed = Seen { failure: Some("exceeded quota".into()), ..Seen::default() };
+        let first = status(&spec, None, &failed, at("00"));
+        let told = first.conditions.clone().unwrap();
+        assert_eq!((told[0].type_.as_str(), told[0].reason.as_deref()), (FAILURE, Some("FailedCreate")));
+        let again = status(&spec, Some(&first), &failed, at("05"));
+        assert_eq!(again.conditions, first.conditions, "it is known since the first time");
+        assert_eq!(status(&spec, Some(&again), &Seen::default(), at("06")).conditions, None);
+    }
+
+    /// An undo brings a set and its pods back at once, and the watch of the sets is ahead.
+    #[tokio::test]
+    async fn pods_that_the_cache_does_not_know_yet_are_not_made_again() {
+        use crate::workload;
+        use client::Key;
+        use client::testing::Scripted;
+        let set = json!({"metadata": {"name": "s", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": {"spec": {"containers": []}}},
+            "status": {"replicas": 2}});
+        let owner = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "s", "uid": "1", "controller": true});
+        let pod = |name: &str| json!({"metadata": {"name": name, "namespace": "d", "uid": name, "labels": {"a": "b"}, "ownerReferences": [owner]}});
+        for (there, made) in [(vec![pod("p"), pod("q")], 0), (vec![pod("p")], 1)] {
+            let stored = set.clone();
+            let server = Scripted::new(move |asked| match asked.line.as_str() {
+                "POST /api/v1/namespaces/d/pods" => Some((201, asked.body.clone())),
+                "GET /api/v1/namespaces/d/pods" => {
+                    Some((200, json!({"metadata": {"resourceVersion": "5"}, "items": there})))
+                }
+                line if line.contains("/replicasets/s") => Some((200, stored.clone())),
+                _ => None,
+            })
+            .await;
+            let shared = Shared::fixed(&server.client);
+            shared.replica_sets.tell_of(serde_json::from_value(set.clone()).unwrap());
+            shared.pods.tell_of(serde_json::from_value(pod("p")).unwrap());
+            let looked = workload::look_once::<Replicas<ReplicaSet>>(&shared, &Key::new("d", "s")).await;
+            assert_eq!(looked.is_err(), made == 0, "{:?}", looked.err());
+            let posts = server.take().iter().filter(|a| a.line.starts_with("POST")).count();
+            assert_eq!(posts, made);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! # Resource quotas: what a namespace uses, counted anew
+//!
+//! The API server charges a quota when something is made. This loop gives back what ended or was
+//! deleted, makes the limits of a new or changed spec those of the status, and counts everything
+//! now and then, in case somebody wrote the status by hand. It counts what the API server has, not
+//! what its caches know, and writes only if the quota is as it was before counting: so nothing that
+//! was charged meanwhile is lost. Source: `pkg/controller/resourcequota`.
+
+use super::pods::phase;
+use super::resources::discover;
+use super::write::unless_gone;
+use super::{Error, Shared, record};
+use api::quota::{Amounts, amounts, counted, matches, stored, usage};
+use api::{quantity::Quantity, value};
+use client::{Change, Key, Outcome, WorkQueue, is_code};
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tap::{Cause, Component, Event};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+const WORKERS: usize = 5;
+/// How often everything is counted although nothing was seen to happen, as upstream.
+const RESYNC: Duration = Duration::from_secs(300);
+
+/// Kinds whose objects cost more than their number, so that all of the object is needed.
+const WHOLE: [&str; 3] = ["persistentvolumeclaims", "pods", "services"];
+
+/// Does the spec ask for something that the status does not show?
+fn is_dirty(quota: &ResourceQuota) -> bool {
+    let hard = quota.spec.as_ref().and_then(|s| s.hard.clone()).unwrap_or_default();
+    let status = quota.status.clone().unwrap_or_default();
+    status.hard.as_ref() != Some(&hard) || status.used.is_none()
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// Pure: the new `used`: what was counted, else what the status says, of what `hard` limits.
+fn used(hard: &Amounts, before: &Amounts, counted: &Amounts) -> Amounts {
+    let of = |name: &String| counted.get(name).or(before.get(name)).copied();
+    hard.keys().filter_map(|name| Some((name.clone(), of(name)?))).collect()
+}
+
+pub(crate) fn start(shared: &Shared) {
+    let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let q = queue.clone();
+    shared.quotas.on(move |change| {
+        let fresh = match change {
+            Change::Added(_) => true,
+            Change::Updated { old, new } => old.spec != new.spec || is_dirty(new),
+            Change::Deleted(_) => false,
+        };
+        if fresh {
+            q.add(change.key(), change.cause());
+        }
+    });
+    let (q, all) = (queue.clone(), shared.clone());
+    shared.pods.on(move |change| {
+        if let Change::Updated { old, new } = change
+            && has_ended(new)
+            && !has_ended(old)
+        {
+            add_all(&q, &all, Some(&change.key().namespace), &change.cause());
+        }
+    });
+    let (q, all) = (queue.clone(), shared.clone());
+    let gone = shared.gone.subscribe();
+    shared.crew.spawn_essential(listen(gone, move |namespace, cause| {
+        add_all(&q, &all, namespace, &cause);
+    }));
+    let shared = Arc::new(shared.clone());
+    shared.report_panics(&queue, &shared.quotas, "resourcequota");
+    queue.work("resourcequota", WORKERS, move |key, cause| {
+        let shared = shared.clone();
+        async move { sync(&shared, key, cause).await }
+    });
+}
+
+/// Looks at a namespace where something was deleted, and at all now and then, however much is
+/// deleted meanwhile.
+async fn listen(
+    mut gone: Receiver<(String, Option<Cause>)>,
+    mut look: impl FnMut(Option<&str>, Option<Cause>),
+) {
+    let mut resync = clock::Instant::now() + clock::scaled(RESYNC);
+    loop {
+        tokio::select! {
+            told = gone.recv() => match told {
+                Ok((namespace, cause)) => look(Some(&namespace), cause),
+                Err(RecvError::Lagged(_)) => look(None, None),
+                Err(RecvError::Closed) => return,
+            },
+            () = clock::sleep_until(resync) => {
+                look(None, None);
+                resync = clock::Instant::now() + clock::scaled(RESYNC);
+            }
+        }
+    }
+}
+
+fn add_all(queue: &WorkQueue<Key>, shared: &Shared, namespace: Option<&str>, cause: &Option<Cause>) {
+    let quotas = match namespace {
+        Some(namespace) => shared.quotas.within(namespace),
+        None => shared.quotas.list(),
+    };
+    quotas.iter().for_each(|quota| queue.add(Key::of(&**quota), cause.clone()));
+}
+
+async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
+    let Some(quota) = shared.quotas.get(&key) else { return Ok(Outcome::Done) };
+    let start = clock::Instant::now();
+    let object = serde_json::to_value(&*quota)?;
+    let (hard, before) = (amounts(&object, "spec.hard"), amounts(&object, "status.used"));
+    let counted = count(shared, &key.namespace, value::at(&object, "spec"), &hard).await?;
+    let used = used(&hard, &before, &counted);
+    if !is_dirty(&quota) && used == before {
+        return Ok(Outcome::Done);
+    }
+    let meta = json!({"uid": quota.metadata.uid, "resourceVersion": quota.metadata.resource_version});
+    let patch = json!([
+        {"op": "test", "path": "/metadata/uid", "value": meta["uid"]},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]},
+        {"op": "add", "path": "/status", "value": {"hard": stored(&hard), "used": stored(&used)}},
+    ]);
+    let patch: json_patch::Patch = serde_json::from_value(patch)?;
+    let api = shared.config.client.caused_by(cause.clone()).within::<ResourceQuota>(&key.namespace);
+    let written = api.patch_status(&key.name, &PatchParams::default(), &Patch::<()>::Json(patch)).await;
+    // A conflict: it was charged meanwhile, and is counted again.
+    if unless_gone(written)?.is_none() {
+        return Ok(Outcome::Done);
+    }
+    let tap = shared.tap(Component::ResourceQuotaController);
+    let event = Event::ReconcileQuota { used: json!(stored(&used)) };
+    tap.emit(record(event, "resourcequotas", &key, &cause).took(start.elapsed()));
+    Ok(Outcome::Done)
+}
+
+/// What the objects of a namespace use of the resources in `hard`.
+async fn count(shared: &Shared, namespace: &str, spec: &Value, hard: &Amounts) -> Result<Amounts, Error> {
+    let client = &shared.config.client;
+    let kinds: BTreeSet<(&str, &str)> = hard.keys().map(|name| counted(name)).collect();
+    let resources = match kinds.iter().all(|(group, _)| group.is_empty()) {
+        true => vec![],
+        false => discover(client).await?,
+    };
+    let mut out = Amounts::new();
+    for (group, plural) in kinds {
+        let root = match group {
+            "" => "/api/v1".to_string(),
+            group => {
+                let found = resources.iter().find(|r| r.api.group == group && r.api.plural == plural);
+                let Some(found) = found else { continue }; // no such kind: there is nothing to count
+                format!("/apis/{group}/{}", found.api.version)
+            }
+        };
+        let accept = match group.is_empty() && WHOLE.contains(&plural) {
+            true => "application/json",
+            false => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+        };
+        let request = http::Request::get(format!("{root}/namespaces/{namespace}/{plural}"))
+            .header(http::header::ACCEPT, accept)
+            .body(vec![])
+            .map_err(kube::Error::HttpError)?;
+        let list: Value = match client.kube().request(request).await {
+            Ok(list) => list,
+            Err(error) if is_code(&error, 404) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        // What is limited and not there is used to the amount of 0.
+        for name in hard.keys().filter(|name| counted(name) == (group, plural)) {
+            out.insert(name.clone(), Quantity::of_units(0));
+        }
+        for item in value::list(&list, "items").iter().filter(|o| matches(spec, group, plural, o)) {
+            for (name, amount) in usage(group, plural, item, clock::now()) {
+                if let Some(sum) = out.get_mut(&name) {
+                    *sum = *sum + amount;
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_limited_is_not_shown_and_what_cannot_be_counted_stays() {
+        let of = |pairs: Value| amounts(&json!({"a": pairs}), "a");
+        let hard = of(json!({"pods": "3", "count/widgets.example.com": "1"}));
+        let before = of(json!({"pods": "1", "secrets": "4", "count/widgets.example.com": "1"}));
+        let now = used(&hard, &before, &of(json!({"pods": "2"})));
+        assert_eq!(stored(&now), json!({"pods": "2", "count/widgets.example.com": "1"}).clone());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everything_is_counted_now_and_then_although_something_is_always_deleted() {
+        let (tell, gone) = tokio::sync::broadcast::channel(16);
+        let (mut one, mut all) = (0, 0);
+        let deletions = async {
+            for _ in 0..13 {
+                clock::sleep(Duration::from_secs(100)).await;
+                tell.send(("n".to_string(), None)).unwrap();
+            }
+            drop(tell);
+        };
+        let counts = listen(gone, |namespace, _| match namespace {
+            Some(_) => one += 1,
+            None => all += 1,
+        });
+        tokio::join!(deletions, counts);
+        assert_eq!((one, all), (13, 4));
+    }
+
+    #[test]
+    fn a_new_spec_is_dirty_until_the_status_has_it() {
+        let quota = |v: Value| -> ResourceQuota { serde_json::from_value(v).unwrap() };
+        assert!(is_dirty(&quota(json!({"spec": {"hard": {"pods": "1"}}, "status": {}}))));
+        assert!(!is_dirty(&quota(
+            json!({"spec": {"hard": {"pods": "1"}}, "status": {"hard": {"pods": "1"}, "used": {"pods": "0"}}})
+        )));
+    }
+}

@@ -1,0 +1,170 @@
+//! Which kinds there are: what the garbage collector watches and a dying namespace is emptied of.
+
+use client::Client;
+use kube::core::{ApiResource, GroupVersionKind};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// A kind with its scope and verbs.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    pub api: ApiResource,
+    pub namespaced: bool,
+    pub verbs: Vec<String>,
+}
+
+impl Resource {
+    pub fn can(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|v| v == verb)
+    }
+}
+
+#[derive(Deserialize)]
+struct Groups {
+    items: Vec<Group>,
+}
+#[derive(Deserialize)]
+struct Group {
+    #[serde(default)]
+    metadata: Meta,
+    #[serde(default)]
+    versions: Vec<Version>,
+}
+#[derive(Default, Deserialize)]
+struct Meta {
+    #[serde(default)]
+    name: String,
+}
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+    #[serde(default)]
+    resources: Vec<Entry>,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    resource: String,
+    #[serde(default)]
+    response_kind: Option<Kind>,
+    scope: String,
+    #[serde(default)]
+    verbs: Vec<String>,
+}
+#[derive(Deserialize)]
+struct Kind {
+    kind: String,
+}
+
+/// Looks kinds up in discovery, as upstream's RESTMapper, and remembers those that it found.
+#[derive(Default)]
+pub struct Mapper {
+    known: Mutex<Known>,
+    /// Held while discovery is read: the others that wait for it take what it found.
+    reading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// By group and kind.
+    resources: BTreeMap<(String, String), Resource>,
+    /// When the last reading of discovery began.
+    read: Option<clock::Instant>,
+}
+
+/// Discovery is not read again for a kind that it did not name within this time.
+const REREAD: Duration = Duration::from_secs(5);
+
+impl Mapper {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The resource of a kind; `None` if it is not served.
+    pub async fn find(
+        &self,
+        client: &Client,
+        group: &str,
+        kind: &str,
+    ) -> Result<Option<Resource>, kube::Error> {
+        let is_recent = |read: clock::Instant| read.elapsed() < clock::scaled(REREAD);
+        self.find_if(client, group, kind, is_recent).await
+    }
+
+    /// As [`find`](Mapper::find), but discovery that was read before `since` does not say that a
+    /// kind is not served.
+    pub async fn find_since(
+        &self,
+        client: &Client,
+        group: &str,
+        kind: &str,
+        since: clock::Instant,
+    ) -> Result<Option<Resource>, kube::Error> {
+        self.find_if(client, group, kind, |read| read >= since).await
+    }
+
+    /// Forgets a kind whose path turned out not to be served: its definition is gone, or has
+    /// another version.
+    pub fn forget(&self, group: &str, kind: &str) {
+        self.known().resources.remove(&(group.to_string(), kind.to_string()));
+    }
+
+    /// `counts` judges by its time whether a reading that did not name the kind counts.
+    async fn find_if(
+        &self,
+        client: &Client,
+        group: &str,
+        kind: &str,
+        counts: impl Fn(clock::Instant) -> bool,
+    ) -> Result<Option<Resource>, kube::Error> {
+        let of = (group.to_string(), kind.to_string());
+        let look = || {
+            let known = self.known();
+            let found = known.resources.get(&of).cloned();
+            (found.is_some() || known.read.is_some_and(&counts)).then_some(found)
+        };
+        if let Some(known) = look() {
+            return Ok(known);
+        }
+        let _reading = self.reading.lock().await;
+        if let Some(known) = look() {
+            return Ok(known);
+        }
+        let start = clock::Instant::now();
+        let all = discover(client).await?;
+        let mut known = self.known();
+        known.read = Some(start);
+        known.resources = all.into_iter().map(|r| ((r.api.group.clone(), r.api.kind.clone()), r)).collect();
+        Ok(known.resources.get(&of).cloned())
+    }
+}
+
+/// Every kind in its preferred version, from the aggregated discovery documents.
+pub async fn discover(client: &Client) -> Result<Vec<Resource>, kube::Error> {
+    let mut found = Vec::new();
+    for path in ["/api", "/apis"] {
+        let request = http::Request::get(path)
+            .header(
+                http::header::ACCEPT,
+                "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+            )
+            .body(Vec::new())
+            .map_err(kube::Error::HttpError)?;
+        let groups: Groups = client.kube().request(request).await?;
+        for group in groups.items {
+            let Some(version) = group.versions.into_iter().next() else { continue };
+            for entry in version.resources {
+                let Some(kind) = entry.response_kind else { continue };
+                let gvk = GroupVersionKind::gvk(&group.metadata.name, &version.version, &kind.kind);
+                found.push(Resource {
+                    api: ApiResource::from_gvk_with_plural(&gvk, &entry.resource),
+                    namespaced: entry.scope == "Namespaced",
+                    verbs: entry.verbs,
+                });
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,283 @@
+//! Revisions of a template, kept as ControllerRevisions: what DaemonSets and StatefulSets remember
+//! for `rollout history` and `undo`. Source: `pkg/controller/history`.
+
+use super::pods::{self, template_hash};
+use super::workload::{Look, Typed};
+use super::write::unless_gone;
+use super::{Error, Shared};
+use client::{Change, Key, WorkQueue, is_code};
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The label by which a pod tells its revision.
+pub const HASH: &str = "controller-revision-hash";
+
+/// The revision that a pod says it is of.
+pub fn of_pod(pod: &k8s_openapi::api::core::v1::Pod) -> Option<&String> {
+    pod.metadata.labels.as_ref().and_then(|l| l.get(HASH))
+}
+
+/// The template that a revision keeps.
+pub fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
+    let mut template = revision.data.as_ref()?.0.pointer("/spec/template")?.clone();
+    if let Some(map) = template.as_object_mut() {
+        map.shift_remove("$patch");
+    }
+    serde_json::from_value(template).ok()
+}
+
+/// Pure: the revisions to forget, the oldest first: those beyond `limit` that no pod is of and that
+/// are not the newest.
+fn forgotten(
+    all: &[Arc<ControllerRevision>],
+    newest: &str,
+    live: impl Fn(&str) -> bool,
+    limit: usize,
+) -> Vec<String> {
+    let names = all.iter().filter_map(|r| r.metadata.name.clone());
+    let idle: Vec<String> = names.filter(|name| name != newest && !live(name)).collect();
+    let surplus = idle.len().saturating_sub(limit);
+    idle.into_iter().take(surplus).collect()
+}
+
+/// A workload's revisions, the oldest first; the last is the template as it is now.
+pub async fn keep<K: Typed>(
+    look: &Look<'_, K>,
+    template: &PodTemplateSpec,
+    collisions: Option<i32>,
+    limit: Option<i32>,
+    live: impl Fn(&str) -> bool,
+) -> Result<Vec<Arc<ControllerRevision>>, Error> {
+    let api = look.api::<ControllerRevision>();
+    let uid = look.object.meta().uid.as_ref();
+    let owned =
+        |r: &Arc<ControllerRevision>| pods::controller_of(&r.metadata).is_some_and(|o| Some(&o.uid) == uid);
+    let mut all: Vec<_> =
+        look.shared.revisions.within(&look.key.namespace).into_iter().filter(owned).collect();
+    all.sort_by_key(|r| r.revision);
+    let hash = template_hash(template, collisions.unwrap_or(0));
+    let name = format!("{}-{hash}", look.key.name);
+    let next = all.last().map_or(1, |r| r.revision.saturating_add(1));
+    match kept_as(&all, template) {
+        Some(at) if at + 1 == all.len() => {}
+        Some(at) => {
+            // A rollback: the old one is the newest again.
+            let patch = Patch::Merge(json!({"revision": next}));
+            let old = name_of(&all.remove(at));
+            all.push(Arc::new(api.patch(&old, &PatchParams::default(), &patch).await?));
+        }
+        None if all.iter().any(|r| name_of(r) == name) => return collide(look, &name, collisions).await,
+        None => {
+            // A cache that is behind knows nothing of the owner's deletion: the garbage collector
+            // would remove the new one, which brings the owner's key back, and so on.
+            if !look.still_there().await? {
+                return Err(Error::NotYet(format!(
+                    "{} is gone or going, and the cache does not know it",
+                    look.key
+                )));
+            }
+            let revision = made(look, template, &name, &hash, next);
+            let made = match api.create(&PostParams::default(), &revision).await {
+                Err(error) if is_code(&error, 409) => {
+                    let there = api.get(&name).await?;
+                    let owner = pods::controller_of(&there.metadata);
+                    let (orphan, ours) = (owner.is_none(), owner.is_some_and(|o| Some(&o.uid) == uid));
+                    match is_same(&there, template) {
+                        true if ours => there,                        // the cache was behind
+                        true if orphan => adopt(look, &there).await?, // left by an earlier object of this name
+                        _ => return collide(look, &name, collisions).await,
+                    }
+                }
+                other => other?,
+            };
+            all.push(Arc::new(made));
+        }
+    }
+    let newest = all.last().map(|r| name_of(r)).unwrap_or_default();
+    for old in forgotten(&all, &newest, live, limit.unwrap_or(10).max(0) as usize) {
+        match api.delete(&old, &DeleteParams::default()).await {
+            Err(error) if !is_code(&error, 404) => return Err(error.into()),
+            _ => all.retain(|r| r.metadata.name.as_ref() != Some(&old)),
+        }
+    }
+    Ok(all)
+}
+
+/// Brings the key of an object back when one of its revisions is deleted or changed: `rollout undo`
+/// needs them.
+pub fn watch(shared: &Shared, kind: &'static str, queue: &WorkQueue<Key>) {
+    let queue = queue.clone();
+    shared.revisions.on(move |change| {
+        let meta = &change.object().metadata;
+        let owner = pods::controller_of(meta).filter(|o| o.kind == kind);
+        if let Some(owner) = owner.filter(|_| !matches!(change, Change::Added(_))) {
+            queue.add(Key::new(change.key().namespace, owner.name.clone()), change.cause());
+        }
+    });
+}
+
+fn name_of(revision: &ControllerRevision) -> String {
+    revision.metadata.name.clone().unwrap_or_default()
+}
+
+fn is_same(revision: &ControllerRevision, of: &PodTemplateSpec) -> bool {
+    revision.data.as_ref().is_some_and(|kept| kept.0 == data(of))
+}
+
+/// Finds the newest revision that keeps this template. Pure. What a revision keeps decides, as
+/// upstream, and not its name: another client may have made one under another name, and a name that
+/// was taken leaves a template with a name of its own.
+///
+/// Example: of `d-1` (keeps A), `d-2` (keeps B) and `copy` (keeps A), all the oldest first, `copy`
+/// is the one of A.
+fn kept_as(all: &[Arc<ControllerRevision>], template: &PodTemplateSpec) -> Option<usize> {
+    let wanted = data(template);
+    all.iter().rposition(|r| r.data.as_ref().is_some_and(|kept| kept.0 == wanted))
+}
+
+/// Another template, or another object, has the name: the next look takes another one.
+async fn collide<K: Typed>(
+    look: &Look<'_, K>,
+    name: &str,
+    collisions: Option<i32>,
+) -> Result<Vec<Arc<ControllerRevision>>, Error> {
+    let count = collisions.unwrap_or(0).saturating_add(1);
+    let patch = json!({"metadata": {"uid": look.object.meta().uid}, "status": {"collisionCount": count}});
+    let api = look.api::<K>();
+    unless_gone(api.patch_status(&look.key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
+    Err(Error::Conflict(format!("the name of revision {name} is taken")))
+}
+
+async fn adopt<K: Typed>(
+    look: &Look<'_, K>,
+    orphan: &ControllerRevision,
+) -> Result<ControllerRevision, Error> {
+    let name = orphan.metadata.name.as_deref().unwrap_or_default();
+    let patch = json!({"metadata": {"uid": orphan.metadata.uid, "ownerReferences": [look.owner()]}});
+    let api = look.api::<ControllerRevision>();
+    let adopted = unless_gone(api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await)?;
+    adopted.ok_or_else(|| Error::Conflict(format!("revision {name} is gone")))
+}
+
+/// What a revision keeps: the template as a strategic merge patch that replaces another one. With
+/// its keys in order, byte for byte as upstream writes it: clients compare it so.
+fn data(template: &PodTemplateSpec) -> Value {
+    let mut data = serde_json::to_value(template).unwrap_or_default();
+    data["$patch"] = json!("replace");
+    sorted(json!({"spec": {"template": data}}))
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let in_order: BTreeMap<String, Value> = map.into_iter().collect();
+            Value::Object(in_order.into_iter().map(|(key, value)| (key, sorted(value))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+fn made<K: Typed>(
+    look: &Look<'_, K>,
+    template: &PodTemplateSpec,
+    name: &str,
+    hash: &str,
+    number: i64,
+) -> ControllerRevision {
+    let mut labels = template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
+    labels.insert(HASH.into(), hash.into());
+    let mut annotations = look.object.meta().annotations.clone().unwrap_or_default();
+    annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    ControllerRevision {
+        metadata: ObjectMeta {
+            name: Some(name.into()),
+            namespace: Some(look.key.namespace.clone()),
+            labels: Some(labels),
+            annotations: (!annotations.is_empty()).then_some(annotations),
+            owner_references: Some(vec![look.owner()]),
+            ..ObjectMeta::default()
+        },
+        data: Some(RawExtension(data(template))),
+        revision: number,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_revision_that_is_deleted_brings_its_owner_back() {
+        let server = client::testing::Scripted::new(|_| None).await;
+        let shared = Shared::fixed(&server.client);
+        let queue = WorkQueue::new(&shared.crew);
+        watch(&shared, "DaemonSet", &queue);
+        let of = |kind: &str| -> ControllerRevision {
+            let owner =
+                json!({"apiVersion": "apps/v1", "kind": kind, "name": "d", "uid": "u", "controller": true});
+            let meta = json!({"name": kind, "namespace": "n", "ownerReferences": [owner]});
+            serde_json::from_value(json!({"metadata": meta, "revision": 1})).unwrap()
+        };
+        for kind in ["StatefulSet", "DaemonSet"] {
+            shared.revisions.tell_of(of(kind));
+            shared.revisions.tell_gone(of(kind));
+        }
+        assert_eq!(queue.next().await.0, Key::new("n", "d"));
+        let more = clock::timeout(std::time::Duration::from_millis(50), queue.next()).await;
+        assert!(more.is_none(), "not for another kind's: {more:?}");
+    }
+
+    #[test]
+    fn a_revision_is_written_as_gos_encoder_writes_it() {
+        let template = json!({"spec": {"containers": [{"name": "c", "image": "i"}]}, "metadata": {"labels": {"b": "1", "a": "2"}}});
+        let template: PodTemplateSpec = serde_json::from_value(template).unwrap();
+        let want = r#"{"spec":{"template":{"$patch":"replace","metadata":{"labels":{"a":"2","b":"1"}},"spec":{"containers":[{"image":"i","name":"c"}]}}}}"#;
+        assert_eq!(data(&template).to_string(), want);
+        let kept = |template: &PodTemplateSpec| ControllerRevision {
+            data: Some(RawExtension(data(template))),
+            ..ControllerRevision::default()
+        };
+        assert!(is_same(&kept(&template), &template));
+        assert!(!is_same(&kept(&PodTemplateSpec::default()), &template), "one hash for two templates");
+        assert_eq!(super::template(&kept(&template)), Some(template));
+    }
+
+    #[test]
+    fn a_template_is_found_by_what_a_revision_keeps() {
+        let template = |image: &str| -> PodTemplateSpec {
+            let containers = json!([{"name": "c", "image": image}]);
+            serde_json::from_value(json!({"spec": {"containers": containers}})).unwrap()
+        };
+        let revision = |name: &str, image: &str| {
+            let metadata = ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
+            let data = Some(RawExtension(data(&template(image))));
+            Arc::new(ControllerRevision { metadata, data, revision: 1 })
+        };
+        let hash = template_hash(&template("b"), 0);
+        let all = [revision("d-1", "a"), revision("copy", "a"), revision(&format!("d-{hash}"), "c")];
+        assert_eq!(kept_as(&all, &template("a")), Some(1), "the newest, whatever its name");
+        assert_eq!(kept_as(&all[1..2], &template("a")), Some(0), "the one of the usual name was deleted");
+        assert_eq!(kept_as(&all, &template("b")), None, "the name alone says nothing");
+    }
+
+    #[test]
+    fn what_a_pod_is_of_and_the_newest_stay() {
+        let revision = |name: &str| {
+            Arc::new(ControllerRevision {
+                metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() },
+                ..ControllerRevision::default()
+            })
+        };
+        let all = ["a", "b", "c", "d", "e"].map(revision);
+        assert_eq!(forgotten(&all, "e", |name| name == "a", 1), ["b", "c"]);
+        assert_eq!(forgotten(&all, "e", |name| name == "a", 3), Vec::<String>::new());
+        assert_eq!(forgotten(&all, "e", |_| false, 0), ["a", "b", "c", "d"]);
+    }
+}

@@ -1,0 +1,192 @@
+//! # Service accounts: every namespace has one, and the cluster's certificate to trust
+//!
+//! Three small loops: the account `default`, the ConfigMap `kube-root-ca.crt`, and tokens for
+//! secrets that ask for one by their type.
+
+use super::pods::is_namespace_ending;
+use super::{Error, Shared, reference};
+use client::{Key, Outcome, WorkQueue, is_code};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, PostParams};
+use pki::LEGACY_ISSUER;
+use serde_json::json;
+use std::sync::Arc;
+
+const ROOT_CA: &str = "kube-root-ca.crt";
+const ACCOUNT: &str = "kubernetes.io/service-account.name";
+const ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
+
+pub(crate) fn start(shared: &Shared) {
+    let queue: WorkQueue<String> = WorkQueue::new(&shared.crew);
+    let q = queue.clone();
+    shared.namespaces.on(move |change| q.add(change.key().name, change.cause()));
+    let q = queue.clone();
+    shared.accounts.on(move |change| q.add(change.key().namespace, change.cause()));
+    let q = queue.clone();
+    shared.config_maps.on(move |change| q.add(change.key().namespace, change.cause()));
+    let all = Arc::new(shared.clone());
+    let told = shared.clone();
+    queue.on_panic(move |namespace, panic| {
+        if let Some(object) = told.namespaces.get(&Key::new("", namespace.clone())) {
+            told.tell_panic(&reference(&*object), "serviceaccount", panic);
+        }
+    });
+    queue.work("serviceaccount", 2, move |namespace, cause| {
+        let shared = all.clone();
+        async move {
+            let Some(object) = shared.namespaces.get(&Key::new("", namespace.clone())) else { return Ok(Outcome::Done) };
+            if object.metadata.deletion_timestamp.is_some() {
+                return Ok(Outcome::Done);
+            }
+            let client = shared.config.client.caused_by(cause);
+            let named = |name: &str| ObjectMeta {
+                name: Some(name.into()),
+                namespace: Some(namespace.clone()),
+                ..ObjectMeta::default()
+            };
+            if shared.accounts.get(&Key::new(namespace.clone(), "default")).is_none() {
+                let account = ServiceAccount { metadata: named("default"), ..ServiceAccount::default() };
+                tolerate(client.within(&namespace).create(&PostParams::default(), &account).await)?;
+            }
+            let data = [("ca.crt".to_string(), shared.config.ca.pem().to_string())].into();
+            let about = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such \
+                         as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
+                         distributions of Kubernetes clusters.";
+            let known = shared.config_maps.get(&Key::new(namespace.clone(), ROOT_CA));
+            let mut map = ConfigMap { metadata: named(ROOT_CA), data: Some(data), ..ConfigMap::default() };
+            map.metadata.annotations = Some([("kubernetes.io/description".to_string(), about.to_string())].into());
+            match known {
+                None => tolerate(client.within(&namespace).create(&PostParams::default(), &map).await)?,
+                Some(known) if known.data != map.data => {
+                    map.metadata = known.metadata.clone();
+                    tolerate(client.within(&namespace).replace(ROOT_CA, &PostParams::default(), &map).await)?;
+                }
+                Some(_) => {}
+            }
+            Ok::<_, Error>(Outcome::Done)
+        }
+    });
+
+    let tokens: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let q = tokens.clone();
+    shared.secrets.on(move |change| q.add(change.key(), change.cause()));
+    let (q, all) = (tokens.clone(), shared.clone());
+    shared.accounts.on(move |change| {
+        for secret in all.secrets.within(&change.key().namespace) {
+            q.add(Key::of(&*secret), change.cause());
+        }
+    });
+    let all = Arc::new(shared.clone());
+    shared.report_panics(&tokens, &shared.secrets, "token");
+    tokens.work("token", 2, move |key, _| {
+        let shared = all.clone();
+        async move { token(&shared, key).await }
+    });
+}
+
+/// Made meanwhile, or the namespace is going: both are fine.
+fn tolerate<T>(result: Result<T, kube::Error>) -> Result<(), kube::Error> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if is_code(&error, 404) || is_code(&error, 409) || is_namespace_ending(&error) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Fills a secret of type `kubernetes.io/service-account-token`, and deletes it when its account is
+/// gone.
+async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
+    let Some(secret) = shared.secrets.get(&key) else { return Ok(Outcome::Done) };
+    let annotation = |name: &str| secret.metadata.annotations.as_ref().and_then(|a| a.get(name)).cloned();
+    let Some(name) = annotation(ACCOUNT) else { return Ok(Outcome::Done) };
+    let api = shared.config.client.within::<Secret>(&key.namespace);
+    let account = shared.accounts.get(&Key::new(key.namespace.clone(), name.clone()));
+    // A later account of the same name is another one: its token is not that of the one before.
+    let is_same = |account: &ServiceAccount| {
+        annotation(ACCOUNT_UID).is_none_or(|uid| uid.is_empty() || Some(uid) == account.metadata.uid)
+    };
+    let Some(account) = account.filter(|account| is_same(account)) else {
+        if annotation(ACCOUNT_UID).is_some() {
+            tolerate(api.delete(&key.name, &DeleteParams::default()).await)?;
+        }
+        return Ok(Outcome::Done);
+    };
+    if secret.data.as_ref().is_some_and(|d| d.contains_key("token")) {
+        return Ok(Outcome::Done);
+    }
+    let uid = account.metadata.uid.clone().unwrap_or_default();
+    let claims = json!({
+        "iss": LEGACY_ISSUER,
+        "kubernetes.io/serviceaccount/namespace": key.namespace,
+        "kubernetes.io/serviceaccount/secret.name": key.name,
+        "kubernetes.io/serviceaccount/service-account.name": name,
+        "kubernetes.io/serviceaccount/service-account.uid": uid,
+        "sub": format!("system:serviceaccount:{}:{name}", key.namespace),
+    });
+    let token = shared.config.tokens.sign(&claims)?;
+    let mut next = (*secret).clone();
+    let data = next.data.get_or_insert_default();
+    data.insert("token".into(), ByteString(token.into_bytes()));
+    data.insert("ca.crt".into(), ByteString(shared.config.ca.pem().as_bytes().to_vec()));
+    data.insert("namespace".into(), ByteString(key.namespace.clone().into_bytes()));
+    next.metadata.annotations.get_or_insert_default().insert(ACCOUNT_UID.into(), uid);
+    tolerate(api.replace(&key.name, &PostParams::default(), &next).await)?;
+    Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use client::testing::{Scripted, refusal};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_secret_of_an_earlier_account_with_the_same_name_is_deleted() {
+        let deleted = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = deleted.clone();
+        let server = Scripted::new(move |asked| {
+            if asked.line.starts_with("DELETE ") {
+                seen.lock().unwrap().push(asked.line.clone());
+            }
+            None
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        let account = json!({"metadata": {"name": "robot", "namespace": "n", "uid": "new"}});
+        shared.accounts.tell_of(serde_json::from_value(account).unwrap());
+        for uid in ["old", "new"] {
+            let annotations = json!({ACCOUNT: "robot", ACCOUNT_UID: uid});
+            let meta = json!({"name": uid, "namespace": "n", "annotations": annotations});
+            let secret = json!({"metadata": meta, "data": {"token": "eA=="}});
+            shared.secrets.tell_of(serde_json::from_value(secret).unwrap());
+            token(&shared, Key::new("n", uid)).await.ok();
+        }
+        assert_eq!(*deleted.lock().unwrap(), ["DELETE /api/v1/namespaces/n/secrets/old"]);
+        shared.crew.kill();
+    }
+
+    #[tokio::test]
+    async fn an_account_that_may_not_be_made_yet_is_tried_again() {
+        // As at the start of a cluster, before its roles are there.
+        let tries = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = tries.clone();
+        let server = Scripted::new(move |asked| {
+            let made = asked.line == "POST /api/v1/namespaces/n/serviceaccounts";
+            let first = made && count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+            if first { refusal(403, "Forbidden") } else { None }
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        start(&shared);
+        shared.namespaces.tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+        let again = async {
+            while tries.load(std::sync::atomic::Ordering::Relaxed) < 2 {
+                clock::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(clock::timeout(Duration::from_secs(20), again).await.is_some());
+        shared.crew.kill();
+    }
+}

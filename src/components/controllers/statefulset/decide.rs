@@ -1,0 +1,397 @@
+//! What to do about one StatefulSet now: [`decide`] is pure. In order means: one pod after the
+//! other, each only when all before it are available; away in the reverse order. Source:
+//! `pkg/controller/statefulset/stateful_set_control.go`.
+
+use super::identity::{self, first};
+use crate::pods::{self, is_available};
+use crate::{amount, revisions};
+use clock::Timestamp;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
+use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Pods made in one look, at most: `replicas` may be two thousand million.
+const BURST: usize = 500;
+
+/// Names of the revision that pods had, and of the one that they are to have.
+#[derive(Clone, Copy, Debug)]
+pub struct Revisions<'a> {
+    pub current: &'a str,
+    pub update: &'a str,
+}
+
+/// What to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Ordinals, each with whether the pod is of the update revision.
+    pub create: Vec<(i32, bool)>,
+    /// Ordinals of pods whose identity label or claims are not the set's. Nothing after them is
+    /// done before they are repaired.
+    pub repair: Vec<i32>,
+    /// Ordinals of pods that have ended: each is deleted and comes again under the same name.
+    pub ended: Vec<i32>,
+    /// Ordinals of pods that still wait to start: their claims may be missing.
+    pub waiting: Vec<i32>,
+    /// Names.
+    pub delete: Vec<String>,
+    /// Names of pods that are scaled away, going already or not.
+    pub condemned: Vec<String>,
+}
+
+fn name(pod: &Arc<Pod>) -> String {
+    pod.metadata.name.clone().unwrap_or_default()
+}
+
+fn is_going(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    pods::phase(pod) == "Running" && pods::ready_since(pod).is_some()
+}
+
+fn of_revision(pod: &Pod, revision: &str) -> bool {
+    revisions::of_pod(pod).is_some_and(|r| r == revision)
+}
+
+/// The ordinal from which on pods are to be of the update revision; `None` if the controller
+/// replaces none (OnDelete).
+fn partition(set: &StatefulSet) -> Option<i32> {
+    let strategy = set.spec.as_ref().and_then(|s| s.update_strategy.clone()).unwrap_or_default();
+    if strategy.type_.as_deref() == Some("OnDelete") {
+        return None;
+    }
+    let partition = strategy.rolling_update.and_then(|r| r.partition).unwrap_or(0);
+    Some(first(set).saturating_add(partition))
+}
+
+/// How many pods an update may take away at a time, at least one: a number, or so many percent,
+/// rounded down.
+fn max_unavailable(set: &StatefulSet) -> i32 {
+    let Some(spec) = &set.spec else { return 1 };
+    let rolling = spec.update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref());
+    let most = rolling.and_then(|r| r.max_unavailable.as_ref());
+    let most = most.and_then(|amount| amount::scaled(amount, spec.replicas.unwrap_or(1), false));
+    most.unwrap_or(1).max(1)
+}
+
+/// True unless the set's pods come and go all at once (`podManagementPolicy: Parallel`).
+pub fn is_in_order(set: &StatefulSet) -> bool {
+    set.spec.as_ref().and_then(|s| s.pod_management_policy.as_deref()) != Some("Parallel")
+}
+
+/// Pure: the next steps for a set that has these pods.
+pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Timestamp) -> Plan {
+    let spec = set.spec.clone().unwrap_or_default();
+    let in_order = is_in_order(set);
+    let seconds = spec.min_ready_seconds.unwrap_or(0);
+    let set_name = set.metadata.name.as_deref().unwrap_or_default();
+    let start = first(set);
+    let wanted = start..start.saturating_add(spec.replicas.unwrap_or(1).max(0));
+    let mut by_ordinal: BTreeMap<i32, &Arc<Pod>> = BTreeMap::new();
+    for pod in mine {
+        by_ordinal.extend(identity::ordinal(set_name, &name(pod)).map(|n| (n, pod)));
+    }
+    let mut plan = Plan::default();
+    let condemned: Vec<&Arc<Pod>> =
+        by_ordinal.iter().rev().filter(|(n, _)| !wanted.contains(n)).map(|(_, pod)| *pod).collect();
+    plan.condemned = condemned.iter().map(|p| name(p)).collect();
+    let partition = partition(set);
+    // Up, the lowest first. Here and below the work grows with the pods there are and with BURST,
+    // not with `replicas`.
+    let most = if in_order { 1 } else { BURST };
+    let fill = |plan: &mut Plan, gap: Range<i32>| {
+        let room = most - plan.create.len();
+        plan.create.extend(gap.take(room).map(|n| (n, partition.is_none_or(|p| n >= p))));
+    };
+    let mut next = start;
+    for (ordinal, pod) in by_ordinal.range(wanted.clone()) {
+        fill(&mut plan, next..*ordinal);
+        if in_order && !plan.create.is_empty() {
+            return plan;
+        }
+        next = ordinal.saturating_add(1);
+        if matches!(pods::phase(pod), "Succeeded" | "Failed") {
+            if !is_going(pod) {
+                plan.ended.push(*ordinal);
+            }
+            if in_order {
+                return plan;
+            }
+            continue;
+        }
+        if pods::phase(pod) == "Pending" && !is_going(pod) {
+            plan.waiting.push(*ordinal);
+        }
+        let available = is_ready(pod) && is_available(pod, seconds, now);
+        if in_order && (is_going(pod) || !available) {
+            return plan;
+        }
+        if !(identity::is_labelled(pod) && identity::has_storage(set, pod, *ordinal)) {
+            plan.repair.push(*ordinal);
+        }
+    }
+    fill(&mut plan, next..wanted.end);
+    if in_order && !plan.create.is_empty() {
+        return plan;
+    }
+    // Down, the highest first; in order, nobody goes while somebody else is ill.
+    let all = by_ordinal.range(wanted.clone()).map(|(_, pod)| pod).chain(condemned.iter().rev());
+    let first_ill = all.into_iter().find(|p| !is_ready(p) || is_going(p)).map(|p| name(p));
+    for pod in &condemned {
+        if is_going(pod) {
+            if in_order {
+                return plan;
+            }
+            continue;
+        }
+        let ill = !is_ready(pod) || !is_available(pod, seconds, now);
+        if in_order && ill && first_ill.as_ref() != Some(&name(pod)) {
+            return plan;
+        }
+        plan.delete.push(name(pod));
+        if in_order {
+            return plan;
+        }
+    }
+    // Anew, the highest first, as many at a time as may be missing.
+    let Some(partition) = partition else { return plan };
+    let mut may_go = max_unavailable(set);
+    for (ordinal, pod) in by_ordinal.range(wanted).rev().take_while(|(n, _)| **n >= partition) {
+        if !of_revision(pod, revision.update) && !is_going(pod) {
+            if !plan.ended.contains(ordinal) {
+                plan.delete.push(name(pod));
+            }
+        } else if !is_going(pod) && is_ready(pod) && is_available(pod, seconds, now) {
+            continue;
+        }
+        may_go -= 1;
+        if may_go == 0 {
+            break;
+        }
+    }
+    plan
+}
+
+/// Pure: the round in which a pod is created, repaired, or deleted because it has ended. The first
+/// round has one pod, each next one twice as many, up to [`BURST`]; of a set that keeps to the
+/// order each has one. `index` counts from the first ordinal. An error in one round keeps the later
+/// ones from being begun.
+///
+/// | index | 0 | 1, 2 | 3 to 6 | 255 to 510 | 511 to 1010 |
+/// |---|---|---|---|---|---|
+/// | round | 0 | 1 | 2 | 8 | 9 |
+pub fn round(index: i32, in_order: bool) -> i32 {
+    /// Indexes in the rounds that double.
+    const DOUBLED: i32 = 511;
+    match index.max(0) {
+        index if in_order => index,
+        index if index < DOUBLED => (index + 1).ilog2() as i32,
+        index => DOUBLED.ilog2() as i32 + 1 + (index - DOUBLED) / BURST as i32,
+    }
+}
+
+/// Pure: the status that the pods give.
+pub fn status(
+    set: &StatefulSet,
+    mine: &[Arc<Pod>],
+    revision: Revisions,
+    now: Timestamp,
+) -> StatefulSetStatus {
+    let spec = set.spec.clone().unwrap_or_default();
+    let seconds = spec.min_ready_seconds.unwrap_or(0);
+    let old = set.status.clone().unwrap_or_default();
+    let count = |f: &dyn Fn(&Arc<Pod>) -> bool| mine.iter().filter(|p| f(p)).count() as i32;
+    let (replicas, ready) = (mine.len() as i32, count(&|p| is_ready(p)));
+    let available = count(&|p| is_ready(p) && is_available(p, seconds, now));
+    let updated = count(&|p| !is_going(p) && of_revision(p, revision.update));
+    let mut current = count(&|p| !is_going(p) && of_revision(p, revision.current));
+    let mut current_revision = revision.current;
+    let whole = spec.replicas.unwrap_or(1);
+    if partition(set).is_some() && updated == whole && replicas == whole && ready == whole {
+        (current, current_revision) = (updated, revision.update); // the roll-out is complete
+    }
+    let some = |n: i32| (n > 0).then_some(n);
+    StatefulSetStatus {
+        replicas,
+        ready_replicas: some(ready),
+        available_replicas: Some(available),
+        current_replicas: some(current),
+        updated_replicas: some(updated),
+        current_revision: Some(current_revision.into()),
+        update_revision: Some(revision.update.into()),
+        observed_generation: set.metadata.generation,
+        collision_count: Some(old.collision_count.unwrap_or(0)),
+        conditions: old.conditions,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const NOW: &str = "2026-01-01T00:10:00Z";
+    const REVISION: Revisions = Revisions { current: "old", update: "new" };
+
+    fn set(spec: Value) -> StatefulSet {
+        let mut whole = json!({"replicas": 3, "serviceName": "s", "selector": {}, "template": {},
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}});
+        for (key, value) in spec.as_object().unwrap() {
+            whole[key] = value.clone();
+        }
+        serde_json::from_value(json!({"metadata": {"name": "web", "generation": 2}, "spec": whole})).unwrap()
+    }
+
+    /// `0 new`, `1 old unready`, `2 new going`, `3 new failed`, `4 new young`
+    fn pods(all: &[&str]) -> Vec<Arc<Pod>> {
+        let pod = |text: &&str| {
+            let mut words = text.split(' ');
+            let (ordinal, revision) = (words.next().unwrap(), words.next().unwrap());
+            let state = words.next().unwrap_or_default();
+            let ready = if matches!(state, "unready" | "failed" | "pending") { "False" } else { "True" };
+            let phase = match state {
+                "failed" => "Failed",
+                "pending" => "Pending",
+                _ => "Running",
+            };
+            let since = if state == "young" { "2026-01-01T00:09:55Z" } else { "2026-01-01T00:00:00Z" };
+            let mut pod = json!({
+                "metadata": {"name": format!("web-{ordinal}"),
+                    "labels": {"controller-revision-hash": revision, "statefulset.kubernetes.io/pod-name": format!("web-{ordinal}")}},
+                "spec": {"containers": []},
+                "status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": since}]}});
+            if state == "going" {
+                pod["metadata"]["deletionTimestamp"] = NOW.into();
+            }
+            Arc::new(serde_json::from_value(pod).unwrap())
+        };
+        all.iter().map(pod).collect()
+    }
+
+    /// `+0 new` makes, `-web-0` deletes.
+    fn steps(spec: Value, all: &[&str]) -> String {
+        let plan = decide(&set(spec), &pods(all), REVISION, NOW.parse().unwrap());
+        let made = plan.create.iter().map(|(n, new)| format!("+{n} {}", if *new { "new" } else { "old" }));
+        let ended = plan.ended.iter().map(|n| format!("-web-{n}"));
+        made.chain(ended).chain(plan.delete.iter().map(|n| format!("-{n}"))).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn ordinals_end_where_numbers_end() {
+        let last = json!({"replicas": 3, "ordinals": {"start": i32::MAX - 1}, "updateStrategy": {"rollingUpdate": {"partition": 9}}});
+        assert_eq!(steps(last, &[]), "+2147483646 old");
+    }
+
+    #[test]
+    fn two_thousand_million_replicas_cost_no_more_than_the_pods_there_are() {
+        let all = json!({"replicas": i32::MAX, "podManagementPolicy": "Parallel"});
+        let now = NOW.parse().unwrap();
+        let plan = decide(&set(all.clone()), &pods(&["1 new", "2000000000 old"]), REVISION, now);
+        assert_eq!((plan.create.len(), plan.create[0].0, plan.create[1].0), (BURST, 0, 2));
+        assert_eq!(plan.delete, ["web-2000000000"]);
+        assert_eq!(decide(&set(all), &[], REVISION, now).create.len(), BURST);
+    }
+
+    #[test]
+    fn one_after_the_other_unless_all_at_once() {
+        assert_eq!(steps(json!({}), &[]), "+0 new");
+        assert_eq!(steps(json!({}), &["0 new unready"]), "");
+        assert_eq!(steps(json!({}), &["0 new"]), "+1 new");
+        assert_eq!(steps(json!({"minReadySeconds": 10}), &["0 new young"]), "");
+        assert_eq!(steps(json!({}), &["0 new", "1 new going"]), "");
+        assert_eq!(steps(json!({}), &["0 new failed", "1 new"]), "-web-0");
+        assert_eq!(steps(json!({"podManagementPolicy": "Parallel"}), &["1 new unready"]), "+0 new, +2 new");
+        assert_eq!(steps(json!({"ordinals": {"start": 5}}), &["5 new"]), "+6 new");
+    }
+
+    /// Pods that the set has adopted from an earlier set of its name.
+    #[test]
+    fn pods_without_the_sets_identity_or_claims_are_repaired() {
+        let claims = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+        let repairs = |spec: Value, pods: &[Arc<Pod>]| {
+            let plan = decide(&set(spec), pods, REVISION, NOW.parse().unwrap());
+            (plan.repair, plan.create.iter().map(|(n, _)| *n).collect::<Vec<_>>())
+        };
+        let all = |state: &str| pods(&["0 new", &format!("1 new {state}")]);
+        assert_eq!(repairs(json!({}), &all("")), (vec![], vec![2]));
+        let with_claims = json!({"volumeClaimTemplates": claims});
+        assert_eq!(repairs(with_claims.clone(), &all("")), (vec![0, 1], vec![2]));
+        assert_eq!(
+            repairs(with_claims, &all("unready")),
+            (vec![0], vec![]),
+            "in order, each when it is available"
+        );
+        let at_once = json!({"volumeClaimTemplates": claims, "podManagementPolicy": "Parallel"});
+        assert_eq!(repairs(at_once, &all("unready")), (vec![0, 1], vec![2]));
+        let mut nameless = all("");
+        Arc::make_mut(&mut nameless[1]).metadata.labels.as_mut().unwrap().remove(identity::POD_NAME);
+        assert_eq!(repairs(json!({}), &nameless), (vec![1], vec![2]));
+    }
+
+    #[test]
+    fn rounds_double_up_to_the_most_at_once() {
+        let rounds = |indexes: &[i32]| indexes.iter().map(|n| round(*n, false)).collect::<Vec<_>>();
+        assert_eq!(rounds(&[0, 1, 2, 3, 6, 7, 254, 255]), [0, 1, 1, 2, 2, 3, 7, 8]);
+        assert_eq!(rounds(&[510, 511, 1010, 1011]), [8, 9, 9, 10]);
+        assert_eq!(round(7, true), 7);
+    }
+
+    #[test]
+    fn down_goes_the_other_way() {
+        let all = ["0 new", "1 new", "2 new", "10 new"];
+        assert_eq!(steps(json!({"replicas": 1}), &all), "-web-10");
+        assert_eq!(steps(json!({"replicas": 1}), &["0 new", "1 new", "2 new going"]), "");
+        assert_eq!(steps(json!({"replicas": 1}), &["0 new", "1 new unready", "2 new unready"]), "");
+        assert_eq!(steps(json!({"replicas": 1}), &["0 new", "1 new", "2 new unready"]), "-web-2");
+        assert_eq!(
+            steps(json!({"replicas": 1, "podManagementPolicy": "Parallel"}), &all),
+            "-web-10, -web-2, -web-1"
+        );
+    }
+
+    #[test]
+    fn updates_go_from_the_highest_down_to_the_partition() {
+        let old = ["0 old", "1 old", "2 old"];
+        let partition =
+            |n: i32| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": n}}});
+        assert_eq!(steps(json!({}), &old), "-web-2");
+        assert_eq!(steps(json!({}), &["0 old", "1 old", "2 new unready"]), "");
+        assert_eq!(steps(json!({}), &["0 old", "1 old", "2 new"]), "-web-1");
+        assert_eq!(steps(partition(2), &["0 old", "1 old", "2 new"]), "");
+        assert_eq!(steps(partition(2), &["1 old", "2 new"]), "+0 old");
+        assert_eq!(steps(json!({"updateStrategy": {"type": "OnDelete"}}), &old), "");
+        assert_eq!(steps(json!({"updateStrategy": {"type": "OnDelete"}}), &["0 old", "1 old"]), "+2 new");
+    }
+
+    #[test]
+    fn so_many_go_at_a_time_as_may_be_missing() {
+        let most = |n: Value| {
+            json!({"podManagementPolicy": "Parallel", "updateStrategy": {"type": "RollingUpdate",
+                "rollingUpdate": {"partition": 0, "maxUnavailable": n}}})
+        };
+        let old = ["0 old", "1 old", "2 old"];
+        assert_eq!(steps(most(json!(2)), &old), "-web-2, -web-1");
+        assert_eq!(steps(most(json!("67%")), &old), "-web-2, -web-1");
+        assert_eq!(steps(most(json!("10%")), &old), "-web-2", "at least one");
+        assert_eq!(steps(most(json!(2)), &["0 old", "1 old", "2 new unready"]), "-web-1");
+        assert_eq!(steps(most(json!(2)), &["0 old", "1 new going", "2 new unready"]), "");
+    }
+
+    #[test]
+    fn the_status_tells_when_a_roll_out_is_complete() {
+        let now = NOW.parse().unwrap();
+        let half = status(&set(json!({})), &pods(&["0 old", "1 old", "2 new"]), REVISION, now);
+        assert_eq!((half.current_replicas, half.updated_replicas), (Some(2), Some(1)));
+        assert_eq!(half.current_revision.as_deref(), Some("old"));
+        let done = status(&set(json!({})), &pods(&["0 new", "1 new", "2 new"]), REVISION, now);
+        assert_eq!((done.current_replicas, done.current_revision.as_deref()), (Some(3), Some("new")));
+        let starting = status(&set(json!({})), &pods(&["0 new", "1 new", "2 new unready"]), REVISION, now);
+        assert_eq!(starting.current_revision.as_deref(), Some("old"), "one is not ready");
+        let by_hand = set(json!({"updateStrategy": {"type": "OnDelete"}}));
+        let replaced = status(&by_hand, &pods(&["0 new", "1 new", "2 new"]), REVISION, now);
+        assert_eq!(replaced.current_revision.as_deref(), Some("old"), "the controller rolls nothing out");
+    }
+}

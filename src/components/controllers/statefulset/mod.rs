@@ -1,0 +1,322 @@
+//! # StatefulSet: pods that are somebody
+//!
+//! The pods of a StatefulSet are numbered. Each keeps its name, its host name in the set's headless
+//! Service and its claims, whatever node it comes back on. [`decide`] says which pod is next; here
+//! its claims and then the pod itself are made. What pods are made of is kept in
+//! ControllerRevisions. Source: `pkg/controller/statefulset`.
+
+pub mod decide;
+mod identity;
+
+use super::pods::{self, Words};
+use super::revisions;
+use super::workload::{self, Look, PodOwner};
+use super::{Error, Shared};
+use client::{Informer, Outcome, is_code};
+use decide::{Plan, Revisions};
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tap::{Component, Event};
+
+/// The controller of StatefulSets.
+pub(crate) struct StatefulSets;
+
+pub(crate) fn start(shared: &Shared) {
+    let queue = workload::start::<StatefulSets>(shared);
+    revisions::watch(shared, "StatefulSet", &queue);
+}
+
+impl PodOwner for StatefulSets {
+    type Kind = StatefulSet;
+    const COMPONENT: Component = Component::StatefulSetController;
+    const WORKERS: usize = 5;
+    const WORDS: Words = Words {
+        created: |set, pod| format!("create Pod {pod} in StatefulSet {set} successful"),
+        deleted: |set, pod| format!("delete Pod {pod} in StatefulSet {set} successful"),
+        refused: |set, pod, why| format!("create Pod {pod} in StatefulSet {set} failed error: {why}"),
+    };
+
+    fn informer(shared: &Shared) -> &Informer<StatefulSet> {
+        &shared.stateful_sets
+    }
+
+    fn selector(set: &StatefulSet) -> Option<Cow<'_, LabelSelector>> {
+        set.spec.as_ref().map(|s| Cow::Borrowed(&s.selector))
+    }
+
+    async fn sync(look: &Look<'_, StatefulSet>) -> Result<Outcome, Error> {
+        let set = &look.object;
+        let spec = set.spec.clone().unwrap_or_default();
+        let status = set.status.clone().unwrap_or_default();
+        let mut mine = look.claim(&spec.selector, pods::is_staying).await?;
+        mine.retain(|p| {
+            identity::ordinal(&look.key.name, p.metadata.name.as_deref().unwrap_or_default()).is_some()
+        });
+        if !look.alive() {
+            return Ok(Outcome::Done); // the garbage collector does the rest
+        }
+        let named = status.current_revision.clone().unwrap_or_default();
+        let live = |name: &str| {
+            named == name || mine.iter().any(|p| revisions::of_pod(p).is_some_and(|r| r == name))
+        };
+        let (limit, collisions) = (spec.revision_history_limit, status.collision_count);
+        let kept = revisions::keep(look, &spec.template, collisions, limit, live).await?;
+        let name = |r: &Arc<ControllerRevision>| r.metadata.name.clone().unwrap_or_default();
+        let update = kept.last().map(name).unwrap_or_default();
+        let current = kept.iter().find(|r| name(r) == named);
+        let revision =
+            Revisions { current: if current.is_some() { &named } else { &update }, update: &update };
+        let mut result = Ok(());
+        if look.settled {
+            let plan = decide::decide(set, &mine, revision, clock::now());
+            result = act(look, &plan, &mine, current, revision).await;
+        }
+        look.write_status(set.status.as_ref(), &decide::status(set, &mine, revision, clock::now())).await?;
+        result?;
+        let seconds = spec.min_ready_seconds.unwrap_or(0);
+        let next = mine.iter().filter_map(|p| pods::until_available(p, seconds)).min();
+        Ok(next.map_or(Outcome::Done, Outcome::After))
+    }
+}
+
+async fn act(
+    look: &Look<'_, StatefulSet>,
+    plan: &Plan,
+    mine: &[Arc<Pod>],
+    current: Option<&Arc<ControllerRevision>>,
+    revision: Revisions<'_>,
+) -> Result<(), Error> {
+    own_claims(look, plan, mine).await?;
+    for ordinal in &plan.waiting {
+        make_claims(look, *ordinal).await?;
+    }
+    fill(look, plan, mine, current, revision).await?;
+    let doomed = pods::named(mine, &plan.delete);
+    look.hands.delete_all(&doomed).await?;
+    let mut delete: Vec<String> = plan.ended.iter().map(|n| format!("{}-{n}", look.key.name)).collect();
+    delete.extend(doomed.iter().filter_map(|pod| pod.metadata.name.clone()));
+    if !plan.create.is_empty() || !delete.is_empty() {
+        let create: Vec<i32> = plan.create.iter().map(|(ordinal, _)| *ordinal).collect();
+        look.did(Event::ReconcileStatefulSet { create, delete });
+    }
+    Ok(())
+}
+
+/// Pods that are dealt with at once, by ordinal.
+#[derive(Default)]
+struct Round {
+    create: Vec<(i32, bool)>,
+    repair: Vec<i32>,
+    ended: Vec<i32>,
+}
+
+/// Creates the pods that are missing, repairs those that it has adopted, and deletes those that
+/// have ended. An error holds up the later rounds and everything that comes after them.
+async fn fill(
+    look: &Look<'_, StatefulSet>,
+    plan: &Plan,
+    mine: &[Arc<Pod>],
+    current: Option<&Arc<ControllerRevision>>,
+    revision: Revisions<'_>,
+) -> Result<(), Error> {
+    let set = &look.object;
+    let spec = set.spec.clone().unwrap_or_default();
+    let before = current.and_then(|r| revisions::template(r)).unwrap_or_else(|| spec.template.clone());
+    let (start, in_order) = (identity::first(set), decide::is_in_order(set));
+    let at = |ordinal: i32| decide::round(ordinal.saturating_sub(start), in_order);
+    let mut rounds: BTreeMap<i32, Round> = BTreeMap::new();
+    if !(plan.create.is_empty() && plan.repair.is_empty()) && look.still_there().await? {
+        plan.create.iter().for_each(|new| rounds.entry(at(new.0)).or_default().create.push(*new));
+        plan.repair.iter().for_each(|n| rounds.entry(at(*n)).or_default().repair.push(*n));
+    }
+    plan.ended.iter().for_each(|n| rounds.entry(at(*n)).or_default().ended.push(*n));
+    for Round { create, repair, ended } in rounds.into_values() {
+        let mut made = Vec::new();
+        for (ordinal, new) in create {
+            make_claims(look, ordinal).await?;
+            let (template, of) =
+                if new { (&spec.template, revision.update) } else { (&before, revision.current) };
+            made.push(identity::pod(set, template, of, ordinal));
+        }
+        let mut done: Result<(), Error> = look.hands.create_at_once(made).await.map_err(Error::from);
+        for ordinal in repair {
+            done = repair_pod(look, mine, ordinal).await.and(done);
+        }
+        let names: Vec<String> = ended.iter().map(|n| format!("{}-{n}", look.key.name)).collect();
+        look.hands.delete_all(&pods::named(mine, &names)).await?;
+        done?;
+    }
+    Ok(())
+}
+
+/// Gives an adopted pod the identity and the claims of this set. The API server refuses new volumes
+/// for a pod: then its claims are made all the same, and the set goes no further until the pod is
+/// deleted, as upstream.
+async fn repair_pod(look: &Look<'_, StatefulSet>, mine: &[Arc<Pod>], ordinal: i32) -> Result<(), Error> {
+    let (set, recorder, about) = (&look.key.name, look.hands.recorder, &look.hands.about);
+    let name = format!("{set}-{ordinal}");
+    let Some(pod) = mine.iter().find(|pod| pod.metadata.name.as_ref() == Some(&name)) else { return Ok(()) };
+    let failed = |why: &str| {
+        let told = format!("update Pod {name} in StatefulSet {set} failed error: {why}");
+        recorder.warning(about, "FailedUpdate", told, look.cause.clone());
+    };
+    if !identity::has_storage(&look.object, pod, ordinal) {
+        make_claims(look, ordinal).await.inspect_err(|error| failed(&error.to_string()))?;
+    }
+    // The resource version goes with it: what others have written meanwhile is not written over.
+    let repaired = identity::repaired(&look.object, pod, ordinal);
+    match look.api::<Pod>().replace(&name, &PostParams::default(), &repaired).await {
+        Ok(_) => {
+            let told = format!("update Pod {name} in StatefulSet {set} successful");
+            recorder.normal(about, "SuccessfulUpdate", told, look.cause.clone());
+            Ok(())
+        }
+        Err(error) if is_code(&error, 404) || is_code(&error, 409) => Err(Error::Conflict(pods::why(&error))),
+        Err(error) => {
+            failed(&pods::why(&error));
+            Err(error.into())
+        }
+    }
+}
+
+/// The claims of one pod that are not there yet. They outlive the pod.
+async fn make_claims(look: &Look<'_, StatefulSet>, ordinal: i32) -> Result<(), Error> {
+    let api = look.api::<PersistentVolumeClaim>();
+    for mut claim in identity::claims(&look.object, ordinal) {
+        let name = claim.metadata.name.clone().unwrap_or_default();
+        let key = client::Key::new(look.key.namespace.clone(), name.clone());
+        match look.shared.claims.get(&key) {
+            Some(there) if there.metadata.deletion_timestamp.is_some() => {
+                return Err(Error::NotYet(format!("pvc {name} is being deleted")));
+            }
+            Some(_) => continue,
+            None => {}
+        }
+        claim.metadata.owner_references = Some(identity::claim_owners(&look.object, &claim, None, false));
+        let (set, pod) = (&look.key.name, format!("{}-{ordinal}", look.key.name));
+        let about = &look.hands.about;
+        match api.create(&PostParams::default(), &claim).await {
+            Ok(_) => {
+                let told = format!("create Claim {name} Pod {pod} in StatefulSet {set} success");
+                look.hands.recorder.normal(about, "SuccessfulCreate", told, look.cause.clone());
+            }
+            Err(error) if is_code(&error, 409) => {}
+            Err(error) => {
+                let told =
+                    format!("create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {error}");
+                look.hands.recorder.warning(about, "FailedCreate", told, look.cause.clone());
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Claims are owned by whom the retention policy says, before a pod goes that would take them
+/// along.
+async fn own_claims(look: &Look<'_, StatefulSet>, plan: &Plan, mine: &[Arc<Pod>]) -> Result<(), Error> {
+    for pod in mine {
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let Some(ordinal) = identity::ordinal(&look.key.name, name) else { continue };
+        let condemned = plan.condemned.iter().any(|n| n == name);
+        for wanted in identity::claims(&look.object, ordinal) {
+            let claim_name = wanted.metadata.name.unwrap_or_default();
+            let key = client::Key::new(look.key.namespace.clone(), claim_name.clone());
+            let Some(claim) = look.shared.claims.get(&key) else { continue };
+            let owners = identity::claim_owners(&look.object, &claim, Some(pod), condemned);
+            if owners == claim.metadata.owner_references.clone().unwrap_or_default() {
+                continue;
+            }
+            let patch = json!({"metadata": {"uid": claim.metadata.uid, "ownerReferences": owners}});
+            let api = look.api::<PersistentVolumeClaim>();
+            match api.patch(&claim_name, &PatchParams::default(), &Patch::Merge(patch)).await {
+                Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use client::Key;
+    use client::testing::Scripted;
+    use serde_json::Value;
+
+    /// What a set asks of the API server that has adopted a pod without its labels or claims.
+    /// `refuse`: new volumes, as the API server does.
+    async fn repair(volumes: Value, refuse: bool) -> (bool, Vec<(String, Value)>) {
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}});
+        let set = json!({"metadata": {"name": "web", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+            "spec": {"replicas": 2, "serviceName": "web", "selector": {"matchLabels": {"a": "b"}}, "template": template,
+                "volumeClaimTemplates": [claim]}});
+        let owner = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "1", "controller": true});
+        let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let pod = json!({"metadata": {"name": "web-0", "namespace": "d", "uid": "p", "resourceVersion": "6", "labels": {"a": "b"},
+                "ownerReferences": [owner]},
+            "spec": {"containers": [{"name": "c", "image": "i"}], "volumes": volumes},
+            "status": {"phase": "Running", "conditions": [ready]}});
+        let stored = set.clone();
+        let server = Scripted::new(move |asked| match asked.line.as_str() {
+            "PUT /api/v1/namespaces/d/pods/web-0" if refuse => {
+                let why = "pod updates may not change fields";
+                Some((422, json!({"kind": "Status", "status": "Failure", "code": 422, "reason": "Invalid", "message": why})))
+            }
+            line if line.contains("/statefulsets/web") => Some((200, stored.clone())),
+            line if line.starts_with("POST") || line.starts_with("PUT") => Some((201, asked.body.clone())),
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        shared.stateful_sets.tell_of(serde_json::from_value(set).unwrap());
+        shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+        let looked = workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await;
+        let writes = server.take().into_iter().filter(|asked| {
+            ["/pods", "/pods/web-0", "/persistentvolumeclaims"].iter().any(|end| asked.line.ends_with(end))
+        });
+        (looked.is_ok(), writes.map(|asked| (asked.line, asked.body)).collect())
+    }
+
+    #[tokio::test]
+    async fn an_adopted_pod_gets_the_sets_labels_and_the_next_pod_is_made() {
+        let volumes = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data-web-0"}}]);
+        let (well, writes) = repair(volumes.clone(), false).await;
+        assert!(well);
+        let lines: Vec<&str> = writes.iter().map(|(line, _)| line.as_str()).collect();
+        let expected = [
+            "PUT /api/v1/namespaces/d/pods/web-0",
+            "POST /api/v1/namespaces/d/persistentvolumeclaims",
+            "POST /api/v1/namespaces/d/pods",
+        ];
+        assert_eq!(lines, expected);
+        let labels = &writes[0].1["metadata"]["labels"];
+        assert_eq!(labels["statefulset.kubernetes.io/pod-name"], "web-0");
+        assert_eq!(labels["apps.kubernetes.io/pod-index"], "0");
+        assert_eq!(writes[0].1["metadata"]["resourceVersion"], "6");
+        assert_eq!(writes[0].1["spec"]["volumes"], volumes);
+    }
+
+    #[tokio::test]
+    async fn an_adopted_pod_without_the_sets_volumes_holds_the_set_up_and_its_claims_are_made() {
+        let (well, writes) = repair(json!([{"name": "data", "emptyDir": {}}]), true).await;
+        assert!(!well);
+        let lines: Vec<&str> = writes.iter().map(|(line, _)| line.as_str()).collect();
+        assert_eq!(
+            lines,
+            ["POST /api/v1/namespaces/d/persistentvolumeclaims", "PUT /api/v1/namespaces/d/pods/web-0"]
+        );
+        assert_eq!(writes[0].1["metadata"]["name"], "data-web-0");
+        let volumes = &writes[1].1["spec"]["volumes"];
+        assert_eq!(volumes.as_array().map(Vec::len), Some(1), "{volumes}");
+        assert_eq!(volumes[0]["persistentVolumeClaim"]["claimName"], "data-web-0");
+    }
+}

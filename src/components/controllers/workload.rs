@@ -1,0 +1,298 @@
+//! The shape of a controller whose objects own pods: changes of the owner, of its pods and of pods
+//! that nobody owns become keys in a queue; a [`Look`] is one key taken out of it, with everything
+//! at hand to act on. [`PodOwner`] is what differs from kind to kind.
+
+use super::expectations::Expectations;
+use super::pauses::Pauses;
+use super::pods::{self, Hands, Words, owner_key};
+use super::write::{self, Guard};
+use super::{Error, Shared, record, reference};
+use client::{Change, Informer, Key, Outcome, Recorder, WorkQueue};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use kube::api::{Api, ListParams};
+use kube::core::Selector;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tap::{Cause, Component, Event};
+
+/// A kind with namespaces whose objects are read and written as its type says.
+pub(crate) trait Typed:
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + DeserializeOwned
+    + Serialize
+    + Debug
+{
+}
+
+impl<K> Typed for K where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Serialize
+        + Debug
+{
+}
+
+/// A kind whose objects own pods, and how its controller looks at one of them.
+pub(crate) trait PodOwner: 'static {
+    type Kind: Typed + Send + Sync;
+    /// Who writes its events and records, e.g. `replicaset-controller`.
+    const COMPONENT: Component;
+    const WORKERS: usize;
+    const WORDS: Words = pods::WORDS;
+
+    fn informer(shared: &Shared) -> &Informer<Self::Kind>;
+    fn selector(object: &Self::Kind) -> Option<Cow<'_, LabelSelector>>;
+    /// One look at one object: decide, act, write the status.
+    fn sync(look: &Look<'_, Self::Kind>) -> impl Future<Output = Result<Outcome, Error>> + Send;
+    /// Who owns a pod that no longer says so itself; asked only for pods without a controller.
+    fn lost_owner(_pod: &Pod) -> Option<Key> {
+        None
+    }
+    /// The object is gone; what it left behind is to be tidied.
+    fn gone(_shared: &Shared, _key: &Key) -> impl Future<Output = Result<(), Error>> + Send {
+        async { Ok(()) }
+    }
+}
+
+/// Starts the controller and gives its queue, for changes of other kinds that concern its objects.
+pub(crate) fn start<C: PodOwner>(shared: &Shared) -> WorkQueue<Key> {
+    let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let worker = Arc::new(Worker {
+        shared: shared.clone(),
+        expectations: Expectations::default(),
+        pauses: Pauses::default(),
+        recorder: Recorder::new(&shared.crew, &shared.config.client, C::COMPONENT.name(), ""),
+    });
+    worker.expectations.watch(&shared.pods, &queue);
+    let q = queue.clone();
+    C::informer(shared).on(move |change| q.add(change.key(), change.cause()));
+    let (q, w) = (queue.clone(), worker.clone());
+    shared.pods.on(move |change| {
+        w.owners::<C>(change).into_iter().for_each(|owner| q.add(owner, change.cause()));
+    });
+    shared.report_panics(&queue, C::informer(shared), C::COMPONENT.name());
+    queue.work(C::COMPONENT.name(), C::WORKERS, move |key, cause| {
+        let worker = worker.clone();
+        async move { worker.sync::<C>(&key, &cause).await }
+    });
+    queue
+}
+
+/// One look at one object; tests tell `shared` what there is.
+#[cfg(test)]
+pub(crate) async fn look_once<C: PodOwner>(shared: &Shared, key: &Key) -> Result<Outcome, Error> {
+    let worker = Worker {
+        shared: shared.clone(),
+        expectations: Expectations::default(),
+        pauses: Pauses::default(),
+        recorder: Recorder::new(&shared.crew, &shared.config.client, C::COMPONENT.name(), ""),
+    };
+    worker.sync::<C>(key, &None).await
+}
+
+struct Worker {
+    shared: Shared,
+    expectations: Expectations,
+    pauses: Pauses,
+    recorder: Recorder,
+}
+
+impl Worker {
+    /// Whom a change of a pod concerns; what was awaited of it has been seen.
+    fn owners<C: PodOwner>(&self, change: &Change<Pod>) -> Vec<Key> {
+        let (pod, kind) = (change.object(), <C::Kind as kube::Resource>::kind(&()));
+        let mut owners: Vec<Key> = owner_key(pod, &kind).into_iter().collect();
+        if let Change::Updated { old, .. } = change {
+            owners.extend(owner_key(old, &kind));
+        }
+        owners.extend(self.expectations.seen(change));
+        if pods::controller_of(&pod.metadata).is_none() {
+            // An orphan, perhaps by this very change: whoever selects it may adopt it.
+            let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+            let labels = pod.metadata.labels.as_ref();
+            let chosen = |o: &Arc<C::Kind>| C::selector(o).is_some_and(|s| pods::selects(&s, labels));
+            let all = C::informer(&self.shared).within(&namespace);
+            owners.extend(all.iter().filter(|o| chosen(o)).map(|o| Key::of(&**o)));
+            owners.extend(C::lost_owner(pod));
+        }
+        owners.sort();
+        owners.dedup();
+        owners
+    }
+
+    async fn sync<C: PodOwner>(&self, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
+        let Some(object) = C::informer(&self.shared).get(key) else {
+            self.expectations.forget(key);
+            C::gone(&self.shared, key).await?;
+            return Ok(Outcome::Done);
+        };
+        if self.expectations.in_doubt(key) {
+            let client = self.shared.config.client.caused_by(cause.clone());
+            self.expectations.resolve(key, &client.within::<Pod>(&key.namespace)).await?;
+        }
+        let look = Look {
+            shared: &self.shared,
+            key,
+            cause,
+            component: C::COMPONENT,
+            settled: self.expectations.met(key),
+            pauses: &self.pauses,
+            started: clock::Instant::now(),
+            hands: Hands {
+                shared: &self.shared,
+                expectations: &self.expectations,
+                recorder: &self.recorder,
+                owner: key,
+                about: reference(&*object),
+                cause,
+                words: C::WORDS,
+            },
+            object,
+        };
+        let outcome = C::sync(&look).await?;
+        // What a list has put in doubt while it was on its way brings no change that would bring
+        // the key back.
+        Ok(if self.expectations.in_doubt(key) { Outcome::After(Duration::ZERO) } else { outcome })
+    }
+}
+
+/// One look at one object.
+pub(crate) struct Look<'a, K> {
+    pub shared: &'a Shared,
+    pub key: &'a Key,
+    pub cause: &'a Option<Cause>,
+    pub object: Arc<K>,
+    /// Everything that was written before has been seen: the pods may be counted.
+    pub settled: bool,
+    pub hands: Hands<'a>,
+    pub pauses: &'a Pauses,
+    component: Component,
+    started: clock::Instant,
+}
+
+impl<K: Typed> Look<'_, K> {
+    pub fn alive(&self) -> bool {
+        self.object.meta().deletion_timestamp.is_none()
+    }
+
+    /// What every object made for this one carries.
+    pub fn owner(&self) -> OwnerReference {
+        pods::owned_by(&*self.object)
+    }
+
+    /// Objects of a kind in the object's namespace; what is written has the look's cause.
+    pub fn api<T>(&self) -> Api<T>
+    where
+        T: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        self.shared.config.client.caused_by(self.cause.clone()).within(&self.key.namespace)
+    }
+
+    /// A new pod's name: the owner's and five letters.
+    pub fn pod_name(&self, base: &str) -> String {
+        format!("{base}-{}", self.shared.config.rng.name_suffix(5))
+    }
+
+    /// See [`still_there`].
+    pub async fn still_there(&self) -> Result<bool, Error> {
+        still_there(&self.api::<K>(), self.object.meta()).await
+    }
+
+    /// Makes sure that the cache knows all of the object's active pods, before more of them are
+    /// made. `told`: how many its status tells of; `known`: how many the cache has.
+    ///
+    /// Each kind comes over a watch of its own. An undo brings an owner and its pods back in one
+    /// transaction: whoever has heard of the owner and not yet of its pods would make them a second
+    /// time. Where the cache has fewer than the status tells of, the API server is asked.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if there are pods that the cache does not know.
+    pub async fn expect_pods(
+        &self,
+        selector: &LabelSelector,
+        told: Option<i32>,
+        known: usize,
+    ) -> Result<(), Error> {
+        if told.is_none_or(|told| usize::try_from(told).is_ok_and(|told| told <= known)) {
+            return Ok(());
+        }
+        let selector = Selector::try_from(selector.clone()).unwrap_or_default(); // then all of the namespace
+        let params = ListParams::default().labels_from(&selector);
+        let live = self.api::<Pod>().list_metadata(&params).await?;
+        let uid = &self.owner().uid;
+        let mine = live.items.iter().map(|pod| &pod.metadata).filter(|meta| {
+            meta.deletion_timestamp.is_none() && pods::controller_of(meta).is_some_and(|c| c.uid == *uid)
+        });
+        let is_new = |meta: &ObjectMeta| {
+            let key = Key::new(&self.key.namespace, meta.name.as_deref().unwrap_or_default());
+            self.shared.pods.get(&key).is_none_or(|pod| pod.metadata.uid != meta.uid)
+        };
+        match mine.filter(|meta| is_new(meta)).count() {
+            0 => Ok(()),
+            new => Err(Error::Conflict(format!("{new} pods are newer than the cache"))),
+        }
+    }
+
+    /// The object's pods: its own that still match, and orphans that match and are not being
+    /// deleted, which it adopts. Pods that no longer match are let go. An orphan that has ended is
+    /// adopted as well: a StatefulSet has to delete one that has its pod's name. `wanted` may
+    /// refuse orphans; upstream's ReplicaSets want active ones only.
+    pub async fn claim(
+        &self,
+        selector: &LabelSelector,
+        wanted: fn(&Pod) -> bool,
+    ) -> Result<Vec<Arc<Pod>>, Error> {
+        let (owner, hands) = (self.owner(), &self.hands);
+        let (mut mine, mut orphans) = (Vec::new(), Vec::new());
+        for pod in self.shared.pods.within(&self.key.namespace) {
+            let matches = pods::selects(selector, pod.metadata.labels.as_ref());
+            match pods::controller_of(&pod.metadata) {
+                Some(controller) if controller.uid != owner.uid => {}
+                Some(_) if matches => mine.push(pod),
+                Some(_) if self.alive() => hands.release(&pod, &owner).await?,
+                None if matches && self.alive() && wanted(&pod) => orphans.push(pod),
+                _ => {}
+            }
+        }
+        if !orphans.is_empty() && self.still_there().await? {
+            for pod in orphans {
+                if hands.adopt(&pod, &owner).await? {
+                    mine.push(pod);
+                }
+            }
+        }
+        Ok(mine)
+    }
+
+    /// Records what was done.
+    pub fn did(&self, event: Event) {
+        let record = record(event, &K::plural(&()), self.key, self.cause).took(self.started.elapsed());
+        self.shared.tap(self.component).emit(record);
+    }
+
+    /// Writes the status if it is new. That the object is gone is no error.
+    pub async fn write_status<S: Serialize + PartialEq>(
+        &self,
+        old: Option<&S>,
+        new: &S,
+    ) -> Result<(), Error> {
+        write::status(&self.api::<K>(), self.object.meta(), Guard::Uid, old, new).await.map(drop)
+    }
+}
+
+/// The cache may be behind a deletion that the garbage collector has seen: ask before making what
+/// nobody wants, and before adopting what the collector has just set free, which would go with its
+/// owner.
+pub(crate) async fn still_there<K: Typed>(api: &Api<K>, known: &ObjectMeta) -> Result<bool, Error> {
+    let found = client::optional(api.get_metadata(known.name.as_deref().unwrap_or_default()).await)?;
+    Ok(found.is_some_and(|m| m.metadata.uid == known.uid && m.metadata.deletion_timestamp.is_none()))
+}

@@ -1,0 +1,240 @@
+//! `get`, `put`, `del`.
+
+use super::super::ctx::{Ctx, FEATURE, Fail, lease_id};
+use super::super::out::{Format, Page};
+use super::super::parse::Given;
+use bytes::Bytes;
+use etcd::pb;
+
+/// The first key after all that begin with `prefix`.
+fn after(prefix: &[u8]) -> Bytes {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return end.into();
+        }
+    }
+    Bytes::from_static(&[0])
+}
+
+/// Key and end of the range that arguments, `--prefix` and `--from-key` name.
+pub fn range_of(given: &Given, verb: &str) -> Result<(Bytes, Bytes), Fail> {
+    let (prefix, from_key) = (given.on("prefix"), given.on("from-key"));
+    if prefix && from_key {
+        return Err(Fail::arguments(
+            "`--prefix` and `--from-key` cannot be set at the same time, choose one",
+        ));
+    }
+    // A word too many is no detail: `del a b c` would delete everything from a to b.
+    let (1..=2, Some(key)) = (given.args.len(), given.args.first()) else {
+        return Err(Fail::arguments(format!(
+            "{verb} command needs one argument as key and an optional argument as range_end"
+        )));
+    };
+    let key = Bytes::from(key.clone().into_bytes());
+    if given.args.len() > 1 {
+        if prefix || from_key {
+            return Err(Fail::arguments(
+                "too many arguments, only accept one argument when `--prefix` or `--from-key` is set",
+            ));
+        }
+        return Ok((key, Bytes::from(given.args[1].clone().into_bytes())));
+    }
+    let zero = || Bytes::from_static(&[0]);
+    Ok(match (prefix, from_key, key.is_empty()) {
+        (true, _, true) | (_, true, true) => (zero(), zero()),
+        (true, _, false) => (key.clone(), after(&key)),
+        (_, true, false) => (key, zero()),
+        _ => (key, Bytes::new()),
+    })
+}
+
+/// Errors: an unknown order, target or consistency.
+pub fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
+    let serializable = match given.text("consistency").as_str() {
+        "l" => false,
+        "s" => true,
+        other => return Err(Fail::new(FEATURE, format!("unknown consistency flag {other:?}"))),
+    };
+    let (key, range_end) = range_of(given, "get")?;
+    let order = given.text("order").to_uppercase();
+    let sort_order = match order.as_str() {
+        "" => 0,
+        "ASCEND" => 1,
+        "DESCEND" => 2,
+        _ => return Err(Fail::new(FEATURE, format!("bad sort order {}", given.text("order")))),
+    };
+    let target = given.text("sort-by").to_uppercase();
+    let sort_target = match target.as_str() {
+        "" | "KEY" => 0,
+        "VERSION" => 1,
+        "CREATE" => 2,
+        "MODIFY" => 3,
+        "VALUE" => 4,
+        _ => return Err(Fail::new(FEATURE, format!("bad sort target {}", given.text("sort-by")))),
+    };
+    // a target alone means ascending
+    let sort_order = if sort_order == 0 && sort_target != 0 { 1 } else { sort_order };
+    Ok(pb::RangeRequest {
+        key,
+        range_end,
+        limit: given.number("limit"),
+        revision: given.number("rev"),
+        sort_order,
+        sort_target,
+        serializable,
+        keys_only: given.on("keys-only"),
+        count_only: given.on("count-only"),
+        ..Default::default()
+    })
+}
+
+/// Errors: missing or superfluous arguments, a lease that is no number.
+pub fn put_request(given: &Given, stdin: Option<Vec<u8>>) -> Result<pb::PutRequest, Fail> {
+    let (ignore_value, ignore_lease) = (given.on("ignore-value"), given.on("ignore-lease"));
+    let (key, value) = match (given.args.as_slice(), stdin) {
+        ([key], _) if ignore_value => (key, Vec::new()),
+        ([_, ..], _) if ignore_value => {
+            return Err(Fail::arguments("put command needs only 1 argument when 'ignore-value' is set"));
+        }
+        ([key], Some(value)) => (key, value),
+        ([key, value, ..], _) => (key, value.clone().into_bytes()), // etcdctl, too, does not look at what follows
+        _ => return Err(Fail::arguments("put command needs 1 argument and input from stdin or 2 arguments")),
+    };
+    if ignore_lease && given.was_set("lease") {
+        return Err(Fail::arguments("put command can not have both lease and ignore-lease set"));
+    }
+    Ok(pb::PutRequest {
+        key: key.clone().into(),
+        value: value.into(),
+        lease: lease_id(&given.text("lease"), "bad lease ID")?,
+        prev_kv: given.on("prev-kv"),
+        ignore_value,
+        ignore_lease,
+    })
+}
+
+pub fn del_request(given: &Given) -> Result<pb::DeleteRangeRequest, Fail> {
+    let (key, range_end) = range_of(given, "del")?;
+    Ok(pb::DeleteRangeRequest { key, range_end, prev_kv: given.on("prev-kv") })
+}
+
+/// Checks that the format has a place for the part of the answer that the flags of `get` ask for.
+fn check_format(given: &Given, format: Format) -> Result<(), Fail> {
+    let values_only = given.on("print-value-only");
+    if values_only && given.on("keys-only") {
+        return Err(Fail::arguments(
+            "`--keys-only` and `--print-value-only` cannot be set at the same time, choose one",
+        ));
+    }
+    if values_only && format != Format::Simple {
+        return Err(Fail::arguments("print-value-only is only for `--write-out=simple`"));
+    }
+    if given.on("count-only") && format == Format::Simple {
+        return Err(Fail::arguments("--count-only is only for `--write-out=fields` and `--write-out=json`"));
+    }
+    Ok(())
+}
+
+pub async fn get(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let request = get_request(&ctx.given)?;
+    check_format(&ctx.given, ctx.out.format)?;
+    let answer = ctx.connect().await?.range(request).await?;
+    if ctx.given.on("print-value-only") {
+        let mut page = ctx.out.page();
+        answer.kvs.iter().for_each(|kv| page.raw(&kv.value));
+        return ctx.out.send(&page.bytes).await;
+    }
+    ctx.out.answer(&answer, |page, a| a.kvs.iter().for_each(|kv| page.kv(kv)), range_fields).await
+}
+
+pub async fn put(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let piped = match ctx.args().len() == 1 && !ctx.given.on("ignore-value") {
+        true => Some(ctx.read_bytes().await?),
+        false => None,
+    };
+    let request = put_request(&ctx.given, piped)?;
+    let answer: pb::PutResponse = ctx.connect().await?.call("/etcdserverpb.KV/Put", request).await?;
+    ctx.out.answer(&answer, put_simple, put_fields).await
+}
+
+pub async fn del(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let request = del_request(&ctx.given)?;
+    let answer: pb::DeleteRangeResponse =
+        ctx.connect().await?.call("/etcdserverpb.KV/DeleteRange", request).await?;
+    ctx.out.answer(&answer, del_simple, del_fields).await
+}
+
+pub fn put_simple(page: &mut Page, answer: &pb::PutResponse) {
+    page.line("OK");
+    answer.prev_kv.iter().for_each(|kv| page.kv(kv));
+}
+
+pub fn del_simple(page: &mut Page, answer: &pb::DeleteRangeResponse) {
+    page.line(answer.deleted.to_string());
+    answer.prev_kvs.iter().for_each(|kv| page.kv(kv));
+}
+
+pub fn range_fields(page: &mut Page, answer: &pb::RangeResponse) {
+    page.header(&answer.header);
+    answer.kvs.iter().for_each(|kv| page.kv_fields("", kv));
+    page.field("More", answer.more);
+    page.field("Count", answer.count);
+}
+
+pub fn put_fields(page: &mut Page, answer: &pb::PutResponse) {
+    page.header(&answer.header);
+    answer.prev_kv.iter().for_each(|kv| page.kv_fields("Prev", kv));
+}
+
+pub fn del_fields(page: &mut Page, answer: &pb::DeleteRangeResponse) {
+    page.header(&answer.header);
+    page.field("Deleted", answer.deleted);
+    answer.prev_kvs.iter().for_each(|kv| page.kv_fields("Prev", kv));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::read;
+    use crate::table::VERBS;
+
+    fn given(line: &str) -> Given {
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let verb = VERBS.iter().find(|v| v.name == name).unwrap();
+        read(verb, &rest.split_whitespace().map(String::from).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn a_word_too_many_deletes_and_shows_nothing() {
+        for line in ["del a b c", "del", "del a b c --prev-kv"] {
+            let refused = del_request(&given(line)).unwrap_err();
+            assert_eq!(refused.code, crate::ctx::ARGUMENTS, "{line}");
+            assert!(refused.text.starts_with("del command needs one argument as key"), "{line}: {refused:?}");
+        }
+        assert!(get_request(&given("get a b c")).is_err());
+        let two = del_request(&given("del a b")).unwrap();
+        assert_eq!((&two.key[..], &two.range_end[..]), (&b"a"[..], &b"b"[..]));
+        assert!(del_request(&given("del a b --prefix")).unwrap_err().text.starts_with("too many arguments"));
+    }
+
+    #[test]
+    fn a_format_without_a_place_for_the_answer_is_refused() {
+        let code = |line: &str, format: Format| check_format(&given(line), format).map_err(|fail| fail.code);
+        let refused = Err(crate::ctx::ARGUMENTS);
+        assert_eq!(code("get a --count-only", Format::Simple), refused);
+        assert_eq!(code("get a --count-only", Format::Fields), Ok(()));
+        assert_eq!(code("get a --count-only", Format::Json), Ok(()));
+        assert_eq!(code("get a --print-value-only", Format::Json), refused);
+        assert_eq!(code("get a --print-value-only --keys-only", Format::Simple), refused);
+        assert_eq!(code("get a --print-value-only", Format::Simple), Ok(()));
+    }
+
+    #[test]
+    fn a_piped_value_keeps_its_bytes() {
+        let raw = vec![0, 0xff, b'k', 0xc3];
+        let request = put_request(&given("put k"), Some(raw.clone())).unwrap();
+        assert_eq!(&request.value[..], &raw[..]);
+    }
+}

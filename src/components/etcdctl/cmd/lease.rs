@@ -1,0 +1,148 @@
+//! `lease grant`, `revoke`, `timetolive`, `list`, `keep-alive`.
+
+use super::super::ctx::{Ctx, Fail, lease_id, number};
+use super::super::out::{Format, Page};
+use etcd::pb;
+use futures::StreamExt;
+use serde_json::{Map, Value, json};
+
+/// etcd's client library shows these answers with the head's fields among their own.
+fn flat(header: &Option<pb::ResponseHeader>, own: Value) -> Value {
+    let mut all = match json!(header) {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    };
+    if let Value::Object(own) = own {
+        all.extend(own);
+    }
+    all.into()
+}
+
+/// The one argument: a lease.
+fn id(ctx: &Ctx<'_>, complaint: &str) -> Result<i64, Fail> {
+    match ctx.args() {
+        [id] => lease_id(id, "bad lease ID arg"),
+        _ => Err(Fail::arguments(complaint)),
+    }
+}
+
+/// Shows an answer whose JSON is not the message itself.
+async fn show(
+    ctx: &mut Ctx<'_>,
+    json: Value,
+    simple: impl FnOnce(&mut Page),
+    fields: impl FnOnce(&mut Page),
+) -> Result<(), Fail> {
+    let mut page = ctx.out.page();
+    match ctx.out.format {
+        Format::Json => return ctx.out.json(&json).await,
+        Format::Simple => simple(&mut page),
+        Format::Fields => fields(&mut page),
+        Format::Table => return Err(ctx.out.no_table()),
+    }
+    ctx.out.send(&page.bytes).await
+}
+
+pub async fn grant(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let [ttl] = ctx.args() else { return Err(Fail::arguments("lease grant command needs TTL argument")) };
+    let wrong = |f: Fail| Fail::arguments(format!("bad TTL ({})", f.text));
+    let ttl = number(ttl, "ParseInt", 0).map_err(wrong)?;
+    let failed = |f: Fail| Fail::new(f.code, format!("failed to grant lease ({})", f.text));
+    let a = ctx.connect().await?.grant(ttl).await.map_err(failed)?;
+    let json = flat(&a.header, json!({"ID": a.id, "TTL": a.ttl, "Error": a.error}));
+    let simple = |page: &mut Page| page.line(format!("lease {:016x} granted with TTL({}s)", a.id, a.ttl));
+    let fields = |page: &mut Page| {
+        page.header(&a.header);
+        page.field("ID", a.id);
+        page.field("TTL", a.ttl);
+    };
+    show(ctx, json, simple, fields).await
+}
+
+pub async fn revoke(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let id = id(ctx, "lease revoke command needs 1 argument")?;
+    let failed = |f: Fail| Fail::new(f.code, format!("failed to revoke lease ({})", f.text));
+    let answer = ctx.connect().await?.revoke(id).await.map_err(failed)?;
+    let simple = |page: &mut Page, _: &_| page.line(format!("lease {id:016x} revoked"));
+    ctx.out.answer(&answer, simple, |page, a| page.header(&a.header)).await
+}
+
+pub async fn time_to_live(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let id = id(ctx, "lease timetolive command needs lease ID as argument")?;
+    let keys = ctx.given.on("keys");
+    let ask = pb::LeaseTimeToLiveRequest { id, keys };
+    let a: pb::LeaseTimeToLiveResponse =
+        ctx.connect().await?.call("/etcdserverpb.Lease/LeaseTimeToLive", ask).await?;
+    let listed = match a.keys.is_empty() {
+        true => Value::Null,
+        false => json!(a)["keys"].clone(),
+    };
+    let json =
+        flat(&a.header, json!({"id": a.id, "ttl": a.ttl, "granted-ttl": a.granted_ttl, "keys": listed}));
+    let simple = |page: &mut Page| {
+        if a.granted_ttl == 0 && a.ttl == -1 {
+            return page.line(format!("lease {:016x} already expired", a.id));
+        }
+        let mut text =
+            format!("lease {:016x} granted with TTL({}s), remaining({}s)", a.id, a.granted_ttl, a.ttl);
+        if keys {
+            let names: Vec<_> = a.keys.iter().map(|k| String::from_utf8_lossy(k)).collect();
+            text += &format!(", attached keys([{}])", names.join(" "));
+        }
+        page.line(text);
+    };
+    let fields = |page: &mut Page| {
+        page.header(&a.header);
+        page.field("ID", a.id);
+        page.field("TTL", a.ttl);
+        page.field("GrantedTTL", a.granted_ttl);
+        a.keys.iter().for_each(|key| page.field("Key", super::super::out::quoted(key)));
+    };
+    show(ctx, json, simple, fields).await
+}
+
+pub async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let ask = pb::LeaseLeasesRequest {};
+    let a: pb::LeaseLeasesResponse =
+        ctx.connect().await?.call("/etcdserverpb.Lease/LeaseLeases", ask).await?;
+    let leases: Vec<Value> = a.leases.iter().map(|l| json!({"id": l.id})).collect();
+    let json = flat(&a.header, json!({"leases": leases}));
+    let simple = |page: &mut Page| {
+        page.line(format!("found {} leases", a.leases.len()));
+        a.leases.iter().for_each(|l| page.line(format!("{:016x}", l.id)));
+    };
+    let fields = |page: &mut Page| {
+        page.header(&a.header);
+        a.leases.iter().for_each(|l| page.field("ID", l.id));
+    };
+    show(ctx, json, simple, fields).await
+}
+
+pub async fn keep_alive(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let id = id(ctx, "lease keep-alive command needs lease ID as argument")?;
+    let once = ctx.given.on("once");
+    let etcd = ctx.connect().await?;
+    let mut renewals = etcd.keep_alive(id).await?;
+    while let Some(a) = renewals.next().await {
+        let a = a?;
+        if a.ttl <= 0 {
+            return match once {
+                true => Err(Fail::new(1, "etcdserver: requested lease not found")),
+                false => ctx.out.line(&format!("lease {id:016x} expired or revoked.")).await,
+            };
+        }
+        let json = flat(&a.header, json!({"ID": a.id, "TTL": a.ttl}));
+        let simple =
+            |page: &mut Page| page.line(format!("lease {:016x} keepalived with TTL({})", a.id, a.ttl));
+        let fields = |page: &mut Page| {
+            page.header(&a.header);
+            page.field("ID", a.id);
+            page.field("TTL", a.ttl);
+        };
+        show(ctx, json, simple, fields).await?;
+        if once {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! Verbs about the store as a whole.
+
+use super::super::VERSION;
+use super::super::ctx::{Ctx, FAILED, FILE, Fail, number};
+use super::super::out::{Format, Page, human, table};
+use super::super::wire::told;
+use etcd::database::summary;
+use etcd::pb;
+use futures::StreamExt;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use tokio::io::AsyncWriteExt;
+
+const CHECKSUM: usize = 32;
+
+pub async fn version(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    ctx.out.line(&format!("etcdctl version: {VERSION}\nAPI version: 3.6")).await
+}
+
+pub async fn compaction(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let [revision] = ctx.args() else { return Err(Fail::arguments("compaction command needs 1 argument")) };
+    let revision = number(revision, "ParseInt", FAILED)?;
+    let ask = pb::CompactionRequest { revision, physical: ctx.given.on("physical") };
+    ctx.connect().await?.call::<_, pb::CompactionResponse>("/etcdserverpb.KV/Compact", ask).await?;
+    ctx.out.line(&format!("compacted revision {revision}")).await
+}
+
+async fn alarm(ctx: &mut Ctx<'_>, action: i32) -> Result<pb::AlarmResponse, Fail> {
+    let ask = pb::AlarmRequest { action, ..Default::default() };
+    ctx.connect().await?.call("/etcdserverpb.Maintenance/Alarm", ask).await
+}
+
+fn alarm_line(alarm: &pb::AlarmMember) -> String {
+    let name = ["NONE", "NOSPACE", "CORRUPT"].get(alarm.alarm as usize).copied().unwrap_or("UNKNOWN");
+    format!("memberID:{} alarm:{name} ", alarm.member_id)
+}
+
+async fn show_alarms(ctx: &mut Ctx<'_>, answer: pb::AlarmResponse) -> Result<(), Fail> {
+    let simple =
+        |page: &mut Page, a: &pb::AlarmResponse| a.alarms.iter().for_each(|a| page.line(alarm_line(a)));
+    let fields = |page: &mut Page, a: &pb::AlarmResponse| {
+        page.header(&a.header);
+        for alarm in &a.alarms {
+            page.field("MemberID", alarm.member_id);
+            page.field("AlarmType", alarm.alarm);
+            page.line("");
+        }
+    };
+    ctx.out.answer(&answer, simple, fields).await
+}
+
+pub async fn alarms(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let answer = alarm(ctx, 0).await?;
+    show_alarms(ctx, answer).await
+}
+
+/// Ends each alarm that there is, for the member that has it.
+pub async fn disarm(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let raised = alarm(ctx, 0).await?;
+    let etcd = ctx.connect().await?;
+    let mut ended = pb::AlarmResponse::default();
+    for alarm in raised.alarms {
+        let ask = pb::AlarmRequest { action: 2, member_id: alarm.member_id, alarm: alarm.alarm };
+        let answer: pb::AlarmResponse = etcd.call("/etcdserverpb.Maintenance/Alarm", ask).await?;
+        ended.alarms.extend(answer.alarms);
+    }
+    show_alarms(ctx, ended).await
+}
+
+pub async fn defrag(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let mut failed = None;
+    for endpoint in ctx.endpoints().await? {
+        let ask = pb::DefragmentRequest {};
+        let done = match ctx.member(&endpoint).await {
+            Ok(etcd) => {
+                etcd.call::<_, pb::DefragmentResponse>("/etcdserverpb.Maintenance/Defragment", ask).await
+            }
+            Err(fail) => Err(fail),
+        };
+        match done {
+            Ok(_) => ctx.out.line(&format!("Finished defragmenting etcd member[{endpoint}]")).await?,
+            Err(f) => {
+                let text = format!("Failed to defragment etcd member[{endpoint}] ({})", f.text);
+                failed = Some(Fail::new(FAILED, text));
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Only the leader can hand over, so it is looked for first.
+pub async fn move_leader(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let [target] = ctx.args() else { return Err(Fail::arguments("move-leader command needs 1 argument")) };
+    let wrong = |_| Fail::arguments(format!("strconv.ParseUint: parsing {target:?}: invalid syntax"));
+    let target_id = u64::from_str_radix(target, 16).map_err(wrong)?;
+    for endpoint in ctx.endpoints().await? {
+        let etcd = ctx.member(&endpoint).await?;
+        let status: pb::StatusResponse =
+            etcd.call("/etcdserverpb.Maintenance/Status", pb::StatusRequest {}).await?;
+        let me = status.header.map_or(0, |h| h.member_id);
+        if status.leader != me {
+            continue;
+        }
+        let ask = pb::MoveLeaderRequest { target_id };
+        etcd.wait::<_, pb::MoveLeaderResponse>("/etcdserverpb.Maintenance/MoveLeader", ask).await?;
+        return ctx.out.line(&format!("Leadership transferred from {me:x} to {target_id:x}")).await;
+    }
+    let endpoints = ctx.endpoints().await?;
+    Err(Fail::arguments(format!("no leader endpoint given at [{}]", endpoints.join(" "))))
+}
+
+/// A snapshot under way. It holds every Secret, so only its owner may read it, as with etcdctl;
+/// when it does not become whole (the stream broke, the disk is full, ^C) nothing stays.
+struct Draft<'a>(Option<&'a Path>);
+
+impl<'a> Draft<'a> {
+    fn at(path: &'a str) -> Draft<'a> {
+        Draft(Some(Path::new(path)))
+    }
+
+    async fn create(&self) -> std::io::Result<tokio::fs::File> {
+        let Some(path) = self.0 else { return Err(std::io::ErrorKind::NotFound.into()) };
+        // An older one may be open to others.
+        match tokio::fs::remove_file(path).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        tokio::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = self.0 {
+            let _ = std::fs::remove_file(path); // what arrived is of no use
+        }
+    }
+}
+
+/// Written beside its place, checked, and only then put there.
+pub async fn save(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let [path] = ctx.args() else { return Err(Fail::arguments("snapshot save expects one argument")) };
+    let path = path.clone();
+    let endpoints = ctx.endpoints().await?;
+    let [endpoint] = endpoints.as_slice() else {
+        return Err(Fail::arguments(
+            "snapshot must be requested to one selected node, not multiple endpoints",
+        ));
+    };
+    let part = format!("{path}.part");
+    let failed = |e: std::io::Error| Fail::new(FILE, format!("cannot write {part}: {e}"));
+    let etcd = ctx.member(endpoint).await?;
+    let ask = pb::SnapshotRequest {};
+    let mut pieces =
+        etcd.answers::<_, pb::SnapshotResponse>("/etcdserverpb.Maintenance/Snapshot", ask).await?;
+    let draft = Draft::at(&part);
+    let mut file = draft.create().await.map_err(failed)?;
+    let (mut sum, mut tail, mut size) = (Sha256::new(), Vec::new(), 0);
+    while let Some(piece) = pieces.next().await {
+        let blob = piece.map_err(|s| told(&s))?.blob;
+        file.write_all(&blob).await.map_err(failed)?;
+        size += blob.len();
+        tail.extend(blob);
+        // the last bytes are the checksum of all others
+        let known = tail.len().saturating_sub(CHECKSUM);
+        sum.update(&tail[..known]);
+        tail.drain(..known);
+    }
+    file.sync_all().await.map_err(failed)?;
+    if size < CHECKSUM || sum.finalize()[..] != tail {
+        return Err(Fail::new(FAILED, "the snapshot arrived damaged: its checksum is wrong"));
+    }
+    tokio::fs::rename(&part, &path).await.map_err(failed)?;
+    draft.keep();
+    ctx.out.line(&format!("Snapshot saved at {path}")).await
+}
+
+pub async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let [path] = ctx.args() else {
+        return Err(Fail::arguments("snapshot status requires exactly one argument"));
+    };
+    let path = Path::new(path);
+    let unreadable = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            Fail::new(FAILED, format!("stat {}: no such file or directory", path.display()))
+        }
+        _ => Fail::new(FAILED, format!("{}: {e}", path.display())),
+    };
+    let file = std::fs::read(path).map_err(unreadable)?;
+    let s = summary(&file).map_err(|e| Fail::new(FAILED, e.to_string()))?;
+    let row =
+        vec![format!("{:x}", s.hash), s.revision.to_string(), s.total_keys.to_string(), human(s.total_size)];
+    let mut page = ctx.out.page();
+    match ctx.out.format {
+        Format::Json => {
+            let all = json!({"hash": s.hash, "revision": s.revision, "totalKey": s.total_keys, "totalSize": s.total_size});
+            return ctx.out.json(&all).await;
+        }
+        Format::Simple => page.line(row.join(", ")),
+        Format::Table => {
+            page.bytes = table(&["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE"], &[row]).into_bytes()
+        }
+        Format::Fields => {
+            page.field("Hash", s.hash);
+            page.field("Revision", s.revision);
+            page.field("Keys", s.total_keys);
+            page.field("Size", s.total_size);
+        }
+    }
+    ctx.out.send(&page.bytes).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Draft;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[tokio::test]
+    async fn a_snapshot_is_its_owners_alone_and_half_of_one_does_not_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("x.part");
+        std::fs::write(&part, "an older one").unwrap();
+        let name = part.display().to_string();
+        let draft = Draft::at(&name);
+        draft.create().await.unwrap();
+        assert_eq!(std::fs::metadata(&part).unwrap().permissions().mode() & 0o777, 0o600);
+        drop(draft);
+        assert!(!part.exists());
+        let draft = Draft::at(&name);
+        draft.create().await.unwrap();
+        draft.keep();
+        assert!(part.exists());
+    }
+}

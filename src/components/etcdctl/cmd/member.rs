@@ -1,0 +1,254 @@
+//! `member list` and the verbs about single endpoints.
+
+use super::super::ctx::{Ctx, FAILED, Fail};
+use super::super::out::{Format, human, table};
+use etcd::pb;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+pub async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let ask = pb::MemberListRequest { linearizable: true };
+    let answer: pb::MemberListResponse =
+        ctx.connect().await?.call("/etcdserverpb.Cluster/MemberList", ask).await?;
+    let row = |m: &pb::Member| {
+        // one that has never spoken has no name
+        let status = if m.name.is_empty() { "unstarted" } else { "started" };
+        let (peers, clients) = (m.peer_urls.join(","), m.client_urls.join(","));
+        vec![format!("{:x}", m.id), status.into(), m.name.clone(), peers, clients, m.is_learner.to_string()]
+    };
+    let rows: Vec<Vec<String>> = answer.members.iter().map(row).collect();
+    let mut page = ctx.out.page();
+    match ctx.out.format {
+        Format::Json => return ctx.out.json(&answer).await,
+        Format::Simple => rows.iter().for_each(|r| page.line(r.join(", "))),
+        Format::Table => {
+            let headings = ["ID", "STATUS", "NAME", "PEER ADDRS", "CLIENT ADDRS", "IS LEARNER"];
+            page.bytes = table(&headings, &rows).into_bytes();
+        }
+        Format::Fields => {
+            page.header(&answer.header);
+            for m in &answer.members {
+                page.field("ID", m.id);
+                page.field("Name", format!("{:?}", m.name));
+                m.peer_urls.iter().for_each(|u| page.field("PeerURL", format!("{u:?}")));
+                m.client_urls.iter().for_each(|u| page.field("ClientURL", format!("{u:?}")));
+                page.field("IsLearner", m.is_learner);
+                page.line("");
+            }
+        }
+    }
+    ctx.out.send(&page.bytes).await
+}
+
+/// Every endpoint's answer. Those that failed are told at once; the last one's reason is the
+/// verb's.
+async fn each<A>(
+    ctx: &mut Ctx<'_>,
+    what: &str,
+    ask: impl AsyncFn(&Ctx<'_>, &str) -> Result<A, Fail>,
+) -> Result<(Vec<(String, A)>, Option<Fail>), Fail> {
+    let (mut answers, mut failed) = (Vec::new(), None);
+    for endpoint in ctx.endpoints().await? {
+        match ask(ctx, &endpoint).await {
+            Ok(answer) => answers.push((endpoint, answer)),
+            Err(f) => {
+                ctx.tell(&format!("Failed to get the {what} of endpoint {endpoint} ({})", f.text)).await;
+                failed = Some(f);
+            }
+        }
+    }
+    Ok((answers, failed))
+}
+
+pub async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let (answers, failed) = each(ctx, "status", async |ctx: &Ctx<'_>, endpoint: &str| {
+        let ask = pb::StatusRequest {};
+        let etcd = ctx.member(endpoint).await?;
+        etcd.call::<_, pb::StatusResponse>("/etcdserverpb.Maintenance/Status", ask).await
+    })
+    .await?;
+    let row = |(endpoint, s): &(String, pb::StatusResponse)| {
+        let me = s.header.as_ref().map_or(0, |h| h.member_id);
+        let used = (s.db_size_in_use * 100).checked_div(s.db_size).unwrap_or(100);
+        let downgrade = s.downgrade_info.clone().unwrap_or_default();
+        vec![
+            endpoint.clone(),
+            format!("{me:x}"),
+            s.version.clone(),
+            s.storage_version.clone(),
+            human(s.db_size as u64),
+            human(s.db_size_in_use as u64),
+            format!("{}%", 100 - used),
+            human(s.db_size_quota as u64),
+            (s.leader == me).to_string(),
+            s.is_learner.to_string(),
+            s.raft_term.to_string(),
+            s.raft_index.to_string(),
+            s.raft_applied_index.to_string(),
+            s.errors.join(", "),
+            downgrade.target_version,
+            downgrade.enabled.to_string(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = answers.iter().map(row).collect();
+    let mut page = ctx.out.page();
+    match ctx.out.format {
+        Format::Json => {
+            let all: Vec<Value> = answers.iter().map(|(e, s)| json!({"Endpoint": e, "Status": s})).collect();
+            ctx.out.json(&all).await?;
+        }
+        Format::Simple => rows.iter().for_each(|r| page.line(r.join(", "))),
+        Format::Table => {
+            let headings = [
+                "ENDPOINT",
+                "ID",
+                "VERSION",
+                "STORAGE VERSION",
+                "DB SIZE",
+                "IN USE",
+                "PERCENTAGE NOT IN USE",
+                "QUOTA",
+                "IS LEADER",
+                "IS LEARNER",
+                "RAFT TERM",
+                "RAFT INDEX",
+                "RAFT APPLIED INDEX",
+                "ERRORS",
+                "DOWNGRADE TARGET VERSION",
+                "DOWNGRADE ENABLED",
+            ];
+            page.bytes = table(&headings, &rows).into_bytes();
+        }
+        Format::Fields => {
+            for (endpoint, s) in &answers {
+                page.header(&s.header);
+                page.field("Version", format!("{:?}", s.version));
+                page.field("StorageVersion", format!("{:?}", s.storage_version));
+                page.field("DBSize", s.db_size);
+                page.field("DBSizeInUse", s.db_size_in_use);
+                page.field("DBSizeQuota", s.db_size_quota);
+                page.field("Leader", s.leader);
+                page.field("IsLearner", s.is_learner);
+                page.field("RaftIndex", s.raft_index);
+                page.field("RaftTerm", s.raft_term);
+                page.field("RaftAppliedIndex", s.raft_applied_index);
+                page.field("Errors", format!("[{}]", s.errors.join(" ")));
+                page.field("Endpoint", format!("{endpoint:?}"));
+                let downgrade = s.downgrade_info.clone().unwrap_or_default();
+                page.field("DowngradeTargetVersion", format!("{:?}", downgrade.target_version));
+                page.field("DowngradeEnabled", downgrade.enabled);
+                page.line("");
+            }
+        }
+    }
+    ctx.out.send(&page.bytes).await?;
+    failed.map_or(Ok(()), Err)
+}
+
+pub async fn hashkv(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let revision = ctx.given.number("rev");
+    let (answers, failed) = each(ctx, "hash", async |ctx: &Ctx<'_>, endpoint: &str| {
+        let ask = pb::HashKvRequest { revision };
+        let etcd = ctx.member(endpoint).await?;
+        etcd.call::<_, pb::HashKvResponse>("/etcdserverpb.Maintenance/HashKV", ask).await
+    })
+    .await?;
+    let rows: Vec<Vec<String>> = answers.iter().map(|(e, h)| vec![e.clone(), h.hash.to_string()]).collect();
+    let mut page = ctx.out.page();
+    match ctx.out.format {
+        Format::Json => {
+            let all: Vec<Value> = answers.iter().map(|(e, h)| json!({"Endpoint": e, "HashKV": h})).collect();
+            ctx.out.json(&all).await?;
+        }
+        Format::Simple => rows.iter().for_each(|r| page.line(r.join(", "))),
+        Format::Table => page.bytes = table(&["ENDPOINT", "HASH"], &rows).into_bytes(),
+        Format::Fields => {
+            for (endpoint, h) in &answers {
+                page.header(&h.header);
+                page.field("Endpoint", format!("{endpoint:?}"));
+                page.field("Hash", h.hash);
+                page.line("");
+            }
+        }
+    }
+    ctx.out.send(&page.bytes).await?;
+    failed.map_or(Ok(()), Err)
+}
+
+struct Health {
+    endpoint: String,
+    took: String,
+    error: String,
+}
+
+/// A linearizable read: only a member that a majority follows can answer it. A member with an alarm
+/// is not healthy.
+async fn ask_health(ctx: &Ctx<'_>, endpoint: &str) -> Result<(), Fail> {
+    let etcd = ctx.member(endpoint).await?;
+    etcd.range(pb::RangeRequest { key: "health".into(), ..Default::default() }).await?;
+    let ask = pb::AlarmRequest::default();
+    let answer = etcd.call::<_, pb::AlarmResponse>("/etcdserverpb.Maintenance/Alarm", ask).await;
+    let alarms = answer.map_err(|_| Fail::new(FAILED, "Unable to fetch the alarm list"))?.alarms;
+    if alarms.is_empty() {
+        return Ok(());
+    }
+    let name = |kind: i32| ["UNKNOWN", "NOSPACE", "CORRUPT"].get(kind as usize).copied().unwrap_or("UNKNOWN");
+    let names: String = alarms.iter().map(|alarm| format!("{} ", name(alarm.alarm))).collect();
+    Err(Fail::new(FAILED, format!("Active Alarm(s): {names}")))
+}
+
+pub async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let mut found = Vec::new();
+    for endpoint in ctx.endpoints().await? {
+        let start = Instant::now();
+        let error = ask_health(ctx, &endpoint).await.err().map(|f| f.text).unwrap_or_default();
+        found.push(Health { endpoint, took: format!("{:?}", start.elapsed()), error });
+    }
+    let rows: Vec<Vec<String>> = found
+        .iter()
+        .map(|h| vec![h.endpoint.clone(), h.error.is_empty().to_string(), h.took.clone(), h.error.clone()])
+        .collect();
+    let mut page = ctx.out.page();
+    match ctx.out.format {
+        Format::Json => {
+            let one = |h: &Health| {
+                let mut one = json!({"endpoint": h.endpoint, "health": h.error.is_empty(), "took": h.took});
+                if !h.error.is_empty() {
+                    one["error"] = json!(h.error);
+                }
+                one
+            };
+            ctx.out.json(&found.iter().map(one).collect::<Vec<_>>()).await?;
+        }
+        Format::Simple => {
+            for h in &found {
+                let endpoint = &h.endpoint;
+                match h.error.is_empty() {
+                    true => page.line(format!(
+                        "{endpoint} is healthy: successfully committed proposal: took = {}",
+                        h.took
+                    )),
+                    false => {
+                        let text = format!("{endpoint} is unhealthy: failed to commit proposal: {}", h.error);
+                        ctx.tell(&text).await;
+                    }
+                }
+            }
+        }
+        Format::Table => page.bytes = table(&["ENDPOINT", "HEALTH", "TOOK", "ERROR"], &rows).into_bytes(),
+        Format::Fields => {
+            for h in &found {
+                page.field("Endpoint", format!("{:?}", h.endpoint));
+                page.field("Health", h.error.is_empty());
+                page.field("Took", &h.took);
+                page.field("Error", &h.error);
+                page.line("");
+            }
+        }
+    }
+    ctx.out.send(&page.bytes).await?;
+    match found.iter().all(|h| h.error.is_empty()) {
+        true => Ok(()),
+        false => Err(Fail::new(FAILED, "unhealthy cluster")),
+    }
+}

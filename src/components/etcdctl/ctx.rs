@@ -1,0 +1,113 @@
+//! What a verb finds: its flags and arguments, the streams, and on demand a connection.
+
+use super::out::{Format, Out};
+use super::parse::Given;
+use super::wire::{Etcd, Target};
+use super::{Io, Preset};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+/// etcdctl's exit codes.
+pub const FAILED: i32 = 1;
+pub const CONNECTION: i32 = 2;
+pub const INPUT: i32 = 3;
+pub const FEATURE: i32 = 4;
+pub const CANCELED: i32 = 5;
+pub const FILE: i32 = 6;
+pub const ARGUMENTS: i32 = 128;
+
+/// Why a command failed, for people, and its exit code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fail {
+    pub code: i32,
+    pub text: String,
+}
+
+impl Fail {
+    pub fn new(code: i32, text: impl Into<String>) -> Fail {
+        Fail { code, text: text.into() }
+    }
+    pub fn arguments(text: impl Into<String>) -> Fail {
+        Fail::new(ARGUMENTS, text)
+    }
+}
+
+pub struct Ctx<'io> {
+    pub given: Given,
+    pub out: Out<'io>,
+    stdin: &'io mut (dyn tokio::io::AsyncRead + Send + Unpin),
+    stderr: &'io mut (dyn tokio::io::AsyncWrite + Send + Unpin),
+    pub cancel: CancellationToken,
+    target: Target,
+    timeout: Duration,
+}
+
+impl<'io> Ctx<'io> {
+    pub fn new(given: Given, io: &'io mut Io, preset: Preset) -> Result<Ctx<'io>, Fail> {
+        let format = Format::named(&given.text("write-out"))?;
+        let out = Out { format, hex: given.on("hex"), to: &mut *io.stdout };
+        let target = Target::of(&given, preset)?;
+        let timeout = given.duration("command-timeout")?;
+        let (stdin, stderr, cancel) = (&mut *io.stdin, &mut *io.stderr, io.cancel.clone());
+        Ok(Ctx { given, out, stdin, stderr, cancel, target, timeout })
+    }
+
+    pub fn args(&self) -> &[String] {
+        &self.given.args
+    }
+
+    /// A member that answers.
+    pub async fn connect(&self) -> Result<Etcd, Fail> {
+        Etcd::connect(&self.target, self.timeout).await
+    }
+
+    /// The endpoints one by one, for verbs about members; with `--cluster` those that the members
+    /// list.
+    pub async fn endpoints(&self) -> Result<Vec<String>, Fail> {
+        match self.given.on("cluster") {
+            true => {
+                Ok(self.connect().await?.members().await?.into_iter().flat_map(|m| m.client_urls).collect())
+            }
+            false => Ok(self.target.endpoints.clone()),
+        }
+    }
+
+    /// The member behind one endpoint.
+    pub async fn member(&self, endpoint: &str) -> Result<Etcd, Fail> {
+        Etcd::connect(&self.target.only(endpoint), self.timeout).await
+    }
+
+    /// A line beside the answer.
+    pub async fn tell(&mut self, text: &str) {
+        let _ = self.stderr.write_all(format!("{text}\n").as_bytes()).await; // nobody may be listening
+        let _ = self.stderr.flush().await;
+    }
+
+    /// Standard input, to its end, whatever its bytes are.
+    pub async fn read_bytes(&mut self) -> Result<Vec<u8>, Fail> {
+        let mut bytes = Vec::new();
+        self.stdin.read_to_end(&mut bytes).await.map_err(|e| Fail::new(FILE, e.to_string()))?;
+        Ok(bytes)
+    }
+
+    /// Standard input, to its end.
+    pub async fn read(&mut self) -> Result<String, Fail> {
+        let mut text = String::new();
+        self.stdin.read_to_string(&mut text).await.map_err(|e| Fail::new(FILE, e.to_string()))?;
+        Ok(text)
+    }
+}
+
+/// An argument that is a number. `what` stands before the reason.
+pub fn number<T: std::str::FromStr>(text: &str, kind: &str, code: i32) -> Result<T, Fail> {
+    text.parse().map_err(|_| Fail::new(code, format!("strconv.{kind}: parsing {text:?}: invalid syntax")))
+}
+
+/// A lease's number, in hexadecimal.
+pub fn lease_id(text: &str, what: &str) -> Result<i64, Fail> {
+    i64::from_str_radix(text, 16).map_err(|_| {
+        let reason = format!("strconv.ParseInt: parsing {text:?}: invalid syntax");
+        Fail::arguments(format!("{what} ({reason}), expecting ID in Hex"))
+    })
+}

@@ -1,0 +1,133 @@
+//! # etcdctl: the store from the outside
+//!
+//! ## In Kubernetes
+//! Administrators use etcdctl on a control-plane node where kubectl cannot help: to look at what
+//! the API server really stores, to see who leads, to save a snapshot before an upgrade. It speaks
+//! gRPC to the members, with certificates of etcd's own authority.
+//! ## How this one works
+//! [`table`] is the one table of verbs and flags; parsing, help and dispatch derive from it. A verb
+//! is an async function over a [`ctx::Ctx`], in `cmd`. [`wire`] finds a member that answers and
+//! calls it with the messages of `etcd::pb`, as any client would; it does not know whether that
+//! member is one of this program or a real etcd. [`out`] prints answers in the formats of `-w`.
+//! `ropewalk etcdctl` and the REPL hand in the cluster's endpoints and certificates ([`Preset`]);
+//! flags and the `ETCDCTL_…` variables go before them. The oracle is etcdctl 3.4: `tests/it/etcd`
+//! runs both against the same store and compares, except for what 3.6 answers otherwise.
+//! ## Left out
+//! Users and roles, changes of members (they follow the control-plane nodes), `snapshot restore`,
+//! `make-mirror`, `check`, `migrate`, interactive watches, the `protobuf` format; each says so.
+//! `endpoint health` and `endpoint status` answer as etcdctl 3.6: healthy lines on standard output,
+//! and its columns; the members name no storage version, which stays empty. `snapshot status` stays
+//! here, although etcdutl has it in 3.6; `endpoint hashkv` has the columns of 3.4. Help is in our
+//! own words. Log lines of etcd's client library are not printed.
+//! ## Read next
+//! `etcd`, which answers; `cmd/keys.rs`, the verbs to start with.
+
+pub mod cmd;
+pub mod ctx;
+pub mod out;
+pub mod parse;
+pub mod table;
+pub mod wire;
+
+use ctx::{Ctx, Fail};
+use std::path::PathBuf;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+/// The version that `etcdctl version` names; the module's documentation says where answers are
+/// those of 3.4.
+pub const VERSION: &str = "3.6.6";
+/// The exit code of a command that was interrupted.
+pub const INTERRUPTED: i32 = 130;
+
+/// The streams of one command.
+pub struct Io {
+    pub stdin: Box<dyn AsyncRead + Send + Unpin>,
+    pub stdout: Box<dyn AsyncWrite + Send + Unpin>,
+    pub stderr: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Ctrl-C.
+    pub cancel: CancellationToken,
+}
+
+/// Where to go when neither a flag nor the environment says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preset {
+    /// `https://127.0.0.1:2379`
+    pub endpoints: Vec<String>,
+    pub cacert: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+}
+
+impl Preset {
+    /// From the `etcd` part of a cluster's status.
+    pub fn of_status(etcd: &serde_json::Value) -> Preset {
+        let file = |name: &str| etcd[name].as_str().map(PathBuf::from);
+        let endpoints = etcd["endpoints"].as_array().into_iter().flatten();
+        Preset {
+            endpoints: endpoints.filter_map(|e| e.as_str().map(String::from)).collect(),
+            cacert: file("cacert"),
+            cert: file("cert"),
+            key: file("key"),
+        }
+    }
+}
+
+/// Runs a command line; `args[0]` is the program's name. Returns the exit code.
+pub async fn run(args: Vec<String>, mut io: Io, preset: Preset) -> i32 {
+    let cancel = io.cancel.clone();
+    let result = match parse::parse(args.get(1..).unwrap_or_default()) {
+        Ok(parse::Found::Help(text)) => {
+            let _ = io.stdout.write_all(text.as_bytes()).await; // the reader may be gone
+            let _ = io.stdout.flush().await;
+            return 0;
+        }
+        Ok(parse::Found::Command(verb, given)) => {
+            match Ctx::new(given, &mut io, preset) {
+                Ok(mut ctx) => {
+                    let interrupted = async {
+                        cancel.cancelled().await;
+                        Err(Fail::new(INTERRUPTED, ""))
+                    };
+                    // verbs that tidy up behind themselves listen to the cancellation on their own
+                    match verb.tidies {
+                        true => (verb.run)(&mut ctx).await,
+                        false => tokio::select! {
+                            done = (verb.run)(&mut ctx) => done,
+                            cut = interrupted => cut,
+                        },
+                    }
+                }
+                Err(fail) => Err(fail),
+            }
+        }
+        Err(fail) => Err(fail),
+    };
+    let _ = io.stdout.flush().await; // the reader may be gone
+    let Err(fail) = result else { return 0 };
+    if !fail.text.is_empty() {
+        let _ = io.stderr.write_all(format!("Error: {}\n", fail.text).as_bytes()).await;
+        let _ = io.stderr.flush().await;
+    }
+    fail.code
+}
+
+/// Runs a command line on this process' own streams, within a runtime.
+pub async fn on_stdio(args: Vec<String>, preset: Preset) -> i32 {
+    let cancel = CancellationToken::new();
+    let interrupted = cancel.clone();
+    let signals = tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            interrupted.cancel();
+        }
+    });
+    let io = Io {
+        stdin: Box::new(tokio::io::stdin()),
+        stdout: Box::new(tokio::io::stdout()),
+        stderr: Box::new(tokio::io::stderr()),
+        cancel,
+    };
+    let code = run(args, io, preset).await;
+    signals.abort();
+    code
+}

@@ -1,0 +1,215 @@
+//! Answers as text: the formats of `-w`.
+
+use super::ctx::{FEATURE, FILE, Fail};
+use etcd::pb;
+use serde::Serialize;
+use std::fmt::Write as _;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Simple,
+    Json,
+    Fields,
+    Table,
+}
+
+impl Format {
+    pub fn named(name: &str) -> Result<Format, Fail> {
+        match name {
+            "simple" => Ok(Format::Simple),
+            "json" => Ok(Format::Json),
+            "fields" => Ok(Format::Fields),
+            "table" => Ok(Format::Table),
+            "protobuf" => {
+                Err(Fail::new(FEATURE, "protobuf is not implemented here; json has the same content"))
+            }
+            _ => Err(Fail::new(FEATURE, "unsupported output format")),
+        }
+    }
+}
+
+pub struct Out<'io> {
+    pub format: Format,
+    pub hex: bool,
+    pub to: &'io mut (dyn AsyncWrite + Send + Unpin),
+}
+
+/// Text that grows, with what is the same in many answers.
+#[derive(Default)]
+pub struct Page {
+    pub bytes: Vec<u8>,
+    hex: bool,
+}
+
+/// A byte string in the quotes of Go.
+pub fn quoted(bytes: &[u8]) -> String {
+    let mut text = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' => text.push_str("\\\""),
+                '\\' => text.push_str("\\\\"),
+                '\n' => text.push_str("\\n"),
+                '\r' => text.push_str("\\r"),
+                '\t' => text.push_str("\\t"),
+                '\x07' => text.push_str("\\a"),
+                '\x08' => text.push_str("\\b"),
+                '\x0c' => text.push_str("\\f"),
+                '\x0b' => text.push_str("\\v"),
+                c if (c as u32) < 0x20 || c == '\x7f' => drop(write!(text, "\\x{:02x}", c as u32)),
+                c if c.is_control() => drop(write!(text, "\\u{:04x}", c as u32)),
+                c => text.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}"); // writing to a string cannot fail
+        }
+    }
+    text + "\""
+}
+
+/// `336 kB`: three digits at most, steps of a thousand.
+pub fn human(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 10 {
+        return format!("{bytes} B");
+    }
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let value = (value * 10.0 + 0.5).floor() / 10.0;
+    let digits = usize::from(value < 10.0);
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+impl Page {
+    pub fn line(&mut self, text: impl AsRef<str>) {
+        self.bytes.extend(text.as_ref().as_bytes());
+        self.bytes.push(b'\n');
+    }
+
+    /// A byte string as it is, or in hexadecimal.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        match self.hex {
+            true => bytes.iter().for_each(|b| self.bytes.extend(format!("\\x{b:02x}").as_bytes())),
+            false => self.bytes.extend(bytes),
+        }
+        self.bytes.push(b'\n');
+    }
+
+    pub fn field(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.line(format!("\"{name}\" : {value}"));
+    }
+
+    pub fn header(&mut self, header: &Option<pb::ResponseHeader>) {
+        let header = header.clone().unwrap_or_default();
+        self.field("ClusterID", header.cluster_id);
+        self.field("MemberID", header.member_id);
+        self.field("Revision", header.revision);
+        self.field("RaftTerm", header.raft_term);
+    }
+
+    /// A key with all that is known of it; `prefix` stands before each name.
+    pub fn kv_fields(&mut self, prefix: &str, kv: &pb::KeyValue) {
+        let text = |hex: bool, bytes: &[u8]| match hex {
+            true => format!("\"{}\"", bytes.iter().map(|b| format!("\\x{b:02x}")).collect::<String>()),
+            false => quoted(bytes),
+        };
+        let (key, value) = (text(self.hex, &kv.key), text(self.hex, &kv.value));
+        self.field(&format!("{prefix}Key"), key);
+        self.field(&format!("{prefix}CreateRevision"), kv.create_revision);
+        self.field(&format!("{prefix}ModRevision"), kv.mod_revision);
+        self.field(&format!("{prefix}Version"), kv.version);
+        self.field(&format!("{prefix}Value"), value);
+        self.field(&format!("{prefix}Lease"), kv.lease);
+    }
+
+    pub fn kv(&mut self, kv: &pb::KeyValue) {
+        self.raw(&kv.key);
+        self.raw(&kv.value);
+    }
+}
+
+/// A table with borders; headings in the middle, cells to the right.
+pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |n: usize| {
+        let cells = rows.iter().map(|r| r.get(n).map_or(0, |c| c.chars().count()));
+        cells.chain([headings[n].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    let rule = format!("+{}+\n", widths.iter().map(|w| "-".repeat(w + 2)).collect::<Vec<_>>().join("+"));
+    let row = |cells: Vec<String>| format!("|{}|\n", cells.join("|"));
+    let mut text = rule.clone();
+    text += &row(headings
+        .iter()
+        .zip(&widths)
+        .map(|(h, w)| {
+            let left = (w - h.chars().count()) / 2;
+            format!(" {:w$} ", format!("{}{h}", " ".repeat(left)))
+        })
+        .collect());
+    text += &rule;
+    for cells in rows {
+        text += &row(cells.iter().zip(&widths).map(|(c, w)| format!(" {c:>w$} ")).collect());
+    }
+    text + &rule
+}
+
+impl Out<'_> {
+    pub fn page(&self) -> Page {
+        Page { bytes: vec![], hex: self.hex }
+    }
+
+    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Fail> {
+        let failed = |e: std::io::Error| Fail::new(FILE, e.to_string());
+        self.to.write_all(bytes).await.map_err(failed)?;
+        self.to.flush().await.map_err(failed)
+    }
+
+    pub async fn line(&mut self, text: &str) -> Result<(), Fail> {
+        self.send(format!("{text}\n").as_bytes()).await
+    }
+
+    pub async fn json(&mut self, value: &impl Serialize) -> Result<(), Fail> {
+        let text = serde_json::to_string(value).map_err(|e| Fail::new(FILE, e.to_string()))?;
+        self.line(&text).await
+    }
+
+    /// An answer in the format asked for; there is no table of it.
+    pub async fn answer<A: Serialize>(
+        &mut self,
+        answer: &A,
+        simple: impl FnOnce(&mut Page, &A),
+        fields: impl FnOnce(&mut Page, &A),
+    ) -> Result<(), Fail> {
+        let mut page = self.page();
+        match self.format {
+            Format::Json => return self.json(answer).await,
+            Format::Simple => simple(&mut page, answer),
+            Format::Fields => fields(&mut page, answer),
+            Format::Table => return Err(self.no_table()),
+        }
+        self.send(&page.bytes).await
+    }
+
+    pub fn no_table(&self) -> Fail {
+        Fail::new(FEATURE, "table not supported as output format")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_quotes_and_tables_look_like_etcdctls() {
+        let sizes: Vec<String> = [5, 999, 1000, 1234, 20480, 335872, 25_165_824].map(human).to_vec();
+        assert_eq!(sizes, ["5 B", "999 B", "1.0 kB", "1.2 kB", "20 kB", "336 kB", "25 MB"]);
+        assert_eq!(quoted(b"a\"\n\x00\xff\xc3\xa9"), "\"a\\\"\\n\\x00\\xff\u{e9}\"");
+        let text = table(&["A", "LONG"], &[vec!["123".into(), "x".into()]]);
+        assert_eq!(text, "+-----+------+\n|  A  | LONG |\n+-----+------+\n| 123 |    x |\n+-----+------+\n");
+    }
+}

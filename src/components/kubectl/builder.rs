@@ -1,0 +1,505 @@
+//! What a command speaks of: `TYPE NAME`, `TYPE/NAME`, `-l`, `--all`, `-f FILE`, as objects to
+//! visit.
+
+use super::ctx::Ctx;
+use super::error::{Fail, text};
+use super::files;
+use super::gostr::quote;
+use super::wire::discovery::Resource;
+use super::wire::paths;
+use api::labels::Selector;
+use api::value;
+use serde_json::Value;
+use std::sync::Arc;
+
+const NOTHING: &str = "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'";
+
+/// One object that a command is about.
+#[derive(Clone, Debug)]
+pub struct Info {
+    pub resource: Arc<Resource>,
+    /// Empty for cluster-scoped objects.
+    pub namespace: String,
+    pub name: String,
+    /// As read from the file or the server; null before it was fetched.
+    pub object: Value,
+    /// The file it came from; empty if it was named.
+    pub source: String,
+}
+
+impl Info {
+    pub fn path(&self) -> String {
+        paths::object(&self.resource, &self.namespace, &self.name)
+    }
+
+    pub fn collection(&self) -> String {
+        paths::collection(&self.resource, &self.namespace)
+    }
+
+    /// `deployment.apps/web`
+    pub fn named(&self) -> String {
+        format!("{}/{}", self.resource.kind_group(), self.name)
+    }
+
+    /// `deployments.apps/web`, as errors and waits name it.
+    pub fn plural_named(&self) -> String {
+        format!("{}/{}", self.resource.qualified(), self.name)
+    }
+
+    /// Reads the object again.
+    pub async fn fetch(&mut self, ctx: &Ctx) -> Result<(), Fail> {
+        match ctx.api().await?.get(&self.path(), &[]).await {
+            Ok(object) => self.object = object,
+            Err(fail) => return Err(self.lost(ctx, fail).await),
+        }
+        Ok(())
+    }
+
+    /// An object that is not there: perhaps its namespace is not there either, which then is what
+    /// there is to tell.
+    pub async fn lost(&self, ctx: &Ctx, fail: Fail) -> Fail {
+        if !fail.is_not_found() || matches!(self.namespace.as_str(), "" | "default") {
+            return fail;
+        }
+        let Ok(api) = ctx.api().await else { return fail };
+        match api.get(&format!("/api/v1/namespaces/{}", paths::segment(&self.namespace)), &[]).await {
+            Err(nowhere) if nowhere.is_not_found() => nowhere,
+            _ => fail,
+        }
+    }
+}
+
+/// One resource, to list.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    pub resource: Arc<Resource>,
+    /// Empty: all namespaces.
+    pub namespace: String,
+}
+
+/// What was asked for, before any object is fetched.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// Objects by name or from files.
+    Objects(Vec<Info>),
+    /// Whole resources.
+    Lists(Vec<Listing>),
+}
+
+/// How a verb reads its arguments.
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    /// A type alone means all of its objects.
+    pub all_by_type: bool,
+    /// `--all-namespaces` was given.
+    pub all_namespaces: bool,
+    /// Files need not be sent to a server, nor their kinds be known there.
+    pub local: bool,
+    /// Files are validated before they are decoded.
+    pub validated: bool,
+    /// `--selector` of this verb says something else than which objects are meant.
+    pub other_selector: bool,
+    /// The verb works on the server's objects, so `--selector` reads their labels there and not in
+    /// the files (`Latest` of kubectl's builder).
+    pub latest: bool,
+}
+
+/// Reads files (`-f`), or arguments.
+pub async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
+    let named = ctx.flags.list("filename");
+    if ctx.names_files() {
+        if !args.is_empty() {
+            return text(
+                "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
+            );
+        }
+        let (infos, failures) = files::read(ctx, &named, options).await?;
+        Fail::join(failures)?;
+        let infos = if options.latest { selected_there(ctx, infos, options).await? } else { infos };
+        return Ok(Asked::Objects(infos));
+    }
+    if args.is_empty() {
+        return text(NOTHING);
+    }
+    by_arguments(ctx, args, options).await
+}
+
+/// Returns the selector that limits the objects of files. kubectl ignores a field selector beside
+/// files, and so would change objects that the user excluded; here it is refused.
+pub fn selector_of_files(ctx: &Ctx, options: Options) -> Result<Option<Selector>, Fail> {
+    if !ctx.flags.text("field-selector").is_empty() {
+        return text(
+            "--field-selector cannot be used with objects from files; name the files of the objects you mean, or use --selector",
+        );
+    }
+    match ctx.flags.text("selector").trim() {
+        "" => Ok(None),
+        _ if options.other_selector => Ok(None),
+        given => Selector::parse(given)
+            .map(Some)
+            .map_err(|why| Fail::Text(format!("the provided selector {} is not valid: {why}", quote(given)))),
+    }
+}
+
+/// Drops the objects whose labels on the server do not match `--selector`. One that cannot be read
+/// stays: the verb that works on it reports why.
+async fn selected_there(ctx: &Ctx, infos: Vec<Info>, options: Options) -> Result<Vec<Info>, Fail> {
+    let Some(selector) = selector_of_files(ctx, options)? else { return Ok(infos) };
+    let mut kept = vec![];
+    for info in infos {
+        let mut there = info.clone();
+        match there.fetch(ctx).await {
+            Ok(()) if !selector.matches(value::at(&there.object, "metadata.labels")) => {}
+            Ok(()) | Err(Fail::Api(_) | Fail::Text(_)) => kept.push(info),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(kept)
+}
+
+/// `pods, svc` typed with a space is `pods,svc`.
+fn joined(args: &[String]) -> Vec<String> {
+    let Some(first) = args.first() else { return vec![] };
+    let mut out = vec![first.clone()];
+    for arg in &args[1..] {
+        if out.len() == 1 && (out[0].ends_with(',') || arg.starts_with(',')) {
+            out[0].push_str(arg);
+        } else {
+            out.push(arg.clone());
+        }
+    }
+    out
+}
+
+/// Reads arguments alone, whatever files are named.
+pub async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
+    let args = joined(args);
+    let (namespace, _) = ctx.namespace()?;
+    let slashes = args.iter().filter(|a| a.contains('/')).count();
+    if slashes > 0 && slashes != args.len() {
+        return text(
+            "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'kubectl get resource/<resource_name>' instead of 'kubectl get resource resource/<resource_name>'",
+        );
+    }
+    let at = |resource: &Arc<Resource>, name: &str| Info {
+        namespace: if resource.namespaced { namespace.clone() } else { String::new() },
+        resource: resource.clone(),
+        name: name.to_string(),
+        object: Value::Null,
+        source: String::new(),
+    };
+    if slashes > 0 {
+        let mut pairs = vec![];
+        for arg in &args {
+            pairs.push(type_and_name(arg)?);
+        }
+        if let Some(mistake) = unselectable(ctx).filter(|_| !options.other_selector) {
+            return text(mistake);
+        }
+        let mut infos = vec![];
+        for (kind, name) in pairs {
+            infos.push(at(&ctx.resource(kind).await?, name));
+        }
+        if options.all_namespaces {
+            return text("a resource cannot be retrieved by name across all namespaces");
+        }
+        return Ok(Asked::Objects(infos));
+    }
+    let mut resources: Vec<Arc<Resource>> = vec![];
+    for word in args[0].split(',') {
+        let category = ctx.discovery().await?.category(word);
+        if category.is_empty() {
+            resources.push(ctx.resource(word).await?);
+        } else {
+            resources.extend(category);
+        }
+    }
+    let names = &args[1..];
+    if !names.is_empty() {
+        if let Some(mistake) = unselectable(ctx).filter(|_| !options.other_selector) {
+            return text(mistake);
+        }
+        if options.all_namespaces {
+            return text("a resource cannot be retrieved by name across all namespaces");
+        }
+        let mut infos: Vec<Info> = vec![];
+        for resource in &resources {
+            for (i, name) in names.iter().enumerate() {
+                if !names[..i].contains(name) {
+                    infos.push(at(resource, name));
+                }
+            }
+        }
+        return Ok(Asked::Objects(infos));
+    }
+    if ctx.flags.is("all")
+        && (!ctx.flags.text("selector").is_empty() || !ctx.flags.text("field-selector").is_empty())
+    {
+        return text("setting 'all' parameter but found a non empty selector. ");
+    }
+    let selected =
+        ctx.flags.changed("selector") || ctx.flags.changed("field-selector") || ctx.flags.is("all");
+    if !options.all_by_type && !selected {
+        return text("resource(s) were provided, but no name was specified");
+    }
+    let listings = resources
+        .into_iter()
+        .map(|resource| Listing {
+            namespace: if options.all_namespaces || !resource.namespaced {
+                String::new()
+            } else {
+                namespace.clone()
+            },
+            resource,
+        })
+        .collect();
+    Ok(Asked::Lists(listings))
+}
+
+fn unselectable(ctx: &Ctx) -> Option<&'static str> {
+    if !ctx.flags.text("selector").is_empty() {
+        return Some("name cannot be provided when a selector is specified");
+    }
+    if !ctx.flags.text("field-selector").is_empty() {
+        return Some("name cannot be provided when a field selector is specified");
+    }
+    None
+}
+
+/// `deploy/web`
+pub fn type_and_name(arg: &str) -> Result<(&str, &str), Fail> {
+    let parts: Vec<&str> = arg.split('/').collect();
+    match parts.as_slice() {
+        [kind, name] if !kind.is_empty() && !name.is_empty() && !kind.contains(',') => Ok((kind, name)),
+        [_, _] => text("arguments in resource/name form must have a single resource and name"),
+        _ => text("arguments in resource/name form may not have more than one slash"),
+    }
+}
+
+/// The objects that a verb with `--local` works on: those of the server, or with that flag those of
+/// the files and nothing else.
+pub async fn local_or_there(
+    ctx: &Ctx,
+    args: &[String],
+    options: Options,
+) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let local = ctx.flags.is("local");
+    if local && ctx.flags.text("dry-run") == "server" {
+        return text("cannot specify --local and --dry-run=server - did you mean --dry-run=client?");
+    }
+    if local && !ctx.names_files() {
+        return text(
+            "you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'",
+        );
+    }
+    match ask(ctx, args, Options { local, latest: !local, ..options }).await? {
+        Asked::Objects(infos) if local => Ok((infos, vec![])),
+        asked => objects(ctx, asked).await,
+    }
+}
+
+/// All objects: those asked for by name fetched one by one, lists listed. Failures are collected
+/// beside what was found.
+pub async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let (mut found, mut failures) = (vec![], vec![]);
+    match asked {
+        Asked::Objects(infos) => {
+            for mut info in infos {
+                match info.fetch(ctx).await {
+                    Ok(()) => found.push(info),
+                    Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
+                    Err(other) => return Err(other),
+                }
+            }
+        }
+        Asked::Lists(listings) => {
+            for listing in listings {
+                match list(ctx, &listing).await {
+                    Ok(infos) => found.extend(infos),
+                    Err(fail @ Fail::Api(_)) => failures.push(fail),
+                    Err(other) => return Err(other),
+                }
+            }
+        }
+    }
+    Ok((found, failures))
+}
+
+/// All objects of a listing that match the selectors.
+pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Vec<Info>, Fail> {
+    let path = paths::collection(&listing.resource, &listing.namespace);
+    let mut list =
+        whole(ctx, &path, &selectors(ctx)).await.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
+    let (api_version, kind) = (listing.resource.api_version(), listing.resource.kind.clone());
+    let items = taken(&mut list);
+    let info = |mut object: Value| {
+        value::put(&mut object, "apiVersion", api_version.as_str());
+        value::put(&mut object, "kind", kind.as_str());
+        Info {
+            resource: listing.resource.clone(),
+            namespace: value::text(&object, "metadata.namespace").into(),
+            name: value::text(&object, "metadata.name").into(),
+            object,
+            source: String::new(),
+        }
+    };
+    Ok(items.into_iter().map(info).collect())
+}
+
+/// The items of a list, which has none from then on.
+fn taken(list: &mut Value) -> Vec<Value> {
+    match list.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) => items,
+        _ => vec![],
+    }
+}
+
+/// So many objects are asked for at a time.
+const PAGE: &str = "500";
+
+/// A list with the items of all its pages.
+pub async fn whole(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Result<Value, Fail> {
+    let api = ctx.api().await?;
+    let page = |token: String| async move {
+        let mut query = query.to_vec();
+        query.push(("limit", PAGE));
+        if !token.is_empty() {
+            query.push(("continue", token.as_str()));
+        }
+        api.get(path, &query).await
+    };
+    let mut list = page(String::new()).await?;
+    loop {
+        let token = value::text(&list, "metadata.continue").to_string();
+        if token.is_empty() {
+            return Ok(list);
+        }
+        let mut next = match page(token).await {
+            Ok(next) => next,
+            // The server no longer knows where it was: then everything at once, as client-go does.
+            Err(fail) if fail.code() == Some(410) => return api.get(path, query).await,
+            Err(fail) => return Err(fail),
+        };
+        let mut items = taken(&mut list);
+        items.append(&mut taken(&mut next));
+        value::put(&mut next, "items", items);
+        list = next;
+    }
+}
+
+/// kubectl's words for a list that was refused.
+pub fn unlistable(ctx: &Ctx, resource: &Resource, fail: Fail) -> Fail {
+    let gvr = match resource.group.as_str() {
+        "" => format!("/{}, Resource={}", resource.version, resource.plural),
+        group => format!("{group}/{}, Resource={}", resource.version, resource.plural),
+    };
+    match fail {
+        Fail::Api(refusal) if refusal.code == 400 || refusal.code == 404 => {
+            let (label, field) = (ctx.flags.text("selector"), ctx.flags.text("field-selector"));
+            let prefix = if label.is_empty() && field.is_empty() {
+                format!("Unable to list {}: ", quote(&gvr))
+            } else {
+                format!(
+                    "Unable to find {} that match label selector {}, field selector {}: ",
+                    quote(&gvr),
+                    quote(label),
+                    quote(field)
+                )
+            };
+            Fail::Api(refusal.prefixed(&prefix))
+        }
+        other => other,
+    }
+}
+
+/// `labelSelector` and `fieldSelector` as the flags say.
+pub fn selectors(ctx: &Ctx) -> Vec<(&str, &str)> {
+    let mut found = vec![];
+    for (flag, key) in [("selector", "labelSelector"), ("field-selector", "fieldSelector")] {
+        let text = ctx.flags.text(flag);
+        if !text.is_empty() {
+            found.push((key, text));
+        }
+    }
+    found
+}
+
+/// A refused request about an object from a file: `error when creating "x.yaml": …`.
+pub fn about(fail: Fail, doing: &str, source: &str) -> Fail {
+    match fail {
+        Fail::Api(refusal) if refusal.reason != "Invalid" && !source.is_empty() => {
+            Fail::Api(refusal.prefixed(&format!("error when {doing} {}: ", quote(source))))
+        }
+        Fail::Text(why) if !source.is_empty() => {
+            Fail::Text(format!("error when {doing} {}: {why}", quote(source)))
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    fn two() -> String {
+        let text = |name, app| config_map(name, json!({"app": app})).to_string();
+        format!("{}\n{}\n", text("web", "web"), text("db", "db"))
+    }
+
+    /// A server with both ConfigMaps, and a file with both.
+    async fn both() -> (Server, tempfile::TempDir, String) {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        for name in ["web", "db"] {
+            server.hold(&at(name), config_map(name, json!({"app": name})));
+        }
+        let file = dir.path().join("both.yaml");
+        std::fs::write(&file, two()).unwrap();
+        (server, dir, file.display().to_string())
+    }
+
+    #[tokio::test]
+    async fn a_selector_limits_what_files_name_for_every_verb() {
+        for verb in ["delete", "apply", "create", "diff"] {
+            let (server, _dir, file) = both().await;
+            let said = server.kubectl(&[verb, "-f", &file, "-l", "app=web"]).await;
+            let asked = server.asked();
+            assert!(asked.iter().any(|a| a.path.contains("configmaps")), "{verb}: {said:?}");
+            assert!(
+                asked.iter().all(|a| !a.path.ends_with("/db") && a.body["metadata"]["name"] != "db"),
+                "{verb}"
+            );
+        }
+        let (server, _dir, file) = both().await;
+        let said = server.kubectl(&["delete", "-f", &file, "-l", "app=web"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap \"web\" deleted\n"), "{said:?}");
+        assert!(server.object(&at("web")).is_none() && server.object(&at("db")).is_some());
+        let said = server.kubectl(&["delete", "-f", &file, "-l", "app==="]).await;
+        assert!(
+            said.code == 1 && said.err.contains("the provided selector \"app===\" is not valid"),
+            "{said:?}"
+        );
+        assert!(server.object(&at("db")).is_some());
+    }
+
+    #[tokio::test]
+    async fn verbs_that_read_the_server_select_by_its_labels() {
+        let (server, _dir, file) = both().await;
+        // Since the file was written the two have changed places.
+        server.hold(&at("web"), config_map("web", json!({"app": "db"})));
+        server.hold(&at("db"), config_map("db", json!({"app": "web"})));
+        let said = server.kubectl(&["label", "-f", &file, "-l", "app=web", "tier=x"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/db labeled\n"), "{said:?}");
+        assert!(server.object(&at("web")).unwrap()["metadata"]["labels"]["tier"].is_null());
+        let said = server.kubectl(&["get", "-f", &file, "-l", "app=web", "-o", "name"]).await;
+        assert_eq!(said.out, "configmap/db\n", "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_field_selector_beside_files_is_refused() {
+        let (server, _dir, file) = both().await;
+        let said = server.kubectl(&["delete", "-f", &file, "--field-selector", "metadata.name=web"]).await;
+        assert!(said.code == 1 && said.err.contains("--field-selector cannot be used"), "{said:?}");
+        assert!(server.object(&at("web")).is_some() && server.object(&at("db")).is_some());
+    }
+}

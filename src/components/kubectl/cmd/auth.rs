@@ -1,0 +1,176 @@
+//! auth can-i, auth whoami: what the server thinks of the user.
+
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr;
+use crate::print::{formats, tab};
+use api::value;
+use serde_json::{Value, json};
+
+const REVIEWS: &str = "/apis/authorization.k8s.io/v1";
+
+pub async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
+    let all = ctx.flags.is("all-namespaces");
+    let namespace = if all { String::new() } else { ctx.namespace()?.0 };
+    if ctx.flags.is("list") {
+        return list(ctx, &namespace).await;
+    }
+    let quiet = ctx.flags.is("quiet");
+    let (verb, word, name) = match ctx.args.as_slice() {
+        [verb, word] => match word.split_once('/') {
+            _ if word.starts_with('/') => (verb, word.as_str(), ""),
+            Some((word, name)) => (verb, word, name),
+            None => (verb, word.as_str(), ""),
+        },
+        [verb, word, name] => (verb, word.as_str(), name.as_str()),
+        _ => {
+            return Err(Fail::Text(
+                "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples.".into(),
+            ));
+        }
+    };
+    let spec = if word.starts_with('/') {
+        json!({"nonResourceAttributes": {"path": word, "verb": verb}})
+    } else {
+        let (group, plural) = resource(ctx, word, quiet).await?;
+        let mut attributes =
+            json!({"namespace": namespace, "verb": verb, "group": group, "resource": plural});
+        if !ctx.flags.text("subresource").is_empty() {
+            value::put(&mut attributes, "subresource", ctx.flags.text("subresource"));
+        }
+        if !name.is_empty() {
+            value::put(&mut attributes, "name", name);
+        }
+        json!({"resourceAttributes": attributes})
+    };
+    let review = json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {"creationTimestamp": null}, "spec": spec, "status": {"allowed": false}});
+    let answer = ctx.api().await?.post(&format!("{REVIEWS}/selfsubjectaccessreviews"), &[], &review).await?;
+    let allowed = value::flag(&answer, "status.allowed");
+    if !quiet {
+        ctx.line(verdict(&answer));
+    }
+    if allowed { Ok(()) } else { Err(Fail::Exit(1)) }
+}
+
+/// `yes`, or `no` and why. Scripts compare the whole line with `yes`.
+fn verdict(review: &Value) -> String {
+    if value::flag(review, "status.allowed") {
+        return "yes".into();
+    }
+    let told = ["status.reason", "status.evaluationError"].map(|path| value::text(review, path));
+    told.iter().filter(|why| !why.is_empty()).fold(String::from("no"), |line, why| format!("{line} - {why}"))
+}
+
+/// Group and plural of a word; one that is unknown is asked about as it is, with a warning.
+async fn resource(ctx: &Ctx, word: &str, quiet: bool) -> Result<(String, String), Fail> {
+    if word == "*" {
+        return Ok(("*".into(), "*".into()));
+    }
+    match ctx.discovery().await?.find(word) {
+        Some(found) => {
+            if !found.namespaced && !ctx.flags.is("all-namespaces") && !quiet {
+                let group = if found.group.is_empty() {
+                    String::new()
+                } else {
+                    format!(" in group '{}'", found.group)
+                };
+                ctx.note(format!("Warning: resource '{}' is not namespace scoped{group}\n", found.plural));
+            }
+            Ok((found.group.clone(), found.plural.clone()))
+        }
+        None => {
+            let (name, group) = word.split_once('.').unwrap_or((word, ""));
+            if !quiet {
+                let within = if group.is_empty() { String::new() } else { format!(" in group '{group}'") };
+                ctx.note(format!("Warning: the server doesn't have a resource type '{name}'{within}\n"));
+            }
+            Ok((group.into(), name.into()))
+        }
+    }
+}
+
+async fn list(ctx: &Ctx, namespace: &str) -> Result<(), Fail> {
+    if !ctx.args.is_empty() {
+        return text("list option must be specified with no arguments");
+    }
+    if namespace.is_empty() {
+        return text("--all-namespaces is not supported with --list");
+    }
+    let review = json!({"kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {"creationTimestamp": null},
+        "spec": {"namespace": namespace}, "status": {"resourceRules": null, "nonResourceRules": null, "incomplete": false}});
+    let answer = ctx.api().await?.post(&format!("{REVIEWS}/selfsubjectrulesreviews"), &[], &review).await?;
+    if value::flag(&answer, "status.incomplete") {
+        let why = value::text(&answer, "status.evaluationError");
+        ctx.note(format!("Warning: the list may be incomplete: {why}"));
+    }
+    let mut rows = String::new();
+    if !ctx.flags.is("no-headers") {
+        rows.push_str("Resources\tNon-Resource URLs\tResource Names\tVerbs\n");
+    }
+    for row in crate::describe::rules(value::at(&answer, "status")) {
+        rows.push_str(&row);
+        rows.push('\n');
+    }
+    ctx.out(tab::align(&rows, 6, 3));
+    Ok(())
+}
+
+pub async fn whoami(ctx: &Ctx) -> Result<(), Fail> {
+    if !ctx.args.is_empty() {
+        return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
+    }
+    let format = formats::of(ctx, false)?;
+    let review = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {"creationTimestamp": null}, "status": {"userInfo": {}}});
+    let answer =
+        ctx.api().await?.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &[], &review).await?;
+    if let Some(format) = format {
+        ctx.out(format.print(&answer, false)?);
+        return Ok(());
+    }
+    let user = value::at(&answer, "status.userInfo");
+    let mut rows = "ATTRIBUTE\tVALUE\n".to_string();
+    for (title, key) in [("Username", "username"), ("UID", "uid")] {
+        if !value::empty(user, key) {
+            rows.push_str(&format!("{title}\t{}\n", value::text(user, key)));
+        }
+    }
+    if !value::empty(user, "groups") {
+        rows.push_str(&format!("Groups\t{}\n", gostr::plain(value::at(user, "groups"))));
+    }
+    let mut extra: Vec<(&String, &Value)> = value::map(user, "extra").into_iter().flatten().collect();
+    extra.sort_by_key(|(k, _)| *k);
+    for (key, values) in extra {
+        rows.push_str(&format!("Extra: {key}\t{}\n", gostr::plain(values)));
+    }
+    ctx.out(tab::align(&rows, 6, 3));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Server;
+
+    #[test]
+    fn only_a_no_has_reasons() {
+        let review =
+            |allowed: bool| json!({"status": {"allowed": allowed, "reason": "r", "evaluationError": "e"}});
+        assert_eq!(
+            (verdict(&review(true)).as_str(), verdict(&review(false)).as_str()),
+            ("yes", "no - r - e")
+        );
+    }
+
+    #[tokio::test]
+    async fn an_incomplete_list_is_called_so() {
+        let server = Server::start_with(|asked| {
+            let answer = json!({"status": {"resourceRules": [], "nonResourceRules": [], "incomplete": true,
+                "evaluationError": "webhook authorizer does not support it"}});
+            asked.path.ends_with("/selfsubjectrulesreviews").then_some((201, answer))
+        })
+        .await;
+        let said = server.kubectl(&["auth", "can-i", "--list"]).await;
+        let want = "Warning: the list may be incomplete: webhook authorizer does not support it\n";
+        assert_eq!((said.code, said.err.as_str()), (0, want), "{said:?}");
+    }
+}

@@ -1,0 +1,139 @@
+//! autoscale: a HorizontalPodAutoscaler for a workload.
+
+use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata};
+use crate::builder::{self, Info, Options};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use api::quantity::Quantity;
+use api::value;
+use serde_json::{Value, json};
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let (min, max) = (ctx.flags.int("min"), ctx.flags.int("max"));
+    if max < 1 {
+        return text(format!("--max=MAXPODS is required and must be at least 1, max: {max}"));
+    }
+    if max < min {
+        return text(format!(
+            "--max=MAXPODS must be larger or equal to --min=MINPODS, max: {max}, min: {min}"
+        ));
+    }
+    let metrics = metrics(ctx)?;
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    let asked = builder::ask(ctx, &ctx.args, Options::default()).await?;
+    let (infos, failures) = builder::objects(ctx, asked).await?;
+    Fail::join(failures)?;
+    if infos.is_empty() {
+        return text("no objects passed to autoscale");
+    }
+    for info in infos {
+        let mut object = autoscaler(ctx, &info, &metrics)?;
+        if ctx.flags.is("save-config") {
+            annotate_last_applied(&mut object, false);
+        }
+        if dry_run != DryRun::Client {
+            let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
+            dry_run.query(&mut query);
+            let path = format!("/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers", info.namespace);
+            object = ctx.api().await?.post(&path, &query, &object).await?;
+        }
+        let operation = if dry_run == DryRun::Client { "created" } else { "autoscaled" };
+        teller.tell(ctx, &object, operation, dry_run != DryRun::Client)?;
+    }
+    Ok(())
+}
+
+/// The metrics of `--cpu`, `--memory` and the older `--cpu-percent`.
+fn metrics(ctx: &Ctx) -> Result<Vec<Value>, Fail> {
+    let percent = ctx.flags.int("cpu-percent");
+    let mut targets: Vec<(&str, Value)> = vec![];
+    if percent > 0 {
+        if !ctx.flags.text("cpu").is_empty() {
+            return text("--cpu-percent and --cpu are mutually exclusive");
+        }
+        targets.push(("cpu", utilization(percent)));
+    }
+    for (resource, unit) in [("cpu", "m"), ("memory", "Mi")] {
+        let given = ctx.flags.text(resource);
+        if !given.is_empty() {
+            targets.push((resource, target(resource, unit, given)?));
+        }
+    }
+    let metric = |(name, target)| json!({"type": "Resource", "resource": {"name": name, "target": target}});
+    Ok(targets.into_iter().map(metric).collect())
+}
+
+fn utilization(percent: i64) -> Value {
+    json!({"type": "Utilization", "averageUtilization": percent})
+}
+
+/// `70%` of what pods request, or an amount for each pod; a number alone counts in `unit`.
+fn target(resource: &str, unit: &str, given: &str) -> Result<Value, Fail> {
+    let given = given.trim();
+    if let Some(percent) = given.strip_suffix('%') {
+        return match percent.parse::<i32>() {
+            Ok(number) if number >= 0 => Ok(utilization(number.into())),
+            _ => text(format!("invalid percentage value: {percent}")),
+        };
+    }
+    let amount = match given.parse::<f64>() {
+        Ok(number) => format!("{number}{unit}"),
+        Err(_) => given.to_string(),
+    };
+    match Quantity::parse(&amount) {
+        Some(amount) => Ok(json!({"type": "AverageValue", "averageValue": amount.to_string()})),
+        None => text(format!("invalid resource {resource} value: {given}")),
+    }
+}
+
+fn autoscaler(ctx: &Ctx, info: &Info, metrics: &[Value]) -> Result<Value, Fail> {
+    let r = &info.resource;
+    if !r.subresources.iter().any(|s| s == "scale") {
+        return text(format!(
+            "cannot autoscale a {}: could not find scale subresource for {}/{}, Resource={} in discovery information",
+            r.kind, r.group, r.version, r.plural
+        ));
+    }
+    let name = match ctx.flags.text("name") {
+        "" => info.name.as_str(),
+        name => name,
+    };
+    let mut spec = json!({"scaleTargetRef": {
+        "kind": info.resource.kind,
+        "name": info.name,
+        "apiVersion": value::text(&info.object, "apiVersion"),
+    }});
+    if ctx.flags.int("min") > 0 {
+        spec["minReplicas"] = ctx.flags.int("min").into();
+    }
+    spec["maxReplicas"] = ctx.flags.int("max").into();
+    if !metrics.is_empty() {
+        spec["metrics"] = metrics.into();
+    }
+    Ok(json!({"kind": "HorizontalPodAutoscaler", "apiVersion": "autoscaling/v2",
+        "metadata": metadata(name, enforced(ctx)?.as_deref(), &[]), "spec": spec,
+        "status": {"desiredReplicas": 0, "currentMetrics": null}}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_shares_or_amounts() {
+        let amount = |given: &str| json!({"type": "AverageValue", "averageValue": given});
+        for (resource, unit, given, want) in [
+            ("cpu", "m", "70%", utilization(70)),
+            ("cpu", "m", "500", amount("500m")),
+            ("cpu", "m", "2000m", amount("2")),
+            ("memory", "Mi", "512", amount("512Mi")),
+            ("memory", "Mi", "1Gi", amount("1Gi")),
+        ] {
+            assert_eq!(target(resource, unit, given).unwrap(), want, "{given}");
+        }
+        for (given, why) in [("x%", "invalid percentage value: x"), ("x", "invalid resource cpu value: x")] {
+            assert_eq!(target("cpu", "m", given).unwrap_err().message(), why);
+        }
+    }
+}

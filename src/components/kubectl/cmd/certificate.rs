@@ -1,0 +1,97 @@
+//! certificate approve and deny: the decision about a certificate request.
+
+use crate::builder::{self, Info};
+use crate::cmd::common::{DryRun, Teller};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr::quote;
+use api::value;
+use serde_json::json;
+
+/// Writes against somebody else's, at most.
+const TRIES: usize = 10;
+
+/// What is decided, and what it cannot be any more.
+struct Decision {
+    condition: &'static str,
+    opposite: &'static str,
+    reason: &'static str,
+    done: &'static str,
+    verb: &'static str,
+}
+
+pub async fn approve(ctx: &Ctx) -> Result<(), Fail> {
+    let decision = Decision {
+        condition: "Approved",
+        opposite: "Denied",
+        reason: "KubectlApprove",
+        done: "approved",
+        verb: "approve",
+    };
+    decide(ctx, &decision).await
+}
+
+pub async fn deny(ctx: &Ctx) -> Result<(), Fail> {
+    let decision = Decision {
+        condition: "Denied",
+        opposite: "Approved",
+        reason: "KubectlDeny",
+        done: "denied",
+        verb: "deny",
+    };
+    decide(ctx, &decision).await
+}
+
+async fn decide(ctx: &Ctx, decision: &Decision) -> Result<(), Fail> {
+    if ctx.args.is_empty() && !ctx.names_files() {
+        return text("one or more CSRs must be specified as <name> or -f <filename>");
+    }
+    let teller = Teller::of(ctx, DryRun::No)?;
+    let mut args = ctx.args.clone();
+    if !args.is_empty() {
+        args.insert(0, "certificatesigningrequests".into());
+    }
+    let asked = builder::ask(ctx, &args, builder::Options::default()).await?;
+    let (infos, failures) = builder::objects(ctx, asked).await?;
+    for mut info in infos {
+        if info.resource.plural != "certificatesigningrequests" {
+            return text("can only handle certificates.k8s.io/v1 certificate signing requests");
+        }
+        write(ctx, decision, &mut info).await?;
+        teller.tell(ctx, &info.object, decision.done, false)?;
+    }
+    Fail::join(failures)
+}
+
+async fn write(ctx: &Ctx, decision: &Decision, info: &mut Info) -> Result<(), Fail> {
+    for left in (0..TRIES).rev() {
+        let conditions = value::list(&info.object, "status.conditions");
+        let has = |kind: &str| conditions.iter().any(|c| value::text(c, "type") == kind);
+        if has(decision.opposite) {
+            return text(format!(
+                "certificate signing request {} is already {}",
+                quote(&info.name),
+                decision.opposite
+            ));
+        }
+        if has(decision.condition) && !ctx.flags.is("force") {
+            return Ok(());
+        }
+        let mut next = info.object.clone();
+        if !has(decision.condition) {
+            let message = format!("This CSR was {} by kubectl certificate {}.", decision.done, decision.verb);
+            let condition = json!({"type": decision.condition, "status": "True", "reason": decision.reason, "message": message,
+                "lastUpdateTime": clock::rfc3339(clock::now()), "lastTransitionTime": null});
+            let mut all = conditions.to_vec();
+            all.push(condition);
+            value::put(&mut next, "status.conditions", all);
+        }
+        match ctx.api().await?.put(&format!("{}/approval", info.path()), &[], &next).await {
+            // kubectl shows the request as it was before.
+            Ok(_) => return Ok(()),
+            Err(fail) if fail.code() == Some(409) && left > 0 => info.fetch(ctx).await?,
+            Err(fail) => return Err(fail),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! What several verbs do alike.
+
+use crate::builder::Info;
+use crate::ctx::Ctx;
+use crate::error::{Fail, go_io, text};
+use crate::gostr::quote;
+use crate::print::formats::{self, Format};
+use crate::print::json;
+use crate::wire::api::{STRATEGIC_PATCH, encoded};
+use serde_json::{Map, Value, json};
+
+/// Where kubectl keeps what was applied last.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// What a change is only pretended for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DryRun {
+    No,
+    Client,
+    Server,
+}
+
+impl DryRun {
+    pub fn of(ctx: &Ctx) -> Result<DryRun, Fail> {
+        match ctx.flags.text("dry-run") {
+            "none" | "" | "false" => Ok(DryRun::No),
+            "server" => Ok(DryRun::Server),
+            "client" => Ok(DryRun::Client),
+            "unchanged" => {
+                ctx.note("W0000 00:00:00.000000       1 helpers.go:703] --dry-run is deprecated and can be replaced with --dry-run=client.");
+                Ok(DryRun::Client)
+            }
+            "true" => Ok(DryRun::Client),
+            other => {
+                text(format!("Invalid dry-run value ({other}). Must be \"none\", \"server\", or \"client\"."))
+            }
+        }
+    }
+
+    /// `created`, `created (dry run)`, `created (server dry run)`
+    pub fn told(self, operation: &str) -> String {
+        match self {
+            DryRun::No => operation.to_string(),
+            DryRun::Client => format!("{operation} (dry run)"),
+            DryRun::Server => format!("{operation} (server dry run)"),
+        }
+    }
+
+    /// Adds the parameter of a server-side dry run.
+    pub fn query<'a>(self, query: &mut Vec<(&'a str, &'a str)>) {
+        if self == DryRun::Server {
+            query.push(("dryRun", "All"));
+        }
+    }
+}
+
+/// What the server makes of an object after a strategic merge patch, under the name that
+/// `--field-manager` gives, if any.
+pub async fn strategic_patch(ctx: &Ctx, info: &Info, dry_run: DryRun, patch: &Value) -> Result<Value, Fail> {
+    let mut query = vec![];
+    dry_run.query(&mut query);
+    let manager = ctx.flags.text("field-manager");
+    if !manager.is_empty() {
+        query.push(("fieldManager", manager));
+    }
+    ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, encoded(patch)).await
+}
+
+/// How strictly the server reads what is written.
+pub fn validation(ctx: &Ctx) -> Result<&'static str, Fail> {
+    Ok(match ctx.flags.text("validate") {
+        "" | "true" | "strict" => "Strict",
+        "warn" => "Warn",
+        "ignore" | "false" => "Ignore",
+        other => {
+            return text(format!(
+                "invalid - validate option {}; must be one of: strict (or true), warn, ignore (or false)",
+                quote(other)
+            ));
+        }
+    })
+}
+
+/// `--raw`: sends one file (or standard input) as it is and prints the answer as it is.
+pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, files: &[String]) -> Result<(), Fail> {
+    let [file] = files else { return text("--raw can only use a single local file or stdin") };
+    let body = match file.as_str() {
+        "-" => ctx.read_stdin().await?,
+        file => {
+            std::fs::read(ctx.path(file)).map_err(|e| Fail::Text(format!("open {file}: {}", go_io(&e))))?
+        }
+    };
+    let body = Some(("", bytes::Bytes::from(body)));
+    let answer = ctx.api().await?.bytes(method, path, &[], "application/json, */*", body).await?;
+    ctx.output.bytes(&answer);
+    Ok(())
+}
+
+/// Prints objects as `-o` says, else `KIND/NAME OPERATION`.
+pub struct Teller {
+    format: Option<Format>,
+    dry_run: DryRun,
+}
+
+impl Teller {
+    pub fn of(ctx: &Ctx, dry_run: DryRun) -> Result<Teller, Fail> {
+        Ok(Teller { format: formats::of(ctx, false)?, dry_run })
+    }
+
+    /// `sorted`: the object's fields came from a map, not from one of Go's structs.
+    pub fn tell(&self, ctx: &Ctx, object: &Value, operation: &str, sorted: bool) -> Result<(), Fail> {
+        match &self.format {
+            Some(format) => ctx.out(format.print(object, sorted)?),
+            None => ctx.line(format!("{} {}", formats::name_of(object), self.dry_run.told(operation))),
+        }
+        Ok(())
+    }
+}
+
+/// `metadata` of a new object, in the order of Go's struct.
+pub fn metadata(name: &str, namespace: Option<&str>, labels: &[(&str, &str)]) -> Value {
+    let mut map = Map::new();
+    if !name.is_empty() {
+        map.insert("name".into(), name.into());
+    }
+    if let Some(namespace) = namespace {
+        map.insert("namespace".into(), namespace.into());
+    }
+    map.insert("creationTimestamp".into(), Value::Null);
+    if !labels.is_empty() {
+        map.insert("labels".into(), labels.iter().map(|(k, v)| (k.to_string(), json!(v))).collect());
+    }
+    Value::Object(map)
+}
+
+/// The namespace, if the user named one: only then does it stand in a generated object.
+pub fn enforced(ctx: &Ctx) -> Result<Option<String>, Fail> {
+    let (namespace, enforced) = ctx.namespace()?;
+    Ok(enforced.then_some(namespace))
+}
+
+/// Keeps a configuration in an object's annotation; `sorted` as in [`Teller::tell`].
+pub fn annotate_last_applied(object: &mut Value, sorted: bool) {
+    let mut bare = object.clone();
+    let annotations = api::value::slot_map(&mut bare, "metadata.annotations");
+    annotations.shift_remove(LAST_APPLIED);
+    if !sorted && annotations.is_empty() {
+        api::value::remove(&mut bare, "metadata.annotations");
+    }
+    let text = if sorted { json::compact(&bare) } else { json::compact_ordered(&bare) } + "\n";
+    api::value::slot_map(object, "metadata.annotations").insert(LAST_APPLIED.into(), text.into());
+}
+
+/// Keeps a file's configuration in its annotation when that was asked for, or when the file has
+/// such an annotation, which would be out of date from now on.
+pub fn remember(ctx: &Ctx, object: &mut Value) {
+    let has_one = api::value::at(object, "metadata.annotations").get(LAST_APPLIED).is_some();
+    if has_one || ctx.flags.is("save-config") {
+        annotate_last_applied(object, true);
+    }
+}
+
+/// The last part of a path that `--subresource` asks for: `/status`, or nothing.
+pub fn subresource(ctx: &Ctx) -> String {
+    match ctx.flags.text("subresource") {
+        "" => String::new(),
+        name => format!("/{name}"),
+    }
+}
+
+/// Exactly one NAME.
+pub fn one_name(ctx: &Ctx) -> Result<String, Fail> {
+    let before_dash = ctx.dash.unwrap_or(ctx.args.len());
+    match &ctx.args[..before_dash] {
+        [name] => Ok(name.clone()),
+        names => ctx.usage(format!("exactly one NAME is required, got {}", names.len())),
+    }
+}
+
+/// Words after `--`, or after the name.
+pub fn rest(ctx: &Ctx) -> Vec<String> {
+    ctx.args.get(1..).unwrap_or_default().to_vec()
+}

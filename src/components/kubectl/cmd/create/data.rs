@@ -1,0 +1,242 @@
+//! create configmap, secret generic, secret tls, secret docker-registry.
+
+use super::super::common::{enforced, metadata, one_name};
+use super::{submit, within};
+use crate::ctx::Ctx;
+use crate::error::{Fail, go_io, text};
+use crate::gostr::quote;
+use base64::Engine as _;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Keys and values of `--from-file`, `--from-literal`, `--from-env-file`.
+fn collect(ctx: &Ctx, name: &str, what: &str) -> Result<BTreeMap<String, Vec<u8>>, Fail> {
+    let env_files = ctx.flags.list("from-env-file");
+    if !env_files.is_empty() && (ctx.flags.changed("from-file") || ctx.flags.changed("from-literal")) {
+        return text("from-env-file cannot be combined with from-file or from-literal");
+    }
+    let mut found: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for source in ctx.flags.list("from-file") {
+        let (key, path) = file_source(&source)?;
+        let full = ctx.path(&path);
+        let stat = std::fs::metadata(&full)
+            .map_err(|e| Fail::Text(format!("error reading {path}: {}", go_io(&e))))?;
+        if !stat.is_dir() {
+            add(&mut found, key, read(ctx, &path)?, (name, what))?;
+            continue;
+        }
+        if source.contains('=') {
+            return text("cannot give a key name for a directory path");
+        }
+        let mut entries: Vec<_> = std::fs::read_dir(&full)?.flatten().collect();
+        entries.sort_by_key(|e| e.file_name());
+        for entry in entries.into_iter().filter(|e| e.path().is_file()) {
+            let bytes = std::fs::read(entry.path())?;
+            add(&mut found, entry.file_name().to_string_lossy().into_owned(), bytes, (name, what))?;
+        }
+    }
+    for literal in ctx.flags.list("from-literal") {
+        let Some((key, text_of)) = literal.split_once('=').filter(|(k, _)| !k.is_empty()) else {
+            return text(format!("invalid literal source {literal}, expected key=value"));
+        };
+        add(&mut found, key.to_string(), text_of.as_bytes().to_vec(), (name, what))?;
+    }
+    for path in env_files {
+        let bytes = read(ctx, &path)?;
+        for line in String::from_utf8_lossy(&bytes).lines() {
+            let line = line.trim_start();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (key, given) = line.split_once('=').unwrap_or((line, ""));
+            let given = if line.contains('=') {
+                given.to_string()
+            } else {
+                ctx.env.vars.get(key).cloned().unwrap_or_default()
+            };
+            add(&mut found, key.to_string(), given.into_bytes(), (name, what))?;
+        }
+    }
+    Ok(found)
+}
+
+fn read(ctx: &Ctx, path: &str) -> Result<Vec<u8>, Fail> {
+    std::fs::read(ctx.path(path)).map_err(|e| Fail::Text(format!("open {path}: {}", go_io(&e))))
+}
+
+/// `key=path`, or a path whose last part is the key.
+fn file_source(source: &str) -> Result<(String, String), Fail> {
+    match source.split('=').collect::<Vec<_>>().as_slice() {
+        [path] => {
+            let key = path.trim_end_matches('/').rsplit('/').next().unwrap_or(path);
+            Ok((key.to_string(), path.to_string()))
+        }
+        ["", path] => text(format!("key name for file path {path} missing")),
+        [key, ""] => text(format!("file path for key name {key} missing")),
+        [key, path] => Ok((key.to_string(), path.to_string())),
+        _ => text("key names or file paths cannot contain '='"),
+    }
+}
+
+fn add(
+    found: &mut BTreeMap<String, Vec<u8>>,
+    key: String,
+    bytes: Vec<u8>,
+    (name, what): (&str, &str),
+) -> Result<(), Fail> {
+    let valid = !key.is_empty()
+        && key.len() <= 253
+        && key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    if !valid {
+        return text(format!(
+            "{} is not {} a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+            quote(&key),
+            if what == "ConfigMap" {
+                "a valid key name for a ConfigMap:"
+            } else {
+                "valid key name for a Secret"
+            }
+        ));
+    }
+    if found.contains_key(&key) {
+        return text(match what {
+            "ConfigMap" => format!(
+                "cannot add key {}, another key by that name already exists in Data for ConfigMap {}",
+                quote(&key),
+                quote(name)
+            ),
+            _ => format!("cannot add key {key}, another key by that name already exists"),
+        });
+    }
+    found.insert(key, bytes);
+    Ok(())
+}
+
+pub async fn config_map(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let (mut data, mut binary) = (Map::new(), Map::new());
+    for (key, bytes) in collect(ctx, &name, "ConfigMap")? {
+        match String::from_utf8(bytes) {
+            Ok(text) => data.insert(key, text.into()),
+            Err(not_text) => binary.insert(key, base64(not_text.as_bytes()).into()),
+        };
+    }
+    let mut object = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata(&name, enforced(ctx)?.as_deref(), &[])});
+    if !data.is_empty() {
+        api::value::put(&mut object, "data", data);
+    }
+    if !binary.is_empty() {
+        api::value::put(&mut object, "binaryData", binary);
+    }
+    append_hash(ctx, &mut object);
+    submit(ctx, &within(ctx, "api/v1", "configmaps")?, object, "configmap: ").await
+}
+
+/// `--append-hash`: the name gets a hash of the content, so that another content is another object.
+fn append_hash(ctx: &Ctx, object: &mut Value) {
+    if !ctx.flags.is("append-hash") {
+        return;
+    }
+    use api::value::{at, put, text};
+    let mut content = json!({"kind": text(object, "kind"), "name": text(object, "metadata.name"), "data": at(object, "data")});
+    if text(object, "kind") == "Secret" {
+        content["type"] = text(object, "type").into();
+    } else if at(object, "binaryData").is_object() {
+        content["binaryData"] = at(object, "binaryData").clone();
+    }
+    let name = format!("{}-{}", text(object, "metadata.name"), crate::kustomize::hash(&content));
+    put(object, "metadata.name", name);
+}
+
+fn secret(ctx: &Ctx, name: &str, data: BTreeMap<String, Vec<u8>>, kind: &str) -> Result<Value, Fail> {
+    let mut object = json!({"kind": "Secret", "apiVersion": "v1", "metadata": metadata(name, enforced(ctx)?.as_deref(), &[])});
+    let data: Map<String, Value> = data.into_iter().map(|(k, v)| (k, base64(&v).into())).collect();
+    if !data.is_empty() {
+        api::value::put(&mut object, "data", data);
+    }
+    if !kind.is_empty() {
+        api::value::put(&mut object, "type", kind);
+    }
+    append_hash(ctx, &mut object);
+    Ok(object)
+}
+
+pub async fn secret_generic(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let object = secret(ctx, &name, collect(ctx, &name, "Secret")?, ctx.flags.text("type"))?;
+    submit(ctx, &within(ctx, "api/v1", "secrets")?, object, "secret ").await
+}
+
+pub async fn secret_tls(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let mut data = BTreeMap::new();
+    for (flag, key) in [("cert", "tls.crt"), ("key", "tls.key")] {
+        let path = ctx.flags.text(flag);
+        let bytes = std::fs::read(ctx.path(path))
+            .map_err(|e| Fail::Text(format!("Cannot read file {path}, open {path}: {}", go_io(&e))))?;
+        data.insert(key.to_string(), bytes);
+    }
+    pki::check_pair(&data["tls.crt"], &data["tls.key"]).map_err(Fail::Text)?;
+    let object = secret(ctx, &name, data, "kubernetes.io/tls")?;
+    submit(ctx, &within(ctx, "api/v1", "secrets")?, object, "secret ").await
+}
+
+pub async fn secret_docker(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let flag = |name: &str| ctx.flags.text(name).to_string();
+    let files = ctx.flags.list("from-file");
+    let mut data = collect(ctx, &name, "Secret")?;
+    if files.is_empty() {
+        let (server, user, password, email) =
+            (flag("docker-server"), flag("docker-username"), flag("docker-password"), flag("docker-email"));
+        if user.is_empty() || password.is_empty() || server.is_empty() {
+            return text(
+                "either --from-file or the combination of --docker-username, --docker-password and --docker-server is required",
+            );
+        }
+        let mut entry = Map::new();
+        entry.insert("username".into(), user.clone().into());
+        entry.insert("password".into(), password.clone().into());
+        if !email.is_empty() {
+            entry.insert("email".into(), email.into());
+        }
+        entry.insert("auth".into(), base64(format!("{user}:{password}").as_bytes()).into());
+        let auths: Map<String, Value> = [(server, Value::Object(entry))].into_iter().collect();
+        let text = crate::print::json::compact_ordered(&json!({"auths": auths}));
+        data.insert(".dockerconfigjson".into(), text.into_bytes());
+    }
+    let object = secret(ctx, &name, data, "kubernetes.io/dockerconfigjson")?;
+    submit(ctx, &within(ctx, "api/v1", "secrets")?, object, "secret ").await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn quotes_are_a_part_of_a_literal() {
+        let server = Server::start().await;
+        let literals = ["--from-literal=a=say \"hi\"", "--from-literal=b='x'"];
+        let create = ["create", "configmap", "c", "--dry-run=client", "-o", "json"];
+        let said = server.kubectl(&[&create[..], &literals[..]].concat()).await;
+        let made: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(made["data"], json!({"a": "say \"hi\"", "b": "'x'"}));
+    }
+
+    #[tokio::test]
+    async fn a_tls_secret_needs_a_certificate() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("x.pem");
+        std::fs::write(&file, "no certificate").unwrap();
+        let (cert, key) = (format!("--cert={}", file.display()), format!("--key={}", file.display()));
+        let said = server.kubectl(&["create", "secret", "tls", "t", &cert, &key]).await;
+        let want = "error: tls: failed to find any PEM data in certificate input\n";
+        assert_eq!((said.code, said.err.as_str()), (1, want), "{said:?}");
+        assert!(server.asked().is_empty(), "nothing was created");
+    }
+}

@@ -1,0 +1,59 @@
+//! create -f
+
+use super::super::common::{DryRun, Teller, remember, send_raw, validation};
+use crate::builder::{Options, about};
+use crate::cmd::edit;
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::files;
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let files = ctx.flags.list("filename");
+    if !ctx.names_files() {
+        if !ctx.args.is_empty() {
+            return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
+        }
+        ctx.output.err("error: must specify one of -f and -k\n\n");
+        ctx.output.err(&crate::help::of(ctx.verb));
+        return Err(Fail::Exit(1));
+    }
+    if !ctx.args.is_empty() {
+        return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
+    }
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    let raw = ctx.flags.text("raw");
+    if !raw.is_empty() {
+        return send_raw(ctx, http::Method::POST, raw, &files).await;
+    }
+    let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
+    let (infos, mut failures) = files::read(ctx, &files, options).await?;
+    if infos.is_empty() {
+        Fail::join(failures)?;
+        return text("no objects passed to create");
+    }
+    if ctx.flags.is("edit") {
+        Fail::join(failures)?;
+        return edit::edit(ctx, infos, ctx.flags.text("output") == "json", edit::Mode::Create).await;
+    }
+    for mut info in infos {
+        remember(ctx, &mut info.object);
+        if dry_run != DryRun::Client {
+            let mut query = vec![
+                ("fieldManager", ctx.flags.text("field-manager")),
+                ("fieldValidation", validation(ctx)?),
+            ];
+            dry_run.query(&mut query);
+            match ctx.api().await?.post(&info.collection(), &query, &info.object).await {
+                Ok(object) => info.object = object,
+                Err(fail @ Fail::Api(_)) => {
+                    failures.push(about(fail, "creating", &info.source));
+                    continue;
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        teller.tell(ctx, &info.object, "created", true)?;
+    }
+    Fail::join(failures)
+}

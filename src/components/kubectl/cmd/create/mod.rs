@@ -1,0 +1,48 @@
+//! create: from files, or generated from flags.
+
+pub mod data;
+pub mod file;
+pub mod ingress;
+pub mod rbac;
+pub mod services;
+pub mod simple;
+pub mod workloads;
+
+use super::common::{DryRun, Teller, annotate_last_applied, validation};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use api::value;
+use serde_json::Value;
+
+/// Creates a generated object in `collection` (a path), or shows it. `noun`: what a failure says
+/// could not be created; empty: the server's answer is told as it is.
+async fn submit(ctx: &Ctx, collection: &str, mut object: Value, noun: &str) -> Result<(), Fail> {
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    if value::empty(&object, "metadata.name") {
+        return text("name must be specified");
+    }
+    if ctx.flags.is("save-config") {
+        annotate_last_applied(&mut object, false);
+    }
+    if dry_run != DryRun::Client {
+        let manager = ctx.flags.text("field-manager");
+        let mut query = vec![("fieldManager", manager), ("fieldValidation", validation(ctx)?)];
+        dry_run.query(&mut query);
+        let api = ctx.api().await?;
+        object = match api.post(collection, &query, &object).await {
+            Ok(object) => object,
+            Err(Fail::Api(refusal)) if !noun.is_empty() => {
+                return text(format!("failed to create {noun}{}", refusal.message));
+            }
+            Err(fail) => return Err(fail),
+        };
+    }
+    teller.tell(ctx, &object, "created", false)
+}
+
+/// A namespaced collection of the current namespace.
+fn within(ctx: &Ctx, group_version: &str, plural: &str) -> Result<String, Fail> {
+    let (namespace, _) = ctx.namespace()?;
+    Ok(format!("/{group_version}/namespaces/{namespace}/{plural}"))
+}

@@ -1,0 +1,180 @@
+//! create namespace, serviceaccount, quota, priorityclass, poddisruptionbudget, token.
+
+use super::super::common::{enforced, metadata, one_name};
+use super::{submit, within};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr;
+use crate::print::formats;
+use api::labels::{Op, Requirement, Selector};
+use api::value;
+use serde_json::{Map, Value, json};
+
+pub async fn namespace(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let object = json!({"kind": "Namespace", "apiVersion": "v1", "metadata": metadata(&name, None, &[]), "spec": {}, "status": {}});
+    submit(ctx, "/api/v1/namespaces", object, "").await
+}
+
+pub async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let meta = metadata(&name, enforced(ctx)?.as_deref(), &[]);
+    let object = json!({"kind": "ServiceAccount", "apiVersion": "v1", "metadata": meta});
+    submit(ctx, &within(ctx, "api/v1", "serviceaccounts")?, object, "serviceaccount: ").await
+}
+
+pub async fn quota(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let mut spec = Map::new();
+    let hard = ctx.flags.text("hard");
+    if !hard.is_empty() {
+        let mut map = Map::new();
+        for pair in hard.split(',') {
+            let Some((key, amount)) = pair.split_once('=') else {
+                return text(format!("Invalid argument syntax {pair}, expected <resource>=<value>"));
+            };
+            if api::quantity::Quantity::parse(amount).is_none() {
+                return text(api::quantity::INVALID);
+            }
+            map.insert(key.into(), amount.into());
+        }
+        spec.insert("hard".into(), map.into());
+    }
+    let scopes = ctx.flags.text("scopes");
+    if !scopes.is_empty() {
+        spec.insert("scopes".into(), scopes.split(',').map(Value::from).collect());
+    }
+    let meta = metadata(&name, enforced(ctx)?.as_deref(), &[]);
+    let object =
+        json!({"kind": "ResourceQuota", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {}});
+    submit(ctx, &within(ctx, "api/v1", "resourcequotas")?, object, "quota: ").await
+}
+
+pub async fn priority_class(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let mut object = json!({"kind": "PriorityClass", "apiVersion": "scheduling.k8s.io/v1",
+        "metadata": metadata(&name, None, &[]), "value": ctx.flags.int("value")});
+    if ctx.flags.is("global-default") {
+        value::put(&mut object, "globalDefault", true);
+    }
+    if !ctx.flags.text("description").is_empty() {
+        value::put(&mut object, "description", ctx.flags.text("description"));
+    }
+    value::put(&mut object, "preemptionPolicy", ctx.flags.text("preemption-policy"));
+    submit(ctx, "/apis/scheduling.k8s.io/v1/priorityclasses", object, "priorityclass: ").await
+}
+
+pub async fn pod_disruption_budget(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    let selector = ctx.flags.text("selector");
+    let (min, max) = (ctx.flags.text("min-available"), ctx.flags.text("max-unavailable"));
+    if selector.is_empty() {
+        return text("a selector must be specified");
+    }
+    let mut spec = Map::new();
+    match (min, max) {
+        ("", "") => return text("one of min-available or max-unavailable must be specified"),
+        (min, "") => spec.insert("minAvailable".into(), int_or_percent(min, "min-available")?),
+        ("", max) => spec.insert("maxUnavailable".into(), int_or_percent(max, "max-unavailable")?),
+        _ => return text("min-available and max-unavailable cannot be both specified"),
+    };
+    let parsed = Selector::parse(selector).map_err(Fail::Text)?;
+    spec.insert("selector".into(), label_selector(&parsed));
+    let order = ["minAvailable", "selector", "maxUnavailable"];
+    let spec: Map<String, Value> =
+        order.iter().filter_map(|k| Some((k.to_string(), spec.get(*k)?.clone()))).collect();
+    let object = json!({"kind": "PodDisruptionBudget", "apiVersion": "policy/v1",
+        "metadata": metadata(&name, enforced(ctx)?.as_deref(), &[]), "spec": spec,
+        "status": {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}});
+    submit(ctx, &within(ctx, "apis/policy/v1", "poddisruptionbudgets")?, object, "poddisruptionbudgets: ")
+        .await
+}
+
+/// A `metav1.LabelSelector`: what says exactly one value as `matchLabels`, the rest as expressions.
+fn label_selector(selector: &Selector) -> Value {
+    let (mut labels, mut expressions) = (Map::new(), vec![]);
+    for Requirement { key, op, values } in &selector.0 {
+        let operator = match (op, values.as_slice()) {
+            (Op::Equals, [one]) => {
+                labels.insert(key.clone(), one.as_str().into());
+                continue;
+            }
+            (Op::Equals | Op::In, _) => "In",
+            (Op::NotEquals | Op::NotIn, _) => "NotIn",
+            (Op::Exists, _) => "Exists",
+            (Op::DoesNotExist, _) => "DoesNotExist",
+            (Op::GreaterThan, _) => "Gt",
+            (Op::LessThan, _) => "Lt",
+        };
+        let mut expression = json!({"key": key, "operator": operator});
+        if !values.is_empty() {
+            value::put(&mut expression, "values", json!(values));
+        }
+        expressions.push(expression);
+    }
+    let mut made = json!({});
+    if !labels.is_empty() {
+        value::put(&mut made, "matchLabels", labels);
+    }
+    if !expressions.is_empty() {
+        value::put(&mut made, "matchExpressions", expressions);
+    }
+    made
+}
+
+/// `3` or `50%`
+fn int_or_percent(text_of: &str, flag: &str) -> Result<Value, Fail> {
+    let digits = text_of.strip_suffix('%').unwrap_or(text_of);
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return text(format!("invalid format specified for {flag}"));
+    }
+    Ok(text_of.parse::<i32>().map_or_else(|_| text_of.into(), Value::from))
+}
+
+pub async fn token(ctx: &Ctx) -> Result<(), Fail> {
+    let name = one_name(ctx)?;
+    if name.is_empty() {
+        return text("service account name is required");
+    }
+    let format = formats::of(ctx, false)?;
+    let mut spec = Map::new();
+    let audiences = ctx.flags.list("audience");
+    spec.insert("audiences".into(), if audiences.is_empty() { Value::Null } else { json!(audiences) });
+    let duration = gostr::parse_duration(ctx.flags.text("duration")).map_or(0, |d| d.0);
+    if duration < 0 {
+        return text("--duration must be greater than or equal to 0");
+    }
+    if duration % gostr::Nanos::secs(1).0 != 0 {
+        return text("--duration cannot be expressed in units less than seconds");
+    }
+    let seconds = ctx.flags.duration("duration").as_secs();
+    spec.insert("expirationSeconds".into(), if seconds == 0 { Value::Null } else { seconds.into() });
+    let kind = ctx.flags.text("bound-object-kind");
+    let bound = match kind {
+        "" if !ctx.flags.text("bound-object-name").is_empty() => {
+            return text("--bound-object-name can only be set if --bound-object-kind is provided");
+        }
+        "" => Value::Null,
+        "Pod" | "Secret" | "Node" if ctx.flags.text("bound-object-name").is_empty() => {
+            return text("--bound-object-name is required if --bound-object-kind is provided");
+        }
+        "Pod" | "Secret" | "Node" => {
+            json!({"kind": kind, "apiVersion": "v1", "name": ctx.flags.text("bound-object-name"), "uid": ctx.flags.text("bound-object-uid")})
+        }
+        _ => return text("supported --bound-object-kind values are Node, Pod, Secret"),
+    };
+    spec.insert("boundObjectRef".into(), bound);
+    let request = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {"creationTimestamp": null},
+        "spec": spec, "status": {"token": "", "expirationTimestamp": null}});
+    let path = format!("{}/{}/token", within(ctx, "api/v1", "serviceaccounts")?, name);
+    let answer = match ctx.api().await?.post(&path, &[], &request).await {
+        Ok(answer) => answer,
+        Err(Fail::Api(refusal)) => return text(format!("failed to create token: {}", refusal.message)),
+        Err(fail) => return Err(fail),
+    };
+    match format {
+        Some(format) => ctx.out(format.print(&answer, false)?),
+        None => ctx.line(value::text(&answer, "status.token")),
+    }
+    Ok(())
+}

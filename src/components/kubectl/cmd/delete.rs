@@ -1,0 +1,181 @@
+//! delete: by name, selector or file, and the wait until everything is gone.
+
+use super::common::DryRun;
+use super::wait::{Away, Deadline, FOREVER, until};
+use crate::builder::{self, Asked, Info, Options};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr::quote;
+use api::value;
+use serde_json::{Value, json};
+
+const AT_ONCE: &str = "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely.";
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let dry_run = DryRun::of(ctx)?;
+    let raw = ctx.flags.text("raw");
+    if !raw.is_empty() {
+        let answer =
+            ctx.api().await?.bytes(http::Method::DELETE, raw, &[], "application/json, */*", None).await?;
+        ctx.output.bytes(&answer);
+        return Ok(());
+    }
+    let output = ctx.flags.text("output");
+    if !matches!(output, "" | "name") {
+        return text(format!("unexpected -o output mode: {output}. We only support '-o name'"));
+    }
+    let grace = grace(ctx)?;
+    let policy = propagation(ctx)?;
+    let options = Options { all_namespaces: ctx.flags.is("all-namespaces"), ..Options::default() };
+    let asked = builder::ask(ctx, &ctx.args, options).await?;
+    let by_list = matches!(asked, Asked::Lists(_));
+    let ignore =
+        if ctx.flags.changed("ignore-not-found") { ctx.flags.is("ignore-not-found") } else { by_list };
+    let mut failures = vec![];
+    let infos = match asked {
+        Asked::Objects(infos) => infos,
+        lists => {
+            let (found, refused) = builder::objects(ctx, lists).await?;
+            failures = refused;
+            found
+        }
+    };
+    if ctx.flags.is("interactive") && !infos.is_empty() && !confirmed(ctx, &infos).await? {
+        return Ok(());
+    }
+    let mut body = json!({});
+    if let Some(seconds) = grace {
+        value::put(&mut body, "gracePeriodSeconds", seconds);
+    }
+    value::put(&mut body, "propagationPolicy", policy);
+    if dry_run == DryRun::Server {
+        value::put(&mut body, "dryRun", json!(["All"]));
+    }
+    let mut warned = false;
+    let (mut gone, mut found) = (vec![], 0);
+    for info in infos {
+        if ctx.flags.changed("namespace") && !info.resource.namespaced && !warned {
+            ctx.note("Warning: deleting cluster-scoped resources, not scoped to the provided namespace");
+            warned = true;
+        }
+        let mut answer = Value::Null;
+        if dry_run == DryRun::Client {
+            if info.object.is_null() {
+                match ctx.api().await?.get(&info.path(), &[]).await {
+                    Ok(_) => {}
+                    Err(fail) if fail.is_not_found() && ignore => continue,
+                    Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
+                        failures.push(fail);
+                        continue;
+                    }
+                    Err(other) => return Err(other),
+                }
+            }
+        } else {
+            match ctx.api().await?.delete(&info.path(), &[], &body).await {
+                Ok(status) => answer = status,
+                Err(fail) if fail.is_not_found() && ignore => continue,
+                Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
+                    failures.push(builder::about(fail, "deleting", &info.source));
+                    continue;
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        found += 1;
+        told(ctx, &info, dry_run, grace == Some(0));
+        let uid = match value::text(&answer, "details.uid") {
+            "" => value::text(&answer, "metadata.uid"),
+            uid => uid,
+        };
+        gone.push((info, uid.to_string()));
+    }
+    if found == 0 && failures.is_empty() {
+        if !ctx.flags.is("ignore-not-found") || by_list {
+            ctx.line("No resources found");
+        }
+        return Ok(());
+    }
+    if dry_run == DryRun::No && ctx.flags.is("wait") && failures.is_empty() {
+        // One time limit for all of them.
+        let deadline = Deadline::of(ctx.flags.duration("timeout"), FOREVER);
+        for (mut info, uid) in gone {
+            if let Err(fail) = wait_gone(ctx, &mut info, &uid, deadline).await {
+                failures.push(fail);
+            }
+        }
+    }
+    Fail::join(failures)
+}
+
+/// What `--cascade` means for the objects that depend on a deleted one.
+pub fn propagation(ctx: &Ctx) -> Result<&'static str, Fail> {
+    Ok(match ctx.flags.text("cascade") {
+        "true" | "background" | "" => "Background",
+        "false" | "orphan" => "Orphan",
+        "foreground" => "Foreground",
+        other => {
+            return text(format!(
+                "invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""
+            ));
+        }
+    })
+}
+
+/// `None`: the object's own grace period.
+fn grace(ctx: &Ctx) -> Result<Option<i64>, Fail> {
+    let mut period = ctx.flags.int("grace-period");
+    let force = ctx.flags.is("force");
+    if ctx.flags.is("now") {
+        if period != -1 {
+            return text("--now and --grace-period cannot be specified together");
+        }
+        period = 1;
+    }
+    if period == 0 && !force {
+        period = 1;
+    }
+    if force && period < 0 {
+        period = 0;
+    }
+    if period > 0 && force {
+        return text("--force and --grace-period greater than 0 cannot be specified together");
+    }
+    if period == 0 {
+        ctx.note(AT_ONCE);
+    }
+    Ok((period >= 0).then_some(period))
+}
+
+fn told(ctx: &Ctx, info: &Info, dry_run: DryRun, at_once: bool) {
+    if ctx.flags.text("output") == "name" {
+        ctx.line(info.named());
+        return;
+    }
+    let operation = dry_run.told(if at_once { "force deleted" } else { "deleted" });
+    ctx.line(format!("{} {} {operation}", info.resource.kind_group(), quote(&info.name)));
+}
+
+async fn confirmed(ctx: &Ctx, infos: &[Info]) -> Result<bool, Fail> {
+    ctx.line(format!("You are about to delete the following {} resource(s):", infos.len()));
+    infos.iter().for_each(|i| ctx.line(i.named()));
+    ctx.out("Do you want to continue? (y/n): ");
+    let yes = ctx.read_word().await?.eq_ignore_ascii_case("y");
+    if !yes {
+        ctx.line("deletion is cancelled");
+    }
+    Ok(yes)
+}
+
+/// Waits until the object with this uid is gone.
+pub async fn wait_gone(ctx: &Ctx, info: &mut Info, uid: &str, deadline: Deadline) -> Result<(), Fail> {
+    let other =
+        |object: &Value| object.is_null() || (!uid.is_empty() && value::text(object, "metadata.uid") != uid);
+    match ctx.api().await?.get(&info.path(), &[]).await {
+        Ok(object) if other(&object) => return Ok(()),
+        Ok(_) => {}
+        Err(fail) if fail.is_not_found() => return Ok(()),
+        Err(fail) => return Err(fail),
+    }
+    until(ctx, info, deadline.left(), Away::Fails, |object| Ok(other(object))).await
+}

@@ -1,0 +1,89 @@
+//! describe: which objects; the room `describe` writes about each.
+
+use crate::builder::{self, Asked, Info, Options};
+use crate::ctx::Ctx;
+use crate::describe::describe;
+use crate::error::{Fail, text};
+use crate::wire::paths;
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    if ctx.args.is_empty() && !ctx.names_files() {
+        return text(
+            "You must specify the type of resource to describe. Use \"kubectl api-resources\" for a complete list of supported resources.",
+        );
+    }
+    let all_namespaces = ctx.flags.is("all-namespaces");
+    let options = Options { all_by_type: true, all_namespaces, ..Options::default() };
+    let asked = builder::ask(ctx, &ctx.args, options).await?;
+    let by_name = matches!(asked, Asked::Objects(_));
+    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    if by_name && failures.len() == 1 && failures[0].is_not_found() && ctx.args.len() == 2 {
+        let not_found = failures.remove(0);
+        // Of `TYPE/NAME TYPE/NAME` none is a prefix; kubectl looks for one all the same and shows
+        // nothing.
+        return if infos.is_empty() { matching(ctx, not_found).await } else { Err(not_found) };
+    }
+    let mut first = true;
+    for info in &infos {
+        match describe(ctx, info).await {
+            Ok(description) => {
+                if !std::mem::take(&mut first) {
+                    ctx.out("\n\n");
+                }
+                ctx.out(description);
+            }
+            Err(fail @ Fail::Api(_)) => failures.push(fail),
+            Err(other) => return Err(other),
+        }
+    }
+    if infos.is_empty() && failures.is_empty() {
+        if all_namespaces {
+            ctx.note("No resources found");
+        } else {
+            let (namespace, _) = ctx.namespace()?;
+            ctx.note(format!("No resources found in {namespace} namespace."));
+        }
+    }
+    Fail::join(failures)
+}
+
+/// No object has that name; perhaps it is the beginning of some.
+async fn matching(ctx: &Ctx, not_found: Fail) -> Result<(), Fail> {
+    let resource = ctx.resource(&ctx.args[0]).await?;
+    let (namespace, _) = ctx.namespace()?;
+    let namespace = if resource.namespaced { namespace } else { String::new() };
+    let path = paths::collection(&resource, &namespace);
+    let list = builder::whole(ctx, &path, &[]).await?;
+    let mut found = false;
+    for object in super::get::items_of(&list, &resource) {
+        let name = api::value::text(&object, "metadata.name").to_string();
+        if !name.starts_with(&ctx.args[1]) {
+            continue;
+        }
+        found = true;
+        let info = Info {
+            resource: resource.clone(),
+            namespace: namespace.clone(),
+            name,
+            object,
+            source: String::new(),
+        };
+        ctx.line(describe(ctx, &info).await?);
+    }
+    if found { Ok(()) } else { Err(not_found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn what_is_there_is_described_beside_what_is_not() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let said = server.kubectl(&["describe", "cm", "a", "missing", "--show-events=false"]).await;
+        assert!(said.code == 1 && said.out.starts_with("Name:         a\n"), "{said:?}");
+        assert!(said.err.contains("missing not found"), "{said:?}");
+    }
+}

@@ -1,0 +1,253 @@
+//! diff: what apply would change. Exit code 0: nothing, 1: something, more: it failed.
+
+use super::apply::{patch_between, server_side_manager};
+use super::common::LAST_APPLIED;
+use super::prune;
+use crate::builder::{Info, Options};
+use crate::ctx::Ctx;
+use crate::error::Fail;
+use crate::files;
+use crate::merge;
+use crate::print::{json, yaml};
+use crate::wire::api::{APPLY_PATCH, encoded};
+use crate::wire::discovery::Resource;
+use api::value;
+use serde_json::{Map, Value};
+use std::path::Path;
+
+/// Failures have this exit code or a greater one.
+const FAILED: i32 = 2;
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    match compare(ctx).await {
+        Ok(true) => Err(Fail::Exit(1)),
+        Ok(false) => Ok(()),
+        Err(fail) => {
+            let (text, code) = fail.told();
+            Err(Fail::Coded(text, code.max(FAILED)))
+        }
+    }
+}
+
+/// One object as it is and as it would be.
+struct Pair {
+    /// `apps.v1.Deployment.default.web`
+    name: String,
+    live: String,
+    merged: String,
+}
+
+async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
+    if !ctx.args.is_empty() {
+        return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
+    }
+    let files = ctx.flags.list("filename");
+    if !ctx.names_files() {
+        return Err(Fail::Text("must specify one of -f and -k".into()));
+    }
+    let (infos, failures) = files::read(ctx, &files, Options::default()).await?;
+    Fail::join(failures)?;
+    let (mut pairs, mut seen) = (vec![], prune::Seen::default());
+    for info in &infos {
+        let (pair, live) = pair(ctx, info).await?;
+        seen.add(info, &live.unwrap_or_default());
+        pairs.push(pair);
+    }
+    if ctx.flags.is("prune") {
+        for (resource, object) in prune::found(ctx, &seen).await? {
+            let namespace = value::text(&object, "metadata.namespace").to_string();
+            let name = name_of(&resource, &namespace, value::text(&object, "metadata.name"));
+            let (live, _) = shown(ctx, Some(object), Value::Null);
+            let live = live.map_or(String::new(), |live| yaml::to_string(&live));
+            pairs.push(Pair { name, live, merged: String::new() });
+        }
+    }
+    pairs.sort_by(|a, b| a.name.cmp(&b.name));
+    let external = ctx.env.vars.get("KUBECTL_EXTERNAL_DIFF").filter(|e| !e.is_empty());
+    match external {
+        Some(program) => run_program(ctx, program, &pairs).await,
+        None => Ok(print(ctx, &pairs)),
+    }
+}
+
+/// How often an object that changes under our hands is read again before it is compared without a
+/// lock.
+const TRIES: u32 = 4;
+
+/// An object as it is and as it would be, and the live one.
+async fn pair(ctx: &Ctx, info: &Info) -> Result<(Pair, Option<Value>), Fail> {
+    for _ in 1..TRIES {
+        match attempt(ctx, info, true).await {
+            Err(Fail::Api(refusal)) if refusal.reason == "Conflict" => {}
+            outcome => return outcome,
+        }
+    }
+    attempt(ctx, info, false).await
+}
+
+async fn attempt(ctx: &Ctx, info: &Info, locked: bool) -> Result<(Pair, Option<Value>), Fail> {
+    let api = ctx.api().await?;
+    let manager = match ctx.flags.text("field-manager") {
+        "" => "kubectl-client-side-apply",
+        named => named,
+    };
+    let query = [("dryRun", "All"), ("fieldManager", manager)];
+    let live = match api.get(&info.path(), &[]).await {
+        Ok(live) => Some(live),
+        Err(fail) if fail.is_not_found() => None,
+        Err(fail) => return Err(fail),
+    };
+    let merged = match &live {
+        _ if ctx.flags.is("server-side") => {
+            let force = ctx.flags.is("force-conflicts").to_string();
+            let query =
+                [("dryRun", "All"), ("fieldManager", server_side_manager(ctx)), ("force", force.as_str())];
+            let body = bytes::Bytes::from(json::compact(&info.object));
+            api.patch(&info.path(), &query, APPLY_PATCH, body).await?
+        }
+        None => api.post(&info.collection(), &query, &info.object).await?,
+        Some(live) => {
+            let mut modified = info.object.clone();
+            value::slot_map(&mut modified, "metadata.annotations").shift_remove(LAST_APPLIED);
+            let (mut patch, kind) = patch_between(info, &modified, live)?;
+            if merge::is_empty(&patch) {
+                live.clone()
+            } else {
+                if locked {
+                    let version = value::at(live, "metadata.resourceVersion").clone();
+                    value::put(&mut patch, "metadata.resourceVersion", version);
+                }
+                api.patch(&info.path(), &query, kind, encoded(&patch)).await?
+            }
+        }
+    };
+    let name = name_of(&info.resource, &info.namespace, value::text(&merged, "metadata.name"));
+    let (bare, merged) = shown(ctx, live.clone(), merged);
+    let bare = bare.map_or(String::new(), |live| yaml::to_string(&live));
+    Ok((Pair { name, live: bare, merged: yaml::to_string(&merged) }, live))
+}
+
+/// `apps.v1.Deployment.default.web`
+fn name_of(resource: &Resource, namespace: &str, name: &str) -> String {
+    let group = if resource.group.is_empty() { String::new() } else { format!("{}.", resource.group) };
+    format!("{group}{}.{}.{namespace}.{name}", resource.version, resource.kind)
+}
+
+/// Without managed fields, and with a secret's data hidden.
+fn shown(ctx: &Ctx, live: Option<Value>, merged: Value) -> (Option<Value>, Value) {
+    let drop_managed = |mut object: Value| {
+        if !ctx.flags.is("show-managed-fields") {
+            value::remove(&mut object, "metadata.managedFields");
+        }
+        object
+    };
+    let (mut live, mut merged) = (live.map(drop_managed), drop_managed(merged));
+    let secret = |o: &Value| value::text(o, "kind") == "Secret" && value::text(o, "apiVersion") == "v1";
+    if secret(&merged) || live.as_ref().is_some_and(secret) {
+        let empty = Map::new();
+        let data = |o: &Value| value::map(o, "data").unwrap_or(&empty).clone();
+        let (before, after) = (live.as_ref().map_or(Map::new(), data), data(&merged));
+        let mask = |object: &mut Value, own: &Map<String, Value>, other: &Map<String, Value>, word: &str| {
+            for (key, text) in own {
+                let differs = other.get(key).is_some_and(|o| o != text);
+                let stars = if differs { format!("*** ({word})") } else { "***".into() };
+                if let Some(Value::Object(data)) = object.get_mut("data") {
+                    data.insert(key.clone(), stars.into());
+                }
+            }
+        };
+        if let Some(live) = &mut live {
+            mask(live, &before, &after, "before");
+        }
+        mask(&mut merged, &after, &before, "after");
+    }
+    (live, merged)
+}
+
+fn directories() -> (String, String) {
+    let number = || uuid::Uuid::new_v4().as_u128() as u32;
+    (format!("LIVE-{}", number()), format!("MERGED-{}", number()))
+}
+
+/// As `diff -u -N LIVE MERGED` prints two directories. Says whether anything differs.
+fn print(ctx: &Ctx, pairs: &[Pair]) -> bool {
+    let (live, merged) = directories();
+    let base = std::env::temp_dir();
+    let now = jiff::Zoned::new(clock::now(), jiff::tz::TimeZone::system());
+    let at = now.strftime("%Y-%m-%d %H:%M:%S.%9f %z");
+    let mut differs = false;
+    for pair in pairs.iter().filter(|p| p.live != p.merged) {
+        differs = true;
+        let side = |dir: &str| base.join(dir).join(&pair.name).display().to_string();
+        let (from, to) = (side(&live), side(&merged));
+        ctx.line(format!("diff -u -N {from} {to}"));
+        let changes = similar::TextDiff::from_lines(&pair.live, &pair.merged);
+        let text = changes
+            .unified_diff()
+            .context_radius(3)
+            .header(&format!("{from}\t{at}"), &format!("{to}\t{at}"))
+            .to_string();
+        ctx.out(text);
+    }
+    differs
+}
+
+/// `$KUBECTL_EXTERNAL_DIFF LIVE MERGED`
+async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, Fail> {
+    let (live, merged) = directories();
+    let base = std::env::temp_dir();
+    let (live, merged) = (base.join(live), base.join(merged));
+    let cleanup = |path: &Path| drop(std::fs::remove_dir_all(path)); // nothing of ours may stay, nothing to tell if it does
+    let outcome = async {
+        for (dir, pick) in [(&live, 0), (&merged, 1)] {
+            std::fs::create_dir_all(dir)?;
+            for pair in pairs {
+                let text = if pick == 0 { &pair.live } else { &pair.merged };
+                if !text.is_empty() {
+                    std::fs::write(dir.join(&pair.name), text)?;
+                }
+            }
+        }
+        let mut words = program.split_whitespace();
+        let mut command = tokio::process::Command::new(words.next().unwrap_or("diff"));
+        command.args(words).arg(&live).arg(&merged).kill_on_drop(true);
+        command.output().await
+    }
+    .await;
+    cleanup(&live);
+    cleanup(&merged);
+    let output =
+        outcome.map_err(|e| Fail::Text(format!("failed to run {}: {e}", crate::gostr::quote(program))))?;
+    ctx.output.bytes(&output.stdout);
+    ctx.output.err_bytes(&output.stderr);
+    match output.status.code() {
+        Some(0) => Ok(false),
+        Some(1) => Ok(true),
+        code => Err(Fail::Coded(String::new(), code.unwrap_or(FAILED))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cmd::common::LAST_APPLIED;
+    use crate::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn what_a_prune_would_delete_is_a_difference() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        for name in ["stays", "goes"] {
+            let mut object = config_map(name, json!({"app": "x"}));
+            object["metadata"]["annotations"] = json!({LAST_APPLIED: "{}"});
+            server.hold(&at(name), object);
+        }
+        let file = dir.path().join("a.yaml");
+        std::fs::write(&file, config_map("stays", json!({"app": "x"})).to_string()).unwrap();
+        let file = file.display().to_string();
+        let said = server.kubectl(&["diff", "-f", &file, "-l", "app=x"]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let said = server.kubectl(&["diff", "--prune", "-f", &file, "-l", "app=x"]).await;
+        assert!(said.code == 1 && said.out.contains("-  name: goes\n"), "{said:?}");
+        assert!(server.object(&at("goes")).is_some(), "a diff deletes nothing");
+    }
+}

@@ -1,0 +1,128 @@
+//! cluster-info dump: what somebody far away needs to see what is wrong here.
+
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::print::formats::{self, Format};
+use api::value;
+use http::Method;
+use serde_json::{Value, json};
+
+/// File name, kind of the list, and where it is listed.
+const LISTS: [(&str, &str, &str); 7] = [
+    ("events", "EventList", "api/v1"),
+    ("replication-controllers", "ReplicationControllerList", "api/v1"),
+    ("services", "ServiceList", "api/v1"),
+    ("daemonsets", "DaemonSetList", "apis/apps/v1"),
+    ("deployments", "DeploymentList", "apis/apps/v1"),
+    ("replicasets", "ReplicaSetList", "apis/apps/v1"),
+    ("pods", "PodList", "api/v1"),
+];
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let output = if ctx.flags.text("output").is_empty() { "json" } else { ctx.flags.text("output") };
+    let Some(format) = formats::named(ctx, output, false)? else {
+        return text(format!("unable to match a printer suitable for the output format {output:?}"));
+    };
+    let extension = if output == "yaml" { ".yaml" } else { ".json" };
+    let api = ctx.api().await?;
+    let nodes = api.get("/api/v1/nodes", &[]).await?;
+    put(ctx, "nodes", extension, &shown(&format, nodes)?)?;
+    let namespaces = match (ctx.flags.is("all-namespaces"), ctx.flags.list("namespaces")) {
+        (true, _) => {
+            let list = api.get("/api/v1/namespaces", &[]).await?;
+            let names =
+                value::list(&list, "items").iter().map(|n| value::text(n, "metadata.name").to_string());
+            names.collect()
+        }
+        (false, named) if !named.is_empty() => named,
+        (false, _) => vec!["kube-system".to_string(), ctx.namespace()?.0],
+    };
+    for namespace in namespaces {
+        let mut pods = vec![];
+        for (name, kind, root) in LISTS {
+            let path = format!("/{root}/namespaces/{namespace}/{}", name.replace('-', ""));
+            let list = match api.get(&path, &[]).await {
+                Ok(list) => list,
+                // A server need not have every kind: then there is none of it.
+                Err(fail) if fail.is_not_found() => {
+                    json!({"kind": kind, "apiVersion": root.split_once('/').map_or("", |(_, v)| v), "metadata": {}, "items": []})
+                }
+                Err(fail) => return Err(fail),
+            };
+            if name == "pods" {
+                pods = value::list(&list, "items").to_vec();
+            }
+            put(ctx, &format!("{namespace}/{name}"), extension, &shown(&format, list)?)?;
+        }
+        for pod in &pods {
+            logs(ctx, &namespace, pod).await?;
+        }
+    }
+    let folder = ctx.flags.text("output-directory");
+    if !folder.is_empty() && folder != "-" {
+        ctx.line(format!("Cluster info dumped to {folder}"));
+    }
+    Ok(())
+}
+
+/// Items of a list are of its kind without saying so, as Go's typed lists are.
+fn shown(format: &Format, mut list: Value) -> Result<String, Fail> {
+    for item in value::list_mut(&mut list, "items") {
+        value::remove(item, "kind");
+        value::remove(item, "apiVersion");
+        value::remove(item, "metadata.managedFields");
+    }
+    format.print(&list, false)
+}
+
+/// Writes a file of the folder, in place of that of an earlier dump, or prints.
+fn put(ctx: &Ctx, name: &str, extension: &str, text: &str) -> Result<(), Fail> {
+    let folder = ctx.flags.text("output-directory");
+    if folder.is_empty() || folder == "-" {
+        ctx.out(text);
+        return Ok(());
+    }
+    let path = ctx.path(folder).join(format!("{name}{extension}"));
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    Ok(std::fs::write(path, text)?)
+}
+
+async fn logs(ctx: &Ctx, namespace: &str, pod: &Value) -> Result<(), Fail> {
+    let name = value::text(pod, "metadata.name");
+    let mut said = String::new();
+    for field in ["spec.initContainers", "spec.containers"] {
+        for container in value::list(pod, field) {
+            let container = value::text(container, "name");
+            said += &format!("==== START logs for container {container} of pod {namespace}/{name} ====\n");
+            let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/log");
+            let query = [("container", container)];
+            match ctx.api().await?.bytes(Method::GET, &path, &query, "application/json, */*", None).await {
+                Ok(bytes) => said += &String::from_utf8_lossy(&bytes),
+                Err(fail @ Fail::Api(_)) => said += &format!("Request log error: {}\n", fail.message()),
+                Err(other) => return Err(other),
+            }
+            said += &format!("==== END logs for container {container} of pod {namespace}/{name} ====\n");
+        }
+    }
+    put(ctx, &format!("{namespace}/{name}/logs"), ".txt", &said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn a_second_dump_replaces_the_first() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let folder = format!("--output-directory={}", dir.path().display());
+        for _ in 0..2 {
+            let said = server.kubectl(&["cluster-info", "dump", &folder]).await;
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+        let nodes = std::fs::read(dir.path().join("nodes.json")).unwrap();
+        assert!(serde_json::from_slice::<Value>(&nodes).is_ok(), "one document");
+    }
+}

@@ -1,0 +1,278 @@
+//! exec and attach: a process in a container, its streams on this terminal.
+
+use crate::builder::{Info, Options};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::files;
+use crate::gostr::quote;
+use crate::wire::stream::{self, Given};
+use api::labels::Selector;
+use api::value;
+use serde_json::Value;
+
+const PROTOCOL: &str = "v5.channel.k8s.io";
+/// Which container is meant when none is named.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
+/// How a session is held.
+#[derive(Clone, Copy, Default)]
+pub struct Session {
+    pub stdin: bool,
+    pub tty: bool,
+    pub quiet: bool,
+}
+
+/// The pod that `web`, `pod/web` or `deploy/web` means.
+pub async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
+    let (kind, name) = match word.contains('/') {
+        true => crate::builder::type_and_name(word)?,
+        false => ("pods", word),
+    };
+    let resource = ctx.resource(kind).await?;
+    let (namespace, _) = ctx.namespace()?;
+    let mut info =
+        Info { resource, namespace, name: name.into(), object: Value::Null, source: String::new() };
+    info.fetch(ctx).await?;
+    if info.resource.plural == "pods" {
+        return Ok(info);
+    }
+    let Some(selector) = selector_of(&info) else {
+        let kind = format!("*{}.{}", info.resource.version, info.resource.kind);
+        return text(format!("cannot attach to {kind}: selector for {kind} not implemented"));
+    };
+    let pods = ctx.resource("pods").await?;
+    let (first, _) = super::logs::first_pod(ctx, &pods, &info.namespace, &selector).await?;
+    Ok(first)
+}
+
+/// The pod that the one object of a manifest means.
+async fn pod_in_file(ctx: &Ctx, files: &[String]) -> Result<Info, Fail> {
+    let (infos, failures) = files::read(ctx, files, Options::default()).await?;
+    Fail::join(failures)?;
+    match infos.as_slice() {
+        [one] => pod_of(ctx, &format!("{}/{}", one.resource.qualified(), one.name)).await,
+        _ => text("a single resource must be specified"),
+    }
+}
+
+/// Which pods an object stands for.
+pub fn selector_of(info: &Info) -> Option<Selector> {
+    let spec = value::at(&info.object, "spec.selector");
+    match info.resource.plural.as_str() {
+        "services" | "replicationcontrollers" => Selector::of_map(spec),
+        _ => Selector::of(spec),
+    }
+}
+
+/// The container meant: the one named, the annotated one, else the first (which is said).
+pub fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String, Fail> {
+    let named = ctx.flags.text("container");
+    let names = |list: &str| -> Vec<String> {
+        value::list(pod, list).iter().map(|c| value::text(c, "name").to_string()).collect()
+    };
+    let mut all = names("spec.containers");
+    let regular = all.clone();
+    let others: Vec<String> = names("spec.initContainers")
+        .into_iter()
+        .map(|n| (n, " (init)"))
+        .chain(names("spec.ephemeralContainers").into_iter().map(|n| (n, " (ephem)")))
+        .map(|(n, w)| {
+            all.push(n.clone());
+            n + w
+        })
+        .collect();
+    if !named.is_empty() {
+        // exec leaves it to the server to know its containers.
+        if ctx.verb.path == "exec" || all.iter().any(|c| c == named) {
+            return Ok(named.to_string());
+        }
+        return text(format!("container {named} not found in pod {}", value::text(pod, "metadata.name")));
+    }
+    let annotated = value::at(pod, "metadata.annotations")[DEFAULT_CONTAINER].as_str().unwrap_or("");
+    if !annotated.is_empty() && all.iter().any(|c| c == annotated) {
+        return Ok(annotated.to_string());
+    }
+    let Some(first) = regular.first() else { return text("pod has no containers") };
+    if all.len() > 1 && !quiet {
+        let list: Vec<String> = regular.iter().cloned().chain(others).collect();
+        ctx.note(format!("Defaulted container {} out of: {}", quote(first), list.join(", ")));
+    }
+    Ok(first.clone())
+}
+
+/// Raw mode while it lives.
+struct Raw<'a>(Option<&'a Ctx>);
+
+impl Raw<'_> {
+    fn on(ctx: &Ctx) -> Raw<'_> {
+        if let Some(terminal) = &ctx.terminal {
+            terminal.raw(true);
+        }
+        Raw(Some(ctx))
+    }
+}
+
+impl Drop for Raw<'_> {
+    fn drop(&mut self) {
+        if let Some(terminal) = self.0.and_then(|ctx| ctx.terminal.as_ref()) {
+            terminal.raw(false);
+        }
+    }
+}
+
+/// A terminal was asked for: is there one?
+fn tty_allowed(ctx: &Ctx, session: &mut Session) {
+    if session.tty && (!session.stdin || ctx.terminal.is_none()) {
+        session.tty = false;
+        if session.stdin && !session.quiet {
+            ctx.note("Unable to use a TTY - input is not a terminal or the right kind of file");
+        }
+    }
+}
+
+async fn hold(
+    ctx: &Ctx,
+    path: &str,
+    query: &[(&str, &str)],
+    session: Session,
+    redraw: bool,
+) -> Result<(), Fail> {
+    let raw = if session.tty { Raw::on(ctx) } else { Raw(None) };
+    let socket = stream::connect(ctx.api().await?, path, query, PROTOCOL).await?;
+    ctx.output.flush().await;
+    let given = Given {
+        stdin: if session.stdin { ctx.take_stdin().await } else { None },
+        sizes: ctx.terminal.as_ref().filter(|_| session.tty).map(|t| t.size()),
+        redraw,
+    };
+    let outcome = stream::process(socket, given, &ctx.output).await;
+    drop(raw);
+    outcome
+}
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let files = ctx.flags.list("filename");
+    let (pod, command) = match ctx.dash {
+        None if ctx.args.len() > 1 => {
+            return ctx
+                .usage("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead");
+        }
+        None => (ctx.args.first(), &[][..]),
+        Some(0) if files.is_empty() => (None, &ctx.args[..]),
+        Some(at) => (ctx.args.first(), &ctx.args[at..]),
+    };
+    if !files.is_empty() && ctx.dash.is_none() && !ctx.args.is_empty() {
+        return ctx
+            .usage("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead");
+    }
+    if pod.is_none_or(|pod| pod.is_empty()) && files.is_empty() {
+        return text("pod, type/name or --filename must be specified");
+    }
+    if command.is_empty() {
+        return text("you must specify at least one command for the container");
+    }
+    let info = match pod.filter(|_| files.is_empty()) {
+        Some(pod) => pod_of(ctx, pod).await?,
+        None => pod_in_file(ctx, &files).await?,
+    };
+    let phase = value::text(&info.object, "status.phase");
+    if matches!(phase, "Succeeded" | "Failed") {
+        return text(format!("cannot exec into a container in a completed pod; current phase is {phase}"));
+    }
+    let mut session =
+        Session { stdin: ctx.flags.is("stdin"), tty: ctx.flags.is("tty"), quiet: ctx.flags.is("quiet") };
+    let container = container_of(ctx, &info.object, session.quiet)?;
+    tty_allowed(ctx, &mut session);
+    let mut query: Vec<(&str, &str)> = command.iter().map(|c| ("command", c.as_str())).collect();
+    query.push(("container", &container));
+    streams(&mut query, session);
+    hold(ctx, &format!("{}/exec", info.path()), &query, session, false).await
+}
+
+fn streams<'a>(query: &mut Vec<(&'a str, &'a str)>, session: Session) {
+    if !session.tty {
+        query.push(("stderr", "true"));
+    }
+    if session.stdin {
+        query.push(("stdin", "true"));
+    }
+    query.push(("stdout", "true"));
+    if session.tty {
+        query.push(("tty", "true"));
+    }
+}
+
+/// Runs a command without a terminal; for cp.
+pub async fn plain(
+    ctx: &Ctx,
+    info: &Info,
+    container: &str,
+    command: &[&str],
+    stdin: Option<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
+    output: &std::sync::Arc<crate::output::Output>,
+) -> Result<(), Fail> {
+    let mut query: Vec<(&str, &str)> = command.iter().map(|c| ("command", *c)).collect();
+    query.push(("container", container));
+    streams(&mut query, Session { stdin: stdin.is_some(), ..Session::default() });
+    let socket =
+        stream::connect(ctx.api().await?, &format!("{}/exec", info.path()), &query, PROTOCOL).await?;
+    stream::process(socket, Given { stdin, sizes: None, redraw: false }, output).await
+}
+
+/// Attaches to a running container.
+pub async fn attach_to(ctx: &Ctx, info: &Info, container: &str, mut session: Session) -> Result<(), Fail> {
+    let lists = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"];
+    let mut specs = lists.iter().flat_map(|list| value::list(&info.object, list));
+    let spec = specs.find(|c| c["name"] == container);
+    if session.tty && !spec.is_some_and(|c| value::flag(c, "tty")) {
+        session.tty = false;
+        if !session.quiet {
+            ctx.note(format!("error: Unable to use a TTY - container {container} did not allocate one"));
+        }
+    }
+    tty_allowed(ctx, &mut session);
+    if !session.quiet {
+        ctx.note("If you don't see a command prompt, try pressing enter.");
+    }
+    let mut query = vec![("container", container)];
+    streams(&mut query, session);
+    hold(ctx, &format!("{}/attach", info.path()), &query, session, true).await
+}
+
+pub async fn attach(ctx: &Ctx) -> Result<(), Fail> {
+    let word = match ctx.args.as_slice() {
+        [word] => word,
+        [] => return text("at least 1 argument is required for attach"),
+        _ => {
+            return text(format!(
+                "expected POD, TYPE/NAME, or TYPE NAME, (at most 2 arguments) saw {}: [{}]",
+                ctx.args.len(),
+                ctx.args.join(" ")
+            ));
+        }
+    };
+    let info = pod_of(ctx, word).await?;
+    let phase = value::text(&info.object, "status.phase");
+    if matches!(phase, "Succeeded" | "Failed") {
+        return text(format!("cannot attach a container in a completed pod; current phase is {phase}"));
+    }
+    let session =
+        Session { stdin: ctx.flags.is("stdin"), tty: ctx.flags.is("tty"), quiet: ctx.flags.is("quiet") };
+    let container = container_of(ctx, &info.object, session.quiet).map_err(|fail| match fail {
+        Fail::Text(why) => Fail::Text(format!("cannot attach to the container: {why}")),
+        other => other,
+    })?;
+    attach_to(ctx, &info, &container, session).await?;
+    if session.stdin
+        && session.tty
+        && value::text(&info.object, "spec.restartPolicy") == "Always"
+        && !session.quiet
+    {
+        ctx.line(format!(
+            "Session ended, resume using '{} {} -c {container} -i -t' command when the pod is running",
+            ctx.verb.command_path(),
+            info.name
+        ));
+    }
+    Ok(())
+}

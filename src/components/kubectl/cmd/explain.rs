@@ -1,0 +1,283 @@
+//! explain: a resource's fields, out of the server's OpenAPI v3 document.
+
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr::{self, quote};
+use crate::wire::discovery::Resource;
+use api::value;
+use serde_json::Value;
+
+/// Columns of a description, its inset of four not counted.
+const WIDTH: usize = 76;
+/// Values of an enum in a list of fields.
+const CHOICES_MAX: usize = 4;
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let word = match ctx.args.as_slice() {
+        [] => {
+            return text(
+                "You must specify the type of resource to explain. Use \"kubectl api-resources\" for a complete list of supported resources.",
+            );
+        }
+        [word] => word,
+        _ => return text("We accept only this format: explain RESOURCE"),
+    };
+    if ctx.flags.text("output") != "plaintext" {
+        return text(format!("unrecognized format: {}", ctx.flags.text("output")));
+    }
+    let (name, path) = word.split_once('.').unwrap_or((word, ""));
+    // `deployments.apps` and `deployments.v1.apps` name a resource too; else the dots lead to a
+    // field.
+    let (resource, path) = match ctx.resource(name).await {
+        Ok(_) if !path.is_empty() => match qualified(ctx, word).await? {
+            Some(found) => found,
+            None => (ctx.resource(name).await?, path.to_string()),
+        },
+        Err(Fail::Text(unknown)) => return Err(Fail::Plain(unknown)),
+        found => (found?, path.to_string()),
+    };
+    let wanted = ctx.flags.text("api-version");
+    if !wanted.is_empty() && wanted != resource.api_version() {
+        return text(format!("couldn't find resource for \"{wanted}, Resource={}\"", resource.plural));
+    }
+    let place = match resource.group.as_str() {
+        "" => format!("/openapi/v3/api/{}", resource.version),
+        group => format!("/openapi/v3/apis/{group}/{}", resource.version),
+    };
+    let document = ctx.api().await?.get(&place, &[]).await?;
+    let schemas = Schemas(value::at(&document, "components.schemas"));
+    let Some(mut schema) = schemas.of(&resource) else {
+        return text(format!(
+            "GVR ({}, Resource={}) not found in OpenAPI schema",
+            resource.api_version(),
+            resource.plural
+        ));
+    };
+    if !resource.group.is_empty() {
+        ctx.line(format!("GROUP:      {}", resource.group));
+    }
+    ctx.line(format!("KIND:       {}\nVERSION:    {}\n", resource.kind, resource.version));
+    let mut head = String::new();
+    for field in path.split('.').filter(|f| !f.is_empty()) {
+        schema = match schemas.resolved(schema).get("properties").and_then(|p| p.get(field)) {
+            Some(schema) => schema,
+            None => return text(format!("field {} does not exist", quote(field))),
+        };
+        let values = value::list(schema, "enum").iter().map(|v| format!("    {}\n", gostr::plain(v)));
+        let values: String = values.collect();
+        let values = if values.is_empty() { "\n".to_string() } else { format!("ENUM:\n{values}") };
+        head = format!("FIELD: {field} <{}>\n{values}\n", schemas.kind(schema));
+    }
+    ctx.out(head);
+    let told = schemas.descriptions(schema).join("\n");
+    ctx.out(match told.is_empty() {
+        true => "DESCRIPTION:\n    <empty>\n".to_string(),
+        false => format!("DESCRIPTION:\n{}    \n", inset(&told)),
+    });
+    let object = schemas.resolved(schema);
+    if value::map(object, "properties").is_some_and(|p| !p.is_empty()) {
+        ctx.line("FIELDS:");
+        match ctx.flags.is("recursive") {
+            true => ctx.out(schemas.tree(object, 1, &mut vec![])),
+            false => ctx.out(schemas.fields(object)),
+        }
+    }
+    ctx.line("");
+    Ok(())
+}
+
+/// The resource that a word with its group names, and the path of fields behind it.
+async fn qualified(ctx: &Ctx, word: &str) -> Result<Option<(std::sync::Arc<Resource>, String)>, Fail> {
+    let discovery = ctx.discovery().await?;
+    // The longest first.
+    let mut ends = std::iter::once(word.len()).chain(word.rmatch_indices('.').map(|(at, _)| at));
+    let found = ends.find_map(|end| {
+        let name = &word[..end];
+        let resource = discovery.find(name).filter(|r| name.contains('.') && !r.group.is_empty())?;
+        let named = name.split_once('.').is_some_and(|(_, rest)| {
+            rest == resource.group || rest == format!("{}.{}", resource.version, resource.group)
+        });
+        named.then(|| (resource, word[end..].trim_start_matches('.').to_string()))
+    });
+    Ok(found)
+}
+
+fn required(parent: &Value, field: &str) -> &'static str {
+    match value::list(parent, "required").iter().any(|r| r == field) {
+        true => " -required-",
+        false => "",
+    }
+}
+
+/// `enum: a, b`: what a field may be, the first few of it.
+fn choices(schema: &Value, inset: &str) -> String {
+    let all: Vec<String> = value::list(schema, "enum").iter().map(gostr::plain).collect();
+    match all.len() {
+        0 => String::new(),
+        n if n > CHOICES_MAX => format!("{inset}enum: {}, ....\n", all[..CHOICES_MAX].join(", ")),
+        _ => format!("{inset}enum: {}\n", all.join(", ")),
+    }
+}
+
+/// The schemas of one group and version.
+struct Schemas<'a>(&'a Value);
+
+impl<'a> Schemas<'a> {
+    fn of(&self, resource: &Resource) -> Option<&'a Value> {
+        let all = self.0.as_object()?;
+        let marked = |schema: &&Value| {
+            value::list(schema, "x-kubernetes-group-version-kind").iter().any(|gvk| {
+                value::text(gvk, "group") == resource.group
+                    && value::text(gvk, "version") == resource.version
+                    && value::text(gvk, "kind") == resource.kind
+            })
+        };
+        let suffix = format!(".{}.{}", resource.version, resource.kind);
+        all.values()
+            .find(marked)
+            .or_else(|| all.iter().find(|(name, _)| name.ends_with(&suffix)).map(|(_, s)| s))
+    }
+
+    /// The name of what a schema refers to, and that.
+    fn referred(&self, schema: &'a Value) -> Option<(&'a str, &'a Value)> {
+        let one = value::list(schema, "allOf").first().unwrap_or(schema);
+        let name = one.get("$ref")?.as_str()?.strip_prefix("#/components/schemas/")?;
+        Some((name.rsplit('.').next().unwrap_or(name), self.0.get(name)?))
+    }
+
+    /// One step closer to where the fields are.
+    fn inner(&self, schema: &'a Value) -> Option<&'a Value> {
+        self.referred(schema)
+            .map(|(_, s)| s)
+            .or_else(|| schema.get("items"))
+            .or_else(|| schema.get("additionalProperties").filter(|a| a.is_object()))
+    }
+
+    /// The schema that has the fields.
+    fn resolved(&self, schema: &'a Value) -> &'a Value {
+        let mut at = schema;
+        while let Some(next) = self.inner(at) {
+            at = next;
+        }
+        at
+    }
+
+    /// Its own description, then those of what it refers to.
+    fn descriptions(&self, schema: &'a Value) -> Vec<&'a str> {
+        let mut all = vec![];
+        let mut at = Some(schema);
+        while let Some(schema) = at {
+            let told = value::text(schema, "description");
+            if !told.is_empty() {
+                all.push(told);
+            }
+            at = self.inner(schema);
+        }
+        all
+    }
+
+    /// `string`, `[]Container`, `map[string]string`
+    fn kind(&self, schema: &'a Value) -> String {
+        if let Some((name, referred)) = self.referred(schema) {
+            return match value::text(referred, "type") {
+                "" | "object" => name.to_string(),
+                plain => plain.to_string(),
+            };
+        }
+        if let Some(items) = schema.get("items") {
+            return format!("[]{}", self.kind(items));
+        }
+        if let Some(more) = schema.get("additionalProperties").filter(|a| a.is_object()) {
+            return format!("map[string]{}", self.kind(more));
+        }
+        match value::text(schema, "type") {
+            "object" | "" => "Object".into(),
+            plain => plain.to_string(),
+        }
+    }
+
+    fn properties(&self, object: &'a Value) -> Vec<(&'a String, &'a Value)> {
+        let mut all: Vec<_> = value::map(object, "properties").into_iter().flatten().collect();
+        all.sort_by_key(|(name, _)| *name);
+        all
+    }
+
+    fn fields(&self, object: &'a Value) -> String {
+        let mut out = String::new();
+        for (name, schema) in self.properties(object) {
+            out.push_str(&format!("  {name}\t<{}>{}\n", self.kind(schema), required(object, name)));
+            out.push_str(&choices(schema, "  "));
+            let told = match value::text(schema, "description") {
+                "" => "<no description>",
+                told => told,
+            };
+            out.push_str(&inset(told));
+            out.push('\n');
+        }
+        out
+    }
+
+    /// All fields below; `above` are the schemas one is in, which are not entered again.
+    fn tree(&self, object: &'a Value, level: usize, above: &mut Vec<*const Value>) -> String {
+        let mut out = String::new();
+        above.push(object);
+        for (name, schema) in self.properties(object) {
+            let inset = "  ".repeat(level);
+            out.push_str(&format!("{inset}{name}\t<{}>{}\n", self.kind(schema), required(object, name)));
+            out.push_str(&choices(schema, &inset));
+            let below = self.resolved(schema);
+            if !above.contains(&(below as *const Value)) {
+                out.push_str(&self.tree(below, level + 1, above));
+            }
+        }
+        above.pop();
+        out
+    }
+}
+
+/// Wrapped, each line four columns in.
+fn inset(text: &str) -> String {
+    wrapped(text, WIDTH).lines().map(|line| format!("    {line}\n")).collect()
+}
+
+/// Breaks lines at spaces; a longer word has a line of its own, and spaces within a line stay as
+/// they are.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    for (i, line) in text.split('\n').enumerate() {
+        if i > 0 {
+            out.push('\n');
+        }
+        let (mut column, mut rest) = (0, line);
+        while !rest.is_empty() {
+            let gap = rest.len() - rest.trim_start_matches([' ', '\t']).len();
+            let word = rest[gap..].find([' ', '\t']).unwrap_or(rest.len() - gap);
+            let (spaces, letters) = (&rest[..gap], &rest[gap..gap + word]);
+            rest = &rest[gap + word..];
+            let length = letters.chars().count();
+            if column > 0 && column + gap + length > width {
+                out.push('\n');
+                column = 0;
+            } else {
+                out.push_str(spaces);
+                column += gap;
+            }
+            out.push_str(letters);
+            column += length;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn lines_break_at_spaces() {
+        assert_eq!(wrapped("one two  three", 7), "one two\nthree");
+        assert_eq!(wrapped("one  two three", 9), "one  two\nthree");
+        assert_eq!(wrapped("https://a.very/long/word x", 8), "https://a.very/long/word\nx");
+        assert_eq!(wrapped("a\n\nb", 8), "a\n\nb");
+    }
+}

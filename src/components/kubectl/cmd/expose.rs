@@ -1,0 +1,223 @@
+//! expose: a service in front of a pod, service or workload.
+
+use super::common::{DryRun, Teller, annotate_last_applied, enforced};
+use super::run::overridden;
+use crate::builder::{self, Info, Options};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr::quote;
+use api::value;
+use serde_json::{Map, Value, json};
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    let asked = builder::ask(ctx, &ctx.args, Options { other_selector: true, ..Options::default() }).await?;
+    let (infos, failures) = builder::objects(ctx, asked).await?;
+    Fail::join(failures)?;
+    for info in infos {
+        let mut service = service_of(ctx, &info)?;
+        overridden(ctx, &mut service, "Service")?;
+        if ctx.flags.is("save-config") {
+            annotate_last_applied(&mut service, false);
+        }
+        if dry_run != DryRun::Client {
+            let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
+            dry_run.query(&mut query);
+            let path = format!("/api/v1/namespaces/{}/services", info.namespace);
+            service = ctx.api().await?.post(&path, &query, &service).await?;
+        }
+        teller.tell(ctx, &service, "exposed", dry_run != DryRun::Client)?;
+    }
+    Ok(())
+}
+
+fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
+    let kind = info.resource.kind_group();
+    if !matches!(
+        kind.as_str(),
+        "pod" | "service" | "replicationcontroller" | "deployment.apps" | "replicaset.apps"
+    ) {
+        return text(format!(
+            "cannot expose a {}",
+            if info.resource.group.is_empty() {
+                info.resource.kind.clone()
+            } else {
+                format!("{}.{}", info.resource.kind, info.resource.group)
+            }
+        ));
+    }
+    let selector = selector(ctx, info)?;
+    let name = match ctx.flags.text("name") {
+        "" => info.name.chars().take(63).collect(),
+        name => name.to_string(),
+    };
+    let labels = match ctx.flags.text("labels") {
+        "" => value::at(&info.object, "metadata.labels").clone(),
+        given => labels_of(given)?.into(),
+    };
+    let ports = ports(ctx, info)?;
+    let mut spec = Map::new();
+    if !ports.is_empty() {
+        spec.insert("ports".into(), ports.into());
+    }
+    spec.insert("selector".into(), selector);
+    let cluster_ip = ctx.flags.text("cluster-ip");
+    if !cluster_ip.is_empty() {
+        spec.insert("clusterIP".into(), cluster_ip.into());
+    }
+    let given = ctx.flags.text("type");
+    let kind = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"].into_iter().find(|k| *k == given);
+    if !given.is_empty() {
+        spec.insert("type".into(), kind.unwrap_or(given).into());
+    }
+    let external = ctx.flags.text("external-ip");
+    if !external.is_empty() {
+        spec.insert("externalIPs".into(), json!([external]));
+    }
+    let affinity = ctx.flags.text("session-affinity");
+    if !affinity.is_empty() {
+        if !matches!(affinity, "None" | "ClientIP") {
+            return text(format!("unknown session affinity: {affinity}"));
+        }
+        spec.insert("sessionAffinity".into(), affinity.into());
+    }
+    if !ctx.flags.text("load-balancer-ip").is_empty() {
+        spec.insert("loadBalancerIP".into(), ctx.flags.text("load-balancer-ip").into());
+    }
+    let mut meta = Map::new();
+    meta.insert("name".into(), name.into());
+    if let Some(namespace) = enforced(ctx)? {
+        meta.insert("namespace".into(), namespace.into());
+    }
+    meta.insert("creationTimestamp".into(), Value::Null);
+    if labels.as_object().is_some_and(|l| !l.is_empty()) {
+        meta.insert("labels".into(), labels);
+    }
+    Ok(
+        json!({"kind": "Service", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {"loadBalancer": {}}}),
+    )
+}
+
+/// `a=b,c=d`
+fn labels_of(given: &str) -> Result<Map<String, Value>, Fail> {
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((key, text_of)) => Ok((key.to_string(), text_of.into())),
+        None => text(format!("unexpected label spec: {pair}")),
+    };
+    given.split(',').map(pair).collect()
+}
+
+fn selector(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
+    let given = ctx.flags.text("selector");
+    if !given.is_empty() {
+        return Ok(labels_of(given)?.into());
+    }
+    let object = &info.object;
+    let missing =
+        |why: &str| text(format!("couldn't retrieve selectors via --selector flag or introspection: {why}"));
+    let found = match info.resource.plural.as_str() {
+        "pods" => value::at(object, "metadata.labels"),
+        "services" | "replicationcontrollers" => value::at(object, "spec.selector"),
+        _ if !value::empty(object, "spec.selector.matchExpressions") => {
+            return missing("couldn't convert expressions - \"[]\" to map-based selector format");
+        }
+        _ => value::at(object, "spec.selector.matchLabels"),
+    };
+    match found.as_object().filter(|m| !m.is_empty()) {
+        Some(map) => Ok(map.clone().into()),
+        None if info.resource.plural == "pods" => missing("the pod has no labels and cannot be exposed"),
+        None => missing("the service has no pod selector set"),
+    }
+}
+
+fn ports(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
+    let object = &info.object;
+    // (port, protocol) of what is exposed
+    let known: Vec<(String, String)> = match info.resource.plural.as_str() {
+        "services" => value::list(object, "spec.ports").iter().map(|p| port_of(p, "port")).collect(),
+        plural => {
+            let pod = if plural == "pods" { "spec.containers" } else { "spec.template.spec.containers" };
+            let containers = value::list(object, pod).iter();
+            containers.flat_map(|c| value::list(c, "ports")).map(|p| port_of(p, "containerPort")).collect()
+        }
+    };
+    let given = ctx.flags.text("port");
+    let wanted: Vec<String> = match given {
+        // A headless service needs none: clients find the pods by their names.
+        "" if known.is_empty() && ctx.flags.text("cluster-ip") == "None" => vec![],
+        "" if known.is_empty() => return text("couldn't find port via --port flag or introspection"),
+        "" => {
+            let mut each: Vec<String> = vec![];
+            for (port, _) in &known {
+                if !each.contains(port) {
+                    each.push(port.clone());
+                }
+            }
+            each
+        }
+        given => given.split(',').map(String::from).collect(),
+    };
+    let mut found = vec![];
+    for (i, port) in wanted.iter().enumerate() {
+        let number: i64 = port
+            .parse()
+            .map_err(|_| Fail::Text(format!("strconv.Atoi: parsing {}: invalid syntax", quote(port))))?;
+        let target = match ctx.flags.text("target-port") {
+            "" => number.into(),
+            given => given.parse::<i64>().map_or_else(|_| Value::from(given), Value::from),
+        };
+        let mut add = |name: Option<String>, protocol: &str| {
+            let mut entry = Map::new();
+            entry.extend(name.map(|n| ("name".to_string(), Value::from(n))));
+            entry.insert("protocol".into(), protocol.into());
+            entry.insert("port".into(), number.into());
+            entry.insert("targetPort".into(), target.clone());
+            found.push(Value::Object(entry));
+        };
+        let name = (wanted.len() > 1).then(|| format!("port-{}", i + 1));
+        let protocols: Vec<&str> =
+            known.iter().filter(|(p, _)| p == port).map(|(_, proto)| proto.as_str()).collect();
+        match (ctx.flags.text("protocol"), protocols.as_slice()) {
+            ("", []) => add(name, "TCP"),
+            ("", [one]) => add(name, one),
+            ("", several) => {
+                several.iter().for_each(|p| add(Some(format!("port-{}-{}", i + 1, p.to_lowercase())), p));
+            }
+            (given, _) => add(name, given),
+        }
+    }
+    Ok(found)
+}
+
+fn port_of(port: &Value, key: &str) -> (String, String) {
+    let protocol = match value::text(port, "protocol") {
+        "" => "TCP",
+        given => given,
+    };
+    (value::int(port, key).unwrap_or(0).to_string(), protocol.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn a_headless_service_needs_no_port() {
+        let server = Server::start().await;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default", "labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        server.hold("/api/v1/namespaces/default/pods/p", pod);
+        let expose = ["expose", "pod", "p", "--dry-run=client", "-o", "json"];
+        let said = server.kubectl(&expose).await;
+        assert!(said.code == 1 && said.err.contains("couldn't find port"), "{said:?}");
+        let said = server.kubectl(&[&expose[..], &["--cluster-ip=None"][..]].concat()).await;
+        let made: Value = serde_json::from_str(&said.out).unwrap_or_default();
+        assert_eq!(
+            (&made["spec"]["clusterIP"], &made["spec"]["ports"]),
+            (&json!("None"), &Value::Null),
+            "{said:?}"
+        );
+    }
+}

@@ -1,0 +1,304 @@
+//! version, api-resources, api-versions, cluster-info, help, options, completion; and what is not
+//! there.
+
+use crate::ctx::{Ctx, Streams};
+use crate::error::{Fail, text};
+use crate::output::Output;
+use crate::print::{json, tab, yaml};
+use crate::wire::discovery::Resource;
+use crate::{Env, VERSION, complete, help, parse, table};
+use api::value;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// A verb that only holds others: its help, and a complaint about a word that is none of them.
+pub async fn group(ctx: &Ctx) -> Result<(), Fail> {
+    if let Some(word) = ctx.args.first() {
+        return ctx.usage(format!("unknown command {}", crate::gostr::quote(word)));
+    }
+    let help = help::of(ctx.verb);
+    match ctx.verb.path {
+        "" | "certificate" => {
+            ctx.out(help);
+            return Ok(());
+        }
+        "rollout" => ctx.out(help),
+        _ => ctx.output.err(&help),
+    }
+    Err(Fail::Exit(1))
+}
+
+/// A verb that kubectl has and this one does not.
+pub async fn missing(ctx: &Ctx) -> Result<(), Fail> {
+    text(format!(
+        "\"{}\" is not implemented in ropewalk's built-in kubectl; a real kubectl works with this cluster's kubeconfig",
+        ctx.verb.command_path()
+    ))
+}
+
+/// `help rollout status` is `rollout status --help`. A word that is no command's is told, and no
+/// failure.
+pub async fn help(ctx: &Ctx) -> Result<(), Fail> {
+    let mut verb = table::root();
+    for word in &ctx.args {
+        match verb.child(word) {
+            Some(child) => verb = child,
+            None if verb.path.is_empty() => {
+                let topic = ctx.args.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" ");
+                ctx.output.err(&format!("Unknown help topic [{topic}]\n{}", help::of(verb)));
+                return Ok(());
+            }
+            None => break,
+        }
+    }
+    ctx.out(help::of(verb));
+    Ok(())
+}
+
+pub async fn options(ctx: &Ctx) -> Result<(), Fail> {
+    ctx.out(format!(
+        "The following options can be passed to any command:\n\n{}",
+        help::flags(table::global())
+    ));
+    Ok(())
+}
+
+/// What our own build says of itself.
+fn client_version() -> Value {
+    let mut parts = VERSION.trim_start_matches('v').split('.');
+    let (major, minor) = (parts.next().unwrap_or("1"), parts.next().unwrap_or(""));
+    json!({"major": major, "minor": minor, "gitVersion": VERSION, "gitCommit": "", "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none (rust)", "compiler": "rustc", "platform": "linux/amd64"})
+}
+
+/// The version whose words the built-in kustomize has.
+const KUSTOMIZE: &str = "v5.6.0";
+
+pub async fn version(ctx: &Ctx) -> Result<(), Fail> {
+    let output = ctx.flags.text("output");
+    if !ctx.args.is_empty() {
+        return text(format!("extra arguments: [{}]", ctx.args.join(" ")));
+    }
+    if !matches!(output, "" | "json" | "yaml") {
+        return text("--output must be 'yaml' or 'json'");
+    }
+    let mut all = json!({"clientVersion": client_version(), "kustomizeVersion": KUSTOMIZE});
+    let mut failed = None;
+    if !ctx.flags.is("client") {
+        match ctx.api().await?.get_as("/version", &[("timeout", "32s")], "application/json, */*").await {
+            Ok(server) => value::put(&mut all, "serverVersion", server),
+            Err(fail) => failed = Some(fail),
+        }
+    }
+    match output {
+        "json" => ctx.line(json::pretty(&all, "  ", false)),
+        "yaml" => ctx.line(yaml::to_string(&all)),
+        _ => {
+            ctx.line(format!("Client Version: {VERSION}"));
+            ctx.line(format!("Kustomize Version: {KUSTOMIZE}"));
+            if failed.is_none() && !ctx.flags.is("client") {
+                ctx.line(format!("Server Version: {}", value::text(&all, "serverVersion.gitVersion")));
+            }
+        }
+    }
+    match failed {
+        Some(fail) => Err(fail),
+        None => skew(ctx, &all),
+    }
+}
+
+fn skew(ctx: &Ctx, all: &Value) -> Result<(), Fail> {
+    let minor = |who: &str| -> Option<i64> {
+        let text = value::text(all, &format!("{who}.minor"));
+        text.trim_end_matches('+').parse().ok()
+    };
+    if let (Some(client), Some(server)) = (minor("clientVersion"), minor("serverVersion"))
+        && (client - server).abs() > 1
+    {
+        ctx.note(format!("WARNING: version difference between client (1.{client}) and server (1.{server}) exceeds the supported minor version skew of +/-1"));
+    }
+    Ok(())
+}
+
+pub async fn api_versions(ctx: &Ctx) -> Result<(), Fail> {
+    if !ctx.args.is_empty() {
+        return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
+    }
+    let mut versions = ctx.discovery().await?.group_versions.clone();
+    versions.sort();
+    versions.iter().for_each(|v| ctx.line(v));
+    Ok(())
+}
+
+pub async fn api_resources(ctx: &Ctx) -> Result<(), Fail> {
+    let output = ctx.flags.text("output");
+    if !matches!(output, "" | "wide" | "name" | "json" | "yaml") {
+        return text(format!("--output {output} is not available"));
+    }
+    if !ctx.args.is_empty() {
+        return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
+    }
+    let sort = ctx.flags.text("sort-by");
+    if !matches!(sort, "" | "name" | "kind") {
+        return text("--sort-by accepts only name or kind");
+    }
+    let verbs = ctx.flags.list("verbs");
+    let categories = ctx.flags.list("categories");
+    let mut found: Vec<Arc<Resource>> = ctx.discovery().await?.preferred();
+    found.retain(|r| {
+        (!ctx.flags.changed("api-group") || r.group == ctx.flags.text("api-group"))
+            && (!ctx.flags.changed("namespaced") || r.namespaced == ctx.flags.is("namespaced"))
+            && verbs.iter().all(|v| r.can(v))
+            && categories.iter().all(|c| r.categories.contains(c))
+    });
+    match sort {
+        "kind" => found.sort_by(|a, b| a.kind.cmp(&b.kind)),
+        "name" => found.sort_by(|a, b| a.plural.cmp(&b.plural)),
+        _ => found.sort_by(|a, b| (&a.group, &a.plural).cmp(&(&b.group, &b.plural))),
+    }
+    if output == "name" {
+        found.iter().for_each(|r| ctx.line(r.qualified()));
+        return Ok(());
+    }
+    if output == "json" || output == "yaml" {
+        return text(format!("api-resources --output {output} is not implemented"));
+    }
+    let wide = output == "wide";
+    let mut rows = String::new();
+    if !ctx.flags.is("no-headers") {
+        rows.push_str("NAME\tSHORTNAMES\tAPIVERSION\tNAMESPACED\tKIND");
+        rows.push_str(if wide { "\tVERBS\tCATEGORIES\n" } else { "\n" });
+    }
+    for r in found {
+        let short = r.short_names.join(",");
+        rows.push_str(&format!("{}\t{short}\t{}\t{}\t{}", r.plural, r.api_version(), r.namespaced, r.kind));
+        if wide {
+            rows.push_str(&format!("\t{}\t{}", r.verbs.join(","), r.categories.join(",")));
+        }
+        rows.push('\n');
+    }
+    ctx.out(tab::align(&rows, 6, 3));
+    Ok(())
+}
+
+pub async fn cluster_info(ctx: &Ctx) -> Result<(), Fail> {
+    if let Some(word) = ctx.args.first() {
+        return ctx.usage(format!("unknown command {}", crate::gostr::quote(word)));
+    }
+    let namespace =
+        if ctx.flags.text("namespace").is_empty() { "kube-system" } else { ctx.flags.text("namespace") };
+    let path = format!("/api/v1/namespaces/{namespace}/services");
+    let api = ctx.api().await?;
+    let list =
+        api.get(&path, &[("labelSelector", "kubernetes.io/cluster-service=true"), ("limit", "500")]).await?;
+    let host = api.target().url();
+    ctx.line(format!("Kubernetes control plane is running at {host}"));
+    for service in value::list(&list, "items") {
+        let link = match value::list(service, "status.loadBalancer.ingress").first() {
+            Some(ingress) => {
+                let address = match value::text(ingress, "ip") {
+                    "" => value::text(ingress, "hostname"),
+                    ip => ip,
+                };
+                let ports = value::list(service, "spec.ports").iter().filter_map(|p| value::int(p, "port"));
+                ports.map(|port| format!("http://{address}:{port} ")).collect::<String>()
+            }
+            None => {
+                let name = value::text(service, "metadata.name");
+                let target = match value::list(service, "spec.ports").first() {
+                    Some(port) if !value::text(port, "name").is_empty() => {
+                        format!("{name}:{}", value::text(port, "name"))
+                    }
+                    _ => name.to_string(),
+                };
+                format!(
+                    "{host}/api/v1/namespaces/{}/services/{target}/proxy",
+                    value::text(service, "metadata.namespace")
+                )
+            }
+        };
+        let name = match value::text(service, "metadata.labels.kubernetes\\.io/name") {
+            "" => service["metadata"]["labels"]["kubernetes.io/name"]
+                .as_str()
+                .unwrap_or(value::text(service, "metadata.name")),
+            name => name,
+        };
+        ctx.line(format!("{name} is running at {link}"));
+    }
+    ctx.line("\nTo further debug and diagnose cluster problems, use 'kubectl cluster-info dump'.");
+    Ok(())
+}
+
+/// A script for a shell that asks `kubectl __complete` at every tab.
+pub async fn completion(ctx: &Ctx) -> Result<(), Fail> {
+    let script = match ctx.args.as_slice() {
+        [shell] if shell == "bash" => {
+            "_kubectl() {\n  local IFS=$'\\n'\n  COMPREPLY=($(kubectl __complete \"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null | cut -f1))\n  [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n}\ncomplete -F _kubectl kubectl\n"
+        }
+        [shell] if shell == "zsh" => {
+            "#compdef kubectl\n_kubectl() {\n  local -a found\n  found=(${(f)\"$(kubectl __complete \"${(@)words[2,CURRENT]}\" 2>/dev/null | cut -f1)\"})\n  compadd -a found\n}\ncompdef _kubectl kubectl\n"
+        }
+        [shell] if shell == "fish" => {
+            "complete -c kubectl -f -a '(kubectl __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'\n"
+        }
+        [] => return ctx.usage("Shell not specified."),
+        [shell] => {
+            return ctx.usage(format!("Unsupported shell type {}.", crate::gostr::quote(shell)));
+        }
+        _ => return ctx.usage("Too many arguments. Expected only the shell type."),
+    };
+    ctx.out(script);
+    Ok(())
+}
+
+/// `kubectl __complete WORD… LAST`: what the scripts ask. Names are asked of the server.
+pub async fn complete_words(words: &[String], env: Env, output: Arc<Output>) -> Result<(), Fail> {
+    let Some((last, before)) = words.split_last() else { return Ok(()) };
+    // First see which names are wanted, then fetch them, then complete.
+    let wanted = std::sync::Mutex::new(None);
+    complete::of_words(before, last, &|kind, namespace| {
+        let mut wanted = wanted.lock().unwrap_or_else(|p| p.into_inner());
+        *wanted = Some((kind.to_string(), namespace.to_string()));
+        vec![]
+    });
+    let wanted = wanted.into_inner().unwrap_or_else(|p| p.into_inner());
+    let mut names = vec![];
+    if let Some((kind, namespace)) = wanted {
+        let mut line = vec!["get".to_string(), kind.clone()];
+        if !namespace.is_empty() {
+            line.extend(["-n".to_string(), namespace]);
+        }
+        let parsed = parse::parse(&line)?;
+        let streams = Streams {
+            stdin: Box::new(tokio::io::empty()),
+            terminal: None,
+            cancel: tokio_util::sync::CancellationToken::new(),
+        };
+        let ctx = Ctx::new(parsed, streams, env, output.clone());
+        let resource = ctx.resource(&kind).await?;
+        let (namespace, _) = ctx.namespace()?;
+        let listing = crate::builder::Listing { resource, namespace };
+        names = crate::builder::list(&ctx, &listing).await?.into_iter().map(|i| i.name).collect();
+    }
+    for found in complete::of_words(before, last, &|_, _| names.clone()) {
+        output.out(&format!("{}\t{}\n", found.text, found.help));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn an_empty_last_word_is_completed_too() {
+        // Without the quotes a shell drops an empty word, and the one before it would be completed.
+        let server = Server::away().await;
+        for (shell, words) in
+            [("bash", "\"${COMP_WORDS[@]:1:COMP_CWORD}\""), ("zsh", "\"${(@)words[2,CURRENT]}\"")]
+        {
+            let said = server.kubectl(&["completion", shell]).await;
+            assert!(said.out.contains(&format!("kubectl __complete {words} ")), "{said:?}");
+        }
+    }
+}

@@ -1,0 +1,535 @@
+//! config: what stands in kubeconfig files, and changes of it.
+
+use crate::ctx::Ctx;
+use crate::error::{Fail, go_io, text};
+use crate::gostr::quote;
+use crate::manifest;
+use crate::print::{formats, tab, yaml};
+use crate::wire::config::Kubeconfig;
+use api::value;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const SECRET: &str = "DATA+OMITTED";
+
+pub async fn view(ctx: &Ctx) -> Result<(), Fail> {
+    let files = ctx.kubeconfig()?;
+    let mut config = files.to_value();
+    if ctx.flags.is("minify") {
+        minify(&mut config, ctx.flags.text("context"))?;
+    }
+    let raw = ctx.flags.is("raw") || ctx.flags.is("flatten");
+    if ctx.flags.is("flatten") {
+        flatten(&mut config, &files)?;
+    }
+    if !raw {
+        redact(&mut config);
+    }
+    ordered(&mut config);
+    let output = if ctx.flags.text("output").is_empty() { "yaml" } else { ctx.flags.text("output") };
+    match formats::named(ctx, output, false)? {
+        Some(format) => ctx.out(format.print(&config, false)?),
+        None => ctx.out(yaml::to_string(&config)),
+    }
+    Ok(())
+}
+
+/// Fields in the order of Go's structs.
+fn ordered(config: &mut Value) {
+    for (list, key, order) in [
+        (
+            "clusters",
+            "cluster",
+            &[
+                "server",
+                "tls-server-name",
+                "insecure-skip-tls-verify",
+                "certificate-authority",
+                "certificate-authority-data",
+            ][..],
+        ),
+        (
+            "users",
+            "user",
+            &[
+                "client-certificate",
+                "client-certificate-data",
+                "client-key",
+                "client-key-data",
+                "token",
+                "tokenFile",
+            ],
+        ),
+        ("contexts", "context", &["cluster", "user", "namespace"]),
+    ] {
+        for entry in value::list_mut(config, list) {
+            let Some(Value::Object(fields)) = entry.get_mut(key) else { continue };
+            let mut sorted: Vec<(String, Value)> = std::mem::take(fields).into_iter().collect();
+            sorted.sort_by_key(|(name, _)| order.iter().position(|o| o == name).unwrap_or(order.len()));
+            fields.extend(sorted);
+        }
+    }
+}
+
+fn redact(config: &mut Value) {
+    for (list, key, fields) in [
+        ("clusters", "cluster", &["certificate-authority-data"][..]),
+        ("users", "user", &["client-certificate-data", "client-key-data", "token", "password"]),
+    ] {
+        for entry in value::list_mut(config, list) {
+            for field in fields {
+                if let Some(slot) = value::at_mut(entry, &format!("{key}.{field}")) {
+                    let hidden = if matches!(*field, "token" | "password") { "REDACTED" } else { SECRET };
+                    *slot = hidden.into();
+                }
+            }
+        }
+    }
+}
+
+/// Files named in the configuration become data in it.
+fn flatten(config: &mut Value, files: &Kubeconfig) -> Result<(), Fail> {
+    use base64::Engine as _;
+    let home = |list: &str, name: &str| -> PathBuf {
+        let entries = if list == "clusters" { &files.clusters } else { &files.users };
+        Kubeconfig::find(entries, name).and_then(|e| e.file.parent().map(PathBuf::from)).unwrap_or_default()
+    };
+    for (list, key, fields) in [
+        ("clusters", "cluster", &["certificate-authority"][..]),
+        ("users", "user", &["client-certificate", "client-key"]),
+    ] {
+        for entry in value::list_mut(config, list) {
+            let base = home(list, value::text(entry, "name"));
+            for field in fields {
+                let path = value::text(entry, &format!("{key}.{field}")).to_string();
+                if path.is_empty() {
+                    continue;
+                }
+                let bytes = std::fs::read(base.join(&path))
+                    .map_err(|e| Fail::Text(format!("open {path}: {}", go_io(&e))))?;
+                value::remove(entry, &format!("{key}.{field}"));
+                let data = base64::engine::general_purpose::STANDARD.encode(bytes);
+                value::put(entry, &format!("{key}.{field}-data"), data);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Only what the current context needs.
+fn minify(config: &mut Value, named: &str) -> Result<(), Fail> {
+    if !named.is_empty() {
+        value::put(config, "current-context", named);
+    }
+    let current = value::text(config, "current-context").to_string();
+    let context = value::list(config, "contexts").iter().find(|c| value::text(c, "name") == current).cloned();
+    let Some(context) = context else {
+        return text(match current.as_str() {
+            "" => "current-context must exist in order to minify".to_string(),
+            name => format!("cannot locate context {name}"),
+        });
+    };
+    let keep = |config: &mut Value, list: &str, name: &str| {
+        if let Some(Value::Array(entries)) = config.get_mut(list) {
+            entries.retain(|e| value::text(e, "name") == name);
+        }
+    };
+    keep(config, "contexts", &current);
+    keep(config, "clusters", value::text(&context, "context.cluster"));
+    keep(config, "users", value::text(&context, "context.user"));
+    Ok(())
+}
+
+pub async fn current_context(ctx: &Ctx) -> Result<(), Fail> {
+    let files = ctx.kubeconfig()?;
+    if files.current.is_empty() {
+        return text("current-context is not set");
+    }
+    ctx.line(&files.current);
+    Ok(())
+}
+
+pub async fn get_contexts(ctx: &Ctx) -> Result<(), Fail> {
+    let files = ctx.kubeconfig()?;
+    let output = ctx.flags.text("output");
+    if !matches!(output, "" | "name") {
+        return text(format!("output must be one of '' or 'name': {output}"));
+    }
+    let mut names: Vec<&str> = files.contexts.iter().map(|c| c.name.as_str()).collect();
+    names.sort();
+    let lost: Vec<Fail> = ctx
+        .args
+        .iter()
+        .filter(|wanted| !names.contains(&wanted.as_str()))
+        .map(|wanted| Fail::Text(format!("context {wanted} not found")))
+        .collect();
+    names.retain(|n| ctx.args.is_empty() || ctx.args.iter().any(|a| a == n));
+    if output == "name" {
+        names.iter().for_each(|n| ctx.line(n));
+        return Fail::join(lost);
+    }
+    let mut rows = String::new();
+    if !ctx.flags.is("no-headers") {
+        rows.push_str("CURRENT\tNAME\tCLUSTER\tAUTHINFO\tNAMESPACE\n");
+    }
+    for name in names {
+        let Some(entry) = Kubeconfig::find(&files.contexts, name) else { continue };
+        let part = |key: &str| value::text(&entry.value, key);
+        let star = if name == files.current { "*" } else { "" };
+        rows.push_str(&format!(
+            "{star}\t{name}\t{}\t{}\t{}\n",
+            part("cluster"),
+            part("user"),
+            part("namespace")
+        ));
+    }
+    ctx.out(tab::align(&rows, 6, 3));
+    Fail::join(lost)
+}
+
+pub async fn get_clusters(ctx: &Ctx) -> Result<(), Fail> {
+    let files = ctx.kubeconfig()?;
+    names(ctx, files.clusters.iter().map(|e| e.name.clone()).collect())
+}
+
+pub async fn get_users(ctx: &Ctx) -> Result<(), Fail> {
+    let files = ctx.kubeconfig()?;
+    names(ctx, files.users.iter().map(|e| e.name.clone()).collect())
+}
+
+fn names(ctx: &Ctx, mut names: Vec<String>) -> Result<(), Fail> {
+    names.sort();
+    ctx.line("NAME");
+    names.iter().for_each(|n| ctx.line(n));
+    Ok(())
+}
+
+/// The file that holds an entry, or else the one new entries go to.
+pub(super) fn home_of(files: &Kubeconfig, found: Option<&Path>) -> PathBuf {
+    match found {
+        Some(path) => path.to_path_buf(),
+        None => files.files.iter().find(|f| f.exists()).or(files.files.last()).cloned().unwrap_or_default(),
+    }
+}
+
+/// How long a change waits for another one of the same file, and how often it looks: a lock file's
+/// removal is no event.
+const LOCK_WITHIN: Duration = Duration::from_secs(10);
+const LOCK_AGAIN: Duration = Duration::from_millis(10);
+
+/// `config.lock`, as client-go locks a file: of two changes at a time the later one sees the
+/// earlier one's result.
+struct Lock(PathBuf);
+
+impl Lock {
+    fn take(path: &Path) -> Result<Lock, Fail> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let lock = PathBuf::from(name);
+        let begun = Instant::now();
+        loop {
+            match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&lock) {
+                Ok(_) => return Ok(Lock(lock)),
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return text(format!("open {}: {}", lock.display(), go_io(&error)));
+                }
+                Err(_) if begun.elapsed() < LOCK_WITHIN => std::thread::sleep(LOCK_AGAIN),
+                Err(_) => {
+                    return text(format!(
+                        "open {0}: file exists; another command is changing {1}, or one was killed: then remove {0}",
+                        lock.display(),
+                        path.display()
+                    ));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0); // the next change tells of one that stays
+    }
+}
+
+/// Changes one file and writes it back.
+pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(), Fail>) -> Result<(), Fail> {
+    use std::io::Write;
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    // A link stays one, and who may read the file stays as it was.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let path = path.as_path();
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let _lock = Lock::take(path)?;
+    let mode = std::fs::metadata(path).map_or(0o600, |m| m.permissions().mode() & 0o777);
+    let mut config = match std::fs::read(path) {
+        Ok(bytes) => manifest::parse_yaml(&bytes).map_err(Fail::Text)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
+        Err(error) => return text(format!("open {}: {}", path.display(), go_io(&error))),
+    };
+    if !config.is_object() {
+        config = json!({});
+    }
+    for (key, default) in [
+        ("apiVersion", json!("v1")),
+        ("kind", json!("Config")),
+        ("clusters", Value::Null),
+        ("contexts", Value::Null),
+        ("users", Value::Null),
+        ("preferences", json!({})),
+        ("current-context", json!("")),
+    ] {
+        if config.get(key).is_none() {
+            value::put(&mut config, key, default);
+        }
+    }
+    change(&mut config)?;
+    // Written beside and moved over, so that a crash leaves the old file or the new one.
+    let beside = path.with_file_name(format!(".kubeconfig-{}", uuid::Uuid::new_v4().simple()));
+    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside)?;
+    let written = file
+        .set_permissions(std::fs::Permissions::from_mode(mode))
+        .and_then(|()| file.write_all(yaml::to_string(&config).as_bytes()))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside); // a part of it, with credentials; the error says what happened
+    }
+    Ok(written?)
+}
+
+/// The entry of a list by its name, made if it is not there.
+pub(super) fn entry<'a>(
+    config: &'a mut Value,
+    list: &str,
+    key: &str,
+    name: &str,
+) -> &'a mut Map<String, Value> {
+    if !config[list].is_array() {
+        value::put(config, list, json!([]));
+    }
+    let at = value::list(config, list).iter().position(|e| value::text(e, "name") == name);
+    let at = at.unwrap_or_else(|| {
+        if let Some(Value::Array(entries)) = config.get_mut(list) {
+            entries.push(json!({"name": name, key: {}}));
+        }
+        value::list(config, list).len() - 1
+    });
+    value::as_map(&mut config[list][at][key])
+}
+
+fn named(ctx: &Ctx, expected: &str) -> Result<String, Fail> {
+    match ctx.args.as_slice() {
+        [name] => Ok(name.clone()),
+        args => ctx
+            .usage(format!("unexpected args: [{}]", args.join(" ")))
+            .map_err(|f| if expected.is_empty() { Fail::Exit(1) } else { f }),
+    }
+}
+
+pub async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
+    let name = named(ctx, "NAME")?;
+    let files = ctx.kubeconfig()?;
+    if Kubeconfig::find(&files.contexts, &name).is_none() {
+        return text(format!("no context exists with the name: {}", quote(&name)));
+    }
+    // The first file that names a current context is the one that counts.
+    let holds = |file: &&PathBuf| {
+        let parsed = std::fs::read(file).ok().and_then(|b| manifest::parse_yaml(&b).ok());
+        parsed.is_some_and(|c| !value::text(&c, "current-context").is_empty())
+    };
+    let path = home_of(&files, files.files.iter().find(holds).map(PathBuf::as_path));
+    rewrite(&path, |config| {
+        value::put(config, "current-context", name.as_str());
+        Ok(())
+    })?;
+    ctx.line(format!("Switched to context {}.", quote(&name)));
+    Ok(())
+}
+
+pub async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
+    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
+    let name = match (ctx.flags.is("current"), ctx.args.as_slice()) {
+        (true, []) if files.current.is_empty() => return text("no current context is set"),
+        (true, []) => files.current.clone(),
+        (true, _) => return text("you cannot specify both a context name and --current"),
+        (false, [name]) => name.clone(),
+        (false, []) => return text("you must specify a non-empty context name or --current"),
+        _ => return ctx.usage(format!("unexpected args: [{}]", ctx.args.join(" "))),
+    };
+    let known = Kubeconfig::find(&files.contexts, &name);
+    let path = home_of(&files, known.map(|e| e.file.as_path()));
+    rewrite(&path, |config| {
+        let context = entry(config, "contexts", "context", &name);
+        for key in ["cluster", "user"] {
+            context.entry(key).or_insert("".into());
+        }
+        for key in ["cluster", "user", "namespace"] {
+            if ctx.flags.changed(key) {
+                context.insert(key.into(), ctx.flags.text(key).into());
+            }
+        }
+        Ok(())
+    })?;
+    ctx.line(format!("Context {} {}.", quote(&name), if known.is_some() { "modified" } else { "created" }));
+    Ok(())
+}
+
+/// Copies flags into an entry; files are named by their full path, or embedded.
+fn fill(ctx: &Ctx, entry: &mut Map<String, Value>, plain: &[&str], paths: &[&str]) -> Result<(), Fail> {
+    use base64::Engine as _;
+    for key in plain.iter().filter(|k| ctx.flags.changed(k)) {
+        let given = ctx.flags.text(key);
+        let value_of =
+            if *key == "insecure-skip-tls-verify" { ctx.flags.is(key).into() } else { Value::from(given) };
+        entry.insert(key.to_string(), value_of);
+    }
+    for key in paths.iter().filter(|k| ctx.flags.changed(k)) {
+        let path = ctx.path(ctx.flags.text(key));
+        if ctx.flags.is("embed-certs") {
+            let bytes = std::fs::read(&path).map_err(|e| {
+                let (path, why) = (path.display(), go_io(&e));
+                Fail::Text(format!("could not stat {key} file {path}: stat {path}: {why}"))
+            })?;
+            entry.shift_remove(*key);
+            entry.insert(
+                format!("{key}-data"),
+                base64::engine::general_purpose::STANDARD.encode(bytes).into(),
+            );
+        } else {
+            entry.shift_remove(&format!("{key}-data"));
+            entry.insert(key.to_string(), path.display().to_string().into());
+        }
+    }
+    Ok(())
+}
+
+pub async fn set_cluster(ctx: &Ctx) -> Result<(), Fail> {
+    let name = named(ctx, "NAME")?;
+    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
+    let path = home_of(&files, Kubeconfig::find(&files.clusters, &name).map(|e| e.file.as_path()));
+    rewrite(&path, |config| {
+        let cluster = entry(config, "clusters", "cluster", &name);
+        let plain = ["server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url"];
+        fill(ctx, cluster, &plain, &["certificate-authority"])
+    })?;
+    ctx.line(format!("Cluster {} set.", quote(&name)));
+    Ok(())
+}
+
+pub async fn set_credentials(ctx: &Ctx) -> Result<(), Fail> {
+    let name = named(ctx, "NAME")?;
+    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
+    for flag in ["auth-provider", "exec-command"] {
+        if ctx.flags.changed(flag) {
+            return text(format!("--{flag} is not implemented"));
+        }
+    }
+    let path = home_of(&files, Kubeconfig::find(&files.users, &name).map(|e| e.file.as_path()));
+    rewrite(&path, |config| {
+        let user = entry(config, "users", "user", &name);
+        fill(ctx, user, &["token", "username", "password"], &["client-certificate", "client-key"])
+    })?;
+    ctx.line(format!("User {} set.", quote(&name)));
+    Ok(())
+}
+
+fn remove(ctx: &Ctx, list: &str, what: &str) -> Result<(), Fail> {
+    let name = named(ctx, "NAME")?;
+    let files = ctx.kubeconfig()?;
+    let entries = match list {
+        "clusters" => &files.clusters,
+        "users" => &files.users,
+        _ => &files.contexts,
+    };
+    let shown = files.files.first().map_or(String::new(), |f| f.display().to_string());
+    let Some(found) = Kubeconfig::find(entries, &name) else {
+        return text(format!("cannot delete {what} {name}, not in {shown}"));
+    };
+    if list == "contexts" && files.current == name {
+        ctx.note("warning: this removed your active context, use \"kubectl config use-context\" to select a different one");
+    }
+    rewrite(&found.file, |config| {
+        if let Some(Value::Array(entries)) = config.get_mut(list) {
+            entries.retain(|e| value::text(e, "name") != name);
+        }
+        Ok(())
+    })?;
+    ctx.line(format!("deleted {what} {name} from {}", found.file.display()));
+    Ok(())
+}
+
+pub async fn delete_cluster(ctx: &Ctx) -> Result<(), Fail> {
+    remove(ctx, "clusters", "cluster")
+}
+
+pub async fn delete_context(ctx: &Ctx) -> Result<(), Fail> {
+    remove(ctx, "contexts", "context")
+}
+
+pub async fn delete_user(ctx: &Ctx) -> Result<(), Fail> {
+    remove(ctx, "users", "user")
+}
+
+pub async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
+    let [old, new] = ctx.args.as_slice() else {
+        return ctx.usage(format!("unexpected args: [{}]", ctx.args.join(" ")));
+    };
+    let files = ctx.kubeconfig()?;
+    let Some(found) = Kubeconfig::find(&files.contexts, old) else {
+        let shown = files.files.first().map_or(String::new(), |f| f.display().to_string());
+        return text(format!("cannot rename the context {}, it's not in {shown}", quote(old)));
+    };
+    if Kubeconfig::find(&files.contexts, new).is_some() {
+        let shown = found.file.display();
+        return text(format!(
+            "cannot rename the context {}, the context {} already exists in {shown}",
+            quote(old),
+            quote(new)
+        ));
+    }
+    rewrite(&found.file, |config| {
+        for entry in value::list_mut(config, "contexts") {
+            if value::text(entry, "name") == old {
+                value::put(entry, "name", new.as_str());
+            }
+        }
+        if value::text(config, "current-context") == old {
+            value::put(config, "current-context", new.as_str());
+        }
+        Ok(())
+    })?;
+    ctx.line(format!("Context {} renamed to {}.", quote(old), quote(new)));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_at_the_same_time_are_all_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        std::thread::scope(|scope| {
+            for n in 0..20 {
+                let file = &file;
+                scope.spawn(move || {
+                    rewrite(file, |config| {
+                        entry(config, "contexts", "context", &format!("c{n}"));
+                        Ok(())
+                    })
+                    .unwrap();
+                });
+            }
+        });
+        let config = manifest::parse_yaml(&std::fs::read(&file).unwrap()).unwrap();
+        assert_eq!(value::list(&config, "contexts").len(), 20);
+        let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["config"], "neither the lock nor a draft stays");
+    }
+}

@@ -1,0 +1,83 @@
+//! apply view-last-applied and set-last-applied
+
+use super::common::{DryRun, LAST_APPLIED, Teller};
+use crate::builder::{self, Options};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::files;
+use crate::gostr::quote;
+use crate::print::{json, yaml};
+use crate::wire::api::{MERGE_PATCH, encoded};
+use api::value;
+use serde_json::{Value, json as object};
+
+pub async fn view(ctx: &Ctx) -> Result<(), Fail> {
+    let output = ctx.flags.text("output");
+    if !matches!(output, "yaml" | "json") {
+        return ctx.usage(format!(
+            "Unexpected -o output mode: {output}, the flag 'output' must be one of yaml|json"
+        ));
+    }
+    let options = Options { all_by_type: ctx.flags.is("all"), latest: true, ..Options::default() };
+    let asked = builder::ask(ctx, &ctx.args, options).await?;
+    let (infos, failures) = builder::objects(ctx, asked).await?;
+    Fail::join(failures)?;
+    for info in infos {
+        let Some(last) = info.object["metadata"]["annotations"][LAST_APPLIED].as_str() else {
+            continue;
+        };
+        let last: Value = serde_json::from_str(last)
+            .map_err(|e| Fail::Text(format!("{} cannot be read: {e}", quote(LAST_APPLIED))))?;
+        match output {
+            "json" => ctx.line(json::pretty(&last, "  ", true)),
+            _ => ctx.out(yaml::to_string(&last)),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the annotation say what the files say; nothing else of the objects changes.
+pub async fn set(ctx: &Ctx) -> Result<(), Fail> {
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    let files = ctx.flags.list("filename");
+    if files.is_empty() {
+        return text("must specify one of -f and -k");
+    }
+    let (infos, failures) = files::read(ctx, &files, Options::default()).await?;
+    Fail::join(failures)?;
+    let mut changes = vec![];
+    for mut info in infos {
+        // Without the annotation itself; apply would leave an empty map, this does not.
+        let mut bare = info.object.clone();
+        value::remove(&mut bare, "metadata.annotations");
+        for (key, text) in
+            value::pairs(&info.object, "metadata.annotations").filter(|(key, _)| *key != LAST_APPLIED)
+        {
+            value::slot_map(&mut bare, "metadata.annotations").insert(key.into(), text.into());
+        }
+        let new = Value::from(json::compact(&bare) + "\n");
+        info.fetch(ctx).await?;
+        let old = &info.object["metadata"]["annotations"][LAST_APPLIED];
+        if old.is_null() && !ctx.flags.is("create-annotation") {
+            return text(format!(
+                "no last-applied-configuration annotation found on resource: {}, to create the annotation, run the command with --create-annotation",
+                info.name
+            ));
+        }
+        match *old == new {
+            true => ctx.line(format!("set-last-applied {}: no changes required.", info.name)),
+            false => changes.push((info, new)),
+        }
+    }
+    for (mut info, new) in changes {
+        if dry_run != DryRun::Client {
+            let mut query = vec![];
+            dry_run.query(&mut query);
+            let patch = object!({"metadata": {"annotations": {LAST_APPLIED: new}}});
+            info.object = ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, encoded(&patch)).await?;
+        }
+        teller.tell(ctx, &info.object, "configured", true)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,353 @@
+//! logs: what containers wrote.
+
+use super::exec::{container_of, selector_of};
+use crate::builder::{Info, whole};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr::{self, quote};
+use crate::wire::api::JSON;
+use crate::wire::discovery::Resource;
+use crate::wire::paths;
+use api::labels::Selector;
+use api::value;
+use http_body_util::BodyExt;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The pause before a watch that the server ended is begun again.
+const AGAIN: Duration = Duration::from_millis(200);
+const EXPECTED: &str = "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command";
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let selector = ctx.flags.text("selector");
+    let (word, container_word) = match (ctx.args.as_slice(), selector) {
+        ([], "") => return ctx.usage(EXPECTED),
+        ([], _) => (None, None),
+        ([_], s) if !s.is_empty() => return ctx.usage("only a selector (-l) or a POD name is allowed"),
+        ([one], _) => (Some(one.clone()), None),
+        ([one, container], _) => (Some(one.clone()), Some(container.clone())),
+        _ => return ctx.usage(EXPECTED),
+    };
+    check(ctx, container_word.as_deref())?;
+    let pods = pods(ctx, word.as_deref()).await?;
+    let mut sources: Vec<(Info, String)> = vec![];
+    for pod in pods {
+        if ctx.flags.is("all-containers") {
+            for list in ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"] {
+                for container in value::list(&pod.object, list) {
+                    sources.push((pod.clone(), value::text(container, "name").to_string()));
+                }
+            }
+        } else {
+            let container = named_container(ctx, &pod, container_word.as_deref())?;
+            sources.push((pod, container));
+        }
+    }
+    let limit = ctx.flags.int("max-log-requests").max(1) as usize;
+    if ctx.flags.is("follow") && sources.len() > limit {
+        return text(format!(
+            "you are attempting to follow {} log streams, but maximum allowed concurrency is {limit}, use --max-log-requests to increase the limit",
+            sources.len()
+        ));
+    }
+    let ignore = ctx.flags.is("ignore-errors");
+    let told = |fail: Fail| match ignore {
+        true => {
+            ctx.line(format!("error: {}", fail.message()));
+            Ok(())
+        }
+        false => Err(fail),
+    };
+    if ctx.flags.is("follow") && sources.len() > 1 {
+        // The first that fails ends them all, as kubectl's common pipe does.
+        let all = sources
+            .iter()
+            .map(|(pod, container)| async { stream(ctx, pod, container, true).await.or_else(told) });
+        return futures::future::try_join_all(all).await.map(drop);
+    }
+    for (pod, container) in &sources {
+        stream(ctx, pod, container, false).await.or_else(told)?;
+    }
+    Ok(())
+}
+
+/// Flags that cannot be meant so.
+fn check(ctx: &Ctx, container_word: Option<&str>) -> Result<(), Fail> {
+    let nanos = |flag: &str| gostr::parse_duration(ctx.flags.text(flag)).map_or(0, |n| n.0);
+    let named = ctx.flags.text("container");
+    if container_word.is_some() && !named.is_empty() {
+        return text("only one of -c or an inline [CONTAINER] arg is allowed");
+    }
+    let since_time = ctx.flags.text("since-time");
+    if !since_time.is_empty() && nanos("since") != 0 {
+        return text("at most one of `sinceTime` or `sinceSeconds` may be specified");
+    }
+    if !since_time.is_empty() && since_time.parse::<jiff::Timestamp>().is_err() {
+        const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
+        // Go says where the two part; a year that is none is by far the commonest.
+        let quoted = quote(since_time);
+        return text(format!(
+            "parsing time {quoted} as {}: cannot parse {quoted} as \"2006\"",
+            quote(LAYOUT)
+        ));
+    }
+    let container = container_word.unwrap_or(named);
+    if ctx.flags.is("all-containers") && !container.is_empty() {
+        return text(format!(
+            "--all-containers=true should not be specified with container name {container}"
+        ));
+    }
+    if nanos("since") < 0 {
+        return text("--since must be greater than 0");
+    }
+    if ctx.flags.int("limit-bytes") < 0 {
+        return text("--limit-bytes must be greater than 0");
+    }
+    if ctx.flags.int("tail") < -1 {
+        return text("--tail must be greater than or equal to -1");
+    }
+    Ok(())
+}
+
+fn named_container(ctx: &Ctx, pod: &Info, inline: Option<&str>) -> Result<String, Fail> {
+    let named = inline.unwrap_or(ctx.flags.text("container"));
+    let lists = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"];
+    let mut all = lists.iter().flat_map(|list| value::list(&pod.object, list));
+    match named {
+        "" => container_of(ctx, &pod.object, false),
+        named if all.any(|c| value::text(c, "name") == named) => Ok(named.to_string()),
+        named => text(format!("container {named} is not valid for pod {}", pod.name)),
+    }
+}
+
+/// The pods that are meant; of a workload all with `--all-pods`, else the first.
+async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
+    let (namespace, _) = ctx.namespace()?;
+    let pods = ctx.resource("pods").await?;
+    let Some(word) = word else {
+        return list(ctx, &pods, &namespace, ctx.flags.text("selector")).await;
+    };
+    let (kind, name) = match word.contains('/') {
+        true => crate::builder::type_and_name(word)?,
+        false => ("pods", word),
+    };
+    let resource = ctx.resource(kind).await?;
+    let plural = resource.plural.clone();
+    let mut info = Info {
+        resource,
+        namespace: namespace.clone(),
+        name: name.into(),
+        object: Value::Null,
+        source: String::new(),
+    };
+    info.fetch(ctx).await.map_err(|fail| match fail {
+        Fail::Api(r) if r.reason == "NotFound" => Fail::Text(format!(
+            "error from server (NotFound): {} in namespace {}",
+            r.message,
+            quote(&namespace)
+        )),
+        other => other,
+    })?;
+    if plural == "pods" {
+        return Ok(vec![info]);
+    }
+    let Some(selector) = selector_of(&info) else {
+        let kind = format!("*{}.{}", info.resource.version, info.resource.kind);
+        return text(format!("cannot get the logs from {kind}: selector for {kind} not implemented"));
+    };
+    if ctx.flags.is("all-pods") {
+        return list(ctx, &pods, &namespace, &selector.to_string()).await;
+    }
+    let (first, count) = first_pod(ctx, &pods, &namespace, &selector).await?;
+    if count > 1 {
+        ctx.note(format!("Found {count} pods, using pod/{}", first.name));
+    }
+    Ok(vec![first])
+}
+
+/// The pod that a selector means, of how many: one that runs before one that does not. Where there
+/// is none yet, one is waited for as long as `--pod-running-timeout` says.
+pub async fn first_pod(
+    ctx: &Ctx,
+    pods: &Arc<Resource>,
+    namespace: &str,
+    selector: &Selector,
+) -> Result<(Info, usize), Fail> {
+    let path = paths::collection(pods, namespace);
+    let selector = selector.to_string();
+    let appearing = async {
+        loop {
+            let list = whole(ctx, &path, &[("labelSelector", &selector)]).await?;
+            let mut found = super::get::items_of(&list, pods);
+            sort_active_first(&mut found);
+            let count = found.len();
+            if let Some(first) = found.into_iter().next() {
+                return Ok((info(pods, namespace, first), count));
+            }
+            let version = value::text(&list, "metadata.resourceVersion").to_string();
+            let query =
+                [("labelSelector", selector.as_str()), ("resourceVersion", &version), ("watch", "true")];
+            let mut events = ctx.api().await?.watch(&path, &query, JSON).await?;
+            while let Some(event) = events.next().await {
+                if matches!(value::text(&event, "type"), "ADDED" | "MODIFIED") {
+                    return Ok((info(pods, namespace, value::at(&event, "object").clone()), 1));
+                }
+            }
+            tokio::time::sleep(AGAIN).await; // the server ended the watch
+        }
+    };
+    let limit = ctx.flags.duration("pod-running-timeout");
+    match tokio::time::timeout(limit.max(AGAIN), appearing).await {
+        Ok(found) => found,
+        Err(_) => text("timed out waiting for the condition"),
+    }
+}
+
+fn info(pods: &Arc<Resource>, namespace: &str, object: Value) -> Info {
+    Info {
+        resource: pods.clone(),
+        namespace: namespace.to_string(),
+        name: value::text(&object, "metadata.name").into(),
+        object,
+        source: String::new(),
+    }
+}
+
+async fn list(ctx: &Ctx, pods: &Arc<Resource>, namespace: &str, selector: &str) -> Result<Vec<Info>, Fail> {
+    let list = whole(ctx, &paths::collection(pods, namespace), &[("labelSelector", selector)]).await?;
+    let mut items = super::get::items_of(&list, pods);
+    if items.is_empty() && !ctx.flags.text("selector").is_empty() {
+        ctx.note(format!("No resources found in {namespace} namespace."));
+    }
+    if ctx.flags.text("selector").is_empty() {
+        sort_active_first(&mut items);
+    }
+    Ok(items.into_iter().map(|object| info(pods, namespace, object)).collect())
+}
+
+/// Scheduled before not, running before pending, ready before not, longer ready first
+/// (`podutils.ByLogging`, reversed).
+pub fn sort_active_first(pods: &mut [Value]) {
+    let key = |pod: &Value| {
+        let ready = value::list(pod, "status.conditions")
+            .iter()
+            .find(|c| c["type"] == "Ready" && c["status"] == "True")
+            .cloned();
+        let phase = match value::text(pod, "status.phase") {
+            "Running" => 0,
+            "Unknown" => 1,
+            "Pending" => 2,
+            _ => 3,
+        };
+        let since =
+            ready.as_ref().map_or(String::new(), |c| value::text(c, "lastTransitionTime").to_string());
+        (value::text(pod, "spec.nodeName").is_empty(), phase, ready.is_none(), since)
+    };
+    pods.sort_by_key(key);
+}
+
+/// Prints the log of one container, for `run`.
+pub async fn print_one(ctx: &Ctx, pod: &Info, container: &str, follow: bool) -> Result<(), Fail> {
+    let mut query = vec![("container", container)];
+    if follow {
+        query.push(("follow", "true"));
+    }
+    copy(ctx, pod, &query, "", false).await
+}
+
+/// `beside`: other logs are written at the same time, so only whole lines are.
+async fn stream(ctx: &Ctx, pod: &Info, container: &str, beside: bool) -> Result<(), Fail> {
+    let mut tail = ctx.flags.int("tail");
+    if tail == -1 && !ctx.flags.text("selector").is_empty() && !ctx.flags.changed("tail") {
+        tail = 10;
+    }
+    let since = ctx.flags.duration("since").as_secs_f64().ceil() as i64;
+    let (tail_text, since_text) = (tail.to_string(), since.to_string());
+    let mut query = vec![("container", container)];
+    for (flag, key) in [("follow", "follow"), ("previous", "previous"), ("timestamps", "timestamps")] {
+        if ctx.flags.is(flag) {
+            query.push((key, "true"));
+        }
+    }
+    if ctx.flags.is("insecure-skip-tls-verify-backend") {
+        query.push(("insecureSkipTLSVerifyBackend", "true"));
+    }
+    if tail >= 0 {
+        query.push(("tailLines", &tail_text));
+    }
+    if since > 0 {
+        query.push(("sinceSeconds", &since_text));
+    }
+    if !ctx.flags.text("since-time").is_empty() {
+        query.push(("sinceTime", ctx.flags.text("since-time")));
+    }
+    let bytes = ctx.flags.int("limit-bytes").to_string();
+    if bytes != "0" {
+        query.push(("limitBytes", &bytes));
+    }
+    // With `--all-pods` lines of several pods are mixed; nothing else tells whose a line is.
+    let prefixed = ctx.flags.is("prefix") || ctx.flags.is("all-pods");
+    let prefix = if prefixed { format!("[pod/{}/{container}] ", pod.name) } else { String::new() };
+    copy(ctx, pod, &query, &prefix, beside).await
+}
+
+async fn copy(
+    ctx: &Ctx,
+    pod: &Info,
+    query: &[(&str, &str)],
+    prefix: &str,
+    whole_lines: bool,
+) -> Result<(), Fail> {
+    let path = format!("{}/log", pod.path());
+    paths::checked(&path).map_err(Fail::Text)?;
+    let api = ctx.api().await?;
+    let response = api.send(http::Method::GET, &path, query, "application/json, */*", None).await?;
+    let mut body = response.into_body();
+    let mut rest: Vec<u8> = vec![];
+    while let Some(frame) = body.frame().await {
+        // A log that broke off is told plainly; that it was to be connected to does not matter any
+        // more.
+        let frame = frame.map_err(|fail| Fail::Text(fail.message()))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if prefix.is_empty() && !whole_lines {
+            ctx.output.bytes(data);
+        } else {
+            rest.extend_from_slice(data);
+            let end = rest.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+            for line in rest[..end].split_inclusive(|b| *b == b'\n') {
+                ctx.output.bytes(&[prefix.as_bytes(), line].concat());
+            }
+            rest.drain(..end);
+        }
+        ctx.output.flush().await;
+    }
+    if !rest.is_empty() {
+        ctx.output.bytes(&[prefix.as_bytes(), &rest].concat());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn lines_of_all_pods_say_whose_they_are() {
+        let server =
+            Server::start_with(|asked| asked.path.ends_with("/log").then(|| (200, json!("line")))).await;
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}}});
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", deployment);
+        for name in ["web-1", "web-2"] {
+            let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+                "spec": {"containers": [{"name": "c"}]}});
+            server.hold(&format!("/api/v1/namespaces/default/pods/{name}"), pod);
+        }
+        let said = server.kubectl(&["logs", "deploy/web", "--all-pods"]).await;
+        for name in ["web-1", "web-2"] {
+            assert!(said.out.contains(&format!("[pod/{name}/c] ")), "{said:?}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! patch: some fields of an object.
+
+use super::common::{DryRun, subresource};
+use crate::builder::{self, Options};
+use crate::ctx::Ctx;
+use crate::error::{Fail, go_io, text};
+use crate::gostr::quote;
+use crate::manifest;
+use crate::print::{formats, json};
+use crate::wire::api::{JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH};
+use api::{patch as patches, strategic};
+use bytes::Bytes;
+use serde_json::Value;
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let kind = match ctx.flags.text("type").to_lowercase().as_str() {
+        "strategic" => STRATEGIC_PATCH,
+        "merge" => MERGE_PATCH,
+        "json" => JSON_PATCH,
+        _ => {
+            return text(format!(
+                "--type must be one of [json merge strategic], not {}",
+                quote(ctx.flags.text("type"))
+            ));
+        }
+    };
+    let given = match (ctx.flags.text("patch"), ctx.flags.text("patch-file")) {
+        ("", "") => return text("must specify --patch or --patch-file containing the contents of the patch"),
+        ("", file) => std::fs::read_to_string(ctx.path(file))
+            .map_err(|e| Fail::Text(format!("unable to read patch file: open {file}: {}", go_io(&e))))?,
+        (patch, "") => patch.to_string(),
+        _ => return text("cannot specify --patch and --patch-file together"),
+    };
+    // What looks like JSON goes to the server as it is.
+    let (patch, bytes) = if given.trim_start().starts_with('{') {
+        (serde_json::from_str(&given).unwrap_or(Value::Null), Bytes::from(given.clone()))
+    } else {
+        let patch = manifest::parse_yaml(given.as_bytes()).map_err(|why| {
+            let why = why.trim_start_matches("error converting YAML to JSON: ");
+            Fail::Text(format!("unable to parse {}: {why}", quote(&given)))
+        })?;
+        let bytes = Bytes::from(json::compact(&patch));
+        (patch, bytes)
+    };
+    let dry_run = DryRun::of(ctx)?;
+    let format = formats::of(ctx, false)?;
+    let (infos, mut failures) = builder::local_or_there(ctx, &ctx.args, Options::default()).await?;
+    if infos.is_empty() {
+        Fail::join(failures)?;
+        return text("no objects passed to patch");
+    }
+    let (sub, local) = (subresource(ctx), ctx.flags.is("local"));
+    for mut info in infos {
+        if !sub.is_empty() && !local {
+            info.object = ctx.api().await?.get(&format!("{}{sub}", info.path()), &[]).await?;
+        }
+        let mut query = vec![("fieldManager", "kubectl-patch")];
+        if !ctx.flags.text("field-manager").is_empty() {
+            query[0].1 = ctx.flags.text("field-manager");
+        }
+        dry_run.query(&mut query);
+        let outcome = if dry_run == DryRun::Client || local {
+            locally(&info.object, &info.resource.kind, kind, &patch, &bytes)
+        } else {
+            ctx.api().await?.patch(&format!("{}{sub}", info.path()), &query, kind, bytes.clone()).await
+        };
+        let object = match outcome {
+            Ok(object) => object,
+            Err(Fail::Api(refusal)) if refusal.reason == "UnsupportedMediaType" => {
+                let gvk = format!("{}, Kind={}", info.resource.api_version(), info.resource.kind);
+                failures.push(Fail::Text(format!("{kind} is not supported by {gvk}: {}", refusal.message)));
+                continue;
+            }
+            Err(fail @ Fail::Api(_)) => {
+                failures.push(fail);
+                continue;
+            }
+            Err(other) => return Err(other),
+        };
+        let same = object == info.object;
+        match &format {
+            Some(format) => ctx.out(format.print(&object, true)?),
+            None => {
+                let operation = if same { "patched (no change)" } else { "patched" };
+                ctx.line(format!("{} {operation}", formats::name_of(&object)));
+            }
+        }
+    }
+    Fail::join(failures)
+}
+
+fn locally(object: &Value, kind: &str, how: &str, patch: &Value, bytes: &[u8]) -> Result<Value, Fail> {
+    let mut object = object.clone();
+    match how {
+        STRATEGIC_PATCH => strategic::apply(kind, &mut object, patch).map_err(Fail::Text)?,
+        JSON_PATCH => patches::json(&mut object, bytes).map_err(|s| Fail::Text(s.message))?,
+        _ => patches::merge(&mut object, patch),
+    }
+    Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, config_map};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn local_changes_are_of_the_file_and_ask_no_server() {
+        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("a.yaml");
+        std::fs::write(&file, config_map("a", json!({"from": "file"})).to_string()).unwrap();
+        let file = file.display().to_string();
+        let lines: [&[&str]; 3] = [
+            &["patch", "--type=merge", "-p", r#"{"data":{"k":"v"}}"#],
+            &["label", "tier=x"],
+            &["annotate", "tier=x"],
+        ];
+        for line in lines {
+            let said = server.kubectl(&[line, &["--local", "-o", "json", "-f", &file]].concat()).await;
+            assert_eq!(said.code, 0, "{said:?}");
+            let object: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+            assert_eq!(object["metadata"]["labels"]["from"], "file");
+            assert!(said.out.contains("\"k\": \"v\"") || said.out.contains("\"tier\": \"x\""), "{said:?}");
+        }
+        let said = server.kubectl(&["label", "cm", "a", "tier=x", "--local"]).await;
+        assert!(said.code == 1 && said.err.contains("by --filename when --local is set"), "{said:?}");
+    }
+}

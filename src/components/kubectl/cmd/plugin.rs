@@ -1,0 +1,230 @@
+//! Plugins: programs on PATH whose names start with `kubectl-`.
+
+use crate::Env;
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr::quote;
+use crate::output::Output;
+use crate::table;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+const PREFIX: &str = "kubectl-";
+/// Bytes of a plugin's output that are read at a time.
+const PIECE: usize = 16 << 10;
+/// Verbs that a plugin may add a word to.
+const OPEN: [&str; 1] = ["create"];
+
+fn folders(env: &Env) -> Vec<PathBuf> {
+    let path = env.vars.get("PATH").map_or("", String::as_str);
+    path.split(':').filter(|d| !d.trim().is_empty()).map(|d| env.cwd.join(d)).collect()
+}
+
+fn is_program(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+pub async fn list(ctx: &Ctx) -> Result<(), Fail> {
+    let mut found: Vec<PathBuf> = vec![];
+    let mut failures: Vec<String> = vec![];
+    let mut seen = std::collections::BTreeSet::new();
+    for folder in folders(&ctx.env).into_iter().filter(|f| seen.insert(f.clone())) {
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let why = crate::error::go_io(&error);
+                ctx.note(format!(
+                    "Unable to read directory {} from your PATH: open {}: {why}. Skipping...",
+                    quote(&folder.display().to_string()),
+                    folder.display()
+                ));
+                continue;
+            }
+        };
+        let mut names: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+        names.sort();
+        found.extend(names.into_iter().filter(|p| !p.is_dir() && name_of(p).starts_with(PREFIX)));
+    }
+    if found.is_empty() {
+        return text("unable to find any kubectl plugins in your PATH");
+    }
+    ctx.line("The following compatible plugins are available:\n");
+    let mut first: std::collections::BTreeMap<String, PathBuf> = Default::default();
+    for path in &found {
+        let name = name_of(path);
+        ctx.line(if ctx.flags.is("name-only") { name.clone() } else { path.display().to_string() });
+        let mut warn = |why: String| {
+            ctx.note(format!("  - {why}"));
+            failures.push(why);
+        };
+        let shown = path.display();
+        if !is_program(path) {
+            warn(format!("warning: {shown} identified as a kubectl plugin, but it is not executable"));
+        }
+        let words: Vec<&str> = name[PREFIX.len()..].split('-').collect();
+        if let Some(verb) = words.split_first().and_then(|(first, _)| table::root().child(first))
+            && !(OPEN.contains(&verb.path) && words.len() == 2)
+        {
+            warn(format!("warning: {name} overwrites existing command: {}", quote(&verb.command_path())));
+        }
+        if let Some(other) = first.get(&name) {
+            warn(format!(
+                "warning: {shown} is overshadowed by a similarly named plugin: {}",
+                other.display()
+            ));
+        }
+        first.entry(name).or_insert_with(|| path.clone());
+    }
+    match failures.len() {
+        0 => Ok(()),
+        1 => text("one plugin warning was found"),
+        n => text(format!("{n} plugin warnings were found")),
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The plugin that words mean if they are no verb, and the words that are left for it: the longest
+/// name wins.
+pub fn find(words: &[String], env: &Env) -> Option<(PathBuf, Vec<String>)> {
+    let plain: Vec<String> =
+        words.iter().take_while(|w| !w.starts_with('-')).map(|w| w.replace('-', "_")).collect();
+    // A verb is a verb; only some take words that they do not know.
+    let known = plain.first().and_then(|w| table::root().child(w));
+    if plain.is_empty() || known.is_some_and(|v| !OPEN.contains(&v.path) || plain.len() < 2) {
+        return None;
+    }
+    if known.is_some_and(|v| plain.get(1).is_some_and(|w| v.child(w).is_some())) {
+        return None;
+    }
+    let shortest = if known.is_some() { 2 } else { 1 };
+    for length in (shortest..=plain.len()).rev() {
+        let name = format!("{PREFIX}{}", plain[..length].join("-"));
+        if let Some(path) = folders(env).into_iter().map(|f| f.join(&name)).find(|p| is_program(p)) {
+            return Some((path, words[length..].to_vec()));
+        }
+    }
+    None
+}
+
+/// Runs a plugin and returns its exit code. On a terminal it gets this program's own streams; else
+/// its output is passed on as it comes, so that none of it is kept.
+pub async fn run(
+    path: &Path,
+    words: &[String],
+    env: &Env,
+    on_terminal: bool,
+    output: &Output,
+) -> Result<(), Fail> {
+    let mut command = tokio::process::Command::new(path);
+    command.args(words).env_clear().envs(&env.vars).current_dir(&env.cwd).kill_on_drop(true);
+    if let Some(config) = &env.kubeconfig {
+        command.env("KUBECONFIG", config);
+    }
+    output.flush().await;
+    let status = match on_terminal {
+        true => command.status().await,
+        false => {
+            command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            passing_on(command, output).await
+        }
+    };
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(Fail::Exit(status.code().unwrap_or(1))),
+        Err(error) => text(format!("fork/exec {}: {}", path.display(), crate::error::go_io(&error))),
+    }
+}
+
+/// Runs a program whose streams are pipes and writes to `output` what it says.
+async fn passing_on(
+    mut command: tokio::process::Command,
+    output: &Output,
+) -> std::io::Result<std::process::ExitStatus> {
+    let mut child = command.spawn()?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let (out, err) = futures::join!(
+        pass_on(out, output, |bytes| output.bytes(bytes)),
+        pass_on(err, output, |bytes| output.err_bytes(bytes))
+    );
+    out.and(err)?;
+    child.wait().await
+}
+
+/// Writes what comes out of a pipe until its end, one piece after another.
+async fn pass_on(
+    pipe: Option<impl AsyncRead + Unpin>,
+    output: &Output,
+    write: impl Fn(&[u8]),
+) -> std::io::Result<()> {
+    let Some(mut pipe) = pipe else { return Ok(()) };
+    let mut piece = vec![0; PIECE];
+    loop {
+        match pipe.read(&mut piece).await? {
+            0 => return Ok(()),
+            length => write(&piece[..length]),
+        }
+        output.flush().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kept::Kept;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn what_a_plugin_says_is_passed_on_while_it_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "echo one; echo two >&2; while ! test -e end; do sleep 0.05; done; exit 3";
+        let words = ["-c".to_string(), script.to_string()];
+        let env = Env { cwd: dir.path().into(), ..Env::of_process() };
+        let (out, err) = (Kept::all(), Kept::all());
+        let output = Output::new(Box::new(out.clone()), Box::new(err.clone()));
+        let seen = async {
+            while out.text() != "one\n" || err.text() != "two\n" {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            std::fs::write(dir.path().join("end"), "").unwrap();
+        };
+        let both = futures::future::join(run(Path::new("/bin/sh"), &words, &env, false, &output), seen);
+        let (ended, ()) = tokio::time::timeout(Duration::from_secs(30), both).await.unwrap();
+        assert!(matches!(ended, Err(Fail::Exit(3))), "{ended:?}");
+    }
+
+    #[test]
+    fn the_longest_name_wins_and_verbs_stay_verbs() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [
+            "kubectl-foo",
+            "kubectl-foo-bar_baz",
+            "kubectl-get",
+            "kubectl-create-thing",
+            "kubectl-create-job",
+        ] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, "#!/bin/sh\n").unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let env = Env {
+            vars: [("PATH".to_string(), dir.path().display().to_string())].into(),
+            cwd: "/".into(),
+            ..Env::default()
+        };
+        let found = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(String::from).collect();
+            find(&words, &env).map(|(path, rest)| (name_of(&path), rest.join(" ")))
+        };
+        assert_eq!(found("foo bar-baz x --y"), Some(("kubectl-foo-bar_baz".into(), "x --y".into())));
+        assert_eq!(found("foo quux"), Some(("kubectl-foo".into(), "quux".into())));
+        assert_eq!(found("create thing a"), Some(("kubectl-create-thing".into(), "a".into())));
+        for line in ["get pods", "create job x", "create -f x", "nothing", "--foo"] {
+            assert_eq!(found(line), None, "{line}");
+        }
+    }
+}

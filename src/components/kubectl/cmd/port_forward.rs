@@ -1,0 +1,314 @@
+//! port-forward: local ports that lead into a pod.
+
+use super::exec::pod_of;
+use super::wait::{Away, until};
+use crate::builder::{Info, type_and_name};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr::quote;
+use crate::wire::stream;
+use api::value;
+use linux::tcp;
+use serde_json::Value;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+const PROTOCOL: &str = "v4.channel.k8s.io";
+
+/// One pair of ports.
+struct Pair {
+    local: u16,
+    remote: u16,
+}
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let [word, ports @ ..] = ctx.args.as_slice() else {
+        return ctx.usage("TYPE/NAME and list of ports are required for port-forward");
+    };
+    if ports.is_empty() {
+        return ctx.usage("TYPE/NAME and list of ports are required for port-forward");
+    }
+    let (kind, _) = if word.contains('/') { type_and_name(word)? } else { ("pods", "") };
+    let resource = ctx.resource(kind).await?;
+    let mut service = Value::Null;
+    if resource.plural == "services" {
+        let (namespace, _) = ctx.namespace()?;
+        let (_, name) = type_and_name(word)?;
+        service =
+            ctx.api().await?.get(&format!("/api/v1/namespaces/{namespace}/services/{name}"), &[]).await?;
+    }
+    let pod = pod_of(ctx, word).await?;
+    let phase = value::text(&pod.object, "status.phase");
+    let mut pairs = vec![];
+    for port in ports {
+        pairs.push(pair(port, &service, &pod)?);
+    }
+    if phase != "Running" {
+        return text(format!("unable to forward port because pod is not running. Current status={phase}"));
+    }
+    let mut listeners = vec![];
+    for pair in &pairs {
+        let bound = bind(ctx, pair).await?;
+        listeners.extend(bound);
+    }
+    if listeners.is_empty() {
+        return text("unable to listen on any of the requested ports");
+    }
+    ctx.output.flush().await;
+    let serving =
+        listeners.into_iter().map(|(listener, local, remote)| serve(ctx, &pod, listener, local, remote));
+    let uid = value::text(&pod.object, "metadata.uid").to_string();
+    let mut watched = pod.clone();
+    // A server that is away for a moment does not end what runs; a pod that is gone does, whenever
+    // the server tells it.
+    let gone = until(ctx, &mut watched, Duration::ZERO, Away::Waits, |now| {
+        let ended = matches!(value::text(now, "status.phase"), "Succeeded" | "Failed");
+        Ok(ended || value::text(now, "metadata.uid") != uid)
+    });
+    tokio::select! {
+        served = futures::future::try_join_all(serving) => served.map(drop),
+        // A user who may not list pods can forward to one all the same.
+        () = async { match gone.await { Ok(()) => {}, Err(_) => std::future::pending().await } } => {
+            text("lost connection to pod")
+        }
+    }
+}
+
+/// `8080:80`, `:80`, `80`, `8080:http`
+fn pair(given: &str, service: &Value, pod: &Info) -> Result<Pair, Fail> {
+    let (local, remote) = given.split_once(':').unwrap_or((given, given));
+    let number = |word: &str, which: &str| -> Result<u16, Fail> {
+        word.parse::<u16>().map_err(|_| {
+            let digits = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+            let why = if digits { "value out of range" } else { "invalid syntax" };
+            Fail::Text(format!(
+                "error parsing {which} port '{word}': strconv.ParseUint: parsing {}: {why}",
+                quote(word)
+            ))
+        })
+    };
+    let local_number = match (given.contains(':'), local) {
+        (true, "") => Some(0),
+        (true, word) => Some(number(word, "local")?),
+        (false, _) => None,
+    };
+    // What the word means by itself: a port of the service, else of the pod.
+    let (remote_port, unnamed_local) = if service.is_null() {
+        let port = match container_port(pod, remote) {
+            Some(port) => port,
+            None if is_name(remote) => {
+                return text(format!("Pod '{}' does not have a named port '{remote}'", pod.name));
+            }
+            None => number(remote, "remote")?,
+        };
+        (port, port)
+    } else {
+        let own = service_port(service, remote, |word| number(word, "remote"))?;
+        (target_port(service, pod, own)?, own)
+    };
+    if remote_port == 0 {
+        return text("remote port must be > 0");
+    }
+    Ok(Pair { local: local_number.unwrap_or(unnamed_local), remote: remote_port })
+}
+
+fn is_name(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_alphabetic())
+}
+
+/// The service's own port: a number, or the name of one.
+fn service_port(
+    service: &Value,
+    word: &str,
+    number: impl Fn(&str) -> Result<u16, Fail>,
+) -> Result<u16, Fail> {
+    if !is_name(word) {
+        return number(word);
+    }
+    let found = value::list(service, "spec.ports").iter().find(|p| value::text(p, "name") == word);
+    match found.and_then(|p| value::int(p, "port")?.try_into().ok()) {
+        Some(port) => Ok(port),
+        None => text(format!(
+            "Service '{}' does not have a named port '{word}'",
+            value::text(service, "metadata.name")
+        )),
+    }
+}
+
+/// A named port of the pod's containers.
+fn container_port(pod: &Info, name: &str) -> Option<u16> {
+    let containers = value::list(&pod.object, "spec.containers").iter();
+    let mut ports = containers.flat_map(|c| value::list(c, "ports"));
+    let found = ports.find(|p| !name.is_empty() && value::text(p, "name") == name)?;
+    value::int(found, "containerPort")?.try_into().ok()
+}
+
+/// The pod's port behind a service's port. A headless service has no port of its own: clients of it
+/// speak to the pod's.
+fn target_port(service: &Value, pod: &Info, own: u16) -> Result<u16, Fail> {
+    let mut ports = value::list(service, "spec.ports").iter();
+    let Some(port) = ports.find(|p| value::int(p, "port") == Some(own.into())) else {
+        return text(format!(
+            "Service {} does not have a service port {own}",
+            value::text(service, "metadata.name")
+        ));
+    };
+    if value::text(service, "spec.clusterIP") == "None" {
+        return Ok(own);
+    }
+    let found = match value::at(port, "targetPort") {
+        Value::String(name) => match container_port(pod, name).or_else(|| name.parse().ok()) {
+            Some(port) => return Ok(port),
+            None => {
+                return text(format!("Pod '{}' does not have a named port '{name}'", pod.name));
+            }
+        },
+        target => target.as_u64().filter(|n| *n > 0),
+    };
+    Ok(found.and_then(|n| n.try_into().ok()).unwrap_or(own))
+}
+
+type Bound = (TcpListener, u16, u16);
+
+async fn bind(ctx: &Ctx, pair: &Pair) -> Result<Vec<Bound>, Fail> {
+    let mut addresses: Vec<(IpAddr, bool)> = vec![];
+    for word in ctx.flags.list("address") {
+        if word == "localhost" {
+            addresses.extend([
+                (IpAddr::from([127, 0, 0, 1]), true),
+                (IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), true),
+            ]);
+        } else {
+            let ip = word.parse().map_err(|_| Fail::Text(format!("{word} is not a valid IP")))?;
+            addresses.push((ip, false));
+        }
+    }
+    if addresses.is_empty() {
+        addresses
+            .extend([(IpAddr::from([127, 0, 0, 1]), true), (IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), true)]);
+    }
+    let (mut found, mut local, mut silent) = (vec![], pair.local, vec![]);
+    for (ip, either) in addresses {
+        match TcpListener::bind(SocketAddr::new(ip, local)).await {
+            Ok(listener) => {
+                // The port that the first address was given serves for all.
+                local = listener.local_addr()?.port();
+                let shown = if ip.is_ipv6() { format!("[{ip}]:{local}") } else { format!("{ip}:{local}") };
+                ctx.line(format!("Forwarding from {shown} -> {}", pair.remote));
+                found.push((listener, local, pair.remote));
+            }
+            Err(error) => {
+                let family = if ip.is_ipv6() { "tcp6" } else { "tcp4" };
+                let why = crate::error::go_io(&error).to_lowercase();
+                let why = why.split(" (os error").next().unwrap_or(&why).to_string();
+                let why = format!(
+                    "unable to create listener: Error listen {family} {}: bind: {why}",
+                    SocketAddr::new(ip, local)
+                );
+                // `localhost` is either family: a machine may have one of them only.
+                match either {
+                    true => silent.push(why),
+                    false => ctx.note(unable(local, &why)),
+                }
+            }
+        }
+    }
+    if found.is_empty() && !silent.is_empty() {
+        ctx.note(unable(local, &silent.join(" ")));
+    }
+    Ok(found)
+}
+
+fn unable(port: u16, why: &str) -> String {
+    format!("Unable to listen on port {port}: Listeners failed to create with the following errors: [{why}]")
+}
+
+async fn serve(ctx: &Ctx, pod: &Info, listener: TcpListener, local: u16, remote: u16) -> Result<(), Fail> {
+    let path = format!("{}/portforward", pod.path());
+    let port = remote.to_string();
+    let mut open = futures::stream::FuturesUnordered::new();
+    use futures::StreamExt;
+    loop {
+        tokio::select! {
+            (connection, _) = tcp::accept(&listener) => {
+                ctx.line(format!("Handling connection for {local}"));
+                ctx.output.flush().await;
+                let (path, port) = (path.clone(), port.clone());
+                open.push(async move {
+                    let socket = stream::connect(ctx.api().await?, &path, &[("ports", &port)], PROTOCOL).await?;
+                    stream::forward(socket, connection).await
+                });
+            }
+            Some(done) = open.next() => {
+                if let Err(fail) = done {
+                    ctx.note(format!("an error occurred forwarding {local} -> {remote}: {}", fail.message()));
+                    ctx.output.flush().await;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Server, refusal};
+    use crate::wire::discovery::Resource;
+    use serde_json::json;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// The server is away when the command first looks at its pod, and the pod goes later.
+    #[tokio::test]
+    async fn a_pod_that_goes_after_the_server_was_away_ends_the_command() {
+        let lists = AtomicU32::new(0);
+        let server = Server::start_with(move |asked| {
+            if !asked.query.contains("fieldSelector") || asked.query.contains("watch=true") {
+                return None;
+            }
+            match lists.fetch_add(1, Ordering::SeqCst) {
+                0 => Some(refusal(503, "ServiceUnavailable", "starting")),
+                1 => None,
+                _ => Some((200, json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": []}))),
+            }
+        })
+        .await;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
+            "spec": {"containers": [{"name": "c"}]}, "status": {"phase": "Running"}});
+        server.hold("/api/v1/namespaces/default/pods/p", pod);
+        let said = server.kubectl(&["port-forward", "p", ":80"]);
+        let said = tokio::time::timeout(Duration::from_secs(20), said).await.expect("an end");
+        assert!(said.code == 1 && said.err.contains("lost connection to pod"), "{said:?}");
+    }
+
+    #[test]
+    fn ports_of_a_service_lead_to_the_pods_ports_behind_them() {
+        let pod = Info {
+            resource: Arc::new(Resource::default()),
+            namespace: "default".into(),
+            name: "p".into(),
+            object: json!({"spec": {"containers": [{"ports": [{"name": "web", "containerPort": 8080}]}]}}),
+            source: String::new(),
+        };
+        let service = |ip: &str| {
+            json!({"metadata": {"name": "s"}, "spec": {"clusterIP": ip, "ports": [
+                {"name": "http", "port": 80, "targetPort": "web"}, {"name": "raw", "port": 90, "targetPort": 9000}]}})
+        };
+        let of = |service: &Value, word: &str| match pair(word, service, &pod) {
+            Ok(pair) => Ok((pair.local, pair.remote)),
+            Err(fail) => Err(fail.message()),
+        };
+        let own = service("10.0.0.1");
+        assert_eq!(of(&own, "80"), Ok((80, 8080)));
+        assert_eq!(of(&own, "http"), Ok((80, 8080)), "the service's port is listened on");
+        assert_eq!(of(&own, "5000:raw"), Ok((5000, 9000)));
+        assert_eq!(of(&own, ":90"), Ok((0, 9000)));
+        assert_eq!(of(&own, "81"), Err("Service s does not have a service port 81".into()));
+        assert_eq!(of(&own, "no"), Err("Service 's' does not have a named port 'no'".into()));
+        assert_eq!(of(&service("None"), "80"), Ok((80, 80)), "a headless service has the pod's ports");
+        assert_eq!(of(&Value::Null, "web"), Ok((8080, 8080)));
+        assert_eq!(of(&Value::Null, "no"), Err("Pod 'p' does not have a named port 'no'".into()));
+        assert_eq!(of(&Value::Null, "81:82"), Ok((81, 82)));
+    }
+}

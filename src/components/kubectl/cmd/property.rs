@@ -1,0 +1,238 @@
+//! config set and unset: one value of a kubeconfig file, by its path.
+
+use super::kubeconfig::{home_of, rewrite};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr::quote;
+use crate::wire::config::Kubeconfig;
+use api::value;
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Text,
+    Flag,
+    /// base64
+    Bytes,
+    /// Cannot be set as a whole.
+    Struct,
+}
+use Kind::{Bytes, Flag, Struct, Text};
+
+/// Fields by their names in a path.
+type Fields = &'static [(&'static str, Kind)];
+
+const CLUSTER: Fields = &[
+    ("server", Text),
+    ("tls-server-name", Text),
+    ("insecure-skip-tls-verify", Flag),
+    ("certificate-authority", Text),
+    ("certificate-authority-data", Bytes),
+    ("proxy-url", Text),
+    ("disable-compression", Flag),
+    ("extensions", Struct),
+];
+const USER: Fields = &[
+    ("client-certificate", Text),
+    ("client-certificate-data", Bytes),
+    ("client-key", Text),
+    ("client-key-data", Bytes),
+    ("token", Text),
+    ("tokenFile", Text),
+    ("act-as", Text),
+    ("act-as-uid", Text),
+    ("act-as-groups", Struct),
+    ("act-as-user-extra", Struct),
+    ("username", Text),
+    ("password", Text),
+    ("auth-provider", Struct),
+    ("exec", Struct),
+    ("extensions", Struct),
+];
+const CONTEXT: Fields = &[("cluster", Text), ("user", Text), ("namespace", Text), ("extensions", Struct)];
+
+/// A place in a kubeconfig.
+#[derive(Debug, PartialEq)]
+enum Place {
+    CurrentContext,
+    Colors,
+    /// List, key of an entry's content, name; and the field of it, if it is not the whole entry.
+    Entry(&'static str, &'static str, String, Option<(&'static str, Kind)>),
+}
+
+const LISTS: [(&str, &str, Fields); 3] =
+    [("clusters", "cluster", CLUSTER), ("users", "user", USER), ("contexts", "context", CONTEXT)];
+
+/// Reads `users.a.b.token`: names may have dots, so a field is known by its name at the end.
+fn place(path: &str) -> Result<Place, String> {
+    match path {
+        "current-context" => return Ok(Place::CurrentContext),
+        "preferences.colors" => return Ok(Place::Colors),
+        _ => {}
+    }
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    let Some((list, key, fields)) = LISTS.into_iter().find(|(list, ..)| *list == first) else {
+        return Err(format!("unable to parse {rest} after [] at {path}"));
+    };
+    if rest.is_empty() {
+        return Ok(Place::Entry(list, key, String::new(), None));
+    }
+    for (field, kind) in fields {
+        if let Some(name) = rest.strip_suffix(field).and_then(|n| n.strip_suffix('.')) {
+            return Ok(Place::Entry(list, key, name.to_string(), Some((field, *kind))));
+        }
+    }
+    Ok(Place::Entry(list, key, rest.to_string(), None))
+}
+
+fn parse_flag(given: &str) -> Result<Value, Fail> {
+    match given {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(json!(true)),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(json!(false)),
+        other => text(format!("strconv.ParseBool: parsing {}: invalid syntax", quote(other))),
+    }
+}
+
+/// The name of a field in the file, where that differs from the path's.
+fn stored(field: &str) -> &str {
+    match field {
+        "act-as" => "as",
+        "act-as-uid" => "as-uid",
+        other => other,
+    }
+}
+
+/// The file in which something stands, or is to stand.
+fn file_of(files: &Kubeconfig, place: &Place) -> std::path::PathBuf {
+    let found = match place {
+        Place::Entry(list, _, name, _) => {
+            let entries = match *list {
+                "clusters" => &files.clusters,
+                "users" => &files.users,
+                _ => &files.contexts,
+            };
+            Kubeconfig::find(entries, name).map(|e| e.file.as_path())
+        }
+        _ => None,
+    };
+    home_of(files, found)
+}
+
+/// A change that cannot fail.
+fn done(change: impl FnOnce(&mut Value)) -> impl FnOnce(&mut Value) -> Result<(), Fail> {
+    |config| {
+        change(config);
+        Ok(())
+    }
+}
+
+pub async fn set(ctx: &Ctx) -> Result<(), Fail> {
+    let [path, given] = ctx.args.as_slice() else {
+        return ctx.usage(format!("unexpected args: {:?}", ctx.args).replace(['"', ','], ""));
+    };
+    let place = place(path).map_err(Fail::Text)?;
+    let new = match &place {
+        Place::CurrentContext => json!(given),
+        Place::Colors => parse_flag(given)?,
+        Place::Entry(_, _, _, None | Some((_, Struct))) => {
+            return text(format!("unrecognized type {path}: only a single value can be set"));
+        }
+        Place::Entry(_, _, _, Some((_, Text))) => json!(given),
+        Place::Entry(_, _, _, Some((_, Flag))) => parse_flag(given)?,
+        Place::Entry(_, _, _, Some((_, Bytes))) if ctx.flags.is("set-raw-bytes") => {
+            json!(base64::engine::general_purpose::STANDARD.encode(given))
+        }
+        Place::Entry(_, _, _, Some((_, Bytes))) => {
+            if base64::engine::general_purpose::STANDARD.decode(given).is_err() {
+                return text("error decoding input value: illegal base64 data at input byte 0");
+            }
+            json!(given)
+        }
+    };
+    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
+    rewrite(
+        &file_of(&files, &place),
+        done(|config| match &place {
+            Place::CurrentContext => value::put(config, "current-context", new),
+            Place::Colors => value::put(config, "preferences.colors", new),
+            Place::Entry(list, key, name, field) => {
+                let entry = super::kubeconfig::entry(config, list, key, name);
+                if *key == "context" {
+                    for needed in ["cluster", "user"] {
+                        entry.entry(needed).or_insert("".into());
+                    }
+                }
+                if let Some((field, _)) = field {
+                    entry.insert(stored(field).into(), new);
+                }
+            }
+        }),
+    )?;
+    ctx.line(format!("Property {} set.", quote(path)));
+    Ok(())
+}
+
+pub async fn unset(ctx: &Ctx) -> Result<(), Fail> {
+    let [path] = ctx.args.as_slice() else {
+        return ctx.usage(format!("unexpected args: {:?}", ctx.args).replace(['"', ','], ""));
+    };
+    let place = place(path).map_err(Fail::Text)?;
+    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
+    let known = |list: &str, name: &str| match list {
+        "clusters" => Kubeconfig::find(&files.clusters, name).is_some(),
+        "users" => Kubeconfig::find(&files.users, name).is_some(),
+        _ => Kubeconfig::find(&files.contexts, name).is_some(),
+    };
+    // An entry that is not there is gone already; a field of one cannot be.
+    if let Place::Entry(list, _, name, Some(_)) = &place
+        && !known(list, name)
+    {
+        return text(format!("current map key `{name}` is invalid"));
+    }
+    rewrite(
+        &file_of(&files, &place),
+        done(|config| match &place {
+            Place::CurrentContext => value::put(config, "current-context", ""),
+            Place::Colors => drop(value::remove(config, "preferences.colors")),
+            Place::Entry(list, _, name, None) if name.is_empty() => value::put(config, list, Value::Null),
+            Place::Entry(list, _, name, None) => {
+                if let Some(Value::Array(entries)) = config.get_mut(*list) {
+                    entries.retain(|e| value::text(e, "name") != name);
+                }
+            }
+            Place::Entry(list, key, name, Some((field, _))) => {
+                let entry = super::kubeconfig::entry(config, list, key, name);
+                // A context always says its cluster and user, be it nothing.
+                match *key == "context" && ["cluster", "user"].contains(field) {
+                    true => drop(entry.insert(field.to_string(), "".into())),
+                    false => drop(entry.shift_remove(stored(field))),
+                }
+            }
+        }),
+    )?;
+    ctx.line(format!("Property {} unset.", quote(path)));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_have_dots() {
+        let entry = |list, key, name: &str, field| Ok(Place::Entry(list, key, name.into(), field));
+        assert_eq!(
+            place("clusters.my.cluster.server"),
+            entry("clusters", "cluster", "my.cluster", Some(("server", Text)))
+        );
+        assert_eq!(
+            place("users.jane.client-key-data"),
+            entry("users", "user", "jane", Some(("client-key-data", Bytes)))
+        );
+        assert_eq!(place("contexts.dev"), entry("contexts", "context", "dev", None));
+        assert_eq!(place("current-context"), Ok(Place::CurrentContext));
+        assert!(place("nothing.like.this").is_err());
+    }
+}

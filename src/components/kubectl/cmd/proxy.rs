@@ -1,0 +1,353 @@
+//! proxy: the API server on a local port, as the user of the kubeconfig.
+
+use crate::ctx::Ctx;
+use crate::error::{Fail, go_io, text};
+use crate::wire::upstream::Upstream;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use linux::tcp;
+use regex::Regex;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
+
+type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+
+/// A longer request body is refused.
+const BODY_MAX: usize = 64 << 20;
+/// Headers that speak of one connection only.
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Who and what is let through.
+struct Filter {
+    off: bool,
+    hosts: Vec<Regex>,
+    paths: Vec<Regex>,
+    not_paths: Vec<Regex>,
+    not_methods: Vec<Regex>,
+}
+
+impl Filter {
+    fn of(ctx: &Ctx) -> Result<Filter, Fail> {
+        let all = |flag: &str| -> Result<Vec<Regex>, Fail> {
+            let texts = ctx.flags.text(flag).split(',').filter(|t| !t.is_empty());
+            let made =
+                texts.map(|t| Regex::new(t).map_err(|e| Fail::Text(format!("error parsing --{flag}: {e}"))));
+            made.collect()
+        };
+        Ok(Filter {
+            off: ctx.flags.is("disable-filter"),
+            hosts: all("accept-hosts")?,
+            paths: all("accept-paths")?,
+            not_paths: all("reject-paths")?,
+            not_methods: all("reject-methods")?,
+        })
+    }
+
+    /// `path` is decoded and clean; `host` may have a port.
+    fn lets(&self, method: &str, path: &str, host: &str) -> bool {
+        let any = |list: &[Regex], text: &str| list.iter().any(|r| r.is_match(text));
+        self.off
+            || (any(&self.hosts, bare(host))
+                && any(&self.paths, path)
+                && !any(&self.not_paths, path)
+                && !any(&self.not_methods, method))
+    }
+
+    /// Records whether a page of this origin may use the proxy: its host must be one of those that
+    /// may be asked for.
+    ///
+    /// A browser sends the header with every WebSocket and with every request that may change
+    /// something. No rule of the browser keeps another site's page from sending these to localhost;
+    /// their `Host` is the proxy's own.
+    fn lets_origin(&self, origin: &str) -> bool {
+        let host = origin.split_once("://").map_or("", |(_, host)| host);
+        self.off || self.hosts.iter().any(|r| r.is_match(bare(host)))
+    }
+}
+
+/// A host without its port.
+fn bare(host: &str) -> &str {
+    host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(h, _)| h)
+}
+
+/// A path as the API server reads it: percent-decoded, once.
+fn decoded(path: &str) -> String {
+    percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned()
+}
+
+/// The path without empty, `.` and `..` segments, as Go's `path.Clean`, with its last slash kept.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = vec![];
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let end = if path.ends_with('/') && !parts.is_empty() { "/" } else { "" };
+    format!("/{}{end}", parts.join("/"))
+}
+
+/// What a request meets.
+struct Door {
+    upstream: Upstream,
+    filter: Filter,
+    /// `/` or `/k8s/`: what is before the API's own paths.
+    api: String,
+    /// Files of a folder, and the prefix under which they are shown.
+    files: Option<(PathBuf, String)>,
+}
+
+fn slashed(prefix: &str) -> String {
+    format!("/{}/", prefix.trim_matches('/')).replace("//", "/")
+}
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let port = ctx.flags.int("port");
+    if !(0..=65535).contains(&port) {
+        return text(format!("port ({port}) must be between 0 and 65535"));
+    }
+    if !ctx.flags.text("unix-socket").is_empty() && ctx.flags.changed("port") {
+        return text("cannot set --unix-socket and --port at the same time");
+    }
+    let folder = ctx.flags.text("www");
+    if !folder.is_empty() && !ctx.path(folder).is_dir() {
+        ctx.note(format!("Warning: static file directory {folder} does not exist or is not a directory"));
+    }
+    let door = Arc::new(Door {
+        upstream: Upstream::over(ctx.target()?, &ctx.env)?,
+        filter: Filter::of(ctx)?,
+        api: slashed(ctx.flags.text("api-prefix")),
+        files: (!folder.is_empty()).then(|| (ctx.path(folder), slashed(ctx.flags.text("www-prefix")))),
+    });
+    if door.filter.off {
+        ctx.note("Request filter disabled, your proxy is vulnerable to XSRF attacks, please be cautious");
+    }
+    let mut guests = JoinSet::new();
+    let socket = ctx.flags.text("unix-socket");
+    if !socket.is_empty() {
+        let path = ctx.path(socket);
+        let listener = tokio::net::UnixListener::bind(&path)
+            .map_err(|e| Fail::Text(format!("listen unix {socket}: bind: {}", bind_error(&e))))?;
+        ctx.line(format!("Starting to serve on {socket}"));
+        ctx.output.flush().await;
+        let _gone = RemoveOnDrop(path);
+        loop {
+            let stream = tcp::accept_local(&listener).await;
+            while guests.try_join_next().is_some() {} // those that have left
+            guests.spawn(serve(door.clone(), stream));
+        }
+    }
+    let address = format!("{}:{port}", ctx.flags.text("address"));
+    let listener = tokio::net::TcpListener::bind(&address)
+        .await
+        .map_err(|e| Fail::Text(format!("listen tcp {address}: bind: {}", bind_error(&e))))?;
+    let shown = listener.local_addr().map_or(address, |a| a.to_string());
+    ctx.line(format!("Starting to serve on {shown}"));
+    ctx.output.flush().await;
+    loop {
+        let (stream, _) = tcp::accept(&listener).await;
+        while guests.try_join_next().is_some() {}
+        guests.spawn(serve(door.clone(), stream));
+    }
+}
+
+fn bind_error(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "address already in use".into(),
+        std::io::ErrorKind::AddrNotAvailable => "cannot assign requested address".into(),
+        _ => go_io(error),
+    }
+}
+
+/// Takes the socket's file away when the proxy ends, however it does.
+struct RemoveOnDrop(PathBuf);
+
+impl Drop for RemoveOnDrop {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0); // somebody else may have taken it away
+    }
+}
+
+async fn serve(door: Arc<Door>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    let service = service_fn(move |request| {
+        let door = door.clone();
+        async move { Ok::<_, Infallible>(answer(&door, request).await) }
+    });
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a guest of the proxy went");
+    }
+}
+
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(text.into()).map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+async fn answer(door: &Door, request: Request<Incoming>) -> Response<Body> {
+    let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("").to_string();
+    let path = request.uri().path().to_string();
+    let shown = decoded(&path);
+    if !door.filter.lets(request.method().as_str(), &clean(&shown), &host) {
+        return plain(StatusCode::FORBIDDEN, "Forbidden\n");
+    }
+    if let Some(origin) = request.headers().get(header::ORIGIN)
+        && !origin.to_str().is_ok_and(|origin| door.filter.lets_origin(origin))
+    {
+        return plain(StatusCode::FORBIDDEN, "Forbidden\n");
+    }
+    if !door.filter.off && shown != clean(&shown) {
+        // What is filtered must be what is asked for. Upstream's mux redirects there, too.
+        let mut moved = plain(StatusCode::MOVED_PERMANENTLY, "");
+        let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
+        if let Ok(target) = HeaderValue::from_str(&format!("{}{query}", clean(&path))) {
+            moved.headers_mut().insert(header::LOCATION, target);
+        }
+        return moved;
+    }
+    if let Some((folder, prefix)) = &door.files
+        && let Some(rest) = path.strip_prefix(prefix.as_str())
+    {
+        return file(folder, rest);
+    }
+    let Some(rest) = path.strip_prefix(door.api.trim_end_matches('/')).filter(|r| r.starts_with('/')) else {
+        return plain(StatusCode::NOT_FOUND, "404 page not found\n");
+    };
+    let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
+    let target = format!("{rest}{query}");
+    match forward(door, request, &target).await {
+        Ok(response) => response,
+        Err(why) => plain(StatusCode::BAD_GATEWAY, format!("{why}\n")),
+    }
+}
+
+fn file(folder: &std::path::Path, rest: &str) -> Response<Body> {
+    let rest = percent_encoding::percent_decode_str(rest).decode_utf8_lossy().into_owned();
+    if rest.split('/').any(|part| part == "..") {
+        return plain(StatusCode::BAD_REQUEST, "invalid URL path\n");
+    }
+    let path = folder.join(rest.trim_start_matches('/'));
+    let path = if path.is_dir() { path.join("index.html") } else { path };
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            let mut response = plain(StatusCode::OK, bytes);
+            let kind = match path.extension().and_then(|e| e.to_str()) {
+                Some("html" | "htm") => "text/html; charset=utf-8",
+                Some("css") => "text/css; charset=utf-8",
+                Some("js") => "text/javascript; charset=utf-8",
+                Some("json") => "application/json",
+                Some("svg") => "image/svg+xml",
+                Some("png") => "image/png",
+                _ => "text/plain; charset=utf-8",
+            };
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            response
+        }
+        Err(_) => plain(StatusCode::NOT_FOUND, "404 page not found\n"),
+    }
+}
+
+fn without_hops(headers: &mut HeaderMap) {
+    HOP_BY_HOP.iter().for_each(|name| drop(headers.remove(*name)));
+}
+
+async fn forward(
+    door: &Door,
+    mut request: Request<Incoming>,
+    target: &str,
+) -> Result<Response<Body>, String> {
+    let upgrades = request.headers().contains_key(header::UPGRADE);
+    let guest = upgrades.then(|| hyper::upgrade::on(&mut request));
+    let (mut parts, body) = request.into_parts();
+    parts.uri = target.parse().map_err(|e| format!("{target:?} is no path: {e}"))?;
+    for own in ["host", "authorization"] {
+        parts.headers.remove(own);
+    }
+    let body = Limited::new(body, BODY_MAX).collect().await.map_err(|e| e.to_string())?.to_bytes();
+    let Some(guest) = guest else {
+        without_hops(&mut parts.headers);
+        let response = door.upstream.send(Request::from_parts(parts, Full::new(body))).await?;
+        let (mut parts, body) = response.into_parts();
+        without_hops(&mut parts.headers);
+        parts.version = http::Version::HTTP_11;
+        return Ok(Response::from_parts(parts, body.boxed_unsync()));
+    };
+    let mut response = door.upstream.upgrade(Request::from_parts(parts, Full::new(body))).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let server = hyper::upgrade::on(&mut response);
+        tokio::spawn(async move {
+            let (Ok(guest), Ok(server)) = (guest.await, server.await) else { return };
+            // Ends with either side; what broke it is theirs to tell.
+            let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(guest), &mut TokioIo::new(server)).await;
+        });
+    }
+    Ok(response.map(BodyExt::boxed_unsync))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_let_in_and_no_terminal_is_given_away() {
+        let all = |texts: &[&str]| texts.iter().map(|t| Regex::new(t).unwrap()).collect::<Vec<_>>();
+        let filter = Filter {
+            off: false,
+            hosts: all(&["^localhost$", r"^127\.0\.0\.1$", r"^\[::1\]$"]),
+            paths: all(&["^.*"]),
+            not_paths: all(&["^/api/.*/pods/.*/exec", "^/api/.*/pods/.*/attach"]),
+            not_methods: all(&["^$"]),
+        };
+        assert!(filter.lets("GET", "/api/v1/pods", "127.0.0.1:8001"));
+        assert!(filter.lets("GET", "/api/v1/pods", "[::1]:8001"));
+        assert!(!filter.lets("GET", "/api/v1/pods", "example.com"));
+        assert!(!filter.lets("POST", "/api/v1/namespaces/d/pods/p/exec", "localhost"));
+        for path in [
+            "/api/v1/namespaces/d/pods/p/%65xec",
+            "/%61pi/v1/namespaces/d/%70ods/p/exe%63",
+            "//api//v1//namespaces/d//pods/p//attach",
+            "/api/v1/namespaces/d/pods/p/./exec",
+            "/x/../api/v1/namespaces/d/pods/p/exec/",
+            "/api/v1/namespaces/d/pods/p%2fexec",
+            "/%2e%2e/api/v1/namespaces/d/pods/p/exec",
+        ] {
+            assert!(!filter.lets("GET", &clean(&decoded(path)), "localhost:8001"), "{path}");
+        }
+        let twice = clean(&decoded("/api/v1/namespaces/d/pods/p/%2565xec"));
+        assert_eq!(twice, "/api/v1/namespaces/d/pods/p/%65xec", "decoded once, as by the API server");
+        assert_eq!((clean("/"), clean("/a//b/"), clean("/..")), ("/".into(), "/a/b/".into(), "/".into()));
+        assert!(filter.lets_origin("http://127.0.0.1:8001") && filter.lets_origin("http://localhost"));
+        for origin in
+            ["https://example.com", "null", "http://localhost.example.com", "http://example.com:80", ""]
+        {
+            assert!(!filter.lets_origin(origin), "{origin}");
+        }
+        assert_eq!(
+            (slashed("/"), slashed("k8s"), slashed("/static/")),
+            ("/".into(), "/k8s/".into(), "/static/".into())
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! apply --prune: what was applied once, fits the selector, and is in the files no more, goes.
+
+use super::common::{DryRun, LAST_APPLIED, Teller};
+use super::delete::propagation;
+use crate::builder::{Info, selectors};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::wire::discovery::Resource;
+use crate::wire::paths;
+use api::value;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What is looked through when nothing is said: apiVersion and kind.
+const USUAL: &[(&str, &str)] = &[
+    ("v1", "ConfigMap"),
+    ("v1", "Endpoints"),
+    ("v1", "PersistentVolumeClaim"),
+    ("v1", "Pod"),
+    ("v1", "ReplicationController"),
+    ("v1", "Secret"),
+    ("v1", "Service"),
+    ("batch/v1", "Job"),
+    ("batch/v1", "CronJob"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("apps/v1", "DaemonSet"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "ReplicaSet"),
+    ("apps/v1", "StatefulSet"),
+    ("v1", "Namespace"),
+    ("v1", "PersistentVolume"),
+];
+
+/// Do the flags go together, and does the allowlist name kinds?
+pub async fn check(ctx: &Ctx) -> Result<(), Fail> {
+    let (all, selector) = (ctx.flags.is("all"), ctx.flags.text("selector"));
+    if all && !selector.is_empty() {
+        return text("cannot set --all and --selector at the same time");
+    }
+    if ctx.flags.is("prune") && !all && selector.is_empty() {
+        return text(
+            "all resources selected for prune without explicitly passing --all. To prune all resources, pass the --all flag. If you did not mean to prune all resources, specify a label selector",
+        );
+    }
+    if ctx.flags.is("prune") { kinds(ctx).await.map(drop) } else { Ok(()) }
+}
+
+/// What was seen while applying.
+#[derive(Default)]
+pub struct Seen {
+    uids: BTreeSet<String>,
+    namespaces: BTreeSet<String>,
+}
+
+impl Seen {
+    pub fn add(&mut self, info: &Info, object: &Value) {
+        self.uids.insert(value::text(object, "metadata.uid").to_string());
+        if info.resource.namespaced {
+            self.namespaces.insert(info.namespace.clone());
+        }
+    }
+}
+
+/// Finds the objects that were applied once, match the selector, and were not seen this time.
+pub async fn found(ctx: &Ctx, seen: &Seen) -> Result<Vec<(Arc<Resource>, Value)>, Fail> {
+    let kinds = kinds(ctx).await?;
+    let mut found = vec![];
+    for namespace in &seen.namespaces {
+        for resource in kinds.iter().filter(|r| r.namespaced) {
+            unseen(ctx, seen, resource, namespace, &mut found).await?;
+        }
+    }
+    for resource in kinds.iter().filter(|r| !r.namespaced) {
+        unseen(ctx, seen, resource, "", &mut found).await?;
+    }
+    Ok(found)
+}
+
+/// Prunes; answers what went.
+pub async fn run(
+    ctx: &Ctx,
+    seen: &Seen,
+    dry_run: DryRun,
+    teller: Option<&Teller>,
+) -> Result<Vec<Value>, Fail> {
+    let api = ctx.api().await?;
+    let mut pruned = vec![];
+    let mut options = json!({"propagationPolicy": propagation(ctx)?});
+    let grace = ctx.flags.int("grace-period");
+    if grace >= 0 {
+        options["gracePeriodSeconds"] = grace.into();
+    }
+    if dry_run == DryRun::Server {
+        options["dryRun"] = json!(["All"]);
+    }
+    for (resource, object) in found(ctx, seen).await? {
+        if dry_run != DryRun::Client {
+            let (namespace, name) =
+                (value::text(&object, "metadata.namespace"), value::text(&object, "metadata.name"));
+            match api.delete(&paths::object(&resource, namespace, name), &[], &options).await {
+                Err(fail) if !fail.is_not_found() => return Err(fail),
+                _ => {}
+            }
+        }
+        pruned.push(object);
+    }
+    if let Some(teller) = teller {
+        for object in &pruned {
+            teller.tell(ctx, object, "pruned", true)?;
+        }
+    }
+    Ok(pruned)
+}
+
+/// The kinds of the allowlist, else the usual ones that this server has.
+async fn kinds(ctx: &Ctx) -> Result<Vec<Arc<Resource>>, Fail> {
+    let discovery = ctx.discovery().await?;
+    let said = ctx.flags.list("prune-allowlist");
+    if said.is_empty() {
+        return Ok(USUAL.iter().filter_map(|(version, kind)| discovery.of_kind(version, kind)).collect());
+    }
+    let mut kinds = vec![];
+    for word in said {
+        let parts: Vec<&str> = word.split('/').collect();
+        let [group, version, kind] = parts.as_slice() else {
+            return text(format!(
+                "invalid GroupVersionKind format: {word}, please follow <group/version/kind>"
+            ));
+        };
+        let api_version = match *group {
+            "" | "core" => version.to_string(),
+            group => format!("{group}/{version}"),
+        };
+        match discovery.of_kind(&api_version, kind) {
+            Some(found) => kinds.push(found),
+            None => return text(format!("no matches for kind {kind:?} in version {api_version:?}")),
+        }
+    }
+    Ok(kinds)
+}
+
+async fn unseen(
+    ctx: &Ctx,
+    seen: &Seen,
+    resource: &Arc<Resource>,
+    namespace: &str,
+    found: &mut Vec<(Arc<Resource>, Value)>,
+) -> Result<(), Fail> {
+    let path = paths::collection(resource, namespace);
+    let there = match ctx.api().await?.get(&path, &selectors(ctx)).await {
+        Ok(there) => there,
+        // A kind that cannot be listed has nothing to be pruned.
+        Err(fail) if matches!(fail.code(), Some(404 | 405)) => return Ok(()),
+        Err(fail) => return Err(fail),
+    };
+    for item in value::list(&there, "items") {
+        let applied = !item["metadata"]["annotations"][LAST_APPLIED].is_null();
+        if !applied || seen.uids.contains(value::text(item, "metadata.uid")) {
+            continue;
+        }
+        let mut object = item.clone();
+        object["apiVersion"] = resource.api_version().into();
+        object["kind"] = resource.kind.clone().into();
+        found.push((resource.clone(), object));
+    }
+    Ok(())
+}

@@ -1,0 +1,367 @@
+//! auth reconcile: roles and bindings get what a file says they must have; more is left, unless
+//! asked otherwise.
+
+use super::common::{DryRun, Teller};
+use crate::builder::{self, Info, Options};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::wire::paths;
+use api::value;
+use serde_json::{Value, json};
+
+const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+const AGGREGATION: &str = "aggregationRule";
+const SELECTORS: &str = "clusterRoleSelectors";
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    if !ctx.args.is_empty() {
+        return text("no arguments are allowed");
+    }
+    if !ctx.names_files() {
+        return text("must specify one of -f and -k");
+    }
+    let builder::Asked::Objects(infos) = builder::ask(ctx, &[], Options::default()).await? else {
+        return Ok(());
+    };
+    for info in infos {
+        let known = ["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"];
+        if info.resource.group != "rbac.authorization.k8s.io" || !known.contains(&info.resource.kind.as_str())
+        {
+            // It is told on the log, as kubectl does, and left alone.
+            continue;
+        }
+        one(ctx, &info, dry_run, &teller).await?;
+    }
+    Ok(())
+}
+
+/// What is missing in an object, and what it has that nobody asked for.
+struct Gap {
+    missing: Vec<Value>,
+    extra: Vec<Value>,
+}
+
+/// What was done about an object.
+struct Outcome {
+    /// `create`, `update`, `recreate`; `None` if it was right as it was.
+    operation: Option<&'static str>,
+    gap: Gap,
+    /// What is too much goes.
+    remove: bool,
+    /// The object says that it is not to be changed.
+    protected: bool,
+}
+
+fn is_binding(info: &Info) -> bool {
+    info.resource.kind.ends_with("Binding")
+}
+
+async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, teller: &Teller) -> Result<(), Fail> {
+    let (field, remove) = match is_binding(info) {
+        true => ("subjects", ctx.flags.is("remove-extra-subjects")),
+        false => ("rules", ctx.flags.is("remove-extra-permissions")),
+    };
+    let existing = match ctx.api().await?.get(&info.path(), &[]).await {
+        Ok(object) => Some(object),
+        Err(fail) if fail.is_not_found() => None,
+        Err(fail) => return Err(fail),
+    };
+    let Some(existing) = existing else {
+        let made = write(ctx, info, dry_run, &info.object, true).await?;
+        let gap = Gap { missing: value::list(&info.object, field).to_vec(), extra: vec![] };
+        let outcome = Outcome { operation: Some("create"), gap, remove, protected: false };
+        return tell(ctx, info, teller, &made, &outcome);
+    };
+    let protected = value::at(&existing, "metadata.annotations")[AUTOUPDATE] == "false";
+    if is_binding(info) && value::at(&existing, "roleRef") != value::at(&info.object, "roleRef") {
+        let gap = Gap { missing: value::list(&info.object, field).to_vec(), extra: vec![] };
+        if !protected && dry_run == DryRun::No {
+            let uid = value::text(&existing, "metadata.uid");
+            let same = json!({"preconditions": {"uid": uid}});
+            match ctx.api().await?.delete(&info.path(), &[], &same).await {
+                Err(fail) if !fail.is_not_found() => return Err(fail),
+                _ => {}
+            }
+        }
+        let made = if protected { existing } else { write(ctx, info, dry_run, &info.object, true).await? };
+        let outcome = Outcome { operation: Some("recreate"), gap, remove, protected };
+        return tell(ctx, info, teller, &made, &outcome);
+    }
+    let gap = match is_binding(info) {
+        true => subjects(value::list(&existing, field), value::list(&info.object, field)),
+        false => Gap {
+            missing: uncovered(value::list(&existing, field), value::list(&info.object, field)),
+            extra: match is_aggregated(&existing) && is_aggregated(&info.object) {
+                true => vec![], // its rules are the controller's
+                false => uncovered(value::list(&info.object, field), value::list(&existing, field)),
+            },
+        },
+    };
+    let mut next = existing.clone();
+    for map in ["metadata.labels", "metadata.annotations"] {
+        for (key, text) in value::pairs(&info.object, map) {
+            // What the object says already wins.
+            value::slot_map(&mut next, map).entry(key).or_insert(text.into());
+        }
+    }
+    if !gap.missing.is_empty() || (remove && !gap.extra.is_empty()) {
+        let mut all = value::list(&existing, field).to_vec();
+        match remove {
+            true => all = value::list(&info.object, field).to_vec(),
+            false => all.extend(gap.missing.iter().cloned()),
+        }
+        value::put(&mut next, field, all);
+    }
+    if info.resource.kind == "ClusterRole" {
+        match aggregation(value::at(&existing, AGGREGATION), value::at(&info.object, AGGREGATION), remove) {
+            Value::Null => drop(value::remove(&mut next, AGGREGATION)),
+            rule => value::put(&mut next, AGGREGATION, rule),
+        }
+    }
+    let changed = next != existing;
+    let shown = match changed && !protected {
+        true => write(ctx, info, dry_run, &next, false).await?,
+        false => existing,
+    };
+    let outcome = Outcome { operation: changed.then_some("update"), gap, remove, protected };
+    tell(ctx, info, teller, &shown, &outcome)
+}
+
+fn is_aggregated(role: &Value) -> bool {
+    !value::at(role, AGGREGATION).is_null()
+}
+
+/// The aggregation rule that a ClusterRole gets: that of the file, and unless `remove` says so also
+/// the selectors that it has. A role that the file does not aggregate is aggregated no longer.
+fn aggregation(have: &Value, want: &Value, remove: bool) -> Value {
+    if want.is_null() {
+        return Value::Null;
+    }
+    let (mut all, wanted) = (value::list(have, SELECTORS).to_vec(), value::list(want, SELECTORS));
+    let missing: Vec<Value> = wanted.iter().filter(|w| !all.contains(w)).cloned().collect();
+    let extra = all.iter().any(|selector| !wanted.contains(selector));
+    match (remove && (extra || !missing.is_empty()), missing.is_empty()) {
+        (true, _) => want.clone(),
+        (false, true) => have.clone(),
+        (false, false) => {
+            all.extend(missing);
+            let mut rule = have.clone();
+            value::put(&mut rule, SELECTORS, all);
+            rule
+        }
+    }
+}
+
+async fn write(ctx: &Ctx, info: &Info, dry_run: DryRun, object: &Value, new: bool) -> Result<Value, Fail> {
+    if dry_run == DryRun::Client {
+        return Ok(object.clone());
+    }
+    let mut query = vec![];
+    dry_run.query(&mut query);
+    let api = ctx.api().await?;
+    if new && dry_run == DryRun::No && !info.namespace.is_empty() {
+        ensure_namespace(ctx, &info.namespace).await?;
+    }
+    match new {
+        true => api.post(&info.collection(), &query, object).await,
+        false => api.put(&info.path(), &query, object).await,
+    }
+}
+
+/// Creates the namespace of a Role or a RoleBinding if there is none. A user who may neither read
+/// nor create namespaces may still write into one that exists, so that refusal is no failure.
+async fn ensure_namespace(ctx: &Ctx, name: &str) -> Result<(), Fail> {
+    let api = ctx.api().await?;
+    match api.get(&format!("/api/v1/namespaces/{}", paths::segment(name)), &[]).await {
+        Ok(_) => return Ok(()),
+        Err(fail) if fail.is_not_found() || fail.code() == Some(403) => {}
+        Err(fail) => return Err(fail),
+    }
+    let namespace = json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name}});
+    match api.post("/api/v1/namespaces", &[], &namespace).await {
+        Err(fail) if !matches!(fail.code(), Some(403 | 409)) => Err(fail),
+        _ => Ok(()),
+    }
+}
+
+/// Every single permission of a rule: verb, group, resource, name; or verb and URL.
+fn atoms(rule: &Value) -> Vec<Value> {
+    let words = |field: &str| value::list(rule, field).to_vec();
+    let mut out = vec![];
+    for verb in words("verbs") {
+        for url in words("nonResourceURLs") {
+            out.push(json!({"verbs": [verb], "nonResourceURLs": [url]}));
+        }
+        for group in words("apiGroups") {
+            for resource in words("resources") {
+                let names = words("resourceNames");
+                if names.is_empty() {
+                    out.push(json!({"verbs": [verb], "apiGroups": [group], "resources": [resource]}));
+                }
+                for name in names {
+                    out.push(json!({"verbs": [verb], "apiGroups": [group], "resources": [resource], "resourceNames": [name]}));
+                }
+            }
+        }
+    }
+    out
+}
+
+fn covers(owner: &Value, atom: &Value) -> bool {
+    let has = |field: &str, star: bool| {
+        let all = value::list(owner, field);
+        value::list(atom, field).iter().all(|w| all.contains(w) || (star && all.iter().any(|a| a == "*")))
+    };
+    let urls = value::list(atom, "nonResourceURLs").iter().filter_map(Value::as_str).all(|url| {
+        value::list(owner, "nonResourceURLs").iter().filter_map(Value::as_str).any(|o| {
+            o == url || o == "*" || o.strip_suffix('*').is_some_and(|prefix| url.starts_with(prefix))
+        })
+    });
+    let names = value::list(owner, "resourceNames").is_empty()
+        || (!value::list(atom, "resourceNames").is_empty() && has("resourceNames", false));
+    has("verbs", true) && has("apiGroups", true) && has("resources", true) && names && urls
+}
+
+/// Single permissions of `wanted` that `owner` does not give.
+fn uncovered(owner: &[Value], wanted: &[Value]) -> Vec<Value> {
+    wanted.iter().flat_map(atoms).filter(|a| !owner.iter().any(|o| covers(o, a))).collect()
+}
+
+fn subjects(have: &[Value], want: &[Value]) -> Gap {
+    let same = |a: &Value, b: &Value| {
+        ["kind", "apiGroup", "name", "namespace"].iter().all(|f| {
+            let default = |s: &Value| match (*f, value::text(s, "kind"), value::text(s, f)) {
+                ("apiGroup", "User" | "Group", "") => "rbac.authorization.k8s.io".to_string(),
+                (_, _, text) => text.to_string(),
+            };
+            default(a) == default(b)
+        })
+    };
+    let not_in = |these: &[Value], those: &[Value]| -> Vec<Value> {
+        these.iter().filter(|t| !those.iter().any(|o| same(t, o))).cloned().collect()
+    };
+    Gap { missing: not_in(want, have), extra: not_in(have, want) }
+}
+
+/// As Go prints a rule or a subject.
+fn shown(item: &Value, binding: bool) -> String {
+    let words = |field: &str| {
+        let all: Vec<&str> = value::list(item, field).iter().filter_map(Value::as_str).collect();
+        format!("{field}:[{}]", all.join(" "))
+    };
+    if binding {
+        let part = |f: &str| value::text(item, f).to_string();
+        return format!(
+            "{{Kind:{} APIGroup:{} Name:{} Namespace:{}}}",
+            part("kind"),
+            part("apiGroup"),
+            part("name"),
+            part("namespace")
+        );
+    }
+    let fields = [
+        ("verbs", "Verbs"),
+        ("apiGroups", "APIGroups"),
+        ("resources", "Resources"),
+        ("resourceNames", "ResourceNames"),
+        ("nonResourceURLs", "NonResourceURLs"),
+    ];
+    let parts: Vec<String> = fields.iter().map(|(field, go)| words(field).replacen(field, go, 1)).collect();
+    format!("{{{}}}", parts.join(" "))
+}
+
+fn tell(ctx: &Ctx, info: &Info, teller: &Teller, object: &Value, outcome: &Outcome) -> Result<(), Fail> {
+    let Outcome { operation, gap, remove, protected } = outcome;
+    teller.tell(ctx, object, "reconciled", true)?;
+    let Some(operation) = operation else { return Ok(()) };
+    if !ctx.flags.text("output").is_empty() {
+        return Ok(());
+    }
+    let caveat = match protected {
+        true => format!(", but object opted out ({AUTOUPDATE}: false)"),
+        false => String::new(),
+    };
+    ctx.note(format!("\treconciliation required {operation}{caveat}"));
+    let (binding, what) = (is_binding(info), if is_binding(info) { "subjects" } else { "rules" });
+    let lines =
+        |items: &[Value]| items.iter().for_each(|item| ctx.note(format!("\t\t{}", shown(item, binding))));
+    if !gap.missing.is_empty() {
+        ctx.note(format!("\tmissing {what} added:"));
+        lines(&gap.missing);
+    }
+    // What is too much and stays is not told.
+    if *remove && !gap.extra.is_empty() {
+        ctx.note(format!("\textra {what} removed:"));
+        lines(&gap.extra);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Server;
+
+    #[test]
+    fn only_what_nobody_gives_is_missing() {
+        let rule = |verbs: &[&str], resources: &[&str]| json!({"apiGroups": [""], "resources": resources, "verbs": verbs});
+        let have = [rule(&["get"], &["pods", "services"]), rule(&["*"], &["secrets"])];
+        let want = [rule(&["get", "list"], &["pods"]), rule(&["delete"], &["secrets"])];
+        assert_eq!(uncovered(&have, &want), [rule(&["list"], &["pods"])]);
+        let user = |name: &str| json!({"kind": "User", "name": name});
+        let full = json!({"kind": "User", "name": "a", "apiGroup": "rbac.authorization.k8s.io"});
+        let gap = subjects(&[full, user("c")], &[user("a"), user("b")]);
+        assert_eq!((gap.missing, gap.extra), (vec![user("b")], vec![user("c")]));
+    }
+
+    #[test]
+    fn selectors_of_an_aggregated_role_are_added_replaced_or_dropped() {
+        let rule = |names: &[&str]| {
+            let selectors: Vec<Value> = names.iter().map(|n| json!({"matchLabels": {"to": n}})).collect();
+            json!({"clusterRoleSelectors": selectors})
+        };
+        assert_eq!(aggregation(&rule(&["a"]), &rule(&["b"]), false), rule(&["a", "b"]));
+        assert_eq!(aggregation(&rule(&["a"]), &rule(&["b"]), true), rule(&["b"]));
+        assert_eq!(aggregation(&rule(&["a", "b"]), &rule(&["b"]), false), rule(&["a", "b"]));
+        assert_eq!(aggregation(&Value::Null, &rule(&["b"]), false), rule(&["b"]));
+        assert_eq!(aggregation(&rule(&["a"]), &Value::Null, false), Value::Null);
+    }
+
+    #[tokio::test]
+    async fn an_aggregated_role_keeps_its_rules_and_a_missing_namespace_is_made() {
+        const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+        let server = Server::start_with(|asked| {
+            let resource = |plural: &str, kind: &str, scope: &str| {
+                json!({"resource": plural, "responseKind": {"kind": kind}, "scope": scope, "verbs": ["get"]})
+            };
+            let kinds = json!([resource("roles", "Role", "Namespaced"), resource("clusterroles", "ClusterRole", "Cluster")]);
+            let group = json!({"metadata": {"name": "rbac.authorization.k8s.io"}, "versions": [{"version": "v1", "resources": kinds}]});
+            let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [group]}));
+            (asked.path == "/apis").then(list)
+        })
+        .await;
+        let role = |kind: &str, label: &str, to: &str, rules: Value| {
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": "all", "labels": {"a": label}},
+                "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to": to}}]}, "rules": rules})
+        };
+        let at = format!("{RBAC}/clusterroles/all");
+        let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
+        server.hold(&at, role("ClusterRole", "server", "x", rules.clone()));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("roles.yaml");
+        let mut own = role("Role", "file", "", json!([]));
+        own["metadata"]["namespace"] = "n".into();
+        value::remove(&mut own, AGGREGATION);
+        std::fs::write(&file, format!("{}\n{own}\n", role("ClusterRole", "file", "y", json!([])))).unwrap();
+        let file = file.display().to_string();
+        let said = server.kubectl(&["auth", "reconcile", "--remove-extra-permissions", "-f", &file]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let after = server.object(&at).unwrap();
+        assert_eq!((&after["rules"], &after["metadata"]["labels"]["a"]), (&rules, &json!("server")));
+        assert_eq!(after["aggregationRule"]["clusterRoleSelectors"], json!([{"matchLabels": {"to": "y"}}]));
+        assert!(server.object("/api/v1/namespaces/n").is_some());
+        assert!(server.object(&format!("{RBAC}/namespaces/n/roles/all")).is_some());
+    }
+}

@@ -1,0 +1,117 @@
+//! replace: a whole object in place of another.
+
+use super::common::{DryRun, Teller, remember, send_raw, subresource, validation};
+use super::delete::{propagation, wait_gone};
+use super::wait::{Deadline, GONE_WITHIN};
+use crate::builder::{Options, about};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::files;
+use crate::gostr::quote;
+use api::value;
+use serde_json::json;
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    if !ctx.args.is_empty() {
+        return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
+    }
+    let files = ctx.flags.list("filename");
+    if !ctx.names_files() {
+        return text("must specify one of -f and -k");
+    }
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    let raw = ctx.flags.text("raw");
+    if !raw.is_empty() {
+        return send_raw(ctx, http::Method::PUT, raw, &files).await;
+    }
+    let force = ctx.flags.is("force");
+    if ctx.flags.int("grace-period") >= 0 && !force {
+        return text("--grace-period must have --force specified");
+    }
+    if !ctx.flags.duration("timeout").is_zero() && !force {
+        return text("--timeout must have --force specified");
+    }
+    let below = subresource(ctx);
+    if force && !below.is_empty() {
+        return text("--subresource cannot be used with --force: a subresource cannot be deleted");
+    }
+    let policy = propagation(ctx)?;
+    let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
+    let (infos, mut failures) = files::read(ctx, &files, options).await?;
+    if infos.is_empty() {
+        return Fail::join(failures);
+    }
+    let mut query =
+        vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
+    dry_run.query(&mut query);
+    if force && dry_run == DryRun::No {
+        for info in &infos {
+            let mut body = json!({"propagationPolicy": policy});
+            let grace = ctx.flags.int("grace-period");
+            if grace >= 0 {
+                // Never 0: that would not wait for the object's processes to end.
+                value::put(&mut body, "gracePeriodSeconds", grace.max(1));
+            }
+            match ctx.api().await?.delete(&info.path(), &[], &body).await {
+                Ok(_) => ctx.line(format!("{} {} deleted", info.resource.kind_group(), quote(&info.name))),
+                Err(fail) if fail.is_not_found() => {}
+                Err(fail) => return Err(fail),
+            }
+        }
+        let deadline = Deadline::of(ctx.flags.duration("timeout"), GONE_WITHIN);
+        for info in &infos {
+            wait_gone(ctx, &mut info.clone(), "", deadline).await?;
+        }
+    }
+    for mut info in infos {
+        remember(ctx, &mut info.object);
+        if dry_run == DryRun::Client {
+            teller.tell(ctx, &info.object, "replaced", true)?;
+            continue;
+        }
+        let api = ctx.api().await?;
+        let outcome = if force && dry_run == DryRun::No {
+            api.post(&info.collection(), &query, &info.object).await
+        } else {
+            let path = format!("{}{below}", info.path());
+            match api.get(&path, &[]).await {
+                Err(fail) => Err(fail),
+                Ok(live) => {
+                    if value::empty(&info.object, "metadata.resourceVersion") {
+                        let version = value::at(&live, "metadata.resourceVersion").clone();
+                        value::put(&mut info.object, "metadata.resourceVersion", version);
+                    }
+                    api.put(&path, &query, &info.object).await
+                }
+            }
+        };
+        match outcome {
+            Ok(object) => teller.tell(ctx, &object, "replaced", true)?,
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
+                failures.push(about(fail, "replacing", &info.source))
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    Fail::join(failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_kustomization_is_replaced_from_as_a_file_is() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        server.hold(&at("a"), config_map("a", json!({})));
+        let mut new = config_map("a", json!({}));
+        new["data"] = json!({"k": "new"});
+        std::fs::write(dir.path().join("a.yaml"), new.to_string()).unwrap();
+        std::fs::write(dir.path().join("kustomization.yaml"), "resources: [a.yaml]\n").unwrap();
+        let said = server.kubectl(&["replace", "-k", &dir.path().display().to_string()]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a replaced\n"), "{said:?}");
+        assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "new");
+    }
+}

@@ -1,0 +1,330 @@
+//! run: one pod, perhaps attached to.
+
+use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata};
+use super::exec::{self, Session};
+use super::wait::{Away, until};
+use crate::builder::Info;
+use crate::ctx::Ctx;
+use crate::error::{Fail, Refusal, text};
+use crate::gostr::quote;
+use api::{patch, strategic, value};
+use serde_json::{Map, Value, json};
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let Some(name) = ctx.args.first().filter(|_| ctx.dash != Some(0)) else {
+        return ctx.usage("NAME is required for run");
+    };
+    let words = ctx.args[1..].to_vec();
+    let (interactive, tty) = (ctx.flags.is("stdin"), ctx.flags.is("tty"));
+    let attach = if ctx.flags.changed("attach") { ctx.flags.is("attach") } else { interactive };
+    let remove = ctx.flags.is("rm");
+    let dry_run = DryRun::of(ctx)?;
+    let image = ctx.flags.list("image").join(",");
+    let restart = ctx.flags.text("restart");
+    if tty && !interactive {
+        return ctx.usage("-i/--stdin is required for containers with -t/--tty=true");
+    }
+    if ctx.flags.is("expose") && ctx.flags.text("port").is_empty() {
+        return ctx.usage("--port must be set when exposing a service");
+    }
+    if image.is_empty() {
+        return text("--image is required");
+    }
+    if image.contains(char::is_whitespace)
+        || image.chars().any(|c| c.is_ascii_uppercase() && !image.contains('/'))
+    {
+        return text(format!("Invalid image name {}: invalid reference format", quote(&image)));
+    }
+    if remove && !attach && !interactive && dry_run == DryRun::No {
+        return ctx.usage("--rm should only be used for attached containers");
+    }
+    if attach && dry_run != DryRun::No {
+        return ctx.usage("--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)");
+    }
+    if !matches!(restart, "Always" | "OnFailure" | "Never") {
+        return ctx.usage(format!("invalid restart policy: {restart}"));
+    }
+    let teller = Teller::of(ctx, dry_run)?;
+    let mut pod = pod_of(ctx, name, &image, &words)?;
+    overridden(ctx, &mut pod, "Pod")?;
+    if ctx.flags.is("save-config") {
+        annotate_last_applied(&mut pod, false);
+    }
+    let (namespace, _) = ctx.namespace()?;
+    let namespace = match value::text(&pod, "metadata.namespace") {
+        "" => namespace,
+        own => own.to_string(),
+    };
+    let pods = format!("/api/v1/namespaces/{namespace}/pods");
+    let service = if ctx.flags.is("expose") { Some(service_of(ctx, name, &pod)?) } else { None };
+    let manager = ctx.flags.text("field-manager");
+    let mut query = vec![("fieldManager", manager)];
+    dry_run.query(&mut query);
+    if dry_run != DryRun::Client {
+        pod = ctx.api().await?.post(&pods, &query, &pod).await?;
+    }
+    // Without its Service the pod runs all the same; the refusal is reported at the end.
+    let (mut exposed, mut failures) = (None, vec![]);
+    let services = format!("/api/v1/namespaces/{namespace}/services");
+    if let Some(service) = service {
+        let created = match dry_run {
+            DryRun::Client => Ok(service),
+            DryRun::No | DryRun::Server => ctx.api().await?.post(&services, &query, &service).await,
+        };
+        match created {
+            Ok(service) => {
+                teller.tell(ctx, &service, "created", false)?;
+                exposed = Some(format!("{services}/{name}"));
+            }
+            Err(fail @ Fail::Api(_)) => failures.push(fail),
+            Err(other) => return Err(other),
+        }
+    }
+    if attach {
+        let outcome = attached(ctx, &pod, remove).await;
+        if let Some(path) = exposed.filter(|_| remove) {
+            delete(ctx, &path, &format!("service {}", quote(name))).await?;
+        }
+        outcome?;
+    } else {
+        teller.tell(ctx, &pod, "created", false)?;
+    }
+    Fail::join(failures)
+}
+
+/// Deletes an object that `--rm` removes; one that is gone already is no failure.
+async fn delete(ctx: &Ctx, path: &str, shown: &str) -> Result<(), Fail> {
+    match ctx.api().await?.delete(path, &[], &json!({"propagationPolicy": "Background"})).await {
+        Ok(_) if ctx.flags.is("quiet") => {}
+        Ok(_) => ctx.line(format!("{shown} deleted")),
+        Err(fail) if fail.is_not_found() => {}
+        Err(fail) => return Err(fail),
+    }
+    Ok(())
+}
+
+/// `a=b,c=d`
+fn labels(text_of: &str) -> Result<Vec<(&str, &str)>, Fail> {
+    let pairs = text_of.split(',').filter(|p| !p.is_empty());
+    pairs
+        .map(|pair| match pair.split_once('=') {
+            Some(pair) => Ok(pair),
+            None => text(format!("unexpected label spec: {pair}")),
+        })
+        .collect()
+}
+
+fn pod_of(ctx: &Ctx, name: &str, image: &str, words: &[String]) -> Result<Value, Fail> {
+    let given = ctx.flags.text("labels");
+    let labels = if given.is_empty() { vec![("run", name)] } else { labels(given)? };
+    let mut meta = metadata(name, enforced(ctx)?.as_deref(), &labels);
+    let annotations = ctx.flags.list("annotations");
+    if !annotations.is_empty() {
+        let mut map = Map::new();
+        for pair in &annotations {
+            let Some((key, text_of)) = pair.split_once('=') else {
+                return text(format!("invalid annotation format: {pair}"));
+            };
+            map.insert(key.into(), text_of.into());
+        }
+        value::put(&mut meta, "annotations", map);
+    }
+    let mut container = json!({"name": name, "image": image});
+    let mut put = |key: &str, value_of: Value| value::put(&mut container, key, value_of);
+    if !words.is_empty() {
+        put(if ctx.flags.is("command") { "command" } else { "args" }, json!(words));
+    }
+    let port = ctx.flags.text("port");
+    if !port.is_empty() {
+        let number: i64 = port
+            .parse()
+            .map_err(|_| Fail::Text(format!("strconv.Atoi: parsing {}: invalid syntax", quote(port))))?;
+        put("ports", json!([{"containerPort": number}]));
+    }
+    let mut env = vec![];
+    for pair in ctx.flags.list("env") {
+        match pair.split_once('=').filter(|(k, _)| !k.is_empty()) {
+            Some((key, text_of)) => env.push(json!({"name": key, "value": text_of})),
+            None => return text(format!("invalid env: {pair}")),
+        }
+    }
+    if !env.is_empty() {
+        put("env", env.into());
+    }
+    put("resources", json!({}));
+    if !ctx.flags.text("image-pull-policy").is_empty() {
+        put("imagePullPolicy", ctx.flags.text("image-pull-policy").into());
+    }
+    if ctx.flags.is("privileged") {
+        put("securityContext", json!({"privileged": true}));
+    }
+    if ctx.flags.is("stdin") {
+        put("stdin", true.into());
+        if !ctx.flags.is("leave-stdin-open") {
+            put("stdinOnce", true.into());
+        }
+    }
+    if ctx.flags.is("tty") {
+        put("tty", true.into());
+    }
+    let spec = json!({"containers": [container], "restartPolicy": ctx.flags.text("restart"), "dnsPolicy": "ClusterFirst"});
+    Ok(json!({"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {}}))
+}
+
+/// Puts `--overrides` over a generated object.
+pub fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<(), Fail> {
+    let given = ctx.flags.text("overrides");
+    if given.is_empty() {
+        return Ok(());
+    }
+    let how = ctx.flags.text("override-type");
+    // A JSON patch is a list of operations, the other two are a part of the object.
+    let fits = |over: &Value| if how == "json" { over.is_array() } else { over.is_object() };
+    let over: Value = match crate::manifest::parse_yaml(given.as_bytes()) {
+        Ok(over) if fits(&over) => over,
+        _ => return text(format!("Invalid JSON Patch: {given}")),
+    };
+    match how {
+        "strategic" => strategic::apply(kind, object, &over).map_err(Fail::Text)?,
+        "json" => patch::json(object, over.to_string().as_bytes()).map_err(|s| Fail::Text(s.message))?,
+        _ => patch::merge(object, &over),
+    }
+    Ok(())
+}
+
+fn service_of(ctx: &Ctx, name: &str, pod: &Value) -> Result<Value, Fail> {
+    let port: i64 = ctx.flags.text("port").parse().unwrap_or(0);
+    let labels = value::at(pod, "metadata.labels").clone();
+    let mut meta = metadata(name, enforced(ctx)?.as_deref(), &[]);
+    value::put(&mut meta, "labels", labels.clone());
+    Ok(json!({"kind": "Service", "apiVersion": "v1", "metadata": meta,
+        "spec": {"ports": [{"protocol": "TCP", "port": port, "targetPort": port}], "selector": labels},
+        "status": {"loadBalancer": {}}}))
+}
+
+/// Follows the pod until it has ended (or the user has left), then removes it if that was asked.
+async fn attached(ctx: &Ctx, pod: &Value, remove: bool) -> Result<(), Fail> {
+    let resource = ctx.resource("pods").await?;
+    let mut info = Info {
+        namespace: value::text(pod, "metadata.namespace").into(),
+        name: value::text(pod, "metadata.name").into(),
+        resource,
+        object: pod.clone(),
+        source: String::new(),
+    };
+    let outcome = follow(ctx, &mut info).await;
+    if remove {
+        delete(ctx, &info.path(), &format!("pod {}", quote(&info.name))).await?;
+    }
+    outcome
+}
+
+async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
+    let limit = ctx.flags.duration("pod-running-timeout");
+    let name = info.name.clone();
+    let gone = || Err(Fail::Api(Refusal::not_found("pods", &name)));
+    let started = |pod: &Value| {
+        if pod.is_null() {
+            return gone();
+        }
+        let ready = value::list(pod, "status.conditions")
+            .iter()
+            .any(|c| c["type"] == "Ready" && c["status"] == "True");
+        Ok(ended(pod) || (value::text(pod, "status.phase") == "Running" && ready))
+    };
+    let waited = until(ctx, info, limit, Away::Waits, started).await;
+    waited.map_err(|fail| match fail {
+        Fail::Text(_) => Fail::Text("timed out waiting for the condition".into()),
+        other => other,
+    })?;
+    let container =
+        value::list(&info.object, "spec.containers").first().map_or("", |c| value::text(c, "name"));
+    let container = container.to_string();
+    if ended(&info.object) {
+        super::logs::print_one(ctx, info, &container, true).await?;
+    } else {
+        let session =
+            Session { stdin: ctx.flags.is("stdin"), tty: ctx.flags.is("tty"), quiet: ctx.flags.is("quiet") };
+        if let Err(fail) = exec::attach_to(ctx, info, &container, session).await {
+            ctx.note(format!(
+                "warning: couldn't attach to pod/{}, falling back to streaming logs: {}",
+                info.name,
+                fail.message()
+            ));
+            super::logs::print_one(ctx, info, &container, true).await?;
+        }
+    }
+    if ctx.flags.is("leave-stdin-open") || ctx.flags.text("restart") == "Always" {
+        return Ok(());
+    }
+    let over = |pod: &Value| if pod.is_null() { gone() } else { Ok(ended(pod)) };
+    until(ctx, info, std::time::Duration::ZERO, Away::Waits, over).await?;
+    if value::text(&info.object, "status.phase") != "Failed" {
+        return Ok(());
+    }
+    let terminated =
+        value::list(&info.object, "status.containerStatuses").first().map(|s| &s["state"]["terminated"]);
+    let code = terminated.and_then(|t| t["exitCode"].as_i64()).unwrap_or(0);
+    let pod = format!("{}/{}", info.namespace, info.name);
+    match terminated {
+        Some(t) if code != 0 => Err(Fail::Coded(
+            format!("pod {pod} terminated ({})\n{}", value::text(t, "reason"), value::text(t, "message")),
+            code as i32,
+        )),
+        _ => text(format!("pod {pod} failed with unknown exit code")),
+    }
+}
+
+fn ended(pod: &Value) -> bool {
+    matches!(value::text(pod, "status.phase"), "Succeeded" | "Failed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Server, refusal};
+
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    const SERVICES: &str = "/api/v1/namespaces/default/services";
+    const RUN: [&str; 7] = ["run", "x", "-n", "default", "--image=i", "--expose", "--port=80"];
+
+    #[tokio::test]
+    async fn rm_removes_the_service_too() {
+        let server = Server::start_with(|asked| match (asked.method.as_str(), asked.path.as_str()) {
+            ("GET", PODS) => {
+                let pod = json!({"metadata": {"name": "x", "namespace": "default"},
+                    "spec": {"containers": [{"name": "x"}]}, "status": {"phase": "Succeeded"}});
+                Some((200, json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": [pod]})))
+            }
+            _ => None,
+        })
+        .await;
+        let said = server.kubectl(&[&RUN[..], &["--restart=Never", "-i", "--rm"][..]].concat()).await;
+        let asked = server.asked();
+        let deleted: Vec<&str> =
+            asked.iter().filter(|a| a.method == "DELETE").map(|a| a.path.as_str()).collect();
+        assert_eq!(deleted, [format!("{PODS}/x"), format!("{SERVICES}/x")], "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_pod_runs_without_the_service_that_was_refused() {
+        let server = Server::start_with(|asked| {
+            let service = asked.method == "POST" && asked.path == SERVICES;
+            service.then(|| refusal(409, "AlreadyExists", "services \"x\" already exists"))
+        })
+        .await;
+        let said = server.kubectl(&RUN).await;
+        assert_eq!((said.code, said.out.as_str()), (1, "pod/x created\n"), "{said:?}");
+        assert!(said.err.contains("already exists"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn overrides_may_be_a_json_patch() {
+        let server = Server::start().await;
+        let patch = r#"--overrides=[{"op": "add", "path": "/spec/hostNetwork", "value": true}]"#;
+        let line = ["run", "x", "--image=i", "--dry-run=client", "-o", "json", "--override-type=json", patch];
+        let said = server.kubectl(&line).await;
+        let made: Value = serde_json::from_str(&said.out).unwrap_or_default();
+        assert_eq!(made["spec"]["hostNetwork"], true, "{said:?}");
+    }
+}

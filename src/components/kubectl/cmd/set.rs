@@ -1,0 +1,277 @@
+//! set: one field of pod templates.
+
+use super::common::{DryRun, Teller, strategic_patch};
+use super::typed;
+use crate::builder::{self, Info, Options};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr::quote;
+use api::labels::{Op, Requirement, Selector};
+use api::{strategic, value};
+use serde_json::{Value, json};
+
+/// Where a kind keeps its pod spec.
+pub(super) fn spec_path(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "Pod" => "spec",
+        "CronJob" => "spec.jobTemplate.spec.template.spec",
+        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" | "Job" | "ReplicationController" => {
+            "spec.template.spec"
+        }
+        _ => return None,
+    })
+}
+
+/// Words that name resources, and `KEY=VALUE` words.
+pub(super) fn words(ctx: &Ctx) -> (Vec<String>, Vec<(String, String)>) {
+    let (mut resources, mut pairs) = (vec![], vec![]);
+    for word in &ctx.args {
+        match word.split_once('=') {
+            Some((key, text)) => pairs.push((key.to_string(), text.to_string())),
+            None => resources.push(word.clone()),
+        }
+    }
+    (resources, pairs)
+}
+
+/// Puts a change where the kind keeps its pod spec.
+fn wrapped(path: &str, change: Value) -> Value {
+    path.rsplit('.').fold(change, |inner, field| json!({field: inner}))
+}
+
+/// The objects whose fields are to be set: the server's, or with `--local` those of the files and
+/// nothing else.
+pub(super) async fn asked(ctx: &Ctx, resources: &[String]) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let options = Options { all_by_type: ctx.flags.is("all"), ..Options::default() };
+    let (mut infos, failures) = builder::local_or_there(ctx, resources, options).await?;
+    if ctx.flags.is("local") {
+        infos.iter_mut().for_each(|info| typed::zeros(&info.resource.kind, &mut info.object));
+    }
+    Ok((infos, failures))
+}
+
+/// Sends to each object what `change` makes of its pod spec, and tells what happened.
+pub(super) async fn each(
+    ctx: &Ctx,
+    resources: &[String],
+    operation: &str,
+    change: impl Fn(&Info, &Value) -> Result<Option<Value>, Fail>,
+) -> Result<(), Fail> {
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    let local = ctx.flags.is("local");
+    let (infos, mut failures) = asked(ctx, resources).await?;
+    for mut info in infos {
+        let Some(path) = spec_path(&info.resource.kind) else {
+            failures.push(Fail::Text(format!(
+                "error: {}/{} the object is not a pod or does not have a pod template: *{}.{}\n",
+                info.resource.plural, info.name, info.resource.version, info.resource.kind
+            )));
+            continue;
+        };
+        let patch = match change(&info, value::at(&info.object, path)) {
+            Ok(Some(patch)) => wrapped(path, patch),
+            Ok(None) => continue,
+            Err(Fail::Text(why)) if operation == "env updated" => {
+                failures.push(Fail::Text(format!("{}/{} {why}", info.resource.plural, info.name)));
+                continue;
+            }
+            Err(fail) => {
+                failures.push(fail);
+                continue;
+            }
+        };
+        if local || dry_run == DryRun::Client {
+            strategic::apply(&info.resource.kind, &mut info.object, &patch).map_err(Fail::Text)?;
+            if local {
+                // An older name of `serviceAccountName`, which only a server fills in.
+                value::remove(&mut info.object, &format!("{path}.serviceAccount"));
+            }
+        } else {
+            match strategic_patch(ctx, &info, dry_run, &patch).await {
+                Ok(object) => info.object = object,
+                Err(Fail::Api(refusal)) => {
+                    // Every verb has its own words here.
+                    let what = match operation {
+                        "image updated" => "image update to pod template:",
+                        "env updated" => "env update to pod template:",
+                        "serviceaccount updated" => "ServiceAccountName",
+                        _ => "resources update to pod template",
+                    };
+                    failures.push(Fail::Text(format!("failed to patch {what} {}", refusal.message)));
+                    continue;
+                }
+                Err(fail) => return Err(fail),
+            }
+        }
+        teller.tell(ctx, &info.object, operation, true)?;
+    }
+    Fail::join(failures)
+}
+
+pub async fn image(ctx: &Ctx) -> Result<(), Fail> {
+    let (resources, images) = words(ctx);
+    if images.is_empty() {
+        return text("at least one image update is required");
+    }
+    if images.len() > 1 && images.iter().any(|(name, _)| name == "*") {
+        return text(
+            "all containers are already specified by *, but saw more than one container_name=container_image pairs",
+        );
+    }
+    each(ctx, &resources, "image updated", |_, spec| {
+        let mut patch = serde_json::Map::new();
+        let mut unknown: Vec<&str> = vec![];
+        for (name, _) in &images {
+            let known = ["containers", "initContainers"].iter().any(|field| {
+                value::list(spec, field).iter().any(|c| name == "*" || value::text(c, "name") == name)
+            });
+            if !known {
+                unknown.push(name);
+            }
+        }
+        if let Some(name) = unknown.first() {
+            return text(format!("error: unable to find container named {}", quote(name)));
+        }
+        for field in ["containers", "initContainers"] {
+            let containers = value::list(spec, field);
+            let changed: Vec<Value> = containers
+                .iter()
+                .filter_map(|container| {
+                    let name = value::text(container, "name");
+                    let (_, image) = images.iter().find(|(n, _)| n == "*" || n == name)?;
+                    (value::text(container, "image") != image).then(|| json!({"image": image, "name": name}))
+                })
+                .collect();
+            if !changed.is_empty() {
+                let order: Vec<Value> =
+                    containers.iter().map(|c| json!({"name": value::text(c, "name")})).collect();
+                patch.insert(format!("$setElementOrder/{field}"), order.into());
+                patch.insert(field.into(), changed.into());
+            }
+        }
+        Ok((!patch.is_empty()).then_some(Value::Object(patch)))
+    })
+    .await
+}
+
+pub async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
+    let Some((account, resources)) = ctx.args.split_last() else {
+        return text("serviceaccount is required");
+    };
+    if resources.is_empty() && !ctx.names_files() {
+        return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
+    }
+    each(ctx, resources, "serviceaccount updated", |_, spec| {
+        let same = value::text(spec, "serviceAccountName") == account;
+        Ok((!same).then(|| json!({"serviceAccount": account, "serviceAccountName": account})))
+    })
+    .await
+}
+
+/// What a selector of the oldest form, a map, can say. `a in (b)` is refused, although `a=b` means
+/// the same.
+fn as_map(selector: &Selector) -> Result<serde_json::Map<String, Value>, Fail> {
+    let (mut map, mut others) = (serde_json::Map::new(), Vec::new());
+    let mut requirements: Vec<&Requirement> = selector.0.iter().collect();
+    requirements.sort_by(|a, b| a.key.cmp(&b.key));
+    for Requirement { key, op, values } in requirements {
+        let operator = match (op, values.as_slice()) {
+            (Op::Equals, [one]) => {
+                map.insert(key.clone(), one.as_str().into());
+                continue;
+            }
+            (Op::GreaterThan, _) => return text("\"gt\" isn't supported in label selectors"),
+            (Op::LessThan, _) => return text("\"lt\" isn't supported in label selectors"),
+            (Op::Equals | Op::In, _) => "In",
+            (Op::NotEquals | Op::NotIn, _) => "NotIn",
+            (Op::Exists, _) => "Exists",
+            (Op::DoesNotExist, _) => "DoesNotExist",
+        };
+        others.push(format!("{{{key} {operator} [{}]}}", values.join(" ")));
+    }
+    match others.is_empty() {
+        true => Ok(map),
+        false => text(format!("match expression [{}] not supported on this object", others.join(" "))),
+    }
+}
+
+/// The whole selector is replaced: keys that are not named go.
+pub async fn selector(ctx: &Ctx) -> Result<(), Fail> {
+    let Some((expression, resources)) = ctx.args.split_last() else {
+        return text("one selector is required");
+    };
+    let selector = Selector::parse(expression).map_err(|why| {
+        Fail::Text(format!("couldn't parse the selector string {}: {why}", quote(expression)))
+    })?;
+    let dry_run = DryRun::of(ctx)?;
+    let teller = Teller::of(ctx, dry_run)?;
+    let (infos, mut failures) = asked(ctx, resources).await?;
+    for mut info in infos {
+        if info.resource.kind != "Service" {
+            failures.push(Fail::Text("setting a selector is only supported for Services".into()));
+            continue;
+        }
+        let wanted = match as_map(&selector) {
+            Ok(wanted) => wanted,
+            Err(fail) => {
+                failures.push(fail);
+                continue;
+            }
+        };
+        let now = value::at(&info.object, "spec.selector").as_object().cloned().unwrap_or_default();
+        let gone = now.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+        let fresh = wanted.iter().filter(|(key, text)| now.get(*key) != Some(text));
+        let change: serde_json::Map<String, Value> =
+            gone.chain(fresh.map(|(key, text)| (key.clone(), text.clone()))).collect();
+        let mut patch = match change.is_empty() {
+            true => json!({}),
+            false => json!({"spec": {"selector": change}}),
+        };
+        let version = ctx.flags.text("resource-version");
+        if !version.is_empty() {
+            patch["metadata"] = json!({ "resourceVersion": version });
+        }
+        if ctx.flags.is("local") || dry_run == DryRun::Client {
+            value::put(&mut info.object, "spec.selector", Value::Object(wanted));
+        } else {
+            match strategic_patch(ctx, &info, dry_run, &patch).await {
+                Ok(object) => info.object = object,
+                Err(fail @ Fail::Api(_)) => {
+                    failures.push(fail);
+                    continue;
+                }
+                Err(fail) => return Err(fail),
+            }
+        }
+        teller.tell(ctx, &info.object, "selector updated", true)?;
+    }
+    Fail::join(failures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_services_selector_is_a_map_and_nothing_more() {
+        let told = |expression: &str| {
+            as_map(&Selector::parse(expression).unwrap()).map(|map| Value::Object(map).to_string()).map_err(
+                |fail| match fail {
+                    Fail::Text(text) => text,
+                    _ => String::new(),
+                },
+            )
+        };
+        assert_eq!(told("b=2,a==1").as_deref(), Ok(r#"{"a":"1","b":"2"}"#));
+        assert_eq!(
+            told("a=1,x in (y, z),!w").unwrap_err(),
+            "match expression [{w DoesNotExist []} {x In [y z]}] not supported on this object"
+        );
+        assert_eq!(
+            told("x in (y)").unwrap_err(),
+            "match expression [{x In [y]}] not supported on this object"
+        );
+        assert_eq!(told("x>3").unwrap_err(), "\"gt\" isn't supported in label selectors");
+    }
+}

@@ -1,0 +1,379 @@
+//! set env, set resources.
+
+use super::set::{asked, each, spec_path};
+use crate::builder::{self, Options};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr::{self, quote};
+use api::quantity::{self, Quantity};
+use api::value;
+use serde_json::{Map, Value, json};
+
+/// Does `--containers` (a name, or `*` as a wildcard) mean this container?
+fn chosen(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern.is_empty() || pattern == name,
+        Some((head, tail)) => {
+            name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail)
+        }
+    }
+}
+
+/// Words that name resources, and behind them the changes: `KEY=VALUE`, `KEY-`, `-`.
+fn split(args: &[String]) -> Result<(&[String], &[String]), Fail> {
+    let is_change =
+        |w: &String| w.ends_with('-') || w.split_once('=').is_some_and(|(key, _)| !key.is_empty());
+    let at = args.iter().position(is_change).unwrap_or(args.len());
+    let (resources, changes) = args.split_at(at);
+    match changes.iter().all(is_change) {
+        true => Ok((resources, changes)),
+        false => {
+            text(format!("all resources must be specified before environment changes: {}", args.join(" ")))
+        }
+    }
+}
+
+/// Variables to set, and names of those to remove.
+#[derive(Debug, Default, PartialEq)]
+struct Changes {
+    set: Vec<(String, Value)>,
+    remove: Vec<String>,
+}
+
+/// Reads words of changes. The word `-` stands for the variables of `stdin`, one a line, in which
+/// `#` begins a comment.
+fn parse(words: &[String], stdin: &str) -> Result<Changes, Fail> {
+    let Changes { mut set, mut remove } = Changes::default();
+    for word in words {
+        match word.split_once('=') {
+            None if word == "-" => {
+                let lines = stdin.lines().map(|line| line.split_once('#').map_or(line, |(before, _)| before));
+                set.extend(lines.filter_map(|line| {
+                    let (key, given) = line.split_once('=')?;
+                    Some((key.to_string(), json!({"value": given})))
+                }));
+            }
+            Some((key, _)) if !is_variable(key) => {
+                return text(format!("{} is not a valid key name: {VARIABLE}", quote(key)));
+            }
+            Some((key, given)) => set.push((key.into(), json!({"value": given}))),
+            None => match word.strip_suffix('-') {
+                Some(key) => remove.push(key.into()),
+                None => return text(format!("unknown environment variable: {word}")),
+            },
+        }
+    }
+    if words.iter().filter_map(|w| w.split_once('=')).any(|(key, _)| remove.iter().any(|r| r == key)) {
+        return text("can not both modify and remove the same environment variable in the same command");
+    }
+    Ok(Changes { set, remove })
+}
+
+pub async fn env(ctx: &Ctx) -> Result<(), Fail> {
+    let (resources, changes) = split(&ctx.args)?;
+    if resources.is_empty() && !ctx.names_files() {
+        return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
+    }
+    if ctx.flags.is("list") && !ctx.flags.text("output").is_empty() {
+        return text("--list and --output may not be specified together");
+    }
+    if !ctx.flags.list("keys").is_empty() && ctx.flags.text("from").is_empty() {
+        return text("when specifying --keys, a configmap or secret must be provided with --from");
+    }
+    let mut words = ctx.flags.list("env");
+    words.extend_from_slice(changes);
+    let stdin = match words.iter().any(|w| w == "-") {
+        true => String::from_utf8_lossy(&ctx.read_stdin().await?).into_owned(),
+        false => String::new(),
+    };
+    let Changes { mut set, remove } = parse(&words, &stdin)?;
+    if !ctx.flags.text("from").is_empty() {
+        set.extend(imported(ctx).await?);
+    }
+    let prefix = ctx.flags.text("prefix");
+    set.iter_mut().for_each(|(key, _)| key.insert_str(0, prefix));
+    if ctx.flags.is("list") {
+        return list(ctx, resources, &set, &remove).await;
+    }
+    let pattern = ctx.flags.text("containers");
+    let overwrite = ctx.flags.is("overwrite");
+    each(ctx, resources, "env updated", |info, spec| {
+        let mut patch = Map::new();
+        let mut any = false;
+        for field in CONTAINERS {
+            let mut changed = vec![];
+            for container in
+                value::list(spec, field).iter().filter(|c| chosen(pattern, value::text(c, "name")))
+            {
+                any = true;
+                let env = changes_of(value::list(container, "env"), &set, &remove, overwrite)?;
+                if !env.is_empty() {
+                    changed.push(json!({"name": value::text(container, "name"), "env": env}));
+                }
+            }
+            if !changed.is_empty() {
+                patch.insert(field.into(), changed.into());
+            }
+        }
+        if !any {
+            let (kind, name) = (&info.resource.kind, &info.name);
+            ctx.note(format!(
+                "Warning: {kind}/{name} does not have any containers matching {}",
+                quote(pattern)
+            ));
+        }
+        Ok((!patch.is_empty()).then_some(Value::Object(patch)))
+    })
+    .await
+}
+
+/// Where a pod spec has containers, in the order in which they are told of.
+const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
+
+const VARIABLE: &str = "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')";
+
+fn is_variable(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    name.starts_with(|c: char| !c.is_ascii_digit()) && name.chars().all(fits)
+}
+
+/// The patch of a container's variables.
+fn changes_of(
+    old: &[Value],
+    set: &[(String, Value)],
+    remove: &[String],
+    overwrite: bool,
+) -> Result<Vec<Value>, Fail> {
+    let mut changed = vec![];
+    for (key, given) in set {
+        let there = old.iter().find(|e| value::text(e, "name") == key);
+        let same = |e: &&Value| ["value", "valueFrom"].iter().all(|field| e.get(field) == given.get(field));
+        match there {
+            Some(_) if there.filter(same).is_some() => {}
+            Some(there) if !overwrite => {
+                return text(format!(
+                    "'{key}' already has a value ({}), and --overwrite is false",
+                    value::text(there, "value")
+                ));
+            }
+            _ => changed
+                .push(json!({"name": key, "value": given.get("value"), "valueFrom": given.get("valueFrom")})),
+        }
+    }
+    let there = |key: &&String| old.iter().any(|e| value::text(e, "name") == *key);
+    changed.extend(remove.iter().filter(there).map(|key| json!({"$patch": "delete", "name": key})));
+    Ok(changed)
+}
+
+/// `--from`: a variable for each key of a ConfigMap or a Secret, by reference.
+async fn imported(ctx: &Ctx) -> Result<Vec<(String, Value)>, Fail> {
+    let from = [ctx.flags.text("from").to_string()];
+    let asked =
+        builder::by_arguments(ctx, &from, Options { other_selector: true, ..Options::default() }).await?;
+    let (infos, failures) = builder::objects(ctx, asked).await?;
+    Fail::join(failures)?;
+    let wanted = ctx.flags.list("keys");
+    let mut all = vec![];
+    for info in infos {
+        let reference = match info.resource.kind.as_str() {
+            "ConfigMap" => "configMapKeyRef",
+            "Secret" => "secretKeyRef",
+            _ => return text("unsupported resource specified in --from"),
+        };
+        let mut keys: Vec<&String> =
+            value::at(&info.object, "data").as_object().into_iter().flat_map(Map::keys).collect();
+        keys.sort();
+        for key in keys.into_iter().filter(|k| wanted.is_empty() || wanted.contains(k)) {
+            let from = json!({"valueFrom": {reference: {"key": key, "name": info.name}}});
+            let name = variable(key);
+            if name != *key {
+                ctx.note(format!("Warning: key {key} transferred to {name}"));
+            }
+            all.push((name, from));
+        }
+    }
+    Ok(all)
+}
+
+/// A key as the name of a variable: `log.level` is `LOG_LEVEL`.
+fn variable(key: &str) -> String {
+    let fit = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_uppercase() } else { '_' };
+    key.chars().map(fit).collect()
+}
+
+/// Prints the variables that containers have, with those that `more` would add and without those of
+/// `less`.
+async fn list(
+    ctx: &Ctx,
+    resources: &[String],
+    more: &[(String, Value)],
+    less: &[String],
+) -> Result<(), Fail> {
+    let (infos, failures) = asked(ctx, resources).await?;
+    for info in infos {
+        let spec = value::at(&info.object, spec_path(&info.resource.kind).unwrap_or_default());
+        let containers = CONTAINERS.iter().flat_map(|field| value::list(spec, field));
+        for container in containers.filter(|c| chosen(ctx.flags.text("containers"), value::text(c, "name"))) {
+            let name = value::text(container, "name");
+            ctx.line(format!("# {} {}, container {name}", info.resource.kind, info.name));
+            let old = value::list(container, "env");
+            let fresh = |key: &str| more.iter().rfind(|(k, _)| k == key).map(|(_, given)| given);
+            let stays = |v: &&Value| !less.iter().any(|gone| gone == value::text(v, "name"));
+            for variable in old.iter().filter(stays) {
+                let name = value::text(variable, "name");
+                tell(ctx, name, fresh(name).unwrap_or(variable));
+            }
+            for (key, given) in more.iter().filter(|(k, _)| !old.iter().any(|e| value::text(e, "name") == k))
+            {
+                tell(ctx, key, given);
+            }
+        }
+    }
+    Fail::join(failures)
+}
+
+fn tell(ctx: &Ctx, name: &str, variable: &Value) {
+    match variable.get("valueFrom") {
+        None => ctx.line(format!("{name}={}", value::text(variable, "value"))),
+        Some(from) => ctx.line(format!("# {name} from {}", source(from))),
+    }
+}
+
+fn source(from: &Value) -> String {
+    let part = |path: &str| value::text(from, path).to_string();
+    if from.get("configMapKeyRef").is_some() {
+        format!("configmap {}, key {}", part("configMapKeyRef.name"), part("configMapKeyRef.key"))
+    } else if from.get("secretKeyRef").is_some() {
+        format!("secret {}, key {}", part("secretKeyRef.name"), part("secretKeyRef.key"))
+    } else if from.get("fieldRef").is_some() {
+        format!("field path {}", part("fieldRef.fieldPath"))
+    } else {
+        format!("resource field {}", part("resourceFieldRef.resource"))
+    }
+}
+
+/// `cpu=100m,memory=1Gi`
+fn amounts(given: &str) -> Result<Map<String, Value>, Fail> {
+    let mut map = Map::new();
+    for pair in given.split(',').filter(|p| !p.is_empty()) {
+        let Some((name, amount)) = pair.split_once('=') else {
+            return text(format!("Invalid argument syntax {pair}, expected <resource>=<value>"));
+        };
+        if Quantity::parse(amount).is_none() {
+            return text(quantity::INVALID);
+        }
+        map.insert(name.into(), amount.into());
+    }
+    Ok(map)
+}
+
+/// Records whether a container has these limits and requests already.
+fn has_amounts(container: &Value, wanted: &Map<String, Value>) -> bool {
+    let quantity = |amount: &Value| Quantity::parse(&gostr::plain(amount));
+    wanted.iter().all(|(key, amounts)| {
+        amounts.as_object().into_iter().flatten().all(|(name, amount)| {
+            let there = &container["resources"][key.as_str()][name.as_str()];
+            !there.is_null() && quantity(there) == quantity(amount)
+        })
+    })
+}
+
+pub async fn resources(ctx: &Ctx) -> Result<(), Fail> {
+    let (limits, requests) = (ctx.flags.text("limits"), ctx.flags.text("requests"));
+    if limits.is_empty() && requests.is_empty() {
+        return text("you must specify an update to requests or limits (in the form of --requests/--limits)");
+    }
+    let mut wanted = Map::new();
+    for (key, given) in [("limits", limits), ("requests", requests)] {
+        if !given.is_empty() {
+            wanted.insert(key.into(), amounts(given)?.into());
+        }
+    }
+    let pattern = ctx.flags.text("containers");
+    each(ctx, &ctx.args, "resource requirements updated", |_, spec| {
+        let mut patch = Map::new();
+        let mut any = false;
+        for field in CONTAINERS {
+            let of_name = |c: &&Value| chosen(pattern, value::text(c, "name"));
+            let found: Vec<&Value> = value::list(spec, field).iter().filter(of_name).collect();
+            any |= !found.is_empty();
+            let changed: Vec<Value> = found
+                .into_iter()
+                .filter(|c| !has_amounts(c, &wanted))
+                .map(|c| json!({"name": value::text(c, "name"), "resources": wanted}))
+                .collect();
+            if !changed.is_empty() {
+                patch.insert(field.into(), changed.into());
+            }
+        }
+        if !any {
+            return text(format!("error: unable to find container named {pattern}"));
+        }
+        Ok((!patch.is_empty()).then_some(Value::Object(patch)))
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Env;
+    use crate::testing::Server;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(String::from).collect()
+    }
+
+    #[test]
+    fn changes_stand_behind_resources_and_do_not_contradict_each_other() {
+        let all = words("deploy/a A=1 B-");
+        let (resources, changes) = split(&all).unwrap();
+        assert_eq!((resources, changes), (&all[..1], &all[1..]));
+        assert!(split(&words("A=1 deploy/a")).is_err());
+        let set = vec![("A".to_string(), json!({"value": "1"}))];
+        assert_eq!(parse(changes, "").unwrap(), Changes { set, remove: words("B") });
+        for (line, why) in [
+            ("A=1 A-", "can not both modify and remove the same environment variable"),
+            ("A", "unknown environment variable: A"),
+            ("1=x", "\"1\" is not a valid key name"),
+        ] {
+            let told = parse(&words(line), "").unwrap_err().message();
+            assert!(told.starts_with(why), "{line}: {told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn variables_come_from_standard_input_and_get_the_prefix() {
+        let server = Server::start().await;
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", web);
+        let line = ["set", "env", "deploy/web", "-e", "-", "--prefix=P_", "B=2"];
+        let said = server.kubectl_in(&line, "# note\nA=1#one\n\n", Env::default()).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let asked = server.asked();
+        let patch = asked.iter().find(|a| a.method == "PATCH").expect("a patch");
+        let env = &patch.body["spec"]["template"]["spec"]["containers"][0]["env"];
+        let found: Vec<(&str, &str)> = env
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|v| (value::text(v, "name"), value::text(v, "value")))
+            .collect();
+        assert_eq!(found, [("P_A", "1"), ("P_B", "2")]);
+    }
+
+    #[test]
+    fn amounts_that_are_there_are_no_change() {
+        let container = json!({"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}});
+        let wanted = |given: &str| {
+            let mut wanted = Map::new();
+            wanted.insert("limits".into(), amounts(given).unwrap().into());
+            wanted
+        };
+        assert!(has_amounts(&container, &wanted("cpu=1000m,memory=1024Mi")));
+        assert!(!has_amounts(&container, &wanted("cpu=2")));
+        assert!(!has_amounts(&container, &wanted("ephemeral-storage=1Gi")));
+        assert!(!has_amounts(&json!({}), &wanted("cpu=1")));
+    }
+}

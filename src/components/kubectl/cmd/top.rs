@@ -1,0 +1,182 @@
+//! top: what nodes and pods use, by the metrics API.
+
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::print::tab;
+use api::quantity::Quantity;
+use api::value;
+use jiff::Timestamp;
+use serde_json::Value;
+
+const GROUP: &str = "metrics.k8s.io/v1beta1";
+/// A pod younger than this may well have no metrics yet.
+const PATIENCE_SECS: i64 = 120;
+const UNKNOWN: &str = "<unknown>";
+
+async fn available(ctx: &Ctx) -> Result<(), Fail> {
+    if ctx.discovery().await?.group_versions.iter().any(|v| v == GROUP) {
+        return Ok(());
+    }
+    text("Metrics API not available")
+}
+
+/// Thousandths of a core, and MiB.
+#[derive(Clone, Copy, Default)]
+struct Use {
+    cpu: i64,
+    memory: i64,
+}
+
+impl Use {
+    fn of(usage: &Value) -> Use {
+        let read = |what: &str| Quantity::parse(value::text(usage, what));
+        Use {
+            cpu: read("cpu").map_or(0, |q| q.milli()),
+            memory: read("memory").map_or(0, |q| q.units() >> 20),
+        }
+    }
+    fn plus(self, other: Use) -> Use {
+        Use { cpu: self.cpu + other.cpu, memory: self.memory + other.memory }
+    }
+    fn cells(self) -> String {
+        format!("{}m\t{}Mi\t", self.cpu, self.memory)
+    }
+}
+
+/// The largest first, if one of the two was named; else as they come.
+fn sort<T>(ctx: &Ctx, all: &mut [T], of: impl Fn(&T) -> Use) {
+    match ctx.flags.text("sort-by") {
+        "cpu" => all.sort_by_key(|t| -of(t).cpu),
+        "memory" => all.sort_by_key(|t| -of(t).memory),
+        _ => {}
+    }
+}
+
+fn known_order(ctx: &Ctx) -> Result<(), Fail> {
+    match ctx.flags.text("sort-by") {
+        "" | "cpu" | "memory" => Ok(()),
+        _ => text("--sort-by accepts only cpu or memory"),
+    }
+}
+
+/// Prints rows whose cells all end with a tab.
+fn show(ctx: &Ctx, header: &str, rows: &[String]) {
+    let mut out = if ctx.flags.is("no-headers") { String::new() } else { format!("{header}\t\n") };
+    rows.iter().for_each(|row| out.push_str(&format!("{row}\n")));
+    ctx.out(tab::align(&out, 6, 3));
+}
+
+pub async fn node(ctx: &Ctx) -> Result<(), Fail> {
+    known_order(ctx)?;
+    available(ctx).await?;
+    let selector = ctx.flags.text("selector");
+    let api = ctx.api().await?;
+    let base = format!("/apis/{GROUP}/nodes");
+    let (items, nodes) = match ctx.args.as_slice() {
+        [] => {
+            let query = [("labelSelector", selector)];
+            let (items, nodes) = (api.get(&base, &query).await?, api.get("/api/v1/nodes", &query).await?);
+            (value::list(&items, "items").to_vec(), value::list(&nodes, "items").to_vec())
+        }
+        [name] => (
+            vec![api.get(&format!("{base}/{name}"), &[]).await?],
+            vec![api.get(&format!("/api/v1/nodes/{name}"), &[]).await?],
+        ),
+        _ => return ctx.usage("unexpected arguments"),
+    };
+    if items.is_empty() {
+        return text("metrics not available yet");
+    }
+    let name = |o: &Value| value::text(o, "metadata.name").to_string();
+    let whole = if ctx.flags.is("show-capacity") { "status.capacity" } else { "status.allocatable" };
+    let mut all: Vec<(Use, String)> =
+        items.iter().map(|item| (Use::of(value::at(item, "usage")), name(item))).collect();
+    sort(ctx, &mut all, |(used, _)| *used);
+    let mut rows = vec![];
+    for (used, node) in &all {
+        let found = nodes.iter().find(|n| name(n) == *node);
+        let of = Use::of(value::at(found.unwrap_or(&Value::Null), whole));
+        let share = |used: i64, of: i64| if of > 0 { used * 100 / of } else { 0 };
+        let (cpu, memory) = (share(used.cpu, of.cpu), share(used.memory, of.memory));
+        rows.push(format!("{node}\t{}m\t{cpu}%\t{}Mi\t{memory}%\t", used.cpu, used.memory));
+    }
+    let silent = nodes.iter().map(name).filter(|n| !all.iter().any(|(_, known)| known == n));
+    rows.extend(silent.map(|n| format!("{n}\t{UNKNOWN}\t{UNKNOWN}\t{UNKNOWN}\t{UNKNOWN}\t")));
+    show(ctx, "NAME\tCPU(cores)\tCPU(%)\tMEMORY(bytes)\tMEMORY(%)", &rows);
+    Ok(())
+}
+
+pub async fn pod(ctx: &Ctx) -> Result<(), Fail> {
+    known_order(ctx)?;
+    available(ctx).await?;
+    let (namespace, _) = ctx.namespace()?;
+    let all = ctx.flags.is("all-namespaces");
+    let within =
+        |root: &str| if all { format!("{root}/pods") } else { format!("{root}/namespaces/{namespace}/pods") };
+    let (base, stored) = (within(&format!("/apis/{GROUP}")), within("/api/v1"));
+    let query =
+        [("labelSelector", ctx.flags.text("selector")), ("fieldSelector", ctx.flags.text("field-selector"))];
+    let api = ctx.api().await?;
+    let items = match ctx.args.as_slice() {
+        [] => value::list(&api.get(&base, &query).await?, "items").to_vec(),
+        [_] if !query[0].1.is_empty() || !query[1].1.is_empty() => {
+            return text("only one of NAME or selector can be provided");
+        }
+        [name] => vec![api.get(&format!("{base}/{name}"), &[]).await?],
+        _ => return ctx.usage("unexpected arguments"),
+    };
+    if items.is_empty() {
+        let pods = api.get(&stored, &query).await?;
+        return nothing(ctx, value::list(&pods, "items"), (!all).then_some(namespace.as_str()));
+    }
+    let by_container = ctx.flags.is("containers");
+    let used = |c: &Value| Use::of(value::at(c, "usage"));
+    let total =
+        |item: &Value| value::list(item, "containers").iter().map(used).fold(Use::default(), Use::plus);
+    let mut pods: Vec<(Use, &Value)> = items.iter().map(|item| (total(item), item)).collect();
+    sort(ctx, &mut pods, |(used, _)| *used);
+    let mut rows = vec![];
+    for (sum, item) in &pods {
+        let head = if all { format!("{}\t", value::text(item, "metadata.namespace")) } else { String::new() };
+        let name = value::text(item, "metadata.name");
+        if !by_container {
+            rows.push(format!("{head}{name}\t{}", sum.cells()));
+            continue;
+        }
+        let mut containers: Vec<(Use, &str)> =
+            value::list(item, "containers").iter().map(|c| (used(c), value::text(c, "name"))).collect();
+        containers.sort_by_key(|(_, name)| *name);
+        sort(ctx, &mut containers, |(used, _)| *used);
+        rows.extend(containers.iter().map(|(used, c)| format!("{head}{name}\t{c}\t{}", used.cells())));
+    }
+    if ctx.flags.is("sum") {
+        let sum = pods.iter().map(|(used, _)| *used).fold(Use::default(), Use::plus);
+        let before = "\t".repeat(1 + usize::from(all) + usize::from(by_container));
+        rows.push(format!("{before}________\t________\t"));
+        rows.push(format!("{before}{}", sum.cells()));
+    }
+    let namespace = if all { "NAMESPACE\t" } else { "" };
+    let pod = if by_container { "POD\tNAME" } else { "NAME" };
+    show(ctx, &format!("{namespace}{pod}\tCPU(cores)\tMEMORY(bytes)"), &rows);
+    Ok(())
+}
+
+/// Nobody has metrics: are there no pods, or are they too young, or is something wrong?
+fn nothing(ctx: &Ctx, pods: &[Value], namespace: Option<&str>) -> Result<(), Fail> {
+    let Some(first) = pods.first() else {
+        ctx.note(match namespace {
+            Some(namespace) => format!("No resources found in {namespace} namespace."),
+            None => "No resources found".to_string(),
+        });
+        return Ok(());
+    };
+    let created = value::text(first, "metadata.creationTimestamp").parse::<Timestamp>();
+    let age = created.map_or(0, |at| clock::now().duration_since(at).as_secs());
+    if age > PATIENCE_SECS {
+        let (namespace, name) =
+            (value::text(first, "metadata.namespace"), value::text(first, "metadata.name"));
+        let age = api::duration::human(age);
+        return text(format!("Metrics not available for pod {namespace}/{name}, age: {age}"));
+    }
+    text("metrics not available yet")
+}

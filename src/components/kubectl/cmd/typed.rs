@@ -1,0 +1,84 @@
+//! An object that never was on a server, as Go's structs write it: with the fields that they cannot
+//! leave out.
+
+use super::set::spec_path;
+use api::value::{self, default, list_mut};
+use serde_json::{Value, json};
+
+/// Fields beside the pod template, by kind.
+fn own(kind: &str) -> Value {
+    match kind {
+        "Deployment" => json!({"spec": {"strategy": {}}, "status": {}}),
+        "ReplicaSet" | "ReplicationController" => json!({"status": {"replicas": 0}}),
+        "DaemonSet" => json!({"spec": {"updateStrategy": {}}, "status": {
+            "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0}}),
+        "StatefulSet" => json!({"spec": {"serviceName": "", "updateStrategy": {}},
+            "status": {"availableReplicas": 0, "replicas": 0}}),
+        "CronJob" => {
+            json!({"spec": {"jobTemplate": {"metadata": {"creationTimestamp": null}}}, "status": {}})
+        }
+        "Service" => json!({"status": {"loadBalancer": {}}}),
+        _ => json!({"status": {}}),
+    }
+}
+
+/// Fills in what is missing.
+fn fill(object: &mut Value, zeros: &Value) {
+    for (key, zero) in zeros.as_object().into_iter().flatten() {
+        match zero.as_object().is_some_and(|map| !map.is_empty()) {
+            true => fill(value::slot(object, key), zero),
+            false if object.get(key).is_none() => {
+                value::as_map(object).insert(key.clone(), zero.clone());
+            }
+            false => {}
+        }
+    }
+}
+
+/// A workload or a Service as Go's client would print it.
+pub fn zeros(kind: &str, object: &mut Value) {
+    let time = json!({"metadata": {"creationTimestamp": null}});
+    fill(object, &time);
+    fill(object, &own(kind));
+    for port in list_mut(object, "spec.ports") {
+        default(port, "targetPort", 0);
+    }
+    let Some(spec) = spec_path(kind) else { return };
+    if let Some(template) = spec.strip_suffix(".spec") {
+        fill(value::slot(object, template), &time);
+    }
+    for field in ["initContainers", "containers"] {
+        for container in list_mut(object, &format!("{spec}.{field}")) {
+            default(container, "resources", json!({}));
+            for amounts in ["limits", "requests"] {
+                for amount in value::at_mut(container, &format!("resources.{amounts}"))
+                    .and_then(Value::as_object_mut)
+                    .into_iter()
+                    .flat_map(|map| map.values_mut())
+                    .filter(|amount| amount.is_number())
+                {
+                    *amount = amount.to_string().into();
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_go_cannot_leave_out_is_there_and_nothing_is_overwritten() {
+        let mut set = json!({"metadata": {"name": "x"}, "spec": {"updateStrategy": {"type": "OnDelete"},
+            "template": {"spec": {"containers": [{"name": "c"}]}}}});
+        zeros("StatefulSet", &mut set);
+        let told = json!({
+            "metadata": {"name": "x", "creationTimestamp": null},
+            "spec": {"serviceName": "", "updateStrategy": {"type": "OnDelete"}, "template": {
+                "metadata": {"creationTimestamp": null}, "spec": {"containers": [{"name": "c", "resources": {}}]}}},
+            "status": {"availableReplicas": 0, "replicas": 0},
+        });
+        assert_eq!(set, told);
+    }
+}

@@ -1,0 +1,354 @@
+//! wait, and waiting for objects in other verbs.
+
+use crate::builder::{self, Asked, Info, Options};
+use crate::ctx::Ctx;
+use crate::error::{Fail, text};
+use crate::gostr::quote;
+use crate::print::formats;
+use crate::print::jsonpath::{self, JsonPath};
+use crate::wire::api::JSON;
+use api::value;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// "Forever" of kubectl: a week.
+pub const FOREVER: Duration = Duration::from_secs(168 * 3600);
+/// An object that is replaced by force is waited for so long, unless `--timeout` says something
+/// else. The wait is part of the replacement whatever `--wait` says, as in kubectl: no new object
+/// can be created beside the old one.
+pub const GONE_WITHIN: Duration = Duration::from_secs(5 * 60);
+/// Time for one look, which a time limit of zero still allows.
+const AT_ONCE: Duration = Duration::from_millis(1);
+/// How often it is asked whether an object has come to be.
+const POLL: Duration = Duration::from_millis(500);
+/// The pause before a watch that the server ended at once, or could not begin, is begun again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// The end of a wait for one or several objects.
+#[derive(Clone, Copy)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// From now; a limit of zero means `unlimited`.
+    pub fn of(limit: Duration, unlimited: Duration) -> Deadline {
+        Deadline(Instant::now() + if limit.is_zero() { unlimited } else { limit })
+    }
+
+    /// What is left, at least the time for one look.
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now()).max(AT_ONCE)
+    }
+}
+
+/// What a server that cannot be reached, or cannot answer now, means to a wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Away {
+    /// The wait fails, as `kubectl wait` does.
+    Fails,
+    /// It is asked again until the time is over, as an informer does.
+    Waits,
+}
+
+/// Watches one object from where it was last read until `done` says so; the last state is kept in
+/// `info`. `limit` zero: no limit. A deletion is told to `done` as null.
+pub async fn until(
+    ctx: &Ctx,
+    info: &mut Info,
+    limit: Duration,
+    away: Away,
+    done: impl Fn(&Value) -> Result<bool, Fail>,
+) -> Result<(), Fail> {
+    let limit = if limit.is_zero() { FOREVER } else { limit };
+    let name = info.plural_named();
+    let waiting = async {
+        loop {
+            match watch(ctx, info, &done).await {
+                Err(fail) if away == Away::Waits && is_passing(&fail) => tokio::time::sleep(AGAIN).await,
+                outcome => return outcome,
+            }
+        }
+    };
+    match tokio::time::timeout(limit, waiting).await {
+        Ok(outcome) => outcome,
+        Err(_) => text(format!("timed out waiting for the condition on {name}")),
+    }
+}
+
+/// Records whether a request may succeed when it is sent again: the server was not reached, or is
+/// overloaded or starting.
+fn is_passing(fail: &Fail) -> bool {
+    match fail {
+        Fail::Refused(_) | Fail::Transport(_) => true,
+        _ => fail.code().is_some_and(|code| code == 429 || code >= 500),
+    }
+}
+
+async fn watch(ctx: &Ctx, info: &mut Info, done: &impl Fn(&Value) -> Result<bool, Fail>) -> Result<(), Fail> {
+    let selector = format!("metadata.name={}", info.name);
+    let path = info.collection();
+    loop {
+        let list = ctx
+            .api()
+            .await?
+            .get(&path, &[("fieldSelector", &selector), ("limit", "500"), ("resourceVersion", "0")])
+            .await?;
+        let found = super::get::items_of(&list, &info.resource).into_iter().next();
+        if let Some(object) = &found {
+            info.object = object.clone();
+        }
+        if done(&found.unwrap_or(Value::Null))? {
+            return Ok(());
+        }
+        let version = value::text(&list, "metadata.resourceVersion").to_string();
+        let query = [
+            ("allowWatchBookmarks", "true"),
+            ("fieldSelector", selector.as_str()),
+            ("resourceVersion", version.as_str()),
+            ("timeoutSeconds", "400"),
+            ("watch", "true"),
+        ];
+        let begun = Instant::now();
+        let mut events = ctx.api().await?.watch(&path, &query, JSON).await?;
+        while let Some(event) = events.next().await {
+            let object = value::at(&event, "object");
+            match value::text(&event, "type") {
+                "BOOKMARK" => continue,
+                "ERROR" => break,
+                "DELETED" => {
+                    info.object = object.clone();
+                    if done(&Value::Null)? {
+                        return Ok(());
+                    }
+                }
+                _ => {
+                    info.object = object.clone();
+                    if done(object)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        if begun.elapsed() < AGAIN {
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// What `--for` asks.
+enum Goal {
+    Delete,
+    Create,
+    Condition(String, String),
+    Path(JsonPath, Option<String>),
+}
+
+fn goal(ctx: &Ctx) -> Result<Goal, Fail> {
+    let asked = ctx.flags.text("for");
+    let lower = asked.to_lowercase();
+    if lower == "delete" {
+        return Ok(Goal::Delete);
+    }
+    if lower == "create" {
+        return Ok(Goal::Create);
+    }
+    if let Some(condition) = asked.strip_prefix("condition=") {
+        let (name, status) = condition.split_once('=').unwrap_or((condition, "true"));
+        return Ok(Goal::Condition(name.into(), status.into()));
+    }
+    if let Some(rest) = asked.strip_prefix("jsonpath=") {
+        let rest = rest.trim_matches(['\'', '"']);
+        let (path, wanted) = match rest.rfind('}') {
+            Some(end) => match rest[end + 1..].strip_prefix('=') {
+                Some(wanted) => (&rest[..=end], Some(wanted)),
+                None => (rest, None),
+            },
+            None => rest.split_once('=').map_or((rest, None), |(p, w)| (p, Some(w))),
+        };
+        if wanted == Some("") {
+            return text("jsonpath wait has to have a condition value if a '=' is given");
+        }
+        let path = jsonpath::relaxed(path).map_err(Fail::Text)?;
+        return Ok(Goal::Path(path, wanted.map(|w| w.trim_matches(['\'', '"']).to_string())));
+    }
+    text(format!("unrecognized condition: {}", quote(asked)))
+}
+
+impl Goal {
+    fn met(&self, object: &Value) -> Result<bool, Fail> {
+        Ok(match self {
+            Goal::Delete => object.is_null(),
+            Goal::Create => !object.is_null(),
+            Goal::Condition(name, status) => {
+                let generation = value::int(object, "metadata.generation");
+                value::list(object, "status.conditions").iter().any(|c| {
+                    let observed = value::int(c, "observedGeneration")
+                        .or(value::int(object, "status.observedGeneration"));
+                    value::text(c, "type").eq_ignore_ascii_case(name)
+                        && value::text(c, "status").eq_ignore_ascii_case(status)
+                        && observed.zip(generation).is_none_or(|(o, g)| o >= g)
+                })
+            }
+            Goal::Path(path, wanted) => {
+                let found: Vec<Value> =
+                    path.find(object).map_err(Fail::Text)?.into_iter().flatten().collect();
+                match (found.as_slice(), wanted) {
+                    ([], _) => false,
+                    ([_], None) => true,
+                    ([Value::Object(_) | Value::Array(_)], Some(_)) => {
+                        return text("jsonpath leads to a nested object or list which is not supported");
+                    }
+                    ([one], Some(wanted)) => jsonpath::text_of(one).trim() == wanted.trim(),
+                    _ => return text("given jsonpath expression matches more than one value"),
+                }
+            }
+        })
+    }
+}
+
+pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
+    let goal = goal(ctx)?;
+    let format = formats::of(ctx, false)?;
+    let limit = match ctx.flags.text("timeout") {
+        text if text.starts_with('-') => FOREVER,
+        _ => ctx.flags.duration("timeout").max(AT_ONCE),
+    };
+    let all_namespaces = ctx.flags.is("all-namespaces");
+    let options = Options { all_namespaces, latest: true, ..Options::default() };
+    let asked = builder::ask(ctx, &ctx.args, options).await?;
+    let deadline = Instant::now() + limit;
+    let (infos, mut failures) = match asked {
+        Asked::Objects(infos) => (infos, vec![]),
+        lists => builder::objects(ctx, lists).await?,
+    };
+    if infos.is_empty() && failures.is_empty() && !matches!(goal, Goal::Delete) {
+        return text("no matching resources found");
+    }
+    for mut info in infos {
+        match one(ctx, &mut info, &goal, deadline).await {
+            Ok(true) => match &format {
+                Some(format) if !info.object.is_null() => ctx.out(format.print(&info.object, true)?),
+                _ => ctx.line(format!("{} condition met", info.named())),
+            },
+            Ok(false) => {}
+            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
+            Err(other) => return Err(other),
+        }
+    }
+    Fail::join(failures)
+}
+
+/// Waits for one object; `Ok(false)`: it was gone before anybody waited, of which nothing is told.
+async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Instant) -> Result<bool, Fail> {
+    if info.object.is_null() && !fetch(ctx, info, goal, deadline).await? {
+        return Ok(false);
+    }
+    let left = deadline.saturating_duration_since(Instant::now()).max(AT_ONCE);
+    let uid = value::text(&info.object, "metadata.uid").to_string();
+    let done = |object: &Value| match goal {
+        Goal::Delete => Ok(object.is_null() || value::text(object, "metadata.uid") != uid),
+        // It may come again.
+        _ if object.is_null() && !matches!(goal, Goal::Create) => Ok(false),
+        goal => goal.met(object),
+    };
+    // What was just read counts, however short the time.
+    if !done(&info.object)? {
+        until(ctx, info, left, Away::Fails, done).await?;
+    }
+    Ok(true)
+}
+
+/// Reads the object; `Ok(false)`: it is not there, and that is what was waited for.
+async fn fetch(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Instant) -> Result<bool, Fail> {
+    loop {
+        match info.fetch(ctx).await {
+            Ok(()) => return Ok(true),
+            Err(fail) if fail.is_not_found() => match goal {
+                Goal::Delete => return Ok(false),
+                Goal::Create if Instant::now() < deadline => tokio::time::sleep(POLL).await,
+                Goal::Create => return text("timed out waiting for the condition"),
+                _ => return Err(fail),
+            },
+            Err(other) => return Err(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Asked, Server, at, config_map, refusal};
+    use serde_json::{Value, json};
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::{Duration, Instant};
+
+    #[tokio::test]
+    async fn a_rollout_is_followed_over_a_restart_of_the_server_and_a_wait_is_not() {
+        let away = |times: AtomicU32| {
+            move |asked: &Asked| -> Option<(u16, Value)> {
+                let list = asked.query.contains("fieldSelector");
+                let down = list
+                    && times.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+                down.then(|| refusal(503, "ServiceUnavailable", "starting"))
+            }
+        };
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"replicas": 1}, "status": {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1,
+            "conditions": [{"type": "Available", "status": "False"}]}});
+        let server = Server::start_with(away(AtomicU32::new(2))).await;
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", deployment.clone());
+        let said = server.kubectl(&["rollout", "status", "deploy/web", "--timeout=30s"]).await;
+        assert!(said.code == 0 && said.out.contains("successfully rolled out"), "{said:?}");
+        let server = Server::start_with(away(AtomicU32::new(2))).await;
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", deployment);
+        let said = server.kubectl(&["wait", "--for=condition=Available", "deploy/web"]).await;
+        assert!(said.code == 1 && said.err.contains("starting"), "{said:?}");
+    }
+
+    /// A server on which nothing is ever gone.
+    async fn with_finalizers(names: &[&str]) -> Server {
+        let server = Server::start_with(|asked| {
+            (asked.method == "DELETE").then(|| (200, json!({"kind": "Status", "status": "Success"})))
+        })
+        .await;
+        for name in names {
+            server.hold(&at(name), config_map(name, json!({})));
+        }
+        server
+    }
+
+    #[tokio::test]
+    async fn the_time_limit_of_a_deletion_is_one_for_all_objects() {
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let server = with_finalizers(&names).await;
+        let begun = Instant::now();
+        let said = server.kubectl(&[&["delete", "cm", "--timeout=5s"], &names[..]].concat()).await;
+        assert_eq!((said.code, said.err.matches("timed out waiting").count()), (1, names.len()), "{said:?}");
+        // One limit after the other would take half a minute.
+        assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_forced_replacement_waits_minutes_and_no_week() {
+        let left = super::Deadline::of(Duration::ZERO, super::GONE_WITHIN).left();
+        assert_eq!(left, Duration::from_secs(300));
+        assert_eq!(
+            super::Deadline::of(Duration::from_secs(2), super::GONE_WITHIN).left(),
+            Duration::from_secs(2)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_forced_replacement_carries_its_flags_into_the_deletion() {
+        let server = with_finalizers(&["a"]).await;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.yaml");
+        std::fs::write(&file, config_map("a", json!({})).to_string()).unwrap();
+        let file = file.display().to_string();
+        let args =
+            ["replace", "--force", "--cascade=orphan", "--grace-period=0", "--timeout=200ms", "-f", &file];
+        let said = server.kubectl(&args).await;
+        assert!(said.code == 1 && said.err.contains("timed out waiting"), "{said:?}");
+        let deletion = server.asked().into_iter().find(|a| a.method == "DELETE").expect("a deletion").body;
+        assert_eq!(deletion, json!({"propagationPolicy": "Orphan", "gracePeriodSeconds": 1}));
+    }
+}

@@ -1,0 +1,149 @@
+//! Jobs, cron jobs, stateful sets.
+
+use super::pods::template;
+use super::text::{Text, capital, controller, rfc1123};
+use super::workloads::{count, pods_status, selector};
+use crate::builder::Info;
+use crate::ctx::Ctx;
+use crate::error::Fail;
+use crate::gostr;
+use api::{duration, value};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// Completed indexes longer than this are cut at the last whole one.
+const INDEXES_MAX: usize = 50;
+
+fn number(object: &Value, path: &str, unit: &str) -> String {
+    value::int(object, path).map_or("<unset>".into(), |n| format!("{n}{unit}"))
+}
+
+/// A field that is left out where nothing is set.
+fn if_set(text: &mut Text, title: &str, object: &Value, path: &str, unit: &str) {
+    if !value::at(object, path).is_null() {
+        text.field(0, title, format!("{}{unit}", gostr::plain(value::at(object, path))));
+    }
+}
+
+pub fn job(text: &mut Text, job: &Value) {
+    text.field(0, "Name", value::text(job, "metadata.name"));
+    text.field(0, "Namespace", value::text(job, "metadata.namespace"));
+    text.field(0, "Selector", selector(job));
+    text.labels("Labels", value::at(job, "metadata.labels"));
+    text.annotations("Annotations", value::at(job, "metadata.annotations"));
+    if let Some(owner) = controller(job) {
+        text.field(0, "Controlled By", owner);
+    }
+    text.field(0, "Parallelism", number(job, "spec.parallelism", ""));
+    text.field(0, "Completions", number(job, "spec.completions", ""));
+    if_set(text, "Completion Mode", job, "spec.completionMode", "");
+    if_set(text, "Suspend", job, "spec.suspend", "");
+    if_set(text, "Backoff Limit", job, "spec.backoffLimit", "");
+    if_set(text, "TTL Seconds After Finished", job, "spec.ttlSecondsAfterFinished", "");
+    let (start, end) = (value::text(job, "status.startTime"), value::text(job, "status.completionTime"));
+    if !start.is_empty() {
+        text.field(0, "Start Time", rfc1123(start));
+    }
+    if !end.is_empty() {
+        text.field(0, "Completed At", rfc1123(end));
+    }
+    if let (Ok(start), Ok(end)) = (start.parse::<Timestamp>(), end.parse::<Timestamp>()) {
+        text.field(0, "Duration", duration::human(end.duration_since(start).as_secs()));
+    }
+    if_set(text, "Active Deadline Seconds", job, "spec.activeDeadlineSeconds", "s");
+    let ready = value::int(job, "status.ready").map_or(String::new(), |n| format!(" ({n} Ready)"));
+    text.field(
+        0,
+        "Pods Statuses",
+        format!(
+            "{} Active{ready} / {} Succeeded / {} Failed",
+            count(job, "status.active"),
+            count(job, "status.succeeded"),
+            count(job, "status.failed")
+        ),
+    );
+    if value::text(job, "spec.completionMode") == "Indexed" {
+        text.field(0, "Completed Indexes", indexes(value::text(job, "status.completedIndexes")));
+    }
+    template(text, value::at(job, "spec.template"));
+}
+
+fn indexes(all: &str) -> String {
+    match all.len() {
+        0 => "<none>".into(),
+        n if n > INDEXES_MAX => {
+            format!("{},...", &all[..all[..INDEXES_MAX].rfind(',').unwrap_or(INDEXES_MAX)])
+        }
+        _ => all.into(),
+    }
+}
+
+pub fn cron_job(text: &mut Text, cron: &Value) {
+    text.meta(cron);
+    text.field(0, "Schedule", value::text(cron, "spec.schedule"));
+    text.field(0, "Concurrency Policy", value::text(cron, "spec.concurrencyPolicy"));
+    let suspend = value::at(cron, "spec.suspend").as_bool().map_or("<unset>", capital);
+    text.field(0, "Suspend", suspend);
+    text.field(0, "Successful Job History Limit", number(cron, "spec.successfulJobsHistoryLimit", ""));
+    text.field(0, "Failed Job History Limit", number(cron, "spec.failedJobsHistoryLimit", ""));
+    text.field(0, "Starting Deadline Seconds", number(cron, "spec.startingDeadlineSeconds", "s"));
+    let job = value::at(cron, "spec.jobTemplate");
+    match value::at(job, "spec.selector").is_null() {
+        true => text.field(0, "Selector", "<unset>"),
+        false => text.field(0, "Selector", selector(job)),
+    }
+    text.field(0, "Parallelism", number(job, "spec.parallelism", ""));
+    text.field(0, "Completions", number(job, "spec.completions", ""));
+    if_set(text, "Active Deadline Seconds", job, "spec.activeDeadlineSeconds", "s");
+    template(text, value::at(job, "spec.template"));
+    match value::text(cron, "status.lastScheduleTime") {
+        "" => text.field(0, "Last Schedule Time", "<unset>"),
+        time => text.field(0, "Last Schedule Time", rfc1123(time)),
+    }
+    let active: Vec<&str> =
+        value::list(cron, "status.active").iter().map(|r| value::text(r, "name")).collect();
+    text.field(0, "Active Jobs", if active.is_empty() { "<none>".into() } else { active.join(", ") });
+}
+
+pub async fn stateful_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+    let set = &info.object;
+    text.field(0, "Name", value::text(set, "metadata.name"));
+    text.field(0, "Namespace", value::text(set, "metadata.namespace"));
+    text.field(0, "CreationTimestamp", rfc1123(value::text(set, "metadata.creationTimestamp")));
+    text.field(0, "Selector", selector(set));
+    text.labels("Labels", value::at(set, "metadata.labels"));
+    text.annotations("Annotations", value::at(set, "metadata.annotations"));
+    text.field(
+        0,
+        "Replicas",
+        format!("{} desired | {} total", count(set, "spec.replicas"), count(set, "status.replicas")),
+    );
+    text.field(0, "Update Strategy", value::text(set, "spec.updateStrategy.type"));
+    let rolling = value::at(set, "spec.updateStrategy.rollingUpdate");
+    if !rolling.is_null() {
+        text.field(1, "Partition", count(rolling, "partition"));
+        if !rolling["maxUnavailable"].is_null() {
+            text.field(1, "MaxUnavailable", gostr::plain(&rolling["maxUnavailable"]));
+        }
+    }
+    pods_status(ctx, text, info).await?;
+    template(text, value::at(set, "spec.template"));
+    let claims = value::list(set, "spec.volumeClaimTemplates");
+    if claims.is_empty() {
+        text.field(0, "Volume Claims", "<none>");
+        return Ok(());
+    }
+    text.line(0, "Volume Claims:");
+    for claim in claims {
+        text.field(1, "Name", value::text(claim, "metadata.name"));
+        text.field(1, "StorageClass", value::text(claim, "spec.storageClassName"));
+        text.labels("  Labels", value::at(claim, "metadata.labels"));
+        text.annotations("  Annotations", value::at(claim, "metadata.annotations"));
+        let capacity = value::text(claim, "spec.resources.requests.storage");
+        text.field(1, "Capacity", if capacity.is_empty() { "<default>" } else { capacity });
+        let modes: Vec<&str> =
+            value::list(claim, "spec.accessModes").iter().filter_map(Value::as_str).collect();
+        text.field(1, "Access Modes", format!("[{}]", modes.join(" ")));
+    }
+    Ok(())
+}

@@ -1,0 +1,282 @@
+//! Containers of a pod or a pod template.
+
+use super::text::{Text, capital, or_none, rfc1123};
+use crate::gostr::quote;
+use api::quantity::Quantity;
+use api::value;
+use serde_json::Value;
+
+/// `inset`: the template's extra indentation, or nothing. `pod`: where references to its own fields
+/// are looked up.
+pub fn containers(
+    text: &mut Text,
+    label: &str,
+    list: &[Value],
+    statuses: &[Value],
+    pod: Option<&Value>,
+    inset: &str,
+) {
+    let none = if list.is_empty() { " <none>" } else { "" };
+    text.line(0, format!("{inset}{label}:{none}"));
+    for container in list {
+        let name = value::text(container, "name");
+        let status = statuses.iter().find(|s| value::text(s, "name") == name);
+        let indent = if inset.is_empty() { "" } else { " " };
+        text.line(1, format!("{indent}{name}:"));
+        basics(text, container, status);
+        for (title, key) in [("Command", "command"), ("Args", "args")] {
+            words(text, title, value::list(container, key));
+        }
+        if let Some(status) = status {
+            state(text, "State", value::at(status, "state"));
+            if !value::at(status, "lastState.terminated").is_null() {
+                state(text, "Last State", value::at(status, "lastState"));
+            }
+            text.field(2, "Ready", capital(value::flag(status, "ready")));
+            text.field(2, "Restart Count", value::int(status, "restartCount").unwrap_or(0));
+        }
+        resources(text, 2, value::at(container, "resources"));
+        for (title, key) in
+            [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")]
+        {
+            let found = value::at(container, key);
+            if !found.is_null() {
+                text.field(2, title, probe(found));
+            }
+        }
+        env_from(text, value::list(container, "envFrom"));
+        env(text, container, pod);
+        mounts(text, container);
+    }
+}
+
+fn basics(text: &mut Text, container: &Value, status: Option<&Value>) {
+    if let Some(status) = status {
+        text.field(2, "Container ID", value::text(status, "containerID"));
+    }
+    text.field(2, "Image", value::text(container, "image"));
+    if let Some(status) = status {
+        text.field(2, "Image ID", value::text(status, "imageID"));
+    }
+    for (title, key) in [("Port", "containerPort"), ("Host Port", "hostPort")] {
+        let list: Vec<String> = value::list(container, "ports")
+            .iter()
+            .map(|p| {
+                let protocol = match value::text(p, "protocol") {
+                    "" => "TCP",
+                    protocol => protocol,
+                };
+                format!("{}/{protocol}", value::int(p, key).unwrap_or(0))
+            })
+            .collect();
+        let joined = list.join(", ");
+        let title = if list.len() > 1 { format!("{title}s") } else { title.to_string() };
+        text.field(2, &title, or_none(&joined));
+    }
+    let profile = value::at(container, "securityContext.seccompProfile");
+    if !profile.is_null() {
+        text.field(2, "SeccompProfile", value::text(profile, "type"));
+    }
+}
+
+fn words(text: &mut Text, title: &str, words: &[Value]) {
+    if words.is_empty() {
+        return;
+    }
+    text.line(2, format!("{title}:"));
+    for word in words.iter().filter_map(Value::as_str) {
+        word.split('\n').for_each(|part| text.line(3, part));
+    }
+}
+
+fn state(text: &mut Text, title: &str, state: &Value) {
+    let (running, waiting, terminated) = (&state["running"], &state["waiting"], &state["terminated"]);
+    if !running.is_null() {
+        text.field(2, title, "Running");
+        text.field(3, "Started", rfc1123(value::text(running, "startedAt")));
+    } else if !terminated.is_null() {
+        text.field(2, title, "Terminated");
+        for (name, key) in [("Reason", "reason"), ("Message", "message")] {
+            if !value::empty(terminated, key) {
+                text.field(3, name, value::text(terminated, key));
+            }
+        }
+        text.field(3, "Exit Code", value::int(terminated, "exitCode").unwrap_or(0));
+        if let Some(signal) = value::int(terminated, "signal").filter(|s| *s > 0) {
+            text.field(3, "Signal", signal);
+        }
+        text.field(3, "Started", rfc1123(value::text(terminated, "startedAt")));
+        text.field(3, "Finished", rfc1123(value::text(terminated, "finishedAt")));
+    } else {
+        text.field(2, title, "Waiting");
+        if !value::empty(waiting, "reason") {
+            text.field(3, "Reason", value::text(waiting, "reason"));
+        }
+    }
+}
+
+/// `Limits:` and `Requests:`
+pub fn resources(text: &mut Text, level: usize, resources: &Value) {
+    for (title, key) in [("Limits", "limits"), ("Requests", "requests")] {
+        let Some(map) = value::map(resources, key).filter(|m| !m.is_empty()) else { continue };
+        text.line(level, format!("{title}:"));
+        let mut names: Vec<&String> = map.keys().collect();
+        names.sort();
+        for name in names {
+            text.field(level + 1, name, canonical(&map[name]));
+        }
+    }
+}
+
+/// A quantity as it is printed.
+pub fn canonical(quantity: &Value) -> String {
+    let given = match quantity {
+        Value::String(s) => s.clone(),
+        other => other.to_string(),
+    };
+    Quantity::parse(&given).map_or(given, |q| q.to_string())
+}
+
+fn port_text(port: &Value) -> String {
+    crate::gostr::plain(port)
+}
+
+fn probe(probe: &Value) -> String {
+    let number = |key: &str| value::int(probe, key).unwrap_or(0);
+    let attributes = format!(
+        "delay={}s timeout={}s period={}s #success={} #failure={}",
+        number("initialDelaySeconds"),
+        number("timeoutSeconds"),
+        number("periodSeconds"),
+        number("successThreshold"),
+        number("failureThreshold")
+    );
+    let (exec, http, tcp, grpc) = (&probe["exec"], &probe["httpGet"], &probe["tcpSocket"], &probe["grpc"]);
+    if !exec.is_null() {
+        format!("exec {} {attributes}", crate::gostr::plain(&exec["command"]))
+    } else if !http.is_null() {
+        let scheme = match value::text(http, "scheme") {
+            "" => "http".to_string(),
+            scheme => scheme.to_lowercase(),
+        };
+        let path = value::text(http, "path");
+        let slash = if path.starts_with('/') || path.is_empty() { "" } else { "/" };
+        format!(
+            "http-get {scheme}://{}:{}{slash}{path} {attributes}",
+            value::text(http, "host"),
+            port_text(&http["port"])
+        )
+    } else if !tcp.is_null() {
+        format!("tcp-socket {}:{} {attributes}", value::text(tcp, "host"), port_text(&tcp["port"]))
+    } else if !grpc.is_null() {
+        format!("grpc <pod>:{} {} {attributes}", port_text(&grpc["port"]), value::text(grpc, "service"))
+    } else {
+        format!("unknown {attributes}")
+    }
+}
+
+fn env_from(text: &mut Text, list: &[Value]) {
+    if list.is_empty() {
+        return;
+    }
+    text.line(2, "Environment Variables from:");
+    for source in list {
+        let (kind, reference) = match source.get("configMapRef") {
+            Some(reference) => ("ConfigMap", reference),
+            None => ("Secret", &source["secretRef"]),
+        };
+        let prefix = match value::text(source, "prefix") {
+            "" => String::new(),
+            prefix => format!(" with prefix '{prefix}'"),
+        };
+        let optional = value::flag(reference, "optional");
+        text.line(3, format!("{}\t{kind}{prefix}\tOptional: {optional}", value::text(reference, "name")));
+    }
+}
+
+fn env(text: &mut Text, container: &Value, pod: Option<&Value>) {
+    let list = value::list(container, "env");
+    text.line(2, format!("Environment:{}", if list.is_empty() { "\t<none>" } else { "" }));
+    for variable in list {
+        let name = value::text(variable, "name");
+        let from = value::at(variable, "valueFrom");
+        let part = |path: &str| value::text(from, path);
+        if from.is_null() {
+            for (i, line) in value::text(variable, "value").split('\n').enumerate() {
+                let head = if i == 0 { format!("{name}:") } else { String::new() };
+                text.line(3, format!("{head}\t{line}"));
+            }
+        } else if from.get("fieldRef").is_some() {
+            let path = part("fieldRef.fieldPath");
+            let found = pod.map_or(String::new(), |pod| field_of(pod, path));
+            text.line(3, format!("{name}:\t{found} ({}:{path})", part("fieldRef.apiVersion")));
+        } else if from.get("resourceFieldRef").is_some() {
+            let resource = part("resourceFieldRef.resource");
+            text.line(3, format!("{name}:\t{} ({resource})", resource_of(container, resource)));
+        } else if let Some(key) = from.get("secretKeyRef") {
+            text.line(
+                3,
+                format!(
+                    "{name}:\t<set to the key '{}' in secret '{}'>\tOptional: {}",
+                    value::text(key, "key"),
+                    value::text(key, "name"),
+                    value::flag(key, "optional")
+                ),
+            );
+        } else if let Some(key) = from.get("configMapKeyRef") {
+            text.line(
+                3,
+                format!(
+                    "{name}:\t<set to the key '{}' of config map '{}'>\tOptional: {}",
+                    value::text(key, "key"),
+                    value::text(key, "name"),
+                    value::flag(key, "optional")
+                ),
+            );
+        }
+    }
+}
+
+/// What a `fieldRef` means here; kubectl resolves metadata only.
+fn field_of(pod: &Value, path: &str) -> String {
+    if let Some((map, key)) = path.strip_suffix("']").and_then(|p| p.split_once("['")) {
+        return value::at(pod, map)[key].as_str().unwrap_or("").to_string();
+    }
+    match path {
+        "metadata.name" | "metadata.namespace" | "metadata.uid" => value::text(pod, path).to_string(),
+        _ => String::new(),
+    }
+}
+
+fn resource_of(container: &Value, resource: &str) -> String {
+    let (list, name) = resource.split_once('.').unwrap_or(("limits", resource));
+    let found = value::at(container, &format!("resources.{list}"))[name].clone();
+    let Some(quantity) = found.as_str().and_then(Quantity::parse) else { return "node allocatable".into() };
+    quantity.units().to_string()
+}
+
+fn mounts(text: &mut Text, container: &Value) {
+    let mut list: Vec<&Value> = value::list(container, "volumeMounts").iter().collect();
+    text.line(2, format!("Mounts:{}", if list.is_empty() { "\t<none>" } else { "" }));
+    list.sort_by_key(|m| value::text(m, "mountPath"));
+    for mount in list {
+        let mut flags = if value::flag(mount, "readOnly") { "ro".to_string() } else { "rw".to_string() };
+        if !value::empty(mount, "subPath") {
+            flags.push_str(&format!(",path={}", quote(value::text(mount, "subPath"))));
+        }
+        text.line(
+            3,
+            format!("{} from {} ({flags})", value::text(mount, "mountPath"), value::text(mount, "name")),
+        );
+    }
+    let devices = value::list(container, "volumeDevices");
+    if !devices.is_empty() {
+        text.line(2, "Devices:");
+        for device in devices {
+            text.line(
+                3,
+                format!("{} from {}", value::text(device, "devicePath"), value::text(device, "name")),
+            );
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Nodes: what they have, what runs there, what of it is promised.
+
+use super::containers::canonical;
+use super::text::{Text, rfc1123, since};
+use crate::builder::Info;
+use crate::ctx::Ctx;
+use crate::error::Fail;
+use api::quantity::Quantity;
+use api::value;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+const ROLE: &str = "node-role.kubernetes.io/";
+const OLD_ROLE: &str = "kubernetes.io/role";
+/// Resources with a line of their own; others are listed below them.
+const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+
+type Amounts = BTreeMap<String, Quantity>;
+
+pub async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: bool) -> Result<(), Fail> {
+    let n = &info.object;
+    let part = |path: &str| value::text(n, path);
+    text.field(0, "Name", part("metadata.name"));
+    text.field(0, "Roles", roles(n));
+    text.labels("Labels", value::at(n, "metadata.labels"));
+    text.annotations("Annotations", value::at(n, "metadata.annotations"));
+    text.field(0, "CreationTimestamp", rfc1123(part("metadata.creationTimestamp")));
+    taints(text, value::list(n, "spec.taints"));
+    text.field(0, "Unschedulable", value::flag(n, "spec.unschedulable"));
+    lease(ctx, text, &info.name).await?;
+    let conditions = value::list(n, "status.conditions");
+    if !conditions.is_empty() {
+        text.line(0, "Conditions:\n  Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage");
+        text.line(1, "----\t------\t-----------------\t------------------\t------\t-------");
+        for c in conditions {
+            let part = |key: &str| value::text(c, key);
+            text.line(
+                1,
+                format!(
+                    "{} \t{} \t{} \t{} \t{} \t{}",
+                    part("type"),
+                    part("status"),
+                    rfc1123(part("lastHeartbeatTime")),
+                    rfc1123(part("lastTransitionTime")),
+                    part("reason"),
+                    part("message")
+                ),
+            );
+        }
+    }
+    text.line(0, "Addresses:");
+    for address in value::list(n, "status.addresses") {
+        text.field(1, value::text(address, "type"), value::text(address, "address"));
+    }
+    for (title, key) in [("Capacity", "status.capacity"), ("Allocatable", "status.allocatable")] {
+        let Some(map) = value::map(n, key).filter(|m| !m.is_empty()) else { continue };
+        text.line(0, format!("{title}:"));
+        let mut names: Vec<&String> = map.keys().collect();
+        names.sort();
+        names.into_iter().for_each(|name| text.field(1, name, canonical(&map[name])));
+    }
+    text.line(0, "System Info:");
+    for (title, key) in [
+        ("Machine ID", "machineID"),
+        ("System UUID", "systemUUID"),
+        ("Boot ID", "bootID"),
+        ("Kernel Version", "kernelVersion"),
+        ("OS Image", "osImage"),
+        ("Operating System", "operatingSystem"),
+        ("Architecture", "architecture"),
+        ("Container Runtime Version", "containerRuntimeVersion"),
+        ("Kubelet Version", "kubeletVersion"),
+        ("Kube-Proxy Version", "kubeProxyVersion"),
+    ] {
+        text.field(1, title, part(&format!("status.nodeInfo.{key}")));
+    }
+    if !part("spec.podCIDR").is_empty() {
+        text.field(0, "PodCIDR", part("spec.podCIDR"));
+    }
+    let cidrs: Vec<&str> = value::list(n, "spec.podCIDRs").iter().filter_map(Value::as_str).collect();
+    if !cidrs.is_empty() {
+        text.field(0, "PodCIDRs", cidrs.join(","));
+    }
+    if !part("spec.providerID").is_empty() {
+        text.field(0, "ProviderID", part("spec.providerID"));
+    }
+    let selector = format!("spec.nodeName={},status.phase!=Succeeded,status.phase!=Failed", info.name);
+    let pods = crate::builder::whole(ctx, "/api/v1/pods", &[("fieldSelector", &selector)]).await?;
+    usage(text, n, value::list(&pods, "items"));
+    if show_events {
+        let about =
+            format!("involvedObject.name={},involvedObject.namespace=,involvedObject.kind=Node", info.name);
+        let mut events = vec![];
+        for uid in [part("metadata.uid"), &info.name] {
+            let selector = format!("{about},involvedObject.uid={uid}");
+            events.extend(super::events_matching(ctx, "", &selector).await?);
+        }
+        text.events(&events);
+    }
+    Ok(())
+}
+
+fn roles(node: &Value) -> String {
+    let mut roles: Vec<&str> = value::pairs(node, "metadata.labels")
+        .filter_map(|(key, text)| match key.strip_prefix(ROLE) {
+            Some(role) => Some(role).filter(|r| !r.is_empty()),
+            None => Some(text).filter(|t| key == OLD_ROLE && !t.is_empty()),
+        })
+        .collect();
+    roles.sort();
+    roles.dedup();
+    if roles.is_empty() { "<none>".into() } else { roles.join(",") }
+}
+
+fn taints(text: &mut Text, list: &[Value]) {
+    text.put(0, "Taints:\t");
+    if list.is_empty() {
+        text.line(0, "<none>");
+    }
+    let mut sorted: Vec<&Value> = list.iter().collect();
+    sorted.sort_by_key(|t| {
+        format!("{}={}:{}", value::text(t, "effect"), value::text(t, "key"), value::text(t, "value"))
+    });
+    for (i, taint) in sorted.into_iter().enumerate() {
+        let tab = if i > 0 { "\t" } else { "" };
+        text.line(0, format!("{tab}{}", taint_text(taint)));
+    }
+}
+
+/// `key=value:Effect`
+pub fn taint_text(taint: &Value) -> String {
+    let part = |key: &str| value::text(taint, key);
+    match (part("value"), part("effect")) {
+        ("", "") => part("key").to_string(),
+        ("", effect) => format!("{}:{effect}", part("key")),
+        (text, "") => format!("{}={text}:", part("key")),
+        (text, effect) => format!("{}={text}:{effect}", part("key")),
+    }
+}
+
+async fn lease(ctx: &Ctx, text: &mut Text, name: &str) -> Result<(), Fail> {
+    let path = format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}");
+    let lease = match ctx.api().await?.get(&path, &[]).await {
+        Ok(lease) => lease,
+        Err(fail) if fail.is_not_found() => Value::Null,
+        Err(Fail::Api(_)) => return Ok(()),
+        Err(other) => return Err(other),
+    };
+    text.line(0, "Lease:");
+    if lease.is_null() {
+        text.line(
+            1,
+            format!("HolderIdentity:\tFailed to get lease: leases.coordination.k8s.io \"{name}\" not found"),
+        );
+        return Ok(());
+    }
+    let unset = |text_of: &str, shown: String| if text_of.is_empty() { "<unset>".to_string() } else { shown };
+    let holder = value::text(&lease, "spec.holderIdentity");
+    text.field(1, "HolderIdentity", unset(holder, holder.to_string()));
+    for (title, key) in [("AcquireTime", "spec.acquireTime"), ("RenewTime", "spec.renewTime")] {
+        let time = value::text(&lease, key);
+        text.field(1, title, unset(time, rfc1123(time)));
+    }
+    Ok(())
+}
+
+/// What a pod asks for and what it may use: the larger of all containers together and any init
+/// container.
+fn of_pod(pod: &Value, key: &str) -> Amounts {
+    let amounts = |container: &Value| -> Amounts {
+        let map = value::map(container, &format!("resources.{key}"));
+        map.into_iter()
+            .flatten()
+            .filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&crate::gostr::plain(q))?)))
+            .collect()
+    };
+    let mut total = Amounts::new();
+    let init = value::list(pod, "spec.initContainers");
+    let sidecar = |c: &&Value| value::text(c, "restartPolicy") == "Always";
+    for container in value::list(pod, "spec.containers").iter().chain(init.iter().filter(sidecar)) {
+        for (name, amount) in amounts(container) {
+            add(&mut total, name, amount);
+        }
+    }
+    for container in init.iter().filter(|c| !sidecar(c)) {
+        for (name, amount) in amounts(container) {
+            match total.get(&name) {
+                Some(known) if *known >= amount => {}
+                _ => drop(total.insert(name, amount)),
+            }
+        }
+    }
+    total
+}
+
+fn add(total: &mut Amounts, name: String, amount: Quantity) {
+    let sum = match total.get(&name) {
+        Some(known) => *known + amount,
+        None => amount,
+    };
+    total.insert(name, sum);
+}
+
+/// `100m (5%)`
+fn share(amount: Option<&Quantity>, of: Option<&Quantity>, milli: bool) -> String {
+    let measure = |q: &Quantity| if milli { q.milli() } else { q.units() };
+    let used = amount.map_or(0, measure);
+    let percent = match of.map(measure) {
+        Some(whole) if whole > 0 => (used as f64 / whole as f64 * 100.0) as i64,
+        _ => 0,
+    };
+    format!("{} ({percent}%)", amount.map_or("0".to_string(), |q| q.to_string()))
+}
+
+fn usage(text: &mut Text, node: &Value, pods: &[Value]) {
+    text.line(0, format!("Non-terminated Pods:\t({} in total)", pods.len()));
+    text.line(1, "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge");
+    text.line(1, "---------\t----\t\t------------\t----------\t---------------\t-------------\t---");
+    let key = if value::empty(node, "status.allocatable") { "status.capacity" } else { "status.allocatable" };
+    let whole: Amounts =
+        value::pairs(node, key).filter_map(|(k, v)| Some((k.to_string(), Quantity::parse(v)?))).collect();
+    let (mut requests, mut limits) = (Amounts::new(), Amounts::new());
+    for pod in pods {
+        let (wants, may) = (of_pod(pod, "requests"), of_pod(pod, "limits"));
+        let cell = |amounts: &Amounts, name: &str| share(amounts.get(name), whole.get(name), name == "cpu");
+        text.line(
+            1,
+            format!(
+                "{}\t{}\t\t{}\t{}\t{}\t{}\t{}",
+                value::text(pod, "metadata.namespace"),
+                value::text(pod, "metadata.name"),
+                cell(&wants, "cpu"),
+                cell(&may, "cpu"),
+                cell(&wants, "memory"),
+                cell(&may, "memory"),
+                since(value::text(pod, "metadata.creationTimestamp"))
+            ),
+        );
+        wants.into_iter().for_each(|(name, amount)| add(&mut requests, name, amount));
+        may.into_iter().for_each(|(name, amount)| add(&mut limits, name, amount));
+    }
+    text.line(0, "Allocated resources:\n  (Total limits may be over 100 percent, i.e., overcommitted.)");
+    text.line(1, "Resource\tRequests\tLimits");
+    text.line(1, "--------\t--------\t------");
+    for name in STANDARD {
+        let cell = |amounts: &Amounts| share(amounts.get(name), whole.get(name), name == "cpu");
+        text.line(1, format!("{name}\t{}\t{}", cell(&requests), cell(&limits)));
+    }
+    for name in whole.keys().filter(|n| n.contains('/') || n.starts_with("hugepages-")) {
+        let cell = |amounts: &Amounts| match (amounts.get(name), name.starts_with("hugepages-")) {
+            (amount, true) => share(amount, whole.get(name), false),
+            (amount, false) => amount.map_or("0".to_string(), |q| q.to_string()),
+        };
+        text.line(1, format!("{name}\t{}\t{}", cell(&requests), cell(&limits)));
+    }
+}

@@ -1,0 +1,136 @@
+//! Pods and pod templates.
+
+use super::containers::containers;
+use super::text::{Text, controller, rfc1123, since};
+use super::volumes::volumes;
+use api::value;
+use serde_json::Value;
+
+pub fn pod(text: &mut Text, pod: &Value) {
+    let part = |path: &str| value::text(pod, path);
+    text.field(0, "Name", part("metadata.name"));
+    text.field(0, "Namespace", part("metadata.namespace"));
+    if let Some(priority) = value::int(pod, "spec.priority") {
+        text.field(0, "Priority", priority);
+    }
+    for (title, path) in [
+        ("Priority Class Name", "spec.priorityClassName"),
+        ("Runtime Class Name", "spec.runtimeClassName"),
+        ("Service Account", "spec.serviceAccountName"),
+    ] {
+        if !part(path).is_empty() {
+            text.field(0, title, part(path));
+        }
+    }
+    match part("spec.nodeName") {
+        "" => text.field(0, "Node", "<none>"),
+        node => text.field(0, "Node", format!("{node}/{}", part("status.hostIP"))),
+    }
+    if !part("status.startTime").is_empty() {
+        text.field(0, "Start Time", rfc1123(part("status.startTime")));
+    }
+    text.labels("Labels", value::at(pod, "metadata.labels"));
+    text.annotations("Annotations", value::at(pod, "metadata.annotations"));
+    let phase = part("status.phase");
+    let deleted = part("metadata.deletionTimestamp");
+    if !deleted.is_empty() && !matches!(phase, "Failed" | "Succeeded") {
+        text.field(0, "Status", format!("Terminating (lasts {})", since(deleted)));
+        let grace = value::int(pod, "metadata.deletionGracePeriodSeconds").unwrap_or(0);
+        text.field(0, "Termination Grace Period", format!("{grace}s"));
+    } else {
+        text.field(0, "Status", phase);
+    }
+    for (title, path) in [("Reason", "status.reason"), ("Message", "status.message")] {
+        if !part(path).is_empty() {
+            text.field(0, title, part(path));
+        }
+    }
+    let profile = value::at(pod, "spec.securityContext.seccompProfile");
+    if !profile.is_null() {
+        text.field(0, "SeccompProfile", value::text(profile, "type"));
+    }
+    text.field(0, "IP", part("status.podIP"));
+    let ips = value::list(pod, "status.podIPs");
+    text.line(0, if ips.is_empty() { "IPs:\t<none>" } else { "IPs:" });
+    ips.iter().for_each(|ip| text.field(1, "IP", value::text(ip, "ip")));
+    if let Some(owner) = controller(pod) {
+        text.field(0, "Controlled By", owner);
+    }
+    if !part("status.nominatedNodeName").is_empty() {
+        text.field(0, "NominatedNodeName", part("status.nominatedNodeName"));
+    }
+    for (title, spec, status, always) in [
+        ("Init Containers", "spec.initContainers", "status.initContainerStatuses", false),
+        ("Containers", "spec.containers", "status.containerStatuses", true),
+        ("Ephemeral Containers", "spec.ephemeralContainers", "status.ephemeralContainerStatuses", false),
+    ] {
+        let list = value::list(pod, spec);
+        if always || !list.is_empty() {
+            containers(text, title, list, value::list(pod, status), Some(pod), "");
+        }
+    }
+    let conditions = value::list(pod, "status.conditions");
+    let gates = value::list(pod, "spec.readinessGates");
+    if !gates.is_empty() {
+        text.line(0, "Readiness Gates:\n  Type\tStatus");
+        for gate in gates {
+            let kind = value::text(gate, "conditionType");
+            let status = conditions.iter().find(|c| value::text(c, "type") == kind);
+            text.line(1, format!("{kind} \t{} ", status.map_or("<none>", |c| value::text(c, "status"))));
+        }
+    }
+    if !conditions.is_empty() {
+        text.line(0, "Conditions:\n  Type\tStatus");
+        for c in conditions {
+            text.line(1, format!("{} \t{} ", value::text(c, "type"), value::text(c, "status")));
+        }
+    }
+    volumes(text, value::list(pod, "spec.volumes"), "");
+    text.field(0, "QoS Class", part("status.qosClass"));
+    text.labels("Node-Selectors", value::at(pod, "spec.nodeSelector"));
+    text.tolerations("Tolerations", value::list(pod, "spec.tolerations"));
+    spread(text, value::list(pod, "spec.topologySpreadConstraints"), "");
+}
+
+/// Topology spread constraints, if there are any.
+fn spread(text: &mut Text, list: &[Value], inset: &str) {
+    if list.is_empty() {
+        return;
+    }
+    text.put(0, format!("{inset}Topology Spread Constraints:\t"));
+    for (i, c) in list.iter().enumerate() {
+        let selector = api::labels::Selector::of(value::at(c, "labelSelector"));
+        let line = format!(
+            "{}:{} when max skew {} is exceeded for selector {}",
+            value::text(c, "topologyKey"),
+            value::text(c, "whenUnsatisfiable"),
+            value::int(c, "maxSkew").unwrap_or(0),
+            selector.map_or(String::new(), |s| s.to_string())
+        );
+        text.line(0, format!("{}{line}", if i > 0 { "\t" } else { "" }));
+    }
+}
+
+/// `Pod Template:` of a workload.
+pub fn template(text: &mut Text, template: &Value) {
+    text.line(0, "Pod Template:");
+    text.labels("  Labels", value::at(template, "metadata.labels"));
+    if !value::empty(template, "metadata.annotations") {
+        text.annotations("  Annotations", value::at(template, "metadata.annotations"));
+    }
+    if !value::empty(template, "spec.serviceAccountName") {
+        text.field(0, "  Service Account", value::text(template, "spec.serviceAccountName"));
+    }
+    let init = value::list(template, "spec.initContainers");
+    if !init.is_empty() {
+        containers(text, "Init Containers", init, &[], None, "  ");
+    }
+    containers(text, "Containers", value::list(template, "spec.containers"), &[], None, "  ");
+    volumes(text, value::list(template, "spec.volumes"), "  ");
+    spread(text, value::list(template, "spec.topologySpreadConstraints"), "  ");
+    if !value::empty(template, "spec.priorityClassName") {
+        text.field(0, "  Priority Class Name", value::text(template, "spec.priorityClassName"));
+    }
+    text.labels("  Node-Selectors", value::at(template, "spec.nodeSelector"));
+    text.tolerations("  Tolerations", value::list(template, "spec.tolerations"));
+}

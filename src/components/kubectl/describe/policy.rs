@@ -1,0 +1,142 @@
+//! Disruption budgets, quotas, limit ranges.
+
+use super::containers::canonical;
+use super::text::Text;
+use api::labels::Selector;
+use api::value;
+use serde_json::Value;
+
+pub fn budget(text: &mut Text, budget: &Value) {
+    text.field(0, "Name", value::text(budget, "metadata.name"));
+    text.field(0, "Namespace", value::text(budget, "metadata.namespace"));
+    for (title, path) in [("Min available", "spec.minAvailable"), ("Max unavailable", "spec.maxUnavailable")]
+    {
+        let amount = value::at(budget, path);
+        if !amount.is_null() {
+            text.field(0, title, crate::gostr::plain(amount));
+            break;
+        }
+    }
+    let selector = match Selector::of(value::at(budget, "spec.selector")) {
+        None => "<unset>".to_string(),
+        Some(selector) if selector.is_empty() => "<none>".to_string(),
+        Some(selector) => selector.to_string(),
+    };
+    text.field(0, "Selector", selector);
+    text.line(0, "Status:");
+    let count = |field: &str| value::int(budget, &format!("status.{field}")).unwrap_or(0);
+    text.field(2, "Allowed disruptions", count("disruptionsAllowed"));
+    text.field(2, "Current", count("currentHealthy"));
+    text.field(2, "Desired", count("desiredHealthy"));
+    text.field(2, "Total", count("expectedPods"));
+}
+
+pub fn quota(text: &mut Text, quota: &Value) {
+    text.field(0, "Name", value::text(quota, "metadata.name"));
+    text.field(0, "Namespace", value::text(quota, "metadata.namespace"));
+    scopes(text, 0, " * ", quota);
+    text.line(0, "Resource\tUsed\tHard");
+    text.line(0, "--------\t----\t----");
+    amounts(text, 0, quota);
+}
+
+/// A namespace's quotas, as its description has them.
+pub fn quotas(text: &mut Text, quotas: &[Value]) {
+    text.line(0, "");
+    if quotas.is_empty() {
+        text.line(0, "No resource quota.");
+        return;
+    }
+    text.line(0, "Resource Quotas");
+    let mut quotas: Vec<&Value> = quotas.iter().collect();
+    quotas.sort_by_key(|q| value::text(q, "metadata.name"));
+    for quota in quotas {
+        text.line(1, format!("Name:\t{}", value::text(quota, "metadata.name")));
+        scopes(text, 1, "* ", quota);
+        text.line(1, "Resource\tUsed\tHard");
+        text.line(1, "--------\t---\t---");
+        amounts(text, 1, quota);
+    }
+}
+
+fn scopes(text: &mut Text, level: usize, bullet: &str, quota: &Value) {
+    let mut scopes: Vec<&str> = value::list(quota, "spec.scopes").iter().filter_map(Value::as_str).collect();
+    if scopes.is_empty() {
+        return;
+    }
+    scopes.sort_unstable();
+    text.field(level, "Scopes", scopes.join(", "));
+    for scope in scopes {
+        let help = match scope {
+            "Terminating" => {
+                "Matches all pods that have an active deadline. These pods have a limited lifespan on a node before being actively terminated by the system."
+            }
+            "NotTerminating" => {
+                "Matches all pods that do not have an active deadline. These pods usually include long running pods whose container command is not expected to terminate."
+            }
+            "BestEffort" => {
+                "Matches all pods that do not have resource requirements set. These pods have a best effort quality of service."
+            }
+            "NotBestEffort" => {
+                "Matches all pods that have at least one resource requirement set. These pods have a burstable or guaranteed quality of service."
+            }
+            _ => continue,
+        };
+        text.line(level, format!("{bullet}{help}"));
+    }
+}
+
+fn amounts(text: &mut Text, level: usize, quota: &Value) {
+    let mut hard: Vec<(&String, &Value)> = value::map(quota, "status.hard").into_iter().flatten().collect();
+    hard.sort_by_key(|(name, _)| *name);
+    for (name, amount) in hard {
+        let used = match &value::at(quota, "status.used")[name.as_str()] {
+            Value::Null => "0".to_string(),
+            used => canonical(used),
+        };
+        text.line(level, format!("{name}\t{used}\t{}", canonical(amount)));
+    }
+}
+
+const BOUNDS: &str = "Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio";
+const RULE: &str = "----\t--------\t---\t---\t---------------\t-------------\t-----------------------";
+
+pub fn limit_range(text: &mut Text, range: &Value) {
+    text.field(0, "Name", value::text(range, "metadata.name"));
+    text.field(0, "Namespace", value::text(range, "metadata.namespace"));
+    text.line(0, BOUNDS);
+    text.line(0, RULE);
+    bounds(text, "", range);
+}
+
+/// A namespace's limit ranges, as its description has them.
+pub fn limit_ranges(text: &mut Text, ranges: &[Value]) {
+    text.line(0, "");
+    if ranges.is_empty() {
+        text.line(0, "No LimitRange resource.");
+        return;
+    }
+    text.line(0, format!("Resource Limits\n {BOUNDS}"));
+    text.line(0, format!(" {RULE}"));
+    ranges.iter().for_each(|range| bounds(text, " ", range));
+}
+
+fn bounds(text: &mut Text, indent: &str, range: &Value) {
+    let keys = ["min", "max", "defaultRequest", "default", "maxLimitRequestRatio"];
+    for item in value::list(range, "spec.limits") {
+        let mut names: Vec<&String> =
+            keys.iter().filter_map(|k| value::map(item, k)).flat_map(|m| m.keys()).collect();
+        names.sort();
+        names.dedup();
+        for name in names {
+            let cells: Vec<String> = keys
+                .iter()
+                .map(|k| match &value::at(item, k)[name.as_str()] {
+                    Value::Null => "-".to_string(),
+                    amount => canonical(amount),
+                })
+                .collect();
+            text.line(0, format!("{indent}{}\t{name}\t{}", value::text(item, "type"), cells.join("\t")));
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Volume claims, volumes, storage classes.
+
+use super::containers::canonical;
+use super::text::{Text, joined_labels, since};
+use super::volumes;
+use crate::builder::Info;
+use crate::ctx::Ctx;
+use crate::error::Fail;
+use crate::gostr;
+use api::value;
+use serde_json::Value;
+
+/// `RWO,ROX`
+fn modes(object: &Value, path: &str) -> String {
+    let found: Vec<&str> = value::list(object, path).iter().filter_map(Value::as_str).collect();
+    let short = [
+        ("ReadWriteOnce", "RWO"),
+        ("ReadOnlyMany", "ROX"),
+        ("ReadWriteMany", "RWX"),
+        ("ReadWriteOncePod", "RWOP"),
+    ];
+    let texts: Vec<&str> =
+        short.iter().filter(|(long, _)| found.contains(long)).map(|(_, short)| *short).collect();
+    texts.join(",")
+}
+
+/// Finalizers as Go prints a list of strings; kubectl leaves out those that protect volumes in use.
+fn finalizers(text: &mut Text, object: &Value) {
+    let list = value::at(object, "metadata.finalizers");
+    text.field(0, "Finalizers", if list.is_null() { "[]".to_string() } else { gostr::plain(list) });
+}
+
+fn phase(object: &Value) -> String {
+    match value::text(object, "metadata.deletionTimestamp") {
+        "" => value::text(object, "status.phase").to_string(),
+        at => format!("Terminating (lasts {})", since(at)),
+    }
+}
+
+pub async fn claim(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+    let claim = &info.object;
+    text.field(0, "Name", value::text(claim, "metadata.name"));
+    text.field(0, "Namespace", value::text(claim, "metadata.namespace"));
+    text.field(0, "StorageClass", value::text(claim, "spec.storageClassName"));
+    text.field(0, "Status", phase(claim));
+    text.field(0, "Volume", value::text(claim, "spec.volumeName"));
+    text.labels("Labels", value::at(claim, "metadata.labels"));
+    text.annotations("Annotations", value::at(claim, "metadata.annotations"));
+    finalizers(text, claim);
+    let bound = !value::text(claim, "spec.volumeName").is_empty();
+    let capacity = value::at(claim, "status.capacity.storage");
+    text.field(0, "Capacity", if bound && !capacity.is_null() { canonical(capacity) } else { String::new() });
+    text.field(0, "Access Modes", if bound { modes(claim, "status.accessModes") } else { String::new() });
+    if !value::empty(claim, "spec.volumeMode") {
+        text.field(0, "VolumeMode", value::text(claim, "spec.volumeMode"));
+    }
+    let source = value::at(claim, "spec.dataSource");
+    if !source.is_null() {
+        text.line(0, "DataSource:");
+        text.field(1, "Kind", value::text(source, "kind"));
+        text.field(1, "Name", value::text(source, "name"));
+    }
+    let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
+    let pods = crate::builder::whole(ctx, &path, &[]).await?;
+    let users: Vec<&str> = value::list(&pods, "items")
+        .iter()
+        .filter(|p| {
+            let volumes = value::list(p, "spec.volumes");
+            volumes.iter().any(|v| value::text(v, "persistentVolumeClaim.claimName") == info.name)
+        })
+        .map(|p| value::text(p, "metadata.name"))
+        .collect();
+    text.put(0, "Used By:\t");
+    if users.is_empty() {
+        text.line(0, "<none>");
+    }
+    for (i, name) in users.iter().enumerate() {
+        text.line(0, format!("{}{name}", if i > 0 { "\t" } else { "" }));
+    }
+    let conditions = value::list(claim, "status.conditions");
+    if !conditions.is_empty() {
+        text.line(0, "Conditions:");
+        text.line(1, "Type\tStatus\tLastProbeTime\tLastTransitionTime\tReason\tMessage");
+        text.line(1, "----\t------\t-----------------\t------------------\t------\t-------");
+        for c in conditions {
+            let part = |key: &str| value::text(c, key);
+            let time = super::text::rfc1123;
+            text.line(
+                1,
+                format!(
+                    "{} \t{} \t{} \t{} \t{} \t{}",
+                    part("type"),
+                    part("status"),
+                    time(part("lastProbeTime")),
+                    time(part("lastTransitionTime")),
+                    part("reason"),
+                    part("message")
+                ),
+            );
+        }
+    }
+    Ok(())
+}
+
+pub fn volume(text: &mut Text, volume: &Value) {
+    let part = |path: &str| value::text(volume, path);
+    text.field(0, "Name", part("metadata.name"));
+    text.labels("Labels", value::at(volume, "metadata.labels"));
+    text.annotations("Annotations", value::at(volume, "metadata.annotations"));
+    finalizers(text, volume);
+    text.field(0, "StorageClass", part("spec.storageClassName"));
+    text.field(0, "Status", phase(volume));
+    match part("spec.claimRef.name") {
+        "" => text.field(0, "Claim", ""),
+        name => text.field(0, "Claim", format!("{}/{name}", part("spec.claimRef.namespace"))),
+    }
+    text.field(0, "Reclaim Policy", part("spec.persistentVolumeReclaimPolicy"));
+    text.field(0, "Access Modes", modes(volume, "spec.accessModes"));
+    if !part("spec.volumeMode").is_empty() {
+        text.field(0, "VolumeMode", part("spec.volumeMode"));
+    }
+    text.field(0, "Capacity", canonical(value::at(volume, "spec.capacity.storage")));
+    affinity(text, value::at(volume, "spec.nodeAffinity"));
+    text.field(0, "Message", part("status.message"));
+    text.line(0, "Source:");
+    volumes::source(text, value::at(volume, "spec"));
+}
+
+fn affinity(text: &mut Text, affinity: &Value) {
+    let terms = value::at(affinity, "required.nodeSelectorTerms");
+    if affinity.is_null() {
+        text.field(0, "Node Affinity", "<none>");
+        return;
+    }
+    text.line(0, "Node Affinity:\t");
+    let Some(terms) = terms.as_array().filter(|t| !t.is_empty()) else {
+        text.field(1, "Required Terms", "<none>");
+        return;
+    };
+    text.line(1, "Required Terms:\t");
+    for (i, term) in terms.iter().enumerate() {
+        text.put(2, format!("Term {i}:\t"));
+        let rules = value::list(term, "matchExpressions");
+        if rules.is_empty() {
+            text.line(0, "<none>");
+        }
+        for (j, rule) in rules.iter().enumerate() {
+            let values: Vec<&str> = value::list(rule, "values").iter().filter_map(Value::as_str).collect();
+            let head =
+                format!("{} {}", value::text(rule, "key"), value::text(rule, "operator").to_lowercase());
+            let rule = if values.is_empty() { head } else { format!("{head} [{}]", values.join(", ")) };
+            text.line(0, format!("{}{rule}", if j > 0 { "    \t" } else { "" }));
+        }
+    }
+}
+
+pub fn class(text: &mut Text, class: &Value) {
+    let part = |path: &str| value::text(class, path);
+    let annotations = value::at(class, "metadata.annotations");
+    let default =
+        ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"]
+            .iter()
+            .any(|key| annotations[*key] == "true");
+    text.field(0, "Name", part("metadata.name"));
+    text.field(0, "IsDefaultClass", if default { "Yes" } else { "No" });
+    text.field(0, "Annotations", joined_labels(annotations));
+    text.field(0, "Provisioner", part("provisioner"));
+    text.field(0, "Parameters", joined_labels(value::at(class, "parameters")));
+    let expansion = value::at(class, "allowVolumeExpansion").as_bool();
+    text.field(0, "AllowVolumeExpansion", expansion.map_or("<unset>", |e| super::text::capital(e)));
+    let options: Vec<&str> = value::list(class, "mountOptions").iter().filter_map(Value::as_str).collect();
+    text.line(0, if options.is_empty() { "MountOptions:\t<none>" } else { "MountOptions:" });
+    options.iter().for_each(|o| text.line(1, o));
+    if !part("reclaimPolicy").is_empty() {
+        text.field(0, "ReclaimPolicy", part("reclaimPolicy"));
+    }
+    if !part("volumeBindingMode").is_empty() {
+        text.field(0, "VolumeBindingMode", part("volumeBindingMode"));
+    }
+}

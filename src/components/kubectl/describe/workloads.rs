@@ -1,0 +1,194 @@
+//! Deployments, replica sets, daemon sets.
+
+use super::pods::template;
+use super::text::{Text, controller, joined_labels, rfc1123};
+use crate::builder::Info;
+use crate::ctx::Ctx;
+use crate::error::Fail;
+use crate::gostr;
+use api::labels::Selector;
+use api::value;
+use serde_json::Value;
+
+pub fn count(object: &Value, path: &str) -> i64 {
+    value::int(object, path).unwrap_or(0)
+}
+
+pub fn selector(object: &Value) -> String {
+    Selector::of_workload(value::at(object, "spec.selector")).map_or(String::new(), |s| s.to_string())
+}
+
+pub async fn deployment(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+    let d = &info.object;
+    text.field(0, "Name", value::text(d, "metadata.name"));
+    text.field(0, "Namespace", value::text(d, "metadata.namespace"));
+    text.field(0, "CreationTimestamp", rfc1123(value::text(d, "metadata.creationTimestamp")));
+    text.labels("Labels", value::at(d, "metadata.labels"));
+    text.annotations("Annotations", value::at(d, "metadata.annotations"));
+    text.field(0, "Selector", selector(d));
+    text.field(
+        0,
+        "Replicas",
+        format!(
+            "{} desired | {} updated | {} total | {} available | {} unavailable",
+            count(d, "spec.replicas"),
+            count(d, "status.updatedReplicas"),
+            count(d, "status.replicas"),
+            count(d, "status.availableReplicas"),
+            count(d, "status.unavailableReplicas")
+        ),
+    );
+    text.field(0, "StrategyType", value::text(d, "spec.strategy.type"));
+    text.field(0, "MinReadySeconds", count(d, "spec.minReadySeconds"));
+    let rolling = value::at(d, "spec.strategy.rollingUpdate");
+    if !rolling.is_null() {
+        let part = |key: &str| gostr::plain(&rolling[key]);
+        text.field(
+            0,
+            "RollingUpdateStrategy",
+            format!("{} max unavailable, {} max surge", part("maxUnavailable"), part("maxSurge")),
+        );
+    }
+    template(text, value::at(d, "spec.template"));
+    text.conditions(value::list(d, "status.conditions"));
+    let sets = replica_sets(ctx, info).await?;
+    let current = newest(d, &sets);
+    let told = |sets: &[&Value]| -> String {
+        let texts: Vec<String> = sets
+            .iter()
+            .map(|rs| {
+                format!(
+                    "{} ({}/{} replicas created)",
+                    value::text(rs, "metadata.name"),
+                    count(rs, "status.replicas"),
+                    count(rs, "spec.replicas")
+                )
+            })
+            .collect();
+        if texts.is_empty() { "<none>".into() } else { texts.join(", ") }
+    };
+    let old: Vec<&Value> = sets
+        .iter()
+        .filter(|rs| current.is_none_or(|c| c["metadata"]["uid"] != rs["metadata"]["uid"]))
+        .collect();
+    text.field(0, "OldReplicaSets", told(&old));
+    text.field(0, "NewReplicaSet", told(current.as_slice()));
+    Ok(())
+}
+
+/// Replica sets that a deployment owns, oldest first.
+pub async fn replica_sets(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
+    let path = format!("/apis/apps/v1/namespaces/{}/replicasets", info.namespace);
+    let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
+    let uid = value::text(&info.object, "metadata.uid");
+    let owned = |rs: &&Value| {
+        value::list(rs, "metadata.ownerReferences")
+            .iter()
+            .any(|o| value::text(o, "uid") == uid && value::flag(o, "controller"))
+    };
+    let mut sets: Vec<Value> = value::list(&list, "items").iter().filter(owned).cloned().collect();
+    sets.sort_by_key(|rs| {
+        (
+            value::text(rs, "metadata.creationTimestamp").to_string(),
+            value::text(rs, "metadata.name").to_string(),
+        )
+    });
+    Ok(sets)
+}
+
+/// The replica set whose template is the deployment's.
+pub fn newest<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Value> {
+    let bare = |template: &Value| {
+        let mut template = template.clone();
+        value::remove(&mut template, "metadata.creationTimestamp");
+        if let Some(Value::Object(labels)) = value::at_mut(&mut template, "metadata.labels") {
+            labels.shift_remove("pod-template-hash");
+        }
+        template
+    };
+    let wanted = bare(value::at(deployment, "spec.template"));
+    sets.iter().find(|rs| bare(value::at(rs, "spec.template")) == wanted)
+}
+
+/// `2 Running / 0 Waiting / 0 Succeeded / 0 Failed`
+pub async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+    let path = format!("/api/v1/namespaces/{}/pods", info.namespace);
+    let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
+    let uid = value::text(&info.object, "metadata.uid");
+    let owned = value::list(&list, "items")
+        .iter()
+        .filter(|p| value::list(p, "metadata.ownerReferences").iter().any(|o| value::text(o, "uid") == uid));
+    let phases: Vec<&str> = owned.map(|p| value::text(p, "status.phase")).collect();
+    let of = |phase: &str| phases.iter().filter(|p| **p == phase).count();
+    text.field(
+        0,
+        "Pods Status",
+        format!(
+            "{} Running / {} Waiting / {} Succeeded / {} Failed",
+            of("Running"),
+            of("Pending"),
+            of("Succeeded"),
+            of("Failed")
+        ),
+    );
+    Ok(())
+}
+
+pub async fn replica_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+    let rs = &info.object;
+    text.field(0, "Name", value::text(rs, "metadata.name"));
+    text.field(0, "Namespace", value::text(rs, "metadata.namespace"));
+    text.field(0, "Selector", selector(rs));
+    text.labels("Labels", value::at(rs, "metadata.labels"));
+    text.annotations("Annotations", value::at(rs, "metadata.annotations"));
+    if let Some(owner) = controller(rs) {
+        text.field(0, "Controlled By", owner);
+    }
+    replicas(ctx, text, info).await
+}
+
+pub async fn replication_controller(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+    let rc = &info.object;
+    text.field(0, "Name", value::text(rc, "metadata.name"));
+    text.field(0, "Namespace", value::text(rc, "metadata.namespace"));
+    text.field(0, "Selector", selector(rc));
+    text.labels("Labels", value::at(rc, "metadata.labels"));
+    text.annotations("Annotations", value::at(rc, "metadata.annotations"));
+    replicas(ctx, text, info).await
+}
+
+/// What a replica set and a replication controller say of their pods.
+async fn replicas(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+    let set = &info.object;
+    text.field(
+        0,
+        "Replicas",
+        format!("{} current / {} desired", count(set, "status.replicas"), count(set, "spec.replicas")),
+    );
+    pods_status(ctx, text, info).await?;
+    template(text, value::at(set, "spec.template"));
+    text.conditions(value::list(set, "status.conditions"));
+    Ok(())
+}
+
+pub async fn daemon_set(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
+    let ds = &info.object;
+    text.field(0, "Name", value::text(ds, "metadata.name"));
+    text.field(0, "Namespace", value::text(ds, "metadata.namespace"));
+    text.field(0, "Selector", selector(ds));
+    text.field(0, "Node-Selector", joined_labels(value::at(ds, "spec.template.spec.nodeSelector")));
+    text.labels("Labels", value::at(ds, "metadata.labels"));
+    text.annotations("Annotations", value::at(ds, "metadata.annotations"));
+    for (title, key) in [
+        ("Desired Number of Nodes Scheduled", "desiredNumberScheduled"),
+        ("Current Number of Nodes Scheduled", "currentNumberScheduled"),
+        ("Number of Nodes Scheduled with Up-to-date Pods", "updatedNumberScheduled"),
+        ("Number of Nodes Scheduled with Available Pods", "numberAvailable"),
+        ("Number of Nodes Misscheduled", "numberMisscheduled"),
+    ] {
+        text.line(0, format!("{title}: {}", count(ds, &format!("status.{key}"))));
+    }
+    pods_status(ctx, text, info).await?;
+    template(text, value::at(ds, "spec.template"));
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! What went wrong, and how kubectl says it.
+
+use super::gostr::quote;
+use api::value;
+use serde_json::Value;
+
+/// A failed answer of the API server (`metav1.Status`).
+#[derive(Clone, Debug, Default)]
+pub struct Refusal {
+    pub code: u16,
+    pub reason: String,
+    pub message: String,
+    /// `details`, or null.
+    pub details: Value,
+}
+
+impl Refusal {
+    pub fn of(status: &Value, code: u16) -> Refusal {
+        Refusal {
+            code: value::int(status, "code").map_or(code, |c| c as u16),
+            reason: value::text(status, "reason").to_string(),
+            message: value::text(status, "message").to_string(),
+            details: value::at(status, "details").clone(),
+        }
+    }
+
+    /// `pods "x" not found`, made up where the server said it in another way.
+    pub fn not_found(resource: &str, name: &str) -> Refusal {
+        let message = format!("{resource} {} not found", quote(name));
+        Refusal { code: 404, reason: "NotFound".into(), message, details: Value::Null }
+    }
+
+    /// The same with something before its message.
+    pub fn prefixed(mut self, prefix: &str) -> Refusal {
+        self.message = format!("{prefix}{}", self.message);
+        self
+    }
+}
+
+/// Why a command ended early.
+#[derive(Debug, Clone)]
+pub enum Fail {
+    /// The server refused.
+    Api(Refusal),
+    /// No server at HOST:PORT.
+    Refused(String),
+    /// Anything else between us and the server.
+    Transport(String),
+    /// The configuration cannot be used.
+    Config(String),
+    /// A sentence; printed after `error: `.
+    Text(String),
+    /// A sentence printed as it is.
+    Plain(String),
+    /// Several.
+    Many(Vec<Fail>),
+    /// Everything is said; only the exit code is left.
+    Exit(i32),
+    /// A sentence and an exit code.
+    Coded(String, i32),
+}
+
+impl From<Refusal> for Fail {
+    fn from(refusal: Refusal) -> Fail {
+        Fail::Api(refusal)
+    }
+}
+
+impl From<std::io::Error> for Fail {
+    fn from(error: std::io::Error) -> Fail {
+        Fail::Text(go_io(&error))
+    }
+}
+
+/// An I/O error's text in Go's words.
+pub fn go_io(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file or directory".into(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
+        std::io::ErrorKind::IsADirectory => "is a directory".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// `error: MESSAGE`
+pub fn text<T>(message: impl Into<String>) -> Result<T, Fail> {
+    Err(Fail::Text(message.into()))
+}
+
+impl Fail {
+    /// A mistake in the use of a verb, with kubectl's hint.
+    pub fn usage(command_path: &str, message: &str) -> Fail {
+        Fail::Text(format!("{message}\nSee '{command_path} -h' for help and examples"))
+    }
+
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Fail::Api(refusal) => Some(refusal.code),
+            _ => None,
+        }
+    }
+
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Fail::Api(r) if r.reason == "NotFound" || (r.code == 404 && r.reason.is_empty()))
+    }
+
+    /// Does the server name this cause (`NamespaceTerminating`)?
+    pub fn has_cause(&self, reason: &str) -> bool {
+        let Fail::Api(refusal) = self else { return false };
+        value::list(&refusal.details, "causes").iter().any(|c| value::text(c, "reason") == reason)
+    }
+
+    /// One failure of several, none as `Ok`.
+    pub fn join(mut failures: Vec<Fail>) -> Result<(), Fail> {
+        match failures.len() {
+            0 => Ok(()),
+            1 => Err(failures.remove(0)),
+            _ => Err(Fail::Many(failures)),
+        }
+    }
+
+    /// Go's `err.Error()`.
+    pub fn message(&self) -> String {
+        match self {
+            Fail::Api(refusal) => refusal.message.clone(),
+            Fail::Refused(host) => {
+                format!(
+                    "The connection to the server {host} was refused - did you specify the right host or port?"
+                )
+            }
+            Fail::Transport(text) => text.clone(),
+            Fail::Config(text) | Fail::Text(text) | Fail::Plain(text) | Fail::Coded(text, _) => text.clone(),
+            Fail::Many(all) => {
+                let texts: Vec<String> = all.iter().map(Fail::message).collect();
+                format!("[{}]", texts.join(", "))
+            }
+            Fail::Exit(_) => "exit".into(),
+        }
+    }
+
+    /// `StandardErrorMessage`: for errors that have a form of their own.
+    fn standard(&self) -> Option<String> {
+        Some(match self {
+            Fail::Api(r) if r.reason == "Unauthorized" => {
+                format!("error: You must be logged in to the server ({})", r.message)
+            }
+            Fail::Api(r) if r.reason.is_empty() => format!("Error from server: {}", r.message),
+            Fail::Api(r) => format!("Error from server ({}): {}", r.reason, r.message),
+            Fail::Refused(_) => self.message(),
+            Fail::Transport(text) => format!("Unable to connect to the server: {text}"),
+            Fail::Plain(text) => text.clone(),
+            _ => return None,
+        })
+    }
+
+    /// What goes to stderr, and the exit code.
+    pub fn told(&self) -> (String, i32) {
+        let (mut text, code) = match self {
+            Fail::Exit(code) => return (String::new(), *code),
+            Fail::Coded(text, code) => (text.clone(), *code),
+            Fail::Api(r) if r.reason == "Invalid" => (invalid(r), 1),
+            Fail::Many(all) => {
+                let lines: Vec<String> =
+                    all.iter().map(|f| f.standard().unwrap_or_else(|| f.message())).collect();
+                (lines.join("\n") + "\n", 1)
+            }
+            other => match other.standard() {
+                Some(text) => (text, 1),
+                None => {
+                    let message = other.message();
+                    (if message.starts_with("error: ") { message } else { format!("error: {message}") }, 1)
+                }
+            },
+        };
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        (text, code)
+    }
+}
+
+fn invalid(refusal: &Refusal) -> String {
+    let details = &refusal.details;
+    let mut head = "The request is invalid".to_string();
+    if details.is_null() {
+        return format!("{head}: {}", refusal.message);
+    }
+    let causes = value::list(details, "causes");
+    let (kind, name) = (value::text(details, "kind"), value::text(details, "name"));
+    if !kind.is_empty() || !name.is_empty() {
+        head = format!("The {kind} {} is invalid", quote(name));
+    } else if !refusal.message.is_empty() && causes.is_empty() {
+        head = format!("{head}: {}", refusal.message);
+    }
+    if causes.is_empty() {
+        return head;
+    }
+    let mut told: Vec<String> = vec![];
+    for cause in causes {
+        let text = format!("{}: {}", value::text(cause, "field"), value::text(cause, "message"));
+        if !told.contains(&text) {
+            told.push(text);
+        }
+    }
+    match told.as_slice() {
+        [one] => format!("{head}: {one}"),
+        many => format!("{head}: \n{}", many.iter().map(|t| format!("* {t}\n")).collect::<String>()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn refusals_read_as_kubectl_prints_them() {
+        let refusal = |status: Value| Fail::Api(Refusal::of(&status, 500)).told().0;
+        assert_eq!(
+            refusal(json!({"reason": "NotFound", "message": "pods \"x\" not found", "code": 404})),
+            "Error from server (NotFound): pods \"x\" not found\n"
+        );
+        let causes =
+            json!([{"field": "spec.a", "message": "Required value"}, {"field": "spec.b", "message": "bad"}]);
+        assert_eq!(
+            refusal(json!({"reason": "Invalid", "details": {"kind": "Pod", "name": "p", "causes": causes}})),
+            "The Pod \"p\" is invalid: \n* spec.a: Required value\n* spec.b: bad\n"
+        );
+        let many = Fail::Many(vec![
+            Fail::Text("a".into()),
+            Fail::Api(Refusal { reason: "X".into(), message: "b".into(), ..Refusal::default() }),
+        ]);
+        assert_eq!(many.told(), ("a\nError from server (X): b\n".into(), 1));
+    }
+}

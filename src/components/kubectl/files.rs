@@ -1,0 +1,252 @@
+//! Manifests (`-f`, `-k`): files, folders, URLs and standard input, as objects with their resources
+//! and namespaces.
+
+use super::builder::{self, Info, Options};
+use super::ctx::Ctx;
+use super::error::{Fail, go_io, text};
+use super::gostr::quote;
+use super::manifest;
+use super::wire::discovery::Resource;
+use api::value;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What kubectl says of an item of a list that is nothing.
+const KINDLESS: &str = "unable to get type info from the object \"*unstructured.Unstructured\": Object 'Kind' is missing in 'object has no kind field '";
+
+/// A file's name and content.
+struct Source {
+    name: String,
+    text: Vec<u8>,
+}
+
+/// Objects of manifests that match `--selector`, with resource and namespace found for each; what
+/// could not be read stands beside them.
+pub async fn read(ctx: &Ctx, files: &[String], options: Options) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let (mut infos, mut failures) = (vec![], vec![]);
+    let selector = builder::selector_of_files(ctx, options)?.filter(|_| !options.latest);
+    for source in sources(ctx, files).await? {
+        let documents = match manifest::documents(&source.text) {
+            Ok(documents) => documents,
+            Err(why) => {
+                failures.push(Fail::Text(format!("error parsing {}: {why}", source.name)));
+                continue;
+            }
+        };
+        for document in documents {
+            match flatten(ctx, sorted(document), &source.name, options, &mut infos).await {
+                Ok(()) => {}
+                Err(fail @ Fail::Text(_)) => failures.push(fail),
+                Err(other) => return Err(other),
+            }
+        }
+    }
+    if let Some(selector) = selector {
+        infos.retain(|info| selector.matches(value::at(&info.object, "metadata.labels")));
+    }
+    Ok((infos, failures))
+}
+
+/// The objects of one document that was not read from a file.
+pub async fn of_document(ctx: &Ctx, document: Value) -> Result<Vec<Info>, Fail> {
+    let mut infos = vec![];
+    flatten(ctx, sorted(document), "", Options::default(), &mut infos).await?;
+    Ok(infos)
+}
+
+/// Keys in alphabetical order, as a Go map is encoded.
+pub fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut pairs: Vec<(String, Value)> = map.into_iter().collect();
+            pairs.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(pairs.into_iter().map(|(k, v)| (k, sorted(v))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
+    let mut found = vec![];
+    let folder = ctx.flags.text("kustomize");
+    if !folder.is_empty() {
+        if !files.is_empty() {
+            return text("only one of -f or -k can be specified");
+        }
+        let built = super::kustomize::build(&ctx.path(folder), folder).await?;
+        built.warnings.iter().for_each(|warning| ctx.note(warning));
+        found.push(Source { name: folder.into(), text: built.to_yaml().into_bytes() });
+    }
+    let mut missing = vec![];
+    for file in files {
+        if file == "-" {
+            found.push(Source { name: "STDIN".into(), text: ctx.read_stdin().await? });
+        } else if file.starts_with("http://") || file.starts_with("https://") {
+            found.push(Source { name: file.clone(), text: super::wire::url::read(file).await?.to_vec() });
+        } else {
+            let path = ctx.path(file);
+            if !path.exists() {
+                missing.push(Fail::Text(format!("the path {} does not exist", quote(file))));
+                continue;
+            }
+            let mut names: Vec<(PathBuf, String)> = vec![];
+            walk(&path, Path::new(file), ctx.flags.is("recursive"), &mut names)?;
+            for (path, name) in names {
+                let text =
+                    std::fs::read(&path).map_err(|e| Fail::Text(format!("open {name}: {}", go_io(&e))))?;
+                found.push(Source { name, text });
+            }
+        }
+    }
+    // What is not there at all is told before anything is done with the rest.
+    Fail::join(missing)?;
+    Ok(found)
+}
+
+fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)>) -> Result<(), Fail> {
+    if !path.is_dir() {
+        found.push((path.into(), shown.display().to_string()));
+        return Ok(());
+    }
+    // The entry's own kind: a link to a folder is not entered, as it may lead back here.
+    let entry =
+        |e: std::io::Result<std::fs::DirEntry>| e.and_then(|e| Ok((e.file_name(), e.file_type()?.is_dir())));
+    let mut entries = std::fs::read_dir(path)?.map(entry).collect::<std::io::Result<Vec<_>>>()?;
+    entries.sort();
+    for (entry, is_dir) in entries {
+        let (path, shown) = (path.join(&entry), shown.join(&entry));
+        if is_dir {
+            if deep {
+                walk(&path, &shown, deep, found)?;
+            }
+        } else if matches!(path.extension().and_then(|e| e.to_str()), Some("json" | "yaml" | "yml")) {
+            found.push((path, shown.display().to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// Lists become their items.
+async fn flatten(
+    ctx: &Ctx,
+    document: Value,
+    source: &str,
+    options: Options,
+    into: &mut Vec<Info>,
+) -> Result<(), Fail> {
+    let (api_version, kind) = (value::text(&document, "apiVersion"), value::text(&document, "kind"));
+    let invalid = |why: &str| {
+        text(format!(
+            "error validating {}: error validating data: {why}; if you choose to ignore these errors, turn validation off with --validate=false",
+            quote(source)
+        ))
+    };
+    let undecodable = |what: &str| {
+        let shown = super::print::json::compact(&document);
+        text(format!("unable to decode {}: Object '{what}' is missing in '{shown}'", quote(source)))
+    };
+    if !document.is_object() {
+        if options.validated {
+            return invalid("invalid object to validate");
+        }
+        let found = match &document {
+            Value::Array(_) => "array",
+            Value::String(_) => "string",
+            Value::Number(_) => "number",
+            _ => "bool",
+        };
+        return text(format!(
+            "unable to decode {}: json: cannot unmarshal {found} into Go value of type unstructured.detector",
+            quote(source)
+        ));
+    }
+    if kind.is_empty() {
+        return if options.validated { invalid("kind not set") } else { undecodable("Kind") };
+    }
+    if api_version.is_empty() {
+        return if options.validated { invalid("apiVersion not set") } else { undecodable("apiVersion") };
+    }
+    if kind.ends_with("List") && document.get("items").is_some_and(Value::is_array) {
+        for item in value::list(&document, "items") {
+            let mut item = item.clone();
+            if item.is_null() && !options.validated {
+                return Err(Fail::Plain(KINDLESS.into()));
+            }
+            // Items of a typed list need not say what they are.
+            let of = kind.trim_end_matches("List");
+            if item.is_object()
+                && !of.is_empty()
+                && ["kind", "apiVersion"].iter().all(|f| value::empty(&item, f))
+            {
+                value::put(&mut item, "kind", of);
+                value::put(&mut item, "apiVersion", api_version);
+            }
+            Box::pin(flatten(ctx, item, source, options, into)).await?;
+        }
+        return Ok(());
+    }
+    let name = value::text(&document, "metadata.name").to_string();
+    let (default, enforced) = ctx.namespace()?;
+    if options.local {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let (group, version, plural) = (group.into(), version.into(), kind.to_lowercase());
+        let resource = Resource { kind: kind.into(), group, version, plural, ..Resource::default() };
+        let namespace = value::text(&document, "metadata.namespace").to_string();
+        let (resource, source) = (Arc::new(resource), source.to_string());
+        into.push(Info { resource, namespace, name, object: document, source });
+        return Ok(());
+    }
+    let resource = match ctx.discovery().await?.of_kind(api_version, kind) {
+        Some(resource) => resource,
+        None => {
+            let namespace = value::text(&document, "metadata.namespace");
+            return text(format!(
+                "resource mapping not found for name: {} namespace: {} from {}: no matches for kind {} in version {}\nensure CRDs are installed first",
+                quote(&name),
+                quote(namespace),
+                quote(source),
+                quote(kind),
+                quote(api_version)
+            ));
+        }
+    };
+    let mut document = document;
+    let mut namespace = value::text(&document, "metadata.namespace").to_string();
+    if !resource.namespaced {
+        namespace = String::new();
+    } else if namespace.is_empty() {
+        namespace = default;
+        value::put(&mut document, "metadata.namespace", namespace.as_str());
+    } else if enforced && namespace != default {
+        return text(format!(
+            "the namespace from the provided object {0} does not match the namespace {1}. You must pass '--namespace={namespace}' to perform this operation.",
+            quote(&namespace),
+            quote(&default)
+        ));
+    }
+    into.push(Info { resource, namespace, name, object: document, source: source.to_string() });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_to_folders_are_not_entered() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("deep")).unwrap();
+        for file in ["a.yaml", "deep/b.yaml", "note.txt"] {
+            std::fs::write(dir.path().join(file), "").unwrap();
+        }
+        for (to, link) in [(".", "x"), (".", "y"), ("..", "deep/up"), ("a.yaml", "c.yaml")] {
+            std::os::unix::fs::symlink(to, dir.path().join(link)).unwrap();
+        }
+        let mut found = vec![];
+        walk(dir.path(), Path::new("d"), true, &mut found).unwrap();
+        let shown: Vec<&str> = found.iter().map(|(_, shown)| shown.as_str()).collect();
+        assert_eq!(shown, ["d/a.yaml", "d/c.yaml", "d/deep/b.yaml"]);
+    }
+}

@@ -1,0 +1,231 @@
+//! # kustomize: the same manifests, a little different in every place
+//!
+//! ## In Kubernetes
+//! A folder with a `kustomization.yaml` names manifests (or other such folders) and what is to be
+//! changed in them: labels, names, the namespace, images, patches. ConfigMaps and Secrets are made
+//! from files, with a hash of their content in their name, so that a changed setting is a new
+//! object and whoever uses it is rolled out anew. `kubectl kustomize` prints the result, `-k` sends
+//! it.
+//! ## How this one works
+//! [`build`] goes down the folders and, on its way up, applies each folder's changes to all that
+//! was found below it (`accumulate`): generators, patches, namespace, prefix, labels, annotations,
+//! replicas, images. After each folder whoever names a renamed object is corrected ([`refs`]).
+//! Hashes come last, then everything is put into the order in which it can be applied.
+//! ## Left out
+//! Components, replacements and vars, generators and transformers as plugins, Helm charts, own
+//! `configurations` and `openapi`, bases in git, `buildMetadata`, `images.tagSuffix`,
+//! `labels.fields`, `sortOptions.legacySortOptions`: each is refused by its name.
+//! ## Read next
+//! `transform`, the changes; `builder`, which reads the result as if it were a file.
+
+mod change;
+mod generate;
+mod load;
+mod order;
+mod refs;
+mod target;
+
+pub use generate::hash;
+
+use crate::error::{Fail, text};
+use crate::files::sorted;
+use crate::print::yaml;
+use crate::wire;
+use api::value;
+use load::Kustomization;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// One object on its way up.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    pub object: Value,
+    /// Namespace and name under which it was known at each level, the first one first.
+    pub known: Vec<(String, String)>,
+    /// Its name gets a hash of its content.
+    pub hashed: bool,
+}
+
+impl Resource {
+    pub fn new(object: Value) -> Resource {
+        let known = vec![place(&object)];
+        Resource { object, known, hashed: false }
+    }
+    pub fn kind(&self) -> &str {
+        value::text(&self.object, "kind")
+    }
+    pub fn name(&self) -> &str {
+        value::text(&self.object, "metadata.name")
+    }
+    pub fn group(&self) -> &str {
+        value::text(&self.object, "apiVersion").split_once('/').map_or("", |(group, _)| group)
+    }
+    pub fn version(&self) -> &str {
+        let version = value::text(&self.object, "apiVersion");
+        version.split_once('/').map_or(version, |(_, version)| version)
+    }
+    /// Is it, or was it once, called so?
+    pub fn is_known_as(&self, namespace: &str, name: &str) -> bool {
+        let now = place(&self.object);
+        self.known.iter().chain([&now]).any(|(ns, n)| n == name && (namespace.is_empty() || ns == namespace))
+    }
+    /// `Pod.v1.[noGrp]/b.[noNs]`
+    pub fn id(&self) -> String {
+        id(
+            self.kind(),
+            self.version(),
+            self.group(),
+            self.name(),
+            value::text(&self.object, "metadata.namespace"),
+        )
+    }
+}
+
+fn place(object: &Value) -> (String, String) {
+    (value::text(object, "metadata.namespace").into(), value::text(object, "metadata.name").into())
+}
+
+fn id(kind: &str, version: &str, group: &str, name: &str, namespace: &str) -> String {
+    let or = |text: &str, none: &str| if text.is_empty() { none.to_string() } else { text.to_string() };
+    format!("{kind}.{}.{}/{name}.{}", or(version, "[noVer]"), or(group, "[noGrp]"), or(namespace, "[noNs]"))
+}
+
+/// What a folder comes to.
+pub struct Built {
+    pub objects: Vec<Value>,
+    /// Sentences for standard error.
+    pub warnings: Vec<String>,
+}
+
+impl Built {
+    pub fn to_yaml(&self) -> String {
+        self.objects.iter().map(yaml::to_string).collect::<Vec<_>>().join("---\n")
+    }
+}
+
+/// Builds the folder `dir`, called `shown` by the user.
+pub async fn build(dir: &Path, shown: &str) -> Result<Built, Fail> {
+    let mut warnings = vec![];
+    if shown.contains("://") || shown.starts_with("git@") || shown.starts_with("github.com/") {
+        return text(format!(
+            "kustomization in a repository ({shown}) is not implemented: clone it and name the folder"
+        ));
+    }
+    let root = folder(dir, shown)?;
+    let mut found = accumulate(&root, &mut vec![], &mut warnings).await?;
+    generate::add_hashes(&mut found);
+    if !Kustomization::load(&root)?.keeps_order() {
+        order::sort(&mut found);
+    }
+    let objects = found.into_iter().map(|r| sorted(r.object)).collect();
+    Ok(Built { objects, warnings })
+}
+
+fn folder(dir: &Path, shown: &str) -> Result<PathBuf, Fail> {
+    match std::fs::canonicalize(dir) {
+        Ok(root) if root.is_dir() => Ok(root),
+        Ok(root) => text(format!("must build at directory: '{}': file is not directory", root.display())),
+        Err(_) => text(format!(
+            "must build at directory: not a valid directory: evalsymlink failure on '{shown}' : lstat {}: no such file or directory",
+            first_missing(dir).display()
+        )),
+    }
+}
+
+/// The part of a path where it ends in nothing.
+fn first_missing(path: &Path) -> PathBuf {
+    let mut here = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => drop(here.pop()),
+            std::path::Component::CurDir => {}
+            other => here.push(other),
+        }
+        if !here.exists() {
+            break;
+        }
+    }
+    here
+}
+
+/// Everything below a folder, with the folder's changes. `above`: the folders that led here.
+async fn accumulate(
+    root: &Path,
+    above: &mut Vec<PathBuf>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Resource>, Fail> {
+    if above.iter().any(|a| a == root) {
+        return text(format!(
+            "accumulating resources: cycle detected: candidate root '{}' contains visited root '{}'",
+            root.display(),
+            root.display()
+        ));
+    }
+    let kustomization = Kustomization::load(root)?;
+    for warning in kustomization.warnings() {
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    let mut all: Vec<Resource> = vec![];
+    above.push(root.to_path_buf());
+    for entry in kustomization.resources() {
+        let found = resources(root, &entry, above, warnings).await?;
+        for resource in found {
+            if all.iter().any(|r| r.id() == resource.id()) {
+                return text(format!(
+                    "accumulating resources: accumulation err='merging resources from '{entry}': may not add resource with an already registered id: {}': must build at directory: '{}': file is not directory",
+                    resource.id(),
+                    root.join(&entry).display()
+                ));
+            }
+            all.push(resource);
+        }
+    }
+    above.pop();
+    generate::run(&kustomization, root, &mut all)?;
+    let before: Vec<(String, String)> = all.iter().map(|r| place(&r.object)).collect();
+    change::run(&kustomization, root, &mut all, before)?;
+    Ok(all)
+}
+
+/// The objects of a file, a folder or a URL.
+async fn resources(
+    root: &Path,
+    entry: &str,
+    above: &mut Vec<PathBuf>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Resource>, Fail> {
+    if entry.starts_with("http://") || entry.starts_with("https://") {
+        let path = entry.split(['?', '#']).next().unwrap_or(entry);
+        if ![".yaml", ".yml", ".json"].iter().any(|end| path.ends_with(end)) {
+            return text(format!(
+                "accumulating resources: {entry} is a repository; remote folders are not implemented"
+            ));
+        }
+        let bytes = wire::url::read(entry)
+            .await
+            .map_err(|e| Fail::Text(format!("accumulating resources: {}", e.message())))?;
+        return load::objects(&bytes, entry);
+    }
+    let path = root.join(entry);
+    if path.is_dir() {
+        let below = folder(&path, entry)?;
+        return Box::pin(accumulate(&below, above, warnings)).await.map_err(|fail| match fail {
+            Fail::Text(why) if why.starts_with("accumulating") || why.starts_with("invalid Kustom") => {
+                Fail::Text(format!("accumulating resources: accumulation err='accumulating resources from '{entry}': read {}: is a directory': recursed {why}", path.display()))
+            }
+            other => other,
+        });
+    }
+    let bytes = load::file(root, entry).map_err(|fail| {
+        let why = fail.message();
+        Fail::Text(format!(
+            "accumulating resources: accumulation err='accumulating resources from '{entry}': {why}': must build at directory: not a valid directory: {why}"
+        ))
+    })?;
+    load::objects(&bytes, entry)
+}
+
+#[cfg(test)]
+mod tests;

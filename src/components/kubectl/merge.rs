@@ -1,0 +1,386 @@
+//! Patches between states of an object: what `apply` sends.
+//!
+//! Three states meet: what was applied last (in an annotation), what the file says now, and what
+//! the server has. Fields that differ between server and file are set; fields that the last
+//! configuration had and the file has not are deleted; everything else belongs to somebody else and
+//! stays. Source: k8s.io/apimachinery/pkg/util/strategicpatch.
+
+use api::strategic::{Merge, merge_of};
+use serde_json::{Map, Value, json};
+
+type Fields = Map<String, Value>;
+
+/// What a comparison looks for.
+#[derive(Clone, Copy)]
+struct Look {
+    additions: bool,
+    deletions: bool,
+    /// Say the order of lists that changed.
+    order: bool,
+}
+
+/// A strategic merge patch from `current` to `modified` that deletes only what `original` had.
+/// Empty if there is nothing to do.
+pub fn strategic(kind: &str, original: &Value, modified: &Value, current: &Value) -> Value {
+    let empty = Fields::new();
+    let fields = |v: &Value| v.as_object().cloned().unwrap_or_default();
+    let modified = fields(modified);
+    let changes =
+        diff(kind, "", &fields(current), &modified, Look { additions: true, deletions: false, order: true });
+    let original = original.as_object().unwrap_or(&empty);
+    let deletions =
+        diff(kind, "", original, &modified, Look { additions: false, deletions: true, order: true });
+    Value::Object(joined(kind, "", deletions, changes))
+}
+
+/// A strategic merge patch from one state to another.
+pub fn strategic_two_way(kind: &str, from: &Value, to: &Value) -> Value {
+    let fields = |v: &Value| v.as_object().cloned().unwrap_or_default();
+    Value::Object(diff(
+        kind,
+        "",
+        &fields(from),
+        &fields(to),
+        Look { additions: true, deletions: true, order: true },
+    ))
+}
+
+/// The same as [`strategic`] for kinds of which no merge keys are known: lists are replaced.
+pub fn merge(original: &Value, modified: &Value, current: &Value) -> Value {
+    let mut patch = merge_two_way(current, modified);
+    keep(&mut patch, false);
+    let mut deletions = merge_two_way(original, modified);
+    keep(&mut deletions, true);
+    overlay(&mut deletions, patch);
+    deletions
+}
+
+/// An RFC 7386 patch from one state to another.
+pub fn merge_two_way(from: &Value, to: &Value) -> Value {
+    let (Some(from), Some(to)) = (from.as_object(), to.as_object()) else { return json!({}) };
+    let mut patch = Fields::new();
+    for (key, new) in to {
+        match from.get(key) {
+            Some(old) if old == new => {}
+            Some(old @ Value::Object(_)) if new.is_object() => {
+                let inner = merge_two_way(old, new);
+                if inner.as_object().is_some_and(|i| !i.is_empty()) {
+                    patch.insert(key.clone(), inner);
+                }
+            }
+            _ => drop(patch.insert(key.clone(), new.clone())),
+        }
+    }
+    for key in from.keys().filter(|k| !to.contains_key(*k)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    Value::Object(patch)
+}
+
+/// Keeps only the nulls of a merge patch, or only the rest. A map that was empty is a value; one
+/// that becomes so is not.
+fn keep(patch: &mut Value, nulls: bool) {
+    let Value::Object(map) = patch else { return };
+    map.retain(|_, v| match v {
+        Value::Object(inner) if inner.is_empty() => !nulls,
+        Value::Object(_) => {
+            keep(v, nulls);
+            v.as_object().is_some_and(|m| !m.is_empty())
+        }
+        Value::Null => nulls,
+        _ => !nulls,
+    });
+}
+
+fn overlay(base: &mut Value, over: Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, new) in over {
+                match base.get_mut(&key) {
+                    Some(old) => overlay(old, new),
+                    None => drop(base.insert(key, new)),
+                }
+            }
+        }
+        (base, over) => *base = over,
+    }
+}
+
+/// Maps of which the patch names all keys that are to stay.
+fn retains(kind: &str, parent: &str, key: &str) -> bool {
+    key == "strategy" && parent == "spec" && kind == "Deployment"
+}
+
+fn diff(kind: &str, name: &str, from: &Fields, to: &Fields, look: Look) -> Fields {
+    let mut patch = Fields::new();
+    for (key, new) in to {
+        let Some(old) = from.get(key) else {
+            if look.additions {
+                patch.insert(key.clone(), new.clone());
+            }
+            continue;
+        };
+        match (old, new) {
+            (Value::Object(_), Value::Object(_))
+                if kind == "PodDisruptionBudget" && name == "spec" && key == "selector" =>
+            {
+                // Its selector is replaced as a whole.
+                let replaced = (look.additions && old != new).then(|| new.clone());
+                patch.extend(replaced.map(|new| (key.clone(), new)));
+            }
+            (Value::Object(a), Value::Object(b)) => {
+                let mut inner = diff(kind, key, a, b, look);
+                if retains(kind, name, key)
+                    && (!inner.is_empty() || (look.additions && a.keys().any(|k| !b.contains_key(k))))
+                {
+                    inner.insert("$retainKeys".into(), sorted_keys(b));
+                }
+                if !inner.is_empty() {
+                    patch.insert(key.clone(), Value::Object(inner));
+                }
+            }
+            (Value::Array(a), Value::Array(b)) => match merge_of(kind, name, key) {
+                Merge::Atomic => {
+                    if look.additions && a != b {
+                        patch.insert(key.clone(), new.clone());
+                    }
+                }
+                Merge::Set => sets(key, a, b, look, &mut patch),
+                Merge::By(id) => lists(kind, key, id, a, b, look, &mut patch),
+            },
+            _ if old != new && look.additions => drop(patch.insert(key.clone(), new.clone())),
+            _ => {}
+        }
+    }
+    if look.deletions {
+        for key in from.keys().filter(|k| !to.contains_key(*k)) {
+            patch.insert(key.clone(), Value::Null);
+        }
+    }
+    patch
+}
+
+fn sorted_keys(map: &Fields) -> Value {
+    let mut keys: Vec<&String> = map.keys().collect();
+    keys.sort();
+    json!(keys)
+}
+
+fn sets(key: &str, from: &[Value], to: &[Value], look: Look, patch: &mut Fields) {
+    if from.is_empty() {
+        if look.additions && !to.is_empty() {
+            patch.insert(key.into(), to.into());
+        }
+        return;
+    }
+    let added: Vec<Value> = to.iter().filter(|v| !from.contains(v)).cloned().collect();
+    let removed: Vec<Value> = from.iter().filter(|v| !to.contains(v)).cloned().collect();
+    let ordered = (look.deletions && !removed.is_empty()) || (look.additions && from != to);
+    if look.additions && !added.is_empty() {
+        patch.insert(key.into(), added.into());
+    }
+    if look.deletions && !removed.is_empty() {
+        patch.insert(format!("$deleteFromPrimitiveList/{key}"), removed.into());
+    }
+    if look.order && ordered {
+        patch.insert(format!("$setElementOrder/{key}"), to.into());
+    }
+}
+
+fn lists(kind: &str, key: &str, id: &str, from: &[Value], to: &[Value], look: Look, patch: &mut Fields) {
+    if from.is_empty() {
+        if look.additions && !to.is_empty() {
+            patch.insert(key.into(), to.into());
+        }
+        return;
+    }
+    let mut items: Vec<Value> = vec![];
+    for new in to {
+        let (Value::Object(fields), Some(old)) = (new, from.iter().find(|o| o.get(id) == new.get(id))) else {
+            if look.additions {
+                items.push(new.clone());
+            }
+            continue;
+        };
+        let none = Fields::new();
+        let old = old.as_object().unwrap_or(&none);
+        let mut inner = diff(kind, key, old, fields, look);
+        let retained = key == "volumes";
+        if retained && (!inner.is_empty() || (look.additions && old.keys().any(|k| !fields.contains_key(k))))
+        {
+            inner.insert("$retainKeys".into(), sorted_keys(fields));
+        }
+        if !inner.is_empty() {
+            inner.insert(id.into(), new[id].clone());
+            items.push(Value::Object(inner));
+        }
+    }
+    if look.deletions {
+        for old in from.iter().filter(|o| !to.iter().any(|n| n.get(id) == o.get(id))) {
+            items.push(json!({"$patch": "delete", id: old[id]}));
+        }
+    }
+    let same_order = from.len() == to.len() && from.iter().zip(to).all(|(a, b)| a.get(id) == b.get(id));
+    let ordered = look.order
+        && ((look.additions && (!items.is_empty() || !same_order)) || (look.deletions && !items.is_empty()));
+    if !items.is_empty() {
+        patch.insert(key.into(), items.into());
+    }
+    if ordered {
+        let order: Vec<Value> = to.iter().map(|v| json!({id: v[id]})).collect();
+        patch.insert(format!("$setElementOrder/{key}"), order.into());
+    }
+}
+
+/// One patch that does what both do.
+fn joined(kind: &str, name: &str, mut deletions: Fields, changes: Fields) -> Fields {
+    for (key, new) in changes {
+        match (deletions.get_mut(&key), new) {
+            (Some(Value::Object(old)), Value::Object(new)) => {
+                *old = joined(kind, &key, std::mem::take(old), new);
+            }
+            (Some(Value::Array(old)), Value::Array(new)) if !key.starts_with('$') => {
+                match merge_of(kind, name, &key) {
+                    Merge::By(id) => {
+                        let mut items: Vec<Value> = vec![];
+                        for item in new {
+                            let same = old.iter().position(|o| o.get(id) == item.get(id));
+                            let old = same.map(|at| old.remove(at));
+                            items.push(match (old, item) {
+                                (Some(Value::Object(a)), Value::Object(b)) => {
+                                    Value::Object(joined(kind, &key, a, b))
+                                }
+                                (_, item) => item,
+                            });
+                        }
+                        items.append(old);
+                        *old = items;
+                    }
+                    Merge::Set | Merge::Atomic => *old = new,
+                }
+            }
+            (Some(old), new) => *old = new,
+            (None, new) => drop(deletions.insert(key, new)),
+        }
+    }
+    deletions
+}
+
+/// Records whether two patches of one object set a field to different values. `kind` is empty for
+/// kinds of which no merge keys are known.
+pub fn conflicts(kind: &str, a: &Value, b: &Value) -> bool {
+    conflict(kind, "", "", a, b)
+}
+
+fn conflict(kind: &str, parent: &str, name: &str, a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.get("$patch") != b.get("$patch")
+                || a.iter()
+                    .filter(|(key, _)| !key.starts_with('$'))
+                    .filter_map(|(key, inner)| Some((key, inner, b.get(key)?)))
+                    .any(|(key, a, b)| conflict(kind, name, key, a, b))
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            let merged = if kind.is_empty() { Merge::Atomic } else { merge_of(kind, parent, name) };
+            match merged {
+                Merge::Atomic => a != b,
+                Merge::Set => false,
+                Merge::By(id) => a.iter().any(|item| {
+                    let other = b.iter().find(|other| other.get(id) == item.get(id));
+                    other.is_some_and(|other| conflict(kind, parent, name, item, other))
+                }),
+            }
+        }
+        _ => a != b,
+    }
+}
+
+/// Is there nothing in the patch?
+pub fn is_empty(patch: &Value) -> bool {
+    patch.as_object().is_none_or(Map::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::strategic;
+
+    fn deployment(replicas: i64, containers: Value) -> Value {
+        json!({"spec": {"replicas": replicas, "template": {"spec": {"containers": containers}}}})
+    }
+
+    #[test]
+    fn only_what_the_file_says_changes() {
+        let original = deployment(
+            2,
+            json!([{"name": "c", "image": "n:1", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}, {"name": "gone", "image": "x"}]),
+        );
+        let modified =
+            deployment(3, json!([{"name": "c", "image": "n:2", "env": [{"name": "B", "value": "1"}]}]));
+        let current = deployment(
+            2,
+            json!([{"name": "c", "image": "n:1", "imagePullPolicy": "Always", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]},
+            {"name": "gone", "image": "x"}, {"name": "injected", "image": "side"}]),
+        );
+        let patch = strategic("Deployment", &original, &modified, &current);
+        let containers = &patch["spec"]["template"]["spec"]["containers"];
+        assert_eq!(
+            containers[0]["env"],
+            json!([{"name": "B", "value": "1"}, {"$patch": "delete", "name": "A"}])
+        );
+        assert_eq!(containers[1], json!({"$patch": "delete", "name": "gone"}));
+        let mut after = current.clone();
+        strategic::apply("Deployment", &mut after, &patch).unwrap();
+        let containers = after["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+        let names: Vec<&str> = containers.iter().map(|c| c["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["c", "injected"]);
+        assert_eq!(
+            containers[0],
+            json!({"name": "c", "image": "n:2", "imagePullPolicy": "Always", "env": [{"name": "B", "value": "1"}]})
+        );
+        assert_eq!(after["spec"]["replicas"], 3);
+        let again = strategic(
+            "Deployment",
+            &modified,
+            &modified,
+            &deployment(
+                3,
+                json!([{"name": "c", "image": "n:2", "imagePullPolicy": "Always", "env": [{"name": "B", "value": "1"}]}]),
+            ),
+        );
+        assert!(is_empty(&again), "{again}");
+    }
+
+    #[test]
+    fn custom_kinds_replace_lists() {
+        let original = json!({"spec": {"a": 1, "b": 2, "l": [1]}});
+        let modified = json!({"spec": {"a": 5, "l": [1, 2]}});
+        let current = json!({"spec": {"a": 1, "b": 2, "l": [1], "defaulted": true}, "status": {}});
+        assert_eq!(merge(&original, &modified, &current), json!({"spec": {"b": null, "a": 5, "l": [1, 2]}}));
+    }
+
+    #[test]
+    fn a_field_that_two_patches_set_differently_is_a_conflict() {
+        let image = |image: &str| deployment(2, json!([{"name": "c", "image": image}]));
+        assert!(conflicts("Deployment", &image("n:2"), &image("n:3")));
+        assert!(!conflicts("Deployment", &image("n:2"), &image("n:2")));
+        let other = json!({"spec": {"template": {"spec": {"containers": [{"name": "d", "image": "n:3"}]}}}});
+        assert!(!conflicts("Deployment", &image("n:2"), &other), "another container");
+        assert!(conflicts("", &json!({"l": [1]}), &json!({"l": [2]})));
+        assert!(
+            conflicts("", &json!({"a": null}), &json!({"a": 1}))
+                && !conflicts("", &json!({"a": 1}), &json!({"b": 2}))
+        );
+    }
+
+    #[test]
+    fn a_strategy_keeps_only_its_own_keys() {
+        let from = json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}});
+        let to = json!({"spec": {"strategy": {"type": "Recreate"}}});
+        let patch = strategic_two_way("Deployment", &from, &to);
+        let mut after = from;
+        strategic::apply("Deployment", &mut after, &patch).unwrap();
+        assert_eq!(after, to);
+    }
+}

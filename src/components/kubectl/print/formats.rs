@@ -1,0 +1,183 @@
+//! `-o json|yaml|name|jsonpath=…|go-template=…|custom-columns=…`
+
+use super::columns::Columns;
+use super::jsonpath::JsonPath;
+use super::template::Template;
+use super::{json, yaml};
+use crate::ctx::Ctx;
+use crate::error::{Fail, go_io, text};
+use crate::gostr::quote;
+use api::value;
+use serde_json::Value;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Formats that every printing verb knows.
+const COMMON: &[&str] = &[
+    "go-template",
+    "go-template-file",
+    "json",
+    "jsonpath",
+    "jsonpath-as-json",
+    "jsonpath-file",
+    "name",
+    "template",
+    "templatefile",
+    "yaml",
+];
+/// `get` knows these too.
+const OF_GET: &[&str] = &[
+    "custom-columns",
+    "custom-columns-file",
+    "go-template",
+    "go-template-file",
+    "json",
+    "jsonpath",
+    "jsonpath-as-json",
+    "jsonpath-file",
+    "name",
+    "template",
+    "templatefile",
+    "wide",
+    "yaml",
+];
+
+enum How {
+    Json,
+    Yaml,
+    Name,
+    Path(JsonPath, bool),
+    Template(Template),
+    Columns(Columns),
+}
+
+/// Prints objects as `-o` says.
+pub struct Format {
+    how: How,
+    managed_fields: bool,
+    printed: AtomicUsize,
+}
+
+/// The format asked for; `None` for people's format (no `-o`, or `wide` where `get` allows it).
+pub fn of(ctx: &Ctx, get: bool) -> Result<Option<Format>, Fail> {
+    named(ctx, ctx.flags.text("output"), get)
+}
+
+/// As [`of`], with the format's name given.
+pub fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>, Fail> {
+    let template_flag = ctx.flags.text("template");
+    let output = if output.is_empty() && !template_flag.is_empty() { "go-template" } else { output };
+    let (name, inline) = match output.split_once('=') {
+        Some((name, rest)) => (name, rest),
+        None => (output, ""),
+    };
+    let allowed = if get { OF_GET } else { COMMON };
+    if output.is_empty() || (get && output == "wide") {
+        return Ok(None);
+    }
+    if !allowed.contains(&name) {
+        return text(format!(
+            "unable to match a printer suitable for the output format {}, allowed formats are: {}",
+            quote(output),
+            allowed.join(",")
+        ));
+    }
+    let argument = if inline.is_empty() { template_flag } else { inline };
+    let from_file = |what: &str| -> Result<String, Fail> {
+        std::fs::read_to_string(ctx.path(argument)).map_err(|e| {
+            Fail::Text(format!("error reading {what} {argument}, open {argument}: {}", go_io(&e)))
+        })
+    };
+    let needed = || match argument {
+        "" => text("template format specified but no template given"),
+        given => Ok(given.to_string()),
+    };
+    let how = match name {
+        "json" => How::Json,
+        "yaml" => How::Yaml,
+        "name" => How::Name,
+        "jsonpath" | "jsonpath-as-json" | "jsonpath-file" => {
+            let given = needed()?;
+            let source = if name == "jsonpath-file" { from_file("--template")? } else { given };
+            let mut path = JsonPath::parse(&source)
+                .map_err(|why| Fail::Text(format!("error parsing jsonpath {source}, {why}")))?;
+            path.strict = !ctx.flags.is("allow-missing-template-keys");
+            How::Path(path, name == "jsonpath-as-json")
+        }
+        "custom-columns" | "custom-columns-file" => {
+            if argument.is_empty() {
+                return text("custom-columns format specified but no custom columns given");
+            }
+            let headers = !ctx.flags.is("no-headers");
+            let columns = match name {
+                "custom-columns" => Columns::parse(argument, headers),
+                _ => Columns::parse_file(&from_file("--template")?, headers),
+            };
+            How::Columns(columns.map_err(Fail::Text)?)
+        }
+        _ => {
+            let given = needed()?;
+            let source = if name.ends_with("file") { from_file("--template")? } else { given };
+            let template = Template::parse(&source);
+            How::Template(
+                template.map_err(|why| Fail::Text(format!("error parsing template {source}, {why}")))?,
+            )
+        }
+    };
+    let managed_fields = ctx.flags.is("show-managed-fields");
+    Ok(Some(Format { how, managed_fields, printed: AtomicUsize::new(0) }))
+}
+
+/// `pod/web`, `deployment.apps/web`
+pub fn name_of(object: &Value) -> String {
+    let kind = value::text(object, "kind").to_lowercase();
+    let name = value::text(object, "metadata.name");
+    match value::text(object, "apiVersion").split_once('/') {
+        Some((group, _)) => format!("{kind}.{group}/{name}"),
+        None => format!("{kind}/{name}"),
+    }
+}
+
+impl Format {
+    pub fn is_name(&self) -> bool {
+        matches!(self.how, How::Name)
+    }
+
+    /// One object (or a List); `sorted`: it came from a server or a file, whose fields Go keeps in
+    /// a map.
+    pub fn print(&self, object: &Value, sorted: bool) -> Result<String, Fail> {
+        let count = self.printed.fetch_add(1, Ordering::Relaxed) + 1;
+        let shown = |object: &Value| {
+            let mut object = object.clone();
+            if !self.managed_fields {
+                drop_managed(&mut object);
+            }
+            object
+        };
+        let items: Vec<Value> = match object.get("items") {
+            Some(Value::Array(items)) => items.clone(),
+            _ => vec![object.clone()],
+        };
+        Ok(match &self.how {
+            How::Json => json::pretty(&shown(object), "    ", sorted) + "\n",
+            How::Yaml => {
+                let text = yaml::to_string(&shown(object));
+                if count > 1 { format!("---\n{text}") } else { text }
+            }
+            How::Name => items.iter().map(|i| name_of(i) + "\n").collect(),
+            How::Path(path, as_json) => path.print(object, *as_json).map_err(Fail::Text)?,
+            How::Template(template) => template.print(object).map_err(Fail::Text)?,
+            How::Columns(columns) => columns.print(&items, count == 1).map_err(Fail::Text)?,
+        })
+    }
+}
+
+fn drop_managed(object: &mut Value) {
+    if let Some(Value::Object(meta)) = object.get_mut("metadata") {
+        meta.shift_remove("managedFields");
+    }
+    for item in value::list_mut(object, "items") {
+        if let Some(Value::Object(meta)) = item.get_mut("metadata") {
+            meta.shift_remove("managedFields");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Server-side tables (`metav1.Table`) as rows of text.
+
+use crate::gostr;
+use api::quantity::Quantity;
+use api::value;
+use serde_json::Value;
+use std::cmp::Ordering;
+
+/// What `get` was asked to show beside the server's columns.
+#[derive(Clone, Default)]
+pub struct Shown {
+    pub wide: bool,
+    pub no_headers: bool,
+    pub namespace: bool,
+    /// Before the name: `pod/`.
+    pub kind: Option<String>,
+    pub labels: bool,
+    /// `-L`
+    pub label_columns: Vec<String>,
+}
+
+/// The columns of a table, to print it or later tables of a watch with.
+#[derive(Clone, Default)]
+pub struct Head {
+    columns: Vec<Value>,
+}
+
+impl Head {
+    pub fn of(table: &Value) -> Head {
+        Head { columns: value::list(table, "columnDefinitions").to_vec() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.columns.is_empty()
+    }
+
+    fn visible(&self, shown: &Shown) -> Vec<usize> {
+        let wanted = |i: &usize| shown.wide || value::int(&self.columns[*i], "priority").unwrap_or(0) == 0;
+        (0..self.columns.len()).filter(wanted).collect()
+    }
+
+    /// `NAMESPACE NAME READY … L LABELS`
+    pub fn header(&self, shown: &Shown) -> Vec<String> {
+        let mut cells = vec![];
+        if shown.namespace {
+            cells.push("NAMESPACE".to_string());
+        }
+        cells.extend(
+            self.visible(shown).iter().map(|i| value::text(&self.columns[*i], "name").to_uppercase()),
+        );
+        cells.extend(shown.label_columns.iter().map(|l| l.rsplit('/').next().unwrap_or(l).to_uppercase()));
+        if shown.labels {
+            cells.push("LABELS".into());
+        }
+        cells
+    }
+
+    /// One row.
+    pub fn row(&self, row: &Value, shown: &Shown) -> Vec<String> {
+        let mut cells = vec![];
+        let object = value::at(row, "object");
+        if shown.namespace {
+            cells.push(value::text(object, "metadata.namespace").to_string());
+        }
+        let values = value::list(row, "cells");
+        for i in self.visible(shown) {
+            let column = &self.columns[i];
+            let mut text = values.get(i).map_or(String::new(), |v| cell(v, column));
+            let is_name = value::text(column, "type") == "string" && value::text(column, "format") == "name";
+            if let (Some(kind), true) = (&shown.kind, is_name) {
+                text = format!("{kind}/{text}");
+            }
+            cells.push(text);
+        }
+        let labels = value::at(object, "metadata.labels");
+        cells.extend(shown.label_columns.iter().map(|name| labels[name].as_str().unwrap_or("").to_string()));
+        if shown.labels {
+            cells.push(labels_of(labels));
+        }
+        cells
+    }
+}
+
+/// `a=1,b=2`, or `<none>`
+pub fn labels_of(labels: &Value) -> String {
+    let Some(map) = labels.as_object().filter(|m| !m.is_empty()) else { return "<none>".into() };
+    let mut pairs: Vec<String> = map.iter().map(|(k, v)| format!("{k}={}", gostr::plain(v))).collect();
+    pairs.sort();
+    pairs.join(",")
+}
+
+fn cell(value: &Value, column: &Value) -> String {
+    let text = match value {
+        Value::Null => return String::new(),
+        Value::String(text) if value::text(column, "type") == "date" && text.ends_with('Z') => {
+            return text.clone();
+        }
+        other => gostr::plain(other),
+    };
+    match text.split_once(['\n', '\r', '\u{c}']) {
+        Some((first, _)) => format!("{first}..."),
+        None => escaped(&text),
+    }
+}
+
+/// Shows terminal control characters instead of sending them: texts of the cluster must not steer
+/// the user's terminal.
+pub fn escaped(text: &str) -> String {
+    text.replace('\u{1b}', "^[").replace('\r', "\\r")
+}
+
+/// Sorts rows by a path into their objects, as `--sort-by` does. The error is kubectl's.
+pub fn sort(rows: &mut [Value], expression: &str) -> Result<(), String> {
+    let path = super::jsonpath::relaxed(expression)?;
+    let mut found_any = rows.is_empty();
+    let mut keyed: Vec<(Option<Value>, Value)> = vec![];
+    for row in rows.iter() {
+        let object = if row["object"].is_null() { row } else { &row["object"] };
+        let key = path.find(object)?.into_iter().flatten().next();
+        found_any |= key.is_some();
+        keyed.push((key, row.clone()));
+    }
+    if !found_any {
+        return Err(format!(
+            "couldn't find any field with path {} in the list of objects",
+            gostr::quote(&format!("{{{}}}", dotted(expression)))
+        ));
+    }
+    // Quantities or words, but not both: an order in which `1k` > `500` > `2a` > `1k` is none.
+    let text = |key: &Option<Value>| key.as_ref().and_then(Value::as_str).map(Quantity::parse);
+    let quantities = keyed.iter().filter_map(|(key, _)| text(key)).all(|q| q.is_some());
+    keyed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref(), quantities));
+    for (slot, (_, row)) in rows.iter_mut().zip(keyed) {
+        *slot = row;
+    }
+    Ok(())
+}
+
+fn dotted(expression: &str) -> String {
+    let inner = expression.trim_start_matches('{').trim_end_matches('}').trim_start_matches('.');
+    format!(".{inner}")
+}
+
+fn compare(a: Option<&Value>, b: Option<&Value>, quantities: bool) -> Ordering {
+    match (a, b) {
+        (Some(Value::String(a)), Some(Value::String(b))) if quantities => {
+            Quantity::parse(a).partial_cmp(&Quantity::parse(b)).unwrap_or(Ordering::Equal)
+        }
+        (Some(Value::String(a)), Some(Value::String(b))) => natural(a, b),
+        (Some(a), Some(b)) => {
+            let number = |v: &Value| v.as_f64().unwrap_or(f64::NEG_INFINITY);
+            a.is_string().cmp(&b.is_string()).then(number(a).total_cmp(&number(b)))
+        }
+        (a, b) => a.is_some().cmp(&b.is_some()),
+    }
+}
+
+/// `web-2` before `web-10` (sortorder.NaturalLess).
+fn natural(a: &str, b: &str) -> Ordering {
+    let (mut x, mut y) = (a.as_bytes(), b.as_bytes());
+    while let (Some(p), Some(q)) = (x.first(), y.first()) {
+        if p.is_ascii_digit() && q.is_ascii_digit() {
+            let run = |s: &[u8]| s.iter().take_while(|c| c.is_ascii_digit()).count();
+            let (m, n) = (run(x), run(y));
+            let number = |s: &[u8]| String::from_utf8_lossy(s).trim_start_matches('0').to_string();
+            let (left, right) = (number(&x[..m]), number(&y[..n]));
+            let order = left.len().cmp(&right.len()).then(left.cmp(&right)).then(m.cmp(&n));
+            if order.is_ne() {
+                return order;
+            }
+            (x, y) = (&x[m..], &y[n..]);
+        } else if p != q {
+            return p.cmp(q);
+        } else {
+            (x, y) = (&x[1..], &y[1..]);
+        }
+    }
+    x.len().cmp(&y.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_that_look_like_quantities_are_sorted_all_the_same() {
+        let names = |rows: &[Value]| -> Vec<String> {
+            rows.iter().map(|r| value::text(r, "metadata.name").to_string()).collect()
+        };
+        // Many, so that a sort that wants an order notices that there is none.
+        let row = |name: String| json!({"metadata": {"name": name}});
+        let mut rows: Vec<Value> = (0..60)
+            .map(|i| row([format!("{i}k"), format!("{}", i * 37), format!("{i}a")][i % 3].clone()))
+            .collect();
+        sort(&mut rows, ".metadata.name").unwrap();
+        let sorted = names(&rows);
+        assert!(sorted.windows(2).all(|w| natural(&w[0], &w[1]).is_le()), "{sorted:?}");
+        let mut rows: Vec<Value> = ["1k", "500", "2"].map(|n| row(n.into())).into();
+        sort(&mut rows, ".metadata.name").unwrap();
+        assert_eq!(names(&rows), ["2", "500", "1k"]);
+    }
+}

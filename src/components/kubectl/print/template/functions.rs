@@ -1,0 +1,190 @@
+//! What a pipeline may call.
+
+use super::{printed, truth};
+use crate::gostr;
+use serde_json::Value;
+use std::cmp::Ordering;
+
+pub(super) const FUNCTIONS: [&str; 19] = [
+    "and",
+    "or",
+    "not",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "len",
+    "index",
+    "print",
+    "printf",
+    "println",
+    "exists",
+    "base64decode",
+    "html",
+    "js",
+    "slice",
+];
+
+pub(super) fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Array(_) => "[]interface {}",
+        _ => "interface {}",
+    }
+}
+
+fn order(a: &Value, b: &Value) -> Result<Ordering, String> {
+    match (a, b) {
+        (Value::String(a), Value::String(b)) => Ok(a.cmp(b)),
+        (Value::Number(a), Value::Number(b)) => {
+            a.as_f64().partial_cmp(&b.as_f64()).ok_or_else(|| "incompatible types for comparison".to_string())
+        }
+        _ => Err("incompatible types for comparison".into()),
+    }
+}
+
+/// `x[1:2]` of a string (by bytes) or a list.
+fn slice(of: &Value, ends: &[Value]) -> Result<Value, String> {
+    let length = match of {
+        Value::String(s) => s.len(),
+        Value::Array(a) => a.len(),
+        _ => return Err("error calling slice: slice of untyped nil".into()),
+    };
+    let at = |i: usize, default: usize| match ends.get(i) {
+        None => Ok(default),
+        Some(end) => end
+            .as_u64()
+            .and_then(|n| usize::try_from(n).ok())
+            .filter(|n| *n <= length)
+            .ok_or(format!("error calling slice: index out of range: {}", printed(end))),
+    };
+    let (from, to) = (at(0, 0)?, at(1, length)?);
+    if from > to {
+        return Err(format!("error calling slice: invalid slice index: {from} > {to}"));
+    }
+    Ok(match of {
+        Value::Array(list) => list[from..to].into(),
+        other => String::from_utf8_lossy(&printed(other).as_bytes()[from..to]).into_owned().into(),
+    })
+}
+
+pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
+    let first =
+        || args.first().ok_or_else(|| format!("wrong number of args for {word}: want at least 1 got 0"));
+    let two = || match args.as_slice() {
+        [a, b, ..] => Ok((a, b)),
+        _ => Err(format!("wrong number of args for {word}: want 2 got {}", args.len())),
+    };
+    Ok(match word {
+        "and" => args.iter().find(|a| !truth(a)).or(args.last()).cloned().unwrap_or(Value::Null),
+        "or" => args.iter().find(|a| truth(a)).or(args.last()).cloned().unwrap_or(Value::Null),
+        "not" => (!truth(first()?)).into(),
+        "eq" => {
+            let (a, _) = two()?;
+            args[1..].iter().any(|b| a == b || order(a, b) == Ok(Ordering::Equal)).into()
+        }
+        "ne" => (two()?.0 != two()?.1).into(),
+        "lt" => (order(two()?.0, two()?.1)? == Ordering::Less).into(),
+        "le" => (order(two()?.0, two()?.1)? != Ordering::Greater).into(),
+        "gt" => (order(two()?.0, two()?.1)? == Ordering::Greater).into(),
+        "ge" => (order(two()?.0, two()?.1)? != Ordering::Less).into(),
+        "len" => match first()? {
+            Value::String(s) => s.len().into(),
+            Value::Array(a) => a.len().into(),
+            Value::Object(o) => o.len().into(),
+            _ => return Err("error calling len: len of untyped nil".into()),
+        },
+        "index" => {
+            let mut here = first()?.clone();
+            for key in &args[1..] {
+                here = match (&here, key) {
+                    (Value::Object(map), Value::String(key)) => map.get(key).cloned().unwrap_or(Value::Null),
+                    (Value::Array(list), Value::Number(n)) => {
+                        let at = n.as_i64().unwrap_or(-1);
+                        let found = usize::try_from(at).ok().and_then(|at| list.get(at));
+                        found.cloned().ok_or(format!("error calling index: index out of range: {at}"))?
+                    }
+                    _ => return Err("error calling index: index of untyped nil".into()),
+                };
+            }
+            here
+        }
+        "slice" => slice(first()?, &args[1..])?,
+        "exists" => {
+            let mut here = first()?.clone();
+            for key in &args[1..] {
+                here = match key {
+                    Value::String(key) => here.get(key).cloned().unwrap_or(Value::Null),
+                    Value::Number(n) => {
+                        here.get(n.as_u64().unwrap_or(0) as usize).cloned().unwrap_or(Value::Null)
+                    }
+                    _ => Value::Null,
+                };
+            }
+            (!here.is_null()).into()
+        }
+        "base64decode" => {
+            use base64::Engine as _;
+            let text = printed(first()?);
+            let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim());
+            let bytes =
+                bytes.map_err(|e| format!("error calling base64decode: base64 decode failed: {e}"))?;
+            String::from_utf8_lossy(&bytes).into_owned().into()
+        }
+        "html" => printed(first()?).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").into(),
+        "js" => printed(first()?).replace('\\', "\\\\").replace('\'', "\\'").replace('"', "\\\"").into(),
+        "printf" => formatted(&printed(first()?), &args[1..]).into(),
+        "println" => (args.iter().map(printed).collect::<Vec<_>>().join(" ") + "\n").into(),
+        _ => args.iter().map(printed).collect::<String>().into(),
+    })
+}
+
+/// Wider is nothing that anybody means; Go has a limit too.
+const WIDTH_MAX: usize = 10_000;
+
+fn size(digits: &str) -> Option<usize> {
+    digits.parse().ok().filter(|width| *width <= WIDTH_MAX)
+}
+
+/// `%s %d %v %q %-10s %05d`
+fn formatted(format: &str, args: &[Value]) -> String {
+    let (mut out, mut args, mut chars) = (String::new(), args.iter(), format.chars().peekable());
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            out.push(c);
+            continue;
+        }
+        let mut spec = String::new();
+        while chars.peek().is_some_and(|c| c.is_ascii_digit() || matches!(c, '-' | '.' | '+')) {
+            spec.extend(chars.next());
+        }
+        let verb = chars.next().unwrap_or('%');
+        if verb == '%' {
+            out.push('%');
+            continue;
+        }
+        let Some(arg) = args.next() else {
+            out.push_str(&format!("%!{verb}(MISSING)"));
+            continue;
+        };
+        let text = match verb {
+            'q' => gostr::quote(&printed(arg)),
+            'f' => format!(
+                "{:.*}",
+                spec.split_once('.').and_then(|(_, p)| size(p)).unwrap_or(6),
+                arg.as_f64().unwrap_or(0.0)
+            ),
+            _ => printed(arg),
+        };
+        let width = size(spec.split('.').next().unwrap_or("").trim_matches(['-', '+'])).unwrap_or(0);
+        let zero = spec.starts_with('0') && verb == 'd';
+        let pad = width.saturating_sub(text.chars().count());
+        match (spec.starts_with('-'), zero) {
+            (true, _) => out.push_str(&format!("{text}{}", " ".repeat(pad))),
+            (_, true) => out.push_str(&format!("{}{text}", "0".repeat(pad))),
+            _ => out.push_str(&format!("{}{text}", " ".repeat(pad))),
+        }
+    }
+    out
+}

@@ -1,0 +1,129 @@
+//! `-o go-template`: the part of Go's text/template that people use with kubectl. Text becomes
+//! nodes ([`parse`]), nodes run over an object ([`run`]), and what they call stands in
+//! [`functions`].
+
+mod functions;
+mod parse;
+mod run;
+
+use crate::gostr;
+use parse::{block, tokens};
+use run::Run;
+use serde_json::Value;
+
+#[derive(Debug, Clone)]
+enum Node {
+    Text(String),
+    Print(Pipe),
+    /// A pipeline whose value is kept: in a new variable of this block, or (`false`) in the one
+    /// that is there.
+    Keep(String, bool, Pipe),
+    /// With `{{if $x := …}}` the value is a variable of both branches.
+    If(Option<String>, Pipe, Vec<Node>, Vec<Node>),
+    With(Option<String>, Pipe, Vec<Node>, Vec<Node>),
+    /// key variable, value variable
+    Range(Option<String>, Option<String>, Pipe, Vec<Node>, Vec<Node>),
+    Break,
+    Continue,
+}
+
+type Pipe = Vec<Vec<Term>>;
+
+#[derive(Debug, Clone)]
+enum Term {
+    /// `.a.b`
+    Dot(Vec<String>),
+    /// `$`, `$x.a`
+    Var(String, Vec<String>),
+    Word(String),
+    Literal(Value),
+    /// `(pipe).a`
+    Group(Pipe, Vec<String>),
+}
+
+pub struct Template {
+    source: String,
+    nodes: Vec<Node>,
+}
+
+impl Template {
+    /// The error is kubectl's.
+    pub fn parse(source: &str) -> Result<Template, String> {
+        let mut tokens = tokens(source)?.into_iter().peekable();
+        let (nodes, end) = block(&mut tokens)?;
+        match end.as_str() {
+            "" => Ok(Template { source: source.into(), nodes }),
+            end => Err(format!("template: output:1: unexpected {{{{{end}}}}}")),
+        }
+    }
+
+    pub fn print(&self, object: &Value) -> Result<String, String> {
+        let mut run = Run::new(object);
+        match run.nodes(&self.nodes, object) {
+            Ok(_) => Ok(run.out),
+            Err(why) => Err(format!(
+                "error executing template {}: template: output:1:2: {why}",
+                gostr::quote(&self.source)
+            )),
+        }
+    }
+}
+
+/// As `if` and `and` see it.
+fn truth(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(b) => *b,
+        Value::Number(n) => n.as_f64() != Some(0.0),
+        Value::String(s) => !s.is_empty(),
+        Value::Array(a) => !a.is_empty(),
+        Value::Object(o) => !o.is_empty(),
+    }
+}
+
+/// As a template prints it.
+fn printed(value: &Value) -> String {
+    match value {
+        Value::Null => "<no value>".into(),
+        other => gostr::plain(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn templates_of_everyday_use() {
+        let object = json!({"items": [{"name": "a", "n": 1, "ok": true}, {"name": "b", "n": 12, "labels": {"x/y": "z"}}], "secret": "aGk="});
+        for (template, want) in [
+            ("{{range .items}}{{.name}}={{.n}}{{\"\\n\"}}{{end}}", "a=1\nb=12\n"),
+            ("{{range $i, $x := .items}}{{if $i}}, {{end}}{{$x.name}}{{end}}", "a, b"),
+            ("{{(index .items 1).name}} {{len .items}}", "b 2"),
+            ("{{.nothing}}", "<no value>"),
+            (
+                "{{range .items}}{{if and .ok (eq .n 1)}}yes{{else if gt .n 10}}big{{else}}no{{end}} {{end}}",
+                "yes big ",
+            ),
+            ("{{index (index .items 1).labels \"x/y\"}}", "z"),
+            ("{{.secret | base64decode}}", "hi"),
+            ("{{printf \"%-4s|%03d\" \"x\" 7}}", "x   |007"),
+            ("{{with .missing}}x{{else}}none{{end}}", "none"),
+            ("a {{- /* note */ -}} b {{- \"c\" -}} d", "abcd"),
+            ("{{range .items}}{{- .name -}}{{end}}", "ab"),
+            ("{{$n := \"q\"}}{{$n}}{{println 1 2}}", "q1 2\n"),
+            ("{{$x := 1}}{{range .items}}{{$x := 2}}{{end}}{{$x}}", "1"),
+            ("{{$x := 1}}{{range .items}}{{$x = 2}}{{end}}{{$x}}", "2"),
+            ("{{with $y := .secret}}{{$y}}{{end}}{{if $z := .items}}{{len $z}}{{end}}", "aGk=2"),
+            ("{{.nothing.below.it}}", "<no value>"),
+            ("{{slice .secret 1 3}}{{slice .secret 3}}", "Gk="),
+            ("{{printf \"%99999999999999999999d|%.99999999f\" 1 1.5}}", "1|1.500000"),
+        ] {
+            let parsed = Template::parse(template).unwrap_or_else(|e| panic!("{template}: {e}"));
+            assert_eq!(parsed.print(&object).unwrap(), want, "{template}");
+        }
+        assert!(Template::parse("{{.a").is_err());
+        assert!(Template::parse("{{nofunc .a}}").err().unwrap().contains("function \"nofunc\" not defined"));
+    }
+}

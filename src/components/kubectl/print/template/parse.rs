@@ -1,0 +1,268 @@
+//! From text to nodes.
+
+use super::functions::FUNCTIONS;
+use super::{Node, Pipe, Term};
+use crate::gostr;
+use serde_json::Value;
+
+/// Texts and actions; `{{-` and `-}}` trim.
+pub(super) fn tokens(source: &str) -> Result<Vec<Result<String, String>>, String> {
+    let (mut found, mut rest, mut trim) = (vec![], source, false);
+    while let Some(start) = rest.find("{{") {
+        let mut text = &rest[..start];
+        let after = &rest[start + 2..];
+        if trim {
+            text = text.trim_start();
+        }
+        let trims = after.starts_with("- ");
+        if trims {
+            text = text.trim_end();
+        }
+        if !text.is_empty() {
+            found.push(Ok(text.to_string()));
+        }
+        let end = action_end(after).ok_or("template: output:1: unclosed action")?;
+        let mut action = &after[if trims { 1 } else { 0 }..end];
+        trim = action.ends_with(" -");
+        if trim {
+            action = &action[..action.len() - 1];
+        }
+        if !action.trim().starts_with("/*") {
+            found.push(Err(action.trim().to_string()));
+        }
+        rest = &after[end + 2..];
+    }
+    let text = if trim { rest.trim_start() } else { rest };
+    if !text.is_empty() {
+        found.push(Ok(text.to_string()));
+    }
+    Ok(found)
+}
+
+fn action_end(text: &str) -> Option<usize> {
+    let (mut quote, mut escaped) = (None, false);
+    for (i, c) in text.char_indices() {
+        match (c, quote) {
+            _ if escaped => escaped = false,
+            ('\\', Some('"')) => escaped = true,
+            (c, Some(q)) if c == q => quote = None,
+            (_, Some(_)) => {}
+            ('"' | '`', None) => quote = Some(c),
+            ('}', None) if text[i..].starts_with("}}") => return Some(i),
+            _ => {}
+        }
+    }
+    None
+}
+
+type Tokens = std::iter::Peekable<std::vec::IntoIter<Result<String, String>>>;
+
+/// Nodes up to `end` or `else`, which is returned (with what follows it).
+pub(super) fn block(tokens: &mut Tokens) -> Result<(Vec<Node>, String), String> {
+    let mut nodes = vec![];
+    while let Some(token) = tokens.next() {
+        let action = match token {
+            Ok(text) => {
+                nodes.push(Node::Text(text));
+                continue;
+            }
+            Err(action) => action,
+        };
+        let (word, rest) = action.split_once(char::is_whitespace).unwrap_or((&action, ""));
+        let rest = rest.trim();
+        match word {
+            "end" | "else" => return Ok((nodes, action.clone())),
+            "break" => nodes.push(Node::Break),
+            "continue" => nodes.push(Node::Continue),
+            "if" | "with" | "range" => nodes.push(control(word, rest, tokens)?),
+            _ => {
+                nodes.push(match assigned(&action)? {
+                    (Some((name, new)), pipe) => Node::Keep(name, new, pipe),
+                    (None, pipe) => Node::Print(pipe),
+                });
+            }
+        }
+    }
+    Ok((nodes, String::new()))
+}
+
+fn control(word: &str, rest: &str, tokens: &mut Tokens) -> Result<Node, String> {
+    let (body, end) = block(tokens)?;
+    let otherwise = match end.strip_prefix("else").map(str::trim) {
+        Some("") => {
+            let (nodes, end) = block(tokens)?;
+            if end != "end" {
+                return Err("template: output:1: unexpected EOF".into());
+            }
+            nodes
+        }
+        Some(next) => {
+            let (word, rest) = next.split_once(char::is_whitespace).unwrap_or((next, ""));
+            vec![control(word, rest.trim(), tokens)?]
+        }
+        None if end == "end" => vec![],
+        None => return Err("template: output:1: unexpected EOF".into()),
+    };
+    Ok(match word {
+        "if" | "with" => {
+            let (var, pipe) = assigned(rest)?;
+            let var = var.map(|(name, _)| name);
+            match word {
+                "if" => Node::If(var, pipe, body, otherwise),
+                _ => Node::With(var, pipe, body, otherwise),
+            }
+        }
+        _ => {
+            let (names, text) = match rest.split_once(":=") {
+                Some((names, text)) if rest.starts_with('$') => (names, text),
+                _ => ("", rest),
+            };
+            let mut names: Vec<String> =
+                names.split(',').map(|n| n.trim().to_string()).filter(|n| !n.is_empty()).collect();
+            let value = names.pop();
+            Node::Range(names.pop(), value, pipe(text)?, body, otherwise)
+        }
+    })
+}
+
+/// The variable that an action gives a value to, and whether it is a new one (`:=`).
+type Assigned = Option<(String, bool)>;
+
+fn assigned(text: &str) -> Result<(Assigned, Pipe), String> {
+    if text.starts_with('$')
+        && let Some((name, value)) = text.split_once('=')
+        && name.trim_end_matches(':').trim().chars().skip(1).all(char::is_alphanumeric)
+    {
+        let new = name.ends_with(':');
+        return Ok((Some((name.trim_end_matches(':').trim().to_string(), new)), pipe(value)?));
+    }
+    Ok((None, pipe(text)?))
+}
+
+fn pipe(text: &str) -> Result<Pipe, String> {
+    let chars: Vec<char> = text.chars().collect();
+    let mut at = 0;
+    let found = pipe_at(&chars, &mut at)?;
+    if at < chars.len() {
+        return Err(format!("template: output:1: unexpected {:?} in operand", chars[at]));
+    }
+    Ok(found)
+}
+
+fn pipe_at(chars: &[char], at: &mut usize) -> Result<Pipe, String> {
+    let mut commands: Pipe = vec![vec![]];
+    while let Some(c) = chars.get(*at).copied() {
+        match c {
+            ')' => break,
+            c if c.is_whitespace() => *at += 1,
+            '|' => {
+                *at += 1;
+                commands.push(vec![]);
+            }
+            _ => {
+                let term = term(chars, at)?;
+                if let Some(last) = commands.last_mut() {
+                    last.push(term);
+                }
+            }
+        }
+    }
+    if commands.iter().any(Vec::is_empty) {
+        return Err("template: output:1: missing value for command".into());
+    }
+    Ok(commands)
+}
+
+fn name(chars: &[char], at: &mut usize) -> String {
+    let start = *at;
+    while chars.get(*at).is_some_and(|c| c.is_alphanumeric() || *c == '_') {
+        *at += 1;
+    }
+    chars[start..*at].iter().collect()
+}
+
+fn fields(chars: &[char], at: &mut usize) -> Vec<String> {
+    let mut found = vec![];
+    while chars.get(*at) == Some(&'.') {
+        *at += 1;
+        let field = name(chars, at);
+        if !field.is_empty() {
+            found.push(field);
+        }
+    }
+    found
+}
+
+fn term(chars: &[char], at: &mut usize) -> Result<Term, String> {
+    match chars[*at] {
+        '.' => Ok(Term::Dot(fields(chars, at))),
+        '$' => {
+            *at += 1;
+            let var = name(chars, at);
+            Ok(Term::Var(format!("${var}"), fields(chars, at)))
+        }
+        '(' => {
+            *at += 1;
+            let inner = pipe_at(chars, at)?;
+            if chars.get(*at) != Some(&')') {
+                return Err("template: output:1: unclosed left paren".into());
+            }
+            *at += 1;
+            Ok(Term::Group(inner, fields(chars, at)))
+        }
+        '`' => {
+            let rest = &chars[*at + 1..];
+            let end = rest
+                .iter()
+                .position(|c| *c == '`')
+                .ok_or("template: output:1: unterminated raw quoted string")?;
+            *at += end + 2;
+            Ok(Term::Literal(rest[..end].iter().collect::<String>().into()))
+        }
+        '"' => {
+            *at += 1;
+            let mut text = String::new();
+            loop {
+                let c = chars.get(*at).copied();
+                *at += 1;
+                match c {
+                    None => return Err("template: output:1: unterminated quoted string".into()),
+                    Some('"') => return Ok(Term::Literal(text.into())),
+                    Some('\\') => {
+                        let c = chars.get(*at).copied().unwrap_or('\\');
+                        *at += 1;
+                        text.push(match c {
+                            'n' => '\n',
+                            't' => '\t',
+                            'r' => '\r',
+                            c => c,
+                        });
+                    }
+                    Some(c) => text.push(c),
+                }
+            }
+        }
+        c if c.is_ascii_digit() || c == '-' || c == '+' => {
+            let start = *at;
+            *at += 1;
+            while chars.get(*at).is_some_and(|c| c.is_ascii_alphanumeric() || *c == '.') {
+                *at += 1;
+            }
+            let text: String = chars[start..*at].iter().collect();
+            if let Ok(i) = text.parse::<i64>() {
+                return Ok(Term::Literal(i.into()));
+            }
+            text.parse::<f64>()
+                .map(|f| Term::Literal(f.into()))
+                .map_err(|_| format!("template: output:1: bad number syntax: {}", gostr::quote(&text)))
+        }
+        c if c.is_alphabetic() => match name(chars, at).as_str() {
+            "true" => Ok(Term::Literal(true.into())),
+            "false" => Ok(Term::Literal(false.into())),
+            "nil" => Ok(Term::Literal(Value::Null)),
+            word if FUNCTIONS.contains(&word) => Ok(Term::Word(word.into())),
+            word => Err(format!("template: output:1: function {} not defined", gostr::quote(word))),
+        },
+        c => Err(format!("template: output:1: unexpected {c:?} in command")),
+    }
+}

@@ -1,0 +1,137 @@
+//! Nodes run over an object: what they print, and where `break` and `continue` lead.
+
+use super::functions::{call, kind_of};
+use super::{Node, Pipe, Term, printed, truth};
+use crate::gostr;
+use serde_json::Value;
+
+pub(super) enum Flow {
+    On,
+    Break,
+    Continue,
+}
+
+pub(super) struct Run<'a> {
+    root: &'a Value,
+    vars: Vec<(String, Value)>,
+    pub(super) out: String,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(root: &'a Value) -> Run<'a> {
+        Run { root, vars: vec![], out: String::new() }
+    }
+
+    pub(super) fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, String> {
+        let depth = self.vars.len();
+        let mut flow = Flow::On;
+        for node in nodes {
+            flow = self.node(node, dot)?;
+            if !matches!(flow, Flow::On) {
+                break;
+            }
+        }
+        self.vars.truncate(depth);
+        Ok(flow)
+    }
+
+    fn node(&mut self, node: &Node, dot: &Value) -> Result<Flow, String> {
+        match node {
+            Node::Text(text) => self.out.push_str(text),
+            Node::Break => return Ok(Flow::Break),
+            Node::Continue => return Ok(Flow::Continue),
+            Node::Print(pipe) => {
+                let value = self.pipe(pipe, dot)?;
+                self.out.push_str(&printed(&value));
+            }
+            Node::Keep(name, new, pipe) => {
+                let value = self.pipe(pipe, dot)?;
+                match self.vars.iter_mut().rev().find(|(n, _)| n == name).filter(|_| !new) {
+                    Some(known) => known.1 = value,
+                    None => self.vars.push((name.clone(), value)),
+                }
+            }
+            Node::If(var, pipe, yes, no) | Node::With(var, pipe, yes, no) => {
+                let value = self.pipe(pipe, dot)?;
+                let depth = self.vars.len();
+                self.vars.extend(var.iter().map(|name| (name.clone(), value.clone())));
+                let flow = match (truth(&value), node) {
+                    (true, Node::With(..)) => self.nodes(yes, &value),
+                    (true, _) => self.nodes(yes, dot),
+                    (false, _) => self.nodes(no, dot),
+                };
+                self.vars.truncate(depth);
+                return flow;
+            }
+            Node::Range(key, name, pipe, body, otherwise) => {
+                let value = self.pipe(pipe, dot)?;
+                let pairs: Vec<(Value, Value)> = match value {
+                    Value::Array(list) => list.into_iter().enumerate().map(|(i, v)| (i.into(), v)).collect(),
+                    Value::Object(map) => {
+                        let mut pairs: Vec<(String, Value)> = map.into_iter().collect();
+                        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+                        pairs.into_iter().map(|(k, v)| (k.into(), v)).collect()
+                    }
+                    Value::Null => vec![],
+                    other => return Err(format!("range can't iterate over {}", gostr::plain(&other))),
+                };
+                if pairs.is_empty() {
+                    return self.nodes(otherwise, dot);
+                }
+                for (k, v) in pairs {
+                    let depth = self.vars.len();
+                    self.vars.extend(key.iter().map(|n| (n.clone(), k.clone())));
+                    self.vars.extend(name.iter().map(|n| (n.clone(), v.clone())));
+                    let flow = self.nodes(body, &v)?;
+                    self.vars.truncate(depth);
+                    if matches!(flow, Flow::Break) {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    fn pipe(&mut self, pipe: &Pipe, dot: &Value) -> Result<Value, String> {
+        let mut value: Option<Value> = None;
+        for command in pipe {
+            let mut args = vec![];
+            for term in &command[1..] {
+                args.push(self.term(term, dot)?);
+            }
+            args.extend(value.take());
+            value = Some(match &command[0] {
+                Term::Word(word) => call(word, args)?,
+                first => self.term(first, dot)?,
+            });
+        }
+        Ok(value.unwrap_or(Value::Null))
+    }
+
+    fn term(&mut self, term: &Term, dot: &Value) -> Result<Value, String> {
+        match term {
+            Term::Literal(value) => Ok(value.clone()),
+            Term::Dot(path) => dig(dot, path),
+            Term::Var(name, path) if name == "$" => dig(self.root, path),
+            Term::Var(name, path) => match self.vars.iter().rev().find(|(n, _)| n == name) {
+                Some((_, value)) => dig(value, path),
+                None => Err(format!("undefined variable: {name}")),
+            },
+            Term::Group(pipe, path) => dig(&self.pipe(pipe, dot)?, path),
+            Term::Word(word) => call(word, vec![]),
+        }
+    }
+}
+
+fn dig(value: &Value, path: &[String]) -> Result<Value, String> {
+    let mut here = value;
+    for field in path {
+        here = match here {
+            Value::Object(map) => map.get(field).unwrap_or(&Value::Null),
+            Value::Null => return Ok(Value::Null),
+            other => return Err(format!("can't evaluate field {field} in type {}", kind_of(other))),
+        };
+    }
+    Ok(here.clone())
+}

@@ -1,0 +1,299 @@
+//! YAML as kubectl prints it: keys sorted, lists at their key's indentation, libyaml's choice of
+//! quotes, lines folded at 80.
+
+use super::scalar::{self, Style};
+use crate::gostr;
+use serde_json::Value;
+use std::cmp::Ordering;
+
+/// A plain or quoted scalar goes on in the next line after this column.
+const WIDTH: usize = 80;
+
+/// One document, with a line end.
+pub fn to_string(value: &Value) -> String {
+    let mut out = Writer::default();
+    match value {
+        Value::Object(map) if !map.is_empty() => out.map(map, 0),
+        Value::Array(list) if !list.is_empty() => out.list(list, 0),
+        other => {
+            out.leaf(other, 0);
+            out.newline();
+        }
+    }
+    out.text
+}
+
+#[derive(Default)]
+struct Writer {
+    text: String,
+    column: usize,
+}
+
+impl Writer {
+    fn put(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.column += text.chars().count();
+    }
+
+    fn newline(&mut self) {
+        self.text.push('\n');
+        self.column = 0;
+    }
+
+    fn indent(&mut self, depth: usize) {
+        self.newline();
+        self.put(&" ".repeat(depth));
+    }
+
+    /// Entries at `depth`; the cursor stands where the first key goes.
+    fn map(&mut self, map: &serde_json::Map<String, Value>, depth: usize) {
+        let mut keys: Vec<&String> = map.keys().collect();
+        keys.sort_by(|a, b| natural(a, b));
+        for (i, key) in keys.into_iter().enumerate() {
+            if i > 0 {
+                self.put(&" ".repeat(depth));
+            }
+            self.scalar(key, depth, true);
+            self.put(":");
+            match &map[key] {
+                Value::Object(inner) if !inner.is_empty() => {
+                    self.indent(depth + 2);
+                    self.map(inner, depth + 2);
+                }
+                Value::Array(list) if !list.is_empty() => {
+                    self.indent(depth);
+                    self.list(list, depth);
+                }
+                leaf => {
+                    self.put(" ");
+                    self.leaf(leaf, depth);
+                    self.newline();
+                }
+            }
+        }
+    }
+
+    fn list(&mut self, list: &[Value], depth: usize) {
+        for (i, item) in list.iter().enumerate() {
+            if i > 0 {
+                self.put(&" ".repeat(depth));
+            }
+            self.put("-");
+            self.put(" ");
+            match item {
+                Value::Object(inner) if !inner.is_empty() => self.map(inner, depth + 2),
+                Value::Array(inner) if !inner.is_empty() => self.list(inner, depth + 2),
+                leaf => {
+                    self.leaf(leaf, depth);
+                    self.newline();
+                }
+            }
+        }
+    }
+
+    fn leaf(&mut self, value: &Value, depth: usize) {
+        match value {
+            Value::Null => self.put("null"),
+            Value::Bool(b) => self.put(if *b { "true" } else { "false" }),
+            Value::Number(n) if n.is_f64() => self.put(&gostr::float(n.as_f64().unwrap_or(0.0))),
+            Value::Number(n) => self.put(&n.to_string()),
+            Value::String(s) => self.scalar(s, depth, false),
+            Value::Array(_) => self.put("[]"),
+            Value::Object(_) => self.put("{}"),
+        }
+    }
+
+    fn scalar(&mut self, text: &str, depth: usize, key: bool) {
+        match scalar::style(text, key) {
+            Style::Plain => self.plain(text, depth + 2, !key),
+            Style::Single => self.single(text, depth + 2, !key),
+            Style::Double => self.double(text, depth + 2, !key),
+            Style::Literal => self.literal(text, depth + 2),
+        }
+    }
+
+    fn plain(&mut self, text: &str, depth: usize, fold: bool) {
+        let mut spaces = false;
+        let chars: Vec<char> = text.chars().collect();
+        for (i, c) in chars.iter().enumerate() {
+            if *c == ' ' {
+                if fold && !spaces && self.column > WIDTH && chars.get(i + 1) != Some(&' ') {
+                    self.indent(depth);
+                } else {
+                    self.put(" ");
+                }
+                spaces = true;
+            } else {
+                self.put(c.encode_utf8(&mut [0; 4]));
+                spaces = false;
+            }
+        }
+    }
+
+    fn single(&mut self, text: &str, depth: usize, fold: bool) {
+        self.put("'");
+        let chars: Vec<char> = text.chars().collect();
+        let (mut spaces, mut breaks) = (false, false);
+        for (i, c) in chars.iter().enumerate() {
+            let inner = i > 0 && i + 1 < chars.len();
+            if *c == ' ' {
+                if fold && !spaces && self.column > WIDTH && inner && chars[i + 1] != ' ' {
+                    self.indent(depth);
+                } else {
+                    self.put(" ");
+                }
+                spaces = true;
+            } else if scalar::is_break(*c) {
+                if !breaks && *c == '\n' {
+                    self.newline();
+                }
+                self.text.push(*c);
+                self.column = 0;
+                breaks = true;
+            } else {
+                if breaks {
+                    self.put(&" ".repeat(depth));
+                }
+                if *c == '\'' {
+                    self.put("'");
+                }
+                self.put(c.encode_utf8(&mut [0; 4]));
+                (spaces, breaks) = (false, false);
+            }
+        }
+        self.put("'");
+    }
+
+    fn double(&mut self, text: &str, depth: usize, fold: bool) {
+        self.put("\"");
+        let chars: Vec<char> = text.chars().collect();
+        // libyaml takes every character of such a text for the mark.
+        let bom = text.starts_with('\u{feff}');
+        let mut spaces = false;
+        for (i, c) in chars.iter().enumerate() {
+            if bom || !scalar::is_printable(*c) || scalar::is_break(*c) || matches!(c, '"' | '\\') {
+                self.put(&escaped(*c));
+                spaces = false;
+            } else if *c == ' ' {
+                if fold && !spaces && self.column > WIDTH && i > 0 && i + 1 < chars.len() {
+                    self.indent(depth);
+                    if chars[i + 1] == ' ' {
+                        self.put("\\");
+                    }
+                } else {
+                    self.put(" ");
+                }
+                spaces = true;
+            } else {
+                self.put(c.encode_utf8(&mut [0; 4]));
+                spaces = false;
+            }
+        }
+        self.put("\"");
+    }
+
+    fn literal(&mut self, text: &str, depth: usize) {
+        self.put("|");
+        if text.starts_with([' ', '\n']) {
+            self.put("2");
+        }
+        match text.strip_suffix('\n') {
+            None => self.put("-"),
+            Some(rest) if rest.is_empty() || rest.ends_with('\n') => self.put("+"),
+            Some(_) => {}
+        }
+        let body = text.strip_suffix('\n').unwrap_or(text);
+        for line in body.split('\n') {
+            self.newline();
+            if !line.is_empty() {
+                self.put(&" ".repeat(depth));
+                self.put(line);
+            }
+        }
+    }
+}
+
+fn escaped(c: char) -> String {
+    match c {
+        '\0' => "\\0".into(),
+        '\u{7}' => "\\a".into(),
+        '\u{8}' => "\\b".into(),
+        '\t' => "\\t".into(),
+        '\n' => "\\n".into(),
+        '\u{b}' => "\\v".into(),
+        '\u{c}' => "\\f".into(),
+        '\r' => "\\r".into(),
+        '\u{1b}' => "\\e".into(),
+        '"' => "\\\"".into(),
+        '\\' => "\\\\".into(),
+        '\u{85}' => "\\N".into(),
+        '\u{a0}' => "\\_".into(),
+        '\u{2028}' => "\\L".into(),
+        '\u{2029}' => "\\P".into(),
+        c => match c as u32 {
+            n @ 0..=0xff => format!("\\x{n:02X}"),
+            n @ 0x100..=0xffff => format!("\\u{n:04X}"),
+            n => format!("\\U{n:08X}"),
+        },
+    }
+}
+
+/// go-yaml's order of keys: letters after other characters, numbers by value.
+fn natural(a: &str, b: &str) -> Ordering {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut digits = false;
+    for i in 0..a.len().min(b.len()) {
+        if a[i] == b[i] {
+            digits = a[i].is_numeric();
+            continue;
+        }
+        match (a[i].is_alphabetic(), b[i].is_alphabetic()) {
+            (true, true) => return a[i].cmp(&b[i]),
+            (true, false) => return if digits { Ordering::Less } else { Ordering::Greater },
+            (false, true) => return if digits { Ordering::Greater } else { Ordering::Less },
+            (false, false) => {}
+        }
+        let (mut an, mut bn) = (0u64, 0u64);
+        if a[i] == '0' || b[i] == '0' {
+            for j in (0..i).rev().take_while(|j| a[*j].is_ascii_digit()) {
+                if a[j] != '0' {
+                    (an, bn) = (1, 1);
+                    break;
+                }
+            }
+        }
+        let run = |text: &[char], mut n: u64| {
+            let mut end = i;
+            while let Some(d) = text.get(end).and_then(|c| c.to_digit(10)) {
+                n = n.wrapping_mul(10).wrapping_add(d.into());
+                end += 1;
+            }
+            (n, end)
+        };
+        let (an, ai) = run(&a, an);
+        let (bn, bi) = run(&b, bn);
+        return an.cmp(&bn).then(ai.cmp(&bi)).then(a[i].cmp(&b[i]));
+    }
+    a.len().cmp(&b.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn objects_look_as_kubectl_prints_them() {
+        let value = json!({"b": [{"y": 1, "x": [1, [2, {}]]}, "s"], "a": {}, "c10": "", "c9": null, "e": "a: b", "d": {"k": "l1\nl2\n"}});
+        let want = "a: {}\nb:\n- x:\n  - 1\n  - - 2\n    - {}\n  \"y\": 1\n- s\nc9: null\nc10: \"\"\nd:\n  k: |\n    l1\n    l2\ne: 'a: b'\n";
+        assert_eq!(to_string(&value), want);
+    }
+
+    #[test]
+    fn long_lines_are_folded() {
+        let value = json!({"k": format!("x: {}end", "word ".repeat(20))});
+        let text = to_string(&value);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.lines().nth(1).unwrap().starts_with("  word"), "{text}");
+    }
+}

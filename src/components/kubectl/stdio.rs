@@ -1,0 +1,187 @@
+//! kubectl as a program of its own: real streams, a runtime, signals.
+
+use super::{Env, Io, Terminal, run};
+use linux::{pty, trap};
+use nix::sys::termios::{self, SetArg, Termios};
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Runs a command line on this process' own streams. `args[0]` is the program's name.
+pub fn main_with_stdio(args: Vec<String>) -> i32 {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return 1;
+        }
+    };
+    let code = runtime.block_on(on_stdio(args, Env::of_process()));
+    // A thread may still wait for a key that never comes.
+    runtime.shutdown_background();
+    code
+}
+
+/// Runs a command line on this process' own streams, within a runtime.
+pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
+    let cancel = CancellationToken::new();
+    let interrupted = cancel.clone();
+    let signals = tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            interrupted.cancel();
+        }
+    });
+    let terminal = Tty::new();
+    let io = Io {
+        stdin: Box::new(tokio::io::stdin()),
+        stdout: Box::new(tokio::io::stdout()),
+        stderr: Box::new(tokio::io::stderr()),
+        terminal: terminal.clone().map(|t| t as Arc<dyn Terminal>),
+        cancel,
+    };
+    let code = tokio::select! {
+        biased;
+        code = end_requested() => code,
+        code = run(args, io, env) => code,
+    };
+    if let Some(terminal) = terminal {
+        terminal.raw(false);
+    }
+    signals.abort();
+    code
+}
+
+/// Waits for a signal that asks this program to end; the exit code. Its default action would leave
+/// the terminal as `exec -t` set it, and what a command has to tidy up behind itself.
+async fn end_requested() -> i32 {
+    let kinds = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
+    // What whoever started this program ignores stays ignored (nohup).
+    let heeded = kinds.into_iter().filter(|kind| !trap::is_ignored(kind.as_raw_value()));
+    let mut signals: Vec<_> =
+        heeded.filter_map(|kind| Some((128 + kind.as_raw_value(), signal(kind).ok()?))).collect();
+    if signals.is_empty() {
+        return std::future::pending().await;
+    }
+    let each = signals.iter_mut().map(|(code, signal)| {
+        Box::pin(async move {
+            signal.recv().await;
+            *code
+        })
+    });
+    futures::future::select_all(each).await.0
+}
+
+/// The terminal behind standard input.
+struct Tty {
+    cooked: Mutex<Option<Termios>>,
+    size: watch::Receiver<(u16, u16)>,
+    both: bool,
+}
+
+impl Tty {
+    fn new() -> Option<Arc<Tty>> {
+        let stdin = std::io::stdin();
+        if !stdin.is_terminal() {
+            return None;
+        }
+        let now = || pty::size(std::io::stdin().as_fd()).unwrap_or((80, 24));
+        let (tell, size) = watch::channel(now());
+        if let Ok(mut changes) = signal(SignalKind::window_change()) {
+            tokio::spawn(async move {
+                while changes.recv().await.is_some() {
+                    if tell.send(now()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Some(Arc::new(Tty { cooked: Mutex::default(), size, both: std::io::stdout().is_terminal() }))
+    }
+}
+
+impl Terminal for Tty {
+    fn is_tty(&self) -> bool {
+        self.both
+    }
+
+    fn size(&self) -> watch::Receiver<(u16, u16)> {
+        self.size.clone()
+    }
+
+    fn raw(&self, on: bool) {
+        let stdin = std::io::stdin();
+        let mut cooked = self.cooked.lock().unwrap_or_else(|p| p.into_inner());
+        if on {
+            if let Ok(now) = termios::tcgetattr(stdin.as_fd()) {
+                let mut raw = now.clone();
+                termios::cfmakeraw(&mut raw);
+                if termios::tcsetattr(stdin.as_fd(), SetArg::TCSANOW, &raw).is_ok() {
+                    *cooked = Some(now);
+                }
+            }
+        } else if let Some(before) = cooked.take() {
+            let _ = termios::tcsetattr(stdin.as_fd(), SetArg::TCSANOW, &before); // the terminal may be gone
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Server;
+    use nix::sys::signal::{Signal, raise};
+    use nix::sys::termios::LocalFlags;
+    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+    use serde_json::json;
+
+    /// Set in the process that is on a terminal and gets the signal.
+    const INSIDE: &str = "ROPEWALK_TEST_EXEC_ENDED";
+
+    fn is_raw(terminal: impl AsFd) -> bool {
+        !termios::tcgetattr(terminal).unwrap().local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO)
+    }
+
+    /// Not a test of its own: what the one below runs on a terminal.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn exec_that_is_asked_to_end() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let server = Server::start_with(|asked| {
+            if asked.path.ends_with("/exec") {
+                assert!(is_raw(std::io::stdin()), "the session has begun");
+                raise(Signal::SIGTERM).unwrap();
+                // The server never answers. It says that it waits: its worker may be the one that
+                // looks for events, the signal among them, and nobody would look in its place.
+                tokio::task::block_in_place(|| {
+                    loop {
+                        std::thread::park();
+                    }
+                })
+            }
+            None
+        })
+        .await;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"containers": [{"name": "web"}]}});
+        server.hold("/api/v1/namespaces/default/pods/web", pod);
+        let args = ["kubectl", "exec", "-it", "web", &format!("--server={}", server.address), "--", "sh"];
+        std::process::exit(on_stdio(args.map(String::from).to_vec(), Env::default()).await);
+    }
+
+    #[test]
+    fn a_session_that_is_asked_to_end_gives_the_terminal_back() {
+        let pair = native_pty_system().openpty(PtySize::default()).unwrap();
+        let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "stdio::tests::exec_that_is_asked_to_end"]);
+        command.env(INSIDE, "1");
+        let mut child = pair.slave.spawn_command(command).unwrap();
+        // While this end is open: the kernel itself resets a terminal that nobody has open.
+        let terminal = std::fs::File::open(pair.master.tty_name().expect("a name")).expect("the terminal");
+        assert_eq!(child.wait().unwrap().exit_code(), 128 + 15);
+        assert!(!is_raw(&terminal));
+    }
+}

@@ -1,0 +1,204 @@
+//! The one table of verbs and flags. Parsing, help, completion and dispatch derive from it.
+
+pub mod flags;
+mod verbs;
+
+use crate::ctx::Ctx;
+use crate::error::Fail;
+use futures::future::BoxFuture;
+
+/// What a flag's value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Bool,
+    Int,
+    /// A number of 32 bits.
+    Int32,
+    /// `5s`, `2m`, `1h30m`
+    Duration,
+    Text,
+    /// May be repeated; commas separate values too.
+    List,
+    /// May be repeated; a comma is a part of the value.
+    Array,
+}
+
+/// One flag.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    pub name: &'static str,
+    /// One letter, or nothing.
+    pub short: &'static str,
+    pub kind: Kind,
+    pub default: &'static str,
+    /// The value of the flag alone (`--dry-run`); empty: it needs an argument.
+    pub alone: &'static str,
+    pub help: &'static str,
+}
+
+pub(super) const fn flag(
+    name: &'static str,
+    short: &'static str,
+    kind: Kind,
+    default: &'static str,
+    alone: &'static str,
+    help: &'static str,
+) -> Flag {
+    Flag { name, short, kind, default, alone, help }
+}
+
+/// What runs a verb.
+pub type Run = for<'a> fn(&'a Ctx) -> BoxFuture<'a, Result<(), Fail>>;
+
+/// One verb, e.g. `rollout status`.
+pub struct Verb {
+    /// Words after `kubectl`, separated by a space.
+    pub path: &'static str,
+    /// Other names of the last word.
+    pub aliases: &'static [&'static str],
+    pub short: &'static str,
+    /// The usage line without `kubectl `.
+    pub usage: &'static str,
+    pub flags: &'static [Flag],
+    /// Flags that must be given.
+    pub required: &'static [&'static str],
+    pub run: Run,
+}
+
+impl Verb {
+    /// The last word.
+    pub fn name(&self) -> &'static str {
+        self.path.rsplit(' ').next().unwrap_or("")
+    }
+
+    /// `kubectl rollout status`
+    pub fn command_path(&self) -> String {
+        format!("kubectl {}", self.path).trim_end().to_string()
+    }
+
+    /// The verbs one word longer than this one.
+    pub fn children(&self) -> impl Iterator<Item = &'static Verb> {
+        let path = self.path;
+        all().iter().filter(move |v| {
+            !v.path.is_empty() && v.path.rsplit_once(' ').map_or("", |(parent, _)| parent) == path
+        })
+    }
+
+    /// Those that kubectl names where it lists its commands.
+    pub fn listed(&self) -> impl Iterator<Item = &'static Verb> {
+        self.children().filter(|v| !["help", "options"].contains(&v.path))
+    }
+
+    pub fn child(&self, word: &str) -> Option<&'static Verb> {
+        self.children().find(|v| v.name() == word || v.aliases.contains(&word))
+    }
+
+    /// A flag of this verb or a global one.
+    pub fn flag(&self, name: &str) -> Option<&'static Flag> {
+        // A verb's own flag hides the global one of that name.
+        let own: Option<&'static Flag> = self.all_flags().find(|f| f.name == name);
+        own
+    }
+
+    pub fn short_flag(&self, letter: char) -> Option<&'static Flag> {
+        self.all_flags().find(|f| f.short.starts_with(letter))
+    }
+
+    /// Its own flags, then the global ones.
+    pub fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
+        let own: &'static [Flag] = self.flags;
+        own.iter().chain(verbs::GLOBAL.iter())
+    }
+}
+
+/// Flags that are kubectl's and not carried out here: refused unless they say what is so anyway.
+pub const REFUSED: &[&str] = &[
+    "append-server-path",
+    "as-current-user",
+    "auth-provider-arg",
+    "exec-api-version",
+    "exec-arg",
+    "exec-env",
+    "exec-interactive-mode",
+    "exec-provide-cluster-info",
+    "helm-api-versions",
+    "helm-command",
+    "helm-debug",
+    "helm-kube-version",
+    "load-restrictor",
+    "match-server-version",
+    "mount",
+    "network",
+    "network-name",
+    "resolve",
+    "server-print",
+];
+
+/// Flags that change the speed of kubectl or its log and never an answer, so that none of the code
+/// reads them.
+#[cfg(test)]
+const WITHOUT_EFFECT: &[&str] = &[
+    "cache-dir",
+    "cached",
+    "concurrency",
+    "keepalive",
+    "log-flush-frequency",
+    "openapi-patch",
+    "profile-output",
+    "use-protocol-buffers",
+    "vmodule",
+];
+
+/// Every verb; the first is `kubectl` itself.
+pub fn all() -> &'static [Verb] {
+    verbs::TREE
+}
+
+/// Flags that every verb takes.
+pub fn global() -> &'static [Flag] {
+    verbs::GLOBAL
+}
+
+/// `kubectl` itself.
+pub fn root() -> &'static Verb {
+    &verbs::TREE[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn sources(dir: &Path, into: &mut String) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true if !path.ends_with("kubectl/table") => sources(&path, into),
+                true => {}
+                false => into.push_str(&std::fs::read_to_string(path).unwrap()),
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_is_read_or_refused() {
+        let mut code = String::new();
+        sources(Path::new(env!("CARGO_MANIFEST_DIR")), &mut code);
+        for verb in all() {
+            for flag in verb.all_flags() {
+                let known = REFUSED.contains(&flag.name) || WITHOUT_EFFECT.contains(&flag.name);
+                let read = code.contains(&format!("\"{}\"", flag.name));
+                assert!(known || read, "no code reads --{} of `{}`", flag.name, verb.command_path());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_flag_is_named() {
+        let server = crate::testing::Server::start().await;
+        let said = server.kubectl(&["get", "cm", "--server-print=false"]).await;
+        assert!(said.code == 1 && said.err.contains("--server-print is not implemented"), "{said:?}");
+        let said = server.kubectl(&["get", "cm", "--server-print=true", "-o", "name"]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+}

@@ -1,0 +1,386 @@
+//! Requests to the API server, and what its answers mean.
+
+use super::config::{Target, identity};
+use super::http::{Body, Http};
+use super::paths::resource_of;
+use crate::Env;
+use crate::error::{Fail, Refusal};
+use crate::output::Output;
+use api::value;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub const JSON: &str = "application/json";
+pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+pub const MERGE_PATCH: &str = "application/merge-patch+json";
+pub const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+pub const JSON_PATCH: &str = "application/json-patch+json";
+pub const APPLY_PATCH: &str = "application/apply-patch+yaml";
+
+/// How often an answer with `Retry-After` is asked again.
+const RETRIES: u32 = 10;
+
+/// One query parameter after another, in alphabetical order.
+pub type Query<'a> = &'a [(&'a str, &'a str)];
+
+/// Headers that tell what no request shows, e.g. how a table is printed: for whoever explains
+/// afterwards what was done. At most so many characters of each.
+pub type Manner<'a> = &'a [(&'a str, Option<&'a str>)];
+const MANNER_MAX: usize = 1_000;
+
+pub struct Api {
+    /// As the files and flags say; who the user is may be up to a plugin.
+    target: Target,
+    env: Env,
+    user: Mutex<Arc<User>>,
+    /// Headers of every request, without the user's.
+    headers: HeaderMap,
+    output: Arc<Output>,
+    warned: Mutex<BTreeSet<String>>,
+    timeout: Option<Duration>,
+}
+
+/// Connections as one user.
+pub struct User {
+    http: Http,
+    authorization: Option<(HeaderName, HeaderValue)>,
+}
+
+impl User {
+    fn of(target: Target) -> Result<User, Fail> {
+        let authorization = target.authorization.as_deref();
+        let authorization = authorization.map(|text| identity("authorization", text)).transpose()?;
+        Ok(User { http: Http::new(target)?, authorization })
+    }
+
+    pub fn target(&self) -> &Arc<Target> {
+        &self.http.target
+    }
+}
+
+impl Api {
+    pub async fn new(
+        target: Target,
+        env: &Env,
+        command: &str,
+        manner: Manner<'_>,
+        output: Arc<Output>,
+        timeout: Option<Duration>,
+    ) -> Result<Api, Fail> {
+        let mut headers = HeaderMap::new();
+        let mut put = |name: &str, text: &str| {
+            if let (Ok(name), Ok(text)) = (HeaderName::try_from(name), HeaderValue::from_str(text)) {
+                headers.append(name, text);
+            }
+        };
+        put("user-agent", &format!("kubectl/{} (linux/amd64) ropewalk", crate::VERSION));
+        put("kubectl-command", command);
+        put("kubectl-session", &uuid::Uuid::new_v4().to_string());
+        for (name, text) in manner.iter().filter_map(|(name, text)| Some((name, (*text)?))) {
+            put(name, &text.chars().filter(|c| (' '..='~').contains(c)).take(MANNER_MAX).collect::<String>());
+        }
+        for (name, text) in &target.impersonate {
+            let (name, text) = identity(name, text)?;
+            headers.append(name, text);
+        }
+        let user = Mutex::new(Arc::new(User::of(target.clone().authenticated(env).await?)?));
+        let env = env.clone();
+        Ok(Api { target, env, user, headers, output, warned: Mutex::default(), timeout })
+    }
+
+    /// The user that requests are sent as now.
+    pub fn user(&self) -> Arc<User> {
+        self.user.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn target(&self) -> Arc<Target> {
+        self.user().target().clone()
+    }
+
+    /// Headers of every request.
+    pub fn headers(&self, user: &User) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.extend(user.authorization.clone());
+        headers
+    }
+
+    /// Asks the user's credential plugin once more, if there is one: the server answered 401. A
+    /// failure of the plugin is told and hides nothing.
+    pub async fn refused(&self, user: &User) {
+        let again = self.target.reauthenticated(&self.env, user.target()).await;
+        match again.and_then(|target| target.map(User::of).transpose()) {
+            Ok(None) => {}
+            Ok(Some(user)) => *self.user.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(user),
+            Err(fail) => self.output.err(&format!("refreshing credentials: {}\n", fail.told().0.trim())),
+        }
+    }
+
+    /// Sends a request; a failed answer is an error.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        accept: &str,
+        body: Option<(&str, Bytes)>,
+    ) -> Result<Response<Body>, Fail> {
+        let url = format!("{}{path}{}", self.target.url(), encode(path, query));
+        for attempt in 0.. {
+            let user = self.user();
+            self.output.flush().await;
+            let mut request = Request::builder().method(method.clone()).uri(&url).header("accept", accept);
+            if let Some((kind, _)) = &body
+                && !kind.is_empty()
+            {
+                request = request.header("content-type", *kind);
+            }
+            let bytes = body.as_ref().map(|(_, bytes)| bytes.clone()).unwrap_or_default();
+            let mut request =
+                request.body(Full::new(bytes)).map_err(|e| Fail::Text(format!("parse {url:?}: {e}")))?;
+            for (name, value) in &self.headers(&user) {
+                request.headers_mut().append(name, value.clone());
+            }
+            let sent = user.http.send(request);
+            // The limit is of the whole answer, so also of a watch and of a log that is followed.
+            let until = self.timeout.map(|limit| Instant::now() + limit);
+            let response = match until {
+                None => sent.await?,
+                Some(until) => tokio::time::timeout_at(until, sent).await.map_err(|_| {
+                    Fail::Transport(
+                        "net/http: request canceled (Client.Timeout exceeded while awaiting headers)".into(),
+                    )
+                })??,
+            };
+            let response = response.map(|body| Body::new(body, until, user.target()));
+            self.warn(response.headers());
+            let status = response.status();
+            if status.is_success() {
+                return Ok(response);
+            }
+            if status == StatusCode::UNAUTHORIZED {
+                self.refused(&user).await;
+            }
+            let again =
+                response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+            if let Some(secs) = again
+                && attempt < RETRIES
+                && (status.as_u16() == 429 || status.is_server_error())
+            {
+                tokio::time::sleep(Duration::from_secs(secs)).await;
+                continue;
+            }
+            return Err(refusal(&method, path, response).await);
+        }
+        Err(Fail::Exit(1))
+    }
+
+    /// Warnings of the server, each once.
+    fn warn(&self, headers: &HeaderMap) {
+        for header in headers.get_all("warning") {
+            let Some(text) = warning_text(header) else { continue };
+            let mut warned = self.warned.lock().unwrap_or_else(|p| p.into_inner());
+            if warned.insert(text.clone()) {
+                self.output.err(&format!("Warning: {text}\n"));
+            }
+        }
+    }
+
+    /// How many warnings the server sent.
+    pub fn warnings(&self) -> usize {
+        self.warned.lock().unwrap_or_else(|p| p.into_inner()).len()
+    }
+
+    /// The whole answer as bytes.
+    pub async fn bytes(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        accept: &str,
+        body: Option<(&str, Bytes)>,
+    ) -> Result<Bytes, Fail> {
+        let response = self.send(method, path, query, accept, body).await?;
+        Ok(response.into_body().collect().await?.to_bytes())
+    }
+
+    async fn value(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        accept: &str,
+        body: Option<(&str, Bytes)>,
+    ) -> Result<Value, Fail> {
+        super::paths::checked(path).map_err(Fail::Text)?;
+        let bytes = self.bytes(method, path, query, accept, body).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|e| Fail::Text(format!("the server's answer to {path} cannot be read: {e}")))
+    }
+
+    pub async fn get(&self, path: &str, query: Query<'_>) -> Result<Value, Fail> {
+        let mut got = self.value(Method::GET, path, query, JSON, None).await?;
+        type_items(&mut got);
+        Ok(got)
+    }
+
+    pub async fn get_as(&self, path: &str, query: Query<'_>, accept: &str) -> Result<Value, Fail> {
+        self.value(Method::GET, path, query, accept, None).await
+    }
+
+    pub async fn post(&self, path: &str, query: Query<'_>, body: &Value) -> Result<Value, Fail> {
+        self.value(Method::POST, path, query, JSON, Some((JSON, encoded(body)))).await
+    }
+
+    pub async fn put(&self, path: &str, query: Query<'_>, body: &Value) -> Result<Value, Fail> {
+        self.value(Method::PUT, path, query, JSON, Some((JSON, encoded(body)))).await
+    }
+
+    pub async fn patch(&self, path: &str, query: Query<'_>, kind: &str, patch: Bytes) -> Result<Value, Fail> {
+        self.value(Method::PATCH, path, query, JSON, Some((kind, patch))).await
+    }
+
+    pub async fn delete(&self, path: &str, query: Query<'_>, options: &Value) -> Result<Value, Fail> {
+        self.value(Method::DELETE, path, query, JSON, Some((JSON, encoded(options)))).await
+    }
+
+    /// Events of a watch; the query must say `watch=true`.
+    pub async fn watch(&self, path: &str, query: Query<'_>, accept: &str) -> Result<Lines, Fail> {
+        let response = self.send(Method::GET, path, query, accept, None).await?;
+        Ok(Lines { body: response.into_body(), buffer: BytesMut::new() })
+    }
+}
+
+/// The items of a list are of the list's kind; those of a typed list do not say so.
+fn type_items(list: &mut Value) {
+    let Some(kind) = value::text(list, "kind").strip_suffix("List").map(String::from) else { return };
+    let version = value::text(list, "apiVersion").to_string();
+    for item in value::list_mut(list, "items").iter_mut().filter(|item| value::empty(item, "kind")) {
+        value::put(item, "apiVersion", version.as_str());
+        value::put(item, "kind", kind.as_str());
+    }
+}
+
+/// An object's bytes.
+pub fn encoded(value: &Value) -> Bytes {
+    Bytes::from(value.to_string())
+}
+
+fn encode(path: &str, query: Query<'_>) -> String {
+    if query.is_empty() {
+        return String::new();
+    }
+    let mut pairs: Vec<_> = query.to_vec();
+    pairs.sort();
+    let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    format!("{}{text}", if path.contains('?') { '&' } else { '?' })
+}
+
+/// What a failed answer says; a body that is no Status is put into client-go's words.
+async fn refusal(method: &Method, path: &str, response: Response<Body>) -> Fail {
+    let code = response.status().as_u16();
+    let body = response.into_body().collect().await.map(|c| c.to_bytes()).unwrap_or_default();
+    if let Ok(status) = serde_json::from_slice::<Value>(&body)
+        && status["kind"] == "Status"
+    {
+        return Fail::Api(Refusal::of(&status, code));
+    }
+    let said = String::from_utf8_lossy(&body).trim().to_string();
+    let (reason, message) = match code {
+        400 => ("BadRequest", "the server rejected our request for an unknown reason".to_string()),
+        401 => ("Unauthorized", "the server has asked for the client to provide credentials".into()),
+        403 => ("Forbidden", if said.is_empty() { "unknown".into() } else { said }),
+        404 => ("NotFound", "the server could not find the requested resource".into()),
+        405 => ("MethodNotAllowed", "the server does not allow this method on the requested resource".into()),
+        406 => ("NotAcceptable", "the server was unable to respond with a content type that the client supports".into()),
+        409 => ("Conflict", "the server reported a conflict".into()),
+        415 => ("UnsupportedMediaType", "the server rejected our request due to an error in our request".into()),
+        422 => ("Invalid", "the server rejected our request due to an error in our request".into()),
+        429 => (
+            "TooManyRequests",
+            "the server has received too many requests and has asked us to try again later".into(),
+        ),
+        503 => ("ServiceUnavailable", "the server is currently unable to handle the request".into()),
+        504 => (
+            "Timeout",
+            "the server was unable to return a response in the time allotted, but may still be processing the request"
+                .into(),
+        ),
+        code if code >= 500 => (
+            "InternalError",
+            format!(
+                "an error on the server ({}) has prevented the request from succeeding",
+                crate::gostr::quote(&said)
+            ),
+        ),
+        code => ("", format!("the server responded with the status code {code} but did not return more information")),
+    };
+    let verb = method.as_str().to_lowercase();
+    let message = match resource_of(path) {
+        Some((resource, name)) if name.is_empty() => format!("{message} ({verb} {resource})"),
+        Some((resource, name)) => format!("{message} ({verb} {resource} {name})"),
+        None => message,
+    };
+    Fail::Api(Refusal { code, reason: reason.into(), message, details: Value::Null })
+}
+
+/// A body of one JSON document a line.
+pub struct Lines {
+    body: Body,
+    buffer: BytesMut,
+}
+
+impl Lines {
+    /// The next event; `None` when the server closed the stream.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                let line = self.buffer.split_to(end + 1);
+                match serde_json::from_slice(&line) {
+                    Ok(event) => return Some(event),
+                    Err(_) if line.iter().all(u8::is_ascii_whitespace) => continue,
+                    Err(_) => return None,
+                }
+            }
+            match self.body.frame().await? {
+                Ok(frame) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.buffer.extend_from_slice(data);
+                    }
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+/// The text of a `Warning` header. Servers send it in UTF-8.
+fn warning_text(header: &http::HeaderValue) -> Option<String> {
+    let text = std::str::from_utf8(header.as_bytes()).ok()?.splitn(3, ' ').nth(2)?.trim();
+    let Some(quoted) = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')) else {
+        return Some(text.into());
+    };
+    let (mut plain, mut chars) = (String::with_capacity(quoted.len()), quoted.chars());
+    while let Some(c) = chars.next() {
+        plain.extend(if c == '\\' { chars.next() } else { Some(c) });
+    }
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_read_in_any_language_and_unquoted() {
+        let of = |header: &str| warning_text(&http::HeaderValue::from_bytes(header.as_bytes()).unwrap());
+        assert_eq!(of(r#"299 - "unknown field \"a\\b\"""#), Some(r#"unknown field "a\b""#.into()));
+        assert_eq!(of("299 - \"\u{ac00} \u{b098}\""), Some("\u{ac00} \u{b098}".into()));
+        assert_eq!((of("299 - plain"), of("299")), (Some("plain".into()), None));
+    }
+}

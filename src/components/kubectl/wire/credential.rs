@@ -1,0 +1,381 @@
+//! Credential plugins: a program that a kubeconfig names (`users[].user.exec`) says who the user
+//! is.
+//!
+//! It is told what it is asked for in `KUBERNETES_EXEC_INFO`, and answers with an `ExecCredential`:
+//! a token, or a client certificate with its key. What it said counts until it expires, in this
+//! process. Source: client-go, `plugin/pkg/client/auth/exec`.
+
+use super::config::{Entry, Target};
+use crate::Env;
+use crate::error::{Fail, go_io};
+use crate::gostr::quote;
+use api::value;
+use clock::{self, Timestamp};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{LazyLock, Mutex};
+
+const GROUP: &str = "client.authentication.k8s.io";
+const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
+
+/// `users[].user.exec`, checked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plugin {
+    api_version: String,
+    /// As it was named; a path with a slash starts from the kubeconfig's folder.
+    command: PathBuf,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    hint: String,
+    mode: String,
+    /// `spec.cluster` of what it is told, if it wants to know.
+    cluster: Option<Value>,
+}
+
+/// What a plugin answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Credential {
+    pub token: Option<String>,
+    /// PEM of certificate and key.
+    pub certificate: Option<(Vec<u8>, Vec<u8>)>,
+    expires: Option<Timestamp>,
+}
+
+impl Credential {
+    fn holds(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|end| now < end)
+    }
+}
+
+/// What plugins have said, by what they were asked.
+static KNOWN: LazyLock<Mutex<BTreeMap<String, Credential>>> = LazyLock::new(Mutex::default);
+
+/// One plugin is asked at a time: it may talk to the user.
+static ASKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+impl Plugin {
+    /// What a user's entry names, if it names any. Errors: it is incomplete.
+    pub fn of(user: &Entry, cluster: &Entry) -> Result<Option<Plugin>, Fail> {
+        let exec = value::at(&user.value, "exec");
+        if exec.is_null() {
+            return Ok(None);
+        }
+        let name = &user.name;
+        let text = |key: &str| value::text(exec, key).to_string();
+        let (command, api_version) = (text("command"), text("apiVersion"));
+        let mut mode = text("interactiveMode");
+        if mode.is_empty() && api_version == VERSIONS[1] {
+            mode = "IfAvailable".into();
+        }
+        let mut wrong = vec![];
+        for (what, value) in [("command", &command), ("apiVersion", &api_version)] {
+            if value.is_empty() {
+                wrong.push(format!("{what} must be specified for {name} to use exec authentication plugin"));
+            }
+        }
+        let env = value::list(exec, "env").iter();
+        let env: Vec<(String, String)> =
+            env.map(|v| (value::text(v, "name").to_string(), value::text(v, "value").to_string())).collect();
+        if env.iter().any(|(key, _)| key.is_empty()) {
+            wrong.push(format!(
+                "env variable name must be specified for {name} to use exec authentication plugin"
+            ));
+        }
+        match mode.as_str() {
+            "Never" | "IfAvailable" | "Always" => {}
+            "" => wrong.push(format!(
+                "interactiveMode must be specified for {name} to use exec authentication plugin"
+            )),
+            other => wrong.push(format!("invalid interactiveMode for {name}: {}", quote(other))),
+        }
+        match wrong.as_slice() {
+            [] => {}
+            [one] => return Err(Fail::Text(one.clone())),
+            many => {
+                let lines: Vec<String> = many.iter().map(|w| format!("* {w}")).collect();
+                return Err(Fail::Plain(format!("Error in configuration: \n{}", lines.join("\n"))));
+            }
+        }
+        if !VERSIONS.contains(&api_version.as_str()) {
+            return Err(Fail::Text(format!("exec plugin: invalid apiVersion {}", quote(&api_version))));
+        }
+        let folder = user.file.parent().filter(|_| command.contains('/'));
+        Ok(Some(Plugin {
+            api_version,
+            command: folder
+                .map_or_else(|| PathBuf::from(&command), |f| f.join(&command).components().collect()),
+            args: value::list(exec, "args").iter().filter_map(|a| a.as_str().map(String::from)).collect(),
+            env,
+            hint: text("installHint"),
+            mode,
+            cluster: value::flag(exec, "provideClusterInfo").then(|| told_of(&cluster.value)),
+        }))
+    }
+
+    /// Who the user is: as the plugin said before, unless the server `refused` that, or asks it.
+    /// Errors are kubectl's words.
+    async fn credential(&self, env: &Env, refused: impl Fn(&Credential) -> bool) -> Result<Credential, Fail> {
+        let key = format!("{self:?} {env:?}");
+        // Requests that are refused at the same time share one answer.
+        let _asking = ASKING.lock().await;
+        let known = KNOWN.lock().unwrap_or_else(|p| p.into_inner()).get(&key).cloned();
+        if let Some(known) = known.filter(|c| c.holds(clock::now()) && !refused(c)) {
+            return Ok(known);
+        }
+        let found =
+            self.ask(env).await.map_err(|why| Fail::Transport(format!("getting credentials: {why}")))?;
+        KNOWN.lock().unwrap_or_else(|p| p.into_inner()).insert(key, found.clone());
+        Ok(found)
+    }
+
+    async fn ask(&self, env: &Env) -> Result<Credential, String> {
+        let terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
+        let interactive = match self.mode.as_str() {
+            "Always" if !terminal => {
+                return Err(
+                    "exec plugin cannot support interactive mode: standard input is not a terminal".into()
+                );
+            }
+            "Never" => false,
+            _ => terminal,
+        };
+        let mut spec = serde_json::Map::new();
+        spec.extend(self.cluster.clone().map(|cluster| ("cluster".to_string(), cluster)));
+        spec.insert("interactive".into(), interactive.into());
+        let info = json!({"kind": "ExecCredential", "apiVersion": self.api_version, "spec": spec});
+        let mut command = tokio::process::Command::new(&self.command);
+        command.args(&self.args).env_clear().envs(&env.vars).envs(self.env.iter().cloned());
+        command.env("KUBERNETES_EXEC_INFO", info.to_string()).current_dir(&env.cwd).kill_on_drop(true);
+        command.stdin(if interactive { Stdio::inherit() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let name = self.command.display();
+        let said = match command.spawn() {
+            Ok(child) => child.wait_with_output().await.map_err(|e| format!("exec: {}", go_io(&e)))?,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.command.components().count() == 1 => {
+                return Err(self.not_installed());
+            }
+            Err(e) => return Err(format!("exec: fork/exec {name}: {}", go_io(&e))),
+        };
+        if !said.status.success() {
+            let code = said.status.code().unwrap_or(-1);
+            return Err(format!("exec: executable {name} failed with exit code {code}"));
+        }
+        self.read(&said.stdout)
+    }
+
+    fn not_installed(&self) -> String {
+        let mut told = format!(
+            "exec: executable {} not found\n\nIt looks like you are trying to use a client-go credential plugin that is not installed.\n\nTo learn more about this feature, consult the documentation available at:\n      https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins",
+            self.command.display()
+        );
+        if !self.hint.is_empty() {
+            told.push_str(&format!("\n\n{}", self.hint));
+        }
+        told
+    }
+
+    /// Pure: an `ExecCredential`.
+    fn read(&self, said: &[u8]) -> Result<Credential, String> {
+        let wrong_version = |told: &str| {
+            let own = &self.api_version;
+            format!("exec plugin is configured to use API version {own}, plugin returned version {told}")
+        };
+        if said.trim_ascii().is_empty() {
+            return Err(wrong_version(&format!("{GROUP}/__internal")));
+        }
+        let answer = crate::manifest::parse_yaml(said).map_err(|why| format!("decoding stdout: {why}"))?;
+        let (kind, version) = (value::text(&answer, "kind"), value::text(&answer, "apiVersion"));
+        if kind != "ExecCredential" || !version.starts_with(GROUP) {
+            return Err(format!(
+                "decoding stdout: no kind {} is registered for version {}",
+                quote(kind),
+                quote(version)
+            ));
+        }
+        if version != self.api_version {
+            return Err(wrong_version(version));
+        }
+        if value::at(&answer, "status").is_null() {
+            return Err("exec plugin didn't return a status field".into());
+        }
+        let text = |key: &str| Some(value::text(&answer, &format!("status.{key}"))).filter(|t| !t.is_empty());
+        let (token, certificate, key) = (text("token"), text("clientCertificateData"), text("clientKeyData"));
+        if token.is_none() && certificate.is_none() && key.is_none() {
+            return Err("exec plugin didn't return a token or cert/key pair".into());
+        }
+        if certificate.is_some() != key.is_some() {
+            return Err("exec plugin returned only certificate or key, not both".into());
+        }
+        let certificate = certificate.zip(key).map(|(c, k)| (c.as_bytes().to_vec(), k.as_bytes().to_vec()));
+        let expires = text("expirationTimestamp").and_then(|t| t.parse().ok());
+        Ok(Credential {
+            token: token.map(String::from),
+            expires: match &certificate {
+                Some((certificate, key)) => sooner(expires, end_of(certificate, key)?),
+                None => expires,
+            },
+            certificate,
+        })
+    }
+}
+
+fn sooner(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    a.into_iter().chain(b).min()
+}
+
+/// When a certificate ends. Errors: it or its key is none.
+fn end_of(certificate: &[u8], key: &[u8]) -> Result<Option<Timestamp>, String> {
+    let none = |what: &str| {
+        format!("failed parsing client key/certificate: tls: failed to find any PEM data in {what} input")
+    };
+    CertificateDer::from_pem_slice(certificate).map_err(|_| none("certificate"))?;
+    PrivateKeyDer::from_pem_slice(key).map_err(|_| none("key"))?;
+    Ok(pki::valid_until(certificate))
+}
+
+/// What a plugin is told of the cluster.
+fn told_of(cluster: &Value) -> Value {
+    let mut told = serde_json::Map::new();
+    let mut keep = |key: &str| {
+        let value = value::at(cluster, key);
+        if !value.is_null() {
+            told.insert(key.into(), value.clone());
+        }
+    };
+    ["server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url"]
+        .into_iter()
+        .for_each(&mut keep);
+    let own = value::list(cluster, "extensions")
+        .iter()
+        .find(|e| value::text(e, "name") == "client.authentication.k8s.io/exec");
+    told.insert("config".into(), own.map_or(Value::Null, |e| e["extension"].clone()));
+    Value::Object(told)
+}
+
+impl Target {
+    /// The same with what its plugin says, if it has one and nothing else says who the user is.
+    pub async fn authenticated(self, env: &Env) -> Result<Target, Fail> {
+        match (&self.plugin, &self.authorization) {
+            (Some(plugin), None) => {
+                let credential = plugin.credential(env, |_| false).await?;
+                Ok(self.with(credential))
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// The same after a 401 to what was sent as `refused`: the plugin is asked once more. `None`:
+    /// no plugin says who the user is. As in client-go the request that was refused is not sent
+    /// again; those that follow carry what the plugin says now.
+    pub async fn reauthenticated(&self, env: &Env, refused: &Target) -> Result<Option<Target>, Fail> {
+        let (Some(plugin), None) = (&self.plugin, &self.authorization) else { return Ok(None) };
+        let same = |known: &Credential| {
+            let sent = self.clone().with(known.clone());
+            (sent.authorization, sent.certificate)
+                == (refused.authorization.clone(), refused.certificate.clone())
+        };
+        let credential = plugin.credential(env, same).await?;
+        Ok(Some(self.clone().with(credential)))
+    }
+
+    fn with(mut self, credential: Credential) -> Target {
+        self.authorization = credential.token.map(|token| format!("Bearer {token}"));
+        self.certificate = credential.certificate.or(self.certificate);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Server, at, config_map, refusal};
+
+    fn plugin(command: &str) -> Plugin {
+        Plugin {
+            api_version: VERSIONS[0].into(),
+            command: command.into(),
+            mode: "Never".into(),
+            ..Plugin::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_plugin_says_counts_until_it_expires() {
+        let dir = tempfile::tempdir().unwrap();
+        let count = dir.path().join("count");
+        let mut asked = plugin("sh");
+        let script = format!(
+            "echo x >> {}; printf '{{\"kind\":\"ExecCredential\",\"apiVersion\":\"{}\",\"status\":{{\"token\":\"t\",\"expirationTimestamp\":\"%s\"}}}}' $END",
+            count.display(),
+            VERSIONS[0]
+        );
+        asked.args = vec!["-c".into(), script];
+        let env = Env { cwd: dir.path().into(), ..Env::of_process() };
+        for (end, times) in [("2999-01-01T00:00:00Z", 1), ("2001-01-01T00:00:00Z", 2)] {
+            asked.env = vec![("END".into(), end.into())];
+            std::fs::write(&count, "").unwrap();
+            for _ in 0..2 {
+                assert_eq!(asked.credential(&env, |_| false).await.unwrap().token.as_deref(), Some("t"));
+            }
+            assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), times, "{end}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_plugin_is_asked_once_more_after_a_401() {
+        let dir = tempfile::tempdir().unwrap();
+        // It says a token of another number each time.
+        let script = format!(
+            r#"echo x >> count; printf '{{"kind":"ExecCredential","apiVersion":"{}","status":{{"token":"t%s"}}}}' $(grep -c x count)"#,
+            VERSIONS[0]
+        );
+        let exec = json!({"apiVersion": VERSIONS[0], "command": "sh", "args": ["-c", script], "interactiveMode": "Never"});
+        let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+            "users": [{"name": "u", "user": {"exec": exec}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]});
+        let file = dir.path().join("config");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let env = || Env { cwd: dir.path().into(), kubeconfig: Some(file.clone()), ..Env::of_process() };
+        let server = Server::start_with(|asked| {
+            (asked.user != "Bearer t2").then(|| refusal(401, "Unauthorized", "Unauthorized"))
+        })
+        .await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let refused = server.kubectl_in(&["get", "--raw", &at("a")], "", env()).await;
+        assert!(refused.code == 1 && refused.err.contains("Unauthorized"), "{refused:?}");
+        assert_eq!(server.asked().len(), 1, "what was refused is not sent again");
+        let count = || std::fs::read_to_string(dir.path().join("count")).unwrap().lines().count();
+        assert_eq!(count(), 2);
+        for _ in 0..2 {
+            let taken = server.kubectl_in(&["get", "--raw", &at("a")], "", env()).await;
+            assert_eq!(taken.code, 0, "{taken:?}");
+        }
+        assert_eq!(count(), 2, "what the server takes is kept");
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_said_in_kubectls_words() {
+        let env = Env { cwd: "/".into(), ..Env::of_process() };
+        let missing = plugin("no-such-plugin").credential(&env, |_| false).await.unwrap_err().told().0;
+        assert!(
+            missing.starts_with(
+                "Unable to connect to the server: getting credentials: exec: executable no-such-plugin not found\n"
+            ),
+            "{missing}"
+        );
+        let read = |text: &str| plugin("x").read(text.as_bytes()).unwrap_err();
+        let answer =
+            |rest: &str| format!(r#"{{"kind":"ExecCredential","apiVersion":"{}"{rest}}}"#, VERSIONS[0]);
+        assert_eq!(read(&answer("")), "exec plugin didn't return a status field");
+        assert_eq!(read(&answer(r#","status":{}"#)), "exec plugin didn't return a token or cert/key pair");
+        assert_eq!(
+            read(&answer(r#","status":{"clientKeyData":"k"}"#)),
+            "exec plugin returned only certificate or key, not both"
+        );
+    }
+}

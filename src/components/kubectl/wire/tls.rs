@@ -1,0 +1,25 @@
+//! TLS towards an API server.
+
+use super::config::Target;
+use crate::error::Fail;
+use pki::{self, Trust, Unusable};
+use rustls::ClientConfig;
+use std::sync::Arc;
+
+/// `alpn` empty: HTTP/1.1, as upgrades need it.
+pub fn client(target: &Target, alpn: &[&str]) -> Result<Arc<ClientConfig>, Fail> {
+    let trust = match (&target.ca_pem, target.insecure) {
+        (_, true) => Trust::Anyone,
+        (Some(pem), false) => Trust::These(pem.clone()),
+        (None, false) => Trust::System,
+    };
+    let identity = target.certificate.as_ref().map(|(cert, key)| (&cert[..], &key[..]));
+    pki::foreign_client(&trust, identity, alpn).map_err(|e| {
+        Fail::Text(match e {
+            Unusable::Authorities(why) => format!("unable to load root certificates: {why}"),
+            Unusable::Certificate(why) => format!("tls: failed to load client certificate: {why}"),
+            Unusable::Key(why) => format!("tls: failed to load client key: {why}"),
+            Unusable::Versions(why) => format!("tls: failed to load protocol versions: {why}"),
+        })
+    })
+}

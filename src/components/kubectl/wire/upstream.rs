@@ -1,0 +1,182 @@
+//! An API server behind somebody else's kubeconfig, for whoever passes requests on to it.
+
+use super::config::{Kubeconfig, Target, identity};
+use super::http::{Dial, Http, fail_of};
+use crate::Env;
+use crate::error::Fail;
+use crate::parse::Flags;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// Longer answers to our own questions are refused.
+const ANSWER_MAX: usize = 16 << 20;
+
+/// One API server, as the user of the kubeconfig's current context.
+pub struct Upstream {
+    /// As the files say; who the user is may be up to a plugin.
+    target: Target,
+    /// Connections as the user that the plugin named last.
+    http: Mutex<Arc<Http>>,
+    env: Env,
+    /// The name of that context.
+    pub context: String,
+}
+
+impl Upstream {
+    /// Reads the file and nothing else; no connection is made yet. Errors are sentences.
+    pub fn of(kubeconfig: &Path) -> Result<Upstream, String> {
+        let env = Env { kubeconfig: Some(kubeconfig.into()), cwd: "/".into(), ..Env::default() };
+        let flags = Flags::default();
+        let told = |fail: Fail| fail.told().0.trim().trim_start_matches("error: ").to_string();
+        let files = Kubeconfig::load(&env, &flags).map_err(told)?;
+        if files.is_empty() {
+            return Err("it names no cluster".into());
+        }
+        let target = Target::of(&env, &flags, &files).map_err(told)?;
+        let http = Mutex::new(Arc::new(Http::new(target.clone()).map_err(told)?));
+        let env = Env { vars: Env::of_process().vars, ..env };
+        Ok(Upstream { target, http, env, context: files.current })
+    }
+
+    /// A server that a command's flags and files name.
+    pub fn over(target: Target, env: &Env) -> Result<Upstream, Fail> {
+        let http = Mutex::new(Arc::new(Http::new(target.clone())?));
+        Ok(Upstream { target, http, env: env.clone(), context: String::new() })
+    }
+
+    /// Connections as the user. What a plugin said may have expired: then it is asked again.
+    async fn http(&self) -> Result<Arc<Http>, Fail> {
+        let target = self.target.clone().authenticated(&self.env).await?;
+        let mut http = self.http.lock().unwrap_or_else(|p| p.into_inner());
+        let last = &http.target;
+        if (&last.authorization, &last.certificate) != (&target.authorization, &target.certificate) {
+            *http = Arc::new(Http::new(target)?);
+        }
+        Ok(http.clone())
+    }
+
+    /// `https://10.0.0.1:6443`
+    pub fn url(&self) -> String {
+        self.target.url()
+    }
+
+    /// `10.0.0.1:6443`
+    pub fn host(&self) -> &str {
+        &self.target.host
+    }
+
+    /// # Errors
+    /// A header that says who the user is cannot be sent.
+    fn put_own_headers(target: &Target, headers: &mut HeaderMap) -> Result<(), Fail> {
+        if let Some(text) = &target.authorization {
+            headers.insert(header::AUTHORIZATION, identity("authorization", text)?.1);
+        }
+        // Who acts as somebody by the kubeconfig may still ask to act as somebody else.
+        if !headers.contains_key("impersonate-user") {
+            for (name, value) in &target.impersonate {
+                let (name, value) = identity(name, value)?;
+                headers.append(name, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a request; its URI is a path and a query.
+    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
+        let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+        *request.uri_mut() =
+            format!("{}{path}", self.url()).parse().map_err(|e| format!("{path:?} is no path: {e}"))?;
+        *request.version_mut() = http::Version::HTTP_11;
+        let told = |fail: Fail| fail.told().0.trim().to_string();
+        let http = self.http().await.map_err(told)?;
+        Upstream::put_own_headers(&http.target, request.headers_mut()).map_err(told)?;
+        let answer = http.send(request).await.map_err(told)?;
+        self.heard(&answer, &http.target).await;
+        Ok(answer)
+    }
+
+    /// After a 401 the plugin is asked once more, for the requests that follow. What is wrong with
+    /// it then, the next one tells.
+    async fn heard(&self, answer: &Response<Incoming>, sent_as: &Target) {
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            let _ = self.target.reauthenticated(&self.env, sent_as).await; // it is kept, see `http`
+        }
+    }
+
+    /// Sends a request that may change protocols, on a connection of its own, HTTP/1.1.
+    pub async fn upgrade(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
+        let told = |fail: Fail| fail.told().0.trim().to_string();
+        let target: Arc<Target> = self.http().await.map_err(told)?.target.clone();
+        let dial = Dial::new(target.clone(), &[]).map_err(told)?;
+        let (io, _) = dial.connect().await.map_err(|e| told(fail_of(&target, &e)))?;
+        let broken = |e: hyper::Error| told(fail_of(&target, &e));
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
+        tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
+        let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+        *request.uri_mut() =
+            format!("{}{path}", target.base).parse().map_err(|e| format!("{path:?} is no path: {e}"))?;
+        *request.version_mut() = http::Version::HTTP_11;
+        if let Ok(host) = HeaderValue::from_str(&target.host) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        Upstream::put_own_headers(&target, request.headers_mut()).map_err(told)?;
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        self.heard(&answer, &target).await;
+        Ok(answer)
+    }
+
+    /// A question of our own: the HTTP code and what was answered. Errors: nobody answered, or not
+    /// in JSON.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), String> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("accept", "application/json")
+            .header("user-agent", concat!("ropewalk/", env!("CARGO_PKG_VERSION")));
+        if body.is_some() {
+            request = request.header("content-type", "application/json");
+        }
+        let bytes = body.map_or(Bytes::new(), |b| b.to_string().into());
+        let answer = self.send(request.body(Full::new(bytes)).map_err(|e| e.to_string())?).await?;
+        let code = answer.status().as_u16();
+        let read = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
+        let bytes = read.map_err(|e| format!("{path}: {e}"))?.to_bytes();
+        let value = serde_json::from_slice(&bytes)
+            .map_err(|_| format!("{} does not answer like an API server (HTTP {code})", self.url()))?;
+        Ok((code, value))
+    }
+
+    /// Lines of an answer, one JSON document each, until `enough` of one is true or the server
+    /// ends.
+    pub async fn lines(&self, path: &str, mut enough: impl FnMut(&Value) -> bool) -> Result<bool, String> {
+        let request = Request::get(path).header("accept", "application/json").body(Full::default());
+        let answer = self.send(request.map_err(|e| e.to_string())?).await?;
+        if answer.status() != http::StatusCode::OK {
+            return Ok(false);
+        }
+        let (mut body, mut kept) = (answer.into_body(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| e.to_string())?;
+            kept.extend_from_slice(frame.data_ref().map_or(&[], |d| d));
+            while let Some(end) = kept.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = kept.drain(..=end).collect();
+                if serde_json::from_slice(&line).is_ok_and(|value| enough(&value)) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}

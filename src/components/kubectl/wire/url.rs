@@ -1,0 +1,113 @@
+//! Manifests from the web: `-f https://…`.
+
+use super::config::Target;
+use super::http::Http;
+use crate::error::{Fail, text};
+use crate::gostr::quote;
+use bytes::Bytes;
+use http::{Request, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use std::time::Duration;
+
+/// Tries of a server that fails, and the pause between them, as kubectl's.
+const TRIES: usize = 3;
+const PAUSE: Duration = Duration::from_secs(1);
+/// Redirects that are followed.
+const REDIRECTS: usize = 10;
+/// A longer answer is no manifest.
+const LENGTH_MAX: usize = 32 << 20;
+
+/// What is behind a URL. Errors: it is none, nobody answers, or the answer is no success.
+pub async fn read(url: &str) -> Result<Bytes, Fail> {
+    let mut here = url.to_string();
+    for _ in 0..=REDIRECTS {
+        match get(url, &here).await? {
+            Answer::Body(bytes) => return Ok(bytes),
+            Answer::Moved(there) => here = there,
+        }
+    }
+    text(format!("Get {}: stopped after {REDIRECTS} redirects", quote(url)))
+}
+
+enum Answer {
+    Body(Bytes),
+    Moved(String),
+}
+
+async fn get(asked: &str, url: &str) -> Result<Answer, Fail> {
+    let uri: Uri = url
+        .parse()
+        .map_err(|e| Fail::Text(format!("the URL passed to filename {} is not valid: {e}", quote(asked))))?;
+    let Some(host) = uri.authority().map(|a| a.as_str().rsplit('@').next().unwrap_or("").to_string()) else {
+        return text(format!("the URL passed to filename {} is not valid: it names no host", quote(asked)));
+    };
+    let scheme = uri.scheme_str().unwrap_or("http").to_string();
+    let http = Http::new(Target::anybody(&scheme, &host))?;
+    for left in (0..TRIES).rev() {
+        let request = Request::get(&uri).header("user-agent", "kubectl").body(Full::default());
+        let request = request.map_err(|e| Fail::Text(format!("parse {}: {e}", quote(url))))?;
+        let response = match http.send(request).await {
+            Ok(response) => response,
+            Err(refused @ Fail::Refused(_)) if left == 0 => return Err(refused),
+            Err(fail) if left == 0 => return text(format!("Get {}: {}", quote(url), fail.message())),
+            Err(_) => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let status = response.status();
+        if status.is_redirection()
+            && let Some(to) = response.headers().get("location").and_then(|l| l.to_str().ok())
+        {
+            return Ok(Answer::Moved(joined(&uri, &scheme, &host, to)));
+        }
+        if status.is_server_error() && left > 0 {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        if !status.is_success() {
+            let words = response.extensions().get::<hyper::ext::ReasonPhrase>();
+            let words = words.map(|w| String::from_utf8_lossy(w.as_bytes()).into_owned());
+            let words = words.unwrap_or_else(|| status.canonical_reason().unwrap_or("").to_string());
+            let said = format!("{} {words}", status.as_u16());
+            return text(format!(
+                "unable to read URL {}, server reported {said}, status code={}",
+                quote(asked),
+                status.as_u16()
+            ));
+        }
+        let body = Limited::new(response.into_body(), LENGTH_MAX).collect().await;
+        let bytes = body.map_err(|e| Fail::Text(format!("unable to read URL {}: {e}", quote(asked))))?;
+        return Ok(Answer::Body(bytes.to_bytes()));
+    }
+    text(format!("unable to read URL {}", quote(asked)))
+}
+
+/// Where a redirect leads: a URL, or a path of the same server.
+fn joined(from: &Uri, scheme: &str, host: &str, to: &str) -> String {
+    if to.contains("://") {
+        return to.to_string();
+    }
+    if let Some(rest) = to.strip_prefix("//") {
+        return format!("{scheme}://{rest}");
+    }
+    let base = from.path().rsplit_once('/').map_or("", |(base, _)| base);
+    match to.starts_with('/') {
+        true => format!("{scheme}://{host}{to}"),
+        false => format!("{scheme}://{host}{base}/{to}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_is_relative_to_where_it_came_from() {
+        let from: Uri = "http://a:80/x/y.yaml".parse().unwrap();
+        let to = |to| joined(&from, "http", "a:80", to);
+        assert_eq!(to("https://b/z"), "https://b/z");
+        assert_eq!(to("/z"), "http://a:80/z");
+        assert_eq!(to("z.yaml"), "http://a:80/x/z.yaml");
+    }
+}

@@ -1,0 +1,679 @@
+//! What a pod needs next. Pure: the same facts give the same steps.
+
+use super::probe::Kind;
+use super::prober::Seen;
+use clock::Timestamp;
+use cri::{Container, ContainerState, Sandbox, SandboxState};
+use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus, Pod};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+/// The annotation of a container that tells which definition it was made from.
+pub const HASH: &str = "io.kubernetes.container.hash";
+
+/// The part of a definition that may change under a running pod: its image. Another hash means
+/// another container.
+pub fn hash(spec: &Spec) -> String {
+    let mut hasher = DefaultHasher::new();
+    (&spec.name, &spec.image).hash(&mut hasher);
+    format!("{:x}", hasher.finish())
+}
+
+/// A crashing container waits 10 s before its second restart, doubled each time up to 300 s …
+pub const BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+/// … and starts anew after it ran well for this long.
+const BACKOFF_RESET: Duration = Duration::from_secs(600);
+
+/// The exit code of a container that ran and of which the runtime knows nothing any more, as
+/// upstream.
+pub const LOST: i32 = 137;
+
+/// How long a container has to wait before its next restart.
+pub type Backoffs = BTreeMap<String, Duration>;
+
+/// The pause after the next crash, given the one before this restart and how long the container
+/// ran.
+pub fn next_backoff(before: Option<Duration>, ran: Duration) -> Duration {
+    match before {
+        Some(before) if ran < BACKOFF_RESET => (before * 2).min(BACKOFF.1),
+        _ => BACKOFF.0,
+    }
+}
+
+/// Everything known about a pod on this node.
+pub struct View<'a> {
+    pub pod: &'a Pod,
+    /// The newest sandbox of this pod, if any.
+    pub sandbox: Option<&'a Sandbox>,
+    /// All containers of this pod, of all attempts and sandboxes.
+    pub containers: &'a [Container],
+    pub backoffs: &'a Backoffs,
+    /// What the probes say of the containers that run.
+    pub probes: &'a Seen,
+    pub now: Timestamp,
+}
+
+/// Why a running container is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its definition has another image now.
+    Changed,
+    /// A probe gave it up.
+    Failed(Kind),
+    /// Its pod is done.
+    Over,
+    /// Its postStart hook failed.
+    Hook,
+}
+
+/// One thing to do next. Nothing here has happened yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A new sandbox; the one before is gone or broken.
+    CreateSandbox { attempt: u32 },
+    /// Pull the image if need be, make the container, run it.
+    Start { name: String, init: bool, attempt: u32 },
+    /// End one container, gracefully.
+    Stop { name: String, id: String, why: Why },
+    /// End everything: the pod is done.
+    StopSandbox { id: String },
+    /// Time alone will change something.
+    LookAgain(Duration),
+}
+
+impl<'a> View<'a> {
+    /// The newest attempt of a container.
+    pub fn current(&self, name: &str) -> Option<&'a Container> {
+        self.containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt)
+    }
+
+    /// The attempt before the newest.
+    pub fn previous(&self, name: &str) -> Option<&'a Container> {
+        let newest = self.current(name)?.attempt;
+        self.containers.iter().filter(|c| c.name == name && c.attempt < newest).max_by_key(|c| c.attempt)
+    }
+
+    /// The attempt that `kubectl logs --previous` shows, the one of `lastState`: of a container
+    /// that has ended and waits for its restart the newest one, else the one before.
+    pub fn last_ended(&self, name: &str) -> Option<&'a Container> {
+        let newest = self.current(name)?;
+        let of = |specs: &'a [Spec]| specs.iter().find(|s| s.name == name);
+        let restarts = of(self.specs()).is_some_and(|spec| self.restarts(spec, false, newest))
+            || of(self.init_specs()).is_some_and(|spec| self.restarts(spec, true, newest));
+        let waits = newest.state == ContainerState::Exited && restarts;
+        if waits && self.pod.metadata.deletion_timestamp.is_none() {
+            return Some(newest);
+        }
+        self.previous(name)
+    }
+
+    pub fn init_specs(&self) -> &'a [Spec] {
+        self.pod.spec.as_ref().and_then(|s| s.init_containers.as_deref()).unwrap_or_default()
+    }
+
+    pub fn specs(&self) -> &'a [Spec] {
+        self.pod.spec.as_ref().map(|s| s.containers.as_slice()).unwrap_or_default()
+    }
+
+    pub fn policy(&self) -> &'a str {
+        self.pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref()).unwrap_or("Always")
+    }
+
+    /// An init container that keeps running beside the others (a native sidecar).
+    pub fn is_sidecar(spec: &Spec) -> bool {
+        spec.restart_policy.as_deref() == Some("Always")
+    }
+
+    /// Was this container made from another definition than the pod has now? An init container that
+    /// has done its work is not done again.
+    pub fn changed(spec: &Spec, init: bool, container: &Container) -> bool {
+        let concerned = !init || Self::is_sidecar(spec);
+        concerned && container.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec))
+    }
+
+    /// Why this running container has to end, if it has to.
+    fn condemned(&self, spec: &Spec, init: bool, running: &Container) -> Option<Why> {
+        if Self::changed(spec, init, running) {
+            return Some(Why::Changed);
+        }
+        self.probes.failed.get(&spec.name).copied().map(Why::Failed)
+    }
+
+    /// Has this running container started, as far as its startup probe knows?
+    fn started(&self, name: &str) -> bool {
+        self.probes.probed.get(name).and_then(|p| p.started).unwrap_or(true)
+    }
+
+    /// Will this ended container be started again? A new definition is started whatever the restart
+    /// policy says, but nothing of a pod that has failed or succeeded is, though its images may
+    /// still be edited.
+    pub fn restarts(&self, spec: &Spec, init: bool, ended: &Container) -> bool {
+        !has_ended(self.pod)
+            && (Self::changed(spec, init, ended) || self.restarts_after(spec, init, ended.exit_code))
+    }
+
+    /// Whether the restart policy starts a container again that ended with this code.
+    fn restarts_after(&self, spec: &Spec, init: bool, exit_code: i32) -> bool {
+        if init {
+            return Self::is_sidecar(spec) || (exit_code != 0 && self.policy() != "Never");
+        }
+        match self.policy() {
+            "Always" => true,
+            "OnFailure" => exit_code != 0,
+            _ => false,
+        }
+    }
+
+    /// The stored status of a container.
+    pub fn stored(&self, name: &str) -> Option<&'a ContainerStatus> {
+        let status = self.pod.status.as_ref()?;
+        let mut all = status.container_statuses.iter().chain(status.init_container_statuses.iter()).flatten();
+        all.find(|s| s.name == name)
+    }
+
+    /// The exit code of a regular container that has ended, and whether it will be started again.
+    /// The stored status tells of one that the runtime does not know any more, after a restart of
+    /// the machine: it ended as is written there, and one that was running then is lost ([`LOST`]).
+    /// `None`: it runs, or was never started.
+    ///
+    /// ```text
+    /// Never, runtime knows nothing, stored: running       ->  137, not again
+    /// OnFailure, runtime knows nothing, stored: exit 0    ->  0, not again
+    /// OnFailure, runtime knows nothing, stored: running   ->  137, again
+    /// ```
+    fn ended(&self, spec: &Spec) -> Option<(i32, bool)> {
+        if let Some(c) = self.current(&spec.name) {
+            let ended = c.state == ContainerState::Exited;
+            return ended.then(|| (c.exit_code, self.restarts(spec, false, c)));
+        }
+        let state = self.stored(&spec.name)?.state.as_ref()?;
+        let code = match (&state.terminated, &state.running) {
+            (Some(terminated), _) => terminated.exit_code,
+            (None, Some(_)) => LOST,
+            (None, None) => return None,
+        };
+        Some((code, self.restarts_after(spec, false, code)))
+    }
+
+    /// The sandbox that is there and ready.
+    pub fn ready_sandbox(&self) -> Option<&'a Sandbox> {
+        self.sandbox.filter(|s| s.state == SandboxState::Ready)
+    }
+
+    /// Has a regular container been made in the newest sandbox? Then the pod has been initialized,
+    /// whatever its sidecars do now (upstream's `HasAnyRegularContainerStarted`).
+    pub fn has_begun(&self) -> bool {
+        self.sandbox.is_some_and(|sandbox| {
+            let own = self.containers.iter().filter(|c| c.sandbox_id == sandbox.id);
+            own.into_iter().any(|c| self.specs().iter().any(|spec| spec.name == c.name))
+        })
+    }
+
+    /// How much of the back-off is left. A new definition has none: it has not failed yet.
+    pub fn backoff_left(&self, spec: &Spec, ended: &Container) -> Option<Duration> {
+        if ended.annotations.get(HASH).is_some_and(|made_from| *made_from != hash(spec)) {
+            return None;
+        }
+        let pause = *self.backoffs.get(&spec.name)?;
+        let since = (self.now - ended.finished_at?).total(jiff::Unit::Second).ok()?;
+        let since = clock::unscaled(Duration::try_from_secs_f64(since.max(0.0)).ok()?);
+        Some(pause.saturating_sub(since)).filter(|left| !left.is_zero())
+    }
+
+    /// Returns the attempt number of the container's next start, which its status shows as
+    /// `restartCount`: one more than the newest attempt that the runtime has. After a reboot of the
+    /// node the runtime has no containers; then the number comes from the stored status of the pod.
+    pub fn next_attempt(&self, name: &str) -> u32 {
+        let known = self.current(name).map(|c| c.attempt + 1);
+        let told = self.stored(name).map(|s| {
+            // A status with a container id is that of an attempt that was made, so the next one is
+            // one more. Without an id it was written after the reboot, while the next attempt was
+            // being prepared: it counts that attempt already.
+            s.restart_count.max(0) as u32 + u32::from(s.container_id.is_some())
+        });
+        known.or(told).unwrap_or(0)
+    }
+
+    /// Has the pod come to its end? `Some(true)` if well. A pod that restarts its containers never
+    /// has. One that does not, and has lost its sandbox after a container ended, gets no other
+    /// sandbox: what was not started by then never will be.
+    pub fn finished(&self) -> Option<bool> {
+        for spec in self.init_specs().iter().filter(|s| !Self::is_sidecar(s)) {
+            if let Some(c) = self.current(&spec.name)
+                && c.state == ContainerState::Exited
+                && c.exit_code != 0
+                && !self.restarts(spec, true, c)
+            {
+                return Some(false);
+            }
+        }
+        let stranded = self.policy() == "Never"
+            && self.ready_sandbox().is_none()
+            && self.specs().iter().any(|spec| self.ended(spec).is_some());
+        let mut well = true;
+        for spec in self.specs() {
+            match self.ended(spec) {
+                Some((_, true)) => return None,
+                Some((code, false)) => well &= code == 0,
+                None if stranded && self.current(&spec.name).is_none() => well = false,
+                None => return None,
+            }
+        }
+        (!self.specs().is_empty()).then_some(well)
+    }
+}
+
+/// Has the pod failed or succeeded, by its stored status? It stays so, whoever said it.
+pub fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Who is next when a pod ends: the containers first, all together; then the sidecars, the last one
+/// first. With each, whether it is a sidecar.
+pub fn next_to_end<'c>(pod: &Pod, running: &[&'c Container]) -> Vec<(&'c Container, bool)> {
+    let specs = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
+    let sidecars: Vec<&str> = specs.filter(|s| View::is_sidecar(s)).map(|s| s.name.as_str()).collect();
+    let is_sidecar = |c: &Container| sidecars.contains(&c.name.as_str());
+    let others: Vec<_> = running.iter().filter(|c| !is_sidecar(c)).map(|c| (*c, false)).collect();
+    if !others.is_empty() {
+        return others;
+    }
+    let last = sidecars.iter().rev().find_map(|name| running.iter().find(|c| c.name == *name));
+    last.map(|c| (*c, true)).into_iter().collect()
+}
+
+/// The next steps for a pod that is done: what still runs ends gracefully and in order, then its
+/// sandbox goes.
+pub fn wind_up(view: &View) -> Vec<Step> {
+    let Some(sandbox) = view.ready_sandbox() else { return vec![] };
+    let runs = |c: &&Container| c.sandbox_id == sandbox.id && c.state == ContainerState::Running;
+    let running: Vec<&Container> = view.containers.iter().filter(runs).collect();
+    if running.is_empty() {
+        return vec![Step::StopSandbox { id: sandbox.id.clone() }];
+    }
+    let stop =
+        |(c, _): (&Container, bool)| Step::Stop { name: c.name.clone(), id: c.id.clone(), why: Why::Over };
+    next_to_end(view.pod, &running).into_iter().map(stop).collect()
+}
+
+/// The next steps for a pod that shall run.
+pub fn decide(view: &View) -> Vec<Step> {
+    if view.finished().is_some() {
+        return wind_up(view);
+    }
+    let Some(sandbox) = view.ready_sandbox() else {
+        let attempt = view.sandbox.map_or(0, |s| s.attempt + 1);
+        return vec![Step::CreateSandbox { attempt }];
+    };
+    let mut steps = super::ephemeral::steps(view);
+    let mut look_again: Option<Duration> = None;
+    // `true`: it runs, or has nothing more to do; `false`: it does not run (yet).
+    let mut tend = |spec: &Spec, init: bool, steps: &mut Vec<Step>| -> bool {
+        let current = view.current(&spec.name);
+        match current {
+            Some(c) if c.sandbox_id == sandbox.id && c.state == ContainerState::Running => {
+                let Some(why) = view.condemned(spec, init, c) else { return true };
+                steps.push(Step::Stop { name: c.name.clone(), id: c.id.clone(), why });
+                return false;
+            }
+            Some(c) if c.state == ContainerState::Exited => {
+                // An ended init container of an earlier sandbox runs again with the new one.
+                let done = c.sandbox_id == sandbox.id && c.exit_code == 0;
+                if init && !View::is_sidecar(spec) && done {
+                    return true;
+                }
+                // A regular container that is done is not done again, also if the sandbox of that
+                // time was lost.
+                if (!init || c.sandbox_id == sandbox.id) && !view.restarts(spec, init, c) {
+                    return true;
+                }
+                if let Some(left) = view.backoff_left(spec, c) {
+                    look_again = Some(look_again.map_or(left, |l| l.min(left)));
+                    return false;
+                }
+            }
+            None if !init && view.ended(spec).is_some_and(|(_, again)| !again) => return true,
+            _ => {}
+        }
+        steps.push(Step::Start { name: spec.name.clone(), init, attempt: view.next_attempt(&spec.name) });
+        false
+    };
+    // Once a regular container was made, init containers have done their work, and each sidecar is
+    // tended for itself: one that crashes holds up neither the others nor the regular containers.
+    let begun = view.has_begun();
+    if begun {
+        for sidecar in view.init_specs().iter().filter(|s| View::is_sidecar(s)) {
+            tend(sidecar, true, &mut steps);
+        }
+    }
+    let mut initialized = true;
+    for spec in view.init_specs().iter().filter(|_| !begun) {
+        let settled = tend(spec, true, &mut steps);
+        let running = view.current(&spec.name).is_some_and(|c| c.state == ContainerState::Running);
+        // The next one waits for the end of this one; of a sidecar, only for its start.
+        let holds_up = running && (!View::is_sidecar(spec) || !view.started(&spec.name));
+        if !settled || holds_up {
+            initialized = false;
+            break;
+        }
+    }
+    if initialized {
+        for spec in view.specs() {
+            tend(spec, false, &mut steps);
+        }
+    }
+    steps.extend(look_again.map(Step::LookAgain));
+    steps
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::status::Probed;
+    use super::*;
+    use cri::PodId;
+    use std::path::PathBuf;
+
+    pub fn pod(policy: &str, init: &[&str], main: &[&str]) -> Pod {
+        let names = |names: &[&str]| -> Vec<serde_json::Value> {
+            names.iter().map(|n| serde_json::json!({"name": n, "image": "nginx"})).collect()
+        };
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "p", "namespace": "default", "uid": "u"},
+            "spec": {"restartPolicy": policy, "initContainers": names(init), "containers": names(main)},
+        }))
+        .unwrap()
+    }
+
+    pub fn sandbox(id: &str, attempt: u32, state: SandboxState) -> Sandbox {
+        Sandbox {
+            id: id.into(),
+            pod: PodId { namespace: "default".into(), name: "p".into(), uid: "u".into() },
+            attempt,
+            state,
+            created_at: Timestamp::UNIX_EPOCH,
+            ip: Some([10, 244, 1, 2].into()),
+        }
+    }
+
+    pub fn container(name: &str, attempt: u32, state: ContainerState, exit_code: i32) -> Container {
+        let at = |s| Some(Timestamp::from_second(s).unwrap());
+        let exited = state == ContainerState::Exited;
+        Container {
+            id: format!("{name}-{attempt}"),
+            sandbox_id: "s".into(),
+            name: name.into(),
+            attempt,
+            state,
+            image: "nginx".into(),
+            image_id: "sha256:1".into(),
+            created_at: at(100).unwrap(),
+            started_at: at(100),
+            finished_at: if exited { at(200) } else { None },
+            exit_code,
+            reason: if exit_code == 0 { "Completed".into() } else { "Error".into() },
+            message: String::new(),
+            warnings: Vec::new(),
+            log_path: PathBuf::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    fn steps(
+        pod: &Pod,
+        sandbox: Option<&Sandbox>,
+        containers: &[Container],
+        backoff: Option<u64>,
+    ) -> Vec<Step> {
+        let backoffs = backoff.map(|s| ("a".to_string(), Duration::from_secs(s))).into_iter().collect();
+        probed(pod, sandbox, containers, &backoffs, &Seen::default())
+    }
+
+    fn probed(
+        pod: &Pod,
+        sandbox: Option<&Sandbox>,
+        containers: &[Container],
+        backoffs: &Backoffs,
+        probes: &Seen,
+    ) -> Vec<Step> {
+        let now = Timestamp::from_second(205).unwrap();
+        decide(&View { pod, sandbox, containers, backoffs, probes, now })
+    }
+
+    /// Made from this definition.
+    fn made_from(spec: &Spec, mut c: Container) -> Container {
+        c.annotations.insert(HASH.into(), hash(spec));
+        c
+    }
+
+    fn start(name: &str, init: bool, attempt: u32) -> Step {
+        Step::Start { name: name.into(), init, attempt }
+    }
+
+    use ContainerState::{Exited, Running};
+
+    #[test]
+    fn a_pod_grows_sandbox_first_then_init_containers_one_by_one_then_the_rest() {
+        let pod = pod("Always", &["i", "j"], &["a", "b"]);
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        assert_eq!(steps(&pod, None, &[], None), [Step::CreateSandbox { attempt: 0 }]);
+        assert_eq!(steps(&pod, Some(&ready), &[], None), [start("i", true, 0)]);
+        assert_eq!(steps(&pod, Some(&ready), &[container("i", 0, Running, 0)], None), []);
+        let i = container("i", 0, Exited, 0);
+        assert_eq!(steps(&pod, Some(&ready), std::slice::from_ref(&i), None), [start("j", true, 0)]);
+        let both = [i, container("j", 0, Exited, 0)];
+        assert_eq!(steps(&pod, Some(&ready), &both, None), [start("a", false, 0), start("b", false, 0)]);
+    }
+
+    #[test]
+    fn a_crash_restarts_at_once_and_later_after_its_back_off() {
+        let pod = pod("Always", &[], &["a"]);
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let crashed = [container("a", 0, Exited, 1)];
+        assert_eq!(steps(&pod, Some(&ready), &crashed, None), [start("a", false, 1)]);
+        assert_eq!(steps(&pod, Some(&ready), &crashed, Some(10)), [Step::LookAgain(Duration::from_secs(5))]);
+        assert_eq!(steps(&pod, Some(&ready), &crashed, Some(5)), [start("a", false, 1)]);
+    }
+
+    #[test]
+    fn restart_policies_decide_when_a_pod_is_done() {
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let (well, ill) = ([container("a", 0, Exited, 0)], [container("a", 0, Exited, 2)]);
+        let stop = [Step::StopSandbox { id: "s".into() }];
+        assert_eq!(steps(&pod("Never", &[], &["a"]), Some(&ready), &ill, None), stop);
+        assert_eq!(steps(&pod("OnFailure", &[], &["a"]), Some(&ready), &well, None), stop);
+        assert_eq!(steps(&pod("OnFailure", &[], &["a"]), Some(&ready), &ill, None), [start("a", false, 1)]);
+        assert_eq!(steps(&pod("Always", &[], &["a"]), Some(&ready), &well, None), [start("a", false, 1)]);
+    }
+
+    #[test]
+    fn another_image_ends_the_container_and_starts_it_anew_without_back_off() {
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let old = pod("Never", &[], &["a"]).spec.unwrap().containers.remove(0);
+        let mut pod = pod("Never", &[], &["a"]);
+        let running = [made_from(&old, container("a", 0, Running, 0))];
+        assert_eq!(steps(&pod, Some(&ready), &running, None), []);
+        pod.spec.as_mut().unwrap().containers[0].image = Some("nginx:1.27".into());
+        let stop = Step::Stop { name: "a".into(), id: "a-0".into(), why: Why::Changed };
+        assert_eq!(steps(&pod, Some(&ready), &running, None), [stop]);
+        let ended = [made_from(&old, container("a", 0, Exited, 137))];
+        assert_eq!(steps(&pod, Some(&ready), &ended, Some(10)), [start("a", false, 1)]);
+        let new = pod.spec.as_ref().unwrap().containers[0].clone();
+        let crashed = [made_from(&new, container("a", 1, Exited, 1))];
+        assert_eq!(steps(&pod, Some(&ready), &crashed, Some(10)), [Step::StopSandbox { id: "s".into() }]);
+    }
+
+    #[test]
+    fn a_container_that_a_probe_gave_up_is_ended_and_then_restarts_as_after_a_crash() {
+        let pod = pod("Always", &[], &["a"]);
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let probes = Seen { failed: [("a".to_string(), Kind::Liveness)].into(), ..Seen::default() };
+        let running = [container("a", 0, Running, 0)];
+        let stop = Step::Stop { name: "a".into(), id: "a-0".into(), why: Why::Failed(Kind::Liveness) };
+        assert_eq!(probed(&pod, Some(&ready), &running, &Backoffs::new(), &probes), [stop]);
+        let ended = [container("a", 0, Exited, 137)];
+        assert_eq!(steps(&pod, Some(&ready), &ended, Some(10)), [Step::LookAgain(Duration::from_secs(5))]);
+    }
+
+    #[test]
+    fn others_wait_until_a_sidecar_has_started_and_it_ends_after_them() {
+        let mut pod = pod("Never", &["s"], &["a"]);
+        pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0].restart_policy =
+            Some("Always".into());
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let probes = |started| Seen {
+            probed: [("s".to_string(), Probed { started: Some(started), ready: None })].into(),
+            ..Seen::default()
+        };
+        let sidecar = container("s", 0, Running, 0);
+        let alone = std::slice::from_ref(&sidecar);
+        let none = Backoffs::new();
+        assert_eq!(probed(&pod, Some(&ready), alone, &none, &probes(false)), []);
+        assert_eq!(probed(&pod, Some(&ready), alone, &none, &probes(true)), [start("a", false, 0)]);
+        let done = [sidecar.clone(), container("a", 0, Exited, 0)];
+        let stop = Step::Stop { name: "s".into(), id: "s-0".into(), why: Why::Over };
+        assert_eq!(probed(&pod, Some(&ready), &done, &none, &probes(true)), [stop]);
+        let both = [container("s", 0, Exited, 0), container("a", 0, Exited, 0)];
+        assert_eq!(steps(&pod, Some(&ready), &both, None), [Step::StopSandbox { id: "s".into() }]);
+    }
+
+    #[test]
+    fn a_lost_sandbox_takes_its_containers_with_it() {
+        let pod = pod("Always", &["i"], &["a"]);
+        let old = sandbox("s", 0, SandboxState::NotReady);
+        let before = [container("i", 0, Exited, 0), container("a", 0, Exited, 137)];
+        assert_eq!(steps(&pod, Some(&old), &before, None), [Step::CreateSandbox { attempt: 1 }]);
+        let new = sandbox("t", 1, SandboxState::Ready);
+        assert_eq!(steps(&pod, Some(&new), &before, None), [start("i", true, 1)]);
+    }
+
+    /// The pod with stored states of its containers, as after a restart of the machine.
+    fn stored(policy: &str, states: &[(&str, serde_json::Value)]) -> Pod {
+        let names: Vec<&str> = states.iter().map(|(name, _)| *name).collect();
+        let mut pod = pod(policy, &[], &names);
+        let statuses = states.iter().map(|(name, state)| {
+            serde_json::json!({
+                "name": name, "state": state, "restartCount": 0, "containerID": format!("ropewalk://{name}"),
+                "image": "", "imageID": "", "ready": false,
+            })
+        });
+        let statuses: Vec<serde_json::Value> = statuses.collect();
+        pod.status =
+            Some(serde_json::from_value(serde_json::json!({"containerStatuses": statuses})).unwrap());
+        pod
+    }
+
+    #[test]
+    fn a_pod_that_never_restarts_does_not_run_again_after_the_machine_did() {
+        let running = || serde_json::json!({"running": {}});
+        let ended = |code: i32| serde_json::json!({"terminated": {"exitCode": code}});
+        let waiting = || serde_json::json!({"waiting": {}});
+        let new = |states: &[(&str, serde_json::Value)], policy: &str| {
+            let pod = stored(policy, states);
+            (steps(&pod, None, &[], None), finished(&pod, None, &[]))
+        };
+        assert_eq!(new(&[("a", running())], "Never"), (vec![], Some(false)));
+        assert_eq!(new(&[("a", ended(0))], "Never"), (vec![], Some(true)));
+        assert_eq!(new(&[("a", ended(0)), ("b", waiting())], "Never"), (vec![], Some(false)));
+        assert_eq!(new(&[("a", ended(0)), ("b", ended(0))], "OnFailure"), (vec![], Some(true)));
+        let goes_on = (vec![Step::CreateSandbox { attempt: 0 }], None);
+        assert_eq!(new(&[("a", waiting())], "Never"), goes_on, "it had not begun");
+        assert_eq!(new(&[("a", ended(0))], "Always"), goes_on);
+        assert_eq!(new(&[("a", ended(0)), ("b", running())], "OnFailure"), goes_on);
+        let pod = stored("OnFailure", &[("a", ended(0)), ("b", running())]);
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        assert_eq!(steps(&pod, Some(&ready), &[], None), [start("b", false, 1)], "a is done");
+    }
+
+    #[test]
+    fn nothing_of_a_pod_that_is_over_is_started_again() {
+        let mut pod = pod("Always", &[], &["a"]);
+        let (ready, ended) = (sandbox("s", 0, SandboxState::Ready), [container("a", 0, Exited, 1)]);
+        assert_eq!(finished(&pod, Some(&ready), &ended), None);
+        pod.status = Some(serde_json::from_value(serde_json::json!({"phase": "Failed"})).unwrap());
+        assert_eq!(finished(&pod, Some(&ready), &ended), Some(false));
+        assert_eq!(steps(&pod, Some(&ready), &ended, None), [Step::StopSandbox { id: "s".into() }]);
+    }
+
+    fn finished(pod: &Pod, sandbox: Option<&Sandbox>, containers: &[Container]) -> Option<bool> {
+        let (backoffs, probes) = (Backoffs::new(), Seen::default());
+        let now = Timestamp::from_second(205).unwrap();
+        View { pod, sandbox, containers, backoffs: &backoffs, probes: &probes, now }.finished()
+    }
+
+    #[test]
+    fn what_is_done_is_not_done_again_when_the_sandbox_was_lost() {
+        let new = sandbox("t", 1, SandboxState::Ready);
+        let before = [container("a", 0, Exited, 0), container("b", 0, Exited, 137)];
+        let failing = pod("OnFailure", &[], &["a", "b"]);
+        assert_eq!(steps(&failing, Some(&new), &before, None), [start("b", false, 1)]);
+        let lost = sandbox("s", 0, SandboxState::NotReady);
+        let never = pod("Never", &[], &["a", "b"]);
+        assert_eq!(steps(&never, Some(&lost), &before[..1], None), [], "b never started and never will");
+        assert_eq!(finished(&never, Some(&lost), &before[..1]), Some(false));
+    }
+
+    #[test]
+    fn a_sidecar_that_crashes_holds_up_nobody_once_the_pod_runs() {
+        let mut pod = pod("Always", &["s", "i", "t"], &["a"]);
+        for sidecar in [0, 2] {
+            pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[sidecar].restart_policy =
+                Some("Always".into());
+        }
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let crashed = [
+            container("s", 0, Exited, 1),
+            container("i", 0, Exited, 0),
+            container("t", 0, Exited, 1),
+            container("a", 0, Exited, 1),
+        ];
+        let all = [start("s", true, 1), start("t", true, 1), start("a", false, 1)];
+        assert_eq!(steps(&pod, Some(&ready), &crashed, None), all);
+        let backoffs: Backoffs = [("s".to_string(), Duration::from_secs(300))].into();
+        let mut waits = all[1..].to_vec();
+        waits.push(Step::LookAgain(Duration::from_secs(295)));
+        assert_eq!(probed(&pod, Some(&ready), &crashed, &backoffs, &Seen::default()), waits);
+        // It runs again, and its startup probe has not succeeded yet; the runtime has forgotten the
+        // init container.
+        let again =
+            [container("s", 1, Running, 0), container("t", 1, Running, 0), container("a", 0, Exited, 1)];
+        let starting = Seen {
+            probed: [("s".to_string(), Probed { started: Some(false), ready: None })].into(),
+            failed: [("t".to_string(), Kind::Liveness)].into(),
+        };
+        let stop = Step::Stop { name: "t".into(), id: "t-1".into(), why: Why::Failed(Kind::Liveness) };
+        let found = probed(&pod, Some(&ready), &again, &Backoffs::new(), &starting);
+        assert_eq!(found, [stop, start("a", false, 1)]);
+    }
+
+    #[test]
+    fn the_previous_run_of_a_crash_loop_is_the_one_that_just_crashed() {
+        let pod = pod("OnFailure", &[], &["a"]);
+        let last = |pod: &Pod, containers: &[Container]| {
+            let (backoffs, probes) = (Backoffs::new(), Seen::default());
+            let now = Timestamp::from_second(205).unwrap();
+            let view = View { pod, sandbox: None, containers, backoffs: &backoffs, probes: &probes, now };
+            view.last_ended("a").map(|c| c.attempt)
+        };
+        let crashed = container("a", 0, Exited, 1);
+        assert_eq!(last(&pod, std::slice::from_ref(&crashed)), Some(0));
+        assert_eq!(last(&pod, &[crashed.clone(), container("a", 1, Running, 0)]), Some(0));
+        assert_eq!(last(&pod, &[crashed.clone(), container("a", 1, Exited, 1)]), Some(1));
+        assert_eq!(last(&pod, &[crashed.clone(), container("a", 1, Exited, 0)]), Some(0), "it is done");
+        assert_eq!(last(&pod, &[container("a", 0, Running, 0)]), None);
+    }
+
+    #[test]
+    fn back_off_doubles_to_five_minutes_and_forgets_a_good_run() {
+        let short = Duration::from_secs(1);
+        assert_eq!(next_backoff(None, short), Duration::from_secs(10));
+        assert_eq!(next_backoff(Some(Duration::from_secs(10)), short), Duration::from_secs(20));
+        assert_eq!(next_backoff(Some(Duration::from_secs(300)), short), Duration::from_secs(300));
+        assert_eq!(
+            next_backoff(Some(Duration::from_secs(300)), Duration::from_secs(601)),
+            Duration::from_secs(10)
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! Ephemeral containers: put into a running pod to look around. They start once, never again, and
+//! nothing waits for them.
+
+use super::decide::{Step, View};
+use super::status::{self, Waiting};
+use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus, Pod};
+
+/// Those of a pod, as the containers that they are but for their `targetContainerName`.
+pub fn specs(pod: &Pod) -> Vec<Spec> {
+    let all = pod.spec.iter().flat_map(|s| s.ephemeral_containers.iter().flatten());
+    all.filter_map(|e| serde_json::from_value(serde_json::to_value(e).ok()?).ok()).collect()
+}
+
+/// Is this the name of one?
+pub fn is_one(pod: &Pod, name: &str) -> bool {
+    pod.spec.iter().flat_map(|s| s.ephemeral_containers.iter().flatten()).any(|e| e.name == name)
+}
+
+/// Starts those that never were started, as far as runtime and status know.
+pub fn steps(view: &View) -> Vec<Step> {
+    let told = |name: &str| {
+        let stored = view.pod.status.iter().flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
+        stored.into_iter().any(|s| s.name == name && s.container_id.is_some())
+    };
+    let never = |spec: &Spec| view.current(&spec.name).is_none() && !told(&spec.name);
+    let start = |spec: Spec| Step::Start { name: spec.name, init: false, attempt: 0 };
+    specs(view.pod).into_iter().filter(never).map(start).collect()
+}
+
+/// What the pod's status says of them; they are never ready, since nobody asks them anything.
+pub fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerStatus>> {
+    let all = specs(view.pod);
+    let stored = view.pod.status.iter().flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
+    let kept = |name: &str| stored.clone().find(|s| s.name == name && s.container_id.is_some()).cloned();
+    let of = |spec: &Spec| {
+        // One of which the runtime knows nothing any more is told of as it was.
+        if view.current(&spec.name).is_none()
+            && let Some(kept) = kept(&spec.name)
+        {
+            return kept;
+        }
+        ContainerStatus {
+            ready: false,
+            started: None,
+            ..status::container(view, spec, false, waiting, false)
+        }
+    };
+    (!all.is_empty()).then(|| all.iter().map(of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decide::tests::{container, pod, sandbox};
+    use super::super::decide::{Backoffs, decide};
+    use super::super::prober::Seen;
+    use super::*;
+    use clock::Timestamp;
+    use cri::{ContainerState, SandboxState};
+
+    #[test]
+    fn a_debug_container_starts_once_beside_the_others() {
+        let mut pod = pod("Always", &[], &["a"]);
+        let extra = serde_json::json!([{"name": "debugger", "image": "busybox", "targetContainerName": "a"}]);
+        pod.spec.as_mut().unwrap().ephemeral_containers = serde_json::from_value(extra).unwrap();
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let (backoffs, probes) = (Backoffs::new(), Seen::default());
+        let steps = |containers: &[cri::Container]| {
+            let now = Timestamp::from_second(205).unwrap();
+            decide(&View {
+                pod: &pod,
+                sandbox: Some(&ready),
+                containers,
+                backoffs: &backoffs,
+                probes: &probes,
+                now,
+            })
+        };
+        let a = container("a", 0, ContainerState::Running, 0);
+        let start = Step::Start { name: "debugger".into(), init: false, attempt: 0 };
+        assert_eq!(steps(std::slice::from_ref(&a)), [start]);
+        for state in [ContainerState::Running, ContainerState::Exited] {
+            assert_eq!(steps(&[a.clone(), container("debugger", 0, state, 1)]), []);
+        }
+        assert!(is_one(&pod, "debugger") && !is_one(&pod, "a"));
+    }
+}

@@ -1,0 +1,213 @@
+//! Local storage: what a pod uses of the node's disk, and whether that is more than it may. What is
+//! over its limit is evicted, as by upstream's eviction manager (`localStorageEviction`).
+//!
+//! Counted are volumes of kind emptyDir on the disk and logs. A volume in memory has its size as a
+//! limit of its own. The writable layers of containers are the runtime's and are not counted. What
+//! cannot be counted, because a pod made too many files, is more than any limit ([`walk`]). Pods
+//! without limits are bounded by what the node and the machine have: [`super::pressure`].
+
+use super::walk::{self, Amount};
+use api::quantity::Quantity;
+use k8s_openapi::api::core::v1::{Container as Spec, Pod, Volume};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A pod with limits is measured this often: upstream's housekeeping interval.
+pub const EVERY: Duration = Duration::from_secs(10);
+
+/// What a pod uses of the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Use {
+    /// By volume: all that lie on the disk, also those that the kubelet writes for the pod.
+    pub volumes: BTreeMap<String, Amount>,
+    /// By container, of whatever kind.
+    pub logs: BTreeMap<String, Amount>,
+}
+
+impl Use {
+    pub fn total(&self) -> Amount {
+        self.volumes.values().chain(self.logs.values()).fold(Amount::default(), |sum, more| sum.plus(*more))
+    }
+
+    /// What counts against the limits of the pod's containers: each emptyDir on the disk, and logs.
+    fn limited(&self, pod: &Pod) -> Amount {
+        let own = volumes(pod).filter_map(|v| self.volumes.get(&v.name));
+        own.chain(self.logs.values()).fold(Amount::default(), |sum, more| sum.plus(*more))
+    }
+}
+
+fn on_disk(volume: &Volume) -> bool {
+    volume.empty_dir.as_ref().is_some_and(|e| e.medium.as_deref().unwrap_or_default().is_empty())
+}
+
+fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
+    let all = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
+    all.iter().filter(|v| on_disk(v))
+}
+
+pub fn bytes(text: &str) -> Option<u64> {
+    u64::try_from(Quantity::parse(text)?.units()).ok()
+}
+
+fn size_limit(volume: &Volume) -> Option<&str> {
+    Some(volume.empty_dir.as_ref()?.size_limit.as_ref()?.0.as_str())
+}
+
+fn storage_limit(container: &Spec) -> Option<&str> {
+    let limits = container.resources.as_ref()?.limits.as_ref()?;
+    limits.get("ephemeral-storage").map(|q| q.0.as_str())
+}
+
+fn containers(pod: &Pod) -> impl Iterator<Item = &Spec> {
+    pod.spec.iter().flat_map(|s| &s.containers)
+}
+
+/// Whether anything limits what this pod may use of the disk.
+pub fn has_limits(pod: &Pod) -> bool {
+    volumes(pod).any(|v| size_limit(v).is_some()) || containers(pod).any(|c| storage_limit(c).is_some())
+}
+
+/// Why the pod has to be evicted, in upstream's words; `None` if it keeps to its limits. Pure.
+///
+/// ```text
+/// emptyDir "scratch" with sizeLimit 1Mi, 2 MiB used  ->  Usage of EmptyDir volume "scratch" exceeds the limit "1Mi".
+/// ```
+pub fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
+    for volume in volumes(pod) {
+        let (Some(limit), Some(now)) = (size_limit(volume), used.volumes.get(&volume.name)) else { continue };
+        if bytes(limit).is_some_and(|most| now.bytes > most) {
+            let name = &volume.name;
+            return Some(format!("Usage of EmptyDir volume {name:?} exceeds the limit {limit:?}. "));
+        }
+    }
+    for container in containers(pod) {
+        let (Some(limit), Some(now)) = (storage_limit(container), used.logs.get(&container.name)) else {
+            continue;
+        };
+        if bytes(limit).is_some_and(|most| now.bytes > most) {
+            let name = &container.name;
+            return Some(format!("Container {name} exceeded its local ephemeral storage limit {limit:?}. "));
+        }
+    }
+    // The pod's limit is the sum of those that its containers have, as upstream (`PodLimits`): a
+    // container without one adds nothing.
+    let most =
+        containers(pod).filter_map(|c| storage_limit(c).and_then(bytes)).reduce(u64::saturating_add)?;
+    (used.limited(pod).bytes > most)
+        .then(|| format!("Pod ephemeral local storage usage exceeds the total limit of containers {most}. "))
+}
+
+/// Measures what a pod uses, each tree once, until this time at most. It reads directories, so it
+/// is for [`walk::Allowance::walk`].
+///
+/// # Errors
+/// As [`walk::amount`].
+pub fn measure(pod_dir: &Path, log_dir: &Path, until: Instant) -> linux::Result<Use> {
+    let all = |dir: &Path| {
+        let each = walk::directories(dir).into_iter();
+        each.map(|(name, path)| Ok((name, walk::amount(&path, until)?))).collect::<linux::Result<_>>()
+    };
+    Ok(Use { volumes: all(&pod_dir.join("volumes"))?, logs: all(log_dir)? })
+}
+
+/// Takes away what the kubelet mounted for a pod, so that its directory can be removed.
+pub fn unmount(pod_dir: &Path) {
+    super::termination::unmount(pod_dir);
+    unmount_volumes(pod_dir);
+}
+
+/// Takes the volumes in memory away.
+pub fn unmount_volumes(pod_dir: &Path) {
+    let Ok(entries) = fs::read_dir(pod_dir.join("volumes")) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if super::volumes::is_mounted(&path).unwrap_or(false)
+            && let Err(error) = ::linux::mount::detach(&path)
+        {
+            tracing::warn!(error = error.line(), "a volume in memory stays");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod() -> Pod {
+        serde_json::from_value(serde_json::json!({"spec": {
+            "volumes": [
+                {"name": "scratch", "emptyDir": {"sizeLimit": "1Mi"}},
+                {"name": "fast", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+                {"name": "free", "emptyDir": {}},
+            ],
+            "containers": [
+                {"name": "a", "resources": {"limits": {"ephemeral-storage": "4Mi"}}},
+                {"name": "b", "resources": {"limits": {"ephemeral-storage": "4Mi"}}},
+            ],
+        }}))
+        .unwrap()
+    }
+
+    fn amount(mebi: u64) -> Amount {
+        Amount { bytes: mebi << 20, files: 1 }
+    }
+
+    fn used(scratch: u64, free: u64, log: u64) -> Option<String> {
+        let own = |list: &[(&str, u64)]| list.iter().map(|(n, b)| (n.to_string(), amount(*b))).collect();
+        exceeded(
+            &pod(),
+            &Use { volumes: own(&[("scratch", scratch), ("free", free)]), logs: own(&[("a", log)]) },
+        )
+    }
+
+    #[test]
+    fn every_tree_of_a_pod_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pod_dir, log_dir) = (dir.path().join("pod"), dir.path().join("log"));
+        for (path, kibi) in
+            [("pod/volumes/scratch", 100), ("pod/volumes/config", 10), ("log/a", 1), ("log/debugger", 200)]
+        {
+            fs::create_dir_all(dir.path().join(path)).unwrap();
+            fs::write(dir.path().join(path).join("f"), vec![1; kibi << 10]).unwrap();
+        }
+        let soon = Instant::now() + walk::POD_TIME;
+        let found = measure(&pod_dir, &log_dir, soon).unwrap();
+        assert_eq!(found.volumes.keys().collect::<Vec<_>>(), ["config", "scratch"]);
+        assert_eq!(found.logs.keys().collect::<Vec<_>>(), ["a", "debugger"], "ephemeral containers too");
+        assert_eq!(found.total().files, 4);
+        assert!(found.logs["debugger"].bytes >= 200 << 10 && found.total().bytes >= 311 << 10);
+        assert_eq!(
+            measure(&dir.path().join("none"), &dir.path().join("none"), soon).unwrap(),
+            Use::default()
+        );
+    }
+
+    #[test]
+    fn limits_of_volumes_containers_and_pods_are_kept() {
+        assert_eq!(used(1, 2, 1), None);
+        assert_eq!(
+            used(2, 0, 0).unwrap(),
+            "Usage of EmptyDir volume \"scratch\" exceeds the limit \"1Mi\". "
+        );
+        assert!(used(0, 0, 5).unwrap().starts_with("Container a exceeded its local ephemeral storage limit"));
+        assert!(used(0, 9, 0).unwrap().starts_with("Pod ephemeral local storage usage exceeds"));
+        assert!(has_limits(&pod()));
+        let hidden = Use { volumes: [("scratch".to_string(), Amount::BEYOND)].into(), ..Use::default() };
+        assert!(exceeded(&pod(), &hidden).unwrap().contains("EmptyDir volume \"scratch\" exceeds"));
+        let of_kubelet = Use { volumes: [("config".to_string(), amount(9))].into(), ..Use::default() };
+        assert_eq!(exceeded(&pod(), &of_kubelet), None, "files that the kubelet wrote are not the pod's");
+        assert_eq!(of_kubelet.total(), amount(9));
+        let mut half = pod();
+        half.spec.as_mut().unwrap().containers[1].resources = None;
+        let of_volume = |mebi| Use { volumes: [("free".to_string(), amount(mebi))].into(), ..Use::default() };
+        assert_eq!(exceeded(&half, &of_volume(4)), None);
+        assert!(exceeded(&half, &of_volume(5)).unwrap().ends_with("limit of containers 4194304. "));
+        let in_log = Use { logs: [("a".to_string(), Amount::BEYOND)].into(), ..Use::default() };
+        assert!(exceeded(&pod(), &in_log).is_some());
+        let mut free = pod();
+        free.spec.as_mut().unwrap().volumes.as_mut().unwrap().remove(0);
+        free.spec.as_mut().unwrap().containers.iter_mut().for_each(|c| c.resources = None);
+        assert!(!has_limits(&free), "a volume in memory limits itself");
+    }
+}

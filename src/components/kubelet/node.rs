@@ -1,0 +1,493 @@
+//! Registration and heartbeats: the Node object and its Lease.
+
+use super::kept;
+use super::pressure::{self, Pressure, Pressures};
+use super::{Capacity, Config, PORT};
+use api::requests;
+use client::{is_code, optional};
+use cri::Image;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::{
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec,
+    NodeStatus, NodeSystemInfo,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time};
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tap::{Event, Record};
+use task::Crew;
+use tokio::sync::watch;
+
+const LEASE_EVERY: Duration = Duration::from_secs(10);
+const LEASE_DURATION: i32 = 40;
+/// Status is looked at this often, and written if it changed …
+const STATUS_EVERY: Duration = Duration::from_secs(10);
+/// … or is this old.
+const STATUS_AT_LEAST: Duration = Duration::from_secs(300);
+
+/// A runtime that has not answered for this long is down: upstream's `baseRuntimeSyncThreshold`.
+const RUNTIME_SILENT: Duration = Duration::from_secs(30);
+
+/// What the runtime answered last. It is asked beside the heartbeat, which a call that hangs does
+/// not hold up.
+#[derive(Default)]
+struct Runtime {
+    images: Option<Vec<Image>>,
+    answered: Option<clock::Instant>,
+}
+
+impl Runtime {
+    /// Takes note of an answer.
+    fn hear(&mut self, answer: cri::Result<Vec<Image>>, node: &str) {
+        match answer {
+            Ok(images) => (self.images, self.answered) = (Some(images), Some(clock::Instant::now())),
+            Err(error) => {
+                tracing::warn!(node, error = error.line(), "the container runtime does not answer");
+            }
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        self.answered.is_some_and(|at| at.elapsed() < clock::scaled(RUNTIME_SILENT))
+    }
+
+    /// Returns the images for the node's status: those that were stored before, as long as the
+    /// runtime has not told of any.
+    fn images(&self, old: Option<&NodeStatus>) -> Option<Vec<ContainerImage>> {
+        let Some(images) = &self.images else { return old.and_then(|s| s.images.clone()) };
+        let image =
+            |i: &Image| ContainerImage { names: Some(i.tags.clone()), size_bytes: Some(i.size as i64) };
+        Some(images.iter().map(image).collect())
+    }
+}
+
+/// Facts that the node's status is made from.
+struct Reporter {
+    config: Arc<Config>,
+    runtime: Mutex<Runtime>,
+}
+
+impl Reporter {
+    async fn ask_runtime(&self) {
+        let answer = self.config.runtime.list_images().await;
+        self.runtime().hear(answer, &self.config.node_name);
+    }
+
+    fn runtime(&self) -> MutexGuard<'_, Runtime> {
+        self.runtime.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn status(&self, old: Option<&NodeStatus>, pressed: Pressures) -> NodeStatus {
+        status(&self.config, old, pressed, &self.runtime())
+    }
+}
+
+/// `pressed`: whether memory or disk are low.
+pub fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<Pressures>) {
+    let config = config.clone();
+    let own_crew = crew.clone();
+    crew.spawn(async move {
+        let reporter = Arc::new(Reporter { config: config.clone(), runtime: Mutex::default() });
+        clock::timeout(RUNTIME_SILENT, reporter.ask_runtime()).await; // so that the node begins as ready
+        let asking = reporter.clone();
+        own_crew.spawn(async move {
+            loop {
+                clock::sleep(STATUS_EVERY).await;
+                asking.ask_runtime().await;
+            }
+        });
+        let mut pause = Duration::from_millis(20);
+        loop {
+            let low = *pressed.borrow();
+            let Err(error) = register(&reporter, low).await else { break };
+            tracing::debug!(node = config.node_name, %error, "cannot register yet");
+            clock::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
+        tracing::info!(node = config.node_name, "Successfully registered node");
+        config.tap.emit(Record::new(Event::Register).object("nodes", "", &config.node_name));
+        let leases = config.clone();
+        own_crew.spawn(async move {
+            loop {
+                if let Err(error) = renew(&leases).await {
+                    tracing::debug!(node = leases.node_name, %error, "lease not renewed");
+                    clock::sleep(Duration::from_millis(200)).await;
+                    continue;
+                }
+                clock::sleep(LEASE_EVERY).await;
+            }
+        });
+        heartbeat(&reporter, pressed).await;
+    });
+}
+
+/// Makes the Node object, or brings labels and status of an older one up to date, which keeps its
+/// annotations and taints.
+async fn register(reporter: &Reporter, pressed: Pressures) -> Result<(), kube::Error> {
+    let config = &reporter.config;
+    let api = config.client.cluster::<Node>();
+    let node = Node {
+        metadata: ObjectMeta {
+            name: Some(config.node_name.clone()),
+            labels: Some(config.labels.clone()),
+            annotations: Some(config.annotations.clone()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NodeSpec {
+            pod_cidr: Some(config.pod_cidr.clone()),
+            pod_cidrs: Some(vec![config.pod_cidr.clone()]),
+            taints: (!config.taints.is_empty()).then(|| config.taints.clone()),
+            ..NodeSpec::default()
+        }),
+        status: Some(reporter.status(None, pressed)),
+    };
+    let stored = match api.create(&PostParams::default(), &node).await {
+        Ok(created) => created,
+        Err(error) if is_code(&error, 409) => {
+            // A node that was here before keeps its labels, taints and cordon; ours are added.
+            let labels = json!({"metadata": {"labels": config.labels}});
+            api.patch(&config.node_name, &PatchParams::default(), &Patch::Merge(labels)).await?
+        }
+        Err(error) => return Err(error),
+    };
+    write_status(config, reporter.status(stored.status.as_ref(), pressed)).await
+}
+
+async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>) {
+    let config = &reporter.config;
+    let mut written = clock::Instant::now();
+    loop {
+        // At once if that has changed; without a sender this kubelet is ending.
+        let changed = clock::timeout(STATUS_EVERY, pressure.changed()).await;
+        if let Some(Err(_)) = changed {
+            return;
+        }
+        let pressed = *pressure.borrow_and_update();
+        let result = async {
+            let node = config.client.cluster::<Node>().get(&config.node_name).await?;
+            let fresh = reporter.status(node.status.as_ref(), pressed);
+            let due = written.elapsed() >= clock::scaled(STATUS_AT_LEAST);
+            if due || differs(node.status.as_ref(), &fresh) {
+                write_status(config, fresh).await?;
+                written = clock::Instant::now();
+            }
+            Ok::<(), kube::Error>(())
+        };
+        match result.await {
+            Err(error) if is_code(&error, 404) => {
+                // Somebody deleted the Node: a running kubelet registers again.
+                if let Err(error) = register(reporter, pressed).await {
+                    tracing::debug!(node = config.node_name, %error, "cannot register again");
+                }
+            }
+            Err(error) => tracing::debug!(node = config.node_name, %error, "status not written"),
+            Ok(()) => {}
+        }
+    }
+}
+
+async fn write_status(config: &Config, status: NodeStatus) -> Result<(), kube::Error> {
+    let patch = json!({"status": status});
+    let api = config.client.cluster::<Node>();
+    api.patch_status(&config.node_name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(drop)
+}
+
+/// Ignores what changes with every look.
+fn differs(old: Option<&NodeStatus>, new: &NodeStatus) -> bool {
+    let plain = |s: &NodeStatus| {
+        let mut s = s.clone();
+        for c in s.conditions.iter_mut().flatten() {
+            (c.last_heartbeat_time, c.last_transition_time) = (None, None);
+        }
+        s
+    };
+    old.is_none_or(|old| {
+        let (old, new) = (plain(old), plain(new));
+        new.conditions.iter().flatten().any(|c| !old.conditions.iter().flatten().any(|o| o == c))
+            || (&old.capacity, &old.addresses, &old.node_info, &old.images)
+                != (&new.capacity, &new.addresses, &new.node_info, &new.images)
+    })
+}
+
+/// What the node has, and what of it pods may request. Extended resources are told by somebody
+/// else, who writes them to the capacity that is stored; the kubelet says that pods may have all of
+/// them.
+fn amounts(
+    capacity: &Capacity,
+    old: Option<&NodeStatus>,
+) -> (BTreeMap<String, Quantity>, BTreeMap<String, Quantity>) {
+    let cpu = match capacity.cpu_milli % 1000 {
+        0 => (capacity.cpu_milli / 1000).to_string(),
+        _ => format!("{}m", capacity.cpu_milli),
+    };
+    let own = [
+        ("cpu", cpu),
+        ("memory", format!("{}Ki", capacity.memory_bytes / 1024)),
+        ("pods", capacity.pods.to_string()),
+        ("ephemeral-storage", format!("{}Ki", pressure::CAPACITY / 1024)),
+    ];
+    let told = old.and_then(|s| s.capacity.clone()).into_iter().flatten();
+    let mut all: BTreeMap<String, Quantity> = told.filter(|(name, _)| requests::is_extended(name)).collect();
+    all.extend(own.map(|(name, amount)| (name.to_string(), Quantity(amount))));
+    let mut allocatable = all.clone();
+    allocatable.insert("ephemeral-storage".into(), Quantity(pressure::ALLOCATABLE.to_string()));
+    let memory = capacity.allocatable().memory / 1024;
+    allocatable.insert("memory".into(), Quantity(format!("{memory}Ki")));
+    (all, allocatable)
+}
+
+fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures, runtime: &Runtime) -> NodeStatus {
+    let now = Time(clock::now());
+    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+        let before = old.and_then(|s| s.conditions.as_ref()).into_iter().flatten();
+        let before = before.into_iter().find(|c| c.type_ == kind && c.status == status);
+        NodeCondition {
+            type_: kind.into(),
+            status: status.into(),
+            reason: Some(reason.into()),
+            message: Some(message.into()),
+            last_heartbeat_time: Some(now.clone()),
+            last_transition_time: before.and_then(|c| c.last_transition_time.clone()).or(Some(now.clone())),
+        }
+    };
+    let (capacity, allocatable) = amounts(&config.capacity, old);
+    let full = match pressed.kept {
+        0 => "kubelet has disk pressure".to_string(),
+        kept => kept::message(kept, &config.node_root()),
+    };
+    let under = |kind: Pressure| {
+        let (reason, message) = match (kind, pressed.has(kind)) {
+            (Pressure::Memory, true) => {
+                ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
+            }
+            (Pressure::Memory, false) => {
+                ("KubeletHasSufficientMemory", "kubelet has sufficient memory available")
+            }
+            (Pressure::Disk, true) => ("KubeletHasDiskPressure", full.as_str()),
+            (Pressure::Disk, false) => ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        };
+        condition(kind.name(), if pressed.has(kind) { "True" } else { "False" }, reason, message)
+    };
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_string();
+    let machine_id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim().to_string();
+    NodeStatus {
+        capacity: Some(capacity),
+        allocatable: Some(allocatable),
+        conditions: Some(vec![
+            under(Pressure::Memory),
+            under(Pressure::Disk),
+            condition(
+                "PIDPressure",
+                "False",
+                "KubeletHasSufficientPID",
+                "kubelet has sufficient PID available",
+            ),
+            match runtime.is_up() {
+                true => condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+                false => condition("Ready", "False", "KubeletNotReady", "container runtime is down"),
+            },
+        ]),
+        addresses: Some(vec![
+            NodeAddress { type_: "InternalIP".into(), address: config.node_ip.to_string() },
+            NodeAddress { type_: "Hostname".into(), address: config.node_name.clone() },
+        ]),
+        daemon_endpoints: Some(NodeDaemonEndpoints {
+            kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(PORT) }),
+        }),
+        images: runtime.images(old),
+        node_info: Some(NodeSystemInfo {
+            architecture: match std::env::consts::ARCH {
+                "x86_64" => "amd64",
+                "aarch64" => "arm64",
+                other => other,
+            }
+            .into(),
+            boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+                .unwrap_or_default()
+                .trim()
+                .into(),
+            container_runtime_version: config.runtime.version(),
+            kernel_version: kernel,
+            kube_proxy_version: String::new(),
+            kubelet_version: config.version.clone(),
+            machine_id: machine_id.clone(),
+            operating_system: "linux".into(),
+            os_image: format!("Ropewalk {}", env!("CARGO_PKG_VERSION")),
+            system_uuid: machine_id,
+            swap: None,
+        }),
+        ..NodeStatus::default()
+    }
+}
+
+async fn renew(config: &Config) -> Result<(), kube::Error> {
+    let api = config.client.within::<Lease>("kube-node-lease");
+    let now = MicroTime(clock::now());
+    let spec = LeaseSpec {
+        holder_identity: Some(config.node_name.clone()),
+        lease_duration_seconds: Some(LEASE_DURATION),
+        renew_time: Some(now),
+        ..LeaseSpec::default()
+    };
+    match optional(api.get(&config.node_name).await)? {
+        Some(mut lease) => {
+            lease.spec = Some(spec);
+            api.replace(&config.node_name, &PostParams::default(), &lease).await.map(drop)
+        }
+        None => {
+            // Asked for each time: a Node that was deleted and registered again is another one, and
+            // its predecessor's leases are collected.
+            let node = config.client.cluster::<Node>().get_metadata(&config.node_name).await?;
+            let owner = OwnerReference {
+                api_version: "v1".into(),
+                kind: "Node".into(),
+                name: config.node_name.clone(),
+                uid: node.metadata.uid.clone().unwrap_or_default(),
+                ..OwnerReference::default()
+            };
+            let metadata = ObjectMeta {
+                name: Some(config.node_name.clone()),
+                owner_references: Some(vec![owner]),
+                ..ObjectMeta::default()
+            };
+            let lease = Lease { metadata, spec: Some(spec) };
+            api.create(&PostParams::default(), &lease).await.map(drop)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pods::tests;
+    use client::testing::{Asked, Scripted, refusal};
+    use cri::fake::FakeRuntime;
+    use rng::Rng;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_whose_runtime_does_not_answer_keeps_its_images_and_is_not_ready() {
+        let api = Scripted::new(|_| None).await;
+        let fake = FakeRuntime::new(tests::NODE, tests::PODS, Rng::seeded(1));
+        let config = Arc::new(tests::config(&api.client, &fake, "/nowhere".into()));
+        let reporter = Reporter { config, runtime: Mutex::default() };
+        let told = |old: Option<&NodeStatus>| {
+            let status = reporter.status(old, Pressures::default());
+            let ready = status.conditions.iter().flatten().find(|c| c.type_ == "Ready").unwrap();
+            ((ready.status.clone(), ready.message.clone().unwrap()), status.images.clone())
+        };
+        let stored: NodeStatus =
+            serde_json::from_value(json!({"images": [{"names": ["nginx"], "sizeBytes": 1}]})).unwrap();
+        let down = ("False".to_string(), "container runtime is down".to_string());
+        assert_eq!(told(Some(&stored)), (down.clone(), stored.images.clone()), "it has not answered yet");
+        reporter.ask_runtime().await;
+        let (up, images) = told(Some(&stored));
+        assert_eq!((up.0.as_str(), images.is_some()), ("True", true));
+        reporter.runtime().hear(Err(cri::Error::State("away".into())), "n1");
+        assert_eq!(told(None), (up, images.clone()), "one error says nothing yet");
+        clock::sleep(RUNTIME_SILENT).await;
+        assert_eq!(told(None), (down, images));
+    }
+
+    fn reporter(api: &Scripted) -> Reporter {
+        let fake = FakeRuntime::new(tests::NODE, tests::PODS, Rng::seeded(1));
+        let mut config = tests::config(&api.client, &fake, "/nowhere".into());
+        config.labels = BTreeMap::from([("disk".to_string(), "hdd".to_string())]);
+        config.annotations = BTreeMap::from([("own".to_string(), "1".to_string())]);
+        Reporter { config: Arc::new(config), runtime: Mutex::default() }
+    }
+
+    fn lines(asked: &[Asked]) -> Vec<&str> {
+        asked.iter().map(|one| one.line.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_node_that_was_here_before_gets_labels_and_a_status() {
+        let api = Scripted::new(|asked| match asked.line.as_str() {
+            "POST /api/v1/nodes" => refusal(409, "AlreadyExists"),
+            "PATCH /api/v1/nodes/n1" => {
+                let capacity = json!({"example.com/dongle": "4"});
+                Some((200, json!({"metadata": {"name": "n1"}, "status": {"capacity": capacity}})))
+            }
+            _ => None,
+        })
+        .await;
+        register(&reporter(&api), Pressures::default()).await.unwrap();
+        let asked = api.take();
+        let want = ["POST /api/v1/nodes", "PATCH /api/v1/nodes/n1", "PATCH /api/v1/nodes/n1/status"];
+        assert_eq!(lines(&asked), want);
+        assert_eq!(asked[1].body, json!({"metadata": {"labels": {"disk": "hdd"}}}));
+        let status = &asked[2].body["status"];
+        assert_eq!(status["allocatable"]["example.com/dongle"], "4");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_was_deleted_registers_again() {
+        let api = Scripted::new(|asked| match asked.line.as_str() {
+            "GET /api/v1/nodes/n1" => refusal(404, "NotFound"),
+            _ => None,
+        })
+        .await;
+        let (pressure, pressed) = watch::channel(Pressures::default());
+        pressure.send_replace(Pressures { memory: true, ..Pressures::default() });
+        drop(pressure); // one look, and no other
+        heartbeat(&reporter(&api), pressed).await;
+        let asked = api.take();
+        let want = ["GET /api/v1/nodes/n1", "POST /api/v1/nodes", "PATCH /api/v1/nodes/n1/status"];
+        assert_eq!(lines(&asked), want);
+        assert_eq!(asked[1].body["metadata"]["annotations"], json!({"own": "1"}));
+        let memory = asked[2].body["status"]["conditions"].as_array().unwrap()[0].clone();
+        assert_eq!((&memory["type"], &memory["status"]), (&json!("MemoryPressure"), &json!("True")));
+    }
+
+    #[tokio::test]
+    async fn a_lease_is_made_for_its_node_and_then_renewed() {
+        let made = std::sync::atomic::AtomicBool::new(false);
+        let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+        let api = Scripted::new(move |asked| {
+            use std::sync::atomic::Ordering::Relaxed;
+            match asked.line.as_str() {
+                "GET /api/v1/nodes/n1" => Some((200, json!({"metadata": {"name": "n1", "uid": "of-n1"}}))),
+                line if line == format!("GET {lease}/n1") => match made.load(Relaxed) {
+                    false => refusal(404, "NotFound"),
+                    true => Some((200, json!({"metadata": {"name": "n1", "resourceVersion": "7"}}))),
+                },
+                line if line == format!("POST {lease}") => {
+                    made.store(true, Relaxed);
+                    None
+                }
+                _ => None,
+            }
+        })
+        .await;
+        let config = reporter(&api).config;
+        renew(&config).await.unwrap();
+        let asked = api.take();
+        assert_eq!(lines(&asked)[1..], ["GET /api/v1/nodes/n1".to_string(), format!("POST {lease}")]);
+        assert_eq!(asked[2].body["metadata"]["ownerReferences"][0]["uid"], "of-n1");
+        renew(&config).await.unwrap();
+        let asked = api.take();
+        assert_eq!(lines(&asked), [format!("GET {lease}/n1"), format!("PUT {lease}/n1")]);
+        assert_eq!(asked[1].body["metadata"]["resourceVersion"], "7", "over what was read");
+        assert_eq!(asked[1].body["spec"]["holderIdentity"], "n1");
+    }
+
+    /// As on Kubernetes' page about them: somebody patches the capacity of the Node's status.
+    #[test]
+    fn extended_resources_that_somebody_wrote_to_the_node_can_be_requested() {
+        let gib = 1 << 30;
+        let capacity = Capacity { cpu_milli: 1500, memory_bytes: gib, pods_memory_bytes: gib, pods: 9 };
+        let stored = json!({"capacity": {"example.com/dongle": "4", "cpu": "64", "hugepages-2Mi": "1Gi"}});
+        let stored: NodeStatus = serde_json::from_value(stored).unwrap();
+        let (has, gives) = amounts(&capacity, Some(&stored));
+        for amounts in [&has, &gives] {
+            assert_eq!(amounts["example.com/dongle"].0, "4");
+            assert_eq!(amounts["cpu"].0, "1500m", "what it knows itself it says itself");
+            assert!(!amounts.contains_key("hugepages-2Mi"));
+        }
+        assert_ne!(gives["memory"], has["memory"]);
+    }
+}

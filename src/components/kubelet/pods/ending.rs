@@ -1,0 +1,344 @@
+//! How containers and pods end.
+
+use super::{Kubelet, Memory, reference};
+use crate::action::Action;
+use crate::decide::{Why, next_to_end};
+use crate::probe::Kind;
+use crate::prober::spec_of;
+use crate::{Error, status, termination};
+use client::{Key, Outcome, is_code, is_unanswered};
+use cri::{self, Container, ContainerState, Sandbox, SandboxState};
+use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, Preconditions};
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tap::{Cause, Event};
+
+/// What is left for the stop signal when a hook or the containers before took all the grace there
+/// was.
+const MINIMUM_GRACE: Duration = Duration::from_secs(2);
+
+/// What a pod has that was deleted by force, or replaced while no kubelet looked: the least that
+/// upstream gives (`calculateEffectiveGracePeriod`).
+const FORCED_GRACE: Duration = Duration::from_secs(1);
+
+/// The pause before a container that could not be stopped is stopped again; doubled each time up to
+/// the second.
+const STOP_AGAIN: Duration = Duration::from_millis(100);
+const STOP_AGAIN_MAX: Duration = Duration::from_secs(10);
+
+fn seconds(value: Option<i64>) -> Option<Duration> {
+    value.map(|s| Duration::from_secs(u64::try_from(s).unwrap_or(0)))
+}
+
+/// A container that is ended.
+struct One {
+    /// For Events.
+    about: ObjectReference,
+    /// Its definition, if it is known.
+    spec: Option<Spec>,
+    id: String,
+    name: String,
+    /// The address of its pod.
+    ip: Option<IpAddr>,
+}
+
+/// How long a container that is ended while its pod lives on may take, and what the Event says.
+pub fn reason(pod: &Pod, name: &str, why: Why) -> (Duration, String) {
+    let of_pod = seconds(pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds));
+    let mut grace = of_pod.unwrap_or(Duration::from_secs(30));
+    let restarts = match pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref()) {
+        Some("Never") => "",
+        _ => ", will be restarted",
+    };
+    let message = match why {
+        Why::Changed => format!("Container {name} definition changed, will be restarted"),
+        Why::Failed(kind) => {
+            let probe = spec_of(pod, name).and_then(|spec: &Spec| Kind::of(kind, spec));
+            grace = seconds(probe.and_then(|p| p.termination_grace_period_seconds)).unwrap_or(grace);
+            format!("Container {name} failed {} probe{restarts}", kind.word())
+        }
+        Why::Over => {
+            // An evicted pod has no grace period, also if another kubelet began to end it.
+            let status = pod.status.as_ref().filter(|s| s.phase.as_deref() == Some("Failed"));
+            if matches!(status.and_then(|s| s.reason.as_deref()), Some("Evicted" | "Preempting")) {
+                grace = Duration::ZERO;
+            }
+            format!("Stopping container {name}")
+        }
+        Why::Hook => "FailedPostStartHook".to_string(),
+    };
+    (clock::scaled(grace), message)
+}
+
+impl Kubelet {
+    /// Ends a container in the background: its preStop hook, the stop signal, SIGKILL at
+    /// `deadline`. If it is ending anyway and no later than that, nothing is to be done.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn stop(
+        self: &Arc<Self>,
+        key: &Key,
+        pod: &Pod,
+        sandboxes: &[Sandbox],
+        container: &Container,
+        deadline: clock::Instant,
+        message: String,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) {
+        let known = memory.stopping.get(&container.id).copied();
+        if known.is_some_and(|known| known <= deadline) {
+            return;
+        }
+        memory.stopping.insert(container.id.clone(), deadline);
+        let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
+        let init = init.into_iter().any(|c| c.name == container.name);
+        let about = reference(pod, Some((&container.name, init)));
+        if known.is_none() {
+            self.recorder.normal(&about, "Killing", message, cause.clone());
+        }
+        let one = One {
+            about,
+            spec: spec_of(pod, &container.name).cloned(),
+            id: container.id.clone(),
+            name: container.name.clone(),
+            ip: sandboxes.iter().find(|s| s.id == container.sandbox_id).and_then(|s| s.ip).map(IpAddr::from),
+        };
+        let (kubelet, key, cause) = (self.clone(), key.clone(), cause.clone());
+        let hooked = known.is_none(); // a hook runs once
+        self.crew.spawn(async move {
+            kubelet.end(&key, &one, deadline, hooked, &cause).await;
+            kubelet.queue.add(key, cause);
+        });
+    }
+
+    /// Ends a container and waits for that: its preStop hook if it is to run, the stop signal,
+    /// SIGKILL at `deadline`.
+    async fn end(&self, key: &Key, one: &One, deadline: clock::Instant, hooked: bool, cause: &Option<Cause>) {
+        let start = clock::Instant::now();
+        let grace = deadline.saturating_duration_since(start);
+        let hook = one.spec.as_ref().filter(|_| hooked && !grace.is_zero());
+        let hook = hook.and_then(|s| s.lifecycle.as_ref()).and_then(|l| l.pre_stop.as_ref());
+        if let (Some(hook), Some(spec)) = (hook, &one.spec) {
+            let agent = self.config.agent("kube-lifecycle");
+            let target = self.hook_target(spec, &one.id, one.ip, &agent);
+            let run = async { target.hook(&Action::of_hook(hook)?, grace).await };
+            let answer = match tokio::time::timeout(grace, run).await {
+                Ok(answer) => answer,
+                Err(_) => Err("it took all of the grace period".into()),
+            };
+            if let Err(why) = answer {
+                tracing::debug!(pod = %key, container = one.name, why, "preStop hook failed");
+                let (reason, message) = ("FailedPreStopHook", "PreStopHook failed");
+                self.recorder.warning(&one.about, reason, message, cause.clone());
+            }
+        }
+        let mut left = grace.saturating_sub(start.elapsed());
+        if !grace.is_zero() && hook.is_some() {
+            left = left.max(clock::scaled(MINIMUM_GRACE));
+        }
+        self.stop_until_done(&one.about, &one.id, &one.name, left, cause).await;
+        self.tell(Event::Stop { container: one.name.clone() }, key, start, cause);
+    }
+
+    /// Ends the containers of a sandbox whose pod is no more, in the order of its kinds of
+    /// containers, with their preStop hooks if it is known which it had, and [`FORCED_GRACE`].
+    /// Containers that were being ended before have had their hook.
+    ///
+    /// # Errors
+    /// The runtime does not say what runs.
+    pub(super) async fn end_stranger(&self, key: &Key, sandbox: &Sandbox) -> Result<(), Error> {
+        let known = self.gone().get(key).cloned();
+        let known = known.filter(|pod| pod.metadata.uid.as_deref() == Some(sandbox.pod.uid.as_str()));
+        let pod = known.unwrap_or_else(|| {
+            let (namespace, name, uid) = (key.namespace.clone(), key.name.clone(), sandbox.pod.uid.clone());
+            let metadata = ObjectMeta {
+                namespace: Some(namespace),
+                name: Some(name),
+                uid: Some(uid),
+                ..ObjectMeta::default()
+            };
+            Arc::new(Pod { metadata, ..Pod::default() })
+        });
+        let ending: HashSet<String> = {
+            let memories = self.memories();
+            let memory = memories.get(key).filter(|memory| memory.uid == sandbox.pod.uid);
+            memory.map(|memory| memory.stopping.keys().cloned().collect()).unwrap_or_default()
+        };
+        let mut running = self.config.runtime.list_containers().await?;
+        running.retain(|c| c.sandbox_id == sandbox.id && c.state == ContainerState::Running);
+        while !running.is_empty() {
+            let next: Vec<Container> = {
+                let running: Vec<&Container> = running.iter().collect();
+                next_to_end(&pod, &running).into_iter().map(|(c, _)| c.clone()).collect()
+            };
+            let deadline = clock::Instant::now() + clock::scaled(FORCED_GRACE);
+            let ended = next.iter().map(async |container| {
+                let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
+                let init = init.into_iter().any(|c| c.name == container.name);
+                let one = One {
+                    about: reference(&pod, Some((&container.name, init))),
+                    spec: spec_of(&pod, &container.name).cloned(),
+                    id: container.id.clone(),
+                    name: container.name.clone(),
+                    ip: sandbox.ip.map(IpAddr::from),
+                };
+                let hooked = !ending.contains(&container.id);
+                if hooked {
+                    let message = format!("Stopping container {}", container.name);
+                    self.recorder.normal(&one.about, "Killing", message, None);
+                }
+                self.end(key, &one, deadline, hooked, &None).await;
+            });
+            futures::future::join_all(ended).await;
+            running.retain(|c| !next.iter().any(|ended| ended.id == c.id));
+        }
+        Ok(())
+    }
+
+    /// Stops a container, again and again while the runtime fails: nothing else would order it once
+    /// more, and its pod would stay Terminating.
+    async fn stop_until_done(
+        &self,
+        about: &ObjectReference,
+        id: &str,
+        name: &str,
+        grace: Duration,
+        cause: &Option<Cause>,
+    ) {
+        let mut pause = STOP_AGAIN;
+        let mut left = grace;
+        loop {
+            let start = clock::Instant::now();
+            let error = match self.config.runtime.stop_container(id, left).await {
+                Ok(()) | Err(cri::Error::NotFound(_)) => return,
+                Err(error) => error,
+            };
+            let message = format!("error killing pod: failed to stop container {name:?}: {}", error.line());
+            self.recorder.warning(about, "FailedKillPod", message, cause.clone());
+            clock::sleep(pause).await;
+            pause = (pause * 2).min(STOP_AGAIN_MAX);
+            left = left.saturating_sub(start.elapsed());
+        }
+    }
+
+    pub(super) async fn terminate(
+        self: &Arc<Self>,
+        key: &Key,
+        pod: &Pod,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) -> Result<Outcome, Error> {
+        let grace =
+            Duration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or(30).max(0) as u64);
+        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let running: Vec<&Container> =
+            containers.iter().filter(|c| c.state == ContainerState::Running).collect();
+        if !running.is_empty() {
+            let deadline = clock::Instant::now() + clock::scaled(grace);
+            let deadline = memory.ends_by.map_or(deadline, |before| before.min(deadline));
+            memory.ends_by = Some(deadline);
+            for (container, sidecar) in next_to_end(pod, &running) {
+                // Never earlier than at the look before: an earlier moment would be a new order,
+                // and cut a hook off. A later one changes nothing.
+                let least = clock::Instant::now() + clock::scaled(MINIMUM_GRACE);
+                let deadline = if sidecar { deadline.max(least) } else { deadline };
+                let message = format!("Stopping container {}", container.name);
+                self.stop(key, pod, &sandboxes, container, deadline, message, memory, cause);
+            }
+            let status = self.status_of(key, pod, &sandboxes, &containers, memory);
+            self.report(key, pod, memory, cause, status).await?;
+            return Ok(Outcome::Done); // the runtime's event brings the key back
+        }
+        for sandbox in sandboxes.iter().filter(|s| s.state == SandboxState::Ready) {
+            if let Err(error) = self.config.runtime.stop_pod_sandbox(&sandbox.id).await {
+                let id = &sandbox.id;
+                let message = format!("error killing pod: failed to stop sandbox {id:?}: {}", error.line());
+                self.recorder.warning(&reference(pod, None), "FailedKillPod", message, cause.clone());
+                return Err(error.into());
+            }
+        }
+        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
+        status::end(&mut status, clock::now());
+        match self.report(key, pod, memory, cause, status).await {
+            // Refused for good: the pod would stay for ever.
+            Err(Error::Api(error)) if !is_unanswered(&error) => {
+                tracing::warn!(pod = %key, %error, "the last status of a deleted pod is not reported");
+            }
+            other => other?,
+        }
+        let now = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions { uid: Some(memory.uid.clone()), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        let api = self.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
+        match api.delete(&key.name, &now).await {
+            Ok(_) => {}
+            Err(error) if is_code(&error, 404) || is_code(&error, 409) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Outcome::Done) // gone from the API, the watch brings the key back and the rest is cleared away
+    }
+
+    /// Removes the attempts that are no longer needed, and the sandboxes before the newest that
+    /// hold none any more.
+    pub(super) async fn forget_old(
+        &self,
+        uid: &str,
+        sandboxes: &[Sandbox],
+        containers: &[Container],
+    ) -> Result<(), Error> {
+        let (old, kept): (Vec<&Container>, Vec<&Container>) =
+            containers.iter().partition(|c| is_old(c, containers));
+        for container in old {
+            self.config.runtime.remove_container(&container.id).await?;
+            termination::forget(&self.pod_dir(uid), container);
+        }
+        let newest = sandboxes.iter().map(|s| s.attempt).max();
+        let ended =
+            sandboxes.iter().filter(|s| s.state == SandboxState::NotReady && Some(s.attempt) < newest);
+        for sandbox in ended.filter(|s| !kept.iter().any(|c| c.sandbox_id == s.id)) {
+            self.config.runtime.remove_pod_sandbox(&sandbox.id).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether an attempt can go. The newest two that ran stay, for `logs --previous`. One that never
+/// ran, because its kubelet ended between making and starting it, is needed only as long as it is
+/// the newest.
+fn is_old(container: &Container, all: &[Container]) -> bool {
+    let mut newer = all.iter().filter(|c| c.name == container.name && c.attempt > container.attempt);
+    match container.state {
+        ContainerState::Running => false,
+        ContainerState::Created => newer.next().is_some(),
+        ContainerState::Exited => newer.filter(|c| c.state != ContainerState::Created).count() >= 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_evicted_pod_has_no_grace_period_whichever_kubelet_ends_it() {
+        let pod = |reason: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "spec": {"containers": [{"name": "c"}], "terminationGracePeriodSeconds": 300},
+                "status": {"phase": "Failed", "reason": reason},
+            }))
+            .unwrap()
+        };
+        let grace = |reason: &str, why| super::reason(&pod(reason), "c", why).0;
+        for at_once in ["Evicted", "Preempting"] {
+            assert_eq!(grace(at_once, Why::Over), Duration::ZERO);
+        }
+        let whole = clock::scaled(Duration::from_secs(300));
+        assert_eq!([grace("DeadlineExceeded", Why::Over), grace("Evicted", Why::Changed)], [whole; 2]);
+    }
+}

@@ -1,0 +1,209 @@
+//! Pods that the kubelet itself ends for good: they were active for too long, use more of the disk
+//! than they may, do not fit, or go for a critical one.
+
+use super::{Kubelet, Memory, reference};
+use crate::admission::{Admissions, OnNode, Verdict};
+use crate::node_match::NodeFacts;
+use crate::status::{self, Failure, FailureKind};
+use crate::walk::Allowance;
+use crate::{Error, eviction, mirror};
+use client::{Key, optional};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+use tap::Cause;
+
+/// Pure: how much is left of `activeDeadlineSeconds`, which counts from the pod's start on this
+/// node, as a Kubernetes duration. Zero: it is over.
+fn time_left(pod: &Pod, now: clock::Timestamp) -> Option<Duration> {
+    let deadline = u64::try_from(pod.spec.as_ref()?.active_deadline_seconds?).ok()?;
+    let started = pod.status.as_ref()?.start_time.as_ref()?.0;
+    let active = Duration::from_secs_f64(status::seconds_between(started, now).max(0.0));
+    Some(Duration::from_secs(deadline).saturating_sub(clock::unscaled(active)))
+}
+
+impl Kubelet {
+    /// What a pod was found to use of the disk since its limits were looked at last.
+    fn measured_lately(&self, uid: &str) -> Option<Arc<eviction::Use>> {
+        let since = clock::Instant::now().checked_sub(clock::scaled(eviction::EVERY))?;
+        self.measured.own(uid, since)
+    }
+
+    /// Measures in the background what a pod uses of the disk, which brings its key back. Trees are
+    /// walked one after another in the whole process, so a walk may have to wait for those of all
+    /// other pods: the pod itself does not wait, neither with its first start nor with anything
+    /// later.
+    fn measure_later(self: &Arc<Self>, key: &Key, uid: &str) {
+        if !self.measured.begin(uid) {
+            return; // it waits for its turn already
+        }
+        let (kubelet, key, uid) = (self.clone(), key.clone(), uid.to_string());
+        self.crew.spawn(async move {
+            let (pod_dir, log_dir) =
+                (kubelet.pod_dir(&uid), kubelet.log_dir(&key.namespace, &key.name, &uid));
+            let since = clock::Instant::now();
+            kubelet.measure(&uid, &pod_dir, &log_dir, since, &mut Allowance::default()).await;
+            kubelet.measured.end(&uid);
+            if kubelet.measured.own(&uid, since).is_some() {
+                kubelet.queue.add(key, None); // one that failed is tried again at the next look
+            }
+        });
+    }
+
+    fn admissions(&self) -> MutexGuard<'_, Admissions> {
+        self.admissions.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Returns why the node does not take the pod, if it does not. For a critical pod others are
+    /// preempted; a pod that has not started yet waits for their end, since their memory is still
+    /// in use until then.
+    async fn admit(self: &Arc<Self>, pod: &Pod) -> Result<Option<Failure>, Error> {
+        self.pods.synced().await; // a part of the first list would look like room
+        let known = self.admissions().known(pod);
+        let rejected = match known {
+            Some(known) => known,
+            None => {
+                // Asked for each time: labels and taints change, and so do extended resources.
+                let node = self.config.client.cluster::<Node>().get(&self.config.node_name).await;
+                let own = || NodeFacts::of_config(&self.config);
+                let facts = optional(node)?.map_or_else(own, |node| NodeFacts::of_node(&node));
+                self.on_node(&facts, |admissions, node| admissions.decide(pod, node))
+            }
+        };
+        if rejected.is_none() && pod.status.as_ref().is_none_or(|s| s.start_time.is_none()) {
+            self.preempted_end().await;
+        }
+        Ok(rejected)
+    }
+
+    /// Preempts pods for a static one, where it does not fit, and waits for their end.
+    async fn make_room(self: &Arc<Self>, pod: &Pod) {
+        let mut any = false;
+        self.on_node(&NodeFacts::default(), |admissions, node| {
+            let preempted = admissions.make_room(pod, node);
+            any = !preempted.is_empty();
+            Verdict { rejected: None, preempted }
+        });
+        if any {
+            self.preempted_end().await;
+        }
+    }
+
+    /// Decides with all that is known of the node, and ends the pods that have to go. One decision
+    /// at a time: the next one knows of them.
+    fn on_node(
+        self: &Arc<Self>,
+        facts: &NodeFacts,
+        decide: impl FnOnce(&mut Admissions, &OnNode) -> Verdict,
+    ) -> Option<Failure> {
+        let mut admissions = self.admissions();
+        let mut pods = self.pods.list();
+        pods.retain(|pod| !mirror::is_one(pod) && !self.statics.contains_key(&Key::of(&**pod)));
+        let node = OnNode {
+            allocatable: self.config.capacity.allocatable(),
+            facts,
+            statics: self.statics.values().map(|pod| &**pod).collect(),
+            pods: &pods,
+            descriptors: linux::descriptors::limit(),
+            ending: &self.sentenced(),
+        };
+        let verdict = decide(&mut admissions, &node);
+        for pod in verdict.preempted {
+            let (key, uid) = (Key::of(&*pod), pod.metadata.uid.as_deref().unwrap_or_default());
+            tracing::warn!(pod = %key, "preempting a pod for a critical one");
+            self.sentence(&key, uid, Failure::preempted());
+            self.end_now(&key, uid); // at once: its own worker may be held up
+            self.queue.add(key, None);
+        }
+        verdict.rejected
+    }
+
+    /// Whether the pod has to fail now, and if not, when to look again.
+    pub(super) async fn judge(
+        self: &Arc<Self>,
+        key: &Key,
+        pod: &Pod,
+        memory: &mut Memory,
+    ) -> Result<(Option<Failure>, Option<Duration>), Error> {
+        let mut again = None;
+        match time_left(pod, clock::now()) {
+            Some(left) if left.is_zero() => return Ok((Some(Failure::deadline_exceeded()), None)),
+            left => again = again.or(left),
+        }
+        if self.statics.contains_key(key) {
+            self.make_room(pod).await;
+            return Ok((None, again));
+        }
+        let failure = match self.sentence_of(key, pod, &memory.uid) {
+            Some(failure) => Some(failure),
+            None => self.admit(pod).await?,
+        };
+        if failure.is_some() {
+            return Ok((failure, None));
+        }
+        if !eviction::has_limits(pod) {
+            return Ok((None, again));
+        }
+        match self.measured_lately(&memory.uid) {
+            Some(used) => {
+                if let Some(why) = eviction::exceeded(pod, &used) {
+                    return Ok((Some(Failure::evicted(why)), None));
+                }
+            }
+            None => self.measure_later(key, &memory.uid),
+        }
+        Ok((None, Some(again.map_or(eviction::EVERY, |a: Duration| a.min(eviction::EVERY)))))
+    }
+
+    /// Tells that the pod has failed as soon as that is decided, once by an Event, and writes it;
+    /// after that its containers are ended. One that is evicted is ended at the same time, without
+    /// a grace period, as upstream: it may go on to write meanwhile, and its files may take long to
+    /// remove. Should this kubelet end in between, the next one finds a failed pod with remains,
+    /// and ends those.
+    pub(super) async fn fail(
+        self: &Arc<Self>,
+        key: &Key,
+        pod: &Pod,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+        failure: Failure,
+    ) -> Result<(), Error> {
+        if !std::mem::replace(&mut memory.failure_told, true) {
+            let (about, reason, message) =
+                (reference(pod, None), failure.reason.as_str(), failure.message.clone());
+            match failure.kind {
+                FailureKind::Own => self.recorder.normal(&about, reason, message, cause.clone()),
+                FailureKind::Disruption | FailureKind::Rejection => {
+                    self.recorder.warning(&about, reason, message, cause.clone());
+                }
+            }
+        }
+        if failure.kind == FailureKind::Disruption {
+            self.sentence(key, &memory.uid, failure.clone());
+            self.end_now(key, &memory.uid);
+        }
+        let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
+        failure.mark(&mut status, clock::now(), pod.metadata.generation);
+        self.report(key, pod, memory, cause, status).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_counts_from_the_start() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "spec": {"containers": [], "activeDeadlineSeconds": 10},
+            "status": {"startTime": "2026-01-02T03:04:00Z"},
+        }))
+        .unwrap();
+        let at = |text: &str| time_left(&pod, text.parse().unwrap());
+        assert_eq!(at("2026-01-02T03:04:04Z"), Some(Duration::from_secs(6)));
+        assert_eq!(at("2026-01-02T03:04:10Z"), Some(Duration::ZERO));
+        assert_eq!(at("2026-01-02T03:03:00Z"), Some(Duration::from_secs(10)), "a clock that was put back");
+        assert_eq!(time_left(&Pod::default(), clock::now()), None);
+    }
+}

@@ -1,0 +1,387 @@
+//! What pods leave on the node when they are gone: sandboxes, volumes, logs.
+//!
+//! Files are first moved out of the reach of containers ([`Trash`]) and then removed on a thread
+//! that may block, one pod's at a time in a node. A pod may leave as many as its disk holds: its
+//! removal has [`PART`] at a time, and then those of others have their turn. What a removal that
+//! was ended leaves is removed by the next one of this pod, at the latest by [`Kubelet::sweep`]
+//! when the kubelet starts anew.
+
+use super::Kubelet;
+use crate::files::NAME_MAX;
+use crate::{Error, eviction, termination};
+use client::Key;
+use cri::Sandbox;
+use linux::beneath::Root;
+use linux::trash::Trash;
+use linux::tree::Removal;
+use std::collections::BTreeSet;
+use std::fs::DirEntry;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// The reason of the Event when files of a pod cannot be removed: about the pod as long as it is
+/// there, else about the node.
+pub(super) const FAILED: &str = "FailedCleanUp";
+/// What could not be removed at the kubelet's start is tried again after this time.
+const SWEEP_AGAIN: Duration = Duration::from_secs(300);
+
+/// How long one removal goes on while others wait.
+const PART: Duration = Duration::from_secs(1);
+
+impl Kubelet {
+    /// `data/<node>/pods/<uid>`
+    pub(super) fn pod_dir(&self, uid: &str) -> PathBuf {
+        self.pods_dir().join(uid)
+    }
+
+    fn pods_dir(&self) -> PathBuf {
+        self.config.dir.join("pods")
+    }
+
+    /// `data/<node>/log/pods/<namespace>_<name>_<uid>`: see [`log_name`].
+    pub(super) fn log_dir(&self, namespace: &str, name: &str, uid: &str) -> PathBuf {
+        self.logs_dir().join(log_name(namespace, name, uid))
+    }
+
+    fn logs_dir(&self) -> PathBuf {
+        self.config.dir.join("log").join("pods")
+    }
+
+    /// `data/<node>/trash`: beside what containers see (`host`) and what they mount (`pods`).
+    fn trash_dir(&self) -> PathBuf {
+        self.config.dir.join("trash")
+    }
+
+    /// Ends what runs under this name for a pod that is no more, and removes its files. What fails
+    /// is tried again by the next look, so what tells of the files, the sandbox or the memory of
+    /// that pod, goes after them. `false`: a pod of this name has come just now, whose own change
+    /// brings the next look.
+    pub(super) async fn clear_strangers(&self, key: &Key, uid: &str) -> Result<bool, Error> {
+        let sandboxes = self.config.runtime.list_pod_sandboxes().await?;
+        let stranger =
+            |s: &&Sandbox| s.pod.namespace == key.namespace && s.pod.name == key.name && s.pod.uid != uid;
+        for sandbox in sandboxes.iter().filter(stranger) {
+            if uid.is_empty() && !self.statics.contains_key(key) {
+                self.pods.synced().await; // do not take a slow first list for an empty one
+                if self.pod(key).is_some() {
+                    return Ok(false);
+                }
+            }
+            self.end_stranger(key, sandbox).await?;
+            self.config.runtime.stop_pod_sandbox(&sandbox.id).await?;
+            self.forget_files(&key.namespace, &key.name, &sandbox.pod.uid).await?;
+            self.config.runtime.remove_pod_sandbox(&sandbox.id).await?;
+        }
+        self.forget_gone(key, uid);
+        // A pod that was replaced by another of its name may have had no sandbox, but volumes.
+        let known = self.memories().get(key).map(|memory| memory.uid.clone());
+        if let Some(replaced) = known.filter(|known| !uid.is_empty() && known != uid) {
+            self.forget_files(&key.namespace, &key.name, &replaced).await?;
+        }
+        Ok(true)
+    }
+
+    /// Forgets what a pod that is gone was, unless it is the one that has this uid: its deletion
+    /// has just been told.
+    fn forget_gone(&self, key: &Key, uid: &str) {
+        let mut gone = self.gone();
+        if gone.get(key).is_some_and(|pod| pod.metadata.uid.as_deref() != Some(uid)) {
+            gone.remove(key);
+        }
+    }
+
+    /// Removes the volumes and the logs of a pod that is gone.
+    pub(super) async fn forget_files(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
+        self.measured.forget(uid);
+        self.remove_files(Some(uid), Some(log_name(namespace, name, uid))).await
+    }
+
+    /// Removes the volumes of a pod that has ended, as upstream does: its logs, its last words and
+    /// its status stay until it is deleted.
+    pub(super) async fn forget_volumes(&self, uid: &str) -> Result<(), Error> {
+        let (pod_dir, trash, label) = (self.pod_dir(uid), self.trash_dir(), uid.to_string());
+        let mut removal = Removal::default();
+        self.removals
+            .one_by_one(move |until| {
+                eviction::unmount_volumes(&pod_dir);
+                if let Err(error) = termination::settle(&pod_dir) {
+                    tracing::warn!(error = error.line(), "the last words of an ended pod stay in memory");
+                }
+                remove(&trash, &pod_dir, "volumes", &label, &mut removal, until)
+            })
+            .await
+    }
+
+    /// Removes the directory of a pod, and one with logs.
+    async fn remove_files(&self, uid: Option<&str>, log: Option<String>) -> Result<(), Error> {
+        let (pods, logs, uid) = (self.pods_dir(), self.logs_dir(), uid.map(String::from));
+        let (trash, mut removal) = (self.trash_dir(), Removal::default());
+        self.removals
+            .one_by_one(move |until| {
+                if let Some(uid) = &uid {
+                    eviction::unmount(&pods.join(uid));
+                    if !remove(&trash, &pods, uid, uid, &mut removal, until)? {
+                        return Ok(false);
+                    }
+                }
+                let Some(log) = &log else { return Ok(true) };
+                let uid = log.rsplit('_').next().unwrap_or_default(); // with more a long name would be too long
+                remove(&trash, &logs, log, uid, &mut removal, until)
+            })
+            .await
+    }
+
+    /// Removes the files of pods that went while no kubelet looked: from an earlier life of the
+    /// cluster there are no sandboxes to tell of them. What cannot be removed is told and tried
+    /// again; the others go.
+    pub(super) async fn sweep_all(&self) {
+        while let Err(error) = self.sweep().await {
+            tracing::warn!(node = self.config.node_name, %error, "what pods left behind stays on the disk for now");
+            self.recorder.warning(&self.about_node(), FAILED, error.line(), None);
+            clock::sleep(SWEEP_AGAIN).await;
+        }
+    }
+
+    /// The first error, after all that can be removed is.
+    async fn sweep(&self) -> Result<(), Error> {
+        // Read before the pods are: a directory that is made meanwhile belongs to a pod that is
+        // known.
+        let (volumes, logs) = (names(self.pods_dir())?, names(self.logs_dir())?);
+        let known: BTreeSet<String> = {
+            let sandboxes = self.config.runtime.list_pod_sandboxes().await?;
+            let pods = self.pods.list();
+            let all = pods.iter().chain(self.statics.values()).filter_map(|p| p.metadata.uid.clone());
+            all.chain(sandboxes.into_iter().map(|s| s.pod.uid)).collect()
+        };
+        let strange = |uid: &str| !known.contains(uid);
+        let mut result = self.empty_trash().await;
+        for uid in volumes.iter().filter(|uid| strange(uid)) {
+            result = result.and(self.remove_files(Some(uid), None).await);
+        }
+        for name in logs.into_iter().filter(|name| name.rsplit('_').next().is_some_and(strange)) {
+            result = result.and(self.remove_files(None, Some(name)).await);
+        }
+        result
+    }
+
+    /// Removes what removals of an earlier kubelet left.
+    async fn empty_trash(&self) -> Result<(), Error> {
+        let (dir, mut removal) = (self.trash_dir(), Removal::default());
+        self.removals
+            .one_by_one(move |until| {
+                let emptied = Trash::open(&dir).and_then(|trash| trash.empty(None, &mut removal, until));
+                emptied.map_err(|error| Error::File { path: dir.clone(), cause: error.cause })
+            })
+            .await
+    }
+}
+
+/// Removals of one node, of which one goes on at a time.
+pub struct Removals(Arc<Semaphore>);
+
+impl Default for Removals {
+    fn default() -> Removals {
+        Removals(Arc::new(Semaphore::new(1)))
+    }
+}
+
+impl Removals {
+    /// Calls `part` until it says that all is removed, with the time at which it has to stop, on a
+    /// thread that may block: each time when the removals before it had a part. It goes on to its
+    /// end when the caller is gone.
+    async fn one_by_one(
+        &self,
+        mut part: impl FnMut(Instant) -> Result<bool, Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        #[cfg(test)]
+        if crate::sim::is_simulated() {
+            // In a simulation files are removed at once, on this thread: when another thread would
+            // be done does not follow from the seed.
+            while !part(Instant::now() + PART)? {}
+            return Ok(());
+        }
+        let turns = self.0.clone();
+        let whole = tokio::spawn(async move {
+            loop {
+                let turn = turns.clone().acquire_owned().await;
+                let one = tokio::task::spawn_blocking(move || {
+                    let _turn = turn;
+                    let done = part(Instant::now() + PART);
+                    (part, done)
+                });
+                match one.await {
+                    Ok((next, Ok(false))) => part = next,
+                    Ok((_, done)) => return done.map(drop),
+                    Err(_) => return Ok(()), // it panicked, which was told: the files go at the next start
+                }
+            }
+        });
+        whole.await.unwrap_or(Ok(())) // the program is ending
+    }
+}
+
+/// The name of a pod's directory of logs: `<namespace>_<name>_<uid>`, as everywhere; none of the
+/// three has a `_` in it. Names of pods have up to 253 bytes, and all of it together 255, so the
+/// end of a longer one is cut off: the uid alone tells pods apart.
+fn log_name(namespace: &str, name: &str, uid: &str) -> String {
+    let room = NAME_MAX.saturating_sub(namespace.len() + uid.len() + 2);
+    let end = (0..=room.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    format!("{namespace}_{}_{uid}", &name[..end])
+}
+
+fn names(dir: PathBuf) -> Result<Vec<String>, Error> {
+    let name = |entry: io::Result<DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    let read = std::fs::read_dir(&dir).and_then(|entries| entries.map(name).collect());
+    let sorted = |mut names: Vec<String>| {
+        names.sort(); // the disk's order is chance
+        names
+    };
+    match read.map(sorted) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+        done => done.map_err(|cause| Error::File { path: dir, cause }),
+    }
+}
+
+/// Removes what has this name in a directory of the kubelet's, until this time at most; `false`:
+/// something is left. What is in there a pod may have written, so it is moved away as a whole, and
+/// no link in it is followed.
+fn remove(
+    trash: &Path,
+    dir: &Path,
+    name: &str,
+    label: &str,
+    removal: &mut Removal,
+    until: Instant,
+) -> Result<bool, Error> {
+    let failed = |error: linux::Error| Error::File { path: dir.join(name), cause: error.cause };
+    let from = match Root::open(dir) {
+        Err(error) if error.cause.kind() == io::ErrorKind::NotFound => None,
+        opened => Some(opened.map_err(failed)?),
+    };
+    let trash = Trash::open(trash).map_err(failed)?;
+    let done = match from {
+        Some(from) => trash.remove(&from, Path::new(name), label, removal, until),
+        None => trash.empty(Some(label), removal, until), // an earlier part moved it
+    };
+    done.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_removal_that_lasts_holds_up_no_other_work_and_goes_on_without_its_caller() {
+        let (removals, (begun, began)) = (Arc::new(Removals::default()), tokio::sync::oneshot::channel());
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (over, ended) = std::sync::mpsc::channel::<&str>();
+        let end = over.clone();
+        let own = removals.clone();
+        let caller = tokio::spawn(async move {
+            let mut begun = Some(begun);
+            let removal = own.one_by_one(move |_| {
+                begun.take().map(|begun| begun.send(()));
+                let _ = held.recv();
+                let _ = end.send("first");
+                Ok(true)
+            });
+            removal.await
+        });
+        began.await.unwrap(); // this test has one thread, so the removal is not on it
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        let mut next = Box::pin(removals.one_by_one(move |_| {
+            let _ = over.send("second");
+            Ok(true)
+        }));
+        assert!(futures::poll!(&mut next).is_pending());
+        assert!(ended.try_recv().is_err(), "one at a time");
+        release.send(()).unwrap();
+        next.await.unwrap();
+        // Both have been told by now. To wait for more would stop this thread, on which the first
+        // one's task still has to end and drop its sender.
+        assert_eq!(ended.try_iter().collect::<Vec<_>>(), ["first", "second"]);
+    }
+
+    /// A pod that left more than can be removed at once lets others have a turn, as often as it
+    /// takes.
+    #[tokio::test]
+    async fn removals_take_turns() {
+        let removals = Removals::default();
+        let (told, heard) = std::sync::mpsc::channel();
+        let (all_wait, go) = std::sync::mpsc::channel::<()>();
+        let mut go = Some(go);
+        let mut part = |name: &'static str, parts: u32| {
+            let (told, mut left, go) = (told.clone(), parts, go.take());
+            move |until: Instant| {
+                assert!(until > Instant::now());
+                left -= 1;
+                told.send(name).unwrap();
+                // The first one ends its part when the others wait for their turn.
+                if let Some(go) = &go {
+                    let _ = go.recv();
+                }
+                Ok(left == 0)
+            }
+        };
+        let mut huge = Box::pin(removals.one_by_one(part("huge", 3)));
+        let mut one = Box::pin(removals.one_by_one(part("one", 1)));
+        let mut other = Box::pin(removals.one_by_one(part("other", 1)));
+        assert!(futures::poll!(&mut huge).is_pending());
+        assert!(futures::poll!(&mut one).is_pending() && futures::poll!(&mut other).is_pending());
+        tokio::task::yield_now().await; // all three ask for their turn
+        drop(all_wait);
+        let (huge, one, other) = futures::join!(huge, one, other);
+        assert!(huge.is_ok() && one.is_ok() && other.is_ok());
+        drop(told);
+        let order: Vec<&str> = heard.iter().collect();
+        assert_eq!(order.len(), 5);
+        assert_eq!(order[3..], ["huge", "huge"], "{order:?}");
+        let failing = removals.one_by_one(|_| Err(Error::Volume { volume: "v".into(), why: "no".into() }));
+        assert!(failing.await.is_err());
+    }
+
+    #[test]
+    fn a_directory_of_logs_has_a_name_that_a_file_system_takes() {
+        let uid = "0123456789ab-0123456789ab-0123456789";
+        assert_eq!(log_name("default", "web", uid), format!("default_web_{uid}"));
+        let dir = tempfile::tempdir().unwrap();
+        for length in [209, 210, 211, 253] {
+            for namespace in ["default", &"n".repeat(63)] {
+                let name = log_name(namespace, &"p".repeat(length), uid);
+                assert!(name.len() <= NAME_MAX && name.starts_with(&format!("{namespace}_ppp")), "{name}");
+                assert_eq!(name.rsplit('_').next(), Some(uid), "the sweep finds whose it is");
+                std::fs::create_dir(dir.path().join(&name)).unwrap();
+                let trash = dir.path().join("trash");
+                let soon = Instant::now() + PART;
+                assert!(remove(&trash, dir.path(), &name, uid, &mut Removal::default(), soon).unwrap());
+                assert!(!dir.path().join(&name).exists());
+            }
+        }
+        assert_eq!(log_name("", &"é".repeat(200), ""), format!("_{}_", "é".repeat(126)));
+    }
+
+    #[test]
+    fn what_goes_is_below_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pods, outside, trash) =
+            (dir.path().join("pods"), dir.path().join("outside"), dir.path().join("trash"));
+        let remove = |dir: &Path, name: &str| {
+            super::remove(&trash, dir, name, name, &mut Removal::default(), Instant::now() + PART)
+        };
+        std::fs::create_dir_all(pods.join("u/volumes/v")).unwrap();
+        std::fs::create_dir_all(outside.join("kept")).unwrap();
+        std::os::unix::fs::symlink(&outside, pods.join("u/volumes/v/link")).unwrap();
+        for uid in ["../outside", "u/../../outside", "..", "", "."] {
+            assert!(remove(&pods, uid).is_err(), "{uid:?}");
+        }
+        assert!(remove(&pods, "u").unwrap());
+        assert!(remove(&pods, "u").unwrap());
+        assert!(remove(&dir.path().join("none"), "u").unwrap());
+        assert!(outside.join("kept").is_dir() && !pods.join("u").exists());
+        assert_eq!(std::fs::read_dir(&trash).unwrap().count(), 0);
+    }
+}

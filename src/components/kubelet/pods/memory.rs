@@ -1,0 +1,129 @@
+//! What the kubelet remembers about a pod between two looks.
+
+use super::Kubelet;
+use crate::container::Volumes;
+use crate::decide::Backoffs;
+use crate::ephemeral;
+use crate::status::Waiting;
+use client::Key;
+use clock::{self, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+/// A back-off is told by an Event this often, at most.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// A pod's labels and annotations.
+pub type Called = (Option<BTreeMap<String, String>>, Option<BTreeMap<String, String>>);
+
+/// What the kubelet remembers about a pod between two looks. Losing it costs nothing but patience.
+#[derive(Default)]
+pub struct Memory {
+    pub uid: String,
+    pub backoffs: Backoffs,
+    pub waiting: Waiting,
+    /// Image → (pause, until when, the message).
+    pub pulls: BTreeMap<String, (Duration, Timestamp, String)>,
+    /// Where its volumes are, since they were made for the first time.
+    pub volumes: Option<Volumes>,
+    /// Container → its variables as they were read last, if they come from ConfigMaps or Secrets.
+    pub variables: BTreeMap<String, Vec<(String, String)>>,
+    /// Container id → when it will be killed.
+    pub stopping: HashMap<String, clock::Instant>,
+    /// When the last container of a deleted pod has to have ended.
+    pub ends_by: Option<clock::Instant>,
+    /// The last status written, with the revision that wrote it.
+    pub written: Option<(u64, PodStatus)>,
+    /// When its volumes were looked at last, and what the pod was called then: a volume may show
+    /// that.
+    pub refreshed: Option<(clock::Instant, Called)>,
+    /// Its volumes were removed because it has ended.
+    pub volumes_gone: bool,
+    /// Ids of containers whose postStart hook failed: they are being ended, and neither ready nor
+    /// started until then.
+    pub unhooked: HashSet<String>,
+    /// Why it failed was told by an Event: writing that may have to be tried again.
+    pub failure_told: bool,
+    /// When a back-off was last told by an Event, by container.
+    pub told: BTreeMap<String, clock::Instant>,
+}
+
+pub fn revision_of(pod: &Pod) -> u64 {
+    pod.metadata.resource_version.as_deref().and_then(|r| r.parse().ok()).unwrap_or(0)
+}
+
+impl Memory {
+    /// The pod with the newest status that is known: the one that this kubelet wrote last, as long
+    /// as the informer has not seen it, else the informer's. In that may be what others wrote
+    /// since, a readiness gate's condition for example.
+    pub fn with_newest_status(&self, pod: &Pod) -> Pod {
+        let mut pod = pod.clone();
+        if let Some((revision, written)) = &self.written
+            && revision_of(&pod) < *revision
+        {
+            pod.status = Some(written.clone());
+        }
+        pod
+    }
+
+    /// Forgets the pulls of images that the pod does not name any more.
+    pub fn forget_pulls(&mut self, pod: &Pod) {
+        let extra = ephemeral::specs(pod);
+        let own = pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
+        let images: BTreeSet<&str> = own.chain(&extra).filter_map(|c| c.image.as_deref()).collect();
+        self.pulls.retain(|image, _| images.contains(image.as_str()));
+    }
+
+    /// Is it time to tell again that this container backs off? Looks come as often as anything
+    /// changes; Events should not.
+    pub fn tell_again(&mut self, container: &str) -> bool {
+        let due = self.told.get(container).is_none_or(|at| at.elapsed() >= clock::scaled(TELL_EVERY));
+        if due {
+            self.told.insert(container.into(), clock::Instant::now());
+        }
+        due
+    }
+}
+
+impl Kubelet {
+    pub(super) fn recall(&self, key: &Key, uid: &str) -> Memory {
+        let kept = self.memories().remove(key);
+        if let Some(other) = kept.as_ref().filter(|m| m.uid != uid) {
+            self.prober.forget(&other.uid);
+        }
+        kept.filter(|m| m.uid == uid).unwrap_or_else(|| Memory { uid: uid.into(), ..Memory::default() })
+    }
+
+    pub(super) fn remember(&self, key: &Key, memory: Memory) {
+        self.memories().insert(key.clone(), memory);
+    }
+
+    pub(super) fn memories(&self) -> MutexGuard<'_, HashMap<Key, Memory>> {
+        self.memory.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_others_wrote_after_this_kubelet_is_seen_and_what_came_before_is_not() {
+        let pod = |revision: &str, gate: Option<&str>| -> Pod {
+            let gate = gate.map(|status| json!({"type": "example.com/gate", "status": status}));
+            let conditions: Vec<_> = gate.into_iter().collect();
+            serde_json::from_value(json!({
+                "metadata": {"name": "p", "resourceVersion": revision}, "status": {"conditions": conditions},
+            }))
+            .unwrap()
+        };
+        let memory = Memory { written: Some((10, PodStatus::default())), ..Memory::default() };
+        let gate = |seen: &Pod| memory.with_newest_status(seen).status.unwrap().conditions.map(|c| c.len());
+        assert_eq!(gate(&pod("9", Some("True"))), None, "the informer is behind");
+        assert_eq!(gate(&pod("10", None)), Some(0));
+        assert_eq!(gate(&pod("11", Some("True"))), Some(1), "the gate was opened after the last write");
+    }
+}

@@ -1,0 +1,96 @@
+//! Images, and the patience with those that cannot be had.
+
+use super::{Kubelet, Memory, reference};
+use crate::{Error, status};
+use client::Key;
+use k8s_openapi::api::core::v1::{Container as Spec, Pod};
+use std::time::Duration;
+use tap::{Cause, Event};
+
+/// An image that cannot be pulled is tried again after 10 s, doubled each time up to 300 s.
+const PULL_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+
+impl Kubelet {
+    /// Makes the image present. `Some`: not now, look again then.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) async fn pull(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        spec: &Spec,
+        init: bool,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) -> Result<Option<Duration>, Error> {
+        let image = spec.image.clone().unwrap_or_default();
+        let about = reference(pod, Some((&spec.name, init)));
+        let static_pod = self.statics.contains_key(key);
+        if let Some((_, until, message)) = memory.pulls.get(&image) {
+            let left = status::seconds_between(clock::now(), *until);
+            if left > 0.0 {
+                memory.waiting.insert(spec.name.clone(), ("ImagePullBackOff".into(), message.clone()));
+                self.recorder.normal(
+                    &about,
+                    "BackOff",
+                    format!("Back-off pulling image {image:?}"),
+                    cause.clone(),
+                );
+                self.recorder.warning(&about, "Failed", "Error: ImagePullBackOff", cause.clone());
+                return Ok(Some(clock::unscaled(Duration::from_secs_f64(left))));
+            }
+        }
+        let policy = spec.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
+        let present = self.config.runtime.image_status(&image).await?.is_some();
+        if present && policy != "Always" {
+            if !static_pod {
+                let message = format!(
+                    "Container image {image:?} already present on machine and can be accessed by the pod"
+                );
+                self.recorder.normal(&about, "Pulled", message, cause.clone());
+            }
+            return Ok(None);
+        }
+        if policy == "Never" {
+            let message = format!("Container image {image:?} is not present with pull policy of Never");
+            self.recorder.warning(&about, "ErrImageNeverPull", message.clone(), cause.clone());
+            self.recorder.warning(&about, "Failed", "Error: ErrImageNeverPull", cause.clone());
+            memory.waiting.insert(spec.name.clone(), ("ErrImageNeverPull".into(), message.clone()));
+            return Ok(Some(PULL_BACKOFF.0));
+        }
+        self.recorder.normal(&about, "Pulling", format!("Pulling image {image:?}"), cause.clone());
+        let start = clock::Instant::now();
+        match self.config.runtime.pull_image(&image).await {
+            Ok(_) => {
+                let took = format!("{}ms", start.elapsed().as_millis());
+                let size = self.config.runtime.image_status(&image).await?.map_or(0, |i| i.size);
+                let message = format!(
+                    "Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size} bytes."
+                );
+                self.recorder.normal(&about, "Pulled", message, cause.clone());
+                self.tell(Event::Pull { image: image.to_string(), error: None }, key, start, cause);
+                memory.pulls.remove(&image);
+                Ok(None)
+            }
+            Err(error) => {
+                let message = format!("Failed to pull image {image:?}: {}", error.line());
+                self.recorder.warning(&about, "Failed", message, cause.clone());
+                let event = Event::Pull { image: image.to_string(), error: Some(error.line()) };
+                self.tell(event, key, start, cause);
+                let (reason, short) = match &error {
+                    cri::Error::BadImageName(_) => ("InvalidImageName", error.to_string()),
+                    _ => ("ErrImagePull", error.line()),
+                };
+                self.recorder.warning(&about, "Failed", format!("Error: {reason}"), cause.clone());
+                memory.waiting.insert(spec.name.clone(), (reason.into(), short));
+                let pause =
+                    memory.pulls.get(&image).map_or(PULL_BACKOFF.0, |(p, ..)| (*p * 2).min(PULL_BACKOFF.1));
+                let until = clock::now() + clock::scaled(pause);
+                let (_, message) = status::pull_back_off(&image, &error);
+                memory.forget_pulls(pod);
+                memory.pulls.insert(image, (pause, until, message));
+                // ErrImagePull is shown first; a moment later the pod is backing off.
+                Ok(Some(Duration::from_secs(1)))
+            }
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! From a step to a running container: sandbox, volumes, environment, start.
+
+use super::{Kubelet, Memory, ending, reference};
+use crate::action::{Action, Target};
+use crate::container::{self, Volumes};
+use crate::decide::{self, View, Why};
+use crate::env::{self, Facts, Sources};
+use crate::status::{self, go_duration};
+use crate::{Error, bounds, oom, termination, volumes};
+use client::{Key, is_unanswered, optional};
+use cri::{Container, ContainerState, Dns, PodId, Sandbox, SandboxConfig};
+use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, LifecycleHandler, Pod, Secret};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tap::{Cause, Event};
+use tokio_util::sync::CancellationToken;
+
+/// A hook has no time limit of its own but that of the pod's end.
+const HOOK_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Characters of a hostname.
+const HOSTNAME_MAX: usize = 63;
+
+/// The reason of the Event for what the pod asked for and its container does not have. The runtime
+/// tells it as a sentence.
+fn not_honored(warning: &str) -> &'static str {
+    let about = |word: &str| warning.to_lowercase().contains(word);
+    match () {
+        () if about("capabilit") => "CapabilityNotGranted",
+        () if about("limit") => "LimitNotEnforced",
+        () if about("user") || about("group") => "UserNotAvailable",
+        () => "NotHonored",
+    }
+}
+
+/// Cuts a name to what the kernel takes as a hostname. A name does not end with `-` or `.`.
+fn cut_hostname(name: &str) -> String {
+    match name.char_indices().nth(HOSTNAME_MAX) {
+        Some((at, _)) => name[..at].trim_end_matches(['-', '.']).to_string(),
+        None => name.to_string(),
+    }
+}
+
+/// Adds the pod's own options of `resolv.conf` to those that are there, and replaces those of the
+/// same name: musl takes the first of two, glibc the last.
+fn merge_options<'a>(options: &mut Vec<String>, own: impl Iterator<Item = (&'a str, Option<&'a str>)>) {
+    for (name, value) in own.filter(|(name, _)| !name.is_empty()) {
+        let option = value.filter(|v| !v.is_empty()).map_or(name.to_string(), |v| format!("{name}:{v}"));
+        match options.iter_mut().find(|known| known.split(':').next() == Some(name)) {
+            Some(known) => *known = option,
+            None => options.push(option),
+        }
+    }
+}
+
+impl Kubelet {
+    pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> SandboxConfig {
+        let part = |p: &Option<String>| p.clone().unwrap_or_default();
+        let (meta, spec) = (&pod.metadata, pod.spec.clone().unwrap_or_default());
+        let host_network = spec.host_network.unwrap_or(false);
+        let mut dns = Dns::default();
+        let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
+        if policy == "ClusterFirstWithHostNet" || (policy == "ClusterFirst" && !host_network) {
+            let domain = &self.config.cluster_domain;
+            dns.servers = vec![self.config.cluster_dns.to_string()];
+            dns.searches = vec![
+                format!("{}.svc.{domain}", part(&meta.namespace)),
+                format!("svc.{domain}"),
+                domain.clone(),
+            ];
+            dns.options = vec!["ndots:5".into()];
+        }
+        if let Some(own) = &spec.dns_config {
+            dns.servers.extend(own.nameservers.iter().flatten().cloned());
+            dns.searches.extend(own.searches.iter().flatten().cloned());
+            let options = own.options.iter().flatten();
+            let options = options.map(|o| (o.name.as_deref().unwrap_or_default(), o.value.as_deref()));
+            merge_options(&mut dns.options, options);
+        }
+        let own_name = spec.hostname.clone().filter(|name| !name.is_empty());
+        let hostname = match host_network {
+            true => self.config.node_name.clone(), // the name belongs to the network, as upstream
+            false => cut_hostname(&own_name.unwrap_or_else(|| part(&meta.name))),
+        };
+        let limits = container::pod_limits(pod);
+        let subdomain = spec.subdomain.as_ref().filter(|s| !s.is_empty() && !host_network);
+        SandboxConfig {
+            fqdn: subdomain.map(|subdomain| {
+                format!("{hostname}.{subdomain}.{}.svc.{}", part(&meta.namespace), self.config.cluster_domain)
+            }),
+            hostname,
+            pod: PodId { namespace: part(&meta.namespace), name: part(&meta.name), uid: part(&meta.uid) },
+            attempt,
+            log_directory: self.log_dir(&part(&meta.namespace), &part(&meta.name), &part(&meta.uid)),
+            logs: self.config.logs,
+            dns,
+            host_aliases: spec
+                .host_aliases
+                .unwrap_or_default()
+                .into_iter()
+                .map(|a| (a.ip, a.hostnames.unwrap_or_default()))
+                .collect(),
+            host_network,
+            share_process_namespace: spec.share_process_namespace.unwrap_or(false),
+            own_users: spec.host_users == Some(false),
+            cpu_shares: container::pod_shares(pod),
+            cpu_limit_milli: limits.cpu_milli,
+            memory_limit: limits.memory,
+            pids_limit: None,
+        }
+    }
+
+    /// Makes the pod's volumes, and brings those up to date that change. While no API server says
+    /// what belongs into them, those that were made before stay as they are: a container that
+    /// crashes restarts without it.
+    pub(super) async fn volumes(
+        &self,
+        pod: &Pod,
+        sandboxes: &[Sandbox],
+        memory: &mut Memory,
+    ) -> Result<Volumes, Error> {
+        let facts = self.facts(pod, sandboxes);
+        let context = volumes::Context {
+            client: &self.config.client,
+            facts: &facts,
+            dir: self.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default()).join("volumes"),
+            node_root: &self.config.node_root(),
+            memory_bytes: u64::try_from(self.config.capacity.allocatable().memory).unwrap_or(u64::MAX),
+        };
+        match volumes::prepare(&context).await {
+            Ok(made) => {
+                memory.volumes = Some(made.clone());
+                Ok(made)
+            }
+            Err((volume, unmade)) => match &memory.volumes {
+                Some(known) if unmade.unanswered => {
+                    tracing::debug!(volume, why = unmade.why, "a volume stays as it is");
+                    Ok(known.clone())
+                }
+                _ => Err(Error::Volume { volume, why: unmade.why }),
+            },
+        }
+    }
+
+    pub(super) fn facts<'a>(&'a self, pod: &'a Pod, sandboxes: &[Sandbox]) -> Facts<'a> {
+        let ip = sandboxes.iter().max_by_key(|s| s.attempt).and_then(|s| s.ip);
+        Facts {
+            pod,
+            node_name: &self.config.node_name,
+            node_ip: self.config.node_ip.to_string(),
+            pod_ip: ip.map(|ip| ip.to_string()).unwrap_or_default(),
+            allocatable: self.config.capacity.allocatable(),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    pub(super) async fn start_container(
+        self: &Arc<Self>,
+        key: &Key,
+        pod: &Pod,
+        spec: &Spec,
+        init: bool,
+        attempt: u32,
+        sandbox: &Sandbox,
+        previous: Option<&Container>,
+        volumes: &Volumes,
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) -> Result<Option<Duration>, Error> {
+        if let Some(wait) = self.pull(key, pod, spec, init, memory, cause).await? {
+            return Ok(Some(wait));
+        }
+        let about = reference(pod, Some((&spec.name, init)));
+        let failed = |memory: &mut Memory, reason: &str, why: String| {
+            self.recorder.warning(&about, "Failed", format!("Error: {why}"), cause.clone());
+            memory.waiting.insert(spec.name.clone(), (reason.into(), why.clone()));
+            Error::Container { container: spec.name.clone(), why }
+        };
+        if let Err(why) = bounds::check(pod) {
+            return Err(failed(memory, "CreateContainerConfigError", why));
+        }
+        let variables = match self.variables(pod, spec, sandbox, memory).await? {
+            Ok(variables) => variables,
+            Err(why) => return Err(failed(memory, "CreateContainerConfigError", why)),
+        };
+        let pod_dir = self.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default());
+        let message =
+            termination::mount(&pod_dir).and_then(|()| termination::prepare(&pod_dir, spec, attempt));
+        let message = match message {
+            Ok(message) => message,
+            Err(error) => return Err(failed(memory, "CreateContainerConfigError", error.line())),
+        };
+        let mut config = match container::config(pod, spec, attempt, variables, volumes, message.as_ref()) {
+            Ok(config) => config,
+            Err(why) => return Err(failed(memory, "CreateContainerConfigError", why)),
+        };
+        config.resources.oom_score_adj = oom::oom_score_adj(pod, spec, self.config.capacity.memory_bytes);
+        let start = clock::Instant::now();
+        let id = match self.config.runtime.create_container(&sandbox.id, config).await {
+            Ok(id) => id,
+            Err(error) => return Err(failed(memory, "CreateContainerError", error.line())),
+        };
+        self.recorder.normal(&about, "Created", format!("Created container: {}", spec.name), cause.clone());
+        if previous.is_some_and(|p| View::changed(spec, init, p)) {
+            memory.backoffs.remove(&spec.name); // a new definition has not failed yet
+        } else if let Some(previous) = previous.filter(|p| p.state == ContainerState::Exited) {
+            let ran = match (previous.started_at, previous.finished_at) {
+                (Some(from), Some(to)) => Duration::from_secs_f64(status::seconds_between(from, to).max(0.0)),
+                _ => Duration::ZERO,
+            };
+            let pause = decide::next_backoff(memory.backoffs.get(&spec.name).copied(), ran);
+            tracing::debug!(pod = %key, container = spec.name, pause = go_duration(pause.as_secs()), "restarting");
+            memory.backoffs.insert(spec.name.clone(), pause);
+        }
+        if let Err(error) = self.config.runtime.start_container(&id).await {
+            // The runtime shows it as ended with StartError; the back-off applies from here on.
+            self.recorder.warning(&about, "Failed", format!("Error: {}", error.line()), cause.clone());
+            memory.backoffs.entry(spec.name.clone()).or_insert(decide::BACKOFF.0);
+            return Ok(None);
+        }
+        memory.waiting.remove(&spec.name);
+        for warning in self.config.runtime.container_status(&id).await.map(|c| c.warnings).unwrap_or_default()
+        {
+            self.recorder.warning(&about, not_honored(&warning), warning, cause.clone());
+        }
+        self.recorder.normal(&about, "Started", format!("Started container {}", spec.name), cause.clone());
+        self.tell(Event::Start { container: spec.name.clone(), attempt }, key, start, cause);
+        let hook = spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
+        if let Some(hook) = hook
+            && let Err(why) = self.post_start(key, pod, spec, &id, sandbox, hook).await
+        {
+            tracing::debug!(pod = %key, container = spec.name, why, "postStart hook failed");
+            self.recorder.warning(&about, "FailedPostStartHook", "PostStartHook failed", cause.clone());
+            memory.waiting.insert(spec.name.clone(), ("PostStartHookError".into(), why));
+            // As upstream it is ended with its preStop hook and its grace period. Nothing else
+            // waits for that: the runtime's event brings the key back.
+            let container = self.config.runtime.container_status(&id).await?;
+            let (grace, message) = ending::reason(pod, &spec.name, Why::Hook);
+            let (sandboxes, deadline) = (std::slice::from_ref(sandbox), clock::Instant::now() + grace);
+            memory.unhooked.insert(id);
+            self.stop(key, pod, sandboxes, &container, deadline, message, memory, cause);
+        }
+        Ok(None)
+    }
+
+    /// Runs beside the container's own program and holds up the pod until it is done, or the pod
+    /// shall end.
+    async fn post_start(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        spec: &Spec,
+        id: &str,
+        sandbox: &Sandbox,
+        hook: &LifecycleHandler,
+    ) -> Result<(), String> {
+        let action = Action::of_hook(hook)?;
+        let interrupt = CancellationToken::new();
+        self.hooks().insert(key.clone(), interrupt.clone());
+        if self.has_to_end(key, pod.metadata.uid.as_deref().unwrap_or_default()) {
+            interrupt.cancel(); // that came before the token was there
+        }
+        let agent = self.config.agent("kube-lifecycle");
+        let target = self.hook_target(spec, id, sandbox.ip.map(IpAddr::from), &agent);
+        let answer = tokio::select! {
+            biased;
+            () = interrupt.cancelled() => Err("the pod is being ended".to_string()),
+            answer = target.hook(&action, HOOK_MAX) => answer,
+        };
+        self.hooks().remove(key);
+        answer
+    }
+
+    /// Whether the pod is being deleted, is gone, was replaced by another of its name, or has to
+    /// fail. Nothing of that ends a static pod.
+    fn has_to_end(&self, key: &Key, uid: &str) -> bool {
+        if self.statics.contains_key(key) {
+            return false;
+        }
+        let lives =
+            |pod: &Pod| pod.metadata.uid.as_deref() == Some(uid) && pod.metadata.deletion_timestamp.is_none();
+        !self.pods.get(key).is_some_and(|pod| lives(&pod)) || self.sentenced().contains(uid)
+    }
+
+    /// The container's environment; the inner error is a mistake of the pod's author. While no API
+    /// server says what ConfigMaps and Secrets hold, it is the one of the container's run before.
+    async fn variables(
+        &self,
+        pod: &Pod,
+        spec: &Spec,
+        sandbox: &Sandbox,
+        memory: &mut Memory,
+    ) -> Result<Result<Vec<(String, String)>, String>, Error> {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+        let (mut sources, mut services) = (Sources::default(), Vec::new());
+        if !self.statics.contains_key(&Key::of(pod)) {
+            match (self.sources(spec, namespace).await, memory.variables.get(&spec.name)) {
+                (Ok(Ok(found)), _) => sources = found,
+                (Ok(Err(why)), _) => return Ok(Err(why)),
+                (Err(error), Some(known)) if is_unanswered(&error) => return Ok(Ok(known.clone())),
+                (Err(error), _) => return Err(error.into()),
+            }
+            self.services.synced().await;
+            let links = pod.spec.as_ref().and_then(|s| s.enable_service_links).unwrap_or(true);
+            services = match env::service_variables(&self.services.list(), namespace, links) {
+                Ok(services) => services,
+                Err(why) => return Ok(Err(why)),
+            };
+        }
+        let facts = self.facts(pod, std::slice::from_ref(sandbox));
+        let variables = env::of(spec, &facts, &sources, services);
+        if let Ok(variables) = &variables
+            && !(sources.config_maps.is_empty() && sources.secrets.is_empty())
+        {
+            memory.variables.remove(&spec.name); // of an earlier start
+            if env::is_small(variables) {
+                memory.variables.insert(spec.name.clone(), variables.clone());
+            }
+        }
+        Ok(variables)
+    }
+
+    /// The ConfigMaps and Secrets that a container takes variables from, those of them that there
+    /// are; or why they are too much.
+    async fn sources(&self, spec: &Spec, namespace: &str) -> Result<Result<Sources, String>, kube::Error> {
+        let mut sources = Sources::default();
+        let (maps, secrets) = env::needs(spec);
+        let mut left = env::ALL_MAX;
+        for (name, keys) in &maps {
+            let found = self.config.client.within::<ConfigMap>(namespace).get(name).await;
+            if let Some(map) = optional(found)?
+                && let Err(why) = sources.keep_config_map(name, map, keys, &mut left)
+            {
+                return Ok(Err(why));
+            }
+        }
+        for (name, keys) in &secrets {
+            let found = self.config.client.within::<Secret>(namespace).get(name).await;
+            if let Some(secret) = optional(found)?
+                && let Err(why) = sources.keep_secret(name, secret, keys, &mut left)
+            {
+                return Ok(Err(why));
+            }
+        }
+        Ok(Ok(sources))
+    }
+
+    /// Where a hook of this container happens.
+    pub(super) fn hook_target<'a>(
+        &'a self,
+        spec: &'a Spec,
+        container_id: &'a str,
+        pod_ip: Option<IpAddr>,
+        agent: &'a str,
+    ) -> Target<'a> {
+        let (runtime, network) = (&*self.config.runtime, &*self.config.network);
+        Target { spec, container_id, pod_ip, runtime, network, agent }
+    }
+
+    pub(super) fn hooks(
+        &self,
+    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<Key, CancellationToken>> {
+        self.hooks.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The pod shall end: a hook that still holds it up is given up.
+    pub(super) fn interrupt_hook(&self, key: &Key) {
+        if let Some(hook) = self.hooks().get(key) {
+            hook.cancel();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cut_hostname, merge_options, not_honored};
+
+    #[test]
+    fn a_hostname_is_cut_to_a_name() {
+        assert_eq!(cut_hostname("web-0"), "web-0");
+        let long = format!("{}-.x{}", "a".repeat(61), "b".repeat(9));
+        assert_eq!(cut_hostname(&long), "a".repeat(61));
+        assert_eq!(cut_hostname(&"a".repeat(63)), "a".repeat(63));
+    }
+
+    #[test]
+    fn a_dns_option_of_the_pod_replaces_the_one_of_that_name() {
+        let mut options = vec!["ndots:5".to_string()];
+        let own = [("ndots", Some("2")), ("edns0", None), ("", Some("x")), ("ndots", Some("3"))];
+        merge_options(&mut options, own.into_iter());
+        assert_eq!(options, ["ndots:3", "edns0"]);
+    }
+
+    #[test]
+    fn what_is_not_honored_has_a_reason_that_scripts_can_look_for() {
+        assert_eq!(
+            not_honored("capability MKNOD is not granted: no control group here can refuse devices"),
+            "CapabilityNotGranted"
+        );
+        assert_eq!(not_honored("the memory limit is not enforced: no cgroup"), "LimitNotEnforced");
+        assert_eq!(not_honored("runAsUser 1000 cannot be had here"), "UserNotAvailable");
+        assert_eq!(not_honored("something else"), "NotHonored");
+    }
+}

@@ -1,0 +1,384 @@
+//! Asks the containers of this node's pods, over and over, whether they have started, are ready and
+//! still live.
+//!
+//! One task per container that has probes, from its start to its end. What the answers amount to is
+//! kept here; when it changes, the pod is looked at again: a container that is not ready leaves the
+//! Service, one that does not live is restarted.
+
+use super::action::{Action, Answer, Target};
+use super::probe::{Kind, Numbers, Verdict};
+use super::status::Probed;
+use super::{Config, pods::reference};
+use client::{Key, Recorder, WorkQueue};
+use clock::{self, Timestamp};
+use cri::{Container, ContainerState};
+use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use task::Crew;
+use tokio_util::sync::CancellationToken;
+
+/// Tries before an error of the asking itself counts as an answer.
+const TRIES: usize = 3;
+
+#[derive(Clone, Debug, Default)]
+struct Findings {
+    probed: Probed,
+    /// The probe that a restart has to answer for.
+    failed: Option<Kind>,
+}
+
+struct Watched {
+    uid: String,
+    findings: Findings,
+    /// Ends every probe of the container.
+    end: CancellationToken,
+    /// Ends those whose failure would restart it: the pod is being deleted.
+    leaving: CancellationToken,
+}
+
+#[derive(Clone)]
+pub struct Prober(Arc<Inner>);
+
+struct Inner {
+    config: Arc<Config>,
+    crew: Crew,
+    recorder: Recorder,
+    queue: WorkQueue<Key>,
+    /// By container id.
+    watched: Mutex<BTreeMap<String, Watched>>,
+}
+
+/// What the probes of a pod's containers say, by container name.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    pub probed: BTreeMap<String, Probed>,
+    pub failed: BTreeMap<String, Kind>,
+}
+
+impl Seen {
+    /// Containers whose postStart hook failed run until they are ended, and are neither started nor
+    /// ready.
+    pub fn mark_unhooked<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        for name in names {
+            self.probed.insert(name.to_string(), Probed { started: Some(false), ready: Some(false) });
+        }
+    }
+}
+
+impl Prober {
+    pub fn new(config: &Arc<Config>, crew: &Crew, recorder: &Recorder, queue: &WorkQueue<Key>) -> Prober {
+        Prober(Arc::new(Inner {
+            config: config.clone(),
+            crew: crew.clone(),
+            recorder: recorder.clone(),
+            queue: queue.clone(),
+            watched: Mutex::default(),
+        }))
+    }
+
+    fn watched(&self) -> MutexGuard<'_, BTreeMap<String, Watched>> {
+        self.0.watched.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Probes what runs of this pod and lets go of what does not. Returns what is known by now.
+    pub fn attend(&self, key: &Key, pod: &Pod, containers: &[Container], pod_ip: Option<IpAddr>) -> Seen {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let runs = |id: &str| containers.iter().any(|c| c.id == id && c.state == ContainerState::Running);
+        let mut seen = Seen::default();
+        let mut watched = self.watched();
+        watched.retain(|id, w| {
+            let stays = w.uid != uid || runs(id);
+            if !stays {
+                w.end.cancel();
+            } else if w.uid == uid && pod.metadata.deletion_timestamp.is_some() {
+                w.leaving.cancel();
+            }
+            stays
+        });
+        for c in containers.iter().filter(|c| c.state == ContainerState::Running) {
+            let Some(spec) = spec_of(pod, &c.name) else { continue };
+            if !Kind::ALL.iter().any(|k| k.of(spec).is_some()) {
+                continue;
+            }
+            let entry = watched.entry(c.id.clone()).or_insert_with(|| {
+                let end = CancellationToken::new();
+                let leaving = end.child_token();
+                let findings = Findings { probed: at_first(pod, spec, c), failed: None };
+                let round = Round {
+                    prober: self.clone(),
+                    key: key.clone(),
+                    about: {
+                        let init = pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten());
+                        let is_init = init.into_iter().any(|c| c.name == spec.name);
+                        reference(pod, Some((&spec.name, is_init)))
+                    },
+                    spec: spec.clone(),
+                    id: c.id.clone(),
+                    started_at: c.started_at.unwrap_or(c.created_at),
+                    pod_ip,
+                    leaving: leaving.clone(),
+                };
+                let until = end.clone();
+                self.0.crew.spawn(async move {
+                    tokio::select! {
+                        biased;
+                        () = until.cancelled() => {}
+                        () = round.go() => {}
+                    }
+                });
+                Watched { uid: uid.clone(), findings, end, leaving }
+            });
+            seen.probed.insert(c.name.clone(), entry.findings.probed);
+            if let Some(kind) = entry.findings.failed {
+                seen.failed.insert(c.name.clone(), kind);
+            }
+        }
+        seen
+    }
+
+    /// The pod is gone: nobody asks about it any more.
+    pub fn forget(&self, uid: &str) {
+        self.watched().retain(|_, w| {
+            let other = w.uid != uid;
+            if !other {
+                w.end.cancel();
+            }
+            other
+        });
+    }
+
+    fn note(&self, key: &Key, id: &str, change: impl FnOnce(&mut Findings)) {
+        if let Some(watched) = self.watched().get_mut(id) {
+            change(&mut watched.findings);
+        }
+        self.0.queue.add(key.clone(), None);
+    }
+}
+
+pub fn spec_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a Spec> {
+    let spec = pod.spec.as_ref()?;
+    spec.containers.iter().chain(spec.init_containers.iter().flatten()).find(|c| c.name == name)
+}
+
+/// Before the first answer. What was ready before a restart of the kubelet counts as ready until a
+/// probe says otherwise.
+fn at_first(pod: &Pod, spec: &Spec, container: &Container) -> Probed {
+    let status = pod.status.iter();
+    let mut stored =
+        status.flat_map(|s| s.container_statuses.iter().chain(s.init_container_statuses.iter()).flatten());
+    let own = format!("ropewalk://{}", container.id);
+    let stored = stored.find(|s| s.container_id.as_ref() == Some(&own));
+    Probed {
+        started: spec.startup_probe.as_ref().map(|_| stored.is_some_and(|s| s.started == Some(true))),
+        ready: spec.readiness_probe.as_ref().map(|_| stored.is_some_and(|s| s.ready)),
+    }
+}
+
+/// The probing of one container.
+struct Round {
+    prober: Prober,
+    key: Key,
+    /// The container, for Events.
+    about: ObjectReference,
+    spec: Spec,
+    id: String,
+    started_at: Timestamp,
+    pod_ip: Option<IpAddr>,
+    leaving: CancellationToken,
+}
+
+impl Round {
+    async fn go(&self) {
+        let startup = async {
+            match Kind::Startup.of(&self.spec) {
+                Some(_) => self.watch(Kind::Startup).await,
+                None => true,
+            }
+        };
+        let started = tokio::select! {
+                        biased;
+            started = startup => started,
+            () = self.leaving.cancelled() => return,
+        };
+        if !started {
+            return; // it will be killed
+        }
+        let liveness = async {
+            tokio::select! {
+                        biased;
+                () = self.leaving.cancelled() => {}
+                _ = self.watch(Kind::Liveness) => {}
+            }
+        };
+        futures::join!(self.watch(Kind::Readiness), liveness);
+    }
+
+    /// Asks until it is settled: `true` for a startup probe that succeeded, `false` for one whose
+    /// failure ends the container. Readiness is never settled.
+    async fn watch(&self, kind: Kind) -> bool {
+        let Some(probe) = kind.of(&self.spec) else { return true };
+        let Some(action) = Action::of_probe(probe) else { return true };
+        let numbers = Numbers::of(probe);
+        let mut verdict = Verdict::new(numbers);
+        let age = super::status::seconds_between(self.started_at, clock::now()).max(0.0);
+        let early = clock::scaled(numbers.initial_delay).saturating_sub(Duration::from_secs_f64(age));
+        let period = clock::scaled(numbers.period);
+        let mut due = clock::Instant::now() + early;
+        loop {
+            clock::sleep_until(due).await;
+            due = (due + period).max(clock::Instant::now()); // a slow answer delays the next question, it does not double it
+            let well = self.ask(kind, &action, numbers).await;
+            let Some(well) = verdict.count(well) else { continue };
+            let failed = (!well && kind != Kind::Readiness).then_some(kind);
+            self.prober.note(&self.key, &self.id, |findings| {
+                match kind {
+                    Kind::Startup => findings.probed.started = Some(well),
+                    Kind::Readiness => findings.probed.ready = Some(well),
+                    Kind::Liveness => {}
+                }
+                findings.failed = findings.failed.or(failed);
+            });
+            if failed.is_some() || (well && kind == Kind::Startup) {
+                return well;
+            }
+        }
+    }
+
+    /// One answer, told by an Event if it is not a plain yes.
+    async fn ask(&self, kind: Kind, action: &Action, numbers: Numbers) -> bool {
+        let inner = &self.prober.0;
+        let target = Target {
+            spec: &self.spec,
+            container_id: &self.id,
+            pod_ip: self.pod_ip,
+            runtime: &*inner.config.runtime,
+            network: &*inner.config.network,
+            agent: &inner.config.agent("kube-probe"),
+        };
+        let mut answer = target.act(action, numbers.timeout).await;
+        for _ in 1..TRIES {
+            if answer.is_ok() {
+                break;
+            }
+            answer = target.act(action, numbers.timeout).await;
+        }
+        let title = kind.title();
+        match answer {
+            Ok(Answer::Well) => true,
+            Ok(Answer::Warning(what)) => {
+                inner.recorder.warning(
+                    &self.about,
+                    "ProbeWarning",
+                    format!("{title} probe warning: {what}"),
+                    None,
+                );
+                true
+            }
+            Ok(Answer::Ill(why)) => {
+                inner.recorder.warning(
+                    &self.about,
+                    "Unhealthy",
+                    format!("{title} probe failed: {why}"),
+                    None,
+                );
+                false
+            }
+            Err(error) => {
+                let message = format!("{title} probe errored and resulted in unknown state: {error}");
+                inner.recorder.warning(&self.about, "Unhealthy", message, None);
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::tests::container;
+    use crate::pods::tests::{NODE, PODS, config};
+    use client::Backoff;
+    use client::testing::Scripted;
+    use cri::fake::FakeRuntime;
+    use rng::Rng;
+    use serde_json::{Value, json};
+
+    /// Probes that are asked an hour after the container's start.
+    fn pod(more: Value) -> Pod {
+        let probe = json!({"exec": {"command": ["true"]}, "initialDelaySeconds": 3600});
+        let probed = json!({"name": "a", "readinessProbe": probe, "livenessProbe": probe});
+        let mut pod = json!({
+            "metadata": {"name": "p", "namespace": "default", "uid": "u"},
+            "spec": {"containers": [probed, {"name": "b"}]},
+        });
+        pod.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(pod).unwrap()
+    }
+
+    async fn prober(crew: &Crew) -> Prober {
+        let api = Scripted::new(|_| None).await;
+        let runtime = FakeRuntime::new(NODE, PODS, Rng::seeded(1));
+        let config = Arc::new(config(&api.client, &runtime, "/nowhere".into()));
+        let recorder = Recorder::new(crew, &config.client, "kubelet", "n1");
+        let pause = Duration::from_secs(1);
+        let queue = WorkQueue::retrying(crew, Backoff { first: pause, longest: pause });
+        Prober::new(&config, crew, &recorder, &queue)
+    }
+
+    #[tokio::test]
+    async fn probes_live_as_long_as_their_container_and_liveness_ends_with_the_deletion() {
+        let crew = Crew::new("test");
+        let prober = prober(&crew).await;
+        let (key, mut pod) = (Key::new("default", "p"), pod(json!({})));
+        let mut running = container("a", 0, ContainerState::Running, 0);
+        (running.started_at, running.created_at) = (Some(clock::now()), clock::now());
+        let bare = container("b", 0, ContainerState::Running, 0);
+        let all = [running, bare];
+        let seen = prober.attend(&key, &pod, &all, None);
+        assert_eq!(seen.probed["a"], Probed { started: None, ready: Some(false) });
+        assert_eq!(seen.probed.len(), 1, "b has no probes");
+        prober.note(&key, "a-0", |findings| findings.probed.ready = Some(true));
+        assert_eq!(prober.attend(&key, &pod, &all, None).probed["a"].ready, Some(true));
+        let tokens = || {
+            let watched = prober.watched();
+            let one = &watched["a-0"];
+            (one.end.clone(), one.leaving.clone())
+        };
+        let (end, leaving) = tokens();
+        pod.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(clock::now()));
+        prober.attend(&key, &pod, &all, None);
+        assert!(leaving.is_cancelled() && !end.is_cancelled(), "readiness is told until the end");
+        prober.attend(&key, &pod, &[container("a", 0, ContainerState::Exited, 0)], None);
+        assert!(end.is_cancelled() && prober.watched().is_empty());
+        // The next attempt has probes of its own, which go when the pod is gone.
+        pod.metadata.deletion_timestamp = None;
+        let next = container("a", 1, ContainerState::Running, 0);
+        prober.attend(&key, &pod, &[next], None);
+        let end = prober.watched()["a-1"].end.clone();
+        prober.forget("another");
+        assert!(!end.is_cancelled());
+        prober.forget("u");
+        assert!(end.is_cancelled() && prober.watched().is_empty());
+        crew.kill();
+    }
+
+    #[test]
+    fn what_was_ready_before_a_restart_of_the_kubelet_stays_so_until_a_probe_answers() {
+        let of = |id: &str| {
+            let status = json!([{"name": "a", "image": "", "imageID": "", "restartCount": 0, "ready": true,
+                "started": true, "containerID": format!("ropewalk://{id}")}]);
+            let mut pod = pod(json!({"status": {"containerStatuses": status}}));
+            let spec = &mut pod.spec.as_mut().unwrap().containers[0];
+            spec.startup_probe = spec.readiness_probe.clone();
+            let spec = spec.clone();
+            let found = at_first(&pod, &spec, &container("a", 0, ContainerState::Running, 0));
+            (found.started, found.ready)
+        };
+        assert_eq!(of("a-0"), (Some(true), Some(true)));
+        assert_eq!(of("before"), (Some(false), Some(false)), "that was another container");
+    }
+}

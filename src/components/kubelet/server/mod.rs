@@ -1,0 +1,761 @@
+//! The kubelet's own server on port 10250: logs, exec, attach, port-forward, figures. Only the API
+//! server's certificate is let in.
+
+mod inward;
+mod spdy;
+mod spdy_streams;
+mod websocket;
+
+use super::logs::{Options, Pieces, Reader};
+use super::pods::Kubelet;
+use super::stats::Meter;
+use super::{Config, PORT};
+use bytes::Bytes;
+use client::{CAUSE_HEADER, KUBELET_STREAMS_MAX, Key};
+use cri::{self, ContainerState, ExecRequest, Session};
+use futures::StreamExt;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use linux::callers::{Bounds, Caller, Callers};
+use linux::{descriptors, tcp};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tap::{Cause, Event, ObjectRef, Record, Tap};
+use task::Crew;
+use tokio::sync::mpsc;
+
+type Body = BoxBody<Bytes, Infallible>;
+
+/// Every pod may knock; one that then says nothing is sent away.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections of one API server at the same time: all sessions that it may have, and questions for
+/// figures. One more is closed at once. API servers bound the sessions of each account, and end
+/// idle ones (`apiserver::onward`).
+const CONNECTIONS_OF_ONE: usize = KUBELET_STREAMS_MAX + 64;
+/// Descriptors of a connection, at most. All API servers together have half of what the process may
+/// have.
+const DESCRIPTORS: u64 = 3;
+/// Connections that have not shown a certificate of an API server yet: of one address, and of all.
+/// Neither one pod nor many keep an API server out; an established connection is never closed for
+/// them.
+const STRANGERS: Bounds = Bounds { of_one: 32, most: 256 };
+/// A connection that asks nothing for this long is closed.
+const IDLE_MAX: Duration = Duration::from_secs(90);
+/// How often it is looked whether the client of a session is gone, and how long a session may go on
+/// without it.
+const GONE_EVERY: Duration = Duration::from_secs(5);
+const GONE_MAX: Duration = Duration::from_secs(30);
+/// Pieces of a log on their way to whoever reads it; at the bound no more of the file is read. An
+/// answer that nobody reads holds two pieces, [`CONNECTION_BUFFER`], and what the kernel keeps for
+/// its socket.
+const LOG_BUFFER: usize = 1;
+/// Log bytes read at a time.
+const CHUNK: usize = 32 << 10;
+/// Bytes that a connection buffers in each direction: the longest head that an API server sends on,
+/// and what it does not read.
+const CONNECTION_BUFFER: usize = 80 << 10;
+/// A followed log is looked at this often; appends to a file raise no event that is worth a watch
+/// for each reader.
+const FOLLOW_EVERY: Duration = Duration::from_millis(50);
+
+pub fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, meter: Arc<Meter>) {
+    let Some(tls) = config.tls.clone() else { return };
+    let (config, owner) = (config.clone(), crew.clone());
+    crew.spawn(async move {
+        let address = SocketAddr::from((config.node_ip, PORT));
+        let listener = loop {
+            match config.network.listen(address).await {
+                Ok(listener) => break listener,
+                // The one before was killed and has not let go yet.
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    clock::sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => {
+                    tracing::warn!(%address, %error, "the kubelet's server cannot listen, trying again");
+                    clock::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        };
+        let acceptor = tokio_rustls::TlsAcceptor::from(tls);
+        let visitors = Visitors::new(descriptors::connections(descriptors::limit(), 2, DESCRIPTORS));
+        loop {
+            let (socket, peer) = tcp::accept(&listener).await;
+            let mut visit = Visit::begin(&visitors, peer.ip());
+            let (acceptor, kubelet, meter, crew) =
+                (acceptor.clone(), kubelet.clone(), meter.clone(), owner.clone());
+            owner.spawn(async move {
+                let _ = (socket.set_nodelay(true), tcp::bound_unread(&socket)); // used as it is if it refuses
+                let end = visit.caller.end.clone();
+                let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket));
+                let handshake = tokio::select! {
+                    done = handshake => done,
+                    () = end.cancelled() => return,
+                };
+                let Ok(Ok(stream)) = handshake else { return };
+                let user = stream.get_ref().1.peer_certificates().and_then(|c| pki::user_of(c.first()?));
+                let allowed = user.is_some_and(|(_, groups)| groups.iter().any(|g| g == "system:masters"));
+                if allowed {
+                    if !visit.mark_known() {
+                        return;
+                    }
+                    visit.socket = stream.get_ref().0.as_fd().try_clone_to_owned().ok();
+                }
+                // A session keeps its place after the connection has changed protocols.
+                let visit = Arc::new(visit);
+                let session = visit.clone();
+                let service = service_fn(move |request| {
+                    let (kubelet, meter, crew) = (kubelet.clone(), meter.clone(), crew.clone());
+                    let visit = session.clone();
+                    async move {
+                        let answer = match allowed {
+                            true => serve(kubelet, meter, crew, visit, request).await,
+                            false => Err(refuse(StatusCode::UNAUTHORIZED, "Unauthorized")),
+                        };
+                        Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused))
+                    }
+                });
+                let mut http = hyper::server::conn::http1::Builder::new();
+                // A stranger hears one refusal; others may leave a connection open for a while.
+                http.timer(TokioTimer::new()).header_read_timeout(IDLE_MAX).keep_alive(allowed);
+                http.max_buf_size(CONNECTION_BUFFER);
+                let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+                match allowed {
+                    true => {
+                        if let Err(error) = connection.await {
+                            tracing::debug!(%error, "connection to the kubelet ended");
+                        }
+                    }
+                    false => tokio::select! {
+                        _ = tokio::time::timeout(HANDSHAKE_TIMEOUT, connection) => {}
+                        () = end.cancelled() => {}
+                    },
+                }
+                drop(visit);
+            });
+        }
+    });
+}
+
+/// Who is connected.
+struct Visitors {
+    strangers: Arc<Callers>,
+    /// Connections of API servers, by their addresses.
+    known: Mutex<BTreeMap<IpAddr, usize>>,
+    /// Of all API servers.
+    most: usize,
+}
+
+/// One connection; it counts until it is dropped.
+struct Visit {
+    visitors: Arc<Visitors>,
+    from: IpAddr,
+    /// Its end is cancelled when another connection takes its place.
+    caller: Caller,
+    known: bool,
+    /// The connection's socket, to see whether the client is gone.
+    socket: Option<OwnedFd>,
+}
+
+impl Visitors {
+    fn new(most: usize) -> Arc<Visitors> {
+        Arc::new(Visitors { strangers: Callers::new(STRANGERS, []), known: Mutex::default(), most })
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Visit {
+    /// Counts one more stranger; another one may have to go for it.
+    fn begin(visitors: &Arc<Visitors>, from: IpAddr) -> Visit {
+        let caller = visitors.strangers.admit(from);
+        Visit { visitors: visitors.clone(), from, caller, known: false, socket: None }
+    }
+
+    /// Counts the connection among those of API servers: it has shown such a certificate. False: it
+    /// must be closed, because another one took its place before, or this API server or all of them
+    /// have all of theirs.
+    fn mark_known(&mut self) -> bool {
+        let mut known = self.visitors.known();
+        let (all, own) = (known.values().sum::<usize>(), known.get(&self.from).copied().unwrap_or(0));
+        if all >= self.visitors.most || own >= CONNECTIONS_OF_ONE || !self.caller.mark_known() {
+            return false;
+        }
+        known.insert(self.from, own + 1);
+        self.known = true;
+        true
+    }
+
+    /// Completes [`GONE_MAX`] after the client has closed the connection. A session that reads
+    /// meets the end before; one that waits for a program which does not read its input, or for a
+    /// port, does not.
+    async fn abandoned(&self) {
+        let Some(socket) = &self.socket else { return std::future::pending().await };
+        while !tcp::is_closed_by_peer(socket) {
+            tokio::time::sleep(GONE_EVERY).await;
+        }
+        tokio::time::sleep(GONE_MAX).await;
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if !self.known {
+            return;
+        }
+        let mut known = self.visitors.known();
+        if let Some(own) = known.get_mut(&self.from) {
+            *own -= 1;
+            if *own == 0 {
+                known.remove(&self.from);
+            }
+        }
+    }
+}
+
+/// The text format of Prometheus, which asks for its version in the content type.
+fn metrics(series: String) -> Response<Body> {
+    let mut response = refuse(StatusCode::OK, series);
+    let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
+}
+
+fn refuse(code: StatusCode, text: impl Into<String>) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(text.into())).boxed());
+    *response.status_mut() = code;
+    response
+}
+
+fn json(value: &serde_json::Value) -> Response<Body> {
+    let mut response = refuse(StatusCode::OK, value.to_string());
+    let kind = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
+}
+
+/// The query's parameters; names may repeat.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn of(request: &Request<Incoming>) -> Query {
+        let query = request.uri().query().unwrap_or_default();
+        Query(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+    fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(n, _)| n == name).map(|(_, v)| v.clone()).collect()
+    }
+    /// As upstream reads truth values: whatever is said is true, but `0` and `false`.
+    fn flag(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|v| v != "0" && !v.eq_ignore_ascii_case("false"))
+    }
+}
+
+async fn serve(
+    kubelet: Arc<Kubelet>,
+    meter: Arc<Meter>,
+    crew: Crew,
+    visit: Arc<Visit>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Response<Body>> {
+    let path = request.uri().path().to_string();
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let query = Query::of(&request);
+    match (request.method(), parts.as_slice()) {
+        (&Method::GET, ["healthz"]) => Ok(refuse(StatusCode::OK, "ok")),
+        (&Method::GET, ["stats", "summary"]) => Ok(json(&meter.summary().await)),
+        (&Method::GET, ["metrics", "resource"]) => Ok(metrics(meter.resource_metrics().await)),
+        (&Method::GET, ["containerLogs", namespace, pod, container]) => {
+            read_logs(kubelet, crew, Key::new(*namespace, *pod), container, &query).await
+        }
+        (&Method::GET | &Method::POST, [what @ ("exec" | "attach"), namespace, pod, container]) => {
+            let key = Key::new(*namespace, *pod);
+            let running = kubelet.container(&key, container, false).await.map_err(runtime_error)?;
+            let Some(running) = running.filter(|c| c.state == ContainerState::Running) else {
+                return Err(refuse(StatusCode::BAD_REQUEST, format!("container not found ({container:?})")));
+            };
+            let (exec, command) = (*what == "exec", query.all("command"));
+            let ask = Ask {
+                stdin: query.flag("stdin"),
+                stdout: query.flag("stdout"),
+                stderr: query.flag("stderr"),
+                tty: query.flag("tty"),
+                verdict: exec,
+                told: exec.then(|| {
+                    // Which request led here, the API server says.
+                    let cause =
+                        request.headers().get(CAUSE_HEADER).and_then(|v| v.to_str().ok()?.parse().ok());
+                    let about = ObjectRef::new("pods", *namespace, *pod);
+                    Box::new((kubelet.config.tap.clone(), about, cause))
+                }),
+            };
+            let runtime = kubelet.config.runtime.clone();
+            if exec && command.is_empty() {
+                return Err(refuse(
+                    StatusCode::BAD_REQUEST,
+                    "you must specify at least 1 command for the container",
+                ));
+            }
+            let open = async move {
+                match exec {
+                    true => {
+                        let (tty, stdin) = (ask.tty, ask.stdin);
+                        runtime.exec(ExecRequest { container_id: running.id, command, tty, stdin }).await
+                    }
+                    false => runtime.attach(&running.id).await,
+                }
+            };
+            upgrade(crew, visit, request, Talk::Process { ask, open: Box::pin(open) })
+        }
+        (&Method::GET | &Method::POST, ["portForward", namespace, pod]) => {
+            let sandbox = kubelet.sandbox(&Key::new(*namespace, *pod)).await.map_err(runtime_error)?;
+            let Some(sandbox) = sandbox else {
+                return Err(refuse(StatusCode::BAD_REQUEST, format!("pod {pod:?} is not running")));
+            };
+            let ports = forwarded_ports(&query).map_err(|why| refuse(StatusCode::BAD_REQUEST, why))?;
+            let runtime = kubelet.config.runtime.clone();
+            upgrade(crew, visit, request, Talk::Ports { runtime, sandbox: sandbox.id, ports })
+        }
+        _ => Err(refuse(StatusCode::NOT_FOUND, format!("the kubelet does not serve {path}"))),
+    }
+}
+
+/// The ports of a WebSocket's query; SPDY names its ports in its streams.
+///
+/// # Errors
+/// A word that is no port, and more ports than a connection has channels for.
+fn forwarded_ports(query: &Query) -> Result<Vec<u16>, String> {
+    let mut ports = Vec::new();
+    for word in query.all("ports").iter().flat_map(|words| words.split(',')) {
+        match word.parse::<u16>() {
+            Ok(port) if port > 0 => ports.push(port),
+            _ => return Err(format!("port {word:?} must be a number from 1 to 65535")),
+        }
+    }
+    let most = usize::from(websocket::PORTS_MAX);
+    match ports.len() > most {
+        true => Err(format!("at most {most} ports can be forwarded over one connection")),
+        false => Ok(ports),
+    }
+}
+
+fn runtime_error(error: cri::Error) -> Response<Body> {
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+}
+
+/// Which of a process' streams the client wants.
+#[derive(Clone)]
+struct Ask {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+    tty: bool,
+    /// Whether its exit code is the answer. An attachment ends well however the process ends: that
+    /// is in the pod's status.
+    verdict: bool,
+    /// Hears of the exit code.
+    told: Option<Box<(Tap, ObjectRef, Option<Cause>)>>,
+}
+
+impl Ask {
+    /// What the client is told at the end, if anything.
+    fn answer(&self, protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
+        if let Some((tap, pod, cause)) = self.told.as_deref() {
+            // As a shell calls what it cannot run.
+            let exit = exit.as_ref().copied().unwrap_or(126);
+            let record = Record::new(Event::Exec { exit }).cause(cause.clone());
+            tap.emit(Record { object: Some(pod.clone()), ..record });
+        }
+        exit_status(protocol, exit.map(|code| if self.verdict { code } else { 0 }))
+    }
+}
+
+type Opening = std::pin::Pin<Box<dyn Future<Output = cri::Result<Session>> + Send>>;
+
+/// What an upgraded connection is for.
+enum Talk {
+    Process { ask: Ask, open: Opening },
+    Ports { runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16> },
+}
+
+/// The first of `offered` (best first) that is also in `known`.
+fn agree(offered: &[String], known: &[&str]) -> Option<String> {
+    offered.iter().find(|o| known.contains(&o.as_str())).cloned()
+}
+
+fn header_words(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let lines = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
+    lines.flat_map(|l| l.split(',')).map(|w| w.trim().to_string()).filter(|w| !w.is_empty()).collect()
+}
+
+const PROCESS_WS: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
+const PROCESS_SPDY: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
+/// The protocol of a client that offers none.
+const OLDEST: &str = "channel.k8s.io";
+/// SPDY inside WebSocket messages: how kubectl 1.31 and later forward ports.
+const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
+
+/// Changes protocols and talks in a task of its own, which keeps the connection's place until the
+/// session ends.
+fn upgrade(
+    crew: Crew,
+    visit: Arc<Visit>,
+    mut request: Request<Incoming>,
+    talk: Talk,
+) -> Result<Response<Body>, Response<Body>> {
+    let wanted = header_words(request.headers(), "upgrade").join(",").to_lowercase();
+    let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS, "");
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("Upgrade"));
+    let put = |headers: &mut HeaderMap, name: &'static str, value: &str| {
+        if let Ok(value) = http::HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    if wanted == "websocket" {
+        let offered = header_words(request.headers(), "sec-websocket-protocol");
+        let known: &[&str] = match talk {
+            Talk::Process { .. } => &PROCESS_WS,
+            Talk::Ports { .. } => &[TUNNEL, "v5.channel.k8s.io", "v4.channel.k8s.io"],
+        };
+        // Whoever names no protocol speaks the oldest.
+        let protocol = if offered.is_empty() { Some(OLDEST.to_string()) } else { agree(&offered, known) };
+        let key = request.headers().get("sec-websocket-key").map(|k| k.as_bytes().to_vec());
+        let (Some(protocol), Some(key)) = (protocol, key) else {
+            return Err(refuse(
+                StatusCode::BAD_REQUEST,
+                format!("unable to upgrade: none of {offered:?} is spoken here"),
+            ));
+        };
+        put(headers, "upgrade", "websocket");
+        put(
+            headers,
+            "sec-websocket-accept",
+            &tokio_tungstenite::tungstenite::handshake::derive_accept_key(&key),
+        );
+        if !offered.is_empty() {
+            put(headers, "sec-websocket-protocol", &protocol);
+        }
+        let owner = crew.clone();
+        crew.spawn(async move {
+            let Ok(connection) = on_upgrade.await else { return };
+            let io = TokioIo::new(connection);
+            let talking = async {
+                match talk {
+                    Talk::Process { ask, open } => websocket::process(io, &protocol, ask, open).await,
+                    Talk::Ports { runtime, sandbox, .. } if protocol == TUNNEL => {
+                        let io = websocket::tunnel(&owner, io);
+                        spdy_streams::ports(io, runtime, sandbox).await;
+                    }
+                    Talk::Ports { runtime, sandbox, ports } => {
+                        websocket::ports(io, runtime, sandbox, ports).await
+                    }
+                }
+            };
+            tokio::select! {
+                () = talking => {}
+                () = visit.abandoned() => {}
+            }
+        });
+        return Ok(response);
+    }
+    if wanted == "spdy/3.1" {
+        let offered = header_words(request.headers(), "x-stream-protocol-version");
+        let known: &[&str] = match talk {
+            Talk::Process { .. } => &PROCESS_SPDY,
+            Talk::Ports { .. } => &["portforward.k8s.io"],
+        };
+        let Some(protocol) = agree(&offered, known) else {
+            let mut refused = refuse(
+                StatusCode::FORBIDDEN,
+                format!("unable to upgrade: none of {offered:?} is spoken here"),
+            );
+            put(refused.headers_mut(), "x-accepted-stream-protocol-versions", &known.join(","));
+            return Err(refused);
+        };
+        put(headers, "upgrade", "SPDY/3.1");
+        put(headers, "x-stream-protocol-version", &protocol);
+        crew.spawn(async move {
+            let Ok(connection) = on_upgrade.await else { return };
+            let io = TokioIo::new(connection);
+            let talking = async {
+                match talk {
+                    Talk::Process { ask, open } => spdy_streams::process(io, &protocol, ask, open).await,
+                    Talk::Ports { runtime, sandbox, .. } => spdy_streams::ports(io, runtime, sandbox).await,
+                }
+            };
+            tokio::select! {
+                () = talking => {}
+                () = visit.abandoned() => {}
+            }
+        });
+        return Ok(response);
+    }
+    Err(refuse(StatusCode::BAD_REQUEST, "unable to upgrade: missing upgrade headers in request"))
+}
+
+/// The last word on the status channel: how the process ended. From `v4.channel.k8s.io` on that is
+/// a `Status` in JSON; before, it is the text of a failure, and a success is not told at all.
+fn exit_status(protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
+    let failed = |code: i32| format!("command terminated with non-zero exit code: exit status {code}");
+    if protocol == OLDEST {
+        return match exit {
+            Ok(0) => None,
+            Ok(code) => Some(failed(code).into_bytes()),
+            Err(message) => Some(message.into_bytes()),
+        };
+    }
+    let status = match exit {
+        Ok(0) => serde_json::json!({"metadata": {}, "status": "Success"}),
+        Ok(code) => serde_json::json!({
+            "metadata": {}, "status": "Failure",
+            "message": failed(code),
+            "reason": "NonZeroExitCode",
+            "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
+        }),
+        Err(message) => serde_json::json!({
+            "metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "code": 500,
+        }),
+    };
+    Some(status.to_string().into_bytes())
+}
+
+/// A resize message: `{"Width":99,"Height":33}`.
+fn size_of(message: &[u8]) -> Option<cri::Size> {
+    let value: BTreeMap<String, u16> = serde_json::from_slice(message).ok()?;
+    Some(cri::Size { columns: *value.get("Width")?, rows: *value.get("Height")? })
+}
+
+async fn read_logs(
+    kubelet: Arc<Kubelet>,
+    crew: Crew,
+    key: Key,
+    container: &str,
+    query: &Query,
+) -> Result<Response<Body>, Response<Body>> {
+    let number = |name: &str| query.get(name).and_then(|v| v.parse::<i64>().ok());
+    let since =
+        number("sinceSeconds").map(|s| clock::before(clock::now(), Duration::from_secs(s.max(0) as u64)));
+    let options = Options {
+        follow: query.flag("follow"),
+        previous: query.flag("previous"),
+        timestamps: query.flag("timestamps"),
+        tail: number("tailLines").and_then(|n| usize::try_from(n).ok()),
+        since: query.get("sinceTime").and_then(|t| t.parse().ok()).or(since),
+        limit: number("limitBytes").and_then(|n| usize::try_from(n).ok()),
+    };
+    let found = kubelet.container(&key, container, options.previous).await.map_err(runtime_error)?;
+    let Some(found) = found else {
+        let pod = kubelet.pod(&key);
+        let message = match options.previous {
+            true => format!("previous terminated container {container:?} in pod {:?} not found", key.name),
+            false => {
+                let waiting = pod
+                    .and_then(|p| p.status.clone())
+                    .and_then(|s| s.container_statuses)
+                    .and_then(|s| s.into_iter().find(|s| s.name == container))
+                    .and_then(|s| s.state?.waiting?.reason);
+                match waiting {
+                    Some(reason) if reason.contains("Image") => format!(
+                        "container {container:?} in pod {:?} is waiting to start: trying and failing to pull image",
+                        key.name
+                    ),
+                    Some(reason) => {
+                        format!("container {container:?} in pod {:?} is waiting to start: {reason}", key.name)
+                    }
+                    None => format!("container {container:?} in pod {:?} is not available", key.name),
+                }
+            }
+        };
+        return Err(refuse(StatusCode::BAD_REQUEST, message));
+    };
+    let (sender, mut pieces) = mpsc::channel::<Bytes>(LOG_BUFFER);
+    crew.spawn(async move {
+        let (path, limits, opening) = (found.log_path.clone(), kubelet.config.logs, options.clone());
+        let opened = move || {
+            let log = Reader::open(&path, limits, opening.follow, opening.tail)?;
+            Ok::<_, std::io::Error>(Pieces::new(log, &opening, CHUNK))
+        };
+        // Files are read where a thread may wait for the disk.
+        let Ok(Ok(mut log)) = tokio::task::spawn_blocking(opened).await else { return };
+        loop {
+            // Asked before reading, so that what was written until the end is still read.
+            let running = matches!(
+                kubelet.config.runtime.container_status(&found.id).await,
+                Ok(c) if c.state == ContainerState::Running
+            );
+            while log.has_news() {
+                let read = tokio::task::spawn_blocking(move || {
+                    let piece = log.read();
+                    (log, piece)
+                });
+                let Ok((back, Ok(piece))) = read.await else { return };
+                log = back;
+                let Some(piece) = piece else { break };
+                if !piece.is_empty() && sender.send(Bytes::from(piece)).await.is_err() {
+                    return;
+                }
+            }
+            if log.is_full() || !options.follow || !running {
+                return;
+            }
+            tokio::select! {
+                () = clock::sleep(FOLLOW_EVERY) => {}
+                () = sender.closed() => return, // nobody follows a log that may say nothing for days
+            }
+        }
+    });
+    let pieces = futures::stream::poll_fn(move |cx| pieces.poll_recv(cx)).map(|piece| Ok(Frame::data(piece)));
+    let mut response = Response::new(BodyExt::boxed(StreamBody::new(pieces)));
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANY: usize = 100_000;
+
+    #[test]
+    fn one_address_cannot_take_every_connection() {
+        let visitors = Visitors::new(CONNECTIONS_OF_ONE + 10);
+        let (pod, server) = (IpAddr::from([10, 244, 1, 2]), IpAddr::from([172, 30, 0, 11]));
+        let open = |held: &[Visit]| held.iter().filter(|visit| !visit.caller.end.is_cancelled()).count();
+        let mut calling = Visit::begin(&visitors, server);
+        let flood: Vec<Visit> = (0..1000).map(|_| Visit::begin(&visitors, pod)).collect();
+        assert_eq!(open(&flood), STRANGERS.of_one);
+        assert!(!flood.last().expect("the newest").caller.end.is_cancelled(), "the oldest make room");
+        assert!(
+            !calling.caller.end.is_cancelled() && calling.mark_known(),
+            "a handshake of another address goes on"
+        );
+        // However many addresses there are, an API server finds a place and keeps it.
+        let others: Vec<Visit> = (0..4096_u32)
+            .map(|n| Visit::begin(&visitors, IpAddr::from((0x0af4_0000 + n).to_be_bytes())))
+            .collect();
+        assert_eq!(open(&flood) + open(&others), STRANGERS.most);
+        let mut known = vec![calling];
+        for _ in 1..CONNECTIONS_OF_ONE {
+            let mut visit = Visit::begin(&visitors, server);
+            assert!(visit.mark_known(), "a place that no stranger takes");
+            known.push(visit);
+        }
+        let mut beyond = Visit::begin(&visitors, server);
+        assert!(!beyond.mark_known());
+        // Another API server has places of its own, up to what the process may have.
+        let second = IpAddr::from([172, 30, 0, 12]);
+        let more: Vec<Visit> = (0..20)
+            .map(|_| Visit::begin(&visitors, second))
+            .map_while(|mut visit| visit.mark_known().then_some(visit))
+            .collect();
+        assert_eq!((open(&known), more.len()), (CONNECTIONS_OF_ONE, 10));
+        drop((flood, others, known, beyond, more));
+        assert_eq!((visitors.known().len(), visitors.strangers.strangers()), (0, 0));
+    }
+
+    /// Bytes that a program does not read lie before the client's end: nothing that reads the
+    /// connection meets it.
+    #[tokio::test(start_paused = true)]
+    async fn a_session_ends_soon_after_its_client_also_while_nothing_is_read() {
+        use tokio::io::AsyncWriteExt;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, peer) = listener.accept().await.unwrap();
+        let mut visit = Visit::begin(&Visitors::new(MANY), peer.ip());
+        visit.socket = Some(socket.as_fd().try_clone_to_owned().unwrap());
+        client.write_all(b"unread").await.unwrap();
+        let waited = tokio::time::timeout(4 * GONE_MAX, visit.abandoned()).await;
+        assert!(waited.is_err(), "the client is still there");
+        drop(client);
+        let waited = tokio::time::timeout(4 * GONE_MAX, visit.abandoned()).await;
+        assert!(waited.is_ok(), "the client is gone");
+    }
+
+    /// What made room does not become known afterwards: it counts no more.
+    #[test]
+    fn a_connection_that_made_room_is_closed() {
+        let visitors = Visitors::new(MANY);
+        let pod = IpAddr::from([10, 244, 1, 2]);
+        let mut first = Visit::begin(&visitors, pod);
+        let _flood: Vec<Visit> = (0..STRANGERS.of_one).map(|_| Visit::begin(&visitors, pod)).collect();
+        assert!(first.caller.end.is_cancelled() && !first.mark_known());
+        drop(first);
+        assert_eq!((visitors.known().len(), visitors.strangers.strangers()), (0, STRANGERS.of_one));
+    }
+
+    #[test]
+    fn ports_are_numbers_and_not_more_than_channels() {
+        let of = |text: &str| {
+            forwarded_ports(&Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect()))
+        };
+        assert_eq!(of("ports=80,81&ports=82"), Ok(vec![80, 81, 82]));
+        assert_eq!(of(""), Ok(vec![]));
+        for wrong in ["ports=0", "ports=65536", "ports=80,http"] {
+            assert!(of(wrong).unwrap_err().contains("1 to 65535"), "{wrong}");
+        }
+        let many = |n: usize| format!("ports={}", vec!["80"; n].join(","));
+        assert_eq!(of(&many(128)).map(|ports| ports.len()), Ok(128));
+        assert!(of(&many(129)).unwrap_err().contains("at most 128"));
+    }
+
+    /// The connection has changed protocols and is served no more; its place is the session's until
+    /// that ends.
+    #[tokio::test]
+    async fn a_session_keeps_its_place_until_it_ends() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (visitors, crew) = (Visitors::new(MANY), Crew::new("kubelet"));
+        let protocols = [
+            "Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+            "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io",
+        ];
+        for headers in protocols {
+            let mut visit = Visit::begin(&visitors, IpAddr::from([172, 30, 0, 11]));
+            assert!(visit.mark_known());
+            let (end, ended) = tokio::sync::oneshot::channel::<()>();
+            let (once, own) = (Mutex::new(Some((Arc::new(visit), ended))), crew.clone());
+            let service = service_fn(move |request| {
+                let (visit, ended) = once.lock().unwrap().take().expect("one request");
+                let ask =
+                    Ask { stdin: true, stdout: false, stderr: false, tty: false, verdict: true, told: None };
+                let open: Opening = Box::pin(async move {
+                    let _ = ended.await;
+                    Err(cri::Error::NotFound("the container".into()))
+                });
+                let answer = upgrade(own.clone(), visit, request, Talk::Process { ask, open });
+                async move { Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused)) }
+            });
+            let (mut client, server) = tokio::io::duplex(4096);
+            let http = hyper::server::conn::http1::Builder::new();
+            let serving = tokio::spawn(http.serve_connection(TokioIo::new(server), service).with_upgrades());
+            let ask = format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n{headers}\r\n\r\n");
+            client.write_all(ask.as_bytes()).await.unwrap();
+            let mut head = [0; 12];
+            client.read_exact(&mut head).await.unwrap();
+            assert_eq!(&head, b"HTTP/1.1 101", "{headers}");
+            serving.await.unwrap().unwrap();
+            assert_eq!(visitors.known().len(), 1, "{headers}: the session goes on");
+            let _ = end.send(());
+            drop(client);
+            let given_back = async {
+                while !visitors.known().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), given_back).await.expect(headers);
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Exec, attach and port-forward over SPDY streams.
+
+use super::inward::{Inward, Queue, Stalled, Waiting, stalled};
+use super::spdy::{Frame, Reader, Writer};
+use super::{Ask, Opening, size_of};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+const CHUNK: usize = 32 << 10;
+/// All streams of an exec must be there within this time; also how long a goodbye may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+const CLOSING: Duration = Duration::from_secs(5);
+/// Forwarded connections of one client's connection at a time. One more is refused on its error
+/// stream.
+const PAIRS_MAX: usize = 256;
+/// Error streams whose data stream has not come yet, and bytes of the `requestid` that joins them.
+/// Beyond it the connection ends.
+const UNPAIRED_MAX: usize = 256;
+const REQUEST_ID_MAX: usize = 1 << 10;
+
+/// What the writing task puts on the wire.
+enum Out {
+    Reply(u32),
+    Data(u32, Vec<u8>),
+    Fin(u32, Vec<u8>),
+    Ping(u32),
+    GoAway(u32),
+}
+
+async fn write<W: AsyncWrite + Unpin>(io: W, mut outgoing: mpsc::Receiver<Out>) -> std::io::Result<()> {
+    let mut writer = Writer::new(io);
+    while let Some(out) = outgoing.recv().await {
+        match out {
+            Out::Reply(stream) => writer.reply(stream).await?,
+            Out::Data(stream, bytes) => writer.data(stream, &bytes, false).await?,
+            Out::Fin(stream, bytes) => writer.data(stream, &bytes, true).await?,
+            Out::Ping(id) => writer.ping(id).await?,
+            Out::GoAway(last) => writer.go_away(last).await?,
+        }
+    }
+    writer.shutdown().await
+}
+
+async fn pump<R: AsyncRead + Unpin>(mut from: R, stream: Option<u32>, to: mpsc::Sender<Out>) {
+    let mut buffer = vec![0; CHUNK];
+    while let Ok(count) = from.read(&mut buffer).await {
+        if count == 0 {
+            break;
+        }
+        if let Some(stream) = stream
+            && to.send(Out::Data(stream, buffer[..count].to_vec())).await.is_err()
+        {
+            return;
+        }
+    }
+    if let Some(stream) = stream {
+        let _ = to.send(Out::Fin(stream, Vec::new())).await;
+    }
+}
+
+/// Runs one exec or attach over the connection until either side is done.
+pub async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let (read, written) = tokio::io::split(io);
+    let mut reader = Reader::new(read);
+    let (out, outgoing) = mpsc::channel::<Out>(64);
+    let writing = write(written, outgoing);
+    // Owns `out`: when it ends, the writer has written everything and ends too.
+    let talking = async move {
+        let mut streams: BTreeMap<String, u32> = BTreeMap::new();
+        let wanted =
+            1 + [ask.stdin, ask.stdout, ask.stderr && !ask.tty, ask.tty].iter().filter(|w| **w).count();
+        let gathering = async {
+            while streams.len() < wanted {
+                match reader.next().await {
+                    Ok(Some(Frame::SynStream { stream, headers, .. })) => {
+                        streams.insert(headers.get("streamtype").cloned().unwrap_or_default(), stream);
+                        let _ = out.send(Out::Reply(stream)).await;
+                    }
+                    Ok(Some(Frame::Ping { id })) => drop(out.send(Out::Ping(id)).await),
+                    Ok(Some(Frame::GoAway)) | Ok(None) | Err(_) => return false,
+                    Ok(Some(_)) => {}
+                }
+            }
+            true
+        };
+        if tokio::time::timeout(PATIENCE, gathering).await != Ok(true) {
+            return;
+        }
+        let of = |name: &str| streams.get(name).copied();
+        let error = of("error").unwrap_or_default();
+        let last = streams.values().copied().max().unwrap_or_default();
+        let session = match open.await {
+            Ok(session) => session,
+            Err(why) => {
+                let status = ask.answer(protocol, Err(why.to_string())).unwrap_or_default();
+                let _ = out.send(Out::Fin(error, status)).await;
+                let _ = out.send(Out::GoAway(last)).await;
+                return;
+            }
+        };
+        let (mut stdin, resize) = (session.stdin.filter(|_| ask.stdin), session.resize);
+        let (stdin_stream, resize_stream) = (of("stdin"), of("resize"));
+        let output = async {
+            let stderr = async {
+                if let Some(stderr) = session.stderr {
+                    pump(stderr, of("stderr"), out.clone()).await;
+                }
+            };
+            tokio::join!(pump(session.stdout, of("stdout"), out.clone()), stderr);
+            let exit = session.exit.await.map_err(|_| "the process was lost".to_string());
+            let status = ask.answer(protocol, exit).unwrap_or_default();
+            let _ = out.send(Out::Fin(error, status)).await;
+        };
+        let input = async {
+            loop {
+                match reader.next().await {
+                    Ok(Some(Frame::Data { stream, fin, bytes })) => {
+                        if Some(stream) == stdin_stream {
+                            if let Some(pipe) = &mut stdin
+                                && (pipe.write_all(&bytes).await.is_err() || pipe.flush().await.is_err())
+                            {
+                                stdin = None;
+                            }
+                            if fin && let Some(mut pipe) = stdin.take() {
+                                let _ = pipe.shutdown().await;
+                            }
+                        } else if Some(stream) == resize_stream
+                            && let (Some(resize), Some(size)) = (&resize, size_of(&bytes))
+                        {
+                            let _ = resize.send(size).await;
+                        }
+                    }
+                    Ok(Some(Frame::Ping { id })) => drop(out.send(Out::Ping(id)).await),
+                    Ok(Some(Frame::GoAway)) | Ok(None) | Err(_) => return,
+                    Ok(Some(_)) => {}
+                }
+            }
+        };
+        tokio::pin!(input);
+        tokio::select! {
+            () = &mut input => return, // the client is gone: the session ends with it
+            () = output => {}
+        }
+        let _ = tokio::time::timeout(CLOSING, input).await;
+    };
+    let (_, _) = tokio::join!(talking, writing);
+}
+
+/// Serves any number of forwarded connections: a pair of streams each, joined by `requestid`.
+pub async fn ports<I>(io: I, runtime: Arc<dyn cri::Runtime>, sandbox: String)
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let (read, written) = tokio::io::split(io);
+    let mut reader = Reader::new(read);
+    let (out, outgoing) = mpsc::channel::<Out>(64);
+    let mut crew = tokio::task::JoinSet::new();
+    let waiting = Waiting::default();
+    let talking = async {
+        let mut errors: BTreeMap<String, u32> = BTreeMap::new();
+        let mut pipes: BTreeMap<u32, Queue> = BTreeMap::new();
+        loop {
+            match reader.next().await {
+                Ok(Some(Frame::SynStream { stream, headers, .. })) => {
+                    let _ = out.send(Out::Reply(stream)).await;
+                    let id = headers.get("requestid").cloned().unwrap_or_default();
+                    if id.len() > REQUEST_ID_MAX {
+                        return;
+                    }
+                    let port: u16 = headers.get("port").and_then(|p| p.parse().ok()).unwrap_or_default();
+                    if headers.get("streamtype").map(String::as_str) == Some("error") {
+                        errors.insert(id, stream);
+                        if errors.len() > UNPAIRED_MAX {
+                            return;
+                        }
+                        continue;
+                    }
+                    let Some(error) = errors.remove(&id) else { continue };
+                    pipes.retain(|_, pipe| !pipe.is_closed());
+                    if crew.len() >= PAIRS_MAX {
+                        let text = format!("at most {PAIRS_MAX} connections can be forwarded at a time");
+                        let _ = out.send(Out::Fin(error, text.into_bytes())).await;
+                        let _ = out.send(Out::Fin(stream, Vec::new())).await;
+                        continue;
+                    }
+                    let (pipe, inward) = waiting.queue();
+                    pipes.insert(stream, pipe);
+                    let (runtime, sandbox, out) = (runtime.clone(), sandbox.clone(), out.clone());
+                    crew.spawn(
+                        async move { forward(runtime, sandbox, port, stream, error, inward, out).await },
+                    );
+                }
+                Ok(Some(Frame::Data { stream, fin, bytes })) => {
+                    if let Some(pipe) = pipes.get(&stream) {
+                        if !bytes.is_empty() {
+                            pipe.push(bytes).await;
+                        }
+                        if fin {
+                            pipe.end();
+                            pipes.remove(&stream);
+                        }
+                    }
+                }
+                Ok(Some(Frame::Reset { stream })) => drop(pipes.remove(&stream)),
+                Ok(Some(Frame::Ping { id })) => drop(out.send(Out::Ping(id)).await),
+                Ok(Some(Frame::GoAway)) | Ok(None) | Err(_) => return,
+                Ok(Some(_)) => {}
+            }
+            while crew.try_join_next().is_some() {}
+        }
+    };
+    tokio::select! {
+        // What the client sent before it left still reaches its ports.
+        () = talking => drop(tokio::time::timeout(CLOSING, waiting.settled()).await),
+        _ = write(written, outgoing) => {}
+    }
+}
+
+async fn forward(
+    runtime: Arc<dyn cri::Runtime>,
+    sandbox: String,
+    port: u16,
+    data: u32,
+    error: u32,
+    inward: Inward,
+    out: mpsc::Sender<Out>,
+) {
+    let connection = match runtime.port_forward(&sandbox, port).await {
+        Ok(connection) => connection,
+        Err(why) => {
+            let text = format!("error forwarding port {port} to pod {sandbox}: {why}");
+            let _ = out.send(Out::Fin(error, text.into_bytes())).await;
+            let _ = out.send(Out::Fin(data, Vec::new())).await;
+            return;
+        }
+    };
+    let (reader, mut writer) = tokio::io::split(connection);
+    let answers = pump(reader, Some(data), out.clone());
+    let served = async {
+        tokio::try_join!(inward.write_to(&mut writer), async {
+            answers.await;
+            Ok(())
+        })
+    };
+    match served.await {
+        Ok(_) => drop(out.send(Out::Fin(error, Vec::new())).await),
+        Err(Stalled) => {
+            let _ = out.send(Out::Fin(error, stalled(port).into_bytes())).await;
+            let _ = out.send(Out::Fin(data, Vec::new())).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::spdy::syn;
+    use super::*;
+    use ::cri::fake::FakeRuntime;
+    use rng::Rng;
+    use std::net::Ipv4Addr;
+
+    /// What a client that opens these streams is told until the connection ends, or nothing more
+    /// comes for a while: the streams that carry a text.
+    async fn told(streams: &[(u32, &str, &str)], door: Vec<tokio::io::DuplexStream>) -> (usize, bool) {
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        door.into_iter().for_each(|door| runtime.open_door(door));
+        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
+        let (read, mut write) = tokio::io::split(far);
+        let mut deflate = super::super::spdy::client_deflate();
+        for (stream, kind, id) in streams {
+            let headers = [("streamtype", *kind), ("port", "80"), ("requestid", *id)];
+            let _ = write.write_all(&syn(&mut deflate, *stream, &headers)).await; // it may have ended
+        }
+        let (mut reader, mut texts) = (Reader::new(read), 0);
+        let listening = async {
+            while let Ok(Some(frame)) = reader.next().await {
+                texts += usize::from(matches!(&frame, Frame::Data { bytes, .. } if !bytes.is_empty()));
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(2), listening).await.is_ok();
+        served.abort();
+        (texts, ended)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_forwards_so_many_at_a_time_and_no_more() {
+        let ids: Vec<String> = (0..PAIRS_MAX + 3).map(|n| n.to_string()).collect();
+        let pairs = (0_u32..).step_by(4).zip(&ids);
+        let streams: Vec<(u32, &str, &str)> =
+            pairs.flat_map(|(n, id)| [(n + 1, "error", id.as_str()), (n + 3, "data", id.as_str())]).collect();
+        let (mut pods, mut doors) = (Vec::new(), Vec::new());
+        for _ in &ids {
+            let (door, pod) = tokio::io::duplex(64);
+            doors.push(door);
+            pods.push(pod); // a port that says nothing and stays open
+        }
+        assert_eq!(told(&streams, doors).await, (3, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_does_not_read_is_closed_and_the_others_go_on() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        let ((door, _silent), (other_door, mut other)) = (tokio::io::duplex(64), tokio::io::duplex(64));
+        runtime.open_door(door);
+        let served = tokio::spawn(ports(near, Arc::new(runtime.clone()), "s".into()));
+        let (read, mut write) = tokio::io::split(far);
+        let mut deflate = super::super::spdy::client_deflate();
+        let mut pair = |error: u32, id: &str| {
+            let of = |kind| [("streamtype", kind), ("port", "80"), ("requestid", id)];
+            let streams = [(error, of("error")), (error + 2, of("data"))];
+            streams.iter().flat_map(|(n, headers)| syn(&mut deflate, *n, headers)).collect::<Vec<u8>>()
+        };
+        let data = |stream: u32, length: usize| {
+            let head = [stream.to_be_bytes(), (length as u32).to_be_bytes()].concat();
+            [head, vec![b'x'; length]].concat()
+        };
+        write.write_all(&pair(1, "silent")).await.unwrap();
+        let mut reader = Reader::new(read);
+        let heard = tokio::spawn(async move {
+            while let Ok(Some(frame)) = reader.next().await {
+                if let Frame::Data { stream: 1, fin, bytes } = frame {
+                    return (fin, String::from_utf8(bytes).unwrap());
+                }
+            }
+            panic!("the connection ended");
+        });
+        for _ in 0..5 {
+            write.write_all(&data(3, 1 << 20)).await.unwrap(); // more than may wait
+        }
+        runtime.open_door(other_door);
+        write.write_all(&pair(5, "other")).await.unwrap();
+        write.write_all(&data(7, 9)).await.unwrap();
+        let mut bytes = [0; 9];
+        tokio::time::timeout(Duration::from_secs(60), other.read_exact(&mut bytes)).await.unwrap().unwrap();
+        assert_eq!(heard.await.unwrap(), (true, stalled(80)));
+        served.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn error_streams_that_nothing_joins_end_the_connection() {
+        let ids: Vec<String> = (0..=UNPAIRED_MAX).map(|n| n.to_string()).collect();
+        let streams: Vec<(u32, &str, &str)> =
+            (0_u32..).step_by(2).zip(&ids).map(|(n, id)| (n + 1, "error", id.as_str())).collect();
+        assert_eq!(told(&streams[1..], Vec::new()).await, (0, false));
+        assert_eq!(told(&streams, Vec::new()).await, (0, true));
+        let long = "x".repeat(REQUEST_ID_MAX + 1);
+        assert_eq!(told(&[(1, "error", long.as_str())], Vec::new()).await, (0, true));
+    }
+}

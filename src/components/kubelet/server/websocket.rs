@@ -1,0 +1,452 @@
+//! Exec, attach and port-forward over WebSocket: `v5.channel.k8s.io`, `v4.channel.k8s.io` and
+//! `channel.k8s.io`, which tells a failure as plain text.
+//!
+//! Every message is binary; its first byte is the channel: 0 stdin, 1 stdout, 2 stderr, 3 status, 4
+//! resize, and in v5 255 "close that channel". The status is sent after all output, then the
+//! closing handshake.
+
+use super::inward::{Waiting, stalled};
+use super::{Ask, Opening, size_of};
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use std::sync::Arc;
+use std::time::Duration;
+use task::Crew;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+/// Bytes of a process' output in one message.
+const CHUNK: usize = 32 << 10;
+/// Ports that one connection can forward: two channels each, and a channel's number is one byte.
+pub const PORTS_MAX: u8 = 128;
+/// The channel of "close that channel": of v5, and here also of forwarded ports, whose protocol has
+/// no half-close. Its number is odd, so other kubelets ignore it as an error of the client's that
+/// says nothing.
+const CLOSE: u8 = 255;
+/// Bytes of a client's message: a session holds one in memory. kubectl and this program send 32 KiB
+/// at most.
+const MESSAGE_MAX: usize = 1 << 20;
+/// A client that does not answer the closing handshake is left after this time.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Bounds on what a client sends. A connection whose message is longer ends.
+fn bounds() -> Option<WebSocketConfig> {
+    let config = WebSocketConfig::default();
+    Some(config.max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX)))
+}
+
+fn message(channel: u8, payload: &[u8]) -> Message {
+    let mut bytes = Vec::with_capacity(payload.len() + 1);
+    bytes.push(channel);
+    bytes.extend_from_slice(payload);
+    Message::Binary(bytes.into())
+}
+
+fn close() -> Message {
+    use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
+}
+
+/// Channel and payload of a message; text messages come from browsers and older clients.
+fn payload(message: &Message) -> Option<(u8, Bytes)> {
+    let bytes: Bytes = match message {
+        Message::Binary(bytes) => bytes.clone(),
+        Message::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
+        _ => return None,
+    };
+    let channel = *bytes.first()?;
+    Some((channel, bytes.slice(1..)))
+}
+
+/// Copies a process' output to one channel until it ends. `wanted` false: reads and forgets, so
+/// that the process never blocks.
+async fn pump(mut from: cri::Reader, channel: u8, wanted: bool, to: mpsc::Sender<Message>) {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match from.read(&mut buffer).await {
+            Ok(0) | Err(_) => return, // a terminal ends with EIO
+            Ok(count) if wanted => {
+                if to.send(message(channel, &buffer[..count])).await.is_err() {
+                    return;
+                }
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Runs one exec or attach over the connection until either side is done.
+pub async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let (mut sink, mut source) = WebSocketStream::from_raw_socket(io, Role::Server, bounds()).await.split();
+    let session = match open.await {
+        Ok(session) => session,
+        Err(error) => {
+            if let Some(status) = ask.answer(protocol, Err(error.to_string())) {
+                let _ = sink.send(message(3, &status)).await;
+            }
+            let _ = sink.send(close()).await;
+            let _ =
+                tokio::time::timeout(CLOSING, async { while let Some(Ok(_)) = source.next().await {} }).await;
+            return;
+        }
+    };
+    let (out, mut outgoing) = mpsc::channel::<Message>(64);
+    let v5 = protocol.starts_with("v5");
+    let (mut stdin, resize) = (session.stdin.filter(|_| ask.stdin), session.resize);
+    let talking = async {
+        let stderr = async {
+            if let Some(stderr) = session.stderr {
+                pump(stderr, 2, ask.stderr && !ask.tty, out.clone()).await;
+            }
+        };
+        tokio::join!(pump(session.stdout, 1, ask.stdout, out.clone()), stderr);
+        let exit = session.exit.await.map_err(|_| "the process was lost".to_string());
+        if let Some(status) = ask.answer(protocol, exit) {
+            let _ = out.send(message(3, &status)).await;
+        }
+        let _ = out.send(close()).await;
+        drop(out);
+    };
+    let writing = async {
+        while let Some(next) = outgoing.recv().await {
+            if sink.send(next).await.is_err() {
+                return;
+            }
+        }
+    };
+    let listening = async {
+        while let Some(Ok(next)) = source.next().await {
+            let Some((channel, bytes)) = payload(&next) else { continue };
+            match channel {
+                0 => {
+                    if let Some(pipe) = &mut stdin
+                        && (pipe.write_all(&bytes).await.is_err() || pipe.flush().await.is_err())
+                    {
+                        stdin = None;
+                    }
+                }
+                4 => {
+                    if let (Some(resize), Some(size)) = (&resize, size_of(&bytes)) {
+                        let _ = resize.send(size).await;
+                    }
+                }
+                CLOSE if v5 && bytes.first() == Some(&0) => {
+                    if let Some(mut pipe) = stdin.take() {
+                        let _ = pipe.shutdown().await;
+                    }
+                }
+                _ => {}
+            }
+        }
+    };
+    tokio::pin!(listening);
+    tokio::select! {
+        // The client is gone: dropping the session ends an exec'd process.
+        () = &mut listening => return,
+        _ = async { tokio::join!(talking, writing) } => {}
+    }
+    let _ = tokio::time::timeout(CLOSING, listening).await;
+}
+
+/// Port-forward as kube-rs and the Python client do it: channel 2i is the data, 2i+1 the error of
+/// the i-th port; each channel begins with its port as two bytes, little-endian. A message on
+/// [`CLOSE`] ends the client's side of a data channel.
+pub async fn ports<I>(io: I, runtime: Arc<dyn cri::Runtime>, sandbox: String, ports: Vec<u16>)
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let (mut sink, mut source) = WebSocketStream::from_raw_socket(io, Role::Server, bounds()).await.split();
+    let (out, mut outgoing) = mpsc::channel::<Message>(64);
+    // Everything that sends is beside the task that writes: any number of ports is announced
+    // through a queue of any size.
+    let talking = async {
+        let waiting = Waiting::default();
+        let mut queues = Vec::new();
+        let connections = futures::stream::FuturesUnordered::new();
+        for (index, port) in (0_u8..PORTS_MAX).zip(ports) {
+            let (data, error) = (2 * index, 2 * index + 1);
+            let _ = out.send(message(data, &port.to_le_bytes())).await;
+            let _ = out.send(message(error, &port.to_le_bytes())).await;
+            let (queue, inward) = waiting.queue();
+            queues.push(queue);
+            let (out, runtime, sandbox) = (out.clone(), runtime.clone(), sandbox.clone());
+            // Beside the others: a program that accepts nothing keeps its own port waiting only.
+            connections.push(async move {
+                let stream = match runtime.port_forward(&sandbox, port).await {
+                    Ok(stream) => stream,
+                    Err(why) => return drop(out.send(message(error, why.to_string().as_bytes())).await),
+                };
+                let (reader, mut writer) = tokio::io::split(stream);
+                let answers = pump(Box::pin(reader), data, true, out.clone());
+                // A port ends when it has answered all, whatever it still has to read.
+                let inwards = async {
+                    if inward.write_to(&mut writer).await.is_ok() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                tokio::select! {
+                    () = answers => {}
+                    () = inwards => drop(out.send(message(error, stalled(port).as_bytes())).await),
+                }
+            });
+        }
+        drop(out);
+        let listening = async {
+            while let Some(Ok(next)) = source.next().await {
+                let Some((channel, bytes)) = payload(&next) else { continue };
+                if channel == CLOSE
+                    && let Some(done) = bytes.first().filter(|done| *done % 2 == 0)
+                    && let Some(queue) = queues.get(usize::from(done / 2))
+                {
+                    // The client has sent all; what the pod still answers is copied until the pod
+                    // ends.
+                    queue.end();
+                } else if channel % 2 == 0
+                    && let Some(queue) = queues.get(usize::from(channel / 2))
+                {
+                    queue.push(bytes.to_vec()).await;
+                }
+            }
+        };
+        let listening = async {
+            listening.await;
+            // What the client sent before it left still reaches its ports.
+            let _ = tokio::time::timeout(CLOSING, waiting.settled()).await;
+        };
+        let serving = connections.for_each(|()| async {});
+        tokio::select! {
+            () = listening => {}
+            () = serving => {}
+        }
+    };
+    let writing = async {
+        while let Some(next) = outgoing.recv().await {
+            if sink.send(next).await.is_err() {
+                return;
+            }
+        }
+        let _ = sink.send(close()).await;
+    };
+    tokio::pin!(writing);
+    tokio::select! {
+        // What is still in the queue is written; a client that is gone makes that end at once.
+        () = talking => drop(tokio::time::timeout(CLOSING, &mut writing).await),
+        () = &mut writing => {}
+    }
+}
+
+/// A byte stream inside WebSocket messages, cut at any point: what kubectl 1.31 and later put SPDY
+/// into.
+pub fn tunnel<I>(crew: &Crew, io: I) -> DuplexStream
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (near, far) = tokio::io::duplex(256 << 10);
+    // Ends with either side, and with the kubelet.
+    crew.spawn(async move {
+        let (mut sink, mut source) =
+            WebSocketStream::from_raw_socket(io, Role::Server, bounds()).await.split();
+        let (mut reader, mut writer) = tokio::io::split(far);
+        let inward = async {
+            while let Some(Ok(next)) = source.next().await {
+                if let Message::Binary(bytes) = next
+                    && writer.write_all(&bytes).await.is_err()
+                {
+                    return;
+                }
+            }
+            let _ = writer.shutdown().await;
+        };
+        let outward = async {
+            let mut buffer = vec![0; CHUNK];
+            while let Ok(count) = reader.read(&mut buffer).await {
+                if count == 0 || sink.send(Message::Binary(buffer[..count].to_vec().into())).await.is_err() {
+                    break;
+                }
+            }
+            let _ = sink.send(close()).await;
+        };
+        tokio::select! { () = inward => {}, () = outward => {} }
+    });
+    near
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::cri::fake::FakeRuntime;
+    use rng::Rng;
+    use std::net::Ipv4Addr;
+
+    #[tokio::test]
+    async fn as_many_ports_as_there_are_channels_are_announced_and_refused() {
+        let (near, far) = tokio::io::duplex(1 << 10); // smaller than what is to be said
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        let all: Vec<u16> = (1..=u16::from(PORTS_MAX)).collect();
+        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), all));
+        let client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+        let told = async {
+            let (_, mut source) = client.split();
+            let mut channels = Vec::new();
+            while let Some(Ok(next)) = source.next().await {
+                channels.extend(payload(&next).map(|(channel, _)| channel));
+            }
+            channels
+        };
+        let mut channels = tokio::time::timeout(Duration::from_secs(10), told).await.expect("an end");
+        assert_eq!(channels.len(), 3 * usize::from(PORTS_MAX), "two announcements and a refusal each");
+        channels.sort_unstable(); // refusals come in any order
+        assert_eq!((channels.first(), channels.last()), (Some(&0), Some(&255)));
+        tokio::time::timeout(Duration::from_secs(10), served).await.expect("it ends").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_sent_all_still_gets_what_the_port_answers() {
+        let (near, far) = tokio::io::duplex(1 << 10);
+        let (door, mut pod) = tokio::io::duplex(1 << 10);
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        runtime.open_door(door);
+        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
+        let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
+        sink.send(message(0, b"question")).await.unwrap();
+        sink.send(message(CLOSE, &[0])).await.unwrap();
+        // A program that answers only once it has read all.
+        let mut question = String::new();
+        let read = pod.read_to_string(&mut question);
+        tokio::time::timeout(Duration::from_secs(10), read).await.expect("the end reaches the pod").unwrap();
+        assert_eq!(question, "question");
+        pod.write_all(b"answer").await.unwrap();
+        drop(pod);
+        let mut answer = Vec::new();
+        while let Some(Ok(next)) = source.next().await {
+            if let Some((0, bytes)) = payload(&next) {
+                answer.extend_from_slice(&bytes);
+            }
+        }
+        assert_eq!(answer, [&80_u16.to_le_bytes()[..], b"answer"].concat());
+        tokio::time::timeout(Duration::from_secs(10), served).await.expect("it ends").unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_port_that_does_not_read_or_is_gone_leaves_the_others_alone() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        let pods: Vec<_> = (0..3).map(|_| tokio::io::duplex(64)).collect();
+        let mut pods: Vec<_> = pods
+            .into_iter()
+            .map(|(door, pod)| {
+                runtime.open_door(door);
+                Some(pod)
+            })
+            .collect();
+        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80, 81, 82]));
+        let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
+        let heard = tokio::spawn(async move {
+            let mut errors = Vec::new();
+            while let Some(Ok(next)) = source.next().await {
+                let next = payload(&next).filter(|(channel, bytes)| channel % 2 == 1 && bytes.len() > 2);
+                errors.extend(next.map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()));
+            }
+            errors
+        });
+        // The doors are given away in some order: two of the channels lead to pods that are there,
+        // one of them silent.
+        drop(pods[1].take());
+        sink.send(message(2, b"nobody")).await.unwrap();
+        let (mut first, mut last) = (pods[0].take().unwrap(), pods[2].take().unwrap());
+        sink.send(message(0, b"a")).await.unwrap();
+        let first_is_80 = tokio::select! {
+            _ = first.read_u8() => true,
+            _ = last.read_u8() => false,
+        };
+        let mut other = if first_is_80 { last } else { first };
+        for _ in 0..5 {
+            sink.send(message(0, &vec![b'x'; MESSAGE_MAX - 1])).await.unwrap(); // more than may wait
+        }
+        sink.send(message(4, b"z")).await.unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(60), other.read_u8()).await;
+        assert_eq!(read.unwrap().unwrap(), b'z');
+        drop((sink, other));
+        served.await.unwrap();
+        assert_eq!(heard.await.unwrap(), [stalled(80)]);
+    }
+
+    #[tokio::test]
+    async fn what_a_client_sent_before_it_left_reaches_the_port() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let (door, mut pod) = tokio::io::duplex(64);
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        runtime.open_door(door);
+        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
+        let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+        for announced in 0..2 {
+            let next = client.next().await.unwrap().unwrap();
+            assert_eq!(payload(&next).map(|(channel, _)| channel), Some(announced));
+        }
+        client.send(message(0, &[b'x'; 10_000])).await.unwrap();
+        drop(client);
+        let mut all = Vec::new();
+        let read = pod.read_to_end(&mut all);
+        tokio::time::timeout(Duration::from_secs(10), read).await.expect("an end").unwrap();
+        assert_eq!(all.len(), 10_000);
+        served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_message_beyond_the_bound_ends_its_connection() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let (door, _pod) = tokio::io::duplex(4 << 20); // takes both messages
+        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+        runtime.open_door(door);
+        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
+        let (mut sink, source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
+        sink.send(message(0, &vec![b'x'; MESSAGE_MAX - 1])).await.expect("as long as a message may be");
+        let _ = sink.send(message(0, &vec![b'x'; MESSAGE_MAX])).await; // it breaks off
+        tokio::time::timeout(Duration::from_secs(10), served).await.expect("it ends").unwrap();
+        drop((sink, source));
+    }
+
+    fn session(output: &'static [u8], code: i32) -> Opening {
+        let (sender, exit) = tokio::sync::oneshot::channel();
+        let _ = sender.send(code); // the exit is known before the output is read
+        let session = cri::Session {
+            stdin: None,
+            stdout: Box::pin(output),
+            stderr: Some(Box::pin(&b""[..])),
+            resize: None,
+            exit,
+        };
+        Box::pin(async move { Ok(session) })
+    }
+
+    async fn said(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
+        let (near, far) = tokio::io::duplex(1 << 10);
+        let ask = Ask { stdin: false, stdout: true, stderr: true, tty: false, verdict: true, told: None };
+        tokio::spawn(process(near, protocol, ask, session(b"output", code)));
+        let (_, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
+        let mut all = Vec::new();
+        while let Some(Ok(next)) = source.next().await {
+            let next = payload(&next);
+            all.extend(next.map(|(channel, bytes)| (channel, String::from_utf8_lossy(&bytes).into_owned())));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn the_oldest_protocol_tells_failures_only_and_as_text() {
+        let output = (1, "output".to_string());
+        assert_eq!(said("channel.k8s.io", 0).await, std::slice::from_ref(&output));
+        let failed = (3, "command terminated with non-zero exit code: exit status 3".to_string());
+        assert_eq!(said("channel.k8s.io", 3).await, [output.clone(), failed]);
+        let all = said("v5.channel.k8s.io", 0).await;
+        assert_eq!(all[0], output);
+        assert!(all.len() == 2 && all[1].0 == 3 && all[1].1.contains("Success"), "{all:?}");
+    }
+}

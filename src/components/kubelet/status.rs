@@ -1,0 +1,831 @@
+//! A pod's status, from what the runtime shows. Pure.
+
+use super::decide::View;
+use api::requests::qos_class;
+use clock::Timestamp;
+use cri::{self, Container, ContainerState as State, SandboxState};
+use k8s_openapi::api::core::v1::{
+    Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
+    ContainerStateWaiting, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+/// Bytes of the termination messages of all containers of a pod, as JSON writes them: upstream's
+/// bound. Source: `MaxPodTerminationMessageLogLength`.
+const MESSAGES_MAX: usize = 12 << 10;
+/// Bytes of the pod's own message that are kept where the whole status is too large for the API.
+const OWN_MESSAGE_MAX: usize = 1024;
+
+/// Conditions that a kubelet keeps up to date.
+const OWN: [&str; 5] =
+    ["PodScheduled", "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+
+/// Why a container that does not exist yet does not: reason and message, e.g. `ImagePullBackOff`.
+pub type Waiting = BTreeMap<String, (String, String)>;
+
+/// What probes say about a running container; absent means "no such probe".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probed {
+    pub started: Option<bool>,
+    pub ready: Option<bool>,
+}
+
+/// `name_namespace(uid)`: how the kubelet's messages name a pod.
+pub fn long_name(pod: &Pod) -> String {
+    let meta = &pod.metadata;
+    let part = |p: &Option<String>| p.clone().unwrap_or_default();
+    format!("{}_{}({})", part(&meta.name), part(&meta.namespace), part(&meta.uid))
+}
+
+/// The status to report. Conditions of others (the scheduler's, say) are kept from the pod as it is
+/// stored.
+pub fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus {
+    let before = view.pod.status.clone().unwrap_or_default();
+    let has_init = !view.init_specs().is_empty();
+    let init: Vec<ContainerStatus> =
+        view.init_specs().iter().map(|s| container(view, s, true, waiting, has_init)).collect();
+    let main: Vec<ContainerStatus> =
+        view.specs().iter().map(|s| container(view, s, false, waiting, has_init)).collect();
+    let initialized = view.has_begun()
+        || view.init_specs().iter().zip(&init).all(|(spec, status)| match View::is_sidecar(spec) {
+            true => status.started == Some(true),
+            false => terminated(status).is_some_and(|t| t.exit_code == 0),
+        });
+    // A pod that has failed or succeeded stays so, whoever said it and whatever its containers do
+    // until they have ended.
+    let phase = match before.phase.as_deref() {
+        Some("Succeeded") => "Succeeded",
+        Some("Failed") => "Failed",
+        _ => phase(view, &main, initialized),
+    };
+    let done = phase == "Succeeded" || phase == "Failed";
+    let sidecars =
+        view.init_specs().iter().zip(&init).filter(|(spec, _)| View::is_sidecar(spec)).map(|(_, s)| s);
+    let unready: Vec<&str> = sidecars.chain(&main).filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
+    let sandbox_ready = view.sandbox.filter(|s| s.state == SandboxState::Ready);
+    let ip = view.sandbox.and_then(|s| s.ip).filter(|_| !done || before.pod_ip.is_some());
+    let ip = ip.map(|ip| ip.to_string()).or(before.pod_ip.clone());
+
+    let (not_ready_reason, not_ready_message) = match (phase, unready.is_empty()) {
+        ("Succeeded", _) => (Some("PodCompleted".to_string()), None),
+        ("Failed", _) => (Some("PodFailed".to_string()), None),
+        (_, false) => (
+            Some("ContainersNotReady".to_string()),
+            Some(format!("containers with unready status: [{}]", unready.join(" "))),
+        ),
+        _ => (None, None),
+    };
+    let containers_ready = !done && unready.is_empty() && sandbox_ready.is_some();
+    let gates = closed_gates(view.pod, &before);
+    let ready = containers_ready && gates.is_empty();
+    let (pod_reason, pod_message) = match containers_ready && !gates.is_empty() {
+        true => (Some("ReadinessGatesNotReady".to_string()), Some(gates.join(", "))),
+        false => (not_ready_reason.clone(), not_ready_message.clone()),
+    };
+    let mut conditions = vec![
+        condition("PodReadyToStartContainers", sandbox_ready.is_some(), None, None),
+        match initialized {
+            true => condition(
+                "Initialized",
+                true,
+                (phase == "Succeeded").then(|| "PodCompleted".to_string()),
+                None,
+            ),
+            false => {
+                let open: Vec<&str> = init
+                    .iter()
+                    .filter(|s| terminated(s).is_none_or(|t| t.exit_code != 0))
+                    .map(|s| s.name.as_str())
+                    .collect();
+                let message = format!("containers with incomplete status: [{}]", open.join(" "));
+                condition("Initialized", false, Some("ContainersNotInitialized".into()), Some(message))
+            }
+        },
+        condition("Ready", ready, pod_reason.filter(|_| !ready), pod_message),
+        condition(
+            "ContainersReady",
+            containers_ready,
+            not_ready_reason.filter(|_| !containers_ready),
+            not_ready_message,
+        ),
+        // It is on a node: whatever a scheduler has written that did not hear of that.
+        condition("PodScheduled", true, None, None),
+    ];
+    keep_conditions(&mut conditions, before.conditions.as_deref().unwrap_or_default());
+    for condition in &mut conditions {
+        condition.last_transition_time.get_or_insert(Time(view.now));
+        // Conditions of others (readiness gates, disruption) were observed by them.
+        if OWN.contains(&condition.type_.as_str()) {
+            condition.observed_generation = view.pod.metadata.generation;
+        }
+    }
+    let mut status = PodStatus {
+        phase: Some(phase.into()),
+        observed_generation: view.pod.metadata.generation,
+        conditions: Some(conditions),
+        host_ip: Some(node_ip.to_string()),
+        host_ips: Some(vec![HostIP { ip: node_ip.to_string() }]),
+        pod_ips: ip.clone().map(|ip| vec![PodIP { ip }]),
+        pod_ip: ip,
+        start_time: before.start_time.or(Some(Time(view.now))),
+        container_statuses: Some(main),
+        init_container_statuses: has_init.then_some(init),
+        ephemeral_container_statuses: super::ephemeral::statuses(view, waiting),
+        qos_class: Some(qos_class(view.pod).into()),
+        message: match done || before.reason.is_some() {
+            true => before.message,
+            false => not_honored(view),
+        },
+        reason: before.reason,
+        ..PodStatus::default()
+    };
+    bound_messages(&mut status);
+    status
+}
+
+fn all_containers(status: &mut PodStatus) -> impl Iterator<Item = &mut ContainerStatus> {
+    let init = status.init_container_statuses.iter_mut().flatten();
+    let ephemeral = status.ephemeral_container_statuses.iter_mut().flatten();
+    init.chain(status.container_statuses.iter_mut().flatten()).chain(ephemeral)
+}
+
+/// Gives each container an equal share of [`MESSAGES_MAX`] for the messages of its ends, the newest
+/// first.
+fn bound_messages(status: &mut PodStatus) {
+    let share = MESSAGES_MAX / all_containers(status).count().max(1);
+    for container in all_containers(status) {
+        let mut left = share;
+        for state in [&mut container.state, &mut container.last_state].into_iter().flatten() {
+            if let Some(message) = state.terminated.as_mut().and_then(|end| end.message.as_mut()) {
+                left -= cut(message, left);
+            }
+        }
+    }
+}
+
+/// Cuts a text to at most so many bytes of JSON, between two characters. Returns how many it has.
+fn cut(text: &mut String, most: usize) -> usize {
+    let mut encoded = 0;
+    for (at, c) in text.char_indices() {
+        let size = match c {
+            '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+            '\0'..='\u{1f}' => 6, // \u001b
+            c => c.len_utf8(),
+        };
+        if encoded + size > most {
+            text.truncate(at);
+            break;
+        }
+        encoded += size;
+    }
+    encoded
+}
+
+/// Leaves of a status that is too large for the API what others decide by: no container's message,
+/// and the beginning of the pod's own.
+pub fn without_messages(status: &mut PodStatus) {
+    for container in all_containers(status) {
+        for state in [&mut container.state, &mut container.last_state].into_iter().flatten() {
+            if let Some(end) = &mut state.terminated {
+                end.message = None;
+            }
+            if let Some(waiting) = &mut state.waiting {
+                waiting.message = None;
+            }
+        }
+    }
+    if let Some(message) = &mut status.message {
+        cut(message, OWN_MESSAGE_MAX);
+    }
+}
+
+/// Gives conditions that have not changed the time of their last transition, and adds those that
+/// others have set.
+pub fn keep_conditions(conditions: &mut Vec<PodCondition>, before: &[PodCondition]) {
+    for old in before {
+        match conditions.iter_mut().find(|c| c.type_ == old.type_) {
+            Some(new) if new.status == old.status => {
+                new.last_transition_time = old.last_transition_time.clone()
+            }
+            Some(_) => {}
+            None => conditions.push(old.clone()),
+        }
+    }
+}
+
+/// Makes the status of a deleted pod whose containers have all ended a terminal one: Succeeded if
+/// all regular containers ended with code 0, else Failed. A Job, for example, may wait for that
+/// before it replaces the pod. Of a container without an end nothing is known but that it does not
+/// run; of a pod that was never initialized they stay as they are. Source: `TerminatePod` in
+/// `pkg/kubelet/status/status_manager.go`.
+pub fn end(status: &mut PodStatus, now: Timestamp) {
+    let conditions = status.conditions.get_or_insert_default();
+    if conditions.iter().any(|c| c.type_ == "Initialized" && c.status == "True") {
+        for container in status.container_statuses.iter_mut().flatten() {
+            if terminated(container).is_none() {
+                let crashed = container.last_state.as_ref().and_then(|last| last.terminated.clone());
+                // One that waits for its restart ended as `lastState` says.
+                let known = crashed.filter(|last| last.container_id == container.container_id);
+                let end = known.unwrap_or_else(|| {
+                    unknown_end("The container could not be located when the pod was terminated")
+                });
+                container.state = Some(ContainerState { terminated: Some(end), ..ContainerState::default() });
+            }
+            (container.ready, container.started) = (false, Some(false));
+        }
+    }
+    if !matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        let mut main = status.container_statuses.iter().flatten().peekable();
+        let well = main.peek().is_some() && main.all(|c| terminated(c).is_some_and(|t| t.exit_code == 0));
+        status.phase = Some(if well { "Succeeded" } else { "Failed" }.into());
+    }
+    let reason = if status.phase.as_deref() == Some("Succeeded") { "PodCompleted" } else { "PodFailed" };
+    for condition in conditions.iter_mut().filter(|c| matches!(c.type_.as_str(), "Ready" | "ContainersReady"))
+    {
+        if condition.status != "False" {
+            condition.status = "False".into();
+            condition.last_transition_time = Some(Time(now));
+        }
+        (condition.reason, condition.message) = (Some(reason.into()), None);
+    }
+}
+
+/// The end of a container of which the runtime knows nothing any more.
+fn unknown_end(message: &str) -> ContainerStateTerminated {
+    ContainerStateTerminated {
+        exit_code: super::decide::LOST,
+        reason: Some("ContainerStatusUnknown".into()),
+        message: Some(message.into()),
+        ..ContainerStateTerminated::default()
+    }
+}
+
+/// What the pod asked for and its running containers do not have, one sentence each.
+fn not_honored(view: &View) -> Option<String> {
+    let of_container = |c: &Container| {
+        let say = |warning: &String| format!("container {}: {warning}", c.name);
+        c.warnings.iter().map(say).collect::<Vec<_>>()
+    };
+    let all = view.specs().iter().chain(view.init_specs()).filter_map(|spec| view.current(&spec.name));
+    let told: Vec<String> = all.filter(|c| c.state == State::Running).flat_map(of_container).collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+/// Reason of a pod that goes for a critical one.
+pub const PREEMPTING: &str = "Preempting";
+
+/// Why the kubelet ends a pod for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: String,
+    /// As the Event says it.
+    pub message: String,
+    pub kind: FailureKind,
+}
+
+/// Whose doing it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The pod's own.
+    Own,
+    /// The node's: the pod's condition `DisruptionTarget` says so.
+    Disruption,
+    /// The pod was not admitted, so it never started.
+    Rejection,
+}
+
+impl Failure {
+    pub fn deadline_exceeded() -> Failure {
+        let message = "Pod was active on the node longer than the specified deadline".to_string();
+        Failure { reason: "DeadlineExceeded".into(), message, kind: FailureKind::Own }
+    }
+
+    pub fn evicted(message: String) -> Failure {
+        Failure { reason: "Evicted".into(), message, kind: FailureKind::Disruption }
+    }
+
+    pub fn preempted() -> Failure {
+        let message = "Preempted in order to admit critical pod".to_string();
+        Failure { reason: PREEMPTING.into(), message, kind: FailureKind::Disruption }
+    }
+
+    pub fn rejected(reason: impl Into<String>, message: String) -> Failure {
+        Failure { reason: reason.into(), message, kind: FailureKind::Rejection }
+    }
+
+    /// Makes a status that of a failed pod. Its containers still run, and what they report later
+    /// does not change it back.
+    pub fn mark(&self, status: &mut PodStatus, now: Timestamp, generation: Option<i64>) {
+        status.phase = Some("Failed".into());
+        let message = match self.kind {
+            FailureKind::Rejection => format!("Pod was rejected: {}", self.message),
+            FailureKind::Own | FailureKind::Disruption => self.message.clone(),
+        };
+        (status.reason, status.message) = (Some(self.reason.clone()), Some(message));
+        let conditions = status.conditions.get_or_insert_default();
+        let mut set = |mut new: PodCondition| {
+            new.last_transition_time = Some(Time(now));
+            new.observed_generation = generation;
+            conditions.retain(|c| c.type_ != new.type_);
+            conditions.push(new);
+        };
+        for kind in ["Ready", "ContainersReady"] {
+            set(condition(kind, false, Some("PodFailed".into()), None));
+        }
+        if self.kind == FailureKind::Disruption {
+            let reason = Some("TerminationByKubelet".into());
+            set(condition("DisruptionTarget", true, reason, Some(self.message.clone())));
+        }
+    }
+}
+
+/// What `readinessGates` still miss: conditions that others have to set to True.
+fn closed_gates(pod: &Pod, before: &PodStatus) -> Vec<String> {
+    let gates = pod.spec.iter().flat_map(|s| s.readiness_gates.iter().flatten());
+    let missing = gates.filter_map(|gate| {
+        let kind = &gate.condition_type;
+        match before.conditions.iter().flatten().find(|c| c.type_ == *kind) {
+            None => Some(format!("corresponding condition of pod readiness gate {kind:?} does not exist.")),
+            Some(c) if c.status != "True" => {
+                Some(format!("the status of pod readiness gate {kind:?} is not \"True\", but {}", c.status))
+            }
+            Some(_) => None,
+        }
+    });
+    missing.collect()
+}
+
+fn condition(kind: &str, status: bool, reason: Option<String>, message: Option<String>) -> PodCondition {
+    PodCondition {
+        type_: kind.into(),
+        status: if status { "True" } else { "False" }.into(),
+        reason,
+        message,
+        ..PodCondition::default()
+    }
+}
+
+fn terminated(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    status.state.as_ref()?.terminated.as_ref()
+}
+
+fn phase(view: &View, main: &[ContainerStatus], initialized: bool) -> &'static str {
+    let runs = view.containers.iter().any(|c| c.state == State::Running);
+    match view.finished() {
+        Some(_) if runs => return "Running", // its sidecars are still ending
+        Some(true) => return "Succeeded",
+        Some(false) => return "Failed",
+        None => {}
+    }
+    let never_ran = |s: &ContainerStatus| {
+        s.state.as_ref().is_some_and(|s| s.waiting.is_some())
+            && s.last_state.as_ref().is_none_or(|l| l.terminated.is_none())
+    };
+    if !initialized || main.iter().any(never_ran) { "Pending" } else { "Running" }
+}
+
+pub fn container(view: &View, spec: &Spec, init: bool, waiting: &Waiting, has_init: bool) -> ContainerStatus {
+    let current = view.current(&spec.name);
+    let wait = |reason: &str, message: Option<String>| ContainerState {
+        waiting: Some(ContainerStateWaiting { reason: Some(reason.into()), message }),
+        ..ContainerState::default()
+    };
+    let mut status = ContainerStatus {
+        name: spec.name.clone(),
+        image: spec.image.clone().unwrap_or_default(),
+        ready: false,
+        started: Some(false),
+        last_state: Some(ContainerState::default()),
+        ..ContainerStatus::default()
+    };
+    let Some(c) = current else {
+        if let Some(before) = view.stored(&spec.name) {
+            // After a restart of the machine nothing runs. One that will not run again stays as it
+            // ended.
+            let ended = before.state.as_ref().and_then(|s| s.terminated.clone());
+            let was_running = before.state.as_ref().is_some_and(|s| s.running.is_some());
+            let lost = was_running.then(|| ContainerStateTerminated {
+                container_id: before.container_id.clone(),
+                started_at: before.state.as_ref().and_then(|s| s.running.as_ref()?.started_at.clone()),
+                ..unknown_end("The container could not be located: the machine or this program was restarted")
+            });
+            let end = ended.or(lost);
+            if end.is_some() && view.finished().is_some() {
+                return ContainerStatus {
+                    ready: false,
+                    started: Some(false),
+                    state: Some(ContainerState { terminated: end, ..ContainerState::default() }),
+                    ..before.clone()
+                };
+            }
+            // The others start again, and the count goes on.
+            status.restart_count = i32::try_from(view.next_attempt(&spec.name)).unwrap_or(i32::MAX);
+            status.last_state = match end {
+                Some(end) => Some(ContainerState { terminated: Some(end), ..ContainerState::default() }),
+                None => before.last_state.clone().or(status.last_state),
+            };
+        }
+        let (reason, message) = match waiting.get(&spec.name) {
+            Some((reason, message)) => (reason.as_str(), Some(message.clone()).filter(|m| !m.is_empty())),
+            None if has_init => ("PodInitializing", None),
+            None => ("ContainerCreating", None),
+        };
+        status.state = Some(wait(reason, message));
+        return status;
+    };
+    status.restart_count = c.attempt as i32;
+    status.container_id = Some(format!("ropewalk://{}", c.id));
+    status.image = c.image.clone();
+    status.image_id = c.image_id.clone();
+    if let Some(previous) = view.previous(&spec.name) {
+        status.last_state = Some(ended(previous));
+    } else if c.attempt > 0 {
+        status.last_state = lost(view, c).or(status.last_state);
+    }
+    match c.state {
+        State::Running => {
+            let probe = view.probes.probed.get(&spec.name).copied().unwrap_or_default();
+            let started = probe.started.unwrap_or(true);
+            status.started = Some(started);
+            status.ready = started && probe.ready.unwrap_or(true);
+            status.state = Some(ContainerState {
+                running: Some(ContainerStateRunning { started_at: c.started_at.map(Time) }),
+                ..ContainerState::default()
+            });
+        }
+        State::Created => status.state = Some(wait("ContainerCreating", None)),
+        State::Exited => {
+            // An init container is ready when its work is done; a sidecar's work is to run.
+            status.ready = init && !View::is_sidecar(spec) && c.exit_code == 0;
+            status.state = Some(ended(c));
+            if view.restarts(spec, init, c) && view.backoff_left(spec, c).is_some() {
+                let pause = view.backoffs.get(&spec.name).map_or(0, std::time::Duration::as_secs);
+                let message = format!(
+                    "back-off {} restarting failed container={} pod={}",
+                    go_duration(pause),
+                    spec.name,
+                    long_name(view.pod)
+                );
+                status.last_state = Some(ended(c));
+                status.state = Some(wait("CrashLoopBackOff", Some(message)));
+            } else if let Some((reason, message)) = waiting.get(&spec.name)
+                && view.restarts(spec, init, c)
+            {
+                status.last_state = Some(ended(c));
+                status.state = Some(wait(reason, Some(message.clone()).filter(|m| !m.is_empty())));
+            }
+        }
+    }
+    status
+}
+
+/// The end of the attempt before, of which only the stored status tells: the machine (or this
+/// program) was restarted meanwhile.
+fn lost(view: &View, current: &Container) -> Option<ContainerState> {
+    let before = view.stored(&current.name)?;
+    let own = format!("ropewalk://{}", current.id);
+    // A status that names no container was written while nothing ran, and tells in `lastState` of
+    // the run before.
+    if before.container_id.is_none() || before.container_id.as_ref() == Some(&own) {
+        return before.last_state.clone();
+    }
+    let started_at =
+        before.state.as_ref().and_then(|s| s.running.as_ref()).and_then(|r| r.started_at.clone());
+    let terminated = before.state.as_ref().and_then(|s| s.terminated.clone());
+    let unknown = ContainerStateTerminated {
+        container_id: before.container_id.clone(),
+        exit_code: 255,
+        reason: Some("Unknown".into()),
+        started_at,
+        finished_at: Some(Time(current.created_at)),
+        ..ContainerStateTerminated::default()
+    };
+    Some(ContainerState { terminated: Some(terminated.unwrap_or(unknown)), ..ContainerState::default() })
+}
+
+fn ended(c: &Container) -> ContainerState {
+    ContainerState {
+        terminated: Some(ContainerStateTerminated {
+            container_id: Some(format!("ropewalk://{}", c.id)),
+            exit_code: c.exit_code,
+            reason: Some(c.reason.clone()).filter(|r| !r.is_empty()),
+            message: Some(c.message.clone()).filter(|m| !m.is_empty()),
+            started_at: c.started_at.or(Some(c.created_at)).map(Time),
+            finished_at: c.finished_at.map(Time),
+            ..ContainerStateTerminated::default()
+        }),
+        ..ContainerState::default()
+    }
+}
+
+/// `10s`, `1m20s`, `5m0s`: as Go prints durations.
+pub fn go_duration(seconds: u64) -> String {
+    match seconds {
+        s if s < 60 => format!("{s}s"),
+        s if s < 3600 => format!("{}m{}s", s / 60, s % 60),
+        s => format!("{}h{}m{}s", s / 3600, s / 60 % 60, s % 60),
+    }
+}
+
+/// Did anything change that is worth a write? Times of unchanged conditions are already carried
+/// over.
+pub fn differs(old: Option<&PodStatus>, new: &PodStatus) -> bool {
+    old.is_none_or(|old| {
+        let json = |s: &PodStatus| serde_json::to_value(s).unwrap_or_default();
+        let (old, new) = (json(old), json(new));
+        let Some(new) = new.as_object() else { return true };
+        new.iter().any(|(key, value)| old.get(key) != Some(value))
+    })
+}
+
+/// Seconds until an event's age; used by messages about pulls.
+pub fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
+    (to - from).total(jiff::Unit::Second).unwrap_or_default()
+}
+
+/// The message of a container that could not be pulled for now.
+pub fn pull_back_off(image: &str, error: &cri::Error) -> (String, String) {
+    ("ImagePullBackOff".into(), format!("Back-off pulling image {image:?}: ErrImagePull: {}", error.line()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decide::Backoffs;
+    use super::super::decide::tests::{container, pod, sandbox};
+    use super::super::prober::Seen;
+    use super::Container;
+    use super::{
+        ContainerStatus, Pod, PodCondition, PodStatus, SandboxState, State, Time, Timestamp, View, Waiting,
+        condition, differs, of,
+    };
+    use cri::Sandbox;
+    use std::time::Duration;
+
+    fn status(
+        pod: &Pod,
+        sandbox: Option<&Sandbox>,
+        containers: &[Container],
+        backoff: Option<u64>,
+    ) -> PodStatus {
+        let backoffs: Backoffs = backoff.map(|s| ("a".into(), Duration::from_secs(s))).into_iter().collect();
+        let view = View {
+            pod,
+            sandbox,
+            containers,
+            backoffs: &backoffs,
+            probes: &Seen::default(),
+            now: Timestamp::from_second(205).unwrap(),
+        };
+        of(&view, &Waiting::new(), [172, 30, 0, 12].into())
+    }
+
+    fn line(s: &PodStatus) -> String {
+        let state = |c: &ContainerStatus| {
+            let s = c.state.clone().unwrap_or_default();
+            match (s.waiting, s.running, s.terminated) {
+                (Some(w), ..) => w.reason.unwrap_or_default(),
+                (_, Some(_), _) => "running".into(),
+                (.., Some(t)) => format!("exit {}", t.exit_code),
+                _ => "?".into(),
+            }
+        };
+        let main: Vec<String> = s.container_statuses.iter().flatten().map(state).collect();
+        let ready = s.conditions.iter().flatten().find(|c| c.type_ == "Ready").unwrap().status.clone();
+        format!("{} {} ready={ready}", s.phase.clone().unwrap(), main.join(","))
+    }
+
+    use State::{Exited, Running};
+
+    #[test]
+    fn phases_follow_the_containers() {
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let always = pod("Always", &[], &["a", "b"]);
+        assert_eq!(
+            line(&status(&always, None, &[], None)),
+            "Pending ContainerCreating,ContainerCreating ready=False"
+        );
+        let half = [container("a", 0, Running, 0)];
+        assert_eq!(
+            line(&status(&always, Some(&ready), &half, None)),
+            "Pending running,ContainerCreating ready=False"
+        );
+        let both = [container("a", 0, Running, 0), container("b", 0, Running, 0)];
+        assert_eq!(line(&status(&always, Some(&ready), &both, None)), "Running running,running ready=True");
+        let crash = [container("a", 3, Exited, 1), container("b", 0, Running, 0)];
+        let s = status(&always, Some(&ready), &crash, Some(40));
+        assert_eq!(line(&s), "Running CrashLoopBackOff,running ready=False");
+        let a = &s.container_statuses.unwrap()[0];
+        assert_eq!(
+            a.state.clone().unwrap().waiting.unwrap().message.unwrap(),
+            "back-off 40s restarting failed container=a pod=p_default(u)"
+        );
+        assert_eq!(a.restart_count, 3);
+        let done = [container("a", 0, Exited, 0), container("b", 0, Exited, 0)];
+        assert_eq!(
+            line(&status(&pod("Never", &[], &["a", "b"]), Some(&ready), &done, None)),
+            "Succeeded exit 0,exit 0 ready=False"
+        );
+    }
+
+    fn phase_of(s: &PodStatus) -> &str {
+        s.phase.as_deref().unwrap()
+    }
+
+    fn condition_of<'a>(s: &'a PodStatus, kind: &str) -> &'a PodCondition {
+        s.conditions.iter().flatten().find(|c| c.type_ == kind).unwrap()
+    }
+
+    #[test]
+    fn a_sidecar_that_restarts_makes_a_running_pod_unready_and_not_pending() {
+        let mut p = pod("Always", &["s"], &["a"]);
+        p.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0].restart_policy = Some("Always".into());
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        for code in [0, 1] {
+            let containers = [container("s", 0, Exited, code), container("a", 0, Running, 0)];
+            let s = status(&p, Some(&ready), &containers, None);
+            assert_eq!(phase_of(&s), "Running");
+            assert_eq!(condition_of(&s, "Initialized").status, "True");
+            let told = condition_of(&s, "Ready");
+            assert_eq!(told.status, "False", "exit code {code}");
+            assert_eq!(told.message.as_deref(), Some("containers with unready status: [s]"));
+        }
+        let alone = status(&p, Some(&ready), &[container("s", 0, Exited, 0)], None);
+        assert_eq!(
+            (phase_of(&alone), condition_of(&alone, "Initialized").status.as_str()),
+            ("Pending", "False")
+        );
+    }
+
+    #[test]
+    fn a_container_that_was_lost_with_the_machine_has_ended_or_counts_on() {
+        let before = |policy: &str| {
+            let mut p = pod(policy, &[], &["a"]);
+            p.status = Some(status(
+                &p,
+                Some(&sandbox("s", 0, SandboxState::Ready)),
+                &[container("a", 2, Running, 0)],
+                None,
+            ));
+            p
+        };
+        let never = before("Never");
+        let s = status(&never, None, &[], None);
+        assert_eq!(line(&s), "Failed exit 137 ready=False");
+        let a = &s.container_statuses.as_ref().unwrap()[0];
+        let end = a.state.as_ref().unwrap().terminated.as_ref().unwrap();
+        assert_eq!((end.reason.as_deref(), a.restart_count), (Some("ContainerStatusUnknown"), 2));
+        let mut always = before("Always");
+        for _ in 0..2 {
+            // The second time from what was written the first time: the count is the same.
+            always.status = Some(status(&always, None, &[], None));
+            let s = always.status.as_ref().unwrap();
+            let a = &s.container_statuses.as_ref().unwrap()[0];
+            assert_eq!((a.restart_count, a.container_id.as_ref()), (3, None));
+            assert_eq!(a.last_state.as_ref().unwrap().terminated.as_ref().unwrap().exit_code, 137);
+        }
+        let again = [Container { id: "new".into(), ..container("a", 3, Running, 0) }];
+        let s = status(&always, Some(&sandbox("s", 0, SandboxState::Ready)), &again, None);
+        let a = &s.container_statuses.as_ref().unwrap()[0];
+        assert_eq!(a.restart_count, 3);
+        assert_eq!(a.last_state.as_ref().unwrap().terminated.as_ref().unwrap().exit_code, 137);
+    }
+
+    #[test]
+    fn a_deleted_pod_ends_in_a_terminal_phase() {
+        let ready = sandbox("s", 0, SandboxState::NotReady);
+        let ended = |policy: &str, containers: &[Container], backoff| {
+            let mut s = status(&pod(policy, &[], &["a"]), Some(&ready), containers, backoff);
+            super::end(&mut s, Timestamp::from_second(300).unwrap());
+            let told = condition_of(&s, "Ready");
+            assert_eq!((told.status.as_str(), told.message.as_ref()), ("False", None));
+            (line(&s), told.reason.clone().unwrap())
+        };
+        let failed = |line: &str| (format!("Failed {line} ready=False"), "PodFailed".to_string());
+        assert_eq!(
+            ended("Always", &[container("a", 0, Exited, 0)], None),
+            ("Succeeded exit 0 ready=False".into(), "PodCompleted".into())
+        );
+        assert_eq!(ended("OnFailure", &[container("a", 0, Exited, 137)], None), failed("exit 137"));
+        assert_eq!(
+            ended("Always", &[container("a", 1, Exited, 3)], Some(40)),
+            failed("exit 3"),
+            "in its back-off"
+        );
+        assert_eq!(ended("Always", &[], None), failed("exit 137"), "its image was never pulled");
+        let mut waits = status(&pod("Never", &["i"], &["a"]), None, &[], None);
+        super::end(&mut waits, Timestamp::UNIX_EPOCH);
+        assert_eq!(line(&waits), "Failed PodInitializing ready=False");
+    }
+
+    /// Also one that was never scheduled, and one whose scheduler did not hear that it was.
+    #[test]
+    fn a_pod_on_a_node_is_scheduled() {
+        let mut p = pod("Always", &[], &["a"]);
+        for before in [None, Some("False")] {
+            let said = before.map(|said| vec![condition("PodScheduled", said == "True", None, None)]);
+            p.status = Some(PodStatus { conditions: said, ..PodStatus::default() });
+            let now = status(&p, None, &[], None);
+            let scheduled = now.conditions.iter().flatten().filter(|c| c.type_ == "PodScheduled");
+            assert_eq!(scheduled.map(|c| c.status.as_str()).collect::<Vec<_>>(), ["True"], "{before:?}");
+        }
+    }
+
+    #[test]
+    fn unchanged_conditions_keep_their_time_and_strangers_stay() {
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let mut p = pod("Always", &[], &["a"]);
+        let run = [container("a", 0, Running, 0)];
+        let mut first = status(&p, Some(&ready), &run, None);
+        let mut foreign = condition("example.com/ready", true, None, None);
+        foreign.last_transition_time = Some(Time(Timestamp::from_second(1).unwrap()));
+        first.conditions.as_mut().unwrap().push(foreign);
+        for c in first.conditions.iter_mut().flatten() {
+            c.last_transition_time = Some(Time(Timestamp::from_second(1).unwrap()));
+        }
+        p.status = Some(first.clone());
+        let second = status(&p, Some(&ready), &run, None);
+        assert!(
+            second
+                .conditions
+                .iter()
+                .flatten()
+                .all(|c| c.last_transition_time == Some(Time(Timestamp::from_second(1).unwrap())))
+        );
+        assert!(second.conditions.iter().flatten().any(|c| c.type_ == "example.com/ready"));
+        assert!(differs(None, &second));
+    }
+
+    #[test]
+    fn a_pod_that_was_evicted_stays_failed_while_its_containers_end() {
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let mut p = pod("Always", &[], &["a"]);
+        let run = [container("a", 0, Running, 0)];
+        let mut failed = status(&p, Some(&ready), &run, None);
+        super::Failure::evicted("too much".into()).mark(&mut failed, Timestamp::UNIX_EPOCH, Some(1));
+        p.status = Some(failed);
+        for containers in [&run[..], &[container("a", 0, Exited, 137)][..], &[][..]] {
+            let s = status(&p, Some(&ready), containers, None);
+            assert_eq!((s.phase.as_deref(), s.reason.as_deref()), (Some("Failed"), Some("Evicted")));
+            assert_eq!(s.message.as_deref(), Some("too much"));
+            let disrupted = s.conditions.iter().flatten().find(|c| c.type_ == "DisruptionTarget").unwrap();
+            assert_eq!(disrupted.reason.as_deref(), Some("TerminationByKubelet"));
+            assert!(s.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "False"));
+        }
+    }
+
+    #[test]
+    fn the_status_says_what_a_container_does_not_have_and_what_was_observed() {
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let mut p = pod("Always", &[], &["a"]);
+        p.metadata.generation = Some(7);
+        let mut c = container("a", 0, Running, 0);
+        c.warnings = vec!["it has no SYS_TIME".into()];
+        let foreign = condition("example.com/gate", true, None, None);
+        p.status = Some(PodStatus { conditions: Some(vec![foreign]), ..PodStatus::default() });
+        let s = status(&p, Some(&ready), &[c], None);
+        assert_eq!(s.message.as_deref(), Some("container a: it has no SYS_TIME"));
+        assert_eq!(s.observed_generation, Some(7));
+        let observed = |c: &PodCondition| c.observed_generation == (!c.type_.contains('/')).then_some(7);
+        assert!(s.conditions.unwrap().iter().all(observed));
+    }
+
+    #[test]
+    fn the_last_words_of_all_containers_share_a_bound_as_they_are_encoded() {
+        let names: Vec<String> = (0..100).map(|n| format!("c{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let said = |text: &str| -> Vec<Container> {
+            let end = |name: &&str| Container { message: text.into(), ..container(name, 0, Exited, 1) };
+            names.iter().map(end).collect()
+        };
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let pod = pod("Never", &[], &names);
+        let messages = |s: &PodStatus| -> Vec<String> {
+            let all = s.container_statuses.iter().flatten();
+            all.filter_map(|c| c.state.as_ref()?.terminated.as_ref()?.message.clone()).collect()
+        };
+        for text in ["x".repeat(4096), "\u{1}\n\"".repeat(1000), "말".repeat(1000)] {
+            let mut s = status(&pod, Some(&ready), &said(&text), None);
+            let all = messages(&s);
+            let encoded = |m: &String| serde_json::to_string(m).unwrap().len() - 2; // without the quotes
+            assert!(all.len() == 100 && all.iter().all(|m| !m.is_empty() && text.starts_with(m.as_str())));
+            assert!(all.iter().map(encoded).sum::<usize>() <= super::MESSAGES_MAX);
+            s.message = Some("y".repeat(5000));
+            super::without_messages(&mut s);
+            assert_eq!((messages(&s).len(), s.message.map(|m| m.len())), (0, Some(super::OWN_MESSAGE_MAX)));
+        }
+        let short = status(&pod, Some(&ready), &said("done"), None);
+        assert!(messages(&short).iter().all(|m| m == "done"));
+    }
+
+    /// A pod with amounts as a whole only is not `BestEffort`: the API server says the same of it.
+    #[test]
+    fn the_class_of_the_status_honours_the_amounts_of_the_whole_pod() {
+        let mut pod = pod("Always", &[], &["a"]);
+        let whole = serde_json::json!({"limits": {"cpu": "1", "memory": "1Gi"}});
+        pod.spec.as_mut().unwrap().resources = serde_json::from_value(whole).unwrap();
+        let status = status(&pod, None, &[], None);
+        assert_eq!(status.qos_class.as_deref(), Some("Guaranteed"));
+    }
+}

@@ -1,0 +1,667 @@
+//! Volumes: directories on the node with what the pod asked for in them.
+//!
+//! Every path that comes from an object, and every path in which a pod may have put a link, is
+//! resolved by
+//! [`Root`]: what a volume holds is written below its own directory ([`files`]), and a path of the node stays in the node's file system.
+
+use super::container::{Place, Volumes, pod_limits};
+use super::env::Facts;
+use super::files::{self, Gathered};
+use api::nodes;
+use api::quantity::Quantity;
+use api::volumes::is_reserved_for;
+use base64::Engine as _;
+use client::{Client, is_unanswered, optional};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, EmptyDirVolumeSource, KeyToPath, Node, NodeSelector, PersistentVolume, PersistentVolumeClaim,
+    Pod, Secret, ServiceAccount, Volume,
+};
+use kube::api::PostParams;
+use linux::beneath::{Kind, Root};
+use linux::{self, mount};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// A token is renewed when it is older than this part of its life, or than a day (in seconds).
+const RENEW_AT: f64 = 0.8;
+const RENEW_DAILY: i64 = 24 * 3600;
+/// Bytes of a token that is read back; those of the API server have about one kilobyte.
+const TOKEN_MAX: u64 = 64 << 10;
+
+/// Files in a volume in memory: at least, at most.
+const FILES_IN_MEMORY: (u64, u64) = (1024, 1 << 18);
+
+pub struct Context<'a> {
+    pub client: &'a Client,
+    pub facts: &'a Facts<'a>,
+    /// `data/<node>/pods/<uid>/volumes`.
+    pub dir: PathBuf,
+    /// The node's own file system, as pods with `hostPath` see it.
+    pub node_root: &'a Path,
+    /// Allocatable memory of the node, in bytes: what a volume in memory may use if nothing else
+    /// bounds it.
+    pub memory_bytes: u64,
+}
+
+/// Why a volume could not be made.
+#[derive(Debug)]
+pub struct Unmade {
+    pub why: String,
+    /// The API server did not say what belongs into the volume. If it was made before, it is as
+    /// good as it was then.
+    pub unanswered: bool,
+}
+
+impl From<String> for Unmade {
+    fn from(why: String) -> Unmade {
+        Unmade { why, unanswered: false }
+    }
+}
+
+/// What an object could not be read for.
+fn unread(what: &str, error: kube::Error) -> Unmade {
+    Unmade { why: format!("{what}{error}"), unanswered: is_unanswered(&error) }
+}
+
+/// Makes all volumes of the pod, or says which could not be made and why.
+pub async fn prepare(context: &Context<'_>) -> Result<Volumes, (String, Unmade)> {
+    let mut volumes = Volumes::new();
+    let mut left = files::ALL_MAX;
+    let spec = context.facts.pod.spec.as_ref();
+    for volume in spec.and_then(|s| s.volumes.as_deref()).unwrap_or_default() {
+        let made = one(context, volume, &mut left).await.map_err(|why| (volume.name.clone(), why))?;
+        volumes.insert(volume.name.clone(), made);
+    }
+    Ok(volumes)
+}
+
+async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result<Place, Unmade> {
+    if !files::is_name(&volume.name) {
+        return Err(format!("invalid volume name {:?}", volume.name).into());
+    }
+    let dir = context.dir.join(&volume.name);
+    let namespace = context.facts.pod.metadata.namespace.as_deref().unwrap_or("default");
+    let io = |error: io::Error| format!("cannot prepare {}: {error}", dir.display());
+    if let Some(source) = &volume.empty_dir {
+        make_dir(&dir, 0o777).map_err(io)?;
+        match source.medium.as_deref().unwrap_or_default() {
+            "" => {}
+            "Memory" => in_memory(context, source, &dir).map_err(|e| e.line())?,
+            other => return Err(format!("emptyDir medium {other:?} is not implemented; Memory is").into()),
+        }
+        return Ok(Place::of_kubelet(dir, false));
+    }
+    if let Some(source) = &volume.host_path {
+        host_path(context.node_root, &source.path, source.type_.as_deref().unwrap_or_default(), 0o755)?;
+        return Ok(Place::of_node(context.node_root, &source.path, false));
+    }
+    if let Some(claim) = &volume.persistent_volume_claim {
+        let Claimed { volume, path, kind, on } =
+            claimed(context.client, namespace, &claim.claim_name).await?;
+        if let Some(on) = on {
+            let node = context.client.cluster::<Node>().get(context.facts.node_name).await;
+            check_node(&volume, &on, &node.map_err(|e| unread("", e))?)?;
+        }
+        match kind {
+            Some(kind) => host_path(context.node_root, &path, &kind, 0o777)?,
+            None => local(context.node_root, &path)?,
+        }
+        return Ok(Place::of_node(context.node_root, &path, claim.read_only.unwrap_or(false)));
+    }
+    let mut files = Gathered::new(left);
+    if let Some(source) = &volume.config_map {
+        let mode = source.default_mode.unwrap_or(0o644) as u32;
+        let optional = source.optional.unwrap_or(false);
+        config_map(context, namespace, &source.name, source.items.as_deref(), optional, mode, &mut files)
+            .await?;
+    } else if let Some(source) = &volume.secret {
+        let mode = source.default_mode.unwrap_or(0o644) as u32;
+        let name = source.secret_name.clone().unwrap_or_default();
+        let optional = source.optional.unwrap_or(false);
+        secret(context, namespace, &name, source.items.as_deref(), optional, mode, &mut files).await?;
+    } else if let Some(source) = &volume.downward_api {
+        let mode = source.default_mode.unwrap_or(0o644) as u32;
+        for item in source.items.iter().flatten() {
+            downward(context, item, mode, &mut files)?;
+        }
+    } else if let Some(source) = &volume.projected {
+        let mode = source.default_mode.unwrap_or(0o644) as u32;
+        for part in source.sources.iter().flatten() {
+            if let Some(p) = &part.config_map {
+                let optional = p.optional.unwrap_or(false);
+                config_map(context, namespace, &p.name, p.items.as_deref(), optional, mode, &mut files)
+                    .await?;
+            }
+            if let Some(p) = &part.secret {
+                let optional = p.optional.unwrap_or(false);
+                secret(context, namespace, &p.name, p.items.as_deref(), optional, mode, &mut files).await?;
+            }
+            for item in part.downward_api.iter().flat_map(|p| p.items.iter().flatten()) {
+                downward(context, item, mode, &mut files)?;
+            }
+            if let Some(p) = &part.service_account_token {
+                let bytes = match kept_token(&dir, &p.path) {
+                    Some(token) => token,
+                    None => token(context, namespace, p.audience.clone(), p.expiration_seconds)
+                        .await?
+                        .into_bytes(),
+                };
+                files.add(&p.path, &bytes, mode)?;
+            }
+        }
+    } else {
+        let known = "emptyDir, hostPath, configMap, secret, downwardAPI, projected and persistentVolumeClaim";
+        return Err(format!("this kind of volume is not implemented; {known} are").into());
+    }
+    make_dir(&dir, 0o755).map_err(io)?;
+    let security = context.facts.pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
+    let group = security.and_then(|s| s.fs_group).and_then(|group| u32::try_from(group).ok());
+    files::write(&dir, &files.files, group)?;
+    Ok(Place::of_kubelet(dir, true))
+}
+
+/// The node's own file system, which is made at its first use.
+fn node_root(path: &Path) -> linux::Result<Root> {
+    fs::create_dir_all(path)
+        .map_err(|cause| linux::Error::new(format!("cannot make {}", path.display()), cause))?;
+    Root::open(path)
+}
+
+/// Returns the type bits of what is at a path of the node's file system, if anything is.
+fn file_type(root: &Root, path: &str) -> linux::Result<Option<u32>> {
+    match root.open_in_root(Path::new(path), Kind::Place) {
+        Ok(place) => {
+            let stat = nix::sys::stat::fstat(&place)
+                .map_err(|cause| linux::Error::new(format!("cannot look at {path}"), cause))?;
+            Ok(Some(stat.st_mode & nix::libc::S_IFMT))
+        }
+        Err(e) if e.cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Checks that the directory of a `local` volume is there: an administrator makes it. A missing one
+/// is a typing error or a disk that is not mounted, and an empty directory would hide that.
+///
+/// # Errors
+/// It is missing, or no directory.
+fn local(root: &Path, path: &str) -> Result<(), String> {
+    let root = node_root(root).map_err(|e| e.line())?;
+    match file_type(&root, path).map_err(|e| e.line())? {
+        Some(nix::libc::S_IFDIR) => Ok(()),
+        Some(_) => Err(format!("local volume: {path:?} is not a directory")),
+        None => Err(format!(
+            "local volume: path {path:?} does not exist on the node; make the directory there first"
+        )),
+    }
+}
+
+/// Checks the type of a hostPath volume in the node's file system and makes what may be missing,
+/// directories with this mode.
+/// The path is resolved as if that file system were `/`: whatever links pods have put there,
+/// nothing outside of it is looked at or made. The runtime resolves it anew when it mounts.
+///
+/// # Errors
+/// In the kubelet's words; `..` is refused, as in the API.
+fn host_path(root: &Path, path: &str, kind: &str, mode: u32) -> Result<(), String> {
+    if path.split('/').any(|part| part == "..") {
+        return Err(format!("hostPath {path:?} must not contain '..'"));
+    }
+    let root = node_root(root).map_err(|e| e.line())?;
+    let at = Path::new(path);
+    let found = || file_type(&root, path);
+    let wanted = |kind: u32, what: &str| match found() {
+        Ok(Some(is)) if is == kind => Ok(()),
+        Ok(_) => Err(format!("hostPath type check failed: {path} is not a {what}")),
+        Err(e) => Err(format!("hostPath type check failed: {}", e.line())),
+    };
+    use nix::libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFREG, S_IFSOCK};
+    match kind {
+        // Upstream leaves a missing path to the runtime, which makes a directory.
+        "" => match found().map_err(|e| e.line())? {
+            Some(_) => Ok(()),
+            None => root.make_dirs_in_root(at, mode).map(drop).map_err(|e| e.line()),
+        },
+        "DirectoryOrCreate" => {
+            root.make_dirs_in_root(at, mode).map_err(|e| e.line())?;
+            wanted(S_IFDIR, "directory")
+        }
+        "FileOrCreate" => {
+            root.make_file_in_root(at, 0o644).map_err(|e| e.line())?;
+            wanted(S_IFREG, "file")
+        }
+        "Directory" => wanted(S_IFDIR, "directory"),
+        "File" => wanted(S_IFREG, "file"),
+        "Socket" => wanted(S_IFSOCK, "socket file"),
+        "CharDevice" => wanted(S_IFCHR, "character device"),
+        "BlockDevice" => wanted(S_IFBLK, "block device"),
+        other => Err(format!("hostPath type {other:?} is not known")),
+    }
+}
+
+/// Mounts a tmpfs on the directory, unless one is there already (from before a restart of this
+/// kubelet). Its pages count as memory of the container that writes them, and as its pod's also
+/// when that container has ended. Like upstream, the size is `sizeLimit`, but never more than the
+/// pod's memory limit, or else than the node's memory.
+fn in_memory(context: &Context<'_>, source: &EmptyDirVolumeSource, dir: &Path) -> linux::Result<()> {
+    if is_mounted(dir)? {
+        return Ok(());
+    }
+    let limit = source.size_limit.as_ref().and_then(|q| Quantity::parse(&q.0));
+    let limit = limit.map(|q| u64::try_from(q.units()).unwrap_or(0)).filter(|bytes| *bytes > 0);
+    let of_pod = pod_limits(context.facts.pod).memory.unwrap_or(context.memory_bytes);
+    let size = limit.unwrap_or(u64::MAX).min(of_pod);
+    let flags = mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV;
+    mount::tmpfs(dir, flags, 0o777, size, files_of(size))
+}
+
+/// Files that a volume in memory may hold: one for every 16 KiB, as `mkfs.ext4` counts, within
+/// bounds.
+fn files_of(bytes: u64) -> u64 {
+    (bytes >> 14).clamp(FILES_IN_MEMORY.0, FILES_IN_MEMORY.1)
+}
+
+/// Whether something is mounted on this directory: it lies on another device than the one above.
+pub(super) fn is_mounted(dir: &Path) -> linux::Result<bool> {
+    let device = |path: &Path| {
+        fs::symlink_metadata(path)
+            .map(|found| found.dev())
+            .map_err(|cause| linux::Error::new(format!("cannot look at {}", path.display()), cause))
+    };
+    Ok(device(dir)? != device(dir.parent().unwrap_or(dir))?)
+}
+
+fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    if !path.is_dir() {
+        fs::create_dir_all(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+fn select(
+    all: BTreeMap<String, Vec<u8>>,
+    items: Option<&[KeyToPath]>,
+    mode: u32,
+    files: &mut Gathered<'_>,
+    optional: bool,
+) -> Result<(), String> {
+    match items.filter(|i| !i.is_empty()) {
+        None => all.iter().try_for_each(|(key, bytes)| files.add(key, bytes, mode))?,
+        Some(items) => {
+            for item in items {
+                match all.get(&item.key) {
+                    Some(bytes) => {
+                        let mode = item.mode.map_or(mode, |m| m as u32);
+                        files.add(&item.path, bytes, mode)?;
+                    }
+                    None if optional => {}
+                    None => return Err(format!("references non-existent config key: {}", item.key)),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn config_map(
+    context: &Context<'_>,
+    namespace: &str,
+    name: &str,
+    items: Option<&[KeyToPath]>,
+    may_miss: bool,
+    mode: u32,
+    files: &mut Gathered<'_>,
+) -> Result<(), Unmade> {
+    let found =
+        optional(context.client.within::<ConfigMap>(namespace).get(name).await).map_err(|e| unread("", e))?;
+    let Some(map) = found else {
+        return if may_miss { Ok(()) } else { Err(format!("configmap {name:?} not found").into()) };
+    };
+    let mut all: BTreeMap<String, Vec<u8>> =
+        map.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.into_bytes())).collect();
+    all.extend(map.binary_data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)));
+    Ok(select(all, items, mode, files, may_miss)?)
+}
+
+async fn secret(
+    context: &Context<'_>,
+    namespace: &str,
+    name: &str,
+    items: Option<&[KeyToPath]>,
+    may_miss: bool,
+    mode: u32,
+    files: &mut Gathered<'_>,
+) -> Result<(), Unmade> {
+    let found =
+        optional(context.client.within::<Secret>(namespace).get(name).await).map_err(|e| unread("", e))?;
+    let Some(secret) = found else {
+        return if may_miss { Ok(()) } else { Err(format!("secret {name:?} not found").into()) };
+    };
+    let all = secret.data.unwrap_or_default().into_iter().map(|(k, v)| (k, v.0)).collect();
+    Ok(select(all, items, mode, files, may_miss)?)
+}
+
+fn downward(
+    context: &Context<'_>,
+    item: &k8s_openapi::api::core::v1::DownwardAPIVolumeFile,
+    mode: u32,
+    files: &mut Gathered<'_>,
+) -> Result<(), String> {
+    let text = if let Some(field) = &item.field_ref {
+        context.facts.field(&field.field_path)?
+    } else if let Some(field) = &item.resource_field_ref {
+        let name = field.container_name.clone().unwrap_or_default();
+        let spec = super::prober::spec_of(context.facts.pod, &name);
+        let spec = spec.ok_or_else(|| format!("container {name:?} not found"))?;
+        let divisor = field.divisor.as_ref().map(|d| d.0.as_str());
+        super::container::resource_field(spec, &field.resource, divisor, &context.facts.allocatable)?
+    } else {
+        String::new()
+    };
+    files.add(&item.path, text.as_bytes(), item.mode.map_or(mode, |m| m as u32))
+}
+
+/// The token in use, while it is young enough. What is there is read as any other file of a volume:
+/// a regular one, below its directory, of a bounded size.
+fn kept_token(dir: &Path, path: &str) -> Option<Vec<u8>> {
+    files::check_path(path).ok()?;
+    let path = Path::new("..data").join(path);
+    let file = fs::File::from(Root::open(dir).ok()?.open_beneath(&path, Kind::File).ok()?);
+    let mut token = Vec::new();
+    file.take(TOKEN_MAX + 1).read_to_end(&mut token).ok()?;
+    (token.len() as u64 <= TOKEN_MAX && is_young(&token, clock::now())).then_some(token)
+}
+
+/// Is the token in the first four fifths of its life, and no day old? It says itself when it was
+/// issued and when it ends; its file says nothing, since all files of a volume are written anew
+/// when one of them changes.
+fn is_young(token: &[u8], now: clock::Timestamp) -> bool {
+    let claims = || -> Option<(i64, i64)> {
+        let payload = token.split(|byte| *byte == b'.').nth(1)?;
+        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
+        let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
+        Some((claims.get("iat")?.as_i64()?, claims.get("exp")?.as_i64()?))
+    };
+    claims().is_some_and(|(issued, ends)| {
+        let life = ends.saturating_sub(issued);
+        let renewed = issued.saturating_add(((life as f64 * RENEW_AT) as i64).min(RENEW_DAILY));
+        now.as_second() < renewed
+    })
+}
+
+async fn token(
+    context: &Context<'_>,
+    namespace: &str,
+    audience: Option<String>,
+    life: Option<i64>,
+) -> Result<String, Unmade> {
+    let pod = context.facts.pod;
+    let account =
+        pod.spec.as_ref().and_then(|s| s.service_account_name.clone()).unwrap_or_else(|| "default".into());
+    let request = TokenRequest {
+        spec: TokenRequestSpec {
+            audiences: audience.into_iter().collect(),
+            expiration_seconds: life,
+            bound_object_ref: Some(BoundObjectReference {
+                api_version: Some("v1".into()),
+                kind: Some("Pod".into()),
+                name: pod.metadata.name.clone(),
+                uid: pod.metadata.uid.clone(),
+            }),
+        },
+        ..TokenRequest::default()
+    };
+    let accounts = context.client.within::<ServiceAccount>(namespace);
+    let answer: TokenRequest = accounts
+        .create_subresource("token", &account, &PostParams::default(), &request)
+        .await
+        .map_err(|e| unread("failed to fetch token: ", e))?;
+    let token = answer.status.map(|s| s.token);
+    token.ok_or_else(|| "failed to fetch token: the answer has none".to_string().into())
+}
+
+/// What a bound claim leads to.
+pub struct Claimed {
+    /// Its PersistentVolume.
+    pub volume: String,
+    /// The directory, as a path of the node's file system.
+    pub path: String,
+    /// `hostPath.type`, e.g. `Directory` or empty; `None`: a `local` volume.
+    pub kind: Option<String>,
+    /// The nodes that the volume is on, if it says so.
+    pub on: Option<NodeSelector>,
+}
+
+/// Finds what is behind a claim.
+///
+/// # Errors
+/// As the kubelet tells them in an Event: there is no such claim, or it is not bound.
+pub async fn claimed(client: &Client, namespace: &str, name: &str) -> Result<Claimed, Unmade> {
+    let claims = client.within::<PersistentVolumeClaim>(namespace);
+    let claim = optional(claims.get(name).await).map_err(|e| unread("", e))?;
+    let claim = claim.ok_or_else(|| format!("persistentvolumeclaim {name:?} not found"))?;
+    let bound = claim.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
+    let volume = claim.spec.as_ref().and_then(|s| s.volume_name.clone()).filter(|_| bound);
+    let volume = volume.ok_or_else(|| format!("persistentvolumeclaim {name:?} is not bound yet"))?;
+    let found = optional(client.all::<PersistentVolume>().get(&volume).await).map_err(|e| unread("", e))?;
+    let found = found.ok_or_else(|| format!("persistentvolume {volume:?} not found"))?;
+    Ok(behind(volume, found, &claim)?)
+}
+
+/// Finds the directory of a claim's volume. A claim's status is its namespace's to write where
+/// somebody may patch it, the volume is not: so both have to name each other.
+///
+/// # Errors
+/// The volume belongs to another claim, or is of a kind that is not implemented.
+fn behind(volume: String, found: PersistentVolume, claim: &PersistentVolumeClaim) -> Result<Claimed, String> {
+    if !is_reserved_for(&found, claim) {
+        let name = claim.metadata.name.as_deref().unwrap_or_default();
+        return Err(format!("persistentvolume {volume:?} is not bound to persistentvolumeclaim {name:?}"));
+    }
+    let spec = found.spec.unwrap_or_default();
+    let host = spec.host_path.map(|p| (p.path, Some(p.type_.unwrap_or_default())));
+    let found = host.or(spec.local.map(|l| (l.path, None)));
+    let (path, kind) =
+        found.ok_or_else(|| format!("persistentvolume {volume:?} is of a kind that is not implemented"))?;
+    match path.split('/').any(|part| part == "..") {
+        true => Err(format!("persistentvolume {volume:?}: path {path:?} must not contain '..'")),
+        false => Ok(Claimed { volume, path, kind, on: spec.node_affinity.and_then(|a| a.required) }),
+    }
+}
+
+/// Checks that a volume is on this node. The scheduler looks at that, too, but a pod with
+/// `nodeName` has passed it by: it would find an empty directory and leave its data where no later
+/// pod looks for them.
+///
+/// # Errors
+/// None of the volume's terms fits the node.
+fn check_node(volume: &str, on: &NodeSelector, node: &Node) -> Result<(), String> {
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    let labels = node.metadata.labels.clone().unwrap_or_default();
+    match on.node_selector_terms.iter().any(|term| nodes::fits(term, name, &labels)) {
+        true => Ok(()),
+        false => Err(format!(
+            "persistentvolume {volume:?} is not on node {name:?}: none of its nodeAffinity's terms fits the node"
+        )),
+    }
+}
+
+/// Does the pod have anything that may change while it runs?
+pub fn is_live(pod: &Pod) -> bool {
+    let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
+    volumes.iter().any(|v| {
+        v.config_map.is_some() || v.secret.is_some() || v.projected.is_some() || v.downward_api.is_some()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_claim_has_no_volume_that_is_bound_to_another() {
+        let claim: PersistentVolumeClaim = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "c", "namespace": "n", "uid": "u"}, "spec": {"volumeName": "v"},
+        }))
+        .unwrap();
+        let of = |reserved: serde_json::Value| {
+            let volume = serde_json::json!({"spec": {"hostPath": {"path": "/data"}, "claimRef": reserved}});
+            behind("v".into(), serde_json::from_value(volume).unwrap(), &claim).map(|found| found.path)
+        };
+        let named = |namespace: &str, uid: &str| {
+            of(serde_json::json!({"name": "c", "namespace": namespace, "uid": uid}))
+        };
+        assert_eq!(named("n", "u").as_deref(), Ok("/data"));
+        for refused in [named("other", "u"), named("n", "older"), of(serde_json::Value::Null)] {
+            assert!(refused.unwrap_err().contains("is not bound to persistentvolumeclaim \"c\""));
+        }
+    }
+
+    #[test]
+    fn host_paths_stay_on_the_node_whatever_links_pods_put_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (node, outside) = (dir.path().join("n/host"), dir.path().join("outside"));
+        fs::create_dir_all(node.join("run")).unwrap();
+        fs::create_dir_all(&outside).unwrap();
+        fs::write(outside.join("secret"), "of the machine").unwrap();
+        symlink("/", node.join("evil")).unwrap(); // as a pod with hostPath: / makes it
+        symlink("../../outside", node.join("up")).unwrap();
+        symlink(&outside, node.join("away")).unwrap();
+        symlink("/run", node.join("here")).unwrap();
+        symlink(outside.join("made"), node.join("dangling")).unwrap();
+        symlink("/proc/self/root", node.join("magic")).unwrap();
+        let on = |path: &str, kind: &str| host_path(&node, path, kind, 0o755);
+        on("/here/deep/dir", "DirectoryOrCreate").unwrap();
+        assert!(node.join("run/deep/dir").is_dir(), "a link of the node's own is followed inside");
+        on("/evil/run", "Directory").unwrap(); // `/` is the node's own root
+        on("/evil/etc/x", "").unwrap();
+        assert!(node.join("etc/x").is_dir());
+        on("/f/new", "FileOrCreate").unwrap();
+        on("/f/new", "File").unwrap();
+        on("/f/new", "").unwrap();
+        for (path, kind) in [
+            ("/up/secret", "File"),
+            ("/away/secret", "File"),
+            ("/away/made", "FileOrCreate"),
+            ("/dangling", "FileOrCreate"),
+            ("/dangling/x", "DirectoryOrCreate"),
+            ("/magic/etc", "Directory"),
+            ("/magic/tmp/rw-made", "DirectoryOrCreate"),
+            ("/../../outside", "Directory"),
+            ("/f/new", "Directory"),
+            ("/run", "File"),
+            ("/f/new", "Socket"),
+            ("/f/new", "BlockDevice"),
+            ("/f/new", "CharDevice"),
+            ("/run", "Nonsense"),
+        ] {
+            assert!(on(path, kind).is_err(), "{path} as {kind}");
+        }
+        let left: Vec<_> = fs::read_dir(&outside).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left, ["secret"], "nothing is made outside");
+    }
+
+    #[test]
+    fn the_type_of_a_persistent_volumes_path_is_kept_and_a_local_path_has_to_exist() {
+        let claim: PersistentVolumeClaim = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "c", "namespace": "n", "uid": "u"}, "spec": {"volumeName": "v"},
+        }))
+        .unwrap();
+        let kind = |mut spec: serde_json::Value| {
+            spec["claimRef"] = serde_json::json!({"name": "c", "namespace": "n", "uid": "u"});
+            let volume = serde_json::from_value(serde_json::json!({"spec": spec})).unwrap();
+            behind("v".into(), volume, &claim).unwrap().kind
+        };
+        let of_host = serde_json::json!({"hostPath": {"path": "/typo", "type": "Directory"}});
+        assert_eq!(kind(of_host).as_deref(), Some("Directory"));
+        assert_eq!(kind(serde_json::json!({"hostPath": {"path": "/d"}})).as_deref(), Some(""));
+        assert_eq!(kind(serde_json::json!({"local": {"path": "/d"}})), None);
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("there")).unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert_eq!(local(dir.path(), "/there"), Ok(()));
+        assert!(local(dir.path(), "/typo").unwrap_err().contains("does not exist"));
+        assert!(local(dir.path(), "/file").unwrap_err().contains("is not a directory"));
+        assert!(!dir.path().join("typo").exists());
+    }
+
+    /// The parts of a token that say when it was issued and when it ends.
+    fn issued(at: i64, ends: i64) -> Vec<u8> {
+        let claims = serde_json::json!({"iat": at, "exp": ends}).to_string();
+        format!("e30.{}.x", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims)).into_bytes()
+    }
+
+    #[test]
+    fn a_token_is_renewed_by_its_own_age_however_young_its_file_is() {
+        let now = clock::Timestamp::from_second(1_000_000).unwrap();
+        let young = |age: i64, life: i64| is_young(&issued(1_000_000 - age, 1_000_000 - age + life), now);
+        assert!(young(0, 3607) && young(2800, 3607) && young(80_000, 1 << 40));
+        assert!(!young(2900, 3607) && !young(3700, 3607), "its life is nearly over");
+        assert!(!young(86_400, 1 << 40), "a day is enough");
+        assert!(!is_young(b"abc", now) && !is_young(b"a.b.c", now) && !is_young(b"", now));
+    }
+
+    #[test]
+    fn a_volume_of_another_node_is_refused() {
+        let of = |node: &str| -> NodeSelector {
+            let hostname =
+                serde_json::json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
+            serde_json::from_value(
+                serde_json::json!({"nodeSelectorTerms": [{"matchExpressions": [hostname]}]}),
+            )
+            .unwrap()
+        };
+        let node: Node = serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "n1"}},
+        }))
+        .unwrap();
+        assert_eq!(check_node("v", &of("n1"), &node), Ok(()));
+        let refused = check_node("v", &of("n2"), &node).unwrap_err();
+        assert!(refused.starts_with("persistentvolume \"v\" is not on node \"n1\""), "{refused}");
+    }
+
+    #[test]
+    fn a_kept_token_is_a_small_regular_file_of_the_volume() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("..1");
+        fs::create_dir_all(&data).unwrap();
+        symlink("..1", dir.path().join("..data")).unwrap();
+        let now = clock::now().as_second();
+        fs::write(data.join("token"), issued(now, now + 3600)).unwrap();
+        fs::write(data.join("large"), vec![b'x'; TOKEN_MAX as usize + 1]).unwrap();
+        symlink("/dev/zero", data.join("zero")).unwrap();
+        fs::write(dir.path().join("beside"), "other").unwrap();
+        assert_eq!(kept_token(dir.path(), "token"), Some(issued(now, now + 3600)));
+        for path in ["large", "zero", "/dev/zero", "/etc/hostname", "../beside", "missing", ""] {
+            assert_eq!(kept_token(dir.path(), path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn one_object_many_times_has_a_bound() {
+        let all = || BTreeMap::from([("k".to_string(), vec![b'x'; 1 << 20])]);
+        let items = |count: usize| -> Vec<KeyToPath> {
+            (0..count).map(|n| KeyToPath { key: "k".into(), path: n.to_string(), mode: None }).collect()
+        };
+        let room = tokio::sync::Semaphore::new(files::ROOM);
+        let mut left = files::ALL_MAX;
+        let mut gathered = Gathered::within(&mut left, &room);
+        select(all(), Some(&items(60)[..]), 0o644, &mut gathered, false).unwrap();
+        let refused = select(all(), Some(&items(1000)[..]), 0o644, &mut gathered, false).unwrap_err();
+        assert!(refused.contains("more than 67108864 bytes"), "{refused}");
+        assert!(gathered.files.len() <= 64);
+        let small = || BTreeMap::from([("k".to_string(), vec![])]);
+        let mut left = files::ALL_MAX;
+        let mut gathered = Gathered::within(&mut left, &room);
+        assert!(
+            select(small(), Some(&items(20_000)[..]), 0o644, &mut gathered, false).is_err(),
+            "files take blocks"
+        );
+    }
+}

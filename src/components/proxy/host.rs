@@ -1,0 +1,340 @@
+//! The learner's own loopback: node ports and load balancers on 127.0.0.1 and ::1.
+
+use super::Changes;
+use super::rules::{self, Refused};
+use client::{Client, Informer, Key, Recorder, reference};
+use cni::{HostNetwork, HostPort, Protocol};
+use k8s_openapi::api::core::v1::{Node, Service, ServiceSpec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tap::{Component, Event, Record, Tap};
+use task::Crew;
+use tokio::sync::watch;
+
+/// The component that records name for what happens at the learner's own loopback.
+pub const LOCALHOST: &str = Component::Localhost.name();
+/// Connections within this time are told in one record a port, so that a flood of them is no flood
+/// of records.
+const VISITS_EVERY: Duration = Duration::from_millis(200);
+
+/// A port that could not be opened, because another program has it or the kernel refuses it, is
+/// tried again after this time.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Returns the ports to open and where they lead, and what Services do not get: a port that another
+/// one has, the port of a load balancer without a node port, or ports that are more than one
+/// namespace may have. `nodes` are the ready ones, with their names. Pure.
+///
+/// With `externalTrafficPolicy: Local` a port leads only to nodes that have an endpoint: the others
+/// drop what comes, and the learner's client would wait for minutes.
+pub fn wanted(
+    services: &[Arc<Service>],
+    slices: &BTreeMap<String, Vec<Arc<k8s_openapi::api::discovery::v1::EndpointSlice>>>,
+    nodes: &[(String, Ipv4Addr)],
+) -> (Vec<(HostPort, Arc<Service>)>, Vec<Refused>) {
+    let mut ports: Vec<(HostPort, Arc<Service>)> = Vec::new();
+    let mut by_number: BTreeMap<(u16, Protocol), usize> = BTreeMap::new(); // indices of `ports`
+    let (mut refused, mut budget) = (Vec::new(), rules::Budget::default());
+    for service in rules::by_age(services) {
+        let Some(spec) = &service.spec else { continue };
+        let meta = &service.metadata;
+        let name = format!(
+            "{}/{}",
+            meta.namespace.as_deref().unwrap_or_default(),
+            meta.name.as_deref().unwrap_or_default()
+        );
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        if !budget.has(namespace) {
+            refused.extend(leads_somewhere(spec).then(|| rules::beyond_namespace(service)));
+            continue;
+        }
+        let own = rules::Slices::of(slices.get(&name).map(Vec::as_slice).unwrap_or_default());
+        budget.spend(namespace, own.work());
+        let affinity_seconds = rules::affinity_seconds(spec);
+        let (is_balancer, mut is_told) = (spec.type_.as_deref() == Some("LoadBalancer"), false);
+        for port in spec.ports.iter().flatten() {
+            let Some(protocol) = rules::protocol(port) else { continue };
+            let node_port = port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0);
+            let Some(node_port) = node_port else {
+                if is_balancer && !std::mem::replace(&mut is_told, true) {
+                    refused.push(without_node_port(service, port.port));
+                }
+                continue;
+            };
+            if !budget.has(namespace) {
+                refused.push(rules::beyond_namespace(service));
+                break;
+            }
+            let endpoints = own.endpoints(port);
+            budget.spend(namespace, endpoints.work());
+            let serves =
+                |node: &str| !endpoints.usable(rules::is_external_local(spec).then_some(node)).is_empty();
+            let serving = nodes.iter().filter(|(node, _)| serves(node));
+            let to: Vec<SocketAddr> = serving.map(|(_, ip)| SocketAddr::from((*ip, node_port))).collect();
+            let ready = !to.is_empty();
+            let mut outside = vec![node_port];
+            if is_balancer {
+                outside.extend(u16::try_from(port.port).ok());
+            }
+            for number in outside {
+                match by_number.get(&(number, protocol)).map(|index| &ports[*index]) {
+                    None => {
+                        by_number.insert((number, protocol), ports.len());
+                        ports.push((
+                            HostPort { port: number, protocol, to: to.clone(), ready, affinity_seconds },
+                            service.clone(),
+                        ));
+                    }
+                    Some((_, owner)) if Key::of(&**owner) == Key::of(&**service) => {}
+                    Some((_, owner)) => {
+                        let owner = Key::of(&**owner).to_string();
+                        let owner = match rules::owner_for(service, &owner) {
+                            known if known == owner => format!("the Service {known}"),
+                            unknown => unknown.to_string(),
+                        };
+                        let message = format!(
+                            "localhost:{number} leads to {owner}, which has the same port: it does not lead to this one"
+                        );
+                        refused.push(Refused { service: service.clone(), reason: "HostPortTaken", message });
+                    }
+                }
+            }
+        }
+    }
+    (ports, refused)
+}
+
+/// Returns whether localhost leads to a Service.
+fn leads_somewhere(spec: &ServiceSpec) -> bool {
+    let ports = spec.ports.iter().flatten();
+    ports.filter(|port| rules::protocol(port).is_some()).any(|port| port.node_port.is_some_and(|p| p > 0))
+}
+
+/// A load balancer that has no node port, which localhost would lead to.
+fn without_node_port(service: &Arc<Service>, port: i32) -> Refused {
+    let message = format!(
+        "localhost:{port} does not lead to this Service: localhost leads to node ports, and allocateLoadBalancerNodePorts: false leaves it without"
+    );
+    Refused { service: service.clone(), reason: "NoNodePort", message }
+}
+
+/// Returns the Service that a port leads to.
+fn owner_of(ports: &[(HostPort, Arc<Service>)], number: u16, protocol: Protocol) -> Option<&Arc<Service>> {
+    let owned = ports.iter().find(|(port, _)| port.port == number && port.protocol == protocol);
+    owned.map(|(_, service)| service)
+}
+
+/// Returns the Services that TCP ports lead to: connections are counted for these alone, and a UDP
+/// port may have the same number.
+fn by_tcp_port(ports: &[(HostPort, Arc<Service>)]) -> BTreeMap<u16, Arc<Service>> {
+    let tcp = ports.iter().filter(|(port, _)| port.protocol == Protocol::Tcp);
+    tcp.map(|(port, service)| (port.port, service.clone())).collect()
+}
+
+/// Keeps the loopback's ports in step with the cluster, until the crew ends.
+pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap) {
+    let (own, client) = (crew.clone(), client.clone());
+    let served = watch::Sender::default();
+    crew.spawn_essential(tell_visits(host.visits(), served.subscribe(), tap.clone()));
+    crew.spawn_essential(async move {
+        let changes = Changes::watch(&own, &client);
+        let nodes: Informer<Node> = Informer::all(&own, &client);
+        let recorder = Recorder::new(&own, &client, "ropewalk", "");
+        changes.synced().await;
+        nodes.synced().await;
+        let poke = changes.clone();
+        nodes.on(move |change| poke.poke(change.cause()));
+        let mut told: BTreeSet<(u16, Protocol, String)> = BTreeSet::new();
+        let mut told_owners = BTreeSet::new();
+        let mut last: Vec<HostPort> = Vec::new();
+        let mut cause = None;
+        loop {
+            let ready: Vec<(String, Ipv4Addr)> = nodes.list().iter().filter_map(|n| ready_ip(n)).collect();
+            let (wanted, refused) = wanted(&changes.services.list(), &changes.by_service(), &ready);
+            told_owners = super::tell(&recorder, LOCALHOST, refused, &told_owners);
+            let ports: Vec<HostPort> = wanted.iter().map(|(p, _)| p.clone()).collect();
+            served.send_replace(by_tcp_port(&wanted));
+            let start = clock::Instant::now();
+            let failed = host.sync_ports(&ports).await;
+            if ports != last {
+                let open: Vec<u16> = ports.iter().filter(|p| p.ready).map(|p| p.port).collect();
+                let event = Event::Ports { open };
+                tap.emit(Record::new(event).cause(cause.take()).took(start.elapsed()));
+                last = ports;
+            }
+            let mut now_told = BTreeSet::new();
+            for ((port, protocol), error) in failed {
+                let failure = (port, protocol, error.to_string());
+                if let Some(service) = owner_of(&wanted, port, protocol)
+                    && !told.contains(&failure)
+                {
+                    let message = format!("localhost:{port} does not lead to this Service: {error}");
+                    recorder.warning(&reference(&**service), "HostPortTaken", message, None);
+                }
+                now_told.insert(failure);
+            }
+            told = now_told;
+            tokio::select! {
+                next = changes.next() => cause = next,
+                () = clock::sleep(RETRY), if !told.is_empty() => {}
+            }
+        }
+    });
+}
+
+/// Records connections that came through the loopback's ports, by the Service that each port leads
+/// to: [`Event::Visit`].
+async fn tell_visits(
+    mut visits: watch::Receiver<BTreeMap<u16, u64>>,
+    served: watch::Receiver<BTreeMap<u16, Arc<Service>>>,
+    tap: Tap,
+) {
+    let mut told = visits.borrow_and_update().clone();
+    while visits.changed().await.is_ok() {
+        let now = visits.borrow_and_update().clone();
+        let services = served.borrow().clone();
+        for (port, count) in &now {
+            let fresh = count - told.get(port).copied().unwrap_or_default();
+            if let Some(service) = services.get(port).filter(|_| fresh > 0) {
+                let text = |part: &Option<String>| part.clone().unwrap_or_default();
+                let (namespace, name) = (text(&service.metadata.namespace), text(&service.metadata.name));
+                let event = Event::Visit { port: *port, connections: fresh };
+                tap.emit(Record::new(event).object("services", &namespace, &name));
+            }
+        }
+        told = now;
+        clock::sleep(VISITS_EVERY).await;
+    }
+}
+
+/// Name and address of a node that is ready.
+fn ready_ip(node: &Node) -> Option<(String, Ipv4Addr)> {
+    let status = node.status.as_ref()?;
+    let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
+    let ip = status.addresses.iter().flatten().find(|a| a.type_ == "InternalIP")?.address.parse().ok()?;
+    ready.then(|| (node.metadata.name.clone().unwrap_or_default(), ip))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cni::fake::FakeHost;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_from_outside_is_told_with_its_service() {
+        let (host, tap) = (FakeHost::default(), Tap::new());
+        let service: Service = serde_json::from_value(
+            serde_json::json!({"metadata": {"namespace": "default", "name": "pod-svc"}}),
+        )
+        .unwrap();
+        let served = watch::Sender::new(BTreeMap::from([(30080, Arc::new(service))]));
+        let crew = Crew::new("test");
+        crew.spawn(tell_visits(host.visits(), served.subscribe(), tap.at("", Component::Localhost)));
+        let mut live = tap.subscribe();
+        tokio::task::yield_now().await; // what was counted before it listens is no news
+        host.visit(9); // leads nowhere
+        host.visit(30080);
+        let told = live.recv().await.unwrap();
+        let visit = |connections| Event::Visit { port: 30080, connections };
+        assert_eq!((told.component, &told.event), (Component::Localhost, &visit(1)));
+        let object = told.object.clone().unwrap();
+        assert_eq!(
+            (object.resource.as_str(), object.namespace.as_str(), object.name.as_str()),
+            ("services", "default", "pod-svc")
+        );
+        (0..50).for_each(|_| host.visit(30080));
+        let told = live.recv().await.unwrap();
+        assert_eq!(told.event, visit(50), "a flood is one record");
+        crew.kill();
+    }
+
+    fn service(name: &str, spec: serde_json::Value) -> Arc<Service> {
+        let meta = serde_json::json!({"namespace": "d", "name": name});
+        Arc::new(serde_json::from_value(serde_json::json!({"metadata": meta, "spec": spec})).unwrap())
+    }
+
+    #[test]
+    fn a_local_service_is_reached_on_nodes_that_have_an_endpoint() {
+        let slice: k8s_openapi::api::discovery::v1::EndpointSlice =
+            serde_json::from_value(serde_json::json!({
+                "addressType": "IPv4", "metadata": {}, "ports": [{"name": "", "port": 8080}],
+                "endpoints": [{"addresses": ["10.244.2.2"], "nodeName": "n2"}],
+            }))
+            .unwrap();
+        let slices = BTreeMap::from([("d/web".to_string(), vec![Arc::new(slice)])]);
+        let node = |n: u8| (format!("n{n}"), Ipv4Addr::new(172, 30, 0, n));
+        let to = |policy: &str, nodes: &[(String, Ipv4Addr)]| {
+            let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
+            let spec =
+                serde_json::json!({"type": "NodePort", "externalTrafficPolicy": policy, "ports": ports});
+            let port = wanted(&[service("web", spec)], &slices, nodes).0.remove(0).0;
+            (port.to.iter().map(ToString::to_string).collect::<Vec<_>>(), port.ready)
+        };
+        let all = [node(1), node(2), node(3)];
+        assert_eq!(to("Cluster", &all).0.len(), 3);
+        assert_eq!(to("Local", &all), (vec!["172.30.0.2:30080".to_string()], true));
+        assert_eq!(to("Local", &[node(1)]), (vec![], false), "it refuses instead of being silent");
+    }
+
+    #[test]
+    fn the_affinity_of_a_service_holds_through_localhost() {
+        let port = |affinity: &str| {
+            let config = serde_json::json!({"clientIP": {"timeoutSeconds": 60}});
+            let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
+            let spec = serde_json::json!({"sessionAffinity": affinity, "sessionAffinityConfig": config, "ports": ports});
+            wanted(&[service("web", spec)], &BTreeMap::new(), &[]).0.remove(0).0
+        };
+        assert_eq!(port("ClientIP").affinity_seconds, Some(60));
+        assert_eq!(port("None").affinity_seconds, None);
+    }
+
+    #[test]
+    fn a_tcp_and_a_udp_port_of_one_number_are_two_ports() {
+        let node_port = |name: &str, protocol: &str| {
+            let ports = serde_json::json!([{"port": 53, "protocol": protocol, "nodePort": 30053}]);
+            service(name, serde_json::json!({"type": "NodePort", "ports": ports}))
+        };
+        let services = [node_port("a-tcp", "TCP"), node_port("b-udp", "UDP")];
+        let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
+        assert_eq!((ports.len(), refused.len()), (2, 0));
+        let name = |service: &Arc<Service>| service.metadata.name.clone().unwrap();
+        for (protocol, expected) in [(Protocol::Tcp, "a-tcp"), (Protocol::Udp, "b-udp")] {
+            assert_eq!(owner_of(&ports, 30053, protocol).map(name).as_deref(), Some(expected));
+        }
+        assert_eq!(by_tcp_port(&ports).get(&30053).map(name).as_deref(), Some("a-tcp"));
+    }
+
+    #[test]
+    fn a_load_balancer_without_node_ports_is_told_that_localhost_does_not_lead_to_it() {
+        let spec = |kind: &str| {
+            let ports = serde_json::json!([{"name": "a", "port": 80}, {"name": "b", "port": 81}]);
+            serde_json::json!({"type": kind, "allocateLoadBalancerNodePorts": false, "ports": ports})
+        };
+        let services = [service("balancer", spec("LoadBalancer")), service("inside", spec("ClusterIP"))];
+        let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
+        let told: Vec<_> = refused.iter().map(|r| (r.service.metadata.name.as_deref(), r.reason)).collect();
+        assert_eq!((ports.len(), told), (0, vec![(Some("balancer"), "NoNodePort")]), "once");
+        assert!(refused[0].message.contains("allocateLoadBalancerNodePorts"), "{}", refused[0].message);
+    }
+
+    #[test]
+    fn a_second_load_balancer_with_the_same_port_is_told_whose_it_is() {
+        let balancer = |name: &str, node_port: i32| {
+            let ports = serde_json::json!([{"port": 80, "nodePort": node_port}]);
+            service(name, serde_json::json!({"type": "LoadBalancer", "ports": ports}))
+        };
+        let services = [balancer("a", 30001), balancer("b", 30002)];
+        let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
+        let ports: Vec<u16> = ports.iter().map(|(port, _)| port.port).collect();
+        assert_eq!(ports, [30001, 80, 30002]);
+        assert_eq!(refused.len(), 1);
+        assert_eq!(refused[0].service.metadata.name.as_deref(), Some("b"));
+        assert!(
+            refused[0].message.starts_with("localhost:80 leads to the Service d/a"),
+            "{}",
+            refused[0].message
+        );
+    }
+}

@@ -1,0 +1,920 @@
+//! Services and their endpoints, as rules for one node. Pure.
+
+use cni::{Protocol, ServiceRule};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+/// An endpoint of one service port, and the node it runs on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    pub ip: Ipv4Addr,
+    pub port: u16,
+    pub node: Option<String>,
+}
+
+pub fn protocol(port: &ServicePort) -> Option<Protocol> {
+    protocol_named(port.protocol.as_deref())
+}
+
+fn protocol_named(name: Option<&str>) -> Option<Protocol> {
+    match name.unwrap_or("TCP") {
+        "TCP" => Some(Protocol::Tcp),
+        "UDP" => Some(Protocol::Udp),
+        _ => None,
+    }
+}
+
+/// The endpoints of a service port by what they can do.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints {
+    ready: BTreeSet<Endpoint>,
+    /// They end, and serve until then.
+    serving: BTreeSet<Endpoint>,
+    /// Slices and endpoints that were looked at for these, whether they are of use or not.
+    visited: usize,
+}
+
+impl Endpoints {
+    /// Returns how much work these are, in the unit of [`Budget`].
+    pub fn work(&self) -> usize {
+        64 * self.visited
+    }
+
+    /// Those that may get traffic: the ready ones; if there is none, those that still serve while
+    /// they end. A `Local` policy asks that of each node alone, so that a node whose last endpoint
+    /// ends drops no connection (KEP-1669):
+    ///
+    /// ```text
+    /// n1: a (ending, serving)   n2: b (ready)      all: b      on n1: a      on n2: b      on n3: none
+    /// ```
+    pub fn usable(&self, on: Option<&str>) -> BTreeSet<&Endpoint> {
+        let there = |e: &&Endpoint| on.is_none_or(|node| e.node.as_deref() == Some(node));
+        let ready: BTreeSet<&Endpoint> = self.ready.iter().filter(there).collect();
+        if ready.is_empty() { self.serving.iter().filter(there).collect() } else { ready }
+    }
+}
+
+/// A slice's port numbers by their names and protocols.
+type Ports<'a> = HashMap<(&'a str, Protocol), Option<u16>>;
+
+/// An endpoint of a slice. Addresses are read once, for all ports of a Service.
+struct Candidate<'a> {
+    ip: Ipv4Addr,
+    node: Option<&'a String>,
+    is_ready: bool,
+}
+
+/// A Service's slices: of each its ports, the endpoints that may be of use, and how many it has.
+pub struct Slices<'a>(Vec<(Vec<Candidate<'a>>, usize, Ports<'a>)>);
+
+impl<'a> Slices<'a> {
+    pub fn of(slices: &'a [Arc<EndpointSlice>]) -> Slices<'a> {
+        let of_ipv4 = slices.iter().filter(|s| s.address_type == "IPv4" && is_proxied(&s.metadata));
+        let indexed = of_ipv4.map(|slice| {
+            let mut ports = Ports::new();
+            for port in slice.ports.iter().flatten() {
+                let Some(protocol) = protocol_named(port.protocol.as_deref()) else { continue };
+                let number = port.port.and_then(|p| u16::try_from(p).ok());
+                ports.entry((port.name.as_deref().unwrap_or_default(), protocol)).or_insert(number);
+            }
+            let candidates = slice.endpoints.iter().filter_map(|endpoint| {
+                let conditions = endpoint.conditions.as_ref();
+                let is_ready = conditions.and_then(|c| c.ready).unwrap_or(true);
+                let serves = conditions.and_then(|c| c.serving).unwrap_or(true);
+                let ends = conditions.and_then(|c| c.terminating).unwrap_or(false);
+                let is_usable = is_ready || serves && ends;
+                if !is_usable {
+                    return None;
+                }
+                // Further addresses are the same endpoint, which consumers may ignore.
+                let ip = endpoint.addresses.first().and_then(|a| a.parse().ok())?;
+                Some(Candidate { ip, node: endpoint.node_name.as_ref(), is_ready })
+            });
+            (candidates.collect(), slice.endpoints.len(), ports)
+        });
+        Slices(indexed.collect())
+    }
+
+    /// Returns the slices and endpoints that are read once, whatever the ports are.
+    pub fn work(&self) -> usize {
+        64 * self.0.iter().map(|(_, count, _)| 1 + count).sum::<usize>()
+    }
+
+    /// The endpoints of a port of the Service.
+    pub fn endpoints(&self, port: &ServicePort) -> Endpoints {
+        let mut found = Endpoints::default();
+        let Some(protocol) = protocol(port) else { return found };
+        let key = (port.name.as_deref().unwrap_or_default(), protocol);
+        for (candidates, _, ports) in &self.0 {
+            found.visited += 1;
+            let Some(number) = ports.get(&key).copied().flatten() else { continue };
+            found.visited += candidates.len();
+            for candidate in candidates {
+                let one = Endpoint { ip: candidate.ip, port: number, node: candidate.node.cloned() };
+                if candidate.is_ready {
+                    found.ready.insert(one);
+                } else {
+                    found.serving.insert(one);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// What may still be computed at one change, by namespace. The ports of a Service times its
+/// endpoints may be any number, and what is beyond the bounds of the kernel's table is thrown away.
+#[derive(Default)]
+pub struct Budget(HashMap<String, usize>);
+
+impl Budget {
+    /// Is there anything left for this namespace?
+    pub fn has(&self, namespace: &str) -> bool {
+        self.0.get(namespace).is_none_or(|spent| *spent < 2 * NAMESPACE_MAX)
+    }
+
+    /// `bytes`: of the rule that was made, or 64 for each slice and endpoint that was looked at.
+    pub fn spend(&mut self, namespace: &str, bytes: usize) {
+        *self.0.entry(namespace.to_string()).or_default() += bytes;
+    }
+}
+
+/// A Service some of whose ports are left out because of all that its namespace asks for.
+pub fn beyond_namespace(service: &Arc<Service>) -> Refused {
+    let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+    let message = Beyond::Namespace.message(namespace);
+    Refused { service: service.clone(), reason: TOO_MANY, message }
+}
+
+/// Does the Service want outside traffic to stay on the node that it came to?
+pub fn is_external_local(spec: &ServiceSpec) -> bool {
+    spec.external_traffic_policy.as_deref() == Some("Local")
+}
+
+/// Returns how long a Service keeps a client at one endpoint, with `sessionAffinity: ClientIP`.
+pub fn affinity_seconds(spec: &ServiceSpec) -> Option<u32> {
+    (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
+        let config = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref());
+        config.and_then(|c| c.timeout_seconds).unwrap_or(10800).max(1) as u32
+    })
+}
+
+/// Returns how an Event on `service` names the owner of what it does not get, `namespace/name`: who
+/// reads the Events of one namespace need not know what is in another.
+pub fn owner_for<'a>(service: &Service, owner: &'a str) -> &'a str {
+    let own = service.metadata.namespace.as_deref().unwrap_or_default();
+    match owner.split_once('/') {
+        Some((namespace, _)) if namespace != own => "a Service of another namespace",
+        _ => owner,
+    }
+}
+
+/// What a Service asks for and does not get: it is another Service's, or more than there is room
+/// for.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub service: Arc<Service>,
+    /// The reason of the Event.
+    pub reason: &'static str,
+    /// For an Event on the Service.
+    pub message: String,
+}
+
+/// Who has what: each address with a port, and each node port, belongs to one rule. The kernel
+/// refuses a table that says otherwise, with every rule in it.
+#[derive(Default)]
+struct Claims {
+    addresses: BTreeMap<(Protocol, Ipv4Addr, u16), String>,
+    node_ports: BTreeMap<(Protocol, u16), String>,
+    keys: BTreeSet<String>,
+}
+
+/// Labels of Services and slices that kube-proxy leaves alone, whatever their value: those of
+/// another proxy, and headless ones.
+const NOT_PROXIED: [&str; 2] = ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"];
+
+/// Returns whether kube-proxy is to look at a Service or a slice.
+fn is_proxied(meta: &ObjectMeta) -> bool {
+    meta.labels.as_ref().is_none_or(|labels| !NOT_PROXIED.iter().any(|label| labels.contains_key(*label)))
+}
+
+/// The services that kube-proxy is to serve, the oldest first: of two that want the same, the older
+/// one gets it.
+pub fn by_age(services: &[Arc<Service>]) -> Vec<&Arc<Service>> {
+    let mut ordered: Vec<&Arc<Service>> = services.iter().filter(|s| is_proxied(&s.metadata)).collect();
+    ordered.sort_by_key(|s| {
+        let meta = &s.metadata;
+        (meta.creation_timestamp.as_ref().map(|t| t.0), meta.namespace.clone(), meta.name.clone())
+    });
+    ordered
+}
+
+/// All rules for a node, by key, and what was left out of them.
+///
+/// Cluster IPs are handed out before external and load-balancer addresses, which people choose; of
+/// two Services that want the same, the older one gets it. Example: `default/kubernetes` has
+/// 10.96.0.1:443. A Service with `externalIPs: [10.96.0.1]` and port 443 keeps its other addresses
+/// and is told that this one is not its own.
+pub fn rules(
+    services: &[Arc<Service>],
+    slices: &BTreeMap<String, Vec<Arc<EndpointSlice>>>,
+    node: &str,
+) -> (Vec<ServiceRule>, Vec<Refused>) {
+    let (mut wanted, mut refused) = (Vec::new(), Vec::new());
+    let mut budget = Budget::default();
+    for service in by_age(services) {
+        let (rules, all) = wanted_by(service, slices, node, &mut budget);
+        wanted.extend(rules.into_iter().map(|rule| (service.clone(), rule)));
+        if !all {
+            refused.push(beyond_namespace(service));
+        }
+    }
+    // A rule that is left out must not keep an address from a younger Service.
+    let wanted = within_bounds(wanted, &mut refused);
+    let mut claims = Claims::default();
+    let mut refuse = |service: &Arc<Service>, what: String, owner: &str| {
+        let owner = owner_for(service, owner);
+        let message = format!("{what} belongs to {owner}: this Service is not reachable there");
+        refused.push(Refused { service: service.clone(), reason: "AddressConflict", message });
+    };
+    let mut has_own = Vec::new();
+    for (service, rule) in wanted {
+        let Some(own) = rule.addresses.first().map(|ip| (rule.protocol, *ip, rule.port)) else { continue };
+        if let Some(owner) = claims.addresses.get(&own) {
+            refuse(&service, format!("{}:{}", own.1, own.2), owner);
+        } else if !claims.keys.insert(rule.key.clone()) {
+            refuse(&service, format!("the port name of {}", rule.key), "another port of it");
+        } else {
+            claims.addresses.insert(own, rule.key.clone());
+            has_own.push((service, rule));
+        }
+    }
+    let mut rules = Vec::with_capacity(has_own.len());
+    for (service, mut rule) in has_own {
+        let (protocol, port, key) = (rule.protocol, rule.port, rule.key.clone());
+        rule.addresses.retain(|ip| {
+            let owner = claims.addresses.entry((protocol, *ip, port)).or_insert_with(|| key.clone());
+            let mine = *owner == key;
+            if !mine {
+                refuse(&service, format!("{ip}:{port}"), owner);
+            }
+            mine
+        });
+        if let Some(number) = rule.node_port {
+            let owner = claims.node_ports.entry((protocol, number)).or_insert_with(|| key.clone());
+            if *owner != key {
+                refuse(&service, format!("node port {number}"), owner);
+                rule.node_port = None;
+            }
+        }
+        rules.push(rule);
+    }
+    rules.sort_by(|a, b| a.key.cmp(&b.key));
+    (rules, refused)
+}
+
+/// Bytes of netlink messages that the rules of all Services, and of the Services of one namespace,
+/// may have: what is written together is in the kernel's memory, as a message and as rules. Some
+/// 4000 ordinary ports, 2000 in one namespace.
+const ALL_MAX: usize = 4 << 20;
+const NAMESPACE_MAX: usize = 2 << 20;
+/// The same of one rule, which is never divided: an ordinary user's socket takes messages of 416
+/// KiB, and a change removes and adds.
+const RULE_MAX: usize = 256 << 10;
+
+/// How many bytes of netlink messages a rule has, at most.
+fn bytes(rule: &ServiceRule) -> usize {
+    let each = if rule.affinity_seconds.is_some() { 400 } else { 64 };
+    let sticky = rule.affinity_seconds.map_or(0, |_| 800 * rule.used().len());
+    let further = [&rule.all_endpoints, &rule.local_endpoints];
+    let further = further.into_iter().flatten().map(|list| 768 + each * list.len()).sum::<usize>();
+    let node_port = rule.node_port.map_or(0, |_| 768);
+    1024 + 64 * rule.addresses.len() + each * rule.endpoints.len() + sticky + further + node_port
+}
+
+/// The reason of the Event on a Service some of whose ports are beyond a bound.
+const TOO_MANY: &str = "TooManyRules";
+
+/// Why a rule is left out.
+#[derive(Clone, Copy)]
+enum Beyond {
+    One,
+    Namespace,
+    All,
+}
+
+impl Beyond {
+    fn message(self, namespace: &str) -> String {
+        let whose = match self {
+            Beyond::One => {
+                "a port of this Service has more addresses and endpoints than the kernel takes at once"
+                    .to_string()
+            }
+            Beyond::Namespace => format!(
+                "the Services of namespace {namespace} have more ports, addresses and endpoints than one namespace may have"
+            ),
+            Beyond::All => format!(
+                "all Services have more ports, addresses and endpoints than the kernel takes at once, and those of namespace {namespace} have the most"
+            ),
+        };
+        format!("{whose}: some ports of this Service are not reachable")
+    }
+}
+
+/// Leaves out the rules that are too many, those of younger Services first: each namespace keeps to
+/// its own bound, and where all are too many, the latest rule of the namespace that has the most
+/// goes, again and again. So other namespaces lose nothing to one, or several, that fill the table.
+/// A Service of which a rule is left out is told once.
+///
+/// ```text
+/// a: 2000 KiB   b: 1900 KiB   c: 300 KiB   of 4096 KiB   ->   a: 1896 KiB   b: 1900 KiB   c: 300 KiB
+/// ```
+fn within_bounds(
+    wanted: Vec<(Arc<Service>, ServiceRule)>,
+    refused: &mut Vec<Refused>,
+) -> Vec<(Arc<Service>, ServiceRule)> {
+    let namespace_of = |service: &Service| service.metadata.namespace.clone().unwrap_or_default();
+    let mut beyond: BTreeMap<usize, Beyond> = BTreeMap::new();
+    // By namespace: bytes, and the places of its rules with theirs, the latest last.
+    let mut kept: BTreeMap<String, (usize, Vec<(usize, usize)>)> = BTreeMap::new();
+    for (place, (service, rule)) in wanted.iter().enumerate() {
+        let (used, own) = kept.entry(namespace_of(service)).or_default();
+        let takes = bytes(rule);
+        if takes > RULE_MAX {
+            beyond.insert(place, Beyond::One);
+        } else if *used + takes > NAMESPACE_MAX {
+            beyond.insert(place, Beyond::Namespace);
+        } else {
+            *used += takes;
+            own.push((place, takes));
+        }
+    }
+    let mut all: usize = kept.values().map(|(used, _)| used).sum();
+    let mut by_size: BinaryHeap<(usize, &String)> =
+        kept.iter().map(|(name, (used, _))| (*used, name)).collect();
+    let mut own: BTreeMap<&String, Vec<(usize, usize)>> =
+        kept.iter().map(|(name, (_, own))| (name, own.clone())).collect();
+    while all > ALL_MAX {
+        let Some((used, namespace)) = by_size.pop() else { break };
+        let Some((place, takes)) = own.get_mut(namespace).and_then(Vec::pop) else { continue };
+        beyond.insert(place, Beyond::All);
+        all -= takes;
+        by_size.push((used - takes, namespace));
+    }
+    let name_of = |service: &Service| (namespace_of(service), service.metadata.name.clone());
+    let too_many = refused.iter().filter(|r| r.reason == TOO_MANY);
+    let mut told: BTreeSet<_> = too_many.map(|r| name_of(&r.service)).collect();
+    let mut rules = Vec::with_capacity(wanted.len() - beyond.len());
+    for (place, (service, rule)) in wanted.into_iter().enumerate() {
+        let Some(why) = beyond.get(&place) else {
+            rules.push((service, rule));
+            continue;
+        };
+        if told.insert(name_of(&service)) {
+            let message = why.message(&namespace_of(&service));
+            refused.push(Refused { service, reason: TOO_MANY, message });
+        }
+    }
+    rules
+}
+
+/// What one Service asks for, as far as the budget goes, and whether that is all. The first address
+/// of a rule is the cluster IP.
+fn wanted_by(
+    service: &Arc<Service>,
+    slices: &BTreeMap<String, Vec<Arc<EndpointSlice>>>,
+    node: &str,
+    budget: &mut Budget,
+) -> (Vec<ServiceRule>, bool) {
+    let mut rules = Vec::new();
+    let (meta, Some(spec)) = (&service.metadata, &service.spec) else { return (rules, true) };
+    if spec.type_.as_deref() == Some("ExternalName") {
+        return (rules, true);
+    }
+    let Some(ip) = spec.cluster_ip.as_deref().and_then(|ip| ip.parse::<Ipv4Addr>().ok()) else {
+        return (rules, true);
+    };
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let name = format!(
+        "{}/{}",
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default()
+    );
+    if !budget.has(namespace) {
+        return (rules, false);
+    }
+    let own = Slices::of(slices.get(&name).map(Vec::as_slice).unwrap_or_default());
+    budget.spend(namespace, own.work());
+    let mut addresses = vec![ip];
+    addresses.extend(spec.external_ips.iter().flatten().filter_map(|a| a.parse::<Ipv4Addr>().ok()));
+    let balancers =
+        service.status.iter().filter_map(|s| s.load_balancer.as_ref()?.ingress.as_ref()).flatten();
+    // Proxy: the balancer wants to see each connection, so that nodes must not serve its address
+    // themselves.
+    let virtual_ips = balancers.filter(|i| i.ip_mode.as_deref().is_none_or(|mode| mode == "VIP"));
+    addresses.extend(virtual_ips.filter_map(|i| i.ip.as_deref()?.parse::<Ipv4Addr>().ok()));
+    let mut seen = BTreeSet::new();
+    addresses.retain(|ip| seen.insert(*ip));
+    let affinity = affinity_seconds(spec);
+    for port in spec.ports.iter().flatten() {
+        let (Some(protocol), Ok(number)) = (protocol(port), u16::try_from(port.port)) else { continue };
+        if !budget.has(namespace) {
+            return (rules, false);
+        }
+        let all = own.endpoints(port);
+        // Two slices may have an endpoint for a moment, and say different things of its node: it is
+        // one all the same.
+        let usable = |on: Option<&str>| {
+            let pairs = all.usable(on).into_iter().map(|e| (e.ip, e.port));
+            pairs.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+        };
+        let (everywhere, here) = (usable(None), usable(Some(node)));
+        let internal = spec.internal_traffic_policy.as_deref() == Some("Local");
+        let mut rule = ServiceRule {
+            key: match port.name.as_deref().unwrap_or_default() {
+                "" => format!("{name}:{number}"),
+                port => format!("{name}:{port}"),
+            },
+            protocol,
+            addresses: addresses.clone(),
+            port: number,
+            node_port: port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0),
+            endpoints: if internal { here.clone() } else { everywhere.clone() },
+            all_endpoints: (internal && everywhere != here).then_some(everywhere),
+            local_endpoints: is_external_local(spec).then_some(here),
+            affinity_seconds: affinity,
+            draining: Vec::new(),
+        };
+        if protocol == Protocol::Udp {
+            let used = rule.used();
+            let serving = all.serving.iter().map(|e| (e.ip, e.port)).collect::<BTreeSet<_>>();
+            rule.draining = serving.difference(&used).copied().collect();
+        }
+        // What is left out for its size takes nothing in the kernel, and the work is all that it
+        // costs.
+        let (takes, work) = (bytes(&rule), all.work() + 64 * addresses.len());
+        budget.spend(namespace, if takes > RULE_MAX { work } else { takes.max(work) });
+        rules.push(rule);
+    }
+    (rules, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(json: serde_json::Value) -> Vec<Arc<Service>> {
+        vec![Arc::new(serde_json::from_value(json).unwrap())]
+    }
+
+    fn slices(endpoints: serde_json::Value) -> BTreeMap<String, Vec<Arc<EndpointSlice>>> {
+        let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+            "addressType": "IPv4", "metadata": {}, "endpoints": endpoints, "ports": [{"name": "", "port": 8080}],
+        }))
+        .unwrap();
+        [("d/web".to_string(), vec![Arc::new(slice)])].into()
+    }
+
+    fn rules_of(
+        services: &[Arc<Service>],
+        slices: &BTreeMap<String, Vec<Arc<EndpointSlice>>>,
+        node: &str,
+    ) -> Vec<ServiceRule> {
+        rules(services, slices, node).0
+    }
+
+    #[test]
+    fn what_belongs_to_another_service_is_left_out_and_told() {
+        let named = |name: &str, made: &str, spec: serde_json::Value| {
+            let meta = serde_json::json!({"namespace": "d", "name": name, "creationTimestamp": made});
+            service(serde_json::json!({"metadata": meta, "spec": spec})).remove(0)
+        };
+        let port = |port: i32, node: i32| serde_json::json!([{"port": port, "nodePort": node}]);
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+        // The thief is older and stands first: a cluster IP comes before an external address all
+        // the same.
+        let thief = serde_json::json!({
+            "clusterIP": "10.96.0.7", "externalIPs": ["10.96.0.1", "9.9.9.9", "9.9.9.9"], "ports": port(443, 30000),
+        });
+        let all = [
+            named("a-thief", early, thief),
+            named("kubernetes", late, serde_json::json!({"clusterIP": "10.96.0.1", "ports": port(443, 0)})),
+            named("z-late", late, serde_json::json!({"clusterIP": "10.96.0.7", "ports": port(443, 0)})),
+            named(
+                "node",
+                late,
+                serde_json::json!({"clusterIP": "10.96.0.8", "externalIPs": ["9.9.9.9"], "ports": port(443, 30000)}),
+            ),
+        ];
+        let (rules, refused) = rules(&all, &BTreeMap::new(), "n");
+        let show: Vec<_> = rules.iter().map(|r| (r.key.as_str(), r.addresses.len(), r.node_port)).collect();
+        assert_eq!(
+            show,
+            [("d/a-thief:443", 2, Some(30000)), ("d/kubernetes:443", 1, None), ("d/node:443", 1, None)]
+        );
+        let mut seen = BTreeSet::new();
+        for rule in &rules {
+            assert!(rule.addresses.iter().all(|ip| seen.insert((*ip, rule.port))), "{rule:?}");
+        }
+        let told: Vec<_> = refused
+            .iter()
+            .map(|r| format!("{}: {}", r.service.metadata.name.as_deref().unwrap(), r.message))
+            .collect();
+        let tail = "this Service is not reachable there";
+        assert_eq!(
+            told,
+            [
+                format!("z-late: 10.96.0.7:443 belongs to d/a-thief:443: {tail}"),
+                format!("a-thief: 10.96.0.1:443 belongs to d/kubernetes:443: {tail}"),
+                format!("node: 9.9.9.9:443 belongs to d/a-thief:443: {tail}"),
+                format!("node: node port 30000 belongs to d/a-thief:443: {tail}"),
+            ]
+        );
+    }
+
+    /// The kernel would refuse all rules of all Services.
+    #[test]
+    fn rules_have_a_bound_and_those_of_other_namespaces_stay() {
+        let named = |namespace: &str, name: &str, ip: &str, made: &str, ports: i32| {
+            let ports: Vec<_> =
+                (1..=ports).map(|n| serde_json::json!({"name": format!("p{n}"), "port": n})).collect();
+            let meta = serde_json::json!({"namespace": namespace, "name": name, "creationTimestamp": made});
+            service(serde_json::json!({"metadata": meta, "spec": {"clusterIP": ip, "ports": ports}}))
+                .remove(0)
+        };
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+        let all = [
+            named("n", "own", "10.96.0.3", early, 2),
+            named("n", "wide", "10.96.0.4", late, 5000),
+            named("other", "web", "10.96.0.5", late, 1),
+        ];
+        let (rules, refused) = rules(&all, &BTreeMap::new(), "n");
+        let of = |name: &str| rules.iter().filter(|r| r.key.starts_with(name)).count();
+        assert_eq!((of("n/own:"), of("other/web:")), (2, 1));
+        assert!((1000..5000).contains(&of("n/wide:")), "{}", of("n/wide:"));
+        assert!(rules.iter().map(bytes).sum::<usize>() <= ALL_MAX);
+        let told: Vec<_> = refused.iter().map(|r| (r.service.metadata.name.as_deref(), r.reason)).collect();
+        assert_eq!(told, [(Some("wide"), "TooManyRules")], "once, not for each port");
+        // One port whose addresses no socket would take.
+        let addresses: Vec<String> = (0..5000).map(|n| format!("9.9.{}.{}", n / 256, n % 256)).collect();
+        let spec =
+            serde_json::json!({"clusterIP": "10.96.0.6", "externalIPs": addresses, "ports": [{"port": 80}]});
+        let meta = serde_json::json!({"namespace": "d", "name": "web"});
+        let long = service(serde_json::json!({"metadata": meta, "spec": spec}));
+        let (rules, refused) = super::rules(&long, &BTreeMap::new(), "n");
+        assert_eq!((rules.len(), refused.len(), refused[0].reason), (0, 1, "TooManyRules"));
+    }
+
+    #[test]
+    fn a_rule_that_is_left_out_keeps_nothing_from_younger_services() {
+        let named = |name: &str, ip: &str, made: &str, external: &[String]| {
+            let meta = serde_json::json!({"namespace": "d", "name": name, "creationTimestamp": made});
+            let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
+            let spec = serde_json::json!({"clusterIP": ip, "externalIPs": external, "ports": ports});
+            service(serde_json::json!({"metadata": meta, "spec": spec})).remove(0)
+        };
+        let many: Vec<String> = (0..5000).map(|n| format!("9.9.{}.{}", n / 256, n % 256)).collect();
+        let all = [
+            named("wide", "10.96.0.6", "2026-01-01T00:00:00Z", &many),
+            named("web", "10.96.0.7", "2026-01-02T00:00:00Z", &many[7..8]),
+        ];
+        let (rules, refused) = rules(&all, &BTreeMap::new(), "n");
+        let reasons: Vec<_> = refused.iter().map(|r| r.reason).collect();
+        assert_eq!(reasons, [TOO_MANY], "{refused:?}");
+        let web = &rules[0];
+        assert_eq!((web.key.as_str(), web.addresses.len(), web.node_port), ("d/web:80", 2, Some(30080)));
+    }
+
+    /// Each port of a Service has all of its endpoints: what would be thrown away is not even made.
+    #[test]
+    fn ports_times_endpoints_are_not_computed_beyond_a_bound() {
+        let addresses: Vec<_> = (0..4000)
+            .map(|n| serde_json::json!({"addresses": [format!("10.1.{}.{}", n / 250, n % 250)]}))
+            .collect();
+        let port = |n: i32| serde_json::json!({"name": format!("p{n}"), "port": n});
+        let ports: Vec<_> = (1..=1000).map(port).collect();
+        let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+            "addressType": "IPv4", "metadata": {}, "endpoints": addresses, "ports": ports,
+        }))
+        .unwrap();
+        let slices = [("d/web".to_string(), vec![Arc::new(slice)])].into();
+        let meta = serde_json::json!({"namespace": "d", "name": "web"});
+        let web = service(
+            serde_json::json!({"metadata": meta, "spec": {"clusterIP": "10.96.0.3", "ports": ports}}),
+        );
+        let mut budget = Budget::default();
+        let (made, all) = wanted_by(&web[0], &slices, "n", &mut budget);
+        assert!(!all && made.len() < 100, "{} rules were made", made.len());
+        assert!(!budget.has("d") && budget.has("other"));
+        let (_, refused) = rules(&web, &slices, "n");
+        assert_eq!(refused.iter().map(|r| r.reason).collect::<Vec<_>>(), [TOO_MANY], "and told, once");
+    }
+
+    /// They are looked at all the same.
+    #[test]
+    fn endpoints_that_are_not_ready_or_repeated_count_as_work() {
+        for endpoint in [
+            serde_json::json!({"addresses": ["10.1.0.1"], "conditions": {"ready": false}}),
+            serde_json::json!({"addresses": ["10.1.0.1"]}),
+        ] {
+            let ports: Vec<_> =
+                (0..1000).map(|n| serde_json::json!({"name": format!("p{n}"), "port": n + 1})).collect();
+            let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+                "addressType": "IPv4", "metadata": {}, "endpoints": vec![endpoint; 1000], "ports": ports,
+            }))
+            .unwrap();
+            let slices = [("d/web".to_string(), std::iter::repeat_n(Arc::new(slice), 100).collect())].into();
+            let meta = serde_json::json!({"namespace": "d", "name": "web"});
+            let web = service(
+                serde_json::json!({"metadata": meta, "spec": {"clusterIP": "10.96.0.3", "ports": ports}}),
+            );
+            let mut budget = Budget::default();
+            let (made, all) = wanted_by(&web[0], &slices, "n", &mut budget);
+            assert!(!all && made.len() < 100, "{} rules were made", made.len());
+            assert!(!budget.has("d") && budget.has("other"));
+        }
+    }
+
+    #[test]
+    fn rules_that_are_left_out_for_their_size_do_not_spend_the_budget() {
+        let endpoints: Vec<_> = (0..300)
+            .map(|n| serde_json::json!({"addresses": [format!("10.1.{}.{}", n / 250, n % 250)]}))
+            .collect();
+        let slices = slices(serde_json::json!(endpoints));
+        let named = |name: &str, made: &str, affinity: &str, ports: i32| {
+            let meta = serde_json::json!({"namespace": "d", "name": name, "creationTimestamp": made});
+            let ports: Vec<_> = (1..=ports).map(|port| serde_json::json!({"port": port})).collect();
+            let spec =
+                serde_json::json!({"clusterIP": "10.96.0.9", "sessionAffinity": affinity, "ports": ports});
+            service(serde_json::json!({"metadata": meta, "spec": spec})).remove(0)
+        };
+        let all = [
+            named("web", "2026-01-01T00:00:00Z", "ClientIP", 50),
+            named("late", "2026-01-02T00:00:00Z", "None", 1),
+        ];
+        let (rules, refused) = rules(&all, &slices, "n");
+        let told: Vec<_> = refused.iter().map(|r| r.service.metadata.name.as_deref().unwrap()).collect();
+        assert_eq!((rules.len(), told), (1, vec!["web"]));
+    }
+
+    #[test]
+    fn services_of_other_namespaces_are_not_named() {
+        let named = |namespace: &str, name: &str, made: &str, ip: &str| {
+            let meta = serde_json::json!({"namespace": namespace, "name": name, "creationTimestamp": made});
+            let spec =
+                serde_json::json!({"clusterIP": ip, "externalIPs": ["9.9.9.9"], "ports": [{"port": 80}]});
+            service(serde_json::json!({"metadata": meta, "spec": spec})).remove(0)
+        };
+        let all = [
+            named("secret", "plan", "2026-01-01T00:00:00Z", "10.96.0.1"),
+            named("d", "web", "2026-01-02T00:00:00Z", "10.96.0.2"),
+        ];
+        let (_, refused) = rules(&all, &BTreeMap::new(), "n");
+        let tail = "this Service is not reachable there";
+        assert_eq!(
+            refused[0].message,
+            format!("9.9.9.9:80 belongs to a Service of another namespace: {tail}")
+        );
+    }
+
+    #[test]
+    fn two_namespaces_that_fill_the_table_take_nothing_from_a_third() {
+        let named = |namespace: &str, ip: &str, made: &str, ports: i32| {
+            let ports: Vec<_> =
+                (1..=ports).map(|n| serde_json::json!({"name": format!("p{n}"), "port": n})).collect();
+            let meta = serde_json::json!({"namespace": namespace, "name": "web", "creationTimestamp": made});
+            service(serde_json::json!({"metadata": meta, "spec": {"clusterIP": ip, "ports": ports}}))
+                .remove(0)
+        };
+        let (early, late) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+        let all = [
+            named("one", "10.96.0.3", early, 5000),
+            named("two", "10.96.0.4", early, 5000),
+            named("late", "10.96.0.5", late, 100),
+        ];
+        let (rules, refused) = rules(&all, &BTreeMap::new(), "n");
+        let of = |name: &str| rules.iter().filter(|r| r.key.starts_with(name)).count();
+        assert_eq!(of("late/"), 100, "it came after the table was full");
+        assert!(of("one/").abs_diff(of("two/")) <= 1 && of("one/") > 1000, "{} {}", of("one/"), of("two/"));
+        assert!(rules.iter().map(bytes).sum::<usize>() <= ALL_MAX);
+        let told: Vec<_> = refused.iter().map(|r| r.service.metadata.namespace.as_deref().unwrap()).collect();
+        assert_eq!(told, ["one", "two"]);
+        assert!(refused[1].message.contains("namespace two"), "{}", refused[1].message);
+        // Where no single namespace has too much, the message says which one has the most.
+        let few = [
+            named("one", "10.96.0.3", early, 1500),
+            named("two", "10.96.0.4", early, 1800),
+            named("three", "10.96.0.5", late, 1500),
+        ];
+        let (_, refused) = super::rules(&few, &BTreeMap::new(), "n");
+        assert!(refused.iter().all(|r| r.message.contains("have the most")), "{refused:?}");
+        assert!(refused.iter().any(|r| r.message.contains("namespace two")));
+    }
+
+    #[test]
+    fn ports_of_a_slice_are_found_by_name_and_protocol() {
+        let ports = |protocols: &[(&str, i32)]| {
+            let port = |(protocol, port): &(&str, i32)| serde_json::json!({"name": "dns", "protocol": protocol, "port": port});
+            protocols.iter().map(port).collect::<Vec<_>>()
+        };
+        let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+            "addressType": "IPv4", "metadata": {}, "endpoints": [{"addresses": ["10.244.1.2"]}],
+            "ports": ports(&[("SCTP", 1), ("UDP", 5353), ("TCP", 5300)]),
+        }))
+        .unwrap();
+        let slices = [("d/dns".to_string(), vec![Arc::new(slice)])].into();
+        for (protocol, expected) in [("TCP", 5300), ("UDP", 5353)] {
+            let dns = service(serde_json::json!({
+                "metadata": {"namespace": "d", "name": "dns"},
+                "spec": {"clusterIP": "10.96.0.10", "ports": ports(&[(protocol, 53)])},
+            }));
+            assert_eq!(rules_of(&dns, &slices, "n")[0].endpoints, [([10, 244, 1, 2].into(), expected)]);
+        }
+    }
+
+    #[test]
+    fn ready_endpoints_get_traffic_and_ending_ones_only_when_nobody_else_is_left() {
+        let web = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"},
+            "spec": {"clusterIP": "10.96.0.9", "type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]},
+        }));
+        let mixed = slices(serde_json::json!([
+            {"addresses": ["10.244.1.2"], "conditions": {"ready": true}, "nodeName": "n1"},
+            {"addresses": ["10.244.2.2"], "conditions": {"ready": false, "serving": true, "terminating": true}},
+            {"addresses": ["10.244.2.3"], "conditions": {"ready": false}},
+        ]));
+        let rule = &rules_of(&web, &mixed, "n1")[0];
+        assert_eq!((rule.key.as_str(), rule.port, rule.node_port), ("d/web:80", 80, Some(30080)));
+        assert_eq!(rule.endpoints, [([10, 244, 1, 2].into(), 8080)]);
+        let ending = slices(serde_json::json!([
+            {"addresses": ["10.244.2.2"], "conditions": {"ready": false, "serving": true, "terminating": true}},
+        ]));
+        assert_eq!(rules_of(&web, &ending, "n1")[0].endpoints, [([10, 244, 2, 2].into(), 8080)]);
+        // A slice that somebody else writes need not say that an endpoint serves.
+        let silent = slices(serde_json::json!([
+            {"addresses": ["10.244.2.2"], "conditions": {"ready": false, "terminating": true}},
+        ]));
+        assert_eq!(rules_of(&web, &silent, "n1")[0].endpoints, [([10, 244, 2, 2].into(), 8080)]);
+        assert!(rules_of(&web, &BTreeMap::new(), "n1")[0].endpoints.is_empty());
+    }
+
+    #[test]
+    fn udp_flows_may_stay_with_endpoints_that_end_and_serve() {
+        let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+            "addressType": "IPv4", "metadata": {},
+            "ports": [{"name": "", "port": 53, "protocol": "UDP"}, {"name": "", "port": 53, "protocol": "TCP"}],
+            "endpoints": [
+                {"addresses": ["10.244.1.2"]},
+                {"addresses": ["10.244.1.3"], "conditions": {"ready": false, "serving": true, "terminating": true}},
+                {"addresses": ["10.244.1.4"], "conditions": {"ready": false, "serving": false, "terminating": true}},
+            ],
+        }))
+        .unwrap();
+        let slices = [("d/dns".to_string(), vec![Arc::new(slice)])].into();
+        let ending = vec![([10, 244, 1, 3].into(), 53)];
+        for (protocol, draining) in [("UDP", ending), ("TCP", vec![])] {
+            let ports = serde_json::json!([{"port": 53, "protocol": protocol}]);
+            let dns = service(serde_json::json!({
+                "metadata": {"namespace": "d", "name": "dns"}, "spec": {"clusterIP": "10.96.0.10", "ports": ports},
+            }));
+            let rule = &rules_of(&dns, &slices, "n")[0];
+            assert_eq!((rule.endpoints.len(), &rule.draining), (1, &draining));
+        }
+    }
+
+    #[test]
+    fn headless_and_external_names_need_no_rules_and_local_policies_stay_local() {
+        assert!(rules_of(&service(serde_json::json!({"metadata": {}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}})), &BTreeMap::new(), "n").is_empty());
+        let local = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"},
+            "spec": {"clusterIP": "10.96.0.9", "externalTrafficPolicy": "Local", "sessionAffinity": "ClientIP", "ports": [{"port": 80}]},
+        }));
+        let two = slices(serde_json::json!([
+            {"addresses": ["10.244.1.2"], "nodeName": "n1"}, {"addresses": ["10.244.2.2"], "nodeName": "n2"},
+        ]));
+        let rule = &rules_of(&local, &two, "n2")[0];
+        assert_eq!(rule.endpoints.len(), 2);
+        assert_eq!(rule.local_endpoints, Some(vec![([10, 244, 2, 2].into(), 8080)]));
+        assert_eq!(rule.affinity_seconds, Some(10800));
+        assert_eq!(rule.all_endpoints, None);
+    }
+
+    #[test]
+    fn an_internal_policy_leaves_node_ports_alone() {
+        let web = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"},
+            "spec": {"clusterIP": "10.96.0.9", "internalTrafficPolicy": "Local", "ports": [{"port": 80, "nodePort": 30080}]},
+        }));
+        let one = slices(serde_json::json!([{"addresses": ["10.244.1.2"], "nodeName": "n1"}]));
+        let elsewhere = &rules_of(&web, &one, "n2")[0];
+        assert!(elsewhere.endpoints.is_empty() && elsewhere.local_endpoints.is_none());
+        assert_eq!(elsewhere.all_endpoints, Some(vec![([10, 244, 1, 2].into(), 8080)]));
+        let here = &rules_of(&web, &one, "n1")[0];
+        assert_eq!((here.endpoints.len(), &here.all_endpoints), (1, &None));
+    }
+
+    #[test]
+    fn what_is_labelled_for_another_proxy_is_left_alone() {
+        let named = |name: &str, ip: &str, labels: serde_json::Value| {
+            let meta = serde_json::json!({"namespace": "d", "name": name, "labels": labels});
+            service(serde_json::json!({"metadata": meta, "spec": {"clusterIP": ip, "ports": [{"port": 80}]}}))
+                .remove(0)
+        };
+        let foreign = serde_json::json!({"service.kubernetes.io/service-proxy-name": "mesh"});
+        let services = [
+            named("mesh", "10.96.0.8", foreign.clone()),
+            named("headless", "10.96.0.7", serde_json::json!({"service.kubernetes.io/headless": ""})),
+            named("web", "10.96.0.9", serde_json::json!({"app": "web"})),
+        ];
+        let mut slices = slices(serde_json::json!([{"addresses": ["10.244.1.2"]}]));
+        let mut rules = rules_of(&services, &slices, "n");
+        assert_eq!((rules.len(), rules[0].key.as_str(), rules[0].endpoints.len()), (1, "d/web:80", 1));
+        for slice in slices.get_mut("d/web").unwrap() {
+            Arc::make_mut(slice).metadata.labels = serde_json::from_value(foreign.clone()).unwrap();
+        }
+        rules = rules_of(&services, &slices, "n");
+        assert!(rules[0].endpoints.is_empty(), "a slice is left alone too");
+    }
+
+    #[test]
+    fn the_address_of_a_balancer_that_is_a_proxy_is_left_to_it() {
+        let web = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"},
+            "spec": {"clusterIP": "10.96.0.9", "type": "LoadBalancer", "ports": [{"port": 80}]},
+            "status": {"loadBalancer": {"ingress": [
+                {"ip": "9.9.9.1", "ipMode": "Proxy"}, {"ip": "9.9.9.2", "ipMode": "VIP"}, {"ip": "9.9.9.3"},
+            ]}},
+        }));
+        let rules = rules_of(&web, &BTreeMap::new(), "n");
+        let addresses: Vec<_> = rules[0].addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["10.96.0.9", "9.9.9.2", "9.9.9.3"]);
+    }
+
+    #[test]
+    fn an_endpoint_has_one_address() {
+        let web = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"}, "spec": {"clusterIP": "10.96.0.9", "ports": [{"port": 80}]},
+        }));
+        let several = slices(serde_json::json!([
+            {"addresses": ["10.244.1.2", "10.244.1.3"]}, {"addresses": ["no address", "10.244.1.4"]},
+        ]));
+        assert_eq!(rules_of(&web, &several, "n1")[0].endpoints, [([10, 244, 1, 2].into(), 8080)]);
+    }
+
+    #[test]
+    fn an_endpoint_of_two_slices_is_one() {
+        let web = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"}, "spec": {"clusterIP": "10.96.0.9", "ports": [{"port": 80}]},
+        }));
+        let twice = slices(serde_json::json!([
+            {"addresses": ["10.244.1.2"], "nodeName": "n1"}, {"addresses": ["10.244.1.2"]},
+        ]));
+        assert_eq!(rules_of(&web, &twice, "n1")[0].endpoints, [([10, 244, 1, 2].into(), 8080)]);
+    }
+
+    #[test]
+    fn an_endpoint_of_one_node_alone_counts_in_what_a_rule_takes() {
+        let sticky = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"},
+            "spec": {
+                "clusterIP": "10.96.0.9", "externalTrafficPolicy": "Local", "sessionAffinity": "ClientIP",
+                "type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}],
+            },
+        }));
+        let ending = serde_json::json!({"ready": false, "serving": true, "terminating": true});
+        let slices = slices(serde_json::json!([
+            {"addresses": ["10.244.1.2"], "conditions": ending, "nodeName": "n1"},
+            {"addresses": ["10.244.2.2"], "conditions": {"ready": true}, "nodeName": "n2"},
+        ]));
+        let taken = |node: &str| bytes(&rules_of(&sticky, &slices, node)[0]);
+        assert_eq!(taken("n1") - taken("n2"), 800, "one more chain and set of clients");
+    }
+
+    #[test]
+    fn a_node_whose_last_endpoint_ends_serves_local_traffic_until_then() {
+        let web = service(serde_json::json!({
+            "metadata": {"namespace": "d", "name": "web"},
+            "spec": {
+                "clusterIP": "10.96.0.9", "internalTrafficPolicy": "Local", "externalTrafficPolicy": "Local",
+                "type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}],
+            },
+        }));
+        let ending = serde_json::json!({"ready": false, "serving": true, "terminating": true});
+        let slices = slices(serde_json::json!([
+            {"addresses": ["10.244.1.2"], "conditions": ending, "nodeName": "n1"},
+            {"addresses": ["10.244.2.2"], "conditions": {"ready": true}, "nodeName": "n2"},
+            {"addresses": ["10.244.2.3"], "conditions": ending, "nodeName": "n2"},
+        ]));
+        for (node, expected) in [("n1", vec![[10, 244, 1, 2]]), ("n2", vec![[10, 244, 2, 2]]), ("n3", vec![])]
+        {
+            let rule = rules_of(&web, &slices, node).remove(0);
+            let expected: Vec<(Ipv4Addr, u16)> = expected.into_iter().map(|ip| (ip.into(), 8080)).collect();
+            assert_eq!(rule.endpoints, expected, "{node}");
+            assert_eq!(rule.local_endpoints, Some(expected), "{node}");
+        }
+    }
+}

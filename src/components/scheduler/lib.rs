@@ -1,0 +1,39 @@
+//! # The scheduler: which node gets this pod?
+//!
+//! ## In Kubernetes
+//! kube-scheduler watches pods without `spec.nodeName`, *filters* the nodes that can take one,
+//! *scores* those, and posts a Binding for the best. A pod that fits nowhere waits until something
+//! changes.
+//! ## How this one works
+//! One pod at a time. `decide` is pure: pod and nodes in, a `Decision` out that says for every node
+//! which filter refused it, or which scores it got; it goes to the tap as it is, so the scheduling
+//! view shows what really decided. Between decision and the watch that confirms it the pod is
+//! *assumed* on its node, so the next pod sees the room as taken; `cache` keeps what is on each
+//! node. Only [`start`] talks to the API. A claim that waits for its first consumer gets its volume
+//! together with the node: a free one that fits there, which is reserved before the Binding, or one
+//! that the provisioner makes. A Binding that fails is told in an Event and tried again after a
+//! pause. `sim` runs it in a simulated world, where a seed is a history of late, refused and lost
+//! requests, of kills, and of nodes that go.
+//!
+//! The folder `golden` shows decisions with their reasons, as scripts to read.
+//! ## Left out
+//! Preemption (a pod of high priority waits where upstream would evict for it), queueing hints and
+//! back-off of pods that fit nowhere (each change looks at all of them again), the scores
+//! BalancedAllocation and ImageLocality, inter-pod affinity, topology spread constraints of the
+//! pod's own, extenders, several profiles. Pods spread over nodes by their controller alone:
+//! upstream's default constraints count zones, too, and select by Services. A volume may be made on
+//! any node: `allowedTopologies` of a class are not looked at, of which the API server warns. A pod
+//! that asks for pod affinity is scheduled without it and an Event says so.
+//! ## Read next
+//! `kubelet`, which notices the binding.
+
+mod cache;
+mod decide;
+#[cfg(test)]
+mod golden;
+mod queue;
+#[cfg(test)]
+mod sim;
+mod volumes;
+
+pub use queue::{Config, start};

@@ -1,0 +1,431 @@
+use super::*;
+use api::volumes::BIND_COMPLETED;
+use client::testing::{self, Scripted, refusal};
+use serde_json::Value;
+
+fn of<T: serde::de::DeserializeOwned>(object: Value) -> T {
+    serde_json::from_value(object).unwrap()
+}
+
+fn claim(volume: &str) -> PersistentVolumeClaim {
+    let annotations = if volume.is_empty() { json!({}) } else { json!({BIND_COMPLETED: "yes"}) };
+    let version = format!("1{}", volume.len());
+    of(
+        json!({"metadata": {"name": "c", "namespace": "d", "uid": "c1", "resourceVersion": version, "annotations": annotations},
+        "spec": {"storageClassName": "late", "volumeName": volume}}),
+    )
+}
+
+/// A second pod with the same claim.
+fn other() -> Pod {
+    let mut other = pod("2");
+    other.metadata.name = Some("q".into());
+    other
+}
+
+fn open(claim: PersistentVolumeClaim) -> Open {
+    Open {
+        key: Key::new("d", "c"),
+        claim: Arc::new(claim),
+        provisioned: true,
+        node: None,
+        is_shared: false,
+        fitting: vec![],
+    }
+}
+
+fn pod(uid: &str) -> Pod {
+    of(json!({"metadata": {"name": "p", "namespace": "d", "uid": uid, "resourceVersion": uid},
+        "spec": {"containers": [], "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}}))
+}
+
+/// One whose API server answers nothing.
+async fn scheduler(claims: PersistentVolumeClaim) -> Scheduler {
+    over(Client::connect(testing::silent().await).unwrap(), claims)
+}
+
+fn over(client: Client, claims: PersistentVolumeClaim) -> Scheduler {
+    let crew = Crew::new("t");
+    let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
+    let pods = Informer::fixed([pod("1")]);
+    let node = json!({"metadata": {"name": "n"}, "status": {"allocatable": {"pods": "9"}}});
+    let nodes = Informer::fixed([of(node)]);
+    Scheduler {
+        cache: Cache::follow(&pods, &nodes),
+        pods,
+        nodes,
+        claims: Informer::fixed([claims]),
+        volumes: Informer::fixed([]),
+        classes: Informer::fixed([of(late)]),
+        queue: WorkQueue::new(&crew),
+        recorder: Recorder::new(&crew, &client, NAME, ""),
+        reserved: Mutex::default(),
+        failures: Mutex::default(),
+        waiting: Mutex::default(),
+        news: watch::Sender::new(()),
+        config: Config { client, tap: Tap::new(), rng: Rng::seeded(1), identity: "n_1".into() },
+        crew,
+    }
+}
+
+#[tokio::test]
+async fn a_volume_that_is_not_known_yet_is_nowhere_rather_than_everywhere() {
+    let scheduler = scheduler(claim("v")).await;
+    let why = scheduler.volumes_of(&pod("1")).unwrap_err();
+    assert!(why.starts_with("1 node(s) unavailable due to one or more pvc(s)"), "{why}");
+    let volume = json!({"metadata": {"name": "v"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [{}]}}}});
+    scheduler.volumes.tell_of(of(volume));
+    assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().bound.len(), 1);
+}
+
+#[tokio::test]
+async fn a_binding_waits_for_its_claim_and_not_for_a_pod_that_is_gone() {
+    let scheduler = scheduler(claim("")).await;
+    let (key, claimed) = (Key::new("d", "p"), open(claim("")));
+    let first = pod("1");
+    let bound = scheduler.bound(&claimed, &Choice::Provision, "n", &key, &first);
+    tokio::pin!(bound);
+    assert!(futures::poll!(bound.as_mut()).is_pending());
+    scheduler.news.send_replace(());
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "somebody else's news");
+    scheduler.claims.tell_of(claim("v"));
+    scheduler.news.send_replace(());
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "where its volume is is not known yet");
+    scheduler.volumes.tell_of(free_volume());
+    scheduler.news.send_replace(());
+    assert_eq!(bound.await, Ok(()));
+    scheduler.claims.tell_of(claim(""));
+    scheduler.pods.tell_of(pod("2"));
+    let bound = scheduler.bound(&claimed, &Choice::Provision, "n", &key, &first).await;
+    assert_eq!(bound, Err("the pod is gone".into()));
+}
+
+#[tokio::test]
+async fn a_binding_does_not_wait_for_a_node_or_a_provisioner_that_will_not_come() {
+    let scheduler = scheduler(claim("")).await;
+    let (key, first) = (Key::new("d", "p"), pod("1"));
+    let wanted = open(claim(""));
+    let bound = scheduler.bound(&wanted, &Choice::Provision, "n", &key, &first);
+    tokio::pin!(bound);
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "the annotation may not be seen yet");
+    let mut asked = claim("");
+    asked.metadata.annotations = Some([(SELECTED_NODE.to_string(), "n".to_string())].into());
+    scheduler.claims.tell_of(asked);
+    scheduler.news.send_replace(());
+    assert!(futures::poll!(bound.as_mut()).is_pending(), "the provisioner is at it");
+    scheduler.claims.tell_of(claim(""));
+    scheduler.news.send_replace(());
+    assert!(bound.await.unwrap_err().contains("the provisioner cannot"));
+    scheduler.nodes.tell_gone(of(json!({"metadata": {"name": "n"}})));
+    let bound = scheduler.bound(&wanted, &Choice::Provision, "n", &key, &first).await;
+    assert_eq!(bound, Err("node \"n\" is gone".into()));
+}
+
+#[tokio::test]
+async fn pods_that_share_an_open_claim_take_one_volume_for_it() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("")));
+    let spare: PersistentVolume =
+        of(json!({"metadata": {"name": "w"}, "spec": {"storageClassName": "late"}}));
+    scheduler.volumes.tell_of(free_volume());
+    scheduler.volumes.tell_of(spare);
+    scheduler.pods.tell_of(other());
+    scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+    let found = scheduler.volumes_of(&other()).unwrap();
+    assert_eq!((found.open[0].node.as_deref(), found.open[0].is_shared), (Some("n"), true));
+    scheduler.schedule(Key::new("d", "q"), None).await.unwrap();
+    scheduler.claims.tell_of(claim("v"));
+    scheduler.news.send_replace(());
+    asked(&server, "POST /api/v1/namespaces/d/pods/q/binding").await;
+    let ended = async {
+        while !scheduler.reserved.lock().unwrap().claims.is_empty() {
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(clock::timeout(Duration::from_secs(20), ended).await.is_some(), "the claim is nobody's any more");
+}
+
+#[tokio::test]
+async fn a_volume_is_reserved_once_for_a_claim() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("")));
+    scheduler.volumes.tell_of(free_volume());
+    scheduler.volumes.tell_of(of(json!({"metadata": {"name": "w"}, "spec": {"storageClassName": "late"}})));
+    scheduler.pods.tell_of(other());
+    for name in ["p", "q"] {
+        scheduler.schedule(Key::new("d", name), None).await.unwrap();
+    }
+    let reserved = asked(&server, "PATCH /api/v1/persistentvolumes/v").await;
+    assert_eq!(reserved.body["metadata"]["annotations"][BOUND_BY_CONTROLLER], "yes");
+    clock::sleep(Duration::from_millis(100)).await;
+    assert!(!server.lines().iter().any(|line| line.ends_with("persistentvolumes/w")));
+}
+
+#[tokio::test]
+async fn a_claim_for_one_pod_is_given_to_one() {
+    let mut single = claim("v");
+    single.spec.as_mut().unwrap().access_modes = Some(vec!["ReadWriteOncePod".into()]);
+    let scheduler = scheduler(single).await;
+    scheduler.volumes.tell_of(free_volume());
+    scheduler.pods.tell_of(other());
+    let is_taken = || scheduler.volumes_of(&pod("1")).unwrap().is_taken;
+    assert!(!is_taken(), "the other one has no node yet");
+    scheduler.cache.assume(&Key::new("d", "q"), &other(), "n");
+    assert!(is_taken());
+    scheduler.cache.forget(&Key::new("d", "q"), &other());
+    let mut bound = other();
+    bound.spec.as_mut().unwrap().node_name = Some("n".into());
+    scheduler.pods.tell_of(bound.clone());
+    assert!(is_taken());
+    bound.status = of(json!({"phase": "Succeeded"}));
+    scheduler.pods.tell_of(bound);
+    assert!(!is_taken());
+}
+
+#[tokio::test]
+async fn a_claim_that_only_names_a_volume_or_has_lost_it_is_not_bound() {
+    let mut named = claim("v");
+    named.metadata.annotations = None;
+    let scheduler = scheduler(named).await;
+    scheduler.volumes.tell_of(free_volume());
+    let why = || scheduler.volumes_of(&pod("1")).unwrap_err();
+    assert_eq!(why(), "pod has unbound immediate PersistentVolumeClaims");
+    let mut lost = claim("v");
+    lost.status = of(json!({"phase": "Lost"}));
+    scheduler.claims.tell_of(lost);
+    assert_eq!(why(), "persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"v\"");
+}
+
+#[tokio::test]
+async fn a_refused_pod_hears_of_what_changes_while_its_refusal_is_written() {
+    let scheduler = Arc::new(scheduler(claim("v")).await);
+    let key = Key::new("d", "p");
+    let look = scheduler.schedule(key.clone(), None);
+    tokio::pin!(look);
+    // It is refused, and that is being written: nobody answers.
+    assert!(futures::poll!(look.as_mut()).is_pending());
+    scheduler.try_again(None);
+    assert_eq!(clock::timeout(Duration::from_secs(5), scheduler.queue.next()).await, Some((key, None)));
+}
+
+fn free_volume() -> PersistentVolume {
+    of(
+        json!({"metadata": {"name": "v", "uid": "w", "resourceVersion": "7"}, "spec": {"storageClassName": "late"}}),
+    )
+}
+
+/// Waits for a request.
+async fn asked(server: &Scripted, line: &str) -> testing::Asked {
+    clock::timeout(Duration::from_secs(20), async {
+        loop {
+            if let Some(found) = server.take().into_iter().find(|a| a.line == line) {
+                return found;
+            }
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect(line)
+}
+
+#[tokio::test]
+async fn a_pod_of_the_same_name_does_not_wait_for_the_one_before() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    scheduler.volumes.tell_of(free_volume());
+    let key = Key::new("d", "p");
+    // Its end was not seen: a watch that began anew shows the next one at once.
+    scheduler.cache.assume(&key, &pod("older"), "n");
+    scheduler.schedule(key, None).await.unwrap();
+    let binding = asked(&server, "POST /api/v1/namespaces/d/pods/p/binding").await;
+    assert_eq!(binding.body["metadata"]["uid"], "1");
+}
+
+#[tokio::test]
+async fn a_free_volume_is_reserved_before_the_pod_is_bound() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("")));
+    scheduler.volumes.tell_of(free_volume());
+    let key = Key::new("d", "p");
+    scheduler.schedule(key.clone(), None).await.unwrap();
+    let reserve = asked(&server, "PATCH /api/v1/persistentvolumes/v").await.body;
+    assert_eq!(
+        (&reserve["spec"]["claimRef"]["uid"], &reserve["metadata"]["resourceVersion"]),
+        (&json!("c1"), &json!("7"))
+    );
+    // Nobody else gets it meanwhile.
+    assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().open[0].fitting.len(), 0);
+    scheduler.claims.tell_of(claim("v"));
+    scheduler.news.send_replace(());
+    asked(&server, "POST /api/v1/namespaces/d/pods/p/binding").await;
+    assert_eq!(scheduler.volumes_of(&pod("1")).unwrap().bound.len(), 1);
+}
+
+#[tokio::test]
+async fn a_pod_is_not_bound_where_its_volume_is_not() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("")));
+    scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+    asked(&server, "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c").await;
+    // Somebody binds the claim by hand, to a volume of another node.
+    let term = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["elsewhere"]}]});
+    let mut far = free_volume();
+    far.spec.as_mut().unwrap().node_affinity = of(json!({"required": {"nodeSelectorTerms": [term]}}));
+    scheduler.volumes.tell_of(far);
+    scheduler.claims.tell_of(claim("v"));
+    scheduler.news.send_replace(());
+    let told = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
+    let condition = &told["status"]["conditions"][0];
+    assert_eq!(condition["reason"], SCHEDULER_ERROR);
+    assert!(condition["message"].as_str().unwrap().contains("node affinity"), "{condition}");
+}
+
+#[tokio::test]
+async fn a_binding_that_fails_is_told_in_the_condition_and_tried_again() {
+    let server = Scripted::new(|asked| match asked.line.ends_with("/binding") {
+        true => refusal(500, "no binding today"),
+        false => None,
+    })
+    .await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    scheduler.volumes.tell_of(free_volume());
+    let key = Key::new("d", "p");
+    scheduler.schedule(key.clone(), None).await.unwrap();
+    let told = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
+    let message = told["status"]["conditions"][0]["message"].as_str().unwrap();
+    assert!(message.contains("no binding today"), "{message}");
+    assert_eq!(clock::timeout(Duration::from_secs(20), scheduler.queue.next()).await.unwrap().0, key);
+    assert!(scheduler.cache.assumed().is_empty(), "its room is free again");
+    assert_eq!(scheduler.failures.lock().unwrap().get(&key).map(|f| f.count), Some(1));
+}
+
+#[tokio::test]
+async fn room_that_a_binding_gives_back_is_offered_to_those_who_wait() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    let (first, second) = (Key::new("d", "first"), Key::new("d", "a-second"));
+    scheduler.waiting.lock().unwrap().insert(first.clone(), clock::Instant::now());
+    let later = clock::Instant::now() + Duration::from_secs(1);
+    scheduler.waiting.lock().unwrap().insert(second.clone(), later);
+    scheduler.failed(&Key::new("d", "p"), &pod("1"), "n", "no", None).await;
+    assert_eq!(scheduler.queue.next().await.0, first, "who waits for longest comes first");
+    assert_eq!(scheduler.queue.next().await.0, second);
+}
+
+#[tokio::test]
+async fn a_pod_that_has_its_node_is_not_told_that_it_has_none() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = over(server.client.clone(), claim("v"));
+    let mut bound = pod("1");
+    bound.spec.as_mut().unwrap().node_name = Some("n".into());
+    scheduler.pods.tell_of(bound);
+    scheduler.failed(&Key::new("d", "p"), &pod("1"), "n", "the answer was lost", None).await;
+    assert!(server.lines().is_empty());
+}
+
+/// Every binding that fails gives room back, and then all pods that wait are looked at again.
+#[tokio::test(start_paused = true)]
+async fn news_do_not_end_the_pause_after_a_binding_that_failed() {
+    let scheduler = Arc::new(scheduler(claim("v")).await);
+    scheduler.volumes.tell_of(free_volume());
+    // It was told the same before, so nothing is written.
+    let mut told = pod("1");
+    told.status = of(json!({"conditions": [{"type": "PodScheduled", "status": "False",
+        "message": "binding to node \"n\" failed: no"}]}));
+    scheduler.pods.tell_of(told.clone());
+    let key = Key::new("d", "p");
+    for pause in [1, 2, 4, 8, 10, 10].map(Duration::from_secs) {
+        scheduler.failed(&key, &told, "n", "no", None).await;
+        scheduler.try_again(None); // the binding of another pod has failed
+        assert_eq!(scheduler.schedule(key.clone(), None).await.unwrap(), Outcome::After(pause));
+        assert!(scheduler.cache.assumed().is_empty());
+        tokio::time::advance(pause).await;
+    }
+    scheduler.schedule(key.clone(), None).await.unwrap();
+    assert_eq!(scheduler.cache.assumed(), [key]);
+}
+
+#[tokio::test]
+async fn a_claim_that_was_selected_for_an_unknown_node_goes_to_another_one() {
+    let server = Scripted::new(|_| None).await;
+    let mut asked_before = claim("");
+    asked_before.metadata.annotations = Some([(SELECTED_NODE.to_string(), "gone".to_string())].into());
+    let scheduler = Arc::new(over(server.client.clone(), asked_before));
+    scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+    let patch = asked(&server, "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c").await.body;
+    assert_eq!(patch["metadata"]["annotations"][SELECTED_NODE], "n");
+}
+
+#[tokio::test]
+async fn a_binding_does_not_wait_for_a_reserved_volume_that_is_gone_or_given_back() {
+    let (key, first, wanted) = (Key::new("d", "p"), pod("1"), open(claim("")));
+    let version = |version: &str, claim_ref: Value| {
+        let mut volume = free_volume();
+        volume.metadata.resource_version = Some(version.into());
+        volume.spec.as_mut().unwrap().claim_ref = of(claim_ref);
+        volume
+    };
+    let ours = json!({"kind": "PersistentVolumeClaim", "namespace": "d", "name": "c", "uid": "c1"});
+    for choice in [Choice::Reserve(Arc::new(free_volume())), Choice::Await] {
+        for is_gone in [false, true] {
+            let scheduler = scheduler(claim("")).await;
+            let reserved = version("8", ours.clone());
+            match choice {
+                Choice::Reserve(_) => scheduler.volumes.tell_of(free_volume()),
+                _ => scheduler.volumes.tell_of(reserved.clone()),
+            }
+            let bound = scheduler.bound(&wanted, &choice, "n", &key, &first);
+            tokio::pin!(bound);
+            assert!(futures::poll!(bound.as_mut()).is_pending(), "what was written may not be seen yet");
+            scheduler.volumes.tell_of(reserved);
+            scheduler.news.send_replace(());
+            assert!(futures::poll!(bound.as_mut()).is_pending(), "the controller is at it");
+            match is_gone {
+                true => scheduler.volumes.tell_gone(version("9", ours.clone())),
+                false => scheduler.volumes.tell_of(version("9", Value::Null)),
+            }
+            scheduler.news.send_replace(());
+            let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for ever");
+            assert!(ended.unwrap_err().contains("claim d/c"), "{choice:?} {is_gone}");
+        }
+    }
+}
+
+/// The scheduling view shows a pod that its volumes keep from every node, too.
+#[tokio::test]
+async fn a_pod_that_its_volumes_keep_from_every_node_leaves_a_record() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+    let records = scheduler.config.tap.since(0);
+    let decision = records.iter().find_map(|r| match &r.event {
+        Event::Schedule(decision) => Some(decision),
+        _ => None,
+    });
+    let decision = decision.expect("a record");
+    let verdict = &decision.verdicts[0];
+    assert_eq!((verdict.node.as_str(), &decision.chosen), ("n", &None));
+    let refused = &verdict.refused[0];
+    assert_eq!((&*refused.filter, refused.final_), ("VolumeBinding", true));
+    assert!(refused.reason.contains("non-existent pv"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_pod_is_told_that_its_affinity_does_not_count_once_it_has_a_node() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    scheduler.volumes.tell_of(free_volume());
+    let mut near = pod("1");
+    near.spec.as_mut().unwrap().affinity = of(json!({"podAffinity": {}}));
+    near.spec.as_mut().unwrap().node_selector = of(json!({"disk": "ssd"}));
+    let told = |reason: &str| server.events().iter().any(|event| event.body["reason"] == reason);
+    scheduler.pods.tell_of(near.clone());
+    scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+    server.event("FailedScheduling").await;
+    assert!(!told("AffinityNotImplemented"), "it is not scheduled");
+    near.spec.as_mut().unwrap().node_selector = None;
+    near.metadata.resource_version = Some("2".into());
+    scheduler.pods.tell_of(near);
+    scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+    server.event("AffinityNotImplemented").await;
+}

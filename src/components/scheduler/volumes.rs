@@ -1,0 +1,402 @@
+//! Volume binding: where a pod's volumes allow it to run, and which volumes its unbound claims take
+//! there.
+//!
+//! A claim that waits for its first consumer has no volume yet. A pod with one may go to a node
+//! where a free volume fits, or where the class' provisioner can make one; which it is, is decided
+//! together with the node. Upstream: plug-in VolumeBinding.
+
+use super::decide::NodeInfo;
+use super::queue::Scheduler;
+use api::volumes::{
+    NO_PROVISIONER, SELECTED_NODE, fits, is_bound, is_for_one_pod, is_reachable, is_reserved_for, preference,
+};
+use client::Key;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Labels that tie a volume to a zone or a region; each with its older name.
+const ZONES: [[&str; 2]; 2] = [
+    ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"],
+    ["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"],
+];
+/// Stands between the zones of a volume that is in several.
+const ZONE_SEPARATOR: &str = "__";
+
+/// A claim that waits for a decision.
+#[derive(Clone, Debug)]
+pub struct Open {
+    pub key: Key,
+    pub claim: Arc<PersistentVolumeClaim>,
+    /// Its class can make a volume. On any node: `allowedTopologies` of the class are not looked
+    /// at.
+    pub provisioned: bool,
+    /// It was decided already: no other node will do.
+    pub node: Option<String>,
+    /// Another pod's binding is on its way that gives it a volume.
+    pub is_shared: bool,
+    /// The volumes that fit it and that no binding on its way reserves: the first that is reachable
+    /// is taken. Kept, because each node asks and `fits` is costly.
+    pub fitting: Vec<Arc<PersistentVolume>>,
+}
+
+impl Open {
+    /// Keeps those of the free volumes that fit.
+    fn keep_fitting(&mut self, free: &[Arc<PersistentVolume>]) {
+        self.fitting = free.iter().filter(|v| fits(v, &self.claim)).cloned().collect();
+        self.fitting.sort_by_cached_key(|v| preference(v));
+    }
+}
+
+/// How an open claim gets its volume.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// It takes this one, which is there.
+    Reserve(Arc<PersistentVolume>),
+    /// The provisioner makes one on the node.
+    Provision,
+    /// It is on its way already.
+    Await,
+}
+
+/// The volumes of one pod.
+#[derive(Clone, Debug, Default)]
+pub struct Volumes {
+    /// Of its bound claims.
+    pub bound: Vec<Arc<PersistentVolume>>,
+    pub open: Vec<Open>,
+    /// Another pod has a claim that only one may have.
+    pub is_taken: bool,
+}
+
+/// Why a node cannot take the pod with its volumes: upstream's plug-in and words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub filter: &'static str,
+    pub reason: &'static str,
+    pub is_final: bool,
+}
+
+impl Volumes {
+    /// Why the pod cannot run on the node; `None`: it can.
+    pub fn refusal(&self, node: &NodeInfo) -> Option<Refusal> {
+        if self.is_taken {
+            let reason = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
+            return Some(Refusal { filter: "VolumeRestrictions", reason, is_final: false });
+        }
+        let of_binding = |reason| Some(Refusal { filter: "VolumeBinding", reason, is_final: true });
+        if !self.bound.iter().all(|v| is_reachable(v, &node.name, &node.labels)) {
+            return of_binding("node(s) didn't match PersistentVolume's node affinity");
+        }
+        if self.choose(node).is_none() {
+            return of_binding("node(s) didn't find available persistent volumes to bind");
+        }
+        let reason = "node(s) had no available volume zone";
+        let is_near = self.bound.iter().all(|v| is_in_zone(v, &node.labels));
+        (!is_near).then_some(Refusal { filter: "VolumeZone", reason, is_final: true })
+    }
+
+    /// A volume for every open claim on this node; `None` if one of them gets none. Each takes the
+    /// one that is reserved for it, or else the smallest that fits and that no other takes: with
+    /// volumes of 1Gi and 5Gi, claims of 1Gi and 2Gi take one each, whatever their order.
+    pub fn choose(&self, node: &NodeInfo) -> Option<Vec<(Open, Choice)>> {
+        let is_near = |v: &PersistentVolume| is_reachable(v, &node.name, &node.labels);
+        let mut open: Vec<&Open> = self.open.iter().collect();
+        open.sort_by_cached_key(|o| o.fitting.iter().filter(|v| is_near(v)).count());
+        let mut taken = BTreeSet::new();
+        let mut chosen = Vec::with_capacity(open.len());
+        for claim in open {
+            if claim.node.as_ref().is_some_and(|other| *other != node.name) {
+                return None;
+            }
+            if claim.is_shared {
+                chosen.push((claim.clone(), Choice::Await));
+                continue;
+            }
+            if let Some(volume) = claim.fitting.iter().find(|v| is_reserved_for(v, &claim.claim)) {
+                if !is_near(volume) {
+                    return None; // no other volume will do
+                }
+                taken.insert(&volume.metadata.name);
+                let reserved = volume.spec.as_ref().and_then(|s| s.claim_ref.as_ref()?.uid.clone());
+                let choice = match reserved == claim.claim.metadata.uid {
+                    true => Choice::Await,
+                    false => Choice::Reserve(volume.clone()),
+                };
+                chosen.push((claim.clone(), choice));
+                continue;
+            }
+            let is_free = |v: &&Arc<PersistentVolume>| is_near(v) && !taken.contains(&v.metadata.name);
+            let choice = match claim.fitting.iter().find(is_free) {
+                // A provisioner that was asked may be at it.
+                Some(volume) if claim.node.is_none() => {
+                    taken.insert(&volume.metadata.name);
+                    Choice::Reserve(volume.clone())
+                }
+                _ if claim.provisioned => Choice::Provision,
+                _ => return None,
+            };
+            chosen.push((claim.clone(), choice));
+        }
+        Some(chosen)
+    }
+}
+
+/// Is the volume where the node is? One without a zone is everywhere, and a node without zones and
+/// regions has all. Upstream: plug-in VolumeZone.
+fn is_in_zone(volume: &PersistentVolume, labels: &BTreeMap<String, String>) -> bool {
+    let of = |labels: &BTreeMap<String, String>, names: [&str; 2]| {
+        names.iter().find_map(|name| labels.get(*name)).cloned()
+    };
+    if ZONES.iter().all(|names| of(labels, *names).is_none()) {
+        return true;
+    }
+    let tied = volume.metadata.labels.clone().unwrap_or_default();
+    ZONES.iter().all(|names| match of(&tied, *names) {
+        None => true,
+        Some(zones) => of(labels, *names).is_some_and(|own| zones.split(ZONE_SEPARATOR).any(|z| z == own)),
+    })
+}
+
+/// The uid of the pod whose binding it is. Its name is not enough: a pod that is gone may have a
+/// successor of that name, which is decided before the binding of the first one ends.
+type Owner = Option<String>;
+
+/// What bindings on their way will take.
+#[derive(Default)]
+pub struct OnTheirWay {
+    /// Volumes that they reserve, and cannot be given to another claim.
+    pub volumes: BTreeMap<String, Owner>,
+    /// Claims that they give a volume, and on which node.
+    pub claims: BTreeMap<Key, (String, Owner)>,
+}
+
+impl OnTheirWay {
+    /// The choices of one pod's binding to a node.
+    pub fn add(&mut self, pod: &Pod, node: &str, choices: &[(Open, Choice)]) {
+        let owner = &pod.metadata.uid;
+        for (open, choice) in choices {
+            match choice {
+                Choice::Reserve(volume) => {
+                    self.volumes.insert(volume.metadata.name.clone().unwrap_or_default(), owner.clone());
+                }
+                Choice::Provision => {}
+                Choice::Await => continue,
+            }
+            self.claims.insert(open.key.clone(), (node.to_string(), owner.clone()));
+        }
+    }
+
+    /// The pod's binding has ended.
+    pub fn remove(&mut self, pod: &Pod) {
+        self.volumes.retain(|_, owner| *owner != pod.metadata.uid);
+        self.claims.retain(|_, (_, owner)| *owner != pod.metadata.uid);
+    }
+}
+
+impl Scheduler {
+    /// The pod's volumes, or why they keep it from every node.
+    pub(super) fn volumes_of(&self, pod: &Pod) -> Result<Volumes, String> {
+        let mut volumes = Volumes::default();
+        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+        let mut seen = BTreeSet::new();
+        for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
+            let Some(source) = &volume.persistent_volume_claim else { continue };
+            let key = Key::new(namespace.clone(), source.claim_name.clone());
+            if !seen.insert(key.clone()) {
+                continue; // mounted twice
+            }
+            let claim = self.claims.get(&key);
+            let claim =
+                claim.ok_or_else(|| format!("persistentvolumeclaim {:?} not found", source.claim_name))?;
+            if claim.metadata.deletion_timestamp.is_some() {
+                return Err(format!("persistentvolumeclaim {:?} is being deleted", source.claim_name));
+            }
+            let spec = claim.spec.clone().unwrap_or_default();
+            let names = spec.volume_name.filter(|n| !n.is_empty());
+            if claim.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Lost")) {
+                let (claim, volume) = (&source.claim_name, names.unwrap_or_default());
+                return Err(format!(
+                    "persistentvolumeclaim {claim:?} bound to non-existent persistentvolume {volume:?}"
+                ));
+            }
+            volumes.is_taken |= is_for_one_pod(&claim) && self.is_used_by_another(&key, pod);
+            if let Some(name) = names {
+                if !is_bound(&claim) {
+                    return Err(IMMEDIATE.into()); // somebody wrote that name, and the controller has not bound it
+                }
+                // Its cache may be behind that of the claims, and a volume says on which nodes it
+                // is.
+                let volume = self.volumes.get(&Key::new("", name)).ok_or_else(|| {
+                    let nodes = self.nodes.list().len();
+                    format!(
+                        "{nodes} node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
+                    )
+                })?;
+                volumes.bound.push(volume);
+                continue;
+            }
+            let class = self.classes.get(&Key::new("", spec.storage_class_name.unwrap_or_default()));
+            let late = |mode: &Option<String>| mode.as_deref() == Some("WaitForFirstConsumer");
+            let Some(class) = class.filter(|c| late(&c.volume_binding_mode)) else {
+                return Err(IMMEDIATE.into());
+            };
+            let provisioned = class.provisioner != NO_PROVISIONER;
+            let on_its_way = Self::lock(&self.reserved).claims.get(&key).map(|(node, _)| node.clone());
+            let selected = claim.metadata.annotations.as_ref().and_then(|a| a.get(SELECTED_NODE)).cloned();
+            // Whoever may write the claim may write it, and its node may be gone. No volume is made
+            // there.
+            let is_known = |node: &String| self.nodes.get(&Key::new("", node.clone())).is_some();
+            let selected = selected.filter(|node| provisioned && is_known(node));
+            let is_shared = on_its_way.is_some();
+            let (node, fitting) = (on_its_way.or(selected), Vec::new());
+            volumes.open.push(Open { key, claim, provisioned, node, is_shared, fitting });
+        }
+        if !volumes.open.is_empty() {
+            let mut free = self.volumes.list();
+            let reserved = &Self::lock(&self.reserved).volumes;
+            free.retain(|v| !v.metadata.name.as_ref().is_some_and(|name| reserved.contains_key(name)));
+            volumes.open.iter_mut().for_each(|open| open.keep_fitting(&free));
+        }
+        Ok(volumes)
+    }
+}
+
+/// The claim's class does not wait for a pod, so the pod waits for the claim.
+const IMMEDIATE: &str = "pod has unbound immediate PersistentVolumeClaims";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn of<T: serde::de::DeserializeOwned>(object: Value) -> T {
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn volume(name: &str, size: &str, node: &str) -> Arc<PersistentVolume> {
+        let term = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]});
+        Arc::new(of(
+            json!({"metadata": {"name": name}, "spec": {"storageClassName": "late", "capacity": {"storage": size},
+            "accessModes": ["ReadWriteOnce"], "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}}),
+        ))
+    }
+
+    fn open(name: &str, size: &str, provisioned: bool) -> Open {
+        let claim = of(
+            json!({"metadata": {"name": name, "namespace": "d", "uid": name}, "spec": {"storageClassName": "late",
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}}),
+        );
+        let key = Key::new("d", name);
+        Open { key, claim: Arc::new(claim), provisioned, node: None, is_shared: false, fitting: vec![] }
+    }
+
+    fn with(mut open: Vec<Open>, free: &[Arc<PersistentVolume>]) -> Volumes {
+        open.iter_mut().for_each(|open| open.keep_fitting(free));
+        Volumes { open, ..Volumes::default() }
+    }
+
+    /// `c1=small c2=+`: which volume each claim takes, `+` for one that is made.
+    fn choice(volumes: &Volumes, node: &str) -> Option<String> {
+        let node = NodeInfo { name: node.into(), ..NodeInfo::default() };
+        assert_eq!(volumes.refusal(&node).is_none(), volumes.choose(&node).is_some());
+        let mut all: Vec<String> = volumes
+            .choose(&node)?
+            .into_iter()
+            .map(|(open, choice)| match choice {
+                Choice::Reserve(v) => format!("{}={}", open.key.name, v.metadata.name.clone().unwrap()),
+                Choice::Provision => format!("{}=+", open.key.name),
+                Choice::Await => format!("{}=.", open.key.name),
+            })
+            .collect();
+        all.sort();
+        Some(all.join(" "))
+    }
+
+    #[test]
+    fn claims_take_the_smallest_volumes_of_the_node() {
+        let free = vec![volume("large", "5Gi", "a"), volume("small", "1Gi", "a"), volume("far", "1Gi", "b")];
+        let with = |open: Vec<Open>| with(open, &free);
+        let two = with(vec![open("c1", "1Gi", false), open("c2", "2Gi", false)]);
+        assert_eq!(choice(&two, "a").unwrap(), "c1=small c2=large");
+        assert_eq!(choice(&two, "b"), None, "no volume there is large enough");
+        let swapped = with(vec![open("c2", "2Gi", false), open("c1", "1Gi", false)]);
+        assert_eq!(choice(&swapped, "a").unwrap(), "c1=small c2=large");
+        let made = with(vec![open("c1", "1Gi", true), open("c2", "2Gi", true)]);
+        assert_eq!(choice(&made, "b").unwrap(), "c1=far c2=+");
+        assert_eq!(choice(&made, "c").unwrap(), "c1=+ c2=+");
+    }
+
+    #[test]
+    fn a_bound_volume_ties_the_pod_to_its_node() {
+        let volumes = Volumes { bound: vec![volume("v", "1Gi", "a")], ..Volumes::default() };
+        let on = |name: &str| volumes.refusal(&NodeInfo { name: name.into(), ..NodeInfo::default() });
+        let reason = |name: &str| on(name).map(|found| found.reason);
+        assert_eq!(
+            (reason("a"), reason("b")),
+            (None, Some("node(s) didn't match PersistentVolume's node affinity"))
+        );
+    }
+
+    /// A volume that was reserved for the claim, by a scheduler that ended meanwhile for example,
+    /// ties it to its node, as does a provisioner that was asked.
+    #[test]
+    fn what_was_decided_once_is_decided() {
+        let mut reserved = PersistentVolume::clone(&volume("large", "5Gi", "a"));
+        reserved.spec.as_mut().unwrap().claim_ref =
+            of(json!({"kind": "PersistentVolumeClaim", "namespace": "d", "name": "c1", "uid": "c1"}));
+        let free = vec![volume("small", "1Gi", "a"), volume("far", "1Gi", "b"), Arc::new(reserved)];
+        let with = |open: Vec<Open>| with(open, &free);
+        let stored = with(vec![open("c1", "1Gi", true)]);
+        assert_eq!((choice(&stored, "a").as_deref(), choice(&stored, "b")), (Some("c1=."), None));
+        let asked = Open { node: Some("c".into()), ..open("c2", "1Gi", true) };
+        let asked = with(vec![asked]);
+        assert_eq!((choice(&asked, "a"), choice(&asked, "c").as_deref()), (None, Some("c2=+")));
+        let shared = Open { node: Some("b".into()), is_shared: true, ..open("c3", "1Gi", false) };
+        let shared = with(vec![shared]);
+        assert_eq!((choice(&shared, "a"), choice(&shared, "b").as_deref()), (None, Some("c3=.")));
+    }
+
+    /// A binding waits for its volume, the pod is deleted meanwhile, and the StatefulSet makes the
+    /// next one of that name.
+    #[test]
+    fn the_end_of_a_binding_leaves_what_a_pod_of_the_same_name_reserves() {
+        let pod = |uid: &str| -> Pod {
+            of(
+                json!({"metadata": {"name": "web-0", "namespace": "d", "uid": uid}, "spec": {"containers": []}}),
+            )
+        };
+        let takes = |claim: &str, name: &str| {
+            vec![(open(claim, "1Gi", false), Choice::Reserve(volume(name, "1Gi", "a")))]
+        };
+        let mut reserved = OnTheirWay::default();
+        reserved.add(&pod("1"), "a", &takes("c1", "v1"));
+        reserved.add(&pod("2"), "a", &takes("c2", "v2"));
+        reserved.remove(&pod("1"));
+        assert_eq!(reserved.volumes.keys().collect::<Vec<_>>(), ["v2"]);
+        assert_eq!(reserved.claims.keys().collect::<Vec<_>>(), [&Key::new("d", "c2")]);
+        reserved.remove(&pod("2"));
+        assert!(reserved.volumes.is_empty() && reserved.claims.is_empty());
+    }
+
+    #[test]
+    fn a_volume_of_a_zone_is_not_used_in_another() {
+        let with = |zone: &str| {
+            let mut volume = PersistentVolume::clone(&volume("v", "1Gi", "n"));
+            volume.metadata.labels =
+                Some([("topology.kubernetes.io/zone".to_string(), zone.to_string())].into());
+            Volumes { bound: vec![Arc::new(volume)], ..Volumes::default() }
+        };
+        let refused = |zone: &str, label: &str| {
+            let labels = match label {
+                "" => BTreeMap::new(),
+                zone => [("failure-domain.beta.kubernetes.io/zone".to_string(), zone.to_string())].into(),
+            };
+            with(zone)
+                .refusal(&NodeInfo { name: "n".into(), labels, ..NodeInfo::default() })
+                .map(|r| r.filter)
+        };
+        assert_eq!((refused("a", "a"), refused("a", "b")), (None, Some("VolumeZone")));
+        assert_eq!((refused("a__b", "b"), refused("a", "")), (None, None));
+    }
+}

@@ -1,0 +1,610 @@
+//! The work queue: which keys need a look, each at most once at a time.
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+use tap::Cause;
+use task::{Crew, guard};
+use tokio::sync::Notify;
+
+/// How long a failing key waits: `first`, doubled at each further failure, up to `longest`.
+#[derive(Clone, Copy, Debug)]
+pub struct Backoff {
+    pub first: Duration,
+    pub longest: Duration,
+}
+
+/// client-go's defaults.
+const BACKOFF: Backoff = Backoff { first: Duration::from_millis(5), longest: Duration::from_secs(1000) };
+/// A key whose reconciler panicked waits at least this long: a panic is a bug, which time seldom
+/// cures.
+const PANIC_PAUSE: Duration = Duration::from_secs(1);
+/// No key waits longer than this for its next look. The look finds out how much is left: so a key
+/// whose object is gone is forgotten within the hour, and does not stay until a deadline that may
+/// be years away.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// Failures in a row from which on they are logged as warnings. The first ones are as a rule a
+/// write that met a newer version of the object, while the cache is milliseconds behind.
+const WARN_FROM: u32 = 4;
+
+/// An error of a reconciler, which is logged with its causes.
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+/// What goes before what: of the keys that wait, the one with the smallest rank is handed out
+/// first.
+type Rank<K> = Box<dyn Fn(&K) -> i64 + Send + Sync>;
+/// Tells people that the reconciler panicked on a key, with the panic's text.
+type PanicReport<K> = Box<dyn Fn(&K, &str) + Send + Sync>;
+
+/// Finds keys that come back again and again without a pause. On a paused clock such a key may keep
+/// time from going on, and then its history would never end.
+#[cfg(any(test, feature = "testing"))]
+pub mod spin {
+    use ::clock::Instant;
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+    use std::fmt::Debug;
+    use std::time::Duration;
+
+    /// One key has no reason to be taken out more often within [`WITHIN`]: simulated worlds make
+    /// some hundred changes in that time, of many objects. A key that comes back after one request
+    /// gets there in two seconds, because a simulated request takes a millisecond each way.
+    const MOST: u32 = 1000;
+    const WITHIN: Duration = Duration::from_secs(10);
+
+    thread_local! {
+        static FOUND: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// From now on the queues of this thread panic when a key spins, which is the end of the crew.
+    pub fn find() {
+        FOUND.set(true);
+    }
+
+    /// Counts one more time that the key is taken out. `taken`: since when, and how often.
+    pub(super) fn count<K: Ord + Clone + Debug>(taken: &mut BTreeMap<K, (Instant, u32)>, key: &K) {
+        if !FOUND.get() {
+            return;
+        }
+        let now = Instant::now();
+        let (since, times) = taken.entry(key.clone()).or_insert((now, 0));
+        if now.duration_since(*since) >= WITHIN {
+            (*since, *times) = (now, 0);
+        }
+        *times += 1;
+        assert!(*times <= MOST, "{key:?} was taken out {MOST} times within {:?}", now.duration_since(*since));
+    }
+}
+
+struct State<K> {
+    /// Keys to hand out, by rank, and of one rank the oldest first.
+    waiting: BTreeMap<(i64, u64), K>,
+    /// How many keys have been put there so far.
+    turns: u64,
+    /// Keys that changed and have not been handed out since, with the newest reason.
+    dirty: BTreeMap<K, Option<Cause>>,
+    /// Keys that a worker holds.
+    busy: BTreeSet<K>,
+    /// Keys that come by themselves, when and why: each once, at the earliest time that was asked
+    /// for.
+    delayed: BTreeMap<K, (clock::Instant, Option<Cause>)>,
+    /// The keys of `delayed` by time.
+    agenda: BTreeSet<(clock::Instant, K)>,
+    /// The task that waits for the first entry of the agenda runs.
+    timed: bool,
+    failures: BTreeMap<K, u32>,
+    #[cfg(any(test, feature = "testing"))]
+    taken: BTreeMap<K, (clock::Instant, u32)>,
+}
+
+struct Shared<K> {
+    state: Mutex<State<K>>,
+    news: Notify,
+    /// The agenda begins earlier than before.
+    sooner: Notify,
+    crew: Crew,
+    backoff: Backoff,
+    rank: OnceLock<Rank<K>>,
+    panics: OnceLock<PanicReport<K>>,
+}
+
+/// Keys with their causes. A key that is added while a worker holds it comes back when the worker
+/// is done. Clones share the queue.
+pub struct WorkQueue<K>(Arc<Shared<K>>);
+
+impl<K> Clone for WorkQueue<K> {
+    fn clone(&self) -> Self {
+        WorkQueue(self.0.clone())
+    }
+}
+
+/// What a reconciler wants next for its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing, until something changes.
+    Done,
+    /// Another look after this time.
+    After(Duration),
+}
+
+impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
+    /// A queue whose delays and workers belong to the crew. Failing keys wait as in client-go, up
+    /// to 1000 s.
+    pub fn new(crew: &Crew) -> WorkQueue<K> {
+        WorkQueue::retrying(crew, BACKOFF)
+    }
+
+    /// A queue whose failing keys wait this long.
+    pub fn retrying(crew: &Crew, backoff: Backoff) -> WorkQueue<K> {
+        let state = State {
+            waiting: BTreeMap::new(),
+            turns: 0,
+            dirty: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            delayed: BTreeMap::new(),
+            agenda: BTreeSet::new(),
+            timed: false,
+            failures: BTreeMap::new(),
+            #[cfg(any(test, feature = "testing"))]
+            taken: BTreeMap::new(),
+        };
+        WorkQueue(Arc::new(Shared {
+            state: Mutex::new(state),
+            news: Notify::new(),
+            sooner: Notify::new(),
+            crew: crew.clone(),
+            backoff,
+            rank: OnceLock::new(),
+            panics: OnceLock::new(),
+        }))
+    }
+
+    /// Sets the order in which keys that wait are handed out. A key is ranked when it begins to
+    /// wait. The first call counts.
+    pub fn rank_by(&self, rank: impl Fn(&K) -> i64 + Send + Sync + 'static) {
+        let _ = self.0.rank.set(Box::new(rank));
+    }
+
+    /// Puts a key behind those of its rank and wakes a worker.
+    fn line_up(&self, state: &mut State<K>, key: K) {
+        let rank = self.0.rank.get().map_or(0, |rank| rank(&key));
+        state.turns += 1;
+        state.waiting.insert((rank, state.turns), key);
+        self.0.news.notify_one();
+    }
+
+    /// Sets who is told of panics beside the log, usually an Event on the key's object. The first
+    /// call counts.
+    pub fn on_panic(&self, report: impl Fn(&K, &str) + Send + Sync + 'static) {
+        let _ = self.0.panics.set(Box::new(report)); // a second one would be told twice
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        self.0.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Asks for a look at the key.
+    pub fn add(&self, key: K, cause: Option<Cause>) {
+        self.put(&mut self.lock(), key, cause);
+    }
+
+    fn put(&self, state: &mut State<K>, key: K, cause: Option<Cause>) {
+        if let Some(known) = state.dirty.get_mut(&key) {
+            *known = cause.or(known.take());
+            return;
+        }
+        state.dirty.insert(key.clone(), cause);
+        if !state.busy.contains(&key) {
+            self.line_up(state, key);
+        }
+    }
+
+    /// Asks for a look after a (scaled) time, an hour at most. A key that comes earlier anyway is
+    /// not put down again, as in client-go: a reconciler that always asks for another look would
+    /// have one more on its way after every change. One task waits for all delayed keys, so a key
+    /// costs one entry however often it is put down.
+    pub fn add_after(&self, key: K, cause: Option<Cause>, delay: Duration) {
+        let due = clock::Instant::now() + clock::scaled(delay.min(LONGEST));
+        let start = {
+            let mut state = self.lock();
+            let known = state.delayed.get(&key).map(|(at, _)| *at);
+            if known.is_some_and(|at| at <= due) {
+                return;
+            }
+            if let Some(at) = known {
+                state.agenda.remove(&(at, key.clone()));
+            }
+            state.delayed.insert(key.clone(), (due, cause));
+            state.agenda.insert((due, key));
+            !std::mem::replace(&mut state.timed, true)
+        };
+        match start {
+            false => self.0.sooner.notify_one(),
+            true => {
+                let queue = self.clone();
+                self.0.crew.spawn_essential(async move { queue.keep_time().await });
+            }
+        }
+    }
+
+    /// Adds delayed keys when they are due; ends when none is left.
+    async fn keep_time(&self) {
+        loop {
+            let next = {
+                let mut state = self.lock();
+                let now = clock::Instant::now();
+                while state.agenda.first().is_some_and(|(at, _)| *at <= now) {
+                    let Some((_, key)) = state.agenda.pop_first() else { break };
+                    let cause = state.delayed.remove(&key).and_then(|(_, cause)| cause);
+                    self.put(&mut state, key, cause);
+                }
+                state.timed = !state.agenda.is_empty();
+                state.agenda.first().map(|(at, _)| *at)
+            };
+            let Some(next) = next else { return };
+            tokio::select! {
+                biased; // a seed of a simulation has to be one history
+                () = clock::sleep_until(next) => {}
+                () = self.0.sooner.notified() => {}
+            }
+        }
+    }
+
+    /// Waits for a key. The worker must call [`done`](WorkQueue::done) with it.
+    pub async fn next(&self) -> (K, Option<Cause>) {
+        loop {
+            let news = self.0.news.notified();
+            {
+                let mut state = self.lock();
+                if let Some((_, key)) = state.waiting.pop_first() {
+                    #[cfg(any(test, feature = "testing"))]
+                    spin::count(&mut state.taken, &key);
+                    let cause = state.dirty.remove(&key).flatten();
+                    state.busy.insert(key.clone());
+                    if !state.waiting.is_empty() {
+                        self.0.news.notify_one();
+                    }
+                    return (key, cause);
+                }
+            }
+            news.await;
+        }
+    }
+
+    /// The worker has finished with the key.
+    pub fn done(&self, key: &K) {
+        let mut state = self.lock();
+        state.busy.remove(key);
+        if state.dirty.contains_key(key) {
+            self.line_up(&mut state, key.clone());
+        }
+    }
+
+    /// Counts a failure of the key. Returns how many there were in a row, and the pause before the
+    /// next try.
+    fn failed(&self, key: &K) -> (u32, Duration) {
+        let mut state = self.lock();
+        let failures = state.failures.entry(key.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        let Backoff { first, longest } = self.0.backoff;
+        (*failures, first.saturating_mul(1 << (*failures - 1).min(30)).min(longest))
+    }
+
+    fn forget(&self, key: &K) {
+        self.lock().failures.remove(key);
+    }
+
+    /// Starts workers that reconcile keys until the crew ends. An error or a panic brings the key
+    /// back after a growing pause; the other keys go on.
+    pub fn work<F, R, E>(&self, name: &'static str, workers: usize, reconcile: F)
+    where
+        F: Fn(K, Option<Cause>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Outcome, E>> + Send + 'static,
+        E: Into<Fault> + Send + 'static,
+        K: Sync,
+    {
+        let reconcile = Arc::new(reconcile);
+        for _ in 0..workers {
+            let (queue, reconcile) = (self.clone(), reconcile.clone());
+            self.0.crew.spawn_essential(async move {
+                loop {
+                    let (key, cause) = queue.next().await;
+                    queue.reconcile_one(name, key, cause, &*reconcile).await;
+                }
+            });
+        }
+    }
+
+    /// Starts a worker for every key that has work, as the kubelet's pod workers: a key that takes
+    /// long holds up no other. There are as many tasks as keys that are being reconciled, so the
+    /// caller bounds the keys.
+    pub fn work_each<F, R, E>(&self, name: &'static str, reconcile: F)
+    where
+        F: Fn(K, Option<Cause>) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Outcome, E>> + Send + 'static,
+        E: Into<Fault> + Send + 'static,
+        K: Sync,
+    {
+        let (queue, reconcile) = (self.clone(), Arc::new(reconcile));
+        self.0.crew.spawn_essential(async move {
+            loop {
+                let (key, cause) = queue.next().await;
+                let (worker, reconcile) = (queue.clone(), reconcile.clone());
+                queue.0.crew.spawn_essential(async move {
+                    worker.reconcile_one(name, key, cause, &*reconcile).await;
+                });
+            }
+        });
+    }
+
+    /// Reconciles a key that [`next`](WorkQueue::next) handed out, and hands it back.
+    async fn reconcile_one<F, R, E>(&self, name: &'static str, key: K, cause: Option<Cause>, reconcile: &F)
+    where
+        F: Fn(K, Option<Cause>) -> R,
+        R: Future<Output = Result<Outcome, E>>,
+        E: Into<Fault>,
+    {
+        // Boxed: a reconciler's future is large, and without a key the worker has none.
+        let look = async { Box::pin(reconcile(key.clone(), cause.clone())).await };
+        let ended = match guard(look).await {
+            Ok(ended) => ended,
+            Err(panic) => {
+                let pause = self.failed(&key).1.max(PANIC_PAUSE);
+                tracing::error!(controller = name, ?key, panic, ?pause, "reconcile panicked, trying again");
+                if let Some(report) = self.0.panics.get() {
+                    report(&key, &panic);
+                }
+                self.add_after(key.clone(), cause, pause);
+                self.done(&key);
+                return;
+            }
+        };
+        match ended {
+            Ok(outcome) => {
+                self.forget(&key);
+                if let Outcome::After(delay) = outcome {
+                    self.add_after(key.clone(), cause, delay);
+                }
+            }
+            Err(error) => {
+                let (failures, pause) = self.failed(&key);
+                let error = chain(&*error.into());
+                match failures < WARN_FROM {
+                    true => {
+                        tracing::debug!(
+                            controller = name,
+                            ?key,
+                            error,
+                            ?pause,
+                            "reconcile failed, trying again"
+                        )
+                    }
+                    false => {
+                        tracing::warn!(
+                            controller = name,
+                            ?key,
+                            error,
+                            failures,
+                            ?pause,
+                            "reconcile failed, trying again"
+                        );
+                    }
+                }
+                self.add_after(key.clone(), cause, pause);
+            }
+        }
+        self.done(&key);
+    }
+}
+
+/// Returns an error with its causes on one line: `cannot make /x: no room`. A cause that the text
+/// tells already is left out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source()).map(ToString::to_string);
+    causes.fold(error.to_string(), |text, cause| match text.contains(&cause) {
+        true => text,
+        false => format!("{text}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use task::End;
+
+    #[test]
+    fn an_error_is_logged_with_its_causes_and_each_once() {
+        #[derive(Debug, thiserror::Error)]
+        enum Failed {
+            #[error("cannot make /x")]
+            Short(#[source] std::io::Error),
+            #[error("cannot make /x: {0}")]
+            Whole(#[source] std::io::Error),
+        }
+        let cause = || std::io::Error::other("no room");
+        for error in [Failed::Short(cause()), Failed::Whole(cause())] {
+            assert_eq!(chain(&error), "cannot make /x: no room");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_matters_most_is_handed_out_first() {
+        let queue: WorkQueue<String> = WorkQueue::new(&Crew::new("t"));
+        queue.rank_by(|key| -(key.len() as i64));
+        for key in ["a", "ccc", "b", "dd"] {
+            queue.add(key.into(), None);
+        }
+        let mut order = vec![];
+        for _ in 0..4 {
+            order.push(queue.next().await.0);
+        }
+        assert_eq!(order, ["ccc", "dd", "a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_key_is_handed_out_once_and_comes_back_if_it_changed_meanwhile() {
+        let queue = WorkQueue::new(&Crew::new("t"));
+        queue.add("a", Some(Cause::Revision(1)));
+        queue.add("a", Some(Cause::Revision(2)));
+        queue.add("b", None);
+        assert_eq!(queue.next().await, ("a", Some(Cause::Revision(2))));
+        queue.add("a", Some(Cause::Revision(3)));
+        assert_eq!(queue.next().await, ("b", None)); // a is busy
+        queue.done(&"a");
+        assert_eq!(queue.next().await, ("a", Some(Cause::Revision(3))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_comes_back_at_once_for_ever_is_found() {
+        spin::find();
+        let crew = Crew::new("t");
+        let queue = WorkQueue::new(&crew);
+        let again = queue.clone();
+        queue.work("t", 1, move |key: &'static str, _| {
+            again.add(key, None);
+            async { Ok::<_, String>(Outcome::Done) }
+        });
+        queue.add("a", None);
+        let end = crew.wait().await;
+        assert!(matches!(&end, End::Panicked(why) if why.contains("\"a\" was taken out")), "{end:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_put_off_again_and_again_comes_once_at_the_earliest_time() {
+        let queue = WorkQueue::new(&Crew::new("t"));
+        let start = clock::Instant::now();
+        for secs in [20, 10, 30, 10] {
+            queue.add_after("a", None, Duration::from_secs(secs));
+        }
+        assert_eq!(queue.next().await, ("a", None));
+        assert_eq!(start.elapsed().as_secs(), 10);
+        queue.done(&"a");
+        let again = clock::timeout(Duration::from_secs(60), queue.next()).await;
+        assert_eq!(again, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_takes_for_ever_holds_up_no_other_and_is_handed_out_once() {
+        let queue = WorkQueue::new(&Crew::new("t"));
+        let (calls, news) = tokio::sync::mpsc::unbounded_channel();
+        let mut news = news;
+        queue.work_each("t", move |key: u32, _| {
+            let _ = calls.send(key);
+            async move {
+                if key < 1000 {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, String>(Outcome::Done)
+            }
+        });
+        for key in 0..100 {
+            queue.add(key, None);
+        }
+        queue.add(7, None); // it is being reconciled for ever: no second worker comes to it
+        queue.add(1000, None);
+        let mut seen = Vec::new();
+        while !seen.contains(&1000) {
+            seen.push(clock::timeout(Duration::from_secs(1), news.recv()).await.unwrap().unwrap());
+        }
+        queue.add(7, None);
+        assert_eq!(clock::timeout(Duration::from_secs(60), news.recv()).await, None);
+        assert_eq!(seen.iter().filter(|key| **key == 7).count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_put_down_again_and_again_is_one_entry_and_comes_within_the_hour() {
+        let queue = WorkQueue::new(&Crew::new("t"));
+        let (start, year) = (clock::Instant::now(), Duration::from_secs(365 * 86_400));
+        for n in 0..1000 {
+            queue.add_after("a", None, Duration::from_secs(3000 - n)); // each a little earlier
+            queue.add_after("b", None, year);
+        }
+        {
+            let state = queue.lock();
+            assert_eq!((state.delayed.len(), state.agenda.len()), (2, 2));
+        }
+        assert_eq!(queue.next().await.0, "a");
+        assert_eq!(start.elapsed().as_secs(), 2001);
+        assert_eq!(queue.next().await.0, "b");
+        assert_eq!(start.elapsed().as_secs(), LONGEST.as_secs());
+        assert!(!queue.lock().timed, "the task has nothing to wait for");
+        queue.add_after("c", None, Duration::from_secs(1));
+        assert_eq!(queue.next().await.0, "c");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_lasts_is_a_warning_with_its_reason() {
+        let seen = crate::testing::Log::default();
+        let _guard = seen.listen();
+        let queue = WorkQueue::new(&Crew::new("t"));
+        queue.work("sorter", 1, |_: u8, _| async { Err::<Outcome, _>("no such shelf") });
+        queue.add(1, None);
+        clock::sleep(Duration::from_millis(1)).await;
+        assert_eq!(seen.warnings(), [""; 0], "once is no news");
+        clock::sleep(Duration::from_secs(1)).await;
+        let warnings = seen.warnings();
+        assert!(warnings.iter().any(|w| w.contains("sorter") && w.contains("no such shelf")), "{warnings:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_wait_longer_and_longer() {
+        let queue = WorkQueue::new(&Crew::new("t"));
+        let tries = Arc::new(Mutex::new(Vec::new()));
+        let (seen, start) = (tries.clone(), clock::Instant::now());
+        queue.work("t", 1, move |_: u8, _| {
+            seen.lock().unwrap().push(start.elapsed().as_millis());
+            let enough = seen.lock().unwrap().len() == 4;
+            async move { if enough { Ok(Outcome::Done) } else { Err("not yet") } }
+        });
+        queue.add(1, None);
+        clock::sleep(Duration::from_secs(60)).await;
+        let tries = tries.lock().unwrap();
+        assert_eq!(tries.len(), 4);
+        assert!(tries[1] >= 5 && tries[2] - tries[1] >= 10 && tries[3] - tries[2] >= 20, "{tries:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_failed_for_long_is_tried_within_the_longest_pause() {
+        let longest = Duration::from_secs(10);
+        let backoff = Backoff { first: Duration::from_millis(5), longest };
+        let queue = WorkQueue::retrying(&Crew::new("t"), backoff);
+        let mended = Arc::new(Mutex::new(None));
+        let (seen, start) = (mended.clone(), clock::Instant::now());
+        queue.work("t", 1, move |_: u8, _| {
+            let there = start.elapsed() >= Duration::from_secs(3600);
+            let done = there.then(|| *seen.lock().unwrap() = Some(start.elapsed()));
+            async move { done.map(|()| Outcome::Done).ok_or("not yet") }
+        });
+        queue.add(1, None);
+        clock::sleep(Duration::from_secs(7200)).await;
+        let mended = mended.lock().unwrap().unwrap();
+        assert!(mended <= Duration::from_secs(3600) + longest, "{mended:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_panics_waits_longer_and_longer_and_the_others_go_on() {
+        let crew = Crew::new("t");
+        let queue = WorkQueue::new(&crew);
+        let (log, told) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+        let (seen, start) = (log.clone(), clock::Instant::now());
+        let heard = told.clone();
+        queue.on_panic(move |key: &u8, text| heard.lock().unwrap().push(format!("{key}: {text}")));
+        queue.work("t", 1, move |key: u8, _| {
+            seen.lock().unwrap().push((key, start.elapsed().as_secs()));
+            async move {
+                assert!(key != 1, "boom");
+                Ok::<Outcome, String>(Outcome::Done)
+            }
+        });
+        queue.add(1, None);
+        queue.add(2, None);
+        clock::sleep(Duration::from_secs(60)).await;
+        let log = log.lock().unwrap();
+        assert_eq!(log.iter().filter(|(key, _)| *key == 2).count(), 1);
+        let panics = log.iter().filter(|(key, _)| *key == 1).count();
+        assert!((3..20).contains(&panics), "{log:?}");
+        assert_eq!(told.lock().unwrap().len(), panics);
+        assert_eq!(told.lock().unwrap()[0], "1: boom");
+        assert_eq!(crew.ended(), None);
+    }
+}

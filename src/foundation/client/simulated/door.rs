@@ -1,0 +1,596 @@
+//! The way from a component to the store: requests that are late, refused, heard without an answer
+//! or heard after their sender has ended, and watches that lag, break and expire. Everything comes
+//! from a seed.
+
+use super::store::{Event, Store};
+use super::{SERVED, kind};
+use crate::Client;
+use api::kinds::{self, Catalog, Kind};
+use api::value::{self, text};
+use api::{Status, discovery, meta, patch, strategic};
+use bytes::Bytes;
+use futures::stream::unfold;
+use http::{Method, Request, Response, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use kube::client::Body;
+use lru::LruCache;
+use rng::Rng;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
+
+/// The probability of each fault, at each request or event.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// A request, or its answer, is late.
+    pub slow: f64,
+    /// A request is refused, or its connection breaks before it is heard.
+    pub refused: f64,
+    /// A request is carried out, and its connection breaks before it is answered.
+    pub lost: f64,
+    /// An event is late on one watch, and so behind later events of other kinds.
+    pub lag: f64,
+    /// A watch ends, and goes on where it was when the client asks again.
+    pub cut: f64,
+    /// A watch cannot go on where it was: the client has to list again.
+    pub expired: f64,
+    /// The component is killed while it writes.
+    pub killed: f64,
+}
+
+/// Events that are kept; at the bound the one that was written longest ago goes, as one does whose
+/// time is over.
+const EVENTS_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// Kills in one history, at most: each costs new lists of all kinds.
+const KILLS_MAX: u64 = 4;
+
+/// A mistake that is made on purpose, to see whether it is noticed. Each makes the door behave as a
+/// client with that mistake would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Writes do not say which version they are meant for.
+    LostUpdate,
+    /// A conflict counts as success.
+    SwallowedConflict,
+    /// A write that was refused counts as success.
+    SwallowedFailure,
+    /// Now and then a watch does not tell of a deletion.
+    MissedDeletion,
+    /// A watch that was cut goes on at the newest revision instead of where it was.
+    SkippedEvents,
+}
+
+/// What happened in a history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub requests: u64,
+    pub writes: u64,
+    pub conflicts: u64,
+    pub refused: u64,
+    pub lost: u64,
+    pub cut: u64,
+    pub expired: u64,
+    pub killed: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.requests += other.requests;
+        self.writes += other.writes;
+        self.conflicts += other.conflicts;
+        self.refused += other.refused;
+        self.lost += other.lost;
+        self.cut += other.cut;
+        self.expired += other.expired;
+        self.killed += other.killed;
+    }
+}
+
+struct Inner {
+    store: Store,
+    rng: Rng,
+    faults: Mutex<Faults>,
+    bug: Option<Bug>,
+    killed: Notify,
+    tally: Mutex<Tally>,
+    /// By namespace and name.
+    events: Mutex<LruCache<(String, String), Value>>,
+    /// Uids of objects that were created, and whose creator has not been told.
+    untold: Mutex<BTreeSet<String>>,
+}
+
+#[derive(Clone)]
+pub struct Door(Arc<Inner>);
+
+/// A request that was understood.
+struct Call {
+    method: Method,
+    kind: &'static Kind,
+    namespace: String,
+    name: String,
+    sub: String,
+    query: BTreeMap<String, String>,
+    content_type: String,
+    body: Value,
+    /// The uid of what it has created.
+    made: String,
+}
+
+impl Call {
+    fn writes(&self) -> bool {
+        self.method != Method::GET
+    }
+}
+
+/// A request for an Event. No component watches Events, so they are kept apart from the store and
+/// are no part of its history.
+struct EventCall {
+    method: Method,
+    namespace: String,
+    name: String,
+    content_type: String,
+    body: Value,
+}
+
+/// What a path leads to.
+enum Place {
+    Call(Box<Call>),
+    Discovery(&'static Bytes),
+    Event(Box<EventCall>),
+    Nothing,
+}
+
+/// `/api` and `/apis` with the kinds that are served.
+static DISCOVERY: LazyLock<[Bytes; 2]> = LazyLock::new(|| {
+    [true, false].map(|core| {
+        let mut document = discovery::aggregated(&Catalog::default(), core, "v2");
+        for group in value::list_mut(&mut document, "items") {
+            let of = text(group, "metadata.name").to_string();
+            for version in value::list_mut(group, "versions") {
+                let mut kept = value::list(version, "resources").to_vec();
+                kept.retain(|r| SERVED.iter().any(|(g, _, plural)| *g == of && r["resource"] == *plural));
+                value::put(version, "resources", kept);
+            }
+        }
+        Bytes::from(document.to_string())
+    })
+});
+
+impl Door {
+    pub fn new(store: &Store, rng: &Rng, faults: Faults, bug: Option<Bug>) -> Door {
+        Door(Arc::new(Inner {
+            store: store.clone(),
+            rng: rng.clone(),
+            faults: Mutex::new(faults),
+            bug,
+            killed: Notify::new(),
+            tally: Mutex::default(),
+            events: Mutex::new(LruCache::new(EVENTS_MAX)),
+            untold: Mutex::default(),
+        }))
+    }
+
+    pub fn client(&self) -> Client {
+        Client::simulated(self)
+    }
+
+    /// From now on nothing goes wrong any more.
+    pub fn calm(&self) {
+        *self.faults_mut() = Faults::default();
+    }
+
+    /// Waits until the component is to be killed. Its write gets no answer.
+    pub async fn killed(&self) {
+        self.0.killed.notified().await;
+    }
+
+    pub fn tally(&self) -> Tally {
+        *self.tally_mut()
+    }
+
+    /// Uids of objects that were created, and whose creator never got the answer: it was lost on
+    /// the way, or the creator was killed before.
+    pub fn untold(&self) -> BTreeSet<String> {
+        self.untold_mut().clone()
+    }
+
+    fn untold_mut(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.untold.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn faults_mut(&self) -> MutexGuard<'_, Faults> {
+        self.0.faults.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn tally_mut(&self) -> MutexGuard<'_, Tally> {
+        self.0.tally.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn chance(&self, of: impl Fn(&Faults) -> f64) -> bool {
+        let probability = of(&self.faults_mut());
+        probability > 0.0 && self.0.rng.chance(probability)
+    }
+
+    /// Mostly some milliseconds, now and then seconds.
+    fn delay(&self) -> Duration {
+        let most = if self.0.rng.chance(0.1) { 5000 } else { 50 };
+        Duration::from_millis(self.0.rng.range(1, most))
+    }
+
+    /// Nothing is done in no time: a component that asks again and again would keep a paused clock
+    /// from going on.
+    async fn pause(&self) {
+        let slow = self.chance(|f| f.slow);
+        clock::sleep(if slow { self.delay() } else { Duration::from_millis(1) }).await;
+    }
+
+    pub(crate) fn kube(&self) -> kube::Client {
+        let door = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let door = door.clone();
+            async move { door.serve(request).await }
+        });
+        kube::Client::new(service, "default")
+    }
+
+    async fn serve(self, request: Request<Body>) -> Result<Answer, BoxError> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        self.tally_mut().requests += 1;
+        let mut call = match place(&parts, &body)? {
+            Place::Call(call) => call,
+            Place::Event(call) => {
+                return Ok(self.write_event(*call).unwrap_or_else(|status| refusal(&status)));
+            }
+            Place::Nothing => return Ok(refusal(&Status::not_found("", "pages", parts.uri.path()))),
+            Place::Discovery(document) => {
+                self.pause().await;
+                return Ok(whole(200, document.clone()));
+            }
+        };
+        self.pause().await;
+        if self.chance(|f| f.refused) {
+            self.tally_mut().refused += 1;
+            if self.0.bug == Some(Bug::SwallowedFailure) && call.writes() {
+                return Ok(self.as_it_is(&call, body));
+            }
+            return match self.0.rng.range(0, 3) {
+                0 => {
+                    Ok(refusal(&Status::unavailable("the server is currently unable to handle the request")))
+                }
+                1 => Ok(refusal(&Status::internal("etcdserver: request timed out"))),
+                _ => Err(broken()),
+            };
+        }
+        if call.writes() {
+            self.tally_mut().writes += 1;
+            if self.tally_mut().killed < KILLS_MAX && self.chance(|f| f.killed) {
+                return self.kill(call).await;
+            }
+        }
+        let answer = self.act(&mut call);
+        if self.chance(|f| f.lost) {
+            self.tally_mut().lost += 1;
+            return Err(broken());
+        }
+        self.pause().await;
+        match answer {
+            Err(status) if status.code == 409 && self.0.bug == Some(Bug::SwallowedConflict) => {
+                Ok(self.as_it_is(&call, body))
+            }
+            Err(status) => Ok(refusal(&status)),
+            Ok(answer) => {
+                self.untold_mut().remove(&call.made);
+                Ok(answer)
+            }
+        }
+    }
+
+    /// Creates an Event, or merges a patch into it, and answers the whole object.
+    fn write_event(&self, call: EventCall) -> Result<Answer, Status> {
+        let mut events = self.0.events.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match call.method {
+            Method::POST => {
+                let key = (call.namespace, meta::name(&call.body).to_string());
+                if events.contains(&key) {
+                    return Err(Status::already_exists("", "events", &key.1));
+                }
+                let answer = whole(201, call.body.to_string().into());
+                events.put(key, call.body);
+                Ok(answer)
+            }
+            Method::PATCH if call.content_type == "application/merge-patch+json" => {
+                let key = (call.namespace, call.name);
+                let event = events.get_mut(&key).ok_or_else(|| Status::not_found("", "events", &key.1))?;
+                patch::merge(event, &call.body);
+                Ok(whole(200, event.to_string().into()))
+            }
+            Method::PATCH => Err(Status::unsupported_media_type("application/merge-patch+json")),
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    /// The component ends while it waits for this answer. Its request is never heard, was heard, or
+    /// is heard later.
+    async fn kill(&self, mut call: Box<Call>) -> Result<Answer, BoxError> {
+        self.tally_mut().killed += 1;
+        match self.0.rng.range(0, 3) {
+            0 => {}
+            1 => drop(self.act(&mut call)),
+            _ => {
+                let (door, delay) = (self.clone(), self.delay());
+                tokio::spawn(async move {
+                    clock::sleep(delay).await;
+                    drop(door.act(&mut call));
+                });
+            }
+        }
+        self.0.killed.notify_one();
+        std::future::pending().await
+    }
+
+    /// The answer to a write that changed nothing: the object as it is, or as it was sent.
+    fn as_it_is(&self, call: &Call, sent: Bytes) -> Answer {
+        match self.0.store.get(call.kind, &call.namespace, &call.name) {
+            Some(item) => whole(200, item.bytes.clone()),
+            None => whole(200, sent),
+        }
+    }
+
+    /// Carries a request out, and takes its body for that.
+    fn act(&self, call: &mut Call) -> Result<Answer, Status> {
+        let mut body = std::mem::take(&mut call.body);
+        let (store, kind) = (&self.0.store, call.kind);
+        let key = (call.namespace.as_str(), call.name.as_str());
+        if self.0.bug == Some(Bug::LostUpdate) && call.writes() {
+            for path in ["metadata.uid", "metadata.resourceVersion", "preconditions"] {
+                value::remove(&mut body, path);
+            }
+        }
+        let done = match (&call.method, call.sub.as_str()) {
+            (&Method::GET, "") if call.name.is_empty() => {
+                return match call.query.contains_key("watch") {
+                    true => Ok(self.watch(call)),
+                    false => Ok(self.list(call)),
+                };
+            }
+            (&Method::GET, "") => store
+                .get(kind, key.0, key.1)
+                .ok_or_else(|| Status::not_found(kind.group, kind.plural, &call.name)),
+            (&Method::POST, "binding") => store.bind(key.0, key.1, &body),
+            (&Method::POST, "") => store.create(kind, &call.namespace, body),
+            (&Method::PUT, "" | "status") => store.replace(kind, key, call.sub == "status", body),
+            (&Method::PATCH, "" | "status") => store.edit(kind, key, call.sub == "status", |object| {
+                match call.content_type.as_str() {
+                    "application/merge-patch+json" => patch::merge(object, &body),
+                    "application/strategic-merge-patch+json" => {
+                        strategic::apply(kind.kind, object, &body).map_err(Status::bad_request)?;
+                    }
+                    "application/json-patch+json" => patch::json(object, body.to_string().as_bytes())?,
+                    other => return Err(Status::unsupported_media_type(other)),
+                }
+                Ok(())
+            }),
+            (&Method::DELETE, "") => store.delete(kind, key, &body),
+            _ => Err(Status::method_not_allowed()),
+        };
+        let item = done.inspect_err(|status| self.tally_mut().conflicts += u64::from(status.code == 409))?;
+        if call.method == Method::POST && call.sub.is_empty() {
+            call.made = meta::uid(&item.value).to_string();
+            self.untold_mut().insert(call.made.clone());
+        }
+        Ok(whole(if call.method == Method::POST { 201 } else { 200 }, item.bytes.clone()))
+    }
+
+    fn list(&self, call: &Call) -> Answer {
+        let (revision, items) = self.0.store.list(call.kind, &call.namespace);
+        let version = match call.kind.group {
+            "" => call.kind.version.to_string(),
+            group => format!("{group}/{}", call.kind.version),
+        };
+        let kind = call.kind.kind;
+        let mut text = format!(
+            r#"{{"kind":"{kind}List","apiVersion":"{version}","metadata":{{"resourceVersion":"{revision}"}},"items":["#
+        )
+        .into_bytes();
+        for (n, item) in items.iter().filter(|item| call.selects(&item.value)).enumerate() {
+            if n > 0 {
+                text.push(b',');
+            }
+            text.extend_from_slice(&item.bytes);
+        }
+        text.extend_from_slice(b"]}");
+        whole(200, text.into())
+    }
+
+    fn watch(&self, call: &Call) -> Answer {
+        let number = |name: &str| call.query.get(name).and_then(|text| text.parse::<u64>().ok());
+        if self.chance(|f| f.expired) {
+            self.tally_mut().expired += 1;
+            let status = Status::expired("too old resource version").to_value();
+            return whole(200, format!("{}\n", json!({"type": "ERROR", "object": status})).into());
+        }
+        let news = self.0.store.news_of(call.kind);
+        let since = match self.0.bug {
+            Some(Bug::SkippedEvents) => self.0.store.revision(),
+            _ => number("resourceVersion").unwrap_or_default(),
+        };
+        let now = clock::Instant::now();
+        let watching = Watching {
+            door: self.clone(),
+            kind: call.kind,
+            namespace: call.namespace.clone(),
+            fields: call.query.get("fieldSelector").cloned().unwrap_or_default(),
+            since,
+            due: now,
+            ends: now + Duration::from_secs(number("timeoutSeconds").unwrap_or(290)),
+            news,
+        };
+        let lines = unfold(watching, |mut watching| async move {
+            watching.next().await.map(|line| (line.map(Frame::data), watching))
+        });
+        Response::new(StreamBody::new(lines).boxed_unsync())
+    }
+}
+
+impl Call {
+    fn selects(&self, object: &Value) -> bool {
+        selects(self.query.get("fieldSelector").map(String::as_str).unwrap_or_default(), object)
+    }
+}
+
+/// Does a field selector of the form `a.b=c,d=e` choose the object?
+fn selects(fields: &str, object: &Value) -> bool {
+    let mut terms = fields.split(',').filter_map(|term| term.split_once('='));
+    terms.all(|(path, wanted)| text(object, path) == wanted)
+}
+
+/// An open watch.
+struct Watching {
+    door: Door,
+    kind: &'static Kind,
+    namespace: String,
+    fields: String,
+    /// The last revision that it was through with.
+    since: u64,
+    /// Nothing is told before this: what is behind a late event is late, too.
+    due: clock::Instant,
+    ends: clock::Instant,
+    news: Arc<Notify>,
+}
+
+impl Watching {
+    /// The next line; `None` at the end.
+    async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
+        let door = self.door.clone();
+        loop {
+            let news = self.news.notified(); // it hears of what comes while the log is read
+            let Some(event) = door.0.store.next_change(self.kind, self.since) else {
+                match tokio::time::timeout_at(self.ends, news).await {
+                    Ok(()) => continue,
+                    Err(_) => return None,
+                }
+            };
+            let Some(verb) = self.verb(&event) else {
+                self.since = event.revision;
+                continue;
+            };
+            if door.chance(|f| f.lag) {
+                self.due = self.due.max(event.at + door.delay());
+            }
+            tokio::time::sleep_until(self.due.min(self.ends)).await;
+            if self.due >= self.ends {
+                return None;
+            }
+            if door.chance(|f| f.cut) {
+                door.tally_mut().cut += 1;
+                let broken = door.0.rng.chance(0.5).then(|| Err(broken()));
+                self.ends = clock::Instant::now();
+                self.due = self.ends;
+                return broken;
+            }
+            self.since = event.revision;
+            let missed = door.0.bug == Some(Bug::MissedDeletion) && event.gone;
+            if missed && door.0.rng.chance(0.1) {
+                continue;
+            }
+            let mut line = format!(r#"{{"type":"{verb}","object":"#).into_bytes();
+            line.extend_from_slice(&event.item.bytes);
+            line.extend_from_slice(b"}\n");
+            return Some(Ok(line.into()));
+        }
+    }
+
+    /// What the event is for this watch, if it is for it.
+    fn verb(&self, event: &Event) -> Option<&'static str> {
+        let object = &event.item.value;
+        if !self.namespace.is_empty() && text(object, "metadata.namespace") != self.namespace {
+            return None;
+        }
+        let was = event.was.as_ref().is_some_and(|old| selects(&self.fields, &old.value));
+        let is = selects(&self.fields, object) && !event.gone;
+        match (was, is) {
+            (false, false) => None,
+            (false, true) => Some("ADDED"),
+            (true, true) => Some("MODIFIED"),
+            (true, false) => Some("DELETED"),
+        }
+    }
+}
+
+fn place(parts: &http::request::Parts, body: &Bytes) -> Result<Place, BoxError> {
+    let path = parts.uri.path();
+    let steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty()).collect();
+    let (group, version, rest) = match steps.as_slice() {
+        ["api"] => return Ok(Place::Discovery(&DISCOVERY[0])),
+        ["apis"] => return Ok(Place::Discovery(&DISCOVERY[1])),
+        ["api", version, rest @ ..] => ("", *version, rest),
+        ["apis", group, version, rest @ ..] => (*group, *version, rest),
+        _ => return Ok(Place::Nothing),
+    };
+    let (namespace, rest) = match rest {
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
+        rest => ("", rest),
+    };
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_string();
+    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(body)? };
+    let (plural, name, sub) = match rest {
+        ["events", name @ ..] => {
+            let (method, namespace) = (parts.method.clone(), namespace.into());
+            let name = name.first().copied().unwrap_or_default().into();
+            return Ok(Place::Event(Box::new(EventCall { method, namespace, name, content_type, body })));
+        }
+        [plural] => (*plural, "", ""),
+        [plural, name] => (*plural, *name, ""),
+        [plural, name, sub] => (*plural, *name, *sub),
+        _ => return Ok(Place::Nothing),
+    };
+    let served = SERVED.contains(&(group, version, plural));
+    let Some(_) = kinds::resource(group, version, plural).filter(|_| served) else {
+        return Ok(Place::Nothing);
+    };
+    let query = parts.uri.query().unwrap_or_default();
+    let query = pairs_of(query);
+    Ok(Place::Call(Box::new(Call {
+        method: parts.method.clone(),
+        kind: kind(plural),
+        namespace: namespace.into(),
+        name: name.into(),
+        sub: sub.into(),
+        query,
+        content_type,
+        body,
+        made: String::new(),
+    })))
+}
+
+fn pairs_of(query: &str) -> BTreeMap<String, String> {
+    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (decode(name), decode(value))).collect()
+}
+
+fn whole(code: u16, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
+    *answer.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
+    answer
+}
+
+fn refusal(status: &Status) -> Answer {
+    whole(status.code, status.to_value().to_string().into())
+}
+
+fn broken() -> BoxError {
+    io::Error::new(io::ErrorKind::ConnectionReset, "the connection broke").into()
+}

@@ -1,0 +1,184 @@
+//! Servers for tests: one that takes every request and answers none, one that answers each the
+//! same, and one that answers what a test says and keeps what it was asked; and a log that a test
+//! can read.
+
+use super::{Client, Endpoint, direct};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use pki::{Ca, Subject, server_config};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::{Arc, LazyLock, Mutex};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+
+type Request = http::Request<hyper::body::Incoming>;
+type Response = Result<http::Response<Full<Bytes>>, Infallible>;
+
+/// Takes every request and answers none.
+pub async fn silent() -> Endpoint {
+    serve(|_| std::future::pending::<Response>()).await
+}
+
+/// Answers every request with `body`, sent in one piece.
+pub async fn saying(body: impl Into<Bytes>) -> Endpoint {
+    let body = body.into();
+    serve(move |_| std::future::ready(Ok(http::Response::new(Full::new(body.clone()))))).await
+}
+
+async fn serve<F>(answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static) -> Endpoint
+where
+    F: Future<Output = Response> + Send + 'static,
+{
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Ca::load_or_create(dir.path(), "test").unwrap();
+    let identity = ca.issue(&Subject::server("silent", &["silent"])).unwrap();
+    let acceptor = TlsAcceptor::from(server_config(&identity, ca.pem()).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let (acceptor, answer) = (acceptor.clone(), answer.clone());
+            tokio::spawn(async move {
+                let tls = acceptor.accept(tcp).await.unwrap();
+                let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                // The client may hang up.
+                let _ = http.serve_connection(TokioIo::new(tls), service_fn(answer)).await;
+            });
+        }
+    });
+    Endpoint {
+        servers: vec![address],
+        server_name: "silent".into(),
+        ca_pem: ca.pem().to_string(),
+        identity: None,
+        user_agent: "test".into(),
+        dial: direct(),
+    }
+}
+
+/// A request as the server saw it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Method and path, without the query: `GET /api/v1/nodes/a`.
+    pub line: String,
+    pub body: Value,
+}
+
+/// A server that answers what the test says, and the requests that it was sent, in order.
+#[derive(Clone)]
+pub struct Scripted {
+    pub client: Client,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Scripted {
+    /// `answer` gives a code and a body for each request; `None`: 200 and an object with nothing in
+    /// it, or an empty list.
+    pub async fn new(answer: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Scripted {
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let (kept, answer) = (asked.clone(), Arc::new(answer));
+        let endpoint = serve(move |request: Request| {
+            let (kept, answer) = (kept.clone(), answer.clone());
+            async move {
+                let line = format!("{} {}", request.method(), request.uri().path());
+                let body = request.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+                let asked = Asked { line, body: serde_json::from_slice(&body).unwrap_or_default() };
+                let (code, body) = answer(&asked).unwrap_or((200, json!({"metadata": {}, "items": []})));
+                kept.lock().unwrap().push(asked);
+                let answer = http::Response::builder().status(code);
+                let answer = answer.header("content-type", "application/json");
+                Ok(answer.body(Full::from(body.to_string())).unwrap())
+            }
+        })
+        .await;
+        Scripted { client: Client::connect(endpoint).unwrap(), asked }
+    }
+
+    /// What it was asked since the last call, Events left out.
+    pub fn take(&self) -> Vec<Asked> {
+        let mut all = self.asked.lock().unwrap();
+        let (events, others) =
+            std::mem::take(&mut *all).into_iter().partition(|a| a.line.contains("/events"));
+        *all = events;
+        others
+    }
+
+    /// What it was asked about Events.
+    pub fn events(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().iter().filter(|a| a.line.contains("/events")).cloned().collect()
+    }
+
+    /// Waits for an Event with this reason and returns its message.
+    pub async fn event(&self, reason: &str) -> String {
+        let wait = async {
+            loop {
+                let all = self.asked.lock().unwrap().clone();
+                if let Some(event) = all.iter().find(|a| a.body["reason"] == reason) {
+                    return event.body["message"].as_str().unwrap_or_default().to_string();
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let told = tokio::time::timeout(std::time::Duration::from_secs(20), wait).await;
+        told.unwrap_or_else(|_| panic!("no Event {reason}"))
+    }
+
+    /// Method and path of what it was asked since the last call.
+    pub fn lines(&self) -> Vec<String> {
+        self.take().into_iter().map(|asked| asked.line).collect()
+    }
+}
+
+/// The answer of an API server that refuses.
+pub fn refusal(code: u16, reason: &str) -> Option<(u16, Value)> {
+    Some((
+        code,
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code, "reason": reason, "message": reason}),
+    ))
+}
+
+/// A second subscriber, for as long as the process lives. With a single one, tracing asks the
+/// thread that meets a place in the code first whether it is of interest, and that may be a test
+/// beside this one, which listens to nothing.
+static SECOND: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+
+/// What was logged on this thread.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<(tracing::Level, String)>>>);
+
+impl Log {
+    /// Keeps what is logged on this thread until the guard is dropped.
+    pub fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        LazyLock::force(&SECOND);
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone()))
+    }
+
+    pub fn warnings(&self) -> Vec<String> {
+        let all = self.0.lock().unwrap();
+        all.iter().filter(|(level, _)| *level == tracing::Level::WARN).map(|(_, text)| text.clone()).collect()
+    }
+}
+
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0 += &format!("{}={value:?} ", field.name());
+    }
+}
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Log {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push((*event.metadata().level(), text.0));
+    }
+}

@@ -1,0 +1,216 @@
+//! HTTP/2 over TLS over a socket that somebody else makes.
+
+use super::{CAUSE_HEADER, Endpoint};
+use futures::future::BoxFuture;
+use http::{HeaderValue, Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::Client as Http;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use kube::client::Body;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Makes connections from some network namespace.
+pub type Dialer = Arc<dyn Fn(SocketAddr) -> BoxFuture<'static, io::Result<TcpStream>> + Send + Sync>;
+
+/// Connections from the network namespace that this program runs in.
+pub fn direct() -> Dialer {
+    Arc::new(|to| Box::pin(TcpStream::connect(to)))
+}
+
+/// A connection that does not come about in this time is given up and the next server tried.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection on which nothing answers is found dead after at most ping + wait.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_WAIT: Duration = Duration::from_secs(3);
+/// A server that has taken a request and says nothing, not even the head of an answer, is given up
+/// after this: longer than any request may take there (60 s, as upstream). What follows the head, a
+/// watch or a log, may take as long as it likes.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(70);
+/// Bytes that may arrive in one piece. An API server sends what one revision did together, and a
+/// component should see it together: with half of a rewind in sight a ReplicaSet looks short of
+/// pods. HTTP/2's own default is 16 KiB, three pods.
+const PIECE_MAX: u32 = 1 << 20;
+
+pub(super) struct Transport {
+    http: Http<Connector, Body>,
+    user_agent: HeaderValue,
+    answer_timeout: Duration,
+}
+
+impl Transport {
+    pub(super) fn tls(endpoint: Endpoint) -> Result<Transport, pki::Error> {
+        let connector = Connector {
+            servers: endpoint.servers.into(),
+            name: pki::server_name(&endpoint.server_name)?,
+            tls: TlsConnector::from(pki::client_config(
+                endpoint.identity.as_ref(),
+                &endpoint.ca_pem,
+                &["h2"],
+            )?),
+            dial: endpoint.dial,
+        };
+        let http = Http::builder(TokioExecutor::new())
+            .http2_only(true)
+            .timer(TokioTimer::new())
+            .http2_keep_alive_interval(PING_EVERY)
+            .http2_keep_alive_timeout(PING_WAIT)
+            .http2_max_frame_size(PIECE_MAX)
+            .http2_initial_stream_window_size(2 * PIECE_MAX)
+            .http2_initial_connection_window_size(16 * PIECE_MAX)
+            .build(connector);
+        let user_agent = HeaderValue::from_str(&endpoint.user_agent)
+            .unwrap_or_else(|_| HeaderValue::from_static("ropewalk"));
+        Ok(Transport { http, user_agent, answer_timeout: ANSWER_TIMEOUT })
+    }
+
+    /// The tower service that kube-rs sends its requests through.
+    pub(super) fn service(
+        self: &Arc<Self>,
+        cause: Option<String>,
+    ) -> impl tower::Service<
+        Request<Body>,
+        Response = Response<Incoming>,
+        Error = BoxError,
+        Future = BoxFuture<'static, Result<Response<Incoming>, BoxError>>,
+    > + Send
+    + 'static {
+        let transport = self.clone();
+        let cause = cause.and_then(|c| HeaderValue::from_str(&c).ok());
+        tower::service_fn(move |mut request: Request<Body>| {
+            let transport = transport.clone();
+            let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+            if let Ok(uri) = format!("https://ropewalk{path}").parse::<Uri>() {
+                *request.uri_mut() = uri;
+            }
+            request.headers_mut().insert(http::header::USER_AGENT, transport.user_agent.clone());
+            if let Some(cause) = &cause {
+                request.headers_mut().insert(CAUSE_HEADER, cause.clone());
+            }
+            Box::pin(async move {
+                match tokio::time::timeout(transport.answer_timeout, transport.http.request(request)).await {
+                    Ok(answer) => answer.map_err(BoxError::from),
+                    Err(_) => {
+                        Err(io::Error::new(io::ErrorKind::TimedOut, "the API server does not answer").into())
+                    }
+                }
+            }) as BoxFuture<'static, Result<Response<Incoming>, BoxError>>
+        })
+    }
+}
+
+#[derive(Clone)]
+struct Connector {
+    servers: Arc<[SocketAddr]>,
+    name: rustls::pki_types::ServerName<'static>,
+    tls: TlsConnector,
+    dial: Dialer,
+}
+
+impl Connector {
+    async fn connect(self) -> io::Result<Conn> {
+        let mut last = io::Error::new(io::ErrorKind::NotConnected, "no API server is configured");
+        for server in self.servers.iter() {
+            let attempt = async {
+                let tcp = (self.dial)(*server).await?;
+                tcp.set_nodelay(true)?;
+                self.tls.connect(self.name.clone(), tcp).await
+            };
+            match tokio::time::timeout(DIAL_TIMEOUT, attempt).await {
+                Ok(Ok(tls)) => return Ok(Conn(TokioIo::new(tls))),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, format!("{server} does not answer")),
+            }
+        }
+        Err(last)
+    }
+}
+
+impl tower::Service<Uri> for Connector {
+    type Response = Conn;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Conn>>;
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn call(&mut self, _: Uri) -> Self::Future {
+        Box::pin(self.clone().connect())
+    }
+}
+
+/// A TLS connection as hyper wants it.
+pub(super) struct Conn(TokioIo<TlsStream<TcpStream>>);
+
+impl Connection for Conn {
+    fn connected(&self) -> Connected {
+        Connected::new().negotiated_h2()
+    }
+}
+
+impl Read for Conn {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl Write for Conn {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Client, testing};
+    use super::*;
+    use http_body_util::BodyExt;
+    use k8s_openapi::api::core::v1::Node;
+
+    #[tokio::test]
+    async fn what_is_sent_in_one_piece_arrives_in_one_piece() {
+        const LENGTH: usize = 900 << 10;
+        let mut transport = Transport::tls(testing::saying(vec![b'x'; LENGTH]).await).unwrap();
+        transport.answer_timeout = Duration::from_secs(20);
+        let transport = Arc::new(transport);
+        for _ in 0..4 {
+            let request = Request::get("/").body(Body::empty()).unwrap();
+            let answer = tower::ServiceExt::oneshot(transport.service(None), request).await.unwrap();
+            let mut body = answer.into_body();
+            let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            assert_eq!(first.len(), LENGTH);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_takes_a_request_and_says_nothing_is_given_up() {
+        let mut transport = Transport::tls(testing::silent().await).unwrap();
+        transport.answer_timeout = Duration::from_millis(200);
+        let client = Client::over(Arc::new(transport));
+        let nodes = client.cluster::<Node>();
+        let asked = tokio::time::timeout(Duration::from_secs(20), nodes.get("n")).await;
+        let error = asked.expect("it waits for ever").unwrap_err();
+        let kube::Error::Service(error) = error else { panic!("{error}") };
+        assert_eq!(error.to_string(), "the API server does not answer");
+    }
+}

@@ -1,0 +1,85 @@
+//! The store as etcd's own database file, which `snapshot save` hands out: a bbolt file ([`bolt`])
+//! with a bucket for each kind of record. The real `etcdctl snapshot status` and `snapshot restore`
+//! read it.
+
+pub mod bolt;
+
+use super::hash::{Crc32c, record, record_key};
+use super::pb;
+use super::snapshot::Frozen;
+use bolt::{Bucket, Damaged};
+use prost::Message as _;
+use serde_json::json;
+
+/// Buckets that a database has even while nobody uses them: users and roles.
+const EMPTY: [&str; 4] = ["auth", "authRoles", "authUsers", "members_removed"];
+
+/// The whole database. `applied` and `term` say up to where the log is in it.
+pub fn write(frozen: &Frozen, members: &[pb::Member], applied: u64, term: u64) -> Vec<u8> {
+    let mut keys = Bucket::new("key");
+    for version in &frozen.versions {
+        keys.put(record_key(version), record(version));
+    }
+    let mut leases = Bucket::new("lease");
+    for (id, ttl, _) in &frozen.leases {
+        let lease = pb::StoredLease { id: *id, ttl: *ttl, remaining_ttl: 0 };
+        leases.put(id.to_be_bytes().to_vec(), lease.encode_to_vec());
+    }
+    let mut alarms = Bucket::new("alarm");
+    for alarm in &frozen.alarms {
+        let alarm = pb::AlarmMember { member_id: alarm.member, alarm: alarm.kind as i32 };
+        alarms.put(alarm.encode_to_vec(), vec![]);
+    }
+    let mut meta = Bucket::new("meta");
+    meta.put(b"consistent_index".to_vec(), applied.to_be_bytes().to_vec());
+    meta.put(b"term".to_vec(), term.to_be_bytes().to_vec());
+    if frozen.compacted >= 0 {
+        let mut revision = frozen.compacted.to_be_bytes().to_vec();
+        revision.push(b'_');
+        revision.extend([0; 8]);
+        meta.put(b"finishedCompactRev".to_vec(), revision.clone());
+        meta.put(b"scheduledCompactRev".to_vec(), revision);
+    }
+    let mut known = Bucket::new("members");
+    for member in members {
+        let text = json!({
+            "id": member.id, "name": member.name, "peerURLs": member.peer_urls, "clientURLs": member.client_urls,
+        });
+        known.put(format!("{:x}", member.id).into_bytes(), text.to_string().into_bytes());
+    }
+    let mut buckets = vec![keys, leases, alarms, meta, known, Bucket::new("cluster")];
+    buckets.extend(EMPTY.map(Bucket::new));
+    bolt::write(buckets)
+}
+
+/// What `snapshot status` tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub hash: u32,
+    pub revision: i64,
+    /// Records in all buckets.
+    pub total_keys: u64,
+    /// Bytes.
+    pub total_size: u64,
+}
+
+/// Reads a database file, of whoever wrote it.
+pub fn summary(file: &[u8]) -> Result<Summary, Damaged> {
+    let mut crc = Crc32c::default();
+    let mut sum = Summary::default();
+    for bucket in bolt::read(file)? {
+        crc.update(&bucket.name);
+        for (key, value) in &bucket.records {
+            crc.update(key);
+            crc.update(value);
+            sum.total_keys += 1;
+            if bucket.name == b"key"
+                && let Some(revision) = key.first_chunk()
+            {
+                sum.revision = i64::from_be_bytes(*revision);
+            }
+        }
+    }
+    (sum.hash, sum.total_size) = (crc.value(), bolt::size(file)?);
+    Ok(sum)
+}

@@ -1,0 +1,303 @@
+//! From a path to a method: `/etcdserverpb.KV/Range` is [`Face::range`].
+
+use super::super::api;
+use super::super::kv::REQUEST_MAX;
+use super::Face;
+use super::client::HAS_LEADER;
+use futures::{FutureExt, Stream, stream};
+use http::{Request, Response};
+use prost::Message;
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::sync::watch;
+use tonic::body::Body;
+use tonic::server::Grpc;
+use tonic::{Code, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+/// Beside a request: what gRPC adds to it.
+const OVERHEAD_MAX: usize = 512 << 10;
+/// Largest message taken, as etcd's.
+pub const MESSAGE_MAX: usize = REQUEST_MAX + OVERHEAD_MAX;
+
+/// A stream whose client wants a leader ends when there has been none for this long: three election
+/// timeouts, as with etcd.
+const LEADERLESS: Duration = Duration::from_millis(1500);
+
+/// Answers that come one by one.
+pub type Answers<A> = Pin<Box<dyn Stream<Item = Result<A, Status>> + Send>>;
+
+/// etcd's services. A method that is not served says so; all others are unknown.
+const SERVICES: [&str; 8] = [
+    "etcdserverpb.KV",
+    "etcdserverpb.Watch",
+    "etcdserverpb.Lease",
+    "etcdserverpb.Cluster",
+    "etcdserverpb.Maintenance",
+    "etcdserverpb.Auth",
+    "v3lockpb.Lock",
+    "v3electionpb.Election",
+];
+
+/// A request's body, from a connection or from elsewhere.
+pub(super) trait Sent:
+    http_body::Body<Error: Into<Box<dyn Error + Send + Sync>> + Send> + Send + 'static
+{
+}
+impl<B: http_body::Body<Error: Into<Box<dyn Error + Send + Sync>> + Send> + Send + 'static> Sent for B {}
+
+/// One message in, one out.
+async fn unary<Q, A, F>(
+    request: Request<impl Sent>,
+    face: Arc<Face>,
+    go: fn(Arc<Face>, Q) -> F,
+) -> Response<Body>
+where
+    Q: Message + Default + 'static,
+    A: Message + Default + 'static,
+    F: Future<Output = Result<A, Status>> + Send,
+{
+    let service = tower::service_fn(move |request: tonic::Request<Q>| {
+        go(face.clone(), request.into_inner()).map(|answer| answer.map(tonic::Response::new))
+    });
+    Grpc::new(ProstCodec::<A, Q>::default())
+        .max_decoding_message_size(MESSAGE_MAX)
+        .unary(service, request)
+        .await
+}
+
+/// One message in, many out.
+async fn answers<Q, A>(
+    request: Request<impl Sent>,
+    face: Arc<Face>,
+    go: fn(Arc<Face>, Q) -> Answers<A>,
+) -> Response<Body>
+where
+    Q: Message + Default + 'static,
+    A: Message + Default + 'static,
+{
+    let leader = wants_leader(&request).then(|| face.kv.leader());
+    let service = tower::service_fn(move |request: tonic::Request<Q>| {
+        let answers = with_leader(go(face.clone(), request.into_inner()), leader.clone());
+        async move { Ok::<_, Status>(tonic::Response::new(answers)) }
+    });
+    Grpc::new(ProstCodec::<A, Q>::default()).server_streaming(service, request).await
+}
+
+/// Many in, many out.
+async fn streams<Q, A>(
+    request: Request<impl Sent>,
+    face: Arc<Face>,
+    go: fn(Arc<Face>, Streaming<Q>) -> Answers<A>,
+) -> Response<Body>
+where
+    Q: Message + Default + 'static,
+    A: Message + Default + 'static,
+{
+    let leader = wants_leader(&request).then(|| face.kv.leader());
+    let service = tower::service_fn(move |request: tonic::Request<Streaming<Q>>| {
+        let answers = with_leader(go(face.clone(), request.into_inner()), leader.clone());
+        async move { Ok::<_, Status>(tonic::Response::new(answers)) }
+    });
+    Grpc::new(ProstCodec::<A, Q>::default())
+        .max_decoding_message_size(MESSAGE_MAX)
+        .streaming(service, request)
+        .await
+}
+
+/// Does the client want an error rather than a member without a leader?
+fn wants_leader<B>(request: &Request<B>) -> bool {
+    request.headers().get(HAS_LEADER).is_some_and(|value| value == "true")
+}
+
+/// Resolves when there has been no leader for [`LEADERLESS`].
+async fn leaderless(mut leader: watch::Receiver<u64>) {
+    while leader.wait_for(|id| *id == 0).await.map(drop).is_ok() {
+        let back = leader.wait_for(|id| *id != 0);
+        if tokio::time::timeout(LEADERLESS, back).await.map(drop).is_err() {
+            return;
+        }
+    }
+    std::future::pending().await // the member is gone, and ends its streams itself
+}
+
+/// The answers, and an error behind them if there is no `leader` any more.
+fn with_leader<A: Send + 'static>(answers: Answers<A>, leader: Option<watch::Receiver<u64>>) -> Answers<A> {
+    let Some(leader) = leader else { return answers };
+    let mut gone = Box::pin(leaderless(leader));
+    let mut answers = Some(answers);
+    Box::pin(stream::poll_fn(move |cx| {
+        let Some(open) = &mut answers else { return Poll::Ready(None) };
+        if gone.as_mut().poll(cx).is_ready() {
+            answers = None;
+            return Poll::Ready(Some(Err(api::Error::NoLeader.into())));
+        }
+        open.as_mut().poll_next(cx)
+    }))
+}
+
+impl Face {
+    /// Answers one call, whatever becomes of it.
+    pub(super) async fn answer(
+        self: Arc<Self>,
+        request: Request<impl Sent>,
+    ) -> Result<Response<Body>, Infallible> {
+        let path = request.uri().path().trim_start_matches('/').to_string();
+        if wants_leader(&request) && *self.kv.leader().borrow() == 0 {
+            return Ok(Status::from(api::Error::NoLeader).into_http());
+        }
+        Ok(match path.as_str() {
+            "etcdserverpb.KV/Range" => unary(request, self, Face::range).await,
+            "etcdserverpb.KV/Put" => unary(request, self, Face::put).await,
+            "etcdserverpb.KV/DeleteRange" => unary(request, self, Face::delete_range).await,
+            "etcdserverpb.KV/Txn" => unary(request, self, Face::txn).await,
+            "etcdserverpb.KV/Compact" => unary(request, self, Face::compact).await,
+            "etcdserverpb.Watch/Watch" => streams(request, self, Face::watch).await,
+            "etcdserverpb.Lease/LeaseGrant" => unary(request, self, Face::lease_grant).await,
+            "etcdserverpb.Lease/LeaseRevoke" => unary(request, self, Face::lease_revoke).await,
+            "etcdserverpb.Lease/LeaseKeepAlive" => streams(request, self, Face::lease_keep_alive).await,
+            "etcdserverpb.Lease/LeaseTimeToLive" => unary(request, self, Face::lease_time_to_live).await,
+            "etcdserverpb.Lease/LeaseLeases" => unary(request, self, Face::lease_leases).await,
+            "etcdserverpb.Cluster/MemberList" => unary(request, self, Face::member_list).await,
+            "etcdserverpb.Maintenance/Alarm" => unary(request, self, Face::alarm).await,
+            "etcdserverpb.Maintenance/Status" => unary(request, self, Face::status).await,
+            "etcdserverpb.Maintenance/Defragment" => unary(request, self, Face::defragment).await,
+            "etcdserverpb.Maintenance/Hash" => unary(request, self, Face::hash).await,
+            "etcdserverpb.Maintenance/HashKV" => unary(request, self, Face::hash_kv).await,
+            "etcdserverpb.Maintenance/Snapshot" => answers(request, self, Face::snapshot).await,
+            "etcdserverpb.Maintenance/MoveLeader" => unary(request, self, Face::move_leader).await,
+            "v3lockpb.Lock/Lock" => unary(request, self, Face::lock).await,
+            "v3lockpb.Lock/Unlock" => unary(request, self, Face::unlock).await,
+            "v3electionpb.Election/Campaign" => unary(request, self, Face::campaign).await,
+            "v3electionpb.Election/Proclaim" => unary(request, self, Face::proclaim).await,
+            "v3electionpb.Election/Leader" => unary(request, self, Face::leader).await,
+            "v3electionpb.Election/Observe" => answers(request, self, Face::observe).await,
+            "v3electionpb.Election/Resign" => unary(request, self, Face::resign).await,
+            other => unknown(other).into_http(),
+        })
+    }
+}
+
+fn unknown(path: &str) -> Status {
+    let (service, method) = path.rsplit_once('/').unwrap_or(("", path));
+    Status::unimplemented(match SERVICES.contains(&service) {
+        true => format!("ropewalk: {service}/{method} is not implemented"),
+        false => format!("unknown service {service}"), // in the words of gRPC's servers
+    })
+}
+
+/// etcd's code of each error. No `_` arm.
+impl From<api::Error> for Status {
+    fn from(error: api::Error) -> Status {
+        let code = match &error {
+            api::Error::Compacted { .. }
+            | api::Error::FutureRevision { .. }
+            | api::Error::LeaseTtlTooLarge => Code::OutOfRange,
+            api::Error::RequestTooLarge
+            | api::Error::EmptyKey
+            | api::Error::KeyNotFound
+            | api::Error::ValueProvided
+            | api::Error::LeaseProvided
+            | api::Error::InvalidSortOption
+            | api::Error::DuplicateKey
+            | api::Error::TooManyOps => Code::InvalidArgument,
+            api::Error::LeaseNotFound | api::Error::MemberNotFound => Code::NotFound,
+            api::Error::LeaseExist | api::Error::NotLeader | api::Error::BadLeaderTransferee => {
+                Code::FailedPrecondition
+            }
+            api::Error::NoSpace | api::Error::TooManyAlarms | api::Error::TooManyRequests => {
+                Code::ResourceExhausted
+            }
+            api::Error::Corrupt => Code::DataLoss,
+            api::Error::Disk { .. } => Code::Internal,
+            api::Error::NoLeader
+            | api::Error::Timeout
+            | api::Error::LeaderChanged
+            | api::Error::Stopped
+            | api::Error::SlowWatcher
+            | api::Error::Unavailable { .. } => Code::Unavailable,
+        };
+        Status::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pb;
+    use crate::server::{Config, Server};
+    use bytes::Bytes;
+    use futures::StreamExt;
+    use http_body_util::Full;
+    use raft::sim::disk::SimDisk;
+    use raft::wal::WalOptions;
+    use rng::Rng;
+    use tap::Tap;
+    use task::Crew;
+
+    /// One of three, and the others are not there: it answers what it has itself, and whoever wants
+    /// a leader is refused at once.
+    #[tokio::test]
+    async fn a_request_that_wants_a_leader_is_refused_by_a_member_without_one() {
+        let config = Config {
+            initial_cluster: ["a", "b", "c"].map(String::from).to_vec(),
+            wal: WalOptions { segment_bytes: 4096, prepare: false },
+            disk: Arc::new(SimDisk::default()),
+            ..Config::new("a", "/data", Tap::new(), Rng::seeded(1))
+        };
+        let server = Server::start(config).await.expect("a member");
+        let (_members, listed) = watch::channel(vec![]);
+        let face = Face::new(&server, "test", listed, &Crew::new("etcd"));
+        let ask = async |path: &str, wants: bool| {
+            let range = pb::RangeRequest { key: "key".into(), serializable: true, ..Default::default() };
+            let message = range.encode_to_vec();
+            let body = [&[0], &(message.len() as u32).to_be_bytes()[..], &message].concat();
+            let mut request = Request::post(path).header("content-type", "application/grpc");
+            if wants {
+                request = request.header(HAS_LEADER, "true");
+            }
+            let request = request.body(Full::new(Bytes::from(body))).expect("a request");
+            let answer = face.clone().answer(request).await.expect("an answer");
+            let status = Status::from_header_map(answer.headers());
+            status.map(|status| (status.code(), status.message().to_string()))
+        };
+        let refused = Some((Code::Unavailable, "etcdserver: no leader".to_string()));
+        for path in ["/etcdserverpb.KV/Range", "/etcdserverpb.Watch/Watch"] {
+            assert_eq!(ask(path, true).await, refused, "{path}");
+        }
+        // the status of what is answered comes behind the answer
+        assert_eq!(ask("/etcdserverpb.KV/Range", false).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_whose_client_wants_a_leader_ends_without_one() {
+        let (leads, leader) = watch::channel(1);
+        let silent = || -> Answers<u64> { Box::pin(stream::iter([Ok(1)]).chain(stream::pending())) };
+        let (mut wants, mut waits) = (with_leader(silent(), Some(leader)), with_leader(silent(), None));
+        assert_eq!(
+            (wants.next().await.map(|a| a.ok()), waits.next().await.map(|a| a.ok())),
+            (Some(Some(1)), Some(Some(1)))
+        );
+        for _ in 0..5 {
+            leads.send_replace(0);
+            let _ = tokio::time::timeout(LEADERLESS / 2, wants.next())
+                .await
+                .expect_err("an election takes its time");
+            leads.send_replace(2);
+            let _ = tokio::time::timeout(LEADERLESS * 4, wants.next()).await.expect_err("there is a leader");
+        }
+        leads.send_replace(0);
+        let ended = tokio::time::timeout(LEADERLESS * 2, wants.next()).await.expect("it ends");
+        assert_eq!(
+            ended.map(|a| a.map_err(|s| s.message().to_string())),
+            Some(Err("etcdserver: no leader".into()))
+        );
+        assert!(wants.next().await.is_none());
+        let _ = tokio::time::timeout(LEADERLESS * 9, waits.next()).await.expect_err("nobody asked for it");
+    }
+}

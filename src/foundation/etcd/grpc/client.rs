@@ -1,0 +1,215 @@
+//! A client of some etcd: one connection, calls by their path.
+use futures::Stream;
+use http::uri::PathAndQuery;
+use http::{Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use prost::Message;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::body::Body;
+use tonic::client::Grpc;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+/// Beside a request: it is to be refused, or its stream ended, if the server has no leader (etcd:
+/// `WithRequireLeader`).
+pub(super) const HAS_LEADER: &str = "hasleader";
+
+/// Bytes on their way on one stream, and on all of them.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_WAIT: Duration = Duration::from_secs(10);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("{0:?} is not an endpoint; it looks like https://127.0.0.1:2379")]
+    Endpoint(String),
+    #[error(transparent)]
+    Tls(#[from] pki::Error),
+    #[error("{0} needs certificates: give --cacert, --cert and --key")]
+    NoTls(String),
+    #[error("{endpoint} cannot be reached: {cause}")]
+    Dial { endpoint: String, cause: String },
+}
+
+/// Where an etcd listens: `https://host:port`, `http://host:port` or `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub tls: bool,
+    pub host: String,
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// `secure` says what `host:port` alone means. The port may be left out: 2379.
+    pub fn parse(text: &str, secure: bool) -> Result<Endpoint, ConnectError> {
+        let wrong = || ConnectError::Endpoint(text.to_string());
+        let (tls, rest) = match text.split_once("://") {
+            Some(("https", rest)) => (true, rest),
+            Some(("http", rest)) => (false, rest),
+            Some(_) => return Err(wrong()),
+            None => (secure, text),
+        };
+        let uri: Uri = rest.trim_end_matches('/').parse().map_err(|_| wrong())?;
+        let authority = uri.authority().ok_or_else(wrong)?;
+        let host = authority.host().trim_matches(['[', ']']).to_string();
+        Ok(Endpoint { tls, host, port: authority.port_u16().unwrap_or(2379) })
+    }
+
+    /// `127.0.0.1:2379`, `[::1]:2379`.
+    fn authority(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// A connection. Cheap to clone; ends with its last clone.
+#[derive(Clone)]
+pub struct Channel {
+    send: SendRequest<Body>,
+    origin: Uri,
+}
+
+impl Channel {
+    /// `tls` is used for `https` endpoints.
+    pub async fn connect(
+        endpoint: &Endpoint,
+        tls: Option<Arc<rustls::ClientConfig>>,
+    ) -> Result<Channel, ConnectError> {
+        let name = endpoint.authority();
+        let failed = |cause: &dyn std::fmt::Display| ConnectError::Dial {
+            endpoint: name.clone(),
+            cause: cause.to_string(),
+        };
+        let tcp =
+            TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.map_err(|e| failed(&e))?;
+        tcp.set_nodelay(true).map_err(|e| failed(&e))?;
+        let scheme = if endpoint.tls { "https" } else { "http" };
+        let origin = format!("{scheme}://{name}").parse().map_err(|e| failed(&e))?;
+        let send = match (endpoint.tls, tls) {
+            (true, Some(config)) => {
+                let server = pki::server_name(&endpoint.host)?;
+                let stream = TlsConnector::from(config).connect(server, tcp).await.map_err(|e| failed(&e))?;
+                handshake(TokioIo::new(stream)).await
+            }
+            (true, None) => return Err(ConnectError::NoTls(name)),
+            (false, _) => handshake(TokioIo::new(tcp)).await,
+        };
+        Ok(Channel { send: send.map_err(|e| failed(&e))?, origin })
+    }
+
+    fn grpc(&self) -> Grpc<Wire> {
+        let wire = Wire(self.send.clone());
+        Grpc::with_origin(wire, self.origin.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    /// One message there, one back. `path`: `/etcdserverpb.KV/Range`.
+    pub async fn unary<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Status>
+    where
+        Q: Message + Default + 'static,
+        A: Message + Default + 'static,
+    {
+        let mut grpc = self.grpc();
+        grpc.ready().await.map_err(lost)?;
+        let codec = ProstCodec::<Q, A>::default();
+        let answer = grpc.unary(tonic::Request::new(ask), PathAndQuery::from_static(path), codec).await?;
+        Ok(answer.into_inner())
+    }
+
+    /// One message there, many back.
+    pub async fn answers<Q, A>(&self, path: &'static str, ask: Q) -> Result<Streaming<A>, Status>
+    where
+        Q: Message + Default + 'static,
+        A: Message + Default + 'static,
+    {
+        let mut grpc = self.grpc();
+        grpc.ready().await.map_err(lost)?;
+        let codec = ProstCodec::<Q, A>::default();
+        let answer =
+            grpc.server_streaming(tonic::Request::new(ask), PathAndQuery::from_static(path), codec).await?;
+        Ok(answer.into_inner())
+    }
+
+    /// Many messages both ways. As etcd's own client it wants a server that has a leader: else a
+    /// watch at a server that is cut off would be silent for ever.
+    pub async fn stream<Q, A>(
+        &self,
+        path: &'static str,
+        asks: impl Stream<Item = Q> + Send + 'static,
+    ) -> Result<Streaming<A>, Status>
+    where
+        Q: Message + Default + 'static,
+        A: Message + Default + 'static,
+    {
+        let mut grpc = self.grpc();
+        grpc.ready().await.map_err(lost)?;
+        let codec = ProstCodec::<Q, A>::default();
+        let mut asks = tonic::Request::new(asks);
+        asks.metadata_mut().insert(HAS_LEADER, MetadataValue::from_static("true"));
+        let answer = grpc.streaming(asks, PathAndQuery::from_static(path), codec).await?;
+        Ok(answer.into_inner())
+    }
+}
+
+fn lost(error: hyper::Error) -> Status {
+    Status::new(Code::Unavailable, format!("the connection is lost: {error}"))
+}
+
+async fn handshake<S>(stream: TokioIo<S>) -> Result<SendRequest<Body>, hyper::Error>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        // Windows that adapt do so by pings, and a server in Go hangs up on a client that pings too
+        // often.
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_WAIT);
+    let (send, connection) = http.handshake(stream).await?;
+    // It ends by itself when the last sender is dropped; its error is that of every call on it.
+    tokio::spawn(connection);
+    Ok(send)
+}
+
+/// What tonic sends requests through.
+struct Wire(SendRequest<Body>);
+
+impl tower::Service<Request<Body>> for Wire {
+    type Response = Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = futures::future::BoxFuture<'static, Result<Response<Incoming>, hyper::Error>>;
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
+        self.0.poll_ready(cx)
+    }
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_with_colons_keeps_its_brackets() {
+        for (text, authority) in
+            [("http://[::1]:2381", "[::1]:2381"), ("127.0.0.1", "127.0.0.1:2379"), ("etcd:1", "etcd:1")]
+        {
+            let endpoint = Endpoint::parse(text, true).unwrap();
+            assert_eq!(endpoint.authority(), authority);
+            assert!(format!("http://{}", endpoint.authority()).parse::<Uri>().is_ok(), "{authority}");
+        }
+    }
+}

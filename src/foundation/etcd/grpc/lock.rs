@@ -1,0 +1,132 @@
+//! `v3lockpb.Lock` and `v3electionpb.Election`: the queue with etcd's two names for it.
+
+use super::super::api::{DeleteRangeRequest, Error, PutRequest, RequestOp, TxnRequest, WatchRequest};
+use super::super::pb;
+use super::Face;
+use super::call::Answers;
+use super::queue::{Place, owner, prefix, prefix_end, still};
+use futures::stream;
+use std::sync::Arc;
+use tonic::Status;
+
+/// etcd hands on these errors of its client library as they are, without a code.
+fn not_leader() -> Status {
+    Status::unknown("election: not leader")
+}
+fn no_leader() -> Status {
+    Status::unknown("election: no leader")
+}
+
+fn session_expired() -> Status {
+    Status::unknown("mutex: session is expired")
+}
+
+impl Face {
+    /// Answers when the lock is the caller's. A caller that hangs up before leaves the queue,
+    /// unless an earlier call of its lease has the lock.
+    pub(super) async fn lock(self: Arc<Self>, r: pb::LockRequest) -> Result<pb::LockResponse, Status> {
+        let place = Place::take(&self, &r.name, Default::default(), r.lease).await?;
+        if !place.first().await? {
+            return Err(session_expired());
+        }
+        let key = place.kept().key.clone();
+        Ok(pb::LockResponse { header: self.header_now(), key })
+    }
+
+    pub(super) async fn unlock(self: Arc<Self>, r: pb::UnlockRequest) -> Result<pb::UnlockResponse, Status> {
+        let key = DeleteRangeRequest { key: r.key, ..DeleteRangeRequest::default() };
+        let (revision, _, _) = self.kv.delete_range(key).await?;
+        Ok(pb::UnlockResponse { header: self.header(revision) })
+    }
+
+    pub(super) async fn campaign(
+        self: Arc<Self>,
+        r: pb::CampaignRequest,
+    ) -> Result<pb::CampaignResponse, Status> {
+        let place = Place::take(&self, &r.name, r.value.clone(), r.lease).await?;
+        let leader = pb::LeaderKey {
+            name: r.name.clone(),
+            key: place.key.clone(),
+            rev: place.revision,
+            lease: place.lease,
+        };
+        if place.found.as_ref().is_some_and(|kv| kv.value != r.value) {
+            let proclaim = pb::ProclaimRequest { leader: Some(leader.clone()), value: r.value };
+            self.clone().proclaim(proclaim).await?;
+        }
+        let first = place.first().await;
+        // Only a caller that hangs up leaves the queue: after an error of the store the place stays
+        // until its lease ends, as with etcd, so that the caller finds it when it comes again.
+        drop(place.kept());
+        if !first? {
+            return Err(not_leader()); // its lease ended while it waited
+        }
+        Ok(pb::CampaignResponse { header: self.header_now(), leader: Some(leader) })
+    }
+
+    /// Does something to the leader's key as long as it is the leader's; `None`: it is not any
+    /// more.
+    async fn as_leader(&self, leader: &pb::LeaderKey, op: RequestOp) -> Result<Option<i64>, Status> {
+        let compare = vec![still(&leader.key, leader.rev)];
+        let done = self.kv.txn(TxnRequest { compare, success: vec![op], failure: vec![] }).await?;
+        Ok(done.succeeded.then_some(done.revision))
+    }
+
+    pub(super) async fn proclaim(
+        self: Arc<Self>,
+        r: pb::ProclaimRequest,
+    ) -> Result<pb::ProclaimResponse, Status> {
+        let Some(leader) = r.leader else {
+            return Err(Status::invalid_argument("\"leader\" field must be provided"));
+        };
+        let put = PutRequest {
+            key: leader.key.clone(),
+            value: r.value,
+            lease: leader.lease,
+            ..PutRequest::default()
+        };
+        let revision = self.as_leader(&leader, RequestOp::Put(put)).await?.ok_or_else(not_leader)?;
+        Ok(pb::ProclaimResponse { header: self.header(revision) })
+    }
+
+    pub(super) async fn leader(self: Arc<Self>, r: pb::LeaderRequest) -> Result<pb::LeaderResponse, Status> {
+        let (revision, kv) = owner(&self.kv, &r.name).await?;
+        let kv = kv.ok_or_else(no_leader)?;
+        Ok(pb::LeaderResponse { header: self.header(revision), kv: Some(kv.into()) })
+    }
+
+    /// Whoever has resigned already has done so.
+    pub(super) async fn resign(self: Arc<Self>, r: pb::ResignRequest) -> Result<pb::ResignResponse, Status> {
+        let Some(leader) = r.leader else {
+            return Err(Status::invalid_argument("\"leader\" field must be provided"));
+        };
+        let delete = DeleteRangeRequest { key: leader.key.clone(), ..DeleteRangeRequest::default() };
+        self.as_leader(&leader, RequestOp::DeleteRange(delete)).await?;
+        Ok(pb::ResignResponse { header: self.header_now() })
+    }
+
+    /// The leader, and each one that comes after, and what they proclaim.
+    pub(super) fn observe(self: Arc<Self>, r: pb::LeaderRequest) -> Answers<pb::LeaderResponse> {
+        Box::pin(stream::try_unfold((self, r.name, None), |(face, name, told)| async move {
+            let key = prefix(&name);
+            let range_end = prefix_end(&key);
+            let all = WatchRequest { key, range_end, ..WatchRequest::default() };
+            // watched before it is looked at, so that no change falls between
+            let mut watcher = face.kv.watch(all.clone()).await?;
+            loop {
+                let (revision, kv) = owner(&face.kv, &name).await?;
+                if let Some(kv) = kv.filter(|kv| told != Some(kv.mod_revision)) {
+                    let told = Some(kv.mod_revision);
+                    let answer = pb::LeaderResponse { header: face.header(revision), kv: Some(kv.into()) };
+                    return Ok(Some((answer, (face, name, told))));
+                }
+                match watcher.next().await {
+                    // the store was replaced by a snapshot: what changed by that shows in the keys
+                    Some(Err(Error::SlowWatcher)) => watcher = face.kv.watch(all.clone()).await?,
+                    Some(changed) => drop(changed?),
+                    None => return Ok(None),
+                }
+            }
+        }))
+    }
+}

@@ -1,0 +1,292 @@
+//! `etcdserverpb.Maintenance`.
+
+use super::super::api::Error;
+use super::super::hash::Hash;
+use super::super::machine::{Alarm, AlarmKind};
+use super::super::pb;
+use super::super::server::member_id;
+use super::call::Answers;
+use super::{Face, VERSION};
+use bytes::Bytes;
+use futures::stream;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tonic::Status;
+
+/// Bytes of a database sent in one message.
+const CHUNK: usize = 32 << 10;
+/// A client that takes no piece of a file for so long is given up.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long a client waits for the files of others to be sent.
+const PLACE_PATIENCE: Duration = Duration::from_secs(30);
+/// A leader that has not handed over by then stays.
+const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
+
+fn left_unread() -> Status {
+    let (what, seconds) = ("ropewalk: the client took nothing of the snapshot for", IDLE.as_secs());
+    Status::deadline_exceeded(format!("{what} {seconds} s; start again"))
+}
+
+fn kind(number: i32) -> Result<Option<AlarmKind>, Status> {
+    match number {
+        0 => Ok(None),
+        1 => Ok(Some(AlarmKind::NoSpace)),
+        2 => Ok(Some(AlarmKind::Corrupt)),
+        other => Err(Status::invalid_argument(format!("there is no alarm {other}"))),
+    }
+}
+
+fn shown(alarm: &Alarm) -> pb::AlarmMember {
+    pb::AlarmMember { member_id: alarm.member, alarm: alarm.kind as i32 }
+}
+
+impl Face {
+    /// Get, activate, deactivate. Deactivating ends the alarm of exactly this member: `etcdctl
+    /// alarm disarm` lists them first.
+    pub(super) async fn alarm(self: Arc<Self>, r: pb::AlarmRequest) -> Result<pb::AlarmResponse, Status> {
+        let wanted = kind(r.alarm)?;
+        let mut raised = self.kv.alarms().await?;
+        // A full disk takes no alarm into the log either: it is this member's own to tell of.
+        if r.action == 0 && self.kv.status().refuses == Some(Error::NoSpace) {
+            raised.insert(Alarm { kind: AlarmKind::NoSpace, member: self.member });
+        }
+        let of_kind: BTreeSet<Alarm> =
+            raised.iter().filter(|a| wanted.is_none_or(|k| k == a.kind)).copied().collect();
+        let mut changed = Vec::new();
+        match (r.action, wanted) {
+            (0, _) => changed = of_kind.iter().map(shown).collect(),
+            (1, Some(kind)) => {
+                let alarm = Alarm { kind, member: r.member_id };
+                self.kv.alarm(alarm, true).await?;
+                changed.push(shown(&alarm));
+            }
+            (2, Some(_)) => {
+                for alarm in of_kind.iter().filter(|a| a.member == r.member_id) {
+                    self.kv.alarm(*alarm, false).await?;
+                    changed.push(shown(alarm));
+                }
+            }
+            (1 | 2, None) => {}
+            (other, _) => return Err(Status::invalid_argument(format!("there is no action {other}"))),
+        }
+        Ok(pb::AlarmResponse { header: self.header_now(), alarms: changed })
+    }
+
+    pub(super) async fn status(self: Arc<Self>, _: pb::StatusRequest) -> Result<pb::StatusResponse, Status> {
+        let status = self.kv.status();
+        let leader = if status.leader.is_empty() { 0 } else { member_id(&status.leader) };
+        let mut errors: Vec<String> = status.refuses.iter().map(Error::to_string).collect();
+        if leader == 0 {
+            errors.push(Error::NoLeader.to_string());
+        }
+        for alarm in self.kv.local_alarms() {
+            let shown = ["NONE", "NOSPACE", "CORRUPT"][alarm.kind as usize];
+            errors.push(format!("memberID:{} alarm:{shown} ", alarm.member));
+        }
+        let db_size = status.db_size as i64;
+        Ok(pb::StatusResponse {
+            header: self.header(status.revision),
+            version: VERSION.into(),
+            db_size,
+            leader,
+            raft_index: status.index,
+            raft_term: status.term,
+            raft_applied_index: status.applied,
+            errors,
+            db_size_in_use: db_size,
+            is_learner: false,
+            storage_version: String::new(),
+            db_size_quota: i64::try_from(self.kv.room().quota).unwrap_or(i64::MAX),
+            downgrade_info: None,
+        })
+    }
+
+    /// A compaction frees memory and log at once, so there is nothing left to be packed. etcd
+    /// answers without a header, too.
+    pub(super) async fn defragment(
+        self: Arc<Self>,
+        _: pb::DefragmentRequest,
+    ) -> Result<pb::DefragmentResponse, Status> {
+        Ok(pb::DefragmentResponse { header: None })
+    }
+
+    /// Over everything that a snapshot holds.
+    pub(super) async fn hash(self: Arc<Self>, _: pb::HashRequest) -> Result<pb::HashResponse, Status> {
+        let members = self.members.borrow().clone();
+        let summary = self.kv.database_summary(members).await?;
+        let summary = summary.map_err(|e| Status::data_loss(e.to_string()))?;
+        Ok(pb::HashResponse { header: self.header_now(), hash: summary.hash })
+    }
+
+    pub(super) async fn hash_kv(self: Arc<Self>, r: pb::HashKvRequest) -> Result<pb::HashKvResponse, Status> {
+        let Hash { hash, revision: hash_revision, compacted: compact_revision } =
+            self.kv.hash(r.revision).await?;
+        Ok(pb::HashKvResponse { header: self.header_now(), hash, compact_revision, hash_revision })
+    }
+
+    /// The database, then its SHA-256, in pieces.
+    ///
+    /// A task of its own hands the pieces over: a client that takes none for [`IDLE`] loses its
+    /// place among those whose files are in memory, and its stream ends with an error.
+    pub(super) fn snapshot(self: Arc<Self>, _: pb::SnapshotRequest) -> Answers<pb::SnapshotResponse> {
+        let (out, pieces) = mpsc::channel(1);
+        let crew = self.crew.clone();
+        crew.spawn(self.send_file(out));
+        Box::pin(stream::unfold(Some(pieces), |pieces| async {
+            let mut pieces = pieces?;
+            let piece = pieces.recv().await.unwrap_or_else(|| Err(left_unread()));
+            let last = piece.as_ref().map_or(true, |piece| piece.remaining_bytes == 0);
+            Some((piece, (!last).then_some(pieces)))
+        }))
+    }
+
+    /// Makes the file and sends its pieces until the client has it or takes no more.
+    async fn send_file(self: Arc<Self>, out: mpsc::Sender<Result<pb::SnapshotResponse, Status>>) {
+        let file = tokio::select! {
+            file = self.file() => file,
+            () = out.closed() => return,
+        };
+        let (file, _until_it_is_sent) = match file {
+            Ok(file) => file,
+            Err(error) => return drop(out.send(Err(error.into())).await), // the client may be gone
+        };
+        let header = self.header_now();
+        for at in (0..file.len()).step_by(CHUNK) {
+            let end = (at + CHUNK).min(file.len());
+            // copied: a piece on its way must not hold on to the whole file
+            let blob = Bytes::copy_from_slice(&file[at..end]);
+            let remaining_bytes = (file.len() - end) as u64;
+            let piece = pb::SnapshotResponse { header: header.clone(), remaining_bytes, blob };
+            if !matches!(tokio::time::timeout(IDLE, out.send(Ok(piece))).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    /// The database with its SHA-256 behind it, and the place that it has in memory.
+    ///
+    /// # Errors
+    /// `TooManyRequests` if no place became free within [`PLACE_PATIENCE`].
+    async fn file(&self) -> Result<(Vec<u8>, OwnedSemaphorePermit), Error> {
+        let place = tokio::time::timeout(PLACE_PATIENCE, self.files.clone().acquire_owned());
+        let place = place.await.map_err(|_| Error::TooManyRequests)?.map_err(|_| Error::Stopped)?;
+        let members = self.members.borrow().clone();
+        let mut file = self.kv.database(members).await?;
+        let sum = tokio::task::spawn_blocking(move || {
+            let sum = Sha256::digest(&file);
+            file.extend(sum);
+            file
+        });
+        Ok((sum.await.map_err(|_| Error::Stopped)?, place))
+    }
+
+    pub(super) async fn move_leader(
+        self: Arc<Self>,
+        r: pb::MoveLeaderRequest,
+    ) -> Result<pb::MoveLeaderResponse, Status> {
+        if !self.kv.status().is_leader {
+            return Err(Error::NotLeader.into());
+        }
+        if !self.members.borrow().iter().any(|m| m.id == r.target_id && !m.is_learner) {
+            return Err(Error::BadLeaderTransferee.into());
+        }
+        let mut leader = self.kv.leader();
+        if r.target_id != self.member {
+            self.raft.transfer(r.target_id);
+        }
+        let moved = leader.wait_for(|id| *id == r.target_id);
+        match clock::timeout(TRANSFER_PATIENCE, moved).await {
+            Some(Ok(_)) => Ok(pb::MoveLeaderResponse { header: self.header_now() }),
+            Some(Err(_)) => Err(Error::Stopped.into()),
+            None => Err(Status::unavailable("etcdserver: request timed out, leader transfer took too long")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fuzz::{One, PATIENCE};
+    use super::*;
+    use futures::StreamExt;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    fn put(key: &str, size: usize) -> crate::api::PutRequest {
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        crate::api::PutRequest { key, value: vec![7; size].into(), ..Default::default() }
+    }
+
+    #[test]
+    fn clients_that_read_no_snapshot_keep_no_other_out() {
+        let one = One::start();
+        let face = one.face.clone();
+        one.runtime.block_on(async move {
+            face.kv.put(put("key", 4 * CHUNK)).await.unwrap();
+            tokio::time::pause();
+            let ask = || face.clone().snapshot(pb::SnapshotRequest {});
+            let mut unread = vec![];
+            for _ in 0..super::super::FILES_MAX {
+                let mut pieces = ask();
+                assert!(pieces.next().await.is_some_and(|piece| piece.is_ok()));
+                unread.push(pieces);
+            }
+            let refused = tokio::time::timeout(2 * PLACE_PATIENCE, ask().next()).await;
+            let refused = refused.expect("it waits without end").expect("an answer").unwrap_err();
+            assert_eq!(refused.message(), Error::TooManyRequests.to_string());
+            tokio::time::sleep(2 * IDLE).await;
+            let (mut file, mut pieces) = (vec![], ask());
+            while let Some(piece) = pieces.next().await {
+                file.extend(piece.expect("places are free").blob);
+            }
+            let (file, sum) = file.split_at(file.len() - 32);
+            assert_eq!(Sha256::digest(file)[..], *sum);
+            for pieces in unread {
+                let last = pieces.collect::<Vec<_>>().await.pop().expect("an end");
+                assert_eq!(last.expect_err("it is not whole").message(), left_unread().message());
+            }
+        });
+    }
+
+    /// A file and its checksum take as much memory as the store.
+    #[test]
+    fn a_checksum_of_all_buckets_holds_the_place_of_copies_until_it_is_there() {
+        let one = One::start();
+        let face = one.face.clone();
+        one.runtime.block_on(async move {
+            face.kv.put(put("key", 4 * CHUNK)).await.unwrap();
+            let mut answer = pin!(face.clone().hash(pb::HashRequest {}));
+            let held = std::future::poll_fn(|cx| {
+                let answered = answer.as_mut().poll(cx);
+                match answered {
+                    Poll::Ready(answer) => Poll::Ready(answer.map(drop).is_ok()),
+                    Poll::Pending if face.kv.copies_free() > 0 => Poll::Ready(false),
+                    Poll::Pending => Poll::Pending,
+                }
+            });
+            assert!(tokio::time::timeout(PATIENCE, held).await.expect("an answer"));
+        });
+    }
+
+    #[test]
+    fn answers_have_what_etcd_3_6_tells() {
+        let one = One::start();
+        let face = one.face.clone();
+        one.runtime.block_on(async move {
+            for _ in 0..3 {
+                face.kv.put(put("key", 1)).await.unwrap();
+            }
+            let alarms = face.clone().alarm(pb::AlarmRequest::default()).await.unwrap();
+            assert_eq!(alarms.header.map(|header| header.revision), Some(4));
+            face.kv.compact(3).await.unwrap();
+            for (asked, told) in [(0, 4), (4, 4), (3, 3)] {
+                let hash = face.clone().hash_kv(pb::HashKvRequest { revision: asked }).await.unwrap();
+                assert_eq!((hash.hash_revision, hash.compact_revision), (told, 3));
+            }
+            let old = face.clone().hash_kv(pb::HashKvRequest { revision: 2 }).await.unwrap_err();
+            assert_eq!(old.message(), Error::Compacted { compact_revision: 3 }.to_string());
+        });
+    }
+}

@@ -1,0 +1,600 @@
+//! The handle that the API server holds: etcd's calls as methods.
+
+use super::api::{
+    DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest, RangeResponse, RequestOp, ResponseOp,
+    Revision, TxnRequest, TxnResponse, WatchRequest,
+};
+use super::database;
+use super::hash::{self, Hash};
+use super::lease::{LEASE_SIZE, LeaseTtl, Moment};
+use super::machine::{Alarm, AlarmKind, Applied, Command, Outcome, Shared};
+use super::pb;
+use super::question::{Answer, Question};
+use super::server::member_id;
+use super::snapshot::Frozen;
+use super::txn;
+use super::watch::Watcher;
+use bytes::Bytes;
+use rng::Rng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+/// Largest request of a client, in bytes (etcd's `--max-request-bytes`).
+pub const REQUEST_MAX: usize = 3 << 19; // 1.5 MiB
+/// Largest request inside the program: an undo of the whole cluster is one entry of the log.
+pub const UNBOUNDED_MAX: usize = 256 << 20;
+/// Writes under way to the member's thread, and as many reads. More wait their turn.
+pub(super) const IN_FLIGHT_MAX: usize = 8192;
+/// How long a request waits for a leader and a quorum (etcd: 5 s and two election timeouts).
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// A question to the leader that is not answered is asked again after this time.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// Between two questions, if nobody could answer the first one (etcd: 50 ms).
+const ASK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Shortest lease in seconds: one and a half elections, so that a change of leader alone ends no
+/// lease.
+pub const LEASE_TTL_MIN: i64 = 1;
+
+/// How a member is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// This member's name, e.g. `ropewalk-control-plane`.
+    pub member: String,
+    pub is_leader: bool,
+    /// The leader's name; empty while there is none.
+    pub leader: String,
+    /// On a leader: the number of the follower that has most of the log, 0 if there is none.
+    pub heir: u64,
+    pub term: u64,
+    /// Last entry known to be committed.
+    pub index: u64,
+    /// Last entry applied to the keys.
+    pub applied: u64,
+    pub revision: Revision,
+    /// Bytes of keys and values, all kept versions included.
+    pub db_size: u64,
+    /// Why the member takes no more writes, if it does not.
+    pub refuses: Option<Error>,
+}
+
+/// How much of a store's quota is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of keys and values, all kept versions included ([`Status::db_size`]).
+    pub size: u64,
+    /// Bytes above which writes are refused.
+    pub quota: u64,
+    /// True while a `NoSpace` alarm is in force: the store takes no writes that add bytes until it
+    /// ends.
+    pub alarmed: bool,
+}
+
+/// An answer that is on its way.
+pub(super) type Pending<T> = oneshot::Receiver<Result<T, Error>>;
+
+/// Who agrees on the order of commands: a member of a cluster, or nobody but us.
+pub(super) trait Backend: Send + Sync {
+    fn propose(&self, command: &Command) -> Result<Pending<Outcome>, Error>;
+    /// Resolves when every write acknowledged before this call can be read here; `None` if that is
+    /// now.
+    fn read_barrier(&self) -> Result<Option<Pending<()>>, Error>;
+    /// Asks the leader what only it knows. Answers `None` if nobody can answer now; if the question
+    /// or its answer is lost, there is no answer.
+    fn ask(&self, question: &Question) -> Result<Pending<Option<Bytes>>, Error>;
+    /// Who leads (0: nobody), and when that changes; `None` if it never does.
+    fn leader(&self) -> Option<watch::Receiver<u64>>;
+    /// As [`Backend::leader`], but 0 also while a leader hands over: then it takes no proposals.
+    fn takes(&self) -> Option<watch::Receiver<u64>> {
+        self.leader()
+    }
+    /// Every write acknowledged before this call can be read here at once.
+    fn local_reads(&self) -> bool;
+    /// `revision` and `db_size` are filled in by the caller.
+    fn status(&self) -> Status;
+}
+
+/// A client of this member's server. Cheap to clone.
+#[derive(Clone)]
+pub struct Kv {
+    shared: Arc<Shared>,
+    backend: Arc<dyn Backend>,
+    rng: Rng,
+    quota_bytes: u64,
+    /// Places for writes, for reads, and for work on a copy of the whole store.
+    writes: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
+    copies: Arc<Semaphore>,
+}
+
+impl Kv {
+    pub(super) fn new(shared: Arc<Shared>, backend: Arc<dyn Backend>, rng: Rng, quota_bytes: u64) -> Kv {
+        let places = |n| Arc::new(Semaphore::new(n));
+        let (writes, reads, copies) = (places(IN_FLIGHT_MAX), places(IN_FLIGHT_MAX), places(1));
+        Kv { shared, backend, rng, quota_bytes, writes, reads, copies }
+    }
+
+    /// A store of its own, for tests: no disk, no peers. Its leases expire when the next request
+    /// comes.
+    pub fn in_memory(rng: Rng) -> Kv {
+        let shared = Arc::new(Shared::new());
+        let (order, start) = (Mutex::new(0), clock::Instant::now());
+        Kv::new(shared.clone(), Arc::new(Memory { shared, order, start }), rng, u64::MAX)
+    }
+
+    /// Waits until this member has answered its first linearizable read: it knows a leader, and
+    /// what the majority knows.
+    pub async fn joined(&self) {
+        let mut leader = self.backend.leader();
+        loop {
+            match (self.read_barrier().await, &mut leader) {
+                (Ok(()) | Err(Error::Stopped), _) | (_, None) => return,
+                (Err(_), Some(news)) => {
+                    let _ = tokio::time::timeout(Duration::from_millis(500), news.changed()).await;
+                }
+            }
+        }
+    }
+
+    /// Keys and values. Linearizable unless `serializable`. Errors: `EmptyKey`, `Compacted`,
+    /// `FutureRevision`.
+    pub async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
+        if r.key.is_empty() {
+            return Err(Error::EmptyKey);
+        }
+        let has_it = r.continued && r.revision > 0 && r.revision <= self.revision();
+        if !r.serializable && !has_it {
+            self.read_barrier().await?;
+        }
+        self.shared.read().range(&r)
+    }
+
+    /// Sets a key. Answers the write's revision and, if asked for, what the key was.
+    pub async fn put(&self, r: PutRequest) -> Result<(Revision, Option<KeyValue>), Error> {
+        match self.one(RequestOp::Put(r)).await? {
+            ResponseOp::Put { revision, prev_kv } => Ok((revision, prev_kv)),
+            _ => Err(Error::Stopped),
+        }
+    }
+
+    /// Deletes keys. Answers the revision, the deleted keys if asked for, and their number.
+    pub async fn delete_range(&self, r: DeleteRangeRequest) -> Result<(Revision, Vec<KeyValue>, i64), Error> {
+        match self.one(RequestOp::DeleteRange(r)).await? {
+            ResponseOp::DeleteRange { revision, deleted, prev_kvs } => Ok((revision, prev_kvs, deleted)),
+            _ => Err(Error::Stopped),
+        }
+    }
+
+    async fn one(&self, op: RequestOp) -> Result<ResponseOp, Error> {
+        let response = self.txn(TxnRequest { success: vec![op], ..TxnRequest::default() }).await?;
+        response.responses.into_iter().next().ok_or(Error::Stopped)
+    }
+
+    /// Compares and writes at one revision. At most [`txn::MAX_OPS`] operations and [`REQUEST_MAX`]
+    /// bytes.
+    pub async fn txn(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
+        self.run(r, txn::MAX_OPS, REQUEST_MAX).await
+    }
+
+    /// A transaction without a client's limits, for undo. Errors: `RequestTooLarge` above
+    /// [`UNBOUNDED_MAX`].
+    pub async fn txn_unbounded(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
+        self.run(r, usize::MAX, UNBOUNDED_MAX).await
+    }
+
+    async fn run(&self, r: TxnRequest, max_ops: usize, max_bytes: usize) -> Result<TxnResponse, Error> {
+        txn::validate(&r, max_ops)?;
+        let size = txn::size(&r);
+        if size > max_bytes {
+            return Err(Error::RequestTooLarge);
+        }
+        if txn::is_readonly(&r) {
+            if !txn::is_serializable(&r) {
+                self.read_barrier().await?;
+            }
+            return txn::read(&self.shared.read(), &r);
+        }
+        if txn::puts(&r) {
+            self.check_quota(size as u64).await?;
+        }
+        match self.propose(Command::Txn(r)).await? {
+            Outcome::Txn(response) => Ok(response),
+            Outcome::Done | Outcome::Renewed(_) => Err(Error::Stopped),
+        }
+    }
+
+    /// Is there room for so many bytes more? Else every member gets an alarm.
+    async fn check_quota(&self, more: u64) -> Result<(), Error> {
+        if self.shared.size() + more <= self.quota_bytes {
+            return Ok(());
+        }
+        let alarm = Alarm { kind: AlarmKind::NoSpace, member: member_id(&self.status().member) };
+        // An alarm that cannot be raised now is raised by the next write, as with etcd.
+        let _ = self.alarm(alarm, true).await;
+        Err(Error::NoSpace)
+    }
+
+    /// Changes from `start_revision` on. Errors: `EmptyKey`, `Compacted`, `Stopped`.
+    pub async fn watch(&self, r: WatchRequest) -> Result<Watcher, Error> {
+        if r.key.is_empty() {
+            return Err(Error::EmptyKey);
+        }
+        self.shared.hub.watch(self.shared.store(), &r)
+    }
+
+    /// Forgets history before `revision`. Errors: `Compacted`, `FutureRevision`.
+    pub async fn compact(&self, revision: Revision) -> Result<(), Error> {
+        // decided where it is applied: this member may not know of the revision yet
+        self.propose(Command::Compact { revision }).await.map(drop)
+    }
+
+    /// A new lease; `id` 0 lets the store choose. A TTL below [`LEASE_TTL_MIN`] becomes that.
+    /// Answers its id.
+    pub async fn lease_grant(&self, ttl_seconds: i64, id: i64) -> Result<i64, Error> {
+        self.check_quota(LEASE_SIZE).await?;
+        let id = if id != 0 { id } else { (self.rng.u64() >> 1) as i64 | 1 };
+        self.propose(Command::LeaseGrant { id, ttl: ttl_seconds.max(LEASE_TTL_MIN) }).await?;
+        Ok(id)
+    }
+
+    /// Ends a lease and deletes its keys. Errors: `LeaseNotFound`.
+    pub async fn lease_revoke(&self, id: i64) -> Result<(), Error> {
+        self.propose(Command::LeaseRevoke { id }).await.map(drop)
+    }
+
+    /// Answers the TTL in seconds. Errors: `LeaseNotFound`.
+    pub async fn lease_keep_alive(&self, id: i64) -> Result<i64, Error> {
+        match self.propose(Command::LeaseRenew { id }).await? {
+            Outcome::Renewed(ttl) => Ok(ttl),
+            Outcome::Done | Outcome::Txn(_) => Err(Error::Stopped),
+        }
+    }
+
+    /// Keys and TTL are what this member knows; how much time is left only the leader knows, as in
+    /// etcd. Errors: `LeaseNotFound`.
+    pub async fn lease_time_to_live(&self, id: i64) -> Result<LeaseTtl, Error> {
+        self.read_barrier().await?;
+        let (granted, keys) = self.shared.leases().look(id)?;
+        let left =
+            clock::timeout(REQUEST_TIMEOUT, self.lease_left(id)).await.unwrap_or(Err(Error::Timeout))?;
+        Ok(LeaseTtl { granted, remaining: left.as_secs() as i64, keys })
+    }
+
+    /// How long the leader lets a lease live that is not renewed. Asks until there is an answer.
+    /// Errors: `LeaseNotFound`.
+    pub(super) async fn lease_left(&self, id: i64) -> Result<Duration, Error> {
+        loop {
+            let pending = self.backend.ask(&Question::LeaseLeft { id })?;
+            // Without an answer the question was lost, or the answer, or the leader is behind.
+            let Some(answer) = clock::timeout(ASK_AGAIN, pending).await else { continue };
+            // The sender is gone only if the member is.
+            let Some(bytes) = answer.unwrap_or(Err(Error::Stopped))? else {
+                clock::sleep(ASK_PAUSE).await;
+                continue;
+            };
+            let Answer::LeaseLeft(left) = Answer::decode(&bytes).map_err(|_| Error::NoLeader)?;
+            return left.ok_or(Error::LeaseNotFound);
+        }
+    }
+
+    /// All leases that this member knows, the one that ends first before the others. As etcd's
+    /// `LeaseLeases` it asks no leader.
+    pub fn leases(&self) -> Vec<i64> {
+        // Sorted without the lock, for which every write waits.
+        let mut leases = self.shared.leases().ends();
+        leases.sort_unstable();
+        leases.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Alarms in force.
+    pub async fn alarms(&self) -> Result<BTreeSet<Alarm>, Error> {
+        self.read_barrier().await?;
+        Ok(self.shared.alarms().clone())
+    }
+
+    /// Alarms that this member knows of, without asking the leader.
+    pub fn local_alarms(&self) -> BTreeSet<Alarm> {
+        self.shared.alarms().clone()
+    }
+
+    /// How much of the quota is used, as this member knows it.
+    pub fn room(&self) -> Room {
+        let alarmed = self.shared.alarms().iter().any(|a| a.kind == AlarmKind::NoSpace);
+        Room { size: self.shared.size(), quota: self.quota_bytes, alarmed }
+    }
+
+    /// Bytes that a compaction frees, by the lowest revision to compact at.
+    pub fn reclaimable(&self) -> BTreeMap<Revision, u64> {
+        self.shared.read().reclaimable()
+    }
+
+    /// Ends every `NoSpace` alarm in force. The caller has made room.
+    ///
+    /// # Errors
+    /// Those of every proposal.
+    pub async fn end_no_space(&self) -> Result<(), Error> {
+        let raised = self.local_alarms();
+        for alarm in raised.into_iter().filter(|a| a.kind == AlarmKind::NoSpace) {
+            self.alarm(alarm, false).await?;
+        }
+        Ok(())
+    }
+
+    /// The same store with another quota.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn with_quota(self, quota_bytes: u64) -> Kv {
+        Kv { quota_bytes, ..self }
+    }
+
+    /// The leader's number, 0 while there is none, and its changes.
+    pub fn leader(&self) -> watch::Receiver<u64> {
+        self.backend.leader().unwrap_or_else(|| watch::channel(1).1)
+    }
+
+    /// Raises or ends an alarm on all members.
+    pub async fn alarm(&self, alarm: Alarm, on: bool) -> Result<(), Error> {
+        self.propose(Command::Alarm { alarm, on }).await.map(drop)
+    }
+
+    /// The checksum of the history up to a revision (0: now) that etcd computes for the same
+    /// history; with the revision it was computed at and that of the last compaction. Errors:
+    /// `Compacted`, `FutureRevision`.
+    pub async fn hash(&self, revision: Revision) -> Result<Hash, Error> {
+        self.with_copy(move |frozen, _| hash::of(&frozen, revision)).await?
+    }
+
+    /// The whole store as etcd's own database file holds it.
+    pub async fn database(&self, members: Vec<pb::Member>) -> Result<Vec<u8>, Error> {
+        self.with_copy(move |frozen, at| database::write(&frozen, &members, at.index, at.term)).await
+    }
+
+    /// What [`database::summary`] tells of the file that [`Kv::database`] makes, in the same place:
+    /// the file is as large as the store.
+    pub async fn database_summary(
+        &self,
+        members: Vec<pb::Member>,
+    ) -> Result<Result<database::Summary, database::bolt::Damaged>, Error> {
+        self.with_copy(move |frozen, at| {
+            database::summary(&database::write(&frozen, &members, at.index, at.term))
+        })
+        .await
+    }
+
+    /// Works on a copy of the whole store, on a thread where neither requests nor the member wait
+    /// for it. One at a time: a copy of a large store is large.
+    async fn with_copy<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Frozen, Applied) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = self.copies.clone().acquire_owned().await.map_err(|_| Error::Stopped)?;
+        let shared = self.shared.clone();
+        // The place is given back with the result: if nobody waits for it any more, when it is
+        // done.
+        let work = move || {
+            let (frozen, at) = shared.freeze();
+            (work(frozen, at), place)
+        };
+        let (done, _place) = tokio::task::spawn_blocking(work).await.map_err(|_| Error::Stopped)?;
+        Ok(done)
+    }
+
+    /// The revision applied so far.
+    pub fn revision(&self) -> Revision {
+        self.shared.revision()
+    }
+
+    /// Revisions below this one cannot be read any more; 0 if nothing was compacted.
+    pub fn compacted(&self) -> Revision {
+        self.shared.read().compacted().max(0)
+    }
+
+    pub fn status(&self) -> Status {
+        let (revision, db_size) = (self.revision(), self.shared.size());
+        Status { revision, db_size, ..self.backend.status() }
+    }
+
+    /// As if a snapshot of the leader had replaced the store.
+    #[cfg(test)]
+    pub(super) fn cut_watchers(&self) {
+        self.shared.hub.reset(self.revision());
+    }
+
+    /// Places for work on a copy of the whole store that are free.
+    #[cfg(test)]
+    pub(super) fn copies_free(&self) -> usize {
+        self.copies.available_permits()
+    }
+
+    /// As if the member ended, for its watchers.
+    #[cfg(test)]
+    pub(super) fn close_watchers(&self) {
+        self.shared.hub.close(&Error::Stopped);
+    }
+
+    /// Resolves when every write acknowledged before this call can be read here.
+    pub async fn read_barrier(&self) -> Result<(), Error> {
+        match self.backend.local_reads() {
+            true => Ok(()),
+            false => self.ask(&self.reads, || self.backend.read_barrier().transpose()).await,
+        }
+    }
+
+    async fn propose(&self, command: Command) -> Result<Outcome, Error> {
+        self.ask(&self.writes, || Some(self.backend.propose(&command))).await
+    }
+
+    /// Asks until there is a leader to answer. Only `NoLeader` is asked again, when somebody takes
+    /// proposals: then nothing was proposed. `None` from `once` is an answer, too: nothing to wait
+    /// for. Nothing is asked before there is a place for it.
+    async fn ask<T: Default>(
+        &self,
+        places: &Semaphore,
+        once: impl Fn() -> Option<Result<Pending<T>, Error>>,
+    ) -> Result<T, Error> {
+        let attempts = async {
+            let _place = places.acquire().await.map_err(|_| Error::Stopped)?;
+            let mut takes = self.backend.takes();
+            while let Some(pending) = once() {
+                // the sender is gone only if the member is
+                let answer = pending?.await.unwrap_or(Err(Error::Stopped));
+                match (&answer, &mut takes) {
+                    (Err(Error::NoLeader), Some(takes)) => {
+                        takes.wait_for(|id| *id != 0).await.map_err(|_| Error::Stopped)?;
+                    }
+                    _ => return answer,
+                }
+            }
+            Ok(T::default())
+        };
+        clock::timeout(REQUEST_TIMEOUT, attempts).await.unwrap_or(Err(Error::Timeout))
+    }
+}
+
+/// A member without disk and peers.
+struct Memory {
+    shared: Arc<Shared>,
+    /// Held while a command is applied and published, so that watchers see the order of revisions.
+    /// How many there were.
+    order: Mutex<u64>,
+    start: clock::Instant,
+}
+
+impl Memory {
+    fn order(&self) -> MutexGuard<'_, u64> {
+        self.order.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn now(&self) -> Moment {
+        self.start.elapsed()
+    }
+
+    fn expire(&self) {
+        let seen = *self.order();
+        let expired = self.shared.leases().take_expired(self.now());
+        for id in expired {
+            let _ = self.apply(&Command::LeaseExpire { id, seen }); // only fails if somebody else just did it
+        }
+    }
+
+    fn apply(&self, command: &Command) -> Result<Outcome, Error> {
+        let mut order = self.order();
+        *order += 1;
+        let (at, mut events) = (Applied { index: *order, term: 1 }, Vec::new());
+        let outcome = self.shared.apply(command, at, self.now(), &mut events);
+        self.shared.publish(&events);
+        outcome
+    }
+}
+
+impl Backend for Memory {
+    fn propose(&self, command: &Command) -> Result<Pending<Outcome>, Error> {
+        self.expire();
+        let (sender, pending) = oneshot::channel();
+        let _ = sender.send(self.apply(command)); // we hold the receiver
+        Ok(pending)
+    }
+    fn read_barrier(&self) -> Result<Option<Pending<()>>, Error> {
+        self.expire();
+        Ok(None)
+    }
+    fn ask(&self, question: &Question) -> Result<Pending<Option<Bytes>>, Error> {
+        let (sender, pending) = oneshot::channel();
+        let Question::LeaseLeft { id } = question;
+        let left = self.shared.leases().left(*id, self.now()).ok();
+        let _ = sender.send(Ok(Some(Answer::LeaseLeft(left).encode()))); // we hold the receiver
+        Ok(pending)
+    }
+    fn leader(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
+    fn local_reads(&self) -> bool {
+        self.expire();
+        true
+    }
+    fn status(&self) -> Status {
+        let (name, index) = ("memory".to_string(), self.shared.revision() as u64);
+        Status {
+            member: name.clone(),
+            is_leader: true,
+            leader: name,
+            term: 1,
+            index,
+            applied: index,
+            ..Status::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::api::EventType;
+    use super::*;
+
+    fn put(key: &'static str, lease: i64) -> PutRequest {
+        PutRequest { key: key.into(), value: "v".into(), lease, prev_kv: true, ..PutRequest::default() }
+    }
+    fn get(key: &'static str) -> RangeRequest {
+        RangeRequest { key: key.into(), ..RangeRequest::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_takes_its_keys_along() {
+        let kv = Kv::in_memory(Rng::seeded(1));
+        let lease = kv.lease_grant(10, 0).await.unwrap();
+        assert_eq!(kv.lease_grant(10, lease).await, Err(Error::LeaseExist));
+        for key in ["a", "b", "c"] {
+            kv.put(put(key, lease)).await.unwrap();
+        }
+        kv.put(put("b", 0)).await.unwrap(); // detached
+        let mut watcher = kv.watch(WatchRequest { key: "a".into(), ..Default::default() }).await.unwrap();
+        clock::sleep(Duration::from_secs(9)).await;
+        assert_eq!(kv.lease_keep_alive(lease).await, Ok(10));
+        clock::sleep(Duration::from_secs(9)).await;
+        let ttl = kv.lease_time_to_live(lease).await.unwrap();
+        assert_eq!((ttl.granted, ttl.remaining, ttl.keys), (10, 1, vec!["a".into(), "c".into()]));
+        let before = kv.revision();
+        clock::sleep(Duration::from_secs(1)).await;
+        assert_eq!(kv.range(get("a")).await.unwrap().count, 0);
+        assert_eq!(kv.range(get("b")).await.unwrap().count, 1);
+        assert_eq!(kv.revision(), before + 1, "all keys of a lease go at one revision");
+        assert_eq!(watcher.next().await.unwrap().unwrap().events[0].kind, EventType::Delete);
+        assert_eq!(kv.put(put("a", lease)).await, Err(Error::LeaseNotFound));
+        assert_eq!(kv.lease_revoke(lease).await, Err(Error::LeaseNotFound));
+    }
+
+    #[tokio::test]
+    async fn limits_bind_clients_but_not_undo() {
+        let kv = Kv::in_memory(Rng::seeded(1));
+        let key = |i: usize| bytes::Bytes::from(format!("k{i}"));
+        let puts = |n| {
+            let op = |i| RequestOp::Put(PutRequest { key: key(i), value: "v".into(), ..Default::default() });
+            TxnRequest { success: (0..n).map(op).collect(), ..Default::default() }
+        };
+        assert_eq!(kv.txn(puts(129)).await.unwrap_err(), Error::TooManyOps);
+        assert_eq!(kv.txn_unbounded(puts(1000)).await.unwrap().revision, 2);
+        let big = |n| PutRequest { key: "big".into(), value: vec![0; n].into(), ..Default::default() };
+        assert_eq!(kv.put(big(REQUEST_MAX)).await.unwrap_err(), Error::RequestTooLarge);
+        kv.put(big(REQUEST_MAX - 1000)).await.unwrap();
+        assert_eq!(kv.put(put("", 0)).await, Err(Error::EmptyKey));
+    }
+
+    #[tokio::test]
+    async fn writes_answer_revisions_and_what_was_before() {
+        let kv = Kv::in_memory(Rng::seeded(1));
+        assert_eq!(kv.put(put("a", 0)).await, Ok((2, None)));
+        let (revision, prev) = kv.put(put("a", 0)).await.unwrap();
+        assert_eq!((revision, prev.map(|p| p.mod_revision)), (3, Some(2)));
+        let all = |prev_kv| DeleteRangeRequest { key: "a".into(), range_end: "\0".into(), prev_kv };
+        let (revision, prev, deleted) = kv.delete_range(all(true)).await.unwrap();
+        assert_eq!((revision, prev.len(), deleted), (4, 1, 1));
+        assert_eq!(kv.delete_range(all(true)).await, Ok((4, vec![], 0)));
+        kv.compact(3).await.unwrap();
+        assert_eq!(kv.compact(3).await, Err(Error::Compacted { compact_revision: 3 }));
+        let old = RangeRequest { revision: 2, ..get("a") };
+        assert_eq!(kv.range(old).await.unwrap_err(), Error::Compacted { compact_revision: 3 });
+        assert_eq!(kv.range(RangeRequest { revision: 3, ..get("a") }).await.unwrap().count, 1);
+    }
+}

@@ -1,0 +1,245 @@
+//! The state machine: committed commands in, the same answers and the same state on every member
+//! out.
+
+use super::api::{Error, Event, RequestOp, Revision, TxnRequest, TxnResponse};
+use super::lease::{Leases, Moment};
+use super::mvcc::{Span, Store};
+use super::snapshot::Frozen;
+use super::txn;
+use super::watch::Hub;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
+
+/// What is written to the Raft log. Reads are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    Txn(TxnRequest),
+    Compact {
+        revision: Revision,
+    },
+    LeaseGrant {
+        id: i64,
+        ttl: i64,
+    },
+    LeaseRevoke {
+        id: i64,
+    },
+    /// The leader saw that a lease had expired when it had applied entry `seen`. A renewal that was
+    /// in the log behind that entry counts.
+    LeaseExpire {
+        id: i64,
+        seen: u64,
+    },
+    /// Tells every member that the holder is alive; changes no key and no revision.
+    LeaseRenew {
+        id: i64,
+    },
+    /// Raises or ends an alarm; changes no key and no revision.
+    Alarm {
+        alarm: Alarm,
+        on: bool,
+    },
+}
+
+/// A member's word that something is wrong with the store, in force on all of them until somebody
+/// ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alarm {
+    pub kind: AlarmKind,
+    pub member: u64,
+}
+
+/// Alarms in force at a time, at most. As in etcd an alarm may name an id that no member has, so
+/// that the one of a removed member can be ended; each is kept until it is ended. A client that
+/// names ever new ids must not fill the memory of all members and their snapshots with them.
+const ALARMS_MAX: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlarmKind {
+    /// Nothing that adds bytes is taken.
+    NoSpace = 1,
+    /// Nothing is taken.
+    Corrupt = 2,
+}
+
+/// What a command answers.
+#[derive(Clone, Debug, Default)]
+pub enum Outcome {
+    Txn(TxnResponse),
+    #[default]
+    Done,
+    /// The TTL in seconds.
+    Renewed(i64),
+}
+
+/// An entry of the log, by which the state says how new it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    pub index: u64,
+    pub term: u64,
+}
+
+/// The state that readers share with the one thread that applies. Locks are taken in the order of
+/// the fields.
+#[derive(Default)]
+pub(super) struct Shared {
+    store: Arc<RwLock<Store>>,
+    leases: Mutex<Leases>,
+    alarms: Mutex<BTreeSet<Alarm>>,
+    /// The last command in the state. Changes with the store's lock held for writing.
+    applied: Mutex<Applied>,
+    pub hub: Arc<Hub>,
+    revision: AtomicI64,
+}
+
+impl Shared {
+    pub fn new() -> Shared {
+        let shared = Shared::default();
+        shared.revision.store(super::mvcc::FIRST_REVISION, Ordering::Release);
+        shared
+    }
+
+    pub fn read(&self) -> RwLockReadGuard<'_, Store> {
+        self.store.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn store(&self) -> &Arc<RwLock<Store>> {
+        &self.store
+    }
+
+    pub fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn alarms(&self) -> MutexGuard<'_, BTreeSet<Alarm>> {
+        self.alarms.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn applied(&self) -> MutexGuard<'_, Applied> {
+        self.applied.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A copy of everything as it is at one moment, and the last command in it.
+    pub fn freeze(&self) -> (Frozen, Applied) {
+        let store = self.read();
+        let frozen = Frozen::of(&store, &self.leases(), &self.alarms());
+        (frozen, *self.applied())
+    }
+
+    /// Bytes of keys, values and leases, for the quota.
+    pub fn size(&self) -> u64 {
+        let keys = self.read().size();
+        keys + self.leases().size()
+    }
+
+    /// Is every command refused, until an operator has looked at it?
+    pub fn is_corrupt(&self) -> bool {
+        self.alarms().iter().any(|a| a.kind == AlarmKind::Corrupt)
+    }
+
+    /// Does an alarm forbid this command?
+    fn forbidden(&self, command: &Command) -> Result<(), Error> {
+        let alarms = self.alarms();
+        // A renewal changes no key, and whoever was refused one would give the lease up.
+        if matches!(command, Command::Alarm { .. } | Command::LeaseRenew { .. }) || alarms.is_empty() {
+            return Ok(());
+        }
+        if alarms.iter().any(|a| a.kind == AlarmKind::Corrupt) {
+            return Err(Error::Corrupt);
+        }
+        let adds = match command {
+            // etcd does not look into inner transactions here
+            Command::Txn(t) => t.success.iter().chain(&t.failure).any(|op| matches!(op, RequestOp::Put(_))),
+            Command::LeaseGrant { .. } => true,
+            _ => false,
+        };
+        if adds { Err(Error::NoSpace) } else { Ok(()) }
+    }
+
+    /// The revision applied and published so far.
+    pub fn revision(&self) -> Revision {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    /// Applies one command. `events` takes the changes, which the caller hands to
+    /// [`Shared::publish`] before it answers anybody. Deterministic but for `now`, which only moves
+    /// lease deadlines. `at`: the command's entry in the log.
+    pub fn apply(
+        &self,
+        command: &Command,
+        at: Applied,
+        now: Moment,
+        events: &mut Vec<Arc<[Event]>>,
+    ) -> Result<Outcome, Error> {
+        self.forbidden(command)?;
+        let mut store = self.store.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut leases = self.leases();
+        *self.applied() = at;
+        let (outcome, changes) = match command {
+            Command::Txn(request) => {
+                let (response, changes) = txn::execute(&mut store, request, |id| leases.exists(id))?;
+                (Outcome::Txn(response), changes)
+            }
+            Command::Compact { revision } => {
+                store.compact(*revision)?;
+                return Ok(Outcome::Done);
+            }
+            Command::LeaseGrant { id, ttl } => {
+                leases.grant(*id, *ttl, at.index, now)?;
+                return Ok(Outcome::Done);
+            }
+            Command::Alarm { alarm, on } => {
+                let mut alarms = self.alarms();
+                if *on && alarms.len() >= ALARMS_MAX && !alarms.contains(alarm) {
+                    return Err(Error::TooManyAlarms);
+                }
+                match on {
+                    true => alarms.insert(*alarm),
+                    false => alarms.remove(alarm),
+                };
+                return Ok(Outcome::Done);
+            }
+            Command::LeaseRenew { id } => return leases.renew(*id, at.index, now).map(Outcome::Renewed),
+            Command::LeaseRevoke { id } | Command::LeaseExpire { id, .. } => {
+                let keys = match command {
+                    Command::LeaseExpire { seen, .. } => leases.expire(*id, *seen)?,
+                    _ => leases.revoke(*id)?,
+                };
+                let mut write = store.write();
+                for key in keys {
+                    write.delete_range(&Span { key, end: Bytes::new() });
+                }
+                (Outcome::Done, write.commit())
+            }
+        };
+        if !changes.is_empty() {
+            leases.follow(&changes);
+            events.push(changes);
+        }
+        Ok(outcome)
+    }
+
+    /// Makes applied changes known to watchers and to [`Shared::revision`].
+    pub fn publish(&self, events: &[Arc<[Event]>]) {
+        if let Some(revision) = events.last().and_then(|change| change.first()).map(|e| e.kv.mod_revision) {
+            self.hub.publish(events, revision);
+            self.revision.store(revision, Ordering::Release);
+        }
+    }
+
+    /// Replaces everything, from a snapshot that ends with the entry `at`. Nobody sees a part of
+    /// it: see [`Shared::freeze`].
+    pub fn replace(&self, store: Store, leases: Leases, alarms: BTreeSet<Alarm>, at: Applied) {
+        let revision = store.revision();
+        let mut own = self.store.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *own = store;
+        *self.leases() = leases;
+        *self.alarms() = alarms;
+        *self.applied() = at;
+        drop(own);
+        self.hub.reset(revision);
+        self.revision.store(revision, Ordering::Release);
+    }
+}

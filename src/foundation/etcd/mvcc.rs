@@ -1,0 +1,668 @@
+//! Keys through time: every version of every key since the last compaction.
+
+use super::api::{
+    Error, Event, EventType, KeyValue, RangeRequest, RangeResponse, Revision, SortOrder, SortTarget,
+};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// The revision of a store nobody has written to, as in etcd; the first write makes 2.
+pub const FIRST_REVISION: Revision = 1;
+/// The revision of the last compaction before there was any, as in etcd: so a compaction at 0 is
+/// accepted, once.
+pub const NOT_COMPACTED: Revision = -1;
+/// About what a version costs in memory beside its key and value, for [`Store::size`] and so for
+/// the quota: itself, its event in the history, and their places in the maps. (That of a compacted
+/// revision has no event any more.)
+const VERSION_OVERHEAD: u64 =
+    (size_of::<Version>() + size_of::<Event>() + size_of::<(Bytes, Vec<Version>)>() + 32) as u64;
+
+/// The events of some revisions, oldest first.
+pub type Told = Vec<Arc<[Event]>>;
+
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// Keys from `key` to `end`, in etcd's notation (see [`RangeRequest`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub key: Bytes,
+    pub end: Bytes,
+}
+
+impl Span {
+    pub fn new(key: &Bytes, end: &Bytes) -> Span {
+        Span { key: key.clone(), end: end.clone() }
+    }
+
+    pub fn contains(&self, key: &[u8]) -> bool {
+        match &self.end[..] {
+            [] => key == &self.key[..],
+            [0] => key >= &self.key[..],
+            end => key >= &self.key[..] && key < end,
+        }
+    }
+
+    /// `None` if the span can hold no key.
+    fn bounds(&self) -> Option<Bounds<'_>> {
+        let from = &self.key[..];
+        match &self.end[..] {
+            [] => Some((Bound::Included(from), Bound::Included(from))),
+            [0] => Some((Bound::Included(from), Bound::Unbounded)),
+            end if end <= from => None,
+            end => Some((Bound::Included(from), Bound::Excluded(end))),
+        }
+    }
+}
+
+/// Which keys of a range are wanted, and in what order.
+struct Pick<'a> {
+    r: &'a RangeRequest,
+    order: SortOrder,
+    /// So many keys decide the answer; more need not be looked at.
+    enough: usize,
+}
+
+impl Pick<'_> {
+    fn of(r: &RangeRequest) -> Pick<'_> {
+        let order = match (r.sort_order, r.sort_target) {
+            (SortOrder::None, SortTarget::Key) => SortOrder::None,
+            (SortOrder::None, _) => SortOrder::Ascend,
+            (order, _) => order,
+        };
+        let bounded =
+            [r.min_mod_revision, r.max_mod_revision, r.min_create_revision, r.max_create_revision] != [0; 4];
+        // etcd looks at the order asked for, not at the one that follows from the target: so a
+        // limit comes before the sorting if only a target is named.
+        let enough = match r.sort_order == SortOrder::None && !bounded && r.limit > 0 {
+            true => usize::try_from(r.limit).unwrap_or(usize::MAX).saturating_add(1),
+            false => usize::MAX,
+        };
+        Pick { r, order, enough }
+    }
+
+    fn within(&self, kv: &KeyValue) -> bool {
+        let between = |n, min, max| (min == 0 || n >= min) && (max == 0 || n <= max);
+        between(kv.mod_revision, self.r.min_mod_revision, self.r.max_mod_revision)
+            && between(kv.create_revision, self.r.min_create_revision, self.r.max_create_revision)
+    }
+
+    /// Equals stay in the order of their keys.
+    fn sort(&self, found: &mut [&KeyValue]) {
+        let compare = |a: &KeyValue, b: &KeyValue| match self.r.sort_target {
+            SortTarget::Key => a.key.cmp(&b.key),
+            SortTarget::Version => a.version.cmp(&b.version),
+            SortTarget::CreateRevision => a.create_revision.cmp(&b.create_revision),
+            SortTarget::ModRevision => a.mod_revision.cmp(&b.mod_revision),
+            SortTarget::Value => a.value.cmp(&b.value),
+        };
+        match self.order {
+            SortOrder::None => {}
+            SortOrder::Ascend => found.sort_by(|a, b| compare(a, b)),
+            SortOrder::Descend => found.sort_by(|a, b| compare(b, a)),
+        }
+    }
+}
+
+/// One version of a key. A deletion is a version too (a tombstone): its `kv.version` is 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub kv: KeyValue,
+    /// Position among the changes of its revision, from 0.
+    pub sub: u32,
+}
+
+impl Version {
+    fn live(&self) -> Option<&KeyValue> {
+        (self.kv.version > 0).then_some(&self.kv)
+    }
+    fn size(&self) -> u64 {
+        (self.kv.key.len() + self.kv.value.len()) as u64 + VERSION_OVERHEAD
+    }
+}
+
+/// The keyspace and its history. Pure: no clock, no disk, no lock.
+#[derive(Debug)]
+pub struct Store {
+    revision: Revision,
+    /// As [`Store::compacted`].
+    compacted: Revision,
+    /// Oldest version first. A key whose last version is a tombstone does not exist now.
+    keys: BTreeMap<Bytes, Vec<Version>>,
+    /// `history[i]` are the events of revision `history_first + i`.
+    history: VecDeque<Arc<[Event]>>,
+    history_first: Revision,
+    size: u64,
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store {
+            revision: FIRST_REVISION,
+            compacted: NOT_COMPACTED,
+            keys: BTreeMap::new(),
+            history: VecDeque::new(),
+            history_first: FIRST_REVISION + 1,
+            size: 0,
+        }
+    }
+}
+
+impl Store {
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Revisions below this one cannot be read any more; [`NOT_COMPACTED`] if nothing was
+    /// compacted.
+    pub fn compacted(&self) -> Revision {
+        self.compacted
+    }
+
+    /// Bytes held by all versions, with their book-keeping.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Errors: `Compacted`, `FutureRevision` for a revision this store cannot show.
+    pub fn check_revision(&self, revision: Revision) -> Result<(), Error> {
+        if revision > self.revision {
+            return Err(Error::FutureRevision { current: self.revision });
+        }
+        if revision > 0 && revision < self.compacted {
+            return Err(Error::Compacted { compact_revision: self.compacted });
+        }
+        Ok(())
+    }
+
+    /// As [`Store::check_revision`], for a range in a transaction: there etcd takes a negative
+    /// revision for one that was compacted, except -1 while nothing was (`checkRange` compares with
+    /// [`NOT_COMPACTED`]).
+    pub fn check_revision_in_txn(&self, revision: Revision) -> Result<(), Error> {
+        if revision < 0 && revision < self.compacted {
+            return Err(Error::Compacted { compact_revision: self.compacted });
+        }
+        self.check_revision(revision)
+    }
+
+    /// The keys in a span as they were at `r.revision`, in byte order.
+    pub fn range(&self, r: &RangeRequest) -> Result<RangeResponse, Error> {
+        self.check_revision(r.revision)?;
+        let at = if r.revision > 0 { r.revision } else { Revision::MAX };
+        let span = Span::new(&r.key, &r.range_end);
+        let (mut count, mut found) = (0, Vec::new());
+        let pick = Pick::of(r);
+        for kv in self.live(&span, at) {
+            count += 1;
+            if !r.count_only && found.len() < pick.enough && pick.within(kv) {
+                found.push(kv);
+            }
+            if r.continued && found.len() >= pick.enough {
+                break;
+            }
+        }
+        pick.sort(&mut found);
+        let limit = if r.limit > 0 { usize::try_from(r.limit).unwrap_or(usize::MAX) } else { usize::MAX };
+        let more = found.len() > limit;
+        let show = |kv: &KeyValue| {
+            let value = if r.keys_only { Bytes::new() } else { kv.value.clone() };
+            KeyValue { key: kv.key.clone(), value, ..*kv }
+        };
+        let kvs = found.into_iter().take(limit).map(show).collect();
+        Ok(RangeResponse { revision: self.revision, kvs, more, count })
+    }
+
+    /// Every key of the span that exists at revision `at` (`Revision::MAX`: now, with an open
+    /// write's changes).
+    pub fn live<'a>(&'a self, span: &'a Span, at: Revision) -> impl Iterator<Item = &'a KeyValue> {
+        let found = span.bounds().map(|bounds| self.keys.range::<[u8], _>(bounds));
+        found.into_iter().flatten().filter_map(move |(_, versions)| {
+            if versions.last().is_some_and(|last| last.kv.mod_revision <= at) {
+                return versions.last().and_then(Version::live);
+            }
+            let upto = versions.partition_point(|v| v.kv.mod_revision <= at);
+            versions[..upto].last().and_then(Version::live)
+        })
+    }
+
+    /// Opens a write: all its changes get one revision, the next.
+    pub fn write(&mut self) -> Write<'_> {
+        Write { store: self, events: Vec::new() }
+    }
+
+    /// The events of each revision from `from` on, oldest first, of at most so many revisions; and
+    /// the first revision behind them. Errors: `Compacted`.
+    pub fn events_since(&self, from: Revision, most: usize) -> Result<(Told, Revision), Error> {
+        if from < self.compacted {
+            return Err(Error::Compacted { compact_revision: self.compacted });
+        }
+        let first = from.max(self.history_first);
+        let skip = usize::try_from(first - self.history_first).unwrap_or(usize::MAX).min(self.history.len());
+        let events: Vec<_> = self.history.range(skip..).take(most).cloned().collect();
+        let next = first.saturating_add(events.len() as Revision);
+        Ok((events, next))
+    }
+
+    /// Forgets what happened before `revision`; the state at `revision` stays readable.
+    ///
+    /// Errors: `Compacted` if that was done before, `FutureRevision`.
+    pub fn compact(&mut self, revision: Revision) -> Result<(), Error> {
+        if revision <= self.compacted {
+            return Err(Error::Compacted { compact_revision: self.compacted });
+        }
+        if revision > self.revision {
+            return Err(Error::FutureRevision { current: self.revision });
+        }
+        self.compacted = revision;
+        let size = &mut self.size;
+        self.keys.retain(|_, versions| {
+            let upto = versions.partition_point(|v| v.kv.mod_revision <= revision);
+            // The newest of the old versions is the state at `revision`; a tombstone is only worth
+            // keeping if a watch may still start with it.
+            let keep = |v: &Version| v.live().is_some() || v.kv.mod_revision == revision;
+            let drop = if upto > 0 && keep(&versions[upto - 1]) { upto - 1 } else { upto };
+            *size -= versions.drain(..drop).map(|v| v.size()).sum::<u64>();
+            if versions.len() * 4 < versions.capacity() {
+                versions.shrink_to_fit();
+            }
+            !versions.is_empty()
+        });
+        while self.history_first < revision && self.history.pop_front().is_some() {
+            self.history_first += 1;
+        }
+        if self.history_first == revision
+            && let Some(first) = self.history.front_mut()
+        {
+            // What came before is gone, also what the same write made and changed again: for live
+            // stores and for restored ones alike.
+            let mut later = std::collections::BTreeSet::new();
+            let newest = first.iter().rev().filter(|e| later.insert(&e.kv.key));
+            let mut kept: Vec<Event> = newest.map(|e| Event { prev_kv: None, ..e.clone() }).collect();
+            kept.reverse();
+            *first = kept.into();
+        }
+        Ok(())
+    }
+
+    /// Bytes of versions that a compaction frees, by the lowest revision to compact at.
+    ///
+    /// Example: `a` was set at 2 (100 bytes) and at 7, `b` was set at 3 (50 bytes) and deleted at 4.
+    /// A compaction at 7 frees 100 bytes of `a`; one at 4 frees 50 bytes of `b`, one at 5 its
+    /// tombstone.
+    pub fn reclaimable(&self) -> BTreeMap<Revision, u64> {
+        let mut freed = BTreeMap::new();
+        for versions in self.keys.values() {
+            for pair in versions.windows(2) {
+                *freed.entry(pair[1].kv.mod_revision).or_default() += pair[0].size();
+            }
+            if let Some(tombstone) = versions.last().filter(|last| last.live().is_none()) {
+                *freed.entry(tombstone.kv.mod_revision + 1).or_default() += tombstone.size();
+            }
+        }
+        freed
+    }
+
+    /// Every version kept, in key order: with the two revisions, the whole store.
+    pub fn versions(&self) -> impl Iterator<Item = &Version> {
+        self.keys.values().flatten()
+    }
+
+    /// Rebuilds a store from what [`Store::versions`] listed.
+    pub fn restore(revision: Revision, compacted: Revision, versions: Vec<Version>) -> Store {
+        let history_first = compacted.max(FIRST_REVISION + 1);
+        let mut store = Store { revision, compacted, history_first, ..Store::default() };
+        let mut events: BTreeMap<(Revision, u32), Event> = BTreeMap::new();
+        for version in versions {
+            store.size += version.size();
+            let list = store.keys.entry(version.kv.key.clone()).or_default();
+            if version.kv.mod_revision >= history_first {
+                let prev_kv = match version.kv.mod_revision == compacted {
+                    true => None,
+                    false => before(list, version.kv.mod_revision),
+                };
+                events.insert((version.kv.mod_revision, version.sub), event(version.kv.clone(), prev_kv));
+            }
+            list.push(version);
+        }
+        let mut events = events.into_iter().peekable();
+        for at in history_first..=revision {
+            let mut changes = Vec::new();
+            while let Some((_, event)) = events.next_if(|((revision, _), _)| *revision == at) {
+                changes.push(event);
+            }
+            store.history.push_back(changes.into());
+        }
+        store
+    }
+}
+
+fn event(kv: KeyValue, prev_kv: Option<KeyValue>) -> Event {
+    Event { kind: if kv.version > 0 { EventType::Put } else { EventType::Delete }, kv, prev_kv }
+}
+
+/// What a key was before a revision, as watchers are told it: not what the same write had made of
+/// it a moment ago.
+fn before(versions: &[Version], revision: Revision) -> Option<KeyValue> {
+    versions.iter().rfind(|v| v.kv.mod_revision < revision).and_then(Version::live).cloned()
+}
+
+/// A write in progress. Its own reads see its changes; nobody else may look until
+/// [`Write::commit`].
+pub struct Write<'a> {
+    store: &'a mut Store,
+    events: Vec<Event>,
+}
+
+impl Write<'_> {
+    /// What the store shows now, changes of this write included.
+    pub fn store(&self) -> &Store {
+        self.store
+    }
+
+    /// The store's revision if the write ended here.
+    pub fn revision(&self) -> Revision {
+        self.store.revision + Revision::from(!self.events.is_empty())
+    }
+
+    /// Sets a key; returns what it was.
+    pub fn put(&mut self, key: Bytes, value: Bytes, lease: i64) -> Option<KeyValue> {
+        let revision = self.store.revision + 1;
+        let versions = self.store.keys.entry(key.clone()).or_default();
+        let prev = versions.last().and_then(Version::live).cloned();
+        let (create_revision, version) =
+            prev.as_ref().map_or((revision, 1), |p| (p.create_revision, p.version + 1));
+        let kv = KeyValue { key, create_revision, mod_revision: revision, version, value, lease };
+        self.record(kv);
+        prev
+    }
+
+    /// Deletes the keys of a span; returns what they were.
+    pub fn delete_range(&mut self, span: &Span) -> Vec<KeyValue> {
+        let gone: Vec<KeyValue> = self.store.live(span, Revision::MAX).cloned().collect();
+        let mod_revision = self.store.revision + 1;
+        for prev in &gone {
+            let tombstone = KeyValue { key: prev.key.clone(), mod_revision, ..KeyValue::default() };
+            self.record(tombstone);
+        }
+        gone
+    }
+
+    fn record(&mut self, kv: KeyValue) {
+        let version = Version { kv: kv.clone(), sub: self.events.len() as u32 };
+        self.store.size += version.size();
+        let versions = self.store.keys.entry(kv.key.clone()).or_default();
+        let prev_kv = before(versions, kv.mod_revision);
+        versions.push(version);
+        self.events.push(event(kv, prev_kv));
+    }
+
+    /// Ends the write. Without changes the revision stays as it was and there are no events.
+    pub fn commit(self) -> Arc<[Event]> {
+        let events: Arc<[Event]> = self.events.into();
+        if !events.is_empty() {
+            self.store.revision += 1;
+            self.store.history.push_back(events.clone());
+        }
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(store: &mut Store, key: &str, value: &str) -> Revision {
+        let mut write = store.write();
+        write.put(Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()), 0);
+        write.commit();
+        store.revision()
+    }
+
+    fn delete(store: &mut Store, key: &str, end: &'static str) -> usize {
+        let span =
+            Span { key: Bytes::copy_from_slice(key.as_bytes()), end: Bytes::from_static(end.as_bytes()) };
+        let mut write = store.write();
+        let gone = write.delete_range(&span).len();
+        write.commit();
+        gone
+    }
+
+    /// `key=value@create.mod.version` of every key at a revision.
+    fn show(store: &Store, revision: Revision) -> Result<String, Error> {
+        let all = Bytes::from_static(b"\0");
+        let r = store.range(&RangeRequest {
+            key: all.clone(),
+            range_end: all,
+            revision,
+            ..Default::default()
+        })?;
+        let one = |kv: &KeyValue| {
+            let text = |b: &Bytes| String::from_utf8_lossy(b).into_owned();
+            let (create, modified, version) = (kv.create_revision, kv.mod_revision, kv.version);
+            format!("{}={}@{create}.{modified}.{version}", text(&kv.key), text(&kv.value))
+        };
+        Ok(r.kvs.iter().map(one).collect::<Vec<_>>().join(" "))
+    }
+
+    fn example() -> Store {
+        let mut s = Store::default();
+        put(&mut s, "a", "1"); // 2
+        put(&mut s, "b", "2"); // 3
+        put(&mut s, "a", "3"); // 4
+        delete(&mut s, "a", ""); // 5
+        put(&mut s, "a", "4"); // 6
+        s
+    }
+
+    #[test]
+    fn every_revision_stays_readable() {
+        let s = example();
+        let at = |r| show(&s, r).unwrap();
+        assert_eq!(at(1), "");
+        assert_eq!(at(2), "a=1@2.2.1");
+        assert_eq!(at(4), "a=3@2.4.2 b=2@3.3.1");
+        assert_eq!(at(5), "b=2@3.3.1");
+        assert_eq!(at(0), "a=4@6.6.1 b=2@3.3.1"); // a new generation counts from 1 again
+        assert_eq!(show(&s, 7), Err(Error::FutureRevision { current: 6 }));
+    }
+
+    #[test]
+    fn a_write_that_changes_nothing_is_no_revision() {
+        let mut s = example();
+        assert_eq!(delete(&mut s, "nobody", ""), 0);
+        assert_eq!(s.revision(), 6);
+        assert_eq!(delete(&mut s, "a", "\0"), 2);
+        assert_eq!(s.revision(), 7);
+        assert_eq!(show(&s, 0).unwrap(), "");
+    }
+
+    #[test]
+    fn spans_read_as_etcd_reads_them() {
+        let has = |key: &'static str, end: &'static str, k: &str| {
+            Span { key: Bytes::from_static(key.as_bytes()), end: Bytes::from_static(end.as_bytes()) }
+                .contains(k.as_bytes())
+        };
+        assert!(has("a", "", "a") && !has("a", "", "aa"));
+        assert!(has("a", "c", "b") && !has("a", "c", "c") && !has("c", "a", "b"));
+        assert!(has("b", "\0", "zz") && !has("b", "\0", "a") && has("\0", "\0", "a"));
+        let mut s = example();
+        assert_eq!(delete(&mut s, "c", "a"), 0);
+    }
+
+    #[test]
+    fn ranges_sort_and_leave_out_by_revision() {
+        let mut s = example(); // a=4@6.6.1 b=2@3.3.1
+        put(&mut s, "c", "0"); // 7
+        let keys = |r: RangeRequest| -> Vec<Bytes> {
+            let all = Bytes::from_static(b"\0");
+            let got = s.range(&RangeRequest { key: all.clone(), range_end: all, ..r }).unwrap();
+            assert_eq!(got.count, 3, "the count knows no bounds");
+            got.kvs.into_iter().map(|kv| kv.key).collect()
+        };
+        let by = |sort_target, sort_order| RangeRequest { sort_target, sort_order, ..Default::default() };
+        assert_eq!(keys(by(SortTarget::ModRevision, SortOrder::Descend)), ["c", "a", "b"]);
+        assert_eq!(keys(by(SortTarget::Value, SortOrder::None)), ["c", "b", "a"]);
+        let first = RangeRequest { limit: 1, ..by(SortTarget::Value, SortOrder::Ascend) };
+        assert_eq!(keys(first), ["c"]);
+        let old = RangeRequest { max_mod_revision: 6, min_create_revision: 4, ..Default::default() };
+        assert_eq!(keys(old), ["a"]);
+    }
+
+    #[test]
+    fn a_continued_read_looks_at_no_more_keys_than_it_needs() {
+        let mut s = Store::default();
+        for key in ["a", "b", "c", "d", "e"] {
+            put(&mut s, key, "x");
+        }
+        let all = RangeRequest {
+            key: "a".into(),
+            range_end: "z".into(),
+            limit: 2,
+            continued: true,
+            ..Default::default()
+        };
+        let found = s.range(&all).unwrap();
+        assert_eq!((found.kvs.len(), found.more, found.count), (2, true, 3));
+        let rest = s.range(&RangeRequest { key: "d".into(), ..all }).unwrap();
+        assert_eq!((rest.kvs.len(), rest.more, rest.count), (2, false, 2));
+    }
+
+    #[test]
+    fn a_limit_still_counts_everything() {
+        let mut s = Store::default();
+        for key in ["a", "b", "c"] {
+            put(&mut s, key, "x");
+        }
+        let mut r = RangeRequest {
+            key: "a".into(),
+            range_end: "z".into(),
+            limit: 2,
+            keys_only: true,
+            ..Default::default()
+        };
+        let got = s.range(&r).unwrap();
+        assert_eq!((got.kvs.len(), got.count, got.more), (2, 3, true));
+        assert!(got.kvs.iter().all(|kv| kv.value.is_empty() && kv.version == 1));
+        r.limit = 3;
+        assert!(!s.range(&r).unwrap().more);
+        r.count_only = true;
+        let got = s.range(&r).unwrap();
+        assert_eq!((got.kvs.len(), got.count, got.more), (0, 3, false));
+    }
+
+    #[test]
+    fn a_store_is_compacted_at_0_once() {
+        let mut s = example();
+        assert_eq!(s.compact(-1), Err(Error::Compacted { compact_revision: NOT_COMPACTED }));
+        let (seen, versions) = (show(&s, 2), s.versions().count());
+        assert_eq!(s.compact(0), Ok(()));
+        assert_eq!((show(&s, 2), s.versions().count()), (seen, versions));
+        assert_eq!(s.compact(0), Err(Error::Compacted { compact_revision: 0 }));
+        assert_eq!((s.compact(4), s.compacted()), (Ok(()), 4));
+    }
+
+    #[test]
+    fn compaction_keeps_the_state_at_its_revision() {
+        let mut s = example();
+        let before = s.size();
+        let seen: Vec<String> = (4..=6).map(|r| show(&s, r).unwrap()).collect();
+        s.compact(4).unwrap();
+        assert_eq!((4..=6).map(|r| show(&s, r).unwrap()).collect::<Vec<_>>(), seen);
+        assert_eq!(show(&s, 3), Err(Error::Compacted { compact_revision: 4 }));
+        assert_eq!(s.compact(4), Err(Error::Compacted { compact_revision: 4 }));
+        assert_eq!(s.compact(7), Err(Error::FutureRevision { current: 6 }));
+        assert!(s.size() < before);
+        s.compact(6).unwrap();
+        assert_eq!(show(&s, 6).unwrap(), seen[2]);
+        assert_eq!(s.versions().count(), 2);
+    }
+
+    #[test]
+    fn what_a_compaction_frees_is_known_before() {
+        let freed = example().reclaimable();
+        let upto = |revision| freed.range(..=revision).map(|(_, bytes)| bytes).sum::<u64>();
+        for revision in 2..=6 {
+            let mut s = example();
+            let before = s.size();
+            s.compact(revision).unwrap();
+            assert_eq!(before - s.size(), upto(revision), "compacted at {revision}");
+        }
+        assert_eq!(Store::default().reclaimable().len(), 0);
+    }
+
+    #[test]
+    fn history_tells_what_was_before() {
+        let mut s = example();
+        let told = |s: &Store, from| -> Vec<(Revision, EventType, Option<Revision>)> {
+            let (since, next) = s.events_since(from, usize::MAX).unwrap();
+            assert_eq!(next, from.max(7).max(s.revision() + 1));
+            let flat = since.iter().flat_map(|e| e.iter());
+            flat.map(|e| (e.kv.mod_revision, e.kind, e.prev_kv.as_ref().map(|p| p.mod_revision))).collect()
+        };
+        use EventType::{Delete, Put};
+        let all = [(2, Put, None), (3, Put, None), (4, Put, Some(2)), (5, Delete, Some(4)), (6, Put, None)];
+        assert_eq!(told(&s, 0), all);
+        assert_eq!(told(&s, 5), all[3..]);
+        assert_eq!(told(&s, 7), []);
+        s.compact(5).unwrap();
+        assert_eq!(told(&s, 5), [(5, Delete, None), (6, Put, None)]);
+        assert_eq!(s.events_since(4, 9).unwrap_err(), Error::Compacted { compact_revision: 5 });
+    }
+
+    /// As etcd, which looks the key up at the revision before.
+    #[test]
+    fn what_was_before_is_not_what_the_same_write_made() {
+        let mut s = example();
+        for key in ["new", "a"] {
+            let mut write = s.write();
+            let old = write.put(key.into(), "1".into(), 0);
+            let made = write.delete_range(&Span::new(&key.into(), &Bytes::new()));
+            assert_eq!(made.len(), 1);
+            let told: Vec<_> = write.commit().iter().map(|e| e.prev_kv.clone()).collect();
+            assert_eq!(told, [old.clone(), old], "{key}");
+        }
+        let restored =
+            |s: &Store| Store::restore(s.revision(), s.compacted(), s.versions().cloned().collect());
+        assert_eq!(format!("{:?}", restored(&s)), format!("{s:?}"));
+        // a watch from the revision of a compaction is told the same by both
+        s.compact(s.revision()).unwrap();
+        assert_eq!(format!("{:?}", restored(&s)), format!("{s:?}"));
+    }
+
+    #[test]
+    fn a_long_past_comes_in_portions() {
+        let mut s = Store::default();
+        (0..10).for_each(|_| {
+            put(&mut s, "a", "1");
+        }); // 2 to 11
+        let read =
+            |from, most| s.events_since(from, most).map(|(events, next)| (events.len(), next)).unwrap();
+        assert_eq!((read(0, 4), read(6, 4), read(10, 4)), ((4, 6), (4, 10), (2, 12)));
+        assert_eq!((read(12, 4), read(Revision::MAX, 4)), ((0, 12), (0, Revision::MAX)));
+    }
+
+    /// The quota is one of memory.
+    #[test]
+    fn the_size_counts_what_a_version_and_its_event_take() {
+        let mut s = Store::default();
+        (0..100).for_each(|_| {
+            put(&mut s, "a", "1");
+        });
+        let least = 100 * (size_of::<Version>() + size_of::<Event>()) as u64;
+        assert!(s.size() > least, "{} of {least}", s.size());
+    }
+
+    #[test]
+    fn a_restored_store_is_the_same_store() {
+        for compact in [0, 1, 3, 5, 6] {
+            let mut s = example();
+            if compact > 0 {
+                s.compact(compact).unwrap();
+            }
+            let r = Store::restore(s.revision(), s.compacted(), s.versions().cloned().collect());
+            let text = |s: &Store| format!("{s:?}");
+            assert_eq!(text(&r), text(&s), "compacted at {compact}");
+        }
+    }
+}

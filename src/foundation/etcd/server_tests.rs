@@ -1,0 +1,596 @@
+//! A member on disk: what was acknowledged is there after every kind of end.
+
+use super::api::{
+    DeleteRangeRequest, Error, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest, WatchRequest,
+};
+use super::{Config, Kv, Server, StartError, member_id, quota_for};
+use bytes::Bytes;
+use raft::driver::{Handle, Link};
+use raft::member::SnapshotPolicy;
+use raft::sim::disk::SimDisk;
+use raft::wal::WalOptions;
+use raft::{ConfChange, MemberId};
+use rng::Rng;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tap::{Component, Event, Tap};
+
+#[test]
+fn the_quota_follows_the_memory() {
+    let (mib, gib) = (1 << 20, 1 << 30);
+    assert_eq!(quota_for(Some(16 * gib), 1), gib);
+    assert_eq!(quota_for(Some(16 * gib), 3), 16 * gib / 16 / 3);
+    assert_eq!(quota_for(Some(512 * mib), 1), 64 * mib);
+    assert_eq!(quota_for(Some(256 * gib), 1), 2 * gib);
+    assert_eq!(quota_for(None, 0), 2 * gib);
+}
+
+fn config(dir: &std::path::Path) -> Config {
+    Config::new("cp", dir, Tap::new(), Rng::seeded(1))
+}
+
+fn simulated(disk: &SimDisk) -> Config {
+    Config {
+        disk: Arc::new(disk.clone()),
+        wal: WalOptions { segment_bytes: 4096, prepare: false },
+        snapshots: SnapshotPolicy { entries: 50, bytes: u64::MAX },
+        ..config("/sim".as_ref())
+    }
+}
+
+fn put(key: &str, value: &str) -> PutRequest {
+    let (key, value) = (Bytes::copy_from_slice(key.as_bytes()), Bytes::copy_from_slice(value.as_bytes()));
+    PutRequest { key, value, ..PutRequest::default() }
+}
+
+fn all() -> RangeRequest {
+    RangeRequest { key: "\0".into(), range_end: "\0".into(), ..RangeRequest::default() }
+}
+
+fn show(r: &RangeResponse) -> String {
+    let one = |kv: &super::api::KeyValue| {
+        let text = |b: &Bytes| String::from_utf8_lossy(b).into_owned();
+        format!("{}={}@{}", text(&kv.key), text(&kv.value), kv.mod_revision)
+    };
+    r.kvs.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+async fn fill(kv: &Kv) {
+    for (key, value) in [("a", "1"), ("b", "2"), ("a", "3")] {
+        kv.put(put(key, value)).await.unwrap();
+    }
+    kv.delete_range(DeleteRangeRequest { key: "b".into(), ..Default::default() }).await.unwrap();
+}
+
+/// Starts a member on a directory that another one has just left. A process that some other test is
+/// starting in this moment may hold a copy of the lock's descriptor until it executes its program.
+async fn again(config: impl Fn() -> Config) -> Server {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match Server::start(config()).await {
+            Err(StartError::Member(raft::driver::StartError::InUse(_))) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            started => return started.unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_member_comes_back_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(config(dir.path())).await.unwrap();
+    fill(&server.kv()).await;
+    let lease = server.kv().lease_grant(60, 0).await.unwrap();
+    server.kv().put(PutRequest { lease, ..put("l", "") }).await.unwrap();
+    let status = server.kv().status();
+    assert!(status.is_leader && status.leader == "cp" && status.revision == 6, "{status:?}");
+    for graceful in [true, false, true] {
+        match graceful {
+            true => server.stop().await,
+            false => server.kill(),
+        }
+        assert_eq!(server.kv().put(put("x", "")).await.unwrap_err(), Error::Stopped);
+        assert_eq!(
+            server.kv().watch(WatchRequest { key: "a".into(), ..Default::default() }).await.err(),
+            Some(Error::Stopped)
+        );
+        let server = again(|| config(dir.path())).await;
+        let kv = server.kv();
+        assert_eq!(show(&kv.range(all()).await.unwrap()), "a=3@4 l=@6");
+        let before = RangeRequest { revision: 3, ..all() };
+        assert_eq!(show(&kv.range(before).await.unwrap()), "a=1@2 b=2@3");
+        assert_eq!(kv.lease_time_to_live(lease).await.unwrap().keys, ["l"]);
+        assert_eq!(kv.revision(), 6);
+        server.kill();
+    }
+}
+
+#[tokio::test]
+async fn two_processes_cannot_share_a_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Server::start(config(dir.path())).await.unwrap();
+    let second = Server::start(config(dir.path())).await.err();
+    assert!(matches!(second, Some(StartError::Member(raft::driver::StartError::InUse(_)))), "{second:?}");
+    drop(first);
+    again(|| config(dir.path())).await;
+}
+
+#[tokio::test]
+async fn snapshots_replace_the_log_and_keep_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = || Config {
+        snapshots: SnapshotPolicy { entries: 20, bytes: u64::MAX },
+        wal: WalOptions { segment_bytes: 8192, prepare: true },
+        ..config(dir.path())
+    };
+    let server = Server::start(small()).await.unwrap();
+    for i in 0..200 {
+        server.kv().put(put(&format!("k{}", i % 7), &"v".repeat(300))).await.unwrap();
+    }
+    server.kv().compact(100).await.unwrap();
+    let (now, then) = (all(), RangeRequest { revision: 150, ..all() });
+    let seen = [
+        show(&server.kv().range(now.clone()).await.unwrap()),
+        show(&server.kv().range(then.clone()).await.unwrap()),
+    ];
+    server.stop().await;
+    let segments = std::fs::read_dir(dir.path().join("member/wal")).unwrap().count();
+    assert!(segments <= 5, "{segments} segments are left of 200 puts");
+    let server = Server::start(small()).await.unwrap();
+    let kv = server.kv();
+    assert_eq!([show(&kv.range(now).await.unwrap()), show(&kv.range(then).await.unwrap())], seen);
+    let mut watch = kv
+        .watch(WatchRequest { key: "\0".into(), range_end: "\0".into(), start_revision: 101, prev_kv: true })
+        .await
+        .unwrap();
+    let events = watch.next().await.unwrap().unwrap().events;
+    assert_eq!((events.len(), events[0].kv.mod_revision), (101, 101));
+    assert!(events[10].prev_kv.as_ref().is_some_and(|p| p.mod_revision == 104), "{:?}", events[10]);
+    let gone =
+        kv.watch(WatchRequest { start_revision: 50, key: "a".into(), ..Default::default() }).await.err();
+    assert_eq!(gone, Some(Error::Compacted { compact_revision: 100 }));
+}
+
+/// Power cuts under load, over and over: nothing acknowledged is ever lost, nothing half done is
+/// ever seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_writes_survive_power_cuts() {
+    let (disk, rng) = (SimDisk::default(), Rng::seeded(5));
+    let acked: Arc<Mutex<BTreeMap<String, u64>>> = Arc::default();
+    for round in 0..12u64 {
+        let server = Server::start(simulated(&disk)).await.unwrap_or_else(|e| panic!("round {round}: {e}"));
+        let kv = server.kv();
+        let found: BTreeMap<String, u64> = kv
+            .range(all())
+            .await
+            .unwrap()
+            .kvs
+            .iter()
+            .map(|kv| {
+                let text = |b: &Bytes| String::from_utf8_lossy(b).into_owned();
+                (text(&kv.key), text(&kv.value).parse().unwrap())
+            })
+            .collect();
+        for (key, value) in acked.lock().unwrap().iter() {
+            assert!(
+                found.get(key).is_some_and(|v| v >= value),
+                "round {round}: {key} was {value}: {found:?}"
+            );
+        }
+        // the two halves of a transaction are one
+        for client in 0..4 {
+            assert_eq!(found.get(&format!("a{client}")), found.get(&format!("b{client}")), "round {round}");
+        }
+        let wrote = Arc::new(tokio::sync::Semaphore::new(0));
+        let clients: Vec<_> = (0..4)
+            .map(|client| {
+                let (kv, acked, wrote) = (server.kv(), acked.clone(), wrote.clone());
+                let mut value = round * 1_000_000;
+                tokio::spawn(async move {
+                    loop {
+                        value += 1;
+                        let both = [format!("a{client}"), format!("b{client}")];
+                        let op = |key: &String| RequestOp::Put(put(key, &value.to_string()));
+                        let txn = TxnRequest { success: both.iter().map(op).collect(), ..Default::default() };
+                        if kv.txn(txn).await.is_err() {
+                            return value;
+                        }
+                        acked.lock().unwrap().extend(both.map(|key| (key, value)));
+                        if value == round * 1_000_000 + 1 {
+                            wrote.add_permits(1);
+                        }
+                    }
+                })
+            })
+            .collect();
+        let _ = wrote.acquire_many(4).await.unwrap(); // on a busy machine a client may begin late
+        tokio::time::sleep(Duration::from_millis(rng.range(5, 40))).await;
+        disk.break_sync(); // from here on the disk only pretends, and says so
+        for client in clients {
+            client.await.unwrap();
+        }
+        assert!(matches!(kv.put(put("x", "1")).await, Err(Error::Disk { .. })));
+        server.kill();
+        disk.crash(&rng);
+        disk.mend_sync();
+    }
+    assert!(acked.lock().unwrap().values().all(|v| *v > 11_000_000), "a client never wrote");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_keeps_reads_and_recovers() {
+    let disk = SimDisk::default();
+    let server = Server::start(simulated(&disk)).await.unwrap();
+    let kv = server.kv();
+    let counted = async || kv.range(all()).await.unwrap().kvs[0].version;
+    disk.set_room(Some(0));
+    let writer = tokio::spawn({
+        let kv = kv.clone();
+        async move {
+            let mut acked = 0;
+            // the write that meets the full disk waits for room: nobody may say that it did not
+            // happen
+            while let Ok(put) =
+                tokio::time::timeout(Duration::from_secs(3), kv.put(put("a", &"v".repeat(500)))).await
+            {
+                match put {
+                    Ok(_) => acked += 1,
+                    Err(e) => return (acked, Some(e)),
+                }
+            }
+            (acked, None)
+        }
+    });
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while kv.status().refuses != Some(Error::NoSpace) {
+        assert!(Instant::now() < deadline, "no alarm");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(kv.put(put("b", "")).await.unwrap_err(), Error::NoSpace);
+    let before = counted().await;
+    disk.set_room(None);
+    assert_eq!(kv.range(all()).await.unwrap().count, 1, "b was refused");
+    while kv.status().refuses.is_some() {
+        assert!(Instant::now() < deadline, "no recovery");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    kv.put(put("b", "")).await.unwrap();
+    assert!(counted().await > before, "what waited was written");
+    writer.abort();
+    // and a member that ends while there is no room comes back with everything it promised
+    disk.set_room(Some(0));
+    let acked = counted().await;
+    while kv.status().refuses != Some(Error::NoSpace) {
+        let _ = tokio::time::timeout(Duration::from_millis(300), kv.put(put("c", &"v".repeat(500)))).await;
+        assert!(Instant::now() < deadline, "no alarm");
+    }
+    server.stop().await;
+    disk.crash(&Rng::seeded(1));
+    disk.set_room(None);
+    let server = Server::start(simulated(&disk)).await.unwrap();
+    assert!(server.kv().range(all()).await.unwrap().kvs[0].version >= acked);
+    server.kv().put(put("b", "")).await.unwrap();
+}
+
+#[tokio::test]
+async fn writes_that_come_together_share_a_sync() {
+    let disk = SimDisk::default();
+    let server = Server::start(simulated(&disk)).await.unwrap();
+    disk.slow_down(Duration::from_millis(5));
+    let before = disk.syncs();
+    let kv = server.kv();
+    let puts = (0..40).map(|i| {
+        let kv = kv.clone();
+        async move { kv.put(put(&format!("k{i}"), "v")).await }
+    });
+    let answers = futures::future::join_all(puts).await;
+    assert!(answers.iter().all(Result::is_ok));
+    let syncs = disk.syncs() - before;
+    assert!(syncs <= 10, "{syncs} syncs for 40 puts");
+}
+
+#[tokio::test]
+async fn the_quota_binds_puts_but_not_deletes() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(Config { quota_bytes: 2000, ..config(dir.path()) }).await.unwrap();
+    let kv = server.kv();
+    kv.put(put("a", &"x".repeat(1500))).await.unwrap();
+    assert_eq!(kv.put(put("b", &"x".repeat(1500))).await.unwrap_err(), Error::NoSpace);
+    kv.delete_range(DeleteRangeRequest { key: "a".into(), ..Default::default() }).await.unwrap();
+    kv.compact(kv.revision()).await.unwrap();
+    // there is room again, but somebody has to look at what happened and say so
+    assert_eq!(kv.put(put("b", "x")).await.unwrap_err(), Error::NoSpace);
+    for alarm in kv.alarms().await.unwrap() {
+        kv.alarm(alarm, false).await.unwrap();
+    }
+    kv.put(put("b", &"x".repeat(1500))).await.unwrap();
+}
+
+#[tokio::test]
+async fn leases_expire_by_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(config(dir.path())).await.unwrap();
+    let kv = server.kv();
+    let lease = kv.lease_grant(3, 0).await.unwrap();
+    let mut watch = kv.watch(WatchRequest { key: "l".into(), ..Default::default() }).await.unwrap();
+    kv.put(PutRequest { lease, ..put("l", "") }).await.unwrap();
+    watch.next().await.unwrap().unwrap();
+    let gone = tokio::time::timeout(Duration::from_secs(60), watch.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(gone.events[0].kind, super::api::EventType::Delete);
+}
+
+#[tokio::test]
+async fn every_write_is_on_the_tap() {
+    let dir = tempfile::tempdir().unwrap();
+    let tap = Tap::new();
+    let server = Server::start(Config { tap: tap.clone(), ..config(dir.path()) }).await.unwrap();
+    let (revision, _) = server.kv().put(put("a", "1")).await.unwrap();
+    let records = tap.since(0);
+    let committed = |r: &Arc<tap::Record>| match r.event {
+        Event::CommitEntry { fsync_us, batch, .. } => Some((r.clone(), fsync_us, batch)),
+        _ => None,
+    };
+    let (commit, fsync_us, batch) = records.iter().find_map(committed).unwrap();
+    let written_at = (commit.revision, commit.component, &*commit.node);
+    assert_eq!(written_at, (Some(revision as u64), Component::Etcd, "cp"));
+    assert_eq!(batch, 1);
+    assert!(fsync_us > 0 && commit.took_us >= fsync_us);
+    let leads = |event: &Event| matches!(event, Event::Leader { leader, .. } if leader == "cp");
+    assert!(records.iter().any(|r| leads(&r.event)));
+}
+
+/// Members in one process, joined by function calls.
+#[derive(Clone, Default)]
+struct Wire(Arc<Mutex<BTreeMap<MemberId, Handle>>>);
+
+impl Link for Wire {
+    fn send(&self, to: MemberId, message: Bytes) {
+        let peer = self.0.lock().unwrap().get(&to).cloned();
+        if let Some(peer) = peer {
+            peer.deliver(message).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_members_agree_and_survive_the_loss_of_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let wire = Wire::default();
+    let names = ["cp1", "cp2", "cp3"];
+    let mut servers = BTreeMap::new();
+    for name in names {
+        let mut config = Config::new(name, dir.path().join(name), Tap::new(), Rng::seeded(7));
+        config.initial_cluster = names.map(String::from).to_vec();
+        config.link = Some(Arc::new(wire.clone()));
+        let server = Server::start(config).await.unwrap();
+        wire.0.lock().unwrap().insert(member_id(name), server.raft());
+        servers.insert(name, server);
+    }
+    // requests wait for the first election by themselves, on any member
+    for (i, server) in servers.values().enumerate() {
+        server.kv().put(put(&format!("k{i}"), "v")).await.unwrap();
+    }
+    for server in servers.values() {
+        assert_eq!(server.kv().range(all()).await.unwrap().count, 3);
+    }
+    let leader = servers["cp1"].kv().status().leader;
+    let handle = wire.0.lock().unwrap().remove(&member_id(&leader)).unwrap();
+    servers.remove(leader.as_str()).unwrap().kill();
+    drop(handle);
+    let survivor = servers.values().next().unwrap();
+    // outcome unknown is an honest answer for the one that the old leader took with it
+    let mut tries = 0;
+    while survivor.kv().put(put("after", "1")).await.is_err() {
+        tries += 1;
+        assert!(tries < 3, "no new leader");
+    }
+    for server in servers.values() {
+        assert_eq!(server.kv().range(all()).await.unwrap().count, 4);
+        assert_ne!(server.kv().status().leader, leader);
+    }
+    let new_leader = servers.values().find(|s| s.kv().status().is_leader).unwrap();
+    new_leader.raft().propose_conf(ConfChange::RemoveNode(member_id(&leader))).await.unwrap();
+    survivor.kv().put(put("smaller", "1")).await.unwrap();
+}
+
+/// A member that has just started counts a lease's time from its own start. The leader, which ends
+/// the lease, does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_member_tells_how_long_the_leader_lets_a_lease_live() {
+    let dir = tempfile::tempdir().unwrap();
+    let wire = Wire::default();
+    let names = ["cp1", "cp2", "cp3"];
+    let mut servers = BTreeMap::new();
+    let begin = async |name: &'static str| {
+        let config = || Config {
+            initial_cluster: names.map(String::from).to_vec(),
+            link: Some(Arc::new(wire.clone())),
+            ..Config::new(name, dir.path().join(name), Tap::new(), Rng::seeded(7))
+        };
+        let server = again(config).await;
+        wire.0.lock().unwrap().insert(member_id(name), server.raft());
+        server
+    };
+    for name in names {
+        servers.insert(name, begin(name).await);
+    }
+    let kv = servers["cp1"].kv();
+    let lease = kv.lease_grant(60, 0).await.unwrap();
+    kv.put(PutRequest { lease, ..put("l", "") }).await.unwrap();
+    // it takes two seconds; nothing announces them
+    while kv.lease_time_to_live(lease).await.unwrap().remaining > 57 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (leader, term) = (kv.status().leader, kv.status().term);
+    let follower = names.into_iter().find(|name| **name != leader).unwrap();
+    wire.0.lock().unwrap().remove(&member_id(follower));
+    servers.remove(follower).unwrap().kill();
+    servers.insert(follower, begin(follower).await);
+    for (name, server) in &servers {
+        let ttl = server.kv().lease_time_to_live(lease).await.unwrap();
+        let extended = server.kv().status().term > term; // a new leader gives it its full time
+        assert!(ttl.remaining <= 57 || extended, "{name} of leader {leader}: {ttl:?}");
+        assert_eq!((ttl.granted, &*ttl.keys), (60, &[Bytes::from("l")][..]), "{name}");
+        assert_eq!(server.kv().lease_time_to_live(7).await, Err(Error::LeaseNotFound), "{name}");
+    }
+}
+
+/// A member that can open nothing says why it takes no writes, keeps answering reads, and goes on
+/// by itself.
+#[tokio::test]
+async fn a_member_without_descriptors_waits_for_some() {
+    let disk = SimDisk::default();
+    let server = Server::start(simulated(&disk)).await.unwrap();
+    let kv = server.kv();
+    for errno in [nix::libc::EMFILE, nix::libc::ENOMEM] {
+        disk.set_scarce(Some(errno));
+        let writer = tokio::spawn({
+            let kv = kv.clone();
+            async move { while kv.put(put("a", &"v".repeat(500))).await.is_ok() {} }
+        });
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !matches!(kv.status().refuses, Some(Error::Disk { .. })) {
+            assert!(Instant::now() < deadline, "no alarm");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(matches!(kv.put(put("b", "")).await, Err(Error::Disk { .. })));
+        kv.range(all()).await.unwrap();
+        disk.set_scarce(None);
+        while kv.status().refuses.is_some() {
+            assert!(Instant::now() < deadline, "no recovery");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        kv.put(put("b", "")).await.unwrap();
+        writer.abort();
+    }
+}
+
+/// For the child of [`descriptors_run_out_and_come_back`].
+const FEW: &str = "ROPEWALK_TEST_FEW_DESCRIPTORS";
+
+/// In a process of its own with 64 descriptors, all of which somebody else takes: the log rolls on
+/// what it has in reserve, waits when that is gone, and goes on when they are free again.
+#[test]
+fn descriptors_run_out_and_come_back() {
+    let Some(dir) = std::env::var_os(FEW) else {
+        let dir = tempfile::tempdir().unwrap();
+        let name = "server_tests::descriptors_run_out_and_come_back";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let ran = child.args(["--exact", name, "--nocapture"]).env(FEW, dir.path()).output().unwrap();
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+        assert!(ran.status.success() && said.contains("rolled on the reserve"), "{said}");
+        return;
+    };
+    use nix::sys::resource::{Resource, setrlimit};
+    setrlimit(Resource::RLIMIT_NOFILE, 64, 64).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let wal = WalOptions { segment_bytes: 64 << 10, prepare: true };
+        let server = Server::start(Config { wal, ..config(std::path::Path::new(&dir)) }).await.unwrap();
+        let kv = server.kv();
+        kv.put(put("a", "")).await.unwrap();
+        // Whatever is given back is taken at once.
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let greedy = std::thread::spawn({
+            let stop = stop.clone();
+            move || {
+                let mut taken = vec![];
+                while !stop.load(std::sync::atomic::Ordering::Acquire) {
+                    match std::fs::File::open("/dev/null") {
+                        Ok(file) => taken.push(file),
+                        Err(_) => std::thread::yield_now(),
+                    }
+                }
+            }
+        });
+        while std::fs::File::open("/dev/null").is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let deadline = Instant::now() + Duration::from_secs(120);
+        let large = "v".repeat(30_000);
+        let mut rolled = 0;
+        let stuck = loop {
+            match tokio::time::timeout(Duration::from_secs(2), kv.put(put("a", &large))).await {
+                Ok(Ok(_)) => rolled += 1,
+                Ok(Err(e)) => break Some(e),
+                Err(_) => break kv.status().refuses,
+            }
+            assert!(Instant::now() < deadline, "nothing was missing in {rolled} writes");
+        };
+        assert!(rolled >= 4, "only {rolled} writes: there was no reserve");
+        println!("rolled on the reserve: {rolled} writes");
+        assert!(matches!(&stuck, Some(Error::Disk { cause }) if cause.contains("os error 24")), "{stuck:?}");
+        stop.store(true, std::sync::atomic::Ordering::Release);
+        greedy.join().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while kv.put(put("b", "after")).await.is_err() {
+            assert!(Instant::now() < deadline, "no recovery");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        server.stop().await;
+        let server = Server::start(config(std::path::Path::new(&dir))).await.unwrap();
+        let found = server.kv().range(all()).await.unwrap();
+        assert_eq!(found.kvs.iter().find(|kv| kv.key == "b").map(|kv| &kv.value[..]), Some(&b"after"[..]));
+    });
+}
+
+/// What a peer says that is nonsense, or comes from nobody, is an error of its connection; the
+/// members go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_from_peers_ends_no_member() {
+    use raft::codec::{COUNT_MAX, REACH_MAX, encode_message};
+    use raft::{Body, ConfState, Message, SnapshotRef};
+    let dir = tempfile::tempdir().unwrap();
+    let wire = Wire::default();
+    let names = ["cp1", "cp2", "cp3"];
+    let mut servers = vec![];
+    for name in names {
+        let mut config = Config::new(name, dir.path().join(name), Tap::new(), Rng::seeded(9));
+        config.initial_cluster = names.map(String::from).to_vec();
+        config.link = Some(Arc::new(wire.clone()));
+        servers.push(Server::start(config).await.unwrap());
+        wire.0.lock().unwrap().insert(member_id(name), servers[servers.len() - 1].raft());
+    }
+    let kv = servers[0].kv();
+    kv.put(put("a", "1")).await.unwrap();
+    let (victim, me, peer) = (servers[0].raft(), member_id("cp1"), member_id("cp2"));
+    let say = |from, to, term, body| victim.deliver(encode_message(&Message { from, to, term, body }).into());
+    let beat = || Body::MsgHeartbeat { commit: 0, read: 0 };
+    assert!(say(peer, me, u64::MAX, beat()).is_err());
+    assert!(say(peer, me, 5, Body::MsgHeartbeat { commit: u64::MAX, read: 0 }).is_err());
+    assert!(say(4711, me, 1, beat()).is_err(), "nobody of this cluster");
+    assert!(say(peer, member_id("cp3"), 1, beat()).is_err(), "for another member");
+    let rng = Rng::seeded(3);
+    for _ in 0..20_000 {
+        let noise: Vec<u8> = (0..rng.range(0, 80)).map(|_| rng.u64() as u8).collect();
+        let _ = victim.deliver([&[1], &noise[..]].concat().into()); // by far the most is an error; all of it returns
+    }
+    // The largest term there can be, from a member, is not believed. The largest that is believed
+    // costs no more than an election.
+    say(peer, me, COUNT_MAX - 1, beat()).unwrap();
+    say(peer, me, REACH_MAX, beat()).unwrap();
+    // A state and a write that no store could read.
+    let status = kv.status();
+    let conf = ConfState::of(names.map(member_id));
+    let garbage = SnapshotRef { index: status.index + 9, term: 1, conf, data: "garbage".into() };
+    let without_voters = SnapshotRef { conf: ConfState::default(), ..garbage.clone() };
+    assert!(say(peer, me, status.term, Body::MsgSnap(without_voters)).is_err());
+    say(peer, me, status.term, Body::MsgSnap(garbage)).unwrap();
+    for server in &servers {
+        let to = member_id(&server.kv().status().member);
+        let prop = Message { from: peer, to, term: 1, body: Body::MsgProp { data: "garbage".into() } };
+        if to != peer {
+            server.raft().deliver(encode_message(&prop).into()).unwrap();
+        }
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while kv.put(put("a", "2")).await.is_err() {
+        assert!(Instant::now() < deadline, "no leader again");
+    }
+    for server in &servers {
+        assert_eq!(server.kv().range(all()).await.unwrap().kvs[0].value, "2");
+    }
+}

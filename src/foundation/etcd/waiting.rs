@@ -1,0 +1,248 @@
+//! Callers that wait for the member's thread: proposals, reads, and news of a leader.
+
+use super::api::Error;
+use super::kv::{IN_FLIGHT_MAX, Pending, Status};
+use super::machine::Outcome;
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+
+/// No member's number.
+const CLOSED: u64 = u64::MAX;
+
+type Answer<T> = oneshot::Sender<Result<T, Error>>;
+
+/// Who waits. At [`IN_FLIGHT_MAX`] those who have given up go: what they asked was lost on its way
+/// to the leader, and nobody answers it.
+#[derive(Default)]
+struct Callers {
+    proposals: HashMap<u64, (Instant, Answer<Outcome>)>,
+    reads: HashMap<u64, Answer<()>>,
+    /// Questions to the leader.
+    questions: HashMap<u64, Answer<Option<Bytes>>>,
+    /// Nobody will answer any more, and why.
+    closed: Option<Error>,
+}
+
+/// Shared by the handles and the member's thread.
+pub(super) struct Waiting {
+    callers: Mutex<Callers>,
+    next: AtomicU64,
+    status: Mutex<Status>,
+    /// This member alone decides, and has applied all that was ever decided: reads need not ask.
+    local_reads: AtomicBool,
+    leader: watch::Sender<u64>,
+    /// Who takes proposals: the leader, but 0 while it hands over to another member.
+    takes: watch::Sender<u64>,
+    /// Why the member takes no more writes, for good.
+    failed: Mutex<Option<Error>>,
+    /// Why the log cannot be written just now.
+    paused: Mutex<Option<Error>>,
+}
+
+impl Waiting {
+    /// `first_id` must be one that no earlier run of this cluster comes near.
+    pub fn new(first_id: u64, member: &str) -> Waiting {
+        Waiting {
+            callers: Mutex::default(),
+            next: AtomicU64::new(first_id),
+            status: Mutex::new(Status { member: member.into(), ..Status::default() }),
+            local_reads: AtomicBool::new(false),
+            leader: watch::Sender::new(0),
+            takes: watch::Sender::new(0),
+            failed: Mutex::default(),
+            paused: Mutex::default(),
+        }
+    }
+
+    fn callers(&self) -> MutexGuard<'_, Callers> {
+        self.callers.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn proposal(&self) -> Result<(u64, Pending<Outcome>), Error> {
+        let (id, (answer, pending)) = (self.next.fetch_add(1, Ordering::Relaxed), oneshot::channel());
+        let mut callers = self.callers();
+        if let Some(error) = &callers.closed {
+            return Err(error.clone());
+        }
+        if callers.proposals.len() >= IN_FLIGHT_MAX {
+            callers.proposals.retain(|_, (_, caller)| !caller.is_closed());
+        }
+        callers.proposals.insert(id, (Instant::now(), answer));
+        Ok((id, pending))
+    }
+
+    pub fn read(&self) -> Result<(u64, Pending<()>), Error> {
+        let (ctx, (answer, pending)) = (self.next.fetch_add(1, Ordering::Relaxed), oneshot::channel());
+        let mut callers = self.callers();
+        if let Some(error) = &callers.closed {
+            return Err(error.clone());
+        }
+        if callers.reads.len() >= IN_FLIGHT_MAX {
+            callers.reads.retain(|_, caller| !caller.is_closed());
+        }
+        callers.reads.insert(ctx, answer);
+        Ok((ctx, pending))
+    }
+
+    /// A question to the leader. The answer is `None` if nobody can answer now.
+    pub fn question(&self) -> Result<(u64, Pending<Option<Bytes>>), Error> {
+        let (ctx, (answer, pending)) = (self.next.fetch_add(1, Ordering::Relaxed), oneshot::channel());
+        let mut callers = self.callers();
+        if let Some(error) = &callers.closed {
+            return Err(error.clone());
+        }
+        if callers.questions.len() >= IN_FLIGHT_MAX {
+            callers.questions.retain(|_, caller| !caller.is_closed());
+        }
+        callers.questions.insert(ctx, answer);
+        Ok((ctx, pending))
+    }
+
+    pub fn answer(&self, ctx: u64, answer: Option<Bytes>) {
+        let asker = self.callers().questions.remove(&ctx);
+        if let Some(asker) = asker {
+            let answer = match (answer, self.failed()) {
+                (None, Some(error)) => Err(error),
+                (answer, _) => Ok(answer),
+            };
+            let _ = asker.send(answer); // the caller may have given up
+        }
+    }
+
+    /// Takes out the caller of a proposal; `None` if it came from elsewhere. With the time it has
+    /// waited.
+    pub fn take(&self, id: u64) -> Option<(Duration, Answer<Outcome>)> {
+        let (since, answer) = self.callers().proposals.remove(&id)?;
+        Some((since.elapsed(), answer))
+    }
+
+    pub fn refuse(&self, id: u64) {
+        let error = self.failed().unwrap_or(Error::NoLeader);
+        if let Some((_, answer)) = self.take(id) {
+            let _ = answer.send(Err(error)); // the caller may have given up
+        }
+    }
+
+    /// Ends a proposal that the leader's log has no room for. The answer is not `NoLeader`: the
+    /// caller would propose again at once.
+    pub fn overload(&self, id: u64) {
+        let error = self.writes_refused().unwrap_or(Error::TooManyRequests);
+        if let Some((_, answer)) = self.take(id) {
+            let _ = answer.send(Err(error)); // the caller may have given up
+        }
+    }
+
+    pub fn answer_read(&self, ctx: u64, ok: bool) {
+        let answer = self.callers().reads.remove(&ctx);
+        if let Some(answer) = answer {
+            let error = || self.failed().unwrap_or(Error::NoLeader);
+            let _ = answer.send(if ok { Ok(()) } else { Err(error()) }); // the caller may have given up
+        }
+    }
+
+    /// Ends everybody who waits for a proposal: its outcome is unknown.
+    pub fn fail_proposals(&self, error: &Error) {
+        let waiting = std::mem::take(&mut self.callers().proposals);
+        for (_, (_, answer)) in waiting {
+            let _ = answer.send(Err(error.clone())); // the caller may have given up
+        }
+    }
+
+    /// Ends everybody, now and later.
+    pub fn close(&self, error: &Error) {
+        let mut callers = self.callers();
+        callers.closed.get_or_insert_with(|| error.clone());
+        let reads = std::mem::take(&mut callers.reads);
+        let questions = std::mem::take(&mut callers.questions);
+        drop(callers);
+        self.fail_proposals(error);
+        for (_, answer) in reads {
+            let _ = answer.send(Err(error.clone())); // the caller may have given up
+        }
+        for (_, asker) in questions {
+            let _ = asker.send(Err(error.clone())); // the caller may have given up
+        }
+        self.leader.send_replace(0);
+        self.takes.send_replace(CLOSED); // who waits for somebody that takes proposals asks again, and is told why
+    }
+
+    pub fn status(&self) -> Status {
+        let refuses = self.writes_refused();
+        Status { refuses, ..self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone() }
+    }
+
+    pub fn set_status(&self, status: Status, leader: u64, takes: u64, local_reads: bool) {
+        self.local_reads.store(local_reads, Ordering::Release);
+        *self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = status;
+        self.leader.send_if_modified(|known| std::mem::replace(known, leader) != leader);
+        self.takes.send_if_modified(|known| std::mem::replace(known, takes) != takes);
+    }
+
+    pub fn local_reads(&self) -> bool {
+        self.local_reads.load(Ordering::Acquire)
+    }
+
+    /// The leader's number, 0 if there is none, and its changes.
+    pub fn leader(&self) -> watch::Receiver<u64> {
+        self.leader.subscribe()
+    }
+
+    /// Who takes proposals, 0 if nobody does, and its changes.
+    pub fn takes(&self) -> watch::Receiver<u64> {
+        self.takes.subscribe()
+    }
+
+    /// Why the member takes no more writes, for good; `None` while it may take some.
+    pub fn failed(&self) -> Option<Error> {
+        self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// Why this member takes no writes now: `None` if it does.
+    pub fn writes_refused(&self) -> Option<Error> {
+        self.failed().or_else(|| self.paused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone())
+    }
+
+    /// The log cannot be written just now (e.g. there is no room on the disk), or again. Proposals
+    /// under way wait: they may still be written.
+    pub fn pause(&self, why: Option<Error>) {
+        *self.paused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = why;
+    }
+
+    /// The member takes no more writes, for good.
+    pub fn fail(&self, error: Error) {
+        *self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(error.clone());
+        self.fail_proposals(&error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_log_answers_with_its_cause() {
+        let waiting = Waiting::new(1, "a");
+        for (paused, error) in [(None, Error::TooManyRequests), (Some(Error::NoSpace), Error::NoSpace)] {
+            waiting.pause(paused);
+            let (id, mut pending) = waiting.proposal().unwrap();
+            waiting.overload(id);
+            assert_eq!(pending.try_recv().map(|answer| answer.map(drop)), Ok(Err(error)));
+        }
+    }
+
+    #[test]
+    fn those_who_gave_up_are_forgotten() {
+        let waiting = Waiting::new(1, "a");
+        let stays = (waiting.proposal().unwrap(), waiting.read().unwrap());
+        for _ in 0..3 * IN_FLIGHT_MAX {
+            drop((waiting.proposal().unwrap(), waiting.read().unwrap()));
+        }
+        let callers = waiting.callers();
+        assert!(callers.proposals.len() <= IN_FLIGHT_MAX && callers.reads.len() <= IN_FLIGHT_MAX);
+        assert!(callers.proposals.contains_key(&stays.0.0) && callers.reads.contains_key(&stays.1.0));
+    }
+}

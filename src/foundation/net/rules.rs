@@ -1,0 +1,464 @@
+//! Services as nftables: one table per node, changed by transactions that the kernel takes whole or
+//! not at all.
+//!
+//! ```text
+//! map vips      { 10.96.0.10 . tcp . 80 : goto s0 }         # a connection's first packet finds its service by one look-up
+//! map nodeports { tcp . 30080 : goto x0 }                   # at the node's own address alone; x0 marks for masquerading, then goes to s0; externalTrafficPolicy: Local, see `inside`
+//! set refused   { 10.96.0.11 . tcp . 80 }                   # services without endpoints: an answer, not silence
+//! map e_s0      { 0 : 10.244.1.2 . 8080, 1 : … }            # s0: dnat ip to numgen random mod 2 map @e_s0
+//! set a1_0af4…  { clients of one endpoint, with timeout }    # s1: sessionAffinity: ClientIP, over t1_0af4… for each endpoint
+//!                                                           # y0: external addresses, where the cluster IP has fewer endpoints
+//! set hairpin   { podIP . podIP }                           # a pod that reaches itself through a service needs another source
+//! ```
+
+use super::fabric;
+use super::nft::{self, Nft, Transaction};
+use super::plan::Change;
+use cni::{Protocol, ServiceRule};
+use nlink::Result;
+use nlink::netlink::nftables::{
+    BaseChain, Chain, ChainName, CtState, CtStatus, Expr, Family, FilterHook, LookupExpr, NatHook,
+    NumgenKind, PacketField, Priority, Register, Rule, Set, SetDataType, SetElement, SetKeyType, Verdict,
+};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+const TABLE: &str = "rw-proxy";
+/// Connections with this mark get the node's address as their source.
+const MASQUERADE: u32 = 0x4000;
+/// Clients that one endpoint's affinity remembers; more are served without.
+const CLIENTS_MAX: u32 = 65536;
+
+/// Elements in one message: the attribute that holds all of them has a length of 16 bits, and an
+/// element takes less than 100 bytes.
+const ELEMENTS_MAX: usize = 500;
+
+fn portions(elements: &[SetElement]) -> impl Iterator<Item = &[SetElement]> {
+    elements.chunks(ELEMENTS_MAX)
+}
+
+/// Adds any number of elements to a set, in several messages of the transaction.
+fn add_elements(mut t: Transaction, set: &Set, elements: &[SetElement]) -> Transaction {
+    for portion in portions(elements) {
+        t = t.add_set_elements(set, portion);
+    }
+    t
+}
+
+/// Removes any number of elements from a set, in several messages of the transaction.
+fn remove_elements(mut t: Transaction, set: &Set, elements: &[SetElement]) -> Transaction {
+    for portion in portions(elements) {
+        t = t.del_set_elements(set, portion);
+    }
+    t
+}
+
+fn rule(chain: &str) -> Rule {
+    Rule::new(TABLE, chain).family(Family::Ip)
+}
+
+fn chain(name: &str) -> Result<Chain> {
+    Ok(Chain::new(TABLE, name)?.family(Family::Ip))
+}
+
+fn set(name: &str, keys: Vec<SetKeyType>) -> Set {
+    Set::new(TABLE, name).family(Family::Ip).key_type(SetKeyType::Concat(keys))
+}
+
+fn vips() -> Set {
+    set("vips", vec![SetKeyType::Ipv4Addr, SetKeyType::InetProto, SetKeyType::InetService]).vmap()
+}
+
+fn node_ports() -> Set {
+    set("nodeports", vec![SetKeyType::InetProto, SetKeyType::InetService]).vmap()
+}
+
+fn refused() -> Set {
+    set("refused", vec![SetKeyType::Ipv4Addr, SetKeyType::InetProto, SetKeyType::InetService])
+}
+
+fn hairpin() -> Set {
+    set("hairpin", vec![SetKeyType::Ipv4Addr, SetKeyType::Ipv4Addr])
+}
+
+fn numbered(name: &str) -> Set {
+    Set::new(TABLE, name).family(Family::Ip).key_type(SetKeyType::Mark)
+}
+
+/// Index of an endpoint to its address and port.
+fn endpoint_map(name: &str) -> Set {
+    let value = SetKeyType::Concat(vec![SetKeyType::Ipv4Addr, SetKeyType::InetService]);
+    numbered(name).map(SetDataType::Value(value))
+}
+
+fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    }
+}
+
+/// A transaction that makes the table anew, without services. `node` is the third number of the
+/// pods' addresses.
+pub fn base(connection: &Nft, node: u8) -> Result<Transaction> {
+    let mut t = nft::anew(connection, TABLE).add_chain(chain("services")?);
+    for (hook, name, priority) in [
+        (NatHook::Prerouting, "prerouting", Priority::DstNat),
+        (NatHook::Output, "output", Priority::DstNat),
+        (NatHook::Postrouting, "postrouting", Priority::SrcNat),
+    ] {
+        t = t.add_chain(chain(name)?.base(BaseChain::nat(hook, priority)));
+    }
+    t = t.add_set(vips()).add_set(node_ports()).add_set(refused()).add_set(hairpin());
+    let pods: Vec<SetElement> = (2..=254)
+        .map(|host| Ipv4Addr::from(u32::from(fabric::pods(node)) + host))
+        .map(|pod| nft::pair(pod, pod))
+        .collect();
+    t = add_elements(t, &hairpin(), &pods);
+    t = t
+        .add_rule(
+            address_rule("services")
+                .expr(Expr::Lookup(LookupExpr::new("vips", Register::R0).dreg(Register::Verdict))),
+        )
+        .add_rule(
+            rule("services")
+                .match_daddr_v4(fabric::node_ip(node), 32) // not 127.0.0.1, as upstream's nftables mode
+                .expr(nft::load_protocol(Register::R0))
+                .expr(nft::load_port(Register::Reg32_01))
+                .expr(Expr::Lookup(LookupExpr::new("nodeports", Register::R0).dreg(Register::Verdict))),
+        );
+    // After the translation, so that only those are left which nobody serves.
+    for (name, hook) in [("refuse-forward", FilterHook::Forward), ("refuse-output", FilterHook::Output)] {
+        let services = Ipv4Addr::new(10, 96, 0, 0);
+        t = t
+            .add_chain(chain(name)?.base(BaseChain::filter(hook, Priority::Custom(-90))))
+            .add_rule(
+                address_rule(name).expr(Expr::Lookup(LookupExpr::new("refused", Register::R0))).reject(),
+            )
+            .add_rule(rule(name).match_ct_state(CtState::NEW).match_daddr_v4(services, 12).reject());
+    }
+    for name in ["prerouting", "output"] {
+        t = t.add_rule(rule(name).try_jump("services")?);
+    }
+    let from_outside = rule("postrouting")
+        .match_ct_status(CtStatus::DST_NAT)
+        .match_mark_masked(MASQUERADE, MASQUERADE)
+        .masquerade();
+    let to_itself = rule("postrouting")
+        .match_ct_status(CtStatus::DST_NAT)
+        .expr(nft::load_source(Register::R0))
+        .expr(nft::load_destination(Register::Reg32_01))
+        .expr(Expr::Lookup(LookupExpr::new("hairpin", Register::R0)))
+        .masquerade();
+    Ok(t.add_rule(from_outside).add_rule(to_itself))
+}
+
+/// Loads destination address, protocol and port, ready for a look-up.
+fn address_rule(chain: &str) -> Rule {
+    rule(chain)
+        .expr(nft::load_destination(Register::R0))
+        .expr(nft::load_protocol(Register::Reg32_01))
+        .expr(nft::load_port(Register::Reg32_02))
+}
+
+/// Adds changes to a transaction: first everything that goes, then everything that comes. `node` as
+/// in [`base`].
+pub fn apply(mut t: Transaction, node: u8, changes: &[Change]) -> Result<Transaction> {
+    for change in changes {
+        match change {
+            Change::Remove { number, old } => t = remove(t, *number, old, &BTreeSet::new())?,
+            Change::Replace { number, old, new } => t = remove(t, *number, old, &new.used())?,
+            Change::Add { .. } => {}
+        }
+    }
+    for change in changes {
+        match change {
+            Change::Add { number, new } => t = add(t, node, *number, new, &BTreeSet::new())?,
+            Change::Replace { number, old, new } => t = add(t, node, *number, new, &old.used())?,
+            Change::Remove { .. } => {}
+        }
+    }
+    Ok(t)
+}
+
+/// Names of one service's parts.
+struct Names(u32);
+
+impl Names {
+    fn cluster(&self) -> String {
+        format!("s{}", self.0)
+    }
+    /// For external addresses and node ports, if `internalTrafficPolicy: Local` leaves the cluster
+    /// IP fewer endpoints.
+    fn external(&self) -> String {
+        format!("y{}", self.0)
+    }
+    /// The chain that chooses among the endpoints of all nodes.
+    fn everywhere(&self, service: &ServiceRule) -> String {
+        if service.all_endpoints.is_some() { self.external() } else { self.cluster() }
+    }
+    fn node_port(&self) -> String {
+        format!("x{}", self.0)
+    }
+    /// The map of endpoints that a chain chooses from.
+    fn choice(chain: &str) -> String {
+        format!("e_{chain}")
+    }
+    fn clients(&self, (ip, port): (Ipv4Addr, u16)) -> String {
+        format!("a{}_{:08x}{port:04x}", self.0, u32::from(ip))
+    }
+    fn sticky(&self, (ip, port): (Ipv4Addr, u16)) -> String {
+        format!("t{}_{:08x}{port:04x}", self.0, u32::from(ip))
+    }
+}
+
+fn address_key(service: &ServiceRule, address: Ipv4Addr) -> SetElement {
+    SetElement::concat([
+        SetElement::ipv4(address),
+        SetElement::inet_proto(number(service.protocol)),
+        SetElement::port(service.port),
+    ])
+}
+
+fn port_key(service: &ServiceRule, port: u16) -> SetElement {
+    SetElement::concat([SetElement::inet_proto(number(service.protocol)), SetElement::port(port)])
+}
+
+fn goto(name: &str) -> Result<Verdict> {
+    Ok(Verdict::GotoTo(ChainName::new(name)?))
+}
+
+/// The chains of a service that choose an endpoint, each with the endpoints that it chooses from.
+/// One may lead to those after it.
+fn choosers<'a>(names: &Names, service: &'a ServiceRule) -> Vec<(String, &'a [(Ipv4Addr, u16)])> {
+    let mut chains = Vec::new();
+    if service.node_port.is_some()
+        && let Some(local) = &service.local_endpoints
+    {
+        chains.push((names.node_port(), local.as_slice()));
+    }
+    if let Some(all) = &service.all_endpoints {
+        chains.push((names.external(), all.as_slice()));
+    }
+    chains.push((names.cluster(), service.endpoints.as_slice()));
+    chains
+}
+
+/// Elements of `vips`, with the chain that serves them: the first address is the cluster IP.
+fn served(names: &Names, service: &ServiceRule) -> Result<Vec<SetElement>> {
+    let chains = std::iter::once(names.cluster()).chain(std::iter::repeat(names.everywhere(service)));
+    let elements = service.addresses.iter().zip(chains);
+    elements.map(|(address, chain)| Ok(address_key(service, *address).verdict(goto(&chain)?))).collect()
+}
+
+/// The rules of a node port with `externalTrafficPolicy: Local` for clients inside the cluster,
+/// whom the policy does not bind: pods of this node, and the node itself, reach the endpoints of
+/// all nodes, as if they had gone out to a load balancer and come back. A pod of another node
+/// counts as outside: its answers would not come back through this node. The node's own addresses
+/// are named: upstream's `fib saddr type local` needs a kernel module, without which the kernel
+/// would refuse the rules of all services.
+fn inside(node: u8, entry: &str, everywhere: &str) -> Result<[Rule; 3]> {
+    let pods = rule(entry).match_saddr_v4(fabric::pods(node), 24);
+    let own = |address, prefix| {
+        let rule = rule(entry).match_saddr_v4(address, prefix);
+        rule.set_mark_masked(MASQUERADE, MASQUERADE).try_goto(everywhere)
+    };
+    let (address, loopback) = (own(fabric::node_ip(node), 32)?, own(Ipv4Addr::new(127, 0, 0, 0), 8)?);
+    Ok([pods.try_goto(everywhere)?, address, loopback])
+}
+
+fn add(
+    mut t: Transaction,
+    node: u8,
+    index: u32,
+    service: &ServiceRule,
+    before: &BTreeSet<(Ipv4Addr, u16)>,
+) -> Result<Transaction> {
+    let names = Names(index);
+    if service.everywhere().is_empty() {
+        let keys: Vec<SetElement> = service.addresses.iter().map(|a| address_key(service, *a)).collect();
+        return Ok(add_elements(t, &refused(), &keys));
+    }
+    if let Some(seconds) = service.affinity_seconds {
+        let memory = Duration::from_secs(seconds.into());
+        for endpoint in service.used().difference(before) {
+            t = remember(t, &names, service, *endpoint, memory)?;
+        }
+    }
+    for (name, endpoints) in choosers(&names, service).into_iter().rev() {
+        t = t.add_chain(chain(&name)?);
+        if name == names.node_port() {
+            for shortcut in inside(node, &name, &names.everywhere(service))? {
+                t = t.add_rule(shortcut);
+            }
+        }
+        t = match (endpoints, service.affinity_seconds) {
+            // A policy of Local, and no endpoint here: silence, as upstream.
+            ([], _) => t.add_rule(rule(&name).drop()),
+            (endpoints, None) => balance(t, &name, endpoints),
+            (endpoints, Some(_)) => stick(t, &names, &name, endpoints)?,
+        };
+    }
+    t = add_elements(t, &vips(), &served(&names, service)?);
+    let Some(port) = service.node_port else { return Ok(t) };
+    let entry = names.node_port();
+    // externalTrafficPolicy: Local keeps the client's address: the answer comes back through this
+    // node anyway.
+    if service.local_endpoints.is_none() {
+        let marked = rule(&entry).set_mark_masked(MASQUERADE, MASQUERADE);
+        t = t.add_chain(chain(&entry)?).add_rule(marked.try_goto(&names.everywhere(service))?);
+    }
+    Ok(t.add_set_elements(&node_ports(), &[port_key(service, port).verdict(goto(&entry)?)]))
+}
+
+/// One of the endpoints, by chance.
+fn balance(t: Transaction, chain: &str, endpoints: &[(Ipv4Addr, u16)]) -> Transaction {
+    let elements: Vec<SetElement> = (0u32..)
+        .zip(endpoints)
+        .map(|(index, (ip, port))| {
+            SetElement::mark(index)
+                .value(SetElement::concat([SetElement::ipv4(*ip), SetElement::port(*port)]))
+        })
+        .collect();
+    let choice = Names::choice(chain);
+    let chosen = rule(chain)
+        .expr(by_chance(endpoints.len()))
+        .expr(Expr::Lookup(LookupExpr::new(&choice, Register::R0).dreg(Register::R1)))
+        .expr(nft::dnat_to(Register::R1, Register::Reg32_05)); // R1 is the four words from Reg32_04
+    let map = endpoint_map(&choice);
+    add_elements(t.add_set(map.clone()), &map, &elements).add_rule(chosen)
+}
+
+fn by_chance(count: usize) -> Expr {
+    Expr::Numgen { dreg: Register::R0, kind: NumgenKind::Random, modulus: count as u32, offset: 0 }
+}
+
+/// Makes the chain that leads to one endpoint and remembers who went there.
+fn remember(
+    t: Transaction,
+    names: &Names,
+    service: &ServiceRule,
+    endpoint: (Ipv4Addr, u16),
+    memory: Duration,
+) -> Result<Transaction> {
+    let (clients, sticky) = (names.clients(endpoint), names.sticky(endpoint));
+    let known = Set::new(TABLE, &clients).family(Family::Ip).key_type(SetKeyType::Ipv4Addr);
+    Ok(t.add_chain(chain(&sticky)?)
+        .add_set(known.dynamic().timeout(memory).size(CLIENTS_MAX))
+        .add_rule(rule(&sticky).update_in_set(PacketField::Ip4Saddr, &clients, Some(memory)))
+        .add_rule(rule(&sticky).match_l4proto(number(service.protocol)).dnat(endpoint.0, Some(endpoint.1))))
+}
+
+/// The endpoint that knows this client, else one by chance, which will know it.
+fn stick(
+    mut t: Transaction,
+    names: &Names,
+    chain: &str,
+    endpoints: &[(Ipv4Addr, u16)],
+) -> Result<Transaction> {
+    let name = Names::choice(chain);
+    let choice = numbered(&name).vmap();
+    let elements = (0u32..).zip(endpoints);
+    let elements: Result<Vec<SetElement>> = elements
+        .map(|(index, endpoint)| Ok(SetElement::mark(index).verdict(goto(&names.sticky(*endpoint))?)))
+        .collect();
+    t = add_elements(t.add_set(choice.clone()), &choice, &elements?);
+    for endpoint in endpoints {
+        let known = rule(chain).match_saddr_in_set(&names.clients(*endpoint));
+        t = t.add_rule(known.try_goto(&names.sticky(*endpoint))?);
+    }
+    let chosen = rule(chain)
+        .expr(by_chance(endpoints.len()))
+        .expr(Expr::Lookup(LookupExpr::new(&name, Register::R0).dreg(Register::Verdict)));
+    Ok(t.add_rule(chosen))
+}
+
+/// Takes a service's parts away; what is used comes after what uses it. Endpoints in `staying` keep
+/// their clients.
+fn remove(
+    mut t: Transaction,
+    index: u32,
+    service: &ServiceRule,
+    staying: &BTreeSet<(Ipv4Addr, u16)>,
+) -> Result<Transaction> {
+    let names = Names(index);
+    let keys: Vec<SetElement> = service.addresses.iter().map(|a| address_key(service, *a)).collect();
+    if service.everywhere().is_empty() {
+        return Ok(remove_elements(t, &refused(), &keys));
+    }
+    let family = Family::Ip;
+    t = remove_elements(t, &vips(), &keys);
+    if let Some(port) = service.node_port {
+        t = t.del_set_elements(&node_ports(), &[port_key(service, port)]);
+        if service.local_endpoints.is_none() {
+            t = t.del_chain(TABLE, &names.node_port(), family);
+        }
+    }
+    for (name, endpoints) in choosers(&names, service) {
+        t = t.del_chain(TABLE, &name, family);
+        if !endpoints.is_empty() {
+            t = t.del_set(TABLE, &Names::choice(&name), family);
+        }
+    }
+    if service.affinity_seconds.is_some() {
+        for endpoint in service.used().difference(staying) {
+            let (clients, sticky) = (names.clients(*endpoint), names.sticky(*endpoint));
+            t = t.del_chain(TABLE, &sticky, family).del_set(TABLE, &clients, family);
+        }
+    }
+    Ok(t)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::rule as service;
+
+    /// The kernel refuses a whole transaction in which one rule refers to a chain that does not
+    /// exist.
+    #[test]
+    fn every_endpoint_that_a_chain_chooses_has_a_chain_that_remembers_its_clients() {
+        let (ending, ready) = ((Ipv4Addr::new(10, 244, 1, 2), 80), (Ipv4Addr::new(10, 244, 2, 2), 80));
+        let base =
+            ServiceRule { node_port: Some(30080), affinity_seconds: Some(10800), ..service("x", &[ready]) };
+        let external = ServiceRule { local_endpoints: Some(vec![ending]), ..base.clone() };
+        let internal =
+            ServiceRule { endpoints: vec![ending], all_endpoints: Some(vec![ready]), ..base.clone() };
+        for rule in [base, external, internal] {
+            let made = rule.used();
+            for (chain, endpoints) in choosers(&Names(0), &rule) {
+                assert!(endpoints.iter().all(|e| made.contains(e)), "{chain}: {endpoints:?} of {made:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn clients_inside_the_cluster_are_led_to_a_chain_with_the_endpoints_of_all_nodes() {
+        let (here, there) = ((Ipv4Addr::new(10, 244, 1, 2), 80), (Ipv4Addr::new(10, 244, 2, 2), 80));
+        let external = ServiceRule {
+            node_port: Some(30080),
+            local_endpoints: Some(vec![here]),
+            ..service("x", &[here, there])
+        };
+        let both =
+            ServiceRule { endpoints: vec![here], all_endpoints: Some(vec![here, there]), ..external.clone() };
+        for (rule, expected) in [(external, vec!["x0", "s0"]), (both, vec!["x0", "y0", "s0"])] {
+            let chains = choosers(&Names(0), &rule);
+            assert!(chains.iter().map(|(name, _)| name).eq(expected), "what is led to is made before");
+            let to = Names(0).everywhere(&rule);
+            let (_, endpoints) = chains.iter().find(|(name, _)| *name == to).unwrap();
+            assert_eq!(*endpoints, rule.everywhere());
+        }
+    }
+
+    /// An attribute has at most 64 KiB: a Service with 2800 external addresses in one message would
+    /// make the kernel refuse the whole transaction.
+    #[test]
+    fn elements_of_any_number_fit_into_messages() {
+        let elements: Vec<SetElement> = (0..2800).map(SetElement::mark).collect();
+        let sizes: Vec<usize> = portions(&elements).map(<[SetElement]>::len).collect();
+        assert_eq!(sizes, [500, 500, 500, 500, 500, 300]);
+        assert_eq!(portions(&[]).count(), 0, "no message without elements");
+    }
+}

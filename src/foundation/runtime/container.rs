@@ -1,0 +1,828 @@
+//! One container: what it was asked to be, its process while it runs, and how it ended.
+
+use super::images::Definition;
+use super::log::{Cutter, Log, Stream};
+use super::node::Shared;
+use super::sandbox::{self, Sandbox};
+use super::spec::{self, Request, Role, What};
+use super::terminal::Terminal;
+use super::zygote::{Started, Unborn};
+use bytes::Bytes;
+use clock::{self, Timestamp};
+use cri::{self, ContainerConfig, ContainerState, Error, EventKind, Result, Security, Writer};
+use linux::process::{self, Exit};
+use linux::{cgroup, confine, descriptors, fds, reap::Process, signal};
+use std::collections::HashSet;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::unix::pipe;
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Chunks of output that an attached session may lag behind before it loses some.
+const ATTACH_BUFFER: usize = 256;
+/// How long a container's output may go on after its first process: somebody it left behind may
+/// hold the pipe.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long a start that was abandoned may take to end: that of a container that is stopped, and
+/// that of a command whose caller is gone. The process is killed as soon as it exists, but what
+/// makes it may hang.
+pub const ABANDON: Duration = Duration::from_secs(10);
+
+/// Bytes of one container's writable layer, in memory. A container whose memory limit is lower is
+/// bounded by that.
+const LAYER_MAX: u64 = 512 << 20;
+
+/// For `hostUsers: false` where Ropewalk runs as an ordinary user.
+const NO_OWN_USERS: &str = "hostUsers: false is not honoured: the pod shares Ropewalk's own user namespace, because it runs as an ordinary user; \
+                            see `ropewalk doctor`";
+
+/// For a container with a memory limit on a machine that has swap and does not count it.
+const NO_SWAP_LIMIT: &str = "the memory limit does not bound swap: this machine has swap and its kernel does not count it (swapaccount=1 at boot, or \
+                             swapoff); see `ropewalk doctor`";
+
+/// For a container of a shared PID namespace on a machine without control groups.
+const NO_KILL: &str = "processes that this container's first process leaves behind run until the pod ends, and keep their ports: no control group here can \
+                       kill them; see `ropewalk doctor`";
+
+pub struct Container {
+    pub id: String,
+    pub sandbox: Arc<Sandbox>,
+    pub config: ContainerConfig,
+    pub log: Log,
+    image: String,
+    image_id: String,
+    stop_signal: i32,
+    /// What its process is made from. `None` once it has ended: environments are large, and ended
+    /// containers many.
+    launch: Mutex<Option<Arc<Launch>>>,
+    directory: PathBuf,
+    /// The image's file system.
+    layer: PathBuf,
+    /// What is known before it starts.
+    warnings: Vec<String>,
+    /// Its process before it runs the program.
+    unborn: Unborn,
+    created_at: Timestamp,
+    status: watch::Sender<Status>,
+    /// Everything that holds a descriptor or much memory: what is left of an ended container is
+    /// data.
+    live: Mutex<Option<Live>>,
+}
+
+#[derive(Clone, Debug)]
+struct Status {
+    state: ContainerState,
+    /// Its process is being made. It is created until then, in CRI's words.
+    starting: bool,
+    /// It is being removed and starts no more.
+    removed: bool,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    exit_code: i32,
+    reason: String,
+    message: String,
+    warnings: Vec<String>,
+}
+
+impl Status {
+    fn created() -> Status {
+        Status {
+            state: ContainerState::Created,
+            starting: false,
+            removed: false,
+            started_at: None,
+            finished_at: None,
+            exit_code: 0,
+            reason: String::new(),
+            message: String::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// What a container's process is made from.
+struct Launch {
+    process: spec::Process,
+    mounts: Vec<cri::Mount>,
+}
+
+/// A running container's process and ends.
+#[derive(Clone)]
+pub struct Live {
+    launch: Arc<Launch>,
+    pub process: Arc<Process>,
+    pub group: Arc<dyn cgroup::Group>,
+    pub stdin: Stdin,
+    pub terminal: Option<Terminal>,
+    /// Output as it comes, for attached sessions.
+    pub output: Output,
+}
+
+/// Chunks of output on their way to attached sessions.
+pub type Output = broadcast::Sender<(Stream, Bytes)>;
+
+/// Where attached sessions write to; `None` inside once it is closed. One session writes at a time.
+pub type Stdin = Arc<tokio::sync::Mutex<Option<Writer>>>;
+
+impl Live {
+    /// What `exec` runs: another program with this container's user, rights and environment.
+    pub fn exec_process(&self, argv: Vec<String>, terminal: bool) -> spec::Process {
+        let mut process = spec::Process { argv, terminal, ..self.launch.process.clone() };
+        if terminal && !process.env.iter().any(|(name, _)| name == "TERM") {
+            process.env.push(("TERM".into(), "xterm".into()));
+        }
+        process
+    }
+}
+
+impl Container {
+    /// Prepares directories and log; no process yet. Blocks.
+    ///
+    /// # Errors
+    /// There is no such image, or nothing to run in it; the directory or the log cannot be made.
+    /// Nothing is left of either.
+    pub fn prepare(
+        shared: &Shared,
+        id: String,
+        sandbox: Arc<Sandbox>,
+        mut config: ContainerConfig,
+    ) -> Result<Container> {
+        let image = shared.images.find(&config.image)?;
+        let (process, mut warnings) =
+            program(&config, image, &sandbox.config.hostname, shared.cgroups.controls_devices())?;
+        if sandbox.config.own_users && sandbox.first_user().is_none() {
+            warnings.push(NO_OWN_USERS.to_string());
+        }
+        if config.resources.memory_limit.is_some() && !shared.cgroups.controls_swap() {
+            warnings.push(NO_SWAP_LIMIT.to_string());
+        }
+        if sandbox.config.share_process_namespace && !shared.cgroups.kills() {
+            warnings.push(NO_KILL.to_string());
+        }
+        let io = |what: &str, path: &Path| {
+            let what = format!("{what} {}", path.display());
+            move |cause| Error::Io { what, cause }
+        };
+        let log_path = sandbox.config.log_directory.join(&config.log_path);
+        let log = Log::make(&log_path, sandbox.config.logs).map_err(io("cannot open the log", &log_path))?;
+        let directory = shared.writable.join(&id);
+        fs::create_dir_all(&directory)
+            .map_err(io("cannot make", &directory))
+            .inspect_err(|_| log.remove())?;
+        let launch = Launch { process, mounts: std::mem::take(&mut config.mounts) };
+        (config.env, config.command, config.args) = Default::default(); // they are in the process now
+        Ok(Container {
+            image: shared.images.describe(image).tags.first().cloned().unwrap_or_default(),
+            image_id: image.id(),
+            stop_signal: signal::number(image.stop_signal).unwrap_or(nix::libc::SIGTERM),
+            created_at: clock::now(),
+            status: watch::Sender::new(Status::created()),
+            live: Mutex::new(None),
+            id,
+            sandbox,
+            config,
+            log,
+            launch: Mutex::new(Some(Arc::new(launch))),
+            directory,
+            layer: shared.images.layer(image),
+            warnings,
+            unborn: Unborn::default(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Live>> {
+        self.live.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Its process and ends, or an error in CRI's words.
+    pub fn live(&self) -> Result<Live> {
+        self.lock().clone().ok_or_else(|| Error::State(format!("container {} is not running", self.id)))
+    }
+
+    fn lock_launch(&self) -> MutexGuard<'_, Option<Arc<Launch>>> {
+        self.launch.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn describe(&self) -> cri::Container {
+        let status = self.status.borrow().clone();
+        cri::Container {
+            id: self.id.clone(),
+            sandbox_id: self.sandbox.id.clone(),
+            name: self.config.name.clone(),
+            attempt: self.config.attempt,
+            state: status.state,
+            image: self.image.clone(),
+            image_id: self.image_id.clone(),
+            created_at: self.created_at,
+            started_at: status.started_at,
+            finished_at: status.finished_at,
+            exit_code: status.exit_code,
+            reason: status.reason,
+            message: status.message,
+            warnings: status.warnings,
+            log_path: self.log.path().to_path_buf(),
+            labels: self.config.labels.clone(),
+            annotations: self.config.annotations.clone(),
+        }
+    }
+
+    /// Runs the program.
+    ///
+    /// # Errors
+    /// `State`: it was started before, by a kubelet that is gone, say, or is being removed. `Start`
+    /// in runc's words; the container is then ended with code 128, reason `StartError`.
+    pub async fn start(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<()> {
+        let first = self.status.send_if_modified(|status| {
+            let first = status.state == ContainerState::Created && !status.starting && !status.removed;
+            status.starting |= first;
+            first
+        });
+        if !first {
+            return Err(Error::State(format!("container {} is not in created state", self.id)));
+        }
+        // After it is starting: a sandbox that stops either sees that, or is seen here.
+        let started = match self.sandbox.is_stopping() {
+            true => Err(Error::State(format!("sandbox container {:?} is not running", self.sandbox.id))),
+            false => self.try_start(shared).await,
+        };
+        match started {
+            Ok(()) => {
+                shared.event(&self.sandbox, &self.id, EventKind::Started);
+                Ok(())
+            }
+            Err(e) => {
+                let message = match e {
+                    Error::Start(reason) => format!(
+                        "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc \
+                         create failed: unable to start container process: {reason}: unknown"
+                    ),
+                    other => super::chain(&other),
+                };
+                self.lock_launch().take();
+                self.status.send_modify(|status| {
+                    (status.state, status.starting) = (ContainerState::Exited, false);
+                    status.finished_at = Some(clock::now());
+                    (status.exit_code, status.reason) = (128, "StartError".into());
+                    status.message.clone_from(&message);
+                });
+                shared.event(&self.sandbox, &self.id, EventKind::Stopped);
+                Err(Error::Start(message))
+            }
+        }
+    }
+
+    async fn try_start(self: &Arc<Self>, shared: &Arc<Shared>) -> Result<()> {
+        let launch = self.lock_launch().clone();
+        let launch = launch.ok_or_else(|| Error::State(format!("container {} has ended", self.id)))?;
+        let wanted = &self.config.resources;
+        let limits = cgroup::Limits {
+            cpu_shares: wanted.cpu_shares,
+            cpu_milli: wanted.cpu_limit_milli,
+            memory: wanted.memory_limit,
+            pids: wanted.pids_limit, // and never more than what its pod has
+            harmless_devices: !self.config.security.privileged,
+            of_groups: false,
+        };
+        let group = super::make_group(&shared.cgroups, self.sandbox.group_of(&self.id), limits).await?;
+        let oom_before = group.oom_kills(); // a small limit may end the process before its program runs
+        let made = self.make_process(shared, &*group, &launch).await;
+        let (started, streams) = match made {
+            Ok(made) => made,
+            Err(e) => {
+                let oom = group.oom_kills() > oom_before;
+                super::remove_group(group, &shared.crew).await;
+                return Err(match oom {
+                    true => Error::Start("container init was OOM-killed (memory limit too low?)".into()),
+                    false => e,
+                });
+            }
+        };
+        let process = started.process;
+        let mut warnings = self.warnings.clone();
+        warnings.extend(started.warnings);
+        let output = Output::new(ATTACH_BUFFER);
+        let over = CancellationToken::new();
+        let connected = self.connect(&process, started.terminal, streams, &output, &over);
+        let (stdin, terminal, pumps) = match connected {
+            Ok(connected) => connected,
+            Err(e) => {
+                super::kill_group(&group).await; // with its own descriptor in case that there are no cgroups
+                let _ = process.signal(nix::libc::SIGKILL);
+                process.exit().await;
+                super::remove_group(group, &shared.crew).await;
+                self.log.close();
+                return Err(e);
+            }
+        };
+        *self.lock() =
+            Some(Live { launch, process: process.clone(), group: group.clone(), stdin, terminal, output });
+        self.unborn.forget();
+        self.status.send_modify(|status| {
+            (status.state, status.starting) = (ContainerState::Running, false);
+            status.warnings = warnings;
+            status.started_at = Some(clock::now());
+        });
+        let (container, shared) = (self.clone(), shared.clone());
+        let crew = shared.crew.clone();
+        crew.spawn(async move {
+            let exit = process.exit().await;
+            container.ended(&shared, exit, group, oom_before, Pumps { tasks: pumps, over }).await;
+            shared.event(&container.sandbox, &container.id, EventKind::Stopped);
+        });
+        Ok(())
+    }
+
+    async fn make_process(
+        &self,
+        shared: &Shared,
+        group: &dyn cgroup::Group,
+        launch: &Launch,
+    ) -> Result<(Started, Streams)> {
+        let entry = group.entry().map_err(|e| Error::Start(e.line()))?;
+        let mut mounts: Vec<spec::Mount> = sandbox::shared_files(&self.sandbox.directory)
+            .into_iter()
+            .filter(|(_, to)| !launch.mounts.iter().any(|m| m.container_path == Path::new(to)))
+            .map(|(from, to)| spec::Mount {
+                root: None,
+                from,
+                part: PathBuf::new(),
+                // As upstream: the kubelet's /etc/hosts is always writable, what containerd adds is
+                // not on a read-only root. All containers of the pod share these files.
+                read_only: self.config.security.read_only_root && to != "/etc/hosts",
+                to: to.into(),
+            })
+            .collect();
+        mounts.extend(launch.mounts.iter().map(|m| spec::Mount {
+            root: m.host_root.clone(),
+            from: m.host_path.clone(),
+            part: m.sub_path.clone(),
+            to: m.container_path.clone(),
+            read_only: m.read_only,
+        }));
+        // A volume in another volume comes after it.
+        mounts.sort_by_key(|m| m.to.components().count());
+        let wanted = spec::Container {
+            directory: self.directory.clone(),
+            image: self.layer.clone(),
+            layer_max: LAYER_MAX,
+            mounts,
+            read_only_root: self.config.security.read_only_root,
+            cgroup_v2: entry.directory.is_some() && entry.tasks.is_empty(),
+            privileged: self.config.security.privileged,
+            read_only_proc: !self.config.security.privileged && !process::oom_score_holds(),
+            shared_pids: self.sandbox.config.share_process_namespace,
+            process: launch.process.clone(),
+        };
+        let (streams, theirs) = Streams::make(self.config.tty, self.config.stdin)
+            .map_err(|cause| Error::Io { what: "cannot make pipes".into(), cause })?;
+        let pause = self.sandbox.process.pidfd().map_err(|cause| Error::Io {
+            what: format!("the pause process of sandbox {} has ended", self.sandbox.id),
+            cause,
+        })?;
+        let namespace = self.sandbox.users();
+        let mut given = vec![(Role::Sandbox, pause.as_fd())];
+        given.extend(theirs.iter().map(|(role, fd)| (*role, fd.as_fd())));
+        given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
+        let what = What::Container(Box::new(wanted));
+        given.extend(namespace.as_ref().map(|namespace| (Role::Users, namespace.as_fd())));
+        let users = self.sandbox.first_user();
+        let request = Request { roles: vec![], ids: shared.ids, users, tasks: entry.tasks.clone(), what };
+        let started = shared.zygote.run(&self.sandbox.id, request, &given, &self.unborn).await;
+        Ok((started?, streams))
+    }
+
+    /// Opens the log and starts the tasks that carry output to it and to attached sessions.
+    fn connect(
+        self: &Arc<Self>,
+        process: &Arc<Process>,
+        master: Option<OwnedFd>,
+        streams: Streams,
+        output: &Output,
+        over: &CancellationToken,
+    ) -> Result<(Stdin, Option<Terminal>, Vec<JoinHandle<()>>)> {
+        let io = |cause| Error::Io { what: "cannot watch the container's output".into(), cause };
+        self.log.reopen().map_err(|cause| Error::Io {
+            what: format!("cannot open the log {}", self.log.path().display()),
+            cause,
+        })?;
+        if let Some(master) = master {
+            let terminal = Terminal::new(master).map_err(io)?;
+            let (from, to) = (terminal.clone(), (Stream::Stdout, output.clone()));
+            let pump = tokio::spawn(self.clone().pump(process.clone(), from, to, over.clone()));
+            let stdin: Option<Writer> = self.config.stdin.then(|| Box::pin(terminal.clone()) as Writer);
+            return Ok((Arc::new(tokio::sync::Mutex::new(stdin)), Some(terminal), vec![pump]));
+        }
+        let mut pumps = Vec::new();
+        for (fd, stream) in [(streams.stdout, Stream::Stdout), (streams.stderr, Stream::Stderr)] {
+            if let Some(fd) = fd {
+                let reader = pipe::Receiver::from_owned_fd(fd).map_err(io)?;
+                let to = (stream, output.clone());
+                pumps.push(tokio::spawn(self.clone().pump(process.clone(), reader, to, over.clone())));
+            }
+        }
+        let stdin = streams.stdin.map(pipe::Sender::from_owned_fd).transpose().map_err(io)?;
+        let stdin = stdin.map(|sender| Box::pin(sender) as Writer);
+        Ok((Arc::new(tokio::sync::Mutex::new(stdin)), None, pumps))
+    }
+
+    /// Carries output to the log and to attached sessions, as fast as the pod's [`super::pace`]
+    /// allows, until its end or until it is `over`.
+    async fn pump(
+        self: Arc<Self>,
+        process: Arc<Process>,
+        mut from: impl AsyncRead + Unpin,
+        (stream, output): (Stream, Output),
+        over: CancellationToken,
+    ) {
+        let mut cutter = Cutter::new(stream);
+        let mut buffer = vec![0; 16 * 1024];
+        let mut told = false; // once, until it can be written again: a full disk must not be filled by complaints
+        while let Some(length) = read_until(&mut from, &mut buffer, &over).await {
+            let bytes = &buffer[..length];
+            let entries = cutter.cut(bytes, clock::now());
+            match self.log.write(&entries) {
+                Err(e) if !std::mem::replace(&mut told, true) => {
+                    tracing::warn!(container = self.id, "cannot write the log: {e}");
+                }
+                done => told = done.is_err(),
+            }
+            if output.receiver_count() > 0 {
+                let _ = output.send((stream, Bytes::copy_from_slice(bytes))); // nobody is attached any more
+            }
+            let wait = self.sandbox.pace.wrote(entries.len().max(length) as u64, tokio::time::Instant::now());
+            if !wait.is_zero() {
+                // Once the process has ended, no more than the pipe is left, and that has to be in
+                // the log soon.
+                let _ = tokio::time::timeout(wait, process.exit()).await;
+            }
+        }
+        let _ = self.log.write(&cutter.finish(clock::now()));
+    }
+
+    async fn ended(
+        &self,
+        shared: &Shared,
+        exit: Exit,
+        group: Arc<dyn cgroup::Group>,
+        oom_before: u64,
+        pumps: Pumps,
+    ) {
+        let finished = clock::now();
+        super::kill_group(&group).await; // in a shared PID namespace others may be left
+        pumps.end().await;
+        let oom = group.oom_kills() > oom_before;
+        super::remove_group(group, &shared.crew).await;
+        self.log.close();
+        self.lock_launch().take();
+        tell_end(&self.status, &self.live, |status| {
+            status.state = ContainerState::Exited;
+            status.finished_at = Some(finished);
+            status.exit_code = exit.code();
+            status.reason = reason(exit, oom).into();
+        });
+    }
+
+    /// Resolves when it has ended and all of its output is in the log.
+    pub async fn wait_ended(&self) {
+        let mut status = self.status.subscribe();
+        let _ = status.wait_for(|s| s.state == ContainerState::Exited).await;
+    }
+
+    /// Stop signal, at most `grace` of real time, then SIGKILL for all its processes.
+    pub async fn stop(&self, grace: Duration) {
+        self.abandon_start().await;
+        let Ok(live) = self.live() else { return };
+        if !grace.is_zero() {
+            let _ = live.process.signal(self.stop_signal); // ESRCH: it has ended
+            let _ = tokio::time::timeout(grace, live.process.exit()).await;
+        }
+        if live.process.ended().is_none() {
+            super::kill_group(&live.group).await;
+        }
+        // A group that was empty of it (no cgroups at all) cannot kill it; its own descriptor can.
+        let _ = live.process.signal(nix::libc::SIGKILL);
+        self.wait_ended().await;
+    }
+
+    /// Kills the process of a container that is starting, whatever it waits for, and waits until
+    /// the start has failed or, if the program began in that moment, until it is running. Returns
+    /// at once if it is not starting.
+    async fn abandon_start(&self) {
+        if !self.status.borrow().starting {
+            return;
+        }
+        self.unborn.abandon();
+        let mut status = self.status.subscribe();
+        if tokio::time::timeout(ABANDON, status.wait_for(|s| !s.starting)).await.is_err() {
+            tracing::warn!(
+                container = self.id,
+                "its start hangs; its process is killed as soon as it exists"
+            );
+        }
+    }
+
+    /// Refuses to start from now on. A start that is on its way is not hindered:
+    /// [`Container::stop`] ends it.
+    pub fn refuse_starts(&self) {
+        self.status.send_modify(|status| status.removed = true);
+    }
+
+    pub async fn remove(&self) {
+        let directory = self.directory.clone();
+        super::clean_up(move || drop(fs::remove_dir_all(directory))).await;
+        self.log.remove();
+    }
+}
+
+/// What carries a container's output.
+struct Pumps {
+    tasks: Vec<JoinHandle<()>>,
+    /// Ends them although something still holds the other end.
+    over: CancellationToken,
+}
+
+impl Pumps {
+    /// Waits until all output was carried, for [`DRAIN`] at most. The beginning of a line that has
+    /// no end yet is carried too.
+    async fn end(self) {
+        let all = futures::future::join_all(self.tasks);
+        tokio::pin!(all);
+        if tokio::time::timeout(DRAIN, &mut all).await.is_err() {
+            self.over.cancel();
+            all.await;
+        }
+    }
+}
+
+/// Reads some bytes. `None`: the other end is closed, or it is over.
+async fn read_until(
+    from: &mut (impl AsyncRead + Unpin),
+    buffer: &mut [u8],
+    over: &CancellationToken,
+) -> Option<usize> {
+    tokio::select! {
+        biased;
+        () = over.cancelled() => None,
+        read = from.read(buffer) => read.ok().filter(|length| *length > 0),
+    }
+}
+
+/// Tells of a container's end, and lets go of its process after that: a stop that finds a running
+/// container without a process would return too early.
+fn tell_end<L>(status: &watch::Sender<Status>, live: &Mutex<Option<L>>, change: impl FnOnce(&mut Status)) {
+    status.send_modify(change);
+    live.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+}
+
+fn reason(exit: Exit, oom: bool) -> &'static str {
+    match exit {
+        Exit::Code(0) => "Completed",
+        _ if oom => "OOMKilled",
+        _ => "Error",
+    }
+}
+
+/// Our ends of a container's standard streams.
+#[derive(Default)]
+pub struct Streams {
+    pub stdin: Option<OwnedFd>,
+    pub stdout: Option<OwnedFd>,
+    pub stderr: Option<OwnedFd>,
+}
+
+impl Streams {
+    /// Ours, and theirs for the zygote. A terminal is made by the process itself, so then there are
+    /// none.
+    ///
+    /// # Errors
+    /// `EMFILE`: only descriptors of the reserve are left, which is not for containers and commands
+    /// in them.
+    pub fn make(terminal: bool, stdin: bool) -> std::io::Result<(Streams, Vec<(Role, OwnedFd)>)> {
+        if terminal {
+            return Ok((Streams::default(), Vec::new()));
+        }
+        let (out_ours, out_theirs) = fds::pipe()?;
+        let (err_ours, err_theirs) = fds::pipe()?;
+        let (in_theirs, in_ours) = match stdin {
+            true => fds::pipe().map(|(read, write)| (read, Some(write)))?,
+            false => (fs::File::open("/dev/null")?.into(), None),
+        };
+        let all = [&out_ours, &out_theirs, &err_ours, &err_theirs, &in_theirs];
+        if all.into_iter().chain(&in_ours).any(descriptors::is_reserved) {
+            return Err(std::io::Error::from_raw_os_error(nix::libc::EMFILE)); // closed here
+        }
+        let ours = Streams { stdin: in_ours, stdout: Some(out_ours), stderr: Some(err_ours) };
+        Ok((ours, vec![(Role::Stdin, in_theirs), (Role::Stdout, out_theirs), (Role::Stderr, err_theirs)]))
+    }
+}
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Image and pod together say what runs.
+///
+/// Also returns what the pod asked for and does not get, a sentence each.
+fn program(
+    config: &ContainerConfig,
+    image: &Definition,
+    hostname: &str,
+    controls_devices: bool,
+) -> Result<(spec::Process, Vec<String>)> {
+    let owned = |list: &[&str]| list.iter().map(|s| (*s).to_string()).collect::<Vec<String>>();
+    let mut argv = match config.command.is_empty() {
+        true => owned(image.entrypoint),
+        false => config.command.clone(),
+    };
+    match (config.args.is_empty(), config.command.is_empty()) {
+        (false, _) => argv.extend(config.args.iter().cloned()),
+        (true, true) => argv.extend(owned(image.command)),
+        (true, false) => {} // a command of the pod's own takes no arguments of the image's
+    }
+    if argv.is_empty() {
+        return Err(Error::Start("no command specified".into()));
+    }
+    let ours = [("PATH".to_string(), PATH.to_string()), ("HOSTNAME".to_string(), hostname.to_string())];
+    let terminal = config.tty.then(|| ("TERM".to_string(), "xterm".to_string()));
+    let of_image = image.env.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string()));
+    let all: Vec<_> = ours.into_iter().chain(terminal).chain(of_image).chain(config.env.clone()).collect();
+    // The last of a name counts, at its place. There may be a hundred thousand.
+    let mut last = HashSet::new();
+    let mut env: Vec<_> = all.iter().rev().filter(|(name, _)| last.insert(name)).cloned().collect();
+    env.reverse();
+    let security = &config.security;
+    let mut capabilities = capabilities(security);
+    let mut warnings = Vec::new();
+    // A device node that can be made and opened is the host's disk.
+    if !security.privileged && !controls_devices && capabilities.iter().any(|c| c == "MKNOD") {
+        capabilities.retain(|c| c != "MKNOD");
+        warnings
+            .push("capability MKNOD is not granted: no control group here can refuse devices".to_string());
+    }
+    let made = spec::Process {
+        argv,
+        env,
+        cwd: config.working_dir.clone().filter(|path| !path.is_empty()).unwrap_or_else(|| "/".into()).into(),
+        uid: security.run_as_user,
+        gid: security.run_as_group,
+        groups: security.supplemental_groups.clone(),
+        capabilities,
+        no_new_privs: security.no_new_privs,
+        seccomp: !security.privileged,
+        terminal: config.tty,
+        oom_score_adj: process::oom_score_adj(config.resources.oom_score_adj),
+    };
+    Ok((made, warnings))
+}
+
+/// Default capabilities plus `add` minus `drop`. `ALL` counts before the names do, so `drop: [ALL],
+/// add: [X]` leaves X; a name in both lists is dropped. The order is that of containerd's
+/// `WithCapabilities`: add ALL, drop ALL, add names, drop names.
+fn capabilities(security: &Security) -> Vec<String> {
+    let all = confine::all_capabilities();
+    if security.privileged {
+        return all;
+    }
+    let plain = |name: &String| name.to_uppercase().trim_start_matches("CAP_").to_string();
+    let add: Vec<String> = security.add_capabilities.iter().map(plain).collect();
+    let dropped: Vec<String> = security.drop_capabilities.iter().map(plain).collect();
+    let defaults = confine::DEFAULT_CAPABILITIES.iter().map(|name| (*name).to_string());
+    let mut keep: Vec<String> = if add.iter().any(|c| c == "ALL") { all } else { defaults.collect() };
+    if dropped.iter().any(|c| c == "ALL") {
+        keep.clear();
+    }
+    keep.extend(add.into_iter().filter(|c| c != "ALL"));
+    keep.retain(|c| !dropped.contains(c));
+    keep.sort();
+    keep.dedup();
+    keep
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pod_overrides_the_image_as_in_kubernetes() {
+        let image = Definition {
+            entrypoint: &["entry"],
+            command: &["default"],
+            env: &[("A", "image"), ("B", "image")],
+            ..super::super::images::definitions().remove(0)
+        };
+        let argv = |command: &[&str], args: &[&str]| {
+            let own = |list: &[&str]| list.iter().map(|s| (*s).to_string()).collect();
+            let config = ContainerConfig { command: own(command), args: own(args), ..Default::default() };
+            program(&config, &image, "h", true).unwrap().0.argv.join(" ")
+        };
+        assert_eq!(argv(&[], &[]), "entry default");
+        assert_eq!(argv(&[], &["x"]), "entry x");
+        assert_eq!(argv(&["mine"], &[]), "mine");
+        assert_eq!(argv(&["mine"], &["x"]), "mine x");
+        let config = ContainerConfig { env: vec![("A".into(), "pod".into())], ..Default::default() };
+        let env = program(&config, &image, "web", true).unwrap().0.env;
+        let value =
+            |name: &str| env.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
+        assert_eq!((value("A"), value("B"), value("HOSTNAME")), (vec!["pod"], vec!["image"], vec!["web"]));
+    }
+
+    #[test]
+    fn capabilities_are_added_after_all_are_dropped() {
+        let security = Security {
+            add_capabilities: vec!["CAP_NET_ADMIN".into(), "CHOWN".into()],
+            drop_capabilities: vec!["all".into()],
+            ..Default::default()
+        };
+        assert_eq!(capabilities(&security), ["CHOWN", "NET_ADMIN"]);
+        let security = Security { drop_capabilities: vec!["NET_RAW".into()], ..Default::default() };
+        assert_eq!(capabilities(&security).len(), confine::DEFAULT_CAPABILITIES.len() - 1);
+    }
+
+    /// A policy that appends to `drop` has the last word.
+    #[test]
+    fn a_capability_in_both_lists_is_dropped() {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect::<Vec<_>>();
+        let with = |add: &[&str], drop: &[&str]| {
+            let (add_capabilities, drop_capabilities) = (list(add), list(drop));
+            capabilities(&Security { add_capabilities, drop_capabilities, ..Default::default() })
+        };
+        assert_eq!(with(&["NET_ADMIN", "NET_RAW"], &["NET_ADMIN", "cap_net_raw"]), with(&[], &["NET_RAW"]));
+        let all_but_one = with(&["ALL", "CHOWN"], &["CHOWN"]);
+        assert_eq!(all_but_one.len(), confine::all_capabilities().len() - 1);
+        assert!(!all_but_one.contains(&"CHOWN".to_string()));
+        assert_eq!(with(&["ALL", "CHOWN"], &["ALL"]), ["CHOWN"]);
+        assert_eq!(with(&["CHOWN"], &["ALL", "CHOWN"]), [""; 0]);
+    }
+
+    /// A process that a container left behind may hold the pipe for hours.
+    #[tokio::test(start_paused = true)]
+    async fn output_without_a_line_end_is_kept_when_something_still_holds_the_pipe() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Arc::new(Log::open(&dir.path().join("0.log"), cri::LogLimits::default()).unwrap());
+        let (mut held, mut from) = tokio::io::duplex(64);
+        let over = CancellationToken::new();
+        let (to, until) = (log.clone(), over.clone());
+        let pump = tokio::spawn(async move {
+            let (mut cutter, mut buffer) = (Cutter::new(Stream::Stdout), [0; 64]);
+            while let Some(length) = read_until(&mut from, &mut buffer, &until).await {
+                to.write(&cutter.cut(&buffer[..length], clock::now())).unwrap();
+            }
+            to.write(&cutter.finish(clock::now())).unwrap();
+        });
+        tokio::io::AsyncWriteExt::write_all(&mut held, b"a line\nand half").await.unwrap();
+        Pumps { tasks: vec![pump], over }.end().await;
+        let text = fs::read_to_string(log.path()).unwrap();
+        assert!(text.contains("stdout F a line\n") && text.ends_with("stdout P and half\n"), "{text}");
+        drop(held);
+    }
+
+    #[test]
+    fn device_nodes_need_a_device_cgroup() {
+        let image = super::super::images::definitions().remove(0);
+        let with = |controls_devices, privileged| {
+            let add_capabilities = vec!["MKNOD".to_string()];
+            let security = Security { add_capabilities, privileged, ..Default::default() };
+            let command = vec!["true".to_string()];
+            let config = ContainerConfig { command, security, ..Default::default() };
+            let (process, warnings) = program(&config, &image, "h", controls_devices).unwrap();
+            (process.capabilities.iter().any(|c| c == "MKNOD"), warnings)
+        };
+        assert_eq!(with(true, false), (true, vec![]));
+        let (granted, warnings) = with(false, false);
+        assert!(
+            !granted && warnings.len() == 1 && warnings[0].starts_with("capability MKNOD is not granted")
+        );
+        assert_eq!(with(false, true), (true, vec![]));
+        assert!(!capabilities(&Security::default()).contains(&"MKNOD".to_string()));
+    }
+
+    /// A stop that finds no process returns at once. If the status still said Running then,
+    /// `remove_container` would remove a running container.
+    #[test]
+    fn a_container_shows_its_end_before_it_lets_go_of_its_process() {
+        let (status, live) = (watch::Sender::new(Status::created()), Mutex::new(Some(())));
+        status.send_modify(|status| status.state = ContainerState::Running);
+        std::thread::scope(|scope| {
+            let looking = live.lock().unwrap(); // a stop, say
+            scope.spawn(|| tell_end(&status, &live, |status| status.state = ContainerState::Exited));
+            let until = std::time::Instant::now() + Duration::from_secs(10);
+            while status.borrow().state != ContainerState::Exited {
+                assert!(std::time::Instant::now() < until, "its process goes first");
+                std::thread::yield_now();
+            }
+            assert!(looking.is_some());
+        });
+        assert!(live.lock().unwrap().is_none());
+    }
+
+    #[test]
+    fn an_end_has_the_reason_that_kubectl_shows() {
+        assert_eq!(reason(Exit::Code(0), false), "Completed");
+        assert_eq!(reason(Exit::Signal(9), true), "OOMKilled");
+        assert_eq!(reason(Exit::Signal(9), false), "Error");
+    }
+}

@@ -1,0 +1,496 @@
+//! The built-in images: nothing is downloaded, every program is this binary under another name.
+
+use cri::{Error, Image, Result};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Names that are links to this binary in images that people look around in.
+const USERLAND: &[&str] = &[
+    "[",
+    "ash",
+    "base64",
+    "basename",
+    "bash",
+    "cat",
+    "chmod",
+    "chown",
+    "clear",
+    "cp",
+    "curl",
+    "cut",
+    "date",
+    "dd",
+    "df",
+    "dirname",
+    "du",
+    "echo",
+    "egrep",
+    "env",
+    "expr",
+    "false",
+    "fgrep",
+    "find",
+    "free",
+    "grep",
+    "gunzip",
+    "gzip",
+    "hd",
+    "head",
+    "hexdump",
+    "hostname",
+    "id",
+    "ifconfig",
+    "ip",
+    "kill",
+    "less",
+    "ln",
+    "ls",
+    "md5sum",
+    "mkdir",
+    "mktemp",
+    "more",
+    "mv",
+    "nc",
+    "netstat",
+    "nl",
+    "nproc",
+    "nslookup",
+    "od",
+    "ping",
+    "printenv",
+    "printf",
+    "ps",
+    "pwd",
+    "readlink",
+    "realpath",
+    "rm",
+    "rmdir",
+    "sed",
+    "seq",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "sort",
+    "stat",
+    "stress",
+    "sync",
+    "tac",
+    "tail",
+    "tar",
+    "tee",
+    "test",
+    "timeout",
+    "top",
+    "touch",
+    "tr",
+    "true",
+    "uname",
+    "uniq",
+    "uptime",
+    "watch",
+    "wc",
+    "wget",
+    "which",
+    "whoami",
+    "xargs",
+    "yes",
+    "zcat",
+];
+
+/// What a built-in image is.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// Normalized, without tag.
+    pub name: &'static str,
+    /// The first one is this image's own; the directory of its layer is named by it.
+    pub tags: &'static [&'static str],
+    pub entrypoint: &'static [&'static str],
+    pub command: &'static [&'static str],
+    pub env: &'static [(&'static str, &'static str)],
+    pub exposed_ports: &'static [u16],
+    pub stop_signal: &'static str,
+    /// Directory of the links, from the root.
+    pub links_in: &'static str,
+    pub links: &'static [&'static str],
+    /// Path from the root and content.
+    pub files: Vec<(&'static str, String)>,
+}
+
+fn base(name: &'static str, tags: &'static [&'static str]) -> Definition {
+    Definition {
+        name,
+        tags,
+        entrypoint: &[],
+        command: &[],
+        env: &[],
+        exposed_ports: &[],
+        stop_signal: "SIGTERM",
+        links_in: "bin",
+        links: USERLAND,
+        files: vec![
+            (
+                "etc/passwd",
+                "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n".into(),
+            ),
+            ("etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n".into()),
+            ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
+        ],
+    }
+}
+
+fn nginx(tags: &'static [&'static str], version: &'static str) -> Definition {
+    let mut image = base("docker.io/library/nginx", tags);
+    image.command = &["nginx", "-g", "daemon off;"];
+    image.exposed_ports = &[80];
+    image.stop_signal = "SIGQUIT";
+    image.files = vec![
+        (
+            "etc/passwd",
+            "root:x:0:0:root:/root:/bin/sh\nnginx:x:101:101:nginx:/nonexistent:/bin/false\n".into(),
+        ),
+        ("etc/group", "root:x:0:\ntty:x:5:\nnginx:x:101:\n".into()),
+        ("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
+        ("etc/nginx/conf.d/default.conf", NGINX_CONF.into()),
+        ("usr/share/nginx/html/index.html", welcome(version)),
+    ];
+    image
+}
+
+const NGINX_CONF: &str = "\
+server {
+    listen 80;
+    server_name localhost;
+    location / {
+        root /usr/share/nginx/html;
+        index index.html index.htm;
+    }
+}
+";
+
+fn welcome(version: &str) -> String {
+    format!(
+        "<!DOCTYPE html>
+<html>
+<head>
+<title>Welcome to nginx!</title>
+</head>
+<body>
+<h1>Welcome to nginx!</h1>
+<p>This page comes from a real process in a real container of your Ropewalk cluster.</p>
+<p>The program is Ropewalk's own small web server, in Ropewalk's built-in nginx image, version {version}; it is not
+the nginx of nginx.org, but it listens, logs and stops like it.</p>
+</body>
+</html>
+"
+    )
+}
+
+/// The table.
+pub fn definitions() -> Vec<Definition> {
+    let mut broken = nginx(&["broken"], "broken");
+    for (path, content) in &mut broken.files {
+        if *path == "etc/nginx/conf.d/default.conf" {
+            *content = NGINX_CONF.replace("listen 80;", "lissten 80;"); // so it ends at once, and its log says why
+        }
+    }
+    let mut busybox =
+        base("docker.io/library/busybox", &["1.37", "latest", "1.28", "1.35", "1.36", "1.36.1", "stable"]);
+    busybox.command = &["sh"];
+    let mut echo = base("docker.io/library/echo", &["1.0", "latest"]);
+    echo.entrypoint = &["echo-server"];
+    echo.exposed_ports = &[8080];
+    let mut pause = base("registry.k8s.io/pause", &["3.10", "3.10.1"]);
+    pause.entrypoint = &["/pause"];
+    (pause.links_in, pause.links, pause.files) = ("", &["pause"], Vec::new());
+    vec![nginx(&["1.27", "latest"], "1.27"), nginx(&["1.26"], "1.26"), broken, busybox, echo, pause]
+}
+
+impl Definition {
+    /// A digest of everything that the definition says: two runs of one version of this program
+    /// agree on it.
+    pub fn id(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(env!("CARGO_PKG_VERSION"));
+        hash.update(format!("{self:?}"));
+        let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    }
+
+    /// Programs of the image other than the userland.
+    fn own_programs(&self) -> impl Iterator<Item = &'static str> {
+        let program = self.entrypoint.first().or(self.command.first()).copied();
+        program.filter(|p| !p.contains('/') && !self.links.contains(p)).into_iter()
+    }
+
+    /// Name of its directory among the layers.
+    fn directory(&self) -> String {
+        let short = self.name.rsplit('/').next().unwrap_or(self.name);
+        format!("{short}-{}", self.tags.first().unwrap_or(&"latest"))
+    }
+
+    /// Makes its files; programs are hard links to `binary`, so all containers run one inode.
+    fn lay_out(&self, layers: &Path, binary: &Path) -> io::Result<()> {
+        let root = layers.join(self.directory());
+        let links = root.join(self.links_in);
+        fs::create_dir_all(&links)?;
+        for name in self.links.iter().copied().chain(self.own_programs()) {
+            fs::hard_link(binary, links.join(name))?;
+        }
+        if self.links_in.is_empty() {
+            return Ok(());
+        }
+        for directory in
+            ["dev", "etc", "proc", "root", "run", "sys", "tmp", "usr/bin", "usr/sbin", "var/log", "var/run"]
+        {
+            fs::create_dir_all(root.join(directory))?;
+        }
+        fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+        fs::set_permissions(root.join("root"), fs::Permissions::from_mode(0o700))?;
+        for (path, content) in &self.files {
+            let path = root.join(path);
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::write(path, content)?;
+        }
+        Ok(())
+    }
+}
+
+/// Fills the layers' directory with all built-in images: the `lay_out` of
+/// [`linux::boot::supervise`].
+pub fn lay_out(layers: &Path, binary: &Path) -> io::Result<()> {
+    definitions().iter().try_for_each(|image| image.lay_out(layers, binary))
+}
+
+/// The images of a running cluster.
+pub struct Images {
+    layers: PathBuf,
+    size: u64,
+    table: Vec<Definition>,
+}
+
+impl Images {
+    /// `layers` is what [`lay_out`] filled.
+    pub fn new(layers: &Path) -> Images {
+        let binary = fs::metadata(layers.join(linux::boot::BINARY));
+        Images {
+            layers: layers.to_path_buf(),
+            size: binary.map(|found| found.len()).unwrap_or(0),
+            table: definitions(),
+        }
+    }
+
+    /// Errors: `BadImageName`, or `NoImage` with everything there is.
+    pub fn find(&self, reference: &str) -> Result<&Definition> {
+        let wanted = Reference::parse(reference)?;
+        let fits = |image: &&Definition| match &wanted.digest {
+            Some(digest) => wanted.name == image.name && *digest == image.id(),
+            None => wanted.name == image.name && image.tags.contains(&wanted.tag.as_str()),
+        };
+        self.table.iter().find(fits).ok_or_else(|| Error::NoImage {
+            reference: wanted.to_string(),
+            known: self.table.iter().flat_map(familiar).collect(),
+        })
+    }
+
+    pub fn list(&self) -> Vec<Image> {
+        self.table.iter().map(|image| self.describe(image)).collect()
+    }
+
+    pub fn describe(&self, image: &Definition) -> Image {
+        let files: usize = image.files.iter().map(|(_, content)| content.len()).sum();
+        let tags = image.tags.iter().map(|tag| format!("{}:{tag}", image.name)).collect();
+        Image { id: image.id(), tags, size: self.size + files as u64 }
+    }
+
+    /// Root directory of the image's only layer.
+    pub fn layer(&self, image: &Definition) -> PathBuf {
+        self.layers.join(image.directory())
+    }
+
+    /// Root directory of the pause process.
+    pub fn pause(&self) -> PathBuf {
+        self.layers.join("pause-3.10")
+    }
+}
+
+/// As people write it: without `docker.io/library/`.
+fn familiar(image: &Definition) -> impl Iterator<Item = String> {
+    let name = image.name.trim_start_matches("docker.io/library/");
+    image.tags.iter().map(move |tag| format!("{name}:{tag}"))
+}
+
+/// An image reference with nothing left out.
+#[derive(Debug, PartialEq, Eq)]
+struct Reference {
+    /// Registry and repository.
+    name: String,
+    tag: String,
+    /// `sha256:…`, which then decides alone.
+    digest: Option<String>,
+}
+
+impl std::fmt::Display for Reference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.digest {
+            Some(digest) => write!(f, "{}@{digest}", self.name),
+            None => write!(f, "{}:{}", self.name, self.tag),
+        }
+    }
+}
+
+impl Reference {
+    /// Docker's rules: the first part is a registry if it looks like a host, else `docker.io`, and
+    /// a lone name is in `library/`. The grammar is that of distribution/reference.
+    fn parse(text: &str) -> Result<Reference> {
+        let bad = || Error::BadImageName(text.to_string());
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest)),
+            None => (text, None),
+        };
+        let slash = rest.rfind('/').map_or(0, |at| at + 1);
+        let (path, tag) = match rest[slash..].split_once(':') {
+            Some((last, tag)) => (format!("{}{last}", &rest[..slash]), tag),
+            None => (rest.to_string(), "latest"),
+        };
+        let (host, repository) = match path.split_once('/') {
+            Some((first, more)) if is_registry(first) => (first, more.to_string()),
+            _ => ("docker.io", path.clone()),
+        };
+        let host = if host == "index.docker.io" { "docker.io" } else { host };
+        let lone = host == "docker.io" && !repository.contains('/');
+        let repository = if lone { format!("library/{repository}") } else { repository };
+        let word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        let tag_fits =
+            !tag.is_empty() && tag.len() <= 128 && tag.chars().all(word) && !tag.starts_with(['.', '-']);
+        let hex = |d: &str| {
+            d.strip_prefix("sha256:")
+                .is_some_and(|h| h.len() == 64 && h.chars().all(|c| c.is_ascii_hexdigit()))
+        };
+        let name_fits = repository.len() <= NAME_MAX && repository.split('/').all(is_component);
+        if !name_fits || !is_host(host) || !tag_fits || digest.is_some_and(|d| !hex(d)) {
+            return Err(bad());
+        }
+        let name = format!("{host}/{repository}");
+        Ok(Reference { name, tag: tag.to_string(), digest: digest.map(str::to_string) })
+    }
+}
+
+/// Bytes of a repository's name.
+const NAME_MAX: usize = 255;
+
+/// Whether the first part of a reference can only be a registry: a name of `docker.io` has neither
+/// dots and colons before its first slash nor capitals.
+fn is_registry(first: &str) -> bool {
+    first.contains(['.', ':']) || first == "localhost" || first.contains(|c: char| c.is_ascii_uppercase())
+}
+
+/// Words of lower-case letters and digits, with one of the separators `.`, `_`, `__` or any number
+/// of `-` between them.
+fn is_component(part: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_separator = |run: &str| matches!(run, "." | "_" | "__") || run.bytes().all(|b| b == b'-');
+    part.starts_with(is_word) && part.ends_with(is_word) && part.split(is_word).all(is_separator)
+}
+
+/// A name or an address, which may have a port.
+fn is_host(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !host.ends_with(']') => (name, port),
+        _ => (host, "0"),
+    };
+    let is_label = |label: &str| {
+        let inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        !label.is_empty() && label.chars().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_name = match address {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => name.split('.').all(is_label),
+    };
+    is_name && !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_completed_as_docker_does() {
+        for (short, full) in [
+            ("nginx", "docker.io/library/nginx:latest"),
+            ("nginx:1.26", "docker.io/library/nginx:1.26"),
+            ("docker.io/nginx", "docker.io/library/nginx:latest"),
+            ("someone/app", "docker.io/someone/app:latest"),
+            ("localhost:5000/app:x", "localhost:5000/app:x"),
+            ("registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10"),
+            ("Registry/app_1.x__y---z", "Registry/app_1.x__y---z:latest"),
+            ("[::1]:5000/a/b:x", "[::1]:5000/a/b:x"),
+        ] {
+            assert_eq!(Reference::parse(short).unwrap().to_string(), full);
+        }
+        let long = "x".repeat(256);
+        for bad in [
+            "",
+            "Nginx",
+            "nginx:",
+            "nginx::1",
+            "a//b",
+            "nginx@sha256:12",
+            "-x",
+            "nginx:a b",
+            "nginx-",
+            "nginx.",
+            "nginx_/x",
+            "a..b/c",
+            "a.-b",
+            "x/a___b",
+            "my host.io/app",
+            "-host.io/app",
+            "host.io:/app",
+            "host.io:x/app",
+            "[::g]:5000/app",
+            &long,
+        ] {
+            assert!(matches!(Reference::parse(bad), Err(Error::BadImageName(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_image_is_answered_with_those_there_are() {
+        let images = Images::new(Path::new("/nowhere"));
+        assert_eq!(
+            images.find("nginx").unwrap().id(),
+            images.find("docker.io/library/nginx:1.27").unwrap().id()
+        );
+        let by_digest = format!("nginx@{}", images.find("nginx:1.26").unwrap().id());
+        assert_eq!(images.find(&by_digest).unwrap().tags, ["1.26"]);
+        let text = images.find("nginx:1.161").err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(text.starts_with("docker.io/library/nginx:1.161: not found"), "{text}");
+        assert!(text.contains("nginx:broken") && text.contains("busybox:1.36"), "{text}");
+    }
+
+    #[test]
+    fn every_link_is_a_program() {
+        for image in definitions() {
+            for name in image.links.iter().copied().chain(image.own_programs()) {
+                assert!(applets::exists(name), "{}: {name} is no applet", image.name);
+            }
+        }
+        assert!(USERLAND.is_sorted() && !applets::exists("ropewalk"));
+    }
+
+    #[test]
+    fn a_layer_has_one_inode_for_all_programs() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let binary = dir.path().join("ropewalk");
+        fs::write(&binary, "program").unwrap();
+        lay_out(dir.path(), &binary).unwrap();
+        let inode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().ino();
+        assert_eq!(inode("nginx-1.27/bin/nginx"), inode("busybox-1.37/bin/sh"));
+        assert_eq!(inode("pause-3.10/pause"), inode("echo-1.0/bin/echo-server"));
+    }
+}

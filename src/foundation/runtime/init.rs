@@ -1,0 +1,461 @@
+//! The zygote's children between clone and exec: each makes its own world, then becomes its
+//! program.
+
+use super::spec::{Answer, Container, Pause, Process, Role};
+use super::{passwd, root};
+use linux::beneath::{Kind, Root};
+use linux::confine::{self, Rights};
+use linux::mount::Attributes;
+use linux::process::{self, flags};
+use linux::seccomp::Profile;
+use linux::user::{self, Ids};
+use linux::{Context, Error, Result, fds, mount, namespace, pty, signal};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+
+/// What came with the request.
+pub struct Birth<'a> {
+    pub ids: Ids,
+    /// As in the request.
+    pub users: Option<u32>,
+    pub fds: &'a BTreeMap<Role, OwnedFd>,
+    pub tasks: Vec<fs::File>,
+    pub seccomp: Option<&'a Profile>,
+}
+
+impl Birth<'_> {
+    pub fn fd(&self, role: Role) -> Result<BorrowedFd<'_>> {
+        let found = self.fds.get(&role).map(AsFd::as_fd);
+        found.ok_or_else(|| Error::new(format!("{role:?} is missing"), io::ErrorKind::InvalidInput))
+    }
+
+    pub fn answer(&self, answer: &Answer, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        fds::send(self.fd(Role::Status)?, &answer.encode(), fds).during(|| "main is gone".into())
+    }
+
+    /// cgroup v1: joins the groups, whose files were opened while their paths still had a meaning.
+    ///
+    /// # Errors
+    /// A group is gone or full.
+    pub fn join_cgroups(&self) -> Result<()> {
+        use std::io::Write;
+        self.tasks
+            .iter()
+            .try_for_each(|mut file| file.write_all(b"0").during(|| "cannot join a cgroup".into()))
+    }
+
+    /// Takes the standard streams that came with the request; with a terminal, which is made later,
+    /// /dev/null. Before a container's file system is entered, whose /dev/null may be something
+    /// else.
+    ///
+    /// # Errors
+    /// A stream is missing; the kernel refuses.
+    pub fn take_streams(&self, terminal: bool) -> Result<()> {
+        if terminal {
+            return process::silence_stdio().during(|| "cannot close standard streams".into());
+        }
+        let streams = [self.fd(Role::Stdin)?, self.fd(Role::Stdout)?, self.fd(Role::Stderr)?];
+        process::set_stdio(streams).during(|| "cannot set standard streams".into())
+    }
+
+    /// Closes all descriptors but the standard streams and the status socket: a path of a pod's
+    /// choice that leads through /proc/self/fd finds nothing of the host (CVE-2024-21626), and
+    /// neither does another process of the container that looks at this one (CVE-2016-9962). It
+    /// comes before anything that belongs to a pod is looked at, but for one case: for a pod with
+    /// users of its own ([`super::users`]) a helper outside of the pod's namespaces opens the
+    /// volumes first, by look-ups that follow no magic link, and its child keeps those descriptors
+    /// until they are mounted.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn close_others(&self) -> Result<()> {
+        process::close_all_but(&[self.fd(Role::Status)?]).during(|| "cannot close descriptors".into())
+    }
+}
+
+/// Runs the rest of a child's life before its program; whatever fails is told to main.
+pub fn finish(context: &Birth, run: impl FnOnce() -> Result<Infallible>) -> i32 {
+    match run() {
+        Err(e) => {
+            let _ = context.answer(&Answer::Failed(e.line()), &[]);
+            128
+        }
+    }
+}
+
+/// The pause process: namespaces, hostname, settings, an almost empty root, no rights.
+pub fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
+    context.join_cgroups()?;
+    if !spec.own_network {
+        namespace::join(context.fd(Role::Network)?, flags::NEWNET)
+            .during(|| "cannot use the node's network".into())?;
+    }
+    context.take_streams(true)?;
+    context.close_others()?;
+    mount::make_all_private()?;
+    become_pause(spec, context, &Root::open(&spec.root)?)
+}
+
+/// The pause process of a pod with a user namespace of its own, which is in it and in its other
+/// namespaces, owned by it, and has no ids yet: they are there once `maps` says so. Its current
+/// directory is its root, because it may not walk there: out here it has no rights any more.
+pub fn pause_among_users(spec: &Pause, context: &Birth, maps: &OwnedFd) -> Result<Infallible> {
+    process::close_all_but(&[context.fd(Role::Status)?, maps.as_fd()])
+        .during(|| "cannot close descriptors".into())?;
+    let mut word = [0];
+    match nix::unistd::read(maps, &mut word) {
+        Ok(1) if word == MAPPED => {}
+        _ => process::exit_now(1), // the reason was told
+    }
+    user::become_root()?;
+    context.close_others()?;
+    mount::make_all_private()?;
+    become_pause(spec, context, &Root::open(Path::new("."))?)
+}
+
+/// What [`pause_among_users`] waits for.
+pub const MAPPED: [u8; 1] = *b"m";
+
+fn become_pause(spec: &Pause, context: &Birth, root: &Root) -> Result<Infallible> {
+    nix::unistd::sethostname(&spec.hostname)
+        .during(|| format!("cannot set the hostname {:?}", spec.hostname))?;
+    if spec.own_network {
+        // Every user may open port 80 and ping, as containerd sets it. The kernel refuses groups
+        // that a user namespace does not have.
+        let groups = match (context.ids, context.users) {
+            (Ids::Host, None) => "0 2147483647",
+            (Ids::Single, _) => "0 0",
+            (Ids::Host | Ids::Range, _) => "0 65535",
+        };
+        for (file, value) in [("ip_unprivileged_port_start", "0"), ("ping_group_range", groups)] {
+            namespace::set_sysctl(&format!("net/ipv4/{file}"), value)?;
+        }
+    }
+    // A new root must be a mount point.
+    let root = mount::over_itself(root, Attributes { read_only: true, no_devices: false })?;
+    mount::enter_opened_root(&root)?;
+    drop(root);
+    mount::leave_old_root()?;
+    let _ = nix::unistd::setsid();
+    signal::reset().during(|| "cannot reset signals".into())?;
+    process::limit_resources().during(|| "cannot limit descriptors and core dumps".into())?;
+    let rights = Rights {
+        uid: 0,
+        gid: 0,
+        groups: &[],
+        capabilities: &[],
+        no_new_privs: true,
+        seccomp: context.seccomp,
+        ids: context.ids,
+    };
+    confine::confine(&rights)?;
+    context.answer(&Answer::Ready, &[])?;
+    Err(Error::new("cannot run pause", process::exec::<String>(Path::new("/pause"), &["/pause".into()], &[])))
+}
+
+/// Namespaces that all containers of a pod share.
+pub const POD_NAMESPACES: u64 = flags::NEWNET | flags::NEWIPC | flags::NEWUTS;
+
+/// A container's first process. It is in its cgroups and in the pod's namespaces, and holds its
+/// standard streams only. With `prepared` its pod has a user namespace of its own, which it is root
+/// of.
+pub fn container(spec: &Container, context: &Birth, prepared: Option<root::Volumes>) -> Result<Infallible> {
+    namespace::own_cgroup_view().during(|| "cannot make a cgroup namespace".into())?;
+    let warnings = match prepared {
+        Some(volumes) => root::enter_prepared(spec, context.ids, volumes)?,
+        None => root::enter(spec, context.ids)?,
+    };
+    for warning in warnings {
+        context.answer(&Answer::Warning(warning), &[])?;
+    }
+    become_program(&spec.process, context, true)
+}
+
+/// Built-in servers catch their stop signal a moment after they began; a pod deleted in that moment
+/// must not wait for its whole grace period. A program of this name in a volume is another one,
+/// which would never unblock them.
+fn catches_stop_signals(root: &Root, program: &Path) -> bool {
+    let is_server = program.file_name().is_some_and(|name| name == "nginx" || name == "echo-server");
+    is_server && root.open_of_root(program).is_ok()
+}
+
+/// A process that `exec` asked for. It was born into the container's namespaces, and holds its
+/// standard streams only.
+pub fn exec(spec: &Process, context: &Birth) -> Result<Infallible> {
+    become_program(spec, context, false)
+}
+
+/// Bytes of a container's /etc/passwd, and of its /etc/group, that are read. A larger file, or
+/// something else than a file, counts as none. So does one on another file system, because this
+/// process still has Ropewalk's rights: a link into /proc or /sys would have the kernel answer
+/// root. As containerd, which reads the image's file, a volume mounted over it changes nothing.
+const PASSWD_MAX: usize = 1 << 20;
+
+fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infallible> {
+    context.close_others()?; // once more, after the root was built
+    let root = Root::open(Path::new("/"))?;
+    let passwd = root.read_file_of_root(Path::new("etc/passwd"), PASSWD_MAX).unwrap_or_default();
+    let passwd = String::from_utf8_lossy(&passwd);
+    let uid = spec.uid.unwrap_or(0);
+    let user = passwd::find(&passwd, uid);
+    let gid = spec.gid.or(user.as_ref().map(|u| u.gid)).unwrap_or(0);
+    // `supplementalGroupsPolicy: Merge`: the pod's groups, and those that the image gives the user.
+    let mut groups = spec.groups.clone();
+    if let Some(user) = &user {
+        let text = root.read_file_of_root(Path::new("etc/group"), PASSWD_MAX).unwrap_or_default();
+        let of_image = passwd::groups_of(&String::from_utf8_lossy(&text), &user.name);
+        groups.extend(of_image.into_iter().filter(|group| !spec.groups.contains(group)));
+    }
+    let mut env = spec.env.clone();
+    if !env.iter().any(|(name, _)| name == "HOME") {
+        env.push(("HOME".into(), user.map_or_else(|| "/".into(), |u| u.home)));
+    }
+    if spec.terminal {
+        let (master, terminal) = pty::become_terminal().during(|| "cannot make a terminal".into())?;
+        // The group tty owns terminals, where it exists.
+        let group = if context.ids == Ids::Single { gid } else { 5 };
+        let _ = nix::unistd::fchown(&terminal, Some(uid.into()), Some(group.into()));
+        context.answer(&Answer::Terminal, &[master.as_fd()])?;
+        process::set_stdio([terminal.as_fd(); 3]).during(|| "cannot use the terminal".into())?;
+    } else {
+        let _ = nix::unistd::setsid();
+    }
+    enter_directory(&root, &spec.cwd)?;
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    signal::reset().during(|| "cannot reset signals".into())?;
+    process::limit_resources().during(|| "cannot limit descriptors and core dumps".into())?;
+    // The default was compiled in the zygote; some capabilities need another.
+    let default = filters(context.seccomp, spec.seccomp)?;
+    let own = match default.is_some() && Profile::depends_on(&spec.capabilities) {
+        true => {
+            let made = Profile::compile_for(&spec.capabilities);
+            Some(made.during(|| "cannot compile the seccomp filters".into())?)
+        }
+        false => None,
+    };
+    let rights = Rights {
+        uid,
+        gid,
+        groups: &groups,
+        capabilities: &spec.capabilities,
+        no_new_privs: spec.no_new_privs,
+        seccomp: own.as_ref().or(default),
+        ids: context.ids,
+    };
+    for warning in confine::confine(&rights)? {
+        context.answer(&Answer::Warning(warning), &[])?;
+    }
+    let program = spec.argv.first().map_or("", String::as_str);
+    let path = find_program(program, &env, |path| executable(&spec.cwd, path))?;
+    if first && catches_stop_signals(&root, &spec.cwd.join(&path)) {
+        signal::hold_stop_signals().during(|| "cannot hold signals".into())?;
+    }
+    drop(root);
+    context.answer(&Answer::Ready, &[])?;
+    let failed = process::exec(&path, &spec.argv, &env);
+    Err(Error::new(format!("exec {}", path.display()), failed))
+}
+
+/// The default filters of a container that has to have some.
+///
+/// # Errors
+/// The zygote could not compile them: only privileged containers start then.
+fn filters(default: Option<&Profile>, wanted: bool) -> Result<Option<&Profile>> {
+    if wanted && default.is_none() {
+        let why = "this machine's architecture has no seccomp filters here; only privileged containers start";
+        return Err(Error::new(why, io::ErrorKind::Unsupported));
+    }
+    Ok(default.filter(|_| wanted))
+}
+
+/// Enters a working directory of the pod's choice, which is made if it is missing, and checks that
+/// it lies inside the container's root: a directory outside of it would stay reachable after exec
+/// (CVE-2024-21626).
+fn enter_directory(root: &Root, directory: &Path) -> Result<()> {
+    let opened = root::working_directory(root, directory)?;
+    nix::unistd::fchdir(&opened).during(|| format!("cannot enter {}", directory.display()))?;
+    let here =
+        nix::unistd::getcwd().during(|| format!("{} is outside of the container", directory.display()))?;
+    if here.is_absolute() {
+        return Ok(());
+    }
+    let why = io::Error::new(io::ErrorKind::PermissionDenied, here.display().to_string());
+    Err(Error::new(format!("{} is outside of the container", directory.display()), why))
+}
+
+enum Lookup {
+    Runs,
+    Denied,
+    Absent,
+}
+
+/// Looks at a file inside the container, as the container's user, without following magic links.
+fn executable(cwd: &Path, path: &Path) -> Lookup {
+    let path = cwd.join(path);
+    let found = Root::open(Path::new("/")).and_then(|root| {
+        let file = root.open_in_root(&path, Kind::Place)?;
+        let found = nix::sys::stat::fstat(&file).during(|| format!("cannot look at {}", path.display()))?;
+        interpreters(&root, cwd, &path).map(|()| found)
+    });
+    match found {
+        Ok(found) if found.st_mode & libc::S_IFMT == libc::S_IFDIR || found.st_mode & 0o111 == 0 => {
+            Lookup::Denied
+        }
+        Ok(_) => Lookup::Runs,
+        Err(e) if e.cause.kind() == io::ErrorKind::PermissionDenied => Lookup::Denied,
+        Err(e) if e.cause.raw_os_error() == Some(libc::ELOOP) => Lookup::Denied,
+        Err(_) => Lookup::Absent,
+    }
+}
+
+/// Scripts that the kernel goes through until it reaches a program, at most.
+const SCRIPTS_MAX: usize = 5;
+/// Bytes in which the kernel looks for an interpreter's name.
+const HEAD: u64 = 256;
+
+/// A script must not make the kernel run what a magic link leads to: `/proc/self/exe` is this
+/// program itself here (CVE-2019-5736). A script that cannot be read is not looked at: what
+/// protects then is that the program lies on a read-only file system.
+///
+/// # Errors
+/// `ELOOP`: an interpreter, or the interpreter of that, is behind a magic link.
+fn interpreters(root: &Root, cwd: &Path, script: &Path) -> Result<()> {
+    let mut path = script.to_path_buf();
+    for _ in 0..SCRIPTS_MAX {
+        let Ok(file) = root.open_in_root(&path, Kind::File) else { break };
+        let mut head = Vec::new();
+        let _ = fs::File::from(file).take(HEAD).read_to_end(&mut head);
+        let Some(next) = interpreter(&head) else { break };
+        path = cwd.join(next);
+        if let Err(e) = root.open_in_root(&path, Kind::Place)
+            && e.cause.raw_os_error() == Some(libc::ELOOP)
+        {
+            return Err(e);
+        }
+    }
+    Ok(())
+}
+
+/// The interpreter that the first line of a script names.
+fn interpreter(head: &[u8]) -> Option<&Path> {
+    let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | 0);
+    let name = line.split(blank).find(|word| !word.is_empty())?;
+    Some(Path::new(std::ffi::OsStr::from_bytes(name)))
+}
+
+/// As execvp(3) looks, in the words of Go's `exec`, which every Kubernetes user knows from runc.
+fn find_program(program: &str, env: &[(String, String)], look: impl Fn(&Path) -> Lookup) -> Result<PathBuf> {
+    let fail = |text: String, kind: io::ErrorKind| {
+        Err(Error::new(format!("exec: {program:?}"), io::Error::new(kind, text)))
+    };
+    if program.contains('/') {
+        let path = PathBuf::from(program);
+        return match look(&path) {
+            Lookup::Runs => Ok(path),
+            Lookup::Denied => fail("permission denied".into(), io::ErrorKind::PermissionDenied),
+            Lookup::Absent => {
+                fail(format!("stat {program}: no such file or directory"), io::ErrorKind::NotFound)
+            }
+        };
+    }
+    let list = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
+    let candidates = list.split(':').filter(|_| !program.is_empty());
+    let mut paths = candidates.map(|directory| Path::new(directory).join(program));
+    match paths.find(|path| matches!(look(path), Lookup::Runs)) {
+        Some(path) => Ok(path),
+        None => fail("executable file not found in $PATH".into(), io::ErrorKind::NotFound),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn no_container_starts_without_the_filters_that_it_has_to_have() {
+        assert!(filters(None, true).is_err());
+        assert!(filters(None, false).unwrap().is_none(), "a privileged container");
+        let profile = Profile::compile().unwrap();
+        assert!(filters(Some(&profile), true).unwrap().is_some());
+        assert!(filters(Some(&profile), false).unwrap().is_none());
+    }
+
+    #[test]
+    fn stop_signals_are_held_for_programs_of_the_image_only() {
+        let here = Root::open(Path::new("/")).unwrap();
+        assert!(!catches_stop_signals(&here, Path::new("/proc/self/status")), "no such name");
+        let dir = tempfile::tempdir_in("/").or_else(|_| tempfile::tempdir()).unwrap();
+        let program = dir.path().join("nginx");
+        symlink("/proc/version", &program).unwrap();
+        assert!(!catches_stop_signals(&here, &program), "it is on another file system");
+        let image = tempfile::tempdir().unwrap();
+        fs::write(image.path().join("nginx"), "").unwrap();
+        fs::write(image.path().join("other"), "").unwrap();
+        let image = Root::open(image.path()).unwrap();
+        assert!(catches_stop_signals(&image, Path::new("/nginx")));
+        assert!(!catches_stop_signals(&image, Path::new("/other")));
+        assert!(!catches_stop_signals(&image, Path::new("/echo-server")), "there is none");
+    }
+
+    #[test]
+    fn no_script_makes_the_kernel_run_this_program() {
+        let tmp = tempfile::tempdir().unwrap();
+        let script = |name: &str, text: &str| {
+            let path = tmp.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let looked = |path: &Path| match executable(tmp.path(), path) {
+            Lookup::Runs => "runs",
+            Lookup::Denied => "denied",
+            Lookup::Absent => "absent",
+        };
+        symlink("/proc/self/exe", tmp.path().join("link")).unwrap();
+        for text in [
+            "#!/proc/self/exe\n".to_string(),
+            "#! \t/proc/self/exe with an argument\n".to_string(),
+            "#!/proc/thread-self/exe".to_string(),
+            "#!/proc/self/../self/exe\n".to_string(),
+            "#!/proc/self/fd/0\n".to_string(),
+            format!("#!{}/link\n", tmp.path().display()),
+            "#!link\n".to_string(),
+        ] {
+            assert_eq!(looked(&script("bad", &text)), "denied", "{text:?}");
+        }
+        // Through another script.
+        script("inner", "#!/proc/self/exe\n");
+        let outer = script("outer", &format!("#!{}/inner\n", tmp.path().display()));
+        assert_eq!(looked(&outer), "denied");
+        assert_eq!(looked(Path::new("inner")), "denied");
+        for text in ["#!/bin/sh\necho /proc/self/exe\n", "#!/nowhere/at/all\n", "#!\n", "echo\n", ""] {
+            assert_eq!(looked(&script("good", text)), "runs", "{text:?}");
+        }
+        assert_eq!(looked(Path::new("/proc/self/exe")), "denied");
+        assert_eq!(looked(Path::new("nothing")), "absent");
+    }
+
+    #[test]
+    fn a_program_is_looked_up_as_runc_would() {
+        let look = |path: &Path| match path.to_str() {
+            Some("/bin/sh") => Lookup::Runs,
+            Some("/usr/bin/sh" | "/etc/passwd") => Lookup::Denied,
+            _ => Lookup::Absent,
+        };
+        let env = [("PATH".to_string(), "/usr/bin:/bin".to_string())];
+        let line = |program| find_program(program, &env, look).map_err(|e| e.line());
+        assert_eq!(line("sh"), Ok("/bin/sh".into()));
+        assert_eq!(line("nope"), Err("exec: \"nope\": executable file not found in $PATH".into()));
+        assert_eq!(line("/nope"), Err("exec: \"/nope\": stat /nope: no such file or directory".into()));
+        assert_eq!(line("/etc/passwd"), Err("exec: \"/etc/passwd\": permission denied".into()));
+    }
+}

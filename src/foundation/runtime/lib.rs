@@ -1,0 +1,204 @@
+//! # The container runtime: real processes in real namespaces
+//!
+//! ## In Kubernetes
+//! The kubelet asks containerd over CRI for sandboxes and containers; containerd has runc make the
+//! processes. A pod's sandbox is a `pause` process that holds the pod's namespaces, so containers
+//! may come and go without the pod losing its address.
+//! ## How this one works
+//! ```text
+//! boot::supervise(&config, images::lay_out, |main: boot::Main| -> i32 { … })      // S makes M; M gets:
+//!   main.{pids, ids, cgroups, layers, writable, zygote}
+//!   // on the async runtime, started on this very thread:
+//!   let zygote = Zygote::start(main.zygote)?;            // one for all nodes
+//!   let images = Arc::new(Images::new(&main.layers));    // one for all nodes
+//!   // tasks beside everything else: zygote.reap_strangers() for ever; zygote.died() -> end the program
+//!   let runtime: Arc<NodeRuntime> = NodeRuntime::new(Config { node, zygote, images, cgroups, ids, network, directory, rng });
+//!   // `NodeRuntime` is a `cri::Runtime`. It belongs to the node and outlives its kubelet: a new one lists what it finds.
+//! ```
+//! `main()` of the program must, before anything else, become an applet if `argv[0]` names one, and
+//! call [`zygote::main`] if `argv[1]` is [`zygote::ZYGOTE_ARGUMENT`]. [`zygote`] makes processes
+//! for us, [`spec`] is what travels there, [`init`] and [`root`] run between clone and exec.
+//! [`turns`] decides whose request is next. [`node`] answers CRI calls with [`sandbox`],
+//! [`container`], [`stream`] (exec, attach) and [`log`], at the pace that [`pace`] allows;
+//! [`images`] is the table of what can run.
+//!
+//! A container's first process and every exec'd one take these steps in this order: join cgroups
+//! and namespaces, close every descriptor but the standard streams and the status socket, build the
+//! root (volumes are attached to descriptors, never to names), look up user and working directory
+//! inside it, give up rights, run the program. For a pod with `hostUsers: false` the order differs:
+//! a helper opens the volumes and mounts the layers first, outside of the pod's namespaces, because
+//! its root may not ([`users`]); the descriptors of the volumes stay open until they are mounted.
+//! Before they run their program nobody without `SYS_PTRACE` can trace these processes; another
+//! container of the pod that has it can, where it sees them (exec, a shared PID namespace; see the
+//! threat model). What a pod asked for and the machine does not grant is a warning in the
+//! container's status. Bounds without asking: 1024 processes for all containers of a pod together,
+//! 512 MiB of writable layer, 64 MiB each of /dev and /dev/shm, 1048576 descriptors for a process
+//! (as containerd's unit sets it, or Ropewalk's own limit if that is lower), and no core dumps,
+//! which the host's `core_pattern` would handle on the host (containerd leaves them unlimited).
+//! Packet sockets have no rings (see [`linux::seccomp`]): `tcpdump` fails here. A pod has a control
+//! group of its own, in which those of its containers are: it holds the bound on processes, the
+//! pod's share of the processors, and its limits on memory and cpu where it has some. Once the pod
+//! has ended nothing of the kernel is left of it: no descriptor, no mount, no control group. A
+//! control group whose last process ends slowly is removed once it is free. A sandbox shows its
+//! state from before its stop until the stop has done all of its steps, and steps that a killed
+//! kubelet began are finished without it.
+//!
+//! /sys/fs/cgroup shows a container its own group, read-only, where the machine has cgroup v2. A
+//! privileged container has the nodes of the machine's devices in a /dev of its own: what it writes
+//! to /dev and /dev/shm goes with it.
+//! ## Left out
+//! User namespaces of pods for an ordinary user's clusters (root's have them, [`users`]);
+//! downloaded images; AppArmor and SELinux; a common /dev/shm for the containers of a pod; devices
+//! for containers that are not privileged; `/dev/console` for those with a terminal; /sys/fs/cgroup
+//! on machines with cgroup v1, whose trees Kubernetes 1.35 does not use either. Without control
+//! groups processes that the first one of a container leaves behind in a shared PID namespace run
+//! until the pod ends, which a warning of the container says. Writable layers are in memory and go
+//! with the cluster's processes.
+//! ## Read next
+//! [`zygote`], then `linux::boot`; above it `kubelet`.
+
+mod container;
+pub mod images;
+mod init;
+pub mod log;
+mod names;
+pub mod node;
+mod pace;
+mod passwd;
+mod root;
+mod sandbox;
+mod spec;
+mod stats;
+mod stream;
+mod terminal;
+mod turns;
+mod users;
+pub mod zygote;
+
+use linux::cgroup;
+use std::sync::Arc;
+use std::time::Duration;
+use task::Crew;
+
+pub use images::Images;
+pub use node::{Config, NodeRuntime};
+pub use zygote::Zygote;
+
+/// Runs blocking work on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)
+}
+
+/// Blocking work whose failure nobody can mend.
+async fn clean_up(work: impl FnOnce() + Send + 'static) {
+    if let Err(e) = blocking(work).await {
+        tracing::warn!("clean-up failed: {e}");
+    }
+}
+
+/// Makes a control group, for which many files are written.
+///
+/// # Errors
+/// `Start`: it cannot be made with these limits.
+async fn make_group(
+    cgroups: &Arc<dyn cgroup::Backend>,
+    id: String,
+    limits: cgroup::Limits,
+) -> cri::Result<Arc<dyn cgroup::Group>> {
+    let cgroups = cgroups.clone();
+    let made = blocking(move || cgroups.create(&id, &limits)).await;
+    let made = made.map_err(|cause| cri::Error::Io { what: "cannot make a control group".into(), cause })?;
+    made.map_err(|e| cri::Error::Start(e.line()))
+}
+
+/// Kills every process of a control group, if there is one.
+async fn kill_group(group: &Arc<dyn cgroup::Group>) {
+    let group = group.clone();
+    clean_up(move || drop(group.kill())).await;
+}
+
+/// How long a control group that still holds a process is left alone.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Kills what a control group still holds, and removes it. One that is not free in time, because a
+/// process in it waits for the kernel or frees gigabytes, is tried again by `crew` until it is
+/// gone; the log says so once.
+async fn remove_group(group: Arc<dyn cgroup::Group>, crew: &Crew) {
+    let attempt = move || {
+        let group = group.clone();
+        blocking(move || {
+            let _ = group.kill(); // there may be no control groups
+            group.remove()
+        })
+    };
+    match attempt().await {
+        Ok(Ok(())) => return,
+        Ok(Err(e)) => tracing::warn!("{}; it is removed once it is free", e.line()),
+        Err(e) => tracing::warn!("clean-up failed: {e}"),
+    }
+    crew.spawn(async move {
+        loop {
+            tokio::time::sleep(AGAIN).await; // cgroup v1 has no event that tells
+            if matches!(attempt().await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    });
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A control group whose last process needs some time to end.
+    struct Busy {
+        kills: AtomicU32,
+        removals: AtomicU32,
+    }
+
+    /// The removal that succeeds.
+    const FREE: u32 = 3;
+
+    impl cgroup::Group for Busy {
+        fn entry(&self) -> linux::Result<cgroup::Entry> {
+            Ok(cgroup::Entry::default())
+        }
+        fn usage(&self) -> Option<cgroup::Usage> {
+            None
+        }
+        fn oom_kills(&self) -> u64 {
+            0
+        }
+        fn kill(&self) -> linux::Result<()> {
+            self.kills.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+        fn remove(&self) -> linux::Result<()> {
+            match self.removals.fetch_add(1, Ordering::SeqCst) + 1 < FREE {
+                true => Err(linux::Error::new("the cgroup is busy", std::io::ErrorKind::ResourceBusy)),
+                false => Ok(()),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_is_not_free_is_tried_until_it_is_and_its_caller_does_not_wait() {
+        let group = Arc::new(Busy { kills: AtomicU32::new(0), removals: AtomicU32::new(0) });
+        let count = |number: &AtomicU32| number.load(Ordering::SeqCst);
+        let crew = Crew::new("test");
+        remove_group(group.clone(), &crew).await;
+        assert_eq!((count(&group.kills), count(&group.removals)), (1, 1));
+        tokio::time::sleep(AGAIN * 10).await;
+        assert_eq!((count(&group.kills), count(&group.removals)), (FREE, FREE), "and not again afterwards");
+        remove_group(group.clone(), &crew).await;
+        tokio::time::sleep(AGAIN * 10).await;
+        assert_eq!(count(&group.removals), FREE + 1, "one that is free is removed at once");
+    }
+}

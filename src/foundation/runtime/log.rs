@@ -1,0 +1,307 @@
+//! A container's log file, in the format that the kubelet reads: `2026-01-02T03:04:05.000000006Z
+//! stdout F text`.
+
+use clock::{self, Timestamp};
+use cri::{LogLimits, rotated_log};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+/// A longer line is written in parts, marked `P` but for the last. A last line without an end is
+/// marked `P` too.
+const LINE_MAX: usize = 16 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        }
+    }
+}
+
+/// Cuts output into log entries; holds back a line that has no end yet.
+#[derive(Debug)]
+pub struct Cutter {
+    stream: Stream,
+    rest: Vec<u8>,
+}
+
+impl Cutter {
+    pub fn new(stream: Stream) -> Cutter {
+        Cutter { stream, rest: Vec::new() }
+    }
+
+    /// The entries that these bytes complete.
+    pub fn cut(&mut self, bytes: &[u8], at: Timestamp) -> Vec<u8> {
+        let (mut out, head) = (Vec::new(), self.head(at));
+        for part in bytes.split_inclusive(|b| *b == b'\n') {
+            self.rest.extend_from_slice(part);
+            let whole = self.rest.pop_if(|last| *last == b'\n').is_some();
+            while self.rest.len() > LINE_MAX {
+                let later = self.rest.split_off(LINE_MAX);
+                self.entry(&head, 'P', &mut out);
+                self.rest = later;
+            }
+            if whole {
+                self.entry(&head, 'F', &mut out);
+            }
+        }
+        out
+    }
+
+    /// Returns the entry of a last line that has no line end. It is partial, as containerd's is:
+    /// the output ended without a newline, so `kubectl logs` and a termination message that falls
+    /// back to the log show none.
+    pub fn finish(&mut self, at: Timestamp) -> Vec<u8> {
+        let mut out = Vec::new();
+        if !self.rest.is_empty() {
+            self.entry(&self.head(at), 'P', &mut out);
+        }
+        out
+    }
+
+    /// What entries of this moment begin with.
+    fn head(&self, at: Timestamp) -> String {
+        format!("{} {} ", clock::rfc3339_nano(at), self.stream.name())
+    }
+
+    fn entry(&mut self, head: &str, tag: char, out: &mut Vec<u8>) {
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(&[tag as u8, b' ']);
+        out.append(&mut self.rest);
+        out.push(b'\n');
+    }
+}
+
+/// The file, which is open only while something writes to it: an ended container is remembered, and
+/// holds no descriptor. Appending a few lines goes to the page cache, so it is done in place.
+pub struct Log {
+    path: PathBuf,
+    limits: LogLimits,
+    /// [`append`], but for tests.
+    opener: fn(&Path) -> io::Result<(File, u64)>,
+    /// With its length.
+    open: Mutex<Option<(File, u64)>>,
+}
+
+impl Log {
+    /// Makes the file and its directory. Nothing can be written before [`Log::reopen`].
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn make(path: &Path, limits: LogLimits) -> io::Result<Log> {
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        append(path)?;
+        Ok(Log { path: path.to_path_buf(), limits, opener: append, open: Mutex::default() })
+    }
+
+    /// Opens for appending; makes the file and its directory.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn open(path: &Path, limits: LogLimits) -> io::Result<Log> {
+        let log = Log::make(path, limits)?;
+        log.reopen()?;
+        Ok(log)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(File, u64)>> {
+        self.open.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Appends entries. What comes after [`Log::close`] is dropped: its container has ended. If a
+    /// full file cannot be moved aside, it is written on, up to twice its bound, and each write
+    /// tries again.
+    ///
+    /// # Errors
+    /// The disk is full, or the file cannot be moved aside. In the second case the entries are
+    /// written all the same, as long as that bound allows.
+    pub fn write(&self, entries: &[u8]) -> io::Result<()> {
+        let mut open = self.lock();
+        let Some((file, length)) = open.as_mut().filter(|_| !entries.is_empty()) else { return Ok(()) };
+        let added = entries.len() as u64;
+        let mut rotated = Ok(());
+        if *length > 0 && length.saturating_add(added) > self.limits.max_size {
+            match self.rotate() {
+                Ok(opened) => (*file, *length) = opened,
+                Err(e) if length.saturating_add(added) > self.limits.max_size.saturating_mul(2) => {
+                    return Err(e);
+                }
+                Err(e) => rotated = Err(e),
+            }
+        }
+        file.write_all(entries)?;
+        *length += added;
+        rotated
+    }
+
+    /// Opens the file again, or a new one if it was moved aside.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn reopen(&self) -> io::Result<()> {
+        let file = (self.opener)(&self.path)?;
+        *self.lock() = Some(file);
+        Ok(())
+    }
+
+    /// Closes the file: nothing is written any more.
+    pub fn close(&self) {
+        self.lock().take();
+    }
+
+    /// Removes the file and those moved aside here.
+    pub fn remove(&self) {
+        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(self.next());
+        (1..self.limits.max_files).for_each(|age| drop(fs::remove_file(rotated_log(&self.path, age))));
+    }
+
+    /// Where the next file lies until the full one was moved aside.
+    fn next(&self) -> PathBuf {
+        let mut name = self.path.as_os_str().to_os_string();
+        name.push(".next");
+        name.into()
+    }
+
+    /// `0.log` becomes `0.log.1`, that `0.log.2`, and the oldest goes. Returns the new `0.log`. The
+    /// new file is opened first, and files are moved up to the first free place only: a rotation
+    /// that failed, and one that failed halfway, can be tried again any number of times and loses
+    /// no file.
+    fn rotate(&self) -> io::Result<(File, u64)> {
+        let next = self.next();
+        let opened = (self.opener)(&next)?;
+        let oldest = self.limits.max_files.saturating_sub(1);
+        let is_free = |age: &usize| fs::symlink_metadata(rotated_log(&self.path, *age)).is_err();
+        let free = (0..oldest).find(is_free).unwrap_or(oldest);
+        for age in (0..free).rev() {
+            fs::rename(rotated_log(&self.path, age), rotated_log(&self.path, age + 1))?;
+        }
+        fs::rename(next, &self.path)?;
+        Ok(opened)
+    }
+}
+
+fn append(path: &Path) -> io::Result<(File, u64)> {
+    let file = File::options().create(true).append(true).open(path)?;
+    let length = file.metadata()?.len();
+    Ok((file, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at() -> Timestamp {
+        "2026-01-02T03:04:05.000000006Z".parse().unwrap()
+    }
+
+    #[test]
+    fn lines_are_entries_however_they_arrive() {
+        let mut cutter = Cutter::new(Stream::Stdout);
+        let mut out = cutter.cut(b"one\ntw", at());
+        out.extend(cutter.cut(b"o\n\nthree", at()));
+        out.extend(cutter.finish(at()));
+        let head = "2026-01-02T03:04:05.000000006Z stdout";
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            format!("{head} F one\n{head} F two\n{head} F \n{head} P three\n"),
+            "the last line has no end, so it is partial"
+        );
+    }
+
+    #[test]
+    fn a_long_line_comes_in_parts() {
+        let mut cutter = Cutter::new(Stream::Stderr);
+        let mut line = vec![b'x'; 2 * LINE_MAX + 1];
+        line.push(b'\n');
+        let out = String::from_utf8(cutter.cut(&line, at())).unwrap();
+        let tags: Vec<&str> = out.lines().map(|l| l.split(' ').nth(2).unwrap()).collect();
+        assert_eq!(tags, ["P", "P", "F"]);
+        assert_eq!(out.matches('x').count(), 2 * LINE_MAX + 1);
+    }
+
+    fn first_bytes(log: &Log) -> Vec<Option<u8>> {
+        let read = |age| fs::read(rotated_log(log.path(), age)).ok()?.first().copied();
+        (0..5).map(read).collect()
+    }
+
+    /// A container in a loop writes many times before somebody frees a descriptor or a block.
+    #[test]
+    fn a_rotation_that_fails_loses_no_file_and_no_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = LogLimits { max_size: 1000, max_files: 5 };
+        let mut log = Log::open(&dir.path().join("0.log"), limits).unwrap();
+        for n in 0..5u8 {
+            (0..10).for_each(|_| log.write(&[n; 100]).unwrap());
+        }
+        let full = [4, 3, 2, 1, 0].map(Some);
+        assert_eq!(first_bytes(&log), full);
+        // No new file can be opened.
+        log.opener = |_| Err(io::ErrorKind::StorageFull.into());
+        let written = (0..15).filter(|_| log.write(&[5; 100]).is_err()).count();
+        assert_eq!((written, first_bytes(&log)), (15, full.into()), "each write says so");
+        assert_eq!(fs::read(log.path()).unwrap().len(), 2000, "it is written on, but not for ever");
+        // The last step fails: the place of the oldest file is taken by a directory.
+        log.opener = append;
+        let oldest = rotated_log(log.path(), 4);
+        fs::remove_file(&oldest).unwrap();
+        fs::create_dir_all(oldest.join("not-empty")).unwrap();
+        assert!((0..5).all(|_| log.write(&[5; 100]).is_err()));
+        assert_eq!(first_bytes(&log)[..4], full[..4]);
+        fs::remove_dir_all(&oldest).unwrap();
+        log.write(&[6; 100]).unwrap();
+        assert_eq!(first_bytes(&log), [6, 4, 3, 2, 1].map(Some));
+        log.remove();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    /// As after an end of the program between two steps, or with a file that cannot be moved.
+    #[test]
+    fn a_rotation_that_stopped_halfway_is_completed_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = LogLimits { max_size: 100, max_files: 5 };
+        let log = Log::open(&dir.path().join("0.log"), limits).unwrap();
+        for n in 0..5u8 {
+            log.write(&[n; 100]).unwrap();
+        }
+        fs::remove_file(rotated_log(log.path(), 4)).unwrap();
+        fs::rename(rotated_log(log.path(), 3), rotated_log(log.path(), 4)).unwrap();
+        fs::rename(rotated_log(log.path(), 2), rotated_log(log.path(), 3)).unwrap();
+        log.write(&[5; 100]).unwrap();
+        assert_eq!(first_bytes(&log), [5, 4, 3, 2, 1].map(Some));
+    }
+
+    #[test]
+    fn a_full_file_is_moved_aside_and_five_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = LogLimits { max_size: 1000, max_files: 5 };
+        let log = Log::open(&dir.path().join("pods/0.log"), limits).unwrap();
+        for n in 0..7u8 {
+            (0..10).for_each(|_| log.write(&[n; 100]).unwrap());
+        }
+        let first = |path: PathBuf| fs::read(path).unwrap()[0];
+        assert_eq!(
+            [first(log.path().into()), first(rotated_log(log.path(), 1)), first(rotated_log(log.path(), 4))],
+            [6, 5, 2]
+        );
+        assert!(!rotated_log(log.path(), 5).exists());
+        log.close();
+        log.write(b"late").unwrap();
+        assert!(log.lock().is_none() && fs::read(log.path()).unwrap().ends_with(&[6]), "closed for good");
+        log.remove();
+        assert_eq!(fs::read_dir(dir.path().join("pods")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,387 @@
+//! One node's container runtime: the calls of [`cri::Runtime`].
+
+use super::container::Container;
+use super::images::Images;
+use super::names::Names;
+use super::sandbox::Sandbox;
+use super::stats::{self, Processes};
+use super::stream;
+use super::zygote::Zygote;
+use async_trait::async_trait;
+use cni::NodeNetwork;
+use cri::{self, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image};
+use cri::{Result, Runtime, SandboxConfig, Session, Stats};
+use linux::cgroup;
+use linux::descriptors::is_reserved;
+use linux::namespace;
+use linux::user::Ids;
+use rng::Rng;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use task::Crew;
+use tokio::net::TcpSocket;
+use tokio::sync::{broadcast, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Events that a kubelet may lag behind before it is told that it lost some.
+const EVENTS: usize = 1024;
+
+/// How long a forwarded port may take to answer: it is in the pod's own loopback.
+const DIAL_MAX: Duration = Duration::from_secs(5);
+
+/// What a node's runtime is made of. All nodes share zygote, images, cgroups and ids.
+pub struct Config {
+    /// The node's name.
+    pub node: String,
+    pub zygote: Zygote,
+    pub images: Arc<Images>,
+    pub cgroups: Arc<dyn cgroup::Backend>,
+    pub ids: Ids,
+    pub network: Arc<dyn NodeNetwork>,
+    /// A directory for writable layers, e.g. below [`linux::boot::Main::writable`].
+    pub directory: PathBuf,
+    pub rng: Rng,
+}
+
+/// What calls and background tasks share.
+pub struct Shared {
+    /// The node's name.
+    pub node: String,
+    pub zygote: Zygote,
+    pub images: Arc<Images>,
+    pub cgroups: Arc<dyn cgroup::Backend>,
+    pub ids: Ids,
+    pub network: Arc<dyn NodeNetwork>,
+    pub writable: PathBuf,
+    pub crew: Crew,
+    rng: Rng,
+    events: broadcast::Sender<Event>,
+    names: Names,
+    sandboxes: Mutex<BTreeMap<String, Arc<Sandbox>>>,
+    containers: Mutex<BTreeMap<String, Arc<Container>>>,
+}
+
+impl Shared {
+    pub fn event(&self, sandbox: &Sandbox, container_id: &str, kind: EventKind) {
+        let event = Event { pod: sandbox.config.pod.clone(), container_id: container_id.to_string(), kind };
+        let _ = self.events.send(event); // the only error is "nobody listens"
+    }
+
+    fn sandboxes(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Sandbox>>> {
+        self.sandboxes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn containers(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Container>>> {
+        self.containers.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn sandbox(&self, id: &str) -> Result<Arc<Sandbox>> {
+        self.sandboxes().get(id).cloned().ok_or_else(|| Error::NotFound(format!("sandbox {id}")))
+    }
+
+    fn container(&self, id: &str) -> Result<Arc<Container>> {
+        self.containers().get(id).cloned().ok_or_else(|| Error::NotFound(format!("container {id}")))
+    }
+
+    fn containers_of(&self, sandbox: &str) -> Vec<Arc<Container>> {
+        self.containers().values().filter(|c| c.sandbox.id == sandbox).cloned().collect()
+    }
+
+    fn new_id(&self) -> String {
+        (0..4).map(|_| format!("{:016x}", self.rng.u64())).collect()
+    }
+
+    /// Takes a new container into the table.
+    ///
+    /// # Errors
+    /// `State`: its sandbox is being stopped, or has ended.
+    fn add_container(&self, container: &Arc<Container>) -> Result<()> {
+        let mut containers = self.containers();
+        is_up(&container.sandbox)?; // under the lock: who stops a sandbox looks for its containers afterwards
+        containers.insert(container.id.clone(), container.clone());
+        Ok(())
+    }
+
+    async fn stop_sandbox(&self, sandbox: &Sandbox) -> Result<()> {
+        sandbox.begin_to_stop();
+        let containers = self.containers_of(&sandbox.id);
+        futures::future::join_all(containers.iter().map(|c| c.stop(Duration::ZERO))).await;
+        if sandbox.stop(self).await? {
+            self.event(sandbox, &sandbox.id, EventKind::Stopped); // its pause process ended when it was still ready
+        }
+        Ok(())
+    }
+
+    async fn remove_sandbox(&self, sandbox: &Sandbox) -> Result<()> {
+        self.stop_sandbox(sandbox).await?;
+        for container in self.containers_of(&sandbox.id) {
+            self.remove_container(&container).await;
+        }
+        self.sandboxes().remove(&sandbox.id);
+        Ok(())
+    }
+
+    async fn remove_container(&self, container: &Container) {
+        container.refuse_starts();
+        container.stop(Duration::ZERO).await;
+        container.remove().await;
+        if self.containers().remove(&container.id).is_some() {
+            self.event(&container.sandbox, &container.id, EventKind::Deleted);
+        }
+    }
+}
+
+/// The runtime of one node. It outlives the node's kubelet. Its containers end with their
+/// sandboxes, or with the cluster's processes.
+pub struct NodeRuntime(Arc<Shared>);
+
+impl NodeRuntime {
+    pub fn new(config: Config) -> Arc<NodeRuntime> {
+        Arc::new(NodeRuntime(Arc::new(Shared {
+            crew: Crew::new(&format!("runtime/{}", config.node)),
+            node: config.node,
+            zygote: config.zygote,
+            images: config.images,
+            cgroups: config.cgroups,
+            ids: config.ids,
+            network: config.network,
+            writable: config.directory,
+            rng: config.rng,
+            events: broadcast::Sender::new(EVENTS),
+            names: Names::default(),
+            sandboxes: Mutex::default(),
+            containers: Mutex::default(),
+        })))
+    }
+
+    /// A sandbox' network namespace; `None` for one that is gone or shares its node's.
+    pub fn network_of(&self, sandbox_id: &str) -> Option<Arc<std::os::fd::OwnedFd>> {
+        self.0.sandboxes().get(sandbox_id).and_then(|s| s.network())
+    }
+}
+
+/// Fails for a sandbox that takes no containers.
+fn is_up(sandbox: &Sandbox) -> Result<()> {
+    match sandbox.state() == cri::SandboxState::NotReady || sandbox.is_stopping() {
+        true => Err(Error::State(format!("sandbox container {:?} is not running", sandbox.id))),
+        false => Ok(()),
+    }
+}
+
+/// Lets a call finish that its caller stopped waiting for, be it because the kubelet was killed:
+/// nothing would finish half a process, or half a stop.
+async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::State(format!("the runtime failed: {e}"))),
+    }
+}
+
+/// Counts use, for which files are read.
+async fn counted(
+    count: impl FnOnce() -> BTreeMap<String, cgroup::Usage> + Send + 'static,
+) -> Result<BTreeMap<String, Stats>> {
+    let used = super::blocking(count).await;
+    let used =
+        used.map_err(|cause| Error::Io { what: "cannot count the use of containers".into(), cause })?;
+    let stats = |used: cgroup::Usage| Stats { cpu_usage: used.cpu, memory_working_set: used.working_set };
+    Ok(used.into_iter().map(|(id, used)| (id, stats(used))).collect())
+}
+
+#[async_trait]
+impl Runtime for NodeRuntime {
+    fn version(&self) -> String {
+        format!("ropewalk://{}", env!("CARGO_PKG_VERSION"))
+    }
+
+    async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<cri::Sandbox> {
+        let shared = self.0.clone();
+        let (caller, mut waiting) = oneshot::channel::<()>();
+        let made = whole(async move {
+            let (uid, attempt) = (config.pod.uid.clone(), config.attempt);
+            let is_ready = |s: &Sandbox| {
+                let of = s.config.pod.uid == uid && s.config.attempt == attempt;
+                of && s.state() == cri::SandboxState::Ready
+            };
+            let is_made = || shared.sandboxes().values().any(|s| is_ready(s));
+            let _reserved = shared.names.reserve(format!("{}_{uid}_{attempt}", config.pod.name), is_made)?;
+            let sandbox = Arc::new(Sandbox::make(&shared, shared.new_id(), config).await?);
+            shared.sandboxes().insert(sandbox.id.clone(), sandbox.clone());
+            let (process, watched, telling) = (sandbox.process.clone(), sandbox.clone(), shared.clone());
+            shared.crew.spawn(async move {
+                process.exit().await;
+                telling.event(&watched, &watched.id, EventKind::Stopped);
+            });
+            if waiting.try_recv() == Err(oneshot::error::TryRecvError::Closed) {
+                // Its caller stopped waiting: the kubelet hears of it now, or nothing would bring
+                // back a pod that was deleted meanwhile.
+                shared.event(&sandbox, &sandbox.id, EventKind::Created);
+            }
+            Ok(sandbox.describe())
+        });
+        let made = made.await;
+        drop(caller); // the caller waited until here
+        made
+    }
+
+    async fn stop_pod_sandbox(&self, id: &str) -> Result<()> {
+        let Ok(sandbox) = self.0.sandbox(id) else { return Ok(()) };
+        let shared = self.0.clone();
+        whole(async move { shared.stop_sandbox(&sandbox).await }).await
+    }
+
+    async fn remove_pod_sandbox(&self, id: &str) -> Result<()> {
+        let Ok(sandbox) = self.0.sandbox(id) else { return Ok(()) };
+        let shared = self.0.clone();
+        whole(async move { shared.remove_sandbox(&sandbox).await }).await
+    }
+
+    async fn list_pod_sandboxes(&self) -> Result<Vec<cri::Sandbox>> {
+        Ok(self.0.sandboxes().values().map(|s| s.describe()).collect())
+    }
+
+    async fn list_pod_sandbox_stats(&self) -> Result<BTreeMap<String, Stats>> {
+        let shared = self.0.clone();
+        counted(move || {
+            let sandboxes: Vec<Arc<Sandbox>> = shared.sandboxes().values().cloned().collect();
+            let processes = Processes::default();
+            let used = |sandbox: &Sandbox| {
+                let running = || shared.containers_of(&sandbox.id).into_iter().filter_map(|c| c.live().ok());
+                sandbox.usage().or_else(|| match sandbox.has_ended() {
+                    true => Some(cgroup::Usage::default()), // thousands of these may be remembered
+                    false => stats::of_containers(running(), &processes),
+                })
+            };
+            sandboxes.iter().filter_map(|sandbox| Some((sandbox.id.clone(), used(sandbox)?))).collect()
+        })
+        .await
+    }
+
+    async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String> {
+        let (shared, sandbox) = (self.0.clone(), self.0.sandbox(sandbox_id)?);
+        is_up(&sandbox)?;
+        let (name, attempt) = (config.name.clone(), config.attempt);
+        whole(async move {
+            let is_made = || {
+                let there = shared.containers_of(&sandbox.id);
+                let of = |c: &Container| c.config.name == name && c.config.attempt == attempt;
+                there.iter().any(|c| of(c) && c.describe().state == ContainerState::Created)
+            };
+            let _reserved = shared.names.reserve(format!("{name}_{}_{attempt}", sandbox.id), is_made)?;
+            let (preparing, id) = (shared.clone(), shared.new_id());
+            let prepared = super::blocking(move || Container::prepare(&preparing, id, sandbox, config)).await;
+            let io = |cause| Error::Io { what: "cannot prepare the container".into(), cause };
+            let container = Arc::new(prepared.map_err(io)??);
+            if let Err(e) = shared.add_container(&container) {
+                container.remove().await;
+                return Err(e);
+            }
+            shared.event(&container.sandbox, &container.id, EventKind::Created); // who hears of it finds it
+            Ok(container.id.clone())
+        })
+        .await
+    }
+
+    async fn start_container(&self, id: &str) -> Result<()> {
+        let (shared, container) = (self.0.clone(), self.0.container(id)?);
+        whole(async move { container.start(&shared).await }).await
+    }
+
+    async fn stop_container(&self, id: &str, grace: Duration) -> Result<()> {
+        let Ok(container) = self.0.container(id) else { return Ok(()) };
+        container.stop(grace).await;
+        Ok(())
+    }
+
+    async fn remove_container(&self, id: &str) -> Result<()> {
+        let Ok(container) = self.0.container(id) else { return Ok(()) };
+        self.0.remove_container(&container).await;
+        Ok(())
+    }
+
+    async fn list_containers(&self) -> Result<Vec<cri::Container>> {
+        Ok(self.0.containers().values().map(|c| c.describe()).collect())
+    }
+
+    async fn container_status(&self, id: &str) -> Result<cri::Container> {
+        Ok(self.0.container(id)?.describe())
+    }
+
+    async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>> {
+        let shared = self.0.clone();
+        counted(move || {
+            let containers: Vec<Arc<Container>> = shared.containers().values().cloned().collect();
+            let processes = Processes::default();
+            let used = |live| stats::of_containers([live], &processes);
+            containers.iter().filter_map(|c| Some((c.id.clone(), used(c.live().ok()?)?))).collect()
+        })
+        .await
+    }
+
+    async fn exec(&self, request: ExecRequest) -> Result<Session> {
+        let (shared, container) = (self.0.clone(), self.0.container(&request.container_id)?);
+        let gone = CancellationToken::new();
+        let _until_here = gone.clone().drop_guard(); // a caller that stops waiting, a probe past its time, say
+        whole(async move { stream::exec(&shared, &container, request, gone).await }).await
+    }
+
+    async fn attach(&self, container_id: &str) -> Result<Session> {
+        stream::attach(&self.0, &self.0.container(container_id)?)
+    }
+
+    async fn port_forward(&self, sandbox_id: &str, port: u16) -> Result<Box<dyn cri::Stream>> {
+        let sandbox = self.0.sandbox(sandbox_id)?;
+        let network = sandbox
+            .network()
+            .ok_or_else(|| Error::State(format!("sandbox container {sandbox_id:?} is not running")))?;
+        // Only the sockets are made on a thread in the pod's namespace. A program there that
+        // accepts nothing leaves a connection waiting for minutes, and threads are few.
+        let sockets = move || {
+            namespace::in_network(network.as_fd(), || Ok((TcpSocket::new_v4()?, TcpSocket::new_v6())))
+        };
+        let connect = async {
+            let (v4, v6) = super::blocking(sockets).await.flatten().flatten()?;
+            if is_reserved(&v4) || v6.as_ref().is_ok_and(is_reserved) {
+                return Err(std::io::Error::from_raw_os_error(nix::libc::EMFILE)); // the reserve is the store's
+            }
+            match v4.connect((Ipv4Addr::LOCALHOST, port).into()).await {
+                Ok(stream) => Ok(stream),
+                Err(e) => match v6 {
+                    Ok(v6) => v6.connect((Ipv6Addr::LOCALHOST, port).into()).await.map_err(|_| e),
+                    Err(_) => Err(e), // a machine without IPv6
+                },
+            }
+        };
+        let failed = |cause| Error::Io {
+            what: format!("failed to connect to localhost:{port} inside namespace"),
+            cause,
+        };
+        let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let made = tokio::time::timeout(DIAL_MAX, connect).await.map_err(late).flatten();
+        Ok(Box::new(made.map_err(failed)?))
+    }
+
+    async fn pull_image(&self, reference: &str) -> Result<String> {
+        Ok(self.0.images.find(reference)?.id())
+    }
+
+    async fn image_status(&self, reference: &str) -> Result<Option<Image>> {
+        match self.0.images.find(reference) {
+            Ok(image) => Ok(Some(self.0.images.describe(image))),
+            Err(Error::NoImage { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn list_images(&self) -> Result<Vec<Image>> {
+        Ok(self.0.images.list())
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.0.events.subscribe()
+    }
+}

@@ -1,0 +1,461 @@
+//! A container's root file system, built by the container's own first process.
+//!
+//! Volumes are mounted before the root is changed, onto descriptors that [`linux::beneath`] found
+//! inside the new root. A name in an image or in a volume therefore leads nowhere else, also if
+//! another container of the pod changes it meanwhile (CVE-2021-30465). Nothing is ever mounted over
+//! or in /proc (CVE-2019-16884, CVE-2019-19921), and what hides files of the kernel is opened
+//! before a pod's volume could replace it (CVE-2025-31133).
+
+use super::spec::{Container, Mount};
+use linux::beneath::{Kind, Root};
+use linux::mount::{self, Attributes, Flags};
+use linux::user::Ids;
+use linux::{Context, Error, Result, namespace};
+use nix::libc;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+/// Files of the kernel that a container must not even read. containerd's and runc's list;
+/// `thermal_throttle` of each CPU comes on top.
+const MASKED: &[&str] = &[
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+/// In each of its directories `cpu0`, `cpu1`, … the directory `thermal_throttle` is masked.
+const CPUS: &str = "/sys/devices/system/cpu";
+/// Names that are looked at there: as many CPUs as the kernel may be configured for
+/// (CONFIG_NR_CPUS), and what else is there.
+const NAMES_MAX: usize = 8192 + 1024;
+/// Files of the kernel that a container may only read.
+const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const DEVICES: &[(&str, u64, u64)] =
+    &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+/// Files and directories in one writable layer.
+const INODES_MAX: u64 = 1 << 18;
+/// Bytes of a container's `/dev`, and of its `/dev/shm`: containerd's bounds.
+const DEV_MAX: u64 = 64 << 20;
+/// Files in a container's `/dev`, and in its `/dev/shm`.
+const DEV_INODES_MAX: u64 = 4096;
+/// Terminals that processes of one container may have open: without a bound one container could
+/// take all that the machine has (`kernel.pty.max`, 4096 for all containers).
+const TERMINALS_MAX: u32 = 256;
+
+/// Builds the root and makes it `/`. The caller has its own mount namespace and is in all its other
+/// namespaces. Returns what this machine does not allow, a sentence each.
+///
+/// # Errors
+/// A volume is missing, or its path leads where it must not; the kernel forbids a mount.
+pub fn enter(container: &Container, ids: Ids) -> Result<Vec<String>> {
+    mount::make_all_private()?;
+    let volumes = Volumes::copy(container, None)?;
+    layers(container, ids, None)?;
+    build(container, ids, volumes)
+}
+
+/// The user namespace of a pod.
+pub struct Users<'a> {
+    pub namespace: BorrowedFd<'a>,
+    /// The id of its user 0 out here.
+    pub first: u32,
+}
+
+/// As the first half of [`enter`], for a pod with a user namespace of its own, which is done before
+/// it is entered: in there nobody may show files as another user's, and the layer could be made
+/// larger. The caller has a mount namespace of its own, which that of the container is a copy of.
+///
+/// # Errors
+/// As [`enter`]; a file system has no idmapped mounts.
+pub fn prepare(container: &Container, ids: Ids, users: &Users) -> Result<Volumes> {
+    namespace::own_mounts()?;
+    let volumes = Volumes::copy(container, Some(users))?;
+    layers(container, ids, Some(users))?;
+    Ok(volumes)
+}
+
+/// The second half, in the pod's user namespace.
+///
+/// # Errors
+/// As [`enter`].
+pub fn enter_prepared(container: &Container, ids: Ids, volumes: Volumes) -> Result<Vec<String>> {
+    mount::make_all_private()?;
+    // What came from another user namespace is locked and may not become `/`.
+    drop(mount::over_itself(&Root::open(Path::new(MERGED))?, Attributes::default())?);
+    build(container, ids, volumes)
+}
+
+/// The volumes of a container as mounts that have no place yet, in the order of its specification.
+pub struct Volumes(Vec<OwnedFd>);
+
+impl Volumes {
+    fn copy(container: &Container, users: Option<&Users>) -> Result<Volumes> {
+        let one = |wanted: &Mount| {
+            let source = wanted.source()?;
+            let attributes = Attributes { read_only: wanted.read_only, no_devices: !container.privileged };
+            let tree = mount::copy(source.as_fd(), attributes).map_err(|e| unmounted(e, wanted))?;
+            if let Some(users) = users {
+                mount::map_ids(&tree, users.namespace).map_err(|e| unmapped(e, &wanted.from))?;
+            }
+            Ok(tree)
+        };
+        container.mounts.iter().map(one).collect::<Result<_>>().map(Volumes)
+    }
+
+    /// What must stay open until [`enter_prepared`].
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.0.iter().map(AsFd::as_fd)
+    }
+}
+
+fn unmounted(e: Error, wanted: &Mount) -> Error {
+    Error::new(format!("cannot mount a volume on {}: {}", wanted.to.display(), e.what), e.cause)
+}
+
+/// In runc's words.
+fn unmapped(e: Error, path: &Path) -> Error {
+    let hint = match e.cause.raw_os_error() {
+        Some(libc::EINVAL) => " (maybe the filesystem used doesn't support idmap mounts on this kernel?)",
+        _ => "",
+    };
+    let cause = io::Error::new(e.cause.kind(), format!("{}{hint}", e.cause));
+    Error::new(format!("failed to fulfil mount request: {} on {}", e.what, path.display()), cause)
+}
+
+/// Where the container's root lies, from the directory of its layers.
+const MERGED: &str = "merged";
+
+/// The current directory is that of the layers.
+fn build(container: &Container, ids: Ids, volumes: Volumes) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    let (null, empty) = (null_device()?, Root::open(Path::new("empty"))?);
+    let merged = Path::new(MERGED);
+    warnings.extend(proc_dev_sys(merged, ids, container)?);
+    let root = Root::open(merged)?;
+    for (tree, wanted) in volumes.0.iter().zip(&container.mounts) {
+        volume(&root, tree, wanted)?;
+    }
+    drop(volumes);
+    if !container.privileged {
+        hide(&root, &null, &empty)?;
+    }
+    working_directory(&root, &container.process.cwd)?; // before the root is read-only
+    mount::enter_opened_root(&root)?;
+    drop(root);
+    mount::leave_old_root()?;
+    if container.read_only_root {
+        mount::make_read_only(Path::new("/"))?;
+    }
+    Ok(warnings)
+}
+
+/// The image below, a bounded layer of the container's own above: a tmpfs that only this container
+/// sees, and that goes with it. Paths are relative and `lower` is a link, because mount options end
+/// at one page. The directory of the layers becomes the current one; beside them is one that stays
+/// empty. For a pod's own users the image is shown as theirs, and what they write belongs to them
+/// out here too: overlays have no idmapped mounts, only their layers do.
+fn layers(container: &Container, ids: Ids, users: Option<&Users>) -> Result<()> {
+    let directory = &container.directory;
+    let flags = Flags::MS_NOSUID | Flags::MS_NODEV;
+    mount::tmpfs(directory, flags, 0o755, container.layer_max, INODES_MAX)?;
+    std::env::set_current_dir(directory).during(|| format!("cannot enter {}", directory.display()))?;
+    for name in ["upper", "work", MERGED, "empty"] {
+        make_dir(Path::new(name))?;
+    }
+    if let Some(users) = users {
+        let image = mount::copy(Root::open(&container.image)?.as_fd(), Attributes::default())?;
+        mount::map_ids(&image, users.namespace).map_err(|e| unmapped(e, &container.image))?;
+        make_dir(Path::new("lower"))?;
+        mount::place(&image, Root::open(Path::new("lower"))?.as_fd())?;
+        std::os::unix::fs::chown("upper", Some(users.first), Some(users.first))
+            .during(|| "cannot give the writable layer to the pod".into())?;
+    } else {
+        symlink(&container.image, "lower").during(|| "cannot link the image".into())?;
+    }
+    let options = "lowerdir=lower,upperdir=upper,workdir=work";
+    let options = if ids.rootless() { format!("{options},userxattr") } else { options.to_string() };
+    mount::mount("overlay", Path::new(MERGED), Flags::MS_NODEV, &options)
+}
+
+/// For a container without a /proc. The outer one is no substitute: it shows the processes of all
+/// pods, and through them their files.
+const NO_PROC: &str =
+    "this machine allows no /proc of a container's own, so /proc is empty; see `ropewalk doctor`";
+
+/// Returns what this machine does not allow.
+fn proc_dev_sys(root: &Path, ids: Ids, container: &Container) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    for name in ["proc", "dev", "sys", "tmp"] {
+        make_dir(&root.join(name))?;
+    }
+    let proc = root.join("proc");
+    let has_proc = match mount::fresh_proc(&proc) {
+        Ok(()) if container.read_only_proc => mount::make_read_only(&proc).map(|()| true)?,
+        Ok(()) => true,
+        Err(e) if e.cause.kind() == io::ErrorKind::PermissionDenied => false,
+        Err(e) => return Err(e),
+    };
+    let plain = Flags::MS_NOSUID | Flags::MS_NODEV | Flags::MS_NOEXEC;
+    if !has_proc {
+        warnings.push(NO_PROC.to_string());
+        mount::mount("tmpfs", &proc, plain | Flags::MS_RDONLY, "size=4k,mode=555")?;
+    }
+    let dev = root.join("dev");
+    devices(&dev, ids)?;
+    if container.privileged {
+        let mut missing = Vec::new();
+        machine_devices(Path::new("/dev"), &dev, 0, &mut missing);
+        if let Some(first) = missing.first() {
+            let count = missing.len();
+            warnings.push(format!("{count} of this machine's devices are not in /dev: {}", first.line()));
+        }
+    }
+    let read_only = if container.privileged { Flags::empty() } else { Flags::MS_RDONLY };
+    let sys = root.join("sys");
+    mount::mount("sysfs", &sys, plain | read_only, "")?;
+    if container.cgroup_v2 {
+        // Programs read their limits there. The cgroup namespace shows the container's own group
+        // only. Where the kernel refuses, the directory is empty.
+        let _ = mount::mount("cgroup2", &sys.join("fs/cgroup"), plain | read_only, "");
+    }
+    Ok(warnings)
+}
+
+/// Names in /dev that are no devices of the machine: a container has them of its own, or must not
+/// share them. containerd leaves out the same.
+const NO_DEVICES: &[&str] = &["pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"];
+/// Directories within directories of /dev; udev makes two.
+const DEV_DEPTH_MAX: usize = 8;
+
+/// Adds the machine's device nodes to the /dev of a privileged container. Its files, links and file
+/// systems stay outside: what a container writes to /dev goes with the container.
+fn machine_devices(host: &Path, dev: &Path, depth: usize, missing: &mut Vec<Error>) {
+    use std::os::unix::fs::FileTypeExt;
+    for entry in fs::read_dir(host).into_iter().flatten().flatten() {
+        let (name, from) = (entry.file_name(), entry.path());
+        let Ok(kind) = entry.file_type() else { continue }; // it went away
+        if NO_DEVICES.iter().any(|known| name == *known) {
+            continue;
+        }
+        let to = dev.join(name);
+        if kind.is_dir() && depth < DEV_DEPTH_MAX {
+            machine_devices(&from, &to, depth + 1, missing);
+        } else if (kind.is_char_device() || kind.is_block_device()) && fs::symlink_metadata(&to).is_err() {
+            let made = make_dir(dev).and_then(|()| mount::copy_device(&to, &from));
+            missing.extend(made.err());
+        }
+    }
+}
+
+/// Opens a working directory of the pod's choice inside the container's root, and makes what is
+/// missing of it.
+///
+/// # Errors
+/// It is no absolute path, in runc's words; it is something else than a directory; its root is
+/// read-only and it is missing.
+pub fn working_directory(root: &Root, directory: &Path) -> Result<Root> {
+    if !directory.is_absolute() {
+        let what = format!("cannot enter the working directory {}", directory.display());
+        let why = io::Error::new(io::ErrorKind::InvalidInput, "Cwd must be an absolute path");
+        return Err(Error::new(what, why));
+    }
+    root.make_dirs_in_root(directory, 0o755).map_err(|e| {
+        Error::new(format!("cannot make the working directory {}", directory.display()), e.cause)
+    })
+}
+
+fn devices(dev: &Path, ids: Ids) -> Result<()> {
+    mount::tmpfs(dev, Flags::MS_NOSUID | Flags::MS_STRICTATIME, 0o755, DEV_MAX, DEV_INODES_MAX)?;
+    for (name, major, minor) in DEVICES {
+        mount::device(&dev.join(name), &Path::new("/dev").join(name), *major, *minor)?;
+    }
+    for name in ["pts", "shm", "mqueue"] {
+        make_dir(&dev.join(name))?;
+    }
+    let plain = Flags::MS_NOSUID | Flags::MS_NOEXEC;
+    // gid 5 (tty) must exist in our user namespace.
+    let group = if ids == Ids::Single { "" } else { ",gid=5" };
+    let options = format!("newinstance,ptmxmode=0666,mode=0620,max={TERMINALS_MAX}{group}");
+    mount::mount("devpts", &dev.join("pts"), plain, &options)?;
+    mount::tmpfs(&dev.join("shm"), plain | Flags::MS_NODEV, 0o1777, DEV_MAX, DEV_INODES_MAX)?;
+    mount::mount("mqueue", &dev.join("mqueue"), plain | Flags::MS_NODEV, "")?;
+    for (to, link) in [
+        ("pts/ptmx", "ptmx"),
+        ("/proc/self/fd", "fd"),
+        ("/proc/self/fd/0", "stdin"),
+        ("/proc/self/fd/1", "stdout"),
+        ("/proc/self/fd/2", "stderr"),
+    ] {
+        symlink(to, dev.join(link)).during(|| format!("cannot link /dev/{link}"))?;
+    }
+    Ok(())
+}
+
+/// Mounts one volume inside the new root. Devices in it cannot be opened, but setuid programs work,
+/// as with containerd.
+fn volume(root: &Root, tree: &OwnedFd, wanted: &Mount) -> Result<()> {
+    let named = |e: Error| unmounted(e, wanted);
+    let refused = |why: &str| {
+        let cause = io::Error::new(io::ErrorKind::PermissionDenied, why);
+        Err(Error::new(format!("cannot mount a volume on {}", wanted.to.display()), cause))
+    };
+    let target: OwnedFd = if is_dir(tree)? {
+        root.make_dirs_in_root(&wanted.to, 0o755).map_err(named)?.into()
+    } else {
+        let there = root.open_in_root(&wanted.to, Kind::Place);
+        there
+            .or_else(|_| {
+                root.make_file_in_root(&wanted.to, 0o644)?;
+                root.open_in_root(&wanted.to, Kind::Place)
+            })
+            .map_err(named)?
+    };
+    if is_same(&target, root)? {
+        return refused("it is the container's root");
+    }
+    if fstatfs(&target).during(|| "cannot look at a mount point".into())?.filesystem_type()
+        == PROC_SUPER_MAGIC
+    {
+        return refused("it is inside /proc");
+    }
+    mount::place(tree, target.as_fd()).map_err(named)
+}
+
+fn is_dir(tree: &OwnedFd) -> Result<bool> {
+    let found = nix::sys::stat::fstat(tree).during(|| "cannot look at a volume".into())?;
+    Ok(found.st_mode & libc::S_IFMT == libc::S_IFDIR)
+}
+
+fn is_same(a: &impl AsFd, b: &impl AsFd) -> Result<bool> {
+    let stat = |fd| nix::sys::stat::fstat(fd).during(|| "cannot look at a mount point".into());
+    let (a, b) = (stat(a.as_fd())?, stat(b.as_fd())?);
+    Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+}
+
+fn make_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).during(|| format!("cannot make {}", path.display()))
+}
+
+/// The machine's /dev/null, which covers files of the kernel.
+fn null_device() -> Result<OwnedFd> {
+    let null = Root::open(Path::new("/dev"))?.open_in_root(Path::new("null"), Kind::Place)?;
+    let found = nix::sys::stat::fstat(&null).during(|| "cannot look at /dev/null".into())?;
+    let number = (nix::sys::stat::major(found.st_rdev), nix::sys::stat::minor(found.st_rdev));
+    match found.st_mode & libc::S_IFMT == libc::S_IFCHR && number == (1, 3) {
+        true => Ok(null),
+        false => Err(Error::new("/dev/null is not the null device", io::ErrorKind::InvalidData)),
+    }
+}
+
+/// What was found; `None` if nothing has this name. Any other error is one: what cannot be looked
+/// at cannot be hidden.
+fn if_there<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::new(format!("cannot hide files of the kernel: {}", e.what), e.cause)),
+    }
+}
+
+/// What tells of each CPU's temperature, of all that are there: their numbers may have gaps.
+fn throttles(root: &Root) -> Result<Vec<String>> {
+    let names = root.names_plain(Path::new(CPUS.trim_start_matches('/')), NAMES_MAX);
+    let names = if_there(names)?.unwrap_or_default();
+    let is_cpu = |name: &str| {
+        let number = name.strip_prefix("cpu").unwrap_or_default();
+        !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    };
+    let cpus = names.iter().filter_map(|name| name.to_str()).filter(|name| is_cpu(name));
+    Ok(cpus.map(|name| format!("{CPUS}/{name}/thermal_throttle")).collect())
+}
+
+/// Hides files of the kernel in the new root. No link is followed: a volume may lie where these
+/// files should be.
+///
+/// # Errors
+/// A name is there and cannot be hidden: the container must not start.
+fn hide(root: &Root, null: &OwnedFd, empty: &Root) -> Result<()> {
+    let find = |path: &str| if_there(root.open_plain(Path::new(path.trim_start_matches('/'))));
+    let read_only = Attributes { read_only: true, no_devices: false };
+    for path in READ_ONLY {
+        let Some(found) = find(path)? else { continue }; // this kernel does not have it
+        mount::attach(found.as_fd(), found.as_fd(), read_only)?;
+    }
+    for path in MASKED.iter().map(|path| (*path).to_string()).chain(throttles(root)?) {
+        let Some(found) = find(&path)? else { continue };
+        let kind =
+            nix::sys::stat::fstat(&found).during(|| format!("cannot look at {path}"))?.st_mode & libc::S_IFMT;
+        let cover = if kind == libc::S_IFDIR { empty.as_fd() } else { null.as_fd() };
+        let attributes = if kind == libc::S_IFDIR { read_only } else { Attributes::default() };
+        mount::attach(cover, found.as_fd(), attributes)
+            .map_err(|e| Error::new(format!("cannot hide {path}: {}", e.what), e.cause))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cpu_is_masked_and_no_link_is_followed() {
+        let tmp = tempfile::tempdir().unwrap();
+        let cpus = tmp.path().join("sys/devices/system/cpu");
+        for name in
+            ["cpu0/thermal_throttle", "cpu2/thermal_throttle", "cpu10", "cpufreq", "cpu", "cpuidle", "power"]
+        {
+            fs::create_dir_all(cpus.join(name)).unwrap();
+        }
+        let root = Root::open(tmp.path()).unwrap();
+        let mut found = throttles(&root).unwrap();
+        found.sort();
+        assert_eq!(found, ["cpu0", "cpu10", "cpu2"].map(|cpu| format!("{CPUS}/{cpu}/thermal_throttle")));
+        // A link leads neither to what is masked nor to the list of CPUs.
+        symlink("cpu0", cpus.join("cpu1")).unwrap();
+        let within = |path: &str| root.open_plain(Path::new(path.trim_start_matches('/')));
+        assert!(within(&format!("{CPUS}/cpu2/thermal_throttle")).is_ok());
+        let linked = within(&format!("{CPUS}/cpu1/thermal_throttle")).unwrap_err();
+        assert_eq!(linked.cause.raw_os_error(), Some(libc::ELOOP));
+        fs::rename(&cpus, tmp.path().join("elsewhere")).unwrap();
+        symlink("../../../elsewhere", &cpus).unwrap();
+        assert!(throttles(&root).is_err(), "a list that cannot be read is no empty list");
+    }
+
+    #[test]
+    fn a_working_directory_is_an_absolute_path() {
+        let tmp = tempfile::tempdir().unwrap();
+        let root = Root::open(tmp.path()).unwrap();
+        let why = working_directory(&root, Path::new("app")).unwrap_err().line();
+        assert!(why.ends_with("Cwd must be an absolute path") && !tmp.path().join("app").exists(), "{why}");
+        working_directory(&root, Path::new("/srv/../app/x")).unwrap();
+        working_directory(&root, Path::new("/")).unwrap();
+        assert!(tmp.path().join("app/x").is_dir());
+    }
+
+    #[test]
+    fn what_cannot_be_hidden_keeps_the_container_from_starting() {
+        let null = OwnedFd::from(fs::File::open("/dev/null").unwrap());
+        let (tmp, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (root, empty) = (Root::open(tmp.path()).unwrap(), Root::open(empty.path()).unwrap());
+        hide(&root, &null, &empty).unwrap(); // a kernel that has none of them
+        fs::create_dir(tmp.path().join("elsewhere")).unwrap();
+        for name in ["proc", "sys"] {
+            symlink("elsewhere", tmp.path().join(name)).unwrap();
+            let refused = hide(&root, &null, &empty).unwrap_err();
+            assert!(refused.what.starts_with("cannot hide files of the kernel"), "{name}: {}", refused.what);
+            fs::remove_file(tmp.path().join(name)).unwrap();
+        }
+    }
+}

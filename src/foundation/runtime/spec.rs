@@ -1,0 +1,202 @@
+//! What main asks of the zygote. A request is one JSON text in a memfd, with descriptors beside it;
+//! the answers come on a socket that travels with the request, so they need no numbers. The zygote
+//! works on one request at a time: which one is next is decided by [`super::turns`].
+
+use linux::{self, beneath::Source, user::Ids};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What a descriptor that came with a request is. The first descriptor is the request's text and
+/// has no role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Role {
+    /// Where the answer goes; closed by a successful exec.
+    Status,
+    /// The pidfd of the sandbox' pause process, which holds net, ipc and uts namespaces (and pid if
+    /// shared).
+    Sandbox,
+    /// The pod's own user namespace.
+    Users,
+    /// A network namespace to use instead of a new one.
+    Network,
+    /// The pidfd of a container to join.
+    Container,
+    /// A cgroup directory to be born into.
+    Cgroup,
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// Roles of the descriptors after the first.
+    pub roles: Vec<Role>,
+    pub ids: Ids,
+    /// The pod has a user namespace of its own: the id of its user 0 out here.
+    pub users: Option<u32>,
+    /// cgroup v1: files to write `0` to.
+    pub tasks: Vec<PathBuf>,
+    pub what: What,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum What {
+    Pause(Pause),
+    Container(Box<Container>),
+    Exec(Box<Process>),
+}
+
+/// The process that holds a pod's namespaces.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Pause {
+    pub hostname: String,
+    /// A directory with the program `pause`.
+    pub root: PathBuf,
+    pub own_network: bool,
+    /// It is pid 1 of the pod (`shareProcessNamespace`).
+    pub own_pids: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Container {
+    /// An empty directory, over which the container mounts its writable layer.
+    pub directory: PathBuf,
+    /// The image's file system.
+    pub image: PathBuf,
+    /// Bytes that the writable layer may hold.
+    pub layer_max: u64,
+    pub mounts: Vec<Mount>,
+    pub read_only_root: bool,
+    /// Its control group is of cgroup v2, and is shown read-only at /sys/fs/cgroup.
+    pub cgroup_v2: bool,
+    /// Everything the machine has, nothing masked.
+    pub privileged: bool,
+    /// Its /proc is read-only: it could lower its processes' `oom_score_adj` there, see
+    /// [`linux::process::oom_score_holds`].
+    pub read_only_proc: bool,
+    /// Uses the sandbox' PID namespace instead of one of its own.
+    pub shared_pids: bool,
+    pub process: Process,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Mount {
+    /// A trusted directory, where `from` is an untrusted path in it. Without one `from` is trusted.
+    pub root: Option<PathBuf>,
+    pub from: PathBuf,
+    /// A part of `from`, which cannot be left.
+    pub part: PathBuf,
+    pub to: PathBuf,
+    pub read_only: bool,
+}
+
+impl Mount {
+    /// Opens what is to be mounted.
+    ///
+    /// # Errors
+    /// It is missing, or its path leads out of where it must stay.
+    pub fn source(&self) -> linux::Result<Source> {
+        match &self.root {
+            Some(root) => Source::open_in_root(root, &self.from, &self.part),
+            None => Source::open(&self.from, &self.part),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Process {
+    pub argv: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub cwd: PathBuf,
+    pub uid: Option<u32>,
+    /// Without one: what /etc/passwd in the container says about the user, else 0.
+    pub gid: Option<u32>,
+    pub groups: Vec<u32>,
+    /// Names without `CAP_`.
+    pub capabilities: Vec<String>,
+    pub no_new_privs: bool,
+    pub seccomp: bool,
+    pub terminal: bool,
+    /// See [`linux::process::oom_score_adj`].
+    pub oom_score_adj: i32,
+}
+
+/// One message on the status socket.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The process exists; its pidfd travels along.
+    Born(i32),
+    /// A process that helps, and that nobody waits for, exists. It says so itself, before it does
+    /// anything: so main has its number before `Born`.
+    Helps(i32),
+    /// The zygote has done its part and may work on the next request; the process goes on by
+    /// itself.
+    Made,
+    /// The master of its terminal travels along.
+    Terminal,
+    /// Something that was asked for and cannot be had; it runs all the same.
+    Warning(String),
+    /// It runs its program next. Without this word the closed socket is that of a process that died
+    /// before.
+    Ready,
+    /// It will not run its program, for this reason.
+    Failed(String),
+}
+
+/// Bytes of a reason that travel; the rest is cut off.
+const REASON_MAX: usize = 4096;
+
+fn cut(text: &str) -> &[u8] {
+    &text.as_bytes()[..text.len().min(REASON_MAX)]
+}
+
+impl Answer {
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Answer::Born(pid) => [&b"B"[..], &pid.to_ne_bytes()].concat(),
+            Answer::Helps(pid) => [&b"H"[..], &pid.to_ne_bytes()].concat(),
+            Answer::Made => b"M".to_vec(),
+            Answer::Terminal => b"T".to_vec(),
+            Answer::Warning(text) => [b"W", cut(text)].concat(),
+            Answer::Ready => b"R".to_vec(),
+            Answer::Failed(reason) => [b"F", cut(reason)].concat(),
+        }
+    }
+
+    /// `None` for bytes that `encode` cannot have made.
+    pub fn decode(bytes: &[u8]) -> Option<Answer> {
+        match bytes.split_first()? {
+            (b'B', pid) => Some(Answer::Born(i32::from_ne_bytes(pid.try_into().ok()?))),
+            (b'H', pid) => Some(Answer::Helps(i32::from_ne_bytes(pid.try_into().ok()?))),
+            (b'M', []) => Some(Answer::Made),
+            (b'T', []) => Some(Answer::Terminal),
+            (b'R', []) => Some(Answer::Ready),
+            (b'W', text) => Some(Answer::Warning(String::from_utf8_lossy(text).into_owned())),
+            (b'F', reason) => Some(Answer::Failed(String::from_utf8_lossy(reason).into_owned())),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_survive_the_wire_and_nonsense_does_not() {
+        for answer in [
+            Answer::Born(4711),
+            Answer::Helps(4712),
+            Answer::Made,
+            Answer::Terminal,
+            Answer::Warning("no proc".into()),
+            Answer::Ready,
+            Answer::Failed("no such file".into()),
+        ] {
+            assert_eq!(Answer::decode(&answer.encode()), Some(answer));
+        }
+        assert_eq!(Answer::decode(b""), None);
+        assert_eq!(Answer::decode(b"Bxx"), None);
+    }
+}

@@ -1,0 +1,350 @@
+//! Sessions: somebody outside talks to a process inside.
+
+use super::container::{ABANDON, Container, Live, Stdin, Streams};
+use super::log::Stream;
+use super::node::Shared;
+use super::spec::{Request, Role, What};
+use super::terminal::Terminal;
+use super::zygote::{Started, Unborn};
+use cri::{Error, ExecRequest, Reader, Result, Session, Size, Writer};
+use linux::reap::Process;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::unix::pipe;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Bytes in flight between a session and a container before the writer waits.
+const BUFFER: usize = 64 * 1024;
+
+fn io(cause: std::io::Error) -> Error {
+    Error::Io { what: "cannot make a session".into(), cause }
+}
+
+/// Runs another program in a container. When the session's `exit` is dropped the program is killed;
+/// when the caller is gone before there is a session, so is the process that was to become the
+/// program, whatever it waits for.
+///
+/// Errors: `Start` in runc's words.
+pub async fn exec(
+    shared: &Shared,
+    container: &Container,
+    request: ExecRequest,
+    caller_gone: CancellationToken,
+) -> Result<Session> {
+    let live = container.live()?;
+    let entry = live.group.entry().map_err(|e| Error::Start(e.line()))?;
+    let (streams, theirs) = Streams::make(request.tty, request.stdin).map_err(io)?;
+    let process = live
+        .process
+        .pidfd()
+        .map_err(|_| Error::State(format!("container {} is not running", container.id)))?;
+    let mut given = vec![(Role::Container, process.as_fd())];
+    given.extend(theirs.iter().map(|(role, fd)| (*role, fd.as_fd())));
+    given.extend(entry.directory.as_ref().map(|fd| (Role::Cgroup, fd.as_fd())));
+    let what = What::Exec(Box::new(live.exec_process(request.command, request.tty)));
+    let users = container.sandbox.first_user();
+    let wanted = Request { roles: vec![], ids: shared.ids, users, tasks: entry.tasks.clone(), what };
+    let unborn = Unborn::default();
+    let run = started_or_killed(
+        shared.zygote.run(&container.sandbox.id, wanted, &given, &unborn),
+        &unborn,
+        caller_gone,
+    );
+    let started = run.await.map_err(|e| match e {
+        Error::Start(reason) => Error::Start(format!(
+            "OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown"
+        )),
+        other => other,
+    })?;
+    drop(theirs);
+    let (done, exit) = oneshot::channel();
+    let made = match started.terminal {
+        Some(master) => Terminal::new(master)
+            .map(|terminal| of_terminal(shared, terminal, exit, request.stdin))
+            .map_err(io),
+        None => of_pipes(streams, exit),
+    };
+    let mut session = or_killed(&started.process, made).await?;
+    if !request.stdin {
+        session.stdin = None;
+    }
+    shared.crew.spawn(async move {
+        let mut done = done;
+        let exit = tokio::select! {
+            exit = started.process.exit() => exit,
+            () = done.closed() => {
+                let _ = started.process.signal(nix::libc::SIGKILL); // ESRCH: it has ended
+                started.process.exit().await
+            }
+        };
+        let _ = done.send(exit.code()); // nobody waits any more
+    });
+    Ok(session)
+}
+
+/// What was made for a program that runs. If it could not be made, nobody would end the program, so
+/// it is killed.
+async fn or_killed<T>(process: &Process, made: Result<T>) -> Result<T> {
+    if made.is_err() {
+        let _ = process.signal(nix::libc::SIGKILL); // ESRCH: it has ended
+        process.exit().await;
+    }
+    made
+}
+
+/// Waits for a start. Once its caller is gone, the process that exists by then, or comes to exist,
+/// is killed, which ends the start.
+async fn started_or_killed(
+    start: impl Future<Output = Result<Started>>,
+    unborn: &Unborn,
+    caller_gone: CancellationToken,
+) -> Result<Started> {
+    tokio::pin!(start);
+    tokio::select! {
+        biased;
+        started = &mut start => return started,
+        () = caller_gone.cancelled() => {}
+    }
+    unborn.abandon();
+    match tokio::time::timeout(ABANDON, start).await {
+        Ok(started) => started,
+        Err(_) => Err(Error::State("the caller of exec is gone, and its process did not end".into())),
+    }
+}
+
+fn of_terminal(shared: &Shared, terminal: Terminal, exit: oneshot::Receiver<i32>, stdin: bool) -> Session {
+    Session {
+        stdin: stdin.then(|| Box::pin(terminal.clone()) as Writer),
+        stdout: Box::pin(terminal.clone()),
+        stderr: None,
+        resize: Some(resizer(shared, terminal)),
+        exit,
+    }
+}
+
+fn of_pipes(streams: Streams, exit: oneshot::Receiver<i32>) -> Result<Session> {
+    let receive = |fd: Option<std::os::fd::OwnedFd>| -> Result<Reader> {
+        let fd = fd.ok_or_else(|| Error::State("no output".into()))?;
+        Ok(Box::pin(pipe::Receiver::from_owned_fd(fd).map_err(io)?))
+    };
+    let stdin = streams.stdin.map(pipe::Sender::from_owned_fd).transpose().map_err(io)?;
+    Ok(Session {
+        stdin: stdin.map(|sender| Box::pin(sender) as Writer),
+        stdout: receive(streams.stdout)?,
+        stderr: Some(receive(streams.stderr)?),
+        resize: None,
+        exit,
+    })
+}
+
+fn resizer(shared: &Shared, terminal: Terminal) -> mpsc::Sender<Size> {
+    let (send, mut sizes) = mpsc::channel::<Size>(4);
+    shared.crew.spawn(async move {
+        while let Some(size) = sizes.recv().await {
+            let _ = terminal.resize(size.columns, size.rows); // the process may be gone
+        }
+    });
+    send
+}
+
+/// Joins a running container's own streams: output from now on, and its stdin if it has one.
+pub fn attach(shared: &Shared, container: &Arc<Container>) -> Result<Session> {
+    let live: Live = container.live()?;
+    let (stdout, to_stdout) = tokio::io::duplex(BUFFER);
+    let (stderr, to_stderr) = tokio::io::duplex(BUFFER);
+    let output = live.output.subscribe();
+    let (done, exit) = oneshot::channel();
+    let process = live.process.clone();
+    let ended = container.clone();
+    let (stdin, theirs) = match container.config.stdin {
+        true => Some(tokio::io::duplex(BUFFER)).unzip(),
+        false => (None, None),
+    };
+    let (to, once) = (live.stdin.clone(), container.config.stdin_once);
+    shared.crew.spawn(async move {
+        let copied = copy_output(output, to_stdout, to_stderr, async {
+            ended.wait_ended().await;
+        });
+        let input = async {
+            if let Some(from) = theirs {
+                copy_input(from, to.clone(), once).await;
+            }
+        };
+        match with_input(attached(copied, done), input).await {
+            Some(done) => {
+                if let Some(exit) = process.ended() {
+                    let _ = done.send(exit.code()); // detached already
+                }
+            }
+            None if once => drop(to.try_lock().map(|mut stdin| stdin.take())), // whoever writes at the moment goes on
+            None => {}
+        }
+    });
+    let stdin = stdin.map(|ours| Box::pin(ours) as Writer);
+    Ok(Session {
+        stdin,
+        stdout: Box::pin(stdout),
+        stderr: (!container.config.tty).then(|| Box::pin(stderr) as Reader),
+        resize: live.terminal.map(|terminal| resizer(shared, terminal)),
+        exit,
+    })
+}
+
+/// What a session sent before it went still arrives if the program reads it within this time.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A session, and its input beside it. The input ends with the session: a program that does not
+/// read would hold it, and the lock on its standard input, until the container ends, and no later
+/// session could write.
+async fn with_input<D>(
+    session: impl Future<Output = Option<D>>,
+    input: impl Future<Output = ()>,
+) -> Option<D> {
+    tokio::pin!(session, input);
+    let done = tokio::select! {
+        done = &mut session => done,
+        () = &mut input => return session.await,
+    };
+    if done.is_none() {
+        let _ = tokio::time::timeout(FAREWELL, input).await;
+    }
+    done
+}
+
+/// Waits for the end of a session's output. `None` once the session is gone: a silent container
+/// would hold what belongs to it otherwise.
+async fn attached(
+    copied: impl Future<Output = ()>,
+    mut done: oneshot::Sender<i32>,
+) -> Option<oneshot::Sender<i32>> {
+    tokio::select! {
+        () = copied => Some(done),
+        () = done.closed() => None,
+    }
+}
+
+/// Until the container has ended and everything it wrote was taken, or the session is gone.
+async fn copy_output(
+    mut output: broadcast::Receiver<(Stream, bytes::Bytes)>,
+    mut stdout: DuplexStream,
+    mut stderr: DuplexStream,
+    ended: impl Future<Output = ()>,
+) {
+    tokio::pin!(ended);
+    let mut over = false;
+    loop {
+        let chunk = if over {
+            match output.try_recv() {
+                Ok(chunk) => chunk,
+                Err(broadcast::error::TryRecvError::Lagged(_)) => continue,
+                Err(_) => return,
+            }
+        } else {
+            tokio::select! {
+                biased;
+                chunk = output.recv() => match chunk {
+                    Ok(chunk) => chunk,
+                    Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                    Err(_) => return,
+                },
+                () = &mut ended => {
+                    over = true;
+                    continue;
+                }
+            }
+        };
+        let to = if chunk.0 == Stream::Stdout { &mut stdout } else { &mut stderr };
+        if to.write_all(&chunk.1).await.is_err() {
+            return; // detached
+        }
+    }
+}
+
+/// From an attached session to the container; with `once` the end of the first session's input is
+/// the end of the container's.
+async fn copy_input(mut from: DuplexStream, to: Stdin, once: bool) {
+    let mut buffer = vec![0; 4096];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let mut stdin = to.lock().await;
+        let Some(writer) = stdin.as_mut() else { return };
+        if writer.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+    if once {
+        to.lock().await.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use linux::process::Child;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_is_gone_leaves_the_input_of_a_program_that_does_not_read() {
+        let (writer, mut program) = tokio::io::duplex(8);
+        let stdin: Stdin = Arc::new(tokio::sync::Mutex::new(Some(Box::pin(writer) as Writer)));
+        let (mut ours, theirs) = tokio::io::duplex(BUFFER);
+        ours.write_all(b"more than the program's pipe takes").await.unwrap();
+        drop(ours);
+        let gone = with_input(std::future::ready(None::<()>), copy_input(theirs, stdin.clone(), false));
+        assert_eq!(gone.await, None);
+        let mut read = [0; 8];
+        program.read_exact(&mut read).await.unwrap();
+        // The next session writes.
+        stdin.try_lock().expect("free").as_mut().unwrap().write_all(b"next").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_program_whose_session_cannot_be_made_does_not_run_on() {
+        let begin = || {
+            #[allow(clippy::zombie_processes)] // the handle waits for it
+            let child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+            let pid = child.id() as i32;
+            let pidfd = linux::process::pidfd_open(pid).unwrap();
+            linux::reap::Children::new().birth().adopt(Child { pid, pidfd }).unwrap()
+        };
+        let lost = begin();
+        let failed = or_killed(&lost, Err::<(), _>(Error::State("no terminal".into()))).await;
+        assert!(failed.is_err() && lost.ended().is_some());
+        let kept = begin();
+        assert!(or_killed(&kept, Ok(())).await.is_ok() && kept.ended().is_none());
+        or_killed(&kept, Err::<(), _>(Error::State("enough".into()))).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_session_with_a_silent_container_ends_when_it_is_dropped() {
+        let (output, _) = broadcast::channel(1);
+        let (stdout, to_stdout) = tokio::io::duplex(64);
+        let (stderr, to_stderr) = tokio::io::duplex(64);
+        let (done, exit) = oneshot::channel();
+        let copied = copy_output(output.subscribe(), to_stdout, to_stderr, std::future::pending());
+        let session = tokio::spawn(attached(copied, done));
+        drop((stdout, stderr, exit));
+        let ended = tokio::time::timeout(Duration::from_secs(10), session).await;
+        assert!(ended.expect("it waits for output").unwrap().is_none());
+        assert_eq!(output.receiver_count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_no_caller_waits_for_comes_to_an_end() {
+        let (gone, unborn) = (CancellationToken::new(), Unborn::default());
+        let never = || std::future::pending::<Result<Started>>();
+        let waited = tokio::time::timeout(
+            Duration::from_secs(3600),
+            started_or_killed(never(), &unborn, gone.clone()),
+        );
+        assert!(waited.await.is_err(), "while its caller waits, it may take long");
+        assert!(!unborn.is_abandoned());
+        gone.cancel();
+        let ended = started_or_killed(never(), &unborn, gone.clone()).await;
+        assert!(matches!(ended, Err(Error::State(_))));
+        assert!(unborn.is_abandoned(), "its process is killed once it exists");
+        let failed = std::future::ready(Err(Error::Start("no".into())));
+        assert!(matches!(started_or_killed(failed, &unborn, gone).await, Err(Error::Start(_))));
+    }
+}

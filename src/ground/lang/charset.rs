@@ -1,0 +1,182 @@
+//! What whoever reads our words can read: all of Unicode, or ASCII alone.
+//!
+//! The locale decides, as for every program (`LC_ALL`, else `LC_CTYPE`, else `LANG`): one that is
+//! named and is not UTF-8 means ASCII. Where none is named, as in many containers, only a terminal
+//! that is known to have no other letters does. What programs and the cluster say, names and
+//! objects, passes as it is, as kubectl passes it; and so do documents for machines (`-o json`).
+
+use super::Lang;
+use std::borrow::Cow;
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Once};
+
+/// Letters of one byte only, by the environment.
+static ASCII: LazyLock<bool> = LazyLock::new(|| decide(|name| std::env::var(name).ok()));
+/// Somebody asked for more all the same, into a file or a pipe.
+static INSISTED: AtomicBool = AtomicBool::new(false);
+
+/// Pure: by these variables.
+fn decide(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let named =
+        ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| variable(name)).find(|v| !v.is_empty());
+    match named {
+        Some(locale) => {
+            let locale = locale.to_lowercase();
+            !locale.contains("utf-8") && !locale.contains("utf8")
+        }
+        None => variable("TERM").is_some_and(|term| term == "dumb" || term.starts_with("vt")),
+    }
+}
+
+/// Only ASCII may be written.
+pub fn ascii_only() -> bool {
+    *ASCII && !INSISTED.load(Ordering::Relaxed)
+}
+
+/// The language that can be shown, of one that was chosen; `asked` for just now, on the command
+/// line. Korean has no ASCII: where it cannot be shown it is English, and told once. Into a file or
+/// a pipe it goes if it was asked for.
+pub fn presentable(lang: Lang, asked: bool) -> Lang {
+    if lang != Lang::Ko || !ascii_only() {
+        return lang;
+    }
+    if asked && !std::io::stdout().is_terminal() {
+        INSISTED.store(true, Ordering::Relaxed);
+        return lang;
+    }
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| std::eprintln!("ropewalk: {NO_KOREAN}"));
+    Lang::En
+}
+
+/// Why, and what to do.
+pub const NO_KOREAN: &str = "Korean cannot be shown here, because the locale is not UTF-8; try: export LC_ALL=C.UTF-8 (and a terminal that shows it)";
+
+/// A text as it may be written.
+pub fn shown(text: String) -> String {
+    match ascii_only() {
+        true => plain(&text).into_owned(),
+        false => text,
+    }
+}
+
+/// Every letter by its likeness in ASCII; `?` where there is none.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match likeness(letter) {
+            Some(likeness) => out.push_str(likeness),
+            None if letter.is_ascii() => out.push(letter),
+            None => out.push('?'),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// One cell for one cell where lines are drawn; else what one would type.
+fn likeness(letter: char) -> Option<&'static str> {
+    Some(match letter {
+        '→' | '⇒' | '➜' => "->",
+        '←' => "<-",
+        '↔' => "<->",
+        '↑' => "^",
+        '↓' => "v",
+        '▸' | '▶' | '›' => ">",
+        '◂' | '◀' | '‹' => "<",
+        '✓' => "+",
+        '✗' | '×' | '✕' => "x",
+        '·' | '–' | '—' | '•' | '─' | '━' | '‑' | '−' => "-",
+        '│' | '┃' | '╎' => "|",
+        '┌' | '┐' | '└' | '┘' | '├' | '┤' | '┬' | '┴' | '┼' | '╭' | '╮' | '╰' | '╯' => {
+            "+"
+        }
+        '●' | '★' => "*",
+        '○' | '◌' => "o",
+        '…' => "...",
+        '“' | '”' | '„' | '«' | '»' => "\"",
+        '‘' | '’' => "'",
+        '≤' => "<=",
+        '≥' => ">=",
+        '≈' => "~",
+        'µ' | 'μ' => "u",
+        '⏎' => "/",
+        '↻' => "r",
+        '\u{a0}' => " ",
+        _ => return None,
+    })
+}
+
+/// One letter for one cell of a screen.
+pub fn cell(letter: char) -> char {
+    match likeness(letter) {
+        Some("...") => '~',
+        Some("->") => '>',
+        Some(likeness) => likeness.chars().next().unwrap_or('?'),
+        None if letter.is_ascii() => letter,
+        None => '?',
+    }
+}
+
+/// The standard library's macros, for words that people read: in ASCII where nothing else can be
+/// read.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __print {
+    ($($word:tt)*) => { std::print!("{}", $crate::charset::shown(std::format!($($word)*))) };
+}
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __println {
+    () => { std::println!() };
+    ($($word:tt)*) => { std::println!("{}", $crate::charset::shown(std::format!($($word)*))) };
+}
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __eprint {
+    ($($word:tt)*) => { std::eprint!("{}", $crate::charset::shown(std::format!($($word)*))) };
+}
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __eprintln {
+    () => { std::eprintln!() };
+    ($($word:tt)*) => { std::eprintln!("{}", $crate::charset::shown(std::format!($($word)*))) };
+}
+pub use {__eprint as eprint, __eprintln as eprintln, __print as print, __println as println};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_locale_decides_and_where_there_is_none_the_terminal() {
+        let ascii = |set: &[(&str, &str)]| {
+            decide(|name| set.iter().find(|(n, _)| *n == name).map(|(_, v)| v.to_string()))
+        };
+        assert!(
+            ascii(&[("LC_ALL", "C")]) && ascii(&[("LANG", "POSIX")]) && ascii(&[("LANG", "ko_KR.EUC-KR")])
+        );
+        assert!(ascii(&[("LC_ALL", "C"), ("LANG", "en_US.UTF-8")]), "LC_ALL goes first");
+        assert!(
+            !ascii(&[("LC_ALL", ""), ("LANG", "C.UTF-8")])
+                && !ascii(&[("LC_CTYPE", "en_US.utf8"), ("LANG", "C")])
+        );
+        assert!(!ascii(&[("LANG", "C.UTF-8"), ("TERM", "vt100")]), "whoever names it knows it");
+        assert!(ascii(&[("TERM", "vt100")]) && ascii(&[("TERM", "dumb")]));
+        assert!(
+            !ascii(&[]) && !ascii(&[("TERM", "xterm")]),
+            "a container has no locale, and a terminal that shows everything"
+        );
+    }
+
+    #[test]
+    fn every_letter_has_a_likeness() {
+        assert_eq!(plain("── 04 Run a pod · ✓ done… ‘x’ ≤ 5 µs"), "-- 04 Run a pod - + done... 'x' <= 5 us");
+        assert_eq!(plain("파드"), "??");
+        assert!(matches!(plain("all here"), Cow::Borrowed(_)));
+        assert_eq!(['→', '…', '가', 'a', '≥'].map(cell), ['>', '~', '?', 'a', '>']);
+    }
+}

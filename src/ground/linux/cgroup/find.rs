@@ -1,0 +1,131 @@
+//! Which cgroup trees are there, and where in them we are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What the machine has. `bases` and the controllers' paths are our own groups in each tree, as
+/// seen through its mount.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Places for the cluster's group, nearest first: our own group, then those above it.
+    V2 {
+        bases: Vec<PathBuf>,
+    },
+    V1 {
+        controllers: Vec<(String, PathBuf)>,
+        unified: Option<PathBuf>,
+    },
+    Nothing {
+        why: String,
+    },
+}
+
+/// Looks at this process and machine.
+pub fn find() -> Found {
+    let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let controllers_of =
+        |mount: &Path| fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+    decide(&text("/proc/self/mountinfo"), &text("/proc/self/cgroup"), controllers_of)
+}
+
+/// Pure: mountinfo, /proc/self/cgroup and the unified tree's controllers in, a place out. (statfs
+/// of /sys/fs/cgroup, which is often asked, is wrong on hybrid machines.)
+fn decide(mountinfo: &str, own: &str, controllers_of: impl Fn(&Path) -> String) -> Found {
+    let mut v1 = Vec::new();
+    let mut unified = None;
+    for mount in mountinfo.lines().filter_map(Mount::parse) {
+        match mount.kind {
+            "cgroup2" => {
+                let here = own_group(own, |controllers| controllers.is_empty());
+                unified = here.map(|group| (PathBuf::from(mount.point), mount.below(group)));
+            }
+            "cgroup" => {
+                for controller in mount.options.split(',').filter(|o| CONTROLLERS.contains(o)) {
+                    let here = own_group(own, |list| list.split(',').any(|c| c == controller));
+                    v1.extend(here.map(|group| (controller.to_string(), mount.below(group))));
+                }
+            }
+            _ => {}
+        }
+    }
+    match unified {
+        Some((mount, own)) if controllers_of(&mount).split_whitespace().any(|c| c == "memory") => {
+            let bases = own.ancestors().take_while(|p| p.starts_with(&mount)).map(PathBuf::from).collect();
+            Found::V2 { bases }
+        }
+        _ if v1.is_empty() => Found::Nothing { why: "no cgroup tree is mounted".into() },
+        unified => Found::V1 { controllers: v1, unified: unified.map(|(_, own)| own) },
+    }
+}
+
+const CONTROLLERS: &[&str] = &["memory", "cpu", "cpuacct", "pids", "devices"];
+
+struct Mount<'a> {
+    root: &'a str,
+    point: &'a str,
+    kind: &'a str,
+    options: &'a str,
+}
+
+impl<'a> Mount<'a> {
+    /// A line of mountinfo: `36 35 98:0 /root /point rw … - kind source options`.
+    fn parse(line: &'a str) -> Option<Mount<'a>> {
+        let (left, right) = line.split_once(" - ")?;
+        let mut left = left.split(' ').skip(3);
+        let (root, point) = (left.next()?, left.next()?);
+        let mut right = right.split(' ');
+        let kind = right.next()?;
+        Some(Mount { root, point, kind, options: right.nth(1)? })
+    }
+
+    /// A group as seen through this mount, which may show only a part of the tree.
+    fn below(&self, group: &str) -> PathBuf {
+        let relative = if self.root == "/" { Some(group) } else { group.strip_prefix(self.root) };
+        Path::new(self.point).join(relative.unwrap_or("").trim_start_matches('/'))
+    }
+}
+
+/// A line of /proc/self/cgroup is `7:cpu,cpuacct:/group`, or `0::/group` for the unified tree.
+fn own_group(own: &str, is_it: impl Fn(&str) -> bool) -> Option<&str> {
+    own.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let controllers = fields.next()?;
+        let group = fields.next()?;
+        is_it(controllers).then_some(group)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 /docker/abc /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw";
+
+    #[test]
+    fn a_hybrid_machine_has_limits_in_v1_and_kills_in_v2() {
+        let own = "4:memory:/docker/abc/x\n1:cpu,cpuacct:/\n0::/user\n";
+        let found = decide(HYBRID, own, |_| String::new());
+        let controllers = vec![
+            ("cpu".into(), "/sys/fs/cgroup/cpu".into()),
+            ("cpuacct".into(), "/sys/fs/cgroup/cpu".into()),
+            ("memory".into(), "/sys/fs/cgroup/memory/x".into()),
+        ];
+        assert_eq!(found, Found::V1 { controllers, unified: Some("/sys/fs/cgroup/unified/user".into()) });
+    }
+
+    #[test]
+    fn v2_offers_our_own_group_and_those_above() {
+        let mountinfo = "26 23 0:23 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate";
+        let found = decide(mountinfo, "0::/user.slice/me\n", |_| "cpu memory pids".into());
+        let bases = ["/sys/fs/cgroup/user.slice/me", "/sys/fs/cgroup/user.slice", "/sys/fs/cgroup"];
+        assert_eq!(found, Found::V2 { bases: bases.map(PathBuf::from).to_vec() });
+        assert_eq!(
+            decide("", "0::/\n", |_| String::new()),
+            Found::Nothing { why: "no cgroup tree is mounted".into() }
+        );
+    }
+}

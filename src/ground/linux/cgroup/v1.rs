@@ -1,0 +1,276 @@
+//! cgroup v1: one tree per controller, and on hybrid machines a v2 tree that has none but can kill.
+
+use super::devices::HARMLESS;
+use super::{Backend, Entry, Error, Group, Limits, Result, Shared, UNLIMITED, Usage, quota, share};
+use super::{PATIENCE, clear, field, kill_listed, must_be, number, remove_free, remove_tree, write};
+use crate::Context;
+use cgroups_rs::MaxValue;
+use cgroups_rs::cpu::CpuController;
+use cgroups_rs::memory::MemController;
+use cgroups_rs::pid::PidController;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One period of the CPU limit, in microseconds.
+const PERIOD: u64 = 100_000;
+
+const MEMORY: &str = "memory.limit_in_bytes";
+/// The limit of memory and swap together.
+const MEMORY_AND_SWAP: &str = "memory.memsw.limit_in_bytes";
+
+pub struct V1 {
+    /// The cluster's group in each controller's tree.
+    controllers: BTreeMap<String, PathBuf>,
+    unified: Option<PathBuf>,
+}
+
+impl V1 {
+    /// Errors: neither memory nor cpu is writable.
+    pub fn open(controllers: &[(String, PathBuf)], unified: Option<&Path>, name: &str) -> Result<V1> {
+        let mut refused = None;
+        let mut made = BTreeMap::new();
+        for (controller, base) in controllers {
+            let group = base.join(name);
+            match make_anew(&group) {
+                Ok(()) => {
+                    match controller.as_str() {
+                        "memory" => share::limit_memory_v1(base, &group),
+                        "pids" => share::limit_pids(&group),
+                        _ => {}
+                    }
+                    made.insert(controller.clone(), group);
+                }
+                Err(e) => refused = Some(e),
+            }
+        }
+        // In a container of another runtime the tree may be writable and the rules not.
+        if let Some(group) = made.get("devices").cloned() {
+            let trial = group.join("trial");
+            let works = fs::create_dir_all(&trial).is_ok() && allow_harmless_devices(&trial).is_ok();
+            let _ = fs::remove_dir(&trial);
+            if !works {
+                remove_tree(&group, Duration::ZERO);
+                made.remove("devices");
+            }
+        }
+        if made.is_empty() {
+            return Err(
+                refused.unwrap_or_else(|| Error::new("no cgroup controller", io::ErrorKind::NotFound))
+            );
+        }
+        let unified = unified.map(|base| base.join(name)).filter(|group| make_anew(group).is_ok());
+        Ok(V1 { controllers: made, unified })
+    }
+
+    fn trees(&self) -> impl Iterator<Item = &PathBuf> {
+        self.unified.iter().chain(self.controllers.values())
+    }
+}
+
+/// Makes the cluster's group; what a killed supervisor left of it goes first. Two controllers may
+/// share a tree.
+fn make_anew(group: &Path) -> Result<()> {
+    if group.is_dir() && fs::read_dir(group).into_iter().flatten().flatten().any(|e| e.path().is_dir()) {
+        clear(group);
+    }
+    fs::create_dir_all(group).during(|| format!("cannot make the cgroup {}", group.display()))
+}
+
+impl Backend for V1 {
+    fn describe(&self) -> String {
+        let names: Vec<&str> = self.controllers.keys().map(String::as_str).collect();
+        format!("v1 ({})", names.join(", "))
+    }
+
+    fn lacks(&self) -> Option<String> {
+        let missing = |name: &&str| !self.controllers.contains_key(*name);
+        let missing: Vec<&str> = ["memory", "cpu", "pids"].into_iter().filter(missing).collect();
+        (!missing.is_empty()).then(|| format!("no cgroup v1 tree for {} is writable", missing.join(", ")))
+    }
+
+    fn controls_devices(&self) -> bool {
+        self.controllers.contains_key("devices")
+    }
+
+    fn controls_swap(&self) -> bool {
+        let counted = |group: &PathBuf| group.join(MEMORY_AND_SWAP).exists();
+        // Without the memory controller nothing is limited, as `lacks` says.
+        self.controllers.get("memory").is_none_or(counted) || !super::has_swap()
+    }
+
+    fn kills(&self) -> bool {
+        true
+    }
+
+    fn memory(&self) -> Option<Shared> {
+        let group = self.controllers.get("memory")?;
+        Some(Shared { limit: number(&group.join(MEMORY))?, working_set: working_set(group)? })
+    }
+
+    fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {
+        let group = V1Group {
+            controllers: self.controllers.iter().map(|(name, path)| (name.clone(), path.join(id))).collect(),
+            unified: self.unified.as_ref().map(|path| path.join(id)),
+        };
+        let made = group.trees().try_for_each(|path| super::make(path));
+        if let Err(e) = made.and_then(|()| group.limit(limits)) {
+            let _ = group.remove(); // the first error is told
+            return Err(e);
+        }
+        Ok(Arc::new(group))
+    }
+
+    fn destroy(&self) {
+        if let Some(unified) = &self.unified {
+            let _ = write(&unified.join("cgroup.kill"), "1");
+        }
+        for tree in self.trees() {
+            if !remove_tree(tree, Duration::ZERO) {
+                kill_listed(tree);
+                remove_tree(tree, PATIENCE);
+            }
+        }
+    }
+}
+
+struct V1Group {
+    controllers: BTreeMap<String, PathBuf>,
+    unified: Option<PathBuf>,
+}
+
+impl V1Group {
+    fn trees(&self) -> impl Iterator<Item = &PathBuf> {
+        self.unified.iter().chain(self.controllers.values())
+    }
+
+    /// Writes the limits with cgroups-rs and reads them back without it. A limit whose controller
+    /// this machine does not have is left out; `describe` told.
+    fn limit(&self, limits: &Limits) -> Result<()> {
+        if let Some(path) = self.controllers.get("memory")
+            && let Some(bytes) = limits.memory.map(|bytes| bytes.min(UNLIMITED))
+        {
+            let memory = MemController::new(path.clone(), false);
+            by_crate(memory.set_limit(bytes as i64), path, MEMORY)?;
+            must_be(&path.join(MEMORY), &bytes.to_string())?;
+            super::limit_swap(&path.join(MEMORY_AND_SWAP), &bytes.to_string())?;
+        }
+        if let Some(path) = self.controllers.get("cpu") {
+            let cpu = CpuController::new(path.clone(), false);
+            if limits.cpu_shares > 0 {
+                let shares = limits.cpu_shares.clamp(2, 262_144);
+                by_crate(cpu.set_shares(shares), path, "cpu.shares")?;
+                must_be(&path.join("cpu.shares"), &shares.to_string())?;
+            }
+            if let Some(milli) = limits.cpu_milli {
+                let quota = quota(milli, PERIOD);
+                by_crate(cpu.set_cfs_period(PERIOD), path, "cpu.cfs_period_us")?;
+                by_crate(cpu.set_cfs_quota(quota as i64), path, "cpu.cfs_quota_us")?;
+                must_be(&path.join("cpu.cfs_quota_us"), &quota.to_string())?;
+            }
+        }
+        if let Some(path) = self.controllers.get("devices")
+            && limits.harmless_devices
+        {
+            allow_harmless_devices(path)?;
+        }
+        if let Some(path) = self.controllers.get("pids")
+            && let Some(count) = limits.pids
+        {
+            let pids = PidController::new(path.clone(), false);
+            by_crate(pids.set_pid_max(MaxValue::Value(count as i64)), path, "pids.max")?;
+            must_be(&path.join("pids.max"), &count.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that a group and those in it use, also those in it that are gone: what they left in a
+/// volume in memory.
+fn working_set(group: &Path) -> Option<u64> {
+    let used = number(&group.join("memory.usage_in_bytes"))?;
+    let inactive = field(&group.join("memory.stat"), "total_inactive_file").unwrap_or(0);
+    Some(used.saturating_sub(inactive))
+}
+
+/// Writes the rules of [`HARMLESS`] and reads them back.
+fn allow_harmless_devices(group: &Path) -> Result<()> {
+    write(&group.join("devices.deny"), "a")?;
+    for rule in HARMLESS {
+        write(&group.join("devices.allow"), &rule.to_string())?;
+    }
+    let list = super::read(&group.join("devices.list"))?;
+    if list.lines().count() == HARMLESS.len() && !list.lines().any(|rule| rule.starts_with('a')) {
+        return Ok(());
+    }
+    let text = format!("{}/devices.list is {list:?}", group.display());
+    Err(Error::new(text, io::ErrorKind::InvalidData))
+}
+
+fn by_crate<T>(done: std::result::Result<T, cgroups_rs::error::Error>, path: &Path, file: &str) -> Result<T> {
+    done.map_err(|e| {
+        Error::new(format!("cannot set {}: {e}", path.join(file).display()), io::Error::last_os_error())
+    })
+}
+
+impl Group for V1Group {
+    fn entry(&self) -> Result<Entry> {
+        let directory = match &self.unified {
+            Some(path) => Some(super::open_place(path)?),
+            None => None,
+        };
+        let mut tasks: Vec<PathBuf> = self.controllers.values().map(|path| path.join("tasks")).collect();
+        tasks.dedup(); // controllers that share a tree
+        Ok(Entry { directory, tasks })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let cpu = self.controllers.get("cpuacct").and_then(|path| number(&path.join("cpuacct.usage")))?;
+        let working_set = working_set(self.controllers.get("memory")?)?;
+        Some(Usage { cpu: Duration::from_nanos(cpu), working_set })
+    }
+
+    fn oom_kills(&self) -> u64 {
+        let memory = self.controllers.get("memory");
+        memory.and_then(|path| field(&path.join("memory.oom_control"), "oom_kill")).unwrap_or(0)
+    }
+
+    fn kill(&self) -> Result<()> {
+        match &self.unified {
+            Some(path) => write(&path.join("cgroup.kill"), "1"),
+            None => {
+                self.controllers.values().for_each(|path| kill_listed(path));
+                Ok(())
+            }
+        }
+    }
+
+    fn remove(&self) -> Result<()> {
+        // All of them, also after one that is not free.
+        self.trees().map(|tree| remove_free(tree)).fold(Ok(()), Result::and)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a cgroup, as far as writing and reading go.
+    #[test]
+    fn a_limit_beyond_what_the_kernel_counts_is_the_largest_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let controllers = ["memory", "cpu"].map(|name| (name.to_string(), dir.path().to_path_buf()));
+        for name in [MEMORY, "cpu.cfs_period_us", "cpu.cfs_quota_us"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let group = V1Group { controllers: controllers.into_iter().collect(), unified: None };
+        // 8Ei is the first number that a signed one does not hold.
+        let limits = Limits { memory: Some(1 << 63), cpu_milli: Some(u64::MAX), ..Limits::default() };
+        group.limit(&limits).unwrap();
+        let have = |name: &str| number(&dir.path().join(name));
+        assert_eq!([have(MEMORY), have("cpu.cfs_quota_us")], [Some(UNLIMITED), Some((1 << 44) - 1)]);
+    }
+}

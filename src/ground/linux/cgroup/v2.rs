@@ -1,0 +1,280 @@
+//! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it,
+//! never both.
+
+use super::{Backend, Entry, Error, Group, Limits, Result, Shared, UNLIMITED, Usage, devices, quota, share};
+use super::{clear, field, has_swap, limit_swap, must_be, number, open_place, read};
+use super::{remove_free, remove_tree, write};
+use crate::Context;
+use cgroups_rs::MaxValue;
+use cgroups_rs::pid::PidController;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+const WANTED: &str = "+memory +pids +cpu";
+const PERIOD: u64 = 100_000;
+const SWAP: &str = "memory.swap.max";
+
+pub struct V2 {
+    group: PathBuf,
+    /// The program that judges over devices; `None` where the kernel takes none from us.
+    devices: Option<OwnedFd>,
+}
+
+impl V2 {
+    /// Makes the cluster's group in the nearest base that gives controllers to its children.
+    ///
+    /// Errors: no base does, or none is writable; the reason is the last one's.
+    pub fn open(bases: &[PathBuf], name: &str) -> Result<V2> {
+        let mut why = Error::new("no cgroup of ours", io::ErrorKind::NotFound);
+        for base in bases {
+            match V2::open_in(base, name) {
+                Ok(backend) => return Ok(backend),
+                Err(e) => why = e,
+            }
+        }
+        Err(why)
+    }
+
+    fn open_in(base: &Path, name: &str) -> Result<V2> {
+        make_room(base)?;
+        let group = base.join(name);
+        if group.is_dir() {
+            clear(&group);
+        }
+        fs::create_dir_all(&group).during(|| format!("cannot make the cgroup {}", group.display()))?;
+        match write(&group.join("cgroup.subtree_control"), WANTED) {
+            Ok(()) => {
+                share::limit_memory_v2(&group);
+                share::limit_swap_v2(&group);
+                share::limit_pids(&group);
+                Ok(V2 { devices: judge(&group), group })
+            }
+            Err(e) => {
+                remove_tree(&group, Duration::ZERO);
+                Err(e)
+            }
+        }
+    }
+}
+
+/// Loads the program for devices and tries it on a group of its own.
+fn judge(group: &Path) -> Option<OwnedFd> {
+    let trial = group.join("trial");
+    let program = devices::load().ok()?;
+    fs::create_dir_all(&trial).ok()?;
+    let attached = open_place(&trial).and_then(|at| devices::attach(program.as_fd(), at.as_fd()));
+    remove_tree(&trial, Duration::ZERO);
+    attached.is_ok().then_some(program)
+}
+
+/// Makes a base give controllers to its children. If we are alone in it (a delegated scope), we
+/// move out of the way first.
+fn make_room(base: &Path) -> Result<()> {
+    let control = base.join("cgroup.subtree_control");
+    let has = read(&control)?;
+    if ["memory", "pids", "cpu"].iter().all(|want| has.split_whitespace().any(|c| c == *want)) {
+        return Ok(());
+    }
+    let alone = read(&base.join("cgroup.procs"))? == std::process::id().to_string();
+    if alone {
+        let aside = base.join("supervisor");
+        fs::create_dir_all(&aside).during(|| format!("cannot make the cgroup {}", aside.display()))?;
+        write(&aside.join("cgroup.procs"), "0")?;
+    }
+    write(&control, WANTED)
+}
+
+impl Backend for V2 {
+    fn describe(&self) -> String {
+        "v2".into()
+    }
+
+    fn lacks(&self) -> Option<String> {
+        None // whoever lacks a controller is not opened
+    }
+
+    fn controls_devices(&self) -> bool {
+        self.devices.is_some()
+    }
+
+    fn controls_swap(&self) -> bool {
+        self.group.join(SWAP).exists() || !has_swap()
+    }
+
+    fn kills(&self) -> bool {
+        true
+    }
+
+    fn memory(&self) -> Option<Shared> {
+        Some(Shared {
+            limit: number(&self.group.join("memory.max"))?,
+            working_set: working_set(&self.group)?,
+        })
+    }
+
+    fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>> {
+        let path = self.group.join(id);
+        super::make(&path)?;
+        let group = V2Group { path };
+        let devices = self.devices.as_ref().filter(|_| limits.harmless_devices);
+        let restrict = |program: &OwnedFd| devices::attach(program.as_fd(), open_place(&group.path)?.as_fd());
+        let limited = group.limit(limits).and_then(|()| devices.map_or(Ok(()), restrict));
+        if let Err(e) = limited {
+            let _ = group.remove(); // the first error is told
+            return Err(e);
+        }
+        Ok(Arc::new(group))
+    }
+
+    fn destroy(&self) {
+        clear(&self.group);
+    }
+}
+
+struct V2Group {
+    path: PathBuf,
+}
+
+/// `cpu.weight` for `cpu.shares`: a curve through 2 → 1, 1024 → 100 (both are the kernel's default,
+/// so a request of one CPU weighs as much as a group without any) and 262144 → 10000. Source:
+/// opencontainers/cgroups#20, which runc has since 1.3.2; before, the map was linear and one CPU
+/// weighed 39.
+fn weight(shares: u64) -> u64 {
+    let l = (shares.clamp(2, 262_144) as f64).log2();
+    let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
+    // Rounded up; what is a whole number but for the last bits stays one.
+    (10f64.powf(exponent) - 1e-9).ceil().clamp(1.0, 10_000.0) as u64
+}
+
+impl V2Group {
+    fn limit(&self, limits: &Limits) -> Result<()> {
+        let file = |name: &str| self.path.join(name);
+        let by_crate = |done: cgroups_rs::error::Result<()>, name: &str| {
+            done.map_err(|e| {
+                Error::new(format!("cannot set {}: {e}", file(name).display()), io::Error::last_os_error())
+            })
+        };
+        if let Some(bytes) = limits.memory {
+            let value = if bytes >= UNLIMITED { "max".to_string() } else { bytes.to_string() };
+            write(&file("memory.max"), &value)?;
+            must_be(&file("memory.max"), &value)?;
+            limit_swap(&file(SWAP), "0")?;
+            if !limits.of_groups {
+                // A container ends as a whole. A pod does not: its other containers and the pause
+                // process live on.
+                let _ = write(&file("memory.oom.group"), "1");
+            }
+        }
+        if limits.cpu_shares > 0 {
+            let weight = weight(limits.cpu_shares).to_string();
+            write(&file("cpu.weight"), &weight)?;
+            must_be(&file("cpu.weight"), &weight)?;
+        }
+        if let Some(milli) = limits.cpu_milli {
+            let max = format!("{} {PERIOD}", quota(milli, PERIOD));
+            write(&file("cpu.max"), &max)?;
+            must_be(&file("cpu.max"), &max)?;
+        }
+        if let Some(count) = limits.pids {
+            let pids = PidController::new(self.path.clone(), true);
+            by_crate(pids.set_pid_max(MaxValue::Value(count as i64)), "pids.max")?;
+            must_be(&file("pids.max"), &count.to_string())?;
+        }
+        if limits.of_groups {
+            write(&file("cgroup.subtree_control"), WANTED)?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that a group and those in it use, also those in it that are gone: what they left in a
+/// volume in memory.
+fn working_set(group: &Path) -> Option<u64> {
+    let used = number(&group.join("memory.current"))?;
+    let inactive = field(&group.join("memory.stat"), "inactive_file").unwrap_or(0);
+    Some(used.saturating_sub(inactive))
+}
+
+impl Group for V2Group {
+    fn entry(&self) -> Result<Entry> {
+        Ok(Entry { directory: Some(open_place(&self.path)?), tasks: Vec::new() })
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let cpu = field(&self.path.join("cpu.stat"), "usage_usec")?;
+        Some(Usage { cpu: Duration::from_micros(cpu), working_set: working_set(&self.path)? })
+    }
+
+    fn oom_kills(&self) -> u64 {
+        field(&self.path.join("memory.events"), "oom_kill").unwrap_or(0)
+    }
+
+    fn kill(&self) -> Result<()> {
+        write(&self.path.join("cgroup.kill"), "1")
+    }
+
+    fn remove(&self) -> Result<()> {
+        remove_free(&self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a cgroup, as far as writing and reading go.
+    #[test]
+    fn a_memory_limit_leaves_no_swap() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        for name in ["memory.max", SWAP, "cgroup.subtree_control"] {
+            fs::write(file(name), "max").unwrap();
+        }
+        let group = V2Group { path: dir.path().into() };
+        group.limit(&Limits { memory: Some(1 << 20), ..Limits::default() }).unwrap();
+        assert_eq!([read(&file("memory.max")).unwrap(), read(&file(SWAP)).unwrap()], ["1048576", "0"]);
+        assert_eq!(read(&file("memory.oom.group")).unwrap(), "1");
+        // That of a pod ends no more than what is too large in it.
+        fs::remove_file(file("memory.oom.group")).unwrap();
+        group.limit(&Limits { memory: Some(1 << 20), of_groups: true, ..Limits::default() }).unwrap();
+        assert!(!file("memory.oom.group").exists());
+        // A limit that cannot be set is an error: the container would have more than it may.
+        fs::remove_file(file(SWAP)).unwrap();
+        fs::create_dir(file(SWAP)).unwrap();
+        assert!(group.limit(&Limits { memory: Some(1 << 20), ..Limits::default() }).is_err());
+        assert!(group.limit(&Limits::default()).is_ok());
+    }
+
+    #[test]
+    fn a_limit_beyond_what_the_kernel_counts_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        let group = V2Group { path: dir.path().into() };
+        // 8Ei is the first number that a signed one does not hold.
+        for (bytes, want) in [
+            (1 << 63, "max"),
+            (u64::MAX, "max"),
+            (UNLIMITED, "max"),
+            (UNLIMITED - 65536, "9223372036854644736"),
+        ] {
+            group.limit(&Limits { memory: Some(bytes), ..Limits::default() }).unwrap();
+            assert_eq!(read(&file("memory.max")).unwrap(), want, "{bytes}");
+        }
+        group.limit(&Limits { cpu_milli: Some(u64::MAX), ..Limits::default() }).unwrap();
+        assert_eq!(read(&file("cpu.max")).unwrap(), "17592186044415 100000");
+        group.limit(&Limits { cpu_milli: Some(500), ..Limits::default() }).unwrap();
+        assert_eq!(read(&file("cpu.max")).unwrap(), "50000 100000");
+    }
+
+    #[test]
+    fn shares_become_weights_as_runc_maps_them() {
+        assert_eq!([2, 102, 1024, 2000, 262_144].map(weight), [1, 17, 100, 170, 10000]);
+        assert_eq!([0, 1, 3, u64::MAX].map(weight), [1, 1, 2, 10000]);
+        let all: Vec<u64> = (2..=262_144).map(weight).collect();
+        assert!(all.is_sorted(), "more shares never weigh less");
+    }
+}

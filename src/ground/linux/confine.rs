@@ -1,0 +1,224 @@
+//! Taking power away from a container's first process, in the one order that works.
+
+use super::seccomp::Profile;
+use super::user::Ids;
+use super::{Context, Error, Result, process};
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::unistd::{Gid, Uid};
+use std::io;
+
+/// containerd's default capabilities, without `CAP_` and without MKNOD: device nodes are harmless
+/// only where a device cgroup says which may be opened, and that is not so on every machine. A pod
+/// can ask for MKNOD where it is.
+pub const DEFAULT_CAPABILITIES: &[&str] = &[
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FSETID",
+    "FOWNER",
+    "NET_RAW",
+    "SETGID",
+    "SETUID",
+    "SETFCAP",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+    "KILL",
+    "AUDIT_WRITE",
+];
+
+/// Names of all capabilities that the kernel has, without `CAP_`.
+pub fn all_capabilities() -> Vec<String> {
+    let mut all: Vec<String> =
+        caps::all().iter().map(|c| c.to_string().trim_start_matches("CAP_").to_string()).collect();
+    all.sort();
+    all
+}
+
+/// What is left to a process.
+pub struct Rights<'a> {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: &'a [u32],
+    /// Names without `CAP_`; an unknown one is an error.
+    pub capabilities: &'a [String],
+    /// `allowPrivilegeEscalation: false`.
+    pub no_new_privs: bool,
+    /// `None` for a privileged container.
+    pub seccomp: Option<&'a Profile>,
+    pub ids: Ids,
+}
+
+/// Gives up everything but `rights`, for ever. The next step is exec. Returns what was asked for
+/// and cannot be had, a sentence each.
+///
+/// # Errors
+/// An unknown capability; a user or group that does not exist here, or is 4294967295, which means
+/// "no change" to the kernel; the process is not what it should be afterwards.
+pub fn confine(rights: &Rights) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    let wanted = capabilities(rights.capabilities)?;
+    let held = held()?;
+    let keep: CapsHashSet = wanted.intersection(&held).copied().collect();
+    let mut missing: Vec<String> = wanted.difference(&held).map(ToString::to_string).collect();
+    if !missing.is_empty() {
+        missing.sort();
+        warnings
+            .push(format!("this machine does not grant Ropewalk these capabilities: {}", missing.join(", ")));
+    }
+    if rights.uid == u32::MAX || rights.gid == u32::MAX || rights.groups.contains(&u32::MAX) {
+        let why = io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "4294967295 is no id: it means \"no change\" to the kernel",
+        );
+        return Err(Error::new(format!("cannot run as user {}:{}", rights.uid, rights.gid), why));
+    }
+    if rights.ids == Ids::Single && (rights.uid != 0 || rights.gid != 0) {
+        let why = "this user has no subordinate ids, so user 0 is the only one in a container; see `ropewalk doctor`";
+        return Err(Error::new(
+            format!("cannot run as user {}:{}", rights.uid, rights.gid),
+            io::Error::new(io::ErrorKind::Unsupported, why),
+        ));
+    }
+    let load = || match rights.seccomp {
+        Some(profile) => profile.load().during(|| "cannot load the seccomp filters".into()),
+        None => Ok(()),
+    };
+    if !rights.no_new_privs {
+        load()?; // needs CAP_SYS_ADMIN, so before it goes
+    }
+    for capability in caps::all() {
+        let held = caps::has_cap(None, CapSet::Bounding, capability).unwrap_or(false);
+        if held && !keep.contains(&capability) {
+            caps::drop(None, CapSet::Bounding, capability).map_err(of_caps)?;
+        }
+    }
+    let groups: Vec<Gid> = rights.groups.iter().map(|g| Gid::from_raw(*g)).collect();
+    match nix::unistd::setgroups(&groups) {
+        // Forbidden where a user has one id only; the groups of the user who runs Ropewalk stay, as
+        // `ropewalk doctor` says.
+        Err(nix::errno::Errno::EPERM) if rights.ids == Ids::Single => {
+            if !groups.is_empty() {
+                warnings.push(format!(
+                    "supplementary groups {:?} cannot be set without subordinate ids",
+                    rights.groups
+                ));
+            }
+        }
+        other => other.during(|| format!("cannot set supplementary groups {:?}", rights.groups))?,
+    }
+    let (uid, gid) = (Uid::from_raw(rights.uid), Gid::from_raw(rights.gid));
+    nix::unistd::setresgid(gid, gid, gid).during(|| format!("cannot become group {gid}"))?;
+    nix::unistd::setresuid(uid, uid, uid).during(|| format!("cannot become user {uid}"))?;
+    process::become_undumpable().during(|| "cannot hide from tracers".into())?; // at once, and again below
+    must_be(uid, gid)?;
+    // Follows what was reached, not what was asked for: only user 0 keeps capabilities.
+    let keep = if nix::unistd::geteuid().is_root() { keep } else { CapsHashSet::new() };
+    for set in [CapSet::Ambient, CapSet::Inheritable] {
+        caps::clear(None, set).map_err(of_caps)?;
+    }
+    caps::set(None, CapSet::Effective, &keep).map_err(of_caps)?;
+    caps::set(None, CapSet::Permitted, &keep).map_err(of_caps)?;
+    // A change of user or of rights sets what fs.suid_dumpable says, which may be 1: then the
+    // container could trace this process until exec.
+    process::become_undumpable().during(|| "cannot hide from tracers".into())?;
+    if rights.no_new_privs {
+        nix::sys::prctl::set_no_new_privs().during(|| "cannot set no_new_privs".into())?;
+        load()?;
+    }
+    Ok(warnings)
+}
+
+/// All three user and group ids are these.
+fn must_be(uid: Uid, gid: Gid) -> Result<()> {
+    let users = nix::unistd::getresuid().during(|| "cannot read the user ids".into())?;
+    let groups = nix::unistd::getresgid().during(|| "cannot read the group ids".into())?;
+    let reached = [users.real, users.effective, users.saved].iter().all(|id| *id == uid)
+        && [groups.real, groups.effective, groups.saved].iter().all(|id| *id == gid);
+    if reached {
+        return Ok(());
+    }
+    let found = format!("the ids are {users:?} and {groups:?}, not {uid} and {gid}");
+    Err(Error::new("cannot change the user", io::Error::other(found)))
+}
+
+/// Capabilities that this process has and may hand on.
+fn held() -> Result<CapsHashSet> {
+    let permitted = caps::read(None, CapSet::Permitted).map_err(of_caps)?;
+    let bounding = |c: &Capability| caps::has_cap(None, CapSet::Bounding, *c).unwrap_or(false);
+    Ok(permitted.into_iter().filter(bounding).collect())
+}
+
+/// Names, without `CAP_`, of capabilities that the kernel has and this process has not: a
+/// privileged container goes without them.
+pub fn missing_capabilities() -> Vec<String> {
+    let held = held().unwrap_or_default();
+    let all = caps::runtime::thread_all_supported().into_iter().filter(|c| !held.contains(c));
+    let mut names: Vec<String> = all.map(|c| c.to_string().trim_start_matches("CAP_").to_string()).collect();
+    names.sort();
+    names
+}
+
+fn capabilities(names: &[String]) -> Result<CapsHashSet> {
+    let parse = |name: &String| {
+        format!("CAP_{name}")
+            .parse::<Capability>()
+            .map_err(|_| Error::new(format!("unknown capability {name:?}"), io::ErrorKind::InvalidInput))
+    };
+    names.iter().map(parse).collect()
+}
+
+fn of_caps(e: caps::errors::CapsError) -> Error {
+    Error::new(format!("cannot set capabilities: {e}"), io::Error::last_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rights(uid: u32, gid: u32, capabilities: &[String]) -> Rights<'_> {
+        Rights { uid, gid, groups: &[], capabilities, no_new_privs: true, seccomp: None, ids: Ids::Host }
+    }
+
+    #[test]
+    fn an_id_that_means_no_change_is_refused() {
+        // Refused before anything is given up, so the test's own process is left as it is.
+        for (uid, gid) in [(u32::MAX, 0), (0, u32::MAX)] {
+            let said = confine(&rights(uid, gid, &[])).unwrap_err();
+            assert!(said.line().contains("4294967295"), "{}", said.line());
+        }
+        let groups = Rights { groups: &[u32::MAX], ..rights(0, 0, &[]) };
+        assert!(confine(&groups).is_err());
+        assert!(
+            confine(&rights(0, 0, &["NONSENSE".into()])).unwrap_err().line().contains("unknown capability")
+        );
+    }
+
+    #[test]
+    fn a_confined_process_cannot_be_traced_before_its_program_runs() {
+        use std::os::unix::process::CommandExt;
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let mut command = std::process::Command::new("/bin/true");
+        let confined = || {
+            // As fs.suid_dumpable=1 leaves it, which a test may not set for the whole machine.
+            nix::sys::prctl::set_dumpable(true)?;
+            confine(&rights(0, 0, &[])).map_err(|e| e.cause)?;
+            match nix::sys::prctl::get_dumpable()? {
+                false => Ok(()),
+                true => Err(io::Error::other("it can be traced")),
+            }
+        };
+        // SAFETY: the child has one thread, and calls nothing that waits for another.
+        unsafe { command.pre_exec(confined) };
+        assert!(command.status().unwrap().success());
+    }
+
+    #[test]
+    fn the_ids_that_were_reached_are_compared() {
+        let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+        assert!(must_be(uid, gid).is_ok());
+        assert!(must_be(Uid::from_raw(uid.as_raw() + 1), gid).is_err());
+        assert!(must_be(uid, Gid::from_raw(gid.as_raw() + 1)).is_err());
+    }
+}

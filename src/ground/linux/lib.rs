@@ -1,0 +1,95 @@
+//! # The kernel, behind functions that cannot be misused
+//!
+//! ## In Kubernetes
+//! A node is mostly Linux: namespaces make a container's world, cgroups bound what it may use,
+//! capabilities and seccomp what it may ask for. runc makes these calls; containerd and the kubelet
+//! decide which.
+//! ## How this one works
+//! Every system call that Rust's standard library or `nix` has no safe form for is here, and
+//! `unsafe` is nowhere else. [`boot`] tells the story of the processes: a supervisor S outside,
+//! main M as pid 1 of a private PID namespace, the zygote Z beside it, and containers, which Z
+//! makes and M waits for. [`process`] has clone3 and pidfds, [`fds`] passes descriptors,
+//! [`descriptors`] keeps a reserve of them that connections cannot take, [`callers`] says which
+//! unknown client makes room for another, [`ranges`] gives out ids for user namespaces of pods,
+//! [`namespace`] runs code in a network namespace on a throw-away thread, [`user`] enters a user
+//! namespace, [`mount`] builds root file systems, [`beneath`] resolves every path that a pod
+//! chooses, [`tree`] measures and removes what a pod wrote, [`trash`] takes it out of the pods'
+//! reach before, [`confine`] and [`seccomp`] take power away, [`cgroup`] sets limits on cgroup v1,
+//! hybrid and v2, [`pty`] makes terminals, [`udp`] keeps ports that take nothing, [`reap`] keeps
+//! pid 1 free of zombies, [`fork`], [`trap`] and [`script_fds`] are what a shell is made of, and
+//! [`probe`] says what this machine allows and how to mend what it does not, [`calls`] which system
+//! calls it refuses.
+//! ## Left out
+//! Nothing here knows what a pod or a container image is. Other architectures
+//! than x86_64 and aarch64 have no seccomp filter.
+//! ## Read next
+//! [`boot`], then `runtime`, which builds containers from these parts.
+
+pub mod beneath;
+pub mod boot;
+pub mod callers;
+pub mod calls;
+pub mod cgroup;
+pub mod confine;
+pub mod descriptors;
+pub mod fds;
+pub mod fork;
+pub mod lock;
+pub mod mount;
+pub mod namespace;
+pub mod probe;
+pub mod process;
+pub mod pty;
+pub mod ranges;
+pub mod reap;
+pub mod relay;
+pub mod script_fds;
+pub mod seccomp;
+pub mod signal;
+pub mod tcp;
+pub mod trap;
+pub mod trash;
+pub mod tree;
+pub mod udp;
+pub mod usage;
+pub mod user;
+
+use std::io;
+
+/// A system call that failed: what was tried, and the kernel's answer as its source.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Error {
+    pub what: String,
+    #[source]
+    pub cause: io::Error,
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub fn new(what: impl Into<String>, cause: impl Into<io::Error>) -> Error {
+        Error { what: what.into(), cause: cause.into() }
+    }
+
+    /// `what: cause` on one line, for logs and for messages that cross a process border.
+    pub fn line(&self) -> String {
+        format!("{}: {}", self.what, self.cause)
+    }
+}
+
+/// Says what was tried when a call fails.
+pub trait Context<T> {
+    fn during(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<io::Error>> Context<T> for std::result::Result<T, E> {
+    fn during(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|cause| Error { what: what(), cause: cause.into() })
+    }
+}
+
+/// A raw system call's answer as a `Result`.
+pub(crate) fn check(answer: i64) -> io::Result<i64> {
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}

@@ -1,0 +1,549 @@
+//! What this machine allows, found out by trying: `ropewalk doctor`.
+//!
+//! Every trial runs in a forked child that is thrown away, in the order in which a cluster would
+//! need it. Nothing remains.
+
+mod words;
+
+use super::process::{self, flags, spawn_forked};
+use super::ranges::{self, Ranges};
+use super::seccomp::Profile;
+use super::user::{self, Ids};
+use super::{Context, Error, Result, beneath, calls, cgroup, confine, fds, mount, namespace, seccomp};
+use lang::Lang;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use words::Word;
+
+/// One thing that a cluster uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capability {
+    pub name: String,
+    pub ok: bool,
+    /// What was found, or the kernel's answer.
+    pub found: String,
+    /// What does not work without it; empty if `ok`.
+    pub what_is_lost: String,
+    /// A command that mends it; empty if `ok`.
+    pub how_to_mend: String,
+    /// It is missing, and without it this machine is of no use.
+    pub fatal: bool,
+}
+
+impl Capability {
+    /// From a trial's outcome.
+    pub fn of(
+        name: impl Into<String>,
+        outcome: std::result::Result<String, String>,
+        lost: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Capability {
+        let ok = outcome.is_ok();
+        let unless = |text: String| if ok { String::new() } else { text };
+        Capability {
+            name: name.into(),
+            ok,
+            found: outcome.unwrap_or_else(|why| why),
+            what_is_lost: unless(lost.into()),
+            how_to_mend: unless(mend.into()),
+            fatal: false,
+        }
+    }
+
+    /// Without it no cluster can start, or no pod in one.
+    pub fn needed(self) -> Capability {
+        Capability { fatal: !self.ok, ..self }
+    }
+}
+
+/// Who asks, and what for.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    pub lang: Lang,
+    /// Where clusters keep their files. It need not exist yet.
+    pub home: &'a Path,
+}
+
+impl Question<'_> {
+    fn say(&self, word: Word) -> String {
+        self.lang.say(word, &[])
+    }
+
+    fn say_of(&self, word: Word, with: &[&str]) -> String {
+        self.lang.say(word, with)
+    }
+
+    fn of(
+        &self,
+        name: Word,
+        outcome: std::result::Result<String, String>,
+        lost: Word,
+        mend: Word,
+    ) -> Capability {
+        Capability::of(self.say(name), outcome, self.say(lost), self.say(mend))
+    }
+
+    /// Runs a trial in a child with new namespaces; what it found, or its error's line.
+    fn trial(
+        &self,
+        clone_flags: u64,
+        found: Word,
+        run: impl FnOnce() -> Result<()>,
+    ) -> std::result::Result<String, String> {
+        trial(clone_flags, || run().map(|()| self.say(found)))
+    }
+}
+
+/// Tries everything. `networks` runs in the child too, in namespaces like a cluster's: `net` brings
+/// its own trials.
+///
+/// Errors: this process has threads, or cannot fork.
+pub fn probe(
+    question: Question<'_>,
+    networks: impl FnOnce(Lang) -> Vec<Capability>,
+) -> Result<Vec<Capability>> {
+    let (kernel, calls) = (kernel_version(question), system_calls(question));
+    if calls.fatal {
+        return Ok(vec![kernel, calls]); // not even a child can be made
+    }
+    let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
+    let child = spawn_forked(0, None, || tell(&write, &in_child(question, vec![kernel, calls], networks)))
+        .during(|| "cannot fork".into())?;
+    drop(write);
+    let mut text = String::new();
+    let told = fs::File::from(read).read_to_string(&mut text);
+    let _ = process::wait_pidfd(child.pidfd.as_fd(), true);
+    told.during(|| "cannot read the findings".into())?;
+    serde_json::from_str(&text).map_err(|e| Error::new("the probe failed", io::Error::from(e)))
+}
+
+fn tell(to: &OwnedFd, findings: &impl Serialize) -> i32 {
+    use std::io::Write;
+    let text = serde_json::to_vec(findings).unwrap_or_default();
+    let mut pipe = match to.try_clone() {
+        Ok(fd) => fs::File::from(fd),
+        Err(_) => return 1,
+    };
+    i32::from(pipe.write_all(&text).is_err())
+}
+
+fn in_child(
+    q: Question<'_>,
+    mut findings: Vec<Capability>,
+    networks: impl FnOnce(Lang) -> Vec<Capability>,
+) -> Vec<Capability> {
+    let ids = user::enter();
+    findings.extend(users(q, &ids));
+    if ids.is_err() {
+        return findings;
+    }
+    let mend = |kinds: &[&str]| raise_limit(kinds).unwrap_or(q.say(Word::MendPrivileged));
+    findings.push(
+        Capability::of(
+            q.say(Word::PidAndMount),
+            q.trial(flags::NEWPID | flags::NEWNS, Word::CanBeMade, mount::make_all_private),
+            q.say(Word::NoCluster),
+            mend(&["pid", "mnt"]),
+        )
+        .needed(),
+    );
+    if findings.iter().any(|finding| finding.fatal) {
+        return findings; // nothing else could be tried
+    }
+    let proc = trial(flags::NEWPID | flags::NEWNS, || Ok(q.say_of(Word::FirstProcess, &[&fresh_proc()?])));
+    findings.push(q.of(Word::OwnProc, proc, Word::EmptyProc, Word::MendProc));
+    findings.push(
+        Capability::of(
+            q.say(Word::UtsIpcCgroup),
+            q.trial(flags::NEWUTS | flags::NEWIPC | flags::NEWCGROUP, Word::CanBeMade, || Ok(())),
+            q.say(Word::NoContainer),
+            mend(&["uts", "ipc", "cgroup"]),
+        )
+        .needed(),
+    );
+    let mut container = |name: Word, tried: std::result::Result<String, String>, mend: Word| {
+        findings.push(q.of(name, tried, Word::NoContainer, mend).needed());
+    };
+    container(Word::Overlay, q.trial(flags::NEWNS, Word::CanBeMounted, overlay), Word::MendOverlay);
+    container(Word::PivotRoot, q.trial(flags::NEWNS, Word::RootChanges, other_root), Word::MendPivot);
+    container(Word::VolumeMounts, q.trial(flags::NEWNS, Word::Attached, attached), Word::MendMounts);
+    let filters = q.trial(0, Word::FilterLoads, || {
+        let profile = Profile::compile().during(|| "cannot compile the filters".into())?;
+        profile.load().during(|| "cannot load the filters".into())
+    });
+    container(Word::Seccomp, filters, Word::MendSeccomp);
+    let networked = q.trial(0, Word::Configured, || {
+        let made = namespace::new_network().during(|| "cannot make a network namespace".into())?;
+        namespace::set_network_sysctls(made.as_fd(), &[("net/ipv4/ip_forward", "1")])
+    });
+    findings.push(
+        Capability::of(q.say(Word::NetworkNamespaces), networked, q.say(Word::NoCluster), mend(&["net"]))
+            .needed(),
+    );
+    findings.extend(ids.as_ref().map(|ids| protections(q, *ids)).unwrap_or_default());
+    findings.extend(cgroups(q));
+    findings.extend(networks_in_child(q, networks));
+    findings
+}
+
+/// Runs a trial in a child with new namespaces; its answer or its error's line.
+fn trial(clone_flags: u64, run: impl FnOnce() -> Result<String>) -> std::result::Result<String, String> {
+    let outcome = in_new_process(clone_flags, || run().map_err(|e| e.line()));
+    outcome.unwrap_or_else(|e| Err(e.line()))
+}
+
+fn in_new_process<T: Serialize + serde::de::DeserializeOwned>(
+    clone_flags: u64,
+    run: impl FnOnce() -> T,
+) -> Result<T> {
+    let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
+    let child = spawn_forked(clone_flags, None, || tell(&write, &run()))
+        .during(|| "cannot clone a process with new namespaces".into())?;
+    drop(write);
+    let mut text = String::new();
+    let told = fs::File::from(read).read_to_string(&mut text);
+    let _ = process::wait_pidfd(child.pidfd.as_fd(), true);
+    told.during(|| "cannot read the trial's answer".into())?;
+    serde_json::from_str(&text).map_err(|e| Error::new("the trial broke off", io::Error::from(e)))
+}
+
+fn networks_in_child(q: Question<'_>, networks: impl FnOnce(Lang) -> Vec<Capability>) -> Vec<Capability> {
+    in_new_process(0, || networks(q.lang)).unwrap_or_else(|e| {
+        vec![q.of(Word::Networks, Err(e.line()), Word::NoCluster, Word::SeeAbove).needed()]
+    })
+}
+
+fn kernel_version(q: Question<'_>) -> Capability {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.trim().to_string();
+    let outcome = match version(&release) {
+        Some(version) if version >= (5, 14) => Ok(release),
+        Some(_) => Err(q.say_of(Word::TooOld, &[&release])),
+        None => Err(q.say_of(Word::NoVersion, &[&format!("{release:?}")])),
+    };
+    q.of(Word::Kernel, outcome, Word::Incomplete, Word::NewerKernel)
+}
+
+fn system_calls(q: Question<'_>) -> Capability {
+    let outcome = match calls::missing() {
+        None => Ok(calls::names()),
+        Some((name, error)) => Err(format!("{name}: {error}")),
+    };
+    q.of(Word::SystemCalls, outcome, Word::NoCluster, Word::MendCalls).needed()
+}
+
+/// `6.1.0-13-amd64` is (6, 1).
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// What being root, or not, means here.
+fn users(q: Question<'_>, ids: &Result<Ids>) -> Vec<Capability> {
+    let namespace = |outcome, mend: &str| {
+        Capability::of(q.say(Word::UserNamespaces), outcome, q.say(Word::NoClusterWithoutRoot), mend).needed()
+    };
+    let mend = "sudo apt-get install uidmap && sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER";
+    let own = |outcome| Capability::of(q.say(Word::SubordinateIds), outcome, q.say(Word::UserZeroOnly), mend);
+    match ids {
+        Ok(Ids::Host) => vec![namespace(Ok(q.say(Word::NotNeeded)), "")],
+        Ok(Ids::Range) => vec![namespace(Ok(q.say(Word::CanBeMade)), ""), own(Ok(q.say(Word::Newuidmap)))],
+        Ok(Ids::Single) => vec![namespace(Ok(q.say(Word::CanBeMade)), ""), own(Err(q.say(Word::OneId)))],
+        Err(e) => {
+            let why = q.say_of(Word::CannotBeMade, &[&e.cause.to_string()]);
+            vec![namespace(Err(why), user::how_to_allow(&e.cause))]
+        }
+    }
+}
+
+/// The command that allows a kind of namespace again of which this user may have none.
+fn raise_limit(kinds: &[&str]) -> Option<String> {
+    let none = |kind: &&&str| {
+        let most = fs::read_to_string(format!("/proc/sys/user/max_{kind}_namespaces"));
+        most.is_ok_and(|n| n.trim() == "0")
+    };
+    kinds.iter().find(none).map(|kind| format!("sudo sysctl -w user.max_{kind}_namespaces=15000"))
+}
+
+/// Returns the number of this process in there.
+fn fresh_proc() -> Result<String> {
+    mount::make_all_private()?;
+    let proc = Path::new("/proc");
+    let plain = mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV | mount::Flags::MS_NOEXEC;
+    mount::mount("proc", proc, plain, "")?;
+    let own = fs::read_link("/proc/self").during(|| "cannot read /proc/self".into())?;
+    Ok(own.display().to_string())
+}
+
+fn overlay() -> Result<()> {
+    mount::make_all_private()?;
+    let base = Path::new("/tmp");
+    mount::mount("tmpfs", base, mount::Flags::empty(), "mode=755")?;
+    for name in ["lower", "upper", "work", "merged"] {
+        fs::create_dir(base.join(name)).during(|| format!("cannot make {name}"))?;
+    }
+    std::env::set_current_dir(base).during(|| "cannot enter /tmp".into())?;
+    let own_namespace = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let rootless = !own_namespace.contains("4294967295");
+    let options =
+        format!("lowerdir=lower,upperdir=upper,workdir=work{}", if rootless { ",userxattr" } else { "" });
+    mount::mount("overlay", Path::new("merged"), mount::Flags::empty(), &options)?;
+    fs::write("merged/file", "text").during(|| "cannot write through an overlay".into())
+}
+
+/// As a volume is mounted: onto a descriptor, read-only and without devices.
+fn attached() -> Result<()> {
+    mount::make_all_private()?;
+    let base = Path::new("/tmp");
+    mount::mount("tmpfs", base, mount::Flags::empty(), "mode=755")?;
+    let root = beneath::Root::open(base)?;
+    let (from, onto) = (root.make_dirs(Path::new("from"), 0o755)?, root.make_dirs(Path::new("onto"), 0o755)?);
+    let attributes = mount::Attributes { read_only: true, no_devices: true };
+    mount::attach(from.as_fd(), onto.as_fd(), attributes)?;
+    match root.write_file(Path::new("onto/file"), b"text", 0o644) {
+        Ok(()) => Err(Error::new("a read-only mount was written", io::ErrorKind::Other)),
+        Err(_) => Ok(()),
+    }
+}
+
+fn other_root() -> Result<()> {
+    mount::make_all_private()?;
+    let base = Path::new("/tmp");
+    mount::mount("tmpfs", base, mount::Flags::empty(), "mode=755")?;
+    mount::enter_root(base)?;
+    mount::leave_old_root()
+}
+
+/// What keeps a pod away from the host and from other pods, beside namespaces, filters and limits.
+fn protections(q: Question<'_>, ids: Ids) -> Vec<Capability> {
+    let dumpable = || {
+        process::become_undumpable().during(|| "cannot become undumpable".into())?;
+        match nix::sys::prctl::get_dumpable().during(|| "cannot ask".into())? {
+            false => Ok(()),
+            true => Err(Error::new(q.say(Word::NoEffect), io::ErrorKind::Other)),
+        }
+    };
+    let privileges = || nix::sys::prctl::set_no_new_privs().during(|| "cannot be set".into());
+    let missing = confine::missing_capabilities();
+    let held = match missing.is_empty() {
+        true => Ok(q.say(Word::AllCapabilities)),
+        false => Err(q.say_of(Word::Missing, &[&missing.join(", ")])),
+    };
+    let needed = |name, tried| q.of(name, tried, Word::NoContainer, Word::MendProtection).needed();
+    let rings = q.trial(0, Word::RingsRefused, || rings_refused(q));
+    vec![
+        needed(Word::PathResolver, q.trial(0, Word::Openat2, beneath::supported)),
+        needed(Word::Undumpable, q.trial(0, Word::NotTraced, dumpable)),
+        needed(Word::NoNewPrivs, q.trial(0, Word::EscalationHolds, privileges)),
+        q.of(Word::Capabilities, held, Word::PrivilegedLess, Word::MendCapabilities),
+        q.of(Word::PacketRings, rings, Word::UncountedRings, Word::MendSeccomp),
+        oom_order(q),
+        open_files(q),
+        supplementary_groups(q),
+        own_users(q, ids),
+    ]
+}
+
+/// A filter answers before the kernel looks whether the descriptor is one.
+fn rings_refused(q: Question<'_>) -> Result<()> {
+    let profile = Profile::compile().during(|| "cannot compile the filters".into())?;
+    profile.load().during(|| "cannot load the filters".into())?;
+    match seccomp::ring_of_nothing().raw_os_error() {
+        Some(nix::libc::EPERM) => Ok(()),
+        _ => Err(Error::new(q.say(Word::NoEffect), io::ErrorKind::Other)),
+    }
+}
+
+/// Whom the kernel ends when memory runs out. Holds everywhere, by one of two ways.
+fn oom_order(q: Question<'_>) -> Capability {
+    let least = process::oom_score_adj(-1000).to_string();
+    let how = if process::oom_score_holds() { Word::OomFinal } else { Word::OomReadOnly };
+    Capability::of(q.say(Word::OomOrder), Ok(q.say_of(how, &[&least])), "", "")
+}
+
+fn open_files(q: Question<'_>) -> Capability {
+    use nix::sys::resource::{Resource, getrlimit};
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, hard)| process::files_of(hard));
+    let (shown, most) = (files.to_string(), process::FILES_MAX.to_string());
+    if !process::cores_held() {
+        let found = Err(q.say_of(Word::CoresLeave, &[&shown]));
+        return q.of(Word::OpenFiles, found, Word::CoreProgram, Word::MendCores);
+    }
+    let found = match files < process::FILES_MAX {
+        true => Err(q.say_of(Word::FewFiles, &[&shown, &most])),
+        false => Ok(q.say_of(Word::FilesAndCores, &[&shown])),
+    };
+    q.of(Word::OpenFiles, found, Word::FewerFiles, Word::MendFiles)
+}
+
+/// `hostUsers: false`: images lie in memory, volumes in the home.
+fn own_users(q: Question<'_>, ids: Ids) -> Capability {
+    let of = |tried| q.of(Word::UsersOfPods, tried, Word::NoOwnUsers, Word::MendOwnUsers);
+    if ids.rootless() {
+        return of(Err(q.say(Word::SharedUsers)));
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let (place, kind) = file_system(q.home, &mounts);
+    let place_shown = place.display().to_string();
+    let in_memory = Path::new("/tmp");
+    let tried = trial(flags::NEWNS, || {
+        drop(Arc::new(Ranges::default()).take()?);
+        mount::make_all_private()?;
+        let of_home = beneath::Root::open(place)?; // before something lies over it
+        mount::mount("tmpfs", in_memory, mount::Flags::empty(), "mode=755")?;
+        let named = |kind: &str, place: &str, e: Error| {
+            Error::new(q.say_of(Word::NotMapped, &[kind, place, &e.what]), e.cause)
+        };
+        idmapped(&beneath::Root::open(in_memory)?).map_err(|e| named("tmpfs", "/tmp", e))?;
+        idmapped(&of_home).map_err(|e| named(kind, &place_shown, e))?;
+        Ok(q.say_of(Word::IdsMapped, &["tmpfs", kind, &place_shown]))
+    });
+    of(tried)
+}
+
+/// The directory that is there of a path, and the kind of its file system: of the mount that lies
+/// nearest above it.
+fn file_system<'a>(path: &'a Path, mountinfo: &'a str) -> (&'a Path, &'a str) {
+    let place = path.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/"));
+    let whole = fs::canonicalize(place).unwrap_or_else(|_| place.to_path_buf());
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        Some((Path::new(left.split(' ').nth(4)?), right.split(' ').next()?))
+    });
+    // Of two mounts at one place the later one is seen.
+    let above = mounts.filter(|(point, _)| whole.starts_with(point));
+    let kind = above.max_by_key(|(point, _)| point.components().count()).map_or("?", |(_, kind)| kind);
+    (place, kind)
+}
+
+/// A directory, seen through another user namespace.
+fn idmapped(directory: &beneath::Root) -> Result<()> {
+    let tree = mount::copy(directory.as_fd(), mount::Attributes::default())?;
+    let (wait, go) = fds::pipe().during(|| "cannot make a pipe".into())?;
+    let go_number = go.as_raw_fd();
+    let child = spawn_forked(flags::NEWUSER, None, || {
+        // SAFETY: in the forked child, where nobody drops this copy: it would wait for itself.
+        unsafe { libc::close(go_number) };
+        let _ = nix::unistd::read(&wait, &mut [0]); // until the parent is through
+        0
+    })
+    .during(|| "cannot make a user namespace".into())?;
+    let run = || {
+        user::map_child(&child, ranges::COUNT)?;
+        let users = namespace::of_process(child.pid, "user").during(|| "cannot open it".into())?;
+        mount::map_ids(&tree, users.as_fd())
+    };
+    let done = run();
+    drop(go);
+    let _ = process::wait_pidfd(child.pidfd.as_fd(), true);
+    done
+}
+
+/// Without subordinate ids the kernel lets nobody drop groups, so files that a group of this user
+/// may read can be read in containers.
+fn supplementary_groups(q: Question<'_>) -> Capability {
+    let denied = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
+    let own = nix::unistd::getgid();
+    let others =
+        nix::unistd::getgroups().unwrap_or_default().into_iter().filter(|group| *group != own).count();
+    let outcome = match denied && others > 0 {
+        true => Err(q.say_of(Word::GroupsStay, &[&others.to_string()])),
+        false => Ok(q.say(Word::NoGroups)),
+    };
+    q.of(Word::Groups, outcome, Word::GroupFiles, Word::MendGroups)
+}
+
+fn cgroups(q: Question<'_>) -> Vec<Capability> {
+    let backend = cgroup::open(&format!("ropewalk-probe-{}", std::process::id()), None);
+    let limits = cgroup::Limits {
+        memory: Some(64 << 20),
+        pids: Some(100),
+        cpu_milli: Some(500),
+        cpu_shares: 102,
+        harmless_devices: true,
+        of_groups: false,
+    };
+    let mode = backend.describe();
+    let outcome = match backend.create("probe", &limits) {
+        _ if backend.lacks().is_some() => Err(backend.lacks().unwrap_or_default()),
+        Ok(group) => {
+            let _ = group.remove();
+            Ok(mode.clone())
+        }
+        Err(e) => Err(e.line()),
+    };
+    let lacks_pids = backend.lacks().is_some_and(|why| why.contains("pids") || !mode.starts_with('v'));
+    let pids = match lacks_pids {
+        true => Err(q.say(Word::NoPidsCount)),
+        false => Ok(q.say(Word::PidsOfPod)),
+    };
+    let swap = match backend.controls_swap() {
+        true => Ok(q.say(Word::SwapHeld)),
+        false => Err(q.say_of(Word::SwapUncounted, &[&mode])),
+    };
+    // Both hold. Without a device cgroup it is the missing capability that does, and nodev on every
+    // volume.
+    let devices = if backend.controls_devices() { Word::DevicesListed } else { Word::NoDeviceCgroup };
+    backend.destroy();
+    vec![
+        q.of(Word::Cgroups, outcome, Word::NoLimits, Word::MendCgroups),
+        q.of(Word::PidsLimit, pids, Word::AllPids, Word::MendPids),
+        q.of(Word::SwapLimit, swap, Word::SwapBeyond, Word::MendSwap),
+        Capability::of(q.say(Word::DeviceControl), Ok(q.say_of(devices, &[&mode])), "", ""),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        assert_eq!(version("6.1.0-13-amd64"), Some((6, 1)));
+        assert!(version("5.9.16-generic") < Some((5, 14)));
+        assert_eq!(version("nonsense"), None);
+    }
+
+    #[test]
+    fn a_finding_tells_how_to_mend_only_what_is_broken() {
+        let fine = Capability::of("x", Ok("yes".into()), "lost", "mend");
+        assert_eq!((fine.ok, fine.what_is_lost.as_str(), fine.how_to_mend.as_str()), (true, "", ""));
+        let broken = Capability::of("x", Err("EPERM".into()), "lost", "mend");
+        assert_eq!((broken.ok, broken.found.as_str(), broken.how_to_mend.as_str()), (false, "EPERM", "mend"));
+    }
+
+    #[test]
+    fn only_what_is_needed_and_missing_is_fatal() {
+        let of = |outcome: std::result::Result<String, String>| Capability::of("x", outcome, "", "");
+        let broken = || of(Err("EPERM".into()));
+        assert_eq!(
+            [broken().fatal, broken().needed().fatal, of(Ok("yes".into())).needed().fatal],
+            [false, true, false]
+        );
+    }
+
+    #[test]
+    fn the_file_system_of_a_home_is_that_of_the_nearest_mount() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = fs::canonicalize(dir.path()).unwrap();
+        let line = |point: &Path, kind: &str| {
+            format!("36 35 98:0 / {} rw shared:1 - {kind} dev rw\n", point.display())
+        };
+        let mounts = [
+            line(Path::new("/"), "overlay"),
+            line(&here, "ext4"),
+            line(&here, "btrfs"),
+            line(&here.join("x"), "tmpfs"),
+        ]
+        .concat();
+        let home = here.join("not/there/yet");
+        assert_eq!(file_system(&home, &mounts), (here.as_path(), "btrfs"));
+        assert_eq!(file_system(&home, &line(Path::new("/"), "overlay")).1, "overlay");
+        assert_eq!(file_system(&home, "nonsense").1, "?");
+    }
+}

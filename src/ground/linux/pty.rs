@@ -1,0 +1,82 @@
+//! Terminals.
+
+use super::check;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Makes a terminal in this process' own devpts instance and makes it the controlling terminal of a
+/// new session. Returns the master and the terminal. For a process that was just made.
+pub fn become_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+    // SAFETY: setsid takes nothing.
+    check(unsafe { libc::setsid() }.into())?;
+    let master = open_multiplexer(c"/dev/pts/ptmx").or_else(|_| open_multiplexer(c"/dev/ptmx"))?;
+    let unlock: libc::c_int = 0;
+    // SAFETY: TIOCSPTLCK reads one int, which outlives the call.
+    check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) }.into())?;
+    // TIOCGPTPEER needs no look-up of /dev/pts/N, which could be somebody else's by then.
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: takes flags by value; a non-negative answer is a new descriptor of ours.
+    let terminal = unsafe {
+        let fd = check(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags).into())?;
+        OwnedFd::from_raw_fd(fd as i32)
+    };
+    // SAFETY: takes an int by value.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) }.into())?;
+    Ok((master, terminal))
+}
+
+/// The device that makes terminals has this number (Documentation/admin-guide/devices.txt).
+const MULTIPLEXER: (u64, u64) = (5, 2);
+
+/// Opens a terminal multiplexer by a path in a container, whose root may have put something else
+/// there.
+fn open_multiplexer(path: &CStr) -> io::Result<OwnedFd> {
+    let place = libc::O_PATH | libc::O_CLOEXEC;
+    // SAFETY: a string that outlives the call, and flags; a non-negative answer is a new descriptor
+    // of ours.
+    let place = unsafe { OwnedFd::from_raw_fd(check(libc::open(path.as_ptr(), place).into())? as i32) };
+    let is_one = |fd: &OwnedFd| -> io::Result<()> {
+        let found = nix::sys::stat::fstat(fd)?;
+        let number = (nix::sys::stat::major(found.st_rdev), nix::sys::stat::minor(found.st_rdev));
+        match found.st_mode & libc::S_IFMT == libc::S_IFCHR && number == MULTIPLEXER {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("{path:?} is no terminal multiplexer"))),
+        }
+    };
+    is_one(&place)?; // only then is it opened: the open of another device or of a FIFO could block
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC | libc::O_NONBLOCK;
+    // SAFETY: as above.
+    let master = unsafe { OwnedFd::from_raw_fd(check(libc::open(path.as_ptr(), flags).into())? as i32) };
+    is_one(&master)?;
+    Ok(master)
+}
+
+/// Tells the program on the terminal its size in character cells (it gets SIGWINCH).
+pub fn resize(master: BorrowedFd<'_>, columns: u16, rows: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCSWINSZ reads one winsize, which outlives the call.
+    check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into()).map(drop)
+}
+
+/// Bytes that a program could read from a terminal now; with the kernel's line editor on, those of
+/// whole lines.
+///
+/// # Errors
+/// `ENOTTY` if it is none.
+pub fn unread(terminal: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: FIONREAD fills one int, which outlives the call.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::FIONREAD as _, &raw mut count) }.into())?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// The size of a terminal in character cells, (columns, rows).
+///
+/// Errors: `ENOTTY` if it is none.
+pub fn size(terminal: BorrowedFd<'_>) -> io::Result<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ fills one winsize, which outlives the call.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) }.into())?;
+    Ok((size.ws_col, size.ws_row))
+}

@@ -1,0 +1,82 @@
+//! Descriptors that a shell script names by number.
+//!
+//! The numbers 0 to 9 belong to the script. Whatever the shell itself owns is moved [`above`] them,
+//! so a script can never close or replace a descriptor that some `OwnedFd` of this program stands
+//! for.
+
+use super::check;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// How many numbers belong to the script.
+pub const COUNT: RawFd = 10;
+
+fn of_script(number: RawFd) -> io::Result<RawFd> {
+    if (0..COUNT).contains(&number) { Ok(number) } else { Err(io::Error::from_raw_os_error(libc::EBADF)) }
+}
+
+/// The same descriptor under a number that no script can name.
+pub fn above(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() >= COUNT { Ok(fd) } else { copy(fd.as_raw_fd()) }
+}
+
+fn copy(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes no pointers; a non-negative answer is a new descriptor.
+    let fd = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, COUNT) }.into())?;
+    // SAFETY: new, and ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// A copy of what the script has under `number`; `None` if that is closed.
+pub fn save(number: RawFd) -> io::Result<Option<OwnedFd>> {
+    match copy(of_script(number)?) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(e) if e.raw_os_error() == Some(libc::EBADF) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Gives the script `source` under `number`, which children inherit.
+pub fn assign(number: RawFd, source: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes numbers only. `number` is one of the script's, which no owner in this program
+    // has (see above), and standard streams stay usable numbers whatever they mean.
+    check(unsafe { libc::dup2(source.as_raw_fd(), of_script(number)?) }.into()).map(drop)
+}
+
+/// Makes `number` mean what the script has under `from`.
+///
+/// Errors: `EBADF` if that is closed, or a number is none of the script's.
+pub fn duplicate(from: RawFd, number: RawFd) -> io::Result<()> {
+    match save(from)? {
+        Some(source) => assign(number, source.as_fd()),
+        None => Err(io::Error::from_raw_os_error(libc::EBADF)),
+    }
+}
+
+/// Closes what the script has under `number`; fine if it is closed already.
+pub fn close(number: RawFd) -> io::Result<()> {
+    let number = of_script(number)?;
+    // SAFETY: takes a number only, which is one of the script's: no owner in this program has it.
+    unsafe { libc::close(number) };
+    Ok(())
+}
+
+/// Whether `number` is a terminal.
+pub fn is_terminal(number: RawFd) -> bool {
+    // SAFETY: takes a number only and changes nothing.
+    number >= 0 && unsafe { libc::isatty(number) } == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_cannot_name_the_shells_descriptors() {
+        let ours = above(std::fs::File::open("/dev/null").unwrap().into()).unwrap();
+        assert!(ours.as_raw_fd() >= COUNT);
+        for refused in [assign(10, ours.as_fd()), close(10), duplicate(0, -1), duplicate(77, 3)] {
+            assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EBADF));
+        }
+    }
+}

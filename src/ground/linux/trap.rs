@@ -1,0 +1,172 @@
+//! Signals that a program wants to know about at a moment of its own choice, as a shell's `trap`
+//! does.
+
+use super::check;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::time::TimeSpec;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Highest signal number.
+pub const LAST: i32 = 64;
+
+static CAME: [AtomicBool; LAST as usize + 1] = [const { AtomicBool::new(false) }; LAST as usize + 1];
+/// Whether anything but SIGCHLD came since [`take_any`].
+static ANY: AtomicBool = AtomicBool::new(false);
+
+/// What a signal does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Default,
+    Ignore,
+    /// It is remembered until [`take`], and interrupts the system call that is waiting.
+    Note,
+}
+
+extern "C" fn note(signal: libc::c_int) {
+    // Atomics only: all that a handler may touch.
+    if let Some(came) = CAME.get(signal as usize) {
+        came.store(true, Ordering::Relaxed);
+    }
+    if signal != libc::SIGCHLD {
+        ANY.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Errors: `EINVAL` for a number that is no signal, or one that nobody may catch.
+pub fn set(signal: i32, action: Action) -> io::Result<()> {
+    // SAFETY: sigaction is plain data; all zeroes is "no flags, nothing blocked, default action".
+    let mut wanted: libc::sigaction = unsafe { std::mem::zeroed() };
+    wanted.sa_sigaction = match action {
+        Action::Default => libc::SIG_DFL,
+        Action::Ignore => libc::SIG_IGN,
+        Action::Note => note as *const () as libc::sighandler_t,
+    };
+    // SAFETY: `wanted` outlives the call; the handler, if any, touches atomics only. No old action
+    // is asked for.
+    check(unsafe { libc::sigaction(signal, &raw const wanted, std::ptr::null_mut()) }.into()).map(drop)
+}
+
+/// Whether the signal is ignored, e.g. by the wish of whoever started this program.
+pub fn is_ignored(signal: i32) -> bool {
+    // SAFETY: plain data that the call below fills.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `now` outlives the call; nothing is changed.
+    let answer = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut now) };
+    answer == 0 && now.sa_sigaction == libc::SIG_IGN
+}
+
+/// Whether the signal came since it was last taken.
+pub fn take(signal: i32) -> bool {
+    CAME.get(signal as usize).is_some_and(|came| came.swap(false, Ordering::Relaxed))
+}
+
+/// Whether the signal came and was not taken.
+pub fn came(signal: i32) -> bool {
+    CAME.get(signal as usize).is_some_and(|came| came.load(Ordering::Relaxed))
+}
+
+/// Whether any signal but SIGCHLD came since this was last asked.
+pub fn take_any() -> bool {
+    ANY.swap(false, Ordering::Relaxed)
+}
+
+/// The lowest signal but SIGCHLD that came and was not taken.
+pub fn pending() -> Option<i32> {
+    if !ANY.load(Ordering::Relaxed) {
+        return None;
+    }
+    (1..=LAST).find(|n| *n != libc::SIGCHLD && came(*n))
+}
+
+/// While it lives no signal arrives; those that come meanwhile arrive when it is dropped.
+pub struct Blocked(SigSet);
+
+/// Blocks all signals.
+pub fn block() -> io::Result<Blocked> {
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
+    Ok(Blocked(before))
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None); // fails for no mask that we were given
+    }
+}
+
+/// Forgets everything that came: it was meant for the process that this one was copied from.
+pub fn forget() {
+    for signal in 1..=LAST {
+        take(signal);
+    }
+    take_any();
+}
+
+/// Asks `ready` again after every signal until it has an answer. No signal is lost between the
+/// question and the waiting.
+pub fn wait_until<T>(mut ready: impl FnMut() -> Option<T>) -> io::Result<T> {
+    let blocked = block()?;
+    loop {
+        if let Some(answer) = ready() {
+            return Ok(answer);
+        }
+        let _ = blocked.0.suspend(); // ends by a signal, always
+    }
+}
+
+/// What ended a wait for input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    Ready,
+    /// A signal came first, even a moment before the call.
+    Signal,
+    /// The time is over.
+    Late,
+}
+
+/// Waits until `fd` can be read; `false` if a signal came first, even a moment before the call.
+pub fn wait_readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    wait_readable_within(fd, None).map(|input| input == Input::Ready)
+}
+
+/// The same, for at most `limit`.
+pub fn wait_readable_within(fd: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<Input> {
+    let blocked = block()?;
+    if pending().is_some() {
+        return Ok(Input::Signal);
+    }
+    let limit = limit.map(TimeSpec::from_duration);
+    match ppoll(&mut [PollFd::new(fd, PollFlags::POLLIN)], limit, Some(blocked.0)) {
+        Ok(0) => Ok(Input::Late),
+        Ok(_) => Ok(Input::Ready),
+        Err(Errno::EINTR) => Ok(Input::Signal),
+        Err(e) => Err(e.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::{Signal, raise};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_noted_signal_is_taken_once() {
+        let number = Signal::SIGWINCH as i32;
+        set(number, Action::Note).unwrap();
+        raise(Signal::SIGWINCH).unwrap();
+        assert_eq!(pending(), Some(number));
+        let (quiet, _writer) = crate::fds::pipe().unwrap();
+        assert!(!wait_readable(quiet.as_fd()).unwrap()); // it came before: no wait for ever
+        assert!(came(number) && take(number) && !came(number) && !take(number));
+        set(number, Action::Ignore).unwrap();
+        assert!(is_ignored(number));
+        set(number, Action::Default).unwrap();
+        assert!(set(9, Action::Ignore).is_err());
+    }
+}

@@ -1,0 +1,183 @@
+//! Where trees go before they are removed: a directory that no container sees.
+//!
+//! What a pod wrote may still be mounted somewhere: a volume of the node (`hostPath`, a claim) in
+//! another pod, a part of it (`subPath`) in a container that is ending. So a tree is first moved
+//! here in one step, and then removed by descriptors ([`super::tree`]): from then on nobody finds
+//! it by a name, nothing new of this name is mixed up with it, and a removal that was ended is
+//! finished by the next one.
+
+use super::beneath::{Root, names_of};
+use super::tree::Removal;
+use super::{Context, Result};
+use nix::errno::Errno;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Names that are tried for one tree.
+const NAMES_MAX: usize = 4096;
+
+#[derive(Debug)]
+pub struct Trash {
+    root: Root,
+    path: PathBuf,
+}
+
+impl Trash {
+    /// Opens the directory, and makes it if it is missing. It has to be on the file system of the
+    /// trees, and in no directory that containers see.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(path: &Path) -> Result<Trash> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.during(|| format!("cannot make {}", path.display()))?;
+        Ok(Trash { root: Root::open(path)?, path: path.to_path_buf() })
+    }
+
+    /// Removes what `untrusted` names below a directory, until this time at most. `false`:
+    /// something is left, and the next call with the same label goes on. The label names the tree
+    /// here; it is one name.
+    ///
+    /// # Errors
+    /// As [`Root::remove_all`].
+    pub fn remove(
+        &self,
+        from: &Root,
+        untrusted: &Path,
+        label: &str,
+        removal: &mut Removal,
+        until: Instant,
+    ) -> Result<bool> {
+        if !self.take(from, untrusted, label)? && !from.remove_some(untrusted, removal, until)? {
+            return Ok(false);
+        }
+        self.empty(Some(label), removal, until)
+    }
+
+    /// Moves a tree here. `false`: it cannot be moved, because it lies on another file system, or
+    /// in the lower layer of an overlay.
+    fn take(&self, from: &Root, untrusted: &Path, label: &str) -> Result<bool> {
+        for number in 1..=NAMES_MAX {
+            // One that is taken belongs to an earlier removal. An empty directory is replaced.
+            let place = format!("{label}.{number}");
+            match from.move_to(untrusted, &self.root, Path::new(&place)) {
+                Ok(()) => return Ok(true),
+                Err(Errno::ENOENT) => return Ok(true), // it is gone, or was moved before
+                Err(Errno::EXDEV) if from.same_place(untrusted) => return Ok(false),
+                Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR | Errno::EISDIR) => {}
+                Err(e) => {
+                    return Err(e).during(|| format!("cannot move {} away", untrusted.display()));
+                }
+            }
+        }
+        let full = io::Error::new(io::ErrorKind::StorageFull, "too much is being removed");
+        Err(super::Error::new(self.path.display().to_string(), full))
+    }
+
+    /// The labels of the trees that are here.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn labels(&self) -> Result<BTreeSet<String>> {
+        let all = names_of(&self.root).during(|| format!("cannot list {}", self.path.display()))?;
+        let label = |name: OsString| Some(name.to_str()?.rsplit_once('.')?.0.to_string());
+        Ok(all.into_iter().filter_map(label).collect())
+    }
+
+    /// Removes what was moved here under a label, or under any, until this time at most. `false`:
+    /// something is left.
+    ///
+    /// # Errors
+    /// As [`Root::remove_all`], the first one: the other trees are removed all the same.
+    pub fn empty(&self, label: Option<&str>, removal: &mut Removal, until: Instant) -> Result<bool> {
+        let prefix = label.map(|label| format!("{label}."));
+        let all = names_of(&self.root).during(|| format!("cannot list {}", self.path.display()))?;
+        let mut result = Ok(true);
+        for name in all {
+            let wanted = prefix.as_ref().is_none_or(|prefix| name.to_string_lossy().starts_with(prefix));
+            if !wanted {
+                continue;
+            }
+            match self.root.remove_some(Path::new(&name), removal, until) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(e) => result = result.and(Err(e)),
+            }
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::time::Duration;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(600)
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut all: Vec<String> =
+            fs::read_dir(dir).unwrap().flatten().map(|e| e.file_name().into_string().unwrap()).collect();
+        all.sort();
+        all
+    }
+
+    /// Who holds the tree open, as a container does that has it mounted, does not keep it, or what
+    /// comes in its place.
+    #[test]
+    fn a_tree_is_out_of_reach_before_anything_of_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pods, bin) = (dir.path().join("pods"), dir.path().join("trash"));
+        fs::create_dir_all(pods.join("u/volumes/v/deep")).unwrap();
+        fs::write(pods.join("u/volumes/v/deep/file"), "x").unwrap();
+        let (trash, from) = (Trash::open(&bin).unwrap(), Root::open(&pods.join("u")).unwrap());
+        let held = Root::open(&pods.join("u/volumes/v")).unwrap();
+        // No time at all: it is moved, and nothing is removed.
+        let mut removal = Removal::default();
+        let path = Path::new("volumes");
+        assert!(!trash.remove(&from, path, "u", &mut removal, Instant::now()).unwrap());
+        assert_eq!((names(&pods.join("u")), names(&bin)), (vec![], vec!["u.1".to_string()]));
+        assert!(bin.join("u.1/v/deep/file").exists());
+        // The pod makes something of that name anew, and what holds the old one writes on.
+        fs::create_dir_all(pods.join("u/volumes/new")).unwrap();
+        held.write_file(Path::new("late"), b"x", 0o644).unwrap();
+        assert!(trash.remove(&from, path, "other", &mut removal, soon()).unwrap());
+        assert_eq!(names(&bin), ["u.1"], "another's label");
+        assert!(trash.empty(Some("u"), &mut removal, soon()).unwrap());
+        assert_eq!((names(&bin).len(), names(&pods.join("u")).len()), (0, 0));
+        assert!(held.write_file(Path::new("later"), b"x", 0o644).is_err(), "there is no directory any more");
+        // Nothing there, and nothing that would lead elsewhere.
+        assert!(trash.remove(&from, path, "u", &mut removal, soon()).unwrap());
+        fs::write(dir.path().join("outside"), "x").unwrap();
+        for bad in ["../../outside", "..", ".", ""] {
+            assert!(trash.remove(&from, Path::new(bad), "u", &mut removal, soon()).is_err(), "{bad:?}");
+        }
+        assert!(dir.path().join("outside").exists());
+    }
+
+    #[test]
+    fn what_an_ended_removal_left_goes_with_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pods, bin) = (dir.path().join("pods"), dir.path().join("trash"));
+        let trash = Trash::open(&bin).unwrap();
+        for name in ["u.1/full", "u.2", "w.1/full"] {
+            fs::create_dir_all(bin.join(name)).unwrap();
+        }
+        fs::write(bin.join("u.3"), "a file").unwrap();
+        fs::create_dir_all(pods.join("u/v")).unwrap();
+        let (from, mut removal) = (Root::open(&pods).unwrap(), Removal::default());
+        assert_eq!(trash.labels().unwrap(), ["u", "w"].map(String::from).into());
+        assert!(trash.remove(&from, Path::new("u"), "u", &mut removal, soon()).unwrap());
+        assert_eq!(names(&bin), ["w.1"]);
+        assert!(trash.empty(None, &mut removal, soon()).unwrap());
+        assert_eq!(names(&bin), [""; 0]);
+    }
+}

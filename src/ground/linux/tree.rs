@@ -1,0 +1,330 @@
+//! Trees of files that a pod made: measuring and removing them, with bounds on memory, descriptors,
+//! depth and time whatever is in them.
+//!
+//! Both go from directory to directory by descriptors, one name at a time ([`super::beneath`]): no
+//! path is too long for them, no link is followed, and a directory that is renamed meanwhile leads
+//! nowhere else. What is mounted in a tree is not entered. Containers have mount namespaces of
+//! their own, from which nothing propagates, so only Ropewalk itself can have mounted it. Device
+//! numbers say less: the files of one overlay have several, and on btrfs any user may make a
+//! directory with a number of its own (a subvolume).
+
+use super::beneath::{self, Root, path_of};
+use super::{Context, Result};
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::fstatat;
+use nix::unistd::UnlinkatFlags;
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs::ReadDir;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+/// Directories below each other that [`measure`] enters. It holds two descriptors and a buffer of
+/// 32 KiB for each.
+pub const LEVELS_MAX: usize = 100;
+/// Files with several names that [`measure`] remembers. Further ones count once for each name.
+const LINKS_MAX: usize = 1 << 16;
+/// Directories that [`remove`] holds open at a time; deeper ones are first moved up, so a pod
+/// cannot exhaust descriptors or the stack.
+const DEPTH_MAX: usize = 32;
+/// Names that [`remove`] reads from one directory at a time.
+const NAMES_MAX: usize = 1024;
+/// How often [`remove`] reads one directory, which it makes smaller each time, before it gives up:
+/// a process that lives on fills it faster than it is emptied. No tree that is left alone meets
+/// this bound, however large it is: a directory would need a billion names. The next removal goes
+/// on where this one stopped.
+const PASSES_MAX: u64 = 1 << 20;
+
+/// Where [`measure`] stops.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Files and directories.
+    pub files: u64,
+    pub until: Instant,
+}
+
+/// What [`measure`] counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Bytes of allocated blocks.
+    pub bytes: u64,
+    /// Files and directories.
+    pub files: u64,
+    /// Not all was counted: there are more files than the bounds allow, more than [`LEVELS_MAX`]
+    /// levels, a directory that may not be read, or it takes too long.
+    pub cut: bool,
+}
+
+/// A directory that is being read.
+struct Level {
+    directory: OwnedFd,
+    entries: ReadDir,
+}
+
+impl Level {
+    fn open(parent: &impl AsFd, name: &OsStr) -> nix::Result<Level> {
+        let directory = beneath::directory(parent, name)?;
+        let entries = std::fs::read_dir(path_of(directory.as_fd()));
+        let entries = entries.map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+        Ok(Level { directory, entries })
+    }
+}
+
+/// Measures all that is below a directory, depth first. A file with several names counts once.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`: this process or the machine lacks descriptors or memory, which
+/// says nothing about the tree. Any error of the first directory.
+pub fn measure(root: &Root, bounds: &Bounds) -> Result<Found> {
+    walk(root, bounds).during(|| "cannot measure a directory".into())
+}
+
+fn walk(root: &Root, bounds: &Bounds) -> nix::Result<Found> {
+    let mut found = Found::default();
+    let mut named: HashSet<(u64, u64)> = HashSet::new();
+    let mut levels = vec![Level::open(root, OsStr::new("."))?];
+    while let Some(level) = levels.last_mut() {
+        let Some(entry) = level.entries.next() else {
+            levels.pop();
+            continue;
+        };
+        if found.files >= bounds.files || Instant::now() >= bounds.until {
+            found.cut = true;
+            return Ok(found);
+        }
+        let Ok(entry) = entry else {
+            found.cut = true;
+            continue;
+        };
+        let name = entry.file_name();
+        let Ok(stat) = fstatat(&level.directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) else {
+            continue; // it went meanwhile
+        };
+        found.files += 1;
+        let is_dir = stat.st_mode & libc::S_IFMT == libc::S_IFDIR;
+        if !is_dir && stat.st_nlink > 1 {
+            let id = (stat.st_dev, stat.st_ino);
+            if named.contains(&id) {
+                continue;
+            }
+            if named.len() < LINKS_MAX {
+                named.insert(id);
+            }
+        }
+        found.bytes = found.bytes.saturating_add((stat.st_blocks.max(0) as u64).saturating_mul(512));
+        if !is_dir {
+            continue;
+        }
+        if levels.len() >= LEVELS_MAX {
+            found.cut = true;
+            continue;
+        }
+        let parent = &levels[levels.len() - 1].directory;
+        match Level::open(parent, &name) {
+            Ok(next) => levels.push(next),
+            Err(lack @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => return Err(lack),
+            // A mount, or it went meanwhile, or something else has its name now.
+            Err(Errno::EXDEV | Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {}
+            Err(_) => found.cut = true,
+        }
+    }
+    Ok(found)
+}
+
+/// What the removal of one tree has done so far, in however many parts.
+#[derive(Debug)]
+pub struct Removal {
+    moved: u64,
+    /// [`PASSES_MAX`] but in tests.
+    passes_max: u64,
+    /// When this part is over.
+    until: Option<Instant>,
+}
+
+impl Default for Removal {
+    fn default() -> Removal {
+        Removal { moved: 0, passes_max: PASSES_MAX, until: None }
+    }
+}
+
+impl Removal {
+    pub(super) fn for_part(&mut self, until: Instant) -> &mut Removal {
+        self.until = Some(until);
+        self
+    }
+
+    /// `ETIME`: this part is over.
+    fn in_time(&self) -> nix::Result<()> {
+        if self.until.is_some_and(|until| Instant::now() >= until) { Err(Errno::ETIME) } else { Ok(()) }
+    }
+}
+
+/// Removes what has this name, with all that is in it. A removal that was ended in between is
+/// finished by the next one. `ETIME`: this part of it is over.
+pub(super) fn remove(parent: &OwnedFd, name: &OsStr, work: &mut Removal) -> nix::Result<()> {
+    work.in_time()?;
+    match nix::unistd::unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
+        Err(Errno::EISDIR | Errno::EPERM) => {}
+        other => return other,
+    }
+    let directory = beneath::directory(parent, name)?;
+    empty(&directory, &directory, 1, work)?;
+    nix::unistd::unlinkat(parent, name, UnlinkatFlags::RemoveDir)
+}
+
+/// Removes everything in `here`, which lies `depth` levels below `top`. Directories that lie too
+/// deep are moved up into `top`, which therefore takes several passes.
+///
+/// `EBUSY`: see [`PASSES_MAX`].
+fn empty(top: &OwnedFd, here: &OwnedFd, depth: usize, work: &mut Removal) -> nix::Result<()> {
+    for _ in 0..work.passes_max {
+        work.in_time()?;
+        let names = beneath::names(here, NAMES_MAX)?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        for name in &names {
+            work.in_time()?;
+            match nix::unistd::unlinkat(here, name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => continue,
+                Err(Errno::EISDIR | Errno::EPERM) => {}
+                Err(e) => return Err(e),
+            }
+            if depth >= DEPTH_MAX {
+                move_up(top, here, name, work)?;
+                continue;
+            }
+            let child = beneath::directory(here, name)?;
+            empty(top, &child, depth + 1, work)?;
+            match nix::unistd::unlinkat(here, name.as_os_str(), UnlinkatFlags::RemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+    Err(Errno::EBUSY)
+}
+
+/// Moves a directory into `top`, under a name that is free: one that was moved before an earlier
+/// removal was ended, or that the pod made, may have any name.
+fn move_up(top: &OwnedFd, here: &OwnedFd, name: &OsStr, work: &mut Removal) -> nix::Result<()> {
+    loop {
+        work.moved += 1;
+        let new = format!(".removed-{}", work.moved);
+        match nix::fcntl::renameat(here, name, top, new.as_str()) {
+            Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR) => work.in_time()?, // there are so many names at most
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+    use std::time::Duration;
+
+    fn bounds(files: u64) -> Bounds {
+        Bounds { files, until: Instant::now() + Duration::from_secs(600) }
+    }
+
+    fn measured(dir: &Path, files: u64) -> Found {
+        measure(&Root::open(dir).unwrap(), &bounds(files)).unwrap()
+    }
+
+    /// Makes directories below each other, as a process does that changes its directory: no path
+    /// names the last one.
+    fn deep(dir: &Path, name: &str, levels: usize) -> OwnedFd {
+        use nix::fcntl::OFlag;
+        use nix::sys::stat::Mode;
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let mut here = nix::fcntl::open(dir, flags, Mode::empty()).unwrap();
+        for _ in 0..levels {
+            nix::sys::stat::mkdirat(&here, name, Mode::from_bits_truncate(0o755)).unwrap();
+            here = nix::fcntl::openat(&here, name, flags, Mode::empty()).unwrap();
+        }
+        here
+    }
+
+    #[test]
+    fn a_walk_has_bounds_on_depth_files_and_time() {
+        let dir = tempfile::tempdir().unwrap();
+        (0..20).for_each(|n| fs::write(dir.path().join(n.to_string()), "x").unwrap());
+        assert_eq!((measured(dir.path(), 21).files, measured(dir.path(), 21).cut), (20, false));
+        assert_eq!((measured(dir.path(), 19).files, measured(dir.path(), 19).cut), (19, true));
+        let over = Bounds { files: 100, until: Instant::now() };
+        assert!(measure(&Root::open(dir.path()).unwrap(), &over).unwrap().cut);
+
+        // Longer than PATH_MAX, and not too deep: all of it counts.
+        let (name, long) = ("d".repeat(200), dir.path().join("long"));
+        fs::create_dir(&long).unwrap();
+        drop(deep(&long, &name, LEVELS_MAX - 1));
+        assert_eq!((measured(&long, 1000).files, measured(&long, 1000).cut), (LEVELS_MAX as u64 - 1, false));
+        let too_deep = dir.path().join("deep");
+        fs::create_dir(&too_deep).unwrap();
+        drop(deep(&too_deep, &name, LEVELS_MAX + 1));
+        fs::write(too_deep.join("beside"), vec![1; 1 << 20]).unwrap();
+        let found = measured(&too_deep, 1000);
+        assert!(found.cut && found.bytes >= 1 << 20, "the rest counts: {found:?}");
+    }
+
+    #[test]
+    fn a_removal_goes_on_where_its_time_was_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        for n in 0..50 {
+            fs::create_dir_all(top.join(format!("d{n}"))).unwrap();
+            (0..20).for_each(|f| fs::write(top.join(format!("d{n}/f{f}")), "").unwrap());
+        }
+        let (root, mut removal) = (Root::open(dir.path()).unwrap(), Removal::default());
+        let mut remove =
+            |time: Duration| root.remove_some(Path::new("top"), &mut removal, Instant::now() + time);
+        assert!(!remove(Duration::ZERO).unwrap());
+        assert_eq!(measured(&top, 2000).files, 50 * 21, "no time, nothing is removed");
+        let (mut parts, mut left) = (0, 50 * 21);
+        while !remove(Duration::from_micros(100)).unwrap() {
+            let now = measured(&top, 2000).files;
+            assert!(now <= left);
+            (parts, left) = (parts + 1, now);
+            assert!(parts < 10_000, "it never ends");
+        }
+        assert!(!top.exists() && parts > 0, "{parts}");
+        assert!(remove(Duration::from_secs(60)).unwrap(), "nothing there is no error");
+    }
+
+    #[test]
+    fn a_removal_has_a_bound_for_each_directory_and_none_for_the_whole_tree() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        (0..50).for_each(|n| fs::create_dir_all(top.join(format!("d{n}/e/f"))).unwrap());
+        let (root, soon) = (Root::open(dir.path()).unwrap(), Instant::now() + Duration::from_secs(600));
+        let with = |passes_max: u64| Removal { passes_max, ..Removal::default() };
+        let refused = root.remove_some(Path::new("top"), &mut with(1), soon).unwrap_err();
+        assert_eq!(refused.cause.raw_os_error(), Some(libc::EBUSY), "it is never found empty");
+        assert!(root.remove_some(Path::new("top"), &mut with(2), soon).unwrap());
+        assert!(!top.exists());
+    }
+
+    #[test]
+    fn removal_ends_whatever_names_a_pod_gave_and_an_earlier_removal_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        // Names that directories get which are moved up.
+        for n in 1..20 {
+            fs::create_dir_all(top.join(format!(".removed-{n}/full"))).unwrap();
+            fs::create_dir_all(top.join(format!(".removed-{}-{n}/full", std::process::id()))).unwrap();
+        }
+        fs::write(top.join(".removed-20"), "").unwrap();
+        std::os::unix::fs::symlink("..", top.join(".removed-21")).unwrap();
+        let inside = top.join("a");
+        fs::create_dir(&inside).unwrap();
+        drop(deep(&inside, &"d".repeat(200), 10 * DEPTH_MAX));
+        fs::write(dir.path().join("kept"), "").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        root.remove_all(Path::new("top")).unwrap();
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left, ["kept"]);
+    }
+}

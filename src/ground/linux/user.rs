@@ -1,0 +1,252 @@
+//! Entering a user namespace: how somebody without root becomes root over processes of their own.
+
+use super::beneath::Root;
+use super::process::{self, Child, Exit};
+use super::{Context, Error, Result, fds, ranges, usage};
+use nix::fcntl::OFlag;
+use nix::sched::CloneFlags;
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// Which users and groups exist for this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ids {
+    /// All of the machine's: we are root.
+    Host,
+    /// Root and a range of subordinate ids (/etc/subuid, newuidmap).
+    Range,
+    /// Root alone: `runAsUser` other than 0 cannot work.
+    Single,
+}
+
+impl Ids {
+    pub fn rootless(self) -> bool {
+        self != Ids::Host
+    }
+}
+
+/// A line of /etc/subuid or /etc/subgid for this user: first id and count. The file names users by
+/// name or number.
+pub fn subordinate_range(file: &str, name: &str, id: u32) -> Option<(u32, u32)> {
+    file.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let owner = fields.next()?;
+        let range = (fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?);
+        (!name.is_empty() && owner == name || owner == id.to_string()).then_some(range)
+    })
+}
+
+/// The name of a user id in the text of /etc/passwd.
+pub fn user_name(passwd: &str, id: u32) -> Option<&str> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id.to_string()).then_some(name)
+    })
+}
+
+/// Enters a new user namespace as its root, with subordinate ids if the machine grants some, else
+/// with one id. For root: no change. Only in a single-threaded process.
+///
+/// Errors: this user may make none; the text has the command that allows it.
+pub fn enter() -> Result<Ids> {
+    try_to_enter().map_err(|e| {
+        let what = format!("{}; allow it with `{}`, or run as root", e.what, how_to_allow(&e.cause));
+        Error { what, cause: e.cause }
+    })
+}
+
+/// The command after which an ordinary user may make user namespaces, by the kernel's answer and
+/// this machine's settings.
+pub fn how_to_allow(refusal: &io::Error) -> &'static str {
+    let setting = |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
+    let is = |name: &str, value: &str| setting(name).trim() == value;
+    match refusal.raw_os_error() {
+        Some(libc::ENOSPC) => "sudo sysctl -w user.max_user_namespaces=15000",
+        _ if is("kernel/apparmor_restrict_unprivileged_userns", "1") => {
+            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+        }
+        _ if is("kernel/unprivileged_userns_clone", "0") => {
+            "sudo sysctl -w kernel.unprivileged_userns_clone=1"
+        }
+        _ => "docker run --privileged",
+    }
+}
+
+fn try_to_enter() -> Result<Ids> {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    if uid.is_root() {
+        return Ok(Ids::Host);
+    }
+    // newuidmap must run outside the new namespace, and we are about to be inside: a helper waits
+    // there for our word.
+    let (ours, theirs) = fds::seqpacket().during(|| "cannot make a socket pair".into())?;
+    let me = std::process::id();
+    let helper = process::spawn_forked(0, None, || map_from_outside(&theirs, me, uid.as_raw(), gid.as_raw()))
+        .during(|| "cannot fork".into())?;
+    drop(theirs);
+    let made =
+        nix::sched::unshare(CloneFlags::CLONE_NEWUSER).during(|| "cannot make a user namespace".into());
+    // The helper has a copy of our end too, so it would never see us leave: it hears either word.
+    let word: &[u8] = if made.is_ok() { b"go" } else { b"no" };
+    fds::send(ours.as_fd(), word, &[]).during(|| "the id mapping helper is gone".into())?;
+    let helped = process::wait_pidfd(helper.pidfd.as_fd(), true);
+    made?;
+    if matches!(helped, Ok(Some(Exit::Code(HALF)))) {
+        let why = io::Error::new(io::ErrorKind::PermissionDenied, "newgidmap refused what newuidmap granted");
+        return Err(Error::new(
+            "cannot map subordinate ids; compare this user's lines in /etc/subuid and /etc/subgid",
+            why,
+        ));
+    }
+    let mapped = matches!(helped, Ok(Some(Exit::Code(0))));
+    if !mapped {
+        let write = |file: &str, text: String| {
+            fs::write(format!("/proc/self/{file}"), text).during(|| format!("cannot write /proc/self/{file}"))
+        };
+        write("setgroups", "deny".into())?;
+        write("uid_map", format!("0 {uid} 1\n"))?;
+        write("gid_map", format!("0 {gid} 1\n"))?;
+    }
+    let (root, wheel) = (Uid::from_raw(0), Gid::from_raw(0));
+    nix::unistd::setresgid(wheel, wheel, wheel).during(|| "cannot become group 0".into())?;
+    nix::unistd::setresuid(root, root, root).during(|| "cannot become user 0".into())?;
+    Ok(if mapped { Ids::Range } else { Ids::Single })
+}
+
+/// Gives a child's new user namespace its ids: 0 and the [`ranges::COUNT`] - 1 that follow are
+/// `first` and the following ones out here.
+///
+/// # Errors
+/// /proc shows other processes than this one's PID namespace; this process may not map these ids.
+/// `ESRCH`: the child has ended and was waited for.
+pub fn map_child(child: &Child, first: u32) -> Result<()> {
+    // With another namespace's /proc the number would be a stranger's.
+    if !usage::proc_is_own(Path::new("/proc")).during(|| "cannot read /proc/self".into())? {
+        let why = io::Error::new(io::ErrorKind::Unsupported, "/proc is that of another PID namespace");
+        return Err(Error::new("cannot map the pod's user ids", why));
+    }
+    // The directory stays that of the process which it was opened for. Afterwards the child still
+    // has its number, so it had it then.
+    let directory = Root::open(Path::new(&format!("/proc/{}", child.pid)))?;
+    process::pidfd_send_signal(child.pidfd.as_fd(), 0).during(|| "the pod's first process is gone".into())?;
+    let line = format!("0 {first} {}\n", ranges::COUNT);
+    for file in ["uid_map", "gid_map"] {
+        let failed = || format!("cannot write {file} of the pod");
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let opened = nix::fcntl::openat(&directory, file, flags, Mode::empty()).during(failed)?;
+        fs::File::from(opened).write_all(line.as_bytes()).during(failed)?;
+    }
+    Ok(())
+}
+
+/// Becomes user 0 of the user namespace that this process has just entered, with no group but 0. It
+/// stays undumpable.
+///
+/// # Errors
+/// The namespace has no maps.
+pub fn become_root() -> Result<()> {
+    let (root, wheel) = (Uid::from_raw(0), Gid::from_raw(0));
+    nix::unistd::setgroups(&[]).during(|| "cannot leave the groups".into())?;
+    nix::unistd::setresgid(wheel, wheel, wheel).during(|| "cannot become the pod's group 0".into())?;
+    nix::unistd::setresuid(root, root, root).during(|| "cannot become the pod's user 0".into())?;
+    // A change of user sets what fs.suid_dumpable says.
+    process::become_undumpable().during(|| "cannot hide from tracers".into())
+}
+
+fn map_from_outside(socket: &impl AsFd, pid: u32, uid: u32, gid: u32) -> i32 {
+    if process::die_with_parent().is_ok() && fds::receive(socket.as_fd()).is_ok_and(|(word, _)| word == b"go")
+    {
+        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let name = user_name(&passwd, uid).unwrap_or("");
+        let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+        return match both_ranges(&read("/etc/subuid"), &read("/etc/subgid"), name, uid, gid) {
+            Some((users, groups)) => {
+                map_both(|| run_map("newuidmap", pid, uid, users), || run_map("newgidmap", pid, gid, groups))
+            }
+            None => NOTHING,
+        };
+    }
+    NOTHING
+}
+
+/// Exit codes of the helper. What is mapped once cannot be mapped otherwise any more.
+const NOTHING: i32 = 1;
+const HALF: i32 = 2;
+
+/// The subordinate users and groups. `None` unless there are both: then neither is mapped.
+fn both_ranges(
+    users: &str,
+    groups: &str,
+    name: &str,
+    uid: u32,
+    gid: u32,
+) -> Option<((u32, u32), (u32, u32))> {
+    // /etc/subgid too is keyed by the user, so the user's number is not looked for there by the
+    // group's.
+    Some((subordinate_range(users, name, uid)?, subordinate_range(groups, name, gid)?))
+}
+
+fn map_both(users: impl FnOnce() -> io::Result<()>, groups: impl FnOnce() -> io::Result<()>) -> i32 {
+    match (users().is_ok(), groups) {
+        (false, _) => NOTHING,
+        (true, groups) => {
+            if groups().is_ok() {
+                0
+            } else {
+                HALF
+            }
+        }
+    }
+}
+
+fn run_map(program: &str, pid: u32, id: u32, (first, count): (u32, u32)) -> io::Result<()> {
+    let args = [pid, 0, id, 1, 1, first, count].map(|n| n.to_string());
+    let done = std::process::Command::new(program).args(args).stderr(std::process::Stdio::null()).status()?;
+    if done.success() { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_ids_are_given_to_a_stranger_who_inherited_a_number() {
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        let pidfd = process::pidfd_open(ended.id() as i32).unwrap();
+        ended.wait().unwrap();
+        // As if the number belonged to another process now.
+        let mut stranger = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let refused = map_child(&Child { pid: stranger.id() as i32, pidfd }, 1 << 30).unwrap_err();
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        assert_eq!(refused.cause.raw_os_error(), Some(libc::ESRCH), "{}", refused.line());
+    }
+
+    /// A map can be written once: with half of it the other fallback, one id alone, is gone as
+    /// well.
+    #[test]
+    fn subordinate_users_are_not_mapped_without_groups() {
+        let line = "anna:100000:65536\n";
+        assert_eq!(both_ranges(line, "ben:1:1\n", "anna", 1000, 1000), None);
+        assert!(both_ranges(line, line, "anna", 1000, 1000).is_some());
+        let refused = || Err(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(map_both(|| Ok(()), || Ok(())), 0);
+        assert_eq!(map_both(|| Ok(()), refused), HALF);
+        assert_eq!(map_both(refused, || panic!("groups without users")), NOTHING);
+    }
+
+    #[test]
+    fn subordinate_ids_belong_to_a_name_or_a_number() {
+        let file = "anna:100000:65536\n1001:165536:65536\n";
+        assert_eq!(subordinate_range(file, "anna", 1000), Some((100_000, 65536)));
+        assert_eq!(subordinate_range(file, "ben", 1001), Some((165_536, 65536)));
+        assert_eq!(subordinate_range(file, "ben", 1002), None);
+        assert_eq!(user_name("root:x:0:0::/:/bin/sh\nanna:x:1000:1000::/:/bin/sh", 1000), Some("anna"));
+    }
+}

@@ -1,0 +1,107 @@
+//! Authenticates clients by their certificates.
+
+use super::signatures::proof_of_the_key;
+use super::{Error, Identity, chain, provider, roots, user_of};
+use clock::{self, Timestamp};
+use rustls::DistinguishedName;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use std::sync::Arc;
+
+/// The owner of a certificate that one of the authority's is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    pub name: String,
+    pub groups: Vec<String>,
+    /// The certificate is good until then; connections may live longer.
+    pub until: Timestamp,
+}
+
+/// Judges certificates after the handshake, as an API server does: a stranger is told `401
+/// Unauthorized`, in words, and may still come with a token.
+#[derive(Clone, Debug)]
+pub struct Clients(Arc<dyn ClientCertVerifier>);
+
+impl Clients {
+    /// Whose certificate this is, the first of `certs`; those after it may lead to the authority.
+    /// `None`: it names nobody.
+    ///
+    /// Errors: why it is not believed, e.g. `invalid peer certificate: Expired`.
+    pub fn judge(&self, certs: &[CertificateDer<'_>]) -> Result<Option<Client>, String> {
+        let Some((own, more)) = certs.split_first() else { return Ok(None) };
+        let now = u64::try_from(clock::now().as_second()).unwrap_or_default();
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
+        self.0.verify_client_cert(own, more, now).map_err(|e| e.to_string())?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(own).map_err(|e| e.to_string())?;
+        let until = Timestamp::from_second(parsed.validity().not_after.timestamp());
+        let until = until.map_err(|e| e.to_string())?;
+        Ok(user_of(own).map(|(name, groups)| Client { name, groups, until }))
+    }
+}
+
+/// TLS for a server that asks for client certificates and lets everybody in who holds the key to
+/// the one that he shows. Who that is, [`Clients`] has to say.
+pub fn asking_server_config(
+    identity: &Identity,
+    ca_pem: &str,
+) -> Result<(Arc<rustls::ServerConfig>, Clients), Error> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(ca_pem)?, provider());
+    let verifier = verifier.allow_unauthenticated().build().map_err(|e| Error::Pem(e.to_string()))?;
+    let (certs, key) = chain(identity)?;
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(Arc::new(Later { judge: verifier.clone(), provider: provider() }))
+        .with_single_cert(certs, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok((Arc::new(config), Clients(verifier)))
+}
+
+/// Asks for a certificate and for the proof that its key is there, and for nothing else.
+#[derive(Debug)]
+struct Later {
+    judge: Arc<dyn ClientCertVerifier>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for Later {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.judge.root_hint_subjects()
+    }
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+    proof_of_the_key!(provider);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Ca, Subject};
+    use super::*;
+
+    #[test]
+    fn only_certificates_of_the_authority_are_believed() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let other = Ca::load_or_create(other.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let (_, clients) = asking_server_config(&server, ca.pem()).unwrap();
+        let subject = Subject::client("jane", "dev");
+        let judge = |ca: &Ca| clients.judge(&chain(&ca.issue(&subject).unwrap()).unwrap().0);
+        let jane = judge(&ca).unwrap().unwrap();
+        assert_eq!((jane.name.as_str(), jane.groups), ("jane", vec!["dev".to_string()]));
+        assert!(jane.until > clock::now() + jiff::SignedDuration::from_hours(24 * 300));
+        assert!(judge(&other).is_err(), "it has the same name, and another key");
+        assert_eq!(clients.judge(&[]), Ok(None));
+        assert!(clients.judge(&[CertificateDer::from(vec![0x30, 0])]).is_err());
+    }
+}

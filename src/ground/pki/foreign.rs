@@ -1,0 +1,176 @@
+//! TLS towards servers that are not this cluster's: whoever a kubeconfig, a probe or a `curl`
+//! names.
+
+use super::signatures::proof_of_the_key;
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, RootCertStore};
+use std::sync::Arc;
+
+/// Where distributions keep the authorities they trust.
+const SYSTEM_ROOTS: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt", // Debian, Alpine
+    "/etc/pki/tls/certs/ca-bundle.crt",   // Fedora
+    "/etc/ssl/ca-bundle.pem",             // openSUSE
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // RHEL
+    "/etc/ssl/cert.pem",
+];
+
+/// Whose certificates are believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Anybody's, if the server holds the key of what it shows: `--insecure-skip-tls-verify`, `curl
+    /// -k`, and probes of the kubelet, which ask whether a server answers and not who it is.
+    Anyone,
+    /// Those of these authorities, as PEM.
+    These(Vec<u8>),
+    /// Those of the authorities that the machine trusts; as Go does, `SSL_CERT_FILE` names another
+    /// file. A machine that has none believes nobody.
+    System,
+}
+
+/// What of a configuration is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error("{0}")]
+    Authorities(String),
+    #[error("{0}")]
+    Certificate(String),
+    #[error("{0}")]
+    Key(String),
+    #[error("{0}")]
+    Versions(String),
+}
+
+/// TLS for a client that shows this certificate with this key, both PEM, if there is one. `alpn`
+/// empty: HTTP/1.1, as upgrades need it.
+pub fn foreign_client(
+    trust: &Trust,
+    identity: Option<(&[u8], &[u8])>,
+    alpn: &[&str],
+) -> Result<Arc<ClientConfig>, Unusable> {
+    let provider = super::provider();
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|e| Unusable::Versions(e.to_string()))?;
+    let builder = match trust {
+        Trust::Anyone => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        }
+        Trust::These(pem) => builder.with_root_certificates(these(pem)?),
+        Trust::System => builder.with_root_certificates(system()),
+    };
+    let mut config = match identity {
+        Some((certificate, key)) => {
+            let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate)
+                .collect::<Result<_, _>>()
+                .map_err(|e| Unusable::Certificate(e.to_string()))?;
+            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| Unusable::Key(e.to_string()))?;
+            builder.with_client_auth_cert(chain, key).map_err(|e| Unusable::Certificate(e.to_string()))?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// Checks that a key belongs to a certificate, both PEM. A key of a kind that the library does not
+/// know passes.
+///
+/// # Errors
+/// One of the two is missing or malformed, or the key is another one's, in the words of Go's
+/// `tls.X509KeyPair`.
+pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
+    let none = |what: &str| format!("tls: failed to find any PEM data in {what} input");
+    let der = CertificateDer::from_pem_slice(certificate).map_err(|_| none("certificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| none("key"))?;
+    let parsed = x509_parser::parse_x509_certificate(&der);
+    let (_, parsed) = parsed.map_err(|_| "x509: malformed certificate".to_string())?;
+    let Ok(key) = super::provider().key_provider.load_private_key(key) else { return Ok(()) };
+    let Some(public) = key.public_key() else { return Ok(()) };
+    // The bits of the key end what describes it. Before them stands the algorithm, which has more
+    // than one spelling.
+    let bits: &[u8] = &parsed.public_key().subject_public_key.data;
+    match public.ends_with(bits) {
+        true => Ok(()),
+        false => Err("tls: private key does not match public key".into()),
+    }
+}
+
+fn these(pem: &[u8]) -> Result<RootCertStore, Unusable> {
+    let mut store = RootCertStore::empty();
+    // As in Go: one certificate that cannot be used keeps no other from being believed.
+    store.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
+    match store.is_empty() {
+        true => Err(Unusable::Authorities("unable to parse bytes as PEM block".into())),
+        false => Ok(store),
+    }
+}
+
+fn system() -> RootCertStore {
+    // Who names a file trusts that one alone.
+    let named = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty());
+    let found = match named {
+        Some(file) => std::fs::read(file).ok(),
+        None => SYSTEM_ROOTS.iter().find_map(|path| std::fs::read(path).ok()),
+    };
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(CertificateDer::pem_slice_iter(&found.unwrap_or_default()).flatten());
+    store
+}
+
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+    proof_of_the_key!(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Ca, Subject};
+
+    #[test]
+    fn certificates_that_cannot_be_used_spoil_no_bundle() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = Ca::load_or_create(dir.path(), "ca").unwrap().pem().to_string();
+        let block = |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+        let bad = block("aGVsbG8=") + &block("no base64!") + &good;
+        for bundle in [bad.clone(), good.clone() + &block("aGVsbG8=")] {
+            assert_eq!(these(bundle.as_bytes()).unwrap().len(), 1);
+        }
+        assert!(these(block("aGVsbG8=").as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_key_belongs_to_its_certificate_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "ca").unwrap();
+        let subject = Subject::server("a", &["a"]);
+        let (one, other) = (ca.issue(&subject).unwrap(), ca.issue(&subject).unwrap());
+        let check = |cert: &str, key: &str| check_pair(cert.as_bytes(), key.as_bytes());
+        let (cert, key) = (one.cert_pem.as_str(), one.key_pem.as_str());
+        assert_eq!(check(cert, key), Ok(()));
+        for (cert, key, why) in [
+            (cert, other.key_pem.as_str(), "tls: private key does not match public key"),
+            ("x", key, "tls: failed to find any PEM data in certificate input"),
+            (cert, "x", "tls: failed to find any PEM data in key input"),
+        ] {
+            assert_eq!(check(cert, key), Err(why.to_string()));
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! # Certificates and tokens
+//!
+//! ## In Kubernetes
+//! kubeadm makes one certificate authority per cluster and a certificate for every component; the
+//! common name is the user, the organizations are the groups. Service accounts carry signed JSON
+//! web tokens instead.
+//! ## How this one works
+//! [`Ca`] issues ECDSA P-256 certificates (small, fast to check) and signs the [`Request`]s of
+//! others: with ECDSA P-256 and P-384, RSA and Ed25519 keys. [`TokenKey`] signs ES256 tokens. Both
+//! live in the cluster's directory with mode 0600. The certificates of components are made at every
+//! start, the authority and the token key only once.
+//! ## Left out
+//! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys of this
+//! cluster's own. Requests with P-521 keys, ECDSA with SHA-512, or RSA keys of fewer than 2048
+//! bits: the API accepts them, and the cluster's own signers give them the condition `Failed`.
+//! Renewal in a running cluster: certificates of components last a year, and only the next start
+//! makes new ones.
+//! ## Read next
+//! `apiserver`, which authenticates with both.
+
+mod clients;
+mod ecdsa;
+mod foreign;
+mod request;
+mod signatures;
+mod token;
+
+pub use clients::{Client, Clients, asking_server_config};
+pub use foreign::{Trust, Unusable, check_pair, foreign_client};
+pub use request::{Proof, Request, valid_until};
+pub use token::{LEGACY_ISSUER, TokenKey};
+
+use clock::{self, Timestamp};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use std::fs;
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot make a certificate for {subject}")]
+    Certificate {
+        subject: String,
+        #[source]
+        cause: rcgen::Error,
+    },
+    #[error("{} is not a key or certificate that this program wrote", path.display())]
+    Damaged {
+        path: PathBuf,
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the certificate of the authority in {} is valid from {from} until {until}, and now it is {now}: set the clock of this machine, or delete the cluster and make it anew", path.display())]
+    Expired { path: PathBuf, from: Timestamp, until: Timestamp, now: Timestamp },
+    #[error("cannot use {}", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("a certificate, key or authority in PEM form cannot be used: {0}")]
+    Pem(String),
+    /// The authority cannot sign now.
+    #[error("the certificate authority cannot sign: {0}")]
+    Authority(String),
+    /// A certificate request that will never be signed.
+    #[error("{0}")]
+    Request(String),
+    #[error("the TLS library refuses this configuration")]
+    Tls(#[from] rustls::Error),
+    #[error("token: {0}")]
+    Token(String),
+}
+
+/// A certificate and its key, as PEM texts.
+#[derive(Clone)]
+pub struct Identity {
+    pub cert_pem: String,
+    pub key_pem: String,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity(..)") // keys stay out of logs
+    }
+}
+
+/// The number of the attribute organizationName (X.520).
+const ORGANIZATION: [u64; 4] = [2, 5, 4, 10];
+
+/// What a certificate is for.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    /// The user name, e.g. `system:kube-scheduler`.
+    pub common_name: String,
+    /// The group, e.g. `system:nodes`.
+    pub organization: Option<String>,
+    /// A second group.
+    pub second: Option<String>,
+    /// DNS names and addresses; empty for clients.
+    pub names: Vec<String>,
+}
+
+impl Subject {
+    pub fn client(common_name: &str, organization: &str) -> Subject {
+        let organization = (!organization.is_empty()).then(|| organization.to_string());
+        Subject { common_name: common_name.into(), organization, ..Subject::default() }
+    }
+    /// The same client, in one more group.
+    pub fn and_in(self, organization: &str) -> Subject {
+        Subject { second: Some(organization.into()), ..self }
+    }
+    pub fn server(common_name: &str, names: &[&str]) -> Subject {
+        Subject {
+            common_name: common_name.into(),
+            names: names.iter().map(ToString::to_string).collect(),
+            ..Subject::default()
+        }
+    }
+}
+
+/// A certificate authority.
+pub struct Ca {
+    pem: String,
+    /// The end of its certificate. Nothing that it signs lives longer.
+    until: Timestamp,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Ca {
+    /// Reads `ca.crt` and `ca.key` from the directory, or makes them.
+    ///
+    /// # Errors
+    /// A file cannot be used, the two are no pair, or the certificate is not valid now.
+    pub fn load_or_create(dir: &Path, name: &str) -> Result<Ca, Error> {
+        let (cert_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
+        if key_path.exists() {
+            let damaged = |cause| Error::Damaged { path: key_path.clone(), cause: Box::new(cause) };
+            let text = read(&key_path)?;
+            let key = KeyPair::from_pem(&text).map_err(damaged)?;
+            let pem = read(&cert_path)?;
+            check_pair(pem.as_bytes(), text.as_bytes())
+                .map_err(|why| Error::Damaged { path: cert_path.clone(), cause: why.into() })?;
+            let until = until_of(&pem, &cert_path)?;
+            let issuer = Issuer::from_ca_cert_pem(&pem, key)
+                .map_err(|cause| Error::Damaged { path: cert_path.clone(), cause: Box::new(cause) })?;
+            return Ok(Ca { pem, until, issuer });
+        }
+        let failed = |cause| Error::Certificate { subject: name.to_string(), cause };
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut params = params(&Subject::client(name, ""), 3650)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
+        let pem = params.self_signed(&key).map_err(failed)?.pem();
+        write_private(&cert_path, &pem)?;
+        write_private(&key_path, &key.serialize_pem())?; // last: where there is a key, its certificate is there as well
+        let until = until_of(&pem, &cert_path)?;
+        Ok(Ca { pem, until, issuer: Issuer::new(params, key) })
+    }
+
+    /// The authority's own certificate.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Makes a key and a certificate for it, for both ends of a connection. It is valid for a year,
+    /// or as long as the authority.
+    pub fn issue(&self, subject: &Subject) -> Result<Identity, Error> {
+        let failed = |cause| Error::Certificate { subject: subject.common_name.clone(), cause };
+        let key = KeyPair::generate().map_err(failed)?;
+        let mut params = params(subject, 365)?;
+        let since_1970 = Duration::from_secs(u64::try_from(self.until.as_second()).unwrap_or_default());
+        params.not_after = params.not_after.min(rcgen::date_time_ymd(1970, 1, 1) + since_1970);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if !subject.names.is_empty() {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
+        params.use_authority_key_identifier_extension = true;
+        let cert = params.signed_by(&key, &self.issuer).map_err(failed)?;
+        Ok(Identity { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+    }
+}
+
+/// Returns the end of an authority's certificate.
+///
+/// # Errors
+/// It is not valid now.
+fn until_of(pem: &str, path: &Path) -> Result<Timestamp, Error> {
+    let damaged = || Error::Damaged { path: path.into(), cause: "not a certificate".into() };
+    let (from, until) = request::validity(pem.as_bytes()).ok_or_else(damaged)?;
+    let now = clock::now();
+    match from <= now && now <= until {
+        true => Ok(until),
+        false => Err(Error::Expired { path: path.into(), from, until, now }),
+    }
+}
+
+fn params(subject: &Subject, days: i64) -> Result<CertificateParams, Error> {
+    let mut params = CertificateParams::default();
+    let mut name = DistinguishedName::new();
+    if let Some(organization) = &subject.organization {
+        name.push(DnType::OrganizationName, organization.as_str());
+    }
+    if let Some(second) = &subject.second {
+        // The certificate library keeps one entry of each type: the second is told by its number.
+        name.push(DnType::CustomDnType(ORGANIZATION.to_vec()), second.as_str());
+    }
+    name.push(DnType::CommonName, subject.common_name.as_str());
+    params.distinguished_name = name;
+    for host in &subject.names {
+        params.subject_alt_names.push(match host.parse::<IpAddr>() {
+            Ok(ip) => SanType::IpAddress(ip),
+            Err(_) => SanType::DnsName(
+                host.as_str()
+                    .try_into()
+                    .map_err(|cause| Error::Certificate { subject: subject.common_name.clone(), cause })?,
+            ),
+        });
+    }
+    let day = |offset: i64| {
+        let date =
+            (clock::now() + jiff::SignedDuration::from_hours(24 * offset)).strftime("%Y %m %d").to_string();
+        let part = |n: usize| date.split(' ').nth(n).and_then(|p| p.parse::<i32>().ok()).unwrap_or(1);
+        rcgen::date_time_ymd(part(0), part(1) as u8, part(2) as u8)
+    };
+    (params.not_before, params.not_after) = (day(-1), day(days));
+    Ok(params)
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|cause| Error::File { path: path.into(), cause })
+}
+
+/// Writes a file that only its owner may read, and keeps it over a power failure. Several may write
+/// the same one at once: the last stays, whole.
+pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
+    static WRITES: AtomicUsize = AtomicUsize::new(0);
+    let failed = |cause| Error::File { path: path.into(), cause };
+    // With a name in common, one would rename the file that another has just opened, be it a task
+    // of this program or another program.
+    let (tmp, mut file) = loop {
+        let number = WRITES.fetch_add(1, Ordering::Relaxed);
+        let tmp = path.with_extension(format!("tmp{}-{number}", std::process::id()));
+        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tmp) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => break (tmp.clone(), made.map_err(failed)?),
+        }
+    };
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    written.and_then(|()| fs::rename(&tmp, path)).map_err(|cause| {
+        let _ = fs::remove_file(&tmp); // it may hold a key
+        failed(cause)
+    })?;
+    // The name is in the directory. Without it `ca.key` might be there after a power failure, and
+    // `ca.crt` not.
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match fs::File::open(directory).and_then(|dir| dir.sync_all()) {
+        // Some file systems cannot write a directory by itself.
+        Err(cause) if cause.kind() != std::io::ErrorKind::InvalidInput => Err(failed(cause)),
+        _ => Ok(()),
+    }
+}
+
+fn chain(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
+    let certs = CertificateDer::pem_slice_iter(identity.cert_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| Error::Pem(e.to_string()))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).map_err(|e| Error::Pem(e.to_string()))?;
+    Ok((certs, key))
+}
+
+fn roots(ca_pem: &str) -> Result<Arc<rustls::RootCertStore>, Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    for cert in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        roots.add(cert.map_err(|e| Error::Pem(e.to_string()))?)?;
+    }
+    Ok(Arc::new(roots))
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// TLS for a server that asks for client certificates but does not insist. One of somebody else's
+/// authority ends the handshake; [`asking_server_config`] is for servers that answer in words.
+pub fn server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
+    server(identity, ca_pem, false)
+}
+
+/// TLS for a server that ends the handshake with every client that has no certificate of this
+/// authority.
+pub fn mutual_server_config(identity: &Identity, ca_pem: &str) -> Result<Arc<rustls::ServerConfig>, Error> {
+    server(identity, ca_pem, true)
+}
+
+fn server(identity: &Identity, ca_pem: &str, insist: bool) -> Result<Arc<rustls::ServerConfig>, Error> {
+    let (certs, key) = chain(identity)?;
+    let mut verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(roots(ca_pem)?, provider());
+    if !insist {
+        verifier = verifier.allow_unauthenticated();
+    }
+    let verifier = verifier.build().map_err(|e| Error::Pem(e.to_string()))?;
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(certs, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// TLS for a client; without an identity it is anonymous or uses a token.
+pub fn client_config(
+    identity: Option<&Identity>,
+    ca_pem: &str,
+    alpn: &[&str],
+) -> Result<Arc<rustls::ClientConfig>, Error> {
+    let builder = rustls::ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(ca_pem)?);
+    let mut config = match identity {
+        Some(identity) => {
+            let (certs, key) = chain(identity)?;
+            builder.with_client_auth_cert(certs, key)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// The name to check a server's certificate against: a host name or an address.
+pub fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
+    ServerName::try_from(host.to_string()).map_err(|e| Error::Pem(e.to_string()))
+}
+
+/// Returns user and groups of a client certificate: its last common name and its organizations.
+/// `None` if the common name is missing or empty.
+pub fn user_of(der: &[u8]) -> Option<(String, Vec<String>)> {
+    let (_, cert) = x509_parser::parse_x509_certificate(der).ok()?;
+    let name = request::common_name(cert.subject()).filter(|name| !name.is_empty())?;
+    let groups =
+        cert.subject().iter_organization().filter_map(|o| o.as_str().ok()).map(String::from).collect();
+    Some((name, groups))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_may_be_written_by_several_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("teacher.kubeconfig");
+        std::thread::scope(|scope| {
+            for writer in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        write_private(path, &writer.to_string().repeat(1000)).unwrap();
+                    }
+                });
+            }
+        });
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.len() == 1000 && text.chars().all(|c| text.starts_with(c)), "{text}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn an_authority_survives_a_restart_and_its_certificates_name_user_and_groups() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let again = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        assert_eq!(first.pem(), again.pem());
+        let id = again.issue(&Subject::client("system:node:n1", "system:nodes")).unwrap();
+        let (certs, _) = chain(&id).unwrap();
+        assert_eq!(user_of(&certs[0]), Some(("system:node:n1".into(), vec!["system:nodes".into()])));
+        let server = again.issue(&Subject::server("kube-apiserver", &["localhost", "127.0.0.1"])).unwrap();
+        server_config(&server, first.pem()).unwrap();
+        client_config(Some(&id), first.pem(), &["h2"]).unwrap();
+    }
+
+    /// Writes the files of an authority that is valid for these days from now.
+    fn authority(dir: &Path, from: i64, until: i64) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = params(&Subject::client("kubernetes", ""), until).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        if from > 0 {
+            params.not_before = params.not_after - Duration::from_secs(3600);
+        }
+        fs::write(dir.join("ca.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(dir.join("ca.key"), key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn nothing_outlives_its_authority_and_one_that_is_not_valid_is_named_with_its_dates() {
+        let dir = tempfile::tempdir().unwrap();
+        authority(dir.path(), 0, 30);
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let end = valid_until(ca.pem().as_bytes()).unwrap();
+        let own = ca.issue(&Subject::client("jane", "dev")).unwrap();
+        assert_eq!(valid_until(own.cert_pem.as_bytes()), Some(end));
+        for (from, until) in [(0, 0), (30, 31)] {
+            authority(dir.path(), from, until);
+            let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap();
+            assert!(matches!(error, Error::Expired { .. }), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains("ca.crt") && text.contains("is valid from 20"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_and_a_key_that_are_no_pair_are_named() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for dir in [&dir, &other] {
+            Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        }
+        fs::copy(other.path().join("ca.crt"), dir.path().join("ca.crt")).unwrap();
+        let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap();
+        assert!(matches!(&error, Error::Damaged { path, .. } if path.ends_with("ca.crt")), "{error:?}");
+    }
+
+    #[test]
+    fn a_damaged_key_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        fs::write(dir.path().join("ca.key"), "nonsense").unwrap();
+        let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap().to_string();
+        assert!(error.contains("ca.key"), "{error}");
+    }
+}

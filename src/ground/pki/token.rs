@@ -1,0 +1,109 @@
+//! Service-account tokens: ES256 JSON web tokens (RFC 7519), signed with the cluster's own key.
+
+use super::{Error, ecdsa, read, write_private};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use rcgen::{KeyPair, PublicKeyData};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// The issuer of tokens of Secrets with the type `kubernetes.io/service-account-token`. They have
+/// no end and no audience.
+pub const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
+
+/// The key that signs and checks service-account tokens.
+pub struct TokenKey {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    kid: String,
+    /// The curve point, x and y, as the key set publishes them.
+    point: (String, String),
+}
+
+impl TokenKey {
+    /// Reads `sa.key` from the directory, or makes it.
+    pub fn load_or_create(dir: &Path) -> Result<TokenKey, Error> {
+        let path = dir.join("sa.key");
+        let damaged = |cause| Error::Damaged { path: path.clone(), cause };
+        let pair = if path.exists() {
+            KeyPair::from_pem(&read(&path)?).map_err(|e| damaged(Box::new(e)))?
+        } else {
+            let pair = KeyPair::generate()
+                .map_err(|cause| Error::Certificate { subject: "service accounts".into(), cause })?;
+            write_private(&path, &pair.serialize_pem())?;
+            pair
+        };
+        ecdsa::install();
+        let raw = pair.der_bytes(); // 0x04, then 32 bytes x, then 32 bytes y
+        let (x, y) = match raw.len() {
+            65 => (URL_SAFE_NO_PAD.encode(&raw[1..33]), URL_SAFE_NO_PAD.encode(&raw[33..])),
+            _ => return Err(damaged("not a P-256 key".into())),
+        };
+        Ok(TokenKey {
+            encoding: EncodingKey::from_ec_der(&pair.serialize_der()),
+            decoding: DecodingKey::from_ec_components(&x, &y).map_err(|e| damaged(Box::new(e)))?,
+            kid: URL_SAFE_NO_PAD.encode(Sha256::digest(raw)),
+            point: (x, y),
+        })
+    }
+
+    /// Signs the claims as they are.
+    pub fn sign(&self, claims: &Value) -> Result<String, Error> {
+        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) };
+        jsonwebtoken::encode(&header, claims, &self.encoding).map_err(|e| Error::Token(e.to_string()))
+    }
+
+    /// Checks signature, `exp` and `nbf`, and returns the claims. Audience and subject are the
+    /// caller's to judge. Only tokens of [`LEGACY_ISSUER`] may lack `exp`.
+    pub fn verify(&self, token: &str) -> Result<Value, Error> {
+        let mut rules = Validation::new(Algorithm::ES256);
+        rules.validate_aud = false;
+        rules.validate_nbf = true;
+        rules.leeway = 10;
+        rules.required_spec_claims.clear(); // `exp` is checked where it stands
+        let claims = jsonwebtoken::decode::<Value>(token, &self.decoding, &rules)
+            .map(|data| data.claims)
+            .map_err(|e| Error::Token(e.to_string()))?;
+        match claims.get("exp").is_some() || claims["iss"] == LEGACY_ISSUER {
+            true => Ok(claims),
+            false => Err(Error::Token("the claim exp is missing".into())),
+        }
+    }
+
+    /// The public half as a JSON web key set: `/openid/v1/jwks`.
+    pub fn jwks(&self) -> Value {
+        json!({"keys": [{"use": "sig", "kty": "EC", "kid": self.kid, "crv": "P-256", "alg": "ES256", "x": self.point.0, "y": self.point.1}]})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_this_key_pass_and_all_others_do_not() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let key = TokenKey::load_or_create(dir.path()).unwrap();
+        let now = clock::now().as_second();
+        let token = key.sign(&json!({"sub": "a", "nbf": now, "exp": now + 60})).unwrap();
+        assert_eq!(TokenKey::load_or_create(dir.path()).unwrap().verify(&token).unwrap()["sub"], "a");
+        assert!(TokenKey::load_or_create(other.path()).unwrap().verify(&token).is_err());
+        let expired = key.sign(&json!({"sub": "a", "nbf": now - 90, "exp": now - 60})).unwrap();
+        assert!(key.verify(&expired).is_err());
+        let endless = |issuer: &str| key.verify(&key.sign(&json!({"iss": issuer})).unwrap());
+        assert!(endless("https://kubernetes.default.svc").is_err());
+        assert!(endless(LEGACY_ISSUER).is_ok(), "the token of a Secret has no end");
+        let named = |alg: &str| {
+            let parts: Vec<&str> = token.split('.').collect();
+            let header = URL_SAFE_NO_PAD.encode(json!({"alg": alg, "typ": "JWT"}).to_string());
+            [header.as_str(), parts[1], parts[2]].join(".")
+        };
+        assert!(key.verify(&named("none")).is_err() && key.verify(&named("HS256")).is_err());
+        assert!(key.verify(&named("ES384")).is_err(), "refused, and no panic");
+        let mut forged = token.clone();
+        forged.replace_range(token.len() - 4..token.len() - 2, "AA");
+        assert!(key.verify(&forged).is_err() || forged == token);
+    }
+}

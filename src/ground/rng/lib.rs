@@ -1,0 +1,111 @@
+//! # Chance, from a seed
+//!
+//! ## In Kubernetes
+//! Election timeouts, the five characters that end a pod's name, NodePorts and back-off jitter are
+//! random.
+//! ## How this one works
+//! Code that needs random numbers takes an [`Rng`], so a run can be repeated from its seed.
+//! Simulations give every purpose its own [`fork`](Rng::fork): more draws from one fork do not
+//! change another. A fork itself draws once from its parent, so a new fork does change the forks
+//! and draws that come after it: a recorded seed repeats a run of the same program only. Nonsense
+//! is made from a seed too: `fuzz.rs` bends what a room's readers understand, and looks whether
+//! they still answer.
+//! ## Left out
+//! Cryptographic keys do not come from here but from the TLS library's own generator.
+//! ## Read next
+//! `raft`, whose elections depend on it.
+
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzz;
+#[cfg(any(test, feature = "testing"))]
+pub mod growth;
+#[cfg(any(test, feature = "testing"))]
+pub mod seeds;
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng};
+use std::sync::{Arc, Mutex};
+
+/// Kubernetes' alphabet for generated names: no vowels (no words), no 0, 1 or 3.
+const NAME_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// A shared, seeded source of chance. Clones draw from the same sequence.
+#[derive(Clone, Debug)]
+pub struct Rng(Arc<Mutex<StdRng>>);
+
+impl Rng {
+    pub fn seeded(seed: u64) -> Rng {
+        Rng(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
+    }
+
+    /// Seeded by the operating system; for a running cluster.
+    pub fn from_os() -> Rng {
+        Rng(Arc::new(Mutex::new(StdRng::from_os_rng())))
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut StdRng) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+
+    /// Returns an independent generator for one purpose, seeded by one draw from this generator and
+    /// the purpose's name. The draw shifts everything that is drawn or forked here afterwards.
+    pub fn fork(&self, purpose: &str) -> Rng {
+        let base = self.with(|r| r.random::<u64>());
+        let salt = purpose
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
+        Rng::seeded(base ^ salt)
+    }
+
+    pub fn u64(&self) -> u64 {
+        self.with(|r| r.random())
+    }
+
+    /// A number in `low..high`; `low` if the range is empty.
+    pub fn range(&self, low: u64, high: u64) -> u64 {
+        if high <= low { low } else { self.with(|r| r.random_range(low..high)) }
+    }
+
+    pub fn chance(&self, probability: f64) -> bool {
+        self.with(|r| r.random_bool(probability.clamp(0.0, 1.0)))
+    }
+
+    /// `length` characters as Kubernetes ends generated names with, e.g. `7ksfg`.
+    pub fn name_suffix(&self, length: usize) -> String {
+        self.with(|r| {
+            (0..length).map(|_| NAME_ALPHABET[r.random_range(0..NAME_ALPHABET.len())] as char).collect()
+        })
+    }
+
+    /// A version-4 UUID, as `metadata.uid` wants it.
+    pub fn uuid(&self) -> String {
+        let bytes = self.with(|r| r.random::<[u8; 16]>());
+        uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_tells_the_same_story() {
+        let (a, b) = (Rng::seeded(7), Rng::seeded(7));
+        assert_eq!(a.name_suffix(5), b.name_suffix(5));
+        assert_eq!(a.uuid(), b.uuid());
+        assert_eq!(a.fork("disk").u64(), b.fork("disk").u64());
+        assert_ne!(Rng::seeded(7).fork("disk").u64(), Rng::seeded(7).fork("link").u64());
+    }
+
+    #[test]
+    fn draws_from_one_fork_change_no_other_but_a_new_fork_does() {
+        let (a, b, c) = (Rng::seeded(7), Rng::seeded(7), Rng::seeded(7));
+        let expected = (a.fork("disk"), a.fork("link").u64()).1;
+        let disk = b.fork("disk");
+        disk.u64();
+        assert_eq!(b.fork("link").u64(), expected);
+        c.fork("disk");
+        c.fork("new");
+        assert_ne!(c.fork("link").u64(), expected);
+    }
+}

@@ -1,0 +1,101 @@
+//! Faults on purpose, as people write them and as a record tells of them.
+
+use serde::{Deserialize, Serialize};
+
+/// A fault on purpose, or its repair: what `ropewalk fault` takes. Nodes and components by name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fault {
+    /// Lists what is broken now. It changes nothing and leaves no record.
+    List,
+    /// Ends a component without asking it; on every node if none is named.
+    Kill { component: String, node: Option<String> },
+    /// Loses everything between two nodes.
+    Cut { a: String, b: String },
+    /// Delays what two nodes send, by milliseconds.
+    Slow { a: String, b: String, millis: u64 },
+    /// Loses a share of what passes between two nodes, in percent.
+    Loss { a: String, b: String, percent: f64 },
+    /// Fills the disk of a store; of every control plane's store if no node is named.
+    Disk { node: Option<String> },
+    /// Mends every link and empties every disk that was filled.
+    Heal,
+    /// Switches a node's machine off or on.
+    Node { node: String, act: Act },
+}
+
+/// How a node's machine is switched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Act {
+    /// Off, in order: its components are asked to end first.
+    Stop,
+    /// On again.
+    Start,
+    /// Off at once: power is lost.
+    Crash,
+}
+
+impl Fault {
+    /// Reads the words after `fault`, as a lesson or a lab writes them.
+    ///
+    /// # Errors
+    /// No fault is written like this; the message lists all forms.
+    pub fn parse(words: &[String]) -> Result<Fault, String> {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let number = |word: &str| word.parse::<f64>().map_err(|_| format!("{word:?} is not a number"));
+        let whole =
+            |word: &str| word.parse::<u64>().map_err(|_| format!("{word:?} is not a number of milliseconds"));
+        let owned = |word: &str| word.to_string();
+        Ok(match words.as_slice() {
+            ["list"] => Fault::List,
+            ["heal"] => Fault::Heal,
+            ["disk", "full"] => Fault::Disk { node: None },
+            ["disk", "full", node] => Fault::Disk { node: Some(owned(node)) },
+            ["kill", target] => match target.split_once('/') {
+                Some((component, node)) => {
+                    Fault::Kill { component: owned(component), node: Some(owned(node)) }
+                }
+                None => Fault::Kill { component: owned(target), node: None },
+            },
+            ["cut", a, b] => Fault::Cut { a: owned(a), b: owned(b) },
+            ["slow", a, b, millis] => Fault::Slow { a: owned(a), b: owned(b), millis: whole(millis)? },
+            ["loss", a, b, percent] => Fault::Loss { a: owned(a), b: owned(b), percent: number(percent)? },
+            ["node", act, node] => {
+                let act = match *act {
+                    "stop" => Act::Stop,
+                    "start" => Act::Start,
+                    "crash" => Act::Crash,
+                    other => return Err(format!("{other:?} is none of stop, start, crash")),
+                };
+                Fault::Node { node: owned(node), act }
+            }
+            other => {
+                return Err(format!(
+                    "no fault is written {:?}; write list, heal, kill COMPONENT[/NODE], cut A B, slow A B MS, loss A B PERCENT, disk full [NODE] or node stop|start|crash NODE",
+                    other.join(" ")
+                ));
+            }
+        })
+    }
+}
+
+/// The words that [`Fault::parse`] reads.
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fault::List => f.write_str("list"),
+            Fault::Heal => f.write_str("heal"),
+            Fault::Disk { node: Some(node) } => write!(f, "disk full {node}"),
+            Fault::Disk { node: None } => f.write_str("disk full"),
+            Fault::Kill { component, node: Some(node) } => write!(f, "kill {component}/{node}"),
+            Fault::Kill { component, node: None } => write!(f, "kill {component}"),
+            Fault::Cut { a, b } => write!(f, "cut {a} {b}"),
+            Fault::Slow { a, b, millis } => write!(f, "slow {a} {b} {millis}"),
+            Fault::Loss { a, b, percent } => write!(f, "loss {a} {b} {percent}"),
+            Fault::Node { node, act: Act::Stop } => write!(f, "node stop {node}"),
+            Fault::Node { node, act: Act::Start } => write!(f, "node start {node}"),
+            Fault::Node { node, act: Act::Crash } => write!(f, "node crash {node}"),
+        }
+    }
+}

@@ -1,0 +1,854 @@
+//! # The tap: everything that happens, once
+//!
+//! ## In Kubernetes
+//! There is no such thing: audit logs, Events and component logs each know a part.
+//! ## How this one works
+//! Every hop of every request writes one [`Record`]: the API server's stages, the store's commit,
+//! the scheduler's decision, the kubelet's steps, the proxy's rules. Its [`Event`] says what
+//! happened, with typed fields; its [`Component`] says where. `cause` names the revision or request
+//! that led to it, so [`chain`](Tap::caused_by) can follow one command through the whole cluster.
+//! Viewers read a bounded ring; a slow one loses the oldest records and is told how many. Records
+//! of reads and of refused requests, which cost their sender nothing, are kept and told apart from
+//! the others, in shares by account, so a flood of them takes nothing from the record of what was
+//! done. The diagrams, `ropewalk trace`, debriefs and tests all read this stream: there is no
+//! second memory of what happened.
+//!
+//! ### Everything that can happen
+//! `event.rs` holds one variant for each event, with its fields and an example. Components build
+//! them, and viewers match on them. `kubectl run web --image=nginx` leads to these:
+//!
+//! | component | event | |
+//! |---|---|---|
+//! | kube-apiserver | `Authenticate`, `Authorize`, `Admit`, `Validate` | the stages of the POST |
+//! | etcd | `Append`, `CommitEntry` | on each member: the log entry, then the revision |
+//! | kube-apiserver | `Commit`, `Answer` | the pod is stored, kubectl reads 201 |
+//! | kube-scheduler | `Schedule`, `Bind` | a verdict on each node, then the binding |
+//! | kubelet | `Sandbox`, `Pull`, `Start`, `Status` | network, image, process, then `Running` |
+//!
+//! In JSON an event is two keys of its record, `verb` and `detail`: `"verb":"bind"`,
+//! `"detail":{"node":"worker"}`. `events.jsonl` has a record of each event, and a test compares it
+//! byte for byte: lessons and other programs read this form. A record whose verb is unknown is
+//! refused when it is read, with its number, component and verb.
+//! ## Left out
+//! Segments on disk: what the tap holds goes with the process, and grading begins anew with what is
+//! found.
+//! ## Read next
+//! `apiserver`, which writes most records; `ui`, which prints them.
+
+mod component;
+mod event;
+mod fault;
+mod form;
+#[cfg(test)]
+mod golden;
+mod parts;
+mod size;
+mod who;
+
+pub use component::Component;
+pub use event::Event;
+pub use fault::{Act, Fault};
+pub use parts::{
+    Answer, Decision, Journey, Peer, ProgressState, RaftRole, Refusal, Verdict, VoteRefusal, Write,
+};
+pub use who::{ADMIN, LEARNER, NODE, TEACHER, account, actor, is_component, is_connection, is_person};
+
+use bytes::Bytes;
+use clock::{self, Timestamp};
+use serde::{Deserialize, Serialize};
+use size::size;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+
+/// Records kept for viewers that come late. At the bound the oldest goes.
+const RING: usize = 50_000;
+/// Bytes of all texts, details and objects that the records kept hold. Beyond it the oldest record
+/// goes, too.
+const RING_BYTES: usize = 32 << 20;
+/// Records of reads ([`Tap::emit_read`]) and bytes of them, kept beside the others. At the bound
+/// the oldest one of the account that has most goes: a flood of reads takes no records from the
+/// work of the cluster, and none from the few reads of other accounts.
+const READS: Bound = Bound { records: 10_000, bytes: 8 << 20 };
+/// Records of guests ([`Tap::emit_guest`]), in the same way.
+const GUESTS: Bound = Bound { records: 5_000, bytes: 4 << 20 };
+/// Records a live viewer may lag behind before it is told that it lost some; and of those records
+/// that reads and guests left.
+const LIVE: usize = 4096;
+const LIVE_ASIDE: usize = 1024;
+
+/// What led to a record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Cause {
+    /// The store's revision that a watcher saw.
+    Revision(u64),
+    /// An API request's id.
+    Request(String),
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Cause::Revision(r) => write!(f, "rev:{r}"),
+            Cause::Request(id) => write!(f, "req:{id}"),
+        }
+    }
+}
+
+impl std::str::FromStr for Cause {
+    type Err = ();
+    /// Reads what `Display` wrote: the form in which a cause travels in an HTTP header.
+    fn from_str(s: &str) -> Result<Cause, ()> {
+        match s.split_once(':') {
+            Some(("rev", r)) => r.parse().map(Cause::Revision).map_err(|_| ()),
+            Some(("req", id)) => Ok(Cause::Request(id.to_string())),
+            _ => Err(()),
+        }
+    }
+}
+
+/// Which object a record is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// The plural resource name, e.g. `pods`.
+    pub resource: String,
+    /// The API group of a custom resource, whose plural may be that of another one; empty for all
+    /// others.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    pub name: String,
+}
+
+impl ObjectRef {
+    pub fn new(
+        resource: impl Into<String>,
+        namespace: impl Into<String>,
+        name: impl Into<String>,
+    ) -> ObjectRef {
+        let (resource, namespace, name) = (resource.into(), namespace.into(), name.into());
+        ObjectRef { resource, group: String::new(), namespace, name }
+    }
+
+    /// The plural name, with the group of a custom resource: `services`, `services.example.com`.
+    pub fn qualified(&self) -> String {
+        match self.group.as_str() {
+            "" => self.resource.clone(),
+            group => format!("{}.{group}", self.resource),
+        }
+    }
+}
+
+/// What an API request was, on the records that the API server writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    pub id: String,
+    pub user: String,
+    /// Who let themselves be taken for `user` (`--as`); empty: `user` speaks for itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub impersonator: String,
+    pub user_agent: String,
+    /// The `Kubectl-Session` header: one kubectl command, possibly several requests.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub session: String,
+    /// The `Kubectl-Command` header, e.g. `kubectl create`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub verb: String,
+    /// e.g. `exec`, `log`, `scale`; empty for the object itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subresource: String,
+    pub code: u16,
+    pub dry_run: bool,
+}
+
+impl Request {
+    /// Is it a person's doing? Who asks under another name has still asked.
+    pub fn is_persons(&self) -> bool {
+        is_person(actor(&self.user, &self.impersonator))
+    }
+
+    /// Is it one of the cluster's own components' doing?
+    pub fn is_components(&self) -> bool {
+        is_component(actor(&self.user, &self.impersonator))
+    }
+}
+
+/// One hop. In JSON the event is the keys `verb` and `detail`.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Position in the stream, from 1. Records that are no longer kept leave gaps.
+    pub seq: u64,
+    /// When the hop ended.
+    pub at: Timestamp,
+    /// The node; empty for what belongs to none.
+    pub node: String,
+    /// The component that wrote the record.
+    pub component: Component,
+    /// What happened.
+    pub event: Event,
+    /// The object that it happened to.
+    pub object: Option<ObjectRef>,
+    /// The store's revision that was written, or is known now.
+    pub revision: Option<u64>,
+    /// What led to it.
+    pub cause: Option<Cause>,
+    /// How long the hop took, in microseconds.
+    pub took_us: u64,
+    /// The API request, on records of the API server.
+    pub request: Option<Request>,
+    /// The object's bytes, on records of a committed write. They are not part of the JSON form.
+    pub body: Option<Bytes>,
+}
+
+impl Record {
+    /// A record to fill in; `emit` adds number, time, node and component.
+    pub fn new(event: Event) -> Record {
+        Record {
+            seq: 0,
+            at: Timestamp::UNIX_EPOCH,
+            node: String::new(),
+            component: Component::Unnamed,
+            event,
+            object: None,
+            revision: None,
+            cause: None,
+            took_us: 0,
+            request: None,
+            body: None,
+        }
+    }
+    /// Sets the object that the record is about.
+    pub fn object(mut self, resource: &str, namespace: &str, name: &str) -> Record {
+        self.object = Some(ObjectRef::new(resource, namespace, name));
+        self
+    }
+    /// Adds the group of a custom resource to the object that the record is about.
+    pub fn group(mut self, group: &str) -> Record {
+        if let Some(object) = &mut self.object {
+            object.group = group.to_string();
+        }
+        self
+    }
+    /// Sets the revision.
+    pub fn revision(mut self, revision: u64) -> Record {
+        self.revision = Some(revision);
+        self
+    }
+    /// Sets the cause.
+    pub fn cause(mut self, cause: Option<Cause>) -> Record {
+        self.cause = cause;
+        self
+    }
+    /// Sets how long the hop took.
+    pub fn took(mut self, took: Duration) -> Record {
+        self.took_us = took.as_micros() as u64;
+        self
+    }
+    /// Returns what the write did, if the record is about a committed write of the API server.
+    pub fn write(&self) -> Option<&Write> {
+        match &self.event {
+            Event::Commit(write) => Some(write),
+            _ => None,
+        }
+    }
+    /// Returns how the request was answered, if the record is about an answer of the API server.
+    pub fn answer(&self) -> Option<&Answer> {
+        match &self.event {
+            Event::Answer(answer) => Some(answer),
+            _ => None,
+        }
+    }
+}
+
+/// The records that are kept.
+#[derive(Default)]
+struct Ring {
+    /// Number of the newest record.
+    last: u64,
+    /// Each with its [`size`].
+    records: VecDeque<(Arc<Record>, usize)>,
+    /// The sum of these sizes.
+    bytes: usize,
+    reads: Shares,
+    guests: Shares,
+}
+
+/// Records that are kept, and the sum of their [`size`]s, at most.
+#[derive(Clone, Copy)]
+struct Bound {
+    records: usize,
+    bytes: usize,
+}
+
+/// Records that are kept by account.
+#[derive(Default)]
+struct Shares {
+    by_account: HashMap<Arc<str>, Kept>,
+    /// The accounts by how many records they have, and by how many bytes: whoever has most is found
+    /// without a walk.
+    ranked: [BTreeSet<(usize, Arc<str>)>; 2],
+    count: usize,
+    bytes: usize,
+}
+
+/// Those of one account, each with its [`size`], and the sum.
+#[derive(Default)]
+struct Kept {
+    records: VecDeque<(Arc<Record>, usize)>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn push(&mut self, record: Arc<Record>, size: usize) {
+        self.records.push_back((record, size));
+        self.bytes += size;
+    }
+
+    /// Gives the oldest record up; its size.
+    fn pop(&mut self) -> usize {
+        let size = self.records.pop_front().map_or(0, |(_, size)| size);
+        self.bytes -= size;
+        size
+    }
+
+    /// Records and bytes.
+    fn sizes(&self) -> [usize; 2] {
+        [self.records.len(), self.bytes]
+    }
+}
+
+impl Shares {
+    fn keep(&mut self, record: Arc<Record>, size: usize, most: Bound) {
+        let own = record.request.as_ref().map_or_else(String::new, |r| account(&r.user, &r.impersonator));
+        self.change(&own.into(), |kept| kept.push(record, size));
+        (self.count, self.bytes) = (self.count + 1, self.bytes + size);
+        while self.count > most.records || self.bytes > most.bytes {
+            let by = usize::from(self.count <= most.records);
+            let Some((_, largest)) = self.ranked[by].last().cloned() else { break };
+            let size = self.change(&largest, Kept::pop);
+            (self.count, self.bytes) = (self.count - 1, self.bytes - size);
+        }
+    }
+
+    /// Changes what an account has, and its place among the others with it.
+    fn change<T>(&mut self, account: &Arc<str>, change: impl FnOnce(&mut Kept) -> T) -> T {
+        let mut kept = self.by_account.remove(account).unwrap_or_default();
+        for (ranked, size) in self.ranked.iter_mut().zip(kept.sizes()) {
+            ranked.remove(&(size, account.clone()));
+        }
+        let changed = change(&mut kept);
+        if !kept.records.is_empty() {
+            for (ranked, size) in self.ranked.iter_mut().zip(kept.sizes()) {
+                ranked.insert((size, account.clone()));
+            }
+            self.by_account.insert(account.clone(), kept);
+        }
+        changed
+    }
+
+    /// The records above a number, in no order.
+    fn above(&self, seq: u64) -> impl Iterator<Item = Arc<Record>> {
+        self.by_account.values().flat_map(move |kept| above(&kept.records, seq))
+    }
+}
+
+/// The records above a number, of those that stand in its order.
+fn above(records: &VecDeque<(Arc<Record>, usize)>, seq: u64) -> impl Iterator<Item = Arc<Record>> {
+    let skip = records.partition_point(|(r, _)| r.seq <= seq);
+    records.iter().skip(skip).map(|(r, _)| r.clone())
+}
+
+impl Ring {
+    fn keep(&mut self, record: Arc<Record>, size: usize) {
+        self.bytes += size;
+        while self.records.len() >= RING || self.bytes > RING_BYTES {
+            let Some((_, size)) = self.records.pop_front() else { break };
+            self.bytes -= size;
+        }
+        self.records.push_back((record, size));
+    }
+}
+
+/// Where a record is kept.
+#[derive(Clone, Copy)]
+enum Class {
+    Work,
+    Read,
+    Guest,
+}
+
+/// Only the ring holds records: one that it has given up is lost for a slow viewer, too, and its
+/// texts and object take no memory.
+type Sender = broadcast::Sender<Weak<Record>>;
+
+struct Shared {
+    ring: Mutex<Ring>,
+    live: Sender,
+    /// For the records of reads and of guests: a flood of them makes no viewer lag behind the
+    /// others.
+    aside: Sender,
+}
+
+/// The live records of one sender, for one viewer.
+struct Line {
+    records: broadcast::Receiver<Weak<Record>>,
+    /// The first record that has come and was not told yet.
+    next: Option<Arc<Record>>,
+    /// Records lost before it.
+    lost: u64,
+}
+
+impl Line {
+    fn of(sender: &Sender) -> Line {
+        Line { records: sender.subscribe(), next: None, lost: 0 }
+    }
+
+    /// Takes the next record that has come, if there is one and none is waiting. Returns whether it
+    /// has taken one.
+    fn fill(&mut self) -> bool {
+        let had = self.next.is_some();
+        while self.next.is_none() {
+            match self.records.try_recv() {
+                Ok(record) => self.take(&record),
+                Err(TryRecvError::Lagged(lost)) => self.lost += lost,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return false,
+            }
+        }
+        !had
+    }
+
+    fn take(&mut self, record: &Weak<Record>) {
+        self.next = record.upgrade();
+        self.lost += u64::from(self.next.is_none());
+    }
+
+    /// The number of the next record; later than all others if there is none.
+    fn seq(&self) -> u64 {
+        self.next.as_ref().map_or(u64::MAX, |record| record.seq)
+    }
+}
+
+/// The live records, for one viewer.
+pub struct Live {
+    main: Line,
+    aside: Line,
+}
+
+impl Live {
+    /// The next record, in the order of the numbers. It may be dropped while it waits, and loses
+    /// nothing by that.
+    ///
+    /// # Errors
+    /// `Lagged`: so many records were lost before the next one, because the viewer is slow.
+    /// `Closed`: the stream has ended.
+    pub async fn recv(&mut self) -> Result<Arc<Record>, RecvError> {
+        loop {
+            // What was sent before a record of the one line is in the other by the time that this
+            // record is seen. So the other is looked at again whenever one has brought something.
+            while self.main.fill() | self.aside.fill() {}
+            let lost = std::mem::take(&mut self.main.lost) + std::mem::take(&mut self.aside.lost);
+            if lost > 0 {
+                return Err(RecvError::Lagged(lost));
+            }
+            let line = if self.aside.seq() < self.main.seq() { &mut self.aside } else { &mut self.main };
+            if let Some(record) = line.next.take() {
+                return Ok(record);
+            }
+            let (line, come) = tokio::select! {
+                come = self.main.records.recv() => (&mut self.main, come),
+                come = self.aside.records.recv() => (&mut self.aside, come),
+            };
+            match come {
+                Ok(record) => line.take(&record),
+                Err(RecvError::Lagged(lost)) => line.lost += lost,
+                Err(RecvError::Closed) => {
+                    // Both end together, but the other one may have something left.
+                    let lines = [&mut self.main, &mut self.aside];
+                    let is_empty = |line: &mut Line| {
+                        line.fill();
+                        line.next.is_none() && line.lost == 0
+                    };
+                    if lines.map(is_empty) == [true; 2] {
+                        return Err(RecvError::Closed);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A place to emit records from: a component on a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Tap {
+    shared: Arc<Shared>,
+    node: Arc<str>,
+    component: Component,
+}
+
+impl Tap {
+    /// The stream of a new cluster.
+    pub fn new() -> Tap {
+        let (live, aside) = (broadcast::Sender::new(LIVE), broadcast::Sender::new(LIVE_ASIDE));
+        let shared = Shared { ring: Mutex::default(), live, aside };
+        Tap { shared: Arc::new(shared), node: "".into(), component: Component::Unnamed }
+    }
+
+    /// The same stream, as seen from a component on a node.
+    pub fn at(&self, node: &str, component: Component) -> Tap {
+        Tap { shared: self.shared.clone(), node: node.into(), component }
+    }
+
+    /// The same stream and node, under another component's name.
+    pub fn named(&self, component: Component) -> Tap {
+        Tap { shared: self.shared.clone(), node: self.node.clone(), component }
+    }
+
+    /// Adds the record to the stream and returns its number.
+    pub fn emit(&self, record: Record) -> u64 {
+        self.add(record, Class::Work)
+    }
+
+    /// Adds a record of an allowed request that changes nothing. Its account has a share of those
+    /// that are kept.
+    pub fn emit_read(&self, record: Record) -> u64 {
+        self.add(record, Class::Read)
+    }
+
+    /// Adds a record of a request that anybody may send: it was refused, nobody showed who they
+    /// are, or it is no person's and no component's. Few of these are kept.
+    pub fn emit_guest(&self, record: Record) -> u64 {
+        self.add(record, Class::Guest)
+    }
+
+    fn add(&self, mut record: Record, class: Class) -> u64 {
+        record.node = self.node.to_string();
+        record.component = self.component;
+        let size = size(&record); // before the lock: an event may be large
+        let mut ring = self.lock();
+        record.at = clock::now(); // under the lock: times rise as the numbers do
+        ring.last += 1;
+        let seq = ring.last;
+        record.seq = seq;
+        let record = Arc::new(record);
+        let told = Arc::downgrade(&record);
+        let live = match class {
+            Class::Work => &self.shared.live,
+            Class::Read | Class::Guest => &self.shared.aside,
+        };
+        match class {
+            Class::Work => ring.keep(record, size),
+            Class::Read => ring.reads.keep(record, size, READS),
+            Class::Guest => ring.guests.keep(record, size, GUESTS),
+        }
+        if live.receiver_count() > 0 {
+            let _ = live.send(told); // the only error is "no receiver"
+        }
+        seq
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Ring> {
+        self.shared.ring.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Live records from now on. A receiver that lags is told how many it lost.
+    pub fn subscribe(&self) -> Live {
+        let _ring = self.lock(); // both begin at the same record
+        Live { main: Line::of(&self.shared.live), aside: Line::of(&self.shared.aside) }
+    }
+
+    /// All records kept with a number above `seq`, oldest first.
+    pub fn since(&self, seq: u64) -> Vec<Arc<Record>> {
+        let ring = self.lock();
+        let mut all: Vec<Arc<Record>> = above(&ring.records, seq).collect();
+        let own = all.len();
+        all.extend(ring.reads.above(seq).chain(ring.guests.above(seq)));
+        drop(ring);
+        if all.len() > own {
+            all.sort_by_key(|record| record.seq);
+        }
+        all
+    }
+
+    /// Number of the newest record.
+    pub fn last(&self) -> u64 {
+        self.lock().last
+    }
+
+    /// Everything that followed from the given requests: their own records, and, over and over, the
+    /// records whose cause is a request or revision already in the chain. Oldest first.
+    pub fn caused_by(&self, requests: &[String]) -> Vec<Arc<Record>> {
+        follow(&self.since(0), requests)
+    }
+}
+
+impl Default for Tap {
+    fn default() -> Tap {
+        Tap::new()
+    }
+}
+
+/// Passes over the records, at most: only neighbours are out of order, and clients name causes as
+/// they like.
+const PASSES_MAX: usize = 16;
+
+/// The pure part of [`Tap::caused_by`].
+pub fn follow(records: &[Arc<Record>], requests: &[String]) -> Vec<Arc<Record>> {
+    let mut ids: std::collections::HashSet<&str> = requests.iter().map(String::as_str).collect();
+    let mut revisions: std::collections::HashSet<u64> = std::collections::HashSet::new();
+    let mut in_chain = vec![false; records.len()];
+    // Again until nothing is added: an effect may stand before its cause. A watcher may act on a
+    // write before the task that wrote tells of it.
+    for _ in 0..PASSES_MAX {
+        let mut found = false;
+        for (record, is_in) in records.iter().zip(&mut in_chain).filter(|(_, is_in)| !**is_in) {
+            let own = record.request.as_ref().is_some_and(|r| ids.contains(r.id.as_str()));
+            let caused = match &record.cause {
+                Some(Cause::Revision(r)) => revisions.contains(r),
+                Some(Cause::Request(id)) => ids.contains(id.as_str()),
+                None => false,
+            };
+            if !own && !caused {
+                continue;
+            }
+            if let Some(request) = &record.request {
+                ids.insert(&request.id);
+            }
+            if let Some(revision) = record.revision
+                && record.request.is_some()
+            {
+                revisions.insert(revision);
+            }
+            (*is_in, found) = (true, true);
+        }
+        if !found {
+            break;
+        }
+    }
+    records.iter().zip(in_chain).filter(|(_, is_in)| *is_in).map(|(record, _)| record.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(tap: &Tap, id: &str, revision: u64, cause: Option<Cause>) {
+        let mut record = Record::new(Event::Commit(Write::UPDATED)).revision(revision).cause(cause);
+        record.request = Some(Request { id: id.into(), ..Request::default() });
+        tap.emit(record);
+    }
+
+    #[test]
+    fn a_chain_follows_causes_and_leaves_strangers_out() {
+        let tap = Tap::new().at("n1", Component::Kubelet);
+        write(&tap, "kubectl", 10, None);
+        write(&tap, "stranger", 11, None);
+        write(&tap, "controller", 12, Some(Cause::Revision(10)));
+        tap.emit(Record::new(Event::Register).cause(Some(Cause::Revision(12))));
+        tap.emit(Record::new(Event::Register).cause(Some(Cause::Revision(11))));
+        let seqs: Vec<u64> = tap.caused_by(&["kubectl".into()]).iter().map(|r| r.seq).collect();
+        assert_eq!(seqs, [1, 3, 4]);
+    }
+
+    #[test]
+    fn an_effect_that_is_told_before_its_cause_is_in_the_chain() {
+        let tap = Tap::new();
+        tap.emit(Record::new(Event::Register).cause(Some(Cause::Revision(12))));
+        write(&tap, "controller", 12, Some(Cause::Revision(10)));
+        write(&tap, "kubectl", 10, None);
+        write(&tap, "stranger", 11, None);
+        let chain = tap.caused_by(&["kubectl".into()]);
+        assert_eq!(chain.iter().map(|r| r.seq).collect::<Vec<_>>(), [1, 2, 3]);
+        assert!(chain.is_sorted_by_key(|r| r.at));
+    }
+
+    #[test]
+    fn the_ring_keeps_the_newest() {
+        let tap = Tap::new();
+        for _ in 0..RING + 10 {
+            tap.emit(Record::new(Event::Now));
+        }
+        let kept = tap.since(0);
+        assert_eq!((kept.len(), kept[0].seq), (RING, 11));
+        assert_eq!(tap.since(tap.last() - 2).len(), 2);
+        // Large objects push others out earlier.
+        for _ in 0..100 {
+            tap.emit(Record { body: Some(Bytes::from(vec![0; 1 << 20])), ..Record::new(Event::Now) });
+        }
+        assert_eq!(
+            tap.since(0).len(),
+            (RING_BYTES >> 20) - 1,
+            "a record holds a little more than its object"
+        );
+    }
+
+    #[test]
+    fn a_flood_of_guests_takes_no_records_of_others() {
+        let tap = Tap::new();
+        let of = |user: &str, text: &str| Record {
+            request: Some(Request { user: user.into(), command: text.into(), ..Request::default() }),
+            ..Record::new(Event::Authorize)
+        };
+        write(&tap, "kubectl", 10, None);
+        for _ in 0..3 {
+            tap.emit_guest(of(LEARNER, "kubectl get secrets"));
+        }
+        for _ in 0..2 * RING {
+            tap.emit_guest(of("system:anonymous", ""));
+        }
+        let kept = tap.since(0);
+        assert_eq!((kept.len(), kept[0].seq, kept[1].seq, kept[3].seq), (1 + GUESTS.records, 1, 2, 4));
+        assert!(kept.is_sorted_by_key(|r| r.seq));
+        assert_eq!(tap.since(tap.last() - 2).len(), 2);
+        // Long texts push others of the same account out earlier.
+        for _ in 0..100 {
+            tap.emit_guest(of("eve", &"x".repeat(1 << 20)));
+        }
+        let learners = |r: &&Arc<Record>| r.request.as_ref().is_some_and(|r| r.user == LEARNER);
+        let kept = tap.since(0);
+        assert_eq!(kept.iter().filter(learners).count(), 3);
+        let of_eve = |r: &&Arc<Record>| r.request.as_ref().is_some_and(|r| r.user == "eve");
+        assert_eq!(
+            kept.iter().filter(of_eve).count(),
+            3,
+            "few records are not the first to go for being long"
+        );
+        assert!(kept.iter().map(|r| size(r)).sum::<usize>() < GUESTS.bytes + 1024);
+    }
+
+    #[test]
+    fn a_flood_of_reads_takes_no_records_of_writes_and_none_of_the_few_reads_of_others() {
+        let tap = Tap::new();
+        let of = |user: &str| Record {
+            request: Some(Request { user: user.into(), ..Request::default() }),
+            ..Record::new(Event::Authorize)
+        };
+        write(&tap, "kubectl", 10, None);
+        for _ in 0..3 {
+            tap.emit_read(of(LEARNER));
+        }
+        tap.emit_guest(of("system:anonymous"));
+        for _ in 0..2 * RING {
+            tap.emit_read(of("eve"));
+        }
+        let kept = tap.since(0);
+        assert_eq!(kept.len(), 2 + READS.records);
+        assert_eq!(kept.iter().take(5).map(|r| r.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert!(kept.is_sorted_by_key(|r| r.seq));
+    }
+
+    #[tokio::test]
+    async fn records_that_come_while_a_viewer_looks_are_told_in_their_order() {
+        let tap = Tap::new();
+        let mut live = tap.subscribe();
+        let writer = {
+            let tap = tap.clone();
+            std::thread::spawn(move || {
+                for _ in 0..20_000 {
+                    tap.emit_read(Record::new(Event::Authorize));
+                    tap.emit(Record::new(Event::Now));
+                }
+            })
+        };
+        drop(tap); // the stream ends with the writer
+        let mut before = 0;
+        loop {
+            match live.recv().await {
+                Ok(record) => {
+                    assert!(record.seq > before, "{} after {before}", record.seq);
+                    before = record.seq;
+                }
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => break,
+            }
+        }
+        writer.join().unwrap();
+        assert!(before > 0);
+    }
+
+    /// A viewer that reads nothing meanwhile is told of each record of the cluster's work, in its
+    /// place.
+    #[tokio::test]
+    async fn a_flood_of_guests_and_reads_makes_no_viewer_lose_other_records() {
+        let tap = Tap::new();
+        let mut live = tap.subscribe();
+        let first = tap.emit(Record::new(Event::Now));
+        let most = 2 * LIVE as u64;
+        for _ in 0..most / 2 {
+            tap.emit_guest(Record::new(Event::Authorize));
+            tap.emit_read(Record::new(Event::Authorize));
+        }
+        let last = tap.emit(Record::new(Event::Now));
+        assert_eq!(
+            live.recv().await.map(|r| r.seq),
+            Err(RecvError::Lagged(most - LIVE_ASIDE as u64)),
+            "of the others some are lost"
+        );
+        let mut told = vec![];
+        while told.last() != Some(&last) {
+            told.push(live.recv().await.unwrap().seq);
+        }
+        assert_eq!((told.len(), told[0]), (LIVE_ASIDE + 2, first));
+        assert!(told.is_sorted());
+        tap.emit_read(Record::new(Event::Authorize));
+        assert_eq!(live.recv().await.map(|r| r.seq), Ok(last + 1));
+        drop(tap);
+        assert_eq!(live.recv().await.map(|r| r.seq), Err(RecvError::Closed));
+    }
+
+    #[test]
+    fn all_that_a_record_holds_counts() {
+        let long = "x".repeat(1 << 20);
+        let request = Some(Request { user_agent: long.clone(), ..Request::default() });
+        let tried = Some(serde_json::json!([{ "a": long.clone() }]));
+        let makes: [Record; 5] = [
+            Record { request, ..Record::new(Event::Now) },
+            Record::new(Event::Now).object("pods", "d", &long),
+            Record::new(Event::Answer(Box::new(Answer { tried, ..Answer::default() }))),
+            Record::new(Event::Pull { image: long.clone(), error: None }),
+            Record::new(Event::Now).cause(Some(Cause::Request(long))),
+        ];
+        for record in makes {
+            let tap = Tap::new();
+            for _ in 0..40 {
+                tap.emit(record.clone());
+            }
+            assert_eq!(tap.since(0).len(), (RING_BYTES >> 20) - 1, "{}", record.event.verb());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_viewer_that_reads_nothing_holds_no_more_than_the_ring() {
+        let tap = Tap::new();
+        let mut live = tap.subscribe();
+        for _ in 0..100 {
+            tap.emit(Record { body: Some(Bytes::from(vec![0; 1 << 20])), ..Record::new(Event::Now) });
+        }
+        let kept = tap.since(0);
+        assert!(kept.len() < 100);
+        let lost = 100 - kept.len() as u64;
+        assert_eq!(live.recv().await.map(|r| r.seq), Err(RecvError::Lagged(lost)));
+        for record in kept {
+            assert_eq!(live.recv().await.map(|r| r.seq), Ok(record.seq));
+        }
+        tap.emit(Record::new(Event::Now));
+        assert_eq!(live.recv().await.map(|r| r.seq), Ok(101));
+        drop(tap);
+        assert_eq!(live.recv().await.map(|r| r.seq), Err(RecvError::Closed));
+    }
+
+    #[test]
+    fn a_cause_survives_its_header() {
+        for cause in [Cause::Revision(7), Cause::Request("a-b".into())] {
+            assert_eq!(cause.to_string().parse(), Ok(cause));
+        }
+        assert_eq!("nonsense".parse::<Cause>(), Err(()));
+    }
+}

@@ -1,0 +1,498 @@
+//! Grading: each task is asked and has to hold; what must be disturbed to be known is disturbed,
+//! judged, and taken back.
+
+use super::{Current, LabRun, chain_text, exprs};
+use crate::cel::{Facts, Template, Use};
+use crate::format::EN;
+use crate::graded::book::Best;
+use crate::graded::read::{BUILT_IN, Task};
+use crate::graded::score::{self, About, Found, Red};
+use crate::graded::stopwatch::Stopwatch;
+use crate::graded::view::Graded;
+use crate::graded::wills;
+use crate::graded::words::{self, Word};
+use crate::who::Meddling;
+use clock::Timestamp;
+use cluster::guest::Room;
+use cluster::undo::Past;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long what was disturbed by the judge may take to be as before.
+const RECOVERY_MAX: Duration = Duration::from_secs(25);
+
+impl LabRun {
+    pub(super) async fn grade(&self, current: Current, learner: String, lang: &str) -> Result<Value, String> {
+        self.world.read(self.host.tap());
+        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
+        let ended = self.ms();
+        let asked_at = self.world.know().recorder.revision;
+        self.note_limit(&current).await.map_err(not_kept)?;
+        // Counted before anything is told, and also if nobody waits for the end of it.
+        self.note(|open| open.gradings += 1).map_err(not_kept)?;
+        self.anchor().await.map_err(not_kept)?;
+        let frame = current.frame();
+        let lab = &current.lab;
+        let mut found: BTreeMap<String, Found> = BTreeMap::new();
+        let still: Vec<&Task> = lab.tasks.iter().filter(|t| t.probe.is_empty()).collect();
+        let judged = still.iter().map(|task| {
+            let frame = &frame;
+            async move { self.world.settled(&exprs(task), frame, task.hold, task.within).await }
+        });
+        let judged = futures::future::join_all(judged).await;
+        *self.seen() = still.iter().zip(&judged).map(|(t, v)| (t.id.clone(), v.is_ok())).collect();
+        self.note_green();
+        let green = self.book().open.as_ref().map(|o| o.green.clone()).unwrap_or_default();
+        for (task, verdict) in still.iter().zip(judged) {
+            let since = green.get(&task.id).copied();
+            let unknown =
+                verdict.err().and_then(|at| self.world.unknown(&task.checks.get(at)?.1, &frame, lang));
+            let mut told = self.found(&current, task, verdict, since, lang);
+            if let Some(red) = unknown {
+                told.turn_red(red);
+            }
+            found.insert(task.id.clone(), told);
+        }
+        let debrief_facts = self.world.facts(&frame); // before the judge's own doings
+        let gone = self.missing_base(&current, lang);
+        let at_limit = self.book().open.as_ref().and_then(|open| open.at_limit.clone());
+        let wills = match at_limit {
+            Some(then) => Some((then, self.world.wills(super::kinds(lab), current.places().as_ref()).await?)),
+            None => None,
+        };
+        let changed = wills.as_ref().is_some_and(|(then, now)| wills::differ(then, now));
+        let limit_ms = super::limit_ms(lab);
+        for task in lab.tasks.iter().filter(|t| !t.probe.is_empty()) {
+            let verdict = self.disturb(&current, task, &still, &found, lang).await;
+            let named = super::resources(exprs(task).into_iter().flat_map(|e| &e.kinds));
+            let is_remade = wills.as_ref().is_some_and(|(then, now)| wills::remade(then, now, &named));
+            let since = done_since(green.get(&task.id), (ended, asked_at), is_remade.then_some(limit_ms));
+            let told = match verdict {
+                Ok(verdict) => self.found(&current, task, verdict, Some(since), lang),
+                Err(why) => {
+                    let mut told = self.found(&current, task, Err(0), None, lang);
+                    told.turn_red(why);
+                    told
+                }
+            };
+            found.insert(task.id.clone(), told);
+        }
+        let mut all: Vec<Found> = lab.tasks.iter().filter_map(|t| found.remove(&t.id)).collect();
+        let meddling = self.world.know().meddling.clone();
+        for (task, told) in lab.tasks.iter().zip(&mut all) {
+            if let Some(what) = task.excludes.iter().find(|what| meddling.contains(what)) {
+                told.turn_red(words::red(lang, excluded(*what), &[]));
+            }
+        }
+        self.save().map_err(not_kept)?;
+        let open = self.book().open.clone().unwrap_or(current.open.clone());
+        let changed = changed || open.changed_ms.is_some_and(|at| at > limit_ms);
+        score::in_time(&mut all, limit_ms, changed, &words::red(lang, Word::Late, &[]));
+        score::together(&mut all, |id| {
+            let with = lab.tasks.iter().find(|t| t.id == id).map(|t| t.only_with.clone()).unwrap_or_default();
+            let why = words::red(lang, Word::OnlyWith, &[&with.join(", ")]);
+            (with, why)
+        });
+        let mut drawn = current.variant.clone();
+        drawn.retain(|key, _| lab.choices.iter().any(|(k, _)| k == key));
+        let about = About {
+            lab: lab.id.clone(),
+            seed: open.seed,
+            variant: drawn,
+            learner,
+            started: millis(open.started),
+            // By the calendar of the start, so that the two belong together even if somebody has
+            // set the clock since.
+            ended: millis(Stopwatch::taken_up(open.started, ended).calendar(ended)),
+            limit_s: u64::from(lab.minutes) * 60,
+            used: open.used(),
+            content: lab.content.clone(),
+            labs: self.labs.directory.as_ref().map_or_else(|| BUILT_IN.into(), |d| d.display().to_string()),
+            attempts: open.attempts(),
+            tampered: open.tampered,
+            trace: json!({"format": open.chain.format, "from": open.began, "to": self.world.know().recorder.revision, "records": open.chain.records, "head": open.chain.head}),
+        };
+        let mut record = score::record(&about, &all);
+        self.key.sign(&mut record);
+        let record = Value::Object(record);
+        let (points, max) = score::points(&all);
+        let best = Best {
+            score: points,
+            max,
+            passed: record["passed"] == true,
+            seed: open.seed,
+            attempt: open.before.starts,
+        };
+        self.book().note(&lab.id, best, !open.solve && !open.tampered);
+        self.save().map_err(not_kept)?;
+        self.anchor().await.map_err(not_kept)?;
+        let file = self.keep(&lab.id, open.seed, &record)?;
+        // The cause is told to whoever has found it or given up: else one grade would be the answer
+        // to the next.
+        let told_of = |id: &str| open.solve || all.iter().any(|t| t.id == id && t.green);
+        let untold = lab.tasks.iter().filter(|t| !t.debrief.get(lang).is_empty() && !told_of(&t.id)).count();
+        let mut debrief = self.told(&current, &debrief_facts, lang, told_of);
+        debrief.extend(gone.filter(|_| all.iter().any(|task| !task.green)));
+        let remember = lab.remember.get(lang);
+        if untold == 0 && !remember.is_empty() {
+            debrief.push(crate::words::say(lang, crate::words::Word::Remember, &[remember]));
+        }
+        Ok(json!(Graded { record, file, debrief, untold, found: all }))
+    }
+
+    /// Explanations of tasks, as far as these facts let them be told.
+    pub(super) fn told(
+        &self,
+        current: &Current,
+        facts: &Arc<Facts>,
+        lang: &str,
+        of: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
+        let mut all = Vec::new();
+        for task in current.lab.tasks.iter().filter(|t| of(&t.id)) {
+            let text = current.fill(task.debrief.get(lang));
+            let told = Template::compile(&text, Use::Hint, &[])
+                .and_then(|t| t.render(facts, &[]).map_err(crate::cel::Error::Syntax));
+            all.extend(told.ok().filter(|t| !t.is_empty()));
+        }
+        all
+    }
+
+    fn found(
+        &self,
+        current: &Current,
+        task: &Task,
+        verdict: Result<(), usize>,
+        since: Option<(u64, i64)>,
+        lang: &str,
+    ) -> Found {
+        let now = (self.ms(), self.world.know().recorder.revision);
+        let (at_ms, revision) = since.unwrap_or(now);
+        let mut found = Found {
+            id: task.id.clone(),
+            weight: task.weight,
+            green: true,
+            at_ms,
+            revision,
+            ..Found::default()
+        };
+        if let Err(first) = verdict {
+            let why = unmet(task, first, lang);
+            found.turn_red(Red { unmet: current.fill(&why.unmet), told: current.fill(&why.told) });
+        }
+        found
+    }
+
+    /// Does what a task's probe says, judges, and takes it back.
+    async fn disturb(
+        &self,
+        current: &Current,
+        task: &Task,
+        still: &[&Task],
+        found: &BTreeMap<String, Found>,
+        lang: &str,
+    ) -> Result<Result<(), usize>, Red> {
+        // The words of whoever failed are English; the sentence around them is the learner's.
+        let failed = |why: String| words::red(lang, Word::ProbeFailed, &[&why]);
+        let (world, frame) = (&self.world, current.frame());
+        // What is not so now does not stay so; nothing has to be disturbed to know that.
+        let is_whole = still.iter().all(|t| found.get(&t.id).is_some_and(|f| f.green));
+        let patience = patience_before(is_whole, task.within);
+        if let Err(unmet) = world.settled(&exprs(task), &frame, Duration::ZERO, patience).await {
+            return Ok(Err(unmet));
+        }
+        let before = self.revision().await.map_err(failed)?;
+        world.read(self.host.tap());
+        self.disturbed(Some(before)).map_err(failed)?;
+        {
+            let mut known = world.know();
+            (known.quiet, known.meddled) = (true, false);
+        }
+        world.know().playing = true;
+        let began = Instant::now();
+        let played = self.teacher.play(&current.lines(&task.probe), &Room::default()).await;
+        world.read(self.host.tap());
+        world.know().playing = false;
+        world.forget_answers();
+        let verdict = match &played {
+            Ok(()) => {
+                let within = recovery(task.within, began.elapsed());
+                world.settled(&exprs(task), &frame, task.hold, within).await
+            }
+            Err(_) => Err(0),
+        };
+        // Whether it heals by itself cannot be seen while somebody lends a hand.
+        world.read(self.host.tap());
+        let meddled = world.know().meddled;
+        let mut back = self.host.past(Past::back(before, current.places())).await;
+        for _ in 1..BACK_TRIES {
+            // The cluster may have been too busy with what was disturbed.
+            if back.is_ok() {
+                break;
+            }
+            back = self.host.past(Past::back(before, current.places())).await;
+        }
+        if back.is_err() {
+            // The learner goes on from here: to go back at the next start would throw that work
+            // away.
+            self.disturbed(None).map_err(failed)?;
+        }
+        world.forget_answers();
+        // What was green before is green again before anybody goes on.
+        let healed = matches!(verdict, Ok(())).then_some(task);
+        let green = still.iter().filter(|t| found.get(&t.id).is_some_and(|f| f.green));
+        for task in green.copied().chain(healed) {
+            let _ = world.settled(&exprs(task), &frame, Duration::ZERO, RECOVERY_MAX).await; // if not, the next grade says so
+        }
+        world.read(self.host.tap());
+        world.know().quiet = false;
+        self.settled_again(current, before, &back.map_err(failed)?).await.map_err(failed)?;
+        played.map_err(|e| failed(chain_text(&e)))?;
+        match meddled {
+            true => Err(words::red(lang, Word::Meddled, &[])),
+            false => Ok(verdict),
+        }
+    }
+
+    /// Keeps a record in the cluster's directory, beside those before it.
+    fn keep(&self, lab: &str, seed: u64, record: &Value) -> Result<String, String> {
+        let dir = self.host.place().root.join("records");
+        std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        let file = free_name(&dir, &format!("{lab}-{seed}"));
+        crate::progress::keep(&file, record).map_err(|e| chain_text(&e))?;
+        Ok(file.display().to_string())
+    }
+}
+
+/// Returns how long what a probe disturbed may take to recover, from the end of the probe. `took`:
+/// the time that the probe itself needed, in which containers were stopped and objects went. A busy
+/// machine is as slow in starting their successors, and that is not the learner's fault.
+fn recovery(within: Duration, took: Duration) -> Duration {
+    within + took.min(RECOVERY_MAX)
+}
+
+/// Returns how long a task with a probe may take to be seen as done before anything is disturbed.
+/// `is_whole`: all tasks without a probe are. Then a red answer of the network is likelier late
+/// than true: answers grow old while a task has to hold, so they are asked for anew, and on a busy
+/// machine `wget -T2` ends without one. It may try again for as long as the task allows.
+fn patience_before(is_whole: bool, within: Duration) -> Duration {
+    if is_whole { within.max(LOOK) } else { LOOK }
+}
+
+/// What is not done needs no longer look.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What the judge has disturbed is taken back in so many tries; each gives up when the cluster
+/// changes faster than it can be read.
+const BACK_TRIES: usize = 5;
+
+/// Returns since when a task with a probe is done: since its checks were last seen to become true,
+/// else since the learner asked for the grade. How long the judge takes for the probe is not the
+/// learner's time. `remade`: the time limit, if what the task is about was changed after it; what
+/// it would have withstood before that nobody knows.
+fn done_since(seen: Option<&(u64, i64)>, asked: (u64, i64), remade: Option<u64>) -> (u64, i64) {
+    match (seen, remade) {
+        (Some(seen), None) => *seen,
+        (Some(seen), Some(limit_ms)) if seen.0 > limit_ms => *seen,
+        _ => asked,
+    }
+}
+
+/// What is not so of a task whose check at this place is not: the check's own sentence, else the
+/// task's. Without either the task itself stands in the record, and nothing more is told: the
+/// learner has it on the line above.
+fn unmet(task: &Task, check: usize, lang: &str) -> Red {
+    let that = task.checks.get(check).map(|(that, _)| that).filter(|that| !that.get(EN).is_empty());
+    let sentence = that.unwrap_or(&task.unmet);
+    match sentence.get(EN) {
+        "" => Red { unmet: task.task.get(EN).into(), told: String::new() },
+        english => Red { unmet: english.into(), told: words::say(lang, Word::Unmet, &[sentence.get(lang)]) },
+    }
+}
+
+fn excluded(what: Meddling) -> Word {
+    match what {
+        Meddling::Exec => Word::ByExec,
+        Meddling::Ephemeral => Word::ByEphemeral,
+        Meddling::Status => Word::ByStatus,
+    }
+}
+
+/// `NAME.json`, or the first of `NAME-2.json`, `NAME-3.json`, … that is not there yet. Whoever asks
+/// has the desk's turn.
+fn free_name(dir: &Path, name: &str) -> PathBuf {
+    let further = (2u64..).map(|n| format!("{name}-{n}.json"));
+    let mut names = std::iter::once(format!("{name}.json")).chain(further).map(|name| dir.join(name));
+    names.find(|path| !path.exists()).unwrap_or_else(|| dir.join(name))
+}
+
+/// RFC 3339 with whole milliseconds.
+fn millis(at: Timestamp) -> String {
+    format!("{:.3}", at.round(jiff::Unit::Millisecond).unwrap_or(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graded::Opened;
+    use crate::graded::book::Book;
+    use crate::graded::read::Labs;
+    use crate::graded::seal::Chain;
+    use crate::graded::world::World;
+    use crate::stage::{self, Stage};
+    use cluster::guest::Host;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use task::Crew;
+    use tokio::sync::mpsc;
+
+    /// A way back that fails is tried again. If it fails for good, the learner goes on from there:
+    /// no restart may go back then.
+    #[tokio::test]
+    async fn a_way_back_is_tried_again_and_forgotten_when_it_fails_for_good() {
+        for failures in [0, BACK_TRIES - 1, BACK_TRIES] {
+            let dir = tempfile::tempdir().unwrap();
+            let (_silent, address) = stage::silent().await;
+            let (went, mut goes) = mpsc::unbounded_channel();
+            let left = AtomicUsize::new(failures);
+            let past = stage::answer(move |past| {
+                let answer = match past {
+                    Past::Rewind { .. } | Past::RewindWithin { .. } => {
+                        let _ = went.send(());
+                        let fails =
+                            left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+                        let why = "the cluster changes too fast to go back; try again";
+                        if fails.is_ok() { Err(why.to_string()) } else { Ok(json!({"revision": 30})) }
+                    }
+                    _ => Ok(json!({"revision": 20, "oldest": 1})),
+                };
+                Box::pin(std::future::ready(answer))
+            });
+            let host: Host = Stage::new(dir.path(), address, past).await;
+            let crew = Crew::new("labs");
+            let world = World::start(&crew, &host).unwrap();
+            let run = LabRun::open(world, host, Opened::default()).unwrap();
+            let open = json!({"lab": "orphans", "seed": 7, "base": 5, "began": 10, "started": "2026-01-01T00:00:00Z",
+                "hints": [], "solve": false, "undo": 0, "green": {}, "chain": Chain::default()});
+            run.book().open = Some(serde_json::from_value(open).unwrap());
+            let current = run.current().unwrap();
+            let mut task = current.lab.tasks.iter().find(|t| !t.probe.is_empty()).unwrap().clone();
+            // Nothing has to be seen for it, and nothing is done.
+            (task.checks, task.probe, task.hold) = (vec![], vec![], Duration::ZERO);
+            let verdict = run.disturb(&current, &task, &[], &BTreeMap::new(), "en").await;
+            let tries = std::iter::from_fn(|| goes.try_recv().ok()).count();
+            assert_eq!(tries, (failures + 1).min(BACK_TRIES));
+            assert_eq!(verdict.is_ok(), failures < BACK_TRIES, "{failures} failures");
+            let (path, key) = (&run.path, &run.key);
+            let kept = Book::load(path, key).unwrap().open.unwrap().disturbed;
+            assert_eq!(kept, None, "{failures} failures: nothing is taken back at the next start");
+            crew.kill();
+        }
+    }
+
+    #[test]
+    fn one_late_answer_does_not_end_a_task_when_all_others_are_done() {
+        let within = Duration::from_secs(15);
+        assert_eq!(patience_before(true, within), within);
+        assert_eq!(patience_before(true, Duration::ZERO), LOOK);
+        assert_eq!(patience_before(false, within), LOOK, "what is wrong is told at once");
+    }
+
+    #[test]
+    fn a_probe_after_the_limit_is_of_what_was_done_before() {
+        let judged = |seen: Option<&(u64, i64)>, remade: bool| {
+            let at_ms = done_since(seen, (650_000, 90), remade.then_some(600_000)).0;
+            let mut all = [Found { id: "durable".into(), green: true, at_ms, ..Found::default() }];
+            score::in_time(&mut all, 600_000, true, &Red::default()); // something was written after the limit
+            all[0].green
+        };
+        assert!(judged(Some(&(300_000, 40)), false));
+        assert!(!judged(Some(&(610_000, 80)), false));
+        assert!(!judged(None, false), "nobody saw it before the learner asked");
+        // Mended by hand in time, and made to last when the time was over.
+        assert!(!judged(Some(&(300_000, 40)), true));
+    }
+
+    #[test]
+    fn a_red_task_says_what_is_not_so_in_the_learners_language() {
+        let labs = Labs::built_in();
+        let told = |lab: &str, task: &str, lang: &str| {
+            let task = labs.get(lab).unwrap().tasks.iter().find(|t| t.id == task).unwrap();
+            let red = unmet(task, 0, lang);
+            (red.unmet, red.told)
+        };
+        let (english, korean) =
+            (told("broken-selector", "report", "en"), told("broken-selector", "report", "ko"));
+        assert_eq!(english.1, format!("not so: {}", english.0));
+        assert_eq!(korean.0, english.0, "the record is in one language");
+        assert!(korean.1.starts_with("충족되지 않음: ") && !korean.1.contains(&english.0), "{korean:?}");
+        // Where only the task could be said again, nothing is.
+        let (unmet, told) = told("broken-selector", "same", "en");
+        assert!(unmet.contains("address") && told.is_empty(), "{unmet}: {told}");
+    }
+
+    #[test]
+    fn a_probe_on_a_slow_machine_leaves_more_time_to_recover() {
+        let seconds = Duration::from_secs;
+        assert_eq!(recovery(seconds(15), seconds(2)), seconds(17));
+        assert_eq!(recovery(seconds(15), seconds(600)), seconds(15) + RECOVERY_MAX, "it ends");
+    }
+
+    /// After a grade the pods that the judge took away are there again under other uids.
+    #[test]
+    fn a_restart_of_a_pod_that_the_judge_put_back_is_seen() {
+        use crate::cel::facts::{self, Object, Versions};
+        use crate::cel::{value, version::Version};
+        let labs = Labs::built_in();
+        let task = labs.get("orphans").unwrap().tasks.iter().find(|t| t.id == "owned").unwrap();
+        let owned = |restarts: i64| {
+            let pod = |uid: &str, restarts: i64, owner: Option<&str>| {
+                let owners: Vec<Value> =
+                    owner.map(|uid| json!({"uid": uid, "controller": true})).into_iter().collect();
+                json!({"kind": "Pod", "metadata": {"namespace": "shop", "name": "web-1", "uid": uid, "labels": {"app": "web"},
+                    "ownerReferences": owners}, "status": {"containerStatuses": [{"restartCount": restarts}]}})
+            };
+            let set =
+                json!({"kind": "ReplicaSet", "metadata": {"namespace": "shop", "name": "web", "uid": "r"}});
+            let now = pod("put-back", restarts, Some("r"));
+            let version = |revision, verb, pod: &Value| {
+                Arc::new(Version::new(revision, None, verb, pod.to_string().into()))
+            };
+            let versions = vec![version(4, "ADDED", &pod("first", 0, None)), version(9, "MODIFIED", &now)];
+            let history: Versions =
+                [(("pods".into(), "shop".into(), "web-1".into()), Arc::new(versions))].into();
+            let mut facts =
+                Facts { history: Arc::new(history), lesson_began: 5, since_step: 5, ..Facts::default() };
+            facts.variant = Some(value::of_json(&json!({"ns": "shop", "app": "web", "count": 1})));
+            facts.objects.insert(facts::kind("ReplicationController").unwrap().qualified(), Arc::default());
+            for object in [now, set] {
+                let kind = facts::kind(object["kind"].as_str().unwrap()).unwrap().qualified();
+                let name = object["metadata"]["name"].as_str().unwrap().to_string();
+                facts.objects.insert(kind, Arc::new([(("shop".into(), name), Object::new(object))].into()));
+            }
+            let facts = Arc::new(facts);
+            super::super::exprs(task).into_iter().all(|e| e.holds(&facts))
+        };
+        assert!(owned(0) && !owned(1));
+    }
+
+    #[test]
+    fn no_record_takes_another_s_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let next = || free_name(dir.path(), "wrong-image-7").file_name().unwrap().to_owned();
+        for name in ["wrong-image-7.json", "wrong-image-7-2.json", "wrong-image-7-3.json"] {
+            assert_eq!(next(), name);
+            std::fs::write(dir.path().join(name), "{}").unwrap();
+        }
+    }
+
+    #[test]
+    fn times_have_whole_milliseconds() {
+        let at: Timestamp = "2026-11-20T05:02:11.0404999Z".parse().unwrap();
+        assert_eq!(millis(at), "2026-11-20T05:02:11.040Z");
+        assert_eq!(millis("2026-11-20T05:02:11Z".parse().unwrap()), "2026-11-20T05:02:11.000Z");
+    }
+}

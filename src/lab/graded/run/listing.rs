@@ -1,0 +1,103 @@
+//! What labs look like on paper: in a list, before they are started, and while one is open.
+
+use super::{Current, LabRun, fill};
+use crate::graded::read::Lab;
+use crate::graded::view::{Entry, LabView, Task};
+
+impl LabRun {
+    pub(super) fn list(&self, lang: &str) -> Vec<Entry> {
+        let book = self.book();
+        let entry = |lab: &Lab| {
+            let best = book.best.get(&lab.id);
+            Entry {
+                score: best.map(|b| b.score),
+                passed: best.is_some_and(|b| b.passed),
+                attempt: best.map_or(0, |b| b.attempt),
+                open: book.open.as_ref().is_some_and(|o| o.lab == lab.id),
+                ..entry(lab, lang)
+            }
+        };
+        self.labs.labs.iter().map(entry).collect()
+    }
+
+    pub(super) fn view(&self, current: &Current, lang: &str) -> LabView {
+        let (lab, open) = (&current.lab, &current.open);
+        let limit = i64::from(lab.minutes) * 60;
+        let ran = (self.ms() / 1000) as i64;
+        // Hints are evaluated below: nobody waits for what was seen meanwhile.
+        let seen = self.seen().clone();
+        let mut blank = sheet(lab, open.seed, lang);
+        if let Some(gone) = self.missing_base(current, lang) {
+            blank.text = format!("{}\n\n{gone}\n", blank.text.trim_end());
+        }
+        let meddling = self.world.know().meddling.clone();
+        // As grading would count it.
+        let green = |id: &str| {
+            let green = seen.get(id).copied()?;
+            let Some(task) = lab.tasks.iter().find(|t| t.id == id) else { return Some(green) };
+            if !task.probe.is_empty() {
+                return None; // only its probe can tell
+            }
+            let is_green = |other: &String| seen.get(other) == Some(&true);
+            let excluded = task.excludes.iter().any(|what| meddling.contains(what));
+            Some(green && !excluded && task.only_with.iter().all(is_green))
+        };
+        LabView {
+            started: clock::rfc3339(open.started),
+            began: open.began,
+            over: open.solve,
+            left_s: limit - ran,
+            hints: open
+                .hints
+                .iter()
+                .map(|id| self.hint_text(current, id, lang).unwrap_or_default())
+                .collect(),
+            // One that does not fit, or cannot be said by what is known, is not promised.
+            hints_left: self.fitting(current, lang).len(),
+            tasks: blank.tasks.into_iter().map(|task| Task { green: green(&task.id), ..task }).collect(),
+            ..blank
+        }
+    }
+}
+
+/// A lab in the list, as far as its file tells.
+pub fn entry(lab: &Lab, lang: &str) -> Entry {
+    Entry {
+        id: lab.id.clone(),
+        title: lab.title.get(lang).into(),
+        track: "labs".into(),
+        languages: lab.languages.clone(),
+        level: lab.level,
+        minutes: lab.minutes,
+        row: lab.row.clone(),
+        needs: lab.needs.clone(),
+        tasks: lab.tasks.len(),
+        max: lab.tasks.iter().map(|t| t.weight).sum(),
+        ..Entry::default()
+    }
+}
+
+/// A lab as it would be drawn from a seed: what `show` needs, without a cluster.
+pub fn sheet(lab: &Lab, seed: u64, lang: &str) -> LabView {
+    let variant = lab.variant(seed).unwrap_or_default();
+    LabView {
+        id: lab.id.clone(),
+        title: fill(lab.title.get(lang), &variant),
+        level: lab.level,
+        minutes: lab.minutes,
+        seed,
+        text: fill(lab.intro.get(lang), &variant),
+        tasks: lab
+            .tasks
+            .iter()
+            .map(|t| Task {
+                id: t.id.clone(),
+                weight: t.weight,
+                task: fill(t.task.get(lang), &variant),
+                green: None,
+            })
+            .collect(),
+        hints_left: lab.hints.len(),
+        ..LabView::default()
+    }
+}

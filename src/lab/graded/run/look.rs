@@ -1,0 +1,257 @@
+//! Looking without judging: how the tasks stand, since when, and which hint is next.
+
+use super::{Current, LabRun, NETWORK_EVERY, exprs, kinds};
+use crate::cel::{Expr, Template, Use, facts};
+use crate::format::EN;
+use crate::graded::read::{Hint, Lab, Task};
+use crate::graded::wills;
+use crate::graded::words::{self, Word};
+use crate::{in_place, own};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// `check` waits less than grading: it may be asked again.
+const CHECK_MAX: Duration = Duration::from_secs(2);
+
+impl LabRun {
+    pub(super) async fn check(&self, current: Current, lang: &str) -> Result<Value, String> {
+        self.world.read(self.host.tap());
+        self.note_limit(&current).await?;
+        let frame = current.frame();
+        let still = current.lab.tasks.iter().filter(|t| t.probe.is_empty());
+        let looked = still.map(|task| {
+            let frame = &frame;
+            async move {
+                let green =
+                    self.world.settled(&exprs(task), frame, task.hold, task.within.min(CHECK_MAX)).await;
+                (task.id.clone(), green.is_ok())
+            }
+        });
+        let found = futures::future::join_all(looked).await;
+        *self.seen() = found.into_iter().collect();
+        self.note_green();
+        Ok(json!(self.view(&current, lang)))
+    }
+
+    /// Waits for a moment in which every task that can be seen is green.
+    pub(super) async fn all_green(
+        &self,
+        current: Current,
+        within: Duration,
+        lang: &str,
+    ) -> Result<Value, String> {
+        self.world.read(self.host.tap());
+        let frame = current.frame();
+        let still: Vec<&Task> = current.lab.tasks.iter().filter(|t| t.probe.is_empty()).collect();
+        let all: Vec<&Expr> = still.iter().flat_map(|t| exprs(t)).collect();
+        let together = self.world.settled(&all, &frame, Duration::ZERO, within).await.is_ok();
+        let green = |task: &Task| {
+            together || exprs(task).iter().all(|e| self.world.truth(e, &frame, NETWORK_EVERY) == Some(true))
+        };
+        let found = in_place(|| still.iter().map(|task| (task.id.clone(), green(task))).collect());
+        *self.seen() = found;
+        self.note_green();
+        Ok(json!(self.view(&current, lang)))
+    }
+
+    /// Says that something is gone that was there when the clock started and that no controller
+    /// brings back, and how to get it back. What the solution takes away is meant to go.
+    pub(super) fn missing_base(&self, current: &Current, lang: &str) -> Option<String> {
+        let (lab, open) = (&current.lab, &current.open);
+        let ways = [&lab.solution, &lab.also];
+        let lines = ways.iter().flat_map(|way| Lab::lines(way, &current.variant)).collect::<Vec<_>>();
+        let own_work = own::named(&current.lines(&lines));
+        let places = current.places();
+        let known = self.world.know();
+        let mut names = Vec::new();
+        for kind in kinds(lab).iter().filter_map(|kind| facts::kind(kind)) {
+            if wills::DERIVED.contains(&kind.plural) {
+                continue;
+            }
+            let here = known.gone(kind, open.began).into_iter().filter(|(namespace, name)| {
+                places.as_ref().is_none_or(|places| places.contains(namespace))
+                    && !own_work.contains(&own::key(&kind.qualified(), namespace, name))
+            });
+            names.extend(here.map(|(_, name)| format!("{}/{name}", kind.plural)));
+        }
+        let with = [names.join(", "), lab.id.clone(), open.seed.to_string()];
+        let with = with.each_ref().map(String::as_str);
+        (!names.is_empty()).then(|| words::say(lang, Word::PartsGone, &with))
+    }
+
+    /// Brings the times at which tasks became green up to date with what was seen. Tasks with a
+    /// probe are noted, too: from then on they hold as far as can be told without disturbing
+    /// anything.
+    pub(super) fn note_green(&self) {
+        let revision = self.world.know().recorder.revision;
+        let at = self.ms();
+        let mut changed = false;
+        if let Some(open) = &mut self.book().open {
+            for (task, green) in self.seen().iter() {
+                changed |= match green {
+                    true if !open.green.contains_key(task) => {
+                        open.green.insert(task.clone(), (at, revision)).is_none()
+                    }
+                    false => open.green.remove(task).is_some(),
+                    true => false,
+                };
+            }
+        }
+        if changed {
+            self.save_or_say();
+        }
+    }
+
+    /// Looks at the open lab for ever, to know since when each task is green. What needs the
+    /// network is looked at less often.
+    pub async fn attend(&self) {
+        let mut follow = self.world.follow();
+        let mut network = Instant::now();
+        loop {
+            let _ = tokio::time::timeout(Duration::from_secs(1), follow.changed()).await; // either is a reason to look
+            clock::sleep(Duration::from_millis(200)).await;
+            follow.mark_unchanged();
+            // Before anything is written: with each writing the book counts on, and an older copy
+            // could count itself level with the store.
+            if let Err(why) = self.compare().await {
+                tracing::debug!(why, "what is kept of labs cannot be compared with the store yet");
+                continue;
+            }
+            // What the learner did outlives this process, also where it turned nothing green.
+            if self.world.know().unsaved {
+                self.save_or_say();
+            }
+            let Ok(_turn) = self.turn.try_lock() else { continue };
+            if let Err(why) = self.guard_anchor().await {
+                tracing::debug!(why, "the store's count of labs cannot be looked at yet");
+            }
+            self.anchor_if_ahead().await;
+            if let Err(why) = self.take_up(EN).await {
+                tracing::debug!(why, "the open lab waits");
+                continue;
+            }
+            let Some(current) = self.current() else { continue };
+            if let Err(why) = self.note_limit(&current).await {
+                tracing::debug!(why, "the end of the time cannot be noted yet");
+            }
+            let frame = current.frame();
+            let mut truths = BTreeMap::new();
+            let asks = network.elapsed() >= NETWORK_EVERY;
+            for task in &current.lab.tasks {
+                let all = exprs(task);
+                if !all.iter().any(|e| e.is_probe()) {
+                    let truth = |e: &&Expr| self.world.truth(e, &frame, NETWORK_EVERY);
+                    let told: Vec<_> = in_place(|| all.iter().map(truth).collect());
+                    // What cannot be told at this moment changes nothing.
+                    if told.iter().all(Option::is_some) {
+                        truths.insert(task.id.clone(), told.iter().all(|t| *t == Some(true)));
+                    }
+                } else if asks {
+                    let green = self.world.settled(&all, &frame, Duration::ZERO, Duration::ZERO).await;
+                    truths.insert(task.id.clone(), green.is_ok());
+                }
+            }
+            if asks {
+                network = Instant::now();
+            }
+            self.seen().extend(truths);
+            self.note_green();
+        }
+    }
+
+    pub(super) async fn hint(&self, current: Current, lang: &str) -> Result<Value, String> {
+        let fitting = self.fitting(&current, lang);
+        let hint = fitting.first().ok_or_else(|| words::say(lang, Word::NoHint, &[]))?;
+        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
+        self.note(|open| open.hints.push(hint.id.clone())).map_err(not_kept)?;
+        self.anchor().await.map_err(not_kept)?;
+        let current = self.current().ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
+        Ok(json!(self.view(&current, lang)))
+    }
+
+    /// The hints that could be given now, the next one first.
+    pub(super) fn fitting<'a>(&self, current: &'a Current, lang: &str) -> Vec<&'a Hint> {
+        let frame = current.frame();
+        let is_so = |when: &Expr| self.world.truth(when, &frame, NETWORK_EVERY) == Some(true);
+        let is_sayable = |hint: &Hint| self.hint_text(current, &hint.id, lang).is_some();
+        in_place(|| {
+            fitting(&current.lab, &current.open.hints, |hint| {
+                hint.when.as_ref().is_none_or(is_so) && is_sayable(hint)
+            })
+        })
+    }
+
+    pub(super) fn hint_text(&self, current: &Current, id: &str, lang: &str) -> Option<String> {
+        let hint = current.lab.hints.iter().find(|h| h.id == id)?;
+        let text = current.fill(hint.say.get(lang));
+        let facts = self.world.facts(&current.frame());
+        self.templates.get(&text)?.render(&facts, &[]).ok()
+    }
+}
+
+/// Texts of the open lab with expressions in them, each compiled once: a thread of its own reads
+/// every expression.
+#[derive(Default)]
+pub(super) struct Templates(Mutex<HashMap<String, Option<Arc<Template>>>>);
+
+impl Templates {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Option<Arc<Template>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The compiled text; `None` if it does not compile.
+    pub(super) fn get(&self, text: &str) -> Option<Arc<Template>> {
+        if let Some(known) = self.known().get(text) {
+            return known.clone();
+        }
+        let compiled = Template::compile(text, Use::Hint, &[]).ok().map(Arc::new);
+        self.known().entry(text.into()).or_insert(compiled).clone()
+    }
+
+    /// Forgets the texts of the lab that was open.
+    pub(super) fn clear(&self) {
+        self.known().clear();
+    }
+}
+
+/// The hints of a lab that were not `shown` and that fit, by their tiers.
+fn fitting<'a>(lab: &'a Lab, shown: &[String], fits: impl Fn(&Hint) -> bool) -> Vec<&'a Hint> {
+    let mut rest: Vec<&Hint> = lab.hints.iter().filter(|h| !shown.contains(&h.id) && fits(h)).collect();
+    rest.sort_by_key(|h| h.tier);
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graded::read::Labs;
+
+    #[test]
+    fn a_hint_is_compiled_once() {
+        let templates = Templates::default();
+        let text = "${size(objects('Pod', 'shop'))} pods";
+        let (first, again) = (templates.get(text).unwrap(), templates.get(text).unwrap());
+        assert!(Arc::ptr_eq(&first, &again));
+        assert!(templates.get("${").is_none() && templates.known().len() == 2);
+        templates.clear();
+        assert!(templates.known().is_empty());
+    }
+
+    /// crash-loop has a last hint for each of its three faults, of which one at most fits.
+    #[test]
+    fn no_hint_is_promised_that_does_not_fit() {
+        let labs = Labs::load();
+        let lab = labs.get("crash-loop").unwrap();
+        let ids = |shown: &[&str]| -> Vec<String> {
+            let shown: Vec<String> = shown.iter().map(ToString::to_string).collect();
+            let left = fitting(lab, &shown, |hint| hint.when.is_none() || hint.id == "how-key");
+            left.into_iter().map(|hint| hint.id.clone()).collect()
+        };
+        assert_eq!(ids(&[]), ["where", "how-key"]);
+        assert_eq!(ids(&["where"]), ["how-key"]);
+        assert!(ids(&["where", "how-key"]).is_empty(), "and not the three others");
+    }
+}

@@ -1,0 +1,435 @@
+//! Where labs are handed out and graded. One thing at a time: a grade must not meet a reset.
+
+mod anchor;
+mod judge;
+mod listing;
+mod look;
+mod past;
+mod plan;
+mod resume;
+
+pub use listing::{entry, sheet};
+
+use super::book::{Before, Book, Open};
+use super::draw;
+use super::read::{Lab, Labs, Task};
+use super::seal::{self, Chain};
+use super::stopwatch::Stopwatch;
+use super::view::{Ask, GivenUp, Played};
+use super::words::{self, Word};
+use super::world::{Frame, World};
+use super::{Error, Opened};
+use crate::TEACHER;
+use crate::cel::{Expr, facts, value};
+use crate::reach;
+use crate::recorder::Recorder;
+use crate::run::Teacher;
+use cluster::guest::{Host, Room};
+use cluster::undo::Past;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The symptom has to show by then, and for so long before the clock starts.
+const SYMPTOM_MAX: Duration = Duration::from_secs(90);
+const SYMPTOM_HOLD: Duration = Duration::from_millis(500);
+/// How often tasks that need the network are looked at in between, for the time at which they
+/// became green.
+const NETWORK_EVERY: Duration = Duration::from_secs(5);
+
+pub struct LabRun {
+    /// Told which lab is open.
+    opened: Opened,
+    world: Arc<World>,
+    host: Host,
+    teacher: Teacher,
+    labs: Labs,
+    book: Mutex<Book>,
+    path: PathBuf,
+    key: seal::Key,
+    /// Where the book's anchor in the store stood when it was last looked at: its create revision
+    /// and version. `None`: not yet.
+    anchored: tokio::sync::Mutex<Option<(i64, i64)>>,
+    /// The book was written since the store was told.
+    ahead: AtomicBool,
+    /// Held by whoever starts, judges or looks.
+    turn: tokio::sync::Mutex<()>,
+    /// What `check` saw last, by task.
+    seen: Mutex<BTreeMap<String, bool>>,
+    templates: look::Templates,
+    /// What an earlier process has left open is as it was.
+    taken_up: AtomicBool,
+}
+
+/// The open lab with its values.
+#[derive(Clone)]
+struct Current {
+    lab: Arc<Lab>,
+    variant: Map<String, Value>,
+    open: Open,
+}
+
+impl Current {
+    fn frame(&self) -> Frame {
+        Frame { began: self.open.began, variant: Some(value::of_json(&Value::Object(self.variant.clone()))) }
+    }
+    /// A text of the lab; the lab was read with all its keys known.
+    fn fill(&self, text: &str) -> String {
+        fill(text, &self.variant)
+    }
+    fn lines(&self, lines: &[String]) -> Vec<String> {
+        lines.iter().map(|l| self.fill(l)).collect()
+    }
+    /// The namespaces in which it is played. `None`: it changes more than namespaces hold.
+    fn places(&self) -> Option<BTreeSet<String>> {
+        self.lab.places(&self.variant)
+    }
+}
+
+fn fill(text: &str, variant: &Map<String, Value>) -> String {
+    draw::fill(text, variant).unwrap_or_else(|_| text.to_string())
+}
+
+/// The namespaces of an open lab. `None`: it may be anywhere, or is no longer among the labs.
+fn places_of(labs: &Labs, open: &Open) -> Option<BTreeSet<String>> {
+    let lab = labs.get(&open.lab)?;
+    lab.places(&lab.variant(open.seed).ok()?)
+}
+
+fn limit_ms(lab: &Lab) -> u64 {
+    u64::from(lab.minutes) * 60_000
+}
+
+/// Kinds that a lab's expressions look at.
+fn kinds(lab: &Lab) -> BTreeSet<String> {
+    lab.exprs().flat_map(|e| e.kinds.iter().cloned()).collect()
+}
+
+/// The resources of these kinds, as records name them.
+fn resources<'a>(kinds: impl IntoIterator<Item = &'a String>) -> BTreeSet<String> {
+    kinds.into_iter().filter_map(|kind| Some(facts::kind(kind)?.plural.to_string())).collect()
+}
+
+/// The resources that a lab's expressions look at.
+fn reads(lab: &Lab) -> BTreeSet<String> {
+    resources(&kinds(lab))
+}
+
+fn exprs(task: &Task) -> Vec<&Expr> {
+    task.checks.iter().map(|(_, e)| e).collect()
+}
+
+fn chain_text(error: &dyn std::error::Error) -> String {
+    cluster::chain(error)
+}
+
+impl LabRun {
+    pub fn open(world: Arc<World>, host: Host, opened: Opened) -> Result<LabRun, Error> {
+        let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
+        let path = host.place().root.join("labs.json");
+        let key = seal::Key::load_or_create(&host.place().pki())?;
+        let book = Book::load(&path, &key)?;
+        let labs = Labs::load();
+        world.know().who.borrowed.extend(book.borrowed.iter().cloned());
+        if let Some(open) = &book.open {
+            let mut known = world.know();
+            known.places = places_of(&labs, open);
+            known.reads = labs.get(&open.lab).map(reads).unwrap_or_default();
+            known.meddling = open.meddling.clone();
+            known.restarted = open.restarted.clone();
+            known.recorder.who = known.who.clone();
+            known.recording = true;
+            known.watch = Some(Stopwatch::taken_up(open.started, open.ran_ms));
+            known.chain = open.chain.clone();
+            known.changed_ms = open.changed_ms;
+            known.journeys_before = open.undo;
+        }
+        opened.note(book.open.as_ref(), world.know().places.clone());
+        Ok(LabRun {
+            opened,
+            world,
+            host,
+            teacher,
+            labs,
+            book: Mutex::new(book),
+            path,
+            key,
+            anchored: tokio::sync::Mutex::default(),
+            ahead: AtomicBool::new(false),
+            turn: tokio::sync::Mutex::default(),
+            seen: Mutex::default(),
+            templates: look::Templates::default(),
+            taken_up: AtomicBool::new(false),
+        })
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Errors: nothing can be written down, e.g. because the disk is full.
+    fn save(&self) -> Result<(), String> {
+        let mut book = self.book();
+        {
+            let mut known = self.world.know();
+            book.borrowed = known.who.borrowed.clone();
+            known.unsaved = false;
+        }
+        if let Some(open) = &mut book.open {
+            let known = self.world.know();
+            open.chain = known.chain.clone();
+            open.changed_ms = known.changed_ms;
+            open.meddling = known.meddling.clone();
+            open.restarted = known.restarted.clone();
+            open.undo = known.journeys_before + known.journeys.len() as u32;
+            open.ran_ms = known.watch.map_or(0, |w| w.ms());
+        }
+        self.opened.note(book.open.as_ref(), self.world.know().places.clone());
+        self.ahead.store(true, Ordering::Relaxed);
+        book.save(&self.path, &self.key).map_err(|error| {
+            self.world.know().unsaved = true;
+            chain_text(&error)
+        })
+    }
+
+    /// Notes something about the open lab; what cannot be written down is not noted. Errors: as of
+    /// `save`.
+    fn note(&self, change: impl FnOnce(&mut Open)) -> Result<(), String> {
+        let before = {
+            let mut book = self.book();
+            let before = book.open.clone();
+            book.open.as_mut().map(change);
+            before
+        };
+        self.save().inspect_err(|_| self.book().open = before)
+    }
+
+    /// Where nobody waits for the answer, the log tells; it is tried again.
+    fn save_or_say(&self) {
+        if let Err(why) = self.save() {
+            tracing::error!(error = why, "labs cannot be kept");
+        }
+    }
+
+    /// Milliseconds since the open lab's clock started.
+    fn ms(&self) -> u64 {
+        self.world.know().watch.map_or(0, |w| w.ms())
+    }
+
+    /// The open lab, if its clock runs.
+    fn current(&self) -> Option<Current> {
+        let open = self.book().open.clone().filter(|o| o.began > 0)?;
+        let lab = self.labs.get(&open.lab)?;
+        let variant = lab.variant(open.seed).ok()?;
+        Some(Current { lab: Arc::new(lab.clone()), variant, open })
+    }
+
+    /// The open lab, which has to be the one that is named.
+    fn named(&self, id: Option<&str>, seed: Option<u64>, lang: &str) -> Result<Current, String> {
+        let Some(current) = self.current() else {
+            let half = self.book().open.as_ref().map(|o| o.lab.clone());
+            return Err(match (half, id) {
+                (Some(half), _) if self.labs.get(&half).is_none() => words::say(lang, Word::Gone, &[&half]),
+                (Some(half), _) => words::say(lang, Word::NotSetUp, &[&half]),
+                (None, Some(id)) if self.labs.get(id).is_none() => words::say(lang, Word::NoSuchLab, &[id]),
+                _ => words::say(lang, Word::NoneOpen, &[]),
+            });
+        };
+        let other = id.is_some_and(|id| id != current.lab.id) || seed.is_some_and(|s| s != current.open.seed);
+        if other {
+            let with = [current.lab.id.as_str(), &current.open.seed.to_string()];
+            return Err(words::say(lang, Word::OtherOpen, &with));
+        }
+        Ok(current)
+    }
+
+    pub async fn answer(&self, ask: Ask, lang: &str) -> Result<Value, String> {
+        if matches!(ask, Ask::List) {
+            return Ok(json!(self.list(lang)));
+        }
+        if matches!(ask, Ask::Show) {
+            return Ok(json!(self.current().map(|c| self.view(&c, lang)).unwrap_or_default()));
+        }
+        let patience = Duration::from_secs(10); // of those who only look
+        let turn = tokio::time::timeout(patience, self.turn.lock());
+        let _turn = turn.await.map_err(|_| words::say(lang, Word::Busy, &[]))?;
+        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
+        self.compare().await.map_err(not_kept)?;
+        if !matches!(ask, Ask::Start { .. } | Ask::Plan { .. } | Ask::Leave { .. } | Ask::Solved) {
+            self.take_up(lang).await?;
+        }
+        match ask {
+            Ask::Plan { id, seed } => self.plan(id, seed, lang).await,
+            Ask::Leave { id } => self.leave(id.as_deref(), lang).await,
+            Ask::Start { id, seed } => self.start(&id, seed, lang).await,
+            Ask::Check { id, seed } => self.check(self.named(id.as_deref(), seed, lang)?, lang).await,
+            Ask::Await { within_ms } => {
+                self.all_green(self.named(None, None, lang)?, Duration::from_millis(within_ms), lang).await
+            }
+            Ask::Grade { id, seed, learner } => {
+                self.grade(self.named(id.as_deref(), seed, lang)?, learner, lang).await
+            }
+            Ask::Hint { id } => self.hint(self.named(id.as_deref(), None, lang)?, lang).await,
+            Ask::Solve { id, seed } => {
+                let current = self.named(id.as_deref(), seed, lang)?;
+                self.note(|open| open.solve = true).map_err(not_kept)?; // else a restart would forget that the lines were given away
+                self.anchor().await.map_err(not_kept)?;
+                self.world.know().solving = true;
+                Ok(json!(Played {
+                    lines: current.lines(&Lab::lines(&current.lab.solution, &current.variant))
+                }))
+            }
+            Ask::GiveUp { id } => {
+                let current = self.named(id.as_deref(), None, lang)?;
+                self.note(|open| (open.solve, open.gave_up) = (true, true)).map_err(not_kept)?;
+                self.anchor().await.map_err(not_kept)?;
+                let told = self.told(&current, &self.world.facts(&current.frame()), lang, |_| true);
+                let lines = current.lines(&Lab::lines(&current.lab.solution, &current.variant));
+                Ok(json!(GivenUp { told, lines }))
+            }
+            Ask::Solved => {
+                self.world.know().solving = false;
+                Ok(Value::Null)
+            }
+            Ask::List | Ask::Show => Ok(Value::Null), // answered above
+        }
+    }
+
+    // -- starting
+
+    async fn start(&self, id: &str, seed: Option<u64>, lang: &str) -> Result<Value, String> {
+        let lab = self.known(id, lang)?;
+        if let Some(need) = self.lacks(lab) {
+            return Err(words::say(lang, Word::Lacks, &[&need]));
+        }
+        // Before anything is taken away: half a start is no start.
+        let (seed, variant) = self.free_seed(lab, seed, lang).await?;
+        self.put_back(false, lang).await?;
+        let world = &self.world;
+        world.forget_answers();
+        let kinds = kinds(lab);
+        world.watch(kinds.iter().cloned());
+        let base = self.revision().await?;
+        let mut open = Open {
+            lab: lab.id.clone(),
+            seed,
+            base,
+            began: 0,
+            started: clock::now(),
+            hints: vec![],
+            solve: false,
+            undo: 0,
+            changed_ms: None,
+            ran_ms: 0,
+            disturbed: None,
+            green: BTreeMap::new(),
+            chain: Chain::default(),
+            tampered: false,
+            gradings: 0,
+            gave_up: false,
+            before: Before::default(),
+            at_limit: None,
+            meddling: BTreeSet::new(),
+            reborn: BTreeMap::new(),
+            restarted: BTreeMap::new(),
+        };
+        let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
+        self.book().open = Some(open.clone());
+        self.taken_up.store(true, Ordering::Relaxed);
+        self.seen().clear();
+        self.templates.clear();
+        self.listen(lab.places(&variant), reads(lab));
+        self.save().map_err(not_kept)?; // else a restart could not put back what is set up now
+        // The count first: where something is held and there is no count, that was deleted.
+        self.anchor().await.map_err(not_kept)?;
+        self.hold().await.map_err(not_kept)?;
+        // What the watches know may be of before the way back.
+        let setup_failed = |why: String| words::say(lang, Word::SetupFailed, &[&why]);
+        self.world.recall_since(kinds, base, &BTreeMap::new()).await.map_err(setup_failed)?;
+        let set_up = self.teacher.play(&plan::lines(lab, &variant), &Room::default()).await;
+        set_up.map_err(|e| setup_failed(chain_text(&e)))?;
+        let frame = Frame { began: base, variant: Some(value::of_json(&Value::Object(variant.clone()))) };
+        let symptom: Vec<&Expr> = lab.ready_when.iter().collect();
+        if world.settled(&symptom, &frame, SYMPTOM_HOLD, SYMPTOM_MAX).await.is_err() {
+            return Err(words::say(lang, Word::NotReady, &[]));
+        }
+        world.forget_answers();
+        world.read(self.host.tap());
+        open.started = clock::now();
+        {
+            let mut known = world.know();
+            known.recorder.begin_step();
+            known.begin(Some(Stopwatch::taken_up(open.started, 0)));
+            open.began = known.recorder.revision.max(base);
+            known.recorder.keep_from(open.began, open.began);
+        }
+        let mut current = Current { lab: Arc::new(lab.clone()), variant, open };
+        let frame = current.frame();
+        for task in lab.tasks.iter().filter(|t| t.probe.is_empty()) {
+            // What is so from the beginning is so since then.
+            if task
+                .checks
+                .iter()
+                .all(|(_, e)| !e.is_probe() && world.truth(e, &frame, NETWORK_EVERY) == Some(true))
+            {
+                current.open.green.insert(task.id.clone(), (0, current.open.began));
+            }
+        }
+        {
+            let mut book = self.book();
+            current.open.before = book.start(&lab.id, seed);
+            book.open = Some(current.open.clone());
+        }
+        self.save().map_err(not_kept)?;
+        self.anchor().await.map_err(not_kept)?;
+        Ok(json!(self.view(&current, lang)))
+    }
+
+    /// From now on everything is remembered, and nothing of before.
+    fn listen(&self, places: Option<BTreeSet<String>>, reads: BTreeSet<String>) {
+        let seq = self.host.tap().last();
+        let mut known = self.world.know();
+        let who = known.who.clone();
+        known.recorder = Recorder::default();
+        (known.recorder.seq, known.recorder.who) = (seq, who);
+        known.recording = true;
+        known.quiet = false;
+        known.solving = false;
+        (known.places, known.reads) = (places, reads);
+        known.begin(None);
+    }
+
+    fn lacks(&self, lab: &Lab) -> Option<String> {
+        let offers = self.host.offers();
+        lab.requires.iter().find(|need| !reach::met(need, &offers)).cloned()
+    }
+
+    /// The store's newest revision.
+    async fn revision(&self) -> Result<i64, String> {
+        let steps = self.host.past(Past::Steps).await?;
+        steps["revision"].as_i64().ok_or_else(|| "the store does not say its revision".to_string())
+    }
+
+    /// The fingerprint of this cluster's key.
+    pub fn fingerprint(&self) -> Result<String, Error> {
+        seal::Key::load_or_create(&self.host.place().pki()).map(|k| k.fingerprint())
+    }
+
+    /// When the time is over, notes what stands in the cluster by somebody's will: what differs
+    /// from it later was changed too late.
+    async fn note_limit(&self, current: &Current) -> Result<(), String> {
+        let over = self.ms() >= limit_ms(&current.lab);
+        if !over || self.book().open.as_ref().is_none_or(|open| open.at_limit.is_some()) {
+            return Ok(());
+        }
+        let wills = self.world.wills(kinds(&current.lab), current.places().as_ref()).await?;
+        self.note(|open| open.at_limit = Some(wills))
+    }
+}

@@ -1,0 +1,218 @@
+//! What a start of a lab takes from the learner, before it is done; and leaving one.
+
+use super::{LabRun, fill};
+use crate::graded::book::Open;
+use crate::graded::read::Lab;
+use crate::graded::view::{Left, Plan};
+use crate::graded::words::{self, Word};
+use crate::{own, run};
+use api::kinds;
+use api::status::qualified;
+use cluster::guest::Room;
+use cluster::undo::{Loss, Past, losses};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+/// Seeds that are tried where none was asked for and the names that they draw are taken.
+const SEEDS: usize = 20;
+/// Objects in the way that are named.
+const NAMED: usize = 5;
+
+impl LabRun {
+    /// What a start of this lab, or leaving the open one, would take.
+    pub(super) async fn plan(
+        &self,
+        id: Option<String>,
+        seed: Option<u64>,
+        lang: &str,
+    ) -> Result<Value, String> {
+        let open = self.book().open.clone();
+        let mut plan = Plan::default();
+        if let Some(open) = &open {
+            let title = self.labs.get(&open.lab).map(|lab| lab.title.get(lang).to_string());
+            plan.ends = title.unwrap_or_else(|| open.lab.clone());
+            // What cannot be planned cannot be done either: the way back itself says why.
+            plan.lost = if self.is_gone(open.base).await.unwrap_or(false) {
+                self.outermost(open, lang)?
+            } else {
+                let back = Past::back(open.base, self.places_of(open));
+                losses(&self.host.past(Past::Plan { of: Box::new(back) }).await.unwrap_or_default())
+            };
+        } else if id.is_none() {
+            return Err(words::say(lang, Word::NoneOpen, &[]));
+        }
+        let Some(id) = id else { return Ok(json!(plan)) };
+        let lab = self.known(&id, lang)?;
+        let (seed, variant) = self.free_seed(lab, seed, lang).await?;
+        plan.seed = seed;
+        let goes = open.as_ref().and_then(|open| self.places_of(open)).unwrap_or_default();
+        for loss in self.cost_of_setup(&lines(lab, &variant)).await {
+            if !goes.contains(&loss.namespace) && !plan.lost.contains(&loss) {
+                plan.lost.push(loss);
+            }
+        }
+        Ok(json!(plan))
+    }
+
+    /// A lab by its id.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub(super) fn known(&self, id: &str, lang: &str) -> Result<&Lab, String> {
+        self.labs.get(id).ok_or_else(|| {
+            let broken = self.labs.faults.iter().find(|f| f.file.to_string_lossy().contains(id));
+            broken.map_or_else(|| words::say(lang, Word::NoSuchLab, &[id]), ToString::to_string)
+        })
+    }
+
+    /// The seed that was asked for, or one whose names nobody has taken, with what it draws.
+    ///
+    /// # Errors
+    /// Every one has something in the way, which is named.
+    pub(super) async fn free_seed(
+        &self,
+        lab: &Lab,
+        seed: Option<u64>,
+        lang: &str,
+    ) -> Result<(u64, Map<String, Value>), String> {
+        let rng = rng::Rng::from_os();
+        let mut way = Vec::new();
+        for _ in 0..if seed.is_some() { 1 } else { SEEDS } {
+            let seed = seed.unwrap_or_else(|| rng.range(1, 10_000));
+            let variant = lab.variant(seed)?;
+            way = self.in_the_way(&lines(lab, &variant)).await;
+            if way.is_empty() {
+                return Ok((seed, variant));
+            }
+        }
+        way.truncate(NAMED);
+        let named: Vec<String> = way.iter().map(ToString::to_string).collect();
+        Err(words::say(lang, Word::InTheWay, &[&named.join(", ")]))
+    }
+
+    /// Objects that lines make and that are there already, but for what goes with the open lab.
+    async fn in_the_way(&self, lines: &[String]) -> Vec<Loss> {
+        let open = self.book().open.clone();
+        // Without known namespaces everything since goes: what of it is in the way nobody can tell
+        // here.
+        let goes = match &open {
+            Some(open) => match self.places_of(open) {
+                Some(places) => places,
+                None => return vec![],
+            },
+            None => BTreeSet::new(),
+        };
+        let mut found: Vec<Loss> = Vec::new();
+        for made in made(lines) {
+            let inside = match made.resource.as_str() {
+                "namespaces" => &made.name,
+                _ => &made.namespace,
+            };
+            // In a namespace that is in the way itself everything is.
+            let counted = |l: &Loss| l.resource == "namespaces" && l.name == made.namespace;
+            if goes.contains(inside) || found.iter().any(counted) {
+                continue;
+            }
+            if self.teacher.is_there(&made).await {
+                found.push(made);
+            }
+        }
+        found
+    }
+
+    /// What lines would delete or change of what is there now.
+    async fn cost_of_setup(&self, lines: &[String]) -> Vec<Loss> {
+        let (room, made) = (Room::default(), made(lines));
+        let mut lost: Vec<Loss> = Vec::new();
+        for (line, input) in run::commands(lines) {
+            let mut found = self.teacher.would_delete(&line, &input, &room).await;
+            found.extend(self.teacher.would_change(&line, &input, &room).await);
+            // What the lab makes itself cannot be there yet.
+            let own = |loss: &Loss| {
+                made.iter().any(|m| {
+                    (&m.resource, &m.namespace, &m.name) == (&loss.resource, &loss.namespace, &loss.name)
+                })
+            };
+            lost.extend(found.into_iter().filter(|loss| !own(loss)));
+        }
+        lost
+    }
+
+    /// The namespaces of an open lab. `None`: it may be anywhere, or is no longer among the labs.
+    pub(super) fn places_of(&self, open: &Open) -> Option<BTreeSet<String>> {
+        super::places_of(&self.labs, open)
+    }
+
+    /// Ends the open lab without a grade and takes away what it made.
+    pub(super) async fn leave(&self, id: Option<&str>, lang: &str) -> Result<Value, String> {
+        let open = self.book().open.clone().ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
+        if id.is_some_and(|id| id != open.lab) {
+            return Err(words::say(lang, Word::OtherOpen, &[&open.lab, &open.seed.to_string()]));
+        }
+        let deleted = self.put_back(true, lang).await?;
+        self.anchor().await.map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
+        let title = self.labs.get(&open.lab).map(|lab| lab.title.get(lang).to_string());
+        let names: Vec<String> = deleted.iter().map(ToString::to_string).collect();
+        let note = match names.as_slice() {
+            [] => String::new(),
+            names => words::say(lang, Word::Cleared, &[&names.join(", ")]),
+        };
+        Ok(json!(Left { title: title.unwrap_or_else(|| open.lab.clone()), id: open.lab, note }))
+    }
+}
+
+/// The lines of a lab's setup with their values.
+pub(super) fn lines(lab: &Lab, variant: &Map<String, Value>) -> Vec<String> {
+    Lab::lines(&lab.setup, variant).iter().map(|line| fill(line, variant)).collect()
+}
+
+/// The objects that lines name to make, namespaces first.
+pub(super) fn made(lines: &[String]) -> Vec<Loss> {
+    let of = |key: String| {
+        let mut parts = key.splitn(3, '/');
+        let (resource, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
+        let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+        Some(Loss {
+            resource: plural.into(),
+            group: group.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            removed: true,
+        })
+    };
+    let mut all: Vec<Loss> = own::made(lines).into_iter().filter_map(of).collect();
+    all.sort_by_key(|made| made.resource != "namespaces");
+    all
+}
+
+impl run::Teacher {
+    async fn is_there(&self, object: &Loss) -> bool {
+        let resource = qualified(&object.group, &object.resource);
+        let mut words: Vec<String> = ["kubectl", "get", &resource, &object.name].map(String::from).into();
+        if kinds::stored(&object.resource).is_none_or(|kind| kind.namespaced) {
+            words.extend(["-n".to_string(), object.namespace.clone()]);
+        }
+        words.extend(["--ignore-not-found", "-o", "name"].map(String::from));
+        let ran = run::kubectl(words, String::new(), &self.kubeconfig, run::LINE_MAX).await;
+        !ran.stdout.trim().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graded::read::Labs;
+
+    #[test]
+    fn what_a_lab_makes_is_named_with_its_namespace_first() {
+        let labs = Labs::built_in();
+        for lab in &labs.labs {
+            let variant = lab.variant(7).unwrap();
+            let all: Vec<String> = made(&lines(lab, &variant)).iter().map(ToString::to_string).collect();
+            let ns = variant["ns"].as_str().unwrap();
+            assert_eq!(all[0], format!("namespaces/{ns}"), "{}", lab.id);
+            assert!(all.contains(&format!("pods/tester -n {ns}")), "{all:?}");
+            assert!(all.iter().skip(1).all(|made| made.ends_with(&format!(" -n {ns}"))), "{all:?}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A lab that was open when the cluster's process ended goes on: what the judge had disturbed is
+//! taken back, and what was there when the clock started is read from the store, which kept it.
+
+use super::{Current, LabRun};
+use crate::graded::words::{self, Word};
+use cluster::undo::Past;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+impl LabRun {
+    /// Once, before anybody looks at the lab. Errors: not yet, e.g. because no API server answers.
+    pub(super) async fn take_up(&self, lang: &str) -> Result<(), String> {
+        if self.taken_up.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if let Some(current) = self.current() {
+            let lab = &current.lab;
+            let failed = |why: String| words::say(lang, Word::NoTakeUp, &[&lab.id, &why]);
+            if self.is_gone(current.open.began).await.map_err(failed)? {
+                return Err(words::say(lang, Word::BaseGone, &[&lab.id]));
+            }
+            if let Some(before) = current.open.disturbed {
+                // The judge's own way back, which is none of the learner's.
+                self.world.know().quiet = true;
+                let back = self.host.past(Past::back(before, current.places())).await;
+                self.world.read(self.host.tap());
+                self.world.know().quiet = false;
+                self.settled_again(&current, before, &back.map_err(failed)?).await.map_err(failed)?;
+            }
+            let kinds: BTreeSet<String> = lab.exprs().flat_map(|e| e.kinds.iter().cloned()).collect();
+            let began = current.open.began;
+            let reborn = self.book().open.as_ref().map(|open| open.reborn.clone()).unwrap_or_default();
+            self.world.recall_since(kinds, began, &reborn).await.map_err(failed)?;
+            self.world.know().recorder.keep_from(began, began);
+        }
+        self.hold().await.map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
+        self.taken_up.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What the judge disturbed is as it was: notes that, and which pods are there under other uids
+    /// for it. `back`: what the way back to `before` answered. Errors: it cannot be written down.
+    pub(super) async fn settled_again(
+        &self,
+        current: &Current,
+        before: i64,
+        back: &Value,
+    ) -> Result<(), String> {
+        let after = back["revision"].as_i64().unwrap_or_default();
+        let pods = self.world.reborn(current.places().as_ref(), before, after).await;
+        // Without them a task that names uids may be red after a restart; the grade is worth more.
+        let pods = pods
+            .inspect_err(|why| tracing::warn!(why, "pods that were put back are not known"))
+            .unwrap_or_default();
+        self.note(|open| {
+            open.disturbed = None;
+            open.put_back(pods);
+        })
+    }
+
+    /// Notes from where the judge's own doings are taken back, should nobody be left to do it.
+    /// Errors: it cannot be written down.
+    pub(super) fn disturbed(&self, before: Option<i64>) -> Result<(), String> {
+        self.note(|open| open.disturbed = before)
+    }
+}

@@ -1,0 +1,142 @@
+//! # The lab: lessons that look at the cluster, not at the words
+//!
+//! ## In Kubernetes
+//! There is no such part. The nearest relatives are an operator's controllers: they compare what is
+//! with what should be, over and over. A lesson's check is such a controller whose only actuator is
+//! the learner.
+//! ## How this one works
+//! The engine is a guest in the cluster's own process ([`cluster::guest`]), one loop that takes one
+//! thing after the other:
+//! ```text
+//! tap ─────────▶ recorder  every version, every hop ─┐
+//! API watches ─▶ watch     live objects              ├─▶ facts ─▶ judge ─▶ progress (a file)
+//! network ─────▶ probe     http, exec, logs, can     ┘     │
+//! people ──────▶ guest ──▶ actor ◀── lessons (format)      └────▶ hints, debrief ─▶ view ─▶ whoever follows
+//! ```
+//! A lesson is read by [`format`](mod@format), its expressions are compiled by [`cel`], both when
+//! the cluster starts; what is wrong is told with file and line. A judgement ([`judge`]) is a plain
+//! function of a snapshot of [`cel::Facts`]. It is made after every change, so a step turns green
+//! without being asked; timers exist for `hold`, `within` and for answers of the network only.
+//! Changes that come together are judged together, an expression is evaluated only if something
+//! that it reads has changed, and of trace and history it is shown what is new ([`cel::memo`]); the
+//! engine rests four times as long as a judgement took, and no request waits for it. What asks for
+//! the present has to stay true for `hold`; what asks for the past has happened once it was seen,
+//! also after a restart ([`progress`]).
+//!
+//! Where it stands is a [`cluster::guest::Ground`]: our own cluster, or a foreign one behind a
+//! kubeconfig, where a lesson is played in a namespace of its own, called `default` by lessons and
+//! by whatever they are told. The engine never asks which of the two it is. [`reach`] reads from a
+//! step what it needs, and a step that needs what the ground does not offer is skipped, with the
+//! reason, and never green.
+//! ## Bounds
+//! 500 versions of an object (20 of a Lease) and 5 000 in all, 10 000 hops a step: the oldest go
+//! first ([`recorder`]), but not those that were current when the lesson or the step began. A
+//! history of which a version since then is gone is not answered: such a check is not green. A
+//! version is kept as the bytes that were stored, and read when an expression asks for it. One
+//! evaluation has a limit of steps and of processor time ([`cel`]). The tap lives as long as the
+//! process: after a restart, `trace` begins anew and `history` opens with what the watches found
+//! (WAS or ADDED without a user). What a check had seen is kept.
+//! ## Left out
+//! A scaled clock is announced, not set.
+//! ## Read next
+//! [`graded`], the labs; then `ui`, which shows it.
+
+mod actor;
+mod base;
+pub mod cel;
+pub mod debrief;
+mod engine;
+pub mod format;
+pub mod graded;
+pub mod guest;
+#[cfg(test)]
+mod hints_tests;
+pub mod judge;
+mod own;
+mod probe;
+pub mod progress;
+pub mod reach;
+pub mod recorder;
+mod run;
+mod show;
+#[cfg(test)]
+mod stage;
+pub mod view;
+mod watch;
+mod who;
+pub mod why;
+mod words;
+
+use cluster::guest::Guest;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use tap::TEACHER;
+
+/// What keeps the engine from its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot use {}", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("{} was written by a newer ropewalk (format {found}, this one knows {known}); use that one", path.display())]
+    Newer { path: PathBuf, found: u64, known: u32 },
+    #[error("{} is damaged: {why}; move it away to begin anew", path.display())]
+    Damaged { path: PathBuf, why: String },
+    #[error("the line {line:?} needs a shell")]
+    Shell { line: String },
+    #[error("the line {line:?} cannot be run: {why}")]
+    Line { line: String, why: String },
+    #[error("stopped at command {at} of {of}")]
+    Stopped { at: usize, of: usize },
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
+}
+
+/// Who comes along to a cluster that is not Ropewalk's own: whose work needs nothing but an API
+/// server.
+pub fn guests_of_foreign_clusters() -> Vec<Arc<dyn Guest>> {
+    vec![Arc::new(guest::Lessons::new(graded::Opened::default()))]
+}
+
+/// Who moves in when a cluster starts.
+pub fn guests() -> Vec<Arc<dyn Guest>> {
+    let opened = graded::Opened::default();
+    vec![
+        Arc::new(guest::Lessons::new(opened.clone())),
+        Arc::new(graded::guest::Graded::new(opened)),
+        Arc::new(why::Why::default()),
+    ]
+}
+
+/// Does work that takes its time. Requests that wait for this worker thread of the runtime go on
+/// elsewhere meanwhile.
+fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// The only worker thread is in the work, and the work waits for somebody else.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn others_go_on_while_work_takes_its_time() {
+        let (told, reports) = mpsc::channel();
+        let limit = Duration::from_secs(60);
+        let work = tokio::spawn(async move {
+            tokio::spawn(async move { told.send(()) });
+            in_place(|| reports.recv_timeout(limit).is_ok())
+        });
+        assert!(work.await.unwrap());
+    }
+}

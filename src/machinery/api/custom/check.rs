@@ -1,0 +1,347 @@
+//! Validation by the schema, in the words of Kubernetes. What an update leaves as it was is not
+//! judged again: objects that were stored before a schema became stricter can still be changed
+//! elsewhere (ratcheting, KEP-4008).
+
+use super::addresses;
+use super::embedded;
+use super::schema::{Bound, ListType, Schema, Type};
+use crate::bounds;
+use crate::errors::{Errors, brief};
+use crate::gostr;
+use crate::path::Path;
+use regex::Regex;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
+
+/// Judges a whole object.
+pub fn object(schema: &Schema, object: &Value, old: Option<&Value>, errors: &mut Errors) {
+    value(schema, object, old, Path::Root, errors);
+}
+
+/// What JSON calls a value.
+pub fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(n) if is_whole(n) => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn is_whole(number: &serde_json::Number) -> bool {
+    number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|n| n.fract() == 0.0)
+}
+
+fn has_type(schema: &Schema, value: &Value) -> bool {
+    match (schema.kind, value) {
+        (Type::Any, _) => true,
+        (_, Value::Null) => false,
+        (Type::Object, Value::Object(_)) | (Type::Array, Value::Array(_)) => true,
+        (Type::String | Type::IntOrString, Value::String(_)) | (Type::Boolean, Value::Bool(_)) => true,
+        (Type::Integer | Type::IntOrString, Value::Number(n)) => is_whole(n),
+        (Type::Number, Value::Number(_)) => true,
+        _ => false,
+    }
+}
+
+fn value(schema: &Schema, here: &Value, old: Option<&Value>, path: Path, errors: &mut Errors) {
+    if errors.is_full() || old == Some(here) || (here.is_null() && schema.nullable) {
+        return;
+    }
+    if !has_type(schema, here) {
+        let (found, wanted) = (json_type(here), schema.kind.name());
+        let place = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
+        errors.type_invalid(place, found, &format!("{path} in body must be of type {wanted}: {found:?}"));
+        return;
+    }
+    match here {
+        Value::Object(map) => {
+            size(schema, map.len(), path, errors);
+            for name in schema.required.iter().filter(|name| !map.contains_key(*name)) {
+                errors.required(path.field(name), "");
+            }
+            for (name, field) in map {
+                if let Some(inner) = schema.field(name) {
+                    let old = old.and_then(|o| o.get(name));
+                    value(inner, field, old, path.field(name), errors);
+                }
+            }
+            if schema.embedded && !path.is_root() {
+                embedded::judge(here, path, errors);
+            }
+        }
+        Value::Array(items) => {
+            count(schema, items.len(), path, errors);
+            unique(schema, items, path, errors);
+            if let Some(inner) = &schema.items {
+                let before = schema.items_by_key(old);
+                for (i, item) in items.iter().enumerate() {
+                    value(inner, item, before.same(schema, item), path.item(i), errors);
+                }
+            }
+        }
+        Value::String(text) => string(schema, text, path, errors),
+        Value::Number(_) => number(schema, here, path, errors),
+        _ => {}
+    }
+    if !schema.one_of_these.is_empty() && !schema.one_of_these.iter().any(|v| same(v, here)) {
+        let supported: Vec<String> = schema
+            .one_of_these
+            .iter()
+            .map(|v| v.as_str().map_or_else(|| v.to_string(), String::from))
+            .collect();
+        let supported: Vec<&str> = supported.iter().map(String::as_str).collect();
+        errors.not_supported(path, here, &supported);
+    }
+    combined(schema, here, path, errors);
+}
+
+/// Equal, 1 and 1.0 too.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
+        _ => a == b,
+    }
+}
+
+/// `allOf`, `anyOf`, `oneOf` and `not`.
+fn combined(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
+    let fits = |schema: &Schema| {
+        let mut found = Errors::default();
+        value(schema, here, None, path, &mut found);
+        found.is_empty()
+    };
+    let place = || path.to_string();
+    let mut tell = |why: &str| errors.invalid_text("<nil>", "", &format!("{:?} {why}", place()));
+    if !schema.any_of.is_empty() && !schema.any_of.iter().any(fits) {
+        tell("must validate at least one schema (anyOf)");
+    }
+    if !schema.one_of.is_empty() {
+        match schema.one_of.iter().filter(|s| fits(s)).count() {
+            1 => {}
+            0 => tell("must validate one and only one schema (oneOf). Found none valid"),
+            n => {
+                tell(&format!("must validate one and only one schema (oneOf). Found {n} valid alternatives"))
+            }
+        }
+    }
+    // Each is judged once: judged again for its errors, schemas inside of each other would take
+    // twice as long at each level.
+    let mut found = Errors::default();
+    schema.all_of.iter().for_each(|s| value(s, here, None, path, &mut found));
+    if !found.is_empty() {
+        tell("must validate all the schemas (allOf)");
+        errors.append(found);
+    }
+    if schema.not.as_deref().is_some_and(fits) {
+        errors.invalid_text("<nil>", "", &format!("{:?} must not validate the schema (not)", place()));
+    }
+}
+
+fn size(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
+    if let Some(max) = schema.size.1.filter(|max| found as u64 > *max) {
+        errors.too_many(path, found, max);
+    }
+    if let Some(min) = schema.size.0.filter(|min| (found as u64) < *min) {
+        errors.invalid(path, &json!(found), &format!("{path} in body should have at least {min} properties"));
+    }
+}
+
+fn count(schema: &Schema, found: usize, path: Path, errors: &mut Errors) {
+    if let Some(max) = schema.count.1.filter(|max| found as u64 > *max) {
+        errors.too_many(path, found, max);
+    }
+    if let Some(min) = schema.count.0.filter(|min| (found as u64) < *min) {
+        errors.invalid(path, &json!(found), &format!("{path} in body should have at least {min} items"));
+    }
+}
+
+/// Items of sets, and keys of lists that are maps, occur once.
+fn unique(schema: &Schema, items: &[Value], path: Path, errors: &mut Errors) {
+    let mut seen = BTreeSet::new();
+    for (i, item) in items.iter().enumerate() {
+        let key = match &schema.list {
+            ListType::Atomic => return,
+            ListType::Set => item.clone(),
+            ListType::Map(keys) => {
+                Value::Object(keys.iter().map(|k| (k.clone(), schema.key(item, k))).collect())
+            }
+        };
+        if !seen.insert(key.to_string()) {
+            errors.duplicate(path.item(i), &key);
+        }
+    }
+}
+
+fn string(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
+    let length = text.chars().count() as u64;
+    if let Some(max) = schema.length.1.filter(|max| length > *max) {
+        errors.too_long(path, max as usize);
+    }
+    if let Some(min) = schema.length.0.filter(|min| length < *min) {
+        errors.invalid_text(path, text, &format!("{path} in body should be at least {min} chars long"));
+    }
+    if let Some((pattern, _)) = schema.pattern.as_ref().filter(|(_, p)| !p.is_match(text)) {
+        errors.invalid_text(path, text, &format!("{path} in body should match '{pattern}'"));
+    }
+    if !has_format(&schema.format, text) {
+        let why = format!("{path} in body must be of type {}: {:?}", schema.format, brief(text));
+        errors.invalid_text(path, text, &why);
+    }
+}
+
+/// A bound as Go prints it beside a value: that of a whole number as a whole number.
+fn shown(bound: f64, here: &Value) -> String {
+    match here.is_f64() || bound.fract() != 0.0 {
+        true => gostr::general(bound),
+        false => (bound as i64).to_string(),
+    }
+}
+
+fn number(schema: &Schema, here: &Value, path: Path, errors: &mut Errors) {
+    let Some(found) = here.as_f64() else { return };
+    let mut tell = |why: String| errors.invalid(path, here, &format!("{path} in body should be {why}"));
+    // Whole numbers are compared as such: a float does not hold all of them.
+    let order = |bound: f64| match here.as_i64().filter(|_| bound.fract() == 0.0) {
+        Some(found) => found.cmp(&(bound as i64)),
+        None => found.total_cmp(&bound),
+    };
+    if let Some(Bound { value, exclusive }) = schema.maximum {
+        match exclusive {
+            true if order(value).is_ge() => tell(format!("less than {}", shown(value, here))),
+            false if order(value).is_gt() => tell(format!("less than or equal to {}", shown(value, here))),
+            _ => {}
+        }
+    }
+    if let Some(Bound { value, exclusive }) = schema.minimum {
+        match exclusive {
+            true if order(value).is_le() => tell(format!("greater than {}", shown(value, here))),
+            false if order(value).is_lt() => tell(format!("greater than or equal to {}", shown(value, here))),
+            _ => {}
+        }
+    }
+    if let Some(factor) = schema.multiple_of.filter(|f| *f > 0.0) {
+        // 0.3 / 0.1 is a little less than 3.
+        let times = found / factor;
+        if (times - times.round()).abs() > 1e-9 * times.abs().max(1.0) {
+            tell(format!("a multiple of {}", gostr::general(factor)));
+        }
+    }
+    let fits = match schema.format.as_str() {
+        "int32" => here.as_i64().is_none_or(|n| i32::try_from(n).is_ok()),
+        "int64" => here.as_f64().is_some_and(|n| n.abs() <= i64::MAX as f64),
+        _ => true,
+    };
+    if !fits {
+        let why = format!("{path} in body must be of type {}: {:?}", schema.format, json_type(here));
+        errors.invalid(path, here, &why);
+    }
+}
+
+static EMAIL: LazyLock<Option<Regex>> = LazyLock::new(|| bounds::regex(r"^[^@\s]+@[^@\s]+$").ok());
+static DURATION: LazyLock<Option<Regex>> =
+    LazyLock::new(|| bounds::regex(r"^[-+]?(0|((\d+(\.\d*)?|\.\d+)\s*(ns|us|µs|ms|s|m|h|d|w))+)$").ok());
+static UUID: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$").ok()
+});
+static MAC: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?i)^([0-9a-f]{2}[:-]){5}[0-9a-f]{2}$").ok());
+static COLOR: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?i)^#?([0-9a-f]{3}|[0-9a-f]{6})$").ok());
+
+fn matches(pattern: &LazyLock<Option<Regex>>, text: &str) -> bool {
+    pattern.as_ref().is_none_or(|p| p.is_match(text))
+}
+
+static TIME: LazyLock<Option<Regex>> =
+    LazyLock::new(|| bounds::regex(r"^([01]\d|2[0-3]):[0-5]\d:[0-5]\d(.\d+)?([zZ]|[+-]\d{2}:\d{2})$").ok());
+static DATE: LazyLock<Option<Regex>> = LazyLock::new(|| bounds::regex(r"^\d{4}-\d{2}-\d{2}$").ok());
+
+fn is_date(text: &str) -> bool {
+    matches(&DATE, text) && text.parse::<jiff::civil::Date>().is_ok()
+}
+
+/// RFC 3339, in letters of any case (`IsDateTime` of `strfmt` upstream): neither a space for `T`,
+/// nor a time without seconds, nor the name of a zone.
+fn is_date_time(text: &str) -> bool {
+    text.split_once(['T', 't']).is_some_and(|(date, time)| is_date(date) && matches(&TIME, time))
+}
+
+/// Formats that are enforced; others say what is meant and nothing else.
+fn has_format(format: &str, text: &str) -> bool {
+    match format {
+        "date-time" | "datetime" => is_date_time(text),
+        "date" => is_date(text),
+        "duration" => matches(&DURATION, text),
+        "byte" => {
+            use base64::Engine as _;
+            base64::engine::general_purpose::STANDARD.decode(text.as_bytes()).is_ok()
+        }
+        "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
+        "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
+        "cidr" => text.split_once('/').is_some_and(|(ip, bits)| {
+            let max = match ip.parse::<IpAddr>() {
+                Ok(IpAddr::V4(_)) => 32,
+                Ok(IpAddr::V6(_)) => 128,
+                Err(_) => return false,
+            };
+            bits.parse::<u8>().is_ok_and(|bits| bits <= max)
+        }),
+        "uri" => addresses::is_request_uri(text),
+        "email" => matches(&EMAIL, text),
+        "hostname" => {
+            text.len() <= 253
+                && text.split('.').all(|label| {
+                    let letters = |c: u8| c.is_ascii_alphanumeric() || c == b'-';
+                    (1..=63).contains(&label.len()) && label.bytes().all(letters) && !label.starts_with('-')
+                })
+        }
+        "uuid" | "uuid3" | "uuid4" | "uuid5" => matches(&UUID, text),
+        "mac" => matches(&MAC, text),
+        "hexcolor" => matches(&COLOR, text),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_uris_have_the_form_that_upstream_takes() {
+        for (format, text, fits) in [
+            ("date-time", "2026-01-02T03:04:05Z", true),
+            ("date-time", "2026-01-02t03:04:05.25+02:00", true),
+            ("date-time", "2026-01-02 03:04:05Z", false),
+            ("date-time", "2026-01-02T03:04Z", false),
+            ("date-time", "2026-01-02T03:04:05Z[UTC]", false),
+            ("date-time", "2026-01-02T24:04:05Z", false),
+            ("date-time", "2026-02-30T03:04:05Z", false),
+            ("date-time", "2026-01-02T03:04:05", false),
+            ("date", "2026-01-02", true),
+            ("date", "2026-W01-1", false),
+            ("uri", "urn:isbn:1", true),
+            ("uri", "mailto:a@b.c", true),
+            ("uri", "file:///etc/x", true),
+            ("uri", "unix:///run/x.sock", true),
+            ("uri", "/a/b?c=d", true),
+            ("uri", "http://u:p@[::1]:80/a b", true),
+            ("uri", "http://a.b:8080/x", true),
+            ("uri", "", false),
+            ("uri", "a/b", false),
+            ("uri", ":a", false),
+            ("uri", "http://a b/", false),
+            ("uri", "http://a:b/", false),
+            ("uri", "http://[::1/", false),
+            ("uri", "/a%zz", false),
+            ("uri", "/a\n", false),
+        ] {
+            assert_eq!(has_format(format, text), fits, "{format} {text}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The columns that a definition adds to `kubectl get`: a path into the object each.
+
+use crate::duration;
+use crate::jsonpath::JsonPath;
+use crate::value::{at, int, text};
+use clock::Timestamp;
+use serde_json::{Value, json};
+
+/// A path in a definition: `.status.conditions[?(@.type=="Ready")].status`.
+pub struct Path(JsonPath);
+
+impl Path {
+    pub fn read(said: &str) -> Result<Path, String> {
+        if !said.starts_with('.') && !said.starts_with('[') {
+            return Err("must be a simple json path starting with .".into());
+        }
+        JsonPath::parse(&format!("{{{said}}}")).map(Path)
+    }
+
+    /// The first value that it leads to. Upstream prints no other.
+    fn find<'a>(&'a self, object: &'a Value) -> Option<&'a Value> {
+        let found = self.0.find_in(object).ok()?;
+        found.first()?.first().copied().filter(|v| !v.is_null())
+    }
+}
+
+pub struct Column {
+    pub name: String,
+    /// `integer`, `number`, `string`, `boolean` or `date`.
+    pub kind: String,
+    pub format: String,
+    pub description: String,
+    pub priority: i64,
+    path: Path,
+}
+
+/// The columns of a version after the name; its age if it says none.
+pub fn of(said: &[Value]) -> Vec<Column> {
+    if said.is_empty() {
+        let age = json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"});
+        return column(&age).into_iter().collect();
+    }
+    said.iter().filter_map(column).collect()
+}
+
+fn column(said: &Value) -> Option<Column> {
+    let word = |field| text(said, field).to_string();
+    Some(Column {
+        name: word("name"),
+        kind: word("type"),
+        format: word("format"),
+        description: word("description"),
+        priority: int(said, "priority").unwrap_or(0),
+        path: Path::read(text(said, "jsonPath")).ok()?,
+    })
+}
+
+impl Column {
+    /// The `columnDefinition` that clients read.
+    pub fn definition(&self) -> Value {
+        let described = match (self.description.as_str(), self.name.as_str()) {
+            ("", "Age") => crate::table::describe("Age").to_string(),
+            ("", _) => {
+                format!("Custom resource definition column (in JSONPath format): {}", self.path.0.source())
+            }
+            (said, _) => said.to_string(),
+        };
+        json!({"name": self.name, "type": self.kind, "format": self.format, "description": described, "priority": self.priority})
+    }
+
+    pub fn cell(&self, object: &Value, now: Timestamp) -> Value {
+        let Some(first) = self.path.find(object) else { return Value::Null };
+        match self.kind.as_str() {
+            "integer" => match first {
+                Value::Number(n) => {
+                    n.as_i64().or(n.as_f64().map(|f| f as i64)).map_or(Value::Null, Value::from)
+                }
+                _ => Value::Null,
+            },
+            "number" => first.as_f64().map_or(Value::Null, |_| first.clone()),
+            "boolean" => first.as_bool().map_or(Value::Null, Value::from),
+            "date" => match first.as_str().map(str::parse::<Timestamp>) {
+                Some(Ok(then)) => duration::human(now.duration_since(then).as_secs()).into(),
+                Some(Err(_)) => "<invalid>".into(),
+                None => Value::Null,
+            },
+            _ => crate::jsonpath::text_of(first).into(),
+        }
+    }
+}
+
+/// The name, which stands before all columns.
+pub fn name(object: &Value) -> Value {
+    at(object, "metadata.name").clone()
+}

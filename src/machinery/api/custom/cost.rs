@@ -1,0 +1,423 @@
+//! What a rule may cost: an estimate of its steps, made before it runs, that errs upwards.
+//!
+//! The evaluator has no brake, so a rule like `self.a.all(x, self.a.all(y, self.a.all(z, …)))` has
+//! to be refused before it begins. This walks through the expression with the value at hand and
+//! multiplies: a loop costs its body as often as the list that is really there has items; a text
+//! costs a tenth of its length wherever it is looked at. The estimate itself counts too: a tenth of
+//! a step for every value it looks at. Upstream estimates from the bounds in the schema
+//! (`maxItems`) when a definition is made, and counts while a rule runs; the limits are upstream's.
+
+use super::terms;
+use cel::common::ast::{EntryExpr, Expr as Node, LiteralValue};
+use serde_json::Value as Json;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Steps of one expression (`PerCallLimit` upstream).
+pub const CALL_MAX: f64 = 1_000_000.0;
+/// Steps of all rules of one object (`RuntimeCELCostBudget` upstream).
+pub const OBJECT_MAX: f64 = 10_000_000.0;
+/// Steps per byte of text that is read, compared or copied.
+const TEXT: f64 = 0.1;
+/// Steps of compiling a pattern that is not written in the rule: it may be another one for every
+/// item of a list.
+const PATTERN: f64 = 2_000.0;
+/// Values that the estimate of one expression may look at. As many cost [`CALL_MAX`].
+const WORK_MAX: f64 = CALL_MAX / TEXT;
+/// Values of the object that one place of an expression may stand for, before only their size is
+/// known.
+const KNOWN_MAX: usize = 10_000;
+
+/// What is known of a value.
+#[derive(Clone)]
+enum Known<'a> {
+    /// It is one of these parts of the object.
+    Parts(Rc<Vec<&'a Json>>),
+    /// Items, or bytes of text, of it and of everything in it: at most so many.
+    Size(f64),
+}
+
+impl<'a> Known<'a> {
+    fn parts(parts: Vec<&'a Json>) -> Known<'a> {
+        Known::Parts(Rc::new(parts))
+    }
+}
+
+/// Items of a list or map, or bytes of a text.
+fn length(value: &Json) -> f64 {
+    match value {
+        Json::String(s) => s.len() as f64,
+        Json::Array(a) => a.len() as f64,
+        Json::Object(o) => o.len() as f64,
+        _ => 1.0,
+    }
+}
+
+/// With everything in it. Adds the values that it looks at to `work`.
+fn weight(value: &Json, work: &mut f64) -> f64 {
+    *work += 1.0;
+    match value {
+        Json::String(s) => 1.0 + s.len() as f64,
+        Json::Array(a) => 1.0 + a.iter().map(|v| weight(v, work)).sum::<f64>(),
+        Json::Object(o) => 1.0 + o.iter().map(|(k, v)| k.len() as f64 + weight(v, work)).sum::<f64>(),
+        _ => 1.0,
+    }
+}
+
+/// Estimates the steps of an expression over `this`, and what it was before. Infinite if the
+/// estimate itself would take too long.
+pub fn steps(expression: &Node, this: &Json, before: Option<&Json>) -> f64 {
+    let names =
+        vec![("self", Known::parts(vec![this])), ("oldSelf", Known::parts(before.into_iter().collect()))];
+    let mut scope = Scope { names, weights: HashMap::new(), work: 0.0 };
+    let steps = scope.node(expression).0;
+    if scope.work > WORK_MAX { f64::INFINITY } else { steps + scope.work * TEXT }
+}
+
+struct Scope<'a> {
+    names: Vec<(&'a str, Known<'a>)>,
+    /// Weights of lists and maps that are known, by where they are.
+    weights: HashMap<*const Json, f64>,
+    /// Values that were looked at.
+    work: f64,
+}
+
+impl<'a> Scope<'a> {
+    /// Items of a list or map, or bytes of a text.
+    fn length(&mut self, known: &Known) -> f64 {
+        match known {
+            Known::Size(size) => *size,
+            Known::Parts(parts) => {
+                self.work += parts.len() as f64;
+                parts.iter().map(|part| length(part)).fold(0.0, f64::max)
+            }
+        }
+    }
+
+    /// With everything in it.
+    fn weight(&mut self, known: &Known) -> f64 {
+        let parts = match known {
+            Known::Size(size) => return *size,
+            Known::Parts(parts) => parts,
+        };
+        let mut heaviest: f64 = 0.0;
+        for &part in parts.iter() {
+            if self.work > WORK_MAX {
+                break;
+            }
+            self.work += 1.0;
+            let found = match part {
+                Json::Array(_) | Json::Object(_) => {
+                    let work = &mut self.work;
+                    *self.weights.entry(part).or_insert_with(|| weight(part, work))
+                }
+                plain => weight(plain, &mut self.work),
+            };
+            heaviest = heaviest.max(found);
+        }
+        heaviest
+    }
+
+    /// Steps, and the value.
+    fn node(&mut self, node: &'a Node) -> (f64, Known<'a>) {
+        if self.work > WORK_MAX {
+            return (0.0, Known::Size(1.0));
+        }
+        match node {
+            Node::Literal(LiteralValue::String(s)) => (1.0, Known::Size(s.inner().len() as f64)),
+            Node::Literal(LiteralValue::Bytes(b)) => (1.0, Known::Size(b.inner().len() as f64)),
+            Node::Ident(name) => {
+                let found = self.names.iter().rev().find(|(n, _)| n == name);
+                (1.0, found.map_or(Known::Size(1.0), |(_, known)| known.clone()))
+            }
+            Node::Select(select) => {
+                let (cost, operand) = self.node(&select.operand.expr);
+                (cost + 1.0, self.field(operand, &select.field))
+            }
+            Node::List(list) => {
+                let mut sum = (1.0, 0.0);
+                for element in &list.elements {
+                    let (cost, value) = self.node(&element.expr);
+                    sum = (sum.0 + cost, sum.1 + self.weight(&value) + 1.0);
+                }
+                (sum.0, Known::Size(sum.1))
+            }
+            Node::Map(map) => {
+                let mut sum = (1.0, 0.0);
+                for entry in &map.entries {
+                    if let EntryExpr::MapEntry(entry) = &entry.expr {
+                        for part in [&entry.key, &entry.value] {
+                            let (cost, value) = self.node(&part.expr);
+                            sum = (sum.0 + cost, sum.1 + self.weight(&value) + 1.0);
+                        }
+                    }
+                }
+                (sum.0, Known::Size(sum.1))
+            }
+            Node::Call(call) => {
+                // `lists.range(3)`: the name of a library is no value.
+                let is_value = |target: &&'a Node| {
+                    !matches!(target, Node::Ident(name)
+                        if terms::is_library(name) && !self.names.iter().any(|(n, _)| n == name))
+                };
+                let target = call.target.iter().map(|t| &t.expr).filter(is_value);
+                let parts: Vec<&Node> = target.chain(call.args.iter().map(|a| &a.expr)).collect();
+                let (mut cost, mut values, mut numbers) = (1.0, vec![], vec![]);
+                for part in parts {
+                    let (steps, value) = self.node(part);
+                    cost += steps;
+                    values.push(value);
+                    numbers.push(whole(part));
+                }
+                let (own, value) = self.call_of(&call.func_name, values, &numbers);
+                let written = call.args.first().is_some_and(|a| matches!(a.expr, Node::Literal(_)));
+                let compiles = matches!(call.func_name.as_str(), "matches" | "find" | "findAll") && !written;
+                (cost + own + if compiles { PATTERN } else { 0.0 }, value)
+            }
+            Node::Comprehension(c) => {
+                let (range_cost, range) = self.node(&c.iter_range.expr);
+                let (init_cost, init) = self.node(&c.accu_init.expr);
+                let turns = match &c.iter_range.expr {
+                    Node::List(list) => list.elements.len() as f64,
+                    _ => self.length(&range),
+                };
+                let depth = self.names.len();
+                let (keys, items) = self.members(range);
+                match &c.iter_var2 {
+                    Some(second) => {
+                        self.names.push((&c.iter_var, keys));
+                        self.names.push((second, items));
+                    }
+                    // Of a map it runs over the keys, of a list over the items.
+                    None => {
+                        let either = self.larger(keys, items);
+                        self.names.push((&c.iter_var, either));
+                    }
+                }
+                let before = self.weight(&init);
+                self.names.push((&c.accu_var, init.clone()));
+                let condition = self.node(&c.loop_cond.expr).0;
+                let (step, grown) = self.node(&c.loop_step.expr);
+                let end = match turns > 0.0 {
+                    true => Known::Size(before + turns * (self.weight(&grown) - before).max(0.0)),
+                    false => init,
+                };
+                if let Some(last) = self.names.last_mut() {
+                    last.1 = end;
+                }
+                let (result_cost, result) = self.node(&c.result.expr);
+                self.names.truncate(depth);
+                (range_cost + init_cost + turns * (condition + step + 1.0) + result_cost, result)
+            }
+            _ => (1.0, Known::Size(1.0)),
+        }
+    }
+
+    /// What a field of it is.
+    fn field(&mut self, of: Known<'a>, name: &str) -> Known<'a> {
+        let Known::Parts(parts) = of else { return of };
+        self.work += parts.len() as f64;
+        let mut found = vec![];
+        for map in parts.iter().filter_map(|part| part.as_object()) {
+            let field = map.get(name).or_else(|| {
+                self.work += map.len() as f64;
+                let escaped = |(key, _): &(&String, &Json)| terms::escaped(key).as_deref() == Some(name);
+                map.iter().find(escaped).map(|(_, value)| value)
+            });
+            found.extend(field);
+        }
+        Known::parts(found)
+    }
+
+    /// Keys and items of lists and maps.
+    fn members(&mut self, of: Known<'a>) -> (Known<'a>, Known<'a>) {
+        let Known::Parts(parts) = &of else { return (of.clone(), of) };
+        let mut keys: f64 = 1.0;
+        let mut items: Vec<&'a Json> = vec![];
+        for &part in parts.iter() {
+            match part {
+                Json::Array(all) => items.extend(all),
+                Json::Object(all) => {
+                    keys = all.keys().map(|k| k.len() as f64).fold(keys, f64::max);
+                    items.extend(all.values());
+                }
+                _ => {}
+            }
+            if items.len() > KNOWN_MAX {
+                self.work += items.len() as f64;
+                return (Known::Size(keys), Known::Size(self.weight(&of)));
+            }
+        }
+        self.work += (parts.len() + items.len()) as f64;
+        (Known::Size(keys), Known::parts(items))
+    }
+
+    /// What is known of a value that is one of two.
+    fn larger(&mut self, a: Known<'a>, b: Known<'a>) -> Known<'a> {
+        match (a, b) {
+            (Known::Parts(a), Known::Parts(b)) if a.len() + b.len() <= KNOWN_MAX => {
+                self.work += (a.len() + b.len()) as f64;
+                Known::parts(a.iter().chain(b.iter()).copied().collect())
+            }
+            (Known::Size(small), Known::Parts(b))
+                if b.iter().all(|b| length(b) >= small) && !b.is_empty() =>
+            {
+                self.work += b.len() as f64;
+                Known::Parts(b)
+            }
+            (a, b) => Known::Size(self.weight(&a).max(self.weight(&b))),
+        }
+    }
+
+    /// Steps of a function beside those of its arguments, and what it gives.
+    fn call_of(
+        &mut self,
+        name: &str,
+        mut values: Vec<Known<'a>>,
+        numbers: &[Option<f64>],
+    ) -> (f64, Known<'a>) {
+        let weights: Vec<f64> = values.iter().map(|v| self.weight(v)).collect();
+        let total: f64 = weights.iter().sum();
+        let first = weights.first().copied().unwrap_or(0.0);
+        let second = weights.get(1).copied().unwrap_or(0.0);
+        match name.rsplit('.').next().unwrap_or(name) {
+            "_?_:_" => match (values.pop(), values.pop()) {
+                (Some(b), Some(a)) => (0.0, self.larger(a, b)),
+                _ => (0.0, Known::Size(1.0)),
+            },
+            "_[_]" | "_[?_]" => {
+                (0.0, values.into_iter().next().map_or(Known::Size(1.0), |v| self.members(v).1))
+            }
+            // What an optional holds, and what is only called another type.
+            "value" | "of" | "ofNonZeroValue" | "dyn" => (0.0, values.pop().unwrap_or(Known::Size(1.0))),
+            "or" | "orValue" => match (values.pop(), values.pop()) {
+                (Some(b), Some(a)) => (0.0, self.larger(a, b)),
+                _ => (0.0, Known::Size(1.0)),
+            },
+            "size" | "has" | "hasValue" | "_&&_" | "_||_" | "!_" | "@not_strictly_false" | "type" => {
+                (0.0, Known::Size(1.0))
+            }
+            "_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_" | "startsWith" | "endsWith" => {
+                (first.min(second) * TEXT, Known::Size(1.0))
+            }
+            "@in" | "contains" | "indexOf" | "lastIndexOf" => {
+                (total * TEXT + values.last().map_or(0.0, |v| self.length(v)), Known::Size(1.0))
+            }
+            // Time grows with the text and with the pattern.
+            "matches" => (first * TEXT * (second * 0.25).max(1.0), Known::Size(1.0)),
+            "find" | "findAll" => (first * TEXT * (second * 0.25).max(1.0), Known::Size(first + 1.0)),
+            "replace" => {
+                let with = weights.get(2).copied().unwrap_or(0.0);
+                let size = first + (first + 1.0) * with;
+                (size * TEXT, Known::Size(size))
+            }
+            "join" => {
+                let size = first * (1.0 + second);
+                (size * TEXT, Known::Size(size))
+            }
+            "range" => {
+                let size = numbers.last().copied().flatten().unwrap_or(CALL_MAX);
+                (size, Known::Size(size.max(0.0)))
+            }
+            // Each item is compared with all others before it.
+            "distinct" => {
+                let items = values.first().map_or(0.0, |v| self.length(v));
+                (items * first * TEXT / 2.0, Known::Size(first))
+            }
+            "sort" | "sortBy" | "isSorted" => (first * first.max(2.0).log2(), Known::Size(first)),
+            // Everything else reads its arguments once, and what it gives is no larger than they
+            // are, and a few digits more.
+            _ => (total * TEXT, Known::Size(total + 64.0)),
+        }
+    }
+}
+
+/// A whole number that is written there.
+fn whole(node: &Node) -> Option<f64> {
+    match node {
+        Node::Literal(LiteralValue::Int(n)) => Some(*n.inner() as f64),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn cost(rule: &str, this: Json) -> f64 {
+        let term = terms::compile(rule).unwrap();
+        steps(&term.program.expression().expr, &this, None)
+    }
+
+    #[test]
+    fn everyday_rules_are_cheap_over_large_objects() {
+        let items: Vec<Json> =
+            (0..2_000).map(|i| json!({"name": format!("item-{i}"), "tags": ["a", "b"], "n": i})).collect();
+        let object = json!({"items": items, "replicas": 3, "max": 5});
+        for rule in [
+            "self.replicas <= self.max",
+            "self.items.all(i, i.n >= 0)",
+            "self.items.all(i, i.tags.all(t, t.size() < 10))",
+            "self.items.exists(i, i.name == 'item-7') && self.items.map(i, i.n).sum() > 0",
+            "self.items.filter(i, i.name.matches('^item-[0-9]+$')).size() == 2000",
+        ] {
+            let cost = cost(rule, object.clone());
+            assert!(cost < CALL_MAX / 10.0, "{rule}: {cost}");
+        }
+    }
+
+    #[test]
+    fn rules_that_multiply_are_dear() {
+        let list: Vec<usize> = (0..200).collect();
+        let object = json!({"a": list, "s": "x".repeat(1_000)});
+        for rule in [
+            "self.a.all(x, self.a.all(y, self.a.all(z, x + y + z > 0)))",
+            "[self.s + self.s].map(a, [a + a].map(b, [b + b].map(c, [c + c].map(d, [d + d].map(e, [e + e].map(f, [f + f].map(g, [g + g].map(h, [h + h].map(i, [i + i].map(j, j + j)[0])[0])[0])[0])[0])[0])[0])[0])[0])[0] == ''",
+            "self.s.replace('', self.s).replace('', self.s) == ''",
+            "lists.range(100000000).all(x, x > 0)",
+            "lists.range(self.a[0]).all(x, x > 0)",
+            "self.a.all(x, self.a.all(y, 'a'.matches(self.s)))",
+            "dyn(self.a).all(x, dyn(self.a).all(y, dyn(self.a).all(z, x + y + z > 0)))",
+            "optional.of(self.a).value().all(x, optional.of(self.a).value().all(y, optional.ofNonZeroValue(self.a).value().all(z, x + y + z > 0)))",
+        ] {
+            let cost = cost(rule, object.clone());
+            assert!(cost > CALL_MAX, "{rule}: {cost}");
+        }
+    }
+
+    #[test]
+    fn a_range_costs_what_is_written() {
+        let short = cost("lists.range(3).all(x, x < 3)", json!({}));
+        assert!(short < 100.0, "{short}");
+        let long = cost("lists.range(2000000).size() > 0", json!({}));
+        assert!(long > CALL_MAX, "{long}");
+        let shadowed = cost("[self.s].all(lists, lists.matches(lists))", json!({"s": "x".repeat(10_000)}));
+        assert!(shadowed > CALL_MAX, "the name of a library may be a variable: {shadowed}");
+    }
+
+    #[test]
+    fn distinct_compares_every_item_with_every_other() {
+        let list: Vec<usize> = (0..10_000).collect();
+        let many = cost("self.a.distinct().size() > 0", json!({"a": list}));
+        assert!(many > CALL_MAX, "{many}");
+        let few = cost("self.a.distinct().size() > 0", json!({"a": list[..500]}));
+        assert!(few < CALL_MAX / 10.0, "{few}");
+    }
+
+    #[test]
+    fn the_estimate_itself_has_a_bound() {
+        let object = json!({"a": (0..9_000).map(|i| json!({"n": i})).collect::<Vec<_>>()});
+        let term =
+            terms::compile(&format!("[{}].size() == 0", vec!["self.a[0].n"; 5_000].join(","))).unwrap();
+        let mut scope =
+            Scope { names: vec![("self", Known::parts(vec![&object]))], weights: HashMap::new(), work: 0.0 };
+        scope.node(&term.program.expression().expr);
+        assert!(scope.work < WORK_MAX + 100_000.0, "{}", scope.work);
+        let same = format!("[{}].size() == 0", vec!["self == self"; 2_000].join(","));
+        let term = terms::compile(&same).unwrap();
+        let mut scope = Scope { work: 0.0, weights: HashMap::new(), names: scope.names };
+        scope.node(&term.program.expression().expr);
+        assert!(scope.work < 100_000.0, "a value is weighed once: {}", scope.work);
+    }
+}

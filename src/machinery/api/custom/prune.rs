@@ -1,0 +1,56 @@
+//! Prunes fields that the schema does not name and returns their paths.
+
+use super::schema::{ENVELOPE, Schema};
+use crate::path::{Path, UnknownFields};
+use serde_json::Value;
+
+/// Prunes a whole object; adds what went: `spec.foo`.
+pub fn prune(schema: &Schema, object: &mut Value, unknown: &mut UnknownFields) {
+    value(schema, object, Path::Root, unknown);
+}
+
+fn value(schema: &Schema, here: &mut Value, path: Path, unknown: &mut UnknownFields) {
+    match here {
+        Value::Object(map) => {
+            // One pass: to remove each field for itself would move all fields behind it.
+            map.retain(|name, field| match schema.field(name) {
+                Some(inner) => {
+                    if !(schema.embedded && name == "metadata") {
+                        value(inner, field, path.field(name), unknown);
+                    }
+                    true
+                }
+                None if stays(schema, name) => true,
+                None => {
+                    unknown.add(path.field(name));
+                    false
+                }
+            });
+        }
+        Value::Array(items) => {
+            let Some(schema) = &schema.items else { return };
+            for (i, item) in items.iter_mut().enumerate() {
+                value(schema, item, path.item(i), unknown);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// True if a field stays although the schema does not name it.
+fn stays(schema: &Schema, name: &str) -> bool {
+    schema.preserve || schema.embedded && ENVELOPE.contains(&name)
+}
+
+/// True if [`prune`] would leave the value as it is.
+pub fn is_pruned(schema: &Schema, here: &Value) -> bool {
+    match here {
+        Value::Object(map) => map.iter().all(|(name, field)| match schema.field(name) {
+            Some(_) if schema.embedded && name == "metadata" => true,
+            Some(inner) => is_pruned(inner, field),
+            None => stays(schema, name),
+        }),
+        Value::Array(items) => schema.items.as_ref().is_none_or(|s| items.iter().all(|i| is_pruned(s, i))),
+        _ => true,
+    }
+}

@@ -1,0 +1,311 @@
+//! Rules written in CEL: `x-kubernetes-validations`. A rule stands in the schema beside the value
+//! that it is about, `self`; one that names `oldSelf` is about changes, and is asked only where
+//! there is something to compare with.
+
+use super::cost;
+use super::schema::{ENVELOPE, Schema};
+use super::terms::{self, Term, Value};
+use crate::errors::Errors;
+use crate::path::Path;
+use crate::value::{at, flag, list, text};
+use cel::Context;
+use serde_json::Value as Json;
+use std::borrow::Cow;
+
+/// One rule, compiled.
+#[derive(Debug)]
+pub struct Rule {
+    source: String,
+    term: Term,
+    message: String,
+    message_expression: Option<Term>,
+    reason: String,
+    field_path: String,
+    /// It names `oldSelf`.
+    transition: bool,
+    /// `oldSelf` may be nothing: the rule is asked for new values, too.
+    optional_old: bool,
+}
+
+impl Rule {
+    /// `None` if it cannot be compiled, which its definition was refused for.
+    pub fn read(said: &Json) -> Option<Rule> {
+        let term = terms::compile(text(said, "rule")).ok()?;
+        let expression = text(said, "messageExpression");
+        Some(Rule {
+            source: text(said, "rule").trim().to_string(),
+            transition: term.program.references().has_variable("oldSelf"),
+            term,
+            message: text(said, "message").trim().to_string(),
+            message_expression: terms::compile(expression).ok().filter(|_| !expression.is_empty()),
+            reason: text(said, "reason").to_string(),
+            field_path: text(said, "fieldPath").to_string(),
+            optional_old: flag(said, "optionalOldSelf"),
+        })
+    }
+
+    fn otherwise(&self) -> Cow<'_, str> {
+        match self.message.as_str() {
+            "" => format!("failed rule: {}", self.source).into(),
+            message => message.into(),
+        }
+    }
+
+    /// Takes what the rule may cost from the budget of its object.
+    fn spend(&self, here: &Json, old: Option<&Json>, budget: &mut f64) -> Result<(), String> {
+        let expressions = [Some(&self.term), self.message_expression.as_ref()];
+        for term in expressions.into_iter().flatten() {
+            let steps = cost::steps(&term.program.expression().expr, here, old);
+            if steps > cost::CALL_MAX {
+                *budget = -1.0;
+                return Err(format!(
+                    "'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to call cost exceeds limit for rule: {}",
+                    self.source
+                ));
+            }
+            *budget -= steps;
+        }
+        match *budget < 0.0 {
+            true => Err(NO_BUDGET.to_string()),
+            false => Ok(()),
+        }
+    }
+
+    /// What is wrong, if the rule does not hold.
+    fn broken(&self, scope: &Context) -> Option<String> {
+        match terms::execute(&self.term, scope) {
+            Ok(Value::Bool(true)) => None,
+            Ok(Value::Bool(false)) => {
+                let told = self.message_expression.as_ref().and_then(|term| terms::execute(term, scope).ok());
+                Some(match told {
+                    Some(Value::String(told)) if !told.trim().is_empty() && !told.contains('\n') => {
+                        told.trim().to_string()
+                    }
+                    _ => self.otherwise().into_owned(),
+                })
+            }
+            Ok(_) => Some(format!("the rule is no truth value: {}", self.source)),
+            Err(error) => Some(format!("{error} evaluating rule: {}", self.otherwise())),
+        }
+    }
+
+    fn tell(&self, schema: &Schema, path: Path, why: &str, errors: &mut Errors) {
+        let field = match path.is_root() && self.field_path.is_empty() {
+            true => "<nil>".to_string(),
+            false => format!("{path}{}", self.field_path).trim_start_matches('.').to_string(),
+        };
+        match self.reason.as_str() {
+            "FieldValueForbidden" => errors.forbidden(field, why),
+            "FieldValueRequired" => errors.required(field, why),
+            "FieldValueDuplicate" => errors.duplicate(field, &schema.kind.name().into()),
+            _ => errors.invalid_text(field, schema.kind.name(), why),
+        }
+    }
+}
+
+/// Judges a whole object by all rules of its schema.
+pub fn judge(schema: &Schema, object: &Json, old: Option<&Json>, errors: &mut Errors) {
+    if schema.has_rules {
+        let root = terms::context();
+        let mut budget = cost::OBJECT_MAX;
+        node(schema, object, old, Path::Root, &root, &mut budget, errors);
+    }
+}
+
+const NO_BUDGET: &str =
+    "validation failed due to running out of cost budget, no further validation rules will be run";
+
+/// `budget`: steps that the rules of the object have left; below zero none of them is asked any
+/// more.
+fn node(
+    schema: &Schema,
+    here: &Json,
+    old: Option<&Json>,
+    path: Path,
+    root: &Context,
+    budget: &mut f64,
+    errors: &mut Errors,
+) {
+    if !schema.has_rules || here.is_null() || *budget < 0.0 || errors.is_full() {
+        return;
+    }
+    let unchanged = old == Some(here);
+    let mut values: Option<(Value, Option<Value>)> = None;
+    for rule in &schema.rules {
+        let comparable = old.is_some() || rule.optional_old;
+        if (rule.transition && !comparable) || (!rule.transition && unchanged) {
+            continue;
+        }
+        if let Err(why) = rule.spend(here, old, budget) {
+            let field = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
+            return errors.invalid_text(field, schema.kind.name(), &why);
+        }
+        let (this, before) =
+            values.get_or_insert_with(|| (terms::value(schema, here), old.map(|o| terms::value(schema, o))));
+        let mut scope = root.new_inner_scope();
+        scope.add_variable_from_value("self", this.clone());
+        if rule.transition {
+            match (rule.optional_old, before.clone()) {
+                (true, before) => scope.add_variable_from_value("oldSelf", terms::optional(before)),
+                (false, Some(before)) => scope.add_variable_from_value("oldSelf", before),
+                (false, None) => {}
+            }
+        }
+        if let Some(why) = rule.broken(&scope) {
+            rule.tell(schema, path, &why, errors);
+        }
+    }
+    match here {
+        Json::Object(map) => {
+            for (name, field) in map {
+                let old = old.and_then(|o| o.get(name));
+                match schema.properties.get(name) {
+                    Some(inner) => node(inner, field, old, path.field(name), root, budget, errors),
+                    None => {
+                        if let Some(inner) = &schema.additional {
+                            node(inner, field, old, path.key(name), root, budget, errors);
+                        }
+                    }
+                }
+            }
+        }
+        Json::Array(items) => {
+            let Some(inner) = &schema.items else { return };
+            let before = schema.items_by_key(old);
+            for (i, item) in items.iter().enumerate() {
+                let old = before.same(schema, item);
+                node(inner, item, old, path.item(i), root, budget, errors);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What is wrong with the rules of one node of a definition's schema.
+pub fn check(schema: &Json, path: Path, errors: &mut Errors) {
+    let is_root = matches!(path, Path::Text(_));
+    for (i, said) in list(schema, "x-kubernetes-validations").iter().enumerate() {
+        let place = format!("{path}.x-kubernetes-validations[{i}]");
+        let rule = text(said, "rule");
+        if rule.trim().is_empty() {
+            errors.required(format!("{place}.rule"), "rule is not specified");
+            continue;
+        }
+        if text(said, "message").contains('\n') {
+            let why = "message must not contain line breaks";
+            errors.invalid_text(format!("{place}.message"), text(said, "message"), why);
+        }
+        let known = |steps: &[String]| is_known(schema, steps, is_root);
+        if let Err(why) = terms::problems(rule, &known) {
+            errors.invalid(format!("{place}.rule"), said, &format!("compilation failed: {why}"));
+        }
+        let expression = text(said, "messageExpression");
+        if !expression.is_empty()
+            && let Err(why) = terms::problems(expression, &known)
+        {
+            let why = format!("messageExpression compilation failed: {why}");
+            errors.invalid(format!("{place}.messageExpression"), said, &why);
+        }
+        let said_path = text(said, "fieldPath");
+        let why = match said_path {
+            "" => None,
+            path if path.trim().is_empty() => Some("fieldPath must be non-empty if specified".to_string()),
+            path if path.contains('\n') => Some("fieldPath must not contain line breaks".to_string()),
+            path => field_path(path, schema).err().map(|e| format!("fieldPath must be a valid path: {e}")),
+        };
+        if let Some(why) = why {
+            errors.invalid_text(format!("{place}.fieldPath"), said_path, &why);
+        }
+        let reasons =
+            ["FieldValueRequired", "FieldValueForbidden", "FieldValueInvalid", "FieldValueDuplicate"];
+        let reason = text(said, "reason");
+        if !reason.is_empty() && !reasons.contains(&reason) {
+            errors.not_supported(format!("{place}.reason"), &reason.into(), &reasons);
+        }
+    }
+}
+
+/// Checks that a path such as `.spec['max-size']` leads to a field of the schema (`ValidFieldPath`
+/// upstream).
+fn field_path(path: &str, schema: &Json) -> Result<(), String> {
+    let (mut rest, mut schema) = (path, schema);
+    while let Some(c) = rest.chars().next() {
+        let name = match c {
+            '.' => {
+                let end = rest[1..].find(['.', '[', ']']).map_or(rest.len(), |end| end + 1);
+                if rest.len() == 1 {
+                    return Err("unexpected end of JSON path".into());
+                }
+                let name = &rest[1..end];
+                rest = &rest[end..];
+                name.to_string()
+            }
+            '[' => {
+                let Some(quoted) = rest[1..].strip_prefix('\'') else {
+                    return Err(format!("expected single quoted string but got {}", &rest[1..]));
+                };
+                let (name, length) = unquoted(quoted)?;
+                let Some(after) = quoted[length..].strip_prefix(']') else {
+                    return Err(format!("expected ] but got {}", &quoted[length..]));
+                };
+                rest = after;
+                name
+            }
+            _ => return Err(format!("expected [ or . but got: {rest}")),
+        };
+        let (properties, additional) = (at(schema, "properties"), at(schema, "additionalProperties"));
+        let found = match (properties.is_object(), additional) {
+            (true, _) => properties.get(&name),
+            (false, Json::Object(_) | Json::Bool(true)) => Some(additional),
+            _ => None,
+        };
+        schema = found.ok_or("does not refer to a valid field")?;
+    }
+    Ok(())
+}
+
+/// What stands before the next quote, and how many bytes it takes with that quote.
+fn unquoted(text: &str) -> Result<(String, usize), String> {
+    let mut name = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\'' => return Ok((name, at + 1)),
+            '\\' => match chars.next() {
+                Some((_, c @ ('\'' | '\\'))) => name.push(c),
+                Some((_, 'n')) => name.push('\n'),
+                Some((_, 'r')) => name.push('\r'),
+                Some((_, 't')) => name.push('\t'),
+                other => {
+                    let what = other.map_or(String::new(), |(_, c)| c.to_string());
+                    return Err(format!("invalid string literal: invalid escape char \\{what}"));
+                }
+            },
+            c => name.push(c),
+        }
+    }
+    Err("unexpected end of JSON path".into())
+}
+
+/// Does `self.a.b` name something that the schema says? What is free to be anything is.
+fn is_known(schema: &Json, steps: &[String], is_root: bool) -> bool {
+    let Some((first, rest)) = steps.split_first() else { return true };
+    let properties = at(schema, "properties");
+    let named = properties
+        .as_object()
+        .into_iter()
+        .flatten()
+        .find(|(name, _)| terms::escaped(name).as_deref() == Some(first));
+    match named {
+        _ if is_root && ENVELOPE.contains(&first.as_str()) => true,
+        Some((_, inner)) => is_known(inner, rest, false),
+        None if at(schema, "additionalProperties").is_object() => {
+            is_known(at(schema, "additionalProperties"), rest, false)
+        }
+        None => {
+            flag(schema, "additionalProperties")
+                || flag(schema, "x-kubernetes-embedded-resource") && ENVELOPE.contains(&first.as_str())
+                || (!properties.is_object() && flag(schema, "x-kubernetes-preserve-unknown-fields"))
+        }
+    }
+}

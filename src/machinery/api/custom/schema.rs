@@ -1,0 +1,233 @@
+//! A structural schema, read once from a definition into a form that works on values. It is
+//! lenient: what a definition may say was judged when it was written (`structural`).
+
+use super::rules::Rule;
+use crate::bounds;
+use crate::value::{at, flag, list, map, text};
+use regex::Regex;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+
+/// What a value is, as far as the schema says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Type {
+    /// Not said.
+    #[default]
+    Any,
+    Object,
+    Array,
+    String,
+    Integer,
+    Number,
+    Boolean,
+    IntOrString,
+}
+
+impl Type {
+    pub fn name(self) -> &'static str {
+        match self {
+            Type::Any => "",
+            Type::Object => "object",
+            Type::Array => "array",
+            Type::String => "string",
+            Type::Integer => "integer",
+            Type::Number => "number",
+            Type::Boolean => "boolean",
+            Type::IntOrString => "integer,string",
+        }
+    }
+}
+
+/// How a list's items are told apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ListType {
+    #[default]
+    Atomic,
+    Set,
+    /// By these fields.
+    Map(Vec<String>),
+}
+
+/// A minimum or maximum, and whether it is exclusive.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    pub value: f64,
+    pub exclusive: bool,
+}
+
+/// One node of a schema.
+#[derive(Debug, Default)]
+pub struct Schema {
+    pub kind: Type,
+    pub nullable: bool,
+    /// Unknown fields stay.
+    pub preserve: bool,
+    /// An object with apiVersion, kind and metadata of its own.
+    pub embedded: bool,
+    pub properties: BTreeMap<String, Schema>,
+    /// The values of a map.
+    pub additional: Option<Box<Schema>>,
+    pub items: Option<Box<Schema>>,
+    pub required: Vec<String>,
+    pub default: Option<Value>,
+    pub list: ListType,
+    /// A map that is owned and compared as a whole.
+    pub atomic: bool,
+    pub format: String,
+    pub one_of_these: Vec<Value>,
+    pub minimum: Option<Bound>,
+    pub maximum: Option<Bound>,
+    pub multiple_of: Option<f64>,
+    pub length: (Option<u64>, Option<u64>),
+    pub count: (Option<u64>, Option<u64>),
+    pub size: (Option<u64>, Option<u64>),
+    /// As it is written, and compiled.
+    pub pattern: Option<(String, Regex)>,
+    pub all_of: Vec<Schema>,
+    pub any_of: Vec<Schema>,
+    pub one_of: Vec<Schema>,
+    pub not: Option<Box<Schema>>,
+    pub rules: Vec<Rule>,
+    /// Is there a default here or below?
+    pub has_defaults: bool,
+    /// Is there a rule here or below?
+    pub has_rules: bool,
+    /// Is this an object with metadata of its own, or is there one below?
+    pub has_embedded: bool,
+}
+
+impl Schema {
+    /// The schema of whole objects.
+    pub fn root(said: &Value) -> Schema {
+        let mut root = Schema::read(said);
+        root.embedded = true;
+        root
+    }
+
+    pub fn read(said: &Value) -> Schema {
+        let read = |path: &str| at(said, path).is_object().then(|| Box::new(Schema::read(at(said, path))));
+        let all = |path: &str| list(said, path).iter().map(Schema::read).collect::<Vec<_>>();
+        let number = |path: &str| at(said, path).as_f64();
+        let count = |path: &str| at(said, path).as_u64();
+        let bound = |value: &str, exclusive: &str| {
+            number(value).map(|value| Bound { value, exclusive: flag(said, exclusive) })
+        };
+        let properties: BTreeMap<String, Schema> = map(said, "properties")
+            .into_iter()
+            .flatten()
+            .map(|(name, schema)| (name.clone(), Schema::read(schema)))
+            .collect();
+        let more = said.get("additionalProperties");
+        let keys = || {
+            let keys = list(said, "x-kubernetes-list-map-keys").iter().filter_map(Value::as_str);
+            keys.map(String::from).collect()
+        };
+        let mut schema = Schema {
+            kind: match text(said, "type") {
+                _ if flag(said, "x-kubernetes-int-or-string") => Type::IntOrString,
+                "object" => Type::Object,
+                "array" => Type::Array,
+                "string" => Type::String,
+                "integer" => Type::Integer,
+                "number" => Type::Number,
+                "boolean" => Type::Boolean,
+                _ => Type::Any,
+            },
+            nullable: flag(said, "nullable"),
+            preserve: flag(said, "x-kubernetes-preserve-unknown-fields"),
+            embedded: flag(said, "x-kubernetes-embedded-resource"),
+            properties,
+            additional: match more {
+                Some(Value::Bool(true)) => {
+                    Some(Box::new(Schema { preserve: true, nullable: true, ..Schema::default() }))
+                }
+                Some(Value::Object(_)) => read("additionalProperties"),
+                _ => None,
+            },
+            items: read("items"),
+            required: list(said, "required").iter().filter_map(Value::as_str).map(String::from).collect(),
+            default: said.get("default").cloned(),
+            list: match text(said, "x-kubernetes-list-type") {
+                "set" => ListType::Set,
+                "map" => ListType::Map(keys()),
+                _ => ListType::Atomic,
+            },
+            atomic: text(said, "x-kubernetes-map-type") == "atomic",
+            format: text(said, "format").to_string(),
+            one_of_these: list(said, "enum").to_vec(),
+            minimum: bound("minimum", "exclusiveMinimum"),
+            maximum: bound("maximum", "exclusiveMaximum"),
+            multiple_of: number("multipleOf"),
+            length: (count("minLength"), count("maxLength")),
+            count: (count("minItems"), count("maxItems")),
+            size: (count("minProperties"), count("maxProperties")),
+            pattern: Some(text(said, "pattern"))
+                .filter(|pattern| !pattern.is_empty())
+                .and_then(|pattern| Some((pattern.to_string(), bounds::regex(pattern).ok()?))),
+            all_of: all("allOf"),
+            any_of: all("anyOf"),
+            one_of: all("oneOf"),
+            not: read("not"),
+            rules: list(said, "x-kubernetes-validations").iter().filter_map(Rule::read).collect(),
+            ..Schema::default()
+        };
+        let below = |of: fn(&Schema) -> bool| schema.children().any(of);
+        let (defaults, rules) = (below(|s| s.has_defaults), below(|s| s.has_rules));
+        let embedded = below(|s| s.has_embedded);
+        schema.has_defaults = schema.default.is_some() || defaults;
+        schema.has_rules = !schema.rules.is_empty() || rules;
+        schema.has_embedded = schema.embedded || embedded;
+        schema
+    }
+
+    fn children(&self) -> impl Iterator<Item = &Schema> {
+        self.properties.values().chain(self.additional.as_deref()).chain(self.items.as_deref())
+    }
+
+    /// The schema of a field, whether it is named or a key of a map.
+    pub fn field(&self, name: &str) -> Option<&Schema> {
+        self.properties.get(name).or(self.additional.as_deref())
+    }
+
+    /// The items of the list `old` by their keys, as far as items can be told apart. Made once for
+    /// a list: to look for each item from the beginning would take time that grows with the square
+    /// of its length.
+    pub fn items_by_key<'a>(&self, old: Option<&'a Value>) -> ByKey<'a> {
+        let mut found = HashMap::new();
+        if let (ListType::Map(keys), Some(Value::Array(items))) = (&self.list, old) {
+            for item in items {
+                found.entry(self.key_text(keys, item)).or_insert(item); // the first of those that are the same
+            }
+        }
+        ByKey(found)
+    }
+
+    /// All keys of an item as text.
+    fn key_text(&self, keys: &[String], item: &Value) -> String {
+        keys.iter().map(|k| format!("{}\0", self.key(item, k))).collect()
+    }
+
+    /// A key of an item; the default counts where it is not said.
+    pub fn key(&self, item: &Value, name: &str) -> Value {
+        let said = item.get(name).filter(|v| !v.is_null());
+        let default = || self.items.as_ref()?.properties.get(name)?.default.as_ref();
+        said.or_else(default).cloned().unwrap_or(Value::Null)
+    }
+}
+
+/// The items of a list by their keys.
+pub struct ByKey<'a>(HashMap<String, &'a Value>);
+
+impl<'a> ByKey<'a> {
+    /// The item with the same keys as `item`, an item of a list of `schema`.
+    pub fn same(&self, schema: &Schema, item: &Value) -> Option<&'a Value> {
+        let ListType::Map(keys) = &schema.list else { return None };
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.get(&schema.key_text(keys, item)).copied()
+    }
+}
+
+/// The fields that every object has beside those of its schema.
+pub const ENVELOPE: [&str; 3] = ["apiVersion", "kind", "metadata"];

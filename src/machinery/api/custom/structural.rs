@@ -1,0 +1,352 @@
+//! What the schema of a definition may say. A structural schema gives every field a type in one
+//! place, outside `allOf`, `anyOf`, `oneOf` and `not`, so that pruning and defaulting know what
+//! they look at.
+
+use super::check;
+use super::prune;
+use super::rules;
+use super::schema::Schema;
+use crate::bounds;
+use crate::errors::Errors;
+use crate::path::Path;
+use crate::value::{at, flag, list, map, text};
+use serde_json::Value;
+
+/// Reports everything that is wrong in the schema of a version, found at `path`.
+pub fn check(schema: &Value, path: &str, errors: &mut Errors) {
+    if text(schema, "type").is_empty() {
+        errors.required(format!("{path}.type"), "must not be empty at the root");
+    } else if text(schema, "type") != "object" {
+        errors.invalid_text(format!("{path}.type"), text(schema, "type"), "must be object at the root");
+    }
+    if flag(schema, "nullable") {
+        errors.forbidden(format!("{path}.nullable"), "nullable cannot be true at the root");
+    }
+    if !at(schema, "additionalProperties").is_null() {
+        errors.forbidden(format!("{path}.additionalProperties"), "must not be used at the root");
+    }
+    let metadata = at(schema, "properties.metadata");
+    let allowed = |(name, _): &(&String, &Value)| {
+        matches!(name.as_str(), "type" | "properties" | "description" | "title")
+    };
+    let plain = |(name, _): &(&String, &Value)| matches!(name.as_str(), "name" | "generateName");
+    if metadata.is_object()
+        && !(metadata.as_object().into_iter().flatten().all(|e| allowed(&e))
+            && map(metadata, "properties").into_iter().flatten().all(|e| plain(&e)))
+    {
+        errors.forbidden(
+            format!("{path}.properties[metadata]"),
+            "must not specify anything other than name and generateName, but metadata is implicitly specified",
+        );
+    }
+    node(schema, Path::Text(path), Place::Root, errors);
+    complete(schema, schema, Path::Text(path), Path::Text(path), errors);
+}
+
+/// Reports what the logic (`allOf`, `anyOf`, `oneOf`, `not`) of `logic` says about properties and
+/// items that `defined` does not have: without a type they would be pruned. Of the logic of a whole
+/// schema, as upstream, that of its root (`validateStructuralCompleteness`).
+fn complete(logic: &Value, defined: &Value, place: Path, said: Path, errors: &mut Errors) {
+    if at(logic, "not").is_object() {
+        complete_nested(at(logic, "not"), defined, place, said.field("not"), errors);
+    }
+    for word in ["allOf", "anyOf", "oneOf"] {
+        for (i, inner) in list(logic, word).iter().enumerate() {
+            complete_nested(inner, defined, place, said.field(word).item(i), errors);
+        }
+    }
+}
+
+fn complete_nested(logic: &Value, defined: &Value, place: Path, said: Path, errors: &mut Errors) {
+    if errors.is_full() {
+        return;
+    }
+    complete(logic, defined, place, said, errors);
+    if at(logic, "items").is_object() {
+        complete_part(
+            at(logic, "items"),
+            defined.get("items"),
+            place.field("items"),
+            said.field("items"),
+            errors,
+        );
+    }
+    for (name, inner) in map(logic, "properties").into_iter().flatten() {
+        let field = map(defined, "properties").and_then(|p| p.get(name));
+        let (place, said) = (place.field("properties"), said.field("properties"));
+        complete_part(inner, field, place.key(name), said.key(name), errors);
+    }
+}
+
+fn complete_part(logic: &Value, defined: Option<&Value>, place: Path, said: Path, errors: &mut Errors) {
+    match defined.filter(|d| d.is_object()) {
+        Some(defined) => complete_nested(logic, defined, place, said, errors),
+        None => errors.required(place.to_string(), &format!("because it is defined in {said}")),
+    }
+}
+
+/// Where a schema stands, which decides whether it needs a type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Root,
+    Field,
+    Item,
+    /// Inside of `allOf`, `anyOf`, `oneOf`, `not`.
+    Logic,
+}
+
+fn node(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
+    if errors.is_full() {
+        return;
+    }
+    types(schema, path, place, errors);
+    forbidden(schema, path, place, errors);
+    if place != Place::Logic {
+        extensions(schema, path, errors);
+    }
+    if let Err(error) = bounds::regex(text(schema, "pattern")) {
+        let why = format!("must be a valid regular expression, but isn't: {error}");
+        errors.invalid_text(format!("{path}.pattern"), text(schema, "pattern"), &why);
+    }
+    let logic = place == Place::Logic;
+    for (name, field) in map(schema, "properties").into_iter().flatten() {
+        let inner = if logic { Place::Logic } else { Place::Field };
+        node(field, path.field("properties").key(name), inner, errors);
+    }
+    if at(schema, "additionalProperties").is_object() {
+        let inner = if logic { Place::Logic } else { Place::Field };
+        node(at(schema, "additionalProperties"), path.field("additionalProperties"), inner, errors);
+    }
+    match at(schema, "items") {
+        Value::Array(_) => {
+            errors.forbidden(format!("{path}.items"), "items must be a schema object and not an array")
+        }
+        items if items.is_object() => {
+            let inner = if logic { Place::Logic } else { Place::Item };
+            node(items, path.field("items"), inner, errors);
+        }
+        _ => {}
+    }
+    let either = flag(schema, "x-kubernetes-int-or-string");
+    for word in ["allOf", "anyOf", "oneOf"] {
+        for (i, inner) in list(schema, word).iter().enumerate() {
+            // The one form in which types may stand there: what an int-or-string is.
+            if !(either && is_int_or_string(inner)) {
+                node(inner, path.field(word).item(i), Place::Logic, errors);
+            }
+        }
+    }
+    if at(schema, "not").is_object() {
+        node(at(schema, "not"), path.field("not"), Place::Logic, errors);
+    }
+    defaults(schema, path, place, errors);
+    rules::check(schema, path, errors);
+}
+
+/// `{type: integer}`, `{type: string}`, or both under an `anyOf`.
+fn is_int_or_string(schema: &Value) -> bool {
+    let plain = |s: &Value| {
+        matches!(text(s, "type"), "integer" | "string") && s.as_object().is_some_and(|m| m.len() == 1)
+    };
+    plain(schema) || (!list(schema, "anyOf").is_empty() && list(schema, "anyOf").iter().all(plain))
+}
+
+fn types(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
+    let kind = text(schema, "type");
+    let either = flag(schema, "x-kubernetes-int-or-string");
+    let anything = flag(schema, "x-kubernetes-preserve-unknown-fields");
+    let field = format!("{path}.type");
+    match place {
+        Place::Logic if !kind.is_empty() => {
+            return errors.forbidden(field, "must be empty to be structural");
+        }
+        Place::Field if kind.is_empty() && !either && !anything => {
+            return errors.required(field, "must not be empty for specified object fields");
+        }
+        Place::Item if kind.is_empty() && !either && !anything => {
+            return errors.required(field, "must not be empty for specified array items");
+        }
+        _ => {}
+    }
+    match kind {
+        "null" => errors.forbidden(field, "type cannot be set to null, use nullable as an alternative"),
+        "" | "array" | "boolean" | "integer" | "number" | "object" | "string" => {}
+        other => {
+            let known = ["array", "boolean", "integer", "number", "object", "string"];
+            errors.not_supported(field, &other.into(), &known);
+        }
+    }
+    if kind == "array" && !at(schema, "items").is_object() && place != Place::Logic {
+        errors.required(format!("{path}.items"), "must be specified");
+    }
+    if either && !kind.is_empty() {
+        errors.invalid_text(
+            format!("{path}.type"),
+            kind,
+            "must be empty if x-kubernetes-int-or-string is true",
+        );
+    }
+}
+
+fn forbidden(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
+    let has = |field: &str| !at(schema, field).is_null();
+    for (field, why) in [
+        ("$ref", "$ref is not supported"),
+        ("definitions", "definitions is not supported"),
+        ("dependencies", "dependencies is not supported"),
+        ("patternProperties", "patternProperties is not supported"),
+        ("additionalItems", "additionalItems is not supported"),
+        ("id", "id is not supported"),
+    ] {
+        if schema.get(field).is_some_and(|v| !v.is_null()) {
+            errors.forbidden(format!("{path}.{field}"), why);
+        }
+    }
+    if flag(schema, "uniqueItems") {
+        let why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
+        errors.forbidden(format!("{path}.uniqueItems"), why);
+    }
+    if at(schema, "additionalProperties") == &Value::Bool(false) {
+        let why = "additionalProperties cannot be set to false";
+        errors.forbidden(format!("{path}.additionalProperties"), why);
+    }
+    if has("additionalProperties") && map(schema, "properties").is_some_and(|p| !p.is_empty()) {
+        let why = "additionalProperties and properties are mutual exclusive";
+        errors.forbidden(format!("{path}.additionalProperties"), why);
+    }
+    if place == Place::Logic {
+        // Words that only the schema of a field itself may say: here they would be accepted and do
+        // nothing.
+        for (field, why) in [
+            ("description", "must be empty to be structural"),
+            ("title", "must be empty to be structural"),
+            ("nullable", "must be false to be structural"),
+            ("default", "must be undefined to be structural"),
+            ("additionalProperties", "must be undefined to be structural"),
+            ("x-kubernetes-list-type", "must be undefined to be structural"),
+            ("x-kubernetes-list-map-keys", "must be empty to be structural"),
+            ("x-kubernetes-map-type", "must be undefined to be structural"),
+            ("x-kubernetes-validations", "must be empty to be structural"),
+        ] {
+            let says_nothing = match at(schema, field) {
+                Value::Null | Value::Bool(false) => true,
+                Value::String(text) => text.is_empty(),
+                Value::Array(items) => items.is_empty(),
+                _ => false,
+            };
+            if !says_nothing {
+                errors.forbidden(format!("{path}.{field}"), why);
+            }
+        }
+        if map(schema, "properties").is_some_and(|p| p.contains_key("metadata")) {
+            let why = "must not be specified in a nested context";
+            errors.forbidden(format!("{path}.properties[metadata]"), why);
+        }
+        for field in [
+            "x-kubernetes-preserve-unknown-fields",
+            "x-kubernetes-embedded-resource",
+            "x-kubernetes-int-or-string",
+        ] {
+            if flag(schema, field) {
+                errors.forbidden(format!("{path}.{field}"), "must be false to be structural");
+            }
+        }
+    }
+}
+
+fn extensions(schema: &Value, path: Path, errors: &mut Errors) {
+    let kind = text(schema, "type");
+    if flag(schema, "x-kubernetes-embedded-resource") {
+        if kind != "object" {
+            errors.invalid_text(
+                format!("{path}.type"),
+                kind,
+                "must be object if x-kubernetes-embedded-resource is true",
+            );
+        }
+        if !at(schema, "additionalProperties").is_null() {
+            let why = "must not be used if x-kubernetes-embedded-resource is set";
+            errors.forbidden(format!("{path}.additionalProperties"), why);
+        }
+        let says = map(schema, "properties").is_some_and(|p| !p.is_empty());
+        if !says && !flag(schema, "x-kubernetes-preserve-unknown-fields") {
+            let why = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
+            errors.required(format!("{path}.properties"), why);
+        }
+    }
+    if at(schema, "x-kubernetes-preserve-unknown-fields") == &Value::Bool(false) {
+        let why = "must be true or undefined";
+        errors.invalid(format!("{path}.x-kubernetes-preserve-unknown-fields"), &Value::Bool(false), why);
+    }
+    list_type(schema, path, kind, errors);
+    match text(schema, "x-kubernetes-map-type") {
+        "" => {}
+        "granular" | "atomic" if kind == "object" => {}
+        "granular" | "atomic" => errors.invalid_text(
+            format!("{path}.type"),
+            kind,
+            "must be object if x-kubernetes-map-type is specified",
+        ),
+        other => {
+            let field = format!("{path}.x-kubernetes-map-type");
+            errors.not_supported(field, &other.into(), &["atomic", "granular"]);
+        }
+    }
+}
+
+fn list_type(schema: &Value, path: Path, kind: &str, errors: &mut Errors) {
+    let said = text(schema, "x-kubernetes-list-type");
+    let keys = list(schema, "x-kubernetes-list-map-keys");
+    let field = format!("{path}.x-kubernetes-list-type");
+    match said {
+        "" | "atomic" | "set" | "map" => {}
+        other => return errors.not_supported(field, &other.into(), &["atomic", "map", "set"]),
+    }
+    if !said.is_empty() && kind != "array" {
+        let why = "must be array if x-kubernetes-list-type is specified";
+        errors.invalid_text(format!("{path}.type"), kind, why);
+    }
+    let field = format!("{path}.x-kubernetes-list-map-keys");
+    match (said, keys) {
+        ("map", []) => errors.required(field, "must not be empty if x-kubernetes-list-type is map"),
+        ("map", keys) => {
+            if text(schema, "items.type") != "object" {
+                let why = "must be object if parent array's x-kubernetes-list-type is map";
+                errors.invalid_text(format!("{path}.items.type"), text(schema, "items.type"), why);
+            }
+            for (i, key) in keys.iter().enumerate() {
+                let name = key.as_str().unwrap_or("");
+                let inner = at(schema, "items.properties").get(name);
+                let needed = list(schema, "items.required").contains(key)
+                    || inner.is_some_and(|p| !at(p, "default").is_null());
+                if inner.is_none() {
+                    let why = "entries must all be names of item properties";
+                    errors.invalid_text(format!("{field}[{i}]"), name, why);
+                } else if !needed {
+                    let why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
+                    errors.required(format!("{path}.items.properties[{name}].default"), why);
+                }
+            }
+        }
+        (_, []) => {}
+        _ => errors.forbidden(field, "must be empty if x-kubernetes-list-type is not map"),
+    }
+}
+
+/// A default is itself an object of its schema.
+fn defaults(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
+    let Some(default) = schema.get("default").filter(|_| place != Place::Logic) else { return };
+    let mut found = Errors::default();
+    let read = Schema::read(schema);
+    if !prune::is_pruned(&read, default) {
+        errors.invalid(format!("{path}.default"), default, "must not have unknown fields");
+    }
+    check::object(&read, default, None, &mut found);
+    if found.is_empty() {
+        rules::judge(&read, default, None, &mut found);
+    }
+    for error in found {
+        let inner = if error.field == "<nil>" { String::new() } else { format!(".{}", error.field) };
+        errors.invalid(format!("{path}.default{}", inner.trim_end_matches('.')), default, &error.body);
+    }
+}

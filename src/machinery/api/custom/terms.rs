@@ -1,0 +1,582 @@
+//! The CEL of definitions: values typed by their schema, the functions that Kubernetes adds to the
+//! standard ones, and what can be said about an expression before it runs.
+
+use super::addresses;
+use super::schema::{ENVELOPE, Schema, Type};
+use crate::bounds;
+use crate::cel as standard;
+use crate::quantity::Quantity;
+use cel::common::ast::Expr as Node;
+use cel::extractors::{Arguments, This};
+use cel::objects::{Key, Map, Opaque, OptionalValue};
+use cel::{Context, Env, ExecutionError, Program, extensions};
+use regex::Regex;
+use serde_json::Value as Json;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+pub use cel::Value;
+
+static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    for extension in [extensions::strings, extensions::lists, extensions::math] {
+        if let Err(error) = env.add_extension(extension) {
+            tracing::error!(%error, "a library of CEL is missing");
+        }
+    }
+    Arc::new(env)
+});
+
+/// What the libraries add that Kubernetes loads for every expression.
+const LIBRARIES: &[&str] = &[
+    "charAt",
+    "indexOf",
+    "lastIndexOf",
+    "join",
+    "lowerAscii",
+    "upperAscii",
+    "trim",
+    "replace",
+    "split",
+    "substring",
+    "format",
+    "quote",
+    "reverse",
+    "slice",
+    "flatten",
+    "distinct",
+    "sort",
+    "sortBy",
+    "range",
+    "hasValue",
+    "value",
+    "or",
+    "orValue",
+    "of",
+    "none",
+    "ofNonZeroValue",
+    "optMap",
+    "optFlatMap",
+    "greatest",
+    "least",
+    "bind",
+];
+
+/// Returns whether functions are called on this name, as in `strings.quote(x)`.
+pub(super) fn is_library(name: &str) -> bool {
+    matches!(name, "strings" | "math" | "lists" | "optional" | "cel")
+}
+
+/// May it be called? `name` as written, `short` without the name of its library.
+fn is_function(name: &str, short: &str) -> bool {
+    standard::FUNCTIONS.contains(&short)
+        || LIBRARIES.contains(&short)
+        || OWN.iter().chain(addresses::FUNCTIONS).any(|(own, _)| *own == name)
+}
+
+/// Functions that Kubernetes has and this reader of CEL has not. A rule that calls one is refused
+/// by its name, so that its author does not look for a slip.
+const MISSING: &[&str] = &[
+    "url",
+    "getScheme",
+    "getHost",
+    "getHostname",
+    "getPort",
+    "getEscapedPath",
+    "getQuery",
+    "ip.isCanonical",
+    "sets.contains",
+    "sets.equivalent",
+    "sets.intersects",
+    "semver",
+    "isSemver",
+    "major",
+    "minor",
+    "patch",
+    "named",
+    "validate",
+    "transformList",
+    "transformMap",
+    "transformMapEntry",
+];
+
+/// Levels of an expression (upstream: `MaxRecursionDepth`). Reading and evaluating one recurses.
+const DEPTH_MAX: usize = 250;
+/// Levels that the stack of any thread has room for when an expression is evaluated.
+const DEPTH_SMALL: usize = 16;
+/// Characters of an expression (upstream: `ExpressionSizeCodePointLimit`).
+const LENGTH_MAX: usize = 100_000;
+/// Bytes of stack for an expression that nests deeper than [`DEPTH_SMALL`]: some 250 KiB a level,
+/// most of which is never touched.
+const STACK: usize = 64 * 1024 * 1024;
+
+/// An expression that is neither too long nor too deep.
+#[derive(Debug)]
+pub struct Term {
+    pub program: Program,
+    /// Levels that it nests, at most.
+    depth: usize,
+}
+
+/// Compiles an expression. Every expression of a definition is compiled here.
+///
+/// # Errors
+/// What the compiler says, or that the expression is too long or nests too deep.
+pub fn compile(source: &str) -> Result<Term, String> {
+    let length = source.chars().count();
+    if length > LENGTH_MAX {
+        return Err(format!("expression code point size exceeds limit: size: {length}, limit {LENGTH_MAX}"));
+    }
+    let depth = standard::levels(source)?;
+    if depth > DEPTH_MAX {
+        return Err(format!("expression recursion limit exceeded: {DEPTH_MAX}"));
+    }
+    let program = on_large_stack(|| ENV.compile(source).map_err(|e| e.to_string()))?;
+    Ok(Term { program, depth })
+}
+
+/// Runs `work`, which recurses `depth` levels into an expression, on a stack that has room for it.
+fn with_stack<T: Send>(depth: usize, work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    if depth <= DEPTH_SMALL { work() } else { on_large_stack(work) }
+}
+
+/// Runs `work` on a stack of [`STACK`] bytes. The parser always does: a few brackets take more than
+/// a task's stack.
+fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
+        let thread =
+            thread.spawn_scoped(scope, work).map_err(|e| format!("no thread for the expression: {e}"))?;
+        thread.join().map_err(|_| "the expression cannot be evaluated".to_string())?
+    })
+}
+
+/// Evaluates an expression.
+///
+/// # Errors
+/// What the evaluator says.
+pub fn execute(term: &Term, scope: &Context) -> Result<Value, String> {
+    with_stack(term.depth, || term.program.execute(scope).map_err(|e| e.to_string()))
+}
+
+// -- values
+// -----------------------------------------------------------------------------------------------------------
+
+/// A field's name as expressions write it: `__dot__` for a dot, `__namespace__` for the reserved
+/// word. `None` if it cannot be written.
+pub fn escaped(name: &str) -> Option<String> {
+    const RESERVED: [&str; 20] = [
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+    ];
+    if RESERVED.contains(&name) || name == "while" {
+        return Some(format!("__{name}__"));
+    }
+    let starts = name.chars().next()?;
+    if !(starts.is_ascii_alphabetic() || starts == '_') {
+        return None;
+    }
+    let mut out = String::new();
+    let mut rest = name;
+    while let Some(c) = rest.chars().next() {
+        let word = match c {
+            '_' if rest.starts_with("__") => "__underscores__",
+            '.' => "__dot__",
+            '-' => "__dash__",
+            '/' => "__slash__",
+            c if c.is_ascii_alphanumeric() || c == '_' => "",
+            _ => return None,
+        };
+        let taken = if word == "__underscores__" { 2 } else { c.len_utf8() };
+        out.push_str(if word.is_empty() { &rest[..taken] } else { word });
+        rest = &rest[taken..];
+    }
+    Some(out)
+}
+
+/// A value as its schema types it.
+pub fn value(schema: &Schema, json: &Json) -> Value {
+    match json {
+        Json::Object(fields) => {
+            let mut map = HashMap::new();
+            for (name, field) in fields {
+                let typed = |inner: &Schema| value(inner, field);
+                let entry = match schema.properties.get(name) {
+                    // What is null where it may be is as if it were not there.
+                    Some(inner) if field.is_null() && inner.nullable => None,
+                    Some(inner) => escaped(name).map(|name| (name, typed(inner))),
+                    None if schema.embedded && ENVELOPE.contains(&name.as_str()) => {
+                        Some((name.clone(), plain(&envelope(name, field))))
+                    }
+                    None => match &schema.additional {
+                        Some(inner) => Some((name.clone(), typed(inner))),
+                        None => schema.properties.is_empty().then(|| (name.clone(), plain(field))),
+                    },
+                };
+                if let Some((name, value)) = entry {
+                    map.insert(Key::String(Arc::new(name)), value);
+                }
+            }
+            Value::Map(Map { map: Arc::new(map) })
+        }
+        Json::Array(items) => {
+            let item = |item: &Json| schema.items.as_ref().map_or_else(|| plain(item), |s| value(s, item));
+            Value::List(Arc::new(items.iter().map(item).collect()))
+        }
+        Json::String(text) => typed(&schema.format, text),
+        Json::Number(n) if schema.kind == Type::Number => Value::Float(n.as_f64().unwrap_or_default()),
+        Json::Number(n) if schema.kind == Type::Integer => {
+            Value::Int(n.as_i64().or(n.as_f64().map(|f| f as i64)).unwrap_or_default())
+        }
+        other => plain(other),
+    }
+}
+
+/// Of an object's metadata rules see only its name.
+fn envelope(name: &str, field: &Json) -> Json {
+    match (name, field) {
+        ("metadata", Json::Object(all)) => {
+            let seen = all.iter().filter(|(name, _)| matches!(name.as_str(), "name" | "generateName"));
+            Json::Object(seen.map(|(name, value)| (name.clone(), value.clone())).collect())
+        }
+        _ => field.clone(),
+    }
+}
+
+fn plain(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(b) => Value::Bool(*b),
+        Json::Number(n) => {
+            n.as_i64().map_or_else(|| Value::Float(n.as_f64().unwrap_or_default()), Value::Int)
+        }
+        Json::String(s) => text(s),
+        Json::Array(items) => Value::List(Arc::new(items.iter().map(plain).collect())),
+        Json::Object(fields) => {
+            let fields = fields.iter().map(|(k, v)| (Key::String(Arc::new(k.clone())), plain(v)));
+            Value::Map(Map { map: Arc::new(fields.collect()) })
+        }
+    }
+}
+
+fn text(s: &str) -> Value {
+    Value::String(Arc::new(s.to_string()))
+}
+
+/// A text that its format makes a time, a duration or bytes.
+fn typed(format: &str, said: &str) -> Value {
+    let time = |at: jiff::Timestamp| {
+        let utc = chrono::DateTime::from_timestamp(at.as_second(), at.subsec_nanosecond().max(0) as u32);
+        utc.map(|utc| Value::Timestamp(utc.fixed_offset()))
+    };
+    let found = match format {
+        "date-time" => said.parse().ok().and_then(time),
+        "date" => format!("{said}T00:00:00Z").parse().ok().and_then(time),
+        "duration" => duration(said).map(Value::Duration),
+        "byte" => {
+            use base64::Engine as _;
+            base64::engine::general_purpose::STANDARD.decode(said).ok().map(|b| Value::Bytes(Arc::new(b)))
+        }
+        _ => None,
+    };
+    found.unwrap_or_else(|| text(said))
+}
+
+/// `1h30m`, as Go writes durations.
+fn duration(said: &str) -> Option<chrono::Duration> {
+    let (sign, mut rest) = said.strip_prefix('-').map_or((1.0, said), |rest| (-1.0, rest));
+    let mut nanos = 0.0;
+    while !rest.is_empty() && rest != "0" {
+        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let after = &rest[digits..];
+        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        nanos += number
+            * match &after[..unit] {
+                "ns" => 1.0,
+                "us" | "µs" => 1e3,
+                "ms" => 1e6,
+                "s" => 1e9,
+                "m" => 60e9,
+                "h" => 3600e9,
+                _ => return None,
+            };
+        rest = &after[unit..];
+    }
+    Some(chrono::Duration::nanoseconds((sign * nanos) as i64))
+}
+
+/// `oldSelf` of a rule that is asked for new values, too.
+pub fn optional(value: Option<Value>) -> Value {
+    Value::Opaque(Arc::new(value.map_or_else(OptionalValue::none, OptionalValue::of)))
+}
+
+// -- functions
+// --------------------------------------------------------------------------------------------------------
+
+#[derive(Debug, PartialEq)]
+struct Amount(Quantity);
+impl Eq for Amount {}
+impl Opaque for Amount {
+    fn runtime_type_name(&self) -> &str {
+        "kubernetes.Quantity"
+    }
+}
+
+pub(super) type Run = fn(&[Value]) -> Result<Value, String>;
+
+/// Name, how many values beside the one it is called on, what it does with all of them.
+const OWN: &[(&str, Run)] = &[
+    // In the place of the library's, whose patterns have ten times the size and are compiled for
+    // every call.
+    ("matches", |v| Ok(Value::Bool(pattern(v, 1)?.is_match(word(v, 0)?)))),
+    ("find", |v| Ok(text(pattern(v, 1)?.find(word(v, 0)?).map_or("", |m| m.as_str())))),
+    ("findAll", |v| {
+        let all = pattern(v, 1)?;
+        let limit = if let Some(Value::Int(n)) = v.get(2) { *n } else { -1 };
+        let found = all.find_iter(word(v, 0)?).map(|m| text(m.as_str()));
+        Ok(Value::List(Arc::new(found.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())))
+    }),
+    ("isSorted", |v| {
+        let sorted = items(v)?
+            .windows(2)
+            .all(|pair| !matches!(pair[0].partial_cmp(&pair[1]), Some(Ordering::Greater) | None));
+        Ok(Value::Bool(sorted))
+    }),
+    ("sum", |v| {
+        let mut sum = Value::Int(0);
+        for item in items(v)? {
+            sum = match (sum, item) {
+                (Value::Int(0), other) => other.clone(),
+                (Value::Int(a), Value::Int(b)) => Value::Int(a.checked_add(*b).ok_or("integer overflow")?),
+                (Value::UInt(a), Value::UInt(b)) => Value::UInt(a.checked_add(*b).ok_or("integer overflow")?),
+                (Value::Float(a), Value::Float(b)) => Value::Float(a + b),
+                (Value::Duration(a), Value::Duration(b)) => {
+                    Value::Duration(a.checked_add(b).ok_or("duration overflow")?)
+                }
+                _ => return Err("these values cannot be summed".into()),
+            };
+        }
+        Ok(sum)
+    }),
+    ("min", |v| extreme(v, Ordering::Less)),
+    ("max", |v| extreme(v, Ordering::Greater)),
+    ("isURL", |v| Ok(Value::Bool(addresses::is_request_uri(word(v, 0)?)))),
+    ("isQuantity", |v| Ok(Value::Bool(Quantity::parse(word(v, 0)?).is_some()))),
+    ("quantity", |v| match Quantity::parse(word(v, 0)?) {
+        Some(found) => Ok(Value::Opaque(Arc::new(Amount(found)))),
+        None => Err(crate::quantity::INVALID.to_string()),
+    }),
+    ("add", |v| Ok(Value::Opaque(Arc::new(Amount(amount(v, 0)? + operand(v)?))))),
+    ("sub", |v| Ok(Value::Opaque(Arc::new(Amount(amount(v, 0)? - operand(v)?))))),
+    ("isGreaterThan", |v| Ok(Value::Bool(amount(v, 0)? > amount(v, 1)?))),
+    ("isLessThan", |v| Ok(Value::Bool(amount(v, 0)? < amount(v, 1)?))),
+    ("compareTo", |v| {
+        let order = amount(v, 0)?.partial_cmp(&amount(v, 1)?).unwrap_or(Ordering::Equal);
+        Ok(Value::Int(order as i64))
+    }),
+    ("sign", |v| {
+        let amount = amount(v, 0)?;
+        Ok(Value::Int(if amount.is_zero() {
+            0
+        } else if amount.is_negative() {
+            -1
+        } else {
+            1
+        }))
+    }),
+    ("isInteger", |v| Ok(Value::Bool(amount(v, 0)?.is_whole()))),
+    ("asInteger", |v| match amount(v, 0)? {
+        amount if amount.is_whole() => Ok(Value::Int(amount.units())),
+        _ => Err("cannot convert value to integer".into()),
+    }),
+    ("asApproximateFloat", |v| Ok(Value::Float(amount(v, 0)?.milli() as f64 / 1000.0))),
+];
+
+pub(super) fn word(values: &[Value], at: usize) -> Result<&str, String> {
+    match values.get(at) {
+        Some(Value::String(s)) => Ok(s),
+        _ => Err("no such overload".into()),
+    }
+}
+
+fn items(values: &[Value]) -> Result<&[Value], String> {
+    match values.first() {
+        Some(Value::List(items)) => Ok(items),
+        _ => Err("no such overload".into()),
+    }
+}
+
+/// Compiled patterns that are remembered. A rule over a list asks for the same one for every item.
+const PATTERNS_MAX: usize = 64;
+static PATTERNS: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
+
+fn pattern(values: &[Value], at: usize) -> Result<Regex, String> {
+    let source = word(values, at)?;
+    let known = || PATTERNS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = known().get(source) {
+        return Ok(found.clone());
+    }
+    let made = bounds::regex(source).map_err(|e| format!("'{source}' not a valid regex:\n{e}"))?;
+    let mut known = known();
+    if known.len() >= PATTERNS_MAX {
+        known.clear();
+    }
+    known.insert(source.to_string(), made.clone());
+    Ok(made)
+}
+
+fn amount(values: &[Value], at: usize) -> Result<Quantity, String> {
+    match values.get(at) {
+        Some(Value::Opaque(o)) => o.downcast_ref::<Amount>().map(|a| a.0).ok_or("no such overload".into()),
+        _ => Err("no such overload".into()),
+    }
+}
+
+/// What is added to a quantity: another one, or a whole number.
+fn operand(values: &[Value]) -> Result<Quantity, String> {
+    match values.get(1) {
+        Some(Value::Int(n)) => Ok(Quantity::of_units(*n)),
+        _ => amount(values, 1),
+    }
+}
+
+fn extreme(values: &[Value], wanted: Ordering) -> Result<Value, String> {
+    let mut all = items(values)?.iter();
+    let first = all.next().ok_or("min or max of an empty list")?;
+    Ok(all.fold(first, |best, v| if v.partial_cmp(best) == Some(wanted) { v } else { best }).clone())
+}
+
+/// A scope with all functions and no values.
+pub fn context<'v>() -> Context<'static, 'v> {
+    let mut context = Context::with_env(ENV.clone());
+    for (name, run) in OWN.iter().chain(addresses::FUNCTIONS) {
+        let called = move |This(this): This<Value>, Arguments(rest): Arguments| {
+            let mut all = vec![this];
+            all.extend(rest.iter().cloned());
+            run(&all).map_err(|e| ExecutionError::function_error(name, e))
+        };
+        if let Err(error) = context.add_function(name, called) {
+            tracing::error!(%error, "a function of CEL is missing");
+        }
+    }
+    context
+}
+
+// -- before it runs
+// ---------------------------------------------------------------------------------------------------
+
+/// What is wrong with an expression of a definition. `known` says whether `self.a.b` names
+/// something.
+pub fn problems(source: &str, known: &dyn Fn(&[String]) -> bool) -> Result<(), String> {
+    let term = compile(source).map_err(|e| e.replace('\n', " "))?;
+    walk(&term.program.expression().expr, &mut vec![], known)
+}
+
+/// `inner` are the names that the macros around this node bind.
+fn walk(node: &Node, inner: &mut Vec<String>, known: &dyn Fn(&[String]) -> bool) -> Result<(), String> {
+    if let Some(steps) = path(node)
+        && !inner.iter().any(|n| n == "self" || n == "oldSelf")
+        && !known(&steps)
+    {
+        let field = steps.last().cloned().unwrap_or_default();
+        return Err(format!("ERROR: <input>: undefined field '{field}'"));
+    }
+    match node {
+        Node::Call(call) => {
+            let name = call.func_name.as_str();
+            let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
+            let short = name.rsplit('.').next().unwrap_or(name);
+            let owner = match call.target.as_deref().map(|t| &t.expr) {
+                Some(Node::Ident(owner)) => format!("{owner}.{name}"),
+                _ => name.to_string(),
+            };
+            let missing = MISSING.iter().find(|m| **m == name || **m == owner);
+            if let Some(missing) = missing.filter(|_| !operator) {
+                return Err(format!(
+                    "ERROR: <input>: the function '{missing}' of Kubernetes is not implemented in Ropewalk"
+                ));
+            }
+            if !operator && !is_function(name, short) {
+                return Err(format!("ERROR: <input>: undeclared reference to '{name}' (in container '')"));
+            }
+            // `strings.quote(x)` is a name, not a value that is called on.
+            let target = call.target.iter().map(|t| &t.expr);
+            let target = target.filter(|t| !matches!(t, Node::Ident(n) if is_library(n)));
+            for part in target.chain(call.args.iter().map(|a| &a.expr)) {
+                walk(part, inner, known)?;
+            }
+        }
+        Node::Comprehension(c) => {
+            walk(&c.iter_range.expr, inner, known)?;
+            walk(&c.accu_init.expr, inner, known)?;
+            let depth = inner.len();
+            inner.push(c.iter_var.clone());
+            inner.extend(c.iter_var2.clone());
+            inner.push(c.accu_var.clone());
+            for part in [&c.loop_cond.expr, &c.loop_step.expr, &c.result.expr] {
+                walk(part, inner, known)?;
+            }
+            inner.truncate(depth);
+        }
+        Node::Ident(name) => {
+            let types =
+                ["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
+            let bound = matches!(name.as_str(), "self" | "oldSelf")
+                || name.starts_with('@')
+                || inner.contains(name)
+                || types.contains(&name.as_str());
+            if !bound {
+                return Err(format!("ERROR: <input>: undeclared reference to '{name}' (in container '')"));
+            }
+        }
+        Node::List(list) => {
+            for item in &list.elements {
+                walk(&item.expr, inner, known)?;
+            }
+        }
+        Node::Select(select) => walk(&select.operand.expr, inner, known)?,
+        Node::Map(map) => {
+            for entry in &map.entries {
+                if let cel::common::ast::EntryExpr::MapEntry(e) = &entry.expr {
+                    walk(&e.key.expr, inner, known)?;
+                    walk(&e.value.expr, inner, known)?;
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The fields of `self.a.b`, if it is that.
+fn path(node: &Node) -> Option<Vec<String>> {
+    match node {
+        Node::Ident(name) if matches!(name.as_str(), "self" | "oldSelf") => Some(vec![]),
+        Node::Select(select) => {
+            let mut steps = path(&select.operand.expr)?;
+            steps.push(select.field.clone());
+            Some(steps)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,558 @@
+use super::*;
+use serde_json::json;
+
+fn definition(schema: Value) -> Value {
+    json!({"metadata": {"name": "crontabs.stable.example.com", "resourceVersion": "1"},
+        "spec": {"group": "stable.example.com", "scope": "Namespaced",
+            "names": {"plural": "crontabs", "singular": "crontab", "kind": "CronTab", "listKind": "CronTabList"},
+            "conversion": {"strategy": "None"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}})
+}
+
+fn judged(schema: Value) -> Vec<String> {
+    let mut errors = Errors::default();
+    definition::validate(&definition(schema), &mut errors);
+    errors.iter().map(ToString::to_string).collect()
+}
+
+fn kind(schema: Value) -> Kind {
+    let fresh = definition(schema);
+    let named = definition::name(&fresh, std::iter::empty()).unwrap();
+    kinds_of(&named).remove(0)
+}
+
+fn problems(schema: Value, object: Value, old: Option<Value>) -> Vec<String> {
+    let kind = kind(schema);
+    let custom = kind.custom.as_ref().unwrap();
+    let mut errors = Errors::default();
+    custom.validate(&object, old.as_ref(), &mut errors);
+    errors.iter().map(ToString::to_string).collect()
+}
+
+fn spec(properties: Value) -> Value {
+    json!({"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}})
+}
+
+#[test]
+fn unknown_fields_go_and_defaults_come() {
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "image": {"type": "string", "default": "busybox"},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+        "port": {"x-kubernetes-int-or-string": true},
+        "inner": {"type": "object", "default": {}, "properties": {"n": {"type": "integer", "default": 3}}},
+        "list": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}}}}}});
+    let kind = kind(schema);
+    let mut object = json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": "x", "foo": 1},
+        "other": 1, "spec": {"image": null, "free": {"x": 1}, "port": "http", "typo": true, "list": [{"a": "1", "b": 2}]}});
+    let unknown = kind.custom.as_ref().unwrap().conform(&mut object).unwrap();
+    kind.fill(&mut object);
+    assert_eq!(unknown.told(), ["metadata.foo", "other", "spec.list[0].b", "spec.typo"]);
+    assert_eq!(
+        object["spec"],
+        json!({"free": {"x": 1}, "port": "http", "list": [{"a": "1"}], "image": "busybox", "inner": {"n": 3}})
+    );
+}
+
+#[test]
+fn values_are_judged_in_upstreams_words() {
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "required": ["cron"], "properties": {
+        "cron": {"type": "string", "pattern": "^x+$"}, "replicas": {"type": "integer", "minimum": 1, "maximum": 10},
+        "mode": {"type": "string", "enum": ["a", "b"]}, "names": {"type": "array", "maxItems": 1, "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+        "when": {"type": "string", "format": "date-time"}}}}});
+    let check = |spec: Value| problems(schema.clone(), json!({"spec": spec}), None);
+    assert_eq!(check(json!({})), ["spec.cron: Required value"]);
+    assert_eq!(
+        check(json!({"cron": "y", "replicas": 0, "mode": "c"})),
+        [
+            "spec.cron: Invalid value: \"y\": spec.cron in body should match '^x+$'",
+            "spec.replicas: Invalid value: 0: spec.replicas in body should be greater than or equal to 1",
+            "spec.mode: Unsupported value: \"c\": supported values: \"a\", \"b\"",
+        ]
+    );
+    assert_eq!(
+        check(json!({"cron": "x", "replicas": "two"})),
+        [
+            "spec.replicas: Invalid value: \"string\": spec.replicas in body must be of type integer: \"string\""
+        ]
+    );
+    assert_eq!(
+        check(json!({"cron": "x", "names": ["a", "a"]})),
+        ["spec.names: Too many: 2: must have at most 1 item", "spec.names[1]: Duplicate value: \"a\""]
+    );
+    assert_eq!(
+        check(json!({"cron": "x", "when": "now"})),
+        ["spec.when: Invalid value: \"now\": spec.when in body must be of type date-time: \"now\""]
+    );
+    let old = json!({"spec": {"cron": "y", "replicas": 5}});
+    let new = json!({"spec": {"cron": "y", "replicas": 6}});
+    assert_eq!(problems(schema, new, Some(old)), [""; 0], "what was wrong before may stay");
+}
+
+#[test]
+fn rules_compare_fields_and_changes() {
+    let schema = |rules: Value| {
+        json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-validations": rules,
+            "properties": {"min": {"type": "integer"}, "max": {"type": "integer"}, "name": {"type": "string"},
+                "limit": {"type": "string"}, "names-pace": {"type": "string"}}}}})
+    };
+    let fails = |rules: Value, spec: Value, old: Option<Value>| {
+        problems(schema(rules), json!({"spec": spec}), old.map(|o| json!({"spec": o})))
+    };
+    let order = json!([{"rule": "self.min <= self.max", "message": "min must not exceed max"}]);
+    assert_eq!(fails(order.clone(), json!({"min": 1, "max": 2}), None), [""; 0]);
+    assert_eq!(
+        fails(order, json!({"min": 3, "max": 2}), None),
+        ["spec: Invalid value: \"object\": min must not exceed max"]
+    );
+    let told = json!([{"rule": "self.max < 10", "messageExpression": "'max is %d'.format([self.max])", "fieldPath": ".max",
+        "reason": "FieldValueForbidden"}]);
+    assert_eq!(fails(told, json!({"max": 11}), None), ["spec.max: Forbidden: max is 11"]);
+    let fixed = json!([{"rule": "self.name == oldSelf.name"}]);
+    assert_eq!(fails(fixed.clone(), json!({"name": "a"}), None), [""; 0]);
+    assert_eq!(
+        fails(fixed, json!({"name": "b"}), Some(json!({"name": "a"}))),
+        ["spec: Invalid value: \"object\": failed rule: self.name == oldSelf.name"]
+    );
+    let libraries = json!([{"rule": "quantity(self.limit).isLessThan(quantity('1Gi')) && self.names__dash__pace.find('[0-9]+') == '12' && !has(self.name)"}]);
+    assert_eq!(fails(libraries, json!({"limit": "500Mi", "names-pace": "x12y"}), None), [""; 0]);
+    let optional =
+        json!([{"rule": "!oldSelf.hasValue() || self.max >= oldSelf.value().max", "optionalOldSelf": true}]);
+    assert_eq!(fails(optional.clone(), json!({"max": 2}), None), [""; 0]);
+    assert_eq!(fails(optional, json!({"max": 2}), Some(json!({"max": 3}))).len(), 1);
+}
+
+#[test]
+fn a_definition_says_only_what_can_be_kept() {
+    assert_eq!(judged(spec(json!({"a": {"type": "string"}}))), [""; 0]);
+    let path = "spec.versions[0].schema.openAPIV3Schema";
+    assert_eq!(
+        judged(spec(json!({"a": {"description": "no type"}}))),
+        [format!(
+            "{path}.properties[spec].properties[a].type: Required value: must not be empty for specified object fields"
+        )]
+    );
+    assert_eq!(
+        judged(json!({"type": "string"})),
+        [format!("{path}.type: Invalid value: \"string\": must be object at the root")]
+    );
+    let rule = |rule: &str| {
+        judged(
+            json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"a": {"type": "string"}},
+            "x-kubernetes-validations": [{"rule": rule}]}}}),
+        )
+    };
+    assert_eq!(rule("self.a == 'x'"), [""; 0]);
+    assert!(rule("self.b == 'x'")[0].ends_with("compilation failed: ERROR: <input>: undefined field 'b'"));
+    assert!(rule("self.a ==")[0].contains("compilation failed: "));
+    assert!(rule("sefl.a == ''")[0].contains("undeclared reference to 'sefl'"));
+    let mut foreign = definition(spec(json!({})));
+    foreign["spec"]["group"] = "example".into();
+    let mut errors = Errors::default();
+    definition::validate(&foreign, &mut errors);
+    assert!(errors.iter().any(|e| e.body.ends_with("should be a domain with at least one dot")));
+}
+
+#[test]
+fn names_belong_to_whoever_had_them_first() {
+    let first = definition::name(&definition(spec(json!({}))), std::iter::empty()).unwrap();
+    assert!(is(&first, "Established") && is(&first, "NamesAccepted"));
+    let mut second = definition(spec(json!({})));
+    second["metadata"]["name"] = "others.stable.example.com".into();
+    second["spec"]["names"]["plural"] = "others".into();
+    second["spec"]["names"]["singular"] = "other".into();
+    let second = definition::name(&second, [&first].into_iter()).unwrap();
+    assert!(!is(&second, "Established"));
+    let refused = &list(&second, "status.conditions")[0];
+    assert_eq!(text(refused, "reason"), "ListKindConflict");
+    assert!(kinds_of(&second).is_empty());
+    assert_eq!(definition::name(&first, [&second].into_iter()), None, "nothing changes for the first");
+}
+
+#[test]
+fn versions_are_ordered_by_stability() {
+    let mut all = ["v1alpha1", "v2", "foo", "v1beta2", "v10", "v1beta1", "v1"];
+    all.sort_by_key(|v| version_order(v));
+    assert_eq!(all, ["v10", "v2", "v1", "v1beta2", "v1beta1", "v1alpha1", "foo"]);
+}
+
+#[test]
+fn rules_that_nest_too_deep_are_refused_and_deep_ones_do_not_overflow_the_stack() {
+    let deep = |n: usize| {
+        vec![
+            format!("{}true{}", "(".repeat(n), ")".repeat(n)),
+            format!("{}self.a == ''", "!".repeat(n)),
+            format!("0 == 1{}", " + 1".repeat(n)),
+            format!("0 == {}1", "- ".repeat(n)),
+            format!("self{} == ''", ".a".repeat(n)),
+            format!("{}1{}.size() == 1", "[".repeat(n), "]".repeat(n)),
+            format!("[1]{} == 1", "[0]".repeat(n)),
+            format!("{}true", "true ? true : ".repeat(n)),
+            format!("'x'{} == 'x'", ".trim()".repeat(n)),
+            format!("true{}", " && true".repeat(n)),
+            format!("{}1{}.size() == 1", "{'a': ".repeat(n), "}".repeat(n)),
+        ]
+    };
+    let schema = |rule: &str| {
+        json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-validations": [{"rule": rule}],
+            "properties": {"a": {"type": "string"}}}}})
+    };
+    for rule in deep(20_000).iter().chain(&deep(400)) {
+        let found = judged(schema(rule));
+        assert!(!found.is_empty(), "{}", &rule[..40]);
+        assert!(found[0].contains("compilation failed"), "{}", &found[0][..200.min(found[0].len())]);
+    }
+    // Whatever is let in is compiled and evaluated on a stack that holds it.
+    for rule in deep(100).iter().chain(&deep(30)) {
+        if judged(schema(rule)).is_empty() {
+            let _ = problems(schema(rule), json!({"spec": {"a": "x"}}), None);
+        }
+    }
+    assert!(
+        terms::compile(&"x".repeat(100_001)).unwrap_err().starts_with("expression code point size exceeds")
+    );
+}
+
+/// What could hide the nesting after it from a count that reads strings otherwise than the lexer
+/// does.
+const HIDING: &[&str] = &[
+    "",
+    "",
+    "",
+    "\"",
+    "'",
+    "\"\"\"",
+    "'''",
+    "r\"",
+    "R'",
+    "br'",
+    "b\"",
+    "1r\"\\\"",
+    "r'\\'",
+    "'\n",
+    "\"a\n",
+    "'\\q",
+    "&\"",
+    "|'",
+    "='",
+    "\\'",
+    "//",
+    "//\n",
+    "`",
+    "`a'`",
+    "#'",
+    "\u{feff}'",
+    "1in",
+    "1uin",
+    "0xain",
+    "a in",
+    "in",
+    "'x'in",
+    "[1),",
+    "(]",
+    "a,",
+    "'a' + ",
+    "? : ",
+    "{1:",
+];
+const NESTING: &[&str] = &[
+    "[", "(", "{1:", "!", "-", "a[", "f(", "a.b", ".a", "[0]", "1+", "a in ", "1in[", "in[", "true?1:",
+    "a.f(", "{", "?", "&&!", "[[", "[1),", "a{b:", "-1",
+];
+
+#[test]
+fn whatever_hides_nesting_from_the_count_does_not_overflow_the_stack() {
+    let rng = rng::Rng::seeded(rng::fuzz::first_seed());
+    let pick = |all: &'static [&'static str]| all[rng.range(0, all.len() as u64) as usize];
+    let (mut refused, mut compiled) = (0, 0);
+    for _ in 0..3_000 {
+        let mut source = String::new();
+        for _ in 0..=rng.range(0, 3) {
+            let (hiding, nesting) = (pick(HIDING), pick(NESTING));
+            let times = *[3, 14, 40, 300, 3_000].get(rng.range(0, 5) as usize).unwrap_or(&3);
+            source += &format!("{hiding}{}{}", nesting.repeat(times), pick(HIDING));
+            if rng.chance(0.5) {
+                let closing = match nesting.chars().last() {
+                    Some('[') => "1]",
+                    Some('(') => "1)",
+                    _ => "1}",
+                };
+                source += &closing.repeat(times);
+            }
+        }
+        match terms::compile(&source) {
+            Ok(_) => compiled += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 1_000, "{refused} refused, {compiled} compiled");
+}
+
+#[test]
+fn a_rule_that_would_run_without_end_is_refused_before_it_begins() {
+    let schema = |rule: &str| {
+        json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-validations": [{"rule": rule}],
+            "properties": {"a": {"type": "array", "items": {"type": "integer"}}}}}})
+    };
+    let object = json!({"spec": {"a": (0..1_000).collect::<Vec<_>>()}});
+    let found =
+        problems(schema("self.a.all(x, self.a.all(y, self.a.all(z, x + y + z >= 0)))"), object.clone(), None);
+    assert_eq!(
+        found,
+        [
+            "spec: Invalid value: \"object\": 'operation cancelled: actual cost limit exceeded': no further validation rules will be run due to call cost exceeds limit for rule: self.a.all(x, self.a.all(y, self.a.all(z, x + y + z >= 0)))"
+        ]
+    );
+    assert_eq!(problems(schema("self.a.all(x, x >= 0)"), object, None), [""; 0]);
+    // Many rules that are cheap, over many values.
+    let each = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"m": {"type": "array",
+        "items": {"type": "object", "properties": {"l": {"type": "array", "items": {"type": "integer"}}},
+            "x-kubernetes-validations": [{"rule": "self.l.all(x, self.l.all(y, x + y >= 0))"}]}}}}}});
+    let list: Vec<usize> = (0..200).collect();
+    let object = json!({"spec": {"m": vec![json!({ "l": list }); 60]}});
+    let found = problems(each, object, None);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("validation failed due to running out of cost budget"), "{found:?}");
+}
+
+#[test]
+fn an_empty_value_counts_as_nothing_said_unless_its_field_is_nullable() {
+    let kind = kind(spec(json!({
+        "replicas": {"type": "integer"}, "size": {"type": "integer", "default": 3},
+        "note": {"type": "string", "nullable": true},
+        "more": {"type": "object", "additionalProperties": true},
+        "items": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}}})));
+    let mut object = json!({"metadata": {"name": "x"}, "spec": {"replicas": null, "size": null, "note": null,
+        "more": {"a": null}, "items": [{"a": null}]}});
+    let custom = kind.custom.as_ref().unwrap();
+    assert!(custom.conform(&mut object).unwrap().is_empty());
+    kind.fill(&mut object);
+    assert_eq!(object["spec"], json!({"size": 3, "note": null, "more": {"a": null}, "items": [{}]}));
+    let mut errors = Errors::default();
+    custom.validate(&object, None, &mut errors);
+    assert!(errors.is_empty(), "{errors:?}");
+}
+
+#[test]
+fn a_stored_object_is_shown_with_the_fields_that_its_schema_has_by_now() {
+    let kind = kind(spec(json!({"a": {"type": "string"}})));
+    let stored = |spec: Value| json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": "x"}, "spec": spec});
+    let fits = stored(json!({"a": "1"}));
+    assert!(matches!(kind.from_stored(&fits), Cow::Borrowed(_)));
+    for other in [json!({"a": "1", "old": 1}), json!({"a": "1", "old": {"b": [1]}})] {
+        assert_eq!(*kind.from_stored(&stored(other)), fits);
+    }
+    assert_eq!(*kind.from_stored(&stored(json!({"a": null}))), stored(json!({})));
+}
+
+#[test]
+fn words_of_a_schema_that_would_do_nothing_are_refused() {
+    let path = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[a]";
+    for (word, value, why) in [
+        ("x-kubernetes-validations", json!([{"rule": "self == 'x'"}]), "must be empty to be structural"),
+        ("x-kubernetes-list-type", json!("set"), "must be undefined to be structural"),
+        ("x-kubernetes-map-type", json!("atomic"), "must be undefined to be structural"),
+        ("default", json!("x"), "must be undefined to be structural"),
+        ("nullable", json!(true), "must be false to be structural"),
+    ] {
+        for branch in ["allOf", "anyOf", "oneOf"] {
+            let found = judged(spec(json!({"a": {"type": "string", branch: [{word: value}]}})));
+            assert_eq!(found, [format!("{path}.{branch}[0].{word}: Forbidden: {why}")]);
+        }
+    }
+    let unknown = json!({"a": {"type": "object", "default": {"x": 1, "y": 2}, "properties": {"x": {"type": "integer"}}}});
+    let found = judged(spec(unknown));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].ends_with("must not have unknown fields"), "{found:?}");
+    let broken =
+        json!({"a": {"type": "integer", "default": 1, "x-kubernetes-validations": [{"rule": "self > 1"}]}});
+    assert!(judged(spec(broken))[0].contains("failed rule: self > 1"));
+    let mut free = definition(spec(json!({})));
+    free["spec"]["preserveUnknownFields"] = true.into();
+    let mut errors = Errors::default();
+    definition::validate(&free, &mut errors);
+    let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "spec.preserveUnknownFields: Invalid value: true: cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
+        ]
+    );
+}
+
+#[test]
+fn numbers_are_judged_and_shown_as_go_does() {
+    let schema = |of: &str, more: Value| {
+        let mut number = json!({"type": of});
+        crate::patch::merge(&mut number, &more);
+        spec(json!({"n": number}))
+    };
+    let told = |of: &str, more: Value, n: Value| problems(schema(of, more), json!({"spec": {"n": n}}), None);
+    for n in [0.3, 0.1, 0.7, 1.1] {
+        assert_eq!(told("number", json!({"multipleOf": 0.1}), json!(n)), [""; 0], "{n}");
+    }
+    assert_eq!(
+        told("number", json!({"multipleOf": 0.1}), json!(0.35)),
+        ["spec.n: Invalid value: 0.35: spec.n in body should be a multiple of 0.1"]
+    );
+    assert_eq!(
+        told("integer", json!({"maximum": 1_000_000}), json!(2_000_000)),
+        ["spec.n: Invalid value: 2000000: spec.n in body should be less than or equal to 1000000"]
+    );
+    assert_eq!(
+        told("number", json!({"maximum": 1_000_000}), json!(2_000_000.5)),
+        ["spec.n: Invalid value: 2000000.5: spec.n in body should be less than or equal to 1e+06"]
+    );
+}
+
+#[test]
+fn metadata_of_an_object_inside_is_pruned_and_judged() {
+    let template = json!({"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true});
+    let kind = kind(spec(json!({"template": template})));
+    let custom = kind.custom.as_ref().unwrap();
+    let object = |metadata: Value| json!({"metadata": {"name": "x"}, "spec": {"template": {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "free": 1}}});
+    let mut one = object(json!({"labels": {"a": "b"}, "foo": 1}));
+    assert_eq!(custom.conform(&mut one).unwrap().told(), ["spec.template.metadata.foo"]);
+    assert_eq!(one["spec"]["template"]["metadata"], json!({"labels": {"a": "b"}}));
+    assert_eq!(one["spec"]["template"]["free"], 1);
+    assert!(
+        custom
+            .conform(&mut object(json!({"labels": 5})))
+            .unwrap_err()
+            .starts_with("spec.template.metadata: ")
+    );
+    let mut errors = Errors::default();
+    let mut wrong = object(json!({"labels": {"a": "b c"}}));
+    wrong["spec"]["template"]["kind"] = "P d".into();
+    custom.validate(&wrong, None, &mut errors);
+    let fields: Vec<&str> = errors.iter().map(|e| e.field.as_str()).collect();
+    assert_eq!(fields, ["spec.template.kind", "spec.template.metadata.labels"]);
+}
+
+#[test]
+fn rules_know_addresses_and_sums_of_quantities_and_name_what_is_missing() {
+    let rule = |rule: &str| {
+        json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-validations": [{"rule": rule}],
+            "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}}})
+    };
+    let holds = |text: &str, a: &str, b: &str| {
+        assert_eq!(judged(rule(text)), [""; 0], "{text}");
+        problems(rule(text), json!({"spec": {"a": a, "b": b}}), None).is_empty()
+    };
+    let sum = "quantity(self.a).add(quantity(self.b)).isLessThan(quantity('1Gi'))";
+    assert!(holds(sum, "500Mi", "500Mi") && !holds(sum, "500Mi", "600Mi"));
+    assert!(holds("quantity(self.a).sub(1).compareTo(quantity(self.b)) == 0", "3", "2"));
+    let contains = "cidr(self.a).containsIP(self.b) && cidr(self.a).containsIP(ip(self.b))";
+    assert!(holds(contains, "10.0.0.0/8", "10.1.2.3") && !holds(contains, "10.0.0.0/8", "11.1.2.3"));
+    assert!(holds("cidr(self.a).containsCIDR(self.b)", "0.0.0.0/0", "10.0.0.0/8"));
+    assert!(!holds("cidr(self.a).containsCIDR(self.b)", "10.0.0.0/8", "0.0.0.0/0"));
+    assert!(holds("cidr(self.a).masked() == cidr(self.b)", "fd00::1/64", "fd00::/64"));
+    assert!(holds(
+        "cidr(self.a).ip() == ip(self.b) && cidr(self.a).prefixLength() == 16",
+        "10.1.0.0/16",
+        "10.1.0.0"
+    ));
+    assert!(holds("ip(self.a).family() == 4 && ip(self.b).isLoopback()", "10.0.0.1", "::1"));
+    assert!(holds("isIP(self.a) && !isIP(self.b)", "10.0.0.1", "::ffff:10.0.0.1"));
+    for missing in ["url(self.a).getHost() == ''", "sets.contains([1], [1])", "semver(self.a).major() == 1"] {
+        let found = judged(rule(missing));
+        assert!(found[0].contains("of Kubernetes is not implemented in Ropewalk"), "{found:?}");
+    }
+}
+
+#[test]
+fn logic_names_only_what_is_defined_outside_of_it() {
+    let schema = |logic: Value| {
+        json!({"type": "object", "anyOf": logic, "properties": {"spec": {"type": "object", "properties": {
+            "a": {"type": "string"}, "list": {"type": "array", "items": {"type": "object", "properties": {"b": {"type": "string"}}}}}}}})
+    };
+    let fine = json!([{"properties": {"spec": {"required": ["a"], "properties": {
+        "a": {"minLength": 1}, "list": {"items": {"properties": {"b": {"minLength": 1}}}}}}}}]);
+    assert_eq!(judged(schema(fine)), [""; 0]);
+    let path = "spec.versions[0].schema.openAPIV3Schema";
+    let unknown = json!([{"properties": {"spec": {"not": {"properties": {"c": {"minLength": 1}}}}}}]);
+    assert_eq!(
+        judged(schema(unknown)),
+        [format!(
+            "{path}.properties[spec].properties[c]: Required value: because it is defined in {path}.anyOf[0].properties[spec].not.properties[c]"
+        )]
+    );
+    let items = json!([{"properties": {"spec": {"properties": {"a": {"items": {"minLength": 1}}}}}}]);
+    assert_eq!(
+        judged(schema(items)),
+        [format!(
+            "{path}.properties[spec].properties[a].items: Required value: because it is defined in {path}.anyOf[0].properties[spec].properties[a].items"
+        )]
+    );
+}
+
+#[test]
+fn warnings_and_paths_of_a_version_are_short() {
+    let judged = |field: &str, said: Value| {
+        let mut definition = definition(spec(json!({"n": {"type": "integer"}})));
+        value::put(&mut definition, "status", json!({}));
+        let version = &mut definition["spec"]["versions"][0];
+        version["deprecated"] = true.into();
+        value::put(version, field, said);
+        let mut errors = Errors::default();
+        definition::validate(&definition, &mut errors);
+        errors.iter().map(|e| e.field.trim_start_matches("spec.versions[0].").to_string()).collect::<Vec<_>>()
+    };
+    let warning = "deprecationWarning";
+    for fine in ["use v2".to_string(), "v2 を使う".to_string(), "x".repeat(256)] {
+        assert_eq!(judged(warning, fine.into()), [""; 0]);
+    }
+    for wrong in
+        ["a\nb".to_string(), "x".repeat(257), String::new(), "a\u{202e}b".to_string(), "a\u{a0}b".into()]
+    {
+        assert_eq!(judged(warning, wrong.clone().into()), [warning], "{wrong:?}");
+    }
+    let scale = |path: String| json!({"specReplicasPath": path, "statusReplicasPath": ".status.n"});
+    assert_eq!(judged("subresources.scale", scale(".spec.n".into())), [""; 0]);
+    let long = judged("subresources.scale", scale(format!(".spec.{}", "n".repeat(256))));
+    assert_eq!(long, ["subresources.scale.specReplicasPath"]);
+}
+
+#[test]
+fn the_field_of_a_rule_is_one_of_the_schema() {
+    let judged = |path: &str| {
+        let rules = json!([{"rule": "true", "fieldPath": path}]);
+        let told = judged(
+            json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-validations": rules,
+            "properties": {"a": {"type": "object", "properties": {"b-c": {"type": "string"}}},
+                "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"d": {"type": "string"}}}},
+                "list": {"type": "array", "items": {"type": "string"}}}}}}),
+        );
+        told.first().cloned()
+    };
+    for fine in [".a", ".a['b-c']", "['a'].b-c", ".map['it\\'s'].d", ".map.x.d", ".list"] {
+        assert_eq!(judged(fine), None, "{fine}");
+    }
+    for (path, why) in [
+        (".x", "does not refer to a valid field"),
+        (".a.b", "does not refer to a valid field"),
+        (".list[0]", "expected single quoted string but got 0]"),
+        (".list['0']", "does not refer to a valid field"),
+        ("a", "expected [ or . but got"),
+        (".a.", "unexpected end of JSON path"),
+        (".a['b", "unexpected end of JSON path"),
+        ("  ", "fieldPath must be non-empty if specified"),
+    ] {
+        let told = judged(path).unwrap_or_default();
+        assert!(told.contains(why), "{path}: {told}");
+    }
+}
+
+#[test]
+fn a_column_prints_the_first_value_of_its_path() {
+    let said = |kind: &str, path: &str| json!([{"name": "C", "type": kind, "jsonPath": path}]);
+    let object = json!({"a": [{"b": "x", "n": 1}, {"b": "y", "n": 2}], "none": null});
+    let cell = |kind: &str, path: &str| {
+        let columns = columns::of(said(kind, path).as_array().unwrap());
+        columns[0].cell(&object, clock::now())
+    };
+    assert_eq!(cell("string", ".a[*].b"), json!("x"));
+    assert_eq!(cell("string", ".a[1]"), json!(r#"{"b":"y","n":2}"#));
+    assert_eq!(cell("integer", ".a[*].n"), json!(1));
+    assert_eq!(cell("string", ".missing"), Value::Null);
+    assert_eq!(cell("string", ".none"), Value::Null);
+}

@@ -1,0 +1,227 @@
+//! What validation finds: one entry per field, in the words of `field.Error`.
+
+use super::path::{PATH_MAX, cut};
+use serde_json::{Value, json};
+use std::fmt;
+
+/// Errors of one object that are told. Further ones are not looked for, or are dropped.
+const ERRORS_MAX: usize = 200;
+/// Bytes of one error's text: a value that is shown may be as large as a request.
+const BODY_MAX: usize = 16 << 10;
+/// Bytes of a value in it, so that what is wrong with the value is told, too.
+const VALUE_MAX: usize = BODY_MAX / 2;
+/// Bytes of all errors of an object. The last one may go over it.
+const TOTAL_MAX: usize = 256 << 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    Required,
+    Invalid,
+    Duplicate,
+    NotSupported,
+    Forbidden,
+    NotFound,
+    TooLong,
+    TooMany,
+    TypeInvalid,
+}
+
+impl ErrorKind {
+    /// Rules are not checked over values that are not what their schema says.
+    pub fn hides_rules(self) -> bool {
+        matches!(self, ErrorKind::Required | ErrorKind::TooLong | ErrorKind::TooMany | ErrorKind::TypeInvalid)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldError {
+    pub kind: ErrorKind,
+    /// `spec.containers[0].name`
+    pub field: String,
+    /// Everything after the field.
+    pub body: String,
+}
+
+impl FieldError {
+    /// An entry of `details.causes`.
+    pub fn cause(&self) -> Value {
+        let reason = match self.kind {
+            ErrorKind::Required => "FieldValueRequired",
+            ErrorKind::Invalid => "FieldValueInvalid",
+            ErrorKind::Duplicate => "FieldValueDuplicate",
+            ErrorKind::NotSupported => "FieldValueNotSupported",
+            ErrorKind::Forbidden => "FieldValueForbidden",
+            ErrorKind::NotFound => "FieldValueNotFound",
+            ErrorKind::TooLong => "FieldValueTooLong",
+            ErrorKind::TooMany => "FieldValueTooMany",
+            ErrorKind::TypeInvalid => "FieldValueTypeInvalid",
+        };
+        json!({"reason": reason, "message": self.body, "field": self.field})
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.body)
+    }
+}
+
+/// The beginning of a text, long enough that its end is cut off later.
+pub fn brief(text: &str) -> &str {
+    &text[..text.floor_char_boundary(BODY_MAX + 4)]
+}
+
+/// A value as Go prints it, up to [`VALUE_MAX`] bytes.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(s) => quoted(s),
+        Value::Null => "null".to_string(),
+        other => {
+            let mut text = Beginning(vec![]);
+            // The only error is that there is enough.
+            let _ = serde_json::to_writer(&mut text, other);
+            cut(String::from_utf8_lossy(&text.0).into_owned(), VALUE_MAX)
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    cut(format!("{:?}", brief(text)), VALUE_MAX)
+}
+
+/// Keeps the first bytes, and refuses more when it has enough.
+struct Beginning(Vec<u8>);
+
+impl std::io::Write for Beginning {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let room = (BODY_MAX + 4).saturating_sub(self.0.len());
+        if room == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        let taken = &bytes[..bytes.len().min(room)];
+        self.0.extend_from_slice(taken);
+        Ok(taken.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn join(head: String, detail: &str) -> String {
+    if detail.is_empty() { head } else { format!("{head}: {}", brief(detail)) }
+}
+
+/// The errors of one object, in the order in which they were found: at most [`ERRORS_MAX`], in at
+/// most [`TOTAL_MAX`] bytes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Errors {
+    found: Vec<FieldError>,
+    /// Bytes of all of them.
+    bytes: usize,
+    /// There were more.
+    cut: bool,
+}
+
+impl Errors {
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+    pub fn iter(&self) -> std::slice::Iter<'_, FieldError> {
+        self.found.iter()
+    }
+    /// True if a further error would be dropped: whoever looks for more may stop.
+    pub fn is_full(&self) -> bool {
+        self.found.len() >= ERRORS_MAX || self.bytes >= TOTAL_MAX
+    }
+    /// True if errors were dropped.
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+    /// Appends the errors of `other`.
+    pub fn append(&mut self, other: Errors) {
+        self.cut |= other.cut;
+        other.found.into_iter().for_each(|error| self.add(error));
+    }
+    /// Appends one error.
+    pub fn add(&mut self, error: FieldError) {
+        if self.is_full() {
+            self.cut = true;
+            return;
+        }
+        let FieldError { kind, field, body } = error;
+        let error = FieldError { kind, field: cut(field, PATH_MAX), body: cut(body, BODY_MAX) };
+        self.bytes += error.field.len() + error.body.len();
+        self.found.push(error);
+    }
+    fn push(&mut self, kind: ErrorKind, field: impl Into<String>, body: String) {
+        self.add(FieldError { kind, field: field.into(), body });
+    }
+    pub fn required(&mut self, field: impl Into<String>, detail: &str) {
+        self.push(ErrorKind::Required, field, join("Required value".into(), detail));
+    }
+    pub fn invalid(&mut self, field: impl Into<String>, value: &Value, detail: &str) {
+        self.push(ErrorKind::Invalid, field, join(format!("Invalid value: {}", shown(value)), detail));
+    }
+    /// As [`Errors::invalid`], for a value that is text.
+    pub fn invalid_text(&mut self, field: impl Into<String>, text: &str, detail: &str) {
+        self.push(ErrorKind::Invalid, field, join(format!("Invalid value: {}", quoted(text)), detail));
+    }
+    pub fn duplicate(&mut self, field: impl Into<String>, value: &Value) {
+        self.push(ErrorKind::Duplicate, field, format!("Duplicate value: {}", shown(value)));
+    }
+    pub fn not_supported(&mut self, field: impl Into<String>, value: &Value, supported: &[&str]) {
+        let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let body = format!("Unsupported value: {}: supported values: {}", shown(value), list.join(", "));
+        self.push(ErrorKind::NotSupported, field, body);
+    }
+    pub fn forbidden(&mut self, field: impl Into<String>, detail: &str) {
+        self.push(ErrorKind::Forbidden, field, join("Forbidden".into(), detail));
+    }
+    pub fn not_found(&mut self, field: impl Into<String>, value: &Value) {
+        self.push(ErrorKind::NotFound, field, format!("Not found: {}", shown(value)));
+    }
+    /// A value of the wrong type; `found` is the name of its own.
+    pub fn type_invalid(&mut self, field: impl Into<String>, found: &str, detail: &str) {
+        self.push(ErrorKind::TypeInvalid, field, join(format!("Invalid value: {found:?}"), detail));
+    }
+    pub fn too_many(&mut self, field: impl Into<String>, found: usize, max: u64) {
+        let items = if max == 1 { "item" } else { "items" };
+        let body = format!("Too many: {found}: must have at most {max} {items}");
+        self.push(ErrorKind::TooMany, field, body);
+    }
+    pub fn too_long(&mut self, field: impl Into<String>, max: usize) {
+        self.push(ErrorKind::TooLong, field, format!("Too long: may not be more than {max} bytes"));
+    }
+}
+
+impl IntoIterator for Errors {
+    type Item = FieldError;
+    type IntoIter = std::vec::IntoIter<FieldError>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.found.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_bounds_in_number_and_in_bytes() {
+        let mut many = Errors::default();
+        (0..10_000).for_each(|i| many.required(format!("spec.items[{i}]"), ""));
+        assert!(many.iter().count() == ERRORS_MAX && many.is_cut());
+        let large = json!({"k": vec!["é".repeat(50); 20_000]});
+        let mut errors = Errors::default();
+        for _ in 0..100 {
+            errors.invalid("x".repeat(1 << 20), &large, &"y".repeat(1 << 20));
+            errors.invalid_text("x", &"z".repeat(1 << 20), "");
+        }
+        let bytes: usize = errors.iter().map(|e| e.field.len() + e.body.len()).sum();
+        assert!(bytes <= TOTAL_MAX + BODY_MAX + PATH_MAX + 6, "{bytes}");
+        assert!(errors.is_cut() && errors.iter().all(|e| e.body.ends_with('…')));
+        let mut one = Errors::default();
+        one.append(errors);
+        assert!(one.is_cut() && !one.is_empty());
+    }
+}

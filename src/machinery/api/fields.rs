@@ -1,0 +1,173 @@
+//! Field selectors: `status.phase!=Failed,spec.nodeName=n1`. Which fields may be asked for stands
+//! in the table of kinds.
+
+use super::value;
+use serde_json::Value;
+
+/// One term: the selector's name for the field, the path it is found at, the value, and whether it
+/// must be equal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    pub field: String,
+    pub path: String,
+    pub value: String,
+    pub equal: bool,
+}
+
+/// All terms must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FieldSelector(pub Vec<Term>);
+
+impl FieldSelector {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads a query parameter; `known` pairs the fields of a kind with their paths.
+    pub fn parse(text: &str, known: &[(&str, &str)]) -> Result<FieldSelector, String> {
+        let mut terms = Vec::new();
+        for part in split(text).into_iter().filter(|p| !p.is_empty()) {
+            let Some((field, operator, value)) = term(part) else {
+                return Err(format!("invalid selector: '{text}'; can't understand '{part}'"));
+            };
+            let (value, equal) = (unescape(value)?, operator != "!=");
+            let path = match field {
+                "metadata.name" | "metadata.namespace" => field,
+                _ => match known.iter().find(|(name, _)| *name == field) {
+                    Some((_, path)) => path,
+                    None => return Err(format!("field label not supported: {field}")),
+                },
+            };
+            terms.push(Term { field: field.into(), path: path.into(), value, equal });
+        }
+        Ok(FieldSelector(terms))
+    }
+
+    pub fn matches(&self, object: &Value) -> bool {
+        self.0.iter().all(|t| (found(object, &t.path) == t.value.as_str()) == t.equal)
+    }
+
+    /// The name that `metadata.name=` asks for.
+    pub fn name(&self) -> Option<&str> {
+        self.0.iter().find(|t| t.equal && t.field == "metadata.name").map(|t| t.value.as_str())
+    }
+}
+
+/// The name that `metadata.name=` requires, for authorization, which does not know a kind's other
+/// fields. `None` if the selector requires none, cannot be read, or requires what is no name (as
+/// upstream's `path.IsValidPathSegmentName`).
+pub fn required_name(text: &str) -> Option<String> {
+    required(text, "metadata.name")
+}
+
+/// The same for another field whose values are names: `spec.nodeName`.
+pub fn required(text: &str, wanted: &str) -> Option<String> {
+    let mut name = None;
+    for part in split(text).into_iter().filter(|p| !p.is_empty()) {
+        let (field, operator, value) = term(part)?;
+        let value = unescape(value).ok()?;
+        if field == wanted && operator != "!=" && name.is_none() {
+            name = Some(value);
+        }
+    }
+    name.filter(|n| !n.is_empty() && n != "." && n != ".." && !n.contains(['/', '%']))
+}
+
+/// A field as text; a path may list alternatives: `source.component|reportingComponent`.
+fn found<'a>(object: &'a Value, path: &str) -> std::borrow::Cow<'a, str> {
+    for path in path.split('|') {
+        match value::at(object, path) {
+            Value::String(s) if !s.is_empty() => return s.as_str().into(),
+            Value::Bool(b) => return if *b { "true".into() } else { "false".into() },
+            Value::Number(n) => return n.to_string().into(),
+            _ => {}
+        }
+    }
+    match path {
+        "spec.unschedulable" | "spec.hostNetwork" => "false".into(),
+        "status.succeeded" | "status.replicas" => "0".into(),
+        _ => "".into(),
+    }
+}
+
+/// Text between commas; one behind a backslash belongs to a value.
+fn split(text: &str) -> Vec<&str> {
+    let (mut all, mut from, mut escaped) = (vec![], 0, false);
+    for (i, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            ',' => {
+                all.push(&text[from..i]);
+                from = i + 1;
+            }
+            _ => {}
+        }
+    }
+    all.push(&text[from..]);
+    all
+}
+
+/// Cuts a term at its first operator.
+fn term(part: &str) -> Option<(&str, &str, &str)> {
+    part.char_indices().find_map(|(i, _)| {
+        let operator = ["!=", "==", "="].into_iter().find(|o| part[i..].starts_with(o))?;
+        Some((&part[..i], operator, &part[i + operator.len()..]))
+    })
+}
+
+fn unescape(value: &str) -> Result<String, String> {
+    let (mut out, mut chars) = (String::with_capacity(value.len()), value.chars());
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some(c @ ('\\' | ',' | '=')) => out.push(c),
+                other => {
+                    let other = other.map(String::from).unwrap_or_default();
+                    return Err(format!("invalid field selector: invalid escape sequence: \\{other}"));
+                }
+            },
+            // upstream prints the character's number
+            '=' => return Err(format!("invalid field selector: unescaped character in value: {}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_number_that_nobody_has_written_yet_is_zero() {
+        let jobs = [("status.successful", "status.succeeded")];
+        let matches = |text: &str| FieldSelector::parse(text, &jobs).unwrap().matches(&json!({"status": {}}));
+        assert!(matches("status.successful=0") && !matches("status.successful=1"));
+    }
+
+    #[test]
+    fn a_backslash_keeps_commas_and_signs_in_a_value() {
+        let value = |text: &str| FieldSelector::parse(text, &[]).map(|s| s.0[0].value.clone());
+        assert_eq!(value(r"metadata.name==a\,b\=c\\d,metadata.namespace!=x"), Ok(r"a,b=c\d".into()));
+        let wrong = "invalid field selector: invalid escape sequence: \\d";
+        assert_eq!(value(r"metadata.name=c\d"), Err(wrong.into()));
+        assert!(value("metadata.name=a=b").unwrap_err().ends_with("unescaped character in value: 61"));
+    }
+
+    #[test]
+    fn an_empty_value_matches_what_is_not_there() {
+        let known =
+            [("involvedObject.namespace", "involvedObject.namespace"), ("status.phase", "status.phase")];
+        let event = json!({"metadata": {"name": "e"}, "involvedObject": {"name": "node1"}});
+        let yes = |s: &str| FieldSelector::parse(s, &known).unwrap().matches(&event);
+        assert!(yes("involvedObject.namespace="));
+        assert!(yes("metadata.name=e,status.phase!=Failed"));
+        assert!(!yes("metadata.name!=e"));
+        assert_eq!(
+            FieldSelector::parse("spec.foo=x", &known).unwrap_err(),
+            "field label not supported: spec.foo"
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! Finds the ports of its node that a pod takes, and whether two pods take the same one. Source:
+//! `pkg/scheduler/framework/plugins/nodeports`, `HostPortInfo`.
+//!
+//! The scheduler and the kubelet's admission both ask this file, so they cannot disagree about a
+//! pod.
+
+use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeSet;
+
+/// Why a pod does not fit, in upstream's words.
+pub const CONFLICT: &str = "node(s) didn't have free ports for the requested pod ports";
+
+/// Every address of the node.
+const ANY: &str = "0.0.0.0";
+
+/// A port of the node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostPort {
+    pub protocol: String,
+    /// An address of the node, or `0.0.0.0` for all of them.
+    pub ip: String,
+    pub port: i32,
+}
+
+impl HostPort {
+    /// Whether two pods cannot have these ports on one node.
+    ///
+    /// Example: `TCP 0.0.0.0:80` conflicts with `TCP 127.0.0.1:80`, and not with `UDP 0.0.0.0:80`.
+    pub fn conflicts_with(&self, other: &HostPort) -> bool {
+        let shares_address = self.ip == other.ip || self.ip == ANY || other.ip == ANY;
+        self.protocol == other.protocol && self.port == other.port && shares_address
+    }
+}
+
+/// Returns the ports of the node that a pod takes. Sidecars run beside the containers, so theirs
+/// count; other init containers have ended before the containers begin.
+pub fn of_pod(pod: &Pod) -> Vec<HostPort> {
+    let Some(spec) = &pod.spec else { return vec![] };
+    let sidecars =
+        spec.init_containers.iter().flatten().filter(|c| c.restart_policy.as_deref() == Some("Always"));
+    let ports = spec.containers.iter().chain(sidecars).flat_map(|c| c.ports.iter().flatten());
+    let or = |text: &Option<String>, other: &str| {
+        text.clone().filter(|t| !t.is_empty()).unwrap_or_else(|| other.into())
+    };
+    ports
+        .filter_map(|p| {
+            let port = p.host_port.filter(|p| *p > 0)?;
+            Some(HostPort { protocol: or(&p.protocol, "TCP"), ip: or(&p.host_ip, ANY), port })
+        })
+        .collect()
+}
+
+/// Whether one of the wanted ports is taken already.
+pub fn conflict(wanted: &[HostPort], taken: &BTreeSet<HostPort>) -> bool {
+    wanted.iter().any(|one| taken.iter().any(|other| one.conflicts_with(other)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn ports_conflict_by_number_protocol_and_address() {
+        let one =
+            |protocol: &str, ip: &str, port: i32| HostPort { protocol: protocol.into(), ip: ip.into(), port };
+        let taken = BTreeSet::from([one("TCP", "127.0.0.1", 80), one("TCP", ANY, 81)]);
+        for (wanted, want) in [
+            (one("TCP", "127.0.0.1", 80), true),
+            (one("TCP", ANY, 80), true),
+            (one("TCP", "127.0.0.2", 80), false),
+            (one("UDP", "127.0.0.1", 80), false),
+            (one("TCP", "127.0.0.2", 81), true),
+            (one("TCP", ANY, 82), false),
+        ] {
+            assert_eq!(conflict(std::slice::from_ref(&wanted), &taken), want, "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn a_sidecars_host_port_is_taken() {
+        let ports = json!([{"containerPort": 1, "hostPort": 8080}, {"containerPort": 2}]);
+        let container = |policy: Option<&str>| json!({"name": "c", "ports": ports, "restartPolicy": policy});
+        let of = |policy: Option<&str>| {
+            let pod = json!({"spec": {"containers": [], "initContainers": [container(policy)]}});
+            of_pod(&serde_json::from_value(pod).unwrap())
+        };
+        let want = HostPort { protocol: "TCP".into(), ip: ANY.into(), port: 8080 };
+        assert_eq!((of(Some("Always")), of(None)), (vec![want], vec![]));
+    }
+}

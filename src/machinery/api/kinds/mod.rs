@@ -1,0 +1,349 @@
+//! The one table of kinds. Discovery, OpenAPI, routing, decoding, defaulting, validation and
+//! printing all derive from it: a new kind is one entry in `table.rs` (and the functions it names).
+//! CustomResourceDefinitions add entries of the same shape while the cluster runs: a [`Catalog`] is
+//! all that one API server serves at one moment.
+
+mod catalog;
+mod names;
+mod table;
+
+pub use catalog::{Catalog, Documents, KindRef};
+pub use names::{intern, intern_all};
+pub(super) use table::{SCALE, status};
+
+use super::custom::Custom;
+use super::errors::Errors;
+use super::published;
+use super::table::Printer;
+use super::validate::names as valid;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+pub const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// For objects that are only asked, never kept.
+pub const CREATE: &[&str] = &["create"];
+
+/// A subresource: `pods/eviction`.
+pub struct Sub {
+    pub name: &'static str,
+    /// Group, version and kind of its objects; empty group and version: the parent's.
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub verbs: &'static [&'static str],
+}
+
+/// Another version of a kind: how its objects are turned into those that are stored, and back.
+#[derive(Clone, Copy)]
+pub struct Conversion {
+    pub to_stored: fn(&mut Value),
+    pub from_stored: fn(&mut Value),
+    /// What this version asks for beyond the stored one: the new object in its stored form, and the
+    /// one that it replaces.
+    pub validate: fn(&Value, Option<&Value>, &mut Errors),
+}
+
+/// Where a kind keeps what `/scale` shows.
+#[derive(Clone, Copy)]
+pub struct ScalePaths {
+    pub spec_replicas: &'static str,
+    pub status_replicas: &'static str,
+    pub selector: &'static str,
+}
+
+pub struct Kind {
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub plural: &'static str,
+    pub singular: String,
+    pub short_names: &'static [&'static str],
+    pub categories: &'static [&'static str],
+    pub namespaced: bool,
+    pub verbs: &'static [&'static str],
+    pub subresources: Vec<Sub>,
+    /// Names under which the schema is known: `io.k8s.api.core.v1.Pod`.
+    pub schema_name: &'static str,
+    /// Made up when somebody asks, and stored nowhere (`metrics.k8s.io`).
+    pub computed: bool,
+    /// `spec` and `status` are written through different doors.
+    pub has_status: bool,
+    /// What the creator says about the status counts (Nodes).
+    pub keeps_first_status: bool,
+    /// Seconds after its last write at which an object goes by itself (Events); 0 for never.
+    pub ttl_secs: u32,
+    /// What a client is told who still uses it.
+    pub deprecated: Cow<'static, str>,
+    /// `metadata.generation` counts changes of the spec.
+    pub generation: bool,
+    /// It counts changes of the annotations, too (Deployments).
+    pub generation_of_annotations: bool,
+    /// A delete answers with the object rather than a Status.
+    pub returns_deleted: bool,
+    /// PUT creates what is not there.
+    pub create_on_update: bool,
+    /// PUT needs a resourceVersion.
+    pub needs_version: bool,
+    /// Deleting orphans dependents unless asked otherwise (Jobs).
+    pub orphans: bool,
+    pub name_rule: fn(&str) -> Vec<String>,
+    /// Fills in what the client left out.
+    pub defaults: fn(&mut Value),
+    /// What a new object gets beside defaults, and loses: its first status.
+    pub prepare: fn(&mut Value),
+    /// Takes from the stored object what an update may not change. (new, old)
+    pub prepare_update: fn(&mut Value, &Value),
+    /// Takes from the stored object what a write through `/status`, or another door to the status,
+    /// may not change. (new, old, subresource)
+    pub prepare_status_update: fn(&mut Value, &Value, &str),
+    pub validate: fn(&Value, &mut Errors),
+    /// (new, old)
+    pub validate_update: fn(&Value, &Value, &mut Errors),
+    /// (new, old), for what comes through a door to the status.
+    pub validate_status_update: fn(&Value, &Value, &mut Errors),
+    /// Paths that never change once they are set.
+    pub immutable: &'static [&'static str],
+    /// Fields that a field selector may ask for, with their paths.
+    pub fields: &'static [(&'static str, &'static str)],
+    pub printer: Option<&'static Printer>,
+    pub conversion: Option<Conversion>,
+    pub scale: Option<ScalePaths>,
+    /// The first thing that a deletion does to an object that does not go at once.
+    pub prepare_delete: fn(&mut Value),
+    /// What a CustomResourceDefinition says; `None` for the kinds of the table.
+    pub custom: Option<Arc<Custom>>,
+}
+
+fn nothing(_: &mut Value) {}
+fn nothing_old(_: &mut Value, _: &Value) {}
+fn fine(_: &Value, _: &mut Errors) {}
+fn fine_old(_: &Value, _: &Value, _: &mut Errors) {}
+
+/// Whether a scope is that of namespaced objects.
+pub trait ScopeOf {
+    const NAMESPACED: bool;
+}
+impl ScopeOf for k8s_openapi::NamespaceResourceScope {
+    const NAMESPACED: bool = true;
+}
+impl ScopeOf for k8s_openapi::ClusterResourceScope {
+    const NAMESPACED: bool = false;
+}
+
+/// An entry for a type of k8s-openapi.
+pub(super) fn of<T>() -> Kind
+where
+    T: k8s_openapi::Resource,
+    T::Scope: ScopeOf,
+{
+    Kind {
+        namespaced: T::Scope::NAMESPACED,
+        schema_name: published::name(T::GROUP, T::VERSION, T::KIND),
+        ..plain(T::GROUP, T::VERSION, T::KIND, T::URL_PATH_SEGMENT)
+    }
+}
+
+/// An entry in which everything is as it usually is.
+pub(super) fn plain(
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+) -> Kind {
+    Kind {
+        group,
+        version,
+        kind,
+        plural,
+        singular: kind.to_lowercase(),
+        short_names: &[],
+        categories: &[],
+        namespaced: true,
+        verbs: ALL,
+        subresources: vec![],
+        schema_name: "",
+        computed: false,
+        has_status: false,
+        keeps_first_status: false,
+        ttl_secs: 0,
+        deprecated: Cow::Borrowed(""),
+        generation: false,
+        generation_of_annotations: false,
+        returns_deleted: false,
+        create_on_update: false,
+        needs_version: false,
+        orphans: false,
+        name_rule: valid::dns_subdomain,
+        defaults: nothing,
+        prepare: nothing,
+        prepare_update: nothing_old,
+        prepare_status_update: |_, _, _| {},
+        validate: fine,
+        validate_update: fine_old,
+        validate_status_update: fine_old,
+        immutable: &[],
+        fields: &[],
+        printer: None,
+        conversion: None,
+        scale: None,
+        prepare_delete: nothing,
+        custom: None,
+    }
+}
+
+impl Kind {
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_string()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+    /// `/api/v1` or `/apis/apps/v1`
+    pub fn root_path(&self) -> String {
+        if self.group.is_empty() {
+            format!("/api/{}", self.version)
+        } else {
+            format!("/apis/{}/{}", self.group, self.version)
+        }
+    }
+    pub fn has_verb(&self, verb: &str) -> bool {
+        self.verbs.contains(&verb)
+    }
+    /// Is it kept in the store (and not only asked)?
+    pub fn is_stored(&self) -> bool {
+        self.has_verb("get") && !self.computed
+    }
+    pub fn sub(&self, name: &str) -> Option<&Sub> {
+        self.subresources.iter().find(|s| s.name == name)
+    }
+    /// Where its objects rest in the store: `pods`, `stable.example.com/crontabs`.
+    pub fn place(&self) -> &str {
+        self.custom.as_ref().map_or(self.plural, |c| &c.place)
+    }
+    /// `PodList`
+    pub fn list_kind(&self) -> String {
+        self.custom.as_ref().map_or_else(|| format!("{}List", self.kind), |c| c.list_kind.clone())
+    }
+    /// Fields that a field selector may ask for, with their paths.
+    pub fn selectable(&self) -> Vec<(&str, &str)> {
+        match &self.custom {
+            Some(custom) => {
+                custom.fields.iter().map(|(field, path)| (field.as_str(), path.as_str())).collect()
+            }
+            None => self.fields.to_vec(),
+        }
+    }
+    /// Fills in what the client left out.
+    pub fn fill(&self, object: &mut Value) {
+        (self.defaults)(object);
+        if let Some(custom) = &self.custom {
+            custom.fill(object);
+        }
+    }
+    /// Brings an object of this version into the form in which it is stored.
+    pub fn to_stored(&self, object: &mut Value) {
+        if let Some(conversion) = self.conversion {
+            (conversion.to_stored)(object);
+        }
+        if let Some(custom) = &self.custom {
+            custom.to_stored(object);
+        }
+    }
+    /// A stored object as this version shows it.
+    pub fn from_stored<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
+        if let Some(custom) = &self.custom {
+            return custom.shown(self, object);
+        }
+        match self.conversion {
+            None => Cow::Borrowed(object),
+            Some(conversion) => {
+                let mut converted = object.clone();
+                (conversion.from_stored)(&mut converted);
+                Cow::Owned(converted)
+            }
+        }
+    }
+    /// `deployments.apps`
+    pub fn qualified(&self) -> String {
+        super::status::qualified(self.group, self.plural)
+    }
+}
+
+static TABLE: LazyLock<Vec<Kind>> = LazyLock::new(table::table);
+
+type Index = HashMap<(&'static str, &'static str, &'static str), &'static Kind>;
+static BY_KIND: LazyLock<Index> =
+    LazyLock::new(|| TABLE.iter().map(|k| ((k.group, k.version, k.kind), k)).collect());
+static BY_PLURAL: LazyLock<Index> =
+    LazyLock::new(|| TABLE.iter().map(|k| ((k.group, k.version, k.plural), k)).collect());
+
+/// All kinds, in discovery order: of a group's kinds all stand together.
+pub fn all() -> &'static [Kind] {
+    &TABLE
+}
+
+/// By group (empty for core), version and Kind.
+pub fn find(group: &str, version: &str, kind: &str) -> Option<&'static Kind> {
+    BY_KIND.get(&(group, version, kind) as &(&str, &str, &str)).copied()
+}
+
+/// By group, version and plural resource name.
+pub fn resource(group: &str, version: &str, plural: &str) -> Option<&'static Kind> {
+    BY_PLURAL.get(&(group, version, plural) as &(&str, &str, &str)).copied()
+}
+
+/// The kind under whose form a resource is stored: `events` → core v1.
+pub fn stored(plural: &str) -> Option<&'static Kind> {
+    TABLE.iter().find(|k| k.plural == plural && k.is_stored() && k.conversion.is_none())
+}
+
+/// By group and plural, whatever the version (the first, preferred one).
+pub fn in_group(group: &str, plural: &str) -> Option<&'static Kind> {
+    TABLE.iter().find(|k| k.group == group && k.plural == plural)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `AllowCreateOnUpdate` and `AllowUnconditionalUpdate` of the registries' strategies.
+    #[test]
+    fn a_put_creates_and_needs_a_version_as_upstream() {
+        let kinds = |has: fn(&Kind) -> bool| {
+            let mut names: Vec<&str> = all().iter().filter(|k| has(k)).map(|k| k.kind).collect();
+            names.sort_unstable();
+            names.dedup();
+            names
+        };
+        assert_eq!(
+            kinds(|k| k.create_on_update),
+            [
+                "ClusterRole",
+                "ClusterRoleBinding",
+                "Endpoints",
+                "Event",
+                "Lease",
+                "LimitRange",
+                "Role",
+                "RoleBinding",
+                "Service"
+            ]
+        );
+        assert_eq!(kinds(|k| k.needs_version), ["CustomResourceDefinition", "Lease", "PodDisruptionBudget"]);
+    }
+
+    #[test]
+    fn the_table_is_consistent() {
+        assert_eq!(BY_PLURAL.len(), TABLE.len(), "two kinds share a plural");
+        for kind in all() {
+            assert!(stored(kind.plural).is_some() || !kind.is_stored(), "{} has no stored form", kind.kind);
+            if kind.has_status {
+                assert!(kind.sub("status").is_some(), "{} lacks status", kind.kind);
+            }
+            assert_eq!(kind.scale.is_some(), kind.sub("scale").is_some(), "{}", kind.kind);
+        }
+    }
+}

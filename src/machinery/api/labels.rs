@@ -1,0 +1,282 @@
+//! Label selectors, in both spellings: `app=web,tier in (a,b)` and `metav1.LabelSelector`.
+
+use super::value;
+use serde_json::Value;
+use std::fmt;
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Written with a sign and one value, which is how it is printed, too.
+    Equals,
+    NotEquals,
+    In,
+    NotIn,
+    Exists,
+    DoesNotExist,
+    GreaterThan,
+    LessThan,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Requirement {
+    pub key: String,
+    pub op: Op,
+    pub values: Vec<String>,
+}
+
+/// All requirements must hold; an empty selector selects everything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Selector(pub Vec<Requirement>);
+
+impl Requirement {
+    fn matches(&self, labels: &Value) -> bool {
+        self.op.holds(labels.get(&self.key).and_then(Value::as_str), &self.values)
+    }
+}
+
+impl Op {
+    /// As `matchExpressions` of selectors and of nodes' terms spell it.
+    fn named(name: &str) -> Option<Op> {
+        Some(match name {
+            "In" => Op::In,
+            "NotIn" => Op::NotIn,
+            "Exists" => Op::Exists,
+            "DoesNotExist" => Op::DoesNotExist,
+            "Gt" => Op::GreaterThan,
+            "Lt" => Op::LessThan,
+            _ => return None,
+        })
+    }
+
+    /// Of a label's value; `None`: there is no such label. What is no number is neither greater nor
+    /// less.
+    fn holds(&self, label: Option<&str>, values: &[String]) -> bool {
+        let number = |s: &str| s.parse::<i64>().ok();
+        let both = || label.and_then(number).zip(values.first().and_then(|v| number(v)));
+        match self {
+            Op::Equals | Op::In => label.is_some_and(|v| values.iter().any(|w| w == v)),
+            Op::NotEquals | Op::NotIn => label.is_none_or(|v| values.iter().all(|w| w != v)),
+            Op::Exists => label.is_some(),
+            Op::DoesNotExist => label.is_none(),
+            Op::GreaterThan => both().is_some_and(|(have, than)| have > than),
+            Op::LessThan => both().is_some_and(|(have, than)| have < than),
+        }
+    }
+}
+
+/// Does a label's value meet one of `matchExpressions`? `None`: there is no such label. An operator
+/// that nobody knows is met by nothing.
+pub fn meets(operator: &str, label: Option<&str>, values: &[String]) -> bool {
+    Op::named(operator).is_some_and(|op| op.holds(label, values))
+}
+
+impl Selector {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Does it select an object with these `labels` (a map, or null)?
+    pub fn matches(&self, labels: &Value) -> bool {
+        self.0.iter().all(|r| r.matches(labels))
+    }
+
+    /// Reads a query parameter. The error is a sentence for the user.
+    pub fn parse(text: &str) -> Result<Selector, String> {
+        let mut requirements = Vec::new();
+        for part in split_outside_parentheses(text) {
+            let part = part.trim();
+            if !part.is_empty() {
+                requirements.push(parse_requirement(part)?);
+            } else if !text.trim().is_empty() {
+                return Err("found ',', expected: identifier after ','".to_string());
+            }
+        }
+        Ok(Selector(requirements))
+    }
+
+    /// From a `metav1.LabelSelector`; `None` for null, which selects nothing.
+    pub fn of(selector: &Value) -> Option<Selector> {
+        if selector.is_null() {
+            return None;
+        }
+        let mut all: Vec<Requirement> = value::pairs(selector, "matchLabels")
+            .map(|(k, v)| Requirement { key: k.into(), op: Op::Equals, values: vec![v.into()] })
+            .collect();
+        for expression in value::list(selector, "matchExpressions") {
+            let op = Op::named(value::text(expression, "operator"))
+                .filter(|op| !matches!(op, Op::GreaterThan | Op::LessThan))?;
+            let values = value::list(expression, "values").iter().filter_map(Value::as_str);
+            let key = value::text(expression, "key").to_string();
+            all.push(Requirement { key, op, values: values.map(String::from).collect() });
+        }
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        Some(Selector(all))
+    }
+
+    /// From a workload's `spec.selector`: a LabelSelector, or a plain map of labels as a
+    /// ReplicationController has.
+    pub fn of_workload(selector: &Value) -> Option<Selector> {
+        match selector.as_object().is_some_and(|map| !map.is_empty() && map.values().all(Value::is_string)) {
+            true => Selector::of_map(selector),
+            false => Selector::of(selector),
+        }
+    }
+
+    /// From a plain map of labels, as Services have; an empty map selects nothing (`None`).
+    pub fn of_map(map: &Value) -> Option<Selector> {
+        let map = map.as_object().filter(|m| !m.is_empty())?;
+        let mut all: Vec<Requirement> = map
+            .iter()
+            .filter_map(|(k, v)| Some((k, v.as_str()?)))
+            .map(|(k, v)| Requirement { key: k.clone(), op: Op::Equals, values: vec![v.into()] })
+            .collect();
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        Some(Selector(all))
+    }
+}
+
+impl fmt::Display for Selector {
+    /// `a=b,c in (x,y),!d,e`; values in alphabetical order, however they were written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, r) in self.0.iter().enumerate() {
+            let comma = if i > 0 { "," } else { "" };
+            let mut values: Vec<&str> = r.values.iter().map(String::as_str).collect();
+            values.sort_unstable();
+            let values = values.join(",");
+            let key = &r.key;
+            match &r.op {
+                Op::Equals => write!(f, "{comma}{key}={values}")?,
+                Op::NotEquals => write!(f, "{comma}{key}!={values}")?,
+                Op::In => write!(f, "{comma}{key} in ({values})")?,
+                Op::NotIn => write!(f, "{comma}{key} notin ({values})")?,
+                Op::Exists => write!(f, "{comma}{key}")?,
+                Op::DoesNotExist => write!(f, "{comma}!{key}")?,
+                Op::GreaterThan => write!(f, "{comma}{key}>{values}")?,
+                Op::LessThan => write!(f, "{comma}{key}<{values}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn split_outside_parentheses(text: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut start) = (Vec::new(), 0i32, 0);
+    for (i, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            ',' if depth <= 0 => {
+                parts.push(&text[start..i]);
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+fn parse_requirement(part: &str) -> Result<Requirement, String> {
+    let make = |key: &str, op: Op, values: Vec<String>| {
+        let key = key.trim();
+        if let Some(problem) = super::validate::names::qualified_name(key).into_iter().next() {
+            return Err(format!("unable to parse requirement: <nil>: Invalid value: {key:?}: {problem}"));
+        }
+        for value in &values {
+            if matches!(op, Op::GreaterThan | Op::LessThan) && value.parse::<i64>().is_err() {
+                return Err(format!(
+                    "unable to parse requirement: values[0][{key}]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer"
+                ));
+            }
+            if let Some(problem) = super::validate::names::label_value(value).into_iter().next() {
+                return Err(format!(
+                    "unable to parse requirement: values[0][{key}]: Invalid value: {value:?}: {problem}"
+                ));
+            }
+        }
+        Ok(Requirement { key: key.to_string(), op, values })
+    };
+    if let Some(key) = part.strip_prefix('!') {
+        return make(key, Op::DoesNotExist, vec![]);
+    }
+    if part.ends_with(')')
+        && let Some((head, inside)) = part[..part.len() - 1].split_once('(')
+    {
+        let values = inside.split(',').map(|v| v.trim().to_string()).collect();
+        let (key, word) = head.trim().rsplit_once(char::is_whitespace).unwrap_or((head, ""));
+        return match word {
+            "in" => make(key, Op::In, values),
+            "notin" => make(key, Op::NotIn, values),
+            _ => Err(format!(
+                "unable to parse requirement: found '{}', expected: in, notin, =, ==, !=, gt, lt",
+                word
+            )),
+        };
+    }
+    for (sign, op) in [
+        ("!=", Op::NotEquals),
+        ("==", Op::Equals),
+        ("=", Op::Equals),
+        (">", Op::GreaterThan),
+        ("<", Op::LessThan),
+    ] {
+        if let Some((key, v)) = part.split_once(sign) {
+            return make(key, op, vec![v.trim().to_string()]);
+        }
+    }
+    match part.split_once(char::is_whitespace) {
+        Some((_, rest)) => Err(format!(
+            "unable to parse requirement: found '{}', expected: in, notin, =, ==, !=, gt, lt",
+            rest.trim()
+        )),
+        None => make(part, Op::Exists, vec![]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_operator_selects_what_it_says() {
+        let labels = json!({"app": "web", "tier": "front", "n": "5"});
+        for (text, want) in [
+            ("", true),
+            ("app=web", true),
+            ("app==web,tier=front", true),
+            ("app=web,tier=back", false),
+            ("app!=web", false),
+            ("other!=x", true),
+            ("app in (web, api)", true),
+            ("app notin (web,api)", false),
+            ("other notin (x)", true),
+            ("tier", true),
+            ("!tier", false),
+            ("!other,app", true),
+            ("n>4", true),
+            ("n<5", false),
+            ("other<5", false),
+        ] {
+            assert_eq!(Selector::parse(text).unwrap().matches(&labels), want, "{text}");
+        }
+        assert!(Selector::parse("app = = web").is_err());
+        assert!(Selector::parse("a b").is_err());
+        assert!(Selector::parse("app=web,").is_err());
+    }
+
+    #[test]
+    fn both_spellings_print_alike() {
+        let selector = json!({"matchLabels": {"b": "1", "a": "2"}, "matchExpressions": [
+            {"key": "c", "operator": "In", "values": ["x", "y"]}, {"key": "d", "operator": "DoesNotExist"}]});
+        let printed = Selector::of(&selector).unwrap().to_string();
+        assert_eq!(printed, "a=2,b=1,c in (x,y),!d");
+        assert_eq!(Selector::parse("e in (prod, dev)").unwrap().to_string(), "e in (dev,prod)");
+        for text in ["c in (x)", "c notin (x)", "c!=x", "c=x", "n>4"] {
+            assert_eq!(Selector::parse(text).unwrap().to_string(), text);
+        }
+        assert!(Selector::parse("n>abc").unwrap_err().ends_with("the value must be an integer"));
+        assert_eq!(Selector::parse(&printed).unwrap(), Selector::of(&selector).unwrap());
+        assert_eq!(Selector::of_map(&json!({})), None);
+    }
+}

@@ -1,0 +1,71 @@
+//! # Objects: what Kubernetes' nouns are made of
+//!
+//! ## In Kubernetes
+//! `k8s.io/api`, `apimachinery` and the registries of the API server know the types, their
+//! defaults, what is valid, how two versions differ, how a patch is merged, and which columns
+//! `kubectl get` prints. Much of it is generated code per type.
+//! ## How this one works
+//! An object is a [`serde_json::Value`]. What distinguishes one kind from another stands in **one
+//! table** ([`kinds`]), and everything else derives from it: [`discovery`], [`openapi`], the
+//! routing of the API server, [`table`]s. A kind's [`schema`] comes from the published types; it
+//! finds unknown fields and wrong types, as Go's decoder would, before [`defaults`] fill in and
+//! [`validate`] judges. Patches are [`strategic`], [`patch`] (JSON and merge) and
+//! [`managed::apply`], which remembers who owns which field. [`custom`] is what
+//! CustomResourceDefinitions add. [`requests`] computes what a pod asks of a node, for all who have
+//! to agree on it. [`bounds`] says how deep an object may nest; [`unhonoured`] names what a client
+//! sets and this cluster does not do. [`protobuf`] reads the bodies that newer clients post.
+//! [`status`] says what went wrong, in upstream's words. Nothing here does I/O, waits, or knows a
+//! cluster: all of it is functions from values to values.
+//! ## Left out
+//! Internal versions (an object has one stored form, [`kinds::Conversion`] gives another face of
+//! it); protobuf answers.
+//! ## Read next
+//! `apiserver`, which serves these objects; `kinds/table.rs`, to add a kind.
+
+pub mod autoscaling;
+pub mod bounds;
+#[cfg(test)]
+mod bulk;
+pub mod cel;
+pub mod cron;
+pub mod custom;
+pub mod defaults;
+pub mod discovery;
+pub mod duration;
+pub mod errors;
+pub mod events;
+pub mod fields;
+#[cfg(test)]
+mod fuzz;
+pub mod gojson;
+pub mod gostr;
+pub mod host_ports;
+pub mod jsonpath;
+pub mod kinds;
+pub mod labels;
+pub mod managed;
+pub mod meta;
+pub mod nodes;
+pub mod openapi;
+pub mod patch;
+pub mod path;
+pub mod protobuf;
+pub mod published;
+pub mod quantity;
+pub mod quota;
+pub mod requests;
+pub mod schema;
+pub mod status;
+pub mod strategic;
+pub mod table;
+pub mod unhonoured;
+pub mod usage;
+pub mod validate;
+pub mod value;
+pub mod volumes;
+pub mod yaml;
+
+pub use status::Status;
+
+/// The version this API server says it is: `v1.35.0+ropewalk0.1.0`.
+pub const VERSION: &str = concat!("v1.35.0+ropewalk", env!("CARGO_PKG_VERSION"));

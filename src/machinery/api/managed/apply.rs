@@ -1,0 +1,277 @@
+//! Server-side apply: merge by list keys, remember who applied which field, remove what a manager
+//! no longer applies.
+
+use super::set::{self, Members, Set};
+use super::shape::{Keys, Shape};
+use super::{Manager, entries, fields, own_part, store};
+use crate::path::Path;
+use crate::value::{as_map, text};
+use serde_json::{Map, Value};
+use std::collections::{HashMap, HashSet};
+
+/// A field that another manager set to another value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conflict {
+    /// `"kubectl"`, `"hpa" with subresource "scale" using apps/v1`
+    pub manager: String,
+    /// `.spec.template.spec.containers[name="c"].image`
+    pub field: String,
+}
+
+/// The outcome of an apply.
+pub struct Applied {
+    pub object: Value,
+    /// At most [`CONFLICTS_MAX`] of them.
+    pub conflicts: Vec<Conflict>,
+    /// How many there are.
+    pub found: usize,
+}
+
+/// Conflicts that are told of one apply.
+const CONFLICTS_MAX: usize = 200;
+
+/// How messages name a manager.
+fn named(entry: &Value) -> String {
+    let mut name = format!("{:?}", text(entry, "manager"));
+    let subresource = text(entry, "subresource");
+    if !subresource.is_empty() {
+        name.push_str(&format!(" with subresource {subresource:?}"));
+    }
+    if text(entry, "operation") == "Update" {
+        name.push_str(&format!(" using {}", text(entry, "apiVersion")));
+    }
+    name
+}
+
+/// Applies `applied` over `live` (null if it does not exist) as `manager`. Conflicts are found, and
+/// overridden.
+pub fn apply(shape: Shape, live: &Value, applied: &Value, manager: Manager) -> Applied {
+    let mut mine = match set::all(shape, &own_part(applied), false) {
+        Value::Object(set) => set,
+        _ => Set::new(),
+    };
+    mine.retain(|_, inner| inner.is_object());
+    let mut known: Vec<Value> = entries(live).to_vec();
+    if known.is_empty() && !live.is_null() {
+        // Whoever made it left no trace: what is there belongs to the past.
+        let past = Manager { name: "before-first-apply", subresource: "", ..manager };
+        if let Value::Object(fields) = set::all(shape, &own_part(live), true) {
+            known.push(past.entry("Update", manager.now, fields));
+        }
+    }
+    let is_mine = |e: &Value| manager.is("Apply", e);
+    let mut object = live.clone();
+    let (mut conflicts, mut found) = (vec![], 0);
+    let mut kept = vec![];
+    for entry in known.iter().filter(|e| !is_mine(e)) {
+        let Some(theirs) = fields(entry) else { continue };
+        let mut taken = Set::new();
+        let manager = named(entry);
+        clashes(shape, &mine, theirs, live, applied, Path::Root, &mut taken, &mut |field| {
+            found += 1;
+            if conflicts.len() < CONFLICTS_MAX {
+                conflicts.push(Conflict { manager: manager.clone(), field: format!(".{field}") });
+            }
+        });
+        let mut entry = entry.clone();
+        if let Some(Value::Object(theirs)) = entry.get_mut("fieldsV1") {
+            set::subtract(theirs, &taken);
+        }
+        kept.push(entry);
+    }
+    conflicts.sort_by(|a, b| (&a.manager, &a.field).cmp(&(&b.manager, &b.field)));
+    merge(shape, &mut object, applied);
+    let before = known.iter().find(|e| is_mine(e));
+    if let Some(before) = before.and_then(fields) {
+        let others: Vec<&Set> = kept.iter().filter_map(fields).collect();
+        remove(shape, &mut object, before, &mine, &others);
+    }
+    let same = before.filter(|e| fields(e) == Some(&mine) && text(e, "apiVersion") == manager.api_version);
+    let time = same.map_or(manager.now, |e| text(e, "time")).to_string();
+    kept.push(manager.entry("Apply", &time, mine));
+    for entry in &mut kept {
+        if let Some(Value::Object(theirs)) = entry.get_mut("fieldsV1") {
+            set::keep_present(shape, theirs, &object);
+        }
+    }
+    store(&mut object, kept);
+    Applied { object, conflicts, found }
+}
+
+/// Lays what is applied over what there is.
+fn merge(shape: Shape, live: &mut Value, applied: &Value) {
+    match (&mut *live, applied) {
+        (Value::Object(map), Value::Object(wanted)) if !shape.is_atomic() => {
+            for (key, value) in wanted {
+                merge(shape.field(key), map.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(items), Value::Array(wanted)) => match shape.keys() {
+            Keys::Atomic => *live = applied.clone(),
+            keys => merge_list(shape, &keys, items, wanted),
+        },
+        _ => *live = applied.clone(),
+    }
+}
+
+/// Merges lists whose items are told apart. The applied items come in the order in which they are
+/// applied: init containers and variables mean something else in another order. Each foreign live
+/// item stays between the neighbours that it has.
+///
+/// Live `a x b`, applied `b a`: `x b a`. Live `a x b`, applied `new a b`: `new a x b`.
+fn merge_list(shape: Shape, keys: &Keys, live: &mut Vec<Value>, applied: &[Value]) {
+    let names = |items: &[Value]| -> Vec<Option<String>> {
+        items.iter().map(|item| set::element(shape, keys, item)).collect()
+    };
+    let (in_live, in_applied) = (names(live), names(applied));
+    let wanted: HashSet<&str> = in_applied.iter().flatten().map(String::as_str).collect();
+    // Where a wanted item stands in the live list, and whether it stands there once.
+    let mut places: HashMap<&str, (usize, bool)> = HashMap::new();
+    for (i, name) in in_live.iter().enumerate() {
+        let Some(name) = name.as_deref().filter(|name| wanted.contains(name)) else { continue };
+        places.entry(name).and_modify(|(_, once)| *once = false).or_insert((i, true));
+    }
+    // For each applied item the next one, itself or behind it, that is live, too: it marks how far
+    // the live list may go on.
+    let mut marks: Vec<Option<&str>> = vec![];
+    for name in in_applied.iter().rev() {
+        let here = name.as_deref().filter(|name| places.contains_key(name));
+        marks.push(here.or(marks.last().copied().flatten()));
+    }
+    marks.reverse();
+    let mut slots: Vec<Option<Value>> = std::mem::take(live).into_iter().map(Some).collect();
+    let mut at = 0;
+    for ((item, name), mark) in applied.iter().zip(&in_applied).zip(marks) {
+        while let Some(here) = in_live.get(at).filter(|here| mark.is_none() || here.as_deref() != mark) {
+            if !here.as_deref().is_some_and(|here| wanted.contains(here)) {
+                live.extend(slots[at].take());
+            }
+            at += 1;
+        }
+        let place = name.as_deref().and_then(|name| places.get(name));
+        if mark.is_some() && mark == name.as_deref() && at < in_live.len() {
+            at += 1;
+        }
+        // Of several live items with one name none can be the one that is meant: what is applied
+        // replaces them all.
+        match place.filter(|(_, once)| *once).and_then(|(i, _)| slots[*i].take()) {
+            Some(mut found) => {
+                merge(shape.item(), &mut found, item);
+                live.push(found);
+            }
+            None => live.push(item.clone()),
+        }
+    }
+    for (slot, name) in slots.into_iter().zip(&in_live).skip(at) {
+        if !name.as_deref().is_some_and(|name| wanted.contains(name)) {
+            live.extend(slot);
+        }
+    }
+}
+
+/// Removes from `live` what stands in `before` but not in `now` nor in any of `others`. What goes
+/// is marked first and taken out in one pass, so that a long list or map is not moved up for every
+/// part that goes.
+fn remove(shape: Shape, live: &mut Value, before: &Set, now: &Set, others: &[&Set]) {
+    let places = live.as_array().map_or_else(HashMap::new, |items| set::places(shape, items));
+    let mut gone: HashSet<&str> = HashSet::new();
+    for (element, inner) in before {
+        let Value::Object(inner) = inner else { continue };
+        let empty = Set::new();
+        let still = now.get(element).and_then(Value::as_object);
+        let theirs: Vec<&Set> = others.iter().filter_map(|o| o.get(element)?.as_object()).collect();
+        if still.is_none() && theirs.is_empty() {
+            gone.insert(element);
+            continue;
+        }
+        let still = still.unwrap_or(&empty);
+        match live {
+            Value::Object(map) => {
+                let Some(field) = element.strip_prefix("f:") else { continue };
+                if let Some(child) = map.get_mut(field) {
+                    remove(shape.field(field), child, inner, still, &theirs);
+                }
+            }
+            Value::Array(items) if matches!(shape.keys(), Keys::By(_)) => {
+                if let Some(item) = places.get(element).and_then(|i| items.get_mut(*i)) {
+                    remove(shape.item(), item, inner, still, &theirs);
+                }
+            }
+            _ => {}
+        }
+    }
+    gone.remove(".");
+    match live {
+        Value::Object(map) if !gone.is_empty() => {
+            let fields: HashSet<&str> = gone.iter().filter_map(|e| e.strip_prefix("f:")).collect();
+            map.retain(|field, _| !fields.contains(field.as_str()));
+        }
+        Value::Array(items) if !gone.is_empty() => match shape.keys() {
+            Keys::Set => {
+                let gone: HashSet<Value> = gone.iter().filter_map(|e| set::value_of(e)).collect();
+                items.retain(|item| !gone.contains(item));
+            }
+            Keys::By(keys) => {
+                items.retain(|item| !shape.key(&keys, item).is_some_and(|key| gone.contains(key.as_str())));
+            }
+            Keys::Atomic => {}
+        },
+        _ => {}
+    }
+}
+
+/// Leaves of `mine` that are in `theirs` and change the live value: told by their path, and put
+/// into `taken`.
+#[allow(clippy::too_many_arguments)]
+fn clashes(
+    shape: Shape,
+    mine: &Set,
+    theirs: &Set,
+    live: &Value,
+    applied: &Value,
+    path: Path,
+    taken: &mut Set,
+    tell: &mut dyn FnMut(Path),
+) {
+    let (in_live, in_applied) = (Members::of(shape, live), Members::of(shape, applied));
+    for (element, inner) in mine.iter().filter(|(element, _)| *element != ".") {
+        let (Some(inner), Some(their)) = (inner.as_object(), theirs.get(element).and_then(Value::as_object))
+        else {
+            continue;
+        };
+        let (l, a) = (in_live.find(element), in_applied.find(element));
+        let Some((below, a)) = a else { continue };
+        let name;
+        let place = match element.strip_prefix("f:") {
+            Some(field) => path.field(field),
+            None => {
+                name = bracket(element);
+                path.key(&name)
+            }
+        };
+        let l = l.map_or(&Value::Null, |(_, l)| l);
+        if inner.is_empty() {
+            // They own the thing itself, not only something below it.
+            if l != a && (their.is_empty() || their.contains_key(".")) {
+                tell(place);
+                taken.insert(element.clone(), Value::Object(Map::new()));
+            }
+            continue;
+        }
+        let mut inside = Set::new();
+        clashes(below, inner, their, l, a, place, &mut inside, tell);
+        if !inside.is_empty() {
+            taken.insert(element.clone(), Value::Object(inside));
+        }
+    }
+}
+
+/// `name="c"`, what stands in brackets.
+pub(super) fn bracket(element: &str) -> String {
+    if let Some(value) = element.strip_prefix("v:") {
+        return format!("={value}");
+    }
+    let mut keys: Value = serde_json::from_str(element.trim_start_matches("k:")).unwrap_or_default();
+    let all: Vec<String> = as_map(&mut keys).iter().map(|(k, v)| format!("{k}={v}")).collect();
+    all.join(",")
+}

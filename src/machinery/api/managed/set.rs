@@ -1,0 +1,242 @@
+//! Field sets in their wire form. An element is `f:<field>`, `k:<keys of an item>`, `v:<item of a
+//! set>` or `.`, the thing itself; a set without elements below it is a leaf.
+
+use super::shape::{Keys, Shape};
+use serde_json::{Map, Value, json};
+use std::collections::{HashMap, HashSet};
+
+pub type Set = Map<String, Value>;
+
+fn leaf() -> Value {
+    json!({})
+}
+
+/// All fields that a value sets. `whole`: maps and lists count as something of their own, as they
+/// do in an update.
+pub fn all(shape: Shape, value: &Value, whole: bool) -> Value {
+    match value {
+        Value::Object(map) if !shape.is_atomic() => {
+            let mut set = Set::new();
+            if whole && shape.is_own() && !map.is_empty() {
+                set.insert(".".into(), leaf());
+            }
+            set.extend(map.iter().map(|(k, v)| (format!("f:{k}"), all(shape.field(k), v, whole))));
+            set.into()
+        }
+        Value::Array(items) => {
+            let mut set = Set::new();
+            match shape.keys() {
+                Keys::Atomic => return leaf(),
+                Keys::Set => set.extend(items.iter().map(|v| (format!("v:{v}"), leaf()))),
+                Keys::By(keys) => {
+                    for item in items {
+                        let Some(key) = shape.key(&keys, item) else { continue };
+                        set.insert(key, one(shape, item, whole));
+                    }
+                }
+            }
+            if whole && !set.is_empty() {
+                set.insert(".".into(), leaf());
+            }
+            set.into()
+        }
+        _ => leaf(),
+    }
+}
+
+/// An item of a list, and itself.
+fn one(shape: Shape, item: &Value, whole: bool) -> Value {
+    if shape.item().is_atomic() {
+        return leaf();
+    }
+    let mut fields = Set::from_iter([(".".to_string(), leaf())]);
+    if let Value::Object(inner) = all(shape.item(), item, whole) {
+        fields.extend(inner);
+    }
+    fields.into()
+}
+
+/// What changed between two values.
+#[derive(Default)]
+pub struct Difference {
+    /// Added or changed.
+    pub set: Set,
+    /// Something was there before that is not any more.
+    pub removed: bool,
+}
+
+/// Compares two values of one shape.
+pub fn difference(shape: Shape, old: &Value, new: &Value) -> Difference {
+    let mut found = Difference::default();
+    if let Some(Value::Object(set)) = changed(shape, old, new, &mut found.removed) {
+        found.set = set;
+    }
+    found
+}
+
+/// The changed fields, `None` if all is as it was.
+fn changed(shape: Shape, old: &Value, new: &Value, removed: &mut bool) -> Option<Value> {
+    match (old, new) {
+        (Value::Object(before), Value::Object(after)) if !shape.is_atomic() => {
+            let mut set = Set::new();
+            for (name, value) in after {
+                let inner = shape.field(name);
+                let found = match before.get(name) {
+                    Some(old) => changed(inner, old, value, removed),
+                    None => Some(all(inner, value, true)),
+                };
+                set.extend(found.map(|found| (format!("f:{name}"), found)));
+            }
+            *removed |= before.keys().any(|name| !after.contains_key(name));
+            (!set.is_empty()).then_some(Value::Object(set))
+        }
+        (Value::Array(before), Value::Array(after)) => items(shape, before, after, removed),
+        _ => (old != new).then(|| {
+            *removed |= !old.is_null();
+            all(shape, new, true)
+        }),
+    }
+}
+
+fn items(shape: Shape, before: &[Value], after: &[Value], removed: &mut bool) -> Option<Value> {
+    let mut set = Set::new();
+    match shape.keys() {
+        Keys::Atomic => return (before != after).then(leaf),
+        Keys::Set => {
+            let (had, has): (HashSet<&Value>, HashSet<&Value>) =
+                (before.iter().collect(), after.iter().collect());
+            set.extend(after.iter().filter(|v| !had.contains(v)).map(|v| (format!("v:{v}"), leaf())));
+            *removed |= had.iter().any(|v| !has.contains(v));
+        }
+        Keys::By(keys) => {
+            let name = |item: &Value| shape.key(&keys, item);
+            let mut known: HashMap<String, &Value> = HashMap::new();
+            for item in before {
+                if let Some(key) = name(item) {
+                    known.entry(key).or_insert(item); // the first of those that are the same
+                }
+            }
+            let mut kept = 0;
+            for item in after {
+                let Some(key) = name(item) else { continue };
+                match known.get(&key) {
+                    Some(old) => {
+                        kept += 1;
+                        set.extend(changed(shape.item(), old, item, removed).map(|found| (key, found)));
+                    }
+                    None => drop(set.insert(key.clone(), one(shape, item, true))),
+                }
+            }
+            *removed |= kept < before.len();
+        }
+    }
+    (!set.is_empty()).then_some(Value::Object(set))
+}
+
+/// Everything that is in either.
+pub fn union(set: &mut Set, other: &Set) {
+    for (element, inner) in other {
+        match (set.get_mut(element), inner) {
+            (Some(Value::Object(mine)), Value::Object(inner)) => union_below(mine, inner),
+            _ => drop(set.insert(element.clone(), inner.clone())),
+        }
+    }
+}
+
+/// A leaf that gets elements below it stays something of its own.
+fn union_below(mine: &mut Set, other: &Set) {
+    if mine.is_empty() != other.is_empty() && !mine.contains_key(".") {
+        mine.insert(".".into(), leaf());
+    }
+    union(mine, other);
+}
+
+/// Takes the leaves of `other` out. What is left empty by that goes.
+pub fn subtract(set: &mut Set, other: &Set) {
+    set.retain(|element, inner| {
+        let (Some(gone), Value::Object(inner)) = (other.get(element).and_then(Value::as_object), inner)
+        else {
+            return true;
+        };
+        if gone.is_empty() {
+            return false;
+        }
+        if inner.is_empty() {
+            return !gone.contains_key(".");
+        }
+        subtract(inner, gone);
+        !inner.is_empty()
+    });
+}
+
+/// Takes out what is not there any more.
+pub fn keep_present(shape: Shape, set: &mut Set, value: &Value) {
+    let there = Members::of(shape, value);
+    set.retain(|element, inner| {
+        if element == "." {
+            return true;
+        }
+        let Value::Object(inner) = inner else { return false };
+        let Some((below, there)) = there.find(element) else { return false };
+        let was_leaf = inner.is_empty();
+        keep_present(below, inner, there);
+        was_leaf || !inner.is_empty()
+    });
+}
+
+/// The item of a set of primitives that an element names.
+pub fn value_of(element: &str) -> Option<Value> {
+    serde_json::from_str(element.strip_prefix("v:")?).ok()
+}
+
+/// What a value has in it, by the elements of a set. Made once for a list: to look for each item
+/// from the beginning would take time that grows with the square of its length.
+pub struct Members<'a> {
+    shape: Shape<'a>,
+    value: &'a Value,
+    /// Places of items by the element that names each; empty for a map.
+    items: HashMap<String, usize>,
+}
+
+impl<'a> Members<'a> {
+    pub fn of(shape: Shape<'a>, value: &'a Value) -> Members<'a> {
+        let items = value.as_array().map_or_else(HashMap::new, |items| places(shape, items));
+        Members { shape, value, items }
+    }
+
+    /// The value of an element of a set, and its shape.
+    pub fn find(&self, element: &'a str) -> Option<(Shape<'a>, &'a Value)> {
+        if let Some(field) = element.strip_prefix("f:") {
+            return Some((self.shape.field(field), self.value.get(field)?));
+        }
+        let place = match value_of(element) {
+            // Another writer may have spaced it differently.
+            Some(value) => self.items.get(&format!("v:{value}"))?,
+            None => self.items.get(element)?,
+        };
+        let below = if element.starts_with("v:") { Shape::Free } else { self.shape.item() };
+        Some((below, self.value.as_array()?.get(*place)?))
+    }
+}
+
+/// Where the items of a list stand, by the element that names each: the first of those that are the
+/// same.
+pub fn places(shape: Shape, items: &[Value]) -> HashMap<String, usize> {
+    let keys = shape.keys();
+    let mut places = HashMap::new();
+    for (i, item) in items.iter().enumerate() {
+        if let Some(name) = element(shape, &keys, item) {
+            places.entry(name).or_insert(i);
+        }
+    }
+    places
+}
+
+/// The element that names an item of a list with these `keys`; `None` if nothing tells it apart.
+pub fn element(shape: Shape, keys: &Keys, item: &Value) -> Option<String> {
+    match keys {
+        Keys::Atomic => None,
+        Keys::Set => Some(format!("v:{item}")),
+        Keys::By(keys) => shape.key(keys, item),
+    }
+}

@@ -1,0 +1,199 @@
+use super::*;
+use crate::kinds;
+use crate::value::list;
+
+fn shape(kind: &'static str) -> Shape<'static> {
+    let group = if kind == "Deployment" { "apps" } else { "" };
+    Shape::of(kinds::find(group, "v1", kind).unwrap())
+}
+fn by<'a>(name: &'a str, now: &'a str) -> Manager<'a> {
+    Manager { name, api_version: "v1", subresource: "", now }
+}
+fn cm(data: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": data})
+}
+fn owned(object: &Value, manager: &str) -> Value {
+    let entry = list(object, "metadata.managedFields").iter().find(|e| text(e, "manager") == manager);
+    entry.map_or(Value::Null, |e| e["fieldsV1"].clone())
+}
+
+#[test]
+fn what_is_no_longer_applied_goes_unless_others_own_it() {
+    let shape = shape("ConfigMap");
+    let first = apply(shape, &Value::Null, &cm(json!({"a": "1", "b": "2"})), by("me", "t")).object;
+    let shared = apply(shape, &first, &cm(json!({"b": "2"})), by("you", "t"));
+    assert_eq!(shared.conflicts, []);
+    let second = apply(shape, &shared.object, &cm(json!({"c": "3"})), by("me", "t")).object;
+    assert_eq!(second["data"], json!({"b": "2", "c": "3"}));
+    let again = apply(shape, &second, &cm(json!({"c": "3"})), by("me", "later")).object;
+    assert_eq!(again, second, "applying the same again changes nothing");
+}
+
+#[test]
+fn two_appliers_of_different_values_conflict() {
+    let pod = |image: &str| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+            "spec": {"containers": [{"name": "c", "image": image}]}})
+    };
+    let first = apply(shape("Pod"), &Value::Null, &pod("x"), by("me", "t")).object;
+    let clash = apply(shape("Pod"), &first, &pod("y"), by("you", "t"));
+    let field = ".spec.containers[name=\"c\"].image".to_string();
+    assert_eq!(clash.conflicts, [Conflict { manager: "\"me\"".into(), field }]);
+    assert_eq!(
+        owned(&clash.object, "me"),
+        json!({"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:name": {}}}}})
+    );
+    assert_eq!(list(&clash.object, "spec.containers").len(), 1);
+}
+
+#[test]
+fn an_update_owns_what_it_changed_and_nothing_else() {
+    let shape = shape("Pod");
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "uid": "u", "labels": {"app": "x"}},
+        "spec": {"containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 80, "protocol": "TCP"}]}]}});
+    track(shape, &Value::Null, &mut pod, by("kubectl-create", "t1"));
+    assert_eq!(
+        owned(&pod, "kubectl-create"),
+        json!({"f:metadata": {"f:labels": {".": {}, "f:app": {}}},
+            "f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:name": {}, "f:image": {},
+                "f:ports": {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}, "f:protocol": {}}, ".": {}}},
+                ".": {}}}})
+    );
+    let mut new = pod.clone();
+    new["spec"]["containers"][0]["image"] = "y".into();
+    new["metadata"]["labels"] = json!({"tier": "web"});
+    track(shape, &pod, &mut new, by("edit", "t2"));
+    assert_eq!(
+        owned(&new, "edit"),
+        json!({"f:metadata": {"f:labels": {"f:tier": {}}}, "f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {"f:image": {}}}}})
+    );
+    let before = owned(&new, "kubectl-create");
+    assert!(
+        before["f:metadata"]["f:labels"].get("f:app").is_none(),
+        "what was removed belongs to nobody: {before}"
+    );
+    assert!(before["f:spec"]["f:containers"]["k:{\"name\":\"c\"}"].get("f:image").is_none());
+    let mut same = new.clone();
+    track(shape, &new, &mut same, by("edit", "t3"));
+    assert_eq!(same, new, "no change leaves no trace");
+}
+
+#[test]
+fn an_applier_meets_what_was_updated() {
+    let shape = shape("Deployment");
+    let deployment = |replicas: i64| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"replicas": replicas}});
+    let manager = |name| Manager { name, api_version: "apps/v1", subresource: "", now: "t" };
+    let first = apply(shape, &Value::Null, &deployment(1), manager("me")).object;
+    let mut scaled = first.clone();
+    scaled["spec"]["replicas"] = 3.into();
+    track(shape, &first, &mut scaled, Manager { subresource: "scale", ..manager("kubectl") });
+    assert_eq!(owned(&scaled, "me"), Value::Null, "the applier lost its only field");
+    let clash = apply(shape, &scaled, &deployment(1), manager("me"));
+    assert_eq!(
+        clash.conflicts,
+        [Conflict {
+            manager: "\"kubectl\" with subresource \"scale\" using apps/v1".into(),
+            field: ".spec.replicas".into()
+        }]
+    );
+    assert_eq!(owned(&clash.object, "kubectl"), Value::Null, "a forced apply takes it back");
+}
+
+#[test]
+fn many_updaters_become_ancient() {
+    let shape = shape("ConfigMap");
+    let mut object = cm(json!({}));
+    for i in 0..12 {
+        let mut new = object.clone();
+        new["data"][format!("k{i:02}")] = "v".into();
+        track(shape, &object, &mut new, by(&format!("m{i:02}"), &format!("2026-01-01T00:00:{i:02}Z")));
+        object = new;
+    }
+    let names: Vec<&str> =
+        list(&object, "metadata.managedFields").iter().map(|e| text(e, "manager")).collect();
+    assert_eq!(names.len(), 10, "{names:?}");
+    assert!(owned(&object, "ancient-changes")["f:data"].get("f:k00").is_some());
+}
+
+#[test]
+fn managers_of_one_second_keep_their_names_up_to_the_bound() {
+    let shape = shape("ConfigMap");
+    let mut object = cm(json!({}));
+    for i in 0..12 {
+        let mut new = object.clone();
+        new["data"][format!("k{i:02}")] = "v".into();
+        let version = if i == 1 { "v2" } else { "v1" };
+        let manager = Manager { api_version: version, ..by("", "2026-01-01T00:00:00Z") };
+        track(shape, &object, &mut new, Manager { name: &format!("m{i:02}"), ..manager });
+        object = new;
+    }
+    let entries = list(&object, "metadata.managedFields");
+    let names: Vec<&str> = entries.iter().map(|e| text(e, "manager")).collect();
+    assert_eq!(names.len(), 10, "{names:?}");
+    assert!(names.contains(&"m11") && names.contains(&"m01"), "{names:?}");
+    let ancient = owned(&object, "ancient-changes");
+    assert!(
+        ancient["f:data"].get("f:k00").is_some() && ancient["f:data"].get("f:k01").is_none(),
+        "{ancient}"
+    );
+}
+
+#[test]
+fn an_apply_orders_the_items_that_it_names() {
+    let shape = shape("Pod");
+    let pod = |names: &[&str]| {
+        let containers: Vec<Value> = names.iter().map(|n| json!({"name": n, "image": "x"})).collect();
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"initContainers": containers}})
+    };
+    let cases: [(&[&str], &[&str], &[&str]); 7] = [
+        (&["migrate", "seed"], &["seed", "migrate"], &["seed", "migrate"]),
+        (&["migrate", "seed"], &["wait", "migrate", "seed"], &["wait", "migrate", "seed"]),
+        (&["a", "side", "b"], &["b", "a"], &["side", "b", "a"]),
+        (&["a", "side", "b"], &["new", "a", "b"], &["new", "a", "side", "b"]),
+        (&["a", "x", "b", "y", "d"], &["b", "n", "a", "d"], &["x", "b", "y", "n", "a", "d"]),
+        (&["x"], &["new"], &["x", "new"]),
+        (&["a", "a", "x"], &["a"], &["a", "x"]),
+    ];
+    for (live, applied, want) in cases {
+        let found = apply(shape, &pod(live), &pod(applied), by("me", "t")).object;
+        let names: Vec<&str> = list(&found, "spec.initContainers").iter().map(|c| text(c, "name")).collect();
+        assert_eq!(names, want, "{live:?} {applied:?}");
+    }
+    let finalizers = |all: Value| json!({"metadata": {"name": "p", "finalizers": all}});
+    let found =
+        apply(shape, &finalizers(json!(["x/a", "x/b"])), &finalizers(json!(["x/b", "x/a"])), by("me", "t"));
+    assert_eq!(found.object["metadata"]["finalizers"], json!(["x/b", "x/a"]));
+}
+
+#[test]
+fn an_item_that_omits_a_key_is_one_item_however_often_it_is_applied() {
+    let shape = shape("Pod");
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone"}]}});
+    let first = apply(shape, &Value::Null, &pod, by("me", "t")).object;
+    let second = apply(shape, &first, &pod, by("me", "t")).object;
+    assert_eq!(list(&second, "spec.topologySpreadConstraints").len(), 1);
+}
+
+#[test]
+fn items_without_a_key_and_items_that_occur_twice_are_no_object_to_apply() {
+    let pod = |spec: Value| problems(shape("Pod"), &json!({"metadata": {"name": "p"}, "spec": spec}));
+    let env = json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]);
+    assert_eq!(
+        pod(json!({"containers": [{"name": "c", "env": env}]})),
+        [".spec.containers[name=\"c\"].env: duplicate entries for key [name=\"A\"]"]
+    );
+    assert_eq!(
+        pod(json!({"containers": [{"image": "x"}]})),
+        [
+            ".spec.containers: element 0: associative list with keys has an element that omits all key fields [\"name\"] (and doesn't have default values for any key fields)"
+        ]
+    );
+    let ports = json!([{"containerPort": 53}, {"containerPort": 53, "protocol": "UDP"}]);
+    assert_eq!(pod(json!({"containers": [{"name": "c", "ports": ports, "args": ["a", "a"]}]})), [""; 0]);
+    let twice = json!({"metadata": {"finalizers": ["x/a", "x/a"]}});
+    assert_eq!(
+        problems(shape("Pod"), &twice),
+        [".metadata.finalizers: duplicate entries for key [=\"x/a\"]"]
+    );
+}

@@ -1,0 +1,57 @@
+//! Reading `metadata`, and the two names that every object answers to.
+
+use super::value;
+use clock::Timestamp;
+use serde_json::Value;
+
+pub fn name(object: &Value) -> &str {
+    value::text(object, "metadata.name")
+}
+pub fn namespace(object: &Value) -> &str {
+    value::text(object, "metadata.namespace")
+}
+pub fn uid(object: &Value) -> &str {
+    value::text(object, "metadata.uid")
+}
+/// `metadata.resourceVersion` as text, empty if it has none.
+pub fn resource_version(object: &Value) -> &str {
+    value::text(object, "metadata.resourceVersion")
+}
+pub fn generation(object: &Value) -> i64 {
+    value::int(object, "metadata.generation").unwrap_or(0)
+}
+pub fn is_terminating(object: &Value) -> bool {
+    !value::empty(object, "metadata.deletionTimestamp")
+}
+pub fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
+    value::list(object, "metadata.finalizers").iter().filter_map(Value::as_str)
+}
+pub fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    value::map(object, "metadata.labels")?.get(key)?.as_str()
+}
+pub fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    value::map(object, "metadata.annotations")?.get(key)?.as_str()
+}
+
+/// The time at `path`, if it is one.
+pub fn time(object: &Value, path: &str) -> Option<Timestamp> {
+    value::text(object, path).parse().ok()
+}
+
+/// An object with kind, apiVersion, metadata, spec, data and status in the order people expect.
+pub fn in_order(object: &mut Value) {
+    const FIRST: [&str; 4] = ["kind", "apiVersion", "metadata", "spec"];
+    if let Value::Object(map) = object {
+        if map.keys().take(3).eq(FIRST[..3].iter()) {
+            return;
+        }
+        let mut sorted = serde_json::Map::with_capacity(map.len());
+        for key in FIRST {
+            if let Some(v) = map.shift_remove(key) {
+                sorted.insert(key.to_string(), v);
+            }
+        }
+        sorted.extend(std::mem::take(map));
+        *map = sorted;
+    }
+}

@@ -1,0 +1,238 @@
+//! JSON patch (RFC 6902) and merge patch (RFC 7386).
+
+use super::bounds;
+use super::status::Status;
+use super::value::as_map;
+use json_patch::PatchOperation;
+use json_patch::jsonptr::Pointer;
+use serde_json::{Value, json};
+
+const OPERATIONS_MAX: usize = 10_000;
+/// Bytes (as JSON) that the `copy` operations of one patch may add: as much as a request's body may
+/// have (CVE-2019-1002100).
+const COPY_MAX: usize = 3 * 1024 * 1024;
+/// Values that the operations of one patch may carry from place to place. A body of 3 MiB has less
+/// than half of them.
+const VISITS_MAX: usize = 4 * 1024 * 1024;
+/// Items of lists that the operations of one patch may move up or down: whoever removes the first
+/// of many moves all others. A tenth of a second's work.
+const SHIFTS_MAX: usize = 64 * 1024 * 1024;
+
+/// Applies a merge patch.
+pub fn merge(object: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        *object = patch.clone();
+        return;
+    };
+    let map = as_map(object);
+    if fields.values().any(Value::is_null) {
+        // In one pass: to remove each field for itself would move all fields behind it.
+        map.retain(|key, _| !fields.get(key).is_some_and(Value::is_null));
+    }
+    for (key, value) in fields {
+        match value {
+            Value::Null => {}
+            Value::Object(_) => merge(map.entry(key).or_insert(Value::Null), value),
+            other => drop(map.insert(key.clone(), other.clone())),
+        }
+    }
+}
+
+/// Applies a JSON patch given as text. The whole patch or nothing of it takes effect.
+///
+/// # Errors
+/// 400 for text that is no patch, 413 for more than 10 000 operations, 422 for an operation that
+/// fails: among them copies beyond [`COPY_MAX`] and values that nest deeper than
+/// [`bounds::DEPTH_MAX`].
+pub fn json(object: &mut Value, patch: &[u8]) -> Result<(), Status> {
+    let operations: json_patch::Patch = serde_json::from_slice(patch)
+        .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
+    if operations.0.len() > OPERATIONS_MAX {
+        let message = format!(
+            "Request entity too large: The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {}",
+            operations.0.len()
+        );
+        return Err(Status::new(413, "RequestEntityTooLarge", message));
+    }
+    // On a copy: the crate's own way back panics after a `move` that put a value in the place of
+    // what held it.
+    let mut patched = object.clone();
+    let mut allowance = Allowance { copied: 0, visits: VISITS_MAX, shifts: SHIFTS_MAX };
+    for (i, operation) in operations.0.iter().enumerate() {
+        allowance.spend(&patched, operation).map_err(|why| refused(&why))?;
+        json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation)).map_err(|mut e| {
+            e.operation = i;
+            refused(&e.to_string())
+        })?;
+    }
+    *object = patched;
+    Ok(())
+}
+
+fn refused(why: &str) -> Status {
+    let causes = json!([{"reason": "UnexpectedServerResponse", "message": why}]);
+    Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
+        .with(json!({"causes": causes}))
+}
+
+/// What the operations of one patch may still make.
+struct Allowance {
+    /// Bytes that `copy` has added so far.
+    copied: usize,
+    /// Values that may still be looked at to learn how deep they nest.
+    visits: usize,
+    /// Items of lists that may still be moved.
+    shifts: usize,
+}
+
+impl Allowance {
+    /// Takes the items behind `place`, which an insertion or a removal moves.
+    fn shift(&mut self, object: &Value, place: &Pointer) -> Result<(), String> {
+        let Some((parent, last)) = place.split_back() else { return Ok(()) };
+        let Some(Value::Array(items)) = object.pointer(parent.as_str()) else { return Ok(()) };
+        let at = last.decoded().parse().unwrap_or(items.len()); // `-` is the end
+        let left = self.shifts.checked_sub(items.len().saturating_sub(at));
+        self.shifts = left.ok_or("the patch inserts or removes too often in long lists")?;
+        Ok(())
+    }
+
+    /// Judges an operation before it runs, so that no value too large or too deep ever exists.
+    fn spend(&mut self, object: &Value, operation: &PatchOperation) -> Result<(), String> {
+        match operation {
+            PatchOperation::Add(add) => self.shift(object, &add.path)?,
+            PatchOperation::Copy(copy) => self.shift(object, &copy.path)?,
+            PatchOperation::Remove(remove) => self.shift(object, &remove.path)?,
+            PatchOperation::Move(moved) => {
+                self.shift(object, &moved.from)?;
+                self.shift(object, &moved.path)?;
+            }
+            PatchOperation::Replace(_) | PatchOperation::Test(_) => {}
+        }
+        let (path, value) = match operation {
+            PatchOperation::Add(add) => (&add.path, Some(&add.value)),
+            PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
+            PatchOperation::Move(moved) => (&moved.path, object.pointer(moved.from.as_str())),
+            PatchOperation::Copy(copy) => {
+                let value = object.pointer(copy.from.as_str());
+                self.copied = self.copied.saturating_add(value.map_or(0, size));
+                if self.copied > COPY_MAX {
+                    return Err(format!(
+                        "Unable to complete the copy, the accumulated size increase of copy is {}, exceeding the limit {COPY_MAX}",
+                        self.copied
+                    ));
+                }
+                (&copy.path, value)
+            }
+            PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
+        };
+        let Some(value) = value else { return Ok(()) }; // the operation itself says that there is nothing
+        let inner = bounds::depth_within(value, &mut self.visits)
+            .ok_or("the patch moves too many values from place to place")?;
+        match path.count() + inner > bounds::DEPTH_MAX {
+            true => Err(format!(
+                "the patched object is nested too deeply: at most {} levels of lists and maps are allowed",
+                bounds::DEPTH_MAX
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Bytes of a value as JSON.
+fn size(value: &Value) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    match serde_json::to_writer(&mut count, value) {
+        Ok(()) => count.0,
+        Err(_) => usize::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_removes_and_lists_are_replaced() {
+        let mut object = json!({"a": {"b": 1, "c": [1, 2]}, "d": "x"});
+        merge(&mut object, &json!({"a": {"b": null, "c": [3]}, "e": {"f": null, "g": 1}}));
+        assert_eq!(object, json!({"a": {"c": [3]}, "d": "x", "e": {"g": 1}}));
+    }
+
+    #[test]
+    fn what_fails_half_way_changes_nothing() {
+        let before = json!({"a": {"b": 1}});
+        let mut object = before.clone();
+        let patch = br#"[{"op":"move","from":"/a/b","path":"/a"},{"op":"test","path":"/a","value":2}]"#;
+        assert_eq!(json(&mut object, patch).unwrap_err().code, 422);
+        assert_eq!(object, before);
+    }
+
+    #[test]
+    fn a_failed_test_is_unprocessable() {
+        let mut object = json!({"a": 1});
+        let error = json(&mut object, br#"[{"op":"test","path":"/a","value":2}]"#).unwrap_err();
+        assert_eq!(error.code, 422);
+        assert_eq!(json(&mut object, b"{").unwrap_err().code, 400);
+        assert!(json(&mut object, br#"[{"op":"remove","path":"/zz/y"}]"#).is_err());
+        json(&mut object, br#"[{"op":"add","path":"/b","value":[1]},{"op":"add","path":"/b/-","value":2}]"#)
+            .unwrap();
+        assert_eq!(object, json!({"a": 1, "b": [1, 2]}));
+    }
+
+    fn operations(operation: impl Fn(usize) -> Value, count: usize) -> Vec<u8> {
+        Value::Array((0..count).map(operation).collect()).to_string().into_bytes()
+    }
+
+    #[test]
+    fn copies_that_double_are_refused_before_they_are_made() {
+        let before = json!({"data": {"a": "b"}});
+        let mut object = before.clone();
+        let doubling = |i| json!({"op": "copy", "from": "/data", "path": format!("/data/k{i}")});
+        json(&mut object.clone(), &operations(doubling, 8)).unwrap();
+        let status = json(&mut object, &operations(doubling, 40)).unwrap_err();
+        assert_eq!(status.code, 422);
+        let why = status.details["causes"][0]["message"].as_str().unwrap().to_string();
+        assert!(
+            why.starts_with("Unable to complete the copy, the accumulated size increase of copy is "),
+            "{why}"
+        );
+        assert!(why.ends_with(", exceeding the limit 3145728"), "{why}");
+        assert_eq!(object, before);
+    }
+
+    #[test]
+    fn a_value_that_nests_ever_deeper_is_refused() {
+        let deep = |op: &str| {
+            let op = op.to_string();
+            let mut object = json!({"data": {"a": "b"}, "x": []});
+            let one = move |_| json!({"op": op, "from": "/data", "path": "/data/x"});
+            json(&mut object, &operations(one, 9_900))
+                .map_err(|e| e.details["causes"][0]["message"].to_string())
+        };
+        assert!(deep("copy").unwrap_err().contains("nested too deeply"));
+        // Each adds a level around what is there already.
+        let add =
+            |i: usize| json!({"op": "add", "path": format!("/data{}", "/a".repeat(i)), "value": {"a": {}}});
+        let mut object = json!({"data": {}});
+        assert!(json(&mut object, &operations(add, 90)).is_ok());
+        assert!(json(&mut object, &operations(add, 200)).is_err());
+        // `move` makes it deeper without a byte more.
+        let wrap = |i: usize| match i % 2 {
+            0 => json!({"op": "move", "from": "/a", "path": "/b/a"}),
+            _ => json!({"op": "move", "from": "/b", "path": "/a"}),
+        };
+        let mut object = json!({"a": {}, "b": {}});
+        assert!(json(&mut object, &operations(wrap, 2)).is_ok());
+        assert!(json(&mut json!({"a": 1}), br#"[{"op":"copy","from":"/zz","path":"/y"}]"#).is_err());
+    }
+}

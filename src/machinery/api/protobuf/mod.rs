@@ -1,0 +1,437 @@
+//! Protobuf request bodies: what kubectl ≥ 1.32 and client-go post.
+//!
+//! `messages.txt` lists every message of the stable API groups, one a line: its name without
+//! `io.k8s.`, then `number:jsonName=type` for each field. Types: `s` string, `i` int32, `l` int64,
+//! `b` bool, `y` bytes, `f` double, or a message; `[]` repeated, `{}` map from string; `*` as name:
+//! the fields of that message stand inline (Go embedding); `!` after a scalar: its zero value means
+//! something (a pointer or a required field in Go), so it is kept. The marks were compared with the
+//! struct tags of `k8s.io/api` 0.35. The list was made from the prost structs of crate `k8s-pb` 0.9
+//! (numbers and types), with the JSON names taken from the schemas of `k8s-openapi` 0.29 by
+//! comparing names without underscores and case.
+
+use super::value;
+use base64::Engine as _;
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// The first bytes of every Kubernetes protobuf body.
+const MAGIC: &[u8] = b"k8s\0";
+/// Messages nest at most this deep (JSONSchemaProps could go on for ever). JSON inside of them
+/// counts on its own: the reader of a body checks the whole object against `bounds::DEPTH_MAX`.
+const DEPTH_MAX: usize = 64;
+
+#[derive(Clone, Copy)]
+enum Shape {
+    One,
+    Repeated,
+    Map,
+}
+
+#[derive(Clone, Copy)]
+struct Field {
+    json: &'static str,
+    shape: Shape,
+    kind: &'static str,
+    keep_zero: bool,
+}
+
+static MESSAGES: LazyLock<HashMap<&'static str, HashMap<u32, Field>>> = LazyLock::new(|| {
+    let mut all = HashMap::new();
+    for line in include_str!("messages.txt").lines() {
+        let mut words = line.split(' ');
+        let Some(name) = words.next() else { continue };
+        all.insert(name, words.filter_map(field).collect());
+    }
+    all
+});
+
+fn field(word: &'static str) -> Option<(u32, Field)> {
+    let (number, rest) = word.split_once(':')?;
+    let (json, kind) = rest.split_once('=')?;
+    let (kind, keep_zero) = match kind.strip_suffix('!') {
+        Some(kind) => (kind, true),
+        None => (kind, false),
+    };
+    let (shape, kind) = match (kind.strip_prefix("[]"), kind.strip_prefix("{}")) {
+        (Some(inner), _) => (Shape::Repeated, inner),
+        (_, Some(inner)) => (Shape::Map, inner),
+        _ => (Shape::One, kind),
+    };
+    Some((number.parse().ok()?, Field { json, shape, kind, keep_zero }))
+}
+
+/// Reads a whole request body: the envelope, then the message that it names. Gives the object as
+/// JSON.
+pub fn decode(body: &[u8]) -> Result<Value, String> {
+    let unknown = body
+        .strip_prefix(MAGIC)
+        .ok_or("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")?;
+    let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
+    for item in Reader(unknown) {
+        match item? {
+            (1, Wire::Bytes(meta)) => {
+                for item in Reader(meta) {
+                    match item? {
+                        (1, Wire::Bytes(b)) => api_version = utf8(b)?,
+                        (2, Wire::Bytes(b)) => kind = utf8(b)?,
+                        _ => {}
+                    }
+                }
+            }
+            (2, Wire::Bytes(b)) => raw = b,
+            _ => {}
+        }
+    }
+    let (group, version) = api_version.split_once('/').unwrap_or(("core", &api_version));
+    let package = group.split('.').next().unwrap_or(group);
+    let in_group = format!("api.{package}.{version}.{kind}");
+    let meta = format!("apimachinery.pkg.apis.meta.v1.{kind}");
+    let name = if MESSAGES.contains_key(in_group.as_str()) { &in_group } else { &meta };
+    if !MESSAGES.contains_key(name.as_str()) {
+        return Err(format!("no kind \"{kind}\" is registered for version \"{api_version}\""));
+    }
+    let mut object = message(name, raw, 0)?;
+    let mut full = Map::new();
+    full.insert("kind".into(), kind.into());
+    full.insert("apiVersion".into(), api_version.into());
+    full.append(value::as_map(&mut object));
+    Ok(Value::Object(full))
+}
+
+fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
+    let short = name.rsplit('.').next().unwrap_or(name);
+    match short {
+        "Time" | "MicroTime" => return time(bytes, short == "MicroTime"),
+        "Quantity" => return Ok(first_text(bytes)?.into()),
+        "IntOrString" => return int_or_string(bytes),
+        "RawExtension" | "FieldsV1" | "JSON" => {
+            for item in Reader(bytes) {
+                if let (1, Wire::Bytes(raw)) = item? {
+                    return serde_json::from_slice(raw).map_err(|e| e.to_string());
+                }
+            }
+            return Ok(Value::Null);
+        }
+        _ => {}
+    }
+    if depth > DEPTH_MAX {
+        return Err("protobuf message is nested too deeply".to_string());
+    }
+    if short.starts_with("JSONSchemaPropsOr") {
+        return schema_or(name, bytes, depth);
+    }
+    let fields = MESSAGES.get(name).ok_or_else(|| format!("unknown protobuf message {name}"))?;
+    let mut out = Map::new();
+    for item in Reader(bytes) {
+        let (number, wire) = item?;
+        let Some(field) = fields.get(&number) else { continue };
+        match field.shape {
+            Shape::Map => {
+                let Wire::Bytes(entry) = wire else { continue };
+                let (key, value) = map_entry(field.kind, entry, depth)?;
+                let slot = out.entry(field.json).or_insert_with(|| Value::Object(Map::new()));
+                value::as_map(slot).insert(key, value);
+            }
+            Shape::Repeated => {
+                let value = scalar_or_message(field.kind, wire, depth)?;
+                match out.entry(field.json).or_insert_with(|| Value::Array(vec![])) {
+                    Value::Array(list) => list.push(value),
+                    _ => return Err("malformed protobuf message".to_string()),
+                }
+            }
+            Shape::One => {
+                let mut value = scalar_or_message(field.kind, wire, depth)?;
+                if field.json == "*" {
+                    out.append(value::as_map(&mut value));
+                } else if field.keep_zero || !is_zero(&value) {
+                    out.insert(field.json.into(), value);
+                }
+            }
+        }
+    }
+    Ok(Value::Object(out))
+}
+
+const SCHEMA: &str = "api.apiextensions.v1.JSONSchemaProps";
+
+/// A place in a definition's schema that holds a schema or something simpler: a list of schemas
+/// (`items`), `true` or `false` (`additionalProperties`), names of fields (`dependencies`).
+fn schema_or(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
+    let bool_or = name.ends_with("OrBool");
+    let (mut allows, mut schema, mut list) = (false, None, vec![]);
+    for item in Reader(bytes) {
+        match (item?, bool_or) {
+            ((1, Wire::Varint(n)), true) => allows = n != 0,
+            ((2, Wire::Bytes(b)), true) | ((1, Wire::Bytes(b)), false) => {
+                schema = Some(message(SCHEMA, b, depth + 1)?);
+            }
+            ((2, Wire::Bytes(b)), false) if name.ends_with("OrArray") => {
+                list.push(message(SCHEMA, b, depth + 1)?);
+            }
+            ((2, Wire::Bytes(b)), false) => list.push(utf8(b)?.into()),
+            _ => {}
+        }
+    }
+    Ok(match schema {
+        Some(schema) => schema,
+        None if bool_or => allows.into(),
+        None => Value::Array(list),
+    })
+}
+
+/// Unset in Go, unless the field is a pointer. An empty message stays: `emptyDir: {}` means
+/// something.
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(s) => s.is_empty(),
+        Value::Number(n) => n.as_f64() == Some(0.0),
+        _ => false,
+    }
+}
+
+fn map_entry(kind: &str, entry: &[u8], depth: usize) -> Result<(String, Value), String> {
+    let (mut key, mut value) = (String::new(), None);
+    for item in Reader(entry) {
+        match item? {
+            (1, Wire::Bytes(b)) => key = utf8(b)?,
+            (2, wire) => value = Some(scalar_or_message(kind, wire, depth)?),
+            _ => {}
+        }
+    }
+    let empty = || if kind.len() > 1 { Value::Object(Map::new()) } else { "".into() };
+    Ok((key, value.unwrap_or_else(empty)))
+}
+
+fn scalar_or_message(kind: &str, wire: Wire<'_>, depth: usize) -> Result<Value, String> {
+    Ok(match (kind, wire) {
+        ("s", Wire::Bytes(b)) => utf8(b)?.into(),
+        ("y", Wire::Bytes(b)) => base64::engine::general_purpose::STANDARD.encode(b).into(),
+        ("b", Wire::Varint(n)) => (n != 0).into(),
+        ("i", Wire::Varint(n)) => (n as i32).into(),
+        ("l", Wire::Varint(n)) => (n as i64).into(),
+        ("f", Wire::Fixed(n)) => f64::from_bits(n).into(),
+        (name, Wire::Bytes(b)) => message(name, b, depth + 1)?,
+        _ => return Err("malformed protobuf message: wrong wire type".to_string()),
+    })
+}
+
+fn time(bytes: &[u8], micro: bool) -> Result<Value, String> {
+    let (mut seconds, mut nanos) = (None, 0);
+    for item in Reader(bytes) {
+        match item? {
+            (1, Wire::Varint(n)) => seconds = Some(n as i64),
+            (2, Wire::Varint(n)) => nanos = n as i32,
+            _ => {}
+        }
+    }
+    let Some(seconds) = seconds else { return Ok(Value::Null) };
+    let at = clock::Timestamp::new(seconds, nanos.clamp(0, 999_999_999)).map_err(|e| e.to_string())?;
+    Ok(if micro { clock::rfc3339_micro(at) } else { clock::rfc3339(at) }.into())
+}
+
+fn first_text(bytes: &[u8]) -> Result<String, String> {
+    for item in Reader(bytes) {
+        if let (1, Wire::Bytes(b)) = item? {
+            return utf8(b);
+        }
+    }
+    Ok(String::new())
+}
+
+fn int_or_string(bytes: &[u8]) -> Result<Value, String> {
+    let (mut is_text, mut number, mut text) = (false, 0, String::new());
+    for item in Reader(bytes) {
+        match item? {
+            (1, Wire::Varint(n)) => is_text = n == 1,
+            (2, Wire::Varint(n)) => number = n as i32,
+            (3, Wire::Bytes(b)) => text = utf8(b)?,
+            _ => {}
+        }
+    }
+    Ok(if is_text { text.into() } else { number.into() })
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, String> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| "protobuf string is not UTF-8".to_string())
+}
+
+enum Wire<'a> {
+    Varint(u64),
+    Fixed(u64),
+    Bytes(&'a [u8]),
+}
+
+/// The fields of one message: (number, value).
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn varint(&mut self) -> Result<u64, String> {
+        let mut value = 0u64;
+        for shift in (0..70).step_by(7) {
+            let (&byte, rest) = self.0.split_first().ok_or("unexpected EOF")?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err("proto: integer overflow".to_string())
+    }
+    fn take(&mut self, length: u64) -> Result<&'a [u8], String> {
+        if length > self.0.len() as u64 {
+            return Err("unexpected EOF".to_string());
+        }
+        let (taken, rest) = self.0.split_at(length as usize);
+        self.0 = rest;
+        Ok(taken)
+    }
+    fn read(&mut self) -> Result<(u32, Wire<'a>), String> {
+        let tag = self.varint()?;
+        let little = |b: &[u8]| b.iter().rev().fold(0u64, |n, &x| n << 8 | u64::from(x));
+        let wire = match tag & 7 {
+            0 => Wire::Varint(self.varint()?),
+            1 => Wire::Fixed(little(self.take(8)?)),
+            2 => {
+                let length = self.varint()?;
+                Wire::Bytes(self.take(length)?)
+            }
+            5 => Wire::Fixed(little(self.take(4)?)),
+            other => return Err(format!("proto: illegal wireType {other}")),
+        };
+        Ok(((tag >> 3) as u32, wire))
+    }
+}
+
+impl<'a> Iterator for Reader<'a> {
+    type Item = Result<(u32, Wire<'a>), String>;
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let item = self.read();
+        if item.is_err() {
+            self.0 = &[];
+        }
+        Some(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Encodes field `number` as a length-delimited value.
+    fn put(number: u32, bytes: &[u8]) -> Vec<u8> {
+        let mut out = vec![(number << 3 | 2) as u8, bytes.len() as u8];
+        out.extend(bytes);
+        out
+    }
+
+    #[test]
+    fn a_config_map_as_kubectl_posts_it() {
+        let meta = [put(1, b"cm"), put(2, b""), put(8, b"")].concat();
+        let raw = [put(1, &meta), put(2, &[put(1, b"a"), put(2, b"1")].concat())].concat();
+        let types = [put(1, b"v1"), put(2, b"ConfigMap")].concat();
+        let body = [b"k8s\0".to_vec(), put(1, &types), put(2, &raw), put(3, b""), put(4, b"")].concat();
+        let want =
+            json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "cm"}, "data": {"a": "1"}});
+        assert_eq!(decode(&body).unwrap(), want);
+        for cut in 4..body.len() - 5 {
+            let _ = decode(&body[..cut]); // never a panic
+        }
+    }
+
+    /// As [`put`], for values of any length.
+    fn long(number: u32, bytes: &[u8]) -> Vec<u8> {
+        let varint = |mut n: u64| {
+            let mut out = vec![];
+            while n >= 0x80 {
+                out.push(n as u8 | 0x80);
+                n >>= 7;
+            }
+            out.push(n as u8);
+            out
+        };
+        [varint(u64::from(number << 3 | 2)), varint(bytes.len() as u64), bytes.to_vec()].concat()
+    }
+
+    fn body(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+        let types = [put(1, api_version.as_bytes()), put(2, kind.as_bytes())].concat();
+        [b"k8s\0".to_vec(), long(1, &types), long(2, raw)].concat()
+    }
+
+    #[test]
+    fn a_definition_with_its_schema() {
+        let flag = |number: u32| vec![(number << 3) as u8, 1];
+        let text = long(5, b"string");
+        let entry =
+            |name: &str, schema: &[u8]| long(29, &[put(1, name.as_bytes()), long(2, schema)].concat());
+        let list = [long(5, b"array"), long(24, &long(1, &text)), long(8, &put(1, b"[\"a\"]"))].concat();
+        let free = [long(5, b"object"), long(30, &[8, 1])].concat();
+        let rule = long(44, &[put(1, b"self.a == 'x'"), put(4, b"FieldValueInvalid")].concat());
+        let preserve = vec![0xb0, 0x02, 1];
+        let schema =
+            [long(5, b"object"), entry("a", &text), entry("l", &list), entry("m", &free), rule, preserve]
+                .concat();
+        let version =
+            [put(1, b"v1"), flag(2), flag(3), long(4, &long(1, &schema)), long(5, &put(1, b""))].concat();
+        let names = [put(1, b"foos"), put(4, b"Foo")].concat();
+        let spec = [put(1, b"x.io"), long(3, &names), put(4, b"Namespaced"), long(7, &version)].concat();
+        let raw = [long(1, &put(1, b"foos.x.io")), long(2, &spec)].concat();
+        let object = decode(&body("apiextensions.k8s.io/v1", "CustomResourceDefinition", &raw)).unwrap();
+        let want = json!({"type": "object", "properties": {
+                "a": {"type": "string"},
+                "l": {"type": "array", "items": {"type": "string"}, "default": ["a"]},
+                "m": {"type": "object", "additionalProperties": true}},
+            "x-kubernetes-validations": [{"rule": "self.a == 'x'", "reason": "FieldValueInvalid"}],
+            "x-kubernetes-preserve-unknown-fields": true});
+        let version = &object["spec"]["versions"][0];
+        assert_eq!(version["schema"]["openAPIV3Schema"], want);
+        assert_eq!(version["subresources"], json!({"status": {}}));
+        assert_eq!(object["spec"]["names"], json!({"plural": "foos", "kind": "Foo"}));
+        assert_eq!(object["metadata"]["name"], "foos.x.io");
+    }
+
+    #[test]
+    fn every_field_of_a_definition_is_one_of_its_schema() {
+        for (name, fields) in MESSAGES.iter().filter(|(name, _)| name.starts_with("api.apiextensions.")) {
+            let short = name.rsplit('.').next().unwrap();
+            let schema = format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.{short}");
+            let published = crate::published::schemas();
+            let Some(properties) = published.get(&schema).and_then(|s| s["properties"].as_object()) else {
+                continue;
+            };
+            for field in fields.values() {
+                assert!(properties.contains_key(field.json), "{name}.{}", field.json);
+            }
+        }
+    }
+
+    #[test]
+    fn schemas_that_nest_without_end_are_refused() {
+        let mut schema = long(5, b"object");
+        for _ in 0..300 {
+            schema = long(28, &schema);
+        }
+        let version = long(4, &long(1, &schema));
+        let raw = long(2, &long(7, &version));
+        let error = decode(&body("apiextensions.k8s.io/v1", "CustomResourceDefinition", &raw)).unwrap_err();
+        assert_eq!(error, "protobuf message is nested too deeply");
+    }
+
+    #[test]
+    fn embedded_messages_stand_inline_and_pointers_keep_their_zero() {
+        let volume = [put(1, b"v"), put(2, &put(2, b""))].concat();
+        assert_eq!(message("api.core.v1.Volume", &volume, 0).unwrap(), json!({"name": "v", "emptyDir": {}}));
+        let spec = [vec![0x08, 0x00], vec![0x28, 0x00]].concat(); // replicas 0, minReadySeconds 0
+        assert_eq!(message("api.apps.v1.DeploymentSpec", &spec, 0).unwrap(), json!({"replicas": 0}));
+        let spec = [0x60, 0, 0x68, 0]; // backoffLimitPerIndex 0, maxFailedIndexes 0: the first failure ends the Job
+        let want = json!({"backoffLimitPerIndex": 0, "maxFailedIndexes": 0});
+        assert_eq!(message("api.batch.v1.JobSpec", &spec, 0).unwrap(), want);
+        let client = message("api.core.v1.ClientIPConfig", &[0x08, 0x00], 0).unwrap();
+        assert_eq!(client, json!({"timeoutSeconds": 0}), "10800 would be filled in");
+    }
+}

@@ -1,0 +1,98 @@
+//! The schemas that Kubernetes publishes for its types, as `scripts/schemas` made and packed them.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// What a custom kind consists of besides its own schema.
+pub const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+const PACKED: &[u8] = include_bytes!("schemas.json.gz");
+
+#[derive(Deserialize)]
+struct Published {
+    /// group/version/kind → name
+    kinds: HashMap<String, String>,
+    /// name → schema; references read `#/components/schemas/<name>`.
+    schemas: Map<String, Value>,
+}
+
+static PUBLISHED: LazyLock<Published> = LazyLock::new(|| {
+    let unpacked = flate2::read::GzDecoder::new(PACKED);
+    serde_json::from_reader(std::io::BufReader::new(unpacked))
+        .expect("scripts/schemas packs what is read here")
+});
+
+/// All of them, by name: `io.k8s.api.core.v1.Pod`.
+pub fn schemas() -> &'static Map<String, Value> {
+    &PUBLISHED.schemas
+}
+
+/// The name of a kind's schema; empty if scripts/schemas does not list the kind.
+pub fn name(group: &str, version: &str, kind: &str) -> &'static str {
+    PUBLISHED.kinds.get(&format!("{group}/{version}/{kind}")).map(String::as_str).unwrap_or_default()
+}
+
+/// These schemas and all that they refer to, in the order of their names.
+pub fn with_parts<'a>(roots: impl Iterator<Item = &'a str>) -> Map<String, Value> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut wanted: Vec<&str> = roots.collect();
+    while let Some(name) = wanted.pop() {
+        if let Some((name, schema)) = schemas().get_key_value(name)
+            && found.insert(name.as_str(), schema).is_none()
+        {
+            references(schema, &mut wanted);
+        }
+    }
+    found.into_iter().map(|(name, schema)| (name.to_string(), schema.clone())).collect()
+}
+
+fn references<'a>(schema: &'a Value, found: &mut Vec<&'a str>) {
+    match schema {
+        Value::Object(map) => {
+            let reference = map.get("$ref").and_then(Value::as_str);
+            found.extend(reference.and_then(|r| r.rsplit('/').next()));
+            map.values().for_each(|v| references(v, found));
+        }
+        Value::Array(list) => list.iter().for_each(|v| references(v, found)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds;
+
+    #[test]
+    fn every_kind_and_every_reference_is_known() {
+        for kind in kinds::all() {
+            assert!(
+                schemas().contains_key(kind.schema_name),
+                "{}: name it in scripts/schemas/src/main.rs",
+                kind.kind
+            );
+        }
+        let mut named = Vec::new();
+        schemas().values().for_each(|s| references(s, &mut named));
+        assert!(named.len() > schemas().len() && named.iter().all(|n| schemas().contains_key(*n)));
+    }
+
+    #[test]
+    fn the_schemas_are_those_of_the_k8s_openapi_in_use() {
+        let lock = include_str!("../../../Cargo.lock");
+        let (_, after) = lock.split_once("name = \"k8s-openapi\"\nversion = \"").unwrap();
+        let in_use = after.split('"').next().unwrap();
+        let packed: Value = serde_json::from_reader(flate2::read::GzDecoder::new(PACKED)).unwrap();
+        assert_eq!(packed["madeWith"], in_use, "run scripts/schemas/make");
+    }
+
+    #[test]
+    fn a_schema_comes_with_its_parts_and_no_others() {
+        let lease = with_parts([name("coordination.k8s.io", "v1", "Lease")].into_iter());
+        assert!(
+            lease.contains_key("io.k8s.api.coordination.v1.LeaseSpec") && lease.contains_key(OBJECT_META)
+        );
+        assert!(!lease.keys().any(|n| n.contains(".core.")), "{:?}", lease.keys());
+    }
+}

@@ -1,0 +1,533 @@
+//! Computes what a pod requests of a node, and what a node lacks for it. Source:
+//! `k8s.io/component-helpers/resource/helpers.go`; KEP-753 (sidecar containers), KEP-688 (pod
+//! overhead), KEP-2837 (pod-level resources).
+//!
+//! The scheduler, ResourceQuota, LimitRange and the kubelet's admission all ask this file, so they
+//! cannot disagree about a pod.
+//!
+//! ```text
+//! containers               web 500m, log 100m                     sum of what runs together       600m
+//! restartable init         proxy 200m (a sidecar)                 runs beside them              + 200m  = 800m
+//! init                     migrate 1, started after the sidecar   1 + 200m = 1200m, which is more       = 1200m
+//! overhead                 50m                                    always added                  + 50m   = 1250m
+//! ```
+//!
+//! A request for the whole pod (`spec.resources`) takes the place of the sum, before the overhead
+//! is added.
+
+use super::quantity::Quantity;
+use super::value::{self, list, text};
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Stored;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Amounts by resource name: `cpu`, `memory`, `requests.cpu`, `pods`.
+pub type Amounts = BTreeMap<String, Quantity>;
+
+/// The two maps of `resources`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    Requests,
+    Limits,
+}
+
+/// `resources` of a container, or of a whole pod.
+#[derive(Default)]
+struct Resources {
+    requests: Amounts,
+    limits: Amounts,
+}
+
+impl Resources {
+    fn of_stored(resources: Option<&ResourceRequirements>) -> Resources {
+        let map = |of: fn(&ResourceRequirements) -> &Option<BTreeMap<String, Stored>>| {
+            resources.and_then(|r| of(r).as_ref()).map(parsed).unwrap_or_default()
+        };
+        Resources { requests: map(|r| &r.requests), limits: map(|r| &r.limits) }
+    }
+
+    fn of_value(owner: &Value) -> Resources {
+        Resources {
+            requests: amounts(owner, "resources.requests"),
+            limits: amounts(owner, "resources.limits"),
+        }
+    }
+
+    /// A container that has a limit and no request requests its limit: the API server fills that
+    /// in, but not for static pods.
+    fn get(&self, field: Field) -> Amounts {
+        match field {
+            Field::Limits => self.limits.clone(),
+            Field::Requests => {
+                let mut all = self.limits.clone();
+                all.extend(self.requests.iter().map(|(name, amount)| (name.clone(), *amount)));
+                all
+            }
+        }
+    }
+}
+
+/// Reads the amounts of a map of an object, e.g. of a Node's `allocatable`.
+pub fn parsed(map: &BTreeMap<String, Stored>) -> Amounts {
+    map.iter().filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&q.0)?))).collect()
+}
+
+/// The amounts of the map at `path`.
+pub fn amounts(object: &Value, path: &str) -> Amounts {
+    value::pairs(object, path).filter_map(|(k, v)| Some((k.to_string(), Quantity::parse(v)?))).collect()
+}
+
+/// What the total is computed from.
+struct Parts {
+    containers: Vec<Resources>,
+    /// With each: whether it is restartable (a sidecar).
+    init: Vec<(Resources, bool)>,
+    whole: Resources,
+    overhead: Amounts,
+}
+
+impl Parts {
+    /// The quality of service: see [`qos_class`].
+    fn qos_class(&self) -> &'static str {
+        let says = |resources: &Resources| {
+            resources.limits.keys().chain(resources.requests.keys()).any(|name| is_of_whole_pod(name))
+        };
+        let parts: Vec<&Resources> = match says(&self.whole) {
+            true => vec![&self.whole],
+            false => self.containers.iter().chain(self.init.iter().map(|(resources, _)| resources)).collect(),
+        };
+        let (mut any, mut all) = (false, true);
+        for resources in parts {
+            let (requests, limits) = (resources.get(Field::Requests), &resources.limits);
+            for resource in ["cpu", "memory"] {
+                let is_some =
+                    |amount: Option<&Quantity>| amount.is_some_and(|q| !q.is_zero() && !q.is_negative());
+                let (request, limit) = (requests.get(resource), limits.get(resource));
+                any |= is_some(limit) || is_some(request);
+                all &= is_some(limit) && limit == request;
+            }
+        }
+        match (any, all) {
+            (false, _) => "BestEffort",
+            (true, true) => "Guaranteed",
+            (true, false) => "Burstable",
+        }
+    }
+
+    fn of_pod(pod: &Pod) -> Parts {
+        let of = |c: &Container| Resources::of_stored(c.resources.as_ref());
+        let Some(spec) = &pod.spec else {
+            return Parts {
+                containers: vec![],
+                init: vec![],
+                whole: Resources::default(),
+                overhead: Amounts::new(),
+            };
+        };
+        let restartable = |c: &Container| c.restart_policy.as_deref() == Some("Always");
+        Parts {
+            containers: spec.containers.iter().map(of).collect(),
+            init: spec.init_containers.iter().flatten().map(|c| (of(c), restartable(c))).collect(),
+            whole: Resources::of_stored(spec.resources.as_ref()),
+            overhead: spec.overhead.as_ref().map(parsed).unwrap_or_default(),
+        }
+    }
+
+    fn of_spec(spec: &Value) -> Parts {
+        let restartable = |c: &Value| text(c, "restartPolicy") == "Always";
+        let init = list(spec, "initContainers").iter();
+        Parts {
+            containers: list(spec, "containers").iter().map(Resources::of_value).collect(),
+            init: init.map(|c| (Resources::of_value(c), restartable(c))).collect(),
+            whole: Resources::of_value(spec),
+            overhead: amounts(spec, "overhead"),
+        }
+    }
+
+    /// `missing` is what a container counts for that says nothing of a resource.
+    fn total(&self, field: Field, missing: &[(&str, Quantity)]) -> Amounts {
+        let own = |resources: &Resources| {
+            let mut own = resources.get(field);
+            for (name, amount) in missing {
+                own.entry((*name).to_string()).or_insert(*amount);
+            }
+            own
+        };
+        let mut total = Amounts::new();
+        self.containers.iter().for_each(|c| add_all(&mut total, &own(c)));
+        let (mut sidecars, mut greediest) = (Amounts::new(), Amounts::new());
+        for (container, restartable) in &self.init {
+            let own = own(container);
+            if *restartable {
+                add_all(&mut total, &own);
+                add_all(&mut sidecars, &own);
+                keep_larger(&mut greediest, &sidecars);
+            } else {
+                // It runs beside the sidecars that were started before it.
+                let mut beside = sidecars.clone();
+                add_all(&mut beside, &own);
+                keep_larger(&mut greediest, &beside);
+            }
+        }
+        keep_larger(&mut total, &greediest);
+        total.extend(self.of_whole(field));
+        for (name, amount) in &self.overhead {
+            if field == Field::Requests || total.contains_key(name) {
+                add(&mut total, name.clone(), *amount);
+            }
+        }
+        total
+    }
+
+    /// What `spec.resources` says instead of the containers. Its limit is also the request where
+    /// neither it nor a container requests anything.
+    fn of_whole(&self, field: Field) -> Amounts {
+        let mut whole = match field {
+            Field::Limits => self.whole.limits.clone(),
+            Field::Requests => self.whole.requests.clone(),
+        };
+        if field == Field::Requests {
+            let all = self.containers.iter().chain(self.init.iter().map(|(c, _)| c));
+            let said: Vec<Amounts> = all.map(|c| c.get(field)).collect();
+            for (name, limit) in &self.whole.limits {
+                if !said.iter().any(|amounts| amounts.contains_key(name)) {
+                    whole.entry(name.clone()).or_insert(*limit);
+                }
+            }
+        }
+        whole.retain(|name, _| is_of_whole_pod(name));
+        whole
+    }
+}
+
+/// Returns whether a pod may ask for this resource as a whole (`IsSupportedPodLevelResource`
+/// upstream).
+pub fn is_of_whole_pod(name: &str) -> bool {
+    matches!(name, "cpu" | "memory") || name.starts_with("hugepages-")
+}
+
+/// Adds an amount to the one of that name.
+pub fn add(to: &mut Amounts, name: impl Into<String>, amount: Quantity) {
+    let slot = to.entry(name.into()).or_insert(Quantity::of_units(0));
+    *slot = *slot + amount;
+}
+
+fn add_all(to: &mut Amounts, more: &Amounts) {
+    more.iter().for_each(|(name, amount)| add(to, name.clone(), *amount));
+}
+
+fn keep_larger(to: &mut Amounts, other: &Amounts) {
+    for (name, amount) in other {
+        let slot = to.entry(name.clone()).or_insert(*amount);
+        if *amount > *slot {
+            *slot = *amount;
+        }
+    }
+}
+
+/// Returns the requests, or the limits, of a pod.
+pub fn of_pod(pod: &Pod, field: Field) -> Amounts {
+    Parts::of_pod(pod).total(field, &[])
+}
+
+/// As [`of_pod`], for a pod as the API server has it.
+pub fn of_value(pod: &Value, field: Field) -> Amounts {
+    Parts::of_spec(value::at(pod, "spec")).total(field, &[])
+}
+
+/// Returns the quality of service of a pod (`ComputePodQOS` upstream): `Guaranteed`, `Burstable` or
+/// `BestEffort`, from requests and limits of cpu and memory: those of the whole pod if it has them,
+/// else those of each container. Amounts are compared, not texts: `1Gi` is `1073741824`.
+///
+/// ```text
+/// limits cpu 1, memory 1Gi; requests none (so the limits)  -> Guaranteed
+/// limits cpu 1, memory 1Gi; requests cpu 500m              -> Burstable
+/// neither, or all of them 0                                -> BestEffort
+/// ```
+pub fn qos_class(pod: &Pod) -> &'static str {
+    Parts::of_pod(pod).qos_class()
+}
+
+/// As [`qos_class`], for a pod as the API server has it.
+pub fn qos_class_of_value(pod: &Value) -> &'static str {
+    Parts::of_spec(value::at(pod, "spec")).qos_class()
+}
+
+/// Returns what the containers of a pod's spec request together, as far as they say so themselves,
+/// without what the pod asks for as a whole and without its overhead (`AggregateContainerRequests`
+/// upstream).
+pub fn of_containers(spec: &Value) -> Amounts {
+    let mut parts = Parts::of_spec(spec);
+    parts.containers.iter_mut().chain(parts.init.iter_mut().map(|(c, _)| c)).for_each(|c| c.limits.clear());
+    Parts { whole: Resources::default(), overhead: Amounts::new(), ..parts }.total(Field::Requests, &[])
+}
+
+/// Amounts of what only some nodes have, by name: extended resources, in units, and huge pages, in
+/// bytes.
+pub type Scalars = BTreeMap<String, i64>;
+
+/// Returns whether a resource is an extended one: somebody else's than Kubernetes'
+/// (`IsExtendedResourceName` upstream).
+pub fn is_extended(name: &str) -> bool {
+    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
+}
+
+/// Picks the amounts of what only some nodes have.
+pub fn scalars(amounts: &Amounts) -> Scalars {
+    let only_some = |name: &str| name.contains('/') || name.starts_with("hugepages-");
+    amounts.iter().filter(|(name, _)| only_some(name)).map(|(name, q)| (name.clone(), q.units())).collect()
+}
+
+/// Lists what a node with `allocatable`, of which its pods request `used`, lacks for a pod. See
+/// [`lacking`].
+pub fn lacking_scalars(asks: &Scalars, used: &Scalars, allocatable: &Scalars) -> Vec<String> {
+    let of = |all: &Scalars, name: &str| all.get(name).copied().unwrap_or(0);
+    let fits = |name: &str, asked: i64| asked <= of(allocatable, name).saturating_sub(of(used, name));
+    let lacks = asks.iter().filter(|(name, asked)| **asked > 0 && !fits(name, **asked));
+    lacks.map(|(name, _)| name.clone()).collect()
+}
+
+/// What is counted when a pod is fitted on a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    pub pods: i64,
+    /// Millicores.
+    pub cpu: i64,
+    /// Bytes.
+    pub memory: i64,
+    /// Bytes of `ephemeral-storage`.
+    pub storage: i64,
+}
+
+impl Amount {
+    /// What one pod requests.
+    pub fn of_pod(pod: &Pod) -> Amount {
+        Amount { pods: 1, ..Amount::of(&of_pod(pod, Field::Requests)) }
+    }
+
+    /// As [`Amount::of_pod`], with defaults for containers without a request: for scores only.
+    /// Source: the scheduler's `DefaultMilliCPURequest` and `DefaultMemoryRequest`.
+    pub fn of_pod_at_least(pod: &Pod) -> Amount {
+        let missing = [("cpu", Quantity::of_milli(100)), ("memory", Quantity::of_units(200 << 20))];
+        Amount { pods: 1, ..Amount::of(&Parts::of_pod(pod).total(Field::Requests, &missing)) }
+    }
+
+    /// The amounts that are counted here.
+    pub fn of(amounts: &Amounts) -> Amount {
+        let units = |name: &str| amounts.get(name).map_or(0, Quantity::units);
+        Amount {
+            pods: units("pods"),
+            cpu: amounts.get("cpu").map_or(0, Quantity::milli),
+            memory: units("memory"),
+            storage: units("ephemeral-storage"),
+        }
+    }
+
+    /// Both together, and no more than can be counted: people may ask for any number.
+    pub fn and(self, other: Amount) -> Amount {
+        self.each(other, i64::saturating_add)
+    }
+
+    /// What is left of this after the other is taken away, and never less than nothing.
+    pub fn without(self, other: Amount) -> Amount {
+        self.each(other, |a, b| a.saturating_sub(b).max(0))
+    }
+
+    pub fn is_none(self) -> bool {
+        self == Amount::default()
+    }
+
+    fn each(self, other: Amount, of: impl Fn(i64, i64) -> i64) -> Amount {
+        Amount {
+            pods: of(self.pods, other.pods),
+            cpu: of(self.cpu, other.cpu),
+            memory: of(self.memory, other.memory),
+            storage: of(self.storage, other.storage),
+        }
+    }
+}
+
+/// A resource of which a node has not enough left for a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    pub resource: &'static str,
+    pub requested: i64,
+    pub used: i64,
+    pub capacity: i64,
+}
+
+/// Lists what a node with `allocatable`, of which its pods request `used`, lacks for a pod, in
+/// upstream's order (`fitsRequest`). A pod that requests nothing of a resource fits however little
+/// is left of it.
+pub fn lacking(asks: Amount, used: Amount, allocatable: Amount) -> Vec<Lack> {
+    let of = |resource, of: fn(&Amount) -> i64| Lack {
+        resource,
+        requested: of(&asks),
+        used: of(&used),
+        capacity: of(&allocatable),
+    };
+    let all = [
+        of("pods", |a| a.pods),
+        of("cpu", |a| a.cpu),
+        of("memory", |a| a.memory),
+        of("ephemeral-storage", |a| a.storage),
+    ];
+    let fits = |lack: &Lack| lack.requested <= 0 || lack.requested <= lack.capacity.saturating_sub(lack.used);
+    all.into_iter().filter(|lack| !fits(lack)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn of(cpu: &str) -> Value {
+        json!({"name": "c", "resources": {"requests": {"cpu": cpu}}})
+    }
+
+    fn sidecar(cpu: &str) -> Value {
+        json!({"name": "s", "restartPolicy": "Always", "resources": {"requests": {"cpu": cpu}}})
+    }
+
+    /// Upstream's cases (`TestPodRequestsAndLimits`, `TestPodResourceRequests`), as cpu of the
+    /// whole pod. Both readers of a pod must agree.
+    #[test]
+    fn a_pod_requests_what_upstream_says() {
+        let limited = json!({"name": "c", "resources": {"limits": {"cpu": "3"}}});
+        for (what, spec, want) in [
+            ("nothing", json!({"containers": [{"name": "c"}]}), None),
+            ("the sum", json!({"containers": [of("1"), of("500m")]}), Some("1500m")),
+            (
+                "the larger init container",
+                json!({"containers": [of("1")], "initContainers": [of("2")]}),
+                Some("2"),
+            ),
+            (
+                "not the sum of init containers",
+                json!({"containers": [of("1")], "initContainers": [of("2"), of("1500m")]}),
+                Some("2"),
+            ),
+            (
+                "a sidecar beside them",
+                json!({"containers": [of("1")], "initContainers": [sidecar("1")]}),
+                Some("2"),
+            ),
+            (
+                "init after sidecar",
+                json!({"containers": [of("1")], "initContainers": [sidecar("1"), of("5")]}),
+                Some("6"),
+            ),
+            (
+                "init before sidecar",
+                json!({"containers": [of("1")], "initContainers": [of("5"), sidecar("1")]}),
+                Some("5"),
+            ),
+            (
+                "init between sidecars",
+                json!({"containers": [of("1")], "initContainers": [sidecar("1"), of("5"), sidecar("2"), of("3"), of("1")]}),
+                Some("6"),
+            ),
+            (
+                "sidecars that are more",
+                json!({"containers": [of("1")], "initContainers": [sidecar("3"), of("1"), sidecar("3")]}),
+                Some("7"),
+            ),
+            ("overhead", json!({"containers": [of("1")], "overhead": {"cpu": "250m"}}), Some("1250m")),
+            (
+                "overhead alone",
+                json!({"containers": [{"name": "c"}], "overhead": {"cpu": "250m"}}),
+                Some("250m"),
+            ),
+            ("the limit of a container", json!({"containers": [limited, of("1")]}), Some("4")),
+            (
+                "the whole pod's, and not more by a sidecar",
+                json!({"containers": [of("1")], "initContainers": [sidecar("9")], "resources": {"requests": {"cpu": "2"}}}),
+                Some("2"),
+            ),
+            (
+                "the whole pod's and overhead",
+                json!({"containers": [of("1")], "overhead": {"cpu": "1"}, "resources": {"requests": {"cpu": "2"}}}),
+                Some("3"),
+            ),
+            (
+                "the whole pod's limit",
+                json!({"containers": [{"name": "c"}], "resources": {"limits": {"cpu": "2"}}}),
+                Some("2"),
+            ),
+            (
+                "containers before the whole pod's limit",
+                json!({"containers": [of("1")], "resources": {"limits": {"cpu": "2"}}}),
+                Some("1"),
+            ),
+        ] {
+            let pod = json!({ "spec": spec });
+            let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
+            let cpu = |all: Amounts| all.get("cpu").map(Quantity::to_string);
+            assert_eq!(cpu(of_value(&pod, Field::Requests)).as_deref(), want, "{what}");
+            assert_eq!(of_value(&pod, Field::Requests), of_pod(&typed, Field::Requests), "{what}");
+            assert_eq!(of_value(&pod, Field::Limits), of_pod(&typed, Field::Limits), "{what}");
+        }
+    }
+
+    #[test]
+    fn the_quality_of_service_compares_amounts_and_honours_those_of_the_whole_pod() {
+        let of = |whole: Value, one: Value| {
+            let pod = json!({"spec": {"resources": whole, "containers": [{"name": "c", "resources": one}]}});
+            let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
+            assert_eq!(qos_class(&typed), qos_class_of_value(&pod), "both readers agree on {pod}");
+            qos_class(&typed)
+        };
+        let alone =
+            |limits: Value, requests: Value| of(Value::Null, json!({"limits": limits, "requests": requests}));
+        let limits = json!({"cpu": "1", "memory": "1Gi"});
+        let equal = json!({"cpu": "1000m", "memory": "1073741824"});
+        assert_eq!(alone(limits.clone(), equal), "Guaranteed");
+        assert_eq!(alone(limits.clone(), json!({})), "Guaranteed");
+        assert_eq!(alone(limits.clone(), json!({"cpu": "500m"})), "Burstable");
+        assert_eq!(alone(limits.clone(), json!({"cpu": "0"})), "Burstable");
+        assert_eq!(alone(json!({}), json!({"cpu": "1"})), "Burstable");
+        assert_eq!(alone(json!({}), json!({"cpu": "0"})), "BestEffort");
+        assert_eq!(alone(json!({}), json!({})), "BestEffort");
+        let whole = json!({"limits": limits});
+        assert_eq!(of(whole.clone(), json!({})), "Guaranteed");
+        assert_eq!(of(whole, json!({"requests": {"cpu": "500m"}})), "Guaranteed", "the whole pod's counts");
+        assert_eq!(of(json!({"requests": {"cpu": "1"}}), json!({})), "Burstable");
+        assert_eq!(
+            of(json!({}), json!({"requests": {"cpu": "1"}})),
+            "Burstable",
+            "an empty word says nothing"
+        );
+    }
+
+    #[test]
+    fn limits_have_overhead_only_where_there_is_a_limit_and_storage_is_of_containers_only() {
+        let pod = json!({"spec": {
+            "overhead": {"cpu": "1", "memory": "1Mi"},
+            "resources": {"limits": {"ephemeral-storage": "9Gi"}},
+            "containers": [{"name": "c", "resources": {"limits": {"memory": "1Mi"}, "requests": {"ephemeral-storage": "1Gi"}}}],
+        }});
+        let limits = of_value(&pod, Field::Limits);
+        assert_eq!((limits.get("cpu"), limits["memory"].to_string().as_str()), (None, "2Mi"));
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let asks = Amount::of_pod(&pod);
+        assert_eq!(asks, Amount { pods: 1, cpu: 1000, memory: 2 << 20, storage: 1 << 30 });
+        let scored = Amount::of_pod_at_least(&pod);
+        assert_eq!((scored.cpu, scored.memory), (1100, 2 << 20), "only what is missing has a default");
+    }
+
+    #[test]
+    fn what_a_node_lacks_is_listed_in_order_and_nobody_asks_for_so_much_that_it_fits_again() {
+        let node = Amount { pods: 2, cpu: 1000, memory: 100, storage: 100 };
+        let asks = Amount { pods: 1, cpu: 600, memory: 50, storage: 0 };
+        let names = |used: Amount| lacking(asks, used, node).iter().map(|l| l.resource).collect::<Vec<_>>();
+        assert_eq!(names(Amount::default()), [""; 0]);
+        assert_eq!(names(Amount { pods: 2, cpu: 500, memory: 51, storage: 1000 }), ["pods", "cpu", "memory"]);
+        assert_eq!(names(Amount { memory: i64::MAX, ..Amount::default() }), ["memory"]);
+        let huge = Amount { memory: i64::MAX, ..asks };
+        assert_eq!(huge.and(huge).memory, i64::MAX);
+        assert_eq!(asks.without(huge), Amount { cpu: 0, memory: 0, pods: 0, storage: 0 });
+        let lack = lacking(asks, Amount { cpu: 500, ..Amount::default() }, node).remove(0);
+        assert_eq!(lack, Lack { resource: "cpu", requested: 600, used: 500, capacity: 1000 });
+    }
+}

@@ -1,0 +1,409 @@
+//! Fields that the API accepts and this cluster does not honour. Whoever sets one to more than its
+//! default is answered with a warning that names it: nothing is ignored in silence.
+//!
+//! One table per kind: the path of a field, when it counts as set, and what happens instead. A row
+//! goes when the component that should look at the field does.
+
+use super::kinds::Kind;
+use super::value::{at, flag, list, text};
+use serde_json::Value;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// When a field asks for something that it does not get.
+#[derive(Clone, Copy)]
+enum Set {
+    /// It is there and not empty.
+    Any,
+    /// It is `true`.
+    True,
+    /// It is `false`.
+    False,
+    /// It is this text.
+    Is(&'static str),
+    /// It is a text other than these.
+    Not(&'static [&'static str]),
+}
+
+impl Set {
+    fn holds(self, value: &Value) -> bool {
+        match (self, value) {
+            (_, Value::Null) => false,
+            (Set::True, value) => value == &Value::Bool(true),
+            (Set::False, value) => value == &Value::Bool(false),
+            (Set::Is(text), value) => value == text,
+            (Set::Not(known), value) => !known.contains(&value.as_str().unwrap_or("")),
+            (Set::Any, Value::String(s)) => !s.is_empty(),
+            (Set::Any, Value::Array(a)) => !a.is_empty(),
+            (Set::Any, Value::Object(o)) => !o.is_empty(),
+            (Set::Any, Value::Number(n)) => n.as_i64() != Some(0),
+            (Set::Any, Value::Bool(_)) => true,
+        }
+    }
+}
+
+/// Path, when it is set, what happens instead. `a[].b` is `b` of every item; `*[]` at the start
+/// stands for the containers of all three lists.
+type Row = (&'static str, Set, &'static str);
+
+use Set::{Any, False, Is, Not, True};
+
+const NO_HOST_PORT: &str =
+    "Ropewalk opens no port of the node; only the scheduler and the kubelet look at the field";
+const NO_SPREAD: &str = "Ropewalk's scheduler does not spread pods; the field is ignored";
+const NO_POD_AFFINITY: &str = "Ropewalk's scheduler does not look at other pods; the field is ignored";
+const NO_LABELS: &str = "Ropewalk sets no SELinux labels; the field is ignored";
+const NO_WINDOWS: &str = "Ropewalk's nodes run Linux; the field is ignored";
+const NO_APPARMOR: &str = "Ropewalk loads no AppArmor profiles; the field is ignored";
+const ONE_SECCOMP: &str = "Ropewalk applies its RuntimeDefault profile to every container that is not privileged; the field is ignored";
+const NO_PROFILES: &str =
+    "Ropewalk's nodes have no seccomp profiles of their own; the container will not start";
+const NO_DRA: &str = "Ropewalk has no dynamic resource allocation; the field is ignored";
+
+#[rustfmt::skip]
+const POD: &[Row] = &[
+    ("hostPID", True, "Ropewalk does not share the host's PID namespace; the field is ignored"),
+    ("hostIPC", True, "Ropewalk does not share the host's IPC namespace; the field is ignored"),
+    ("securityContext.seccompProfile.type", Is("Unconfined"), ONE_SECCOMP),
+    ("securityContext.seccompProfile.type", Is("Localhost"), NO_PROFILES),
+    ("securityContext.appArmorProfile.type", Not(&["Unconfined"]), NO_APPARMOR),
+    ("securityContext.seLinuxOptions", Any, NO_LABELS),
+    ("securityContext.seLinuxChangePolicy", Any, NO_LABELS),
+    ("securityContext.windowsOptions", Any, NO_WINDOWS),
+    ("securityContext.sysctls", Any, "Ropewalk sets no kernel parameters for pods; the field is ignored"),
+    ("securityContext.fsGroup", Any, "Ropewalk gives the files of ConfigMaps, Secrets and projected volumes to the group, but no emptyDir and no persistent volume"),
+    ("securityContext.fsGroupChangePolicy", Not(&["Always"]), "Ropewalk's kubelet knows no policy for fsGroup; the field is ignored"),
+    ("securityContext.supplementalGroupsPolicy", Not(&["Merge"]), "Ropewalk merges the groups of the image; the field is ignored"),
+    ("runtimeClassName", Any, "Ropewalk has one container runtime; the field is ignored"),
+    ("overhead", Any, "Ropewalk counts it in what the pod requests, but its runtime has no overhead"),
+    ("preemptionPolicy", Not(&["PreemptLowerPriority"]), "Ropewalk's scheduler does not preempt; the field is ignored"),
+    ("imagePullSecrets", Any, "Ropewalk's images are built in and no registry is asked; the field is ignored"),
+    ("topologySpreadConstraints", Any, NO_SPREAD),
+    ("affinity.podAffinity", Any, NO_POD_AFFINITY),
+    ("affinity.podAntiAffinity", Any, NO_POD_AFFINITY),
+    ("dnsPolicy", Is("Default"), "Ropewalk's nodes have no resolver that pods could inherit; only what dnsConfig says is in the pod's resolv.conf"),
+    ("setHostnameAsFQDN", True, "Ropewalk sets the short name; the field is ignored"),
+    ("hostnameOverride", Any, "Ropewalk's kubelet sets the hostname from hostname or the pod's name; the field is ignored"),
+    ("resourceClaims", Any, NO_DRA),
+    ("workloadRef", Any, "Ropewalk's scheduler does not schedule groups; the field is ignored"),
+    ("os.name", Not(&["linux"]), "Ropewalk's nodes run Linux; the pod cannot run as it means to"),
+    ("*[].securityContext.procMount", Not(&["Default"]), "Ropewalk masks /proc of every container that is not privileged; the field is ignored"),
+    ("*[].securityContext.seccompProfile.type", Is("Unconfined"), ONE_SECCOMP),
+    ("*[].securityContext.seccompProfile.type", Is("Localhost"), NO_PROFILES),
+    ("*[].securityContext.appArmorProfile.type", Not(&["Unconfined"]), NO_APPARMOR),
+    ("*[].securityContext.seLinuxOptions", Any, NO_LABELS),
+    ("*[].securityContext.windowsOptions", Any, NO_WINDOWS),
+    ("*[].volumeDevices", Any, "Ropewalk has no block volumes; the field is ignored"),
+    ("*[].volumeMounts[].recursiveReadOnly", Is("Disabled"), "Ropewalk makes a read-only mount read-only with all that is mounted below it; the field is ignored"),
+    ("*[].volumeMounts[].mountPropagation", Not(&["None"]), "Ropewalk does not propagate mounts; the field is ignored"),
+    ("*[].lifecycle.postStart.tcpSocket", Any, "a lifecycle hook cannot open a connection; the hook fails and the container is ended"),
+    ("*[].lifecycle.preStop.tcpSocket", Any, "a lifecycle hook cannot open a connection; the hook fails"),
+    ("*[].lifecycle.stopSignal", Any, "Ropewalk sends the image's stop signal; the field is ignored"),
+    ("*[].resizePolicy", Any, "Ropewalk does not resize containers in place; the field is ignored"),
+    ("*[].restartPolicyRules", Any, "Ropewalk's kubelet knows no restart rules; the field is ignored"),
+    ("*[].resources.claims", Any, NO_DRA),
+    ("*[].env[].valueFrom.fileKeyRef", Any, "Ropewalk's kubelet reads no variables from files; the container will not start as it means to"),
+    ("containers[].restartPolicy", Any, "Ropewalk's kubelet uses the pod's restartPolicy; the field is ignored"),
+    ("initContainers[].restartPolicy", Not(&["Always"]), "Ropewalk's kubelet uses the pod's restartPolicy; the field is ignored"),
+    ("volumes[].emptyDir.medium", Not(&["", "Memory"]), "Ropewalk has no volumes of huge pages; the pod will not start"),
+    ("volumes[].projected.sources[].clusterTrustBundle", Any, "Ropewalk has no cluster trust bundles; the source is ignored"),
+    ("volumes[].projected.sources[].podCertificate", Any, "Ropewalk issues no pod certificates; the source is ignored"),
+];
+
+const NO_OWN_USERS: &str = "Ropewalk runs as an ordinary user here, so all of its pods share one user namespace; the field is ignored";
+
+/// Whether `hostUsers: false` is honoured: a fact of the process, as who runs it is.
+static OWN_USERS: AtomicBool = AtomicBool::new(false);
+
+/// From now on nobody is warned of `hostUsers: false`: pods get a user namespace of their own, or
+/// do not start.
+pub fn pods_have_own_users() {
+    OWN_USERS.store(true, Ordering::Relaxed);
+}
+
+/// Kinds of volumes that the kubelet makes.
+const VOLUMES: [&str; 8] = [
+    "name",
+    "emptyDir",
+    "hostPath",
+    "persistentVolumeClaim",
+    "configMap",
+    "secret",
+    "downwardAPI",
+    "projected",
+];
+
+const NO_HEALTH: &str =
+    "Ropewalk's proxy answers no health checks of load balancers; nothing listens on the port";
+
+/// Returns whether a Service has a port for health checks. The API server allocates it after the
+/// warnings.
+fn is_health_checked(service: &Value) -> bool {
+    text(service, "spec.type") == "LoadBalancer" && text(service, "spec.externalTrafficPolicy") == "Local"
+}
+
+const NO_BALANCER: &str = "Ropewalk's load balancer does not look at it; the field is ignored";
+
+#[rustfmt::skip]
+const SERVICE: &[Row] = &[
+    ("spec.loadBalancerClass", Any, NO_BALANCER),
+    ("spec.loadBalancerIP", Any, NO_BALANCER),
+    ("spec.loadBalancerSourceRanges", Any, "Ropewalk's proxy lets every source in; the field is ignored"),
+    ("spec.trafficDistribution", Any, "Ropewalk's proxy prefers no endpoints; the field is ignored"),
+    ("spec.ports[].protocol", Is("SCTP"), "Ropewalk's proxy forwards TCP and UDP alone; the port leads nowhere"),
+    ("spec.ipFamilyPolicy", Not(&["SingleStack"]), "Ropewalk's networks are IPv4 only; services have one address"),
+];
+
+#[rustfmt::skip]
+const CLAIM: &[Row] = &[
+    ("spec.volumeMode", Not(&["Filesystem"]), "Ropewalk has no block volumes; the claim is not provisioned"),
+    ("spec.dataSource", Any, "Ropewalk copies no data into new volumes; the field is ignored"),
+    ("spec.dataSourceRef", Any, "Ropewalk copies no data into new volumes; the field is ignored"),
+    ("spec.volumeAttributesClassName", Any, "Ropewalk's volumes have no attributes to modify; the field is ignored"),
+];
+
+#[rustfmt::skip]
+const VOLUME: &[Row] = &[
+    ("spec.volumeMode", Not(&["Filesystem"]), "Ropewalk has no block volumes; pods cannot use it"),
+    ("spec.mountOptions", Any, "Ropewalk's volumes are directories; the field is ignored"),
+];
+
+#[rustfmt::skip]
+const CLASS: &[Row] = &[
+    ("mountOptions", Any, "Ropewalk's volumes are directories; the field is ignored"),
+    ("parameters", Any, "Ropewalk's provisioner has no parameters; the field is ignored"),
+    ("allowedTopologies", Any, "Ropewalk's provisioner does not look at it; the field is ignored"),
+    ("allowVolumeExpansion", True, "Ropewalk's volumes have no size; an expansion changes nothing"),
+];
+
+const POLICY: &[Row] =
+    &[("spec", Any, "Ropewalk does not enforce network policies; the policy is stored and has no effect")];
+
+const INGRESS: &[Row] =
+    &[("spec", Any, "no ingress controller runs in Ropewalk; the object is stored and has no effect")];
+
+/// Kinds beside pods and workloads with fields that are not honoured.
+fn rows(kind: &Kind) -> &'static [Row] {
+    match (kind.group, kind.kind) {
+        ("", "Service") => SERVICE,
+        ("", "PersistentVolumeClaim") => CLAIM,
+        ("", "PersistentVolume") => VOLUME,
+        ("storage.k8s.io", "StorageClass") => CLASS,
+        ("networking.k8s.io", "NetworkPolicy") => POLICY,
+        ("networking.k8s.io", "Ingress") => INGRESS,
+        _ => &[],
+    }
+}
+
+/// Where the spec of a pod stands in objects of a kind: in a pod, or in the template of a workload.
+pub fn pod_spec(kind: &Kind) -> Option<&'static str> {
+    match (kind.group, kind.kind) {
+        ("", "Pod") => Some("spec"),
+        ("", "PodTemplate") => Some("template.spec"),
+        ("", "ReplicationController")
+        | ("apps", "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet")
+        | ("batch", "Job") => Some("spec.template.spec"),
+        ("batch", "CronJob") => Some("spec.jobTemplate.spec.template.spec"),
+        _ => None,
+    }
+}
+
+/// Warnings for what `object` sets and this cluster does not honour. Of an update only what changed
+/// counts: `old` is what was stored. The text begins with the path of the field.
+pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<String> {
+    let mut found = vec![];
+    // Of lists the whole is compared.
+    let list_of = |path: &str| path.split("[]").next().unwrap_or_default().to_string();
+    let changed = |path: &str| old.is_none_or(|old| at(old, &list_of(path)) != at(object, &list_of(path)));
+    if let Some(path) = pod_spec(kind).filter(|path| changed(path)) {
+        pod(at(object, path), path, &mut found);
+    }
+    for (path, set, why) in rows(kind).iter().filter(|(path, ..)| changed(path)) {
+        search(object, path, "", *set, why, &mut found);
+    }
+    let is_service = (kind.group, kind.kind) == ("", "Service");
+    if is_service && is_health_checked(object) && !old.is_some_and(is_health_checked) {
+        found.push(format!("spec.healthCheckNodePort: {NO_HEALTH}"));
+    }
+    found
+}
+
+fn pod(spec: &Value, field: &str, found: &mut Vec<String>) {
+    for (path, set, why) in POD {
+        match path.strip_prefix("*[].") {
+            None => search(spec, path, field, *set, why, found),
+            Some(rest) => {
+                for group in ["containers", "initContainers", "ephemeralContainers"] {
+                    search(spec, &format!("{group}[].{rest}"), field, *set, why, found);
+                }
+            }
+        }
+    }
+    if !OWN_USERS.load(Ordering::Relaxed) {
+        search(spec, "hostUsers", field, False, NO_OWN_USERS, found);
+    }
+    if !flag(spec, "hostNetwork") {
+        search(spec, "containers[].ports[].hostPort", field, Any, NO_HOST_PORT, found);
+    }
+    for (i, volume) in list(spec, "volumes").iter().enumerate() {
+        let kinds = volume.as_object().into_iter().flatten();
+        for (kind, _) in kinds.filter(|(k, v)| !v.is_null() && !VOLUMES.contains(&k.as_str())) {
+            found.push(format!(
+                "{field}.volumes[{i}].{kind}: Ropewalk does not implement this kind of volume; the pod will not start"
+            ));
+        }
+    }
+}
+
+/// Looks at all values that `path` leads to.
+fn search(value: &Value, path: &str, field: &str, set: Set, why: &str, found: &mut Vec<String>) {
+    let (step, rest) = path.split_once('.').map_or((path, None), |(step, rest)| (step, Some(rest)));
+    let dot = if field.is_empty() { "" } else { "." };
+    let name = step.trim_end_matches("[]");
+    let here = format!("{field}{dot}{name}");
+    match rest {
+        Some(rest) if step.ends_with("[]") => {
+            for (i, item) in list(value, name).iter().enumerate() {
+                search(item, rest, &format!("{here}[{i}]"), set, why, found);
+            }
+        }
+        Some(rest) => search(at(value, name), rest, &here, set, why, found),
+        None if set.holds(at(value, name)) => found.push(format!("{here}: {why}")),
+        None => {}
+    }
+}
+
+/// Images of this cluster's own components. What runs behind them is this program itself, with the
+/// rights of the component.
+pub const OWN_IMAGES: &str = "ropewalk.io/";
+
+/// Images of the cluster's own components in a pod's spec (field and image) that `old` does not
+/// have.
+pub fn own_images<'a>(spec: &'a Value, old: &Value) -> Vec<(String, &'a str)> {
+    let images = |spec: &'a Value, group: &'static str| {
+        let all = list(spec, group).iter().enumerate();
+        all.map(move |(i, c)| (format!("{group}[{i}].image"), text(c, "image").trim()))
+    };
+    let groups = ["initContainers", "containers", "ephemeralContainers"];
+    let had: HashSet<&str> =
+        groups.iter().flat_map(|g| list(old, g)).map(|c| text(c, "image").trim()).collect();
+    let own = groups.into_iter().flat_map(|g| images(spec, g));
+    own.filter(|(_, image)| image.starts_with(OWN_IMAGES) && !had.contains(image)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds;
+    use serde_json::json;
+
+    fn fields(group: &str, kind: &str, object: Value, old: Option<Value>) -> Vec<String> {
+        let kind = kinds::find(group, "v1", kind).unwrap();
+        let found = warnings(kind, &object, old.as_ref());
+        found.iter().map(|w| w.split(": ").next().unwrap().to_string()).collect()
+    }
+
+    #[test]
+    fn every_ignored_field_of_a_pod_is_named() {
+        let spec = |spec: Value| fields("", "Pod", json!({ "spec": spec }), None);
+        let container = |c: Value| spec(json!({ "containers": [c] }));
+        for (set, want) in [
+            (json!({"hostPID": true}), "spec.hostPID"),
+            (json!({"dnsPolicy": "Default"}), "spec.dnsPolicy"),
+            (json!({"hostIPC": true}), "spec.hostIPC"),
+            (json!({"hostUsers": false}), "spec.hostUsers"),
+            (
+                json!({"securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "x"}}}),
+                "spec.securityContext.seccompProfile.type",
+            ),
+            (json!({"runtimeClassName": "kata"}), "spec.runtimeClassName"),
+            (json!({"overhead": {"cpu": "1"}}), "spec.overhead"),
+            (json!({"imagePullSecrets": [{"name": "a"}]}), "spec.imagePullSecrets"),
+            (json!({"securityContext": {"sysctls": [{"name": "a"}]}}), "spec.securityContext.sysctls"),
+            (
+                json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}),
+                "spec.securityContext.seccompProfile.type",
+            ),
+            (json!({"affinity": {"podAntiAffinity": {"a": 1}}}), "spec.affinity.podAntiAffinity"),
+            (json!({"volumes": [{"name": "v", "nfs": {}}]}), "spec.volumes[0].nfs"),
+            (
+                json!({"volumes": [{"name": "v", "emptyDir": {"medium": "HugePages"}}]}),
+                "spec.volumes[0].emptyDir.medium",
+            ),
+        ] {
+            assert_eq!(spec(set), [want]);
+        }
+        for (set, want) in [
+            (json!({"ports": [{"hostPort": 80}]}), "spec.containers[0].ports[0].hostPort"),
+            (
+                json!({"securityContext": {"procMount": "Unmasked"}}),
+                "spec.containers[0].securityContext.procMount",
+            ),
+            (json!({"volumeDevices": [{}]}), "spec.containers[0].volumeDevices"),
+            (
+                json!({"volumeMounts": [{}, {"mountPropagation": "HostToContainer"}]}),
+                "spec.containers[0].volumeMounts[1].mountPropagation",
+            ),
+            (json!({"lifecycle": {"stopSignal": "SIGINT"}}), "spec.containers[0].lifecycle.stopSignal"),
+        ] {
+            assert_eq!(container(set), [want]);
+        }
+    }
+
+    #[test]
+    fn what_is_honoured_or_a_default_is_not_named() {
+        let mut pod = json!({"spec": {"hostPID": false, "hostUsers": true, "hostNetwork": true,
+            "preemptionPolicy": "PreemptLowerPriority",
+            "securityContext": {"runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}},
+            "initContainers": [{"name": "i", "image": "x", "restartPolicy": "Always"}],
+            "containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 80, "hostPort": 80}],
+                "volumeMounts": [{"name": "v", "mountPath": "/v"}], "securityContext": {"procMount": "Default"}}],
+            "volumes": [{"name": "v", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+                {"name": "h", "hostPath": {"path": "/h"}}]}});
+        crate::defaults::pods::pod(&mut pod);
+        assert_eq!(fields("", "Pod", pod, None), [""; 0]);
+    }
+
+    #[test]
+    fn templates_are_searched_and_updates_only_for_what_changed() {
+        let deployment =
+            |replicas: i64| json!({"spec": {"replicas": replicas, "template": {"spec": {"hostPID": true}}}});
+        let place = ["spec.template.spec.hostPID"];
+        assert_eq!(fields("apps", "Deployment", deployment(1), None), place);
+        assert_eq!(fields("apps", "Deployment", deployment(2), Some(deployment(1))), [""; 0]);
+        assert_eq!(fields("apps", "Deployment", deployment(2), Some(json!({}))), place);
+        let cron = json!({"spec": {"jobTemplate": {"spec": {"template": {"spec": {"hostIPC": true}}}}}});
+        assert_eq!(fields("batch", "CronJob", cron, None), ["spec.jobTemplate.spec.template.spec.hostIPC"]);
+        let class = json!({"parameters": {"nodePath": "/data"}, "allowedTopologies": []});
+        assert_eq!(fields("storage.k8s.io", "StorageClass", class, None), ["parameters"]);
+        let claim = json!({"spec": {"volumeMode": "Block", "dataSource": {"kind": "x"}}});
+        assert_eq!(fields("", "PersistentVolumeClaim", claim, None), ["spec.volumeMode", "spec.dataSource"]);
+    }
+
+    #[test]
+    fn ports_of_services_that_nothing_serves_are_named() {
+        let spec = |ports: Value| json!({"spec": {"ports": ports}});
+        let (tcp, sctp) = (json!({"port": 1, "protocol": "TCP"}), json!({"port": 1, "protocol": "SCTP"}));
+        let fields = |new: Value, old: Option<Value>| fields("", "Service", new, old);
+        assert_eq!(fields(spec(json!([tcp])), None), [""; 0]);
+        let both = spec(json!([tcp, sctp]));
+        assert_eq!(fields(both.clone(), None), ["spec.ports[1].protocol"]);
+        assert_eq!(fields(both.clone(), Some(spec(json!([tcp])))), ["spec.ports[1].protocol"]);
+        assert_eq!(fields(both.clone(), Some(both)), [""; 0]);
+        let checked = json!({"spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}});
+        assert_eq!(fields(checked.clone(), None), ["spec.healthCheckNodePort"]);
+        assert_eq!(fields(checked.clone(), Some(checked)), [""; 0]);
+    }
+
+    #[test]
+    fn images_of_components_are_found_once() {
+        let new = json!({"containers": [{"image": "ropewalk.io/etcd"}, {"image": "nginx"}], "initContainers": [{"image": " ropewalk.io/x"}]});
+        let found = own_images(&new, &Value::Null);
+        let want = [
+            ("initContainers[0].image".to_string(), "ropewalk.io/x"),
+            ("containers[0].image".to_string(), "ropewalk.io/etcd"),
+        ];
+        assert_eq!(found, want);
+        assert_eq!(own_images(&new, &new), []);
+    }
+}

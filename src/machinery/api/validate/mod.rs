@@ -1,0 +1,207 @@
+//! What may be stored, and what an update may change. Messages are upstream's, since people search
+//! for them.
+
+pub mod autoscaling;
+pub mod certificates;
+pub mod core;
+mod jobs;
+pub mod names;
+pub mod networking;
+pub mod pods;
+pub mod policy;
+pub mod rbac;
+pub mod services;
+pub mod storage;
+pub mod workloads;
+
+use super::errors::Errors;
+use super::kinds::Kind;
+use super::meta;
+use super::value::{at, list, pairs, text};
+use serde_json::Value;
+use std::collections::HashSet;
+
+pub const IMMUTABLE: &str = "field is immutable";
+
+/// All of a new object.
+pub fn create(kind: &Kind, object: &Value) -> Errors {
+    let mut errors = Errors::default();
+    metadata(kind, object, &mut errors);
+    (kind.validate)(object, &mut errors);
+    errors.append(schema(kind, object, None));
+    errors
+}
+
+/// What the schema of a custom resource says about it, as a change of `old` if there is one.
+pub fn schema(kind: &Kind, object: &Value, old: Option<&Value>) -> Errors {
+    let mut errors = Errors::default();
+    if let Some(custom) = &kind.custom {
+        custom.validate(object, old, &mut errors);
+    }
+    errors
+}
+
+/// All of an object that replaces `old`.
+pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
+    let mut errors = Errors::default();
+    metadata(kind, new, &mut errors);
+    if meta::is_terminating(old) {
+        let known: HashSet<&str> = meta::finalizers(old).collect();
+        let added: Vec<String> =
+            meta::finalizers(new).filter(|f| !known.contains(f)).map(|f| format!("{f:?}")).collect();
+        if !added.is_empty() {
+            let all = added.join(", ");
+            let why = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{all}}}"
+            );
+            errors.forbidden("metadata.finalizers", &why);
+        }
+    }
+    for path in kind.immutable {
+        if at(new, path) != at(old, path) {
+            errors.invalid(*path, at(new, path), IMMUTABLE);
+        }
+    }
+    (kind.validate)(new, &mut errors);
+    (kind.validate_update)(new, old, &mut errors);
+    errors.append(schema(kind, new, Some(old)));
+    errors
+}
+
+fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
+    let name = meta::name(object);
+    if name.is_empty() {
+        errors.required("metadata.name", "name or generateName is required");
+    } else {
+        for problem in (kind.name_rule)(name) {
+            errors.invalid_text("metadata.name", name, &problem);
+        }
+    }
+    if kind.namespaced {
+        let namespace = meta::namespace(object);
+        if namespace.is_empty() {
+            errors.required("metadata.namespace", "");
+        } else {
+            for problem in names::dns_label(namespace) {
+                errors.invalid_text("metadata.namespace", namespace, &problem);
+            }
+        }
+    }
+    labels(object, "metadata.labels", "metadata.labels", errors);
+    annotations(object, "metadata.annotations", errors);
+    for (i, owner) in list(object, "metadata.ownerReferences").iter().enumerate() {
+        for field in ["apiVersion", "kind", "name", "uid"] {
+            if text(owner, field).is_empty() {
+                errors.invalid_text(
+                    format!("metadata.ownerReferences[{i}].{field}"),
+                    "",
+                    "must not be empty",
+                );
+            }
+        }
+    }
+    let controllers = list(object, "metadata.ownerReferences")
+        .iter()
+        .filter(|o| super::value::flag(o, "controller"))
+        .count();
+    if controllers > 1 {
+        let why = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {controllers} owners"
+        );
+        errors.invalid("metadata.ownerReferences", at(object, "metadata.ownerReferences"), &why);
+    }
+    for (i, finalizer) in list(object, "metadata.finalizers").iter().enumerate() {
+        let name = finalizer.as_str().unwrap_or("");
+        for problem in names::qualified_name(name) {
+            errors.invalid_text(format!("metadata.finalizers[{i}]"), name, &problem);
+        }
+    }
+}
+
+/// Labels at `path`, reported as `field`.
+pub fn labels(object: &Value, path: &str, field: &str, errors: &mut Errors) {
+    for (key, value) in pairs(object, path) {
+        for problem in names::qualified_name(key) {
+            errors.invalid_text(field, key, &problem);
+        }
+        for problem in names::label_value(value) {
+            errors.invalid_text(field, value, &problem);
+        }
+    }
+}
+
+/// Annotations of an object or of a template, reported as `field`.
+fn annotations(object: &Value, field: &str, errors: &mut Errors) {
+    let mut size = 0;
+    for (key, value) in pairs(object, "metadata.annotations") {
+        for problem in names::qualified_name(&key.to_lowercase()) {
+            errors.invalid_text(field, key, &problem);
+        }
+        size += key.len() + value.len();
+    }
+    if size > 256 * 1024 {
+        errors.too_long(field, 256 * 1024);
+    }
+}
+
+/// A `metav1.LabelSelector` at `path`.
+pub fn selector(object: &Value, path: &str, errors: &mut Errors) {
+    selector_at(at(object, path), path, errors);
+}
+
+/// A `metav1.LabelSelector`, reported as `field`.
+pub fn selector_at(selector: &Value, field: &str, errors: &mut Errors) {
+    labels(selector, "matchLabels", &format!("{field}.matchLabels"), errors);
+    for (i, e) in list(selector, "matchExpressions").iter().enumerate() {
+        let field = format!("{field}.matchExpressions[{i}]");
+        let values = list(e, "values");
+        match text(e, "operator") {
+            "In" | "NotIn" if values.is_empty() => {
+                errors.required(
+                    format!("{field}.values"),
+                    "must be specified when `operator` is 'In' or 'NotIn'",
+                );
+            }
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                errors.forbidden(
+                    format!("{field}.values"),
+                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                );
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.invalid_text(format!("{field}.operator"), other, "not a valid selector operator"),
+        }
+        for problem in names::qualified_name(text(e, "key")) {
+            errors.invalid_text(format!("{field}.key"), text(e, "key"), &problem);
+        }
+        for (j, value) in values.iter().enumerate() {
+            let value = value.as_str().unwrap_or("");
+            for problem in names::label_value(value) {
+                errors.invalid_text(format!("{field}.values[{j}]"), value, &problem);
+            }
+        }
+    }
+}
+
+/// A number at `path` that may not be negative.
+pub fn not_negative(object: &Value, path: &str, errors: &mut Errors) {
+    if at(object, path).as_i64().is_some_and(|n| n < 0) {
+        errors.invalid(path, at(object, path), "must be greater than or equal to 0");
+    }
+}
+
+/// One of `allowed`, if it is set.
+pub fn one_of(object: &Value, path: &str, field: &str, allowed: &[&str], errors: &mut Errors) {
+    let value = at(object, path);
+    if !value.is_null() && !allowed.contains(&value.as_str().unwrap_or("")) {
+        errors.not_supported(field, value, allowed);
+    }
+}
+
+/// What a check has to say about an object, as clients read it.
+#[cfg(test)]
+fn problems(check: fn(&Value, &mut Errors), object: Value) -> Vec<String> {
+    let mut errors = Errors::default();
+    check(&object, &mut errors);
+    errors.iter().map(ToString::to_string).collect()
+}

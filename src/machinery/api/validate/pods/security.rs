@@ -1,0 +1,241 @@
+//! Security contexts of pods and containers.
+
+use super::volumes::descending;
+use crate::errors::Errors;
+use crate::validate::one_of;
+use crate::value::{at, flag, list, text};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+/// User and group ids: 0 to 2^31 − 1. A larger one would be another id, or none, for the kernel.
+fn id(object: &Value, path: &str, field: &str, errors: &mut Errors) {
+    number(at(object, path), &format!("{field}.{path}"), errors);
+}
+
+fn number(id: &Value, field: &str, errors: &mut Errors) {
+    if id.as_i64().is_some_and(|n| !(0..=i64::from(i32::MAX)).contains(&n)) {
+        errors.invalid(field, id, "must be between 0 and 2147483647, inclusive");
+    }
+}
+
+pub(super) fn pod(spec: &Value, field: &str, errors: &mut Errors) {
+    let context = at(spec, "securityContext");
+    let here = format!("{field}.securityContext");
+    for path in ["fsGroup", "runAsUser", "runAsGroup"] {
+        id(context, path, &here, errors);
+    }
+    for (i, group) in list(context, "supplementalGroups").iter().enumerate() {
+        number(group, &format!("{here}.supplementalGroups[{i}]"), errors);
+    }
+    if flag(spec, "shareProcessNamespace") && flag(spec, "hostPID") {
+        let why = "ShareProcessNamespace and HostPID cannot both be enabled";
+        errors.invalid(format!("{here}.shareProcessNamespace"), &json!(true), why);
+    }
+    sysctls(spec, context, &format!("{here}.sysctls"), errors);
+    for (path, known) in [
+        ("fsGroupChangePolicy", ["Always", "OnRootMismatch"]),
+        ("supplementalGroupsPolicy", ["Merge", "Strict"]),
+        ("seLinuxChangePolicy", ["MountOption", "Recursive"]),
+    ] {
+        one_of(context, path, &format!("{here}.{path}"), &known, errors);
+    }
+    profiles(context, &here, errors);
+    host_users(spec, field, errors);
+}
+
+fn is_sysctl(name: &str) -> bool {
+    let segment = |s: &str| {
+        let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let b = s.as_bytes();
+        !b.is_empty()
+            && inner(b[0])
+            && inner(b[b.len() - 1])
+            && b.iter().all(|&c| inner(c) || c == b'-' || c == b'_')
+    };
+    name.len() <= 253 && name.split(['.', '/']).all(segment)
+}
+
+fn sysctls(spec: &Value, context: &Value, field: &str, errors: &mut Errors) {
+    let mut seen: HashSet<&str> = HashSet::new();
+    for (i, sysctl) in list(context, "sysctls").iter().enumerate() {
+        let (name, place) = (text(sysctl, "name"), format!("{field}[{i}].name"));
+        if name.is_empty() {
+            errors.required(place, "");
+            continue;
+        }
+        if !is_sysctl(name) {
+            let why = "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+            errors.invalid_text(&place, name, why);
+        } else if seen.contains(&name) {
+            errors.duplicate(&place, &json!(name));
+        }
+        let dotted = name.replace('/', ".");
+        if flag(spec, "hostNetwork") && dotted.starts_with("net.") {
+            errors.invalid_text(&place, name, "may not be specified when 'hostNetwork' is true");
+        }
+        let of_ipc = ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|p| dotted.starts_with(p));
+        if flag(spec, "hostIPC") && (of_ipc || dotted == "kernel.sem") {
+            errors.invalid_text(&place, name, "may not be specified when 'hostIPC' is true");
+        }
+        seen.insert(name);
+    }
+}
+
+/// Seccomp and AppArmor profiles of a pod's or container's context.
+fn profiles(context: &Value, field: &str, errors: &mut Errors) {
+    let known = ["Localhost", "RuntimeDefault", "Unconfined"];
+    for (name, what) in [("seccompProfile", "seccomp"), ("appArmorProfile", "AppArmor")] {
+        let profile = at(context, name);
+        if profile.is_null() {
+            continue;
+        }
+        let here = format!("{field}.{name}");
+        let file = at(profile, "localhostProfile");
+        match text(profile, "type") {
+            "" => errors.required(format!("{here}.type"), &format!("type is required when {name} is set")),
+            other if !known.contains(&other) => {
+                errors.not_supported(format!("{here}.type"), &json!(other), &known);
+            }
+            "Localhost" => {
+                let place = format!("{here}.localhostProfile");
+                let path = file.as_str().unwrap_or("");
+                if file.is_null() || (name == "appArmorProfile" && path.is_empty()) {
+                    errors.required(place, &format!("must be set when {what} type is Localhost"));
+                } else if name == "seccompProfile" {
+                    descending(path, &place, errors);
+                } else if path.trim() != path {
+                    errors.invalid_text(place, path, "must not be padded with whitespace");
+                } else if path.len() > 4095 {
+                    errors.too_long(place, 4095);
+                }
+            }
+            _ if !file.is_null() => {
+                let why = format!("can only be set when {what} type is Localhost");
+                errors.invalid(format!("{here}.localhostProfile"), file, &why);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A pod with a user namespace of its own shares none of the host's others.
+fn host_users(spec: &Value, field: &str, errors: &mut Errors) {
+    if at(spec, "hostUsers") != &Value::Bool(false) {
+        return;
+    }
+    for (path, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        if flag(spec, path) {
+            errors.forbidden(format!("{field}.{shown}"), "when `hostUsers` is false");
+        }
+    }
+    for group in super::GROUPS {
+        for (i, c) in list(spec, group).iter().enumerate() {
+            if !list(c, "volumeDevices").is_empty() {
+                errors.forbidden(format!("{field}.{group}[{i}].volumeDevices"), "when `hostUsers` is false");
+            }
+        }
+    }
+}
+
+pub(super) fn container(c: &Value, field: &str, host_users: bool, errors: &mut Errors) {
+    let context = at(c, "securityContext");
+    if context.is_null() {
+        return;
+    }
+    let here = format!("{field}.securityContext");
+    for path in ["runAsUser", "runAsGroup"] {
+        id(context, path, &here, errors);
+    }
+    one_of(context, "procMount", &format!("{here}.procMount"), &["Default", "Unmasked"], errors);
+    if host_users && text(context, "procMount") == "Unmasked" {
+        let why = "`hostUsers` must be false to use `Unmasked`";
+        errors.invalid_text(format!("{here}.procMount"), "Unmasked", why);
+    }
+    profiles(context, &here, errors);
+    if at(context, "allowPrivilegeEscalation") == &Value::Bool(false) {
+        if flag(context, "privileged") {
+            let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
+            errors.invalid(&here, context, why);
+        }
+        if list(context, "capabilities.add").iter().any(|c| c == "CAP_SYS_ADMIN") {
+            let why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
+            errors.invalid(&here, context, why);
+        }
+    }
+}
+
+/// What a pod of an operating system may say.
+pub(super) fn os(spec: &Value, field: &str, errors: &mut Errors) {
+    let os = at(spec, "os");
+    if os.is_null() {
+        return;
+    }
+    let windows = match text(os, "name") {
+        "" => return errors.required(format!("{field}.os.name"), ""),
+        "linux" => false,
+        "windows" => true,
+        other => return errors.not_supported(format!("{field}.os"), &json!(other), &["linux", "windows"]),
+    };
+    let forbid = |object: &Value, path: &str, place: &str, errors: &mut Errors| {
+        if !at(object, path).is_null() {
+            let why = if windows {
+                "cannot be set for a windows pod"
+            } else {
+                "windows options cannot be set for a linux pod"
+            };
+            errors.forbidden(format!("{place}.{path}"), why);
+        }
+    };
+    let (of_pod, of_container): (&[&str], &[&str]) = match windows {
+        false => (&["windowsOptions"], &["windowsOptions"]),
+        true => (
+            &[
+                "appArmorProfile",
+                "seLinuxOptions",
+                "seccompProfile",
+                "fsGroup",
+                "fsGroupChangePolicy",
+                "sysctls",
+                "runAsUser",
+                "runAsGroup",
+                "supplementalGroups",
+                "supplementalGroupsPolicy",
+                "seLinuxChangePolicy",
+            ],
+            &[
+                "appArmorProfile",
+                "seLinuxOptions",
+                "seccompProfile",
+                "capabilities",
+                "readOnlyRootFilesystem",
+                "privileged",
+                "allowPrivilegeEscalation",
+                "procMount",
+                "runAsUser",
+                "runAsGroup",
+            ],
+        ),
+    };
+    for path in of_pod {
+        forbid(at(spec, "securityContext"), path, &format!("{field}.securityContext"), errors);
+    }
+    for path in ["hostUsers", "hostPID", "hostIPC", "shareProcessNamespace"] {
+        let set = at(spec, path) != &Value::Bool(false) || path == "hostUsers" || path.starts_with("share");
+        if windows && set {
+            forbid(spec, path, field, errors);
+        }
+    }
+    for group in super::GROUPS {
+        for (i, c) in list(spec, group).iter().enumerate() {
+            let here = format!("{field}.{group}[{i}].securityContext");
+            for path in of_container {
+                forbid(at(c, "securityContext"), path, &here, errors);
+            }
+        }
+    }
+}
+
+/// Does a pod share the host's user namespace? It does by default.
+pub(super) fn shares_users(spec: &Value) -> bool {
+    at(spec, "hostUsers") != &Value::Bool(false)
+}

@@ -1,0 +1,401 @@
+//! Services, Endpoints, EndpointSlices.
+
+use super::{labels, names, one_of};
+use crate::errors::Errors;
+use crate::value::{at, empty, int, list, text};
+use serde_json::{Value, json};
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+pub fn service(object: &Value, errors: &mut Errors) {
+    let ports = list(object, "spec.ports");
+    let kind = text(object, "spec.type");
+    one_of(
+        object,
+        "spec.type",
+        "spec.type",
+        &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"],
+        errors,
+    );
+    let headless = text(object, "spec.clusterIP") == "None";
+    if ports.is_empty() && !headless && kind != "ExternalName" {
+        errors.required("spec.ports", "");
+    }
+    match kind {
+        "NodePort" | "LoadBalancer" if headless => {
+            errors.invalid(
+                "spec.clusterIPs[0]",
+                &json!("None"),
+                &format!("may not be set to 'None' for {kind} services"),
+            );
+        }
+        "ExternalName" => match text(object, "spec.externalName").trim_end_matches('.') {
+            "" => errors.required("spec.externalName", ""),
+            name => names::dns_subdomain(name)
+                .iter()
+                .for_each(|p| errors.invalid_text("spec.externalName", name, p)),
+        },
+        _ => {}
+    }
+    let mut names_seen: HashSet<&str> = HashSet::new();
+    let mut ports_seen: HashSet<(i64, &str)> = HashSet::new();
+    for (i, port) in ports.iter().enumerate() {
+        let field = format!("spec.ports[{i}]");
+        let name = text(port, "name");
+        if name.is_empty() {
+            if ports.len() > 1 {
+                errors.required(format!("{field}.name"), "");
+            }
+        } else {
+            for problem in names::dns_label(name) {
+                errors.invalid_text(format!("{field}.name"), name, &problem);
+            }
+            if names_seen.contains(&name) {
+                errors.duplicate(format!("{field}.name"), &json!(name));
+            }
+            names_seen.insert(name);
+        }
+        let number = int(port, "port").unwrap_or(0);
+        if let Some(problem) = names::port_number(number) {
+            errors.invalid(format!("{field}.port"), &json!(number), problem);
+        }
+        one_of(port, "protocol", &format!("{field}.protocol"), &["SCTP", "TCP", "UDP"], errors);
+        target_port(port, &field, errors);
+        let key = (number, text(port, "protocol"));
+        if ports_seen.contains(&key) {
+            errors.duplicate(&field, &json!({"port": key.0, "protocol": key.1}));
+        }
+        ports_seen.insert(key);
+        if int(port, "nodePort").unwrap_or(0) != 0 && matches!(kind, "ClusterIP" | "ExternalName") {
+            errors.forbidden(format!("{field}.nodePort"), "may not be used when `type` is 'ClusterIP'");
+        }
+    }
+    for (i, ip) in list(object, "spec.externalIPs").iter().enumerate() {
+        address(ip.as_str().unwrap_or(""), &format!("spec.externalIPs[{i}]"), errors);
+    }
+    let mut node_ports: HashSet<(i64, &str)> = HashSet::new();
+    for (i, port) in ports.iter().enumerate() {
+        let number = int(port, "nodePort").unwrap_or(0);
+        if number != 0 && !node_ports.insert((number, text(port, "protocol"))) {
+            errors.duplicate(format!("spec.ports[{i}].nodePort"), at(port, "nodePort"));
+        }
+    }
+    let health = int(object, "spec.healthCheckNodePort").unwrap_or(0);
+    let is_local = text(object, "spec.externalTrafficPolicy") == "Local";
+    if health != 0 && (kind != "LoadBalancer" || !is_local) {
+        let why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
+        errors.invalid("spec.healthCheckNodePort", &json!(health), why);
+    } else if let Some(problem) = names::port_number(health).filter(|_| health != 0) {
+        errors.invalid("spec.healthCheckNodePort", &json!(health), problem);
+    }
+    session(object, errors);
+    balancer(object, kind, errors);
+    labels(object, "spec.selector", "spec.selector", errors);
+    one_of(object, "spec.sessionAffinity", "spec.sessionAffinity", &["ClientIP", "None"], errors);
+    if !empty(object, "spec.externalTrafficPolicy") {
+        one_of(
+            object,
+            "spec.externalTrafficPolicy",
+            "spec.externalTrafficPolicy",
+            &["Cluster", "Local"],
+            errors,
+        );
+        if kind == "ClusterIP" && empty(object, "spec.externalIPs") {
+            errors.invalid(
+                "spec.externalTrafficPolicy",
+                at(object, "spec.externalTrafficPolicy"),
+                "may only be set for externally-accessible services",
+            );
+        }
+    }
+    one_of(object, "spec.internalTrafficPolicy", "spec.internalTrafficPolicy", &["Cluster", "Local"], errors);
+}
+
+/// An address that traffic is sent to: not the machine's own, nor one that only its link knows.
+fn address(text: &str, field: &str, errors: &mut Errors) {
+    let Ok(ip) = text.parse::<IpAddr>() else {
+        return errors.invalid_text(
+            field,
+            text,
+            "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        );
+    };
+    // An IPv4 address that is written as IPv6 is judged as what it is.
+    let ip = ip.to_canonical();
+    let (local, multicast) = match ip {
+        IpAddr::V4(ip) => (ip.is_link_local(), ip.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(ip) => (ip.segments()[0] & 0xffc0 == 0xfe80, ip.segments()[0] & 0xff0f == 0xff02),
+    };
+    if ip.is_unspecified() {
+        errors.invalid_text(field, text, &format!("may not be unspecified ({text})"));
+    }
+    for (is, why) in [
+        (ip.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        (multicast, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+    ] {
+        if is {
+            errors.invalid_text(field, text, why);
+        }
+    }
+}
+
+/// How long a client stays with its endpoint.
+fn session(object: &Value, errors: &mut Errors) {
+    let config = at(object, "spec.sessionAffinityConfig");
+    let field = "spec.sessionAffinityConfig";
+    match text(object, "spec.sessionAffinity") {
+        "None" if !config.is_null() => {
+            errors.forbidden(field, "must not be set when session affinity is None");
+        }
+        "ClientIP" => {
+            let seconds = at(config, "clientIP.timeoutSeconds");
+            if seconds.as_i64().is_some_and(|n| !(1..=86_400).contains(&n)) {
+                let why = "must be greater than 0 and less than 86400";
+                errors.invalid(format!("{field}.clientIP.timeoutSeconds"), seconds, why);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Fields of a service that a load balancer leads to.
+fn balancer(object: &Value, kind: &str, errors: &mut Errors) {
+    let only = "may only be used when `type` is 'LoadBalancer'";
+    let ranges = list(object, "spec.loadBalancerSourceRanges");
+    // Upstream spells the field so.
+    let field = "spec.LoadBalancerSourceRanges";
+    if !ranges.is_empty() && kind != "LoadBalancer" {
+        errors.forbidden(field, only);
+    }
+    for (i, range) in ranges.iter().enumerate() {
+        let range = range.as_str().unwrap_or("").trim();
+        let fits = range.split_once('/').is_some_and(|(ip, bits)| match (ip.parse(), bits.parse::<u8>()) {
+            (Ok(IpAddr::V4(_)), Ok(bits)) => bits <= 32,
+            (Ok(IpAddr::V6(_)), Ok(bits)) => bits <= 128,
+            _ => false,
+        });
+        if !fits {
+            let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+            errors.invalid_text(format!("{field}[{i}]"), range, why);
+        }
+    }
+    for path in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
+        if !at(object, &format!("spec.{path}")).is_null() && kind != "LoadBalancer" {
+            errors.forbidden(format!("spec.{path}"), only);
+        }
+    }
+}
+
+fn target_port(port: &Value, field: &str, errors: &mut Errors) {
+    let target = at(port, "targetPort");
+    if let Some(n) = target.as_i64() {
+        if let Some(problem) = names::port_number(n) {
+            errors.invalid(format!("{field}.targetPort"), target, problem);
+        }
+    } else if let Some(name) = target.as_str() {
+        for problem in names::port_name(name) {
+            errors.invalid_text(format!("{field}.targetPort"), name, &problem);
+        }
+    }
+}
+
+pub fn service_update(new: &Value, old: &Value, errors: &mut Errors) {
+    let external = |s: &Value| text(s, "spec.type") == "ExternalName";
+    let (a, b) = (text(old, "spec.clusterIP"), text(new, "spec.clusterIP"));
+    if !external(new) && !external(old) && !a.is_empty() && a != b {
+        errors.invalid("spec.clusterIPs[0]", at(new, "spec.clusterIP"), "may not change once set");
+    }
+}
+
+pub fn endpoints(object: &Value, errors: &mut Errors) {
+    for (i, subset) in list(object, "subsets").iter().enumerate() {
+        let field = format!("subsets[{i}]");
+        if empty(subset, "addresses") && empty(subset, "notReadyAddresses") {
+            errors.required(&field, "must specify `addresses` or `notReadyAddresses`");
+        }
+        for group in ["addresses", "notReadyAddresses"] {
+            for (j, one) in list(subset, group).iter().enumerate() {
+                address(text(one, "ip"), &format!("{field}.{group}[{j}].ip"), errors);
+            }
+        }
+        let ports = list(subset, "ports");
+        for (j, port) in ports.iter().enumerate() {
+            let (name, place) = (text(port, "name"), format!("{field}.ports[{j}]"));
+            if name.is_empty() && ports.len() > 1 {
+                errors.required(format!("{place}.name"), "");
+            }
+            for problem in names::dns_label(name).iter().filter(|_| !name.is_empty()) {
+                errors.invalid_text(format!("{place}.name"), name, problem);
+            }
+            one_of(port, "protocol", &format!("{place}.protocol"), &["SCTP", "TCP", "UDP"], errors);
+            let number = int(port, "port").unwrap_or(0);
+            if let Some(problem) = names::port_number(number) {
+                errors.invalid(format!("{field}.ports[{j}].port"), &json!(number), problem);
+            }
+        }
+    }
+}
+
+pub fn endpoint_slice(object: &Value, errors: &mut Errors) {
+    if text(object, "addressType").is_empty() {
+        errors.required("addressType", "");
+    } else {
+        one_of(object, "addressType", "addressType", &["FQDN", "IPv4", "IPv6"], errors);
+    }
+    let family = text(object, "addressType");
+    let endpoints = list(object, "endpoints");
+    if endpoints.len() > 1_000 {
+        return errors.too_many("endpoints", endpoints.len(), 1_000);
+    }
+    for (i, endpoint) in endpoints.iter().enumerate() {
+        let hostname = text(endpoint, "hostname");
+        for problem in names::dns_label(hostname).iter().filter(|_| !at(endpoint, "hostname").is_null()) {
+            errors.invalid_text(format!("endpoints[{i}].hostname"), hostname, problem);
+        }
+        let field = format!("endpoints[{i}].addresses");
+        let addresses = list(endpoint, "addresses");
+        match addresses.len() {
+            0 => errors.required(&field, "must contain at least 1 address"),
+            n if n > 100 => errors.too_many(&field, n, 100),
+            _ => {}
+        }
+        for (j, one) in addresses.iter().enumerate() {
+            let (one, field) = (one.as_str().unwrap_or(""), format!("{field}[{j}]"));
+            let right = match family {
+                "IPv4" => one.parse::<Ipv4Addr>().is_ok(),
+                "IPv6" => one.parse::<Ipv6Addr>().is_ok(),
+                _ => true,
+            };
+            if !right {
+                errors.invalid_text(&field, one, &format!("must be an {family} address"));
+            } else if family == "FQDN" {
+                names::dns_subdomain(one).iter().for_each(|p| errors.invalid_text(&*field, one, p));
+            } else {
+                address(one, &field, errors);
+            }
+        }
+    }
+    let ports = list(object, "ports");
+    if ports.len() > 20_000 {
+        return errors.too_many("ports", ports.len(), 20_000);
+    }
+    let mut seen: HashSet<&str> = HashSet::new();
+    for (i, port) in ports.iter().enumerate() {
+        let (name, field) = (text(port, "name"), format!("ports[{i}].name"));
+        for problem in names::dns_label(name).iter().filter(|_| !name.is_empty()) {
+            errors.invalid_text(&*field, name, problem);
+        }
+        if !seen.insert(name) {
+            errors.duplicate(field, &json!(name));
+        }
+        if let Some(problem) = int(port, "port").and_then(names::port_number) {
+            errors.invalid(format!("ports[{i}].port"), at(port, "port"), problem);
+        }
+        one_of(port, "protocol", &format!("ports[{i}].protocol"), &["SCTP", "TCP", "UDP"], errors);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validate::problems;
+
+    #[test]
+    fn traffic_is_not_led_to_the_machine_itself() {
+        for (ip, why) in [
+            ("127.0.0.1", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+            ("::ffff:127.0.0.1", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+            ("169.254.169.254", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+            ("224.0.0.1", "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+            ("0.0.0.0", "may not be unspecified (0.0.0.0)"),
+            ("x", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+        ] {
+            let said = |field: &str| vec![format!("{field}: Invalid value: {ip:?}: {why}")];
+            let old = json!({"subsets": [{"addresses": [{"ip": "10.0.0.1"}, {"ip": ip}]}]});
+            assert_eq!(problems(endpoints, old), said("subsets[0].addresses[1].ip"));
+            let old = json!({"subsets": [{"notReadyAddresses": [{"ip": ip}]}]});
+            assert_eq!(problems(endpoints, old), said("subsets[0].notReadyAddresses[0].ip"));
+            let spec = json!({"type": "ClusterIP", "ports": [{"port": 80}], "externalIPs": [ip]});
+            assert_eq!(problems(service, json!({ "spec": spec })), said("spec.externalIPs[0]"));
+        }
+        let slice = |ip: &str| {
+            problems(endpoint_slice, json!({"addressType": "IPv4", "endpoints": [{"addresses": [ip]}]}))
+        };
+        assert_eq!(slice("10.0.0.1"), [""; 0]);
+        assert_eq!(
+            slice("fd00::1"),
+            ["endpoints[0].addresses[0]: Invalid value: \"fd00::1\": must be an IPv4 address"]
+        );
+        assert!(slice("127.0.0.1")[0].contains("loopback range"));
+    }
+
+    #[test]
+    fn names_of_services_and_of_ports_are_names() {
+        let named =
+            |name: &str| problems(service, json!({"spec": {"type": "ExternalName", "externalName": name}}));
+        assert_eq!(named("db.example.com."), [""; 0]);
+        assert!(
+            named("my db!")[0]
+                .starts_with("spec.externalName: Invalid value: \"my db!\": a lowercase RFC 1123")
+        );
+        let slice = |ports: Value| {
+            problems(endpoint_slice, json!({"addressType": "IPv4", "endpoints": [], "ports": ports}))
+        };
+        assert_eq!(slice(json!([{"name": "a", "port": 80}, {"name": "", "port": 81}])), [""; 0]);
+        assert_eq!(slice(json!([{"name": "a"}, {"name": "a"}])), ["ports[1].name: Duplicate value: \"a\""]);
+        let subset = json!({"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}, {"name": "b", "port": 81, "protocol": "tcp"}]});
+        assert_eq!(
+            problems(endpoints, json!({"subsets": [subset]})),
+            [
+                "subsets[0].ports[0].name: Required value",
+                "subsets[0].ports[1].protocol: Unsupported value: \"tcp\": supported values: \"SCTP\", \"TCP\", \"UDP\"",
+            ]
+        );
+        let many = vec![json!({"addresses": ["10.0.0.1"]}); 1_001];
+        let many = problems(endpoint_slice, json!({"addressType": "IPv4", "endpoints": many}));
+        assert_eq!(many, ["endpoints: Too many: 1001: must have at most 1000 items"]);
+    }
+
+    #[test]
+    fn fields_of_load_balancers_and_sessions_fit_together() {
+        let told = |more: Value| {
+            let mut spec = json!({"type": "ClusterIP", "sessionAffinity": "None", "ports": [{"port": 80, "protocol": "TCP"}]});
+            crate::patch::merge(&mut spec, &more);
+            problems(service, json!({ "spec": spec }))
+        };
+        let config = json!({"clientIP": {"timeoutSeconds": 86_401}});
+        for (change, want) in [
+            (
+                json!({"sessionAffinityConfig": config}),
+                "spec.sessionAffinityConfig: Forbidden: must not be set when session affinity is None",
+            ),
+            (
+                json!({"sessionAffinity": "ClientIP", "sessionAffinityConfig": config}),
+                "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 86401: must be greater than 0 and less than 86400",
+            ),
+            (
+                json!({"loadBalancerClass": "x"}),
+                "spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'",
+            ),
+            (
+                json!({"healthCheckNodePort": 30080}),
+                "spec.healthCheckNodePort: Invalid value: 30080: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+            ),
+            (
+                json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 70000}),
+                "spec.healthCheckNodePort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+            ),
+            (
+                json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["10.0.0.0/33"]}),
+                "spec.LoadBalancerSourceRanges[0]: Invalid value: \"10.0.0.0/33\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+            ),
+            (
+                json!({"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP", "name": "a", "nodePort": 30000}, {"port": 81, "protocol": "TCP", "name": "b", "nodePort": 30000}]}),
+                "spec.ports[1].nodePort: Duplicate value: 30000",
+            ),
+        ] {
+            assert_eq!(told(change), [want]);
+        }
+    }
+}

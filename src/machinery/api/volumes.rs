@@ -1,0 +1,179 @@
+//! Which volume a claim may have: the persistent volume controller and the scheduler ask the same
+//! question. Source: `pkg/controller/volume/persistentvolume/pv_controller_base.go`,
+//! `component-helpers/storage/volume`.
+
+use super::labels::Selector;
+use super::nodes;
+use super::quantity::Quantity;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// The annotation that tells a provisioner, and the controller, where a claim's first consumer will
+/// run.
+pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+/// The annotation of a claim that the controller has bound: only then is the volume that it names
+/// its own.
+pub const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
+/// The annotation of a volume whose claim was chosen by the controller or the scheduler, who may
+/// take it back.
+pub const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
+/// Keeps a claim until no pod uses it, and a volume until no claim is bound to it.
+pub const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+pub const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
+/// What a class names as its provisioner whose volumes are made by hand.
+pub const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+
+/// Returns whether a volume names this claim in `spec.claimRef`.
+pub fn is_reserved_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+    volume.spec.as_ref().and_then(|s| s.claim_ref.as_ref()).is_some_and(|reserved| {
+        reserved.name == claim.metadata.name
+            && reserved.namespace == claim.metadata.namespace
+            && reserved.uid.as_ref().is_none_or(|u| u.is_empty() || Some(u) == claim.metadata.uid.as_ref())
+    })
+}
+
+/// Returns whether a claim has its volume. One that only names a volume, because somebody wrote so,
+/// waits for the controller.
+pub fn is_bound(claim: &PersistentVolumeClaim) -> bool {
+    let names = claim.spec.as_ref().and_then(|s| s.volume_name.as_ref()).is_some_and(|name| !name.is_empty());
+    names && claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(BIND_COMPLETED))
+}
+
+/// Returns whether at most one pod may use the claim (`ReadWriteOncePod`).
+pub fn is_for_one_pod(claim: &PersistentVolumeClaim) -> bool {
+    claim.spec.iter().flat_map(|s| s.access_modes.iter().flatten()).any(|mode| mode == "ReadWriteOncePod")
+}
+
+fn storage(amounts: Option<&BTreeMap<String, Amount>>) -> Option<Quantity> {
+    amounts.and_then(|m| m.get("storage")).and_then(|q| Quantity::parse(&q.0))
+}
+
+/// Returns whether this volume may be given to this claim: it is large enough and of the modes that
+/// the claim asks for, and it is reserved for the claim, or free and of its class and labels. A
+/// claim of 1Gi may have a volume of 5Gi, but none of 1023Mi. A claim and a volume that name each
+/// other belong together, whatever the claim asks for by now: it may have been enlarged.
+pub fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+    let (Some(have), Some(want)) = (&volume.spec, &claim.spec) else { return false };
+    if volume.metadata.deletion_timestamp.is_some() {
+        return false;
+    }
+    let wanted = want.volume_name.as_deref().filter(|name| !name.is_empty());
+    let named = wanted.is_none_or(|name| Some(name) == volume.metadata.name.as_deref());
+    let modes =
+        want.access_modes.iter().flatten().all(|m| have.access_modes.iter().flatten().any(|h| h == m));
+    let units = |amounts| storage(amounts).map_or(0, |q| q.units());
+    let large =
+        units(have.capacity.as_ref()) >= units(want.resources.as_ref().and_then(|r| r.requests.as_ref()));
+    let mode = |m: &Option<String>| m.clone().unwrap_or_else(|| "Filesystem".into());
+    let suits = modes && large && mode(&have.volume_mode) == mode(&want.volume_mode);
+    if have.claim_ref.is_some() {
+        return is_reserved_for(volume, claim) && (suits || (wanted.is_some() && named));
+    }
+    let class = |c: &Option<String>| c.clone().unwrap_or_default();
+    let phase = volume.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Available");
+    // As everywhere but in workloads, `selector: {}` selects all.
+    let chosen = want.selector.as_ref().is_none_or(|selector| {
+        Selector::of(&json!(selector)).is_some_and(|s| s.matches(&json!(volume.metadata.labels)))
+    });
+    named
+        && suits
+        && chosen
+        && matches!(phase, "Available" | "Pending" | "")
+        && class(&have.storage_class_name) == class(&want.storage_class_name)
+}
+
+/// The order in which volumes that fit a claim are taken: one that is reserved for it first, then
+/// the smallest.
+pub fn preference(volume: &PersistentVolume) -> (bool, i64, Option<String>) {
+    let free = volume.spec.as_ref().is_none_or(|s| s.claim_ref.is_none());
+    let size = storage(volume.spec.as_ref().and_then(|s| s.capacity.as_ref()));
+    (free, size.map_or(i64::MAX, |q| q.units()), volume.metadata.name.clone())
+}
+
+/// Returns whether a volume can be used on a node; one without an affinity can be used on all.
+pub fn is_reachable(volume: &PersistentVolume, node: &str, labels: &BTreeMap<String, String>) -> bool {
+    let required = volume.spec.as_ref().and_then(|s| s.node_affinity.as_ref()?.required.as_ref());
+    required.is_none_or(|r| r.node_selector_terms.iter().any(|term| nodes::fits(term, node, labels)))
+}
+
+/// The names of the claims that a pod mounts, those that are made for it included.
+pub fn claims_of(pod: &Pod) -> impl Iterator<Item = String> {
+    let owner = pod.metadata.name.as_deref().unwrap_or_default();
+    let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+    volumes.filter_map(move |v| match (&v.persistent_volume_claim, &v.ephemeral) {
+        (Some(source), _) => Some(source.claim_name.clone()),
+        (None, Some(_)) => Some(format!("{owner}-{}", v.name)),
+        (None, None) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volume(json: serde_json::Value) -> PersistentVolume {
+        serde_json::from_value(json!({"metadata": {"name": "v", "labels": {"disk": "ssd"}}, "spec": json}))
+            .unwrap()
+    }
+
+    fn claim() -> PersistentVolumeClaim {
+        serde_json::from_value(json!({
+            "metadata": {"name": "c", "namespace": "d", "uid": "u"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "fast", "resources": {"requests": {"storage": "1Gi"}}},
+        }))
+        .unwrap()
+    }
+
+    fn base() -> serde_json::Value {
+        json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "fast", "capacity": {"storage": "1Gi"}})
+    }
+
+    #[test]
+    fn size_mode_class_and_reservation_decide() {
+        let with = |key: &str, value: serde_json::Value| {
+            let mut spec = base();
+            spec[key] = value;
+            fits(&volume(spec), &claim())
+        };
+        assert!(fits(&volume(base()), &claim()));
+        assert!(!with("capacity", json!({"storage": "1023Mi"})));
+        assert!(!with("storageClassName", json!("slow")));
+        assert!(!with("accessModes", json!(["ReadOnlyMany"])));
+        assert!(with("claimRef", json!({"name": "c", "namespace": "d", "uid": "u"})));
+        assert!(!with("claimRef", json!({"name": "c", "namespace": "d", "uid": "older"})));
+    }
+
+    #[test]
+    fn a_volume_that_is_reserved_for_a_claim_suits_it_unless_the_claim_names_it() {
+        let reserved = |key: &str, value: serde_json::Value| {
+            let mut spec = base();
+            spec["claimRef"] = json!({"name": "c", "namespace": "d"});
+            spec[key] = value;
+            volume(spec)
+        };
+        let small = reserved("capacity", json!({"storage": "1Mi"}));
+        let other_class = reserved("storageClassName", json!("slow"));
+        assert!(!fits(&small, &claim()) && fits(&other_class, &claim()));
+        assert!(!fits(&reserved("volumeMode", json!("Block")), &claim()));
+        assert!(!fits(&reserved("accessModes", json!(["ReadOnlyMany"])), &claim()));
+        let named = |name: &str| {
+            let mut claim = claim();
+            claim.spec.as_mut().unwrap().volume_name = Some(name.into());
+            claim
+        };
+        assert!(fits(&small, &named("v")) && !fits(&small, &named("other")));
+    }
+
+    #[test]
+    fn an_empty_selector_selects_every_volume() {
+        let with = |selector: serde_json::Value| {
+            let mut claim = claim();
+            claim.spec.as_mut().unwrap().selector = serde_json::from_value(selector).unwrap();
+            fits(&volume(base()), &claim)
+        };
+        assert!(with(json!({})) && with(json!({"matchLabels": {"disk": "ssd"}})));
+        assert!(!with(json!({"matchLabels": {"disk": "hdd"}})));
+    }
+}

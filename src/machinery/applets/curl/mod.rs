@@ -1,0 +1,496 @@
+//! `curl` for http and https URLs, with curl's texts and exit codes. Also for learners whose
+//! machine has none: `applets::run("curl", …)` works from any program.
+
+mod options;
+mod report;
+
+use super::http::{self, Answer, BadUrl, Deadline, Url};
+use super::resolve;
+use super::tls::Refusal;
+use options::{Options, Output};
+use report::Report;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+const AGENT: &str = concat!("curl/8.0 (ropewalk ", env!("CARGO_PKG_VERSION"), ")");
+
+/// A failure with curl's exit code.
+#[derive(Debug, PartialEq, Eq)]
+struct Fault {
+    code: i32,
+    text: String,
+}
+
+fn fault(code: i32, text: impl Into<String>) -> Fault {
+    Fault { code, text: text.into() }
+}
+
+pub fn main(args: Vec<OsString>) -> i32 {
+    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let options = match options::parse(&args, read_file) {
+        Ok(options) => options,
+        Err(what) => {
+            eprintln!("curl: {what}\ncurl: try 'curl --help' for more information");
+            return 2;
+        }
+    };
+    if options.help {
+        super::out(&format!("Usage: curl [options...] <url>\n{HELP}\n"));
+        return 0;
+    }
+    if options.version {
+        super::out(&format!("{AGENT}\nProtocols: http https\n"));
+        return 0;
+    }
+    if options.urls.is_empty() {
+        eprintln!("curl: (2) no URL specified\ncurl: try 'curl --help' for more information");
+        return 2;
+    }
+    let mut code = 0;
+    for (nth, url) in options.urls.iter().enumerate() {
+        let mut report = Report::new(url);
+        let mut result = transfer(&options, url, options.outputs.get(nth), &mut report);
+        for _ in 0..options.retries {
+            // As curl: time-outs and overload pass, refusals do not.
+            if !matches!(&result, Err(f) if f.code == 28)
+                && !matches!(report.status, 408 | 429 | 500 | 502..=504)
+            {
+                break;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+            report = Report::new(url);
+            result = transfer(&options, url, options.outputs.get(nth), &mut report);
+        }
+        report.total = report.start.elapsed();
+        if let Err(fault) = &result {
+            report.code = fault.code;
+            report.error.clone_from(&fault.text);
+            if !options.silent || options.show_error {
+                eprintln!("curl: ({}) {}", fault.code, fault.text);
+            }
+        }
+        if let Some(format) = &options.write_out {
+            super::out(&report.format(format));
+        }
+        code = report.code;
+    }
+    code
+}
+
+const HELP: &str = "     --cacert <file>         CA certificate to verify peer against
+ -E, --cert <certificate>    Client certificate file (PEM)
+ -d, --data <data>           HTTP POST data
+ -f, --fail                  Fail fast with no output on HTTP errors
+ -G, --get                   Put the post data in the URL and use GET
+ -H, --header <header>       Pass custom header to server
+ -I, --head                  Show document info only
+ -i, --include               Include response headers in output
+ -k, --insecure              Allow insecure server connections
+     --key <key>             Private key file (PEM)
+ -L, --location              Follow redirects
+ -m, --max-time <seconds>    Maximum time allowed for transfer
+     --connect-timeout <s>   Maximum time allowed to connect
+ -o, --output <file>         Write to file instead of stdout
+ -O, --remote-name           Write output to file named as remote file
+     --retry <num>           Retry request if transient problems occur
+ -s, --silent                Silent mode
+ -S, --show-error            Show error even when -s is used
+ -u, --user <user:password>  Server user and password
+ -A, --user-agent <name>     Send User-Agent <name> to server
+ -v, --verbose               Make the operation more talkative
+ -w, --write-out <format>    Use output FORMAT after completion
+ -X, --request <method>      Specify request method to use
+This is Ropewalk's own curl: HTTP/1.1, with and without TLS.";
+
+fn read_file(name: &str) -> Result<Vec<u8>, String> {
+    let mut content = Vec::new();
+    let read = if name == "-" {
+        io::stdin().read_to_end(&mut content).map(drop)
+    } else {
+        File::open(name).and_then(|mut file| file.read_to_end(&mut content)).map(drop)
+    };
+    read.map(|()| content).map_err(|e| format!("cannot read {name}: {}", super::reason(&e)))
+}
+
+/// One URL, with its redirections.
+fn transfer(
+    options: &Options,
+    text: &str,
+    output: Option<&Output>,
+    report: &mut Report,
+) -> Result<(), Fault> {
+    let deadline = Deadline::new(options.max_time);
+    let mut url = parse_url(text)?;
+    let first = url.clone();
+    let mut data = options.data.clone();
+    if options.get
+        && let Some(query) = data.take()
+    {
+        let joint = if url.path.contains('?') { '&' } else { '?' };
+        url.path = format!("{}{joint}{}", url.path, String::from_utf8_lossy(&query));
+    }
+    let mut method = match (&options.method, options.head, &data) {
+        (Some(method), _, _) => method.clone(),
+        (None, true, _) => "HEAD".into(),
+        (None, false, Some(_)) => "POST".into(),
+        (None, false, None) => "GET".into(),
+    };
+    loop {
+        report.url = url.full();
+        report.method.clone_from(&method);
+        let mut answer =
+            request(options, &url, &method, data.as_deref(), deadline, report, is_same_server(&first, &url))?;
+        let status = answer.head.status;
+        let location =
+            answer.head.get("location").filter(|_| (300..400).contains(&status)).map(str::to_string);
+        report.redirect =
+            location.as_ref().and_then(|l| url.join(l).ok()).map(|u| u.full()).unwrap_or_default();
+        match location {
+            Some(location) if options.follow => {
+                if report.redirects >= options.redirects_max {
+                    return Err(fault(47, format!("Maximum ({}) redirects followed", options.redirects_max)));
+                }
+                if options.include {
+                    print_out(&answer.head.text().into_bytes(), &mut io::stdout(), report)?;
+                    print_out(b"\r\n", &mut io::stdout(), report)?;
+                }
+                url = url.join(&location).map_err(|bad| url_fault(bad, &location))?;
+                report.redirects += 1;
+                let changes = status == 303 || (matches!(status, 301 | 302) && method == "POST");
+                if changes && options.method.is_none() && method != "HEAD" {
+                    (method, data) = ("GET".into(), None);
+                }
+            }
+            _ => return finish(options, &url, &mut answer, output, deadline, report),
+        }
+    }
+}
+
+fn parse_url(text: &str) -> Result<Url, Fault> {
+    Url::parse(text).map_err(|bad| url_fault(bad, text))
+}
+
+fn url_fault(bad: BadUrl, text: &str) -> Fault {
+    match bad {
+        BadUrl::Scheme(scheme) => {
+            fault(1, format!("Protocol \"{scheme}\" not supported: this curl speaks http and https"))
+        }
+        BadUrl::Malformed if text.is_empty() => fault(3, "URL using bad/illegal format or missing URL"),
+        BadUrl::Malformed => fault(3, format!("URL rejected: Malformed input to a URL function: {text}")),
+    }
+}
+
+/// Connects, sends, and reads the head of the answer.
+fn request(
+    options: &Options,
+    url: &Url,
+    method: &str,
+    data: Option<&[u8]>,
+    deadline: Deadline,
+    report: &mut Report,
+    trusted: bool,
+) -> Result<Answer, Fault> {
+    let note = |text: String| {
+        if options.verbose {
+            eprint!("{text}");
+        }
+    };
+    let addresses = http::look_up(url, &deadline).map_err(|e| match e {
+        resolve::Failure::Timeout if deadline.left().is_err() => fault(
+            28,
+            format!("Resolving timed out after {} milliseconds", deadline.start.elapsed().as_millis()),
+        ),
+        _ => fault(6, format!("Could not resolve host: {}", url.host)),
+    })?;
+    report.looked_up = report.start.elapsed();
+    let begun = Instant::now();
+    let stream = {
+        let mut limit = deadline;
+        if let Some(connect) = options.connect_timeout {
+            let own = deadline.start.elapsed() + connect;
+            limit.limit = Some(limit.limit.map_or(own, |all| all.min(own)));
+        }
+        http::connect(&addresses, url.port, &limit, |address| note(format!("*   Trying {address}...\n")))
+    };
+    let stream = stream.map_err(|e| connect_fault(&e, url, begun.elapsed(), deadline))?;
+    report.connected = report.start.elapsed();
+    if let Ok(peer) = stream.peer_addr() {
+        note(format!("* Connected to {} ({}) port {}\n", url.host, peer.ip(), peer.port()));
+    }
+    let limit = options.connect_timeout.map_or(deadline, |connect| {
+        let own = deadline.start.elapsed() + connect.saturating_sub(begun.elapsed());
+        Deadline { limit: Some(deadline.limit.map_or(own, |all| all.min(own))), ..deadline }
+    });
+    let stream = http::secured(stream, url, &options.terms, &limit).map_err(|r| tls_fault(r, url, &limit))?;
+    if url.secure {
+        report.secured = report.start.elapsed();
+    }
+    let head = request_head(options, url, method, data, trusted);
+    note(head.lines().map(|line| format!("> {line}\n")).collect());
+    let bytes = [head.as_bytes(), data.unwrap_or_default()].concat();
+    let answer = http::exchange(stream, &bytes, method, deadline, None);
+    let answer = answer.map_err(|e| transfer_fault(&e, deadline, 0, None))?;
+    report.first_byte = report.start.elapsed();
+    report.head(&answer);
+    note(answer.head.text().lines().map(|line| format!("< {line}\n")).collect::<String>() + "< \n");
+    Ok(answer)
+}
+
+/// Records whether a redirection leads to the server that the user named; only that one is told who
+/// the user is.
+fn is_same_server(first: &Url, url: &Url) -> bool {
+    first.host.eq_ignore_ascii_case(&url.host) && (first.port, first.secure) == (url.port, url.secure)
+}
+
+/// Without `trusted` the headers that say who the user is are left out, and so is `Host`, which
+/// names the first server.
+fn request_head(options: &Options, url: &Url, method: &str, data: Option<&[u8]>, trusted: bool) -> String {
+    const OF_THE_FIRST: [&str; 3] = ["authorization", "cookie", "host"];
+    let name_of =
+        |header: &str| header.split([':', ';']).next().unwrap_or_default().trim().to_ascii_lowercase();
+    let sent = |header: &&String| trusted || !OF_THE_FIRST.contains(&name_of(header).as_str());
+    // `-H 'Name;'` sends an empty header, `-H 'Name:'` leaves one of curl's own out.
+    let own: Vec<(&str, &str)> = options
+        .headers
+        .iter()
+        .filter(sent)
+        .filter_map(|header| header.split_once(':').or(header.strip_suffix(';').map(|name| (name, ""))))
+        .collect();
+    let mut text = format!("{method} {} HTTP/1.1\r\n", url.path);
+    let mut add = |name: &str, value: &str| {
+        if !own.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+    };
+    add("Host", &url.authority());
+    if let Some(user) = options.user.as_ref().filter(|_| trusted).or(url.user.as_ref()) {
+        add("Authorization", &format!("Basic {}", super::base64(user.as_bytes())));
+    }
+    add("User-Agent", options.agent.as_deref().unwrap_or(AGENT));
+    add("Accept", "*/*");
+    if let Some(data) = data {
+        add("Content-Length", &data.len().to_string());
+        add("Content-Type", "application/x-www-form-urlencoded");
+    }
+    for header in options.headers.iter().filter(sent) {
+        match header.split_once(':') {
+            Some((name, value)) if !value.trim().is_empty() => {
+                text.push_str(&format!("{name}: {}\r\n", value.trim()));
+            }
+            None if header.ends_with(';') => text.push_str(&format!("{}:\r\n", header.trim_end_matches(';'))),
+            _ => {}
+        }
+    }
+    text + "\r\n"
+}
+
+fn connect_fault(error: &io::Error, url: &Url, took: Duration, deadline: Deadline) -> Fault {
+    if deadline.left().is_err() {
+        let all = deadline.start.elapsed().as_millis();
+        return fault(28, format!("Connection timed out after {all} milliseconds"));
+    }
+    let what = format!("Failed to connect to {} port {} after {} ms", url.host, url.port, took.as_millis());
+    match error.kind() {
+        // curl tells only -v why: refused, no route, unreachable are one to it.
+        io::ErrorKind::TimedOut => fault(28, format!("{what}: Timeout was reached")),
+        _ => fault(7, format!("{what}: Could not connect to server")),
+    }
+}
+
+/// In curl's words, and what the learner can do.
+fn tls_fault(refusal: Refusal, url: &Url, deadline: &Deadline) -> Fault {
+    const REMEDY: &str = "Name its authority with --cacert FILE, or do without knowing who answers: -k.";
+    match refusal {
+        Refusal::Authorities(file) => fault(77, format!("error setting certificate file: {file}")),
+        Refusal::Certificate { file, why } => {
+            fault(58, format!("could not load PEM client certificate from {file}: {why}"))
+        }
+        Refusal::Unbelieved(why) => fault(60, format!("SSL certificate problem: {why}\n{REMEDY}")),
+        Refusal::OtherName => fault(
+            60,
+            format!(
+                "SSL: no alternative certificate subject name matches target host name '{}'\n{REMEDY}",
+                url.host
+            ),
+        ),
+        Refusal::Handshake(why) => fault(35, format!("TLS connect error: {why}")),
+        Refusal::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
+            let took = deadline.start.elapsed().as_millis();
+            fault(28, format!("SSL connection timed out after {took} milliseconds"))
+        }
+        Refusal::Io(e) => fault(35, format!("TLS connect error: {}", super::reason(&e))),
+    }
+}
+
+fn transfer_fault(error: &io::Error, deadline: Deadline, got: u64, missing: Option<u64>) -> Fault {
+    match (error.kind(), missing) {
+        (io::ErrorKind::TimedOut, missing) => {
+            let out_of = missing.map_or(String::new(), |m| format!(" out of {}", got + m));
+            let took = deadline.start.elapsed().as_millis();
+            fault(
+                28,
+                format!("Operation timed out after {took} milliseconds with {got}{out_of} bytes received"),
+            )
+        }
+        (io::ErrorKind::UnexpectedEof, Some(missing)) => {
+            fault(18, format!("end of response with {missing} bytes missing"))
+        }
+        (io::ErrorKind::UnexpectedEof, None) if got == 0 => fault(52, "Empty reply from server"),
+        (io::ErrorKind::UnexpectedEof, None) => {
+            fault(18, "transfer closed with outstanding read data remaining")
+        }
+        (io::ErrorKind::InvalidData, _) if got == 0 => fault(1, "Received HTTP/0.9 when not allowed"),
+        (io::ErrorKind::BrokenPipe, _) => fault(55, format!("Send failure: {}", super::reason(error))),
+        _ => fault(56, format!("Recv failure: {}", super::reason(error))),
+    }
+}
+
+fn print_out(bytes: &[u8], output: &mut dyn Write, report: &Report) -> Result<(), Fault> {
+    let written = output.write_all(bytes).and_then(|()| output.flush());
+    written.map_err(|_| {
+        fault(23, format!("Failure writing output to destination, passed {} returned 0", report.size))
+    })
+}
+
+/// Writes the answer where it shall go.
+fn finish(
+    options: &Options,
+    url: &Url,
+    answer: &mut Answer,
+    output: Option<&Output>,
+    deadline: Deadline,
+    report: &mut Report,
+) -> Result<(), Fault> {
+    let status = answer.head.status;
+    let failed = || Err(fault(22, format!("The requested URL returned error: {status}")));
+    if options.fail && status >= 400 {
+        return failed();
+    }
+    let mut out: Box<dyn Write> = match output {
+        None => Box::new(io::stdout()),
+        Some(Output::File(name)) if name == "-" => Box::new(io::stdout()),
+        Some(Output::File(name)) => Box::new(create(name)?),
+        Some(Output::Remote) if url.file_name().is_empty() => {
+            return Err(fault(23, "Remote file name has no length"));
+        }
+        Some(Output::Remote) => Box::new(create(url.file_name())?),
+    };
+    if options.include {
+        print_out(format!("{}\r\n", answer.head.text()).as_bytes(), &mut out, report)?;
+    }
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match answer.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                print_out(&buffer[..count], &mut out, report)?;
+                report.size += count as u64;
+            }
+            Err(e) => {
+                let missing = answer.length.map(|_| answer.missing());
+                return Err(transfer_fault(&e, deadline, report.size, missing));
+            }
+        }
+    }
+    if options.verbose {
+        eprintln!("* Connection #0 to host {} left intact", url.host);
+    }
+    if options.fail_with_body && status >= 400 { failed() } else { Ok(()) }
+}
+
+fn create(name: &str) -> Result<File, Fault> {
+    File::create(name)
+        .map_err(|e| fault(23, format!("Failed to open the file {name}: {}", super::reason(&e))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fetch(line: &str, url: &str) -> (Result<(), Fault>, Report) {
+        let words: Vec<String> = line.split(' ').filter(|w| !w.is_empty()).map(str::to_string).collect();
+        let options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
+        let mut report = Report::new(url);
+        let result = transfer(&options, url, options.outputs.first(), &mut report);
+        (result, report)
+    }
+
+    #[test]
+    fn redirects_are_followed_and_counted() {
+        let (port, server) = http::tests::server(vec![
+            "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        ]);
+        let (result, report) = fetch("-L -o /dev/null -d x=1 -H A:1", &format!("http://127.0.0.1:{port}/a"));
+        assert_eq!(result, Ok(()));
+        assert_eq!(report.format("%{http_code} %{size_download} %{num_redirects}\\n"), "200 2 1\n");
+        let requests = server.join().unwrap();
+        assert!(requests[0].starts_with("POST /a HTTP/1.1\r\n") && requests[0].ends_with("\r\n\r\nx=1"));
+        assert!(requests[1].starts_with("GET /b HTTP/1.1\r\n") && requests[1].contains("\r\nA: 1\r\n"));
+    }
+
+    #[test]
+    fn another_server_is_not_told_who_the_user_is() {
+        let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        let (port, other) = http::tests::server(vec![ok]);
+        let moved =
+            format!("HTTP/1.1 302 Found\r\nLocation: http://localhost:{port}/b\r\nContent-Length: 0\r\n\r\n");
+        let moved: &'static str = Box::leak(moved.into_boxed_str());
+        let (first_port, first) = http::tests::server(vec![moved]);
+        let line = "-L -u me:secret -H Authorization:x -H Cookie:c=1 -H Keep:1";
+        let (result, _) = fetch(line, &format!("http://127.0.0.1:{first_port}/a"));
+        assert_eq!(result, Ok(()));
+        let (first, other) = (first.join().unwrap().remove(0), other.join().unwrap().remove(0));
+        assert!(first.contains("Authorization: x") && first.contains("Cookie: c=1"), "{first}");
+        assert!(other.contains("Keep: 1"), "{other}");
+        assert!(!other.contains("Authorization") && !other.contains("Cookie"), "{other}");
+        let same = |a: &str, b: &str| is_same_server(&Url::parse(a).unwrap(), &Url::parse(b).unwrap());
+        assert!(
+            same("http://h/", "http://H:80/x")
+                && !same("http://h/", "http://h:81/")
+                && !same("http://h/", "https://h/")
+        );
+    }
+
+    #[test]
+    fn failures_have_curls_codes_and_words() {
+        let (port, server) = http::tests::server(vec![
+            "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+            "",
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+        ]);
+        let url = format!("127.0.0.1:{port}");
+        let told = |line| fetch(line, &url).0.unwrap_err();
+        assert_eq!(told("-f"), fault(22, "The requested URL returned error: 503"));
+        assert_eq!(told(""), fault(52, "Empty reply from server"));
+        assert_eq!(told("-o /dev/null"), fault(18, "end of response with 4 bytes missing"));
+        server.join().unwrap();
+        // Bound and not listening: the port refuses, and nobody else can take it.
+        use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
+        use std::os::fd::AsRawFd;
+        let deaf =
+            socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        socket::bind(deaf.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+        let port = socket::getsockname::<SockaddrIn>(deaf.as_raw_fd()).unwrap().port();
+        let refused = fetch("", &format!("127.0.0.1:{port}")).0.unwrap_err();
+        assert_eq!(refused.code, 7);
+        assert!(refused.text.starts_with(&format!("Failed to connect to 127.0.0.1 port {port} after ")));
+        assert!(refused.text.ends_with(" ms: Could not connect to server"));
+        assert_eq!(fetch("", "ftp://web").0.unwrap_err().code, 1);
+        assert_eq!(fetch("", "http://").0.unwrap_err().code, 3);
+    }
+
+    #[test]
+    fn a_silent_server_is_left_in_time() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = listener.local_addr().unwrap().to_string();
+        let late = fetch("-m 0.2", &url).0.unwrap_err();
+        assert_eq!(late.code, 28);
+        assert!(
+            late.text.starts_with("Operation timed out after 2")
+                && late.text.ends_with("with 0 bytes received")
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! # Programs inside built-in images
+//!
+//! ## In Kubernetes
+//! An image brings its programs along. Those of most teaching examples are a web server and a shell
+//! with small tools.
+//! ## How this one works
+//! The programs are this binary under another name: a container's `/bin/nginx` is a hard link to
+//! it, and `main` asks [`run`] before anything else. So a pod costs no image, and a hundred of them
+//! share their pages. [`mod@sh`] is the shell, `uutils` the table of programs that the uutils
+//! project wrote, and every other file is one small program of our own.
+//! ## Left out
+//! Programs that are not in the table below.
+//! ## Read next
+//! `runtime::images`, which lists the links of each image.
+
+use linux::trap;
+use std::ffi::OsString;
+
+mod archive;
+mod curl;
+mod daemon;
+mod echo_server;
+mod hexdump;
+mod http;
+mod nc;
+mod net_tables;
+mod nginx;
+mod nslookup;
+mod pause;
+mod ping;
+mod procs;
+mod resolve;
+mod sh;
+mod small;
+mod tls;
+mod uutils;
+mod wget;
+
+/// A program: arguments (with its name first) in, exit code out.
+type Applet = fn(Vec<OsString>) -> i32;
+
+/// Programs that a reader who goes away ends, as everybody expects of `ps | head`. Rust ignores
+/// SIGPIPE otherwise. Not `nc`: `nc -lk` outlives a client that closes early.
+const ENDED_BY_ITS_READER: [&str; 21] = [
+    "clear", "free", "gunzip", "gzip", "hd", "hexdump", "hostname", "ifconfig", "ip", "less", "more",
+    "netstat", "nslookup", "ping", "ps", "stress", "tar", "top", "wget", "which", "zcat",
+];
+
+/// Runs the program of that name and returns its exit code; `None` if it is no applet. At most once
+/// in a process, except for `curl`, which any program may call: it changes nothing of the process
+/// and starts no thread.
+pub fn run(name: &str, args: Vec<OsString>) -> Option<i32> {
+    let applet = find(name)?;
+    if ENDED_BY_ITS_READER.contains(&name) {
+        let _ = trap::set(libc::SIGPIPE, trap::Action::Default);
+    }
+    Some(applet(args))
+}
+
+/// Whether there is a program of that name.
+pub fn exists(name: &str) -> bool {
+    find(name).is_some()
+}
+
+fn find(name: &str) -> Option<Applet> {
+    Some(match name {
+        "sh" | "ash" | "bash" | "-sh" | "-ash" | "-bash" => sh::main,
+        "clear" => small::clear,
+        "curl" => curl::main,
+        "echo-server" => echo_server::main,
+        "false" => |_| 1,
+        "free" => procs::free,
+        "gunzip" | "gzip" | "zcat" => archive::gzip,
+        "hd" | "hexdump" => hexdump::main,
+        "hostname" => small::hostname,
+        "ifconfig" => net_tables::ifconfig,
+        "ip" => net_tables::ip,
+        "less" | "more" => small::more,
+        "nc" => nc::main,
+        "netstat" => net_tables::netstat,
+        "nginx" => nginx::main,
+        "nslookup" => nslookup::main,
+        "pause" => |_| pause::main(),
+        "ping" => ping::main,
+        "ps" => procs::ps,
+        "stress" => small::stress,
+        "tar" => archive::tar,
+        "top" => procs::top,
+        "true" => |_| 0,
+        "watch" => small::watch,
+        "wget" => wget::main,
+        "which" => small::which,
+        _ => return uutils::find(name),
+    })
+}
+
+/// An I/O error in the words of strerror(3).
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
+}
+
+/// Text to standard output; a reader that is gone is no reason to stop.
+fn out(text: &str) {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Standard base64, for `Authorization`.
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}

@@ -1,0 +1,306 @@
+//! `nc`: bytes between a socket and the standard streams.
+
+use super::http::{Deadline, connect};
+use super::resolve;
+use linux::trap;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const USAGE: &str = "Usage: nc [-tuvz] [-w SEC] HOST PORT\n       nc -l [-kuv] [-p] PORT [-e PROG ARGS]";
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Call {
+    listen: bool,
+    keep: bool,
+    udp: bool,
+    verbose: bool,
+    zero: bool,
+    /// `-t`: what a telnet server asks for is declined.
+    telnet: bool,
+    wait: Option<Duration>,
+    port: Option<u16>,
+    words: Vec<String>,
+    program: Vec<String>,
+}
+
+fn parse(args: &[String]) -> Result<Call, String> {
+    let mut call = Call::default();
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let Some(letters) = word.strip_prefix('-').filter(|l| !l.is_empty()) else {
+            call.words.push(word.clone());
+            continue;
+        };
+        let mut letters = letters.chars();
+        while let Some(letter) = letters.next() {
+            match letter {
+                'l' => call.listen = true,
+                'k' => call.keep = true,
+                'u' => call.udp = true,
+                'v' => call.verbose = true,
+                'z' => call.zero = true,
+                't' => call.telnet = true,
+                'n' | '4' => {}
+                'e' => call.program = words.by_ref().cloned().collect(),
+                'p' | 'w' => {
+                    let rest: String = letters.by_ref().collect();
+                    let value =
+                        if rest.is_empty() { words.next().cloned().unwrap_or_default() } else { rest };
+                    let bad = || format!("invalid number '{value}'");
+                    match letter {
+                        'p' => call.port = Some(value.parse().map_err(|_| bad())?),
+                        _ => call.wait = Some(Duration::from_secs(value.parse().map_err(|_| bad())?)),
+                    }
+                }
+                other => return Err(format!("unrecognized option: {other}")),
+            }
+        }
+    }
+    Ok(call)
+}
+
+pub fn main(args: Vec<OsString>) -> i32 {
+    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let result = parse(&args).and_then(|call| if call.listen { listen(&call) } else { dial(&call) });
+    match result {
+        Ok(()) => 0,
+        Err(what) => {
+            eprintln!("{}", if what.is_empty() { USAGE.to_string() } else { format!("nc: {what}") });
+            1
+        }
+    }
+}
+
+fn told(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::TimedOut => "Connection timed out".to_string(),
+        _ => super::reason(error),
+    }
+}
+
+fn dial(call: &Call) -> Result<(), String> {
+    let [host, port] = &call.words[..] else { return Err(String::new()) };
+    let (first, last) = port.split_once('-').unwrap_or((port, port));
+    let bad = |_| format!("bad port '{port}'");
+    let (first, last): (u16, u16) = (first.parse().map_err(bad)?, last.parse().map_err(bad)?);
+    let addresses = resolve::addresses(host, None).map_err(|_| format!("bad address '{host}'"))?;
+    let mut failure = None;
+    for port in first..=last {
+        match dial_one(call, host, &addresses, port) {
+            Ok(()) if !call.zero => return Ok(()),
+            Ok(()) => {}
+            Err(e) => failure = Some(e),
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+fn dial_one(call: &Call, host: &str, addresses: &[IpAddr], port: u16) -> Result<(), String> {
+    let ip = addresses.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let place = format!("{host} ({ip}:{port})");
+    let note = |what: &str| {
+        if call.verbose {
+            eprintln!("{place} {what}");
+        }
+    };
+    if call.udp {
+        let any = SocketAddr::new(
+            if ip.is_ipv4() {
+                Ipv4Addr::UNSPECIFIED.into()
+            } else {
+                "::".parse().map_err(|_| String::new())?
+            },
+            0,
+        );
+        let socket = UdpSocket::bind(any).and_then(|socket| socket.connect((ip, port)).map(|()| socket));
+        let socket = socket.map_err(|e| format!("{place}: {}", told(&e)))?;
+        note("open");
+        return if call.zero { Ok(()) } else { pump(socket.into(), call.wait, false).map_err(|e| told(&e)) };
+    }
+    let stream = connect(addresses, port, &Deadline::new(call.wait), |_| {});
+    let stream = stream.map_err(|e| format!("{place}: {}", told(&e)))?;
+    note("open");
+    if call.zero {
+        return Ok(());
+    }
+    if call.program.is_empty() { converse(stream, call) } else { serve(stream, &call.program) }
+}
+
+fn listen(call: &Call) -> Result<(), String> {
+    let port = match (&call.words[..], call.port) {
+        ([], Some(port)) => port,
+        ([port], None) | ([_, port], None) => port.parse().map_err(|_| format!("bad port '{port}'"))?,
+        _ => return Err(String::new()),
+    };
+    let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+    if call.udp {
+        let socket = UdpSocket::bind(address).map_err(|e| format!("bind: {}", told(&e)))?;
+        // The first sender is the one we talk to.
+        let mut one = [0; 1];
+        let (_, peer) = socket.peek_from(&mut one).map_err(|e| told(&e))?;
+        socket.connect(peer).map_err(|e| told(&e))?;
+        return pump(socket.into(), call.wait, false).map_err(|e| told(&e));
+    }
+    let listener = TcpListener::bind(address).map_err(|e| format!("bind: {}", told(&e)))?;
+    if call.verbose {
+        eprintln!("listening on {address} ...");
+    }
+    loop {
+        let (stream, peer) = listener.accept().map_err(|e| format!("accept: {}", told(&e)))?;
+        if call.verbose {
+            eprintln!("connect to {address} from {peer}");
+        }
+        let served =
+            if call.program.is_empty() { converse(stream, call) } else { serve(stream, &call.program) };
+        if !call.keep {
+            return served;
+        }
+    }
+}
+
+/// Gives the connection to a program.
+fn serve(stream: TcpStream, program: &[String]) -> Result<(), String> {
+    let Some((name, args)) = program.split_first() else { return Err(String::new()) };
+    let output = stream.try_clone().map_err(|e| told(&e))?;
+    let status = Command::new(name)
+        .args(args)
+        .stdin(Stdio::from(OwnedFd::from(stream)))
+        .stdout(Stdio::from(OwnedFd::from(output)))
+        .status();
+    status.map(drop).map_err(|e| format!("can't execute '{name}': {}", told(&e)))
+}
+
+fn converse(stream: TcpStream, call: &Call) -> Result<(), String> {
+    match pump(stream.into(), call.wait, call.telnet) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()), // the other side is gone
+        other => other.map_err(|e| told(&e)),
+    }
+}
+
+/// Copies both ways until the other side ends, or nothing came for `wait`. The end of standard
+/// input is passed on. With `telnet`, options that the other side offers or asks for are declined.
+fn pump(socket: OwnedFd, wait: Option<Duration>, telnet: bool) -> io::Result<()> {
+    let datagrams = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType)
+        .is_ok_and(|kind| kind == nix::sys::socket::SockType::Datagram);
+    let mut socket = std::fs::File::from(socket);
+    let mut input_open = true;
+    let timeout = wait.and_then(|w| PollTimeout::try_from(w).ok()).unwrap_or(PollTimeout::NONE);
+    let stdin = io::stdin();
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let (from_socket, from_input) = {
+            let mut watched: Vec<BorrowedFd<'_>> = vec![socket.as_fd()];
+            if input_open {
+                watched.push(stdin.as_fd());
+            }
+            let mut polled: Vec<PollFd> =
+                watched.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+            match poll(&mut polled, timeout) {
+                Ok(0) => return Ok(()),
+                Err(nix::errno::Errno::EINTR) => continue,
+                Err(e) => return Err(e.into()),
+                Ok(_) => {}
+            }
+            (polled[0].any().unwrap_or(true), polled.get(1).is_some_and(|p| p.any().unwrap_or(true)))
+        };
+        if from_input {
+            let count = nix::unistd::read(&stdin, &mut buffer)?;
+            if count == 0 {
+                input_open = false;
+                let _ = nix::sys::socket::shutdown(
+                    std::os::fd::AsRawFd::as_raw_fd(&socket),
+                    nix::sys::socket::Shutdown::Write,
+                );
+            } else {
+                socket.write_all(&buffer[..count])?;
+            }
+        }
+        if from_socket {
+            match socket.read(&mut buffer)? {
+                0 if !datagrams => return Ok(()),
+                count => {
+                    if telnet {
+                        socket.write_all(&declined(&buffer[..count]))?;
+                    }
+                    print(&buffer[..count])?;
+                }
+            }
+        }
+    }
+}
+
+/// Writes to standard output. A reader that is gone ends the program, as it ends others: only the
+/// other side of a connection may go and leave `nc -lk` alone.
+fn print(bytes: &[u8]) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match nix::unistd::write(io::stdout(), rest) {
+            Ok(count) => rest = &rest[count..],
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(nix::errno::Errno::EPIPE) => {
+                trap::set(libc::SIGPIPE, trap::Action::Default)?; // the next write is the last
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// What RFC 854 answers to the options in `received`: WONT to each DO and DONT, DONT to each WILL
+/// and WONT.
+fn declined(received: &[u8]) -> Vec<u8> {
+    const IAC: u8 = 255;
+    let (will, wont, r#do, dont) = (251, 252, 253, 254);
+    let mut answer = Vec::new();
+    for three in received.windows(3).filter(|three| three[0] == IAC) {
+        let verb = three[1];
+        if verb == r#do || verb == dont {
+            answer.extend([IAC, wont, three[2]]);
+        } else if verb == will || verb == wont {
+            answer.extend([IAC, dont, three[2]]);
+        }
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn telnet_options_are_declined() {
+        let received = [b'h', 255, 253, 1, 255, 251, 3, b'i'];
+        assert_eq!(declined(&received), [255, 252, 1, 255, 254, 3]);
+        assert!(declined(b"plain").is_empty());
+    }
+
+    #[test]
+    fn options_may_stand_together() {
+        let words = |line: &str| line.split(' ').map(str::to_string).collect::<Vec<_>>();
+        let call = parse(&words("-zvw2 web 80")).unwrap();
+        assert!(call.zero && call.verbose && call.wait == Some(Duration::from_secs(2)));
+        assert_eq!(call.words, ["web", "80"]);
+        let call = parse(&words("-lk -p 8080 -e echo -n hi")).unwrap();
+        assert_eq!(
+            (call.port, &call.program[..]),
+            (Some(8080), &["echo".into(), "-n".into(), "hi".into()][..])
+        );
+    }
+
+    #[test]
+    fn an_open_port_differs_from_a_closed_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let try_port = |port: u16| {
+            dial(&Call { zero: true, words: vec!["127.0.0.1".into(), port.to_string()], ..Call::default() })
+        };
+        assert_eq!(try_port(port), Ok(()));
+        drop(listener);
+        assert_eq!(try_port(port), Err(format!("127.0.0.1 (127.0.0.1:{port}): Connection refused")));
+    }
+}

@@ -1,0 +1,429 @@
+//! The part of nginx' configuration language that static servers use. Anything else is refused by
+//! name, as nginx refuses what it does not know.
+
+use super::text::Text;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    pub servers: Vec<Server>,
+    /// The files that were read, with their texts.
+    pub files: Vec<(PathBuf, String)>,
+}
+
+/// One `server` block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Addresses to listen on, and whether this server answers there for names that no server has.
+    pub listens: Vec<(SocketAddr, bool)>,
+    pub names: Vec<String>,
+    pub root: PathBuf,
+    pub index: Vec<String>,
+    /// `return CODE [TEXT]` outside of locations: goes before them.
+    pub answer: Option<(u16, Text)>,
+    /// Path prefix and what to do there; the longest prefix wins.
+    pub locations: Vec<(String, Location)>,
+    /// `error_page`: codes and the path that is answered with in their stead.
+    pub error_pages: Vec<(u16, String)>,
+    pub access_log: bool,
+    pub charset: Option<String>,
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server {
+            listens: vec![(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 80), false)],
+            names: Vec::new(),
+            root: "/etc/nginx/html".into(),
+            index: vec!["index.html".into()],
+            answer: None,
+            locations: Vec::new(),
+            error_pages: Vec::new(),
+            access_log: true,
+            charset: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Location {
+    pub root: Option<PathBuf>,
+    pub index: Option<Vec<String>>,
+    /// `return CODE [TEXT]`.
+    pub answer: Option<(u16, Text)>,
+    pub access_log: Option<bool>,
+}
+
+impl Config {
+    /// Every address that some server listens on, once.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let mut all: Vec<SocketAddr> =
+            self.servers.iter().flat_map(|s| s.listens.iter().map(|(address, _)| *address)).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The server of a request: the one whose name the client asked for, else the default of that
+    /// address.
+    pub fn server(&self, address: SocketAddr, host: &str) -> Option<&Server> {
+        let here = || self.servers.iter().filter(|s| s.listens.iter().any(|(known, _)| *known == address));
+        let bare =
+            host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(h, _)| h);
+        let bare = bare.trim_end_matches('.').to_ascii_lowercase();
+        let named =
+            |fits: fn(&str, &str) -> bool| here().find(|s| s.names.iter().any(|name| fits(name, &bare)));
+        named(|name, host| name == host)
+            .or_else(|| named(|name, host| name.strip_prefix('*').is_some_and(|end| host.ends_with(end))))
+            .or_else(|| {
+                named(|name, host| name.strip_suffix('*').is_some_and(|start| host.starts_with(start)))
+            })
+            .or_else(|| here().find(|s| s.listens.contains(&(address, true))))
+            .or_else(|| here().next())
+    }
+}
+
+/// Where nginx itself looks. Its main file is of other things, too: one that is there is refused,
+/// as it would have no effect.
+const MAIN_FILE: &str = "nginx.conf";
+const FOLDER: &str = "conf.d";
+
+/// Reads every file of `conf.d`, in the order of their names. Errors in nginx' words, with file and
+/// line.
+pub fn load(directory: &Path) -> Result<Config, String> {
+    let main = directory.join(MAIN_FILE);
+    if main.exists() {
+        return Err(format!(
+            "\"{}\" is not read by Ropewalk's nginx: put its server blocks into a file of {}",
+            main.display(),
+            directory.join(FOLDER).join("*.conf").display()
+        ));
+    }
+    let folder = directory.join(FOLDER);
+    let entries =
+        std::fs::read_dir(&folder).map_err(|e| format!("open() \"{}\" failed ({e})", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|end| end == "conf"));
+    files.sort();
+    let mut config = Config::default();
+    for path in files {
+        let text = std::fs::read_to_string(&path)
+            .map_err(|e| format!("open() \"{}\" failed ({e})", path.display()))?;
+        let read = parse(&text).map_err(|(what, line)| format!("{what} in {}:{line}", path.display()))?;
+        config.servers.extend(read.servers);
+        config.files.push((path, text));
+    }
+    for address in config.addresses() {
+        let defaults = config.servers.iter().filter(|s| s.listens.contains(&(address, true))).count();
+        if defaults > 1 {
+            return Err(format!("a duplicate default server for {address}"));
+        }
+    }
+    Ok(config)
+}
+
+type Fault = (String, usize);
+
+/// Words, `{`, `}` and `;` with their lines. Quotes hold a word together, over lines too, `#`
+/// starts a comment.
+fn tokens(text: &str) -> Result<Vec<(String, usize)>, Fault> {
+    let mut found = Vec::new();
+    let (mut line, mut quote) = (1, None);
+    let mut word: Option<String> = None;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let at = line;
+        line += usize::from(c == '\n');
+        match (quote, c) {
+            (_, '\\') => {
+                let into = word.get_or_insert_default();
+                match chars.next() {
+                    Some('n') => into.push('\n'),
+                    Some('t') => into.push('\t'),
+                    Some('r') => into.push('\r'),
+                    Some(c @ ('"' | '\'' | '\\')) => into.push(c),
+                    other => {
+                        into.push('\\');
+                        into.extend(other);
+                    }
+                }
+            }
+            (Some(q), _) if c == q => quote = None,
+            (Some(_), _) => word.get_or_insert_default().push(c),
+            (None, '\'' | '"') if word.is_none() => {
+                quote = Some(c);
+                word = Some(String::new());
+            }
+            (None, '#') if word.is_none() => while chars.next_if(|c| *c != '\n').is_some() {},
+            (None, '{') if word.as_ref().is_some_and(|w| w.ends_with('$')) => {
+                // `${name}`
+                let into = word.get_or_insert_default();
+                into.push('{');
+                while let Some(c) = chars.next_if(|c| !matches!(c, '\n' | ';')) {
+                    into.push(c);
+                    if c == '}' {
+                        break;
+                    }
+                }
+            }
+            (None, '{' | '}' | ';') => {
+                found.extend(word.take().map(|w| (w, at)));
+                found.push((c.to_string(), at));
+            }
+            (None, _) if c.is_whitespace() => found.extend(word.take().map(|w| (w, at))),
+            (None, _) => word.get_or_insert_default().push(c),
+        }
+    }
+    if quote.is_some() {
+        return Err(("unexpected end of file, expecting a closing quote".into(), line));
+    }
+    found.extend(word.take().map(|w| (w, line)));
+    Ok(found)
+}
+
+/// A server block that is read.
+#[derive(Default)]
+struct Open {
+    server: Server,
+    /// `listen` was said, so the default is out.
+    listens: bool,
+}
+
+fn parse(text: &str) -> Result<Config, Fault> {
+    let mut servers: Vec<Server> = Vec::new();
+    let mut open: Option<Open> = None;
+    let mut location: Option<(String, Location)> = None;
+    let mut words: Vec<String> = Vec::new();
+    let mut last = 1;
+    for (token, line) in tokens(text)? {
+        last = line;
+        let directive = std::mem::take(&mut words);
+        let unknown = |name: &str| (format!("unknown directive \"{name}\""), line);
+        let parts: Vec<&str> = directive.iter().map(String::as_str).collect();
+        match (token.as_str(), &parts[..]) {
+            ("{", ["server"]) if open.is_none() => open = Some(Open::default()),
+            ("{", ["location", prefix])
+                if open.is_some() && location.is_none() && prefix.starts_with('/') =>
+            {
+                location = Some(((*prefix).to_string(), Location::default()));
+            }
+            ("{", ["location", ..]) => {
+                return Err(("this nginx knows plain \"location /prefix\" only".into(), line));
+            }
+            ("{", [name, ..]) => return Err(unknown(name)),
+            ("}", []) if location.is_some() => {
+                if let (Some(open), Some(done)) = (&mut open, location.take()) {
+                    open.server.locations.push(done);
+                }
+            }
+            ("}", []) if open.is_some() => servers.extend(open.take().map(|open| open.server)),
+            (";", [name, values @ ..]) => match &mut open {
+                Some(open) => apply(open, location.as_mut(), name, values).map_err(|what| (what, line))?,
+                None => return Err(unknown(name)),
+            },
+            ("{" | "}" | ";", _) => return Err((format!("unexpected \"{token}\""), line)),
+            _ => {
+                words = directive;
+                words.push(token);
+            }
+        }
+    }
+    if open.is_some() || !words.is_empty() {
+        return Err(("unexpected end of file, expecting \"}\"".into(), last));
+    }
+    servers.iter_mut().for_each(|s| s.locations.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len())));
+    Ok(Config { servers, files: Vec::new() })
+}
+
+fn apply(
+    open: &mut Open,
+    location: Option<&mut (String, Location)>,
+    name: &str,
+    values: &[&str],
+) -> Result<(), String> {
+    let server = &mut open.server;
+    let here = location.map(|(_, location)| location);
+    match (name, values, here) {
+        ("listen", [address, parameters @ ..], None) => {
+            if !std::mem::replace(&mut open.listens, true) {
+                server.listens.clear();
+            }
+            listen(server, address, parameters)?;
+        }
+        ("server_name", names, None) => {
+            if let Some(pattern) = names.iter().find(|name| name.starts_with('~')) {
+                return Err(format!(
+                    "server_name \"{pattern}\": patterns are not implemented by Ropewalk's nginx"
+                ));
+            }
+            server.names.extend(names.iter().map(|name| name.to_ascii_lowercase()));
+        }
+        ("error_page", [codes @ .., path], None) if !codes.is_empty() && path.starts_with('/') => {
+            for code in codes {
+                let code = code.parse().map_err(|_| format!("invalid value \"{code}\" of \"error_page\""))?;
+                server.error_pages.push((code, (*path).to_string()));
+            }
+        }
+        ("access_log", [place, format @ ..], here) => {
+            let on = match (*place, format) {
+                ("off", []) => false,
+                ("/dev/stdout" | "/var/log/nginx/access.log", [] | ["combined"]) => true,
+                _ => {
+                    return Err(format!(
+                        "access_log {}: Ropewalk's nginx logs in the format \"combined\" to /dev/stdout, or not at all (off)",
+                        values.join(" ")
+                    ));
+                }
+            };
+            match here {
+                Some(location) => location.access_log = Some(on),
+                None => server.access_log = on,
+            }
+        }
+        // Errors go there whatever is said, and there are few of them.
+        ("error_log", ["/dev/stderr" | "stderr" | "/var/log/nginx/error.log", ..], _) => {}
+        ("charset", ["off"], None) => server.charset = None,
+        ("charset", [charset], None) => server.charset = Some((*charset).to_string()),
+        ("root", [path], Some(location)) => location.root = Some(path.into()),
+        ("root", [path], None) => server.root = path.into(),
+        ("index", names @ [_, ..], here) => {
+            let names = names.iter().map(|n| (*n).to_string()).collect();
+            match here {
+                Some(location) => location.index = Some(names),
+                None => server.index = names,
+            }
+        }
+        ("return", [first, text @ ..], here) => {
+            let url = ["http://", "https://", "$scheme"].iter().any(|start| first.starts_with(start));
+            let (code, text) = match text {
+                [] if url => (302, (*first).to_string()),
+                text => (
+                    first
+                        .parse::<u16>()
+                        .ok()
+                        .filter(|code| (100..1000).contains(code))
+                        .ok_or_else(|| format!("invalid return code \"{first}\""))?,
+                    text.join(" "),
+                ),
+            };
+            let answer = (code, Text::parse(&text)?);
+            let place = match here {
+                Some(location) => &mut location.answer,
+                None => &mut server.answer,
+            };
+            place.get_or_insert(answer); // the first one is carried out
+        }
+        (
+            "default_type" | "add_header" | "try_files" | "proxy_pass" | "error_log" | "error_page"
+            | "charset" | "server_name" | "listen",
+            ..,
+        ) => {
+            let said = [&[name][..], values].concat().join(" ");
+            return Err(format!("\"{said}\" is not implemented by Ropewalk's nginx"));
+        }
+        _ => return Err(format!("unknown directive \"{name}\"")),
+    }
+    Ok(())
+}
+
+fn listen(server: &mut Server, address: &str, parameters: &[&str]) -> Result<(), String> {
+    let wrong = |what: &str| format!("{what} in \"{address}\" of the \"listen\" directive");
+    if let Some(parameter) =
+        parameters.iter().find(|p| **p != "default_server" && !p.starts_with("ipv6only="))
+    {
+        return Err(format!("\"listen {address} {parameter}\" is not implemented by Ropewalk's nginx"));
+    }
+    if address.starts_with('[') {
+        return Ok(()); // pods have IPv4 addresses only
+    }
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) => (host, port),
+        None if address.bytes().all(|b| b.is_ascii_digit()) => ("*", address),
+        None => (address, "80"),
+    };
+    let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("invalid port"))?;
+    let ip: IpAddr = match host {
+        "*" => Ipv4Addr::UNSPECIFIED.into(),
+        "localhost" => Ipv4Addr::LOCALHOST.into(),
+        host => host.parse().map_err(|_| wrong("host not found"))?,
+    };
+    server.listens.push((SocketAddr::new(ip, port), parameters.contains(&"default_server")));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_read_with_its_locations() {
+        let text = "# one\nserver {\n  listen 8080; root '/a b';\n  location / { index x.html; }\n  \
+                    location /health { return 200 'ok fine'; }\n}\n";
+        let server = parse(text).unwrap().servers.remove(0);
+        let location = |at: usize| &server.locations[at].1;
+        assert_eq!(server.listens, [("0.0.0.0:8080".parse().unwrap(), false)]);
+        assert_eq!((server.root.to_str(), server.index[0].as_str()), (Some("/a b"), "index.html"));
+        assert_eq!(location(1).index, Some(vec!["x.html".to_string()]), "of this location alone");
+        assert_eq!(server.locations[0].0, "/health");
+        assert_eq!(location(0).answer, Some((200, Text::parse("ok fine").unwrap())));
+    }
+
+    #[test]
+    fn faults_are_named_with_their_line() {
+        let fault = |text: &str| parse(text).unwrap_err();
+        assert_eq!(fault("server {\n lissten 80;\n}"), ("unknown directive \"lissten\"".into(), 2));
+        assert_eq!(fault("server {"), ("unexpected end of file, expecting \"}\"".into(), 1));
+        assert_eq!(fault("}"), ("unexpected \"}\"".into(), 1));
+    }
+
+    #[test]
+    fn what_would_have_no_effect_is_refused() {
+        for directive in [
+            "listen 443 ssl",
+            "listen unix:/run/x",
+            "server_name ~^a",
+            "access_log /data/log",
+            "error_log /data/log",
+            "error_page 404 =200 /x",
+            "error_page 404 http://h/x",
+            "return 200 $nobody",
+            "try_files $uri /",
+            "location = /x {} #",
+        ] {
+            let refused = parse(&format!("server {{ {directive}; }}"));
+            assert!(refused.is_err(), "{directive}");
+        }
+    }
+
+    #[test]
+    fn servers_share_an_address_and_are_told_apart_by_name() {
+        let text = "server { listen 80; listen 127.0.0.1:81; server_name a; }\n\
+                    server { listen 80 default_server; server_name b *.b; }\nserver { listen 80; server_name c.*; }";
+        let config = parse(text).unwrap();
+        let addresses: Vec<String> = config.addresses().iter().map(SocketAddr::to_string).collect();
+        assert_eq!(addresses, ["0.0.0.0:80", "127.0.0.1:81"]);
+        let at = |address: usize, host: &str| {
+            config.server(config.addresses()[address], host).map(|s| s.names[0].clone())
+        };
+        for (host, name) in
+            [("a", "a"), ("A:80", "a"), ("x.b", "b"), ("c.org", "c.*"), ("other", "b"), ("", "b")]
+        {
+            assert_eq!(at(0, host).as_deref(), Some(name), "{host}");
+        }
+        assert_eq!(at(1, "b").as_deref(), Some("a"), "the only one there");
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_read_and_a_main_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("conf.d")).unwrap();
+        for (name, port) in [("b.conf", 81), ("a.conf", 80), ("c.conf.off", 82)] {
+            std::fs::write(dir.path().join("conf.d").join(name), format!("server {{ listen {port}; }}"))
+                .unwrap();
+        }
+        assert_eq!(load(dir.path()).unwrap().addresses().len(), 2);
+        std::fs::write(dir.path().join("nginx.conf"), "").unwrap();
+        assert!(load(dir.path()).unwrap_err().contains("nginx.conf\" is not read"));
+    }
+}

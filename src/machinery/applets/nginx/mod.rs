@@ -1,0 +1,367 @@
+//! A small web server that listens, logs and stops like nginx: static files from the directories
+//! its configuration names.
+
+mod config;
+mod serve;
+mod text;
+
+use super::daemon;
+use config::Config;
+use http::{Method, Request, header};
+use hyper::body::{Body, Incoming};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use linux::tcp;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+const DIRECTORY: &str = "/etc/nginx";
+/// Where `nginx -s` finds the server, as with nginx.
+const PID_FILE: &str = "/run/nginx.pid";
+
+/// What the arguments ask for.
+#[derive(Debug, PartialEq, Eq)]
+enum Call {
+    Serve,
+    /// `-t`, and `-T` with the files' texts.
+    Test,
+    Dump,
+    Version,
+    Signal(Signal),
+}
+
+fn parse(args: &[String]) -> Result<Call, String> {
+    let mut call = Call::Serve;
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let Some(option) = word.strip_prefix('-').filter(|o| !o.is_empty()) else {
+            return Err(format!("invalid option: \"{word}\""));
+        };
+        let value = |words: &mut std::slice::Iter<String>| {
+            let beside = Some(option[1..].to_string()).filter(|v| !v.is_empty());
+            beside
+                .or_else(|| words.next().cloned())
+                .ok_or(format!("option \"-{}\" requires parameter", &option[..1]))
+        };
+        match &option[..option.chars().next().map_or(0, char::len_utf8)] {
+            "t" => call = Call::Test,
+            "T" => call = Call::Dump,
+            "v" | "V" => call = Call::Version,
+            "q" => {}
+            "g" => directives(&value(&mut words)?)?,
+            "s" => {
+                call = Call::Signal(match value(&mut words)?.as_str() {
+                    "stop" => Signal::SIGTERM,
+                    "quit" => Signal::SIGQUIT,
+                    "reload" => Signal::SIGHUP,
+                    "reopen" => Signal::SIGUSR1,
+                    other => return Err(format!("invalid option: \"-s {other}\"")),
+                });
+            }
+            _ => return Err(format!("option \"{word}\" is not implemented by Ropewalk's nginx")),
+        }
+    }
+    Ok(call)
+}
+
+/// `-g`: this server stays in the foreground, and its one process does all.
+fn directives(text: &str) -> Result<(), String> {
+    for directive in text.split(';').map(str::trim).filter(|d| !d.is_empty()) {
+        match directive.split_whitespace().collect::<Vec<_>>().as_slice() {
+            ["daemon", "off"] | ["worker_processes", _] | ["master_process", _] => {}
+            _ => return Err(format!("\"-g {directive};\" is not implemented by Ropewalk's nginx")),
+        }
+    }
+    Ok(())
+}
+
+/// `nginx [-g DIRECTIVES] [-t | -T | -v | -s SIGNAL]`. Exit code 1 for a configuration that nginx
+/// would refuse.
+pub fn main(args: Vec<OsString>) -> i32 {
+    let args: Vec<String> = args.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let call = match parse(&args) {
+        Ok(call) => call,
+        Err(e) => {
+            eprintln!("nginx: {e}");
+            return 1;
+        }
+    };
+    match call {
+        Call::Version => {
+            eprintln!("nginx version: nginx (Ropewalk's own, {})", env!("CARGO_PKG_VERSION"));
+            return 0;
+        }
+        Call::Signal(signal) => return send(signal),
+        Call::Serve | Call::Test | Call::Dump => {}
+    }
+    let config = match config::load(Path::new(DIRECTORY)) {
+        Ok(config) => config,
+        Err(e) => {
+            eprintln!("nginx: [emerg] {e}");
+            return 1;
+        }
+    };
+    if call == Call::Serve {
+        return daemon::serve("nginx: [emerg]", run(config));
+    }
+    eprintln!("nginx: configuration of {DIRECTORY} test is successful");
+    if call == Call::Dump {
+        for (path, text) in config.files {
+            println!("# configuration file {}:\n{text}", path.display());
+        }
+    }
+    0
+}
+
+/// `-s`: to the server that runs in this container.
+fn send(signal: Signal) -> i32 {
+    let told = |why: String| {
+        eprintln!("nginx: [error] {why}");
+        1
+    };
+    let text = match std::fs::read_to_string(PID_FILE) {
+        Ok(text) => text,
+        Err(e) => return told(format!("open() \"{PID_FILE}\" failed ({e})")),
+    };
+    let Some(pid) = text.trim().parse::<i32>().ok().filter(|pid| *pid > 0) else {
+        return told(format!("invalid PID number \"{}\" in \"{PID_FILE}\"", text.trim()));
+    };
+    match nix::sys::signal::kill(Pid::from_raw(pid), signal) {
+        Ok(()) => 0,
+        Err(e) => told(format!("kill({pid}, {signal}) failed ({})", e.desc())),
+    }
+}
+
+/// Takes the file away with the server.
+struct PidFile;
+
+impl PidFile {
+    fn write() -> PidFile {
+        // A container's file system may be read-only; then `-s` cannot be used, and the server
+        // works all the same.
+        let _ = std::fs::write(PID_FILE, format!("{}\n", std::process::id()));
+        PidFile
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let own = std::fs::read_to_string(PID_FILE).is_ok_and(|t| t.trim() == std::process::id().to_string());
+        if own {
+            let _ = std::fs::remove_file(PID_FILE);
+        }
+    }
+}
+
+/// A new connection, and the address that it came to.
+type Arrival = (SocketAddr, TcpStream, SocketAddr);
+
+/// The addresses that are listened on, each by a task.
+struct Listening {
+    tasks: BTreeMap<SocketAddr, AbortHandle>,
+    accepting: JoinSet<()>,
+    arrived: mpsc::Sender<Arrival>,
+}
+
+impl Listening {
+    /// Listens on these addresses and no others. If one cannot be had, all stays as it was.
+    async fn on(&mut self, addresses: &[SocketAddr]) -> Result<(), String> {
+        let mut new = Vec::new();
+        for address in addresses.iter().filter(|address| !self.tasks.contains_key(address)) {
+            let listener =
+                TcpListener::bind(address).await.map_err(|e| format!("bind() to {address} failed ({e})"))?;
+            new.push((*address, listener));
+        }
+        self.tasks.retain(|address, task| {
+            let stays = addresses.contains(address);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for (address, listener) in new {
+            let arrived = self.arrived.clone();
+            let task = self.accepting.spawn_local(async move {
+                loop {
+                    let (stream, peer) = tcp::accept_always(&listener).await;
+                    if arrived.send((address, stream, peer)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            self.tasks.insert(address, task);
+        }
+        Ok(())
+    }
+}
+
+/// Serves until a signal: QUIT lets running answers finish, TERM and INT do not. HUP reads the
+/// configuration again.
+async fn run(config: Config) -> Result<(), String> {
+    let caught = |kind| signal(kind).map_err(|e| format!("cannot catch signals: {e}"));
+    let (mut term, mut int, mut quit) =
+        (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?, caught(SignalKind::quit())?);
+    let (mut hup, mut reopen) = (caught(SignalKind::hangup())?, caught(SignalKind::user_defined1())?);
+    // The runtime holds these signals back until somebody listens.
+    linux::signal::unblock_all().map_err(|e| format!("cannot unblock signals: {e}"))?;
+    let mut config = Rc::new(config);
+    let (stop, stopping) = watch::channel(false);
+    let mut serving = JoinSet::new();
+    let (arrived, mut arrivals) = mpsc::channel(64);
+    let mut listening = Listening { tasks: BTreeMap::new(), accepting: JoinSet::new(), arrived };
+    listening.on(&config.addresses()).await?;
+    let pid_file = PidFile::write();
+    loop {
+        tokio::select! {
+            _ = term.recv() => return Ok(()),
+            _ = int.recv() => return Ok(()),
+            _ = quit.recv() => break,
+            _ = reopen.recv() => {} // the log is standard output
+            _ = hup.recv() => {
+                let read = config::load(Path::new(DIRECTORY));
+                let taken = match &read {
+                    Ok(new) => listening.on(&new.addresses()).await,
+                    Err(why) => Err(why.clone()),
+                };
+                match (read, taken) {
+                    // Connections that there are go on as they began.
+                    (Ok(new), Ok(())) => config = Rc::new(new),
+                    (_, Err(why)) | (Err(why), _) => eprintln!("nginx: [emerg] {why}; the old configuration stays"),
+                }
+            }
+            Some((address, stream, peer)) = arrivals.recv() => {
+                while serving.try_join_next().is_some() {} // forget those that ended
+                serving.spawn_local(connection(config.clone(), address, stream, peer, stopping.clone()));
+            }
+        }
+    }
+    drop(pid_file);
+    listening.accepting.shutdown().await;
+    let _ = stop.send(true); // nobody listens if nobody is connected
+    tokio::select! {
+        _ = term.recv() => {}
+        () = async { while serving.join_next().await.is_some() {} } => {}
+    }
+    Ok(())
+}
+
+async fn connection(
+    config: Rc<Config>,
+    address: SocketAddr,
+    stream: TcpStream,
+    peer: SocketAddr,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let ends = serve::Ends { peer, local: stream.local_addr().unwrap_or(address) };
+    let service = hyper::service::service_fn(|request: Request<Incoming>| {
+        let host = text::host(request.headers(), request.uri());
+        let answered = match config.server(address, &host) {
+            Some(server) => {
+                let response = serve::answer(server, &request, ends);
+                if response.extensions().get::<serve::Unlogged>().is_none() {
+                    let length = response.body().size_hint().exact().unwrap_or(0);
+                    log(peer, &request, response.status().as_u16(), length);
+                }
+                Ok(response)
+            }
+            // Its server is gone since the configuration was read again.
+            None => Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted)),
+        };
+        std::future::ready(answered)
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60));
+    let connection = http.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => {} // an error is the client's
+        _ = stopping.wait_for(|stop| *stop) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+/// Writes a request into the access log.
+fn log(peer: SocketAddr, request: &Request<Incoming>, status: u16, length: u64) {
+    let line = log_line(peer, request, status, length);
+    let _ = std::io::stdout().write_all(line.as_bytes()); // a log that nobody takes must not stop the server
+}
+
+/// Returns one line of nginx' combined format.
+fn log_line<B>(peer: SocketAddr, request: &Request<B>, status: u16, length: u64) -> String {
+    let text = |name| request.headers().get(name).map_or("-".to_string(), |v| escaped(v.as_bytes()));
+    let length = if request.method() == Method::HEAD { 0 } else { length };
+    let asked = format!("{} {} {:?}", request.method(), request.uri(), request.version());
+    format!(
+        "{} - - [{}] \"{}\" {status} {length} \"{}\" \"{}\"\n",
+        peer.ip(),
+        jiff::Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S +0000"),
+        escaped(asked.as_bytes()),
+        text(header::REFERER),
+        text(header::USER_AGENT),
+    )
+}
+
+/// Escapes what a client sent, as nginx does in its log: `"`, `\` and all bytes below 32 or above
+/// 126 become `\xXX`. Otherwise a client could end a quoted field and write the next one itself.
+///
+/// Source: `ngx_http_log_escape`, the default `escape=default` of `log_format`.
+fn escaped(sent: &[u8]) -> String {
+    let mut text = String::with_capacity(sent.len());
+    for byte in sent {
+        match byte {
+            b'"' | b'\\' | 0..=31 | 127..=255 => text.push_str(&format!("\\x{byte:02X}")),
+            plain => text.push(char::from(*plain)),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_cannot_write_a_field_of_the_log_itself() {
+        let line = |agent: &[u8]| {
+            let agent = http::HeaderValue::from_bytes(agent).unwrap();
+            let request = Request::get("/menu\"x").header(header::USER_AGENT, agent).body(()).unwrap();
+            log_line("172.20.0.1:4000".parse().unwrap(), &request, 404, 153)
+        };
+        let told = line(b"\"GET / HTTP/1.1\" 200 \\ \t \xc3\xa9");
+        assert!(told.starts_with("172.20.0.1 - - ["), "{told}");
+        let fields =
+            r#"] "GET /menu\x22x HTTP/1.1" 404 153 "-" "\x22GET / HTTP/1.1\x22 200 \x5C \x09 \xC3\xA9""#;
+        assert!(told.ends_with(&format!("{fields}\n")), "{told}");
+        assert!(line(b"Mozilla/5.0 (X11)").ends_with("\"Mozilla/5.0 (X11)\"\n"));
+    }
+
+    #[test]
+    fn options_are_carried_out_or_refused() {
+        let parsed = |line: &str| {
+            parse(&line.split('|').filter(|w| !w.is_empty()).map(String::from).collect::<Vec<_>>())
+        };
+        assert_eq!(parsed("-g|daemon off;"), Ok(Call::Serve));
+        assert_eq!(parsed("-s|reload"), Ok(Call::Signal(Signal::SIGHUP)));
+        assert_eq!(parsed("-squit"), Ok(Call::Signal(Signal::SIGQUIT)));
+        assert_eq!(
+            (parsed("-t|-q"), parsed("-T"), parsed("-v")),
+            (Ok(Call::Test), Ok(Call::Dump), Ok(Call::Version))
+        );
+        for wrong in ["-c|/x", "-s|restart", "-s", "-g|daemon on;", "-g|user nobody;", "x"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The program that does nothing, so that a pod's namespaces have somebody to belong to. As pid 1
+//! of a pod whose containers share their processes it collects orphans.
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+
+pub fn main() -> i32 {
+    let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD].into_iter().collect();
+    if signals.thread_block().is_err() {
+        return 1;
+    }
+    loop {
+        match signals.wait() {
+            Ok(Signal::SIGCHLD) => {
+                while !matches!(
+                    waitpid(None, Some(WaitPidFlag::WNOHANG)),
+                    Err(_) | Ok(WaitStatus::StillAlive)
+                ) {}
+            }
+            Ok(_) => return 0,
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => return 1,
+        }
+    }
+}

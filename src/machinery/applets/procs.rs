@@ -1,0 +1,407 @@
+//! `ps`, `top` and `free`, from /proc.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+/// One process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Process {
+    pid: i32,
+    ppid: i32,
+    uid: u32,
+    gid: u32,
+    state: String,
+    /// Processor time in ticks.
+    ticks: u64,
+    /// Bytes.
+    size: u64,
+    /// Pages.
+    resident: i64,
+    /// Ticks after the machine's start.
+    started: u64,
+    nice: i32,
+    comm: String,
+    args: String,
+}
+
+/// Fields of /proc/PID/stat; the name may hold anything, so it ends at the *last* parenthesis.
+fn parse_stat(text: &str) -> Option<Process> {
+    let (before, after) = text.rsplit_once(')')?;
+    let (pid, comm) = before.split_once(" (")?;
+    let fields: Vec<&str> = after.split_whitespace().collect();
+    let number = |nth: usize| fields.get(nth)?.parse::<i64>().ok();
+    Some(Process {
+        pid: pid.parse().ok()?,
+        comm: comm.to_string(),
+        state: (*fields.first()?).to_string(),
+        ppid: number(1)? as i32,
+        ticks: (number(11)? + number(12)?) as u64,
+        nice: number(16)? as i32,
+        started: number(19)? as u64,
+        size: number(20)? as u64,
+        resident: number(21)?,
+        ..Process::default()
+    })
+}
+
+fn read(pid: &str) -> Option<Process> {
+    let path = format!("/proc/{pid}");
+    let mut process = parse_stat(&fs::read_to_string(format!("{path}/stat")).ok()?)?;
+    let folder = fs::metadata(&path).ok()?;
+    (process.uid, process.gid) = (folder.uid(), folder.gid());
+    let line = fs::read(format!("{path}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    process.args =
+        if line.trim().is_empty() { format!("[{}]", process.comm) } else { line.trim_end().into() };
+    Some(process)
+}
+
+/// All that /proc shows, by number. A process that ends meanwhile is not in it.
+fn all() -> Vec<Process> {
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut found: Vec<Process> =
+        names.filter(|name| name.bytes().all(|b| b.is_ascii_digit())).filter_map(|pid| read(&pid)).collect();
+    found.sort_by_key(|p| p.pid);
+    found
+}
+
+/// User names by number.
+fn users() -> BTreeMap<u32, String> {
+    names(&fs::read_to_string("/etc/passwd").unwrap_or_default())
+}
+
+/// Group names by number.
+fn groups() -> BTreeMap<u32, String> {
+    names(&fs::read_to_string("/etc/group").unwrap_or_default())
+}
+
+/// Names by number, from lines of /etc/passwd or /etc/group: in both the name is the first field
+/// and the number the third.
+fn names(text: &str) -> BTreeMap<u32, String> {
+    let one = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_string();
+        Some((fields.nth(1)?.parse().ok()?, name))
+    };
+    text.lines().filter_map(one).collect()
+}
+
+fn name(names: &BTreeMap<u32, String>, number: u32) -> String {
+    names.get(&number).cloned().unwrap_or(number.to_string())
+}
+
+fn ticks_per_second() -> u64 {
+    use nix::unistd::{SysconfVar, sysconf};
+    sysconf(SysconfVar::CLK_TCK).ok().flatten().map_or(100, |ticks| ticks as u64).max(1)
+}
+
+fn page_kb() -> i64 {
+    use nix::unistd::{SysconfVar, sysconf};
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4, |bytes| bytes / 1024)
+}
+
+/// Minutes and seconds.
+fn clock(ticks: u64) -> String {
+    let seconds = ticks / ticks_per_second();
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+/// `ps [-o COLUMN,…]`: everybody, as busybox prints it; other options are accepted and change
+/// nothing.
+pub fn ps(args: Vec<OsString>) -> i32 {
+    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let mut columns: Vec<String> = Vec::new();
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let list = match word.strip_prefix("-o") {
+            Some("") => words.next().cloned().unwrap_or_default(),
+            Some(list) => list.to_string(),
+            None => continue,
+        };
+        columns.extend(list.split(',').map(|c| c.split('=').next().unwrap_or_default().to_string()));
+    }
+    if columns.is_empty() {
+        columns = ["pid", "user", "time", "args"].map(String::from).to_vec();
+    }
+    let (users, groups) = (users(), groups());
+    let mut text = String::new();
+    for (nth, column) in columns.iter().enumerate() {
+        let Some((title, width)) = title(column) else {
+            eprintln!(
+                "ps: bad -o argument '{column}', supported arguments: {}",
+                COLUMNS.map(|c| c.0).join(",")
+            );
+            return 1;
+        };
+        text += &cell(title, width, false, nth + 1 == columns.len());
+    }
+    text.push('\n');
+    for process in all() {
+        for (nth, column) in columns.iter().enumerate() {
+            let width = title(column).map_or(0, |(_, width)| width);
+            let right = matches!(column.as_str(), "pid" | "ppid" | "vsz" | "rss" | "time" | "nice");
+            text += &cell(&value(&process, column, &users, &groups), width, right, nth + 1 == columns.len());
+        }
+        text.push('\n');
+    }
+    print(&text)
+}
+
+fn print(text: &str) -> i32 {
+    i32::from(std::io::stdout().write_all(text.as_bytes()).is_err())
+}
+
+fn cell(text: &str, width: usize, right: bool, last: bool) -> String {
+    match (last, right) {
+        (true, _) => text.to_string(),
+        (_, true) => format!("{text:>width$} "),
+        (_, false) => format!("{text:<width$} "),
+    }
+}
+
+const COLUMNS: [(&str, &str, usize); 11] = [
+    ("pid", "PID", 5),
+    ("ppid", "PPID", 5),
+    ("user", "USER", 8),
+    ("group", "GROUP", 8),
+    ("time", "TIME", 5),
+    ("stat", "STAT", 4),
+    ("vsz", "VSZ", 6),
+    ("rss", "RSS", 6),
+    ("nice", "NI", 3),
+    ("comm", "COMMAND", 16),
+    ("args", "COMMAND", 27),
+];
+
+fn title(column: &str) -> Option<(&'static str, usize)> {
+    COLUMNS.iter().find(|c| c.0 == column).map(|c| (c.1, c.2))
+}
+
+fn value(
+    process: &Process,
+    column: &str,
+    users: &BTreeMap<u32, String>,
+    groups: &BTreeMap<u32, String>,
+) -> String {
+    match column {
+        "pid" => process.pid.to_string(),
+        "ppid" => process.ppid.to_string(),
+        "user" => name(users, process.uid),
+        "group" => name(groups, process.gid),
+        "time" => clock(process.ticks),
+        "stat" => process.state.clone(),
+        "vsz" => (process.size / 1024).to_string(),
+        "rss" => (process.resident * page_kb()).to_string(),
+        "nice" => process.nice.to_string(),
+        "comm" => process.comm.clone(),
+        _ => process.args.clone(),
+    }
+}
+
+/// /proc/meminfo, in kB.
+fn memory() -> BTreeMap<String, u64> {
+    parse_memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default())
+}
+
+fn parse_memory(text: &str) -> BTreeMap<String, u64> {
+    let line = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        Some((name.to_string(), value.split_whitespace().next()?.parse().ok()?))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// `free [-b|-k|-m|-g|-h]`
+pub fn free(args: Vec<OsString>) -> i32 {
+    let unit = match args.get(1).map(|a| a.to_string_lossy().into_owned()).as_deref() {
+        None | Some("-k") => 'k',
+        Some("-b") => 'b',
+        Some("-m") => 'm',
+        Some("-g") => 'g',
+        Some("-h") => 'h',
+        Some(_) => {
+            eprintln!("Usage: free [-bkmgh]");
+            return 1;
+        }
+    };
+    print(&free_text(&memory(), unit))
+}
+
+fn free_text(memory: &BTreeMap<String, u64>, unit: char) -> String {
+    let get = |name: &str| memory.get(name).copied().unwrap_or(0);
+    let show = |kb: u64| match unit {
+        'b' => (kb * 1024).to_string(),
+        'm' => (kb / 1024).to_string(),
+        'g' => (kb >> 20).to_string(),
+        'h' if kb >= 1 << 20 => format!("{:.1}G", kb as f64 / f64::from(1 << 20)),
+        'h' => format!("{:.1}M", kb as f64 / 1024.0),
+        _ => kb.to_string(),
+    };
+    let cache = get("Buffers") + get("Cached") + get("SReclaimable");
+    let used = get("MemTotal").saturating_sub(get("MemFree") + cache);
+    let row = |name: &str, cells: &[u64]| {
+        let cells: String = cells.iter().map(|kb| format!("{:>12}", show(*kb))).collect();
+        format!("{name:<7}{cells}\n")
+    };
+    let titles = ["total", "used", "free", "shared", "buff/cache", "available"].map(|t| format!("{t:>12}"));
+    let swap = get("SwapTotal");
+    format!("{:<7}{}\n", "", titles.concat())
+        + &row("Mem:", &[get("MemTotal"), used, get("MemFree"), get("Shmem"), cache, get("MemAvailable")])
+        + &row("Swap:", &[swap, swap.saturating_sub(get("SwapFree")), get("SwapFree")])
+}
+
+/// Ticks of all processors: user, nice, system, idle, I/O wait, irq, softirq.
+fn processor_ticks() -> Vec<u64> {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = stat.lines().next().unwrap_or_default();
+    line.split_whitespace().skip(1).take(7).filter_map(|n| n.parse().ok()).collect()
+}
+
+/// `top [-b] [-n COUNT] [-d SECONDS]`; without -b the screen is cleared, and ^C ends it.
+pub fn top(args: Vec<OsString>) -> i32 {
+    let args: Vec<String> = args.into_iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let (mut batch, mut count, mut delay) = (false, None, 5.0);
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let (option, rest) = word.split_at(word.char_indices().nth(2).map_or(word.len(), |(at, _)| at));
+        let mut value = || if rest.is_empty() { words.next().cloned() } else { Some(rest.to_string()) };
+        let fits = match option {
+            "-b" => {
+                batch = true;
+                // `-bn1` is two options in one word.
+                if let Some(n) = rest.strip_prefix('n') {
+                    let n = if n.is_empty() { words.next().cloned() } else { Some(n.to_string()) };
+                    count = n.and_then(|n| n.parse::<u32>().ok());
+                }
+                true
+            }
+            "-n" => {
+                count = value().and_then(|n| n.parse().ok());
+                count.is_some()
+            }
+            "-d" => value().and_then(|d| d.parse().ok()).map(|d: f64| delay = d).is_some(),
+            _ => false,
+        };
+        if !fits {
+            eprintln!("Usage: top [-b] [-n COUNT] [-d SECONDS]");
+            return 1;
+        }
+    }
+    let delay = Duration::try_from_secs_f64(delay).unwrap_or(Duration::from_secs(5));
+    let mut before = (all(), processor_ticks(), Instant::now());
+    let mut turn = 0;
+    // A share needs two looks; the first one is short.
+    let mut wait = Duration::from_millis(200).min(delay);
+    loop {
+        std::thread::sleep(wait);
+        let now = (all(), processor_ticks(), Instant::now());
+        let clear = if batch { "" } else { "\x1b[H\x1b[J" };
+        if print(&format!("{clear}{}", top_text(&before, &now))) != 0 {
+            return 1;
+        }
+        turn += 1;
+        if count.is_some_and(|count| turn >= count) {
+            return 0;
+        }
+        (before, wait) = (now, delay);
+    }
+}
+
+/// Characters of a row of `top`.
+const WIDTH: usize = 80;
+
+type Sample = (Vec<Process>, Vec<u64>, Instant);
+
+fn top_text(before: &Sample, now: &Sample) -> String {
+    let memory = memory();
+    let kb = |name: &str| memory.get(name).copied().unwrap_or(0);
+    let passed: Vec<u64> = now.1.iter().zip(&before.1).map(|(n, b)| n.saturating_sub(*b)).collect();
+    let all = passed.iter().sum::<u64>().max(1);
+    let share = |nth: usize| passed.get(nth).map_or(0, |ticks| ticks * 100 / all);
+    let mut text = format!(
+        "Mem: {}K used, {}K free, {}K shrd, {}K buff, {}K cached\n",
+        kb("MemTotal").saturating_sub(kb("MemFree")),
+        kb("MemFree"),
+        kb("Shmem"),
+        kb("Buffers"),
+        kb("Cached"),
+    );
+    let kinds = [("usr", 0), ("sys", 2), ("nic", 1), ("idle", 3), ("io", 4), ("irq", 5), ("sirq", 6)];
+    let shares: Vec<String> = kinds.iter().map(|(name, nth)| format!("{:>3}% {name}", share(*nth))).collect();
+    text += &format!("CPU: {}\n", shares.join(" "));
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text += &format!("Load average: {}\n", load.trim());
+    text += "  PID  PPID USER     STAT   VSZ %VSZ %CPU COMMAND\n";
+    let users = users();
+    let old: BTreeMap<i32, u64> = before.0.iter().map(|p| (p.pid, p.ticks)).collect();
+    let seconds = (now.2 - before.2).as_secs_f64().max(0.001);
+    let used = |p: &Process| p.ticks.saturating_sub(old.get(&p.pid).copied().unwrap_or(p.ticks));
+    let mut rows: Vec<&Process> = now.0.iter().collect();
+    rows.sort_by_key(|p| (std::cmp::Reverse(used(p)), p.pid));
+    for p in rows {
+        let percent = used(p) as f64 * 100.0 / ticks_per_second() as f64 / seconds;
+        let row = format!(
+            "{:>5} {:>5} {:<8} {:<4} {:>5} {:>3}% {percent:>3.0}% {}",
+            p.pid,
+            p.ppid,
+            name(&users, p.uid),
+            p.state,
+            p.size / 1024,
+            p.size / 1024 * 100 / kb("MemTotal").max(1),
+            p.args,
+        );
+        text.extend(row.chars().take(WIDTH).chain(['\n']));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_parentheses() {
+        let stat = "42 (a) b) S 7 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 5 1 0 900 4096000 300 18446744073709551615";
+        let process = parse_stat(stat).unwrap();
+        assert_eq!((process.pid, process.comm.as_str(), process.ppid), (42, "a) b", 7));
+        assert_eq!((process.ticks, process.nice, process.started), (300, 5, 900));
+        assert_eq!((process.size, process.resident), (4_096_000, 300));
+        assert_eq!(parse_stat("nonsense"), None);
+    }
+
+    #[test]
+    fn the_group_is_a_groups_name() {
+        let users = names("root:x:0:0:root:/root:/bin/sh\nweb:x:101:102::/:/bin/false\n");
+        let groups = names("root:x:0:\nwww:x:102:web\nbroken\n");
+        let process = Process { uid: 101, gid: 102, ..Process::default() };
+        let shown = |column: &str| value(&process, column, &users, &groups);
+        assert_eq!((shown("user"), shown("group")), ("web".to_string(), "www".to_string()));
+        let process = Process { uid: 0, gid: 7, ..Process::default() };
+        assert_eq!(value(&process, "group", &users, &groups), "7", "a number without a name");
+    }
+
+    #[test]
+    fn rows_stand_under_their_titles() {
+        let line = |values: [&str; 4], right| {
+            let widths = [5, 8, 5, 27];
+            let cells = values.iter().enumerate().map(|(i, v)| cell(v, widths[i], right && i != 1, i == 3));
+            cells.collect::<String>()
+        };
+        assert_eq!(line(["PID", "USER", "TIME", "COMMAND"], false), "PID   USER     TIME  COMMAND");
+        assert_eq!(line(["1", "root", "0:00", "sleep 9"], true), "    1 root      0:00 sleep 9");
+    }
+
+    #[test]
+    fn this_process_is_found() {
+        let own = std::process::id() as i32;
+        assert!(all().iter().any(|p| p.pid == own && p.ppid > 0 && !p.args.is_empty()));
+        let memory = parse_memory("MemTotal: 2048 kB\nMemFree: 1024 kB\nCached: 24 kB\n");
+        assert!(free_text(&memory, 'k').contains("Mem:           2048        1000        1024"));
+    }
+}

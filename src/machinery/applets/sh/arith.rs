@@ -1,0 +1,179 @@
+//! `$((…))`: 64-bit sums that wrap around, as in every shell.
+
+use super::{Flow, Shell};
+use brush_parser::ast::{
+    ArithmeticExpr, ArithmeticTarget, BinaryOperator, UnaryAssignmentOperator, UnaryOperator,
+};
+
+impl Shell {
+    pub fn arithmetic(&mut self, text: &str) -> Result<i64, Flow> {
+        let text = if text.contains(['$', '`', '\\', '"']) { self.one(text)? } else { text.to_string() };
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(0);
+        }
+        let sum = self.parse_sum(text)?;
+        self.evaluate(&sum)
+    }
+
+    fn evaluate(&mut self, sum: &ArithmeticExpr) -> Result<i64, Flow> {
+        Ok(match sum {
+            ArithmeticExpr::Literal(value) => *value,
+            ArithmeticExpr::Reference(target) => self.number(target)?,
+            ArithmeticExpr::UnaryOp(operator, operand) => {
+                let value = self.evaluate(operand)?;
+                match operator {
+                    UnaryOperator::UnaryPlus => value,
+                    UnaryOperator::UnaryMinus => value.wrapping_neg(),
+                    UnaryOperator::BitwiseNot => !value,
+                    UnaryOperator::LogicalNot => i64::from(value == 0),
+                }
+            }
+            ArithmeticExpr::BinaryOp(BinaryOperator::LogicalAnd, left, right) => {
+                i64::from(self.evaluate(left)? != 0 && self.evaluate(right)? != 0)
+            }
+            ArithmeticExpr::BinaryOp(BinaryOperator::LogicalOr, left, right) => {
+                i64::from(self.evaluate(left)? != 0 || self.evaluate(right)? != 0)
+            }
+            ArithmeticExpr::BinaryOp(operator, left, right) => {
+                let (left, right) = (self.evaluate(left)?, self.evaluate(right)?);
+                self.combine(operator, left, right)?
+            }
+            ArithmeticExpr::Conditional(condition, yes, no) => {
+                let chosen = if self.evaluate(condition)? != 0 { yes } else { no };
+                self.evaluate(chosen)?
+            }
+            ArithmeticExpr::Assignment(target, operand) => {
+                let value = self.evaluate(operand)?;
+                self.assign(target, value)?
+            }
+            ArithmeticExpr::BinaryAssignment(operator, target, operand) => {
+                let (left, right) = (self.number(target)?, self.evaluate(operand)?);
+                let value = self.combine(operator, left, right)?;
+                self.assign(target, value)?
+            }
+            ArithmeticExpr::UnaryAssignment(operator, target) => {
+                let before = self.number(target)?;
+                let after =
+                    match operator {
+                        UnaryAssignmentOperator::PrefixIncrement
+                        | UnaryAssignmentOperator::PostfixIncrement => before.wrapping_add(1),
+                        UnaryAssignmentOperator::PrefixDecrement
+                        | UnaryAssignmentOperator::PostfixDecrement => before.wrapping_sub(1),
+                    };
+                self.assign(target, after)?;
+                match operator {
+                    UnaryAssignmentOperator::PrefixIncrement | UnaryAssignmentOperator::PrefixDecrement => {
+                        after
+                    }
+                    _ => before,
+                }
+            }
+        })
+    }
+
+    fn assign(&mut self, target: &ArithmeticTarget, value: i64) -> Result<i64, Flow> {
+        match target {
+            ArithmeticTarget::Variable(name) => self.set(name, value.to_string())?,
+            ArithmeticTarget::ArrayElement(..) => return Err(self.no_arrays()),
+        }
+        Ok(value)
+    }
+
+    fn no_arrays(&self) -> Flow {
+        self.complain("arrays are not implemented by this shell");
+        Flow::Abort(2)
+    }
+
+    /// A variable's number. Its text is data: nothing in it is expanded or computed, as in dash.
+    fn number(&mut self, target: &ArithmeticTarget) -> Result<i64, Flow> {
+        let ArithmeticTarget::Variable(name) = target else { return Err(self.no_arrays()) };
+        let text = self.state.get(name).unwrap_or_default();
+        integer(text).ok_or_else(|| {
+            self.complain(format_args!("Illegal number: {text}"));
+            Flow::Abort(2)
+        })
+    }
+
+    fn combine(&self, operator: &BinaryOperator, left: i64, right: i64) -> Result<i64, Flow> {
+        combine(operator, left, right).ok_or_else(|| {
+            self.complain("divide by zero");
+            Flow::Abort(2)
+        })
+    }
+}
+
+/// A number as C writes it: decimal, octal after `0`, hexadecimal after `0x`; nothing is 0. `None`
+/// if the text is no number or does not fit.
+fn integer(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (negative, digits) = match text.strip_prefix(['-', '+']) {
+        Some(digits) => (text.starts_with('-'), digits),
+        None => (false, text),
+    };
+    let (digits, base) = match digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if digits.len() > 1 && digits.starts_with('0') => (&digits[1..], 8),
+        None => (digits, 10),
+    };
+    if text.is_empty() {
+        return Some(0);
+    }
+    if !digits.starts_with(|c: char| c.is_digit(base)) {
+        return None; // a second sign
+    }
+    let magnitude = i128::from_str_radix(digits, base).ok()?;
+    i64::try_from(if negative { -magnitude } else { magnitude }).ok()
+}
+
+/// `None` for a division by zero.
+fn combine(operator: &BinaryOperator, left: i64, right: i64) -> Option<i64> {
+    Some(match operator {
+        BinaryOperator::Power => left.wrapping_pow(u32::try_from(right.max(0)).unwrap_or(u32::MAX)),
+        BinaryOperator::Multiply => left.wrapping_mul(right),
+        BinaryOperator::Divide if right == 0 => return None,
+        BinaryOperator::Divide => left.wrapping_div(right),
+        BinaryOperator::Modulo if right == 0 => return None,
+        BinaryOperator::Modulo => left.wrapping_rem(right),
+        BinaryOperator::Comma => right,
+        BinaryOperator::Add => left.wrapping_add(right),
+        BinaryOperator::Subtract => left.wrapping_sub(right),
+        BinaryOperator::ShiftLeft => left.wrapping_shl(right as u32),
+        BinaryOperator::ShiftRight => left.wrapping_shr(right as u32),
+        BinaryOperator::LessThan => i64::from(left < right),
+        BinaryOperator::LessThanOrEqualTo => i64::from(left <= right),
+        BinaryOperator::GreaterThan => i64::from(left > right),
+        BinaryOperator::GreaterThanOrEqualTo => i64::from(left >= right),
+        BinaryOperator::Equals => i64::from(left == right),
+        BinaryOperator::NotEquals => i64::from(left != right),
+        BinaryOperator::BitwiseAnd => left & right,
+        BinaryOperator::BitwiseXor => left ^ right,
+        BinaryOperator::BitwiseOr => left | right,
+        BinaryOperator::LogicalAnd => i64::from(left != 0 && right != 0),
+        BinaryOperator::LogicalOr => i64::from(left != 0 || right != 0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::integer;
+
+    #[test]
+    fn the_value_of_a_variable_is_a_number_or_wrong() {
+        for (text, value) in [
+            ("", Some(0)),
+            (" -7 ", Some(-7)),
+            ("010", Some(8)),
+            ("0x1F", Some(31)),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("08", None),
+            ("--1", None),
+            ("1+1", None),
+            ("y", None),
+            ("$(echo 1)", None),
+        ] {
+            assert_eq!(integer(text), value, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Builtins that steer: directories, jumps, other texts, other programs, traps.
+
+use super::super::state::quoted;
+use super::super::traps::{signal_name, signal_number};
+use super::super::{Flow, Run, Shell, reason};
+use std::path::Path;
+
+impl Shell {
+    /// The number after `exit` or `return`; without one, the last status.
+    pub fn status_argument(&mut self, args: &[String]) -> Run {
+        match args.first() {
+            None => Ok(self.status),
+            Some(text) => match text.parse::<i32>() {
+                Ok(status) => Ok(status & 255),
+                Err(_) => {
+                    self.complain(format_args!("Illegal number: {text}"));
+                    Err(Flow::Abort(2))
+                }
+            },
+        }
+    }
+
+    pub fn jump(&mut self, leave: bool, args: &[String]) -> Run {
+        if self.loops == 0 {
+            return Ok(0);
+        }
+        let levels = args.first().and_then(|n| n.parse().ok()).unwrap_or(1u32).clamp(1, self.loops);
+        Err(if leave { Flow::Break(levels) } else { Flow::Continue(levels) })
+    }
+
+    pub fn shift(&mut self, args: &[String]) -> Run {
+        let count = args.first().map_or(Ok(1), |n| n.parse::<usize>());
+        match count {
+            Ok(count) if count <= self.args.len() => {
+                self.args.drain(..count);
+                Ok(0)
+            }
+            _ => {
+                self.complain("shift: can't shift that many");
+                Err(Flow::Abort(2))
+            }
+        }
+    }
+
+    pub fn cd(&mut self, args: &[String]) -> Run {
+        let args: Vec<&String> = args.iter().filter(|a| !matches!(a.as_str(), "-L" | "-P" | "--")).collect();
+        let back = args.first().is_some_and(|a| *a == "-");
+        let target = match args.first() {
+            Some(_) if back => self.state.get("OLDPWD").unwrap_or_default().to_string(),
+            Some(directory) => (*directory).clone(),
+            None => self.state.get("HOME").unwrap_or_default().to_string(),
+        };
+        if target.is_empty() {
+            return self.misused("cd", if back { "OLDPWD not set" } else { "HOME not set" });
+        }
+        let before = match self.state.get("PWD") {
+            Some(known) => known.to_string(),
+            None => std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned(),
+        };
+        let path = logical_path(&before, &target);
+        if let Err(e) = std::env::set_current_dir(&path) {
+            return self.misused("cd", format_args!("can't cd to {target}: {}", reason(&e)));
+        }
+        for (name, value) in [("OLDPWD", before), ("PWD", path.clone())] {
+            self.set(name, value)?;
+            self.state.mark(name, |v| v.exported = true);
+        }
+        if back { self.print(&(path + "\n")) } else { Ok(0) }
+    }
+
+    pub fn pwd(&mut self, args: &[String]) -> Run {
+        let real = args.iter().any(|a| a == "-P");
+        match (real, self.state.get("PWD")) {
+            (false, Some(path)) => self.print(&format!("{path}\n")),
+            _ => match std::env::current_dir() {
+                Ok(path) => self.print(&format!("{}\n", path.display())),
+                Err(e) => self.misused("pwd", reason(&e)),
+            },
+        }
+    }
+
+    /// `. FILE`.
+    pub fn dot(&mut self, args: &[String]) -> Run {
+        let Some(name) = args.first() else { return self.misused(".", "filename argument required") };
+        let path = self.look_up(name).unwrap_or_else(|| name.clone());
+        match std::fs::read(&path) {
+            Ok(bytes) => match self.run_file(&String::from_utf8_lossy(&bytes)) {
+                Err(Flow::Return(status)) => Ok(status),
+                other => other,
+            },
+            Err(e) => {
+                self.complain(format_args!(".: can't open '{name}': {}", reason(&e)));
+                Err(Flow::Abort(2))
+            }
+        }
+    }
+
+    pub fn exec_builtin(&mut self, args: &[String]) -> Run {
+        let args = if args.first().is_some_and(|a| a == "--") { &args[1..] } else { args };
+        if args.is_empty() {
+            return Ok(0); // its redirections stay
+        }
+        let status = self.become_program(args);
+        Err(if self.interactive { Flow::Abort(status) } else { Flow::Exit(status) })
+    }
+
+    pub fn trap_builtin(&mut self, args: &[String]) -> Run {
+        let args = if args.first().is_some_and(|a| a == "--") { &args[1..] } else { args };
+        if args.is_empty() {
+            let line = |(signal, action): (&i32, &String)| {
+                format!("trap -- {} {}\n", quoted(action), signal_name(*signal))
+            };
+            return self.print(&self.traps.iter().map(line).collect::<String>());
+        }
+        // One word, or a number first, is a list of signals to reset.
+        let only_signals = args.len() == 1 || args[0].parse::<u32>().is_ok();
+        let (action, signals) = match args {
+            [action, signals @ ..] if !only_signals => ((action != "-").then_some(action.as_str()), signals),
+            signals => (None, signals),
+        };
+        let mut status = 0;
+        for name in signals.iter().filter(|name| !(only_signals && *name == "-")) {
+            match signal_number(name) {
+                Some(signal) => self.set_trap(signal, action),
+                None => {
+                    self.complain(format_args!("trap: {name}: invalid signal specification"));
+                    status = 1;
+                }
+            }
+        }
+        Ok(status)
+    }
+}
+
+/// `target` seen from `base`, without looking at links, as `cd` counts.
+fn logical_path(base: &str, target: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    let base = if Path::new(target).is_absolute() { "" } else { base };
+    for part in base.split('/').chain(target.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_counted_without_looking() {
+        assert_eq!(logical_path("/a/b", "../c/./d"), "/a/c/d");
+        assert_eq!(logical_path("/a", "/x/"), "/x");
+        assert_eq!(logical_path("/", "../.."), "/");
+    }
+}

@@ -1,0 +1,57 @@
+//! Backslashes of `echo -e`, `printf` and `$'…'`.
+
+/// As `$'…'` and printf's format understand them. A number is a byte, so several may be one
+/// character, and none need be.
+pub fn ansi(text: &str) -> Vec<u8> {
+    expand(text, true).0
+}
+
+/// As `echo -e` and `%b` do; also whether `\c` ended the output.
+pub fn echo(text: &str) -> (Vec<u8>, bool) {
+    expand(text, false)
+}
+
+/// Up to `digits` more digits: one byte.
+fn number(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, first: u32, base: u32, digits: usize) -> u8 {
+    let mut value = first;
+    for _ in 0..digits {
+        let Some(digit) = chars.peek().and_then(|c| c.to_digit(base)) else { break };
+        value = value * base + digit;
+        chars.next();
+    }
+    (value & 0xff) as u8
+}
+
+fn expand(text: &str, ansi: bool) -> (Vec<u8>, bool) {
+    let mut out = Vec::new();
+    let add = |out: &mut Vec<u8>, c: char| out.extend(c.encode_utf8(&mut [0; 4]).bytes());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            add(&mut out, c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => out.push(b'\n'),
+            Some('t') => out.push(b'\t'),
+            Some('r') => out.push(b'\r'),
+            Some('a') => out.push(0x07),
+            Some('b') => out.push(0x08),
+            Some('f') => out.push(0x0c),
+            Some('v') => out.push(0x0b),
+            Some('e') => out.push(0x1b),
+            Some('\\') => out.push(b'\\'),
+            Some('c') if !ansi => return (out, true),
+            Some(c @ ('\'' | '"')) if ansi => add(&mut out, c),
+            Some('x') => out.push(number(&mut chars, 0, 16, 2)),
+            Some('0') => out.push(number(&mut chars, 0, 8, 3)),
+            Some(c @ '1'..='7') => out.push(number(&mut chars, c as u32 - '0' as u32, 8, 2)),
+            Some(other) => {
+                out.push(b'\\');
+                add(&mut out, other);
+            }
+            None => out.push(b'\\'),
+        }
+    }
+    (out, false)
+}

@@ -1,0 +1,147 @@
+//! `umask` and `ulimit`.
+
+use super::super::{Run, Shell, reason};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
+
+/// Letter, what it limits, bytes in one unit, and how it is called.
+const LIMITS: [(char, Resource, u64, &str); 10] = [
+    ('c', Resource::RLIMIT_CORE, 512, "core file size (blocks)"),
+    ('d', Resource::RLIMIT_DATA, 1024, "data seg size (kb)"),
+    ('f', Resource::RLIMIT_FSIZE, 512, "file size (blocks)"),
+    ('l', Resource::RLIMIT_MEMLOCK, 1024, "locked memory (kb)"),
+    ('m', Resource::RLIMIT_RSS, 1024, "max memory size (kb)"),
+    ('n', Resource::RLIMIT_NOFILE, 1, "open files"),
+    ('s', Resource::RLIMIT_STACK, 1024, "stack size (kb)"),
+    ('t', Resource::RLIMIT_CPU, 1, "cpu time (seconds)"),
+    ('u', Resource::RLIMIT_NPROC, 1, "max user processes"),
+    ('v', Resource::RLIMIT_AS, 1024, "virtual memory (kb)"),
+];
+
+/// Changes the rights `now` as `u=rwx,g-w` says; `None` if the text says nothing.
+fn symbolic(text: &str, now: u32) -> Option<u32> {
+    text.split(',').try_fold(now, |rights, clause| {
+        let at = clause.find(['=', '+', '-'])?;
+        let who = clause[..at].chars().try_fold(0, |who, c| {
+            Some(
+                who | match c {
+                    'u' => 0o700,
+                    'g' => 0o070,
+                    'o' => 0o007,
+                    'a' => 0o777,
+                    _ => return None,
+                },
+            )
+        })?;
+        let who = if who == 0 { 0o777 } else { who };
+        let what = clause[at + 1..].chars().try_fold(0, |what, c| {
+            Some(
+                what | match c {
+                    'r' => 0o444,
+                    'w' => 0o222,
+                    'x' => 0o111,
+                    _ => return None,
+                },
+            )
+        })?;
+        Some(match clause.as_bytes()[at] {
+            b'=' => rights & !who | what & who,
+            b'+' => rights | what & who,
+            _ => rights & !(what & who),
+        })
+    })
+}
+
+impl Shell {
+    pub fn umask(&mut self, args: &[String]) -> Run {
+        let Some(text) = args.iter().find(|a| *a != "-S") else {
+            let now = umask(Mode::empty());
+            umask(now);
+            return self.print(&format!("{:04o}\n", now.bits()));
+        };
+        let now = umask(Mode::empty());
+        umask(now);
+        let numeric = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o777);
+        match numeric.or_else(|| Some(!symbolic(text, !now.bits() & 0o777)? & 0o777)) {
+            Some(bits) => {
+                umask(Mode::from_bits_truncate(bits));
+                Ok(0)
+            }
+            None => self.misused("umask", format_args!("illegal mode: {text}")),
+        }
+    }
+
+    /// `ulimit [-HSa] [-LETTER [VALUE]]`: the soft limit is shown, both are set.
+    pub fn ulimit(&mut self, args: &[String]) -> Run {
+        let (mut letter, mut hard, mut soft, mut all, mut value) = ('f', false, false, false, None);
+        for arg in args {
+            match arg.strip_prefix('-') {
+                Some(letters) => {
+                    for c in letters.chars() {
+                        match c {
+                            'H' => hard = true,
+                            'S' => soft = true,
+                            'a' => all = true,
+                            c => letter = c,
+                        }
+                    }
+                }
+                None => value = Some(arg.as_str()),
+            }
+        }
+        let show = |(_, resource, unit, _): &(char, Resource, u64, &str)| match getrlimit(*resource) {
+            Ok((soft, most)) => match if hard { most } else { soft } {
+                RLIM_INFINITY => "unlimited".to_string(),
+                limit => (limit / unit).to_string(),
+            },
+            Err(e) => e.desc().to_string(),
+        };
+        if all {
+            let lines = LIMITS.iter().map(|limit| format!("{:<32}{}\n", limit.3, show(limit)));
+            return self.print(&lines.collect::<String>());
+        }
+        let Some(limit) = LIMITS.iter().find(|limit| limit.0 == letter) else {
+            return self.misused("ulimit", format_args!("illegal option -{letter}"));
+        };
+        let Some(value) = value else { return self.print(&(show(limit) + "\n")) };
+        let wanted = match value {
+            "unlimited" => RLIM_INFINITY,
+            digits => match digits.parse::<u64>() {
+                Ok(number) => number.saturating_mul(limit.2),
+                Err(_) => return self.misused("ulimit", format_args!("bad number {value}")),
+            },
+        };
+        let both = hard == soft;
+        let changed = getrlimit(limit.1).and_then(|(now, most)| {
+            setrlimit(
+                limit.1,
+                if both || soft { wanted } else { now },
+                if both || hard { wanted } else { most },
+            )
+        });
+        match changed {
+            Ok(()) => Ok(0),
+            Err(e) => self.misused("ulimit", format_args!("error setting limit: {}", reason(&e.into()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::symbolic;
+
+    #[test]
+    fn rights_can_be_said_in_letters() {
+        for (text, rights) in [
+            ("u=rwx", Some(0o744)),
+            ("u=rwx,g=rx,o=", Some(0o750)),
+            ("a-r", Some(0o200)),
+            ("+x", Some(0o755)),
+            ("rwx", None),
+            ("u=s", None),
+            ("z=r", None),
+        ] {
+            assert_eq!(symbolic(text, 0o644), rights, "{text}");
+        }
+    }
+}

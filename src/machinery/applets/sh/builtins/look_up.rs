@@ -1,0 +1,79 @@
+//! `command` and `type`.
+
+use super::super::{Flow, Run, Shell};
+use super::{is_builtin, is_special};
+use std::path::Path;
+
+/// What a name means.
+enum Meaning {
+    Keyword,
+    Function,
+    Builtin,
+    Program(String),
+}
+
+const KEYWORDS: [&str; 16] = [
+    "!", "{", "}", "case", "do", "done", "elif", "else", "esac", "fi", "for", "if", "in", "then", "until",
+    "while",
+];
+
+impl Shell {
+    fn meaning(&self, name: &str) -> Option<Meaning> {
+        if KEYWORDS.contains(&name) {
+            Some(Meaning::Keyword)
+        } else if self.functions.contains_key(name) {
+            Some(Meaning::Function)
+        } else if is_builtin(name) {
+            Some(Meaning::Builtin)
+        } else {
+            self.look_up(name).filter(|path| Path::new(path).exists()).map(Meaning::Program)
+        }
+    }
+
+    /// `command NAME…` passes over functions; `command -v NAME` tells what it is.
+    pub fn command_builtin(&mut self, args: &[String]) -> Run {
+        match args {
+            [option, names @ ..] if option == "-v" => {
+                let mut status = 0;
+                for name in names {
+                    match self.meaning(name) {
+                        Some(Meaning::Program(path)) => self.print(&(path + "\n"))?,
+                        Some(_) => self.print(&format!("{name}\n"))?,
+                        None => {
+                            status = 127;
+                            0
+                        }
+                    };
+                }
+                Ok(status)
+            }
+            [option, names @ ..] if option == "-V" => self.type_builtin(names),
+            [option, argv @ ..] if option == "-p" || option == "--" => self.command_builtin(argv),
+            [] => Ok(0),
+            // A special builtin that fails ends no script if `command` runs it.
+            argv if is_builtin(&argv[0]) => match self.builtin(argv) {
+                Err(Flow::Abort(status)) if is_special(&argv[0]) => Ok(status),
+                other => other,
+            },
+            argv => self.run_external(argv),
+        }
+    }
+
+    pub fn type_builtin(&mut self, names: &[String]) -> Run {
+        let mut status = 0;
+        for name in names {
+            let text = match self.meaning(name) {
+                Some(Meaning::Keyword) => format!("{name} is a shell keyword\n"),
+                Some(Meaning::Function) => format!("{name} is a shell function\n"),
+                Some(Meaning::Builtin) => format!("{name} is a shell builtin\n"),
+                Some(Meaning::Program(path)) => format!("{name} is {path}\n"),
+                None => {
+                    status = 127;
+                    format!("{name}: not found\n")
+                }
+            };
+            self.print(&text)?;
+        }
+        Ok(status)
+    }
+}

@@ -1,0 +1,308 @@
+//! `echo` and `printf`.
+
+use super::super::{Run, Shell};
+use super::escapes;
+use nix::errno::Errno;
+
+impl Shell {
+    /// Writes to standard output, past all buffers.
+    pub fn print(&self, text: &str) -> Run {
+        self.print_bytes(text.as_bytes())
+    }
+
+    fn print_bytes(&self, bytes: &[u8]) -> Run {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match nix::unistd::write(std::io::stdout(), rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(Errno::EINTR) => {}
+                Err(e) => {
+                    self.complain(format_args!("write error: {}", e.desc()));
+                    return Ok(1);
+                }
+            }
+        }
+        Ok(0)
+    }
+
+    pub fn echo(&mut self, args: &[String]) -> Run {
+        let (mut newline, mut escaped, mut rest) = (true, false, args);
+        while let [option, more @ ..] = rest {
+            let letters = option.strip_prefix('-').unwrap_or_default();
+            if letters.is_empty() || !letters.chars().all(|c| "neE".contains(c)) {
+                break;
+            }
+            newline &= !letters.contains('n');
+            escaped |= letters.contains('e');
+            rest = more;
+        }
+        let mut text = rest.join(" ").into_bytes();
+        if escaped {
+            let (expanded, stop) = escapes::echo(&rest.join(" "));
+            text = expanded;
+            newline &= !stop;
+        }
+        if newline {
+            text.push(b'\n');
+        }
+        self.print_bytes(&text)
+    }
+
+    pub fn printf(&mut self, args: &[String]) -> Run {
+        let args = if args.first().is_some_and(|a| a == "--") { &args[1..] } else { args };
+        let Some((format, values)) = args.split_first() else {
+            return self.misused("printf", "usage: printf format [argument ...]");
+        };
+        let (text, faults) = format_text(format, values);
+        for fault in &faults {
+            self.complain(format_args!("printf: {fault}"));
+        }
+        let status = self.print_bytes(&text)?;
+        Ok(if faults.is_empty() { status } else { 1 })
+    }
+}
+
+/// The whole of printf(1): the format is used again while values are left. Also what was wrong with
+/// them.
+fn format_text(format: &str, values: &[String]) -> (Vec<u8>, Vec<String>) {
+    let format = escapes::ansi(format);
+    let (mut out, mut faults) = (Vec::new(), Vec::new());
+    let mut values = values.iter();
+    loop {
+        let before = values.len();
+        if !format_once(&format, &mut values, &mut out, &mut faults)
+            || values.len() == 0
+            || values.len() == before
+        {
+            return (out, faults);
+        }
+    }
+}
+
+/// Returns `false` if `\c` in a value ended the output.
+fn format_once(
+    format: &[u8],
+    values: &mut std::slice::Iter<'_, String>,
+    out: &mut Vec<u8>,
+    faults: &mut Vec<String>,
+) -> bool {
+    let mut bytes = format.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut spec = String::new();
+        while let Some(byte) = bytes.next_if(|byte| b"-+ #0123456789.*".contains(byte)) {
+            match byte {
+                b'*' => spec.push_str(values.next().map_or("0", String::as_str)),
+                byte => spec.push(byte.into()),
+            }
+        }
+        let Some(conversion) = bytes.next().map(char::from) else { break };
+        if conversion == '%' {
+            out.push(b'%');
+            continue;
+        }
+        let spec = Spec::parse(&spec);
+        let value = values.next().map_or("", String::as_str);
+        if conversion == 'b' {
+            let (text, stop) = escapes::echo(value);
+            out.extend(spec.pad_bytes(text));
+            if stop {
+                return false;
+            }
+            continue;
+        }
+        match spec.convert(conversion, value, faults) {
+            Some(text) => out.extend(text.into_bytes()),
+            None => {
+                faults.push(format!("%{conversion}: invalid directive"));
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Flags, width and precision.
+struct Spec {
+    left: bool,
+    plus: bool,
+    zero: bool,
+    alternate: bool,
+    width: usize,
+    precision: Option<usize>,
+}
+
+impl Spec {
+    fn parse(text: &str) -> Spec {
+        let at = text.find(|c: char| !"-+ #0".contains(c)).unwrap_or(text.len());
+        let (flags, rest) = text.split_at(at);
+        let (width, precision) = match rest.split_once('.') {
+            Some((width, precision)) => (width, Some(precision.parse().unwrap_or(0))),
+            None => (rest, None),
+        };
+        Spec {
+            left: flags.contains('-') || width.starts_with('-'),
+            plus: flags.contains('+'),
+            zero: flags.contains('0'),
+            alternate: flags.contains('#'),
+            width: width.trim_start_matches('-').parse().unwrap_or(0).min(65536),
+            precision,
+        }
+    }
+
+    fn pad(&self, mut text: String, number: bool) -> String {
+        let missing = self.width.saturating_sub(text.chars().count());
+        if self.left {
+            text.push_str(&" ".repeat(missing));
+        } else if self.zero && number {
+            let sign = usize::from(text.starts_with(['-', '+']));
+            text.insert_str(sign, &"0".repeat(missing));
+        } else {
+            text.insert_str(0, &" ".repeat(missing));
+        }
+        text
+    }
+
+    /// As [`Spec::pad`]; what is no character counts as one.
+    fn pad_bytes(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+        let missing = self.width.saturating_sub(String::from_utf8_lossy(&bytes).chars().count());
+        let blanks = vec![b' '; missing];
+        match self.left {
+            true => bytes.extend(blanks),
+            false => drop(bytes.splice(..0, blanks)),
+        }
+        bytes
+    }
+
+    /// `None` for an unknown conversion.
+    fn convert(&self, conversion: char, value: &str, faults: &mut Vec<String>) -> Option<String> {
+        let mut integer = || {
+            parse_integer(value).unwrap_or_else(|| {
+                faults.push(format!("invalid number '{value}'"));
+                0
+            })
+        };
+        // A precision is the least number of digits, and then `0` fills nothing.
+        let digits = |text: String| {
+            let sign = usize::from(text.starts_with('-'));
+            let missing = (self.precision.unwrap_or(0).min(65536) + sign).saturating_sub(text.len());
+            format!("{}{}{}", &text[..sign], "0".repeat(missing), &text[sign..])
+        };
+        let zeros = self.precision.is_none();
+        let prefix = |text: String, mark: &str| if self.alternate { format!("{mark}{text}") } else { text };
+        let signed =
+            |text: String, negative: bool| if self.plus && !negative { format!("+{text}") } else { text };
+        Some(match conversion {
+            's' => {
+                let text = self.precision.map_or(value.to_string(), |p| value.chars().take(p).collect());
+                self.pad(text, false)
+            }
+            'c' => self.pad(value.chars().take(1).collect(), false),
+            'd' | 'i' => {
+                let number = integer();
+                self.pad(signed(digits(number.to_string()), number < 0), zeros)
+            }
+            'u' => self.pad(digits((integer() as u64).to_string()), zeros),
+            'x' => self.pad(prefix(digits(format!("{:x}", integer())), "0x"), zeros),
+            'X' => self.pad(prefix(digits(format!("{:X}", integer())), "0X"), zeros),
+            'o' => self.pad(prefix(digits(format!("{:o}", integer())), "0"), zeros),
+            'f' | 'F' | 'e' | 'E' | 'g' | 'G' => {
+                let number: f64 = value.trim().parse().unwrap_or_else(|_| {
+                    if !value.is_empty() {
+                        faults.push(format!("invalid number '{value}'"));
+                    }
+                    0.0
+                });
+                let text = real(conversion, number, self.precision);
+                self.pad(signed(text, number < 0.0), true)
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn parse_integer(value: &str) -> Option<i64> {
+    let value = value.trim();
+    if value.is_empty() {
+        return Some(0);
+    }
+    if let Some(text) = value.strip_prefix(['\'', '"']) {
+        return Some(text.chars().next().map_or(0, |c| i64::from(u32::from(c))));
+    }
+    let (negative, digits) = match value.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, value.strip_prefix('+').unwrap_or(value)),
+    };
+    let magnitude = if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
+        i64::from_str_radix(hex, 16).ok()?
+    } else if digits.len() > 1 && digits.starts_with('0') {
+        i64::from_str_radix(digits, 8).ok()?
+    } else {
+        digits.parse().ok()?
+    };
+    Some(if negative { -magnitude } else { magnitude })
+}
+
+/// A floating-point number in C's format.
+fn real(conversion: char, number: f64, precision: Option<usize>) -> String {
+    let precision = precision.unwrap_or(6).min(100);
+    let scientific = |precision: usize| {
+        let text = format!("{number:.precision$e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let exponent: i32 = exponent.parse().unwrap_or(0);
+        (mantissa.to_string(), exponent)
+    };
+    let write = |mantissa: &str, exponent: i32| {
+        format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+    };
+    let text = match conversion.to_ascii_lowercase() {
+        'f' => format!("{number:.precision$}"),
+        'e' => {
+            let (mantissa, exponent) = scientific(precision);
+            write(&mantissa, exponent)
+        }
+        _ => {
+            let precision = precision.max(1);
+            let (mantissa, exponent) = scientific(precision - 1);
+            let trim = |text: &str| match text.contains('.') {
+                true => text.trim_end_matches('0').trim_end_matches('.').to_string(),
+                false => text.to_string(),
+            };
+            if exponent < -4 || exponent >= precision as i32 {
+                write(&trim(&mantissa), exponent)
+            } else {
+                let digits = (precision as i32 - 1 - exponent).max(0) as usize;
+                trim(&format!("{number:.digits$}"))
+            }
+        }
+    };
+    if conversion.is_ascii_uppercase() { text.to_uppercase() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printf_formats_as_c_does() {
+        let print = |format: &str, values: &[&str]| {
+            let (bytes, _) =
+                format_text(format, &values.iter().map(|v| (*v).to_string()).collect::<Vec<_>>());
+            String::from_utf8(bytes).unwrap()
+        };
+        assert_eq!(print("%s-%d\\n", &["a", "1", "b", "2"]), "a-1\nb-2\n");
+        assert_eq!(print("%5.2f|%-4s|%04d|%+d", &["3.14159", "x", "-7", "5"]), " 3.14|x   |-007|+5");
+        assert_eq!(print("%x %o %X %c %%", &["255", "8", "0xff", "word"]), "ff 10 FF w %");
+        assert_eq!(print("%e %g %g", &["12345.678", "0.0001", "1e10"]), "1.234568e+04 0.0001 1e+10");
+        assert_eq!(print("%b|", &["a\\tb"]), "a\tb|");
+        assert_eq!(print("%s|", &[]), "|");
+        assert_eq!(print("x", &["unused"]), "x");
+        assert_eq!(print("%.3d|%06.3d|%.2x|%.3d", &["5", "-5", "255", "1234"]), "005|  -005|ff|1234");
+        assert_eq!(print("\\342\\234\\223 %b %3b|", &["\\xe2\\x9c\\x93", "\\0303\\0251"]), "✓ ✓   é|");
+        assert_eq!(format_text("\\377%s", &["ü".into()]).0, [0xff, 0xc3, 0xbc]);
+        assert_eq!(format_text("%d", &["abc".into()]), (b"0".to_vec(), vec!["invalid number 'abc'".into()]));
+    }
+}

@@ -1,0 +1,116 @@
+//! `set`, `unset`, `export`, `readonly`, `local`.
+
+use super::super::state::{Variable, is_name, quoted};
+use super::super::{Flow, Run, Shell};
+
+impl Shell {
+    pub fn set_builtin(&mut self, args: &[String]) -> Run {
+        if args.is_empty() {
+            let lines = self
+                .state
+                .all()
+                .filter_map(|(name, v)| Some(format!("{name}={}\n", quoted(v.value.as_ref()?))));
+            return self.print(&lines.collect::<String>());
+        }
+        let result = self.set_options(args);
+        if self.state.refuse_monitor() {
+            self.complain(format_args!("set: {}", self.no_job_control()));
+        }
+        result
+    }
+
+    fn set_options(&mut self, args: &[String]) -> Run {
+        let mut rest = args;
+        while let [word, more @ ..] = rest {
+            let on = word.starts_with('-');
+            if word == "--" {
+                self.args = more.to_vec();
+                return Ok(0);
+            }
+            if word.len() < 2 || !(on || word.starts_with('+')) {
+                self.args = rest.to_vec();
+                return Ok(0);
+            }
+            rest = more;
+            for letter in word[1..].chars() {
+                if letter != 'o' {
+                    if !self.state.set_flag(letter, on) {
+                        let sign = if on { '-' } else { '+' };
+                        self.complain(format_args!("set: illegal option {sign}{letter}"));
+                        return Err(Flow::Abort(2));
+                    }
+                    continue;
+                }
+                let [name, more @ ..] = rest else {
+                    return self.print(&self.state.describe_options());
+                };
+                rest = more;
+                if !self.state.set_option(name, on) {
+                    self.complain(format_args!("set: illegal option {}o {name}", if on { '-' } else { '+' }));
+                    return Err(Flow::Abort(2));
+                }
+            }
+        }
+        Ok(0)
+    }
+
+    pub fn unset_builtin(&mut self, args: &[String]) -> Run {
+        let functions = args.first().is_some_and(|a| a == "-f");
+        for name in args.iter().filter(|a| !matches!(a.as_str(), "-f" | "-v")) {
+            if functions {
+                self.functions.remove(name);
+            } else if !self.state.unset(name) {
+                self.complain(format_args!("unset: {name}: is read only"));
+                return Err(Flow::Abort(2));
+            }
+        }
+        Ok(0)
+    }
+
+    /// `export`, `readonly` and `local`.
+    pub fn declare(&mut self, command: &str, args: &[String]) -> Run {
+        let names = args.iter().filter(|a| *a != "-p").collect::<Vec<_>>();
+        if names.is_empty() {
+            return self.list_declared(command);
+        }
+        for word in names {
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (word.as_str(), None),
+            };
+            if !is_name(name) {
+                self.complain(format_args!("{command}: {name}: bad variable name"));
+                return Err(Flow::Abort(2));
+            }
+            if command == "local" {
+                self.state.hide(name);
+                if let Some(value) = value {
+                    self.set(name, value)?;
+                }
+                continue;
+            }
+            if let Some(value) = value {
+                self.set(name, value)?;
+            }
+            self.state.mark(name, |v| match command {
+                "export" => v.exported = true,
+                _ => v.read_only = true,
+            });
+        }
+        Ok(0)
+    }
+
+    fn list_declared(&self, command: &str) -> Run {
+        let wanted = |v: &Variable| match command {
+            "export" => v.exported,
+            "readonly" => v.read_only,
+            _ => false,
+        };
+        let lines = self.state.all().filter(|(_, v)| wanted(v));
+        let lines = lines.map(|(name, v)| match &v.value {
+            Some(value) => format!("{command} {name}={}\n", quoted(value)),
+            None => format!("{command} {name}\n"),
+        });
+        self.print(&lines.collect::<String>())
+    }
+}

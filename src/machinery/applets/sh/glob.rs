@@ -1,0 +1,82 @@
+//! File names from patterns.
+
+use super::pattern::{Glyph, matches};
+use std::fs;
+use std::path::Path;
+
+/// `[` without `]` is plain text, so the command `[` reads no directory.
+fn is_pattern(part: &[Glyph]) -> bool {
+    let bracket = part.iter().position(|g| g.active(&['[']));
+    part.iter().any(|g| g.active(&['*', '?']))
+        || bracket.is_some_and(|at| part[at..].iter().any(|g| g.active(&[']'])))
+}
+
+/// Existing paths that fit, sorted; `None` if the word is no pattern.
+pub fn paths(word: &[Glyph]) -> Option<Vec<String>> {
+    let parts: Vec<&[Glyph]> = word.split(|g| g.c == '/').collect();
+    if !parts.iter().any(|part| is_pattern(part)) {
+        return None;
+    }
+    let mut found = vec![String::new()];
+    for (i, part) in parts.iter().enumerate() {
+        let last = i + 1 == parts.len();
+        found = found.into_iter().flat_map(|base| step(&base, part, i == 0, last)).collect();
+    }
+    Some(found)
+}
+
+/// The paths that `part` leads to from `base`, which is empty or ends in `/`.
+fn step(base: &str, part: &[Glyph], first: bool, last: bool) -> Vec<String> {
+    if !is_pattern(part) {
+        let path = format!("{base}{}", part.iter().map(|g| g.c).collect::<String>());
+        return match (first && path.is_empty(), last) {
+            (true, _) => vec!["/".to_string()],
+            (_, false) => vec![if path.ends_with('/') { path } else { path + "/" }],
+            (_, true) if part.is_empty() || fs::symlink_metadata(&path).is_ok() => vec![path],
+            (_, true) => Vec::new(),
+        };
+    }
+    let hidden_too = part.first().is_some_and(|g| g.c == '.');
+    let entries = fs::read_dir(if base.is_empty() { "." } else { base }).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| hidden_too || !name.starts_with('.'))
+        .filter(|name| matches(part, &name.chars().collect::<Vec<_>>()))
+        .collect();
+    names.sort();
+    let paths = names.into_iter().map(|name| format!("{base}{name}"));
+    if last {
+        paths.collect()
+    } else {
+        paths.filter(|path| Path::new(path).is_dir()).map(|path| path + "/").collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pattern::Kind;
+    use super::*;
+
+    #[test]
+    fn names_are_found_through_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a/x.txt", "b/x.txt", "b/y.md", ".c/x.txt"] {
+            fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let root = dir.path().to_str().unwrap();
+        let find = |text: &str| {
+            let word: Vec<Glyph> =
+                format!("{root}/{text}").chars().map(|c| Glyph { c, kind: Kind::Literal }).collect();
+            let found = paths(&word)?;
+            Some(found.iter().map(|p| p[root.len() + 1..].to_string()).collect::<Vec<_>>())
+        };
+        assert_eq!(find("*/x.txt"), Some(vec!["a/x.txt".into(), "b/x.txt".into()]));
+        assert_eq!(find(".*/x.txt"), Some(vec![".c/x.txt".into()]));
+        assert_eq!(find("*/nothing*"), Some(vec![]));
+        assert_eq!(find("[ab]/y*"), Some(vec!["b/y.md".into()]));
+        for plain in ["a/x.txt", "[", "[a", "[/]"] {
+            assert_eq!(find(plain), None, "{plain}");
+        }
+    }
+}

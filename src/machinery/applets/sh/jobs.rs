@@ -1,0 +1,321 @@
+//! Children: forked, waited for, remembered.
+
+use super::{Flow, Run, Shell};
+use linux::fork::Side;
+use linux::process::{self, Exit};
+use linux::trap::{self, Action};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, getpgrp, setpgid, tcsetpgrp};
+use std::io::{self, Write};
+
+/// Ended background jobs that nobody waited for are forgotten beyond this.
+const ENDED_MAX: usize = 1024;
+
+#[derive(Debug)]
+struct Job {
+    /// `%1`: given when it starts, and its own until it is forgotten.
+    number: usize,
+    pid: i32,
+    /// Its exit, once it is known.
+    exit: Option<Exit>,
+    /// As it was written; nothing for what runs in the foreground.
+    command: String,
+}
+
+/// Children in the order of their start.
+#[derive(Debug, Default)]
+pub struct Jobs(Vec<Job>);
+
+impl Jobs {
+    pub fn add(&mut self, pid: i32) {
+        self.add_command(pid, String::new());
+    }
+
+    pub fn add_command(&mut self, pid: i32, command: String) {
+        self.0.retain(|job| job.pid != pid); // its number was used before
+        let number = self.0.iter().map(|job| job.number).max().unwrap_or(0) + 1;
+        self.0.push(Job { number, pid, exit: None, command });
+        let ended = self.0.iter().filter(|job| job.exit.is_some()).count();
+        if ended > ENDED_MAX
+            && let Some(oldest) = self.0.iter().position(|job| job.exit.is_some())
+        {
+            self.0.remove(oldest);
+        }
+    }
+
+    /// Notes an exit; a stranger's (an orphan given to pid 1) is nobody's business.
+    fn ended(&mut self, pid: i32, exit: Exit) {
+        if let Some(job) = self.0.iter_mut().find(|job| job.pid == pid) {
+            job.exit = Some(exit);
+        }
+    }
+
+    /// The exit of an ended child, which is then forgotten; `Err` if there is no such child.
+    fn take(&mut self, pid: i32) -> Result<Option<Exit>, ()> {
+        let at = self.0.iter().position(|job| job.pid == pid).ok_or(())?;
+        let exit = self.0[at].exit;
+        if exit.is_some() {
+            self.0.remove(at);
+        }
+        Ok(exit)
+    }
+
+    fn all_ended(&self) -> bool {
+        self.0.iter().all(|job| job.exit.is_some())
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The child that a script names: by its pid, or `%1` for the first job.
+    pub fn named(&self, name: &str) -> Option<i32> {
+        match name.strip_prefix('%') {
+            Some("" | "%" | "+") => self.0.last().map(|job| job.pid),
+            Some(number) => {
+                let number = number.parse::<usize>().ok()?;
+                self.0.iter().find(|job| job.number == number).map(|job| job.pid)
+            }
+            None => name.parse().ok(),
+        }
+    }
+
+    /// What `jobs` prints.
+    pub fn describe(&self) -> String {
+        let line = |job: &Job| {
+            let state = match job.exit {
+                None => "Running".to_string(),
+                Some(Exit::Code(0)) => "Done".to_string(),
+                Some(exit) => format!("Done({})", exit.code()),
+            };
+            format!("[{}] {} {state:<10} {}", job.number, job.pid, job.command).trim_end().to_string() + "\n"
+        };
+        self.0.iter().map(line).collect()
+    }
+}
+
+impl Shell {
+    /// Makes a subshell. In the child the traps are gone, as POSIX wants, but ignored signals stay
+    /// ignored.
+    pub fn fork(&mut self) -> Result<Side, Flow> {
+        let _ = io::stdout().flush();
+        // A signal for the child that comes before it has left our traps must wait, not vanish in
+        // them.
+        let forked = trap::block().and_then(|blocked| {
+            let side = self.alone.fork()?;
+            if side == Side::Child {
+                self.become_subshell();
+            }
+            drop(blocked);
+            Ok(side)
+        });
+        forked.map_err(|e| {
+            self.complain(format_args!("cannot fork: {}", super::reason(&e)));
+            Flow::Abort(2)
+        })
+    }
+
+    fn become_subshell(&mut self) {
+        for (signal, _) in self.traps.iter().filter(|(signal, action)| **signal > 0 && !action.is_empty()) {
+            let _ = trap::set(*signal, Action::Default);
+        }
+        self.traps.retain(|signal, action| *signal > 0 && action.is_empty());
+        if self.interactive {
+            // ^Z stays ignored: there is no `fg` that could wake a stopped job.
+            for signal in [libc::SIGINT, libc::SIGTERM] {
+                if !self.traps.contains_key(&signal) {
+                    let _ = trap::set(signal, Action::Default);
+                }
+            }
+        }
+        self.jobs.clear();
+        (self.subshell, self.before_trap) = (true, None);
+        trap::forget();
+    }
+
+    /// Like `fork`, for a child that we wait for: on a terminal it gets the terminal. `leader` is
+    /// the first of its pipeline.
+    pub fn fork_foreground(&mut self, leader: Option<i32>) -> Result<Side, Flow> {
+        let on_terminal = self.owns_terminal();
+        let side = self.fork()?;
+        if on_terminal {
+            let child = match side {
+                Side::Child => Pid::this(),
+                Side::Parent(pid) => Pid::from_raw(pid),
+            };
+            // Both sides do this, so that neither can come too late; the second one's error says
+            // so.
+            let _ = setpgid(child, Pid::from_raw(leader.unwrap_or(child.as_raw())));
+            if leader.is_none() {
+                let _ = tcsetpgrp(io::stdin(), child);
+            }
+            match side {
+                Side::Child => drop(trap::set(libc::SIGTTOU, Action::Default)),
+                // From now on ^C goes to the child; one that came to us a moment ago is passed on.
+                Side::Parent(pid) if trap::came(libc::SIGINT) => {
+                    let _ = killpg(Pid::from_raw(leader.unwrap_or(pid)), Signal::SIGINT);
+                }
+                Side::Parent(_) => {}
+            }
+        }
+        if side == Side::Child {
+            self.interactive = false;
+        }
+        Ok(side)
+    }
+
+    /// Makes a child that we do not wait for: on a terminal ^C does not reach it.
+    pub fn fork_background(&mut self) -> Result<Side, Flow> {
+        let on_terminal = self.owns_terminal();
+        let side = self.fork()?;
+        if on_terminal {
+            let child = if let Side::Parent(pid) = side { pid } else { 0 };
+            let _ = setpgid(Pid::from_raw(child), Pid::from_raw(child));
+        }
+        if side == Side::Child {
+            if !on_terminal {
+                for signal in [libc::SIGINT, libc::SIGQUIT] {
+                    let _ = trap::set(signal, Action::Ignore);
+                }
+                if let Ok(null) = std::fs::File::open("/dev/null") {
+                    let _ = nix::unistd::dup2_stdin(null);
+                }
+            }
+            self.interactive = false;
+        }
+        Ok(side)
+    }
+
+    fn owns_terminal(&self) -> bool {
+        self.interactive && linux::script_fds::is_terminal(0)
+    }
+
+    /// Takes the terminal back from a job that ended.
+    pub fn take_terminal(&self) {
+        if self.owns_terminal() {
+            let _ = tcsetpgrp(io::stdin(), getpgrp());
+        }
+    }
+
+    /// Ends a forked child.
+    pub fn leave(&mut self, result: Run) -> ! {
+        let code = self.finish(result);
+        let _ = io::stdout().flush();
+        process::exit_now(code)
+    }
+
+    /// Collects children that have ended.
+    pub fn reap(&mut self) {
+        while let Ok(Some((pid, exit))) = process::wait_any(false) {
+            self.jobs.ended(pid, exit);
+        }
+    }
+
+    /// Waits for a child whatever signals come; traps run after it, as POSIX wants. It must have
+    /// been added to the jobs.
+    pub fn wait_for(&mut self, pid: i32) -> Exit {
+        loop {
+            match self.jobs.take(pid) {
+                Ok(Some(exit)) => return exit,
+                Err(()) => return Exit::Code(127),
+                Ok(None) => match process::wait_any(true) {
+                    Ok(Some((ended, exit))) => self.jobs.ended(ended, exit),
+                    Ok(None) => {}
+                    Err(_) => self.jobs.ended(pid, Exit::Code(127)), // somebody else collected it
+                },
+            }
+        }
+    }
+
+    /// Waits for a child in the foreground. At a prompt, ^C that ended the child ends the whole
+    /// line.
+    pub fn foreground(&mut self, pid: i32) -> Run {
+        self.jobs.add(pid);
+        let exit = self.wait_for(pid);
+        self.take_terminal();
+        self.after_foreground(exit)
+    }
+
+    pub fn after_foreground(&mut self, exit: Exit) -> Run {
+        let status = exit.code();
+        self.status = status;
+        if let Exit::Signal(signal) = exit
+            && self.interactive
+        {
+            super::say(match signal {
+                libc::SIGINT => "\n",
+                libc::SIGKILL => "Killed\n",
+                libc::SIGSEGV => "Segmentation fault\n",
+                libc::SIGPIPE => "",
+                _ => "Terminated\n",
+            });
+            if signal == libc::SIGINT {
+                trap::take(signal); // it has had its effect
+                return Err(Flow::Abort(status));
+            }
+        }
+        Ok(status)
+    }
+
+    /// The builtin `wait`: for one child or for all. A trapped signal ends it with 128 + signal.
+    pub fn wait_builtin(&mut self, wanted: Option<i32>) -> i32 {
+        let waited = trap::wait_until(|| {
+            self.reap();
+            if let Some(signal) = trap::pending() {
+                return Some(128 + signal);
+            }
+            match wanted {
+                Some(pid) => match self.jobs.take(pid) {
+                    Ok(Some(exit)) => Some(exit.code()),
+                    Ok(None) => None,
+                    Err(()) => Some(127),
+                },
+                None => self.jobs.all_ended().then_some(0),
+            }
+        });
+        if wanted.is_none() && matches!(waited, Ok(0)) {
+            self.jobs.clear();
+        }
+        waited.unwrap_or(127)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_kept_until_somebody_asks() {
+        let mut jobs = Jobs::default();
+        jobs.add(10);
+        jobs.add(20);
+        jobs.ended(20, Exit::Signal(15));
+        jobs.ended(99, Exit::Code(0));
+        assert_eq!((jobs.take(10), jobs.named("%2")), (Ok(None), Some(20)));
+        assert_eq!(jobs.take(20).map(|e| e.map(Exit::code)), Ok(Some(143)));
+        assert_eq!((jobs.take(20), jobs.take(99)), (Err(()), Err(())));
+    }
+
+    #[test]
+    fn a_job_keeps_its_number_when_another_is_forgotten() {
+        let mut jobs = Jobs::default();
+        jobs.add_command(10, "sleep 5".into());
+        jobs.add_command(20, "sleep 6".into());
+        jobs.ended(10, Exit::Signal(15));
+        assert!(jobs.take(10).is_ok());
+        assert_eq!((jobs.named("%1"), jobs.named("%2")), (None, Some(20)));
+        assert_eq!(jobs.describe(), "[2] 20 Running    sleep 6\n");
+        jobs.add(30);
+        assert_eq!(jobs.named("%3"), Some(30));
+    }
+
+    #[test]
+    fn jobs_that_nobody_waits_for_do_not_pile_up() {
+        let mut jobs = Jobs::default();
+        for pid in 1..5000 {
+            jobs.add(pid);
+            jobs.ended(pid, Exit::Code(0));
+        }
+        assert!(jobs.0.len() <= ENDED_MAX + 1);
+    }
+}

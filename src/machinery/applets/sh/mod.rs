@@ -1,0 +1,160 @@
+//! # sh: the shell of built-in images
+//!
+//! ## In Kubernetes
+//! `command: ["sh", "-c", …]`, probes, `kubectl exec -- sh`: what people write into a Pod is mostly
+//! shell. In a container the shell is often pid 1, and then must do what an init does: collect
+//! orphans, and hear signals only if it asked for them.
+//! ## How this one works
+//! brush-parser makes syntax trees; the rest is here and POSIX. [`exec`](mod@exec) walks the trees,
+//! [`simple`] runs one command, [`expand`] makes words of them, [`redirect`] moves descriptors,
+//! [`jobs`] forks and waits, [`traps`] runs what `trap` asked for, [`interactive`] talks to a
+//! person, [`builtins`] are the commands that must run inside. It forks as shells do: one process,
+//! no threads; every kernel call is a safe function of `linux`. Each `waitpid` takes *any* child
+//! and records its status, so orphans of pid 1 do not stay zombies; the last command of `-c`
+//! replaces the shell, so that signals reach it.
+//! ## Left out
+//! Line editing and history (the terminal's own editing works), `fg`, `bg` and ^Z, aliases; of
+//! bash: arrays, `<(…)`, and `=~` in `[[ … ]]`. They say so with status 2. `set -m` says that job
+//! control is off, and has status 0, as dash without a terminal. Braces (`{1..3}`) are plain text,
+//! as in POSIX. Text that is not UTF-8 is not kept as it is. The parser's own: in `$(case a in a)
+//! …)` the pattern needs its `(`; blanks inside `${x:-a b}` become one, and `'` in a quoted
+//! `"${x:-…}"` needs its other half. `ash` and `bash` are this shell too.
+//! ## Read next
+//! `applets::uutils`, the programs that scripts call; `linux::trap`.
+
+mod arith;
+mod builtins;
+mod exec;
+mod expand;
+mod extended_test;
+mod glob;
+mod interactive;
+mod jobs;
+mod parse;
+mod pattern;
+mod redirect;
+mod simple;
+mod start;
+mod state;
+mod traps;
+
+pub use start::main;
+
+use super::reason;
+use brush_parser::ast::{ArithmeticExpr, FunctionBody};
+use brush_parser::word::WordPieceWithSource;
+use linux::fork::Alone;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+/// Why a command does not simply go on to the next one.
+#[derive(Debug, PartialEq, Eq)]
+enum Flow {
+    /// Leaves that many loops.
+    Break(u32),
+    Continue(u32),
+    Return(i32),
+    Exit(i32),
+    /// An error that ends a script, but of an interactive shell only the line.
+    Abort(i32),
+}
+
+/// A status, 0 to 255, or a jump.
+type Run = Result<i32, Flow>;
+
+struct Shell {
+    alone: Alone,
+    state: state::State,
+    functions: HashMap<String, Rc<FunctionBody>>,
+    /// `$1` and so on.
+    args: Vec<String>,
+    /// `$0`, and the start of messages.
+    name: String,
+    /// `$?`.
+    status: i32,
+    /// Status of the last `$(…)` in this command: that of a command without words.
+    substituted: i32,
+    /// `$!`.
+    background: Option<i32>,
+    /// `$$`: the first shell's, in subshells too.
+    pid: u32,
+    /// Signal (0: EXIT) and what to run; nothing to run means ignored.
+    traps: BTreeMap<i32, String>,
+    /// `$?` before the trap that runs now: the status of an `exit` without a number in it.
+    before_trap: Option<i32>,
+    /// Signals that were ignored at the start: a script may not change that.
+    ignored: BTreeSet<i32>,
+    jobs: jobs::Jobs,
+    /// How many conditions we are in, where a failure is no error for `set -e`.
+    conditions: u32,
+    loops: u32,
+    /// How many functions called each other.
+    depth: u32,
+    /// Where in `$OPTIND` getopts stands.
+    getopts_at: usize,
+    interactive: bool,
+    subshell: bool,
+    parsed_words: HashMap<String, Rc<Vec<WordPieceWithSource>>>,
+    parsed_sums: HashMap<String, Rc<ArithmeticExpr>>,
+}
+
+impl Shell {
+    fn new(alone: Alone, name: String) -> Shell {
+        Shell {
+            alone,
+            state: state::State::default(),
+            functions: HashMap::new(),
+            args: Vec::new(),
+            name,
+            status: 0,
+            substituted: 0,
+            background: None,
+            pid: std::process::id(),
+            traps: BTreeMap::new(),
+            before_trap: None,
+            ignored: BTreeSet::new(),
+            jobs: jobs::Jobs::default(),
+            conditions: 0,
+            loops: 0,
+            depth: 0,
+            getopts_at: 0,
+            interactive: false,
+            subshell: false,
+            parsed_words: HashMap::new(),
+            parsed_sums: HashMap::new(),
+        }
+    }
+
+    /// One line on standard error, begun by the shell's name. Written at once; nobody hears that it
+    /// could not be.
+    fn complain(&self, what: impl std::fmt::Display) {
+        say(&format!("{}: {what}\n", self.name));
+    }
+
+    /// Sets a variable; a read-only one is an error that ends a script.
+    fn set(&mut self, name: &str, value: impl Into<String>) -> Result<(), Flow> {
+        if self.state.set(name, value.into()) {
+            return Ok(());
+        }
+        self.complain(format_args!("{name}: is read only"));
+        Err(Flow::Abort(2))
+    }
+
+    /// The status of a command that ended without a jump.
+    fn done(&mut self, status: i32) -> Run {
+        self.status = status;
+        Ok(status)
+    }
+}
+
+/// Text to standard error.
+fn say(text: &str) {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match nix::unistd::write(std::io::stderr(), rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => return, // there is nowhere left to say it
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Redirections.
+
+use super::{Flow, Shell, parse};
+use brush_parser::ast::{IoFileRedirectKind as Kind, IoFileRedirectTarget as Target, IoRedirect, Word};
+use linux::{fds, script_fds};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What numbers meant before; `None` was closed.
+pub type Saved = Vec<(i32, Option<OwnedFd>)>;
+
+/// Undoes redirections.
+pub fn restore(saved: Saved) {
+    for (number, before) in saved.into_iter().rev() {
+        let _ = match before {
+            Some(fd) => script_fds::assign(number, fd.as_fd()),
+            None => script_fds::close(number),
+        };
+    }
+}
+
+/// Why a redirection failed; the text names the file.
+enum Fault {
+    Because(String),
+    /// A trap that ran while a file was being opened jumped.
+    Jump(Flow),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Fault {
+        Fault::Because(super::reason(&error))
+    }
+}
+
+/// A redirection whose words are expanded, and the number that it is for.
+pub struct Ready<'a>(i32, Act<'a>);
+
+enum Act<'a> {
+    Open(String, &'a Kind),
+    Duplicate(i32),
+    Close,
+    Text(String),
+    Refuse(String),
+}
+
+impl Shell {
+    /// Carries them out in order. `Ok(Err(…))` is the status of failure, and then nothing has
+    /// changed.
+    ///
+    /// # Errors
+    /// A jump: an expansion that ends the script, or a trap that ran meanwhile.
+    pub fn redirect<'a>(
+        &mut self,
+        redirects: impl Iterator<Item = &'a IoRedirect>,
+    ) -> Result<Result<Saved, i32>, Flow> {
+        let ready = self.expand_redirects(redirects)?;
+        self.apply(ready)
+    }
+
+    /// Does what [`Shell::expand_redirects`] prepared; returns as [`Shell::redirect`].
+    pub fn apply(&mut self, redirects: Vec<Ready<'_>>) -> Result<Result<Saved, i32>, Flow> {
+        let mut saved = Vec::new();
+        for redirect in redirects {
+            if let Err(fault) = self.apply_one(redirect, &mut saved) {
+                restore(saved);
+                return match fault {
+                    Fault::Because(text) => {
+                        self.complain(text);
+                        Ok(Err(2))
+                    }
+                    Fault::Jump(flow) => Err(flow),
+                };
+            }
+        }
+        Ok(Ok(saved))
+    }
+
+    fn apply_one(&mut self, Ready(number, act): Ready<'_>, saved: &mut Saved) -> Result<(), Fault> {
+        match act {
+            Act::Open(name, kind) => {
+                let file = self.open(&name, kind)?;
+                assign(file, number, saved)
+            }
+            Act::Duplicate(from) => duplicate(from, number, saved),
+            Act::Close => {
+                save(number, saved)?;
+                Ok(script_fds::close(number)?)
+            }
+            Act::Text(text) => assign(fds::memory_file(text.as_bytes())?, number, saved),
+            Act::Refuse(text) => Err(Fault::Because(text)),
+        }
+    }
+
+    /// Expands names of files, numbers and here-documents; changes no descriptor.
+    ///
+    /// # Errors
+    /// An expansion that ends the script, such as `${x:?}`.
+    pub fn expand_redirects<'a>(
+        &mut self,
+        redirects: impl Iterator<Item = &'a IoRedirect>,
+    ) -> Result<Vec<Ready<'a>>, Flow> {
+        redirects.map(|redirect| self.expand_redirect(redirect)).collect()
+    }
+
+    fn expand_redirect<'a>(&mut self, redirect: &'a IoRedirect) -> Result<Ready<'a>, Flow> {
+        Ok(match redirect {
+            IoRedirect::File(number, kind, target) => {
+                let writes =
+                    matches!(kind, Kind::Write | Kind::Append | Kind::Clobber | Kind::DuplicateOutput);
+                let duplicates = matches!(kind, Kind::DuplicateInput | Kind::DuplicateOutput);
+                let act = match target {
+                    Target::Fd(from) => Act::Duplicate(*from),
+                    Target::Duplicate(word) => self.expand_duplicate(word)?,
+                    Target::Filename(word) if duplicates => self.expand_duplicate(word)?,
+                    Target::Filename(word) => Act::Open(self.one(&word.value)?, kind),
+                    Target::ProcessSubstitution(..) => {
+                        Act::Refuse("<(…): not implemented by this shell".into())
+                    }
+                };
+                Ready(number.unwrap_or(i32::from(writes)), act)
+            }
+            IoRedirect::HereDocument(number, here) => {
+                let act = if here.requires_expansion {
+                    let text = joined(&here.doc.value);
+                    match brush_parser::word::parse_heredoc(&text, &parse::options()) {
+                        Ok(pieces) => Act::Text(self.here_text(&pieces)?),
+                        Err(e) => Act::Refuse(format!("bad substitution: {e}")),
+                    }
+                } else {
+                    Act::Text(here.doc.value.clone())
+                };
+                Ready(number.unwrap_or(0), act)
+            }
+            IoRedirect::HereString(number, word) => {
+                Ready(number.unwrap_or(0), Act::Text(self.one(&word.value)? + "\n"))
+            }
+            IoRedirect::OutputAndError(..) => {
+                Ready(1, Act::Refuse("&>: not implemented by this shell".into()))
+            }
+        })
+    }
+
+    fn expand_duplicate<'a>(&mut self, word: &Word) -> Result<Act<'a>, Flow> {
+        let from = self.one(&word.value)?;
+        Ok(match from.parse() {
+            _ if from == "-" => Act::Close,
+            Ok(from) => Act::Duplicate(from),
+            Err(_) => Act::Refuse(format!("bad descriptor number {from:?}")),
+        })
+    }
+
+    /// Opens a file. Opening a FIFO may take for ever: a trap runs meanwhile, and may end it.
+    fn open(&mut self, name: &str, kind: &Kind) -> Result<OwnedFd, Fault> {
+        let how = match kind {
+            Kind::Append => OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT,
+            Kind::Write if self.state.flag('C') && std::fs::metadata(name).is_ok_and(|m| m.is_file()) => {
+                OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL
+            }
+            Kind::Write | Kind::Clobber => OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC,
+            Kind::ReadAndWrite => OFlag::O_RDWR | OFlag::O_CREAT,
+            Kind::Read | Kind::DuplicateInput | Kind::DuplicateOutput => OFlag::O_RDONLY,
+        };
+        loop {
+            match nix::fcntl::open(name, how | OFlag::O_CLOEXEC, Mode::from_bits_truncate(0o666)) {
+                Ok(file) => return Ok(file),
+                Err(Errno::EINTR) => self.run_traps().map_err(Fault::Jump)?,
+                Err(e) => return Err(Fault::Because(cannot_open(kind, name, &e.into()))),
+            }
+        }
+    }
+}
+
+/// Joins the lines of a here-document of which the first ends in a backslash.
+fn joined(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match (c, if c == '\\' { chars.next() } else { None }) {
+            ('\\', Some('\n')) => {}
+            (c, next) => {
+                out.push(c);
+                out.extend(next);
+            }
+        }
+    }
+    out
+}
+
+fn cannot_open(kind: &Kind, name: &str, error: &io::Error) -> String {
+    let reads = matches!(kind, Kind::Read);
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound if reads => "no such file".to_string(),
+        io::ErrorKind::NotFound => "nonexistent directory".to_string(),
+        _ => super::reason(error),
+    };
+    format!("can't {} {name}: {reason}", if reads { "open" } else { "create" })
+}
+
+fn save(number: i32, saved: &mut Saved) -> io::Result<()> {
+    if !saved.iter().any(|(known, _)| *known == number) {
+        saved.push((number, script_fds::save(number)?));
+    }
+    Ok(())
+}
+
+fn assign(fd: OwnedFd, number: i32, saved: &mut Saved) -> Result<(), Fault> {
+    let fd = script_fds::above(fd)?; // first, so that it is not itself under `number`
+    save(number, saved)?;
+    Ok(script_fds::assign(number, fd.as_fd())?)
+}
+
+fn duplicate(from: i32, number: i32, saved: &mut Saved) -> Result<(), Fault> {
+    save(number, saved)?;
+    script_fds::duplicate(from, number).map_err(|e| Fault::Because(format!("{from}: {}", super::reason(&e))))
+}

@@ -1,0 +1,305 @@
+//! One simple command: a function, a builtin, or a program.
+
+use super::{Flow, Run, Shell, builtins, redirect};
+use brush_parser::ast::{
+    Assignment, AssignmentName, AssignmentValue, CommandPrefixOrSuffixItem, FunctionBody, IoRedirect,
+    SimpleCommand,
+};
+use linux::fork::Side;
+use linux::process;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::rc::Rc;
+
+/// Functions that call each other deeper than this end the script, before the stack would.
+const DEPTH_MAX: u32 = 800;
+
+/// A command after expansion.
+struct Expanded<'a> {
+    argv: Vec<String>,
+    assignments: Vec<(String, String)>,
+    redirects: Vec<&'a IoRedirect>,
+}
+
+impl Shell {
+    pub fn simple(&mut self, command: &SimpleCommand, last: bool) -> Run {
+        self.substituted = 0;
+        let expanded = self.expand_command(command)?;
+        self.trace(&expanded);
+        let Some(name) = expanded.argv.first().cloned() else {
+            return self.without_words(expanded);
+        };
+        if let Some(function) = self.functions.get(&name).cloned() {
+            return self.call(&function, expanded);
+        }
+        if builtins::is_builtin(&name) {
+            return self.run_builtin(&name, expanded);
+        }
+        self.run_program(expanded, last)
+    }
+
+    fn expand_command<'a>(&mut self, command: &'a SimpleCommand) -> Result<Expanded<'a>, Flow> {
+        let mut argv: Vec<String> = Vec::new();
+        let mut assignments: Vec<&Assignment> = Vec::new();
+        let mut redirects = Vec::new();
+        for part in command.prefix.iter().flat_map(|prefix| &prefix.0) {
+            match part {
+                CommandPrefixOrSuffixItem::AssignmentWord(assignment, _) => assignments.push(assignment),
+                CommandPrefixOrSuffixItem::IoRedirect(redirect) => redirects.push(redirect),
+                CommandPrefixOrSuffixItem::Word(word) => argv.extend(self.words(&word.value)?),
+                CommandPrefixOrSuffixItem::ProcessSubstitution(..) => return Err(self.no_substitution()),
+            }
+        }
+        if let Some(word) = &command.word_or_name {
+            argv.extend(self.words(&word.value)?);
+        }
+        for part in command.suffix.iter().flat_map(|suffix| &suffix.0) {
+            match part {
+                CommandPrefixOrSuffixItem::IoRedirect(redirect) => redirects.push(redirect),
+                CommandPrefixOrSuffixItem::Word(word) => argv.extend(self.words(&word.value)?),
+                CommandPrefixOrSuffixItem::AssignmentWord(assignment, word) => {
+                    // `export a=$b` assigns: $b is not split.
+                    let declares = matches!(
+                        argv.first().map(String::as_str),
+                        Some("export" | "local" | "readonly" | "declare")
+                    );
+                    if let Assignment {
+                        name: AssignmentName::VariableName(name),
+                        value: AssignmentValue::Scalar(value),
+                        append: false,
+                        ..
+                    } = assignment
+                        && declares
+                    {
+                        argv.push(format!("{name}={}", self.assigned(&value.value)?));
+                    } else if declares {
+                        argv.push(self.one(&word.value)?);
+                    } else {
+                        argv.extend(self.words(&word.value)?);
+                    }
+                }
+                CommandPrefixOrSuffixItem::ProcessSubstitution(..) => return Err(self.no_substitution()),
+            }
+        }
+        let assignments = self.expand_assignments(&assignments, argv.is_empty())?;
+        Ok(Expanded { argv, assignments, redirects })
+    }
+
+    fn no_substitution(&mut self) -> Flow {
+        self.complain("<(…): not implemented by this shell");
+        Flow::Abort(2)
+    }
+
+    /// With `keep` they are the shell's own from now on.
+    fn expand_assignments(
+        &mut self,
+        assignments: &[&Assignment],
+        keep: bool,
+    ) -> Result<Vec<(String, String)>, Flow> {
+        let mut values = Vec::new();
+        for assignment in assignments {
+            let (AssignmentName::VariableName(name), AssignmentValue::Scalar(word)) =
+                (&assignment.name, &assignment.value)
+            else {
+                self.complain("arrays are not implemented by this shell");
+                return Err(Flow::Abort(2));
+            };
+            let mut value = self.assigned(&word.value)?;
+            if assignment.append {
+                value.insert_str(0, self.state.get(name).unwrap_or_default());
+            }
+            if keep {
+                self.set(name, value.clone())?;
+            }
+            values.push((name.clone(), value));
+        }
+        Ok(values)
+    }
+
+    /// `set -x`.
+    fn trace(&self, command: &Expanded) {
+        if self.state.flag('x') {
+            let assignments = command.assignments.iter().map(|(name, value)| format!("{name}={value}"));
+            let words: Vec<String> = assignments.chain(command.argv.iter().cloned()).collect();
+            super::say(&format!("{}{}\n", self.state.get("PS4").unwrap_or("+ "), words.join(" ")));
+        }
+    }
+
+    fn without_words(&mut self, command: Expanded) -> Run {
+        match self.redirect(command.redirects.into_iter())? {
+            Ok(saved) => {
+                redirect::restore(saved);
+                self.done(self.substituted)
+            }
+            Err(status) => self.done(status),
+        }
+    }
+
+    fn call(&mut self, function: &Rc<FunctionBody>, command: Expanded) -> Run {
+        let saved = match self.redirect(command.redirects.into_iter())? {
+            Ok(saved) => saved,
+            Err(status) => return self.done(status),
+        };
+        let args = std::mem::replace(&mut self.args, command.argv[1..].to_vec());
+        let loops = std::mem::take(&mut self.loops);
+        self.state.enter_function();
+        self.depth += 1;
+        let result = self.call_body(function, command.assignments);
+        self.depth -= 1;
+        self.state.leave_function();
+        (self.loops, self.args) = (loops, args);
+        redirect::restore(saved);
+        match result {
+            Err(Flow::Return(status)) => self.done(status),
+            other => other,
+        }
+    }
+
+    fn call_body(&mut self, function: &FunctionBody, assignments: Vec<(String, String)>) -> Run {
+        for (name, value) in assignments {
+            self.state.hide(&name);
+            self.set(&name, value)?;
+            self.state.mark(&name, |v| v.exported = true); // for the programs that the function calls
+        }
+        if self.depth > DEPTH_MAX {
+            self.complain("functions call each other too deeply");
+            return Err(Flow::Abort(2));
+        }
+        // Its own redirections see its own arguments.
+        match &function.1 {
+            Some(redirects) => self.redirected_compound(&function.0, redirects),
+            None => self.compound(&function.0, false),
+        }
+    }
+
+    fn run_builtin(&mut self, name: &str, command: Expanded) -> Run {
+        let special = builtins::is_special(name);
+        let saved = match self.redirect(command.redirects.into_iter())? {
+            Ok(saved) => saved,
+            Err(status) if special => return Err(Flow::Abort(status)),
+            Err(status) => return self.done(status),
+        };
+        let mut before = Vec::new();
+        let mut result = Ok(0);
+        for (name, value) in command.assignments {
+            before.push((name.clone(), self.state.variable(&name).cloned()));
+            result = result.and(self.set(&name, value).map(|()| 0));
+            // `A=1 exec PROGRAM` and `A=1 command PROGRAM` give it to the program.
+            if command.argv.len() > 1 || !special {
+                self.state.mark(&name, |v| v.exported = true);
+            }
+        }
+        if result.is_ok() {
+            result = self.builtin(&command.argv);
+        }
+        if !special {
+            before.into_iter().rev().for_each(|(name, was)| self.state.restore(name, was));
+        }
+        // `exec >file` and `command exec >file` keep what they did.
+        let word = command.argv.iter().find(|word| !matches!(word.as_str(), "command" | "-p" | "--"));
+        if word.is_none_or(|word| word != "exec") || result.is_err() {
+            redirect::restore(saved);
+        }
+        if let Ok(status) = result {
+            self.status = status;
+        }
+        result
+    }
+
+    fn run_program(&mut self, command: Expanded, last: bool) -> Run {
+        // Here, not in the child: an error in a name ends the script.
+        let redirects = self.expand_redirects(command.redirects.into_iter())?;
+        let in_place = last && self.has_only_ignoring_traps() && !self.interactive;
+        let side = if in_place { Side::Child } else { self.fork_foreground(None)? };
+        if let Side::Parent(pid) = side {
+            return self.foreground(pid);
+        }
+        let status = match self.apply(redirects) {
+            Err(Flow::Exit(status) | Flow::Abort(status)) | Ok(Err(status)) => status,
+            Err(_) => 2,
+            Ok(Ok(_)) => self.become_assigned(&command.argv, command.assignments),
+        };
+        if in_place { Err(Flow::Exit(status)) } else { process::exit_now(status) }
+    }
+
+    fn become_assigned(&mut self, argv: &[String], assignments: Vec<(String, String)>) -> i32 {
+        for (name, value) in assignments {
+            if self.set(&name, value).is_err() {
+                return 2;
+            }
+            self.state.mark(&name, |v| v.exported = true);
+        }
+        self.become_program(argv)
+    }
+
+    /// Runs a program in a child, passing over functions and builtins.
+    pub fn run_external(&mut self, argv: &[String]) -> Run {
+        match self.fork_foreground(None)? {
+            Side::Child => process::exit_now(self.become_program(argv)),
+            Side::Parent(pid) => self.foreground(pid),
+        }
+    }
+
+    /// Where a program is. One that is there but may not be run is found if there is no better.
+    pub fn look_up(&self, name: &str) -> Option<String> {
+        if name.contains('/') {
+            return Some(name.to_string());
+        }
+        let mut second_best = None;
+        for directory in self.state.get("PATH")?.split(':') {
+            let path = if directory.is_empty() { name.to_string() } else { format!("{directory}/{name}") };
+            if let Ok(found) = std::fs::metadata(&path)
+                && found.is_file()
+            {
+                if found.permissions().mode() & 0o111 != 0 {
+                    return Some(path);
+                }
+                second_best = Some(path);
+            }
+        }
+        second_best
+    }
+
+    /// Becomes a program; returns the status of failure: 127 if it is not there, 126 if it cannot
+    /// be run.
+    pub fn become_program(&mut self, argv: &[String]) -> i32 {
+        let Some(path) = argv.first().and_then(|name| self.look_up(name)) else {
+            self.complain(format_args!("{}: not found", argv.first().map_or("", String::as_str)));
+            return 127;
+        };
+        let error = process::exec(Path::new(&path), argv, &self.state.environment());
+        match error.raw_os_error() {
+            Some(libc::ENOEXEC) => self.become_script(path, argv),
+            _ if error.kind() == io::ErrorKind::NotFound => {
+                self.complain(format_args!("{}: not found", argv[0]));
+                127
+            }
+            _ => {
+                self.complain(format_args!("{}: {}", argv[0], super::reason(&error)));
+                126
+            }
+        }
+    }
+
+    /// A text without `#!` is a script for this shell.
+    fn become_script(&mut self, path: String, argv: &[String]) -> i32 {
+        let text = match std::fs::read(&path) {
+            Ok(bytes) if bytes.iter().take(512).any(|b| *b == 0) => {
+                self.complain(format_args!("{}: Exec format error", argv[0]));
+                return 126;
+            }
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(e) => {
+                self.complain(format_args!("{}: {}", argv[0], super::reason(&e)));
+                return 126;
+            }
+        };
+        self.name = path;
+        self.args = argv[1..].to_vec();
+        self.functions.clear();
+        self.state.keep_exported();
+        let result = self.run_file(&text);
+        self.finish(result)
+    }
+}

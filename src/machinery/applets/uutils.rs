@@ -1,0 +1,140 @@
+//! Programs of the uutils project (MIT), one crate each.
+
+use super::Applet;
+use std::ffi::OsString;
+use std::io::Write;
+
+/// What each of them needs around it: SIGPIPE as it was, its texts, and its last output written.
+macro_rules! uu {
+    ($program:ident) => {{
+        fn run(args: Vec<OsString>) -> i32 {
+            uucore::panic::preserve_inherited_sigpipe();
+            uucore::panic::mute_sigpipe_panic();
+            // Without it messages are raw keys; it fails only if it was done before.
+            let _ = uucore::locale::setup_localization(uucore::get_canonical_util_name(stringify!($program)));
+            flushed($program::uumain(args.into_iter()))
+        }
+        run as Applet
+    }};
+}
+
+fn flushed(code: i32) -> i32 {
+    let _ = std::io::stdout().flush(); // a reader that is gone is no error of the program
+    code
+}
+
+/// The program of that name.
+pub fn find(name: &str) -> Option<Applet> {
+    Some(match name {
+        "[" | "test" => uu!(uu_test),
+        "base64" => uu!(uu_base64),
+        "basename" => uu!(uu_basename),
+        "cat" => uu!(uu_cat),
+        "chmod" => uu!(uu_chmod),
+        "chown" => uu!(uu_chown),
+        "cp" => uu!(uu_cp),
+        "cut" => uu!(uu_cut),
+        "date" => uu!(uu_date),
+        "dd" => uu!(uu_dd),
+        "df" => uu!(uu_df),
+        "dirname" => uu!(uu_dirname),
+        "du" => uu!(uu_du),
+        "echo" => uu!(uu_echo),
+        "egrep" | "fgrep" | "grep" => grep,
+        "env" => uu!(uu_env),
+        "expr" => uu!(uu_expr),
+        "find" => find_program,
+        "head" => uu!(uu_head),
+        "id" => uu!(uu_id),
+        "kill" => uu!(uu_kill),
+        "ln" => uu!(uu_ln),
+        "ls" => uu!(uu_ls),
+        "md5sum" => uu!(uu_md5sum),
+        "mkdir" => uu!(uu_mkdir),
+        "mktemp" => uu!(uu_mktemp),
+        "mv" => uu!(uu_mv),
+        "nl" => uu!(uu_nl),
+        "nproc" => uu!(uu_nproc),
+        "od" => uu!(uu_od),
+        "printenv" => uu!(uu_printenv),
+        "printf" => uu!(uu_printf),
+        "pwd" => uu!(uu_pwd),
+        "readlink" => uu!(uu_readlink),
+        "realpath" => uu!(uu_realpath),
+        "rm" => uu!(uu_rm),
+        "rmdir" => uu!(uu_rmdir),
+        "sed" => sed_program,
+        "seq" => uu!(uu_seq),
+        "sha256sum" => uu!(uu_sha256sum),
+        "sleep" => uu!(uu_sleep),
+        "sort" => uu!(uu_sort),
+        "stat" => uu!(uu_stat),
+        "sync" => uu!(uu_sync),
+        "tac" => uu!(uu_tac),
+        "tail" => tail,
+        "tee" => uu!(uu_tee),
+        "timeout" => uu!(uu_timeout),
+        "touch" => uu!(uu_touch),
+        "tr" => uu!(uu_tr),
+        "uname" => uu!(uu_uname),
+        "uniq" => uu!(uu_uniq),
+        "uptime" => uu!(uu_uptime),
+        "wc" => uu!(uu_wc),
+        "whoami" => uu!(uu_whoami),
+        "xargs" => xargs,
+        "yes" => uu!(uu_yes),
+        _ => return None,
+    })
+}
+
+/// The last lines of what never ends are never known: like everybody's, this `tail` reads on and
+/// keeps what it read, until the memory's limit ends it (`tail /dev/zero` is how an OOM kill is
+/// shown). uutils asks such a device for its size, is told 0, and prints from there.
+fn tail(mut args: Vec<OsString>) -> i32 {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    let null = nix::sys::stat::makedev(1, 3); // has an end: `tail -f /dev/null` waits
+    let endless = |name: &OsString| {
+        std::fs::metadata(name).is_ok_and(|m| m.file_type().is_char_device() && m.rdev() != null)
+    };
+    if args.iter().skip(1).any(endless) {
+        args.insert(1, "---presume-input-pipe".into());
+    }
+    (uu!(uu_tail))(args)
+}
+
+/// `egrep` and `fgrep` are grep with an option.
+fn grep(mut args: Vec<OsString>) -> i32 {
+    let name = args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
+    let option = match name.rsplit('/').next() {
+        Some("egrep") => Some("-E"),
+        Some("fgrep") => Some("-F"),
+        _ => None,
+    };
+    if let Some(option) = option {
+        args.insert(1, option.into());
+    }
+    flushed(uu_grep::uumain(args.into_iter()))
+}
+
+fn sed_program(args: Vec<OsString>) -> i32 {
+    uucore::panic::mute_sigpipe_panic();
+    let _ = uucore::locale::setup_localization("sed");
+    flushed(sed::sed::uumain(args.into_iter()))
+}
+
+/// findutils takes text only.
+fn texts(args: Vec<OsString>) -> Vec<String> {
+    args.into_iter().map(|a| a.to_string_lossy().into_owned()).collect()
+}
+
+fn find_program(args: Vec<OsString>) -> i32 {
+    let args = texts(args);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    flushed(findutils::find::find_main(&args, &findutils::find::StandardDependencies::new()))
+}
+
+fn xargs(args: Vec<OsString>) -> i32 {
+    let args = texts(args);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    flushed(findutils::xargs::xargs_main(&args))
+}

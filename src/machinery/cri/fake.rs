@@ -1,0 +1,574 @@
+//! A runtime that only remembers what it was asked: for tests. Containers "run" until they are
+//! stopped, or do what a [`Script`] says. There are no processes, no files and no
+//! logs; `attach` says so, and so do `exec` and `port_forward` unless a test prepared them.
+
+use super::{
+    Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, Result, Runtime,
+    Sandbox, SandboxConfig, SandboxState, Session, Stats, Stream,
+};
+use async_trait::async_trait;
+use rng::Rng;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use task::Crew;
+use tokio::sync::{broadcast, oneshot};
+
+/// What a container does once it is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// Runs until it is stopped, then ends at once with code 0.
+    Run,
+    /// Runs until it is stopped and then uses up the whole grace period: code 137.
+    IgnoreStop,
+    /// Ends by itself.
+    Exit { after: Duration, code: i32, reason: &'static str },
+    /// Cannot be started, for this reason.
+    FailStart(String),
+}
+
+struct Made {
+    container: Container,
+    config: ContainerConfig,
+    script: Script,
+}
+
+struct Pod {
+    sandbox: Sandbox,
+    config: SandboxConfig,
+}
+
+#[derive(Default)]
+struct State {
+    pods: BTreeMap<String, Pod>,
+    containers: BTreeMap<String, Made>,
+    scripts: BTreeMap<String, Script>,
+    absent: BTreeSet<String>,
+    calls: Vec<String>,
+    addresses: u8,
+    /// Connections that `port_forward` gives away.
+    doors: VecDeque<tokio::io::DuplexStream>,
+    /// How long an exec'd program takes to begin, and then to end.
+    exec: Option<(Duration, Duration)>,
+    /// So many calls of `stop_container` fail.
+    failing_stops: u32,
+    /// So many calls of `stop_pod_sandbox` fail.
+    failing_sandbox_stops: u32,
+    /// So many calls of `list_pod_sandboxes` fail.
+    failing_lists: u32,
+}
+
+/// A node's runtime without a kernel. Clones are the same runtime.
+#[derive(Clone)]
+pub struct FakeRuntime {
+    state: Arc<Mutex<State>>,
+    events: broadcast::Sender<Event>,
+    crew: Crew,
+    rng: Rng,
+    node_ip: Ipv4Addr,
+    pods: Ipv4Addr,
+}
+
+/// Calls that are remembered; older ones are forgotten.
+const CALLS: usize = 1000;
+
+impl FakeRuntime {
+    /// `node_ip` is what host-network pods get; others get addresses in the /24 of `pods`, e.g.
+    /// 10.244.7.0.
+    pub fn new(node_ip: Ipv4Addr, pods: Ipv4Addr, rng: Rng) -> FakeRuntime {
+        FakeRuntime {
+            state: Arc::default(),
+            events: broadcast::Sender::new(1024),
+            crew: Crew::new("fake-runtime"),
+            rng,
+            node_ip,
+            pods,
+        }
+    }
+
+    /// What containers of that name or image do from now on.
+    pub fn script(&self, name_or_image: &str, script: Script) {
+        self.lock().scripts.insert(name_or_image.to_string(), script);
+    }
+
+    /// The image cannot be pulled from now on.
+    pub fn forget_image(&self, reference: &str) {
+        self.lock().absent.insert(reference.to_string());
+    }
+
+    /// Ends a running container as if its process had ended.
+    pub fn exit(&self, id: &str, code: i32, reason: &str) {
+        self.end(id, code, reason);
+    }
+
+    /// From now on `exec` runs a program that writes nothing: it begins after the first time, and
+    /// ends with code 0 after the second.
+    pub fn exec_takes(&self, start: Duration, run: Duration) {
+        self.lock().exec = Some((start, run));
+    }
+
+    /// The next calls of `stop_container`, so many, fail.
+    pub fn fail_stops(&self, count: u32) {
+        self.lock().failing_stops = count;
+    }
+
+    /// The next calls of `stop_pod_sandbox`, so many, fail.
+    pub fn fail_sandbox_stops(&self, count: u32) {
+        self.lock().failing_sandbox_stops = count;
+    }
+
+    /// The next calls of `list_pod_sandboxes`, so many, fail.
+    pub fn fail_lists(&self, count: u32) {
+        self.lock().failing_lists = count;
+    }
+
+    /// A `port_forward` leads to the other end of this stream: the next one to the first stream
+    /// that was given, and so on.
+    pub fn open_door(&self, door: tokio::io::DuplexStream) {
+        self.lock().doors.push_back(door);
+    }
+
+    /// What was asked, e.g. `start_container nginx`, oldest first.
+    pub fn calls(&self) -> Vec<String> {
+        self.lock().calls.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn new_id(&self) -> String {
+        (0..4).map(|_| format!("{:016x}", self.rng.u64())).collect()
+    }
+
+    fn tell(&self, state: &State, sandbox_id: &str, container_id: &str, kind: EventKind) {
+        tell(&self.events, state, sandbox_id, container_id, kind);
+    }
+
+    fn end(&self, id: &str, code: i32, reason: &str) {
+        end(&mut self.lock(), &self.events, id, code, reason);
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn tell(
+    events: &broadcast::Sender<Event>,
+    state: &State,
+    sandbox_id: &str,
+    container_id: &str,
+    kind: EventKind,
+) {
+    let pod = state.pods.get(sandbox_id).map(|p| p.sandbox.pod.clone()).unwrap_or_default();
+    let _ = events.send(Event { pod, container_id: container_id.to_string(), kind }); // nobody listens
+}
+
+fn end(state: &mut State, events: &broadcast::Sender<Event>, id: &str, code: i32, reason: &str) {
+    let Some(found) = state.containers.get_mut(id) else { return };
+    if found.container.state != ContainerState::Running {
+        return;
+    }
+    found.container.state = ContainerState::Exited;
+    found.container.finished_at = Some(clock::now());
+    found.container.exit_code = code;
+    found.container.reason = reason.to_string();
+    let sandbox = found.container.sandbox_id.clone();
+    tell(events, state, &sandbox, id, EventKind::Stopped);
+}
+
+impl State {
+    fn note(&mut self, call: String) {
+        if self.calls.len() == CALLS {
+            self.calls.remove(0);
+        }
+        self.calls.push(call);
+    }
+
+    fn script_of(&self, config: &ContainerConfig) -> Script {
+        let found = self.scripts.get(&config.name).or_else(|| self.scripts.get(&config.image));
+        found.cloned().unwrap_or(Script::Run)
+    }
+
+    fn check_image(&self, reference: &str) -> Result<()> {
+        if reference.is_empty() || reference.contains(char::is_whitespace) {
+            return Err(Error::BadImageName(reference.to_string()));
+        }
+        match self.absent.contains(reference) {
+            true => Err(Error::NoImage { reference: reference.to_string(), known: Vec::new() }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// A stable, made-up digest.
+fn image_id(reference: &str) -> String {
+    let word = |seed: u64| {
+        reference.bytes().fold(seed, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
+    };
+    let words = [1u64, 2, 3, 4].map(|n| format!("{:016x}", word(0xcbf2_9ce4_8422_2325 ^ n)));
+    format!("sha256:{}", words.concat())
+}
+
+/// A made-up millicore and 4 MiB for a running container.
+fn made_up(container: &Container) -> Option<Stats> {
+    let since = container.started_at.filter(|_| container.state == ContainerState::Running)?;
+    let running = Duration::try_from(clock::now().duration_since(since)).unwrap_or_default();
+    Some(Stats { cpu_usage: running / 1000, memory_working_set: 4 << 20 })
+}
+
+#[async_trait]
+impl Runtime for FakeRuntime {
+    fn version(&self) -> String {
+        format!("fake://{}", env!("CARGO_PKG_VERSION"))
+    }
+
+    async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<Sandbox> {
+        let id = self.new_id();
+        let mut state = self.lock();
+        state.note(format!("run_pod_sandbox {}", config.pod.name));
+        let [a, b, c, _] = self.pods.octets();
+        let own = |host: u8| Ipv4Addr::new(a, b, c, host + 1);
+        let taken: BTreeSet<Ipv4Addr> = state.pods.values().filter_map(|pod| pod.sandbox.ip).collect();
+        let mut next = (0..253u16).map(|step| ((u16::from(state.addresses) + step) % 253) as u8 + 1);
+        let free = next.find(|host| config.host_network || !taken.contains(&own(*host)));
+        state.addresses =
+            free.ok_or_else(|| Error::Start(format!("no free pod address in {}/24", self.pods)))?;
+        let own = own(state.addresses);
+        let sandbox = Sandbox {
+            id: id.clone(),
+            pod: config.pod.clone(),
+            attempt: config.attempt,
+            state: SandboxState::Ready,
+            created_at: clock::now(),
+            ip: Some(if config.host_network { self.node_ip } else { own }),
+        };
+        state.pods.insert(id, Pod { sandbox: sandbox.clone(), config });
+        Ok(sandbox)
+    }
+
+    async fn stop_pod_sandbox(&self, id: &str) -> Result<()> {
+        let running: Vec<String> = {
+            let mut state = self.lock();
+            if state.failing_sandbox_stops > 0 {
+                state.failing_sandbox_stops -= 1;
+                let cause = std::io::Error::other("device or resource busy");
+                return Err(Error::Io { what: "cannot take the network down".into(), cause });
+            }
+            let Some(pod) = state.pods.get_mut(id) else { return Ok(()) };
+            pod.sandbox.state = SandboxState::NotReady;
+            state.note(format!("stop_pod_sandbox {id}"));
+            let of_pod = state.containers.values().filter(|c| c.container.sandbox_id == id);
+            of_pod.map(|c| c.container.id.clone()).collect()
+        };
+        running.iter().for_each(|container| self.end(container, 137, "Error"));
+        Ok(())
+    }
+
+    async fn remove_pod_sandbox(&self, id: &str) -> Result<()> {
+        self.stop_pod_sandbox(id).await?;
+        let mut state = self.lock();
+        let of_pod = state.containers.values().filter(|c| c.container.sandbox_id == id);
+        let of_pod: Vec<String> = of_pod.map(|c| c.container.id.clone()).collect();
+        for container in of_pod {
+            state.containers.remove(&container);
+            self.tell(&state, id, &container, EventKind::Deleted);
+        }
+        state.pods.remove(id);
+        Ok(())
+    }
+
+    async fn list_pod_sandboxes(&self) -> Result<Vec<Sandbox>> {
+        let mut state = self.lock();
+        if state.failing_lists > 0 {
+            state.failing_lists -= 1;
+            return Err(Error::State("the runtime is busy".into()));
+        }
+        Ok(state.pods.values().map(|p| p.sandbox.clone()).collect())
+    }
+
+    async fn list_pod_sandbox_stats(&self) -> Result<BTreeMap<String, Stats>> {
+        let state = self.lock();
+        let mut sums: BTreeMap<String, Stats> =
+            state.pods.keys().map(|id| (id.clone(), Stats::default())).collect();
+        for container in state.containers.values().map(|c| &c.container) {
+            if let (Some(sum), Some(one)) = (sums.get_mut(&container.sandbox_id), made_up(container)) {
+                sum.cpu_usage += one.cpu_usage;
+                sum.memory_working_set += one.memory_working_set;
+            }
+        }
+        Ok(sums)
+    }
+
+    async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String> {
+        let id = self.new_id();
+        let mut state = self.lock();
+        state.note(format!("create_container {}", config.name));
+        state.check_image(&config.image)?;
+        let pod =
+            state.pods.get(sandbox_id).ok_or_else(|| Error::NotFound(format!("sandbox {sandbox_id}")))?;
+        if pod.sandbox.state == SandboxState::NotReady {
+            return Err(Error::State(format!("sandbox container {sandbox_id:?} is not running")));
+        }
+        let container = Container {
+            id: id.clone(),
+            sandbox_id: sandbox_id.to_string(),
+            name: config.name.clone(),
+            attempt: config.attempt,
+            state: ContainerState::Created,
+            image: config.image.clone(),
+            image_id: image_id(&config.image),
+            created_at: clock::now(),
+            started_at: None,
+            finished_at: None,
+            exit_code: 0,
+            reason: String::new(),
+            message: String::new(),
+            warnings: Vec::new(),
+            log_path: pod.config.log_directory.join(&config.log_path),
+            labels: config.labels.clone(),
+            annotations: config.annotations.clone(),
+        };
+        let script = state.script_of(&config);
+        state.containers.insert(id.clone(), Made { container, config, script });
+        self.tell(&state, sandbox_id, &id, EventKind::Created);
+        Ok(id)
+    }
+
+    async fn start_container(&self, id: &str) -> Result<()> {
+        let mut state = self.lock();
+        let found = state.containers.get_mut(id).ok_or_else(|| Error::NotFound(format!("container {id}")))?;
+        if found.container.state != ContainerState::Created {
+            return Err(Error::State(format!("container {id} is not in created state")));
+        }
+        let (script, sandbox) = (found.script.clone(), found.container.sandbox_id.clone());
+        let name = found.config.name.clone();
+        if let Script::FailStart(why) = &script {
+            found.container.state = ContainerState::Exited;
+            found.container.finished_at = Some(clock::now());
+            (found.container.exit_code, found.container.reason) = (128, "StartError".into());
+            found.container.message.clone_from(why);
+        } else {
+            found.container.state = ContainerState::Running;
+            found.container.started_at = Some(clock::now());
+        }
+        state.note(format!("start_container {name}"));
+        match script {
+            Script::FailStart(why) => {
+                self.tell(&state, &sandbox, id, EventKind::Stopped);
+                return Err(Error::Start(why));
+            }
+            Script::Exit { after, code, reason } => {
+                // The task keeps no runtime that its test has dropped.
+                let (runtime, id) = (Arc::downgrade(&self.state), id.to_string());
+                let events = self.events.downgrade();
+                self.crew.spawn(async move {
+                    clock::sleep(after).await;
+                    if let (Some(runtime), Some(events)) = (runtime.upgrade(), events.upgrade()) {
+                        end(&mut lock(&runtime), &events, &id, code, reason);
+                    }
+                });
+            }
+            Script::Run | Script::IgnoreStop => {}
+        }
+        self.tell(&state, &sandbox, id, EventKind::Started);
+        Ok(())
+    }
+
+    async fn stop_container(&self, id: &str, grace: Duration) -> Result<()> {
+        let script = {
+            let mut state = self.lock();
+            let Some(found) = state.containers.get(id) else { return Ok(()) };
+            if found.container.state != ContainerState::Running {
+                return Ok(());
+            }
+            let (script, name) = (found.script.clone(), found.config.name.clone());
+            state.note(format!("stop_container {name}"));
+            if state.failing_stops > 0 {
+                state.failing_stops -= 1;
+                return Err(Error::State("the runtime is busy".into()));
+            }
+            script
+        };
+        if script == Script::IgnoreStop {
+            tokio::time::sleep(grace).await;
+            self.end(id, 137, "Error");
+        } else {
+            self.end(id, 0, "Completed");
+        }
+        Ok(())
+    }
+
+    async fn remove_container(&self, id: &str) -> Result<()> {
+        self.end(id, 137, "Error");
+        let mut state = self.lock();
+        if let Some(gone) = state.containers.remove(id) {
+            state.note(format!("remove_container {}", gone.config.name));
+            self.tell(&state, &gone.container.sandbox_id, id, EventKind::Deleted);
+        }
+        Ok(())
+    }
+
+    async fn list_containers(&self) -> Result<Vec<Container>> {
+        Ok(self.lock().containers.values().map(|c| c.container.clone()).collect())
+    }
+
+    async fn container_status(&self, id: &str) -> Result<Container> {
+        let state = self.lock();
+        let found = state.containers.get(id).ok_or_else(|| Error::NotFound(format!("container {id}")))?;
+        Ok(found.container.clone())
+    }
+
+    async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>> {
+        let state = self.lock();
+        let all = state.containers.values().map(|c| &c.container);
+        Ok(all.filter_map(|c| Some((c.id.clone(), made_up(c)?))).collect())
+    }
+
+    async fn exec(&self, request: ExecRequest) -> Result<Session> {
+        let times = {
+            let mut state = self.lock();
+            state.note(format!("exec {}", request.command.join(" ")));
+            state.exec
+        };
+        let (start, run) = times.ok_or(Error::Unsupported("exec"))?;
+        tokio::time::sleep(start).await;
+        let (done, exit) = oneshot::channel();
+        self.crew.spawn(async move {
+            tokio::time::sleep(run).await;
+            let _ = done.send(0); // the session is gone
+        });
+        Ok(Session { stdin: None, stdout: Box::pin(tokio::io::empty()), stderr: None, resize: None, exit })
+    }
+
+    async fn attach(&self, _: &str) -> Result<Session> {
+        Err(Error::Unsupported("attach"))
+    }
+
+    async fn port_forward(&self, _: &str, _: u16) -> Result<Box<dyn Stream>> {
+        match self.lock().doors.pop_front() {
+            Some(door) => Ok(Box::new(door)),
+            None => Err(Error::Unsupported("port-forward")),
+        }
+    }
+
+    async fn pull_image(&self, reference: &str) -> Result<String> {
+        let mut state = self.lock();
+        state.note(format!("pull_image {reference}"));
+        state.check_image(reference)?;
+        Ok(image_id(reference))
+    }
+
+    async fn image_status(&self, reference: &str) -> Result<Option<Image>> {
+        match self.lock().check_image(reference) {
+            Ok(()) => Ok(Some(Image { id: image_id(reference), tags: vec![reference.to_string()], size: 0 })),
+            Err(Error::NoImage { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn list_images(&self) -> Result<Vec<Image>> {
+        let state = self.lock();
+        let used: BTreeSet<&String> = state.containers.values().map(|c| &c.config.image).collect();
+        let image = |r: &&String| Image { id: image_id(r), tags: vec![(*r).clone()], size: 0 };
+        Ok(used.iter().map(image).collect())
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fake() -> FakeRuntime {
+        FakeRuntime::new(Ipv4Addr::new(172, 30, 0, 99), Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1))
+    }
+
+    async fn start(runtime: &FakeRuntime, name: &str) -> Result<String> {
+        let sandbox = runtime.run_pod_sandbox(SandboxConfig::default()).await?;
+        let config = ContainerConfig { name: name.into(), image: "nginx".into(), ..Default::default() };
+        let id = runtime.create_container(&sandbox.id, config).await?;
+        runtime.start_container(&id).await?;
+        Ok(id)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn containers_do_what_their_script_says() {
+        let runtime = fake();
+        let mut events = runtime.events();
+        let exit = Script::Exit { after: Duration::from_secs(30), code: 3, reason: "Error" };
+        runtime.script("job", exit);
+        runtime.script("deaf", Script::IgnoreStop);
+        runtime.script("bad", Script::FailStart("no".into()));
+        let job = start(&runtime, "job").await.unwrap();
+        assert_eq!(runtime.container_status(&job).await.unwrap().state, ContainerState::Running);
+        while events.recv().await.unwrap().kind != EventKind::Stopped {}
+        assert_eq!(runtime.container_status(&job).await.unwrap().exit_code, 3);
+        let deaf = start(&runtime, "deaf").await.unwrap();
+        let before = clock::Instant::now();
+        runtime.stop_container(&deaf, Duration::from_secs(30)).await.unwrap();
+        assert_eq!(before.elapsed(), Duration::from_secs(30));
+        assert_eq!(runtime.container_status(&deaf).await.unwrap().exit_code, 137);
+        assert!(matches!(start(&runtime, "bad").await, Err(Error::Start(_))));
+        runtime.forget_image("nginx");
+        assert!(matches!(start(&runtime, "web").await, Err(Error::NoImage { .. })));
+        let ips: Vec<_> = runtime.list_pod_sandboxes().await.unwrap().iter().filter_map(|s| s.ip).collect();
+        assert!(ips.iter().all(|ip| ip.octets()[..3] == [10, 244, 9] && ip.octets()[3] > 1), "{ips:?}");
+        // One pod stays while others come and go, and its address with it.
+        let stays = runtime.run_pod_sandbox(SandboxConfig::default()).await.unwrap();
+        for _ in 0..300 {
+            let goes = runtime.run_pod_sandbox(SandboxConfig::default()).await.unwrap();
+            assert_ne!(goes.ip, stays.ip);
+            runtime.remove_pod_sandbox(&goes.id).await.unwrap();
+        }
+        while runtime.run_pod_sandbox(SandboxConfig::default()).await.is_ok() {}
+        assert_eq!(runtime.list_pod_sandboxes().await.unwrap().len(), 253);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sandbox_that_is_removed_tells_of_its_containers() {
+        let runtime = fake();
+        let web = start(&runtime, "web").await.unwrap();
+        let mut events = runtime.events();
+        let sandbox = runtime.container_status(&web).await.unwrap().sandbox_id;
+        runtime.remove_pod_sandbox(&sandbox).await.unwrap();
+        let mut kinds = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            assert_eq!(event.container_id, web);
+            kinds.push(event.kind);
+        }
+        assert_eq!(kinds, [EventKind::Stopped, EventKind::Deleted]);
+    }
+
+    #[tokio::test]
+    async fn streams_for_port_forwards_are_given_away_in_their_order() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let runtime = fake();
+        for name in [1, 2] {
+            let (mut test, given) = tokio::io::duplex(8);
+            test.write_all(&[name]).await.unwrap();
+            runtime.open_door(given);
+        }
+        for name in [1, 2] {
+            assert_eq!(runtime.port_forward("", 80).await.unwrap().read_u8().await.unwrap(), name);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_container_that_runs_on_keeps_no_runtime() {
+        let runtime = fake();
+        runtime
+            .script("job", Script::Exit { after: Duration::from_secs(3600), code: 0, reason: "Completed" });
+        start(&runtime, "job").await.unwrap();
+        tokio::task::yield_now().await; // its task sleeps
+        let (state, mut events) = (Arc::downgrade(&runtime.state), runtime.events());
+        drop(runtime);
+        assert!(state.upgrade().is_none());
+        assert!(matches!(events.recv().await, Err(broadcast::error::RecvError::Closed)));
+    }
+}

@@ -1,0 +1,412 @@
+//! # The container runtime interface
+//!
+//! ## In Kubernetes
+//! The kubelet drives containerd or CRI-O over gRPC with the calls of CRI v1: sandboxes,
+//! containers, images, streaming.
+//! ## How this one works
+//! The calls that this kubelet makes as one trait, [`Runtime`]. `runtime` implements it with real
+//! namespaces, `cluster` with supervised tasks for control-plane components and addons, and `fake`
+//! with memory alone, for tests. The kubelet cannot tell them apart.
+//! ## Left out
+//! Container checkpoints, runtime handlers, image file-system statistics, metrics. Updates of a
+//! container's or a sandbox's resources: pods are not resized in place. Removal of images: those
+//! that are built in or in the store stay. `ExecSync` is [`Runtime::exec`];
+//! `ReopenContainerLog` has no caller, since the runtime moves log files aside itself
+//! ([`LogLimits`]). Mounts have no propagation and are read-only with all that is mounted below;
+//! containers have no seccomp profile of their own, no AppArmor profile, no SELinux label and no
+//! sysctls. The API answers a pod that sets such a field with a warning.
+//! ## Read next
+//! `runtime`, which does it for real; `kubelet`, which asks for it.
+
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use clock::Timestamp;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No sandbox, container or process of that id.
+    #[error("{0} not found")]
+    NotFound(String),
+    /// The image is neither built in nor in the store. `known` lists what is.
+    #[error("{reference}: not found: this cluster works offline and has these images: {}", known.join(", "))]
+    NoImage { reference: String, known: Vec<String> },
+    #[error("couldn't parse image name {0:?}: invalid reference format")]
+    BadImageName(String),
+    /// The image stands for a component of the cluster, and this pod is none of those that run it.
+    #[error(
+        "image {image:?} is reserved: {component} runs from the cluster's own manifests only (static pods of a control-plane node, addons in kube-system)"
+    )]
+    Reserved { image: String, component: String },
+    /// The container could not be set up or its program could not be run. The message is for
+    /// people.
+    #[error("{0}")]
+    Start(String),
+    /// The call makes no sense in the object's state.
+    #[error("{0}")]
+    State(String),
+    /// This runtime does not do that.
+    #[error("{0} is not implemented by this runtime")]
+    Unsupported(&'static str),
+    #[error("{what}")]
+    Io {
+        what: String,
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Returns the error with its causes on one line, for Events: `cannot make /x: Permission
+    /// denied (os error 13)`.
+    pub fn line(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |e| e.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Which pod a sandbox is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodId {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+}
+
+/// `/etc/resolv.conf` of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dns {
+    pub servers: Vec<String>,
+    pub searches: Vec<String>,
+    pub options: Vec<String>,
+}
+
+/// How much of a container's output is kept: `containerLogMaxSize` and `containerLogMaxFiles` of
+/// the kubelet's configuration. CRI leaves moving files aside to the kubelet, which looks every ten
+/// seconds; here the runtime does it as it writes, so that the bound holds at any rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Bytes of one file; it is moved aside before it would grow beyond.
+    pub max_size: u64,
+    /// The current file included; at least 2.
+    pub max_files: usize,
+}
+
+impl Default for LogLimits {
+    fn default() -> LogLimits {
+        LogLimits { max_size: 10 << 20, max_files: 5 }
+    }
+}
+
+/// Where a log is that was moved aside `age` times: `0.log`, `0.log.1`, `0.log.2`, …
+pub fn rotated_log(path: &Path, age: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    if age > 0 {
+        name.push(format!(".{age}"));
+    }
+    name.into()
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct SandboxConfig {
+    pub pod: PodId,
+    /// How often a sandbox was made for this pod before.
+    pub attempt: u32,
+    pub hostname: String,
+    /// The name that the cluster's DNS knows it by, if its pod asks for one (`spec.subdomain`):
+    /// `web-0.db.default.svc.cluster.local`.
+    pub fqdn: Option<String>,
+    /// Containers' log paths are relative to this directory.
+    pub log_directory: PathBuf,
+    pub logs: LogLimits,
+    pub dns: Dns,
+    /// Further lines of `/etc/hosts`: address, then names.
+    pub host_aliases: Vec<(String, Vec<String>)>,
+    /// Uses the node's network namespace instead of one of its own.
+    pub host_network: bool,
+    /// All containers see each other's processes (`shareProcessNamespace`).
+    pub share_process_namespace: bool,
+    /// Its users are others than the node's (`hostUsers: false`).
+    pub own_users: bool,
+    /// `cpu.shares` of all its containers together, as of [`Resources`]; 0 is the kernel's default.
+    pub cpu_shares: u64,
+    /// CPU limit of all its containers together, in millicores.
+    pub cpu_limit_milli: Option<u64>,
+    /// Memory limit of all its containers together, in bytes. What a container leaves in a volume
+    /// in memory counts here when it has ended, too.
+    pub memory_limit: Option<u64>,
+    /// Processes and threads of all its containers together. `None`: what the runtime gives without
+    /// asking.
+    pub pids_limit: Option<u64>,
+}
+
+impl SandboxConfig {
+    /// Its names, the longest first.
+    pub fn names(&self) -> Vec<&str> {
+        self.fqdn.as_deref().into_iter().chain([self.hostname.as_str()]).collect()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SandboxState {
+    Ready,
+    NotReady,
+}
+
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    pub id: String,
+    pub pod: PodId,
+    pub attempt: u32,
+    pub state: SandboxState,
+    pub created_at: Timestamp,
+    /// Pod address; the node's own with `host_network`.
+    pub ip: Option<Ipv4Addr>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mount {
+    /// A trusted directory in which `host_path` is looked up as if it were `/`, when the container
+    /// starts: a link in it never leads outside. Set it where `host_path` comes from an object
+    /// (hostPath and local volumes: the node's file system). `None`: `host_path` is trusted, made
+    /// by the kubelet itself.
+    pub host_root: Option<PathBuf>,
+    pub host_path: PathBuf,
+    /// A part of it, relative; empty is the whole. Made as a directory if it is not there. The real
+    /// CRI has no such field: there the kubelet binds the part to a place of its own first. A pod
+    /// that can write into a volume decides what names in it lead to, so the part is looked up when
+    /// it is mounted, and never outside of `host_path`.
+    pub sub_path: PathBuf,
+    pub container_path: PathBuf,
+    pub read_only: bool,
+}
+
+/// Limits as the kernel wants them. `None` means unlimited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// `cpu.shares` of cgroup v1: max(2, request in millicores * 1024 / 1000).
+    pub cpu_shares: u64,
+    /// CPU limit in millicores.
+    pub cpu_limit_milli: Option<u64>,
+    /// Memory limit in bytes.
+    pub memory_limit: Option<u64>,
+    pub pids_limit: Option<u64>,
+    /// How soon the kernel ends its processes when memory runs out: -1000 (never) to 1000 (first).
+    /// The runtime raises values below its own.
+    pub oom_score_adj: i32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Security {
+    pub run_as_user: Option<u32>,
+    pub run_as_group: Option<u32>,
+    pub supplemental_groups: Vec<u32>,
+    pub read_only_root: bool,
+    pub privileged: bool,
+    /// `allowPrivilegeEscalation: false`.
+    pub no_new_privs: bool,
+    /// Capability names without `CAP_`.
+    pub add_capabilities: Vec<String>,
+    pub drop_capabilities: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ContainerConfig {
+    pub name: String,
+    pub attempt: u32,
+    /// As the pod wrote it, e.g. `nginx`; resolved by the runtime.
+    pub image: String,
+    /// Overrides the image's entrypoint if not empty.
+    pub command: Vec<String>,
+    /// Overrides the image's arguments if not empty (or if `command` is given).
+    pub args: Vec<String>,
+    pub working_dir: Option<String>,
+    pub env: Vec<(String, String)>,
+    pub mounts: Vec<Mount>,
+    /// Relative to the sandbox' log directory, in CRI log format.
+    pub log_path: PathBuf,
+    pub stdin: bool,
+    pub stdin_once: bool,
+    pub tty: bool,
+    pub resources: Resources,
+    pub security: Security,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContainerState {
+    Created,
+    Running,
+    Exited,
+}
+
+#[derive(Clone, Debug)]
+pub struct Container {
+    pub id: String,
+    pub sandbox_id: String,
+    pub name: String,
+    pub attempt: u32,
+    pub state: ContainerState,
+    pub image: String,
+    /// Content digest, `sha256:…`.
+    pub image_id: String,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    /// 128 + signal for a process ended by one.
+    pub exit_code: i32,
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`.
+    pub reason: String,
+    pub message: String,
+    /// What the pod asked for and this container does not have, one sentence each, e.g.
+    /// capabilities that the machine does not grant. Known once the container was started; empty if
+    /// all was honoured. The kubelet reports each in an Event.
+    pub warnings: Vec<String>,
+    /// Absolute.
+    pub log_path: PathBuf,
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// `sha256:…`.
+    pub id: String,
+    /// Normalized references, e.g. `docker.io/library/nginx:latest`.
+    pub tags: Vec<String>,
+    pub size: u64,
+}
+
+/// Something happened to a container; the kubelet looks again at the pod (an evented PLEG). It does
+/// not use the other fields, which CRI has; tests do.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub pod: PodId,
+    pub container_id: String,
+    pub kind: EventKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    Created,
+    Started,
+    Stopped,
+    Deleted,
+}
+
+pub type Reader = Pin<Box<dyn AsyncRead + Send>>;
+pub type Writer = Pin<Box<dyn AsyncWrite + Send>>;
+
+#[derive(Clone, Debug, Default)]
+pub struct ExecRequest {
+    pub container_id: String,
+    pub command: Vec<String>,
+    pub tty: bool,
+    pub stdin: bool,
+}
+
+/// A terminal's size in character cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    pub columns: u16,
+    pub rows: u16,
+}
+
+/// A running process' ends, held by the client that talks to it. Dropping the session kills an
+/// exec'd process and detaches from an attached one.
+pub struct Session {
+    pub stdin: Option<Writer>,
+    pub stdout: Reader,
+    /// Absent with a terminal.
+    pub stderr: Option<Reader>,
+    /// Absent without a terminal.
+    pub resize: Option<mpsc::Sender<Size>>,
+    /// The exit code, after all output was written.
+    pub exit: oneshot::Receiver<i32>,
+}
+
+/// Use since the container, or the sandbox, started.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    pub cpu_usage: Duration,
+    /// Memory that cannot be reclaimed without the process noticing, in bytes.
+    pub memory_working_set: u64,
+}
+
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// What a kubelet asks of a container runtime: the RuntimeService and ImageService of CRI v1.
+#[async_trait]
+pub trait Runtime: Send + Sync {
+    /// Name and version, e.g. `ropewalk://0.1.0`: `status.nodeInfo.containerRuntimeVersion`.
+    fn version(&self) -> String;
+
+    /// Makes the pod's namespaces, network and cgroup.
+    async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<Sandbox>;
+    /// Kills what still runs in it and takes its network down. Idempotent.
+    async fn stop_pod_sandbox(&self, id: &str) -> Result<()>;
+    /// Removes a stopped sandbox and its containers. Idempotent.
+    async fn remove_pod_sandbox(&self, id: &str) -> Result<()>;
+    async fn list_pod_sandboxes(&self) -> Result<Vec<Sandbox>>;
+    /// Use of the sandboxes at this moment, by id: of all containers of one together, with what
+    /// ended ones left in volumes in memory.
+    async fn list_pod_sandbox_stats(&self) -> Result<BTreeMap<String, Stats>>;
+
+    /// Prepares a container; the program does not run yet. Returns its id.
+    async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String>;
+    async fn start_container(&self, id: &str) -> Result<()>;
+    /// Stop signal, at most `grace`, then SIGKILL. Returns when it has ended. Idempotent. `grace`
+    /// is real time: who wants the cluster's clock scales it before the call ([`clock::scaled`]).
+    async fn stop_container(&self, id: &str, grace: Duration) -> Result<()>;
+    /// Removes a container, its file system and its log. One that runs is ended first. Idempotent.
+    async fn remove_container(&self, id: &str) -> Result<()>;
+    async fn list_containers(&self) -> Result<Vec<Container>>;
+    async fn container_status(&self, id: &str) -> Result<Container>;
+    /// Use of the running containers at this moment, by id. One whose use cannot be told is left
+    /// out.
+    async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>>;
+
+    async fn exec(&self, request: ExecRequest) -> Result<Session>;
+    async fn attach(&self, container_id: &str) -> Result<Session>;
+    /// A TCP connection to a port inside the sandbox, through its own loopback.
+    async fn port_forward(&self, sandbox_id: &str, port: u16) -> Result<Box<dyn Stream>>;
+
+    /// Makes the image present and returns its id.
+    async fn pull_image(&self, reference: &str) -> Result<String>;
+    /// `None` if it is not present.
+    async fn image_status(&self, reference: &str) -> Result<Option<Image>>;
+    async fn list_images(&self) -> Result<Vec<Image>>;
+
+    /// Events from now on.
+    fn events(&self) -> broadcast::Receiver<Event>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An Event that says "cannot make /x" and not why helps nobody.
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        let cause = std::io::Error::other("no room");
+        let error = Error::Io { what: "cannot make /x".into(), cause };
+        assert_eq!(
+            (error.to_string().as_str(), error.line().as_str()),
+            ("cannot make /x", "cannot make /x: no room")
+        );
+        assert_eq!(Error::Start("failed".into()).line(), "failed");
+    }
+}

@@ -1,0 +1,511 @@
+//! Bytes on the wire and on disk: little numbers as varints, everything else behind its length.
+
+use super::message::{Body, ConfState, Entry, HardState, Message, NONE, Payload, SnapshotRef};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// First byte of every encoded message.
+const MESSAGE_VERSION: u8 = 1;
+
+/// Terms and indexes stay below this. No cluster comes near it by counting, and what is added to
+/// one cannot overflow.
+pub const COUNT_MAX: u64 = 1 << 62;
+
+/// A peer may move a member's term and index at once only below this, so that there is room to
+/// count on: see [`term_in_reach`], and snapshots.
+pub const REACH_MAX: u64 = COUNT_MAX / 2;
+
+/// Above [`REACH_MAX`], a peer may move a member's term by at most this much with one message.
+const TERM_STEP: u64 = 1 << 32;
+
+/// Returns whether a member in term `own` believes that a peer is in term `term`. Without this, one
+/// message with the largest term that can be read would be the last: no member could read the
+/// messages of the next election. A term of 2^61 + 2^32 is believed by every member, the next 2^32
+/// terms only by those that got there.
+pub fn term_in_reach(own: u64, term: u64) -> bool {
+    term <= own.max(REACH_MAX) + TERM_STEP
+}
+
+/// Why bytes could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error("ends too early")]
+    Short,
+    #[error("unknown {what} {value}")]
+    Unknown { what: &'static str, value: u64 },
+    #[error("{0} bytes left over")]
+    Long(usize),
+    /// No member that follows the protocol says this.
+    #[error("{what} {value} cannot be")]
+    Impossible { what: &'static str, value: u64 },
+}
+
+/// Appends a number in 1 to 10 bytes, seven bits each, least first (protobuf's varint).
+pub fn put_u64(out: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+/// Appends a signed number; small ones of either sign stay small (zigzag).
+pub fn put_i64(out: &mut Vec<u8>, n: i64) {
+    put_u64(out, ((n << 1) ^ (n >> 63)) as u64);
+}
+
+/// Appends a length and the bytes.
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_u64(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Reads what the `put_` functions wrote. Byte strings are shared with the input, not copied.
+pub struct Reader {
+    bytes: Bytes,
+    at: usize,
+}
+
+impl Reader {
+    pub fn new(bytes: Bytes) -> Reader {
+        Reader { bytes, at: 0 }
+    }
+
+    pub fn u8(&mut self) -> Result<u8, DecodeError> {
+        let byte = *self.bytes.get(self.at).ok_or(DecodeError::Short)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    pub fn u64(&mut self) -> Result<u64, DecodeError> {
+        let mut n = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            n |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(n);
+            }
+        }
+        Err(DecodeError::Unknown { what: "number", value: n })
+    }
+
+    /// A term or an index.
+    pub fn counted(&mut self, what: &'static str) -> Result<u64, DecodeError> {
+        match self.u64()? {
+            n if n < COUNT_MAX => Ok(n),
+            value => Err(DecodeError::Impossible { what, value }),
+        }
+    }
+
+    pub fn i64(&mut self) -> Result<i64, DecodeError> {
+        let n = self.u64()?;
+        Ok((n >> 1) as i64 ^ -((n & 1) as i64))
+    }
+
+    pub fn bool(&mut self) -> Result<bool, DecodeError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            n => Err(DecodeError::Unknown { what: "flag", value: n.into() }),
+        }
+    }
+
+    pub fn bytes(&mut self) -> Result<Bytes, DecodeError> {
+        let string = self.string()?;
+        Ok(self.bytes.slice(string))
+    }
+
+    /// As [`bytes`](Reader::bytes), for those who look only.
+    fn slice(&mut self) -> Result<&[u8], DecodeError> {
+        let string = self.string()?;
+        Ok(&self.bytes[string])
+    }
+
+    /// Where the next byte string is.
+    fn string(&mut self) -> Result<Range<usize>, DecodeError> {
+        let len = usize::try_from(self.u64()?).map_err(|_| DecodeError::Short)?;
+        let end =
+            self.at.checked_add(len).filter(|end| *end <= self.bytes.len()).ok_or(DecodeError::Short)?;
+        Ok(std::mem::replace(&mut self.at, end)..end)
+    }
+
+    /// A count of things that take at least a byte each, so that a lie cannot ask for memory.
+    pub fn count(&mut self) -> Result<usize, DecodeError> {
+        let n = self.u64()?;
+        if n > self.left() as u64 { Err(DecodeError::Short) } else { Ok(n as usize) }
+    }
+
+    /// Bytes of the whole input, also of what was read.
+    pub fn total(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn left(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    pub fn end(&self) -> Result<(), DecodeError> {
+        match self.left() {
+            0 => Ok(()),
+            n => Err(DecodeError::Long(n)),
+        }
+    }
+}
+
+pub fn put_conf(out: &mut Vec<u8>, conf: &ConfState) {
+    for set in [&conf.voters, &conf.learners] {
+        put_u64(out, set.len() as u64);
+        set.iter().for_each(|id| put_u64(out, *id));
+    }
+}
+
+/// Reads a configuration. Errors: it has no voter, or member 0, or a member twice.
+pub fn conf(r: &mut Reader) -> Result<ConfState, DecodeError> {
+    let (mut conf, mut seen) = (ConfState::default(), BTreeSet::new());
+    for set in [&mut conf.voters, &mut conf.learners] {
+        for _ in 0..r.count()? {
+            let id = r.u64()?;
+            if id == NONE || !seen.insert(id) {
+                return Err(DecodeError::Impossible { what: "member of a configuration", value: id });
+            }
+            set.insert(id);
+        }
+    }
+    if conf.voters.is_empty() {
+        return Err(DecodeError::Impossible { what: "number of voters", value: 0 });
+    }
+    Ok(conf)
+}
+
+pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
+    put_u64(out, entry.term);
+    put_u64(out, entry.index);
+    match &entry.payload {
+        Payload::Empty => out.push(0),
+        Payload::Normal(data) => {
+            out.push(1);
+            put_bytes(out, data);
+        }
+        Payload::ConfChange(conf) => {
+            out.push(2);
+            put_conf(out, conf);
+        }
+    }
+}
+
+pub fn entry(r: &mut Reader) -> Result<Entry, DecodeError> {
+    let (term, index) = (r.counted("term")?, r.counted("index")?);
+    let payload = match r.u8()? {
+        0 => Payload::Empty,
+        // copied: an entry lives long and must not hold on to the buffer it came in
+        1 => Payload::Normal(Bytes::copy_from_slice(r.slice()?)),
+        2 => Payload::ConfChange(conf(r)?),
+        n => return Err(DecodeError::Unknown { what: "entry type", value: n.into() }),
+    };
+    Ok(Entry { term, index, payload })
+}
+
+pub fn put_hard(out: &mut Vec<u8>, hard: &HardState) {
+    for n in [hard.term, hard.vote, hard.commit] {
+        put_u64(out, n);
+    }
+}
+
+pub fn hard(r: &mut Reader) -> Result<HardState, DecodeError> {
+    Ok(HardState { term: r.counted("term")?, vote: r.u64()?, commit: r.counted("index")? })
+}
+
+/// A message as bytes: version, from, to, term, kind, fields.
+pub fn encode_message(m: &Message) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 + m.body.size());
+    out.push(MESSAGE_VERSION);
+    for n in [m.from, m.to, m.term] {
+        put_u64(&mut out, n);
+    }
+    let mut put = |kind: u8, numbers: &[u64]| {
+        out.push(kind);
+        numbers.iter().for_each(|n| put_u64(&mut out, *n));
+    };
+    match &m.body {
+        Body::MsgApp { index, log_term, entries, commit } => {
+            put(1, &[*index, *log_term, *commit, entries.len() as u64]);
+            entries.iter().for_each(|e| put_entry(&mut out, e));
+        }
+        Body::MsgAppResp { index, reject, hint_index, hint_term } => {
+            put(2, &[*index, u64::from(*reject), *hint_index, *hint_term]);
+        }
+        Body::MsgHeartbeat { commit, read } => put(3, &[*commit, *read]),
+        Body::MsgHeartbeatResp { read } => put(4, &[*read]),
+        Body::MsgPreVote { index, log_term } => put(5, &[*index, *log_term]),
+        Body::MsgPreVoteResp { reject } => put(6, &[u64::from(*reject)]),
+        Body::MsgVote { index, log_term, transfer } => put(7, &[*index, *log_term, u64::from(*transfer)]),
+        Body::MsgVoteResp { reject } => put(8, &[u64::from(*reject)]),
+        Body::MsgSnap(s) => {
+            put(9, &[s.index, s.term]);
+            put_conf(&mut out, &s.conf);
+            put_bytes(&mut out, &s.data);
+        }
+        Body::MsgTimeoutNow => put(10, &[]),
+        Body::MsgProp { data } => {
+            put(11, &[]);
+            put_bytes(&mut out, data);
+        }
+        Body::MsgReadIndex { ctx } => put(12, &[*ctx]),
+        Body::MsgReadIndexResp { ctx, index } => put(13, &[*ctx, *index]),
+        Body::MsgAsk { ctx, applied, data } => {
+            put(14, &[*ctx, *applied]);
+            put_bytes(&mut out, data);
+        }
+        Body::MsgAnswer { ctx, data } => {
+            put(15, &[*ctx]);
+            put_bytes(&mut out, data);
+        }
+    }
+    out
+}
+
+/// Reads what [`encode_message`] wrote. Errors name what is unknown: a newer peer is refused, not
+/// misread.
+pub fn decode_message(bytes: Bytes) -> Result<Message, DecodeError> {
+    let r = &mut Reader::new(bytes);
+    let version = r.u8()?;
+    if version != MESSAGE_VERSION {
+        return Err(DecodeError::Unknown { what: "message version", value: version.into() });
+    }
+    let (from, to, term) = (r.u64()?, r.u64()?, r.counted("term")?);
+    if from == NONE || from == to {
+        return Err(DecodeError::Impossible { what: "sender", value: from });
+    }
+    let body = match r.u8()? {
+        1 => {
+            let (index, log_term, commit) = (r.counted("index")?, r.counted("term")?, r.counted("index")?);
+            if log_term > term {
+                return Err(DecodeError::Impossible { what: "term of an entry", value: log_term });
+            }
+            let mut entries: Vec<Entry> = Vec::new();
+            let mut before = (index, log_term);
+            for _ in 0..r.count()? {
+                let next = entry(r)?;
+                // each follows the one before it, and none is newer than its leader
+                if next.index != before.0 + 1 {
+                    return Err(DecodeError::Impossible { what: "index of an entry", value: next.index });
+                }
+                if next.term < before.1 || next.term > term {
+                    return Err(DecodeError::Impossible { what: "term of an entry", value: next.term });
+                }
+                before = (next.index, next.term);
+                entries.push(next);
+            }
+            Body::MsgApp { index, log_term, entries, commit }
+        }
+        2 => {
+            let (index, reject) = (r.counted("index")?, r.bool()?);
+            let (hint_index, hint_term) = (r.counted("index")?, r.counted("term")?);
+            Body::MsgAppResp { index, reject, hint_index, hint_term }
+        }
+        3 => Body::MsgHeartbeat { commit: r.counted("index")?, read: r.u64()? },
+        4 => Body::MsgHeartbeatResp { read: r.u64()? },
+        5 => Body::MsgPreVote { index: r.counted("index")?, log_term: r.counted("term")? },
+        6 => Body::MsgPreVoteResp { reject: r.bool()? },
+        7 => {
+            let (index, log_term) = (r.counted("index")?, r.counted("term")?);
+            Body::MsgVote { index, log_term, transfer: r.bool()? }
+        }
+        8 => Body::MsgVoteResp { reject: r.bool()? },
+        9 => {
+            let (index, of) = (r.counted("index")?, r.counted("term")?);
+            // the log goes on behind it, and none is newer than its leader
+            if index >= REACH_MAX {
+                return Err(DecodeError::Impossible { what: "index of a snapshot", value: index });
+            }
+            if of > term {
+                return Err(DecodeError::Impossible { what: "term of a snapshot", value: of });
+            }
+            Body::MsgSnap(SnapshotRef { index, term: of, conf: conf(r)?, data: r.bytes()? })
+        }
+        10 => Body::MsgTimeoutNow,
+        11 => Body::MsgProp { data: Bytes::copy_from_slice(&r.bytes()?) },
+        12 => Body::MsgReadIndex { ctx: r.u64()? },
+        13 => Body::MsgReadIndexResp { ctx: r.u64()?, index: r.counted("index")? },
+        14 => Body::MsgAsk { ctx: r.u64()?, applied: r.counted("index")?, data: r.bytes()? },
+        15 => Body::MsgAnswer { ctx: r.u64()?, data: r.bytes()? },
+        n => return Err(DecodeError::Unknown { what: "message kind", value: n.into() }),
+    };
+    r.end()?;
+    Ok(Message { from, to, term, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn body() -> impl Strategy<Value = Body> {
+        let n = || 0..COUNT_MAX;
+        let data = || proptest::collection::vec(any::<u8>(), 0..40).prop_map(Bytes::from);
+        let ids = |least| proptest::collection::btree_set(1..COUNT_MAX, least..4);
+        let conf = move || {
+            (ids(1), ids(0))
+                .prop_map(|(voters, learners)| ConfState { learners: &learners - &voters, voters })
+        };
+        let payload = prop_oneof![
+            Just(Payload::Empty),
+            data().prop_map(Payload::Normal),
+            conf().prop_map(Payload::ConfChange)
+        ];
+        let entry = (n(), n(), payload).prop_map(|(term, index, payload)| Entry { term, index, payload });
+        prop_oneof![
+            (n(), n(), n(), proptest::collection::vec(entry, 0..4)).prop_map(
+                |(index, log_term, commit, entries)| Body::MsgApp { index, log_term, entries, commit }
+            ),
+            (n(), any::<bool>(), n(), n()).prop_map(|(index, reject, hint_index, hint_term)| {
+                Body::MsgAppResp { index, reject, hint_index, hint_term }
+            }),
+            (n(), n()).prop_map(|(commit, read)| Body::MsgHeartbeat { commit, read }),
+            n().prop_map(|read| Body::MsgHeartbeatResp { read }),
+            (n(), n()).prop_map(|(index, log_term)| Body::MsgPreVote { index, log_term }),
+            any::<bool>().prop_map(|reject| Body::MsgPreVoteResp { reject }),
+            (n(), n(), any::<bool>()).prop_map(|(index, log_term, transfer)| Body::MsgVote {
+                index,
+                log_term,
+                transfer
+            }),
+            any::<bool>().prop_map(|reject| Body::MsgVoteResp { reject }),
+            (n(), n(), conf(), data()).prop_map(|(index, term, conf, data)| Body::MsgSnap(SnapshotRef {
+                index,
+                term,
+                conf,
+                data
+            })),
+            Just(Body::MsgTimeoutNow),
+            data().prop_map(|data| Body::MsgProp { data }),
+            n().prop_map(|ctx| Body::MsgReadIndex { ctx }),
+            (n(), n()).prop_map(|(ctx, index)| Body::MsgReadIndexResp { ctx, index }),
+            (n(), n(), data()).prop_map(|(ctx, applied, data)| Body::MsgAsk { ctx, applied, data }),
+            (n(), data()).prop_map(|(ctx, data)| Body::MsgAnswer { ctx, data }),
+        ]
+    }
+
+    /// Entries follow each other, and none is newer than who sends them.
+    fn in_order(mut body: Body, term: u64) -> Body {
+        if let Body::MsgSnap(snapshot) = &mut body {
+            (snapshot.index, snapshot.term) = (snapshot.index % REACH_MAX, snapshot.term.min(term));
+        }
+        if let Body::MsgApp { index, log_term, entries, .. } = &mut body {
+            *index = (*index).min(COUNT_MAX - 9);
+            *log_term = (*log_term).min(term);
+            for (entry, at) in entries.iter_mut().zip(*index + 1..) {
+                (entry.index, entry.term) = (at, term);
+            }
+        }
+        body
+    }
+
+    /// What no member says, be it a mistake or malice, is refused before anybody counts with it.
+    #[test]
+    fn impossible_numbers_are_refused() {
+        let told =
+            |from, term, body| decode_message(encode_message(&Message { from, to: 2, term, body }).into());
+        let append = |index, terms: &[(u64, u64)]| {
+            let entry =
+                |(term, index): &(u64, u64)| Entry { term: *term, index: *index, payload: Payload::Empty };
+            Body::MsgApp { index, log_term: 3, entries: terms.iter().map(entry).collect(), commit: 0 }
+        };
+        let beat = || Body::MsgHeartbeat { commit: 1, read: 1 };
+        let conf = |voters: &[u64], learners: &[u64]| ConfState {
+            voters: voters.iter().copied().collect(),
+            learners: learners.iter().copied().collect(),
+        };
+        let snapshot = |index, term, conf| {
+            Body::MsgSnap(SnapshotRef { index, term, conf, data: Bytes::from_static(b"state") })
+        };
+        let change = |conf| {
+            let entries = vec![Entry { term: 3, index: 8, payload: Payload::ConfChange(conf) }];
+            Body::MsgApp { index: 7, log_term: 3, entries, commit: 0 }
+        };
+        let refused = [
+            told(1, u64::MAX, beat()),
+            told(1, COUNT_MAX, beat()),
+            told(NONE, 5, beat()),
+            told(2, 5, beat()),
+            told(1, 5, Body::MsgHeartbeat { commit: u64::MAX, read: 0 }),
+            told(1, 5, Body::MsgAppResp { index: u64::MAX, reject: false, hint_index: 0, hint_term: 0 }),
+            told(1, 5, Body::MsgAppResp { index: 0, reject: true, hint_index: u64::MAX, hint_term: 0 }),
+            told(1, 5, Body::MsgVote { index: u64::MAX, log_term: 1, transfer: false }),
+            told(1, 5, Body::MsgPreVote { index: 1, log_term: u64::MAX }),
+            told(1, 5, Body::MsgReadIndexResp { ctx: 1, index: u64::MAX }),
+            told(1, 5, Body::MsgSnap(SnapshotRef { index: u64::MAX, ..SnapshotRef::default() })),
+            told(1, 5, append(u64::MAX, &[])),
+            told(1, 5, append(7, &[(3, 9)])),
+            told(1, 5, append(7, &[(3, 8), (3, 8)])),
+            told(1, 5, append(7, &[(2, 8)])),
+            told(1, 5, append(7, &[(6, 8)])),
+            told(1, 2, append(7, &[])),
+            told(1, 5, snapshot(7, 6, conf(&[1], &[]))),
+            told(1, 5, snapshot(REACH_MAX, 5, conf(&[1], &[]))),
+            told(1, 5, snapshot(7, 5, conf(&[], &[1]))),
+            told(1, 5, snapshot(7, 5, conf(&[1, 0], &[]))),
+            told(1, 5, change(conf(&[], &[]))),
+            told(1, 5, change(conf(&[1], &[0]))),
+            told(1, 5, change(conf(&[1, 2], &[2]))),
+        ];
+        for (at, refused) in refused.into_iter().enumerate() {
+            assert!(matches!(refused, Err(DecodeError::Impossible { .. })), "{at}: {refused:?}");
+        }
+        assert!(told(1, 5, append(7, &[(3, 8), (5, 9)])).is_ok());
+        assert!(told(1, 5, snapshot(7, 5, conf(&[1, 2], &[3]))).is_ok());
+        assert!(told(1, 5, change(conf(&[1, 2], &[3]))).is_ok());
+        // more entries than there are bytes
+        let mut lie = vec![MESSAGE_VERSION];
+        for n in [1, 2, 5, 1, 7, 3, 0, u64::MAX] {
+            put_u64(&mut lie, n);
+        }
+        assert_eq!(decode_message(lie.into()), Err(DecodeError::Short));
+    }
+
+    proptest! {
+        #[test]
+        fn messages_survive_the_wire(from in 1u64.., to: u64, term in 0..COUNT_MAX, body in body()) {
+            prop_assume!(from != to);
+            let m = Message { from, to, term, body: in_order(body, term) };
+            let bytes = encode_message(&m);
+            prop_assert_eq!(decode_message(bytes.clone().into()), Ok(m));
+            prop_assert!(decode_message(Bytes::copy_from_slice(&bytes[..bytes.len() - 1])).is_err());
+        }
+
+        #[test]
+        fn noise_is_refused_or_says_what_a_member_could_say(noise in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let mut bytes = vec![MESSAGE_VERSION];
+            bytes.extend(noise);
+            if let Ok(m) = decode_message(bytes.into()) {
+                prop_assert!(m.from != NONE && m.from != m.to && m.term < COUNT_MAX, "{:?}", m);
+                prop_assert_eq!(decode_message(encode_message(&m).into()), Ok(m));
+            }
+        }
+
+        #[test]
+        fn what_follows_a_message_is_refused(
+            term in 0..COUNT_MAX,
+            body in body(),
+            noise in proptest::collection::vec(any::<u8>(), 1..60),
+        ) {
+            let mut bytes = encode_message(&Message { from: 1, to: 2, term, body: in_order(body, term) });
+            bytes.extend(&noise);
+            prop_assert_eq!(decode_message(bytes.into()), Err(DecodeError::Long(noise.len())));
+        }
+
+        #[test]
+        fn signed_numbers(n: i64) {
+            let mut out = vec![];
+            put_i64(&mut out, n);
+            prop_assert_eq!(Reader::new(out.into()).i64(), Ok(n));
+        }
+    }
+
+    #[test]
+    fn a_newer_peer_is_named() {
+        let refused = decode_message(Bytes::from_static(&[2, 0, 0, 0, 10]));
+        assert_eq!(refused, Err(DecodeError::Unknown { what: "message version", value: 2 }));
+    }
+}

@@ -1,0 +1,246 @@
+//! The threads of a member: what they share, and how they end.
+
+use super::*;
+use crate::message::Entry;
+use crate::sim::disk::SimDisk;
+use crate::wal::Records;
+use crate::{Event, Ready, Status};
+use std::sync::mpsc;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A machine without a state. Tells of every snapshot that is begun; the first one panics.
+struct Null {
+    captures: mpsc::Sender<()>,
+    panics: bool,
+}
+
+impl StateMachine for Null {
+    fn apply(&mut self, _: &[Entry], _: Duration) {}
+    fn restore(&mut self, _: &SnapshotRef, _: Duration) -> Result<(), String> {
+        Ok(())
+    }
+    fn capture(&mut self) -> Capture {
+        let (captures, panics) = (self.captures.clone(), std::mem::take(&mut self.panics));
+        Box::new(move || {
+            let _ = captures.send(());
+            assert!(!panics, "planted");
+            Vec::new()
+        })
+    }
+    fn refused(&mut self, _: u64) {}
+    fn read(&mut self, _: u64, _: bool) {}
+    fn status(&mut self, _: &Status, _: Index, _: Duration) {}
+    fn events(&mut self, _: &[Event]) {}
+    fn persisted(&mut self, _: &Persisted) {}
+    fn due(&mut self, _: Duration) -> Vec<Bytes> {
+        Vec::new()
+    }
+}
+
+struct One {
+    driver: Driver,
+    captures: mpsc::Receiver<()>,
+    news: mpsc::Receiver<LogNews>,
+}
+
+fn start(disk: &SimDisk, policy: SnapshotPolicy, panics: bool) -> One {
+    let wal = WalOptions { segment_bytes: 4096, prepare: false };
+    let options = Options { disk: Arc::new(disk.clone()), policy, wal, ..Options::alone("/one".as_ref()) };
+    let ((captures, begun), (tell, news)) = (mpsc::channel(), mpsc::channel());
+    let on_news = Box::new(move |news| drop(tell.send(news)));
+    let (driver, _) = Driver::start(options, Null { captures, panics }, on_news).expect("a member");
+    One { driver, captures: begun, news }
+}
+
+/// Another process that gets the lock appends where this one may still be writing.
+#[test]
+fn the_directory_is_let_go_when_nobody_writes_any_more() {
+    for graceful in [true, false] {
+        let disk = SimDisk::default();
+        let one = start(&disk, SnapshotPolicy::default(), false);
+        let deadline = Instant::now() + PATIENCE;
+        // its first entry is durable: it leads
+        while disk.syncs() < 4 {
+            assert!(Instant::now() < deadline, "no leader");
+            one.driver.handle().propose(1, Bytes::from_static(b"early"));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        disk.slow_down(Duration::from_millis(150));
+        let before = disk.syncs_begun();
+        one.driver.handle().propose(2, Bytes::from_static(b"late"));
+        while disk.syncs_begun() == before {
+            assert!(Instant::now() < deadline, "nothing is written");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(disk.unlocked(), None);
+        match graceful {
+            true => one.driver.stop(),
+            false => one.driver.kill(),
+        }
+        assert_eq!(disk.unlocked(), Some(disk.syncs()), "something was written without the lock");
+    }
+}
+
+#[test]
+fn a_member_that_is_killed_finishes_nothing_that_waits_for_room() {
+    let disk = SimDisk::default();
+    let initial = SnapshotRef { conf: ConfState::of([1]), ..SnapshotRef::default() };
+    let options = WalOptions { segment_bytes: 4096, prepare: false };
+    let (wal, _) =
+        Wal::open(Arc::new(disk.clone()), Path::new("/one"), &initial, options).expect("a new log");
+    let ((jobs, queue), (inbox, told)) = (channel(), channel());
+    disk.fill(0);
+    let payload = Payload::Normal(Bytes::from_static(b"a"));
+    let append = vec![Entry { term: 1, index: 1, payload }];
+    let records = Records::of(&Ready { append, ..Ready::default() });
+    jobs.send(Job::Write(Write { batch: 1, records, entries: 1, last: Some((1, 1)), snapshot: None }))
+        .expect("it is waited for");
+    let killed = Arc::new(AtomicBool::new(false));
+    let dead = killed.clone();
+    let writer = Writer { wal, held: VecDeque::new(), stuck: None };
+    let log = std::thread::spawn(move || write_log(writer, &queue, &inbox, &dead));
+    let waits = told.recv_timeout(PATIENCE).expect("news");
+    assert!(matches!(waits, Input::Log(LogNews::Waits(_))));
+    killed.store(true, Ordering::Release);
+    disk.set_room(None);
+    drop(jobs); // as the member's thread does when it ends
+    log.join().expect("it ends");
+    let done = told.try_iter().any(|news| matches!(news, Input::Persisted(_)));
+    assert!(!done, "it was written");
+}
+
+#[test]
+fn a_panic_of_the_log_s_thread_is_the_log_s_end() {
+    let disk = SimDisk::default();
+    let one = start(&disk, SnapshotPolicy::default(), false);
+    disk.panic_on_write();
+    let deadline = Instant::now() + PATIENCE;
+    let failed = loop {
+        one.driver.handle().propose(1, Bytes::from_static(b"a"));
+        match one.news.recv_timeout(Duration::from_millis(5)) {
+            Ok(news) => break news,
+            Err(_) => assert!(Instant::now() < deadline, "nobody is told"),
+        }
+    };
+    let LogNews::Failed(error) = failed else { panic!("it waits") };
+    assert!(error.full_text().contains("panicked"), "{}", error.full_text());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let conf = one.driver.handle();
+    let refused = runtime.block_on(conf.propose_conf(ConfChange::AddLearnerNode(7)));
+    assert_eq!(refused, Err(ConfError::NotLeader), "nothing of it would reach a disk");
+}
+
+/// Only room is lost by it. A file system that copies on write needs room to delete a file.
+#[test]
+fn files_that_cannot_be_deleted_end_no_member() {
+    let disk = SimDisk::default();
+    let one = start(&disk, SnapshotPolicy { entries: 4, bytes: u64::MAX }, false);
+    let handle = one.driver.handle();
+    let snapshots =
+        || disk.files().iter().filter(|path| path.extension().is_some_and(|e| e == "snap")).count();
+    let deadline = Instant::now() + PATIENCE;
+    let until = |what: &str, reached: &dyn Fn() -> bool| {
+        while !reached() {
+            assert!(Instant::now() < deadline, "{what}");
+            handle.propose(1, Bytes::from(vec![7; 600]));
+            std::thread::sleep(Duration::from_millis(1));
+            let failed = one.news.try_iter().any(|news| matches!(news, LogNews::Failed(_)));
+            assert!(!failed, "the log still can be written");
+        }
+    };
+    disk.keep_files(true);
+    until("no snapshots beside the first one", &|| snapshots() > 3);
+    disk.keep_files(false);
+    until("the old ones are not deleted when they can be", &|| snapshots() == 1);
+}
+
+#[test]
+fn after_a_snapshot_whose_making_panics_the_next_one_is_made() {
+    let disk = SimDisk::default();
+    let one = start(&disk, SnapshotPolicy { entries: 1, bytes: u64::MAX }, true);
+    one.captures.recv_timeout(PATIENCE).expect("the first entry is worth one");
+    one.captures.recv_timeout(PATIENCE).expect("it is tried again");
+}
+
+/// A member that was away does not know a leader that joined meanwhile; only that leader can tell
+/// it.
+#[test]
+fn a_leader_that_joined_meanwhile_is_heard_if_its_certificate_names_it() {
+    let one = start(&SimDisk::default(), SnapshotPolicy::default(), false);
+    let handle = one.driver.handle();
+    let beat = |from| {
+        let body = Body::MsgHeartbeat { commit: 0, read: 0 };
+        Bytes::from(codec::encode_message(&Message { from, to: 1, term: 9, body }))
+    };
+    let stranger = |id| Err(codec::DecodeError::Impossible { what: "sender", value: id });
+    assert_eq!(handle.deliver(beat(7)), stranger(7));
+    assert_eq!(handle.deliver_from(8, beat(7)), stranger(7), "it speaks for another one");
+    assert_eq!(handle.deliver(beat(7)), stranger(7));
+    assert_eq!(handle.deliver_from(7, beat(7)), Ok(()));
+}
+
+#[test]
+fn what_peers_say_waits_in_bounded_bytes() {
+    let message = |body| Message { from: 2, to: 1, term: 1, body };
+    let large = message(Body::MsgProp { data: Bytes::from(vec![0; PEER_BYTES / 4]) });
+    let snapshot = message(Body::MsgSnap(SnapshotRef::default()));
+    let waiting = PeersWaiting::default();
+    for _ in 0..2 {
+        assert_eq!((0..9).filter(|_| waiting.enter(&large)).count(), 4);
+        assert!(!waiting.enter(&message(Body::MsgHeartbeat { commit: 0, read: 0 })));
+        assert_eq!((0..9).filter(|_| waiting.enter(&snapshot)).count(), 1, "one, however much waits");
+        (0..4).for_each(|_| waiting.leave(&large));
+        waiting.leave(&snapshot);
+    }
+    let small = message(Body::MsgHeartbeat { commit: 0, read: 0 });
+    assert_eq!((0..2 * PEER_QUEUE).filter(|_| waiting.enter(&small)).count(), PEER_QUEUE);
+}
+
+/// Tells who was sent something, and lets the first message wait.
+struct Slow {
+    sent: Mutex<mpsc::Sender<MemberId>>,
+    go: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Link for Slow {
+    fn send(&self, to: MemberId, _: Bytes) {
+        let _ = self.sent.lock().map(|sent| sent.send(to));
+        let _ = self.go.lock().map(|go| go.recv());
+    }
+}
+
+#[test]
+fn a_snapshot_for_a_second_member_is_sent_when_the_first_one_is_on_its_way() {
+    let (disk, snap_dir) = (SimDisk::default(), PathBuf::from("/one/snap"));
+    let snapshot = SnapshotRef { index: 5, term: 1, conf: ConfState::of([1, 2, 3]), data: "state".into() };
+    snapfile::save(&disk, &snap_dir, &snapshot).expect("room");
+    let ((sent, told), (go, wait)) = (mpsc::channel(), mpsc::channel());
+    let mut edge = RealEdge {
+        jobs: channel().0,
+        inbox: channel().0,
+        link: Arc::new(Slow { sent: Mutex::new(sent), go: Mutex::new(wait) }),
+        lock: Arc::new(disk.lock(Path::new("/one/lock")).expect("free")),
+        disk: Arc::new(disk),
+        snap_dir,
+        spawn: Box::new(spawn_thread),
+        saving: None,
+        sending: None,
+        wanted: Arc::default(),
+    };
+    let want = |to| {
+        let body = Body::MsgSnap(SnapshotRef { data: Bytes::new(), ..snapshot.clone() });
+        Message { from: 1, to, term: 1, body }
+    };
+    edge.send(want(2));
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(2));
+    edge.send(want(3));
+    edge.send(want(3));
+    drop(go);
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(3));
+    edge.sending.take().map(JoinHandle::join);
+    assert!(told.try_recv().is_err(), "each is sent it once");
+    edge.send(want(2));
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(2), "and once more when it is wanted again");
+    edge.sending.take().map(JoinHandle::join);
+}

@@ -1,0 +1,232 @@
+//! Who leads: pre-vote, vote, check-quorum, and what a change of term does.
+
+use super::codec;
+use super::core::Raft;
+use super::message::{Body, Event, Index, MemberId, Message, NONE, Payload, Refusal, Role, Term};
+use super::progress::Progress;
+
+impl Raft {
+    fn enter(&mut self, role: Role) {
+        self.role = role;
+        self.transferee = NONE;
+        self.reads.clear();
+        self.early_reads.clear();
+        (self.want_heartbeat, self.want_append) = (false, false);
+        self.heartbeat_elapsed = 0;
+        self.reset_timer();
+        let term = self.term;
+        self.event(Event::Role { term, role });
+    }
+
+    /// Becomes (or stays) a follower of `leader` in `term`.
+    pub(super) fn follow(&mut self, term: Term, leader: MemberId) {
+        let news = (term, leader) != (self.term, self.leader); // the same leader in a new term is news
+        if term > self.term {
+            (self.term, self.vote) = (term, NONE);
+        }
+        if news && leader != NONE {
+            self.event(Event::Leader { term, leader });
+        }
+        self.leader = leader;
+        if self.role != Role::Follower {
+            self.progress.clear();
+            self.enter(Role::Follower);
+        }
+    }
+
+    pub(super) fn hear_leader(&mut self, leader: MemberId) {
+        let term = self.term;
+        self.follow(term, leader);
+        (self.election_elapsed, self.since_leader) = (0, 0);
+    }
+
+    /// Looks at a message's term. `false`: the message ends here.
+    pub(super) fn admit(&mut self, m: &Message) -> bool {
+        if !codec::term_in_reach(self.term, m.term) {
+            tracing::warn!(
+                from = m.from,
+                term = m.term,
+                "dropped a message: its term is too far ahead to be true"
+            );
+            return false;
+        }
+        if m.term > self.term {
+            let (vote, transfer) = match m.body {
+                Body::MsgPreVote { .. } => (true, false),
+                Body::MsgVote { transfer, .. } => (true, transfer),
+                _ => (false, false),
+            };
+            // Whoever hears a leader does not help to unseat it; a leader yields to check-quorum
+            // only. Thus a member that was cut off cannot come back and disturb.
+            let heard = self.leader != NONE && self.since_leader < self.config.election_ticks;
+            if vote && !transfer && (heard || self.role == Role::Leader) {
+                let (term, pre) = (m.term, matches!(m.body, Body::MsgPreVote { .. }));
+                self.event(Event::Refused { term, to: m.from, pre, why: Refusal::LeaderAlive });
+                return false;
+            }
+            match m.body {
+                // no term is spent on a pre-vote
+                Body::MsgPreVote { .. } | Body::MsgPreVoteResp { reject: false } => {}
+                Body::MsgApp { .. } | Body::MsgHeartbeat { .. } | Body::MsgSnap(_) => {
+                    self.follow(m.term, m.from)
+                }
+                _ => self.follow(m.term, NONE),
+            }
+            return true;
+        }
+        if m.term < self.term {
+            // The answer's higher term tells an old leader, or a candidate that fell behind, what
+            // it missed.
+            match m.body {
+                Body::MsgApp { .. } | Body::MsgHeartbeat { .. } | Body::MsgSnap(_) => {
+                    let body = Body::MsgAppResp { index: 0, reject: true, hint_index: 0, hint_term: 0 };
+                    self.send(m.from, body);
+                }
+                Body::MsgPreVote { .. } => self.send(m.from, Body::MsgPreVoteResp { reject: true }),
+                Body::MsgVote { .. } => self.send(m.from, Body::MsgVoteResp { reject: true }),
+                // a proposal, a read or a question does not depend on its sender's term
+                Body::MsgProp { .. } | Body::MsgReadIndex { .. } | Body::MsgAsk { .. } => return true,
+                _ => {}
+            }
+            return false;
+        }
+        true
+    }
+
+    /// Starts an election, or with `pre` asks whether one would succeed.
+    pub(super) fn campaign(&mut self, pre: bool, transfer: bool) {
+        self.votes.clear();
+        self.leader = NONE;
+        if !pre {
+            self.term += 1;
+            self.vote = self.id();
+        }
+        self.enter(if pre { Role::PreCandidate } else { Role::Candidate });
+        let ((index, log_term), me) = (self.log.last(), self.id());
+        let term = self.term + u64::from(pre);
+        self.event(Event::Voted { term, to: me, pre });
+        let others: Vec<MemberId> = self.conf().voters.iter().copied().filter(|id| *id != me).collect();
+        for to in others {
+            let body = match pre {
+                true => Body::MsgPreVote { index, log_term },
+                false => Body::MsgVote { index, log_term, transfer },
+            };
+            self.send_at(term, to, body);
+        }
+        if pre {
+            self.tally(me, true); // no promise: it may be forgotten
+        }
+    }
+
+    /// The own vote counts when it is durable, as everybody else's. Else the only voter could lead
+    /// in a term, lose power, forget the term and lead in it a second time, with other entries.
+    pub(super) fn count_own_vote(&mut self) {
+        let me = self.id();
+        if self.waits_for_own_vote() && self.durable_vote == (self.term, me) {
+            self.tally(me, true);
+        }
+    }
+
+    /// A candidate whose own vote is not durable yet.
+    pub(super) fn waits_for_own_vote(&self) -> bool {
+        self.role == Role::Candidate && !self.votes.contains_key(&self.id())
+    }
+
+    pub(super) fn tally(&mut self, from: MemberId, granted: bool) {
+        self.votes.insert(from, granted);
+        let count =
+            |yes| self.votes.iter().filter(|(id, g)| **g == yes && self.conf().voters.contains(id)).count();
+        let (granted, refused, quorum) = (count(true), count(false), self.conf().quorum());
+        if granted >= quorum {
+            match self.role {
+                Role::PreCandidate => self.campaign(false, false),
+                _ => self.lead(),
+            }
+        } else if refused >= quorum {
+            let term = self.term;
+            self.follow(term, NONE);
+        }
+    }
+
+    fn lead(&mut self) {
+        self.enter(Role::Leader);
+        self.leader = self.id();
+        let (term, leader) = (self.term, self.id());
+        self.event(Event::Leader { term, leader });
+        self.progress.clear();
+        self.sync_progress();
+        self.count_unsettled();
+        self.push(Payload::Empty);
+    }
+
+    /// Keeps a [`Progress`] for everybody else in the configuration, and for nobody who left.
+    pub(super) fn sync_progress(&mut self) {
+        let (me, next) = (self.id(), self.log.last().0 + 1);
+        let conf = self.conf().clone();
+        let others = |id: &MemberId| *id != me && (conf.voters.contains(id) || conf.learners.contains(id));
+        self.progress.retain(|id, _| others(id));
+        for id in conf.voters.iter().chain(&conf.learners).filter(|id| others(id)) {
+            self.progress.entry(*id).or_insert_with(|| Progress::new(next));
+        }
+    }
+
+    /// Answers a request for a vote; `last` is where the candidate's log ends.
+    pub(super) fn on_vote(&mut self, from: MemberId, term: Term, last: (Index, Term), pre: bool) {
+        let free = match pre {
+            true => term > self.term,
+            false => self.vote == from || (self.vote == NONE && self.leader == NONE),
+        };
+        let (index, log_term) = self.log.last();
+        let why = match (free, (last.1, last.0) >= (log_term, index)) {
+            (true, true) => None,
+            (false, _) => Some(Refusal::AlreadyVoted),
+            (true, false) => Some(Refusal::LogBehind),
+        };
+        match why {
+            Some(why) => self.event(Event::Refused { term, to: from, pre, why }),
+            None => self.event(Event::Voted { term, to: from, pre }),
+        }
+        if why.is_none() && !pre {
+            self.vote = from;
+            self.election_elapsed = 0;
+        }
+        // a granted pre-vote speaks of the term to come, a refusal of the term that is
+        let reject = why.is_some();
+        match pre {
+            true => {
+                let term = if reject { self.term } else { term };
+                self.send_at(term, from, Body::MsgPreVoteResp { reject });
+            }
+            false => self.send(from, Body::MsgVoteResp { reject }),
+        }
+    }
+
+    pub(super) fn tick_leader(&mut self) {
+        self.heartbeat_elapsed += 1;
+        self.transfer_elapsed = self.transfer_elapsed.saturating_add(1);
+        if self.transferee != NONE && self.transfer_elapsed >= self.config.election_ticks {
+            self.transferee = NONE; // it did not take over in time
+        }
+        if self.election_elapsed >= self.config.election_ticks {
+            self.election_elapsed = 0;
+            let heard: Vec<MemberId> =
+                self.progress.iter_mut().filter_map(|(id, p)| p.round().then_some(*id)).collect();
+            let me = self.id();
+            let alive = self.conf().voters.iter().filter(|id| **id == me || heard.contains(id)).count();
+            if alive < self.conf().quorum() {
+                self.step_down("no quorum was heard for an election timeout");
+                return;
+            }
+        }
+        if self.heartbeat_elapsed >= self.config.heartbeat_ticks {
+            self.heartbeat_elapsed = 0;
+            self.broadcast_heartbeat();
+        }
+    }
+
+    pub(super) fn step_down(&mut self, why: &'static str) {
+        self.event(Event::StepDown { why });
+        let term = self.term;
+        self.follow(term, NONE);
+    }
+}

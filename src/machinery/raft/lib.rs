@@ -1,0 +1,245 @@
+//! # Raft: several members, one log
+//!
+//! ## In Kubernetes
+//! etcd's members agree on the order of all writes through Raft, so that the cluster's state
+//! survives the loss of a minority of its control-plane nodes. kubeadm starts one member on each of
+//! them.
+//! ## How this one works
+//! [`Raft`] is the protocol without a clock, thread, socket or file: it is ticked, stepped and
+//! asked ([`Core`]), and answers with a
+//! [`Ready`]: what to write, what to send at once, what to send when that is written, what is committed. The
+//! rule that keeps it honest is the order: *persist, then promise*. `wal` is the log on disk: one
+//! writer, many proposals, one fdatasync; `segment` tells a write that a crash interrupted (it is
+//! cut off) from damage (it is refused, with the way to recover). `member` joins the two and a
+//! [`StateMachine`]; `driver` gives a member its thread, clock and link. The same `member` runs
+//! under a simulated clock, disk and link in `sim`, where a seed is a history; disks lose power
+//! there, are slow, and are full for a while. The driver's own queues and threads take turns by a
+//! seed in `driver_sim`. Bugs that are planted on purpose (a promise before the disk has it or
+//! though there was no room, a vote forgotten, an entry applied twice) must be caught.
+//!
+//! `tests/oracle` lets this core and raft-rs live through the same histories: with the same
+//! timeouts, faults, writes and reads, both end every round with the same leader, term and values,
+//! and need equally many ticks to commit again.
+//!
+//! `paper` has the cases of raft-rs's `test_raft_paper`, `test_raft_snap` and
+//! `test_raft_flow_control` (TiKV's, many of them etcd's before; thanks to both), in our own words
+//! on this seam, each with its section. Where the cores differ, so do they: whoever loses patience
+//! asks with a pre-vote first; a leader's own disk counts only when it has the entry; nobody
+//! reports how a snapshot fared (`MsgSnapStatus`), so the follower's answer ends it, or eight
+//! silent rounds of check-quorum begin it again (then 16, then 32); a full window is opened by
+//! asking where the follower stands, not by a place for each heartbeat. Left out, because this core
+//! has no such thing: a snapshot that a follower asks for, buffers of the window that are freed,
+//! elections without pre-vote.
+//!
+//! Everything is visible: messages bear etcd's names ([`message`]) and every inner step is an
+//! [`Event`]. Two messages are not of Raft: with `MsgAsk` and `MsgAnswer` a member asks the
+//! leader's state machine what no log holds (etcd uses HTTP for that).
+//!
+//! | in the paper | here |
+//! |---|---|
+//! | leader election, section 5.2 | `election`; with pre-vote and check-quorum (dissertation, 9.6 and 6.2) |
+//! | log replication, section 5.3 | `replication`, `progress` (Probe, Replicate, Snapshot as in etcd) |
+//! | safety, section 5.4 | `Raft::maybe_commit`, `Raft::on_vote` |
+//! | membership, section 6 | one change at a time (dissertation, 4.1), in force once in the log |
+//! | log compaction, section 7 | `wal`, [`SnapshotRef`] |
+//! | linearizable reads, section 8 | ReadIndex (dissertation, 6.4) |
+//!
+//! The folder `golden` shows elections, replication, entries that are overwritten and a crash, as
+//! scripts to read.
+//! ## Left out
+//! Joint consensus: several voters cannot change at once. Lease reads: every linearizable read
+//! costs a round of heartbeats (shared by all reads that wait for it). Snapshots travel as one
+//! message, and on the stream of all others: while a large one is sent, heartbeats to that follower
+//! wait behind it. A link must not repeat a `MsgProp` (a stream does not). A member whose directory
+//! was deleted or went back to an older copy is not told from one that kept its promises: it must
+//! not be started again, and the error about damage says so. A leader whose disk is full keeps its
+//! post: members with room commit without it, until 64 MiB of entries wait for its disk; then it
+//! refuses proposals until there is room. A newest segment that is deleted as a whole is not
+//! missed. A follower that is removed while it cannot be reached is never sent its removal: the
+//! leader sends nothing to a member that is not in the configuration. It goes on as a follower
+//! without a leader, and its pre-votes are refused; an administrator must stop it (an etcd peer
+//! answers such a member with `410 Gone`). A disk that can be read and not written any more
+//! (`EROFS`, or `EIO` where a segment is made) does not end its member: it waits, says why, and
+//! tries again. A log does not know which sectors of a batch are zero by themselves. If a bit of
+//! the very last batch changes, and a value in that batch has 1023 or more zero bytes in a row, the
+//! batch is taken for an interrupted write and cut off, though it may have been acknowledged
+//! (etcd's log has the same limit). While no snapshot can be made (the disk is full, or refuses it)
+//! the log in memory and on the disk grows with every write, without a bound of its own: what is in
+//! no snapshot is nowhere else, so a leader could only refuse writes, and what ends the fault may
+//! be one of them. The application bounds it: the store's quota, or the disk that takes no more of
+//! the log.
+//! ## Read next
+//! `etcd`, the state machine behind it.
+
+pub mod codec;
+mod core;
+pub mod disk;
+pub mod driver;
+mod election;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod golden;
+mod log;
+pub mod member;
+#[cfg(test)]
+mod member_tests;
+pub mod message;
+#[cfg(test)]
+mod paper;
+mod progress;
+mod replication;
+mod segment;
+#[cfg(any(test, feature = "testing"))]
+pub mod sim;
+pub mod snapfile;
+pub mod wal;
+#[cfg(test)]
+mod wal_tests;
+
+pub use core::{Config, Raft, Stored};
+pub use message::{
+    Body, ConfChange, ConfState, Entry, Event, HardState, Index, MemberId, Message, NONE, Payload,
+    ProgressState, Refusal, Role, SnapshotRef, Term,
+};
+
+use bytes::Bytes;
+
+/// No leader can be reached from here; nothing was proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no leader")]
+pub struct NotLeader;
+
+/// Why nothing was proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// No leader is known, or the leader hands over to another member.
+    #[error("no leader")]
+    NotLeader,
+    /// The leader's log holds too many bytes that are not settled: not yet committed, or not yet
+    /// durable on the leader.
+    #[error("too many proposals wait for the disk or for a majority")]
+    Full,
+}
+
+/// Why a change of the configuration was not proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfError {
+    #[error("not the leader")]
+    NotLeader,
+    #[error("the change before is not committed yet")]
+    Busy,
+    #[error("nobody would be left to vote")]
+    NoVoters,
+    #[error("0 is no member's number")]
+    NoMember,
+    /// Add it as a learner first; it may vote when it follows.
+    #[error("the member does not have enough of the log to vote")]
+    NotReady,
+}
+
+/// A consensus core: no clock, no threads, no I/O and no global randomness inside.
+pub trait Core: Send {
+    /// Time passes.
+    fn tick(&mut self);
+    fn step(&mut self, message: Message);
+    /// Returns `Some(index)` if this member leads, `None` if the proposal was passed on to the
+    /// leader, which drops it if its own log is full.
+    fn propose(&mut self, data: Bytes) -> Result<Option<Index>, ProposeError>;
+    fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError>;
+    /// Asks from which index on a read is linearizable; the answer comes in [`Ready::reads`], or
+    /// never.
+    fn read_index(&mut self, ctx: u64) -> Result<(), NotLeader>;
+    /// Hands leadership to another voter.
+    fn transfer(&mut self, to: MemberId);
+    /// A snapshot is durable; the log in memory may forget entries up to `upto`, at most the
+    /// snapshot's index.
+    fn compact(&mut self, upto: Index, snapshot: SnapshotRef);
+    /// What must happen now. Call until `None`.
+    fn ready(&mut self) -> Option<Ready>;
+    /// All batches up to this one are durable.
+    fn persisted(&mut self, batch: u64);
+    fn status(&self) -> Status;
+}
+
+/// What must happen, in this order: persist (`hard`, `snapshot`, `truncate_from`, `append`, all or
+/// nothing), meanwhile send `send`; once it is durable send `send_after_persist` and call
+/// [`Core::persisted`]. A ready without anything to write still queues its `send_after_persist`
+/// behind the batches before it.
+#[derive(Debug, Default)]
+pub struct Ready {
+    pub batch: u64,
+    pub hard: Option<HardState>,
+    /// Comes before `append`: everything older is replaced.
+    pub snapshot: Option<SnapshotRef>,
+    pub truncate_from: Option<Index>,
+    /// At most 16 MiB, or one entry. What is left comes with the next ready.
+    pub append: Vec<Entry>,
+    pub send: Vec<Message>,
+    /// Empty while entries are left for the next ready: these messages may promise those entries.
+    pub send_after_persist: Vec<Message>,
+    /// Durable here and on a majority: apply in order. After `snapshot`, if there is one.
+    pub committed: Vec<Entry>,
+    /// Reads that are linearizable once this index is applied.
+    pub reads: Vec<(u64, Index)>,
+    /// On the leader: what followers ask its state machine.
+    pub asked: Vec<Asked>,
+    /// What the leader's state machine answered this member.
+    pub answers: Vec<(u64, Bytes)>,
+    pub events: Vec<Event>,
+}
+
+/// A follower's question to the leader's state machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub from: MemberId,
+    /// The follower's name for it.
+    pub ctx: u64,
+    /// The last entry that the follower has applied.
+    pub applied: Index,
+    pub data: Bytes,
+}
+
+impl Ready {
+    /// There is something for the disk.
+    pub fn writes(&self) -> bool {
+        self.hard.is_some()
+            || self.snapshot.is_some()
+            || self.truncate_from.is_some()
+            || !self.append.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.writes()
+            && self.send.is_empty()
+            && self.send_after_persist.is_empty()
+            && self.committed.is_empty()
+            && self.reads.is_empty()
+            && self.asked.is_empty()
+            && self.answers.is_empty()
+            && self.events.is_empty()
+    }
+}
+
+/// A core's view of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub id: MemberId,
+    pub term: Term,
+    pub vote: MemberId,
+    pub role: Role,
+    /// [`NONE`] if unknown.
+    pub leader: MemberId,
+    pub commit: Index,
+    pub last: Index,
+    pub persisted: Index,
+    /// How many vote in the configuration in force. A member that was removed, or is a learner,
+    /// counts the others.
+    pub voters: usize,
+    /// This member is the only voter: it decides without asking another member.
+    pub only_voter: bool,
+    /// Whom a leader hands over to; until then it takes no proposals. [`NONE`] if nobody.
+    pub transferee: MemberId,
+    /// On a leader: each follower, what it has, how it is treated.
+    pub progress: Vec<(MemberId, Index, ProgressState)>,
+}

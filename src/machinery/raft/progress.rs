@@ -1,0 +1,131 @@
+//! What a leader knows of each follower, and how much it may send ahead.
+
+use super::message::{Index, ProgressState};
+use std::collections::VecDeque;
+
+/// Messages with entries under way to one follower.
+pub(super) const INFLIGHT_MAX: usize = 256;
+/// Check-quorum rounds after which a snapshot that nobody acknowledged is sent again: 2 s with the
+/// driver's ticks. Twice as many after each that was sent in vain, up to the second number: nobody
+/// tells a leader whether it was lost, or is large and still being written.
+const SNAPSHOT_PATIENCE: u32 = 8;
+const SNAPSHOT_PATIENCE_MAX: u32 = 32;
+
+pub(super) struct Progress {
+    /// Highest index that the follower has acknowledged as durable (etcd: `Match`).
+    pub matched: Index,
+    /// First entry to send next.
+    pub next: Index,
+    pub state: ProgressState,
+    /// Last index of each message under way, in Replicate.
+    inflight: VecDeque<Index>,
+    /// Probe sent, answer awaited.
+    pub paused: bool,
+    /// Heard from since the last check-quorum round.
+    pub active: bool,
+    /// Newest read number that it confirmed.
+    pub read: u64,
+    /// In Snapshot: check-quorum rounds since it was sent, and how many to wait.
+    rounds: u32,
+    patience: u32,
+}
+
+impl Progress {
+    pub fn new(next: Index) -> Progress {
+        Progress {
+            matched: 0,
+            next,
+            state: ProgressState::Probe,
+            inflight: VecDeque::new(),
+            paused: false,
+            active: true,
+            read: 0,
+            rounds: 0,
+            patience: SNAPSHOT_PATIENCE,
+        }
+    }
+
+    /// Entries may be sent now.
+    pub fn ready(&self) -> bool {
+        match self.state {
+            ProgressState::Probe => !self.paused,
+            ProgressState::Replicate => self.inflight.len() < INFLIGHT_MAX,
+            ProgressState::Snapshot(_) => false,
+        }
+    }
+
+    /// Entries up to `last` were sent.
+    pub fn sent(&mut self, last: Index) {
+        match self.state {
+            ProgressState::Replicate => {
+                self.next = last + 1;
+                self.inflight.push_back(last);
+            }
+            ProgressState::Probe => self.paused = true,
+            ProgressState::Snapshot(_) => {}
+        }
+    }
+
+    fn enter(&mut self, state: ProgressState) {
+        (self.state, self.paused, self.rounds) = (state, false, 0);
+        self.inflight.clear();
+    }
+
+    pub fn enter_snapshot(&mut self, index: Index) {
+        self.enter(ProgressState::Snapshot(index));
+    }
+
+    /// It has everything up to `index`; `first` is the first entry that the leader's log still has.
+    /// `true` if its state changed.
+    pub fn accepted(&mut self, index: Index, first: Index) -> bool {
+        self.matched = self.matched.max(index);
+        self.next = self.next.max(self.matched + 1);
+        self.paused = false;
+        while self.inflight.front().is_some_and(|last| *last <= index) {
+            self.inflight.pop_front();
+        }
+        let caught_up = match self.state {
+            ProgressState::Probe => true,
+            // as in etcd, also if the log can serve it by now without the snapshot
+            ProgressState::Snapshot(at) => self.matched >= at || self.matched + 1 >= first,
+            ProgressState::Replicate => false,
+        };
+        if caught_up {
+            self.enter(ProgressState::Replicate);
+            self.patience = SNAPSHOT_PATIENCE;
+            self.next = self.matched + 1;
+        }
+        caught_up
+    }
+
+    /// The follower lacks `index` and may have `hint`. Returns whether this changed what is sent
+    /// next. It does not if the answer is an old one, if a snapshot is under way, or if the
+    /// follower lacks an entry that it acknowledged.
+    pub fn rejected(&mut self, index: Index, hint: Index) -> bool {
+        match self.state {
+            ProgressState::Replicate if index <= self.matched => return false,
+            ProgressState::Replicate => self.next = self.matched + 1,
+            ProgressState::Probe if index + 1 != self.next => return false,
+            // The follower rejects an entry that it acknowledged, so it lost data. Retrying now
+            // would loop; wait for the next heartbeat.
+            ProgressState::Probe if index == self.matched => return false,
+            ProgressState::Probe => self.next = index.min(hint + 1).max(self.matched + 1),
+            ProgressState::Snapshot(_) => return false,
+        }
+        self.enter(ProgressState::Probe);
+        true
+    }
+
+    /// A check-quorum round ended. `true` if the follower had been heard.
+    pub fn round(&mut self) -> bool {
+        if matches!(self.state, ProgressState::Snapshot(_)) {
+            self.rounds += 1;
+            if self.rounds >= self.patience {
+                self.patience = (2 * self.patience).min(SNAPSHOT_PATIENCE_MAX);
+                self.enter(ProgressState::Probe);
+                self.next = self.matched + 1;
+            }
+        }
+        std::mem::take(&mut self.active)
+    }
+}

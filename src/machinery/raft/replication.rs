@@ -1,0 +1,229 @@
+//! How the log reaches the others, when an entry is committed, and when a read may be answered.
+
+use super::core::{MESSAGE_BYTES, Raft, Read};
+use super::message::{Body, Entry, Event, Index, MemberId, NONE, ProgressState, Role, SnapshotRef, Term};
+
+impl Raft {
+    pub(super) fn broadcast_heartbeat(&mut self) {
+        // A read that comes after this must not be confirmed by it.
+        self.want_heartbeat = false;
+        let read = self.read_seq;
+        let others: Vec<(MemberId, Index)> = self.progress.iter().map(|(id, p)| (*id, p.matched)).collect();
+        for (to, matched) in others {
+            // never ahead of what it is known to have
+            let commit = self.commit.min(matched);
+            self.send(to, Body::MsgHeartbeat { commit, read });
+        }
+    }
+
+    pub(super) fn broadcast_append(&mut self, even_empty: bool) {
+        let others: Vec<MemberId> = self.progress.keys().copied().collect();
+        for to in others {
+            self.send_append(to, even_empty);
+        }
+    }
+
+    /// Sends what the follower may get now; `even_empty` also if that is only the commit index.
+    pub(super) fn send_append(&mut self, to: MemberId, even_empty: bool) {
+        let (last, commit) = (self.log.last().0, self.commit);
+        let mut even_empty = even_empty;
+        loop {
+            let Some(progress) = self.progress.get_mut(&to) else { return };
+            let room = progress.ready();
+            if !room && (progress.state != ProgressState::Replicate || !even_empty) {
+                return;
+            }
+            let index = progress.next - 1;
+            let Some(log_term) = self.log.term(index) else {
+                self.send_snapshot(to);
+                return;
+            };
+            let entries = if room { self.log.slice(index + 1, last, MESSAGE_BYTES) } else { vec![] };
+            if entries.is_empty() && !even_empty {
+                return;
+            }
+            even_empty = false;
+            if let Some(entry) = entries.last() {
+                progress.sent(entry.index);
+            } else if progress.state == ProgressState::Probe {
+                progress.paused = true;
+            }
+            self.send(to, Body::MsgApp { index, log_term, entries, commit });
+        }
+    }
+
+    fn send_snapshot(&mut self, to: MemberId) {
+        let (Some(progress), Some(snapshot)) = (self.progress.get_mut(&to), self.snapshot.clone()) else {
+            return;
+        };
+        if !progress.active {
+            return; // it would only get lost
+        }
+        progress.enter_snapshot(snapshot.index);
+        let state = ProgressState::Snapshot(snapshot.index);
+        self.event(Event::Progress { member: to, state });
+        self.send(to, Body::MsgSnap(snapshot));
+    }
+
+    /// A leader's entries. What we have beyond agreement is dropped; what is missing is asked for.
+    pub(super) fn on_append(
+        &mut self,
+        from: MemberId,
+        prev: (Index, Term),
+        entries: Vec<Entry>,
+        commit: Index,
+    ) {
+        let yes = |index| Body::MsgAppResp { index, reject: false, hint_index: 0, hint_term: 0 };
+        if prev.0 < self.commit {
+            let index = self.commit;
+            return self.send(from, yes(index));
+        }
+        if self.log.term(prev.0) != Some(prev.1) {
+            let (hint_index, hint_term) = self.log.conflict(prev.0, prev.1);
+            let no = Body::MsgAppResp { index: prev.0, reject: true, hint_index, hint_term };
+            return self.send(from, no);
+        }
+        let end = prev.0 + entries.len() as u64;
+        let mut news: Option<Event> = None;
+        for entry in entries {
+            match self.log.term(entry.index) {
+                Some(term) if term == entry.term => continue,
+                Some(_) => self.truncate(entry.index),
+                None => {}
+            }
+            let first = match news {
+                Some(Event::Append { first, .. }) => first,
+                _ => entry.index,
+            };
+            news = Some(Event::Append { first, last: entry.index, term: entry.term });
+            self.adopt(entry);
+        }
+        if let Some(news) = news {
+            self.event(news);
+        }
+        self.set_commit(commit.min(end));
+        self.send(from, yes(end));
+    }
+
+    pub(super) fn on_snapshot(&mut self, from: MemberId, snapshot: SnapshotRef) {
+        if snapshot.index > self.commit {
+            match self.log.term(snapshot.index) == Some(snapshot.term) {
+                true => self.set_commit(snapshot.index), // we have all that already
+                false => self.install(snapshot),
+            }
+        }
+        let index = self.commit;
+        self.send(from, Body::MsgAppResp { index, reject: false, hint_index: 0, hint_term: 0 });
+    }
+
+    pub(super) fn on_append_response(
+        &mut self,
+        from: MemberId,
+        index: Index,
+        reject: bool,
+        hint: (Index, Term),
+    ) {
+        // nobody has what was never sent
+        if self.role != Role::Leader || (!reject && index > self.log.last().0) {
+            return;
+        }
+        let first = self.log.base() + 1;
+        let agreed = if reject { self.log.conflict(hint.0, hint.1).0 } else { index };
+        let Some(progress) = self.progress.get_mut(&from) else { return };
+        progress.active = true;
+        let changed = match reject {
+            true => progress.rejected(index, agreed),
+            false => progress.accepted(index, first),
+        };
+        let (state, matched) = (progress.state, progress.matched);
+        if changed {
+            self.event(Event::Progress { member: from, state });
+        }
+        if !reject {
+            self.maybe_commit();
+            if self.transferee == from && matched == self.log.last().0 {
+                self.send(from, Body::MsgTimeoutNow);
+            }
+        }
+        if self.role == Role::Leader {
+            self.send_append(from, reject && changed);
+        }
+    }
+
+    pub(super) fn on_heartbeat_response(&mut self, from: MemberId, read: u64) {
+        let last = self.log.last().0;
+        if self.role != Role::Leader {
+            return;
+        }
+        let Some(progress) = self.progress.get_mut(&from) else { return };
+        progress.active = true;
+        progress.paused = false; // a lost probe is sent again
+        progress.read = progress.read.max(read);
+        // An answer to a message sent ahead may have been lost, too: an empty message asks where it
+        // stands.
+        if progress.matched < last || progress.state == ProgressState::Probe {
+            self.send_append(from, true);
+        }
+        self.check_reads();
+    }
+
+    /// Commits what a majority has made durable, if it is of this term (section 5.4.2 of the
+    /// paper).
+    pub(super) fn maybe_commit(&mut self) {
+        let me = self.id();
+        let durable = |id: &MemberId| match *id == me {
+            true => self.persisted,
+            false => self.progress.get(id).map_or(0, |p| p.matched),
+        };
+        let mut durable: Vec<Index> = self.conf().voters.iter().map(durable).collect();
+        durable.sort_unstable_by(|a, b| b.cmp(a));
+        let Some(index) = durable.get(self.conf().quorum() - 1).copied() else { return };
+        if index <= self.commit || self.log.term(index) != Some(self.term) {
+            return;
+        }
+        self.set_commit(index);
+        self.want_append = true; // tells the others
+        for (ctx, from) in std::mem::take(&mut self.early_reads) {
+            self.lead_read(ctx, from);
+        }
+        if !self.is_voter() && self.log.conf().0 <= self.commit {
+            self.want_append = false;
+            self.broadcast_append(true);
+            self.step_down("removed from the configuration");
+        }
+    }
+
+    /// ReadIndex: notes the commit index, and has a majority confirm that nobody else leads.
+    pub(super) fn lead_read(&mut self, ctx: u64, from: MemberId) {
+        if !self.knows_commit() {
+            // the same question again, as long as nothing is committed
+            if !self.early_reads.contains(&(ctx, from)) {
+                self.early_reads.push((ctx, from));
+            }
+            return;
+        }
+        // Reads that come before the next heartbeat goes out share it.
+        if !self.want_heartbeat {
+            self.read_seq += 1;
+        }
+        let read = Read { seq: self.read_seq, ctx, from, index: self.commit };
+        self.reads.push_back(read);
+        self.want_heartbeat = !self.only_voter();
+        self.check_reads();
+    }
+
+    pub(super) fn check_reads(&mut self) {
+        let me = self.id();
+        while let Some(read) = self.reads.front() {
+            let confirmed =
+                |id: &&MemberId| **id == me || self.progress.get(id).is_some_and(|p| p.read >= read.seq);
+            if self.conf().voters.iter().filter(confirmed).count() < self.conf().quorum() {
+                break;
+            }
+            if let Some(read) = self.reads.pop_front() {
+                debug_assert!(read.from == NONE || self.role == Role::Leader);
+                self.confirm(read);
+            }
+        }
+    }
+}

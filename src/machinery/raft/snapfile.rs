@@ -1,0 +1,139 @@
+//! Snapshots on disk: the whole state in one file, there or not there, never half.
+//!
+//! `magic 8 | version u32 | crc32 u32 | index, term, conf, data`, named `<index>-<term>.snap` in
+//! hexadecimal.
+
+use super::codec;
+use super::disk::Disk;
+use super::message::SnapshotRef;
+use super::wal::WalError;
+use bytes::Bytes;
+use std::path::{Path, PathBuf};
+
+const MAGIC: &[u8; 8] = b"RWSNAP\r\n";
+/// Version 1 is the first; a reader of a later one converts older files here.
+const VERSION: u32 = 1;
+const HEADER: usize = 16;
+
+fn name(snapshot: &SnapshotRef) -> String {
+    format!("{:016x}-{:016x}.snap", snapshot.index, snapshot.term)
+}
+
+/// Why a snapshot could not be written.
+#[derive(Debug)]
+pub(super) struct Unwritten {
+    pub error: WalError,
+    /// The sync of its file failed.
+    pub sync: bool,
+}
+
+/// Writes a snapshot and makes it durable.
+pub fn save(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Result<(), WalError> {
+    write(disk, dir, snapshot).map_err(|unwritten| unwritten.error)?;
+    disk.sync_dir(dir).map_err(WalError::io("sync", dir))
+}
+
+/// Writes a snapshot; its name is durable after a [`Disk::sync_dir`].
+pub(super) fn write(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Result<(), Unwritten> {
+    let path = dir.join(name(snapshot));
+    let temporary = path.with_extension("snap.tmp");
+    let mut body = Vec::with_capacity(snapshot.data.len() + 64);
+    codec::put_u64(&mut body, snapshot.index);
+    codec::put_u64(&mut body, snapshot.term);
+    codec::put_conf(&mut body, &snapshot.conf);
+    codec::put_bytes(&mut body, &snapshot.data);
+    let mut header = MAGIC.to_vec();
+    header.extend(VERSION.to_le_bytes());
+    header.extend(crc32fast::hash(&body).to_le_bytes());
+    let mut sync = false;
+    let mut write = || {
+        let mut file = disk.create(&temporary, 0)?;
+        file.write_at(&header, 0)?;
+        file.write_at(&body, HEADER as u64)?;
+        file.sync().inspect_err(|_| sync = true)?;
+        disk.rename(&temporary, &path)
+    };
+    let written = write();
+    written.map_err(|cause| {
+        let _ = disk.remove(&temporary); // half of it helps nobody, and may be what the disk has no room for
+        Unwritten { error: WalError::io("write the snapshot", &path)(cause), sync }
+    })
+}
+
+/// A number as names of files have it: 16 digits.
+pub(super) fn hexadecimal(text: &str) -> Option<u64> {
+    let digits = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    u64::from_str_radix(text, 16).ok().filter(|_| digits)
+}
+
+/// Is this the name of a snapshot, or with `.snap.tmp` of one that is being written? What others
+/// put into the directory is left alone.
+fn is_ours(name: &str, ending: &str) -> bool {
+    let numbers = name.strip_suffix(ending).and_then(|n| n.split_once('-'));
+    numbers.is_some_and(|(index, term)| hexadecimal(index).is_some() && hexadecimal(term).is_some())
+}
+
+fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, WalError> {
+    let names = disk.list(dir).map_err(WalError::io("list", dir))?;
+    Ok(names.into_iter().filter(|n| is_ours(n, ".snap")).collect())
+}
+
+/// The newest snapshot, if there is any. A damaged one is refused: the log before it is gone.
+pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, WalError> {
+    let Some(newest) = names(disk, dir)?.pop() else { return Ok(None) }; // names sort by index
+    let path = dir.join(newest);
+    let bytes = Bytes::from(disk.read(&path).map_err(WalError::io("read", &path))?);
+    let damaged =
+        |offset: u64, what: &str| WalError::Damaged { path: path.clone(), offset, what: what.into() };
+    if bytes.len() < HEADER || bytes[..8] != MAGIC[..] {
+        return Err(damaged(0, "it is not a snapshot"));
+    }
+    let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    check_version(&path, number(8), VERSION)?;
+    if crc32fast::hash(&bytes[HEADER..]) != number(12) {
+        return Err(damaged(HEADER as u64, "the checksum does not fit"));
+    }
+    let r = &mut codec::Reader::new(bytes.slice(HEADER..));
+    let mut decode = || {
+        let (index, term, conf) = (r.u64()?, r.u64()?, codec::conf(r)?);
+        Ok(SnapshotRef { index, term, conf, data: r.bytes()? })
+    };
+    decode().map(Some).map_err(|e: codec::DecodeError| damaged(HEADER as u64, &e.to_string()))
+}
+
+/// Refuses files of a later program. Files of an earlier one would be converted by the caller.
+pub(super) fn check_version(path: &Path, version: u32, known: u32) -> Result<(), WalError> {
+    match version {
+        v if v > known => Err(WalError::Newer { path: path.into(), version, known }),
+        0 => Err(WalError::Damaged { path: path.into(), offset: 8, what: "version 0 never was".into() }),
+        _ => Ok(()),
+    }
+}
+
+/// Deletes all snapshots but the newest.
+pub fn clean(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> {
+    let mut old = names(disk, dir)?;
+    old.pop();
+    remove(disk, dir, old)
+}
+
+/// Deletes what a crash left half written. Only for whoever opens the directory: later, somebody
+/// may be writing it.
+pub(super) fn clean_halves(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> {
+    let all = disk.list(dir).map_err(WalError::io("list", dir))?;
+    let (halves, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|n| is_ours(n, ".snap.tmp"));
+    for other in others.iter().filter(|n| !is_ours(n, ".snap")) {
+        tracing::warn!(path = %dir.join(other).display(), "ignored: this is no snapshot of the log");
+    }
+    remove(disk, dir, halves)
+}
+
+fn remove(disk: &dyn Disk, dir: &Path, names: Vec<String>) -> Result<(), WalError> {
+    for path in names.iter().map(|n| dir.join(n)).collect::<Vec<PathBuf>>() {
+        match disk.remove(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {} // it is gone: all that was wanted
+            removed => removed.map_err(WalError::io("delete", &path))?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,488 @@
+//! The log on disk: what was promised survives a power cut.
+//!
+//! Segments of 4 MiB (see `segment` for their form), filled with zeros in advance: a write then
+//! changes no metadata, and what it did not reach is seen. A torn tail is a write that a crash
+//! interrupted, so no member acknowledged it: it is cut off. Everything else that cannot be read is
+//! damage, and the log is refused. There is one limit: a durable last batch with long runs of zeros
+//! in it, and a bit that has changed since, is taken for a torn tail (`segment` says why).
+
+use super::core::Stored;
+use super::disk::{Disk, DiskFile, is_scarcity};
+use super::message::{HardState, Index, SnapshotRef, Term};
+use super::segment::{self, HEADER, Replay, Segment};
+use super::{Ready, snapfile};
+use bytes::Bytes;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What is wrong with a member's files.
+#[derive(Debug, thiserror::Error)]
+pub enum WalError {
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error(
+        "{} is damaged at byte {offset}: {what}. What comes after it cannot be trusted. If this is the cluster's only \
+         member, restore its directory from a backup. One of several must start neither from a backup nor empty: it would \
+         have forgotten what it acknowledged, and the cluster could lose it. The others go on without this member while \
+         they are a majority; save their keys with `ropewalk etcdctl snapshot save`. `ropewalk reset` starts an empty \
+         cluster", path.display()
+    )]
+    Damaged { path: PathBuf, offset: u64, what: String },
+    #[error("{} was written by a later version (format {version}, this program knows {known}); use that version", path.display())]
+    Newer { path: PathBuf, version: u32, known: u32 },
+}
+
+impl WalError {
+    pub(super) fn io<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> WalError + 'a {
+        move |cause| WalError::Io { what, path: path.into(), cause }
+    }
+
+    /// There is no room, as opposed to something being broken.
+    pub fn no_space(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, WalError::Io { cause, .. } if matches!(cause.kind(), StorageFull | QuotaExceeded))
+    }
+
+    /// Something is missing that comes back by itself: room, descriptors, memory.
+    pub fn is_scarcity(&self) -> bool {
+        matches!(self, WalError::Io { cause, .. } if is_scarcity(cause))
+    }
+
+    /// The message with its cause.
+    pub fn full_text(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
+        }
+    }
+}
+
+/// How a log behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct WalOptions {
+    /// Bytes a segment; a batch that is larger makes its segment larger.
+    pub segment_bytes: u64,
+    /// Prepare the next segment on a thread of its own. A simulation has no threads.
+    pub prepare: bool,
+}
+
+impl Default for WalOptions {
+    fn default() -> WalOptions {
+        WalOptions { segment_bytes: 4 << 20, prepare: true }
+    }
+}
+
+type Preparing = std::thread::JoinHandle<Result<Box<dyn DiskFile>, Unmade>>;
+
+/// Why there is no new segment.
+struct Unmade {
+    cause: io::Error,
+    /// It was its sync that failed.
+    sync: bool,
+}
+
+impl From<io::Error> for Unmade {
+    fn from(cause: io::Error) -> Unmade {
+        Unmade { cause, sync: false }
+    }
+}
+
+/// The open log. Owned by one writer.
+pub struct Wal {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    snap_dir: PathBuf,
+    options: WalOptions,
+    file: Box<dyn DiskFile>,
+    segment: u64,
+    offset: u64,
+    /// Bytes of the open segment.
+    length: u64,
+    /// No sync of the open segment, of a leader's snapshot or of a directory has failed.
+    sound: bool,
+    /// The write that failed last may have put bytes into the open segment.
+    begun: bool,
+    /// The last batch written; all up to `synced` are durable.
+    sequence: u64,
+    synced: u64,
+    hard: HardState,
+    /// The highest index in the open segment, and in each closed one.
+    highest: Index,
+    closed: Vec<(u64, Index)>,
+    preparing: Option<Preparing>,
+    /// Index and term of a leader's snapshot that is written, while the batch that refers to it is
+    /// not: a retry of both needs no room for a second copy.
+    saved: Option<(Index, Term)>,
+}
+
+/// What opening the log found.
+pub struct Recovered {
+    pub stored: Stored,
+    /// There was nothing: a new member.
+    pub fresh: bool,
+    /// Where a torn tail was cut off, if there was one: a crash in the middle of a write.
+    pub torn: Option<(PathBuf, u64)>,
+}
+
+/// One batch on its way to the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    pub(super) payload: Vec<u8>,
+    hard: Option<HardState>,
+    highest: Index,
+}
+
+impl Records {
+    /// A [`Ready`]'s part for the disk.
+    pub fn of(ready: &Ready) -> Records {
+        let entries: usize = ready.append.iter().map(|e| e.payload.size() + 16).sum();
+        let mut payload = Vec::with_capacity(entries + 64);
+        if let Some(hard) = &ready.hard {
+            segment::put_hard(&mut payload, hard);
+        }
+        if let Some(snapshot) = &ready.snapshot {
+            segment::put_snapshot(&mut payload, snapshot);
+        }
+        if let Some(from) = ready.truncate_from {
+            segment::put_truncate(&mut payload, from);
+        }
+        for entry in &ready.append {
+            segment::put_entry(&mut payload, entry);
+        }
+        Records { payload, hard: ready.hard, highest: ready.append.last().map_or(0, |e| e.index) }
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// Whatever stands there.
+    #[cfg(test)]
+    pub(super) fn raw(payload: &[u8]) -> Records {
+        Records { payload: payload.to_vec(), ..Records::default() }
+    }
+}
+
+fn segment_name(number: u64) -> String {
+    format!("{number:016x}.wal")
+}
+
+impl Wal {
+    /// Opens the log of a member below `dir`, or begins one with the configuration `initial`.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        initial: &SnapshotRef,
+        options: WalOptions,
+    ) -> Result<(Wal, Recovered), WalError> {
+        let (wal_dir, snap_dir) = (dir.join("wal"), dir.join("snap"));
+        for dir in [&wal_dir, &snap_dir] {
+            disk.create_dir(dir).map_err(WalError::io("make the directory", dir))?;
+        }
+        let mut segments = Vec::new();
+        for name in disk.list(&wal_dir).map_err(WalError::io("list", &wal_dir))? {
+            match number_of(&name) {
+                Some((number, "wal")) => segments.push(number),
+                Some((_, "tmp")) => {
+                    let path = wal_dir.join(name); // a segment that was being prepared
+                    disk.remove(&path).map_err(WalError::io("delete", &path))?;
+                }
+                _ => {
+                    let path = wal_dir.join(name);
+                    tracing::warn!(path = %path.display(), "ignored: this is no file of the log");
+                }
+            }
+        }
+        let snapshot = snapfile::load(&*disk, &snap_dir)?;
+        for dir in [&wal_dir, &snap_dir] {
+            // From now on the disk holds both open. A name that was found may not be durable yet:
+            // it has to be before older files are deleted for it, and before anything that it names
+            // counts.
+            disk.sync_dir(dir).map_err(WalError::io("sync", dir))?;
+        }
+        snapfile::clean_halves(&*disk, &snap_dir)?;
+        snapfile::clean(&*disk, &snap_dir)?;
+        let mut replay = Replay::from(initial);
+        let (mut torn, mut closed) = (None, Vec::new());
+        let (mut offset, mut length) = (HEADER as u64, options.segment_bytes);
+        let mut newest = Bytes::new();
+        for (i, number) in segments.iter().enumerate() {
+            let path = wal_dir.join(segment_name(*number));
+            let bytes = Bytes::from(disk.read(&path).map_err(WalError::io("read", &path))?);
+            let last = i + 1 == segments.len();
+            replay.highest = 0;
+            let segment = Segment::new(&path, &bytes, *number)?;
+            let end = segment.replay(&mut replay)?;
+            (offset, length) = (end as u64, bytes.len() as u64);
+            if segment.torn(end, replay.sequence, last)? {
+                cut_tail(&*disk, &path, end, bytes.len())
+                    .map_err(WalError::io("cut the torn tail of", &path))?;
+                torn = Some((path.clone(), offset));
+            }
+            if segment.version == 1 {
+                length = offset; // what comes next goes into a segment of today
+            }
+            match last {
+                true => newest = bytes.slice(..end),
+                false => closed.push((*number, replay.highest)),
+            }
+        }
+        let fresh = replay.sequence == 0;
+        if let Some(snapshot) = snapshot.as_ref().filter(|_| fresh) {
+            // The first batch is durable before any snapshot is made.
+            let what = format!("the log is gone, and the snapshot up to entry {} is not", snapshot.index);
+            return Err(WalError::Damaged { path: wal_dir, offset: 0, what });
+        }
+        let file = match segments.last() {
+            Some(number) => {
+                let path = wal_dir.join(segment_name(*number));
+                let mut file = disk.open(&path).map_err(WalError::io("open", &path))?;
+                // What was read may be in the page cache only, and is about to count as durable. A
+                // sync alone would not do: after one that failed, the kernel takes the pages for
+                // clean and writes them no more (fsync(2), NOTES). Written again, they are dirty
+                // again. Where the disk has them already, this changes no byte.
+                file.write_at(&newest, 0).map_err(WalError::io("write again", &path))?;
+                file.sync().map_err(WalError::io("sync", &path))?;
+                file
+            }
+            None => create_segment(&*disk, &wal_dir, 1, options.segment_bytes)
+                .and_then(|file| {
+                    name_segment(&*disk, &wal_dir, 1)?;
+                    disk.sync_dir(&wal_dir)?;
+                    Ok(file)
+                })
+                .map_err(|e| WalError::io("make the first segment of", &wal_dir)(e.cause))?,
+        };
+        let mut wal = Wal {
+            dir: wal_dir,
+            snap_dir,
+            options,
+            file,
+            segment: segments.last().copied().unwrap_or(1),
+            offset,
+            length,
+            sound: true,
+            begun: false,
+            sequence: replay.sequence,
+            synced: replay.sequence,
+            hard: replay.hard,
+            highest: replay.highest,
+            closed,
+            preparing: None,
+            saved: None,
+            disk,
+        };
+        if fresh {
+            let mut first = Records::default();
+            segment::put_snapshot(&mut first.payload, initial);
+            wal.append(&[first])?;
+        }
+        wal.prepare();
+        let end = replay.end();
+        let stored = replay.finish(snapshot, &wal.dir)?;
+        if stored.end() != end {
+            // A snapshot came, and the end of the program before the batch that refers to it: the
+            // log goes on behind the snapshot, and has to say so, or the next to read it would miss
+            // what is between. One that ends at the same index in another term ends elsewhere, too:
+            // what follows would be thrown away with the entry that the snapshot does not agree
+            // with.
+            let mut again = Records::default();
+            segment::put_snapshot(&mut again.payload, &stored.snapshot);
+            wal.append(&[again])?;
+        }
+        Ok((wal, Recovered { stored, fresh, torn }))
+    }
+
+    /// Writes batches and makes them durable, all at once. After an error the same batches may be
+    /// tried again if [`may_retry`](Wal::may_retry) says so.
+    pub fn append<'a>(
+        &mut self,
+        batches: impl IntoIterator<Item = &'a Records> + Clone,
+    ) -> Result<(), WalError> {
+        if !batches.clone().into_iter().all(|b| segment::countable(b.size())) {
+            self.begun = true; // final: it would not fit later either
+            let cause = io::Error::new(io::ErrorKind::InvalidInput, "a batch has 4 GiB or more");
+            return Err(WalError::io("write to", &self.dir)(cause));
+        }
+        self.begun = false;
+        let mut hard = Vec::new();
+        segment::put_hard(&mut hard, &self.hard);
+        let need: usize = batches.clone().into_iter().map(|b| segment::framed(b.size())).sum();
+        let with_hard = need + segment::framed(hard.len());
+        let begins = self.offset == HEADER as u64 && self.sequence > 0;
+        if self.offset + (if begins { with_hard } else { need }) as u64 > self.length {
+            self.roll(with_hard)?;
+        }
+        let (mut out, mut sequence) = (Vec::with_capacity(need + 128), self.sequence);
+        if self.offset == HEADER as u64 && sequence > 0 {
+            // each segment can be read without the ones before it
+            sequence += 1;
+            segment::frame(&mut out, self.segment, sequence, self.synced, &hard);
+        }
+        for batch in batches.clone() {
+            sequence += 1;
+            segment::frame(&mut out, self.segment, sequence, self.synced, &batch.payload);
+        }
+        let path = || self.dir.join(segment_name(self.segment));
+        self.begun = true;
+        self.file.write_at(&out, self.offset).map_err(|e| WalError::io("write to", &path())(e))?;
+        let synced = self.file.sync();
+        self.sound &= synced.is_ok();
+        synced.map_err(|e| WalError::io("sync", &path())(e))?;
+        self.offset += out.len() as u64;
+        (self.sequence, self.synced, self.saved) = (sequence, sequence, None);
+        for batch in batches {
+            self.hard = batch.hard.unwrap_or(self.hard);
+            self.highest = self.highest.max(batch.highest);
+        }
+        Ok(())
+    }
+
+    /// Nothing that was written may have been lost: no sync of the open segment, of a leader's
+    /// snapshot or of a directory has failed.
+    pub fn sound(&self) -> bool {
+        self.sound
+    }
+
+    /// Returns whether the write that failed so may be tried again. While the log is sound: always
+    /// if nothing of it can stand in the open segment, else if only something is missing that comes
+    /// back. So any error waits that comes from making a segment or from writing a leader's
+    /// snapshot, except from their syncs: also `EIO`, `EACCES` and `EROFS`. Nothing is lost by
+    /// waiting, and an administrator may mend it.
+    pub fn may_retry(&self, error: &WalError) -> bool {
+        self.sound && matches!(error, WalError::Io { .. }) && (!self.begun || error.is_scarcity())
+    }
+
+    /// Makes changes of names durable. A failure for which nothing is to blame but the disk is
+    /// final, as for every sync.
+    fn sync_names(&mut self, snapshots: bool) -> Result<(), WalError> {
+        let dir = if snapshots { &self.snap_dir } else { &self.dir };
+        let synced = self.disk.sync_dir(dir);
+        self.sound &= synced.as_ref().err().is_none_or(is_scarcity);
+        synced.map_err(WalError::io("sync", dir))
+    }
+
+    /// Begins the next segment, with room for `need` bytes.
+    fn roll(&mut self, need: usize) -> Result<(), WalError> {
+        let next = self.segment + 1;
+        let length = self.options.segment_bytes.max((HEADER + need) as u64);
+        let prepared = self.preparing.take().and_then(|thread| thread.join().ok());
+        let made = match prepared {
+            Some(Ok(file)) if length == self.options.segment_bytes => Ok(file),
+            _ => create_segment(&*self.disk, &self.dir, next, length),
+        };
+        let file = made
+            .and_then(|file| Ok(name_segment(&*self.disk, &self.dir, next).map(|()| file)?))
+            .map_err(|Unmade { cause, sync }| {
+                // A sync that fails and lacks nothing is the disk's end: the next one may only seem
+                // to do better.
+                self.sound &= !sync || is_scarcity(&cause);
+                WalError::io("make the next segment of", &self.dir)(cause)
+            })?;
+        self.sync_names(false)?;
+        self.closed.push((self.segment, self.highest));
+        (self.file, self.segment, self.highest) = (file, next, 0);
+        (self.offset, self.length) = (HEADER as u64, length);
+        self.prepare();
+        Ok(())
+    }
+
+    /// Waits until the next segment was made ahead of time, or could not be.
+    #[cfg(test)]
+    pub(super) fn wait_for_prepared(&self) {
+        while self.preparing.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            std::thread::yield_now();
+        }
+    }
+
+    fn prepare(&mut self) {
+        if self.options.prepare {
+            let (disk, dir) = (self.disk.clone(), self.dir.clone());
+            let (next, size) = (self.segment + 1, self.options.segment_bytes);
+            let make = move || create_segment(&*disk, &dir, next, size);
+            self.preparing = std::thread::Builder::new().name("wal-prepare".into()).spawn(make).ok();
+        }
+    }
+
+    /// Makes a snapshot from the leader durable, before the batch that refers to it.
+    pub fn save_snapshot(&mut self, snapshot: &SnapshotRef) -> Result<(), WalError> {
+        self.begun = false;
+        let name = (snapshot.index, snapshot.term);
+        if self.saved != Some(name) {
+            self.saved = None;
+            if let Err(unwritten) = snapfile::write(&*self.disk, &self.snap_dir, snapshot) {
+                self.sound &= !unwritten.sync || unwritten.error.is_scarcity();
+                return Err(unwritten.error);
+            }
+            self.saved = Some(name);
+        }
+        self.sync_names(true)
+    }
+
+    /// Deletes what a durable snapshot up to `upto` makes superfluous. After an error it may be
+    /// tried again while the log is sound.
+    pub fn release(&mut self, upto: Index) -> Result<(), WalError> {
+        while let Some((number, highest)) = self.closed.first().copied()
+            && highest <= upto
+        {
+            let path = self.dir.join(segment_name(number));
+            match self.disk.remove(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(WalError::io("delete", &path)(e));
+                }
+                _ => {} // an earlier try may have come so far
+            }
+            self.sync_names(false)?;
+            self.closed.remove(0);
+        }
+        snapfile::clean(&*self.disk, &self.snap_dir)
+    }
+
+    /// Segments on disk, the open one included.
+    pub fn segments(&self) -> usize {
+        self.closed.len() + 1
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        if let Some(preparing) = self.preparing.take() {
+            let _ = preparing.join(); // nobody may write to the directory after we are gone
+        }
+    }
+}
+
+/// The number and the kind (`wal`, `tmp`) of a file of the log; `None` for one that is not.
+fn number_of(name: &str) -> Option<(u64, &str)> {
+    let (number, kind) = name.split_once('.')?;
+    Some((snapfile::hexadecimal(number)?, kind))
+}
+
+fn temporary(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:016x}.tmp"))
+}
+
+fn create_segment(disk: &dyn Disk, dir: &Path, number: u64, size: u64) -> Result<Box<dyn DiskFile>, Unmade> {
+    let mut file = disk.create(&temporary(dir, number), size)?;
+    file.write_at(&segment::header(number, size), 0)?;
+    file.sync().map_err(|cause| Unmade { cause, sync: true })?;
+    Ok(file)
+}
+
+fn name_segment(disk: &dyn Disk, dir: &Path, number: u64) -> io::Result<()> {
+    disk.rename(&temporary(dir, number), &dir.join(segment_name(number)))
+}
+
+/// Zeroes what follows the last whole batch.
+fn cut_tail(disk: &dyn Disk, path: &Path, end: usize, len: usize) -> io::Result<()> {
+    let mut file = disk.open(path)?;
+    file.write_at(&vec![0; len - end], end as u64)?;
+    file.sync()
+}

@@ -1,0 +1,331 @@
+//! A cluster to sit at: the one that runs, or one started for this session.
+
+use super::Error;
+use super::repl::Options;
+use super::terminal;
+use super::texts::{Lang, Say};
+use super::tui::text::cut;
+use cluster::control::{Ask, Control, has_started};
+use cluster::foreign::{self, Foreign};
+use cluster::launch::{self, Launched};
+use cluster::{Place, Spec};
+use lab::view;
+use lang::charset::{eprint, eprintln, print, println};
+use serde_json::Value;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A cluster that does not end by itself in this time is left to its supervisor.
+const END_PATIENCE: Duration = Duration::from_secs(10);
+/// Whoever takes leave waits this long to hear whether the cluster is still there.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// A start that is not complete by then may never be. A slow machine needs three minutes.
+const WHOLE_MAX: Duration = Duration::from_secs(300);
+/// How often the running time on the progress line is renewed.
+const TICK: Duration = Duration::from_millis(100);
+
+pub struct Connection {
+    pub place: Place,
+    pub nodes: usize,
+    stands: Stands,
+}
+
+/// On what a seat stands.
+enum Stands {
+    /// A session of somebody else's, or a cluster that was running: it stays when we go.
+    Joined,
+    /// A cluster that was started for this session, and ends with it.
+    Launched(Launched),
+    /// A counter of ours in front of a foreign cluster.
+    Foreign(Foreign),
+}
+
+/// Joins the cluster, or starts it, and waits until it is ready. `cut` ends the waiting, not the
+/// start.
+pub async fn take(
+    options: &Options,
+    place: Place,
+    lang: Lang,
+    cut: impl Future<Output = ()>,
+) -> Result<Connection, Error> {
+    let stands = stand(options, &place, lang).await?;
+    let what = if matches!(stands, Stands::Joined) { Say::Attaching } else { Say::Starting };
+    // A line that is drawn over ten times a second is read aloud as often by a screen reader.
+    let lines = options.plain || terminal::dumb();
+    let waited = tokio::select! {
+        biased;
+        waited = wait(&place, lang, what, lines, WHOLE_MAX) => waited?,
+        () = cut => Waited::Not(lang.say(Say::WaitCut, &[])),
+    };
+    let nodes = match waited {
+        Waited::Whole(nodes) => nodes,
+        Waited::Not(why) => {
+            if std::io::stderr().is_terminal() && !lines {
+                on_one_line("");
+            }
+            eprintln!("{why}");
+            Spec::load(&place)?.map_or(0, |s| s.nodes().len())
+        }
+    };
+    Ok(Connection { place, nodes, stands })
+}
+
+/// Joins the cluster, or starts it; whoever sits here watches how far it is.
+pub async fn open(options: &Options, place: Place, lang: Lang) -> Result<Connection, Error> {
+    let stands = stand(options, &place, lang).await?;
+    let nodes = match &stands {
+        Stands::Foreign(foreign) => foreign.nodes(),
+        _ => Spec::load(&place)?.map_or(0, |s| s.nodes().len()),
+    };
+    Ok(Connection { place, nodes, stands })
+}
+
+async fn stand(options: &Options, place: &Place, lang: Lang) -> Result<Stands, Error> {
+    if Control::connect(place).await.is_ok() {
+        return Ok(Stands::Joined);
+    }
+    match &options.kubeconfig {
+        Some(file) => Ok(Stands::Foreign(
+            Foreign::open(place, file, foreign::PREFIX, lab::guests_of_foreign_clusters).await?,
+        )),
+        None => start(place, options.api_port, lang).await,
+    }
+}
+
+async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Stands, Error> {
+    let mut spec = Spec::load(place)?.unwrap_or_else(|| Spec::new(&place.name));
+    spec.api_port = api_port.or(spec.api_port);
+    match launch::launch(place, &spec, true).await {
+        Ok(launched) => {
+            let told = std::io::stderr().is_terminal(); // scripts find it in the kubeconfig
+            if told && spec.api_port.is_none() && launched.api_port != 6443 {
+                eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
+            }
+            if let Some(why) = launched.unlimited.as_ref().filter(|_| told) {
+                eprintln!("{}", lang.say(Say::NoLimits, &[why]));
+            }
+            Ok(Stands::Launched(launched))
+        }
+        // Somebody else started it in the meantime: then it is theirs.
+        Err(_) if Control::connect(place).await.is_ok() => Ok(Stands::Joined),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How the waiting for a start ended.
+#[derive(Debug, PartialEq)]
+enum Waited {
+    /// The start was complete, with so many nodes.
+    Whole(usize),
+    /// It was not; why the session begins all the same.
+    Not(String),
+}
+
+/// Follows a start until it is complete, but no longer than `limit`. A cluster whose start was
+/// complete before is not waited for, whatever is broken in it now: the session may be there to
+/// mend it. Progress goes to a terminal only: on one line that is drawn over, or as a line for each
+/// change (`lines`).
+async fn wait(place: &Place, lang: Lang, what: Say, lines: bool, limit: Duration) -> Result<Waited, Error> {
+    let mut control = Control::connect(place).await?;
+    let terminal = std::io::stderr().is_terminal();
+    let began = Instant::now();
+    let mut value = control.ask(&Ask::Wait).await?;
+    let mut tick = tokio::time::interval(TICK);
+    let mut told = Value::Null;
+    loop {
+        if has_started(&value) {
+            if terminal && !lines {
+                on_one_line("");
+            }
+            return Ok(Waited::Whole(value["nodes"].as_u64().unwrap_or_default() as usize));
+        }
+        if terminal && news(lines, &told, &value) {
+            let words = progress(lang, &lang.say(what, &[]), &value, began.elapsed());
+            if lines { eprintln!("{words}") } else { on_one_line(&words) }
+        }
+        told.clone_from(&value);
+        tokio::select! {
+            next = control.next() => value = next?.ok_or_else(|| Error::Ended(place.log()))?,
+            _ = tick.tick(), if !lines => {}
+            () = tokio::time::sleep_until(began + limit) => {
+                let seconds = limit.as_secs().to_string();
+                return Ok(Waited::Not(lang.say(Say::WaitOver, &[&seconds, &missing(lang, &value)])));
+            }
+        }
+    }
+}
+
+/// Whether progress is worth a new picture: a line that is drawn over also shows the time; any
+/// other only what has changed. Pure.
+fn news(lines: bool, told: &Value, now: &Value) -> bool {
+    !lines || told != now
+}
+
+/// Names the parts of a start that are not there yet. Pure.
+pub fn missing(lang: Lang, value: &Value) -> String {
+    let mut parts = Vec::new();
+    for (key, name) in [("store", "etcd"), ("api", "kube-apiserver")] {
+        if value[key] != true {
+            parts.push(name.to_string());
+        }
+    }
+    for (have, of, say) in
+        [("nodesReady", "nodes", Say::NodesMissing), ("podsRunning", "pods", Say::PodsMissing)]
+    {
+        if value[have] != value[of] {
+            parts.push(lang.say(say, &[&value[have].to_string(), &value[of].to_string()]));
+        }
+    }
+    parts.join(", ")
+}
+
+/// Draws over what stands on the cursor's line, with no more than a carriage return, and never over
+/// its end: a line that wraps cannot be drawn over.
+fn on_one_line(words: &str) {
+    let room = usize::from(terminal::size().0).saturating_sub(1);
+    eprint!("\r{}\r{}", " ".repeat(room), cut(words, room, ""));
+    let _ = std::io::stderr().flush(); // a closed terminal needs no progress
+}
+
+fn progress(lang: Lang, what: &str, value: &Value, since: Duration) -> String {
+    let mark = |key: &str| if value[key] == true { "ok" } else { ".." };
+    let part = |have: &str, of: &str| format!("{}/{}", value[have], value[of]);
+    let seconds = format!("{:.1}", since.as_secs_f32());
+    lang.say(
+        Say::Progress,
+        &[
+            what,
+            mark("store"),
+            mark("api"),
+            &part("nodesReady", "nodes"),
+            &part("podsRunning", "pods"),
+            &seconds,
+        ],
+    )
+}
+
+impl Connection {
+    /// The address of the cluster, if it is not one of ours.
+    pub fn foreign(&self) -> Option<String> {
+        match &self.stands {
+            Stands::Foreign(foreign) => Some(foreign.server()),
+            _ => None,
+        }
+    }
+
+    /// Ends the cluster if it was started for this session, and returns when its processes are
+    /// gone. What was made there may be given up.
+    pub async fn leave(self, lang: Lang, talk: bool) {
+        // One that does not answer is there.
+        let asked = tokio::time::timeout(ANSWER_MAX, Control::connect(&self.place)).await;
+        let runs = !matches!(asked, Ok(Err(_)));
+        let tell = |say, with: &[&str]| {
+            if talk {
+                println!("{}", lang.say(say, with));
+            }
+        };
+        let name = self.place.name.as_str();
+        let mut launched = match self.stands {
+            Stands::Foreign(foreign) => return part(&self.place, &foreign, lang, talk).await,
+            Stands::Joined if runs => return tell(Say::StaysUp, &[name, name]),
+            Stands::Joined => return tell(Say::ClusterEnded, &[name]),
+            Stands::Launched(launched) => launched,
+        };
+        tell(if runs { Say::Stopping } else { Say::ClusterEnded }, &[name]);
+        drop(launched.leash.take()); // what an attached cluster lives by
+        let _ = tokio::time::timeout(END_PATIENCE, launched.child.wait()).await;
+    }
+}
+
+/// Takes leave of a foreign cluster: whoever sits there is asked whether the namespaces that were
+/// made are to go; a script is told of them.
+async fn part(place: &Place, foreign: &Foreign, lang: Lang, talk: bool) {
+    let rooms = foreign.rooms().await;
+    if rooms.is_empty() {
+        return;
+    }
+    let (rooms, server) = (rooms.join(", "), foreign.server());
+    if !talk {
+        eprintln!("{}", lang.say(Say::RoomsStay, &[&server, &rooms]));
+        return;
+    }
+    print!("{}", lang.say(Say::RoomsGo, &[&server, &rooms]));
+    let _ = std::io::stdout().flush();
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).map(|_| answer)
+    });
+    let answer = answer.await.ok().and_then(Result::ok).unwrap_or_default();
+    if !matches!(answer.trim().to_lowercase().as_str(), "y" | "yes" | "ㅛ" | "네" | "예") {
+        println!("{}", lang.say(Say::RoomsStay, &[&server, &rooms]));
+        return;
+    }
+    match super::lesson::ask(place, lang, view::Ask::Leave).await {
+        Ok(_) => println!("{}", lang.say(Say::RoomsGone, &[&rooms])),
+        Err(error) => eprintln!("{}", error.say(lang)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::Home;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::UnixListener;
+
+    /// Answers on the control socket as a cluster does that has come so far.
+    async fn at(progress: &'static str, listener: UnixListener) {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (read, mut write) = stream.into_split();
+                let mut lines = BufReader::new(read).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    let answer = if line.contains("hello") { "null" } else { progress };
+                    if write.write_all(format!("{{\"ok\":{answer}}}\n").as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    async fn waited(progress: &'static str, limit: Duration) -> Waited {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let cluster = tokio::spawn(at(progress, UnixListener::bind(place.socket()).unwrap()));
+        let waited = wait(&place, Lang::En, Say::Attaching, true, limit);
+        let waited = tokio::time::timeout(Duration::from_secs(60), waited).await.expect("it waits for ever");
+        cluster.abort();
+        waited.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_off_keeps_nobody_from_the_seat() {
+        let broken = r#"{"ready":false,"started":true,"nodes":3,"nodesReady":2}"#;
+        assert_eq!(waited(broken, WHOLE_MAX).await, Waited::Whole(3));
+    }
+
+    #[tokio::test]
+    async fn a_start_that_is_never_complete_is_waited_for_no_longer_than_the_limit() {
+        let stuck = r#"{"ready":false,"started":false,"store":true,"api":true,"nodes":3,"nodesReady":2,"pods":5,"podsRunning":5}"#;
+        let Waited::Not(why) = waited(stuck, Duration::ZERO).await else { panic!("it is not whole") };
+        assert!(why.contains("nodes 2/3") && !why.contains("etcd") && !why.contains("kube-system"), "{why}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let value =
+            serde_json::json!({"store": false, "nodes": 1, "nodesReady": 1, "pods": 2, "podsRunning": 0});
+        assert_eq!(missing(Lang::En, &value), "etcd, kube-apiserver, kube-system pods 0/2");
+    }
+
+    #[test]
+    fn progress_in_lines_is_told_when_it_changes_and_not_with_every_tick() {
+        let (before, now) = (serde_json::json!({"nodes": 1}), serde_json::json!({"nodes": 2}));
+        assert!(news(true, &Value::Null, &before) && news(true, &before, &now));
+        assert!(!news(true, &now, &now), "a screen reader would read it again");
+        assert!(news(false, &now, &now), "the time runs on");
+    }
+}

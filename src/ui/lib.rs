@@ -1,0 +1,84 @@
+//! # The learner's seat
+//!
+//! ## In Kubernetes
+//! There is a terminal, a shell in it, and kubectl. Whoever learns needs all three, and a cluster
+//! to talk to.
+//! ## How this one works
+//! [`repl::run`] takes the seat: [`connection`] starts a cluster or joins the one that runs. On a
+//! terminal the interface opens ([`tui`]): lesson, live map, and a shell pane that runs this same
+//! REPL. Without it, and inside that pane, lines are read (by rustyline on a terminal, plainly from
+//! a pipe or a file) and [`line`] decides what each one is:
+//! ```text
+//! get pods            ─┐
+//! k get pods           ├─▶ commands   kubectl, in this program
+//! kubectl get pods    ─┘
+//! status, help, lang  ───▶ session    words of this place
+//! next, hint, check   ───▶ lesson     questions to the engine in the cluster; it also speaks by itself
+//! get pods | wc -l    ─┬─▶ shell      $SHELL, one for the whole session: cd and export last
+//! ls, vi, curl, !get  ─┘
+//! ```
+//! The shell is a real one on a terminal of its own ([`screen`]). It reads commands from a pipe,
+//! and its prompt, which goes to another pipe, says when it is ready and how the last command ended
+//! ([`dialect`]); nothing that is visible is ever parsed. While a line runs, the learner's terminal
+//! passes every key on, so editors and pagers work and Ctrl-C reaches the command. In the interface
+//! the pane's terminal is emulated. When its width changes, its lines and their past are laid out
+//! anew, so that a narrow window cuts nothing off; the emulator itself would. A here-document is
+//! parsed at its first line and where it may end. With `--kubeconfig` the seat is at a foreign
+//! cluster: [`connection`] opens [`cluster::foreign`] in this process instead of starting a
+//! cluster, and offers to delete what lessons made there when the session ends. Nothing else here
+//! knows the difference. All words for people are one table, in English and Korean ([`texts`]).
+//! ## Left out
+//! Shells with a grammar of their own (fish, nu, tcsh) are replaced by bash or sh, which is said.
+//! ## Read next
+//! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.
+
+mod column;
+pub mod commands;
+mod complete;
+pub mod connection;
+pub mod consent;
+mod dialect;
+mod editor;
+mod kubeconfig;
+pub mod lab_proof;
+pub mod labs;
+pub mod lesson;
+pub mod line;
+mod names;
+mod paste;
+pub mod proof;
+mod proof_cluster;
+mod proof_home;
+pub mod prose;
+pub mod repl;
+mod screen;
+mod script;
+mod session;
+pub mod settings;
+mod shell;
+pub mod terminal;
+pub mod texts;
+pub mod tui;
+
+/// What keeps the seat from being taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
+    #[error("cannot read {}", path.display())]
+    File {
+        path: std::path::PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("the terminal cannot be used")]
+    Terminal(#[from] rustyline::error::ReadlineError),
+    #[error("the cluster ended before it was ready; the end of its log is in {}", .0.display())]
+    Ended(std::path::PathBuf),
+    #[error("the terminal interface cannot be shown; `ropewalk --plain` works without it")]
+    Interface(#[source] std::io::Error),
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+    #[error("the session ended unexpectedly; the terminal and the cluster were put in order")]
+    Panicked,
+}

@@ -1,0 +1,314 @@
+//! Where lessons and labs are proved: a cluster of its own for each case, and a REPL into which
+//! lines are typed.
+
+use super::lesson as front;
+use super::proof_home::Private;
+use super::texts::Lang;
+use cluster::control::{Ask as Request, Control};
+use cluster::foreign::{self, Foreign};
+use cluster::launch::{self, Launched};
+use cluster::{Home, Place, Spec};
+use lab::view::{Ask, LessonView, Proof, State};
+use lang::charset::eprintln;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// A cluster that is not ready by then will not be.
+const START_MAX: Duration = Duration::from_secs(60);
+/// How long the last facts of a proof may take to arrive on a machine with much to do.
+const PROOF_MAX: Duration = Duration::from_secs(20);
+/// A fact that changes nothing on the screen tells nobody that it came: it is looked for this
+/// often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+const STOPPED: &str = "interrupted";
+
+/// Whether the proof shall end before it is through: on Ctrl-C, SIGTERM, or with its terminal.
+/// Every cluster is then ended and cleared away as after its last case.
+#[derive(Clone, Default)]
+pub(super) struct Stop(CancellationToken);
+
+impl Stop {
+    pub(super) fn wanted(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Does the work and hears meanwhile whether to stop, which the work has to heed.
+    pub(super) async fn heard_during<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut signals: Vec<_> = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
+            .into_iter()
+            .filter_map(|kind| signal(kind).ok())
+            .collect();
+        let heard = async {
+            let _ = futures::future::select_all(signals.iter_mut().map(|s| Box::pin(s.recv()))).await; // which one does not matter
+            eprintln!("ropewalk: {STOPPED}; ending the clusters");
+            self.0.cancel();
+            std::future::pending::<T>().await
+        };
+        tokio::select! { done = work => done, never = heard => never }
+    }
+
+    /// What the work comes to, or that it was broken off.
+    pub(super) async fn or<T>(&self, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+        tokio::select! {
+            biased;
+            () = self.0.cancelled() => Err(STOPPED.into()),
+            done = work => done,
+        }
+    }
+}
+
+/// A cluster for one case, in a home of its own. It ends with this process, however that ends.
+pub(super) struct ProofCluster {
+    pub(super) place: Place,
+    home: Private,
+    stands: Stands,
+}
+
+enum Stands {
+    Launched(Launched),
+    Foreign(Foreign),
+}
+
+/// Returns when the cluster tells something, or after [`LOOK_AGAIN`].
+///
+/// # Errors
+/// The stream has ended: it would tell nothing any more, at once and every time.
+async fn news_or_time(control: &mut Control) -> Result<(), String> {
+    match timeout(LOOK_AGAIN, control.next()).await {
+        Err(_) | Ok(Ok(Some(_))) => Ok(()),
+        Ok(Ok(None)) => Err("the cluster ended".into()),
+        Ok(Err(error)) => Err(error.say(Lang::En)),
+    }
+}
+
+static ARENAS: AtomicUsize = AtomicUsize::new(0);
+
+impl ProofCluster {
+    /// Errors: it does not start, or `stop` was wanted before it was ready.
+    pub(super) async fn open(variables: &[(&str, &OsStr)], stop: &Stop) -> Result<ProofCluster, String> {
+        if stop.0.is_cancelled() {
+            return Err(STOPPED.into());
+        }
+        let home = Private::make()?;
+        let place = match Home::at(home.path()).cluster("main") {
+            Ok(place) => place,
+            Err(e) => {
+                home.remove();
+                return Err(e.to_string());
+            }
+        };
+        let spec = Spec::new("main");
+        let late = || "the cluster did not become ready".to_string();
+        let launched = match timeout(START_MAX, launch::launch_with(&place, &spec, true, variables)).await {
+            Ok(Ok(launched)) => launched,
+            failed => {
+                home.remove();
+                return Err(
+                    failed.map_or_else(|_| late(), |f| f.err().map_or_else(late, |e| cluster::chain(&e)))
+                );
+            }
+        };
+        let proof_cluster = ProofCluster { place, home, stands: Stands::Launched(launched) };
+        let ready = async { timeout(START_MAX, proof_cluster.ready()).await.unwrap_or_else(|_| Err(late())) };
+        match stop.or(ready).await {
+            Ok(()) => Ok(proof_cluster),
+            Err(why) => {
+                proof_cluster.close().await;
+                Err(why)
+            }
+        }
+    }
+
+    async fn ready(&self) -> Result<(), String> {
+        let mut control = Control::connect(&self.place).await.map_err(|e| e.to_string())?;
+        let mut progress = control.ask(&Request::Wait).await.map_err(|e| e.to_string())?;
+        while progress["ready"] != true {
+            let next = control.next().await.map_err(|e| e.to_string())?;
+            progress = next.ok_or("the cluster ended while it started")?;
+        }
+        Ok(())
+    }
+
+    /// On somebody else's cluster, with namespaces that nobody else has.
+    pub(super) async fn foreign(kubeconfig: &Path) -> Result<ProofCluster, String> {
+        let number = ARENAS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", std::process::id());
+        let home = Private::make()?;
+        let place = match foreign::place(&Home::at(home.path()), kubeconfig) {
+            Ok(place) => place,
+            Err(e) => {
+                home.remove();
+                return Err(cluster::chain(&e));
+            }
+        };
+        let prefix = format!("{}-test-{name}", foreign::PREFIX);
+        match Foreign::open(&place, kubeconfig, &prefix, lab::guests_of_foreign_clusters).await {
+            Ok(foreign) => Ok(ProofCluster { place, home, stands: Stands::Foreign(foreign) }),
+            Err(error) => {
+                home.remove();
+                Err(cluster::chain(&error))
+            }
+        }
+    }
+
+    pub(super) async fn close(self) {
+        match self.stands {
+            Stands::Launched(mut launched) => {
+                drop(launched.leash.take()); // what it lives by
+                let _ = timeout(Duration::from_secs(10), launched.child.wait()).await;
+            }
+            Stands::Foreign(foreign) => {
+                if let Err(error) = front::ask(&self.place, Lang::En, Ask::Leave).await {
+                    eprintln!("ropewalk: {}", error.say(Lang::En));
+                }
+                drop(foreign);
+            }
+        }
+        self.home.remove();
+    }
+
+    pub(super) async fn view(&self, ask: Ask) -> Result<LessonView, String> {
+        front::view(&self.place, Lang::En, ask).await.map_err(|e| e.say(Lang::En))
+    }
+
+    pub(super) async fn proof(&self) -> Result<Proof, String> {
+        let value = front::ask(&self.place, Lang::En, Ask::Prove).await.map_err(|e| e.say(Lang::En))?;
+        serde_json::from_value(value).map_err(|e| e.to_string())
+    }
+
+    /// The proof once it is complete, or as it is when time is up.
+    pub(super) async fn proved(&self) -> Result<Proof, String> {
+        let (mut control, _) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
+        let deadline = Instant::now() + PROOF_MAX;
+        loop {
+            let proof = self.proof().await?;
+            if proof.because != Some(false) && proof.beats.iter().all(|(_, told)| *told) {
+                return Ok(proof);
+            }
+            // Beats that can be told now change the view; what never can is waited for in vain, and
+            // then reported.
+            if Instant::now() > deadline {
+                return Ok(proof);
+            }
+            news_or_time(&mut control).await?;
+        }
+    }
+
+    /// Is the step red for as long as it takes to be sure?
+    pub(super) async fn stays_red(&self, settle: Duration) -> Result<bool, String> {
+        let over = |v: &LessonView| matches!(v.state, State::Done | State::Solved);
+        let (mut control, first) = front::follow(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))?;
+        let mut now = first;
+        let deadline = Instant::now() + settle;
+        while !over(&now) {
+            match timeout_at(deadline, control.next()).await {
+                Ok(Ok(Some(value))) => now = serde_json::from_value(value).map_err(|e| e.to_string())?,
+                Ok(Ok(None)) => return Err("the cluster ended".into()),
+                Ok(Err(error)) => return Err(error.say(Lang::En)),
+                Err(_) => return Ok(!over(&self.view(Ask::Check { id: None }).await?)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits until the step is green; else what is missing.
+    pub(super) async fn green(&self) -> Result<Result<(), String>, String> {
+        match front::until_green(&self.place, Lang::En).await.map_err(|e| e.say(Lang::En))? {
+            Some(_) => Ok(Ok(())),
+            None => {
+                let view = self.view(Ask::Check { id: None }).await?;
+                Ok(Err(format!("not yet: {}", view.not_yet.unwrap_or_default())))
+            }
+        }
+    }
+
+    /// Types lines and returns what was said.
+    pub(super) async fn lines(&self, lines: &[String], limit: Duration) -> Result<String, String> {
+        match self.repl(lines, limit).await? {
+            Some((_, said)) => Ok(said),
+            None => Err(format!("took more than {} s: {}", limit.as_secs(), lines.join(" ⏎ "))),
+        }
+    }
+
+    /// Types lines into a REPL of its own: exit code and output; `None` if it had to be cut off.
+    pub(super) async fn repl(
+        &self,
+        lines: &[String],
+        limit: Duration,
+    ) -> Result<Option<(i32, String)>, String> {
+        let file = self.home.path().join("lines");
+        std::fs::write(&file, lines.join("\n") + "\n").map_err(|e| e.to_string())?;
+        let mut child = tokio::process::Command::new("/proc/self/exe")
+            .arg0("ropewalk")
+            .args(["repl", "--lang", "en", "--name", &self.place.name])
+            .arg(&file)
+            .env("ROPEWALK_HOME", self.home.path())
+            .env("SHELL", "/bin/sh")
+            .env_remove("KUBECONFIG")
+            .current_dir(self.home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| e.to_string())?;
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let read = async {
+            let (mut told, mut complained) = (Vec::new(), Vec::new());
+            let (a, b) = futures::join!(
+                async {
+                    match out {
+                        Some(mut out) => out.read_to_end(&mut told).await,
+                        None => Ok(0),
+                    }
+                },
+                async {
+                    match err {
+                        Some(mut err) => err.read_to_end(&mut complained).await,
+                        None => Ok(0),
+                    }
+                }
+            );
+            a.and(b).map_err(|e| e.to_string())?;
+            let status = child.wait().await.map_err(|e| e.to_string())?;
+            told.extend(complained);
+            Ok((status.code().unwrap_or(128), String::from_utf8_lossy(&told).into_owned()))
+        };
+        match timeout(limit, read).await {
+            Ok(done) => done.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::UnixListener;
+
+    #[tokio::test]
+    async fn a_stream_that_has_ended_is_not_asked_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        // Says that it is there, and ends.
+        let cluster = tokio::spawn(async move {
+            let (read, mut write) = listener.accept().await.unwrap().0.into_split();
+            let _hello = BufReader::new(read).lines().next_line().await;
+            write.write_all(b"{\"ok\":null}\n").await.unwrap();
+        });
+        let mut control = Control::connect(&place).await.unwrap();
+        cluster.await.unwrap();
+        assert_eq!(news_or_time(&mut control).await, Err("the cluster ended".to_string()));
+    }
+}
