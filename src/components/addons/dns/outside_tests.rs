@@ -1,0 +1,156 @@
+//! Questions that are asked outside.
+
+use super::*;
+use hickory_proto::op::Query;
+use hickory_proto::rr::{Name, RecordType};
+
+fn server(upstream: &[SocketAddr]) -> Server {
+    Server {
+        zone: Known::new(Zone { domain: "cluster.local".into(), ..Zone::default() }),
+        upstream: Resolvers::new(upstream.to_vec()),
+        forwards: forwards(),
+        turn: AtomicUsize::new(0),
+    }
+}
+
+fn question() -> Vec<u8> {
+    let mut question = Message::query();
+    question.add_query(Query::query(Name::from_ascii("example.org.").unwrap(), RecordType::A));
+    question.to_vec().unwrap()
+}
+
+/// An answer to a question, with these bytes at its end.
+fn answering(question: &[u8], rest: &[u8]) -> Vec<u8> {
+    let mut answer = [question, rest].concat();
+    answer[2] |= 0x80;
+    answer
+}
+
+#[test]
+fn one_pod_does_not_take_all_questions_that_are_asked_outside() {
+    let (forwards, pod) = (forwards(), |n: u8| std::net::IpAddr::from([10, 244, 1, n]));
+    let mut held: Vec<Place> = (0..1000).map_while(|_| Place::begin(&forwards, pod(2))).collect();
+    assert_eq!(held.len(), FORWARDS_MAX / 8);
+    held.extend(Place::begin(&forwards, pod(3)));
+    assert_eq!(held.len(), FORWARDS_MAX / 8 + 1, "another pod's question finds a place");
+    // Eight pods and more ask all that they may: a pod that comes late finds a place all the
+    // same.
+    for n in 4..100 {
+        held.extend((0..1000).map_while(|_| Place::begin(&forwards, pod(n))));
+    }
+    let late = Place::begin(&forwards, pod(200)).expect("a place");
+    assert!(!late.end.is_cancelled());
+    let asked = held.iter().filter(|place| !place.end.is_cancelled()).count();
+    assert_eq!(asked + 1, FORWARDS_MAX);
+}
+
+/// A pod asks over TCP for names outside, whose server does not answer: it has as many places
+/// as over UDP, and another pod has its own.
+#[tokio::test]
+async fn questions_over_tcp_share_the_bound_of_those_over_udp() {
+    let outside = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (server, question) = (server(&[outside.local_addr().unwrap()]), question());
+    let pod = |n: u8| IpAddr::from([10, 244, 1, n]);
+    let held: Vec<Place> = (0..1000).map_while(|_| Place::begin(&server.forwards, pod(2))).collect();
+    let begun = std::time::Instant::now();
+    assert_eq!(server.answer_tcp(&question, pod(2)).await, None);
+    assert!(begun.elapsed() < FORWARD_TIMEOUT, "it is asked outside");
+    let other = server.answer_tcp(&question, pod(3));
+    let asked = tokio::time::timeout(FORWARD_TIMEOUT / 2, async {
+        tokio::select! {
+            _ = other => panic!("it finds no place"),
+            accepted = outside.accept() => drop(accepted.unwrap()),
+        }
+    });
+    asked.await.expect("another pod's question is asked outside");
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_question_over_tcp_is_asked_outside_over_tcp() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (server, question) = (server(&[listener.local_addr().unwrap()]), question());
+    let crew = Crew::new("t");
+    let long = vec![7; 5000]; // more than UDP would bring
+    crew.spawn(dns_tcp::serve(listener, crew.clone(), move |asked: Vec<u8>, _| {
+        let answer = answering(&asked, &long);
+        async move { Some(answer) }
+    }));
+    let answer = server.answer_tcp(&question, IpAddr::from([10, 244, 1, 2])).await.unwrap();
+    assert_eq!(answer, answering(&question, &[7; 5000]));
+    crew.kill();
+}
+
+#[tokio::test]
+async fn a_resolver_is_asked_over_ipv6() {
+    let Ok(outside) = UdpSocket::bind("[::1]:0").await else { return }; // a kernel without IPv6
+    let (upstream, question) = (outside.local_addr().unwrap(), question());
+    let asked = tokio::spawn({
+        let question = question.clone();
+        async move { ask_udp(upstream, &question).await }
+    });
+    let mut buffer = [0; 512];
+    let (count, from) = outside.recv_from(&mut buffer).await.unwrap();
+    assert_eq!(&buffer[..count], question);
+    outside.send_to(&answering(&question, b"rest"), from).await.unwrap();
+    assert_eq!(asked.await.unwrap().unwrap(), answering(&question, b"rest"));
+}
+
+/// A datagram with a forged sender has to guess the id, and an old answer is for another question.
+#[tokio::test]
+async fn messages_that_answer_something_else_are_passed_over() {
+    let outside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (upstream, question) = (outside.local_addr().unwrap(), question());
+    let asked = tokio::spawn({
+        let question = question.clone();
+        async move { ask_udp(upstream, &question).await }
+    });
+    let mut buffer = [0; 512];
+    let (_, from) = outside.recv_from(&mut buffer).await.unwrap();
+    let right = answering(&question, b"rest");
+    let changed = |at: usize| {
+        let mut wrong = right.clone();
+        wrong[at] ^= 1;
+        wrong
+    };
+    let mut another = Message::query();
+    another.add_query(Query::query(Name::from_ascii("example.net.").unwrap(), RecordType::A));
+    another.metadata.id = u16::from_be_bytes([question[0], question[1]]);
+    let another = answering(&another.to_vec().unwrap(), b"");
+    for wrong in [changed(0), changed(1), changed(question.len() - 3), another, question.clone(), vec![1, 2]]
+    {
+        outside.send_to(&wrong, from).await.unwrap();
+    }
+    // The header is numbers, and a byte of the id may well be the code of a letter.
+    let shouted = [right[..12].to_vec(), right[12..].to_ascii_uppercase()].concat();
+    outside.send_to(&shouted, from).await.unwrap();
+    let found = asked.await.unwrap().unwrap();
+    assert_eq!(found, shouted, "the case of letters does not matter");
+    // One that did not understand the question says so without it.
+    let mut failed = right[..12].to_vec();
+    (failed[3], failed[5]) = (1, 0);
+    assert!(is_answer(&question, &failed));
+}
+
+#[tokio::test]
+async fn a_resolver_that_fails_is_asked_after_the_others() {
+    let outside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let alive = outside.local_addr().unwrap();
+    let server = Arc::new(server(&[closed, alive]));
+    let (question, crew) = (question(), Crew::new("t"));
+    crew.spawn(async move {
+        let mut buffer = [0; 512];
+        while let Ok((count, from)) = outside.recv_from(&mut buffer).await {
+            let _ = outside.send_to(&answering(&buffer[..count], b""), from).await;
+        }
+    });
+    assert_eq!(server.upstream.in_turn(), [closed, alive]);
+    let request = Message::from_vec(&question).unwrap();
+    let found = server.forward(&question, &request, false).await;
+    assert_eq!(found, Some(answering(&question, b"")));
+    assert_eq!(server.upstream.in_turn(), [alive, closed]);
+    server.upstream.answered(closed);
+    assert_eq!(server.upstream.in_turn(), [closed, alive]);
+    crew.kill();
+}
