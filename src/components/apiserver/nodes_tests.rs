@@ -360,7 +360,7 @@ async fn a_lease_that_nobody_can_decode_does_not_end_leadership_for_ever() {
         retry_period: Duration::from_millis(50),
         ..LeaderElection::new(Client::connect(endpoint).unwrap(), "kube-scheduler", "me")
     };
-    let held = tokio::time::timeout(Duration::from_secs(30), election.acquire()).await;
+    let held = tokio::time::timeout(Duration::from_secs(30), election.acquire(&Crew::new("t"))).await;
     held.expect("nobody leads any more");
 }
 

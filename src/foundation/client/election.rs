@@ -21,6 +21,9 @@ enum Tried {
 /// The reason of the Event on a Lease that says who leads.
 const LEADER_ELECTION: &str = "LeaderElection";
 
+/// How often a standby says that no API server answers; for the first time after as long.
+const UNANSWERED_TOLD_EVERY: Duration = Duration::from_secs(30);
+
 /// A Lease that at most one holder renews. Kubernetes' times: 15 s / 10 s / 2 s.
 pub struct LeaderElection {
     pub client: Client,
@@ -60,7 +63,12 @@ impl LeaderElection {
         tap: &Tap,
         work: impl FnOnce(Crew) -> W,
     ) -> Result<(), String> {
-        let (held, lease) = self.acquire().await;
+        let stop = crew.token();
+        let Some((held, lease)) = self.acquire(crew).await else { return Ok(()) };
+        if stop.is_cancelled() {
+            self.release().await;
+            return Ok(());
+        }
         tracing::info!(identity = self.identity, "successfully acquired lease kube-system/{}", self.name);
         tap.emit(Record::new(Event::Lead).object("leases", "kube-system", &self.name));
         let part = crew.part();
@@ -71,7 +79,6 @@ impl LeaderElection {
             message,
             None,
         );
-        let stop = crew.token();
         let working = async {
             work(part.clone()).await;
             part.wait().await
@@ -97,25 +104,43 @@ impl LeaderElection {
 
     /// Waits until this identity holds the Lease. Returns since when: the time at which the write
     /// that got it was begun, since others may count from then on; and the Lease as it was written.
-    pub async fn acquire(&self) -> (clock::Instant, Lease) {
+    /// `None` if `crew` is asked to stop meanwhile. A try that is on its way then is waited for,
+    /// since it may get the Lease.
+    pub async fn acquire(&self, crew: &Crew) -> Option<(clock::Instant, Lease)> {
         // The holder's clock is not ours: a Lease counts as expired when *we* saw no renewal for
         // its duration.
         let mut observed: Option<(Option<LeaseSpec>, clock::Instant)> = None;
         let mut impatience = Duration::from_millis(10);
-        loop {
+        let (began, mut told) = (clock::Instant::now(), None::<clock::Instant>);
+        let stop = crew.token();
+        while !stop.is_cancelled() {
             let asked = clock::Instant::now();
-            match self.answered(self.try_acquire(&mut observed)).await {
-                Ok(Tried::Held(lease)) => return (asked, *lease),
-                Ok(Tried::Others | Tried::Overtaken) => clock::sleep(self.retry_period).await,
+            let pause = match self.answered(self.try_acquire(&mut observed)).await {
+                Ok(Tried::Held(lease)) => return Some((asked, *lease)),
+                Ok(Tried::Others | Tried::Overtaken) => {
+                    told = None;
+                    self.retry_period
+                }
                 Err(error) => {
                     // No answer is not "somebody else holds it": at a cluster's start the API is
-                    // only just coming.
-                    tracing::debug!(lease = self.name, %error, "cannot ask for the lease");
-                    clock::sleep(impatience).await;
+                    // only just coming. Later it is worth a warning, now and then.
+                    if told.unwrap_or(began).elapsed() >= UNANSWERED_TOLD_EVERY {
+                        told = Some(clock::Instant::now());
+                        tracing::warn!(lease = self.name, %error, "cannot ask for the lease");
+                    } else {
+                        tracing::debug!(lease = self.name, %error, "cannot ask for the lease");
+                    }
+                    let pause = impatience;
                     impatience = (impatience * 2).min(self.retry_period);
+                    pause
                 }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = clock::sleep(pause) => {}
             }
         }
+        None
     }
 
     /// Renews the Lease, which was got or renewed last at `renewed`; returns why it is lost: it
@@ -308,6 +333,60 @@ mod tests {
         let why = held.expect("it works on although nobody says that it may");
         assert!(why.starts_with("leaderelection lost: not renewed for"), "{why}");
         assert!(why.ends_with("the API server does not answer"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_standby_that_is_asked_to_stop_ends_and_leaves_the_lease_alone() {
+        let held = serde_json::json!({
+            "metadata": {"name": "test", "namespace": "kube-system", "resourceVersion": "5"},
+            "spec": {"holderIdentity": "other", "leaseDurationSeconds": 15},
+        });
+        let server = testing::Scripted::new(move |_| Some((200, held.clone()))).await;
+        let election = LeaderElection {
+            retry_period: Duration::from_secs(3600),
+            ..LeaderElection::new(server.client.clone(), "test", "me")
+        };
+        let crew = Crew::new("t");
+        let standing = async {
+            while server.take().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            crew.token().cancel();
+        };
+        let tap = Tap::default();
+        let lead = election.lead(&crew, &tap, async |_| panic!("it leads"));
+        let ended =
+            tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(lead, standing) }).await;
+        ended.expect("it stands by although it was asked to stop").0.unwrap();
+        assert!(server.lines().iter().all(|line| line.starts_with("GET ")));
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_was_got_while_the_standby_was_asked_to_stop_is_given_back() {
+        let crew = Crew::new("t");
+        let stop = crew.token();
+        let lease = std::sync::Mutex::new(serde_json::json!({
+            "metadata": {"name": "test", "namespace": "kube-system", "resourceVersion": "5"},
+            "spec": {"holderIdentity": ""},
+        }));
+        let server = testing::Scripted::new(move |asked| {
+            let mut lease = lease.lock().unwrap();
+            if asked.line.starts_with("PUT ") {
+                stop.cancel(); // while the write is on its way
+                *lease = asked.body.clone();
+            }
+            Some((200, lease.clone()))
+        })
+        .await;
+        let election = LeaderElection::new(server.client.clone(), "test", "me");
+        let tap = Tap::default();
+        let lead = election.lead(&crew, &tap, async |_| panic!("it leads"));
+        tokio::time::timeout(Duration::from_secs(20), lead).await.expect("it ends").unwrap();
+        let last = server.take().pop().unwrap();
+        assert_eq!(
+            (last.line.split(' ').next(), &last.body["spec"]["holderIdentity"]),
+            (Some("PUT"), &"".into())
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -246,18 +246,72 @@ const RETRY_REFUSED: Duration = Duration::from_secs(5);
 const RETRY_UNANSWERED: Duration = Duration::from_millis(500);
 /// After so long without a failure the first pause holds again.
 const CALM: Duration = Duration::from_secs(120);
+/// A watch that has failed for so long is told at all, as a cluster's start ends sooner ...
+const TELL_AFTER: Duration = Duration::from_secs(10);
+/// ... and then once in this time.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+/// No server's `Retry-After` is waited for longer.
+const RETRY_TOLD: Duration = Duration::from_secs(60);
 /// The reason of the Event on an object that cannot be decoded.
 const UNDECODABLE: &str = "FailedDecode";
 
-/// Did the API server say no? Codes from 500 on say that it cannot serve just now.
-fn is_refusal(error: &watcher::Error) -> bool {
-    let code = match error {
-        watcher::Error::WatchError(status) => status.code,
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code,
-        _ => return false,
-    };
-    code < 500
+/// What the API server answered instead of objects, if it answered.
+fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
+    match error {
+        watcher::Error::WatchError(status)
+        | watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
+        _ => None,
+    }
+}
+
+/// How a watch fails: how long the next pause is, and what the log is told.
+struct Failures {
+    pause: Duration,
+    last: clock::Instant,
+    /// Since when nothing has come.
+    since: Option<clock::Instant>,
+    told: Option<clock::Instant>,
+}
+
+impl Failures {
+    fn new() -> Failures {
+        Failures { pause: RETRY, last: clock::Instant::now(), since: None, told: None }
+    }
+
+    /// A change came, or the end of a list. Parts of a list do not count: a list whose second page
+    /// fails brings its first page each time.
+    fn ended(&mut self, kind: &str) {
+        (self.pause, self.since) = (RETRY, None);
+        if self.told.take().is_some() {
+            tracing::info!(kind, "the watch goes on");
+        }
+    }
+
+    /// Tells of a failure; returns how long to wait.
+    fn failed(&mut self, kind: &str, error: &watcher::Error) -> Duration {
+        let now = clock::Instant::now();
+        if now - self.last > CALM {
+            (self.pause, self.since) = (RETRY, None);
+        }
+        self.last = now;
+        let since = now - *self.since.get_or_insert(now);
+        if since >= clock::scaled(TELL_AFTER) && self.told.is_none_or(|told| now - told >= TELL_EVERY) {
+            self.told = Some(now);
+            tracing::warn!(kind, %error, ?since, "the watch fails again and again");
+        } else {
+            tracing::debug!(kind, %error, "watch failed, trying again");
+        }
+        // Codes from 500 on say that it cannot serve just now.
+        let answer = answer(error);
+        let refused = answer.is_some_and(|status| status.code < 500);
+        let longest = if refused { RETRY_REFUSED } else { RETRY_UNANSWERED };
+        let pause = self.pause.min(longest);
+        self.pause = (pause * 2).min(longest);
+        let asked_for =
+            answer.and_then(|status| status.details.as_ref()).map_or(0, |d| d.retry_after_seconds);
+        pause.max(Duration::from_secs(asked_for.into()).min(RETRY_TOLD))
+    }
 }
 
 /// A list that is being read.
@@ -338,7 +392,7 @@ where
     /// Takes over what a watch says until it ends.
     async fn follow(&self, mut stream: impl Stream<Item = watcher::Result<watcher::Event<Item<K>>>> + Unpin) {
         let mut fresh: Option<Fresh<K>> = None;
-        let (mut pause, mut last_failure) = (RETRY, clock::Instant::now());
+        let (kind, mut failures) = (std::any::type_name::<K>(), Failures::new());
         while let Some(first) = stream.next().await {
             let (mut good, mut failed) = (Vec::new(), None);
             let mut next = Some(first);
@@ -349,7 +403,8 @@ where
                         match event {
                             // Counted before the stream is polled again, which sends the request.
                             watcher::Event::Init => lock(&self.0.lists).begun += 1,
-                            _ => pause = RETRY,
+                            watcher::Event::InitApply(_) => {}
+                            _ => failures.ended(kind),
                         }
                         good.push(event);
                     }
@@ -364,19 +419,7 @@ where
             // appear together.
             self.absorb(good, &mut fresh);
             if let Some(error) = failed {
-                let kind = std::any::type_name::<K>();
-                if last_failure.elapsed() > CALM {
-                    pause = RETRY;
-                }
-                last_failure = clock::Instant::now();
-                let longest = if is_refusal(&error) { RETRY_REFUSED } else { RETRY_UNANSWERED };
-                if pause >= RETRY_REFUSED {
-                    tracing::warn!(kind, %error, "watch fails again and again");
-                } else {
-                    tracing::debug!(kind, %error, "watch failed, trying again");
-                }
-                clock::sleep(pause.min(longest)).await;
-                pause = (pause * 2).min(longest);
+                clock::sleep(failures.failed(kind, &error)).await;
             }
         }
     }
@@ -687,6 +730,45 @@ mod tests {
         assert!((10..30).contains(&of_refused), "{of_refused}");
         let of_unanswered = asked(unanswered).await;
         assert!((100..150).contains(&of_unanswered), "{of_unanswered}");
+    }
+
+    /// The first page of a list is no reason to ask for the second one without a pause.
+    #[tokio::test(start_paused = true)]
+    async fn lists_whose_second_page_fails_are_asked_for_less_and_less_often() {
+        let log = crate::testing::Log::default();
+        let _listening = log.listen();
+        let times = Arc::new(Mutex::new(0));
+        let counted = times.clone();
+        let failures = futures::stream::iter(std::iter::repeat_with(move || {
+            *counted.lock().unwrap() += 1;
+            let page = watcher::Event::InitApply(Item::Decoded(map("a", "1", "1")));
+            let error = kube::Error::Service("nobody listens any more".into());
+            [Ok(watcher::Event::Init), Ok(page), Err(watcher::Error::InitialListFailed(error))]
+        }))
+        .flat_map(futures::stream::iter);
+        let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
+        assert!(clock::timeout(Duration::from_secs(100), informer.follow(failures)).await.is_none());
+        let asked = *times.lock().unwrap();
+        assert!((150..250).contains(&asked), "{asked}");
+        // The first after ten seconds, the second a minute later.
+        let warnings = log.warnings();
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].contains("nobody listens any more"), "{warnings:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_when_to_come_again_is_not_asked_before() {
+        let busy = |seconds: u32| {
+            let status = json!({"status": "Failure", "code": 429, "reason": "TooManyRequests", "message": "busy",
+                "details": {"retryAfterSeconds": seconds}});
+            Err(watcher::Error::InitialListFailed(kube::Error::Api(serde_json::from_value(status).unwrap())))
+        };
+        for (told, waited) in [(7, 7), (4_000_000_000, 60)] {
+            let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
+            let began = clock::Instant::now();
+            informer.follow(futures::stream::iter([busy(told)])).await;
+            assert_eq!(began.elapsed().as_secs(), waited);
+        }
     }
 
     /// What a list showed before it failed is taken over, and the pause begins anew after something

@@ -92,8 +92,11 @@ impl Scripted {
                 let asked = Asked { line, body: serde_json::from_slice(&body).unwrap_or_default() };
                 let (code, body) = answer(&asked).unwrap_or((200, json!({"metadata": {}, "items": []})));
                 kept.lock().unwrap().push(asked);
-                let answer = http::Response::builder().status(code);
-                let answer = answer.header("content-type", "application/json");
+                let mut answer =
+                    http::Response::builder().status(code).header("content-type", "application/json");
+                if let Some(seconds) = body["details"]["retryAfterSeconds"].as_u64() {
+                    answer = answer.header("retry-after", seconds); // as the API server does
+                }
                 Ok(answer.body(Full::from(body.to_string())).unwrap())
             }
         })

@@ -38,6 +38,10 @@ const PING_WAIT: Duration = Duration::from_secs(3);
 /// after this: longer than any request may take there (60 s, as upstream). What follows the head, a
 /// watch or a log, may take as long as it likes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(70);
+/// So often a request is repeated whose answer said when to come again.
+const RETRIES_MAX: u32 = 10;
+/// No longer than this is waited before one repetition.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// Bytes that may arrive in one piece. An API server sends what one revision did together, and a
 /// component should see it together: with half of a rewind in sight a ReplicaSet looks short of
 /// pods. HTTP/2's own default is 16 KiB, three pods.
@@ -98,16 +102,55 @@ impl Transport {
             if let Some(cause) = &cause {
                 request.headers_mut().insert(CAUSE_HEADER, cause.clone());
             }
-            Box::pin(async move {
-                match tokio::time::timeout(transport.answer_timeout, transport.http.request(request)).await {
-                    Ok(answer) => answer.map_err(BoxError::from),
-                    Err(_) => {
-                        Err(io::Error::new(io::ErrorKind::TimedOut, "the API server does not answer").into())
-                    }
-                }
-            }) as BoxFuture<'static, Result<Response<Incoming>, BoxError>>
+            Box::pin(async move { transport.ask(request).await })
+                as BoxFuture<'static, Result<Response<Incoming>, BoxError>>
         })
     }
+}
+
+impl Transport {
+    /// Asks until the answer is another one than "come again later", as client-go does: that answer
+    /// says that nothing was done.
+    async fn ask(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
+        let (head, mut body) = request.into_parts();
+        let mut tries = RETRIES_MAX;
+        loop {
+            // A body that is a stream can be sent once.
+            let (again, sent) = match body.try_clone() {
+                Some(copy) => (Some(copy), body),
+                None => (None, body),
+            };
+            let request = self.http.request(Request::from_parts(head.clone(), sent));
+            let answer = match tokio::time::timeout(self.answer_timeout, request).await {
+                Ok(answer) => answer?,
+                Err(_) => {
+                    return Err(
+                        io::Error::new(io::ErrorKind::TimedOut, "the API server does not answer").into()
+                    );
+                }
+            };
+            match (again, retry_after(&answer)) {
+                (Some(copy), Some(pause)) if tries > 0 => {
+                    tries -= 1;
+                    body = copy;
+                    drop(answer);
+                    clock::sleep(pause).await;
+                }
+                _ => return Ok(answer),
+            }
+        }
+    }
+}
+
+/// How long a server that cannot take a request now asks to wait, at most [`RETRY_AFTER_MAX`]. As
+/// with client-go only codes 429 and 5xx count, and a time in seconds.
+fn retry_after<B>(answer: &Response<B>) -> Option<Duration> {
+    let code = answer.status();
+    if code != http::StatusCode::TOO_MANY_REQUESTS && !code.is_server_error() {
+        return None;
+    }
+    let seconds = answer.headers().get(http::header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
 }
 
 #[derive(Clone)]
@@ -212,5 +255,44 @@ mod tests {
         let error = asked.expect("it waits for ever").unwrap_err();
         let kube::Error::Service(error) = error else { panic!("{error}") };
         assert_eq!(error.to_string(), "the API server does not answer");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_to_come_again_later_is_sent_again() {
+        let refused = std::sync::atomic::AtomicBool::new(false);
+        let server = testing::Scripted::new(move |_| {
+            let first = !refused.swap(true, std::sync::atomic::Ordering::Relaxed);
+            let (code, mut body) = testing::refusal(429, "TooManyRequests")?;
+            body["details"] = serde_json::json!({"retryAfterSeconds": 1});
+            first.then_some((code, body))
+        })
+        .await;
+        let node = Node {
+            metadata: kube::api::ObjectMeta { name: Some("n".into()), ..Default::default() },
+            ..Default::default()
+        };
+        server.client.cluster::<Node>().create(&Default::default(), &node).await.unwrap();
+        let asked = server.take();
+        assert_eq!(asked.len(), 2);
+        assert_eq!(asked[0].body, asked[1].body, "the body is sent again, too");
+        assert_eq!(asked[1].body["metadata"]["name"], "n");
+    }
+
+    #[test]
+    fn only_a_server_that_is_busy_is_asked_again() {
+        let after = |code: u16, header: Option<&str>| {
+            let mut answer = Response::builder().status(code);
+            if let Some(header) = header {
+                answer = answer.header("retry-after", header);
+            }
+            retry_after(&answer.body(()).unwrap()).map(|pause| pause.as_secs())
+        };
+        assert_eq!(after(429, Some("2")), Some(2));
+        assert_eq!(after(503, Some("99999999999")), Some(30));
+        for (code, header) in
+            [(429, None), (409, Some("2")), (503, Some("-1")), (503, Some("Wed, 25 Nov 2026 00:00:00 GMT"))]
+        {
+            assert_eq!(after(code, header), None, "{code} {header:?}");
+        }
     }
 }
