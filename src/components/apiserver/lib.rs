@@ -70,6 +70,8 @@ mod filter;
 mod flows;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod gated;
 mod heads;
 pub mod http;
 mod idle;
@@ -286,7 +288,7 @@ impl Server {
     /// The in-process door: as if `user` had been authenticated. Watches end when the server stops.
     pub async fn call(&self, request: Request<Body>, user: User) -> Answer {
         self.state.requests.fetch_add(1, Ordering::Relaxed);
-        router::serve(&self.state, &self.tap, request, user, self.crew.token()).await
+        router::serve(self, request, user, self.crew.token()).await
     }
 
     /// True if somebody has shown who they are on the connection that comes from this address and

@@ -2,17 +2,15 @@
 //! whole server.
 
 use super::cache::ROOT;
+use super::gated::Gated;
 use super::http::full;
 use super::testing::{self, Fixture};
 use super::user::{MASTERS, NODES, User};
 use ::http::Request;
 use api::kinds;
 use client::{Client, Endpoint, LeaderElection, direct};
-use etcd::api::{
-    Error, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse, WatchRequest,
-};
-use etcd::{Changes, Kv, Status, Storage};
-use futures::StreamExt;
+use etcd::Kv;
+use etcd::api::{PutRequest, RequestOp, TxnRequest};
 use http_body_util::BodyExt;
 use pki::Subject;
 use rng::Rng;
@@ -360,59 +358,8 @@ async fn a_lease_that_nobody_can_decode_does_not_end_leadership_for_ever() {
         retry_period: Duration::from_millis(50),
         ..LeaderElection::new(Client::connect(endpoint).unwrap(), "kube-scheduler", "me")
     };
-    let held = tokio::time::timeout(Duration::from_secs(30), election.acquire(&Crew::new("t"))).await;
+    let held = tokio::time::timeout(Duration::from_secs(30), election.acquire(&task::Crew::new("t"))).await;
     held.expect("nobody leads any more");
-}
-
-/// A store whose watch says nothing while its gate is shut; a barrier of reading opens it. So the
-/// cache is behind the store until somebody insists on what the store has now.
-struct Behind {
-    kv: Kv,
-    open: tokio::sync::watch::Sender<bool>,
-}
-
-#[async_trait::async_trait]
-impl Storage for Behind {
-    async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
-        self.kv.range(r).await
-    }
-    async fn txn(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
-        self.kv.txn(r).await
-    }
-    async fn txn_unbounded(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
-        self.kv.txn_unbounded(r).await
-    }
-    async fn watch(&self, r: WatchRequest) -> Result<Changes, Error> {
-        let open = self.open.subscribe();
-        let gated = Storage::watch(&self.kv, r).await?.then(move |told| {
-            let mut open = open.clone();
-            async move {
-                let _ = open.wait_for(|open| *open).await; // fails only when the store goes
-                told
-            }
-        });
-        Ok(gated.boxed())
-    }
-    async fn compact(&self, revision: i64) -> Result<(), Error> {
-        self.kv.compact(revision).await
-    }
-    async fn lease_grant(&self, ttl_seconds: i64, id: i64) -> Result<i64, Error> {
-        self.kv.lease_grant(ttl_seconds, id).await
-    }
-    async fn read_barrier(&self) -> Result<(), Error> {
-        self.kv.read_barrier().await?;
-        self.open.send_replace(true);
-        Ok(())
-    }
-    fn revision(&self) -> i64 {
-        self.kv.revision()
-    }
-    fn compacted(&self) -> i64 {
-        self.kv.compacted()
-    }
-    fn status(&self) -> Option<Status> {
-        Some(self.kv.status())
-    }
 }
 
 /// One API server has bound a pod to the node; the kubelet asks another one for the pod's Secret,
@@ -421,7 +368,7 @@ impl Storage for Behind {
 async fn a_kubelet_is_not_refused_because_a_server_is_behind() {
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
-    let behind = Arc::new(Behind { kv: kv.clone(), open: tokio::sync::watch::Sender::new(true) });
+    let behind = Gated::new(kv.clone());
     let fixture = testing::start_on(dir.path(), Arc::new(kv)).await;
     let second = testing::start_on(other.path(), behind.clone()).await;
     let accounts = "/api/v1/namespaces/default/serviceaccounts";
@@ -434,7 +381,7 @@ async fn a_kubelet_is_not_refused_because_a_server_is_behind() {
         let (pod, secret) = (format!("p{attempt}"), format!("needed{attempt}"));
         // A read of now, so that nothing older stands before the gate.
         assert_eq!(send(&second, &admin(), "GET", PODS, JSON, Value::Null).await.0, 200);
-        behind.open.send_replace(false);
+        behind.watches.send_replace(false);
         let made = json!({"metadata": {"name": secret}});
         assert_eq!(send(&fixture, &admin(), "POST", secrets, JSON, made).await.0, 201);
         let spec = json!({"nodeName": "n1", "containers": [{"name": "c", "image": "x"}],

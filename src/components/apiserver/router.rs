@@ -2,6 +2,7 @@
 //! of kinds.
 
 use super::authz::Attributes;
+use super::compute::LARGE;
 use super::connections::Counted;
 use super::context::Context;
 use super::http::Query;
@@ -11,27 +12,26 @@ use super::seat::Seat;
 use super::user::User;
 use super::write::Part;
 use super::{
-    State, authn, connect, decode, eviction, pretty, read as reading, remove, reviews, rewind, subresources,
-    usage, watch, write,
+    Server, State, authn, connect, decode, eviction, pretty, read as reading, remove, reviews, rewind,
+    subresources, usage, watch, write,
 };
 use api::kinds::{Catalog, Kind, KindRef};
 use api::{Status, VERSION, discovery, openapi};
+use futures::FutureExt;
 use http::{HeaderValue, Method, Request};
 use serde_json::json as object;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-use tap::{Event, Tap};
+use tap::Event;
+use task::Crew;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Answers one request of an authenticated user.
-pub async fn serve(
-    state: &Arc<State>,
-    tap: &Tap,
-    request: Request<Body>,
-    user: User,
-    stop: CancellationToken,
-) -> Answer {
+pub async fn serve(server: &Server, request: Request<Body>, user: User, stop: CancellationToken) -> Answer {
+    let state = &server.state;
     let started = Instant::now();
     let query = Query::parse(request.uri().query());
     let info = Info::parse(request.method(), request.uri().path(), &query);
@@ -45,10 +45,10 @@ pub async fn serve(
     }
     let headers = request.headers().clone();
     let id = state.rng.uuid();
-    let ctx = Context::new(id.clone(), user, info, query, headers, tap.clone());
+    let ctx = Context::new(id.clone(), user, info, query, headers, server.tap.clone());
     let ctx = Arc::new(ctx.seated(seat.clone()));
     ctx.stage(Event::Authenticate { groups: ctx.user.groups.clone() });
-    let mut answer = match route(state, &ctx, request, stop).await {
+    let mut answer = match route(server, &ctx, request, stop).await {
         Ok(answer) => answer,
         Err(status) => {
             ctx.answered(status.code, started.elapsed(), &status.message);
@@ -80,11 +80,12 @@ fn warning_value(text: &str) -> Option<HeaderValue> {
 }
 
 async fn route(
-    state: &Arc<State>,
+    server: &Server,
     ctx: &Arc<Context>,
     request: Request<Body>,
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
+    let state = &server.state;
     let attributes = Attributes::of(&ctx.info);
     let allow = |attributes: &Attributes| {
         let verdict = state.authorize(&ctx.user, attributes);
@@ -106,7 +107,9 @@ async fn route(
     if let Some(what) = ctx.info.path.strip_prefix("/ropewalk/v1/") {
         let (what, method) = (what.to_string(), request.method().clone());
         let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
-        return rewind::serve(state, ctx, &method, &what, &body).await;
+        let (state, ctx) = (state.clone(), ctx.clone());
+        let work = async move { rewind::serve(&state, &ctx, &method, &what, &body).await };
+        return to_the_end(server.crew(), work).await;
     }
     if !ctx.info.is_resource {
         return page(state, ctx, request.method()).await;
@@ -131,9 +134,9 @@ async fn route(
         ctx.warn(kind.deprecated.as_ref());
     }
     if ctx.info.subresource.is_empty() {
-        resource(state, ctx, &kind, request, stop).await
+        resource(server, ctx, &kind, request, stop).await
     } else {
-        subresource(state, ctx, &kind, request).await
+        subresource(server, ctx, &kind, request).await
     }
 }
 
@@ -142,12 +145,13 @@ fn allowed(verbs: &[&str], verb: &str) -> Result<(), Status> {
 }
 
 async fn resource(
-    state: &Arc<State>,
+    server: &Server,
     ctx: &Arc<Context>,
     kind: &KindRef,
     request: Request<Body>,
     stop: CancellationToken,
 ) -> Result<Answer, Status> {
+    let state = &server.state;
     let verb = ctx.info.verb.clone();
     allowed(kind.verbs, &verb)?;
     let one = !ctx.info.name.is_empty() || verb == "deletecollection";
@@ -171,7 +175,7 @@ async fn resource(
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
     let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
-    let (server, user) = (state.clone(), ctx.user.clone());
+    let user = ctx.user.clone();
     let work = async move {
         let (state, ctx, kind) = (&state, &*ctx, &kind);
         match verb.as_str() {
@@ -185,7 +189,44 @@ async fn resource(
             _ => Err(Status::method_not_allowed()),
         }
     };
-    server.compute.run(&user, bytes, server.stop.clone(), work).await
+    write_out(server, &user, bytes, work).await
+}
+
+/// Carries out a write that has `bytes` bytes to work on. Once it has begun it goes on to its end,
+/// even if its client hangs up.
+async fn write_out<T: Send + 'static>(
+    server: &Server,
+    user: &User,
+    bytes: usize,
+    work: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    if bytes <= LARGE {
+        return to_the_end(server.crew(), work).await;
+    }
+    let state = &server.state;
+    state.compute.run(user, bytes, state.stop.clone(), work).await // on a thread that nobody's leaving ends
+}
+
+/// Runs `work` as a task of the server. As a part of the connection it would end wherever it is
+/// when the client hangs up, and between the store's commit and the record of it that would leave a
+/// write that nobody has done, which undo and rewind could not name.
+///
+/// # Errors
+/// Those of `work`; 503 when the server stops.
+async fn to_the_end<T: Send + 'static>(
+    crew: &Crew,
+    work: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    let (tell, told) = oneshot::channel();
+    crew.spawn(async move {
+        // Nobody may be there any more to be told.
+        let _ = tell.send(AssertUnwindSafe(work).catch_unwind().await);
+    });
+    match told.await {
+        Ok(Ok(done)) => done,
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(_) => Err(Status::unavailable("the server is stopping")),
+    }
 }
 
 /// Bytes that a write has to work on: its body, and the object that it changes or deletes.
@@ -200,11 +241,12 @@ fn to_work_on(state: &State, ctx: &Context, kind: &Kind, body: usize) -> usize {
 }
 
 async fn subresource(
-    state: &Arc<State>,
+    server: &Server,
     ctx: &Arc<Context>,
     kind: &KindRef,
     request: Request<Body>,
 ) -> Result<Answer, Status> {
+    let state = &server.state;
     let name = ctx.info.subresource.clone();
     let Some(sub) = kind.sub(&name) else { return Ok(not_found_page()) };
     let verb = ctx.info.verb.clone();
@@ -225,7 +267,7 @@ async fn subresource(
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
     let (state, ctx, kind) = (state.clone(), ctx.clone(), kind.clone());
-    let (server, user) = (state.clone(), ctx.user.clone());
+    let user = ctx.user.clone();
     let work = async move {
         let (state, ctx, kind) = (&state, &*ctx, &kind);
         match (name.as_str(), verb.as_str(), kind.scale) {
@@ -242,7 +284,7 @@ async fn subresource(
             _ => Ok(not_found_page()),
         }
     };
-    server.compute.run(&user, bytes, server.stop.clone(), work).await
+    write_out(server, &user, bytes, work).await
 }
 
 /// Everything that is no resource.

@@ -151,7 +151,7 @@ impl Server {
                     Ok(user) if !user.is_anonymous() && !counted.mark_known(&user) => {
                         refuse(bounds::too_many()) // its account has too many connections
                     }
-                    Ok(user) => router::serve(&server.state, &server.tap, request, user, stop).await,
+                    Ok(user) => router::serve(&server, request, user, stop).await,
                     Err(status) => refuse(status),
                 };
                 let answer = if head { answer.map(|_| full("")) } else { answer };

@@ -1,12 +1,18 @@
 //! Clients that read slowly or not at all, through the whole server.
 
+use super::cache::ROOT;
+use super::gated::Gated;
 use super::http::{Body, full};
 use super::testing;
 use super::user::{MASTERS, User};
 use ::http::Request;
+use etcd::api::RangeRequest;
+use etcd::{Kv, Storage};
 use http_body_util::BodyExt;
+use rng::Rng;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tap::Event;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 /// Writes of half a megabyte each: together more than may wait for one watcher.
@@ -101,4 +107,40 @@ async fn the_slowest_watch_is_ended_with_its_answer() {
     let map = json!({"metadata": {"name": "m2"}, "data": {"n": "2"}}).to_string();
     assert_eq!(server.call(request("POST", MAPS, map), admin.clone()).await.status(), 201);
     assert_eq!(told(&mut read, "2").await, ["2"], "who reads goes on");
+}
+
+/// The store has carried out a write and not answered yet when its client hangs up: the write has
+/// an author all the same.
+#[tokio::test]
+async fn a_write_whose_client_hangs_up_is_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Gated::new(Kv::in_memory(Rng::seeded(1).fork("etcd")));
+    let fixture = testing::start_on(dir.path(), store.clone()).await;
+    let (server, admin) = (fixture.server.clone(), User::new("admin", &[MASTERS]));
+    let commits = || {
+        let all = fixture.tap.since(0).into_iter();
+        let of = all.filter(|record| record.object.as_ref().is_some_and(|object| object.name == "left"));
+        of.filter(|record| matches!(record.event, Event::Commit(_))).count()
+    };
+    store.answers.send_replace(false);
+    let map = json!({"metadata": {"name": "left"}}).to_string();
+    let asking = tokio::spawn(async move { server.call(request("POST", MAPS, map), admin).await });
+    let key = format!("{ROOT}{}/default/left", api::kinds::stored("configmaps").unwrap().place());
+    let stored = async || {
+        let range = RangeRequest { key: key.clone().into(), ..RangeRequest::default() };
+        store.range(range).await.unwrap().count > 0
+    };
+    let waiting = async {
+        while !stored().await {
+            tokio::task::yield_now().await;
+        }
+        asking.abort();
+        assert!(asking.await.unwrap_err().is_cancelled());
+        assert_eq!(commits(), 0, "it is recorded too early: the test shows nothing");
+        store.answers.send_replace(true);
+        while commits() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("a write without an author");
 }

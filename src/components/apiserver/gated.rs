@@ -1,0 +1,74 @@
+//! A store with gates, for tests of what happens between two of its answers.
+
+use etcd::api::{Error, RangeRequest, RangeResponse, TxnRequest, TxnResponse, WatchRequest};
+use etcd::{Changes, Kv, Status, Storage};
+use futures::StreamExt;
+use std::sync::Arc;
+use tokio::sync::watch::Sender;
+
+pub struct Gated {
+    kv: Kv,
+    /// Watches say nothing while this is false; a barrier of reading makes it true. So the cache is
+    /// behind the store until somebody insists on what the store has now.
+    pub watches: Sender<bool>,
+    /// Transactions are carried out, and not answered, while this is false.
+    pub answers: Sender<bool>,
+}
+
+impl Gated {
+    /// All gates are open.
+    pub fn new(kv: Kv) -> Arc<Gated> {
+        Arc::new(Gated { kv, watches: Sender::new(true), answers: Sender::new(true) })
+    }
+
+    async fn answer<T>(&self, told: T) -> T {
+        let _ = self.answers.subscribe().wait_for(|open| *open).await; // fails only when the store goes
+        told
+    }
+}
+
+#[async_trait::async_trait]
+impl Storage for Gated {
+    async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
+        self.kv.range(r).await
+    }
+    async fn txn(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
+        let told = self.kv.txn(r).await;
+        self.answer(told).await
+    }
+    async fn txn_unbounded(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
+        let told = self.kv.txn_unbounded(r).await;
+        self.answer(told).await
+    }
+    async fn watch(&self, r: WatchRequest) -> Result<Changes, Error> {
+        let open = self.watches.subscribe();
+        let gated = Storage::watch(&self.kv, r).await?.then(move |told| {
+            let mut open = open.clone();
+            async move {
+                let _ = open.wait_for(|open| *open).await; // fails only when the store goes
+                told
+            }
+        });
+        Ok(gated.boxed())
+    }
+    async fn compact(&self, revision: i64) -> Result<(), Error> {
+        self.kv.compact(revision).await
+    }
+    async fn lease_grant(&self, ttl_seconds: i64, id: i64) -> Result<i64, Error> {
+        self.kv.lease_grant(ttl_seconds, id).await
+    }
+    async fn read_barrier(&self) -> Result<(), Error> {
+        self.kv.read_barrier().await?;
+        self.watches.send_replace(true);
+        Ok(())
+    }
+    fn revision(&self) -> i64 {
+        self.kv.revision()
+    }
+    fn compacted(&self) -> i64 {
+        self.kv.compacted()
+    }
+    fn status(&self) -> Option<Status> {
+        Some(self.kv.status())
+    }
+}
