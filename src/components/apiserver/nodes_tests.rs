@@ -405,3 +405,38 @@ async fn a_kubelet_is_not_refused_because_a_server_is_behind() {
     }
     panic!("the second server was never behind: the test shows nothing");
 }
+
+/// A namespace has gone through one API server; another one has not heard of it yet.
+#[tokio::test]
+async fn nothing_is_made_in_a_namespace_that_is_gone_because_a_server_is_behind() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
+    let behind = Gated::new(kv.clone());
+    let fixture = testing::start_on(dir.path(), Arc::new(kv)).await;
+    let second = testing::start_on(other.path(), behind.clone()).await;
+    for attempt in 0..5 {
+        let name = format!("x{attempt}");
+        let (namespace, maps) =
+            (format!("/api/v1/namespaces/{name}"), format!("/api/v1/namespaces/{name}/configmaps"));
+        let made = json!({"metadata": {"name": name}});
+        assert_eq!(send(&fixture, &admin(), "POST", "/api/v1/namespaces", JSON, made).await.0, 201);
+        assert_eq!(send(&second, &admin(), "GET", &namespace, JSON, Value::Null).await.0, 200);
+        behind.watches.send_replace(false);
+        let (code, mut going) = send(&fixture, &admin(), "DELETE", &namespace, JSON, Value::Null).await;
+        assert_eq!(code, 200, "{going}");
+        going["spec"]["finalizers"] = json!([]);
+        let finalize = format!("{namespace}/finalize");
+        assert_eq!(send(&fixture, &admin(), "PUT", &finalize, JSON, going).await.0, 200);
+        let cached = "/api/v1/namespaces?resourceVersion=0";
+        let (_, known) = send(&second, &admin(), "GET", cached, JSON, Value::Null).await;
+        if !known["items"].as_array().unwrap().iter().any(|known| known["metadata"]["name"] == name.as_str())
+        {
+            continue; // every ten seconds the server reads something for itself
+        }
+        let map = json!({"metadata": {"name": "late"}});
+        let (code, answer) = send(&second, &admin(), "POST", &maps, JSON, map).await;
+        assert_eq!(code, 404, "{answer}");
+        return;
+    }
+    panic!("the second server was never behind: the test shows nothing");
+}

@@ -24,11 +24,14 @@ mod quota;
 
 use super::State;
 use super::authz;
+use super::cache::ROOT;
 use super::context::Context;
 use super::definitions;
+use super::object::Object;
 use super::store::Extra;
 use api::kinds::Kind;
 use api::{Status, meta};
+use etcd::api::Revision;
 use futures::future::BoxFuture;
 pub use quota::{Charging, turn};
 use serde_json::{Value, json};
@@ -118,16 +121,26 @@ fn concerned(kind: &Kind) -> impl Iterator<Item = &'static Plugin> {
     PLUGINS.iter().filter(move |p| p.kinds.contains(&this) || (p.kinds.is_empty() && namespaced))
 }
 
-/// Is there a place for a new object: its definition, its namespace?
-pub fn place(state: &State, kind: &Kind, object: &Value) -> Result<(), Status> {
-    definition(state, kind)?;
-    namespace(state, kind, object)
+/// Is there a place for a new object: its definition, its namespace? Answers the keys of both with
+/// the revisions that were looked at: the object may be made as long as they are as they were. One
+/// that comes into a namespace just as that goes would stay for ever, in a namespace that is not
+/// there.
+///
+/// # Errors
+/// 404 without a namespace, 403 if it is going, 405 if the kind's definition is.
+pub fn place(state: &State, kind: &Kind, object: &Value) -> Result<Vec<(String, Revision)>, Status> {
+    let (definition, namespace) = (definition(state, kind)?, namespace(state, kind, object)?);
+    let key = |resource: &str, object: &Object| {
+        (format!("{ROOT}{resource}/{}", meta::name(&object.value)), object.revision)
+    };
+    let definition = definition.map(|found| key(definitions::PLACE, &found));
+    Ok(definition.into_iter().chain(namespace.map(|found| key("namespaces", &found))).collect())
 }
 
 /// NamespaceLifecycle: nothing is made in a namespace that is not there or is going.
-fn namespace(state: &State, kind: &Kind, object: &Value) -> Result<(), Status> {
+fn namespace(state: &State, kind: &Kind, object: &Value) -> Result<Option<Arc<Object>>, Status> {
     if !kind.namespaced {
-        return Ok(());
+        return Ok(None);
     }
     let namespace = meta::namespace(object);
     let found = state.cache.get("namespaces", namespace);
@@ -140,20 +153,20 @@ fn namespace(state: &State, kind: &Kind, object: &Value) -> Result<(), Status> {
             "message": format!("namespace {namespace} is being terminated"), "field": "metadata.namespace"}]);
         return Err(status);
     }
-    Ok(())
+    Ok(Some(found))
 }
 
 /// Nothing is made of a kind whose definition is going.
-fn definition(state: &State, kind: &Kind) -> Result<(), Status> {
+fn definition(state: &State, kind: &Kind) -> Result<Option<Arc<Object>>, Status> {
     if kind.custom.is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let found = state.cache.get(definitions::PLACE, &kind.qualified());
-    if found.is_some_and(|d| meta::is_terminating(&d.value)) {
+    if found.as_ref().is_some_and(|d| meta::is_terminating(&d.value)) {
         let why = "create not allowed while custom resource definition is terminating";
         return Err(Status::new(405, "MethodNotAllowed", why).with(json!({})));
     }
-    Ok(())
+    Ok(found)
 }
 
 /// PUT and server-side apply create an object that does not exist yet: their user needs the right

@@ -118,6 +118,7 @@ async fn judge_and_create(
         let mut planned = object.clone();
         let mut extra = services::plan(state, kind, &mut planned, None)?;
         extra.join(admission::validate(&attributes, &planned)?);
+        extra.unchanged.extend(admission::place(state, kind, &planned)?);
         if ctx.dry_run {
             return match state.remembered(kind, meta::namespace(&planned), &name) {
                 Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
@@ -140,8 +141,8 @@ async fn judge_and_create(
                 if exists {
                     return Err(Status::already_exists(kind.group, kind.plural, &name));
                 }
-                // An address or port was taken, a quota charged, or a step undone at the same
-                // moment: plan again.
+                // An address or port was taken, a quota charged, a step undone, or the namespace
+                // changed at the same moment: plan again.
                 services::after_collision(state, &extra).await?;
             }
         }
