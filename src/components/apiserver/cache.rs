@@ -104,6 +104,14 @@ impl Inner {
         });
     }
 
+    /// Lets all events go: nobody can watch a kind that is not served. If it is served again, a
+    /// watch begins with a list.
+    fn forget_events(&mut self, unsent: &Unsent) {
+        let ring = std::mem::take(&mut self.ring);
+        ring.iter().for_each(|kept| unsent.let_go(&**kept));
+        (self.ring_bytes, self.ring_after) = (0, self.revision);
+    }
+
     /// Adds an event to the ring and lets old ones go.
     fn remember(&mut self, event: &Event, unsent: &Unsent) {
         let stale = |e: &Kept| event.at.duration_since(e.at) > RING_AGE;
@@ -472,8 +480,11 @@ impl Cache {
         let after = Arc::new(Catalog::of(definitions.values().map(|d| &d.value), &before));
         *self.kinds.write().unwrap_or_else(|p| p.into_inner()) = after.clone();
         for place in before.changed(&after) {
-            if let Some(shelf) = self.shelf(&place) {
-                lock_mut(&shelf).watchers.clear();
+            let Some(shelf) = self.shelf(&place) else { continue };
+            let inner = &mut *lock_mut(&shelf);
+            inner.watchers.clear();
+            if after.iter().all(|kind| kind.place() != place) {
+                inner.forget_events(&self.unsent);
             }
         }
     }
@@ -596,6 +607,7 @@ async fn feed_once(cache: &Cache, kv: &dyn Storage) -> Result<(), etcd::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
     fn stored(name: &str) -> String {
         format!(r#"{{"kind":"ConfigMap","apiVersion":"v1","metadata":{{"name":"{name}","namespace":"d"}}}}"#)
@@ -624,6 +636,53 @@ mod tests {
         let watch = cache.watch("configmaps", Filter::default(), Some(15)).ok().unwrap();
         let backlog = watch.backlog.left();
         assert_eq!((backlog.len(), backlog[0].revision), (RING, 16));
+    }
+
+    #[test]
+    fn a_kind_that_is_served_no_more_keeps_no_events() {
+        let cache = Cache::new();
+        cache.reset(vec![], 10);
+        let send = |revision: Revision, key: &str, value: Option<Value>| {
+            let kv = KeyValue {
+                key: format!("{ROOT}{key}").into(),
+                mod_revision: revision,
+                value: value.as_ref().map_or(Bytes::new(), |value| value.to_string().into()),
+                ..KeyValue::default()
+            };
+            let kind = if value.is_some() { EventType::Put } else { EventType::Delete };
+            let event = etcd::Event { kind, kv, prev_kv: None };
+            cache.feed_response(etcd::WatchResponse { revision, events: vec![event] });
+        };
+        let name = "tabs.example.com";
+        let definition = || {
+            let schema =
+                json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+            let names = json!({"plural": "tabs", "singular": "tab", "kind": "Tab", "listKind": "TabList"});
+            json!({"kind": "CustomResourceDefinition", "apiVersion": "apiextensions.k8s.io/v1", "metadata": {"name": name},
+                "spec": {"group": "example.com", "scope": "Cluster", "names": names,
+                    "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]},
+                "status": {"acceptedNames": names, "storedVersions": ["v1"],
+                    "conditions": [{"type": "Established", "status": "True"}, {"type": "NamesAccepted", "status": "True"}]}})
+        };
+        let defined = format!("{}/{name}", definitions::PLACE);
+        send(11, &defined, Some(definition()));
+        let tab = |n: i64| json!({"kind": "Tab", "apiVersion": "example.com/v1", "metadata": {"name": "a"}, "n": n});
+        send(12, "example.com/tabs/a", Some(tab(1)));
+        send(13, "example.com/tabs/a", None);
+        let shelf = cache.shelf("example.com/tabs").unwrap();
+        assert_eq!(lock(&shelf).ring.len(), 2);
+        assert!(cache.watch("example.com/tabs", Filter::default(), Some(11)).is_ok());
+        send(14, &defined, None);
+        assert_eq!(
+            (lock(&shelf).ring.len(), lock(&shelf).ring_bytes, lock(&shelf).watchers.len()),
+            (0, 0, 0)
+        );
+        send(15, &defined, Some(definition()));
+        assert!(
+            cache.watch("example.com/tabs", Filter::default(), Some(11)).is_err(),
+            "what it missed is gone"
+        );
+        assert!(cache.watch("example.com/tabs", Filter::default(), Some(15)).is_ok());
     }
 
     #[test]
