@@ -37,10 +37,9 @@
 //! API aggregation, webhooks, FlowSchemas (`flows` has levels as upstream's default ones, and no
 //! queues), audit logs (the tap has them), encryption at rest. Ingress and NetworkPolicy are kept,
 //! and nothing routes or blocks by them. All controllers share one role. Going back brings objects
-//! back, not the data in their volumes. `admin`, `edit` and `view` have fixed rules: the labels
-//! `rbac.authorization.k8s.io/aggregate-to-*` add nothing to them. A pod does not get the topology
-//! labels of its node (PodTopologyLabels). A list whose continue token is too old has to begin
-//! again: there are no inconsistent continue tokens.
+//! back, not the data in their volumes. A pod does not get the topology labels of its node
+//! (PodTopologyLabels). A list whose continue token is too old has to begin again: there are no
+//! inconsistent continue tokens.
 //! ## Read next
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with
 //! it.

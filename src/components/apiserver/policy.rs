@@ -129,8 +129,9 @@ fn view_rules() -> Vec<Value> {
     rules
 }
 
+/// What `edit` may do beyond `view`.
 fn edit_rules() -> Vec<Value> {
-    let mut rules = view_rules();
+    let mut rules = vec![];
     for (group, resources) in NAMESPACED {
         // Whoever writes endpoints sends a Service's clients to addresses of his choice
         // (CVE-2021-25740).
@@ -152,11 +153,42 @@ fn edit_rules() -> Vec<Value> {
     rules
 }
 
+/// What `admin` may do beyond `edit`.
 fn admin_rules() -> Vec<Value> {
-    let mut rules = edit_rules();
-    rules.push(rule(ALL, &[RBAC], &["rolebindings", "roles"]));
-    rules.push(rule(&["create"], &["authorization.k8s.io"], &["localsubjectaccessreviews"]));
-    rules
+    vec![
+        rule(ALL, &[RBAC], &["rolebindings", "roles"]),
+        rule(&["create"], &["authorization.k8s.io"], &["localsubjectaccessreviews"]),
+    ]
+}
+
+/// The label of roles whose rules this role has, too.
+fn aggregates_to(role: &str) -> String {
+    format!("{RBAC}/aggregate-to-{role}")
+}
+
+/// The roles of a namespace's people. Their rules are those of all roles with the label
+/// `rbac.authorization.k8s.io/aggregate-to-NAME`: so whoever defines a kind says in roles of his
+/// own who may work with it. The controller `clusterrole-aggregation` puts them together; what it
+/// makes of the roles here is there from the beginning, in its order.
+fn roles_of_people() -> Vec<Value> {
+    let parts = [("admin", admin_rules()), ("edit", edit_rules()), ("view", view_rules())];
+    let [admin, edit, view] = parts.clone().map(|(_, rules)| rules);
+    let edit = [edit, view.clone()].concat();
+    let admin = [edit.clone(), admin].concat(); // `edit` comes before `system:aggregate-to-admin`
+    let whole = [("admin", None, admin), ("edit", Some("admin"), edit), ("view", Some("edit"), view)];
+    let whole = whole.map(|(name, to, rules)| {
+        let mut role = cluster_role(name, rules);
+        let chosen = json!({"matchLabels": {aggregates_to(name): "true"}});
+        role["aggregationRule"] = json!({ "clusterRoleSelectors": [chosen] });
+        to.into_iter().for_each(|to| role["metadata"]["labels"][aggregates_to(to)] = "true".into());
+        role
+    });
+    let parts = parts.map(|(name, rules)| {
+        let mut role = cluster_role(&format!("system:aggregate-to-{name}"), rules);
+        role["metadata"]["labels"][aggregates_to(name)] = "true".into();
+        role
+    });
+    whole.into_iter().chain(parts).collect()
 }
 
 const EVENTS: &[&str] = &["", "events.k8s.io"];
@@ -258,14 +290,12 @@ fn cluster_roles() -> Vec<Value> {
         rule(&["create", "patch", "update"], EVENTS, &["events"]),
         rule(&["create", "delete", "get", "patch", "update"], &["coordination.k8s.io"], &["leases"]),
     ];
-    vec![
+    let mut roles = roles_of_people();
+    roles.extend([
         cluster_role(
             "cluster-admin",
             vec![rule(&["*"], &["*"], &["*"]), json!({"verbs": ["*"], "nonResourceURLs": ["*"]})],
         ),
-        cluster_role("admin", admin_rules()),
-        cluster_role("edit", edit_rules()),
-        cluster_role("view", view_rules()),
         cluster_role(
             "system:basic-user",
             vec![
@@ -369,7 +399,8 @@ fn cluster_roles() -> Vec<Value> {
         approver("kubelet-serving"),
         approver("legacy-unknown"),
         cluster_role("system:volume-scheduler", vec![rule(READ, &["storage.k8s.io"], &["storageclasses"])]),
-    ]
+    ]);
+    roles
 }
 
 /// For kubelets whose requests are approved by themselves.
@@ -472,7 +503,8 @@ mod tests {
 
     #[test]
     fn namespace_roles_read_endpoints_and_do_not_write_them() {
-        for (role, rules) in [("view", view_rules()), ("edit", edit_rules()), ("admin", admin_rules())] {
+        for role in &roles_of_people()[..3] {
+            let (role, rules) = (&role["metadata"]["name"], role["rules"].as_array().unwrap());
             for resource in ["endpoints", "endpointslices"] {
                 let of = |verb: &str| {
                     let has = |rule: &Value, field: &str, word: &str| {
@@ -483,6 +515,28 @@ mod tests {
                 assert!(of("get"), "{role} {resource}");
                 assert!(!WRITE.iter().any(|verb| of(verb)), "{role} {resource}");
             }
+        }
+    }
+
+    /// Otherwise the controller would write them anew at a cluster's first start.
+    #[test]
+    fn the_rules_of_the_aggregated_roles_are_those_of_the_roles_that_they_choose() {
+        let mut all = cluster_roles();
+        all.sort_by_key(|role| role["metadata"]["name"].to_string());
+        let aggregated: Vec<&Value> = all.iter().filter(|role| role["aggregationRule"].is_object()).collect();
+        assert_eq!(aggregated.len(), 3);
+        for role in aggregated {
+            let chosen = &role["aggregationRule"]["clusterRoleSelectors"][0]["matchLabels"];
+            let (label, _) = chosen.as_object().unwrap().iter().next().unwrap();
+            let others = all.iter().filter(|other| !other["metadata"]["labels"][label].is_null());
+            let mut rules: Vec<&Value> = vec![];
+            for rule in others.flat_map(|other| other["rules"].as_array().unwrap()) {
+                if !rules.contains(&rule) {
+                    rules.push(rule);
+                }
+            }
+            let own: Vec<&Value> = role["rules"].as_array().unwrap().iter().collect();
+            assert_eq!(own, rules, "{}", role["metadata"]["name"]);
         }
     }
 

@@ -55,6 +55,9 @@ fn reconciled(stored: &Value, wanted: &Value) -> Option<Value> {
         }
     }
     match text(wanted, "roleRef.name") {
+        "" if at(wanted, "aggregationRule").is_object() => {
+            value::copy(wanted, &mut new, "aggregationRule"); // the rules follow from it
+        }
         "" => {
             let rules = list(stored, "rules");
             let missing = list(wanted, "rules").iter().filter(|rule| !covered(rules, rule));
@@ -105,6 +108,11 @@ mod tests {
         aggregated["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]});
         let new = reconciled(&aggregated, &role(json!([get]))).unwrap();
         assert_eq!((&new["aggregationRule"], &new["rules"]), (&Value::Null, &json!([get])));
+        // The roles of an older cluster have rules of their own and no aggregation.
+        let rule = aggregated["aggregationRule"].clone();
+        let new = reconciled(&role(json!([own])), &aggregated).unwrap();
+        assert_eq!((&new["aggregationRule"], &new["rules"]), (&rule, &json!([own])));
+        assert_eq!(reconciled(&new, &aggregated), None);
         let mut bare = role(json!([get]));
         bare["metadata"] = json!({"name": "edit"});
         let new = reconciled(&bare, &role(json!([get]))).unwrap();
@@ -126,11 +134,12 @@ mod tests {
     /// A cluster that an older program made gets the rules that it lacks when the server starts.
     #[tokio::test]
     async fn a_start_brings_old_roles_up_to_date() {
+        const EDIT: &str = "system:aggregate-to-edit";
         let dir = tempfile::tempdir().unwrap();
         let fixture = crate::testing::start(dir.path()).await;
         let state = &fixture.server.state;
-        let rules = || state.cache.get("clusterroles", "edit").map(|role| role.value["rules"].clone());
-        let (full, found) = (rules().unwrap(), state.cache.get("clusterroles", "edit").unwrap());
+        let rules = || state.cache.get("clusterroles", EDIT).map(|role| role.value["rules"].clone());
+        let (full, found) = (rules().unwrap(), state.cache.get("clusterroles", EDIT).unwrap());
         let mut old = found.value.clone();
         old["rules"] = json!([]);
         let kind = api::kinds::stored("clusterroles").unwrap();
