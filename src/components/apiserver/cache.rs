@@ -552,16 +552,27 @@ fn undecodable(kv: &KeyValue, reason: String) -> Undecodable {
     Undecodable { revision: kv.mod_revision, reason: reason.into() }
 }
 
+/// Pause before everything is read again, at first ...
+const FEED_AGAIN: Duration = Duration::from_millis(50);
+/// ... and at most, while a store elsewhere cannot be reached.
+const FEED_AGAIN_MAX: Duration = Duration::from_secs(2);
+
 /// Fills the cache and keeps it: runs until the store stops.
 pub async fn feed(cache: Arc<Cache>, kv: Arc<dyn Storage>) {
+    let mut pause = FEED_AGAIN;
     loop {
+        let began = Instant::now();
         if let Err(error) = feed_once(&cache, &*kv).await {
             if error == etcd::Error::Stopped {
                 return;
             }
             tracing::warn!(%error, "the watch of the store ended; reading everything again");
         }
-        clock::sleep(std::time::Duration::from_millis(50)).await;
+        if began.elapsed() > FEED_AGAIN_MAX {
+            pause = FEED_AGAIN;
+        }
+        clock::sleep(pause).await;
+        pause = (pause * 2).min(FEED_AGAIN_MAX);
     }
 }
 

@@ -246,6 +246,10 @@ impl Storage for Remote {
         };
         let seen = self.seen.clone();
         let told = answers.filter_map(move |answer| std::future::ready(seen.told(answer)));
+        // A server that stops may end the stream well. For the reader the watch is over all the
+        // same, and the store is not.
+        let end = Err(Error::Unavailable { cause: "the server ended the watch".into() });
+        let told = told.chain(stream::once(std::future::ready(end)));
         // An error is the last word.
         let ended = told.scan(false, |over, told| {
             let told = (!*over).then_some(told);
@@ -309,6 +313,7 @@ mod tests {
     use hyper::service::service_fn;
     use hyper_util::rt::{TokioExecutor, TokioIo};
     use std::convert::Infallible;
+    use tonic::Streaming;
     use tonic::server::Grpc;
     use tonic_prost::ProstCodec;
 
@@ -342,9 +347,20 @@ mod tests {
         assert_eq!(told, Some(Error::Compacted { compact_revision: 5 }));
     }
 
+    #[tokio::test]
+    async fn a_watch_that_the_server_ends_well_is_over_with_an_error() {
+        let remote = Remote::connect(vec![etcd(Server::Ends).await], None).await.expect("it is well");
+        let mut told = remote.watch(WatchRequest::default()).await.expect("it is opened");
+        let ended = tokio::time::timeout(CALL, told.next()).await.expect("it says nothing");
+        assert!(matches!(ended, Some(Err(Error::Unavailable { .. }))), "{ended:?}");
+        assert!(told.next().await.is_none());
+    }
+
     #[derive(Clone, Copy)]
     enum Server {
         Well,
+        /// Its watches end at once, and well.
+        Ends,
         Says(&'static str),
         Hangs,
     }
@@ -355,11 +371,20 @@ mod tests {
         let port = listener.local_addr().expect("an address").port();
         let answer = move |request: http::Request<hyper::body::Incoming>| async move {
             if request.uri().path().ends_with("/Watch") {
-                return std::future::pending().await; // it takes the call, and says nothing
+                let Server::Ends = server else {
+                    return std::future::pending().await; // it takes the call, and says nothing
+                };
+                let watch = tower::service_fn(|_: tonic::Request<Streaming<pb::WatchRequest>>| async {
+                    Ok::<_, Status>(
+                        tonic::Response::new(stream::empty::<Result<pb::WatchResponse, Status>>()),
+                    )
+                });
+                let codec = ProstCodec::<pb::WatchResponse, pb::WatchRequest>::default();
+                return Ok(Grpc::new(codec).streaming(watch, request).await);
             }
             let range = tower::service_fn(move |_: tonic::Request<pb::RangeRequest>| async move {
                 match server {
-                    Server::Well => {
+                    Server::Well | Server::Ends => {
                         let header = Some(pb::ResponseHeader { revision: 7, ..Default::default() });
                         Ok(tonic::Response::new(pb::RangeResponse { header, ..Default::default() }))
                     }
