@@ -4,7 +4,8 @@
 //! k8s-openapi makes the schemas with several megabytes of generated code. Compiling that code in
 //! every build cost two processor minutes, so the result is kept in the repository. Run
 //! `scripts/schemas/make` after a change of k8s-openapi's version or of `TYPES`; the tests of
-//! `src/machinery/api/published.rs` fail when a version or a kind is missing.
+//! `src/machinery/api/published.rs` fail when a version or a kind is missing. What k8s-openapi leaves
+//! out of upstream's schemas comes from `extensions.txt`.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -115,7 +116,26 @@ fn schemas() -> Value {
         kinds.insert(format!("metrics.k8s.io/v1beta1/{kind}"), name.into());
     }
     let lock = include_str!("../Cargo.lock");
-    json!({"madeWith": version_of("k8s-openapi", lock), "kinds": kinds, "schemas": generator.take_definitions(false)})
+    let mut schemas = generator.take_definitions(false);
+    include_str!("../extensions.txt").lines().for_each(|line| extend(&mut schemas, line));
+    json!({"madeWith": version_of("k8s-openapi", lock), "kinds": kinds, "schemas": schemas})
+}
+
+/// Adds what one line of `extensions.txt` says, if its type is one of ours.
+fn extend(schemas: &mut Map<String, Value>, line: &str) {
+    let mut words = line.split(' ');
+    let (name, field) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let Some(schema) = schemas.get_mut(name) else { return };
+    let place = if field == "-" { schema } else { &mut schema["properties"][field] };
+    let place = place.as_object_mut().unwrap_or_else(|| panic!("{name} has no field {field}"));
+    for said in words {
+        let (word, value) = said.split_once('=').expect("an extension has a value");
+        let value = match word {
+            "list-map-keys" => value.split(',').collect(),
+            _ => json!(value),
+        };
+        place.insert(format!("x-kubernetes-{word}"), value);
+    }
 }
 
 /// Returns the version of a package in a lock file.

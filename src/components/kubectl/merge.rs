@@ -5,7 +5,7 @@
 //! configuration had and the file has not are deleted; everything else belongs to somebody else and
 //! stays. Source: k8s.io/apimachinery/pkg/util/strategicpatch.
 
-use api::strategic::{Merge, merge_of};
+use api::shape::{Merge, Shape};
 use serde_json::{Map, Value, json};
 
 type Fields = Map<String, Value>;
@@ -25,20 +25,19 @@ pub fn strategic(kind: &str, original: &Value, modified: &Value, current: &Value
     let empty = Fields::new();
     let fields = |v: &Value| v.as_object().cloned().unwrap_or_default();
     let modified = fields(modified);
+    let shape = Shape::of_kind(kind);
     let changes =
-        diff(kind, "", &fields(current), &modified, Look { additions: true, deletions: false, order: true });
+        diff(shape, &fields(current), &modified, Look { additions: true, deletions: false, order: true });
     let original = original.as_object().unwrap_or(&empty);
-    let deletions =
-        diff(kind, "", original, &modified, Look { additions: false, deletions: true, order: true });
-    Value::Object(joined(kind, "", deletions, changes))
+    let deletions = diff(shape, original, &modified, Look { additions: false, deletions: true, order: true });
+    Value::Object(joined(shape, deletions, changes))
 }
 
 /// A strategic merge patch from one state to another.
 pub fn strategic_two_way(kind: &str, from: &Value, to: &Value) -> Value {
     let fields = |v: &Value| v.as_object().cloned().unwrap_or_default();
     Value::Object(diff(
-        kind,
-        "",
+        Shape::of_kind(kind),
         &fields(from),
         &fields(to),
         Look { additions: true, deletions: true, order: true },
@@ -106,12 +105,7 @@ fn overlay(base: &mut Value, over: Value) {
     }
 }
 
-/// Maps of which the patch names all keys that are to stay.
-fn retains(kind: &str, parent: &str, key: &str) -> bool {
-    key == "strategy" && parent == "spec" && kind == "Deployment"
-}
-
-fn diff(kind: &str, name: &str, from: &Fields, to: &Fields, look: Look) -> Fields {
+fn diff(shape: Shape, from: &Fields, to: &Fields, look: Look) -> Fields {
     let mut patch = Fields::new();
     for (key, new) in to {
         let Some(old) = from.get(key) else {
@@ -121,16 +115,13 @@ fn diff(kind: &str, name: &str, from: &Fields, to: &Fields, look: Look) -> Field
             continue;
         };
         match (old, new) {
-            (Value::Object(_), Value::Object(_))
-                if kind == "PodDisruptionBudget" && name == "spec" && key == "selector" =>
-            {
-                // Its selector is replaced as a whole.
+            (Value::Object(_), Value::Object(_)) if shape.field(key).is_replaced() => {
                 let replaced = (look.additions && old != new).then(|| new.clone());
                 patch.extend(replaced.map(|new| (key.clone(), new)));
             }
             (Value::Object(a), Value::Object(b)) => {
-                let mut inner = diff(kind, key, a, b, look);
-                if retains(kind, name, key)
+                let mut inner = diff(shape.field(key), a, b, look);
+                if shape.field(key).retains_keys()
                     && (!inner.is_empty() || (look.additions && a.keys().any(|k| !b.contains_key(k))))
                 {
                     inner.insert("$retainKeys".into(), sorted_keys(b));
@@ -139,14 +130,14 @@ fn diff(kind: &str, name: &str, from: &Fields, to: &Fields, look: Look) -> Field
                     patch.insert(key.clone(), Value::Object(inner));
                 }
             }
-            (Value::Array(a), Value::Array(b)) => match merge_of(kind, name, key) {
+            (Value::Array(a), Value::Array(b)) => match shape.field(key).merge() {
                 Merge::Atomic => {
                     if look.additions && a != b {
                         patch.insert(key.clone(), new.clone());
                     }
                 }
                 Merge::Set => sets(key, a, b, look, &mut patch),
-                Merge::By(id) => lists(kind, key, id, a, b, look, &mut patch),
+                Merge::By(id) => lists(shape.field(key), (key, id), a, b, look, &mut patch),
             },
             _ if old != new && look.additions => drop(patch.insert(key.clone(), new.clone())),
             _ => {}
@@ -187,7 +178,15 @@ fn sets(key: &str, from: &[Value], to: &[Value], look: Look, patch: &mut Fields)
     }
 }
 
-fn lists(kind: &str, key: &str, id: &str, from: &[Value], to: &[Value], look: Look, patch: &mut Fields) {
+/// `key`: the name of the list, and the field that its items are told apart by.
+fn lists(
+    shape: Shape,
+    (key, id): (&str, &str),
+    from: &[Value],
+    to: &[Value],
+    look: Look,
+    patch: &mut Fields,
+) {
     if from.is_empty() {
         if look.additions && !to.is_empty() {
             patch.insert(key.into(), to.into());
@@ -204,9 +203,9 @@ fn lists(kind: &str, key: &str, id: &str, from: &[Value], to: &[Value], look: Lo
         };
         let none = Fields::new();
         let old = old.as_object().unwrap_or(&none);
-        let mut inner = diff(kind, key, old, fields, look);
-        let retained = key == "volumes";
-        if retained && (!inner.is_empty() || (look.additions && old.keys().any(|k| !fields.contains_key(k))))
+        let mut inner = diff(shape.item(), old, fields, look);
+        if shape.retains_keys()
+            && (!inner.is_empty() || (look.additions && old.keys().any(|k| !fields.contains_key(k))))
         {
             inner.insert("$retainKeys".into(), sorted_keys(fields));
         }
@@ -233,14 +232,15 @@ fn lists(kind: &str, key: &str, id: &str, from: &[Value], to: &[Value], look: Lo
 }
 
 /// One patch that does what both do.
-fn joined(kind: &str, name: &str, mut deletions: Fields, changes: Fields) -> Fields {
+fn joined(shape: Shape, mut deletions: Fields, changes: Fields) -> Fields {
     for (key, new) in changes {
         match (deletions.get_mut(&key), new) {
             (Some(Value::Object(old)), Value::Object(new)) => {
-                *old = joined(kind, &key, std::mem::take(old), new);
+                *old = joined(shape.field(&key), std::mem::take(old), new);
             }
             (Some(Value::Array(old)), Value::Array(new)) if !key.starts_with('$') => {
-                match merge_of(kind, name, &key) {
+                let list = shape.field(&key);
+                match list.merge() {
                     Merge::By(id) => {
                         let mut items: Vec<Value> = vec![];
                         for item in new {
@@ -248,7 +248,7 @@ fn joined(kind: &str, name: &str, mut deletions: Fields, changes: Fields) -> Fie
                             let old = same.map(|at| old.remove(at));
                             items.push(match (old, item) {
                                 (Some(Value::Object(a)), Value::Object(b)) => {
-                                    Value::Object(joined(kind, &key, a, b))
+                                    Value::Object(joined(list.item(), a, b))
                                 }
                                 (_, item) => item,
                             });
@@ -269,29 +269,26 @@ fn joined(kind: &str, name: &str, mut deletions: Fields, changes: Fields) -> Fie
 /// Records whether two patches of one object set a field to different values. `kind` is empty for
 /// kinds of which no merge keys are known.
 pub fn conflicts(kind: &str, a: &Value, b: &Value) -> bool {
-    conflict(kind, "", "", a, b)
+    conflict(Shape::of_kind(kind), a, b)
 }
 
-fn conflict(kind: &str, parent: &str, name: &str, a: &Value, b: &Value) -> bool {
+fn conflict(shape: Shape, a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => {
             a.get("$patch") != b.get("$patch")
                 || a.iter()
                     .filter(|(key, _)| !key.starts_with('$'))
                     .filter_map(|(key, inner)| Some((key, inner, b.get(key)?)))
-                    .any(|(key, a, b)| conflict(kind, name, key, a, b))
+                    .any(|(key, a, b)| conflict(shape.field(key), a, b))
         }
-        (Value::Array(a), Value::Array(b)) => {
-            let merged = if kind.is_empty() { Merge::Atomic } else { merge_of(kind, parent, name) };
-            match merged {
-                Merge::Atomic => a != b,
-                Merge::Set => false,
-                Merge::By(id) => a.iter().any(|item| {
-                    let other = b.iter().find(|other| other.get(id) == item.get(id));
-                    other.is_some_and(|other| conflict(kind, parent, name, item, other))
-                }),
-            }
-        }
+        (Value::Array(a), Value::Array(b)) => match shape.merge() {
+            Merge::Atomic => a != b,
+            Merge::Set => false,
+            Merge::By(id) => a.iter().any(|item| {
+                let other = b.iter().find(|other| other.get(id) == item.get(id));
+                other.is_some_and(|other| conflict(shape.item(), item, other))
+            }),
+        },
         _ => a != b,
     }
 }

@@ -3,8 +3,9 @@
 use super::custom::{self, definition};
 use super::errors::Errors;
 use super::kinds::{self, Kind};
-use super::managed::{self, Manager, Shape};
+use super::managed::{self, Manager};
 use super::path::PATH_MAX;
+use super::shape::Shape;
 use super::{patch, schema, strategic, validate};
 use rng::growth;
 use serde_json::{Map, Value, json};

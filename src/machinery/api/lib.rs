@@ -55,6 +55,7 @@ pub mod quantity;
 pub mod quota;
 pub mod requests;
 pub mod schema;
+pub mod shape;
 pub mod status;
 pub mod strategic;
 pub mod table;

@@ -1,55 +1,12 @@
-//! Strategic merge patch: a merge patch that knows which lists are maps in disguise. Source:
-//! k8s.io/apimachinery/pkg/util/strategicpatch; the merge keys are the struct tags of the API
-//! types.
+//! Strategic merge patch: a merge patch that knows which lists are maps in disguise. What it knows
+//! stands beside the published types ([`super::shape`]). Source:
+//! k8s.io/apimachinery/pkg/util/strategicpatch.
 
 use super::errors::brief;
+use super::shape::{Merge, Shape};
 use super::value::as_map;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
-
-/// How a list is merged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Merge {
-    /// The patch's list replaces the old one.
-    Atomic,
-    /// Items are the same if this field is the same.
-    By(&'static str),
-    /// A set of primitives.
-    Set,
-}
-
-/// How the list `field` of the map `parent` in an object of `kind` is merged.
-pub fn merge_of(kind: &str, parent: &str, field: &str) -> Merge {
-    let container = matches!(parent, "containers" | "initContainers" | "ephemeralContainers");
-    match (parent, field) {
-        ("metadata", "finalizers") => Merge::Set,
-        ("metadata", "ownerReferences") => Merge::By("uid"),
-        ("spec", "containers" | "initContainers" | "ephemeralContainers" | "imagePullSecrets") => {
-            Merge::By("name")
-        }
-        ("spec", "schedulingGates" | "volumes" | "resourceClaims") => Merge::By("name"),
-        ("spec", "hostAliases") => Merge::By("ip"),
-        ("spec", "topologySpreadConstraints") => Merge::By("topologyKey"),
-        ("spec", "ports") if kind == "Service" => Merge::By("port"),
-        ("spec", "podCIDRs") => Merge::Set,
-        (_, "ports") if container => Merge::By("containerPort"),
-        (_, "env") if container => Merge::By("name"),
-        (_, "volumeMounts") if container => Merge::By("mountPath"),
-        (_, "volumeDevices") if container => Merge::By("devicePath"),
-        // Their types have no patch strategy: a patch's list replaces the old one.
-        ("status", "conditions")
-            if matches!(kind, "CertificateSigningRequest" | "CustomResourceDefinition") =>
-        {
-            Merge::Atomic
-        }
-        ("status", "conditions") => Merge::By("type"),
-        ("status", "addresses") if kind == "Node" => Merge::By("type"),
-        ("status", "podIPs" | "hostIPs") => Merge::By("ip"),
-        ("status", "resourceClaimStatuses") => Merge::By("name"),
-        ("", "secrets") if kind == "ServiceAccount" => Merge::By("name"),
-        _ => Merge::Atomic,
-    }
-}
 
 const ORDER: &str = "$setElementOrder/";
 const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList/";
@@ -59,7 +16,7 @@ pub fn apply(kind: &str, object: &mut Value, patch: &Value) -> Result<(), String
     let Value::Object(patch) = patch else {
         return Err("cannot unmarshal patch: it is not an object".to_string());
     };
-    merge_map(kind, "", as_map(object), patch)
+    merge_map(Shape::of_kind(kind), as_map(object), patch)
 }
 
 fn directive(map: &Map<String, Value>) -> Option<&str> {
@@ -74,12 +31,7 @@ fn is_directive(key: &str) -> bool {
             || key.starts_with(DELETE_PRIMITIVES))
 }
 
-fn merge_map(
-    kind: &str,
-    name: &str,
-    old: &mut Map<String, Value>,
-    patch: &Map<String, Value>,
-) -> Result<(), String> {
+fn merge_map(shape: Shape, old: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), String> {
     match directive(patch) {
         Some("replace") => {
             *old =
@@ -116,17 +68,17 @@ fn merge_map(
         if let (Some(list), Value::Array(order)) = (key.strip_prefix(ORDER), order)
             && let Some(Value::Array(items)) = old.get(list)
         {
-            let how = merge_of(kind, name, list);
+            let how = shape.field(list).merge();
             orders.push((list, how, order, places(how, items)));
         }
     }
     for (key, value) in patch.iter().filter(|(k, v)| !is_directive(k) && !v.is_null()) {
-        let replaced = kind == "PodDisruptionBudget" && name == "spec" && key == "selector";
+        let inner = shape.field(key);
         match (old.get_mut(key), value) {
-            (Some(Value::Object(old)), Value::Object(patch)) if !replaced => {
-                merge_map(kind, key, old, patch)?;
+            (Some(Value::Object(old)), Value::Object(patch)) if !inner.is_replaced() => {
+                merge_map(inner, old, patch)?;
             }
-            (Some(Value::Array(old)), Value::Array(patch)) => merge_list(kind, name, key, old, patch)?,
+            (Some(Value::Array(old)), Value::Array(patch)) => merge_list(inner, key, old, patch)?,
             // What was not there is taken as it stands: items with equal keys in a new list stay
             // apart.
             (_, value) => match without_directives(value) {
@@ -158,15 +110,9 @@ fn without_directives(value: &Value) -> Option<Value> {
     }
 }
 
-fn merge_list(
-    kind: &str,
-    parent: &str,
-    name: &str,
-    old: &mut Vec<Value>,
-    patch: &[Value],
-) -> Result<(), String> {
+fn merge_list(shape: Shape, name: &str, old: &mut Vec<Value>, patch: &[Value]) -> Result<(), String> {
     let is_replace = |v: &Value| v.get("$patch").and_then(Value::as_str) == Some("replace");
-    let how = merge_of(kind, parent, name);
+    let how = shape.merge();
     if how == Merge::Atomic || patch.iter().any(is_replace) {
         *old = patch.iter().filter(|v| !is_replace(v)).map(plain).collect();
         return Ok(());
@@ -180,7 +126,7 @@ fn merge_list(
                 old.push(item.clone());
             }
         }
-        Merge::By(key) => merge_items(kind, name, key, old, patch)?,
+        Merge::By(key) => merge_items(shape.item(), name, key, old, patch)?,
     }
     reorder(how, old, patch, &stood);
     Ok(())
@@ -190,7 +136,7 @@ fn merge_list(
 /// those that go are taken out in one pass at the end, so the time grows with the lengths of both
 /// lists and not with their product.
 fn merge_items(
-    kind: &str,
+    shape: Shape,
     name: &str,
     key: &str,
     old: &mut Vec<Value>,
@@ -219,7 +165,7 @@ fn merge_items(
             continue;
         }
         match places.get(id).and_then(|all| all.first()).and_then(|i| slots[*i].as_mut()) {
-            Some(found) => merge_map(kind, name, as_map(found), fields)?,
+            Some(found) => merge_map(shape, as_map(found), fields)?,
             None => {
                 // As a new list: upstream takes a new item as it stands, and merges a later one
                 // with its key into it.

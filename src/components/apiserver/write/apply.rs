@@ -11,8 +11,8 @@ use crate::object::Object;
 use crate::store::Deadline;
 use api::errors::Errors;
 use api::kinds::Kind;
-use api::managed::{self, Conflict, Manager, Shape};
-use api::strategic::{Merge, merge_of};
+use api::managed::{self, Conflict, Manager};
+use api::shape::{Keys, Shape};
 use api::{Status, bounds, meta, path, value};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -153,19 +153,23 @@ fn untyped(kind: &Kind, applied: &Value, problems: &[String]) -> Status {
 /// `spec.containers[0].foo` as managed fields write it: `.spec.containers[name="c"].foo`.
 fn managed_path(kind: &Kind, object: &Value, field: &str) -> String {
     let mut out = String::new();
-    let (mut here, mut last) = (object, "");
+    let (mut here, mut shape) = (object, Shape::of(kind));
     for step in field.split('.') {
         let (name, indexes) = step.split_once('[').unwrap_or((step, ""));
         out.push('.');
         out.push_str(name);
-        here = here.get(name).unwrap_or(&Value::Null);
-        let parent = std::mem::replace(&mut last, name);
+        (here, shape) = (here.get(name).unwrap_or(&Value::Null), shape.field(name));
         for index in indexes.split('[').map(|i| i.trim_end_matches(']')).filter(|i| !i.is_empty()) {
             here = index.parse::<usize>().ok().and_then(|i| here.get(i)).unwrap_or(&Value::Null);
-            match merge_of(kind.kind, parent, last) {
-                Merge::By(key) => out.push_str(&format!("[{key}={}]", here.get(key).unwrap_or(&Value::Null))),
-                _ => out.push_str(&format!("[{index}]")),
-            }
+            let named = match shape.keys() {
+                Keys::By(keys) => {
+                    let of = |key: &String| format!("{key}={}", here.get(key).unwrap_or(&Value::Null));
+                    keys.iter().map(of).collect::<Vec<_>>().join(",")
+                }
+                Keys::Atomic | Keys::Set => index.into(),
+            };
+            out.push_str(&format!("[{named}]"));
+            shape = shape.item();
         }
     }
     out

@@ -2,9 +2,9 @@
 //! no longer applies.
 
 use super::set::{self, Members, Set};
-use super::shape::{Keys, Shape};
 use super::{Manager, entries, fields, own_part, store};
 use crate::path::Path;
+use crate::shape::{Keys, Shape};
 use crate::value::{as_map, text};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};

@@ -2,8 +2,8 @@
 
 use super::apply::bracket;
 use super::set::element;
-use super::shape::{Keys, Shape};
 use crate::path::Path;
+use crate::shape::{Keys, Shape};
 use serde_json::Value;
 use std::collections::HashSet;
 

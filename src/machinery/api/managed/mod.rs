@@ -4,18 +4,16 @@
 //! that: it removes what its manager no longer says, and refuses to change what another says,
 //! unless forced. [`track`] does the same book-keeping for all other writes, which take whatever
 //! they touch. Field sets are kept in their wire form, FieldsV1: `{"f:spec": {"f:replicas": {}}}`
-//! ([`set`]); what a list's items are told apart by stands in [`shape`]. Source: KEP-555,
+//! ([`set`]); what a list's items are told apart by stands in [`crate::shape`]. Source: KEP-555,
 //! structured-merge-diff.
 
 pub mod apply;
 mod check;
 mod set;
-mod shape;
 mod track;
 
 pub use apply::{Applied, Conflict, apply};
 pub use check::problems;
-pub use shape::Shape;
 pub use track::track;
 
 use super::value::text;

@@ -1,7 +1,7 @@
 //! Field sets in their wire form. An element is `f:<field>`, `k:<keys of an item>`, `v:<item of a
 //! set>` or `.`, the thing itself; a set without elements below it is a leaf.
 
-use super::shape::{Keys, Shape};
+use crate::shape::{Keys, Shape};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::shape::Shape;
 use crate::kinds;
 use crate::value::list;
 

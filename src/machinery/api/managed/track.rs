@@ -1,8 +1,8 @@
 //! The book-keeping of ordinary writes: create, update, patch.
 
 use super::set::{self, Set};
-use super::shape::Shape;
 use super::{Manager, OWN, entries, fields, store};
+use crate::shape::Shape;
 use crate::value;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};

@@ -1,50 +1,25 @@
-//! What the items of a list are told apart by, and which maps are owned as a whole. Built-in kinds
-//! say so by their types, custom resources by their schema; what neither says is a map of maps and
-//! atomic lists.
+//! What the items of a list are told apart by, which maps are owned as a whole, and how a strategic
+//! merge patch merges. Built-in kinds say so by their types, custom resources by their schema; what
+//! neither says is a map of maps and atomic lists.
 //!
-//! `rules.txt` has the extensions `x-kubernetes-list-type`, `-list-map-keys` and `-map-type` of
-//! upstream's OpenAPI document (`api/openapi-spec/swagger.json`, 1.35) for the types in
-//! `schemas.json.gz`: a type without `io.k8s.` and `api.`, the field if the rule is the field's and
-//! not that of the type, and `atomic`, `set` or the keys of a list's items.
+//! The types say it as upstream's OpenAPI document does: `x-kubernetes-list-type`,
+//! `-list-map-keys`, `-map-type`, `-patch-strategy` and `-patch-merge-key`, beside a field or a
+//! type. What a field says goes before what its type says.
 
-use crate::custom::{ListType, Schema};
-use crate::kinds::Kind;
-use crate::published;
+use super::custom::{ListType, Schema};
+use super::kinds::{self, Kind};
+use super::published;
+use super::value::{list, text};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
-#[derive(Clone, Debug, PartialEq)]
-enum Rule {
-    Atomic,
-    Set,
-    By(Vec<String>),
-}
-
-/// By type and field; the field of a type's own rule is empty.
-static RULES: LazyLock<HashMap<(&str, &str), Rule>> = LazyLock::new(|| {
-    let rule = |word: &str| match word {
-        "atomic" => Rule::Atomic,
-        "set" => Rule::Set,
-        keys => Rule::By(keys.split(',').map(String::from).collect()),
-    };
-    let line = |line: &'static str| {
-        let mut words = line.split(' ');
-        let (first, second) = (words.next()?, words.next()?);
-        Some(match words.next() {
-            Some(third) => ((first, second), rule(third)),
-            None => ((first, ""), rule(second)),
-        })
-    };
-    include_str!("rules.txt").lines().filter_map(line).collect()
-});
 
 /// A value whose type is published.
 #[derive(Clone, Copy)]
 pub struct Typed {
-    /// Its type as `rules.txt` names it; empty for lists, maps and scalars.
+    /// Its type, as it is published; empty for lists, maps and scalars.
     name: &'static str,
     schema: &'static Value,
+    /// What the field says beside its type; that is null at the root.
+    place: &'static Value,
     /// The type and the field that it stands in; both are empty at the root and for what a list or
     /// a plain map contains.
     owner: &'static str,
@@ -54,17 +29,15 @@ pub struct Typed {
 }
 
 impl Typed {
-    fn of(schema: &'static Value) -> Typed {
-        let name = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.rsplit('/').next());
-        let plain = Typed { name: "", schema, owner: "", field: "", item: false };
-        name.and_then(Typed::named).unwrap_or(plain)
+    fn of(place: &'static Value) -> Typed {
+        let name = place.get("$ref").and_then(Value::as_str).and_then(|r| r.rsplit('/').next());
+        let plain = Typed { name: "", schema: place, place, owner: "", field: "", item: false };
+        name.and_then(Typed::named).map_or(plain, |typed| Typed { place, ..typed })
     }
 
     fn named(name: &str) -> Option<Typed> {
         let (name, schema) = published::schemas().get_key_value(name)?;
-        let name = name.strip_prefix("io.k8s.").unwrap_or(name);
-        let name = name.strip_prefix("api.").unwrap_or(name);
-        Some(Typed { name, schema, owner: "", field: "", item: false })
+        Some(Typed { name, schema, place: &Value::Null, owner: "", field: "", item: false })
     }
 
     fn field(self, field: &str) -> Option<Typed> {
@@ -80,9 +53,39 @@ impl Typed {
     }
 
     fn is_atomic(self) -> bool {
-        let rule = |owner, field| RULES.get(&(owner, field)) == Some(&Rule::Atomic);
-        rule(self.name, "") || rule(self.owner, self.field)
+        const SAID: &str = "x-kubernetes-map-type";
+        let said = self.place.get(SAID).or_else(|| self.schema.get(SAID));
+        said.is_some_and(|said| said == "atomic")
     }
+
+    fn keys(self) -> Keys {
+        match text(self.place, "x-kubernetes-list-type") {
+            "set" => Keys::Set,
+            "map" => {
+                let keys = list(self.place, "x-kubernetes-list-map-keys").iter();
+                let mut keys: Vec<String> = keys.filter_map(Value::as_str).map(String::from).collect();
+                keys.sort();
+                Keys::By(keys)
+            }
+            _ => Keys::Atomic,
+        }
+    }
+
+    /// Is this one of the words of the field's patch strategy?
+    fn has_strategy(self, word: &str) -> bool {
+        text(self.place, "x-kubernetes-patch-strategy").split(',').any(|said| said == word)
+    }
+}
+
+/// How a strategic merge patch merges a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// The patch's list replaces the old one.
+    Atomic,
+    /// Items are the same if this field is the same.
+    By(&'static str),
+    /// A set of primitives.
+    Set,
 }
 
 /// A place in an object of some kind.
@@ -108,6 +111,11 @@ impl<'a> Shape<'a> {
             Some(custom) => Shape::Schema(&custom.schema),
             None => Typed::named(kind.schema_name).map_or(Shape::Free, Shape::Typed),
         }
+    }
+
+    /// That of the kind of this name in the table; of one that is not there nothing is known.
+    pub fn of_kind(kind: &str) -> Shape<'static> {
+        kinds::all().iter().find(|known| known.kind == kind).map_or(Shape::Free, Shape::of)
     }
 
     pub fn field(self, field: &'a str) -> Shape<'a> {
@@ -155,11 +163,7 @@ impl<'a> Shape<'a> {
 
     pub fn keys(self) -> Keys {
         match self {
-            Shape::Typed(typed) => match RULES.get(&(typed.owner, typed.field)) {
-                Some(Rule::By(keys)) => Keys::By(keys.clone()),
-                Some(Rule::Set) => Keys::Set,
-                Some(Rule::Atomic) | None => Keys::Atomic,
-            },
+            Shape::Typed(typed) => typed.keys(),
             Shape::Schema(schema) => match &schema.list {
                 ListType::Atomic => Keys::Atomic,
                 ListType::Set => Keys::Set,
@@ -171,6 +175,30 @@ impl<'a> Shape<'a> {
             },
             Shape::Free => Keys::Atomic,
         }
+    }
+
+    /// How a strategic merge patch merges this list. Custom resources have none.
+    pub fn merge(self) -> Merge {
+        match self {
+            Shape::Typed(typed) if typed.has_strategy("merge") => {
+                match text(typed.place, "x-kubernetes-patch-merge-key") {
+                    "" => Merge::Set,
+                    key => Merge::By(key),
+                }
+            }
+            _ => Merge::Atomic,
+        }
+    }
+
+    /// True if a strategic merge patch names all keys of this map, or of the items of this list,
+    /// that are to stay.
+    pub fn retains_keys(self) -> bool {
+        matches!(self, Shape::Typed(typed) if typed.has_strategy("retainKeys"))
+    }
+
+    /// True if a strategic merge patch replaces this map.
+    pub fn is_replaced(self) -> bool {
+        matches!(self, Shape::Typed(typed) if typed.has_strategy("replace"))
     }
 
     /// `k:{"name":"c"}`: what an item of this list is called in a field set. A key that the item
@@ -204,14 +232,54 @@ mod tests {
         path.iter().fold(root, |here, &step| if step == "[]" { here.item() } else { here.field(step) })
     }
 
+    /// k8s-openapi leaves out what is said of merging; `scripts/schemas` adds it.
     #[test]
-    fn every_rule_is_about_a_type_and_a_field_that_are_published() {
-        assert!(RULES.len() > 60 && RULES.len() == include_str!("rules.txt").lines().count());
-        for (name, field) in RULES.keys() {
-            let found = ["io.k8s.api.", "io.k8s."].iter().find_map(|p| Typed::named(&format!("{p}{name}")));
-            let typed = found.unwrap_or_else(|| panic!("{name} is not published"));
-            assert!(field.is_empty() || typed.field(field).is_some(), "{name} has no field {field}");
+    fn the_published_types_say_how_they_are_merged() {
+        let mut said = std::collections::BTreeMap::new();
+        for schema in published::schemas().values() {
+            let fields = schema["properties"].as_object().into_iter().flat_map(|all| all.values());
+            for word in fields.chain([schema]).flat_map(|place| place.as_object().unwrap().keys()) {
+                *said.entry(word.as_str()).or_insert(0) += 1;
+            }
         }
+        let least = [
+            ("x-kubernetes-list-type", 200),
+            ("x-kubernetes-list-map-keys", 40),
+            ("x-kubernetes-map-type", 25),
+            ("x-kubernetes-patch-strategy", 40),
+            ("x-kubernetes-patch-merge-key", 40),
+        ];
+        for (word, least) in least {
+            assert!(said.get(word).is_some_and(|n| *n >= least), "{word}: {:?}", said.get(word));
+        }
+    }
+
+    #[test]
+    fn patches_merge_as_the_types_say() {
+        let container = ["spec", "template", "spec", "containers"];
+        let of = |kind: &str, path: &[&'static str]| {
+            let root = Shape::of_kind(kind);
+            path.iter().fold(root, |here, step| if *step == "[]" { here.item() } else { here.field(step) })
+        };
+        let merge = |kind: &str, path: &[&'static str]| of(kind, path).merge();
+        assert_eq!(merge("Deployment", &container), Merge::By("name"));
+        let ports = [&container[..], &["[]", "ports"]].concat();
+        assert_eq!(merge("Deployment", &ports), Merge::By("containerPort"));
+        assert_eq!(merge("Service", &["spec", "ports"]), Merge::By("port"));
+        assert_eq!(merge("NetworkPolicy", &["spec", "egress", "[]", "ports"]), Merge::Atomic);
+        assert_eq!(merge("Pod", &["metadata", "finalizers"]), Merge::Set);
+        assert_eq!(merge("Pod", &["spec", "tolerations"]), Merge::Atomic);
+        assert_eq!(merge("CertificateSigningRequest", &["status", "conditions"]), Merge::Atomic);
+        assert_eq!(
+            merge("Pod", &["status", "containerStatuses", "[]", "volumeMounts"]),
+            Merge::By("mountPath")
+        );
+        assert_eq!(merge("Tab", &["spec", "containers"]), Merge::Atomic, "a custom kind has no strategies");
+        assert!(of("Deployment", &["spec", "strategy"]).retains_keys());
+        assert!(!of("DaemonSet", &["spec", "updateStrategy"]).retains_keys());
+        assert!(of("Pod", &["spec", "volumes"]).retains_keys());
+        assert!(of("PodDisruptionBudget", &["spec", "selector"]).is_replaced());
+        assert!(!of("Deployment", &["spec", "selector"]).is_replaced());
     }
 
     #[test]
@@ -231,6 +299,7 @@ mod tests {
         for (kind, path) in references {
             assert!(at(kind, path).is_atomic(), "{kind} {path:?}");
         }
+        assert!(!at("PersistentVolume", &["spec", "claimRef"]).is_atomic(), "the field says otherwise");
         let container = ["spec", "containers", "[]"];
         let resources = [&container[..], &["resources", "claims"]].concat();
         assert_eq!(at("Pod", &resources).keys(), Keys::By(vec!["name".into()]));
