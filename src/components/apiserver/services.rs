@@ -5,6 +5,7 @@
 use super::State;
 use super::cache::ROOT;
 use super::store::{CACHE_WAIT, Extra, status_of};
+use api::cidr;
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::value::{self, flag, int, list, list_mut, text};
@@ -13,33 +14,39 @@ use bytes::Bytes;
 use etcd::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, RangeRequest, RequestOp, TxnRequest,
 };
+use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// An IPv4 range: `10.96.0.0/12`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    pub base: Ipv4Addr,
-    pub prefix: u8,
-}
+/// The addresses of Services, or of a node's pods.
+#[derive(Clone, Copy, Debug)]
+pub struct Cidr(Ipv4Net);
 
 impl Cidr {
+    /// `None` for what is no IPv4 network of four addresses or more.
     pub fn parse(text: &str) -> Option<Cidr> {
-        let (base, prefix) = text.split_once('/')?;
-        let (base, prefix) = (base.parse().ok()?, prefix.parse().ok()?);
-        (prefix <= 30).then_some(Cidr { base, prefix })
+        match cidr::parse(text)? {
+            IpNet::V4(net) if net.prefix_len() <= 30 => Some(Cidr(net.trunc())),
+            _ => None,
+        }
     }
     /// How many addresses it has.
     pub fn size(&self) -> u32 {
-        1u32.checked_shl(32 - u32::from(self.prefix)).unwrap_or(u32::MAX)
+        1u32.checked_shl(32 - u32::from(self.0.prefix_len())).unwrap_or(u32::MAX)
     }
     /// The `n`th address; the first is 0.
     pub fn nth(&self, n: u32) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.base).wrapping_add(n))
+        Ipv4Addr::from_bits(self.0.network().to_bits().wrapping_add(n))
     }
     pub fn contains(&self, ip: Ipv4Addr) -> bool {
-        (u32::from(ip) ^ u32::from(self.base)) >> (32 - u32::from(self.prefix)) == 0
+        self.0.contains(&ip)
+    }
+}
+
+impl std::fmt::Display for Cidr {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -235,10 +242,9 @@ fn cluster_ip(state: &State, service: &mut Value, errors: &mut Errors) {
         match ip.parse::<IpAddr>() {
             Ok(IpAddr::V4(v4)) if state.service_cidr.contains(v4) => {}
             Ok(_) => {
-                let cidr = state.service_cidr;
                 let why = format!(
-                    "failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}/{}",
-                    cidr.base, cidr.prefix
+                    "failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}",
+                    state.service_cidr
                 );
                 errors.invalid("spec.clusterIPs", &json!([ip]), &why);
             }

@@ -27,6 +27,7 @@ pub mod bounds;
 #[cfg(test)]
 mod bulk;
 pub mod cel;
+pub mod cidr;
 pub mod cron;
 pub mod custom;
 pub mod defaults;

@@ -2,7 +2,9 @@
 //! URI.
 
 use super::terms::{Run, Value, word};
+use crate::cidr;
 use cel::objects::Opaque;
+use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -15,33 +17,10 @@ impl Opaque for Address {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Network {
-    ip: IpAddr,
-    bits: u8,
-}
+struct Network(IpNet);
 impl Opaque for Network {
     fn runtime_type_name(&self) -> &str {
         "net.CIDR"
-    }
-}
-
-impl Network {
-    /// The address with the bits of the host taken away.
-    fn masked(&self, ip: IpAddr) -> IpAddr {
-        match ip {
-            IpAddr::V4(ip) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.bits.min(32))).unwrap_or(0);
-                Ipv4Addr::from_bits(ip.to_bits() & mask).into()
-            }
-            IpAddr::V6(ip) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits.min(128))).unwrap_or(0);
-                Ipv6Addr::from_bits(ip.to_bits() & mask).into()
-            }
-        }
-    }
-
-    fn contains(&self, ip: IpAddr) -> bool {
-        self.ip.is_ipv4() == ip.is_ipv4() && self.masked(ip) == self.masked(self.ip)
     }
 }
 
@@ -50,7 +29,7 @@ pub const FUNCTIONS: &[(&str, Run)] = &[
     ("isCIDR", |v| Ok(Value::Bool(parse_cidr(word(v, 0)?).is_ok()))),
     // Of a text the address; of a network its address.
     ("ip", |v| match network(v, 0) {
-        Ok(network) => Ok(opaque_ip(network.ip)),
+        Ok(network) => Ok(opaque_ip(network.0.addr())),
         Err(_) => parse_ip(word(v, 0)?).map(opaque_ip),
     }),
     ("cidr", |v| parse_cidr(word(v, 0)?).map(|network| Value::Opaque(Arc::new(network)))),
@@ -67,7 +46,7 @@ pub const FUNCTIONS: &[(&str, Run)] = &[
     }),
     ("containsIP", |v| {
         let ip = address(v, 1).or_else(|_| parse_ip(word(v, 1)?))?;
-        Ok(Value::Bool(network(v, 0)?.contains(ip)))
+        Ok(Value::Bool(network(v, 0)?.0.contains(&ip)))
     }),
     ("containsCIDR", |v| {
         let parsed;
@@ -78,15 +57,13 @@ pub const FUNCTIONS: &[(&str, Run)] = &[
                 &parsed
             }
         };
-        let outer = network(v, 0)?;
-        Ok(Value::Bool(outer.bits <= inner.bits && outer.contains(inner.ip)))
+        Ok(Value::Bool(network(v, 0)?.0.contains(&inner.0)))
     }),
     ("masked", |v| {
-        let network = network(v, 0)?;
-        let masked = Network { ip: network.masked(network.ip), bits: network.bits };
-        Ok(Value::Opaque(Arc::new(masked)))
+        let masked = network(v, 0)?.0.trunc();
+        Ok(Value::Opaque(Arc::new(Network(masked))))
     }),
-    ("prefixLength", |v| Ok(Value::Int(network(v, 0)?.bits.into()))),
+    ("prefixLength", |v| Ok(Value::Int(network(v, 0)?.0.prefix_len().into()))),
 ];
 
 fn opaque_ip(ip: IpAddr) -> Value {
@@ -118,12 +95,9 @@ fn parse_ip(text: &str) -> Result<IpAddr, String> {
 
 fn parse_cidr(text: &str) -> Result<Network, String> {
     let wrong = || format!("network address parse error during conversion from string: {text:?}");
-    let (ip, bits) = text.split_once('/').ok_or_else(wrong)?;
-    let (ip, bits) = (parse_ip(ip)?, bits.parse::<u8>().map_err(|_| wrong())?);
-    match bits <= if ip.is_ipv4() { 32 } else { 128 } {
-        true => Ok(Network { ip, bits }),
-        false => Err(wrong()),
-    }
+    let (ip, _) = text.split_once('/').ok_or_else(wrong)?;
+    parse_ip(ip)?;
+    cidr::parse(text).map(Network).ok_or_else(wrong)
 }
 
 fn address(values: &[Value], at: usize) -> Result<IpAddr, String> {

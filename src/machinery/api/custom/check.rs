@@ -6,13 +6,14 @@ use super::addresses;
 use super::embedded;
 use super::schema::{Bound, ListType, Schema, Type};
 use crate::bounds;
+use crate::cidr;
 use crate::errors::{Errors, brief};
 use crate::gostr;
 use crate::path::Path;
 use regex::Regex;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 /// Judges a whole object.
@@ -284,14 +285,7 @@ fn has_format(format: &str, text: &str) -> bool {
         }
         "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
-        "cidr" => text.split_once('/').is_some_and(|(ip, bits)| {
-            let max = match ip.parse::<IpAddr>() {
-                Ok(IpAddr::V4(_)) => 32,
-                Ok(IpAddr::V6(_)) => 128,
-                Err(_) => return false,
-            };
-            bits.parse::<u8>().is_ok_and(|bits| bits <= max)
-        }),
+        "cidr" => cidr::parse(text).is_some(),
         "uri" => addresses::is_request_uri(text),
         "email" => matches(&EMAIL, text),
         "hostname" => {

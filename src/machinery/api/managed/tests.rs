@@ -1,6 +1,6 @@
 use super::*;
-use crate::shape::Shape;
 use crate::kinds;
+use crate::shape::Shape;
 use crate::value::list;
 
 fn shape(kind: &'static str) -> Shape<'static> {

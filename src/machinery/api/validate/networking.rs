@@ -1,6 +1,7 @@
 //! Ingresses, their classes, network policies.
 
 use super::{IMMUTABLE, names, selector};
+use crate::cidr;
 use crate::errors::Errors;
 use crate::meta;
 use crate::value::{at, empty, int, list, text};
@@ -274,41 +275,20 @@ fn policy_peer(peer: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// `10.9.8.0/24`, as its network and the length of its prefix.
-fn cidr(text: &str) -> Option<(IpAddr, u32)> {
-    let (ip, prefix) = text.split_once('/')?;
-    let (ip, prefix): (IpAddr, u32) = (ip.parse().ok()?, prefix.parse().ok()?);
-    (prefix <= if ip.is_ipv4() { 32 } else { 128 }).then_some((ip, prefix))
-}
-
-/// Is `inner` a part of `outer`, and not all of it?
-fn is_part((outer, length): (IpAddr, u32), (inner, inner_length): (IpAddr, u32)) -> bool {
-    let same = match (outer, inner) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            (a.to_bits() ^ b.to_bits()).checked_shr(32 - length).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            (a.to_bits() ^ b.to_bits()).checked_shr(128 - length).unwrap_or(0) == 0
-        }
-        _ => false,
-    };
-    same && length < inner_length
-}
-
 fn ip_block(block: &Value, field: &str, errors: &mut Errors) {
     const CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
     let shown = text(block, "cidr");
     if shown.is_empty() {
         return errors.required(format!("{field}.cidr"), "");
     }
-    let Some(whole) = cidr(shown) else {
+    let Some(whole) = cidr::parse(shown) else {
         return errors.invalid_text(format!("{field}.cidr"), shown, CIDR);
     };
     for (i, except) in list(block, "except").iter().enumerate() {
         let (field, shown) = (format!("{field}.except[{i}]"), except.as_str().unwrap_or(""));
-        match cidr(shown) {
+        match cidr::parse(shown) {
             None => errors.invalid_text(field, shown, CIDR),
-            Some(part) if !is_part(whole, part) => {
+            Some(part) if part.prefix_len() <= whole.prefix_len() || !whole.contains(&part) => {
                 errors.invalid_text(field, shown, "must be a strict subset of `cidr`");
             }
             Some(_) => {}

@@ -1,6 +1,7 @@
 //! Services, Endpoints, EndpointSlices.
 
 use super::{labels, names, one_of};
+use crate::cidr;
 use crate::errors::Errors;
 use crate::value::{at, empty, int, list, text};
 use serde_json::{Value, json};
@@ -170,12 +171,7 @@ fn balancer(object: &Value, kind: &str, errors: &mut Errors) {
     }
     for (i, range) in ranges.iter().enumerate() {
         let range = range.as_str().unwrap_or("").trim();
-        let fits = range.split_once('/').is_some_and(|(ip, bits)| match (ip.parse(), bits.parse::<u8>()) {
-            (Ok(IpAddr::V4(_)), Ok(bits)) => bits <= 32,
-            (Ok(IpAddr::V6(_)), Ok(bits)) => bits <= 128,
-            _ => false,
-        });
-        if !fits {
+        if cidr::parse(range).is_none() {
             let why = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
             errors.invalid_text(format!("{field}[{i}]"), range, why);
         }
