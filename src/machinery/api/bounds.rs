@@ -57,7 +57,13 @@ fn as_go(pattern: &str) -> String {
 
 /// Returns whether the text begins with `{3}`, `{3,}` or `{3,5}`.
 fn is_count(text: &str) -> bool {
-    let Some((inner, _)) = text[1..].split_once('}') else { return false };
+    // Only its digits are looked at: to look for the end from each brace takes the square of the
+    // length.
+    let length = text[1..].bytes().take_while(|b| b.is_ascii_digit() || *b == b',').count();
+    let (inner, rest) = text[1..].split_at(length);
+    if !rest.starts_with('}') {
+        return false;
+    }
     let (least, most) = inner.split_once(',').unwrap_or((inner, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     !least.is_empty() && digits(least) && digits(most)
@@ -125,7 +131,8 @@ fn class(text: &str, out: &mut String) -> usize {
             return at + 1;
         }
         first = false;
-        if let Some(end) = here.find(":]").filter(|_| here.starts_with("[:")) {
+        if let Some(end) = here.strip_prefix("[:").and_then(|name| name.find(":]")) {
+            let end = end + 2;
             out.push_str(&here[..end + 2]);
             at += end + 2;
             continue;
@@ -241,6 +248,29 @@ mod tests {
         }
         for large in [r"(?:\pL{100}){100}", r"((a{100}){100}){100}"] {
             assert!(regex(large).unwrap_err().to_string().contains("size limit"), "{large}");
+        }
+    }
+
+    /// Each of these took the square of its length.
+    #[test]
+    fn long_patterns_are_read_in_one_pass() {
+        let long = 2_000_000;
+        for pattern in
+            [format!("[{}]", "a".repeat(long)), format!("[{}]", "[:".repeat(long / 2)), "{".repeat(long)]
+        {
+            assert!(as_go(&pattern).len() >= long);
+        }
+        for (pattern, is) in [
+            ("{3}", true),
+            ("{3,}", true),
+            ("{3,5}", true),
+            ("{,5}", false),
+            ("{3,5", false),
+            ("{a}", false),
+            ("{}", false),
+            ("{3,5,7}", false),
+        ] {
+            assert_eq!(is_count(pattern), is, "{pattern}");
         }
     }
 

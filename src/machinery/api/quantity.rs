@@ -40,18 +40,17 @@ impl Quantity {
         let (multiplier, divisor, format) = scale_of(suffix)?;
         let number: i128 = format!("0{whole}{fraction}").parse().ok()?;
         let mut divisor = divisor.checked_mul(10i128.checked_pow(fraction.len() as u32)?)?;
-        let mut top = number;
-        // Keep the product in range: first what divides evenly.
-        for factor in [NANO, multiplier] {
-            let common = gcd(factor, divisor);
+        // Keep the products in range: first what divides evenly, then whole and rest apart.
+        let mut factor = 1i128;
+        for part in [NANO, multiplier] {
+            let common = gcd(part, divisor);
             divisor /= common;
-            top = match top.checked_mul(factor / common) {
-                Some(t) => t,
-                None => return Some(Quantity { nano: sign(text) * MAX, format }),
-            };
+            factor = factor.checked_mul(part / common)?;
         }
-        let rounded_up = top.checked_add(divisor - 1).map_or(MAX, |sum| sum / divisor);
-        Some(Quantity { nano: sign(text) * rounded_up.min(MAX), format })
+        let rest = (number % divisor).checked_mul(factor).map(|rest| div_up(rest, divisor));
+        let whole = (number / divisor).checked_mul(factor);
+        let sum = whole.zip(rest).and_then(|(whole, rest)| whole.checked_add(rest));
+        Some(Quantity { nano: sign(text) * sum.unwrap_or(MAX).min(MAX), format })
     }
 
     /// So many whole units.
@@ -177,7 +176,10 @@ mod tests {
     #[test]
     fn the_largest_amounts_do_not_turn_round() {
         let huge = Quantity::parse(".00154742504910672534362390527Ei").unwrap();
-        assert!(!huge.is_negative() && huge.nano > 0);
+        assert_eq!(huge.units(), 1_784_059_615_882_450);
+        assert_eq!(Quantity::parse("1.0000000000000000000000000Ei"), Quantity::parse("1Ei"));
+        assert_eq!(Quantity::parse("9999999999999999999999999999E").unwrap().nano, MAX);
+        assert_eq!(Quantity::parse("0.0000000001").unwrap().nano, 1, "rounded up");
     }
 
     #[test]

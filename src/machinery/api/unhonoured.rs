@@ -243,7 +243,9 @@ fn pod(spec: &Value, field: &str, found: &mut Vec<String>) {
         search(spec, "hostUsers", field, False, NO_OWN_USERS, found);
     }
     if !flag(spec, "hostNetwork") {
-        search(spec, "containers[].ports[].hostPort", field, Any, NO_HOST_PORT, found);
+        for group in ["containers", "initContainers"] {
+            search(spec, &format!("{group}[].ports[].hostPort"), field, Any, NO_HOST_PORT, found);
+        }
     }
     for (i, volume) in list(spec, "volumes").iter().enumerate() {
         let kinds = volume.as_object().into_iter().flatten();
@@ -378,6 +380,15 @@ mod tests {
         assert_eq!(fields("storage.k8s.io", "StorageClass", class, None), ["parameters"]);
         let claim = json!({"spec": {"volumeMode": "Block", "dataSource": {"kind": "x"}}});
         assert_eq!(fields("", "PersistentVolumeClaim", claim, None), ["spec.volumeMode", "spec.dataSource"]);
+    }
+
+    #[test]
+    fn the_ports_of_sidecars_on_the_node_are_named() {
+        let kind = crate::kinds::find("", "v1", "Pod").unwrap();
+        let sidecar =
+            json!({"name": "s", "restartPolicy": "Always", "ports": [{"containerPort": 80, "hostPort": 80}]});
+        let told = warnings(kind, &json!({"spec": {"initContainers": [sidecar]}}), None).join("; ");
+        assert!(told.contains("spec.initContainers[0].ports[0].hostPort: "), "{told}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::terms::{Run, Value, word};
 use crate::cidr;
 use cel::objects::Opaque;
 use ipnet::IpNet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 #[derive(Debug, PartialEq, Eq)]

@@ -316,8 +316,9 @@ impl<'a> Scope<'a> {
                 (size * TEXT, Known::Size(size))
             }
             "range" => {
-                let size = numbers.last().copied().flatten().unwrap_or(CALL_MAX);
-                (size, Known::Size(size.max(0.0)))
+                // A negative one is no range, and gives back no steps.
+                let size = numbers.last().copied().flatten().unwrap_or(CALL_MAX).max(0.0);
+                (size, Known::Size(size))
             }
             // Each item is compared with all others before it.
             "distinct" => {
@@ -392,6 +393,10 @@ mod tests {
         assert!(short < 100.0, "{short}");
         let long = cost("lists.range(2000000).size() > 0", json!({}));
         assert!(long > CALL_MAX, "{long}");
+        let negative = "self.a.all(x, self.a.all(y, self.a.all(z, x + y + z > 0))) || \
+                        lists.range(-9000000000000000000).size() > 0";
+        let negative = cost(negative, json!({"a": (0..200).collect::<Vec<usize>>()}));
+        assert!(negative > CALL_MAX, "a range below zero pays for the rest: {negative}");
         let shadowed = cost("[self.s].all(lists, lists.matches(lists))", json!({"s": "x".repeat(10_000)}));
         assert!(shadowed > CALL_MAX, "the name of a library may be a variable: {shadowed}");
     }

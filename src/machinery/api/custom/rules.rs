@@ -63,7 +63,7 @@ impl Rule {
                     self.source
                 ));
             }
-            *budget -= steps;
+            *budget -= steps.max(0.0);
         }
         match *budget < 0.0 {
             true => Err(NO_BUDGET.to_string()),

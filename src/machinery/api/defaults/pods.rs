@@ -124,12 +124,10 @@ fn http_get(handler: &mut Value) {
 
 /// Does the image name ask for `latest`, by tag or by silence?
 fn is_latest(image: &str) -> bool {
-    if image.contains('@') {
-        return false;
-    }
-    match image.rsplit('/').next().unwrap_or("").split_once(':') {
+    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    match name.rsplit('/').next().unwrap_or("").split_once(':') {
         Some((_, tag)) => tag == "latest",
-        None => true,
+        None => digest.is_none(),
     }
 }
 

@@ -68,7 +68,12 @@ pub fn stateful_set(object: &mut Value) {
     }
 }
 
+/// Its labels are those of its template, unless it has some.
 pub fn job(object: &mut Value) {
+    let labels = at(object, "spec.template.metadata.labels").clone();
+    if value::empty(object, "metadata.labels") && labels.as_object().is_some_and(|all| !all.is_empty()) {
+        put(object, "metadata.labels", labels);
+    }
     job_spec(value::slot(object, "spec"));
 }
 
@@ -163,6 +168,18 @@ pub fn prepare_budget(object: &mut Value) {
 mod tests {
     use super::*;
     use crate::value::list;
+
+    #[test]
+    fn a_job_without_labels_has_those_of_its_template() {
+        let labels_of = |labels: Value| {
+            let mut object = json!({"metadata": {"name": "j"}, "spec": {"template": {"metadata": {"labels": {"app": "x"}}, "spec": {}}}});
+            object["metadata"]["labels"] = labels;
+            job(&mut object);
+            object["metadata"]["labels"].clone()
+        };
+        assert_eq!(labels_of(Value::Null), json!({"app": "x"}));
+        assert_eq!(labels_of(json!({"own": "1"})), json!({"own": "1"}));
+    }
 
     #[test]
     fn a_rule_about_a_condition_is_about_a_true_one_in_a_schedule_too() {

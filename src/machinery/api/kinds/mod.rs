@@ -99,6 +99,8 @@ pub struct Kind {
     /// may not change. (new, old, subresource)
     pub prepare_status_update: fn(&mut Value, &Value, &str),
     pub validate: fn(&Value, &mut Errors),
+    /// What only a new object may not have.
+    pub validate_create: fn(&Value, &mut Errors),
     /// (new, old)
     pub validate_update: fn(&Value, &Value, &mut Errors),
     /// (new, old), for what comes through a door to the status.
@@ -181,6 +183,7 @@ pub(super) fn plain(
         prepare_update: nothing_old,
         prepare_status_update: |_, _, _| {},
         validate: fine,
+        validate_create: fine,
         validate_update: fine_old,
         validate_status_update: fine_old,
         immutable: &[],

@@ -374,6 +374,7 @@ fn core_v1() -> Vec<Kind> {
             prepare: pods::prepare,
             prepare_update: pods::prepare_update,
             validate: check_pods::pod,
+            validate_create: check_pods::pod_create,
             validate_update: check_pods::pod_update,
             validate_status_update: check_pods::annotations_update,
             fields: &[

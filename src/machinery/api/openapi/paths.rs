@@ -147,9 +147,8 @@ impl Paths<'_> {
             "create" | "update" => (schema, true),
             "delete" | "deletecollection" => (DELETE_OPTIONS, false),
             "patch" => {
-                // Without strategic-merge-patch, although it is served: kubectl would make such
-                // patches from these schemas, which do not say by what their lists are merged,
-                // instead of from what it knows itself.
+                // Without strategic-merge-patch, although it is served: kubectl makes such patches
+                // from what it knows itself then, and not from these schemas.
                 types = vec![
                     "application/apply-patch+yaml",
                     "application/json-patch+json",

@@ -72,6 +72,11 @@ pub fn autoscaler(object: &Value, errors: &mut Errors) {
             };
             errors.invalid(format!("{path}.stabilizationWindowSeconds"), &window.into(), why);
         }
+        let tolerance = format!("{path}.tolerance");
+        if Quantity::parse(text(object, &tolerance)).is_some_and(|said| said.is_negative()) {
+            let why = "must be greater than or equal to 0";
+            errors.invalid(&tolerance, at(object, &tolerance), why);
+        }
         if !at(object, &path).is_null() {
             let select = format!("{path}.selectPolicy");
             one_of(object, &select, &select, &["Disabled", "Max", "Min"], errors);

@@ -3,7 +3,7 @@
 use super::names;
 use crate::errors::Errors;
 use crate::meta;
-use crate::value::{at, flag, int, list, map, text};
+use crate::value::{at, empty, flag, int, list, map, text};
 use serde_json::Value;
 use std::collections::HashSet;
 
@@ -245,6 +245,10 @@ pub fn node(object: &Value, errors: &mut Errors) {
 }
 
 pub fn node_update(new: &Value, old: &Value, errors: &mut Errors) {
+    const RANGES: &str = "spec.podCIDRs";
+    if !empty(old, RANGES) && at(new, RANGES) != at(old, RANGES) {
+        errors.forbidden(RANGES, "node updates may not change podCIDR except from \"\" to valid");
+    }
     for path in ["spec.podCIDR", "spec.providerID"] {
         if !text(old, path).is_empty() && at(new, path) != at(old, path) {
             let what = if path == "spec.podCIDR" {
@@ -319,6 +323,17 @@ mod tests {
         let mut errors = Errors::default();
         check(&mut errors);
         errors.iter().map(|e| e.field.to_string()).collect()
+    }
+
+    #[test]
+    fn the_ranges_of_a_node_stay_as_they_are() {
+        let node = |range: &str| json!({"spec": {"podCIDR": "10.244.3.0/24", "podCIDRs": [range]}});
+        let told = |new: &str| {
+            let mut errors = Errors::default();
+            node_update(&node(new), &node("10.244.3.0/24"), &mut errors);
+            errors.iter().count()
+        };
+        assert_eq!((told("10.244.3.0/24"), told("10.9.0.0/24")), (0, 1));
     }
 
     #[test]

@@ -21,6 +21,9 @@ use super::value::{at, list, pairs, text};
 use serde_json::Value;
 use std::collections::HashSet;
 
+/// Finalizers of Kubernetes itself whose names have no domain.
+const FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
 pub const IMMUTABLE: &str = "field is immutable";
 
 /// All of a new object.
@@ -28,6 +31,7 @@ pub fn create(kind: &Kind, object: &Value) -> Errors {
     let mut errors = Errors::default();
     metadata(kind, object, &mut errors);
     (kind.validate)(object, &mut errors);
+    (kind.validate_create)(object, &mut errors);
     errors.append(schema(kind, object, None));
     errors
 }
@@ -112,8 +116,18 @@ fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
     }
     for (i, finalizer) in list(object, "metadata.finalizers").iter().enumerate() {
         let name = finalizer.as_str().unwrap_or("");
+        let field = format!("metadata.finalizers[{i}]");
         for problem in names::qualified_name(name) {
-            errors.invalid_text(format!("metadata.finalizers[{i}]"), name, &problem);
+            errors.invalid_text(&field, name, &problem);
+        }
+        // A name of no domain is somebody's slip, and nobody would ever take it off.
+        let is_known = name.contains('/') || FINALIZERS.contains(&name);
+        if kind.custom.is_none() && !is_known {
+            errors.invalid_text(
+                field,
+                name,
+                "name is neither a standard finalizer name nor is it fully qualified",
+            );
         }
     }
 }

@@ -38,6 +38,11 @@ pub fn service(object: &Value, errors: &mut Errors) {
         },
         _ => {}
     }
+    if kind != "ExternalName" {
+        families(object, errors);
+    }
+    const SPREAD: &str = "spec.trafficDistribution";
+    one_of(object, SPREAD, SPREAD, &["PreferClose", "PreferSameNode", "PreferSameZone"], errors);
     let mut names_seen: HashSet<&str> = HashSet::new();
     let mut ports_seen: HashSet<(i64, &str)> = HashSet::new();
     for (i, port) in ports.iter().enumerate() {
@@ -176,6 +181,12 @@ fn balancer(object: &Value, kind: &str, errors: &mut Errors) {
             errors.invalid_text(format!("{field}[{i}]"), range, why);
         }
     }
+    let class = text(object, "spec.loadBalancerClass");
+    if kind == "LoadBalancer" && !at(object, "spec.loadBalancerClass").is_null() {
+        for problem in names::qualified_name(class) {
+            errors.invalid_text("spec.loadBalancerClass", class, &problem);
+        }
+    }
     for path in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
         if !at(object, &format!("spec.{path}")).is_null() && kind != "LoadBalancer" {
             errors.forbidden(format!("spec.{path}"), only);
@@ -196,11 +207,44 @@ fn target_port(port: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
+/// The families of its addresses: here there is one, IPv4.
+fn families(object: &Value, errors: &mut Errors) {
+    const FIELD: &str = "spec.ipFamilies";
+    let (families, mut seen) = (list(object, FIELD), HashSet::new());
+    for (i, family) in families.iter().enumerate() {
+        let field = format!("{FIELD}[{i}]");
+        if !matches!(family.as_str(), Some("IPv4" | "IPv6")) {
+            errors.not_supported(&field, family, &["IPv4", "IPv6"]);
+        }
+        if !seen.insert(family) {
+            errors.duplicate(field, family);
+        }
+    }
+    let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
+    one_of(object, "spec.ipFamilyPolicy", "spec.ipFamilyPolicy", &policies, errors);
+    // Whoever writes the endpoints of a headless Service himself writes what he likes.
+    if text(object, "spec.clusterIP") == "None" && empty(object, "spec.selector") {
+        return;
+    }
+    if let Some(i) = families.iter().position(|family| family == "IPv6") {
+        errors.invalid_text(format!("{FIELD}[{i}]"), "IPv6", "not configured on this cluster");
+    }
+    if text(object, "spec.ipFamilyPolicy") == "RequireDualStack" {
+        let why = "this cluster is not configured for dual-stack services";
+        errors.invalid_text("spec.ipFamilyPolicy", "RequireDualStack", why);
+    }
+}
+
 pub fn service_update(new: &Value, old: &Value, errors: &mut Errors) {
     let external = |s: &Value| text(s, "spec.type") == "ExternalName";
     let (a, b) = (text(old, "spec.clusterIP"), text(new, "spec.clusterIP"));
     if !external(new) && !external(old) && !a.is_empty() && a != b {
         errors.invalid("spec.clusterIPs[0]", at(new, "spec.clusterIP"), "may not change once set");
+    }
+    const CLASS: &str = "spec.loadBalancerClass";
+    let balanced = |s: &Value| text(s, "spec.type") == "LoadBalancer";
+    if balanced(new) && balanced(old) && at(new, CLASS) != at(old, CLASS) {
+        errors.invalid(CLASS, at(new, CLASS), "may not change once set");
     }
 }
 
@@ -351,6 +395,51 @@ mod tests {
         let many = vec![json!({"addresses": ["10.0.0.1"]}); 1_001];
         let many = problems(endpoint_slice, json!({"addressType": "IPv4", "endpoints": many}));
         assert_eq!(many, ["endpoints: Too many: 1001: must have at most 1000 items"]);
+    }
+
+    #[test]
+    fn addresses_have_the_family_that_the_cluster_has() {
+        let told = |spec: Value| {
+            let mut spec = spec;
+            spec["ports"] = json!([{"port": 80, "protocol": "TCP", "targetPort": 80}]);
+            problems(service, json!({"metadata": {"name": "web"}, "spec": spec})).join("; ")
+        };
+        for good in [
+            json!({"ipFamilies": ["IPv4"], "ipFamilyPolicy": "PreferDualStack", "trafficDistribution": "PreferClose"}),
+            json!({"type": "ExternalName", "externalName": "example.com"}),
+            json!({"clusterIP": "None", "ipFamilies": ["IPv4", "IPv6"], "ipFamilyPolicy": "RequireDualStack"}),
+        ] {
+            assert_eq!(told(good.clone()), "", "{good}");
+        }
+        for (spec, why) in [
+            (
+                json!({"ipFamilies": ["IPv6"]}),
+                "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster",
+            ),
+            (
+                json!({"ipFamilies": ["x"]}),
+                "spec.ipFamilies[0]: Unsupported value: \"x\": supported values: \"IPv4\", \"IPv6\"",
+            ),
+            (json!({"ipFamilies": ["IPv4", "IPv4"]}), "spec.ipFamilies[1]: Duplicate value: \"IPv4\""),
+            (
+                json!({"ipFamilyPolicy": "RequireDualStack"}),
+                "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services",
+            ),
+            (
+                json!({"trafficDistribution": "x"}),
+                "spec.trafficDistribution: Unsupported value: \"x\": supported values: \"PreferClose\", \"PreferSameNode\", \"PreferSameZone\"",
+            ),
+            (
+                json!({"type": "LoadBalancer", "loadBalancerClass": "b!"}),
+                "spec.loadBalancerClass: Invalid value: \"b!\"",
+            ),
+        ] {
+            assert!(told(spec.clone()).starts_with(why), "{spec}: {}", told(spec.clone()));
+        }
+        let balanced = |class: &str| json!({"spec": {"type": "LoadBalancer", "loadBalancerClass": class}});
+        let mut errors = Errors::default();
+        service_update(&balanced("x/a"), &balanced("x/b"), &mut errors);
+        assert_eq!(errors.iter().count(), 1);
     }
 
     #[test]

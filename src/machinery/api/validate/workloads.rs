@@ -102,8 +102,8 @@ pub fn deployment(object: &Value, errors: &mut Errors) {
 pub fn amount(object: &Value, path: &str, errors: &mut Errors) {
     match at(object, path) {
         Value::String(s) => {
-            let percent = s.strip_suffix('%').and_then(|n| n.parse::<u32>().ok());
-            match percent {
+            let digits = s.strip_suffix('%').filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
+            match digits.and_then(|n| n.parse::<u32>().ok()) {
                 None => errors.invalid_text(path, s, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"),
                 Some(p) if p > 100 && !path.ends_with("maxSurge") => errors.invalid_text(path, s, "must not be greater than 100%"),
                 Some(_) => {}
@@ -326,21 +326,28 @@ pub fn job_update(new: &Value, old: &Value, errors: &mut Errors) {
     let indexed = text(new, "spec.completionMode") == "Indexed";
     let elastic = indexed && int(new, "spec.completions") == int(new, "spec.parallelism");
     let waits = flag(old, "spec.suspend") && at(old, "status.startTime").is_null();
-    let mut before = old.clone();
+    let (mut before, mut new) = (old.clone(), new.clone());
     if waits {
-        for path in ["nodeSelector", "affinity", "tolerations", "schedulingGates"] {
-            value::copy(new, &mut before, &format!("spec.template.spec.{path}"));
+        for path in ["nodeSelector", "affinity.nodeAffinity", "tolerations", "schedulingGates"] {
+            value::copy(&new, &mut before, &format!("spec.template.spec.{path}"));
+        }
+        // An affinity that says nothing is none.
+        const AFFINITY: &str = "spec.template.spec.affinity";
+        for job in [&mut before, &mut new] {
+            if at(job, AFFINITY).as_object().is_some_and(|all| all.is_empty()) {
+                value::remove(job, AFFINITY);
+            }
         }
         for path in ["labels", "annotations"] {
-            value::copy(new, &mut before, &format!("spec.template.metadata.{path}"));
+            value::copy(&new, &mut before, &format!("spec.template.metadata.{path}"));
         }
     }
     let frozen =
         ["completions", "template", "podFailurePolicy", "backoffLimitPerIndex", "successPolicy", "managedBy"];
     for field in frozen.iter().filter(|f| !(elastic && **f == "completions")) {
         let path = format!("spec.{field}");
-        if at(new, &path) != at(&before, &path) {
-            errors.invalid(&path, at(new, &path), "field is immutable");
+        if at(&new, &path) != at(&before, &path) {
+            errors.invalid(&path, at(&new, &path), "field is immutable");
         }
     }
 }
@@ -492,6 +499,34 @@ mod tests {
                 "spec.selector.matchExpressions[0].operator: Invalid value: \"in\": not a valid selector operator"
             ]
         );
+    }
+
+    #[test]
+    fn of_a_suspended_jobs_affinity_only_that_for_nodes_may_change() {
+        let job = |affinity: Value| {
+            let mut job = json!({"spec": {"suspend": true, "template": {"spec": {"affinity": affinity}}}});
+            if at(&job, "spec.template.spec.affinity").is_null() {
+                value::remove(&mut job, "spec.template.spec.affinity");
+            }
+            job
+        };
+        let told = |old: Value, new: Value| {
+            let mut errors = Errors::default();
+            job_update(&job(new), &job(old), &mut errors);
+            errors.iter().count()
+        };
+        let (nodes, pods) = (json!({"nodeAffinity": {"a": 1}}), json!({"podAntiAffinity": {"b": 1}}));
+        assert_eq!(told(Value::Null, nodes.clone()), 0);
+        assert_eq!(told(nodes.clone(), Value::Null), 0);
+        assert_eq!(told(nodes.clone(), json!({"nodeAffinity": {"a": 2}})), 0);
+        assert_eq!(told(Value::Null, pods.clone()), 1);
+        assert_eq!(told(pods, nodes), 1);
+    }
+
+    #[test]
+    fn a_part_is_written_in_digits() {
+        let told = |part: &str| problems(|o, e| amount(o, "spec.x", e), json!({"spec": {"x": part}})).len();
+        assert_eq!((told("5%"), told("+5%"), told("5"), told("%")), (0, 1, 1, 1));
     }
 
     #[test]

@@ -49,6 +49,16 @@ pub fn pod(object: &Value, errors: &mut Errors) {
     }
 }
 
+/// What a new pod may not have.
+pub fn pod_create(object: &Value, errors: &mut Errors) {
+    if !empty(object, "spec.ephemeralContainers") {
+        errors.forbidden("spec.ephemeralContainers", "cannot be set on create");
+    }
+    if !text(object, "spec.nodeName").is_empty() && !empty(object, "spec.schedulingGates") {
+        errors.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared");
+    }
+}
+
 /// The template at `path` of a workload.
 pub fn template(object: &Value, path: &str, errors: &mut Errors) {
     template_at(at(object, path), path, errors);

@@ -1,5 +1,38 @@
 use super::*;
 
+#[test]
+fn a_new_pod_brings_no_debugger_and_does_not_go_round_its_gates() {
+    let told = |spec: Value| crate::validate::problems(pod_create, json!({"spec": spec}));
+    let gates = json!([{"name": "a"}]);
+    assert_eq!(told(json!({"nodeName": "n"})), [""; 0]);
+    assert_eq!(told(json!({"schedulingGates": gates})), [""; 0]);
+    assert_eq!(
+        told(json!({"nodeName": "n", "schedulingGates": gates})),
+        ["spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared"]
+    );
+    assert_eq!(
+        told(json!({"ephemeralContainers": [{"name": "d"}]})),
+        ["spec.ephemeralContainers: Forbidden: cannot be set on create"]
+    );
+}
+
+#[test]
+fn finalizers_of_kubernetes_kinds_have_a_domain() {
+    let told = |kind: &str, finalizer: &str| {
+        let kind = crate::kinds::find("", "v1", kind).unwrap();
+        let object = json!({"metadata": {"name": "a", "namespace": "d", "finalizers": [finalizer]}});
+        crate::validate::create(kind, &object).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for good in ["orphan", "foregroundDeletion", "kubernetes", "example.com/x"] {
+        assert_eq!(told("ConfigMap", good), [""; 0], "{good}");
+    }
+    let why = "name is neither a standard finalizer name nor is it fully qualified";
+    assert_eq!(
+        told("ConfigMap", "foregroundDeletions"),
+        [format!("metadata.finalizers[0]: Invalid value: \"foregroundDeletions\": {why}")]
+    );
+}
+
 fn errors(spec: Value) -> Vec<String> {
     let mut errors = Errors::default();
     pod(&json!({"spec": spec}), &mut errors);
