@@ -28,6 +28,12 @@ impl Node {
     pub(super) fn blocks(&self, owner: &str) -> bool {
         self.owners.iter().any(|o| o.uid == owner && o.block_owner_deletion == Some(true))
     }
+
+    /// Can the object have an owner of this scope at all? A cluster-scoped object cannot say in
+    /// which namespace its owner is, so a reference of it to a namespaced one is never resolved.
+    pub(super) fn may_have_owner(&self, namespaced: bool) -> bool {
+        self.namespaced || !namespaced
+    }
 }
 
 /// Everything that owns or is owned.
@@ -45,15 +51,16 @@ pub(super) struct Graph {
 /// [`Graph::put`] hears of.
 #[derive(Default)]
 pub(super) struct Absent {
-    known: BTreeSet<String>,
+    /// By uid: whether the owner's kind has namespaces.
+    known: BTreeMap<String, bool>,
     order: VecDeque<String>,
 }
 
 impl Absent {
     const MOST: usize = 4096;
 
-    pub(super) fn insert(&mut self, uid: &str) {
-        if !self.known.insert(uid.to_string()) {
+    pub(super) fn insert(&mut self, uid: &str, namespaced: bool) {
+        if self.known.insert(uid.to_string(), namespaced).is_some() {
             return;
         }
         self.order.push_back(uid.to_string());
@@ -63,11 +70,11 @@ impl Absent {
     }
 
     pub(super) fn contains(&self, uid: &str) -> bool {
-        self.known.contains(uid)
+        self.known.contains_key(uid)
     }
 
     pub(super) fn remove(&mut self, uid: &str) {
-        if self.known.remove(uid) {
+        if self.known.remove(uid).is_some() {
             self.order.retain(|u| u != uid);
         }
     }
@@ -133,6 +140,12 @@ impl Graph {
         false
     }
 
+    /// Whether the kind of an owner that is in the graph, or was found gone, has namespaces.
+    pub(super) fn is_namespaced(&self, owner: &str) -> Option<bool> {
+        let there = self.nodes.get(owner).map(|node| node.namespaced);
+        there.or_else(|| self.absent.known.get(owner).copied())
+    }
+
     pub(super) fn dependents_of(&self, uid: &str) -> Vec<(String, Node)> {
         let uids = self.dependents.get(uid).into_iter().flatten();
         uids.filter_map(|u| Some((u.clone(), self.nodes.get(u)?.clone()))).collect()
@@ -148,6 +161,8 @@ pub enum Standing {
     Gone,
     /// It is being deleted in the foreground and waits for its dependents.
     Waiting,
+    /// A namespaced object, seen from a cluster-scoped one.
+    Unresolvable,
 }
 
 /// What to do with an object that has owners.
@@ -161,9 +176,13 @@ pub enum Verdict {
     Delete,
 }
 
-/// Pure: an object's owners, and whether it has dependents of its own.
+/// Pure: an object's owners, and whether it has dependents of its own. While one of the owners
+/// cannot be resolved the object stays as it is, as upstream.
 pub fn verdict(owners: &[Standing], has_dependents: bool) -> Verdict {
     let any = |s: Standing| owners.contains(&s);
+    if any(Standing::Unresolvable) {
+        return Verdict::Keep { cut: false };
+    }
     if owners.is_empty() || any(Standing::Solid) {
         return Verdict::Keep { cut: any(Standing::Gone) || any(Standing::Waiting) };
     }
@@ -176,7 +195,7 @@ mod tests {
 
     #[test]
     fn an_object_lives_as_long_as_one_owner_does() {
-        use Standing::{Gone, Solid, Waiting};
+        use Standing::{Gone, Solid, Unresolvable, Waiting};
         assert_eq!(verdict(&[], false), Verdict::Keep { cut: false });
         assert_eq!(verdict(&[Solid], true), Verdict::Keep { cut: false });
         assert_eq!(verdict(&[Solid, Gone], false), Verdict::Keep { cut: true });
@@ -184,6 +203,7 @@ mod tests {
         assert_eq!(verdict(&[Gone], true), Verdict::Delete);
         assert_eq!(verdict(&[Waiting], false), Verdict::Delete);
         assert_eq!(verdict(&[Waiting, Gone], true), Verdict::DeleteForeground);
+        assert_eq!(verdict(&[Gone, Unresolvable], true), Verdict::Keep { cut: false });
     }
 
     #[test]
@@ -211,10 +231,10 @@ mod tests {
     #[test]
     fn as_many_of_the_gone_are_remembered_as_are_needed_and_no_more() {
         let mut absent = Absent::default();
-        (0..=Absent::MOST).for_each(|n| absent.insert(&n.to_string()));
+        (0..=Absent::MOST).for_each(|n| absent.insert(&n.to_string(), true));
         assert!(!absent.contains("0") && absent.contains("1"));
         absent.remove("1");
-        absent.insert("0");
+        absent.insert("0", true);
         assert!(!absent.contains("1") && absent.contains("0") && absent.contains("2"));
         assert_eq!(absent.known.len(), absent.order.len());
     }

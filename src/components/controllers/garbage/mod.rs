@@ -10,7 +10,7 @@ mod graph;
 use super::resources::{Mapper, Resource, discover};
 use super::{Error, Shared, record};
 use api::kinds;
-use client::{Informer, Item, Key, Outcome, WorkQueue, is_code, segment};
+use client::{Informer, Item, Key, Outcome, Recorder, WorkQueue, is_code, segment};
 use futures::StreamExt;
 use graph::{Graph, Node, Standing, Verdict, verdict};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -51,7 +51,11 @@ pub(crate) struct Collector {
     queue: WorkQueue<String>,
     /// Where the kinds of owners that are not watched are served.
     kinds: Mapper,
+    recorder: Recorder,
 }
+
+/// Who writes its events.
+const SOURCE: &str = "garbage-collector-controller";
 
 pub(crate) fn start(shared: &Shared) {
     let queue: WorkQueue<String> = WorkQueue::new(&shared.crew);
@@ -62,6 +66,7 @@ pub(crate) fn start(shared: &Shared) {
         defined: Notify::new(),
         queue: queue.clone(),
         kinds: Mapper::default(),
+        recorder: Recorder::new(&shared.crew, &shared.config.client, SOURCE, ""),
     });
     let (watching, tell) = (collector.clone(), collector);
     let definitions = Informer::<Definition>::all(&shared.crew, &shared.config.client);
@@ -209,8 +214,9 @@ impl Collector {
                 .map(|n| n.owners.iter().map(|o| o.uid.clone()).collect())
                 .unwrap_or_default();
             let dependents: Vec<String> = graph.dependents.get(uid).into_iter().flatten().cloned().collect();
+            let namespaced = graph.nodes.get(uid).is_some_and(|n| n.namespaced);
             graph.remove(uid);
-            graph.absent.insert(uid);
+            graph.absent.insert(uid, namespaced);
             (dependents, owners)
         };
         // Dependents may have to go, and an owner may have waited for just this one.
@@ -234,16 +240,19 @@ impl Collector {
     fn report_panics(self: Arc<Self>, queue: &WorkQueue<String>) {
         queue.on_panic(move |uid, panic| {
             let Some(node) = self.graph().nodes.get(uid).cloned() else { return };
-            let about = ObjectReference {
-                api_version: Some(node.api.api_version),
-                kind: Some(node.api.kind),
-                name: Some(node.key.name),
-                namespace: Some(node.key.namespace).filter(|n| !n.is_empty()),
-                uid: Some(uid.clone()),
-                ..ObjectReference::default()
-            };
-            self.shared.tell_panic(&about, "garbage-collector", panic);
+            self.shared.tell_panic(&reference(uid, &node), "garbage-collector", panic);
         });
+    }
+
+    /// Tells on an object that one of its owners cannot be one, because it is in another namespace.
+    fn warn_of_namespace(&self, uid: &str, node: &Node, owner: &OwnerReference, cause: &Option<Cause>) {
+        let OwnerReference { api_version, kind, name, uid: of, .. } = owner;
+        let namespace = &node.key.namespace;
+        let told = format!(
+            "ownerRef [{api_version}/{kind}, namespace: {namespace}, name: {name}, uid: {of}] does not exist in \
+             namespace {namespace:?}"
+        );
+        self.recorder.warning(&reference(uid, node), "OwnerRefInvalidNamespace", told, cause.clone());
     }
 
     fn api(&self, node: &Node, cause: &Option<Cause>) -> Api<DynamicObject> {
@@ -266,13 +275,19 @@ impl Collector {
         }
         let mut standings = Vec::new();
         for owner in &node.owners {
-            standings.push(self.standing(&node, owner).await?);
+            let (standing, is_elsewhere) = self.standing(&node, owner).await?;
+            if is_elsewhere {
+                self.warn_of_namespace(&uid, &node, owner, &cause);
+            }
+            standings.push(standing);
         }
         let (has_dependents, unwatched) = {
             let graph = self.graph();
             let known =
                 |o: &OwnerReference| graph.nodes.contains_key(&o.uid) || graph.absent.contains(&o.uid);
-            (graph.dependents.contains_key(&uid), !node.owners.iter().all(known))
+            // Nothing changes for an owner that can never be resolved: it is not asked for again.
+            let settled = standings.contains(&Standing::Unresolvable) || node.owners.iter().all(known);
+            (graph.dependents.contains_key(&uid), !settled)
         };
         match verdict(&standings, has_dependents) {
             Verdict::Keep { cut: false } => {}
@@ -315,29 +330,30 @@ impl Collector {
         Ok(if unwatched { Outcome::After(UNWATCHED) } else { Outcome::Done })
     }
 
-    async fn standing(&self, dependent: &Node, owner: &OwnerReference) -> Result<Standing, Error> {
+    /// How an owner stands, and whether it is known to be in another namespace than the dependent.
+    async fn standing(&self, dependent: &Node, owner: &OwnerReference) -> Result<(Standing, bool), Error> {
         {
             let graph = self.graph();
+            if graph.is_namespaced(&owner.uid).is_some_and(|namespaced| !dependent.may_have_owner(namespaced))
+            {
+                return Ok((Standing::Unresolvable, true));
+            }
             if let Some(known) = graph.nodes.get(&owner.uid) {
-                let waits = known.waits_for_dependents();
                 // An owner in another namespace is no owner.
                 let reachable = !known.namespaced || known.key.namespace == dependent.key.namespace;
-                return Ok(match (reachable, waits) {
-                    (false, _) => Standing::Gone,
-                    (true, true) => Standing::Waiting,
-                    (true, false) => Standing::Solid,
+                return Ok(match (reachable, known.waits_for_dependents()) {
+                    (false, _) => (Standing::Gone, true),
+                    (true, true) => (Standing::Waiting, false),
+                    (true, false) => (Standing::Solid, false),
                 });
             }
             if graph.absent.contains(&owner.uid) {
-                return Ok(Standing::Gone);
+                return Ok((Standing::Gone, false));
             }
         }
         // Never seen: ask before anything is deleted on a guess.
-        let lives = self.lives(dependent, owner, None).await?;
-        if !lives {
-            self.graph().absent.insert(&owner.uid);
-        }
-        Ok(if lives { Standing::Solid } else { Standing::Gone })
+        let standing = self.ask_standing(dependent, owner, None).await?;
+        Ok((standing, standing == Standing::Unresolvable))
     }
 
     /// Asks the API server once more before an object is deleted, and returns the version that may
@@ -387,39 +403,73 @@ impl Collector {
             if !remembered {
                 continue;
             }
-            let lives = match self.lives(node, owner, Some(asked)).await {
-                Err(Error::NotYet(_)) => false, // a kind that is no longer served has no objects
-                lives => lives?,
-            };
-            if lives {
-                self.graph().absent.remove(&owner.uid);
-                self.queue.add_after(uid.to_string(), cause.clone(), BEHIND);
-                return Ok(None);
+            match self.ask_standing(node, owner, Some(asked)).await {
+                // A kind that is no longer served has no objects.
+                Ok(Standing::Gone) | Err(Error::NotYet(_)) => {}
+                Ok(standing) => {
+                    if standing != Standing::Unresolvable {
+                        self.graph().absent.remove(&owner.uid);
+                    }
+                    self.queue.add_after(uid.to_string(), cause.clone(), BEHIND);
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(live.resource_version)
     }
 
-    /// Returns whether the owner exists under its uid. `since`: discovery that was read earlier
-    /// does not say that the owner's kind is not served; `None`: what was read in the last seconds
-    /// does.
+    /// Asks the API server how an owner stands, and remembers it if it is gone. `since`:
+    /// discovery that was read earlier does not say that the owner's kind is not served; `None`:
+    /// what was read in the last seconds does.
     ///
     /// # Errors
     /// `NotYet`: the kind is not served.
-    async fn lives(
+    async fn ask_standing(
         &self,
         dependent: &Node,
         owner: &OwnerReference,
         since: Option<clock::Instant>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Standing, Error> {
+        let (resource, namespaced) = self.place_of(owner, since).await?;
+        if !dependent.may_have_owner(namespaced) {
+            return Ok(Standing::Unresolvable);
+        }
+        let asked = clock::Instant::now();
+        let lives = match self.ask_for(dependent, owner, &resource, namespaced).await {
+            Err(Error::Api(error)) if is_code(&error, 404) => {
+                // The path is not served any more: the definition is gone, or is a new one.
+                self.kinds.forget(&resource.group, &owner.kind);
+                let (resource, namespaced) = self.place_of(owner, Some(asked)).await?;
+                if !dependent.may_have_owner(namespaced) {
+                    return Ok(Standing::Unresolvable);
+                }
+                self.ask_for(dependent, owner, &resource, namespaced).await?
+            }
+            answer => answer?,
+        };
+        if !lives {
+            self.graph().absent.insert(&owner.uid, namespaced);
+        }
+        Ok(if lives { Standing::Solid } else { Standing::Gone })
+    }
+
+    /// Where an owner's kind is served, and whether it has namespaces.
+    ///
+    /// # Errors
+    /// `NotYet`: the kind is not served.
+    async fn place_of(
+        &self,
+        owner: &OwnerReference,
+        since: Option<clock::Instant>,
+    ) -> Result<(ApiResource, bool), Error> {
         let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
         let built_in = kinds::all()
             .iter()
             .find(|k| k.group == group && k.kind == owner.kind && k.is_stored() && k.conversion.is_none());
         if let Some(kind) = built_in {
             let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
-            let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
-            return self.ask_for(dependent, owner, &resource, kind.namespaced).await;
+            return Ok((ApiResource::from_gvk_with_plural(&gvk, kind.plural), kind.namespaced));
         }
         let client = &self.shared.config.client;
         let found = match since {
@@ -428,16 +478,7 @@ impl Collector {
         };
         let kind = &owner.kind;
         let unserved = || Error::NotYet(format!("owner kind {group}/{version} {kind} is not served"));
-        let found = found.ok_or_else(unserved)?;
-        let asked = clock::Instant::now();
-        match self.ask_for(dependent, owner, &found.api, found.namespaced).await {
-            Err(Error::Api(error)) if is_code(&error, 404) => {}
-            answer => return answer,
-        }
-        // The path is not served any more: the definition is gone, or is a new one.
-        self.kinds.forget(group, kind);
-        let found = self.kinds.find_since(client, group, kind, asked).await?.ok_or_else(unserved)?;
-        self.ask_for(dependent, owner, &found.api, found.namespaced).await
+        found.map(|found| (found.api, found.namespaced)).ok_or_else(unserved)
     }
 
     /// Asks for the owner at the path of its kind.
@@ -520,7 +561,9 @@ impl Collector {
         let (dependents, blocked) = {
             let graph = self.graph();
             let dependents = graph.dependents_of(uid);
-            let blocked = dependents.iter().any(|(d, n)| n.blocks(uid) && !graph.waits_in_circle(uid, d));
+            // One that this owner cannot own stays, and so cannot be waited for.
+            let waits_for = |n: &Node| n.blocks(uid) && n.may_have_owner(node.namespaced);
+            let blocked = dependents.iter().any(|(d, n)| waits_for(n) && !graph.waits_in_circle(uid, d));
             (dependents, blocked)
         };
         if !blocked {
@@ -531,6 +574,17 @@ impl Collector {
             self.queue.add(dependent, cause.clone());
         }
         Ok(())
+    }
+}
+
+fn reference(uid: &str, node: &Node) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(node.api.api_version.clone()),
+        kind: Some(node.api.kind.clone()),
+        name: Some(node.key.name.clone()),
+        namespace: Some(node.key.namespace.clone()).filter(|n| !n.is_empty()),
+        uid: Some(uid.to_string()),
+        ..ObjectReference::default()
     }
 }
 

@@ -8,7 +8,8 @@ fn collector(server: &Scripted) -> Collector {
     let shared = Shared::fixed(&server.client);
     let queue = WorkQueue::new(&shared.crew);
     let (graph, watched, defined) = (Mutex::default(), Mutex::default(), Notify::new());
-    Collector { shared, graph, watched, defined, queue, kinds: Mapper::default() }
+    let recorder = Recorder::new(&shared.crew, &server.client, SOURCE, "");
+    Collector { shared, graph, watched, defined, queue, kinds: Mapper::default(), recorder }
 }
 
 #[tokio::test]
@@ -34,7 +35,7 @@ async fn an_owners_name_asks_for_an_object_and_for_nothing_else() {
             uid: name.into(),
             ..OwnerReference::default()
         };
-        assert_eq!(collector.standing(&dependent, &owner).await.unwrap(), Standing::Gone);
+        assert_eq!(collector.standing(&dependent, &owner).await.unwrap(), (Standing::Gone, false));
         assert_eq!(server.lines(), [format!("GET /api/v1/namespaces/d/configmaps/{path}")]);
     }
 }
@@ -129,28 +130,31 @@ async fn discovery_is_read_once_for_all_owners_and_again_when_it_no_longer_holds
     let served = Arc::new(Mutex::new(Some("widgets")));
     let server = with_widgets(served.clone()).await;
     let collector = collector(&server);
+    let lives = async |name: &str, since: Option<clock::Instant>| {
+        let standing = collector.ask_standing(&dependent(), &widget(name), since).await;
+        standing.map(|standing| standing == Standing::Solid)
+    };
     let read = || server.lines().iter().filter(|line| *line == "GET /apis").count();
-    let pod = dependent();
-    for (name, lives) in [("a", true), ("b", false), ("a", true), ("c", false)] {
-        assert_eq!(collector.lives(&pod, &widget(name), None).await.unwrap(), lives, "{name}");
+    for (name, is_there) in [("a", true), ("b", false), ("a", true), ("c", false)] {
+        assert_eq!(lives(name, None).await.unwrap(), is_there, "{name}");
     }
     assert_eq!(read(), 1, "one reading serves all owners");
     // The kind is defined anew with another plural: what is remembered leads to a path that is not
     // served.
     *served.lock().unwrap() = Some("gadgets");
-    assert!(collector.lives(&pod, &widget("a"), None).await.unwrap());
+    assert!(lives("a", None).await.unwrap());
     assert_eq!(read(), 1, "it is read again for the missing path");
     // It is not served at all: that is not the same as an owner that is gone, and is not asked
     // again at once.
     *served.lock().unwrap() = None;
     for _ in 0..3 {
-        let answer = collector.lives(&pod, &widget("a"), None).await;
+        let answer = lives("a", None).await;
         assert!(matches!(answer, Err(Error::NotYet(_))), "{answer:?}");
     }
     assert_eq!(read(), 1);
     // Before a deletion old knowledge does not count.
     *served.lock().unwrap() = Some("widgets");
-    assert!(collector.lives(&pod, &widget("a"), Some(clock::Instant::now())).await.unwrap());
+    assert!(lives("a", Some(clock::Instant::now())).await.unwrap());
     assert_eq!(read(), 1);
 }
 
@@ -182,4 +186,59 @@ async fn an_owner_that_waits_hears_that_a_dependent_has_left_it() {
     collector.graph().put("p", dependent.clone());
     assert_eq!(collector.confirm_deletion("p", &dependent, &None).await.unwrap(), None);
     assert_eq!(collector.queue.next().await.0, "o", "an answer tells of it");
+}
+
+/// A cluster-scoped object that names a namespaced owner, which lives, is gone, or was never heard
+/// of.
+#[tokio::test]
+async fn a_cluster_scoped_object_with_a_namespaced_owner_stays() {
+    let owner = OwnerReference {
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        name: "o".into(),
+        uid: "o".into(),
+        block_owner_deletion: Some(true),
+        controller: None,
+    };
+    let role = Node {
+        api: ApiResource::erase::<k8s_openapi::api::rbac::v1::ClusterRole>(&()),
+        namespaced: false,
+        key: Key::new("", "r"),
+        owners: vec![owner],
+        ..dependent()
+    };
+    let live = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "o", "namespace": "d",
+        "uid": "o", "resourceVersion": "7", "finalizers": [FOREGROUND]}});
+    for heard in ["lives", "is deleted in the foreground", "is gone", "never"] {
+        let answer = live.clone();
+        let server = Scripted::new(move |asked| {
+            let is_event = asked.line.contains("/events");
+            (!is_event).then(|| (200, answer.clone()))
+        })
+        .await;
+        let collector = collector(&server);
+        let map = Node {
+            key: Key::new("d", "o"),
+            going: heard == "is deleted in the foreground",
+            finalizers: vec![FOREGROUND.into()],
+            ..dependent()
+        };
+        if heard != "never" {
+            collector.graph().put("o", map);
+        }
+        collector.graph().put("r", role.clone());
+        if heard == "is gone" {
+            collector.forget("o", None);
+        }
+        assert_eq!(collector.sync("r".into(), None).await.unwrap(), Outcome::Done, "{heard}");
+        assert_eq!(server.lines(), [""; 0], "{heard}: nothing is deleted or changed");
+        let told = server.event("OwnerRefInvalidNamespace").await;
+        let want = "ownerRef [v1/ConfigMap, namespace: , name: o, uid: o] does not exist in namespace \"\"";
+        assert_eq!(told, want);
+        if heard == "is deleted in the foreground" {
+            collector.sync("o".into(), None).await.unwrap();
+            let asked = server.take();
+            assert_eq!(asked[0].body["metadata"]["finalizers"], json!([]), "it does not wait for the role");
+        }
+    }
 }
