@@ -35,6 +35,10 @@ pub struct Plan {
 /// Pure: should a daemon pod with this template run on the node, and may one that is there stay?
 pub fn belongs(template: &PodTemplateSpec, node: &Node) -> (bool, bool) {
     let spec = template.spec.clone().unwrap_or_default();
+    let bound = spec.node_name.as_deref().unwrap_or_default();
+    if !bound.is_empty() && Some(bound) != node.metadata.name.as_deref() {
+        return (false, false); // the template binds all pods to another node
+    }
     let empty = BTreeMap::new();
     let labels = node.metadata.labels.as_ref().unwrap_or(&empty);
     if !spec.node_selector.iter().flatten().all(|(k, v)| labels.get(k) == Some(v)) {
@@ -323,6 +327,18 @@ mod tests {
         assert_eq!(plan.create, ["b", "c"]);
         assert_eq!(plan.delete, ["p2", "p3"]);
         assert!(decide(&set(json!({"os": "windows"})), &nodes, &[], "h", now()).create.is_empty());
+    }
+
+    /// A pod for each node, all bound to one of them, would be rejected there again and again.
+    #[test]
+    fn a_template_that_names_its_node_runs_there_only() {
+        let nodes = [node("a", None), node("b", None)];
+        let mut set = set(json!({}));
+        set.spec.as_mut().unwrap().template.spec.as_mut().unwrap().node_name = Some("b".into());
+        assert_eq!(decide(&set, &nodes, &[], "h", now()).create, ["b"]);
+        let there = [pod("p1", "a", "h", true), pod("p2", "b", "h", true)];
+        assert_eq!(decide(&set, &nodes, &there, "h", now()).delete, ["p1"]);
+        assert_eq!(status(&set, &nodes, &there, "h", now()).desired_number_scheduled, 1);
     }
 
     #[test]
