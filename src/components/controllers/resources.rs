@@ -3,7 +3,7 @@
 use client::Client;
 use kube::core::{ApiResource, GroupVersionKind};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -136,12 +136,20 @@ impl Mapper {
         let all = discover(client).await?;
         let mut known = self.known();
         known.read = Some(start);
-        known.resources = all.into_iter().map(|r| ((r.api.group.clone(), r.api.kind.clone()), r)).collect();
+        known.resources.clear();
+        for resource in all {
+            let kind = (resource.api.group.clone(), resource.api.kind.clone());
+            known.resources.entry(kind).or_insert(resource);
+        }
         Ok(known.resources.get(&of).cloned())
     }
 }
 
-/// Every kind in its preferred version, from the aggregated discovery documents.
+/// Every kind in the first version of its group that serves it, from the aggregated discovery
+/// documents, which have the preferred version first.
+///
+/// Example: a group serves `v1` with widgets, and `v1beta1` with widgets and gadgets. Widgets are
+/// found in `v1`, gadgets in `v1beta1`.
 pub async fn discover(client: &Client) -> Result<Vec<Resource>, kube::Error> {
     let mut found = Vec::new();
     for path in ["/api", "/apis"] {
@@ -154,17 +162,47 @@ pub async fn discover(client: &Client) -> Result<Vec<Resource>, kube::Error> {
             .map_err(kube::Error::HttpError)?;
         let groups: Groups = client.kube().request(request).await?;
         for group in groups.items {
-            let Some(version) = group.versions.into_iter().next() else { continue };
-            for entry in version.resources {
-                let Some(kind) = entry.response_kind else { continue };
-                let gvk = GroupVersionKind::gvk(&group.metadata.name, &version.version, &kind.kind);
-                found.push(Resource {
-                    api: ApiResource::from_gvk_with_plural(&gvk, &entry.resource),
-                    namespaced: entry.scope == "Namespaced",
-                    verbs: entry.verbs,
-                });
+            let mut seen = BTreeSet::new();
+            for version in group.versions {
+                for entry in version.resources {
+                    let Some(kind) = entry.response_kind else { continue };
+                    if !seen.insert(entry.resource.clone()) {
+                        continue;
+                    }
+                    let gvk = GroupVersionKind::gvk(&group.metadata.name, &version.version, &kind.kind);
+                    found.push(Resource {
+                        api: ApiResource::from_gvk_with_plural(&gvk, &entry.resource),
+                        namespaced: entry.scope == "Namespaced",
+                        verbs: entry.verbs,
+                    });
+                }
             }
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use client::testing::Scripted;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_kind_that_only_another_version_has_is_found_there() {
+        let entry = |plural: &str| json!({"resource": plural, "responseKind": {"kind": plural}, "scope": "Namespaced", "verbs": ["list"]});
+        let versions = json!([
+            {"version": "v1", "resources": [entry("widgets")]},
+            {"version": "v1beta1", "resources": [entry("widgets"), entry("gadgets")]},
+        ]);
+        let groups = json!({"items": [{"metadata": {"name": "example.com"}, "versions": versions}]});
+        let server =
+            Scripted::new(move |asked| (asked.line == "GET /apis").then(|| (200, groups.clone()))).await;
+        let found = discover(&server.client).await.unwrap();
+        let names: Vec<String> =
+            found.iter().map(|r| format!("{}/{}", r.api.api_version, r.api.plural)).collect();
+        assert_eq!(names, ["example.com/v1/widgets", "example.com/v1beta1/gadgets"]);
+        let mapped = Mapper::default().find(&server.client, "example.com", "gadgets").await.unwrap();
+        assert_eq!(mapped.map(|r| r.api.version).as_deref(), Some("v1beta1"));
+    }
 }
