@@ -24,6 +24,8 @@ use tap::{Cause, Component, Event};
 
 /// Something that ends slowly and tells nobody is looked at again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// The entry of `spec.finalizers` that this controller takes off when the namespace is empty.
+const FINALIZER: &str = "kubernetes";
 /// Errors that a condition names; more are only counted.
 const ERRORS_TOLD: usize = 3;
 
@@ -169,10 +171,15 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
             None => Ok(Outcome::After(LOOK_AGAIN)),
         };
     }
+    let mut left = namespace.spec.as_ref().and_then(|s| s.finalizers.clone()).unwrap_or_default();
+    if !left.iter().any(|finalizer| finalizer == FINALIZER) {
+        return Ok(Outcome::Done); // what keeps it is for others to take off
+    }
+    left.retain(|finalizer| finalizer != FINALIZER);
     let mut body = serde_json::to_value(&*namespace)?;
     body["apiVersion"] = json!("v1");
     body["kind"] = json!("Namespace");
-    body["spec"]["finalizers"] = json!([]);
+    body["spec"]["finalizers"] = json!(left);
     let request = http::Request::put(format!("/api/v1/namespaces/{}/finalize", key.name))
         .header(http::header::CONTENT_TYPE, "application/json")
         .body(body.to_string().into_bytes())
@@ -327,6 +334,24 @@ mod tests {
             "one that is stuck keeps no other"
         );
         assert_eq!(told(&asked, "NamespaceDeletionContentFailure")["reason"], "ContentDeletionFailed");
+    }
+
+    #[tokio::test]
+    async fn an_empty_namespace_loses_the_controllers_own_finalizer_and_no_other() {
+        for (finalizers, left) in [
+            (json!(["kubernetes", "example.com/audit"]), Some(json!(["example.com/audit"]))),
+            (json!(["kubernetes"]), Some(json!([]))),
+            (json!(["example.com/audit"]), None),
+        ] {
+            let server = Scripted::new(|_| None).await;
+            let shared = Shared::fixed(&server.client);
+            let mut namespace = serde_json::to_value(dying()).unwrap();
+            namespace["spec"] = json!({"finalizers": finalizers});
+            shared.namespaces.tell_of(serde_json::from_value(namespace).unwrap());
+            assert_eq!(sync(&shared, Key::new("", "n"), None).await.unwrap(), Outcome::Done);
+            let asked = server.take().into_iter().find(|a| a.line == "PUT /api/v1/namespaces/n/finalize");
+            assert_eq!(asked.map(|a| a.body["spec"]["finalizers"].clone()), left, "{finalizers}");
+        }
     }
 
     #[test]
