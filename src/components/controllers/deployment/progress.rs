@@ -208,6 +208,27 @@ mod tests {
     }
 
     #[test]
+    fn a_deployment_that_recreates_is_available_only_as_a_whole() {
+        let spec: DeploymentSpec = serde_json::from_value(
+            json!({"replicas": 2, "selector": {}, "template": {}, "strategy": {"type": "Recreate"}}),
+        )
+        .unwrap();
+        for (have, want) in [(0, "False"), (1, "False"), (2, "True")] {
+            let new = Set { wanted: 2, ..set("d-1", have) };
+            let (s, _) = status(
+                &Deployment::default(),
+                &spec,
+                &[new.clone()],
+                Some(&new),
+                false,
+                Timestamp::UNIX_EPOCH,
+            );
+            let available = s.conditions.iter().flatten().find(|c| c.type_ == "Available").unwrap();
+            assert_eq!(available.status, want, "{have} of 2");
+        }
+    }
+
+    #[test]
     fn conditions_tell_the_story_of_a_rollout() {
         let spec: DeploymentSpec = serde_json::from_value(
             json!({"replicas": 1, "selector": {}, "template": {}, "progressDeadlineSeconds": 10}),

@@ -56,7 +56,7 @@ impl Goal {
         let replicas = spec.replicas.unwrap_or(1);
         let strategy = spec.strategy.clone().unwrap_or_default();
         if strategy.type_.as_deref() == Some("Recreate") {
-            return Goal { replicas, surge: 0, unavailable: replicas, recreate: true };
+            return Goal { replicas, surge: 0, unavailable: 0, recreate: true };
         }
         let rolling = strategy.rolling_update.unwrap_or_default();
         let amount = |value: &Option<IntOrString>, up: bool| {
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn recreate_waits_for_the_last_old_pod() {
-        let recreate = Goal { replicas: 2, surge: 0, unavailable: 2, recreate: true };
+        let recreate = Goal { replicas: 2, surge: 0, unavailable: 0, recreate: true };
         assert_eq!(decide(&recreate, &set("new", 0), &[set("old", 2)], true)[0].to, 0);
         let gone = Set { pods: 1, ..set("old", 0) };
         assert_eq!(decide(&recreate, &set("new", 0), std::slice::from_ref(&gone), true), []);
