@@ -30,6 +30,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, Patch, PatchParams};
+use progress::Step;
 use rollout::{Goal, Set, decide};
 use serde_json::{Value, json};
 use sets::{revision_of, same_template};
@@ -125,7 +126,7 @@ impl Look<'_> {
         let mut sets = self.claim().await?;
         sets.sort_by_key(|s| (s.metadata.creation_timestamp.clone().map(|t| t.0), s.metadata.name.clone()));
         if self.deployment.metadata.deletion_timestamp.is_some() {
-            return self.write_status(&sets, None, false).await;
+            return self.write_status(&sets, None, Step::Count).await;
         }
         let new = sets.iter().find(|s| {
             s.spec
@@ -134,19 +135,21 @@ impl Look<'_> {
                 .is_some_and(|t| same_template(t, &self.spec.template))
         });
         let new = new.cloned();
-        let paused = self.spec.paused.unwrap_or(false);
-        if paused || self.scaled_meanwhile(&sets) {
-            self.share_out(&sets, new.as_ref()).await?;
-            return self.write_status(&sets, new.as_ref(), false).await;
-        }
         let highest = sets
             .iter()
             .filter(|s| new.as_ref().is_none_or(|n| n.metadata.uid != s.metadata.uid))
             .map(|s| revision_of(&s.metadata))
             .max()
             .unwrap_or(0);
+        let new = match new {
+            Some(set) => Some(self.refresh(set, highest.saturating_add(1)).await?),
+            None => None,
+        };
+        if self.spec.paused.unwrap_or(false) || self.scaled_meanwhile(&sets) {
+            return self.rescale(sets, new).await;
+        }
         let (new, made) = match new {
-            Some(set) => (self.refresh(set, highest.saturating_add(1)).await?, false),
+            Some(set) => (set, false),
             None => {
                 let goal = Goal::of(&self.spec);
                 let total = rollout::sum(sets.iter().map(|s| Set::of(s).wanted));
@@ -181,7 +184,28 @@ impl Look<'_> {
         if done {
             self.clean_up(&old).await?;
         }
-        self.write_status(&all, Some(&new), made).await
+        let step = if made { Step::Made } else { Step::Roll };
+        self.write_status(&all, Some(&new), step).await
+    }
+
+    /// A look at a deployment that is paused, or was scaled: its sets get their shares, and no
+    /// rollout goes on.
+    async fn rescale(
+        &self,
+        mut sets: Vec<Arc<ReplicaSet>>,
+        new: Option<Arc<ReplicaSet>>,
+    ) -> Result<Outcome, Error> {
+        let is_new = |set: &ReplicaSet| new.as_ref().is_some_and(|n| n.metadata.uid == set.metadata.uid);
+        if let Some(new) = &new {
+            self.set_revision(new).await?;
+            sets.iter_mut().filter(|s| is_new(s)).for_each(|s| *s = new.clone());
+        }
+        self.share_out(&sets, new.as_ref()).await?;
+        if self.spec.paused.unwrap_or(false) {
+            let old: Vec<_> = sets.iter().filter(|s| !is_new(s)).cloned().collect();
+            self.clean_up(&old).await?;
+        }
+        self.write_status(&sets, new.as_ref(), Step::Count).await
     }
 
     /// The deployment's sets: its own that match, and orphans that match, which it adopts.
@@ -236,5 +260,98 @@ impl Look<'_> {
             .within(&self.key.namespace)
             .iter()
             .any(|p| live(p) && controller_of(&p.metadata).is_some_and(|o| uids.contains(&&o.uid)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use client::testing::{Scripted, refusal};
+
+    fn deployment(more: Value) -> Deployment {
+        let labels = json!({"a": "b"});
+        let mut spec = json!({"replicas": 3, "progressDeadlineSeconds": 600, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": []}}});
+        for (key, value) in more.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        serde_json::from_value(json!({"metadata": {"name": "d", "namespace": "n", "uid": "1"}, "spec": spec}))
+            .unwrap()
+    }
+
+    /// A set of the deployment: of its template if the image is none.
+    fn set(name: &str, image: Option<&str>, wanted: i32, available: i32) -> ReplicaSet {
+        let owner = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "1", "controller": true});
+        let revision = if image.is_none() { "2" } else { "1" };
+        let notes = json!({"deployment.kubernetes.io/desired-replicas": "3", "deployment.kubernetes.io/revision": revision});
+        let containers: Vec<Value> = image.iter().map(|i| json!({"name": "c", "image": i})).collect();
+        let labels = json!({"a": "b"});
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": "n", "uid": name, "labels": labels, "ownerReferences": [owner], "annotations": notes},
+            "spec": {"replicas": wanted, "selector": {}, "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}}},
+            "status": {"replicas": wanted, "availableReplicas": available}}))
+        .unwrap()
+    }
+
+    /// What one look asks for: each request with its body.
+    async fn look(server: &Scripted, deployment: Deployment, sets: Vec<ReplicaSet>) -> Vec<(String, Value)> {
+        let shared = Shared::fixed(&server.client);
+        shared.deployments.tell_of(deployment);
+        sets.into_iter().for_each(|set| shared.replica_sets.tell_of(set));
+        let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
+        let _ = Worker { shared, recorder }.sync(Key::new("n", "d"), None).await;
+        server.take().into_iter().map(|a| (a.line, a.body)).collect()
+    }
+
+    fn replicas(asked: &[(String, Value)]) -> Vec<(&str, i64)> {
+        let scaled = asked.iter().filter_map(|(line, body)| {
+            let name = line.strip_prefix("PATCH /apis/apps/v1/namespaces/n/replicasets/")?;
+            Some((name, body["spec"]["replicas"].as_i64()?))
+        });
+        scaled.collect()
+    }
+
+    #[tokio::test]
+    async fn a_paused_deployment_scales_its_sets_and_rolls_nothing_out() {
+        let server = Scripted::new(|_| None).await;
+        // Its template has no set yet, and more replicas are wanted than when it was paused.
+        let paused = deployment(json!({"paused": true, "replicas": 5}));
+        let asked = look(&server, paused, vec![set("old", Some("x"), 3, 3)]).await;
+        assert_eq!(replicas(&asked), [("old", 5)]);
+        assert!(asked.iter().all(|(line, _)| !line.starts_with("POST")), "no set is made: {asked:?}");
+        let conditions = asked.last().unwrap().1["status"]["conditions"].as_array().unwrap().clone();
+        let progressing = conditions.iter().find(|c| c["type"] == "Progressing").unwrap();
+        assert_eq!(
+            (&progressing["status"], &progressing["reason"]),
+            (&json!("Unknown"), &json!("DeploymentPaused"))
+        );
+    }
+
+    #[tokio::test]
+    async fn old_sets_go_when_the_new_one_has_all_pods_and_recreate_shares_nothing_out() {
+        let server = Scripted::new(|_| None).await;
+        let both = || vec![set("old", Some("x"), 2, 2), set("new", None, 3, 3)];
+        let paused = || json!({"paused": true});
+        assert_eq!(replicas(&look(&server, deployment(paused()), both()).await), [("new", 3), ("old", 0)]);
+        let recreate = json!({"paused": true, "replicas": 4, "strategy": {"type": "Recreate"}});
+        assert_eq!(replicas(&look(&server, deployment(recreate), both()).await), [("new", 3), ("old", 2)]);
+    }
+
+    #[tokio::test]
+    async fn a_set_that_cannot_be_made_is_told_in_the_conditions() {
+        let server = Scripted::new(|asked| match asked.line.as_str() {
+            line if line.starts_with("POST") && line.ends_with("/replicasets") => {
+                refusal(403, "exceeded quota")
+            }
+            line if line.contains("/deployments/d") => {
+                Some((200, json!({"metadata": {"name": "d", "uid": "1"}})))
+            }
+            _ => None,
+        })
+        .await;
+        let asked = look(&server, deployment(json!({})), vec![]).await;
+        let told = &asked.last().unwrap().1["status"]["conditions"][0];
+        assert_eq!((&told["status"], &told["reason"]), (&json!("False"), &json!("ReplicaSetCreateError")));
+        assert!(told["message"].as_str().unwrap().ends_with("exceeded quota"), "{told}");
     }
 }

@@ -26,7 +26,7 @@ impl Look<'_> {
         &self,
         sets: &[Arc<ReplicaSet>],
         new: Option<&Arc<ReplicaSet>>,
-        made: bool,
+        step: Step,
     ) -> Result<Outcome, Error> {
         let numbers: Vec<Set> = sets.iter().map(|s| Set::of(s)).collect();
         let (fresh, again) = status(
@@ -34,13 +34,65 @@ impl Look<'_> {
             &self.spec,
             &numbers,
             new.map(|s| Set::of(s)).as_ref(),
-            made,
+            step,
             clock::now(),
         );
         let again = again.map_or(Outcome::Done, Outcome::After);
         let (api, old) = (self.api::<Deployment>(), self.deployment.status.as_ref());
         write::status(&api, &self.deployment.metadata, Guard::Uid, old, &fresh).await?;
         Ok(again)
+    }
+
+    /// Tells in the conditions that the new set could not be made.
+    pub(super) async fn write_create_error(&self, message: String) -> Result<(), Error> {
+        if deadline(&self.spec).is_none() {
+            return Ok(());
+        }
+        let old = self.deployment.status.as_ref();
+        let mut new = old.cloned().unwrap_or_default();
+        let told = ("Progressing", "False", "ReplicaSetCreateError", message);
+        put(new.conditions.get_or_insert_default(), clock::now(), told);
+        write::status(&self.api::<Deployment>(), &self.deployment.metadata, Guard::Uid, old, &new)
+            .await
+            .map(drop)
+    }
+}
+
+/// What a look at a deployment came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The deployment is paused, scaled or going: its progress is not judged.
+    Count,
+    /// A new set was made.
+    Made,
+    /// The rollout goes on, or is complete.
+    Roll,
+}
+
+/// How long a rollout may make no progress; `None`: for ever, and the progress is not told.
+fn deadline(spec: &DeploymentSpec) -> Option<Duration> {
+    let seconds = spec.progress_deadline_seconds.filter(|seconds| *seconds != i32::MAX)?;
+    Some(Duration::from_secs(seconds.max(0) as u64))
+}
+
+/// Pure: a deployment that is paused or goes on again tells so in the condition `Progressing`,
+/// unless that says that the deadline is over.
+fn pause_or_resume(conditions: &mut Vec<DeploymentCondition>, spec: &DeploymentSpec, now: Timestamp) {
+    if deadline(spec).is_none() {
+        return;
+    }
+    let known = conditions.iter().find(|c| c.type_ == "Progressing").and_then(|c| c.reason.as_deref());
+    match (spec.paused.unwrap_or(false), known) {
+        (_, Some("ProgressDeadlineExceeded")) | (true, Some("DeploymentPaused")) => {}
+        (true, _) => {
+            let told = "Deployment is paused".to_string();
+            put(conditions, now, ("Progressing", "Unknown", "DeploymentPaused", told));
+        }
+        (false, Some("DeploymentPaused")) => {
+            let told = "Deployment is resumed".to_string();
+            put(conditions, now, ("Progressing", "Unknown", "DeploymentResumed", told));
+        }
+        (false, _) => {}
     }
 }
 
@@ -50,7 +102,7 @@ pub fn status(
     spec: &DeploymentSpec,
     sets: &[Set],
     new: Option<&Set>,
-    made: bool,
+    step: Step,
     now: Timestamp,
 ) -> (DeploymentStatus, Option<Duration>) {
     let goal = Goal::of(spec);
@@ -61,79 +113,31 @@ pub fn status(
     let wanted_total = sum(|s| s.wanted);
     let some = |n: i32| (n > 0).then_some(n);
     let mut conditions = before.conditions.clone().unwrap_or_default();
-    let enough = available >= goal.replicas - goal.unavailable;
-    put(
-        &mut conditions,
-        now,
-        match enough {
-            true => (
-                "Available",
-                true,
-                "MinimumReplicasAvailable",
-                "Deployment has minimum availability.".to_string(),
-            ),
-            false => (
-                "Available",
-                false,
-                "MinimumReplicasUnavailable",
-                "Deployment does not have minimum availability.".into(),
-            ),
-        },
-    );
+    let told = match available >= goal.replicas - goal.unavailable {
+        true => ("True", "MinimumReplicasAvailable", "Deployment has minimum availability."),
+        false => ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability."),
+    };
+    put(&mut conditions, now, ("Available", told.0, told.1, told.2.to_string()));
+    if deployment.metadata.deletion_timestamp.is_none() {
+        pause_or_resume(&mut conditions, spec, now);
+    }
     let mut again = None;
-    if let Some(new) = new {
-        let complete = new.pods == goal.replicas && total == goal.replicas && available == goal.replicas;
-        let moved = updated > before.updated_replicas.unwrap_or(0)
-            || total - updated < before.replicas.unwrap_or(0) - before.updated_replicas.unwrap_or(0)
-            || ready > before.ready_replicas.unwrap_or(0)
-            || available > before.available_replicas.unwrap_or(0);
-        let progressing = conditions.iter().find(|c| c.type_ == "Progressing").cloned();
-        let reason = progressing.as_ref().and_then(|c| c.reason.clone()).unwrap_or_default();
-        let deadline = Duration::from_secs(spec.progress_deadline_seconds.unwrap_or(600).max(0) as u64);
-        let same_set =
-            progressing.as_ref().and_then(|c| c.message.as_ref()).is_some_and(|m| m.contains(&new.name));
-        if complete && !made {
-            let message = format!("ReplicaSet {:?} has successfully progressed.", new.name);
-            if reason != "NewReplicaSetAvailable" || !same_set {
-                touch(&mut conditions, now, "Progressing", true, "NewReplicaSetAvailable", message);
+    if step != Step::Count {
+        match (deadline(spec), new) {
+            (None, _) => conditions.retain(|c| c.type_ != "Progressing"),
+            (Some(deadline), Some(new)) => {
+                let complete =
+                    new.pods == goal.replicas && total == goal.replicas && available == goal.replicas;
+                let moved = updated > before.updated_replicas.unwrap_or(0)
+                    || total - updated < before.replicas.unwrap_or(0) - before.updated_replicas.unwrap_or(0)
+                    || ready > before.ready_replicas.unwrap_or(0)
+                    || available > before.available_replicas.unwrap_or(0);
+                let seen = Seen { made: step == Step::Made, complete, moved };
+                again = judge(&mut conditions, new, &seen, deadline, now);
             }
-        } else if made {
-            let message = format!("Created new replica set {:?}", new.name);
-            touch(&mut conditions, now, "Progressing", true, "NewReplicaSetCreated", message);
-            again = Some(deadline);
-        } else if reason == "NewReplicaSetAvailable" && same_set {
-            // Complete once stays complete: a pod that dies later is no rollout.
-        } else if progressing.is_none() {
-            let message = format!("Found new replica set {:?}", new.name);
-            touch(&mut conditions, now, "Progressing", true, "FoundNewReplicaSet", message);
-            again = Some(deadline);
-        } else if moved || !same_set {
-            let message = format!("ReplicaSet {:?} is progressing.", new.name);
-            touch(&mut conditions, now, "Progressing", true, "ReplicaSetUpdated", message);
-            again = Some(deadline);
-        } else if !spec.paused.unwrap_or(false) {
-            let since = progressing.and_then(|c| c.last_update_time).map_or(now, |t| t.0);
-            let over = since + deadline;
-            if now >= over {
-                let message = format!("ReplicaSet {:?} has timed out progressing.", new.name);
-                put(&mut conditions, now, ("Progressing", false, "ProgressDeadlineExceeded", message));
-            } else {
-                again = Duration::try_from(over - now).ok();
-            }
+            (Some(_), None) => {}
         }
-    }
-    if spec.paused.unwrap_or(false) {
-        put(&mut conditions, now, ("Progressing", true, "DeploymentPaused", "Deployment is paused".into()));
-    }
-    // What keeps the pods of the newest set from being, or else those of another one, keeps the
-    // deployment from it.
-    let failing = new.and_then(|n| n.failure.clone()).or_else(|| sets.iter().find_map(|s| s.failure.clone()));
-    match failing {
-        None => conditions.retain(|c| c.type_ != REPLICA_FAILURE),
-        Some(failure) => {
-            let (reason, message) = (failure.reason.unwrap_or_default(), failure.message.unwrap_or_default());
-            put(&mut conditions, now, (REPLICA_FAILURE, true, &reason, message));
-        }
+        tell_failure(&mut conditions, sets, new, now);
     }
     let status = DeploymentStatus {
         observed_generation: deployment.metadata.generation,
@@ -142,37 +146,98 @@ pub fn status(
         ready_replicas: some(ready),
         available_replicas: some(available),
         unavailable_replicas: some((wanted_total - available).max(0)),
+        terminating_replicas: some(sum(|s| s.terminating)),
         collision_count: before.collision_count,
         conditions: Some(conditions),
-        ..DeploymentStatus::default()
     };
     (status, again)
 }
 
-/// Writes a condition; its times change only if something else did.
-fn put(
+/// How the newest set gets on.
+struct Seen {
+    /// It was made in this look.
+    made: bool,
+    /// All of its pods are there and available, and no other.
+    complete: bool,
+    /// There are more of its pods, more that are ready or available, or fewer old ones, than the
+    /// last status says.
+    moved: bool,
+}
+
+/// Pure: the condition `Progressing` of a deployment with a deadline; returns when time alone will
+/// change it.
+fn judge(
     conditions: &mut Vec<DeploymentCondition>,
+    new: &Set,
+    seen: &Seen,
+    deadline: Duration,
     now: Timestamp,
-    (kind, ok, reason, message): (&str, bool, &str, String),
-) {
-    let status = if ok { "True" } else { "False" };
-    let known = conditions.iter().find(|c| c.type_ == kind);
-    if known.is_some_and(|c| c.status == status && c.reason.as_deref() == Some(reason)) {
-        return;
+) -> Option<Duration> {
+    let known = conditions.iter().find(|c| c.type_ == "Progressing").cloned();
+    let reason = known.as_ref().and_then(|c| c.reason.clone()).unwrap_or_default();
+    // The condition of a deployment that goes on again names no set.
+    let same_set = reason == "DeploymentResumed"
+        || known.as_ref().and_then(|c| c.message.as_ref()).is_some_and(|m| m.contains(&new.name));
+    let mut tell = |status: &str, reason: &str, message: String| {
+        touch(conditions, now, ("Progressing", status, reason, message));
+    };
+    if seen.complete && !seen.made {
+        if reason != "NewReplicaSetAvailable" || !same_set {
+            let message = format!("ReplicaSet {:?} has successfully progressed.", new.name);
+            tell("True", "NewReplicaSetAvailable", message);
+        }
+        return None;
     }
-    touch(conditions, now, kind, ok, reason, message);
+    if seen.made {
+        tell("True", "NewReplicaSetCreated", format!("Created new replica set {:?}", new.name));
+        return Some(deadline);
+    }
+    if reason == "NewReplicaSetAvailable" && same_set {
+        return None; // complete once stays complete: a pod that dies later is no rollout
+    }
+    let Some(known) = known else {
+        tell("True", "FoundNewReplicaSet", format!("Found new replica set {:?}", new.name));
+        return Some(deadline);
+    };
+    if seen.moved || !same_set {
+        tell("True", "ReplicaSetUpdated", format!("ReplicaSet {:?} is progressing.", new.name));
+        return Some(deadline);
+    }
+    let over = known.last_update_time.map_or(now, |t| t.0) + deadline;
+    if now < over {
+        return Duration::try_from(over - now).ok();
+    }
+    let message = format!("ReplicaSet {:?} has timed out progressing.", new.name);
+    put(conditions, now, ("Progressing", "False", "ProgressDeadlineExceeded", message));
+    None
+}
+
+/// Pure: what keeps the pods of the newest set from being, or else those of another one, keeps the
+/// deployment from it.
+fn tell_failure(conditions: &mut Vec<DeploymentCondition>, sets: &[Set], new: Option<&Set>, now: Timestamp) {
+    let failing = new.and_then(|n| n.failure.clone()).or_else(|| sets.iter().find_map(|s| s.failure.clone()));
+    match failing {
+        None => conditions.retain(|c| c.type_ != REPLICA_FAILURE),
+        Some(failure) => {
+            let (reason, message) = (failure.reason.unwrap_or_default(), failure.message.unwrap_or_default());
+            put(conditions, now, (REPLICA_FAILURE, "True", &reason, message));
+        }
+    }
+}
+
+/// A condition: its type, status, reason and message.
+type Told<'a> = (&'a str, &'a str, &'a str, String);
+
+/// Writes a condition; its times change only if something else did.
+fn put(conditions: &mut Vec<DeploymentCondition>, now: Timestamp, told: Told) {
+    let known = conditions.iter().find(|c| c.type_ == told.0);
+    if known.is_none_or(|c| c.status != told.1 || c.reason.as_deref() != Some(told.2)) {
+        touch(conditions, now, told);
+    }
 }
 
 /// Writes a condition as updated now; the transition time only follows the status.
-fn touch(
-    conditions: &mut Vec<DeploymentCondition>,
-    now: Timestamp,
-    kind: &str,
-    ok: bool,
-    reason: &str,
-    message: String,
-) {
-    let status = if ok { "True" } else { "False" }.to_string();
+fn touch(conditions: &mut Vec<DeploymentCondition>, now: Timestamp, (kind, status, reason, message): Told) {
     let known = conditions.iter().position(|c| c.type_ == kind);
     let since = known
         .map(|i| conditions.remove(i))
@@ -180,7 +245,7 @@ fn touch(
         .and_then(|c| c.last_transition_time);
     conditions.push(DeploymentCondition {
         type_: kind.into(),
-        status,
+        status: status.into(),
         reason: Some(reason.into()),
         message: Some(message),
         last_update_time: Some(Time(now)),
@@ -194,7 +259,7 @@ mod tests {
     use serde_json::json;
 
     fn set(name: &str, n: i32) -> Set {
-        Set { name: name.into(), wanted: n, pods: n, ready: n, available: n, created: None, failure: None }
+        Set { name: name.into(), wanted: n, pods: n, ready: n, available: n, ..Set::default() }
     }
 
     #[test]
@@ -203,7 +268,7 @@ mod tests {
             serde_json::from_value(json!({"replicas": i32::MAX, "selector": {}, "template": {}})).unwrap();
         let both = [set("d-1", i32::MAX), set("d-2", i32::MAX)];
         let at = Timestamp::UNIX_EPOCH;
-        let (s, _) = status(&Deployment::default(), &spec, &both, Some(&both[1]), false, at);
+        let (s, _) = status(&Deployment::default(), &spec, &both, Some(&both[1]), Step::Roll, at);
         assert_eq!(s.replicas, Some(i32::MAX));
     }
 
@@ -220,7 +285,7 @@ mod tests {
                 &spec,
                 &[new.clone()],
                 Some(&new),
-                false,
+                Step::Roll,
                 Timestamp::UNIX_EPOCH,
             );
             let available = s.conditions.iter().flatten().find(|c| c.type_ == "Available").unwrap();
@@ -241,18 +306,57 @@ mod tests {
             format!("{} {}", c.status, c.reason.clone().unwrap())
         };
         let empty = Set { wanted: 1, ..set("d-1", 0) };
-        let (s, again) = status(&d, &spec, std::slice::from_ref(&empty), Some(&empty), true, at(0));
+        let (s, again) = status(&d, &spec, std::slice::from_ref(&empty), Some(&empty), Step::Made, at(0));
         assert_eq!(reason(&s, "Progressing"), "True NewReplicaSetCreated");
         assert_eq!(again, Some(Duration::from_secs(10)));
         d.status = Some(s);
-        let (s, _) = status(&d, &spec, std::slice::from_ref(&empty), Some(&empty), false, at(11));
+        let (s, _) = status(&d, &spec, std::slice::from_ref(&empty), Some(&empty), Step::Roll, at(11));
         assert_eq!(reason(&s, "Progressing"), "False ProgressDeadlineExceeded");
         let full = set("d-1", 1);
-        let (s, _) = status(&d, &spec, std::slice::from_ref(&full), Some(&full), false, at(5));
+        let (s, _) = status(&d, &spec, std::slice::from_ref(&full), Some(&full), Step::Roll, at(5));
         assert_eq!(reason(&s, "Progressing"), "True NewReplicaSetAvailable");
         assert_eq!(reason(&s, "Available"), "True MinimumReplicasAvailable");
         d.status = Some(s.clone());
-        let (same, _) = status(&d, &spec, std::slice::from_ref(&full), Some(&full), false, at(50));
+        let (same, _) = status(&d, &spec, std::slice::from_ref(&full), Some(&full), Step::Roll, at(50));
         assert_eq!(same, s, "nothing changed, nothing is written");
+    }
+
+    #[test]
+    fn a_pause_and_its_end_are_told_and_progress_is_not_judged_meanwhile() {
+        let spec = |more: serde_json::Value| -> DeploymentSpec {
+            let mut spec =
+                json!({"replicas": 1, "selector": {}, "template": {}, "progressDeadlineSeconds": 10});
+            for (key, value) in more.as_object().unwrap() {
+                spec[key] = value.clone();
+            }
+            serde_json::from_value(spec).unwrap()
+        };
+        let at = |s: i64| Timestamp::from_second(s).unwrap();
+        let told = |s: &DeploymentStatus| {
+            let found = s.conditions.iter().flatten().find(|c| c.type_ == "Progressing");
+            found.map(|c| format!("{} {}", c.status, c.reason.as_deref().unwrap()))
+        };
+        let (full, empty) = (set("d-1", 1), Set { wanted: 1, ..set("d-1", 0) });
+        let paused = json!({"paused": true});
+        let mut d = Deployment::default();
+        let look = |d: &Deployment, more: &serde_json::Value, new: &Set, s: i64| {
+            let step = if more["paused"] == true { Step::Count } else { Step::Roll };
+            status(d, &spec(more.clone()), std::slice::from_ref(new), Some(new), step, at(s))
+        };
+        d.status = Some(look(&d, &json!({}), &empty, 0).0);
+        let (s, again) = look(&d, &paused, &full, 1);
+        assert_eq!((told(&s).as_deref(), again), (Some("Unknown DeploymentPaused"), None));
+        d.status = Some(s.clone());
+        assert_eq!(look(&d, &paused, &full, 50).0, s, "complete or not, nothing new is written");
+        let (s, again) = look(&d, &json!({}), &empty, 60);
+        assert_eq!(told(&s).as_deref(), Some("Unknown DeploymentResumed"));
+        assert_eq!(again, Some(Duration::from_secs(10)), "the deadline begins anew");
+        d.status = Some(s);
+        d.status = Some(look(&d, &json!({}), &empty, 71).0);
+        let late = "False ProgressDeadlineExceeded";
+        assert_eq!(told(d.status.as_ref().unwrap()).as_deref(), Some(late));
+        assert_eq!(told(&look(&d, &paused, &empty, 72).0).as_deref(), Some(late), "a pause does not hide it");
+        let endless = json!({"progressDeadlineSeconds": i32::MAX});
+        assert_eq!(told(&look(&d, &endless, &empty, 73).0), None);
     }
 }

@@ -17,6 +17,8 @@ pub struct Set {
     pub pods: i32,
     pub ready: i32,
     pub available: i32,
+    /// Pods that are being deleted and have not ended.
+    pub terminating: i32,
     pub created: Option<Timestamp>,
     /// The condition `ReplicaFailure`: its pods cannot be made or deleted.
     pub failure: Option<ReplicaSetCondition>,
@@ -31,6 +33,7 @@ impl Set {
             pods: status.replicas,
             ready: status.ready_replicas.unwrap_or(0),
             available: status.available_replicas.unwrap_or(0),
+            terminating: status.terminating_replicas.unwrap_or(0),
             created: set.metadata.creation_timestamp.as_ref().map(|t| t.0),
             failure: status.conditions.into_iter().flatten().find(|c| c.type_ == REPLICA_FAILURE),
         }
@@ -217,7 +220,7 @@ mod tests {
     }
 
     fn set(name: &str, n: i32) -> Set {
-        Set { name: name.into(), wanted: n, pods: n, ready: n, available: n, created: None, failure: None }
+        Set { name: name.into(), wanted: n, pods: n, ready: n, available: n, ..Set::default() }
     }
 
     #[test]

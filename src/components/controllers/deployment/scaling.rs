@@ -11,6 +11,13 @@ use serde_json::json;
 use std::sync::Arc;
 use tap::Event;
 
+/// Has the new set all of its pods, and are they available? Then the old ones are not needed.
+fn is_saturated(new: &ReplicaSet, replicas: i32) -> bool {
+    let told = new.metadata.annotations.as_ref().and_then(|a| a.get(DESIRED)?.parse().ok());
+    let numbers = Set::of(new);
+    numbers.wanted == replicas && told == Some(replicas) && numbers.available == replicas
+}
+
 impl Look<'_> {
     /// Did `spec.replicas` change since the sets were last written?
     pub(super) fn scaled_meanwhile(&self, sets: &[Arc<ReplicaSet>]) -> bool {
@@ -41,15 +48,11 @@ impl Look<'_> {
                 vec![scaling]
             }
             None => {
-                // The new set is complete: the rest goes.
-                if let Some(new) = new
-                    && self.is_complete(sets, new)
-                {
-                    live.iter()
-                        .filter(|s| s.metadata.uid != new.metadata.uid)
-                        .map(|s| Set::of(s))
-                        .map(|s| Scaling { name: s.name, from: s.wanted, to: 0 })
-                        .collect()
+                if new.is_some_and(|new| is_saturated(new, goal.replicas)) {
+                    let old = live.iter().filter(|s| new.is_some_and(|n| n.metadata.uid != s.metadata.uid));
+                    old.map(|s| Set::of(s)).map(|s| Scaling { name: s.name, from: s.wanted, to: 0 }).collect()
+                } else if goal.recreate {
+                    vec![] // all old pods go before the new ones come: there is nothing to share
                 } else {
                     let numbers: Vec<(Set, i32)> = live
                         .iter()

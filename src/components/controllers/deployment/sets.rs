@@ -3,7 +3,7 @@
 
 use super::rollout::{Goal, Set};
 use super::{COMPONENT, Look};
-use crate::pods::{controller_of, owned_by, template_hash};
+use crate::pods::{controller_of, is_namespace_ending, owned_by, template_hash, why};
 use crate::{Error, record};
 use client::{is_code, reference};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec};
@@ -113,18 +113,13 @@ impl Look<'_> {
                 api.patch_status(&self.key.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
                 Err(Error::NotYet("the replica set's name is taken".into()))
             }
+            // Its namespace is being deleted, and the deployment with it.
+            Err(error) if is_namespace_ending(&error) => Err(error.into()),
             Err(error) => {
-                let text = match &error {
-                    kube::Error::Api(status) => status.message.clone(),
-                    other => other.to_string(),
-                };
-                let message = format!("Failed to create new replica set {name:?}: {text}");
-                self.worker.recorder.warning(
-                    &reference(self.deployment),
-                    "ReplicaSetCreateError",
-                    message,
-                    self.cause.clone(),
-                );
+                let message = format!("Failed to create new replica set {name:?}: {}", why(&error));
+                let (about, cause) = (reference(self.deployment), self.cause.clone());
+                self.worker.recorder.warning(&about, "ReplicaSetCreateError", message.clone(), cause);
+                self.write_create_error(message).await?;
                 Err(error.into())
             }
         }
