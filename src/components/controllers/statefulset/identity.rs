@@ -126,6 +126,23 @@ pub fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeClaim> {
     spec.volume_claim_templates.iter().flatten().map(of).collect()
 }
 
+/// Do claims go with a pod that is scaled away (`whenScaled: Delete`)?
+pub fn deletes_scaled(set: &StatefulSet) -> bool {
+    let policy = set.spec.as_ref().and_then(|s| s.persistent_volume_claim_retention_policy.as_ref());
+    policy.is_some_and(|p| p.when_scaled.as_deref() == Some("Delete"))
+}
+
+/// Pure: is a claim of a pod that is to be made about to go, because it belonged to an earlier pod
+/// of that name?
+///
+/// `web` is scaled from 3 to 2: `data-web-2` is owned by the pod `web-2`, and the garbage collector
+/// deletes it after the pod. Scaled to 3 again before that, a new `web-2` would lose its volume.
+pub fn is_stale(set: &StatefulSet, claim: &ObjectMeta, ordinal: i32) -> bool {
+    let pod = format!("{}-{ordinal}", set.metadata.name.as_deref().unwrap_or_default());
+    let owned = claim.owner_references.iter().flatten().any(|o| o.kind == "Pod" && o.name == pod);
+    claim.deletion_timestamp.is_some() || owned
+}
+
 /// Pure: who should own a claim, by `spec.persistentVolumeClaimRetentionPolicy`: the set if it is
 /// to go with the set, the pod if it is to go with a pod that is scaled away. Other owners are not
 /// ours to touch.
@@ -136,9 +153,8 @@ pub fn claim_owners(
     condemned: bool,
 ) -> Vec<OwnerReference> {
     let policy = set.spec.as_ref().and_then(|s| s.persistent_volume_claim_retention_policy.clone());
-    let deletes = |when: Option<String>| when.as_deref() == Some("Delete");
-    let (with_set, with_pod) =
-        policy.map_or((false, false), |p| (deletes(p.when_deleted), deletes(p.when_scaled)));
+    let with_set = policy.is_some_and(|p| p.when_deleted.as_deref() == Some("Delete"));
+    let with_pod = deletes_scaled(set);
     let plain =
         |owner: OwnerReference| OwnerReference { controller: None, block_owner_deletion: None, ..owner };
     let mut owners = claim.metadata.owner_references.clone().unwrap_or_default();

@@ -11,6 +11,7 @@ mod identity;
 use super::pods::{self, Words};
 use super::revisions;
 use super::workload::{self, Look, PodOwner};
+use super::write::unless_gone;
 use super::{Error, Shared};
 use client::{Informer, Outcome, is_code};
 use decide::{Plan, Revisions};
@@ -139,6 +140,7 @@ async fn fill(
     for Round { create, repair, ended } in rounds.into_values() {
         let mut made = Vec::new();
         for (ordinal, new) in create {
+            wait_for_stale_claims(look, ordinal).await?;
             make_claims(look, ordinal).await?;
             let (template, of) =
                 if new { (&spec.template, revision.update) } else { (&before, revision.current) };
@@ -183,6 +185,27 @@ async fn repair_pod(look: &Look<'_, StatefulSet>, mine: &[Arc<Pod>], ordinal: i3
             Err(error.into())
         }
     }
+}
+
+/// Holds a pod up whose claims are still to be deleted with an earlier pod of its name. The API
+/// server is asked: the cache of the claims may be behind that of the pods.
+///
+/// # Errors
+/// `NotYet`: a claim is still there.
+async fn wait_for_stale_claims(look: &Look<'_, StatefulSet>, ordinal: i32) -> Result<(), Error> {
+    if !identity::deletes_scaled(&look.object) {
+        return Ok(());
+    }
+    let api = look.api::<PersistentVolumeClaim>();
+    for claim in identity::claims(&look.object, ordinal) {
+        let name = claim.metadata.name.unwrap_or_default();
+        let there = client::optional(api.get_metadata(&name).await)?;
+        if there.is_some_and(|claim| identity::is_stale(&look.object, &claim.metadata, ordinal)) {
+            let why = format!("pvc {name} is to be deleted with the pod that was scaled away");
+            return Err(Error::NotYet(why));
+        }
+    }
+    Ok(())
 }
 
 /// The claims of one pod that are not there yet. They outlive the pod.
@@ -233,12 +256,13 @@ async fn own_claims(look: &Look<'_, StatefulSet>, plan: &Plan, mine: &[Arc<Pod>]
             if owners == claim.metadata.owner_references.clone().unwrap_or_default() {
                 continue;
             }
-            let patch = json!({"metadata": {"uid": claim.metadata.uid, "ownerReferences": owners}});
+            // The list is written as a whole: owners that others have added meanwhile are kept by
+            // the resource version.
+            let (uid, version) = (&claim.metadata.uid, &claim.metadata.resource_version);
+            let meta = json!({"uid": uid, "resourceVersion": version, "ownerReferences": owners});
             let api = look.api::<PersistentVolumeClaim>();
-            match api.patch(&claim_name, &PatchParams::default(), &Patch::Merge(patch)).await {
-                Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => return Err(error.into()),
-                _ => {}
-            }
+            let patch = Patch::Merge(json!({"metadata": meta}));
+            unless_gone(api.patch(&claim_name, &PatchParams::default(), &patch).await)?;
         }
     }
     Ok(())
@@ -318,5 +342,51 @@ mod tests {
         let volumes = &writes[1].1["spec"]["volumes"];
         assert_eq!(volumes.as_array().map(Vec::len), Some(1), "{volumes}");
         assert_eq!(volumes[0]["persistentVolumeClaim"]["claimName"], "data-web-0");
+    }
+
+    /// The requests of a look at a set that lacks its only pod, whose claim has this metadata.
+    async fn grow(policy: &str, claim: Value) -> (bool, Vec<String>) {
+        let set = json!({"metadata": {"name": "web", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+            "spec": {"replicas": 1, "serviceName": "web", "selector": {"matchLabels": {"a": "b"}},
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}},
+                "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}}],
+                "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": policy}}});
+        let stored = set.clone();
+        let server = Scripted::new(move |asked| match asked.line.as_str() {
+            "GET /api/v1/namespaces/d/persistentvolumeclaims/data-web-0" => Some((
+                200,
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": claim}),
+            )),
+            line if line.contains("/statefulsets/web") => Some((200, stored.clone())),
+            line if line.starts_with("POST") => Some((201, asked.body.clone())),
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        shared.stateful_sets.tell_of(serde_json::from_value(set).unwrap());
+        // The cache knows the claim, and nothing of its owner yet.
+        let known = json!({"metadata": {"name": "data-web-0", "namespace": "d", "uid": "c"}});
+        shared.claims.tell_of(serde_json::from_value(known).unwrap());
+        let looked = workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await;
+        let pods =
+            server.lines().into_iter().filter(|line| line.starts_with("POST") && line.ends_with("/pods"));
+        (looked.is_ok(), pods.collect())
+    }
+
+    #[tokio::test]
+    async fn a_pod_waits_for_the_end_of_claims_that_go_with_its_forerunner() {
+        let owner = |name: &str| json!([{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": "earlier"}]);
+        let claim = |owners: Value| json!({"name": "data-web-0", "uid": "c", "ownerReferences": owners});
+        let (well, made) = grow("Delete", claim(owner("web-0"))).await;
+        assert_eq!((well, made.len()), (false, 0), "it would lose its volume");
+        let going = json!({"name": "data-web-0", "uid": "c", "deletionTimestamp": "2026-01-01T00:00:00Z"});
+        assert_eq!(grow("Delete", going).await.1.len(), 0);
+        assert_eq!(grow("Delete", claim(owner("other"))).await.1.len(), 1);
+        assert_eq!(grow("Delete", claim(json!([]))).await.1.len(), 1);
+        assert_eq!(
+            grow("Retain", claim(owner("web-0"))).await.1.len(),
+            1,
+            "claims are meant to be used again"
+        );
     }
 }
