@@ -1,6 +1,6 @@
 //! How fast a number of replicas may change: pure. What was recommended and what was done a short
 //! while ago is remembered ([`Past`]), in memory only, as upstream does: after a restart an
-//! autoscaler begins anew. Source: `pkg/controller/podautoscaler/horizontal.go`.
+//! autoscaler begins anew, with its present size as the first recommendation. Source: `pkg/controller/podautoscaler/horizontal.go`.
 
 use clock::Instant;
 use k8s_openapi::api::autoscaling::v2::{HPAScalingRules, HorizontalPodAutoscalerSpec};
@@ -62,8 +62,8 @@ fn bound(rules: &HPAScalingRules, past: &Past, current: i32, up: bool, now: Inst
         return current;
     }
     let bounds = rules.policies.iter().flatten().map(|policy| {
-        let done = past.sum(now, policy.period_seconds, up);
-        let start = if up { current - done } else { current + done };
+        let done = |up| past.sum(now, policy.period_seconds, up);
+        let start = current.saturating_sub(done(true)).saturating_add(done(false)); // at its begin
         match (policy.type_.as_str(), up) {
             ("Pods", true) => start.saturating_add(policy.value),
             ("Pods", false) => start.saturating_sub(policy.value),
@@ -87,6 +87,11 @@ pub fn limit(
     now: Instant,
 ) -> Limited {
     past.forget(now);
+    if past.recommended.is_empty() {
+        // Nothing is known of the time before, as after a restart: the present size counts as what
+        // was wanted, so that a window holds from now on.
+        past.recommended.push((now, current));
+    }
     let behavior = spec.behavior.as_ref();
     let (up, down) =
         (behavior.and_then(|b| b.scale_up.as_ref()), behavior.and_then(|b| b.scale_down.as_ref()));
@@ -222,5 +227,26 @@ mod tests {
             "already two in this minute"
         );
         assert_eq!(limit(&behavior("Max"), &mut past, 12, 20, at(61)).replicas, 14);
+    }
+
+    #[test]
+    fn after_a_restart_fewer_are_wanted_for_a_whole_window_first() {
+        let (spec, mut past) = (spec(Value::Null), Past::default());
+        let first = limit(&spec, &mut past, 10, 1, at(1000));
+        assert_eq!((first.replicas, first.stabilized.unwrap().0), (10, "ScaleDownStabilized"));
+        assert_eq!(limit(&spec, &mut past, 10, 1, at(1299)).replicas, 10);
+        assert_eq!(limit(&spec, &mut past, 10, 1, at(1300)).replicas, 2);
+    }
+
+    #[test]
+    fn a_period_begins_with_what_was_there_before_both_ways() {
+        let policy = json!([{"type": "Pods", "value": 4, "periodSeconds": 60}]);
+        let rules = json!({"stabilizationWindowSeconds": 0, "policies": policy});
+        let (spec, mut past) = (spec(json!({"scaleUp": rules, "scaleDown": rules})), Past::default());
+        // From 10 up to 14, and down to 11 in the same minute.
+        past.change(at(2000), 4);
+        past.change(at(2010), -3);
+        assert_eq!(limit(&spec, &mut past, 11, 20, at(2020)).replicas, 14);
+        assert_eq!(limit(&spec, &mut past, 11, 2, at(2020)).replicas, 6);
     }
 }

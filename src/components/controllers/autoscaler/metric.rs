@@ -9,8 +9,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A use this near to its target is left alone.
-const TOLERANCE: f64 = 0.1;
 /// So long after its start a pod's CPU use is believed only if it was measured while it was ready.
 const CPU_INITIALIZATION: Duration = Duration::from_secs(300);
 /// A pod that was unready from its start on for this long and still is counts as starting.
@@ -25,12 +23,34 @@ pub enum Target {
     Average(i64),
 }
 
+/// A use this near to its target is left alone: parts of it, for more and for fewer replicas.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// 0.1: up to 1.1 times the target is near enough.
+    pub up: f64,
+    /// 0.1: down to 0.9 times the target is near enough.
+    pub down: f64,
+}
+
+impl Default for Tolerance {
+    fn default() -> Tolerance {
+        Tolerance { up: 0.1, down: 0.1 }
+    }
+}
+
+impl Tolerance {
+    fn covers(&self, ratio: f64) -> bool {
+        1.0 - self.down <= ratio && ratio <= 1.0 + self.up
+    }
+}
+
 /// A metric: a resource, of all containers or of one.
 #[derive(Clone, Debug)]
 pub struct Metric {
     pub resource: String,
     pub container: Option<String>,
     pub target: Target,
+    pub tolerance: Tolerance,
 }
 
 /// A pod's use: thousandths by container and resource, and over which time until when.
@@ -147,10 +167,6 @@ fn ratio(metric: &Metric, uses: &[(&Pod, i64)]) -> Result<(f64, i64, Option<i64>
     }
 }
 
-fn is_near(ratio: f64) -> bool {
-    (1.0 - ratio).abs() <= TOLERANCE
-}
-
 /// Pure: how many replicas bring the use to its target. `current` of them are there. Pods about
 /// which nothing is known are counted so that they make the step smaller: as using all of their
 /// share when fewer would do, as using nothing when more are needed.
@@ -183,7 +199,7 @@ pub fn replicas(
     let verdict = |replicas: i32| Verdict { replicas, average, utilization };
     let up = first > 1.0;
     if (!up || unready.is_empty()) && missing.is_empty() {
-        if is_near(first) {
+        if metric.tolerance.covers(first) {
             return Ok(verdict(current));
         }
         return Ok(verdict((first * uses.len() as f64).ceil() as i32));
@@ -199,7 +215,7 @@ pub fn replicas(
         uses.extend(unready.into_iter().map(|pod| (pod, 0)));
     }
     let (second, ..) = ratio(metric, &uses)?;
-    if is_near(second) || (first < 1.0 && second > 1.0) || (first > 1.0 && second < 1.0) {
+    if metric.tolerance.covers(second) || (first < 1.0 && second > 1.0) || (first > 1.0 && second < 1.0) {
         return Ok(verdict(current));
     }
     let wanted = (second * uses.len() as f64).ceil() as i32;
@@ -238,7 +254,8 @@ mod tests {
                 samples.insert(format!("p{i}"), sample);
             }
         }
-        let metric = Metric { resource: "cpu".into(), container: None, target };
+        let metric =
+            Metric { resource: "cpu".into(), container: None, target, tolerance: Tolerance::default() };
         replicas(&metric, current, &all, &samples, NOW.parse().unwrap())
     }
 

@@ -6,28 +6,27 @@
 
 pub mod limits;
 pub mod metric;
+mod source;
 
 use super::resources::Mapper;
 use super::write::unless_gone;
 use super::{Error, Shared, record, reference};
 use api::kinds;
-use api::quantity::Quantity;
 use client::{Client, Key, Outcome, Recorder, WorkQueue, segment};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::autoscaling::v2::{
-    ContainerResourceMetricStatus, CrossVersionObjectReference, HorizontalPodAutoscaler,
-    HorizontalPodAutoscalerCondition, HorizontalPodAutoscalerStatus, MetricSpec, MetricStatus, MetricTarget,
-    MetricValueStatus, ResourceMetricStatus,
+    CrossVersionObjectReference, HorizontalPodAutoscaler, HorizontalPodAutoscalerCondition,
+    HorizontalPodAutoscalerStatus, MetricStatus,
 };
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::PostParams;
 use limits::Past;
-use metric::{Metric, Sample, Target, Verdict};
+use metric::{Metric, Sample};
 use serde_json::Value;
+use source::{kind_of_use, name_of, read, sample, shown, told_of, tolerance};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
@@ -65,6 +64,8 @@ pub(crate) fn start(shared: &Shared) {
 #[derive(Default)]
 struct Memory {
     past: Past,
+    /// Which pods its target has, as of the last look.
+    selector: String,
     /// When it is next looked at. An earlier look (its spec has changed) does not make two rounds
     /// of looks out of one.
     next: Option<clock::Instant>,
@@ -90,13 +91,17 @@ struct Look<'a> {
 }
 
 impl Worker {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Key, Memory>> {
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
     fn remember<T>(&self, key: &Key, f: impl FnOnce(&mut Memory) -> T) -> T {
-        f(self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).entry(key.clone()).or_default())
+        f(self.known().entry(key.clone()).or_default())
     }
 
     async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(autoscaler) = self.shared.autoscalers.get(&key) else {
-            self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(&key);
+            self.known().remove(&key);
             return Ok(Outcome::Done);
         };
         let mut look = Look {
@@ -124,24 +129,24 @@ impl Worker {
 }
 
 impl Look<'_> {
+    /// Sets a condition. Its time stays unless its status is another one than before this look:
+    /// what the look itself says in between, as that the scale was found before its write is
+    /// refused, is no transition.
     fn set(&mut self, kind: &str, value: bool, reason: &str, message: &str) {
-        let (status, now) = (if value { "True" } else { "False" }, Time(clock::now()));
-        let conditions = self.status.conditions.get_or_insert_default();
+        let status = if value { "True" } else { "False" };
+        let before = self.autoscaler.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        let before = before.into_iter().find(|c| c.type_ == kind && c.status == status);
+        let since = before.and_then(|c| c.last_transition_time.clone());
         let fresh = HorizontalPodAutoscalerCondition {
             type_: kind.into(),
             status: status.into(),
             reason: Some(reason.into()),
             message: Some(message.into()),
-            last_transition_time: Some(now),
+            last_transition_time: since.or_else(|| Some(Time(clock::now()))),
         };
+        let conditions = self.status.conditions.get_or_insert_default();
         match conditions.iter_mut().find(|c| c.type_ == kind) {
-            Some(old) => {
-                let since = old.last_transition_time.clone().filter(|_| old.status == status);
-                *old = HorizontalPodAutoscalerCondition {
-                    last_transition_time: since.or(fresh.last_transition_time.clone()),
-                    ..fresh
-                };
-            }
+            Some(old) => *old = fresh,
             None => conditions.push(fresh),
         }
     }
@@ -243,13 +248,18 @@ impl Look<'_> {
             (Ok(pods), Ok(samples)) => Ok((pods, samples)),
             (Err(why), _) | (_, Err(why)) => Err(why),
         };
-        let metrics = spec.metrics.clone().unwrap_or_default();
+        if self.is_ambiguous(&selector) {
+            return None;
+        }
+        let (metrics, tolerance) =
+            (spec.metrics.clone().unwrap_or_default(), tolerance(spec.behavior.as_ref()));
         let mut best: Option<(i32, String)> = None;
         let mut failed: Vec<(String, String)> = Vec::new();
         let mut statuses: Vec<MetricStatus> = Vec::new();
-        for (i, asked) in metrics.iter().enumerate() {
+        for asked in &metrics {
             let verdict = match (read(asked), &known) {
                 (Ok(metric), Ok((pods, samples))) => {
+                    let metric = Metric { tolerance, ..metric };
                     metric::replicas(&metric, current, pods, samples, clock::now()).map(|v| (metric, v))
                 }
                 (Err(why), _) => Err(why),
@@ -268,9 +278,7 @@ impl Look<'_> {
                         format!("failed to get {what} {}: {why}", kind_of_use(asked)),
                         asked.type_.clone(),
                     ));
-                    let old =
-                        self.autoscaler.status.iter().flat_map(|s| s.current_metrics.iter().flatten()).nth(i);
-                    statuses.extend(old.cloned());
+                    statuses.extend(told_of(asked, self.autoscaler.status.as_ref()).cloned());
                 }
             }
         }
@@ -308,6 +316,32 @@ impl Look<'_> {
         Some((limited.replicas, why))
     }
 
+    /// Do other autoscalers choose some of the same pods? Then none of them scales, as upstream:
+    /// each would undo what the other does.
+    fn is_ambiguous(&mut self, selector: &str) -> bool {
+        let pods = self.pods(selector).unwrap_or_default();
+        let mut known = self.worker.known();
+        known.entry(self.key.clone()).or_default().selector = selector.to_string();
+        let chooses = |memory: &Memory| {
+            let selector = api::labels::Selector::parse(&memory.selector).ok();
+            let selector = selector.filter(|_| !memory.selector.is_empty());
+            selector.is_some_and(|s| pods.iter().any(|pod| s.matches(&labels(pod))))
+        };
+        let all = known.iter().filter(|(key, memory)| {
+            key.namespace == self.key.namespace && (*key == self.key || chooses(memory))
+        });
+        let all: Vec<String> = all.map(|(key, _)| key.to_string()).collect();
+        drop(known);
+        if all.len() < 2 {
+            return false;
+        }
+        let told =
+            format!("pods by selector {selector} are controlled by multiple HPAs: [{}]", all.join(" "));
+        self.warn("AmbiguousSelector", &told);
+        self.set("ScalingActive", false, "AmbiguousSelector", &told);
+        true
+    }
+
     /// Where the target's scale is: of a built-in kind, or of a custom one, which discovery knows.
     async fn scale_path(&self, target: &CrossVersionObjectReference) -> Result<String, String> {
         let api_version = target.api_version.as_deref().unwrap_or("v1");
@@ -326,10 +360,7 @@ impl Look<'_> {
 
     fn pods(&self, selector: &str) -> Result<Vec<Arc<Pod>>, String> {
         let selector = api::labels::Selector::parse(selector)?;
-        let chosen = |pod: &Arc<Pod>| {
-            let labels = serde_json::to_value(&pod.metadata.labels).unwrap_or_default();
-            selector.matches(&labels)
-        };
+        let chosen = |pod: &Arc<Pod>| selector.matches(&labels(pod));
         Ok(self.worker.shared.pods.within(&self.key.namespace).into_iter().filter(chosen).collect())
     }
 
@@ -370,6 +401,10 @@ impl Look<'_> {
     }
 }
 
+fn labels(pod: &Pod) -> Value {
+    serde_json::to_value(&pod.metadata.labels).unwrap_or_default()
+}
+
 fn text(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
@@ -384,88 +419,6 @@ fn scale_path(namespace: &str, api_version: &str, plural: &str, name: &str) -> S
     let place: Vec<String> = api_version.splitn(2, '/').map(segment).collect();
     let (place, name) = (place.join("/"), segment(name));
     format!("{root}/{place}/namespaces/{namespace}/{plural}/{name}/scale")
-}
-
-/// What a metric of the spec asks for.
-fn read(asked: &MetricSpec) -> Result<Metric, String> {
-    let (resource, container, target) = match (&asked.resource, &asked.container_resource) {
-        (Some(r), _) => (r.name.clone(), None, &r.target),
-        (None, Some(r)) => (r.name.clone(), Some(r.container.clone()), &r.target),
-        _ => {
-            let group = if asked.type_ == "External" { "external" } else { "custom" };
-            return Err(format!("no {group} metrics API ({group}.metrics.k8s.io) registered"));
-        }
-    };
-    let MetricTarget { average_utilization, average_value, .. } = target;
-    let target = match (average_utilization, average_value.as_ref().and_then(|q| Quantity::parse(&q.0))) {
-        (Some(percent), _) => Target::Utilization(i64::from(*percent)),
-        (None, Some(amount)) => Target::Average(amount.milli()),
-        _ => return Err("invalid resource metric source: neither an average utilization nor an average value target was set".into()),
-    };
-    Ok(Metric { resource, container, target })
-}
-
-/// What could not be had, in the words of events.
-fn kind_of_use(asked: &MetricSpec) -> &'static str {
-    let target = asked.resource.as_ref().map(|r| &r.target);
-    match target.or(asked.container_resource.as_ref().map(|r| &r.target)) {
-        Some(target) if target.average_utilization.is_some() => "utilization",
-        Some(_) => "usage",
-        None => "metric",
-    }
-}
-
-/// How events name a metric.
-fn name_of(metric: &Metric) -> String {
-    let what = match &metric.container {
-        Some(_) => format!("{} container resource", metric.resource),
-        None => format!("{} resource", metric.resource),
-    };
-    match metric.target {
-        Target::Utilization(_) => format!("{what} utilization (percentage of request)"),
-        Target::Average(_) => what,
-    }
-}
-
-/// A metric as the status shows it.
-fn shown(asked: &MetricSpec, verdict: &Verdict) -> MetricStatus {
-    let average = Quantity::parse(&format!("{}m", verdict.average)).map(|q| Amount(q.to_string()));
-    let current = MetricValueStatus {
-        average_utilization: verdict.utilization.and_then(|n| i32::try_from(n).ok()),
-        average_value: average,
-        value: None,
-    };
-    MetricStatus {
-        type_: asked.type_.clone(),
-        resource: asked
-            .resource
-            .as_ref()
-            .map(|r| ResourceMetricStatus { name: r.name.clone(), current: current.clone() }),
-        container_resource: asked.container_resource.as_ref().map(|r| ContainerResourceMetricStatus {
-            name: r.name.clone(),
-            container: r.container.clone(),
-            current: current.clone(),
-        }),
-        ..MetricStatus::default()
-    }
-}
-
-/// One pod's line of the metrics API.
-fn sample(pod: &Value) -> Option<(String, Sample)> {
-    let mut used = BTreeMap::new();
-    for container in pod["containers"].as_array()? {
-        for (resource, amount) in container["usage"].as_object()? {
-            let name = container["name"].as_str()?.to_string();
-            used.insert((name, resource.clone()), Quantity::parse(amount.as_str()?)?.milli());
-        }
-    }
-    let window: jiff::SignedDuration = pod["window"].as_str()?.parse().ok()?;
-    let sample = Sample {
-        at: pod["timestamp"].as_str()?.parse().ok()?,
-        window: Duration::try_from(window).ok()?,
-        used,
-    };
-    Some((pod["metadata"]["name"].as_str()?.to_string(), sample))
 }
 
 #[cfg(test)]

@@ -63,3 +63,106 @@ fn a_targets_name_and_version_stay_in_their_places() {
     let path = scale_path("d", "example.com/v1/../x", "widgets", "a/../b?c");
     assert_eq!(path, "/apis/example.com/v1%2F..%2Fx/namespaces/d/widgets/a%2F..%2Fb%3Fc/scale");
 }
+
+fn metric(resource: &str, percent: i32) -> Value {
+    let target = json!({"type": "Utilization", "averageUtilization": percent});
+    json!({"type": "Resource", "resource": {"name": resource, "target": target}})
+}
+
+/// A server whose target has one pod, which uses half of the CPU that it requests. `refuse`: no
+/// other size is taken.
+async fn server(refuse: bool) -> client::testing::Scripted {
+    let usage = json!({"metadata": {"name": "p"}, "timestamp": "2026-01-01T01:00:00Z", "window": "10s",
+        "containers": [{"name": "c", "usage": {"cpu": "50m"}}]});
+    client::testing::Scripted::new(move |asked| match asked.line.as_str() {
+        line if line.starts_with("GET") && line.ends_with("/scale") => Some((
+            200,
+            json!({"metadata": {}, "spec": {"replicas": 1}, "status": {"replicas": 1, "selector": "a=b"}}),
+        )),
+        line if line.ends_with("/scale") && refuse => client::testing::refusal(500, "out of order"),
+        line if line.contains("metrics.k8s.io") => Some((200, json!({"items": [usage]}))),
+        _ => None,
+    })
+    .await
+}
+
+fn worker(server: &client::testing::Scripted, names: &[&str], metrics: &Value, behavior: &Value) -> Worker {
+    let shared = Shared::fixed(&server.client);
+    let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let pod = json!({"metadata": {"name": "p", "namespace": "d", "labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "100m"}}}]},
+        "status": {"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "conditions": [ready]}});
+    shared.pods.tell_of(serde_json::from_value(pod).unwrap());
+    for name in names {
+        let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": name});
+        let object = json!({"metadata": {"name": name, "namespace": "d", "uid": name, "generation": 1},
+            "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 5, "metrics": metrics, "behavior": behavior}});
+        shared.autoscalers.tell_of(serde_json::from_value(object).unwrap());
+    }
+    let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
+    Worker { shared, recorder, kinds: Mapper::default(), known: Mutex::default() }
+}
+
+/// Every look finds what the one before it has written, an hour ago.
+#[tokio::test]
+async fn a_status_is_written_only_if_something_is_new() {
+    for (refuse, metrics) in [
+        (false, json!([metric("cpu", 50)])),
+        (true, json!([metric("cpu", 5)])),
+        (false, json!([metric("memory", 50), metric("cpu", 50)])),
+    ] {
+        let server = server(refuse).await;
+        let worker = worker(&server, &["h"], &metrics, &Value::Null);
+        let mut written = 0;
+        for _ in 0..4 {
+            worker.sync(Key::new("d", "h"), None).await.unwrap();
+            for mut put in server.take().into_iter().filter(|a| a.line.ends_with("/h/status")) {
+                for condition in put.body["status"]["conditions"].as_array_mut().unwrap() {
+                    condition["lastTransitionTime"] = json!("2026-01-01T00:00:00Z");
+                }
+                worker.shared.autoscalers.tell_of(serde_json::from_value(put.body).unwrap());
+                written += 1;
+            }
+        }
+        assert_eq!(written, 1, "{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_behavior_says_how_near_is_near_enough() {
+    let sizes = async |percent: i32, behavior: Value| -> Vec<Value> {
+        let server = server(false).await;
+        let worker = worker(&server, &["h"], &json!([metric("cpu", percent)]), &behavior);
+        worker.sync(Key::new("d", "h"), None).await.unwrap();
+        let puts =
+            server.take().into_iter().filter(|a| a.line.starts_with("PUT") && a.line.ends_with("/scale"));
+        puts.map(|a| a.body["spec"]["replicas"].clone()).collect()
+    };
+    assert_eq!(sizes(48, Value::Null).await, [] as [Value; 0], "50 of 48 per cent is less than a tenth more");
+    assert_eq!(sizes(48, json!({"scaleUp": {"tolerance": "0.01"}})).await, [json!(2)]);
+    assert_eq!(sizes(30, json!({"scaleUp": {"tolerance": "800m"}})).await, [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn two_autoscalers_of_the_same_pods_scale_nothing() {
+    let server = server(false).await;
+    let worker = worker(&server, &["one", "two"], &json!([metric("cpu", 5)]), &Value::Null);
+    for (name, scaled) in [("one", 1), ("two", 0), ("one", 0)] {
+        worker.sync(Key::new("d", name), None).await.unwrap();
+        let puts =
+            server.lines().into_iter().filter(|l| l.starts_with("PUT") && l.ends_with("/scale")).count();
+        assert_eq!(puts, scaled, "{name}");
+    }
+    let told = server.event("AmbiguousSelector").await;
+    assert_eq!(told, "pods by selector a=b are controlled by multiple HPAs: [d/one d/two]");
+    worker
+        .shared
+        .autoscalers
+        .tell_gone(serde_json::from_value(json!({"metadata": {"name": "two", "namespace": "d"}})).unwrap());
+    worker.sync(Key::new("d", "two"), None).await.unwrap();
+    worker.sync(Key::new("d", "one"), None).await.unwrap();
+    assert!(
+        server.lines().iter().any(|l| l.starts_with("PUT") && l.ends_with("/scale")),
+        "it is alone again"
+    );
+}

@@ -1,0 +1,124 @@
+//! Between the words of the API and those of [`super::metric`]: what a spec asks for, what the
+//! metrics API answers, and what the status shows.
+
+use super::metric::{Metric, Sample, Target, Tolerance, Verdict};
+use api::quantity::Quantity;
+use k8s_openapi::api::autoscaling::v2::{
+    ContainerResourceMetricStatus, HPAScalingRules, HorizontalPodAutoscalerBehavior,
+    HorizontalPodAutoscalerStatus, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus,
+    ResourceMetricStatus,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a metric of the spec asks for.
+pub(super) fn read(asked: &MetricSpec) -> Result<Metric, String> {
+    let (resource, container, target) = match (&asked.resource, &asked.container_resource) {
+        (Some(r), _) => (r.name.clone(), None, &r.target),
+        (None, Some(r)) => (r.name.clone(), Some(r.container.clone()), &r.target),
+        _ => {
+            let group = if asked.type_ == "External" { "external" } else { "custom" };
+            return Err(format!("no {group} metrics API ({group}.metrics.k8s.io) registered"));
+        }
+    };
+    let MetricTarget { average_utilization, average_value, .. } = target;
+    let target = match (average_utilization, average_value.as_ref().and_then(|q| Quantity::parse(&q.0))) {
+        (Some(percent), _) => Target::Utilization(i64::from(*percent)),
+        (None, Some(amount)) => Target::Average(amount.milli()),
+        _ => return Err("invalid resource metric source: neither an average utilization nor an average value target was set".into()),
+    };
+    Ok(Metric { resource, container, target, tolerance: Tolerance::default() })
+}
+
+/// Pure: how near to its target a use is left alone, as the behavior says; a tenth if it says
+/// nothing.
+pub(super) fn tolerance(behavior: Option<&HorizontalPodAutoscalerBehavior>) -> Tolerance {
+    let of = |rules: Option<&HPAScalingRules>, default: f64| {
+        let told = rules.and_then(|r| Quantity::parse(&r.tolerance.as_ref()?.0));
+        told.map_or(default, |amount| amount.milli() as f64 / 1000.0)
+    };
+    let default = Tolerance::default();
+    Tolerance {
+        up: of(behavior.and_then(|b| b.scale_up.as_ref()), default.up),
+        down: of(behavior.and_then(|b| b.scale_down.as_ref()), default.down),
+    }
+}
+
+/// Pure: what the status has told of this metric.
+pub(super) fn told_of<'a>(
+    asked: &MetricSpec,
+    status: Option<&'a HorizontalPodAutoscalerStatus>,
+) -> Option<&'a MetricStatus> {
+    let resource = asked.resource.as_ref().map(|r| &r.name);
+    let container = asked.container_resource.as_ref().map(|r| (&r.name, &r.container));
+    status.iter().flat_map(|s| s.current_metrics.iter().flatten()).find(|told| {
+        told.type_ == asked.type_
+            && told.resource.as_ref().map(|r| &r.name) == resource
+            && told.container_resource.as_ref().map(|r| (&r.name, &r.container)) == container
+    })
+}
+
+/// What could not be had, in the words of events.
+pub(super) fn kind_of_use(asked: &MetricSpec) -> &'static str {
+    let target = asked.resource.as_ref().map(|r| &r.target);
+    match target.or(asked.container_resource.as_ref().map(|r| &r.target)) {
+        Some(target) if target.average_utilization.is_some() => "utilization",
+        Some(_) => "usage",
+        None => "metric",
+    }
+}
+
+/// How events name a metric.
+pub(super) fn name_of(metric: &Metric) -> String {
+    let what = match &metric.container {
+        Some(_) => format!("{} container resource", metric.resource),
+        None => format!("{} resource", metric.resource),
+    };
+    match metric.target {
+        Target::Utilization(_) => format!("{what} utilization (percentage of request)"),
+        Target::Average(_) => what,
+    }
+}
+
+/// A metric as the status shows it.
+pub(super) fn shown(asked: &MetricSpec, verdict: &Verdict) -> MetricStatus {
+    let average = Quantity::parse(&format!("{}m", verdict.average)).map(|q| Amount(q.to_string()));
+    let current = MetricValueStatus {
+        average_utilization: verdict.utilization.and_then(|n| i32::try_from(n).ok()),
+        average_value: average,
+        value: None,
+    };
+    MetricStatus {
+        type_: asked.type_.clone(),
+        resource: asked
+            .resource
+            .as_ref()
+            .map(|r| ResourceMetricStatus { name: r.name.clone(), current: current.clone() }),
+        container_resource: asked.container_resource.as_ref().map(|r| ContainerResourceMetricStatus {
+            name: r.name.clone(),
+            container: r.container.clone(),
+            current: current.clone(),
+        }),
+        ..MetricStatus::default()
+    }
+}
+
+/// One pod's line of the metrics API.
+pub(super) fn sample(pod: &Value) -> Option<(String, Sample)> {
+    let mut used = BTreeMap::new();
+    for container in pod["containers"].as_array()? {
+        for (resource, amount) in container["usage"].as_object()? {
+            let name = container["name"].as_str()?.to_string();
+            used.insert((name, resource.clone()), Quantity::parse(amount.as_str()?)?.milli());
+        }
+    }
+    let window: jiff::SignedDuration = pod["window"].as_str()?.parse().ok()?;
+    let sample = Sample {
+        at: pod["timestamp"].as_str()?.parse().ok()?,
+        window: Duration::try_from(window).ok()?,
+        used,
+    };
+    Some((pod["metadata"]["name"].as_str()?.to_string(), sample))
+}
