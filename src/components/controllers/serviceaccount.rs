@@ -5,11 +5,11 @@
 
 use super::pods::is_namespace_ending;
 use super::{Error, Shared, reference};
-use client::{Key, Outcome, WorkQueue, is_code};
+use client::{Key, Outcome, WorkQueue, is_code, optional, segment};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, PostParams, Preconditions};
 use pki::LEGACY_ISSUER;
 use serde_json::json;
 use std::sync::Arc;
@@ -102,18 +102,28 @@ async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
     let annotation = |name: &str| secret.metadata.annotations.as_ref().and_then(|a| a.get(name)).cloned();
     let Some(name) = annotation(ACCOUNT) else { return Ok(Outcome::Done) };
     let api = shared.config.client.within::<Secret>(&key.namespace);
-    let account = shared.accounts.get(&Key::new(key.namespace.clone(), name.clone()));
     // A later account of the same name is another one: its token is not that of the one before.
     let is_same = |account: &ServiceAccount| {
         annotation(ACCOUNT_UID).is_none_or(|uid| uid.is_empty() || Some(uid) == account.metadata.uid)
     };
-    let Some(account) = account.filter(|account| is_same(account)) else {
-        if annotation(ACCOUNT_UID).is_some() {
-            tolerate(api.delete(&key.name, &DeleteParams::default()).await)?;
-        }
+    let known = shared.accounts.get(&Key::new(key.namespace.clone(), name.clone()));
+    let mut account = known.filter(|account| is_same(account));
+    if account.is_none() {
+        // The cache of the accounts may be behind that of the secrets.
+        let accounts = shared.config.client.within::<ServiceAccount>(&key.namespace);
+        account = optional(accounts.get(&segment(&name)).await)?.filter(is_same).map(Arc::new);
+    }
+    let Some(account) = account else {
+        let uid = secret.metadata.uid.clone();
+        let preconditions = Some(Preconditions { uid, resource_version: None });
+        let params = DeleteParams { preconditions, ..DeleteParams::default() };
+        tolerate(api.delete(&key.name, &params).await)?;
         return Ok(Outcome::Done);
     };
-    if secret.data.as_ref().is_some_and(|d| d.contains_key("token")) {
+    let has = |key: &str| secret.data.as_ref().and_then(|d| d.get(key)).is_some_and(|v| !v.0.is_empty());
+    let ca = shared.config.ca.pem().as_bytes();
+    let same_ca = secret.data.as_ref().and_then(|d| d.get("ca.crt")).is_some_and(|known| known.0 == ca);
+    if has("token") && has("namespace") && same_ca {
         return Ok(Outcome::Done);
     }
     let uid = account.metadata.uid.clone().unwrap_or_default();
@@ -125,11 +135,12 @@ async fn token(shared: &Shared, key: Key) -> Result<Outcome, Error> {
         "kubernetes.io/serviceaccount/service-account.uid": uid,
         "sub": format!("system:serviceaccount:{}:{name}", key.namespace),
     });
-    let token = shared.config.tokens.sign(&claims)?;
     let mut next = (*secret).clone();
     let data = next.data.get_or_insert_default();
-    data.insert("token".into(), ByteString(token.into_bytes()));
-    data.insert("ca.crt".into(), ByteString(shared.config.ca.pem().as_bytes().to_vec()));
+    if !has("token") {
+        data.insert("token".into(), ByteString(shared.config.tokens.sign(&claims)?.into_bytes()));
+    }
+    data.insert("ca.crt".into(), ByteString(ca.to_vec()));
     data.insert("namespace".into(), ByteString(key.namespace.clone().into_bytes()));
     next.metadata.annotations.get_or_insert_default().insert(ACCOUNT_UID.into(), uid);
     tolerate(api.replace(&key.name, &PostParams::default(), &next).await)?;
@@ -142,29 +153,60 @@ mod tests {
     use client::testing::{Scripted, refusal};
     use std::time::Duration;
 
-    #[tokio::test]
-    async fn a_secret_of_an_earlier_account_with_the_same_name_is_deleted() {
-        let deleted = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let seen = deleted.clone();
-        let server = Scripted::new(move |asked| {
-            if asked.line.starts_with("DELETE ") {
-                seen.lock().unwrap().push(asked.line.clone());
-            }
-            None
+    /// The writes of a look at a secret of the account `robot` with these annotations and data. The
+    /// API server knows an account with the uid `live`, the cache one with the uid `known`.
+    async fn writes(
+        annotations: serde_json::Value,
+        data: serde_json::Value,
+        live: &'static str,
+        known: &str,
+    ) -> Vec<client::testing::Asked> {
+        let account = |uid: &str| json!({"metadata": {"name": "robot", "namespace": "n", "uid": uid}});
+        let server = Scripted::new(move |asked| match asked.line.as_str() {
+            "GET /api/v1/namespaces/n/serviceaccounts/robot" if live.is_empty() => refusal(404, "NotFound"),
+            "GET /api/v1/namespaces/n/serviceaccounts/robot" => Some((200, account(live))),
+            _ => None,
         })
         .await;
         let shared = Shared::fixed(&server.client);
-        let account = json!({"metadata": {"name": "robot", "namespace": "n", "uid": "new"}});
-        shared.accounts.tell_of(serde_json::from_value(account).unwrap());
-        for uid in ["old", "new"] {
-            let annotations = json!({ACCOUNT: "robot", ACCOUNT_UID: uid});
-            let meta = json!({"name": uid, "namespace": "n", "annotations": annotations});
-            let secret = json!({"metadata": meta, "data": {"token": "eA=="}});
-            shared.secrets.tell_of(serde_json::from_value(secret).unwrap());
-            token(&shared, Key::new("n", uid)).await.ok();
+        if !known.is_empty() {
+            shared.accounts.tell_of(serde_json::from_value(account(known)).unwrap());
         }
-        assert_eq!(*deleted.lock().unwrap(), ["DELETE /api/v1/namespaces/n/secrets/old"]);
+        let meta = json!({"name": "s", "namespace": "n", "uid": "u", "annotations": annotations});
+        shared.secrets.tell_of(serde_json::from_value(json!({"metadata": meta, "data": data})).unwrap());
+        token(&shared, Key::new("n", "s")).await.ok();
         shared.crew.kill();
+        server.take().into_iter().filter(|asked| !asked.line.starts_with("GET")).collect()
+    }
+
+    #[tokio::test]
+    async fn a_token_goes_with_its_account_once_the_api_server_says_that_it_is_gone() {
+        let of = |uid: &str| json!({ACCOUNT: "robot", ACCOUNT_UID: uid});
+        let full = || json!({"token": "eA==", "namespace": "bg=="});
+        let delete = "DELETE /api/v1/namespaces/n/secrets/s";
+        for (annotations, live, known, gone) in [
+            (of("old"), "new", "new", true),  // a later account of the same name
+            (of("new"), "new", "old", false), // the cache is behind
+            (of("new"), "new", "", false),    // the cache is behind
+            (of("new"), "", "", true),
+            (json!({ACCOUNT: "robot"}), "", "", true),
+            (json!({ACCOUNT: "robot"}), "new", "", false),
+            (json!({}), "", "", false),
+        ] {
+            let written = writes(annotations.clone(), full(), live, known).await;
+            let deleted = written.iter().find(|asked| asked.line == delete);
+            assert_eq!(deleted.is_some(), gone, "{annotations} {live:?} {known:?}");
+            assert!(deleted.is_none_or(|asked| asked.body["preconditions"]["uid"] == "u"));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_old_certificate_beside_a_token_is_replaced_and_the_token_stays() {
+        let data = json!({"token": "eA==", "namespace": "bg==", "ca.crt": "b2xk"});
+        let written = writes(json!({ACCOUNT: "robot", ACCOUNT_UID: "a"}), data, "a", "a").await;
+        let next = &written[0].body["data"];
+        assert_eq!(written[0].line, "PUT /api/v1/namespaces/n/secrets/s");
+        assert_eq!((&next["token"], next["ca.crt"] == "b2xk"), (&json!("eA=="), false));
     }
 
     #[tokio::test]
