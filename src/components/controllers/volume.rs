@@ -16,11 +16,15 @@ use client::{Key, Outcome, Recorder, WorkQueue, optional, segment};
 use k8s_openapi::api::core::v1::{
     PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, PersistentVolumeStatus,
 };
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::sync::Arc;
 use tap::{Cause, Component, Event};
 
+const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
+/// Where claims named their class before they had a field for it.
+const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 
 pub(crate) fn start(shared: &Shared) {
@@ -214,7 +218,18 @@ impl Worker {
             }
             return Ok(Outcome::Done);
         }
-        let class = claim.spec.as_ref().and_then(|s| s.storage_class_name.clone()).unwrap_or_default();
+        let class = claim.spec.as_ref().and_then(|s| s.storage_class_name.clone());
+        let noted = claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(OLD_CLASS));
+        if class.is_none()
+            && !noted
+            && let Some(name) = default_class(&self.shared.classes.list())
+        {
+            // The claim is older than the default class. The change brings its key back.
+            let patch = json!({"metadata": {"uid": claim.metadata.uid}, "spec": {"storageClassName": name}});
+            unless_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
+            return Ok(Outcome::Done);
+        }
+        let class = class.unwrap_or_default();
         if class.is_empty() {
             let message = "no persistent volumes available for this claim and no storage class is set";
             self.recorder.normal(&about, "FailedBinding", message, cause.clone());
@@ -294,7 +309,8 @@ impl Worker {
             }
         };
         // A reserved volume on its way to Bound is the claim worker's.
-        if phase == want || (phase == "Bound" && want == "Available") {
+        let reserved = spec.claim_ref.is_some();
+        if phase == want || (phase == "Bound" && want == "Available" && reserved) {
             return Ok(Outcome::Done);
         }
         let api = self.shared.config.client.caused_by(cause).cluster::<PersistentVolume>();
@@ -302,6 +318,21 @@ impl Worker {
         write::status(&api, &volume.metadata, Guard::Uid, volume.status.as_ref(), &new).await?;
         Ok(Outcome::Done)
     }
+}
+
+/// Pure: the class of claims that name none: the newest that is marked as the default, and of
+/// several the first by name. A claim with the class `""` names one: none at all.
+fn default_class(classes: &[Arc<StorageClass>]) -> Option<String> {
+    let is_default = |class: &&Arc<StorageClass>| {
+        let note = class.metadata.annotations.as_ref().and_then(|a| a.get(DEFAULT_CLASS));
+        note.is_some_and(|note| note == "true")
+    };
+    let made = |class: &StorageClass| class.metadata.creation_timestamp.as_ref().map(|t| t.0);
+    let newest = classes
+        .iter()
+        .filter(is_default)
+        .min_by_key(|class| (std::cmp::Reverse(made(class)), class.metadata.name.clone()));
+    newest.and_then(|class| class.metadata.name.clone())
 }
 
 /// Was the volume reserved by a component, and not by somebody who wanted this claim to have it?
@@ -314,122 +345,4 @@ fn with_phase(before: Option<&PersistentVolumeStatus>, phase: &str) -> Persisten
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use client::testing::{Asked, Scripted, refusal};
-    use serde::de::DeserializeOwned;
-    use serde_json::Value;
-
-    fn of<T: DeserializeOwned>(object: Value) -> T {
-        serde_json::from_value(object).unwrap()
-    }
-
-    fn claim(bound: &str, phase: &str) -> PersistentVolumeClaim {
-        let annotations = if bound.is_empty() { json!({}) } else { json!({BIND_COMPLETED: "yes"}) };
-        of(json!({"metadata": {"name": "c", "namespace": "d", "uid": "u", "annotations": annotations},
-            "spec": {"storageClassName": "late", "volumeName": bound}, "status": {"phase": phase}}))
-    }
-
-    fn volume(reserved: Option<&str>) -> PersistentVolume {
-        let claim = reserved.map(|uid| json!({"namespace": "d", "name": "c", "uid": uid}));
-        of(
-            json!({"metadata": {"name": "v", "uid": "w"}, "spec": {"storageClassName": "late", "claimRef": claim}}),
-        )
-    }
-
-    /// A worker that knows these; its class waits for the first consumer.
-    fn worker(
-        server: &Scripted,
-        claims: Vec<PersistentVolumeClaim>,
-        volumes: Vec<PersistentVolume>,
-    ) -> Worker {
-        let shared = Shared::fixed(&server.client);
-        let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
-        shared.classes.tell_of(of(late));
-        claims.into_iter().for_each(|claim| shared.claims.tell_of(claim));
-        volumes.into_iter().for_each(|volume| shared.volumes.tell_of(volume));
-        let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
-        Worker { shared, recorder }
-    }
-
-    fn key() -> Key {
-        Key::new("d", "c")
-    }
-
-    #[tokio::test]
-    async fn a_class_that_waits_for_its_first_consumer_gets_no_volume_but_the_reserved_one() {
-        let server = Scripted::new(|_| None).await;
-        let free = worker(&server, vec![claim("", "Pending")], vec![volume(None)]);
-        free.claim(key(), None).await.unwrap();
-        assert_eq!(server.lines(), [""; 0]);
-        let reserved = worker(&server, vec![claim("", "Pending")], vec![volume(Some("u"))]);
-        reserved.claim(key(), None).await.unwrap();
-        let claim = "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c";
-        let status = "PATCH /api/v1/persistentvolumes/v/status".to_string();
-        assert_eq!(server.lines(), [status, claim.into(), format!("{claim}/status")]);
-    }
-
-    #[tokio::test]
-    async fn a_claim_whose_volume_is_gone_is_lost_unless_only_the_cache_is_behind() {
-        let stored = |code: u16| {
-            move |asked: &Asked| match (asked.line.as_str(), code) {
-                ("GET /api/v1/persistentvolumes/v", 404) => refusal(404, "NotFound"),
-                ("GET /api/v1/persistentvolumes/v", _) => Some((200, json!(volume(Some("u"))))),
-                _ => None,
-            }
-        };
-        for (code, want) in [(200, Value::Null), (404, json!("Lost"))] {
-            let server = Scripted::new(stored(code)).await;
-            worker(&server, vec![claim("v", "Bound")], vec![]).claim(key(), None).await.unwrap();
-            let written: Value =
-                server.take().iter().map(|a| a.body["status"]["phase"].clone()).next_back().unwrap();
-            assert_eq!(written, want);
-        }
-        let server = Scripted::new(stored(200)).await;
-        worker(&server, vec![claim("v", "Bound")], vec![volume(Some("u"))]).claim(key(), None).await.unwrap();
-        assert_eq!(server.lines(), [""; 0], "all is well, and nobody is asked");
-    }
-
-    /// A scheduler reserved it, ended, and reserved another one after its start, for example.
-    #[tokio::test]
-    async fn a_volume_whose_claim_got_another_one_is_free_again_unless_somebody_wanted_it_so() {
-        for (annotations, want) in [(json!({BOUND_BY_CONTROLLER: "yes"}), true), (json!({}), false)] {
-            let server = Scripted::new(|_| None).await;
-            let mut spare = volume(Some("u"));
-            spare.metadata.annotations = of(annotations);
-            spare.status = Some(with_phase(None, "Available"));
-            let bound = claim("other", "Bound");
-            worker(&server, vec![bound], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
-            let asked = server.take();
-            assert_eq!(!asked.is_empty(), want);
-            for patch in asked {
-                assert_eq!(patch.line, "PATCH /api/v1/persistentvolumes/v");
-                assert_eq!(patch.body["spec"], json!({"claimRef": null}));
-            }
-        }
-        // As long as the claim has none, it is on its way to this one.
-        let server = Scripted::new(|_| None).await;
-        let mut spare = volume(Some("u"));
-        spare.metadata.annotations = of(json!({BOUND_BY_CONTROLLER: "yes"}));
-        spare.status = Some(with_phase(None, "Available"));
-        let open = claim("", "Pending");
-        worker(&server, vec![open], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
-        assert!(server.take().is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_volume_is_released_only_when_the_api_server_does_not_know_its_claim() {
-        for (uid, want) in [("u", vec!["GET"]), ("another", vec!["GET", "PATCH"])] {
-            let stored =
-                json!({"metadata": {"name": "c", "namespace": "d", "uid": uid}, "spec": {"volumeName": "v"}});
-            let server =
-                Scripted::new(move |a| a.line.starts_with("GET").then(|| (200, stored.clone()))).await;
-            let mut bound = volume(Some("u"));
-            bound.status = Some(with_phase(None, "Bound"));
-            worker(&server, vec![], vec![bound]).volume(Key::new("", "v"), None).await.unwrap();
-            let verbs: Vec<String> =
-                server.lines().iter().filter_map(|l| l.split(' ').next().map(String::from)).collect();
-            assert_eq!(verbs, want, "{uid}");
-        }
-    }
-}
+mod tests;

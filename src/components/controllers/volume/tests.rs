@@ -1,0 +1,154 @@
+//! A look at claims and volumes against a server that says what it is asked for.
+
+use super::*;
+use client::testing::{Asked, Scripted, refusal};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+fn of<T: DeserializeOwned>(object: Value) -> T {
+    serde_json::from_value(object).unwrap()
+}
+
+fn claim(bound: &str, phase: &str) -> PersistentVolumeClaim {
+    let annotations = if bound.is_empty() { json!({}) } else { json!({BIND_COMPLETED: "yes"}) };
+    of(json!({"metadata": {"name": "c", "namespace": "d", "uid": "u", "annotations": annotations},
+        "spec": {"storageClassName": "late", "volumeName": bound}, "status": {"phase": phase}}))
+}
+
+fn volume(reserved: Option<&str>) -> PersistentVolume {
+    let claim = reserved.map(|uid| json!({"namespace": "d", "name": "c", "uid": uid}));
+    of(
+        json!({"metadata": {"name": "v", "uid": "w"}, "spec": {"storageClassName": "late", "claimRef": claim}}),
+    )
+}
+
+/// A worker that knows these; its class waits for the first consumer.
+fn worker(server: &Scripted, claims: Vec<PersistentVolumeClaim>, volumes: Vec<PersistentVolume>) -> Worker {
+    let shared = Shared::fixed(&server.client);
+    let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
+    shared.classes.tell_of(of(late));
+    claims.into_iter().for_each(|claim| shared.claims.tell_of(claim));
+    volumes.into_iter().for_each(|volume| shared.volumes.tell_of(volume));
+    let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
+    Worker { shared, recorder }
+}
+
+fn key() -> Key {
+    Key::new("d", "c")
+}
+
+#[tokio::test]
+async fn a_class_that_waits_for_its_first_consumer_gets_no_volume_but_the_reserved_one() {
+    let server = Scripted::new(|_| None).await;
+    let free = worker(&server, vec![claim("", "Pending")], vec![volume(None)]);
+    free.claim(key(), None).await.unwrap();
+    assert_eq!(server.lines(), [""; 0]);
+    let reserved = worker(&server, vec![claim("", "Pending")], vec![volume(Some("u"))]);
+    reserved.claim(key(), None).await.unwrap();
+    let claim = "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c";
+    let status = "PATCH /api/v1/persistentvolumes/v/status".to_string();
+    assert_eq!(server.lines(), [status, claim.into(), format!("{claim}/status")]);
+}
+
+#[tokio::test]
+async fn a_claim_whose_volume_is_gone_is_lost_unless_only_the_cache_is_behind() {
+    let stored = |code: u16| {
+        move |asked: &Asked| match (asked.line.as_str(), code) {
+            ("GET /api/v1/persistentvolumes/v", 404) => refusal(404, "NotFound"),
+            ("GET /api/v1/persistentvolumes/v", _) => Some((200, json!(volume(Some("u"))))),
+            _ => None,
+        }
+    };
+    for (code, want) in [(200, Value::Null), (404, json!("Lost"))] {
+        let server = Scripted::new(stored(code)).await;
+        worker(&server, vec![claim("v", "Bound")], vec![]).claim(key(), None).await.unwrap();
+        let written: Value =
+            server.take().iter().map(|a| a.body["status"]["phase"].clone()).next_back().unwrap();
+        assert_eq!(written, want);
+    }
+    let server = Scripted::new(stored(200)).await;
+    worker(&server, vec![claim("v", "Bound")], vec![volume(Some("u"))]).claim(key(), None).await.unwrap();
+    assert_eq!(server.lines(), [""; 0], "all is well, and nobody is asked");
+}
+
+/// A scheduler reserved it, ended, and reserved another one after its start, for example.
+#[tokio::test]
+async fn a_volume_whose_claim_got_another_one_is_free_again_unless_somebody_wanted_it_so() {
+    for (annotations, want) in [(json!({BOUND_BY_CONTROLLER: "yes"}), true), (json!({}), false)] {
+        let server = Scripted::new(|_| None).await;
+        let mut spare = volume(Some("u"));
+        spare.metadata.annotations = of(annotations);
+        spare.status = Some(with_phase(None, "Available"));
+        let bound = claim("other", "Bound");
+        worker(&server, vec![bound], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
+        let asked = server.take();
+        assert_eq!(!asked.is_empty(), want);
+        for patch in asked {
+            assert_eq!(patch.line, "PATCH /api/v1/persistentvolumes/v");
+            assert_eq!(patch.body["spec"], json!({"claimRef": null}));
+        }
+    }
+    // As long as the claim has none, it is on its way to this one.
+    let server = Scripted::new(|_| None).await;
+    let mut spare = volume(Some("u"));
+    spare.metadata.annotations = of(json!({BOUND_BY_CONTROLLER: "yes"}));
+    spare.status = Some(with_phase(None, "Available"));
+    let open = claim("", "Pending");
+    worker(&server, vec![open], vec![spare]).volume(Key::new("", "v"), None).await.unwrap();
+    assert!(server.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_volume_is_released_only_when_the_api_server_does_not_know_its_claim() {
+    for (uid, want) in [("u", vec!["GET"]), ("another", vec!["GET", "PATCH"])] {
+        let stored =
+            json!({"metadata": {"name": "c", "namespace": "d", "uid": uid}, "spec": {"volumeName": "v"}});
+        let server = Scripted::new(move |a| a.line.starts_with("GET").then(|| (200, stored.clone()))).await;
+        let mut bound = volume(Some("u"));
+        bound.status = Some(with_phase(None, "Bound"));
+        worker(&server, vec![], vec![bound]).volume(Key::new("", "v"), None).await.unwrap();
+        let verbs: Vec<String> =
+            server.lines().iter().filter_map(|l| l.split(' ').next().map(String::from)).collect();
+        assert_eq!(verbs, want, "{uid}");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_without_a_class_gets_the_default_one_when_there_is_one() {
+    let class = |name: &str, made: &str, default: &str| -> StorageClass {
+        let notes = json!({DEFAULT_CLASS: default});
+        let meta = json!({"name": name, "creationTimestamp": made, "annotations": notes});
+        of(json!({"metadata": meta, "provisioner": "x"}))
+    };
+    let (none, noted) = (json!({}), json!({OLD_CLASS: "x"}));
+    for (own, notes, want) in
+        [(Value::Null, &none, Some(json!("b"))), (json!(""), &none, None), (Value::Null, &noted, None)]
+    {
+        let server = Scripted::new(|_| None).await;
+        let claim = json!({"metadata": {"name": "c", "namespace": "d", "uid": "u", "annotations": notes}, "spec": {"storageClassName": own}});
+        let worker = worker(&server, vec![of(claim)], vec![]);
+        for class in [
+            class("a", "2026-01-01T00:00:00Z", "true"),
+            class("c", "2026-01-02T00:00:00Z", "true"),
+            class("b", "2026-01-02T00:00:00Z", "true"),
+            class("newest", "2026-01-03T00:00:00Z", "false"),
+        ] {
+            worker.shared.classes.tell_of(class);
+        }
+        worker.claim(key(), None).await.unwrap();
+        let set = server.take().first().map(|asked| asked.body["spec"]["storageClassName"].clone());
+        assert_eq!(set, want);
+    }
+}
+
+#[tokio::test]
+async fn a_bound_volume_whose_claim_was_taken_off_is_available() {
+    for (reserved, want) in [(None, Some(json!("Available"))), (Some("u"), None)] {
+        let server = Scripted::new(|_| None).await;
+        let mut bound = volume(reserved);
+        bound.status = Some(with_phase(None, "Bound"));
+        let open = claim("", "Pending");
+        worker(&server, vec![open], vec![bound]).volume(Key::new("", "v"), None).await.unwrap();
+        assert_eq!(server.take().first().map(|asked| asked.body["status"]["phase"].clone()), want);
+    }
+}
