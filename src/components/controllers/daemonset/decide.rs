@@ -20,6 +20,10 @@ const TOLERATED: [(&str, &str); 6] = [
     ("node.kubernetes.io/unschedulable", "NoSchedule"),
 ];
 
+/// What a daemon pod on its node's own network tolerates in addition: it may be what sets the
+/// network of pods up.
+const NO_NETWORK: (&str, &str) = ("node.kubernetes.io/network-unavailable", "NoSchedule");
+
 /// What to do on the nodes.
 #[derive(Debug, Default, PartialEq)]
 pub struct Plan {
@@ -51,7 +55,7 @@ pub fn belongs(template: &PodTemplateSpec, node: &Node) -> (bool, bool) {
         return (false, false);
     }
     let mut tolerations = spec.tolerations.unwrap_or_default();
-    tolerations.extend(tolerated());
+    tolerations.extend(tolerated(spec.host_network == Some(true)));
     let taints = node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
     let untolerated = |effect: &str| {
         taints.iter().any(|t| t.effect == effect && !tolerations.iter().any(|to| tolerates(to, t)))
@@ -60,9 +64,11 @@ pub fn belongs(template: &PodTemplateSpec, node: &Node) -> (bool, bool) {
     (schedule && execute, execute)
 }
 
-pub(super) fn tolerated() -> Vec<Toleration> {
+pub(super) fn tolerated(host_network: bool) -> Vec<Toleration> {
+    let more = host_network.then_some(&NO_NETWORK);
     TOLERATED
         .iter()
+        .chain(more)
         .map(|(key, effect)| Toleration {
             key: Some((*key).into()),
             effect: Some((*effect).into()),
@@ -327,6 +333,15 @@ mod tests {
         assert_eq!(plan.create, ["b", "c"]);
         assert_eq!(plan.delete, ["p2", "p3"]);
         assert!(decide(&set(json!({"os": "windows"})), &nodes, &[], "h", now()).create.is_empty());
+    }
+
+    #[test]
+    fn a_pod_on_the_nodes_network_comes_before_the_network_of_pods() {
+        let nodes = [node("a", Some(NO_NETWORK.0))];
+        let mut set = set(json!({}));
+        assert!(decide(&set, &nodes, &[], "h", now()).create.is_empty());
+        set.spec.as_mut().unwrap().template.spec.as_mut().unwrap().host_network = Some(true);
+        assert_eq!(decide(&set, &nodes, &[], "h", now()).create, ["a"]);
     }
 
     /// A pod for each node, all bound to one of them, would be rejected there again and again.

@@ -58,11 +58,16 @@ impl PodOwner for DaemonSets {
         let mine = look.claim(&spec.selector, pods::is_staying).await?;
         let nodes = look.shared.nodes.list();
         let collisions = set.status.as_ref().and_then(|s| s.collision_count);
-        let hash = template_hash(&spec.template, collisions.unwrap_or(0));
+        let mut hash = template_hash(&spec.template, collisions.unwrap_or(0));
         if look.alive() {
             let live =
                 |name: &str| mine.iter().filter_map(|p| revisions::of_pod(p)).any(|h| name.ends_with(h));
-            revisions::keep(look, &spec.template, collisions, spec.revision_history_limit, live).await?;
+            let kept =
+                revisions::keep(look, &spec.template, collisions, spec.revision_history_limit, live).await?;
+            // The pods are of the revision that keeps the template: its hash is another one than
+            // now if a name has collided since it was made.
+            let label = kept.last().and_then(|r| r.metadata.labels.as_ref()?.get(HASH).cloned());
+            hash = label.unwrap_or(hash);
         }
         let mut result = Ok(());
         let mut pause: Option<Duration> = None;
@@ -147,7 +152,8 @@ fn send_to(pod: &mut Pod, node: &str) {
     for term in &mut required.node_selector_terms {
         term.match_fields = Some(vec![own.clone()]);
     }
-    spec.tolerations.get_or_insert_default().extend(tolerated());
+    let all = tolerated(spec.host_network == Some(true));
+    spec.tolerations.get_or_insert_default().extend(all);
 }
 
 #[cfg(test)]
@@ -161,5 +167,37 @@ mod tests {
         let mut p: Pod = serde_json::from_value(pod).unwrap();
         send_to(&mut p, "n7");
         assert_eq!(decide::target(&p).as_deref(), Some("n7"));
+    }
+
+    /// The hash label of the pod that a set gets whose template is kept by a revision with a hash
+    /// of its own, as after a collision of names.
+    #[tokio::test]
+    async fn pods_have_the_hash_of_the_revision_that_keeps_their_template() {
+        use client::testing::Scripted;
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}});
+        let set = json!({"metadata": {"name": "s", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}, "status": {"collisionCount": 1,
+                "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0}});
+        let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "s", "uid": "1", "controller": true});
+        let mut data = json!({"spec": {"template": template}});
+        data["spec"]["template"]["$patch"] = json!("replace");
+        let meta =
+            json!({"name": "s-old", "namespace": "d", "labels": {HASH: "old"}, "ownerReferences": [owner]});
+        let revision = json!({"metadata": meta, "data": data, "revision": 1});
+        let stored = set.clone();
+        let server = Scripted::new(move |asked| match asked.line.as_str() {
+            line if line.starts_with("POST") => Some((201, asked.body.clone())),
+            line if line.contains("/daemonsets/s") => Some((200, stored.clone())),
+            _ => None,
+        })
+        .await;
+        let shared = crate::Shared::fixed(&server.client);
+        shared.daemon_sets.tell_of(serde_json::from_value(set).unwrap());
+        shared.revisions.tell_of(serde_json::from_value(revision).unwrap());
+        shared.nodes.tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
+        workload::look_once::<DaemonSets>(&shared, &Key::new("d", "s")).await.unwrap();
+        let asked = server.take();
+        let made = asked.iter().find(|a| a.line == "POST /api/v1/namespaces/d/pods").expect("a pod");
+        assert_eq!(made.body["metadata"]["labels"][HASH], "old");
     }
 }
