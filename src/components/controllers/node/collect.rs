@@ -66,12 +66,15 @@ pub(super) fn start(shared: &Shared) {
     });
 }
 
-/// Pure: the ended pods beyond `most`, the oldest first.
+/// Pure: the ended pods beyond `most`: those that were evicted before others, the oldest first.
 fn surplus(mut pods: Vec<Arc<Pod>>, most: usize) -> Vec<Arc<Pod>> {
     pods.retain(|p| matches!(phase(p), "Succeeded" | "Failed") && p.metadata.deletion_timestamp.is_none());
     let over = pods.len().saturating_sub(most);
     if over > 0 {
-        pods.sort_by_key(|p| (p.metadata.creation_timestamp.as_ref().map(|t| t.0), p.metadata.name.clone()));
+        pods.sort_by_key(|p| {
+            let evicted = p.status.as_ref().and_then(|s| s.reason.as_deref()) == Some("Evicted");
+            (!evicted, p.metadata.creation_timestamp.as_ref().map(|t| t.0), p.metadata.name.clone())
+        });
     }
     pods.truncate(over);
     pods
@@ -142,5 +145,8 @@ mod tests {
             surplus(all.clone(), most).iter().map(|p| p.metadata.name.clone().unwrap()).collect()
         };
         assert_eq!((names(3), names(1)), (vec![], vec!["a".to_string(), "b".to_string()]));
+        let mut evicted = all.clone();
+        Arc::make_mut(&mut evicted[0]).status.as_mut().unwrap().reason = Some("Evicted".into());
+        assert_eq!(surplus(evicted, 2)[0].metadata.name.as_deref(), Some("c"), "an evicted one goes first");
     }
 }

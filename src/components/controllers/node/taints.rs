@@ -15,10 +15,11 @@ pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
 pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 /// Conditions that keep new pods away while they are True.
-const PRESSURES: [(&str, &str); 3] = [
+const PRESSURES: [(&str, &str); 4] = [
     ("MemoryPressure", "node.kubernetes.io/memory-pressure"),
     ("DiskPressure", "node.kubernetes.io/disk-pressure"),
     ("PIDPressure", "node.kubernetes.io/pid-pressure"),
+    ("NetworkUnavailable", "node.kubernetes.io/network-unavailable"),
 ];
 
 /// Pure: the taints a node should have, given those it has. Taints of others stay as they are.
@@ -129,6 +130,11 @@ mod tests {
         pressed.spec.as_mut().unwrap().taints = Some(with);
         pressed.status.as_mut().unwrap().conditions.as_mut().unwrap().pop();
         assert_eq!(keys(&taints(&pressed, now)), ["mine:NoSchedule"], "over");
+        let mut cut_off = node("True", false);
+        let no_network = json!({"type": "NetworkUnavailable", "status": "True"});
+        let conditions = cut_off.status.as_mut().unwrap().conditions.as_mut().unwrap();
+        conditions.push(serde_json::from_value(no_network).unwrap());
+        assert_eq!(keys(&taints(&cut_off, now)), ["mine:NoSchedule", "network-unavailable:NoSchedule"]);
     }
 
     #[test]
