@@ -5,7 +5,7 @@
 //! makes a second one. Source: `pkg/controller/cronjob`.
 
 use super::job::decide::finished;
-use super::pods::{controller_of, owned_by};
+use super::pods::{controller_of, is_namespace_ending, owned_by};
 use super::{Error, Shared, record, reference};
 use api::cron::{self, Schedule};
 use client::{Change, Key, Outcome, Recorder, WorkQueue, is_code, segment};
@@ -250,6 +250,8 @@ impl Worker {
                 }
                 // Made in an earlier look whose status was not written: ours, if it says so.
                 Err(error) if is_code(&error, 409) => api.get(&name).await?,
+                // The cron job goes with its namespace.
+                Err(error) if is_namespace_ending(&error) => return Ok(Outcome::Done),
                 Err(error) => {
                     let told = format!("Error creating job: {error}");
                     self.recorder.warning(&about, "FailedCreate", told, cause.clone());
