@@ -27,6 +27,11 @@ pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
 
+/// The addresses of pods.
+const ADDRESSES: &str = "IPv4";
+/// The label of what belongs to a service without an address of its own.
+const HEADLESS: &str = "service.kubernetes.io/headless";
+
 /// The same on the older kind.
 const OLD_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
 const OLD_MANAGER: &str = "endpoint-controller";
@@ -294,10 +299,18 @@ impl Worker {
         let ours = |s: &Arc<EndpointSlice>| {
             let labels = s.metadata.labels.as_ref();
             let get = |k: &str| labels.and_then(|l| l.get(k)).map(String::as_str);
-            get(SERVICE_NAME) == Some(&key.name) && get(MANAGED_BY) == Some(MANAGER)
+            // What is written into one that is going would go with it.
+            let stays = s.metadata.deletion_timestamp.is_none();
+            get(SERVICE_NAME) == Some(&key.name) && get(MANAGED_BY) == Some(MANAGER) && stays
         };
-        let mut have: Vec<Arc<EndpointSlice>> =
-            self.shared.slices.within(&key.namespace).into_iter().filter(ours).collect();
+        // A slice's type of addresses cannot be changed: one of another type goes.
+        let (mut have, other): (Vec<Arc<EndpointSlice>>, Vec<_>) = self
+            .shared
+            .slices
+            .within(&key.namespace)
+            .into_iter()
+            .filter(ours)
+            .partition(|slice| slice.address_type == ADDRESSES);
         let mut want: Vec<Group> = groups
             .iter()
             .flat_map(|g| {
@@ -310,8 +323,8 @@ impl Worker {
         let mut labels = service.metadata.labels.clone().unwrap_or_default();
         labels.insert(SERVICE_NAME.into(), key.name.clone());
         labels.insert(MANAGED_BY.into(), MANAGER.into());
-        if service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some("None") {
-            labels.insert("service.kubernetes.io/headless".into(), String::new());
+        if is_headless(service) {
+            labels.insert(HEADLESS.into(), String::new());
         }
         let mut changed = false;
         for group in want {
@@ -344,7 +357,7 @@ impl Worker {
                 }
                 None => {
                     let slice = EndpointSlice {
-                        address_type: "IPv4".into(),
+                        address_type: ADDRESSES.into(),
                         metadata: ObjectMeta {
                             generate_name: Some(format!("{}-", key.name)),
                             name: Some(format!("{}-{}", key.name, self.shared.config.rng.name_suffix(5))),
@@ -374,7 +387,7 @@ impl Worker {
                 }
             }
         }
-        for extra in have {
+        for extra in have.into_iter().chain(other) {
             match api
                 .delete(extra.metadata.name.as_deref().unwrap_or_default(), &DeleteParams::default())
                 .await
@@ -398,6 +411,9 @@ impl Worker {
         let subsets = (!subsets.is_empty()).then_some(subsets);
         let mut labels = service.metadata.labels.clone().unwrap_or_default();
         labels.insert(OLD_MANAGED_BY.into(), OLD_MANAGER.into());
+        if is_headless(service) {
+            labels.insert(HEADLESS.into(), String::new());
+        }
         let known = self.shared.endpoints.get(key);
         let result = match &known {
             Some(known) if known.subsets == subsets && known.metadata.labels.as_ref() == Some(&labels) => {
@@ -427,6 +443,10 @@ impl Worker {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+fn is_headless(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some("None")
 }
 
 fn is_ready(endpoint: &Endpoint) -> bool {

@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(super) fn pod(name: &str, ip: &str, ready: bool, going: bool, port: i32) -> Arc<Pod> {
     let mut json = json!({
@@ -80,4 +80,30 @@ async fn a_slice_is_not_made_twice_while_the_cache_is_behind() {
     worker.awaited.created(&key, made[0].body["metadata"]["name"].as_str().unwrap());
     worker.sync(key, None).await.unwrap();
     assert_eq!(posts().len(), 1, "it was seen, and is gone again");
+}
+
+#[tokio::test]
+async fn slices_that_are_going_or_of_another_type_are_not_written() {
+    let server = client::testing::Scripted::new(|_| None).await;
+    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let spec = json!({"selector": {"app": "web"}, "clusterIP": "None"});
+    let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": spec});
+    worker.shared.services.tell_of(serde_json::from_value(service).unwrap());
+    worker.shared.pods.tell_of((*pod("a", "10.244.1.2", true, false, 80)).clone());
+    let labels = json!({SERVICE_NAME: "s", MANAGED_BY: MANAGER});
+    for (name, going, addresses) in
+        [("going", json!("2026-01-01T00:00:00Z"), "IPv4"), ("six", Value::Null, "IPv6")]
+    {
+        let meta = json!({"name": name, "namespace": "d", "uid": name, "labels": labels, "deletionTimestamp": going});
+        let slice = json!({"metadata": meta, "addressType": addresses, "endpoints": []});
+        worker.shared.slices.tell_of(serde_json::from_value(slice).unwrap());
+    }
+    worker.sync(Key::new("d", "s"), None).await.unwrap();
+    let asked = server.take();
+    let slices: Vec<&str> =
+        asked.iter().map(|a| a.line.as_str()).filter(|l| l.contains("/endpointslices")).collect();
+    let root = "/apis/discovery.k8s.io/v1/namespaces/d/endpointslices";
+    assert_eq!(slices, [format!("POST {root}"), format!("DELETE {root}/six")]);
+    let old = asked.iter().find(|a| a.line.ends_with("/endpoints")).expect("an Endpoints object");
+    assert_eq!(old.body["metadata"]["labels"][HEADLESS], "");
 }
