@@ -275,13 +275,13 @@ impl<'a> Case<'a> {
 
     fn suspend_or_resume(&mut self) {
         let was = condition(&self.plan.status, "Suspended").is_some();
-        let ending = self.ending().is_some();
+        // A job that is complete is not suspended any more.
+        let ending = self.ending().is_some() || (self.active.is_empty() && self.has_enough());
         if self.suspended() && !ending {
             if !was {
                 self.set("Suspended", "True", "JobSuspended", "Job suspended");
                 self.plan.told.push((false, "Suspended".into(), "Job suspended".into()));
             }
-            self.plan.status.start_time = None;
         } else if was && !self.suspended() {
             self.set("Suspended", "False", "JobResumed", "Job resumed");
             self.plan.told.push((false, "Resumed".into(), "Job resumed".into()));

@@ -48,6 +48,7 @@ impl Case<'_> {
         }
         if let (Some(seconds), Some(start)) =
             (self.spec.active_deadline_seconds, &self.plan.status.start_time)
+            && !self.suspended()
         {
             match left(start.0, Duration::from_secs(seconds.max(0) as u64), self.now) {
                 None => {
@@ -102,13 +103,15 @@ impl Case<'_> {
     }
 
     pub(super) fn complete(&self) -> bool {
-        let quiet = self.remaining() == 0 && self.plan.create.is_empty();
-        quiet
-            && !self.suspended()
-            && match self.spec.completions {
-                None => self.succeeded() > 0,
-                Some(all) => self.succeeded() >= all,
-            }
+        self.remaining() == 0 && self.plan.create.is_empty() && self.has_enough()
+    }
+
+    /// Have as many pods succeeded as are wanted?
+    pub(super) fn has_enough(&self) -> bool {
+        match self.spec.completions {
+            None => self.succeeded() > 0,
+            Some(all) => self.succeeded() >= all,
+        }
     }
 
     /// Announces the end; it becomes final when no pod is left to wait for.

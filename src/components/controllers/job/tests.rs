@@ -221,6 +221,36 @@ fn a_suspended_job_has_no_pods_and_starts_anew() {
 }
 
 #[test]
+fn a_suspended_job_keeps_its_start_and_its_deadline_waits() {
+    let mut w = World::new(json!({"completions": 1, "activeDeadlineSeconds": 100}));
+    w.settle();
+    let started = w.job.status.as_ref().unwrap().start_time.clone();
+    w.job.spec.as_mut().unwrap().suspend = Some(true);
+    w.after(50).settle();
+    w.after(500).settle();
+    assert_eq!(w.conditions(), ["Suspended JobSuspended"]);
+    assert_eq!(w.job.status.as_ref().unwrap().start_time, started);
+    w.job.spec.as_mut().unwrap().suspend = Some(false);
+    let again = w.after(1).settle().again;
+    assert_eq!(
+        (w.running().count(), again),
+        (1, Some(std::time::Duration::from_secs(100))),
+        "it starts anew"
+    );
+}
+
+/// Its last pod succeeds at the moment in which it is suspended.
+#[test]
+fn a_suspended_job_whose_work_is_done_is_complete() {
+    let mut w = World::new(json!({"completions": 1}));
+    w.settle();
+    w.end("p1", 0);
+    w.job.spec.as_mut().unwrap().suspend = Some(true);
+    w.settle();
+    assert_eq!(w.conditions(), ["SuccessCriteriaMet CompletionsReached", "Complete CompletionsReached"]);
+}
+
+#[test]
 fn every_index_is_done_once() {
     let mut w = World::new(json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed"}));
     w.settle();
