@@ -60,7 +60,12 @@ impl PodOwner for StatefulSets {
             identity::ordinal(&look.key.name, p.metadata.name.as_deref().unwrap_or_default()).is_some()
         });
         if !look.alive() {
-            return Ok(Outcome::Done); // the garbage collector does the rest
+            // The garbage collector does the rest. The pods are counted on the way.
+            if let (Some(current), Some(update)) = (&status.current_revision, &status.update_revision) {
+                let now = decide::status(set, &mine, Revisions { current, update }, clock::now());
+                look.write_status(set.status.as_ref(), &now).await?;
+            }
+            return Ok(Outcome::Done);
         }
         let named = status.current_revision.clone().unwrap_or_default();
         let live = |name: &str| {
@@ -387,6 +392,25 @@ mod tests {
             grow("Retain", claim(owner("web-0"))).await.1.len(),
             1,
             "claims are meant to be used again"
+        );
+    }
+
+    /// As when it is deleted in the foreground.
+    #[tokio::test]
+    async fn a_set_that_is_being_deleted_counts_its_pods_and_does_nothing_else() {
+        let status =
+            json!({"replicas": 2, "readyReplicas": 2, "currentRevision": "r", "updateRevision": "r"});
+        let set = json!({"metadata": {"name": "web", "namespace": "d", "uid": "1", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": {}}, "status": status});
+        let server = Scripted::new(|_| None).await;
+        let shared = Shared::fixed(&server.client);
+        shared.stateful_sets.tell_of(serde_json::from_value(set).unwrap());
+        workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await.unwrap();
+        let asked = server.take();
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        assert_eq!(
+            (&asked[0].body["status"]["replicas"], &asked[0].body["status"]["readyReplicas"]),
+            (&json!(0), &Value::Null)
         );
     }
 }
