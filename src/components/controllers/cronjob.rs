@@ -415,4 +415,20 @@ mod tests {
             (1..=4).map(|n| job(&format!("j{n}"), "Complete", &format!("2026-01-01T0{n}:00:00Z"))).collect();
         assert_eq!(look(json!({"schedule": "@yearly"}), T, &[], &four, T).delete, ["j1"], "three are kept");
     }
+
+    #[tokio::test]
+    async fn a_job_that_the_ending_namespace_refuses_is_no_failure() {
+        use client::testing::Scripted;
+        for (reason, well) in [("NamespaceTerminating", true), ("FieldValueForbidden", false)] {
+            let details = json!({"causes": [{"reason": reason, "message": "m"}]});
+            let status = json!({"kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "m", "details": details});
+            let server =
+                Scripted::new(move |a| a.line.starts_with("POST").then(|| (403, status.clone()))).await;
+            let shared = Shared::fixed(&server.client);
+            shared.cron_jobs.tell_of(cron(json!({"schedule": "* * * * *"}), T, &[]));
+            let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
+            let looked = Worker { shared, recorder }.sync(Key::new("d", "c"), None).await;
+            assert_eq!(looked.is_ok(), well, "{reason}");
+        }
+    }
 }
