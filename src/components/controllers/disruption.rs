@@ -5,6 +5,8 @@
 //! status allows, and writes down whom it let go, until the pod is seen to go. Source:
 //! `pkg/controller/disruption`.
 
+mod stale;
+
 use super::amount;
 use super::pods::{controller_of, ready_since};
 use super::resources::Mapper;
@@ -167,6 +169,7 @@ fn selects(selector: Option<&LabelSelector>, pod: &Pod) -> bool {
 }
 
 pub(crate) fn start(shared: &Shared) {
+    stale::start(shared);
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
     let q = queue.clone();

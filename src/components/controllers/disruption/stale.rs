@@ -1,0 +1,123 @@
+//! Disruptions that did not happen: a pod that was to be evicted, says so in its condition
+//! `DisruptionTarget`, and is still there two minutes later. The condition becomes False. Source:
+//! `pkg/controller/disruption` (`syncStalePodDisruption`).
+
+use crate::pods::phase;
+use crate::write::unless_gone;
+use crate::{Error, Shared};
+use client::{Change, Key, Outcome, WorkQueue};
+use clock::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tap::Cause;
+
+const DISRUPTED: &str = "DisruptionTarget";
+/// How long a pod may say that it is about to go without being deleted.
+const STALE: Duration = Duration::from_secs(120);
+const WORKERS: usize = 2;
+
+pub(super) fn start(shared: &Shared) {
+    let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
+    let q = queue.clone();
+    shared.pods.on(move |change| {
+        if !matches!(change, Change::Deleted(_)) && is_announced(change.object()).is_some() {
+            q.add(change.key(), change.cause());
+        }
+    });
+    let all = Arc::new(shared.clone());
+    shared.report_panics(&queue, &shared.pods, "disruption");
+    queue.work("stale-disruption", WORKERS, move |key, cause| {
+        let shared = all.clone();
+        async move { sync(&shared, &key, cause).await }
+    });
+}
+
+/// Pure: the condition of a pod that says that it will be disrupted, and is not on its way. A
+/// kubelet that ends a pod may take its time, and a pod that has ended is no more disrupted.
+fn is_announced(pod: &Pod) -> Option<&PodCondition> {
+    let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let told = conditions.find(|c| c.type_ == DISRUPTED && c.status == "True")?;
+    let by_kubelet = told.reason.as_deref() == Some("TerminationByKubelet");
+    let ended = matches!(phase(pod), "Succeeded" | "Failed");
+    (pod.metadata.deletion_timestamp.is_none() && !by_kubelet && !ended).then_some(told)
+}
+
+/// Pure: how long the condition still counts; zero: it is stale.
+fn left(told: &PodCondition, now: Timestamp) -> Duration {
+    let until = told.last_transition_time.as_ref().map_or(now, |since| clock::after(since.0, STALE));
+    Duration::try_from(until.duration_since(now)).unwrap_or_default()
+}
+
+async fn sync(shared: &Shared, key: &Key, cause: Option<Cause>) -> Result<Outcome, Error> {
+    let Some(pod) = shared.pods.get(key) else { return Ok(Outcome::Done) };
+    let (now, Some(told)) = (clock::now(), is_announced(&pod)) else { return Ok(Outcome::Done) };
+    let left = left(told, now);
+    if !left.is_zero() {
+        return Ok(Outcome::After(left));
+    }
+    let condition = PodCondition {
+        type_: DISRUPTED.into(),
+        status: "False".into(),
+        last_transition_time: Some(Time(now)),
+        observed_generation: pod.metadata.generation,
+        ..PodCondition::default()
+    };
+    // A pod that is deleted, or evicted again, meanwhile keeps its condition.
+    let holds = json!({"uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version});
+    let patch = Patch::Strategic(json!({"metadata": holds, "status": {"conditions": [condition]}}));
+    let api = shared.config.client.caused_by(cause).within::<Pod>(&key.namespace);
+    unless_gone(api.patch_status(&key.name, &PatchParams::default(), &patch).await)?;
+    Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use client::testing::Scripted;
+    use serde_json::Value;
+
+    /// A pod that was told at midnight that it will be disrupted.
+    fn pod(phase: &str, reason: &str, going: Value) -> Pod {
+        let since = "2026-01-01T00:00:00Z";
+        let told =
+            json!({"type": DISRUPTED, "status": "True", "reason": reason, "lastTransitionTime": since});
+        let meta = json!({"name": "p", "namespace": "d", "uid": "u", "resourceVersion": "5", "deletionTimestamp": going});
+        serde_json::from_value(json!({"metadata": meta, "status": {"phase": phase, "conditions": [told]}}))
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_was_not_deleted_is_not_about_to_go_any_more() {
+        let evicted = "EvictionByEvictionAPI";
+        for (pod, stale) in [
+            (pod("Running", evicted, Value::Null), true),
+            (pod("Running", evicted, json!("2026-01-01T00:00:01Z")), false),
+            (pod("Running", "TerminationByKubelet", Value::Null), false),
+            (pod("Failed", evicted, Value::Null), false),
+        ] {
+            let server = Scripted::new(|_| None).await;
+            let shared = Shared::fixed(&server.client);
+            shared.pods.tell_of(pod);
+            assert_eq!(sync(&shared, &Key::new("d", "p"), None).await.unwrap(), Outcome::Done);
+            let asked = server.take();
+            assert_eq!(asked.len(), usize::from(stale));
+            for patch in asked {
+                assert_eq!(patch.line, "PATCH /api/v1/namespaces/d/pods/p/status");
+                assert_eq!(patch.body["metadata"]["resourceVersion"], "5");
+                assert_eq!(patch.body["status"]["conditions"][0]["status"], "False");
+            }
+        }
+    }
+
+    #[test]
+    fn it_has_two_minutes() {
+        let pod = pod("Running", "", Value::Null);
+        let at = |text: &str| left(is_announced(&pod).unwrap(), text.parse().unwrap());
+        assert_eq!(at("2026-01-01T00:00:30Z"), Duration::from_secs(90));
+        assert_eq!(at("2026-01-01T00:02:00Z"), Duration::ZERO);
+    }
+}
