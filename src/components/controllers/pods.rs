@@ -281,10 +281,11 @@ fn node_of(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default()
 }
 
-/// In the order in which pods that are too many go.
-pub fn least_useful_first(active: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+/// Sorts pods in the order in which those that are too many go. `related`: the pods that count
+/// where pods crowd on a node, which may be more than these.
+pub fn least_useful_first(active: &[Arc<Pod>], related: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
     let mut on_node: BTreeMap<&str, usize> = BTreeMap::new();
-    for pod in active {
+    for pod in related {
         *on_node.entry(node_of(pod)).or_default() += 1;
     }
     let mut ranked = active.to_vec();

@@ -35,14 +35,18 @@ pub struct Plan {
     pub delete: Vec<String>,
 }
 
-/// Pure: the number wanted, and the active pods there are.
-pub fn decide(wanted: usize, active: &[Arc<Pod>]) -> Plan {
+/// Pure: the number wanted, and the active pods there are. `related`: the active pods of all sets
+/// of the same owner.
+///
+/// A Deployment has an old set with a pod on `n1` and one on `n2`, and a new set with a pod on
+/// `n1`. Scaled down by one, the old set gives up the pod on `n1`, which has two of them.
+pub fn decide(wanted: usize, active: &[Arc<Pod>], related: &[Arc<Pod>]) -> Plan {
     let have = active.len();
     if have <= wanted {
         return Plan { create: (wanted - have).min(BURST), delete: vec![] };
     }
     let surplus = (have - wanted).min(BURST);
-    let ranked = pods::least_useful_first(active);
+    let ranked = pods::least_useful_first(active, related);
     let delete = ranked.iter().take(surplus).map(|p| p.metadata.name.clone().unwrap_or_default()).collect();
     Plan { create: 0, delete }
 }
@@ -184,7 +188,8 @@ impl<K: Replicated> PodOwner for Replicas<K> {
         let mut result = Ok(());
         if look.settled && look.alive() {
             let wanted = spec.replicas.unwrap_or(1).max(0) as usize;
-            let plan = decide(wanted, &active);
+            let siblings = if active.len() > wanted { related(look, &active) } else { vec![] };
+            let plan = decide(wanted, &active, &siblings);
             if plan.create > 0 {
                 look.expect_pods(&spec.selector, object.told().map(|s| s.replicas), active.len()).await?;
             }
@@ -217,6 +222,21 @@ impl<K: Replicated> PodOwner for Replicas<K> {
     }
 }
 
+/// The active pods of all sets that have the same controller as this one; its own if it has none.
+fn related<K: Replicated>(look: &Look<'_, K>, active: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+    let Some(owner) = pods::controller_of(look.object.meta()) else { return active.to_vec() };
+    let sets = look.shared.replica_sets.within(&look.key.namespace);
+    let is_sibling =
+        |set: &&Arc<ReplicaSet>| pods::controller_of(&set.metadata).is_some_and(|o| o.uid == owner.uid);
+    let siblings: Vec<&String> =
+        sets.iter().filter(is_sibling).filter_map(|s| s.metadata.uid.as_ref()).collect();
+    let mut all = look.shared.pods.within(&look.key.namespace);
+    all.retain(|p| {
+        is_active(p) && pods::controller_of(&p.metadata).is_some_and(|o| siblings.contains(&&o.uid))
+    });
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,10 +264,36 @@ mod tests {
             pod("unready", "n1", "Running", false, old),
             pod("homeless", "", "Pending", false, old),
         ];
-        assert_eq!(decide(7, &pods), Plan { create: 2, delete: vec![] });
-        assert_eq!(decide(5, &pods), Plan { create: 0, delete: vec![] });
-        assert_eq!(decide(2, &pods).delete, ["homeless", "unready", "young"]);
-        assert_eq!(decide(0, &pods).delete.len(), 5);
+        assert_eq!(decide(7, &pods, &pods), Plan { create: 2, delete: vec![] });
+        assert_eq!(decide(5, &pods, &pods), Plan { create: 0, delete: vec![] });
+        assert_eq!(decide(2, &pods, &pods).delete, ["homeless", "unready", "young"]);
+        assert_eq!(decide(0, &pods, &pods).delete.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn pods_of_the_owners_other_sets_count_where_they_crowd() {
+        use crate::workload;
+        use client::Key;
+        use client::testing::Scripted;
+        let owned = |kind: &str, name: &str| json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": name, "controller": true}]);
+        let set = |name: &str, replicas: i32| -> ReplicaSet {
+            let meta = json!({"name": name, "namespace": "d", "uid": name, "ownerReferences": owned("Deployment", "x")});
+            let spec = json!({"replicas": replicas, "selector": {"matchLabels": {"set": name}}});
+            serde_json::from_value(json!({"metadata": meta, "spec": spec})).unwrap()
+        };
+        let server = Scripted::new(|_| None).await;
+        let shared = Shared::fixed(&server.client);
+        [set("old", 1), set("new", 1)].into_iter().for_each(|set| shared.replica_sets.tell_of(set));
+        for (name, of, node) in [("a", "old", "n2"), ("b", "old", "n1"), ("c", "new", "n1")] {
+            let mut one = (*pod(name, node, "Running", true, "2026-01-01T00:00:00Z")).clone();
+            one.metadata = serde_json::from_value(json!({"name": name, "namespace": "d", "uid": name,
+                "labels": {"set": of}, "ownerReferences": owned("ReplicaSet", of)}))
+            .unwrap();
+            shared.pods.tell_of(one);
+        }
+        workload::look_once::<Replicas<ReplicaSet>>(&shared, &Key::new("d", "old")).await.unwrap();
+        let gone: Vec<String> = server.lines().into_iter().filter(|l| l.starts_with("DELETE")).collect();
+        assert_eq!(gone, ["DELETE /api/v1/namespaces/d/pods/b"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ const BURST: usize = 500;
 impl Case<'_> {
     /// Makes and deletes pods until there are as many as wanted.
     pub(super) fn manage(&mut self) {
-        let ranked = pods::least_useful_first(&self.active);
+        let ranked = pods::least_useful_first(&self.active, &self.active);
         if self.suspended() {
             self.plan.delete = ranked.iter().map(name).collect();
             self.plan.release.extend(self.plan.delete.iter().cloned());
