@@ -215,15 +215,15 @@ pub fn decide(set: &DaemonSet, nodes: &[Arc<Node>], mine: &[Arc<Pod>], hash: &st
     plan
 }
 
-/// An update that takes an old pod away first: all that are not available, and `room` others less
-/// what is missing already.
+/// An update that takes an old pod away first: all that are not available, and as many others as
+/// may then still be missing. `room`: how many nodes may be without an available pod.
 fn replace(plan: &mut Plan, places: &BTreeMap<String, Place>, room: usize, available: &dyn Fn(&Pod) -> bool) {
     let unready = |p: &&&Arc<Pod>| !available(p);
     let waiting = places.values().flat_map(|p| &p.new).filter(unready).count();
     let (serving, idle): (Vec<&Arc<Pod>>, Vec<_>) =
         places.values().flat_map(|p| p.old.iter().copied()).partition(|p| available(p));
-    plan.delete.extend(idle.into_iter().map(|p| name(p)));
-    plan.delete.extend(serving.into_iter().take(room.saturating_sub(waiting)).map(|p| name(p)));
+    let room = room.saturating_sub(waiting + idle.len());
+    plan.delete.extend(idle.into_iter().chain(serving.into_iter().take(room)).map(|p| name(p)));
 }
 
 /// An update that makes a new pod first: beside all old ones that are not available, and so many
@@ -400,6 +400,13 @@ mod tests {
         assert_eq!(steps(&one, &ill), "+a +b", "beside one that is ill a new one costs nothing");
         let done = ["a", "b", "c"].map(|n| pod(&format!("n{n}"), n, "new", true));
         assert_eq!(steps(&one, &done), "");
+    }
+
+    #[test]
+    fn an_old_pod_that_is_ill_counts_as_missing() {
+        let all = [pod("p1", "a", "old", false), pod("p2", "b", "old", true), pod("p3", "c", "old", true)];
+        assert_eq!(steps(&rolling(json!(0), json!(1), 0), &all), "-p1");
+        assert_eq!(steps(&rolling(json!(0), json!(2), 0), &all), "-p1 -p2");
     }
 
     #[test]
