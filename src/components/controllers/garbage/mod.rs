@@ -44,7 +44,7 @@ const BEHIND: Duration = Duration::from_millis(100);
 pub(crate) struct Collector {
     shared: Shared,
     graph: Mutex<Graph>,
-    /// Kinds that are watched: `apps/v1/deployments`.
+    /// Kinds that are watched: `apps/deployments`.
     watched: Mutex<BTreeSet<String>>,
     /// What is defined has changed.
     defined: Notify,
@@ -113,8 +113,10 @@ pub(crate) fn start(shared: &Shared) {
 /// Of a definition only that it changed counts.
 type Definition = PartialObjectMeta<CustomResourceDefinition>;
 
+/// Of a kind, whatever its version: every version shows all objects, and a second watch that ends,
+/// because its version is no longer served, would take the objects out of the graph.
 fn name_of(api: &ApiResource) -> String {
-    format!("{}/{}", api.api_version, api.plural)
+    format!("{}/{}", api.group, api.plural)
 }
 
 impl Collector {
@@ -148,8 +150,11 @@ impl Collector {
                     }
                     Ok(watcher::Event::Apply(object)) => collector.saw(&resource, &object),
                     Ok(watcher::Event::Delete(object)) => collector.lost(object.meta()),
-                    // The kind is gone, and with it its objects.
-                    Err(watcher::Error::InitialListFailed(error)) if is_code(&error, 404) => break,
+                    // The kind is gone, and with it its objects, or is served in another version
+                    // only. A watch that cannot be started is tried again and not listed anew.
+                    Err(
+                        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error),
+                    ) if is_code(&error, 404) => break,
                     Err(error) => {
                         tracing::debug!(kind = resource.api.plural, %error, "watch failed, trying again");
                         clock::sleep(REFUSED).await;

@@ -242,3 +242,39 @@ async fn a_cluster_scoped_object_with_a_namespaced_owner_stays() {
         }
     }
 }
+
+/// A definition moves from one version to the next. The watch of the first version ends some time
+/// later.
+#[test]
+fn a_kind_is_watched_once_whatever_its_version() {
+    let widgets = |version: &str| {
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", version, "Widget"), "widgets")
+    };
+    assert_eq!(name_of(&widgets("v1")), name_of(&widgets("v2")));
+    let other =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.org", "v1", "Widget"), "widgets");
+    assert_ne!(name_of(&widgets("v1")), name_of(&other));
+}
+
+/// The version is served as long as the list takes, and no longer when the watch begins.
+#[tokio::test]
+async fn a_version_that_is_no_longer_served_is_not_watched_for_ever() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let server = Scripted::new(move |_| match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => Some((200, json!({"metadata": {"resourceVersion": "1"}, "items": []}))),
+        _ => refusal(404, "NotFound"),
+    })
+    .await;
+    let collector = Arc::new(collector(&server));
+    let gvk = GroupVersionKind::gvk("example.com", "v1", "Widget");
+    let api = ApiResource::from_gvk_with_plural(&gvk, "widgets");
+    collector.watched().insert(name_of(&api));
+    drop(collector.watch(Resource { api, namespaced: true, verbs: vec![] }));
+    let ended = async {
+        while !collector.watched().is_empty() {
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(clock::timeout(Duration::from_secs(20), ended).await.is_some());
+    collector.shared.crew.kill();
+}
