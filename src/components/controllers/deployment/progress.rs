@@ -283,7 +283,7 @@ mod tests {
             let (s, _) = status(
                 &Deployment::default(),
                 &spec,
-                &[new.clone()],
+                std::slice::from_ref(&new),
                 Some(&new),
                 Step::Roll,
                 Timestamp::UNIX_EPOCH,
