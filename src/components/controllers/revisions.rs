@@ -8,7 +8,7 @@ use super::{Error, Shared};
 use client::{Change, Key, WorkQueue, is_code};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -46,9 +46,12 @@ fn forgotten(
     idle.into_iter().take(surplus).collect()
 }
 
-/// A workload's revisions, the oldest first; the last is the template as it is now.
+/// A workload's revisions, the oldest first; the last is the template as it is now. Those that
+/// nobody owns and `selector` chooses are adopted: an earlier object of this name may have left
+/// them.
 pub async fn keep<K: Typed>(
     look: &Look<'_, K>,
+    selector: &LabelSelector,
     template: &PodTemplateSpec,
     collisions: Option<i32>,
     limit: Option<i32>,
@@ -60,6 +63,7 @@ pub async fn keep<K: Typed>(
         |r: &Arc<ControllerRevision>| pods::controller_of(&r.metadata).is_some_and(|o| Some(&o.uid) == uid);
     let mut all: Vec<_> =
         look.shared.revisions.within(&look.key.namespace).into_iter().filter(owned).collect();
+    all.extend(adopt_orphans(look, selector).await?);
     all.sort_by_key(|r| r.revision);
     let hash = template_hash(template, collisions.unwrap_or(0));
     let name = format!("{}-{hash}", look.key.name);
@@ -152,6 +156,29 @@ async fn collide<K: Typed>(
     let api = look.api::<K>();
     unless_gone(api.patch_status(&look.key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
     Err(Error::Conflict(format!("the name of revision {name} is taken")))
+}
+
+/// Adopts the revisions that nobody owns and that are of this workload by their labels.
+async fn adopt_orphans<K: Typed>(
+    look: &Look<'_, K>,
+    selector: &LabelSelector,
+) -> Result<Vec<Arc<ControllerRevision>>, Error> {
+    let is_orphan = |r: &Arc<ControllerRevision>| {
+        let meta = &r.metadata;
+        pods::controller_of(meta).is_none()
+            && meta.deletion_timestamp.is_none()
+            && pods::selects(selector, meta.labels.as_ref())
+    };
+    let mut orphans = look.shared.revisions.within(&look.key.namespace);
+    orphans.retain(is_orphan);
+    let mut adopted = Vec::new();
+    if orphans.is_empty() || !look.still_there().await? {
+        return Ok(adopted);
+    }
+    for orphan in orphans {
+        adopted.push(Arc::new(adopt(look, &orphan).await?));
+    }
+    Ok(adopted)
 }
 
 async fn adopt<K: Typed>(

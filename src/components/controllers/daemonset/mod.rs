@@ -62,8 +62,15 @@ impl PodOwner for DaemonSets {
         if look.alive() {
             let live =
                 |name: &str| mine.iter().filter_map(|p| revisions::of_pod(p)).any(|h| name.ends_with(h));
-            let kept =
-                revisions::keep(look, &spec.template, collisions, spec.revision_history_limit, live).await?;
+            let kept = revisions::keep(
+                look,
+                &spec.selector,
+                &spec.template,
+                collisions,
+                spec.revision_history_limit,
+                live,
+            )
+            .await?;
             // The pods are of the revision that keeps the template: its hash is another one than
             // now if a name has collided since it was made.
             let label = kept.last().and_then(|r| r.metadata.labels.as_ref()?.get(HASH).cloned());
@@ -199,5 +206,49 @@ mod tests {
         let asked = server.take();
         let made = asked.iter().find(|a| a.line == "POST /api/v1/namespaces/d/pods").expect("a pod");
         assert_eq!(made.body["metadata"]["labels"][HASH], "old");
+    }
+
+    /// As after `kubectl delete --cascade=orphan` and a new set of the same name.
+    #[tokio::test]
+    async fn revisions_that_an_earlier_set_has_left_are_adopted() {
+        use client::testing::Scripted;
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}});
+        let set = json!({"metadata": {"name": "s", "namespace": "d", "uid": "2"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+        let left = |name: &str, label: &str, owner: serde_json::Value| {
+            let meta = json!({"name": name, "namespace": "d", "uid": name, "labels": {"a": label}, "ownerReferences": owner});
+            json!({"metadata": meta, "data": {}, "revision": 3})
+        };
+        let other = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "x", "uid": "9", "controller": true}]);
+        let stored = set.clone();
+        let server = Scripted::new(move |asked| match asked.line.as_str() {
+            line if line.starts_with("POST") => Some((201, asked.body.clone())),
+            line if line.contains("/daemonsets/s") => Some((200, stored.clone())),
+            line if line.ends_with("/left") => {
+                Some((200, json!({"metadata": {"name": "left"}, "revision": 3})))
+            }
+            _ => None,
+        })
+        .await;
+        let shared = crate::Shared::fixed(&server.client);
+        shared.daemon_sets.tell_of(serde_json::from_value(set).unwrap());
+        for revision in
+            [left("left", "b", json!([])), left("strange", "c", json!([])), left("owned", "b", other)]
+        {
+            shared.revisions.tell_of(serde_json::from_value(revision).unwrap());
+        }
+        workload::look_once::<DaemonSets>(&shared, &Key::new("d", "s")).await.unwrap();
+        let asked = server.take();
+        let of = |verb: &str| -> Vec<&client::testing::Asked> {
+            asked
+                .iter()
+                .filter(|a| a.line.starts_with(verb) && a.line.contains("/controllerrevisions"))
+                .collect()
+        };
+        let adopted = of("PATCH");
+        assert_eq!(adopted.len(), 1);
+        assert!(adopted[0].line.ends_with("/left"), "{}", adopted[0].line);
+        assert_eq!(adopted[0].body["metadata"]["ownerReferences"][0]["uid"], "2");
+        assert_eq!(of("POST")[0].body["revision"], 4, "the present template comes after it");
     }
 }

@@ -72,7 +72,7 @@ impl PodOwner for StatefulSets {
             named == name || mine.iter().any(|p| revisions::of_pod(p).is_some_and(|r| r == name))
         };
         let (limit, collisions) = (spec.revision_history_limit, status.collision_count);
-        let kept = revisions::keep(look, &spec.template, collisions, limit, live).await?;
+        let kept = revisions::keep(look, &spec.selector, &spec.template, collisions, limit, live).await?;
         let name = |r: &Arc<ControllerRevision>| r.metadata.name.clone().unwrap_or_default();
         let update = kept.last().map(name).unwrap_or_default();
         let current = kept.iter().find(|r| name(r) == named);
