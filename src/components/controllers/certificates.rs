@@ -28,6 +28,9 @@ const LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 365);
 const LIFETIME_MIN: SignedDuration = SignedDuration::from_mins(10);
 /// How often old requests are looked for.
 const SWEEP: Duration = Duration::from_secs(3600);
+/// A kubelet's request that may not be approved is asked about again after this time: nothing tells
+/// that its user was given the right.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 const KEEP_DECIDED: SignedDuration = SignedDuration::from_hours(1);
 const KEEP_PENDING: SignedDuration = SignedDuration::from_hours(24);
 
@@ -270,7 +273,7 @@ async fn approve(
         let _: Csr = api.replace_subresource("approval", &key.name, &PostParams::default(), &next).await?;
         return Ok(Outcome::Done);
     }
-    Ok(Outcome::Done)
+    Ok(Outcome::After(ASK_AGAIN))
 }
 
 #[cfg(test)]
@@ -350,5 +353,37 @@ mod tests {
         let denied = |at: &str| json!([{"type": "Denied", "status": "True", "lastUpdateTime": at}]);
         assert!(!is_over(&csr("2025-12-31T12:00:00Z", denied("2026-01-01T23:30:00Z")), now));
         assert!(is_over(&csr("2025-12-31T12:00:00Z", denied("2026-01-01T22:30:00Z")), now));
+    }
+
+    #[tokio::test]
+    async fn a_kubelets_request_is_approved_as_soon_as_its_user_may() {
+        use base64::Engine as _;
+        use client::testing::Scripted;
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:nodes");
+        params.distinguished_name.push(rcgen::DnType::CommonName, "system:node:n");
+        let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+        let request = base64::engine::general_purpose::STANDARD.encode(pem);
+        let spec = json!({"request": request, "signerName": KUBELET_CLIENT, "username": "system:bootstrap:x",
+            "usages": ["digital signature", "client auth"]});
+        let allowed = Arc::new(AtomicBool::new(false));
+        let answer = allowed.clone();
+        let server = Scripted::new(move |asked| match asked.line.ends_with("/subjectaccessreviews") {
+            true => Some((201, json!({"spec": {}, "status": {"allowed": answer.load(Ordering::Relaxed)}}))),
+            false => Some((200, asked.body.clone())),
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        shared
+            .requests
+            .tell_of(serde_json::from_value(json!({"metadata": {"name": "r"}, "spec": spec})).unwrap());
+        let look = || sync(&shared, Key::new("", "r"), None);
+        assert_eq!(look().await.unwrap(), Outcome::After(ASK_AGAIN));
+        allowed.store(true, Ordering::Relaxed);
+        assert_eq!(look().await.unwrap(), Outcome::Done);
+        assert!(server.lines().iter().any(|l| l.starts_with("PUT") && l.ends_with("/r/approval")));
     }
 }
