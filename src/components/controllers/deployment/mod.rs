@@ -246,13 +246,15 @@ impl Look<'_> {
         still_there(&self.api::<Deployment>(), &self.deployment.metadata).await
     }
 
-    /// Is any pod of these sets still there?
+    /// Is any pod of these sets still there? The sets count theirs, too: the cache of the pods may
+    /// be behind.
     fn old_pods(&self, sets: &[Arc<ReplicaSet>], new: Option<&ReplicaSet>) -> bool {
-        let uids: Vec<&String> = sets
-            .iter()
-            .filter(|s| new.is_none_or(|n| n.metadata.uid != s.metadata.uid))
-            .filter_map(|s| s.metadata.uid.as_ref())
-            .collect();
+        let is_old = |s: &&Arc<ReplicaSet>| new.is_none_or(|n| n.metadata.uid != s.metadata.uid);
+        let old: Vec<&Arc<ReplicaSet>> = sets.iter().filter(is_old).collect();
+        if old.iter().any(|s| Set::of(s).pods > 0) {
+            return true;
+        }
+        let uids: Vec<&String> = old.iter().filter_map(|s| s.metadata.uid.as_ref()).collect();
         let live = |pod: &Pod| !matches!(pods::phase(pod), "Succeeded" | "Failed");
         self.worker
             .shared
@@ -353,5 +355,17 @@ mod tests {
         let told = &asked.last().unwrap().1["status"]["conditions"][0];
         assert_eq!((&told["status"], &told["reason"]), (&json!("False"), &json!("ReplicaSetCreateError")));
         assert!(told["message"].as_str().unwrap().ends_with("exceeded quota"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn recreate_waits_for_pods_that_only_the_old_set_knows() {
+        for (counted, scaled) in [(1, vec![]), (0, vec![("new", 3)])] {
+            let server = Scripted::new(|_| None).await;
+            let mut old = set("old", Some("x"), 0, 0);
+            old.status.as_mut().unwrap().replicas = counted;
+            let recreate = deployment(json!({"strategy": {"type": "Recreate"}}));
+            let asked = look(&server, recreate, vec![old, set("new", None, 0, 0)]).await;
+            assert_eq!(replicas(&asked), scaled, "{counted} counted, none in the cache");
+        }
     }
 }
