@@ -1,6 +1,7 @@
 //! How fast a number of replicas may change: pure. What was recommended and what was done a short
 //! while ago is remembered ([`Past`]), in memory only, as upstream does: after a restart an
-//! autoscaler begins anew, with its present size as the first recommendation. Source: `pkg/controller/podautoscaler/horizontal.go`.
+//! autoscaler begins anew, with its present size as the first recommendation. Source:
+//! `pkg/controller/podautoscaler/horizontal.go`.
 
 use clock::Instant;
 use k8s_openapi::api::autoscaling::v2::{HPAScalingRules, HorizontalPodAutoscalerSpec};

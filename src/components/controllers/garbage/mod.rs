@@ -290,7 +290,7 @@ impl Collector {
             let graph = self.graph();
             let known =
                 |o: &OwnerReference| graph.nodes.contains_key(&o.uid) || graph.absent.contains(&o.uid);
-            // Nothing changes for an owner that can never be resolved: it is not asked for again.
+            // Nothing changes for an owner that can never be resolved: it is asked about once.
             let settled = standings.contains(&Standing::Unresolvable) || node.owners.iter().all(known);
             (graph.dependents.contains_key(&uid), !settled)
         };
