@@ -158,12 +158,7 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     let client = shared.config.client.caused_by(cause.clone());
     let pass = empty(&client, &key.name).await;
     if !pass.is_empty() {
-        let old = namespace.status.clone().unwrap_or_default();
-        let before = old.conditions.as_deref().unwrap_or_default();
-        let new =
-            NamespaceStatus { conditions: Some(conditions(before, &pass, clock::now())), ..old.clone() };
-        let api = client.all::<Namespace>();
-        write::status(&api, &namespace.metadata, Guard::Uid, Some(&old), &new).await?;
+        tell(&client, &namespace, &pass).await?;
         tracing::debug!(namespace = key.name, left = ?pass.left, "namespace is not empty yet");
         let failed = (!pass.errors.is_empty()).then(|| pass.errors());
         return match pass.undiscovered.or(failed) {
@@ -172,23 +167,41 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
         };
     }
     let mut left = namespace.spec.as_ref().and_then(|s| s.finalizers.clone()).unwrap_or_default();
-    if !left.iter().any(|finalizer| finalizer == FINALIZER) {
-        return Ok(Outcome::Done); // what keeps it is for others to take off
-    }
+    let ours = left.iter().any(|finalizer| finalizer == FINALIZER);
     left.retain(|finalizer| finalizer != FINALIZER);
-    let mut body = serde_json::to_value(&*namespace)?;
-    body["apiVersion"] = json!("v1");
-    body["kind"] = json!("Namespace");
-    body["spec"]["finalizers"] = json!(left);
-    let request = http::Request::put(format!("/api/v1/namespaces/{}/finalize", key.name))
-        .header(http::header::CONTENT_TYPE, "application/json")
-        .body(body.to_string().into_bytes())
-        .map_err(kube::Error::HttpError)?;
-    if unless_gone(client.kube().request_text(request).await)?.is_some() {
+    let stays = !left.is_empty() || namespace.metadata.finalizers.iter().flatten().next().is_some();
+    if ours && finalize(&client, &namespace, &left).await? {
         let record = record(Event::Finalize, "namespaces", &key, &cause).took(start.elapsed());
         shared.tap(Component::NamespaceController).emit(record);
     }
+    if stays {
+        // It is empty, and what keeps it is for others to take off: nothing remains in it any more.
+        tell(&client, &namespace, &pass).await?;
+    }
     Ok(Outcome::Done)
+}
+
+/// Writes a pass into the namespace's conditions.
+async fn tell(client: &Client, namespace: &Namespace, pass: &Pass) -> Result<(), Error> {
+    let old = namespace.status.clone().unwrap_or_default();
+    let before = old.conditions.as_deref().unwrap_or_default();
+    let new = NamespaceStatus { conditions: Some(conditions(before, pass, clock::now())), ..old.clone() };
+    write::status(&client.all::<Namespace>(), &namespace.metadata, Guard::Uid, Some(&old), &new).await?;
+    Ok(())
+}
+
+/// Leaves the namespace these entries of `spec.finalizers`. Returns false if it is gone.
+async fn finalize(client: &Client, namespace: &Namespace, left: &[String]) -> Result<bool, Error> {
+    let name = namespace.metadata.name.as_deref().unwrap_or_default();
+    let mut body = serde_json::to_value(namespace)?;
+    body["apiVersion"] = json!("v1");
+    body["kind"] = json!("Namespace");
+    body["spec"]["finalizers"] = json!(left);
+    let request = http::Request::put(format!("/api/v1/namespaces/{name}/finalize"))
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .body(body.to_string().into_bytes())
+        .map_err(kube::Error::HttpError)?;
+    Ok(unless_gone(client.kube().request_text(request).await)?.is_some())
 }
 
 /// Deletes what is in the namespace: its pods, and when none is left everything else. So a policy
@@ -349,8 +362,13 @@ mod tests {
             namespace["spec"] = json!({"finalizers": finalizers});
             shared.namespaces.tell_of(serde_json::from_value(namespace).unwrap());
             assert_eq!(sync(&shared, Key::new("", "n"), None).await.unwrap(), Outcome::Done);
-            let asked = server.take().into_iter().find(|a| a.line == "PUT /api/v1/namespaces/n/finalize");
-            assert_eq!(asked.map(|a| a.body["spec"]["finalizers"].clone()), left, "{finalizers}");
+            let asked = server.take();
+            let put = asked.iter().find(|a| a.line == "PUT /api/v1/namespaces/n/finalize");
+            assert_eq!(put.map(|a| a.body["spec"]["finalizers"].clone()), left, "{finalizers}");
+            // One that stays says that nothing is left in it.
+            let told = asked.last().filter(|a| a.line == "PATCH /api/v1/namespaces/n/status");
+            assert_eq!(told.is_some(), left != Some(json!([])), "{finalizers}");
+            assert!(told.is_none_or(|a| a.body["status"]["conditions"][3]["status"] == "False"));
         }
     }
 
