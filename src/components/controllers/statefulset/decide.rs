@@ -139,7 +139,8 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
     }
     // Down, the highest first; in order, nobody goes while somebody else is ill.
     let all = by_ordinal.range(wanted.clone()).map(|(_, pod)| pod).chain(condemned.iter().rev());
-    let first_ill = all.into_iter().find(|p| !is_ready(p) || is_going(p)).map(|p| name(p));
+    let is_ill = |p: &Pod| !is_ready(p) || !is_available(p, seconds, now);
+    let first_ill = all.into_iter().find(|p| is_ill(p) || is_going(p)).map(|p| name(p));
     for pod in &condemned {
         if is_going(pod) {
             if in_order {
@@ -147,8 +148,7 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
             }
             continue;
         }
-        let ill = !is_ready(pod) || !is_available(pod, seconds, now);
-        if in_order && ill && first_ill.as_ref() != Some(&name(pod)) {
+        if in_order && is_ill(pod) && first_ill.as_ref() != Some(&name(pod)) {
             return plan;
         }
         plan.delete.push(name(pod));
@@ -346,6 +346,17 @@ mod tests {
         assert_eq!(steps(json!({"replicas": 1}), &["0 new", "1 new", "2 new going"]), "");
         assert_eq!(steps(json!({"replicas": 1}), &["0 new", "1 new unready", "2 new unready"]), "");
         assert_eq!(steps(json!({"replicas": 1}), &["0 new", "1 new", "2 new unready"]), "-web-2");
+        let young = json!({"replicas": 1, "minReadySeconds": 10});
+        assert_eq!(
+            steps(young.clone(), &["0 new", "1 new", "2 new young"]),
+            "-web-2",
+            "it has not to be available first"
+        );
+        assert_eq!(
+            steps(young, &["0 new", "1 new young", "2 new young"]),
+            "",
+            "the first that is not goes first"
+        );
         assert_eq!(
             steps(json!({"replicas": 1, "podManagementPolicy": "Parallel"}), &all),
             "-web-10, -web-2, -web-1"
