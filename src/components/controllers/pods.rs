@@ -65,6 +65,11 @@ pub fn is_active(pod: &Pod) -> bool {
     !matches!(phase(pod), "Succeeded" | "Failed") && pod.metadata.deletion_timestamp.is_none()
 }
 
+/// Being deleted, and not ended yet.
+pub fn is_terminating(pod: &Pod) -> bool {
+    !matches!(phase(pod), "Succeeded" | "Failed") && pod.metadata.deletion_timestamp.is_some()
+}
+
 /// Since when it is ready, if it is.
 pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
@@ -381,6 +386,18 @@ mod tests {
             };
             assert_eq!(hands.create(Pod::default()).await.is_err(), failed, "{reason}");
             assert!(hands.expectations.met(&owner));
+        }
+    }
+
+    #[test]
+    fn a_pod_that_has_ended_is_not_terminating_any_more() {
+        for (phase, terminating) in
+            [("Running", true), ("Pending", true), ("Succeeded", false), ("Failed", false)]
+        {
+            let meta = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+            let pod: Pod =
+                serde_json::from_value(json!({"metadata": meta, "status": {"phase": phase}})).unwrap();
+            assert_eq!((is_terminating(&pod), is_active(&pod)), (terminating, false), "{phase}");
         }
     }
 

@@ -184,7 +184,7 @@ impl<K: Replicated> PodOwner for Replicas<K> {
         let spec = object.wants();
         let all = look.claim(&spec.selector, pods::is_active).await?;
         let (active, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|p| is_active(p));
-        let terminating = rest.iter().filter(|p| p.metadata.deletion_timestamp.is_some()).count();
+        let terminating = rest.iter().filter(|p| pods::is_terminating(p)).count();
         let mut result = Ok(());
         if look.settled && look.alive() {
             let wanted = spec.replicas.unwrap_or(1).max(0) as usize;
