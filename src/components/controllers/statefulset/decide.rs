@@ -156,20 +156,22 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
             return plan;
         }
     }
-    // Anew, the highest first, as many at a time as may be missing.
+    // Anew, the highest first, as many at a time as may be missing. Every pod that is not available
+    // counts, whatever its ordinal; one that is to be replaced anyway goes at once.
     let Some(partition) = partition else { return plan };
-    let mut may_go = max_unavailable(set);
-    for (ordinal, pod) in by_ordinal.range(wanted).rev().take_while(|(n, _)| **n >= partition) {
-        if !of_revision(pod, revision.update) && !is_going(pod) {
-            if !plan.ended.contains(ordinal) {
-                plan.delete.push(name(pod));
-            }
-        } else if !is_going(pod) && is_ready(pod) && is_available(pod, seconds, now) {
+    let here: Vec<(&i32, &&Arc<Pod>)> = by_ordinal.range(wanted.clone()).collect();
+    let serving = here.iter().filter(|(_, p)| !is_ill(p) && !is_going(p)).count() as i64;
+    let whole = i64::from(wanted.end) - i64::from(wanted.start);
+    let mut may_go = i64::from(max_unavailable(set)) - (whole - serving);
+    for (ordinal, pod) in here.into_iter().rev().take_while(|(n, _)| **n >= partition) {
+        if of_revision(pod, revision.update) || is_going(pod) || plan.ended.contains(ordinal) {
             continue;
         }
-        may_go -= 1;
-        if may_go == 0 {
-            break;
+        if is_ill(pod) {
+            plan.delete.push(name(pod));
+        } else if may_go > 0 {
+            plan.delete.push(name(pod));
+            may_go -= 1;
         }
     }
     plan
@@ -291,7 +293,7 @@ mod tests {
         let now = NOW.parse().unwrap();
         let plan = decide(&set(all.clone()), &pods(&["1 new", "2000000000 old"]), REVISION, now);
         assert_eq!((plan.create.len(), plan.create[0].0, plan.create[1].0), (BURST, 0, 2));
-        assert_eq!(plan.delete, ["web-2000000000"]);
+        assert!(plan.delete.is_empty(), "too many are missing already");
         assert_eq!(decide(&set(all), &[], REVISION, now).create.len(), BURST);
     }
 
@@ -389,6 +391,18 @@ mod tests {
         assert_eq!(steps(most(json!("10%")), &old), "-web-2", "at least one");
         assert_eq!(steps(most(json!(2)), &["0 old", "1 old", "2 new unready"]), "-web-1");
         assert_eq!(steps(most(json!(2)), &["0 old", "1 new going", "2 new unready"]), "");
+        assert_eq!(
+            steps(most(json!(2)), &["0 new unready", "1 old", "2 old"]),
+            "-web-2",
+            "also lower ones count"
+        );
+        assert_eq!(steps(most(json!(1)), &["0 new unready", "1 old", "2 old"]), "");
+        assert_eq!(steps(most(json!(1)), &["0 old unready", "1 old", "2 old"]), "-web-0", "it serves nobody");
+        assert_eq!(
+            steps(most(json!(2)), &["1 old", "2 old"]),
+            "+0 new, -web-2",
+            "nor does one that is missing"
+        );
     }
 
     #[test]
