@@ -118,8 +118,10 @@ fn name(pod: &Pod) -> String {
     pod.metadata.name.clone().unwrap_or_default()
 }
 
-fn age(pod: &Pod) -> Option<Timestamp> {
-    pod.metadata.creation_timestamp.as_ref().map(|t| t.0)
+/// Which of several pods on a node counts: those that are bound before others, the oldest first.
+fn age(pod: &Pod) -> (bool, Option<Timestamp>, Option<String>) {
+    let bound = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).is_some_and(|n| !n.is_empty());
+    (!bound, pod.metadata.creation_timestamp.as_ref().map(|t| t.0), pod.metadata.name.clone())
 }
 
 fn is_going(pod: &Pod) -> bool {
@@ -257,7 +259,7 @@ pub fn status(
         let (run, _) = belongs(&spec.template, node);
         let mut here: Vec<&Arc<Pod>> = mine
             .iter()
-            .filter(|p| target(p) == node.metadata.name && p.metadata.deletion_timestamp.is_none())
+            .filter(|p| target(p) == node.metadata.name && !(is_going(p) && has_ended(p)))
             .collect();
         here.sort_by_key(|p| age(p)); // the oldest counts, also while an update has a second one beside it
         if !run {
@@ -354,6 +356,27 @@ mod tests {
         let there = [pod("p1", "a", "h", true), pod("p2", "b", "h", true)];
         assert_eq!(decide(&set, &nodes, &there, "h", now()).delete, ["p1"]);
         assert_eq!(status(&set, &nodes, &there, "h", now()).desired_number_scheduled, 1);
+    }
+
+    #[test]
+    fn a_pod_that_is_bound_stays_and_one_that_still_runs_counts() {
+        let nodes = [node("a", None)];
+        let mut waiting = (*pod("p1", "", "h", false)).clone();
+        let on_a = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["a"]}]}]}}});
+        waiting.spec.as_mut().unwrap().affinity = serde_json::from_value(on_a).unwrap();
+        let mut running = (*pod("p2", "a", "h", true)).clone();
+        let both = [Arc::new(waiting), Arc::new(running.clone())];
+        assert_eq!(decide(&set(json!({})), &nodes, &both, "h", now()).delete, ["p1"]);
+        running.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now()));
+        let told = status(&set(json!({})), &nodes, &[Arc::new(running.clone())], "h", now());
+        assert_eq!((told.current_number_scheduled, told.number_ready), (1, 1), "it is on its way, and runs");
+        running.status.as_mut().unwrap().phase = Some("Failed".into());
+        assert_eq!(
+            status(&set(json!({})), &nodes, &[Arc::new(running)], "h", now()).current_number_scheduled,
+            0
+        );
     }
 
     #[test]
