@@ -368,4 +368,18 @@ mod tests {
             assert_eq!(replicas(&asked), scaled, "{counted} counted, none in the cache");
         }
     }
+
+    #[tokio::test]
+    async fn an_old_set_is_forgotten_only_when_its_own_controller_has_seen_it_empty() {
+        for (observed, gone) in [(2, 0), (3, 1)] {
+            let server = Scripted::new(|_| None).await;
+            let mut old = set("old", Some("x"), 0, 0);
+            old.metadata.generation = Some(3);
+            old.status.as_mut().unwrap().observed_generation = Some(observed);
+            let all = vec![old, set("new", None, 3, 3)];
+            let asked = look(&server, deployment(json!({"revisionHistoryLimit": 0})), all).await;
+            let deleted = asked.iter().filter(|(line, _)| line.starts_with("DELETE")).count();
+            assert_eq!(deleted, gone, "generation {observed} of 3 was seen");
+        }
+    }
 }

@@ -178,7 +178,11 @@ impl Look<'_> {
             .iter()
             .filter(|s| {
                 let numbers = Set::of(s);
-                numbers.wanted == 0 && numbers.pods == 0 && s.metadata.deletion_timestamp.is_none()
+                // A status that is older than the spec says nothing about the pods.
+                let observed = s.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
+                let is_told = observed >= s.metadata.generation.unwrap_or(0);
+                let stays = s.metadata.deletion_timestamp.is_none();
+                numbers.wanted == 0 && numbers.pods == 0 && is_told && stays
             })
             .collect();
         empty.sort_by_key(|s| revision_of(&s.metadata));
