@@ -412,9 +412,13 @@ impl Collector {
                 // A kind that is no longer served has no objects.
                 Ok(Standing::Gone) | Err(Error::NotYet(_)) => {}
                 Ok(standing) => {
-                    if standing != Standing::Unresolvable {
-                        self.graph().absent.remove(&owner.uid);
+                    let mut graph = self.graph();
+                    graph.absent.remove(&owner.uid);
+                    if standing == Standing::Unresolvable {
+                        // Another object had named this uid with a kind without namespaces.
+                        graph.absent.insert(&owner.uid, true);
                     }
+                    drop(graph);
                     self.queue.add_after(uid.to_string(), cause.clone(), BEHIND);
                     return Ok(None);
                 }

@@ -278,3 +278,39 @@ async fn a_version_that_is_no_longer_served_is_not_watched_for_ever() {
     assert!(clock::timeout(Duration::from_secs(20), ended).await.is_some());
     collector.shared.crew.kill();
 }
+
+/// Two cluster-scoped objects name the same uid, which is gone: one with a kind that has no
+/// namespaces, one with a kind that has.
+#[tokio::test]
+async fn what_another_object_says_of_an_owner_does_not_make_it_resolvable() {
+    let server = Scripted::new(|asked| {
+        let is_object = asked.line.ends_with("/clusterroles/r");
+        is_object.then(|| {
+            let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": "o"});
+            let meta = json!({"name": "r", "uid": "r", "resourceVersion": "5", "ownerReferences": [owner]});
+            (200, json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": meta}))
+        })
+    })
+    .await;
+    let collector = collector(&server);
+    collector.graph().absent.insert("o", false);
+    let owner = OwnerReference {
+        api_version: "v1".into(),
+        kind: "ConfigMap".into(),
+        name: "o".into(),
+        uid: "o".into(),
+        ..OwnerReference::default()
+    };
+    let role = Node {
+        api: ApiResource::erase::<k8s_openapi::api::rbac::v1::ClusterRole>(&()),
+        namespaced: false,
+        key: Key::new("", "r"),
+        owners: vec![owner],
+        ..dependent()
+    };
+    collector.graph().put("r", role);
+    for asked in [1, 0] {
+        collector.sync("r".into(), None).await.unwrap();
+        assert_eq!(server.lines().len(), asked, "it is asked for once, and never deleted");
+    }
+}
