@@ -1,11 +1,13 @@
 //! From a question to the right part: which object is meant, and who explains its kind.
 
+use super::claim;
 use super::facts::{BARE, Facts, kind};
 use super::line;
 use super::pod;
 use super::refusal;
 use super::service;
 use super::texts::Word;
+use super::workload;
 use super::{Explanation, Question};
 use api::meta;
 use api::value::{at, int, list, text};
@@ -105,9 +107,13 @@ pub fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &str) -> 
     match kind.plural {
         "pods" => pod::pod(reader, &mut out, found),
         "services" => service::service(reader, &mut out, found),
-        "deployments" | "replicasets" | "daemonsets" => workload(reader, &mut out, kind.plural, found),
+        "deployments" | "replicasets" | "statefulsets" | "daemonsets" | "replicationcontrollers" => {
+            workload::keeper(reader, &mut out, kind.plural, found)
+        }
+        "jobs" => workload::job(reader, &mut out, found),
+        "cronjobs" => workload::cron_job(reader, &mut out, found),
         "nodes" => node(reader, &mut out, found),
-        "persistentvolumeclaims" => claim(reader, &mut out, found),
+        "persistentvolumeclaims" => claim::claim(reader, &mut out, found),
         _ => generic(reader, &mut out, found),
     }
     out
@@ -163,54 +169,6 @@ pub fn near(a: &str, b: &str) -> bool {
         || strsim::damerau_levenshtein(a, b) <= a.len().min(b.len()) / 2
 }
 
-/// Deployments, ReplicaSets, DaemonSets: they are as well as their pods.
-fn workload(reader: &Reader, out: &mut Explanation, plural: &str, object: &Value) {
-    let (want, ready) = match plural {
-        "daemonsets" => (int(object, "status.desiredNumberScheduled"), int(object, "status.numberReady")),
-        _ => (int(object, "spec.replicas"), int(object, "status.readyReplicas")),
-    };
-    let (want, ready) = (want.unwrap_or(0), ready.unwrap_or(0));
-    let facts = reader.facts;
-    let mut pods = facts.owned("pods", object);
-    if plural == "deployments" {
-        let sets = facts.owned("replicasets", object);
-        pods = sets.iter().flat_map(|set| facts.owned("pods", set)).collect();
-    }
-    if want == 0 {
-        reader.fine(out, Word::ScaledToZero, &[]);
-        return;
-    }
-    if ready >= want {
-        reader.fine(out, Word::AllReady, &[&ready.to_string(), &want.to_string()]);
-        return;
-    }
-    reader.line(out, Word::SomeNotReady, &[&ready.to_string(), &want.to_string()]);
-    for condition in list(object, "status.conditions") {
-        if condition["type"] == "ReplicaFailure" && condition["status"] == "True" {
-            reader.line(out, Word::Says, &[text(condition, "message")]);
-        }
-    }
-    let observed = int(object, "status.observedGeneration").unwrap_or(0);
-    if observed < meta::generation(object) && !alive(reader, out, "kube-controller-manager") {
-        return;
-    }
-    let sick = |p: &&&Value| !pod::is_ready(p);
-    match pods.iter().find(sick) {
-        Some(pod) => {
-            let mut inner = Explanation::default();
-            pod::pod(reader, &mut inner, pod);
-            reader.line(out, Word::ForExample, &[meta::name(pod)]);
-            out.lines.extend(inner.lines);
-            out.tips.extend(inner.tips);
-        }
-        None if (pods.len() as i64) < want => {
-            reader.line(out, Word::PodsMissing, &[&pods.len().to_string(), &want.to_string()]);
-            alive(reader, out, "kube-controller-manager");
-        }
-        None => {}
-    }
-}
-
 /// Does a component renew its Lease? If not, says so.
 pub fn alive(reader: &Reader, out: &mut Explanation, component: &str) -> bool {
     let Some(lease) = reader.facts.find("leases", "kube-system", component) else { return true };
@@ -232,6 +190,12 @@ fn node(reader: &Reader, out: &mut Explanation, node: &Value) {
         Some((_, reason, message)) => reader.line(out, Word::NodeNotReady, &[reason, message]),
         None => reader.line(out, Word::NodeNeverReported, &[]),
     }
+    for condition in list(node, "status.conditions") {
+        let kind = text(condition, "type");
+        if kind.ends_with("Pressure") && condition["status"] == "True" {
+            reader.line(out, Word::Pressure, &[kind, text(condition, "message")]);
+        }
+    }
     if at(node, "spec.unschedulable") == true {
         reader.line(out, Word::Cordoned, &[]);
         out.tips.push(format!("kubectl uncordon {}", meta::name(node)));
@@ -242,25 +206,6 @@ fn node(reader: &Reader, out: &mut Explanation, node: &Value) {
     }
 }
 
-fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
-    if text(claim, "status.phase") == "Bound" {
-        reader.fine(out, Word::ClaimBound, &[text(claim, "spec.volumeName")]);
-        return;
-    }
-    let class = text(claim, "spec.storageClassName");
-    match reader.facts.find("storageclasses", "", class) {
-        None if class.is_empty() => reader.line(out, Word::NoClass, &[]),
-        None => {
-            let known: Vec<&str> = reader.facts.all("storageclasses").iter().map(meta::name).collect();
-            reader.line(out, Word::UnknownClass, &[class, &known.join(", ")]);
-        }
-        Some(found) if text(found, "volumeBindingMode") == "WaitForFirstConsumer" => {
-            reader.line(out, Word::WaitsForPod, &[]);
-        }
-        Some(_) => last_warning(reader, out, claim),
-    }
-}
-
 /// For a kind that nobody here knows more of: its newest warning.
 fn generic(reader: &Reader, out: &mut Explanation, object: &Value) {
     if meta::is_terminating(object) {
@@ -268,7 +213,7 @@ fn generic(reader: &Reader, out: &mut Explanation, object: &Value) {
     }
     last_warning(reader, out, object);
     if out.lines.is_empty() {
-        reader.fine(out, Word::NothingWrong, &[]);
+        reader.fine(out, Word::NothingKnown, &[]);
     }
 }
 
@@ -284,8 +229,14 @@ pub fn terminating(reader: &Reader, out: &mut Explanation, object: &Value) {
 
 pub fn last_warning(reader: &Reader, out: &mut Explanation, object: &Value) {
     let mut warnings: Vec<&Value> = reader.facts.events(object).filter(|e| e["type"] == "Warning").collect();
-    warnings.sort_by_key(|e| text(e, "lastTimestamp").to_string());
+    warnings.sort_by_key(|event| last_seen(event));
     if let Some(event) = warnings.last() {
         reader.line(out, Word::Warned, &[text(event, "reason"), text(event, "message")]);
     }
+}
+
+/// When an Event was last seen. Events of `events.k8s.io` have no `lastTimestamp`.
+fn last_seen(event: &Value) -> Option<clock::Timestamp> {
+    let paths = ["lastTimestamp", "series.lastObservedTime", "eventTime", "metadata.creationTimestamp"];
+    paths.into_iter().filter_map(|path| meta::time(event, path)).max()
 }

@@ -65,15 +65,17 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads what explanations look at, and the kinds that the question names. What cannot be read
-    /// is missing, and nothing is said of it.
+    /// Reads what explanations look at, and the kinds that the question names or, if it names none,
+    /// those that the last command was about. What cannot be read is missing, and nothing is said
+    /// of it.
     pub async fn gather(
         client: &Client,
         about: &[String],
         records: Vec<Arc<Record>>,
         now: Timestamp,
     ) -> Facts {
-        let lists = lists(about).into_iter().map(|(plural, path)| async move {
+        let touched = if about.is_empty() { touched(&records) } else { vec![] };
+        let lists = lists(about, &touched).into_iter().map(|(plural, path)| async move {
             let request = http::Request::get(&path).body(vec![]).ok()?;
             match tokio::time::timeout(ANSWER_MAX, client.kube().request::<Value>(request)).await {
                 Ok(Ok(mut found)) => {
@@ -146,12 +148,30 @@ impl Facts {
     }
 }
 
+/// The resources that the last command of a person was about: what it left behind is explained.
+fn touched(records: &[Arc<Record>]) -> Vec<String> {
+    let Some(session) = last_session(records) else { return vec![] };
+    let own = records.iter().filter(|r| r.request.as_ref().is_some_and(|q| q.session == session));
+    own.filter_map(|r| r.object.as_ref()).map(|object| object.resource.clone()).collect()
+}
+
+/// The session of the newest request of a person: all requests of one command have it.
+pub(super) fn last_session(records: &[Arc<Record>]) -> Option<&str> {
+    let persons = |r: &Arc<Record>| {
+        let request = r.request.as_ref().filter(|q| q.is_persons() && !q.session.is_empty());
+        request.is_some()
+    };
+    let newest = records.iter().rev().find(|r| persons(r))?;
+    newest.request.as_ref().map(|request| request.session.as_str())
+}
+
 /// Plurals and paths of what is read for a question: `statefulset/web` asks for one more than
-/// usual.
-fn lists(about: &[String]) -> BTreeMap<String, String> {
+/// usual. `touched`: further kinds by their plural.
+fn lists(about: &[String], touched: &[String]) -> BTreeMap<String, String> {
     let mut lists: BTreeMap<String, String> =
         LISTS.iter().map(|(plural, path)| (plural.to_string(), path.to_string())).collect();
-    for kind in about.iter().flat_map(|word| word.split('/')).filter_map(kind) {
+    let words = about.iter().flat_map(|word| word.split('/')).chain(touched.iter().map(String::as_str));
+    for kind in words.filter_map(kind).filter(|kind| kind.is_stored()) {
         lists.entry(kind.plural.into()).or_insert(path(kind));
     }
     if let [name] = about
@@ -185,20 +205,41 @@ mod tests {
 
     #[test]
     fn the_kind_that_is_asked_for_is_read_too() {
-        let usual = lists(&[]);
+        let usual = lists(&[], &[]);
         assert!(!usual.contains_key("statefulsets") && usual["pods"] == "/api/v1/pods");
         for about in [
             vec!["sts/web".to_string()],
             vec!["shop/statefulset/web".into()],
             vec!["sts".into(), "web".into()],
         ] {
-            assert_eq!(lists(&about)["statefulsets"], "/apis/apps/v1/statefulsets", "{about:?}");
+            assert_eq!(lists(&about, &[])["statefulsets"], "/apis/apps/v1/statefulsets", "{about:?}");
         }
-        assert_eq!(lists(&["lease".into(), "x".into()])["leases"], usual["leases"], "as it was");
-        let bare = lists(&["web".into()]);
+        assert_eq!(lists(&["lease".into(), "x".into()], &[])["leases"], usual["leases"], "as it was");
+        let bare = lists(&["web".into()], &[]);
         assert!(BARE.iter().all(|plural| bare.contains_key(*plural)));
         let sets = "/apis/apps/v1/statefulsets?fieldSelector=metadata.name%3Dweb";
         assert_eq!((bare["statefulsets"].as_str(), &bare["pods"]), (sets, &usual["pods"]));
-        assert!(!lists(&["localhost:80".into()]).contains_key("statefulsets"), "a port");
+        assert!(!lists(&["localhost:80".into()], &[]).contains_key("statefulsets"), "a port");
+    }
+
+    /// `kubectl create -f job.yaml`, then `why`: the Job is explained, so it has to be read.
+    #[test]
+    fn what_the_last_command_was_about_is_read_too() {
+        let tap = tap::Tap::new();
+        let emit = |user: &str, session: &str, resource: &str| {
+            let mut record = Record::new(tap::Event::Commit(tap::Write::CREATED));
+            record = record.object(resource, "default", "web");
+            let (user, session) = (user.to_string(), session.to_string());
+            record.request = Some(tap::Request { user, session, ..Default::default() });
+            tap.emit(record);
+        };
+        emit(tap::LEARNER, "1", "cronjobs");
+        emit(tap::LEARNER, "2", "jobs");
+        emit("system:kube-controller-manager", "", "statefulsets");
+        let touched = touched(&tap.since(0));
+        assert_eq!(touched, ["jobs"]);
+        let read = lists(&[], &touched);
+        assert_eq!(read["jobs"], "/apis/batch/v1/jobs");
+        assert!(!read.contains_key("cronjobs") && !read.contains_key("statefulsets"));
     }
 }

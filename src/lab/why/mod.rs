@@ -5,6 +5,7 @@
 //! says what they prove, nothing else. What Kubernetes calls things (reasons, fields, phases) stays
 //! as Kubernetes calls it.
 
+mod claim;
 mod explain;
 pub mod facts;
 mod guest;
@@ -15,6 +16,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod workload;
 
 pub use explain::explain;
 pub use guest::Why;

@@ -8,6 +8,9 @@ use api::value::{at, int, list, text};
 use serde_json::Value;
 use tap::{Event, Verdict};
 
+/// The scheduler that Pods name unless they name another one.
+const OWN_SCHEDULER: &str = "default-scheduler";
+
 pub fn is_ready(pod: &Value) -> bool {
     list(pod, "status.conditions").iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
 }
@@ -63,6 +66,17 @@ pub fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
 
 /// No node yet: what did the scheduler say of each?
 fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
+    let gates: Vec<&str> = list(pod, "spec.schedulingGates").iter().map(|gate| text(gate, "name")).collect();
+    if !gates.is_empty() {
+        reader.line(out, Word::Gated, &[&gates.join(", ")]);
+        return;
+    }
+    let scheduler = text(pod, "spec.schedulerName");
+    if !matches!(scheduler, "" | OWN_SCHEDULER) {
+        reader.line(out, Word::OtherScheduler, &[scheduler]);
+        last_warning(reader, out, pod);
+        return;
+    }
     let about = |r: &&std::sync::Arc<tap::Record>| {
         let object = r.object.as_ref();
         object.is_some_and(|o| o.name == meta::name(pod) && o.namespace == meta::namespace(pod))

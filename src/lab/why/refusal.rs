@@ -2,7 +2,7 @@
 
 use super::Explanation;
 use super::explain::{Reader, flag, near, object};
-use super::facts::kind;
+use super::facts::{kind, last_session};
 use super::line::{Command, Typed, local_port, near_kind, near_verb};
 use super::service;
 use super::texts::Word;
@@ -31,18 +31,17 @@ pub fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> Explanat
         return out;
     }
     let records = &reader.facts.records;
-    let own = |r: &&Arc<Record>| r.request.as_ref().is_some_and(|q| q.is_persons() && !q.session.is_empty());
-    let Some(newest) = records.iter().rev().find(own) else {
+    let Some(session) = last_session(records) else {
         match failed {
             Some(typed) => ended_itself(reader, &mut out, typed),
             None => reader.fine(&mut out, Word::NoCommand, &[]),
         }
         return out;
     };
-    let session = newest.request.as_ref().map(|q| q.session.clone()).unwrap_or_default();
     let command: Vec<&Arc<Record>> =
         records.iter().filter(|r| r.request.as_ref().is_some_and(|q| q.session == session)).collect();
-    out.about = newest.request.as_ref().map(|q| q.command.clone()).unwrap_or_default();
+    let newest = command.last().and_then(|r| r.request.as_ref());
+    out.about = newest.map(|q| q.command.clone()).unwrap_or_default();
     // kubectl asks for what may be missing (discovery, what it is about to create), so the last
     // answer decides.
     let answers = || command.iter().rev().filter(|r| r.answer().is_some());

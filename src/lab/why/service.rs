@@ -1,7 +1,7 @@
 //! Why nobody answers behind a Service.
 
 use super::Explanation;
-use super::explain::{Reader, flag};
+use super::explain::{Reader, alive, flag};
 use super::pod::is_ready;
 use super::texts::Word;
 use api::meta;
@@ -56,8 +56,20 @@ pub fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
         .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
         .collect();
     let written = written.join(",");
+    let listed = reader
+        .facts
+        .within("endpointslices", namespace)
+        .filter(|s| meta::label(s, "kubernetes.io/service-name") == Some(name))
+        .flat_map(|s| list(s, "endpoints"))
+        // Source: EndpointConditions: a value that is missing is to be read as true.
+        .filter(|e| at(e, "conditions.ready") != false)
+        .count();
     if written.is_empty() {
-        reader.line(out, Word::NoSelector, &[]);
+        // A person or a component fills the list, as that of `default/kubernetes`.
+        match listed {
+            0 => reader.line(out, Word::NoSelector, &[]),
+            _ => reader.fine(out, Word::Listed, &[&listed.to_string()]),
+        }
         return;
     }
     let pods = reader.facts.selected(namespace, selector);
@@ -67,20 +79,21 @@ pub fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
         out.tips.push(format!("kubectl get pods{} --show-labels", flag(namespace)));
         return;
     }
-    let ready: Vec<&&Value> = pods.iter().filter(|p| is_ready(p) && !meta::is_terminating(p)).collect();
+    // Such a Service lists its pods before they are ready, and while they end.
+    let early = at(service, "spec.publishNotReadyAddresses") == true;
+    let serves = |p: &&&Value| early || is_ready(p) && !meta::is_terminating(p);
+    let ready: Vec<&&Value> = pods.iter().filter(serves).collect();
     if ready.is_empty() {
         reader.line(out, Word::NobodyReady, &[&pods.len().to_string(), &written]);
         out.tips.push(format!("why pod/{}{}", meta::name(pods[0]), flag(namespace)));
         return;
     }
-    let listed = reader
-        .facts
-        .within("endpointslices", namespace)
-        .filter(|s| meta::label(s, "kubernetes.io/service-name") == Some(name))
-        .flat_map(|s| list(s, "endpoints"))
-        .filter(|e| at(e, "conditions.ready") == true)
-        .count();
-    reader.fine(out, Word::Listed, &[&listed.to_string()]);
+    if listed == 0 && reader.facts.knows("endpointslices") {
+        reader.line(out, Word::NotListed, &[]);
+        alive(reader, out, "kube-controller-manager");
+    } else {
+        reader.fine(out, Word::Listed, &[&listed.to_string()]);
+    }
     for port in list(service, "spec.ports") {
         target(reader, out, port, ready[0]);
     }
@@ -108,7 +121,9 @@ fn nearly(reader: &Reader, out: &mut Explanation, namespace: &str, selector: &Va
 /// Does the port that the Service sends to exist in the pod?
 fn target(reader: &Reader, out: &mut Explanation, port: &Value, pod: &Value) {
     let wanted = at(port, "targetPort");
-    let declared: Vec<&Value> = list(pod, "spec.containers").iter().flat_map(|c| list(c, "ports")).collect();
+    // Sidecars stand among the init containers.
+    let containers = ["spec.initContainers", "spec.containers"].into_iter().flat_map(|path| list(pod, path));
+    let declared: Vec<&Value> = containers.flat_map(|c| list(c, "ports")).collect();
     if let Some(name) = wanted.as_str() {
         if !declared.iter().any(|p| text(p, "name") == name) {
             reader.line(out, Word::NoNamedPort, &[name]);

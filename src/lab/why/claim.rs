@@ -1,0 +1,66 @@
+//! Why a PersistentVolumeClaim has no volume.
+
+use super::Explanation;
+use super::explain::{Reader, alive, flag, last_warning, terminating};
+use super::pod::is_ready;
+use super::texts::Word;
+use super::workload::for_example;
+use api::meta;
+use api::value::{at, list, text};
+use serde_json::Value;
+
+pub fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
+    if meta::is_terminating(claim) {
+        terminating(reader, out, claim);
+        return;
+    }
+    match text(claim, "status.phase") {
+        "Bound" => {
+            reader.fine(out, Word::ClaimBound, &[text(claim, "spec.volumeName")]);
+            return;
+        }
+        "Lost" => {
+            reader.line(out, Word::ClaimLost, &[text(claim, "spec.volumeName")]);
+            return;
+        }
+        _ => reader.line(out, Word::ClaimPending, &[]),
+    }
+    let named = at(claim, "spec.storageClassName").as_str();
+    match (named, named.and_then(|class| reader.facts.find("storageclasses", "", class))) {
+        (None, _) => reader.line(out, Word::NoClass, &[]),
+        (Some(""), _) => reader.line(out, Word::NoProvisioning, &[]),
+        (Some(class), None) if reader.facts.knows("storageclasses") => {
+            let known: Vec<&str> = reader.facts.all("storageclasses").iter().map(meta::name).collect();
+            reader.line(out, Word::UnknownClass, &[class, &known.join(", ")]);
+        }
+        (Some(_), Some(class)) if text(class, "volumeBindingMode") == "WaitForFirstConsumer" => {
+            first_consumer(reader, out, claim);
+            return;
+        }
+        (Some(_), Some(class)) => {
+            reader.line(out, Word::ClaimProvisioned, &[text(class, "provisioner")]);
+        }
+        (Some(_), None) => {}
+    }
+    alive(reader, out, "kube-controller-manager");
+    last_warning(reader, out, claim);
+}
+
+/// Its volume is made for the first pod that uses it: is there one, and is that one well?
+fn first_consumer(reader: &Reader, out: &mut Explanation, claim: &Value) {
+    let (namespace, name) = (meta::namespace(claim), meta::name(claim));
+    let uses = |pod: &&Value| {
+        let named = |volume: &Value| text(volume, "persistentVolumeClaim.claimName") == name;
+        list(pod, "spec.volumes").iter().any(named) && !is_ready(pod)
+    };
+    match reader.facts.within("pods", namespace).find(uses) {
+        Some(pod) => {
+            last_warning(reader, out, claim);
+            for_example(reader, out, pod);
+        }
+        None => {
+            reader.line(out, Word::WaitsForPod, &[]);
+            out.tips.push(format!("kubectl describe pvc {name}{}", flag(namespace)));
+        }
+    }
+}
