@@ -14,11 +14,13 @@ mod functions;
 pub mod memo;
 mod owned;
 mod past;
+mod seen;
 mod shared;
 mod shown;
 pub mod text;
 pub mod value;
 pub mod version;
+mod words;
 
 pub use budget::STOPPED;
 pub use facts::{Facts, Probe};
@@ -29,8 +31,8 @@ pub use text::Template;
 
 use api::cel::levels;
 use budget::Budget;
-use cel::common::ast::{Expr as Node, IdedExpr};
 use cel::{Context, Env, Program, Value};
+use seen::Seen;
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
@@ -45,6 +47,16 @@ pub enum Error {
     Arguments { name: String, wants: String, got: usize },
     #[error("there is no kind {0:?} here")]
     Kind(String),
+    #[error("no {of} has the {field} {word:?}{}; there are {known}", did_you_mean(.near))]
+    Word {
+        /// Which records are asked: those of `trace`, or versions of `history`.
+        of: &'static str,
+        field: &'static str,
+        word: String,
+        near: Option<&'static str>,
+        /// All words that the field may have.
+        known: String,
+    },
     #[error("{0:?} is for hints only: a check looks at the cluster, never at what was typed")]
     HintsOnly(&'static str),
 }
@@ -174,7 +186,7 @@ impl Expr {
         let program =
             Program::compile(source).map_err(|e| Error::Syntax(e.to_string().replace('\n', " ")))?;
         let mut seen = Seen::default();
-        seen.walk(&program.expression().expr, &mut Vec::new())?;
+        seen.walk(&program.expression().expr)?;
         for name in &seen.functions {
             let ours = functions::TABLE.iter().any(|f| f.name == name)
                 || text::BEAT_FUNCTIONS.contains(&name.as_str());
@@ -388,202 +400,6 @@ fn near(name: &str) -> Option<&'static str> {
     let all =
         functions::TABLE.iter().map(|f| f.name).chain(standard()).chain(facts::VARIABLES.iter().copied());
     all.map(|n| (strsim::osa_distance(n, name), n)).filter(|(d, _)| *d <= 2).min().map(|(_, n)| n)
-}
-
-/// What an expression names.
-#[derive(Default)]
-struct Seen {
-    functions: BTreeSet<String>,
-    variables: BTreeSet<String>,
-    kinds: BTreeSet<String>,
-    namespaces: BTreeSet<String>,
-    needed: BTreeSet<Named>,
-    absent: BTreeSet<Named>,
-    fields: BTreeSet<String>,
-    strings: BTreeSet<String>,
-    compared: BTreeSet<(String, bool, String)>,
-    any_kind: bool,
-    /// How many nodes are around the present one, and around the deepest.
-    depth: usize,
-    deepest: usize,
-}
-
-impl Seen {
-    /// `x.field == "text"`, `x.field != "text"`, `x.field in ["text", …]`, and either side first.
-    fn compare(&mut self, function: &str, left: &Node, right: &Node) {
-        let alike = match function {
-            "_==_" | "@in" => true,
-            "_!=_" => false,
-            _ => return,
-        };
-        for (field, text) in [(left, right), (right, left)] {
-            let Node::Select(select) = field else { continue };
-            let texts = match text {
-                Node::List(list) => list.elements.iter().filter_map(|e| literal(&e.expr)).collect(),
-                other => Vec::from_iter(literal(other)),
-            };
-            self.compared.extend(texts.into_iter().map(|text| (select.field.clone(), alike, text)));
-        }
-    }
-
-    /// `object("Pod", "default", "web")` and `!present("Pod", "default", "web")`,
-    /// `logs("default/web")`.
-    fn name(&mut self, function: &str, args: &[IdedExpr]) {
-        let text = |at: usize| args.get(at).and_then(|a| literal(&a.expr));
-        match (function, args) {
-            ("!_", [arg]) => {
-                if let Node::Call(call) = &arg.expr
-                    && call.func_name == "present"
-                    && let Some(named) = named(&call.args)
-                {
-                    self.absent.insert(named);
-                }
-            }
-            ("object" | "present" | "pods_of", args) => self.needed.extend(named(args)),
-            // No address stands behind a Service that is gone.
-            ("backends", _) => {
-                let service =
-                    text(0).zip(text(1)).map(|(namespace, name)| ("Service".into(), namespace, name));
-                self.needed.extend(service);
-            }
-            ("exec" | "logs" | "new_logs" | "new_lines", _) => {
-                let target = text(0).unwrap_or_default();
-                if let Some((namespace, pod)) = target.split_once('/') {
-                    let pod = pod.split('/').next().unwrap_or_default();
-                    self.needed.insert(("Pod".into(), namespace.into(), pod.into()));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// `inner` are the names that the macros around this node bind.
-    fn walk(&mut self, node: &Node, inner: &mut Vec<String>) -> Result<(), Error> {
-        if self.depth == DEPTH_MAX {
-            return Err(Error::Syntax(format!("more than {DEPTH_MAX} expressions stand inside each other")));
-        }
-        self.depth += 1;
-        self.deepest = self.deepest.max(self.depth);
-        self.look(node, inner)?;
-        self.depth -= 1;
-        Ok(())
-    }
-
-    fn look(&mut self, node: &Node, inner: &mut Vec<String>) -> Result<(), Error> {
-        match node {
-            Node::Call(call) => {
-                self.functions.insert(call.func_name.clone());
-                self.name(&call.func_name, &call.args);
-                if let [left, right] = call.args.as_slice() {
-                    self.compare(&call.func_name, &left.expr, &right.expr);
-                }
-                // Of a hop the component stands first.
-                if matches!(call.func_name.as_str(), "hop" | "hops")
-                    && let Some(component) = call.args.first().and_then(|a| literal(&a.expr))
-                {
-                    self.compared.insert(("component".into(), true, component));
-                }
-                if let Some(known) = functions::TABLE.iter().find(|f| f.name == call.func_name)
-                    && call.target.is_none()
-                {
-                    if !known.takes.contains(&call.args.len()) {
-                        let wants = match known.takes.start() == known.takes.end() {
-                            true => known.takes.start().to_string(),
-                            false => format!("{} to {}", known.takes.start(), known.takes.end()),
-                        };
-                        return Err(Error::Arguments {
-                            name: known.name.into(),
-                            wants,
-                            got: call.args.len(),
-                        });
-                    }
-                    match call.args.first().and_then(|a| literal(&a.expr)) {
-                        Some(kind) if known.kind_first => {
-                            self.kinds.insert(kind);
-                            self.namespaces.extend(call.args.get(1).and_then(|a| literal(&a.expr)));
-                        }
-                        None if known.kind_first => self.any_kind = true,
-                        _ => {}
-                    }
-                    if matches!(known.name, "exec" | "logs" | "new_logs" | "new_lines") {
-                        let target = call.args.first().and_then(|a| literal(&a.expr));
-                        self.namespaces.extend(target.and_then(|t| Some(t.split_once('/')?.0.to_string())));
-                    }
-                    match known.name {
-                        "events" => _ = self.kinds.insert("Event".into()),
-                        "backends" => {
-                            self.kinds.insert("EndpointSlice".into());
-                            self.namespaces.extend(call.args.first().and_then(|a| literal(&a.expr)));
-                        }
-                        "mirrors" => {
-                            self.kinds.insert("Pod".into());
-                            self.namespaces.insert("kube-system".into());
-                        }
-                        "pods_of" => {
-                            let kind = call.args.first().and_then(|a| literal(&a.expr)).unwrap_or_default();
-                            let read = owned::between(&kind).iter().copied().chain(["Pod"]);
-                            self.kinds.extend(read.map(String::from));
-                        }
-                        _ => {}
-                    }
-                }
-                for part in call.target.iter().map(|t| &t.expr).chain(call.args.iter().map(|a| &a.expr)) {
-                    self.walk(part, inner)?;
-                }
-            }
-            Node::Comprehension(c) => {
-                self.walk(&c.iter_range.expr, inner)?;
-                self.walk(&c.accu_init.expr, inner)?;
-                let depth = inner.len();
-                inner.push(c.iter_var.clone());
-                inner.extend(c.iter_var2.clone());
-                inner.push(c.accu_var.clone());
-                for part in [&c.loop_cond.expr, &c.loop_step.expr, &c.result.expr] {
-                    self.walk(part, inner)?;
-                }
-                inner.truncate(depth);
-            }
-            Node::Ident(name) if !name.starts_with('@') && !inner.contains(name) => {
-                self.variables.insert(name.clone());
-            }
-            Node::List(list) => {
-                for item in &list.elements {
-                    self.walk(&item.expr, inner)?;
-                }
-            }
-            Node::Select(select) => {
-                self.fields.insert(select.field.clone());
-                self.walk(&select.operand.expr, inner)?;
-            }
-            Node::Literal(_) => self.strings.extend(literal(node)),
-            Node::Map(map) => {
-                for entry in &map.entries {
-                    if let cel::common::ast::EntryExpr::MapEntry(e) = &entry.expr {
-                        self.walk(&e.key.expr, inner)?;
-                        self.walk(&e.value.expr, inner)?;
-                    }
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-fn named(args: &[IdedExpr]) -> Option<Named> {
-    match args {
-        [kind, namespace, name] => {
-            Some((literal(&kind.expr)?, literal(&namespace.expr)?, literal(&name.expr)?))
-        }
-        _ => None,
-    }
-}
-
-fn literal(node: &Node) -> Option<String> {
-    match node {
-        Node::Literal(cel::common::ast::LiteralValue::String(s)) => Some(s.inner().to_string()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -400,6 +400,13 @@ mod tests {
     }
 
     #[test]
+    fn a_verb_that_no_record_has_names_file_line_and_the_known_verbs() {
+        let told = broken(r#"t.verb == "create""#, r#"t.verb == "creat""#);
+        assert!(told[0].starts_with("lesson.md:67: no record of trace has the verb \"creat\""), "{told:?}");
+        assert!(told[0].contains("did you mean \"create\"?; there are admit, "), "{told:?}");
+    }
+
+    #[test]
     fn the_faults_that_a_lesson_names_are_those_that_its_steps_use() {
         let (none, kill) = ("faults: [] ", "faults: [kill] ");
         assert_eq!(broken(none, kill), ["lesson.md:12: no step uses `fault kill`"]);

@@ -108,7 +108,7 @@ pub fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &str) -> 
         "pods" => pod::pod(reader, &mut out, found),
         "services" => service::service(reader, &mut out, found),
         "deployments" | "replicasets" | "statefulsets" | "daemonsets" | "replicationcontrollers" => {
-            workload::keeper(reader, &mut out, kind.plural, found)
+            workload::pod_set(reader, &mut out, kind.plural, found)
         }
         "jobs" => workload::job(reader, &mut out, found),
         "cronjobs" => workload::cron_job(reader, &mut out, found),

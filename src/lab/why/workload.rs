@@ -50,7 +50,7 @@ impl Counts {
 
 /// Deployments, ReplicaSets, StatefulSets, DaemonSets: they are as well as their pods, and as their
 /// rollout.
-pub fn keeper(reader: &Reader, out: &mut Explanation, plural: &str, object: &Value) {
+pub fn pod_set(reader: &Reader, out: &mut Explanation, plural: &str, object: &Value) {
     if meta::is_terminating(object) {
         terminating(reader, out, object);
         return;
