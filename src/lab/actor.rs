@@ -127,7 +127,7 @@ pub struct Actor {
 }
 
 /// Of a room and a step that began at a revision: the objects of a kind as they were then.
-type Begun = (u64, i64, String, Option<BTreeMap<(String, String), facts::Object>>);
+type Begun = (u64, i64, String, watch::Then);
 
 /// Runs until the crew ends.
 pub async fn run(
@@ -162,6 +162,8 @@ pub async fn run(
         generations: HashMap::new(),
         before: HashMap::new(),
         asking_before: Default::default(),
+        failed_before: HashMap::new(),
+        lost_before: Default::default(),
         memo: Arc::default(),
         open: None,
         solving: false,

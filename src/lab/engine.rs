@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::reach::{self, Need};
 use super::recorder::Recorder;
 use super::view::{Hint, State};
-use super::watch::{Look, Told};
+use super::watch::{Look, Then, Told};
 use super::words::Word;
 use api::kinds;
 use cel::Value;
@@ -108,6 +108,10 @@ pub struct Engine {
     pub before: HashMap<String, Objects>,
     /// Kinds whose objects at the step's beginning are being asked for.
     pub asking_before: HashSet<String>,
+    /// Kinds of which a question for them failed, and when.
+    pub failed_before: HashMap<String, Instant>,
+    /// Kinds whose objects at the step's beginning nobody has any more.
+    pub lost_before: HashSet<String>,
     /// What evaluations have found out in this step.
     pub memo: Arc<Memo>,
     pub open: Option<Open>,
@@ -182,6 +186,8 @@ impl Engine {
     pub fn begin_step(&mut self) {
         self.before.clear();
         self.asking_before.clear();
+        self.failed_before.clear();
+        self.lost_before.clear();
         self.memo = Arc::default();
     }
 
@@ -205,14 +211,26 @@ impl Engine {
         true
     }
 
-    /// The objects of a kind when the open step began. `None`: the server does not have them any
-    /// more, so they are taken from the history.
-    pub fn knew_before(&mut self, kind: &str, objects: Option<BTreeMap<(String, String), Object>>) {
+    /// The objects of a kind when the open step began, as a server has answered. What it no longer
+    /// has is taken from the history, if that reaches so far. A question that failed is asked
+    /// again.
+    pub fn knew_before(&mut self, kind: &str, then: Then) {
         self.asking_before.remove(kind);
-        let objects = objects.unwrap_or_else(|| {
-            let plural = kind.split('.').next().unwrap_or_default();
-            self.recorder.objects_at(plural, self.since_step())
-        });
+        let objects = match then {
+            Then::Objects(objects) => objects,
+            Then::Failed => {
+                self.failed_before.insert(kind.to_string(), Instant::now());
+                return;
+            }
+            Then::Gone if !self.recorder.reaches(self.since_step()) => {
+                self.lost_before.insert(kind.to_string());
+                return;
+            }
+            Then::Gone => {
+                let plural = kind.split('.').next().unwrap_or_default();
+                self.recorder.objects_at(plural, self.since_step())
+            }
+        };
         self.before.insert(kind.to_string(), Arc::new(objects));
     }
 
@@ -364,6 +382,7 @@ impl Engine {
             versions: self.recorder.taken,
             generations: self.generations.clone(),
             before: Some(self.before.clone()),
+            lost_before: self.lost_before.clone(),
             memo: self.memo.clone(),
             now: Some(value::time(clock::now())),
             answers: fresh.map(|(probe, answer)| (probe.clone(), answer.value.clone())).collect(),
@@ -444,7 +463,10 @@ impl Engine {
         if silent {
             self.recall_hints(&facts);
         }
-        self.see_to(facts.take_wanted(), now, &mut needs);
+        let mut wanted = facts.take_wanted();
+        // From the first moment on: later the store may have forgotten that one.
+        wanted.before.extend(step.kinds_before());
+        self.see_to(wanted, now, &mut needs);
         let unproven = std::mem::take(&mut self.unproven);
         self.see_to(unproven, now, &mut needs);
         (needs, save)
@@ -467,12 +489,24 @@ impl Engine {
         changed
     }
 
+    /// Has the objects of a kind at the step's beginning asked for, unless they are known, are being
+    /// asked for, or the last question failed a moment ago.
+    fn ask_before(&mut self, kind: String, now: Instant, needs: &mut Needs) {
+        let Some(name) = qualified(&kind) else { return };
+        if self.before.contains_key(&name) || self.lost_before.contains(&name) {
+            return;
+        }
+        match self.failed_before.get(&name).map(|failed| *failed + RENEW) {
+            Some(again) if again > now => needs.wake = earlier(needs.wake, Some(again)),
+            _ if self.asking_before.insert(name) => needs.before.push(kind),
+            _ => {}
+        }
+    }
+
     fn see_to(&mut self, wanted: Wanted, now: Instant, needs: &mut Needs) {
         needs.kinds.extend(wanted.kinds);
         for kind in wanted.before {
-            if qualified(&kind).is_some_and(|name| self.asking_before.insert(name)) {
-                needs.before.push(kind);
-            }
+            self.ask_before(kind, now, needs);
         }
         for probe in wanted.probes.into_iter().chain(wanted.used) {
             if self.asking.contains_key(&probe) {
@@ -627,6 +661,8 @@ pub(crate) mod tests {
             generations: HashMap::new(),
             before: HashMap::new(),
             asking_before: HashSet::new(),
+            failed_before: HashMap::new(),
+            lost_before: HashSet::new(),
             memo: Arc::default(),
             open: Some(open),
             solving: false,
@@ -788,6 +824,63 @@ pub(crate) mod tests {
         engine.answered(0, log, answer());
         engine.settle();
         assert!(is_green(&engine), "two answers, the second to a question that was asked while it held");
+    }
+
+    /// An engine in a step that began at a revision and whose only check compares with then.
+    fn compares_with_the_beginning(since: i64) -> Engine {
+        let mut engine = engine();
+        let open = engine.open.as_mut().unwrap();
+        let id = open.lesson.id.clone();
+        let step = &mut Arc::make_mut(&mut open.lesson).steps[0];
+        step.checks.truncate(1);
+        step.checks[0].is =
+            Expr::compile("get(before('Pod','d','a'), 'spec.nodeName', 'none') == 'none'", Use::Check, &[])
+                .unwrap();
+        engine.progress.step(&id, "run").since = since;
+        engine.told(Told::All { kind: "pods".into(), objects: BTreeMap::new(), revision: since });
+        engine
+    }
+
+    /// The API server does not answer at the moment of the question: that is no answer, neither for
+    /// a yes nor for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_question_about_the_beginning_that_failed_is_asked_again() {
+        let mut engine = compares_with_the_beginning(7);
+        assert_eq!(engine.settle().0.before, ["Pod"]);
+        engine.knew_before("pods", Then::Failed);
+        let (needs, _) = engine.settle();
+        assert!(needs.before.is_empty() && needs.wake.is_some(), "not at once");
+        assert!(!engine.open.as_ref().unwrap().outcome.green);
+        tokio::time::advance(RENEW).await;
+        assert_eq!(engine.settle().0.before, ["Pod"]);
+        let pod = Object::new(json!({"kind": "Pod", "spec": {"nodeName": "n1"}}));
+        engine.knew_before("pods", Then::Objects([(("d".into(), "a".into()), pod)].into()));
+        let (needs, _) = engine.settle();
+        assert!(needs.before.is_empty() && !engine.open.as_ref().unwrap().outcome.verdicts.is_empty());
+        assert_eq!(engine.open.as_ref().unwrap().outcome.unmet, Some(0), "it had a node");
+    }
+
+    /// The program was restarted and the store has forgotten the step's beginning: an object that
+    /// nobody remembers is not one that was not there.
+    #[test]
+    fn a_beginning_that_nobody_knows_is_neither_green_nor_unsaid() {
+        let mut engine = compares_with_the_beginning(7);
+        engine.settle();
+        engine.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
+        engine.knew_before("pods", Then::Gone);
+        let (needs, _) = engine.settle();
+        assert!(needs.before.is_empty(), "it is gone for good");
+        assert_eq!(engine.open.as_ref().unwrap().outcome.unmet, Some(0));
+        for (lang, words) in [("en", "no longer kept"), ("ko", "더 이상 보관되어 있지 않아")] {
+            let notices = engine.view(lang).notices;
+            assert!(notices.iter().any(|n| n.contains(words) && n.contains("goto run")), "{notices:?}");
+        }
+        // A program that has seen the step begin knows what was there.
+        let mut engine = compares_with_the_beginning(9);
+        engine.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
+        engine.knew_before("pods", Then::Gone);
+        engine.settle();
+        assert_eq!(engine.open.as_ref().unwrap().outcome.unmet, None);
     }
 
     /// Also where the log is first read after the learner has acted, and after a restart of the

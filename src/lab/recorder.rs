@@ -47,6 +47,8 @@ pub struct Recorder {
     pub taken: u64,
     /// The newest store revision seen.
     pub revision: i64,
+    /// The first one, from which on every version is known.
+    first: Option<i64>,
     /// The newest revision of each plural; that of a custom resource stands with its group.
     pub of_plural: HashMap<String, i64>,
     /// The newest record read.
@@ -84,6 +86,7 @@ impl Recorder {
         self.who.note(record);
         if let Some(revision) = record.revision {
             self.revision = self.revision.max(revision as i64);
+            self.first.get_or_insert(revision as i64);
         }
         if let (Some(revision), Some(object)) = (record.revision, &record.object) {
             let newest = self.of_plural.entry(object.qualified()).or_default();
@@ -132,7 +135,14 @@ impl Recorder {
     pub fn move_to(&mut self, room: Room) {
         let (seq, revision, epoch, taken) = (self.seq, self.revision, self.epoch + 1, self.taken);
         let who = std::mem::take(&mut self.who);
-        *self = Recorder { room, seq, revision, epoch, taken, who, ..Recorder::default() };
+        let first = Some(revision);
+        *self = Recorder { room, seq, revision, first, epoch, taken, who, ..Recorder::default() };
+    }
+
+    /// Is everything known that has happened since a revision, so that what has no version from
+    /// before was not there?
+    pub fn reaches(&self, revision: i64) -> bool {
+        self.first.is_some_and(|first| first <= revision)
     }
 
     /// A step begins: its trace is empty.

@@ -128,6 +128,12 @@ impl Engine {
         } else if let Some(need) = self.unproved(step) {
             told.push(words::say(lang, Word::Unproved, &[&need.say(lang)]));
         }
+        let unknown = |check: &super::format::Check| {
+            check.is.calls("before") && check.is.kinds.iter().any(|kind| self.has_lost_before(kind))
+        };
+        if self.state() == State::Open && step.checks.iter().any(unknown) {
+            told.push(words::say(lang, Word::BeginningGone, &[&step.id]));
+        }
         for (source, why) in self.memo.stopped() {
             let source: String = source.chars().take(SOURCE_MAX).collect();
             told.push(words::say(lang, Word::TooDear, &[&step.id, &why, &source]));
@@ -137,6 +143,10 @@ impl Engine {
             told.push(words::say(lang, *word, &with));
         }
         told
+    }
+
+    fn has_lost_before(&self, kind: &str) -> bool {
+        super::engine::qualified(kind).is_some_and(|name| self.lost_before.contains(&name))
     }
 
     /// Returns the id of the first lesson with a step that is left to do: neither done, nor

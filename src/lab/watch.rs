@@ -35,6 +35,9 @@ pub enum Told {
 /// Pause after a failed list or watch; doubles up to the second value.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
+/// The HTTP status of a revision that was compacted.
+const GONE: u16 = 410;
+
 /// What a server has of a kind at one moment.
 pub struct Look {
     /// Revision of the newest of them.
@@ -83,25 +86,35 @@ pub async fn between(
     room: &Room,
     revision: i64,
 ) -> Option<(Vec<serde_json::Value>, Vec<serde_json::Value>, i64)> {
-    let then = at_revision(client, name, room, revision).await?;
+    let Then::Objects(then) = at_revision(client, name, room, revision).await else { return None };
     let (_, look) = look(client, name, room).await?;
-    let now = at_revision(client, name, room, look.at).await?;
+    let Then::Objects(now) = at_revision(client, name, room, look.at).await else { return None };
     let json = |all: BTreeMap<_, Object>| all.into_values().map(|o: Object| (*o.json).clone()).collect();
     Some((json(then), json(now), look.at))
 }
 
-/// The objects of a kind in a room as they were at a revision; `None` if the server does not have
-/// them any more.
-pub async fn at_revision(
-    client: &Client,
-    name: &str,
-    room: &Room,
-    revision: i64,
-) -> Option<BTreeMap<(String, String), Object>> {
-    let known = facts::kind(name)?;
+/// What a server answers when it is asked for the objects of a kind at a revision.
+#[derive(Debug)]
+pub enum Then {
+    Objects(BTreeMap<(String, String), Object>),
+    /// The server no longer has them.
+    Gone,
+    /// It could not be asked, or did not answer: asked again, it may.
+    Failed,
+}
+
+/// Asks for the objects of a kind in a room as they were at a revision.
+pub async fn at_revision(client: &Client, name: &str, room: &Room, revision: i64) -> Then {
+    let Some(known) = facts::kind(name) else { return Then::Failed };
     let exact = ListParams::default().at(&revision.to_string()).matching(VersionMatch::Exact);
-    let list = api(client, known, room).list(&exact).await;
-    let list = list.inspect_err(|error| tracing::debug!(name, revision, %error, "cannot be listed")).ok()?;
+    let list = match api(client, known, room).list(&exact).await {
+        Ok(list) => list,
+        Err(error) => {
+            tracing::debug!(name, revision, %error, "cannot be listed");
+            let is_gone = matches!(&error, client::kube::Error::Api(status) if status.code == GONE);
+            return if is_gone { Then::Gone } else { Then::Failed };
+        }
+    };
     let whole = |object: DynamicObject| {
         let mut json = serde_json::to_value(object).unwrap_or_default();
         json["kind"] = known.kind.into(); // items of a list come without
@@ -110,7 +123,7 @@ pub async fn at_revision(
         let part = |key: &str| json["metadata"][key].as_str().unwrap_or_default().to_string();
         ((part("namespace"), part("name")), Object::new(json))
     };
-    Some(list.items.into_iter().map(whole).collect())
+    Then::Objects(list.items.into_iter().map(whole).collect())
 }
 
 fn api(client: &Client, known: &Kind, room: &Room) -> Api<DynamicObject> {
@@ -220,6 +233,18 @@ mod tests {
         assert!(look.is_known(12, &objects(&[("a", 5), ("b", 11), ("made since", 12)])));
         assert!(look.is_known(12, &objects(&[("b", 7)])), "one that has gone since");
         assert!(Look { newest: 0, at: 9, there: BTreeSet::new() }.is_known(0, &objects(&[])));
+    }
+
+    #[tokio::test]
+    async fn a_revision_that_is_gone_is_told_from_a_server_that_does_not_answer() {
+        for (code, is_gone) in [(410, true), (503, false), (500, false), (403, false)] {
+            let status =
+                json!({"kind": "Status", "status": "Failure", "code": code, "reason": "x", "message": "x"});
+            let server = client::testing::Scripted::new(move |_| Some((code, status.clone()))).await;
+            let then = at_revision(&server.client, "Pod", &Room::default(), 7).await;
+            assert_eq!(matches!(then, Then::Gone), is_gone, "{code}: {then:?}");
+            assert!(!matches!(then, Then::Objects(_)));
+        }
     }
 
     #[tokio::test]

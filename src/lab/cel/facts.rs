@@ -7,7 +7,7 @@ use api::kinds::{self, Kind};
 use api::labels::Selector;
 use cel::Value;
 use cluster::guest::Inside;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -149,6 +149,8 @@ pub struct Facts {
     /// Objects as they were when the step began, by qualified plural. `None`: they are read from
     /// the history.
     pub before: Option<HashMap<String, Objects>>,
+    /// Kinds, by qualified plural, of which nobody knows any more what there was then.
+    pub lost_before: HashSet<String>,
     /// What earlier evaluations have found out.
     pub memo: Arc<Memo>,
     /// Store revision when the lesson was opened: history older than that is told as WAS.
@@ -267,9 +269,15 @@ impl Facts {
     /// The object as it was when the step began.
     ///
     /// # Errors
-    /// It is not known yet, or the kind is none.
+    /// It is not known yet, or not any more, or the kind is none.
     pub fn before(&self, name: &str, namespace: &str, object: &str) -> Result<Option<Value>, String> {
         let known = kind(name).ok_or_else(|| format!("there is no kind {name:?} here"))?;
+        if self.lost_before.contains(&known.qualified()) {
+            return Err(format!(
+                "{UNKNOWN}: the {} of the step's beginning are no longer kept",
+                known.plural
+            ));
+        }
         if let Some(before) = &self.before {
             let Some(all) = before.get(&known.qualified()) else {
                 self.want(|w| _ = w.before.insert(name.to_string()));

@@ -390,6 +390,7 @@ impl Expr {
             state.push(facts.versions);
         }
         state.push(facts.before.as_ref().map_or(0, |b| b.len() as u64));
+        state.push(facts.lost_before.len() as u64);
         state.extend([facts.lines.0, facts.lines.1]);
         Some(state)
     }

@@ -172,3 +172,17 @@ impl Lesson {
         self.steps.iter().position(|s| s.id == id)
     }
 }
+
+impl Step {
+    /// Kinds of which it may ask what there was when it began.
+    pub fn kinds_before(&self) -> impl Iterator<Item = String> {
+        let checks = self.checks.iter().map(|check| &check.is).chain(self.keep.iter().map(|keep| &keep.is));
+        let proofs = self.predict.iter().filter_map(|predict| predict.because.as_ref());
+        let hints = self
+            .hints
+            .iter()
+            .flat_map(|hint| hint.when.iter().chain(hint.say.all().flat_map(Template::exprs)));
+        let all = checks.chain(proofs).chain(hints).filter(|expr| expr.calls("before"));
+        all.flat_map(|expr| expr.kinds.iter().cloned())
+    }
+}

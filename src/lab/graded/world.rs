@@ -10,7 +10,7 @@ use super::words::{self, Word};
 use crate::cel::facts::{self, Object, Objects, Wanted};
 use crate::cel::{Expr, Facts, Memo, Probe, STOPPED, value};
 use crate::recorder::Recorder;
-use crate::watch::{self, Told};
+use crate::watch::{self, Then, Told};
 use crate::who::{Meddling, Who};
 use crate::{TEACHER, in_place, probe};
 use api::kinds::Kind;
@@ -492,9 +492,10 @@ impl World {
     ) -> Result<BTreeMap<String, String>, String> {
         let mut pods = [BTreeMap::new(), BTreeMap::new()];
         for (pods, revision) in pods.iter_mut().zip([before, after]) {
-            *pods = watch::at_revision(&self.client, "Pod", &Room::default(), revision)
-                .await
-                .ok_or_else(|| format!("the pods of revision {revision} cannot be listed"))?;
+            *pods = match watch::at_revision(&self.client, "Pod", &Room::default(), revision).await {
+                Then::Objects(pods) => pods,
+                _ => return Err(format!("the pods of revision {revision} cannot be listed")),
+            };
         }
         let [then, now] = pods;
         let uid = |o: &Object| o.json["metadata"]["uid"].as_str().unwrap_or_default().to_string();
