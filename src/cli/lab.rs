@@ -60,7 +60,9 @@ pub async fn run(
             if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
                 return Ok(1);
             }
-            let view: LabView = asked(place, lang, Ask::Start { id, seed: Some(plan.seed) }).await?;
+            // What was listed is agreed to, and no more.
+            let start = Ask::Start { id, seed: Some(plan.seed), agreed: (!yes).then_some(plan) };
+            let view: LabView = asked(place, lang, start).await?;
             tell(&view, output, |v| front::page(&style, v))?;
             Ok(0)
         }
@@ -98,6 +100,8 @@ pub async fn run(
                     return Ok(1);
                 }
             }
+            // The one that was named in the question, and no other that was started meanwhile.
+            let id = id.or_else(|| Some(view.id).filter(|id| !id.is_empty()));
             let told: GivenUp = asked(place, lang, Ask::GiveUp { id }).await?;
             print!("{}", front::given_up(&style, &told));
             Ok(0)
@@ -107,7 +111,8 @@ pub async fn run(
             if !yes && !consent::ends_lab(lang, &plan.ends, &plan.lost) {
                 return Ok(1);
             }
-            let left: Left = asked(place, lang, Ask::Leave { id }).await?;
+            let leave = Ask::Leave { id, agreed: (!yes).then_some(plan) };
+            let left: Left = asked(place, lang, leave).await?;
             println!("{}", lang.say(Say::LabLeftOff, &[&left.title]));
             if !left.note.is_empty() {
                 println!("{}", left.note);

@@ -16,6 +16,7 @@ use api::kinds::Kind;
 use client::Client;
 use cluster::control::Reply;
 use cluster::guest::{Host, Room, Seen};
+use consent::Meant;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -24,9 +25,11 @@ use task::Crew;
 use tokio::sync::{broadcast, mpsc, oneshot, watch as channel};
 use tokio::time::Instant;
 
+mod consent;
 mod cost;
 mod open;
 mod play;
+mod resume;
 #[cfg(test)]
 mod sittings;
 mod steps;
@@ -37,9 +40,6 @@ pub type Asked = (Question, oneshot::Sender<Reply>);
 
 /// `check` waits this long for watches and the network to catch up, beside `hold`.
 const PATIENCE: Duration = Duration::from_secs(8);
-
-/// Objects that a refusal names.
-const COST_NAMED: usize = 10;
 
 /// Progress that could not be kept is tried again after this time: a disk that is full tells nobody
 /// when it no longer is.
@@ -172,6 +172,7 @@ pub async fn run(
         noted: false,
         problem,
         unkept: None,
+        unresumed: None,
     };
     let mut records = host.tap().subscribe();
     let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
@@ -276,50 +277,6 @@ impl Actor {
     fn read_tap(&mut self) {
         for record in self.host.tap().since(self.engine.recorder.seq) {
             self.engine.record(&record);
-        }
-    }
-
-    /// Takes up what was open when the cluster last ran.
-    async fn resume(&mut self) {
-        let Some(lesson) =
-            self.engine.progress.open.clone().and_then(|id| self.engine.library.get(&id).cloned())
-        else {
-            return;
-        };
-        let at = self.engine.progress.lesson(&lesson.id).step.clone();
-        let step = lesson.step(&at).unwrap_or(0);
-        match self.move_in(&lesson, false).await {
-            Ok(true) => match self.engine.progress.lesson(&lesson.id).going {
-                Some(since) => {
-                    let told = self.arrive(Arc::new(lesson), step, since).await;
-                    if let Some(open) = &mut self.engine.open {
-                        open.notices.extend(told);
-                    }
-                }
-                None => {
-                    self.recall(&lesson, &at).await;
-                    self.show(Arc::new(lesson), step);
-                }
-            },
-            Ok(false) => self.engine.progress.open = None,
-            Err(why) => tracing::warn!(lesson = lesson.id, why, "the open lesson cannot go on"),
-        }
-    }
-
-    /// What the step's histories have to tell of the time before this process: what was there when
-    /// the step began, and what has become of it.
-    async fn recall(&mut self, lesson: &Lesson, step: &str) {
-        let since = self.engine.progress.look(&lesson.id, step).map_or(0, |noted| noted.since);
-        let kinds: BTreeSet<&String> = lesson.exprs().into_iter().flat_map(|e| &e.kinds).collect();
-        for kind in kinds.into_iter().filter(|_| since > 0) {
-            let room = self.engine.recorder.room.clone();
-            let Some(known) = facts::kind(kind).filter(|k| !room.denied.contains(&k.qualified())) else {
-                continue;
-            };
-            // What is no longer kept is not told: a history then begins with what is there.
-            if let Some((then, now, at)) = watch::between(&self.client, kind, &room, since).await {
-                self.engine.recorder.gap(known.plural, &then, &now, at, &BTreeMap::new());
-            }
         }
     }
 
@@ -488,7 +445,7 @@ impl Actor {
         self.read_tap();
         let lang = question.lang;
         if let Ask::Check { id } = question.ask {
-            if let Err(text) = self.open_named(id.as_deref(), &lang).await {
+            if let Err(text) = self.open_for_check(id.as_deref(), &lang).await {
                 let _ = reply.send(Reply::Error(text));
                 return;
             }
@@ -502,22 +459,14 @@ impl Actor {
             self.waiters.push(Waiter { lang, reply, needs, looks, number, deadline });
             return;
         }
-        let (ask, sure) = match question.ask {
-            Ask::Sure { ask } => (*ask, true),
-            ask => (ask, false),
-        };
-        if !sure {
-            let cost = self.cost(&ask, &lang).await;
-            if !cost.is_empty() {
-                let named: Vec<String> = cost.iter().take(COST_NAMED).map(ToString::to_string).collect();
-                let more = if cost.len() > COST_NAMED { ", …" } else { "" };
-                let told =
-                    words::say(&lang, Word::Costs, &[&(named.join(", ") + more), &self.consent(&ask, &lang)]);
+        let (ask, plan) = match self.agreed(Meant::new(question.ask), &lang).await {
+            Ok(agreed) => agreed,
+            Err(told) => {
                 let _ = reply.send(Reply::Error(told));
                 return;
             }
-        }
-        let answer = match self.answer(ask, &lang).await {
+        };
+        let answer = match self.answer(ask, &plan, &lang).await {
             Ok(Some(value)) => Reply::Ok(value),
             Ok(None) => {
                 self.settle();
@@ -528,8 +477,14 @@ impl Actor {
         let _ = reply.send(answer); // whoever asked may be gone
     }
 
-    /// The answer to a question; `None`: the view as it is then.
-    async fn answer(&mut self, ask: Ask, lang: &str) -> Result<Option<serde_json::Value>, String> {
+    /// The answer to a question; `None`: the view as it is then. `plan`: of the way back that the
+    /// learner agreed to; null: there is none.
+    async fn answer(
+        &mut self,
+        ask: Ask,
+        plan: &serde_json::Value,
+        lang: &str,
+    ) -> Result<Option<serde_json::Value>, String> {
         match ask {
             Ask::Show | Ask::Follow | Ask::Check { .. } => Ok(None),
             Ask::List => Ok(Some(json!(self.engine.list(lang)))),
@@ -543,7 +498,7 @@ impl Actor {
             }
             Ask::Next => self.next(lang).await.map(|()| None),
             Ask::Back => self.back(lang).map(|()| None),
-            Ask::Goto { step } => self.goto(&step, lang).await.map(|()| None),
+            Ask::Goto { step } => self.goto(&step, plan, lang).await.map(|()| None),
             Ask::Hint => {
                 self.opened(lang)?;
                 if matches!(self.engine.state(), State::Done | State::Solved) {
@@ -593,7 +548,7 @@ impl Actor {
             Ask::Stop { question: Some(_) } => Ok(Some(serde_json::Value::Null)),
             Ask::Stop { question: None } => Err(words::say(lang, Word::NothingPlays, &[])),
             Ask::Prove => Ok(Some(json!(self.engine.proof()))),
-            Ask::Cost { of } => Ok(Some(json!(self.cost(&of, lang).await))),
+            Ask::Cost { of } => Ok(Some(json!(self.cost(&of, lang).await?.lost))),
             Ask::Sure { .. } => Err("a question is meant once".into()),
             Ask::Debrief { step } => {
                 let (lesson, open) = self.opened(lang)?;

@@ -1,7 +1,7 @@
 //! The engine's state: the open lesson, what is known of the cluster, and what follows from both.
 //! [`super::actor`] feeds it.
 
-use super::cel::facts::{Line, Object, Objects, Wanted};
+use super::cel::facts::{Line, Objects, Wanted};
 use super::cel::{Facts, Memo, Probe, value};
 use super::debrief;
 use super::format::{EN, Lesson, Library, Step};
@@ -127,6 +127,8 @@ pub struct Engine {
     pub problem: Option<String>,
     /// When, and why, what there is to keep could not be written.
     pub unkept: Option<(Instant, String)>,
+    /// The lesson of the last session that could not be opened again, and why.
+    pub unresumed: Option<(String, String)>,
 }
 
 /// Is a debrief worth more than the one that is kept? Also one of as many sentences: the hop of a
@@ -632,6 +634,7 @@ pub fn qualified(kind: &str) -> Option<String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::cel::facts::Object;
     use crate::cel::{Expr, Template, Use};
     use crate::progress;
     use serde_json::json;
@@ -671,6 +674,7 @@ pub(crate) mod tests {
             noted: false,
             problem: None,
             unkept: None,
+            unresumed: None,
         }
     }
 

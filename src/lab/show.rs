@@ -111,6 +111,9 @@ impl Engine {
         if let Some(fault) = self.library.faults.first() {
             told.push(words::say(lang, Word::Broken, &[&fault.to_string()]));
         }
+        if let Some((lesson, why)) = self.unresumed.as_ref().filter(|_| self.open.is_none()) {
+            told.push(words::say(lang, Word::NotResumed, &[lesson, why, lesson]));
+        }
         if let Some(problem) = self.problem.as_ref().or(self.unkept.as_ref().map(|(_, why)| why)) {
             told.push(words::say(lang, Word::Progress, &[problem]));
         }

@@ -1,6 +1,7 @@
 //! What the engine shows and is asked: plain data, the same on the control socket, in the REPL and
 //! in the terminal interface.
 
+use cluster::undo::Loss;
 use serde::{Deserialize, Serialize};
 
 /// A question to the engine. Every question names the language of the answer: `en` or `ko`.
@@ -37,7 +38,7 @@ pub enum Ask {
     },
     /// The next hint.
     Hint,
-    /// Judges now, waiting out `hold`.
+    /// Judges now, waiting out `hold`. A lesson that would have to be set up first is not opened.
     Check {
         id: Option<String>,
     },
@@ -61,14 +62,18 @@ pub enum Ask {
     },
     /// The lines of the solution have been played.
     Solved,
-    /// What a question would take from the learner: answers with a list of [`cluster::undo::Loss`].
+    /// What a question would take from the learner: answers with a list of [`Loss`].
     /// `Goto` rewinds, and the setup of a lesson that is opened may delete.
     Cost {
         of: Box<Ask>,
     },
-    /// The question is meant, whatever it costs. Without this, one that costs something is refused.
+    /// The question is meant. Without this, one that costs something is refused.
     Sure {
         ask: Box<Ask>,
+        /// What the learner was told that it costs: refused if it would cost more by now. `None`:
+        /// it is meant whatever it costs.
+        #[serde(default)]
+        agreed: Option<Vec<Loss>>,
     },
     /// What happened in a step that is done (of the open lesson; the open step if none is named):
     /// answers with sentences.

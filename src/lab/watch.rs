@@ -79,18 +79,21 @@ pub async fn look(client: &Client, name: &str, room: &Room) -> Option<(String, L
 }
 
 /// The objects of a kind in a room as they were at a revision and as they are, and the revision of
-/// the latter; `None` if the server does not have them.
+/// the latter.
+///
+/// # Errors
+/// The server does not have the former any more, or it does not answer.
 pub async fn between(
     client: &Client,
     name: &str,
     room: &Room,
     revision: i64,
-) -> Option<(Vec<serde_json::Value>, Vec<serde_json::Value>, i64)> {
-    let Then::Objects(then) = at_revision(client, name, room, revision).await else { return None };
-    let (_, look) = look(client, name, room).await?;
-    let Then::Objects(now) = at_revision(client, name, room, look.at).await else { return None };
+) -> Result<(Vec<serde_json::Value>, Vec<serde_json::Value>, i64), Then> {
+    let then = at_revision(client, name, room, revision).await.objects()?;
+    let (_, look) = look(client, name, room).await.ok_or(Then::Failed)?;
+    let now = at_revision(client, name, room, look.at).await.objects()?;
     let json = |all: BTreeMap<_, Object>| all.into_values().map(|o: Object| (*o.json).clone()).collect();
-    Some((json(then), json(now), look.at))
+    Ok((json(then), json(now), look.at))
 }
 
 /// What a server answers when it is asked for the objects of a kind at a revision.
@@ -101,6 +104,19 @@ pub enum Then {
     Gone,
     /// It could not be asked, or did not answer: asked again, it may.
     Failed,
+}
+
+impl Then {
+    /// The objects.
+    ///
+    /// # Errors
+    /// There are none in the answer.
+    fn objects(self) -> Result<BTreeMap<(String, String), Object>, Then> {
+        match self {
+            Then::Objects(objects) => Ok(objects),
+            other => Err(other),
+        }
+    }
 }
 
 /// Asks for the objects of a kind in a room as they were at a revision.

@@ -8,6 +8,10 @@ texts! {
     PredictedRight: "You said “{}”: so it was.", "예측한 답은 “{}”, 실제로도 그랬습니다.";
     PredictedWrong: "You said “{}”. It was “{}”.", "예측한 답은 “{}”, 실제 답은 “{}”입니다.";
     Costs: "this would take from you: {}. `{}` does it all the same", "다음이 사라지거나 되돌아갑니다: {}. 그래도 하려면 `{}`를 입력하세요";
+    CostsMore: "nothing was done: by now this would also take from you: {}. Enter the command again to see everything that it would take", "그사이 다음도 사라지거나 되돌아가게 되어 아무것도 하지 않았습니다: {}. 명령을 다시 입력하면 전체 목록을 볼 수 있습니다";
+    CostUnknown: "nothing was done, because it cannot be found out what this would take from you: {}", "무엇이 사라지거나 되돌아가는지 확인할 수 없어 아무것도 하지 않았습니다: {}";
+    NotBegun: "lesson {} is not open, and to open it prepares the cluster; `lesson {}` does that", "{} 강의가 열려 있지 않습니다. 강의를 열면 클러스터를 준비하는 명령이 실행됩니다. 열려면 `lesson {}`를 입력하세요";
+    NotBack: "the objects could not be put back as they were when the step began: {}. Nothing was changed; enter the same command again", "오브젝트를 단계가 시작할 때의 상태로 되돌리지 못했습니다: {}. 바뀐 것은 없습니다. 같은 명령을 다시 입력하세요";
     NoLesson: "no lesson is open; `lesson` lists them, `lesson ID` opens one", "열려 있는 강의가 없습니다. `lesson`으로 목록을 보고 `lesson ID`로 여세요";
     NoSuchLesson: "there is no lesson {}; `lesson` lists them", "{} 강의는 없습니다. `lesson`으로 목록을 볼 수 있습니다";
     NoSuchStep: "this lesson has no step {}; there are {}", "이 강의에는 {} 단계가 없습니다. 단계: {}";
@@ -42,6 +46,10 @@ texts! {
     Fault: "Broken on purpose for this step: {}", "이 단계를 위해 일부러 고장 낸 것: {}";
     FaultFailed: "This could not be broken: {}", "고장 내지 못했습니다: {}";
     SetupFailed: "The setup of this lesson failed: {}. As long as no step is done, `lesson {}` tries it again.", "강의 준비에 실패했습니다: {}. 아직 끝낸 단계가 없으면 `lesson {}`로 다시 시도할 수 있습니다.";
+    NotResumed: "Lesson {} could not be opened again: {}. `lesson {}` opens it.", "{} 강의를 다시 열지 못했습니다: {}. `lesson {}`로 열 수 있습니다.";
+    JumpCut: "A jump to this step was cut off, and the objects were not put back as they were when it began: {}. `goto {}` does it again.", "이 단계로 이동하던 중에 멈춰서 오브젝트를 시작할 때의 상태로 되돌리지 못했습니다: {}. `goto {}` 명령으로 다시 이동하세요.";
+    FaultsEnded: "What was broken on purpose for this step is whole again, because the cluster was started anew. `goto {}` begins the step anew.", "클러스터가 다시 시작되어 이 단계를 위해 낸 고장이 사라졌습니다. `goto {}` 명령으로 단계를 새로 시작하세요.";
+    Interrupted: "the cluster had ended meanwhile", "그사이 클러스터가 종료되었습니다";
     NoRewind: "The step begins with the objects as they are now: what they were when it began is no longer kept.", "이 단계는 지금 있는 오브젝트 그대로 시작합니다. 시작할 때의 상태는 더 이상 보관되어 있지 않습니다.";
     NotPlayed: "Not played, because your shell is needed: {}. Go back with `goto {}`; there `solve` plays it, `next` goes on.", "셸이 필요해서 대신 실행하지 못한 단계: {}. `goto {}`로 돌아가 `solve`를 입력하면 실행되고, `next`로 넘어갑니다.";
     Played: "Earlier steps played for you: {}", "앞 단계를 대신 실행했습니다: {}";
@@ -53,4 +61,14 @@ texts! {
 /// The text in a language given by its code, with each `{}` replaced in order.
 pub fn say(lang: &str, word: Word, with: &[&str]) -> String {
     Lang::parse(lang).unwrap_or_default().say(word, with)
+}
+
+/// What is told when a learner has agreed to less than would be done by now.
+pub fn plan_changed(lang: &str) -> String {
+    cluster::Error::Refusal(cluster::Refusal::PlanChanged).say(Lang::parse(lang).unwrap_or_default())
+}
+
+/// The same in a language, if that is what an English refusal of the way back says.
+pub fn is_plan_changed(why: &str, lang: &str) -> Option<String> {
+    (why == plan_changed("en")).then(|| plan_changed(lang))
 }

@@ -258,7 +258,7 @@ async fn revision(proof_cluster: &ProofCluster) -> Result<i64, String> {
 async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result<String, String> {
     let (lab, seed) = (&plan.lab, Some(plan.seed));
     let variant = lab.variant(plan.seed)?;
-    let _: LabView = asked(proof_cluster, Ask::Start { id: lab.id.clone(), seed }).await?;
+    let _: LabView = asked(proof_cluster, Ask::Start { id: lab.id.clone(), seed, agreed: None }).await?;
     if kind == Kind::Solution {
         untouched(lab, proof_cluster).await?;
     }

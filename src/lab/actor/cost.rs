@@ -4,7 +4,8 @@ use super::{Actor, steps};
 use crate::format::Lesson;
 use crate::own;
 use crate::run;
-use crate::view::Ask;
+use crate::view::{Ask, State};
+use crate::words::{self, Word};
 use api::status::qualified;
 use cluster::guest::Room;
 use cluster::undo::{Loss, Past, losses};
@@ -12,31 +13,66 @@ use kubectl::parse;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+/// Objects that a refusal names.
+const NAMED_MAX: usize = 10;
+
+/// What a question would take, as it was found out at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Cost {
+    pub lost: Vec<Loss>,
+    /// The API server's plan of the way back, to which the way back is bound; null: there is none.
+    pub plan: Value,
+}
+
+impl Cost {
+    fn add(&mut self, more: Vec<Loss>) {
+        for loss in more {
+            if !self.lost.contains(&loss) {
+                self.lost.push(loss);
+            }
+        }
+    }
+
+    /// What is lost beyond what a learner has agreed to. What would be changed back may not be
+    /// removed instead.
+    pub fn beyond(&self, agreed: &[Loss]) -> Vec<Loss> {
+        self.lost.iter().filter(|loss| !agreed.contains(loss)).cloned().collect()
+    }
+}
+
+/// Names the first objects of a list.
+pub(super) fn named(lost: &[Loss]) -> String {
+    let named: Vec<String> = lost.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    named.join(", ") + if lost.len() > NAMED_MAX { ", …" } else { "" }
+}
+
 impl Actor {
     /// Objects that the learner made or changed beside the lesson, and that the question would
     /// remove or change back.
-    pub(super) async fn cost(&mut self, ask: &Ask, lang: &str) -> Vec<Loss> {
-        match ask {
-            Ask::Open { id } | Ask::Check { id: Some(id) } | Ask::Solve { id: Some(id) } => {
-                self.cost_of_opening(id).await
-            }
-            Ask::Next => match self.follower(lang) {
-                Some(id) => self.cost_of_opening(&id).await,
-                None => vec![],
-            },
-            Ask::Goto { step } => self.cost_of_going(step, lang).await,
-            _ => vec![],
-        }
+    ///
+    /// # Errors
+    /// That cannot be found out now, so the question must not be answered; the text is for people.
+    pub(super) async fn cost(&mut self, ask: &Ask, lang: &str) -> Result<Cost, String> {
+        let mut cost = Cost::default();
+        let found = match ask {
+            Ask::Open { id } | Ask::Solve { id: Some(id) } => self.cost_of_opening(id, &mut cost).await,
+            Ask::Next => self.cost_of_next(lang, &mut cost).await,
+            Ask::Goto { step } => self.cost_of_going(step, lang, &mut cost).await,
+            _ => Ok(()),
+        };
+        found.map_err(|why| words::say(lang, Word::CostUnknown, &[&why]))?;
+        Ok(cost)
     }
 
     /// How a learner says that a question is meant.
     pub(super) fn consent(&mut self, ask: &Ask, lang: &str) -> String {
         match ask {
             Ask::Goto { step } => format!("goto {step} --yes"),
-            Ask::Open { id } | Ask::Check { id: Some(id) } | Ask::Solve { id: Some(id) } => {
-                format!("lesson {id} --yes")
-            }
-            _ => format!("lesson {} --yes", self.follower(lang).unwrap_or_else(|| "ID".into())),
+            Ask::Open { id } | Ask::Solve { id: Some(id) } => format!("lesson {id} --yes"),
+            _ => match self.follower(lang) {
+                Some(id) => format!("lesson {id} --yes"),
+                None => "next --yes".into(),
+            },
         }
     }
 
@@ -45,34 +81,48 @@ impl Actor {
         match self.opened(lang) {
             Ok((lesson, step)) if step + 1 < lesson.steps.len() => None,
             Ok((lesson, _)) => self.engine.library.after(&lesson.id).map(|l| l.id.clone()),
-            Err(_) => {
-                let unfinished =
-                    self.engine.list(lang).into_iter().find(|e| e.done + e.cannot.len() < e.steps);
-                unfinished.map(|e| e.id)
-            }
+            Err(_) => self.engine.unfinished(),
+        }
+    }
+
+    /// What `next` would take: lines of a step that is passed are played, and a lesson that is
+    /// opened is set up.
+    async fn cost_of_next(&mut self, lang: &str, cost: &mut Cost) -> Result<(), String> {
+        // On a cluster of somebody else's a lesson has a namespace of its own.
+        if let Ok((lesson, step)) = self.opened(lang)
+            && self.engine.offers.own
+            && self.engine.state() == State::Skipped
+        {
+            let lines = run::playable(&lesson.steps[step].solution);
+            cost.add(self.cost_of_lines(&lines, &own::names(&lesson)).await?);
+        }
+        match self.follower(lang) {
+            Some(id) => self.cost_of_opening(&id, cost).await,
+            None => Ok(()),
         }
     }
 
     /// What the setup of a lesson would delete or change, except what lessons have made.
-    async fn cost_of_opening(&mut self, id: &str) -> Vec<Loss> {
+    async fn cost_of_opening(&mut self, id: &str, cost: &mut Cost) -> Result<(), String> {
         let Some(lesson) = self.engine.library.find(id, self.track().as_deref()).cloned() else {
-            return vec![];
+            return Ok(());
         };
         // On a cluster of somebody else's a lesson has a namespace of its own.
         if !self.engine.offers.own || !self.wants_setup(&lesson.id) {
-            return vec![];
+            return Ok(());
         }
-        self.cost_of_lines(&lesson.setup, &BTreeSet::new()).await
+        cost.add(self.cost_of_lines(&lesson.setup, &BTreeSet::new()).await?);
+        Ok(())
     }
 
     /// What lines that the teacher plays would delete or change, except what belongs to lessons.
     /// `named`: see [`Actor::is_lessons`].
-    async fn cost_of_lines(&self, lines: &[String], named: &BTreeSet<String>) -> Vec<Loss> {
+    async fn cost_of_lines(&self, lines: &[String], named: &BTreeSet<String>) -> Result<Vec<Loss>, String> {
         let mut lost: Vec<Loss> = Vec::new();
         for (line, input) in run::commands(lines) {
             let room = &self.engine.recorder.room;
-            let mut found = self.teacher.would_delete(&line, &input, room).await;
-            found.extend(self.teacher.would_change(&line, &input, room).await);
+            let mut found = self.teacher.would_delete(&line, &input, room).await?;
+            found.extend(self.teacher.would_change(&line, &input, room).await?);
             for loss in found {
                 let known = lost.iter().any(|l| {
                     (&l.resource, &l.group, &l.namespace, &l.name)
@@ -83,39 +133,46 @@ impl Actor {
                 }
             }
         }
-        lost
+        Ok(lost)
     }
 
     /// What going to a step would take, beyond what belongs to the lesson itself: the rewind to its
     /// beginning, or the steps before it that are played.
-    async fn cost_of_going(&mut self, word: &str, lang: &str) -> Vec<Loss> {
+    async fn cost_of_going(&mut self, word: &str, lang: &str, cost: &mut Cost) -> Result<(), String> {
         let (id, step) = steps::parts(word);
         let lesson = match id {
             Some(id) => self.engine.library.find(id, self.track().as_deref()).cloned(),
             None => self.opened(lang).ok().map(|(lesson, _)| (*lesson).clone()),
         };
-        let Some(lesson) = lesson else { return vec![] };
-        let mut lost = match id {
-            Some(id) => self.cost_of_opening(id).await,
-            None => vec![],
-        };
-        let Ok(to) = steps::named(&lesson, step, lang) else { return lost };
-        let since = self.engine.progress.look(&lesson.id, &lesson.steps[to].id).map_or(0, |s| s.since);
+        let Some(lesson) = lesson else { return Ok(()) };
+        if let Some(id) = id {
+            self.cost_of_opening(id, cost).await?;
+        }
+        let Ok(to) = steps::named(&lesson, step, lang) else { return Ok(()) };
+        let since = self.engine.since_of(&lesson.id, &lesson.steps[to].id);
         let named = own::names(&lesson);
         if since == 0 {
             for line in self.lines_on_the_way(&lesson, to) {
-                let more = self.cost_of_lines(&line, &named).await;
-                lost.extend(more.into_iter().filter(|loss| !lost.contains(loss)).collect::<Vec<_>>());
+                cost.add(self.cost_of_lines(&line, &named).await?);
             }
-            return lost;
+            return Ok(());
+        }
+        // Elsewhere nothing goes back.
+        if !self.engine.offers.own {
+            return Ok(());
         }
         let places = own::places(&lesson);
-        lost.extend(self.labs.swept_by(since, places.as_ref()));
+        cost.add(self.labs.swept_by(since, places.as_ref()).into_iter().collect());
         let rewind = Past::back(since, places);
-        // What cannot be planned cannot be done either.
-        let plan = self.host.past(Past::Plan { of: Box::new(rewind) }).await.unwrap_or_default();
-        lost.extend(losses(&plan).into_iter().filter(|loss| !self.is_lessons(loss, &named)));
-        lost
+        cost.plan = match self.host.past(Past::Plan { of: Box::new(rewind) }).await {
+            Ok(plan) => plan,
+            // What is no longer kept cannot be gone back to: nothing is taken.
+            Err(_) if self.is_compacted(since).await => Value::Null,
+            Err(why) => return Err(why),
+        };
+        let lost = losses(&cost.plan).into_iter().filter(|loss| !self.is_lessons(loss, &named));
+        cost.add(lost.collect());
+        Ok(())
     }
 
     /// The solutions that a jump to a step plays, as [`Actor::goto`] does: of each step that was
@@ -147,19 +204,34 @@ impl Actor {
 }
 
 impl run::Teacher {
-    /// kubectl's answer to these words, as JSON; null if it has none.
-    async fn told(&self, words: Vec<String>, input: &str) -> Value {
+    /// kubectl's answer to these words, as JSON; null if it has none, also where the server has
+    /// refused: then it refuses the line as well, and nothing is lost.
+    ///
+    /// # Errors
+    /// The server did not answer, so nothing is known.
+    async fn told(&self, words: Vec<String>, input: &str) -> Result<Value, String> {
         let ran = run::kubectl(words, input.into(), &self.kubeconfig, run::LINE_MAX).await;
-        serde_json::from_str(&ran.stdout).unwrap_or_default()
+        match ran.code != 0 && is_unanswered(ran.code, &ran.stderr) {
+            true => Err(ran.stderr.trim().to_string()),
+            false => Ok(serde_json::from_str(&ran.stdout).unwrap_or_default()),
+        }
     }
 
     /// The objects that a line would delete now. `input`: the manifest that it reads.
-    pub(crate) async fn would_delete(&self, line: &str, input: &str, room: &Room) -> Vec<Loss> {
-        let Some(mut words) = words(line, room) else { return vec![] };
-        if words.get(1).is_none_or(|verb| verb != "delete") {
-            return vec![];
+    ///
+    /// # Errors
+    /// As [`Teacher::told`](run::Teacher::told).
+    pub(crate) async fn would_delete(
+        &self,
+        line: &str,
+        input: &str,
+        room: &Room,
+    ) -> Result<Vec<Loss>, String> {
+        let Some((mut words, verb)) = words(line, room) else { return Ok(vec![]) };
+        if words[verb] != "delete" {
+            return Ok(vec![]);
         }
-        words[1] = "get".into();
+        words[verb] = "get".into();
         let is_deletions = |w: &String| {
             let flag = w.split('=').next().unwrap_or_default();
             matches!(
@@ -174,50 +246,89 @@ impl run::Teacher {
             let owners = object["metadata"]["ownerReferences"].as_array();
             owners.is_some_and(|all| all.iter().any(|o| o["controller"] == true))
         };
-        items(self.told(words, input).await).iter().filter(|o| !owned(o)).map(|o| loss(o, true)).collect()
+        let found = items(self.told(words, input).await?);
+        Ok(found.iter().filter(|o| !owned(o)).map(|o| loss(o, true)).collect())
     }
 
     /// The objects that a line would make different from what they are now. `input`: the manifest
     /// that it reads.
-    pub(crate) async fn would_change(&self, line: &str, input: &str, room: &Room) -> Vec<Loss> {
-        let Some(mut words) = words(line, room) else { return vec![] };
-        let Some(verb) = words.get(1).cloned().filter(|verb| CHANGES.contains(&verb.as_str())) else {
-            return vec![];
-        };
-        if verb == "scale" {
+    ///
+    /// # Errors
+    /// As [`Teacher::told`](run::Teacher::told).
+    pub(crate) async fn would_change(
+        &self,
+        line: &str,
+        input: &str,
+        room: &Room,
+    ) -> Result<Vec<Loss>, String> {
+        let Some((mut words, verb)) = words(line, room) else { return Ok(vec![]) };
+        if !CHANGES.contains(&words[verb].as_str()) {
+            return Ok(vec![]);
+        }
+        if words[verb] == "scale" {
             // A trial answers with the objects as they are.
             let Some((wanted, asked)) = parse::parse(&words[1..]).ok().and_then(|parsed| scaled(&parsed))
             else {
-                return vec![];
+                return Ok(vec![]);
             };
-            let now = items(self.told(asked, "").await);
-            return now.iter().filter(|o| o["spec"]["replicas"] != wanted).map(|o| loss(o, false)).collect();
+            let now = items(self.told(asked, "").await?);
+            let changed = now.iter().filter(|o| o["spec"]["replicas"] != wanted);
+            return Ok(changed.map(|o| loss(o, false)).collect());
         }
         words.extend(["--dry-run=server".into(), "-o".into(), "json".into()]);
         let mut changed = Vec::new();
-        for then in items(self.told(words, input).await) {
+        for then in items(self.told(words, input).await?) {
             let told = loss(&then, false);
             let resource = qualified(&told.group, &told.resource);
             let get = ["kubectl", "get", &resource, &told.name, "-n", &told.namespace, "-o", "json"];
-            let now = self.told(get.iter().map(ToString::to_string).collect(), "").await;
-            let same = ["spec", "data"].iter().all(|part| then[*part] == now[*part])
-                && ["labels", "annotations"]
-                    .iter()
-                    .all(|part| then["metadata"][*part] == now["metadata"][*part]);
+            let now = self.told(get.iter().map(ToString::to_string).collect(), "").await?;
             // What is not there yet is nobody's.
-            if !same && now.is_object() {
+            if now.is_object() && wanted(&then) != wanted(&now) {
                 changed.push(told);
             }
         }
-        changed
+        Ok(changed)
     }
+}
+
+/// Has kubectl failed without a verdict of the server? Then the line may do what its trial did not
+/// tell.
+fn is_unanswered(code: i32, stderr: &str) -> bool {
+    let unanswered = [
+        "The connection to the server",
+        "Unable to connect to the server",
+        "Error from server (InternalError)",
+        "Error from server (ServiceUnavailable)",
+        "Error from server (Timeout)",
+        "Error from server (TooManyRequests)",
+    ];
+    code == GAVE_UP || stderr.lines().any(|line| unanswered.iter().any(|begin| line.starts_with(begin)))
+}
+
+/// Of an object, what somebody wants of it: all but its status and what the server counts.
+fn wanted(object: &Value) -> Value {
+    let mut wanted = object.clone();
+    let counted = ["creationTimestamp", "generation", "managedFields", "resourceVersion", "uid"];
+    if let Some(metadata) = wanted["metadata"].as_object_mut() {
+        counted.iter().for_each(|key| _ = metadata.remove(*key));
+        // None, or an empty one: both say nothing.
+        metadata.retain(|_, value| value.as_object().is_none_or(|map| !map.is_empty()));
+    }
+    if let Some(whole) = wanted.as_object_mut() {
+        whole.remove("status");
+    }
+    wanted
 }
 
 /// Verbs that change what is there.
 const CHANGES: &[&str] = &["annotate", "apply", "label", "patch", "replace", "scale", "set"];
 
-/// The words of a line of kubectl's, which is `kubectl` first; `None` if it is none.
-fn words(line: &str, room: &Room) -> Option<Vec<String>> {
+/// The exit code of a command that took too long, as of [`run::kubectl`].
+const GAVE_UP: i32 = 124;
+
+/// The words of a line of kubectl's, which is `kubectl` first, and the place of the verb: options
+/// may stand before it. `None`: it is no such line.
+fn words(line: &str, room: &Room) -> Option<(Vec<String>, usize)> {
     let line = crate::reach::line(line.trim_start_matches('-').trim_start(), room);
     let mut words = shlex::split(&line)?;
     match words.first().map(String::as_str) {
@@ -226,7 +337,10 @@ fn words(line: &str, room: &Room) -> Option<Vec<String>> {
         Some("k") => words[0] = "kubectl".into(),
         Some(_) => words.insert(0, "kubectl".into()),
     }
-    Some(words)
+    let parsed = parse::parse(&words[1..]).ok()?;
+    let verb = parsed.verb.path.split(' ').next()?;
+    let at = words.iter().position(|word| word == verb)?;
+    Some((words, at))
 }
 
 /// The objects in kubectl's JSON: those of a list, or the one.
@@ -277,7 +391,7 @@ mod tests {
     #[test]
     fn a_scale_is_compared_with_the_number_that_its_objects_have() {
         let of = |line: &str| {
-            let words = words(line, &Room::default()).unwrap();
+            let (words, _) = words(line, &Room::default()).unwrap();
             scaled(&parse::parse(&words[1..]).unwrap()).map(|(wanted, asked)| (wanted, asked.join(" ")))
         };
         let asks = |rest: &str| format!("kubectl get {rest} --ignore-not-found -o json");
@@ -288,6 +402,54 @@ mod tests {
         assert_eq!(of("scale --replicas 0 deploy/web -n shop"), Some((0, asks("deploy/web -n shop"))));
         assert_eq!(of("k scale rs -l app=web --replicas=5"), Some((5, asks("rs -l app=web"))));
         assert_eq!(of("kubectl scale deployment web"), None);
+    }
+
+    #[test]
+    fn options_before_the_verb_hide_no_deletion() {
+        for line in
+            ["kubectl delete pod web", "-kubectl -n shop delete pod web", "k --namespace=shop delete po/web"]
+        {
+            let (words, verb) = words(line, &Room::default()).unwrap();
+            assert_eq!((words[0].as_str(), words[verb].as_str()), ("kubectl", "delete"), "{line}");
+        }
+        assert!(words("fault kill etcd", &Room::default()).is_none());
+    }
+
+    /// A server that does not answer has not said that nothing is lost.
+    #[test]
+    fn only_a_server_s_verdict_says_that_nothing_is_lost() {
+        for (code, stderr, unanswered) in [
+            (1, "Error from server (NotFound): deployments.apps \"web\" not found\n", false),
+            (1, "error: the server doesn't have a resource type \"ships\"\n", false),
+            (1, "Error from server (ServiceUnavailable): x\n", true),
+            (1, "W1\nThe connection to the server 127.0.0.1:1 was refused - did you\n", true),
+            (1, "Unable to connect to the server: EOF\n", true),
+            (124, "gave up after 60 s\n", true),
+        ] {
+            assert_eq!(is_unanswered(code, stderr), unanswered, "{stderr}");
+        }
+    }
+
+    #[test]
+    fn every_field_that_somebody_wants_is_compared() {
+        let role = |verb: &str, revision: &str, labels: Value| {
+            serde_json::json!({"kind": "ClusterRole", "metadata": {"name": "r", "resourceVersion": revision, "labels": labels},
+                "rules": [{"verbs": [verb]}]})
+        };
+        let none = || serde_json::json!({});
+        assert_eq!(wanted(&role("get", "4", none())), wanted(&role("get", "9", none())));
+        assert_ne!(wanted(&role("get", "4", none())), wanted(&role("list", "4", none())));
+    }
+
+    #[test]
+    fn what_was_agreed_to_is_not_what_more_would_be_lost() {
+        let loss = |name: &str, removed| Loss { name: name.into(), removed, ..Loss::default() };
+        let mut cost = Cost { lost: vec![loss("a", false)], plan: Value::Null };
+        cost.add(vec![loss("a", false), loss("b", true)]);
+        assert_eq!(cost.lost.len(), 2);
+        assert_eq!(cost.beyond(&[loss("a", false), loss("b", true), loss("c", true)]), []);
+        assert_eq!(cost.beyond(&[loss("a", true), loss("b", true)]), [loss("a", false)]);
+        assert_eq!(cost.beyond(&[]).len(), 2);
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Actor {
             return Ok(());
         }
         self.move_in(&lesson, true).await?;
-        let notices = match self.wants_setup(&lesson.id) {
+        let mut notices = match self.wants_setup(&lesson.id) {
             true => match self.set_up(&lesson).await {
                 Ok(notices) => notices,
                 Err(stopped) => {
@@ -47,11 +47,32 @@ impl Actor {
         };
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
+        // What a way back would take by now nobody has agreed to.
+        let interrupted = words::say(lang, Word::Interrupted, &[]);
+        notices.extend(self.give_up_jump(&lesson, step, &interrupted));
         self.enter(Arc::new(lesson), step).await;
         if let Some(open) = &mut self.engine.open {
             open.notices.splice(0..0, notices);
         }
         Ok(())
+    }
+
+    /// Opens the lesson whose state is asked for. To look changes nothing: one that has to be set up
+    /// first is not opened.
+    ///
+    /// # Errors
+    /// There is no such lesson, none is open, or it would have to be set up; the text is for people.
+    pub(super) async fn open_for_check(&mut self, id: Option<&str>, lang: &str) -> Result<(), String> {
+        let track = self.track();
+        if let Some(lesson) = id.and_then(|id| self.engine.library.find(id, track.as_deref())).cloned() {
+            let is_open = self.engine.open.as_ref().is_some_and(|open| open.lesson.id == lesson.id);
+            let prepares = !lesson.setup.is_empty() || lesson.steps.iter().any(|s| !s.faults.is_empty());
+            // On another cluster the setup stays in a namespace of the lesson's own.
+            if self.engine.offers.own && !is_open && prepares && self.wants_setup(&lesson.id) {
+                return Err(words::say(lang, Word::NotBegun, &[&lesson.id, &lesson.id]));
+            }
+        }
+        self.open_named(id, lang).await
     }
 
     /// The track of the open lesson: a number alone means one of its lessons.

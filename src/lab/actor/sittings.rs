@@ -60,7 +60,7 @@ impl Sitting {
 }
 
 fn sure(id: &str) -> Ask {
-    Ask::Sure { ask: Box::new(Ask::Open { id: id.into() }) }
+    Ask::Sure { ask: Box::new(Ask::Open { id: id.into() }), agreed: None }
 }
 
 fn kept(dir: &Path) -> Progress {
@@ -140,7 +140,7 @@ async fn a_jump_that_was_cut_off_goes_on_after_the_restart() {
     let mut sitting = Sitting::begin(dir.path(), past).await;
     let opened = sitting.answer("en", sure(WITHOUT)).await.unwrap();
     assert_eq!(opened["stepId"], "list");
-    let goto = Ask::Sure { ask: Box::new(Ask::Goto { step: "list".into() }) };
+    let goto = Ask::Sure { ask: Box::new(Ask::Goto { step: "list".into() }), agreed: None };
     let _jump = sitting.send("en", goto);
     let (_, before) = tokio::time::timeout(LIMIT, goes.recv()).await.expect("a way back").unwrap();
     let lesson = &before.lessons[WITHOUT];
@@ -163,5 +163,145 @@ async fn a_jump_that_was_cut_off_goes_on_after_the_restart() {
     assert_eq!(*asked.lock().unwrap(), [7]);
     let after = kept(dir.path());
     assert_eq!((after.lessons[WITHOUT].going, after.look(WITHOUT, "list").unwrap().since), (None, 7));
+    sitting.crew.kill();
+}
+
+/// Answers questions about the past as an API server at revision 9: `lost` is what the plan of a
+/// way back would take at that moment, and the way back itself answers `back`. Tells of each way
+/// back.
+fn server(
+    lost: impl Fn() -> Result<serde_json::Value, String> + Send + Sync + 'static,
+    back: Result<serde_json::Value, String>,
+) -> (stage::Answer, mpsc::UnboundedReceiver<Past>) {
+    let (went, goes) = mpsc::unbounded_channel();
+    let past = stage::answer(move |past| {
+        let answer = match &past {
+            Past::Steps => Ok(json!({"revision": 9, "oldest": 1})),
+            Past::Plan { .. } => lost().map(|lost| json!({"known": 9, "to": 7, "lost": lost})),
+            _ => back.clone(),
+        };
+        if !matches!(past, Past::Steps | Past::Plan { .. }) {
+            let _ = went.send(past);
+        }
+        Box::pin(std::future::ready(answer))
+    });
+    (past, goes)
+}
+
+fn own_work() -> serde_json::Value {
+    json!({"resource": "configmaps", "namespace": "default", "name": "own", "removed": true})
+}
+
+fn goto(agreed: Option<serde_json::Value>) -> Ask {
+    let agreed = agreed.map(|lost| serde_json::from_value(lost).unwrap());
+    Ask::Sure { ask: Box::new(Ask::Goto { step: "list".into() }), agreed }
+}
+
+/// Asking for the state of a lesson is no consent to its setup.
+#[tokio::test]
+async fn a_check_of_a_lesson_that_is_not_set_up_plays_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let sitting = Sitting::begin(dir.path(), no_past()).await;
+    for (lang, says) in [("en", "is not open"), ("ko", "열려 있지 않습니다")] {
+        let check = Ask::Check { id: Some(WITH_SETUP.into()) };
+        let told = sitting.answer(lang, check).await.unwrap_err();
+        assert!(told.contains(says) && told.contains(&format!("`lesson {WITH_SETUP}`")), "{told}");
+    }
+    let view = sitting.answer("en", Ask::Show).await.unwrap();
+    assert_eq!((&view["id"], &view["playing"]), (&json!(""), &serde_json::Value::Null));
+    sitting.crew.kill();
+}
+
+/// The learner, or somebody in a second terminal, makes something while the question stands.
+#[tokio::test]
+async fn a_jump_does_what_was_agreed_to_or_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (past, mut goes) = server(|| Ok(json!([own_work()])), Ok(json!({})));
+    let sitting = Sitting::begin(dir.path(), past).await;
+    sitting.answer("en", sure(WITHOUT)).await.unwrap();
+    let unasked = sitting.answer("en", Ask::Goto { step: "list".into() }).await.unwrap_err();
+    assert!(unasked.contains("configmaps/own") && unasked.contains("goto list --yes"), "{unasked}");
+    for (lang, says) in [("en", "by now this would also take"), ("ko", "그사이 다음도")] {
+        let told = sitting.answer(lang, goto(Some(json!([])))).await.unwrap_err();
+        assert!(told.contains(says) && told.contains("configmaps/own"), "{told}");
+    }
+    assert!(goes.try_recv().is_err(), "nothing has gone back");
+    sitting.answer("en", goto(Some(json!([own_work()])))).await.unwrap();
+    let Past::Agreed { plan, .. } = goes.try_recv().unwrap() else { panic!("it is not bound to the plan") };
+    assert_eq!((plan.known, plan.to), (9, 7));
+    sitting.crew.kill();
+}
+
+#[tokio::test]
+async fn a_jump_whose_cost_is_not_known_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let (past, mut goes) = server(|| Err("the API server does not answer".into()), Ok(json!({})));
+    let sitting = Sitting::begin(dir.path(), past).await;
+    sitting.answer("en", sure(WITHOUT)).await.unwrap();
+    let told = sitting.answer("en", Ask::Goto { step: "list".into() }).await.unwrap_err();
+    assert!(told.contains("cannot be found out") && told.contains("does not answer"), "{told}");
+    assert!(goes.try_recv().is_err());
+    sitting.crew.kill();
+}
+
+/// The cluster changes too fast to go back, or was changed since the plan: the step stays what it
+/// was, and nothing says that history is no longer kept.
+#[tokio::test]
+async fn a_jump_that_fails_leaves_the_step_as_it_was() {
+    for (why, says) in [
+        ("the cluster changes too fast to go back; try again".to_string(), "되돌리지 못했습니다"),
+        (words::plan_changed("en"), "묻는 동안 클러스터가 바뀌어서"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (past, _goes) = server(|| Ok(json!([])), Err(why));
+        let sitting = Sitting::begin(dir.path(), past).await;
+        sitting.answer("en", sure(WITHOUT)).await.unwrap();
+        let before = kept(dir.path());
+        let told = sitting.answer("ko", goto(Some(json!([])))).await.unwrap_err();
+        assert!(told.contains(says), "{told}");
+        assert_eq!(kept(dir.path()).lessons[WITHOUT], before.lessons[WITHOUT]);
+        sitting.crew.kill();
+    }
+}
+
+/// The program ended in the middle of a jump, and the way back fails for now at the next start: the
+/// step goes on from its beginning, and a new jump asks anew.
+#[tokio::test]
+async fn a_cut_off_jump_that_fails_at_the_start_is_told_and_can_be_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (past, _goes) = server(|| Ok(json!([])), Ok(json!({})));
+    let sitting = Sitting::begin(dir.path(), past).await;
+    sitting.answer("en", sure(WITHOUT)).await.unwrap();
+    sitting.crew.kill();
+    let mut progress = kept(dir.path());
+    progress.lesson(WITHOUT).going = Some(7);
+    progress.step(WITHOUT, "list").since = 0;
+    progress.save(&dir.path().join("clusters/stage/lessons.json")).unwrap();
+
+    let (past, _goes) = server(|| Ok(json!([])), Err("the cluster changes too fast".into()));
+    let mut sitting = Sitting::begin(dir.path(), past).await;
+    let view = sitting.shows(|view| view.id == WITHOUT).await;
+    let told = |notice: &String| notice.contains("changes too fast") && notice.contains("`goto list`");
+    assert!(view.notices.iter().any(told), "{:?}", view.notices);
+    sitting.answer("en", Ask::Hint).await.unwrap(); // it is written down with the next change
+    let kept = kept(dir.path());
+    assert_eq!((kept.lessons[WITHOUT].going, kept.look(WITHOUT, "list").unwrap().since), (None, 7));
+    sitting.crew.kill();
+}
+
+/// A setup that was stopped left the lesson named as the open one: a start opens nothing and plays
+/// nothing.
+#[tokio::test]
+async fn a_lesson_that_was_never_set_up_is_not_opened_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("clusters/stage")).unwrap();
+    let mut progress = Progress { format: progress::FORMAT, ..Progress::default() };
+    progress.open = Some(WITH_SETUP.into());
+    progress.lesson(WITH_SETUP).step = "none".into();
+    progress.save(&dir.path().join("clusters/stage/lessons.json")).unwrap();
+    let (past, _goes) = server(|| Ok(json!([])), Ok(json!({})));
+    let sitting = Sitting::begin(dir.path(), past).await;
+    let view = sitting.answer("en", Ask::Show).await.unwrap();
+    assert_eq!((&view["id"], &view["playing"]), (&json!(""), &serde_json::Value::Null));
     sitting.crew.kill();
 }

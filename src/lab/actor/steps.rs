@@ -7,6 +7,7 @@ use crate::view::State;
 use crate::words::{self, Word};
 use crate::{Error, own, progress, run};
 use cluster::undo::Past;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// `LESSON#STEP`, `TRACK/LESSON` or a step of the open lesson: the lesson, and the step.
@@ -97,41 +98,19 @@ impl Actor {
     }
 
     /// To a step, which begins anew: the objects return to what they were when it began. Steps in
-    /// between that were never done are played first.
-    pub(super) async fn goto(&mut self, word: &str, lang: &str) -> Result<(), String> {
+    /// between that were never done are played first. `plan`: of the way back that the learner has
+    /// agreed to; null: any.
+    pub(super) async fn goto(&mut self, word: &str, plan: &Value, lang: &str) -> Result<(), String> {
         let (lesson, step) = parts(word);
         self.open_named(lesson, lang).await?;
         let (lesson, from) = self.opened(lang)?;
         let to = named(&lesson, step, lang)?;
-        let (mut notices, mut done_for, mut left) = (Vec::new(), Vec::new(), Vec::new());
-        let visited =
-            self.engine.progress.look(&lesson.id, &lesson.steps[to].id).is_some_and(|s| s.since > 0);
-        for at in from.min(to)..to {
-            let step = &lesson.steps[at];
-            let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|s| s.done);
-            if !done && !visited && self.engine.lacks(&lesson, step).is_none() {
-                // A refusal may be what the step is about; what needs a shell is left to the
-                // learner, and what comes after it.
-                let mut played = false;
-                if left.is_empty() {
-                    let ended = self.play(&step.solution).await;
-                    if let Err(stopped) = Stopped::of(&ended) {
-                        self.read_tap();
-                        return Err(stopped.say(lang)); // nothing is noted: the step before stays open
-                    }
-                    played = !matches!(ended, Err(Error::Shell { .. }));
-                }
-                if played { &mut done_for } else { &mut left }.push(step.id.clone());
-            }
-        }
-        if !done_for.is_empty() {
-            notices.push((Word::Played, vec![done_for.join(", ")]));
-        }
-        if let Some(first) = left.first().cloned() {
-            notices.push((Word::NotPlayed, vec![left.join(", "), first]));
-        }
-        let noted = self.engine.progress.step(&lesson.id, &lesson.steps[to].id);
-        let since = if visited { noted.since } else { 0 };
+        let since = self.engine.since_of(&lesson.id, &lesson.steps[to].id);
+        let mut notices = match since {
+            0 => self.play_between(&lesson, from, to, lang).await?,
+            _ => vec![],
+        };
+        let before = self.engine.progress.lesson(&lesson.id).clone();
         // What came after it has not happened any more: those steps begin anew, too, when they are
         // reached.
         for step in &lesson.steps[to..] {
@@ -144,27 +123,97 @@ impl Actor {
         let noted = self.engine.progress.lesson(&lesson.id);
         (noted.step, noted.going) = (lesson.steps[to].id.clone(), Some(since));
         self.save();
-        notices.extend(self.arrive(lesson, to, since).await);
+        match self.arrive(lesson.clone(), to, since, plan).await {
+            Ok(notice) => notices.extend(notice),
+            Err(why) => {
+                // The open step stays open, and what was noted of the others is so again.
+                let noted = self.engine.progress.lesson(&lesson.id);
+                (noted.step, noted.going, noted.steps) = (before.step, before.going, before.steps);
+                self.save();
+                let told = words::is_plan_changed(&why, lang);
+                return Err(told.unwrap_or_else(|| words::say(lang, Word::NotBack, &[&why])));
+            }
+        }
         if let Some(open) = &mut self.engine.open {
             open.notices.extend(notices);
         }
         Ok(())
     }
 
+    /// Plays the solutions of the steps before a jump's target that were never done; what the
+    /// learner has to know of that.
+    ///
+    /// # Errors
+    /// The lines were stopped. Nothing is noted: the step before stays open.
+    async fn play_between(
+        &mut self,
+        lesson: &Lesson,
+        from: usize,
+        to: usize,
+        lang: &str,
+    ) -> Result<Vec<(Word, Vec<String>)>, String> {
+        let (mut notices, mut done_for, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        for step in &lesson.steps[from.min(to)..to] {
+            let done = self.engine.progress.look(&lesson.id, &step.id).is_some_and(|s| s.done);
+            if done || self.engine.lacks(lesson, step).is_some() {
+                continue;
+            }
+            // A refusal may be what the step is about; what needs a shell is left to the learner,
+            // and what comes after it.
+            let mut played = false;
+            if left.is_empty() {
+                let ended = self.play(&step.solution).await;
+                if let Err(stopped) = Stopped::of(&ended) {
+                    self.read_tap();
+                    return Err(stopped.say(lang));
+                }
+                played = !matches!(ended, Err(Error::Shell { .. }));
+            }
+            if played { &mut done_for } else { &mut left }.push(step.id.clone());
+        }
+        if !done_for.is_empty() {
+            notices.push((Word::Played, vec![done_for.join(", ")]));
+        }
+        if let Some(first) = left.first().cloned() {
+            notices.push((Word::NotPlayed, vec![left.join(", "), first]));
+        }
+        Ok(notices)
+    }
+
     /// The second half of a jump: puts the objects back as they were at a revision (0: leaves
-    /// them), and begins the step. What the learner has to know if they cannot be put back, for
-    /// example because that history is no longer kept.
+    /// them), and begins the step. What the learner has to know if they cannot be put back because
+    /// that history is no longer kept.
+    ///
+    /// # Errors
+    /// They could not be put back for another reason, or somebody has written since the plan was
+    /// made. The step has not begun.
     pub(super) async fn arrive(
         &mut self,
         lesson: Arc<Lesson>,
         step: usize,
         since: i64,
-    ) -> Option<(Word, Vec<String>)> {
-        let back = Past::back(since, own::places(&lesson));
-        let restored = since == 0 || self.host.past(back).await.is_ok();
+        plan: &Value,
+    ) -> Result<Option<(Word, Vec<String>)>, String> {
+        let mut restored = true;
+        if since > 0 {
+            let back = Past::back(since, own::places(&lesson)).agreed(plan);
+            if let Err(why) = self.host.past(back).await {
+                restored = false;
+                // Elsewhere nothing goes back.
+                if self.engine.offers.own && !self.is_compacted(since).await {
+                    return Err(why);
+                }
+            }
+        }
         self.read_tap();
         self.enter(lesson, step).await;
-        (!restored).then(|| (Word::NoRewind, vec![]))
+        Ok((!restored).then(|| (Word::NoRewind, vec![])))
+    }
+
+    /// Has the store given up what was at this revision? False if it does not answer.
+    pub(super) async fn is_compacted(&self, revision: i64) -> bool {
+        let steps = self.host.past(Past::Steps).await.unwrap_or_default();
+        steps["oldest"].as_i64().is_some_and(|oldest| oldest > revision)
     }
 
     pub(super) fn predict(&mut self, choice: &str, lang: &str) -> Result<(), String> {

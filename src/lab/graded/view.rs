@@ -29,12 +29,19 @@ pub enum Ask {
     /// Takes away what the open lab made, and ends it without a grade: answers with [`Left`].
     Leave {
         id: Option<String>,
+        /// What the learner was told that it takes: refused if it would take more by now. `None`:
+        /// it may take anything.
+        #[serde(default)]
+        agreed: Option<Plan>,
     },
     /// Takes away what the open lab made, sets this one up, and starts the clock: answers with
     /// [`LabView`]. Errors: objects of somebody else's have the names that the lab needs.
     Start {
         id: String,
         seed: Option<u64>,
+        /// As of `Leave`.
+        #[serde(default)]
+        agreed: Option<Plan>,
     },
     /// How the tasks stand, as far as that can be seen without disturbing anything: answers with
     /// [`LabView`].
@@ -81,6 +88,13 @@ pub struct Plan {
     pub ends: String,
     /// What people made or changed and would be taken away or changed back.
     pub lost: Vec<Loss>,
+}
+
+impl Plan {
+    /// Does this plan take no more than another one, to which somebody has agreed?
+    pub fn is_within(&self, agreed: &Plan) -> bool {
+        self.ends == agreed.ends && self.lost.iter().all(|loss| agreed.lost.contains(loss))
+    }
 }
 
 /// A lab that was left.

@@ -242,6 +242,7 @@ impl Session {
         if !self.alive() {
             return 1;
         }
+        let mut agreed = None;
         if !sure {
             let cost = match self.ask(Ask::Cost { of: Box::new(ask.clone()) }) {
                 Ok(cost) => serde_json::from_value::<Vec<Loss>>(cost).unwrap_or_default(),
@@ -262,8 +263,10 @@ impl Session {
                     Err(why) => return self.unanswered(&why),
                 }
             }
+            // What was listed is agreed to, and no more.
+            agreed = Some(cost);
         }
-        self.shown(Ask::Sure { ask: Box::new(ask) }, PageStyle::page)
+        self.shown(Ask::Sure { ask: Box::new(ask), agreed }, PageStyle::page)
     }
 
     /// Asks whether the loss is meant. Ctrl-C is no.

@@ -266,9 +266,15 @@ impl LabRun {
             self.take_up(lang).await?;
         }
         match ask {
-            Ask::Plan { id, seed } => self.plan(id, seed, lang).await,
-            Ask::Leave { id } => self.leave(id.as_deref(), lang).await,
-            Ask::Start { id, seed } => self.start(&id, seed, lang).await,
+            Ask::Plan { id, seed } => Ok(json!(self.plan(id.as_deref(), seed, lang).await?.0)),
+            Ask::Leave { id, agreed } => {
+                let back = self.still_agreed(agreed, None, None, lang).await?;
+                self.leave(id.as_deref(), &back, lang).await
+            }
+            Ask::Start { id, seed, agreed } => {
+                let back = self.still_agreed(agreed, Some(&id), seed, lang).await?;
+                self.start(&id, seed, &back, lang).await
+            }
             Ask::Check { id, seed } => self.check(self.named(id.as_deref(), seed, lang)?, lang).await,
             Ask::Await { within_ms } => {
                 self.all_green(self.named(None, None, lang)?, Duration::from_millis(within_ms), lang).await
@@ -304,14 +310,16 @@ impl LabRun {
 
     // -- starting
 
-    async fn start(&self, id: &str, seed: Option<u64>, lang: &str) -> Result<Value, String> {
+    /// Starts a lab. `back`: the plan of the way back from the open one that was agreed to; null:
+    /// any.
+    async fn start(&self, id: &str, seed: Option<u64>, back: &Value, lang: &str) -> Result<Value, String> {
         let lab = self.known(id, lang)?;
         if let Some(need) = self.lacks(lab) {
             return Err(words::say(lang, Word::Lacks, &[&need]));
         }
         // Before anything is taken away: half a start is no start.
         let (seed, variant) = self.free_seed(lab, seed, lang).await?;
-        self.put_back(false, lang).await?;
+        self.put_back(false, back, lang).await?;
         let world = &self.world;
         world.forget_answers();
         let kinds = kinds(lab);

@@ -7,6 +7,7 @@ use crate::graded::words::{self, Word};
 use crate::run;
 use cluster::guest::{HOLD, Inside};
 use cluster::undo::{Loss, Past};
+use serde_json::Value;
 
 impl LabRun {
     /// Has the API servers keep the history from before the open lab, and no other. Errors: the
@@ -28,8 +29,9 @@ impl LabRun {
     }
 
     /// Takes away what the open lab made, and closes it. `left`: without a grade, because its
-    /// learner said so. Answers the objects that were deleted because there is no way back.
-    pub(super) async fn put_back(&self, left: bool, lang: &str) -> Result<Vec<Loss>, String> {
+    /// learner said so. `plan`: of the way back that was agreed to; null: any. Answers the objects
+    /// that were deleted because there is no way back.
+    pub(super) async fn put_back(&self, left: bool, plan: &Value, lang: &str) -> Result<Vec<Loss>, String> {
         let Some(open) = self.book().open.clone() else { return Ok(vec![]) };
         let failed = |why: String| words::say(lang, Word::NoReset, &[&open.lab, &why]);
         let mut deleted = vec![];
@@ -39,8 +41,10 @@ impl LabRun {
                 self.teacher.delete(object).await.map_err(failed)?;
             }
         } else {
-            let back = self.host.past(Past::back(open.base, self.places_of(&open))).await;
-            back.map_err(failed)?;
+            let back = Past::back(open.base, self.places_of(&open)).agreed(plan);
+            let changed = |why: String| crate::words::is_plan_changed(&why, lang).ok_or(why);
+            let back = self.host.past(back).await;
+            back.map_err(|why| changed(why).unwrap_or_else(failed))?;
         }
         // Only now: as long as it is open, what the learner does is seen.
         self.world.know().recording = false;

@@ -19,39 +19,65 @@ const SEEDS: usize = 20;
 const NAMED: usize = 5;
 
 impl LabRun {
-    /// What a start of this lab, or leaving the open one, would take.
+    /// What a start of this lab, or leaving the open one, would take, and the API server's plan of
+    /// the way back (null: there is none).
+    ///
+    /// # Errors
+    /// There is no such lab, none is open, objects are in the way, or what would be taken cannot be
+    /// found out.
     pub(super) async fn plan(
         &self,
-        id: Option<String>,
+        id: Option<&str>,
         seed: Option<u64>,
         lang: &str,
-    ) -> Result<Value, String> {
+    ) -> Result<(Plan, Value), String> {
         let open = self.book().open.clone();
-        let mut plan = Plan::default();
+        let (mut plan, mut back) = (Plan::default(), Value::Null);
+        let unknown = |why: String| crate::words::say(lang, crate::words::Word::CostUnknown, &[&why]);
         if let Some(open) = &open {
             let title = self.labs.get(&open.lab).map(|lab| lab.title.get(lang).to_string());
             plan.ends = title.unwrap_or_else(|| open.lab.clone());
-            // What cannot be planned cannot be done either: the way back itself says why.
-            plan.lost = if self.is_gone(open.base).await.unwrap_or(false) {
-                self.outermost(open, lang)?
+            if self.is_gone(open.base).await.map_err(unknown)? {
+                plan.lost = self.outermost(open, lang)?;
             } else {
-                let back = Past::back(open.base, self.places_of(open));
-                losses(&self.host.past(Past::Plan { of: Box::new(back) }).await.unwrap_or_default())
-            };
+                let of = Box::new(Past::back(open.base, self.places_of(open)));
+                back = self.host.past(Past::Plan { of }).await.map_err(unknown)?;
+                plan.lost = losses(&back);
+            }
         } else if id.is_none() {
             return Err(words::say(lang, Word::NoneOpen, &[]));
         }
-        let Some(id) = id else { return Ok(json!(plan)) };
-        let lab = self.known(&id, lang)?;
+        let Some(id) = id else { return Ok((plan, back)) };
+        let lab = self.known(id, lang)?;
         let (seed, variant) = self.free_seed(lab, seed, lang).await?;
         plan.seed = seed;
         let goes = open.as_ref().and_then(|open| self.places_of(open)).unwrap_or_default();
-        for loss in self.cost_of_setup(&lines(lab, &variant)).await {
+        for loss in self.cost_of_setup(&lines(lab, &variant)).await.map_err(unknown)? {
             if !goes.contains(&loss.namespace) && !plan.lost.contains(&loss) {
                 plan.lost.push(loss);
             }
         }
-        Ok(json!(plan))
+        Ok((plan, back))
+    }
+
+    /// The API server's plan of the way back, if a start or a leave takes no more than was agreed
+    /// to; null if nobody was asked, or there is none.
+    ///
+    /// # Errors
+    /// By now more would be taken, or as of [`plan`](LabRun::plan).
+    pub(super) async fn still_agreed(
+        &self,
+        agreed: Option<Plan>,
+        id: Option<&str>,
+        seed: Option<u64>,
+        lang: &str,
+    ) -> Result<Value, String> {
+        let Some(agreed) = agreed else { return Ok(Value::Null) };
+        let (plan, back) = self.plan(id, seed, lang).await?;
+        match plan.is_within(&agreed) {
+            true => Ok(back),
+            false => Err(crate::words::plan_changed(lang)),
+        }
     }
 
     /// A lab by its id.
@@ -121,12 +147,15 @@ impl LabRun {
     }
 
     /// What lines would delete or change of what is there now.
-    async fn cost_of_setup(&self, lines: &[String]) -> Vec<Loss> {
+    ///
+    /// # Errors
+    /// The server does not answer.
+    async fn cost_of_setup(&self, lines: &[String]) -> Result<Vec<Loss>, String> {
         let (room, made) = (Room::default(), made(lines));
         let mut lost: Vec<Loss> = Vec::new();
         for (line, input) in run::commands(lines) {
-            let mut found = self.teacher.would_delete(&line, &input, &room).await;
-            found.extend(self.teacher.would_change(&line, &input, &room).await);
+            let mut found = self.teacher.would_delete(&line, &input, &room).await?;
+            found.extend(self.teacher.would_change(&line, &input, &room).await?);
             // What the lab makes itself cannot be there yet.
             let own = |loss: &Loss| {
                 made.iter().any(|m| {
@@ -135,7 +164,7 @@ impl LabRun {
             };
             lost.extend(found.into_iter().filter(|loss| !own(loss)));
         }
-        lost
+        Ok(lost)
     }
 
     /// The namespaces of an open lab. `None`: it may be anywhere, or is no longer among the labs.
@@ -143,13 +172,14 @@ impl LabRun {
         super::places_of(&self.labs, open)
     }
 
-    /// Ends the open lab without a grade and takes away what it made.
-    pub(super) async fn leave(&self, id: Option<&str>, lang: &str) -> Result<Value, String> {
+    /// Ends the open lab without a grade and takes away what it made. `back`: the plan of the way
+    /// back that was agreed to; null: any.
+    pub(super) async fn leave(&self, id: Option<&str>, back: &Value, lang: &str) -> Result<Value, String> {
         let open = self.book().open.clone().ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
         if id.is_some_and(|id| id != open.lab) {
             return Err(words::say(lang, Word::OtherOpen, &[&open.lab, &open.seed.to_string()]));
         }
-        let deleted = self.put_back(true, lang).await?;
+        let deleted = self.put_back(true, back, lang).await?;
         self.anchor().await.map_err(|why| words::say(lang, Word::NotKept, &[&why]))?;
         let title = self.labs.get(&open.lab).map(|lab| lab.title.get(lang).to_string());
         let names: Vec<String> = deleted.iter().map(ToString::to_string).collect();
@@ -214,5 +244,20 @@ mod tests {
             assert!(all.contains(&format!("pods/tester -n {ns}")), "{all:?}");
             assert!(all.iter().skip(1).all(|made| made.ends_with(&format!(" -n {ns}"))), "{all:?}");
         }
+    }
+
+    #[test]
+    fn a_plan_that_takes_more_than_was_agreed_to_is_another_one() {
+        let loss = |name: &str| Loss { name: name.into(), removed: true, ..Loss::default() };
+        let plan = |ends: &str, lost: &[&str]| Plan {
+            ends: ends.into(),
+            lost: lost.iter().map(|name| loss(name)).collect(),
+            ..Plan::default()
+        };
+        let agreed = plan("x", &["a", "b"]);
+        assert!(plan("x", &["a"]).is_within(&agreed) && agreed.is_within(&agreed));
+        assert!(!plan("x", &["a", "c"]).is_within(&agreed), "made since");
+        assert!(!plan("y", &["a"]).is_within(&agreed), "another lab was started since");
+        assert!(!plan("", &[]).is_within(&agreed));
     }
 }

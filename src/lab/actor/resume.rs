@@ -1,0 +1,150 @@
+//! Takes up the lesson that was open when the cluster last ran.
+//!
+//! The engine starts before the API server does, so it first waits until that answers: an answer
+//! that fails for now is not taken for a state that is gone. Nothing is set up here. A lesson that
+//! was never set up to its end is left closed, and the learner opens it.
+
+use super::Actor;
+use crate::cel::facts;
+use crate::format::Lesson;
+use crate::view::State;
+use crate::watch::{self, Then};
+use crate::words::Word;
+use cluster::undo::Past;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A question that failed is put again after this pause, so often: a start takes a minute on a slow
+/// machine.
+const PAUSE: Duration = Duration::from_millis(500);
+const TRIES: usize = 120;
+/// The same for all questions about the time before this process together.
+const TRIES_OF_PAST: usize = 20;
+
+impl Actor {
+    pub(super) async fn resume(&mut self) {
+        let Some(lesson) =
+            self.engine.progress.open.clone().and_then(|id| self.engine.library.get(&id).cloned())
+        else {
+            return;
+        };
+        let there = match self.await_store().await {
+            Ok(()) => self.move_in(&lesson, false).await,
+            Err(why) => Err(why),
+        };
+        match there {
+            // In a new room, or after a setup that was stopped, there is nothing to go on with.
+            Ok(true) if self.engine.progress.lesson(&lesson.id).began > 0 => self.go_on(lesson).await,
+            Ok(_) => self.engine.progress.open = None,
+            Err(why) => {
+                tracing::warn!(lesson = lesson.id, why, "the open lesson cannot go on");
+                self.engine.unresumed = Some((lesson.id, why));
+            }
+        }
+    }
+
+    /// Shows the step at which the lesson was left. A jump that was cut off is brought to its end
+    /// first.
+    async fn go_on(&mut self, lesson: Lesson) {
+        let at = self.engine.progress.lesson(&lesson.id).step.clone();
+        let step = lesson.step(&at).unwrap_or(0);
+        let lesson = Arc::new(lesson);
+        let mut told = Vec::new();
+        let arrived = match self.engine.progress.lesson(&lesson.id).going {
+            None => None,
+            Some(since) => match self.arrive(lesson.clone(), step, since, &Value::Null).await {
+                Ok(notice) => Some(notice),
+                Err(why) => {
+                    told.extend(self.give_up_jump(&lesson, step, &why));
+                    None
+                }
+            },
+        };
+        match arrived {
+            Some(notice) => told.extend(notice),
+            None => {
+                self.recall(&lesson, &lesson.steps[step].id).await;
+                self.show(lesson.clone(), step);
+                // Faults end with the process in which they were injected.
+                if self.engine.state() == State::Open && !lesson.steps[step].faults.is_empty() {
+                    told.push((Word::FaultsEnded, vec![lesson.steps[step].id.clone()]));
+                }
+            }
+        }
+        if let Some(open) = &mut self.engine.open {
+            open.notices.extend(told);
+        }
+    }
+
+    /// Ends a jump that was cut off where it began: the step goes on from its former beginning, so
+    /// that `goto` can ask anew what a way back would take by now. Returns what the learner has to
+    /// know; nothing if no jump was cut off.
+    pub(super) fn give_up_jump(
+        &mut self,
+        lesson: &Lesson,
+        step: usize,
+        why: &str,
+    ) -> Option<(Word, Vec<String>)> {
+        let since = self.engine.progress.lesson(&lesson.id).going.take()?;
+        let id = &lesson.steps[step].id;
+        if since == 0 {
+            return None;
+        }
+        self.engine.progress.step(&lesson.id, id).since = since;
+        Some((Word::JumpCut, vec![why.into(), id.clone()]))
+    }
+
+    /// Waits until the store answers, and notes its revision: a step that begins now begins there.
+    ///
+    /// # Errors
+    /// It has not answered for a minute.
+    async fn await_store(&mut self) -> Result<(), String> {
+        if !self.engine.offers.own {
+            return Ok(());
+        }
+        let mut refused = String::new();
+        for _ in 0..TRIES {
+            match self.host.past(Past::Steps).await {
+                Ok(steps) => {
+                    let revision = steps["revision"].as_i64().unwrap_or_default();
+                    self.engine.recorder.revision = self.engine.recorder.revision.max(revision);
+                    return Ok(());
+                }
+                Err(why) => refused = why,
+            }
+            clock::sleep(PAUSE).await;
+        }
+        Err(refused)
+    }
+
+    /// What the step's histories have to tell of the time before this process: what was there when
+    /// the step began, and what has become of it.
+    async fn recall(&mut self, lesson: &Lesson, step: &str) {
+        let since = self.engine.since_of(&lesson.id, step);
+        let kinds: BTreeSet<&String> = lesson.exprs().into_iter().flat_map(|e| &e.kinds).collect();
+        let mut tries = TRIES_OF_PAST;
+        for kind in kinds.into_iter().filter(|_| since > 0) {
+            let room = self.engine.recorder.room.clone();
+            let Some(known) = facts::kind(kind).filter(|k| !room.denied.contains(&k.qualified())) else {
+                continue;
+            };
+            loop {
+                match watch::between(&self.client, kind, &room, since).await {
+                    Ok((then, now, at)) => {
+                        self.engine.recorder.gap(known.plural, &then, &now, at, &BTreeMap::new());
+                    }
+                    Err(Then::Failed) if tries > 0 => {
+                        tries -= 1;
+                        clock::sleep(PAUSE).await;
+                        continue;
+                    }
+                    // What is no longer kept is not told: a history then begins with what is there.
+                    Err(_) => {}
+                }
+                break;
+            }
+        }
+    }
+}
