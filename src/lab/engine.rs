@@ -491,8 +491,8 @@ impl Engine {
         changed
     }
 
-    /// Has the objects of a kind at the step's beginning asked for, unless they are known, are being
-    /// asked for, or the last question failed a moment ago.
+    /// Has the objects of a kind at the step's beginning asked for, unless they are known, are
+    /// being asked for, or the last question failed a moment ago.
     fn ask_before(&mut self, kind: String, now: Instant, needs: &mut Needs) {
         let Some(name) = qualified(&kind) else { return };
         if self.before.contains_key(&name) || self.lost_before.contains(&name) {

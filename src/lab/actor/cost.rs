@@ -12,6 +12,11 @@ use cluster::undo::{Loss, Past, losses};
 use kubectl::parse;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A look at what a line would take that takes longer has failed: meanwhile the engine answers no
+/// other question.
+const LOOK_MAX: Duration = Duration::from_secs(15);
 
 /// Objects that a refusal names.
 const NAMED_MAX: usize = 10;
@@ -88,7 +93,7 @@ impl Actor {
     /// What `next` would take: lines of a step that is passed are played, and a lesson that is
     /// opened is set up.
     async fn cost_of_next(&mut self, lang: &str, cost: &mut Cost) -> Result<(), String> {
-        // On a cluster of somebody else's a lesson has a namespace of its own.
+        // On a foreign cluster a lesson has a namespace of its own.
         if let Ok((lesson, step)) = self.opened(lang)
             && self.engine.offers.own
             && self.engine.state() == State::Skipped
@@ -107,7 +112,7 @@ impl Actor {
         let Some(lesson) = self.engine.library.find(id, self.track().as_deref()).cloned() else {
             return Ok(());
         };
-        // On a cluster of somebody else's a lesson has a namespace of its own.
+        // On a foreign cluster a lesson has a namespace of its own.
         if !self.engine.offers.own || !self.wants_setup(&lesson.id) {
             return Ok(());
         }
@@ -210,7 +215,7 @@ impl run::Teacher {
     /// # Errors
     /// The server did not answer, so nothing is known.
     async fn told(&self, words: Vec<String>, input: &str) -> Result<Value, String> {
-        let ran = run::kubectl(words, input.into(), &self.kubeconfig, run::LINE_MAX).await;
+        let ran = run::kubectl(words, input.into(), &self.kubeconfig, LOOK_MAX).await;
         match ran.code != 0 && is_unanswered(ran.code, &ran.stderr) {
             true => Err(ran.stderr.trim().to_string()),
             false => Ok(serde_json::from_str(&ran.stdout).unwrap_or_default()),
@@ -305,7 +310,7 @@ fn is_unanswered(code: i32, stderr: &str) -> bool {
     code == GAVE_UP || stderr.lines().any(|line| unanswered.iter().any(|begin| line.starts_with(begin)))
 }
 
-/// Of an object, what somebody wants of it: all but its status and what the server counts.
+/// Of an object, what its authors want: all but its status and what the server counts.
 fn wanted(object: &Value) -> Value {
     let mut wanted = object.clone();
     let counted = ["creationTimestamp", "generation", "managedFields", "resourceVersion", "uid"];
@@ -424,7 +429,7 @@ mod tests {
             (1, "Error from server (ServiceUnavailable): x\n", true),
             (1, "W1\nThe connection to the server 127.0.0.1:1 was refused - did you\n", true),
             (1, "Unable to connect to the server: EOF\n", true),
-            (124, "gave up after 60 s\n", true),
+            (124, "gave up after 15 s\n", true),
         ] {
             assert_eq!(is_unanswered(code, stderr), unanswered, "{stderr}");
         }

@@ -57,11 +57,12 @@ impl Actor {
         Ok(())
     }
 
-    /// Opens the lesson whose state is asked for. To look changes nothing: one that has to be set up
-    /// first is not opened.
+    /// Opens the lesson whose state is asked for. To look changes nothing: one that has to be set
+    /// up first is not opened.
     ///
     /// # Errors
-    /// There is no such lesson, none is open, or it would have to be set up; the text is for people.
+    /// There is no such lesson, none is open, or it would have to be set up; the text is for
+    /// people.
     pub(super) async fn open_for_check(&mut self, id: Option<&str>, lang: &str) -> Result<(), String> {
         let track = self.track();
         if let Some(lesson) = id.and_then(|id| self.engine.library.find(id, track.as_deref())).cloned() {

@@ -212,7 +212,7 @@ async fn a_check_of_a_lesson_that_is_not_set_up_plays_nothing() {
     sitting.crew.kill();
 }
 
-/// The learner, or somebody in a second terminal, makes something while the question stands.
+/// The learner makes something in a second terminal while the question stands.
 #[tokio::test]
 async fn a_jump_does_what_was_agreed_to_or_nothing() {
     let dir = tempfile::tempdir().unwrap();

@@ -185,7 +185,7 @@ impl Actor {
     /// that history is no longer kept.
     ///
     /// # Errors
-    /// They could not be put back for another reason, or somebody has written since the plan was
+    /// They could not be put back for another reason, or a person has written since the plan was
     /// made. The step has not begun.
     pub(super) async fn arrive(
         &mut self,

@@ -9,6 +9,7 @@ use api::meta;
 use api::value::{at, list, text};
 use serde_json::Value;
 
+/// A claim that is not bound: what is it waiting for?
 pub fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
     if meta::is_terminating(claim) {
         terminating(reader, out, claim);
