@@ -106,6 +106,26 @@ pub fn needs_shell(lines: &[String]) -> bool {
     commands(lines).iter().any(|(line, _)| !is_plain(may_fail(line).0))
 }
 
+/// Says why the teacher can play a line on no cluster; `None`: it can be tried.
+///
+/// Example: `kubectl get pods | head` needs a shell, `kubectl delete pod --nwo` has a flag that
+/// there is not, `fault kil etcd` is no fault.
+pub fn unplayable(line: &str) -> Option<String> {
+    let (text, _) = may_fail(line);
+    if !is_plain(text) {
+        return Some("it needs a shell, and the teacher has none".into());
+    }
+    let Some(words) = shlex::split(text) else { return Some("a quote does not end".into()) };
+    let (first, rest) = words.split_first()?;
+    let given = match first.as_str() {
+        "fault" => return Fault::parse(rest).err(),
+        "k" | "kubectl" => rest,
+        _ => &words[..],
+    };
+    let told = kubectl::parse::parse(given).err()?.told().0;
+    told.lines().next().map(String::from)
+}
+
 /// Nothing in it only a shell could do. What stands in quotes is a word like any other, but for
 /// what a shell puts into double ones.
 fn is_plain(line: &str) -> bool {
@@ -334,6 +354,25 @@ mod tests {
             "curl localhost",
         ] {
             assert!(!is_plain(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_can_be_played_nowhere_is_known_before_it_is_played() {
+        for line in
+            ["-kubectl run a --image=nginx -- sleep 1", "get pods", "fault heal", "", "k delete po a --now"]
+        {
+            assert_eq!(unplayable(line), None, "{line}");
+        }
+        for (line, why) in [
+            ("kubectl get pods | head", "shell"),
+            ("-curl localhost", "shell"),
+            ("kubectl delete pod a --nwo", "--nwo"),
+            ("kubectl annotate pod 'a", "quote"),
+            ("fault kil etcd", "kil"),
+        ] {
+            let told = unplayable(line).expect(line);
+            assert!(told.contains(why), "{line}: {told}");
         }
     }
 

@@ -4,7 +4,7 @@ use super::file::plain;
 use super::raw::{self, Checks};
 use super::{Check, EN, Fault, Hint, Keep, Lesson, OTHERS, Predict, Step, Templates, Text, Wrong, prose};
 use crate::cel::{self, Expr, Template, Use};
-use crate::reach;
+use crate::{reach, run};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -56,6 +56,14 @@ impl Compiler<'_> {
     }
     fn template(&mut self, text: &str) -> Option<Template> {
         self.keep(text, Template::compile(text, Use::Hint, &[]))
+    }
+    /// Lines that the teacher is to play.
+    fn lines(&mut self, lines: &[String]) {
+        for (line, _) in run::commands(lines) {
+            if let Some(why) = run::unplayable(&line) {
+                self.fault(&line, format!("{line:?} cannot be played: {why}"));
+            }
+        }
     }
     fn keep<T>(&mut self, near: &str, compiled: Result<T, cel::Error>) -> Option<T> {
         compiled.map_err(|e| self.fault(near, e.to_string())).ok()
@@ -115,8 +123,10 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
             );
         }
     }
+    on.lines(&raw.setup);
     let mut steps = Vec::new();
     for step in raw.steps {
+        on.lines(&step.faults);
         let section = sections.iter().find(|s| s.id == step.id).map(|s| s.text.clone()).unwrap_or_default();
         let mut step = one_step(&mut on, step, &section);
         step.needs = reach::of_step(&step, &raw.setup);
@@ -415,6 +425,22 @@ mod tests {
         let told = read(&uses, KOREAN).unwrap_err();
         assert_eq!(told, ["lesson.md:12: a step uses `fault kill`, which is not named here"]);
         assert!(read(&uses.replacen(none, kill, 1), KOREAN).is_ok());
+    }
+
+    #[test]
+    fn lines_that_the_teacher_can_play_nowhere_do_not_load() {
+        let uses = |line: &str| {
+            let with = LESSON.replacen("setup: [] ", &format!("setup: [{line:?}] "), 1);
+            assert_ne!(with, LESSON);
+            read(&with, KOREAN)
+        };
+        assert!(uses("-kubectl create deployment web --image=nginx").is_ok());
+        let told = uses("kubectl get pods | head").unwrap_err();
+        assert!(
+            told[0].contains("\"kubectl get pods | head\" cannot be played: it needs a shell"),
+            "{told:?}"
+        );
+        assert!(uses("kubectl delete pod a --nwo").unwrap_err()[0].contains("--nwo"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::format::{EN, Fault, Text};
 use crate::format::{prose, raw};
 use crate::graded::draw::{self, Choice, Choices};
 use crate::graded::seal::sha256;
-use crate::reach;
+use crate::{reach, run};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -43,6 +43,15 @@ impl On<'_> {
     }
     fn expr(&mut self, source: &str, place: Use) -> Option<Expr> {
         Expr::compile(source, place, &[]).map_err(|e| self.fault(source, e.to_string())).ok()
+    }
+    /// Lines that the teacher is to play.
+    fn lines(&mut self, lines: &[String], sample: &Map<String, Value>) {
+        for (line, _) in run::commands(lines) {
+            let filled = draw::fill(&line, sample).unwrap_or_else(|_| line.clone());
+            if let Some(why) = run::unplayable(&filled) {
+                self.fault(&line, format!("{line:?} cannot be played: {why}"));
+            }
+        }
     }
     /// Every `{{key}}` is known, and every `${…}` compiles.
     fn text(&mut self, text: &str, sample: &Map<String, Value>, template: bool) {
@@ -148,6 +157,10 @@ pub fn parse(source: &str, file: &Path, others: &[(&str, (PathBuf, String))]) ->
     for line in lines.chain(raw.tasks.iter().flat_map(|t| &t.probe)) {
         on.text(line, &sample, false);
     }
+    // A manifest's lines stand each for itself in the file, so all parts are read as one.
+    let whole: Vec<String> = setup.iter().flat_map(|part| part.lines.iter().cloned()).collect();
+    on.lines(&whole, &sample);
+    raw.tasks.iter().for_each(|task| on.lines(&task.probe, &sample));
     let conditions = parts().filter_map(|p| p.only.as_ref());
     for only in conditions.chain(raw.wrong.iter().filter_map(|w| w.only.as_ref())) {
         on.expr(only, Use::Check);
