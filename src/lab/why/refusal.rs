@@ -10,7 +10,7 @@ use api::meta;
 use api::value::{at, list, text};
 use serde_json::Value;
 use std::sync::Arc;
-use tap::Record;
+use tap::{ObjectRef, Record};
 
 /// The last command of a person: the line that the shell told, and what the records have of it.
 pub fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> Explanation {
@@ -137,42 +137,23 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option
             out.tips.push(format!("kubectl auth can-i --list --as={}{place}", request.user));
         }
         403 => reader.line(out, Word::Forbidden, &[message]),
-        404 => {
-            reader.line(out, Word::NotFound, &[&singular, &about.name]);
-            let near: Vec<&str> = reader
-                .facts
-                .within(&about.resource, &about.namespace)
-                .map(meta::name)
-                .filter(|n| near(n, &about.name))
-                .take(3)
-                .collect();
-            if let Some(record) = reader.facts.deletion(&about.resource, &about.namespace, &about.name) {
-                let who = record.request.as_ref().map_or("", |r| r.user.as_str());
-                let revision = record.revision.unwrap_or_default().to_string();
-                reader.line(
-                    out,
-                    Word::WasDeleted,
-                    &[&about.name, who, &clock::rfc3339(record.at), &revision],
-                );
-            } else if !near.is_empty() {
-                reader.line(out, Word::NearNames, &[&near.join(", ")]);
-            }
-            let other = reader.facts.all(&about.resource).iter().find(|o| meta::name(o) == about.name);
-            if let Some(other) = other.map(meta::namespace).filter(|n| *n != about.namespace) {
-                reader.line(out, Word::OtherNamespace, &[&about.name, other]);
-                // The same command, where the object is.
-                out.tips.push(match line {
-                    Some(line) => line.in_namespace(other),
-                    None => format!("kubectl get {} {}{}", about.resource, about.name, flag(other)),
-                });
-                return;
-            }
-            out.tips.push(format!("kubectl get {}{}", about.resource, flag(&about.namespace)));
+        404 if missing_namespace(message).is_some_and(|_| about.resource != "namespaces") => {
+            let namespace = missing_namespace(message).unwrap_or_default();
+            reader.line(out, Word::NoNamespace, &[namespace]);
+            out.tips.push("kubectl get namespaces".into());
+            out.tips.push(format!("kubectl create namespace {namespace}"));
         }
+        404 if about.name.is_empty() => reader.line(out, Word::Answered, &["404", message]),
+        404 => not_found(reader, out, &about, &singular, line),
         409 if message.contains("already exists") => {
             let name = exists(message).unwrap_or(&about.name);
             reader.line(out, Word::Exists, &[&singular, name]);
             out.tips.push(format!("kubectl get {} {name}{}", about.resource, flag(&about.namespace)));
+        }
+        // Source: `managedfields.NewConflictError`.
+        409 if message.starts_with("Apply failed with") => {
+            reader.line(out, Word::Managed, &[]);
+            out.lines.push(format!("  {message}"));
         }
         409 => reader.line(out, Word::Conflict, &[]),
         422 => {
@@ -185,6 +166,47 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option
         429 => reader.line(out, Word::Budget, &[message]),
         code => reader.line(out, Word::Answered, &[&code.to_string(), message]),
     }
+}
+
+/// The object that a request named is not there: was it, and is one of this name elsewhere?
+fn not_found(
+    reader: &Reader,
+    out: &mut Explanation,
+    about: &ObjectRef,
+    singular: &str,
+    line: Option<&Command>,
+) {
+    reader.line(out, Word::NotFound, &[singular, &about.name]);
+    let near: Vec<&str> = reader
+        .facts
+        .within(&about.resource, &about.namespace)
+        .map(meta::name)
+        .filter(|n| near(n, &about.name))
+        .take(3)
+        .collect();
+    if let Some(record) = reader.facts.deletion(&about.resource, &about.namespace, &about.name) {
+        let who = record.request.as_ref().map_or("", |r| r.user.as_str());
+        let revision = record.revision.unwrap_or_default().to_string();
+        reader.line(out, Word::WasDeleted, &[&about.name, who, &clock::rfc3339(record.at), &revision]);
+    } else if !near.is_empty() {
+        reader.line(out, Word::NearNames, &[&near.join(", ")]);
+    }
+    let other = reader.facts.all(&about.resource).iter().find(|o| meta::name(o) == about.name);
+    if let Some(other) = other.map(meta::namespace).filter(|n| *n != about.namespace) {
+        reader.line(out, Word::OtherNamespace, &[&about.name, other]);
+        // The same command, where the object is.
+        out.tips.push(match line {
+            Some(line) => line.in_namespace(other),
+            None => format!("kubectl get {} {}{}", about.resource, about.name, flag(other)),
+        });
+        return;
+    }
+    out.tips.push(format!("kubectl get {}{}", about.resource, flag(&about.namespace)));
+}
+
+/// The name in `namespaces "shop" not found`: what was to be made has no place.
+fn missing_namespace(message: &str) -> Option<&str> {
+    message.strip_prefix("namespaces \"")?.strip_suffix("\" not found")
 }
 
 /// The name in `pods "web" already exists`.

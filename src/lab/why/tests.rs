@@ -453,3 +453,32 @@ fn a_pod_that_the_scheduler_leaves_alone_says_so() {
     let told = ask(&facts(&[("pods", gated)], &Tap::new()), &["pod/web-1"]);
     assert!(told.problem && told.lines[0].contains("scheduler mine"), "{told:?}");
 }
+
+#[test]
+fn a_refusal_is_told_as_what_it_is() {
+    for (code, message, says, tip) in [
+        (404, "namespaces \"shop\" not found", "no namespace shop", Some("kubectl get namespaces")),
+        (404, "pods \"web\" not found", "no pod called web", Some("kubectl get pods")),
+        (
+            409,
+            "Apply failed with 1 conflict: conflict with \"kubectl\": .spec.replicas",
+            "another manager",
+            None,
+        ),
+        (409, "Operation cannot be fulfilled on pods \"web\": x", "changed the object after", None),
+    ] {
+        let tap = Tap::new();
+        answered(&tap, "1", answer("create", message), code);
+        let told = ask(&facts(&[], &tap), &[]);
+        assert!(told.problem && told.lines[0].contains(says), "{message}: {told:?}");
+        assert_eq!(told.tips.first().map(String::as_str), tip, "{message}");
+    }
+    // The server has no such resource: the request names no object.
+    let tap = Tap::new();
+    let mut record = Record::new(answer("list", "the server could not find the requested resource"));
+    let (session, user) = ("1".to_string(), "learner".to_string());
+    record.request = Some(Request { session, user, code: 404, ..Request::default() });
+    tap.emit(record);
+    let told = ask(&facts(&[], &tap), &[]);
+    assert!(told.lines[0].contains("404: the server could not find"), "{told:?}");
+}
