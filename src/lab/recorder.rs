@@ -154,18 +154,16 @@ impl Recorder {
         self.epoch += 1;
     }
 
-    /// A step is taken up again: its trace is what the tap still has since that revision.
-    pub fn resume_step(&mut self, kept: &[Arc<Record>], since: i64) {
+    /// A step is taken up again: its trace is what the tap still has since it began. By the time,
+    /// because a look has no revision; where that was not noted, by the revision.
+    pub fn resume_step(&mut self, kept: &[Arc<Record>], since: i64, at: Option<clock::Timestamp>) {
         self.begin_step();
-        let later =
-            |r: &&Arc<Record>| r.revision.is_some_and(|rev| rev as i64 > since) && r.request.is_some();
-        let Some(first) = kept.iter().position(|r| later(&r)) else { return };
-        // The commit is not the first record of its request.
-        let id = kept[first].request.as_ref().map(|q| q.id.clone());
-        let own = |r: &&Arc<Record>| r.request.as_ref().map(|q| &q.id) == id.as_ref();
-        let first = kept[..first].iter().position(|r| own(&r)).unwrap_or(first);
+        let first = match at {
+            Some(at) => kept.iter().position(|record| record.at >= at),
+            None => first_since(kept, since),
+        };
         self.written.clear();
-        for record in &kept[first..] {
+        for record in &kept[first.unwrap_or(kept.len())..] {
             self.note(record);
             self.note_miss(record);
             self.tell(record, false);
@@ -480,6 +478,16 @@ fn session_of(request: &Request) -> String {
     }
 }
 
+/// The place of the first record of the first request that wrote after a revision.
+fn first_since(kept: &[Arc<Record>], since: i64) -> Option<usize> {
+    let later = |r: &Arc<Record>| r.revision.is_some_and(|rev| rev as i64 > since) && r.request.is_some();
+    let first = kept.iter().position(later)?;
+    // The commit is not the first record of its request.
+    let id = kept[first].request.as_ref().map(|q| q.id.clone());
+    let own = |r: &Arc<Record>| r.request.as_ref().map(|q| &q.id) == id.as_ref();
+    Some(kept[..first].iter().position(own).unwrap_or(first))
+}
+
 /// Did the person mean to make this request? Completion and the interface ask by themselves, and
 /// `kubectl delete` looks whether what it has deleted is gone.
 fn is_meant(request: &Request) -> bool {
@@ -557,6 +565,34 @@ mod tests {
         let mut answer = Record::new(Event::Answer(Box::default())).object("pods", "d", "p");
         answer.request = Some(Request { code: 201, ..request });
         tap.emit(answer);
+    }
+
+    /// The learner looks, goes back a step and forth again: that they looked is still so, and what
+    /// was before the step is still none of it.
+    #[test]
+    fn a_step_that_is_taken_up_again_has_its_looks() {
+        let tap = Tap::new().at("n", Component::ApiServer);
+        let look = |id: &str| {
+            let mut record = Record::new(Event::Answer(Box::default())).object("pods", "d", "p");
+            let (id, user, verb) = (id.to_string(), tap::LEARNER.to_string(), "get".to_string());
+            record.request = Some(Request { id, user, verb, code: 200, ..Request::default() });
+            tap.emit(record);
+        };
+        look("before");
+        write(&tap, "set-up", "teacher", 5, Write::CREATED, &json!({}));
+        let began = clock::now();
+        look("looked");
+        write(&tap, "made", "learner", 9, Write::UPDATED, &json!({}));
+        let told = |at| {
+            let mut recorder = Recorder::default();
+            recorder.resume_step(&tap.since(0), 5, at);
+            let ids = recorder.trace.iter().map(|record| str_field(record, "request").to_string());
+            let mut ids: Vec<String> = ids.collect();
+            ids.dedup();
+            ids
+        };
+        assert_eq!(told(Some(began)), ["looked", "made"]);
+        assert_eq!(told(None), ["made"], "an older program did not note the time");
     }
 
     #[test]

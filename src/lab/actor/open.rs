@@ -160,8 +160,8 @@ impl Actor {
             noted.since = revision;
             self.engine.recorder.begin_step();
         } else {
-            let since = noted.since;
-            self.engine.recorder.resume_step(&self.host.tap().since(0), since);
+            let (since, at) = (noted.since, noted.at.parse().ok());
+            self.engine.recorder.resume_step(&self.host.tap().since(0), since, at);
         }
         let began = self.engine.progress.lesson(&lesson.id).began;
         self.engine.recorder.keep_from(began, self.engine.since_of(&lesson.id, &this.id));
