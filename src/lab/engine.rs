@@ -25,6 +25,9 @@ use tokio::time::Instant;
 /// How often an answer from the network is renewed, and when it is too old to count.
 const RENEW: Duration = Duration::from_millis(900);
 const STALE: Duration = Duration::from_secs(2);
+/// A question that is out for longer gets no answer any more: each has a limit of its own that is
+/// shorter.
+const ASKING_MAX: Duration = Duration::from_secs(20);
 /// A debrief grows for this long after the step is done: the last hops may still be on their way.
 const GROWS: Duration = Duration::from_secs(3);
 /// Typed lines that hints see, and lines with their exit codes that checks see: the newest.
@@ -201,6 +204,11 @@ impl Engine {
         self.era += 1;
     }
 
+    /// Is a question out whose answer may still come?
+    fn is_asking(&self, probe: &Probe, now: Instant) -> bool {
+        self.asking.get(probe).is_some_and(|since| now.duration_since(*since) <= ASKING_MAX)
+    }
+
     /// An answer from the network to a question that was asked in `era`. False if it comes too late
     /// to count.
     pub fn answered(&mut self, era: u64, probe: Probe, answer: Value) -> bool {
@@ -370,7 +378,7 @@ impl Engine {
         // On a busy machine the next answer takes its time: the one before it counts until it
         // comes.
         let counts = |probe: &Probe, answer: &Answer| {
-            now.duration_since(answer.came) <= STALE || self.asking.contains_key(probe)
+            now.duration_since(answer.came) <= STALE || self.is_asking(probe, now)
         };
         let fresh = self.answers.iter().filter(|(probe, answer)| counts(probe, answer));
         let mut facts = Facts {
@@ -511,7 +519,7 @@ impl Engine {
             self.ask_before(kind, now, needs);
         }
         for probe in wanted.probes.into_iter().chain(wanted.used) {
-            if self.asking.contains_key(&probe) {
+            if self.is_asking(&probe, now) {
                 continue;
             }
             match self.answers.get(&probe) {
@@ -777,6 +785,12 @@ pub(crate) mod tests {
         assert!(engine.facts().answers.is_empty(), "nobody asks any more");
         engine.asking.insert(probe.clone(), Instant::now());
         assert!(engine.facts().answers.contains_key(&probe));
+        tokio::time::advance(ASKING_MAX + Duration::from_millis(100)).await;
+        assert!(engine.facts().answers.is_empty(), "whatever was asked has ended without an answer");
+        let mut needs = Needs::default();
+        let wanted = Wanted { probes: [probe.clone()].into(), ..Wanted::default() };
+        engine.see_to(wanted, Instant::now(), &mut needs);
+        assert_eq!(needs.probes, [probe], "it is asked anew");
     }
 
     /// The learner acts, or goes elsewhere, while a question is on its way.

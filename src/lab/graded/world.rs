@@ -18,7 +18,7 @@ use client::Client;
 use client::kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
 use cluster::guest::{Host, Room};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,6 +33,9 @@ const STALE: Duration = Duration::from_secs(3);
 /// A first answer of the network may take this long beyond the time that a task is given: a
 /// question has a limit of its own.
 const ANSWER: Duration = Duration::from_secs(6);
+
+/// A question that is out for longer gets no answer any more.
+const ASKING_MAX: Duration = Duration::from_secs(20);
 
 /// Pods of an open lab of which a restart is kept, at most.
 const RESTARTED_MAX: usize = 200;
@@ -54,7 +57,8 @@ pub struct Known {
     /// What earlier evaluations have found out, and of which values of a lab.
     memo: (Option<cel::Value>, Arc<Memo>),
     answers: HashMap<Probe, Answer>,
-    asking: HashSet<Probe>,
+    /// Questions that are out, and since when.
+    asking: HashMap<Probe, Instant>,
     /// A lab is open: what happens is remembered.
     pub recording: bool,
     /// The judge is at work: what happens is hashed, but is nothing that a check or the learner's
@@ -265,10 +269,15 @@ impl Known {
     fn fresh(&self) -> HashMap<Probe, cel::Value> {
         let now = Instant::now();
         let counts = |probe: &Probe, answer: &Answer| {
-            now.duration_since(answer.came) <= STALE || self.asking.contains(probe)
+            now.duration_since(answer.came) <= STALE || self.is_asking(probe, now)
         };
         let fresh = self.answers.iter().filter(|(probe, answer)| counts(probe, answer));
         fresh.map(|(probe, answer)| (probe.clone(), answer.value.clone())).collect()
+    }
+
+    /// Is a question out whose answer may still come?
+    fn is_asking(&self, probe: &Probe, now: Instant) -> bool {
+        self.asking.get(probe).is_some_and(|since| now.duration_since(*since) <= ASKING_MAX)
     }
 
     /// Namespace and name of the objects of a kind that were there at a revision, that no
@@ -423,9 +432,10 @@ impl World {
             let era = {
                 let mut known = self.know();
                 let fresh = known.answers.get(&probe).is_some_and(|a| now.duration_since(a.came) < renew);
-                if fresh || !known.asking.insert(probe.clone()) {
+                if fresh || known.is_asking(&probe, now) {
                     continue;
                 }
+                known.asking.insert(probe.clone(), now);
                 known.era
             };
             let world = self.clone();
@@ -674,8 +684,10 @@ mod tests {
         known.answers.insert(probe.clone(), answer);
         tokio::time::advance(STALE + Duration::from_secs(1)).await;
         assert!(known.fresh().is_empty(), "nobody asks any more");
-        known.asking.insert(probe);
+        known.asking.insert(probe, Instant::now());
         assert_eq!(known.fresh().len(), 1);
+        tokio::time::advance(ASKING_MAX + Duration::from_secs(1)).await;
+        assert!(known.fresh().is_empty(), "whatever was asked has ended without an answer");
     }
 
     #[test]
