@@ -2,6 +2,7 @@
 //! texts only.
 
 mod beats;
+mod compiler;
 pub(crate) mod file;
 pub mod library;
 pub(crate) mod prose;

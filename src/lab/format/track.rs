@@ -1,10 +1,11 @@
 //! From text to a lesson that can be played, or to what is wrong with it.
 
+use super::compiler::Compiler;
 use super::file::plain;
 use super::raw::{self, Checks};
 use super::{Check, EN, Fault, Hint, Keep, Lesson, OTHERS, Predict, Step, Templates, Text, Wrong, prose};
-use crate::cel::{self, Expr, Template, Use};
-use crate::{reach, run};
+use crate::cel::Use;
+use crate::reach;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
@@ -29,45 +30,6 @@ pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<
         }
     }
     if faults.is_empty() { Ok(lesson) } else { Err(faults) }
-}
-
-/// Compiles what stands in a file, and notes where it stands if it does not compile.
-struct Compiler<'a> {
-    text: &'a str,
-    file: &'a Path,
-    faults: &'a mut Vec<Fault>,
-}
-
-impl Compiler<'_> {
-    /// The first line that holds this text, or the beginning of it.
-    fn line(&self, text: &str) -> usize {
-        let begin: String = text.lines().next().unwrap_or_default().chars().take(60).collect();
-        self.text
-            .lines()
-            .position(|l| l.contains(&begin) || l.replace("''", "'").replace("\\\"", "\"").contains(&begin))
-            .map_or(1, |n| n + 1)
-    }
-    fn fault(&mut self, near: &str, what: String) {
-        let line = self.line(near);
-        self.faults.push(Fault { file: self.file.into(), line, what });
-    }
-    fn expr(&mut self, source: &str, place: Use) -> Option<Expr> {
-        self.keep(source, Expr::compile(source, place, &[]))
-    }
-    fn template(&mut self, text: &str) -> Option<Template> {
-        self.keep(text, Template::compile(text, Use::Hint, &[]))
-    }
-    /// Lines that the teacher is to play.
-    fn lines(&mut self, lines: &[String]) {
-        for (line, _) in run::commands(lines) {
-            if let Some(why) = run::unplayable(&line) {
-                self.fault(&line, format!("{line:?} cannot be played: {why}"));
-            }
-        }
-    }
-    fn keep<T>(&mut self, near: &str, compiled: Result<T, cel::Error>) -> Option<T> {
-        compiled.map_err(|e| self.fault(near, e.to_string())).ok()
-    }
 }
 
 fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, Fault> {
@@ -126,7 +88,7 @@ fn english(text: &str, file: &Path, faults: &mut Vec<Fault>) -> Result<Lesson, F
     on.lines(&raw.setup);
     let mut steps = Vec::new();
     for step in raw.steps {
-        on.lines(&step.faults);
+        on.faults_of_step(&step.faults);
         let section = sections.iter().find(|s| s.id == step.id).map(|s| s.text.clone()).unwrap_or_default();
         let mut step = one_step(&mut on, step, &section);
         step.needs = reach::of_step(&step, &raw.setup);
@@ -441,6 +403,19 @@ mod tests {
             "{told:?}"
         );
         assert!(uses("kubectl delete pod a --nwo").unwrap_err()[0].contains("--nwo"));
+    }
+
+    #[test]
+    fn faults_of_a_step_change_no_objects() {
+        let with = |line: &str| {
+            let uses = LESSON.replacen("    hold: 1s", &format!("    hold: 1s\n    faults: [{line:?}]"), 1);
+            read(&uses.replacen("faults: [] ", "faults: [kill] ", 1), KOREAN)
+        };
+        assert!(with("fault kill etcd").is_ok());
+        let told = with("kubectl delete pod nginx-pod").unwrap_err();
+        assert!(told.iter().any(|fault| fault.contains("is no line of `fault`")), "{told:?}");
+        let told = with("fault kil etcd").unwrap_err();
+        assert!(told.iter().any(|fault| fault.contains("cannot be played")), "{told:?}");
     }
 
     #[test]
