@@ -274,7 +274,8 @@ async fn take_leave(connection: Option<Connection>, lang: Lang) {
 }
 
 async fn leave(place: &Place, lang: Lang) -> anyhow::Result<i32> {
-    let left = front::ask(place, lang, Ask::Leave).await.map_err(|e| anyhow!(e.say(lang)))?;
+    let left =
+        front::ask(place, lang, Ask::Leave { agreed: None }).await.map_err(|e| anyhow!(e.say(lang)))?;
     let left: Vec<String> = serde_json::from_value(left)?;
     match left.is_empty() {
         true => println!("{}", lang.say(Say::RoomsNone, &[])),

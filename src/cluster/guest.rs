@@ -133,6 +133,8 @@ pub trait Ground: Send + Sync + 'static {
         kinds: Vec<&'static Kind>,
         make: bool,
     ) -> BoxFuture<'_, Result<Option<Room>, String>>;
+    /// The names of all rooms that there are.
+    fn rooms(&self) -> BoxFuture<'_, Vec<String>>;
     /// Gives all rooms up, with everything in them; their names. An error is for people.
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>>;
     /// What only those inside a cluster know. An error is for people.
@@ -249,6 +251,9 @@ impl Ground for Home {
     }
     fn room(&self, _: String, _: Vec<&'static Kind>, _: bool) -> BoxFuture<'_, Result<Option<Room>, String>> {
         Box::pin(std::future::ready(Ok(Some(Room::default()))))
+    }
+    fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(std::future::ready(vec![]))
     }
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
         let name = &self.world.place.name;

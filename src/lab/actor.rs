@@ -531,7 +531,11 @@ impl Actor {
                 self.engine.solving = false;
                 Ok(None)
             }
-            Ask::Leave => {
+            Ask::Leave { agreed } => {
+                let rooms = self.host.rooms().await;
+                if agreed.is_some_and(|agreed| rooms.iter().any(|room| !agreed.contains(room))) {
+                    return Err(words::plan_changed(lang));
+                }
                 let left = self.host.leave().await?;
                 if let Some(open) = self.engine.open.take() {
                     self.engine.progress.anew(&open.lesson.id);

@@ -80,6 +80,9 @@ impl Ground for Stage {
     fn room(&self, _: String, _: Vec<&'static Kind>, _: bool) -> BoxFuture<'_, Result<Option<Room>, String>> {
         ready(Ok(Some(Room::default()))).boxed()
     }
+    fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
+        ready(vec!["rw-first".into(), "rw-second".into()]).boxed()
+    }
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
         ready(Ok(vec![])).boxed()
     }

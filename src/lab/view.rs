@@ -82,7 +82,11 @@ pub enum Ask {
     },
     /// Gives up the namespaces that were made for lessons on a cluster that is not Ropewalk's own:
     /// answers with their names.
-    Leave,
+    Leave {
+        /// The names that the learner was told: refused if there are others by now. `None`: all go.
+        #[serde(default)]
+        agreed: Option<Vec<String>>,
+    },
     /// Stops the lines that the teacher plays: a setup, or steps before a jump. With the id of a
     /// question only if that question plays them; if it still waits, it is forgotten. What the
     /// lines have changed so far stays. Answers with a sentence, or with null if a question by that

@@ -245,7 +245,7 @@ async fn part(place: &Place, foreign: &Foreign, lang: Lang, talk: bool) {
     if rooms.is_empty() {
         return;
     }
-    let (rooms, server) = (rooms.join(", "), foreign.server());
+    let (agreed, rooms, server) = (Some(rooms.clone()), rooms.join(", "), foreign.server());
     if !talk {
         eprintln!("{}", lang.say(Say::RoomsStay, &[&server, &rooms]));
         return;
@@ -261,7 +261,7 @@ async fn part(place: &Place, foreign: &Foreign, lang: Lang, talk: bool) {
         println!("{}", lang.say(Say::RoomsStay, &[&server, &rooms]));
         return;
     }
-    match super::lesson::ask(place, lang, view::Ask::Leave).await {
+    match super::lesson::ask(place, lang, view::Ask::Leave { agreed }).await {
         Ok(_) => println!("{}", lang.say(Say::RoomsGone, &[&rooms])),
         Err(error) => eprintln!("{}", error.say(lang)),
     }

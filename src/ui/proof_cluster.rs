@@ -166,7 +166,7 @@ impl ProofCluster {
                 let _ = timeout(Duration::from_secs(10), launched.child.wait()).await;
             }
             Stands::Foreign(foreign) => {
-                if let Err(error) = front::ask(&self.place, Lang::En, Ask::Leave).await {
+                if let Err(error) = front::ask(&self.place, Lang::En, Ask::Leave { agreed: None }).await {
                     eprintln!("ropewalk: {}", error.say(Lang::En));
                 }
                 drop(foreign);

@@ -382,6 +382,9 @@ impl Ground for Inner {
             Ok(room)
         })
     }
+    fn rooms(&self) -> BoxFuture<'_, Vec<String>> {
+        Box::pin(self.rooms.names())
+    }
     fn leave(&self) -> BoxFuture<'_, Result<Vec<String>, String>> {
         Box::pin(async move {
             self.enter("").map_err(|e| super::chain(&e))?;

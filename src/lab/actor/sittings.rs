@@ -305,3 +305,17 @@ async fn a_lesson_that_was_never_set_up_is_not_opened_at_the_start() {
     assert_eq!((&view["id"], &view["playing"]), (&json!(""), &serde_json::Value::Null));
     sitting.crew.kill();
 }
+
+/// A second session opened another lesson while the question stood whether the namespaces are to
+/// go.
+#[tokio::test]
+async fn namespaces_that_were_not_named_do_not_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let sitting = Sitting::begin(dir.path(), no_past()).await;
+    let leave = |names: &[&str]| Ask::Leave { agreed: Some(names.iter().map(ToString::to_string).collect()) };
+    let told = sitting.answer("ko", leave(&["rw-first"])).await.unwrap_err();
+    assert!(told.contains("묻는 동안 클러스터가 바뀌어서"), "{told}");
+    assert!(sitting.answer("en", leave(&["rw-first", "rw-second"])).await.is_ok());
+    assert!(sitting.answer("en", Ask::Leave { agreed: None }).await.is_ok());
+    sitting.crew.kill();
+}

@@ -52,7 +52,8 @@ fn first_consumer(reader: &Reader, out: &mut Explanation, claim: &Value) {
     let (namespace, name) = (meta::namespace(claim), meta::name(claim));
     let uses = |pod: &&Value| {
         let named = |volume: &Value| text(volume, "persistentVolumeClaim.claimName") == name;
-        list(pod, "spec.volumes").iter().any(named) && !is_ready(pod)
+        let has_ended = matches!(text(pod, "status.phase"), "Succeeded" | "Failed");
+        list(pod, "spec.volumes").iter().any(named) && !is_ready(pod) && !has_ended
     };
     match reader.facts.within("pods", namespace).find(uses) {
         Some(pod) => {

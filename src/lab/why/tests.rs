@@ -427,6 +427,11 @@ fn a_claim_without_a_volume_is_a_problem_whatever_its_class() {
     let seen = facts(&[of_class(), class("WaitForFirstConsumer"), ("pods", user)], &Tap::new());
     let said = ask(&seen, &["pvc/data"]).lines.join(" ");
     assert!(said.contains("no image ngnix") && !said.contains("waits for the first pod"), "{said}");
+    // One that has ended will not use it any more.
+    let mut ended = owned("x", "web-1", json!({"phase": "Succeeded"}));
+    ended["spec"]["volumes"] = json!([{"persistentVolumeClaim": {"claimName": "data"}}]);
+    let seen = facts(&[of_class(), class("WaitForFirstConsumer"), ("pods", ended)], &Tap::new());
+    assert!(ask(&seen, &["pvc/data"]).lines.join(" ").contains("waits for the first pod"));
 }
 
 #[test]
