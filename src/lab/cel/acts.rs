@@ -2,7 +2,8 @@
 //! the cluster's own parts, and at which port a typed line knocks. Each rule stands here once, so
 //! that no lesson has to spell it out for every step of its kind.
 
-use super::facts::{Facts, Object};
+use super::facts::{Facts, Object, kind};
+use super::functions::covers;
 use super::value::{self, at, str_field};
 use cel::Value;
 use runtime::images;
@@ -11,8 +12,10 @@ use runtime::images;
 /// delete of the whole list, or an eviction? A dry run does not.
 ///
 /// Example: `kubectl drain` posts to `Pod/default/web/eviction`; the pod is gone afterwards as
-/// after `kubectl delete pod web`.
-pub fn removes(record: &Value, object: &str) -> bool {
+/// after `kubectl delete pod web`. A delete of the list with a selector takes away only what fits:
+/// `DELETE /api/v1/namespaces/default/pods?labelSelector=app=x` is none of `web` unless a version
+/// of `web` had that label.
+pub fn removes(facts: &Facts, record: &Value, object: &str) -> bool {
     let is_done = matches!(at(record, "code"), Some(Value::Int(200..=299)));
     let is_tried = at(record, "dry_run") == Some(&Value::Bool(true));
     if at(record, "own") != Some(&Value::Bool(true)) || !is_done || is_tried {
@@ -22,10 +25,26 @@ pub fn removes(record: &Value, object: &str) -> bool {
     let list = object.rsplit_once('/').map(|(place, _)| format!("{place}/*"));
     match str_field(record, "verb") {
         "delete" => asked == object,
-        "deletecollection" => list.as_deref() == Some(asked),
+        "deletecollection" => list.as_deref() == Some(asked) && is_selected(facts, record, object),
         "create" => asked.strip_suffix("/eviction") == Some(object),
         _ => false,
     }
+}
+
+/// Did an object ever fit the selectors of a request about its list?
+fn is_selected(facts: &Facts, record: &Value, object: &str) -> bool {
+    if str_field(record, "labels").is_empty() && str_field(record, "fields").is_empty() {
+        return true;
+    }
+    let parts: Vec<&str> = object.split('/').collect();
+    let [of, namespace, name] = parts.as_slice() else { return false };
+    let Some(known) = kind(of) else { return false };
+    let key = (known.plural.to_string(), namespace.to_string(), name.to_string());
+    let versions = facts.history.get(&key).map_or(&[][..], |all| all.as_slice());
+    versions.iter().any(|version| {
+        let told = version.told(version.verb, true);
+        value::field(&told, "object").is_some_and(|object| covers(record, object))
+    })
 }
 
 /// Does the pod's first container run what its image starts by itself? `command` and `args` that
@@ -264,6 +283,7 @@ fn address(url: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cel::version::Version;
     use serde_json::{Value as Json, json};
     use std::sync::Arc;
 
@@ -272,7 +292,7 @@ mod tests {
         let did = |verb: &str, object: &str, code: i64, dry_run: bool| {
             let record =
                 json!({"own": true, "verb": verb, "object": object, "code": code, "dry_run": dry_run});
-            removes(&value::of_json(&record), "Pod/default/web")
+            removes(&Facts::default(), &value::of_json(&record), "Pod/default/web")
         };
         assert!(did("delete", "Pod/default/web", 200, false));
         assert!(did("deletecollection", "Pod/default/*", 200, false));
@@ -284,6 +304,29 @@ mod tests {
             !did("delete", "Pod/default/web2", 200, false) && !did("create", "Pod/default/web", 201, false)
         );
         assert!(!did("create", "Pod/default/web/eviction", 429, false), "a budget refused it");
+    }
+
+    /// A raw request whose selector fits nothing deletes nothing, also if a controller takes the pod
+    /// away at the same time.
+    #[test]
+    fn a_list_is_taken_away_as_far_as_its_selectors_go() {
+        let pod = json!({"kind": "Pod", "metadata": {"namespace": "default", "name": "web", "labels": {"app": "web"}}});
+        let version = Version::new(7, None, "ADDED", pod.to_string().into());
+        let key = ("pods".to_string(), "default".to_string(), "web".to_string());
+        let history = [(key, Arc::new(vec![Arc::new(version)]))].into();
+        let facts = Facts { history: Arc::new(history), ..Facts::default() };
+        for (labels, fields, is_taken) in [
+            ("", "", true),
+            ("app=web", "", true),
+            ("app in (web, db)", "metadata.name!=tester", true),
+            ("nothing=here", "", false),
+            ("", "metadata.name=other", false),
+        ] {
+            let record = json!({"own": true, "verb": "deletecollection", "object": "Pod/default/*", "code": 200,
+                "dry_run": false, "labels": labels, "fields": fields});
+            let taken = removes(&facts, &value::of_json(&record), "Pod/default/web");
+            assert_eq!(taken, is_taken, "{labels} {fields}");
+        }
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub const TABLE: &[Function] = &[
     of("shows", 4..=4, |_, args| {
         Ok(Value::Bool(shown::shows(&args[0], &args[1], word(args, 2)?, word(args, 3)?)))
     }),
-    of("removes", 2..=2, |_, args| Ok(Value::Bool(acts::removes(&args[0], word(args, 1)?)))),
+    of("removes", 2..=2, |facts, args| Ok(Value::Bool(acts::removes(facts, &args[0], word(args, 1)?)))),
     of("own_program", 1..=1, |_, args| Ok(Value::Bool(acts::runs_own_program(&args[0])))),
     of("mirrors", 1..=1, |facts, args| {
         Ok(value::list(acts::mirrors(facts, word(args, 0)?)?.into_iter().map(|o| o.value).collect()))
@@ -147,7 +147,7 @@ pub const TABLE: &[Function] = &[
         let fits = |t: &&Value| {
             let asked = str_field(t, "object");
             let object = asked.strip_suffix("/eviction").unwrap_or(asked);
-            about(object, wanted) && acts::removes(t, object)
+            about(object, wanted) && acts::removes(facts, t, object)
         };
         Ok(facts.trace.iter().rev().find(fits).cloned().unwrap_or_else(value::empty))
     }),
