@@ -107,7 +107,9 @@ pub fn offer(text: &str, source: &dyn Source) -> Offer {
         },
         Some(_) => return Offer::Files,
     };
-    let mut found: Vec<String> = found.into_iter().filter(|f| f.starts_with(last.as_str())).collect();
+    // An RBAC object's name may be almost anything: the list of names is written to the terminal.
+    let fits = |found: &String| found.starts_with(last.as_str()) && !found.contains(char::is_control);
+    let mut found: Vec<String> = found.into_iter().filter(fits).collect();
     found.sort();
     found.dedup();
     Offer::Words(found)
@@ -156,7 +158,8 @@ mod tests {
     struct Fixed;
     impl Source for Fixed {
         fn names(&self, kind: &Kind, namespace: Option<&str>) -> Vec<String> {
-            vec![format!("{}-{}", kind.singular, namespace.unwrap_or("here")), "web".into()]
+            let first = format!("{}-{}", kind.singular, namespace.unwrap_or("here"));
+            vec![first, "web".into(), "web\x1b[2J".into()]
         }
         fn lessons(&self) -> Vec<String> {
             owned(&["first-voyage/04", "first-voyage/05"])

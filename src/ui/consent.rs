@@ -1,5 +1,6 @@
 //! Before something that a learner made is taken away: what it is, and whether that is meant.
 
+use super::prose::harmless;
 use super::texts::{Lang, Say, problem};
 use cluster::undo::Loss;
 use lang::charset::{eprint, eprintln};
@@ -12,7 +13,7 @@ pub const NAMED_MAX: usize = 10;
 pub fn list(lang: Lang, lost: &[Loss]) -> String {
     let line = |loss: &Loss| {
         let say = if loss.removed { Say::LossRemoved } else { Say::LossChanged };
-        format!("  {}\n", lang.say(say, &[&loss.to_string()]))
+        format!("  {}\n", lang.say(say, &[&harmless(&loss.to_string())]))
     };
     let mut out: String = lost.iter().take(NAMED_MAX).map(line).collect();
     if lost.len() > NAMED_MAX {
@@ -122,6 +123,8 @@ mod tests {
         let lost: Vec<Loss> = (0..22).map(loss).collect();
         let told = list(Lang::En, &lost);
         assert_eq!(told.lines().count(), NAMED_MAX + 1, "{told}");
+        let odd = Loss { resource: "clusterroles".into(), name: "\x1b[8mx".into(), ..Loss::default() };
+        assert!(list(Lang::En, &[odd]).contains("clusterroles/[8mx"), "no order to the terminal");
         assert!(told.contains("deployments/web0 -n shop") && told.contains("12 more"), "{told}");
         assert_ne!(
             told.lines().nth(1).map(|l| l.replace("web1", "")),

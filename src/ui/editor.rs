@@ -1,6 +1,7 @@
 //! Lines from someone who types: history, completion, several lines where one is not enough.
 
 use super::complete::{Offer, offer};
+use super::dialect;
 use super::kubeconfig::{Watched, prompt};
 use super::line;
 use super::names::Names;
@@ -57,15 +58,23 @@ impl Completer for LineHelper {
             Offer::Words(words) => {
                 let start = word_start(&text[..at]);
                 let alone = words.len() == 1;
-                let pair = |word: String| {
-                    let open = word.ends_with(['/', '=']);
-                    let replacement = if alone && !open { format!("{word} ") } else { word.clone() };
-                    Pair { display: word, replacement }
-                };
+                let pair = |word: String| Pair { replacement: as_typed(&word, alone), display: word };
                 Ok((start, words.into_iter().map(pair).collect()))
             }
         }
     }
+}
+
+/// What Tab writes for a word: in quotes if the shell would take some of it for its own. Nothing
+/// can be said against a ClusterRole with the name `x;reboot`. `alone`: no other word fits, so a
+/// space follows, unless the word goes on. Pure.
+fn as_typed(word: &str, alone: bool) -> String {
+    let literal = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.chars().all(literal) || word.starts_with('=') {
+        return dialect::quote(word) + if alone { " " } else { "" };
+    }
+    let goes_on = word.ends_with(['/', '=']);
+    if alone && !goes_on { format!("{word} ") } else { word.to_string() }
 }
 
 /// Returns where the word at the end of `text` begins. A separator may be longer than one byte:
@@ -418,6 +427,27 @@ mod tests {
         assert_eq!(ahead.drop_all(), 3, "the empty line is none that would be missed");
         ahead.typed("get svc\n");
         assert_eq!((ahead.lines.len(), ahead.begun.as_str()), (1, ""), "what comes later stays");
+    }
+
+    #[test]
+    fn tab_writes_no_name_that_the_shell_would_run() {
+        for (word, typed) in [
+            ("web", "web "),
+            ("pod/", "pod/"),
+            ("--output=", "--output="),
+            ("system:node-proxier", "system:node-proxier "),
+            ("파드", "파드 "),
+            ("x;reboot", "'x;reboot' "),
+            ("$(reboot)", "'$(reboot)' "),
+            ("it's", "'it'\\''s' "),
+            ("=ls", "'=ls' "),
+            ("a b", "'a b' "),
+        ] {
+            assert_eq!(as_typed(word, true), typed);
+            assert_eq!(as_typed(word, false), typed.trim_end());
+            let cut = line::cut(typed);
+            assert!(!cut.special && cut.words == [word], "{typed}: {cut:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the cluster's kubeconfig says at the moment: for the prompt and for completion.
 
+use super::prose::harmless;
 use client::kubeconfig::{View, view};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -33,11 +34,13 @@ pub fn prompt(view: &View, cluster: &str) -> String {
     let usual = format!("ropewalk-{cluster}");
     let context = (view.context != usual && !view.context.is_empty()).then_some(view.context.as_str());
     let namespace = (view.namespace != "default").then_some(view.namespace.as_str());
-    match (context, namespace) {
+    let prompt = match (context, namespace) {
         (None, None) => "ropewalk> ".into(),
         (Some(one), None) | (None, Some(one)) => format!("ropewalk ({one})> "),
         (Some(context), Some(namespace)) => format!("ropewalk ({context}/{namespace})> "),
-    }
+    };
+    // A kubeconfig may come from anywhere, and the editor counts the cells of its prompt.
+    harmless(&prompt).into_owned()
 }
 
 #[cfg(test)]
@@ -60,5 +63,7 @@ mod tests {
         config["contexts"][0]["context"]["namespace"] = json!("web");
         assert_eq!(prompt(&view(&config), "main"), "ropewalk (web)> ");
         assert_eq!(prompt(&view(&json!(null)), "main"), "ropewalk> ");
+        config["contexts"][0]["context"]["namespace"] = json!("a\u{1b}[2J\nb");
+        assert_eq!(prompt(&view(&config), "main"), "ropewalk (a[2Jb)> ");
     }
 }

@@ -3,6 +3,7 @@
 //! interface can paint it.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How a piece of text stands out.
@@ -34,8 +35,17 @@ pub fn cells(text: &str) -> usize {
     text.width()
 }
 
+/// Removes control characters: a terminal takes those of an object's name or message for orders.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    match text.contains(char::is_control) {
+        true => Cow::Owned(text.replace(char::is_control, "")),
+        false => Cow::Borrowed(text),
+    }
+}
+
 /// Lays Markdown out in lines of at most `width` cells. Code blocks are not wrapped: they are cut
-/// by whoever shows them.
+/// by whoever shows them. No control character is in a line, not even one that the text
+/// names (`&#27;`).
 pub fn lay_out(markdown: &str, width: usize) -> Vec<Row> {
     let mut page = Page { width: width.max(10), ..Page::default() };
     for event in Parser::new_ext(markdown, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH) {
@@ -192,7 +202,7 @@ impl Page {
                 let indent = self.indent();
                 for line in self.code.take().unwrap_or_default().lines() {
                     let style = Style { code: true, ..Style::default() };
-                    let text = format!("{indent}  {line}");
+                    let text = format!("{indent}  {}", harmless(&line.replace('\t', "    ")));
                     self.rows.push(vec![Span { text, style }]);
                 }
             }
@@ -203,7 +213,9 @@ impl Page {
     }
 
     fn push(&mut self, text: &str, style: Style) {
-        self.text.push(Span { text: text.into(), style });
+        // A line's end inside of a piece is a space, as between two.
+        let text = harmless(&text.replace(['\n', '\t'], " ")).into_owned();
+        self.text.push(Span { text, style });
     }
 
     /// An empty line between blocks, but none at the beginning.
@@ -384,6 +396,14 @@ mod tests {
             ["Do:", "", "· one", "· two three", "  four", "", "  kubectl get pods -A --and-more", "", "end"]
         );
         assert_eq!(plain("1. a\n2. b", 20), ["1. a", "2. b"]);
+    }
+
+    #[test]
+    fn no_order_to_the_terminal_gets_through() {
+        let text = "the pod said \x1b[2J`\x1b]0;x\x07` &#27;[31m \u{9b}1m\n\n```\n\x1b[1A\ta\n```\n- \x08b";
+        let lines = plain(text, 60);
+        assert!(!lines.concat().contains(char::is_control), "{lines:?}");
+        assert_eq!(lines[0], "the pod said [2J]0;x [31m 1m");
     }
 
     #[test]

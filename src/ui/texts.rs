@@ -279,7 +279,8 @@ texts! {
     }
 }
 
-/// What happened, why, and what to try, as printed on standard error.
+/// What happened, why, and what to try, as printed on standard error. What it names may have control
+/// characters in it: they are left out.
 pub fn problem(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> String {
     let mut out = format!("ropewalk: {what}");
     for (label, text) in [(Say::Why, why), (Say::Try, tip)] {
@@ -287,7 +288,7 @@ pub fn problem(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> 
             out.push_str(&format!("\n  {}: {text}", lang.say(label, &[])));
         }
     }
-    out
+    out.replace(|c: char| c.is_control() && c != '\n', "")
 }
 
 #[cfg(test)]
@@ -324,5 +325,6 @@ mod tests {
     #[test]
     fn a_refusal_says_what_why_and_what_to_try() {
         assert_eq!(problem(Lang::Ko, "a", Some("b"), Some("c")), "ropewalk: a\n  이유: b\n  해 보기: c");
+        assert_eq!(problem(Lang::En, "no pod \x1b[2Jx", None, None), "ropewalk: no pod [2Jx");
     }
 }
