@@ -152,7 +152,9 @@ pub struct Model {
     pub view: View,
     /// The learner chose the view: it stays until the next step.
     pub chosen: bool,
-    /// What the views that show one object are about, counted from the newest.
+    /// The object that was chosen for a view that shows one. `None`: the newest, whichever that is.
+    pub about: Option<Key>,
+    /// Its place, counted from the newest, when it was chosen: if it is gone, what stands there.
     pub subject: usize,
     pub cluster: Cluster,
     pub traffic: Traffic,
@@ -185,6 +187,7 @@ impl Model {
             at_next_prompt: None,
             view: View::Cluster,
             chosen: false,
+            about: None,
             subject: 0,
             cluster: Cluster::default(),
             traffic: Traffic::new(),
@@ -271,14 +274,31 @@ impl Model {
         Cow::Owned(then)
     }
 
-    /// How many subjects the current view can turn over.
-    pub fn subjects(&self) -> usize {
+    /// What the current view can turn over, the newest first.
+    pub fn subjects(&self) -> Vec<Key> {
+        let cloned = |key: &Key| key.clone();
         match self.view {
-            View::Pod => self.cluster.pods_by_age().len(),
-            View::Network => self.cluster.services_by_age().len(),
-            View::Rollout => self.cluster.deployments_by_age().len(),
-            View::Scheduling => super::map::decisions(&self.traffic).len(),
-            View::Cluster | View::ControlPlane | View::Raft => 0,
+            View::Pod => {
+                let pods = self.cluster.pods_by_age();
+                pods.into_iter().map(|pod| (pod.namespace.clone(), pod.name.clone())).collect()
+            }
+            View::Network => self.cluster.services_by_age().into_iter().map(|(k, _)| cloned(k)).collect(),
+            View::Rollout => self.cluster.deployments_by_age().into_iter().map(|(k, _)| cloned(k)).collect(),
+            View::Scheduling => super::map::decided(&self.traffic),
+            View::Cluster | View::ControlPlane | View::Raft => vec![],
         }
+    }
+
+    /// The place of the chosen object in this list. Lists are ordered by the latest change: a place
+    /// alone would mean another object as soon as one of the others changes.
+    pub fn place(&self, all: &[Key]) -> usize {
+        let held = self.about.as_ref().and_then(|about| all.iter().position(|key| key == about));
+        held.unwrap_or_else(|| self.subject.min(all.len().saturating_sub(1)))
+    }
+
+    /// Chooses the object at a place of a list. The first is followed, whichever it is by then.
+    pub fn choose(&mut self, all: &[Key], place: usize) {
+        self.subject = place;
+        self.about = all.get(place).filter(|_| place > 0).cloned();
     }
 }

@@ -62,13 +62,7 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
             ask_pressed(model, &mut effects);
         }
         Event::Objects(change) => changed = model.cluster.absorb(change),
-        Event::Records(records) => {
-            let (now, opened) = (model.now, model.opened);
-            let watched = |r: &Record| model.view == View::Raft && r.component == Component::Etcd;
-            let watched = records.iter().any(watched);
-            changed = watched
-                | records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, opened) | any);
-        }
+        Event::Records(records) => changed = record(model, records),
         Event::Lost(count) => model.traffic.lost += count,
         Event::Faults(broken) => changed = model.traffic.agreement.set_broken(&broken),
         Event::NewCluster => {
@@ -100,6 +94,29 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         effects.push(Effect::Size(rows, columns));
     }
     (effects, changed)
+}
+
+/// Takes in records; true if the screen looks different now.
+fn record(model: &mut Model, records: Vec<Record>) -> bool {
+    let (now, opened) = (model.now, model.opened);
+    // A newer command pushes the marked one down the list: Enter is for the one that was read.
+    let session = |model: &Model, at: usize| {
+        let steps = super::map::steps(&model.traffic);
+        steps.get(at).map(|step| step.flow.session.clone())
+    };
+    let marked = match model.overlay {
+        Some(Overlay::Time(at)) => session(model, at),
+        _ => None,
+    };
+    let watched = |r: &Record| model.view == View::Raft && r.component == Component::Etcd;
+    let watched = records.iter().any(watched);
+    let changed = records.into_iter().fold(false, |any, r| model.traffic.absorb(r, now, opened) | any);
+    if let Some(marked) = marked {
+        let steps = super::map::steps(&model.traffic);
+        let at = steps.iter().position(|step| step.flow.session == marked);
+        model.overlay = at.map(Overlay::Time).or(model.overlay);
+    }
+    watched | changed
 }
 
 fn absent(model: &mut Model, why: String) {
@@ -143,7 +160,7 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
 fn show(model: &mut Model, view: View) {
     model.view = view;
     model.chosen = true;
-    model.subject = 0;
+    model.choose(&[], 0);
 }
 
 fn learn(model: &mut Model, view: LessonView) {
@@ -161,7 +178,7 @@ fn learn(model: &mut Model, view: LessonView) {
         && let Some(named) = View::named(&view.diagram)
     {
         if model.view != named {
-            model.subject = 0;
+            model.choose(&[], 0);
         }
         model.view = named;
     }
@@ -399,13 +416,17 @@ fn in_map(model: &mut Model, key: KeyEvent) {
         KeyCode::End => model.traffic.finish(),
         KeyCode::Left => model.traffic.step(-1, now),
         KeyCode::Right => model.traffic.step(1, now),
-        KeyCode::Up if model.subjects() == 0 => model.traffic.choose(-1, now),
-        KeyCode::Down if model.subjects() == 0 => model.traffic.choose(1, now),
         KeyCode::Up | KeyCode::Down => {
-            // What it was about may be gone: from the last that is there.
-            let last = model.subjects().saturating_sub(1);
             let by = if key.code == KeyCode::Up { -1 } else { 1 };
-            model.subject = model.subject.min(last).saturating_add_signed(by).min(last);
+            let all = model.subjects();
+            match all.len().checked_sub(1) {
+                None => model.traffic.choose(by, now),
+                // What it was about may be gone: from the last that is there.
+                Some(last) => {
+                    let place = model.place(&all).saturating_add_signed(by).min(last);
+                    model.choose(&all, place);
+                }
+            }
         }
         KeyCode::Char('+') => model.traffic.play.slower = (model.traffic.play.slower / 2).max(10),
         KeyCode::Char('-') => model.traffic.play.slower = (model.traffic.play.slower * 2).min(1000),

@@ -96,6 +96,12 @@ pub fn decisions(traffic: &Traffic) -> Vec<&Record> {
     traffic.decisions.iter().rev().collect()
 }
 
+/// The pods that these are about, in the same order.
+pub fn decided(traffic: &Traffic) -> Vec<Key> {
+    let about = |record: &&Record| record.object.as_ref().map(|o| (o.namespace.clone(), o.name.clone()));
+    decisions(traffic).iter().map(|record| about(record).unwrap_or_default()).collect()
+}
+
 /// Which object of the scene a view is about: its place in the scene's list. While a command is
 /// replayed that is first what the command wrote, else what the present list has at this place, so
 /// that the picture keeps its subject; an object that does not exist yet leaves its place to the
@@ -106,9 +112,9 @@ pub fn subject(model: &Model, resource: &str, scene: &[Key], present: &[Key]) ->
     let replayed = model.traffic.moving().then(|| model.traffic.shown()).flatten();
     let written = replayed
         .and_then(Flow::object)
-        .filter(|o| model.subject == 0 && o.resource == resource)
+        .filter(|o| model.about.is_none() && o.resource == resource)
         .and_then(|o| find(&(o.namespace.clone(), o.name.clone())));
-    let now = present.get(model.subject.min(present.len().saturating_sub(1)));
+    let now = present.get(model.place(present));
     written.or_else(|| now.and_then(find)).or(Some(model.subject.min(last)))
 }
 

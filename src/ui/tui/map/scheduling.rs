@@ -5,12 +5,12 @@ use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, took};
 use super::super::words::Word;
-use super::{Canvas, decisions, short};
+use super::{Canvas, decided, decisions, short};
 use tap::{Event, Refusal};
 
 pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let decisions = decisions(&model.traffic);
-    let Some(record) = decisions.get(model.subject.min(decisions.len().saturating_sub(1))) else {
+    let Some(record) = decisions.get(model.place(&decided(&model.traffic))) else {
         return canvas.note(1, &model.lang.say(Word::NoDecision, &[]));
     };
     let Some(object) = &record.object else { return };

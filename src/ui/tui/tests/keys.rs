@@ -432,6 +432,28 @@ fn the_time_view_writes_the_word_and_does_not_run_it() {
 }
 
 #[test]
+fn the_marked_command_stays_marked_while_newer_ones_come() {
+    let mut model = fresh();
+    press(&mut model, KeyCode::F(4));
+    assert_eq!(model.overlay, Some(Overlay::Time(0)));
+    let newer = records().into_iter().map(|mut record| {
+        record.seq += 1000;
+        if let Some(request) = &mut record.request {
+            request.session += "-newer";
+            request.id += "-newer";
+        }
+        record.revision = record.revision.map(|revision| revision + 1000);
+        record.cause = None;
+        record
+    });
+    tell(&mut model, Event::Records(newer.collect()));
+    assert_eq!(model.overlay, Some(Overlay::Time(1)), "the command that was read is the second now");
+    wish(&mut model, "prompt;on");
+    press(&mut model, KeyCode::Enter);
+    assert_eq!(wish(&mut model, "prompt;on"), [Effect::Type(b"rewind 859".to_vec())]);
+}
+
+#[test]
 fn scrolling_ends_where_the_text_does() {
     let mut model = model(60, 16, Lang::En, Look::default());
     press(&mut model, KeyCode::F(1));
@@ -488,6 +510,32 @@ fn what_a_view_is_about_may_vanish() {
     all(&mut model, "pods", two.to_vec());
     press(&mut model, KeyCode::Up);
     assert_eq!(model.subject, 0, "one up from the last that is left");
+}
+
+/// The lists are ordered by the latest change, and other pods go on changing.
+#[test]
+fn a_view_stays_with_the_object_that_was_chosen() {
+    let mut model = Model::new("main", Lang::En, Look::default(), Size::new(120, 34), fresh().opened);
+    let running = |name: &str, revision| pod("default", name, "w", "Running", revision);
+    all(&mut model, "pods", vec![running("a", 10), running("b", 20), running("c", 30)]);
+    press(&mut model, KeyCode::F(6));
+    press(&mut model, KeyCode::F(6));
+    press(&mut model, KeyCode::Char('7'));
+    let about = |model: &Model| {
+        let all = model.subjects();
+        all[model.place(&all)].1.clone()
+    };
+    assert_eq!(about(&model), "c", "the newest");
+    press(&mut model, KeyCode::Down);
+    assert_eq!(about(&model), "b");
+    all(&mut model, "pods", vec![running("a", 40), running("b", 20), running("c", 30)]);
+    assert_eq!(about(&model), "b", "another pod has changed");
+    assert!(text(&screen(&model)).contains(" b  Running"), "{}", text(&screen(&model)));
+    press(&mut model, KeyCode::Up);
+    assert_eq!(about(&model), "c", "the one above it now");
+    press(&mut model, KeyCode::Up);
+    all(&mut model, "pods", vec![running("a", 40), running("b", 50), running("c", 30)]);
+    assert_eq!(about(&model), "b", "the first is the newest, whichever that is");
 }
 
 #[test]
