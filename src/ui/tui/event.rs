@@ -25,6 +25,8 @@ pub enum Event {
     /// The time that [`Model::due`](super::model::Model::due) named has come.
     Tick,
     Objects(Change),
+    /// The API server tells nothing of this resource any more, until a complete list of it comes.
+    Silent(String),
     Records(Vec<Record>),
     /// So many records came too fast.
     Lost(u64),

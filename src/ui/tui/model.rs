@@ -13,10 +13,13 @@ use lab::view::{Entry, LessonView, Predict, State};
 use ratatui::layout::{Rect, Size};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Characters that come closer together than this are a text, not keys.
 pub const BURST: Duration = Duration::from_millis(250);
+/// A watch that broke off is opened again within this time, unless nobody answers.
+const SILENT: Duration = Duration::from_secs(2);
 /// How often running times on the screen move on.
 const SECOND: Duration = Duration::from_millis(1000);
 
@@ -27,52 +30,58 @@ pub enum Pane {
     Shell,
 }
 
-/// A diagram. Each answers one question.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum View {
-    /// Where is it?
+/// Makes [`View`] from its table: the name that lessons and the REPL use, and two texts, its title
+/// and its question.
+macro_rules! views {
+    ($($(#[$about:meta])* $view:ident: $name:literal, $title:ident, $asks:ident;)*) => {
+        /// A diagram. Each answers one question.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub enum View {
+            $($(#[$about])* $view,)*
+        }
+
+        impl View {
+            /// In the order of the digits that choose them.
+            pub const ALL: &[View] = &[$(View::$view),*];
+
+            /// The name that lessons and the REPL use.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(View::$view => $name,)*
+                }
+            }
+
+            /// Its title, and the question that it answers.
+            pub fn words(self) -> (Word, Word) {
+                match self {
+                    $(View::$view => (Word::$title, Word::$asks),)*
+                }
+            }
+        }
+    };
+}
+
+views! {
     #[default]
-    Cluster,
-    /// Who did what?
-    ControlPlane,
-    /// Who agrees?
-    Raft,
-    /// Why there?
-    Scheduling,
-    /// How does it get there?
-    Network,
-    /// What replaces what?
-    Rollout,
-    /// What is it going through?
-    Pod,
+    Cluster: "cluster", ViewCluster, AsksCluster;
+    ControlPlane: "control-plane", ViewControlPlane, AsksControlPlane;
+    Raft: "raft", ViewRaft, AsksRaft;
+    Scheduling: "scheduling", ViewScheduling, AsksScheduling;
+    Network: "network", ViewNetwork, AsksNetwork;
+    Rollout: "rollout", ViewRollout, AsksRollout;
+    Pod: "pod", ViewPod, AsksPod;
 }
 
 impl View {
-    pub const ALL: &[View] = &[
-        View::Cluster,
-        View::ControlPlane,
-        View::Raft,
-        View::Scheduling,
-        View::Network,
-        View::Rollout,
-        View::Pod,
-    ];
-
-    /// The name that lessons and the REPL use.
-    pub fn name(self) -> &'static str {
-        match self {
-            View::Cluster => "cluster",
-            View::ControlPlane => "control-plane",
-            View::Raft => "raft",
-            View::Scheduling => "scheduling",
-            View::Network => "network",
-            View::Rollout => "rollout",
-            View::Pod => "pod",
-        }
-    }
-
+    /// The view of this name.
     pub fn named(name: &str) -> Option<View> {
         View::ALL.iter().copied().find(|v| v.name() == name)
+    }
+
+    /// The view that this digit chooses: `1` is the first.
+    pub fn of_digit(digit: char) -> Option<View> {
+        let at = digit.to_digit(10)?.checked_sub(1)?;
+        View::ALL.get(at as usize).copied()
     }
 }
 
@@ -166,6 +175,8 @@ pub struct Model {
     pub status: Option<Value>,
     /// It answered, and does no more.
     pub ended: bool,
+    /// Resources of which the API server tells nothing any more, and since when.
+    pub silent: BTreeMap<String, Duration>,
 }
 
 impl Model {
@@ -196,6 +207,7 @@ impl Model {
             name: name.into(),
             status: None,
             ended: false,
+            silent: BTreeMap::new(),
         };
         let inside = layout::inside(model.panes().shell);
         model.shell.resize(inside.height, inside.width, false);
@@ -239,13 +251,34 @@ impl Model {
         self.status.as_ref().is_some_and(|s| s["state"] == "running")
     }
 
+    /// Since when the API server has told nothing of some resource; `None`: it tells of all, or has
+    /// broken off a moment ago.
+    pub fn silent_since(&self) -> Option<Duration> {
+        let first = self.silent.values().min().copied()?;
+        (self.now >= first + SILENT && !self.ended).then_some(first)
+    }
+
+    /// Why the picture may be an old one, in words. `None`: it is the present.
+    pub fn trouble(&self) -> Option<String> {
+        if self.ended {
+            return Some(self.lang.say(Word::StatusEnded, &[]));
+        }
+        let seconds = (self.now - self.silent_since()?).as_secs().to_string();
+        Some(self.lang.say(Word::StatusSilent, &[&seconds]))
+    }
+
     /// When something moves by itself next; `None`: only when something happens.
     pub fn due(&self) -> Option<Duration> {
         // What is waited for shows its time running.
         let waiting = !self.ready() && !self.ended || self.lesson.asked.is_some();
         let clock = waiting.then(|| Duration::from_secs(self.now.as_secs()) + SECOND);
         let letter = self.lesson.pressed.as_ref().map(|(_, at)| *at + BURST);
-        [self.traffic.due(), clock, letter].into_iter().flatten().min()
+        let silent = self.silent.values().min().filter(|_| !self.ended);
+        let silent = silent.map(|first| {
+            let whole = Duration::from_secs(self.now.saturating_sub(*first).as_secs());
+            *first + (whole + SECOND).max(SILENT)
+        });
+        [self.traffic.due(), clock, letter, silent].into_iter().flatten().min()
     }
 
     /// The cluster as the diagrams show it: as it is, or, while a command is replayed, as it was at

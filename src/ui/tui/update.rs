@@ -1,16 +1,17 @@
 //! What an event changes, and what is to be done about it. Pure: no clock, no terminal, no socket.
 
+use super::cluster::Change;
 use super::event::{Effect, Event, Question};
 use super::keys;
 use super::layout;
-use super::model::{BURST, Model, Overlay, Pane, Scroll, View};
+use super::model::{BURST, Lesson, Model, Overlay, Pane, Scroll, View};
 use super::render::{self, scrolled};
 use super::terminal::Wish;
 use super::words::Word;
 use crossterm::event::{
     KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
-use lab::view::{Ask, LessonView};
+use lab::view::{Ask, Entry, LessonView};
 use ratatui::layout::Rect;
 use tap::{Component, Record};
 
@@ -61,7 +62,19 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
             model.traffic.tick(model.now);
             ask_pressed(model, &mut effects);
         }
-        Event::Objects(change) => changed = model.cluster.absorb(change),
+        Event::Objects(change) => {
+            let back = match &change {
+                Change::All { resource, .. } => model.silent.remove(resource).is_some(),
+                Change::Put { .. } | Change::Gone { .. } => false,
+            };
+            changed = model.cluster.absorb(change) | back;
+        }
+        Event::Silent(resource) => {
+            changed = false; // the time that is due tells it
+            if model.cluster.heard {
+                model.silent.entry(resource).or_insert(model.now);
+            }
+        }
         Event::Records(records) => changed = record(model, records),
         Event::Lost(count) => model.traffic.lost += count,
         Event::Faults(broken) => changed = model.traffic.agreement.set_broken(&broken),
@@ -77,7 +90,7 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
             model.status = status.or(model.status.take());
         }
         Event::Lesson(view) => learn(model, *view),
-        Event::Lessons(list) => model.lesson.list = list,
+        Event::Lessons(list) => relist(&mut model.lesson, list),
         Event::Answered => {
             model.lesson.asked = None;
             model.lesson.refused = None;
@@ -117,6 +130,14 @@ fn record(model: &mut Model, records: Vec<Record>) -> bool {
         model.overlay = at.map(Overlay::Time).or(model.overlay);
     }
     watched | changed
+}
+
+/// Takes in another list of lessons: the mark stays at its lesson, or in the list.
+fn relist(lesson: &mut Lesson, list: Vec<Entry>) {
+    let marked = lesson.list.get(lesson.marked).map(|entry| &entry.id);
+    let there = list.iter().position(|entry| Some(&entry.id) == marked);
+    lesson.marked = there.unwrap_or(lesson.marked.min(list.len().saturating_sub(1)));
+    lesson.list = list;
 }
 
 fn absent(model: &mut Model, why: String) {
@@ -430,7 +451,11 @@ fn in_map(model: &mut Model, key: KeyEvent) {
         }
         KeyCode::Char('+') => model.traffic.play.slower = (model.traffic.play.slower / 2).max(10),
         KeyCode::Char('-') => model.traffic.play.slower = (model.traffic.play.slower * 2).min(1000),
-        KeyCode::Char(c @ '1'..='7') => show(model, View::ALL[c as usize - '1' as usize]),
+        KeyCode::Char(digit) => {
+            if let Some(view) = View::of_digit(digit) {
+                show(model, view);
+            }
+        }
         _ => {}
     }
 }
@@ -446,9 +471,11 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         KeyCode::PageUp => at.saturating_sub(8),
         KeyCode::PageDown | KeyCode::Char(' ') => at.saturating_add(8).min(last),
         KeyCode::Home => 0,
-        KeyCode::Char(c @ '1'..='7') if matches!(overlay, Overlay::Views(_)) => {
-            show(model, View::ALL[c as usize - '1' as usize]);
-            model.overlay = None;
+        KeyCode::Char(digit @ '1'..='9') if matches!(overlay, Overlay::Views(_)) => {
+            if let Some(view) = View::of_digit(digit) {
+                show(model, view);
+                model.overlay = None;
+            }
             return;
         }
         KeyCode::Enter => {

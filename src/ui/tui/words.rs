@@ -1,6 +1,5 @@
 //! Everything the interface says, in English and Korean.
 
-use super::model::View;
 use lang::texts;
 
 texts! { pub enum Word {
@@ -15,7 +14,7 @@ texts! { pub enum Word {
     FootPlaying: "s stops the preparation   Esc to the shell", "s 준비 멈춤   Esc 셸로";
     FootList: "↑↓ choose  Enter open  Esc to the shell", "↑↓ 고르기  Enter 열기  Esc 셸로";
     FootPredict: "answer with a letter: {}   Esc to the shell", "글자로 답하세요: {}   Esc 셸로";
-    FootMap: "Space play  ← → step  ↑↓ other  1-7 view  + - speed 1/{}  Esc to the shell", "Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-7 그림  + - 속도 1/{}  Esc 셸로";
+    FootMap: "Space play  ← → step  ↑↓ other  1-{} view  + - speed 1/{}  Esc to the shell", "Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-{} 그림  + - 속도 1/{}  Esc 셸로";
     FootPrefix: "Ctrl-] then: 1-9,0 = F1-F10  Tab pane  PgUp PgDn scroll  z suspend", "Ctrl-] 다음: 1-9,0 = F1-F10  Tab 창 이동  PgUp PgDn 스크롤  z 잠시 멈춤";
     CannotSuspend: "nobody could wake this program up again: it was not started by a shell", "셸에서 시작한 프로그램이 아니어서 멈추면 다시 깨울 수 없습니다";
     QuitAgain: "a full-screen program has the shell: the same key again quits", "셸에서 전체 화면 프로그램이 실행 중입니다. 한 번 더 누르면 종료합니다";
@@ -31,6 +30,7 @@ texts! { pub enum Word {
     StatusStarting: "starting: nodes {}  kube-system {}  {} s", "시작하는 중: 노드 {}  kube-system {}  {}초";
     StatusWaiting: "waiting for the cluster, {} s", "클러스터를 기다리는 중, {}초";
     StatusEnded: "the cluster has ended", "클러스터가 종료되었습니다";
+    StatusSilent: "the API server is silent, {} s", "API 서버 응답 없음, {}초";
     StatusLost: "{} records lost", "기록 {}건을 놓침";
     // -- lesson
     LessonAbsentTitle: "No lesson is open", "열린 강의가 없습니다";
@@ -131,6 +131,7 @@ texts! { pub enum Word {
     Restarts: "{} restarts", "재시작 {}회";
     On: "on {}", "노드 {}";
     Life: "what happened to it", "지나온 길";
+    MapOld: "as it was {} s ago", "{}초 전 모습";
     // -- hops
     HopStage: "api: {}", "api: {}";
     HopStored: "etcd: stored as revision {}", "etcd: 저장, 리비전 {}";
@@ -177,7 +178,7 @@ texts! { pub enum Word {
          \n\
          lesson   n next   b back   h hint   c check   a-d answer\n\
          map      Space play/pause   ← → one hop   ↑↓ another command\n\
-         \x20        1-7 views   + - speed\n\
+         \x20        1-{} views   + - speed\n\
          scroll   wheel, or Shift-PgUp and Shift-PgDn\n\
          mouse    click chooses a pane; hold Shift to mark text\n\
          \n\
@@ -205,7 +206,7 @@ texts! { pub enum Word {
          \n\
          강의     n 다음   b 이전   h 힌트   c 확인   a-d 답\n\
          그림     Space 재생/멈춤   ← → 한 단계   ↑↓ 다른 명령\n\
-         \x20        1-7 그림   + - 속도\n\
+         \x20        1-{} 그림   + - 속도\n\
          스크롤   휠, 또는 Shift-PgUp과 Shift-PgDn\n\
          마우스   클릭하면 창을 고르고, Shift를 누른 채 글자를 선택합니다\n\
          \n\
@@ -213,18 +214,6 @@ texts! { pub enum Word {
          시간은 모두 실제로 잰 값이고, 불빛만 느리게 움직입니다(처음에는 1/100).\n\
          아주 짧거나 긴 단계는 속도가 다르며, 그림 창 오른쪽 위에 표시됩니다.";
 } }
-
-pub fn view_name(view: View) -> (Word, Word) {
-    match view {
-        View::Cluster => (Word::ViewCluster, Word::AsksCluster),
-        View::ControlPlane => (Word::ViewControlPlane, Word::AsksControlPlane),
-        View::Raft => (Word::ViewRaft, Word::AsksRaft),
-        View::Scheduling => (Word::ViewScheduling, Word::AsksScheduling),
-        View::Network => (Word::ViewNetwork, Word::AsksNetwork),
-        View::Rollout => (Word::ViewRollout, Word::AsksRollout),
-        View::Pod => (Word::ViewPod, Word::AsksPod),
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -153,6 +153,7 @@ fn client(place: &Place) -> Option<Client> {
 async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
     let plural = resource.plural.clone();
     let value = |object: &DynamicObject| serde_json::to_value(object).unwrap_or_default();
+    let mut silent = false;
     loop {
         // Where no cluster runs there is nobody to ask, eight kinds over.
         if let (Ok(_), Some(client)) = (Control::connect(&place).await, client(&place)) {
@@ -170,6 +171,7 @@ async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
                         continue;
                     }
                     Ok(watcher::Event::InitDone) => {
+                        silent = false;
                         Change::All { resource: plural.clone(), objects: std::mem::take(&mut fresh) }
                     }
                     Ok(watcher::Event::Apply(object)) => {
@@ -198,6 +200,9 @@ async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
                     return;
                 }
             }
+        }
+        if !std::mem::replace(&mut silent, true) && tell.send(Event::Silent(plural.clone())).await.is_err() {
+            return;
         }
         tokio::time::sleep(AGAIN).await;
     }
@@ -388,6 +393,17 @@ mod tests {
             matches!(&second, Event::Records(all) if all[0].seq == 9),
             "the list comes first: {second:?}"
         );
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn objects_that_cannot_be_watched_are_told_to_be_silent() {
+        let (_dir, place) = answers(vec![vec![]]); // without a kubeconfig
+        let (tell, mut told) = channel(8);
+        let kind = GroupVersionKind::gvk("", "v1", "Pod");
+        let task = tokio::spawn(objects(place, ApiResource::from_gvk_with_plural(&kind, "pods"), tell));
+        let event = next(&mut told).await;
+        assert!(matches!(&event, Event::Silent(resource) if resource == "pods"), "{event:?}");
         task.abort();
     }
 

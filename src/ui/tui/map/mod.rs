@@ -140,6 +140,11 @@ pub fn steps(traffic: &Traffic) -> Vec<Step<'_>> {
 /// What stands in the frame's upper right corner.
 pub fn corner(model: &Model) -> String {
     let play = &model.traffic.play;
+    // These draw records: the store's members and the scheduler tell of themselves.
+    let of_objects = !matches!(model.view, View::ControlPlane | View::Raft | View::Scheduling);
+    if of_objects && let Some(since) = model.silent_since() {
+        return model.lang.say(Word::MapOld, &[&(model.now - since).as_secs().to_string()]);
+    }
     match model.view {
         _ if model.ended => model.lang.say(Word::StatusEnded, &[]),
         View::Cluster | View::ControlPlane | View::Network | View::Rollout | View::Pod

@@ -78,8 +78,9 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         let skip = events.len().saturating_sub(rows);
         for (at, event) in events.iter().skip(skip).enumerate() {
             let tone = if event.warning { Tone::Bad } else { Tone::Plain };
-            let text = format!("{}: {}", event.reason, event.message);
-            canvas.put(2, 3 + at, &text, tone);
+            let sign = if event.warning { canvas.sign(Sign::Warn) } else { " " };
+            let text = format!("{sign} {}: {}", event.reason, event.message);
+            canvas.put(0, 3 + at, &text, tone);
         }
     }
     let skip = hops.len().saturating_sub(rows);

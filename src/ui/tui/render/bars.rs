@@ -2,7 +2,7 @@
 
 use super::super::look::{Sign, Tone};
 use super::super::map;
-use super::super::model::{Model, Pane};
+use super::super::model::{Model, Pane, View};
 use super::super::text::{cells, cut, fit};
 use super::super::words::Word;
 use ratatui::buffer::Buffer;
@@ -55,7 +55,10 @@ fn keys(model: &Model) -> String {
     match model.focus {
         Pane::Shell if model.program_has_keys() => lang.say(Word::FootProgram, &[]),
         Pane::Shell => lang.say(Word::Foot, &[]),
-        Pane::Map => lang.say(Word::FootMap, &[&model.traffic.play.slower.to_string()]),
+        Pane::Map => {
+            let (views, slower) = (View::ALL.len().to_string(), model.traffic.play.slower.to_string());
+            lang.say(Word::FootMap, &[&views, &slower])
+        }
         Pane::Lesson => {
             let view = model.lesson.view.as_ref().filter(|v| !v.id.is_empty());
             if model.lesson.view.as_ref().is_some_and(|v| v.playing.is_some()) {
@@ -78,7 +81,7 @@ fn status(model: &Model) -> String {
     let mut parts = vec![model.name.clone()];
     let seconds = model.now.as_secs().to_string();
     match &model.status {
-        _ if model.ended => parts.push(lang.say(Word::StatusEnded, &[])),
+        _ if model.ended => parts.extend(model.trouble()),
         None => parts.push(lang.say(Word::StatusWaiting, &[&seconds])),
         Some(status) if !model.ready() => {
             let of =
@@ -87,6 +90,7 @@ fn status(model: &Model) -> String {
             parts.push(lang.say(Word::StatusStarting, &[&nodes, &pods, &seconds]));
         }
         Some(_) => {
+            parts.extend(model.trouble());
             let control = model.cluster.nodes.values().filter(|n| n.control_plane).count();
             let nodes = format!("{control}+{}", model.cluster.nodes.len() - control);
             parts.push(lang.say(Word::StatusNodes, &[&nodes]));
@@ -113,12 +117,12 @@ pub fn foot(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.height >= 1 {
         let tone = if model.prefix { Tone::Lit } else { Tone::Plain };
         // With one line only, what matters most stands in it.
-        let ended = model.ended && area.height == 1;
-        let tone = if ended { Tone::Bad } else { tone };
-        let keys = match model.look.ascii {
-            _ if ended => format!("{}  {}", model.lang.say(Word::StatusEnded, &[]), keys(model)),
-            true => keys(model).replace("↑↓", "Up/Dn").replace("← →", "<- ->"),
-            false => keys(model),
+        let trouble = model.trouble().filter(|_| area.height == 1);
+        let tone = if trouble.is_some() { Tone::Bad } else { tone };
+        let keys = match (&trouble, model.look.ascii) {
+            (Some(trouble), _) => format!("{trouble}  {}", keys(model)),
+            (None, true) => keys(model).replace("↑↓", "Up/Dn").replace("← →", "<- ->"),
+            (None, false) => keys(model),
         };
         buffer.set_string(area.x + 1, area.y, cut(&keys, room, ellipsis), model.look.tone(tone));
     }
@@ -128,7 +132,7 @@ pub fn foot(model: &Model, area: Rect, buffer: &mut Buffer) {
             crate::texts::Lang::Ko => "KO",
         };
         let text = fit(&status(model), room.saturating_sub(4), ellipsis);
-        let tone = if model.ended { Tone::Bad } else { Tone::Dim };
+        let tone = if model.trouble().is_some() { Tone::Bad } else { Tone::Dim };
         buffer.set_string(area.x + 1, area.y + 1, format!("{text} {lang}"), model.look.tone(tone));
     }
 }

@@ -14,7 +14,7 @@ use super::look::{Look, Tone};
 use super::map;
 use super::model::{Model, Pane};
 use super::text::{cells, cut};
-use super::words::{Word, view_name};
+use super::words::Word;
 use lang::charset;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -70,7 +70,7 @@ fn frame(model: &Model, pane: Pane, area: Rect, buffer: &mut Buffer) {
     let (left, right) = match pane {
         Pane::Lesson => lesson::title(model),
         Pane::Map => {
-            let name = model.lang.say(view_name(model.view).0, &[]);
+            let name = model.lang.say(model.view.words().0, &[]);
             (format!("{}: {name}", model.lang.say(Word::PaneMap, &[])), map::corner(model))
         }
         Pane::Shell => {

@@ -4,7 +4,7 @@ use super::super::look::{Sign, Tone};
 use super::super::map::{self, Canvas};
 use super::super::model::{Model, Overlay, View};
 use super::super::text::{cells, fold};
-use super::super::words::{Word, view_name};
+use super::super::words::Word;
 use super::{boxed, over};
 use crate::tui::layout::inside;
 use ratatui::buffer::Buffer;
@@ -42,7 +42,9 @@ pub fn last(model: &Model, overlay: Overlay) -> usize {
 fn help_lines(model: &Model, width: u16) -> Vec<String> {
     let look = model.look;
     let signs = [Sign::Ready, Sign::Starting, Sign::Leaving, Sign::Failed, Sign::Waiting, Sign::Leader];
-    let text = model.lang.say(Word::Help, &signs.map(|s| look.sign(s)));
+    let views = View::ALL.len().to_string();
+    let with: Vec<&str> = [views.as_str()].into_iter().chain(signs.map(|s| look.sign(s))).collect();
+    let text = model.lang.say(Word::Help, &with);
     let text = match look.ascii {
         true => text.replace("↑↓", "Up/Down").replace('←', "<-").replace('→', "->").replace('…', ".."),
         false => text,
@@ -73,7 +75,7 @@ fn views(model: &Model, at: usize, area: Rect, buffer: &mut Buffer) {
     boxed(model.look, place, true, &model.lang.say(Word::ChooseView, &[]), "", buffer);
     let mut canvas = canvas(model, inside(place), buffer);
     for (y, view) in View::ALL.iter().enumerate() {
-        let (name, asks) = view_name(*view);
+        let (name, asks) = view.words();
         let mark = if y == at { canvas.sign(Sign::Pick) } else { " " };
         let tone = if y == at { Tone::Lit } else { Tone::Plain };
         let text = format!("{mark} {}  {}", y + 1, canvas.word(name, &[]));

@@ -602,6 +602,71 @@ fn a_cluster_that_has_ended_is_said_to_once_on_every_screen() {
     }
 }
 
+/// `fault kill kube-apiserver`, or a control plane that is off.
+#[test]
+fn a_map_that_the_api_server_tells_nothing_of_says_how_old_it_is() {
+    for (lang, bar, old) in [
+        (Lang::En, "the API server is silent, 3 s", "as it was 3 s ago"),
+        (Lang::Ko, "API 서버 응답 없음, 3초", "3초 전 모습"),
+    ] {
+        let mut model = model(120, 34, lang, Look::default());
+        model.traffic.finish();
+        model.now = Duration::from_secs(10);
+        for event in [Event::Silent("nodes".into()), Event::Silent("pods".into())] {
+            assert_eq!(update(&mut model, event), (vec![], false));
+        }
+        assert_eq!(model.due(), Some(Duration::from_secs(12)));
+        assert!(!text(&screen(&model)).contains(bar), "a watch is opened again all the time");
+        model.now = Duration::from_secs(13);
+        assert_eq!(model.due(), Some(Duration::from_secs(14)));
+        let shown = text(&screen(&model));
+        assert!(shown.contains(bar) && shown.contains(old), "{shown}");
+        tell(&mut model, Event::Resize(Size::new(70, 20)));
+        assert!(text(&screen(&model)).contains(bar), "the one line at the foot");
+        all(&mut model, "nodes", vec![]);
+        assert!(model.silent_since().is_some(), "of pods nothing is told yet");
+        all(&mut model, "pods", vec![]);
+        assert_eq!((model.silent_since(), model.due()), (None, None));
+    }
+}
+
+#[test]
+fn every_view_has_a_digit_which_is_named_where_it_works() {
+    for (at, view) in View::ALL.iter().enumerate() {
+        let digit = char::from_digit(at as u32 + 1, 10).unwrap();
+        let mut model = model(120, 50, Lang::En, Look::default());
+        press(&mut model, KeyCode::F(6));
+        press(&mut model, KeyCode::F(6));
+        press(&mut model, KeyCode::Char(digit));
+        assert_eq!(model.view, *view);
+        let named = format!("1-{} view", View::ALL.len());
+        assert!(text(&screen(&model)).contains(&named));
+        press(&mut model, KeyCode::Char('9'));
+        assert_eq!(model.view, *view, "a digit of no view");
+        press(&mut model, KeyCode::F(1));
+        assert!(text(&screen(&model)).contains(&named));
+        press(&mut model, KeyCode::F(3));
+        press(&mut model, KeyCode::Char('9'));
+        assert!(model.overlay.is_some());
+        press(&mut model, KeyCode::Char(digit));
+        assert_eq!((model.view, model.overlay), (*view, None));
+        assert_eq!(View::named(view.name()), Some(*view));
+    }
+}
+
+#[test]
+fn the_mark_stays_in_the_list_of_lessons() {
+    let entry = |id: &str| lab::view::Entry { id: id.into(), ..Default::default() };
+    let mut model = fresh();
+    tell(&mut model, Event::Lessons(vec![entry("a"), entry("b"), entry("c")]));
+    model.lesson.marked = 2;
+    tell(&mut model, Event::Lessons(vec![entry("c"), entry("d")]));
+    assert_eq!(model.lesson.marked, 0, "at its lesson");
+    model.lesson.marked = 1;
+    tell(&mut model, Event::Lessons(vec![entry("x")]));
+    assert_eq!(model.lesson.marked, 0, "or in the list");
+}
+
 #[test]
 fn heartbeats_do_not_redraw() {
     let mut model = fresh();

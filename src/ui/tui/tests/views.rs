@@ -231,6 +231,22 @@ fn a_pod_that_bears_an_old_ones_name_does_not_show_the_old_ones_life() {
 }
 
 #[test]
+fn a_warning_is_told_by_a_sign_and_not_by_colour_alone() {
+    let mut model = model(120, 34, Lang::En, Look { ascii: true, ..Look::default() });
+    model.view = View::Pod;
+    all(&mut model, "pods", vec![pod("default", "lonely", "ropewalk-worker", "Running", 900)]);
+    let event = |name: &str, kind: &str, rv: &str| {
+        json!({"metadata": {"name": name, "namespace": "default", "resourceVersion": rv},
+            "involvedObject": {"kind": "Pod", "namespace": "default", "name": "lonely"},
+            "type": kind, "reason": name, "message": "of it"})
+    };
+    all(&mut model, "events", vec![event("Pulled", "Normal", "901"), event("BackOff", "Warning", "902")]);
+    model.traffic.finish();
+    let shown = text(&screen(&model));
+    assert!(shown.contains("! BackOff: of it") && shown.contains("  Pulled: of it"), "{shown}");
+}
+
+#[test]
 fn a_sign_with_a_variation_selector_hides_nothing() {
     let mut model = model(120, 34, Lang::En, Look { colour: true, ..Look::default() });
     tell(&mut model, Event::Shell("\x1b[2J\x1b[H\u{2714}\u{fe0f}done".as_bytes().to_vec()));
