@@ -1,6 +1,7 @@
 //! A cluster to sit at: the one that runs, or one started for this session.
 
 use super::Error;
+use super::consent;
 use super::repl::Options;
 use super::terminal;
 use super::texts::{Lang, Say};
@@ -11,8 +12,9 @@ use cluster::launch::{self, Launched};
 use cluster::{Place, Spec};
 use lab::view;
 use lang::charset::{eprint, eprintln, print, println};
+use linux::signal::stop_requested;
 use serde_json::Value;
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -252,12 +254,7 @@ async fn part(place: &Place, foreign: &Foreign, lang: Lang, talk: bool) {
     }
     print!("{}", lang.say(Say::RoomsGo, &[&server, &rooms]));
     let _ = std::io::stdout().flush();
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).map(|_| answer)
-    });
-    let answer = answer.await.ok().and_then(Result::ok).unwrap_or_default();
-    if !matches!(answer.trim().to_lowercase().as_str(), "y" | "yes" | "ㅛ" | "네" | "예") {
+    if !agrees().await {
         println!("{}", lang.say(Say::RoomsStay, &[&server, &rooms]));
         return;
     }
@@ -265,6 +262,28 @@ async fn part(place: &Place, foreign: &Foreign, lang: Lang, talk: bool) {
         Ok(_) => println!("{}", lang.say(Say::RoomsGone, &[&rooms])),
         Err(error) => eprintln!("{}", error.say(lang)),
     }
+}
+
+/// Reads the answer to a question. Anything but yes is no, and so is a signal that asks for the end:
+/// this program has a handler for each, which nobody listens to at this point.
+async fn agrees() -> bool {
+    let cut = async {
+        match stop_requested() {
+            Ok(asked) => drop(asked.await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let answered = tokio::select! {
+        biased;
+        () = cut => false,
+        _ = terminal::input_ready() => true, // what cannot be waited for is read at once
+    };
+    if !answered {
+        println!();
+        return false;
+    }
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).is_ok_and(|_| consent::is_yes(&answer))
 }
 
 #[cfg(test)]
@@ -312,6 +331,46 @@ mod tests {
         let stuck = r#"{"ready":false,"started":false,"store":true,"api":true,"nodes":3,"nodesReady":2,"pods":5,"podsRunning":5}"#;
         let Waited::Not(why) = waited(stuck, Duration::ZERO).await else { panic!("it is not whole") };
         assert!(why.contains("nodes 2/3") && !why.contains("etcd") && !why.contains("kube-system"), "{why}");
+    }
+
+    /// Set in the process that is asked, to the name of the signal that it gets: a signal reaches all
+    /// of a process.
+    const INSIDE: &str = "ROPEWALK_TEST_FAREWELL";
+
+    /// Not a test of its own: what the one below runs in a process.
+    #[tokio::test]
+    async fn asks_at_the_end() {
+        let Ok(name) = std::env::var(INSIDE) else { return };
+        // As a session does: from here on the signal ends nothing by itself.
+        let _handler = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap();
+        let (agreed, ()) = futures::join!(agrees(), async {
+            if let Ok(signal) = name.parse::<nix::sys::signal::Signal>() {
+                nix::sys::signal::raise(signal).unwrap(); // the question is asked by now
+            }
+        });
+        std::println!("<{agreed}>");
+    }
+
+    #[test]
+    fn a_signal_or_an_answer_ends_the_question_at_the_end() {
+        use std::process::{Command, Stdio};
+        for (signal, typed, end) in [
+            ("none", "y\n", "<true>"),
+            ("none", "\n", "<false>"),
+            ("SIGINT", "", "<false>"),
+            ("SIGTERM", "", "<false>"),
+            ("SIGHUP", "", "<false>"),
+        ] {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", "connection::tests::asks_at_the_end", "--nocapture"]);
+            command.env(INSIDE, signal).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut asks = command.spawn().unwrap();
+            let mut input = asks.stdin.take().unwrap(); // open until the end: nobody types
+            input.write_all(typed.as_bytes()).unwrap();
+            let said = asks.wait_with_output().unwrap().stdout;
+            let said = String::from_utf8_lossy(&said);
+            assert!(said.contains(end), "{signal} {typed:?}: {said}");
+        }
     }
 
     #[test]
