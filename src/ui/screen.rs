@@ -24,6 +24,9 @@ const PIECE: usize = 4096;
 /// Bytes that are passed on at once, as long as fewer than these are unread: far less than the
 /// terminal has room for.
 const AHEAD: usize = 1024;
+/// Typed bytes that wait for a program to read: a large paste. What is typed beyond it is lost, and
+/// told by the terminal's bell.
+const WAITING_MAX: usize = 1 << 20;
 /// The longest line that the kernel's line editor takes: it drops what is behind. N_TTY_BUF_SIZE -
 /// 1, n_tty(4).
 const LINE_MAX: usize = 4095;
@@ -64,21 +67,18 @@ fn next_piece(waiting: &VecDeque<u8>, line: usize, edited: bool) -> usize {
     let mut whole = 0;
     for (at, byte) in waiting.iter().enumerate() {
         length += 1;
+        if length > LINE_MAX {
+            return whole; // wherever this line ends
+        }
         if matches!(byte, b'\r' | b'\n') {
-            if length > LINE_MAX {
-                return whole;
-            }
             (length, whole) = (0, at + 1);
-        }
-        if at + 1 >= piece && length <= LINE_MAX && waiting.len() == at + 1 {
-            return piece;
-        }
-        if whole >= piece {
-            return piece;
+            if whole >= piece {
+                break;
+            }
         }
     }
-    // The last line has no end yet. Its beginning goes on while the rest may still fit.
-    if length <= LINE_MAX { piece } else { whole.min(piece) }
+    // The last line may have no end yet. Its beginning goes on while the rest may still fit.
+    piece
 }
 
 /// Tells the shell's terminal the size of the learner's.
@@ -181,19 +181,29 @@ impl Screen {
     /// [`Screen::pass_on`]. A key that interrupts overtakes what waits, and throws it away as the
     /// kernel does.
     pub fn type_in(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.waiting.extend(bytes);
+        let room = WAITING_MAX.saturating_sub(self.waiting.len());
+        let lost = bytes.len() > room;
+        self.waiting.extend(&bytes[..bytes.len().min(room)]);
         if let Ok(settings) = tcgetattr(&self.slave)
             && settings.local_flags.contains(LocalFlags::ISIG)
         {
             use SpecialCharacterIndices::{VINTR, VQUIT, VSUSP};
             let keys = [VINTR, VQUIT, VSUSP].map(|key| settings.control_chars[key as usize]);
             self.interrupted |= keys[0] != 0 && bytes.contains(&keys[0]);
+            // A key that interrupts finds room in any case: it throws away what waits.
+            if let Some(key) = bytes.iter().skip(room).rfind(|b| **b != 0 && keys.contains(b)) {
+                self.waiting.push_back(*key);
+            }
             if let Some(at) = self.waiting.iter().rposition(|b| *b != 0 && keys.contains(b)) {
                 self.waiting.drain(..at);
                 self.line = 0;
                 let key: Vec<u8> = self.waiting.drain(..1).collect();
                 self.writer.write_all(&key).and_then(|()| self.writer.flush())?;
             }
+        }
+        if lost {
+            let mut out = io::stdout();
+            let _ = out.write_all(b"\x07").and_then(|()| out.flush()); // a closed terminal hears no bell
         }
         self.pass_on()
     }
@@ -409,6 +419,18 @@ mod tests {
         tcsetattr(&screen.slave, SetArg::TCSANOW, &raw).unwrap();
         screen.type_in(b"\x03").unwrap();
         assert!(!screen.take_interrupt());
+    }
+
+    #[test]
+    fn what_nobody_reads_is_kept_within_bounds_and_can_be_interrupted() {
+        let (mut screen, _shell) = Screen::open(Arc::default()).unwrap();
+        let paste = vec![b'x'; 1 << 19];
+        for _ in 0..4 {
+            screen.type_in(&paste).unwrap();
+        }
+        assert!(screen.waiting.len() <= WAITING_MAX, "{}", screen.waiting.len());
+        screen.type_in(b"x\x03y").unwrap();
+        assert!(screen.take_interrupt() && screen.waiting.len() <= 1, "{}", screen.waiting.len());
     }
 
     #[test]
