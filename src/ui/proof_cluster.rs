@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,9 @@ const PROOF_MAX: Duration = Duration::from_secs(20);
 /// A fact that changes nothing on the screen tells nobody that it came: it is looked for this
 /// often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Bytes that are kept of what lines printed, of each stream: a report names the last lines.
+const OUTPUT_KEPT: usize = 64 << 10;
 
 const STOPPED: &str = "interrupted";
 
@@ -86,6 +89,20 @@ async fn news_or_time(control: &mut Control) -> Result<(), String> {
         Err(_) | Ok(Ok(Some(_))) => Ok(()),
         Ok(Ok(None)) => Err("the cluster ended".into()),
         Ok(Err(error)) => Err(error.say(Lang::En)),
+    }
+}
+
+/// Reads a stream to its end. Returns the last [`OUTPUT_KEPT`] bytes: a wrong answer may print for as
+/// long as it is let.
+async fn read_end(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
+    let (mut kept, Some(mut stream)) = (Vec::new(), stream) else { return Ok(vec![]) };
+    let mut bytes = [0; 16 << 10];
+    loop {
+        match stream.read(&mut bytes).await? {
+            0 => return Ok(kept),
+            n => kept.extend_from_slice(&bytes[..n]),
+        }
+        kept.drain(..kept.len().saturating_sub(OUTPUT_KEPT));
     }
 }
 
@@ -262,24 +279,10 @@ impl ProofCluster {
             .map_err(|e| e.to_string())?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let read = async {
-            let (mut told, mut complained) = (Vec::new(), Vec::new());
-            let (a, b) = futures::join!(
-                async {
-                    match out {
-                        Some(mut out) => out.read_to_end(&mut told).await,
-                        None => Ok(0),
-                    }
-                },
-                async {
-                    match err {
-                        Some(mut err) => err.read_to_end(&mut complained).await,
-                        None => Ok(0),
-                    }
-                }
-            );
-            a.and(b).map_err(|e| e.to_string())?;
+            let (told, complained) = futures::join!(read_end(out), read_end(err));
+            let (mut told, complained) = (told.map_err(|e| e.to_string())?, complained);
+            told.extend(complained.map_err(|e| e.to_string())?);
             let status = child.wait().await.map_err(|e| e.to_string())?;
-            told.extend(complained);
             Ok((status.code().unwrap_or(128), String::from_utf8_lossy(&told).into_owned()))
         };
         match timeout(limit, read).await {
@@ -310,5 +313,14 @@ mod tests {
         let mut control = Control::connect(&place).await.unwrap();
         cluster.await.unwrap();
         assert_eq!(news_or_time(&mut control).await, Err("the cluster ended".to_string()));
+    }
+
+    #[tokio::test]
+    async fn of_endless_output_the_end_is_kept() {
+        let long = tokio::io::repeat(b'y').take(1 << 20).chain(&b"the end"[..]);
+        let kept = read_end(Some(long)).await.unwrap();
+        assert_eq!(kept.len(), OUTPUT_KEPT);
+        assert!(kept.ends_with(b"ythe end"));
+        assert!(read_end(None::<&[u8]>).await.unwrap().is_empty());
     }
 }
