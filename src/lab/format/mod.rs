@@ -12,7 +12,7 @@ mod track;
 pub use beats::{Beat, Beats};
 pub use library::Library;
 pub use prose::{Section, sh_blocks};
-pub use track::parse;
+pub use track::{VIEWS, parse};
 
 use super::cel::{Expr, Template};
 use super::reach::Need;

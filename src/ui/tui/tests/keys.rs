@@ -652,6 +652,8 @@ fn every_view_has_a_digit_which_is_named_where_it_works() {
         assert_eq!((model.view, model.overlay), (*view, None));
         assert_eq!(View::named(view.name()), Some(*view));
     }
+    let names: Vec<&str> = View::ALL.iter().map(|view| view.name()).collect();
+    assert_eq!(names, lab::format::VIEWS, "lessons name the views that there are");
 }
 
 #[test]
