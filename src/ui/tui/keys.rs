@@ -68,12 +68,13 @@ pub fn latin(key: KeyEvent) -> KeyEvent {
     }
 }
 
-/// A paste, as the program in the pane wants it.
+/// A paste, as the program in the pane wants it. Control characters are left out, as other terminals
+/// do: a paste neither closes its own brackets nor presses Ctrl-D.
 pub fn paste(text: &str, bracketed: bool) -> Vec<u8> {
     let text = text.replace("\r\n", "\r").replace('\n', "\r");
+    let text = text.replace(|c: char| c.is_control() && c != '\r' && c != '\t', "");
     match bracketed {
-        // A paste cannot close its own brackets.
-        true => format!("\x1b[200~{}\x1b[201~", text.replace("\x1b[201~", "")).into_bytes(),
+        true => format!("\x1b[200~{text}\x1b[201~").into_bytes(),
         false => text.into_bytes(),
     }
 }
@@ -172,6 +173,13 @@ mod tests {
     #[test]
     fn a_paste_stays_inside_its_brackets() {
         assert_eq!(paste("a\nb", false), b"a\rb");
-        assert_eq!(paste("a\r\nb\x1b[201~rm", true), b"\x1b[200~a\rbrm\x1b[201~");
+        // A terminal removes what closes the brackets only once, if at all.
+        for closing in ["\x1b[201~", "\x1b[20\x1b[201~1~", "\u{9b}201~"] {
+            let pasted = paste(&format!("a\r\n\tb{closing}rm\x04\x03"), true);
+            let inside = pasted.strip_prefix(b"\x1b[200~").and_then(|p| p.strip_suffix(b"\x1b[201~"));
+            let inside = String::from_utf8(inside.unwrap().to_vec()).unwrap();
+            assert!(inside.starts_with("a\r\tb") && inside.ends_with("rm"), "{inside:?}");
+            assert!(!inside.replace(['\r', '\t'], "").contains(char::is_control), "{inside:?}");
+        }
     }
 }
