@@ -23,7 +23,7 @@ texts! {
         "클러스터가 {}초가 지나도 다 시작되지 않았습니다. 없는 것: {}. 계속 시작 중이며, `ropewalk status`로 진행 상황을, {}에서 이유를 볼 수 있고, `ropewalk down`으로 끝낼 수 있습니다.";
     WaitOver:
         "The cluster is not complete after {} s. Missing: {}.\nThe session begins all the same; `status` shows how far the cluster is, and its log tells why.",
-        "클러스터가 {}초 안에 모두 준비되지 않았습니다. 아직 준비되지 않은 것: {}.\n그대로 세션을 시작합니다. 상태는 `status`로, 원인은 로그에서 확인하십시오.";
+        "클러스터가 {}초 안에 모두 준비되지 않았습니다. 아직 준비되지 않은 것: {}.\n그대로 세션을 시작합니다. 상태는 `status`로, 원인은 로그에서 확인하세요.";
     NodesMissing: "nodes {}/{}", "노드 {}/{}";
     PodsMissing: "kube-system pods {}/{}", "kube-system 파드 {}/{}";
     OtherPort:
@@ -43,11 +43,11 @@ texts! {
          Type kubectl commands (`kubectl get nodes` or `get nodes`) and shell lines.\n\
          `help` shows what else there is, Tab completes, `quit` leaves.",
         "Ropewalk: 이 터미널 안에서 노드 {}개로 이루어진 진짜 쿠버네티스입니다.\n\
-         kubectl 명령(`kubectl get nodes` 또는 `get nodes`)과 셸 명령을 입력하십시오.\n\
+         kubectl 명령(`kubectl get nodes` 또는 `get nodes`)과 셸 명령을 입력하세요.\n\
          `help`는 도움말, Tab은 자동 완성, `quit`는 종료입니다.";
     WelcomePane:
         "Your shell: type answers, kubectl commands, or `hint`. F1 shows the keys.",
-        "셸입니다. 답, kubectl 명령, `hint`를 입력하십시오. 도움말은 F1입니다.";
+        "셸입니다. 답, kubectl 명령, `hint`를 입력하세요. 도움말은 F1입니다.";
     UpReady: "Cluster {} is ready; Ctrl-C stops it.", "{} 클러스터가 준비되었습니다. Ctrl-C로 멈춥니다.";
     NotUp: "Cluster {} is not running.", "{} 클러스터가 실행 중이 아닙니다.";
     NoCluster: "There is no cluster {}.", "{} 클러스터가 없습니다.";
@@ -105,7 +105,7 @@ texts! {
          In a second terminal:\n  export KUBECONFIG={}\n  export PATH={}:$PATH",
         "kubectl    kubectl get pods · k get pods · get pods    (셋 다 같은 명령입니다)\n\
          \x20          cp diff exec set top wait는 셸에도 같은 이름의 명령이 있으므로\n\
-         \x20          앞에 `kubectl` 또는 `k`를 붙이십시오\n\
+         \x20          앞에 `kubectl` 또는 `k`를 붙이세요\n\
          붙여넣기   apply -f -        이어서 YAML을 붙여넣고 Ctrl-D 또는 EOF로 끝냅니다\n\
          셸         그 밖의 모든 줄과 | > < & ; $ 가 들어 있는 줄은 셸에서 실행됩니다\n\
          \x20          cd, export, alias는 유지됩니다. !명령 은 항상 셸에서 실행됩니다\n\
@@ -156,7 +156,7 @@ texts! {
     DiskFull: "the store of {} finds no room on its disk; `ropewalk fault heal` makes some", "{} 노드의 저장소가 쓸 디스크 자리가 없습니다. `ropewalk fault heal`로 자리를 만듭니다";
     NodeStarts: "{} starts", "{} 노드를 켭니다";
     NodeIsOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드가 꺼졌습니다. `ropewalk fault node start {}`로 켤 수 있습니다";
-    NobodyAnswers: "it was the only control plane: pods run on, and nobody answers kubectl", "하나뿐인 컨트롤 플레인이었습니다. 파드는 계속 돌지만 kubectl에 답할 곳이 없습니다";
+    NobodyAnswers: "it was the only control plane: pods run on, and nobody answers kubectl", "하나뿐인 컨트롤 플레인이었습니다. 파드는 계속 실행되지만 kubectl에 답할 곳이 없습니다";
     NothingBroken: "nothing is broken", "고장 난 것이 없습니다";
     // -- usage of words of this place
     UsageMissing: "something is missing after `{}`", "`{}` 뒤에 무언가가 빠졌습니다";
@@ -170,10 +170,10 @@ texts! {
     // -- pasting
     PasteHint:
         "Paste or type YAML now. Ctrl-D, a line EOF, or an empty line after a complete\nobject sends it; Ctrl-C cancels.",
-        "YAML을 붙여넣거나 입력하십시오. Ctrl-D, EOF 줄, 또는 완성된 오브젝트 다음의\n빈 줄로 끝내면 전송하고, Ctrl-C는 취소합니다.";
+        "YAML을 붙여넣거나 입력하세요. Ctrl-D, EOF 줄, 또는 완성된 오브젝트 다음의\n빈 줄로 끝내면 전송하고, Ctrl-C는 취소합니다.";
     NotUtf8:
         "The line was given up: the terminal sent bytes that are not UTF-8. Set the terminal's encoding to UTF-8.",
-        "터미널이 UTF-8이 아닌 바이트를 보내서 이 줄을 버렸습니다. 터미널의 문자 인코딩을 UTF-8로 설정하십시오.";
+        "터미널이 UTF-8이 아닌 바이트를 보내서 이 줄을 버렸습니다. 터미널의 문자 인코딩을 UTF-8로 설정하세요.";
     PasteCut: "Cancelled; nothing was sent.", "취소했습니다. 아무것도 보내지 않았습니다.";
     PasteDropped:
         "Ctrl-C: lines that had come and had not run are dropped: {}.",
@@ -265,7 +265,7 @@ texts! {
         "The shell ended with code {}; the next line gets a new one.",
         "셸이 종료 코드 {}번으로 끝났습니다. 다음 줄부터 새 셸을 사용합니다.";
     ShellBroken: "the shell cannot be used: {}", "셸을 사용할 수 없습니다: {}";
-    ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하십시오. {} 셸이 제대로 동작합니까?";
+    ShellBrokenTry: "check the variable SHELL: is {} a working shell?", "SHELL 변수를 확인하세요. {} 셸이 제대로 동작합니까?";
     ClusterEnded: "cluster {} has ended", "{} 클러스터가 종료되었습니다";
     ClusterEndedWhy:
         "it was stopped from elsewhere, or its processes died; its log:\n       {}",
@@ -295,6 +295,14 @@ pub fn problem(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> 
 mod tests {
     use super::*;
     use lang::Text;
+
+    /// One tone: tasks and hints ask with 하세요.
+    #[test]
+    fn korean_asks_in_one_tone() {
+        for say in Say::ALL {
+            assert!(!say.pair().1.contains("십시오"), "{say:?}");
+        }
+    }
 
     /// Terminal cells, roughly: everything from Hangul on takes two.
     fn cells(line: &str) -> usize {

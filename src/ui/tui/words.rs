@@ -150,6 +150,11 @@ texts! { pub enum Word {
     HopKubelet: "kubelet {}: {}", "kubelet {}: {}";
     HopProxy: "proxy {}: {} rules, {} changed", "proxy {}: 규칙 {}개, {}개 바뀜";
     HopTold: "{}: {}", "{}: {}";
+    HopScale: "scale {} {} → {}", "스케일 {} {} → {}";
+    HopHave: "{} of {}", "{}/{}";
+    HopCreate: "{} of {}: create {}", "{}/{}: {}개 생성";
+    HopDelete: "{} of {}: delete {}", "{}/{}: {}개 삭제";
+    HopEndpoints: "endpoints {}: {} of {} ready", "엔드포인트 {}: {}개 준비됨 (전체 {}개)";
     // -- time
     TimeTitle: "time: what was done, newest first", "시간: 지금까지 한 일, 최근 것부터";
     TimeNone: "Nothing was changed yet.", "아직 바뀐 것이 없습니다.";

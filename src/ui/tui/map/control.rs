@@ -232,7 +232,7 @@ fn deed(model: &Model, hop: &Hop, named: bool) -> String {
             format!("{verb} {resource}{revision}")
         }
         Did::Told(event) => {
-            let text = told(event, name);
+            let text = told(model.lang, event, name);
             match (&hop.to, named) {
                 (Spot::Kubelet(node), true) => format!("{}: {text}", short(node)),
                 _ => text,

@@ -83,7 +83,7 @@ pub fn describe(lang: Lang, hop: &Hop) -> String {
             lang.say(Word::HopProxy, &[node, &rules.to_string(), &changed.to_string()])
         }
         Did::Told(event) => {
-            let told = told(event, name);
+            let told = told(lang, event, name);
             match &hop.to {
                 Spot::Kubelet(node) => lang.say(Word::HopKubelet, &[short(node), &told]),
                 other => lang.say(Word::HopTold, &[&who(lang, other), &told]),
@@ -93,23 +93,59 @@ pub fn describe(lang: Lang, hop: &Hop) -> String {
 }
 
 /// The event in a few words; `name` is that of the object that the record is about.
-pub fn told(event: &Event, name: &str) -> String {
+pub fn told(lang: Lang, event: &Event, name: &str) -> String {
     let verb = event.verb();
+    let counts = |word: Word, all: &[usize]| {
+        let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+        lang.say(word, &all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
     match event {
         Event::Status { phase } => phase.clone(),
         Event::Pull { image, .. } => format!("pull {image}"),
         Event::Start { container, .. } | Event::Stop { container } => format!("{verb} {container}"),
         Event::ScaleReplicaSet { replica_set, from, to } => {
-            format!("scale {} {from} → {to}", short(replica_set))
+            lang.say(Word::HopScale, &[short(replica_set), &from.to_string(), &to.to_string()])
         }
-        Event::ScaleTarget { from, to, .. } => format!("scale {} {from} → {to}", short(name)),
-        Event::ReconcileReplicaSet { wanted, have, create, delete } => match (create, delete.len()) {
-            (0, 0) => format!("{have} of {wanted}"),
-            (create, 0) => format!("{have} of {wanted}: create {create}"),
-            (_, delete) => format!("{have} of {wanted}: delete {delete}"),
+        Event::ScaleTarget { from, to, .. } => {
+            lang.say(Word::HopScale, &[short(name), &from.to_string(), &to.to_string()])
+        }
+        Event::ReconcileReplicaSet { wanted, have, create, delete } => match (*create, delete.len()) {
+            (0, 0) => counts(Word::HopHave, &[*have, *wanted]),
+            (create, 0) => counts(Word::HopCreate, &[*have, *wanted, create]),
+            (_, delete) => counts(Word::HopDelete, &[*have, *wanted, delete]),
         },
-        Event::Endpoints { ready, all } => format!("endpoints {name}: {ready} of {all} ready"),
+        Event::Endpoints { ready, all } => {
+            lang.say(Word::HopEndpoints, &[name, &ready.to_string(), &all.to_string()])
+        }
         _ if name.is_empty() => verb.to_string(),
         _ => format!("{verb} {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_told_in_the_language_of_the_interface() {
+        let reconcile = |create, delete: &[&str]| Event::ReconcileReplicaSet {
+            wanted: 5,
+            have: 3,
+            create,
+            delete: delete.iter().map(ToString::to_string).collect(),
+        };
+        for (event, english, korean) in [
+            (reconcile(0, &[]), "3 of 5", "3/5"),
+            (reconcile(2, &[]), "3 of 5: create 2", "3/5: 2개 생성"),
+            (reconcile(0, &["a"]), "3 of 5: delete 1", "3/5: 1개 삭제"),
+            (
+                Event::Endpoints { ready: 1, all: 2 },
+                "endpoints web: 1 of 2 ready",
+                "엔드포인트 web: 1개 준비됨 (전체 2개)",
+            ),
+        ] {
+            assert_eq!(told(Lang::En, &event, "web"), english);
+            assert_eq!(told(Lang::Ko, &event, "web"), korean);
+        }
     }
 }
