@@ -400,6 +400,8 @@ impl Session {
                 let spoken = now();
                 let (mut control, mut next) = match lesson::follow(&place, spoken).await {
                     Ok((control, first)) => (Some(control), Ok(Some(first))),
+                    // It was too busy to answer in the time that this took.
+                    Err(Error::Hangs { .. }) if known.is_none() => continue,
                     // The cluster has ended, or has no lessons.
                     Err(error) if known.is_none() || matches!(error, Error::NotRunning(_)) => return,
                     Err(error) => (None, Err(error)),

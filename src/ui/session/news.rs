@@ -3,8 +3,8 @@
 use super::Session;
 use crate::column::Column;
 use crate::texts::{Lang, Say, problem};
-use cluster::Place;
 use cluster::control::Control;
+use cluster::{Error, Place};
 use lang::charset::{eprintln, print, println};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -103,8 +103,14 @@ impl Session {
         let (place, dead, lang) = (self.place.clone(), self.dead.clone(), self.lang.clone());
         let news = self.news.clone();
         self.handle.spawn(async move {
-            if let Ok(mut control) = Control::connect(&place).await {
-                while let Ok(Some(_)) = control.next().await {}
+            loop {
+                match Control::connect(&place).await {
+                    Ok(mut control) => while let Ok(Some(_)) = control.next().await {},
+                    // It has not ended: it is too busy to answer in the time that this took.
+                    Err(Error::Hangs { .. }) => continue,
+                    Err(_) => {}
+                }
+                break;
             }
             dead.store(true, Ordering::Release);
             let lang = *lang.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,5 +156,29 @@ mod tests {
         news.release();
         news.tell("fifth".into());
         assert_eq!(*heard.lock().unwrap(), ["first", "fifth"]);
+    }
+
+    /// As long as a build takes all processors, or a start loads many images.
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_is_too_busy_to_answer_has_not_ended() {
+        use crate::session::Manner;
+        use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+        let dir = tempfile::tempdir().unwrap();
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let listener = tokio::net::UnixListener::bind(place.socket()).unwrap();
+        let session = Session::new(place, Lang::En, Manner::Pipe, tokio::runtime::Handle::current());
+        let (tell, mut told) = tokio::sync::mpsc::channel(8);
+        session.speak_through(move |words| tell.try_send(words).unwrap());
+        session.watch();
+        let _silent = listener.accept().await.unwrap();
+        let again = tokio::time::timeout(std::time::Duration::from_secs(60), listener.accept()).await;
+        let (read, mut write) = again.expect("it is asked again").unwrap().0.into_split();
+        let mut lines = BufReader::new(read).lines();
+        lines.next_line().await.unwrap(); // the greeting
+        write.write_all(b"{\"ok\":null}\n").await.unwrap();
+        assert!(told.try_recv().is_err() && !session.dead.load(Ordering::Acquire));
+        drop((lines, write));
+        assert!(told.recv().await.is_some_and(|words| words.contains("has ended")));
     }
 }
