@@ -83,13 +83,15 @@ pub async fn pause(continued: &mut Signal) -> io::Result<()> {
     Ok(())
 }
 
-/// What a full-screen program would have sent at its end, had it been let: the usual screen, no
-/// mouse, the usual keys.
+/// What a full-screen program would have sent at its end, had it been let: no mouse in any of its
+/// modes and encodings, the usual keys, and the usual screen.
+const LEAVE: &[u8] =
+    b"\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?2004l\x1b[?1l\x1b>\x1b[0m\x1b[?1049l";
+
+/// Ends a full-screen program's use of the terminal in its place.
 pub fn leave_full_screen() {
     let mut out = io::stdout();
-    let _ = out
-        .write_all(b"\x1b[?1000l\x1b[?1002l\x1b[?1006l\x1b[?1l\x1b>\x1b[0m\x1b[?1049l")
-        .and_then(|()| out.flush());
+    let _ = out.write_all(LEAVE).and_then(|()| out.flush()); // the terminal may be gone
 }
 
 /// The terminal passes every byte on, until this is dropped.
@@ -138,4 +140,26 @@ pub fn input_within(time: std::time::Duration) -> bool {
     let time = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
     matches!(poll(&mut wanted, time), Ok(1..))
         && wanted[0].revents().is_some_and(|found| found.contains(PollFlags::POLLIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tui_term::vt100::{MouseProtocolMode, Parser};
+
+    #[test]
+    fn a_program_that_was_ended_leaves_no_mode_behind() {
+        for mode in ["9", "1000", "1002", "1003"] {
+            let mut terminal = Parser::new(5, 20, 0);
+            let begin =
+                format!("\x1b[?1049h\x1b[?{mode}h\x1b[?1006h\x1b[?1005h\x1b[?2004h\x1b[?1h\x1b=\x1b[7m");
+            terminal.process(begin.as_bytes());
+            assert_ne!(terminal.screen().mouse_protocol_mode(), MouseProtocolMode::None);
+            terminal.process(LEAVE);
+            let screen = terminal.screen();
+            assert_eq!(screen.mouse_protocol_mode(), MouseProtocolMode::None, "{mode}");
+            assert!(!screen.alternate_screen() && !screen.bracketed_paste() && !screen.inverse());
+            assert!(!screen.application_cursor() && !screen.application_keypad());
+        }
+    }
 }
