@@ -107,12 +107,16 @@ pub fn offer(text: &str, source: &dyn Source) -> Offer {
         },
         Some(_) => return Offer::Files,
     };
-    // An RBAC object's name may be almost anything: the list of names is written to the terminal.
-    let fits = |found: &String| found.starts_with(last.as_str()) && !found.contains(char::is_control);
-    let mut found: Vec<String> = found.into_iter().filter(fits).collect();
+    Offer::Words(fitting(found, last))
+}
+
+/// The words that begin with what was typed, sorted. An RBAC object's name may be almost anything:
+/// one with control characters is not written to the terminal.
+fn fitting(mut found: Vec<String>, typed: &str) -> Vec<String> {
+    found.retain(|word| word.starts_with(typed) && !word.contains(char::is_control));
     found.sort();
     found.dedup();
-    Offer::Words(found)
+    found
 }
 
 fn names_of(plural: &str, source: &dyn Source) -> Vec<String> {

@@ -259,7 +259,7 @@ impl Model {
     }
 
     /// Why the picture may be an old one, in words. `None`: it is the present.
-    pub fn trouble(&self) -> Option<String> {
+    pub fn stale_reason(&self) -> Option<String> {
         if self.ended {
             return Some(self.lang.say(Word::StatusEnded, &[]));
         }

@@ -81,7 +81,7 @@ fn status(model: &Model) -> String {
     let mut parts = vec![model.name.clone()];
     let seconds = model.now.as_secs().to_string();
     match &model.status {
-        _ if model.ended => parts.extend(model.trouble()),
+        _ if model.ended => parts.extend(model.stale_reason()),
         None => parts.push(lang.say(Word::StatusWaiting, &[&seconds])),
         Some(status) if !model.ready() => {
             let of =
@@ -90,7 +90,7 @@ fn status(model: &Model) -> String {
             parts.push(lang.say(Word::StatusStarting, &[&nodes, &pods, &seconds]));
         }
         Some(_) => {
-            parts.extend(model.trouble());
+            parts.extend(model.stale_reason());
             let control = model.cluster.nodes.values().filter(|n| n.control_plane).count();
             let nodes = format!("{control}+{}", model.cluster.nodes.len() - control);
             parts.push(lang.say(Word::StatusNodes, &[&nodes]));
@@ -117,10 +117,10 @@ pub fn foot(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.height >= 1 {
         let tone = if model.prefix { Tone::Lit } else { Tone::Plain };
         // With one line only, what matters most stands in it.
-        let trouble = model.trouble().filter(|_| area.height == 1);
-        let tone = if trouble.is_some() { Tone::Bad } else { tone };
-        let keys = match (&trouble, model.look.ascii) {
-            (Some(trouble), _) => format!("{trouble}  {}", keys(model)),
+        let stale = model.stale_reason().filter(|_| area.height == 1);
+        let tone = if stale.is_some() { Tone::Bad } else { tone };
+        let keys = match (&stale, model.look.ascii) {
+            (Some(stale), _) => format!("{stale}  {}", keys(model)),
             (None, true) => keys(model).replace("↑↓", "Up/Dn").replace("← →", "<- ->"),
             (None, false) => keys(model),
         };
@@ -132,7 +132,7 @@ pub fn foot(model: &Model, area: Rect, buffer: &mut Buffer) {
             crate::texts::Lang::Ko => "KO",
         };
         let text = fit(&status(model), room.saturating_sub(4), ellipsis);
-        let tone = if model.trouble().is_some() { Tone::Bad } else { Tone::Dim };
+        let tone = if model.stale_reason().is_some() { Tone::Bad } else { Tone::Dim };
         buffer.set_string(area.x + 1, area.y + 1, format!("{text} {lang}"), model.look.tone(tone));
     }
 }
