@@ -46,6 +46,7 @@ pub mod look;
 pub mod map;
 pub mod markdown;
 pub mod model;
+mod osc;
 mod reflow;
 pub mod render;
 pub mod terminal;

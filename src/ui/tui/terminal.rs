@@ -1,6 +1,7 @@
 //! The shell's terminal, emulated: bytes in, a grid of cells out. What programs ask of a terminal
 //! is answered here.
 
+use super::osc::Bound;
 use super::reflow;
 use crate::texts::Lang;
 use std::cell::Cell;
@@ -97,12 +98,14 @@ pub fn forgiven() -> bool {
 
 pub struct Emulator {
     parser: vt100::Parser<Ears>,
+    bound: Bound,
 }
 
 impl Emulator {
     pub fn new(rows: u16, columns: u16) -> Emulator {
         let (rows, columns) = (rows.max(SMALLEST.0), columns.max(SMALLEST.1));
-        Emulator { parser: vt100::Parser::new_with_callbacks(rows, columns, SCROLLBACK, Ears::default()) }
+        let parser = vt100::Parser::new_with_callbacks(rows, columns, SCROLLBACK, Ears::default());
+        Emulator { parser, bound: Bound::default() }
     }
 
     /// Takes wishes from whoever knows this token, and from nobody else.
@@ -119,7 +122,8 @@ impl Emulator {
 
     /// Takes in output; what else it asked for comes back.
     pub fn take(&mut self, bytes: &[u8]) -> Asides {
-        self.guarded(|parser| parser.process(bytes));
+        let passed: Vec<u8> = bytes.iter().copied().filter(|byte| self.bound.passes(*byte)).collect();
+        self.guarded(|parser| parser.process(&passed));
         std::mem::take(&mut self.parser.callbacks_mut().asides)
     }
 
@@ -211,6 +215,19 @@ mod tests {
         assert_eq!(asides.wishes, [Wish::View("raft".into()), Wish::Lang(Lang::Ko)]);
         assert_eq!(asides.bells, 1);
         assert_eq!(shell.take(b""), Asides::default());
+    }
+
+    /// A log that begins a window's title and never ends it.
+    #[test]
+    fn an_endless_title_fills_no_memory_and_the_prompt_behind_it_is_seen() {
+        let mut shell = Emulator::new(5, 20);
+        shell.trust("t0ken".into());
+        shell.take(b"\x1b]ropewalk;t0ken;view;");
+        (0..256).for_each(|_| drop(shell.take(&[b'x'; 8192])));
+        let wishes = shell.take(b"\x1b\\> ").wishes;
+        let [Wish::View(kept)] = wishes.as_slice() else { panic!("{wishes:?}") };
+        assert!(kept.len() < 100_000, "{}", kept.len());
+        assert_eq!(shell.screen().contents(), "> ");
     }
 
     /// A container's log, a file: whoever prints does not know the token.
