@@ -92,6 +92,7 @@ texts! { pub enum Word {
     Score: "score", "점수";
     ChosenNode: "chosen: {}", "선택: {}";
     ChosenNobody: "no node fits: the pod waits", "맞는 노드가 없어 파드가 기다립니다";
+    Gone: "  deleted since", "  삭제됨";
     Fits: "fits", "통과";
     Committed: "committed {}", "커밋 {}";
     Quorum: "quorum {} of {}", "정족수 {}/{}";

@@ -20,7 +20,13 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
             if p.selector.is_empty() { String::new() } else { format!("  nodeSelector {}", p.selector) };
         format!("  {}{selector}", p.asks)
     });
-    canvas.row(1, 0, &[("pod ", Tone::Dim), (&object.name, Tone::Strong), (&asks, Tone::Plain)]);
+    // A decision is kept longer than its pod.
+    let gone = if pod.is_none() { canvas.word(Word::Gone, &[]) } else { String::new() };
+    canvas.row(
+        1,
+        0,
+        &[("pod ", Tone::Dim), (&object.name, Tone::Strong), (&asks, Tone::Plain), (&gone, Tone::Dim)],
+    );
     let Event::Schedule(decision) = &record.event else { return };
     let verdicts = &decision.verdicts;
     let names = verdicts.iter().map(|v| cells(short(&v.node))).max().unwrap_or(4);

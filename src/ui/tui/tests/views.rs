@@ -231,6 +231,18 @@ fn a_pod_that_bears_an_old_ones_name_does_not_show_the_old_ones_life() {
 }
 
 #[test]
+fn a_decision_about_a_pod_that_is_gone_says_so() {
+    for (lang, gone) in [(Lang::En, "deleted since"), (Lang::Ko, "삭제됨")] {
+        let mut model = midway(model(120, 34, lang, RICH), View::Scheduling);
+        let shown = text(&screen(&model));
+        assert!(shown.contains("pod web2") && !shown.contains(gone), "{shown}");
+        all(&mut model, "pods", vec![]);
+        let shown = text(&screen(&model));
+        assert!(shown.contains("pod web2") && shown.contains(gone), "{shown}");
+    }
+}
+
+#[test]
 fn a_warning_is_told_by_a_sign_and_not_by_colour_alone() {
     let mut model = model(120, 34, Lang::En, Look { ascii: true, ..Look::default() });
     model.view = View::Pod;
