@@ -10,9 +10,9 @@ use client::kube::api::Api;
 use client::kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use client::kube::runtime::watcher;
 use client::{Client, is_code, kubeconfig};
-use cluster::Place;
 use cluster::control::{Ask, Control, has_started};
 use cluster::faults::{Broken, Fault};
+use cluster::{Error, Place};
 use futures::StreamExt;
 use lab::view::{self, Entry, LessonView};
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tap::Record;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::SendError;
 use tokio::task::JoinSet;
 
 /// Pause before the cluster is asked again when it does not answer.
@@ -118,28 +119,38 @@ fn take(value: Value, batch: &mut Vec<Record>, lost: &mut u64) {
 /// How far the start is; then, whether the cluster is still there.
 async fn status(place: Place, tell: Sender<Event>) {
     loop {
-        if let Ok(mut control) = Control::connect(&place).await {
-            let mut progress = control.ask(&Ask::Wait).await.ok();
-            while let Some(value) = progress.take() {
-                let started = has_started(&value);
-                let state = if started { "running" } else { "starting" };
-                let told = json!({"state": state, "progress": value});
-                if tell.send(Event::Status(Some(told))).await.is_err() {
+        match Control::connect(&place).await {
+            Ok(control) => {
+                if follow_status(control, &tell).await.is_err() {
                     return;
                 }
-                if started {
-                    // The end of this connection is the end of the cluster.
-                    while let Ok(Some(_)) = control.next().await {}
-                    break;
-                }
-                progress = control.next().await.ok().flatten();
             }
+            // It has not ended: it is too busy to answer in the time that this took.
+            Err(Error::Hangs { .. }) => continue,
+            Err(_) => {}
         }
         if tell.send(Event::Status(None)).await.is_err() {
             return;
         }
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+/// Tells the status until the cluster ends. Fails when the interface has ended.
+async fn follow_status(mut control: Control, tell: &Sender<Event>) -> Result<(), SendError<Event>> {
+    let mut progress = control.ask(&Ask::Wait).await.ok();
+    while let Some(value) = progress {
+        let started = has_started(&value);
+        let state = if started { "running" } else { "starting" };
+        tell.send(Event::Status(Some(json!({"state": state, "progress": value})))).await?;
+        if started {
+            // The end of this connection is the end of the cluster.
+            while let Ok(Some(_)) = control.next().await {}
+            break;
+        }
+        progress = control.next().await.ok().flatten();
+    }
+    Ok(())
 }
 
 /// A client as the learner's own kubeconfig says; the requests name themselves, so that nobody
@@ -302,11 +313,7 @@ pub async fn ready(place: &Place) {
     }
 }
 
-async fn ask_teacher(
-    control: &mut Control,
-    lang: Lang,
-    ask: view::Ask,
-) -> Result<Option<Value>, cluster::Error> {
+async fn ask_teacher(control: &mut Control, lang: Lang, ask: view::Ask) -> Result<Option<Value>, Error> {
     control.ask(&lesson::asked(lang, ask)).await.map(Some)
 }
 
@@ -404,6 +411,30 @@ mod tests {
         let task = tokio::spawn(objects(place, ApiResource::from_gvk_with_plural(&kind, "pods"), tell));
         let event = next(&mut told).await;
         assert!(matches!(&event, Event::Silent(resource) if resource == "pods"), "{event:?}");
+        task.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_is_too_busy_to_answer_is_not_told_to_have_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        let (tell, mut told) = channel(8);
+        let task = tokio::spawn(status(place, tell));
+        let _silent = listener.accept().await.unwrap();
+        let again = tokio::time::timeout(Duration::from_secs(60), listener.accept()).await;
+        let (read, mut write) = again.expect("it is asked again").unwrap().0.into_split();
+        assert!(told.try_recv().is_err(), "nothing is known");
+        let mut lines = BufReader::new(read).lines();
+        for answer in ["null", r#"{"ready":true,"started":true}"#] {
+            lines.next_line().await.unwrap();
+            write.write_all(format!("{{\"ok\":{answer}}}\n").as_bytes()).await.unwrap();
+        }
+        let event = next(&mut told).await;
+        assert!(matches!(&event, Event::Status(Some(status)) if status["state"] == "running"), "{event:?}");
+        drop((lines, write));
+        assert!(matches!(next(&mut told).await, Event::Status(None)), "now it has");
         task.abort();
     }
 
