@@ -45,6 +45,16 @@ fn written(value: &Value) -> String {
         .map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, String::from)
 }
 
+/// Does this STATUS of kubectl tell that a container cannot start, or has ended badly? `Init:OOMKilled`
+/// and `ExitCode:3` do.
+fn is_failure(status: &str) -> bool {
+    let reason = status.strip_prefix("Init:").unwrap_or(status);
+    reason.ends_with("BackOff")
+        || reason.contains("Err")
+        || ["ExitCode:", "Signal:"].iter().any(|ended| reason.starts_with(ended))
+        || ["OOMKilled", "ContainerCannotRun", "ContainerStatusUnknown", "InvalidImageName"].contains(&reason)
+}
+
 pub(super) fn pod(object: &Value) -> Pod {
     let summary = summary(object);
     let node = text(object, "spec.nodeName").to_string();
@@ -54,9 +64,7 @@ pub(super) fn pod(object: &Value) -> Pod {
         (_, "Failed") => Stand::Failed,
         ("ContainerCreating" | "PodInitializing", _) => Stand::Starting,
         (_, "Running") if condition(object, "Ready") => Stand::Ready,
-        (status, _) if status.ends_with("BackOff") || status.contains("Err") || status.contains("Error") => {
-            Stand::Failed
-        }
+        (status, _) if is_failure(status) => Stand::Failed,
         _ if node.is_empty() => Stand::Waiting,
         _ => Stand::Starting,
     };
@@ -189,6 +197,15 @@ mod tests {
         assert_eq!(stand(on.clone(), waiting("ContainerCreating"), false), Stand::Starting);
         assert_eq!(stand(on.clone(), waiting("ImagePullBackOff"), false), Stand::Failed);
         assert_eq!(stand(on.clone(), waiting("CreateContainerConfigError"), false), Stand::Failed);
+        assert_eq!(stand(on.clone(), waiting("InvalidImageName"), false), Stand::Failed);
+        let ended = |terminated: Value| json!({"phase": "Running", "containerStatuses": [{"name": "c", "state": {"terminated": terminated}}]});
+        for terminated in [
+            json!({"reason": "OOMKilled", "exitCode": 137}),
+            json!({"exitCode": 3}),
+            json!({"signal": 9, "exitCode": 137}),
+        ] {
+            assert_eq!(stand(on.clone(), ended(terminated.clone()), false), Stand::Failed, "{terminated}");
+        }
         assert_eq!(stand(on.clone(), json!({"phase": "Running"}), false), Stand::Starting);
         assert_eq!(stand(on.clone(), ready.clone(), false), Stand::Ready);
         assert_eq!(stand(on.clone(), ready, true), Stand::Leaving);
