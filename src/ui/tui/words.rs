@@ -74,7 +74,7 @@ texts! { pub enum Word {
     Controllers: "controllers", "컨트롤러";
     NodeReady: "Ready", "Ready";
     NodeNotReady: "NotReady", "NotReady";
-    Cordoned: "cordoned", "스케줄 중지";
+    Cordoned: "cordoned", "스케줄링 제외";
     System: "system {}", "시스템 {}";
     MoreNodes: "+{} more nodes", "노드 {}개 더";
     NoNodeYet: "no node yet:", "노드 배정 전:";
@@ -132,6 +132,7 @@ texts! { pub enum Word {
     Restarts: "{} restarts", "재시작 {}회";
     On: "on {}", "노드 {}";
     Life: "what happened to it", "지나온 길";
+    NodeGone: "on a deleted node:", "삭제된 노드의 파드:";
     MapOld: "as it was {} s ago", "{}초 전 모습";
     // -- hops
     HopStage: "api: {}", "api: {}";

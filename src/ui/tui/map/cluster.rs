@@ -30,12 +30,9 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let (text, tone) = caption(model, canvas.width() < 60);
     canvas.put(1, last, &text, tone);
     let pods: Vec<&Pod> = scene.pods.values().collect();
-    let waiting: Vec<&&Pod> = pods.iter().filter(|p| p.node.is_empty()).collect();
-    let foot = last.saturating_sub(usize::from(!waiting.is_empty()));
-    if !waiting.is_empty() {
-        let names: Vec<&str> = waiting.iter().map(|p| p.name.as_str()).collect();
-        let sign = canvas.sign(Sign::Waiting);
-        let text = format!("{sign} {} {}", canvas.word(Word::NoNodeYet, &[]), names.join(" "));
+    let text = nowhere(canvas, scene);
+    let foot = last.saturating_sub(usize::from(!text.is_empty()));
+    if !text.is_empty() {
         canvas.put(1, foot, &text, Tone::Warn);
     }
     let mut by_node: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
@@ -73,6 +70,23 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         column(canvas, model, node, &pods(node), x, y, width - 1, foot, roomy);
         x += width;
     }
+}
+
+/// The pods that are on no node of the map: those that have none yet, and those whose Node was
+/// deleted and that the garbage collector of pods has not come to.
+fn nowhere(canvas: &Canvas<'_>, scene: &Cluster) -> String {
+    let named = |sign: Sign, word: Word, is: &dyn Fn(&Pod) -> bool| {
+        let pods = scene.pods.values().filter(|pod| is(pod));
+        let names: Vec<&str> = pods.map(|pod| pod.name.as_str()).collect();
+        let text = format!("{} {} {}", canvas.sign(sign), canvas.word(word, &[]), names.join(" "));
+        (!names.is_empty()).then_some(text)
+    };
+    let waiting = named(Sign::Waiting, Word::NoNodeYet, &|pod| pod.node.is_empty());
+    // Before the nodes are listed nothing is known of them.
+    let listed = !scene.nodes.is_empty();
+    let is_lost = |pod: &Pod| listed && !pod.node.is_empty() && !scene.nodes.contains_key(&pod.node);
+    let lost = named(Sign::Down, Word::NodeGone, &is_lost);
+    [lost, waiting].into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
 
 /// The way of every request; the row below it.

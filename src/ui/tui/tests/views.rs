@@ -231,6 +231,25 @@ fn a_pod_that_bears_an_old_ones_name_does_not_show_the_old_ones_life() {
 }
 
 #[test]
+fn a_pod_whose_node_was_deleted_is_still_on_the_map() {
+    for (lang, words) in [(Lang::En, "on a deleted node: gone-1"), (Lang::Ko, "삭제된 노드의 파드: gone-1")]
+    {
+        let mut model = model(120, 34, lang, RICH);
+        model.traffic.finish();
+        let pods = ["gone-1", "stays-1"].map(|name| {
+            let node = if name == "gone-1" { "ropewalk-worker2" } else { "ropewalk-worker" };
+            pod("default", name, node, "Running", 900)
+        });
+        all(&mut model, "pods", pods.to_vec());
+        assert!(!text(&screen(&model)).contains(words));
+        let nodes = vec![node("ropewalk-control-plane", true, true), node("ropewalk-worker", false, true)];
+        all(&mut model, "nodes", nodes);
+        let shown = text(&screen(&model));
+        assert!(shown.contains(words), "{shown}");
+    }
+}
+
+#[test]
 fn a_decision_about_a_pod_that_is_gone_says_so() {
     for (lang, gone) in [(Lang::En, "deleted since"), (Lang::Ko, "삭제됨")] {
         let mut model = midway(model(120, 34, lang, RICH), View::Scheduling);
