@@ -22,6 +22,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// More names than this are of no use to a person.
 const NAMES_MAX: u32 = 500;
 
+/// Lists that are kept: one for each kind and namespace that was asked for.
+const LISTS_MAX: usize = 64;
+
 /// (the number of the view of the kubeconfig, resource, namespace). An answer that comes after a
 /// change of the context is about another cluster or namespace.
 type Key = (u64, String, String);
@@ -41,6 +44,15 @@ struct Known {
 }
 
 type Book = BTreeMap<Key, Kept>;
+
+/// The list of a key. Beyond [`LISTS_MAX`] all others go whose answer is not on its way: they are
+/// asked for again.
+fn entry(book: &mut Book, key: Key) -> &mut Kept {
+    if book.len() >= LISTS_MAX && !book.contains_key(&key) {
+        book.retain(|_, kept| kept.asking);
+    }
+    book.entry(key).or_insert(Kept { at: None, names: vec![], asking: false })
+}
 
 /// Keeps an answer, if the question is still open; `None`: there is none.
 fn learn(book: &mut Book, key: &Key, names: Option<Vec<String>>) {
@@ -83,7 +95,7 @@ impl Names {
         let key = (number, kind.qualified(), namespace.clone());
         {
             let mut kept = open(&self.kept);
-            let entry = kept.entry(key.clone()).or_insert(Kept { at: None, names: vec![], asking: false });
+            let entry = entry(&mut kept, key.clone());
             if entry.asking || entry.at.is_some_and(|at| at.elapsed() < FRESH) {
                 return entry.names.clone();
             }
@@ -132,6 +144,19 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_ever_new_namespaces_are_kept_within_bounds() {
+        let mut book = Book::new();
+        let key = |n: usize| (1, "pods".to_string(), format!("n{n}"));
+        entry(&mut book, key(0)).asking = true;
+        for n in 1..1000 {
+            entry(&mut book, key(n)).names = vec!["web".into()];
+            assert!(book.len() <= LISTS_MAX);
+        }
+        assert!(book[&key(0)].asking, "its answer finds it");
+        assert_eq!(entry(&mut book, key(999)).names, ["web"]);
+    }
 
     #[test]
     fn a_late_answer_of_the_old_context_is_not_taken_for_the_new_one() {
