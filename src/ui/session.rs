@@ -325,7 +325,7 @@ impl Session {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("ropewalk").args(args).env("ROPEWALK_HOME", self.place.home.path());
         command.env(settings::LANG_VARIABLE, super::lesson::tag(self.lang()));
-        if let Some(before) = self.before.as_ref().and_then(|b| serde_json::to_string(b).ok()) {
+        if let Some(before) = self.before.as_ref().and_then(settings::last) {
             command.env(settings::LAST_VARIABLE, before);
         }
         if self.manner == Manner::Pipe {

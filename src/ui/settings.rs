@@ -2,6 +2,7 @@
 
 use super::texts::Lang;
 use cluster::Home;
+use lab::why::Typed;
 use lang::charset;
 use serde_json::{Value, json};
 
@@ -34,6 +35,16 @@ pub const LANG_VARIABLE: &str = "ROPEWALK_LANG";
 /// The line that ran before this one in the learner's shell and its exit code, as JSON (`{"line":
 /// …, "code": …}`): what `why` explains.
 pub const LAST_VARIABLE: &str = "ROPEWALK_LAST";
+
+/// Bytes of that line that are passed on: the kernel takes no variable above 128 KiB (execve(2),
+/// MAX_ARG_STRLEN), and JSON makes six bytes of a control character.
+const LAST_MAX: usize = 16 << 10;
+
+/// The value of [`LAST_VARIABLE`]. Of a long line, as of a here-document, the beginning.
+pub fn last(typed: &Typed) -> Option<String> {
+    let cut = (0..=LAST_MAX.min(typed.line.len())).rev().find(|at| typed.line.is_char_boundary(*at))?;
+    serde_json::to_string(&Typed { line: typed.line[..cut].into(), code: typed.code }).ok()
+}
 
 /// `--lang`, else the language of the REPL that asks, else the saved choice, else `LC_ALL` or
 /// `LANG`; English where Korean cannot be shown.
@@ -74,5 +85,19 @@ mod tests {
         assert_eq!(load(&home)["theme"], "dark");
         std::fs::write(home.settings(), "{").unwrap();
         assert_eq!(saved(&home), None);
+    }
+
+    #[test]
+    fn a_long_line_can_be_told_to_the_next_program() {
+        for filling in ["\x01", "파", "x\n"] {
+            let line = format!("kubectl apply -f - <<EOF\n{}", filling.repeat(1 << 20));
+            let told = last(&Typed { line: line.clone(), code: 1 }).unwrap();
+            // A variable is its name, `=`, its value and a NUL.
+            assert!(LAST_VARIABLE.len() + told.len() + 2 <= 128 << 10, "{}", told.len());
+            let back: Typed = serde_json::from_str(&told).unwrap();
+            assert!(line.starts_with(&back.line) && back.line.len() > 10_000 && back.code == 1);
+        }
+        let short = Typed { line: "get pods".into(), code: 0 };
+        assert_eq!(serde_json::from_str::<Typed>(&last(&short).unwrap()).unwrap(), short);
     }
 }
