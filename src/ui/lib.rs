@@ -59,6 +59,7 @@ mod shell;
 pub mod terminal;
 pub mod texts;
 pub mod tui;
+mod typed;
 
 /// What keeps the seat from being taken.
 #[derive(Debug, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 use super::column::Column;
 use super::terminal;
+use super::typed::typed_text;
 use linux::{fds, pty};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{
@@ -306,38 +307,6 @@ impl Screen {
     }
 }
 
-/// The text of keys that no program read. Keys that are no text (arrows, Ctrl-L, an end of input)
-/// do nothing any more; the keys that erase do so, as in the kernel's line editor. A tab becomes a
-/// space: there is nothing that it could complete. Pure.
-fn typed_text(keys: &str) -> String {
-    let mut text = String::new();
-    let mut keys = keys.chars();
-    let line = |text: &str| text.rfind('\n').map_or(0, |end| end + 1);
-    while let Some(key) = keys.next() {
-        match key {
-            '\r' | '\n' => text.push('\n'),
-            '\t' => text.push(' '),
-            // ESC [ PARAMETERS LETTER, ESC O LETTER, or a key that is held with Alt.
-            '\x1b' => match keys.next() {
-                Some('[') => {
-                    keys.find(|c| ('\x40'..='\x7e').contains(c));
-                }
-                Some('O') => drop(keys.next()),
-                _ => {}
-            },
-            '\x08' | '\x7f' => {
-                if text.len() > line(&text) {
-                    text.pop();
-                }
-            }
-            '\x15' => text.truncate(line(&text)),
-            key if key.is_control() => {}
-            key => text.push(key),
-        }
-    }
-    text
-}
-
 /// How marks begin. A number of [`DIGITS`] and a BEL follow: `ESC ] ropewalk-TOKEN ;
 /// 000000000000002a BEL`.
 #[derive(Clone)]
@@ -462,20 +431,6 @@ mod tests {
         let (mut screen, _shell) = Screen::open(Arc::default()).unwrap();
         screen.last += 1; // dropped with what the terminal had not passed on
         assert!(settles(&mut screen), "each line waits until it gives up");
-    }
-
-    #[test]
-    fn keys_that_are_no_text_do_not_stand_on_the_next_line() {
-        for (keys, text) in [
-            ("ls\r", "ls\n"),
-            ("\x1b[Als\x1b[1;5D\x1bOA\x0c\0", "ls"),
-            ("get po\tweb", "get po web"),
-            ("\x1b[200~a\rb\x1b[201~", "a\nb"),
-            ("lss\x7f\x1bx -l\x1b", "ls -l"),
-            ("ls\r\x7fx\x15파드\x08", "ls\n파"),
-        ] {
-            assert_eq!(typed_text(keys), text, "{keys:?}");
-        }
     }
 
     #[test]

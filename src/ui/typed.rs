@@ -1,0 +1,65 @@
+//! Keys that were typed while a program ran, as text for the next prompt.
+
+/// The text of keys that no program read. Keys that are no text (arrows, Ctrl-L, an end of input)
+/// do nothing any more; the keys that erase do so, as in the kernel's line editor. A tab becomes a
+/// space: there is nothing that it could complete. Pure.
+pub fn typed_text(keys: &str) -> String {
+    let mut text = String::new();
+    let mut keys = keys.chars();
+    let line = |text: &str| text.rfind('\n').map_or(0, |end| end + 1);
+    while let Some(key) = keys.next() {
+        match key {
+            '\r' | '\n' => text.push('\n'),
+            '\t' => text.push(' '),
+            // ESC [ PARAMETERS LETTER, ESC O LETTER, or a key that is held with Alt.
+            '\x1b' => match keys.next() {
+                Some('[') => {
+                    keys.find(|c| ('\x40'..='\x7e').contains(c));
+                }
+                Some('O') => drop(keys.next()),
+                // The answer of a terminal to a program that has ended meanwhile: ESC ] TEXT, up to
+                // BEL or ESC \. Without an end it was a key that is held with Alt.
+                Some(']' | 'P' | '_' | '^' | 'X') => {
+                    let rest = keys.as_str();
+                    let ends = ["\x07", "\x1b\\"].map(|end| rest.find(end).map(|at| at + end.len()));
+                    if let Some(end) = ends.into_iter().flatten().min() {
+                        keys = rest[end..].chars();
+                    }
+                }
+                _ => {}
+            },
+            '\x08' | '\x7f' => {
+                if text.len() > line(&text) {
+                    text.pop();
+                }
+            }
+            '\x15' => text.truncate(line(&text)),
+            key if key.is_control() => {}
+            key => text.push(key),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_are_no_text_do_not_stand_on_the_next_line() {
+        for (keys, text) in [
+            ("ls\r", "ls\n"),
+            ("\x1b[Als\x1b[1;5D\x1bOA\x0c\0", "ls"),
+            ("get po\tweb", "get po web"),
+            ("\x1b[200~a\rb\x1b[201~", "a\nb"),
+            ("lss\x7f\x1bx -l\x1b", "ls -l"),
+            ("ls\r\x7fx\x15파드\x08", "ls\n파"),
+            ("l\x1b]11;rgb:1e1e/1e1e/2e2e\x07s", "ls"),
+            ("l\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\s\x07", "ls"),
+            ("\x1bP>|xterm(390)\x1b\\ls\x1b]", "ls"),
+            ("\x1b]ls\r", "ls\n"),
+        ] {
+            assert_eq!(typed_text(keys), text, "{keys:?}");
+        }
+    }
+}
