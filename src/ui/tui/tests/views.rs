@@ -230,6 +230,53 @@ fn a_pod_that_bears_an_old_ones_name_does_not_show_the_old_ones_life() {
     assert!(!text(&screen(&model)).contains("pull nginx"));
 }
 
+/// What comes from a cluster may be anything: a message of a container, a name in another's cluster.
+#[test]
+fn no_text_of_the_cluster_reaches_the_terminal_as_an_order() {
+    let odd = [
+        "\x1b[2J\x1b]0;x\x07",
+        "e\u{301}\u{301}",
+        "파드\n\t파드",
+        "👩\u{200d}🚀\u{fe0f}",
+        "\u{202e}abc\u{9b}1m",
+        "\0",
+    ];
+    for (at, odd) in odd.into_iter().enumerate() {
+        for look in [RICH, Look { ascii: true, ..RICH }] {
+            let mut model = model(80, 24, Lang::Ko, look);
+            model.traffic.finish();
+            let name = format!("{odd}{at}");
+            all(&mut model, "nodes", vec![node(&name, true, true), node("w", false, true)]);
+            all(&mut model, "pods", vec![pod("default", &name, &name, odd, 900)]);
+            all(
+                &mut model,
+                "events",
+                vec![json!({"metadata": {"name": "e", "namespace": "default", "resourceVersion": "901"},
+                "involvedObject": {"kind": "Pod", "namespace": "default", "name": name},
+                "type": "Warning", "reason": odd, "message": odd.repeat(40)})],
+            );
+            let mut view = done(Lang::Ko);
+            (view.debrief, view.notices) = (vec![odd.repeat(9)], vec![odd.into()]);
+            (view.lost, view.also) = (Some(odd.into()), vec![vec![odd.into()]]);
+            tell(&mut model, Event::Lesson(Box::new(view)));
+            tell(&mut model, Event::Refused(odd.into()));
+            for (width, height) in [(20, 5), (33, 9), (80, 24), (120, 34)] {
+                tell(&mut model, Event::Resize(Size::new(width, height)));
+                for view in View::ALL {
+                    for focus in [Pane::Lesson, Pane::Map] {
+                        (model.view, model.focus) = (*view, focus);
+                        let shown = text(&screen(&model));
+                        assert!(!shown.replace('\n', "").contains(char::is_control), "{view:?} {odd:?}");
+                        for line in shown.lines() {
+                            assert!(line.width() <= usize::from(width), "{view:?} {odd:?}: {line:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_pod_whose_node_was_deleted_is_still_on_the_map() {
     for (lang, words) in [(Lang::En, "on a deleted node: gone-1"), (Lang::Ko, "삭제된 노드의 파드: gone-1")]
