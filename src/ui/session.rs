@@ -102,6 +102,8 @@ pub struct Session {
     cut: bool,
     /// What the lesson engine was too busy to hear at once, on its way.
     announced: Option<tokio::task::JoinHandle<()>>,
+    /// The task that follows the lesson.
+    following: Option<tokio::task::AbortHandle>,
     /// What the engine said of lines that Ctrl-C has stopped, until that is shown.
     stopped: Option<String>,
 }
@@ -131,6 +133,7 @@ impl Session {
             interrupt: at_terminal.then(|| signal(SignalKind::interrupt()).ok()).flatten(),
             cut: false,
             announced: None,
+            following: None,
             stopped: None,
         }
     }

@@ -386,11 +386,12 @@ impl Session {
     }
 
     /// Says what the engine finds out by itself, until the cluster ends. After an error of the
-    /// engine it is said, too, and the lesson is followed anew, with a growing pause.
-    pub fn watch_lesson(&self) {
+    /// engine it is said, too, and the lesson is followed anew, with a growing pause. One that
+    /// followed before ends: it may be in such a pause, and would say everything twice.
+    pub fn watch_lesson(&mut self) {
         let (place, lang, style) = (self.place.clone(), self.lang.clone(), self.style());
         let news = self.news.clone();
-        self.handle.spawn(async move {
+        let following = self.handle.spawn(async move {
             // What was known before a change of language stays known: the first view in the other
             // one may have news.
             let mut known: Option<LessonView> = None;
@@ -439,6 +440,9 @@ impl Session {
                 }
             }
         });
+        if let Some(before) = self.following.replace(following.abort_handle()) {
+            before.abort();
+        }
     }
 }
 
@@ -580,7 +584,7 @@ mod tests {
         let failed = LessonView { not_yet: Some("no pod".into()), ..open.clone() };
         let views = vec![(vec![open, failed.clone(), failed], None), (vec![view(State::Done)], None)];
         tells(&runtime, &place, views);
-        let session = {
+        let mut session = {
             let _inside = runtime.enter();
             Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone())
         };
@@ -599,6 +603,25 @@ mod tests {
     }
 
     #[test]
+    fn a_lesson_is_followed_once() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let open = LessonView { id: "t/04".into(), ..LessonView::default() };
+        tells(&runtime, &place, vec![(vec![open.clone()], None), (vec![open], None)]);
+        let mut session = session_at(&runtime, place);
+        session.watch_lesson();
+        let first = session.following.clone().unwrap();
+        session.watch_lesson();
+        let ended = async {
+            while !first.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        };
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap() });
+        assert!(!session.following.unwrap().is_finished(), "the newer one goes on");
+    }
+
+    #[test]
     fn an_error_of_the_engine_is_said_and_the_lesson_followed_again() {
         let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
         let place = Home::at(dir.path()).cluster("main").unwrap();
@@ -607,7 +630,7 @@ mod tests {
         let damaged = Some("the history is damaged");
         let views = vec![(vec![view(State::Open)], damaged), (vec![view(State::Done)], None)];
         tells(&runtime, &place, views);
-        let session = {
+        let mut session = {
             let _inside = runtime.enter();
             Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone())
         };
