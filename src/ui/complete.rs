@@ -1,6 +1,7 @@
 //! What Tab offers: verbs, flags, kinds and live names of kubectl, words of this place, files for
 //! the shell.
 
+use super::dialect;
 use super::line::{self, WORDS, bare_verbs};
 use super::names::Names;
 use super::tui::model::View;
@@ -119,6 +120,18 @@ fn fitting(mut found: Vec<String>, typed: &str) -> Vec<String> {
     found
 }
 
+/// What Tab writes for a word: in quotes if the shell would take some of it for its own. Nothing
+/// can be said against a ClusterRole with the name `x;reboot`. `alone`: no other word fits, so a
+/// space follows, unless the word goes on. Pure.
+pub fn as_typed(word: &str, alone: bool) -> String {
+    let literal = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.chars().all(literal) || word.starts_with('=') {
+        return dialect::quote(word) + if alone { " " } else { "" };
+    }
+    let goes_on = word.ends_with(['/', '=']);
+    if alone && !goes_on { format!("{word} ") } else { word.to_string() }
+}
+
 fn names_of(plural: &str, source: &dyn Source) -> Vec<String> {
     kinds::all().iter().find(|k| k.plural == plural).map(|k| source.names(k, None)).unwrap_or_default()
 }
@@ -217,5 +230,26 @@ mod tests {
         assert_eq!(words("lab leave "), ["broken-selector"]);
         assert_eq!(words("why pod/w"), ["pod/web"]);
         assert_eq!(words("next "), Vec::<String>::new());
+    }
+
+    #[test]
+    fn tab_writes_no_name_that_the_shell_would_run() {
+        for (word, typed) in [
+            ("web", "web "),
+            ("pod/", "pod/"),
+            ("--output=", "--output="),
+            ("system:node-proxier", "system:node-proxier "),
+            ("파드", "파드 "),
+            ("x;reboot", "'x;reboot' "),
+            ("$(reboot)", "'$(reboot)' "),
+            ("it's", "'it'\\''s' "),
+            ("=ls", "'=ls' "),
+            ("a b", "'a b' "),
+        ] {
+            assert_eq!(as_typed(word, true), typed);
+            assert_eq!(as_typed(word, false), typed.trim_end());
+            let cut = line::cut(typed);
+            assert!(!cut.special && cut.words == [word], "{typed}: {cut:?}");
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! Lines from someone who types: history, completion, several lines where one is not enough.
 
-use super::complete::{Offer, offer};
-use super::dialect;
+use super::complete::{Offer, as_typed, offer};
 use super::kubeconfig::{Watched, prompt};
 use super::line;
 use super::names::Names;
@@ -20,6 +19,7 @@ use rustyline::{
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -65,18 +65,6 @@ impl Completer for LineHelper {
     }
 }
 
-/// What Tab writes for a word: in quotes if the shell would take some of it for its own. Nothing
-/// can be said against a ClusterRole with the name `x;reboot`. `alone`: no other word fits, so a
-/// space follows, unless the word goes on. Pure.
-fn as_typed(word: &str, alone: bool) -> String {
-    let literal = |c: char| c.is_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !word.chars().all(literal) || word.starts_with('=') {
-        return dialect::quote(word) + if alone { " " } else { "" };
-    }
-    let goes_on = word.ends_with(['/', '=']);
-    if alone && !goes_on { format!("{word} ") } else { word.to_string() }
-}
-
 /// Returns where the word at the end of `text` begins. A separator may be longer than one byte:
 /// U+00A0, U+3000.
 fn word_start(text: &str) -> usize {
@@ -108,6 +96,13 @@ fn is_whole(before: &str, input: &str) -> bool {
 /// `?` on an empty line shows the keys of the interface around this shell.
 struct AskFrame {
     token: String,
+    /// A command is typed, not a text that continues one.
+    first: Arc<AtomicBool>,
+}
+
+/// Is `?` a question behind this line? In a manifest or a here-document it is a letter. Pure.
+fn asks_for_help(line: &str, first: bool) -> bool {
+    line.is_empty() && first
 }
 
 impl rustyline::ConditionalEventHandler for AskFrame {
@@ -118,7 +113,7 @@ impl rustyline::ConditionalEventHandler for AskFrame {
         _: bool,
         context: &rustyline::EventContext<'_>,
     ) -> Option<rustyline::Cmd> {
-        if !context.line().is_empty() {
+        if !asks_for_help(context.line(), self.first.load(Ordering::Relaxed)) {
             return None;
         }
         print!("\x1b]{};{};help\x07", super::tui::terminal::TELL, self.token);
@@ -200,6 +195,8 @@ pub struct Prompt {
     config: Watched,
     cluster: String,
     ahead: Ahead,
+    /// A command is typed, not a text that continues one.
+    first: Arc<AtomicBool>,
 }
 
 /// Input that is there before a prompt asks for it.
@@ -240,9 +237,10 @@ impl Prompt {
             .color_mode(colours)
             .build();
         let mut editor = Editor::with_config(config)?;
+        let first: Arc<AtomicBool> = Arc::default();
         if let Some(token) = session.frame.clone() {
             let key = rustyline::KeyEvent::new('?', rustyline::Modifiers::NONE);
-            let ask = Box::new(AskFrame { token });
+            let ask = Box::new(AskFrame { token, first: first.clone() });
             editor.bind_sequence(key, rustyline::EventHandler::Conditional(ask));
         }
         editor.bind_sequence(
@@ -269,6 +267,7 @@ impl Prompt {
             config: Watched::new(&session.place.kubeconfig()),
             cluster: session.place.name.clone(),
             ahead: Ahead::default(),
+            first,
         })
     }
 
@@ -278,6 +277,7 @@ impl Prompt {
     }
 
     fn read(&mut self, prompt: &str) -> Given {
+        self.first.store(prompt != CONTINUED, Ordering::Relaxed);
         let styled = match terminal::colours() {
             true => format!("\x1b[1;32m{prompt}\x1b[0m"),
             false => prompt.to_string(),
@@ -430,24 +430,9 @@ mod tests {
     }
 
     #[test]
-    fn tab_writes_no_name_that_the_shell_would_run() {
-        for (word, typed) in [
-            ("web", "web "),
-            ("pod/", "pod/"),
-            ("--output=", "--output="),
-            ("system:node-proxier", "system:node-proxier "),
-            ("파드", "파드 "),
-            ("x;reboot", "'x;reboot' "),
-            ("$(reboot)", "'$(reboot)' "),
-            ("it's", "'it'\\''s' "),
-            ("=ls", "'=ls' "),
-            ("a b", "'a b' "),
-        ] {
-            assert_eq!(as_typed(word, true), typed);
-            assert_eq!(as_typed(word, false), typed.trim_end());
-            let cut = line::cut(typed);
-            assert!(!cut.special && cut.words == [word], "{typed}: {cut:?}");
-        }
+    fn a_question_mark_is_a_letter_in_a_text_that_continues() {
+        assert!(asks_for_help("", true));
+        assert!(!asks_for_help("", false) && !asks_for_help("ls file", true));
     }
 
     #[test]
