@@ -10,6 +10,8 @@ use cluster::launch::{self, Launched};
 use cluster::{Home, Place, Spec};
 use lab::view::{Ask, LessonView, Proof, State};
 use lang::charset::eprintln;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Stdio;
@@ -89,6 +91,25 @@ async fn news_or_time(control: &mut Control) -> Result<(), String> {
         Err(_) | Ok(Ok(Some(_))) => Ok(()),
         Ok(Ok(None)) => Err("the cluster ended".into()),
         Ok(Err(error)) => Err(error.say(Lang::En)),
+    }
+}
+
+/// The process group of a REPL: it and what its lines run. Killed when dropped: lines that are cut
+/// off would go on without the REPL, on a cluster that is taken away.
+struct Group(Option<i32>);
+
+impl Group {
+    /// That of a process which leads one and has not been waited for.
+    fn of(leader: &tokio::process::Child) -> Group {
+        Group(leader.id().and_then(|pid| i32::try_from(pid).ok()))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL); // they may have ended
+        }
     }
 }
 
@@ -274,15 +295,18 @@ impl ProofCluster {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| e.to_string())?;
+        let mut group = Group::of(&child);
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let read = async {
             let (told, complained) = futures::join!(read_end(out), read_end(err));
             let (mut told, complained) = (told.map_err(|e| e.to_string())?, complained);
             told.extend(complained.map_err(|e| e.to_string())?);
             let status = child.wait().await.map_err(|e| e.to_string())?;
+            group.0 = None; // what it left in the background belongs to the answer
             Ok((status.code().unwrap_or(128), String::from_utf8_lossy(&told).into_owned()))
         };
         match timeout(limit, read).await {
@@ -313,6 +337,18 @@ mod tests {
         let mut control = Control::connect(&place).await.unwrap();
         cluster.await.unwrap();
         assert_eq!(news_or_time(&mut control).await, Err("the cluster ended".to_string()));
+    }
+
+    #[tokio::test]
+    async fn lines_that_are_cut_off_leave_no_process_behind() {
+        let mut command = tokio::process::Command::new("/bin/sh");
+        command.args(["-c", "sleep 1000 & sleep 1000; echo"]).process_group(0).kill_on_drop(true);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let out = child.stdout.take();
+        drop(Group::of(&child));
+        // Each of them holds the pipe.
+        let ended = timeout(Duration::from_secs(60), read_end(out)).await;
+        assert!(ended.expect("one goes on").unwrap().is_empty());
     }
 
     #[tokio::test]
