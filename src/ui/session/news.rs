@@ -6,6 +6,7 @@ use crate::texts::{Lang, Say, problem};
 use cluster::control::Control;
 use cluster::{Error, Place};
 use lang::charset::{eprintln, print, println};
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,8 +26,13 @@ struct State {
     voice: Option<Voice>,
     /// A program has the terminal to itself.
     held: bool,
-    kept: String,
+    /// What waits, the oldest first.
+    kept: VecDeque<String>,
 }
+
+/// News that wait, at most; the oldest go. A step that is lost and found again for an hour, while a
+/// file is edited, is told as it is in the end.
+const KEPT_MAX: usize = 5;
 
 impl News {
     pub fn new(column: Arc<Column>) -> News {
@@ -44,7 +50,11 @@ impl News {
             return;
         }
         if state.held || !state.kept.is_empty() || self.column.full_screen() {
-            return state.kept.push_str(&words);
+            state.kept.push_back(words);
+            while state.kept.len() > KEPT_MAX {
+                state.kept.pop_front();
+            }
+            return;
         }
         if let Some(voice) = &mut state.voice {
             voice(words);
@@ -66,7 +76,9 @@ impl News {
         if self.column.take_inside() {
             println!();
         }
-        print!("{}", std::mem::take(&mut state.kept));
+        for words in state.kept.drain(..) {
+            print!("{words}");
+        }
     }
 }
 
@@ -146,16 +158,19 @@ mod tests {
         news.tell("second".into());
         column.saw(b"\x1b[?1049l");
         news.tell("third, not before it".into());
-        assert_eq!(news.open().kept, "secondthird, not before it");
+        assert_eq!(news.open().kept, ["second", "third, not before it"]);
         news.release();
-        assert_eq!(news.open().kept, "");
+        assert!(news.open().kept.is_empty());
         news.hold();
         news.tell("fourth".into());
         assert_eq!(*heard.lock().unwrap(), ["first"]);
-        assert_eq!(news.open().kept, "fourth");
+        assert_eq!(news.open().kept, ["fourth"]);
         news.release();
         news.tell("fifth".into());
         assert_eq!(*heard.lock().unwrap(), ["first", "fifth"]);
+        news.hold();
+        (0..1000).for_each(|n| news.tell(format!("{n}\n")));
+        assert_eq!(news.open().kept, ["995\n", "996\n", "997\n", "998\n", "999\n"]);
     }
 
     /// As long as a build takes all processors, or a start loads many images.
