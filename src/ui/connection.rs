@@ -264,8 +264,8 @@ async fn part(place: &Place, foreign: &Foreign, lang: Lang, talk: bool) {
     }
 }
 
-/// Reads the answer to a question. Anything but yes is no, and so is a signal that asks for the end:
-/// this program has a handler for each, which nobody listens to at this point.
+/// Reads the answer to a question. Anything but yes is no, and so is a signal that asks for the
+/// end: this program has a handler for each, which nobody listens to at this point.
 async fn agrees() -> bool {
     let cut = async {
         match stop_requested() {
@@ -333,8 +333,8 @@ mod tests {
         assert!(why.contains("nodes 2/3") && !why.contains("etcd") && !why.contains("kube-system"), "{why}");
     }
 
-    /// Set in the process that is asked, to the name of the signal that it gets: a signal reaches all
-    /// of a process.
+    /// Set in the process that is asked, to the name of the signal that it gets: a signal reaches
+    /// all of a process.
     const INSIDE: &str = "ROPEWALK_TEST_FAREWELL";
 
     /// Not a test of its own: what the one below runs in a process.

@@ -45,8 +45,8 @@ struct Known {
 
 type Book = BTreeMap<Key, Kept>;
 
-/// The list of a key. Beyond [`LISTS_MAX`] all others go whose answer is not on its way: they are
-/// asked for again.
+/// The list of a key. Beyond [`LISTS_MAX`] all others go whose answer is not on its way: the next
+/// Tab asks anew.
 fn entry(book: &mut Book, key: Key) -> &mut Kept {
     if book.len() >= LISTS_MAX && !book.contains_key(&key) {
         book.retain(|_, kept| kept.asking);

@@ -113,8 +113,8 @@ impl Drop for Group {
     }
 }
 
-/// Reads a stream to its end. Returns the last [`OUTPUT_KEPT`] bytes: a wrong answer may print for as
-/// long as it is let.
+/// Reads a stream to its end. Returns the last [`OUTPUT_KEPT`] bytes: a wrong answer may print for
+/// as long as it is let.
 async fn read_end(stream: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> {
     let (mut kept, Some(mut stream)) = (Vec::new(), stream) else { return Ok(vec![]) };
     let mut bytes = [0; 16 << 10];

@@ -279,8 +279,8 @@ texts! {
     }
 }
 
-/// What happened, why, and what to try, as printed on standard error. What it names may have control
-/// characters in it: they are left out.
+/// What happened, why, and what to try, as printed on standard error. What it names may have
+/// control characters in it: they are left out.
 pub fn problem(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> String {
     let mut out = format!("ropewalk: {what}");
     for (label, text) in [(Say::Why, why), (Say::Try, tip)] {

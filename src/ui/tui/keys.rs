@@ -68,8 +68,8 @@ pub fn latin(key: KeyEvent) -> KeyEvent {
     }
 }
 
-/// A paste, as the program in the pane wants it. Control characters are left out, as other terminals
-/// do: a paste neither closes its own brackets nor presses Ctrl-D.
+/// A paste, as the program in the pane wants it. Control characters are left out, as other
+/// terminals do: a paste neither closes its own brackets nor presses Ctrl-D.
 pub fn paste(text: &str, bracketed: bool) -> Vec<u8> {
     let text = text.replace("\r\n", "\r").replace('\n', "\r");
     let text = text.replace(|c: char| c.is_control() && c != '\r' && c != '\t', "");

@@ -45,8 +45,8 @@ fn written(value: &Value) -> String {
         .map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, String::from)
 }
 
-/// Does this STATUS of kubectl tell that a container cannot start, or has ended badly? `Init:OOMKilled`
-/// and `ExitCode:3` do.
+/// Does this STATUS of kubectl tell that a container cannot start, or has ended badly?
+/// `Init:OOMKilled` and `ExitCode:3` do.
 fn is_failure(status: &str) -> bool {
     let reason = status.strip_prefix("Init:").unwrap_or(status);
     reason.ends_with("BackOff")
