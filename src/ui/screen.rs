@@ -204,7 +204,8 @@ impl Screen {
         }
         if lost {
             let mut out = io::stdout();
-            let _ = out.write_all(b"\x07").and_then(|()| out.flush()); // a closed terminal hears no bell
+            // A closed terminal hears no bell.
+            let _ = out.write_all(b"\x07").and_then(|()| out.flush());
         }
         self.pass_on()
     }

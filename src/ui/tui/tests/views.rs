@@ -230,7 +230,7 @@ fn a_pod_that_bears_an_old_ones_name_does_not_show_the_old_ones_life() {
     assert!(!text(&screen(&model)).contains("pull nginx"));
 }
 
-/// What comes from a cluster may be anything: a message of a container, a name in a foreign cluster.
+/// What comes from a cluster may be anything: a container's message, a name in a foreign cluster.
 #[test]
 fn no_text_of_the_cluster_reaches_the_terminal_as_an_order() {
     let odd = [
