@@ -332,7 +332,9 @@ pub async fn question(place: Place, lang: Lang, ask: view::Ask, tell: Sender<Eve
         Ok(None) => return,
         Err(error) => Err(error.say(lang)),
     };
-    let _ = tell.send(event.unwrap_or_else(Event::Refused)).await; // the interface may have ended
+    // The learner did not ask for the list: what they asked for is still on its way.
+    let refused = if list { Event::NoLesson } else { Event::Refused };
+    let _ = tell.send(event.unwrap_or_else(refused)).await; // the interface may have ended
 }
 
 #[cfg(test)]
@@ -436,6 +438,19 @@ mod tests {
         drop((lines, write));
         assert!(matches!(next(&mut told).await, Event::Status(None)), "now it has");
         task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_list_that_is_refused_answers_no_question_of_the_learners() {
+        let refusal = || vec![json!({"error": "the lessons are damaged"})];
+        let (_dir, place) = answers(vec![vec![("guest", refusal())]]);
+        let (tell, mut told) = channel(8);
+        question(place.clone(), Lang::En, view::Ask::List, tell.clone()).await;
+        let event = next(&mut told).await;
+        assert!(matches!(&event, Event::NoLesson(why) if why.contains("damaged")), "{event:?}");
+        question(place, Lang::En, view::Ask::Next, tell).await;
+        let event = next(&mut told).await;
+        assert!(matches!(&event, Event::Refused(why) if why.contains("damaged")), "{event:?}");
     }
 
     #[tokio::test]
