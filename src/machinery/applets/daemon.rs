@@ -8,14 +8,14 @@ pub fn serve(says: &str, server: impl Future<Output = Result<(), String>>) -> i3
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => runtime,
         Err(e) => {
-            eprintln!("{says}: cannot start: {e}");
+            super::err(&format!("{says}: cannot start: {e}\n"));
             return 1;
         }
     };
     match tokio::task::LocalSet::new().block_on(&runtime, server) {
         Ok(()) => 0,
         Err(e) => {
-            eprintln!("{says}: {e}");
+            super::err(&format!("{says}: {e}\n"));
             1
         }
     }

@@ -30,7 +30,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
     let port = match asked.as_deref().unwrap_or("8080").parse::<u16>() {
         Ok(port) => port,
         Err(_) => {
-            eprintln!("echo-server: bad port {:?}", asked.unwrap_or_default());
+            super::err(&format!("echo-server: bad port {:?}\n", asked.unwrap_or_default()));
             return 1;
         }
     };
@@ -47,7 +47,7 @@ async fn run(port: u16) -> Result<(), String> {
     let address = SocketAddr::from(([0, 0, 0, 0], port));
     let listener =
         TcpListener::bind(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))?;
-    println!("listening on {address}");
+    super::out(&format!("listening on {address}\n"));
     let host = nix::unistd::gethostname().map(|h| h.to_string_lossy().into_owned()).unwrap_or_default();
     let host: Rc<str> = host.into();
     let (stop, stopping) = watch::channel(false);

@@ -39,11 +39,13 @@ mod wget;
 /// A program: arguments (with its name first) in, exit code out.
 type Applet = fn(Vec<OsString>) -> i32;
 
-/// Programs that a reader who goes away ends, as everybody expects of `ps | head`. Rust ignores
-/// SIGPIPE otherwise. Not `nc`: `nc -lk` outlives a client that closes early.
-const ENDED_BY_ITS_READER: [&str; 21] = [
-    "clear", "free", "gunzip", "gzip", "hd", "hexdump", "hostname", "ifconfig", "ip", "less", "more",
-    "netstat", "nslookup", "ping", "ps", "stress", "tar", "top", "wget", "which", "zcat",
+/// Programs that SIGPIPE ends when the reader of their output is gone, as everybody expects of
+/// `ps | head`. Rust ignores SIGPIPE otherwise, and its `println!` panics then. Not `nc`: `nc -lk`
+/// outlives a client that closes early. `curl` and the servers go on too, and write with [`out`]
+/// and [`err`]; uutils' programs set the signal themselves.
+const ENDED_BY_ITS_READER: [&str; 24] = [
+    "clear", "find", "free", "gunzip", "gzip", "hd", "hexdump", "hostname", "ifconfig", "ip", "less", "more",
+    "netstat", "nslookup", "ping", "ps", "stress", "tar", "top", "watch", "wget", "which", "xargs", "zcat",
 ];
 
 /// Runs the program of that name and returns its exit code; `None` if it is no applet. At most once
@@ -105,6 +107,13 @@ fn out(text: &str) {
     use std::io::Write;
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Text to standard error, for programs that outlive the reader of their output: `eprintln!` would
+/// panic.
+fn err(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().lock().write_all(text.as_bytes()); // nobody is left to read why
 }
 
 /// Standard base64, for `Authorization`.

@@ -70,7 +70,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
     match result {
         Ok(()) => 0,
         Err(what) => {
-            eprintln!("{}", if what.is_empty() { USAGE.to_string() } else { format!("nc: {what}") });
+            super::err(&if what.is_empty() { format!("{USAGE}\n") } else { format!("nc: {what}\n") });
             1
         }
     }
@@ -105,7 +105,7 @@ fn dial_one(call: &Call, host: &str, addresses: &[IpAddr], port: u16) -> Result<
     let place = format!("{host} ({ip}:{port})");
     let note = |what: &str| {
         if call.verbose {
-            eprintln!("{place} {what}");
+            super::err(&format!("{place} {what}\n"));
         }
     };
     if call.udp {
@@ -148,12 +148,12 @@ fn listen(call: &Call) -> Result<(), String> {
     }
     let listener = TcpListener::bind(address).map_err(|e| format!("bind: {}", told(&e)))?;
     if call.verbose {
-        eprintln!("listening on {address} ...");
+        super::err(&format!("listening on {address} ...\n"));
     }
     loop {
         let (stream, peer) = listener.accept().map_err(|e| format!("accept: {}", told(&e)))?;
         if call.verbose {
-            eprintln!("connect to {address} from {peer}");
+            super::err(&format!("connect to {address} from {peer}\n"));
         }
         let served =
             if call.program.is_empty() { converse(stream, call) } else { serve(stream, &call.program) };

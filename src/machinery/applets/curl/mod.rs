@@ -32,7 +32,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
     let options = match options::parse(&args, read_file) {
         Ok(options) => options,
         Err(what) => {
-            eprintln!("curl: {what}\ncurl: try 'curl --help' for more information");
+            super::err(&format!("curl: {what}\ncurl: try 'curl --help' for more information\n"));
             return 2;
         }
     };
@@ -45,7 +45,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
         return 0;
     }
     if options.urls.is_empty() {
-        eprintln!("curl: (2) no URL specified\ncurl: try 'curl --help' for more information");
+        super::err("curl: (2) no URL specified\ncurl: try 'curl --help' for more information\n");
         return 2;
     }
     let mut code = 0;
@@ -68,7 +68,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
             report.code = fault.code;
             report.error.clone_from(&fault.text);
             if !options.silent || options.show_error {
-                eprintln!("curl: ({}) {}", fault.code, fault.text);
+                super::err(&format!("curl: ({}) {}\n", fault.code, fault.text));
             }
         }
         if let Some(format) = &options.write_out {
@@ -194,7 +194,7 @@ fn request(
 ) -> Result<Answer, Fault> {
     let note = |text: String| {
         if options.verbose {
-            eprint!("{text}");
+            super::err(&text);
         }
     };
     let addresses = http::look_up(url, &deadline).map_err(|e| match e {
@@ -395,7 +395,7 @@ fn finish(
         }
     }
     if options.verbose {
-        eprintln!("* Connection #0 to host {} left intact", url.host);
+        super::err(&format!("* Connection #0 to host {} left intact\n", url.host));
     }
     if options.fail_with_body && status >= 400 { failed() } else { Ok(()) }
 }

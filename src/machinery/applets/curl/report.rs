@@ -82,7 +82,9 @@ impl Report {
                     let name = &rest[1..end];
                     match self.value(name) {
                         Some(value) => out.push_str(&value),
-                        None => eprintln!("curl: unknown --write-out variable: '{name}'"),
+                        None => {
+                            super::super::err(&format!("curl: unknown --write-out variable: '{name}'\n"));
+                        }
                     }
                     rest = &rest[end + 1..];
                 }

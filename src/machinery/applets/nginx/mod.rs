@@ -92,13 +92,13 @@ pub fn main(args: Vec<OsString>) -> i32 {
     let call = match parse(&args) {
         Ok(call) => call,
         Err(e) => {
-            eprintln!("nginx: {e}");
+            super::err(&format!("nginx: {e}\n"));
             return 1;
         }
     };
     match call {
         Call::Version => {
-            eprintln!("nginx version: nginx (Ropewalk's own, {})", env!("CARGO_PKG_VERSION"));
+            super::err(concat!("nginx version: nginx (Ropewalk's own, ", env!("CARGO_PKG_VERSION"), ")\n"));
             return 0;
         }
         Call::Signal(signal) => return send(signal),
@@ -107,17 +107,17 @@ pub fn main(args: Vec<OsString>) -> i32 {
     let config = match config::load(Path::new(DIRECTORY)) {
         Ok(config) => config,
         Err(e) => {
-            eprintln!("nginx: [emerg] {e}");
+            super::err(&format!("nginx: [emerg] {e}\n"));
             return 1;
         }
     };
     if call == Call::Serve {
         return daemon::serve("nginx: [emerg]", run(config));
     }
-    eprintln!("nginx: configuration of {DIRECTORY} test is successful");
+    super::err(&format!("nginx: configuration of {DIRECTORY} test is successful\n"));
     if call == Call::Dump {
         for (path, text) in config.files {
-            println!("# configuration file {}:\n{text}", path.display());
+            super::out(&format!("# configuration file {}:\n{text}\n", path.display()));
         }
     }
     0
@@ -126,7 +126,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
 /// `-s`: to the server that runs in this container.
 fn send(signal: Signal) -> i32 {
     let told = |why: String| {
-        eprintln!("nginx: [error] {why}");
+        super::err(&format!("nginx: [error] {why}\n"));
         1
     };
     let text = match std::fs::read_to_string(PID_FILE) {
@@ -236,7 +236,9 @@ async fn run(config: Config) -> Result<(), String> {
                 match (read, taken) {
                     // Connections that there are go on as they began.
                     (Ok(new), Ok(())) => config = Rc::new(new),
-                    (_, Err(why)) | (Err(why), _) => eprintln!("nginx: [emerg] {why}; the old configuration stays"),
+                    (_, Err(why)) | (Err(why), _) => {
+                        super::err(&format!("nginx: [emerg] {why}; the old configuration stays\n"));
+                    }
                 }
             }
             Some((address, stream, peer)) = arrivals.recv() => {

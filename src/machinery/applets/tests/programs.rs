@@ -1,0 +1,91 @@
+//! The room's programs as processes of their own. The shell forks only where no thread runs, and
+//! signals, closed pipes and exit statuses exist only between processes, so unit tests do not reach
+//! them. This file has no test harness: called under the name of a program it is that program.
+
+#[path = "programs/pipes.rs"]
+mod pipes;
+#[path = "programs/shell.rs"]
+mod shell;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// A test's name, and what it does; it panics if it fails.
+type Test = (&'static str, fn(&Room));
+
+const TESTS: &[Test] = &[
+    ("a_reader_that_is_gone_ends_a_program_quietly", pipes::a_reader_that_is_gone_ends_a_program_quietly),
+    ("scripts_do_what_dash_does", shell::scripts_do_what_dash_does),
+];
+
+/// What a program said, and its exit status: 128 and the signal if one ended it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Told {
+    pub out: String,
+    pub err: String,
+    pub code: i32,
+}
+
+/// A folder with a link for each program, and an empty one to work in.
+pub struct Room {
+    _dir: tempfile::TempDir,
+    bin: PathBuf,
+    pub work: PathBuf,
+}
+
+impl Room {
+    fn new() -> Room {
+        let dir = tempfile::tempdir().unwrap();
+        let (bin, work) = (dir.path().join("bin"), dir.path().join("work"));
+        std::fs::create_dir(&bin).unwrap();
+        std::fs::create_dir(&work).unwrap();
+        let own = std::env::current_exe().unwrap();
+        for name in ["cat", "grep", "head", "ls", "mkdir", "seq", "sh", "sleep", "tar", "wc", "yes"] {
+            std::os::unix::fs::symlink(&own, bin.join(name)).unwrap();
+        }
+        Room { _dir: dir, bin, work }
+    }
+
+    /// A call of this binary under a program's name. Only the room's own programs are in its PATH.
+    pub fn program(&self, name: &str) -> Command {
+        use std::os::unix::process::CommandExt;
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg0(name).env_clear().env("PATH", &self.bin).current_dir(&self.work).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a script in the room's shell.
+    pub fn sh(&self, script: &str) -> Told {
+        told(self.program("sh").args(["-c", script]))
+    }
+}
+
+/// Runs a program to its end.
+pub fn told(command: &mut Command) -> Told {
+    use std::os::unix::process::ExitStatusExt;
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let code = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0));
+    Told { out: text(&output.stdout), err: text(&output.stderr), code }
+}
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let name = args.first().and_then(|name| Path::new(name).file_name()).unwrap_or_default();
+    if let Some(code) = applets::run(&name.to_string_lossy(), args.clone()) {
+        return ExitCode::from(code as u8);
+    }
+    let words: Vec<String> = args.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    if words.iter().any(|word| word == "--list") {
+        TESTS.iter().for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let filter = words.iter().find(|word| !word.starts_with('-')).map_or("", String::as_str);
+    let room = Room::new();
+    for (name, test) in TESTS.iter().filter(|(name, _)| name.contains(filter)) {
+        test(&room); // a failure is a panic, which ends this process
+        println!("test {name} ... ok");
+    }
+    ExitCode::SUCCESS
+}
