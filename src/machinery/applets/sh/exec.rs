@@ -29,6 +29,12 @@ fn turn(result: Run) -> Result<Turn, Flow> {
     }
 }
 
+/// The commands of a list that is one pipeline of several and nothing else.
+fn plain_pipeline(list: &AndOrList) -> Option<&[Command]> {
+    let Pipeline { timed: None, bang: false, seq } = &list.first else { return None };
+    (list.additional.is_empty() && seq.len() > 1).then_some(seq)
+}
+
 impl Shell {
     /// `last` everywhere: nothing comes after it in this process.
     pub fn program(&mut self, program: &Program, last: bool) -> Run {
@@ -57,17 +63,28 @@ impl Shell {
     }
 
     fn in_background(&mut self, commands: &AndOrList) -> Run {
-        match self.fork_background()? {
-            Side::Child => {
-                let result = self.and_or(commands, true);
-                self.leave(result)
-            }
-            Side::Parent(pid) => {
-                self.jobs.add_command(pid, commands.to_string());
-                self.background = Some(pid);
-                self.done(0)
-            }
+        let mut pids = Vec::new();
+        let started = match plain_pipeline(commands) {
+            // `$!` is the last process of the pipeline itself, as in all shells: a shell around it
+            // would be ended by `kill $!`, and the pipeline would go on.
+            Some(members) => self.start_pipe(members, false, &mut pids),
+            None => match self.fork_background(None)? {
+                Side::Child => {
+                    let result = self.and_or(commands, true);
+                    self.leave(result)
+                }
+                Side::Parent(pid) => {
+                    pids.push(pid);
+                    Ok(())
+                }
+            },
+        };
+        if let Some(last) = pids.last() {
+            self.jobs.add_command(&pids, self.state.pipefail, commands.to_string());
+            self.background = Some(*last);
         }
+        started?;
+        self.done(0)
     }
 
     fn and_or(&mut self, list: &AndOrList, last: bool) -> Run {
@@ -117,10 +134,27 @@ impl Shell {
 
     fn pipe(&mut self, commands: &[Command]) -> Run {
         let mut pids = Vec::new();
+        let started = self.start_pipe(commands, true, &mut pids);
+        // Known before the first of them is waited for, else a status would be lost.
+        pids.iter().for_each(|pid| self.jobs.add(*pid));
+        started?;
+        let exits: Vec<_> = pids.into_iter().map(|pid| self.wait_for(pid)).collect();
+        self.take_terminal();
+        let failed = exits.iter().rev().find(|exit| exit.code() != 0).filter(|_| self.state.pipefail);
+        match failed.or(exits.last()) {
+            Some(exit) => self.after_foreground(*exit),
+            None => Ok(0),
+        }
+    }
+
+    /// Starts the commands of a pipeline, each in a child that reads what the one before writes.
+    /// `pids` gets those that were started, even if one could not be.
+    fn start_pipe(&mut self, commands: &[Command], wait: bool, pids: &mut Vec<i32>) -> Result<(), Flow> {
         let mut input: Option<OwnedFd> = None;
         for (i, command) in commands.iter().enumerate() {
             let output = if i + 1 < commands.len() { Some(self.new_pipe()?) } else { None };
-            match self.fork_foreground(pids.first().copied())? {
+            let leader = pids.first().copied();
+            match if wait { self.fork_foreground(leader)? } else { self.fork_background(leader)? } {
                 Side::Child => {
                     let connect = || -> std::io::Result<()> {
                         if let Some(input) = &input {
@@ -137,20 +171,12 @@ impl Shell {
                     self.leave(result)
                 }
                 Side::Parent(pid) => {
-                    // Known before anybody is waited for, else a status would be lost.
-                    self.jobs.add(pid);
                     pids.push(pid);
                     input = output.map(|(read, _)| read);
                 }
             }
         }
-        let exits: Vec<_> = pids.into_iter().map(|pid| self.wait_for(pid)).collect();
-        self.take_terminal();
-        let failed = exits.iter().rev().find(|exit| exit.code() != 0).filter(|_| self.state.pipefail);
-        match failed.or(exits.last()) {
-            Some(exit) => self.after_foreground(*exit),
-            None => Ok(0),
-        }
+        Ok(())
     }
 
     /// Both ends where no script can name them: (read, write).

@@ -15,11 +15,26 @@ const ENDED_MAX: usize = 1024;
 struct Job {
     /// `%1`: given when it starts, and its own until it is forgotten.
     number: usize,
-    pid: i32,
-    /// Its exit, once it is known.
-    exit: Option<Exit>,
+    /// Its processes in the order of the pipeline, each with its exit once that is known. The last
+    /// one is `$!`.
+    members: Vec<(i32, Option<Exit>)>,
+    /// `pipefail` was on: the last exit that is a failure counts.
+    pipefail: bool,
     /// As it was written; nothing for what runs in the foreground.
     command: String,
+}
+
+impl Job {
+    fn pid(&self) -> i32 {
+        self.members.last().map_or(0, |(pid, _)| *pid)
+    }
+
+    /// The exit, once all processes have ended.
+    fn exit(&self) -> Option<Exit> {
+        let exits = self.members.iter().map(|(_, exit)| *exit).collect::<Option<Vec<_>>>()?;
+        let failed = exits.iter().rev().find(|exit| exit.code() != 0).filter(|_| self.pipefail);
+        failed.or(exits.last()).copied()
+    }
 }
 
 /// Children in the order of their start.
@@ -28,16 +43,18 @@ pub struct Jobs(Vec<Job>);
 
 impl Jobs {
     pub fn add(&mut self, pid: i32) {
-        self.add_command(pid, String::new());
+        self.add_command(&[pid], false, String::new());
     }
 
-    pub fn add_command(&mut self, pid: i32, command: String) {
-        self.0.retain(|job| job.pid != pid); // its number was used before
+    /// Adds a command of one process or, for a pipeline, of several.
+    pub fn add_command(&mut self, pids: &[i32], pipefail: bool, command: String) {
+        self.0.retain(|job| !pids.contains(&job.pid())); // the kernel gave its number again
         let number = self.0.iter().map(|job| job.number).max().unwrap_or(0) + 1;
-        self.0.push(Job { number, pid, exit: None, command });
-        let ended = self.0.iter().filter(|job| job.exit.is_some()).count();
+        let members = pids.iter().map(|pid| (*pid, None)).collect();
+        self.0.push(Job { number, members, pipefail, command });
+        let ended = self.0.iter().filter(|job| job.exit().is_some()).count();
         if ended > ENDED_MAX
-            && let Some(oldest) = self.0.iter().position(|job| job.exit.is_some())
+            && let Some(oldest) = self.0.iter().position(|job| job.exit().is_some())
         {
             self.0.remove(oldest);
         }
@@ -45,15 +62,16 @@ impl Jobs {
 
     /// Notes an exit; a stranger's (an orphan given to pid 1) is nobody's business.
     fn ended(&mut self, pid: i32, exit: Exit) {
-        if let Some(job) = self.0.iter_mut().find(|job| job.pid == pid) {
-            job.exit = Some(exit);
+        let mut members = self.0.iter_mut().flat_map(|job| &mut job.members);
+        if let Some((_, known)) = members.find(|(member, known)| *member == pid && known.is_none()) {
+            *known = Some(exit);
         }
     }
 
     /// The exit of an ended child, which is then forgotten; `Err` if there is no such child.
     fn take(&mut self, pid: i32) -> Result<Option<Exit>, ()> {
-        let at = self.0.iter().position(|job| job.pid == pid).ok_or(())?;
-        let exit = self.0[at].exit;
+        let at = self.0.iter().position(|job| job.pid() == pid).ok_or(())?;
+        let exit = self.0[at].exit();
         if exit.is_some() {
             self.0.remove(at);
         }
@@ -61,7 +79,7 @@ impl Jobs {
     }
 
     fn all_ended(&self) -> bool {
-        self.0.iter().all(|job| job.exit.is_some())
+        self.0.iter().all(|job| job.exit().is_some())
     }
 
     pub fn clear(&mut self) {
@@ -71,24 +89,48 @@ impl Jobs {
     /// The child that a script names: by its pid, or `%1` for the first job.
     pub fn named(&self, name: &str) -> Option<i32> {
         match name.strip_prefix('%') {
-            Some("" | "%" | "+") => self.0.last().map(|job| job.pid),
-            Some(number) => {
-                let number = number.parse::<usize>().ok()?;
-                self.0.iter().find(|job| job.number == number).map(|job| job.pid)
-            }
+            Some(job) => self.job(job).map(Job::pid),
             None => name.parse().ok(),
         }
+    }
+
+    /// What `kill` ends: the process of that number, or all processes of a job that still run.
+    pub fn targets(&self, name: &str) -> Option<Vec<i32>> {
+        match name.strip_prefix('%') {
+            Some(job) => {
+                let running = self.job(job)?.members.iter().filter(|(_, exit)| exit.is_none());
+                Some(running.map(|(pid, _)| *pid).collect())
+            }
+            None => Some(vec![name.parse().ok()?]),
+        }
+    }
+
+    /// The job that `%name` means.
+    fn job(&self, name: &str) -> Option<&Job> {
+        match name {
+            "" | "%" | "+" => self.0.last(),
+            number => {
+                let number = number.parse::<usize>().ok()?;
+                self.0.iter().find(|job| job.number == number)
+            }
+        }
+    }
+
+    /// Forgets the jobs that have ended: `jobs` told of them.
+    pub fn forget_ended(&mut self) {
+        self.0.retain(|job| job.exit().is_none());
     }
 
     /// What `jobs` prints.
     pub fn describe(&self) -> String {
         let line = |job: &Job| {
-            let state = match job.exit {
+            let state = match job.exit() {
                 None => "Running".to_string(),
                 Some(Exit::Code(0)) => "Done".to_string(),
                 Some(exit) => format!("Done({})", exit.code()),
             };
-            format!("[{}] {} {state:<10} {}", job.number, job.pid, job.command).trim_end().to_string() + "\n"
+            format!("[{}] {} {state:<10} {}", job.number, job.pid(), job.command).trim_end().to_string()
+                + "\n"
         };
         self.0.iter().map(line).collect()
     }
@@ -164,13 +206,14 @@ impl Shell {
         Ok(side)
     }
 
-    /// Makes a child that we do not wait for: on a terminal ^C does not reach it.
-    pub fn fork_background(&mut self) -> Result<Side, Flow> {
+    /// Makes a child that we do not wait for: on a terminal ^C does not reach it. `leader` is the
+    /// first of its pipeline.
+    pub fn fork_background(&mut self, leader: Option<i32>) -> Result<Side, Flow> {
         let on_terminal = self.owns_terminal();
         let side = self.fork()?;
         if on_terminal {
             let child = if let Side::Parent(pid) = side { pid } else { 0 };
-            let _ = setpgid(Pid::from_raw(child), Pid::from_raw(child));
+            let _ = setpgid(Pid::from_raw(child), Pid::from_raw(leader.unwrap_or(child)));
         }
         if side == Side::Child {
             if !on_terminal {
@@ -299,14 +342,29 @@ mod tests {
     #[test]
     fn a_job_keeps_its_number_when_another_is_forgotten() {
         let mut jobs = Jobs::default();
-        jobs.add_command(10, "sleep 5".into());
-        jobs.add_command(20, "sleep 6".into());
+        jobs.add_command(&[10], false, "sleep 5".into());
+        jobs.add_command(&[20], false, "sleep 6".into());
         jobs.ended(10, Exit::Signal(15));
         assert!(jobs.take(10).is_ok());
         assert_eq!((jobs.named("%1"), jobs.named("%2")), (None, Some(20)));
         assert_eq!(jobs.describe(), "[2] 20 Running    sleep 6\n");
         jobs.add(30);
         assert_eq!(jobs.named("%3"), Some(30));
+    }
+
+    #[test]
+    fn a_pipeline_has_ended_when_its_last_process_has() {
+        for (pipefail, code) in [(false, 0), (true, 3)] {
+            let mut jobs = Jobs::default();
+            jobs.add_command(&[10, 11, 12], pipefail, "a |b |c".into());
+            assert_eq!((jobs.named("%1"), jobs.targets("%1")), (Some(12), Some(vec![10, 11, 12])));
+            jobs.ended(12, Exit::Code(0));
+            jobs.ended(11, Exit::Code(3));
+            assert_eq!((jobs.take(12), jobs.targets("%%")), (Ok(None), Some(vec![10])));
+            jobs.ended(10, Exit::Code(0));
+            assert_eq!(jobs.take(12), Ok(Some(Exit::Code(code))));
+        }
+        assert_eq!((Jobs::default().targets("%1"), Jobs::default().targets("7")), (None, Some(vec![7])));
     }
 
     #[test]

@@ -62,7 +62,12 @@ impl Shell {
             "trap" => self.trap_builtin(args),
             "wait" => self.wait_command(args),
             "kill" => self.kill(args),
-            "jobs" => self.print(&self.jobs.describe()),
+            "jobs" => {
+                self.reap();
+                let text = self.jobs.describe();
+                self.jobs.forget_ended();
+                self.print(&text)
+            }
             "read" => self.read_builtin(args),
             "getopts" => self.getopts(args),
             "umask" => self.umask(args),

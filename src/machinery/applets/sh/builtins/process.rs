@@ -39,8 +39,9 @@ impl Shell {
         }
         let mut status = 0;
         for target in targets {
-            let sent = match self.jobs.named(target) {
-                Some(pid) => send(pid, number),
+            let sent = match self.jobs.targets(target) {
+                Some(pids) if pids.is_empty() => Err(Errno::ESRCH), // a job that has ended
+                Some(pids) => pids.into_iter().try_for_each(|pid| send(pid, number)),
                 None => Err(Errno::EINVAL),
             };
             if let Err(e) = sent {
