@@ -54,6 +54,28 @@ fn is_plain(word: &str) -> bool {
     word.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-=,:%+@".contains(&b))
 }
 
+/// Where pieces of a word stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// What expansions make is split, and may be a pattern.
+    Open,
+    /// Nothing is split: the value of an assignment, the name of a file. Quotes inside `${x:-…}`
+    /// are quotes, as in the open.
+    Whole,
+    /// In double quotes or a here-document, where `'` is plain inside `${x:-…}` too.
+    Quoted,
+}
+
+impl Place {
+    fn of_result(self) -> Kind {
+        if self == Place::Open { Kind::Result } else { Kind::Quoted }
+    }
+
+    fn of_text(self) -> Kind {
+        if self == Place::Quoted { Kind::Quoted } else { Kind::Literal }
+    }
+}
+
 impl Shell {
     /// All of it: one word may become none or many.
     pub fn words(&mut self, word: &str) -> Result<Vec<String>, Flow> {
@@ -62,7 +84,7 @@ impl Shell {
         }
         let pieces = self.parse_word(word)?;
         let mut fields = Fields::new();
-        self.pieces(&pieces, false, &mut fields)?;
+        self.pieces(&pieces, Place::Open, &mut fields)?;
         let separators = self.state.get("IFS").unwrap_or(IFS).to_string();
         let mut words = Vec::new();
         for field in fields.0.into_iter().flat_map(|field| split(field, &separators)) {
@@ -85,7 +107,13 @@ impl Shell {
             return Ok(word.to_string());
         }
         let pieces = self.parse_word(word)?;
-        self.here_text(&pieces)
+        self.whole(&pieces)
+    }
+
+    fn whole(&mut self, pieces: &[WordPieceWithSource]) -> Result<String, Flow> {
+        let mut fields = Fields::new();
+        self.pieces(pieces, Place::Whole, &mut fields)?;
+        Ok(fields.join())
     }
 
     /// As [`Shell::one`] for the value of an assignment, in which `~` also counts after `:`.
@@ -95,7 +123,7 @@ impl Shell {
         }
         let options = ParserOptions { tilde_expansion_after_colon: true, ..parse::options() };
         match brush_parser::word::parse(word, &options) {
-            Ok(pieces) => self.here_text(&pieces),
+            Ok(pieces) => self.whole(&pieces),
             Err(e) => {
                 self.complain(format_args!("bad substitution: {e}"));
                 Err(Flow::Abort(2))
@@ -106,7 +134,7 @@ impl Shell {
     /// As inside double quotes: a here-document.
     pub fn here_text(&mut self, pieces: &[WordPieceWithSource]) -> Result<String, Flow> {
         let mut fields = Fields::new();
-        self.pieces(pieces, true, &mut fields)?;
+        self.pieces(pieces, Place::Quoted, &mut fields)?;
         Ok(fields.join())
     }
 
@@ -114,17 +142,17 @@ impl Shell {
     pub fn pattern(&mut self, word: &str) -> Result<Vec<Glyph>, Flow> {
         let pieces = self.parse_word(word)?;
         let mut fields = Fields::new();
-        self.pieces(&pieces, false, &mut fields)?;
+        self.pieces(&pieces, Place::Open, &mut fields)?;
         Ok(fields.0.into_iter().flatten().filter(|g| *g != Glyph::QUOTES).collect())
     }
 
     fn pieces(
         &mut self,
         pieces: &[WordPieceWithSource],
-        quoted: bool,
+        place: Place,
         fields: &mut Fields,
     ) -> Result<(), Flow> {
-        let result = if quoted { Kind::Quoted } else { Kind::Result };
+        let result = place.of_result();
         let mut pieces = pieces.iter().peekable();
         while let Some(piece) = pieces.next() {
             match &piece.piece {
@@ -135,12 +163,12 @@ impl Shell {
                         && behind.starts_with('{') =>
                 {
                     let Some(rest) = behind.strip_prefix("{!}") else { return Err(self.bad_substitution()) };
-                    self.plain_parameter(&BACKGROUND, quoted, fields)?;
-                    fields.push(rest, if quoted { Kind::Quoted } else { Kind::Literal });
+                    self.plain_parameter(&BACKGROUND, place, fields)?;
+                    fields.push(rest, place.of_text());
                     pieces.next();
                 }
                 WordPiece::Text(text) => {
-                    fields.push(text, if quoted { Kind::Quoted } else { Kind::Literal });
+                    fields.push(text, place.of_text());
                 }
                 WordPiece::SingleQuotedText(text) => {
                     fields.quotes();
@@ -161,7 +189,7 @@ impl Shell {
                     if !(self.args.is_empty() && is_all_arguments(inner)) {
                         fields.quotes();
                     }
-                    self.pieces(inner, true, fields)?;
+                    self.pieces(inner, Place::Quoted, fields)?;
                 }
                 WordPiece::TildeExpansion(tilde) => fields.push(&self.tilde(tilde), Kind::Quoted),
                 WordPiece::CommandSubstitution(text) => fields.push(&self.substitute(text)?, result),
@@ -171,7 +199,7 @@ impl Shell {
                 WordPiece::ArithmeticExpression(sum) => {
                     fields.push(&self.arithmetic(&sum.value)?.to_string(), result);
                 }
-                WordPiece::ParameterExpansion(expression) => self.parameter(expression, quoted, fields)?,
+                WordPiece::ParameterExpansion(expression) => self.parameter(expression, place, fields)?,
             }
         }
         Ok(())
@@ -220,20 +248,20 @@ impl Shell {
     fn parameter(
         &mut self,
         expression: &ParameterExpr,
-        quoted: bool,
+        place: Place,
         fields: &mut Fields,
     ) -> Result<(), Flow> {
         use ParameterExpr as P;
-        let kind = if quoted { Kind::Quoted } else { Kind::Result };
+        let kind = place.of_result();
         if is_of_bash(expression) {
             return Err(self.bad_substitution());
         }
         match expression {
-            P::Parameter { parameter, .. } => return self.plain_parameter(parameter, quoted, fields),
+            P::Parameter { parameter, .. } => return self.plain_parameter(parameter, place, fields),
             P::UseDefaultValues { parameter, test_type, default_value, .. } => {
                 match self.tested(parameter, test_type) {
-                    Some(_) => return self.plain_parameter(parameter, quoted, fields),
-                    None => self.inner_word(default_value.as_deref().unwrap_or(""), quoted, fields)?,
+                    Some(_) => return self.plain_parameter(parameter, place, fields),
+                    None => self.inner_word(default_value.as_deref().unwrap_or(""), place, fields)?,
                 }
             }
             P::AssignDefaultValues { parameter, test_type, default_value, .. } => {
@@ -241,7 +269,7 @@ impl Shell {
                     Some(value) => value,
                     None => {
                         let mut inner = Fields::new();
-                        self.inner_word(default_value.as_deref().unwrap_or(""), quoted, &mut inner)?;
+                        self.inner_word(default_value.as_deref().unwrap_or(""), place, &mut inner)?;
                         let value = inner.join();
                         match parameter {
                             Parameter::Named(name) => self.set(name, value.clone())?,
@@ -254,7 +282,7 @@ impl Shell {
             }
             P::IndicateErrorIfNullOrUnset { parameter, test_type, error_message, .. } => {
                 match self.tested(parameter, test_type) {
-                    Some(_) => return self.plain_parameter(parameter, quoted, fields),
+                    Some(_) => return self.plain_parameter(parameter, place, fields),
                     None => {
                         let message = self.one(error_message.as_deref().unwrap_or("parameter not set"))?;
                         return Err(self.unset(parameter, &message));
@@ -263,7 +291,7 @@ impl Shell {
             }
             P::UseAlternativeValue { parameter, test_type, alternative_value, .. } => {
                 if self.tested(parameter, test_type).is_some() {
-                    self.inner_word(alternative_value.as_deref().unwrap_or(""), quoted, fields)?;
+                    self.inner_word(alternative_value.as_deref().unwrap_or(""), place, fields)?;
                 }
             }
             P::ParameterLength {
@@ -347,18 +375,18 @@ impl Shell {
     fn plain_parameter(
         &mut self,
         parameter: &Parameter,
-        quoted: bool,
+        place: Place,
         fields: &mut Fields,
     ) -> Result<(), Flow> {
-        let kind = if quoted { Kind::Quoted } else { Kind::Result };
+        let kind = place.of_result();
         if let Parameter::Special(SpecialParameter::AllPositionalParameters { concatenate }) = parameter {
-            if quoted && *concatenate {
+            if place != Place::Open && *concatenate {
                 fields.push(&self.value(parameter).unwrap_or_default(), kind);
                 return Ok(());
             }
             for (i, arg) in self.args.iter().enumerate() {
                 if i > 0 {
-                    fields.0.push(if quoted { vec![Glyph::QUOTES] } else { Vec::new() });
+                    fields.0.push(if place == Place::Quoted { vec![Glyph::QUOTES] } else { Vec::new() });
                 }
                 fields.push(arg, kind);
             }
@@ -375,14 +403,14 @@ impl Shell {
     /// The word in `${x:-word}`: what stands there unquoted is split like the value would be.
     /// Inside double quotes their rules hold for it: `'` is plain, and a backslash stays before a
     /// letter.
-    fn inner_word(&mut self, word: &str, quoted: bool, fields: &mut Fields) -> Result<(), Flow> {
-        let pieces = match quoted {
-            true => self.parse_word(&format!("\"{}\"", without_escaped_braces(word)))?,
-            false => self.parse_word(word)?,
+    fn inner_word(&mut self, word: &str, place: Place, fields: &mut Fields) -> Result<(), Flow> {
+        let pieces = match place {
+            Place::Quoted => self.parse_word(&format!("\"{}\"", without_escaped_braces(word)))?,
+            Place::Open | Place::Whole => self.parse_word(word)?,
         };
         let (count, start) = (fields.0.len(), fields.last().len());
-        self.pieces(&pieces, quoted, fields)?;
-        if !quoted && fields.0.len() == count {
+        self.pieces(&pieces, place, fields)?;
+        if place == Place::Open && fields.0.len() == count {
             for glyph in fields.last().iter_mut().skip(start).filter(|g| g.kind == Kind::Literal) {
                 glyph.kind = Kind::Result;
             }

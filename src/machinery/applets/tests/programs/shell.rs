@@ -14,6 +14,16 @@ const CASES: &[Case] = &[
     ("(sleep 0.1; echo late >f) | sleep 60 & kill $!; wait $!; cat f", "late\n", 0),
     ("cat & wait; echo in | cat | cat & wait $!; echo $?", "in\n0\n", 0),
     ("false & while kill -0 $! 2>&-; do :; done; jobs >f; jobs; wc -l <f", "1\n", 0),
+    // Quotes inside `${x:-…}`.
+    (
+        "y=${x:-'a  b'}; echo \"$y\"; y=${x:-\"a  b\"}; echo \"$y\"; y=\"${x:-'a  b'}\"; echo \"$y\"",
+        "a  b\na  b\n'a  b'\n",
+        0,
+    ),
+    ("echo hi >${x:-'f g'}; cat 'f g'; case 'a b' in ${x:-'a b'}) echo fits;; esac", "hi\nfits\n", 0),
+    ("case ${x:-'a b'} in 'a b') echo fits;; esac; export z=${x:-'a b'}; echo \"$z\"", "fits\na b\n", 0),
+    ("set -- ${x:-'a b'} \"${x:-\"c d\"}\" ${x:-e f}; echo $#", "4\n", 0),
+    ("set -- a 'b c'; IFS=:; x=$*; y=$@; z=\"$*\"; IFS=; echo \"$x|$y|$z\"", "a:b c|a b c|a:b c\n", 0),
     // next
 ];
 
