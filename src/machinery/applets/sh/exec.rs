@@ -113,6 +113,13 @@ impl Shell {
     }
 
     fn pipeline(&mut self, pipeline: &Pipeline, last: bool) -> Run {
+        match &pipeline.timed {
+            None => self.untimed(pipeline, last),
+            Some(how) => self.timed(how, |sh| sh.untimed(pipeline, false)),
+        }
+    }
+
+    fn untimed(&mut self, pipeline: &Pipeline, last: bool) -> Run {
         let status = self.as_condition(pipeline.bang, |sh| match &pipeline.seq[..] {
             [only] => sh.command(only, last && !pipeline.bang),
             commands => sh.pipe(commands),
@@ -121,9 +128,11 @@ impl Shell {
             return self.done(i32::from(status == 0));
         }
         self.status = status;
-        // A compound command checked its parts itself.
+        // A compound command checked its parts itself; a subshell and `((…))` are commands.
         let compound = match &pipeline.seq[..] {
-            [Command::Compound(command, _)] => !matches!(command, CompoundCommand::Subshell(_)),
+            [Command::Compound(command, _)] => {
+                !matches!(command, CompoundCommand::Subshell(_) | CompoundCommand::Arithmetic(_))
+            }
             _ => false,
         };
         if status != 0 && !compound && self.conditions == 0 && self.state.flag('e') {

@@ -424,6 +424,7 @@ impl Shell {
         let pid = match self.fork()? {
             Side::Child => {
                 self.interactive = false;
+                self.conditions = 0; // `set -e` counts again, as in dash
                 let connected = script_fds::assign(1, write.as_fd());
                 drop((read, write));
                 let result = match connected {

@@ -7,7 +7,7 @@
 //! ## How this one works
 //! brush-parser makes syntax trees; the rest is here and POSIX. [`exec`](mod@exec) walks the trees,
 //! [`simple`] runs one command, [`expand`] makes words of them, [`redirect`] moves descriptors,
-//! [`jobs`] forks and waits, [`traps`] runs what `trap` asked for, [`interactive`] talks to a
+//! [`jobs`] forks and waits, [`timing`] is `time`, [`traps`] runs what `trap` asked for, [`interactive`] talks to a
 //! person, [`builtins`] are the commands that must run inside. It forks as shells do: one process,
 //! no threads; every kernel call is a safe function of `linux`. Each `waitpid` takes *any* child
 //! and records its status, so orphans of pid 1 do not stay zombies; the last command of `-c`
@@ -36,6 +36,7 @@ mod redirect;
 mod simple;
 mod start;
 mod state;
+mod timing;
 mod traps;
 
 pub use start::main;

@@ -75,8 +75,10 @@ impl Shell {
     /// Runs the text of a trap. An `exit` without a number in it ends with the status of before.
     fn run_action(&mut self, action: &str) -> Run {
         let outer = self.before_trap.replace(self.status);
+        // A trap is no part of the condition that its signal came in.
+        let conditions = std::mem::take(&mut self.conditions);
         let result = self.run_text(action, false);
-        self.before_trap = outer;
+        (self.before_trap, self.conditions) = (outer, conditions);
         result
     }
 

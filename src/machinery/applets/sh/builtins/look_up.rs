@@ -12,9 +12,9 @@ enum Meaning {
     Program(String),
 }
 
-const KEYWORDS: [&str; 16] = [
-    "!", "{", "}", "case", "do", "done", "elif", "else", "esac", "fi", "for", "if", "in", "then", "until",
-    "while",
+const KEYWORDS: [&str; 17] = [
+    "!", "{", "}", "case", "do", "done", "elif", "else", "esac", "fi", "for", "if", "in", "then", "time",
+    "until", "while",
 ];
 
 impl Shell {

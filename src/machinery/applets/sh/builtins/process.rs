@@ -1,4 +1,4 @@
-//! `wait`, `kill`, `times`.
+//! `wait` and `kill`.
 
 use super::super::traps::{SIGNALS, signal_name, signal_number};
 use super::super::{Run, Shell};
@@ -64,21 +64,6 @@ impl Shell {
         }
         let lines = SIGNALS[1..].iter().map(|(name, number)| format!("{number:2}) {name}\n"));
         self.print(&lines.collect::<String>())
-    }
-
-    pub fn times(&self) -> Run {
-        let clock = |seconds: f64| format!("{}m{:.2}s", (seconds / 60.0) as u64, seconds % 60.0);
-        let of = |who| {
-            let usage = nix::sys::resource::getrusage(who);
-            usage.map_or((0.0, 0.0), |u| {
-                let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
-                (seconds(u.user_time()), seconds(u.system_time()))
-            })
-        };
-        let own = of(nix::sys::resource::UsageWho::RUSAGE_SELF);
-        let children = of(nix::sys::resource::UsageWho::RUSAGE_CHILDREN);
-        let line = |(user, system)| format!("{} {}\n", clock(user), clock(system));
-        self.print(&(line(own) + &line(children)))
     }
 }
 

@@ -24,6 +24,23 @@ const CASES: &[Case] = &[
     ("case ${x:-'a b'} in 'a b') echo fits;; esac; export z=${x:-'a b'}; echo \"$z\"", "fits\na b\n", 0),
     ("set -- ${x:-'a b'} \"${x:-\"c d\"}\" ${x:-e f}; echo $#", "4\n", 0),
     ("set -- a 'b c'; IFS=:; x=$*; y=$@; z=\"$*\"; IFS=; echo \"$x|$y|$z\"", "a:b c|a b c|a:b c\n", 0),
+    // `set -e`. dash has no `((…))`.
+    ("set -e; ((1)); if ((0)); then :; fi; ((0)) || echo or; ! ((1)); ((0)); echo no", "or\n", 1),
+    ("set -e; if x=$(false; echo no); then echo \"t$x\"; else echo \"f$x\"; fi", "f\n", 0),
+    (
+        "set -e; f() { false; echo in; }; f || echo no; (false; echo in) && ! f; { false && f; }; (false && f); echo no",
+        "in\nin\nin\n",
+        1,
+    ),
+    ("set -e; trap 'false; echo no' USR1; if kill -USR1 $$; then :; fi; echo no", "", 1),
+    // `time`, and what it times.
+    (
+        "time true | (exit 3) 2>f; echo $?; { time -p sleep 0; } 2>f; sed 's/ .*//' f; wc -l <f",
+        "3\nreal\nuser\nsys\n3\n",
+        0,
+    ),
+    ("time exit 4", "", 4),
+    ("{ time f() { echo in; }; time f; time ! true; echo $?; } 2>f; grep -c real f", "in\n1\n3\n", 0),
     // next
 ];
 
