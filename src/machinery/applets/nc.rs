@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-const USAGE: &str = "Usage: nc [-tuvz] [-w SEC] HOST PORT\n       nc -l [-kuv] [-p] PORT [-e PROG ARGS]";
+const USAGE: &str = "Usage: nc [-tuvz] [-w SEC] [-s ADDR] [-p PORT] HOST PORT\n       nc -l [-kuv] [-w SEC] [[-s] ADDR] [-p] PORT [-e PROG ARGS]";
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Call {
@@ -24,6 +24,8 @@ struct Call {
     telnet: bool,
     wait: Option<Duration>,
     port: Option<u16>,
+    /// `-s`: the address of this side.
+    address: Option<String>,
     words: Vec<String>,
     program: Vec<String>,
 }
@@ -47,13 +49,14 @@ fn parse(args: &[String]) -> Result<Call, String> {
                 't' => call.telnet = true,
                 'n' | '4' => {}
                 'e' => call.program = words.by_ref().cloned().collect(),
-                'p' | 'w' => {
+                'p' | 's' | 'w' => {
                     let rest: String = letters.by_ref().collect();
                     let value =
                         if rest.is_empty() { words.next().cloned().unwrap_or_default() } else { rest };
                     let bad = || format!("invalid number '{value}'");
                     match letter {
                         'p' => call.port = Some(value.parse().map_err(|_| bad())?),
+                        's' => call.address = Some(value),
                         _ => call.wait = Some(Duration::from_secs(value.parse().map_err(|_| bad())?)),
                     }
                 }
@@ -85,6 +88,9 @@ fn told(error: &io::Error) -> String {
 
 fn dial(call: &Call) -> Result<(), String> {
     let [host, port] = &call.words[..] else { return Err(String::new()) };
+    if call.port.is_some() || call.address.is_some() {
+        return Err("-p and -s are for -l".into());
+    }
     let (first, last) = port.split_once('-').unwrap_or((port, port));
     let bad = |_| format!("bad port '{port}'");
     let (first, last): (u16, u16) = (first.parse().map_err(bad)?, last.parse().map_err(bad)?);
@@ -131,15 +137,44 @@ fn dial_one(call: &Call, host: &str, addresses: &[IpAddr], port: u16) -> Result<
     if call.program.is_empty() { converse(stream, call) } else { serve(stream, &call.program) }
 }
 
-fn listen(call: &Call) -> Result<(), String> {
-    let port = match (&call.words[..], call.port) {
-        ([], Some(port)) => port,
-        ([port], None) | ([_, port], None) => port.parse().map_err(|_| format!("bad port '{port}'"))?,
+/// Where `-l` listens: on all addresses only if none was named.
+fn own_address(call: &Call) -> Result<SocketAddr, String> {
+    let number = |port: &String| port.parse::<u16>().map_err(|_| format!("bad port '{port}'"));
+    let (address, port) = match (&call.words[..], call.port, &call.address) {
+        ([], Some(port), address) => (address.as_ref(), port),
+        ([port], None, address) => (address.as_ref(), number(port)?),
+        ([address], Some(port), None) => (Some(address), port),
+        ([address, port], None, None) => (Some(address), number(port)?),
         _ => return Err(String::new()),
     };
-    let address = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+    let ip = match address {
+        None => Ipv4Addr::UNSPECIFIED.into(),
+        Some(name) => {
+            let found = resolve::addresses(name, None).unwrap_or_default();
+            *found.first().ok_or_else(|| format!("bad address '{name}'"))?
+        }
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+/// Waits for the first bytes or the next client, but no longer than `-w` says.
+fn await_peer(socket: BorrowedFd<'_>, wait: Option<Duration>) -> Result<(), String> {
+    let timeout = wait.and_then(|w| PollTimeout::try_from(w).ok()).unwrap_or(PollTimeout::NONE);
+    loop {
+        match poll(&mut [PollFd::new(socket, PollFlags::POLLIN)], timeout) {
+            Ok(0) => return Err("timed out".into()),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(e) => return Err(e.desc().into()),
+            Ok(_) => return Ok(()),
+        }
+    }
+}
+
+fn listen(call: &Call) -> Result<(), String> {
+    let address = own_address(call)?;
     if call.udp {
         let socket = UdpSocket::bind(address).map_err(|e| format!("bind: {}", told(&e)))?;
+        await_peer(socket.as_fd(), call.wait)?;
         // The first sender is the one we talk to.
         let mut one = [0; 1];
         let (_, peer) = socket.peek_from(&mut one).map_err(|e| told(&e))?;
@@ -151,6 +186,7 @@ fn listen(call: &Call) -> Result<(), String> {
         super::err(&format!("listening on {address} ...\n"));
     }
     loop {
+        await_peer(listener.as_fd(), call.wait)?;
         let (stream, peer) = listener.accept().map_err(|e| format!("accept: {}", told(&e)))?;
         if call.verbose {
             super::err(&format!("connect to {address} from {peer}\n"));
@@ -290,6 +326,38 @@ mod tests {
             (call.port, &call.program[..]),
             (Some(8080), &["echo".into(), "-n".into(), "hi".into()][..])
         );
+    }
+
+    #[test]
+    fn a_listener_is_where_it_was_told_to_be() {
+        let own = |line: &str| {
+            own_address(&parse(&line.split(' ').map(str::to_string).collect::<Vec<_>>()).unwrap())
+                .map(|address| address.to_string())
+        };
+        for (line, address) in [
+            ("-l 80", "0.0.0.0:80"),
+            ("-l -p 80", "0.0.0.0:80"),
+            ("-l 127.0.0.1 80", "127.0.0.1:80"),
+            ("-l 127.0.0.1 -p 80", "127.0.0.1:80"),
+            ("-l -s 127.0.0.1 -p 80", "127.0.0.1:80"),
+            ("-ls ::1 80", "[::1]:80"),
+        ] {
+            assert_eq!(own(line).as_deref(), Ok(address), "{line}");
+        }
+        assert_eq!(own("-l 127.0.0.1 x"), Err("bad port 'x'".into()));
+        assert_eq!(own("-l"), Err(String::new()));
+        assert_eq!(own("-l -s 127.0.0.1 127.0.0.2 80"), Err(String::new()));
+        let dialing = Call { port: Some(1), words: vec!["h".into(), "2".into()], ..Call::default() };
+        assert_eq!(dial(&dialing), Err("-p and -s are for -l".into()), "not silently ignored");
+    }
+
+    #[test]
+    fn a_listener_waits_no_longer_than_it_was_told_to() {
+        let wait = Some(Duration::from_millis(1));
+        for udp in [false, true] {
+            let call = Call { listen: true, udp, wait, port: Some(0), ..Call::default() };
+            assert_eq!(listen(&call), Err("timed out".into()));
+        }
     }
 
     #[test]
