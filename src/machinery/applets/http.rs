@@ -7,6 +7,10 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+mod send;
+
+pub use send::{Upload, is_unreadable_upload};
+
 /// The start line and headers of an answer, all together.
 const HEAD_MAX: u64 = 256 * 1024;
 
@@ -154,10 +158,14 @@ pub fn connect(
     mut told: impl FnMut(SocketAddr),
 ) -> io::Result<TcpStream> {
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for ip in addresses {
+    for (nth, ip) in addresses.iter().enumerate() {
         let address = SocketAddr::new(*ip, port);
         told(address);
         let connected = match deadline.left()? {
+            // One that is silent leaves half of the time to the next ones, as in curl.
+            Some(left) if nth + 1 < addresses.len() => {
+                TcpStream::connect_timeout(&address, (left / 2).max(Duration::from_millis(1)))
+            }
             Some(left) => TcpStream::connect_timeout(&address, left),
             None => TcpStream::connect(address),
         };
@@ -309,26 +317,25 @@ impl Read for Timed {
     }
 }
 
-/// Sends a request and reads the head of the answer.
+/// Sends a request, with what `upload` reads behind it, and reads the head of the answer. A server
+/// that answers before it has read all, and refuses, gets no more of it.
 ///
-/// Errors: `UnexpectedEof` if the server says nothing, `InvalidData` if it does not speak HTTP,
-/// `TimedOut`.
+/// # Errors
+/// `UnexpectedEof` if the server says nothing, `InvalidData` if it does not speak HTTP, `TimedOut`,
+/// `BrokenPipe` if it does not take the request, whatever the kernel calls that.
 pub fn exchange(
-    mut stream: Stream,
+    stream: Stream,
     request: &[u8],
+    upload: Option<&mut Upload<'_>>,
     method: &str,
     deadline: Deadline,
     idle: Option<Duration>,
 ) -> io::Result<Answer> {
-    stream.limit(&deadline, idle)?;
-    stream.write_all(request)?;
-    stream.flush()?;
     let mut reader = BufReader::new(Timed { stream, deadline, idle });
-    let head = loop {
-        let head = read_head(&mut reader)?;
-        if !(100..200).contains(&head.status) {
-            break head;
-        }
+    let early = send::send(&mut reader, request, upload)?;
+    let head = match early {
+        Some(head) => head,
+        None => final_head(&mut reader)?,
     };
     let length = head.get("content-length").and_then(|l| l.trim().parse().ok());
     let chunked = head.get("transfer-encoding").is_some_and(|t| t.to_lowercase().contains("chunked"));
@@ -351,6 +358,20 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<String> {
         line.pop();
     }
     Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+/// Interim answers (1xx) before the real one, at most.
+const INTERIM_MAX: usize = 100;
+
+/// Reads heads until one is not interim.
+fn final_head(reader: &mut impl BufRead) -> io::Result<Head> {
+    for _ in 0..INTERIM_MAX {
+        let head = read_head(reader)?;
+        if !(100..200).contains(&head.status) {
+            return Ok(head);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "too many interim answers"))
 }
 
 fn read_head(reader: &mut impl BufRead) -> io::Result<Head> {
@@ -504,7 +525,8 @@ pub mod tests {
         let (port, server) = server(vec![answer]);
         let deadline = Deadline::new(Some(Duration::from_secs(10)));
         let stream = connect(&["127.0.0.1".parse().unwrap()], port, &deadline, |_| {})?;
-        let mut answer = exchange(Stream::Plain(stream), b"GET / HTTP/1.1\r\n\r\n", "GET", deadline, None)?;
+        let mut answer =
+            exchange(Stream::Plain(stream), b"GET / HTTP/1.1\r\n\r\n", None, "GET", deadline, None)?;
         let mut body = String::new();
         let result = answer.read_to_string(&mut body);
         server.join().unwrap();

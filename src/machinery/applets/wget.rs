@@ -176,8 +176,8 @@ fn fetch(call: &Call, text: &str) -> Result<(), String> {
             Refusal::Io(e) => timed(e),
         })?;
         let request = request(call, &url, method);
-        let mut answer =
-            http::exchange(stream, request.as_bytes(), method, Deadline::new(None), idle).map_err(timed)?;
+        let mut answer = http::exchange(stream, request.as_bytes(), None, method, Deadline::new(None), idle)
+            .map_err(timed)?;
         if call.show_headers {
             eprint!("{}", answer.head.text().lines().map(|line| format!("  {line}\n")).collect::<String>());
         }

@@ -1,12 +1,14 @@
 //! `curl` for http and https URLs, with curl's texts and exit codes. Also for learners whose
 //! machine has none: `applets::run("curl", …)` works from any program.
 
+mod body;
 mod options;
 mod report;
 
 use super::http::{self, Answer, BadUrl, Deadline, Url};
 use super::resolve;
 use super::tls::Refusal;
+use body::{Body, Opened, upload_path};
 use options::{Options, Output};
 use report::Report;
 use std::ffi::OsString;
@@ -51,7 +53,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
     let mut code = 0;
     for (nth, url) in options.urls.iter().enumerate() {
         let mut report = Report::new(url);
-        let mut result = transfer(&options, url, options.outputs.get(nth), &mut report);
+        let mut result = transfer(&options, url, nth, &mut report);
         for _ in 0..options.retries {
             // As curl: time-outs and overload pass, refusals do not.
             if !matches!(&result, Err(f) if f.code == 28)
@@ -61,7 +63,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
             }
             std::thread::sleep(Duration::from_secs(1));
             report = Report::new(url);
-            result = transfer(&options, url, options.outputs.get(nth), &mut report);
+            result = transfer(&options, url, nth, &mut report);
         }
         report.total = report.start.elapsed();
         if let Err(fault) = &result {
@@ -97,6 +99,7 @@ const HELP: &str = "     --cacert <file>         CA certificate to verify peer a
      --retry <num>           Retry request if transient problems occur
  -s, --silent                Silent mode
  -S, --show-error            Show error even when -s is used
+ -T, --upload-file <file>    Transfer local FILE to destination
  -u, --user <user:password>  Server user and password
  -A, --user-agent <name>     Send User-Agent <name> to server
  -v, --verbose               Make the operation more talkative
@@ -114,34 +117,36 @@ fn read_file(name: &str) -> Result<Vec<u8>, String> {
     read.map(|()| content).map_err(|e| format!("cannot read {name}: {}", super::reason(&e)))
 }
 
-/// One URL, with its redirections.
-fn transfer(
-    options: &Options,
-    text: &str,
-    output: Option<&Output>,
-    report: &mut Report,
-) -> Result<(), Fault> {
+/// One URL, with its redirections. `nth` is its place in the call.
+fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> Result<(), Fault> {
     let deadline = Deadline::new(options.max_time);
     let mut url = parse_url(text)?;
-    let first = url.clone();
-    let mut data = options.data.clone();
-    if options.get
-        && let Some(query) = data.take()
-    {
-        let joint = if url.path.contains('?') { '&' } else { '?' };
-        url.path = format!("{}{joint}{}", url.path, String::from_utf8_lossy(&query));
+    let mut body = match (&options.data, options.uploads.get(nth)) {
+        (_, Some(name)) => Some(Body::File(name)),
+        (Some(query), None) if options.get => {
+            let joint = if url.path.contains('?') { '&' } else { '?' };
+            url.path = format!("{}{joint}{}", url.path, String::from_utf8_lossy(query));
+            None
+        }
+        (Some(data), None) => Some(Body::Data(data)),
+        (None, None) => None,
+    };
+    if let Some(Body::File(name)) = &body {
+        url.path = upload_path(&url.path, name);
     }
-    let mut method = match (&options.method, options.head, &data) {
+    let first = url.clone();
+    let mut method = match (&options.method, options.head, &body) {
         (Some(method), _, _) => method.clone(),
         (None, true, _) => "HEAD".into(),
-        (None, false, Some(_)) => "POST".into(),
+        (None, false, Some(Body::Data(_))) => "POST".into(),
+        (None, false, Some(Body::File(_))) => "PUT".into(),
         (None, false, None) => "GET".into(),
     };
     loop {
         report.url = url.full();
         report.method.clone_from(&method);
-        let mut answer =
-            request(options, &url, &method, data.as_deref(), deadline, report, is_same_server(&first, &url))?;
+        let trusted = is_same_server(&first, &url);
+        let mut answer = request(options, &url, &method, body, deadline, report, trusted)?;
         let status = answer.head.status;
         let location =
             answer.head.get("location").filter(|_| (300..400).contains(&status)).map(str::to_string);
@@ -160,10 +165,13 @@ fn transfer(
                 report.redirects += 1;
                 let changes = status == 303 || (matches!(status, 301 | 302) && method == "POST");
                 if changes && options.method.is_none() && method != "HEAD" {
-                    (method, data) = ("GET".into(), None);
+                    (method, body) = ("GET".into(), None);
+                }
+                if body.is_some_and(|body| body.is_stdin()) {
+                    return Err(fault(65, "necessary data rewind was not possible"));
                 }
             }
-            _ => return finish(options, &url, &mut answer, output, deadline, report),
+            _ => return finish(options, first.file_name(), &mut answer, nth, deadline, report, &url.host),
         }
     }
 }
@@ -182,12 +190,18 @@ fn url_fault(bad: BadUrl, text: &str) -> Fault {
     }
 }
 
+/// The limit of `--connect-timeout`, for all that comes before the request, or that of `-m`.
+fn connect_limit(options: &Options, deadline: Deadline) -> Deadline {
+    let own = options.connect_timeout.map(|connect| deadline.start.elapsed() + connect);
+    Deadline { limit: own.into_iter().chain(deadline.limit).min(), ..deadline }
+}
+
 /// Connects, sends, and reads the head of the answer.
 fn request(
     options: &Options,
     url: &Url,
     method: &str,
-    data: Option<&[u8]>,
+    body: Option<Body<'_>>,
     deadline: Deadline,
     report: &mut Report,
     trusted: bool,
@@ -197,8 +211,10 @@ fn request(
             super::err(&text);
         }
     };
-    let addresses = http::look_up(url, &deadline).map_err(|e| match e {
-        resolve::Failure::Timeout if deadline.left().is_err() => fault(
+    let mut opened = body.map(|body| body.open()).transpose()?;
+    let limit = connect_limit(options, deadline);
+    let addresses = http::look_up(url, &limit).map_err(|e| match e {
+        resolve::Failure::Timeout if limit.left().is_err() => fault(
             28,
             format!("Resolving timed out after {} milliseconds", deadline.start.elapsed().as_millis()),
         ),
@@ -206,31 +222,22 @@ fn request(
     })?;
     report.looked_up = report.start.elapsed();
     let begun = Instant::now();
-    let stream = {
-        let mut limit = deadline;
-        if let Some(connect) = options.connect_timeout {
-            let own = deadline.start.elapsed() + connect;
-            limit.limit = Some(limit.limit.map_or(own, |all| all.min(own)));
-        }
-        http::connect(&addresses, url.port, &limit, |address| note(format!("*   Trying {address}...\n")))
-    };
+    let stream =
+        http::connect(&addresses, url.port, &limit, |address| note(format!("*   Trying {address}...\n")));
     let stream = stream.map_err(|e| connect_fault(&e, url, begun.elapsed(), deadline))?;
     report.connected = report.start.elapsed();
     if let Ok(peer) = stream.peer_addr() {
         note(format!("* Connected to {} ({}) port {}\n", url.host, peer.ip(), peer.port()));
     }
-    let limit = options.connect_timeout.map_or(deadline, |connect| {
-        let own = deadline.start.elapsed() + connect.saturating_sub(begun.elapsed());
-        Deadline { limit: Some(deadline.limit.map_or(own, |all| all.min(own))), ..deadline }
-    });
     let stream = http::secured(stream, url, &options.terms, &limit).map_err(|r| tls_fault(r, url, &limit))?;
     if url.secure {
         report.secured = report.start.elapsed();
     }
-    let head = request_head(options, url, method, data, trusted);
+    let head = request_head(options, url, method, opened.as_ref().map(Opened::headers), trusted);
     note(head.lines().map(|line| format!("> {line}\n")).collect());
-    let bytes = [head.as_bytes(), data.unwrap_or_default()].concat();
-    let answer = http::exchange(stream, &bytes, method, deadline, None);
+    let mut upload = opened.as_mut().map(Opened::upload);
+    let answer = http::exchange(stream, head.as_bytes(), upload.as_mut(), method, deadline, None);
+    report.sent = upload.map_or(0, |upload| upload.sent);
     let answer = answer.map_err(|e| transfer_fault(&e, deadline, 0, None))?;
     report.first_byte = report.start.elapsed();
     report.head(&answer);
@@ -246,7 +253,13 @@ fn is_same_server(first: &Url, url: &Url) -> bool {
 
 /// Without `trusted` the headers that say who the user is are left out, and so is `Host`, which
 /// names the first server.
-fn request_head(options: &Options, url: &Url, method: &str, data: Option<&[u8]>, trusted: bool) -> String {
+fn request_head(
+    options: &Options,
+    url: &Url,
+    method: &str,
+    body: Option<Vec<(&'static str, String)>>,
+    trusted: bool,
+) -> String {
     const OF_THE_FIRST: [&str; 3] = ["authorization", "cookie", "host"];
     let name_of =
         |header: &str| header.split([':', ';']).next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -270,9 +283,8 @@ fn request_head(options: &Options, url: &Url, method: &str, data: Option<&[u8]>,
     }
     add("User-Agent", options.agent.as_deref().unwrap_or(AGENT));
     add("Accept", "*/*");
-    if let Some(data) = data {
-        add("Content-Length", &data.len().to_string());
-        add("Content-Type", "application/x-www-form-urlencoded");
+    for (name, value) in body.into_iter().flatten() {
+        add(name, &value);
     }
     for header in options.headers.iter().filter(sent) {
         match header.split_once(':') {
@@ -342,6 +354,9 @@ fn transfer_fault(error: &io::Error, deadline: Deadline, got: u64, missing: Opti
             fault(18, "transfer closed with outstanding read data remaining")
         }
         (io::ErrorKind::InvalidData, _) if got == 0 => fault(1, "Received HTTP/0.9 when not allowed"),
+        (io::ErrorKind::Other, _) if http::is_unreadable_upload(error) => {
+            fault(26, format!("Failed to open/read local data: {}", super::reason(error)))
+        }
         (io::ErrorKind::BrokenPipe, _) => fault(55, format!("Send failure: {}", super::reason(error))),
         _ => fault(56, format!("Recv failure: {}", super::reason(error))),
     }
@@ -354,28 +369,30 @@ fn print_out(bytes: &[u8], output: &mut dyn Write, report: &Report) -> Result<()
     })
 }
 
-/// Writes the answer where it shall go.
+/// Writes the answer where it shall go. `remote_name` is what `-O` calls it: the name in the URL
+/// that the user gave, not in one that a server redirected to.
 fn finish(
     options: &Options,
-    url: &Url,
+    remote_name: &str,
     answer: &mut Answer,
-    output: Option<&Output>,
+    nth: usize,
     deadline: Deadline,
     report: &mut Report,
+    host: &str,
 ) -> Result<(), Fault> {
     let status = answer.head.status;
     let failed = || Err(fault(22, format!("The requested URL returned error: {status}")));
     if options.fail && status >= 400 {
         return failed();
     }
-    let mut out: Box<dyn Write> = match output {
+    let mut out: Box<dyn Write> = match options.outputs.get(nth) {
         None => Box::new(io::stdout()),
         Some(Output::File(name)) if name == "-" => Box::new(io::stdout()),
         Some(Output::File(name)) => Box::new(create(name)?),
-        Some(Output::Remote) if url.file_name().is_empty() => {
+        Some(Output::Remote) if remote_name.is_empty() => {
             return Err(fault(23, "Remote file name has no length"));
         }
-        Some(Output::Remote) => Box::new(create(url.file_name())?),
+        Some(Output::Remote) => Box::new(create(remote_name)?),
     };
     if options.include {
         print_out(format!("{}\r\n", answer.head.text()).as_bytes(), &mut out, report)?;
@@ -395,7 +412,7 @@ fn finish(
         }
     }
     if options.verbose {
-        super::err(&format!("* Connection #0 to host {} left intact\n", url.host));
+        super::err(&format!("* Connection #0 to host {} left intact\n", host));
     }
     if options.fail_with_body && status >= 400 { failed() } else { Ok(()) }
 }
@@ -413,7 +430,7 @@ mod tests {
         let words: Vec<String> = line.split(' ').filter(|w| !w.is_empty()).map(str::to_string).collect();
         let options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
         let mut report = Report::new(url);
-        let result = transfer(&options, url, options.outputs.first(), &mut report);
+        let result = transfer(&options, url, 0, &mut report);
         (result, report)
     }
 
@@ -480,6 +497,101 @@ mod tests {
         assert!(refused.text.ends_with(" ms: Could not connect to server"));
         assert_eq!(fetch("", "ftp://web").0.unwrap_err().code, 1);
         assert_eq!(fetch("", "http://").0.unwrap_err().code, 3);
+    }
+
+    #[test]
+    fn a_file_is_put_under_its_own_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a b.txt");
+        std::fs::write(&file, "content").unwrap();
+        let ok = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
+        let moved = "HTTP/1.1 307 Temporary Redirect\r\nLocation: /to\r\nContent-Length: 0\r\n\r\n";
+        let (port, server) = http::tests::server(vec![moved, ok, ok]);
+        let mut options = options::parse(&["-L".into()], |_| Ok(Vec::new())).unwrap();
+        let put = |options: &Options, path: &str| {
+            let url = format!("http://127.0.0.1:{port}{path}");
+            let mut report = Report::new(&url);
+            (transfer(options, &url, 0, &mut report), report.format("%{http_code} %{size_upload}"))
+        };
+        options.uploads = vec![file.display().to_string()];
+        assert_eq!(put(&options, "/up/?q=1"), (Ok(()), "201 7".into()));
+        options.uploads = vec!["/dev/null".into()];
+        assert_eq!(put(&options, "/f"), (Ok(()), "201 0".into()));
+        let requests = server.join().unwrap();
+        for (request, start) in
+            requests.iter().zip(["PUT /up/a%20b.txt?q=1 HTTP", "PUT /to HTTP", "PUT /f HTTP"])
+        {
+            assert!(request.starts_with(start), "{request}");
+        }
+        assert!(requests[1].contains("Content-Length: 7\r\n") && requests[1].ends_with("\r\ncontent"));
+        assert!(requests[2].contains("Transfer-Encoding: chunked\r\n"), "{}", requests[2]);
+        options.uploads = vec![dir.path().join("missing").display().to_string()];
+        assert_eq!(put(&options, "/").0.unwrap_err().code, 26);
+    }
+
+    /// The largest body that no socket buffer holds, and a server that reads its head only, answers
+    /// and keeps the connection.
+    fn send_much(line: &str, answer: &'static [u8]) -> (Result<(), Fault>, Report) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.read_exact(&mut [0; 20]).unwrap();
+                stream.write_all(answer).unwrap();
+                let _ = wait.recv();
+            });
+            let words: Vec<String> = line.split(' ').map(str::to_string).collect();
+            let mut options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
+            options.data = Some(vec![b'x'; 32 << 20]);
+            let mut report = Report::new(&url);
+            let result = transfer(&options, &url, 0, &mut report);
+            drop(done);
+            (result, report)
+        })
+    }
+
+    #[test]
+    fn the_limit_holds_while_a_body_is_sent() {
+        let (result, report) = send_much("-m 0.2", b"");
+        assert_eq!(result.unwrap_err().code, 28);
+        assert!(report.sent < 32 << 20);
+    }
+
+    #[test]
+    fn a_server_that_refuses_gets_no_more() {
+        let refused = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
+        let (result, report) = send_much("-f -m 60", refused);
+        assert_eq!(result, Err(fault(22, "The requested URL returned error: 413")));
+        assert!(report.sent < 32 << 20);
+    }
+
+    #[test]
+    fn the_name_of_a_file_is_the_users_and_not_the_servers() {
+        let dir = tempfile::tempdir().unwrap();
+        let moved = "HTTP/1.1 302 Found\r\nLocation: /.bashrc\r\nContent-Length: 0\r\n\r\n";
+        let (port, server) = http::tests::server(vec![moved, "HTTP/1.1 200 OK\r\n\r\nhi"]);
+        // `-O` writes into the working directory, which belongs to all tests.
+        let name = format!("{}-{port}", dir.path().file_name().unwrap().to_string_lossy());
+        assert_eq!(fetch("-L -O", &format!("http://127.0.0.1:{port}/{name}")).0, Ok(()));
+        server.join().unwrap();
+        let path = std::path::Path::new(&name);
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "hi");
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn the_limit_to_connect_begins_with_the_name() {
+        let limit = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_string).collect();
+            let options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
+            connect_limit(&options, Deadline::new(options.max_time)).limit
+        };
+        assert_eq!(limit("-m 5"), Some(Duration::from_secs(5)));
+        assert_eq!(limit("-m 5 --connect-timeout 9"), Some(Duration::from_secs(5)));
+        assert!(limit("--connect-timeout 2").is_some_and(|limit| limit.as_secs() == 2));
+        assert_eq!(limit("-s"), None);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Options {
     pub method: Option<String>,
     pub headers: Vec<String>,
     pub data: Option<Vec<u8>>,
+    /// `-T`, one for each URL: a file, or `-` or `.` for standard input.
+    pub uploads: Vec<String>,
     /// `-G`: the data goes into the URL.
     pub get: bool,
     pub max_time: Option<Duration>,
@@ -45,7 +47,7 @@ pub enum Output {
 }
 
 /// Options that take a value: letter and name.
-const WITH_VALUE: [(char, &str); 19] = [
+const WITH_VALUE: [(char, &str); 20] = [
     ('A', "user-agent"),
     ('d', "data"),
     ('\0', "data-ascii"),
@@ -58,6 +60,7 @@ const WITH_VALUE: [(char, &str); 19] = [
     ('\0', "connect-timeout"),
     ('\0', "max-redirs"),
     ('o', "output"),
+    ('T', "upload-file"),
     ('u', "user"),
     ('w', "write-out"),
     ('X', "request"),
@@ -129,6 +132,10 @@ pub fn parse(args: &[String], read: impl Fn(&str) -> Result<Vec<u8>, String>) ->
             }
         }
     }
+    let body = options.data.is_some() && !options.get;
+    if usize::from(body) + usize::from(!options.uploads.is_empty()) + usize::from(options.head) > 1 {
+        return Err("You can only select one HTTP request method!".into());
+    }
     Ok(options)
 }
 
@@ -174,6 +181,7 @@ impl Options {
             "connect-timeout" => self.connect_timeout = seconds()?,
             "max-redirs" => self.redirects_max = number()? as usize,
             "output" => self.outputs.push(Output::File(value.into())),
+            "upload-file" => self.uploads.push(value.into()),
             "user" => self.user = Some(value.into()),
             "write-out" => {
                 self.write_out = Some(match value.strip_prefix('@') {
@@ -264,6 +272,15 @@ mod tests {
         assert_eq!(options("-d @f x").unwrap().data.unwrap(), b"<f>");
         assert_eq!(options("--data-binary @f x").unwrap().data.unwrap(), b"<f>\n");
         assert_eq!(options("--data-urlencode q=1&2 x").unwrap().data.unwrap(), b"q=1%262");
+    }
+
+    #[test]
+    fn a_request_has_one_method_and_one_body() {
+        assert_eq!(options("-T f x --upload-file - y").unwrap().uploads, ["f", "-"]);
+        for line in ["-T f -d a x", "-I -d a x", "-I -T f x"] {
+            assert_eq!(options(line).unwrap_err(), "You can only select one HTTP request method!", "{line}");
+        }
+        assert!(options("-I -G -d a x").is_ok());
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Report {
     local: (String, String),
     header_size: usize,
     pub size: u64,
+    /// Bytes of the request's body.
+    pub sent: u64,
     pub redirects: usize,
     /// Where a redirection leads.
     pub redirect: String,
@@ -42,6 +44,7 @@ impl Report {
             local: Default::default(),
             header_size: 0,
             size: 0,
+            sent: 0,
             redirects: 0,
             redirect: String::new(),
             looked_up: Duration::ZERO,
@@ -121,8 +124,10 @@ impl Report {
             "local_ip" => self.local.0.clone(),
             "local_port" => self.local.1.clone(),
             "size_download" => self.size.to_string(),
+            "size_upload" => self.sent.to_string(),
             "size_header" => self.header_size.to_string(),
             "speed_download" => format!("{:.0}", self.size as f64 / self.total.as_secs_f64().max(1e-6)),
+            "speed_upload" => format!("{:.0}", self.sent as f64 / self.total.as_secs_f64().max(1e-6)),
             "time_namelookup" => seconds(self.looked_up),
             "time_connect" => seconds(self.connected),
             "time_appconnect" => seconds(self.secured),
