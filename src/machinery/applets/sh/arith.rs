@@ -17,6 +17,7 @@ impl Shell {
     }
 
     fn evaluate(&mut self, sum: &ArithmeticExpr) -> Result<i64, Flow> {
+        self.deeper()?;
         Ok(match sum {
             ArithmeticExpr::Literal(value) => *value,
             ArithmeticExpr::Reference(target) => self.number(target)?,

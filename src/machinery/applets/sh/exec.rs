@@ -198,6 +198,7 @@ impl Shell {
     }
 
     fn command(&mut self, command: &Command, last: bool) -> Run {
+        self.deeper()?;
         match command {
             Command::Simple(simple) => self.simple(simple, last),
             Command::Compound(compound, None) => self.compound(compound, last),

@@ -122,7 +122,7 @@ impl Shell {
             return self.one(word);
         }
         let options = ParserOptions { tilde_expansion_after_colon: true, ..parse::options() };
-        match brush_parser::word::parse(word, &options) {
+        match parse::word(word, &options, self.stack) {
             Ok(pieces) => self.whole(&pieces),
             Err(e) => {
                 self.complain(format_args!("bad substitution: {e}"));

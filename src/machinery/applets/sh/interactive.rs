@@ -57,11 +57,11 @@ impl Shell {
             if self.state.flag('v') {
                 super::say(line);
             }
-            if let Some(parsed) = command.push(line) {
+            if let Some(parsed) = command.push(line, self.stack) {
                 self.status = self.parsed(parsed)?;
             }
         }
-        match command.end() {
+        match command.end(self.stack) {
             Some(parsed) => self.parsed(parsed),
             None => Ok(self.status),
         }
@@ -89,14 +89,14 @@ impl Shell {
                     if self.state.flag('v') {
                         super::say(&line);
                     }
-                    (command.push(&line), false)
+                    (command.push(&line, self.stack), false)
                 }
                 Line::Interrupted => {
                     command = parse::Assembly::default();
                     self.status = 130;
                     continue;
                 }
-                Line::End => (command.end(), true),
+                Line::End => (command.end(self.stack), true),
             };
             match parsed {
                 None if end && self.interactive => super::say("\n"),
@@ -174,7 +174,7 @@ impl Shell {
             return None;
         }
         let status = self.status;
-        let pieces = brush_parser::word::parse_heredoc(template, &parse::options()).ok()?;
+        let pieces = parse::here_document(template, self.stack).ok()?;
         let text = self.here_text(&pieces).ok();
         self.status = status; // `$?` is the last command's, not the prompt's
         text

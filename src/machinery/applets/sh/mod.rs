@@ -24,6 +24,7 @@
 
 mod arith;
 mod builtins;
+mod depth;
 mod exec;
 mod expand;
 mod extended_test;
@@ -91,6 +92,7 @@ struct Shell {
     loops: u32,
     /// How many functions called each other.
     depth: u32,
+    stack: depth::Stack,
     /// Where in `$OPTIND` getopts stands.
     getopts_at: usize,
     interactive: bool,
@@ -118,6 +120,7 @@ impl Shell {
             conditions: 0,
             loops: 0,
             depth: 0,
+            stack: depth::Stack::new(),
             getopts_at: 0,
             interactive: false,
             subshell: false,

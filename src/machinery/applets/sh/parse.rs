@@ -1,9 +1,10 @@
 //! Between text and brush-parser's trees.
 
-use super::{Flow, Run, Shell};
+use super::{Flow, Run, Shell, depth};
 use brush_parser::ast::{ArithmeticExpr, Program};
 use brush_parser::word::WordPieceWithSource;
 use brush_parser::{ParseError, Parser, ParserOptions};
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// Words and sums that are kept parsed; when there are more, all are forgotten.
@@ -21,8 +22,24 @@ pub struct Fault {
     pub incomplete: bool,
 }
 
-pub fn program(text: &str) -> Result<Program, Fault> {
-    let parsed = Parser::new(std::io::Cursor::new(text.as_bytes()), &options()).parse_program();
+/// Parses a script, whose depth `stack` must take.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn program(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
+    if !stack.takes(depth::of_commands(text)) {
+        return Err(Fault {
+            what: "syntax error: commands are too deep inside each other".into(),
+            incomplete: false,
+        });
+    }
+    let parse = || Parser::new(std::io::Cursor::new(text.as_bytes()), &options()).parse_program();
+    let parsed = if may_name_a_large_descriptor(text) {
+        let bad = |_| Fault { what: "syntax error: bad descriptor number".into(), incomplete: false };
+        quietly(parse).map_err(bad)?
+    } else {
+        parse()
+    };
     parsed.map_err(|e| {
         let incomplete = match &e {
             ParseError::ParsingAtEndOfInput => true,
@@ -31,6 +48,64 @@ pub fn program(text: &str) -> Result<Program, Fault> {
         };
         Fault { what: format!("syntax error: {e}"), incomplete }
     })
+}
+
+/// The parser takes all digits before `<` or `>` for a descriptor and panics if it is no i32. In
+/// quotes and here-documents they are text.
+fn may_name_a_large_descriptor(text: &str) -> bool {
+    text.match_indices(['<', '>']).any(|(at, _)| {
+        let before = text[..at].trim_end_matches(|c: char| c.is_ascii_digit());
+        at - before.len() > 9
+    })
+}
+
+/// Runs something that may panic, without the message.
+fn quietly<T>(run: impl FnOnce() -> T) -> std::thread::Result<T> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    std::panic::set_hook(hook);
+    result
+}
+
+/// The parser panics if the number after `~`, `~+` or `~-` is no usize. Such a text is no tilde
+/// expansion, so its tilde is quoted.
+fn without_large_tildes(word: &str) -> Cow<'_, str> {
+    let large = |at: usize| {
+        let behind = word[at + 1..].trim_start_matches(['+', '-']);
+        behind.chars().take_while(char::is_ascii_digit).count() > 18
+    };
+    if !word.match_indices('~').any(|(at, _)| large(at)) {
+        return Cow::Borrowed(word);
+    }
+    let quoted = |(at, c)| if c == '~' && large(at) { "\\~".to_string() } else { String::from(c) };
+    Cow::Owned(word.char_indices().map(quoted).collect())
+}
+
+/// Parses a word. Assignments expand `~` after `:` too.
+///
+/// # Errors
+/// What is wrong with the word.
+pub fn word(
+    word: &str,
+    options: &ParserOptions,
+    stack: depth::Stack,
+) -> Result<Vec<WordPieceWithSource>, String> {
+    if !stack.takes(depth::of_commands(word)) {
+        return Err("it is too deep".into());
+    }
+    brush_parser::word::parse(&without_large_tildes(word), options).map_err(|e| e.to_string())
+}
+
+/// Parses the text of a here-document, or a prompt.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn here_document(text: &str, stack: depth::Stack) -> Result<Vec<WordPieceWithSource>, String> {
+    if !stack.takes(depth::of_commands(text)) {
+        return Err("it is too deep".into());
+    }
+    brush_parser::word::parse_heredoc(text, &options()).map_err(|e| e.to_string())
 }
 
 /// A here-document under way. Only the line that ends it is worth parsing everything again: else a
@@ -44,7 +119,7 @@ struct HereDocument {
 impl HereDocument {
     /// The one that an incomplete text waits for the end of. `None` if it waits for something else,
     /// too.
-    fn open_in(text: &str) -> Option<HereDocument> {
+    fn open_in(text: &str, stack: depth::Stack) -> Option<HereDocument> {
         let (_, behind) = text.lines().filter_map(|line| line.rsplit_once("<<")).next_back()?;
         let (tabs, behind) = match behind.strip_prefix('-') {
             Some(behind) => (true, behind),
@@ -52,7 +127,7 @@ impl HereDocument {
         };
         let word = behind.trim_start().split([' ', '\t', ';', '|', '&', '>', '<', ')']).next()?;
         let end: String = word.chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect();
-        let ended = program(&format!("{text}{end}\n")).is_ok();
+        let ended = program(&format!("{text}{end}\n"), stack).is_ok();
         (ended && !end.is_empty()).then_some(HereDocument { end, tabs })
     }
 
@@ -76,14 +151,14 @@ impl Assembly {
 
     /// Adds a line. Returns what the lines mean, and forgets them, unless more lines could change
     /// it.
-    pub fn push(&mut self, line: &str) -> Option<Result<Program, Fault>> {
+    pub fn push(&mut self, line: &str, stack: depth::Stack) -> Option<Result<Program, Fault>> {
         self.text.push_str(line);
         if self.document.as_ref().is_some_and(|document| !document.ends_with(line)) {
             return None;
         }
-        match program(&self.text) {
+        match program(&self.text, stack) {
             Err(fault) if fault.incomplete => {
-                self.document = HereDocument::open_in(&self.text);
+                self.document = HereDocument::open_in(&self.text, stack);
                 None
             }
             parsed => {
@@ -94,9 +169,9 @@ impl Assembly {
     }
 
     /// What the lines mean if no more come; `None` if there are none.
-    pub fn end(&mut self) -> Option<Result<Program, Fault>> {
+    pub fn end(&mut self, stack: depth::Stack) -> Option<Result<Program, Fault>> {
         let text = std::mem::take(self).text;
-        (!text.is_empty()).then(|| program(&text))
+        (!text.is_empty()).then(|| program(&text, stack))
     }
 }
 
@@ -104,18 +179,18 @@ impl Shell {
     /// Runs a text; `last` if nothing comes after it, so that its last command may replace this
     /// process. What stands in lines before a syntax error runs.
     pub fn run_text(&mut self, text: &str, last: bool) -> Run {
-        if let Ok(program) = program(text) {
+        if let Ok(program) = program(text, self.stack) {
             return self.program(&program, last);
         }
         let mut command = Assembly::default();
         for line in text.split_inclusive('\n') {
-            match command.push(line) {
+            match command.push(line, self.stack) {
                 None => {}
                 Some(Ok(program)) => drop(self.program(&program, false)?),
                 Some(Err(fault)) => return Err(self.bad_syntax(&fault)),
             }
         }
-        match command.end() {
+        match command.end(self.stack) {
             None => Ok(self.status),
             Some(Ok(program)) => self.program(&program, last),
             Some(Err(fault)) => Err(self.bad_syntax(&fault)),
@@ -131,7 +206,7 @@ impl Shell {
         if let Some(known) = self.parsed_words.get(word) {
             return Ok(known.clone());
         }
-        match brush_parser::word::parse(word, &options()) {
+        match self::word(word, &options(), self.stack) {
             Ok(pieces) => {
                 let pieces = Rc::new(pieces);
                 if self.parsed_words.len() >= CACHE_MAX {
@@ -150,6 +225,10 @@ impl Shell {
     pub fn parse_sum(&mut self, text: &str) -> Result<Rc<ArithmeticExpr>, Flow> {
         if let Some(known) = self.parsed_sums.get(text) {
             return Ok(known.clone());
+        }
+        if !self.stack.takes(depth::of_sum(text)) {
+            self.complain("arithmetic expression: it is too deep");
+            return Err(Flow::Abort(2));
         }
         match brush_parser::arithmetic::parse(text) {
             Ok(sum) => {
@@ -172,19 +251,53 @@ impl Shell {
 mod tests {
     use super::*;
 
+    fn stack() -> depth::Stack {
+        depth::Stack::new()
+    }
+
+    #[test]
+    fn numbers_that_the_parser_cannot_hold_are_no_panic() {
+        let digits = "9".repeat(30);
+        for word in ["~", "~+", "~-"] {
+            let pieces = word_of(&format!("{word}{digits}"));
+            assert_eq!(pieces.as_deref(), Ok(format!("\\~{}{digits}", &word[1..]).as_str()), "{word}");
+        }
+        assert_eq!(word_of("~1"), Ok("~1".into()));
+        assert!(program(&format!("echo x {digits}>f"), stack()).is_err());
+        for fine in ["echo x 2>f", "cat <<E\n 12345678901</id>\nE\n", "echo '12345678901>' x12345678901>f"] {
+            assert!(program(fine, stack()).is_ok(), "{fine}");
+        }
+    }
+
+    /// What the parser got to see of a word that it could parse.
+    fn word_of(text: &str) -> Result<String, String> {
+        word(text, &options(), stack()).map(|_| without_large_tildes(text).into_owned())
+    }
+
+    #[test]
+    fn depth_is_bounded_before_the_parser_runs() {
+        let deep = |open: &str, close: &str| format!("{}:{}", open.repeat(9999), close.repeat(9999));
+        for text in [deep("( ", " )"), deep("{ ", "; }"), deep("if ", "; then :; fi"), deep("$(", ")")] {
+            let fault = program(&text, stack()).map(drop).unwrap_err();
+            assert!(fault.what.ends_with("too deep inside each other") && !fault.incomplete);
+        }
+        assert!(word(&deep("${a:-", "}"), &options(), stack()).is_err());
+    }
+
     #[test]
     fn an_interactive_shell_knows_when_to_ask_for_more() {
         for (text, incomplete) in
             [("if true; then\n", true), ("echo 'a\n", true), ("cat <<E\na\n", true), ("echo a; )\n", false)]
         {
-            assert_eq!(program(text).err().map(|f| f.incomplete), Some(incomplete), "{text}");
+            assert_eq!(program(text, stack()).err().map(|f| f.incomplete), Some(incomplete), "{text}");
         }
-        assert!(program("echo a | cat\n").is_ok());
+        assert!(program("echo a | cat\n", stack()).is_ok());
     }
 
     #[test]
     fn only_a_here_document_is_read_to_its_end_without_parsing() {
-        let open = |text: &str| HereDocument::open_in(text).map(|document| (document.end, document.tabs));
+        let open =
+            |text: &str| HereDocument::open_in(text, stack()).map(|document| (document.end, document.tabs));
         assert_eq!(open("cat <<E\n"), Some(("E".into(), false)));
         assert_eq!(open("cat <<-'END' >f\na\n"), Some(("END".into(), true)));
         assert_eq!(open("cat <<A; cat <<B\na\nA\n"), Some(("B".into(), false)));

@@ -125,7 +125,7 @@ impl Shell {
             IoRedirect::HereDocument(number, here) => {
                 let act = if here.requires_expansion {
                     let text = joined(&here.doc.value);
-                    match brush_parser::word::parse_heredoc(&text, &parse::options()) {
+                    match parse::here_document(&text, self.stack) {
                         Ok(pieces) => Act::Text(self.here_text(&pieces)?),
                         Err(e) => Act::Refuse(format!("bad substitution: {e}")),
                     }

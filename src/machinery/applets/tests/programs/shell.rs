@@ -41,6 +41,12 @@ const CASES: &[Case] = &[
     ),
     ("time exit 4", "", 4),
     ("{ time f() { echo in; }; time f; time ! true; echo $?; } 2>f; grep -c real f", "in\n1\n3\n", 0),
+    // Recursion without end is an error, not the end of the stack.
+    ("x='eval \"$x\"'; eval \"$x\"; echo no", "", 2),
+    ("echo '. ./again' >again; . ./again; echo no", "", 2),
+    ("trap 'kill -USR1 $$' USR1; kill -USR1 $$; echo no", "", 2),
+    ("x=$(printf '(%.0s' $(seq 5000)); (: $(($x))) 2>&-; echo $?", "2\n", 0),
+    ("echo $(($(seq -s + 1000)))", "500500\n", 0),
     // next
 ];
 
