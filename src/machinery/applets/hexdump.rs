@@ -201,13 +201,14 @@ fn parts(text: &str, size: Option<usize>) -> Result<Vec<Part>, String> {
 
 /// A number with at least so many digits as the precision says.
 fn digits(base: u8, value: u64, precision: Option<usize>) -> String {
-    let least = precision.unwrap_or(1);
-    match base {
-        b'o' => format!("{value:0least$o}"),
-        b'x' => format!("{value:0least$x}"),
-        b'X' => format!("{value:0least$X}"),
-        _ => format!("{value:0least$}"),
-    }
+    let text = match base {
+        b'o' => format!("{value:o}"),
+        b'x' => format!("{value:x}"),
+        b'X' => format!("{value:X}"),
+        _ => value.to_string(),
+    };
+    // Not by `format!`, which panics for a width of more than 65535.
+    "0".repeat(precision.unwrap_or(1).saturating_sub(text.len())) + &text
 }
 
 /// What hexdump(1) calls the control characters.
@@ -548,6 +549,13 @@ mod tests {
     }
 
     // The expected texts are those of hexdump of util-linux 2.38.
+    #[test]
+    fn a_number_may_have_any_number_of_digits() {
+        assert_eq!(digits(b'x', 255, Some(4)), "00ff");
+        assert_eq!(digits(b'd', 0, None), "0");
+        assert_eq!(digits(b'd', 7, Some(BLOCK_MAX)).len(), BLOCK_MAX);
+    }
+
     #[test]
     fn the_usual_formats() {
         let text = b"hello, hexdump!\n\x00\xff~";
