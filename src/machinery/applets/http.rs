@@ -60,7 +60,10 @@ impl Url {
             }
             _ => (authority, if secure { 443 } else { 80 }),
         };
-        if host.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        if host.is_empty()
+            || host.starts_with('[') != host.ends_with(']')
+            || text.contains(|c: char| c.is_whitespace() || c.is_control())
+        {
             return Err(BadUrl::Malformed);
         }
         let path = if path.starts_with('/') { path.to_string() } else { format!("/{path}") };
@@ -509,6 +512,7 @@ pub mod tests {
         assert_eq!(locked.join("//other/x").unwrap().full(), "https://other/x");
         assert_eq!(Url::parse("https://web:80/").unwrap().authority(), "web:80");
         assert_eq!(Url::parse("http://"), Err(BadUrl::Malformed));
+        assert_eq!(Url::parse("http://[::1"), Err(BadUrl::Malformed));
         assert_eq!(Url::parse("http://web:x/"), Err(BadUrl::Malformed));
         assert_eq!(url.join("../c").unwrap().path, "/a/../c");
         assert_eq!(
