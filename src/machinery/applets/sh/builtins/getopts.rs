@@ -39,8 +39,8 @@ impl Shell {
                 self.complain(format_args!("Illegal option -{letter}"));
             }
         } else if wants_argument {
-            if next < word.len() {
-                self.set("OPTARG", &word[next..])?;
+            if let Some(rest) = word.get(next..).filter(|rest| !rest.is_empty()) {
+                self.set("OPTARG", rest)?;
             } else if let Some(value) = list.get(index) {
                 index += 1;
                 self.set("OPTARG", value.as_str())?;

@@ -180,10 +180,16 @@ impl Spec {
     /// `None` for an unknown conversion.
     fn convert(&self, conversion: char, value: &str, faults: &mut Vec<String>) -> Option<String> {
         let mut integer = || {
-            parse_integer(value).unwrap_or_else(|| {
+            let (number, whole) = parse_integer(value);
+            if !whole {
                 faults.push(format!("invalid number '{value}'"));
-                0
-            })
+            }
+            number
+        };
+        let unsigned = |number: i128| match u64::try_from(number) {
+            Ok(number) => number,
+            Err(_) if number > 0 => u64::MAX,
+            Err(_) => number.max(i64::MIN.into()) as i64 as u64,
         };
         // A precision is the least number of digits, and then `0` fills nothing.
         let digits = |text: String| {
@@ -202,13 +208,13 @@ impl Spec {
             }
             'c' => self.pad(value.chars().take(1).collect(), false),
             'd' | 'i' => {
-                let number = integer();
+                let number = integer().clamp(i64::MIN.into(), i64::MAX.into());
                 self.pad(signed(digits(number.to_string()), number < 0), zeros)
             }
-            'u' => self.pad(digits((integer() as u64).to_string()), zeros),
-            'x' => self.pad(prefix(digits(format!("{:x}", integer())), "0x"), zeros),
-            'X' => self.pad(prefix(digits(format!("{:X}", integer())), "0X"), zeros),
-            'o' => self.pad(prefix(digits(format!("{:o}", integer())), "0"), zeros),
+            'u' => self.pad(digits(unsigned(integer()).to_string()), zeros),
+            'x' => self.pad(prefix(digits(format!("{:x}", unsigned(integer()))), "0x"), zeros),
+            'X' => self.pad(prefix(digits(format!("{:X}", unsigned(integer()))), "0X"), zeros),
+            'o' => self.pad(prefix(digits(format!("{:o}", unsigned(integer()))), "0"), zeros),
             'f' | 'F' | 'e' | 'E' | 'g' | 'G' => {
                 let number: f64 = value.trim().parse().unwrap_or_else(|_| {
                     if !value.is_empty() {
@@ -224,26 +230,31 @@ impl Spec {
     }
 }
 
-fn parse_integer(value: &str) -> Option<i64> {
+/// The number at the beginning of a text, as strtol(3) reads it, and whether that is all of it and
+/// fits into 64 bits.
+fn parse_integer(value: &str) -> (i128, bool) {
     let value = value.trim();
-    if value.is_empty() {
-        return Some(0);
-    }
     if let Some(text) = value.strip_prefix(['\'', '"']) {
-        return Some(text.chars().next().map_or(0, |c| i64::from(u32::from(c))));
+        return (text.chars().next().map_or(0, |c| i128::from(u32::from(c))), true);
     }
     let (negative, digits) = match value.strip_prefix('-') {
         Some(digits) => (true, digits),
         None => (false, value.strip_prefix('+').unwrap_or(value)),
     };
-    let magnitude = if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
-        i64::from_str_radix(hex, 16).ok()?
-    } else if digits.len() > 1 && digits.starts_with('0') {
-        i64::from_str_radix(digits, 8).ok()?
-    } else {
-        digits.parse().ok()?
+    let (digits, base) = match digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
+        Some(hex) => (hex, 16),
+        None if digits.len() > 1 && digits.starts_with('0') => (digits, 8),
+        None => (digits, 10),
     };
-    Some(if negative { -magnitude } else { magnitude })
+    let end = digits.find(|c: char| !c.is_digit(base)).unwrap_or(digits.len());
+    let most = i128::from(u64::MAX);
+    let magnitude = match &digits[..end] {
+        "" => 0,
+        known => i128::from_str_radix(known, base).unwrap_or(i128::MAX),
+    };
+    let whole = (end == digits.len() && end > 0 || value.is_empty()) && magnitude <= most;
+    let magnitude = magnitude.min(most);
+    (if negative { -magnitude } else { magnitude }, whole)
 }
 
 /// A floating-point number in C's format.
@@ -303,6 +314,15 @@ mod tests {
         assert_eq!(print("%.3d|%06.3d|%.2x|%.3d", &["5", "-5", "255", "1234"]), "005|  -005|ff|1234");
         assert_eq!(print("\\342\\234\\223 %b %3b|", &["\\xe2\\x9c\\x93", "\\0303\\0251"]), "✓ ✓   é|");
         assert_eq!(format_text("\\377%s", &["ü".into()]).0, [0xff, 0xc3, 0xbc]);
+        assert_eq!(
+            print("%d %u %x", &["-9223372036854775808", "18446744073709551615", "-1"]),
+            "-9223372036854775808 18446744073709551615 ffffffffffffffff"
+        );
+        assert_eq!(
+            print("%d %d %u %d", &["12abc", "0x", "99999999999999999999", "99999999999999999999"]),
+            "12 0 18446744073709551615 9223372036854775807"
+        );
+        assert_eq!(format_text("%d", &["12abc".into()]).1, ["invalid number '12abc'"]);
         assert_eq!(format_text("%d", &["abc".into()]), (b"0".to_vec(), vec!["invalid number 'abc'".into()]));
     }
 }

@@ -13,12 +13,18 @@ impl Shell {
         if bracket && words.pop() != Some("]") {
             return self.misused(name, "missing ]");
         }
+        if words.len() > WORDS_MAX {
+            return self.misused(name, "too many arguments");
+        }
         match evaluate(&words) {
             Ok(truth) => Ok(i32::from(!truth)),
             Err(what) => self.misused(name, what),
         }
     }
 }
+
+/// Words of one expression: each operator may be a call of [`evaluate`] inside another.
+const WORDS_MAX: usize = 1000;
 
 const UNARY: &str = "bcdefghLnprSsStuwxzkOG";
 
