@@ -89,8 +89,8 @@ impl Shell {
     /// A variable's number. Its text is data: nothing in it is expanded or computed, as in dash.
     fn number(&mut self, target: &ArithmeticTarget) -> Result<i64, Flow> {
         let ArithmeticTarget::Variable(name) = target else { return Err(self.no_arrays()) };
-        let text = self.state.get(name).unwrap_or_default();
-        integer(text).ok_or_else(|| {
+        let text = self.variable(name).unwrap_or_default();
+        integer(&text).ok_or_else(|| {
             self.complain(format_args!("Illegal number: {text}"));
             Flow::Abort(2)
         })

@@ -221,12 +221,20 @@ impl Shell {
         }
     }
 
+    /// A variable, or the one that busybox and bash make up: a random number of 15 bits.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        match self.state.get(name) {
+            None if name == "RANDOM" => Some(rng::Rng::from_os().range(0, 32768).to_string()),
+            value => value.map(str::to_string),
+        }
+    }
+
     /// `None` if it is not set.
     fn value(&self, parameter: &Parameter) -> Option<String> {
         match parameter {
             Parameter::Positional(0) => Some(self.name.clone()),
             Parameter::Positional(n) => self.args.get(*n as usize - 1).cloned(),
-            Parameter::Named(name) => self.state.get(name).map(str::to_string),
+            Parameter::Named(name) => self.variable(name),
             Parameter::NamedWithIndex { .. } | Parameter::NamedWithAllIndices { .. } => None,
             Parameter::Special(special) => match special {
                 SpecialParameter::AllPositionalParameters { .. } => {

@@ -23,6 +23,7 @@ impl Shell {
     /// The right side of `&&` and `||` is looked at (and its `$(…)` run) only if the left side
     /// leaves the answer open.
     fn holds(&mut self, expr: &Expr) -> Result<Truth, Flow> {
+        self.deeper()?;
         match expr {
             Expr::And(left, right) => match self.holds(left)? {
                 Ok(true) => self.holds(right),

@@ -40,6 +40,8 @@ pub struct Ready<'a>(i32, Act<'a>);
 
 enum Act<'a> {
     Open(String, &'a Kind),
+    /// `&>`: for standard error too.
+    OpenBoth(String, &'a Kind),
     Duplicate(i32),
     Close,
     Text(String),
@@ -83,6 +85,11 @@ impl Shell {
             Act::Open(name, kind) => {
                 let file = self.open(&name, kind)?;
                 assign(file, number, saved)
+            }
+            Act::OpenBoth(name, kind) => {
+                let file = self.open(&name, kind)?;
+                assign(file, 1, saved)?;
+                duplicate(1, 2, saved)
             }
             Act::Duplicate(from) => duplicate(from, number, saved),
             Act::Close => {
@@ -137,8 +144,9 @@ impl Shell {
             IoRedirect::HereString(number, word) => {
                 Ready(number.unwrap_or(0), Act::Text(self.one(&word.value)? + "\n"))
             }
-            IoRedirect::OutputAndError(..) => {
-                Ready(1, Act::Refuse("&>: not implemented by this shell".into()))
+            IoRedirect::OutputAndError(word, append) => {
+                let kind = if *append { &Kind::Append } else { &Kind::Write };
+                Ready(1, Act::OpenBoth(self.one(&word.value)?, kind))
             }
         })
     }

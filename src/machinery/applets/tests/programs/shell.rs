@@ -47,6 +47,14 @@ const CASES: &[Case] = &[
     ("trap 'kill -USR1 $$' USR1; kill -USR1 $$; echo no", "", 2),
     ("x=$(printf '(%.0s' $(seq 5000)); (: $(($x))) 2>&-; echo $?", "2\n", 0),
     ("echo $(($(seq -s + 1000)))", "500500\n", 0),
+    // dash has neither; bash and busybox do.
+    ("{ echo a; echo b >&2; } &>f; echo c &>>f; cat f; echo d &>no/f; echo $?", "a\nb\nc\n2\n", 0),
+    (
+        "x=$RANDOM; [ $x -ge 0 ] && [ $((RANDOM)) -lt 32768 ] && RANDOM=7 && echo $RANDOM $((RANDOM))",
+        "7 7\n",
+        0,
+    ),
+    ("set -- $(seq 2000); [ \"$@\" ]; echo $?", "2\n", 0),
     // next
 ];
 
