@@ -18,10 +18,13 @@ use std::time::{Duration, Instant};
 
 const USAGE: &str = "Usage: ping [-q] [-c CNT] [-s SIZE] [-i SEC] [-W SEC] [-w SEC] HOST";
 
+/// Without a pause nothing but sending would be done. The same bound as iputils' for users.
+const INTERVAL_MIN: Duration = Duration::from_millis(2);
+
 #[derive(Debug, PartialEq)]
 struct Call {
     host: String,
-    count: Option<u16>,
+    count: Option<u32>,
     size: usize,
     interval: Duration,
     /// For the last answer.
@@ -62,7 +65,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
             "4" => {}
             "c" => call.count = Some(value().and_then(|t| t.parse().map_err(|_| bad(t)))?),
             "s" => call.size = value().and_then(|t| t.parse::<usize>().map_err(|_| bad(t)))?.min(65000),
-            "i" => call.interval = value().and_then(seconds)?,
+            "i" => call.interval = value().and_then(seconds)?.max(INTERVAL_MIN),
             "W" => call.patience = value().and_then(seconds)?,
             "w" => call.limit = Some(value().and_then(seconds)?),
             _ => return Err(format!("unrecognized option: {letter}")),
@@ -113,27 +116,35 @@ fn open() -> Result<Socket, Errno> {
     Ok(Socket { fd, raw })
 }
 
-/// Counts and times.
+/// Counts and times. A ping that runs for weeks takes no more memory.
 #[derive(Default)]
 struct Tally {
     sent: u32,
-    times: Vec<Duration>,
+    got: u32,
+    /// Shortest, longest and all of them together.
+    times: Option<(Duration, Duration, Duration)>,
 }
 
 impl Tally {
     fn text(&self, host: &str) -> String {
-        let got = self.times.len() as u32;
-        let lost = (self.sent - got.min(self.sent)) * 100 / self.sent.max(1);
+        let got = self.got;
+        let lost = u64::from(self.sent.saturating_sub(got)) * 100 / u64::from(self.sent.max(1));
         let mut text = format!(
             "\n--- {host} ping statistics ---\n{} packets transmitted, {got} packets received, {lost}% packet loss\n",
             self.sent
         );
-        if let (Some(min), Some(max)) = (self.times.iter().min(), self.times.iter().max()) {
-            let mean = self.times.iter().sum::<Duration>() / got.max(1);
+        if let Some((min, max, all)) = self.times {
+            let mean = all / got.max(1);
             text +=
-                &format!("round-trip min/avg/max = {}/{}/{} ms\n", millis(*min), millis(mean), millis(*max));
+                &format!("round-trip min/avg/max = {}/{}/{} ms\n", millis(min), millis(mean), millis(max));
         }
         text
+    }
+
+    fn answered(&mut self, took: Duration) {
+        self.got = self.got.saturating_add(1);
+        let (min, max, all) = self.times.unwrap_or((took, took, Duration::ZERO));
+        self.times = Some((min.min(took), max.max(took), all.saturating_add(took)));
     }
 }
 
@@ -173,7 +184,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
     println!("PING {} ({ip}): {} data bytes", call.host, call.size);
     let tally = run(&call, &socket, ip);
     print!("{}", tally.text(&call.host));
-    i32::from(tally.times.is_empty())
+    i32::from(tally.got == 0)
 }
 
 /// The moment that is so much later. One beyond what the clock counts is a year away, so that
@@ -195,7 +206,7 @@ fn run(call: &Call, socket: &Socket, ip: Ipv4Addr) -> Tally {
         if over || trap::pending().is_some() {
             return tally;
         }
-        let all_sent = call.count.is_some_and(|count| tally.sent >= u32::from(count));
+        let all_sent = call.count.is_some_and(|count| tally.sent >= count);
         if !all_sent && now >= next {
             let sequence = tally.sent as u16;
             match sendto(socket.fd.as_raw_fd(), &request(id, sequence, call.size), &to, MsgFlags::empty()) {
@@ -204,7 +215,7 @@ fn run(call: &Call, socket: &Socket, ip: Ipv4Addr) -> Tally {
                 }
                 Err(e) => eprintln!("ping: sendto: {}", e.desc()),
             }
-            tally.sent += 1;
+            tally.sent = tally.sent.saturating_add(1);
             next = after(now, call.interval);
             continue;
         }
@@ -258,7 +269,7 @@ fn receive(
     let Some(sequence) = reply(icmp, socket.raw.then_some(id)) else { return };
     let Some(sent) = sent_at.remove(&sequence) else { return };
     let took = sent.elapsed();
-    tally.times.push(took);
+    tally.answered(took);
     if !call.quiet {
         let from = from.map_or(Ipv4Addr::UNSPECIFIED, |a| a.ip());
         let ttl = ttl.map_or(String::new(), |ttl| format!(" ttl={ttl}"));
@@ -289,6 +300,8 @@ mod tests {
             (call.count, call.patience, call.host.as_str()),
             (Some(3), Duration::from_millis(500), "web")
         );
+        let call = parse(&["-i0".into(), "-c".into(), "100000".into(), "web".into()]).unwrap();
+        assert_eq!((call.count, call.interval), (Some(100_000), INTERVAL_MIN));
         assert_eq!(parse(&["-c".into(), "x".into()]), Err("invalid number 'x'".into()));
     }
 
@@ -302,7 +315,10 @@ mod tests {
 
     #[test]
     fn losses_are_counted() {
-        let tally = Tally { sent: 4, times: vec![Duration::from_millis(2), Duration::from_millis(4)] };
+        let mut tally = Tally { sent: 4, ..Tally::default() };
+        for took in [2, 4] {
+            tally.answered(Duration::from_millis(took));
+        }
         assert_eq!(
             tally.text("web"),
             "\n--- web ping statistics ---\n4 packets transmitted, 2 packets received, 50% packet loss\n\
