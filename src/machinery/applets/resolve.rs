@@ -2,6 +2,7 @@
 //! /etc/hosts, then the servers of /etc/resolv.conf over UDP (and TCP for answers that were cut),
 //! with `search` and `ndots` as resolv.conf(5) describes.
 
+use super::http::Deadline;
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use rng::Rng;
@@ -163,7 +164,10 @@ fn over_udp(server: SocketAddr, request: &[u8], wait: Duration) -> io::Result<Me
             return Err(io::ErrorKind::TimedOut.into());
         }
         socket.set_read_timeout(Some(left))?;
-        let length = socket.recv(&mut buffer)?;
+        let length = match socket.recv(&mut buffer) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            received => received?,
+        };
         // Another question's answer is not ours.
         if let Ok(answer) = Message::from_vec(&buffer[..length])
             && request.starts_with(&answer.metadata.id.to_be_bytes())
@@ -173,16 +177,36 @@ fn over_udp(server: SocketAddr, request: &[u8], wait: Duration) -> io::Result<Me
     }
 }
 
+/// Asks over TCP. `wait` is for all of it: a server that sends byte by byte does not stretch it.
 fn over_tcp(server: SocketAddr, request: &[u8], wait: Duration) -> io::Result<Message> {
+    let deadline = Deadline::new(Some(wait));
     let mut stream = TcpStream::connect_timeout(&server, wait)?;
-    stream.set_read_timeout(Some(wait))?;
+    stream.set_write_timeout(deadline.left()?)?;
     let length = (request.len() as u16).to_be_bytes();
     stream.write_all(&[&length[..], request].concat())?;
     let mut length = [0; 2];
-    stream.read_exact(&mut length)?;
+    read_exact_until(&mut stream, &mut length, &deadline)?;
     let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
-    stream.read_exact(&mut answer)?;
-    Message::from_vec(&answer).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))
+    read_exact_until(&mut stream, &mut answer, &deadline)?;
+    let answer = Message::from_vec(&answer);
+    let answer = answer.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+    match request.starts_with(&answer.metadata.id.to_be_bytes()) {
+        true => Ok(answer),
+        false => Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to another question")),
+    }
+}
+
+fn read_exact_until(stream: &mut TcpStream, mut buffer: &mut [u8], deadline: &Deadline) -> io::Result<()> {
+    while !buffer.is_empty() {
+        stream.set_read_timeout(deadline.left()?)?;
+        match stream.read(buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => buffer = &mut buffer[count..],
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// The addresses in an answer, aliases followed by whoever answered.
@@ -257,6 +281,23 @@ mod tests {
         assert_eq!(from_hosts(hosts, "two").len(), 2);
         assert!(from_hosts(hosts, "two")[0].is_ipv4());
         assert!(from_hosts(hosts, "web").is_empty());
+    }
+
+    #[test]
+    fn a_server_that_sends_byte_by_byte_does_not_stretch_the_wait() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut stream, _) = server.accept().unwrap();
+                stream.write_all(&[0xff, 0xff]).unwrap();
+                // Faster than the wait of one read, and long after all of it; until the client goes.
+                while stream.write_all(&[0]).is_ok() {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            });
+            assert!(over_tcp(address, &[0, 1], Duration::from_millis(100)).is_err());
+        });
     }
 
     #[test]
