@@ -2,7 +2,7 @@
 //! names, quotes.
 
 use super::pattern::{self, Glyph, Kind};
-use super::{Flow, Shell, builtins::escapes, glob, parse};
+use super::{Flow, Shell, apostrophes, builtins::escapes, glob, parse};
 use brush_parser::ParserOptions;
 use brush_parser::word::{
     Parameter, ParameterExpr, ParameterTestType, SpecialParameter, SubstringMatchKind, TildeExpr, WordPiece,
@@ -168,7 +168,7 @@ impl Shell {
                     pieces.next();
                 }
                 WordPiece::Text(text) => {
-                    fields.push(text, place.of_text());
+                    fields.push(&apostrophes::restored(text), place.of_text());
                 }
                 WordPiece::SingleQuotedText(text) => {
                     fields.quotes();

@@ -17,11 +17,13 @@
 //! bash: arrays, `<(…)`, and `=~` in `[[ … ]]`. They say so with status 2. `set -m` says that job
 //! control is off, and has status 0, as dash without a terminal. Braces (`{1..3}`) are plain text,
 //! as in POSIX. Text that is not UTF-8 is not kept as it is. The parser's own: in `$(case a in a)
-//! …)` the pattern needs its `(`; blanks inside `${x:-a b}` become one, and `'` in a quoted
-//! `"${x:-…}"` needs its other half. `ash` and `bash` are this shell too.
+//! …)` the pattern needs its `(`, and blanks inside `${x:-a b}` become one; in a text with a
+//! here-document also in a quoted `"${x:-…}"`, where `'` needs its other half. `ash` and `bash` are
+//! this shell too.
 //! ## Read next
 //! `applets::uutils`, the programs that scripts call; `linux::trap`.
 
+mod apostrophes;
 mod arith;
 mod builtins;
 mod depth;

@@ -1,6 +1,6 @@
 //! Between text and brush-parser's trees.
 
-use super::{Flow, Run, Shell, depth};
+use super::{Flow, Run, Shell, apostrophes, depth};
 use brush_parser::ast::{ArithmeticExpr, Program};
 use brush_parser::word::WordPieceWithSource;
 use brush_parser::{ParseError, Parser, ParserOptions};
@@ -27,6 +27,11 @@ pub struct Fault {
 /// # Errors
 /// What is wrong with the text.
 pub fn program(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
+    let plain = apostrophes::replaced(text).and_then(|text| as_written(&text, stack).ok());
+    plain.map_or_else(|| as_written(text, stack), Ok)
+}
+
+fn as_written(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
     if !stack.takes(depth::of_commands(text)) {
         return Err(Fault {
             what: "syntax error: commands are too deep inside each other".into(),

@@ -55,6 +55,10 @@ const CASES: &[Case] = &[
         0,
     ),
     ("set -- $(seq 2000); [ \"$@\" ]; echo $?", "2\n", 0),
+    ("echo \"${x:-it's}\" 'a b'; y=\"${x:-don't \"a\"}\"; echo \"$y\"", "it's a b\ndon't a\n", 0),
+    ("echo \"$(echo \"${x:-it's}\")\" \"${x:=o'clock}\" $x", "it's o'clock o'clock\n", 0),
+    ("echo \"${x:-a   b}\"; y=abc; echo \"${y#'a'}\" \"${y%'c'}\" \"${y/'b'/-}\"", "a   b\nbc ab a-c\n", 0),
+    ("(echo \"${x?a  b}\") 2>&1 | sed 's/.*x: //'", "a  b\n", 0),
     // next
 ];
 

@@ -1,0 +1,131 @@
+//! `'` and blanks inside `"${x:-it's}"`. There they are plain characters, but the parser wants the
+//! other half of a `'` and makes one of several blanks.
+
+/// What stands for a plain character while a text is parsed. These are no characters of any text
+/// (Unicode, chapter 23.7: noncharacters are for internal use).
+const STAND_INS: [(char, char); 4] =
+    [('\'', '\u{fdd0}'), (' ', '\u{fdd1}'), ('\t', '\u{fdd2}'), ('\n', '\u{fdd3}')];
+
+fn stand_in(c: char) -> Option<char> {
+    STAND_INS.iter().find(|(plain, _)| *plain == c).map(|(_, stand_in)| *stand_in)
+}
+
+/// The text with the characters that it stands for.
+pub fn restored(text: &str) -> String {
+    let plain = |c| STAND_INS.iter().find(|(_, stand_in)| *stand_in == c).map_or(c, |(plain, _)| *plain);
+    text.chars().map(plain).collect()
+}
+
+/// What a character stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inside {
+    /// `"…"`
+    Quotes,
+    /// `${…}`, in quotes or not. `word`: behind `-`, `=`, `?` or `+`, where quotes around it hold;
+    /// in a pattern they do not.
+    Braces {
+        quoted: bool,
+        word: bool,
+    },
+    /// `$(…)`, `(…)`: quotes begin anew.
+    Brackets,
+    Backquotes,
+}
+
+/// The text with a stand-in for each `'` and blank that is a plain character of a quoted `${…}`.
+/// `None` if there is no such one, or if it has a here-document, in which quotes have other rules.
+pub fn replaced(text: &str) -> Option<String> {
+    if text.contains("<<") || !text.contains("${") {
+        return None;
+    }
+    let mut inside: Vec<Inside> = Vec::new();
+    let mut out = String::with_capacity(text.len());
+    let (mut chars, mut before, mut found) = (text.chars().peekable(), '\n', false);
+    while let Some(c) = chars.next() {
+        let top = inside.last().copied();
+        let quoted = matches!(top, Some(Inside::Quotes | Inside::Braces { quoted: true, word: true }));
+        let plain = matches!(top, Some(Inside::Braces { quoted: true, word: true }));
+        let stand_in = stand_in(c).filter(|_| plain);
+        out.push(stand_in.unwrap_or(c));
+        found |= stand_in.is_some();
+        match (c, top) {
+            ('\\', _) => out.extend(chars.next()),
+            ('\'', _) if !quoted => copy_until(&mut chars, &mut out, '\''),
+            ('#', _) if !quoted && (before.is_whitespace() || ";|&()".contains(before)) => {
+                copy_until(&mut chars, &mut out, '\n');
+            }
+            ('"', Some(Inside::Quotes)) => drop(inside.pop()),
+            ('"', _) => inside.push(Inside::Quotes),
+            ('`', Some(Inside::Backquotes)) => drop(inside.pop()),
+            ('`', _) => inside.push(Inside::Backquotes),
+            ('$', _) => {
+                if let Some(bracket) = chars.next_if(|next| matches!(next, '{' | '(')) {
+                    out.push(bracket);
+                    inside.push(match bracket {
+                        '{' => Inside::Braces { quoted, word: takes_word(chars.clone()) },
+                        _ => Inside::Brackets,
+                    });
+                }
+            }
+            ('(', _) if !quoted => inside.push(Inside::Brackets),
+            (')', Some(Inside::Brackets)) | ('}', Some(Inside::Braces { .. })) => drop(inside.pop()),
+            _ => {}
+        }
+        before = c;
+    }
+    found.then_some(out)
+}
+
+/// True if what follows `${` is a parameter and one of the operators that take a word.
+fn takes_word(rest: impl Iterator<Item = char>) -> bool {
+    let in_name = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+    let mut rest = rest.peekable();
+    match rest.next() {
+        Some(first) if in_name(&first) => while rest.next_if(in_name).is_some() {},
+        Some('@' | '*' | '!' | '?' | '$' | '-') => {}
+        _ => return false,
+    }
+    rest.next_if_eq(&':');
+    matches!(rest.next(), Some('-' | '=' | '?' | '+'))
+}
+
+fn copy_until(chars: &mut impl Iterator<Item = char>, out: &mut String, end: char) {
+    for c in chars.by_ref() {
+        out.push(c);
+        if c == end {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_apostrophes_are_replaced() {
+        let seen = |text: &str| {
+            let text = replaced(text)?;
+            Some(text.replace('\u{fdd0}', "@").replace('\u{fdd1}', "_").replace('\u{fdd3}', "%"))
+        };
+        for (text, wanted) in [
+            (r#"echo "${x:-it's}" 'a'"#, r#"echo "${x:-it@s}" 'a'"#),
+            (r#"echo "$(echo 'a' "${x:-it's}")" ${y:-'b'}"#, r#"echo "$(echo 'a' "${x:-it@s}")" ${y:-'b'}"#),
+            ("# it's\necho \"${x:-it's}\"", "# it's\necho \"${x:-it@s}\""),
+            (r#""${x:-"it's"}" "${x:-${y:-don't}}""#, r#""${x:-"it's"}" "${x:-${y:-don@t}}""#),
+            ("\"${x?a  b\n'}\"", "\"${x?a__b%@}\""),
+        ] {
+            assert_eq!(seen(text).as_deref(), Some(wanted), "{text}");
+            assert_eq!(restored(&replaced(text).unwrap()), text);
+        }
+        for text in [
+            "echo ${x:-'a'}",
+            "echo \"it's\" ${x}",
+            "cat <<E\n\"${x:-it's}\"\nE\n",
+            "echo '\"${x:-' a",
+            "echo \"${x#'a' b}\" \"${x%%'a'}\" \"${x/'a'/b}\" \"${#x}\"",
+        ] {
+            assert_eq!(seen(text), None, "{text}");
+        }
+    }
+}
