@@ -3,11 +3,13 @@
 use super::http::{Deadline, connect};
 use super::resolve;
 use linux::trap;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -163,7 +165,7 @@ fn await_peer(socket: BorrowedFd<'_>, wait: Option<Duration>) -> Result<(), Stri
     loop {
         match poll(&mut [PollFd::new(socket, PollFlags::POLLIN)], timeout) {
             Ok(0) => return Err("timed out".into()),
-            Err(nix::errno::Errno::EINTR) => {}
+            Err(Errno::EINTR) => {}
             Err(e) => return Err(e.desc().into()),
             Ok(_) => return Ok(()),
         }
@@ -218,50 +220,69 @@ fn converse(stream: TcpStream, call: &Call) -> Result<(), String> {
     }
 }
 
+/// Bytes that wait for the other side, at most, before its further options get no answer.
+const DECLINED_MAX: usize = 64 * 1024;
+
 /// Copies both ways until the other side ends, or nothing came for `wait`. The end of standard
 /// input is passed on. With `telnet`, options that the other side offers or asks for are declined.
 fn pump(socket: OwnedFd, wait: Option<Duration>, telnet: bool) -> io::Result<()> {
+    pump_between(io::stdin().as_fd(), socket, wait, telnet, print)
+}
+
+/// Nothing is read from `input` before the socket has taken what was read last, and the socket is
+/// read meanwhile: two programs that only write would wait for each other for ever.
+fn pump_between(
+    input: BorrowedFd<'_>,
+    socket: OwnedFd,
+    wait: Option<Duration>,
+    telnet: bool,
+    mut print: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     let datagrams = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType)
         .is_ok_and(|kind| kind == nix::sys::socket::SockType::Datagram);
     let mut socket = std::fs::File::from(socket);
     let mut input_open = true;
+    let mut pending: Vec<u8> = Vec::new();
     let timeout = wait.and_then(|w| PollTimeout::try_from(w).ok()).unwrap_or(PollTimeout::NONE);
-    let stdin = io::stdin();
     let mut buffer = vec![0; 16 * 1024];
     loop {
-        let (from_socket, from_input) = {
-            let mut watched: Vec<BorrowedFd<'_>> = vec![socket.as_fd()];
-            if input_open {
-                watched.push(stdin.as_fd());
-            }
-            let mut polled: Vec<PollFd> =
-                watched.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-            match poll(&mut polled, timeout) {
-                Ok(0) => return Ok(()),
-                Err(nix::errno::Errno::EINTR) => continue,
-                Err(e) => return Err(e.into()),
-                Ok(_) => {}
-            }
-            (polled[0].any().unwrap_or(true), polled.get(1).is_some_and(|p| p.any().unwrap_or(true)))
-        };
+        let writing = if pending.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
+        let reading = if input_open && pending.is_empty() { PollFlags::POLLIN } else { PollFlags::empty() };
+        let mut polled = vec![PollFd::new(socket.as_fd(), PollFlags::POLLIN | writing)];
+        if !reading.is_empty() {
+            polled.push(PollFd::new(input, reading));
+        }
+        match poll(&mut polled, timeout) {
+            Ok(0) => return Ok(()),
+            Err(Errno::EINTR) => continue,
+            Err(e) => return Err(e.into()),
+            Ok(_) => {}
+        }
+        let ready = polled[0].revents().unwrap_or(PollFlags::empty());
+        let from_input = polled.get(1).is_some_and(|p| p.any().unwrap_or(true));
+        drop(polled);
         if from_input {
-            let count = nix::unistd::read(&stdin, &mut buffer)?;
+            let count = nix::unistd::read(input, &mut buffer)?;
+            pending.extend_from_slice(&buffer[..count]);
             if count == 0 {
                 input_open = false;
-                let _ = nix::sys::socket::shutdown(
-                    std::os::fd::AsRawFd::as_raw_fd(&socket),
-                    nix::sys::socket::Shutdown::Write,
-                );
-            } else {
-                socket.write_all(&buffer[..count])?;
+                let _ = shutdown(socket.as_raw_fd(), Shutdown::Write); // the other side may be gone
             }
         }
-        if from_socket {
+        if ready.intersects(PollFlags::POLLOUT) {
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            match send(socket.as_raw_fd(), &pending, flags) {
+                Ok(count) => drop(pending.drain(..count)),
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        if ready.intersects(!PollFlags::POLLOUT) {
             match socket.read(&mut buffer)? {
                 0 if !datagrams => return Ok(()),
                 count => {
-                    if telnet {
-                        socket.write_all(&declined(&buffer[..count]))?;
+                    if telnet && pending.len() < DECLINED_MAX {
+                        pending.extend(declined(&buffer[..count]));
                     }
                     print(&buffer[..count])?;
                 }
@@ -277,8 +298,8 @@ fn print(bytes: &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
         match nix::unistd::write(io::stdout(), rest) {
             Ok(count) => rest = &rest[count..],
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(nix::errno::Errno::EPIPE) => {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EPIPE) => {
                 trap::set(libc::SIGPIPE, trap::Action::Default)?; // the next write is the last
             }
             Err(e) => return Err(e.into()),
@@ -326,6 +347,33 @@ mod tests {
             (call.port, &call.program[..]),
             (Some(8080), &["echo".into(), "-n".into(), "hi".into()][..])
         );
+    }
+
+    #[test]
+    fn two_sides_that_only_write_do_not_wait_for_each_other() {
+        const MUCH: usize = 8 << 20;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut other, _) = listener.accept().unwrap();
+        let mut input = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut input, &vec![b'x'; MUCH]).unwrap();
+        std::io::Seek::rewind(&mut input).unwrap();
+        let mut got = 0;
+        let heard = std::thread::scope(|scope| {
+            let heard = scope.spawn(move || {
+                std::io::Write::write_all(&mut other, &vec![b'y'; MUCH]).unwrap();
+                let mut all = Vec::new();
+                other.read_to_end(&mut all).unwrap();
+                all.len()
+            });
+            let print = |bytes: &[u8]| {
+                got += bytes.len();
+                Ok(())
+            };
+            pump_between(input.as_fd(), stream.into(), None, false, print).unwrap();
+            heard.join().unwrap()
+        });
+        assert_eq!((got, heard), (MUCH, MUCH));
     }
 
     #[test]
