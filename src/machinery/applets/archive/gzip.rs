@@ -89,11 +89,18 @@ fn gzip_one(zip: &Zip, name: &str) -> io::Result<()> {
         (true, _, Some(stem)) => stem.to_string(),
         (true, None, None) => return Err(io::Error::other("unknown suffix")),
     };
-    let mut how = File::options();
+    // A link or a device would go with the name, and its content stay as it is.
+    if !std::fs::symlink_metadata(name)?.is_file() {
+        return Err(io::Error::other("not a regular file -- ignored"));
+    }
+    if zip.force
+        && let Err(e) = std::fs::remove_file(&target)
+        && e.kind() != io::ErrorKind::NotFound
+    {
+        return Err(e); // written over in place, a link would lead somewhere else
+    }
     // Nobody else may read it before it has the rights of the other one.
-    how.write(true).mode(0o600);
-    let how = if zip.force { how.create(true).truncate(true) } else { how.create_new(true) };
-    let output = how.open(&target)?;
+    let output = File::options().write(true).mode(0o600).create_new(true).open(&target)?;
     let converted = convert(zip, &input, &output).and_then(|()| take_over(&input, &output));
     if let Err(e) = converted {
         let _ = std::fs::remove_file(&target); // half a file is worse than none
@@ -125,6 +132,22 @@ fn convert(zip: &Zip, input: impl Read, mut output: impl Write) -> io::Result<()
 mod tests {
     use super::*;
     use std::path::Path;
+
+    #[test]
+    fn gzip_follows_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+        std::fs::write(at("f"), "new").unwrap();
+        std::fs::write(at("other"), "other").unwrap();
+        std::os::unix::fs::symlink(at("other"), at("f.gz")).unwrap();
+        std::os::unix::fs::symlink(at("other"), at("link")).unwrap();
+        let zip =
+            Zip { decompress: false, to_stdout: false, keep: true, force: true, level: 6, files: vec![] };
+        assert!(gzip_one(&zip, &at("link")).is_err());
+        gzip_one(&zip, &at("f")).unwrap();
+        assert_eq!(std::fs::read_to_string(at("other")).unwrap(), "other");
+        assert!(std::fs::symlink_metadata(at("f.gz")).unwrap().is_file());
+    }
 
     #[test]
     fn gzip_keeps_rights_and_time() {
