@@ -429,8 +429,12 @@ impl Shell {
     /// `$(…)`: the output without the newlines at its end.
     fn substitute(&mut self, text: &str) -> Result<String, Flow> {
         let (read, write) = self.new_pipe()?;
+        // `kill $(jobs -p)` is about the jobs of this shell; a subshell has none of its own yet.
+        let asked = text.split_whitespace().all(|word| matches!(word, "jobs" | "-p" | "-l" | "-lp"));
+        let jobs = asked.then(|| self.jobs.clone());
         let pid = match self.fork()? {
             Side::Child => {
+                self.jobs = jobs.unwrap_or_default();
                 self.interactive = false;
                 self.conditions = 0; // `set -e` counts again, as in dash
                 let connected = script_fds::assign(1, write.as_fd());

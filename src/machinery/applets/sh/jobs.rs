@@ -11,7 +11,7 @@ use std::io::{self, Write};
 /// Ended background jobs that nobody waited for are forgotten beyond this.
 const ENDED_MAX: usize = 1024;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Job {
     /// `%1`: given when it starts, and its own until it is forgotten.
     number: usize,
@@ -38,7 +38,7 @@ impl Job {
 }
 
 /// Children in the order of their start.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Jobs(Vec<Job>);
 
 impl Jobs {
@@ -119,6 +119,11 @@ impl Jobs {
     /// Forgets the jobs that have ended: `jobs` told of them.
     pub fn forget_ended(&mut self) {
         self.0.retain(|job| job.exit().is_none());
+    }
+
+    /// What `jobs -p` prints: the first process of each job.
+    pub fn pids(&self) -> String {
+        self.0.iter().filter_map(|job| job.members.first()).map(|(pid, _)| format!("{pid}\n")).collect()
     }
 
     /// What `jobs` prints.
@@ -357,6 +362,7 @@ mod tests {
         for (pipefail, code) in [(false, 0), (true, 3)] {
             let mut jobs = Jobs::default();
             jobs.add_command(&[10, 11, 12], pipefail, "a |b |c".into());
+            assert_eq!(jobs.pids(), "10\n");
             assert_eq!((jobs.named("%1"), jobs.targets("%1")), (Some(12), Some(vec![10, 11, 12])));
             jobs.ended(12, Exit::Code(0));
             jobs.ended(11, Exit::Code(3));

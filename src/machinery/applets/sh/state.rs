@@ -80,6 +80,11 @@ impl State {
         free
     }
 
+    /// True for a variable of the environment whose name no variable of a shell may have.
+    pub fn is_passed_on(&self, name: &str) -> bool {
+        self.passed_on.iter().any(|(known, _)| known == name)
+    }
+
     /// Puts back what [`State::variable`] told earlier.
     pub fn restore(&mut self, name: String, was: Option<Variable>) {
         match was {

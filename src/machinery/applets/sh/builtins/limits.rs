@@ -52,12 +52,25 @@ fn symbolic(text: &str, now: u32) -> Option<u32> {
     })
 }
 
+/// Rights as `umask -S` prints them: `u=rwx,g=rx,o=rx`.
+fn letters(rights: u32) -> String {
+    let class = |(name, shift): (char, u32)| {
+        let held = [(4, 'r'), (2, 'w'), (1, 'x')].into_iter().filter(|(bit, _)| rights >> shift & bit != 0);
+        format!("{name}={}", held.map(|(_, letter)| letter).collect::<String>())
+    };
+    [('u', 6), ('g', 3), ('o', 0)].map(class).join(",") + "\n"
+}
+
 impl Shell {
     pub fn umask(&mut self, args: &[String]) -> Run {
         let Some(text) = args.iter().find(|a| *a != "-S") else {
             let now = umask(Mode::empty());
             umask(now);
-            return self.print(&format!("{:04o}\n", now.bits()));
+            let text = match args.is_empty() {
+                true => format!("{:04o}\n", now.bits()),
+                false => letters(!now.bits()),
+            };
+            return self.print(&text);
         };
         let now = umask(Mode::empty());
         umask(now);
@@ -128,7 +141,7 @@ impl Shell {
 
 #[cfg(test)]
 mod tests {
-    use super::symbolic;
+    use super::{letters, symbolic};
 
     #[test]
     fn rights_can_be_said_in_letters() {
@@ -143,5 +156,6 @@ mod tests {
         ] {
             assert_eq!(symbolic(text, 0o644), rights, "{text}");
         }
+        assert_eq!((letters(0o750), letters(!0o777)), ("u=rwx,g=rx,o=\n".into(), "u=,g=,o=\n".into()));
     }
 }

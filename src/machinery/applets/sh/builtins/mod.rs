@@ -62,12 +62,7 @@ impl Shell {
             "trap" => self.trap_builtin(args),
             "wait" => self.wait_command(args),
             "kill" => self.kill(args),
-            "jobs" => {
-                self.reap();
-                let text = self.jobs.describe();
-                self.jobs.forget_ended();
-                self.print(&text)
-            }
+            "jobs" => self.jobs_builtin(args),
             "read" => self.read_builtin(args),
             "getopts" => self.getopts(args),
             "umask" => self.umask(args),

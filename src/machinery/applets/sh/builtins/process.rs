@@ -21,6 +21,20 @@ impl Shell {
         Ok(status)
     }
 
+    /// `jobs [-lp]`: the pid is shown anyway, and with `-p` nothing else.
+    pub fn jobs_builtin(&mut self, args: &[String]) -> Run {
+        let options = args.iter().map(|arg| arg.strip_prefix('-').filter(|letters| !letters.is_empty()));
+        let Some(letters) =
+            options.collect::<Option<String>>().filter(|l| l.chars().all(|c| "lp".contains(c)))
+        else {
+            return self.misused("jobs", "usage: jobs [-lp]");
+        };
+        self.reap();
+        let text = if letters.contains('p') { self.jobs.pids() } else { self.jobs.describe() };
+        self.jobs.forget_ended();
+        self.print(&text)
+    }
+
     /// `kill [-s SIGNAL | -SIGNAL] PID…`, `kill -l [STATUS]`.
     pub fn kill(&mut self, args: &[String]) -> Run {
         let (signal, targets) = match args {

@@ -57,6 +57,10 @@ impl Shell {
     pub fn unset_builtin(&mut self, args: &[String]) -> Run {
         let functions = args.first().is_some_and(|a| a == "-f");
         for name in args.iter().filter(|a| !matches!(a.as_str(), "-f" | "-v")) {
+            if !functions && !is_name(name) && !self.state.is_passed_on(name) {
+                self.complain(format_args!("unset: {name}: bad variable name"));
+                return Err(Flow::Abort(2));
+            }
             if functions {
                 self.functions.remove(name);
             } else if !self.state.unset(name) {
@@ -69,7 +73,9 @@ impl Shell {
 
     /// `export`, `readonly` and `local`.
     pub fn declare(&mut self, command: &str, args: &[String]) -> Run {
-        let names = args.iter().filter(|a| *a != "-p").collect::<Vec<_>>();
+        // `export -n` takes the mark away.
+        let unmark = command == "export" && args.first().is_some_and(|a| a == "-n");
+        let names = args.iter().skip(usize::from(unmark)).filter(|a| *a != "-p").collect::<Vec<_>>();
         if names.is_empty() {
             return self.list_declared(command);
         }
@@ -93,7 +99,7 @@ impl Shell {
                 self.set(name, value)?;
             }
             self.state.mark(name, |v| match command {
-                "export" => v.exported = true,
+                "export" => v.exported = !unmark,
                 _ => v.read_only = true,
             });
         }

@@ -59,6 +59,10 @@ const CASES: &[Case] = &[
     ("echo \"$(echo \"${x:-it's}\")\" \"${x:=o'clock}\" $x", "it's o'clock o'clock\n", 0),
     ("echo \"${x:-a   b}\"; y=abc; echo \"${y#'a'}\" \"${y%'c'}\" \"${y/'b'/-}\"", "a   b\nbc ab a-c\n", 0),
     ("(echo \"${x?a  b}\") 2>&1 | sed 's/.*x: //'", "a  b\n", 0),
+    ("umask 027; umask -S; umask", "u=rwx,g=rx,o=\n0027\n", 0),
+    ("sleep 60 & [ $(jobs -p) = $! ] && kill $(jobs -p); wait $!; echo $?; jobs -x; echo $?", "143\n2\n", 0),
+    ("export v=1; export -n v; sh -c 'echo \"[$v]\"'; echo $v", "[]\n1\n", 0),
+    ("unset 1a; echo no", "", 2),
     // next
 ];
 
