@@ -30,20 +30,33 @@ enum Inside {
     /// `$(…)`, `(…)`: quotes begin anew.
     Brackets,
     Backquotes,
+    /// A here-document, where `"` is plain too.
+    Document,
 }
 
 /// The text with a stand-in for each `'` and blank that is a plain character of a quoted `${…}`.
 /// `None` if there is no such one, or if it has a here-document, in which quotes have other rules.
 pub fn replaced(text: &str) -> Option<String> {
-    if text.contains("<<") || !text.contains("${") {
+    if text.contains("<<") { None } else { replaced_inside(text, Vec::new()) }
+}
+
+/// The same for the text of a here-document.
+pub fn replaced_in_document(text: &str) -> Option<String> {
+    replaced_inside(text, vec![Inside::Document])
+}
+
+fn replaced_inside(text: &str, mut inside: Vec<Inside>) -> Option<String> {
+    if !text.contains("${") {
         return None;
     }
-    let mut inside: Vec<Inside> = Vec::new();
     let mut out = String::with_capacity(text.len());
     let (mut chars, mut before, mut found) = (text.chars().peekable(), '\n', false);
     while let Some(c) = chars.next() {
         let top = inside.last().copied();
-        let quoted = matches!(top, Some(Inside::Quotes | Inside::Braces { quoted: true, word: true }));
+        let quoted = matches!(
+            top,
+            Some(Inside::Quotes | Inside::Document | Inside::Braces { quoted: true, word: true })
+        );
         let plain = matches!(top, Some(Inside::Braces { quoted: true, word: true }));
         let stand_in = stand_in(c).filter(|_| plain);
         out.push(stand_in.unwrap_or(c));
@@ -55,6 +68,7 @@ pub fn replaced(text: &str) -> Option<String> {
                 copy_until(&mut chars, &mut out, '\n');
             }
             ('"', Some(Inside::Quotes)) => drop(inside.pop()),
+            ('"', Some(Inside::Document)) => {}
             ('"', _) => inside.push(Inside::Quotes),
             ('`', Some(Inside::Backquotes)) => drop(inside.pop()),
             ('`', _) => inside.push(Inside::Backquotes),
@@ -118,6 +132,8 @@ mod tests {
             assert_eq!(seen(text).as_deref(), Some(wanted), "{text}");
             assert_eq!(restored(&replaced(text).unwrap()), text);
         }
+        let document = replaced_in_document("it's \"${x:-don't}\" ${y:-\"it's\"} ${z#'a'}").unwrap();
+        assert_eq!(document.replace('\u{fdd0}', "@"), "it's \"${x:-don@t}\" ${y:-\"it's\"} ${z#'a'}");
         for text in [
             "echo ${x:-'a'}",
             "echo \"it's\" ${x}",

@@ -194,7 +194,7 @@ impl Shell {
                 WordPiece::TildeExpansion(tilde) => fields.push(&self.tilde(tilde), Kind::Quoted),
                 WordPiece::CommandSubstitution(text) => fields.push(&self.substitute(text)?, result),
                 WordPiece::BackquotedCommandSubstitution(text) => {
-                    fields.push(&self.substitute(&unescaped(text))?, result);
+                    fields.push(&self.substitute(&unescaped(text, place == Place::Quoted))?, result);
                 }
                 WordPiece::ArithmeticExpression(sum) => {
                     fields.push(&self.arithmetic(&sum.value)?.to_string(), result);
@@ -502,12 +502,14 @@ fn without_escaped_braces(word: &str) -> String {
     out
 }
 
-/// The command between backquotes, without the backslashes before `$`, backquotes and backslashes.
-fn unescaped(text: &str) -> String {
+/// The command between backquotes, without the backslashes before `$`, backquotes and backslashes,
+/// and before double quotes if it stands in such.
+fn unescaped(text: &str, quoted: bool) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
-        let escaped = (c == '\\').then(|| chars.next_if(|next| matches!(next, '$' | '`' | '\\')));
+        let escaped = (c == '\\')
+            .then(|| chars.next_if(|next| matches!(next, '$' | '`' | '\\') || quoted && *next == '"'));
         out.push(escaped.flatten().unwrap_or(c));
     }
     out

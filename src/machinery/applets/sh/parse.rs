@@ -110,7 +110,8 @@ pub fn here_document(text: &str, stack: depth::Stack) -> Result<Vec<WordPieceWit
     if !stack.takes(depth::of_commands(text)) {
         return Err("it is too deep".into());
     }
-    brush_parser::word::parse_heredoc(text, &options()).map_err(|e| e.to_string())
+    let plain = apostrophes::replaced_in_document(text);
+    brush_parser::word::parse_heredoc(plain.as_deref().unwrap_or(text), &options()).map_err(|e| e.to_string())
 }
 
 /// A here-document under way. Only the line that ends it is worth parsing everything again: else a

@@ -63,6 +63,8 @@ const CASES: &[Case] = &[
     ("sleep 60 & [ $(jobs -p) = $! ] && kill $(jobs -p); wait $!; echo $?; jobs -x; echo $?", "143\n2\n", 0),
     ("export v=1; export -n v; sh -c 'echo \"[$v]\"'; echo $v", "[]\n1\n", 0),
     ("unset 1a; echo no", "", 2),
+    ("echo \"`echo \\\"a  b\\\"`\" `echo \\\"a\\\"`", "a  b \"a\"\n", 0),
+    ("cat <<E\n${x:-it's} ${x:-a  b} ${x:-\"q\"} \"it's\"\nE", "it's a  b q \"it's\"\n", 0),
     // next
 ];
 
