@@ -2,7 +2,7 @@
 //! names, quotes.
 
 use super::pattern::{self, Glyph, Kind};
-use super::{Flow, Shell, apostrophes, builtins::escapes, glob, parse};
+use super::{Flow, Shell, apostrophes, builtins::escapes, documents, glob, parse};
 use brush_parser::ParserOptions;
 use brush_parser::word::{
     Parameter, ParameterExpr, ParameterTestType, SpecialParameter, SubstringMatchKind, TildeExpr, WordPiece,
@@ -192,7 +192,9 @@ impl Shell {
                     self.pieces(inner, Place::Quoted, fields)?;
                 }
                 WordPiece::TildeExpansion(tilde) => fields.push(&self.tilde(tilde), Kind::Quoted),
-                WordPiece::CommandSubstitution(text) => fields.push(&self.substitute(text)?, result),
+                WordPiece::CommandSubstitution(text) => {
+                    fields.push(&self.substitute(&documents::shown(text))?, result);
+                }
                 WordPiece::BackquotedCommandSubstitution(text) => {
                     fields.push(&self.substitute(&unescaped(text, place == Place::Quoted))?, result);
                 }

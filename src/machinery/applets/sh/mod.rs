@@ -7,19 +7,22 @@
 //! ## How this one works
 //! brush-parser makes syntax trees; the rest is here and POSIX. [`exec`](mod@exec) walks the trees,
 //! [`simple`] runs one command, [`expand`] makes words of them, [`redirect`] moves descriptors,
-//! [`jobs`] forks and waits, [`timing`] is `time`, [`traps`] runs what `trap` asked for, [`interactive`] talks to a
-//! person, [`builtins`] are the commands that must run inside. It forks as shells do: one process,
-//! no threads; every kernel call is a safe function of `linux`. Each `waitpid` takes *any* child
-//! and records its status, so orphans of pid 1 do not stay zombies; the last command of `-c`
-//! replaces the shell, so that signals reach it.
+//! [`jobs`] forks and waits, [`timing`] is `time`, [`traps`] runs what `trap` asked for,
+//! [`interactive`] talks to a person, [`builtins`] are the commands that must run inside.
+//! [`apostrophes`] and [`documents`] hide from the parser what it does not understand, and
+//! [`depth`] what would end the stack. It forks as shells do: one process, no threads; every kernel
+//! call is a safe function of `linux`. Each `waitpid` takes *any* child and records its status, so
+//! orphans of pid 1 do not stay zombies; the last command of `-c` replaces the shell, so that
+//! signals reach it.
 //! ## Left out
 //! Line editing and history (the terminal's own editing works), `fg`, `bg` and ^Z, aliases; of
 //! bash: arrays, `<(…)`, and `=~` in `[[ … ]]`. They say so with status 2. `set -m` says that job
 //! control is off, and has status 0, as dash without a terminal. Braces (`{1..3}`) are plain text,
 //! as in POSIX. Text that is not UTF-8 is not kept as it is. The parser's own: in `$(case a in a)
 //! …)` the pattern needs its `(`, and blanks inside `${x:-a b}` become one; in a text with a
-//! here-document also in a quoted `"${x:-…}"`, where `'` needs its other half. `ash` and `bash` are
-//! this shell too.
+//! here-document also in a quoted `"${x:-…}"`, where `'` needs its other half; a here-document in
+//! a quoted `"$(…)"` has no `)`; some 20 `"$(… "$(…` inside each other take for ever. `ash` and
+//! `bash` are this shell too.
 //! ## Read next
 //! `applets::uutils`, the programs that scripts call; `linux::trap`.
 
@@ -27,6 +30,7 @@ mod apostrophes;
 mod arith;
 mod builtins;
 mod depth;
+mod documents;
 mod exec;
 mod expand;
 mod extended_test;

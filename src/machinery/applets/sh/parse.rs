@@ -1,6 +1,6 @@
 //! Between text and brush-parser's trees.
 
-use super::{Flow, Run, Shell, apostrophes, depth};
+use super::{Flow, Run, Shell, apostrophes, depth, documents};
 use brush_parser::ast::{ArithmeticExpr, Program};
 use brush_parser::word::WordPieceWithSource;
 use brush_parser::{ParseError, Parser, ParserOptions};
@@ -99,6 +99,8 @@ pub fn word(
     if !stack.takes(depth::of_commands(word)) {
         return Err("it is too deep".into());
     }
+    let hidden = documents::hidden(word);
+    let word = hidden.as_deref().unwrap_or(word);
     brush_parser::word::parse(&without_large_tildes(word), options).map_err(|e| e.to_string())
 }
 

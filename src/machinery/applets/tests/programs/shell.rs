@@ -65,9 +65,14 @@ const CASES: &[Case] = &[
     ("unset 1a; echo no", "", 2),
     ("echo \"`echo \\\"a  b\\\"`\" `echo \\\"a\\\"`", "a  b \"a\"\n", 0),
     ("cat <<E\n${x:-it's} ${x:-a  b} ${x:-\"q\"} \"it's\"\nE", "it's a  b q \"it's\"\n", 0),
-    // next
+    (
+        "x=$(cat <<E\nit's \"fine\" (really\nE\n); echo \"$x\" \"$(cat <<'E'\nsay \"$y\nE\n)\" ok",
+        "it's \"fine\" (really say \"$y ok\n",
+        0,
+    ),
 ];
 
+/// Compares what our shell does with what the list says.
 pub fn scripts_do_what_dash_does(room: &Room) {
     for (script, out, code) in CASES {
         let told = room.sh(script);
