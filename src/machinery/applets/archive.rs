@@ -2,6 +2,7 @@
 
 mod extract;
 mod gzip;
+mod list;
 
 pub use gzip::gzip;
 

@@ -68,10 +68,8 @@ fn end_of_command(text: &str) -> Option<usize> {
                 at += text[at..].find('\n')?;
                 continue;
             }
-            b')' => match open.pop() {
-                None => return Some(at),
-                Some(_) => {}
-            },
+            b')' if open.is_empty() => return Some(at),
+            b')' => drop(open.pop()),
             // Two open brackets are a sum, where `<<` is a shift.
             b'<' if text[at..].starts_with("<<") && !open.ends_with(b"((") => {
                 let (document, length) = document(&text[at + 2..]);

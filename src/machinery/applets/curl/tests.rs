@@ -1,0 +1,180 @@
+//! Transfers with servers on the loopback.
+
+use super::*;
+
+fn fetch(line: &str, url: &str) -> (Result<(), Fault>, Report) {
+    let words: Vec<String> = line.split(' ').filter(|w| !w.is_empty()).map(str::to_string).collect();
+    let options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
+    let mut report = Report::new(url);
+    let result = transfer(&options, url, 0, &mut report);
+    (result, report)
+}
+
+#[test]
+fn redirects_are_followed_and_counted() {
+    let (port, server) = http::tests::server(vec![
+        "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    ]);
+    let (result, report) = fetch("-L -o /dev/null -d x=1 -H A:1", &format!("http://127.0.0.1:{port}/a"));
+    assert_eq!(result, Ok(()));
+    assert_eq!(report.format("%{http_code} %{size_download} %{num_redirects}\\n"), "200 2 1\n");
+    let requests = server.join().unwrap();
+    assert!(requests[0].starts_with("POST /a HTTP/1.1\r\n") && requests[0].ends_with("\r\n\r\nx=1"));
+    assert!(requests[1].starts_with("GET /b HTTP/1.1\r\n") && requests[1].contains("\r\nA: 1\r\n"));
+}
+
+#[test]
+fn another_server_is_not_told_who_the_user_is() {
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let (port, other) = http::tests::server(vec![ok]);
+    let moved =
+        format!("HTTP/1.1 302 Found\r\nLocation: http://localhost:{port}/b\r\nContent-Length: 0\r\n\r\n");
+    let moved: &'static str = Box::leak(moved.into_boxed_str());
+    let (first_port, first) = http::tests::server(vec![moved]);
+    let line = "-L -u me:secret -H Authorization:x -H Cookie:c=1 -H Keep:1";
+    let (result, _) = fetch(line, &format!("http://127.0.0.1:{first_port}/a"));
+    assert_eq!(result, Ok(()));
+    let (first, other) = (first.join().unwrap().remove(0), other.join().unwrap().remove(0));
+    assert!(first.contains("Authorization: x") && first.contains("Cookie: c=1"), "{first}");
+    assert!(other.contains("Keep: 1"), "{other}");
+    assert!(!other.contains("Authorization") && !other.contains("Cookie"), "{other}");
+    let same = |a: &str, b: &str| is_same_server(&Url::parse(a).unwrap(), &Url::parse(b).unwrap());
+    assert!(
+        same("http://h/", "http://H:80/x")
+            && !same("http://h/", "http://h:81/")
+            && !same("http://h/", "https://h/")
+    );
+}
+
+#[test]
+fn failures_have_curls_codes_and_words() {
+    let (port, server) = http::tests::server(vec![
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+        "",
+        "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+    ]);
+    let url = format!("127.0.0.1:{port}");
+    let told = |line| fetch(line, &url).0.unwrap_err();
+    assert_eq!(told("-f"), fault(22, "The requested URL returned error: 503"));
+    assert_eq!(told(""), fault(52, "Empty reply from server"));
+    assert_eq!(told("-o /dev/null"), fault(18, "end of response with 4 bytes missing"));
+    server.join().unwrap();
+    // Bound and not listening: the port refuses, and nobody else can take it.
+    use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
+    use std::os::fd::AsRawFd;
+    let deaf = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    socket::bind(deaf.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+    let port = socket::getsockname::<SockaddrIn>(deaf.as_raw_fd()).unwrap().port();
+    let refused = fetch("", &format!("127.0.0.1:{port}")).0.unwrap_err();
+    assert_eq!(refused.code, 7);
+    assert!(refused.text.starts_with(&format!("Failed to connect to 127.0.0.1 port {port} after ")));
+    assert!(refused.text.ends_with(" ms: Could not connect to server"));
+    assert_eq!(fetch("", "ftp://web").0.unwrap_err().code, 1);
+    assert_eq!(fetch("", "http://").0.unwrap_err().code, 3);
+}
+
+#[test]
+fn a_file_is_put_under_its_own_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a b.txt");
+    std::fs::write(&file, "content").unwrap();
+    let ok = "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
+    let moved = "HTTP/1.1 307 Temporary Redirect\r\nLocation: /to\r\nContent-Length: 0\r\n\r\n";
+    let (port, server) = http::tests::server(vec![moved, ok, ok]);
+    let mut options = options::parse(&["-L".into()], |_| Ok(Vec::new())).unwrap();
+    let put = |options: &Options, path: &str| {
+        let url = format!("http://127.0.0.1:{port}{path}");
+        let mut report = Report::new(&url);
+        (transfer(options, &url, 0, &mut report), report.format("%{http_code} %{size_upload}"))
+    };
+    options.uploads = vec![file.display().to_string()];
+    assert_eq!(put(&options, "/up/?q=1"), (Ok(()), "201 7".into()));
+    options.uploads = vec!["/dev/null".into()];
+    assert_eq!(put(&options, "/f"), (Ok(()), "201 0".into()));
+    let requests = server.join().unwrap();
+    for (request, start) in requests.iter().zip(["PUT /up/a%20b.txt?q=1 HTTP", "PUT /to HTTP", "PUT /f HTTP"])
+    {
+        assert!(request.starts_with(start), "{request}");
+    }
+    assert!(requests[1].contains("Content-Length: 7\r\n") && requests[1].ends_with("\r\ncontent"));
+    assert!(requests[2].contains("Transfer-Encoding: chunked\r\n"), "{}", requests[2]);
+    options.uploads = vec![dir.path().join("missing").display().to_string()];
+    assert_eq!(put(&options, "/").0.unwrap_err().code, 26);
+}
+
+/// The largest body that no socket buffer holds, and a server that reads its head only, answers
+/// and keeps the connection.
+fn send_much(line: &str, answer: &'static [u8]) -> (Result<(), Fault>, Report) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (done, wait) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0; 20]).unwrap();
+            stream.write_all(answer).unwrap();
+            let _ = wait.recv();
+        });
+        let words: Vec<String> = line.split(' ').map(str::to_string).collect();
+        let mut options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
+        options.data = Some(vec![b'x'; 32 << 20]);
+        let mut report = Report::new(&url);
+        let result = transfer(&options, &url, 0, &mut report);
+        drop(done);
+        (result, report)
+    })
+}
+
+#[test]
+fn the_limit_holds_while_a_body_is_sent() {
+    let (result, report) = send_much("-m 0.2", b"");
+    assert_eq!(result.unwrap_err().code, 28);
+    assert!(report.sent < 32 << 20);
+}
+
+#[test]
+fn a_server_that_refuses_gets_no_more() {
+    let refused = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
+    let (result, report) = send_much("-f -m 60", refused);
+    assert_eq!(result, Err(fault(22, "The requested URL returned error: 413")));
+    assert!(report.sent < 32 << 20);
+}
+
+#[test]
+fn the_name_of_a_file_is_the_users_and_not_the_servers() {
+    let dir = tempfile::tempdir().unwrap();
+    let moved = "HTTP/1.1 302 Found\r\nLocation: /.bashrc\r\nContent-Length: 0\r\n\r\n";
+    let (port, server) = http::tests::server(vec![moved, "HTTP/1.1 200 OK\r\n\r\nhi"]);
+    // `-O` writes into the working directory, which belongs to all tests.
+    let name = format!("{}-{port}", dir.path().file_name().unwrap().to_string_lossy());
+    assert_eq!(fetch("-L -O", &format!("http://127.0.0.1:{port}/{name}")).0, Ok(()));
+    server.join().unwrap();
+    let path = std::path::Path::new(&name);
+    assert_eq!(std::fs::read_to_string(path).unwrap(), "hi");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn the_limit_to_connect_begins_with_the_name() {
+    let limit = |line: &str| {
+        let words: Vec<String> = line.split(' ').map(str::to_string).collect();
+        let options = options::parse(&words, |_| Ok(Vec::new())).unwrap();
+        connect_limit(&options, Deadline::new(options.max_time)).limit
+    };
+    assert_eq!(limit("-m 5"), Some(Duration::from_secs(5)));
+    assert_eq!(limit("-m 5 --connect-timeout 9"), Some(Duration::from_secs(5)));
+    assert!(limit("--connect-timeout 2").is_some_and(|limit| limit.as_secs() == 2));
+    assert_eq!(limit("-s"), None);
+}
+
+#[test]
+fn a_silent_server_is_left_in_time() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = listener.local_addr().unwrap().to_string();
+    let late = fetch("-m 0.2", &url).0.unwrap_err();
+    assert_eq!(late.code, 28);
+    assert!(
+        late.text.starts_with("Operation timed out after 2") && late.text.ends_with("with 0 bytes received")
+    );
+}
