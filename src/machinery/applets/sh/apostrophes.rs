@@ -45,10 +45,23 @@ pub fn replaced_in_document(text: &str) -> Option<String> {
     replaced_inside(text, vec![Inside::Document])
 }
 
-fn replaced_inside(text: &str, mut inside: Vec<Inside>) -> Option<String> {
+fn replaced_inside(text: &str, inside: Vec<Inside>) -> Option<String> {
     if !text.contains("${") {
         return None;
     }
+    let (text, found, _) = scan(text, inside);
+    found.then_some(text)
+}
+
+/// How many double quotes are open inside each other at most, as in `"$(echo "$(echo "a")")"`. The
+/// parser takes twice the time for each.
+pub fn depth_of_quotes(text: &str) -> usize {
+    scan(text, Vec::new()).2
+}
+
+/// The text with stand-ins, whether there are any, and how deep its double quotes are.
+fn scan(text: &str, mut inside: Vec<Inside>) -> (String, bool, usize) {
+    let mut deepest = 0;
     let mut out = String::with_capacity(text.len());
     let (mut chars, mut before, mut found) = (text.chars().peekable(), '\n', false);
     while let Some(c) = chars.next() {
@@ -69,7 +82,10 @@ fn replaced_inside(text: &str, mut inside: Vec<Inside>) -> Option<String> {
             }
             ('"', Some(Inside::Quotes)) => drop(inside.pop()),
             ('"', Some(Inside::Document)) => {}
-            ('"', _) => inside.push(Inside::Quotes),
+            ('"', _) => {
+                inside.push(Inside::Quotes);
+                deepest = deepest.max(inside.iter().filter(|i| **i == Inside::Quotes).count());
+            }
             ('`', Some(Inside::Backquotes)) => drop(inside.pop()),
             ('`', _) => inside.push(Inside::Backquotes),
             ('$', _) => {
@@ -87,7 +103,7 @@ fn replaced_inside(text: &str, mut inside: Vec<Inside>) -> Option<String> {
         }
         before = c;
     }
-    found.then_some(out)
+    (out, found, deepest)
 }
 
 /// True if what follows `${` is a parameter and one of the operators that take a word.
@@ -131,6 +147,9 @@ mod tests {
         ] {
             assert_eq!(seen(text).as_deref(), Some(wanted), "{text}");
             assert_eq!(restored(&replaced(text).unwrap()), text);
+        }
+        for (text, depth) in [("a", 0), ("\"a\" \"b\"", 1), ("\"$(echo \"${x:-\"a\"}\" '\"')\"", 3)] {
+            assert_eq!(depth_of_quotes(text), depth, "{text}");
         }
         let document = replaced_in_document("it's \"${x:-don't}\" ${y:-\"it's\"} ${z#'a'}").unwrap();
         assert_eq!(document.replace('\u{fdd0}', "@"), "it's \"${x:-don@t}\" ${y:-\"it's\"} ${z#'a'}");

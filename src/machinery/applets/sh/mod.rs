@@ -21,8 +21,8 @@
 //! as in POSIX. Text that is not UTF-8 is not kept as it is. The parser's own: in `$(case a in a)
 //! …)` the pattern needs its `(`, and blanks inside `${x:-a b}` become one; in a text with a
 //! here-document also in a quoted `"${x:-…}"`, where `'` needs its other half; a here-document in
-//! a quoted `"$(…)"` has no `)`; some 20 `"$(… "$(…` inside each other take for ever. `ash` and
-//! `bash` are this shell too.
+//! a quoted `"$(…)"` has no `)`; at most 14 `"$(… "$(…` inside each other. `ash` and `bash` are
+//! this shell too.
 //! ## Read next
 //! `applets::uutils`, the programs that scripts call; `linux::trap`.
 

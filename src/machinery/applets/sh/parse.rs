@@ -7,6 +7,8 @@ use brush_parser::{ParseError, Parser, ParserOptions};
 use std::borrow::Cow;
 use std::rc::Rc;
 
+/// Double quotes that may be open inside each other. The parser's time doubles with each.
+const QUOTES_MAX: usize = 14;
 /// Words and sums that are kept parsed; when there are more, all are forgotten.
 const CACHE_MAX: usize = 4096;
 
@@ -96,7 +98,9 @@ pub fn word(
     options: &ParserOptions,
     stack: depth::Stack,
 ) -> Result<Vec<WordPieceWithSource>, String> {
-    if !stack.takes(depth::of_commands(word)) {
+    let quotes = word.bytes().filter(|b| *b == b'"').count();
+    let deep = quotes / 2 > QUOTES_MAX && apostrophes::depth_of_quotes(word) > QUOTES_MAX;
+    if deep || !stack.takes(depth::of_commands(word)) {
         return Err("it is too deep".into());
     }
     let hidden = documents::hidden(word);
@@ -290,6 +294,9 @@ mod tests {
             assert!(fault.what.ends_with("too deep inside each other") && !fault.incomplete);
         }
         assert!(word(&deep("${a:-", "}"), &options(), stack()).is_err());
+        let quoted = |depth| format!("{}x{}", "\"a$(echo ".repeat(depth), ")\"".repeat(depth));
+        assert!(word(&quoted(40), &options(), stack()).is_err(), "and not the parser's time");
+        assert!(word(&quoted(6), &options(), stack()).is_ok());
     }
 
     #[test]
