@@ -7,6 +7,7 @@ use super::world::{Check, World, ended, ensure, shell};
 use cri::{ExecRequest, Mount, Runtime};
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 /// Attempts with the machine's own tools. `@SECRET@` is a file of the host, `@PORT@` a port of its
@@ -37,6 +38,11 @@ const ATTEMPTS: &[(&str, &str)] = &[
     (
         "devices of the host",
         "for d in /dev/mem /dev/kmsg /dev/sda /dev/vda /dev/fuse /dev/net/tun /dev/loop0; do [ -e $d ] && exit 0; done; exit 1",
+    ),
+    // Where the container's root is not its owner, it cannot change it: an ordinary user's cluster.
+    (
+        "the null device of the host",
+        "for f in /dev/null /dev/stdin /proc/kcore /proc/keys /proc/timer_list; do [ \"$(stat -Lc %d:%i $f)\" = @NULL@ ] && [ -O $f ] && exit 0; done; exit 1",
     ),
     // mounts and namespaces
     ("a tmpfs", "mkdir -p /t && mount -t tmpfs t /t"),
@@ -121,8 +127,11 @@ pub async fn refused(w: World) -> Check {
     attempt("allowed: a file", "cat /proc/1/cmdline");
     attempt("allowed: a call", "perl -e 'exit(syscall(39) > 0 ? 0 : 1)'"); // getpid
     attempt("allowed: a volume", "cat /own/file");
+    let null = std::fs::metadata("/dev/null")?;
+    let null = format!("{}:{}", null.dev(), null.ino());
     for (name, line) in ATTEMPTS {
         let line = line.replace("@SECRET@", &secret.display().to_string()).replace("@PORT@", &port);
+        let line = line.replace("@NULL@", &null);
         attempt(name, &line.replace("@NEIGHBOUR@", &volume.join("file").display().to_string()));
     }
     for (name, call) in CALLS {

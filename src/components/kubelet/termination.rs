@@ -118,15 +118,13 @@ fn file_of(name: &str, attempt: u32) -> PathBuf {
 }
 
 /// Makes the file of a container's message, below what [`mount`] mounted, and says where it is
-/// mounted. `None`: the pod wants none. A privileged container has the machine's own `/dev`, in
-/// which no file is made for it.
+/// mounted. `None`: the pod wants none.
 ///
 /// # Errors
 /// The file cannot be made.
 pub fn prepare(pod_dir: &Path, spec: &Spec, attempt: u32) -> linux::Result<Option<Mount>> {
     let path = spec.termination_message_path.as_deref().unwrap_or_default();
-    let privileged = spec.security_context.as_ref().and_then(|s| s.privileged).unwrap_or(false);
-    if path.is_empty() || (privileged && Path::new(path).starts_with("/dev")) {
+    if path.is_empty() {
         return Ok(None);
     }
     std::fs::create_dir_all(pod_dir)

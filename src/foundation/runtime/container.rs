@@ -582,8 +582,8 @@ fn tell_end<L>(status: &watch::Sender<Status>, live: &Mutex<Option<L>>, change: 
 
 fn reason(exit: Exit, oom: bool) -> &'static str {
     match exit {
-        Exit::Code(0) => "Completed",
         _ if oom => "OOMKilled",
+        Exit::Code(0) => "Completed",
         _ => "Error",
     }
 }
@@ -611,7 +611,9 @@ impl Streams {
         let (err_ours, err_theirs) = fds::pipe()?;
         let (in_theirs, in_ours) = match stdin {
             true => fds::pipe().map(|(read, write)| (read, Some(write)))?,
-            false => (fs::File::open("/dev/null")?.into(), None),
+            // At its end from the beginning. The machine's /dev/null would be a file of the host in
+            // the hands of the container, whose root may change its mode and owner.
+            false => (fds::pipe()?.0, None),
         };
         let all = [&out_ours, &out_theirs, &err_ours, &err_theirs, &in_theirs];
         if all.into_iter().chain(&in_ours).any(descriptors::is_reserved) {
@@ -687,7 +689,8 @@ fn capabilities(security: &Security) -> Vec<String> {
     if security.privileged {
         return all;
     }
-    let plain = |name: &String| name.to_uppercase().trim_start_matches("CAP_").to_string();
+    // As containerd, which writes `CAP_` before whatever the pod names: `CAP_X` is no capability.
+    let plain = |name: &String| name.to_uppercase();
     let add: Vec<String> = security.add_capabilities.iter().map(plain).collect();
     let dropped: Vec<String> = security.drop_capabilities.iter().map(plain).collect();
     let defaults = confine::DEFAULT_CAPABILITIES.iter().map(|name| (*name).to_string());
@@ -733,7 +736,7 @@ mod tests {
     #[test]
     fn capabilities_are_added_after_all_are_dropped() {
         let security = Security {
-            add_capabilities: vec!["CAP_NET_ADMIN".into(), "CHOWN".into()],
+            add_capabilities: vec!["net_admin".into(), "CHOWN".into()],
             drop_capabilities: vec!["all".into()],
             ..Default::default()
         };
@@ -750,12 +753,13 @@ mod tests {
             let (add_capabilities, drop_capabilities) = (list(add), list(drop));
             capabilities(&Security { add_capabilities, drop_capabilities, ..Default::default() })
         };
-        assert_eq!(with(&["NET_ADMIN", "NET_RAW"], &["NET_ADMIN", "cap_net_raw"]), with(&[], &["NET_RAW"]));
+        assert_eq!(with(&["NET_ADMIN", "NET_RAW"], &["NET_ADMIN", "net_raw"]), with(&[], &["NET_RAW"]));
         let all_but_one = with(&["ALL", "CHOWN"], &["CHOWN"]);
         assert_eq!(all_but_one.len(), confine::all_capabilities().len() - 1);
         assert!(!all_but_one.contains(&"CHOWN".to_string()));
         assert_eq!(with(&["ALL", "CHOWN"], &["ALL"]), ["CHOWN"]);
         assert_eq!(with(&["CHOWN"], &["ALL", "CHOWN"]), [""; 0]);
+        assert_eq!(with(&["CAP_NET_ADMIN"], &["ALL"]), ["CAP_NET_ADMIN"], "a name that nothing has");
     }
 
     /// A process that a container left behind may hold the pipe for hours.

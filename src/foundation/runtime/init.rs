@@ -52,14 +52,14 @@ impl Birth<'_> {
     }
 
     /// Takes the standard streams that came with the request; with a terminal, which is made later,
-    /// /dev/null. Before a container's file system is entered, whose /dev/null may be something
-    /// else.
+    /// pipes that lead nowhere: neither the machine's /dev/null, of which a container must hold no
+    /// descriptor, nor the container's, which may be something else.
     ///
     /// # Errors
     /// A stream is missing; the kernel refuses.
     pub fn take_streams(&self, terminal: bool) -> Result<()> {
         if terminal {
-            return process::silence_stdio().during(|| "cannot close standard streams".into());
+            return process::end_stdio().during(|| "cannot close standard streams".into());
         }
         let streams = [self.fd(Role::Stdin)?, self.fd(Role::Stdout)?, self.fd(Role::Stderr)?];
         process::set_stdio(streams).during(|| "cannot set standard streams".into())
@@ -192,6 +192,20 @@ pub fn exec(spec: &Process, context: &Birth) -> Result<Infallible> {
     become_program(spec, context, false)
 }
 
+/// Gives the standard streams to the container's user, as runc does: /dev/stdout is a link to one of
+/// them, and whoever opens it needs the right to. A kernel refuses where the user has no id out
+/// here, and then the streams stay as they are.
+fn give_streams(uid: u32) {
+    let streams = [io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned()];
+    let streams = streams.into_iter().chain([io::stderr().as_fd().try_clone_to_owned()]);
+    for stream in streams.flatten() {
+        let is_pipe = nix::sys::stat::fstat(&stream).is_ok_and(|s| s.st_mode & libc::S_IFMT == libc::S_IFIFO);
+        if is_pipe {
+            let _ = nix::unistd::fchown(&stream, Some(uid.into()), None);
+        }
+    }
+}
+
 /// Bytes of a container's /etc/passwd, and of its /etc/group, that are read. A larger file, or
 /// something else than a file, counts as none. So does one on another file system, because this
 /// process still has Ropewalk's rights: a link into /proc or /sys would have the kernel answer
@@ -207,11 +221,17 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
     let user = passwd::find(&passwd, uid);
     let gid = spec.gid.or(user.as_ref().map(|u| u.gid)).unwrap_or(0);
     // `supplementalGroupsPolicy: Merge`: the pod's groups, and those that the image gives the user.
+    // The primary group is one of the others, too: a file may be closed to a group, and a program
+    // that takes another group must not open it (CVE-2023-25173).
     let mut groups = spec.groups.clone();
+    if context.ids != Ids::Single && !groups.contains(&gid) {
+        groups.insert(0, gid);
+    }
     if let Some(user) = &user {
         let text = root.read_file_of_root(Path::new("etc/group"), PASSWD_MAX).unwrap_or_default();
+        let known = groups.clone();
         let of_image = passwd::groups_of(&String::from_utf8_lossy(&text), &user.name);
-        groups.extend(of_image.into_iter().filter(|group| !spec.groups.contains(group)));
+        groups.extend(of_image.into_iter().filter(|group| !known.contains(group)));
     }
     let mut env = spec.env.clone();
     if !env.iter().any(|(name, _)| name == "HOME") {
@@ -226,6 +246,7 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
         process::set_stdio([terminal.as_fd(); 3]).during(|| "cannot use the terminal".into())?;
     } else {
         let _ = nix::unistd::setsid();
+        give_streams(uid);
     }
     enter_directory(&root, &spec.cwd)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
@@ -367,8 +388,9 @@ fn find_program(program: &str, env: &[(String, String)], look: impl Fn(&Path) ->
         };
     }
     let list = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
-    let candidates = list.split(':').filter(|_| !program.is_empty());
-    let mut paths = candidates.map(|directory| Path::new(directory).join(program));
+    // A directory that depends on the working directory is none: that may be a volume.
+    let candidates = list.split(':').map(Path::new).filter(|d| d.is_absolute() && !program.is_empty());
+    let mut paths = candidates.map(|directory| directory.join(program));
     match paths.find(|path| matches!(look(path), Lookup::Runs)) {
         Some(path) => Ok(path),
         None => fail("executable file not found in $PATH".into(), io::ErrorKind::NotFound),
@@ -454,6 +476,11 @@ mod tests {
         let env = [("PATH".to_string(), "/usr/bin:/bin".to_string())];
         let line = |program| find_program(program, &env, look).map_err(|e| e.line());
         assert_eq!(line("sh"), Ok("/bin/sh".into()));
+        for path in ["", ":", "bin:.", "./usr/bin:"] {
+            let env = [("PATH".to_string(), path.to_string())];
+            let found = find_program("sh", &env, |_| Lookup::Runs).map_err(|e| e.line());
+            assert_eq!(found, Err("exec: \"sh\": executable file not found in $PATH".into()), "{path}");
+        }
         assert_eq!(line("nope"), Err("exec: \"nope\": executable file not found in $PATH".into()));
         assert_eq!(line("/nope"), Err("exec: \"/nope\": stat /nope: no such file or directory".into()));
         assert_eq!(line("/etc/passwd"), Err("exec: \"/etc/passwd\": permission denied".into()));

@@ -140,10 +140,11 @@ const MERGED: &str = "merged";
 /// The current directory is that of the layers.
 fn build(container: &Container, ids: Ids, volumes: Volumes) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
-    let (null, empty) = (null_device()?, Root::open(Path::new("empty"))?);
+    let empty = Root::open(Path::new("empty"))?;
     let merged = Path::new(MERGED);
     warnings.extend(proc_dev_sys(merged, ids, container)?);
     let root = Root::open(merged)?;
+    let null = null_device(&root)?; // before a volume could lie over it
     for (tree, wanted) in volumes.0.iter().zip(&container.mounts) {
         volume(&root, tree, wanted)?;
     }
@@ -348,9 +349,10 @@ fn make_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).during(|| format!("cannot make {}", path.display()))
 }
 
-/// The machine's /dev/null, which covers files of the kernel.
-fn null_device() -> Result<OwnedFd> {
-    let null = Root::open(Path::new("/dev"))?.open_in_root(Path::new("null"), Kind::Place)?;
+/// The container's own /dev/null, which covers files of the kernel. The machine's is another file:
+/// the root of a container may change the mode and owner of what it sees.
+fn null_device(root: &Root) -> Result<OwnedFd> {
+    let null = root.open_plain(Path::new("dev/null"))?;
     let found = nix::sys::stat::fstat(&null).during(|| "cannot look at /dev/null".into())?;
     let number = (nix::sys::stat::major(found.st_rdev), nix::sys::stat::minor(found.st_rdev));
     match found.st_mode & libc::S_IFMT == libc::S_IFCHR && number == (1, 3) {
@@ -398,8 +400,7 @@ fn hide(root: &Root, null: &OwnedFd, empty: &Root) -> Result<()> {
         let kind =
             nix::sys::stat::fstat(&found).during(|| format!("cannot look at {path}"))?.st_mode & libc::S_IFMT;
         let cover = if kind == libc::S_IFDIR { empty.as_fd() } else { null.as_fd() };
-        let attributes = if kind == libc::S_IFDIR { read_only } else { Attributes::default() };
-        mount::attach(cover, found.as_fd(), attributes)
+        mount::attach(cover, found.as_fd(), read_only)
             .map_err(|e| Error::new(format!("cannot hide {path}: {}", e.what), e.cause))?;
     }
     Ok(())

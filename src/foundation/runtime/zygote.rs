@@ -178,7 +178,12 @@ pub(super) fn bear(
 ) -> linux::Result<()> {
     let child =
         spawn_forked(wanted | flags::PARENT, cgroup, life).during(|| "cannot clone a process".into())?;
-    birth.answer(&Answer::Born(child.pid), &[child.pidfd.as_fd()])
+    let told = birth.answer(&Answer::Born(child.pid), &[child.pidfd.as_fd()]);
+    if told.is_err() {
+        // Nobody would ever end it: main knows of no process.
+        let _ = process::pidfd_send_signal(child.pidfd.as_fd(), nix::libc::SIGKILL);
+    }
+    told
 }
 
 /// A PID namespace that one enters counts for one's children only, and the zygote must stay where

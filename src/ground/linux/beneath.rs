@@ -527,7 +527,11 @@ impl Source {
         }
         let whole = Root(self.0);
         let found = match whole.open_scoped(Scope::Beneath, part, Kind::Place) {
-            Err(Errno::ENOENT) => whole.make_scoped(Scope::Beneath, part, 0o755).map(OwnedFd::from),
+            // As open as the volume itself: what everybody may write has parts that everybody may
+            // write.
+            Err(Errno::ENOENT) => fstat(&whole.0)
+                .and_then(|volume| whole.make_scoped(Scope::Beneath, part, volume.st_mode & 0o7777))
+                .map(OwnedFd::from),
             other => other,
         };
         Ok(Source(found.during(|| format!("cannot open {} in {}", part.display(), of.display()))?))
@@ -803,5 +807,20 @@ mod tests {
             assert!(volume.join(link).symlink_metadata().is_err(), "{link} is still there");
         }
         unchanged(&host);
+    }
+
+    #[test]
+    fn a_part_that_is_made_is_as_open_as_its_volume() {
+        use std::os::unix::fs::PermissionsExt;
+        for mode in [0o777, 0o2775, 0o755] {
+            let volume = tempfile::tempdir().unwrap();
+            std::fs::set_permissions(volume.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            assert!(Source::open(volume.path(), Path::new("new/part")).unwrap().is_dir().unwrap());
+            for part in ["new", "new/part"] {
+                let found =
+                    std::fs::metadata(volume.path().join(part)).unwrap().permissions().mode() & 0o7777;
+                assert_eq!(found, mode, "{part}");
+            }
+        }
     }
 }

@@ -55,8 +55,9 @@ pub struct Rights<'a> {
 /// An unknown capability; a user or group that does not exist here, or is 4294967295, which means
 /// "no change" to the kernel; the process is not what it should be afterwards.
 pub fn confine(rights: &Rights) -> Result<Vec<String>> {
-    let mut warnings = Vec::new();
-    let wanted = capabilities(rights.capabilities)?;
+    let (wanted, unknown) = capabilities(rights.capabilities);
+    let mut warnings: Vec<String> =
+        unknown.iter().map(|name| format!("capability {name} is not known here and not granted")).collect();
     let held = held()?;
     let keep: CapsHashSet = wanted.intersection(&held).copied().collect();
     let mut missing: Vec<String> = wanted.difference(&held).map(ToString::to_string).collect();
@@ -158,13 +159,12 @@ pub fn missing_capabilities() -> Vec<String> {
     names
 }
 
-fn capabilities(names: &[String]) -> Result<CapsHashSet> {
-    let parse = |name: &String| {
-        format!("CAP_{name}")
-            .parse::<Capability>()
-            .map_err(|_| Error::new(format!("unknown capability {name:?}"), io::ErrorKind::InvalidInput))
-    };
-    names.iter().map(parse).collect()
+/// Capabilities by their names without `CAP_`, and the names of which none is known. As with
+/// containerd and runc a container starts without those.
+fn capabilities(names: &[String]) -> (CapsHashSet, Vec<&String>) {
+    let parse = |name: &String| format!("CAP_{name}").parse::<Capability>().ok();
+    let unknown = names.iter().filter(|name| parse(name).is_none()).collect();
+    (names.iter().filter_map(parse).collect(), unknown)
 }
 
 fn of_caps(e: caps::errors::CapsError) -> Error {
@@ -188,9 +188,14 @@ mod tests {
         }
         let groups = Rights { groups: &[u32::MAX], ..rights(0, 0, &[]) };
         assert!(confine(&groups).is_err());
-        assert!(
-            confine(&rights(0, 0, &["NONSENSE".into()])).unwrap_err().line().contains("unknown capability")
-        );
+    }
+
+    #[test]
+    fn a_capability_that_nobody_knows_keeps_no_container_from_starting() {
+        let names = ["CHOWN", "NONSENSE", "CAP_KILL"].map(String::from);
+        let (known, unknown) = capabilities(&names);
+        assert_eq!(known, [Capability::CAP_CHOWN].into_iter().collect());
+        assert_eq!(unknown, [&names[1], &names[2]]);
     }
 
     #[test]

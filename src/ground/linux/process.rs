@@ -231,6 +231,16 @@ pub fn become_undumpable() -> io::Result<()> {
     Ok(nix::sys::prctl::set_dumpable(false)?)
 }
 
+/// Stdin becomes a pipe without a writer, stdout and stderr one without a reader.
+///
+/// # Errors
+/// No descriptors are left.
+pub fn end_stdio() -> io::Result<()> {
+    use std::os::fd::AsFd;
+    let ((input, _), (_, output)) = (super::fds::pipe()?, super::fds::pipe()?);
+    set_stdio([input.as_fd(), output.as_fd(), output.as_fd()])
+}
+
 /// Stdin, stdout and stderr become /dev/null.
 pub fn silence_stdio() -> io::Result<()> {
     use std::os::fd::AsFd;

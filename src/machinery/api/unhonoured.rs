@@ -239,6 +239,7 @@ fn pod(spec: &Value, field: &str, found: &mut Vec<String>) {
             }
         }
     }
+    prefixed_capabilities(spec, field, found);
     if !OWN_USERS.load(Ordering::Relaxed) {
         search(spec, "hostUsers", field, False, NO_OWN_USERS, found);
     }
@@ -253,6 +254,25 @@ fn pod(spec: &Value, field: &str, found: &mut Vec<String>) {
             found.push(format!(
                 "{field}.volumes[{i}].{kind}: Ropewalk does not implement this kind of volume; the pod will not start"
             ));
+        }
+    }
+}
+
+/// The runtime writes `CAP_` before each name, as containerd does: with the prefix it is another
+/// name, and nothing is added or dropped.
+fn prefixed_capabilities(spec: &Value, field: &str, found: &mut Vec<String>) {
+    for group in ["containers", "initContainers", "ephemeralContainers"] {
+        for (i, container) in list(spec, group).iter().enumerate() {
+            for what in ["add", "drop"] {
+                let path = format!("securityContext.capabilities.{what}");
+                for name in list(container, &path).iter().filter_map(Value::as_str) {
+                    if let Some(plain) = name.to_uppercase().strip_prefix("CAP_") {
+                        found.push(format!(
+                            "{field}.{group}[{i}].{path}: there is no capability {name:?}; its name is {plain:?}"
+                        ));
+                    }
+                }
+            }
         }
     }
 }
@@ -380,6 +400,20 @@ mod tests {
         assert_eq!(fields("storage.k8s.io", "StorageClass", class, None), ["parameters"]);
         let claim = json!({"spec": {"volumeMode": "Block", "dataSource": {"kind": "x"}}});
         assert_eq!(fields("", "PersistentVolumeClaim", claim, None), ["spec.volumeMode", "spec.dataSource"]);
+    }
+
+    #[test]
+    fn a_capability_with_its_prefix_is_named() {
+        let kind = crate::kinds::find("", "v1", "Pod").unwrap();
+        let container =
+            json!({"name": "c", "securityContext": {"capabilities": {"drop": ["CAP_NET_RAW", "KILL"]}}});
+        let told = warnings(kind, &json!({"spec": {"containers": [container]}}), None);
+        assert_eq!(
+            told,
+            [
+                "spec.containers[0].securityContext.capabilities.drop: there is no capability \"CAP_NET_RAW\"; its name is \"NET_RAW\""
+            ]
+        );
     }
 
     #[test]
