@@ -1,5 +1,6 @@
 //! `lab`: what a script or a classroom asks of graded labs.
 
+use super::USAGE;
 use super::args::{Lab as Command, Output, Report};
 use anyhow::anyhow;
 use cluster::{Home, Place};
@@ -15,9 +16,6 @@ use std::time::Duration;
 use ui::lesson::{PageStyle, tag};
 use ui::texts::{Lang, Say};
 use ui::{consent, lab_proof, labs as front, repl, settings};
-
-/// Exit code of a command that was written wrongly.
-const USAGE: i32 = 2;
 
 /// The variable that says whose grades these are, where the user's name does not.
 const LEARNER: &str = "ROPEWALK_LEARNER";

@@ -1,5 +1,6 @@
 //! `lesson`: what a script or a classroom asks of lessons.
 
+use super::USAGE;
 use super::args::{Lesson as Command, Output};
 use anyhow::anyhow;
 use cluster::{Home, Place, foreign};
@@ -15,9 +16,6 @@ use ui::prose;
 use ui::repl::{self, Options};
 use ui::settings;
 use ui::texts::{Lang, Say};
-
-/// Exit code of a command that was written wrongly.
-const USAGE: i32 = 2;
 
 pub async fn run(
     command: Command,

@@ -4,9 +4,9 @@
 //! kubectl, kubeadm and a dozen tools beside them.
 //! ## How this one works
 //! One program, one table of commands ([`args`]); each does its work in a room below and turns the
-//! outcome into a text and an exit code: 0 ok, 1 failed (for `why`: something is wrong), 2 usage,
-//! 128 + N ended by signal N, 141 the reader of the output left. `kubectl` and `etcdctl` end with
-//! codes of their own.
+//! outcome into a text and an exit code: 0 ok, 1 failed (for `why`: something is wrong; for
+//! `trace`: nothing was found), 2 usage, 128 + N ended by signal N, 141 the reader of the output
+//! left. `kubectl` and `etcdctl` end with codes of their own.
 //! ## Left out
 //! `class`: it comes with the room that does its work.
 //! ## Read next
@@ -28,6 +28,9 @@ use lang::charset::{self, eprint, eprintln, print, println};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use ui::repl::Options;
+
+/// Exit code of a command that was written wrongly.
+const USAGE: i32 = 2;
 
 /// Installs a panic hook for output that cannot be written. A reader that left (EPIPE, `… | head`)
 /// ends the program quietly with 141; any other error, as a full disk, is reported, with code 1.

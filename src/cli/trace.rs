@@ -3,7 +3,9 @@
 use super::args::Picture;
 use cluster::control::{Ask, Control, Trace};
 use cluster::home::Home;
-use lang::charset::{print, println};
+use cluster::{Error, Refusal};
+use lang::charset::{eprintln, print};
+use serde_json::{Value, json};
 use std::io::IsTerminal;
 use tap::{Event, Record};
 use ui::prose::{self, Span};
@@ -11,45 +13,89 @@ use ui::settings;
 use ui::terminal;
 use ui::texts::Say;
 
+/// Exit code 0: something was found; 1: nothing was, or the cluster does not run; 2: `what` names
+/// nothing that can be traced.
 pub async fn trace(name: &str, what: String, output: Option<Picture>) -> anyhow::Result<i32> {
     let home = Home::find()?;
+    let lang = settings::language(None, &home);
     let place = home.cluster(name)?;
+    let Some(asked) = parse(&what) else {
+        eprintln!("ropewalk: {}", lang.say(Say::TraceWhat, &[&what]));
+        return Ok(super::USAGE);
+    };
     let mut control = Control::connect(&place).await?;
-    let answer = control.ask(&Ask::Trace { what: parse(&what) }).await?;
-    if output == Some(Picture::Json) {
-        std::println!("{}", serde_json::to_string_pretty(&answer)?);
-        return Ok(0);
-    }
-    let records: Vec<Record> = serde_json::from_value(answer)?;
-    match output {
-        Some(Picture::Svg) => std::print!("{}", svg(&records)),
-        _ if rows(&records).is_empty() => {
-            println!("{}", settings::language(None, &home).say(Say::NothingTraced, &[]))
+    let (answer, nothing) = match control.ask(&Ask::Trace { what: asked }).await {
+        Ok(answer) => (answer, lang.say(Say::NothingTraced, &[])),
+        Err(Error::Refusal(none @ Refusal::NothingTraced)) => (json!([]), none.say(lang)),
+        Err(error) => return Err(error.into()),
+    };
+    match found(answer, output, room())? {
+        Found { text, any: true } => {
+            match output {
+                Some(_) => std::print!("{text}"),
+                None => print!("{text}"),
+            }
+            Ok(0)
         }
-        _ => print!("{}", if room() < WIDE { stacked(&records, room()) } else { table(&records) }),
+        Found { text, any: false } => {
+            std::print!("{text}");
+            eprintln!("ropewalk: {nothing}");
+            Ok(1)
+        }
     }
-    Ok(if records.is_empty() { 1 } else { 0 })
 }
 
-/// `LAST`, `pod/web`, `kube-system/pod/coredns-…`, or a request's id.
-fn parse(what: &str) -> Trace {
+/// What is printed, and whether there is anything in it.
+struct Found {
+    text: String,
+    any: bool,
+}
+
+/// An answer in the form that was asked for. A document for machines is one also when it is empty.
+fn found(answer: Value, output: Option<Picture>, width: usize) -> anyhow::Result<Found> {
+    if output == Some(Picture::Json) {
+        let any = answer.as_array().is_some_and(|records| !records.is_empty());
+        return Ok(Found { text: serde_json::to_string_pretty(&answer)? + "\n", any });
+    }
+    let records: Vec<Record> = serde_json::from_value(answer)?;
+    let any = !rows(&records).is_empty();
+    let text = match output {
+        _ if !any => String::new(),
+        Some(_) => svg(&records),
+        None if width < WIDE => stacked(&records, width),
+        None => table(&records),
+    };
+    Ok(Found { text, any })
+}
+
+/// `LAST`, `pod/web`, `deployments.apps/web`, `kube-system/pod/coredns-…`, or a request's id.
+/// `None`: none of these.
+fn parse(what: &str) -> Option<Trace> {
     let parts: Vec<&str> = what.split('/').collect();
+    if parts.iter().any(|part| part.is_empty()) {
+        return None;
+    }
     let plural = |kind: &str| {
         let kind = kind.to_lowercase();
         let named = |k: &&api::kinds::Kind| {
-            k.plural == kind || k.singular == kind || k.short_names.contains(&kind.as_str())
+            k.plural == kind
+                || k.singular == kind
+                || [k.plural, k.singular.as_str()].iter().any(|name| format!("{name}.{}", k.group) == kind)
+                || k.short_names.contains(&kind.as_str())
         };
         api::kinds::all().iter().find(named).map_or(kind.clone(), |k| k.plural.to_string())
     };
+    let object = |namespace: &str, kind: &str, name: &str| Trace::Object {
+        resource: plural(kind),
+        namespace: namespace.into(),
+        name: name.into(),
+    };
     match parts.as_slice() {
-        [last] if last.eq_ignore_ascii_case("last") => Trace::Last,
-        [kind, name] => {
-            Trace::Object { resource: plural(kind), namespace: "default".into(), name: (*name).into() }
-        }
-        [namespace, kind, name] => {
-            Trace::Object { resource: plural(kind), namespace: (*namespace).into(), name: (*name).into() }
-        }
-        _ => Trace::Request(what.into()),
+        [last] if last.eq_ignore_ascii_case("last") => Some(Trace::Last),
+        [id] => Some(Trace::Request((*id).into())),
+        [kind, name] => Some(object("default", kind, name)),
+        [namespace, kind, name] => Some(object(namespace, kind, name)),
+        _ => None,
     }
 }
 
@@ -236,6 +282,42 @@ fn short(detail: &serde_json::Value) -> String {
 mod tests {
     use super::*;
     use tap::{Component, Request, Tap, Write};
+
+    /// A script goes by the exit code, and reads a document also when nothing was found.
+    #[test]
+    fn what_was_not_found_is_told_in_every_form() {
+        let record = Record::new(Event::Commit(Write::CREATED)).object("leases", "default", "web");
+        let tap = Tap::new();
+        tap.emit(record);
+        let leases = json!(tap.since(0).iter().map(|r| &**r).collect::<Vec<_>>());
+        let told = |answer: &Value, output| {
+            let found = found(answer.clone(), output, 200).unwrap();
+            (found.text, found.any)
+        };
+        assert_eq!(told(&json!([]), Some(Picture::Json)), ("[]\n".into(), false));
+        assert!(told(&leases, Some(Picture::Json)).1, "it is in the document");
+        for output in [Some(Picture::Svg), None] {
+            for answer in [&json!([]), &leases] {
+                assert_eq!(told(answer, output), (String::new(), false), "{output:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_names_nothing_is_a_wrong_argument() {
+        for nonsense in ["", "/", "pod/", "/web", "a//web", "a/b/c/d"] {
+            assert!(parse(nonsense).is_none(), "{nonsense:?}");
+        }
+        let object = |what: &str| match parse(what) {
+            Some(Trace::Object { resource, namespace, name }) => format!("{namespace} {resource} {name}"),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(object("po/web"), "default pods web");
+        assert_eq!(object("shop/Deployment.apps/web"), "shop deployments web");
+        assert_eq!(object("widgets.example.com/a"), "default widgets.example.com a");
+        assert!(matches!(parse("last"), Some(Trace::Last)));
+        assert!(matches!(parse("4b1f"), Some(Trace::Request(id)) if id == "4b1f"));
+    }
 
     #[test]
     fn the_stages_of_a_request_are_one_line_and_events_are_none() {

@@ -31,7 +31,7 @@ pub async fn run(name: &str, what: What, yes: bool, output: Option<Output>) -> a
             Some(to) => Past::Rewind { to },
             None => {
                 eprintln!("ropewalk: {}", lang.say(Say::WhenIsThat, &[when]));
-                return Ok(2);
+                return Ok(super::USAGE);
             }
         },
     };

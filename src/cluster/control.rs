@@ -228,17 +228,7 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
                     tap::follow(&records, &ids)
                 }
                 Trace::Request(id) => tap::follow(&records, &[id]),
-                Trace::Object { resource, namespace, name } => records
-                    .iter()
-                    .filter(|r| {
-                        r.object.as_ref().is_some_and(|o| {
-                            o.resource == resource
-                                && o.name == name
-                                && (o.namespace == namespace || o.namespace.is_empty())
-                        })
-                    })
-                    .cloned()
-                    .collect(),
+                Trace::Object { resource, namespace, name } => about(&records, &resource, &namespace, &name),
             };
             Reply::Ok(json!(chain.iter().map(|r| &**r).collect::<Vec<_>>()))
         }
@@ -246,6 +236,19 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
             Reply::Error("asked in the wrong place".into())
         }
     }
+}
+
+/// The records of one object. A resource is a plural, with its group (`widgets.example.com`) or
+/// without: that of a custom resource may be left out if no other one is called so.
+fn about(records: &[Arc<tap::Record>], resource: &str, namespace: &str, name: &str) -> Vec<Arc<tap::Record>> {
+    let of = |is_meant: &dyn Fn(&tap::ObjectRef) -> bool| -> Vec<Arc<tap::Record>> {
+        let named = |o: &tap::ObjectRef| {
+            o.name == name && (o.namespace == namespace || o.namespace.is_empty()) && is_meant(o)
+        };
+        records.iter().filter(|r| r.object.as_ref().is_some_and(named)).cloned().collect()
+    };
+    let exact = of(&|o| o.qualified() == resource);
+    if exact.is_empty() { of(&|o| o.resource == resource) } else { exact }
 }
 
 /// True if an answer to [`Ask::Wait`] tells that the start was complete once. Unlike `ready` it
@@ -304,5 +307,35 @@ impl Control {
             },
             Ok(None) | Err(_) => Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Knative's Service has the plural of the core group's.
+    #[test]
+    fn an_object_of_another_group_with_the_same_plural_is_told_apart() {
+        let tap = tap::Tap::new();
+        for group in ["", "serving.example.com"] {
+            let mut record = tap::Record::new(tap::Event::Commit(tap::Write::CREATED));
+            let named = tap::ObjectRef::new("services", "default", "web");
+            record.object = Some(tap::ObjectRef { group: group.into(), ..named });
+            tap.emit(record);
+        }
+        let mut record = tap::Record::new(tap::Event::Commit(tap::Write::CREATED));
+        let named = tap::ObjectRef::new("widgets", "default", "web");
+        record.object = Some(tap::ObjectRef { group: "example.com".into(), ..named });
+        tap.emit(record);
+        let records = tap.since(0);
+        let groups = |resource: &str| -> Vec<String> {
+            let found = about(&records, resource, "default", "web");
+            found.iter().filter_map(|r| r.object.as_ref().map(|o| o.group.clone())).collect()
+        };
+        assert_eq!(groups("services"), [""]);
+        assert_eq!(groups("services.serving.example.com"), ["serving.example.com"]);
+        assert_eq!(groups("widgets"), ["example.com"], "the group may be left out");
+        assert!(about(&records, "services", "shop", "web").is_empty());
     }
 }

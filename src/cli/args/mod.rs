@@ -186,9 +186,10 @@ is offered for deletion at the end. The file is only read, and outside that name
     #[command(after_help = "Examples:
   ropewalk trace                 the last kubectl command
   ropewalk trace pod/web         everything about one object (in namespace default, or NAMESPACE/KIND/NAME)
-  ropewalk trace -o svg > a.svg  as a picture")]
+  ropewalk trace -o svg > a.svg  as a picture
+Exit code 0: something was found; 1: nothing was (-o json prints []), or the cluster does not run; 2: a wrong argument.")]
     Trace {
-        /// LAST, a request's id, KIND/NAME or NAMESPACE/KIND/NAME
+        /// LAST, a request's id, KIND/NAME or NAMESPACE/KIND/NAME; KIND may be PLURAL.GROUP
         #[arg(default_value = "LAST")]
         what: String,
         #[arg(long, default_value = "main")]
