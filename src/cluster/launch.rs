@@ -4,6 +4,7 @@ use super::control::Reply;
 use super::home::Place;
 use super::world::World;
 use super::{Error, Spec, boot, wipe};
+use client::kubeconfig::{ConfigLock, LOCK_WITHIN, replace};
 use linux::lock::Lock;
 use pki::Identity;
 use serde::{Deserialize, Serialize};
@@ -283,11 +284,16 @@ pub(super) fn merge_kubeconfig(old: Option<Value>, name: &str, cluster: &Value, 
 /// The cluster has never run; the file is no kubeconfig, or another program is changing it: then it
 /// is left as it is.
 pub fn merge_into(place: &Place, target: &Path) -> Result<(), Error> {
+    merge_within(place, target, LOCK_WITHIN)
+}
+
+/// The same, which waits as long for another program that changes the file.
+fn merge_within(place: &Place, target: &Path, patience: Duration) -> Result<(), Error> {
     let own = own_entries(place)?.ok_or_else(|| Error::NotRunning(place.name.clone()))?;
     if let Some(parent) = target.parent() {
         fs::create_dir_all(parent).map_err(|cause| Error::File { path: parent.into(), cause })?;
     }
-    let _lock = ConfigLock::take(target)?;
+    let _lock = ConfigLock::take(target, patience)?;
     // A file behind a symbolic link stays where it is.
     let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_path_buf());
     let old = read_foreign(target)?;
@@ -314,7 +320,7 @@ pub fn remove_from(place: &Place, target: &Path) -> Result<(), Error> {
     if merged.is_none() {
         return Ok(());
     }
-    let _lock = ConfigLock::take(target)?;
+    let _lock = ConfigLock::take(target, LOCK_WITHIN)?;
     let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_path_buf());
     let Some((_, old)) = read_foreign(target)? else { return Ok(()) };
     match unmerged(old, &own) {
@@ -391,34 +397,7 @@ fn read_foreign(path: &Path) -> Result<Option<(String, Value)>, Error> {
 fn write_foreign(path: &Path, config: &Value) -> Result<(), Error> {
     let text = serde_yaml::to_string(config)
         .map_err(|e| Error::Start(format!("cannot write {}: {e}", path.display())))?;
-    Ok(pki::write_private(path, &text)?)
-}
-
-/// The lock that client-go takes while it changes a kubeconfig: `config.lock` beside it
-/// (`clientcmd.ModifyConfig`).
-struct ConfigLock(PathBuf);
-
-impl ConfigLock {
-    fn take(config: &Path) -> Result<ConfigLock, Error> {
-        let mut name = config.as_os_str().to_owned();
-        name.push(".lock");
-        let path = PathBuf::from(name);
-        match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(_) => Ok(ConfigLock(path)),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(Error::Usage(format!(
-                "another program is changing {} just now; try again, and if none is, remove {}",
-                config.display(),
-                path.display()
-            ))),
-            Err(cause) => Err(Error::File { path, cause }),
-        }
-    }
-}
-
-impl Drop for ConfigLock {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
+    replace(path, &text).map_err(|cause| Error::File { path: path.into(), cause })
 }
 
 #[cfg(test)]
@@ -479,7 +458,7 @@ mod tests {
         fs::write(&target, "current-context: mine\n").unwrap();
         let lock = dir.path().join("config.lock");
         fs::write(&lock, "").unwrap();
-        let said = merge_into(&place, &target).unwrap_err().to_string();
+        let said = merge_within(&place, &target, Duration::ZERO).unwrap_err().to_string();
         assert!(said.contains("another program") && said.contains("config.lock"), "{said}");
         assert_eq!(fs::read_to_string(&target).unwrap(), "current-context: mine\n");
         fs::remove_file(&lock).unwrap();

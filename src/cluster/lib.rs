@@ -95,6 +95,8 @@ pub enum Error {
     Pki(#[from] pki::Error),
     #[error(transparent)]
     Client(#[from] client::Error),
+    #[error(transparent)]
+    ConfigLock(#[from] client::kubeconfig::LockError),
     #[error("the network could not be made")]
     Network(#[from] cni::Error),
     #[error("the container runtime could not be made")]

@@ -1,10 +1,21 @@
-//! What a kubeconfig of our own says: one server by its address, certificates within the file.
+//! What a kubeconfig of our own says: one server by its address, certificates within the file. And
+//! how any kubeconfig is changed: one program at a time, and never by half.
 
 use super::{Client, Endpoint, direct};
 use base64::Engine as _;
 use pki::Identity;
 use serde_json::Value;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a change waits for another one of the same file.
+pub const LOCK_WITHIN: Duration = Duration::from_secs(10);
+/// How often it looks: the removal of a lock file is no event.
+const LOCK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The current context, resolved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,5 +68,182 @@ impl View {
             dial: direct(),
         };
         Client::connect(endpoint).ok()
+    }
+}
+
+/// Why a kubeconfig cannot be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another program is changing the file, or was killed while it did.
+    #[error("another program is changing {config} just now; try again, and if none is, remove {lock}", config = config.display(), lock = lock.display())]
+    Taken {
+        /// The kubeconfig.
+        config: PathBuf,
+        /// Its lock file.
+        lock: PathBuf,
+    },
+    /// The lock file cannot be made.
+    #[error("cannot make {}", path.display())]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// The lock that client-go takes while it changes a kubeconfig: a file `config.lock` beside it
+/// (`clientcmd.ModifyConfig`). client-go locks the name that it was given; a program that follows
+/// links first locks the file itself. So both are locked.
+#[derive(Debug)]
+pub struct ConfigLock(Vec<PathBuf>);
+
+impl ConfigLock {
+    /// Locks a kubeconfig, whose directory exists, and waits `within` for another program. Blocks.
+    ///
+    /// # Errors
+    /// Another program still has it, or a lock file cannot be made.
+    pub fn take(config: &Path, within: Duration) -> Result<ConfigLock, LockError> {
+        let mut names = vec![config.to_path_buf()];
+        if let Ok(real) = fs::canonicalize(config)
+            && fs::symlink_metadata(config).is_ok_and(|named| named.is_symlink())
+        {
+            names.push(real);
+        }
+        let over = Instant::now() + within;
+        let mut held = ConfigLock(vec![]); // what is locked is unlocked if the other one is taken
+        for name in names {
+            let mut path = name.into_os_string();
+            path.push(".lock");
+            let path = PathBuf::from(path);
+            loop {
+                match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                    Ok(_) => break,
+                    Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(LockError::Io { path, cause });
+                    }
+                    Err(_) if Instant::now() >= over => {
+                        return Err(LockError::Taken { config: config.into(), lock: path });
+                    }
+                    Err(_) => std::thread::sleep(LOCK_AGAIN),
+                }
+            }
+            held.0.push(path);
+        }
+        Ok(held)
+    }
+}
+
+impl Drop for ConfigLock {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            let _ = fs::remove_file(path); // the next change tells of one that stays
+        }
+    }
+}
+
+/// Writes a kubeconfig that a person or another program uses, too: a link stays one, an existing
+/// file keeps its owner, its group and who may read it, and a crash leaves the old text or the new
+/// one. A new file is its owner's alone.
+///
+/// # Errors
+/// It cannot be written, or not as its owner's; then it is as it was.
+pub fn replace(config: &Path, text: &str) -> io::Result<()> {
+    let path = fs::canonicalize(config).unwrap_or_else(|_| config.to_path_buf());
+    let old = match fs::metadata(&path) {
+        Ok(old) => Some(old),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let draft = directory.join(format!(".kubeconfig-{}", rng::Rng::from_os().uuid()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let written = keep_owner(&file, old.as_ref())
+        .and_then(|()| file.write_all(text.as_bytes()))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&draft, &path));
+    if written.is_err() {
+        let _ = fs::remove_file(&draft); // it may hold a key; the error says what happened
+    }
+    written?;
+    match File::open(directory).and_then(|dir| dir.sync_all()) {
+        // Some file systems cannot write a directory by itself.
+        Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a draft the owner, group and mode of the file that it replaces. A `sudo` that keeps HOME
+/// would else take the kubeconfig from its owner. A group that this user is not in gets nothing.
+fn keep_owner(draft: &File, old: Option<&fs::Metadata>) -> io::Result<()> {
+    let Some(old) = old else { return Ok(()) };
+    let now = draft.metadata()?;
+    let mut mode = old.mode() & 0o777;
+    if now.uid() != old.uid() {
+        fchown(draft, Some(old.uid()), None)?;
+    }
+    if now.gid() != old.gid() && fchown(draft, None, Some(old.gid())).is_err() {
+        mode &= 0o707;
+    }
+    draft.set_permissions(Permissions::from_mode(mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_holds_the_name_that_was_given_and_the_file_behind_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("dotfile"), dir.path().join("config"));
+        fs::write(&real, "").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let locks = || [dir.path().join("config.lock").exists(), dir.path().join("dotfile.lock").exists()];
+        let held = ConfigLock::take(&link, Duration::ZERO).unwrap();
+        assert_eq!(locks(), [true, true]);
+        let refused = ConfigLock::take(&real, Duration::ZERO).unwrap_err();
+        assert!(matches!(refused, LockError::Taken { .. }), "{refused}");
+        drop(held);
+        assert_eq!(locks(), [false, false]);
+        // The second of the two is taken: the first one is given back.
+        fs::write(dir.path().join("dotfile.lock"), "").unwrap();
+        let refused = ConfigLock::take(&link, Duration::ZERO).unwrap_err().to_string();
+        assert!(refused.contains("another program") && refused.contains("dotfile.lock"), "{refused}");
+        assert_eq!(locks(), [false, true]);
+        let missing = ConfigLock::take(&dir.path().join("none/config"), Duration::ZERO).unwrap_err();
+        assert!(matches!(missing, LockError::Io { .. }), "{missing}");
+    }
+
+    #[test]
+    fn a_kubeconfig_that_is_replaced_keeps_its_link_and_its_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("dotfile"), dir.path().join("config"));
+        replace(&real, "new").unwrap();
+        assert_eq!(fs::metadata(&real).unwrap().mode() & 0o777, 0o600);
+        fs::set_permissions(&real, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        replace(&link, "newer").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "newer");
+        assert_eq!(fs::metadata(&real).unwrap().mode() & 0o777, 0o640);
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left.len(), 2, "no draft stays: {left:?}");
+    }
+
+    /// `sudo` with the HOME of the user who called it.
+    #[test]
+    fn root_takes_a_kubeconfig_from_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config");
+        fs::write(&config, "old").unwrap();
+        if std::os::unix::fs::chown(&config, Some(4711), Some(4712)).is_err() {
+            return; // an ordinary user gives nothing away
+        }
+        replace(&config, "new").unwrap();
+        let owned = fs::metadata(&config).unwrap();
+        assert_eq!(
+            (owned.uid(), owned.gid(), fs::read_to_string(&config).unwrap()),
+            (4711, 4712, "new".into())
+        );
     }
 }
