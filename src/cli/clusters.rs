@@ -3,7 +3,7 @@
 
 use super::args::{self, NodeAct, Output, Seat, Up};
 use anyhow::{Context, bail};
-use cluster::control::{Ask, Control};
+use cluster::control::{self, Ask, Control};
 use cluster::external_etcd::ExternalEtcd;
 use cluster::faults::{Act, Broken, Fault};
 use cluster::home::Home;
@@ -132,8 +132,10 @@ async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
 /// Starts a cluster with these options.
 pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)> {
     let place = Home::find()?.cluster(&up.name)?;
-    if Control::connect(&place).await.is_ok() {
-        return Err(Error::from(Refusal::Running { name: up.name.clone() }).into());
+    match Control::connect(&place).await {
+        Ok(_) => return Err(Error::from(Refusal::Running { name: up.name.clone() }).into()),
+        Err(Error::NotRunning(_)) => {}
+        Err(unknown) => return Err(unknown.into()),
     }
     let spec = plan(&place, up)?;
     if let Some(etcd) = &spec.external_etcd {
@@ -192,10 +194,10 @@ fn quote(path: &std::path::Path) -> String {
 pub async fn stop(place: &Place) -> anyhow::Result<bool> {
     let mut control = match Control::connect(place).await {
         Ok(control) => control,
-        Err(Error::Hangs { main: Some(main), .. }) => {
-            eprintln!("{}", settings::language(None, &place.home).say(Say::SilentKilled, &[&place.name]));
+        Err(Error::Hangs { main, .. }) => {
             // Its supervisor hears of the end, ends too, and clears up.
-            if let Ok(main) = linux::process::pidfd_open(main) {
+            if let Some(main) = main_process(place, main).await {
+                eprintln!("{}", settings::language(None, &place.home).say(Say::SilentKilled, &[&place.name]));
                 linux::process::pidfd_send_signal(main.as_fd(), Signal::SIGKILL as i32)?;
             }
             return match launch::clear_up(place)? {
@@ -207,15 +209,20 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
                 ),
             };
         }
-        Err(_) => return Ok(false),
+        Err(Error::NotRunning(_)) => return Ok(false),
+        Err(unknown) => return Err(unknown.into()),
     };
-    let main = control.main.and_then(|pid| linux::process::pidfd_open(pid).ok());
+    let main = main_process(place, control.main).await;
     let status = match tokio::time::timeout(STOP_PATIENCE, control.ask(&Ask::Status)).await {
         Ok(Ok(status)) => status,
         _ => return wait_for_end(place, main).await, // it ends by itself meanwhile, or hangs by now
     };
     let supervisor = status["pids"]["supervisor"].as_i64().and_then(|p| i32::try_from(p).ok());
     let handle = supervisor.and_then(|pid| linux::process::pidfd_open(pid).ok());
+    // The main process dies with its supervisor: while it answers, the number is the supervisor's.
+    if !matches!(tokio::time::timeout(STOP_PATIENCE, control.ask(&Ask::Hello)).await, Ok(Ok(_))) {
+        return wait_for_end(place, main).await;
+    }
     // Readable when the supervisor, the last to go, has ended.
     let ended = handle.map(|fd| linux::fds::async_fd(fd, tokio::io::Interest::READABLE)).transpose()?;
     let all = async {
@@ -226,9 +233,8 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
             let _ = ended.readable().await;
         }
     };
-    if tokio::time::timeout(STOP_PATIENCE, all).await.is_err()
-        && let Some(ended) = &ended
-    {
+    if tokio::time::timeout(STOP_PATIENCE, all).await.is_err() {
+        let Some(ended) = &ended else { return wait_for_end(place, main).await };
         // The kernel ends everything below it, and its janitor clears up.
         let (lang, seconds) = (settings::language(None, &place.home), STOP_PATIENCE.as_secs().to_string());
         eprintln!("{}", lang.say(Say::LateKilled, &[&place.name, &seconds]));
@@ -237,6 +243,11 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
         launch::clear_up(place)?;
     }
     Ok(true)
+}
+
+/// The cluster's main process, if it is there still.
+async fn main_process(place: &Place, pid: Option<i32>) -> Option<OwnedFd> {
+    control::main_process(place, pid?).await
 }
 
 /// Waits for the end of a cluster that answers no more, and clears up after it. Kills it if it
@@ -304,8 +315,8 @@ pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
             Err(Error::Ended) => None,
             Err(other) => return Err(other.into()),
         },
-        Err(hangs @ Error::Hangs { .. }) => return Err(hangs.into()),
-        Err(_) => None,
+        Err(Error::NotRunning(_)) => None,
+        Err(unknown) => return Err(unknown.into()),
     };
     // What a damaged file says is of no interest as long as the cluster answers for itself.
     let known = if running.is_some() { None } else { Spec::load(&place)? };

@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use linux::tcp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
@@ -261,6 +262,27 @@ pub fn has_started(progress: &Value) -> bool {
 /// A cluster that has not said in this time that it is there hangs: the answer takes no work.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What it means that the control socket takes no connection.
+fn not_connected(place: &Place, cause: std::io::Error) -> Error {
+    use std::io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound, WouldBlock};
+    match cause.kind() {
+        NotFound | NotADirectory | ConnectionRefused => Error::NotRunning(place.name.clone()),
+        // Its queue is full: nobody has taken a connection for a while.
+        WouldBlock => Error::Hangs { name: place.name.clone(), main: None },
+        // Another user's cluster, or a machine that has too little of something.
+        _ => Error::File { path: place.socket(), cause },
+    }
+}
+
+/// A handle of the cluster's main process, whose number a connection has shown ([`Control::main`]).
+/// `None`: it has ended, and the number may be another process's by now.
+pub async fn main_process(place: &Place, pid: i32) -> Option<OwnedFd> {
+    let handle = linux::process::pidfd_open(pid).ok()?;
+    // Only the main process has the listening socket, so it lives, and had its number all the time.
+    let again = UnixStream::connect(place.socket()).await.ok()?;
+    (again.peer_cred().ok()?.pid() == Some(pid)).then_some(handle)
+}
+
 /// A connection to a running cluster.
 pub struct Control {
     lines: tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>,
@@ -271,10 +293,12 @@ pub struct Control {
 
 impl Control {
     /// # Errors
-    /// The cluster is not running, or has not answered for [`HELLO_PATIENCE`].
+    /// The cluster is not running ([`Error::NotRunning`]), has not answered for [`HELLO_PATIENCE`]
+    /// ([`Error::Hangs`]), or its socket may not be used, so nothing is known of it
+    /// ([`Error::File`]).
     pub async fn connect(place: &Place) -> Result<Control, Error> {
-        let stream =
-            UnixStream::connect(place.socket()).await.map_err(|_| Error::NotRunning(place.name.clone()))?;
+        let connected = UnixStream::connect(place.socket()).await;
+        let stream = connected.map_err(|cause| not_connected(place, cause))?;
         let main = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let (read, write) = stream.into_split();
         let mut control = Control { lines: BufReader::new(read).lines(), write, main };
@@ -313,6 +337,39 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Home;
+
+    /// `down` takes a cluster that is not running for stopped.
+    #[test]
+    fn a_socket_that_may_not_be_used_says_nothing_about_the_cluster() {
+        let place = Home::at("/h").cluster("t").unwrap();
+        let of = |code: i32| not_connected(&place, std::io::Error::from_raw_os_error(code));
+        for code in [libc::ENOENT, libc::ENOTDIR, libc::ECONNREFUSED] {
+            assert!(matches!(of(code), Error::NotRunning(_)), "{code}");
+        }
+        for code in [libc::EACCES, libc::EMFILE, libc::ENOMEM, libc::ELOOP] {
+            assert!(matches!(of(code), Error::File { .. }), "{code}");
+        }
+        assert!(matches!(of(libc::EAGAIN), Error::Hangs { main: None, .. }));
+    }
+
+    /// What is killed must be the cluster, not another process of its number.
+    #[tokio::test]
+    async fn a_process_is_the_main_one_only_while_the_socket_is_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("t").unwrap();
+        place.make().unwrap();
+        let own = std::process::id() as i32;
+        assert!(main_process(&place, own).await.is_none(), "there is no socket");
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        assert!(main_process(&place, own).await.is_some());
+        let mut stranger = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        assert!(main_process(&place, stranger.id() as i32).await.is_none());
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        drop(listener);
+        assert!(main_process(&place, own).await.is_none(), "it has ended");
+    }
 
     /// Knative's Service has the plural of the core group's.
     #[test]
