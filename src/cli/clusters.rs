@@ -25,40 +25,32 @@ use ui::{connection, consent, settings};
 /// A cluster that was asked to stop ends within this time.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
+fn refuse(refusal: Refusal) -> anyhow::Error {
+    Error::from(refusal).into()
+}
+
 /// What to start: what the cluster was made of, changed by what the command line says.
 fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
     let known = Spec::load(place)?;
     let mut spec = known.clone().unwrap_or_else(|| Spec::new(&up.name));
     if let Some(n) = up.control_planes {
         if !matches!(n, 1 | 3 | 5) {
-            bail!(
-                "--control-planes {n}: use 1, 3 or 5; an even number of members stands no more failures than one fewer"
-            );
+            return Err(refuse(Refusal::ControlPlanes { asked: n }));
         }
         if known.is_some() && n != spec.control_planes {
-            bail!(
-                "--control-planes {n}: cluster {:?} was made with {}, and its store keeps its members; start another with --name, or wipe this one with `ropewalk reset --name {}`",
-                up.name,
-                spec.control_planes,
-                up.name
-            );
+            let (name, made) = (up.name.clone(), spec.control_planes);
+            return Err(refuse(Refusal::ControlPlanesStay { name, asked: n, made }));
         }
         spec.control_planes = n;
     }
     let files = [&up.etcd_cafile, &up.etcd_certfile, &up.etcd_keyfile];
     if !up.etcd.is_empty() || files.iter().any(|file| file.is_some()) {
         if known.is_some_and(|known| known.external_etcd.is_none()) {
-            bail!(
-                "--etcd: cluster {:?} was made with a store of its own, where its objects are; start another with --name, or wipe this one with `ropewalk reset --name {}`",
-                up.name,
-                up.name
-            );
+            return Err(refuse(Refusal::OwnStore { name: up.name.clone() }));
         }
         let mut etcd = match spec.external_etcd.take() {
             Some(etcd) => etcd,
-            None if up.etcd.is_empty() => {
-                bail!("--etcd-cafile, --etcd-certfile and --etcd-keyfile need --etcd at the first start")
-            }
+            None if up.etcd.is_empty() => return Err(refuse(Refusal::FilesWithoutEtcd)),
             None => ExternalEtcd::default(),
         };
         // Each option changes its own field; what is not named stays as it was.
@@ -133,7 +125,7 @@ async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
 pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)> {
     let place = Home::find()?.cluster(&up.name)?;
     match Control::connect(&place).await {
-        Ok(_) => return Err(Error::from(Refusal::Running { name: up.name.clone() }).into()),
+        Ok(_) => return Err(refuse(Refusal::Running { name: up.name.clone() })),
         Err(Error::NotRunning(_)) => {}
         Err(unknown) => return Err(unknown.into()),
     }
@@ -303,7 +295,7 @@ async fn ended(place: &Place) -> anyhow::Result<bool> {
         return Ok(true);
     }
     let log = place.log().display().to_string();
-    Err(Error::from(Refusal::Starting { name: place.name.clone(), log }).into())
+    Err(refuse(Refusal::Starting { name: place.name.clone(), log }))
 }
 
 pub async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
@@ -368,7 +360,7 @@ pub async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
     let names = cluster::foreign::kept(&place);
     if !names.is_empty() {
         let ledger = place.foreign().display().to_string();
-        return Err(Error::from(Refusal::ForeignNamespaces { names, ledger }).into());
+        return Err(refuse(Refusal::ForeignNamespaces { names, ledger }));
     }
     if !yes {
         if !std::io::stdin().is_terminal() {

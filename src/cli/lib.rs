@@ -119,7 +119,7 @@ fn finish(result: anyhow::Result<i32>) -> i32 {
         Ok(code) => code,
         Err(error) => {
             eprintln!("ropewalk: {}", usage::reason(&error));
-            1
+            usage::code(&error)
         }
     }
 }

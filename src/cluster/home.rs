@@ -1,6 +1,6 @@
 //! Where everything lies on disk.
 
-use super::Error;
+use super::{Error, Refusal};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -18,8 +18,7 @@ impl Home {
         let path = var("ROPEWALK_HOME")
             .or_else(|| var("XDG_DATA_HOME").map(|d| d.join("ropewalk")))
             .or_else(|| var("HOME").map(|h| h.join(".local/share/ropewalk")));
-        let path = path
-            .ok_or_else(|| Error::Usage("neither HOME nor ROPEWALK_HOME is set; set one of them".into()))?;
+        let path = path.ok_or(Refusal::NoHome)?;
         let path = std::path::absolute(&path).map_err(|cause| Error::File { path, cause })?;
         Ok(Home(path))
     }
@@ -52,16 +51,15 @@ impl Home {
             || !ends(name.chars().next())
             || !ends(name.chars().last())
         {
-            return Err(Error::Usage(format!(
-                "{name:?} cannot name a cluster: use up to 40 lower-case letters, digits and '-', beginning and ending with a letter or digit"
-            )));
+            return Err(Refusal::BadName { name: name.into() }.into());
+        }
+        // It is in the supervisor's order and in records, which are text.
+        if self.0.to_str().is_none() {
+            return Err(Refusal::NotText { path: self.0.display().to_string() }.into());
         }
         let place = Place { name: name.into(), root: self.0.join("clusters").join(name), home: self.clone() };
         if place.socket().as_os_str().len() > SOCKET_PATH_MAX {
-            return Err(Error::Usage(format!(
-                "the path {} is too long for a socket; set ROPEWALK_HOME to a shorter one",
-                place.socket().display()
-            )));
+            return Err(Refusal::LongPath { path: place.socket().display().to_string() }.into());
         }
         Ok(place)
     }
@@ -168,5 +166,15 @@ mod tests {
         }
         let deep = Home(PathBuf::from("/").join("d".repeat(120)));
         assert!(deep.cluster("main").unwrap_err().to_string().contains("ROPEWALK_HOME"));
+    }
+
+    /// The supervisor would be told nothing, and say that its order is damaged.
+    #[test]
+    fn a_home_whose_path_is_no_text_is_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        let path = PathBuf::from(std::ffi::OsStr::from_bytes(b"/h\xff"));
+        let refused = Home(path).cluster("main").unwrap_err().to_string();
+        assert!(refused.contains("UTF-8") && refused.contains("ROPEWALK_HOME"), "{refused}");
+        assert!(Home("/오늘".into()).cluster("main").is_ok());
     }
 }

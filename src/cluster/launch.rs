@@ -3,7 +3,7 @@
 use super::control::Reply;
 use super::home::Place;
 use super::world::World;
-use super::{Error, Spec, boot, wipe};
+use super::{Error, Refusal, Spec, boot, wipe};
 use client::kubeconfig::{ConfigLock, LOCK_WITHIN, replace};
 use linux::lock::Lock;
 use pki::Identity;
@@ -68,10 +68,7 @@ pub async fn launch_with(
     variables: &[(&str, &OsStr)],
 ) -> Result<Launched, Error> {
     if place.foreign().exists() {
-        return Err(Error::Usage(format!(
-            "{:?} is somebody else's cluster, which cannot be started here; open it with --kubeconfig FILE",
-            place.name
-        )));
+        return Err(Refusal::Foreign { name: place.name.clone() }.into());
     }
     if wipe::has_leftovers(place) {
         // A `reset` that was interrupted. One that is under way has the lock, as a start has.
@@ -388,10 +385,7 @@ fn read_foreign(path: &Path) -> Result<Option<(String, Value)>, Error> {
         Ok(_) => "it is not a mapping".to_string(),
         Err(error) => error.to_string(),
     };
-    Err(Error::Usage(format!(
-        "{} is not a kubeconfig: {why}; mend it, or move it away. It was left as it is",
-        path.display()
-    )))
+    Err(Refusal::BadKubeconfig { path: path.display().to_string(), why }.into())
 }
 
 fn write_foreign(path: &Path, config: &Value) -> Result<(), Error> {
@@ -452,7 +446,7 @@ mod tests {
         for text in ["- a list\n", "clusters: [", "just words"] {
             fs::write(&target, text).unwrap();
             let said = merge_into(&place, &target).unwrap_err().to_string();
-            assert!(said.contains("is not a kubeconfig"), "{said}");
+            assert!(said.contains("cannot be used as a kubeconfig"), "{said}");
             assert_eq!(fs::read_to_string(&target).unwrap(), text);
         }
         fs::write(&target, "current-context: mine\n").unwrap();

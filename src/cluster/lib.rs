@@ -67,8 +67,6 @@ pub use refusal::Refusal;
 /// What went wrong, why, and what to try: for people.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0}")]
-    Usage(String),
     #[error("cluster {0:?} is not running; start it with `ropewalk up --name {0}`")]
     NotRunning(String),
     /// Something holds its control socket and says nothing.

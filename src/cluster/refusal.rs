@@ -7,6 +7,44 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Refusal {
+    /// Neither variable that says where the home is.
+    NoHome,
+    /// A home whose path is no text: orders and records of a cluster are.
+    NotText {
+        path: String,
+    },
+    BadName {
+        name: String,
+    },
+    /// A path that is too long for a socket.
+    LongPath {
+        path: String,
+    },
+    /// It is the directory of a foreign cluster.
+    Foreign {
+        name: String,
+    },
+    /// No kubeconfig, or one that leads nowhere.
+    BadKubeconfig {
+        path: String,
+        why: String,
+    },
+    /// A number of control planes that no cluster has.
+    ControlPlanes {
+        asked: u8,
+    },
+    /// Another number than that of the first start.
+    ControlPlanesStay {
+        name: String,
+        asked: u8,
+        made: u8,
+    },
+    /// The cluster's objects are in a store of its own.
+    OwnStore {
+        name: String,
+    },
+    /// Files for an external etcd, and no etcd.
+    FilesWithoutEtcd,
     /// The cluster is running already.
     Running {
         name: String,
@@ -94,6 +132,16 @@ texts! {
     enum Word {
         NotRunning: "cluster {} is not running; start it with `ropewalk up --name {}`", "{} 클러스터가 실행 중이 아닙니다. `ropewalk up --name {}`으로 시작하세요";
         Running: "cluster {} is already running; see `ropewalk status --name {}`, or stop it with `ropewalk down --name {}`", "{} 클러스터는 이미 실행 중입니다. 상태는 `ropewalk status --name {}`, 멈추기는 `ropewalk down --name {}`입니다";
+        NoHome: "neither HOME nor ROPEWALK_HOME is set; set one of them", "HOME과 ROPEWALK_HOME이 모두 설정되어 있지 않습니다. 둘 중 하나를 설정하세요";
+        NotText: "the path {} is not UTF-8; set ROPEWALK_HOME to one that is", "{} 경로는 UTF-8이 아닙니다. ROPEWALK_HOME을 UTF-8 경로로 지정하세요";
+        BadName: "{} cannot name a cluster: use up to 40 lower-case letters, digits and '-', beginning and ending with a letter or digit", "{} 값은 클러스터 이름이 될 수 없습니다. 영문 소문자, 숫자, '-'를 40자까지 쓰고, 처음과 끝은 소문자나 숫자여야 합니다";
+        LongPath: "the path {} is too long for a socket; set ROPEWALK_HOME to a shorter one", "{} 경로는 소켓에 쓰기에 너무 깁니다. ROPEWALK_HOME을 더 짧은 경로로 지정하세요";
+        Foreign: "{} is somebody else's cluster, which cannot be started here; open it with --kubeconfig FILE", "{} 클러스터는 kubeconfig로 연결한 클러스터이므로 여기서 시작할 수 없습니다. --kubeconfig FILE로 여세요";
+        BadKubeconfig: "{} cannot be used as a kubeconfig: {}; it was left as it is", "{} 파일을 kubeconfig로 쓸 수 없습니다: {}. 파일은 그대로 두었습니다";
+        ControlPlanes: "--control-planes {}: use 1, 3 or 5; an even number of members survives no more failures than one fewer", "--control-planes {}: 1, 3, 5 중 하나를 쓰세요. 짝수 개의 멤버는 하나 적을 때보다 더 많은 장애를 견디지 못합니다";
+        ControlPlanesStay: "--control-planes {}: cluster {} was made with {}, and its store keeps its members; start another with --name, or wipe this one with `ropewalk reset --name {}`", "--control-planes {}: {} 클러스터는 컨트롤 플레인 {}개로 만들어졌고 저장소의 멤버는 바뀌지 않습니다. --name으로 다른 클러스터를 시작하거나 `ropewalk reset --name {}`으로 삭제하세요";
+        OwnStore: "--etcd: cluster {} was made with a store of its own, where its objects are; start another with --name, or wipe this one with `ropewalk reset --name {}`", "--etcd: {} 클러스터의 오브젝트는 자체 저장소에 있습니다. --name으로 다른 클러스터를 시작하거나 `ropewalk reset --name {}`으로 삭제하세요";
+        FilesWithoutEtcd: "--etcd-cafile, --etcd-certfile and --etcd-keyfile need --etcd at the first start", "처음 시작할 때 --etcd-cafile, --etcd-certfile, --etcd-keyfile을 쓰려면 --etcd가 필요합니다";
         Hangs: "cluster {} does not answer; `ropewalk down --name {}` ends it", "{} 클러스터가 응답하지 않습니다. `ropewalk down --name {}`으로 종료하세요";
         Ended: "the cluster ended while it was asked", "요청에 응답하기 전에 클러스터가 종료되었습니다";
         Starting: "cluster {} is being started, or does not end; try again in a moment, and see {}", "{} 클러스터가 시작되는 중이거나 종료되지 않습니다. 잠시 뒤 다시 실행하고, 계속되면 {} 파일을 확인하세요";
@@ -122,9 +170,27 @@ texts! {
 }
 
 impl Refusal {
+    /// True if the command line is wrong, whatever the cluster is like.
+    pub fn is_usage(&self) -> bool {
+        use Refusal::{BadName, ControlPlanes, FilesWithoutEtcd};
+        matches!(self, BadName { .. } | ControlPlanes { .. } | FilesWithoutEtcd)
+    }
+
     pub fn say(&self, lang: Lang) -> String {
         let say = |word: Word, with: &[&str]| lang.say(word, with);
         match self {
+            Refusal::NoHome => say(Word::NoHome, &[]),
+            Refusal::NotText { path } => say(Word::NotText, &[path]),
+            Refusal::BadName { name } => say(Word::BadName, &[&format!("{name:?}")]),
+            Refusal::LongPath { path } => say(Word::LongPath, &[path]),
+            Refusal::Foreign { name } => say(Word::Foreign, &[name]),
+            Refusal::BadKubeconfig { path, why } => say(Word::BadKubeconfig, &[path, why]),
+            Refusal::ControlPlanes { asked } => say(Word::ControlPlanes, &[&asked.to_string()]),
+            Refusal::ControlPlanesStay { name, asked, made } => {
+                say(Word::ControlPlanesStay, &[&asked.to_string(), name, &made.to_string(), name])
+            }
+            Refusal::OwnStore { name } => say(Word::OwnStore, &[name, name]),
+            Refusal::FilesWithoutEtcd => say(Word::FilesWithoutEtcd, &[]),
             Refusal::Running { name } => say(Word::Running, &[name, name, name]),
             Refusal::Starting { name, log } => say(Word::Starting, &[name, log]),
             Refusal::PortTaken { port } => say(Word::PortTaken, &[&port.to_string()]),
@@ -198,6 +264,10 @@ mod tests {
             Error::Refusal(Refusal::PortTaken { port: 6443 }),
             Error::Refusal(Refusal::PortForbidden { port: 80 }),
             Error::Refusal(Refusal::NothingToUndo),
+            Error::Refusal(Refusal::BadName { name: "Main".into() }),
+            Error::Refusal(Refusal::ControlPlanes { asked: 2 }),
+            Error::Refusal(Refusal::ControlPlanesStay { name: name(), asked: 3, made: 1 }),
+            Error::Refusal(Refusal::OwnStore { name: name() }),
         ];
         for error in met {
             let (english, korean) = (error.say(Lang::En), error.say(Lang::Ko));

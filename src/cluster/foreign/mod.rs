@@ -92,7 +92,8 @@ pub fn place(home: &Home, kubeconfig: &Path) -> Result<Place, Error> {
 }
 
 fn read(kubeconfig: &Path) -> Result<Upstream, Error> {
-    let cannot = |why: String| Error::Usage(format!("{} cannot be used: {why}", kubeconfig.display()));
+    let path = kubeconfig.display().to_string();
+    let cannot = |why: String| Error::from(Refusal::BadKubeconfig { path: path.clone(), why });
     if let Err(error) = std::fs::File::open(kubeconfig) {
         return Err(cannot(error.to_string()));
     }
