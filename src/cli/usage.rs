@@ -2,6 +2,7 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use cluster::{self, Home};
+use std::ffi::OsString;
 use ui::texts::{Lang, Say, problem};
 use ui::{self, settings};
 
@@ -20,22 +21,39 @@ fn language() -> Lang {
     Home::find().map_or_else(|_| settings::environment(), |home| settings::language(None, &home))
 }
 
-/// An error with its causes.
-pub fn reason(error: &anyhow::Error) -> String {
-    let of_cluster = match error.downcast_ref::<ui::Error>() {
+fn of_cluster(error: &anyhow::Error) -> Option<&cluster::Error> {
+    match error.downcast_ref::<ui::Error>() {
         Some(ui::Error::Cluster(inner)) => Some(inner),
         _ => error.downcast_ref::<cluster::Error>(),
-    };
-    of_cluster.map_or_else(|| format!("{error:#}"), |inner| inner.say(language()))
+    }
+}
+
+/// An error with its causes.
+pub fn reason(error: &anyhow::Error) -> String {
+    of_cluster(error).map_or_else(|| format!("{error:#}"), |inner| inner.say(language()))
+}
+
+/// The exit code for an error: a command line that can never do anything is a usage error, also if
+/// it is not clap that finds it out.
+pub fn code(error: &anyhow::Error) -> i32 {
+    match of_cluster(error) {
+        Some(cluster::Error::Refusal(refusal)) if refusal.is_usage() => super::USAGE,
+        _ => 1,
+    }
 }
 
 /// A word of the prompt that was written wrongly, with an example; outside of the prompt the whole
 /// usage is told (`None`).
 pub fn told(error: &clap::Error) -> Option<String> {
     std::env::var_os(settings::LANG_VARIABLE)?;
-    let word = std::env::args().nth(1)?;
+    let word = word(std::env::args_os())?;
     let (_, example) = EXAMPLES.iter().find(|(w, _)| *w == word)?;
     sentence(language(), error, &word, example)
+}
+
+/// The first word behind the program's name. Any of the words may be no text.
+fn word(mut args: impl Iterator<Item = OsString>) -> Option<String> {
+    args.nth(1)?.into_string().ok()
 }
 
 fn sentence(lang: Lang, error: &clap::Error, word: &str, example: &str) -> Option<String> {
@@ -68,6 +86,28 @@ mod tests {
     use super::*;
     use crate::args::Args;
     use clap::Parser;
+    use cluster::Refusal;
+
+    #[test]
+    fn a_command_that_was_written_wrongly_ends_with_2_whoever_finds_it_out() {
+        let name = Home::at("/h").cluster("../x").unwrap_err();
+        assert_eq!(code(&name.into()), 2);
+        let running = Refusal::Running { name: "t".into() };
+        assert_eq!(code(&cluster::Error::from(running).into()), 1);
+        assert_eq!(code(&cluster::Error::NotRunning("t".into()).into()), 1);
+        assert_eq!(code(&anyhow::anyhow!("a failure")), 1);
+    }
+
+    /// A word that is not UTF-8 is a wrong argument like any other.
+    #[test]
+    fn an_argument_that_is_no_text_is_no_word_of_the_prompt() {
+        use std::os::unix::ffi::OsStringExt;
+        let args = |word: &[u8]| ["ropewalk".into(), OsString::from_vec(word.to_vec())];
+        assert_eq!(word(args(b"fault").into_iter()).as_deref(), Some("fault"));
+        assert_eq!(word(args(b"\xff").into_iter()), None);
+        let odd = ["ropewalk".into(), "trace".into(), OsString::from_vec(vec![255])];
+        assert_eq!(word(odd.into_iter()).as_deref(), Some("trace"));
+    }
 
     #[test]
     fn usage_is_told_in_either_language_with_an_example() {
