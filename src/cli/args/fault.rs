@@ -38,6 +38,7 @@ pub enum Fault {
         a: String,
         b: String,
         /// Percent, e.g. 20 or 0.5
+        #[arg(value_parser = share)]
         percent: f64,
     },
     /// Switch a node off, on, or pull its plug
@@ -46,6 +47,14 @@ pub enum Fault {
         act: NodeAct,
         node: String,
     },
+}
+
+/// What is no number has no form in JSON, so the cluster would not even understand the question.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+        _ => Err("write a number from 0 to 100".into()),
+    }
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,4 +69,17 @@ pub enum NodeAct {
     Start,
     /// At once, as when the power fails
     Crash,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_a_number_of_percent() {
+        assert_eq!((share("0"), share("0.5"), share("100")), (Ok(0.0), Ok(0.5), Ok(100.0)));
+        for nonsense in ["NaN", "inf", "-1", "100.1", "many", ""] {
+            assert!(share(nonsense).is_err(), "{nonsense:?}");
+        }
+    }
 }
