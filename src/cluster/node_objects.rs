@@ -3,7 +3,7 @@
 //! as upstream's does.
 
 use super::chain;
-use super::spec::Spec;
+use super::spec::{CONTROL_PLANES_MAX, Spec, WORKERS_MAX};
 use super::world::World;
 use client::Client;
 use client::kube::api::{DeleteParams, ListParams, PostParams};
@@ -27,8 +27,9 @@ pub fn taint() -> Taint {
 }
 
 /// Deletes Node objects of nodes that this cluster no longer has, so that their pods are moved at
-/// once, and taints or untaints the control-plane nodes if there are workers now and were none, or
-/// the other way round: kubeadm's phase `mark-control-plane`.
+/// once; a Node of any other name was made by a person or a simulator (kwok), and stays. Taints or
+/// untaints the control-plane nodes if there are workers now and were none, or the other way
+/// round: kubeadm's phase `mark-control-plane`.
 ///
 /// # Errors
 /// What the API server said. All of it can be done again.
@@ -39,6 +40,7 @@ pub async fn reconcile(world: &World, client: &Client) -> Result<(), String> {
     for node in known.items {
         let name = node.metadata.name.clone().unwrap_or_default();
         match own.iter().find(|own| own.name == name) {
+            None if !is_of_ropewalk(&name) => {}
             None => drop(api.delete(&name, &DeleteParams::default()).await.map_err(|e| chain(&e))?),
             Some(own) if own.control_plane => {
                 if let Some(node) = marked(node, is_tainted(&world.spec)) {
@@ -50,6 +52,12 @@ pub async fn reconcile(world: &World, client: &Client) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// True for the names that a cluster of any size gives its nodes.
+fn is_of_ropewalk(name: &str) -> bool {
+    let largest = Spec { control_planes: CONTROL_PLANES_MAX, workers: WORKERS_MAX, ..Spec::new("any") };
+    largest.nodes().iter().any(|node| node.name == name)
 }
 
 /// The Node as it has to be. `None`: nothing has changed since the start that marked it.
@@ -103,6 +111,16 @@ mod tests {
             let changed = marked(node(mark, &[other[0]]), true).unwrap();
             assert_eq!(taints(&changed), of(&[other[0], own]));
             assert_eq!(marked(changed, true), None, "once");
+        }
+    }
+
+    #[test]
+    fn a_node_that_somebody_made_outlives_a_restart() {
+        for own in ["ropewalk-worker", "ropewalk-worker2", "ropewalk-worker195", "ropewalk-control-plane3"] {
+            assert!(is_of_ropewalk(own), "{own}");
+        }
+        for other in ["kwok-node-0", "ropewalk-worker1", "ropewalk-worker-x", "my-ropewalk-worker", ""] {
+            assert!(!is_of_ropewalk(other), "{other}");
         }
     }
 
