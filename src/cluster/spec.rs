@@ -61,10 +61,25 @@ impl Spec {
             }
             _ => {
                 let spec: Spec = serde_json::from_value(value).map_err(damaged)?;
+                if let Some(why) = spec.impossible() {
+                    return Err(Error::Damaged { path, why });
+                }
                 // A copied directory is a cluster of its own.
                 Ok(Some(Spec { name: place.name.clone(), ..spec }))
             }
         }
+    }
+
+    /// Why there can be no such cluster. A person may have edited the file.
+    fn impossible(&self) -> Option<String> {
+        let (first, last) = self.node_ports;
+        if !matches!(self.control_planes, 1 | 3 | 5) {
+            return Some(format!("controlPlanes is {}, and can be 1, 3 or 5", self.control_planes));
+        }
+        if self.workers > WORKERS_MAX {
+            return Some(format!("workers is {}, and can be {WORKERS_MAX} at most", self.workers));
+        }
+        (first == 0 || first > last).then(|| format!("nodePorts is {first} to {last}, which is no range"))
     }
 
     pub fn save(&self, place: &Place) -> Result<(), Error> {
@@ -146,6 +161,17 @@ mod tests {
         std::fs::write(place.spec(), r#"{"format": 99, "other": 1}"#).unwrap();
         let newer = Spec::load(&place).unwrap_err().to_string();
         assert!(newer.contains("newer") && newer.contains("reset"), "{newer}");
+        for (bad, part) in [
+            (Spec { control_planes: 0, ..Spec::new("t") }, "controlPlanes"),
+            (Spec { control_planes: 2, ..Spec::new("t") }, "controlPlanes"),
+            (Spec { workers: WORKERS_MAX + 1, ..Spec::new("t") }, "workers"),
+            (Spec { node_ports: (32767, 30000), ..Spec::new("t") }, "nodePorts"),
+            (Spec { node_ports: (0, 30000), ..Spec::new("t") }, "nodePorts"),
+        ] {
+            bad.save(&place).unwrap();
+            let said = Spec::load(&place).unwrap_err().to_string();
+            assert!(said.contains("damaged") && said.contains(part), "{said}");
+        }
         std::fs::write(place.spec(), "{").unwrap();
         assert!(Spec::load(&place).unwrap_err().to_string().contains("damaged"));
     }
