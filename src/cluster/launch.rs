@@ -167,9 +167,19 @@ pub fn hold(place: &Place) -> Result<Option<Lock>, Error> {
     }
 }
 
+/// The path of the program, also if another version was installed under it while this one runs: the
+/// kernel adds a word to the path of a file that was replaced (proc_pid_exe(5)).
+fn installed(exe: PathBuf) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    match exe.as_os_str().as_bytes().strip_suffix(b" (deleted)") {
+        Some(path) if !exe.exists() => PathBuf::from(OsStr::from_bytes(path)),
+        _ => exe,
+    }
+}
+
 /// `<home>/bin` holds this program under the names of the tools it contains.
 pub(super) fn link_tools(place: &Place) -> Result<(), Error> {
-    let exe = std::env::current_exe().map_err(Error::Kernel)?;
+    let exe = installed(std::env::current_exe().map_err(Error::Kernel)?);
     for tool in ["kubectl", "etcdctl"] {
         let link = place.home.bin().join(tool);
         if fs::read_link(&link).is_ok_and(|to| to == exe) {
@@ -492,6 +502,17 @@ mod tests {
         let exe = std::env::current_exe().unwrap();
         assert_eq!(fs::read_link(place.home.bin().join("kubectl")).unwrap(), exe);
         assert!(left.symlink_metadata().is_err());
+    }
+
+    /// Otherwise `kubectl` in the session's shell would lead to a file that is not there.
+    #[test]
+    fn a_program_that_was_replaced_while_it_runs_is_linked_by_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        assert_eq!(installed(path("ropewalk (deleted)")), path("ropewalk"));
+        assert_eq!(installed(path("ropewalk")), path("ropewalk"));
+        fs::write(path("odd (deleted)"), "").unwrap();
+        assert_eq!(installed(path("odd (deleted)")), path("odd (deleted)"), "that is its name");
     }
 
     /// The learner's kubeconfig may lead elsewhere by now.
