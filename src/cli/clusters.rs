@@ -14,9 +14,11 @@ use lang::Lang;
 use lang::charset::{eprint, eprintln, println};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use std::ffi::OsStr;
+use std::fs;
 use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ui::repl::{self, Options};
 use ui::texts::Say;
@@ -446,11 +448,23 @@ pub async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
 /// The same under its own name, where there may be another etcd to talk to.
 pub async fn etcdctl_alone(words: Vec<String>) -> anyhow::Result<i32> {
     let home = Home::find()?;
-    let config = std::env::var_os("KUBECONFIG").map(PathBuf::from);
-    let of_config = |c: PathBuf| c.parent().and_then(|d| Some(d.file_name()?.to_str()?.to_string()));
-    let named = config.and_then(of_config).filter(|name| home.clusters().contains(name));
-    let place = home.cluster(&named.unwrap_or_else(|| "main".into()))?;
+    let place = match named(&home, &std::env::var_os("KUBECONFIG").unwrap_or_default()) {
+        Some(place) => place,
+        None => home.cluster("main")?,
+    };
     Ok(run_etcdctl(words, store(&place).await.unwrap_or_default()).await)
+}
+
+/// The cluster of this home whose own kubeconfig is the first that `KUBECONFIG` names. A file of
+/// another program may lie in a directory of a cluster's name.
+fn named(home: &Home, kubeconfig: &OsStr) -> Option<Place> {
+    let first = std::env::split_paths(kubeconfig).find(|path| !path.as_os_str().is_empty())?;
+    let name = first.parent()?.file_name()?.to_str()?;
+    let place = home.cluster(name).ok()?;
+    let same = |a: &Path, b: &Path| {
+        a == b || fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
+    };
+    same(&first, &place.kubeconfig()).then_some(place)
 }
 
 async fn run_etcdctl(words: Vec<String>, preset: Preset) -> i32 {
@@ -611,6 +625,21 @@ mod tests {
         Spec { api_port: Some(7443), ..Spec::new("main") }.save(&place).unwrap();
         assert_eq!(plan(&place, &up()).unwrap().api_port, Some(7443));
         assert_eq!(plan(&place, &Up { api_port: Some(8443), ..up() }).unwrap().api_port, Some(8443));
+    }
+
+    #[test]
+    fn a_kubeconfig_of_another_program_names_no_cluster() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path());
+        let place = home.cluster("prod").unwrap();
+        let of = |kubeconfig: &str| named(&home, OsStr::new(kubeconfig)).map(|place| place.name);
+        let own = place.kubeconfig().display().to_string();
+        assert_eq!(of(&own).as_deref(), Some("prod"));
+        assert_eq!(of(&format!(":{own}:/elsewhere/config")).as_deref(), Some("prod"));
+        place.make().unwrap();
+        for other in ["", "/elsewhere/prod/kubeconfig", "config", &format!("/elsewhere/config:{own}")] {
+            assert_eq!(of(other), None, "{other}");
+        }
     }
 
     /// A script takes 0 for stopped.
