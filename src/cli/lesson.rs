@@ -287,20 +287,28 @@ fn new(directory: &std::path::Path, id: &str) -> anyhow::Result<i32> {
     let parsed = id.split_once('/').and_then(|(track, rest)| {
         let (number, name) = rest.split_once('-')?;
         let order: u32 = number.parse().ok()?;
-        (number.len() == 2 && !name.is_empty() && !track.is_empty()).then_some((track, order, name))
+        let is_word = |text: &str| {
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            !text.is_empty() && text.chars().all(plain)
+        };
+        let is_number = number.len() == 2 && number.bytes().all(|b| b.is_ascii_digit());
+        (is_number && is_word(name) && is_word(track)).then_some((track, order, name))
     });
     let Some((track, order, name)) = parsed else {
-        eprintln!("ropewalk: write TRACK/NN-name, e.g. first-voyage/13-update");
+        eprintln!(
+            "ropewalk: write TRACK/NN-name in lower-case letters, digits and '-', e.g. first-voyage/13-update"
+        );
         return Ok(USAGE);
     };
     let place = directory.join(track).join(format!("{order:02}-{name}"));
     let title = name.replace('-', " ");
-    for (file, template) in [("lesson.md", TEMPLATE), ("lesson.ko.md", TEMPLATE_KO)] {
+    let files = [("lesson.md", TEMPLATE), ("lesson.ko.md", TEMPLATE_KO)];
+    if let Some(there) = files.iter().map(|(file, _)| place.join(file)).find(|path| path.exists()) {
+        eprintln!("ropewalk: {} is there already", there.display());
+        return Ok(1);
+    }
+    for (file, template) in files {
         let path = place.join(file);
-        if path.exists() {
-            eprintln!("ropewalk: {} is there already", path.display());
-            return Ok(1);
-        }
         let text = template
             .replace("TRACK", track)
             .replace("ORDER", &order.to_string())
@@ -336,6 +344,15 @@ mod tests {
             1,
             "an author's work is not overwritten"
         );
-        assert_eq!(new(dir.path(), "nonsense").unwrap(), USAGE);
+        for nonsense in ["nonsense", "../13-up", "a/13-../../b", "a/13-b/c", "a/+1-b", "a/13-x: y", "A/13-b"]
+        {
+            assert_eq!(new(dir.path(), nonsense).unwrap(), USAGE, "{nonsense}");
+        }
+        // Only the translation is there: nothing is written beside it.
+        let half = dir.path().join("first-voyage/14-half");
+        std::fs::create_dir_all(&half).unwrap();
+        std::fs::write(half.join("lesson.ko.md"), "").unwrap();
+        assert_eq!(new(dir.path(), "first-voyage/14-half").unwrap(), 1);
+        assert!(!half.join("lesson.md").exists());
     }
 }

@@ -35,7 +35,7 @@ pub enum Lesson {
     Test {
         ids: Vec<String>,
         /// All there are
-        #[arg(long)]
+        #[arg(long, conflicts_with = "ids")]
         all: bool,
         /// Clusters side by side
         #[arg(short, long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -68,7 +68,7 @@ pub enum Lab {
     Show {
         id: Option<String>,
         /// Draw names and fault from this seed [default: the open lab's, else 1]
-        #[arg(long)]
+        #[arg(long, requires = "id")]
         seed: Option<u64>,
         #[arg(short, long, value_enum)]
         output: Option<Output>,
@@ -142,7 +142,7 @@ pub enum Lab {
     Test {
         ids: Vec<String>,
         /// All there are
-        #[arg(long)]
+        #[arg(long, conflicts_with = "ids")]
         all: bool,
         /// Clusters side by side
         #[arg(short, long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]

@@ -414,6 +414,13 @@ mod tests {
         let wait = |words: &[&str]| Args::try_parse_from([&["ropewalk", "up", "--wait"], words].concat());
         assert!(wait(&["--detach"]).is_ok());
         assert!(wait(&[]).is_err(), "in the foreground it would mean nothing");
+        let is_taken = |words: &[&str]| Args::try_parse_from([&["ropewalk"], words].concat()).is_ok();
+        for command in ["lesson", "lab"] {
+            assert!(is_taken(&[command, "test", "a"]) && is_taken(&[command, "test", "--all"]));
+            assert!(!is_taken(&[command, "test", "a", "--all"]), "one of the two would mean nothing");
+        }
+        assert!(is_taken(&["lab", "show", "a", "--seed", "7"]));
+        assert!(!is_taken(&["lab", "show", "--seed", "7"]), "the open lab has its own");
         assert!(range("5").is_err() && range("9-1").is_err() && range("0-3").is_err());
     }
 }
