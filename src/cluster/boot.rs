@@ -114,7 +114,7 @@ pub fn supervise(order: &str, guests: Guests) -> i32 {
 
 /// Main: the whole cluster, until it is asked to stop.
 async fn run(main: boot::Main, place: Place, order: Order, guests: Guests) -> Result<(), Error> {
-    logs::install();
+    logs::install(Some(place.log()));
     let asked = linux::signal::stop_requested().map_err(Error::Kernel)?;
     let _ = linux::fds::raise_limit(); // fewer descriptors only mean fewer connections
     let zygote = Zygote::start(main.zygote)?;

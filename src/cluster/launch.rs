@@ -17,8 +17,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
-/// A log that has grown beyond this is moved aside at the next start.
-const LOG_MAX: u64 = 10 << 20;
+/// A log that has grown beyond this is moved aside, at the next start or while the cluster runs.
+pub(super) const LOG_MAX: u64 = 10 << 20;
 /// Lines that are quoted of a start that failed.
 const LAST_WORDS: usize = 3;
 

@@ -1,9 +1,12 @@
 //! Component logs: what a component says with `tracing` goes into its own container's log, so
 //! `kubectl logs` shows it.
+use super::launch::LOG_MAX;
 use runtime::log::{Cutter, Log, Stream};
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::fs;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
@@ -38,15 +41,42 @@ pub fn span(container: &str) -> tracing::Span {
     tracing::info_span!(target: "ropewalk::component", "component", container)
 }
 
-/// Installs the subscriber: components into their logs, everything else to standard error.
-/// `ROPEWALK_LOG` filters (default `info`).
-pub fn install() {
+/// Installs the subscriber: components into their logs, everything else to standard error, whose
+/// file (`file`) has a bound. `ROPEWALK_LOG` filters (default `info`).
+pub fn install(file: Option<PathBuf>) {
     let filter = EnvFilter::try_from_env("ROPEWALK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     // A second install (in tests) changes nothing.
-    let _ = tracing_subscriber::registry().with(Route.with_filter(filter)).try_init();
+    let _ = tracing_subscriber::registry().with(Route(file.map(Bound::new)).with_filter(filter)).try_init();
 }
 
-struct Route;
+struct Route(Option<Bound>);
+
+/// The file behind standard error. It is emptied when it is full, and what was in it is kept beside
+/// it: a cluster may run for months. It stays the same file, for the supervisor and the zygote
+/// write to it too.
+struct Bound {
+    file: PathBuf,
+    len: Mutex<u64>,
+}
+
+impl Bound {
+    fn new(file: PathBuf) -> Bound {
+        let len = file.metadata().map_or(0, |file| file.len());
+        Bound { file, len: Mutex::new(len) }
+    }
+
+    /// Notes that so many bytes were written.
+    fn note(&self, written: usize) {
+        let mut len = self.len.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        *len += written as u64;
+        if *len > LOG_MAX {
+            *len = 0;
+            // Without room for the copy the older half is lost, and the disk has room again.
+            let _ = fs::copy(&self.file, self.file.with_extension("log.1"));
+            let _ = fs::File::options().write(true).open(&self.file).and_then(|file| file.set_len(0));
+        }
+    }
+}
 
 #[derive(Default)]
 struct Container(String);
@@ -122,7 +152,12 @@ where
             }
             // `eprint!` panics when it cannot write, and a full disk must not end whoever logs
             // either.
-            None => drop(std::io::stderr().write_all(text.as_bytes())),
+            None => {
+                let _ = std::io::stderr().write_all(text.as_bytes());
+                if let Some(bound) = &self.0 {
+                    bound.note(text.len());
+                }
+            }
         }
     }
 }
@@ -131,6 +166,24 @@ where
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_log_of_a_cluster_that_runs_for_months_has_a_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ropewalk.log");
+        let mut log = fs::File::options().create(true).append(true).open(&path).unwrap();
+        log.write_all(b"one\n").unwrap();
+        let bound = Bound::new(path.clone());
+        bound.note(LOG_MAX as usize - 4);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\n", "it is not full yet");
+        bound.note(1);
+        log.write_all(b"two\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n", "whoever has it open goes on in it");
+        assert_eq!(fs::read_to_string(dir.path().join("ropewalk.log.1")).unwrap(), "one\n");
+        fs::remove_file(&path).unwrap();
+        bound.note(LOG_MAX as usize + 1);
+        assert!(!path.exists(), "somebody removed it");
+    }
+
     const INSIDE: &str = "ROPEWALK_TEST_FULL_LOG";
 
     /// Runs itself with a standard error to which nothing can be written. A task that panics there
@@ -138,7 +191,7 @@ mod tests {
     #[test]
     fn a_full_disk_under_the_log_ends_nobody() {
         if std::env::var_os(INSIDE).is_some() {
-            install();
+            install(None);
             tracing::error!("a line that cannot be written");
             return;
         }
