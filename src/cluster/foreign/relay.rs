@@ -166,6 +166,9 @@ impl Relay {
 /// May this be passed on? Looking is everybody's own business; changing ends at the namespace's
 /// wall.
 pub fn permit(info: &Info, own: &str) -> Result<(), Status> {
+    if climbs(&info.path) {
+        return Err(Status::bad_request(format!("the path {:?} has a segment \".\" or \"..\"", info.path)));
+    }
     let looks = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head" | "options");
     if looks && !DOORS.contains(&info.subresource.as_str()) {
         return Ok(());
@@ -196,6 +199,16 @@ pub fn permit(info: &Info, own: &str) -> Result<(), Status> {
     Err(Status::forbidden(&info.group, what, &info.name, &why))
 }
 
+/// True for a path with a segment `.` or `..`, however it is written. A proxy before the foreign
+/// server may resolve them, and then the path leads elsewhere than this relay has read.
+fn climbs(path: &str) -> bool {
+    let mut plain = path.to_ascii_lowercase();
+    for (written, means) in [("%25", "%"), ("%2e", "."), ("%2f", "/"), ("%5c", "\\")] {
+        plain = plain.replace(written, means);
+    }
+    plain.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,6 +229,7 @@ mod tests {
             ("DELETE", "/apis/apps/v1/namespaces/mine/deployments/web"),
             ("GET", "/api/v1/namespaces/mine/pods/p/exec?command=ls"),
             ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
+            ("DELETE", "/apis/rbac.authorization.k8s.io/v1/namespaces/mine/roles/system%3Aa..b"),
         ] {
             assert!(may(method, url), "{method} {url}");
         }
@@ -230,6 +244,12 @@ mod tests {
             ("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles"),
             ("DELETE", "/api/v1/persistentvolumes"),
             ("POST", "/ropewalk/v1/undo"),
+            ("PUT", "/api/v1/namespaces/mine/finalize"),
+            ("POST", "/api/v1/namespaces/mine/../other/pods"),
+            ("POST", "/api/v1/namespaces/mine/%2e%2E/other/pods"),
+            ("DELETE", "/api/v1/namespaces/mine/pods/..%2F..%2fother%2Fpods%2Fp"),
+            ("DELETE", "/api/v1/namespaces/mine/pods/%252e%252e/x"),
+            ("GET", "/api/v1/namespaces/other/pods/p/log/../exec?command=ls"),
         ] {
             assert!(!may(method, url), "{method} {url}");
         }
