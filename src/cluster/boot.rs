@@ -79,10 +79,12 @@ pub fn supervise(order: &str, guests: Guests) -> i32 {
         new_session: true,
     };
     let result = boot::supervise(&config, runtime::images::lay_out, |main| {
-        let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let code = match built {
+        // Again, now that the lock is held: a `reset` that had it may have removed them meanwhile.
+        let made = place.make();
+        let built = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Kernel);
+        let code = match made.and(built) {
             Ok(runtime) => runtime.block_on(run(main, place.clone(), order.clone(), guests)),
-            Err(error) => Err(Error::Kernel(error)),
+            Err(error) => Err(error),
         };
         match code {
             Ok(()) => 0,

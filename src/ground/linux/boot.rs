@@ -103,9 +103,7 @@ pub fn supervise(
     if !process::single_threaded() {
         return Err(Error::new("the supervisor must be single-threaded", io::ErrorKind::InvalidInput));
     }
-    fs::create_dir_all(&config.scratch).during(|| format!("cannot make {}", config.scratch.display()))?;
-    let lock =
-        Lock::take(&config.lock, SHORTLY).during(|| format!("cannot lock {}", config.lock.display()))?;
+    let lock = occupy(config, SHORTLY)?;
     if config.new_session {
         let _ = nix::unistd::setsid(); // fails only if we lead one already
     }
@@ -146,6 +144,15 @@ pub fn supervise(
     let _ = process::pidfd_send_signal(janitor.pidfd.as_fd(), libc::SIGKILL);
     let _ = process::wait_pidfd(janitor.pidfd.as_fd(), true);
     Ok(exit?.code())
+}
+
+/// Takes the lock, and then makes the scratch directory: until then the directory may be another
+/// command's to remove.
+fn occupy(config: &Config, patience: Duration) -> Result<Lock> {
+    let lock =
+        Lock::take(&config.lock, patience).during(|| format!("cannot lock {}", config.lock.display()))?;
+    fs::create_dir_all(&config.scratch).during(|| format!("cannot make {}", config.scratch.display()))?;
+    Ok(lock)
 }
 
 /// Removes the cluster's control groups however its supervisor ends, also if it is refused before
@@ -322,6 +329,21 @@ fn start_zygote(binary: &Path) -> Result<ZygoteProcess> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A start while a `reset` removes the cluster's directory.
+    #[test]
+    fn nothing_is_made_before_the_lock_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let (lock, scratch) = (dir.path().join("lock"), dir.path().join("cluster/run"));
+        let config = Config { lock, scratch: scratch.clone(), socket: None, new_session: false };
+        let held = Lock::take(&config.lock, Duration::ZERO).unwrap();
+        let refused = occupy(&config, Duration::ZERO).map(drop).unwrap_err();
+        assert_eq!(refused.cause.kind(), io::ErrorKind::WouldBlock);
+        assert!(!scratch.exists());
+        drop(held);
+        let _held = occupy(&config, Duration::ZERO).unwrap();
+        assert!(scratch.exists());
+    }
 
     #[test]
     fn a_cluster_finds_its_own_group_again() {
