@@ -2,7 +2,7 @@
 //! that `repl` and `learn` connect to.
 
 use super::args::{self, NodeAct, Output, Seat, Up};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use cluster::control::{self, Ask, Control};
 use cluster::external_etcd::ExternalEtcd;
 use cluster::faults::{Act, Broken, Fault};
@@ -26,6 +26,11 @@ use ui::{connection, consent, settings};
 
 /// A cluster that was asked to stop ends within this time.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A text in the language of this home.
+fn say(place: &Place, what: Say, with: &[&str]) -> String {
+    settings::language(None, &place.home).say(what, with)
+}
 
 fn refuse(refusal: Refusal) -> anyhow::Error {
     Error::from(refusal).into()
@@ -120,7 +125,7 @@ async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
             Ok(next) => next?,
         };
     }
-    bail!("the cluster ended before it was ready; see {}", place.log().display())
+    bail!("{}", say(place, Say::UpEnded, &[&place.log().display().to_string()]))
 }
 
 /// Starts a cluster with these options.
@@ -171,7 +176,8 @@ pub async fn up(up: Up) -> anyhow::Result<i32> {
         ended = launched.child.wait() => {
             let code = ended?.code().unwrap_or(1);
             if code != 0 {
-                bail!("the cluster ended with code {code}; see {}", place.log().display());
+                let with = [code.to_string(), place.log().display().to_string()];
+                bail!("{}", say(&place, Say::UpFailed, &with.each_ref().map(String::as_str)));
             }
             Ok(0)
         }
@@ -196,11 +202,7 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
             }
             return match launch::clear_up(place)? {
                 true => Ok(true),
-                false => bail!(
-                    "cluster {:?} answers no more and does not end; see {}",
-                    place.name,
-                    place.log().display()
-                ),
+                false => Err(never_ends(place)),
             };
         }
         Err(Error::NotRunning(_)) => return Ok(false),
@@ -239,6 +241,10 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+fn never_ends(place: &Place) -> anyhow::Error {
+    anyhow!(say(place, Say::NeverEnds, &[&place.name, &place.log().display().to_string()]))
+}
+
 /// The cluster's main process, if it is there still.
 async fn main_process(place: &Place, pid: Option<i32>) -> Option<OwnedFd> {
     control::main_process(place, pid?).await
@@ -270,7 +276,7 @@ async fn wait_for_end(place: &Place, main: Option<OwnedFd>) -> anyhow::Result<bo
             return Ok(true);
         }
     }
-    bail!("cluster {:?} answers no more and does not end; see {}", place.name, place.log().display())
+    Err(never_ends(place))
 }
 
 pub async fn down(name: &str) -> anyhow::Result<i32> {
@@ -402,17 +408,15 @@ pub fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
         std::println!("{}", place.kubeconfig().display());
         return Ok(0);
     }
-    let target = default_kubeconfig().context("HOME is not set, so there is no ~/.kube/config")?;
+    let target = default_kubeconfig().ok_or_else(|| anyhow!(say(&place, Say::MergeNowhere, &[])))?;
     launch::merge_into(&place, &target)?;
-    println!(
-        "context ropewalk-{name} is in {}; use it with: kubectl config use-context ropewalk-{name}",
-        target.display()
-    );
+    println!("{}", say(&place, Say::Merged, &[name, &target.display().to_string(), name]));
     Ok(0)
 }
 
 fn default_kubeconfig() -> Option<PathBuf> {
-    std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config"))
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty())?;
+    Some(PathBuf::from(home).join(".kube/config"))
 }
 
 /// The built-in kubectl on the cluster's own kubeconfig, whatever KUBECONFIG says. What needs no

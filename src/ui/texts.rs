@@ -21,6 +21,21 @@ texts! {
     UpOver:
         "the cluster is not complete after {} s. Missing: {}. It goes on starting: `ropewalk status` shows how far it is, {} tells why, and `ropewalk down` ends it.",
         "클러스터가 {}초가 지나도 다 시작되지 않았습니다. 없는 것: {}. 계속 시작 중이며, `ropewalk status`로 진행 상황을, {}에서 이유를 볼 수 있고, `ropewalk down`으로 끝낼 수 있습니다.";
+    UpEnded:
+        "the cluster ended before it was ready; see {}",
+        "클러스터가 준비되기 전에 종료되었습니다. {} 파일을 확인하세요";
+    UpFailed:
+        "the cluster ended with code {}; see {}",
+        "클러스터가 코드 {}로 종료되었습니다. {} 파일을 확인하세요";
+    NeverEnds:
+        "cluster {} answers no more and does not end; see {}",
+        "{} 클러스터가 응답하지 않고 종료되지도 않습니다. {} 파일을 확인하세요";
+    Merged:
+        "context ropewalk-{} is in {}; use it with: kubectl config use-context ropewalk-{}",
+        "ropewalk-{} 컨텍스트를 {} 파일에 넣었습니다. 사용하려면: kubectl config use-context ropewalk-{}";
+    MergeNowhere:
+        "HOME is not set, so there is no ~/.kube/config",
+        "HOME이 설정되어 있지 않아 ~/.kube/config를 찾을 수 없습니다";
     WaitOver:
         "The cluster is not complete after {} s. Missing: {}.\nThe session begins all the same; `status` shows how far the cluster is, and its log tells why.",
         "클러스터가 {}초 안에 모두 준비되지 않았습니다. 아직 준비되지 않은 것: {}.\n그대로 세션을 시작합니다. 상태는 `status`로, 원인은 로그에서 확인하세요.";
