@@ -9,7 +9,7 @@ use linux::lock::Lock;
 use pki::Identity;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -19,6 +19,8 @@ use tokio::process::{Child, ChildStdin, Command};
 
 /// A log that has grown beyond this is moved aside, at the next start or while the cluster runs.
 pub(super) const LOG_MAX: u64 = 10 << 20;
+/// Variables that name a directory, which guests read in the cluster.
+const DIRECTORIES: [&str; 2] = ["ROPEWALK_LESSONS", "ROPEWALK_LABS"];
 /// Lines that are quoted of a start that failed.
 const LAST_WORDS: usize = 3;
 
@@ -96,7 +98,8 @@ pub async fn launch_with(
         .arg(boot::SUPERVISE_ARGUMENT)
         .arg(order)
         .env("ROPEWALK_HOME", place.home.path())
-        .envs(variables.iter().copied())
+        .envs(directories(variables, |name| std::env::var_os(name)))
+        .envs(variables.iter().filter(|(name, _)| !DIRECTORIES.contains(name)).copied())
         .stdin(if attached { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(log)
@@ -123,6 +126,20 @@ pub async fn launch_with(
     let last = last_words(&log_path, begun);
     let last = if last.is_empty() { String::new() } else { format!("; its last words:\n{last}") };
     Err(Error::Start(format!("its processes ended (log: {}){last}", log_path.display())))
+}
+
+/// The directories that the cluster's variables name, as absolute paths: its own present directory
+/// is the root. `of_process` is this process's environment.
+fn directories(
+    variables: &[(&str, &OsStr)],
+    of_process: impl Fn(&str) -> Option<OsString>,
+) -> Vec<(&'static str, PathBuf)> {
+    let given =
+        |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_os_string());
+    let named =
+        DIRECTORIES.into_iter().filter_map(|name| Some((name, given(name).or_else(|| of_process(name))?)));
+    // The empty text, which stands for none, has no absolute form.
+    named.map(|(name, path)| (name, std::path::absolute(&path).unwrap_or_else(|_| path.into()))).collect()
 }
 
 /// The last lines of what was written since the log was `begun` bytes long: earlier ones tell of
@@ -418,6 +435,21 @@ mod tests {
         assert_eq!(last_words(log.path(), earlier.len() as u64), "two\nthree\nfour");
         fs::write(log.path(), "short").unwrap(); // somebody emptied it
         assert_eq!(last_words(log.path(), earlier.len() as u64), "");
+    }
+
+    /// The cluster stands in `/`, wherever it was started.
+    #[test]
+    fn a_directory_of_lessons_is_the_one_that_the_person_meant() {
+        let here = std::env::current_dir().unwrap();
+        let of_process = |name: &str| (name == "ROPEWALK_LABS").then(|| OsString::from("labs"));
+        let given = [("ROPEWALK_LESSONS", OsStr::new("my/lessons")), ("OTHER", OsStr::new("x"))];
+        let told = directories(&given, of_process);
+        assert_eq!(
+            told,
+            [("ROPEWALK_LESSONS", here.join("my/lessons")), ("ROPEWALK_LABS", here.join("labs"))]
+        );
+        let told = directories(&[("ROPEWALK_LABS", OsStr::new(""))], of_process);
+        assert_eq!(told, [("ROPEWALK_LABS", PathBuf::new())], "the empty text means none");
     }
 
     #[test]
