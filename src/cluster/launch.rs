@@ -229,12 +229,12 @@ pub(super) fn write_kubeconfig(world: &World) -> Result<(), Error> {
 /// The kubeconfig of an earlier start. One that cannot be read is set aside: contexts that a
 /// learner added must not be lost for a typing error.
 fn known_kubeconfig(path: &Path) -> Result<Option<Value>, Error> {
-    let text = match fs::read_to_string(path) {
+    let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(Error::File { path: path.into(), cause }),
     };
-    match serde_yaml::from_str::<Value>(&text) {
+    match serde_yaml::from_slice::<Value>(&text) {
         Ok(config) if config.is_object() || config.is_null() => Ok(Some(config).filter(Value::is_object)),
         damaged => {
             let aside = path.with_extension("damaged");
@@ -564,6 +564,8 @@ mod tests {
         fs::write(&path, "contexts: [").unwrap();
         assert_eq!(known_kubeconfig(&path).unwrap(), None);
         assert_eq!(fs::read_to_string(path.with_extension("damaged")).unwrap(), "contexts: [");
+        fs::write(&path, b"contexts: [] # \xff").unwrap();
+        assert_eq!(known_kubeconfig(&path).unwrap(), None, "it is not UTF-8");
         fs::write(&path, "contexts: []").unwrap();
         assert_eq!(known_kubeconfig(&path).unwrap(), Some(json!({"contexts": []})));
     }
