@@ -125,19 +125,26 @@ pub fn serve(crew: &Crew, listener: UnixListener, server: Server) {
     });
 }
 
+type Lines = tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>;
+
+/// Returns when the other side has hung up: what waits for news would else stay until there are
+/// some, with its descriptor.
+async fn hung_up(lines: &mut Lines) {
+    match lines.get_mut().fill_buf().await {
+        Ok(next) if !next.is_empty() => std::future::pending().await, // the next question is there already
+        _ => {}
+    }
+}
+
 async fn talk(stream: UnixStream, server: &Server) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();
     while let Some(line) = lines.next_line().await? {
         let reply = match serde_json::from_str::<Ask>(&line) {
             Ok(Ask::Wait) => {
-                let mut progress = server.progress.clone();
-                loop {
-                    let now = progress.borrow_and_update().clone();
-                    send(&mut write, &Reply::Ok(json!(now))).await?;
-                    if now.ready || progress.changed().await.is_err() {
-                        break;
-                    }
+                tokio::select! {
+                    waited = wait(server.progress.clone(), &mut write) => waited?,
+                    () = hung_up(&mut lines) => return Ok(()),
                 }
                 continue;
             }
@@ -148,7 +155,12 @@ async fn talk(stream: UnixStream, server: &Server) -> std::io::Result<()> {
                 std::future::pending::<()>().await;
                 return Ok(());
             }
-            Ok(Ask::Records { since }) => return records(server.target.tap(), since, &mut write).await,
+            Ok(Ask::Records { since }) => {
+                return tokio::select! {
+                    told = records(server.target.tap(), since, &mut write) => told,
+                    () = hung_up(&mut lines) => Ok(()),
+                };
+            }
             Ok(Ask::Guest { name, question }) => {
                 let Some(guest) = server.guests.iter().find(|g| g.name() == name) else {
                     send(&mut write, &Reply::Error(server.target.without(&name))).await?;
@@ -166,6 +178,20 @@ async fn talk(stream: UnixStream, server: &Server) -> std::io::Result<()> {
         send(&mut write, &reply).await?;
     }
     Ok(())
+}
+
+/// Progress, until the cluster is ready.
+async fn wait(
+    mut progress: watch::Receiver<Progress>,
+    write: &mut (impl AsyncWriteExt + Unpin),
+) -> std::io::Result<()> {
+    loop {
+        let now = progress.borrow_and_update().clone();
+        send(write, &Reply::Ok(json!(now))).await?;
+        if now.ready || progress.changed().await.is_err() {
+            return Ok(());
+        }
+    }
 }
 
 /// The record stream, from a number on.
@@ -285,7 +311,7 @@ pub async fn main_process(place: &Place, pid: i32) -> Option<OwnedFd> {
 
 /// A connection to a running cluster.
 pub struct Control {
-    lines: tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>,
+    lines: Lines,
     write: tokio::net::unix::OwnedWriteHalf,
     /// The main process of the cluster.
     pub main: Option<i32>,
@@ -351,6 +377,52 @@ mod tests {
             assert!(matches!(of(code), Error::File { .. }), "{code}");
         }
         assert!(matches!(of(libc::EAGAIN), Error::Hangs { main: None, .. }));
+    }
+
+    struct Idle(tap::Tap);
+
+    impl Target for Idle {
+        fn tap(&self) -> &tap::Tap {
+            &self.0
+        }
+        fn status(&self, _: &Progress) -> Value {
+            Value::Null
+        }
+        fn fault(&self, _: Fault) -> BoxFuture<'_, Reply> {
+            Box::pin(std::future::ready(Reply::Ok(Value::Null)))
+        }
+        fn past(&self, _: Past) -> BoxFuture<'_, Reply> {
+            Box::pin(std::future::ready(Reply::Ok(Value::Null)))
+        }
+        fn without(&self, guest: &str) -> String {
+            guest.into()
+        }
+    }
+
+    /// A cluster with a node that is off: `repl -c` asks for progress, and there is no news.
+    #[tokio::test]
+    async fn nothing_is_kept_for_a_client_that_has_hung_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("t").unwrap();
+        place.make().unwrap();
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        let (sender, progress) = watch::channel(Progress::default());
+        let target = Arc::new(Idle(tap::Tap::new()));
+        let stop = CancellationToken::new();
+        let crew = Crew::new("control");
+        serve(&crew, listener, Server { target, progress, stop, guests: vec![] });
+        let before = sender.receiver_count();
+        let mut control = Control::connect(&place).await.unwrap();
+        control.ask(&Ask::Wait).await.unwrap();
+        assert_eq!(sender.receiver_count(), before + 1);
+        drop(control);
+        let gone = async {
+            while sender.receiver_count() > before {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), gone).await.expect("it waits for nobody");
+        crew.kill();
     }
 
     /// What is killed must be the cluster, not another process of its number.
