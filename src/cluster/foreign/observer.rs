@@ -61,6 +61,12 @@ impl Asked {
         matches!(self.request.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
 
+    /// Is it a write whose answer is an object? What a connection to a pod or through a proxy is
+    /// answered with is that program's own, and may have no end.
+    pub fn is_answered_with_an_object(&self) -> bool {
+        self.writes() && !tap::is_connection(&self.request.subresource)
+    }
+
     /// What its body adds: a new object's name, and whether it is only tried.
     pub fn read(&mut self, body: &[u8]) {
         if !self.writes() {
@@ -257,6 +263,15 @@ mod tests {
             ]
         );
         assert_eq!(tap.since(0)[1].answer().unwrap().message, "pods \"p\" already exists");
+    }
+
+    #[test]
+    fn what_a_pod_answers_through_a_proxy_is_not_read() {
+        let observer = Observer::new(Tap::new().at("far", Component::ApiServer), Rng::seeded(1));
+        let reads = |method: &str, url: &str| ask(&observer, method, url, "").is_answered_with_an_object();
+        assert!(reads("POST", "/api/v1/namespaces/n/pods"));
+        assert!(!reads("POST", "/api/v1/namespaces/n/pods/p/proxy/stream"));
+        assert!(!reads("GET", "/api/v1/namespaces/n/pods"));
     }
 
     #[test]

@@ -8,12 +8,13 @@ use api::Status;
 use apiserver::http::{Answer, BODY_MAX, Body, BodyError, Query, failure, full, http_server};
 use apiserver::onward;
 use apiserver::request::Info;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use client::CAUSE_HEADER;
 use futures::future::BoxFuture;
+use futures::stream::{self, StreamExt};
 use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, BodyStream, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use kubectl::wire::upstream::Upstream;
@@ -146,21 +147,36 @@ impl Relay {
             return Ok((onward::join(client, answer, "the server", NOT_PASSED, over)?, None));
         }
         let (parts, body) = answer.into_parts();
-        let small = parts.headers.get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()?.parse().ok());
-        let small = small.is_none_or(|length: usize| length <= WRITE_ANSWER_MAX);
-        let (body, said): (Body, _) = match asked.writes() && small {
+        let body = body.map_err(|e| BodyError(e.to_string())).boxed_unsync();
+        let (body, said) = match asked.is_answered_with_an_object() {
             true => {
-                let bytes = body.collect().await.map_err(|e| unreachable(e.to_string()))?.to_bytes();
-                let said = serde_json::from_slice(&bytes).ok();
-                (full(bytes), said)
+                let read = read_within(body, WRITE_ANSWER_MAX).await;
+                let (body, whole) = read.map_err(|e| unreachable(e.to_string()))?;
+                (body, whole.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
             }
-            false => (body.map_err(|e| BodyError(e.to_string())).boxed_unsync(), None),
+            false => (body, None),
         };
         let mut out = Response::new(body);
         *out.status_mut() = parts.status;
         onward::pass_headers(&parts.headers, out.headers_mut(), false, NOT_PASSED);
         Ok((out, said))
     }
+}
+
+/// Reads a body of so many bytes at most. Returns one that says the same, and all of it if it was
+/// no longer than that, whether or not its length was announced.
+async fn read_within(mut body: Body, most: usize) -> Result<(Body, Option<Bytes>), BodyError> {
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue }; // trailers: the API has none
+        read.extend_from_slice(&data);
+        if read.len() > most {
+            let begin = stream::iter([Ok(Frame::data(read.freeze()))]);
+            return Ok((StreamBody::new(begin.chain(BodyStream::new(body))).boxed_unsync(), None));
+        }
+    }
+    let whole = read.freeze();
+    Ok((full(whole.clone()), Some(whole)))
 }
 
 /// May this be passed on? Looking is everybody's own business; changing ends at the namespace's
@@ -212,6 +228,30 @@ fn climbs(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The answer to a write that tells no length: it is read as far as the bound, and no byte is
+    /// lost beyond it.
+    #[tokio::test]
+    async fn an_answer_without_a_length_is_read_within_a_bound() {
+        let body = |pieces: &'static [&'static str]| {
+            let frames = pieces.iter().map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))));
+            StreamBody::new(stream::iter(frames)).boxed_unsync()
+        };
+        for (pieces, whole) in [
+            (&["{", "}"][..], Some("{}")),
+            (&["123", "45"], Some("12345")),
+            (&["123", "456", "789"], None),
+            (&[], Some("")),
+        ] {
+            let (again, read) = read_within(body(pieces), 5).await.unwrap();
+            assert_eq!(read.as_deref(), whole.map(str::as_bytes), "{pieces:?}");
+            assert_eq!(again.collect().await.unwrap().to_bytes(), pieces.concat());
+        }
+        // One that never ends is passed on as soon as it is too long.
+        let endless = stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(b"x"))));
+        let (mut again, read) = read_within(StreamBody::new(endless).boxed_unsync(), 5).await.unwrap();
+        assert!(read.is_none() && again.frame().await.is_some());
+    }
 
     fn may(method: &str, url: &str) -> bool {
         let (path, query) = url.split_once('?').unwrap_or((url, ""));
