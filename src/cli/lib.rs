@@ -76,7 +76,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
     }
     if let Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) = &args.command {
         let peer = peer_kubeconfig.as_deref();
-        return finish(bench(what, *runs, *output, peer, inside.clone())); // likewise
+        return finish(bench(what, runs.map(usize::from), *output, peer, inside.clone())); // likewise
     }
     block_on(dispatch(args))
 }
@@ -150,7 +150,7 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         }
         Some(Command::Doctor { output }) => doctor::doctor(output),
         Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) => {
-            bench(&what, runs, output, peer_kubeconfig.as_deref(), inside)
+            bench(&what, runs.map(usize::from), output, peer_kubeconfig.as_deref(), inside)
         }
         Some(Command::Version) => {
             println!("ropewalk {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), cluster::version());

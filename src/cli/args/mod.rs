@@ -34,9 +34,9 @@ pub struct Seat {
     /// Language of the texts [default: the saved choice, else that of LANG]
     #[arg(long, value_enum)]
     pub lang: Option<ui::texts::Lang>,
-    /// Port of the API on 127.0.0.1 if the cluster has to be started [default: 6443, or the next
-    /// free one]
-    #[arg(long)]
+    /// Port of the API on 127.0.0.1 if the cluster has to be started [default: the one that an
+    /// earlier start named, else 6443 or the next free one]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub api_port: Option<u16>,
     #[command(flatten)]
     pub screen: Screen,
@@ -332,8 +332,8 @@ etcd and crun are used where they are on PATH.")]
         #[arg(value_enum)]
         what: Vec<bench::What>,
         /// How often everything is done, instead of as often as is usual
-        #[arg(long, value_name = "N")]
-        runs: Option<usize>,
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        runs: Option<u16>,
         #[arg(short, long, value_enum)]
         output: Option<Output>,
         /// Kubeconfig of an API server to measure beside this program's; a namespace is made there,
@@ -361,13 +361,14 @@ pub struct Up {
     /// Control-plane nodes: 1, 3 or 5, chosen at the first start [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=5))]
     pub control_planes: Option<u8>,
-    /// Worker nodes [default: 2]
+    /// Worker nodes [default: as many as at the last start, 2 at the first]
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=i64::from(cluster::spec::WORKERS_MAX)))]
     pub workers: Option<u8>,
-    /// Port of the API on 127.0.0.1 [default: 6443, or the next free one]
-    #[arg(long)]
+    /// Port of the API on 127.0.0.1 [default: the one that an earlier start named, else 6443 or the
+    /// next free one]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub api_port: Option<u16>,
-    /// Range of NodePorts, e.g. 30000-32767
+    /// Range of NodePorts [default: that of the last start, 30000-32767 at the first]
     #[arg(long, value_parser = range)]
     pub node_ports: Option<(u16, u16)>,
     /// Servers of an etcd that is already there, e.g. https://127.0.0.1:2379: the cluster runs none
@@ -387,7 +388,8 @@ pub struct Up {
     /// Run in the background
     #[arg(long)]
     pub detach: bool,
-    /// Return only when every node is Ready and kube-system runs
+    /// Return only when every node is Ready and kube-system runs; fail if that takes more than ten
+    /// minutes
     #[arg(long, requires = "detach")]
     pub wait: bool,
 }
@@ -419,6 +421,8 @@ mod tests {
             assert!(is_taken(&[command, "test", "a"]) && is_taken(&[command, "test", "--all"]));
             assert!(!is_taken(&[command, "test", "a", "--all"]), "one of the two would mean nothing");
         }
+        assert!(!is_taken(&["up", "--api-port", "0"]) && !is_taken(&["--api-port", "0"]), "no port");
+        assert!(is_taken(&["bench", "--runs", "1"]) && !is_taken(&["bench", "--runs", "0"]));
         assert!(is_taken(&["lab", "show", "a", "--seed", "7"]));
         assert!(!is_taken(&["lab", "show", "--seed", "7"]), "the open lab has its own");
         assert!(range("5").is_err() && range("9-1").is_err() && range("0-3").is_err());
