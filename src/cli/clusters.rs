@@ -555,12 +555,13 @@ fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Re
     }
     for broken in faults {
         let amount = match (broken.fault.as_str(), broken.amount) {
-            ("slow", Some(millis)) => format!(" by {millis} ms"),
-            ("loss", Some(percent)) => format!(" of {percent} %"),
+            ("slow", Some(millis)) => lang.say(Say::BrokenBy, &[&millis.to_string()]),
+            ("loss", Some(percent)) => lang.say(Say::BrokenOf, &[&percent.to_string()]),
             _ => String::new(),
         };
         let since = clock::rfc3339(broken.since);
-        println!("{}{amount}  {}  since {since}", broken.fault, broken.nodes.join(" - "));
+        let with = [broken.fault.as_str(), &amount, &broken.nodes.join(" - "), &since];
+        println!("{}", lang.say(Say::BrokenSince, &with));
     }
     Ok(())
 }

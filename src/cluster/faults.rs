@@ -159,7 +159,7 @@ fn pair(world: &World, a: &str, b: &str) -> Result<(u8, u8), Error> {
 /// No room for the stores of these nodes.
 fn fill(world: &World, node: Option<&str>) -> Result<Value, Error> {
     if world.spec.external_etcd.is_some() {
-        return Err(Refusal::NoStore { node: node.unwrap_or("the cluster").into() }.into());
+        return Err(Refusal::NoStore { node: node.unwrap_or(&world.spec.name).into() }.into());
     }
     let nodes = match node {
         Some(name) => vec![named(world, name)?],

@@ -175,6 +175,10 @@ texts! {
     NodeStarts: "{} starts", "{} 노드를 켭니다";
     NodeIsOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드가 꺼졌습니다. `ropewalk fault node start {}`로 켤 수 있습니다";
     NobodyAnswers: "it was the only control plane: pods run on, and nobody answers kubectl", "하나뿐인 컨트롤 플레인이었습니다. 파드는 계속 실행되지만 kubectl에 답할 곳이 없습니다";
+    // Fault, amount, nodes, time.
+    BrokenSince: "{}{}  {}  since {}", "{}{}  {}  {}부터";
+    BrokenBy: " by {} ms", " {}ms";
+    BrokenOf: " of {} %", " {}%";
     NothingBroken: "nothing is broken", "고장 난 것이 없습니다";
     // -- usage of words of this place
     UsageMissing: "something is missing after `{}`", "`{}` 뒤에 무언가가 빠졌습니다";
