@@ -3,7 +3,7 @@
 use super::control::Reply;
 use super::home::Place;
 use super::world::World;
-use super::{Error, Refusal, Spec, boot, wipe};
+use super::{Error, Refusal, Spec, boot, logs, wipe};
 use client::kubeconfig::{ConfigLock, LOCK_WITHIN, replace};
 use linux::lock::Lock;
 use pki::Identity;
@@ -82,8 +82,7 @@ pub async fn launch_with(
     link_tools(place)?;
     let log_path = place.log();
     if fs::metadata(&log_path).is_ok_and(|log| log.len() > LOG_MAX) {
-        let aside = log_path.with_extension("log.1");
-        fs::rename(&log_path, &aside).map_err(|cause| Error::File { path: aside, cause })?;
+        logs::set_aside(&log_path).map_err(|cause| Error::File { path: log_path.clone(), cause })?;
     }
     let log = fs::OpenOptions::new()
         .create(true)

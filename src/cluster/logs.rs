@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
@@ -49,11 +49,20 @@ pub fn install(file: Option<PathBuf>) {
     let _ = tracing_subscriber::registry().with(Route(file.map(Bound::new)).with_filter(filter)).try_init();
 }
 
+/// Empties a log and keeps what was in it beside it. It stays the same file: a cluster, its
+/// supervisor and its zygote have it open.
+///
+/// # Errors
+/// It cannot be emptied. Without room for the copy the old text is lost, and the disk has room
+/// again.
+pub fn set_aside(file: &Path) -> std::io::Result<()> {
+    let _ = fs::copy(file, file.with_extension("log.1"));
+    fs::File::options().write(true).open(file)?.set_len(0)
+}
+
 struct Route(Option<Bound>);
 
-/// The file behind standard error. It is emptied when it is full, and what was in it is kept beside
-/// it: a cluster may run for months. It stays the same file, for the supervisor and the zygote
-/// write to it too.
+/// The file behind standard error. It is set aside when it is full: a cluster may run for months.
 struct Bound {
     file: PathBuf,
     len: Mutex<u64>,
@@ -71,9 +80,7 @@ impl Bound {
         *len += written as u64;
         if *len > LOG_MAX {
             *len = 0;
-            // Without room for the copy the older half is lost, and the disk has room again.
-            let _ = fs::copy(&self.file, self.file.with_extension("log.1"));
-            let _ = fs::File::options().write(true).open(&self.file).and_then(|file| file.set_len(0));
+            let _ = set_aside(&self.file); // it may have been removed
         }
     }
 }
