@@ -24,6 +24,9 @@ const DIRECTORIES: [&str; 2] = ["ROPEWALK_LESSONS", "ROPEWALK_LABS"];
 /// Lines that are quoted of a start that failed.
 const LAST_WORDS: usize = 3;
 
+/// How long a start waits for a program that changes the cluster's kubeconfig.
+const OWN_LOCK_WITHIN: Duration = Duration::from_secs(2);
+
 /// What a supervisor is told to start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -218,11 +221,26 @@ pub(super) fn write_kubeconfig(world: &World) -> Result<(), Error> {
     let name = format!("ropewalk-{}", world.spec.name);
     let learner = world.identity(tap::LEARNER, "system:masters")?;
     let (cluster, user) = (server(world.ca.pem(), world.api_port), keys(&learner));
-    let old = known_kubeconfig(&path)?;
-    let merged = merge_kubeconfig(old, &name, &cluster, &user);
+    renew_kubeconfig(&path, &name, &cluster, &user, OWN_LOCK_WITHIN)
+}
+
+/// The file part of [`write_kubeconfig`]. kubectl may be changing the same file. A lock that a
+/// killed program left does not keep a cluster from starting.
+fn renew_kubeconfig(
+    path: &Path,
+    name: &str,
+    cluster: &Value,
+    user: &Value,
+    patience: Duration,
+) -> Result<(), Error> {
+    let locked = ConfigLock::take(path, patience);
+    if let Err(error) = &locked {
+        tracing::warn!(%error, "the kubeconfig is renewed all the same");
+    }
+    let merged = merge_kubeconfig(known_kubeconfig(path)?, name, cluster, user);
     let text = serde_yaml::to_string(&merged)
-        .map_err(|e| Error::Damaged { path: path.clone(), why: e.to_string() })?;
-    Ok(pki::write_private(&path, &text)?)
+        .map_err(|e| Error::Damaged { path: path.into(), why: e.to_string() })?;
+    Ok(pki::write_private(path, &text)?)
 }
 
 /// The kubeconfig of an earlier start. One that cannot be read is set aside: contexts that a
@@ -567,6 +585,30 @@ mod tests {
         assert_eq!(known_kubeconfig(&path).unwrap(), None, "it is not UTF-8");
         fs::write(&path, "contexts: []").unwrap();
         assert_eq!(known_kubeconfig(&path).unwrap(), Some(json!({"contexts": []})));
+    }
+
+    /// `kubectl config set-context` while the cluster starts.
+    #[test]
+    fn a_start_loses_no_change_that_is_being_made_to_its_kubeconfig() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubeconfig");
+        let (server, user) = (json!({"server": "a"}), json!({"k": 1}));
+        let renew = |patience| renew_kubeconfig(&path, "ropewalk-t", &server, &user, patience).unwrap();
+        let kubectl = ConfigLock::take(&path, Duration::ZERO).unwrap();
+        std::thread::scope(|scope| {
+            let start = scope.spawn(|| renew(Duration::from_secs(60)));
+            fs::write(&path, "contexts: [{name: mine, context: {}}]").unwrap();
+            drop(kubectl);
+            start.join().unwrap();
+        });
+        let config: Value = serde_yaml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let contexts = config["contexts"].as_array().unwrap();
+        assert_eq!(contexts.iter().map(|c| &c["name"]).collect::<Vec<_>>(), ["mine", "ropewalk-t"]);
+        // A program was killed in the middle of its change.
+        fs::write(dir.path().join("kubeconfig.lock"), "").unwrap();
+        fs::remove_file(&path).unwrap();
+        renew(Duration::ZERO);
+        assert!(path.exists() && dir.path().join("kubeconfig.lock").exists(), "it is not this start's");
     }
 
     #[test]
