@@ -267,7 +267,7 @@ fn verify(file: &Path, key: Option<&str>, directory: Option<&Path>, lang: Lang) 
     };
     let signer = record["signature"]["key"].as_str().unwrap_or_default();
     if key.is_some_and(|key| key != signer) {
-        eprintln!("ropewalk: {}: signed with another key, {signer}", file.display());
+        eprintln!("ropewalk: {}: {}", file.display(), lang.say(Say::OtherKey, &[signer]));
         return Ok(1);
     }
     let word = |key: &str| match &record[key] {

@@ -190,7 +190,7 @@ async fn show(
         for fault in &library.faults {
             eprintln!("ropewalk: {fault}");
         }
-        eprintln!("ropewalk: there is no lesson {id:?}; `ropewalk lesson list` shows them");
+        eprintln!("ropewalk: {}", lang.say(Say::NoSuchLesson, &[&id]));
         return Ok(1);
     };
     let tag = front::tag(lang);

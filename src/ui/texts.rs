@@ -165,6 +165,10 @@ texts! {
     OwnDirectory:
         "the cluster answers `{}`, and it read its lessons and labs when it started: leave out {}, and start the cluster with {}={}",
         "`{}` 명령에는 클러스터가 답하며, 강의와 실습은 클러스터가 시작할 때 읽습니다. {} 옵션을 빼고, 클러스터를 시작할 때 {}={} 환경 변수를 지정하세요";
+    NoSuchLesson:
+        "there is no lesson {}; `lesson list` shows them",
+        "{} 강의는 없습니다. `lesson list`로 목록을 볼 수 있습니다";
+    OtherKey: "signed with another key, {}", "다른 키로 서명되어 있습니다: {}";
     NoSuchLab: "there is no lab {}; `lab list` shows them", "{} 실습은 없습니다. `lab list`로 목록을 볼 수 있습니다";
     Killed: "killed {}", "강제 종료했습니다: {}";
     LinkCut: "cut {} from {}; `ropewalk fault heal` mends it", "{} 노드와 {} 노드 사이를 끊었습니다. `ropewalk fault heal`로 잇습니다";
