@@ -135,12 +135,14 @@ impl Foreign {
         guests: Guests,
     ) -> Result<Foreign, Error> {
         let upstream = Arc::new(read(kubeconfig)?);
-        place.make()?;
-        launch::link_tools(place)?;
+        place.make_lock()?;
         let lock = Lock::take(&place.lock(), LOCK_PATIENCE).map_err(|cause| match cause.kind() {
             std::io::ErrorKind::WouldBlock => Refusal::Running { name: place.name.clone() }.into(),
             _ => Error::File { path: place.lock(), cause },
         })?;
+        // A `reset` that had the lock has removed what was there before.
+        place.make()?;
+        launch::link_tools(place)?;
         let nodes = knock(&upstream).await.map_err(Error::Told)?;
         let rng = Rng::from_os();
         let rooms = Rooms::load(upstream.clone(), place.foreign(), prefix, &rng)?;
@@ -448,6 +450,30 @@ impl Target for Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A session that begins while a `reset` removes the directory, or beside another session.
+    #[tokio::test]
+    async fn a_session_makes_nothing_before_it_has_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config");
+        let text = json!({
+            "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+            "users": [{"name": "u", "user": {}}],
+        });
+        std::fs::write(&config, text.to_string()).unwrap();
+        let home = Home::at(dir.path().join("home"));
+        let place = place(&home, &config).unwrap();
+        place.make_lock().unwrap();
+        let held = Lock::take(&place.lock(), Duration::ZERO).unwrap();
+        let refused = Foreign::open(&place, &config, PREFIX, Vec::new).await.err();
+        assert!(matches!(refused, Some(Error::Refusal(Refusal::Running { .. }))), "{refused:?}");
+        assert!(!place.root.exists());
+        drop(held);
+        let refused = Foreign::open(&place, &config, PREFIX, Vec::new).await.err();
+        assert!(matches!(refused, Some(Error::Told(_))), "nobody is there: {refused:?}");
+    }
 
     #[test]
     fn no_key_of_a_session_is_left_in_a_file() {
