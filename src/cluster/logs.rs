@@ -3,6 +3,7 @@
 use super::launch::LOG_MAX;
 use runtime::log::{Cutter, Log, Stream};
 use std::collections::HashMap;
+use std::env::VarError;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -14,6 +15,9 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, prelude::*};
+
+/// What is logged unless `ROPEWALK_LOG` says something else.
+const USUAL: &str = "info";
 
 /// Open logs by container id.
 static SINKS: OnceLock<Mutex<HashMap<String, Arc<Sink>>>> = OnceLock::new();
@@ -44,9 +48,22 @@ pub fn span(container: &str) -> tracing::Span {
 /// Installs the subscriber: components into their logs, everything else to standard error, whose
 /// file (`file`) has a bound. `ROPEWALK_LOG` filters (default `info`).
 pub fn install(file: Option<PathBuf>) {
-    let filter = EnvFilter::try_from_env("ROPEWALK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let (filter, wrong) = filter(std::env::var("ROPEWALK_LOG"));
     // A second install (in tests) changes nothing.
     let _ = tracing_subscriber::registry().with(Route(file.map(Bound::new)).with_filter(filter)).try_init();
+    if let Some(wrong) = wrong {
+        tracing::warn!(wrong, using = USUAL, "ROPEWALK_LOG is no filter");
+    }
+}
+
+/// The filter that a variable holds, and what is wrong with it.
+fn filter(variable: Result<String, VarError>) -> (EnvFilter, Option<String>) {
+    let parsed = match variable {
+        Ok(text) => EnvFilter::try_new(&text).map_err(|error| Some(format!("{text:?}: {error}"))),
+        Err(VarError::NotPresent) => Err(None),
+        Err(error) => Err(Some(error.to_string())),
+    };
+    parsed.map_or_else(|wrong| (EnvFilter::new(USUAL), wrong), |filter| (filter, None))
 }
 
 /// Empties a log and keeps what was in it beside it. It stays the same file: a cluster, its
@@ -172,6 +189,18 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_told() {
+        let of = |text: &str| {
+            let (filter, wrong) = filter(Ok(text.into()));
+            (filter.to_string(), wrong.is_some())
+        };
+        assert_eq!(of("debug"), ("debug".into(), false));
+        assert_eq!(of("cluster=debug=x"), (USUAL.into(), true));
+        assert_eq!(filter(Err(VarError::NotPresent)).1, None);
+        assert!(filter(Err(VarError::NotUnicode("x".into()))).1.is_some());
+    }
 
     #[test]
     fn the_log_of_a_cluster_that_runs_for_months_has_a_bound() {
