@@ -18,6 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tap::{self, Answer, Event, ObjectRef, Record, Request, Tap, Write};
 use tokio::time::Instant;
 
+/// Objects that are remembered though no watch shows them, at most.
+const UNWATCHED_MAX: usize = 4096;
+
 type Key = (String, String, String);
 
 /// Tells a tap what it hears. Cheap to clone.
@@ -34,6 +37,17 @@ struct Known {
     newest: HashMap<Key, u64>,
     /// Objects that a watch has shown and not yet seen go.
     live: HashSet<Key>,
+}
+
+impl Known {
+    /// Forgets the objects that no watch has shown if there are more than so many: nothing tells
+    /// that one of them is gone.
+    fn forget_unwatched(&mut self, most: usize) {
+        if self.newest.len() > self.live.len() + most {
+            let live = &self.live;
+            self.newest.retain(|key, _| live.contains(key));
+        }
+    }
 }
 
 /// A request on its way.
@@ -171,6 +185,7 @@ impl Observer {
             let mut known = self.known();
             let newest = known.newest.entry(key(object)).or_default();
             *newest = made.max(*newest);
+            known.forget_unwatched(UNWATCHED_MAX);
         }
         record.object = asked.object;
         record.request = Some(asked.request);
@@ -272,6 +287,22 @@ mod tests {
         assert!(reads("POST", "/api/v1/namespaces/n/pods"));
         assert!(!reads("POST", "/api/v1/namespaces/n/pods/p/proxy/stream"));
         assert!(!reads("GET", "/api/v1/namespaces/n/pods"));
+    }
+
+    #[test]
+    fn objects_that_no_watch_shows_are_remembered_within_a_bound() {
+        let key = |name: String| ("pods".to_string(), "n".to_string(), name);
+        let mut known = Known::default();
+        for n in 0..10 {
+            known.newest.insert(key(format!("unwatched{n}")), n);
+            known.newest.insert(key(format!("live{n}")), n);
+            known.live.insert(key(format!("live{n}")));
+        }
+        known.forget_unwatched(10);
+        assert_eq!(known.newest.len(), 20);
+        known.forget_unwatched(9);
+        assert_eq!(known.newest.len(), 10);
+        assert!(known.live.iter().all(|key| known.newest.contains_key(key)));
     }
 
     #[test]
