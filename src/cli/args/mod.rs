@@ -374,7 +374,7 @@ pub struct Up {
     /// Servers of an etcd that is already there, e.g. https://127.0.0.1:2379: the cluster runs none
     /// of its own. Whether there is one is chosen at the first start; its servers and each of the
     /// files below can be changed at a later one
-    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    #[arg(long, value_name = "URL", value_delimiter = ',', value_parser = server)]
     pub etcd: Vec<String>,
     /// The authority of that etcd's certificates (PEM), for https
     #[arg(long, value_name = "FILE")]
@@ -392,6 +392,17 @@ pub struct Up {
     /// minutes
     #[arg(long, requires = "detach")]
     pub wait: bool,
+}
+
+/// What is in a server's URL is shown by `status` and in the API server's pod.
+fn server(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("write a URL, e.g. https://127.0.0.1:2379".into()),
+        url if url.contains('@') => {
+            Err("a user and a password have no place there; show a certificate with --etcd-certfile".into())
+        }
+        url => Ok(url.to_string()),
+    }
 }
 
 fn range(text: &str) -> Result<(u16, u16), String> {
@@ -425,6 +436,11 @@ mod tests {
         assert!(is_taken(&["bench", "--runs", "1"]) && !is_taken(&["bench", "--runs", "0"]));
         assert!(is_taken(&["lab", "show", "a", "--seed", "7"]));
         assert!(!is_taken(&["lab", "show", "--seed", "7"]), "the open lab has its own");
+        assert_eq!(server("https://etcd:2379").as_deref(), Ok("https://etcd:2379"));
+        assert!(is_taken(&["up", "--etcd", "https://a:2379, https://b:2379"]));
+        for url in ["", "https://a:2379,", "https://user:secret@a:2379"] {
+            assert!(!is_taken(&["up", "--etcd", url]), "{url}");
+        }
         assert!(range("5").is_err() && range("9-1").is_err() && range("0-3").is_err());
     }
 }
