@@ -10,15 +10,18 @@ fn wrong_command_lines_are_usage_errors() {
         (&["up", "--workers", "many"][..], "invalid value"),
         (&["upp"], "unrecognized subcommand"),
         (&["up", "--node-ports", "9-1"], "greater than"),
+        (&["up", "--name", "../x", "--detach"], "cannot name a cluster"),
+        (&["up", "--control-planes", "2", "--detach"], "use 1, 3 or 5"),
+        (&["up", "--etcd-cafile", "ca.pem", "--detach"], "need --etcd"),
+        (&["fault", "loss", "a", "b", "NaN"], "from 0 to 100"),
+        (&["trace", "a/b/c/d"], "names nothing"),
     ] {
         let said = home.ropewalk(args);
         assert_eq!(said.code, 2, "{args:?}: {said:?}");
         assert!(said.err.contains(part), "{args:?}: {}", said.err);
     }
-    home.ropewalk(&["up", "--name", "../x", "--detach"]).fails("cannot name a cluster");
-    home.ropewalk(&["up", "--control-planes", "2", "--detach"]).fails("use 1, 3 or 5");
     home.ropewalk(&["fault", "kill", "etcd"]).fails("is not running");
-    home.ropewalk(&["trace"]).fails("is not running");
+    assert_eq!(home.ropewalk(&["trace"]).fails("is not running").code, 1);
     // What the cluster answers, it does not answer out of a directory that is named now.
     for (words, variable) in [
         (&["lesson", "check", "--lessons", "x"][..], "ROPEWALK_LESSONS=x"),
