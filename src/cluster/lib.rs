@@ -80,7 +80,7 @@ pub enum Error {
     },
     #[error("{path} was written by a newer ropewalk (format {found}, this one knows {known}); use that one, or `ropewalk reset`", path = path.display())]
     Newer { path: std::path::PathBuf, found: u32, known: u32 },
-    #[error("{path} is damaged: {why}; `ropewalk reset` wipes the cluster and starts anew", path = path.display())]
+    #[error("{path} is damaged: {why}; mend it, or `ropewalk reset` wipes the cluster and starts anew", path = path.display())]
     Damaged { path: std::path::PathBuf, why: String },
     #[error("the cluster did not start: {0}")]
     Start(String),

@@ -1,5 +1,6 @@
 //! What the cluster tells a person that it cannot do, in the language of whoever asks.
 
+use client::kubeconfig::LockError;
 use lang::{Lang, texts};
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +144,9 @@ texts! {
         OwnStore: "--etcd: cluster {} was made with a store of its own, where its objects are; start another with --name, or wipe this one with `ropewalk reset --name {}`", "--etcd: {} 클러스터의 오브젝트는 자체 저장소에 있습니다. --name으로 다른 클러스터를 시작하거나 `ropewalk reset --name {}`으로 삭제하세요";
         FilesWithoutEtcd: "--etcd-cafile, --etcd-certfile and --etcd-keyfile need --etcd at the first start", "처음 시작할 때 --etcd-cafile, --etcd-certfile, --etcd-keyfile을 쓰려면 --etcd가 필요합니다";
         Hangs: "cluster {} does not answer; `ropewalk down --name {}` ends it", "{} 클러스터가 응답하지 않습니다. `ropewalk down --name {}`으로 종료하세요";
+        ConfigTaken: "another program is changing {} just now; try again, and if none is, remove {}", "다른 프로그램이 {} 파일을 바꾸는 중입니다. 다시 실행하고, 그런 프로그램이 없다면 {} 파일을 삭제하세요";
+        Damaged: "{} is damaged: {}; mend it, or `ropewalk reset` wipes the cluster and starts anew", "{} 파일이 손상되었습니다: {}. 파일을 고치거나, `ropewalk reset`으로 클러스터를 삭제하고 새로 시작할 수 있습니다";
+        Newer: "{} was written by a newer ropewalk (format {}, this one knows {}); use that one, or `ropewalk reset`", "{} 파일은 더 새로운 ropewalk가 쓴 것입니다(형식 {}, 이 프로그램은 {}까지). 그 프로그램을 쓰거나 `ropewalk reset`으로 삭제하세요";
         Ended: "the cluster ended while it was asked", "요청에 응답하기 전에 클러스터가 종료되었습니다";
         Starting: "cluster {} is being started, or does not end; try again in a moment, and see {}", "{} 클러스터가 시작되는 중이거나 종료되지 않습니다. 잠시 뒤 다시 실행하고, 계속되면 {} 파일을 확인하세요";
         ForeignNamespaces: "these namespaces are still on the other cluster: {}; delete them with `ropewalk lesson leave --kubeconfig FILE`, or, if that cluster is gone, remove {}", "다른 클러스터에 네임스페이스가 남아 있습니다: {}. `ropewalk lesson leave --kubeconfig FILE`로 삭제하세요. 그 클러스터가 이미 없다면 {} 파일을 삭제하세요";
@@ -241,6 +245,13 @@ impl super::Error {
             super::Error::NotRunning(name) => say(Word::NotRunning, &[name, name]),
             super::Error::Hangs { name, .. } => say(Word::Hangs, &[name, name]),
             super::Error::Ended => say(Word::Ended, &[]),
+            super::Error::ConfigLock(LockError::Taken { config, lock }) => {
+                say(Word::ConfigTaken, &[&config.display().to_string(), &lock.display().to_string()])
+            }
+            super::Error::Damaged { path, why } => say(Word::Damaged, &[&path.display().to_string(), why]),
+            super::Error::Newer { path, found, known } => {
+                say(Word::Newer, &[&path.display().to_string(), &found.to_string(), &known.to_string()])
+            }
             super::Error::Refusal(refusal) => refusal.say(lang),
             super::Error::Control(text) => text.clone(),
             other => super::chain(other),
@@ -261,6 +272,9 @@ mod tests {
             Error::Ended,
             Error::Refusal(Refusal::Running { name: name() }),
             Error::Hangs { name: name(), main: Some(7) },
+            Error::ConfigLock(LockError::Taken { config: "c".into(), lock: "c.lock".into() }),
+            Error::Damaged { path: "c".into(), why: "x".into() },
+            Error::Newer { path: "c".into(), found: 2, known: 1 },
             Error::Refusal(Refusal::PortTaken { port: 6443 }),
             Error::Refusal(Refusal::PortForbidden { port: 80 }),
             Error::Refusal(Refusal::NothingToUndo),
