@@ -9,7 +9,9 @@ use clock::{self, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
+use tap::Record;
 
 /// What may be asked of the past.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -190,19 +192,42 @@ fn revision(world: &World, moment: &Moment) -> Result<i64, Refusal> {
         Moment::Ago(seconds) => clock::before(clock::now(), Duration::from_secs(*seconds)),
     };
     let records = world.tap.since(0);
-    let found = records
-        .iter()
-        .filter(|r| r.request.is_some())
-        .take_while(|r| r.at <= at)
-        .filter_map(|r| r.revision)
-        .last();
+    let found = last_by(&records, at);
     let oldest = records.first().map(|r| clock::rfc3339(r.at)).unwrap_or_default();
     found.map(|r| r as i64).ok_or(Refusal::TooLongAgo { oldest })
+}
+
+/// The last revision that a record of this time or an earlier one has. Times may run backwards from
+/// one record to the next, when the machine's clock is set.
+fn last_by(records: &[Arc<Record>], at: Timestamp) -> Option<u64> {
+    let by_then = records.iter().filter(|r| r.request.is_some() && r.at <= at);
+    by_then.filter_map(|r| r.revision).next_back()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The clock was an hour fast, and was then set.
+    #[test]
+    fn a_clock_that_was_set_makes_a_rewind_go_no_further_back_than_asked() {
+        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+        let record = |time: &str, revision: u64| {
+            let mut record = Record::new(tap::Event::Commit(tap::Write::UPDATED)).revision(revision);
+            record.at = at(time);
+            record.request = Some(tap::Request::default());
+            Arc::new(record)
+        };
+        let records = [
+            record("2026-11-20T10:00:00Z", 5),
+            record("2026-11-20T11:01:00Z", 6),
+            record("2026-11-20T10:02:00Z", 7),
+            record("2026-11-20T10:04:00Z", 8),
+        ];
+        assert_eq!(last_by(&records, at("2026-11-20T10:03:00Z")), Some(7));
+        assert_eq!(last_by(&records, at("2026-11-20T10:01:00Z")), Some(5));
+        assert_eq!(last_by(&records, at("2026-11-20T09:00:00Z")), None);
+    }
 
     /// Between the question and the answer of a person `5m` has come to mean a later revision.
     #[test]
