@@ -149,6 +149,9 @@ pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)
     if let Some(why) = &launched.unlimited {
         eprintln!("{}", lang.say(Say::NoLimits, &[why]));
     }
+    if let Some(why) = &launched.stale_context {
+        eprintln!("ropewalk: {}", why.say(lang));
+    }
     Ok((place, launched))
 }
 
@@ -389,7 +392,7 @@ pub async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
         bail!("{}", lang.say(Say::WipeBusy, &[name]));
     };
     // Its context would lead nowhere, or, after the next start, to an authority that is not known.
-    if let Some(target) = default_kubeconfig()
+    if let Some(target) = launch::default_kubeconfig()
         && let Err(error) = launch::remove_from(&place, &target)
     {
         eprintln!("ropewalk: {}", error.say(lang));
@@ -408,15 +411,10 @@ pub fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
         std::println!("{}", place.kubeconfig().display());
         return Ok(0);
     }
-    let target = default_kubeconfig().ok_or_else(|| anyhow!(say(&place, Say::MergeNowhere, &[])))?;
+    let target = launch::default_kubeconfig().ok_or_else(|| anyhow!(say(&place, Say::MergeNowhere, &[])))?;
     launch::merge_into(&place, &target)?;
     println!("{}", say(&place, Say::Merged, &[name, &target.display().to_string(), name]));
     Ok(0)
-}
-
-fn default_kubeconfig() -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty())?;
-    Some(PathBuf::from(home).join(".kube/config"))
 }
 
 /// The built-in kubectl on the cluster's own kubeconfig, whatever KUBECONFIG says. What needs no

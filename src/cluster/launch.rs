@@ -57,6 +57,9 @@ pub struct Launched {
     pub leash: Option<ChildStdin>,
     pub api_port: u16,
     pub unlimited: Option<String>,
+    /// Why the context that a merge has put into the learner's kubeconfig is still that of an
+    /// earlier start.
+    pub stale_context: Option<Box<Error>>,
 }
 
 /// Starts a cluster and returns when its store serves, and its control socket and API port are
@@ -114,7 +117,11 @@ pub async fn launch_with(
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str::<Word>(&line) {
             Ok(Word::Started { api_port, unlimited }) => {
-                return Ok(Launched { child, leash, api_port, unlimited });
+                let own = place.clone();
+                let renew = move || default_kubeconfig().map(|target| renew_in(&own, &target, LOCK_WITHIN));
+                let renewed = tokio::task::spawn_blocking(renew).await.ok().flatten();
+                let stale_context = renewed.and_then(Result::err).map(Box::new);
+                return Ok(Launched { child, leash, api_port, unlimited, stale_context });
             }
             Ok(Word::Failed(why)) => {
                 let _ = child.wait().await; // it has said why
@@ -350,6 +357,38 @@ fn merge_within(place: &Place, target: &Path, patience: Duration) -> Result<(), 
     write_foreign(target, &merged)
 }
 
+/// The kubeconfig that kubectl reads without `KUBECONFIG`; none without HOME.
+pub fn default_kubeconfig() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty())?;
+    Some(PathBuf::from(home).join(".kube/config"))
+}
+
+/// Brings this cluster's context in a kubeconfig of the learner's own up to date, if a merge has put
+/// it there and this start has another port. The file is left alone while the context leads to the
+/// cluster: the certificate of an earlier start is as good.
+///
+/// # Errors
+/// As for [`merge_into`].
+fn renew_in(place: &Place, target: &Path, patience: Duration) -> Result<(), Error> {
+    let Some(own) = own_entries(place)? else { return Ok(()) };
+    let renewed = |config: Value| {
+        unmerged(config.clone(), &own)?;
+        let clusters = config["clusters"].as_array().into_iter().flatten();
+        let there = clusters.into_iter().find(|cluster| cluster["name"] == own.name.as_str());
+        let is_stale = there.is_none_or(|there| there["cluster"]["server"] != own.cluster["server"]);
+        is_stale.then(|| merge_kubeconfig(Some(config), &own.name, &own.cluster, &own.user))
+    };
+    let stale = read_foreign(target).ok().flatten().and_then(|(_, config)| renewed(config));
+    if stale.is_none() {
+        return Ok(());
+    }
+    let _lock = ConfigLock::take(target, patience)?;
+    match read_foreign(target)?.and_then(|(_, config)| renewed(config)) {
+        Some(config) => write_foreign(target, &config),
+        None => Ok(()),
+    }
+}
+
 /// Takes this cluster's context out of a kubeconfig of the learner's own, if a merge has put it
 /// there. Any other file is left alone.
 ///
@@ -538,6 +577,38 @@ mod tests {
         fs::write(&target, &text).unwrap();
         remove_from(&place, &target).unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), text);
+    }
+
+    #[test]
+    fn a_start_renews_the_context_that_a_merge_has_made_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, target) = merged_once(dir.path());
+        let renew = || renew_in(&place, &target, Duration::ZERO).unwrap();
+        renew();
+        assert!(!target.exists(), "there was no merge");
+        merge_into(&place, &target).unwrap();
+        let mut merged = read_foreign(&target).unwrap().unwrap().1;
+        merged["contexts"][0]["context"]["namespace"] = "web".into();
+        let text = serde_yaml::to_string(&merged).unwrap() + "# mine\n";
+        fs::write(&target, &text).unwrap();
+        renew();
+        assert_eq!(fs::read_to_string(&target).unwrap(), text, "it leads to the cluster");
+        let moved = json!({"server": "b", "certificate-authority-data": "x"});
+        let own = merge_kubeconfig(None, "ropewalk-t", &moved, &json!({"k": 2}));
+        fs::write(place.kubeconfig(), serde_yaml::to_string(&own).unwrap()).unwrap();
+        renew();
+        let config = read_foreign(&target).unwrap().unwrap().1;
+        assert_eq!(config["clusters"][0]["cluster"]["server"], "b");
+        assert_eq!(config["users"][0]["user"]["k"], 2);
+        assert_eq!(config["contexts"][0]["context"]["namespace"], "web");
+        // A cluster of the same name in another home.
+        let other = json!({"server": "c", "certificate-authority-data": "y"});
+        let text = serde_yaml::to_string(&merge_kubeconfig(None, "ropewalk-t", &other, &json!({}))).unwrap();
+        for text in [text.as_str(), "current-context: mine\n", "- a list\n"] {
+            fs::write(&target, text).unwrap();
+            renew();
+            assert_eq!(fs::read_to_string(&target).unwrap(), text);
+        }
     }
 
     #[test]
