@@ -8,7 +8,7 @@ use cluster::external_etcd::ExternalEtcd;
 use cluster::faults::{Act, Broken, Fault};
 use cluster::home::Home;
 use cluster::launch::{self, Launched};
-use cluster::{Error, Place, Refusal, Spec, wipe};
+use cluster::{Error, Place, Refusal, Spec, kubeconfig, wipe};
 use etcdctl::Preset;
 use lang::Lang;
 use lang::charset::{eprint, eprintln, println};
@@ -18,7 +18,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use ui::repl::{self, Options};
 use ui::texts::Say;
@@ -392,8 +392,8 @@ pub async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
         bail!("{}", lang.say(Say::WipeBusy, &[name]));
     };
     // Its context would lead nowhere, or, after the next start, to an authority that is not known.
-    if let Some(target) = launch::default_kubeconfig()
-        && let Err(error) = launch::remove_from(&place, &target)
+    if let Some(target) = kubeconfig::default_kubeconfig()
+        && let Err(error) = kubeconfig::remove_from(&place, &target)
     {
         eprintln!("ropewalk: {}", error.say(lang));
     }
@@ -411,8 +411,9 @@ pub fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
         std::println!("{}", place.kubeconfig().display());
         return Ok(0);
     }
-    let target = launch::default_kubeconfig().ok_or_else(|| anyhow!(say(&place, Say::MergeNowhere, &[])))?;
-    launch::merge_into(&place, &target)?;
+    let target =
+        kubeconfig::default_kubeconfig().ok_or_else(|| anyhow!(say(&place, Say::MergeNowhere, &[])))?;
+    kubeconfig::merge_into(&place, &target)?;
     println!("{}", say(&place, Say::Merged, &[name, &target.display().to_string(), name]));
     Ok(0)
 }

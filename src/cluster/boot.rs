@@ -153,7 +153,7 @@ async fn live(
     let machine = Arc::new(Machine::new(memory_meter(parts.cgroups.clone())));
     let world =
         Arc::new(World::new(place.clone(), order.spec.clone(), api_port, rng.clone(), machine).await?);
-    super::launch::write_kubeconfig(&world)?;
+    super::kubeconfig::write_kubeconfig(&world)?;
 
     let crew = world.crew.clone();
     let stop = CancellationToken::new();

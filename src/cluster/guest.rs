@@ -235,7 +235,7 @@ impl Ground for Home {
     fn kubeconfig(&self, user: &str) -> Result<PathBuf, super::Error> {
         let mut all = self.world.kubeconfigs.lock().unwrap_or_else(PoisonError::into_inner);
         if !all.contains_key(user) {
-            let text = super::launch::kubeconfig_of(&self.world, user)?;
+            let text = super::kubeconfig::kubeconfig_of(&self.world, user)?;
             let file = linux::fds::memory_file(text.as_bytes());
             let file = file.map_err(super::Error::Kernel)?;
             all.insert(user.to_string(), file);

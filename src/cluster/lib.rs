@@ -40,6 +40,7 @@ pub mod foreign;
 mod full_disk;
 pub mod guest;
 pub mod home;
+pub mod kubeconfig;
 pub mod launch;
 mod logs;
 mod manifests;

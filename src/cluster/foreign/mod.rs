@@ -41,7 +41,7 @@ use super::faults::Fault;
 use super::guest::{Ground, Guests, Inside, Offers, Room, Seen};
 use super::ready::Progress;
 use super::undo::Past;
-use super::{Error, Home, Place, Refusal, launch};
+use super::{Error, Home, Place, Refusal, kubeconfig, launch};
 use api::kinds::Kind;
 use api::value::{at, list, text};
 use client::{Client, Endpoint, direct};
@@ -296,12 +296,12 @@ impl Inner {
     /// A kubeconfig that leads to the relay, as this user, in the open lesson's namespace.
     fn kubeconfig_text(&self, user: &str) -> Result<String, Error> {
         let cluster = json!({
-            "certificate-authority-data": launch::encode(self.ca.pem()),
+            "certificate-authority-data": kubeconfig::encode(self.ca.pem()),
             "server": format!("https://{}", self.relay),
         });
-        let keys = launch::keys(&self.identity(user)?);
+        let keys = kubeconfig::keys(&self.identity(user)?);
         let name = format!("ropewalk-{}", self.place.name);
-        let mut config = launch::merge_kubeconfig(None, &name, &cluster, &keys);
+        let mut config = kubeconfig::merge_kubeconfig(None, &name, &cluster, &keys);
         let namespace = self.namespace();
         if !namespace.is_empty() {
             config["contexts"][0]["context"]["namespace"] = namespace.into();

@@ -1,0 +1,443 @@
+//! Kubeconfigs: the cluster's own, those for lessons, and the learner's, into which a context can
+//! be merged.
+
+use super::home::Place;
+use super::world::World;
+use super::{Error, Refusal};
+use client::kubeconfig::{ConfigLock, LOCK_WITHIN, replace};
+use pki::Identity;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a start waits for a program that changes the cluster's kubeconfig.
+const OWN_LOCK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Brings the kubeconfig up to date: server, authority and certificate are renewed, contexts and
+/// everything else left alone.
+pub(super) fn write_kubeconfig(world: &World) -> Result<(), Error> {
+    let path = world.place.kubeconfig();
+    let name = format!("ropewalk-{}", world.spec.name);
+    let learner = world.identity(tap::LEARNER, "system:masters")?;
+    let (cluster, user) = (server(world.ca.pem(), world.api_port), keys(&learner));
+    renew_kubeconfig(&path, &name, &cluster, &user, OWN_LOCK_WITHIN)
+}
+
+/// The file part of [`write_kubeconfig`]. kubectl may be changing the same file. A lock that a
+/// killed program left does not keep a cluster from starting.
+fn renew_kubeconfig(
+    path: &Path,
+    name: &str,
+    cluster: &Value,
+    user: &Value,
+    patience: Duration,
+) -> Result<(), Error> {
+    let locked = ConfigLock::take(path, patience);
+    if let Err(error) = &locked {
+        tracing::warn!(%error, "the kubeconfig is renewed all the same");
+    }
+    let merged = merge_kubeconfig(known_kubeconfig(path)?, name, cluster, user);
+    let text = serde_yaml::to_string(&merged)
+        .map_err(|e| Error::Damaged { path: path.into(), why: e.to_string() })?;
+    Ok(pki::write_private(path, &text)?)
+}
+
+/// The kubeconfig of an earlier start. One that cannot be read is set aside: contexts that a
+/// learner added must not be lost for a typing error.
+fn known_kubeconfig(path: &Path) -> Result<Option<Value>, Error> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(Error::File { path: path.into(), cause }),
+    };
+    match serde_yaml::from_slice::<Value>(&text) {
+        Ok(config) if config.is_object() || config.is_null() => Ok(Some(config).filter(Value::is_object)),
+        damaged => {
+            let aside = path.with_extension("damaged");
+            fs::rename(path, &aside).map_err(|cause| Error::File { path: aside.clone(), cause })?;
+            let why = damaged.err().map_or("not a mapping".to_string(), |e| e.to_string());
+            tracing::warn!(why, kept = %aside.display(), "the kubeconfig cannot be read and is written anew");
+            Ok(None)
+        }
+    }
+}
+
+/// A kubeconfig's entry of the API on the host.
+fn server(ca_pem: &str, port: u16) -> Value {
+    json!({"certificate-authority-data": encode(ca_pem), "server": format!("https://127.0.0.1:{port}")})
+}
+
+/// A kubeconfig's entry of a user.
+pub(super) fn keys(identity: &Identity) -> Value {
+    json!({
+        "client-certificate-data": encode(&identity.cert_pem),
+        "client-key-data": encode(&identity.key_pem),
+    })
+}
+
+pub(super) fn encode(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+/// Returns a kubeconfig for another user with all rights. Nothing is read from the learner's: that
+/// one may lead elsewhere by now.
+pub(super) fn kubeconfig_of(world: &World, user: &str) -> Result<String, Error> {
+    let identity = world.identity(user, "system:masters")?;
+    kubeconfig_text(&world.spec.name, &server(world.ca.pem(), world.api_port), &keys(&identity))
+}
+
+fn kubeconfig_text(cluster: &str, server: &Value, user: &Value) -> Result<String, Error> {
+    let config = merge_kubeconfig(None, &format!("ropewalk-{cluster}"), server, user);
+    serde_yaml::to_string(&config).map_err(|e| Error::Start(format!("cannot write a kubeconfig: {e}")))
+}
+
+/// Pure: a kubeconfig with this cluster and user in it. An existing current context is kept.
+pub(super) fn merge_kubeconfig(old: Option<Value>, name: &str, cluster: &Value, user: &Value) -> Value {
+    let mut config = old.filter(Value::is_object).unwrap_or_else(|| {
+        json!({"apiVersion": "v1", "clusters": [], "contexts": [], "current-context": name, "kind": "Config", "preferences": {}, "users": []})
+    });
+    let mut put = |list: &str, what: &str, value: Value, replace: bool| {
+        if !config[list].is_array() {
+            config[list] = json!([]);
+        }
+        let Some(items) = config[list].as_array_mut() else { return };
+        match items.iter_mut().find(|i| i["name"] == name) {
+            Some(item) if replace => item[what] = value,
+            Some(_) => {}
+            None => items.push(json!({what: value, "name": name})),
+        }
+    };
+    put("clusters", "cluster", cluster.clone(), true);
+    put("users", "user", user.clone(), true);
+    put("contexts", "context", json!({"cluster": name, "user": name}), false);
+    if config["current-context"].as_str().unwrap_or_default().is_empty() {
+        config["current-context"] = json!(name);
+    }
+    config
+}
+
+/// Puts this cluster's context into a kubeconfig of the learner's own. A copy of the file from
+/// before the first merge is kept beside it.
+///
+/// # Errors
+/// The cluster has never run; the file is no kubeconfig, or another program is changing it: then it
+/// is left as it is.
+pub fn merge_into(place: &Place, target: &Path) -> Result<(), Error> {
+    merge_within(place, target, LOCK_WITHIN)
+}
+
+/// The same, which waits as long for another program that changes the file.
+fn merge_within(place: &Place, target: &Path, patience: Duration) -> Result<(), Error> {
+    let own = own_entries(place)?.ok_or_else(|| Error::NotRunning(place.name.clone()))?;
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent).map_err(|cause| Error::File { path: parent.into(), cause })?;
+    }
+    let _lock = ConfigLock::take(target, patience)?;
+    // A file behind a symbolic link stays where it is.
+    let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_path_buf());
+    let old = read_foreign(target)?;
+    if let Some((text, _)) = &old {
+        // The first copy is the one without anything of ours: later merges leave it. It is there
+        // whole or not at all.
+        let copy = target.with_extension("before-ropewalk");
+        if !copy.exists() {
+            pki::write_private(&copy, text)?;
+        }
+    }
+    let merged = merge_kubeconfig(old.map(|(_, config)| config), &own.name, &own.cluster, &own.user);
+    write_foreign(target, &merged)
+}
+
+/// The kubeconfig that kubectl reads without `KUBECONFIG`; none without HOME.
+pub fn default_kubeconfig() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty())?;
+    Some(PathBuf::from(home).join(".kube/config"))
+}
+
+/// Brings this cluster's context in a kubeconfig of the learner's own up to date, if a merge has
+/// put it there and this start has another port. The file is left alone while the context leads to
+/// the cluster: the certificate of an earlier start is as good.
+///
+/// # Errors
+/// As for [`merge_into`].
+pub(super) fn renew_in(place: &Place, target: &Path, patience: Duration) -> Result<(), Error> {
+    let Some(own) = own_entries(place)? else { return Ok(()) };
+    let renewed = |config: Value| {
+        unmerged(config.clone(), &own)?;
+        let clusters = config["clusters"].as_array().into_iter().flatten();
+        let there = clusters.into_iter().find(|cluster| cluster["name"] == own.name.as_str());
+        let is_stale = there.is_none_or(|there| there["cluster"]["server"] != own.cluster["server"]);
+        is_stale.then(|| merge_kubeconfig(Some(config), &own.name, &own.cluster, &own.user))
+    };
+    let stale = read_foreign(target).ok().flatten().and_then(|(_, config)| renewed(config));
+    if stale.is_none() {
+        return Ok(());
+    }
+    let _lock = ConfigLock::take(target, patience)?;
+    match read_foreign(target)?.and_then(|(_, config)| renewed(config)) {
+        Some(config) => write_foreign(target, &config),
+        None => Ok(()),
+    }
+}
+
+/// Takes this cluster's context out of a kubeconfig of the learner's own, if a merge has put it
+/// there. Any other file is left alone.
+///
+/// # Errors
+/// As for [`merge_into`].
+pub fn remove_from(place: &Place, target: &Path) -> Result<(), Error> {
+    let Some(own) = own_entries(place)? else { return Ok(()) };
+    let merged = read_foreign(target).ok().flatten().and_then(|(_, config)| unmerged(config, &own));
+    if merged.is_none() {
+        return Ok(());
+    }
+    let _lock = ConfigLock::take(target, LOCK_WITHIN)?;
+    let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_path_buf());
+    let Some((_, old)) = read_foreign(target)? else { return Ok(()) };
+    match unmerged(old, &own) {
+        Some(config) => write_foreign(target, &config),
+        None => Ok(()),
+    }
+}
+
+/// Pure: a kubeconfig without this cluster. `None`: it is not in there. Another cluster may have
+/// the same name, but not the same authority.
+fn unmerged(mut config: Value, own: &Entries) -> Option<Value> {
+    const AUTHORITY: &str = "certificate-authority-data";
+    let clusters = config["clusters"].as_array().into_iter().flatten();
+    let is_own =
+        |c: &Value| c["name"] == own.name.as_str() && c["cluster"][AUTHORITY] == own.cluster[AUTHORITY];
+    if !clusters.into_iter().any(is_own) {
+        return None;
+    }
+    for list in ["clusters", "users", "contexts"] {
+        if let Some(items) = config[list].as_array_mut() {
+            items.retain(|item| item["name"] != own.name.as_str());
+        }
+    }
+    if config["current-context"] == own.name.as_str() {
+        config["current-context"] = "".into();
+    }
+    Some(config)
+}
+
+/// What the cluster's own kubeconfig says of it.
+struct Entries {
+    name: String,
+    cluster: Value,
+    user: Value,
+}
+
+/// `None`: it has no kubeconfig yet.
+fn own_entries(place: &Place) -> Result<Option<Entries>, Error> {
+    let path = place.kubeconfig();
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(Error::File { path, cause }),
+    };
+    let own: Value =
+        serde_yaml::from_str(&text).map_err(|e| Error::Damaged { path: path.clone(), why: e.to_string() })?;
+    let name = format!("ropewalk-{}", place.name);
+    let part = |list: &str, what: &str| {
+        let items = own[list].as_array().into_iter().flatten();
+        items.into_iter().find(|i| i["name"] == name.as_str()).map(|i| i[what].clone()).unwrap_or_default()
+    };
+    let (cluster, user) = (part("clusters", "cluster"), part("users", "user"));
+    Ok(Some(Entries { name, cluster, user }))
+}
+
+/// A kubeconfig that is not ours, as text and as what it says. `None`: there is none.
+fn read_foreign(path: &Path) -> Result<Option<(String, Value)>, Error> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(Error::File { path: path.into(), cause }),
+    };
+    let why = match serde_yaml::from_str::<Value>(&text) {
+        Ok(config) if config.is_object() || config.is_null() => return Ok(Some((text, config))),
+        Ok(_) => "it is not a mapping".to_string(),
+        Err(error) => error.to_string(),
+    };
+    Err(Refusal::BadKubeconfig { path: path.display().to_string(), why }.into())
+}
+
+fn write_foreign(path: &Path, config: &Value) -> Result<(), Error> {
+    let text = serde_yaml::to_string(config)
+        .map_err(|e| Error::Start(format!("cannot write {}: {e}", path.display())))?;
+    replace(path, &text).map_err(|cause| Error::File { path: path.into(), cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merge_goes_through_a_symbolic_link_and_keeps_the_first_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = crate::Home::at(dir.path()).cluster("t").unwrap();
+        place.make().unwrap();
+        let own = merge_kubeconfig(None, "ropewalk-t", &json!({"server": "a"}), &json!({"k": 1}));
+        fs::write(place.kubeconfig(), serde_yaml::to_string(&own).unwrap()).unwrap();
+        let (real, link) = (dir.path().join("dotfiles"), dir.path().join("config"));
+        fs::write(&real, "current-context: mine\n").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        for _ in 0..2 {
+            merge_into(&place, &link).unwrap();
+            assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+            assert!(fs::read_to_string(&real).unwrap().contains("ropewalk-t"));
+            let copy = fs::read_to_string(real.with_extension("before-ropewalk")).unwrap();
+            assert_eq!(copy, "current-context: mine\n");
+        }
+    }
+
+    /// A cluster that has run, and a kubeconfig of the learner's own.
+    fn merged_once(dir: &Path) -> (Place, PathBuf) {
+        let place = crate::Home::at(dir).cluster("t").unwrap();
+        place.make().unwrap();
+        let authority = json!({"server": "a", "certificate-authority-data": "x"});
+        let own = merge_kubeconfig(None, "ropewalk-t", &authority, &json!({"k": 1}));
+        fs::write(place.kubeconfig(), serde_yaml::to_string(&own).unwrap()).unwrap();
+        (place, dir.join("config"))
+    }
+
+    #[test]
+    fn a_file_that_is_no_kubeconfig_or_is_being_changed_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, target) = merged_once(dir.path());
+        for text in ["- a list\n", "clusters: [", "just words"] {
+            fs::write(&target, text).unwrap();
+            let said = merge_into(&place, &target).unwrap_err().to_string();
+            assert!(said.contains("cannot be used as a kubeconfig"), "{said}");
+            assert_eq!(fs::read_to_string(&target).unwrap(), text);
+        }
+        fs::write(&target, "current-context: mine\n").unwrap();
+        let lock = dir.path().join("config.lock");
+        fs::write(&lock, "").unwrap();
+        let said = merge_within(&place, &target, Duration::ZERO).unwrap_err().to_string();
+        assert!(said.contains("another program") && said.contains("config.lock"), "{said}");
+        assert_eq!(fs::read_to_string(&target).unwrap(), "current-context: mine\n");
+        fs::remove_file(&lock).unwrap();
+        merge_into(&place, &target).unwrap();
+        assert!(!lock.exists());
+    }
+
+    #[test]
+    fn the_context_of_a_cluster_that_is_removed_goes_and_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, target) = merged_once(dir.path());
+        remove_from(&place, &target).unwrap();
+        assert!(!target.exists());
+        let theirs = json!({"contexts": [{"name": "mine", "context": {}}], "current-context": "mine"});
+        fs::write(&target, serde_yaml::to_string(&theirs).unwrap()).unwrap();
+        merge_into(&place, &target).unwrap();
+        remove_from(&place, &target).unwrap();
+        let left: Value = serde_yaml::from_str(&fs::read_to_string(&target).unwrap()).unwrap();
+        assert_eq!(left["contexts"], theirs["contexts"]);
+        assert_eq!((&left["clusters"], &left["users"]), (&json!([]), &json!([])));
+        // The cluster of another person, of the same name.
+        let other = merge_kubeconfig(None, "ropewalk-t", &json!({"server": "b"}), &json!({}));
+        let text = serde_yaml::to_string(&other).unwrap();
+        fs::write(&target, &text).unwrap();
+        remove_from(&place, &target).unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), text);
+    }
+
+    #[test]
+    fn a_start_renews_the_context_that_a_merge_has_made_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, target) = merged_once(dir.path());
+        let renew = || renew_in(&place, &target, Duration::ZERO).unwrap();
+        renew();
+        assert!(!target.exists(), "there was no merge");
+        merge_into(&place, &target).unwrap();
+        let mut merged = read_foreign(&target).unwrap().unwrap().1;
+        merged["contexts"][0]["context"]["namespace"] = "web".into();
+        let text = serde_yaml::to_string(&merged).unwrap() + "# mine\n";
+        fs::write(&target, &text).unwrap();
+        renew();
+        assert_eq!(fs::read_to_string(&target).unwrap(), text, "it leads to the cluster");
+        let moved = json!({"server": "b", "certificate-authority-data": "x"});
+        let own = merge_kubeconfig(None, "ropewalk-t", &moved, &json!({"k": 2}));
+        fs::write(place.kubeconfig(), serde_yaml::to_string(&own).unwrap()).unwrap();
+        renew();
+        let config = read_foreign(&target).unwrap().unwrap().1;
+        assert_eq!(config["clusters"][0]["cluster"]["server"], "b");
+        assert_eq!(config["users"][0]["user"]["k"], 2);
+        assert_eq!(config["contexts"][0]["context"]["namespace"], "web");
+        // A cluster of the same name in another home.
+        let other = json!({"server": "c", "certificate-authority-data": "y"});
+        let text = serde_yaml::to_string(&merge_kubeconfig(None, "ropewalk-t", &other, &json!({}))).unwrap();
+        for text in [text.as_str(), "current-context: mine\n", "- a list\n"] {
+            fs::write(&target, text).unwrap();
+            renew();
+            assert_eq!(fs::read_to_string(&target).unwrap(), text);
+        }
+    }
+
+    /// The learner's kubeconfig may lead elsewhere by now.
+    #[test]
+    fn a_kubeconfig_for_a_lesson_leads_to_the_clusters_own_port() {
+        let text = kubeconfig_text("t", &server("PEM", 7443), &json!({"k": 1})).unwrap();
+        let config: Value = serde_yaml::from_str(&text).unwrap();
+        assert_eq!(config["current-context"], "ropewalk-t");
+        assert_eq!(config["clusters"][0]["cluster"]["server"], "https://127.0.0.1:7443");
+    }
+
+    #[test]
+    fn a_kubeconfig_that_cannot_be_read_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubeconfig");
+        assert_eq!(known_kubeconfig(&path).unwrap(), None);
+        fs::write(&path, "contexts: [").unwrap();
+        assert_eq!(known_kubeconfig(&path).unwrap(), None);
+        assert_eq!(fs::read_to_string(path.with_extension("damaged")).unwrap(), "contexts: [");
+        fs::write(&path, b"contexts: [] # \xff").unwrap();
+        assert_eq!(known_kubeconfig(&path).unwrap(), None, "it is not UTF-8");
+        fs::write(&path, "contexts: []").unwrap();
+        assert_eq!(known_kubeconfig(&path).unwrap(), Some(json!({"contexts": []})));
+    }
+
+    /// `kubectl config set-context` while the cluster starts.
+    #[test]
+    fn a_start_loses_no_change_that_is_being_made_to_its_kubeconfig() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kubeconfig");
+        let (server, user) = (json!({"server": "a"}), json!({"k": 1}));
+        let renew = |patience| renew_kubeconfig(&path, "ropewalk-t", &server, &user, patience).unwrap();
+        let kubectl = ConfigLock::take(&path, Duration::ZERO).unwrap();
+        std::thread::scope(|scope| {
+            let start = scope.spawn(|| renew(Duration::from_secs(60)));
+            fs::write(&path, "contexts: [{name: mine, context: {}}]").unwrap();
+            drop(kubectl);
+            start.join().unwrap();
+        });
+        let config: Value = serde_yaml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let contexts = config["contexts"].as_array().unwrap();
+        assert_eq!(contexts.iter().map(|c| &c["name"]).collect::<Vec<_>>(), ["mine", "ropewalk-t"]);
+        // A program was killed in the middle of its change.
+        fs::write(dir.path().join("kubeconfig.lock"), "").unwrap();
+        fs::remove_file(&path).unwrap();
+        renew(Duration::ZERO);
+        assert!(path.exists() && dir.path().join("kubeconfig.lock").exists(), "it is not this start's");
+    }
+
+    #[test]
+    fn a_restart_renews_certificates_and_leaves_the_learners_contexts_alone() {
+        let first = merge_kubeconfig(None, "ropewalk-main", &json!({"server": "a"}), &json!({"k": 1}));
+        assert_eq!(first["current-context"], "ropewalk-main");
+        let mut edited = first;
+        edited["current-context"] = json!("mine");
+        edited["contexts"].as_array_mut().unwrap()[0]["context"]["namespace"] = json!("web");
+        edited["contexts"].as_array_mut().unwrap().push(json!({"name": "mine", "context": {}}));
+        let again =
+            merge_kubeconfig(Some(edited), "ropewalk-main", &json!({"server": "b"}), &json!({"k": 2}));
+        assert_eq!(again["clusters"][0]["cluster"]["server"], "b");
+        assert_eq!(again["users"][0]["user"]["k"], 2);
+        assert_eq!(again["current-context"], "mine");
+        assert_eq!(again["contexts"][0]["context"]["namespace"], "web");
+        assert_eq!(again["contexts"].as_array().unwrap().len(), 2);
+    }
+}
