@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::env::VarError;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use tracing::field::{Field, Visit};
@@ -66,15 +66,26 @@ fn filter(variable: Result<String, VarError>) -> (EnvFilter, Option<String>) {
     parsed.map_or_else(|wrong| (EnvFilter::new(USUAL), wrong), |filter| (filter, None))
 }
 
-/// Empties a log and keeps what was in it beside it. It stays the same file: a cluster, its
+/// Empties a log and keeps the end of it beside it. It stays the same file: a cluster, its
 /// supervisor and its zygote have it open.
 ///
 /// # Errors
 /// It cannot be emptied. Without room for the copy the old text is lost, and the disk has room
 /// again.
 pub fn set_aside(file: &Path) -> std::io::Result<()> {
-    let _ = fs::copy(file, file.with_extension("log.1"));
+    let aside = file.with_extension("log.1");
+    if copy_end(file, &aside).is_err() {
+        let _ = fs::remove_file(&aside); // a part of it takes the room that is missing
+    }
     fs::File::options().write(true).open(file)?.set_len(0)
+}
+
+/// Copies the last [`LOG_MAX`] bytes: an earlier program's log may be of any length.
+fn copy_end(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut from = fs::File::open(from)?;
+    let len = from.metadata()?.len();
+    from.seek(SeekFrom::Start(len.saturating_sub(LOG_MAX)))?;
+    std::io::copy(&mut from.take(LOG_MAX), &mut fs::File::create(to)?).map(drop)
 }
 
 struct Route(Option<Bound>);
@@ -215,6 +226,13 @@ mod tests {
         log.write_all(b"two\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "two\n", "whoever has it open goes on in it");
         assert_eq!(fs::read_to_string(dir.path().join("ropewalk.log.1")).unwrap(), "one\n");
+        // One of an earlier program, which had no bound.
+        log.set_len(2 * LOG_MAX).unwrap();
+        log.write_all(b"end").unwrap();
+        set_aside(&path).unwrap();
+        let aside = fs::read(dir.path().join("ropewalk.log.1")).unwrap();
+        assert!(aside.len() as u64 == LOG_MAX && aside.ends_with(b"end"));
+        assert_eq!(path.metadata().unwrap().len(), 0);
         fs::remove_file(&path).unwrap();
         bound.note(LOG_MAX as usize + 1);
         assert!(!path.exists(), "somebody removed it");
