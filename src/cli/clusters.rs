@@ -397,7 +397,14 @@ pub async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
     {
         eprintln!("ropewalk: {}", error.say(lang));
     }
-    wipe::cluster(&place, &held).with_context(|| format!("cannot remove {}", place.root.display()))?;
+    let removed = wipe::cluster(&place, &held);
+    let kept = removed.with_context(|| format!("cannot remove {}", place.root.display()))?;
+    if let Some(kept) = kept {
+        eprintln!(
+            "{}",
+            lang.say(Say::WipeLink, &[&place.root.display().to_string(), &kept.display().to_string()])
+        );
+    }
     println!("{}", lang.say(Say::Wiped, &[name]));
     Ok(0)
 }

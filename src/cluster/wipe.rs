@@ -6,7 +6,7 @@ use super::Place;
 use ::linux::beneath::Root;
 use ::linux::lock::Lock;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The hidden argument with which the binary deletes a directory from inside a user namespace; the
@@ -19,12 +19,15 @@ const GONE_MAX: usize = 64;
 
 /// Removes a cluster that does not run. Its directory is moved aside in one step first: a removal
 /// that is interrupted leaves all of the cluster, or nothing that a start would take for one.
-/// `held` is the cluster's lock.
+/// `held` is the cluster's lock. If the directory is a symbolic link only the link goes, because
+/// other files may lie where it leads: that path is returned.
 ///
 /// # Errors
 /// It cannot be moved, and all of it is there; or it cannot be removed, and the next removal goes
 /// on.
-pub fn cluster(place: &Place, held: &Lock) -> io::Result<()> {
+pub fn cluster(place: &Place, held: &Lock) -> io::Result<Option<PathBuf>> {
+    let is_link = place.root.symlink_metadata().is_ok_and(|root| root.is_symlink());
+    let kept = if is_link { std::fs::canonicalize(&place.root).ok() } else { None };
     let is_free = |path: &std::path::PathBuf| path.symlink_metadata().is_err();
     let gone = (0..GONE_MAX).map(|number| place.gone(number)).find(is_free);
     let gone = gone.ok_or_else(|| io::Error::new(io::ErrorKind::StorageFull, "too much is being removed"))?;
@@ -32,7 +35,8 @@ pub fn cluster(place: &Place, held: &Lock) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    leftovers(place, held)
+    leftovers(place, held)?;
+    Ok(kept)
 }
 
 /// True if a removal of this cluster was interrupted, or is under way.
@@ -112,6 +116,25 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
         drop(held);
         assert!(clear_up(&place).unwrap());
+    }
+
+    #[test]
+    fn a_directory_behind_a_link_is_left_and_named() {
+        use crate::Home;
+        use crate::launch::hold;
+        let dir = tempfile::tempdir().unwrap();
+        let (home, disk) = (Home::at(dir.path().join("home")), dir.path().join("disk"));
+        let place = home.cluster("t").unwrap();
+        std::fs::create_dir_all(place.root.parent().unwrap()).unwrap();
+        std::fs::create_dir(&disk).unwrap();
+        std::os::unix::fs::symlink(&disk, &place.root).unwrap();
+        place.make().unwrap();
+        let held = hold(&place).unwrap().expect("it does not run");
+        assert_eq!(cluster(&place, &held).unwrap(), Some(disk.canonicalize().unwrap()));
+        assert!(place.root.symlink_metadata().is_err() && disk.join("pki").exists());
+        place.make().unwrap();
+        assert_eq!(cluster(&place, &held).unwrap(), None);
+        assert!(!place.root.exists());
     }
 
     /// A path of such a depth has no name, and a removal that calls itself for each level runs out

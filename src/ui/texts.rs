@@ -78,6 +78,9 @@ texts! {
     WipeBusy:
         "cluster {} is still ending or just being started; try again in a moment",
         "{} 클러스터가 종료 중이거나 시작 중입니다. 잠시 뒤에 다시 실행하세요";
+    WipeLink:
+        "{} was a symbolic link; what it led to is left: {}",
+        "{} 경로는 심볼릭 링크였습니다. 링크가 가리키던 곳은 그대로 남아 있습니다: {}";
     Wiped: "Cluster {} is wiped.", "{} 클러스터를 삭제했습니다.";
     Stopping: "stopping cluster {} (its data stays)", "{} 클러스터를 멈춥니다 (데이터는 남습니다)";
     StaysUp:
