@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{IsTerminal, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 use ui::repl::{self, Options};
@@ -201,12 +201,9 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
             // Its supervisor hears of the end, ends too, and clears up.
             if let Some(main) = main_process(place, main).await {
                 eprintln!("{}", settings::language(None, &place.home).say(Say::SilentKilled, &[&place.name]));
-                linux::process::pidfd_send_signal(main.as_fd(), Signal::SIGKILL as i32)?;
+                kill(main.as_fd())?;
             }
-            return match launch::clear_up(place)? {
-                true => Ok(true),
-                false => Err(never_ends(place)),
-            };
+            return cleared_up(place);
         }
         Err(Error::NotRunning(_)) => return Ok(false),
         Err(unknown) => return Err(unknown.into()),
@@ -237,11 +234,27 @@ pub async fn stop(place: &Place) -> anyhow::Result<bool> {
         // The kernel ends everything below it, and its janitor clears up.
         let (lang, seconds) = (settings::language(None, &place.home), STOP_PATIENCE.as_secs().to_string());
         eprintln!("{}", lang.say(Say::LateKilled, &[&place.name, &seconds]));
-        linux::process::pidfd_send_signal(ended.get_ref().as_fd(), Signal::SIGKILL as i32)?;
+        kill(ended.get_ref().as_fd())?;
         let _ = tokio::time::timeout(STOP_PATIENCE, ended.readable()).await;
-        launch::clear_up(place)?;
+        return cleared_up(place);
     }
     Ok(true)
+}
+
+/// Kills a process. One that has ended meanwhile needs no signal.
+fn kill(process: BorrowedFd<'_>) -> std::io::Result<()> {
+    match linux::process::pidfd_send_signal(process, Signal::SIGKILL as i32) {
+        Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => Ok(()),
+        done => done,
+    }
+}
+
+/// Clears up after a cluster whose processes were killed.
+///
+/// # Errors
+/// They are there still.
+fn cleared_up(place: &Place) -> anyhow::Result<bool> {
+    if launch::clear_up(place)? { Ok(true) } else { Err(never_ends(place)) }
 }
 
 fn never_ends(place: &Place) -> anyhow::Error {
@@ -267,7 +280,7 @@ async fn wait_for_end(place: &Place, main: Option<OwnedFd>) -> anyhow::Result<bo
                 "{}",
                 settings::language(None, &place.home).say(Say::LateKilled, &[&place.name, &seconds])
             );
-            linux::process::pidfd_send_signal(ended.get_ref().as_fd(), Signal::SIGKILL as i32)?;
+            kill(ended.get_ref().as_fd())?;
         }
     }
     // Its supervisor hears of the end and holds the lock until it has cleared up itself. Each try
@@ -666,6 +679,27 @@ mod tests {
         assert!(matches!(problem, Some(Error::Refusal(Refusal::Starting { .. }))), "{refused}");
         drop(held);
         assert!(!ended(&place).await.unwrap(), "it has ended");
+    }
+
+    #[test]
+    fn a_process_that_has_ended_before_it_is_killed_is_no_failure() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let handle = linux::process::pidfd_open(child.id() as i32).unwrap();
+        kill(handle.as_fd()).unwrap();
+        child.wait().unwrap();
+        kill(handle.as_fd()).unwrap();
+    }
+
+    /// A script takes what is called stopped for stopped.
+    #[test]
+    fn a_cluster_that_was_killed_and_still_holds_its_lock_is_not_called_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        place.make().unwrap();
+        let held = Lock::take(&place.lock(), Duration::ZERO).unwrap();
+        assert!(cleared_up(&place).is_err());
+        drop(held);
+        assert!(cleared_up(&place).unwrap());
     }
 
     /// `reset` removes the cluster's files next: they must not be in use any more.
