@@ -1,62 +1,51 @@
 //! Columns: Go's text/tabwriter, as far as kubectl uses it.
 
-/// Aligns cells that end with a tab. A column is a run of consecutive lines that all have such a
-/// cell there.
+/// What ends a cell.
+const TABS: [char; 2] = ['\t', '\u{b}'];
+/// What ends a line.
+const BREAKS: [char; 2] = ['\n', '\u{c}'];
+
+/// Aligns cells that end with a tab (or a vertical tab). A column is a run of consecutive lines that
+/// all have such a cell there; a form feed ends the line and every column.
+///
+/// The columns are found in one pass without recursion: a line of the cluster may have any number
+/// of tabs.
 pub fn align(text: &str, min_width: usize, padding: usize) -> String {
-    let ends_open = !text.ends_with('\n');
-    let body = if ends_open { text } else { &text[..text.len() - 1] };
-    let lines: Vec<Vec<&str>> = body.split('\n').map(|line| line.split('\t').collect()).collect();
+    let mut lines: Vec<(Vec<&str>, Vec<usize>)> = vec![];
+    // The widths of all columns, and which of them the last line is part of.
+    let (mut widths, mut open): (Vec<usize>, Vec<usize>) = (vec![], vec![]);
+    for line in text.split_inclusive(BREAKS) {
+        let ends_all = line.ends_with('\u{c}');
+        let cells: Vec<&str> = line.strip_suffix(BREAKS).unwrap_or(line).split(TABS).collect();
+        open.truncate(cells.len() - 1);
+        for (i, cell) in cells[..cells.len() - 1].iter().enumerate() {
+            if i == open.len() {
+                open.push(widths.len());
+                widths.push(min_width);
+            }
+            let width = &mut widths[open[i]];
+            *width = (*width).max(cell.chars().count() + padding);
+        }
+        lines.push((cells, open.clone()));
+        if ends_all {
+            open.clear();
+        }
+    }
     let mut out = String::with_capacity(text.len() * 2);
-    let mut widths = vec![];
-    let layout = Layout { lines: &lines, min_width, padding };
-    layout.format(0, lines.len(), &mut widths, &mut out);
-    if ends_open {
+    for (cells, columns) in &lines {
+        for (i, cell) in cells.iter().enumerate() {
+            out.push_str(cell);
+            if let Some(column) = columns.get(i) {
+                let missing = widths[*column].saturating_sub(cell.chars().count());
+                out.extend(std::iter::repeat_n(' ', missing));
+            }
+        }
+        out.push('\n');
+    }
+    if !text.ends_with(BREAKS) {
         out.pop();
     }
     out
-}
-
-struct Layout<'a> {
-    lines: &'a [Vec<&'a str>],
-    min_width: usize,
-    padding: usize,
-}
-
-impl Layout<'_> {
-    fn format(&self, mut from: usize, to: usize, widths: &mut Vec<usize>, out: &mut String) {
-        let column = widths.len();
-        let mut here = from;
-        while here < to {
-            if column + 1 >= self.lines[here].len() {
-                here += 1;
-                continue;
-            }
-            self.write(from, here, widths, out);
-            from = here;
-            let mut width = self.min_width;
-            while here < to && column + 1 < self.lines[here].len() {
-                width = width.max(self.lines[here][column].chars().count() + self.padding);
-                here += 1;
-            }
-            widths.push(width);
-            self.format(from, here, widths, out);
-            widths.pop();
-            from = here;
-        }
-        self.write(from, to, widths, out);
-    }
-
-    fn write(&self, from: usize, to: usize, widths: &[usize], out: &mut String) {
-        for line in &self.lines[from..to] {
-            for (i, cell) in line.iter().enumerate() {
-                out.push_str(cell);
-                if let Some(width) = widths.get(i) {
-                    out.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
-                }
-            }
-            out.push('\n');
-        }
-    }
 }
 
 /// A table whose columns never get narrower: for watches, which print a row at a time.
@@ -67,10 +56,13 @@ pub struct Remembering {
 
 impl Remembering {
     /// One batch of rows; kubectl's tables have at least 6 columns' width and 3 spaces between
-    /// columns.
+    /// columns. As in kubectl a tab inside a cell begins another column, and a line break another line.
     pub fn rows(&mut self, rows: &[Vec<String>]) -> String {
         let mut out = String::new();
-        for row in rows {
+        let lines: Vec<String> = rows.iter().map(|row| row.join("\t")).collect();
+        let rows: Vec<Vec<&str>> =
+            lines.iter().flat_map(|line| line.split(BREAKS).map(|line| line.split(TABS).collect())).collect();
+        for row in &rows {
             for (i, cell) in row.iter().enumerate().take(row.len().saturating_sub(1)) {
                 let width = cell.chars().count() + 3;
                 match self.widths.get_mut(i) {
@@ -79,7 +71,7 @@ impl Remembering {
                 }
             }
         }
-        for row in rows {
+        for row in &rows {
             for (i, cell) in row.iter().enumerate() {
                 out.push_str(cell);
                 if i + 1 < row.len() {
@@ -109,10 +101,22 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_many_tabs_is_only_a_long_line() {
+        let tabs = "\t".repeat(1 << 20);
+        assert_eq!(align(&format!("a{tabs}b\n"), 0, 1).len(), (1 << 20) + 3);
+        assert_eq!(align("", 0, 1), "");
+        assert_eq!(align("\n\n", 0, 1), "\n\n");
+        assert_eq!(align("a\tb\n\nc\td", 0, 1), "a b\n\nc d");
+        // A form feed ends a line and its columns, a vertical tab ends a cell.
+        assert_eq!(align("long\tb\x0cc\x0bd\n", 0, 1), "long b\nc d\n");
+    }
+
+    #[test]
     fn a_watch_remembers_the_widest_cell() {
         let row = |a: &str, b: &str| vec![a.to_string(), b.to_string()];
         let mut table = Remembering::default();
         assert_eq!(table.rows(&[row("NAME", "AGE"), row("longer", "1s")]), "NAME     AGE\nlonger   1s\n");
         assert_eq!(table.rows(&[row("a", "2s")]), "a        2s\n");
+        assert_eq!(table.rows(&[row("a\tb", "2s")]), "a        b     2s\n");
     }
 }
