@@ -65,7 +65,10 @@ impl Head {
         let values = value::list(row, "cells");
         for i in self.visible(shown) {
             let column = &self.columns[i];
-            let mut text = values.get(i).map_or(String::new(), |v| cell(v, column));
+            let mut text = match values.get(i) {
+                None | Some(Value::Null) => String::new(),
+                Some(given) => gostr::plain(given),
+            };
             let is_name = value::text(column, "type") == "string" && value::text(column, "format") == "name";
             if let (Some(kind), true) = (&shown.kind, is_name) {
                 text = format!("{kind}/{text}");
@@ -77,7 +80,7 @@ impl Head {
         if shown.labels {
             cells.push(labels_of(labels));
         }
-        cells
+        cells.iter().map(|text| one_line(text)).collect()
     }
 }
 
@@ -89,17 +92,11 @@ pub fn labels_of(labels: &Value) -> String {
     pairs.join(",")
 }
 
-fn cell(value: &Value, column: &Value) -> String {
-    let text = match value {
-        Value::Null => return String::new(),
-        Value::String(text) if value::text(column, "type") == "date" && text.ends_with('Z') => {
-            return text.clone();
-        }
-        other => gostr::plain(other),
-    };
+/// The text of a cell up to its first line break, which would end the row.
+fn one_line(text: &str) -> String {
     match text.split_once(['\n', '\r', '\u{c}']) {
-        Some((first, _)) => format!("{first}..."),
-        None => escaped(&text),
+        Some((first, _)) => escaped(first) + "...",
+        None => escaped(text),
     }
 }
 
@@ -182,6 +179,18 @@ fn natural(a: &str, b: &str) -> Ordering {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn no_cell_breaks_its_row_or_steers_the_terminal() {
+        let column = |name: &str| json!({"name": name, "type": "string"});
+        let date = json!({"name": "When", "type": "date"});
+        let table = json!({"columnDefinitions": [column("Name"), column("Note"), date]});
+        let row = json!({"cells": ["\u{1b}[2Ja\nb", "c\u{c}d", "\u{1b}[2JZ"],
+            "object": {"metadata": {"labels": {"l": "\u{1b}x\ry"}}}});
+        let shown = Shown { labels: true, label_columns: vec!["l".into()], ..Shown::default() };
+        let cells = Head::of(&table).row(&row, &shown);
+        assert_eq!(cells, ["^[[2Ja...", "c...", "^[[2JZ", "^[x...", "l=^[x..."]);
+    }
 
     #[test]
     fn names_that_look_like_quantities_are_sorted_all_the_same() {
