@@ -25,6 +25,11 @@ impl Flags {
         if self.own.contains(name) { "" } else { self.text(name) }
     }
 
+    /// Whether a global flag is set; never of a verb that has a flag of its own by that name.
+    pub fn is_global(&self, name: &str) -> bool {
+        parse_bool(self.global(name)).unwrap_or(false)
+    }
+
     /// Its value, or its default.
     pub fn text(&self, name: &str) -> &str {
         match self.given.get(name).and_then(|v| v.last()) {

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{Request as WsRequest, Response as WsResponse};
 use tokio_util::sync::CancellationToken;
@@ -70,22 +71,34 @@ impl Server {
     }
 
     pub async fn start_with(rule: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Server {
-        Server::start_all(rule, None).await
+        Server::start_all(rule, None, None).await
+    }
+
+    /// A server over TLS, whose certificate nobody has to believe.
+    pub async fn start_tls(rule: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Server {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = pki::Ca::load_or_create(dir.path(), "test").unwrap();
+        let identity = ca.issue(&pki::Subject::server("server", &["server"])).unwrap();
+        let mut config = (*pki::server_config(&identity, ca.pem()).unwrap()).clone();
+        config.alpn_protocols.clear();
+        Server::start_all(rule, None, Some(TlsAcceptor::from(Arc::new(config)))).await
     }
 
     /// A server with a container behind it, in which `exec` runs commands.
     pub async fn start_exec(
         container: impl Fn(Vec<String>, Socket) -> BoxFuture<'static, ()> + Send + Sync + 'static,
     ) -> Server {
-        Server::start_all(|_| None, Some(Arc::new(container))).await
+        Server::start_all(|_| None, Some(Arc::new(container)), None).await
     }
 
     async fn start_all(
         rule: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static,
         container: Option<Arc<Container>>,
+        tls: Option<TlsAcceptor>,
     ) -> Server {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let address = if tls.is_some() { format!("https://{address}") } else { address };
         let state = Arc::new(Mutex::new(State::default()));
         let shared = state.clone();
         let rule: Arc<Rule> = Arc::new(rule);
@@ -93,6 +106,7 @@ impl Server {
             let mut guests = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (state, rule, container) = (shared.clone(), rule.clone(), container.clone());
+                let tls = tls.clone();
                 guests.spawn(async move {
                     if let Some(container) = container
                         && let Some(command) = exec(&stream).await
@@ -107,8 +121,14 @@ impl Server {
                         return container(command, socket).await;
                     }
                     let service = service_fn(move |request| answer(state.clone(), rule.clone(), request));
-                    let io = TokioIo::new(stream);
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                    let http = hyper::server::conn::http1::Builder::new();
+                    let _ = match tls {
+                        None => http.serve_connection(TokioIo::new(stream), service).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(io) => http.serve_connection(TokioIo::new(io), service).await,
+                            Err(_) => Ok(()), // the client believes nobody
+                        },
+                    };
                 });
             }
         });

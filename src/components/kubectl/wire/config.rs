@@ -1,11 +1,11 @@
 //! kubeconfig: which server, as whom, in which namespace.
 
 use super::credential::Plugin;
+use super::entries;
 use crate::Env;
 use crate::error::{Fail, go_io, text};
 use crate::parse::Flags;
 use api::value;
-use base64::Engine as _;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -227,12 +227,9 @@ impl Target {
                 None => Ok(empty.clone()),
             }
         };
-        let cluster = pick(&files.clusters, "cluster", "cluster", "cluster")?;
-        let user = pick(&files.users, "user", "user", "auth info")?;
-        let server = match flags.global("server") {
-            "" => value::text(&cluster.value, "server"),
-            named => named,
-        };
+        let cluster = entries::cluster(&pick(&files.clusters, "cluster", "cluster", "cluster")?, flags);
+        let user = entries::user(&pick(&files.users, "user", "user", "auth info")?, flags);
+        let server = value::text(&cluster.value, "server");
         if server.is_empty()
             && files.is_empty()
             && let Some(target) = in_cluster(env, flags)
@@ -247,26 +244,14 @@ impl Target {
                 cluster.name
             ));
         }
-        let mut target = Target::at(if server.is_empty() { "http://localhost:8080" } else { server })?;
+        entries::check(env, &user, &cluster)?;
+        let default = env.vars.get("KUBERNETES_MASTER").filter(|server| !server.is_empty());
+        let default = default.map_or("http://localhost:8080", String::as_str);
+        let mut target = Target::at(if server.is_empty() { default } else { server })?;
         target.namespace = match value::text(&context.value, "namespace") {
             "" => "default".into(),
             named => named.into(),
         };
-        target.insecure =
-            value::flag(&cluster.value, "insecure-skip-tls-verify") || flags.is("insecure-skip-tls-verify");
-        let data = |entry: &Entry, key: &str, flag: &str| material(env, flags, entry, key, flag);
-        target.ca_pem = data(&cluster, "certificate-authority", "certificate-authority")?;
-        target.server_name = match flags.global("tls-server-name") {
-            "" => Some(value::text(&cluster.value, "tls-server-name"))
-                .filter(|s| !s.is_empty())
-                .map(String::from),
-            named => Some(named.into()),
-        };
-        let certificate = data(&user, "client-certificate", "client-certificate")?;
-        let key = data(&user, "client-key", "client-key")?;
-        target.certificate = certificate.zip(key);
-        target.plugin = Plugin::of(&user, &cluster)?;
-        target.authorization = authorization(flags, &user)?;
         target.impersonate(flags, &user.value);
         let whom = |(name, _): &(String, String)| name == "Impersonate-User";
         if !target.impersonate.is_empty() && !target.impersonate.iter().any(whom) {
@@ -275,16 +260,39 @@ impl Target {
                 user.name
             ));
         }
+        if target.scheme == "https" {
+            target.secure(env, &user, &cluster)?;
+        }
         Ok(target)
+    }
+
+    /// How the server is verified and who the user is. As in client-go nothing of it counts over
+    /// plain HTTP, where everybody on the way could read it.
+    fn secure(&mut self, env: &Env, user: &Entry, cluster: &Entry) -> Result<(), Fail> {
+        self.insecure = value::flag(&cluster.value, "insecure-skip-tls-verify");
+        self.ca_pem = entries::material(env, cluster, "certificate-authority")?;
+        if self.insecure && self.ca_pem.is_some() {
+            return text("specifying a root certificates file with the insecure flag is not allowed");
+        }
+        let name = value::text(&cluster.value, "tls-server-name");
+        self.server_name = Some(name.to_string()).filter(|name| !name.is_empty());
+        let certificate = entries::material(env, user, "client-certificate")?;
+        let key = entries::material(env, user, "client-key")?;
+        self.certificate = certificate.zip(key);
+        self.plugin = Plugin::of(user, cluster, self.ca_pem.as_deref())?;
+        self.authorization = entries::authorization(env, user)?;
+        Ok(())
     }
 
     /// From the address alone.
     fn at(server: &str) -> Result<Target, Fail> {
-        let with_scheme =
-            if server.contains("://") { server.to_string() } else { format!("http://{server}") };
-        let uri: http::Uri = with_scheme
-            .parse()
-            .map_err(|e| Fail::Text(format!("parse {}: {e}", crate::gostr::quote(server))))?;
+        let has_scheme = server.contains("://");
+        let with_scheme = if has_scheme { server.to_string() } else { format!("http://{server}") };
+        let uri: Option<http::Uri> = with_scheme.parse().ok();
+        let Some(uri) = uri.filter(|uri| has_scheme || matches!(uri.path(), "" | "/")) else {
+            let shown = crate::gostr::quote(server);
+            return text(format!("host must be a URL or a host:port pair: {shown}"));
+        };
         let scheme = uri.scheme_str().unwrap_or("http").to_string();
         Ok(Target {
             host: uri.authority().map(|a| a.to_string()).unwrap_or_default(),
@@ -327,57 +335,6 @@ impl Target {
     pub fn url(&self) -> String {
         format!("{}://{}{}", self.scheme, self.host, self.base)
     }
-}
-
-/// PEM from a flag's file, from `KEY-data`, or from the file that `KEY` names.
-fn material(env: &Env, flags: &Flags, entry: &Entry, key: &str, flag: &str) -> Result<Option<Vec<u8>>, Fail> {
-    let read = |path: &Path| {
-        std::fs::read(path).map(Some).map_err(|e| {
-            Fail::Text(format!("unable to read {key} {} due to open {0}: {1}", path.display(), go_io(&e)))
-        })
-    };
-    let named = flags.global(flag);
-    if !named.is_empty() {
-        return read(&env.cwd.join(named));
-    }
-    let data = value::text(&entry.value, &format!("{key}-data"));
-    if !data.is_empty() {
-        return match base64::engine::general_purpose::STANDARD.decode(data) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) => Err(Fail::Text(format!("illegal base64 data in {key}-data: {error}"))),
-        };
-    }
-    match value::text(&entry.value, key) {
-        "" => Ok(None),
-        path => read(&entry.file.parent().unwrap_or(Path::new("/")).join(path)),
-    }
-}
-
-fn authorization(flags: &Flags, user: &Entry) -> Result<Option<String>, Fail> {
-    let or = |flag: &str, key: &str| match flags.global(flag) {
-        "" => value::text(&user.value, key).to_string(),
-        named => named.to_string(),
-    };
-    let token = match or("token", "token") {
-        token if !token.is_empty() => token,
-        _ => match value::text(&user.value, "tokenFile") {
-            "" => String::new(),
-            // As of every file that a kubeconfig names: from where it stands itself.
-            path => std::fs::read_to_string(user.file.parent().unwrap_or(Path::new("/")).join(path))
-                .map_err(|e| Fail::Text(format!("open {path}: {}", go_io(&e))))?
-                .trim()
-                .to_string(),
-        },
-    };
-    if !token.is_empty() {
-        return Ok(Some(format!("Bearer {token}")));
-    }
-    let (name, password) = (or("username", "username"), or("password", "password"));
-    if name.is_empty() {
-        return Ok(None);
-    }
-    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}"));
-    Ok(Some(format!("Basic {pair}")))
 }
 
 /// From inside a pod: its service account.
@@ -442,7 +399,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("token"), "secret\n").unwrap();
         let config = dir.path().join("config");
-        std::fs::write(&config, "current-context: c\ncontexts:\n- {name: c, context: {user: u}}\nusers:\n- {name: u, user: {tokenFile: token, as: jane, as-uid: \"7\", as-groups: [dev, ops], as-user-extra: {why: [test]}}}\n- {name: v, user: {as-groups: [dev]}}\n").unwrap();
+        std::fs::write(&config, "current-context: c\ncontexts:\n- {name: c, context: {cluster: c, user: u}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1'}}\nusers:\n- {name: u, user: {tokenFile: token, as: jane, as-uid: \"7\", as-groups: [dev, ops], as-user-extra: {why: [test]}}}\n- {name: v, user: {as-groups: [dev]}}\n").unwrap();
         let env = Env { kubeconfig: Some(config), ..Env::default() };
         let of = |line: &str| Target::of(&env, &flags(line), &Kubeconfig::load(&env, &flags(line)).unwrap());
         let target = of("get po").unwrap();

@@ -10,6 +10,7 @@ use crate::Env;
 use crate::error::{Fail, go_io};
 use crate::gostr::quote;
 use api::value;
+use base64::Engine as _;
 use clock::{self, Timestamp};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -58,51 +59,52 @@ static KNOWN: LazyLock<Mutex<BTreeMap<String, Credential>>> = LazyLock::new(Mute
 static ASKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 impl Plugin {
-    /// What a user's entry names, if it names any. Errors: it is incomplete.
-    pub fn of(user: &Entry, cluster: &Entry) -> Result<Option<Plugin>, Fail> {
-        let exec = value::at(&user.value, "exec");
-        if exec.is_null() {
-            return Ok(None);
-        }
-        let name = &user.name;
-        let text = |key: &str| value::text(exec, key).to_string();
-        let (command, api_version) = (text("command"), text("apiVersion"));
-        let mut mode = text("interactiveMode");
-        if mode.is_empty() && api_version == VERSIONS[1] {
-            mode = "IfAvailable".into();
-        }
+    /// What is incomplete in a user's entry, in client-go's words.
+    pub fn faults(user: &Entry) -> Vec<String> {
+        let (exec, name) = (value::at(&user.value, "exec"), &user.name);
         let mut wrong = vec![];
-        for (what, value) in [("command", &command), ("apiVersion", &api_version)] {
-            if value.is_empty() {
+        if exec.is_null() {
+            return wrong;
+        }
+        for what in ["command", "apiVersion"] {
+            if value::empty(exec, what) {
                 wrong.push(format!("{what} must be specified for {name} to use exec authentication plugin"));
             }
         }
-        let env = value::list(exec, "env").iter();
-        let env: Vec<(String, String)> =
-            env.map(|v| (value::text(v, "name").to_string(), value::text(v, "value").to_string())).collect();
-        if env.iter().any(|(key, _)| key.is_empty()) {
+        if value::list(exec, "env").iter().any(|v| value::empty(v, "name")) {
             wrong.push(format!(
                 "env variable name must be specified for {name} to use exec authentication plugin"
             ));
         }
-        match mode.as_str() {
+        match mode(exec) {
             "Never" | "IfAvailable" | "Always" => {}
             "" => wrong.push(format!(
                 "interactiveMode must be specified for {name} to use exec authentication plugin"
             )),
             other => wrong.push(format!("invalid interactiveMode for {name}: {}", quote(other))),
         }
-        match wrong.as_slice() {
-            [] => {}
-            [one] => return Err(Fail::Text(one.clone())),
-            many => {
-                let lines: Vec<String> = many.iter().map(|w| format!("* {w}")).collect();
-                return Err(Fail::Plain(format!("Error in configuration: \n{}", lines.join("\n"))));
-            }
+        wrong
+    }
+
+    /// What a user's entry names, if it names any. [`Plugin::faults`] has found nothing in it.
+    ///
+    /// `authority`: PEM of the cluster's certificate authority, wherever it stands.
+    ///
+    /// # Errors
+    /// Its version is none that is known.
+    pub fn of(user: &Entry, cluster: &Entry, authority: Option<&[u8]>) -> Result<Option<Plugin>, Fail> {
+        let exec = value::at(&user.value, "exec");
+        if exec.is_null() {
+            return Ok(None);
         }
+        let text = |key: &str| value::text(exec, key).to_string();
+        let (command, api_version) = (text("command"), text("apiVersion"));
         if !VERSIONS.contains(&api_version.as_str()) {
             return Err(Fail::Text(format!("exec plugin: invalid apiVersion {}", quote(&api_version))));
         }
+        let env = value::list(exec, "env").iter();
+        let env: Vec<(String, String)> =
+            env.map(|v| (value::text(v, "name").to_string(), value::text(v, "value").to_string())).collect();
         let folder = user.file.parent().filter(|_| command.contains('/'));
         Ok(Some(Plugin {
             api_version,
@@ -111,8 +113,8 @@ impl Plugin {
             args: value::list(exec, "args").iter().filter_map(|a| a.as_str().map(String::from)).collect(),
             env,
             hint: text("installHint"),
-            mode,
-            cluster: value::flag(exec, "provideClusterInfo").then(|| told_of(&cluster.value)),
+            mode: mode(exec).into(),
+            cluster: value::flag(exec, "provideClusterInfo").then(|| told_of(&cluster.value, authority)),
         }))
     }
 
@@ -223,6 +225,14 @@ impl Plugin {
     }
 }
 
+/// When a plugin may talk to the user; only `v1beta1` has a default.
+fn mode(exec: &Value) -> &str {
+    match value::text(exec, "interactiveMode") {
+        "" if value::text(exec, "apiVersion") == VERSIONS[1] => "IfAvailable",
+        given => given,
+    }
+}
+
 fn sooner(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     a.into_iter().chain(b).min()
 }
@@ -238,7 +248,7 @@ fn end_of(certificate: &[u8], key: &[u8]) -> Result<Option<Timestamp>, String> {
 }
 
 /// What a plugin is told of the cluster.
-fn told_of(cluster: &Value) -> Value {
+fn told_of(cluster: &Value, authority: Option<&[u8]>) -> Value {
     let mut told = serde_json::Map::new();
     let mut keep = |key: &str| {
         let value = value::at(cluster, key);
@@ -246,9 +256,11 @@ fn told_of(cluster: &Value) -> Value {
             told.insert(key.into(), value.clone());
         }
     };
-    ["server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority-data", "proxy-url"]
-        .into_iter()
-        .for_each(&mut keep);
+    ["server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url"].into_iter().for_each(&mut keep);
+    if let Some(pem) = authority {
+        let data = base64::engine::general_purpose::STANDARD.encode(pem);
+        told.insert("certificate-authority-data".into(), data.into());
+    }
     let own = value::list(cluster, "extensions")
         .iter()
         .find(|e| value::text(e, "name") == "client.authentication.k8s.io/exec");
@@ -335,13 +347,13 @@ mod tests {
         );
         let exec = json!({"apiVersion": VERSIONS[0], "command": "sh", "args": ["-c", script], "interactiveMode": "Never"});
         let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+            "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1", "insecure-skip-tls-verify": true}}],
             "users": [{"name": "u", "user": {"exec": exec}}],
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]});
         let file = dir.path().join("config");
         std::fs::write(&file, config.to_string()).unwrap();
         let env = || Env { cwd: dir.path().into(), kubeconfig: Some(file.clone()), ..Env::of_process() };
-        let server = Server::start_with(|asked| {
+        let server = Server::start_tls(|asked| {
             (asked.user != "Bearer t2").then(|| refusal(401, "Unauthorized", "Unauthorized"))
         })
         .await;
@@ -356,6 +368,17 @@ mod tests {
             assert_eq!(taken.code, 0, "{taken:?}");
         }
         assert_eq!(count(), 2, "what the server takes is kept");
+    }
+
+    #[test]
+    fn a_plugin_learns_the_authority_also_from_a_file() {
+        let entry = |value: Value| Entry { name: "e".into(), value, file: "/f/config".into() };
+        let exec = json!({"apiVersion": VERSIONS[1], "command": "./p", "provideClusterInfo": true});
+        let user = entry(json!({"exec": exec}));
+        assert!(Plugin::faults(&user).is_empty());
+        let cluster = entry(json!({"server": "https://s", "certificate-authority": "ca.pem"}));
+        let plugin = Plugin::of(&user, &cluster, Some(b"foo")).unwrap().unwrap();
+        assert_eq!(plugin.cluster.unwrap()["certificate-authority-data"], "Zm9v");
     }
 
     #[tokio::test]

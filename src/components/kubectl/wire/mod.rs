@@ -4,6 +4,7 @@ pub mod api;
 pub mod config;
 pub mod credential;
 pub mod discovery;
+mod entries;
 pub mod http;
 pub mod paths;
 pub mod stream;

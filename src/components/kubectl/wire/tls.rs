@@ -13,6 +13,9 @@ pub fn client(target: &Target, alpn: &[&str]) -> Result<Arc<ClientConfig>, Fail>
         (Some(pem), false) => Trust::These(pem.clone()),
         (None, false) => Trust::System,
     };
+    if let Some((certificate, key)) = &target.certificate {
+        pki::check_pair(certificate, key).map_err(Fail::Text)?;
+    }
     let identity = target.certificate.as_ref().map(|(cert, key)| (&cert[..], &key[..]));
     pki::foreign_client(&trust, identity, alpn).map_err(|e| {
         Fail::Text(match e {
