@@ -6,6 +6,7 @@ pub mod credential;
 pub mod discovery;
 mod entries;
 pub mod http;
+mod outcome;
 pub mod paths;
 pub mod stream;
 pub mod tls;

@@ -2,7 +2,8 @@
 
 use super::api::{Api, Query};
 use super::http::{Dial, Duplex, fail_of};
-use crate::error::{Fail, Refusal, text};
+use super::outcome;
+use crate::error::{Fail, Refusal, text as fail};
 use crate::output::Output;
 use api::value;
 use futures::stream::{SplitSink, SplitStream};
@@ -35,11 +36,13 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// times this.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const CHUNK: usize = 32 << 10;
+/// A longer status is refused.
+const STATUS_MAX: usize = 1 << 20;
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
-const STATUS: u8 = 3;
+pub(super) const STATUS: u8 = 3;
 const RESIZE: u8 = 4;
 const CLOSE: u8 = 255;
 
@@ -97,7 +100,7 @@ pub struct Given {
     pub redraw: bool,
 }
 
-fn framed(channel: u8, payload: &[u8]) -> Message {
+pub(super) fn framed(channel: u8, payload: &[u8]) -> Message {
     let mut bytes = Vec::with_capacity(payload.len() + 1);
     bytes.push(channel);
     bytes.extend_from_slice(payload);
@@ -121,7 +124,7 @@ pub async fn process(socket: Socket, given: Given, output: &Arc<Output>) -> Resu
     };
     // The rest of the handshake; a server that takes no more input does not hold us.
     drop(tokio::time::timeout(CLOSING, sink.close()).await);
-    self::ended(ended?)
+    outcome::of(&ended?)
 }
 
 /// What the two directions know of each other.
@@ -143,17 +146,14 @@ impl Line {
     }
 }
 
-fn lost(error: tungstenite::Error) -> Fail {
-    Fail::Text(format!("error reading from error stream: {error}"))
-}
-
-/// Writes the process' output until the server closes; returns the status that it sent.
+/// Writes the process' output until the server closes; returns the status that it sent, which may
+/// come in pieces.
 async fn receive(
     source: &mut SplitStream<Socket>,
     output: &Arc<Output>,
     line: &Line,
-) -> Result<Option<Value>, Fail> {
-    let mut status: Option<Value> = None;
+) -> Result<Vec<u8>, Fail> {
+    let mut status: Vec<u8> = vec![];
     loop {
         let message = tokio::select! {
             biased;
@@ -163,7 +163,7 @@ async fn receive(
                     line.hear();
                     continue;
                 }
-                return text("error reading from error stream: i/o timeout");
+                return fail("error reading from error stream: i/o timeout");
             }
         };
         match message {
@@ -176,13 +176,17 @@ async fn receive(
                     output.err_bytes(text);
                     output.flush().await;
                 }
-                (STATUS, text) => status = serde_json::from_slice(text).ok(),
+                (STATUS, text) if status.len() + text.len() > STATUS_MAX => {
+                    return fail("error reading from error stream: the status is too long");
+                }
+                (STATUS, text) => status.extend_from_slice(text),
                 _ => {}
             },
-            Some(Ok(Message::Close(_))) | None => return Ok(status),
+            Some(Ok(Message::Close(_))) | Some(Err(_)) | None if !status.is_empty() => return Ok(status),
+            Some(Ok(Message::Close(frame))) => return outcome::closed(frame).map(|()| status),
             Some(Ok(_)) => {}
-            Some(Err(_)) if status.is_some() => return Ok(status),
-            Some(Err(error)) => return Err(lost(error)),
+            Some(Err(error)) => return Err(outcome::lost(error)),
+            None => return Err(outcome::lost(tungstenite::Error::ConnectionClosed)),
         }
         // After the output was written: the time that its reader took is no silence of the server.
         line.hear();
@@ -196,9 +200,11 @@ async fn send(sink: &mut SplitSink<Socket, Message>, given: Given, line: &Line) 
     if let Some(sizes) = &mut sizes {
         let (columns, rows) = *sizes.borrow_and_update();
         if redraw {
-            sink.send(resized((columns.saturating_add(1), rows.saturating_add(1)))).await.map_err(lost)?;
+            sink.send(resized((columns.saturating_add(1), rows.saturating_add(1))))
+                .await
+                .map_err(outcome::lost)?;
         }
-        sink.send(resized((columns, rows))).await.map_err(lost)?;
+        sink.send(resized((columns, rows))).await.map_err(outcome::lost)?;
     }
     let mut buffer = vec![0u8; CHUNK];
     let mut ping = tokio::time::interval(PING_EVERY);
@@ -240,23 +246,6 @@ async fn send(sink: &mut SplitSink<Socket, Message>, given: Given, line: &Line) 
     }
 }
 
-fn ended(status: Option<Value>) -> Result<(), Fail> {
-    let Some(status) = status else { return Ok(()) };
-    match value::text(&status, "status") {
-        "Success" => Ok(()),
-        "Failure" if value::text(&status, "reason") == "NonZeroExitCode" => {
-            let causes = value::list(&status, "details.causes");
-            let code = causes.iter().find(|c| value::text(c, "reason") == "ExitCode");
-            match code.and_then(|c| value::text(c, "message").parse::<i32>().ok()) {
-                Some(code) => Err(Fail::Coded(format!("command terminated with exit code {code}"), code)),
-                None => text("error stream protocol error: no ExitCode cause given"),
-            }
-        }
-        "Failure" => text(value::text(&status, "message")),
-        _ => text("error stream protocol error: unknown error"),
-    }
-}
-
 /// Copies one TCP connection to a pod's port: channel 0 is data, channel 1 an error, each opened by
 /// the port's number.
 ///
@@ -282,7 +271,7 @@ pub async fn forward(socket: Socket, mut local: TcpStream) -> Result<(), Fail> {
                     match channel {
                         0 => writer.write_all(payload).await?,
                         _ if payload.is_empty() => {}
-                        _ => return text(String::from_utf8_lossy(payload).trim().to_string()),
+                        _ => return fail(String::from_utf8_lossy(payload).trim().to_string()),
                     }
                 }
                 Some(Ok(Message::Close(_))) | None => {
@@ -290,7 +279,7 @@ pub async fn forward(socket: Socket, mut local: TcpStream) -> Result<(), Fail> {
                     return Ok(());
                 }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return text(error.to_string()),
+                Some(Err(error)) => return fail(error.to_string()),
             }
         }
     };
@@ -315,14 +304,14 @@ pub async fn forward(socket: Socket, mut local: TcpStream) -> Result<(), Fail> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::kept::Kept;
     use tokio::io::{AsyncWriteExt, duplex};
     use tokio::net::TcpListener;
 
     /// Both ends of a connection that holds few bytes.
-    async fn pair() -> (Socket, WebSocketStream<tokio::io::DuplexStream>) {
+    pub async fn pair() -> (Socket, WebSocketStream<tokio::io::DuplexStream>) {
         let (near, far) = duplex(4 << 10);
         let near: Box<dyn Duplex> = Box::new(near);
         let near = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
