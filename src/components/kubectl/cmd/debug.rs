@@ -1,6 +1,8 @@
 //! debug: a container more in a running pod, or a copy of the pod to try things on.
 
+use super::debug_profile::{self, PROFILES, Style, container_mut};
 use super::exec::{self, Session};
+use super::image::is_reference;
 use super::wait::{Away, until};
 use crate::builder::{self, Info, Options};
 use crate::ctx::Ctx;
@@ -13,7 +15,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 const LEGACY: &str = "--profile=legacy is deprecated and will be removed in the future. It is recommended to explicitly specify a profile, for example \"--profile=general\".";
-const PROFILES: [&str; 6] = ["legacy", "general", "baseline", "netadmin", "restricted", "sysadmin"];
+const NOT_ROOT: &str = "Warning: Non-root user is configured for the entire target Pod, and some capabilities granted by debug profile may not work. Please consider using \"--custom\" with a custom profile that specifies \"securityContext.runAsUser: 0\".";
 
 /// What is asked for, read once.
 struct Asked<'a> {
@@ -101,8 +103,24 @@ impl Asked<'_> {
         } else if !has("image") {
             return fail("you must specify --image when not using --copy-to.");
         }
+        if has("image") && !is_reference(self.flag("image")) {
+            let image = quote(self.flag("image"));
+            return fail(format!("invalid image name {image}: invalid reference format"));
+        }
         if self.names.is_empty() && self.ctx.flags.list("filename").is_empty() {
             return fail("NAME or filename is required for debug");
+        }
+        let policy = self.flag("image-pull-policy");
+        if !matches!(policy, "" | "Always" | "IfNotPresent" | "Never") {
+            return fail(format!("invalid image pull policy: {policy}"));
+        }
+        for (name, image) in self.images()? {
+            if !is_reference(&image) {
+                let (name, image) = (quote(&name), quote(&image));
+                return fail(format!(
+                    "invalid image name {image} for container {name}: invalid reference format"
+                ));
+            }
         }
         if has("target") && has("copy-to") {
             return fail("--target is incompatible with --copy-to. Use --share-processes instead.");
@@ -127,6 +145,10 @@ impl Asked<'_> {
                 return Err(Fail::Api(Refusal::not_found("pods", &name)));
             }
             let state = state_of(pod, &container);
+            let waits = state.map_or("", |state| text(state, "waiting.message"));
+            if !waits.is_empty() && !self.ctx.flags.is("quiet") {
+                self.ctx.note(format!("Warning: container {container}: {waits}"));
+            }
             Ok(state.is_some_and(|s| !at(s, "running").is_null() || !at(s, "terminated").is_null()))
         };
         until(self.ctx, &mut info, Duration::ZERO, Away::Waits, runs).await?;
@@ -163,15 +185,19 @@ impl Asked<'_> {
             }
         };
         if !self.ctx.flags.is("quiet") {
-            self.ctx.note(format!("Defaulting debug container name to {name}."));
+            self.ctx.line(format!("Defaulting debug container name to {name}."));
         }
         name
     }
 
-    /// The debug container, without what its profile adds.
-    fn container(&self, name: &str) -> Result<Value, Fail> {
-        let mut container =
-            json!({"name": name, "image": self.flag("image"), "terminationMessagePolicy": "File"});
+    /// Changes what the flags say of a container.
+    fn put_flags(&self, container: &mut Value) -> Result<(), Fail> {
+        if !self.words.is_empty() {
+            value::put(container, self.words_field(), json!(self.words));
+            if self.words_field() == "command" {
+                value::remove(container, "args");
+            }
+        }
         let mut env = vec![];
         for pair in self.ctx.flags.pairs("env") {
             match pair.split_once('=').filter(|(key, _)| !key.is_empty()) {
@@ -180,33 +206,27 @@ impl Asked<'_> {
             }
         }
         if !env.is_empty() {
-            container["env"] = env.into();
+            value::put(container, "env", env);
         }
-        if !self.flag("image-pull-policy").is_empty() {
-            container["imagePullPolicy"] = self.flag("image-pull-policy").into();
-        }
-        if self.stdin {
-            container["stdin"] = true.into();
-        }
-        if self.tty {
-            container["tty"] = true.into();
-        }
-        if !self.words.is_empty() {
-            container[self.words_field()] = json!(self.words);
-        }
-        let security = match self.flag("profile") {
-            "general" => json!({"capabilities": {"add": ["SYS_PTRACE"]}}),
-            "netadmin" => json!({"capabilities": {"add": ["NET_ADMIN", "NET_RAW"]}}),
-            "sysadmin" => json!({"privileged": true}),
-            "restricted" => {
-                json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}})
+        for (key, flag) in [("image", "image"), ("imagePullPolicy", "image-pull-policy")] {
+            if !self.flag(flag).is_empty() {
+                value::put(container, key, self.flag(flag));
             }
-            _ => Value::Null,
-        };
-        if !security.is_null() {
-            container["securityContext"] = security;
         }
-        Ok(container)
+        for (key, on) in [("stdin", self.stdin), ("tty", self.tty)] {
+            match on {
+                true => value::put(container, key, true),
+                false => drop(value::remove(container, key)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Warns of rights that a container is given in vain.
+    fn warn(&self, pod: &Value, container: &Value) {
+        if debug_profile::lacks_root(pod, container) {
+            self.ctx.note(NOT_ROOT);
+        }
     }
 
     fn words_field(&self) -> &'static str {
@@ -217,13 +237,19 @@ impl Asked<'_> {
     async fn join(&self, mut info: Info) -> Result<(Info, String), Fail> {
         let target = self.flag("target");
         if !target.is_empty() && !self.ctx.flags.is("quiet") {
-            self.ctx.note(format!("Targeting container {}. If you don't see processes from this container it may be because the container runtime doesn't support this feature.", quote(target)));
+            self.ctx.line(format!("Targeting container {}. If you don't see processes from this container it may be because the container runtime doesn't support this feature.", quote(target)));
         }
         let name = self.name(&info.object);
-        let mut container = self.container(&name)?;
+        let mut container = json!({"name": name, "terminationMessagePolicy": "File"});
+        self.put_flags(&mut container)?;
         if !target.is_empty() {
             container["targetContainerName"] = target.into();
         }
+        let mut pod = info.object.clone();
+        debug_profile::push(&mut pod, "spec.ephemeralContainers", container);
+        debug_profile::apply(self.ctx, &mut pod, &name, Style::Ephemeral);
+        let container = container_mut(&mut pod, &name).map(std::mem::take).unwrap_or_default();
+        self.warn(&pod, &container);
         let order: Vec<Value> = list(&info.object, "spec.ephemeralContainers")
             .iter()
             .map(|c| json!({"name": text(c, "name")}))
@@ -239,97 +265,67 @@ impl Asked<'_> {
     async fn copy(&self, info: Info, name: &str) -> Result<(Info, String), Fail> {
         let mut copy = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": info.namespace}});
         copy["spec"] = at(&info.object, "spec").clone();
-        for (map, keep) in [("labels", "keep-labels"), ("annotations", "keep-annotations")] {
-            if self.ctx.flags.is(keep) {
-                value::copy(&info.object, &mut copy, &format!("metadata.{map}"));
-            }
+        for map in ["metadata.labels", "metadata.annotations"] {
+            value::copy(&info.object, &mut copy, map);
         }
         value::remove(&mut copy, "spec.ephemeralContainers");
+        if self.ctx.flags.changed("share-processes") {
+            value::put(&mut copy, "spec.shareProcessNamespace", self.ctx.flags.is("share-processes"));
+        }
         if !self.ctx.flags.is("same-node") {
             value::remove(&mut copy, "spec.nodeName");
         }
-        if !self.ctx.flags.is("keep-init-containers") {
-            value::remove(&mut copy, "spec.initContainers");
-        }
-        for container in value::list_mut(&mut copy, "spec.containers") {
-            for (probe, keep) in [
-                ("livenessProbe", "keep-liveness"),
-                ("readinessProbe", "keep-readiness"),
-                ("startupProbe", "keep-startup"),
-            ] {
-                if !self.ctx.flags.is(keep) {
-                    value::remove(container, probe);
-                }
-            }
-        }
-        if self.ctx.flags.is("share-processes") || !self.ctx.flags.changed("share-processes") {
-            value::put(&mut copy, "spec.shareProcessNamespace", true);
-        }
-        self.set_images(&mut copy)?;
         let container = self.change_or_add(&mut copy)?;
-        if self.ctx.flags.is("replace") {
-            self.ctx.api().await?.delete(&info.path(), &[], &json!({"gracePeriodSeconds": 0})).await?;
+        if !container.is_empty() {
+            debug_profile::apply(self.ctx, &mut copy, &container, Style::Copy);
+            let of_copy = list(&copy, "spec.containers").iter().find(|c| text(c, "name") == container);
+            self.warn(&copy, of_copy.unwrap_or(&Value::Null));
         }
-        let made = self.ctx.api().await?.post(&info.collection(), &[], &copy).await?;
+        let api = self.ctx.api().await?;
+        let made = api.post(&info.collection(), &[], &copy).await?;
+        // Only now: a copy that is refused must not cost the original.
+        if self.ctx.flags.is("replace") {
+            api.delete(&info.path(), &[], &json!({"gracePeriodSeconds": 0})).await?;
+        }
         Ok((Info { name: name.into(), object: made, ..info }, container))
     }
 
-    fn set_images(&self, copy: &mut Value) -> Result<(), Fail> {
-        let mut images = vec![];
-        for pair in self.ctx.flags.pairs("set-image") {
-            match pair.split_once('=') {
-                Some((name, image)) => images.push((name.to_string(), image.to_string())),
-                None => return fail(format!("invalid container=image pair: {pair}")),
-            }
-        }
+    /// `--set-image`: containers and their images.
+    fn images(&self) -> Result<Vec<(String, String)>, Fail> {
+        let pairs = self.ctx.flags.pairs("set-image");
+        let pairs = pairs.iter().map(|pair| match pair.split_once('=') {
+            Some((name, image)) => Ok((name.to_string(), image.to_string())),
+            None => fail(format!("invalid container=image pair: {pair}")),
+        });
+        pairs.collect()
+    }
+
+    /// Sets images, and changes the container that `-c` names, else adds one if there is an image
+    /// for it. Returns the name of the container that is debugged; it is empty if only images were
+    /// set.
+    fn change_or_add(&self, copy: &mut Value) -> Result<String, Fail> {
+        let images = self.images()?;
         for container in value::list_mut(copy, "spec.containers") {
             let own = text(container, "name").to_string();
-            let exact = images.iter().find(|(name, _)| *name == own);
-            if let Some((_, image)) = exact.or(images.iter().find(|(name, _)| name == "*")) {
+            let named = |name: &str| images.iter().rfind(|(of, _)| of == name);
+            if let Some((_, image)) = named(&own).or_else(|| named("*")) {
                 value::put(container, "image", image.as_str());
             }
         }
-        Ok(())
-    }
-
-    /// Changes the container that `-c` names, else adds one if there is an image for it. Answers
-    /// which one is meant.
-    fn change_or_add(&self, copy: &mut Value) -> Result<String, Fail> {
-        let named = self.flag("container");
-        let image = self.flag("image");
-        let known = list(copy, "spec.containers").iter().any(|c| text(c, "name") == named);
-        if !named.is_empty() && known {
-            for container in value::list_mut(copy, "spec.containers") {
-                if text(container, "name") != named {
-                    continue;
-                }
-                if !image.is_empty() {
-                    value::put(container, "image", image);
-                }
-                if !self.words.is_empty() {
-                    let other = if self.words_field() == "command" { "args" } else { "" };
-                    value::remove(container, other);
-                    value::put(container, self.words_field(), json!(self.words));
-                }
-                if self.stdin {
-                    value::put(container, "stdin", true);
-                }
-                if self.tty {
-                    value::put(container, "tty", true);
-                }
+        let mut name = self.flag("container").to_string();
+        if name.is_empty() || container_mut(copy, &name).is_none() {
+            if self.flag("image").is_empty() {
+                return match images.is_empty() {
+                    false => Ok(String::new()),
+                    true => fail("you must specify image when creating new container"),
+                };
             }
-            return Ok(named.to_string());
+            name = self.name(copy);
+            let container = json!({"name": name, "terminationMessagePolicy": "File"});
+            debug_profile::push(copy, "spec.containers", container);
         }
-        if image.is_empty() {
-            return match named {
-                "" => Ok(String::new()),
-                named => fail(format!("you must specify image when creating new container {}", quote(named))),
-            };
-        }
-        let name = self.name(copy);
-        let container = self.container(&name)?;
-        if let Some(Value::Array(all)) = value::at_mut(copy, "spec.containers") {
-            all.push(container);
+        if let Some(container) = container_mut(copy, &name) {
+            self.put_flags(container)?;
         }
         Ok(name)
     }
@@ -340,4 +336,112 @@ fn state_of<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
         ["status.containerStatuses", "status.initContainerStatuses", "status.ephemeralContainerStatuses"];
     let mut all = lists.iter().flat_map(|l| list(pod, l));
     all.find(|s| text(s, "name") == container).map(|s| at(s, "state"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Asked, Server, refusal};
+
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+
+    fn pod() -> Value {
+        let container = |name: &str| {
+            json!({"name": name, "image": "i", "args": ["x"], "livenessProbe": {},
+                "securityContext": {"capabilities": {"add": ["CHOWN"]}}})
+        };
+        json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "p", "namespace": "default", "labels": {"l": "1"}, "annotations": {"a": "1"}},
+            "spec": {"nodeName": "n", "initContainers": [{"name": "init"}], "securityContext": {"runAsUser": 1000},
+                "containers": [container("a"), container("b")], "ephemeralContainers": [{"name": "e"}]}})
+    }
+
+    /// What `debug p` with these flags sends, and what it says.
+    async fn debug(flags: &str) -> (Vec<Asked>, crate::testing::Said) {
+        let server = Server::start().await;
+        server.hold(&format!("{PODS}/p"), pod());
+        server.hold(&format!("{PODS}/p/ephemeralcontainers"), pod());
+        let words: Vec<&str> = ["debug", "p"].into_iter().chain(flags.split_whitespace()).collect();
+        let said = server.kubectl(&words).await;
+        (server.asked().into_iter().filter(|asked| asked.method != "GET").collect(), said)
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_what_the_flags_say() {
+        let (asked, said) = debug("--copy-to=c --set-image=a=y,*=z --share-processes=false").await;
+        assert_eq!((asked.len(), said.code), (1, 0), "{said:?}");
+        let made = &asked[0].body;
+        let images: Vec<&Value> = list(made, "spec.containers").iter().map(|c| &c["image"]).collect();
+        assert_eq!(images, ["y", "z"]);
+        // Only images were set: no profile is applied, as in kubectl.
+        assert_eq!(
+            (&made["metadata"]["labels"]["l"], &made["spec"]["initContainers"][0]["name"]),
+            (&json!("1"), &json!("init"))
+        );
+        assert_eq!(made["spec"]["shareProcessNamespace"], false);
+        assert!(made["spec"]["nodeName"].is_null() && made["spec"]["ephemeralContainers"].is_null());
+
+        let (asked, _) =
+            debug("--copy-to=c --same-node -c a --env=E=1 --image-pull-policy=Never -- sh").await;
+        let (made, a) = (&asked[0].body, &asked[0].body["spec"]["containers"][0]);
+        assert_eq!(
+            (&made["spec"]["nodeName"], &a["command"], &a["args"]),
+            (&json!("n"), &json!(["sh"]), &Value::Null)
+        );
+        assert_eq!((&a["env"][0]["name"], &a["imagePullPolicy"]), (&json!("E"), &json!("Never")));
+        // The legacy profile drops the labels and nothing else.
+        assert!(made["metadata"]["labels"].is_null() && made["spec"]["shareProcessNamespace"].is_null());
+        assert_eq!((&made["metadata"]["annotations"]["a"], &a["livenessProbe"]), (&json!("1"), &json!({})));
+    }
+
+    #[tokio::test]
+    async fn a_profile_changes_the_container_that_is_debugged() {
+        let (asked, said) = debug("--copy-to=c -c b --profile=general --keep-labels -- sh").await;
+        let made = &asked[0].body;
+        let b = &made["spec"]["containers"][1];
+        assert_eq!(b["securityContext"]["capabilities"]["add"], json!(["CHOWN", "SYS_PTRACE"]));
+        assert_eq!(
+            (&made["spec"]["shareProcessNamespace"], &made["metadata"]["labels"]["l"]),
+            (&json!(true), &json!("1"))
+        );
+        assert!(made["metadata"]["annotations"].is_null() && b["livenessProbe"].is_null());
+        assert!(said.err.contains("Non-root user is configured"), "{said:?}");
+
+        let (asked, said) = debug("--image=busybox --target=a --profile=netadmin -c d").await;
+        let added = &asked[0].body["spec"]["ephemeralContainers"][0];
+        assert_eq!(added["securityContext"]["capabilities"]["add"], json!(["NET_ADMIN", "NET_RAW"]));
+        assert_eq!((&added["name"], &added["targetContainerName"]), (&json!("d"), &json!("a")));
+        assert!(said.out.starts_with("Targeting container \"a\"."), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn the_original_goes_only_when_its_copy_is_there() {
+        let (asked, _) = debug("--copy-to=c --replace --set-image=*=z").await;
+        let methods: Vec<&str> = asked.iter().map(|asked| asked.method.as_str()).collect();
+        assert_eq!(methods, ["POST", "DELETE"]);
+        let server =
+            Server::start_with(|asked| (asked.method == "POST").then(|| refusal(403, "Forbidden", "no")))
+                .await;
+        server.hold(&format!("{PODS}/p"), pod());
+        let said = server.kubectl(&["debug", "p", "--copy-to=c", "--replace", "--set-image=*=z"]).await;
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(server.object(&format!("{PODS}/p")).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_done_is_refused() {
+        for (flags, why) in [
+            ("--copy-to=c -c new -- sh", "you must specify image when creating new container"),
+            ("--image=Busybox", "invalid image name \"Busybox\": invalid reference format"),
+            ("--image=i --image-pull-policy=Soon", "invalid image pull policy: Soon"),
+            (
+                "--copy-to=c --set-image=a=B",
+                "invalid image name \"B\" for container \"a\": invalid reference format",
+            ),
+        ] {
+            let (asked, said) = debug(flags).await;
+            assert_eq!((asked.len(), said.code), (0, 1), "{flags}");
+            assert!(said.err.contains(why), "{said:?}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata};
 use super::exec::{self, Session};
+use super::image::is_reference;
 use super::wait::{Away, until};
 use crate::builder::Info;
 use crate::ctx::Ctx;
@@ -30,9 +31,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if image.is_empty() {
         return text("--image is required");
     }
-    if image.contains(char::is_whitespace)
-        || image.chars().any(|c| c.is_ascii_uppercase() && !image.contains('/'))
-    {
+    if !is_reference(&image) {
         return text(format!("Invalid image name {}: invalid reference format", quote(&image)));
     }
     if remove && !attach && !interactive && dry_run == DryRun::No {

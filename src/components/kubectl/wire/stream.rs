@@ -5,7 +5,6 @@ use super::http::{Dial, Duplex, fail_of};
 use super::outcome;
 use crate::error::{Fail, Refusal, text as fail};
 use crate::output::Output;
-use api::value;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use http::{Request, StatusCode};
