@@ -1,10 +1,11 @@
 //! What a folder changes in everything below it, in kustomize's order.
 
 use super::load::{self, Kustomization};
-use super::refs::{self, each};
+use super::refs::each;
 use super::{Resource, target};
 use crate::error::{Fail, text as fail};
 use crate::manifest;
+use crate::print::json;
 use api::value::{self, at, text};
 use api::{kinds, patch, strategic};
 use serde_json::{Value, json};
@@ -29,26 +30,15 @@ const CLUSTER: [&str; 13] = [
     "VolumeAttachment",
 ];
 
-pub fn run(
-    kustomization: &Kustomization,
-    root: &Path,
-    all: &mut Vec<Resource>,
-    mut before: Vec<(String, String)>,
-) -> Result<(), Fail> {
-    patches(kustomization, root, all, &mut before)?;
-    namespace(all, kustomization.text("namespace"));
+pub fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
+    patches(kustomization, root, all)?;
+    namespace(all, kustomization.text("namespace"))?;
     names(all, kustomization.text("namePrefix"), kustomization.text("nameSuffix"));
     labels(kustomization, all);
     annotations(all, kustomization.at("commonAnnotations"));
     json_patches(kustomization, root, all)?;
     replicas(all, kustomization.list("replicas"))?;
     images(all, kustomization);
-    refs::follow(all, &before);
-    for (resource, old) in all.iter_mut().zip(before) {
-        if !resource.known.contains(&old) {
-            resource.known.push(old);
-        }
-    }
     Ok(())
 }
 
@@ -65,17 +55,12 @@ fn source(root: &Path, item: &Value) -> Result<Vec<u8>, Fail> {
     }
 }
 
-fn patches(
-    kustomization: &Kustomization,
-    root: &Path,
-    all: &mut Vec<Resource>,
-    before: &mut Vec<(String, String)>,
-) -> Result<(), Fail> {
+fn patches(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
     for entry in kustomization.list("patchesStrategicMerge").iter().filter_map(Value::as_str) {
         // Inline text has several lines, a path has one.
         let bytes = if entry.contains('\n') { entry.as_bytes().to_vec() } else { load::file(root, entry)? };
         for document in manifest::kustomize_documents(&bytes).map_err(Fail::Text)? {
-            by_own_name(&document, all, before)?;
+            by_own_name(&document, all)?;
         }
     }
     for item in kustomization.list("patches") {
@@ -92,15 +77,16 @@ fn patches(
                 }
                 (Value::Array(_), true) => {
                     for resource in chosen(goal, all)? {
+                        all[resource].remember_place();
                         json_patch(&mut all[resource], &document)?;
                     }
                 }
                 (Value::Object(_), true) => {
                     for resource in chosen(goal, all)?.into_iter().rev() {
-                        merge(resource, &document, all, before, item)?;
+                        merge(resource, &document, all, item)?;
                     }
                 }
-                (Value::Object(_), false) => by_own_name(&document, all, before)?,
+                (Value::Object(_), false) => by_own_name(&document, all)?,
                 _ => return fail("unable to parse SM or JSON patch from one of patches"),
             }
         }
@@ -118,13 +104,9 @@ fn chosen(goal: &Value, all: &[Resource]) -> Result<Vec<usize>, Fail> {
     Ok(found)
 }
 
-fn by_own_name(
-    document: &Value,
-    all: &mut Vec<Resource>,
-    before: &mut Vec<(String, String)>,
-) -> Result<(), Fail> {
+fn by_own_name(document: &Value, all: &mut Vec<Resource>) -> Result<(), Fail> {
     match target::named_by(document, all).as_slice() {
-        [one] => merge(*one, document, all, before, &Value::Null),
+        [one] => merge(*one, document, all, &Value::Null),
         found => {
             let id = Resource::new(document.clone()).id();
             let why = if found.is_empty() { "no matches for Id" } else { "multiple matches for Id" };
@@ -137,19 +119,15 @@ fn by_own_name(
 
 /// A strategic merge patch; name and kind stay unless the options let them change. `$patch: delete`
 /// takes the object away.
-fn merge(
-    index: usize,
-    document: &Value,
-    all: &mut Vec<Resource>,
-    before: &mut Vec<(String, String)>,
-    item: &Value,
-) -> Result<(), Fail> {
+fn merge(index: usize, document: &Value, all: &mut Vec<Resource>, item: &Value) -> Result<(), Fail> {
     if text(document, "$patch") == "delete" {
         all.remove(index);
-        before.remove(index);
         return Ok(());
     }
     let resource = &mut all[index];
+    if value::flag(item, "options.allowNameChange") || value::flag(item, "options.allowKindChange") {
+        resource.remember_place();
+    }
     let mut document = document.clone();
     for (path, option) in [
         ("metadata.name", "options.allowNameChange"),
@@ -183,37 +161,68 @@ fn json_patches(kustomization: &Kustomization, root: &Path, all: &mut [Resource]
 // -- namespace and names
 // ----------------------------------------------------------------------------------------------
 
-fn is_cluster_scoped(resource: &Resource) -> bool {
+/// Records whether an object has no namespace.
+pub fn is_cluster_scoped(resource: &Resource) -> bool {
     match kinds::find(resource.group(), resource.version(), resource.kind()) {
         Some(kind) => !kind.namespaced,
         None => CLUSTER.contains(&resource.kind()),
     }
 }
 
-fn namespace(all: &mut [Resource], namespace: &str) {
-    if namespace.is_empty() {
-        return;
+/// Sets the namespace of a map that is at a path, or `made` if it is not there.
+fn put_namespace(object: &mut Value, path: &str, namespace: &str, made: bool) {
+    if made || value::at_mut(object, path).is_some() {
+        value::put(object, path, namespace);
     }
-    for resource in all {
-        if resource.kind() == "Namespace" && resource.group().is_empty() {
-            value::put(&mut resource.object, "metadata.name", namespace);
-        } else if !is_cluster_scoped(resource) {
-            value::put(&mut resource.object, "metadata.namespace", namespace);
+}
+
+fn namespace(all: &mut [Resource], namespace: &str) -> Result<(), Fail> {
+    if namespace.is_empty() {
+        return Ok(());
+    }
+    for index in 0..all.len() {
+        let resource = &mut all[index];
+        resource.remember_place();
+        let (kind, core) = (resource.kind().to_string(), resource.group().is_empty());
+        let cluster_scoped = is_cluster_scoped(resource);
+        let object = &mut resource.object;
+        if kind == "Namespace" && core {
+            value::put(object, "metadata.name", namespace);
+        } else if !cluster_scoped {
+            value::put(object, "metadata.namespace", namespace);
         }
-        if resource.kind().ends_with("RoleBinding") {
-            each(&mut resource.object, &["subjects", "*"], &mut |subject| {
-                if text(subject, "kind") == "ServiceAccount" && text(subject, "name") == "default" {
+        match kind.as_str() {
+            "RoleBinding" | "ClusterRoleBinding" => each(object, &["subjects"], &mut |subject| {
+                if text(subject, "name") == "default" {
                     value::put(subject, "namespace", namespace);
                 }
-            });
+            }),
+            "APIService" => put_namespace(object, "spec.service.namespace", namespace, true),
+            "CustomResourceDefinition" => {
+                let path = "spec.conversion.webhook.clientConfig.service.namespace";
+                put_namespace(object, path, namespace, false);
+            }
+            _ => {}
+        }
+        let id = all[index].id();
+        let same: Vec<String> =
+            all.iter().filter(|r| r.id() == id).map(|r| json::compact(&r.object)).collect();
+        if same.len() > 1 {
+            return fail(format!("namespace transformation produces ID conflict: [{}]", same.join(" ")));
         }
     }
+    Ok(())
 }
 
 fn names(all: &mut [Resource], prefix: &str, suffix: &str) {
     for resource in all.iter_mut().filter(|r| !KEEP_NAME.contains(&r.kind())) {
-        let name = format!("{prefix}{}{suffix}", resource.name());
-        value::put(&mut resource.object, "metadata.name", name);
+        resource.prefixes.push(prefix.into());
+        resource.suffixes.push(suffix.into());
+        if !prefix.is_empty() || !suffix.is_empty() {
+            resource.remember_place();
+            let name = format!("{prefix}{}{suffix}", resource.name());
+            value::put(&mut resource.object, "metadata.name", name);
+        }
     }
 }
 
@@ -244,8 +253,8 @@ fn selectors(kind: &str) -> (&'static [&'static str], &'static [&'static str]) {
             &[],
             &[
                 "spec.podSelector.matchLabels",
-                "spec.ingress.*.from.*.podSelector.matchLabels",
-                "spec.egress.*.to.*.podSelector.matchLabels",
+                "spec.ingress.from.podSelector.matchLabels",
+                "spec.egress.to.podSelector.matchLabels",
             ],
         ),
         _ => (&[], &[]),
@@ -254,11 +263,11 @@ fn selectors(kind: &str) -> (&'static [&'static str], &'static [&'static str]) {
 
 /// Selectors inside a pod's spec, which are followed where the pod's own are made.
 const WITHIN: [&str; 5] = [
-    "spec.template.spec.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution.*.podAffinityTerm.labelSelector.matchLabels",
-    "spec.template.spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution.*.labelSelector.matchLabels",
-    "spec.template.spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution.*.podAffinityTerm.labelSelector.matchLabels",
-    "spec.template.spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution.*.labelSelector.matchLabels",
-    "spec.template.spec.topologySpreadConstraints.*.labelSelector.matchLabels",
+    "spec.template.spec.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution.podAffinityTerm.labelSelector.matchLabels",
+    "spec.template.spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution.labelSelector.matchLabels",
+    "spec.template.spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution.podAffinityTerm.labelSelector.matchLabels",
+    "spec.template.spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution.labelSelector.matchLabels",
+    "spec.template.spec.topologySpreadConstraints.labelSelector.matchLabels",
 ];
 
 fn put_pairs(map: &mut Value, pairs: &Value) {
@@ -375,7 +384,7 @@ fn images(all: &mut [Resource], kustomization: &Kustomization) {
     for rule in kustomization.images() {
         for resource in all.iter_mut() {
             for list in ["containers", "initContainers"] {
-                each(&mut resource.object, &["**", list, "*", "image"], &mut |image| {
+                each(&mut resource.object, &["**", list, "image"], &mut |image| {
                     if let Some(new) = image.as_str().and_then(|i| renamed(i, rule)) {
                         *image = new.into();
                     }

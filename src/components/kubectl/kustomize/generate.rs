@@ -1,7 +1,7 @@
 //! ConfigMaps and Secrets from literals and files, and the hash that is a part of their names.
 
+use super::Resource;
 use super::load::{self, Kustomization};
-use super::{Resource, refs};
 use crate::error::{Fail, text};
 use crate::print::json;
 use api::value;
@@ -185,14 +185,13 @@ fn content_hash(object: &Value) -> String {
     hash(&content)
 }
 
-/// Names with hashes, everywhere.
+/// Puts hashes behind the names of generated objects.
 pub fn add_hashes(all: &mut [Resource]) {
-    let before: Vec<(String, String)> = all.iter().map(|r| super::place(&r.object)).collect();
     for resource in all.iter_mut().filter(|r| r.hashed) {
         let name = format!("{}-{}", resource.name(), content_hash(&resource.object));
+        resource.remember_place();
         value::put(&mut resource.object, "metadata.name", name);
     }
-    refs::follow(all, &before);
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@
 //! ## How this one works
 //! [`build`] goes down the folders and, on its way up, applies each folder's changes to all that
 //! was found below it (`accumulate`): generators, patches, namespace, prefix, labels, annotations,
-//! replicas, images. After each folder whoever names a renamed object is corrected ([`refs`]).
-//! Hashes come last, then everything is put into the order in which it can be applied.
+//! replicas, images. Hashes come last; then whoever names a renamed object is corrected ([`refs`])
+//! and everything is put into the order in which it can be applied.
 //! ## Left out
 //! Components, replacements and vars, generators and transformers as plugins, Helm charts, own
 //! `configurations` and `openapi`, bases in git, `buildMetadata`, `images.tagSuffix`,
@@ -36,20 +36,30 @@ use load::Kustomization;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+/// Namespace and name.
+type Place = (String, String);
+
 /// One object on its way up.
 #[derive(Clone, Debug)]
 pub struct Resource {
     pub object: Value,
-    /// Namespace and name under which it was known at each level, the first one first.
-    pub known: Vec<(String, String)>,
+    /// Where it was before each change of its place, the first one first.
+    pub known: Vec<Place>,
+    /// What was put before its name at each level, also if it was nothing.
+    pub prefixes: Vec<String>,
+    /// The same behind its name.
+    pub suffixes: Vec<String>,
     /// Its name gets a hash of its content.
     pub hashed: bool,
 }
 
 impl Resource {
     pub fn new(object: Value) -> Resource {
-        let known = vec![place(&object)];
-        Resource { object, known, hashed: false }
+        Resource { object, known: vec![], prefixes: vec![], suffixes: vec![], hashed: false }
+    }
+    /// Remembers where it is before that changes.
+    pub fn remember_place(&mut self) {
+        self.known.push(place(&self.object));
     }
     pub fn kind(&self) -> &str {
         value::text(&self.object, "kind")
@@ -81,7 +91,7 @@ impl Resource {
     }
 }
 
-fn place(object: &Value) -> (String, String) {
+fn place(object: &Value) -> Place {
     (value::text(object, "metadata.namespace").into(), value::text(object, "metadata.name").into())
 }
 
@@ -114,6 +124,7 @@ pub async fn build(dir: &Path, shown: &str) -> Result<Built, Fail> {
     let root = folder(dir, shown)?;
     let mut found = accumulate(&root, &mut vec![], &mut warnings).await?;
     generate::add_hashes(&mut found);
+    refs::follow(&mut found)?;
     if !Kustomization::load(&root)?.keeps_order() {
         order::sort(&mut found);
     }
@@ -184,8 +195,7 @@ async fn accumulate(
     }
     above.pop();
     generate::run(&kustomization, root, &mut all)?;
-    let before: Vec<(String, String)> = all.iter().map(|r| place(&r.object)).collect();
-    change::run(&kustomization, root, &mut all, before)?;
+    change::run(&kustomization, root, &mut all)?;
     Ok(all)
 }
 

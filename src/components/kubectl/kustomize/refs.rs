@@ -1,139 +1,309 @@
-//! Who names whom: when an object gets another name, those that name it are corrected.
+//! Who names whom: when an object got another name or namespace, those that name it are corrected.
+//!
+//! Source: kustomize, `api/filters/nameref` and `builtinpluginconsts/namereference.go`. A reference
+//! leads to the one object that had its name before and that the referrer can reach: an object of
+//! the same namespace, a cluster-scoped one, or, for a role binding, a service account.
 
-use super::Resource;
-use api::value;
+use super::change::is_cluster_scoped;
+use super::{Place, Resource};
+use crate::error::{Fail, text as fail};
+use api::value::{self, at, text};
 use serde_json::Value;
 
-/// Kind that is named, and the paths of its name; `*` goes through a list, a first `**` looks at
-/// any depth.
-const REFERENCES: &[(&str, &[&str])] = &[
-    (
-        "ConfigMap",
-        &[
-            "**.configMapKeyRef.name",
-            "**.configMapRef.name",
-            "**.volumes.*.configMap.name",
-            "**.sources.*.configMap.name",
-            "rules.*.resourceNames.*",
-        ],
-    ),
-    (
-        "Secret",
-        &[
-            "**.secretKeyRef.name",
-            "**.secretRef.name",
-            "**.volumes.*.secret.secretName",
-            "**.sources.*.secret.name",
-            "**.imagePullSecrets.*.name",
-            "secrets.*.name",
-            "spec.tls.*.secretName",
-            "spec.azureFile.secretName",
-            "parameters.secretName",
-            "parameters.adminSecretName",
-            "parameters.userSecretName",
-            "parameters.secretRef",
-            "rules.*.resourceNames.*",
-        ],
-    ),
-    (
-        "Service",
-        &[
-            "spec.serviceName",
-            "spec.defaultBackend.service.name",
-            "spec.rules.*.http.paths.*.backend.service.name",
-            "spec.rules.*.backendRefs.*.name",
-        ],
-    ),
-    ("ServiceAccount", &["**.serviceAccountName", "**.serviceAccount"]),
-    ("PersistentVolumeClaim", &["**.persistentVolumeClaim.claimName"]),
-    ("PersistentVolume", &["spec.volumeName", "rules.*.resourceNames.*"]),
-    ("StorageClass", &["spec.storageClassName", "spec.volumeClaimTemplates.*.spec.storageClassName"]),
-    ("PriorityClass", &["**.priorityClassName"]),
-    ("IngressClass", &["spec.ingressClassName"]),
+/// Where the spec of a pod stands, in the kinds whose ConfigMaps and Secrets are followed.
+const PODS: [(&str, &str); 8] = [
+    ("Pod", "spec"),
+    ("PodTemplate", "template spec"),
+    ("Deployment", "spec template spec"),
+    ("ReplicaSet", "spec template spec"),
+    ("DaemonSet", "spec template spec"),
+    ("StatefulSet", "spec template spec"),
+    ("Job", "spec template spec"),
+    ("CronJob", "spec jobTemplate spec template spec"),
 ];
-/// References that say the kind beside the name.
-const KINDED: &[&str] = &["roleRef", "spec.scaleTargetRef", "subjects.*"];
-/// References to a Service that say its namespace beside its name: the kind that has them, and the
-/// path.
-const SERVICES: &[(&str, &str)] = &[
-    ("ValidatingWebhookConfiguration", "webhooks.*.clientConfig.service"),
-    ("MutatingWebhookConfiguration", "webhooks.*.clientConfig.service"),
-    ("APIService", "spec.service"),
+/// What a pod names: the kind and the path within the pod's spec.
+const IN_PODS: [(&str, &str); 13] = [
+    ("ConfigMap", "volumes configMap name"),
+    ("ConfigMap", "containers env valueFrom configMapKeyRef name"),
+    ("ConfigMap", "initContainers env valueFrom configMapKeyRef name"),
+    ("ConfigMap", "containers envFrom configMapRef name"),
+    ("ConfigMap", "initContainers envFrom configMapRef name"),
+    ("ConfigMap", "volumes projected sources configMap name"),
+    ("Secret", "volumes secret secretName"),
+    ("Secret", "containers env valueFrom secretKeyRef name"),
+    ("Secret", "initContainers env valueFrom secretKeyRef name"),
+    ("Secret", "containers envFrom secretRef name"),
+    ("Secret", "initContainers envFrom secretRef name"),
+    ("Secret", "imagePullSecrets name"),
+    ("Secret", "volumes projected sources secret name"),
+];
+/// The same of other kinds. Kustomize follows these in fewer kinds, and in one more.
+const ALSO_IN_PODS: [(&str, &str); 3] = [
+    ("ServiceAccount", "serviceAccountName"),
+    ("PersistentVolumeClaim", "volumes persistentVolumeClaim claimName"),
+    ("PriorityClass", "priorityClassName"),
+];
+/// Referrer, kind that is named, path. A path that leads to a map names by `name` and `namespace`.
+const OTHERS: &[(&str, &str, &str)] = &[
+    ("HorizontalPodAutoscaler", "Deployment", "spec scaleTargetRef name"),
+    ("HorizontalPodAutoscaler", "ReplicationController", "spec scaleTargetRef name"),
+    ("HorizontalPodAutoscaler", "ReplicaSet", "spec scaleTargetRef name"),
+    ("HorizontalPodAutoscaler", "StatefulSet", "spec scaleTargetRef name"),
+    ("Node", "ConfigMap", "spec configSource configMap"),
+    ("Role", "ConfigMap", "rules resourceNames"),
+    ("ClusterRole", "ConfigMap", "rules resourceNames"),
+    ("Ingress", "ConfigMap", "metadata annotations nginx.ingress.kubernetes.io/fastcgi-params-configmap"),
+    ("Ingress", "Secret", "spec tls secretName"),
+    ("Ingress", "Secret", "metadata annotations ingress.kubernetes.io/auth-secret"),
+    ("Ingress", "Secret", "metadata annotations nginx.ingress.kubernetes.io/auth-secret"),
+    ("Ingress", "Secret", "metadata annotations nginx.ingress.kubernetes.io/auth-tls-secret"),
+    ("ServiceAccount", "Secret", "imagePullSecrets name"),
+    ("StorageClass", "Secret", "parameters secretName"),
+    ("StorageClass", "Secret", "parameters adminSecretName"),
+    ("StorageClass", "Secret", "parameters userSecretName"),
+    ("StorageClass", "Secret", "parameters secretRef"),
+    ("Role", "Secret", "rules resourceNames"),
+    ("ClusterRole", "Secret", "rules resourceNames"),
+    ("PersistentVolume", "Secret", "spec azureFile secretName"),
+    ("StatefulSet", "Service", "spec serviceName"),
+    ("Ingress", "Service", "spec rules http paths backend serviceName"),
+    ("Ingress", "Service", "spec backend serviceName"),
+    ("Ingress", "Service", "spec rules http paths backend service name"),
+    ("Ingress", "Service", "spec defaultBackend service name"),
+    ("APIService", "Service", "spec service name"),
+    ("ValidatingWebhookConfiguration", "Service", "webhooks clientConfig service"),
+    ("MutatingWebhookConfiguration", "Service", "webhooks clientConfig service"),
+    ("RoleBinding", "Role", "roleRef name"),
+    ("RoleBinding", "ClusterRole", "roleRef name"),
+    ("ClusterRoleBinding", "ClusterRole", "roleRef name"),
+    ("RoleBinding", "ServiceAccount", "subjects"),
+    ("ClusterRoleBinding", "ServiceAccount", "subjects"),
+    ("PersistentVolumeClaim", "PersistentVolume", "spec volumeName"),
+    ("ClusterRole", "PersistentVolume", "rules resourceNames"),
+    ("PersistentVolume", "StorageClass", "spec storageClassName"),
+    ("PersistentVolumeClaim", "StorageClass", "spec storageClassName"),
+    ("StatefulSet", "StorageClass", "spec volumeClaimTemplates spec storageClassName"),
+    ("Ingress", "IngressClass", "spec ingressClassName"),
+    ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy", "spec policyName"),
 ];
 
-/// Namespace and name.
-type Place = (String, String);
-
-/// Corrects every reference to an object whose place was `before` (in the order of `all`).
-pub fn follow(all: &mut [Resource], before: &[Place]) {
-    let moved: Vec<(String, Place, Place)> = all
-        .iter()
-        .zip(before)
-        .filter(|(r, old)| super::place(&r.object) != **old)
-        .map(|(r, old)| (r.kind().to_string(), old.clone(), super::place(&r.object)))
-        .collect();
-    if moved.is_empty() {
-        return;
+/// The references that a kind may have: the kind that is named, and the path.
+fn references(kind: &str) -> Vec<(&'static str, String)> {
+    let mut all = vec![];
+    let mut within = |spec: &str, paths: &[(&'static str, &str)]| {
+        all.extend(paths.iter().map(|(named, path)| (*named, format!("{spec} {path}"))));
+    };
+    if let Some((_, spec)) = PODS.iter().find(|(of, _)| *of == kind) {
+        within(spec, &IN_PODS);
+        if !matches!(kind, "PodTemplate" | "ReplicaSet") {
+            within(spec, &ALSO_IN_PODS);
+        }
     }
-    for (resource, (namespace, _)) in all.iter_mut().zip(before) {
-        // Of several with one name the one in the same namespace is meant.
-        let new_name = |kind: &str, name: &str, wanted: &str| {
-            let mut same = moved.iter().filter(|(k, (_, n), _)| k == kind && n == name);
-            let here = same.clone().find(|(_, (ns, _), _)| ns == wanted);
-            here.or_else(|| same.next()).map(|(_, _, new)| new.clone())
-        };
-        for (kind, paths) in REFERENCES {
-            for path in *paths {
-                let steps: Vec<&str> = path.split('.').collect();
-                each(&mut resource.object, &steps, &mut |found| {
-                    if let Some((_, name)) = found.as_str().and_then(|n| new_name(kind, n, namespace)) {
-                        *found = name.into();
-                    }
-                });
-            }
-        }
-        let own_kind = resource.kind().to_string();
-        let services = SERVICES.iter().filter(|(of, _)| *of == own_kind).map(|(_, path)| (*path, "Service"));
-        // An empty kind: the reference says its own.
-        for (path, kind) in KINDED.iter().map(|path| (*path, "")).chain(services) {
-            let steps: Vec<&str> = path.split('.').collect();
-            each(&mut resource.object, &steps, &mut |found| {
-                let said = value::text(found, "kind").to_string();
-                let kind = if kind.is_empty() { said.as_str() } else { kind };
-                let name = value::text(found, "name").to_string();
-                let own = value::text(found, "namespace").to_string();
-                if let Some((space, name)) =
-                    new_name(kind, &name, if own.is_empty() { namespace } else { &own })
-                {
-                    value::put(found, "name", name);
-                    if !own.is_empty() && !space.is_empty() {
-                        value::put(found, "namespace", space);
-                    }
-                }
-            });
-        }
+    if kind == "ReplicationController" {
+        within("spec template spec", &ALSO_IN_PODS);
+    }
+    let others = OTHERS.iter().filter(|(of, _, _)| *of == kind);
+    all.extend(others.map(|(_, named, path)| (*named, path.to_string())));
+    all
+}
+
+/// An object as a referrer sees it.
+struct Candidate {
+    kind: String,
+    group: String,
+    place: Place,
+    cluster_scoped: bool,
+    known: Vec<Place>,
+    prefixes: Vec<String>,
+    suffixes: Vec<String>,
+}
+
+/// The namespace that counts: what names none is in `default`.
+fn effective<'a>(namespace: &'a str, cluster_scoped: bool) -> &'a str {
+    match namespace {
+        _ if cluster_scoped => "_non_namespaceable_",
+        "" => "default",
+        named => named,
     }
 }
 
-/// Calls `f` with everything at a path.
+/// Records whether two lists end alike, as far as the shorter one goes.
+fn end_alike(a: &[String], b: &[String]) -> bool {
+    a.iter().rev().zip(b.iter().rev()).all(|(x, y)| x == y)
+}
+
+impl Candidate {
+    fn of(resource: &Resource) -> Candidate {
+        Candidate {
+            kind: resource.kind().into(),
+            group: resource.group().into(),
+            place: super::place(&resource.object),
+            cluster_scoped: is_cluster_scoped(resource),
+            known: resource.known.clone(),
+            prefixes: resource.prefixes.clone(),
+            suffixes: resource.suffixes.clone(),
+        }
+    }
+
+    fn now(&self) -> &str {
+        effective(&self.place.0, self.cluster_scoped)
+    }
+
+    fn original(&self) -> &str {
+        effective(&self.known.first().unwrap_or(&self.place).0, self.cluster_scoped)
+    }
+
+    /// `either`: a list that is empty is like every other.
+    fn has_affixes_of(&self, other: &Candidate, either: bool) -> bool {
+        let alike = |a: &[String], b: &[String]| {
+            let named = |list: &[String]| list.iter().any(|affix| !affix.is_empty());
+            (either && (!named(a) || !named(b))) || end_alike(a, b)
+        };
+        alike(&self.prefixes, &other.prefixes) && alike(&self.suffixes, &other.suffixes)
+    }
+}
+
+/// Somebody who names others.
+struct Referrer<'a> {
+    own: &'a Candidate,
+    /// What it can reach.
+    reach: Vec<&'a Candidate>,
+    /// `roleRef`: kind and group of what is named there.
+    role: (String, String),
+}
+
+impl<'a> Referrer<'a> {
+    fn of(object: &Value, own: &'a Candidate, all: &'a [Candidate]) -> Referrer<'a> {
+        let binding = own.kind == "RoleBinding";
+        let accounts = value::list(object, "subjects").iter().filter(|s| text(s, "kind") == "ServiceAccount");
+        let spaces: Vec<&str> = accounts.filter_map(|s| s["namespace"].as_str()).collect();
+        let reaches = |to: &&Candidate| {
+            own.cluster_scoped
+                || to.cluster_scoped
+                || to.now() == own.now()
+                || (binding && spaces.contains(&to.place.0.as_str()))
+        };
+        let part = |path: &str| text(object, path).to_string();
+        Referrer {
+            own,
+            reach: all.iter().filter(reaches).collect(),
+            role: (part("roleRef.kind"), part("roleRef.apiGroup")),
+        }
+    }
+
+    /// The object of a kind that had this name before.
+    ///
+    /// # Errors
+    /// There are several, of which none fits better than the others.
+    fn find(
+        &self,
+        kind: &str,
+        path: &str,
+        name: &str,
+        space: Option<&str>,
+    ) -> Result<Option<&'a Candidate>, Fail> {
+        let of_role = path == "roleRef name" && !self.role.0.is_empty();
+        // Of other namespaces service accounts alone are named; what else is in reach there only
+        // says which namespaces are known.
+        let own = |to: &Candidate| self.own.cluster_scoped || to.cluster_scoped || to.now() == self.own.now();
+        let named = |to: &&&Candidate| {
+            to.kind == kind
+                && (kind == "ServiceAccount" || own(to))
+                && to.known.iter().any(|(_, known)| known == name)
+                && (!of_role || (to.kind == self.role.0 && to.group == self.role.1))
+        };
+        let mut found: Vec<&Candidate> = self.reach.iter().filter(named).copied().collect();
+        if let Some(space) = space {
+            let reached = |of: fn(&Candidate) -> &str| self.reach.iter().any(|to| of(to) == space);
+            match reached(Candidate::original) {
+                true => found.retain(|to| to.original() == space),
+                false => found.retain(|to| to.now() == space),
+            }
+        }
+        if found.len() > 1 {
+            found.retain(|to| to.has_affixes_of(self.own, true));
+        }
+        if found.len() > 1 {
+            found.retain(|to| to.has_affixes_of(self.own, false));
+        }
+        let Some(first) = found.first() else { return Ok(None) };
+        let whole = path.ends_with("subjects") || path.ends_with("service");
+        let same = |to: &&Candidate| to.place.1 == first.place.1 && (!whole || to.place.0 == first.place.0);
+        if found.iter().all(same) {
+            return Ok(Some(first));
+        }
+        let shown: Vec<String> =
+            found.iter().map(|to| format!("{}/{}.{}", to.kind, to.place.1, to.now())).collect();
+        fail(format!(
+            "updating name reference in '{}' field of '{}/{}.{}': found multiple possible referrals: {}",
+            path.replace(' ', "/"),
+            self.own.kind,
+            self.own.place.1,
+            self.own.now(),
+            shown.join(", ")
+        ))
+    }
+
+    /// Corrects one reference: a name, or a map with a name and perhaps a namespace.
+    fn correct(&self, kind: &str, path: &str, found: &mut Value) -> Result<(), Fail> {
+        if let Some(name) = found.as_str() {
+            if let Some(to) = self.find(kind, path, name, None)? {
+                *found = to.place.1.clone().into();
+            }
+            return Ok(());
+        }
+        if !at(found, "name").is_string() {
+            return Ok(());
+        }
+        let space = found["namespace"].as_str();
+        let Some(to) = self.find(kind, path, text(found, "name"), space)? else { return Ok(()) };
+        let (space, name) = &to.place;
+        value::put(found, "name", name.as_str());
+        if !space.is_empty() {
+            value::put(found, "namespace", space.as_str());
+        }
+        Ok(())
+    }
+}
+
+/// Corrects every reference to an object whose place changed.
+///
+/// # Errors
+/// A reference may mean several objects.
+pub fn follow(all: &mut [Resource]) -> Result<(), Fail> {
+    let candidates: Vec<Candidate> = all.iter().map(Candidate::of).collect();
+    if candidates.iter().all(|c| c.known.is_empty()) {
+        return Ok(());
+    }
+    for (resource, own) in all.iter_mut().zip(&candidates) {
+        let referrer = Referrer::of(&resource.object, own, &candidates);
+        for (kind, path) in references(&own.kind) {
+            let steps: Vec<&str> = path.split(' ').collect();
+            let mut outcome = Ok(());
+            each(&mut resource.object, &steps, &mut |found| {
+                if outcome.is_ok() {
+                    outcome = referrer.correct(kind, &path, found);
+                }
+            });
+            outcome?;
+        }
+    }
+    Ok(())
+}
+
+/// Calls `f` with everything at a path; a list on the way, or at its end, means each of its items.
 pub fn each(object: &mut Value, path: &[&str], f: &mut impl FnMut(&mut Value)) {
-    match path {
-        [] => f(object),
-        ["**", rest @ ..] => {
-            each(object, rest, f);
-            match object {
-                Value::Object(map) => map.values_mut().for_each(|inner| each(inner, path, f)),
-                Value::Array(list) => list.iter_mut().for_each(|inner| each(inner, path, f)),
-                _ => {}
+    match (object, path) {
+        (Value::Array(list), _) => list.iter_mut().for_each(|item| each(item, path, f)),
+        (found, []) => f(found),
+        (found, ["**", rest @ ..]) => {
+            each(found, rest, f);
+            if let Value::Object(map) = found {
+                map.values_mut().for_each(|inner| each(inner, path, f));
             }
         }
-        ["*", rest @ ..] => {
-            if let Value::Array(list) = object {
-                list.iter_mut().for_each(|item| each(item, rest, f));
-            }
-        }
-        [step, rest @ ..] => {
-            if let Some(inner) = object.get_mut(*step) {
+        (found, [step, rest @ ..]) => {
+            if let Some(inner) = found.get_mut(*step) {
                 each(inner, rest, f);
             }
         }

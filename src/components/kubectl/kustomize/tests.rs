@@ -234,3 +234,115 @@ spec: {volumeClaimTemplates: [{metadata: {name: data}}]}
         assert_eq!(found[0]["spec"]["volumeClaimTemplates"][0]["metadata"]["labels"], want, "{rule}");
     }
 }
+
+const TWICE: &str = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: hook}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: sa}
+---
+apiVersion: x.io/v1
+kind: Custom
+metadata: {name: cu}
+spec: {configMapKeyRef: {name: c}}
+";
+const ABOVE: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: cross, namespace: third}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: r}
+subjects: [{kind: ServiceAccount, name: sa, namespace: nsb}, {kind: User, name: default}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: p, namespace: nsa}
+spec: {containers: [{name: x, envFrom: [{configMapRef: {name: c}}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: q, namespace: third}
+spec: {containers: [{name: x, envFrom: [{configMapRef: {name: c}}]}]}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: w}
+webhooks: [{name: a.b.c, clientConfig: {service: {name: hook, namespace: nsb}}}]
+";
+
+/// The same objects in two namespaces, under two names, and those above that name them. What is
+/// wanted is what kubectl prints.
+#[tokio::test]
+async fn a_reference_stays_in_its_namespace() {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        dir.path(),
+        &[
+            ("a/kustomization.yaml", "resources: [r.yaml]\nnamePrefix: a-\nnamespace: nsa\n"),
+            ("b/kustomization.yaml", "resources: [r.yaml]\nnameSuffix: -b\nnamespace: nsb\n"),
+            ("a/r.yaml", TWICE),
+            ("b/r.yaml", TWICE),
+            ("o/kustomization.yaml", "resources: [../a, ../b, r.yaml]\n"),
+            ("o/r.yaml", ABOVE),
+        ],
+    );
+    let found = built(dir.path(), "o").await.unwrap();
+    let of = |kind: &str, name: &str| {
+        found.iter().find(|o| o["kind"] == kind && o["metadata"]["name"] == name).unwrap()
+    };
+    let named = |pod: &str| &of("Pod", pod)["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["name"];
+    assert_eq!(named("p"), "a-c", "an object that a folder below renamed is still known by its first name");
+    assert_eq!(named("q"), "c", "there is none in its namespace");
+    let subjects = &of("RoleBinding", "cross")["subjects"];
+    assert_eq!(subjects[0], json!({"kind": "ServiceAccount", "name": "sa-b", "namespace": "nsb"}));
+    let hooks = &of("MutatingWebhookConfiguration", "w")["webhooks"];
+    assert_eq!(hooks[0]["clientConfig"]["service"], json!({"name": "hook-b", "namespace": "nsb"}));
+    assert_eq!(of("Custom", "a-cu")["spec"]["configMapKeyRef"]["name"], "c", "kustomize does not know it");
+}
+
+#[tokio::test]
+async fn a_namespace_reaches_bindings_and_services_and_hides_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let several = "
+apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1.x}
+spec: {group: x}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: b}
+subjects: [{kind: User, name: default}, {kind: ServiceAccount, name: own}]
+";
+    let maps = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c, namespace: x}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: c, namespace: y}
+";
+    write(
+        dir.path(),
+        &[
+            ("k/kustomization.yaml", "resources: [r.yaml]\nnamespace: team\n"),
+            ("k/r.yaml", several),
+            ("c/kustomization.yaml", "resources: [r.yaml]\nnamespace: team\n"),
+            ("c/r.yaml", maps),
+        ],
+    );
+    let found = built(dir.path(), "k").await.unwrap();
+    let of = |kind: &str| found.iter().find(|o| o["kind"] == kind).unwrap();
+    assert_eq!(of("APIService")["spec"]["service"]["namespace"], "team");
+    let subjects = json!([{"kind": "User", "name": "default", "namespace": "team"}, {"kind": "ServiceAccount", "name": "own"}]);
+    assert_eq!(of("ClusterRoleBinding")["subjects"], subjects);
+    let told = built(dir.path(), "c").await.unwrap_err();
+    assert!(told.contains("namespace transformation produces ID conflict"), "{told}");
+}
