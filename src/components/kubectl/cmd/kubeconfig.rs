@@ -136,8 +136,14 @@ fn minify(config: &mut Value, named: &str) -> Result<(), Fail> {
         }
     };
     keep(config, "contexts", &current);
-    keep(config, "clusters", value::text(&context, "context.cluster"));
-    keep(config, "users", value::text(&context, "context.user"));
+    for (list, path, what) in [("users", "context.user", "user"), ("clusters", "context.cluster", "cluster")]
+    {
+        let name = value::text(&context, path);
+        keep(config, list, name);
+        if !name.is_empty() && value::list(config, list).is_empty() {
+            return text(format!("cannot locate {what} {name}"));
+        }
+    }
     Ok(())
 }
 
@@ -288,6 +294,7 @@ pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(),
         }
     }
     change(&mut config)?;
+    ["clusters", "users", "contexts"].iter().for_each(|list| in_order(&mut config[list]));
     // Written beside and moved over, so that a crash leaves the old file or the new one.
     let beside = path.with_file_name(format!(".kubeconfig-{}", uuid::Uuid::new_v4().simple()));
     let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside)?;
@@ -300,6 +307,15 @@ pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(),
         let _ = std::fs::remove_file(&beside); // a part of it, with credentials; the error says what happened
     }
     Ok(written?)
+}
+
+/// Sorts a list of a file by its names, as Go writes the map that it keeps; an empty one is null.
+fn in_order(list: &mut Value) {
+    match list {
+        Value::Array(entries) if entries.is_empty() => *list = Value::Null,
+        Value::Array(entries) => entries.sort_by(|a, b| value::text(a, "name").cmp(value::text(b, "name"))),
+        _ => {}
+    }
 }
 
 /// The entry of a list by its name, made if it is not there.
@@ -322,7 +338,7 @@ pub(super) fn entry<'a>(
     value::as_map(&mut config[list][at][key])
 }
 
-fn named(ctx: &Ctx, expected: &str) -> Result<String, Fail> {
+pub(super) fn named(ctx: &Ctx, expected: &str) -> Result<String, Fail> {
     match ctx.args.as_slice() {
         [name] => Ok(name.clone()),
         args => ctx
@@ -376,65 +392,6 @@ pub async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
         Ok(())
     })?;
     ctx.line(format!("Context {} {}.", quote(&name), if known.is_some() { "modified" } else { "created" }));
-    Ok(())
-}
-
-/// Copies flags into an entry; files are named by their full path, or embedded.
-fn fill(ctx: &Ctx, entry: &mut Map<String, Value>, plain: &[&str], paths: &[&str]) -> Result<(), Fail> {
-    use base64::Engine as _;
-    for key in plain.iter().filter(|k| ctx.flags.changed(k)) {
-        let given = ctx.flags.text(key);
-        let value_of =
-            if *key == "insecure-skip-tls-verify" { ctx.flags.is(key).into() } else { Value::from(given) };
-        entry.insert(key.to_string(), value_of);
-    }
-    for key in paths.iter().filter(|k| ctx.flags.changed(k)) {
-        let path = ctx.path(ctx.flags.text(key));
-        if ctx.flags.is("embed-certs") {
-            let bytes = std::fs::read(&path).map_err(|e| {
-                let (path, why) = (path.display(), go_io(&e));
-                Fail::Text(format!("could not stat {key} file {path}: stat {path}: {why}"))
-            })?;
-            entry.shift_remove(*key);
-            entry.insert(
-                format!("{key}-data"),
-                base64::engine::general_purpose::STANDARD.encode(bytes).into(),
-            );
-        } else {
-            entry.shift_remove(&format!("{key}-data"));
-            entry.insert(key.to_string(), path.display().to_string().into());
-        }
-    }
-    Ok(())
-}
-
-pub async fn set_cluster(ctx: &Ctx) -> Result<(), Fail> {
-    let name = named(ctx, "NAME")?;
-    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
-    let path = home_of(&files, Kubeconfig::find(&files.clusters, &name).map(|e| e.file.as_path()));
-    rewrite(&path, |config| {
-        let cluster = entry(config, "clusters", "cluster", &name);
-        let plain = ["server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url"];
-        fill(ctx, cluster, &plain, &["certificate-authority"])
-    })?;
-    ctx.line(format!("Cluster {} set.", quote(&name)));
-    Ok(())
-}
-
-pub async fn set_credentials(ctx: &Ctx) -> Result<(), Fail> {
-    let name = named(ctx, "NAME")?;
-    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
-    for flag in ["auth-provider", "exec-command"] {
-        if ctx.flags.changed(flag) {
-            return text(format!("--{flag} is not implemented"));
-        }
-    }
-    let path = home_of(&files, Kubeconfig::find(&files.users, &name).map(|e| e.file.as_path()));
-    rewrite(&path, |config| {
-        let user = entry(config, "users", "user", &name);
-        fill(ctx, user, &["token", "username", "password"], &["client-certificate", "client-key"])
-    })?;
-    ctx.line(format!("User {} set.", quote(&name)));
     Ok(())
 }
 
@@ -510,6 +467,32 @@ pub async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_written_as_kubectl_writes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        std::fs::write(&file, "users: [{name: b, user: {}}]\ncontexts: [{name: c, context: {}}]\n").unwrap();
+        rewrite(&file, |config| {
+            entry(config, "users", "user", "a");
+            config["contexts"] = json!([]);
+            Ok(())
+        })
+        .unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains("contexts: null\n"), "{text}");
+        assert!(text.find("name: a") < text.find("name: b"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_shown_alone() {
+        let context = |cluster: &str| {
+            json!({"clusters": null, "users": [{"name": "u", "user": {}}], "current-context": "c",
+                "contexts": [{"name": "c", "context": {"cluster": cluster, "user": "u"}}]})
+        };
+        assert!(minify(&mut context(""), "").is_ok());
+        assert_eq!(minify(&mut context("a"), "").unwrap_err().message(), "cannot locate cluster a");
+    }
 
     #[test]
     fn changes_at_the_same_time_are_all_kept() {

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod autoscale;
 pub mod certificate;
 pub mod common;
+pub mod config_set;
 pub mod cp;
 pub mod create;
 pub mod debug;

@@ -74,7 +74,7 @@ fn place(path: &str) -> Result<Place, String> {
     }
     let (first, rest) = path.split_once('.').unwrap_or((path, ""));
     let Some((list, key, fields)) = LISTS.into_iter().find(|(list, ..)| *list == first) else {
-        return Err(format!("unable to parse {rest} after [] at {path}"));
+        return Err(format!("unable to parse {path} after [] at api.Config"));
     };
     if rest.is_empty() {
         return Ok(Place::Entry(list, key, String::new(), None));

@@ -1,0 +1,162 @@
+//! config set-cluster and set-credentials: entries of a kubeconfig from flags.
+
+use super::kubeconfig::{entry, home_of, named, rewrite};
+use crate::ctx::Ctx;
+use crate::error::{Fail, go_io, text};
+use crate::gostr::quote;
+use crate::wire::config::Kubeconfig;
+use base64::Engine as _;
+use serde_json::{Map, Value};
+
+/// Copies flags into an entry.
+fn fill(ctx: &Ctx, entry: &mut Map<String, Value>, keys: &[&str]) {
+    for key in keys.iter().filter(|key| ctx.flags.changed(key)) {
+        match ctx.flags.text(key) {
+            "" => drop(entry.shift_remove(*key)),
+            given => drop(entry.insert(key.to_string(), given.into())),
+        }
+    }
+}
+
+/// Names files in an entry by their full path, or embeds them.
+fn fill_files(ctx: &Ctx, entry: &mut Map<String, Value>, keys: &[&str]) -> Result<(), Fail> {
+    for key in keys.iter().filter(|key| ctx.flags.changed(key)) {
+        let given = ctx.flags.text(key);
+        let path = ctx.path(given);
+        if ctx.flags.is("embed-certs") {
+            let bytes = std::fs::read(&path).map_err(|e| {
+                Fail::Text(format!("could not stat {key} file {given}: stat {given}: {}", go_io(&e)))
+            })?;
+            let data = base64::engine::general_purpose::STANDARD.encode(bytes);
+            entry.shift_remove(*key);
+            entry.insert(format!("{key}-data"), data.into());
+        } else {
+            entry.shift_remove(&format!("{key}-data"));
+            entry.insert(key.to_string(), path.display().to_string().into());
+        }
+    }
+    Ok(())
+}
+
+/// Sets what the flags say of a cluster. A certificate authority and the insecure mode exclude each
+/// other, and another server does not go by the name of the last one.
+///
+/// # Errors
+/// Both are given, or a file cannot be read or written.
+pub async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
+    const AUTHORITY: &str = "certificate-authority";
+    const INSECURE: &str = "insecure-skip-tls-verify";
+    let name = named(ctx, "NAME")?;
+    let authority = !ctx.flags.text(AUTHORITY).is_empty();
+    if ctx.flags.is(INSECURE) && authority {
+        return text("you cannot specify a certificate authority and insecure mode at the same time");
+    }
+    if ctx.flags.is("embed-certs") && !authority {
+        return text("you must specify a --certificate-authority to embed");
+    }
+    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
+    let path = home_of(&files, Kubeconfig::find(&files.clusters, &name).map(|e| e.file.as_path()));
+    rewrite(&path, |config| {
+        let cluster = entry(config, "clusters", "cluster", &name);
+        if ctx.flags.changed("server") {
+            cluster.shift_remove("tls-server-name");
+        }
+        fill(ctx, cluster, &["server", "tls-server-name", "proxy-url"]);
+        if ctx.flags.changed(INSECURE) || authority {
+            cluster.shift_remove(INSECURE);
+        }
+        if ctx.flags.is(INSECURE) {
+            cluster.insert(INSECURE.into(), true.into());
+            cluster.shift_remove(AUTHORITY);
+            cluster.shift_remove("certificate-authority-data");
+        }
+        fill_files(ctx, cluster, &[AUTHORITY])
+    })?;
+    ctx.line(format!("Cluster {} set.", quote(&name)));
+    Ok(())
+}
+
+/// Sets what the flags say of a user. A token and a password exclude each other.
+///
+/// # Errors
+/// Both are given, or a file cannot be read or written.
+pub async fn credentials(ctx: &Ctx) -> Result<(), Fail> {
+    let name = named(ctx, "NAME")?;
+    let given = |key: &str| !ctx.flags.text(key).is_empty();
+    let (token, basic) = (given("token"), given("username") || given("password"));
+    if token && basic {
+        return text(
+            "you cannot specify more than one authentication method at the same time: --token, --username/--password",
+        );
+    }
+    if ctx.flags.is("embed-certs") && !given("client-certificate") && !given("client-key") {
+        return text("you must specify a --client-certificate or --client-key to embed");
+    }
+    for flag in ["auth-provider", "exec-command"] {
+        if ctx.flags.changed(flag) {
+            return text(format!("--{flag} is not implemented"));
+        }
+    }
+    let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
+    let path = home_of(&files, Kubeconfig::find(&files.users, &name).map(|e| e.file.as_path()));
+    rewrite(&path, |config| {
+        let user = entry(config, "users", "user", &name);
+        fill(ctx, user, &["token", "username", "password"]);
+        let others: &[&str] = match (token, basic) {
+            (true, _) => &["username", "password"],
+            (_, true) => &["token"],
+            _ => &[],
+        };
+        for other in others {
+            user.shift_remove(*other);
+        }
+        fill_files(ctx, user, &["client-certificate", "client-key"])
+    })?;
+    ctx.line(format!("User {} set.", quote(&name)));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Env;
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn what_excludes_each_other_does_not_stay_in_an_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        std::fs::write(dir.path().join("ca"), "x").unwrap();
+        let server = Server::away().await;
+        let env = || Env { kubeconfig: Some(file.clone()), cwd: dir.path().into(), ..Env::default() };
+        for (line, want, gone) in [
+            (
+                "set-cluster c --certificate-authority=ca --tls-server-name=n",
+                "tls-server-name: \"n\"",
+                "insecure",
+            ),
+            ("set-cluster c --insecure-skip-tls-verify", "insecure-skip-tls-verify: true", "authority"),
+            ("set-cluster c --certificate-authority=ca", "certificate-authority: /", "insecure"),
+            ("set-credentials u --token=t", "token: t", "username"),
+            ("set-credentials u --username=a --password=b", "username: a", "token"),
+            ("set-credentials u --token=t", "token: t", "password"),
+        ] {
+            let words: Vec<&str> = ["config"].into_iter().chain(line.split(' ')).collect();
+            let said = server.kubectl_in(&words, "", env()).await;
+            assert_eq!(said.code, 0, "{said:?}");
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(text.contains(want) && !text.contains(gone), "{line}: {text}");
+        }
+        for (line, why) in [
+            ("set-cluster c --certificate-authority=ca --insecure-skip-tls-verify", "insecure mode"),
+            ("set-credentials u --token=t --username=a", "more than one authentication method"),
+            (
+                "set-credentials u --embed-certs",
+                "you must specify a --client-certificate or --client-key to embed",
+            ),
+        ] {
+            let words: Vec<&str> = ["config"].into_iter().chain(line.split(' ')).collect();
+            let said = server.kubectl_in(&words, "", env()).await;
+            assert!(said.code == 1 && said.err.contains(why), "{said:?}");
+        }
+    }
+}
