@@ -34,7 +34,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !is_reference(&image) {
         return text(format!("Invalid image name {}: invalid reference format", quote(&image)));
     }
-    if remove && !attach && !interactive && dry_run == DryRun::No {
+    if remove && !attach {
         return ctx.usage("--rm should only be used for attached containers");
     }
     if attach && dry_run != DryRun::No {

@@ -173,6 +173,9 @@ pub async fn secret_generic(ctx: &Ctx) -> Result<(), Fail> {
 
 pub async fn secret_tls(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
+    if ctx.flags.text("cert").is_empty() || ctx.flags.text("key").is_empty() {
+        return text("key and cert must be specified");
+    }
     let mut data = BTreeMap::new();
     for (flag, key) in [("cert", "tls.crt"), ("key", "tls.key")] {
         let path = ctx.flags.text(flag);

@@ -19,6 +19,7 @@ use serde_json::Value;
 async fn submit(ctx: &Ctx, collection: &str, mut object: Value, noun: &str) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
+    let strictness = validation(ctx)?;
     if value::empty(&object, "metadata.name") {
         return text("name must be specified");
     }
@@ -27,7 +28,7 @@ async fn submit(ctx: &Ctx, collection: &str, mut object: Value, noun: &str) -> R
     }
     if dry_run != DryRun::Client {
         let manager = ctx.flags.text("field-manager");
-        let mut query = vec![("fieldManager", manager), ("fieldValidation", validation(ctx)?)];
+        let mut query = vec![("fieldManager", manager), ("fieldValidation", strictness)];
         dry_run.query(&mut query);
         let api = ctx.api().await?;
         object = match api.post(collection, &query, &object).await {

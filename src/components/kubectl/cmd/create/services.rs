@@ -4,6 +4,7 @@ use super::super::common::{enforced, metadata, one_name};
 use super::{submit, within};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
+use api::validate::names::port_name;
 use api::value;
 use serde_json::{Map, Value, json};
 
@@ -53,19 +54,22 @@ async fn service(ctx: &Ctx, kind: &str) -> Result<(), Fail> {
 /// `80`, `80:8080`, `80:http`
 fn port(ctx: &Ctx, text_of: &str, kind: &str) -> Result<Value, Fail> {
     let (port, target) = text_of.split_once(':').unwrap_or((text_of, text_of));
-    let number = |text_of: &str| -> Result<i64, Fail> {
-        let quoted = crate::gostr::quote(text_of);
-        match text_of.parse::<i64>() {
-            Ok(n) if (1..=65535).contains(&n) => Ok(n),
-            Ok(_) => text(format!("strconv.ParseUint: parsing {quoted}: value out of range")),
-            Err(_) => text(format!("strconv.ParseUint: parsing {quoted}: invalid syntax")),
-        }
-    };
-    let port = number(port)?;
+    let port: u16 = port.parse().map_err(|_| {
+        let why = match port.bytes().all(|b| b.is_ascii_digit()) && !port.is_empty() {
+            true => "value out of range",
+            false => "invalid syntax",
+        };
+        Fail::Text(format!("strconv.ParseUint: parsing {}: {why}", crate::gostr::quote(port)))
+    })?;
     let target = match target.parse::<i64>() {
-        Ok(_) => number(target)?.into(),
-        Err(_) if !target.is_empty() => Value::from(target),
-        Err(_) => return text("target port cannot be empty"),
+        Ok(number) if text_of.contains(':') && !(1..=65535).contains(&number) => {
+            return text("must be between 1 and 65535, inclusive");
+        }
+        Ok(number) => Value::from(number),
+        Err(_) => match port_name(target).as_slice() {
+            [] => target.into(),
+            problems => return text(problems.join(",")),
+        },
     };
     let name = text_of.replace(':', "-");
     let mut found = json!({"name": name, "protocol": "TCP", "port": port, "targetPort": target});
@@ -74,4 +78,30 @@ fn port(ctx: &Ctx, text_of: &str, kind: &str) -> Result<Value, Fail> {
         value::put(&mut found, "nodePort", node_port);
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+
+    #[tokio::test]
+    async fn ports_are_checked_before_the_server_is_asked() {
+        let server = Server::away().await;
+        for (flag, why) in [
+            ("--tcp=80:99999", "error: must be between 1 and 65535, inclusive\n"),
+            ("--tcp=99999", "error: strconv.ParseUint: parsing \"99999\": value out of range\n"),
+            ("--tcp=x", "error: strconv.ParseUint: parsing \"x\": invalid syntax\n"),
+            ("--tcp=80:a--b", "error: must not contain consecutive hyphens\n"),
+        ] {
+            let said =
+                server.kubectl(&["create", "service", "clusterip", "s", flag, "--dry-run=client"]).await;
+            assert_eq!(said.err, why, "{flag}");
+        }
+        let line = ["create", "secret", "tls", "t", "--dry-run=client"];
+        assert_eq!(server.kubectl(&line).await.err, "error: key and cert must be specified\n");
+        let line = ["run", "p", "--image=i", "--rm", "--dry-run=client"];
+        assert!(server.kubectl(&line).await.err.contains("only be used for attached containers"));
+        let line = ["create", "configmap", "c", "--dry-run=client", "--validate=maybe"];
+        assert!(server.kubectl(&line).await.err.contains("invalid - validate option \"maybe\""));
+    }
 }

@@ -50,7 +50,7 @@ impl Template {
     /// The error is kubectl's.
     pub fn parse(source: &str) -> Result<Template, String> {
         let mut tokens = tokens(source)?.into_iter().peekable();
-        let (nodes, end) = block(&mut tokens)?;
+        let (nodes, end) = block(&mut tokens, 0)?;
         match end.as_str() {
             "" => Ok(Template { source: source.into(), nodes }),
             end => Err(format!("template: output:1: unexpected {{{{{end}}}}}")),
@@ -124,6 +124,21 @@ mod tests {
             assert_eq!(parsed.print(&object).unwrap(), want, "{template}");
         }
         assert!(Template::parse("{{.a").is_err());
+        for (open, close) in
+            [("{{if .a}}", "{{end}}"), ("{{(", ")}}"), ("{{if .a}}{{else if .b}}", "{{end}}")]
+        {
+            let nested = |times: usize| {
+                let (open, close) = match open {
+                    "{{(" => (format!("{{{{{}.a", "(".repeat(times)), format!("{}}}}}", ")".repeat(times))),
+                    "{{if .a}}" => (open.repeat(times), close.repeat(times)),
+                    _ => ("{{if .a}}".to_string() + &"{{else if .b}}".repeat(times), close.to_string()),
+                };
+                Template::parse(&(open + &close))
+            };
+            assert!(nested(50).is_ok(), "{open}");
+            let told = nested(50_000).err().unwrap();
+            assert!(told.ends_with("nested more than 100 levels deep"), "{told}");
+        }
         assert!(Template::parse("{{nofunc .a}}").err().unwrap().contains("function \"nofunc\" not defined"));
     }
 }

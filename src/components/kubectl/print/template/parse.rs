@@ -55,10 +55,22 @@ fn action_end(text: &str) -> Option<usize> {
     None
 }
 
+/// Deeper nesting is refused: parsing and running a template take a part of the stack per level,
+/// and an overflow would end the whole program.
+const DEPTH_MAX: usize = 100;
+
+fn deeper(depth: usize) -> Result<usize, String> {
+    match depth < DEPTH_MAX {
+        true => Ok(depth + 1),
+        false => Err(format!("template: output:1: nested more than {DEPTH_MAX} levels deep")),
+    }
+}
+
 type Tokens = std::iter::Peekable<std::vec::IntoIter<Result<String, String>>>;
 
-/// Nodes up to `end` or `else`, which is returned (with what follows it).
-pub(super) fn block(tokens: &mut Tokens) -> Result<(Vec<Node>, String), String> {
+/// Nodes up to `end` or `else`, which is returned (with what follows it). `depth`: how many blocks
+/// are open around it.
+pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, String), String> {
     let mut nodes = vec![];
     while let Some(token) = tokens.next() {
         let action = match token {
@@ -74,7 +86,7 @@ pub(super) fn block(tokens: &mut Tokens) -> Result<(Vec<Node>, String), String> 
             "end" | "else" => return Ok((nodes, action.clone())),
             "break" => nodes.push(Node::Break),
             "continue" => nodes.push(Node::Continue),
-            "if" | "with" | "range" => nodes.push(control(word, rest, tokens)?),
+            "if" | "with" | "range" => nodes.push(control(word, rest, tokens, deeper(depth)?)?),
             _ => {
                 nodes.push(match assigned(&action)? {
                     (Some((name, new)), pipe) => Node::Keep(name, new, pipe),
@@ -86,11 +98,11 @@ pub(super) fn block(tokens: &mut Tokens) -> Result<(Vec<Node>, String), String> 
     Ok((nodes, String::new()))
 }
 
-fn control(word: &str, rest: &str, tokens: &mut Tokens) -> Result<Node, String> {
-    let (body, end) = block(tokens)?;
+fn control(word: &str, rest: &str, tokens: &mut Tokens, depth: usize) -> Result<Node, String> {
+    let (body, end) = block(tokens, depth)?;
     let otherwise = match end.strip_prefix("else").map(str::trim) {
         Some("") => {
-            let (nodes, end) = block(tokens)?;
+            let (nodes, end) = block(tokens, depth)?;
             if end != "end" {
                 return Err("template: output:1: unexpected EOF".into());
             }
@@ -98,7 +110,7 @@ fn control(word: &str, rest: &str, tokens: &mut Tokens) -> Result<Node, String> 
         }
         Some(next) => {
             let (word, rest) = next.split_once(char::is_whitespace).unwrap_or((next, ""));
-            vec![control(word, rest.trim(), tokens)?]
+            vec![control(word, rest.trim(), tokens, deeper(depth)?)?]
         }
         None if end == "end" => vec![],
         None => return Err("template: output:1: unexpected EOF".into()),
@@ -142,14 +154,14 @@ fn assigned(text: &str) -> Result<(Assigned, Pipe), String> {
 fn pipe(text: &str) -> Result<Pipe, String> {
     let chars: Vec<char> = text.chars().collect();
     let mut at = 0;
-    let found = pipe_at(&chars, &mut at)?;
+    let found = pipe_at(&chars, &mut at, 0)?;
     if at < chars.len() {
         return Err(format!("template: output:1: unexpected {:?} in operand", chars[at]));
     }
     Ok(found)
 }
 
-fn pipe_at(chars: &[char], at: &mut usize) -> Result<Pipe, String> {
+fn pipe_at(chars: &[char], at: &mut usize, depth: usize) -> Result<Pipe, String> {
     let mut commands: Pipe = vec![vec![]];
     while let Some(c) = chars.get(*at).copied() {
         match c {
@@ -160,7 +172,7 @@ fn pipe_at(chars: &[char], at: &mut usize) -> Result<Pipe, String> {
                 commands.push(vec![]);
             }
             _ => {
-                let term = term(chars, at)?;
+                let term = term(chars, at, depth)?;
                 if let Some(last) = commands.last_mut() {
                     last.push(term);
                 }
@@ -193,7 +205,7 @@ fn fields(chars: &[char], at: &mut usize) -> Vec<String> {
     found
 }
 
-fn term(chars: &[char], at: &mut usize) -> Result<Term, String> {
+fn term(chars: &[char], at: &mut usize, depth: usize) -> Result<Term, String> {
     match chars[*at] {
         '.' => Ok(Term::Dot(fields(chars, at))),
         '$' => {
@@ -203,7 +215,7 @@ fn term(chars: &[char], at: &mut usize) -> Result<Term, String> {
         }
         '(' => {
             *at += 1;
-            let inner = pipe_at(chars, at)?;
+            let inner = pipe_at(chars, at, deeper(depth)?)?;
             if chars.get(*at) != Some(&')') {
                 return Err("template: output:1: unclosed left paren".into());
             }
