@@ -72,10 +72,10 @@ pub fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String, Fail>
     };
     let mut all = names("spec.containers");
     let regular = all.clone();
-    let others: Vec<String> = names("spec.initContainers")
+    let others: Vec<String> = names("spec.ephemeralContainers")
         .into_iter()
-        .map(|n| (n, " (init)"))
-        .chain(names("spec.ephemeralContainers").into_iter().map(|n| (n, " (ephem)")))
+        .map(|n| (n, " (ephem)"))
+        .chain(names("spec.initContainers").into_iter().map(|n| (n, " (init)")))
         .map(|(n, w)| {
             all.push(n.clone());
             n + w
@@ -92,7 +92,11 @@ pub fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String, Fail>
     if !annotated.is_empty() && all.iter().any(|c| c == annotated) {
         return Ok(annotated.to_string());
     }
-    let Some(first) = regular.first() else { return text("pod has no containers") };
+    let Some(first) = regular.first() else {
+        let part = |path: &str| value::text(pod, path);
+        let (namespace, name) = (part("metadata.namespace"), part("metadata.name"));
+        return text(format!("pod {namespace}/{name} does not have any containers"));
+    };
     if all.len() > 1 && !quiet {
         let list: Vec<String> = regular.iter().cloned().chain(others).collect();
         ctx.note(format!("Defaulted container {} out of: {}", quote(first), list.join(", ")));
@@ -230,6 +234,8 @@ pub async fn attach_to(ctx: &Ctx, info: &Info, container: &str, mut session: Ses
             ctx.note(format!("error: Unable to use a TTY - container {container} did not allocate one"));
         }
     }
+    // A container with a terminal answers in a terminal's form, whatever was asked for.
+    session.tty |= session.stdin && spec.is_some_and(|c| value::flag(c, "tty"));
     tty_allowed(ctx, &mut session);
     if !session.quiet {
         ctx.note("If you don't see a command prompt, try pressing enter.");
@@ -240,8 +246,9 @@ pub async fn attach_to(ctx: &Ctx, info: &Info, container: &str, mut session: Ses
 }
 
 pub async fn attach(ctx: &Ctx) -> Result<(), Fail> {
-    let word = match ctx.args.as_slice() {
-        [word] => word,
+    let word = &match ctx.args.as_slice() {
+        [word] => word.clone(),
+        [kind, name] => format!("{kind}/{name}"),
         [] => return text("at least 1 argument is required for attach"),
         _ => {
             return text(format!(
@@ -268,11 +275,34 @@ pub async fn attach(ctx: &Ctx) -> Result<(), Fail> {
         && value::text(&info.object, "spec.restartPolicy") == "Always"
         && !session.quiet
     {
-        ctx.line(format!(
-            "Session ended, resume using '{} {} -c {container} -i -t' command when the pod is running",
-            ctx.verb.command_path(),
-            info.name
-        ));
+        let command = format!("{} {} -c {container} -i -t", ctx.verb.command_path(), info.name);
+        let ephemeral = value::list(&info.object, "spec.ephemeralContainers");
+        ctx.line(match ephemeral.iter().any(|c| value::text(c, "name") == container) {
+            true => format!(
+                "Session ended, the ephemeral container will not be restarted but may be reattached using '{command}' if it is still running"
+            ),
+            false => format!("Session ended, resume using '{command}' command when the pod is running"),
+        });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn attach_takes_a_type_and_a_name_and_names_all_containers() {
+        let server = Server::start().await;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"containers": [{"name": "a", "tty": true}], "initContainers": [{"name": "i"}],
+            "ephemeralContainers": [{"name": "e"}]}});
+        server.hold("/api/v1/namespaces/default/pods/web", pod);
+        let said = server.kubectl(&["attach", "pod", "web", "-i"]).await;
+        assert!(said.err.contains("Defaulted container \"a\" out of: a, e (ephem), i (init)"), "{said:?}");
+        assert!(said.err.contains("Unable to use a TTY - input is not a terminal"), "{said:?}");
+        let asked = server.asked();
+        assert!(asked.last().is_some_and(|a| a.path.ends_with("/pods/web/attach")), "{asked:?}");
+    }
 }

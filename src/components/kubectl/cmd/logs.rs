@@ -314,7 +314,7 @@ async fn copy(
             ctx.output.bytes(data);
         } else {
             rest.extend_from_slice(data);
-            let end = rest.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+            let end = complete(&rest);
             for line in rest[..end].split_inclusive(|b| *b == b'\n') {
                 ctx.output.bytes(&[prefix.as_bytes(), line].concat());
             }
@@ -328,10 +328,29 @@ async fn copy(
     Ok(())
 }
 
+/// A longer line is written in parts: a container may write without end and no line.
+const LINE_MAX: usize = 1 << 20;
+
+/// Returns how many of the first bytes can be written.
+fn complete(rest: &[u8]) -> usize {
+    match rest.iter().rposition(|b| *b == b'\n') {
+        Some(at) => at + 1,
+        None if rest.len() >= LINE_MAX => rest.len(),
+        None => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::testing::Server;
     use serde_json::json;
+
+    #[test]
+    fn a_line_without_end_is_not_kept_without_end() {
+        assert_eq!((complete(b"a\nb"), complete(b"ab"), complete(b"")), (2, 0, 0));
+        assert_eq!(complete(&vec![b'x'; LINE_MAX]), LINE_MAX);
+    }
 
     #[tokio::test]
     async fn lines_of_all_pods_say_whose_they_are() {

@@ -139,7 +139,8 @@ pub async fn image(ctx: &Ctx) -> Result<(), Fail> {
                 .iter()
                 .filter_map(|container| {
                     let name = value::text(container, "name");
-                    let (_, image) = images.iter().find(|(n, _)| n == "*" || n == name)?;
+                    // Of two images for one container the last one counts.
+                    let (_, image) = images.iter().rfind(|(n, _)| n == "*" || n == name)?;
                     (value::text(container, "image") != image).then(|| json!({"image": image, "name": name}))
                 })
                 .collect();
