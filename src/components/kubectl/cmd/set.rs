@@ -82,6 +82,7 @@ pub(super) async fn each(
             }
         };
         if local || dry_run == DryRun::Client {
+            typed::zeros(&info.resource.kind, &mut info.object);
             strategic::apply(&info.resource.kind, &mut info.object, &patch).map_err(Fail::Text)?;
             if local {
                 // An older name of `serviceAccountName`, which only a server fills in.

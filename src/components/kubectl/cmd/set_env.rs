@@ -5,6 +5,7 @@ use crate::builder::{self, Options};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::{self, quote};
+use crate::merge;
 use api::quantity::{self, Quantity};
 use api::value;
 use serde_json::{Map, Value, json};
@@ -98,21 +99,21 @@ pub async fn env(ctx: &Ctx) -> Result<(), Fail> {
     let pattern = ctx.flags.text("containers");
     let overwrite = ctx.flags.is("overwrite");
     each(ctx, resources, "env updated", |info, spec| {
-        let mut patch = Map::new();
+        let mut after = info.object.clone();
+        let path = spec_path(&info.resource.kind).unwrap_or_default();
         let mut any = false;
         for field in CONTAINERS {
-            let mut changed = vec![];
-            for container in
-                value::list(spec, field).iter().filter(|c| chosen(pattern, value::text(c, "name")))
-            {
-                any = true;
-                let env = changes_of(value::list(container, "env"), &set, &remove, overwrite)?;
-                if !env.is_empty() {
-                    changed.push(json!({"name": value::text(container, "name"), "env": env}));
+            for (i, container) in value::list(spec, field).iter().enumerate() {
+                if chosen(pattern, value::text(container, "name")) {
+                    any = true;
+                    let env = changed(value::list(container, "env"), &set, &remove, overwrite)?;
+                    let there = value::list_mut(&mut after, &format!("{path}.{field}")).get_mut(i);
+                    match there {
+                        Some(there) if env.is_empty() => drop(value::remove(there, "env")),
+                        Some(there) => value::put(there, "env", env),
+                        None => {}
+                    }
                 }
-            }
-            if !changed.is_empty() {
-                patch.insert(field.into(), changed.into());
             }
         }
         if !any {
@@ -122,7 +123,9 @@ pub async fn env(ctx: &Ctx) -> Result<(), Fail> {
                 quote(pattern)
             ));
         }
-        Ok((!patch.is_empty()).then_some(Value::Object(patch)))
+        // The patch says the order of the variables: one may be made of those before it.
+        let patch = merge::strategic_two_way(&info.resource.kind, &info.object, &after);
+        Ok(Some(value::at(&patch, path).clone()).filter(Value::is_object))
     })
     .await
 }
@@ -137,32 +140,34 @@ fn is_variable(name: &str) -> bool {
     name.starts_with(|c: char| !c.is_ascii_digit()) && name.chars().all(fits)
 }
 
-/// The patch of a container's variables.
-fn changes_of(
+/// A container's variables after the changes: those that are there keep their places, new ones come
+/// last.
+fn changed(
     old: &[Value],
     set: &[(String, Value)],
     remove: &[String],
     overwrite: bool,
 ) -> Result<Vec<Value>, Fail> {
-    let mut changed = vec![];
+    let mut env = old.to_vec();
     for (key, given) in set {
-        let there = old.iter().find(|e| value::text(e, "name") == key);
-        let same = |e: &&Value| ["value", "valueFrom"].iter().all(|field| e.get(field) == given.get(field));
-        match there {
-            Some(_) if there.filter(same).is_some() => {}
+        let mut fresh = json!({"name": key});
+        for field in ["value", "valueFrom"] {
+            value::copy(given, &mut fresh, field);
+        }
+        match env.iter_mut().find(|e| value::text(e, "name") == key) {
+            None => env.push(fresh),
+            Some(there) if *there == fresh => {}
             Some(there) if !overwrite => {
                 return text(format!(
                     "'{key}' already has a value ({}), and --overwrite is false",
                     value::text(there, "value")
                 ));
             }
-            _ => changed
-                .push(json!({"name": key, "value": given.get("value"), "valueFrom": given.get("valueFrom")})),
+            Some(there) => *there = fresh,
         }
     }
-    let there = |key: &&String| old.iter().any(|e| value::text(e, "name") == *key);
-    changed.extend(remove.iter().filter(there).map(|key| json!({"$patch": "delete", "name": key})));
-    Ok(changed)
+    env.retain(|e| !remove.iter().any(|key| key == value::text(e, "name")));
+    Ok(env)
 }
 
 /// `--from`: a variable for each key of a ConfigMap or a Secret, by reference.
@@ -361,6 +366,22 @@ mod tests {
             .map(|v| (value::text(v, "name"), value::text(v, "value")))
             .collect();
         assert_eq!(found, [("P_A", "1"), ("P_B", "2")]);
+    }
+
+    #[tokio::test]
+    async fn a_new_variable_comes_behind_those_that_it_may_be_made_of() {
+        let server = Server::start().await;
+        let env = json!([{"name": "A", "value": "1"}, {"name": "Z", "value": "2"}]);
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i", "env": env}]}}}});
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", web.clone());
+        let said = server.kubectl(&["set", "env", "deploy/web", "B=$(A)", "Z-"]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let sent = server.asked().into_iter().find(|a| a.method == "PATCH").expect("a patch").body;
+        let mut after = web;
+        api::strategic::apply("Deployment", &mut after, &sent).unwrap();
+        let env = &after["spec"]["template"]["spec"]["containers"][0]["env"];
+        assert_eq!(*env, json!([{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)"}]));
     }
 
     #[test]
