@@ -214,6 +214,12 @@ pub async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Resul
             resources.extend(category);
         }
     }
+    let mut seen: Vec<Arc<Resource>> = vec![];
+    resources.retain(|resource| {
+        let fresh = !seen.contains(resource);
+        seen.extend(fresh.then(|| resource.clone()));
+        fresh
+    });
     let names = &args[1..];
     if !names.is_empty() {
         if let Some(mistake) = unselectable(ctx).filter(|_| !options.other_selector) {
@@ -224,11 +230,7 @@ pub async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Resul
         }
         let mut infos: Vec<Info> = vec![];
         for resource in &resources {
-            for (i, name) in names.iter().enumerate() {
-                if !names[..i].contains(name) {
-                    infos.push(at(resource, name));
-                }
-            }
+            infos.extend(names.iter().map(|name| at(resource, name)));
         }
         return Ok(Asked::Objects(infos));
     }

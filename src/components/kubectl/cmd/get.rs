@@ -245,8 +245,8 @@ fn sorted(sheets: &mut Vec<Sheet>, by: &str) -> Result<(), Fail> {
     }
     for (_, table) in &mut merged {
         if let Some(Value::Array(rows)) = table.get_mut("rows") {
-            // kubectl shows nothing where no row has the field.
-            if table::sort(rows, by).is_err() {
+            // kubectl shows nothing where none of several rows has the field.
+            if table::sort(rows, by).is_err() && rows.len() > 1 {
                 rows.clear();
             }
         }
@@ -435,7 +435,8 @@ impl View<'_> {
         for row in found {
             let mut cells = self.head.row(row, &self.shown);
             if self.events {
-                cells.insert(0, kind.to_string());
+                // As wide for every event, so that the columns stay where they are.
+                cells.insert(0, format!("{kind:<8}"));
             }
             rows.push(cells);
         }
@@ -475,5 +476,20 @@ mod tests {
         }
         let said = server.kubectl(&["get", "cm", "-w", "-o", "custom-columns=NAME:.metadata.name"]).await;
         assert_eq!((said.code, said.out.as_str()), (0, "NAME\na\nb\n"), "{said:?}");
+        let table = json!({"kind": "Table", "columnDefinitions": [{"name": "Name", "type": "string", "format": "name"}],
+            "rows": [{"cells": ["a"], "object": {}}]});
+        let server = Server::start_with(move |asked| {
+            (asked.path.contains("configmaps") && !asked.query.contains("watch"))
+                .then(|| (200, table.clone()))
+        })
+        .await;
+        let said = server.kubectl(&["get", "cm", "-w", "--output-watch-events"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "EVENT      NAME\nADDED      a\n"), "{said:?}");
+        let said = server.kubectl(&["get", "cm", "--sort-by=.nope"]).await;
+        assert_eq!(said.out, "NAME\na\n", "one row needs no order");
+        let said = server.kubectl(&["get", "cm,cm,configmap"]).await;
+        assert_eq!(said.out, "NAME\na\n", "a resource is shown once");
+        let said = server.kubectl(&["get", "cm", "a", "a"]).await;
+        assert_eq!(said.out, "NAME\na\na\n", "an object as often as it is named");
     }
 }

@@ -1,5 +1,6 @@
 //! patch: some fields of an object.
 
+use super::apply::is_strategic;
 use super::common::{DryRun, subresource};
 use crate::builder::{self, Options};
 use crate::ctx::Ctx;
@@ -60,6 +61,14 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
         dry_run.query(&mut query);
         let outcome = if dry_run == DryRun::Client || local {
+            if kind == STRATEGIC_PATCH && !is_strategic(&info.resource) {
+                failures.push(Fail::Text(format!(
+                    "strategic merge patch is not supported for {}, Kind={} locally, try --type merge",
+                    info.resource.api_version(),
+                    info.resource.kind
+                )));
+                continue;
+            }
             locally(&info.object, &info.resource.kind, kind, &patch, &bytes)
         } else {
             ctx.api().await?.patch(&format!("{}{sub}", info.path()), &query, kind, bytes.clone()).await
@@ -122,6 +131,12 @@ mod tests {
             assert_eq!(object["metadata"]["labels"]["from"], "file");
             assert!(said.out.contains("\"k\": \"v\"") || said.out.contains("\"tier\": \"x\""), "{said:?}");
         }
+        let widget = dir.path().join("w.yaml");
+        std::fs::write(&widget, "{apiVersion: example.com/v1, kind: Widget, metadata: {name: w}}").unwrap();
+        let widget = widget.display().to_string();
+        let said = server.kubectl(&["patch", "-p", "{}", "--local", "-f", &widget]).await;
+        let why = "error: strategic merge patch is not supported for example.com/v1, Kind=Widget locally, try --type merge\n";
+        assert_eq!((said.code, said.err.as_str()), (1, why));
         let said = server.kubectl(&["label", "cm", "a", "tier=x", "--local"]).await;
         assert!(said.code == 1 && said.err.contains("by --filename when --local is set"), "{said:?}");
     }

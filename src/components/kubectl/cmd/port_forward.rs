@@ -78,6 +78,9 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
 /// `8080:80`, `:80`, `80`, `8080:http`
 fn pair(given: &str, service: &Value, pod: &Info) -> Result<Pair, Fail> {
     let (local, remote) = given.split_once(':').unwrap_or((given, given));
+    if remote.is_empty() {
+        return text("remote port cannot be empty");
+    }
     let number = |word: &str, which: &str| -> Result<u16, Fail> {
         word.parse::<u16>().map_err(|_| {
             let digits = !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
@@ -310,5 +313,6 @@ mod tests {
         assert_eq!(of(&Value::Null, "web"), Ok((8080, 8080)));
         assert_eq!(of(&Value::Null, "no"), Err("Pod 'p' does not have a named port 'no'".into()));
         assert_eq!(of(&Value::Null, "81:82"), Ok((81, 82)));
+        assert_eq!(of(&Value::Null, "81:"), Err("remote port cannot be empty".into()));
     }
 }

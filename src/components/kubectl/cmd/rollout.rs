@@ -115,11 +115,12 @@ async fn revisions(ctx: &Ctx, info: &Info, seeker: &str, sought: &str) -> Result
     Ok(found)
 }
 
-/// A revision's template as text, its change cause among the annotations.
-fn told(revision: &Revision) -> String {
+/// A revision's template as text; its change cause stands among the annotations.
+/// `cause`: with its change cause.
+fn told(revision: &Revision, cause: bool) -> String {
     let mut template = revision.template.clone();
     value::remove(&mut template, "$patch");
-    if !revision.cause.is_empty() {
+    if cause && !revision.cause.is_empty() {
         value::slot_map(&mut template, "metadata.annotations")
             .insert(CHANGE_CAUSE.into(), revision.cause.as_str().into());
     }
@@ -168,7 +169,7 @@ pub async fn history(ctx: &Ctx) -> Result<(), Fail> {
                 tab::align(&table, 0, 2)
             }
             number => match all.iter().find(|r| r.number == number) {
-                Some(revision) => told(revision),
+                Some(revision) => told(revision, true),
                 None => {
                     failures.push(Fail::Text("unable to find the specified revision".into()));
                     continue;
@@ -459,7 +460,9 @@ async fn undo_one(ctx: &Ctx, info: &Info, to: i64, dry_run: DryRun) -> Result<St
     let revision = chosen(&all, to, info)?;
     let current = value::at(&info.object, "spec.template");
     if dry_run == DryRun::Client {
-        return Ok(told(revision).trim_end_matches('\n').to_string() + "\n");
+        let head = if info.resource.kind == "Deployment" { "" } else { "will roll back to " };
+        let template = told(revision, false);
+        return Ok(dry_run.told(&format!("{head}{}\n", template.trim_end_matches('\n'))));
     }
     let deployment = info.resource.kind == "Deployment";
     if deployment && value::flag(&info.object, "spec.paused") {
@@ -506,6 +509,26 @@ async fn undo_one(ctx: &Ctx, info: &Info, to: i64, dry_run: DryRun) -> Result<St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_pretended_undo_shows_the_template_and_that_it_is_none() {
+        let server = crate::testing::Server::start().await;
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"template": {"spec": {"containers": []}}}});
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", web);
+        let uid =
+            server.object("/apis/apps/v1/namespaces/default/deployments/web").unwrap()["metadata"]["uid"]
+                .clone();
+        let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {"name": "web-1", "namespace": "default", "annotations": {REVISION: "1", CHANGE_CAUSE: "why"},
+                "ownerReferences": [{"controller": true, "uid": uid}]},
+            "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "old"}]}}}});
+        server.hold("/apis/apps/v1/namespaces/default/replicasets/web-1", set);
+        let said =
+            server.kubectl(&["rollout", "undo", "deploy/web", "--to-revision=1", "--dry-run=client"]).await;
+        assert!(said.out.contains("old") && !said.out.contains("why"), "{said:?}");
+        assert!(said.out.ends_with("\n (dry run)\n"), "{said:?}");
+    }
 
     #[test]
     fn a_second_restart_within_a_second_is_refused() {

@@ -142,18 +142,13 @@ async fn lease(ctx: &Ctx, text: &mut Text, name: &str) -> Result<(), Fail> {
     let path = format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}");
     let lease = match ctx.api().await?.get(&path, &[]).await {
         Ok(lease) => lease,
-        Err(fail) if fail.is_not_found() => Value::Null,
-        Err(Fail::Api(_)) => return Ok(()),
+        Err(Fail::Api(refusal)) => {
+            text.field(0, "Lease", format!("Failed to get lease: {}", refusal.message));
+            return Ok(());
+        }
         Err(other) => return Err(other),
     };
     text.line(0, "Lease:");
-    if lease.is_null() {
-        text.line(
-            1,
-            format!("HolderIdentity:\tFailed to get lease: leases.coordination.k8s.io \"{name}\" not found"),
-        );
-        return Ok(());
-    }
     let unset = |text_of: &str, shown: String| if text_of.is_empty() { "<unset>".to_string() } else { shown };
     let holder = value::text(&lease, "spec.holderIdentity");
     text.field(1, "HolderIdentity", unset(holder, holder.to_string()));

@@ -172,6 +172,9 @@ pub async fn token(ctx: &Ctx) -> Result<(), Fail> {
         Err(Fail::Api(refusal)) => return text(format!("failed to create token: {}", refusal.message)),
         Err(fail) => return Err(fail),
     };
+    if value::empty(&answer, "status.token") {
+        return text("failed to create token: no token in server response");
+    }
     match format {
         Some(format) => ctx.out(format.print(&answer, false)?),
         None => ctx.line(value::text(&answer, "status.token")),
