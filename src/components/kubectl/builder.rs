@@ -244,6 +244,9 @@ pub async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Resul
     if !options.all_by_type && !selected {
         return text("resource(s) were provided, but no name was specified");
     }
+    if !ctx.flags.text("subresource").is_empty() {
+        return text("subresource cannot be used when bulk resources are specified");
+    }
     let listings = resources
         .into_iter()
         .map(|resource| Listing {

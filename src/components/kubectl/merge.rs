@@ -173,7 +173,7 @@ fn sets(key: &str, from: &[Value], to: &[Value], look: Look, patch: &mut Fields)
     if look.deletions && !removed.is_empty() {
         patch.insert(format!("$deleteFromPrimitiveList/{key}"), removed.into());
     }
-    if look.order && ordered {
+    if look.order && ordered && !to.is_empty() {
         patch.insert(format!("$setElementOrder/{key}"), to.into());
     }
 }
@@ -221,6 +221,7 @@ fn lists(
     }
     let same_order = from.len() == to.len() && from.iter().zip(to).all(|(a, b)| a.get(id) == b.get(id));
     let ordered = look.order
+        && !to.is_empty()
         && ((look.additions && (!items.is_empty() || !same_order)) || (look.deletions && !items.is_empty()));
     if !items.is_empty() {
         patch.insert(key.into(), items.into());
@@ -347,6 +348,18 @@ mod tests {
             ),
         );
         assert!(is_empty(&again), "{again}");
+    }
+
+    #[test]
+    fn a_list_that_becomes_empty_has_no_order() {
+        let from = deployment(1, json!([{"name": "c", "env": [{"name": "A"}]}]));
+        let to = deployment(1, json!([{"name": "c", "env": []}]));
+        let patch = strategic("Deployment", &from, &to, &from);
+        let container = &patch["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(*container, json!({"env": [{"$patch": "delete", "name": "A"}], "name": "c"}));
+        let finalizers = |all: Value| json!({"metadata": {"finalizers": all}});
+        let patch = strategic_two_way("Pod", &finalizers(json!(["a"])), &finalizers(json!([])));
+        assert_eq!(patch["metadata"], json!({"$deleteFromPrimitiveList/finalizers": ["a"]}));
     }
 
     #[test]

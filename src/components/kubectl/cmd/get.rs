@@ -489,6 +489,8 @@ mod tests {
         assert_eq!(said.out, "NAME\na\n", "one row needs no order");
         let said = server.kubectl(&["get", "cm,cm,configmap"]).await;
         assert_eq!(said.out, "NAME\na\n", "a resource is shown once");
+        let said = server.kubectl(&["get", "cm", "--subresource=status"]).await;
+        assert_eq!(said.err, "error: subresource cannot be used when bulk resources are specified\n");
         let said = server.kubectl(&["get", "cm", "a", "a"]).await;
         assert_eq!(said.out, "NAME\na\na\n", "an object as often as it is named");
     }

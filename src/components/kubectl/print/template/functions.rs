@@ -5,7 +5,7 @@ use crate::gostr;
 use serde_json::Value;
 use std::cmp::Ordering;
 
-pub(super) const FUNCTIONS: [&str; 19] = [
+pub(super) const FUNCTIONS: [&str; 20] = [
     "and",
     "or",
     "not",
@@ -25,6 +25,7 @@ pub(super) const FUNCTIONS: [&str; 19] = [
     "html",
     "js",
     "slice",
+    "urlquery",
 ];
 
 pub(super) fn kind_of(value: &Value) -> &'static str {
@@ -132,12 +133,69 @@ pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
                 bytes.map_err(|e| format!("error calling base64decode: base64 decode failed: {e}"))?;
             String::from_utf8_lossy(&bytes).into_owned().into()
         }
-        "html" => printed(first()?).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").into(),
-        "js" => printed(first()?).replace('\\', "\\\\").replace('\'', "\\'").replace('"', "\\\"").into(),
+        "html" => for_html(&together(&args)).into(),
+        "js" => for_script(&together(&args)).into(),
+        "urlquery" => for_query(&together(&args)).into(),
         "printf" => formatted(&printed(first()?), &args[1..]).into(),
         "println" => (args.iter().map(printed).collect::<Vec<_>>().join(" ") + "\n").into(),
-        _ => args.iter().map(printed).collect::<String>().into(),
+        _ => together(&args).into(),
     })
+}
+
+/// Values in one text, as Go's `fmt.Sprint`: a space stands between two of which neither is text.
+fn together(args: &[Value]) -> String {
+    let mut out = String::new();
+    for (i, arg) in args.iter().enumerate() {
+        if i > 0 && !arg.is_string() && !args[i - 1].is_string() {
+            out.push(' ');
+        }
+        out.push_str(&printed(arg));
+    }
+    out
+}
+
+/// As `template.HTMLEscapeString`.
+fn for_html(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&#34;"),
+            '\'' => out.push_str("&#39;"),
+            '\0' => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// As `template.JSEscapeString`.
+fn for_script(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '\\' | '\'' | '"' => out.extend(['\\', c]),
+            '<' | '>' | '&' | '=' => out.push_str(&format!("\\u{:04X}", c as u32)),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// As `url.QueryEscape`.
+fn for_query(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b' ' => out.push('+'),
+            b if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) => out.push(char::from(b)),
+            b => out.push_str(&format!("%{b:02X}")),
+        }
+    }
+    out
 }
 
 /// Wider is nothing that anybody means; Go has a limit too.

@@ -117,6 +117,10 @@ mod tests {
             ("{{$x := 1}}{{range .items}}{{$x = 2}}{{end}}{{$x}}", "2"),
             ("{{with $y := .secret}}{{$y}}{{end}}{{if $z := .items}}{{len $z}}{{end}}", "aGk=2"),
             ("{{.nothing.below.it}}", "<no value>"),
+            ("{{print 1 2 \"a\" 3}}", "1 2a3"),
+            ("{{html \"<a href='x'>\"}}", "&lt;a href=&#39;x&#39;&gt;"),
+            ("{{js \"a'<b>\"}}", "a\\'\\u003Cb\\u003E"),
+            ("{{urlquery \"a b/~*\"}}", "a+b%2F~%2A"),
             ("{{slice .secret 1 3}}{{slice .secret 3}}", "Gk="),
             ("{{printf \"%99999999999999999999d|%.99999999f\" 1 1.5}}", "1|1.500000"),
         ] {
