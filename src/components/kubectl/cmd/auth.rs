@@ -29,10 +29,18 @@ pub async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
             ));
         }
     };
+    let known = if word.starts_with('/') { NON_RESOURCE_VERBS } else { RESOURCE_VERBS };
+    let warn = |ctx: &Ctx| {
+        if !quiet && !known.contains(&verb.as_str()) {
+            ctx.note(format!("Warning: verb '{verb}' is not a known verb\n"));
+        }
+    };
     let spec = if word.starts_with('/') {
+        warn(ctx);
         json!({"nonResourceAttributes": {"path": word, "verb": verb}})
     } else {
         let (group, plural) = resource(ctx, word, quiet).await?;
+        warn(ctx);
         let mut attributes =
             json!({"namespace": namespace, "verb": verb, "group": group, "resource": plural});
         if !ctx.flags.text("subresource").is_empty() {
@@ -51,6 +59,26 @@ pub async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
     }
     if allowed { Ok(()) } else { Err(Fail::Exit(1)) }
 }
+
+const RESOURCE_VERBS: &[&str] = &[
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+    "use",
+    "bind",
+    "impersonate",
+    "*",
+    "approve",
+    "sign",
+    "escalate",
+    "attest",
+];
+const NON_RESOURCE_VERBS: &[&str] = &["get", "put", "post", "head", "options", "delete", "patch", "*"];
 
 /// `yes`, or `no` and why. Scripts compare the whole line with `yes`.
 fn verdict(review: &Value) -> String {
@@ -159,6 +187,20 @@ mod tests {
             (verdict(&review(true)).as_str(), verdict(&review(false)).as_str()),
             ("yes", "no - r - e")
         );
+    }
+
+    #[tokio::test]
+    async fn a_verb_that_nobody_knows_is_named() {
+        let server = Server::start().await;
+        for (words, warned) in [
+            (["nope", "pods"], true),
+            (["get", "pods"], false),
+            (["list", "/healthz"], true),
+            (["get", "/healthz"], false),
+        ] {
+            let said = server.kubectl(&["auth", "can-i", words[0], words[1]]).await;
+            assert_eq!(said.err.contains("is not a known verb\n\n"), warned, "{said:?}");
+        }
     }
 
     #[tokio::test]

@@ -40,7 +40,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     ctx.note("There are pending nodes to be drained:");
     for (name, fail) in &failed {
         ctx.note(format!(" {name}"));
-        ctx.note(fail.message());
+        match fail {
+            Fail::Many(all) => all.iter().for_each(|fail| ctx.note(fail.message())),
+            one => ctx.note(one.message()),
+        }
     }
     Err(Fail::Exit(1))
 }
@@ -178,7 +181,7 @@ async fn drain(ctx: &Ctx, node: &str, dry_run: DryRun) -> Result<(), Fail> {
     match refusals.as_slice() {
         [] => {}
         [one] => return text(one.clone()),
-        many => return text(format!("[{}]", many.join(", "))),
+        many => return Err(Fail::Many(many.iter().cloned().map(Fail::Text).collect())),
     }
     if !warnings.is_empty() {
         ctx.note(format!("Warning: {}", warnings.join("; ")));
@@ -343,6 +346,13 @@ mod tests {
         let server = server().await;
         let said = server.kubectl(&["drain", "n", "--ignore-daemonsets"]).await;
         assert!(said.code == 1 && said.err.contains("daemonsets/d not found: x/p"), "{said:?}");
+        let bare = json!({"metadata": {"name": "bare", "namespace": "x"}, "status": {"phase": "Running"}});
+        server.hold("/api/v1/pods/bare", bare);
+        let said = server.kubectl(&["drain", "n", "--ignore-daemonsets"]).await;
+        let pending = said.err.rsplit("to be drained:\n").next().unwrap_or_default();
+        assert_eq!(pending.lines().count(), 3, "the node and each reason: {said:?}");
+        let both = server.kubectl(&["drain", "n", "-l", "a=b"]).await;
+        assert!(both.err.ends_with("See 'kubectl drain -h' for help and examples\n"), "{both:?}");
         let said = server.kubectl(&["drain", "n", "--ignore-daemonsets", "--force"]).await;
         assert!(said.code == 0 && said.out.contains("pod/p evicted"), "{said:?}");
     }

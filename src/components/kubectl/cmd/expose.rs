@@ -82,7 +82,7 @@ fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
         }
         spec.insert("sessionAffinity".into(), affinity.into());
     }
-    if !ctx.flags.text("load-balancer-ip").is_empty() {
+    if !ctx.flags.text("load-balancer-ip").is_empty() && ctx.flags.text("type") == "LoadBalancer" {
         spec.insert("loadBalancerIP".into(), ctx.flags.text("load-balancer-ip").into());
     }
     let mut meta = Map::new();
@@ -212,6 +212,12 @@ mod tests {
         let expose = ["expose", "pod", "p", "--dry-run=client", "-o", "json"];
         let said = server.kubectl(&expose).await;
         assert!(said.code == 1 && said.err.contains("couldn't find port"), "{said:?}");
+        for (kind, there) in [("NodePort", false), ("LoadBalancer", true)] {
+            let kind = format!("--type={kind}");
+            let flags = ["--port=80", "--load-balancer-ip=1.2.3.4", kind.as_str()];
+            let said = server.kubectl(&[&expose[..], &flags[..]].concat()).await;
+            assert_eq!(said.out.contains("1.2.3.4"), there, "{said:?}");
+        }
         let said = server.kubectl(&[&expose[..], &["--cluster-ip=None"][..]].concat()).await;
         let made: Value = serde_json::from_str(&said.out).unwrap_or_default();
         assert_eq!(

@@ -24,7 +24,16 @@ pub async fn view(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)?;
     for info in infos {
         let Some(last) = info.object["metadata"]["annotations"][LAST_APPLIED].as_str() else {
-            continue;
+            // As in kubectl only of an object from a file it is said.
+            match info.source.as_str() {
+                "" => continue,
+                source => {
+                    let (name, source) = (&info.name, quote(source));
+                    return text(format!(
+                        "error when no last-applied-configuration annotation found on resource: {name}\n {source}: <nil>"
+                    ));
+                }
+            }
         };
         let last: Value = serde_json::from_str(last)
             .map_err(|e| Fail::Text(format!("{} cannot be read: {e}", quote(LAST_APPLIED))))?;
@@ -80,4 +89,21 @@ pub async fn set(ctx: &Ctx) -> Result<(), Fail> {
         teller.tell(ctx, &info.object, "configured", true)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_file_whose_object_was_never_applied_is_named() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        server.hold(&at("a"), config_map("a", json!({})));
+        let file = dir.path().join("a.yaml");
+        std::fs::write(&file, config_map("a", json!({})).to_string()).unwrap();
+        let file = file.display().to_string();
+        let said = server.kubectl(&["apply", "view-last-applied", "-f", &file]).await;
+        assert!(said.code == 1 && said.err.contains("annotation found on resource: a\n"), "{said:?}");
+    }
 }

@@ -23,7 +23,7 @@ pub(super) async fn nodes(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
         return ctx.usage(format!("USAGE: {} [flags]", ctx.verb.usage.trim_end_matches(" [options]")));
     }
     if !ctx.args.is_empty() && !selector.is_empty() {
-        return text("error: cannot specify both a node name and a --selector option");
+        return ctx.usage("error: cannot specify both a node name and a --selector option");
     }
     let resource = ctx.resource("nodes").await?;
     let asked = match ctx.args.is_empty() {
