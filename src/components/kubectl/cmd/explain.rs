@@ -119,6 +119,9 @@ fn choices(schema: &Value, inset: &str) -> String {
     }
 }
 
+/// So many references are followed, one after another.
+const STEPS_MAX: usize = 100;
+
 /// The schemas of one group and version.
 struct Schemas<'a>(&'a Value);
 
@@ -153,27 +156,20 @@ impl<'a> Schemas<'a> {
             .or_else(|| schema.get("additionalProperties").filter(|a| a.is_object()))
     }
 
+    /// The schema itself and those that [`Schemas::inner`] leads to, one after another. A document
+    /// may refer in a circle, so the steps have a bound.
+    fn chain(&self, schema: &'a Value) -> impl Iterator<Item = &'a Value> {
+        std::iter::successors(Some(schema), |at| self.inner(at)).take(STEPS_MAX)
+    }
+
     /// The schema that has the fields.
     fn resolved(&self, schema: &'a Value) -> &'a Value {
-        let mut at = schema;
-        while let Some(next) = self.inner(at) {
-            at = next;
-        }
-        at
+        self.chain(schema).last().unwrap_or(schema)
     }
 
     /// Its own description, then those of what it refers to.
     fn descriptions(&self, schema: &'a Value) -> Vec<&'a str> {
-        let mut all = vec![];
-        let mut at = Some(schema);
-        while let Some(schema) = at {
-            let told = value::text(schema, "description");
-            if !told.is_empty() {
-                all.push(told);
-            }
-            at = self.inner(schema);
-        }
-        all
+        self.chain(schema).map(|at| value::text(at, "description")).filter(|told| !told.is_empty()).collect()
     }
 
     /// `string`, `[]Container`, `map[string]string`
@@ -271,7 +267,17 @@ fn wrapped(text: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::wrapped;
+    use super::{STEPS_MAX, Schemas, wrapped};
+    use serde_json::json;
+
+    #[test]
+    fn references_in_a_circle_end() {
+        let to = |name: &str| json!({"$ref": format!("#/components/schemas/{name}"), "description": "d"});
+        let all = json!({"a": to("b"), "b": to("a")});
+        let schemas = Schemas(&all);
+        assert_eq!(schemas.descriptions(&all["a"]).len(), STEPS_MAX);
+        assert!(schemas.resolved(&all["a"]).get("$ref").is_some());
+    }
 
     #[test]
     fn lines_break_at_spaces() {
