@@ -1,6 +1,8 @@
 //! An API server for the tests of verbs: it keeps objects in a map and records every request.
 
 use super::kept::Kept;
+use super::wire::http::Duplex;
+use super::wire::stream;
 use super::{Env, Io, run};
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -17,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{Request as WsRequest, Response as WsResponse};
+use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
 /// One request that the server received.
@@ -182,6 +185,14 @@ impl Server {
         let code = run(words, io, env).await;
         Said { code, out: out.text(), err: err.text() }
     }
+}
+
+/// Both ends of a WebSocket that holds few bytes: the command's and the server's.
+pub async fn pair() -> (stream::Socket, WebSocketStream<tokio::io::DuplexStream>) {
+    let (near, far) = tokio::io::duplex(4 << 10);
+    let near: Box<dyn Duplex> = Box::new(near);
+    let near = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+    (near, WebSocketStream::from_raw_socket(far, Role::Server, None).await)
 }
 
 /// Returns the command of an `exec` with which a connection begins. Nothing is taken from the

@@ -3,7 +3,7 @@
 use super::common::DryRun;
 use crate::builder::{self, Asked, Info, Listing};
 use crate::ctx::Ctx;
-use crate::error::{Fail, text};
+use crate::error::Fail;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::value;
 use serde_json::{Value, json};

@@ -119,7 +119,7 @@ struct Candidate {
 }
 
 /// The namespace that counts: what names none is in `default`.
-fn effective<'a>(namespace: &'a str, cluster_scoped: bool) -> &'a str {
+fn effective(namespace: &str, cluster_scoped: bool) -> &str {
     match namespace {
         _ if cluster_scoped => "_non_namespaceable_",
         "" => "default",
@@ -163,7 +163,7 @@ impl Candidate {
     }
 }
 
-/// Somebody who names others.
+/// An object that names others.
 struct Referrer<'a> {
     own: &'a Candidate,
     /// What it can reach.

@@ -5,8 +5,8 @@ const TABS: [char; 2] = ['\t', '\u{b}'];
 /// What ends a line.
 const BREAKS: [char; 2] = ['\n', '\u{c}'];
 
-/// Aligns cells that end with a tab (or a vertical tab). A column is a run of consecutive lines that
-/// all have such a cell there; a form feed ends the line and every column.
+/// Aligns cells that end with a tab (or a vertical tab). A column is a run of consecutive lines
+/// that all have such a cell there; a form feed ends the line and every column.
 ///
 /// The columns are found in one pass without recursion: a line of the cluster may have any number
 /// of tabs.
@@ -56,7 +56,8 @@ pub struct Remembering {
 
 impl Remembering {
     /// One batch of rows; kubectl's tables have at least 6 columns' width and 3 spaces between
-    /// columns. As in kubectl a tab inside a cell begins another column, and a line break another line.
+    /// columns. As in kubectl a tab inside a cell begins another column, and a line break another
+    /// line.
     pub fn rows(&mut self, rows: &[Vec<String>]) -> String {
         let mut out = String::new();
         let lines: Vec<String> = rows.iter().map(|row| row.join("\t")).collect();

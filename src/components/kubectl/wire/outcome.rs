@@ -94,7 +94,7 @@ pub fn of(status: &[u8]) -> Result<(), Fail> {
 mod tests {
     use super::*;
     use crate::output::Output;
-    use crate::wire::stream::tests::pair;
+    use crate::testing::pair;
     use crate::wire::stream::{Given, STATUS, framed, process};
     use futures::SinkExt;
     use std::sync::Arc;

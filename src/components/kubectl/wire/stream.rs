@@ -303,19 +303,12 @@ pub async fn forward(socket: Socket, mut local: TcpStream) -> Result<(), Fail> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::kept::Kept;
-    use tokio::io::{AsyncWriteExt, duplex};
+    use crate::testing::pair;
+    use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
-
-    /// Both ends of a connection that holds few bytes.
-    pub async fn pair() -> (Socket, WebSocketStream<tokio::io::DuplexStream>) {
-        let (near, far) = duplex(4 << 10);
-        let near: Box<dyn Duplex> = Box::new(near);
-        let near = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
-        (near, WebSocketStream::from_raw_socket(far, Role::Server, None).await)
-    }
 
     const LIMIT: Duration = Duration::from_secs(20);
 

@@ -125,14 +125,7 @@ pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
             }
             (!here.is_null()).into()
         }
-        "base64decode" => {
-            use base64::Engine as _;
-            let text = printed(first()?);
-            let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim());
-            let bytes =
-                bytes.map_err(|e| format!("error calling base64decode: base64 decode failed: {e}"))?;
-            String::from_utf8_lossy(&bytes).into_owned().into()
-        }
+        "base64decode" => decoded(first()?)?.into(),
         "html" => for_html(&together(&args)).into(),
         "js" => for_script(&together(&args)).into(),
         "urlquery" => for_query(&together(&args)).into(),
@@ -140,6 +133,14 @@ pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
         "println" => (args.iter().map(printed).collect::<Vec<_>>().join(" ") + "\n").into(),
         _ => together(&args).into(),
     })
+}
+
+/// What base64 text stands for.
+fn decoded(text: &Value) -> Result<String, String> {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(printed(text).trim());
+    let bytes = bytes.map_err(|e| format!("error calling base64decode: base64 decode failed: {e}"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Values in one text, as Go's `fmt.Sprint`: a space stands between two of which neither is text.
