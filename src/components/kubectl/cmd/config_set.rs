@@ -5,8 +5,9 @@ use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::gostr::quote;
 use crate::wire::config::Kubeconfig;
+use api::value;
 use base64::Engine as _;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Copies flags into an entry.
 fn fill(ctx: &Ctx, entry: &mut Map<String, Value>, keys: &[&str]) {
@@ -76,6 +77,54 @@ pub async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
+/// Variables for a credential plugin, `KEY=VALUE`, and names of those to remove, `KEY-`.
+fn variables(words: &[String]) -> Result<Vec<(String, Option<String>)>, Fail> {
+    let pairs = words.iter().map(|word| match (word.split_once('='), word.strip_suffix('-')) {
+        (Some((key, given)), _) if !key.is_empty() => Ok((key.to_string(), Some(given.to_string()))),
+        (None, Some(key)) if !key.is_empty() => Ok((key.to_string(), None)),
+        _ => text(format!("invalid exec-env format: {word}")),
+    });
+    pairs.collect()
+}
+
+/// Sets what the flags say of a user's credential plugin. Another command has other arguments; the
+/// flags beside `--exec-command` change a plugin that is there, and make none.
+fn fill_plugin(ctx: &Ctx, user: &mut Map<String, Value>, variables: &[(String, Option<String>)]) {
+    if ctx.flags.changed("exec-command") {
+        let none = json!({"args": null, "env": null, "provideClusterInfo": false});
+        let plugin = user.entry("exec").or_insert(none);
+        value::put(plugin, "command", ctx.flags.text("exec-command"));
+        value::put(plugin, "args", Value::Null);
+    }
+    let Some(plugin) = user.get_mut("exec").filter(|plugin| plugin.is_object()) else { return };
+    for (flag, key) in [("exec-api-version", "apiVersion"), ("exec-interactive-mode", "interactiveMode")] {
+        if ctx.flags.changed(flag) {
+            value::put(plugin, key, ctx.flags.text(flag));
+        }
+    }
+    if ctx.flags.changed("exec-provide-cluster-info") {
+        value::put(plugin, "provideClusterInfo", ctx.flags.is("exec-provide-cluster-info"));
+    }
+    let args = ctx.flags.list("exec-arg");
+    if !args.is_empty() {
+        value::put(plugin, "args", json!(args));
+    }
+    if variables.is_empty() {
+        return;
+    }
+    let mut env = value::list(plugin, "env").to_vec();
+    for (key, given) in variables {
+        let there = env.iter().position(|v| value::text(v, "name") == key);
+        match (there, given) {
+            (Some(at), Some(given)) => value::put(&mut env[at], "value", given.as_str()),
+            (None, Some(given)) => env.push(json!({"name": key, "value": given})),
+            (Some(at), None) => drop(env.remove(at)),
+            (None, None) => {}
+        }
+    }
+    value::put(plugin, "env", env);
+}
+
 /// Sets what the flags say of a user. A token and a password exclude each other.
 ///
 /// # Errors
@@ -92,11 +141,14 @@ pub async fn credentials(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("embed-certs") && !given("client-certificate") && !given("client-key") {
         return text("you must specify a --client-certificate or --client-key to embed");
     }
-    for flag in ["auth-provider", "exec-command"] {
-        if ctx.flags.changed(flag) {
-            return text(format!("--{flag} is not implemented"));
-        }
+    if ctx.flags.changed("auth-provider") {
+        return text("--auth-provider is not implemented");
     }
+    let mode = ctx.flags.text("exec-interactive-mode");
+    if !matches!(mode, "" | "IfAvailable" | "Never" | "Always") {
+        return text("invalid interactive mode type, can be only IfAvailable, Never, Always");
+    }
+    let variables = variables(&ctx.flags.list("exec-env"))?;
     let files = Kubeconfig::load_or_new(&ctx.env, &ctx.flags)?;
     let path = home_of(&files, Kubeconfig::find(&files.users, &name).map(|e| e.file.as_path()));
     rewrite(&path, |config| {
@@ -110,6 +162,7 @@ pub async fn credentials(ctx: &Ctx) -> Result<(), Fail> {
         for other in others {
             user.shift_remove(*other);
         }
+        fill_plugin(ctx, user, &variables);
         fill_files(ctx, user, &["client-certificate", "client-key"])
     })?;
     ctx.line(format!("User {} set.", quote(&name)));
@@ -120,6 +173,42 @@ pub async fn credentials(ctx: &Ctx) -> Result<(), Fail> {
 mod tests {
     use crate::Env;
     use crate::testing::Server;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_credential_plugin_is_set_and_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("config");
+        let server = Server::away().await;
+        let env = || Env { kubeconfig: Some(file.clone()), cwd: dir.path().into(), ..Env::default() };
+        let set = async |flags: &str| {
+            let words: Vec<&str> =
+                ["config", "set-credentials", "u"].into_iter().chain(flags.split(' ')).collect();
+            let said = server.kubectl_in(&words, "", env()).await;
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            let config = crate::manifest::parse_yaml(text.as_bytes()).unwrap_or_default();
+            (said, config["users"][0]["user"]["exec"].clone())
+        };
+        let (_, none) = set("--exec-api-version=v").await;
+        assert!(none.is_null(), "without a command there is no plugin");
+        let (said, plugin) = set(
+            "--exec-command=x --exec-api-version=client.authentication.k8s.io/v1 --exec-arg=a,b --exec-env=A=1,2 --exec-interactive-mode=Never --exec-provide-cluster-info",
+        )
+        .await;
+        let want = json!({"apiVersion": "client.authentication.k8s.io/v1", "args": ["a", "b"], "command": "x",
+            "env": [{"name": "A", "value": "1,2"}], "interactiveMode": "Never", "provideClusterInfo": true});
+        assert_eq!(plugin, want, "{said:?}");
+        let (_, plugin) = set("--exec-command=y --exec-env=A- --exec-env=B=3").await;
+        assert_eq!((&plugin["args"], &plugin["command"]), (&json!(null), &json!("y")));
+        assert_eq!(plugin["env"], json!([{"name": "B", "value": "3"}]));
+        for (flags, why) in [
+            ("--exec-interactive-mode=Maybe", "invalid interactive mode type"),
+            ("--exec-env=A", "invalid exec-env format: A"),
+        ] {
+            let (said, _) = set(flags).await;
+            assert!(said.code == 1 && said.err.contains(why), "{said:?}");
+        }
+    }
 
     #[tokio::test]
     async fn what_excludes_each_other_does_not_stay_in_an_entry() {

@@ -59,17 +59,36 @@ fn ordered(config: &mut Value) {
                 "client-key-data",
                 "token",
                 "tokenFile",
+                "as",
+                "as-uid",
+                "as-groups",
+                "as-user-extra",
+                "username",
+                "password",
+                "auth-provider",
+                "exec",
             ],
         ),
         ("contexts", "context", &["cluster", "user", "namespace"]),
     ] {
         for entry in value::list_mut(config, list) {
             let Some(Value::Object(fields)) = entry.get_mut(key) else { continue };
-            let mut sorted: Vec<(String, Value)> = std::mem::take(fields).into_iter().collect();
-            sorted.sort_by_key(|(name, _)| order.iter().position(|o| o == name).unwrap_or(order.len()));
-            fields.extend(sorted);
+            sort_fields(fields, order);
+            if let Some(Value::Object(plugin)) = fields.get_mut("exec") {
+                sort_fields(plugin, PLUGIN);
+            }
         }
     }
+}
+
+/// Fields of `users[].user.exec` in the order of Go's struct.
+const PLUGIN: &[&str] =
+    &["command", "args", "env", "apiVersion", "installHint", "provideClusterInfo", "interactiveMode"];
+
+fn sort_fields(fields: &mut Map<String, Value>, order: &[&str]) {
+    let mut sorted: Vec<(String, Value)> = std::mem::take(fields).into_iter().collect();
+    sorted.sort_by_key(|(name, _)| order.iter().position(|o| o == name).unwrap_or(order.len()));
+    fields.extend(sorted);
 }
 
 fn redact(config: &mut Value) {
@@ -136,7 +155,7 @@ fn minify(config: &mut Value, named: &str) -> Result<(), Fail> {
         }
     };
     keep(config, "contexts", &current);
-    for (list, path, what) in [("users", "context.user", "user"), ("clusters", "context.cluster", "cluster")]
+    for (list, path, what) in [("clusters", "context.cluster", "cluster"), ("users", "context.user", "user")]
     {
         let name = value::text(&context, path);
         keep(config, list, name);
@@ -492,6 +511,12 @@ mod tests {
         };
         assert!(minify(&mut context(""), "").is_ok());
         assert_eq!(minify(&mut context("a"), "").unwrap_err().message(), "cannot locate cluster a");
+        let mut config = json!({"users": [{"name": "u", "user": {"exec": {"apiVersion": "v", "command": "c"}, "username": "a"}}]});
+        ordered(&mut config);
+        assert_eq!(
+            config["users"][0]["user"].to_string(),
+            r#"{"username":"a","exec":{"command":"c","apiVersion":"v"}}"#
+        );
     }
 
     #[test]

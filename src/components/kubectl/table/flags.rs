@@ -318,7 +318,7 @@ pub const EXEC_COMMAND: Flag = flag(
     "Command for the exec credential plugin for the user entry in kubeconfig",
 );
 pub const EXEC_ENV: Flag =
-    flag("exec-env", "", List, "", "", "'key=value' environment values for the exec credential plugin");
+    flag("exec-env", "", Array, "", "", "'key=value' environment values for the exec credential plugin");
 pub const EXEC_INTERACTIVE_MODE: Flag = flag(
     "exec-interactive-mode",
     "",

@@ -25,6 +25,8 @@ pub struct Kubeconfig {
     pub users: Vec<Entry>,
     pub contexts: Vec<Entry>,
     pub current: String,
+    /// Null if no file has any.
+    pub preferences: Value,
     /// The files that were asked for, whether they exist or not.
     pub files: Vec<PathBuf>,
     /// One file was named with `--kubeconfig`.
@@ -89,6 +91,9 @@ impl Kubeconfig {
         add(&mut self.clusters, "clusters", "cluster");
         add(&mut self.users, "users", "user");
         add(&mut self.contexts, "contexts", "context");
+        if self.preferences.is_null() {
+            self.preferences = value::at(config, "preferences").clone();
+        }
         if self.current.is_empty() {
             self.current = value::text(config, "current-context").to_string();
         }
@@ -121,7 +126,8 @@ impl Kubeconfig {
                 .collect()
         };
         json!({
-            "kind": "Config", "apiVersion": "v1", "preferences": {},
+            "kind": "Config", "apiVersion": "v1",
+            "preferences": if self.preferences.is_object() { self.preferences.clone() } else { json!({}) },
             "clusters": list(&self.clusters, "cluster"),
             "users": list(&self.users, "user"),
             "contexts": list(&self.contexts, "context"),
@@ -371,7 +377,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
         std::fs::write(&a, "current-context: one\ncontexts:\n- {name: one, context: {cluster: c, namespace: n1}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1/x/'}}\n").unwrap();
-        std::fs::write(&b, "current-context: two\ncontexts:\n- {name: two, context: {cluster: c, user: u}}\nclusters:\n- {name: c, cluster: {server: 'https://b:2'}}\nusers:\n- {name: u, user: {token: t}}\n").unwrap();
+        std::fs::write(&b, "preferences: {colors: true}\ncurrent-context: two\ncontexts:\n- {name: two, context: {cluster: c, user: u}}\nclusters:\n- {name: c, cluster: {server: 'https://b:2'}}\nusers:\n- {name: u, user: {token: t}}\n").unwrap();
         let mut env = Env::default();
         env.vars.insert("KUBECONFIG".into(), format!("{}:{}:/nowhere", a.display(), b.display()));
         let of = |line: &str| Target::of(&env, &flags(line), &Kubeconfig::load(&env, &flags(line)).unwrap());
@@ -381,6 +387,8 @@ mod tests {
         assert_eq!((two.authorization.as_deref(), two.namespace.as_str()), (Some("Bearer t"), "default"));
         assert!(of("get po --context=no").unwrap_err().message().ends_with("context: no"));
         assert_eq!(of("get po -s localhost:9").unwrap().url(), "http://localhost:9");
+        let shown = Kubeconfig::load(&env, &flags("get po")).unwrap().to_value();
+        assert_eq!(shown["preferences"], json!({"colors": true}));
     }
 
     #[test]
