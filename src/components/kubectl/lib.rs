@@ -23,7 +23,10 @@
 //! generators and transformers as plugins, and remote bases; each says so. Of 1.35
 //! `--as-user-extra`, `top --show-swap` and the namespace in the answers of `delete`; `completion
 //! powershell`, `explain -o plaintext-openapiv2`, `api-resources -o json`. Typed verbs send JSON
-//! where kubectl sends protobuf. Klog lines (`-v`, retries of discovery) are not printed.
+//! where kubectl sends protobuf. Klog lines (`-v`, retries of discovery) are not printed. Who names
+//! no credentials is anonymous and not asked for a name and a password; go-templates have no
+//! `define`, and nest a hundred levels deep at most; `proxy` always sends the kubeconfig's own
+//! credentials.
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.
 
