@@ -57,6 +57,11 @@ fn wrong_command_lines_are_usage_errors() {
         let said: Said = command.output().expect("it runs").into();
         assert!(said.out.contains(part) || said.err.contains(part), "{words:?}: {said:?}");
     }
+}
+
+#[test]
+fn output_that_cannot_be_shown_or_written_is_told() {
+    let home = Home::new();
     for shell in ["bash", "zsh", "fish"] {
         assert!(home.ropewalk(&["completion", shell]).ok().contains("ropewalk"));
     }

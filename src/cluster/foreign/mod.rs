@@ -451,17 +451,13 @@ impl Target for Inner {
 mod tests {
     use super::*;
 
-    /// A session that begins while a `reset` removes the directory, or beside another session.
     #[tokio::test]
     async fn a_session_makes_nothing_before_it_has_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("config");
-        let text = json!({
-            "current-context": "c",
+        let text = json!({"current-context": "c", "users": [{"name": "u", "user": {}}],
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
-            "users": [{"name": "u", "user": {}}],
-        });
+            "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}]});
         std::fs::write(&config, text.to_string()).unwrap();
         let home = Home::at(dir.path().join("home"));
         let place = place(&home, &config).unwrap();

@@ -6,10 +6,11 @@ use futures::StreamExt;
 use std::sync::Arc;
 use tokio::sync::watch::Sender;
 
+/// A store that holds its answers back where a test says so.
 pub struct Gated {
     kv: Kv,
     /// Watches say nothing while this is false; a barrier of reading makes it true. So the cache is
-    /// behind the store until somebody insists on what the store has now.
+    /// behind the store until a reader insists on what the store has now.
     pub watches: Sender<bool>,
     /// Transactions are carried out, and not answered, while this is false.
     pub answers: Sender<bool>,

@@ -167,7 +167,7 @@ fn aggregates_to(role: &str) -> String {
 }
 
 /// The roles of a namespace's people. Their rules are those of all roles with the label
-/// `rbac.authorization.k8s.io/aggregate-to-NAME`: so whoever defines a kind says in roles of his
+/// `rbac.authorization.k8s.io/aggregate-to-NAME`: so the author of a new kind says in roles of his
 /// own who may work with it. The controller `clusterrole-aggregation` puts them together; what it
 /// makes of the roles here is there from the beginning, in its order.
 fn roles_of_people() -> Vec<Value> {

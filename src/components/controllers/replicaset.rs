@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pods_of_the_owners_other_sets_count_where_they_crowd() {
+    async fn pods_of_the_owners_other_sets_count_on_their_nodes() {
         use crate::workload;
         use client::Key;
         use client::testing::Scripted;

@@ -192,9 +192,9 @@ pub fn exec(spec: &Process, context: &Birth) -> Result<Infallible> {
     become_program(spec, context, false)
 }
 
-/// Gives the standard streams to the container's user, as runc does: /dev/stdout is a link to one of
-/// them, and whoever opens it needs the right to. A kernel refuses where the user has no id out
-/// here, and then the streams stay as they are.
+/// Gives the standard streams to the container's user, as runc does: /dev/stdout is a link to one
+/// of them, and to open it takes the right to. A kernel refuses where the user has no id out here,
+/// and then the streams stay as they are.
 fn give_streams(uid: u32) {
     let streams = [io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned()];
     let streams = streams.into_iter().chain([io::stderr().as_fd().try_clone_to_owned()]);
@@ -212,6 +212,25 @@ fn give_streams(uid: u32) {
 /// root. As containerd, which reads the image's file, a volume mounted over it changes nothing.
 const PASSWD_MAX: usize = 1 << 20;
 
+/// The groups of a process beside its primary one: as `supplementalGroupsPolicy: Merge` says, the
+/// pod's and those that the image gives the user. The primary group is one of them, too: a file may
+/// be closed to a group, and a program that takes another group must not open it (CVE-2023-25173).
+fn groups(spec: &Process, ids: Ids, root: &Root, gid: u32, user: Option<&passwd::User>) -> Vec<u32> {
+    let mut groups = spec.groups.clone();
+    if ids != Ids::Single && !groups.contains(&gid) {
+        groups.insert(0, gid);
+    }
+    if let Some(user) = user {
+        let text = root.read_file_of_root(Path::new("etc/group"), PASSWD_MAX).unwrap_or_default();
+        for group in passwd::groups_of(&String::from_utf8_lossy(&text), &user.name) {
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+    }
+    groups
+}
+
 fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infallible> {
     context.close_others()?; // once more, after the root was built
     let root = Root::open(Path::new("/"))?;
@@ -220,19 +239,7 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
     let uid = spec.uid.unwrap_or(0);
     let user = passwd::find(&passwd, uid);
     let gid = spec.gid.or(user.as_ref().map(|u| u.gid)).unwrap_or(0);
-    // `supplementalGroupsPolicy: Merge`: the pod's groups, and those that the image gives the user.
-    // The primary group is one of the others, too: a file may be closed to a group, and a program
-    // that takes another group must not open it (CVE-2023-25173).
-    let mut groups = spec.groups.clone();
-    if context.ids != Ids::Single && !groups.contains(&gid) {
-        groups.insert(0, gid);
-    }
-    if let Some(user) = &user {
-        let text = root.read_file_of_root(Path::new("etc/group"), PASSWD_MAX).unwrap_or_default();
-        let known = groups.clone();
-        let of_image = passwd::groups_of(&String::from_utf8_lossy(&text), &user.name);
-        groups.extend(of_image.into_iter().filter(|group| !known.contains(group)));
-    }
+    let groups = groups(spec, context.ids, &root, gid, user.as_ref());
     let mut env = spec.env.clone();
     if !env.iter().any(|(name, _)| name == "HOME") {
         env.push(("HOME".into(), user.map_or_else(|| "/".into(), |u| u.home)));

@@ -306,8 +306,8 @@ mod tests {
         assert!(!did("create", "Pod/default/web/eviction", 429, false), "a budget refused it");
     }
 
-    /// A raw request whose selector fits nothing deletes nothing, also if a controller takes the pod
-    /// away at the same time.
+    /// A raw request whose selector fits nothing deletes nothing, also if a controller takes the
+    /// pod away at the same time.
     #[test]
     fn a_list_is_taken_away_as_far_as_its_selectors_go() {
         let pod = json!({"kind": "Pod", "metadata": {"namespace": "default", "name": "web", "labels": {"app": "web"}}});

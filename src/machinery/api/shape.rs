@@ -106,6 +106,7 @@ pub enum Keys {
 }
 
 impl<'a> Shape<'a> {
+    /// The root of the kind's objects.
     pub fn of(kind: &'a Kind) -> Shape<'a> {
         match &kind.custom {
             Some(custom) => Shape::Schema(&custom.schema),
@@ -118,6 +119,7 @@ impl<'a> Shape<'a> {
         kinds::all().iter().find(|known| known.kind == kind).map_or(Shape::Free, Shape::of)
     }
 
+    /// A field of this map; of one that neither type nor schema names nothing is known.
     pub fn field(self, field: &'a str) -> Shape<'a> {
         match self {
             Shape::Typed(typed) => typed.field(field).map_or(Shape::Free, Shape::Typed),
@@ -130,6 +132,7 @@ impl<'a> Shape<'a> {
         }
     }
 
+    /// Any item of this list.
     pub fn item(self) -> Shape<'a> {
         match self {
             Shape::Typed(typed) => typed.items().map_or(Shape::Free, Shape::Typed),
@@ -161,6 +164,7 @@ impl<'a> Shape<'a> {
         }
     }
 
+    /// What the items of this list are told apart by.
     pub fn keys(self) -> Keys {
         match self {
             Shape::Typed(typed) => typed.keys(),

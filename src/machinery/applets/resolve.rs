@@ -291,7 +291,8 @@ mod tests {
             scope.spawn(move || {
                 let (mut stream, _) = server.accept().unwrap();
                 stream.write_all(&[0xff, 0xff]).unwrap();
-                // Faster than the wait of one read, and long after all of it; until the client goes.
+                // Faster than the wait of one read, and long after all of it; until the client
+                // goes.
                 while stream.write_all(&[0]).is_ok() {
                     std::thread::sleep(Duration::from_millis(10));
                 }

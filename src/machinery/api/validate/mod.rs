@@ -120,7 +120,7 @@ fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
         for problem in names::qualified_name(name) {
             errors.invalid_text(&field, name, &problem);
         }
-        // A name of no domain is somebody's slip, and nobody would ever take it off.
+        // A name without a domain is a slip of the pen: no controller would ever take it off.
         let is_known = name.contains('/') || FINALIZERS.contains(&name);
         if kind.custom.is_none() && !is_known {
             errors.invalid_text(

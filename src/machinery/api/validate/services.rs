@@ -222,7 +222,7 @@ fn families(object: &Value, errors: &mut Errors) {
     }
     let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
     one_of(object, "spec.ipFamilyPolicy", "spec.ipFamilyPolicy", &policies, errors);
-    // Whoever writes the endpoints of a headless Service himself writes what he likes.
+    // The user writes the endpoints of a headless Service without a selector, of any family.
     if text(object, "spec.clusterIP") == "None" && empty(object, "spec.selector") {
         return;
     }
