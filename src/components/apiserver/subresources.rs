@@ -375,7 +375,8 @@ pub async fn ephemeral(
         if !meta::uid(&asked).is_empty() {
             value::put(&mut new, "metadata.uid", meta::uid(&asked));
         }
-        let mut errors = api::validate::create(kind, &new);
+        let mut errors = Errors::default();
+        (kind.validate)(&new, &mut errors);
         api::validate::pods::ephemeral_update(&new, old, &mut errors);
         if !errors.is_empty() {
             return Err(Status::invalid("", "Pod", &name, &errors));

@@ -293,8 +293,15 @@ mod tests {
         }
         let climbing = spec(serde_json::json!({"name": "../../x", "terminationMessagePath": "/m"}));
         assert!(prepare(&pod, &climbing, 1).is_err());
+    }
+
+    /// Its /dev is its own, too.
+    #[test]
+    fn a_privileged_container_has_a_message() {
+        let dir = tempfile::tempdir().unwrap();
         let privileged = serde_json::json!({"name": "c", "terminationMessagePath": "/dev/termination-log",
             "securityContext": {"privileged": true}});
-        assert_eq!(prepare(&pod, &spec(privileged), 1).unwrap(), None);
+        let mount = prepare(&dir.path().join("pod"), &spec(privileged), 1).unwrap().unwrap();
+        assert_eq!(mount.container_path, Path::new("/dev/termination-log"));
     }
 }
