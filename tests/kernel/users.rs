@@ -125,7 +125,7 @@ pub async fn own(w: World) -> Check {
         Ok(line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
     };
     ensure(ids(pid, "Uid:")? == [first; 4] && ids(pid, "Gid:")? == [first; 4], "ids on the machine")?;
-    ensure(ids(pid, "Groups:")?.is_empty(), "no group of the machine's")?;
+    ensure(ids(pid, "Groups:")? == [first], "its primary group, and no group of the machine's")?;
     let users = fs::metadata(format!("/proc/{pid}/ns/user"))?.ino();
     for kind in ["net", "mnt", "pid", "ipc", "uts", "cgroup"] {
         ensure(owner(pid, kind)? == users, format!("its {kind} namespace belongs to it"))?;

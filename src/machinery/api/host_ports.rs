@@ -16,19 +16,27 @@ const ANY: &str = "0.0.0.0";
 /// A port of the node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostPort {
+    /// `TCP`, `UDP` or `SCTP`.
     pub protocol: String,
-    /// An address of the node, or `0.0.0.0` for all of them.
-    pub ip: String,
+    /// The port's number, from 1 to 65535.
     pub port: i32,
+    /// An address of the node, or `0.0.0.0` for all of them. In a set those of one port stand
+    /// together.
+    pub ip: String,
 }
 
 impl HostPort {
-    /// Whether two pods cannot have these ports on one node.
+    /// Whether one of these ports cannot be had beside this one: the same at the same address, or
+    /// at all of them. It takes one look-up for each address, however many ports there are.
     ///
     /// Example: `TCP 0.0.0.0:80` conflicts with `TCP 127.0.0.1:80`, and not with `UDP 0.0.0.0:80`.
-    pub fn conflicts_with(&self, other: &HostPort) -> bool {
-        let shares_address = self.ip == other.ip || self.ip == ANY || other.ip == ANY;
-        self.protocol == other.protocol && self.port == other.port && shares_address
+    fn conflicts_with_one_of(&self, taken: &BTreeSet<HostPort>) -> bool {
+        let at = |ip: &str| HostPort { ip: ip.into(), ..self.clone() };
+        if self.ip != ANY {
+            return taken.contains(self) || taken.contains(&at(ANY));
+        }
+        let next = taken.range(at("")..).next();
+        next.is_some_and(|other| other.protocol == self.protocol && other.port == self.port)
     }
 }
 
@@ -52,7 +60,7 @@ pub fn of_pod(pod: &Pod) -> Vec<HostPort> {
 
 /// Whether one of the wanted ports is taken already.
 pub fn conflict(wanted: &[HostPort], taken: &BTreeSet<HostPort>) -> bool {
-    wanted.iter().any(|one| taken.iter().any(|other| one.conflicts_with(other)))
+    wanted.iter().any(|one| one.conflicts_with_one_of(taken))
 }
 
 #[cfg(test)]
@@ -72,9 +80,25 @@ mod tests {
             (one("UDP", "127.0.0.1", 80), false),
             (one("TCP", "127.0.0.2", 81), true),
             (one("TCP", ANY, 82), false),
+            (one("TCP", ANY, 8), false),
+            (one("UDP", ANY, 80), false),
         ] {
             assert_eq!(conflict(std::slice::from_ref(&wanted), &taken), want, "{wanted:?}");
         }
+    }
+
+    /// Ten thousand ports of one pod beside a hundred thousand of others: each with each would be a
+    /// thousand million comparisons.
+    #[test]
+    fn many_ports_are_looked_up_and_not_compared() {
+        let one = |ip: String, port: i32| HostPort { protocol: "UDP".into(), ip, port };
+        let taken: BTreeSet<HostPort> = (0..10)
+            .flat_map(|n| (1..=10_000).map(move |port| (n, port)))
+            .map(|(n, port)| one(format!("10.0.0.{n}"), port))
+            .collect();
+        let wanted: Vec<HostPort> = (1..=10_000).map(|port| one("10.0.0.99".into(), port)).collect();
+        assert!(!conflict(&wanted, &taken));
+        assert!(conflict(&[one(ANY.into(), 77)], &taken));
     }
 
     #[test]
