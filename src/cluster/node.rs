@@ -454,10 +454,10 @@ impl Runtime for NodeCri {
         }
     }
 
-    async fn attach(&self, container_id: &str) -> Result<Session> {
+    async fn attach(&self, container_id: &str, stdin: bool) -> Result<Session> {
         match self.is_component(container_id) {
             true => Err(Error::Start(format!("{IN_PROCESS}: there is nothing to attach to"))),
-            false => self.inner.attach(container_id).await,
+            false => self.inner.attach(container_id, stdin).await,
         }
     }
 

@@ -275,7 +275,7 @@ pub const PUBLISHED: &[Published] = &[
     yes("CVE-2024-45310", "mountPath makes files and directories on the host", PATHS),
     yes(
         "CVE-2025-31133",
-        "what covers masked files is the machine's /dev/null, opened before any volume",
+        "what covers masked files is the container's own /dev/null, opened before any volume",
         PATHS,
     ),
     no("CVE-2025-52565", "no console is bound; a terminal is opened only if it has the right device number"),

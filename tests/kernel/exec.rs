@@ -82,9 +82,18 @@ pub async fn sessions(w: World) -> Check {
     config.log_path = "talk/0.log".into();
     let id = runtime.create_container(&pod.sandbox, config).await?;
     runtime.start_container(&id).await?;
-    let mut session = runtime.attach(&id).await?;
+    let mut session = runtime.attach(&id, true).await?;
     let mut stdin = session.stdin.take().ok_or("no stdin")?;
-    stdin.write_all(b"one\ntwo\n").await?;
+    stdin.write_all(b"one\n").await?;
+    // A session that only looks takes the input from nobody, neither while it lasts nor at its end.
+    let looks = runtime.attach(&id, false).await?;
+    ensure(looks.stdin.is_none(), "it did not ask for the input")?;
+    drop(looks);
+    eventually(Duration::from_secs(5), async || {
+        Ok(if w.log_of(0, &id).await?.contains("got one") { Ok(()) } else { Err("not read yet".into()) })
+    })
+    .await?;
+    stdin.write_all(b"two\n").await?;
     drop(stdin);
     let mut out = String::new();
     session.stdout.read_to_string(&mut out).await?;

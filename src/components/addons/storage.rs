@@ -5,6 +5,7 @@ mod disk;
 mod reclaim;
 mod volume;
 
+use api::volumes::class_of;
 use client::{Client, Informer, Key, Outcome, Recorder, WorkQueue, is_code, optional, reference};
 use disk::on_disk;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
@@ -141,7 +142,7 @@ impl Worker {
         if is_bound(&claim) || !asked {
             return Ok(Outcome::Done);
         }
-        let class = claim.spec.as_ref().and_then(|s| s.storage_class_name.clone()).unwrap_or_default();
+        let class = class_of(&claim);
         let found = self.classes.get(&Key::new("", class.clone()));
         let selected = annotation(&claim, SELECTED_NODE).map(String::from);
         let (class, node) = match ready_for(&class, found.as_deref(), selected) {

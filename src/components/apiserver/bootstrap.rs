@@ -98,7 +98,10 @@ fn kubernetes_endpoints(state: &State, masters: &[String]) -> [Value; 2] {
 pub async fn run(state: &State) -> Result<(), Status> {
     let mut wanted = namespaces();
     wanted.extend(priorities());
-    wanted.extend(policy::objects());
+    state.fresh().await?;
+    let mut roles = policy::objects();
+    policy::keep_added_rules(&mut roles, |name| state.cache.get("clusterroles", name));
+    wanted.extend(roles);
     ensure(state, wanted).await?;
     reconcile::run(state).await
 }

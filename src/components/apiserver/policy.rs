@@ -1,8 +1,10 @@
 //! The roles and bindings that every cluster starts with
 //! (`plugin/pkg/auth/authorizer/rbac/bootstrappolicy` upstream).
 
+use super::object::Object;
 use api::kinds;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 const READ: &[&str] = &["get", "list", "watch"];
@@ -189,6 +191,20 @@ fn roles_of_people() -> Vec<Value> {
         role
     });
     whole.into_iter().chain(parts).collect()
+}
+
+/// In a cluster that an older program made, the roles of people are no aggregated ones, and its
+/// administrators added rules to them. A part that is to be made has the rules of its old whole then; what
+/// it lacks comes later (upstream: `primeAggregatedClusterRoles`).
+pub fn keep_added_rules(objects: &mut [Value], stored: impl Fn(&str) -> Option<Arc<Object>>) {
+    for name in ["admin", "edit", "view"] {
+        let old = stored(name).filter(|role| !role.value["aggregationRule"].is_object());
+        let Some(old) = old else { continue };
+        let part = format!("system:aggregate-to-{name}");
+        for object in objects.iter_mut().filter(|o| o["metadata"]["name"] == part.as_str()) {
+            object["rules"] = old.value["rules"].clone();
+        }
+    }
 }
 
 const EVENTS: &[&str] = &["", "events.k8s.io"];

@@ -56,7 +56,10 @@ fn reconciled(stored: &Value, wanted: &Value) -> Option<Value> {
     }
     match text(wanted, "roleRef.name") {
         "" if at(wanted, "aggregationRule").is_object() => {
-            value::copy(wanted, &mut new, "aggregationRule"); // the rules follow from it
+            // The rules follow from it; selectors that somebody added stay.
+            const SELECTORS: &str = "aggregationRule.clusterRoleSelectors";
+            let chosen = list(stored, SELECTORS);
+            append(&mut new, SELECTORS, list(wanted, SELECTORS).iter().filter(|s| !chosen.contains(s)));
         }
         "" => {
             let rules = list(stored, "rules");
@@ -113,6 +116,12 @@ mod tests {
         let new = reconciled(&role(json!([own])), &aggregated).unwrap();
         assert_eq!((&new["aggregationRule"], &new["rules"]), (&rule, &json!([own])));
         assert_eq!(reconciled(&new, &aggregated), None);
+        let mut more = new.clone();
+        let own_selector = json!({"matchLabels": {"own": "true"}});
+        more["aggregationRule"]["clusterRoleSelectors"] = json!([own_selector]);
+        let selectors =
+            reconciled(&more, &aggregated).unwrap()["aggregationRule"]["clusterRoleSelectors"].clone();
+        assert_eq!(selectors, json!([own_selector, {"matchLabels": {"a": "b"}}]));
         let mut bare = role(json!([get]));
         bare["metadata"] = json!({"name": "edit"});
         let new = reconciled(&bare, &role(json!([get]))).unwrap();
@@ -129,6 +138,27 @@ mod tests {
         let new = reconciled(&binding("old", json!([bob])), &binding("new", json!([eve]))).unwrap();
         assert_eq!(new, binding("new", json!([bob, eve])));
         assert_eq!(reconciled(&new, &binding("new", json!([eve]))), None);
+    }
+
+    /// Before the roles of people were put together, their owner could only add rules to them.
+    #[tokio::test]
+    async fn rules_that_were_added_to_a_role_before_it_was_aggregated_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = crate::testing::start(dir.path()).await;
+        let state = &fixture.server.state;
+        let kind = api::kinds::stored("clusterroles").unwrap();
+        let stored = |name: &str| state.cache.get("clusterroles", name).unwrap();
+        let own = json!({"apiGroups": ["example.com"], "resources": ["tabs"], "verbs": ["get"]});
+        let (found, part) = (stored("edit"), stored("system:aggregate-to-edit"));
+        state.erase(kind, &part, &Extra::default()).await.unwrap();
+        let mut old = found.value.clone();
+        old.as_object_mut().unwrap().remove("aggregationRule");
+        old["rules"].as_array_mut().unwrap().push(own.clone());
+        state.write(kind, old, found.revision, &Extra::default()).await.unwrap();
+        super::super::bootstrap::run(state).await.unwrap();
+        assert!(at(&stored("edit").value, "aggregationRule").is_object());
+        let rules = stored("system:aggregate-to-edit").value["rules"].clone();
+        assert!(rules.as_array().unwrap().contains(&own), "{rules}");
     }
 
     /// A cluster that an older program made gets the rules that it lacks when the server starts.

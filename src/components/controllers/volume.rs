@@ -10,7 +10,8 @@
 use super::write::{self, Guard, unless_gone};
 use super::{Error, Shared, record, reference};
 use api::volumes::{
-    BIND_COMPLETED, BOUND_BY_CONTROLLER, SELECTED_NODE, fits, is_bound, is_reserved_for, preference,
+    BIND_COMPLETED, BOUND_BY_CONTROLLER, OLD_CLASS, SELECTED_NODE, class_of, fits, is_bound, is_reserved_for,
+    preference,
 };
 use client::{Key, Outcome, Recorder, WorkQueue, optional, segment};
 use k8s_openapi::api::core::v1::{
@@ -23,8 +24,6 @@ use std::sync::Arc;
 use tap::{Cause, Component, Event};
 
 const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
-/// Where claims named their class before they had a field for it.
-const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 const PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 
 pub(crate) fn start(shared: &Shared) {
@@ -146,8 +145,7 @@ impl Worker {
 
     /// Does the claim's class wait for the first consumer?
     fn is_late(&self, claim: &PersistentVolumeClaim) -> bool {
-        let class = claim.spec.as_ref().and_then(|s| s.storage_class_name.clone()).unwrap_or_default();
-        let class = self.shared.classes.get(&Key::new("", class));
+        let class = self.shared.classes.get(&Key::new("", class_of(claim)));
         class.is_some_and(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"))
     }
 
@@ -218,9 +216,9 @@ impl Worker {
             }
             return Ok(Outcome::Done);
         }
-        let class = claim.spec.as_ref().and_then(|s| s.storage_class_name.clone());
+        let unset = claim.spec.as_ref().is_none_or(|s| s.storage_class_name.is_none());
         let noted = claim.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(OLD_CLASS));
-        if class.is_none()
+        if unset
             && !noted
             && let Some(name) = default_class(&self.shared.classes.list())
         {
@@ -229,7 +227,7 @@ impl Worker {
             unless_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
             return Ok(Outcome::Done);
         }
-        let class = class.unwrap_or_default();
+        let class = class_of(&claim);
         if class.is_empty() {
             let message = "no persistent volumes available for this claim and no storage class is set";
             self.recorder.normal(&about, "FailedBinding", message, cause.clone());

@@ -91,11 +91,25 @@ impl<'io> Ctx<'io> {
         Ok(bytes)
     }
 
-    /// Standard input, to its end.
-    pub async fn read(&mut self) -> Result<String, Fail> {
-        let mut text = String::new();
-        self.stdin.read_to_string(&mut text).await.map_err(|e| Fail::new(FILE, e.to_string()))?;
-        Ok(text)
+    /// Lines of standard input up to an empty one, which is read as well, or to the end. Nothing
+    /// behind it is taken.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no UTF-8.
+    pub async fn read_part(&mut self) -> Result<Vec<String>, Fail> {
+        let unread = |e: std::io::Error| Fail::new(FILE, e.to_string());
+        let mut part = Vec::new();
+        loop {
+            let (mut line, mut byte) = (Vec::new(), [0]);
+            while self.stdin.read(&mut byte).await.map_err(unread)? == 1 && byte[0] != b'\n' {
+                line.push(byte[0]);
+            }
+            let line = String::from_utf8(line).map_err(|e| Fail::new(FILE, e.to_string()))?;
+            if line.trim().is_empty() {
+                return Ok(part);
+            }
+            part.push(line);
+        }
     }
 }
 

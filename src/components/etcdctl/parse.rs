@@ -209,6 +209,13 @@ fn set<'w>(
         Kind::Number if value.parse::<i64>().is_err() => return Err(bad(verb, flag, &value, "ParseInt")),
         Kind::Number | Kind::Text => value,
     };
+    // The first takes the place of the default, each further one is added.
+    let value = match given.flags.get(flag.name) {
+        Some(before) if flag.name == "endpoints" && given.set.contains(&flag.name) => {
+            format!("{before},{value}")
+        }
+        _ => value,
+    };
     given.flags.insert(flag.name, value);
     given.set.push(flag.name);
     Ok(())
@@ -282,6 +289,8 @@ mod tests {
         let (verb, given) = line("--endpoints=x -w json lease --hex keep-alive 7b --once").unwrap();
         assert_eq!((verb, given.args.as_slice()), ("lease keep-alive", ["7b".to_string()].as_slice()));
         assert!(given.on("once") && given.on("hex") && given.text("write-out") == "json");
+        let (_, given) = line("--endpoints=x,y endpoint health --endpoints z").unwrap();
+        assert_eq!(given.text("endpoints"), "x,y,z", "the default goes, and each further flag is added");
         let (_, given) = line("put -wjson a -- --b").unwrap();
         assert_eq!((given.args, given.before_dash), (vec!["a".into(), "--b".into()], Some(1)));
     }

@@ -46,6 +46,7 @@ mod admission;
 mod bounds;
 mod container;
 mod decide;
+mod dns;
 mod env;
 mod ephemeral;
 mod eviction;

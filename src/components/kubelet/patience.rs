@@ -88,8 +88,8 @@ impl Runtime for Patient {
         within("Exec", REQUEST_MAX, self.0.exec(request)).await // until it runs; its run has no limit here
     }
 
-    async fn attach(&self, container_id: &str) -> Result<Session> {
-        within("Attach", REQUEST_MAX, self.0.attach(container_id)).await
+    async fn attach(&self, container_id: &str, stdin: bool) -> Result<Session> {
+        within("Attach", REQUEST_MAX, self.0.attach(container_id, stdin)).await
     }
 
     async fn port_forward(&self, sandbox_id: &str, port: u16) -> Result<Box<dyn Stream>> {

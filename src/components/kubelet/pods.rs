@@ -9,7 +9,7 @@ use super::decide::{self, Backoffs, Step, View};
 use super::pressure::Pressures;
 use super::prober::{Prober, Seen};
 use super::status::{self, long_name};
-use super::{Config, Error, ephemeral, mirror, termination, volumes};
+use super::{Config, Error, dns, ephemeral, mirror, termination, volumes};
 use client::{Backoff, Change, Informer, Key, Outcome, Recorder, WorkQueue, is_code};
 use cri::{self, Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus, Service};
@@ -627,7 +627,12 @@ impl Kubelet {
             self.config.runtime.stop_pod_sandbox(&old.id).await?;
         }
         let start = clock::Instant::now();
-        if let Err(error) = self.config.runtime.run_pod_sandbox(self.sandbox_config(pod, attempt)).await {
+        let (dns, left_out) = dns::of_pod(pod, self.config.cluster_dns, &self.config.cluster_domain);
+        for what in left_out {
+            self.recorder.warning(&reference(pod, None), "DNSConfigForming", what, cause.clone());
+        }
+        let config = self.sandbox_config(pod, attempt, dns);
+        if let Err(error) = self.config.runtime.run_pod_sandbox(config).await {
             let message = format!("Failed to create pod sandbox: {}", error.line());
             tracing::warn!(pod = %Key::of(pod), reason = error.line(), "no sandbox");
             let about = reference(pod, None);

@@ -175,8 +175,8 @@ impl Decision {
         tap::Event::Schedule(tap::Decision { verdicts, chosen: self.chosen.clone() })
     }
 
-    /// `0/3 nodes are available: …`: the message of `FailedScheduling`.
-    pub fn message(&self) -> String {
+    /// `0/3 nodes are available: …`: the message of `FailedScheduling` of this pod.
+    pub fn message(&self, pod: &Pod) -> String {
         let total = self.verdicts.len();
         if total == 0 {
             return NO_NODES.into();
@@ -196,10 +196,14 @@ impl Decision {
             preemption.push(format!("{hopeless} Preemption is not helpful for scheduling"));
         }
         preemption.sort();
+        let policy = pod.spec.as_ref().and_then(|s| s.preemption_policy.as_deref());
+        let preemption = match policy {
+            Some("Never") => "not eligible due to preemptionPolicy=Never.".to_string(),
+            _ => format!("0/{total} nodes are available: {}.", preemption.join(", ")),
+        };
         format!(
-            "0/{total} nodes are available: {}. no new claims to deallocate, preemption: 0/{total} nodes are available: {}.",
-            parts.join(", "),
-            preemption.join(", ")
+            "0/{total} nodes are available: {}. no new claims to deallocate, preemption: {preemption}",
+            parts.join(", ")
         )
     }
 }
@@ -418,7 +422,7 @@ mod tests {
                     pod.spec.as_mut().unwrap().node_name = Some(chosen.clone());
                     nodes.iter_mut().find(|n| n.name == *chosen).unwrap().add(&pod);
                 }
-                None => out += &format!("{name}: {}\n", decision.message()),
+                None => out += &format!("{name}: {}\n", decision.message(&pod)),
             }
         }
         out
@@ -442,7 +446,11 @@ mod tests {
         let mut node = NodeInfo { name: "n".into(), ..NodeInfo::default() };
         node.allocatable = Amount { pods: 110, cpu: 1000, memory: 4 << 30, storage: 1 << 30 };
         let decision = decide(&pod, std::slice::from_ref(&node), &Volumes::default(), &Rng::seeded(1));
-        assert!(decision.message().contains("1 Insufficient memory"), "{}", decision.message());
+        let told = decision.message(&pod);
+        assert!(told.contains("1 Insufficient memory"), "{told}");
+        pod.spec.as_mut().unwrap().preemption_policy = Some("Never".into());
+        let told = decision.message(&pod);
+        assert!(told.ends_with(", preemption: not eligible due to preemptionPolicy=Never."), "{told}");
         pod.spec.as_mut().unwrap().node_name = Some("n".into());
         node.add(&pod);
         node.add(&pod);

@@ -44,7 +44,7 @@ impl Runner for Nodes {
                 {
                     node.add(&pod);
                 }
-                Ok(shown(&decision)?)
+                Ok(shown(&pod, &decision)?)
             }
             _ => unknown(command),
         }
@@ -110,7 +110,7 @@ fn pod(args: &mut Args<'_>) -> Result<Pod, Box<dyn Error>> {
 }
 
 /// What each node was told, and where the pod goes.
-fn shown(decision: &Decision) -> Result<String, std::fmt::Error> {
+fn shown(pod: &Pod, decision: &Decision) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     for verdict in &decision.verdicts {
         let refused: Vec<String> =
@@ -123,7 +123,7 @@ fn shown(decision: &Decision) -> Result<String, std::fmt::Error> {
     }
     match &decision.chosen {
         Some(node) => writeln!(out, "-> {node}")?,
-        None => writeln!(out, "{}", decision.message())?,
+        None => writeln!(out, "{}", decision.message(pod))?,
     }
     Ok(out)
 }

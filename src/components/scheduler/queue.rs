@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams};
 use rng::Rng;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tap::{Cause, Event, Record, Tap};
@@ -225,15 +225,19 @@ impl Scheduler {
         }
     }
 
-    /// Is a claim used by another pod that has a node, or is on its way to one?
-    pub(super) fn is_used_by_another(&self, claim: &Key, pod: &Pod) -> bool {
-        self.pods.within(&claim.namespace).iter().any(|other| {
+    /// The claims of a namespace that other pods use which have a node, or are on their way to one.
+    pub(super) fn used_by_others(&self, namespace: &str, pod: &Pod) -> BTreeSet<String> {
+        let mut used = BTreeSet::new();
+        for other in self.pods.within(namespace) {
             let node = other.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default();
-            other.metadata.uid != pod.metadata.uid
-                && is_live(other)
-                && (!node.is_empty() || self.cache.is_assumed(&Key::of(&**other)))
-                && claims_of(other).any(|name| name == claim.name)
-        })
+            let counts = other.metadata.uid != pod.metadata.uid
+                && is_live(&other)
+                && (!node.is_empty() || self.cache.is_assumed(&Key::of(&*other)));
+            if counts {
+                used.extend(claims_of(&other));
+            }
+        }
+        used
     }
 
     async fn schedule(self: &Arc<Self>, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
@@ -270,7 +274,7 @@ impl Scheduler {
         let decision = decide::decide(&pod, &nodes, &volumes, &self.config.rng);
         tell(&decision);
         let Some(node) = decision.chosen.clone() else {
-            self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(), &cause).await?;
+            self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await?;
             return Ok(Outcome::After(FLUSH));
         };
         let on = nodes.iter().find(|n| n.name == node);

@@ -8,10 +8,12 @@
 use super::decide::NodeInfo;
 use super::queue::Scheduler;
 use api::volumes::{
-    NO_PROVISIONER, SELECTED_NODE, fits, is_bound, is_for_one_pod, is_reachable, is_reserved_for, preference,
+    NO_PROVISIONER, SELECTED_NODE, class_of, fits, is_bound, is_for_one_pod, is_reachable, is_reserved_for,
+    preference,
 };
 use client::Key;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -81,7 +83,7 @@ impl Volumes {
     /// Why the pod cannot run on the node; `None`: it can.
     pub fn refusal(&self, node: &NodeInfo) -> Option<Refusal> {
         if self.is_taken {
-            let reason = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
+            let reason = "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod";
             return Some(Refusal { filter: "VolumeRestrictions", reason, is_final: false });
         }
         let of_binding = |reason| Some(Refusal { filter: "VolumeBinding", reason, is_final: true });
@@ -200,6 +202,8 @@ impl Scheduler {
         let mut volumes = Volumes::default();
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let mut seen = BTreeSet::new();
+        // One walk through the namespace, however many claims the pod has, and none for most pods.
+        let used = LazyCell::new(|| self.used_by_others(&namespace, pod));
         for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
             let Some(source) = &volume.persistent_volume_claim else { continue };
             let key = Key::new(namespace.clone(), source.claim_name.clone());
@@ -220,7 +224,7 @@ impl Scheduler {
                     "persistentvolumeclaim {claim:?} bound to non-existent persistentvolume {volume:?}"
                 ));
             }
-            volumes.is_taken |= is_for_one_pod(&claim) && self.is_used_by_another(&key, pod);
+            volumes.is_taken |= is_for_one_pod(&claim) && used.contains(&key.name);
             if let Some(name) = names {
                 if !is_bound(&claim) {
                     return Err(IMMEDIATE.into()); // somebody wrote that name, and the controller has not bound it
@@ -236,7 +240,7 @@ impl Scheduler {
                 volumes.bound.push(volume);
                 continue;
             }
-            let class = self.classes.get(&Key::new("", spec.storage_class_name.unwrap_or_default()));
+            let class = self.classes.get(&Key::new("", class_of(&claim)));
             let late = |mode: &Option<String>| mode.as_deref() == Some("WaitForFirstConsumer");
             let Some(class) = class.filter(|c| late(&c.volume_binding_mode)) else {
                 return Err(IMMEDIATE.into());

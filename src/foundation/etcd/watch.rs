@@ -243,23 +243,25 @@ impl Watcher {
     }
 
     /// Asks for an empty response that names the revision up to which this watcher has been served.
-    /// It comes after all events up to there.
-    pub fn request_progress(&mut self) {
+    /// It comes after all events up to there. `false` if none comes: the store has not reached
+    /// `start`, where the client's watch begins. A client takes such a response for the place where
+    /// it goes on after a break, and would then be told of what it did not ask for.
+    pub fn request_progress(&mut self, start: Revision) -> bool {
         if let Some(behind) = &mut self.behind {
             behind.asked += 1;
-            return;
+            return true;
         }
         let mut inner = self.hub.lock();
         let sent = inner.sent;
-        let over = match inner.watchers.get(&self.id) {
-            // What was read from the past counts as served. Where a watch of the future begins does
-            // not: that revision may never be.
-            Some(w) => !w.send(WatchResponse { revision: sent.max(w.made), events: vec![] }),
-            None => false,
-        };
-        if over {
+        let Some(registered) = inner.watchers.get(&self.id) else { return true }; // it ends with an error
+        let revision = sent.max(registered.made); // what was read from the past counts as served
+        if revision < start {
+            return false;
+        }
+        if !registered.send(WatchResponse { revision, events: vec![] }) {
             inner.watchers.remove(&self.id);
         }
+        true
     }
 }
 
@@ -321,7 +323,7 @@ mod tests {
         world.put("a"); // 5
         assert_eq!(next(&mut w).await, "4: a@2<0 a@4<2");
         assert_eq!(next(&mut w).await, "5: a@5<4");
-        w.request_progress();
+        w.request_progress(0);
         assert_eq!(next(&mut w).await, "5: ");
     }
 
@@ -333,7 +335,7 @@ mod tests {
         let (mut reader, mut sleeper) = (world.watch("a", "b", 2), world.watch("a", "b", 2));
         assert_eq!((sleeper.past.len(), sleeper.made()), (PAST_BATCH, many + 1));
         assert!(world.hub.lock().watchers.is_empty(), "nobody is told of the present before the past");
-        reader.request_progress();
+        reader.request_progress(0);
         world.put("a");
         let (mut seen, mut last) = (0, 1);
         loop {
@@ -380,18 +382,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn progress_names_no_revision_that_does_not_exist() {
+    async fn a_watch_of_the_future_makes_no_progress_before_it_begins() {
         let world = World::new();
         world.put("a"); // 2
-        for start in [9, Revision::MAX] {
-            let mut later = world.watch("a", "", start);
-            later.request_progress();
-            assert_eq!(next(&mut later).await, "2: ");
+        for start in [4, Revision::MAX] {
+            assert!(!world.watch("a", "", start).request_progress(start));
         }
-        let mut later = world.watch("a", "", 9);
+        let mut later = world.watch("a", "", 4);
         world.put("b"); // 3
-        later.request_progress();
-        assert_eq!((next(&mut later).await, later.first()), ("3: ".to_string(), 9));
+        assert!(!later.request_progress(4));
+        world.put("b"); // 4
+        assert!(later.request_progress(4));
+        assert_eq!((next(&mut later).await, later.first()), ("4: ".to_string(), 4));
+        let mut now = world.watch("a", "", 0);
+        assert!(now.request_progress(0));
+        assert_eq!(next(&mut now).await, "4: ");
     }
 
     #[tokio::test]

@@ -53,7 +53,8 @@
 //! on machines with cgroup v1, whose trees Kubernetes 1.35 does not use either. Without control
 //! groups processes that the first one of a container leaves behind in a shared PID namespace run
 //! until the pod ends, which a warning of the container says. Writable layers are in memory and go
-//! with the cluster's processes.
+//! with the cluster's processes. Without `stdin: true` standard input is a pipe at its end, where
+//! containerd has `/dev/null`.
 //! ## Read next
 //! [`zygote`], then `linux::boot`; above it `kubelet`.
 

@@ -329,8 +329,8 @@ impl Runtime for NodeRuntime {
         whole(async move { stream::exec(&shared, &container, request, gone).await }).await
     }
 
-    async fn attach(&self, container_id: &str) -> Result<Session> {
-        stream::attach(&self.0, &self.0.container(container_id)?)
+    async fn attach(&self, container_id: &str, stdin: bool) -> Result<Session> {
+        stream::attach(&self.0, &self.0.container(container_id)?, stdin)
     }
 
     async fn port_forward(&self, sandbox_id: &str, port: u16) -> Result<Box<dyn cri::Stream>> {

@@ -150,8 +150,9 @@ fn resizer(shared: &Shared, terminal: Terminal) -> mpsc::Sender<Size> {
     send
 }
 
-/// Joins a running container's own streams: output from now on, and its stdin if it has one.
-pub fn attach(shared: &Shared, container: &Arc<Container>) -> Result<Session> {
+/// Joins a running container's own streams: output from now on and, with `stdin`, its input if it
+/// has one.
+pub fn attach(shared: &Shared, container: &Arc<Container>, stdin: bool) -> Result<Session> {
     let live: Live = container.live()?;
     let (stdout, to_stdout) = tokio::io::duplex(BUFFER);
     let (stderr, to_stderr) = tokio::io::duplex(BUFFER);
@@ -159,11 +160,14 @@ pub fn attach(shared: &Shared, container: &Arc<Container>) -> Result<Session> {
     let (done, exit) = oneshot::channel();
     let process = live.process.clone();
     let ended = container.clone();
-    let (stdin, theirs) = match container.config.stdin {
+    let writes = stdin && container.config.stdin;
+    let (stdin, theirs) = match writes {
         true => Some(tokio::io::duplex(BUFFER)).unzip(),
         false => (None, None),
     };
-    let (to, once) = (live.stdin.clone(), container.config.stdin_once);
+    // As containerd: the input ends with the first session that had it, and never with a terminal.
+    let once = writes && container.config.stdin_once && !container.config.tty;
+    let to = live.stdin.clone();
     shared.crew.spawn(async move {
         let copied = copy_output(output, to_stdout, to_stderr, async {
             ended.wait_ended().await;

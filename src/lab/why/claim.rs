@@ -7,6 +7,7 @@ use super::texts::Word;
 use super::workload::for_example;
 use api::meta;
 use api::value::{at, list, text};
+use api::volumes::OLD_CLASS;
 use serde_json::Value;
 
 /// A claim that is not bound: what is it waiting for?
@@ -26,7 +27,8 @@ pub fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
         }
         _ => reader.line(out, Word::ClaimPending, &[]),
     }
-    let named = at(claim, "spec.storageClassName").as_str();
+    let noted = meta::annotation(claim, OLD_CLASS);
+    let named = noted.or_else(|| at(claim, "spec.storageClassName").as_str());
     match (named, named.and_then(|class| reader.facts.find("storageclasses", "", class))) {
         (None, _) => reader.line(out, Word::NoClass, &[]),
         (Some(""), _) => reader.line(out, Word::NoProvisioning, &[]),

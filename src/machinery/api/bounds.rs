@@ -113,6 +113,14 @@ fn escape(text: &str, in_class: bool, out: &mut String) -> (usize, bool) {
     (2, c.is_ascii_alphabetic())
 }
 
+/// Returns how many bytes a name of characters such as `[:^digit:]` takes, if the text begins with
+/// one. Only the name is looked at, as by [`is_count`].
+fn class_name(text: &str) -> Option<usize> {
+    let name = text.strip_prefix("[:")?;
+    let length = name.bytes().take_while(|b| b.is_ascii_alphabetic() || *b == b'^').count();
+    name[length..].starts_with(":]").then_some(length + 4)
+}
+
 /// Writes the class that `text` begins with, `[^a-z]`. Returns how many bytes it takes; all if it
 /// does not end, which the engine reports.
 fn class(text: &str, out: &mut String) -> usize {
@@ -131,10 +139,9 @@ fn class(text: &str, out: &mut String) -> usize {
             return at + 1;
         }
         first = false;
-        if let Some(end) = here.strip_prefix("[:").and_then(|name| name.find(":]")) {
-            let end = end + 2;
-            out.push_str(&here[..end + 2]);
-            at += end + 2;
+        if let Some(length) = class_name(here) {
+            out.push_str(&here[..length]);
+            at += length;
             continue;
         }
         let (taken, is_set) = member(here, out);
@@ -256,9 +263,13 @@ mod tests {
     fn long_patterns_are_read_in_one_pass() {
         let long = 2_000_000;
         for pattern in
-            [format!("[{}]", "a".repeat(long)), format!("[{}]", "[:".repeat(long / 2)), "{".repeat(long)]
+            [format!("[{}]", "a".repeat(long)), format!("[{}x]", "[:".repeat(long / 2)), "{".repeat(long)]
         {
             assert!(as_go(&pattern).len() >= long);
+        }
+        assert_eq!(class_name("[:^digit:]]x"), Some(10));
+        for none in ["[:", "[:digit", "[:di git:]", "[digit:]"] {
+            assert_eq!(class_name(none), None, "{none}");
         }
         for (pattern, is) in [
             ("{3}", true),

@@ -9,6 +9,7 @@ use super::quantity::Quantity;
 use super::requests::{self, Field, add};
 use super::status::qualified;
 use super::value::{self, at, int, list, text};
+use super::volumes;
 use clock::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -118,10 +119,7 @@ pub fn usage(group: &str, plural: &str, object: &Value, now: Timestamp) -> Amoun
         }
         "persistentvolumeclaims" => {
             add(&mut out, "persistentvolumeclaims", whole(1));
-            let class = match meta::annotation(object, "volume.beta.kubernetes.io/storage-class") {
-                Some(class) => class,
-                None => text(object, "spec.storageClassName"),
-            };
+            let class = volumes::class_named_by(object);
             let of_class = |what: &str| format!("{class}.storageclass.storage.k8s.io/{what}");
             if !class.is_empty() {
                 add(&mut out, of_class("persistentvolumeclaims"), whole(1));

@@ -3,11 +3,13 @@
 //! `component-helpers/storage/volume`.
 
 use super::labels::Selector;
-use super::nodes;
 use super::quantity::Quantity;
+use super::value::text;
+use super::{meta, nodes};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
-use serde_json::json;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The annotation that tells a provisioner, and the controller, where a claim's first consumer will
@@ -22,8 +24,33 @@ pub const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 /// Keeps a claim until no pod uses it, and a volume until no claim is bound to it.
 pub const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
 pub const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
+/// The annotation in which claims and volumes named their class before they had a field for it. It
+/// goes before the field.
+pub const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 /// What a class names as its provisioner whose volumes are made by hand.
 pub const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+
+/// The class that an object's metadata or the field names; empty for none (upstream:
+/// `GetPersistentVolumeClaimClass`, `GetPersistentVolumeClass`).
+fn class(metadata: &ObjectMeta, field: Option<&String>) -> String {
+    let noted = metadata.annotations.as_ref().and_then(|all| all.get(OLD_CLASS));
+    noted.or(field).cloned().unwrap_or_default()
+}
+
+/// The name of a claim's class; empty for none.
+pub fn class_of(claim: &PersistentVolumeClaim) -> String {
+    class(&claim.metadata, claim.spec.as_ref().and_then(|s| s.storage_class_name.as_ref()))
+}
+
+/// The name of a volume's class; empty for none.
+pub fn class_of_volume(volume: &PersistentVolume) -> String {
+    class(&volume.metadata, volume.spec.as_ref().and_then(|s| s.storage_class_name.as_ref()))
+}
+
+/// The name of the class of a claim or a volume that is no typed object; empty for none.
+pub fn class_named_by(object: &Value) -> &str {
+    meta::annotation(object, OLD_CLASS).unwrap_or_else(|| text(object, "spec.storageClassName"))
+}
 
 /// Returns whether a volume names this claim in `spec.claimRef`.
 pub fn is_reserved_for(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
@@ -71,7 +98,6 @@ pub fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
     if have.claim_ref.is_some() {
         return is_reserved_for(volume, claim) && (suits || (wanted.is_some() && named));
     }
-    let class = |c: &Option<String>| c.clone().unwrap_or_default();
     let phase = volume.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("Available");
     // As everywhere but in workloads, `selector: {}` selects all.
     let chosen = want.selector.as_ref().is_none_or(|selector| {
@@ -81,7 +107,7 @@ pub fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
         && suits
         && chosen
         && matches!(phase, "Available" | "Pending" | "")
-        && class(&have.storage_class_name) == class(&want.storage_class_name)
+        && class_of_volume(volume) == class_of(claim)
 }
 
 /// The order in which volumes that fit a claim are taken: one that is reserved for it first, then
@@ -175,5 +201,31 @@ mod tests {
         };
         assert!(with(json!({})) && with(json!({"matchLabels": {"disk": "ssd"}})));
         assert!(!with(json!({"matchLabels": {"disk": "hdd"}})));
+    }
+
+    #[test]
+    fn a_class_in_the_old_annotation_goes_before_the_field() {
+        let object = |noted: Value, field: Value| {
+            let mut object = json!({"metadata": {"name": "x", "annotations": {}}, "spec": {}});
+            if noted.is_string() {
+                object["metadata"]["annotations"][OLD_CLASS] = noted;
+            }
+            if field.is_string() {
+                object["spec"]["storageClassName"] = field;
+            }
+            object
+        };
+        for (noted, field, class) in [
+            (Value::Null, Value::Null, ""),
+            (Value::Null, json!("new"), "new"),
+            (json!("old"), json!("new"), "old"),
+            (json!("old"), Value::Null, "old"),
+            (json!(""), json!("new"), ""),
+        ] {
+            let object = object(noted, field);
+            assert_eq!(class_named_by(&object), class);
+            assert_eq!(class_of(&serde_json::from_value(object.clone()).unwrap()), class);
+            assert_eq!(class_of_volume(&serde_json::from_value(object).unwrap()), class);
+        }
     }
 }

@@ -443,7 +443,7 @@ impl Runtime for FakeRuntime {
         Ok(Session { stdin: None, stdout: Box::pin(tokio::io::empty()), stderr: None, resize: None, exit })
     }
 
-    async fn attach(&self, _: &str) -> Result<Session> {
+    async fn attach(&self, _: &str, _: bool) -> Result<Session> {
         Err(Error::Unsupported("attach"))
     }
 

@@ -380,7 +380,9 @@ pub trait Runtime: Send + Sync {
     async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>>;
 
     async fn exec(&self, request: ExecRequest) -> Result<Session>;
-    async fn attach(&self, container_id: &str) -> Result<Session>;
+    /// Joins a running container's streams. `stdin`: the session writes to its input, too, if it
+    /// has one; a session that only looks neither takes the input nor ends it.
+    async fn attach(&self, container_id: &str, stdin: bool) -> Result<Session>;
     /// A TCP connection to a port inside the sandbox, through its own loopback.
     async fn port_forward(&self, sandbox_id: &str, port: u16) -> Result<Box<dyn Stream>>;
 

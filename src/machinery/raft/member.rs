@@ -67,7 +67,8 @@ pub trait StateMachine: Send {
     fn check_proposal(&self, _: &Bytes) -> Result<(), String> {
         Ok(())
     }
-    /// Freezes the state as it is now; cheap.
+    /// Freezes the state as it is now. It runs on the member's thread, which sends the heartbeats:
+    /// what takes long here costs a leader its place.
     fn capture(&mut self) -> Capture;
     /// About how many bytes a snapshot has now.
     fn size(&self) -> u64 {

@@ -4,6 +4,7 @@ use super::Attributes;
 use crate::store::Extra;
 use api::quantity::Quantity;
 use api::value::{self, at, flag, text};
+use api::volumes::{OLD_CLASS, class_named_by};
 use api::{Status, meta};
 use serde_json::{Value, json};
 use std::cmp::Reverse;
@@ -23,9 +24,6 @@ fn newest(a: &Attributes, plural: &str, mark: &str) -> Option<String> {
     });
     newest.map(|(_, Reverse(name))| name)
 }
-
-/// Where claims named their class before they had a field for it.
-const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// DefaultStorageClass.
 pub fn storage(a: &Attributes, claim: &mut Value) -> Value {
@@ -55,7 +53,7 @@ pub fn growth(a: &Attributes, claim: &Value) -> Result<Extra, Status> {
     if text(old, "status.phase") != "Bound" {
         return Err(a.forbidden(claim, "Only bound persistent volume claims can be expanded"));
     }
-    let name = meta::annotation(claim, OLD_CLASS).unwrap_or_else(|| text(claim, "spec.storageClassName"));
+    let name = class_named_by(claim);
     let class = a.state.cache.get("storageclasses", name);
     if !class.is_some_and(|class| flag(&class.value, "allowVolumeExpansion")) {
         let why = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";

@@ -42,42 +42,11 @@ fn cut_hostname(name: &str) -> String {
     }
 }
 
-/// Adds the pod's own options of `resolv.conf` to those that are there, and replaces those of the
-/// same name: musl takes the first of two, glibc the last.
-fn merge_options<'a>(options: &mut Vec<String>, own: impl Iterator<Item = (&'a str, Option<&'a str>)>) {
-    for (name, value) in own.filter(|(name, _)| !name.is_empty()) {
-        let option = value.filter(|v| !v.is_empty()).map_or(name.to_string(), |v| format!("{name}:{v}"));
-        match options.iter_mut().find(|known| known.split(':').next() == Some(name)) {
-            Some(known) => *known = option,
-            None => options.push(option),
-        }
-    }
-}
-
 impl Kubelet {
-    pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32) -> SandboxConfig {
+    pub(super) fn sandbox_config(&self, pod: &Pod, attempt: u32, dns: Dns) -> SandboxConfig {
         let part = |p: &Option<String>| p.clone().unwrap_or_default();
         let (meta, spec) = (&pod.metadata, pod.spec.clone().unwrap_or_default());
         let host_network = spec.host_network.unwrap_or(false);
-        let mut dns = Dns::default();
-        let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
-        if policy == "ClusterFirstWithHostNet" || (policy == "ClusterFirst" && !host_network) {
-            let domain = &self.config.cluster_domain;
-            dns.servers = vec![self.config.cluster_dns.to_string()];
-            dns.searches = vec![
-                format!("{}.svc.{domain}", part(&meta.namespace)),
-                format!("svc.{domain}"),
-                domain.clone(),
-            ];
-            dns.options = vec!["ndots:5".into()];
-        }
-        if let Some(own) = &spec.dns_config {
-            dns.servers.extend(own.nameservers.iter().flatten().cloned());
-            dns.searches.extend(own.searches.iter().flatten().cloned());
-            let options = own.options.iter().flatten();
-            let options = options.map(|o| (o.name.as_deref().unwrap_or_default(), o.value.as_deref()));
-            merge_options(&mut dns.options, options);
-        }
         let own_name = spec.hostname.clone().filter(|name| !name.is_empty());
         let hostname = match host_network {
             true => self.config.node_name.clone(), // the name belongs to the network, as upstream
@@ -374,7 +343,7 @@ impl Kubelet {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut_hostname, merge_options, not_honored};
+    use super::{cut_hostname, not_honored};
 
     #[test]
     fn a_hostname_is_cut_to_a_name() {
@@ -382,14 +351,6 @@ mod tests {
         let long = format!("{}-.x{}", "a".repeat(61), "b".repeat(9));
         assert_eq!(cut_hostname(&long), "a".repeat(61));
         assert_eq!(cut_hostname(&"a".repeat(63)), "a".repeat(63));
-    }
-
-    #[test]
-    fn a_dns_option_of_the_pod_replaces_the_one_of_that_name() {
-        let mut options = vec!["ndots:5".to_string()];
-        let own = [("ndots", Some("2")), ("edns0", None), ("", Some("x")), ("ndots", Some("3"))];
-        merge_options(&mut options, own.into_iter());
-        assert_eq!(options, ["ndots:3", "edns0"]);
     }
 
     #[test]

@@ -314,7 +314,7 @@ async fn serve(
                         let (tty, stdin) = (ask.tty, ask.stdin);
                         runtime.exec(ExecRequest { container_id: running.id, command, tty, stdin }).await
                     }
-                    false => runtime.attach(&running.id).await,
+                    false => runtime.attach(&running.id, ask.stdin).await,
                 }
             };
             upgrade(crew, visit, request, Talk::Process { ask, open: Box::pin(open) })

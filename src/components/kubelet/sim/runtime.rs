@@ -219,8 +219,8 @@ impl Runtime for Rough {
         self.read(self.0.runtime.exec(request)).await
     }
 
-    async fn attach(&self, container_id: &str) -> Result<Session> {
-        self.read(self.0.runtime.attach(container_id)).await
+    async fn attach(&self, container_id: &str, stdin: bool) -> Result<Session> {
+        self.read(self.0.runtime.attach(container_id, stdin)).await
     }
 
     async fn port_forward(&self, sandbox_id: &str, port: u16) -> Result<Box<dyn Stream>> {

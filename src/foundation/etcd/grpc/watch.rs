@@ -29,7 +29,8 @@ const NOTIFY_EVERY: Duration = Duration::from_secs(600);
 const ALL: i64 = -1;
 
 type Out = mpsc::Sender<Result<pb::WatchResponse, Status>>;
-/// Given back (dropped) when everything up to now is in the queue.
+/// Given back (dropped) when everything up to now is in the queue. With a word if the watch has not
+/// begun yet.
 type Receipt = mpsc::Sender<()>;
 
 struct Watching {
@@ -202,8 +203,11 @@ impl Session {
         if self.asking || self.asked == 0 {
             return;
         }
-        self.asking = true;
         let asked = std::mem::take(&mut self.asked);
+        if self.watches.is_empty() {
+            return; // as etcd: there is nothing whose progress it could be
+        }
+        self.asking = true;
         let revision = self.face.kv.revision();
         let (receipt, mut back) = mpsc::channel::<()>(1);
         for watch in self.watches.values() {
@@ -212,7 +216,11 @@ impl Session {
         drop(receipt);
         let (out, header) = (self.out.clone(), self.face.header(revision));
         self.tasks.spawn(async move {
-            back.recv().await; // ends when the last receipt is dropped
+            // Ends when the last receipt is dropped, or with the word of a watch that has not begun:
+            // as etcd, nothing is said then of any of them.
+            if back.recv().await.is_some() {
+                return Ended::Round;
+            }
             for _ in 0..asked {
                 let answer =
                     pb::WatchResponse { header: header.clone(), watch_id: ALL, ..Default::default() };
@@ -268,7 +276,7 @@ impl Follow {
     }
 
     async fn follow(&mut self, watcher: Result<Watcher, Error>) -> Result<(), Over> {
-        let mut watcher = watcher?;
+        let (mut watcher, start) = (watcher?, self.request.start_revision);
         let mut quiet = clock::Instant::now();
         loop {
             let idle = async {
@@ -280,14 +288,15 @@ impl Follow {
             tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return Err(Over::Canceled),
-                Some(receipt) = self.asked.recv() => {
-                    self.receipts.push_back(Some(receipt));
-                    watcher.request_progress();
-                }
+                Some(receipt) = self.asked.recv() => match watcher.request_progress(start) {
+                    true => self.receipts.push_back(Some(receipt)),
+                    false => drop(receipt.try_send(())), // full: another watch has said so
+                },
                 () = idle => {
                     quiet = clock::Instant::now();
-                    self.receipts.push_back(None);
-                    watcher.request_progress();
+                    if watcher.request_progress(start) {
+                        self.receipts.push_back(None);
+                    }
                 }
                 response = watcher.next() => match response {
                     Some(Ok(response)) => {
@@ -300,7 +309,10 @@ impl Follow {
                     Some(Err(Error::SlowWatcher)) => {
                         let request = WatchRequest { start_revision: self.next, ..self.request.clone() };
                         watcher = self.face.kv.watch(request).await?;
-                        self.receipts.iter().for_each(|_| watcher.request_progress());
+                        // What was promised comes, also if nothing happens any more.
+                        for _ in &self.receipts {
+                            watcher.request_progress(0);
+                        }
                     }
                     Some(Err(error)) => return Err(error.into()),
                     None => return Err(Error::Stopped.into()),

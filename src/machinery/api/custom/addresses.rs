@@ -97,7 +97,7 @@ fn parse_cidr(text: &str) -> Result<Network, String> {
     let wrong = || format!("network address parse error during conversion from string: {text:?}");
     let (ip, _) = text.split_once('/').ok_or_else(wrong)?;
     parse_ip(ip)?;
-    cidr::parse(text).map(Network).ok_or_else(wrong)
+    cidr::parse_strictly(text).map(Network).ok_or_else(wrong)
 }
 
 fn address(values: &[Value], at: usize) -> Result<IpAddr, String> {

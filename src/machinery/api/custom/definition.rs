@@ -1,9 +1,9 @@
 //! The kind CustomResourceDefinition itself: its defaults, what it may say, and which names it
 //! gets.
 
-use super::structural;
+use super::{rules, structural};
 use crate::errors::Errors;
-use crate::validate::names::{dns_1035, dns_label, dns_subdomain};
+use crate::validate::names::{dns_1035, dns_subdomain};
 use crate::validate::{IMMUTABLE, one_of};
 use crate::value::{self, at, default, default_zero, flag, list, list_mut, text};
 use crate::{kinds, meta};
@@ -396,16 +396,37 @@ fn columns(version: &Value, path: &str, errors: &mut Errors) {
             }
         }
     }
-    for (i, field) in list(version, "selectableFields").iter().enumerate() {
-        let said = text(field, "jsonPath");
-        let place = format!("{path}.selectableFields[{i}].jsonPath");
-        match said.strip_prefix('.') {
-            None if said.is_empty() => errors.required(place, ""),
-            None => errors.invalid_text(place, said, "must be a simple path that begins with a dot"),
-            Some(rest) if rest.split('.').any(|step| dns_label(&step.to_lowercase()).len() > 1) => {
-                errors.invalid_text(place, said, "must be a simple path of field names");
+    selectable(version, path, errors);
+}
+
+/// Fields that a version lets people select by (upstream: `MaxSelectableFields`).
+const SELECTABLE_MAX: usize = 8;
+
+/// A path that leads nowhere would select nothing, for ever and without a word.
+fn selectable(version: &Value, path: &str, errors: &mut Errors) {
+    let (fields, field) = (list(version, "selectableFields"), format!("{path}.selectableFields"));
+    let schema = at(version, "schema.openAPIV3Schema");
+    if fields.len() > SELECTABLE_MAX {
+        errors.too_many(&field, fields.len(), SELECTABLE_MAX as u64);
+    }
+    for (i, said) in fields.iter().map(|f| text(f, "jsonPath")).enumerate() {
+        let place = format!("{field}[{i}].jsonPath");
+        let simple = said.starts_with('.') && !said.contains('[');
+        match rules::field_path(said, schema) {
+            _ if said.is_empty() => errors.required(place, ""),
+            Err(why) => errors.invalid_text(place, said, &format!("is an invalid path: {why}")),
+            Ok(_) if !simple => errors.invalid_text(place, said, "is an invalid path: it has an index"),
+            Ok(_) if said == ".metadata" || said.starts_with(".metadata.") => {
+                errors.invalid_text(place, said, "must not point to fields in metadata");
             }
-            Some(_) => {}
+            Ok(found) if !matches!(text(found, "type"), "boolean" | "integer" | "string") => {
+                let why = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
+                errors.invalid_text(place, said, why);
+            }
+            Ok(_) if fields[..i].iter().any(|before| text(before, "jsonPath") == said) => {
+                errors.duplicate(place, &said.into());
+            }
+            Ok(_) => {}
         }
     }
 }

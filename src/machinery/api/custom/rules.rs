@@ -181,8 +181,9 @@ fn node(
     }
 }
 
-/// What is wrong with the rules of one node of a definition's schema.
-pub fn check(schema: &Json, path: Path, errors: &mut Errors) {
+/// Reports what is wrong with the rules of one node of a definition's schema. `uncorrelated`: the
+/// schema within which no new value has an old one. A rule that asks for it would never run there.
+pub fn check(schema: &Json, path: Path, uncorrelated: Option<&str>, errors: &mut Errors) {
     let is_root = matches!(path, Path::Text(_));
     for (i, said) in list(schema, "x-kubernetes-validations").iter().enumerate() {
         let place = format!("{path}.x-kubernetes-validations[{i}]");
@@ -199,6 +200,7 @@ pub fn check(schema: &Json, path: Path, errors: &mut Errors) {
         if let Err(why) = terms::problems(rule, &known) {
             errors.invalid(format!("{place}.rule"), said, &format!("compilation failed: {why}"));
         }
+        transitions(said, rule, &place, uncorrelated, errors);
         let expression = text(said, "messageExpression");
         if !expression.is_empty()
             && let Err(why) = terms::problems(expression, &known)
@@ -225,9 +227,27 @@ pub fn check(schema: &Json, path: Path, errors: &mut Errors) {
     }
 }
 
-/// Checks that a path such as `.spec['max-size']` leads to a field of the schema (`ValidFieldPath`
-/// upstream).
-fn field_path(path: &str, schema: &Json) -> Result<(), String> {
+/// Reports a rule that compares with the old value where there is none to compare with.
+fn transitions(said: &Json, rule: &str, place: &str, uncorrelated: Option<&str>, errors: &mut Errors) {
+    let asks = || terms::compile(rule).is_ok_and(|term| term.program.references().has_variable("oldSelf"));
+    let asks = rule.contains("oldSelf") && asks();
+    if !asks && !at(said, "optionalOldSelf").is_null() {
+        let why = "may not be set if oldSelf is not used in rule";
+        errors.invalid(format!("{place}.optionalOldSelf"), at(said, "optionalOldSelf"), why);
+    }
+    if let Some(within) = uncorrelated.filter(|_| asks) {
+        let why =
+            format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {within}");
+        errors.invalid_text(format!("{place}.rule"), rule, &why);
+    }
+}
+
+/// Checks that a path such as `.spec['max-size']` leads to a field of the schema, which it returns
+/// (`ValidFieldPath` upstream).
+///
+/// # Errors
+/// Where it goes wrong.
+pub fn field_path<'a>(path: &str, schema: &'a Json) -> Result<&'a Json, String> {
     let (mut rest, mut schema) = (path, schema);
     while let Some(c) = rest.chars().next() {
         let name = match c {
@@ -261,7 +281,7 @@ fn field_path(path: &str, schema: &Json) -> Result<(), String> {
         };
         schema = found.ok_or("does not refer to a valid field")?;
     }
-    Ok(())
+    Ok(schema)
 }
 
 /// What stands before the next quote, and how many bytes it takes with that quote.

@@ -39,7 +39,7 @@ pub fn check(schema: &Value, path: &str, errors: &mut Errors) {
             "must not specify anything other than name and generateName, but metadata is implicitly specified",
         );
     }
-    node(schema, Path::Text(path), Place::Root, errors);
+    node(schema, Path::Text(path), Place::Root, None, errors);
     complete(schema, schema, Path::Text(path), Path::Text(path), errors);
 }
 
@@ -95,7 +95,10 @@ enum Place {
     Logic,
 }
 
-fn node(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
+/// `uncorrelated`: the schema above, itself included, of whose parts nobody can tell which old value
+/// a new one replaces: the items of a list that is no map, the fields of a map that is owned as a
+/// whole.
+fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, errors: &mut Errors) {
     if errors.is_full() {
         return;
     }
@@ -109,13 +112,23 @@ fn node(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
         errors.invalid_text(format!("{path}.pattern"), text(schema, "pattern"), &why);
     }
     let logic = place == Place::Logic;
+    let is_whole = |word: &str| match word {
+        "items" => text(schema, "x-kubernetes-list-type") != "map",
+        _ => text(schema, "x-kubernetes-map-type") == "atomic",
+    };
+    let below = |word: &str| match uncorrelated {
+        Some(above) => Some(above.to_string()),
+        None => is_whole(word).then(|| path.to_string()),
+    };
+    let of_fields = below("properties");
     for (name, field) in map(schema, "properties").into_iter().flatten() {
         let inner = if logic { Place::Logic } else { Place::Field };
-        node(field, path.field("properties").key(name), inner, errors);
+        node(field, path.field("properties").key(name), inner, of_fields.as_deref(), errors);
     }
     if at(schema, "additionalProperties").is_object() {
         let inner = if logic { Place::Logic } else { Place::Field };
-        node(at(schema, "additionalProperties"), path.field("additionalProperties"), inner, errors);
+        let (field, path) = (at(schema, "additionalProperties"), path.field("additionalProperties"));
+        node(field, path, inner, of_fields.as_deref(), errors);
     }
     match at(schema, "items") {
         Value::Array(_) => {
@@ -123,7 +136,7 @@ fn node(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
         }
         items if items.is_object() => {
             let inner = if logic { Place::Logic } else { Place::Item };
-            node(items, path.field("items"), inner, errors);
+            node(items, path.field("items"), inner, below("items").as_deref(), errors);
         }
         _ => {}
     }
@@ -132,15 +145,15 @@ fn node(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
         for (i, inner) in list(schema, word).iter().enumerate() {
             // The one form in which types may stand there: what an int-or-string is.
             if !(either && is_int_or_string(inner)) {
-                node(inner, path.field(word).item(i), Place::Logic, errors);
+                node(inner, path.field(word).item(i), Place::Logic, uncorrelated, errors);
             }
         }
     }
     if at(schema, "not").is_object() {
-        node(at(schema, "not"), path.field("not"), Place::Logic, errors);
+        node(at(schema, "not"), path.field("not"), Place::Logic, uncorrelated, errors);
     }
     defaults(schema, path, place, errors);
-    rules::check(schema, path, errors);
+    rules::check(schema, path, uncorrelated, errors);
 }
 
 /// `{type: integer}`, `{type: string}`, or both under an `anyOf`.
@@ -317,6 +330,14 @@ fn list_type(schema: &Value, path: Path, kind: &str, errors: &mut Errors) {
             for (i, key) in keys.iter().enumerate() {
                 let name = key.as_str().unwrap_or("");
                 let inner = at(schema, "items.properties").get(name);
+                if keys[..i].contains(key) {
+                    errors.duplicate(format!("{field}[{i}]"), key);
+                }
+                if inner.is_some_and(|p| matches!(text(p, "type"), "array" | "object")) {
+                    let why = "must be a scalar type if parent array's x-kubernetes-list-type is map";
+                    let kind = inner.map_or("", |p| text(p, "type"));
+                    errors.invalid_text(format!("{path}.items.properties[{name}].type"), kind, why);
+                }
                 let needed = list(schema, "items.required").contains(key)
                     || inner.is_some_and(|p| !at(p, "default").is_null());
                 if inner.is_none() {
@@ -330,6 +351,27 @@ fn list_type(schema: &Value, path: Path, kind: &str, errors: &mut Errors) {
         }
         (_, []) => {}
         _ => errors.forbidden(field, "must be empty if x-kubernetes-list-type is not map"),
+    }
+    items_of(said, at(schema, "items"), path, errors);
+}
+
+/// What the items of a set are told apart by is all of them: they are scalars, or owned as a whole.
+/// Nothing is no item of a set or a map.
+fn items_of(said: &str, items: &Value, path: Path, errors: &mut Errors) {
+    if matches!(said, "set" | "map") && flag(items, "nullable") {
+        let why = format!("cannot be nullable when x-kubernetes-list-type is {said}");
+        errors.forbidden(format!("{path}.items.nullable"), &why);
+    }
+    let word = match text(items, "type") {
+        "array" => "x-kubernetes-list-type",
+        "object" => "x-kubernetes-map-type",
+        _ => return,
+    };
+    let found = text(items, word);
+    let is_whole = found == "atomic" || (found.is_empty() && word == "x-kubernetes-list-type");
+    if said == "set" && !is_whole {
+        let why = "must be atomic as item of a list with x-kubernetes-list-type=set";
+        errors.invalid_text(format!("{path}.items.{word}"), found, why);
     }
 }
 

@@ -345,6 +345,78 @@ fn a_stored_object_is_shown_with_the_fields_that_its_schema_has_by_now() {
 }
 
 #[test]
+fn a_rule_that_asks_for_an_old_value_that_there_is_not_is_refused() {
+    let rule = json!([{"rule": "self.port == oldSelf.port"}]);
+    let item = json!({"type": "object", "properties": {"port": {"type": "integer"}}, "required": ["port"],
+        "x-kubernetes-validations": rule});
+    let told = |kind: &str, list: Value| {
+        let mut schema = json!({"type": "array", "items": item});
+        crate::patch::merge(&mut schema, &list);
+        if kind == "atomic" {
+            schema = json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": {"a": item}});
+        }
+        judged(spec(json!({"rules": schema}))).join("; ")
+    };
+    let why = "oldSelf cannot be used on the uncorrelatable portion of the schema within \
+        spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[rules]";
+    assert!(told("", json!({})).ends_with(why), "{}", told("", json!({})));
+    assert!(told("atomic", json!({})).ends_with(why));
+    let map = json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["port"]});
+    assert_eq!(told("", map), "");
+    let unused = json!({"type": "integer", "x-kubernetes-validations": [{"rule": "self > 1", "optionalOldSelf": true}]});
+    let found = judged(spec(json!({"n": unused}))).join("; ");
+    assert!(
+        found
+            .ends_with("optionalOldSelf: Invalid value: true: may not be set if oldSelf is not used in rule"),
+        "{found}"
+    );
+}
+
+#[test]
+fn items_of_a_set_are_told_apart_as_a_whole() {
+    let told = |list: &str, items: Value| {
+        judged(spec(json!({"l": {"type": "array", "x-kubernetes-list-type": list, "items": items}})))
+            .join("; ")
+    };
+    let map = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+    let why = "must be atomic as item of a list with x-kubernetes-list-type=set";
+    assert!(told("set", map.clone()).ends_with(why), "{}", told("set", map.clone()));
+    let mut whole = map.clone();
+    whole["x-kubernetes-map-type"] = "atomic".into();
+    assert_eq!((told("set", whole), told("atomic", map)), (String::new(), String::new()));
+    let inner = json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}});
+    assert!(told("set", inner).ends_with(why));
+    let nothing = told("set", json!({"type": "string", "nullable": true}));
+    assert!(nothing.ends_with("cannot be nullable when x-kubernetes-list-type is set"), "{nothing}");
+}
+
+#[test]
+fn fields_to_select_by_are_in_the_schema() {
+    let told = |paths: &[&str]| {
+        let mut object = definition(spec(
+            json!({"color": {"type": "string"}, "sizes": {"type": "array", "items": {"type": "integer"}}}),
+        ));
+        let fields: Vec<Value> = paths.iter().map(|path| json!({"jsonPath": path})).collect();
+        object["spec"]["versions"][0]["selectableFields"] = fields.into();
+        let mut errors = Errors::default();
+        definition::validate(&object, &mut errors);
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(told(&[".spec.color"]), "");
+    for (paths, why) in [
+        (&[".spec.colour"][..], "is an invalid path: does not refer to a valid field"),
+        (&["spec.color"], "is an invalid path: expected [ or . but got: spec.color"),
+        (&[".spec.sizes"], "must point to a field of type string, boolean or integer"),
+        (&[".spec.color", ".spec.color"], "Duplicate value"),
+        (&[".spec['color']"], "is an invalid path: it has an index"),
+        (&[""], "Required value"),
+        (&[".spec.color"; 9], "must have at most 8 items"),
+    ] {
+        assert!(told(paths).contains(why), "{paths:?}: {}", told(paths));
+    }
+}
+
+#[test]
 fn words_of_a_schema_that_would_do_nothing_are_refused() {
     let path = "spec.versions[0].schema.openAPIV3Schema.properties[spec].properties[a]";
     for (word, value, why) in [

@@ -3,6 +3,7 @@
 use super::{Printer, age, name, number, or};
 use crate::meta;
 use crate::value::{at, empty, flag, list, map, text};
+use crate::volumes::class_named_by;
 use serde_json::Value;
 
 pub static STORAGE_CLASSES: Printer = Printer {
@@ -76,7 +77,7 @@ pub static VOLUMES: Printer = Printer {
             text(o, "spec.persistentVolumeReclaimPolicy").into(),
             status.into(),
             claim.into(),
-            text(o, "spec.storageClassName").into(),
+            class_named_by(o).into(),
             or(o, "spec.volumeAttributesClassName", "<unset>").into(),
             text(o, "status.reason").into(),
             age(o, now),
@@ -107,7 +108,7 @@ pub static CLAIMS: Printer = Printer {
             text(o, "spec.volumeName").into(),
             if bound { amount(o, "status.capacity.storage") } else { "".into() },
             if bound { modes(o, "status.accessModes").into() } else { "".into() },
-            text(o, "spec.storageClassName").into(),
+            class_named_by(o).into(),
             or(o, "spec.volumeAttributesClassName", "<unset>").into(),
             age(o, now),
             or(o, "spec.volumeMode", "<unset>").into(),

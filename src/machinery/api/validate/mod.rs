@@ -121,8 +121,11 @@ fn metadata(kind: &Kind, object: &Value, errors: &mut Errors) {
             errors.invalid_text(&field, name, &problem);
         }
         // A name without a domain is a slip of the pen: no controller would ever take it off.
+        // As upstream not of definitions and Leases, whose own finalizer has none.
         let is_known = name.contains('/') || FINALIZERS.contains(&name);
-        if kind.custom.is_none() && !is_known {
+        let is_asked =
+            kind.custom.is_none() && !matches!(kind.group, "apiextensions.k8s.io" | "coordination.k8s.io");
+        if is_asked && !is_known {
             errors.invalid_text(
                 field,
                 name,
