@@ -135,7 +135,8 @@ impl Recorder {
     pub fn move_to(&mut self, room: Room) {
         let (seq, revision, epoch, taken) = (self.seq, self.revision, self.epoch + 1, self.taken);
         let who = std::mem::take(&mut self.who);
-        let first = Some(revision);
+        // Where no record has come yet, nothing is known of what was there before.
+        let first = (revision > 0).then_some(revision);
         *self = Recorder { room, seq, revision, first, epoch, taken, who, ..Recorder::default() };
     }
 
@@ -565,6 +566,20 @@ mod tests {
         let mut answer = Record::new(Event::Answer(Box::default())).object("pods", "d", "p");
         answer.request = Some(Request { code: 201, ..request });
         tap.emit(answer);
+    }
+
+    /// On a foreign cluster a lesson moves into its room before the first record comes.
+    #[test]
+    fn a_recorder_that_moves_before_the_first_record_has_seen_no_beginning() {
+        let (mut moved, mut later) = (Recorder::default(), Recorder::default());
+        moved.move_to(Room::default());
+        assert!(!moved.reaches(0) && !moved.reaches(7));
+        let record = Record::new(Event::Commit(Write::UPDATED)).revision(9);
+        moved.take(&record, None);
+        assert!(moved.reaches(9) && !moved.reaches(8));
+        later.take(&record, None);
+        later.move_to(Room::default());
+        assert!(later.reaches(9) && !later.reaches(8), "what came before the move counts");
     }
 
     /// The learner looks, goes back a step and forth again: that they looked is still so, and what
