@@ -25,6 +25,9 @@ use tokio::time::Instant;
 /// How often an answer from the network is renewed, and when it is too old to count.
 const RENEW: Duration = Duration::from_millis(900);
 const STALE: Duration = Duration::from_secs(2);
+/// The pause after the first failed question about a step's beginning is [`RENEW`]; it doubles up
+/// to this value.
+const FAILED_MAX: Duration = Duration::from_secs(30);
 /// A question that is out for longer gets no answer any more: each has a limit of its own that is
 /// shorter.
 const ASKING_MAX: Duration = Duration::from_secs(20);
@@ -86,6 +89,12 @@ pub struct Answer {
     pub value: Value,
 }
 
+/// When a question that failed is asked again, and the pause before that.
+pub struct Retry {
+    pub at: Instant,
+    pub pause: Duration,
+}
+
 pub struct Engine {
     pub library: Library,
     pub progress: Progress,
@@ -111,8 +120,8 @@ pub struct Engine {
     pub before: HashMap<String, Objects>,
     /// Kinds whose objects at the step's beginning are being asked for.
     pub asking_before: HashSet<String>,
-    /// Kinds of which a question for them failed, and when.
-    pub failed_before: HashMap<String, Instant>,
+    /// Kinds of which a question for them failed.
+    pub failed_before: HashMap<String, Retry>,
     /// Kinds whose objects at the step's beginning nobody has any more.
     pub lost_before: HashSet<String>,
     /// What evaluations have found out in this step.
@@ -222,14 +231,20 @@ impl Engine {
     }
 
     /// The objects of a kind when the open step began, as a server has answered. What it no longer
-    /// has is taken from the history, if that reaches so far. A question that failed is asked
-    /// again.
+    /// has is taken from the history, if that reaches so far; what it refuses to tell is not in the
+    /// history either. A question that failed is asked again, after a pause that grows.
     pub fn knew_before(&mut self, kind: &str, then: Then) {
         self.asking_before.remove(kind);
         let objects = match then {
             Then::Objects(objects) => objects,
             Then::Failed => {
-                self.failed_before.insert(kind.to_string(), Instant::now());
+                let last = self.failed_before.get(kind).map(|last| last.pause);
+                let pause = last.map_or(RENEW, |last| (last * 2).min(FAILED_MAX));
+                self.failed_before.insert(kind.to_string(), Retry { at: Instant::now() + pause, pause });
+                return;
+            }
+            Then::Refused => {
+                self.lost_before.insert(kind.to_string());
                 return;
             }
             Then::Gone if !self.recorder.reaches(self.since_step()) => {
@@ -475,7 +490,8 @@ impl Engine {
         }
         let mut wanted = facts.take_wanted();
         // From the first moment on: later the store may have forgotten that one.
-        wanted.before.extend(step.kinds_before());
+        let open = (state == State::Open).then(|| step.kinds_before());
+        wanted.before.extend(open.into_iter().flatten());
         self.see_to(wanted, now, &mut needs);
         let unproven = std::mem::take(&mut self.unproven);
         self.see_to(unproven, now, &mut needs);
@@ -500,13 +516,14 @@ impl Engine {
     }
 
     /// Has the objects of a kind at the step's beginning asked for, unless they are known, are
-    /// being asked for, or the last question failed a moment ago.
+    /// being asked for, may not be listed here, or the last question failed a moment ago.
     fn ask_before(&mut self, kind: String, now: Instant, needs: &mut Needs) {
         let Some(name) = qualified(&kind) else { return };
-        if self.before.contains_key(&name) || self.lost_before.contains(&name) {
+        let is_denied = self.recorder.room.denied.contains(&name);
+        if is_denied || self.before.contains_key(&name) || self.lost_before.contains(&name) {
             return;
         }
-        match self.failed_before.get(&name).map(|failed| *failed + RENEW) {
+        match self.failed_before.get(&name).map(|failed| failed.at) {
             Some(again) if again > now => needs.wake = earlier(needs.wake, Some(again)),
             _ if self.asking_before.insert(name) => needs.before.push(kind),
             _ => {}
@@ -871,11 +888,45 @@ pub(crate) mod tests {
         assert!(!engine.open.as_ref().unwrap().outcome.green);
         tokio::time::advance(RENEW).await;
         assert_eq!(engine.settle().0.before, ["Pod"]);
+        // A server that goes on failing is asked less and less often.
+        for n in 1..10 {
+            engine.knew_before("pods", Then::Failed);
+            let pause = (RENEW * 2_u32.pow(n)).min(FAILED_MAX);
+            tokio::time::advance(pause - Duration::from_millis(1)).await;
+            assert!(engine.settle().0.before.is_empty(), "after {n} failures");
+            tokio::time::advance(Duration::from_millis(1)).await;
+            assert_eq!(engine.settle().0.before, ["Pod"]);
+        }
         let pod = Object::new(json!({"kind": "Pod", "spec": {"nodeName": "n1"}}));
         engine.knew_before("pods", Then::Objects([(("d".into(), "a".into()), pod)].into()));
         let (needs, _) = engine.settle();
         assert!(needs.before.is_empty() && !engine.open.as_ref().unwrap().outcome.verdicts.is_empty());
         assert_eq!(engine.open.as_ref().unwrap().outcome.unmet, Some(0), "it had a node");
+    }
+
+    /// A foreign server is not asked again for what it refuses, for what the user may not list, or
+    /// for a step that is not judged.
+    #[test]
+    fn a_beginning_that_cannot_be_had_or_is_not_needed_is_not_asked_for() {
+        let mut engine = compares_with_the_beginning(9);
+        engine.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(9), None);
+        assert_eq!(engine.settle().0.before, ["Pod"]);
+        engine.knew_before("pods", Then::Refused);
+        assert!(engine.settle().0.before.is_empty());
+        let outcome = |engine: &Engine| engine.open.as_ref().unwrap().outcome.unmet;
+        assert_eq!(outcome(&engine), Some(0), "what was not told is not what was not there");
+
+        let mut engine = compares_with_the_beginning(9);
+        engine.recorder.room.denied = ["pods".to_string()].into();
+        let mut needs = engine.settle().0;
+        let wanted = Wanted { before: ["Pod".to_string()].into(), ..Wanted::default() };
+        engine.see_to(wanted, Instant::now(), &mut needs);
+        assert!(needs.before.is_empty() && needs.wake.is_none());
+
+        let mut engine = compares_with_the_beginning(9);
+        let id = engine.open.as_ref().unwrap().lesson.id.clone();
+        engine.progress.step(&id, "run").state = State::Done;
+        assert!(engine.settle().0.before.is_empty());
     }
 
     /// The program was restarted and the store has forgotten the step's beginning: an object that

@@ -37,6 +37,9 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// The HTTP status of a revision that was compacted.
 const GONE: u16 = 410;
+/// The HTTP statuses of the class 4xx that say nothing about what was asked: a timeout, and too
+/// many requests.
+const ASK_AGAIN: [u16; 2] = [408, 429];
 
 /// What a server has of a kind at one moment.
 pub struct Look {
@@ -102,6 +105,9 @@ pub enum Then {
     Objects(BTreeMap<(String, String), Object>),
     /// The server no longer has them.
     Gone,
+    /// The server refuses the question, and will again: this user may not list them, or it serves
+    /// no such kind.
+    Refused,
     /// It could not be asked, or did not answer: asked again, it may.
     Failed,
 }
@@ -119,16 +125,26 @@ impl Then {
     }
 }
 
-/// Asks for the objects of a kind in a room as they were at a revision.
+/// Asks for the objects of a kind in a room as they were at a revision. 0 is none, and asks nothing.
 pub async fn at_revision(client: &Client, name: &str, room: &Room, revision: i64) -> Then {
-    let Some(known) = facts::kind(name) else { return Then::Failed };
+    let Some(known) = facts::kind(name) else { return Then::Refused };
+    if revision == 0 {
+        return Then::Gone;
+    }
     let exact = ListParams::default().at(&revision.to_string()).matching(VersionMatch::Exact);
     let list = match api(client, known, room).list(&exact).await {
         Ok(list) => list,
         Err(error) => {
             tracing::debug!(name, revision, %error, "cannot be listed");
-            let is_gone = matches!(&error, client::kube::Error::Api(status) if status.code == GONE);
-            return if is_gone { Then::Gone } else { Then::Failed };
+            let code = match &error {
+                client::kube::Error::Api(status) => status.code,
+                _ => return Then::Failed,
+            };
+            return match code {
+                GONE => Then::Gone,
+                400..500 if !ASK_AGAIN.contains(&code) => Then::Refused,
+                _ => Then::Failed,
+            };
         }
     };
     let whole = |object: DynamicObject| {
@@ -253,14 +269,31 @@ mod tests {
 
     #[tokio::test]
     async fn a_revision_that_is_gone_is_told_from_a_server_that_does_not_answer() {
-        for (code, is_gone) in [(410, true), (503, false), (500, false), (403, false)] {
+        let answers = [
+            (410, "Gone"),
+            (400, "Refused"),
+            (403, "Refused"),
+            (404, "Refused"),
+            (408, "Failed"),
+            (429, "Failed"),
+            (500, "Failed"),
+            (503, "Failed"),
+        ];
+        for (code, means) in answers {
             let status =
                 json!({"kind": "Status", "status": "Failure", "code": code, "reason": "x", "message": "x"});
             let server = client::testing::Scripted::new(move |_| Some((code, status.clone()))).await;
             let then = at_revision(&server.client, "Pod", &Room::default(), 7).await;
-            assert_eq!(matches!(then, Then::Gone), is_gone, "{code}: {then:?}");
-            assert!(!matches!(then, Then::Objects(_)));
+            assert_eq!(format!("{then:?}"), means, "{code}");
         }
+    }
+
+    /// A step that began before any revision was known.
+    #[tokio::test]
+    async fn the_objects_of_no_revision_are_not_asked_for() {
+        let server = client::testing::Scripted::new(|_| panic!("it is asked")).await;
+        let then = at_revision(&server.client, "Pod", &Room::default(), 0).await;
+        assert!(matches!(then, Then::Gone), "{then:?}");
     }
 
     #[tokio::test]
