@@ -237,6 +237,10 @@ impl Engine {
         self.asking_before.remove(kind);
         let objects = match then {
             Then::Objects(objects) => objects,
+            Then::Failed if self.is_ahead(self.since_step()) => {
+                self.lost_before.insert(kind.to_string());
+                return;
+            }
             Then::Failed => {
                 let last = self.failed_before.get(kind).map(|last| last.pause);
                 let pause = last.map_or(RENEW, |last| (last * 2).min(FAILED_MAX));
@@ -257,6 +261,13 @@ impl Engine {
             }
         };
         self.before.insert(kind.to_string(), Arc::new(objects));
+    }
+
+    /// Is a revision newer than everything that this cluster's store has told? Then the store was
+    /// restored from a backup or replaced since the revision was noted. On a foreign cluster, and
+    /// before the first record, that is not known.
+    pub fn is_ahead(&self, revision: i64) -> bool {
+        self.offers.own && (1..revision).contains(&self.recorder.revision)
     }
 
     /// The revision at which the open step began.
@@ -872,6 +883,7 @@ pub(crate) mod tests {
             Expr::compile("get(before('Pod','d','a'), 'spec.nodeName', 'none') == 'none'", Use::Check, &[])
                 .unwrap();
         engine.progress.step(&id, "run").since = since;
+        engine.recorder.revision = since;
         engine.told(Told::All { kind: "pods".into(), objects: BTreeMap::new(), revision: since });
         engine
     }
@@ -902,6 +914,24 @@ pub(crate) mod tests {
         let (needs, _) = engine.settle();
         assert!(needs.before.is_empty() && !engine.open.as_ref().unwrap().outcome.verdicts.is_empty());
         assert_eq!(engine.open.as_ref().unwrap().outcome.unmet, Some(0), "it had a node");
+    }
+
+    /// The store was restored from a backup. Its API server answers that it is not that far yet.
+    #[test]
+    fn a_beginning_that_the_store_is_not_at_any_more_is_lost() {
+        let mut engine = compares_with_the_beginning(9);
+        engine.recorder = Recorder::default();
+        engine.recorder.take(&Record::new(Event::Commit(Write::UPDATED)).revision(4), None);
+        engine.settle();
+        engine.knew_before("pods", Then::Failed);
+        let (needs, _) = engine.settle();
+        assert!(needs.before.is_empty() && needs.wake.is_none());
+        assert_eq!(engine.open.as_ref().unwrap().outcome.unmet, Some(0));
+        assert!(engine.view("en").notices.iter().any(|n| n.contains("no longer kept")));
+        engine.begin_step();
+        engine.settle();
+        engine.knew_before("pods", Then::Gone);
+        assert!(engine.lost_before.contains("pods"), "the history is of another past");
     }
 
     /// A foreign server is not asked again for what it refuses, for what the user may not list, or

@@ -141,9 +141,10 @@ impl Recorder {
     }
 
     /// Is everything known that has happened since a revision, so that what has no version from
-    /// before was not there?
+    /// before was not there? Not of one that is still to come: the store has gone back since it was
+    /// noted.
     pub fn reaches(&self, revision: i64) -> bool {
-        self.first.is_some_and(|first| first <= revision)
+        self.first.is_some_and(|first| first <= revision) && revision <= self.revision
     }
 
     /// A step begins: its trace is empty.
@@ -576,7 +577,7 @@ mod tests {
         assert!(!moved.reaches(0) && !moved.reaches(7));
         let record = Record::new(Event::Commit(Write::UPDATED)).revision(9);
         moved.take(&record, None);
-        assert!(moved.reaches(9) && !moved.reaches(8));
+        assert!(moved.reaches(9) && !moved.reaches(8) && !moved.reaches(10));
         later.take(&record, None);
         later.move_to(Room::default());
         assert!(later.reaches(9) && !later.reaches(8), "what came before the move counts");

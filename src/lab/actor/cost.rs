@@ -172,7 +172,7 @@ impl Actor {
         cost.plan = match self.host.past(Past::Plan { of: Box::new(rewind) }).await {
             Ok(plan) => plan,
             // What is no longer kept cannot be gone back to: nothing is taken.
-            Err(_) if self.is_compacted(since).await => Value::Null,
+            Err(_) if self.is_lost(since).await => Value::Null,
             Err(why) => return Err(why),
         };
         let lost = losses(&cost.plan).into_iter().filter(|loss| !self.is_lessons(loss, &named));

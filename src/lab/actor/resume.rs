@@ -125,7 +125,8 @@ impl Actor {
         let since = self.engine.since_of(&lesson.id, step);
         let kinds: BTreeSet<&String> = lesson.exprs().into_iter().flat_map(|e| &e.kinds).collect();
         let mut tries = TRIES_OF_PAST;
-        for kind in kinds.into_iter().filter(|_| since > 0) {
+        let is_known = since > 0 && !self.engine.is_ahead(since);
+        for kind in kinds.into_iter().filter(|_| is_known) {
             let room = self.engine.recorder.room.clone();
             let Some(known) = facts::kind(kind).filter(|k| !room.denied.contains(&k.qualified())) else {
                 continue;

@@ -244,6 +244,28 @@ async fn a_jump_whose_cost_is_not_known_is_not_made() {
     sitting.crew.kill();
 }
 
+/// An external etcd was restored from a backup: the step began at a revision that the store has not
+/// reached again. It begins as things are.
+#[tokio::test]
+async fn a_step_whose_revision_the_store_is_not_at_any_more_can_be_gone_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let past = stage::answer(|past| {
+        let answer = match past {
+            Past::Steps => Ok(json!({"revision": 3, "oldest": 1})),
+            _ => Err("revision 7 is none of this cluster's".to_string()),
+        };
+        Box::pin(std::future::ready(answer))
+    });
+    let sitting = Sitting::begin(dir.path(), past).await;
+    sitting.answer("en", sure(WITHOUT)).await.unwrap();
+    for (lang, ask) in [("en", Ask::Goto { step: "list".into() }), ("ko", goto(Some(json!([]))))] {
+        let view = sitting.answer(lang, ask).await.unwrap();
+        let told = json!(words::say(lang, Word::NoRewind, &[]));
+        assert!(view["notices"].as_array().unwrap().contains(&told), "{view}");
+    }
+    sitting.crew.kill();
+}
+
 /// The cluster changes too fast to go back, or was changed since the plan: the step stays what it
 /// was, and nothing says that history is no longer kept.
 #[tokio::test]

@@ -200,7 +200,7 @@ impl Actor {
             if let Err(why) = self.host.past(back).await {
                 restored = false;
                 // Elsewhere nothing goes back.
-                if self.engine.offers.own && !self.is_compacted(since).await {
+                if self.engine.offers.own && !self.is_lost(since).await {
                     return Err(why);
                 }
             }
@@ -210,10 +210,13 @@ impl Actor {
         Ok((!restored).then(|| (Word::NoRewind, vec![])))
     }
 
-    /// Has the store given up what was at this revision? False if it does not answer.
-    pub(super) async fn is_compacted(&self, revision: i64) -> bool {
+    /// Does the store no longer have what was at this revision? It has compacted it, or it has gone
+    /// back itself (restored from a backup, or replaced) and its revisions end before. False if it
+    /// does not answer.
+    pub(super) async fn is_lost(&self, revision: i64) -> bool {
         let steps = self.host.past(Past::Steps).await.unwrap_or_default();
-        steps["oldest"].as_i64().is_some_and(|oldest| oldest > revision)
+        let is_compacted = steps["oldest"].as_i64().is_some_and(|oldest| oldest > revision);
+        is_compacted || steps["revision"].as_i64().is_some_and(|newest| newest < revision)
     }
 
     pub(super) fn predict(&mut self, choice: &str, lang: &str) -> Result<(), String> {
