@@ -149,6 +149,9 @@ fn parse_int(text: &str, bits: u32) -> Result<i64, &'static str> {
 /// A command line that was understood.
 pub struct Parsed {
     pub verb: &'static Verb,
+    /// Where the verb's first word stands among the words; `None`: there is no verb. A word before
+    /// it that is called like it is the value of a flag.
+    pub verb_at: Option<usize>,
     pub flags: Flags,
     pub args: Vec<String>,
     /// How many of `args` stood before `--`, if there was one.
@@ -159,7 +162,8 @@ pub struct Parsed {
 /// Finds the verb, then reads the flags. `words` are those after the program's name.
 pub fn parse(words: &[String]) -> Result<Parsed, Fail> {
     let (verb, rest) = find(words)?;
-    let mut parsed = Parsed { verb, flags: Flags::default(), args: vec![], dash: None, help: false };
+    let verb_at = first_word(table::root(), words);
+    let mut parsed = Parsed { verb, verb_at, flags: Flags::default(), args: vec![], dash: None, help: false };
     parsed.flags.defaults = verb.all_flags().map(|f| (f.name, f)).collect();
     for own in verb.flags {
         parsed.flags.defaults.insert(own.name, own);
@@ -363,6 +367,18 @@ mod tests {
 
     fn words(line: &str) -> Vec<String> {
         line.split_whitespace().map(String::from).collect()
+    }
+
+    #[test]
+    fn the_verb_stands_behind_flags_and_their_values() {
+        for (line, at) in [
+            ("delete pod get", 0),
+            ("-n delete delete pod web", 2),
+            ("--namespace=delete delete pod web", 1),
+            ("-n shop rollout status deploy/web", 2),
+        ] {
+            assert_eq!(parse(&words(line)).map(|p| p.verb_at).ok(), Some(Some(at)), "{line}");
+        }
     }
 
     #[test]

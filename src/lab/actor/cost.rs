@@ -232,20 +232,11 @@ impl run::Teacher {
         input: &str,
         room: &Room,
     ) -> Result<Vec<Loss>, String> {
-        let Some((mut words, verb)) = words(line, room) else { return Ok(vec![]) };
+        let Some((words, verb)) = words(line, room) else { return Ok(vec![]) };
         if words[verb] != "delete" {
             return Ok(vec![]);
         }
-        words[verb] = "get".into();
-        let is_deletions = |w: &String| {
-            let flag = w.split('=').next().unwrap_or_default();
-            matches!(
-                flag,
-                "--now" | "--force" | "--wait" | "--grace-period" | "--cascade" | "--all" | "--timeout"
-            )
-        };
-        words.retain(|w| !is_deletions(w));
-        words.extend(["--ignore-not-found".into(), "-o".into(), "json".into()]);
+        let words = look_for_deletion(words, verb)?;
         // What a controller made goes with its owner, which is in the list or stays.
         let owned = |object: &Value| {
             let owners = object["metadata"]["ownerReferences"].as_array();
@@ -342,10 +333,29 @@ fn words(line: &str, room: &Room) -> Option<(Vec<String>, usize)> {
         Some("k") => words[0] = "kubectl".into(),
         Some(_) => words.insert(0, "kubectl".into()),
     }
-    let parsed = parse::parse(&words[1..]).ok()?;
-    let verb = parsed.verb.path.split(' ').next()?;
-    let at = words.iter().position(|word| word == verb)?;
-    Some((words, at))
+    let at = parse::parse(&words[1..]).ok()?.verb_at?;
+    Some((words, at + 1))
+}
+
+/// Flags of `delete` that `get` does not know.
+const OF_DELETIONS: &[&str] =
+    &["--now", "--force", "--wait", "--grace-period", "--cascade", "--all", "--timeout"];
+
+/// The command that shows what a `delete` would delete, whose verb stands at a place.
+///
+/// # Errors
+/// It would be no `get` that answers with JSON: it may do something, and would not tell what is
+/// lost. The text is for people.
+fn look_for_deletion(mut words: Vec<String>, verb: usize) -> Result<Vec<String>, String> {
+    let line = words.join(" ");
+    words[verb] = "get".into();
+    words.retain(|word| !OF_DELETIONS.contains(&word.split('=').next().unwrap_or_default()));
+    words.extend(["--ignore-not-found".into(), "-o".into(), "json".into()]);
+    let is_look = |parsed: &parse::Parsed| parsed.verb.path == "get" && parsed.flags.text("output") == "json";
+    match parse::parse(&words[1..]).is_ok_and(|parsed| is_look(&parsed)) {
+        true => Ok(words),
+        false => Err(format!("kubectl get cannot show what `{line}` would delete")),
+    }
 }
 
 /// The objects in kubectl's JSON: those of a list, or the one.
@@ -418,6 +428,27 @@ mod tests {
             assert_eq!((words[0].as_str(), words[verb].as_str()), ("kubectl", "delete"), "{line}");
         }
         assert!(words("fault kill etcd", &Room::default()).is_none());
+    }
+
+    /// An option's value may be called like the verb.
+    #[test]
+    fn what_a_line_deletes_is_looked_for_by_a_get() {
+        let look = |line: &str| {
+            let (words, verb) = words(line, &Room::default()).unwrap();
+            assert_eq!(words[verb], "delete", "{line}");
+            look_for_deletion(words, verb).map(|words| words.join(" "))
+        };
+        for (line, asks) in [
+            ("kubectl -n delete delete pod web --now", "kubectl -n delete get pod web"),
+            ("delete pod web -n delete --cascade=orphan", "kubectl get pod web -n delete"),
+            ("k -n delete delete pod -l a=delete --all", "kubectl -n delete get pod -l a=delete"),
+        ] {
+            assert_eq!(look(line), Ok(format!("{asks} --ignore-not-found -o json")), "{line}");
+        }
+        // A look that would fail, or answer no JSON, would say that nothing is lost.
+        for line in ["kubectl delete pod web --dry-run=server", "kubectl delete pod -- web"] {
+            assert!(look(line).unwrap_err().contains(line), "{line}");
+        }
     }
 
     /// A server that does not answer has not said that nothing is lost.
