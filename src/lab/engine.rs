@@ -205,6 +205,25 @@ impl Engine {
         self.memo = Arc::default();
     }
 
+    /// Notes the step that is shown now. A new one begins; an old one goes on with what the tap,
+    /// whose records these are, still has of it.
+    pub fn take_up(&mut self, lesson: &str, step: &str, kept: &[Arc<tap::Record>]) {
+        self.progress.open = Some(lesson.into());
+        self.progress.lesson(lesson).step = step.into();
+        let noted = self.progress.step(lesson, step);
+        // Read before it is filled in: where an older program noted no time, the revision counts.
+        let (since, at): (i64, Option<clock::Timestamp>) = (noted.since, noted.at.parse().ok());
+        if since == 0 || at.is_none() {
+            noted.at = clock::rfc3339_nano(clock::now());
+        }
+        if since > 0 {
+            self.recorder.resume_step(kept, since, at);
+        } else {
+            noted.since = self.recorder.revision;
+            self.recorder.begin_step();
+        }
+    }
+
     /// Forgets answers and open questions: the learner has acted since they were asked, or they are
     /// about another room. They are asked anew.
     pub fn forget_answers(&mut self) {
@@ -791,6 +810,30 @@ pub(crate) mod tests {
         };
         assert_eq!(noted("t/12"), (false, State::Open, true));
         assert_eq!(noted(&open), (true, State::Done, true), "the open one begins anew by itself");
+    }
+
+    /// A record of each request: at revision 5 that of the set-up, at 9 that of the learner.
+    fn requests() -> Vec<Arc<Record>> {
+        let of = |(id, revision): (&str, u64)| {
+            let mut record = Record::new(Event::Commit(Write::UPDATED)).object("pods", "d", "p");
+            record = record.revision(revision);
+            record.request = Some(tap::Request { id: id.into(), ..Default::default() });
+            Arc::new(record)
+        };
+        [("set-up", 5), ("made", 9)].into_iter().map(of).collect()
+    }
+
+    #[test]
+    fn a_step_of_an_older_program_goes_on_with_what_came_after_its_revision() {
+        let mut engine = engine();
+        let id = engine.open.as_ref().unwrap().lesson.id.clone();
+        engine.progress.step(&id, "run").since = 5;
+        engine.take_up(&id, "run", &requests());
+        let noted = engine.progress.look(&id, "run").unwrap();
+        assert!(noted.since == 5 && !noted.at.is_empty(), "what logs say is new from now on");
+        let told: Vec<&str> =
+            engine.recorder.trace.iter().map(|record| value::str_field(record, "request")).collect();
+        assert_eq!(told, ["made"]);
     }
 
     /// Of `a | b` the second is told as long as the hop of the first is on its way.

@@ -148,21 +148,8 @@ impl Actor {
 
     /// Puts a step on the screen: a new one begins now, an old one goes on.
     pub(super) fn show(&mut self, lesson: Arc<Lesson>, step: usize) {
-        let revision = self.engine.recorder.revision;
         let this = &lesson.steps[step];
-        self.engine.progress.open = Some(lesson.id.clone());
-        self.engine.progress.lesson(&lesson.id).step = this.id.clone();
-        let noted = self.engine.progress.step(&lesson.id, &this.id);
-        if noted.since == 0 || noted.at.is_empty() {
-            noted.at = clock::rfc3339_nano(clock::now());
-        }
-        if noted.since == 0 {
-            noted.since = revision;
-            self.engine.recorder.begin_step();
-        } else {
-            let (since, at) = (noted.since, noted.at.parse().ok());
-            self.engine.recorder.resume_step(&self.host.tap().since(0), since, at);
-        }
+        self.engine.take_up(&lesson.id, &this.id, &self.host.tap().since(0));
         let began = self.engine.progress.lesson(&lesson.id).began;
         self.engine.recorder.keep_from(began, self.engine.since_of(&lesson.id, &this.id));
         let held = judge::fitting(&self.engine.progress.step(&lesson.id, &this.id).held, &this.checks);

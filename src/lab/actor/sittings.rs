@@ -140,12 +140,15 @@ async fn a_jump_that_was_cut_off_goes_on_after_the_restart() {
     let mut sitting = Sitting::begin(dir.path(), past).await;
     let opened = sitting.answer("en", sure(WITHOUT)).await.unwrap();
     assert_eq!(opened["stepId"], "list");
+    let began = kept(dir.path()).look(WITHOUT, "list").unwrap().at.clone();
     let goto = Ask::Sure { ask: Box::new(Ask::Goto { step: "list".into() }), agreed: None };
     let _jump = sitting.send("en", goto);
     let (_, before) = tokio::time::timeout(LIMIT, goes.recv()).await.expect("a way back").unwrap();
     let lesson = &before.lessons[WITHOUT];
     assert_eq!((lesson.going, lesson.step.as_str()), (Some(7), "list"), "noted before anything changes");
-    assert_eq!(before.look(WITHOUT, "list").unwrap().since, 0, "it begins anew");
+    let noted = before.look(WITHOUT, "list").unwrap();
+    assert_eq!(noted.since, 0, "it begins anew");
+    assert_eq!(noted.at, began, "kept for a jump that is given up");
     sitting.crew.kill();
 
     let asked = Arc::new(Mutex::new(vec![]));

@@ -115,9 +115,11 @@ impl Actor {
         // reached.
         for step in &lesson.steps[to..] {
             let noted = self.engine.progress.step(&lesson.id, &step.id);
-            // What was answered and what was learnt stays.
+            // What was answered and what was learnt stays; so does the time until a new one is
+            // noted: a jump that is cut off gives the step back its former beginning.
             let (predicted, debrief) = (noted.predicted.take(), std::mem::take(&mut noted.debrief));
-            *noted = progress::Step { done: noted.done, predicted, debrief, ..progress::Step::default() };
+            let (done, at) = (noted.done, std::mem::take(&mut noted.at));
+            *noted = progress::Step { done, predicted, debrief, at, ..progress::Step::default() };
         }
         // Noted before the objects change: if the program ends in between, it goes on from here.
         let noted = self.engine.progress.lesson(&lesson.id);
