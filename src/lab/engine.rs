@@ -208,6 +208,8 @@ impl Engine {
     /// Notes the step that is shown now. A new one begins; an old one goes on with what the tap,
     /// whose records these are, still has of it.
     pub fn take_up(&mut self, lesson: &str, step: &str, kept: &[Arc<tap::Record>]) {
+        // The learner has opened one since.
+        self.unresumed = None;
         self.progress.open = Some(lesson.into());
         self.progress.lesson(lesson).step = step.into();
         let noted = self.progress.step(lesson, step);
@@ -834,6 +836,18 @@ pub(crate) mod tests {
         let told: Vec<&str> =
             engine.recorder.trace.iter().map(|record| value::str_field(record, "request")).collect();
         assert_eq!(told, ["made"]);
+    }
+
+    /// The learner opens the lesson that could not go on after the restart, and leaves it.
+    #[test]
+    fn a_lesson_that_could_not_go_on_is_told_until_one_is_opened() {
+        let mut engine = engine();
+        let lesson = engine.open.take().unwrap().lesson;
+        engine.unresumed = Some((lesson.id.clone(), "the server does not answer".into()));
+        let told = |engine: &Engine| engine.view("en").notices.iter().any(|n| n.contains("does not answer"));
+        assert!(told(&engine));
+        engine.take_up(&lesson.id, "run", &[]);
+        assert!(!told(&engine), "none is open again");
     }
 
     /// Of `a | b` the second is told as long as the hop of the first is on its way.
