@@ -216,7 +216,7 @@ pub fn declare(context: &mut cel::Context<'_, '_>, budget: &Arc<Budget>) {
 #[cfg(test)]
 mod tests {
     use super::super::facts::Object;
-    use super::super::{Expr, Facts, Use, value};
+    use super::super::{Expr, Facts, Meaning, Use, value};
     use super::*;
     use cel::Value;
     use serde_json::json;
@@ -234,7 +234,7 @@ mod tests {
     }
 
     fn check(source: &str) -> Expr {
-        Expr::compile(source, Use::Check, &["text"]).unwrap()
+        Expr::compile(source, Use::Check, &[("text", Meaning::default())]).unwrap()
     }
 
     fn is_stopped(value: &Result<Value, String>) -> bool {

@@ -28,6 +28,7 @@ pub use facts::{Facts, Probe};
 pub use functions::covers;
 pub use memo::Memo;
 pub use text::Template;
+pub use words::Meaning;
 
 use api::cel::levels;
 use budget::Budget;
@@ -125,6 +126,8 @@ pub struct Expr {
     stays_true: bool,
     /// How many nodes stand inside each other.
     levels: usize,
+    /// What its value is, for expressions that name it.
+    pub meaning: Meaning,
 }
 
 /// Kind, namespace and name.
@@ -159,8 +162,8 @@ const PROBES: &[&str] =
     &["http", "fetch", "exec", "logs", "new_logs", "new_lines", "can", "store", "members"];
 
 impl Expr {
-    /// Compiles; `bound` are further names that will have values.
-    pub fn compile(source: &str, place: Use, bound: &[&str]) -> Result<Expr, Error> {
+    /// Compiles; `bound` are further names that will have values, and what these are.
+    pub fn compile(source: &str, place: Use, bound: &[(&str, Meaning)]) -> Result<Expr, Error> {
         if source.len() > LENGTH_MAX {
             return Err(Error::Syntax(format!(
                 "an expression has at most {LENGTH_MAX} bytes, not {}",
@@ -178,15 +181,16 @@ impl Expr {
         })
     }
 
-    fn read(source: &str, place: Use, bound: &[&str]) -> Result<Expr, Error> {
+    fn read(source: &str, place: Use, bound: &[(&str, Meaning)]) -> Result<Expr, Error> {
         // From the text first: the parser calls itself, also for what is no expression in the end.
         if levels(source).map_err(Error::Syntax)? > LEVELS_MAX {
             return Err(Error::Syntax(format!("more than {LEVELS_MAX} expressions stand inside each other")));
         }
         let program =
             Program::compile(source).map_err(|e| Error::Syntax(e.to_string().replace('\n', " ")))?;
-        let mut seen = Seen::default();
+        let mut seen = Seen::new(bound);
         seen.walk(&program.expression().expr)?;
+        let meaning = seen.meaning(&program.expression().expr);
         for name in &seen.functions {
             let ours = functions::TABLE.iter().any(|f| f.name == name)
                 || text::BEAT_FUNCTIONS.contains(&name.as_str());
@@ -199,7 +203,8 @@ impl Expr {
         for name in &seen.variables {
             match name.as_str() {
                 "typed" if place == Use::Check => return Err(Error::HintsOnly("typed")),
-                known if facts::VARIABLES.contains(&known) || bound.contains(&known) => {}
+                known if facts::VARIABLES.contains(&known) => {}
+                known if bound.iter().any(|(name, _)| *name == known) => {}
                 "int" | "uint" | "double" | "string" | "bool" | "list" | "map" | "null_type" | "bytes"
                 | "type" => {}
                 _ => return Err(Error::Unknown { name: name.clone(), near: near(name) }),
@@ -240,6 +245,7 @@ impl Expr {
             any_kind,
             stays_true: past::stays_true(&program.expression().expr),
             levels: deepest,
+            meaning,
         })
     }
 
@@ -426,7 +432,7 @@ mod tests {
         assert!(matches!(check("1 +").unwrap_err(), Error::Syntax(_)));
         assert_eq!(check("typed.exists(t, t == 'x')").unwrap_err(), Error::HintsOnly("typed"));
         assert!(Expr::compile("typed.exists(t, t == 'x')", Use::Hint, &[]).is_ok());
-        assert!(Expr::compile("c.revision > 0", Use::Beat, &["c"]).is_ok());
+        assert!(Expr::compile("c.revision > 0", Use::Beat, &[("c", Meaning::default())]).is_ok());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What an expression names: functions, kinds, objects, fields and the texts that it compares.
 
-use super::words::{self, Records};
+use super::words::{self, Meaning};
 use super::{DEPTH_MAX, Error, Named, functions, owned};
 use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr as Node, IdedExpr, LiteralValue};
 use std::collections::BTreeSet;
@@ -22,11 +22,25 @@ pub struct Seen {
     /// How many nodes are around the present one, and around the deepest.
     depth: usize,
     pub deepest: usize,
-    /// The names that the macros around the present node bind, and what they stand for.
-    bound: Vec<(String, Records)>,
+    /// The names that are bound here, and what they stand for: first those of the whole expression,
+    /// then those of the macros around the present node.
+    bound: Vec<(String, Meaning)>,
+    /// How many of them are bound in the whole expression.
+    given: usize,
 }
 
 impl Seen {
+    /// Nothing is seen yet. `given`: names that are bound in the whole expression.
+    pub fn new(given: &[(&str, Meaning)]) -> Seen {
+        let bound: Vec<_> = given.iter().map(|(name, meaning)| (name.to_string(), *meaning)).collect();
+        Seen { given: bound.len(), bound, ..Seen::default() }
+    }
+
+    /// What the value of a whole expression is.
+    pub fn meaning(&self, expr: &Node) -> Meaning {
+        Meaning::of(expr, &self.bound)
+    }
+
     /// Reads a node and everything in it.
     ///
     /// # Errors
@@ -78,18 +92,19 @@ impl Seen {
         Ok(())
     }
 
+    /// Does a macro around the present node bind a name?
     fn binds(&self, name: &str) -> bool {
-        self.bound.iter().any(|(bound, _)| bound == name)
+        self.bound[self.given..].iter().any(|(bound, _)| bound == name)
     }
 
     fn comprehension(&mut self, c: &ComprehensionExpr) -> Result<(), Error> {
         self.walk(&c.iter_range.expr)?;
         self.walk(&c.accu_init.expr)?;
         let outside = self.bound.len();
-        let elements = words::elements(&c.iter_range.expr, &self.bound);
-        self.bound.push((c.iter_var.clone(), elements));
-        self.bound.extend(c.iter_var2.clone().map(|name| (name, Records::Other)));
-        self.bound.push((c.accu_var.clone(), Records::Other));
+        let value = words::elements(&c.iter_range.expr, &self.bound);
+        self.bound.push((c.iter_var.clone(), Meaning { value, ..Meaning::default() }));
+        self.bound.extend(c.iter_var2.clone().map(|name| (name, Meaning::default())));
+        self.bound.push((c.accu_var.clone(), Meaning::default()));
         for part in [&c.loop_cond.expr, &c.loop_step.expr, &c.result.expr] {
             self.walk(part)?;
         }

@@ -1,6 +1,6 @@
 //! Texts with `${…}` in them.
 
-use super::{Error, Expr, Facts, Use, value};
+use super::{Error, Expr, Facts, Meaning, Use, value};
 use cel::Value;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ enum Part {
 pub struct Template(Vec<Part>);
 
 impl Template {
-    pub fn compile(text: &str, place: Use, bound: &[&str]) -> Result<Template, Error> {
+    pub fn compile(text: &str, place: Use, bound: &[(&str, Meaning)]) -> Result<Template, Error> {
         let (mut parts, mut rest) = (Vec::new(), text);
         while let Some(start) = rest.find("${") {
             let inside = &rest[start + 2..];
@@ -80,12 +80,14 @@ mod tests {
     fn values_stand_where_they_are_named() {
         let facts = Arc::new(Facts { since_step: 7, ..Facts::default() });
         let render = |text: &str| {
-            Template::compile(text, Use::Hint, &["c"]).unwrap().render(&facts, &[("c", value::text("x"))])
+            Template::compile(text, Use::Hint, &[("c", Meaning::default())])
+                .unwrap()
+                .render(&facts, &[("c", value::text("x"))])
         };
         assert_eq!(render("a ${since_step}번 ${c + \"}\"} z").as_deref(), Ok("a 7번 x} z"));
         assert_eq!(render("${{'k': 'v'}.k}").as_deref(), Ok("v"));
         assert_eq!(render("none").as_deref(), Ok("none"));
         assert!(render("${c.field}").is_err());
-        assert!(Template::compile("${c", Use::Hint, &["c"]).is_err());
+        assert!(Template::compile("${c", Use::Hint, &[("c", Meaning::default())]).is_err());
     }
 }

@@ -16,25 +16,47 @@ const REQUEST_VERBS: [&str; 8] =
 const VERSION_VERBS: [&str; 4] = ["ADDED", "DELETED", "MODIFIED", "WAS"];
 
 /// What the elements of a list, or a value, are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Records {
     /// Records of `trace`: requests and hops.
     Trace,
     /// Versions of `history`.
     History,
-    /// One of the two: a beat has bound it, and where is not known.
-    Either,
-    /// Anything else.
+    /// Anything else, and what is not known: of it nothing is refused.
+    #[default]
     Other,
 }
 
-type Bound = [(String, Records)];
+/// What a name stands for: as a value, and its elements if it is a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meaning {
+    pub value: Records,
+    pub elements: Records,
+}
+
+impl Meaning {
+    /// What an expression's value is, where these names are bound.
+    pub fn of(expr: &Node, bound: &Bound) -> Meaning {
+        Meaning { value: record(expr, bound), elements: elements(expr, bound) }
+    }
+}
+
+/// Names and what they stand for; the last one of a name counts. One that is not among them is a
+/// variable of every expression, as `v`, which holds whatever a lab's author drew.
+type Bound = [(String, Meaning)];
+
+fn meaning(name: &str, bound: &Bound) -> Option<Meaning> {
+    bound.iter().rev().find(|(bound, _)| bound == name).map(|(_, meaning)| *meaning)
+}
 
 /// What the elements of a list are.
 pub fn elements(list: &Node, bound: &Bound) -> Records {
     match list {
-        Node::Ident(name) if name == "trace" => Records::Trace,
-        Node::Ident(name) if !is_bound(name, bound) => Records::Either,
+        Node::Ident(name) => match meaning(name, bound) {
+            Some(meaning) => meaning.elements,
+            None if name == "trace" => Records::Trace,
+            None => Records::Other,
+        },
         Node::Call(call) if call.target.is_none() => match call.func_name.as_str() {
             "requests" | "hops" => Records::Trace,
             "history" => Records::History,
@@ -49,10 +71,7 @@ pub fn elements(list: &Node, bound: &Bound) -> Records {
 /// What a value is.
 pub fn record(value: &Node, bound: &Bound) -> Records {
     match value {
-        Node::Ident(name) => {
-            let of = bound.iter().rev().find(|(bound, _)| bound == name);
-            of.map_or(Records::Either, |(_, records)| *records)
-        }
+        Node::Ident(name) => meaning(name, bound).unwrap_or_default().value,
         Node::Call(call) => match call.func_name.as_str() {
             "hop" | "asked" | "wrote" | "removed" | "because" => Records::Trace,
             "last" | "_[_]" => call.args.first().map_or(Records::Other, |arg| elements(&arg.expr, bound)),
@@ -60,10 +79,6 @@ pub fn record(value: &Node, bound: &Bound) -> Records {
         },
         _ => Records::Other,
     }
-}
-
-fn is_bound(name: &str, bound: &Bound) -> bool {
-    bound.iter().any(|(bound, _)| bound == name)
 }
 
 /// Does a macro choose among the elements of a list, and change none? `map` with a condition has
@@ -88,9 +103,7 @@ pub fn compared(of: Records, field: &str, text: &str) -> Result<(), Error> {
     match (field, of) {
         ("verb", Records::Trace) => verb(text),
         ("verb", Records::History) => one_of("version of history()", text, &VERSION_VERBS),
-        ("verb", Records::Either) if VERSION_VERBS.contains(&text) => Ok(()),
-        ("verb", Records::Either) => verb(text),
-        ("component" | "by_component", Records::Trace | Records::Either) => component(text),
+        ("component" | "by_component", Records::Trace) => component(text),
         _ => Ok(()),
     }
 }
@@ -159,9 +172,15 @@ fn near(word: &str, known: &[&'static str]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::super::{Error, Expr, Use};
+    use super::{Meaning, Records};
+
+    /// A hop, and versions.
+    const HOP: Meaning = Meaning { value: Records::Trace, elements: Records::Other };
+    const VERSIONS: Meaning = Meaning { value: Records::Other, elements: Records::History };
 
     fn refused(source: &str, place: Use) -> Option<String> {
-        match Expr::compile(source, place, &["c"]) {
+        let bound = [("c", HOP), ("all", VERSIONS), ("l", Meaning::default())];
+        match Expr::compile(source, place, &bound) {
             Ok(_) => None,
             Err(error @ Error::Word { .. }) => Some(error.to_string()),
             Err(error) => panic!("{source}: {error}"),
@@ -195,6 +214,9 @@ mod tests {
             ("trace.exists(t, t.by_component == 'scheduler')", "the component \"scheduler\""),
             ("hop('kube-sheduler', 'schedule', 'Pod') != {}", "did you mean \"kube-scheduler\"?"),
             ("c.verb == 'creat'", "did you mean \"create\"?"),
+            ("c.verb == 'ADDED'", "admit, "),
+            ("all.exists(h, h.verb == 'create')", "ADDED, DELETED, MODIFIED, WAS"),
+            ("last(all).verb == 'create'", "ADDED, DELETED, MODIFIED, WAS"),
         ] {
             let error = refused(source, Use::Beat).expect(source);
             assert!(error.contains(told), "{source}: {error}");
@@ -208,14 +230,42 @@ mod tests {
         }
         for source in [
             "history('Pod','d','*').filter(h, h.verb != 'WAS').exists(h, h.verb in ['ADDED', 'DELETED'])",
-            "c.verb == 'ADDED' || c.verb == 'patch'",
+            "c.verb == 'start' || c.verb == 'patch'",
+            "all.exists(c, c.verb == 'ADDED')",
             "objects('Pod','*').exists(o, get(o, 'verb', '') == 'sail' || o.spec.verb == 'sail')",
             "trace.exists(t, t.detail.verb == 'sail')",
             "trace.map(t, t.detail).exists(d, d.verb == 'sail')",
             "[{'verb': 'sail'}].exists(x, x.verb == 'sail')",
             "trace.exists(t, t.component == '')",
+            // A lab's drawn values, and an object's labels.
+            "v.component == 'web' || v.verb == 'escalate'",
+            "l.component == 'web' || l.exists(x, x.verb == 'sail')",
+            "ran.exists(r, get(r, 'verb', '') == 'sail')",
         ] {
             assert_eq!(refused(source, Use::Beat), None, "{source}");
+        }
+    }
+
+    /// A beat binds values to names; of each it is known what it is.
+    #[test]
+    fn an_expression_tells_what_its_value_is() {
+        let bound = [("c", HOP), ("all", VERSIONS)];
+        let of = |source: &str| {
+            let Meaning { value, elements } = Expr::compile(source, Use::Beat, &bound).unwrap().meaning;
+            (value, elements)
+        };
+        use Records::{History, Other, Trace};
+        for (source, meaning) in [
+            ("hop('kubelet', 'start', 'Pod')", (Trace, Other)),
+            ("c", (Trace, Other)),
+            ("hops('kubelet', 'start', 'Pod').filter(h, h.own)", (Other, Trace)),
+            ("trace", (Other, Trace)),
+            ("since(c, all)", (Other, History)),
+            ("all[0]", (History, Other)),
+            ("get(object('Pod', 'd', 'a'), 'metadata.labels', {})", (Other, Other)),
+            ("v.verbs", (Other, Other)),
+        ] {
+            assert_eq!(of(source), meaning, "{source}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `_beats.yaml`: the sentences of debriefs, shared by all lessons.
 
 use super::{EN, Fault, Templates, raw};
-use crate::cel::{Expr, Template, Use};
+use crate::cel::{Expr, Meaning, Template, Use};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -26,6 +26,14 @@ pub type Beats = BTreeMap<String, Beat>;
 /// one.
 pub const GIVEN: &[&str] = &["said", "answer", "right"];
 
+/// The names that a beat may use, and what is known of their values. `unread`: names whose
+/// expressions cannot be read, which is told once, and not again where they are used.
+fn names<'a>(with: &'a [(String, Expr)], unread: &'a [String]) -> Vec<(&'a str, Meaning)> {
+    let unknown = GIVEN.iter().copied().chain(unread.iter().map(String::as_str));
+    let known = with.iter().map(|(name, expr)| (name.as_str(), expr.meaning));
+    unknown.map(|name| (name, Meaning::default())).chain(known).collect()
+}
+
 /// Reads the beats and their other languages.
 pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<Beats, Vec<Fault>> {
     let raw: BTreeMap<String, raw::Beat> = raw::read(text, file, 1).map_err(|f| vec![f])?;
@@ -38,18 +46,19 @@ pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<
         let mut fault = |what: String| {
             faults.push(Fault { file: file.into(), line: line(text, &name), what: format!("{name}: {what}") })
         };
-        let mut bound: Vec<String> = GIVEN.iter().map(ToString::to_string).collect();
-        let mut with = Vec::new();
+        let (mut with, mut unread): (Vec<(String, Expr)>, Vec<String>) = (vec![], vec![]);
         for (variable, source) in raw.with {
-            let names: Vec<&str> = bound.iter().map(String::as_str).collect();
             let source = source.as_str().unwrap_or_default();
-            match Expr::compile(source, Use::Beat, &names) {
-                Ok(expr) => with.push((variable.clone(), expr)),
-                Err(error) => fault(error.to_string()),
+            let read = Expr::compile(source, Use::Beat, &names(&with, &unread));
+            match read {
+                Ok(expr) => with.push((variable, expr)),
+                Err(error) => {
+                    fault(error.to_string());
+                    unread.push(variable);
+                }
             }
-            bound.push(variable);
         }
-        let names: Vec<&str> = bound.iter().map(String::as_str).collect();
+        let names = names(&with, &unread);
         let when = raw
             .when
             .and_then(|w| Expr::compile(&w, Use::Beat, &names).map_err(|e| fault(e.to_string())).ok());
@@ -87,9 +96,7 @@ pub fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> Result<
                 fault("there is no such beat in English".into());
                 continue;
             };
-            let names: Vec<&str> =
-                beat.with.iter().map(|(n, _)| n.as_str()).chain(GIVEN.iter().copied()).collect();
-            match Template::compile(say, Use::Beat, &names) {
+            match Template::compile(say, Use::Beat, &names(&beat.with, &[])) {
                 Ok(template) => beat.say.put(lang, template),
                 Err(error) => fault(error.to_string()),
             }
