@@ -54,19 +54,7 @@ pub fn main(args: Vec<OsString>) -> i32 {
     }
     let mut code = 0;
     for (nth, url) in options.urls.iter().enumerate() {
-        let mut report = Report::new(url);
-        let mut result = transfer(&options, url, nth, &mut report);
-        for _ in 0..options.retries {
-            // As curl: time-outs and overload pass, refusals do not.
-            if !matches!(&result, Err(f) if f.code == 28)
-                && !matches!(report.status, 408 | 429 | 500 | 502..=504)
-            {
-                break;
-            }
-            std::thread::sleep(Duration::from_secs(1));
-            report = Report::new(url);
-            result = transfer(&options, url, nth, &mut report);
-        }
+        let (result, mut report) = with_retries(&options, url, nth);
         report.total = report.start.elapsed();
         if let Err(fault) = &result {
             report.code = fault.code;
@@ -117,6 +105,34 @@ fn read_file(name: &str) -> Result<Vec<u8>, String> {
         File::open(name).and_then(|mut file| file.read_to_end(&mut content)).map(drop)
     };
     read.map(|()| content).map_err(|e| format!("cannot read {name}: {}", super::reason(&e)))
+}
+
+/// Transfers one URL, again as often as `--retry` says. An upload from standard input that was
+/// begun is not sent again: only what is left of it would be.
+fn with_retries(options: &Options, url: &str, nth: usize) -> (Result<(), Fault>, Report) {
+    let stdin = options.uploads.get(nth).is_some_and(|name| Body::File(name).is_stdin());
+    let mut report = Report::new(url);
+    let mut result = transfer(options, url, nth, &mut report);
+    for _ in 0..options.retries {
+        // As curl: time-outs and overload pass, refusals do not.
+        let timed_out = matches!(&result, Err(f) if f.code == 28);
+        if !timed_out && !matches!(report.status, 408 | 429 | 500 | 502..=504) {
+            break;
+        }
+        if stdin && report.upload_begun {
+            result = Err(cannot_rewind());
+            break;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        report = Report::new(url);
+        result = transfer(options, url, nth, &mut report);
+    }
+    (result, report)
+}
+
+/// The failure of an upload that cannot be read a second time.
+fn cannot_rewind() -> Fault {
+    fault(65, "necessary data rewind was not possible")
 }
 
 /// One URL, with its redirections. `nth` is its place in the call.
@@ -170,7 +186,7 @@ fn transfer(options: &Options, text: &str, nth: usize, report: &mut Report) -> R
                     (method, body) = ("GET".into(), None);
                 }
                 if body.is_some_and(|body| body.is_stdin()) {
-                    return Err(fault(65, "necessary data rewind was not possible"));
+                    return Err(cannot_rewind());
                 }
             }
             _ => return finish(options, first.file_name(), &mut answer, nth, deadline, report, &url.host),
@@ -238,6 +254,7 @@ fn request(
     let head = request_head(options, url, method, opened.as_ref().map(Opened::headers), trusted);
     note(head.lines().map(|line| format!("> {line}\n")).collect());
     let mut upload = opened.as_mut().map(Opened::upload);
+    report.upload_begun = upload.is_some();
     let answer = http::exchange(stream, head.as_bytes(), upload.as_mut(), method, deadline, None);
     report.sent = upload.map_or(0, |upload| upload.sent);
     let answer = answer.map_err(|e| transfer_fault(&e, deadline, 0, None))?;

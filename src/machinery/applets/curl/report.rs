@@ -17,6 +17,8 @@ pub struct Report {
     pub size: u64,
     /// Bytes of the request's body.
     pub sent: u64,
+    /// The request's body may have been read, at least in part.
+    pub upload_begun: bool,
     pub redirects: usize,
     /// Where a redirection leads.
     pub redirect: String,
@@ -45,6 +47,7 @@ impl Report {
             header_size: 0,
             size: 0,
             sent: 0,
+            upload_begun: false,
             redirects: 0,
             redirect: String::new(),
             looked_up: Duration::ZERO,

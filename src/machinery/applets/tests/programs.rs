@@ -2,6 +2,8 @@
 //! signals, closed pipes and exit statuses exist only between processes, so unit tests do not reach
 //! them. This file has no test harness: called under the name of a program it is that program.
 
+#[path = "programs/net.rs"]
+mod net;
 #[path = "programs/pipes.rs"]
 mod pipes;
 #[path = "programs/shell.rs"]
@@ -16,6 +18,7 @@ type Test = (&'static str, fn(&Room));
 
 const TESTS: &[Test] = &[
     ("a_reader_that_is_gone_ends_a_program_quietly", pipes::a_reader_that_is_gone_ends_a_program_quietly),
+    ("a_retry_sends_no_rest_of_standard_input", net::a_retry_sends_no_rest_of_standard_input),
     ("scripts_do_what_dash_does", shell::scripts_do_what_dash_does),
 ];
 

@@ -1,0 +1,29 @@
+//! Clients whose standard streams matter.
+
+use crate::{Room, told};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+/// The server is overloaded, so `--retry` would send the upload again.
+pub fn a_retry_sends_no_rest_of_standard_input(room: &Room) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut request, mut buffer) = (Vec::new(), [0; 1024]);
+        while !request.ends_with(b"\r\n0\r\n\r\n") {
+            let count = stream.read(&mut buffer).unwrap();
+            assert_ne!(count, 0);
+            request.extend_from_slice(&buffer[..count]);
+        }
+        stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").unwrap();
+        request
+    });
+    std::fs::write(room.work.join("upload"), "content").unwrap();
+    let input = std::fs::File::open(room.work.join("upload")).unwrap();
+    let mut curl = room.program("curl");
+    curl.args(["-sS", "-T", "-", "--retry", "1", "-w", "%{http_code}", &url]).stdin(input);
+    let told = told(&mut curl);
+    assert_eq!((told.out.as_str(), told.code), ("503", 65), "{}", told.err);
+    assert!(String::from_utf8_lossy(&server.join().unwrap()).contains("\r\n7\r\ncontent\r\n"));
+}
