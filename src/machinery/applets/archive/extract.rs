@@ -50,37 +50,13 @@ pub(super) fn extract(call: &Call) -> io::Result<i32> {
     archive.set_preserve_ownerships(call.keeps_owners());
     archive.set_overwrite(!call.keep_old);
     let mut unpacking = Unpacking { call, mask, folders: BTreeMap::new() };
+    let unpacked = unpacking.all(&mut archive);
     let mut code = 0;
-    let mut missing: Vec<&String> = call.names.iter().collect();
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let path = entry.path()?.into_owned();
-        missing.retain(|name| !path.starts_with(name));
-        let wanted = call.names.is_empty() || call.names.iter().any(|name| path.starts_with(name));
-        let stripped: PathBuf = path.components().skip(call.strip).collect();
-        if !wanted || (stripped.as_os_str().is_empty() && call.action == Action::Extract) {
-            continue;
-        }
-        if call.action == Action::List || call.verbose {
-            say(&line(&entry, call.action == Action::List && call.verbose), call.to_stdout)?;
-        }
-        if call.action == Action::List {
-            continue;
-        }
-        if call.to_stdout {
-            io::copy(&mut entry, &mut io::stdout())?;
-        } else if let Err(e) = unpacking.unpack(&mut entry, &stripped) {
-            code = failed(&path, &e);
-        }
-    }
+    // Of an archive that breaks off, too: else its directories would stay closed to all others.
     for (path, e) in unpacking.finish() {
         code = failed(&path, &e);
     }
-    for name in missing {
-        eprintln!("tar: {name}: not found in archive");
-        code = 1;
-    }
-    Ok(code)
+    Ok(code.max(unpacked?))
 }
 
 fn failed(path: &Path, error: &io::Error) -> i32 {
@@ -134,6 +110,43 @@ fn place(directory: &Path, name: &Path, make: bool) -> io::Result<PathBuf> {
 }
 
 impl Unpacking<'_> {
+    /// Unpacks or lists the entries that are wanted. Returns 1 if some could not be unpacked or are
+    /// not there.
+    ///
+    /// # Errors
+    /// The archive cannot be read, or the list not be written.
+    fn all(&mut self, archive: &mut tar::Archive<impl Read>) -> io::Result<i32> {
+        let call = self.call;
+        let mut code = 0;
+        let mut missing: Vec<&String> = call.names.iter().collect();
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let path = entry.path()?.into_owned();
+            missing.retain(|name| !path.starts_with(name));
+            let wanted = call.names.is_empty() || call.names.iter().any(|name| path.starts_with(name));
+            let stripped: PathBuf = path.components().skip(call.strip).collect();
+            if !wanted || (stripped.as_os_str().is_empty() && call.action == Action::Extract) {
+                continue;
+            }
+            if call.action == Action::List || call.verbose {
+                say(&line(&entry, call.action == Action::List && call.verbose), call.to_stdout)?;
+            }
+            if call.action == Action::List {
+                continue;
+            }
+            if call.to_stdout {
+                io::copy(&mut entry, &mut io::stdout())?;
+            } else if let Err(e) = self.unpack(&mut entry, &stripped) {
+                code = failed(&path, &e);
+            }
+        }
+        for name in missing {
+            eprintln!("tar: {name}: not found in archive");
+            code = 1;
+        }
+        Ok(code)
+    }
+
     /// Unpacks one entry, never outside of the directory: neither the entry itself nor the file
     /// that a hard link shares.
     fn unpack(&mut self, entry: &mut tar::Entry<'_, impl Read>, name: &Path) -> io::Result<()> {
@@ -374,6 +387,20 @@ pub(super) mod tests {
         for path in ["d/e", "d"] {
             std::fs::set_permissions(inside.join(path), Permissions::from_mode(0o700)).unwrap();
         }
+    }
+
+    #[test]
+    fn directories_get_their_mode_when_the_archive_breaks_off() {
+        use tar::EntryType::{Directory, Regular};
+        let dir = tempfile::tempdir().unwrap();
+        let archive = dir.path().join("a.tar");
+        packed(&archive, &[(Directory, "d", "", 0o755), (Regular, "d/f", "", 0o644)]);
+        // A header takes 512 bytes.
+        File::options().write(true).open(&archive).unwrap().set_len(512 + 100).unwrap();
+        let line = format!("xpf {} -C {}", archive.display(), dir.path().display());
+        assert!(extract(&call(&line)).is_err());
+        let found = std::fs::metadata(dir.path().join("d")).unwrap();
+        assert_eq!((found.mode() & 0o7777, found.mtime()), (0o755, 1_000_000));
     }
 
     #[test]
