@@ -129,7 +129,8 @@ impl Unpacking<'_> {
                 continue;
             }
             if call.action == Action::List || call.verbose {
-                say(&line(&entry, call.action == Action::List && call.verbose), call.to_stdout)?;
+                let list = call.action == Action::List;
+                say(&line(&entry, list && call.verbose), call.to_stdout && !list)?;
             }
             if call.action == Action::List {
                 continue;
