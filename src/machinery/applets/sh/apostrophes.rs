@@ -74,11 +74,14 @@ fn scan(text: &str, mut inside: Vec<Inside>) -> (String, bool, usize) {
         let stand_in = stand_in(c).filter(|_| plain);
         out.push(stand_in.unwrap_or(c));
         found |= stand_in.is_some();
+        let begins_word = before.is_whitespace() || ";|&()".contains(before);
+        before = c;
         match (c, top) {
             ('\\', _) => out.extend(chars.next()),
             ('\'', _) if !quoted => copy_until(&mut chars, &mut out, '\''),
-            ('#', _) if !quoted && (before.is_whitespace() || ";|&()".contains(before)) => {
+            ('#', _) if !quoted && begins_word => {
                 copy_until(&mut chars, &mut out, '\n');
+                before = '\n'; // the next line may be a comment, too
             }
             ('"', Some(Inside::Quotes)) => drop(inside.pop()),
             ('"', Some(Inside::Document)) => {}
@@ -88,6 +91,10 @@ fn scan(text: &str, mut inside: Vec<Inside>) -> (String, bool, usize) {
             }
             ('`', Some(Inside::Backquotes)) => drop(inside.pop()),
             ('`', _) => inside.push(Inside::Backquotes),
+            ('$', _) if !quoted && chars.next_if_eq(&'\'').is_some() => {
+                out.push('\'');
+                copy_ansi(&mut chars, &mut out);
+            }
             ('$', _) => {
                 if let Some(bracket) = chars.next_if(|next| matches!(next, '{' | '(')) {
                     out.push(bracket);
@@ -101,7 +108,6 @@ fn scan(text: &str, mut inside: Vec<Inside>) -> (String, bool, usize) {
             (')', Some(Inside::Brackets)) | ('}', Some(Inside::Braces { .. })) => drop(inside.pop()),
             _ => {}
         }
-        before = c;
     }
     (out, found, deepest)
 }
@@ -128,6 +134,18 @@ fn copy_until(chars: &mut impl Iterator<Item = char>, out: &mut String, end: cha
     }
 }
 
+/// Copies the rest of a `$'…'`, in which `\'` does not end it.
+fn copy_ansi(chars: &mut impl Iterator<Item = char>, out: &mut String) {
+    while let Some(c) = chars.next() {
+        out.push(c);
+        match c {
+            '\\' => out.extend(chars.next()),
+            '\'' => return,
+            _ => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +160,11 @@ mod tests {
             (r#"echo "${x:-it's}" 'a'"#, r#"echo "${x:-it@s}" 'a'"#),
             (r#"echo "$(echo 'a' "${x:-it's}")" ${y:-'b'}"#, r#"echo "$(echo 'a' "${x:-it@s}")" ${y:-'b'}"#),
             ("# it's\necho \"${x:-it's}\"", "# it's\necho \"${x:-it@s}\""),
+            (
+                "#!/bin/sh\n# it's\n# don't\necho \"${x:-it's}\"",
+                "#!/bin/sh\n# it's\n# don't\necho \"${x:-it@s}\"",
+            ),
+            (r#"echo $'it\'s' "$'" "${x:-$'a b'}""#, r#"echo $'it\'s' "$'" "${x:-$@a_b@}""#),
             (r#""${x:-"it's"}" "${x:-${y:-don't}}""#, r#""${x:-"it's"}" "${x:-${y:-don@t}}""#),
             ("\"${x?a  b\n'}\"", "\"${x?a__b%@}\""),
         ] {
@@ -157,6 +180,8 @@ mod tests {
             "echo ${x:-'a'}",
             "echo \"it's\" ${x}",
             "cat <<E\n\"${x:-it's}\"\nE\n",
+            "#!/bin/sh\n# Don't edit\nprintf '%s \"${y:-c  d}\"\\n' 1",
+            "echo $'it\\'s' '\"${y:-c  d}\"'",
             "echo '\"${x:-' a",
             "echo \"${x#'a' b}\" \"${x%%'a'}\" \"${x/'a'/b}\" \"${#x}\"",
         ] {

@@ -172,11 +172,12 @@ impl Shell {
                 }
                 WordPiece::SingleQuotedText(text) => {
                     fields.quotes();
-                    fields.push(text, Kind::Quoted);
+                    fields.push(&apostrophes::restored(text), Kind::Quoted);
                 }
                 WordPiece::AnsiCQuotedText(text) => {
                     fields.quotes();
-                    fields.push(&String::from_utf8_lossy(&escapes::ansi(text)), Kind::Quoted);
+                    let text = apostrophes::restored(text);
+                    fields.push(&String::from_utf8_lossy(&escapes::ansi(&text)), Kind::Quoted);
                 }
                 WordPiece::EscapeSequence(text) => {
                     let meant = text.strip_prefix('\\').unwrap_or(text);

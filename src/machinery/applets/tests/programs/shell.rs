@@ -60,6 +60,14 @@ const CASES: &[Case] = &[
     ("echo \"${x:-it's}\" 'a b'; y=\"${x:-don't \"a\"}\"; echo \"$y\"", "it's a b\ndon't a\n", 0),
     ("echo \"$(echo \"${x:-it's}\")\" \"${x:=o'clock}\" $x", "it's o'clock o'clock\n", 0),
     ("echo \"${x:-a   b}\"; y=abc; echo \"${y#'a'}\" \"${y%'c'}\" \"${y/'b'/-}\"", "a   b\nbc ab a-c\n", 0),
+    (
+        "# this\n# Don't edit\nprintf '%s \"${y:-c  d}\"\\n' 1\necho \"${x:-it's}\"",
+        "1 \"${y:-c  d}\"\nit's\n",
+        0,
+    ),
+    ("printf '%s\\n' $'it\\'s' '\"${y:-c  d}\"' \"${x:-it's}\"", "it's\n\"${y:-c  d}\"\nit's\n", 0),
+    // Here `#` begins no comment, though it stands behind a bracket.
+    ("printf %s $(echo a)#'\n\"${x:-c  d}\"\n'", "a#\n\"${x:-c  d}\"\n", 0),
     ("(echo \"${x?a  b}\") 2>&1 | sed 's/.*x: //'", "a  b\n", 0),
     ("umask 027; umask -S; umask", "u=rwx,g=rx,o=\n0027\n", 0),
     ("sleep 60 & [ $(jobs -p) = $! ] && kill $(jobs -p); wait $!; echo $?; jobs -x; echo $?", "143\n2\n", 0),
