@@ -7,8 +7,10 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 /// Bytes of stack that the parser takes for one level at most, measured in a build without
 /// optimisation.
 const LEVEL: usize = 20_000;
-/// Bytes of stack that are left for what calls nothing of its own kind.
+/// Bytes of stack that are left for what calls nothing of its own kind, of a small stack a quarter.
 const RESERVE: usize = 512 * 1024;
+/// Levels that are tried however small the stack is, or the shell would run nothing at all.
+const LEVELS_MIN: usize = 4;
 /// The stack is taken to be no larger.
 const SIZE_MAX: u64 = 64 << 20;
 /// Operators of one sum: it is a tree that is as deep as it has operators.
@@ -41,7 +43,8 @@ impl Stack {
 
     /// Bytes that are left, beyond the reserve.
     fn left(self) -> usize {
-        self.size.saturating_sub(self.top.saturating_sub(address())).saturating_sub(RESERVE)
+        let usable = self.size.saturating_sub(RESERVE.min(self.size / 4)).max(LEVELS_MIN * LEVEL);
+        usable.saturating_sub(self.top.saturating_sub(address()))
     }
 
     /// True if commands may go one level deeper.
@@ -173,8 +176,18 @@ mod tests {
 
     #[test]
     fn a_stack_ends() {
-        let stack = Stack { top: address(), size: RESERVE + 10 * LEVEL };
-        assert!(stack.takes(5) && !stack.takes(11) && !stack.takes(usize::MAX));
-        assert!(!Stack { size: RESERVE, ..stack }.has_room());
+        let stack = Stack { top: address(), size: 5 * RESERVE };
+        let levels = 4 * RESERVE / LEVEL;
+        assert!(stack.takes(levels - 5) && !stack.takes(levels + 1) && !stack.takes(usize::MAX));
+        assert!(!Stack { top: stack.top + 4 * RESERVE, ..stack }.has_room());
+    }
+
+    #[test]
+    fn a_small_stack_takes_a_few_levels() {
+        // `ulimit -s` in KiB, and the levels that fit: three quarters of three quarters.
+        for (limit, levels) in [(1024, 29), (512, 14), (256, 7), (64, LEVELS_MIN), (0, LEVELS_MIN)] {
+            let stack = Stack { top: address(), size: limit * 1024 / 4 * 3 };
+            assert!(stack.has_room() && stack.takes(levels - 1) && !stack.takes(levels + 1), "{limit}");
+        }
     }
 }

@@ -48,6 +48,7 @@ const CASES: &[Case] = &[
     ("echo '. ./again' >again; . ./again; echo no", "", 2),
     ("trap 'kill -USR1 $$' USR1; kill -USR1 $$; echo no", "", 2),
     ("x=$(printf '(%.0s' $(seq 5000)); (: $(($x))) 2>&-; echo $?", "2\n", 0),
+    ("(ulimit -s 512; sh -c 'if true; then echo \"$(echo hi)\"; fi')", "hi\n", 0),
     ("echo $(($(seq -s + 1000)))", "500500\n", 0),
     // dash has neither; bash and busybox do.
     ("{ echo a; echo b >&2; } &>f; echo c &>>f; cat f; echo d &>no/f; echo $?", "a\nb\nc\n2\n", 0),
