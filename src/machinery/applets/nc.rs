@@ -5,10 +5,12 @@ use super::resolve;
 use linux::trap;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
+use nix::sys::socket::{
+    self, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, SockaddrStorage, send, shutdown, sockopt,
+};
 use std::ffi::OsString;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -90,9 +92,6 @@ fn told(error: &io::Error) -> String {
 
 fn dial(call: &Call) -> Result<(), String> {
     let [host, port] = &call.words[..] else { return Err(String::new()) };
-    if call.port.is_some() || call.address.is_some() {
-        return Err("-p and -s are for -l".into());
-    }
     let (first, last) = port.split_once('-').unwrap_or((port, port));
     let bad = |_| format!("bad port '{port}'");
     let (first, last): (u16, u16) = (first.parse().map_err(bad)?, last.parse().map_err(bad)?);
@@ -117,26 +116,71 @@ fn dial_one(call: &Call, host: &str, addresses: &[IpAddr], port: u16) -> Result<
         }
     };
     if call.udp {
-        let any = SocketAddr::new(
-            if ip.is_ipv4() {
-                Ipv4Addr::UNSPECIFIED.into()
-            } else {
-                "::".parse().map_err(|_| String::new())?
-            },
-            0,
-        );
-        let socket = UdpSocket::bind(any).and_then(|socket| socket.connect((ip, port)).map(|()| socket));
+        let own = own_side(call, ip)?;
+        let socket = UdpSocket::bind(own).and_then(|socket| socket.connect((ip, port)).map(|()| socket));
         let socket = socket.map_err(|e| format!("{place}: {}", told(&e)))?;
         note("open");
         return if call.zero { Ok(()) } else { pump(socket.into(), call.wait, false).map_err(|e| told(&e)) };
     }
-    let stream = connect(addresses, port, &Deadline::new(call.wait), |_| {});
+    let deadline = Deadline::new(call.wait);
+    let stream = match (call.port, &call.address) {
+        (None, None) => connect(addresses, port, &deadline, |_| {}),
+        _ => connect_from(own_side(call, ip)?, SocketAddr::new(ip, port), &deadline),
+    };
     let stream = stream.map_err(|e| format!("{place}: {}", told(&e)))?;
     note("open");
     if call.zero {
         return Ok(());
     }
     if call.program.is_empty() { converse(stream, call) } else { serve(stream, &call.program) }
+}
+
+/// The address and port of this side that `-s` and `-p` name, to talk to `peer` with; the kernel
+/// chooses what they do not name.
+fn own_side(call: &Call, peer: IpAddr) -> Result<SocketAddr, String> {
+    let any: IpAddr =
+        if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let ip = match &call.address {
+        None => any,
+        Some(name) => {
+            let found = resolve::addresses(name, None).unwrap_or_default().into_iter();
+            let mut fitting = found.filter(|ip| ip.is_ipv4() == peer.is_ipv4());
+            fitting.next().ok_or_else(|| format!("bad address '{name}'"))?
+        }
+    };
+    Ok(SocketAddr::new(ip, call.port.unwrap_or(0)))
+}
+
+/// Connects from an address and port of its own. The port may have been used a moment ago.
+///
+/// # Errors
+/// `TimedOut` if the other side does not answer by the deadline, or what the kernel says.
+fn connect_from(own: SocketAddr, peer: SocketAddr, deadline: &Deadline) -> io::Result<TcpStream> {
+    let family = if peer.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket::socket(family, SockType::Stream, flags, None)?;
+    socket::setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(own))?;
+    match socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(peer)) {
+        Ok(()) | Err(Errno::EINPROGRESS) => {}
+        Err(e) => return Err(e.into()),
+    }
+    loop {
+        let left = deadline.left()?.and_then(|left| PollTimeout::try_from(left).ok());
+        let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+        match poll(&mut polled, left.unwrap_or(PollTimeout::NONE)) {
+            Ok(0) | Err(Errno::EINTR) => {} // the deadline says whether it goes on
+            Err(e) => return Err(e.into()),
+            Ok(_) => break,
+        }
+    }
+    match socket::getsockopt(&socket, sockopt::SocketError)? {
+        0 => {}
+        error => return Err(io::Error::from_raw_os_error(error)),
+    }
+    let stream = TcpStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// Where `-l` listens: on all addresses only if none was named.
@@ -238,8 +282,8 @@ fn pump_between(
     telnet: bool,
     mut print: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let datagrams = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::SockType)
-        .is_ok_and(|kind| kind == nix::sys::socket::SockType::Datagram);
+    let datagrams =
+        socket::getsockopt(&socket, sockopt::SockType).is_ok_and(|kind| kind == SockType::Datagram);
     let mut socket = std::fs::File::from(socket);
     let mut input_open = true;
     let mut pending: Vec<u8> = Vec::new();
@@ -395,8 +439,35 @@ mod tests {
         assert_eq!(own("-l 127.0.0.1 x"), Err("bad port 'x'".into()));
         assert_eq!(own("-l"), Err(String::new()));
         assert_eq!(own("-l -s 127.0.0.1 127.0.0.2 80"), Err(String::new()));
-        let dialing = Call { port: Some(1), words: vec!["h".into(), "2".into()], ..Call::default() };
-        assert_eq!(dial(&dialing), Err("-p and -s are for -l".into()), "not silently ignored");
+    }
+
+    #[test]
+    fn a_client_comes_from_where_it_was_told_to() {
+        // Both sockets may have the port, and nobody else gets it meanwhile.
+        let held =
+            socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        socket::setsockopt(&held, sockopt::ReuseAddr, &true).unwrap();
+        socket::bind(held.as_raw_fd(), &SockaddrStorage::from("127.0.0.2:0".parse::<SocketAddr>().unwrap()))
+            .unwrap();
+        let own = socket::getsockname::<socket::SockaddrIn>(held.as_raw_fd()).unwrap().port();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let words = |options: &str, port: u16| {
+            let line = format!("{options} 127.0.0.1 {port}");
+            parse(&line.split(' ').map(str::to_string).collect::<Vec<_>>()).unwrap()
+        };
+        assert_eq!(dial(&words(&format!("-z -w 60 -s 127.0.0.2 -p {own}"), port)), Ok(()));
+        assert_eq!(listener.accept().unwrap().1.to_string(), format!("127.0.0.2:{own}"));
+        assert_eq!(dial(&words("-z -s ::1", port)), Err("bad address '::1'".into()));
+        drop(listener);
+        let refused = Err(format!("127.0.0.1 (127.0.0.1:{port}): Connection refused"));
+        assert_eq!(dial(&words("-z -w 60 -s 127.0.0.2", port)), refused);
+        // A datagram's port belongs to one socket, so that of another one is refused.
+        let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let taken = other.local_addr().unwrap().port();
+        let refused = Err("127.0.0.1 (127.0.0.1:9): Address already in use".into());
+        assert_eq!(dial(&words(&format!("-u -z -s 127.0.0.1 -p {taken}"), 9)), refused);
+        assert_eq!(dial(&words("-u -z -s 127.0.0.1", 9)), Ok(()));
     }
 
     #[test]
