@@ -80,7 +80,8 @@ impl Shell {
             },
         };
         if let Some(last) = pids.last() {
-            self.jobs.add_command(&pids, self.state.pipefail, commands.to_string());
+            let text = super::apostrophes::restored(&commands.to_string());
+            self.jobs.add_command(&pids, self.state.pipefail, text);
             self.background = Some(*last);
         }
         started?;

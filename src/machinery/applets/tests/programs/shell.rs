@@ -69,6 +69,11 @@ const CASES: &[Case] = &[
     ("printf '%s\\n' $'it\\'s' '\"${y:-c  d}\"' \"${x:-it's}\"", "it's\n\"${y:-c  d}\"\nit's\n", 0),
     // Here `#` begins no comment, though it stands behind a bracket.
     ("printf %s $(echo a)#'\n\"${x:-c  d}\"\n'", "a#\n\"${x:-c  d}\"\n", 0),
+    (
+        "sleep 60 \"${x:-it's  s}\" & jobs >f; kill $!; sed 's/.*Running *//' f",
+        "sleep 60 \"${x:-it's  s}\"\n",
+        0,
+    ),
     ("(echo \"${x?a  b}\") 2>&1 | sed 's/.*x: //'", "a  b\n", 0),
     ("umask 027; umask -S; umask", "u=rwx,g=rx,o=\n0027\n", 0),
     ("sleep 60 & [ $(jobs -p) = $! ] && kill $(jobs -p); wait $!; echo $?; jobs -x; echo $?", "143\n2\n", 0),
