@@ -433,7 +433,10 @@ impl Shell {
     fn substitute(&mut self, text: &str) -> Result<String, Flow> {
         let (read, write) = self.new_pipe()?;
         // `kill $(jobs -p)` is about the jobs of this shell; a subshell has none of its own yet.
-        let asked = text.split_whitespace().all(|word| matches!(word, "jobs" | "-p" | "-l" | "-lp"));
+        let is_job = |job: &str| job.chars().all(|c| c.is_ascii_digit() || "%+".contains(c));
+        let asked = text.split_whitespace().all(|word| {
+            matches!(word, "jobs" | "-p" | "-l" | "-lp") || word.strip_prefix('%').is_some_and(is_job)
+        });
         let jobs = asked.then(|| self.jobs.clone());
         let pid = match self.fork()? {
             Side::Child => {

@@ -116,18 +116,39 @@ impl Jobs {
         }
     }
 
-    /// Forgets the jobs that have ended: `jobs` told of them.
-    pub fn forget_ended(&mut self) {
-        self.0.retain(|job| job.exit().is_none());
+    /// Numbers of the jobs that `names` mean, as `%1` or by `$!`; of all jobs if there are none.
+    ///
+    /// # Errors
+    /// The first name that means no job.
+    pub fn select<'a>(&self, names: &'a [String]) -> Result<Vec<usize>, &'a str> {
+        if names.is_empty() {
+            return Ok(self.0.iter().map(|job| job.number).collect());
+        }
+        let number = |name: &'a String| {
+            let pid = self.named(name).ok_or(name.as_str())?;
+            self.0.iter().find(|job| job.pid() == pid).map(|job| job.number).ok_or(name.as_str())
+        };
+        names.iter().map(number).collect()
     }
 
-    /// What `jobs -p` prints: the first process of each job.
-    pub fn pids(&self) -> String {
-        self.0.iter().filter_map(|job| job.members.first()).map(|(pid, _)| format!("{pid}\n")).collect()
+    /// The jobs of these numbers.
+    fn numbered<'a>(&'a self, numbers: &'a [usize]) -> impl Iterator<Item = &'a Job> {
+        numbers.iter().filter_map(|number| self.0.iter().find(|job| job.number == *number))
     }
 
-    /// What `jobs` prints.
-    pub fn describe(&self) -> String {
+    /// Forgets those of these jobs that have ended: `jobs` told of them.
+    pub fn forget_ended(&mut self, numbers: &[usize]) {
+        self.0.retain(|job| job.exit().is_none() || !numbers.contains(&job.number));
+    }
+
+    /// What `jobs -p` prints: the first process of each of these jobs.
+    pub fn pids(&self, numbers: &[usize]) -> String {
+        let first = self.numbered(numbers).filter_map(|job| job.members.first());
+        first.map(|(pid, _)| format!("{pid}\n")).collect()
+    }
+
+    /// What `jobs` prints of these jobs.
+    pub fn describe(&self, numbers: &[usize]) -> String {
         let line = |job: &Job| {
             let state = match job.exit() {
                 None => "Running".to_string(),
@@ -137,7 +158,7 @@ impl Jobs {
             format!("[{}] {} {state:<10} {}", job.number, job.pid(), job.command).trim_end().to_string()
                 + "\n"
         };
-        self.0.iter().map(line).collect()
+        self.numbered(numbers).map(line).collect()
     }
 }
 
@@ -352,9 +373,33 @@ mod tests {
         jobs.ended(10, Exit::Signal(15));
         assert!(jobs.take(10).is_ok());
         assert_eq!((jobs.named("%1"), jobs.named("%2")), (None, Some(20)));
-        assert_eq!(jobs.describe(), "[2] 20 Running    sleep 6\n");
+        assert_eq!(jobs.describe(&[2]), "[2] 20 Running    sleep 6\n");
         jobs.add(30);
         assert_eq!(jobs.named("%3"), Some(30));
+    }
+
+    #[test]
+    fn jobs_are_told_of_by_name() {
+        let mut jobs = Jobs::default();
+        jobs.add_command(&[10, 11], false, "a |b".into());
+        jobs.add_command(&[20], false, "c".into());
+        let names = |line: &str| line.split_whitespace().map(str::to_string).collect::<Vec<_>>();
+        for (line, numbers) in [
+            ("", Ok(vec![1, 2])),
+            ("%2 %1", Ok(vec![2, 1])),
+            ("11 %%", Ok(vec![1, 2])),
+            ("%1 %3", Err("%3")),
+            ("10", Err("10")),
+            ("x", Err("x")),
+        ] {
+            assert_eq!(jobs.select(&names(line)), numbers, "{line}");
+        }
+        jobs.ended(20, Exit::Code(0));
+        assert_eq!((jobs.describe(&[2]), jobs.pids(&[1])), ("[2] 20 Done       c\n".into(), "10\n".into()));
+        jobs.forget_ended(&[1]);
+        assert_eq!(jobs.select(&[]), Ok(vec![1, 2]), "nobody heard of the second one");
+        jobs.forget_ended(&[2]);
+        assert_eq!(jobs.select(&[]), Ok(vec![1]));
     }
 
     #[test]
@@ -362,7 +407,7 @@ mod tests {
         for (pipefail, code) in [(false, 0), (true, 3)] {
             let mut jobs = Jobs::default();
             jobs.add_command(&[10, 11, 12], pipefail, "a |b |c".into());
-            assert_eq!(jobs.pids(), "10\n");
+            assert_eq!(jobs.pids(&[1]), "10\n");
             assert_eq!((jobs.named("%1"), jobs.targets("%1")), (Some(12), Some(vec![10, 11, 12])));
             jobs.ended(12, Exit::Code(0));
             jobs.ended(11, Exit::Code(3));

@@ -21,17 +21,23 @@ impl Shell {
         Ok(status)
     }
 
-    /// `jobs [-lp]`: the pid is shown anyway, and with `-p` nothing else.
+    /// `jobs [-lp] [JOB]…`: the pid is shown anyway, and with `-p` nothing else.
     pub fn jobs_builtin(&mut self, args: &[String]) -> Run {
-        let options = args.iter().map(|arg| arg.strip_prefix('-').filter(|letters| !letters.is_empty()));
-        let Some(letters) =
-            options.collect::<Option<String>>().filter(|l| l.chars().all(|c| "lp".contains(c)))
-        else {
-            return self.misused("jobs", "usage: jobs [-lp]");
-        };
+        let is_option = |arg: &&String| arg.len() > 1 && arg.starts_with('-') && *arg != "--";
+        let (options, names) = args.split_at(args.iter().take_while(is_option).count());
+        let names = if names.first().is_some_and(|name| name == "--") { &names[1..] } else { names };
+        let letters: String = options.iter().map(|option| &option[1..]).collect();
+        if letters.contains(|c| !"lp".contains(c)) {
+            return self.misused("jobs", "usage: jobs [-lp] [JOB]...");
+        }
         self.reap();
-        let text = if letters.contains('p') { self.jobs.pids() } else { self.jobs.describe() };
-        self.jobs.forget_ended();
+        let numbers = match self.jobs.select(names) {
+            Ok(numbers) => numbers,
+            Err(name) => return self.misused("jobs", format_args!("No such job: {name}")),
+        };
+        let text =
+            if letters.contains('p') { self.jobs.pids(&numbers) } else { self.jobs.describe(&numbers) };
+        self.jobs.forget_ended(&numbers);
         self.print(&text)
     }
 

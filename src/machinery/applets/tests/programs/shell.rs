@@ -77,6 +77,11 @@ const CASES: &[Case] = &[
     ("(echo \"${x?a  b}\") 2>&1 | sed 's/.*x: //'", "a  b\n", 0),
     ("umask 027; umask -S; umask", "u=rwx,g=rx,o=\n0027\n", 0),
     ("sleep 60 & [ $(jobs -p) = $! ] && kill $(jobs -p); wait $!; echo $?; jobs -x; echo $?", "143\n2\n", 0),
+    (
+        "sleep 60 & jobs %1 >f; jobs -l $! >>f; [ $(jobs -p %1) = $! ] && echo same; jobs %2; echo $?; kill %1; wc -l <f",
+        "same\n2\n2\n",
+        0,
+    ),
     ("export v=1; export -n v; sh -c 'echo \"[$v]\"'; echo $v", "[]\n1\n", 0),
     ("unset 1a; echo no", "", 2),
     ("echo \"`echo \\\"a  b\\\"`\" `echo \\\"a\\\"`", "a  b \"a\"\n", 0),
