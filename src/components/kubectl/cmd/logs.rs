@@ -304,7 +304,7 @@ async fn copy(
     let api = ctx.api().await?;
     let response = api.send(http::Method::GET, &path, query, "application/json, */*", None).await?;
     let mut body = response.into_body();
-    let mut rest: Vec<u8> = vec![];
+    let mut lines = Lines { prefix, rest: vec![], open: false };
     while let Some(frame) = body.frame().await {
         // A log that broke off is told plainly; that it was to be connected to does not matter any
         // more.
@@ -313,19 +313,43 @@ async fn copy(
         if prefix.is_empty() && !whole_lines {
             ctx.output.bytes(data);
         } else {
-            rest.extend_from_slice(data);
-            let end = complete(&rest);
-            for line in rest[..end].split_inclusive(|b| *b == b'\n') {
-                ctx.output.bytes(&[prefix.as_bytes(), line].concat());
-            }
-            rest.drain(..end);
+            ctx.output.bytes(&lines.push(data));
         }
         ctx.output.flush().await;
     }
-    if !rest.is_empty() {
-        ctx.output.bytes(&[prefix.as_bytes(), &rest].concat());
-    }
+    ctx.output.bytes(&lines.take(lines.rest.len()));
     Ok(())
+}
+
+/// A log on its way to the output: whole lines, each behind the prefix.
+struct Lines<'a> {
+    prefix: &'a str,
+    /// What was received and not yet written.
+    rest: Vec<u8>,
+    /// The last part that was written did not end its line, so the next one gets no prefix.
+    open: bool,
+}
+
+impl Lines<'_> {
+    /// Adds what was received. Returns what can be written.
+    fn push(&mut self, data: &[u8]) -> Vec<u8> {
+        self.rest.extend_from_slice(data);
+        self.take(complete(&self.rest))
+    }
+
+    /// Returns the first `end` bytes of what was received, to be written.
+    fn take(&mut self, end: usize) -> Vec<u8> {
+        let mut written = Vec::with_capacity(end);
+        for line in self.rest[..end].split_inclusive(|b| *b == b'\n') {
+            if !self.open {
+                written.extend_from_slice(self.prefix.as_bytes());
+            }
+            written.extend_from_slice(line);
+            self.open = !line.ends_with(b"\n");
+        }
+        self.rest.drain(..end);
+        written
+    }
 }
 
 /// A longer line is written in parts: a container may write without end and no line.
@@ -350,6 +374,18 @@ mod tests {
     fn a_line_without_end_is_not_kept_without_end() {
         assert_eq!((complete(b"a\nb"), complete(b"ab"), complete(b"")), (2, 0, 0));
         assert_eq!(complete(&vec![b'x'; LINE_MAX]), LINE_MAX);
+    }
+
+    #[test]
+    fn a_line_that_is_written_in_parts_has_one_prefix() {
+        let mut lines = Lines { prefix: "[p] ", rest: vec![], open: false };
+        assert_eq!(lines.push(b"a\nb"), b"[p] a\n");
+        let mut part = b"[p] b".to_vec();
+        part.resize(part.len() + LINE_MAX, b'x');
+        assert_eq!(lines.push(&vec![b'x'; LINE_MAX]), part);
+        assert_eq!(lines.push(b"y\nc\nd"), b"y\n[p] c\n");
+        assert_eq!(lines.take(1), b"[p] d");
+        assert_eq!(lines.take(0), b"");
     }
 
     #[tokio::test]
