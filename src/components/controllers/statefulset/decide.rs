@@ -156,24 +156,19 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
             return plan;
         }
     }
-    // Anew, the highest first, as many at a time as may be missing. Every pod that is not available
-    // counts, whatever its ordinal; one that is to be replaced anyway goes at once.
+    // Update, the highest first. At most `maxUnavailable` pods may be missing or not available,
+    // whatever their ordinals and revisions. An old pod that is not available takes one of the
+    // places of those that go. A set with too many of them waits until they are available or a user
+    // deletes them, as upstream 1.35.0 (kubernetes/kubernetes#137409).
     let Some(partition) = partition else { return plan };
     let here: Vec<(&i32, &&Arc<Pod>)> = by_ordinal.range(wanted.clone()).collect();
     let serving = here.iter().filter(|(_, p)| !is_ill(p) && !is_going(p)).count() as i64;
     let whole = i64::from(wanted.end) - i64::from(wanted.start);
-    let mut may_go = i64::from(max_unavailable(set)) - (whole - serving);
-    for (ordinal, pod) in here.into_iter().rev().take_while(|(n, _)| **n >= partition) {
-        if of_revision(pod, revision.update) || is_going(pod) || plan.ended.contains(ordinal) {
-            continue;
-        }
-        if is_ill(pod) {
-            plan.delete.push(name(pod));
-        } else if may_go > 0 {
-            plan.delete.push(name(pod));
-            may_go -= 1;
-        }
-    }
+    let may_go = i64::from(max_unavailable(set)) - (whole - serving);
+    let old = here.into_iter().rev().take_while(|(n, _)| **n >= partition);
+    let old = old.filter(|(_, pod)| !of_revision(pod, revision.update) && !is_going(pod));
+    let doomed: Vec<_> = old.take(usize::try_from(may_go).unwrap_or(0)).collect();
+    plan.delete.extend(doomed.iter().filter(|(n, _)| !plan.ended.contains(n)).map(|(_, pod)| name(pod)));
     plan
 }
 
@@ -397,11 +392,38 @@ mod tests {
             "also lower ones count"
         );
         assert_eq!(steps(most(json!(1)), &["0 new unready", "1 old", "2 old"]), "");
-        assert_eq!(steps(most(json!(1)), &["0 old unready", "1 old", "2 old"]), "-web-0", "it serves nobody");
+        assert_eq!(steps(most(json!(1)), &["0 old unready", "1 old", "2 old"]), "", "also old ones count");
         assert_eq!(
             steps(most(json!(2)), &["1 old", "2 old"]),
             "+0 new, -web-2",
-            "nor does one that is missing"
+            "also one that is missing counts"
+        );
+    }
+
+    /// Pods that were ready a moment ago, or are not yet so for `minReadySeconds`.
+    #[test]
+    fn old_pods_that_are_not_available_go_within_the_same_bound() {
+        let most = |n: i32| {
+            json!({"podManagementPolicy": "Parallel", "minReadySeconds": 30, "updateStrategy": {
+                "type": "RollingUpdate", "rollingUpdate": {"partition": 0, "maxUnavailable": n}}})
+        };
+        for state in ["young", "unready"] {
+            let all: Vec<String> = (0..3).map(|n| format!("{n} old {state}")).collect();
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            assert_eq!(steps(most(1), &all), "", "{state}: all of them are missing already");
+            assert_eq!(steps(most(3), &all), "", "{state}");
+            assert_eq!(steps(most(4), &all), "-web-2", "{state}");
+            let low = format!("0 old {state}");
+            assert_eq!(steps(most(1), &[&low, "1 old", "2 old"]), "", "{state}");
+            assert_eq!(steps(most(2), &[&low, "1 old", "2 old"]), "-web-2", "{state}");
+            let high = format!("2 old {state}");
+            assert_eq!(steps(most(2), &["0 old", "1 old", &high]), "-web-2", "{state}: it goes itself");
+            assert_eq!(steps(most(3), &["0 old", "1 old", &high]), "-web-2, -web-1", "{state}");
+        }
+        assert_eq!(
+            steps(most(2), &["0 old", "1 old", "2 old failed"]),
+            "-web-2",
+            "one that has ended takes a place too"
         );
     }
 
