@@ -51,18 +51,23 @@ pub(super) struct Graph {
 /// [`Graph::put`] hears of.
 #[derive(Default)]
 pub(super) struct Absent {
-    /// By uid: whether the owner's kind has namespaces.
-    known: BTreeMap<String, bool>,
+    /// By uid: whether the object had a namespace, if it was in the graph. What references say of
+    /// an owner is not kept: a user can write one with a wrong kind.
+    known: BTreeMap<String, Option<bool>>,
     order: VecDeque<String>,
 }
 
 impl Absent {
     const MOST: usize = 4096;
 
-    pub(super) fn insert(&mut self, uid: &str, namespaced: bool) {
-        if self.known.insert(uid.to_string(), namespaced).is_some() {
+    /// `namespaced`: as it was in the graph; `None` if it was not there, which does not change what
+    /// is known.
+    pub(super) fn insert(&mut self, uid: &str, namespaced: Option<bool>) {
+        if let Some(known) = self.known.get_mut(uid) {
+            *known = namespaced.or(*known);
             return;
         }
+        self.known.insert(uid.to_string(), namespaced);
         self.order.push_back(uid.to_string());
         if self.order.len() > Absent::MOST {
             self.order.pop_front().map(|oldest| self.known.remove(&oldest));
@@ -71,6 +76,11 @@ impl Absent {
 
     pub(super) fn contains(&self, uid: &str) -> bool {
         self.known.contains_key(uid)
+    }
+
+    /// Whether the object had a namespace, if it was in the graph.
+    pub(super) fn is_namespaced(&self, uid: &str) -> Option<bool> {
+        self.known.get(uid).copied().flatten()
     }
 
     pub(super) fn remove(&mut self, uid: &str) {
@@ -138,12 +148,6 @@ impl Graph {
             );
         }
         false
-    }
-
-    /// Whether the kind of an owner that is in the graph, or was found gone, has namespaces.
-    pub(super) fn is_namespaced(&self, owner: &str) -> Option<bool> {
-        let there = self.nodes.get(owner).map(|node| node.namespaced);
-        there.or_else(|| self.absent.known.get(owner).copied())
     }
 
     pub(super) fn dependents_of(&self, uid: &str) -> Vec<(String, Node)> {
@@ -231,12 +235,15 @@ mod tests {
     #[test]
     fn as_many_of_the_gone_are_remembered_as_are_needed_and_no_more() {
         let mut absent = Absent::default();
-        (0..=Absent::MOST).for_each(|n| absent.insert(&n.to_string(), true));
+        (0..=Absent::MOST).for_each(|n| absent.insert(&n.to_string(), Some(true)));
         assert!(!absent.contains("0") && absent.contains("1"));
         absent.remove("1");
-        absent.insert("0", true);
+        absent.insert("0", None);
         assert!(!absent.contains("1") && absent.contains("0") && absent.contains("2"));
         assert_eq!(absent.known.len(), absent.order.len());
+        assert_eq!((absent.is_namespaced("2"), absent.is_namespaced("0")), (Some(true), None));
+        absent.insert("2", None);
+        assert_eq!(absent.is_namespaced("2"), Some(true), "a reference does not change what was seen");
     }
 
     #[test]

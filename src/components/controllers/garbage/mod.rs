@@ -219,7 +219,7 @@ impl Collector {
                 .map(|n| n.owners.iter().map(|o| o.uid.clone()).collect())
                 .unwrap_or_default();
             let dependents: Vec<String> = graph.dependents.get(uid).into_iter().flatten().cloned().collect();
-            let namespaced = graph.nodes.get(uid).is_some_and(|n| n.namespaced);
+            let namespaced = graph.nodes.get(uid).map(|n| n.namespaced);
             graph.remove(uid);
             graph.absent.insert(uid, namespaced);
             (dependents, owners)
@@ -337,28 +337,47 @@ impl Collector {
 
     /// How an owner stands, and whether it is known to be in another namespace than the dependent.
     async fn standing(&self, dependent: &Node, owner: &OwnerReference) -> Result<(Standing, bool), Error> {
-        {
+        let is_absent = {
             let graph = self.graph();
-            if graph.is_namespaced(&owner.uid).is_some_and(|namespaced| !dependent.may_have_owner(namespaced))
-            {
-                return Ok((Standing::Unresolvable, true));
-            }
             if let Some(known) = graph.nodes.get(&owner.uid) {
                 // An owner in another namespace is no owner.
                 let reachable = !known.namespaced || known.key.namespace == dependent.key.namespace;
                 return Ok(match (reachable, known.waits_for_dependents()) {
+                    _ if !dependent.may_have_owner(known.namespaced) => (Standing::Unresolvable, true),
                     (false, _) => (Standing::Gone, true),
                     (true, true) => (Standing::Waiting, false),
                     (true, false) => (Standing::Solid, false),
                 });
             }
-            if graph.absent.contains(&owner.uid) {
-                return Ok((Standing::Gone, false));
-            }
-        }
+            graph.absent.contains(&owner.uid)
+        };
         // Never seen: ask before anything is deleted on a guess.
-        let standing = self.ask_standing(dependent, owner, None).await?;
+        let standing = match is_absent {
+            true => self.standing_of_absent(dependent, owner).await?,
+            false => self.ask_standing(dependent, owner, None).await?,
+        };
         Ok((standing, standing == Standing::Unresolvable))
+    }
+
+    /// How an owner that is gone stands. Its scope is that of the kind which this dependent's own
+    /// reference names: other dependents may name the same uid with another kind, and must not
+    /// decide for this one. The scope that the owner had counts if its kind is not served any more.
+    ///
+    /// A ClusterRole `c` belonged to the ClusterRole `o`. ConfigMaps name the uid of `o` too, as
+    /// that of a ConfigMap. For `c` the owner is gone all the same, and not one that it cannot have.
+    async fn standing_of_absent(&self, dependent: &Node, owner: &OwnerReference) -> Result<Standing, Error> {
+        if dependent.namespaced {
+            return Ok(Standing::Gone); // of every scope
+        }
+        let namespaced = match self.place_of(owner, None).await {
+            Ok((_, namespaced)) => namespaced,
+            Err(Error::NotYet(why)) => {
+                let seen = self.graph().absent.is_namespaced(&owner.uid);
+                seen.ok_or(Error::NotYet(why))?
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(if dependent.may_have_owner(namespaced) { Standing::Gone } else { Standing::Unresolvable })
     }
 
     /// Asks the API server once more before an object is deleted, and returns the version that may
@@ -411,14 +430,8 @@ impl Collector {
             match self.ask_standing(node, owner, Some(asked)).await {
                 // A kind that is no longer served has no objects.
                 Ok(Standing::Gone) | Err(Error::NotYet(_)) => {}
-                Ok(standing) => {
-                    let mut graph = self.graph();
-                    graph.absent.remove(&owner.uid);
-                    if standing == Standing::Unresolvable {
-                        // Another object had named this uid with a kind without namespaces.
-                        graph.absent.insert(&owner.uid, true);
-                    }
-                    drop(graph);
+                Ok(_) => {
+                    self.graph().absent.remove(&owner.uid);
                     self.queue.add_after(uid.to_string(), cause.clone(), BEHIND);
                     return Ok(None);
                 }
@@ -458,7 +471,7 @@ impl Collector {
             answer => answer?,
         };
         if !lives {
-            self.graph().absent.insert(&owner.uid, namespaced);
+            self.graph().absent.insert(&owner.uid, None);
         }
         Ok(if lives { Standing::Solid } else { Standing::Gone })
     }
