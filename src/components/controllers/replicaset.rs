@@ -83,7 +83,8 @@ pub fn status(
         fully_labeled_replicas: count(active.iter().filter(labelled).count()),
         ready_replicas: count(active.iter().filter(|p| pods::ready_since(p).is_some()).count()),
         available_replicas: count(active.iter().filter(|p| is_available(p, seconds, now)).count()),
-        terminating_replicas: count(seen.terminating),
+        // Reported also if there are none: a Deployment cannot add up what is missing.
+        terminating_replicas: Some(seen.terminating as i32),
         observed_generation: seen.generation,
         conditions: (!conditions.is_empty()).then_some(conditions),
     }
@@ -313,6 +314,7 @@ mod tests {
             (2, Some(2), Some(1), None)
         );
         assert_eq!(s.observed_generation, Some(3));
+        assert_eq!(s.terminating_replicas, Some(0), "none is told as such");
     }
 
     #[test]

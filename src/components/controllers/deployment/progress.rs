@@ -146,11 +146,17 @@ pub fn status(
         ready_replicas: some(ready),
         available_replicas: some(available),
         unavailable_replicas: some((wanted_total - available).max(0)),
-        terminating_replicas: some(sum(|s| s.terminating)),
+        terminating_replicas: terminating(sets),
         collision_count: before.collision_count,
         conditions: Some(conditions),
     };
     (status, again)
+}
+
+/// Pure: the sum of the pods that are being deleted, 0 included; `None` as long as one set does not
+/// report its own. Source: `GetTerminatingReplicaCountForReplicaSets`.
+fn terminating(sets: &[Set]) -> Option<i32> {
+    sets.iter().try_fold(0, |sum: i32, set| Some(sum.saturating_add(set.terminating?)))
 }
 
 /// How the newest set gets on.
@@ -270,6 +276,29 @@ mod tests {
         let at = Timestamp::UNIX_EPOCH;
         let (s, _) = status(&Deployment::default(), &spec, &both, Some(&both[1]), Step::Roll, at);
         assert_eq!(s.replicas, Some(i32::MAX));
+    }
+
+    #[test]
+    fn pods_that_are_being_deleted_are_reported_also_if_there_are_none() {
+        let counted = |status: serde_json::Value| {
+            let set: ReplicaSet =
+                serde_json::from_value(json!({"spec": {"selector": {}}, "status": status})).unwrap();
+            Set::of(&set)
+        };
+        let told = |sets: &[Set]| {
+            let spec: DeploymentSpec =
+                serde_json::from_value(json!({"replicas": 1, "selector": {}, "template": {}})).unwrap();
+            let at = Timestamp::UNIX_EPOCH;
+            status(&Deployment::default(), &spec, sets, None, Step::Count, at).0.terminating_replicas
+        };
+        let none = counted(json!({"replicas": 1, "observedGeneration": 1, "terminatingReplicas": 0}));
+        let two = counted(json!({"replicas": 1, "observedGeneration": 1, "terminatingReplicas": 2}));
+        let unsynced = counted(json!({"replicas": 0}));
+        let silent = counted(json!({"replicas": 1, "observedGeneration": 1}));
+        assert_eq!(told(&[]), Some(0));
+        assert_eq!(told(std::slice::from_ref(&none)), Some(0));
+        assert_eq!(told(&[none.clone(), two, unsynced]), Some(2));
+        assert_eq!(told(&[none, silent]), None, "the sum is not known");
     }
 
     #[test]

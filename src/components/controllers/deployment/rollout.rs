@@ -17,8 +17,9 @@ pub struct Set {
     pub pods: i32,
     pub ready: i32,
     pub available: i32,
-    /// Pods that are being deleted and have not ended.
-    pub terminating: i32,
+    /// Pods that are being deleted and have not ended; `None` if the set was counted by a
+    /// controller that does not report them.
+    pub terminating: Option<i32>,
     pub created: Option<Timestamp>,
     /// The condition `ReplicaFailure`: its pods cannot be made or deleted.
     pub failure: Option<ReplicaSetCondition>,
@@ -33,7 +34,9 @@ impl Set {
             pods: status.replicas,
             ready: status.ready_replicas.unwrap_or(0),
             available: status.available_replicas.unwrap_or(0),
-            terminating: status.terminating_replicas.unwrap_or(0),
+            terminating: status
+                .terminating_replicas
+                .or_else(|| (status.observed_generation.unwrap_or(0) == 0).then_some(0)),
             created: set.metadata.creation_timestamp.as_ref().map(|t| t.0),
             failure: status.conditions.into_iter().flatten().find(|c| c.type_ == REPLICA_FAILURE),
         }
