@@ -18,6 +18,7 @@ use task::Crew;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A question.
@@ -288,6 +289,22 @@ pub fn has_started(progress: &Value) -> bool {
 /// A cluster that has not said in this time that it is there hangs: the answer takes no work.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Pause before a connection is tried again while the accept queue is full.
+const QUEUE_AGAIN: Duration = Duration::from_millis(100);
+
+/// Connects to the control socket. While its accept queue is full, retries until `over`.
+async fn dial(place: &Place, over: Instant) -> Result<UnixStream, Error> {
+    loop {
+        match UnixStream::connect(place.socket()).await {
+            Ok(stream) => return Ok(stream),
+            Err(full) if full.kind() == std::io::ErrorKind::WouldBlock && Instant::now() < over => {
+                tokio::time::sleep(QUEUE_AGAIN).await;
+            }
+            Err(cause) => return Err(not_connected(place, cause)),
+        }
+    }
+}
+
 /// What it means that the control socket takes no connection.
 fn not_connected(place: &Place, cause: std::io::Error) -> Error {
     use std::io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound, WouldBlock};
@@ -320,16 +337,16 @@ pub struct Control {
 impl Control {
     /// # Errors
     /// The cluster is not running ([`Error::NotRunning`]), has not answered for [`HELLO_PATIENCE`]
-    /// ([`Error::Hangs`]), or its socket may not be used, so nothing is known of it
-    /// ([`Error::File`]).
+    /// ([`Error::Hangs`], never sooner: a loop may ask again at once), or its socket may not be
+    /// used, so nothing is known of it ([`Error::File`]).
     pub async fn connect(place: &Place) -> Result<Control, Error> {
-        let connected = UnixStream::connect(place.socket()).await;
-        let stream = connected.map_err(|cause| not_connected(place, cause))?;
+        let over = Instant::now() + HELLO_PATIENCE;
+        let stream = dial(place, over).await?;
         let main = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let (read, write) = stream.into_split();
         let mut control = Control { lines: BufReader::new(read).lines(), write, main };
         // The kernel takes connections for a process that is just dying.
-        match tokio::time::timeout(HELLO_PATIENCE, control.ask(&Ask::Hello)).await {
+        match tokio::time::timeout_at(over, control.ask(&Ask::Hello)).await {
             Ok(Ok(_)) => Ok(control),
             Ok(Err(_)) => Err(Error::NotRunning(place.name.clone())),
             Err(_) => Err(Error::Hangs { name: place.name.clone(), main }),
@@ -377,6 +394,29 @@ mod tests {
             assert!(matches!(of(code), Error::File { .. }), "{code}");
         }
         assert!(matches!(of(libc::EAGAIN), Error::Hangs { main: None, .. }));
+    }
+
+    /// A main process that is stopped: each client leaves a connection in the queue.
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_is_waited_for_as_long_as_an_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("t").unwrap();
+        place.make().unwrap();
+        let listener = UnixListener::bind(place.socket()).unwrap();
+        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(one) = UnixStream::connect(place.socket()).await {
+            waiting.push(one);
+        }
+        let begun = Instant::now();
+        let refused = Control::connect(&place).await.err().unwrap();
+        assert!(matches!(refused, Error::Hangs { main: None, .. }), "{refused}");
+        assert!(begun.elapsed() >= HELLO_PATIENCE, "a loop would never pause");
+        let connecting = dial(&place, Instant::now() + HELLO_PATIENCE);
+        tokio::pin!(connecting);
+        assert!(futures::poll!(connecting.as_mut()).is_pending());
+        let _taken = listener.accept().await.unwrap();
+        connecting.await.unwrap();
     }
 
     struct Idle(tap::Tap);
