@@ -6,19 +6,20 @@ use super::ready::Progress;
 use super::refusal::Refusal;
 use super::undo::Past;
 use super::{Error, Place};
+use clock::Instant;
 use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use linux::tcp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A question.
@@ -128,12 +129,45 @@ pub fn serve(crew: &Crew, listener: UnixListener, server: Server) {
 
 type Lines = tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>;
 
-/// Returns when the other side has hung up: what waits for news would else stay until there are
-/// some, with its descriptor.
+/// Returns when the client has closed the connection: what waits for news would else stay until
+/// there are some, with its descriptor. A client that has asked further questions already, or that
+/// only sends no more, is still there.
 async fn hung_up(lines: &mut Lines) {
-    match lines.get_mut().fill_buf().await {
-        Ok(next) if !next.is_empty() => std::future::pending().await, // the next question is there already
-        _ => {}
+    let socket: &UnixStream = lines.get_mut().get_ref().as_ref();
+    // The readiness of the connection's own descriptor belongs to its reader and its writer.
+    let watched = socket.as_fd().try_clone_to_owned();
+    let Ok(watched) = watched.and_then(|fd| linux::fds::async_fd(fd, Interest::PRIORITY)) else {
+        return std::future::pending().await; // too few descriptors: the next news notice it
+    };
+    // The kernel tells of a hang-up whatever was asked for (EPOLLHUP, epoll_ctl(2)).
+    while let Ok(mut guard) = watched.ready(Interest::PRIORITY).await {
+        if guard.ready().is_read_closed() {
+            return;
+        }
+        guard.clear_ready();
+    }
+}
+
+/// Sends what a guest answers. The first answer is waited for also when the client has hung up: a
+/// lab that is being started would stop half done. What follows it is only for the client.
+async fn pass_on(
+    mut replies: BoxStream<'static, Reply>,
+    lines: &mut Lines,
+    write: &mut (impl AsyncWriteExt + Unpin),
+) -> std::io::Result<()> {
+    if let Some(first) = replies.next().await {
+        send(write, &first).await?;
+    }
+    let further = async {
+        while let Some(reply) = replies.next().await {
+            send(write, &reply).await?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        biased;
+        told = further => told,
+        () = hung_up(lines) => Err(std::io::ErrorKind::BrokenPipe.into()),
     }
 }
 
@@ -167,10 +201,7 @@ async fn talk(stream: UnixStream, server: &Server) -> std::io::Result<()> {
                     send(&mut write, &Reply::Error(server.target.without(&name))).await?;
                     continue;
                 };
-                let mut replies = guest.ask(question);
-                while let Some(reply) = replies.next().await {
-                    send(&mut write, &reply).await?;
-                }
+                pass_on(guest.ask(question), &mut lines, &mut write).await?;
                 continue;
             }
             Ok(ask) => answer(server, ask).await,
@@ -298,7 +329,7 @@ async fn dial(place: &Place, over: Instant) -> Result<UnixStream, Error> {
         match UnixStream::connect(place.socket()).await {
             Ok(stream) => return Ok(stream),
             Err(full) if full.kind() == std::io::ErrorKind::WouldBlock && Instant::now() < over => {
-                tokio::time::sleep(QUEUE_AGAIN).await;
+                clock::sleep_until(Instant::now() + QUEUE_AGAIN).await;
             }
             Err(cause) => return Err(not_connected(place, cause)),
         }
@@ -378,133 +409,4 @@ impl Control {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Home;
-
-    /// `down` takes a cluster that is not running for stopped.
-    #[test]
-    fn a_socket_that_may_not_be_used_says_nothing_about_the_cluster() {
-        let place = Home::at("/h").cluster("t").unwrap();
-        let of = |code: i32| not_connected(&place, std::io::Error::from_raw_os_error(code));
-        for code in [libc::ENOENT, libc::ENOTDIR, libc::ECONNREFUSED] {
-            assert!(matches!(of(code), Error::NotRunning(_)), "{code}");
-        }
-        for code in [libc::EACCES, libc::EMFILE, libc::ENOMEM, libc::ELOOP] {
-            assert!(matches!(of(code), Error::File { .. }), "{code}");
-        }
-        assert!(matches!(of(libc::EAGAIN), Error::Hangs { main: None, .. }));
-    }
-
-    /// A main process that is stopped: each client leaves a connection in the queue.
-    #[tokio::test(start_paused = true)]
-    async fn a_full_queue_is_waited_for_as_long_as_an_answer() {
-        let dir = tempfile::tempdir().unwrap();
-        let place = Home::at(dir.path()).cluster("t").unwrap();
-        place.make().unwrap();
-        let listener = UnixListener::bind(place.socket()).unwrap();
-        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
-        let mut waiting = Vec::new();
-        while let Ok(one) = UnixStream::connect(place.socket()).await {
-            waiting.push(one);
-        }
-        let begun = Instant::now();
-        let refused = Control::connect(&place).await.err().unwrap();
-        assert!(matches!(refused, Error::Hangs { main: None, .. }), "{refused}");
-        assert!(begun.elapsed() >= HELLO_PATIENCE, "a loop would never pause");
-        let connecting = dial(&place, Instant::now() + HELLO_PATIENCE);
-        tokio::pin!(connecting);
-        assert!(futures::poll!(connecting.as_mut()).is_pending());
-        let _taken = listener.accept().await.unwrap();
-        connecting.await.unwrap();
-    }
-
-    struct Idle(tap::Tap);
-
-    impl Target for Idle {
-        fn tap(&self) -> &tap::Tap {
-            &self.0
-        }
-        fn status(&self, _: &Progress) -> Value {
-            Value::Null
-        }
-        fn fault(&self, _: Fault) -> BoxFuture<'_, Reply> {
-            Box::pin(std::future::ready(Reply::Ok(Value::Null)))
-        }
-        fn past(&self, _: Past) -> BoxFuture<'_, Reply> {
-            Box::pin(std::future::ready(Reply::Ok(Value::Null)))
-        }
-        fn without(&self, guest: &str) -> String {
-            guest.into()
-        }
-    }
-
-    /// A cluster with a node that is off: `repl -c` asks for progress, and there is no news.
-    #[tokio::test]
-    async fn nothing_is_kept_for_a_client_that_has_hung_up() {
-        let dir = tempfile::tempdir().unwrap();
-        let place = Home::at(dir.path()).cluster("t").unwrap();
-        place.make().unwrap();
-        let listener = UnixListener::bind(place.socket()).unwrap();
-        let (sender, progress) = watch::channel(Progress::default());
-        let target = Arc::new(Idle(tap::Tap::new()));
-        let stop = CancellationToken::new();
-        let crew = Crew::new("control");
-        serve(&crew, listener, Server { target, progress, stop, guests: vec![] });
-        let before = sender.receiver_count();
-        let mut control = Control::connect(&place).await.unwrap();
-        control.ask(&Ask::Wait).await.unwrap();
-        assert_eq!(sender.receiver_count(), before + 1);
-        drop(control);
-        let gone = async {
-            while sender.receiver_count() > before {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), gone).await.expect("it waits for nobody");
-        crew.kill();
-    }
-
-    /// What is killed must be the cluster, not another process of its number.
-    #[tokio::test]
-    async fn a_process_is_the_main_one_only_while_the_socket_is_its_own() {
-        let dir = tempfile::tempdir().unwrap();
-        let place = Home::at(dir.path()).cluster("t").unwrap();
-        place.make().unwrap();
-        let own = std::process::id() as i32;
-        assert!(main_process(&place, own).await.is_none(), "there is no socket");
-        let listener = UnixListener::bind(place.socket()).unwrap();
-        assert!(main_process(&place, own).await.is_some());
-        let mut stranger = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-        assert!(main_process(&place, stranger.id() as i32).await.is_none());
-        stranger.kill().unwrap();
-        stranger.wait().unwrap();
-        drop(listener);
-        assert!(main_process(&place, own).await.is_none(), "it has ended");
-    }
-
-    /// Knative's Service has the plural of the core group's.
-    #[test]
-    fn an_object_of_another_group_with_the_same_plural_is_told_apart() {
-        let tap = tap::Tap::new();
-        for group in ["", "serving.example.com"] {
-            let mut record = tap::Record::new(tap::Event::Commit(tap::Write::CREATED));
-            let named = tap::ObjectRef::new("services", "default", "web");
-            record.object = Some(tap::ObjectRef { group: group.into(), ..named });
-            tap.emit(record);
-        }
-        let mut record = tap::Record::new(tap::Event::Commit(tap::Write::CREATED));
-        let named = tap::ObjectRef::new("widgets", "default", "web");
-        record.object = Some(tap::ObjectRef { group: "example.com".into(), ..named });
-        tap.emit(record);
-        let records = tap.since(0);
-        let groups = |resource: &str| -> Vec<String> {
-            let found = about(&records, resource, "default", "web");
-            found.iter().filter_map(|r| r.object.as_ref().map(|o| o.group.clone())).collect()
-        };
-        assert_eq!(groups("services"), [""]);
-        assert_eq!(groups("services.serving.example.com"), ["serving.example.com"]);
-        assert_eq!(groups("widgets"), ["example.com"], "the group may be left out");
-        assert!(about(&records, "services", "shop", "web").is_empty());
-    }
-}
+mod tests;
