@@ -63,9 +63,12 @@ fn known_kubeconfig(path: &Path) -> Result<Option<Value>, Error> {
     }
 }
 
+/// What the API's address on the host begins with; its port follows.
+const LOCALHOST: &str = "https://127.0.0.1:";
+
 /// A kubeconfig's entry of the API on the host.
 fn server(ca_pem: &str, port: u16) -> Value {
-    json!({"certificate-authority-data": encode(ca_pem), "server": format!("https://127.0.0.1:{port}")})
+    json!({"certificate-authority-data": encode(ca_pem), "server": format!("{LOCALHOST}{port}")})
 }
 
 /// A kubeconfig's entry of a user.
@@ -156,20 +159,36 @@ pub fn default_kubeconfig() -> Option<PathBuf> {
     Some(PathBuf::from(home).join(".kube/config"))
 }
 
-/// Brings this cluster's context in a kubeconfig of the learner's own up to date, if a merge has
-/// put it there and this start has another port. The file is left alone while the context leads to
-/// the cluster: the certificate of an earlier start is as good.
+/// The API's address in the cluster's kubeconfig, as a start has written it there. `None`: it has
+/// never run, or the address was changed since.
+pub(super) fn own_address(place: &Place) -> Option<String> {
+    let own = own_entries(place).ok()??;
+    let address = own.cluster["server"].as_str()?;
+    let port = address.strip_prefix(LOCALHOST)?;
+    port.parse::<u16>().is_ok().then(|| address.to_string())
+}
+
+/// Follows the API to another port in a kubeconfig of the learner's own into which the cluster was
+/// merged. `before`: the address that the start before had. An entry with another address is the
+/// learner's own way to the cluster, e.g. through a tunnel, and stays. Nothing but the address is
+/// changed: the certificate of an earlier start is as good, and a context that is gone was deleted.
 ///
 /// # Errors
 /// As for [`merge_into`].
-pub(super) fn renew_in(place: &Place, target: &Path, patience: Duration) -> Result<(), Error> {
+pub(super) fn renew_in(place: &Place, before: &str, target: &Path, patience: Duration) -> Result<(), Error> {
     let Some(own) = own_entries(place)? else { return Ok(()) };
-    let renewed = |config: Value| {
-        unmerged(config.clone(), &own)?;
-        let clusters = config["clusters"].as_array().into_iter().flatten();
-        let there = clusters.into_iter().find(|cluster| cluster["name"] == own.name.as_str());
-        let is_stale = there.is_none_or(|there| there["cluster"]["server"] != own.cluster["server"]);
-        is_stale.then(|| merge_kubeconfig(Some(config), &own.name, &own.cluster, &own.user))
+    let now = &own.cluster["server"];
+    if now == before {
+        return Ok(());
+    }
+    let renewed = |mut config: Value| {
+        let entry = config["clusters"].as_array_mut()?.iter_mut().find(|entry| own.is_in(entry))?;
+        let server = entry.pointer_mut("/cluster/server")?;
+        if *server != before {
+            return None;
+        }
+        server.clone_from(now);
+        Some(config)
     };
     let stale = read_foreign(target).ok().flatten().and_then(|(_, config)| renewed(config));
     if stale.is_none() {
@@ -202,14 +221,9 @@ pub fn remove_from(place: &Place, target: &Path) -> Result<(), Error> {
     }
 }
 
-/// Pure: a kubeconfig without this cluster. `None`: it is not in there. Another cluster may have
-/// the same name, but not the same authority.
+/// Pure: a kubeconfig without this cluster. `None`: it is not in there.
 fn unmerged(mut config: Value, own: &Entries) -> Option<Value> {
-    const AUTHORITY: &str = "certificate-authority-data";
-    let clusters = config["clusters"].as_array().into_iter().flatten();
-    let is_own =
-        |c: &Value| c["name"] == own.name.as_str() && c["cluster"][AUTHORITY] == own.cluster[AUTHORITY];
-    if !clusters.into_iter().any(is_own) {
+    if !config["clusters"].as_array().into_iter().flatten().any(|entry| own.is_in(entry)) {
         return None;
     }
     for list in ["clusters", "users", "contexts"] {
@@ -228,6 +242,15 @@ struct Entries {
     name: String,
     cluster: Value,
     user: Value,
+}
+
+impl Entries {
+    /// True if a kubeconfig's entry of a cluster is about this one. Another cluster may have the
+    /// same name, but not the same authority.
+    fn is_in(&self, entry: &Value) -> bool {
+        const AUTHORITY: &str = "certificate-authority-data";
+        entry["name"] == self.name.as_str() && entry["cluster"][AUTHORITY] == self.cluster[AUTHORITY]
+    }
 }
 
 /// `None`: it has no kubeconfig yet.
@@ -297,9 +320,7 @@ mod tests {
     fn merged_once(dir: &Path) -> (Place, PathBuf) {
         let place = crate::Home::at(dir).cluster("t").unwrap();
         place.make().unwrap();
-        let authority = json!({"server": "a", "certificate-authority-data": "x"});
-        let own = merge_kubeconfig(None, "ropewalk-t", &authority, &json!({"k": 1}));
-        fs::write(place.kubeconfig(), serde_yaml::to_string(&own).unwrap()).unwrap();
+        started_at(&place, BEFORE);
         (place, dir.join("config"))
     }
 
@@ -345,11 +366,22 @@ mod tests {
         assert_eq!(fs::read_to_string(&target).unwrap(), text);
     }
 
+    /// The cluster's own kubeconfig after a start at this address.
+    fn started_at(place: &Place, address: &str) {
+        let cluster = json!({"server": address, "certificate-authority-data": "x"});
+        let own = merge_kubeconfig(None, "ropewalk-t", &cluster, &json!({"k": address}));
+        fs::write(place.kubeconfig(), serde_yaml::to_string(&own).unwrap()).unwrap();
+    }
+
+    const BEFORE: &str = "https://127.0.0.1:6443";
+    const NOW: &str = "https://127.0.0.1:7443";
+
     #[test]
-    fn a_start_renews_the_context_that_a_merge_has_made_and_no_other() {
+    fn a_start_follows_its_port_in_what_a_merge_has_made_and_nowhere_else() {
         let dir = tempfile::tempdir().unwrap();
         let (place, target) = merged_once(dir.path());
-        let renew = || renew_in(&place, &target, Duration::ZERO).unwrap();
+        let renew = || renew_in(&place, BEFORE, &target, Duration::ZERO).unwrap();
+        assert_eq!(own_address(&place).as_deref(), Some(BEFORE));
         renew();
         assert!(!target.exists(), "there was no merge");
         merge_into(&place, &target).unwrap();
@@ -359,22 +391,47 @@ mod tests {
         fs::write(&target, &text).unwrap();
         renew();
         assert_eq!(fs::read_to_string(&target).unwrap(), text, "it leads to the cluster");
-        let moved = json!({"server": "b", "certificate-authority-data": "x"});
-        let own = merge_kubeconfig(None, "ropewalk-t", &moved, &json!({"k": 2}));
-        fs::write(place.kubeconfig(), serde_yaml::to_string(&own).unwrap()).unwrap();
+        started_at(&place, NOW);
         renew();
         let config = read_foreign(&target).unwrap().unwrap().1;
-        assert_eq!(config["clusters"][0]["cluster"]["server"], "b");
-        assert_eq!(config["users"][0]["user"]["k"], 2);
-        assert_eq!(config["contexts"][0]["context"]["namespace"], "web");
+        merged["clusters"][0]["cluster"]["server"] = NOW.into();
+        assert_eq!(config, merged, "nothing else is changed");
         // A cluster of the same name in another home.
-        let other = json!({"server": "c", "certificate-authority-data": "y"});
+        let other = json!({"server": BEFORE, "certificate-authority-data": "y"});
         let text = serde_yaml::to_string(&merge_kubeconfig(None, "ropewalk-t", &other, &json!({}))).unwrap();
         for text in [text.as_str(), "current-context: mine\n", "- a list\n"] {
             fs::write(&target, text).unwrap();
             renew();
             assert_eq!(fs::read_to_string(&target).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn a_start_leaves_what_the_learner_has_changed_in_the_merged_kubeconfig() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, target) = merged_once(dir.path());
+        merge_into(&place, &target).unwrap();
+        let merged = read_foreign(&target).unwrap().unwrap().1;
+        started_at(&place, NOW);
+        let renewed = |config: &Value| {
+            write_foreign(&target, config).unwrap();
+            renew_in(&place, BEFORE, &target, Duration::ZERO).unwrap();
+            read_foreign(&target).unwrap().unwrap().1
+        };
+        for way in ["https://127.0.0.1:16443", "https://host.example:6443"] {
+            let mut tunnel = merged.clone();
+            tunnel["clusters"][0]["cluster"]["server"] = way.into();
+            assert_eq!(renewed(&tunnel), tunnel);
+        }
+        // `kubectl config delete-context` and `unset current-context`.
+        let mut deleted = merged;
+        deleted["contexts"] = json!([]);
+        deleted["current-context"] = "".into();
+        let mut expected = deleted.clone();
+        expected["clusters"][0]["cluster"]["server"] = NOW.into();
+        assert_eq!(renewed(&deleted), expected);
+        started_at(&place, "https://host.example:6443");
+        assert_eq!(own_address(&place), None, "no start has written it");
     }
 
     /// The learner's kubeconfig may lead elsewhere by now.

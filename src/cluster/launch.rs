@@ -2,7 +2,7 @@
 
 use super::control::Reply;
 use super::home::Place;
-use super::kubeconfig::{default_kubeconfig, renew_in};
+use super::kubeconfig::{default_kubeconfig, own_address, renew_in};
 use super::{Error, Refusal, Spec, boot, logs, wipe};
 use client::kubeconfig::LOCK_WITHIN;
 use linux::lock::Lock;
@@ -80,6 +80,7 @@ pub async fn launch_with(
         }
     }
     place.make()?;
+    let before = own_address(place);
     link_tools(place)?;
     let log_path = place.log();
     if fs::metadata(&log_path).is_ok_and(|log| log.len() > LOG_MAX) {
@@ -112,10 +113,7 @@ pub async fn launch_with(
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str::<Word>(&line) {
             Ok(Word::Started { api_port, unlimited }) => {
-                let own = place.clone();
-                let renew = move || default_kubeconfig().map(|target| renew_in(&own, &target, LOCK_WITHIN));
-                let renewed = tokio::task::spawn_blocking(renew).await.ok().flatten();
-                let stale_context = renewed.and_then(Result::err).map(Box::new);
+                let stale_context = renew_context(place, before).await;
                 return Ok(Launched { child, leash, api_port, unlimited, stale_context });
             }
             Ok(Word::Failed(why)) => {
@@ -130,6 +128,14 @@ pub async fn launch_with(
     let last = last_words(&log_path, begun);
     let last = if last.is_empty() { String::new() } else { format!("; its last words:\n{last}") };
     Err(Error::Start(format!("its processes ended (log: {}){last}", log_path.display())))
+}
+
+/// Follows the API to another port in the learner's own kubeconfig. Returns why it could not.
+async fn renew_context(place: &Place, before: Option<String>) -> Option<Box<Error>> {
+    let (own, before) = (place.clone(), before?);
+    let renew = move || default_kubeconfig().map(|target| renew_in(&own, &before, &target, LOCK_WITHIN));
+    let renewed = tokio::task::spawn_blocking(renew).await.ok().flatten();
+    renewed.and_then(Result::err).map(Box::new)
 }
 
 /// The directories that the cluster's variables name, as absolute paths: its own present directory
