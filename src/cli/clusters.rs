@@ -141,10 +141,7 @@ pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)
         // Whoever mistyped an address learns it now, not from a log.
         etcd.connect().await.map_err(cluster::Error::from)?;
     }
-    let launched = match launch::launch(&place, &spec, attached).await {
-        Ok(launched) => launched,
-        Err(error) => return Err(held(&place, error).await.into()),
-    };
+    let launched = launch::launch(&place, &spec, attached).await?;
     let lang = settings::language(None, &place.home);
     if spec.api_port.is_none() && launched.api_port != 6443 {
         eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
@@ -152,20 +149,10 @@ pub async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)
     if let Some(why) = &launched.unlimited {
         eprintln!("{}", lang.say(Say::NoLimits, &[why]));
     }
-    if let Some(why) = &launched.stale_context {
-        eprintln!("ropewalk: {}", why.say(lang));
+    if let Some(words) = connection::stale_context(lang, &place, &launched) {
+        eprintln!("ropewalk: {words}");
     }
     Ok((place, launched))
-}
-
-/// Why a start was refused. All that its supervisor knows is that the lock is taken: without an
-/// answer on the socket it is another start, a `reset`, or a cluster that does not end.
-async fn held(place: &Place, error: Error) -> Error {
-    let is_held = matches!(error, Error::Refusal(Refusal::Running { .. }));
-    if is_held && matches!(Control::connect(place).await, Err(Error::NotRunning(_))) {
-        return Refusal::Starting { name: place.name.clone(), log: place.log().display().to_string() }.into();
-    }
-    error
 }
 
 pub async fn up(up: Up) -> anyhow::Result<i32> {
@@ -692,17 +679,6 @@ mod tests {
         assert!(matches!(problem, Some(Error::Refusal(Refusal::Starting { .. }))), "{refused}");
         drop(held);
         assert!(!ended(&place).await.unwrap(), "it has ended");
-    }
-
-    /// `status`, which the other refusal names, would say that it is stopped.
-    #[tokio::test]
-    async fn a_lock_behind_which_nothing_answers_is_no_running_cluster() {
-        let dir = tempfile::tempdir().unwrap();
-        let place = Home::at(dir.path()).cluster("main").unwrap();
-        let running = || Error::from(Refusal::Running { name: "main".into() });
-        assert!(matches!(held(&place, running()).await, Error::Refusal(Refusal::Starting { .. })));
-        let port = held(&place, Refusal::PortTaken { port: 6443 }.into()).await;
-        assert!(matches!(port, Error::Refusal(Refusal::PortTaken { .. })), "{port}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The learner's side of a start: one more process, and its progress told.
 
-use super::control::Reply;
+use super::control::{Control, Reply};
 use super::home::Place;
 use super::kubeconfig::{default_kubeconfig, own_address, renew_in};
 use super::{Error, Refusal, Spec, boot, logs, wipe};
@@ -118,8 +118,10 @@ pub async fn launch_with(
             }
             Ok(Word::Failed(why)) => {
                 let _ = child.wait().await; // it has said why
-                why.into_result()?;
-                return Err(Error::Start("it was refused without a reason".into()));
+                return Err(match why.into_result() {
+                    Err(refused) => held(place, refused).await,
+                    Ok(_) => Error::Start("it was refused without a reason".into()),
+                });
             }
             Err(_) => {}
         }
@@ -128,6 +130,16 @@ pub async fn launch_with(
     let last = last_words(&log_path, begun);
     let last = if last.is_empty() { String::new() } else { format!("; its last words:\n{last}") };
     Err(Error::Start(format!("its processes ended (log: {}){last}", log_path.display())))
+}
+
+/// Why a start was refused. All that its supervisor knows is that the lock is taken: without an
+/// answer on the socket it is another start, a `reset`, or a cluster that does not end.
+async fn held(place: &Place, error: Error) -> Error {
+    let is_held = matches!(error, Error::Refusal(Refusal::Running { .. }));
+    if is_held && matches!(Control::connect(place).await, Err(Error::NotRunning(_))) {
+        return Refusal::Starting { name: place.name.clone(), log: place.log().display().to_string() }.into();
+    }
+    error
 }
 
 /// Follows the API to another port in the learner's own kubeconfig. Returns why it could not.
@@ -236,6 +248,17 @@ mod tests {
         assert_eq!(last_words(log.path(), earlier.len() as u64), "two\nthree\nfour");
         fs::write(log.path(), "short").unwrap(); // somebody emptied it
         assert_eq!(last_words(log.path(), earlier.len() as u64), "");
+    }
+
+    /// `status`, which the other refusal names, would say that it is stopped.
+    #[tokio::test]
+    async fn a_lock_behind_which_nothing_answers_is_no_running_cluster() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = crate::Home::at(dir.path()).cluster("main").unwrap();
+        let running = || Error::from(Refusal::Running { name: "main".into() });
+        assert!(matches!(held(&place, running()).await, Error::Refusal(Refusal::Starting { .. })));
+        let port = held(&place, Refusal::PortTaken { port: 6443 }.into()).await;
+        assert!(matches!(port, Error::Refusal(Refusal::PortTaken { .. })), "{port}");
     }
 
     /// The cluster stands in `/`, wherever it was started.

@@ -107,12 +107,22 @@ async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Stand
             if let Some(why) = launched.unlimited.as_ref().filter(|_| told) {
                 eprintln!("{}", lang.say(Say::NoLimits, &[why]));
             }
+            if let Some(words) = stale_context(lang, place, &launched) {
+                eprintln!("ropewalk: {words}");
+            }
             Ok(Stands::Launched(launched))
         }
         // Somebody else started it in the meantime: then it is theirs.
         Err(_) if Control::connect(place).await.is_ok() => Ok(Stands::Joined),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Says that the context in the learner's own kubeconfig does not lead to the cluster any more, and
+/// why. `None`: it does, or there is none.
+pub fn stale_context(lang: Lang, place: &Place, launched: &Launched) -> Option<String> {
+    let why = launched.stale_context.as_ref()?;
+    Some(lang.say(Say::StaleContext, &[&place.name, &place.name, &why.say(lang)]))
 }
 
 /// How the waiting for a start ended.
@@ -318,6 +328,24 @@ mod tests {
         let waited = tokio::time::timeout(Duration::from_secs(60), waited).await.expect("it waits for ever");
         cluster.abort();
         waited.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_context_that_still_leads_to_another_port_is_told_with_the_way_out() {
+        let place = Home::at("/h").cluster("t").unwrap();
+        let mut child = tokio::process::Command::new("true").spawn().unwrap();
+        child.wait().await.unwrap();
+        let mut launched =
+            Launched { child, leash: None, api_port: 7443, unlimited: None, stale_context: None };
+        assert_eq!(stale_context(Lang::En, &place, &launched), None);
+        launched.stale_context = Some(Box::new(cluster::Error::NotRunning("why".into())));
+        for lang in [Lang::En, Lang::Ko] {
+            let said = stale_context(lang, &place, &launched).unwrap();
+            assert!(
+                said.contains("why") && said.contains("`ropewalk kubeconfig --merge --name t`"),
+                "{said}"
+            );
+        }
     }
 
     #[tokio::test]

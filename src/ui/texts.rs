@@ -44,6 +44,9 @@ texts! {
     OtherPort:
         "Port 6443 is taken; the API is at https://127.0.0.1:{}",
         "6443 포트가 이미 사용 중이라서 API는 https://127.0.0.1:{} 에 있습니다.";
+    StaleContext:
+        "context ropewalk-{} in ~/.kube/config still leads to the port of the start before; `ropewalk kubeconfig --merge --name {}` renews it ({})",
+        "~/.kube/config의 ropewalk-{} 컨텍스트가 아직 이전 포트를 가리킵니다. `ropewalk kubeconfig --merge --name {}` 명령으로 갱신하세요({})";
     NoLimits:
         "Limits on memory and CPU are not enforced here: {}. `ropewalk doctor` tells how to mend it.",
         "여기서는 메모리와 CPU 제한이 적용되지 않습니다: {}. 해결 방법은 `ropewalk doctor`에 나옵니다.";
