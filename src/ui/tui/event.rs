@@ -27,6 +27,8 @@ pub enum Event {
     Objects(Change),
     /// The API server tells nothing of this resource any more, until a complete list of it comes.
     Silent(String),
+    /// The learner may not look at this resource: nothing more is told of it.
+    Denied(String),
     Records(Vec<Record>),
     /// So many records came too fast.
     Lost(u64),

@@ -75,13 +75,11 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
                 model.silent.entry(resource).or_insert(model.now);
             }
         }
+        Event::Denied(resource) => changed = deny(model, resource),
         Event::Records(records) => changed = record(model, records),
         Event::Lost(count) => model.traffic.lost += count,
         Event::Faults(broken) => changed = model.traffic.agreement.set_broken(&broken),
-        Event::NewCluster => {
-            model.traffic.restart();
-            model.cluster.restart();
-        }
+        Event::NewCluster => restart(model),
         Event::Status(status) => {
             // Who asks in vain again and again tells nothing new.
             let ended = status.is_none() && model.status.is_some();
@@ -107,6 +105,21 @@ pub fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         effects.push(Effect::Size(rows, columns));
     }
     (effects, changed)
+}
+
+/// Forgets the objects of a resource that may not be looked at any more: it is not known whether
+/// they are as they were. True if the screen looks different now.
+fn deny(model: &mut Model, resource: String) -> bool {
+    model.silent.remove(&resource);
+    let nothing = Change::All { resource, objects: vec![] };
+    model.cluster.heard && model.cluster.absorb(nothing)
+}
+
+/// Forgets what was told of the cluster before.
+fn restart(model: &mut Model) {
+    model.traffic.restart();
+    model.cluster.restart();
+    model.silent.clear();
 }
 
 /// Takes in records; true if the screen looks different now.

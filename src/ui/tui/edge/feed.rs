@@ -16,6 +16,7 @@ use cluster::{Error, Place};
 use futures::StreamExt;
 use lab::view::{self, Entry, LessonView};
 use serde_json::{Value, json};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -162,61 +163,71 @@ fn client(place: &Place) -> Option<Client> {
 
 /// Objects of one kind, as they are and as they change.
 async fn objects(place: Place, resource: ApiResource, tell: Sender<Event>) {
-    let plural = resource.plural.clone();
-    let value = |object: &DynamicObject| serde_json::to_value(object).unwrap_or_default();
     let mut silent = false;
     loop {
         // Where no cluster runs there is nobody to ask, eight kinds over.
-        if let (Ok(_), Some(client)) = (Control::connect(&place).await, client(&place)) {
-            let api: Api<DynamicObject> = Api::all_with(client.kube(), &resource);
-            let mut stream = watcher(api, watcher::Config::default()).boxed();
-            let mut fresh = Vec::new();
-            while let Some(event) = stream.next().await {
-                let change = match event {
-                    Ok(watcher::Event::Init) => {
-                        fresh.clear();
-                        continue;
-                    }
-                    Ok(watcher::Event::InitApply(object)) => {
-                        fresh.push(value(&object));
-                        continue;
-                    }
-                    Ok(watcher::Event::InitDone) => {
-                        silent = false;
-                        Change::All { resource: plural.clone(), objects: std::mem::take(&mut fresh) }
-                    }
-                    Ok(watcher::Event::Apply(object)) => {
-                        Change::Put { resource: plural.clone(), object: value(&object) }
-                    }
-                    Ok(watcher::Event::Delete(object)) => Change::Gone {
-                        resource: plural.clone(),
-                        // The last version carries the revision of its deletion.
-                        revision: object
-                            .metadata
-                            .resource_version
-                            .as_deref()
-                            .and_then(|r| r.parse().ok())
-                            .unwrap_or_default(),
-                        namespace: object.metadata.namespace.unwrap_or_default(),
-                        name: object.metadata.name.unwrap_or_default(),
-                    },
-                    // Who may not look at a kind of somebody else's cluster does without it on the
-                    // map.
-                    Err(watcher::Error::InitialListFailed(error)) if is_code(&error, 403) => return,
-                    // The server may have come back elsewhere, with another certificate: from the
-                    // kubeconfig on.
-                    Err(_) => break,
-                };
-                if tell.send(Event::Objects(change)).await.is_err() {
-                    return;
-                }
-            }
+        if let (Ok(_), Some(client)) = (Control::connect(&place).await, client(&place))
+            && watch_kind(&client, &resource, &tell, &mut silent).await.is_break()
+        {
+            return;
         }
-        if !std::mem::replace(&mut silent, true) && tell.send(Event::Silent(plural.clone())).await.is_err() {
+        let told = Event::Silent(resource.plural.clone());
+        if !std::mem::replace(&mut silent, true) && tell.send(told).await.is_err() {
             return;
         }
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+/// Tells the objects of one kind until the watch breaks; `silent` becomes false when all of them
+/// are told. Breaks if there is nothing more to tell: the interface has ended, or the learner may
+/// not look at this kind.
+async fn watch_kind(
+    client: &Client,
+    resource: &ApiResource,
+    tell: &Sender<Event>,
+    silent: &mut bool,
+) -> ControlFlow<()> {
+    let plural = || resource.plural.clone();
+    let value = |object: &DynamicObject| serde_json::to_value(object).unwrap_or_default();
+    let revision = |object: &DynamicObject| object.metadata.resource_version.as_ref()?.parse().ok();
+    let api = Api::<DynamicObject>::all_with(client.kube(), resource);
+    let mut stream = watcher(api, watcher::Config::default()).boxed();
+    let mut fresh = Vec::new();
+    while let Some(event) = stream.next().await {
+        let change = match event {
+            Ok(watcher::Event::Init) => {
+                fresh.clear();
+                continue;
+            }
+            Ok(watcher::Event::InitApply(object)) => {
+                fresh.push(value(&object));
+                continue;
+            }
+            Ok(watcher::Event::InitDone) => {
+                *silent = false;
+                Change::All { resource: plural(), objects: std::mem::take(&mut fresh) }
+            }
+            Ok(watcher::Event::Apply(object)) => Change::Put { resource: plural(), object: value(&object) },
+            Ok(watcher::Event::Delete(object)) => Change::Gone {
+                resource: plural(),
+                revision: revision(&object).unwrap_or_default(), // that of its deletion
+                namespace: object.metadata.namespace.unwrap_or_default(),
+                name: object.metadata.name.unwrap_or_default(),
+            },
+            // Who may not look at a kind of somebody else's cluster does without it on the map.
+            Err(watcher::Error::InitialListFailed(error)) if is_code(&error, 403) => {
+                let _ = tell.send(Event::Denied(plural())).await; // the interface may have ended
+                return ControlFlow::Break(());
+            }
+            // The server may be back elsewhere, with another certificate: from the kubeconfig on.
+            Err(_) => break,
+        };
+        if tell.send(Event::Objects(change)).await.is_err() {
+            return ControlFlow::Break(());
+        }
+    }
+    ControlFlow::Continue(())
 }
 
 /// How following a lesson ended.
@@ -414,6 +425,16 @@ mod tests {
         let event = next(&mut told).await;
         assert!(matches!(&event, Event::Silent(resource) if resource == "pods"), "{event:?}");
         task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_kind_that_may_not_be_looked_at_is_told_to_be_denied() {
+        let server = client::testing::Scripted::new(|_| client::testing::refusal(403, "Forbidden")).await;
+        let (tell, mut told) = channel(8);
+        let kind = GroupVersionKind::gvk("", "v1", "Pod");
+        let resource = ApiResource::from_gvk_with_plural(&kind, "pods");
+        assert!(watch_kind(&server.client, &resource, &tell, &mut true).await.is_break());
+        assert!(matches!(told.try_recv(), Ok(Event::Denied(resource)) if resource == "pods"));
     }
 
     #[tokio::test(start_paused = true)]

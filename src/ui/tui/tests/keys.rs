@@ -282,7 +282,10 @@ fn an_open_interface_forgets_the_cluster_that_another_has_replaced() {
     let mut model = fresh();
     assert!(model.cluster.revision > 0 && !model.traffic.flows.is_empty());
     let pods = model.cluster.pods.len();
+    update(&mut model, Event::Silent("pods".into()));
+    assert!(!model.silent.is_empty());
     tell(&mut model, Event::NewCluster);
+    assert!(model.silent.is_empty(), "it was the other one that told nothing");
     assert_eq!((model.cluster.revision, model.traffic.flows.len()), (0, 0));
     assert_eq!(model.cluster.pods.len(), pods, "its objects come with its own lists, and perhaps have come");
     tell(&mut model, Event::Records(records()));
@@ -628,6 +631,23 @@ fn a_map_that_the_api_server_tells_nothing_of_says_how_old_it_is() {
         all(&mut model, "pods", vec![]);
         assert_eq!((model.silent_since(), model.due()), (None, None));
     }
+}
+
+/// A right that was taken away while the watch was broken.
+#[test]
+fn a_kind_that_may_not_be_looked_at_any_more_makes_no_map_an_old_one() {
+    let mut model = fresh();
+    for event in [Event::Silent("nodes".into()), Event::Silent("pods".into())] {
+        update(&mut model, event);
+    }
+    all(&mut model, "nodes", vec![]);
+    assert!(!model.cluster.pods.is_empty());
+    assert!(update(&mut model, Event::Denied("pods".into())).1);
+    assert!(model.silent.is_empty() && model.cluster.pods.is_empty());
+    // A foreign cluster, of which nothing may be seen.
+    let opened = "2026-01-01T00:00:00Z".parse().unwrap();
+    let mut model = Model::new("main", Lang::En, Look::default(), Size::new(80, 24), opened);
+    assert!(!update(&mut model, Event::Denied("pods".into())).1 && !model.cluster.heard);
 }
 
 #[test]
