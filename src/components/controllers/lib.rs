@@ -17,7 +17,8 @@
 //! workloads and the garbage collector run in a simulated world too (`sim`): late, refused and lost
 //! requests, watches that lag and break, kills while something is written, all from a seed.
 //!
-//! The folders `golden` show rollouts, Jobs and endpoints, as scripts to read.
+//! The folders `golden` show rollouts, Jobs, endpoints, StatefulSets and what the garbage collector
+//! deletes, as scripts to read.
 //! ## Left out
 //! Attach/detach. EndpointSlices are not mirrored from hand-made Endpoints.
 //! The autoscaler knows resource metrics only: no custom or external metrics API is served.

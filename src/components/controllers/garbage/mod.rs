@@ -5,6 +5,8 @@
 //! owner until its dependents are gone (*foreground*), or cuts the bonds (*orphan*), as the owner's
 //! finalizers ask. [`graph::verdict`] is pure. Source: `pkg/controller/garbagecollector`.
 
+#[cfg(test)]
+mod golden;
 mod graph;
 
 use super::resources::{Mapper, Resource, discover};

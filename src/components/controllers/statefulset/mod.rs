@@ -6,6 +6,8 @@
 //! ControllerRevisions. Source: `pkg/controller/statefulset`.
 
 pub mod decide;
+#[cfg(test)]
+mod golden;
 mod identity;
 
 use super::pods::{self, Words};
