@@ -227,7 +227,7 @@ impl Worker {
             unless_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
             return Ok(Outcome::Done);
         }
-        let class = class_of(&claim);
+        let class = class_of(claim);
         if class.is_empty() {
             let message = "no persistent volumes available for this claim and no storage class is set";
             self.recorder.normal(&about, "FailedBinding", message, cause.clone());

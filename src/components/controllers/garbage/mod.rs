@@ -366,7 +366,8 @@ impl Collector {
     /// decide for this one. The scope that the owner had counts if its kind is not served any more.
     ///
     /// A ClusterRole `c` belonged to the ClusterRole `o`. ConfigMaps name the uid of `o` too, as
-    /// that of a ConfigMap. For `c` the owner is gone all the same, and not one that it cannot have.
+    /// that of a ConfigMap. For `c` the owner is gone all the same, and not one that it cannot
+    /// have.
     async fn standing_of_absent(&self, dependent: &Node, owner: &OwnerReference) -> Result<Standing, Error> {
         if dependent.namespaced {
             return Ok(Standing::Gone); // of every scope
