@@ -125,7 +125,8 @@ impl Then {
     }
 }
 
-/// Asks for the objects of a kind in a room as they were at a revision. 0 is none, and asks nothing.
+/// Asks for the objects of a kind in a room as they were at a revision. 0 is none, and asks
+/// nothing.
 pub async fn at_revision(client: &Client, name: &str, room: &Room, revision: i64) -> Then {
     let Some(known) = facts::kind(name) else { return Then::Refused };
     if revision == 0 {

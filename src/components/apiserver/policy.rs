@@ -194,8 +194,8 @@ fn roles_of_people() -> Vec<Value> {
 }
 
 /// In a cluster that an older program made, the roles of people are no aggregated ones, and its
-/// administrators added rules to them. A part that is to be made has the rules of its old whole then; what
-/// it lacks comes later (upstream: `primeAggregatedClusterRoles`).
+/// administrators added rules to them. A part that is to be made has the rules of its old whole
+/// then; what it lacks comes later (upstream: `primeAggregatedClusterRoles`).
 pub fn keep_added_rules(objects: &mut [Value], stored: impl Fn(&str) -> Option<Arc<Object>>) {
     for name in ["admin", "edit", "view"] {
         let old = stored(name).filter(|role| !role.value["aggregationRule"].is_object());

@@ -56,7 +56,7 @@ fn reconciled(stored: &Value, wanted: &Value) -> Option<Value> {
     }
     match text(wanted, "roleRef.name") {
         "" if at(wanted, "aggregationRule").is_object() => {
-            // The rules follow from it; selectors that somebody added stay.
+            // The rules follow from it; selectors that were added stay.
             const SELECTORS: &str = "aggregationRule.clusterRoleSelectors";
             let chosen = list(stored, SELECTORS);
             append(&mut new, SELECTORS, list(wanted, SELECTORS).iter().filter(|s| !chosen.contains(s)));

@@ -16,10 +16,10 @@ const SEARCH_MAX: usize = 253;
 /// The resolver's configuration of a pod, and what had to be left out of it, a sentence each.
 ///
 /// ```text
-/// dnsPolicy     hostNetwork   servers                    searches
-/// ClusterFirst  no            the cluster's, the pod's   NAMESPACE.svc.DOMAIN svc.DOMAIN DOMAIN, the pod's
-/// ClusterFirst  yes           the pod's                  the pod's
-/// None          any           the pod's                  the pod's
+/// dnsPolicy     hostNetwork   servers                   searches
+/// ClusterFirst  no            the cluster's, the pod's  NS.svc.DOMAIN svc.DOMAIN DOMAIN, the pod's
+/// ClusterFirst  yes           the pod's                 the pod's
+/// None          any           the pod's                 the pod's
 /// ```
 pub fn of_pod(pod: &Pod, cluster_dns: Ipv4Addr, domain: &str) -> (Dns, Vec<String>) {
     let spec = pod.spec.clone().unwrap_or_default();

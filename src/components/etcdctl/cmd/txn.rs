@@ -39,8 +39,8 @@ fn parse(parts: &[Vec<String>]) -> Result<pb::TxnRequest, Fail> {
     })
 }
 
-/// A string in quotes at the beginning of a text, as Go writes it (`strconv.Unquote`): its bytes and
-/// what follows. `None` if it does not end, or has an escape that Go does not know.
+/// A string in quotes at the beginning of a text, as Go writes it (`strconv.Unquote`): its bytes
+/// and what follows. `None` if it does not end, or has an escape that Go does not know.
 fn quoted_string(text: &str) -> Option<(Vec<u8>, &str)> {
     if let Some(rest) = text.strip_prefix('`') {
         let (found, rest) = rest.split_once('`')?;

@@ -216,8 +216,8 @@ impl Session {
         drop(receipt);
         let (out, header) = (self.out.clone(), self.face.header(revision));
         self.tasks.spawn(async move {
-            // Ends when the last receipt is dropped, or with the word of a watch that has not begun:
-            // as etcd, nothing is said then of any of them.
+            // Ends when the last receipt is dropped, or with the word of a watch that has not
+            // begun: as etcd, nothing is said then of any of them.
             if back.recv().await.is_some() {
                 return Ended::Round;
             }

@@ -165,8 +165,8 @@ impl V2Group {
             limit_swap(&file(SWAP), "0")?;
         }
         if !limits.of_groups {
-            // A container ends as a whole, also where only its pod or the machine has a limit. A pod
-            // does not: its other containers and the pause process live on.
+            // A container ends as a whole, also where only its pod or the machine has a limit. A
+            // pod does not: its other containers and the pause process live on.
             let _ = write(&file("memory.oom.group"), "1");
         }
         if limits.cpu_shares > 0 {

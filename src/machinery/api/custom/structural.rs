@@ -95,9 +95,9 @@ enum Place {
     Logic,
 }
 
-/// `uncorrelated`: the schema above, itself included, of whose parts nobody can tell which old value
-/// a new one replaces: the items of a list that is no map, the fields of a map that is owned as a
-/// whole.
+/// `uncorrelated`: the schema above, itself included, of whose parts nobody can tell which old
+/// value a new one replaces: the items of a list that is no map, the fields of a map that is owned
+/// as a whole.
 fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, errors: &mut Errors) {
     if errors.is_full() {
         return;
