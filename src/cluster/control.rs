@@ -338,9 +338,12 @@ async fn dial(place: &Place, over: Instant) -> Result<UnixStream, Error> {
 
 /// What it means that the control socket takes no connection.
 fn not_connected(place: &Place, cause: std::io::Error) -> Error {
-    use std::io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound, WouldBlock};
+    use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, NotADirectory, NotFound, WouldBlock};
     match cause.kind() {
-        NotFound | NotADirectory | ConnectionRefused => Error::NotRunning(place.name.clone()),
+        // Reset: it ended while the connection waited to be accepted.
+        NotFound | NotADirectory | ConnectionRefused | ConnectionReset => {
+            Error::NotRunning(place.name.clone())
+        }
         // Its queue is full: nobody has taken a connection for a while.
         WouldBlock => Error::Hangs { name: place.name.clone(), main: None },
         // Another user's cluster, or a machine that has too little of something.

@@ -6,7 +6,7 @@ use crate::Home;
 fn a_socket_that_may_not_be_used_says_nothing_about_the_cluster() {
     let place = Home::at("/h").cluster("t").unwrap();
     let of = |code: i32| not_connected(&place, std::io::Error::from_raw_os_error(code));
-    for code in [libc::ENOENT, libc::ENOTDIR, libc::ECONNREFUSED] {
+    for code in [libc::ENOENT, libc::ENOTDIR, libc::ECONNREFUSED, libc::ECONNRESET] {
         assert!(matches!(of(code), Error::NotRunning(_)), "{code}");
     }
     for code in [libc::EACCES, libc::EMFILE, libc::ENOMEM, libc::ELOOP] {

@@ -141,9 +141,9 @@ fn is_starting(pod: &Pod, sample: &Sample, now: Timestamp) -> bool {
     let (Some(ready), Some(start)) = (ready, status.start_time) else { return true };
     let since = ready.last_transition_time.as_ref().map_or(start.0, |t| t.0);
     let unready = ready.status == "False";
-    match start.0 + CPU_INITIALIZATION > now {
-        true => unready || sample.at < since + sample.window,
-        false => unready && start.0 + INITIAL_READINESS > since,
+    match clock::after(start.0, CPU_INITIALIZATION) > now {
+        true => unready || sample.at < clock::after(since, sample.window),
+        false => unready && clock::after(start.0, INITIAL_READINESS) > since,
     }
 }
 

@@ -174,7 +174,7 @@ impl Look<'_> {
         let told = "the HPA controller was able to get the target's current scale";
         self.set("AbleToScale", true, "SucceededGetScale", told);
         let current = scale.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0);
-        self.status.current_replicas = Some(scale.status.as_ref().map_or(0, |s| s.replicas));
+        self.status.current_replicas = Some(current);
         let least = spec.min_replicas.unwrap_or(1);
         let (desired, why) = if current == 0 && least != 0 {
             let told = "scaling is disabled since the replica count of the target is zero";
@@ -187,10 +187,7 @@ impl Look<'_> {
         } else {
             match self.wanted(current, &scale).await {
                 Some(wanted) => wanted,
-                None => {
-                    self.status.desired_replicas = current;
-                    return;
-                }
+                None => return, // what was desired before stands
             }
         };
         self.status.desired_replicas = desired;
@@ -283,8 +280,8 @@ impl Look<'_> {
             }
         }
         self.status.current_metrics = Some(statuses);
-        // Where one cannot tell, others may ask for more, but not for fewer.
-        let usable = best.filter(|(wanted, _)| failed.is_empty() || *wanted > current);
+        // Where one cannot tell, others may ask for more or for as many, but not for fewer.
+        let usable = best.filter(|(wanted, _)| failed.is_empty() || *wanted >= current);
         let Some((wanted, name)) = usable else {
             let (first, kind) = failed.first().cloned().unwrap_or_default();
             let reason = format!("FailedGet{kind}Metric");

@@ -128,6 +128,21 @@ async fn a_status_is_written_only_if_something_is_new() {
     }
 }
 
+/// `memory` is not measured, and `cpu` is at its target: that is a recommendation, which a window
+/// remembers.
+#[tokio::test]
+async fn a_metric_that_cannot_tell_does_not_silence_one_at_its_target() {
+    let server = server(false).await;
+    let worker = worker(&server, &["h"], &json!([metric("memory", 50), metric("cpu", 50)]), &Value::Null);
+    worker.sync(Key::new("d", "h"), None).await.unwrap();
+    let put = server.take().into_iter().find(|a| a.line.ends_with("/h/status")).expect("a status");
+    let active =
+        put.body["status"]["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "ScalingActive");
+    let active = active.expect("the condition");
+    assert_eq!((&active["status"], &active["reason"]), (&json!("True"), &json!("ValidMetricFound")));
+    assert_eq!(put.body["status"]["currentReplicas"], put.body["status"]["desiredReplicas"]);
+}
+
 #[tokio::test]
 async fn a_behavior_says_how_near_is_near_enough() {
     let sizes = async |percent: i32, behavior: Value| -> Vec<Value> {

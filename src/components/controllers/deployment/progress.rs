@@ -209,7 +209,7 @@ fn judge(
         tell("True", "ReplicaSetUpdated", format!("ReplicaSet {:?} is progressing.", new.name));
         return Some(deadline);
     }
-    let over = known.last_update_time.map_or(now, |t| t.0) + deadline;
+    let over = clock::after(known.last_update_time.map_or(now, |t| t.0), deadline);
     if now < over {
         return Duration::try_from(over - now).ok();
     }
