@@ -9,7 +9,7 @@ use super::pods::{self, is_namespace_ending, owned_by};
 use super::{Error, Shared, record};
 use client::{Change, Key, Outcome, WorkQueue, is_code};
 use k8s_openapi::api::core::v1::{
-    EndpointAddress, EndpointPort as OldPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service,
+    EndpointAddress, EndpointPort as OldPort, EndpointSubset, Endpoints, Node, ObjectReference, Pod, Service,
 };
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -21,6 +21,7 @@ use std::time::Duration;
 use tap::{Cause, Component, Event};
 
 const WORKERS: usize = 5;
+const ZONE: &str = "topology.kubernetes.io/zone";
 /// Endpoints in one slice, at most: upstream's default.
 const PER_SLICE: usize = 100;
 pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -111,6 +112,18 @@ pub fn decide(service: &Service, all: &[Arc<Pod>]) -> Vec<Group> {
     groups
 }
 
+/// Says of each endpoint in which zone its node is; `zone_of` knows the nodes' zones.
+fn tell_zones(groups: &mut [Group], zone_of: impl Fn(&str) -> Option<String>) {
+    for endpoint in groups.iter_mut().flat_map(|g| &mut g.endpoints) {
+        endpoint.zone = endpoint.node_name.as_deref().and_then(&zone_of);
+    }
+}
+
+/// The zone that a node's label names.
+fn zone(node: &Node) -> Option<&String> {
+    node.metadata.labels.as_ref().and_then(|l| l.get(ZONE)).filter(|zone| !zone.is_empty())
+}
+
 fn container_port(pod: &Pod, name: &str, protocol: Option<&str>) -> Option<i32> {
     let containers =
         pod.spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
@@ -187,18 +200,30 @@ pub(crate) fn start(shared: &Shared) {
             }
         }
     });
+    let (q, all) = (queue.clone(), shared.clone());
+    shared.nodes.on(move |change| {
+        let before = match change {
+            Change::Updated { old, .. } => zone(old),
+            _ => None,
+        };
+        if zone(change.object()) == before {
+            return;
+        }
+        let node = change.key().name;
+        let has = |slice: &EndpointSlice| slice.endpoints.iter().any(|e| e.node_name.as_ref() == Some(&node));
+        for slice in all.slices.list().into_iter().filter(|slice| has(slice)) {
+            if let Some(service) = ours(&slice) {
+                q.add(service, change.cause());
+            }
+        }
+    });
     let awaited = Expectations::default();
     awaited.watch(&shared.slices, &queue);
     let (q, seen) = (queue.clone(), awaited.clone());
     shared.slices.on(move |change| {
         seen.seen(change).into_iter().for_each(|service| q.add(service, change.cause()));
         // Somebody deleted or changed one of ours: put it right.
-        let labels = change.object().metadata.labels.clone().unwrap_or_default();
-        if labels.get(MANAGED_BY).map(String::as_str) == Some(MANAGER)
-            && let Some(service) = labels.get(SERVICE_NAME)
-        {
-            q.add(Key::new(change.key().namespace, service.clone()), change.cause());
-        }
+        ours(change.object()).into_iter().for_each(|service| q.add(service, change.cause()));
     });
     let q = queue.clone();
     // Also those that an earlier life of this controller left: their service may be gone.
@@ -213,6 +238,14 @@ pub(crate) fn start(shared: &Shared) {
         let worker = worker.clone();
         async move { worker.sync(key, cause).await }
     });
+}
+
+/// The service of a slice that this controller writes.
+fn ours(slice: &EndpointSlice) -> Option<Key> {
+    let labels = slice.metadata.labels.as_ref()?;
+    let service =
+        labels.get(SERVICE_NAME).filter(|_| labels.get(MANAGED_BY).is_some_and(|m| m == MANAGER))?;
+    Some(Key::new(slice.metadata.namespace.clone().unwrap_or_default(), service.clone()))
 }
 
 /// Did this controller make it?
@@ -250,7 +283,9 @@ impl Worker {
             return Ok(Outcome::Done); // its endpoints are somebody else's to write
         }
         let start = clock::Instant::now();
-        let groups = decide(&service, &self.shared.pods.within(&key.namespace));
+        let mut groups = decide(&service, &self.shared.pods.within(&key.namespace));
+        let node = |name: &str| self.shared.nodes.get(&Key::new("", name));
+        tell_zones(&mut groups, |name| node(name).and_then(|n| zone(&n).cloned()));
         let slices = self.write_slices(&key, &service, &groups, &cause).await;
         let old = self.write_endpoints(&key, &service, &groups, &cause).await;
         if slices? | old? {

@@ -23,7 +23,7 @@
 //! Attach/detach. EndpointSlices are not mirrored from hand-made Endpoints.
 //! The autoscaler knows resource metrics only: no custom or external metrics API is served.
 //! Of pods that are too many and equally useful the youngest goes: upstream compares the logarithms
-//! of their ages. Nodes get no annotation `node.alpha.kubernetes.io/ttl`, and endpoints no zone.
+//! of their ages. Nodes get no annotation `node.alpha.kubernetes.io/ttl`.
 //! ## Read next
 //! [`replicaset`], the simplest of them; then [`deployment`], [`job`] and [`statefulset`].
 

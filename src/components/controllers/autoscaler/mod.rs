@@ -271,10 +271,10 @@ impl Look<'_> {
                 }
                 Err(why) => {
                     let what = asked.resource.as_ref().map_or(asked.type_.as_str(), |r| r.name.as_str());
-                    failed.push((
-                        format!("failed to get {what} {}: {why}", kind_of_use(asked)),
-                        asked.type_.clone(),
-                    ));
+                    let told = format!("failed to get {what} {}: {why}", kind_of_use(asked));
+                    let reason = format!("FailedGet{}Metric", asked.type_);
+                    self.warn(&reason, &told);
+                    failed.push((told, reason));
                     statuses.extend(told_of(asked, self.autoscaler.status.as_ref()).cloned());
                 }
             }
@@ -283,9 +283,7 @@ impl Look<'_> {
         // Where one cannot tell, others may ask for more or for as many, but not for fewer.
         let usable = best.filter(|(wanted, _)| failed.is_empty() || *wanted >= current);
         let Some((wanted, name)) = usable else {
-            let (first, kind) = failed.first().cloned().unwrap_or_default();
-            let reason = format!("FailedGet{kind}Metric");
-            self.warn(&reason, &first);
+            let (first, reason) = failed.first().cloned().unwrap_or_default();
             let all = metrics.len();
             let told =
                 format!("invalid metrics ({} invalid out of {all}), first error is: {first}", failed.len());

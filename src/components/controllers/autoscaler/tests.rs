@@ -135,6 +135,7 @@ async fn a_metric_that_cannot_tell_does_not_silence_one_at_its_target() {
     let server = server(false).await;
     let worker = worker(&server, &["h"], &json!([metric("memory", 50), metric("cpu", 50)]), &Value::Null);
     worker.sync(Key::new("d", "h"), None).await.unwrap();
+    assert!(server.event("FailedGetResourceMetric").await.contains("memory"));
     let put = server.take().into_iter().find(|a| a.line.ends_with("/h/status")).expect("a status");
     let active =
         put.body["status"]["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "ScalingActive");

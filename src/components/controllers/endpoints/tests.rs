@@ -57,6 +57,22 @@ fn readiness_decides_and_named_ports_may_differ() {
 }
 
 #[test]
+fn endpoints_are_in_the_zone_of_their_node() {
+    let service =
+        json!({"metadata": {"name": "s"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
+    let service: Service = serde_json::from_value(service).unwrap();
+    let mut groups = decide(&service, &[pod("a", "10.244.1.2", true, false, 80)]);
+    let labelled = |label: &str| -> Option<String> {
+        let node = json!({"metadata": {"name": "n1", "labels": {label: "east"}}});
+        zone(&serde_json::from_value::<Node>(node).unwrap()).cloned()
+    };
+    for (label, told) in [(ZONE, Some("east")), ("zone", None)] {
+        tell_zones(&mut groups, |node| (node == "n1").then(|| labelled(label)).flatten());
+        assert_eq!(groups[0].endpoints[0].zone.as_deref(), told, "{label}");
+    }
+}
+
+#[test]
 fn a_service_without_a_selector_selects_nothing() {
     let service: Service =
         serde_json::from_value(json!({"metadata": {}, "spec": {"ports": [{"port": 80}]}})).unwrap();

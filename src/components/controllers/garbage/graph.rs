@@ -29,6 +29,12 @@ impl Node {
         self.owners.iter().any(|o| o.uid == owner && o.block_owner_deletion == Some(true))
     }
 
+    /// Is it what this reference says? Its version may be another.
+    pub(super) fn is_meant_by(&self, owner: &OwnerReference) -> bool {
+        let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+        self.api.group == group && self.api.kind == owner.kind && self.key.name == owner.name
+    }
+
     /// Can the object have an owner of this scope at all? A cluster-scoped object cannot say in
     /// which namespace its owner is, so a reference of it to a namespaced one is never resolved.
     pub(super) fn may_have_owner(&self, namespaced: bool) -> bool {

@@ -341,7 +341,8 @@ impl Collector {
     async fn standing(&self, dependent: &Node, owner: &OwnerReference) -> Result<(Standing, bool), Error> {
         let is_absent = {
             let graph = self.graph();
-            if let Some(known) = graph.nodes.get(&owner.uid) {
+            // Whoever names its uid with another kind or name means an object that may not be.
+            if let Some(known) = graph.nodes.get(&owner.uid).filter(|known| known.is_meant_by(owner)) {
                 // An owner in another namespace is no owner.
                 let reachable = !known.namespaced || known.key.namespace == dependent.key.namespace;
                 return Ok(match (reachable, known.waits_for_dependents()) {

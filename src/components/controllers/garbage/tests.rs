@@ -230,6 +230,25 @@ async fn a_cluster_scoped_object_with_a_namespaced_owner_stays() {
     }
 }
 
+/// The uid is that of a pod that lives; the reference means a ConfigMap, which is not there.
+#[tokio::test]
+async fn a_uid_alone_does_not_make_an_owner() {
+    let owners = vec![reference_to("v1", "ConfigMap", "o")];
+    let live = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": "d",
+        "uid": "d", "resourceVersion": "7", "ownerReferences": owners}});
+    let server = Scripted::new(move |asked| match asked.line.as_str() {
+        line if line.contains("/configmaps/") => refusal(404, "NotFound"),
+        line if line.contains("/pods/x") => Some((200, live.clone())),
+        _ => None,
+    })
+    .await;
+    let collector = collector(&server);
+    collector.graph().put("o", Node { key: Key::new("d", "o"), ..dependent() });
+    collector.graph().put("d", Node { owners, ..dependent() });
+    collector.sync("d".into(), None).await.unwrap();
+    assert!(server.lines().iter().any(|line| line.starts_with("DELETE") && line.contains("/pods/x")));
+}
+
 /// A definition moves from one version to the next. The watch of the first version ends some time
 /// later.
 #[test]
