@@ -153,7 +153,7 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
             bench(&what, runs.map(usize::from), output, peer_kubeconfig.as_deref(), inside)
         }
         Some(Command::Version) => {
-            println!("ropewalk {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), cluster::version());
+            println!("ropewalk {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), api::VERSION);
             Ok(0)
         }
         Some(Command::Completion { shell }) => {

@@ -209,7 +209,7 @@ async fn live(
         "",
         tap::ADMIN,
         "system:masters",
-        &format!("ropewalk/{}", super::version()),
+        &format!("ropewalk/{}", api::VERSION),
         world.dialer(),
     )?;
     // Nobody waits for the end of the cluster's own crew, in which a panic ends one task alone.
@@ -473,7 +473,7 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
     let crew = Crew::new("kubelet");
     let user = format!("system:node:{name}");
     let dial = components::dialer(&node.network);
-    let agent = format!("kubelet/{}", super::version());
+    let agent = format!("kubelet/{}", api::VERSION);
     let ip = fabric::node_ip(node.spec.index);
     let address = ip.to_string();
     let serving = world.ca.issue(&Subject::server(&user, &[name.as_str(), address.as_str()]))?;
@@ -524,7 +524,7 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
             static_pods,
             tls: Some(pki::server_config(&serving, world.ca.pem())?),
             hosts_cluster: node.spec.control_plane && node.spec.index == 1,
-            version: super::version(),
+            version: api::VERSION.into(),
             tap: world.tap.at(&name, tap::Component::Kubelet),
         },
     );

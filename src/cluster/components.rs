@@ -79,7 +79,7 @@ pub async fn listen_after(
 pub fn start(world: &Arc<World>, component: &str, place: Place) -> Result<Crew, String> {
     let crew = Crew::new(component);
     let client = |user: &str, group: &str| -> Result<Client, String> {
-        let agent = format!("{component}/{}", super::version());
+        let agent = format!("{component}/{}", api::VERSION);
         world.client(&place.node, user, group, &agent, dialer(&place.network)).map_err(|e| super::chain(&e))
     };
     let unknown = || format!("there is no component {component:?}; there are {}", ALL.join(", "));

@@ -226,7 +226,7 @@ impl Ground for Home {
             "",
             user,
             "system:masters",
-            &format!("{user}/{}", super::version()),
+            &format!("{user}/{}", api::VERSION),
             self.world.dialer(),
         )
     }

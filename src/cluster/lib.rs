@@ -58,11 +58,6 @@ mod world;
 pub use home::{Home, Place};
 pub use spec::Spec;
 
-/// The version string of everything: Kubernetes' API level and this program's own.
-pub fn version() -> String {
-    format!("v1.35.0+ropewalk{}", env!("CARGO_PKG_VERSION"))
-}
-
 pub use refusal::Refusal;
 
 /// What went wrong, why, and what to try: for people.

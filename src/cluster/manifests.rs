@@ -1,9 +1,9 @@
 //! The control plane's static pods, and the addons' objects: what kubeadm writes.
 
+use super::chain;
 use super::components::API_PORT;
 use super::peers::PEER_PORT;
 use super::world::{SERVICE_CIDR, World};
-use super::{chain, version};
 use client::{Client, kube};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
@@ -327,7 +327,7 @@ async fn apply_one(client: &Client, object: &Value) -> Result<Value, String> {
         return Ok(there);
     };
     let patched = api.patch(&name, &PatchParams::default(), &patch).await;
-    patched.map_err(|e| format!("cannot bring {kind} {name} to {}: {}", version(), chain(&e)))?;
+    patched.map_err(|e| format!("cannot bring {kind} {name} to {}: {}", api::VERSION, chain(&e)))?;
     Ok(there)
 }
 

@@ -4,7 +4,6 @@ use super::Error;
 use super::control::Reply;
 use super::refusal::Refusal;
 use super::world::World;
-use apiserver as api;
 use clock::{self, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -161,7 +160,7 @@ pub async fn send(world: &World, past: Past) -> Result<Value, Error> {
         .header("content-type", "application/json")
         .body(body)
         .map_err(|e| Error::Told(e.to_string()))?;
-    let agent = format!("ropewalk/{}", super::version());
+    let agent = format!("ropewalk/{}", api::VERSION);
     let client = world.client("", tap::TEACHER, "system:masters", &agent, world.dialer())?;
     client.kube().request::<Value>(request).await.map_err(|error| match error {
         kube::Error::Api(status) => refusal(&status.reason, &asked)
@@ -174,11 +173,11 @@ pub async fn send(world: &World, past: Past) -> Result<Value, Error> {
 fn refusal(reason: &str, asked: &Value) -> Option<Refusal> {
     let number = |key: &str| asked[key].as_i64().unwrap_or_default();
     Some(match reason {
-        api::NOTHING_TO_UNDO => Refusal::NothingToUndo,
-        api::NOTHING_TO_REDO => Refusal::NothingToRedo,
-        api::FEWER_STEPS => Refusal::FewerSteps { asked: number("count").unsigned_abs() as usize },
-        api::PLAN_CHANGED => Refusal::PlanChanged,
-        api::NO_SUCH_REVISION => Refusal::NoSuchRevision { revision: number("revision") },
+        apiserver::NOTHING_TO_UNDO => Refusal::NothingToUndo,
+        apiserver::NOTHING_TO_REDO => Refusal::NothingToRedo,
+        apiserver::FEWER_STEPS => Refusal::FewerSteps { asked: number("count").unsigned_abs() as usize },
+        apiserver::PLAN_CHANGED => Refusal::PlanChanged,
+        apiserver::NO_SUCH_REVISION => Refusal::NoSuchRevision { revision: number("revision") },
         "Expired" => Refusal::RevisionGone { revision: number("revision") },
         _ => return None,
     })

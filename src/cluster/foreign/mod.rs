@@ -348,7 +348,7 @@ impl Ground for Inner {
             server_name: "127.0.0.1".into(),
             ca_pem: self.ca.pem().to_string(),
             identity: Some(self.identity(user)?),
-            user_agent: format!("{user}/{}", super::version()),
+            user_agent: format!("{user}/{}", api::VERSION),
             dial: direct(),
         })?)
     }

@@ -173,7 +173,7 @@ pub struct Config {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Is the process of the whole cluster counted as this node's use? So of one node only.
     pub hosts_cluster: bool,
-    /// e.g. `v1.35.0+ropewalk0.1.0`.
+    /// e.g. `v1.35.0+ropewalk`.
     pub version: String,
     pub tap: Tap,
 }
