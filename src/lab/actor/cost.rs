@@ -238,12 +238,8 @@ impl run::Teacher {
         }
         let words = look_for_deletion(words, verb)?;
         // What a controller made goes with its owner, which is in the list or stays.
-        let owned = |object: &Value| {
-            let owners = object["metadata"]["ownerReferences"].as_array();
-            owners.is_some_and(|all| all.iter().any(|o| o["controller"] == true))
-        };
         let found = items(self.told(words, input).await?);
-        Ok(found.iter().filter(|o| !owned(o)).map(|o| loss(o, true)).collect())
+        Ok(found.iter().filter(|o| !is_controlled(o)).map(|o| loss(o, true)).collect())
     }
 
     /// The objects that a line would make different from what they are now. `input`: the manifest
@@ -258,18 +254,14 @@ impl run::Teacher {
         room: &Room,
     ) -> Result<Vec<Loss>, String> {
         let Some((mut words, verb)) = words(line, room) else { return Ok(vec![]) };
+        if let Ok(parsed) = parse::parse(&words[1..])
+            && let Some(look) = look_for_change(&parsed)
+        {
+            let now = items(self.told(look, "").await?);
+            return self.changed_by(&parsed, &now).await;
+        }
         if !CHANGES.contains(&words[verb].as_str()) {
             return Ok(vec![]);
-        }
-        if words[verb] == "scale" {
-            // A trial answers with the objects as they are.
-            let Some((wanted, asked)) = parse::parse(&words[1..]).ok().and_then(|parsed| scaled(&parsed))
-            else {
-                return Ok(vec![]);
-            };
-            let now = items(self.told(asked, "").await?);
-            let changed = now.iter().filter(|o| o["spec"]["replicas"] != wanted);
-            return Ok(changed.map(|o| loss(o, false)).collect());
         }
         words.extend(["--dry-run=server".into(), "-o".into(), "json".into()]);
         let mut changed = Vec::new();
@@ -285,6 +277,31 @@ impl run::Teacher {
         }
         Ok(changed)
     }
+
+    /// What a line does to the objects that it names, as they are `now`: to all of them, but a
+    /// `scale` leaves those alone that have that number. A `drain` deletes pods besides; those that
+    /// a controller makes again are nobody's loss.
+    async fn changed_by(&self, line: &parse::Parsed, now: &[Value]) -> Result<Vec<Loss>, String> {
+        let number = (line.verb.path == "scale").then(|| line.flags.int("replicas"));
+        let changed = now.iter().filter(|o| number.is_none_or(|number| o["spec"]["replicas"] != number));
+        let mut lost: Vec<Loss> = changed.map(|o| loss(o, false)).collect();
+        if line.verb.path == "drain" {
+            for node in now {
+                let name = node["metadata"]["name"].as_str().unwrap_or_default();
+                let there = format!("--field-selector=spec.nodeName={name}");
+                let get = ["kubectl", "get", "pods", "-A", &there, "-o", "json"].map(String::from);
+                let pods = items(self.told(get.into(), "").await?);
+                lost.extend(pods.iter().filter(|pod| !is_controlled(pod)).map(|pod| loss(pod, true)));
+            }
+        }
+        Ok(lost)
+    }
+}
+
+/// Has it an owner that makes it again?
+fn is_controlled(object: &Value) -> bool {
+    let owners = object["metadata"]["ownerReferences"].as_array();
+    owners.is_some_and(|all| all.iter().any(|o| o["controller"] == true))
 }
 
 /// Has kubectl failed without a verdict of the server? Then the line may do what its trial did not
@@ -316,8 +333,8 @@ fn wanted(object: &Value) -> Value {
     wanted
 }
 
-/// Verbs that change what is there.
-const CHANGES: &[&str] = &["annotate", "apply", "label", "patch", "replace", "scale", "set"];
+/// Verbs that change what is there, and whose trial answers with the objects as they would be.
+const CHANGES: &[&str] = &["annotate", "apply", "label", "patch", "replace", "set"];
 
 /// The exit code of a command that took too long, as of [`run::kubectl`].
 const GAVE_UP: i32 = 124;
@@ -367,21 +384,35 @@ fn items(found: Value) -> Vec<Value> {
     }
 }
 
-/// The number that a `scale` asks for, and the command that asks for the objects that it names.
-fn scaled(parsed: &parse::Parsed) -> Option<(i64, Vec<String>)> {
+/// The command that asks for the objects that a line changes, where its trial would not tell them
+/// as they would be: `rollout restart deploy/web` is looked at by `get deploy/web`.
+fn look_for_change(parsed: &parse::Parsed) -> Option<Vec<String>> {
     let flags = &parsed.flags;
-    if !flags.changed("replicas") || parsed.args.is_empty() {
-        return None;
+    let mut look = vec!["kubectl".to_string(), "get".into()];
+    let is_name = |word: &&String| !word.contains(['=', ':']) && !word.ends_with('-');
+    match parsed.verb.path {
+        "scale" if flags.changed("replicas") => look.extend(parsed.args.iter().cloned()),
+        "rollout pause" | "rollout restart" | "rollout resume" | "rollout undo" => {
+            look.extend(parsed.args.iter().cloned());
+        }
+        // What a taint is follows the names of its nodes.
+        "taint" => look.extend(parsed.args.iter().take_while(is_name).cloned()),
+        "cordon" | "drain" | "uncordon" => {
+            look.push("nodes".into());
+            look.extend(parsed.args.iter().cloned());
+        }
+        _ => return None,
     }
-    let mut words: Vec<String> = ["kubectl", "get"].map(String::from).into();
-    words.extend(parsed.args.iter().cloned());
+    let options = look.len();
     for (flag, given) in [("-n", flags.text("namespace")), ("-l", flags.text("selector"))] {
         if !given.is_empty() {
-            words.extend([flag.to_string(), given.to_string()]);
+            look.extend([flag.to_string(), given.to_string()]);
         }
     }
-    words.extend(["--ignore-not-found", "-o", "json"].map(String::from));
-    Some((flags.int("replicas"), words))
+    look.extend(flags.list("filename").into_iter().flat_map(|file| ["-f".into(), file]));
+    let names_any = look.len() > options || !parsed.args.is_empty();
+    look.extend(["--ignore-not-found", "-o", "json"].map(String::from));
+    names_any.then_some(look)
 }
 
 fn loss(object: &Value, removed: bool) -> Loss {
@@ -404,19 +435,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scale_is_compared_with_the_number_that_its_objects_have() {
+    fn what_a_line_changes_is_looked_for_by_a_get() {
         let of = |line: &str| {
             let (words, _) = words(line, &Room::default()).unwrap();
-            scaled(&parse::parse(&words[1..]).unwrap()).map(|(wanted, asked)| (wanted, asked.join(" ")))
+            look_for_change(&parse::parse(&words[1..]).unwrap()).map(|look| look.join(" "))
         };
-        let asks = |rest: &str| format!("kubectl get {rest} --ignore-not-found -o json");
-        assert_eq!(
-            of("-kubectl scale deployment dpy-nginx --replicas=3"),
-            Some((3, asks("deployment dpy-nginx")))
-        );
-        assert_eq!(of("scale --replicas 0 deploy/web -n shop"), Some((0, asks("deploy/web -n shop"))));
-        assert_eq!(of("k scale rs -l app=web --replicas=5"), Some((5, asks("rs -l app=web"))));
-        assert_eq!(of("kubectl scale deployment web"), None);
+        for (line, asks) in [
+            ("-kubectl scale deployment dpy-nginx --replicas=3", "deployment dpy-nginx"),
+            ("scale --replicas 0 deploy/web -n shop", "deploy/web -n shop"),
+            ("k scale rs -l app=web --replicas=5", "rs -l app=web"),
+            ("rollout undo deploy/web --to-revision=1", "deploy/web"),
+            ("rollout restart -f web.yaml", "-f web.yaml"),
+            ("taint nodes n1 n2 a=b:NoSchedule c-", "nodes n1 n2"),
+            ("taint node -l zone=a a:NoExecute-", "node -l zone=a"),
+            ("cordon n1", "nodes n1"),
+            ("drain n1 --ignore-daemonsets --force", "nodes n1"),
+        ] {
+            assert_eq!(of(line), Some(format!("kubectl get {asks} --ignore-not-found -o json")), "{line}");
+        }
+        for line in
+            ["kubectl scale deployment web", "rollout status deploy/web", "kubectl get pods", "cordon"]
+        {
+            assert_eq!(of(line), None, "{line}");
+        }
     }
 
     #[test]
