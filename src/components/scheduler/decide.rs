@@ -1,7 +1,7 @@
 //! Filter and score. Pure: the same pod and nodes give the same decision, ties excepted, which come
 //! from the seed.
 
-use super::volumes::Volumes;
+use super::volumes::{self, Volumes};
 use api::host_ports::{self, HostPort};
 use api::nodes::{self, tolerates};
 use api::quantity::Quantity;
@@ -136,6 +136,8 @@ pub struct Verdict {
 pub struct Decision {
     pub verdicts: Vec<Verdict>,
     pub chosen: Option<String>,
+    /// What keeps the pod from every node, if it is something of the pod's own.
+    pub everywhere: Option<String>,
 }
 
 impl Decision {
@@ -154,7 +156,8 @@ impl Decision {
             scores: BTreeMap::new(),
             total: 0,
         };
-        Decision { verdicts: nodes.iter().map(|node| verdict(node.borrow())).collect(), chosen: None }
+        let verdicts = nodes.iter().map(|node| verdict(node.borrow())).collect();
+        Decision { verdicts, chosen: None, everywhere: Some(reason.into()) }
     }
 
     /// The decision as a record tells of it.
@@ -187,6 +190,7 @@ impl Decision {
         }
         let mut parts: Vec<String> = counts.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
         parts.sort();
+        let told = self.everywhere.clone().unwrap_or_else(|| parts.join(", "));
         let hopeless = self.verdicts.iter().filter(|v| v.refused.iter().any(|r| r.final_)).count();
         let mut preemption = Vec::new();
         if total > hopeless {
@@ -202,8 +206,7 @@ impl Decision {
             _ => format!("0/{total} nodes are available: {}.", preemption.join(", ")),
         };
         format!(
-            "0/{total} nodes are available: {}. no new claims to deallocate, preemption: {preemption}",
-            parts.join(", ")
+            "0/{total} nodes are available: {told}. no new claims to deallocate, preemption: {preemption}"
         )
     }
 }
@@ -211,13 +214,27 @@ impl Decision {
 /// Filters and scores all nodes.
 pub fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volumes, rng: &Rng) -> Decision {
     let nodes: Vec<&NodeInfo> = nodes.iter().map(Borrow::borrow).collect();
+    let named = named_nodes(pod);
+    if named.as_ref().is_some_and(BTreeSet::is_empty) {
+        return Decision::refused_everywhere(&nodes, "NodeAffinity", "pod affinity terms conflict");
+    }
+    let is_asked = |node: &NodeInfo| named.as_ref().is_none_or(|named| named.contains(&node.name));
+    let unasked = || Refusal {
+        filter: "NodeAffinity",
+        reason: "node(s) didn't satisfy plugin(s) [NodeAffinity]".into(),
+        detail: None,
+        final_: true,
+    };
     let asks = Asks { amount: Amount::of_pod(pod), scalars: scalars_of(pod) };
     let scored = Amount::of_pod_at_least(pod);
     let mut verdicts: Vec<Verdict> = nodes
         .iter()
         .map(|node| Verdict {
             node: node.name.clone(),
-            refused: filter(pod, &asks, node, volumes),
+            refused: match is_asked(node) {
+                true => filter(pod, &asks, node, volumes),
+                false => vec![unasked()],
+            },
             scores: BTreeMap::new(),
             total: 0,
         })
@@ -243,7 +260,7 @@ pub fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volumes, rng
         0 => None,
         n => Some(winners[rng.range(0, n as u64) as usize].node.clone()),
     };
-    Decision { verdicts, chosen }
+    Decision { verdicts, chosen, everywhere: None }
 }
 
 fn filter(pod: &Pod, asks: &Asks, node: &NodeInfo, volumes: &Volumes) -> Vec<Refusal> {
@@ -301,10 +318,33 @@ fn filter(pod: &Pod, asks: &Asks, node: &NodeInfo, volumes: &Volumes) -> Vec<Ref
         };
         return lacking.into_iter().map(refusal).collect();
     }
-    match volumes.refusal(node) {
-        Some(found) => refuse(found.filter, found.reason, found.is_final),
-        None => vec![],
+    let refusal = |found: volumes::Refusal| Refusal {
+        filter: found.filter,
+        reason: found.reason.into(),
+        detail: None,
+        final_: found.is_final,
+    };
+    volumes.refusals(node).into_iter().map(refusal).collect()
+}
+
+/// The nodes that a pod's required affinity names by `metadata.name`, as that of every DaemonSet's
+/// pod does; `None` if one of its terms names none, so that all nodes are asked. The terms `n1 or
+/// n2` and `n3` name three nodes; a term that must be both `n1` and `n2` names none of them, and if
+/// no other does, the list is empty. Upstream: PreFilter of the plug-in NodeAffinity.
+fn named_nodes(pod: &Pod) -> Option<BTreeSet<String>> {
+    let affinity = pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()?;
+    let terms = &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
+    if terms.is_empty() {
+        return None;
     }
+    let mut named = BTreeSet::new();
+    for term in terms {
+        let rules = term.match_fields.iter().flatten();
+        let names = rules.filter(|rule| rule.key == "metadata.name" && rule.operator == "In");
+        let names = names.map(|rule| rule.values.iter().flatten().cloned().collect::<BTreeSet<_>>());
+        named.extend(names.reduce(|all, more| all.intersection(&more).cloned().collect())?);
+    }
+    Some(named)
 }
 
 /// What the pod requests.
@@ -506,6 +546,40 @@ mod tests {
     fn reasons(pod: &Pod, node: &NodeInfo) -> Vec<String> {
         let decision = decide(pod, std::slice::from_ref(node), &Volumes::default(), &Rng::seeded(1));
         decision.verdicts[0].refused.iter().map(|r| r.reason.clone()).collect()
+    }
+
+    /// The pods of a DaemonSet name their node. The others are not asked what they lack.
+    #[test]
+    fn nodes_that_a_pod_does_not_name_are_not_asked() {
+        let message = |names: &[&[&str]]| {
+            let term = |names: &&[&str]| {
+                let rule = |n| serde_json::json!({"key": "metadata.name", "operator": "In", "values": [n]});
+                serde_json::json!({"matchFields": names.iter().map(rule).collect::<Vec<_>>()})
+            };
+            let terms: Vec<_> = names.iter().map(term).collect();
+            let required = serde_json::json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+            let pod = pod_of(serde_json::json!({"affinity": {"nodeAffinity": required},
+                "containers": [{"name": "c", "resources": {"requests": {"cpu": "2"}}}]}));
+            let node = |name: &str| NodeInfo {
+                name: name.into(),
+                ..node_of(serde_json::json!({"cpu": "1", "memory": "1Gi", "pods": "9"}))
+            };
+            let nodes = [node("n1"), NodeInfo { unschedulable: true, ..node("n2") }, node("n3")];
+            let told = decide(&pod, &nodes, &Volumes::default(), &Rng::seeded(1)).message(&pod);
+            told.split(". ")
+                .next()
+                .unwrap_or_default()
+                .trim_start_matches("0/3 nodes are available: ")
+                .to_string()
+        };
+        let unasked = "node(s) didn't satisfy plugin(s) [NodeAffinity]";
+        assert_eq!(message(&[&["n1"]]), format!("1 Insufficient cpu, 2 {unasked}"));
+        assert_eq!(message(&[&["n1"], &["n3"]]), format!("1 {unasked}, 2 Insufficient cpu"));
+        assert_eq!(message(&[&["n1", "n3"]]), "pod affinity terms conflict");
+        assert_eq!(
+            message(&[&["n1"], &[]]),
+            "1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) were unschedulable"
+        );
     }
 
     #[test]

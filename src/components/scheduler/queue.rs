@@ -259,15 +259,9 @@ impl Scheduler {
         let volumes = match self.volumes_of(&pod) {
             Ok(found) => found,
             Err(why) => {
-                tell(&Decision::refused_everywhere(&nodes, "VolumeBinding", &why));
-                let message = match nodes.len() {
-                    0 => decide::NO_NODES.into(),
-                    n => format!(
-                        "0/{n} nodes are available: {why}. no new claims to deallocate, preemption: 0/{n} nodes are \
-                         available: {n} Preemption is not helpful for scheduling."
-                    ),
-                };
-                self.refuse(&key, &pod, UNSCHEDULABLE, message, &cause).await?;
+                let decision = Decision::refused_everywhere(&nodes, "VolumeBinding", &why);
+                tell(&decision);
+                self.refuse(&key, &pod, UNSCHEDULABLE, decision.message(&pod), &cause).await?;
                 return Ok(Outcome::After(FLUSH));
             }
         };
@@ -386,7 +380,10 @@ impl Scheduler {
         let volumes = self.volumes_of(pod)?;
         match self.nodes.get(&Key::new("", node)).map(|n| NodeInfo::of(&n)) {
             None => Err(format!("node {node:?} is gone")),
-            Some(info) => volumes.refusal(&info).map_or(Ok(()), |why| Err(format!("{node}: {}", why.reason))),
+            Some(info) => match volumes.refusals(&info).first() {
+                None => Ok(()),
+                Some(why) => Err(format!("{node}: {}", why.reason)),
+            },
         }
     }
 

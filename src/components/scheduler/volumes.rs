@@ -17,10 +17,12 @@ use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Labels that tie a volume to a zone or a region; each with its older name.
-const ZONES: [[&str; 2]; 2] = [
-    ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"],
-    ["topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"],
+/// Labels that tie a volume to a zone or a region, and the name that each of them has now.
+const ZONES: [(&str, &str); 4] = [
+    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    ("topology.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+    ("topology.kubernetes.io/region", "topology.kubernetes.io/region"),
 ];
 /// Stands between the zones of a volume that is in several.
 const ZONE_SEPARATOR: &str = "__";
@@ -80,22 +82,27 @@ pub struct Refusal {
 }
 
 impl Volumes {
-    /// Why the pod cannot run on the node; `None`: it can.
-    pub fn refusal(&self, node: &NodeInfo) -> Option<Refusal> {
+    /// Why the pod cannot run on the node; empty: it can. The first plug-in that refuses tells all
+    /// its reasons: a bound claim whose volume is on another node, and an open one for which this
+    /// node has no volume, are two.
+    pub fn refusals(&self, node: &NodeInfo) -> Vec<Refusal> {
         if self.is_taken {
             let reason = "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod";
-            return Some(Refusal { filter: "VolumeRestrictions", reason, is_final: false });
+            return vec![Refusal { filter: "VolumeRestrictions", reason, is_final: false }];
         }
-        let of_binding = |reason| Some(Refusal { filter: "VolumeBinding", reason, is_final: true });
+        let of_binding = |reason| Refusal { filter: "VolumeBinding", reason, is_final: true };
+        let mut refused = Vec::new();
         if !self.bound.iter().all(|v| is_reachable(v, &node.name, &node.labels)) {
-            return of_binding("node(s) didn't match PersistentVolume's node affinity");
+            refused.push(of_binding("node(s) didn't match PersistentVolume's node affinity"));
         }
         if self.choose(node).is_none() {
-            return of_binding("node(s) didn't find available persistent volumes to bind");
+            refused.push(of_binding("node(s) didn't find available persistent volumes to bind"));
         }
-        let reason = "node(s) had no available volume zone";
-        let is_near = self.bound.iter().all(|v| is_in_zone(v, &node.labels));
-        (!is_near).then_some(Refusal { filter: "VolumeZone", reason, is_final: true })
+        if refused.is_empty() && !self.bound.iter().all(|v| is_in_zone(v, &node.labels)) {
+            let reason = "node(s) had no available volume zone";
+            refused.push(Refusal { filter: "VolumeZone", reason, is_final: true });
+        }
+        refused
     }
 
     /// A volume for every open claim on this node; `None` if one of them gets none. Each takes the
@@ -145,18 +152,19 @@ impl Volumes {
 }
 
 /// Is the volume where the node is? One without a zone is everywhere, and a node without zones and
-/// regions has all. Upstream: plug-in VolumeZone.
+/// regions has all. A volume with an old label is found at a node with the new one, but not the
+/// reverse. Upstream: plug-in VolumeZone.
 fn is_in_zone(volume: &PersistentVolume, labels: &BTreeMap<String, String>) -> bool {
-    let of = |labels: &BTreeMap<String, String>, names: [&str; 2]| {
-        names.iter().find_map(|name| labels.get(*name)).cloned()
-    };
-    if ZONES.iter().all(|names| of(labels, *names).is_none()) {
+    if ZONES.iter().all(|(name, _)| !labels.contains_key(*name)) {
         return true;
     }
-    let tied = volume.metadata.labels.clone().unwrap_or_default();
-    ZONES.iter().all(|names| match of(&tied, *names) {
+    let tied = volume.metadata.labels.as_ref();
+    ZONES.iter().all(|(name, now)| match tied.and_then(|tied| tied.get(*name)) {
         None => true,
-        Some(zones) => of(labels, *names).is_some_and(|own| zones.split(ZONE_SEPARATOR).any(|z| z == own)),
+        Some(zones) => {
+            let own = labels.get(*name).or_else(|| labels.get(*now));
+            own.is_some_and(|own| zones.split(ZONE_SEPARATOR).any(|zone| zone == own))
+        }
     })
 }
 
@@ -231,12 +239,8 @@ impl Scheduler {
                 }
                 // Its cache may be behind that of the claims, and a volume says on which nodes it
                 // is.
-                let volume = self.volumes.get(&Key::new("", name)).ok_or_else(|| {
-                    let nodes = self.nodes.list().len();
-                    format!(
-                        "{nodes} node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
-                    )
-                })?;
+                let volume = self.volumes.get(&Key::new("", name.clone()));
+                let volume = volume.ok_or_else(|| format!("persistentvolume {name:?} not found"))?;
                 volumes.bound.push(volume);
                 continue;
             }
@@ -303,7 +307,7 @@ mod tests {
     /// `c1=small c2=+`: which volume each claim takes, `+` for one that is made.
     fn choice(volumes: &Volumes, node: &str) -> Option<String> {
         let node = NodeInfo { name: node.into(), ..NodeInfo::default() };
-        assert_eq!(volumes.refusal(&node).is_none(), volumes.choose(&node).is_some());
+        assert_eq!(volumes.refusals(&node).is_empty(), volumes.choose(&node).is_some());
         let mut all: Vec<String> = volumes
             .choose(&node)?
             .into_iter()
@@ -334,12 +338,19 @@ mod tests {
     #[test]
     fn a_bound_volume_ties_the_pod_to_its_node() {
         let volumes = Volumes { bound: vec![volume("v", "1Gi", "a")], ..Volumes::default() };
-        let on = |name: &str| volumes.refusal(&NodeInfo { name: name.into(), ..NodeInfo::default() });
-        let reason = |name: &str| on(name).map(|found| found.reason);
+        let on = |volumes: &Volumes, name: &str| {
+            let refused = volumes.refusals(&NodeInfo { name: name.into(), ..NodeInfo::default() });
+            refused.into_iter().map(|found| found.reason).collect::<Vec<_>>()
+        };
+        let reason = |name: &str| on(&volumes, name).first().copied();
         assert_eq!(
             (reason("a"), reason("b")),
             (None, Some("node(s) didn't match PersistentVolume's node affinity"))
         );
+        let both = Volumes { open: vec![open("c", "1Gi", false)], ..volumes.clone() };
+        let lacking = "node(s) didn't find available persistent volumes to bind";
+        assert_eq!(on(&both, "a"), [lacking]);
+        assert_eq!(on(&both, "b"), ["node(s) didn't match PersistentVolume's node affinity", lacking]);
     }
 
     /// A volume that was reserved for the claim, by a scheduler that ended meanwhile for example,
@@ -385,22 +396,25 @@ mod tests {
 
     #[test]
     fn a_volume_of_a_zone_is_not_used_in_another() {
-        let with = |zone: &str| {
+        let old = "failure-domain.beta.kubernetes.io/zone";
+        let new = "topology.kubernetes.io/zone";
+        let labels = |labels: &[(&str, &str)]| -> BTreeMap<String, String> {
+            labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+        };
+        let refused = |tied: &[(&str, &str)], own: &[(&str, &str)]| {
             let mut volume = PersistentVolume::clone(&volume("v", "1Gi", "n"));
-            volume.metadata.labels =
-                Some([("topology.kubernetes.io/zone".to_string(), zone.to_string())].into());
-            Volumes { bound: vec![Arc::new(volume)], ..Volumes::default() }
+            volume.metadata.labels = Some(labels(tied));
+            let volumes = Volumes { bound: vec![Arc::new(volume)], ..Volumes::default() };
+            let node = NodeInfo { name: "n".into(), labels: labels(own), ..NodeInfo::default() };
+            volumes.refusals(&node).first().map(|r| r.filter)
         };
-        let refused = |zone: &str, label: &str| {
-            let labels = match label {
-                "" => BTreeMap::new(),
-                zone => [("failure-domain.beta.kubernetes.io/zone".to_string(), zone.to_string())].into(),
-            };
-            with(zone)
-                .refusal(&NodeInfo { name: "n".into(), labels, ..NodeInfo::default() })
-                .map(|r| r.filter)
-        };
-        assert_eq!((refused("a", "a"), refused("a", "b")), (None, Some("VolumeZone")));
-        assert_eq!((refused("a__b", "b"), refused("a", "")), (None, None));
+        let other = Some("VolumeZone");
+        assert_eq!(refused(&[(new, "a")], &[(new, "a")]), None);
+        assert_eq!(refused(&[(new, "a")], &[(new, "b")]), other);
+        assert_eq!(refused(&[(new, "a__b")], &[(new, "b")]), None, "it is in several");
+        assert_eq!(refused(&[(new, "a")], &[]), None, "a node without zones has all");
+        assert_eq!(refused(&[(old, "a")], &[(new, "a")]), None, "the new name of the same label");
+        assert_eq!(refused(&[(new, "a")], &[(old, "a")]), other, "not the reverse");
+        assert_eq!(refused(&[(old, "b"), (new, "a")], &[(new, "a")]), other, "both count");
     }
 }
