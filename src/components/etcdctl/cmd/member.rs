@@ -1,8 +1,9 @@
 //! `member list` and the verbs about single endpoints.
 
-use super::super::ctx::{Ctx, FAILED, Fail};
+use super::super::ctx::{Ctx, FAILED, FILE, Fail};
 use super::super::out::{Format, human, table};
 use etcd::pb;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ pub async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let rows: Vec<Vec<String>> = answer.members.iter().map(row).collect();
     let mut page = ctx.out.page();
     match ctx.out.format {
+        Format::Json if ctx.out.hex => return ctx.out.line(&in_hexadecimal(&answer)?).await,
         Format::Json => return ctx.out.json(&answer).await,
         Format::Simple => rows.iter().for_each(|r| page.line(r.join(", "))),
         Format::Table => {
@@ -38,6 +40,47 @@ pub async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         }
     }
     ctx.out.send(&page.bytes).await
+}
+
+/// The list as JSON with its ids as `move-leader` takes them. It has the fields that etcdctl's own
+/// has: no revision, and not who is a learner.
+fn in_hexadecimal(answer: &pb::MemberListResponse) -> Result<String, Fail> {
+    #[derive(Serialize)]
+    struct Header {
+        cluster_id: String,
+        member_id: String,
+        raft_term: u64,
+    }
+    #[derive(Serialize)]
+    struct Member<'a> {
+        #[serde(rename = "ID")]
+        id: String,
+        name: &'a str,
+        #[serde(rename = "peerURLs")]
+        peer_urls: Option<&'a [String]>,
+        #[serde(rename = "clientURLs")]
+        client_urls: Option<&'a [String]>,
+    }
+    #[derive(Serialize)]
+    struct List<'a> {
+        header: Header,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        members: Vec<Member<'a>>,
+    }
+    let header = answer.header.clone().unwrap_or_default();
+    let header = Header {
+        cluster_id: format!("{:x}", header.cluster_id),
+        member_id: format!("{:x}", header.member_id),
+        raft_term: header.raft_term,
+    };
+    let mut members = Vec::with_capacity(answer.members.len());
+    for m in &answer.members {
+        // Go writes a list of nothing as null.
+        let [peer_urls, client_urls] =
+            [&m.peer_urls, &m.client_urls].map(|urls| (!urls.is_empty()).then_some(&urls[..]));
+        members.push(Member { id: format!("{:x}", m.id), name: &m.name, peer_urls, client_urls });
+    }
+    serde_json::to_string(&List { header, members }).map_err(|e| Fail::new(FILE, e.to_string()))
 }
 
 /// Every endpoint's answer. Those that failed are told at once; the last one's reason is the
@@ -250,5 +293,26 @@ pub async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     match found.iter().all(|h| h.error.is_empty()) {
         true => Ok(()),
         false => Err(Fail::new(FAILED, "unhealthy cluster")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As printed by etcdctl 3.6 for the same list.
+    #[test]
+    fn ids_in_hexadecimal_are_texts() {
+        let header =
+            pb::ResponseHeader { cluster_id: 0xab, member_id: 0x1f, raft_term: 2, ..Default::default() };
+        let member = pb::Member {
+            id: 0x1f,
+            name: "a".into(),
+            peer_urls: vec!["http://p".into()],
+            ..Default::default()
+        };
+        let answer = pb::MemberListResponse { header: Some(header), members: vec![member] };
+        let want = r#"{"header":{"cluster_id":"ab","member_id":"1f","raft_term":2},"members":[{"ID":"1f","name":"a","peerURLs":["http://p"],"clientURLs":null}]}"#;
+        assert_eq!(in_hexadecimal(&answer).ok().as_deref(), Some(want));
     }
 }
