@@ -78,10 +78,11 @@ pub struct Listing {
 }
 
 /// What was asked for, before any object is fetched.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Asked {
-    /// Objects by name or from files.
-    Objects(Vec<Info>),
+    /// Objects by name or from files, and why documents of the files could not be read: the others
+    /// are worked on all the same.
+    Objects(Vec<Info>, Vec<Fail>),
     /// Whole resources.
     Lists(Vec<Listing>),
 }
@@ -113,10 +114,9 @@ pub async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, 
                 "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
             );
         }
-        let (infos, failures) = files::read(ctx, &named, options).await?;
-        Fail::join(failures)?;
+        let (infos, unread) = files::read(ctx, &named, options).await?;
         let infos = if options.latest { selected_there(ctx, infos, options).await? } else { infos };
-        return Ok(Asked::Objects(infos));
+        return Ok(Asked::Objects(infos, unread));
     }
     if args.is_empty() {
         return text(NOTHING);
@@ -203,7 +203,7 @@ pub async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Resul
         if options.all_namespaces {
             return text("a resource cannot be retrieved by name across all namespaces");
         }
-        return Ok(Asked::Objects(infos));
+        return Ok(Asked::Objects(infos, vec![]));
     }
     let mut resources: Vec<Arc<Resource>> = vec![];
     for word in args[0].split(',') {
@@ -232,7 +232,7 @@ pub async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Resul
         for resource in &resources {
             infos.extend(names.iter().map(|name| at(resource, name)));
         }
-        return Ok(Asked::Objects(infos));
+        return Ok(Asked::Objects(infos, vec![]));
     }
     if ctx.flags.is("all")
         && (!ctx.flags.text("selector").is_empty() || !ctx.flags.text("field-selector").is_empty())
@@ -298,7 +298,7 @@ pub async fn local_or_there(
         );
     }
     match ask(ctx, args, Options { local, latest: !local, ..options }).await? {
-        Asked::Objects(infos) if local => Ok((infos, vec![])),
+        Asked::Objects(infos, unread) if local => Ok((infos, unread)),
         asked => objects(ctx, asked).await,
     }
 }
@@ -308,7 +308,8 @@ pub async fn local_or_there(
 pub async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let (mut found, mut failures) = (vec![], vec![]);
     match asked {
-        Asked::Objects(infos) => {
+        Asked::Objects(infos, unread) => {
+            failures = unread;
             for mut info in infos {
                 match info.fetch(ctx).await {
                     Ok(()) => found.push(info),
@@ -485,6 +486,22 @@ mod tests {
             "{said:?}"
         );
         assert!(server.object(&at("db")).is_some());
+    }
+
+    /// As with kubectl: the readable documents are worked on, the other is told, the code is 1.
+    #[tokio::test]
+    async fn one_unreadable_document_does_not_keep_the_others() {
+        let (server, dir, file) = both().await;
+        std::fs::write(dir.path().join("a.yaml"), "kind: [").unwrap();
+        std::fs::write(dir.path().join("c.yaml"), "apiVersion: v1\nmetadata: {name: x}\n").unwrap();
+        let yaml = std::path::Path::new(&file).with_file_name("both.json");
+        std::fs::rename(&file, yaml).unwrap();
+        for verb in ["get", "delete"] {
+            let said = server.kubectl(&[verb, "-o", "name", "-f", dir.path().to_str().unwrap()]).await;
+            assert!(said.code == 1 && said.out.contains("web") && said.out.contains("db"), "{said:?}");
+            assert!(said.err.contains("a.yaml") && said.err.contains("c.yaml"), "{said:?}");
+        }
+        assert!(server.object(&at("web")).is_none() && server.object(&at("db")).is_none());
     }
 
     #[tokio::test]

@@ -33,7 +33,10 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         if ctx.flags.changed("ignore-not-found") { ctx.flags.is("ignore-not-found") } else { by_list };
     let mut failures = vec![];
     let infos = match asked {
-        Asked::Objects(infos) => infos,
+        Asked::Objects(infos, unread) => {
+            failures = unread;
+            infos
+        }
         lists => {
             let (found, refused) = builder::objects(ctx, lists).await?;
             failures = refused;

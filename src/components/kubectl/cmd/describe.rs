@@ -15,7 +15,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let all_namespaces = ctx.flags.is("all-namespaces");
     let options = Options { all_by_type: true, all_namespaces, ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;
-    let by_name = matches!(asked, Asked::Objects(_));
+    let by_name = matches!(asked, Asked::Objects(..));
     let (infos, mut failures) = builder::objects(ctx, asked).await?;
     if by_name && failures.len() == 1 && failures[0].is_not_found() && ctx.args.len() == 2 {
         let not_found = failures.remove(0);

@@ -125,7 +125,10 @@ async fn pages(ctx: &Ctx, listing: &Listing, accept: &str) -> Result<Vec<Value>,
 type Sheet = (Arc<Resource>, Value);
 
 /// Everything asked for, as tables, in order; refusals beside them.
-async fn tables(ctx: &Ctx, asked: Asked, failures: &mut Vec<Fail>) -> Result<Vec<Sheet>, Fail> {
+async fn tables(ctx: &Ctx, mut asked: Asked, failures: &mut Vec<Fail>) -> Result<Vec<Sheet>, Fail> {
+    if let Asked::Objects(_, unread) = &mut asked {
+        failures.append(unread);
+    }
     let mut found: Vec<Sheet> = vec![];
     let mut keep = |resource: &Arc<Resource>, answer: Result<Vec<Value>, Fail>| match answer {
         Ok(all) => {
@@ -141,7 +144,7 @@ async fn tables(ctx: &Ctx, asked: Asked, failures: &mut Vec<Fail>) -> Result<Vec
         Err(other) => Err(other),
     };
     match asked {
-        Asked::Objects(infos) => {
+        Asked::Objects(infos, _) => {
             for info in infos {
                 let answer = fetch(ctx, &info, TABLE).await.map(|t| vec![t]);
                 keep(&info.resource, answer)?;
@@ -160,7 +163,7 @@ async fn tables(ctx: &Ctx, asked: Asked, failures: &mut Vec<Fail>) -> Result<Vec
 /// Several resources in one answer: names get a prefix.
 fn several(asked: &Asked) -> bool {
     let kinds: Vec<String> = match asked {
-        Asked::Objects(infos) => infos.iter().map(|i| i.resource.kind_group()).collect(),
+        Asked::Objects(infos, _) => infos.iter().map(|i| i.resource.kind_group()).collect(),
         Asked::Lists(lists) => lists.iter().map(|l| l.resource.kind_group()).collect(),
     };
     kinds.windows(2).any(|w| w[0] != w[1])
@@ -168,7 +171,7 @@ fn several(asked: &Asked) -> bool {
 
 fn namespaced(asked: &Asked) -> bool {
     match asked {
-        Asked::Objects(infos) => infos.iter().all(|i| i.resource.namespaced),
+        Asked::Objects(infos, _) => infos.iter().all(|i| i.resource.namespaced),
         Asked::Lists(lists) => lists.iter().all(|l| l.resource.namespaced),
     }
 }
@@ -256,11 +259,12 @@ fn sorted(sheets: &mut Vec<Sheet>, by: &str) -> Result<(), Fail> {
 }
 
 async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), Fail> {
-    let single = matches!(&asked, Asked::Objects(infos) if infos.len() == 1);
+    let single = matches!(&asked, Asked::Objects(infos, _) if infos.len() == 1);
     let (mut found, mut failures): (Vec<Value>, Vec<Fail>) = (vec![], vec![]);
     let ignore = ctx.flags.is("ignore-not-found");
     match asked {
-        Asked::Objects(infos) => {
+        Asked::Objects(infos, unread) => {
+            failures = unread;
             for info in infos {
                 match fetch(ctx, &info, JSON).await {
                     Ok(object) => found.push(object),
@@ -317,7 +321,9 @@ pub fn items_of(list: &Value, resource: &Resource) -> Vec<Value> {
 /// Prints what there is (unless `--watch-only`), then every change.
 async fn watch(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Result<(), Fail> {
     let (resource, path, first, start) = match asked {
-        Asked::Objects(infos) => match infos.as_slice() {
+        // It is one object or none.
+        Asked::Objects(_, unread) if !unread.is_empty() => return Fail::join(unread),
+        Asked::Objects(infos, _) => match infos.as_slice() {
             [info] => {
                 let selector = format!("metadata.name={}", info.name);
                 (info.resource.clone(), info.collection(), Ok(info.clone()), Some(selector))

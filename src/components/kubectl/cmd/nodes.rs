@@ -36,7 +36,7 @@ pub(super) async fn nodes(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
                 object: Value::Null,
                 source: String::new(),
             };
-            Asked::Objects(ctx.args.iter().map(named).collect())
+            Asked::Objects(ctx.args.iter().map(named).collect(), vec![])
         }
     };
     builder::objects(ctx, asked).await

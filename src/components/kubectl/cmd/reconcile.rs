@@ -22,7 +22,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.names_files() {
         return text("must specify one of -f and -k");
     }
-    let builder::Asked::Objects(infos) = builder::ask(ctx, &[], Options::default()).await? else {
+    let builder::Asked::Objects(infos, unread) = builder::ask(ctx, &[], Options::default()).await? else {
         return Ok(());
     };
     for info in infos {
@@ -34,7 +34,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
         one(ctx, &info, dry_run, &teller).await?;
     }
-    Ok(())
+    Fail::join(unread)
 }
 
 /// What is missing in an object, and what it has that nobody asked for.

@@ -218,7 +218,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let asked = builder::ask(ctx, &ctx.args, options).await?;
     let deadline = Instant::now() + limit;
     let (infos, mut failures) = match asked {
-        Asked::Objects(infos) => (infos, vec![]),
+        Asked::Objects(infos, unread) => (infos, unread),
         lists => builder::objects(ctx, lists).await?,
     };
     if infos.is_empty() && failures.is_empty() && !matches!(goal, Goal::Delete) {
