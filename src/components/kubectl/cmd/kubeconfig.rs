@@ -7,9 +7,10 @@ use crate::manifest;
 use crate::print::{formats, tab, yaml};
 use crate::wire::config::Kubeconfig;
 use api::value;
+use client::kubeconfig::{ConfigLock, LockError};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const SECRET: &str = "DATA+OMITTED";
 
@@ -238,59 +239,23 @@ pub(super) fn home_of(files: &Kubeconfig, found: Option<&Path>) -> PathBuf {
     }
 }
 
-/// How long a change waits for another one of the same file, and how often it looks: a lock file's
-/// removal is no event.
+/// How long a change waits for another one of the same file.
 const LOCK_WITHIN: Duration = Duration::from_secs(10);
-const LOCK_AGAIN: Duration = Duration::from_millis(10);
-
-/// `config.lock`, as client-go locks a file: of two changes at a time the later one sees the
-/// earlier one's result.
-struct Lock(PathBuf);
-
-impl Lock {
-    fn take(path: &Path) -> Result<Lock, Fail> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let mut name = path.as_os_str().to_owned();
-        name.push(".lock");
-        let lock = PathBuf::from(name);
-        let begun = Instant::now();
-        loop {
-            match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&lock) {
-                Ok(_) => return Ok(Lock(lock)),
-                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                    return text(format!("open {}: {}", lock.display(), go_io(&error)));
-                }
-                Err(_) if begun.elapsed() < LOCK_WITHIN => std::thread::sleep(LOCK_AGAIN),
-                Err(_) => {
-                    return text(format!(
-                        "open {0}: file exists; another command is changing {1}, or one was killed: then remove {0}",
-                        lock.display(),
-                        path.display()
-                    ));
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0); // the next change tells of one that stays
-    }
-}
 
 /// Changes one file and writes it back.
 pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(), Fail>) -> Result<(), Fail> {
-    use std::io::Write;
-    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    // A link stays one, and who may read the file stays as it was.
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let path = path.as_path();
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    let _lock = Lock::take(path)?;
-    let mode = std::fs::metadata(path).map_or(0o600, |m| m.permissions().mode() & 0o777);
+    // Of two changes at a time the later one sees the earlier one's result.
+    let _lock = ConfigLock::take(path, LOCK_WITHIN).map_err(|error| match error {
+        LockError::Taken { config, lock } => Fail::Text(format!(
+            "open {0}: file exists; another command is changing {1}, or one was killed: then remove {0}",
+            lock.display(),
+            config.display()
+        )),
+        LockError::Io { path, cause } => Fail::Text(format!("open {}: {}", path.display(), go_io(&cause))),
+    })?;
     let mut config = match std::fs::read(path) {
         Ok(bytes) => manifest::parse_yaml(&bytes).map_err(Fail::Text)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
@@ -314,18 +279,7 @@ pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(),
     }
     change(&mut config)?;
     ["clusters", "users", "contexts"].iter().for_each(|list| in_order(&mut config[list]));
-    // Written beside and moved over, so that a crash leaves the old file or the new one.
-    let beside = path.with_file_name(format!(".kubeconfig-{}", uuid::Uuid::new_v4().simple()));
-    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside)?;
-    let written = file
-        .set_permissions(std::fs::Permissions::from_mode(mode))
-        .and_then(|()| file.write_all(yaml::to_string(&config).as_bytes()))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| std::fs::rename(&beside, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&beside); // a part of it, with credentials; the error says what happened
-    }
-    Ok(written?)
+    Ok(client::kubeconfig::replace(path, &yaml::to_string(&config))?)
 }
 
 /// Sorts a list of a file by its names, as Go writes the map that it keeps; an empty one is null.
