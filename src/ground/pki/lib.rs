@@ -27,7 +27,7 @@ mod token;
 
 pub use clients::{Client, Clients, asking_server_config};
 pub use foreign::{Trust, Unusable, check_pair, foreign_client};
-pub use request::{Proof, Request, valid_until};
+pub use request::{Proof, Request, check_certificates, valid_until};
 pub use token::{LEGACY_ISSUER, TokenKey};
 
 use clock::{self, Timestamp};

@@ -186,6 +186,31 @@ pub fn valid_until(pem: &[u8]) -> Option<Timestamp> {
     validity(pem).map(|(_, until)| until)
 }
 
+/// Judges what a signer gives as a certificate: one or more blocks in PEM form, of nothing else.
+/// Text between them does not matter.
+///
+/// # Errors
+/// What is wrong, in a sentence (upstream: `validateCertificate`).
+pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
+    let mut blocks = 0;
+    for block in x509_parser::pem::Pem::iter_from_buffer(pem) {
+        let block = block.map_err(|why| format!("a PEM block cannot be read: {why}"))?;
+        if block.label != "CERTIFICATE" {
+            return Err(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label));
+        }
+        let mut rest = block.contents.as_slice();
+        while !rest.is_empty() || blocks == 0 {
+            let (more, _) = x509_parser::parse_x509_certificate(rest)
+                .map_err(|why| format!("x509: malformed certificate: {why}"))?;
+            (rest, blocks) = (more, blocks + 1);
+        }
+    }
+    match blocks {
+        0 => Err("must contain at least one CERTIFICATE PEM block".into()),
+        _ => Ok(()),
+    }
+}
+
 /// Returns from and until when a certificate in PEM form is valid.
 pub(super) fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let der = CertificateDer::from_pem_slice(pem).ok()?;

@@ -163,6 +163,14 @@ const CLAIM: &[Row] = &[
 ];
 
 #[rustfmt::skip]
+const CLAIM_TEMPLATES: &[Row] = &[
+    ("spec.volumeClaimTemplates[].spec.volumeMode", Not(&["Filesystem"]), "Ropewalk has no block volumes; the claims are not provisioned"),
+    ("spec.volumeClaimTemplates[].spec.dataSource", Any, "Ropewalk copies no data into new volumes; the field is ignored"),
+    ("spec.volumeClaimTemplates[].spec.dataSourceRef", Any, "Ropewalk copies no data into new volumes; the field is ignored"),
+    ("spec.volumeClaimTemplates[].spec.volumeAttributesClassName", Any, "Ropewalk's volumes have no attributes to modify; the field is ignored"),
+];
+
+#[rustfmt::skip]
 const VOLUME: &[Row] = &[
     ("spec.volumeMode", Not(&["Filesystem"]), "Ropewalk has no block volumes; pods cannot use it"),
     ("spec.mountOptions", Any, "Ropewalk's volumes are directories; the field is ignored"),
@@ -188,6 +196,7 @@ fn rows(kind: &Kind) -> &'static [Row] {
         ("", "Service") => SERVICE,
         ("", "PersistentVolumeClaim") => CLAIM,
         ("", "PersistentVolume") => VOLUME,
+        ("apps", "StatefulSet") => CLAIM_TEMPLATES,
         ("storage.k8s.io", "StorageClass") => CLASS,
         ("networking.k8s.io", "NetworkPolicy") => POLICY,
         ("networking.k8s.io", "Ingress") => INGRESS,
@@ -398,6 +407,12 @@ mod tests {
         assert_eq!(fields("batch", "CronJob", cron, None), ["spec.jobTemplate.spec.template.spec.hostIPC"]);
         let class = json!({"parameters": {"nodePath": "/data"}, "allowedTopologies": []});
         assert_eq!(fields("storage.k8s.io", "StorageClass", class, None), ["parameters"]);
+        let set =
+            json!({"spec": {"volumeClaimTemplates": [{"spec": {}}, {"spec": {"volumeMode": "Block"}}]}});
+        assert_eq!(
+            fields("apps", "StatefulSet", set, None),
+            ["spec.volumeClaimTemplates[1].spec.volumeMode"]
+        );
         let claim = json!({"spec": {"volumeMode": "Block", "dataSource": {"kind": "x"}}});
         assert_eq!(fields("", "PersistentVolumeClaim", claim, None), ["spec.volumeMode", "spec.dataSource"]);
     }

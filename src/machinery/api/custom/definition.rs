@@ -369,6 +369,10 @@ fn subresources(version: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
+/// Formats that a printer column may have.
+const COLUMN_FORMATS: [&str; 8] =
+    ["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
+
 fn columns(version: &Value, path: &str, errors: &mut Errors) {
     for (i, column) in list(version, "additionalPrinterColumns").iter().enumerate() {
         let place = format!("{path}.additionalPrinterColumns[{i}]");
@@ -386,6 +390,11 @@ fn columns(version: &Value, path: &str, errors: &mut Errors) {
                 errors.invalid_text(format!("{place}.type"), kind, &why);
             }
             _ => {}
+        }
+        let format = text(column, "format");
+        if !format.is_empty() && !COLUMN_FORMATS.contains(&format) {
+            let why = format!("must be one of {}", COLUMN_FORMATS.join(","));
+            errors.invalid_text(format!("{place}.format"), format, &why);
         }
         match text(column, "jsonPath") {
             "" => errors.required(format!("{place}.jsonPath"), ""),

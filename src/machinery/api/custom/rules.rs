@@ -136,6 +136,9 @@ fn node(
         if (rule.transition && !comparable) || (!rule.transition && unchanged) {
             continue;
         }
+        if values.is_none() {
+            *budget -= cost::of_values(here, old);
+        }
         if let Err(why) = rule.spend(here, old, budget) {
             let field = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
             return errors.invalid_text(field, schema.kind.name(), &why);

@@ -314,6 +314,36 @@ fn a_rule_that_would_run_without_end_is_refused_before_it_begins() {
     assert!(found[0].contains("validation failed due to running out of cost budget"), "{found:?}");
 }
 
+/// Each of these rules reads nothing. What is below it is made into values all the same.
+#[test]
+fn rules_at_many_levels_over_one_large_value_are_paid_for() {
+    let (mut schema, mut object) = (json!({"type": "string"}), json!("x".repeat(1_400_000)));
+    for _ in 0..80 {
+        schema = json!({"type": "object", "properties": {"a": schema}, "x-kubernetes-validations": [{"rule": "true"}]});
+        object = json!({ "a": object });
+    }
+    let schema = json!({"type": "object", "properties": {"spec": schema}});
+    let found = problems(schema, json!({ "spec": object }), None);
+    assert!(found.len() == 1 && found[0].contains("running out of cost budget"), "{found:?}");
+}
+
+#[test]
+fn a_columns_format_is_one_that_clients_know() {
+    let refused = |format: &str| {
+        let mut asked = definition(spec(json!({})));
+        asked["spec"]["versions"][0]["additionalPrinterColumns"] =
+            json!([{"name": "Size", "type": "integer", "jsonPath": ".spec.size", "format": format}]);
+        let mut errors = Errors::default();
+        definition::validate(&asked, &mut errors);
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(refused("int32"), [""; 0]);
+    assert_eq!(refused(""), [""; 0]);
+    assert!(
+        refused("nonsense")[0].contains(".format: Invalid value: \"nonsense\": must be one of byte,date")
+    );
+}
+
 #[test]
 fn an_empty_value_counts_as_nothing_said_unless_its_field_is_nullable() {
     let kind = kind(spec(json!({

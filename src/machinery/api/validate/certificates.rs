@@ -136,15 +136,55 @@ pub fn status_update(new: &Value, old: &Value, errors: &mut Errors) {
             errors.forbidden("status.conditions", &why);
         }
     }
-    let before = text(old, "status.certificate");
-    if !before.is_empty() && before != text(new, "status.certificate") {
-        errors.forbidden("status.certificate", "updates may not change existing certificate content");
+    let (before, after) = (text(old, "status.certificate"), text(new, "status.certificate"));
+    if before == after {
+        return;
+    }
+    if !before.is_empty() {
+        errors.forbidden("status.certificate", "updates may not modify existing certificate content");
+    }
+    let given = base64::engine::general_purpose::STANDARD.decode(after).map_err(|e| e.to_string());
+    if let Err(why) =
+        given.and_then(|pem| if pem.is_empty() { Ok(()) } else { pki::check_certificates(&pem) })
+    {
+        errors.invalid_text("status.certificate", "<certificate data>", &why);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_certificates_are_given_as_one() {
+        let told = |old: &str, new: &str| {
+            let engine = base64::engine::general_purpose::STANDARD;
+            let status = |pem: &str| json!({"status": {"certificate": engine.encode(pem)}});
+            let mut errors = Errors::default();
+            status_update(&status(new), &status(old), &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec![]).unwrap();
+        let (good, key) = (params.self_signed(&key).unwrap().pem(), key.serialize_pem());
+        let good = good.as_str();
+        assert_eq!(told("", good), "");
+        assert_eq!(told("", &format!("chain:\n{good}{good}")), "");
+        for (given, why) in [
+            ("xxx".to_string(), "at least one CERTIFICATE PEM block"),
+            (format!("{good}{key}"), "only CERTIFICATE PEM blocks are allowed, found \"PRIVATE KEY\""),
+            (
+                "-----BEGIN CERTIFICATE-----\neHh4\n-----END CERTIFICATE-----\n".into(),
+                "malformed certificate",
+            ),
+            ("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".into(), "malformed certificate"),
+        ] {
+            let told = told("", &given);
+            assert!(told.contains(why), "{told}");
+        }
+        assert!(told(good, "").contains("may not modify existing certificate content"));
+        assert_eq!(told("xxx", "xxx"), "", "what is there from before stays");
+    }
 
     #[test]
     fn a_request_whose_signature_is_wrong_is_refused() {

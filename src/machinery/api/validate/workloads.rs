@@ -8,7 +8,7 @@ use crate::errors::{Errors, FieldError};
 use crate::labels::Selector;
 use crate::value::{self, at, empty, flag, int, list, text};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 const EMPTY_SELECTOR: &str = "empty selector is invalid for ";
 
@@ -173,15 +173,14 @@ pub fn daemon_set(object: &Value, errors: &mut Errors) {
 pub fn stateful_set(object: &Value, errors: &mut Errors) {
     // A container may mount what a claim template will give its pod.
     let mut whole = object.clone();
-    let claims = list(object, "spec.volumeClaimTemplates").iter().map(|c| text(c, "metadata.name"));
-    let mut volumes = list(object, "spec.template.spec.volumes").to_vec();
-    let known: HashSet<String> = volumes.iter().map(|v| text(v, "name").to_string()).collect();
-    let mut claimed: HashSet<&str> = HashSet::new();
-    for name in claims {
-        if !known.contains(name) && claimed.insert(name) {
-            volumes.push(json!({"name": name, "emptyDir": {}}));
-        }
-    }
+    // Its volume takes the place of one of that name, as the controller does it.
+    let claims: BTreeSet<&str> =
+        list(object, "spec.volumeClaimTemplates").iter().map(|c| text(c, "metadata.name")).collect();
+    let claimed =
+        claims.iter().map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+    let others = list(object, "spec.template.spec.volumes").iter();
+    let others = others.filter(|volume| !claims.contains(text(volume, "name"))).cloned();
+    let volumes: Vec<Value> = claimed.chain(others).collect();
     if !volumes.is_empty() {
         value::put(&mut whole, "spec.template.spec.volumes", volumes);
     }
@@ -458,6 +457,11 @@ mod tests {
                 format!("{SPEC}.resources[storage]: Required value"),
             ]
         );
+        let device =
+            json!({"name": "c", "image": "i", "volumeDevices": [{"name": "data", "devicePath": "/dev/x"}]});
+        let block = set(json!({"volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+            "template": {"spec": {"containers": [device], "volumes": [{"name": "data", "emptyDir": {}}]}}}));
+        assert_eq!(about(block, "volumeDevices"), [""; 0], "it is a claim, whatever the template calls so");
         assert_eq!(about(set(json!({"serviceName": "db"})), "serviceName"), [""; 0]);
         assert_eq!(about(set(json!({"serviceName": ""})), "serviceName"), [""; 0]);
         assert!(
