@@ -962,6 +962,32 @@ async fn an_aggregation_rule_and_a_label_give_no_more_than_their_writer_has() {
     assert_eq!(code, 200, "{status}");
 }
 
+/// A label in a status that is applied is not stored, so its manager does not own it either, and
+/// the one who sets it has no conflict.
+#[tokio::test]
+async fn nobody_owns_a_field_that_his_apply_does_not_write() {
+    let api = Api::new().await;
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let object = json!({"metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    assert_eq!(api.post(path, object).await.0, 201);
+    let apply = async |door: &str, manager: &str, metadata: Value| {
+        let mut body = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata});
+        body["metadata"]["name"] = "web".into();
+        let path = format!("{path}/web{door}?fieldManager={manager}");
+        api.send(admin(), request("PATCH", &path, "application/apply-patch+yaml", body.to_string())).await
+    };
+    let metadata = json!({"labels": {"x": "1"}, "annotations": {"y": "1"}});
+    let (code, stored) = apply("/status", "a", metadata).await;
+    assert_eq!(code, 200, "{stored}");
+    let entries = stored["metadata"]["managedFields"].as_array().unwrap();
+    let mine = &entries.iter().find(|e| e["manager"] == "a").expect("its entry")["fieldsV1"]["f:metadata"];
+    assert_eq!(*mine, json!({"f:annotations": {"f:y": {}}}));
+    let (code, told) = apply("", "b", json!({"labels": {"x": "2"}})).await;
+    assert_eq!(code, 200, "{told}");
+}
+
 #[tokio::test]
 async fn who_may_update_and_not_create_creates_nothing() {
     let api = Api::new().await;
