@@ -3,11 +3,11 @@
 use super::images::Definition;
 use super::log::{Cutter, Log, Stream};
 use super::node::Shared;
+use super::output::Output;
 use super::sandbox::{self, Sandbox};
 use super::spec::{self, Request, Role, What};
 use super::terminal::Terminal;
 use super::zygote::{Started, Unborn};
-use bytes::Bytes;
 use clock::{self, Timestamp};
 use cri::{self, ContainerConfig, ContainerState, Error, EventKind, Result, Security, Writer};
 use linux::process::{self, Exit};
@@ -20,12 +20,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::unix::pipe;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Chunks of output that an attached session may lag behind before it loses some.
-const ATTACH_BUFFER: usize = 256;
 /// How long a container's output may go on after its first process: somebody it left behind may
 /// hold the pipe.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -123,9 +121,6 @@ pub struct Live {
     /// Output as it comes, for attached sessions.
     pub output: Output,
 }
-
-/// Chunks of output on their way to attached sessions.
-pub type Output = broadcast::Sender<(Stream, Bytes)>;
 
 /// Where attached sessions write to; `None` inside once it is closed. One session writes at a time.
 pub type Stdin = Arc<tokio::sync::Mutex<Option<Writer>>>;
@@ -306,7 +301,7 @@ impl Container {
         let process = started.process;
         let mut warnings = self.warnings.clone();
         warnings.extend(started.warnings);
-        let output = Output::new(ATTACH_BUFFER);
+        let output = Output::default();
         let over = CancellationToken::new();
         let connected = self.connect(&process, started.terminal, streams, &output, &over);
         let (stdin, terminal, pumps) = match connected {
@@ -452,9 +447,7 @@ impl Container {
                 }
                 done => told = done.is_err(),
             }
-            if output.receiver_count() > 0 {
-                let _ = output.send((stream, Bytes::copy_from_slice(bytes))); // nobody is attached any more
-            }
+            output.send(stream, bytes, || process.exit()).await;
             let wait = self.sandbox.pace.wrote(entries.len().max(length) as u64, tokio::time::Instant::now());
             if !wait.is_zero() {
                 // Once the process has ended, no more than the pipe is left, and that has to be in

@@ -64,6 +64,7 @@ mod init;
 pub mod log;
 mod names;
 pub mod node;
+mod output;
 mod pace;
 mod passwd;
 mod root;

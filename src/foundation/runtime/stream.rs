@@ -3,6 +3,7 @@
 use super::container::{ABANDON, Container, Live, Stdin, Streams};
 use super::log::Stream;
 use super::node::Shared;
+use super::output::Chunk;
 use super::spec::{Request, Role, What};
 use super::terminal::Terminal;
 use super::zygote::{Started, Unborn};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::unix::pipe;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Bytes in flight between a session and a container before the writer waits.
@@ -232,7 +233,7 @@ async fn attached(
 
 /// Until the container has ended and everything it wrote was taken, or the session is gone.
 async fn copy_output(
-    mut output: broadcast::Receiver<(Stream, bytes::Bytes)>,
+    mut output: mpsc::Receiver<Chunk>,
     mut stdout: DuplexStream,
     mut stderr: DuplexStream,
     ended: impl Future<Output = ()>,
@@ -243,16 +244,14 @@ async fn copy_output(
         let chunk = if over {
             match output.try_recv() {
                 Ok(chunk) => chunk,
-                Err(broadcast::error::TryRecvError::Lagged(_)) => continue,
                 Err(_) => return,
             }
         } else {
             tokio::select! {
                 biased;
                 chunk = output.recv() => match chunk {
-                    Ok(chunk) => chunk,
-                    Err(broadcast::error::RecvError::Lagged(_)) => continue,
-                    Err(_) => return,
+                    Some(chunk) => chunk,
+                    None => return,
                 },
                 () = &mut ended => {
                     over = true;
@@ -322,7 +321,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_session_with_a_silent_container_ends_when_it_is_dropped() {
-        let (output, _) = broadcast::channel(1);
+        let output = super::super::output::Output::default();
         let (stdout, to_stdout) = tokio::io::duplex(64);
         let (stderr, to_stderr) = tokio::io::duplex(64);
         let (done, exit) = oneshot::channel();
@@ -331,7 +330,6 @@ mod tests {
         drop((stdout, stderr, exit));
         let ended = tokio::time::timeout(Duration::from_secs(10), session).await;
         assert!(ended.expect("it waits for output").unwrap().is_none());
-        assert_eq!(output.receiver_count(), 0);
     }
 
     #[tokio::test(start_paused = true)]
