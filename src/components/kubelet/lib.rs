@@ -37,7 +37,8 @@
 //! an extended resource that a critical pod lacks no other pod is preempted. Secrets and tokens lie
 //! on the node's disk, not in memory: every tmpfs counts for the whole machine (`fs.mount-max`).
 //! Writable layers do not count as ephemeral storage. Process ids are not watched: `PIDPressure` is
-//! always false. `hostPath` shows a file system of the node's own, not the machine's.
+//! always false. `hostPath` shows a file system of the node's own, not the machine's; of its files
+//! only `/etc/hosts` is there before a pod makes others.
 //! ## Read next
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
 
@@ -55,6 +56,7 @@ mod kept;
 mod logs;
 mod mirror;
 mod node;
+mod node_files;
 mod node_match;
 mod oom;
 mod patience;

@@ -342,8 +342,8 @@ fn user_namespace_of(process: &Process) -> std::io::Result<OwnedFd> {
 
 /// The first line of `/etc/hosts` of a pod with a network of its own.
 const POD_HOSTS: &str = "# Kubernetes-managed hosts file.";
-/// That of a pod in its node's network, which the node's own file follows. Nodes have none here, so
-/// it is as that of a machine with one name.
+/// That of a pod in its node's network, which upstream lets the node's own file follow. Here it is
+/// always as that of a machine with one name: what pods write to the node's file is not copied.
 const NODE_HOSTS: &str = "# Kubernetes-managed hosts file (host network).";
 
 /// `/etc/hosts` as the kubelet writes it. `names` are the pod's, or the node's if the pod is in its
