@@ -137,10 +137,34 @@ pub enum Item<K> {
     Undecodable(Box<Undecodable>),
 }
 
+/// What upstream reads as the time of a condition that has none.
+const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// Gives a time to each condition of the status that has none, and returns whether there was one.
+/// The API server accepts `lastTransitionTime: null`, as upstream's does (Go writes it for a time
+/// that nobody set), but the type of a condition needs a time. Example: kube-proxy would skip a
+/// Service of which a client has written such a condition.
+fn complete_conditions(value: &mut Value) -> bool {
+    let conditions = value.pointer_mut("/status/conditions").and_then(Value::as_array_mut);
+    let mut changed = false;
+    for condition in conditions.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let time = condition.entry("lastTransitionTime").or_insert(Value::Null);
+        if time.is_null() {
+            *time = NO_TIME.into();
+            changed = true;
+        }
+    }
+    changed
+}
+
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Item<K> {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(input)?;
-        Ok(match K::deserialize(&value) {
+        let mut value = Value::deserialize(input)?;
+        let decoded = K::deserialize(&value).or_else(|error| match complete_conditions(&mut value) {
+            true => K::deserialize(&value),
+            false => Err(error),
+        });
+        Ok(match decoded {
             Ok(object) => Item::Decoded(object),
             Err(error) => Item::Undecodable(Box::new(Undecodable::new(&value, error.to_string()))),
         })
@@ -919,6 +943,26 @@ mod tests {
         one(watcher::Event::Delete(item("good", "2", "8", odd.clone())));
         assert_eq!(names(&informer), Vec::<String>::new(), "a deletion needs no decoded object");
         assert_eq!(*reports.lock().unwrap(), ["d/bad@3", "d/bad@6", "d/bad@7"]);
+    }
+
+    #[test]
+    fn a_condition_without_a_time_does_not_hide_its_object() {
+        use k8s_openapi::api::core::v1::Service;
+        let with = |condition: Value| {
+            let status = json!({"conditions": [condition]});
+            serde_json::from_value::<Item<Service>>(json!({"metadata": {"name": "s"}, "status": status}))
+                .unwrap()
+        };
+        let untimed = json!({"type": "Ready", "status": "True", "reason": "r", "message": "m"});
+        let mut null = untimed.clone();
+        null["lastTransitionTime"] = Value::Null;
+        for condition in [untimed, null] {
+            let Item::Decoded(service) = with(condition) else { panic!("not decoded") };
+            let conditions = service.status.and_then(|s| s.conditions).unwrap_or_default();
+            assert_eq!(serde_json::to_value(&conditions[0].last_transition_time).unwrap(), json!(NO_TIME));
+        }
+        let Item::Undecodable(found) = with(json!({"type": 5})) else { panic!("decoded") };
+        assert!(found.reason().contains("integer"), "{}", found.reason());
     }
 
     #[test]
