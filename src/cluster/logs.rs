@@ -16,8 +16,10 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer, prelude::*};
 
-/// What is logged unless `ROPEWALK_LOG` says something else.
-const USUAL: &str = "info";
+/// What is logged unless `ROPEWALK_LOG` says something else. Of the netlink library only errors: it
+/// warns of each request that the kernel refuses, also of the removal of a wire that went with its
+/// pod, and the caller decides anyway what a refusal means.
+const USUAL: &str = "nlink=error,info";
 
 /// Open logs by container id.
 static SINKS: OnceLock<Mutex<HashMap<String, Arc<Sink>>>> = OnceLock::new();
@@ -46,7 +48,7 @@ pub fn span(container: &str) -> tracing::Span {
 }
 
 /// Installs the subscriber: components into their logs, everything else to standard error, whose
-/// file (`file`) has a bound. `ROPEWALK_LOG` filters (default `info`).
+/// file (`file`) has a bound. `ROPEWALK_LOG` filters (default [`USUAL`]).
 pub fn install(file: Option<PathBuf>) {
     let (filter, wrong) = filter(std::env::var("ROPEWALK_LOG"));
     // A second install (in tests) changes nothing.
@@ -211,6 +213,28 @@ mod tests {
         assert_eq!(of("cluster=debug=x"), (USUAL.into(), true));
         assert_eq!(filter(Err(VarError::NotPresent)).1, None);
         assert!(filter(Err(VarError::NotUnicode("x".into()))).1.is_some());
+    }
+
+    /// Counts the events that pass its filter.
+    struct Count(Arc<std::sync::atomic::AtomicUsize>);
+
+    impl<S: Subscriber> Layer<S> for Count {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_no_warning_of_its_own() {
+        let seen = Arc::<std::sync::atomic::AtomicUsize>::default();
+        let (usual, _) = filter(Err(VarError::NotPresent));
+        let layer = Count(seen.clone()).with_filter(usual);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::warn!(target: "nlink::netlink::connection", errno = -19, "refused");
+            tracing::error!(target: "nlink::netlink::connection", "broken");
+            tracing::info!("of a component");
+        });
+        assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 2);
     }
 
     #[test]
