@@ -183,6 +183,21 @@ impl Picture {
         self.expect(there, set, || format!("adopted pod {} has no claim", meta::name(pod)));
     }
 
+    /// A set that keeps to the order has adopted pods beyond its size, and the highest of them and
+    /// another have ended. The highest goes first, and one that is not ready only if no lower one is
+    /// ill: upstream 1.35 waits for ever as well (`processCondemned`).
+    fn waits_for_the_ended(&self, set: &Value, wanted: i64) -> bool {
+        let ordinal = |pod: &Item| meta::name(&pod.value).rsplit('-').next()?.parse::<i64>().ok();
+        let has_ended = |pod: &Item| !is_active(&pod.value) && !meta::is_terminating(&pod.value);
+        let pods = self.owned("pods", set);
+        let beyond =
+            pods.iter().filter_map(|pod| Some((ordinal(pod).filter(|n| *n >= wanted)?, has_ended(pod))));
+        let beyond: BTreeMap<i64, bool> = beyond.collect();
+        text(set, "spec.podManagementPolicy") == "OrderedReady"
+            && beyond.values().next_back() == Some(&true)
+            && beyond.values().filter(|ended| **ended).count() > 1
+    }
+
     fn stateful_set(&mut self, set: &Value) {
         let wanted = int(set, "spec.replicas").unwrap_or(1);
         let pods = self.owned("pods", set);
@@ -190,6 +205,9 @@ impl Picture {
         let unfit = |pod: &&Arc<Item>| names.contains(meta::name(&pod.value)) && !has_claims(set, &pod.value);
         if let Some(pod) = pods.iter().find(unfit) {
             return self.stuck(set, &pod.value);
+        }
+        if self.waits_for_the_ended(set, wanted) {
+            return self.counts(set, pods.len() as i64, &["replicas"]);
         }
         self.counts(
             set,

@@ -137,7 +137,8 @@ pub fn decide(set: &StatefulSet, mine: &[Arc<Pod>], revision: Revisions, now: Ti
     if in_order && !plan.create.is_empty() {
         return plan;
     }
-    // Down, the highest first; in order, nobody goes while somebody else is ill.
+    // Down, the highest first; in order, nobody goes while somebody else is ill. So of two pods that
+    // have ended the higher waits for the lower one for ever, as upstream's.
     let all = by_ordinal.range(wanted.clone()).map(|(_, pod)| pod).chain(condemned.iter().rev());
     let is_ill = |p: &Pod| !is_ready(p) || !is_available(p, seconds, now);
     let first_ill = all.into_iter().find(|p| is_ill(p) || is_going(p)).map(|p| name(p));
@@ -290,6 +291,16 @@ pub(super) mod tests {
         assert_eq!((plan.create.len(), plan.create[0].0, plan.create[1].0), (BURST, 0, 2));
         assert!(plan.delete.is_empty(), "too many are missing already");
         assert_eq!(decide(&set(all), &[], REVISION, now).create.len(), BURST);
+    }
+
+    /// As upstream, whose `processCondemned` lets an ill pod go only if it is the first ill one.
+    #[test]
+    fn in_order_the_higher_of_two_ended_pods_waits_for_the_lower_one() {
+        let all = ["0 new", "1 new failed", "2 new failed"];
+        assert_eq!(steps(json!({"replicas": 1}), &all), "");
+        assert_eq!(steps(json!({"replicas": 1}), &["0 new", "1 new", "2 new failed"]), "-web-2");
+        let at_once = json!({"replicas": 1, "podManagementPolicy": "Parallel"});
+        assert_eq!(steps(at_once, &all), "-web-2, -web-1");
     }
 
     #[test]
