@@ -290,10 +290,14 @@ impl Collector {
         }
         let (has_dependents, unwatched) = {
             let graph = self.graph();
-            let known =
-                |o: &OwnerReference| graph.nodes.contains_key(&o.uid) || graph.absent.contains(&o.uid);
+            // Of an owner that is not in the graph nobody tells when it goes. That another look has
+            // found it gone meanwhile does not count: it stood when this one asked.
+            let told = |(owner, standing): (&OwnerReference, &Standing)| {
+                graph.nodes.contains_key(&owner.uid) || *standing == Standing::Gone
+            };
             // Nothing changes for an owner that can never be resolved: it is asked about once.
-            let settled = standings.contains(&Standing::Unresolvable) || node.owners.iter().all(known);
+            let settled =
+                standings.contains(&Standing::Unresolvable) || node.owners.iter().zip(&standings).all(told);
             (graph.dependents.contains_key(&uid), !settled)
         };
         match verdict(&standings, has_dependents) {

@@ -230,6 +230,29 @@ async fn a_cluster_scoped_object_with_a_namespaced_owner_stays() {
     }
 }
 
+/// An owner was made and deleted while its watch was broken, so the graph never has it. One look asks
+/// for it while it stands; before its answer is there another one has found it gone.
+#[tokio::test]
+async fn an_owner_that_stood_when_it_was_asked_for_is_asked_for_again() {
+    let known: Arc<std::sync::OnceLock<std::sync::Weak<Collector>>> = Arc::default();
+    let other = known.clone();
+    let server = Scripted::new(move |asked| {
+        if !asked.line.contains("/configmaps/o") {
+            return None;
+        }
+        let collector = other.get().and_then(std::sync::Weak::upgrade)?;
+        collector.graph().absent.insert("o", None);
+        let owner = json!({"name": "o", "namespace": "d", "uid": "o"});
+        Some((200, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": owner})))
+    })
+    .await;
+    let collector = Arc::new(collector(&server));
+    known.set(Arc::downgrade(&collector)).unwrap();
+    let owners = vec![reference_to("v1", "ConfigMap", "o")];
+    collector.graph().put("d", Node { owners, ..dependent() });
+    assert_eq!(collector.sync("d".into(), None).await.unwrap(), Outcome::After(UNWATCHED));
+}
+
 /// The uid is that of a pod that lives; the reference means a ConfigMap, which is not there.
 #[tokio::test]
 async fn a_uid_alone_does_not_make_an_owner() {
