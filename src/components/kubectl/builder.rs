@@ -87,6 +87,16 @@ pub enum Asked {
     Lists(Vec<Listing>),
 }
 
+impl Asked {
+    /// Takes out why documents could not be read.
+    pub fn take_unread(&mut self) -> Vec<Fail> {
+        match self {
+            Asked::Objects(_, unread) => std::mem::take(unread),
+            Asked::Lists(_) => vec![],
+        }
+    }
+}
+
 /// How a verb reads its arguments.
 #[derive(Clone, Copy, Default)]
 pub struct Options {

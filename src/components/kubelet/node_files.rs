@@ -10,7 +10,8 @@ const HOSTS: &str = "etc/hosts";
 /// shows the names that the node itself knows. What a pod has put there stays.
 ///
 /// # Errors
-/// It cannot be written below `root`, e.g. because a pod has made `/etc` a link that leads out of it.
+/// It cannot be written below `root`, e.g. because a pod has made `/etc` a link that leads out of
+/// it.
 pub fn lay_out(root: &Root, node_name: &str, node_ip: &str) -> linux::Result<()> {
     if super::volumes::file_type(root, HOSTS)?.is_some() {
         return Ok(());

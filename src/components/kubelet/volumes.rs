@@ -186,6 +186,9 @@ fn node_root(path: &Path) -> linux::Result<Root> {
 }
 
 /// Returns the type bits of what is at a path of the node's file system, if anything is.
+///
+/// # Errors
+/// The path cannot be looked at.
 pub fn file_type(root: &Root, path: &str) -> linux::Result<Option<u32>> {
     match root.open_in_root(Path::new(path), Kind::Place) {
         Ok(place) => {

@@ -1,6 +1,6 @@
 //! A container's output on its way to attached sessions.
 //!
-//! While somebody is attached the container's pipes are read no faster than he takes the output, so
+//! While a client is attached the container's pipes are read no faster than it takes the output, so
 //! nothing is lost, and a program that writes more than that waits, as with containerd. The log is
 //! written first, and waits for nobody.
 
@@ -38,7 +38,8 @@ impl Output {
         from
     }
 
-    /// Gives all sessions a piece, and waits until each has room for it, or the program has `ended`.
+    /// Gives all sessions a piece, and waits until each has room for it, or the program has
+    /// `ended`.
     pub async fn send<E: Future>(&self, stream: Stream, bytes: &[u8], ended: impl Fn() -> E) {
         let sessions = self.sessions().clone();
         if sessions.is_empty() {

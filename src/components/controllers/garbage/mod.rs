@@ -345,7 +345,7 @@ impl Collector {
     async fn standing(&self, dependent: &Node, owner: &OwnerReference) -> Result<(Standing, bool), Error> {
         let is_absent = {
             let graph = self.graph();
-            // Whoever names its uid with another kind or name means an object that may not be.
+            // A reference with its uid and another kind or name means an object that may not be.
             if let Some(known) = graph.nodes.get(&owner.uid).filter(|known| known.is_meant_by(owner)) {
                 // An owner in another namespace is no owner.
                 let reachable = !known.namespaced || known.key.namespace == dependent.key.namespace;

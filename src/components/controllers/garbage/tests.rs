@@ -230,8 +230,8 @@ async fn a_cluster_scoped_object_with_a_namespaced_owner_stays() {
     }
 }
 
-/// An owner was made and deleted while its watch was broken, so the graph never has it. One look asks
-/// for it while it stands; before its answer is there another one has found it gone.
+/// An owner was made and deleted while its watch was broken, so the graph never has it. One look
+/// asks for it while it stands; before its answer is there another one has found it gone.
 #[tokio::test]
 async fn an_owner_that_stood_when_it_was_asked_for_is_asked_for_again() {
     let known: Arc<std::sync::OnceLock<std::sync::Weak<Collector>>> = Arc::default();

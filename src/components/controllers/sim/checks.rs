@@ -184,8 +184,8 @@ impl Picture {
     }
 
     /// A set that keeps to the order has adopted pods beyond its size, and the highest of them and
-    /// another have ended. The highest goes first, and one that is not ready only if no lower one is
-    /// ill: upstream 1.35 waits for ever as well (`processCondemned`).
+    /// another have ended. The highest goes first, and one that is not ready only if no lower one
+    /// is ill: upstream 1.35 waits for ever as well (`processCondemned`).
     fn waits_for_the_ended(&self, set: &Value, wanted: i64) -> bool {
         let ordinal = |pod: &Item| meta::name(&pod.value).rsplit('-').next()?.parse::<i64>().ok();
         let has_ended = |pod: &Item| !is_active(&pod.value) && !meta::is_terminating(&pod.value);

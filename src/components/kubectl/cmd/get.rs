@@ -126,9 +126,7 @@ type Sheet = (Arc<Resource>, Value);
 
 /// Everything asked for, as tables, in order; refusals beside them.
 async fn tables(ctx: &Ctx, mut asked: Asked, failures: &mut Vec<Fail>) -> Result<Vec<Sheet>, Fail> {
-    if let Asked::Objects(_, unread) = &mut asked {
-        failures.append(unread);
-    }
+    failures.append(&mut asked.take_unread());
     let mut found: Vec<Sheet> = vec![];
     let mut keep = |resource: &Arc<Resource>, answer: Result<Vec<Value>, Fail>| match answer {
         Ok(all) => {
@@ -321,7 +319,6 @@ pub fn items_of(list: &Value, resource: &Resource) -> Vec<Value> {
 /// Prints what there is (unless `--watch-only`), then every change.
 async fn watch(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Result<(), Fail> {
     let (resource, path, first, start) = match asked {
-        // It is one object or none.
         Asked::Objects(_, unread) if !unread.is_empty() => return Fail::join(unread),
         Asked::Objects(infos, _) => match infos.as_slice() {
             [info] => {

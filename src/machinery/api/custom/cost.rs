@@ -64,8 +64,8 @@ fn weight(value: &Json, work: &mut f64) -> f64 {
     }
 }
 
-/// What it costs to make CEL's values of what a rule is about, whatever the rule reads of it. A rule
-/// at each of 80 levels copies what is below 80 times.
+/// What it costs to make CEL's values of what a rule is about, whatever the rule reads of it. A
+/// rule at each of 80 levels copies what is below 80 times.
 pub fn of_values(this: &Json, before: Option<&Json>) -> f64 {
     let all = [Some(this), before].into_iter().flatten();
     all.map(|part| weight(part, &mut 0.0)).sum::<f64>() * TEXT
