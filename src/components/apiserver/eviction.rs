@@ -31,6 +31,10 @@ const MANY: &str =
 
 pub async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Result<Answer, Status> {
     let mut eviction = decode::body(header(&ctx.headers, "content-type"), body)?;
+    // Upstream takes this version here although nothing else of it is left.
+    if text(&eviction, "apiVersion") == "policy/v1beta1" {
+        value::put(&mut eviction, "apiVersion", "policy/v1");
+    }
     decode::check_type("policy/v1", "Eviction", &mut eviction)?;
     let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
     if meta::name(&eviction) != name {

@@ -14,12 +14,19 @@ pub struct Gated {
     pub watches: Sender<bool>,
     /// Transactions are carried out, and not answered, while this is false.
     pub answers: Sender<bool>,
+    /// Nothing is read while this is false.
+    pub reads: Sender<bool>,
 }
 
 impl Gated {
     /// All gates are open.
     pub fn new(kv: Kv) -> Arc<Gated> {
-        Arc::new(Gated { kv, watches: Sender::new(true), answers: Sender::new(true) })
+        Arc::new(Gated {
+            kv,
+            watches: Sender::new(true),
+            answers: Sender::new(true),
+            reads: Sender::new(true),
+        })
     }
 
     async fn answer<T>(&self, told: T) -> T {
@@ -31,6 +38,7 @@ impl Gated {
 #[async_trait::async_trait]
 impl Storage for Gated {
     async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
+        let _ = self.reads.subscribe().wait_for(|open| *open).await; // fails only when the store goes
         self.kv.range(r).await
     }
     async fn txn(&self, r: TxnRequest) -> Result<TxnResponse, Error> {

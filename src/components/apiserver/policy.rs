@@ -145,11 +145,13 @@ fn edit_rules() -> Vec<Value> {
     }
     rules.push(rule(ALL, &[""], &["secrets"]));
     rules.push(rule(
-        &["get", "list", "watch", "create", "delete", "deletecollection", "patch", "update"],
+        ALL,
         &[""],
         &["pods/attach", "pods/exec", "pods/portforward", "pods/proxy", "services/proxy"],
     ));
     rules.push(rule(&["create"], &[""], &["pods/eviction", "serviceaccounts/token"]));
+    rules.push(rule(ALL, &["coordination.k8s.io"], &["leases"]));
+    rules.push(rule(WRITE, &["events.k8s.io"], &["events"]));
     rules.push(rule(WRITE, &["apps"], &["deployments/rollback"]));
     rules.push(rule(&["impersonate"], &[""], &["serviceaccounts"]));
     rules
@@ -531,6 +533,25 @@ mod tests {
                 assert!(of("get"), "{role} {resource}");
                 assert!(!WRITE.iter().any(|verb| of(verb)), "{role} {resource}");
             }
+        }
+    }
+
+    /// An operator with an account of its own leads by a Lease, and tells what it does in Events.
+    #[test]
+    fn who_may_edit_may_lead_and_tell() {
+        let edit = edit_rules();
+        for (group, resource, verb) in [
+            ("coordination.k8s.io", "leases", "get"),
+            ("coordination.k8s.io", "leases", "update"),
+            ("events.k8s.io", "events", "create"),
+        ] {
+            let has = |rule: &Value, field: &str, word: &str| {
+                rule[field].as_array().unwrap().iter().any(|w| w == word)
+            };
+            let may = |rule: &Value| {
+                has(rule, "apiGroups", group) && has(rule, "resources", resource) && has(rule, "verbs", verb)
+            };
+            assert!(edit.iter().any(may), "{verb} {resource}.{group}");
         }
     }
 

@@ -151,6 +151,19 @@ pub async fn reach(state: &State, wanted: i64) -> Result<(), Status> {
     }
 }
 
+/// Waits until this server has read the store for the first time. Before that it knows of nothing,
+/// and a client that is told so takes all objects for deleted.
+///
+/// # Errors
+/// 429 if that takes longer than [`FUTURE_WAIT`], as upstream's before its cache is filled.
+pub async fn filled(state: &State) -> Result<(), Status> {
+    match clock::timeout(FUTURE_WAIT, state.cache.wait_for(1)).await {
+        Some(()) => Ok(()),
+        None => Err(Status::new(429, "TooManyRequests", "storage is (re)initializing")
+            .with(json!({"retryAfterSeconds": 1}))),
+    }
+}
+
 pub async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
@@ -159,7 +172,7 @@ pub async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, S
         At::Now => {
             state.fresh().await?;
         }
-        At::Any => {}
+        At::Any => filled(state).await?,
         At::NotOlderThan(n) => reach(state, n).await?,
         At::Exactly(revision) => {
             return from_store(state, ctx, kind, form, &filter, &Page { revision, start: "", limit }).await;
@@ -198,7 +211,21 @@ pub async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, S
 
 /// The objects that match now, and what a list of them says of itself.
 async fn of_now(state: &State, kind: &Kind, filter: &Filter, limit: i64) -> (Vec<Arc<Object>>, ListMeta) {
+    let NowPage { objects, meta } = page_of_now(state, kind, filter, "", limit).await;
+    (objects.into_iter().map(|(_, object)| object).collect(), meta)
+}
+
+/// A part of what matches now.
+pub struct NowPage {
+    /// With their keys, in the order of these.
+    pub objects: Vec<(String, Arc<Object>)>,
+    pub meta: ListMeta,
+}
+
+/// The objects that match now, from the key `start` on, and at most `limit` of them unless it is 0.
+pub async fn page_of_now(state: &State, kind: &Kind, filter: &Filter, start: &str, limit: i64) -> NowPage {
     let (mut objects, revision) = matching(state, kind, filter).await;
+    objects.retain(|(key, _)| key.as_str() >= start);
     let mut meta = ListMeta { revision, next: String::new(), remaining: None };
     if limit > 0 && objects.len() as i64 > limit {
         let remaining = objects.len() as i64 - limit;
@@ -207,7 +234,22 @@ async fn of_now(state: &State, kind: &Kind, filter: &Filter, limit: i64) -> (Vec
         meta.next = encode(revision, &format!("{last}\0"));
         meta.remaining = (!filter.is_selective()).then_some(remaining);
     }
-    (objects.into_iter().map(|(_, object)| object).collect(), meta)
+    NowPage { objects, meta }
+}
+
+/// The key with which a page of a collection begins that a request asks for by `continue`; `None`
+/// for the first page.
+///
+/// # Errors
+/// 400 for a token that is none.
+pub fn start_of_page(ctx: &Context) -> Result<Option<String>, Status> {
+    match ctx.query.get("continue") {
+        "" => Ok(None),
+        token => match decode(token) {
+            Some(At::Continue { start, .. }) => Ok(Some(start)),
+            _ => Err(Status::bad_request("continue key is not valid: the token cannot be read")),
+        },
+    }
 }
 
 /// Bytes in memory while a selector looks at objects; 0 without one, where nothing waits between

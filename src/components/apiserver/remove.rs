@@ -383,11 +383,17 @@ pub async fn delete_collection(
     let options = Options::of(ctx, body)?;
     let stored = stored_kind(kind);
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
+    let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
+    let start = read::start_of_page(ctx)?;
     state.fresh().await?;
     let looking = state.compute.body(&ctx.user, read::looked_at(state, stored, &filter)).await?;
-    let (targets, answer) = targets(state, stored, &filter, form).await;
+    let page = read::page_of_now(state, stored, &filter, start.as_deref().unwrap_or_default(), limit).await;
+    let (targets, answer) = targets(&page.objects, form);
+    let (next, remaining) = (page.meta.next, page.meta.remaining);
+    drop(page.objects);
     drop(looking);
-    let unread = match filter.is_selective() || !filter.name.is_empty() {
+    let is_part = start.is_some() || !next.is_empty();
+    let unread = match is_part || filter.is_selective() || !filter.name.is_empty() {
         true => vec![], // nobody can tell whether it is meant
         false => state.cache.undecodable_keys(stored.place(), &prefix(&filter.namespace)),
     };
@@ -410,7 +416,7 @@ pub async fn delete_collection(
         }
     }
     let revision = state.cache.revision();
-    let meta = ListMeta { revision, next: String::new(), remaining: None };
+    let meta = ListMeta { revision, next, remaining };
     Ok(read::kept(ctx, list.finish(&meta), memory))
 }
 
@@ -423,14 +429,13 @@ struct Target {
 /// Lists what a collection has, and returns about how many bytes the answer takes. Keys and uids
 /// are kept alone: an object in memory is parsed and takes many times its bytes, and those that are
 /// deleted first would stay there until the last one is.
-async fn targets(state: &State, kind: &Kind, filter: &Filter, form: Form) -> (Vec<Target>, usize) {
-    let (objects, _) = read::matching(state, kind, filter).await;
+fn targets(objects: &[(String, Arc<Object>)], form: Form) -> (Vec<Target>, usize) {
     let mut answer = 0;
-    let keep = |(key, object): (String, Arc<Object>)| {
-        answer += negotiate::estimate(form, std::slice::from_ref(&object)) + MARK;
-        Target { key, uid: meta::uid(&object.value).to_string() }
+    let keep = |(key, object): &(String, Arc<Object>)| {
+        answer += negotiate::estimate(form, std::slice::from_ref(object)) + MARK;
+        Target { key: key.clone(), uid: meta::uid(&object.value).to_string() }
     };
-    let all: Vec<Target> = objects.into_iter().map(keep).collect();
+    let all: Vec<Target> = objects.iter().map(keep).collect();
     (all, answer)
 }
 
@@ -606,7 +611,8 @@ mod tests {
         let kind = kinds::stored("configmaps").unwrap();
         let filter = Filter { namespace: "default".into(), ..Filter::default() };
         server.state.fresh().await.unwrap();
-        let (listed, _) = targets(&server.state, kind, &filter, Form::Object).await;
+        let page = read::page_of_now(&server.state, kind, &filter, "", 0).await;
+        let (listed, _) = targets(&page.objects, Form::Object);
         assert_eq!(ask(server, "DELETE", &format!("{MAPS}/a"), json!({})).await.0, 200);
         let (info, query, headers) = Default::default();
         let user = User::new("admin", &["system:masters"]);

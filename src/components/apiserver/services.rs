@@ -219,6 +219,11 @@ fn used(state: &State) -> (HashSet<String>, HashSet<i64>) {
     (ips, ports)
 }
 
+/// Is it an address of the range that a Service can have? The first and the last one are not.
+fn is_host_of(range: &Cidr, ip: Ipv4Addr) -> bool {
+    range.contains(ip) && ip != range.nth(0) && ip != range.nth(range.size() - 1)
+}
+
 fn cluster_ip(state: &State, service: &mut Value, errors: &mut Errors) {
     let mut ip = text(service, "spec.clusterIP").to_string();
     if ip.is_empty() {
@@ -240,7 +245,7 @@ fn cluster_ip(state: &State, service: &mut Value, errors: &mut Errors) {
         }
     } else if ip != "None" {
         match ip.parse::<IpAddr>() {
-            Ok(IpAddr::V4(v4)) if state.service_cidr.contains(v4) => {}
+            Ok(IpAddr::V4(v4)) if is_host_of(&state.service_cidr, v4) => {}
             Ok(_) => {
                 let why = format!(
                     "failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}",

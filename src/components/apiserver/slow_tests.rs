@@ -38,6 +38,29 @@ async fn told(body: &mut Body, last: &str) -> Vec<String> {
     seen
 }
 
+/// A server that has begun to serve knows of nothing until it has read its store. A reflector that
+/// lists with version 0 would take that for the end of all objects.
+#[tokio::test]
+async fn a_server_that_has_not_read_its_store_does_not_say_that_there_is_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
+    let first = testing::start_on(dir.path(), std::sync::Arc::new(kv.clone())).await;
+    let admin = User::new("admin", &[MASTERS]);
+    let map = json!({"metadata": {"name": "m"}}).to_string();
+    assert_eq!(first.server.call(request("POST", MAPS, map), admin.clone()).await.status(), 201);
+    let store = Gated::new(kv);
+    store.reads.send_replace(false);
+    let begun = testing::begin_at(dir.path(), store.clone(), "127.0.0.1:0".parse().unwrap()).await;
+    let path = format!("{MAPS}?resourceVersion=0");
+    let list = begun.server.call(request("GET", &path, String::new()), admin);
+    tokio::pin!(list);
+    assert!(futures::poll!(list.as_mut()).is_pending());
+    store.reads.send_replace(true);
+    let list = list.await.into_body().collect().await.unwrap().to_bytes();
+    let list: Value = serde_json::from_slice(&list).unwrap();
+    assert_eq!(list["items"][0]["metadata"]["name"], "m", "{list}");
+}
+
 /// A client opens a watch and never reads: writers and other watchers go on, its own watch ends,
 /// and it finds everything by listing again.
 #[tokio::test]

@@ -258,7 +258,15 @@ pub async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<Answer,
     let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
     let kind = kinds::find("", "v1", "ServiceAccount")
         .ok_or_else(|| Status::internal("service accounts are not served"))?;
+    check_account(&request, &namespace, &name)?;
     let account = state.get(kind, &namespace, &name).await?;
+    let (told, uid) = (meta::uid(&request), meta::uid(&account.value));
+    if !told.is_empty() && told != uid {
+        let why = format!(
+            "the UID in the token request ({told}) does not match the UID of the service account ({uid})"
+        );
+        return Err(Status::conflict("authentication.k8s.io", "TokenRequest", &name, &why));
+    }
     let seconds = int(&request, "spec.expirationSeconds").unwrap_or(3600);
     let mut errors = Errors::default();
     if seconds < 600 {
@@ -284,7 +292,7 @@ pub async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<Answer,
     }
     let mut own =
         json!({"namespace": namespace, "serviceaccount": {"name": name, "uid": meta::uid(&account.value)}});
-    bound_object(state, &request, &namespace, &mut own)?;
+    bound_object(state, &request, (&namespace, &name), &mut own)?;
     let now = clock::now();
     let expires = now + Duration::from_secs(seconds as u64);
     let claims = json!({"iss": ISSUER, "aud": audiences, "sub": format!("system:serviceaccount:{namespace}:{name}"),
@@ -303,14 +311,40 @@ pub async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<Answer,
     Ok(json(201, &request))
 }
 
-/// A token may be bound to a pod, secret or node, and dies with it.
-fn bound_object(state: &State, request: &Value, namespace: &str, own: &mut Value) -> Result<(), Status> {
+/// A request for a token may name its account again, and no other.
+fn check_account(request: &Value, namespace: &str, name: &str) -> Result<(), Status> {
+    let mut errors = Errors::default();
+    for (field, wanted) in [("name", name), ("namespace", namespace)] {
+        let path = format!("metadata.{field}");
+        let said = text(request, &path);
+        if !said.is_empty() && said != wanted {
+            errors.invalid_text(path, said, &format!("must match the service account {field} if specified"));
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Status::invalid("authentication.k8s.io", "TokenRequest", name, &errors)),
+    }
+}
+
+/// A token may be bound to a pod of its account, a secret or a node, and dies with it.
+fn bound_object(
+    state: &State,
+    request: &Value,
+    (namespace, account): (&str, &str),
+    own: &mut Value,
+) -> Result<(), Status> {
     let bound = at(request, "spec.boundObjectRef");
     if bound.is_null() {
         return Ok(());
     }
-    let (kind, name) = (text(bound, "kind"), text(bound, "name"));
+    let (version, kind, name) = (text(bound, "apiVersion"), text(bound, "kind"), text(bound, "name"));
     let (resource, key, field) = match kind {
+        _ if version.contains('/') => {
+            return Err(Status::bad_request(format!(
+                "cannot bind token to object of type {version}, Kind={kind}"
+            )));
+        }
         "Pod" => ("pods", format!("{namespace}/{name}"), "pod"),
         "Secret" => ("secrets", format!("{namespace}/{name}"), "secret"),
         "Node" => ("nodes", name.to_string(), "node"),
@@ -321,6 +355,11 @@ fn bound_object(state: &State, request: &Value, namespace: &str, own: &mut Value
         }
     };
     let found = state.cache.get(resource, &key).ok_or_else(|| Status::not_found("", resource, name))?;
+    if kind == "Pod" && text(&found.value, "spec.serviceAccountName") != account {
+        return Err(Status::bad_request(format!(
+            "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+        )));
+    }
     let uid = text(bound, "uid");
     if !uid.is_empty() && uid != meta::uid(&found.value) {
         let why = format!(
@@ -329,10 +368,14 @@ fn bound_object(state: &State, request: &Value, namespace: &str, own: &mut Value
         return Err(Status::conflict("", resource, name, &why));
     }
     value::put(own, field, json!({"name": name, "uid": meta::uid(&found.value)}));
-    if kind == "Pod"
-        && let Some(node) = state.cache.get("nodes", text(&found.value, "spec.nodeName"))
-    {
-        value::put(own, "node", json!({"name": meta::name(&node.value), "uid": meta::uid(&node.value)}));
+    let on = text(&found.value, "spec.nodeName");
+    if kind == "Pod" && !on.is_empty() {
+        // Of a node that is gone the name is told.
+        let node = match state.cache.get("nodes", on) {
+            Some(node) => json!({"name": on, "uid": meta::uid(&node.value)}),
+            None => json!({"name": on}),
+        };
+        value::put(own, "node", node);
     }
     Ok(())
 }

@@ -81,6 +81,13 @@ pub async fn start_on(dir: &Path, kv: Arc<dyn Storage>) -> Fixture {
 
 /// The same at this address.
 pub async fn start_at(dir: &Path, kv: Arc<dyn Storage>, on: SocketAddr) -> Fixture {
+    let begun = begin_at(dir, kv, on).await;
+    begun.server.ready().await;
+    begun
+}
+
+/// A server that serves, and may not have read its store yet.
+pub async fn begin_at(dir: &Path, kv: Arc<dyn Storage>, on: SocketAddr) -> Fixture {
     let ca = Ca::load_or_create(dir, "kubernetes").unwrap();
     let identity = ca.issue(&Subject::server("kube-apiserver", &["localhost", "127.0.0.1"])).unwrap();
     let (tls, clients) = asking_server_config(&identity, ca.pem()).unwrap();
@@ -103,7 +110,6 @@ pub async fn start_at(dir: &Path, kv: Arc<dyn Storage>, on: SocketAddr) -> Fixtu
         dial: client::direct(),
         advertise: address,
     });
-    server.ready().await;
     let serving = server.clone();
     tokio::spawn(async move { serving.serve(listener, CancellationToken::new()).await });
     let kubeconfig = kubeconfig(&address.to_string(), ca.pem(), &admin.cert_pem, &admin.key_pem);

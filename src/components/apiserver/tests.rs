@@ -962,6 +962,111 @@ async fn an_aggregation_rule_and_a_label_give_no_more_than_their_writer_has() {
     assert_eq!(code, 200, "{status}");
 }
 
+#[tokio::test]
+async fn a_collection_is_deleted_page_by_page() {
+    let api = Api::new().await;
+    let names = |list: &Value| -> Vec<String> {
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        items.iter().map(|o| o["metadata"]["name"].as_str().unwrap_or_default().into()).collect()
+    };
+    for name in ["a", "b", "c"] {
+        assert_eq!(api.post(CM, json!({"metadata": {"name": name}})).await.0, 201);
+    }
+    let (code, first) = api.delete(&format!("{CM}?limit=2"), json!({})).await;
+    assert_eq!((code, names(&first)), (200, vec!["a".into(), "b".into()]), "{first}");
+    let token = first["metadata"]["continue"].as_str().expect("more are left").to_string();
+    assert_eq!(names(&api.get(CM).await.1), ["c"]);
+    // What has come meanwhile lies before the next page.
+    assert_eq!(api.post(CM, json!({"metadata": {"name": "a"}})).await.0, 201);
+    let (code, second) = api.delete(&format!("{CM}?limit=2&continue={token}"), json!({})).await;
+    assert_eq!(
+        (code, names(&second), &second["metadata"]["continue"]),
+        (200, vec!["c".into()], &Value::Null)
+    );
+    assert_eq!(names(&api.get(CM).await.1), ["a"]);
+    assert_eq!(api.delete(&format!("{CM}?continue=x"), json!({})).await.0, 400);
+}
+
+/// It would be refused in every later write of the object.
+#[tokio::test]
+async fn a_status_brings_no_annotation_that_is_none() {
+    let api = Api::new().await;
+    let path = "/api/v1/namespaces/default/services";
+    let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
+    assert_eq!(api.post(path, service).await.0, 201);
+    let with = |key: &str| json!({"metadata": {"annotations": {key: "x"}}});
+    let (code, told) = api.patch(&format!("{path}/s/status"), with("not a key!")).await;
+    assert_eq!(code, 422, "{told}");
+    assert_eq!(api.patch(&format!("{path}/s/status"), with("a.b/c")).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_token_is_bound_to_a_pod_of_its_own_account() {
+    let api = Api::new().await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    assert_eq!(api.post(accounts, json!({"metadata": {"name": "other"}})).await.0, 201);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"serviceAccountName": "other", "nodeName": "gone",
+        "containers": [{"name": "c", "image": "i"}]}});
+    assert_eq!(api.post("/api/v1/namespaces/default/pods", pod).await.0, 201);
+    let ask = async |account: &str, metadata: Value, version: &str| {
+        let bound = json!({"kind": "Pod", "apiVersion": version, "name": "p"});
+        let request = json!({"metadata": metadata, "spec": {"boundObjectRef": bound}});
+        api.post(&format!("{accounts}/{account}/token"), request).await
+    };
+    let (code, token) = ask("other", json!({}), "v1").await;
+    assert_eq!(code, 201, "{token}");
+    let (code, told) = ask("default", json!({}), "v1").await;
+    assert_eq!(code, 400, "{told}");
+    assert!(told["message"].as_str().unwrap().contains("different serviceaccount name"), "{told}");
+    assert_eq!(ask("other", json!({}), "apps/v1").await.0, 400);
+    assert_eq!(ask("other", json!({"name": "default"}), "v1").await.0, 422);
+    assert_eq!(ask("other", json!({"uid": "of-an-earlier-one"}), "v1").await.0, 409);
+}
+
+#[tokio::test]
+async fn a_write_that_means_an_object_that_is_gone_makes_no_other() {
+    let api = Api::new().await;
+    let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "uid": "gone"}});
+    let apply = |body: &Value| {
+        request("PATCH", &format!("{CM}/m?fieldManager=e"), "application/apply-patch+yaml", body.to_string())
+    };
+    let (code, told) = api.send(admin(), apply(&body)).await;
+    assert_eq!(code, 409, "{told}");
+    let lease = json!({"metadata": {"name": "l", "uid": "gone"}, "spec": {}});
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+    assert_eq!(api.put(&format!("{leases}/l"), lease).await.0, 409);
+}
+
+#[tokio::test]
+async fn a_resource_version_of_zero_is_none() {
+    let api = Api::new().await;
+    let map = json!({"metadata": {"name": "m", "resourceVersion": "0"}, "data": {"a": "1"}});
+    let (code, made) = api.post(CM, map.clone()).await;
+    assert_eq!(code, 201, "{made}");
+    let mut next = map;
+    next["data"]["a"] = "2".into();
+    let (code, stored) = api.put(&format!("{CM}/m"), next).await;
+    assert_eq!((code, &stored["data"]["a"]), (200, &json!("2")), "{stored}");
+}
+
+#[tokio::test]
+async fn the_first_and_the_last_address_of_the_range_are_no_services() {
+    let api = Api::new().await;
+    let with = |ip: String| json!({"metadata": {"generateName": "s-"}, "spec": {"clusterIP": ip, "ports": [{"port": 80}]}});
+    let (first, last) = ("10.96.0.0", "10.111.255.255");
+    for (ip, code) in [(first, 422), (last, 422), ("10.111.255.254", 201)] {
+        let (told, answer) = api.post("/api/v1/namespaces/default/services", with(ip.into())).await;
+        assert_eq!(told, code, "{ip}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_eviction_of_the_older_version_is_one() {
+    let api = Api::new().await;
+    let eviction = json!({"apiVersion": "policy/v1beta1", "kind": "Eviction", "metadata": {"name": "p", "namespace": "default"}});
+    assert_eq!(api.post("/api/v1/namespaces/default/pods/p/eviction", eviction).await.0, 404, "of the pod");
+}
+
 /// A label in a status that is applied is not stored, so its manager does not own it either, and
 /// the one who sets it has no conflict.
 #[tokio::test]

@@ -70,6 +70,7 @@ pub async fn watch(
     if initial == Some(true) {
         super::read::reach(state, number).await?;
     }
+    super::read::filled(state).await?;
     let after = if with_objects {
         None
     } else if number == 0 {

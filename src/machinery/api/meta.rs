@@ -17,6 +17,14 @@ pub fn uid(object: &Value) -> &str {
 pub fn resource_version(object: &Value) -> &str {
     value::text(object, "metadata.resourceVersion")
 }
+/// The resourceVersion that the object is to have for a write to be done; empty if none is asked
+/// for. `0` asks for none, as Go's zero value.
+pub fn locked_version(object: &Value) -> &str {
+    match resource_version(object) {
+        "0" => "",
+        version => version,
+    }
+}
 pub fn generation(object: &Value) -> i64 {
     value::int(object, "metadata.generation").unwrap_or(0)
 }

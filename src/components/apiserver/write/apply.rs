@@ -102,6 +102,7 @@ pub async fn applied(
             Err(status)
                 if status.reason == "NotFound" && part == Part::Main && ctx.info.subresource.is_empty() =>
             {
+                super::update::no_uid_of_the_gone(stored, applied)?;
                 let object = managed::apply(shape, &Value::Null, applied, manager).object;
                 match create_object(state, ctx, stored, object).await {
                     Err(status) if status.reason == "AlreadyExists" => {}

@@ -36,9 +36,10 @@ pub async fn create_object(
     let kind = stored_kind(kind);
     ctx.name(meta::name(&object));
     place(ctx, kind, &mut object)?;
-    if !meta::resource_version(&object).is_empty() {
+    if !meta::locked_version(&object).is_empty() {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
     }
+    value::remove(&mut object, "metadata.resourceVersion");
     fill_metadata(state, kind, &mut object);
     if ctx.dry_run || admission::place(state, kind, &object).is_err() {
         state.fresh().await?; // what this server remembers says no, and may be old

@@ -49,7 +49,7 @@ pub async fn update(
     }
     if stored.needs_version
         && part == Part::Main
-        && meta::resource_version(&new).is_empty()
+        && meta::locked_version(&new).is_empty()
         && state.get(stored, meta::namespace(&new), &name).await.is_ok()
     {
         let mut errors = Errors::default();
@@ -58,11 +58,28 @@ pub async fn update(
     }
     match modify(state, ctx, stored, part, &name, |_| Ok(new.clone())).await {
         Err(status) if status.reason == "NotFound" && stored.create_on_update && part == Part::Main => {
+            no_uid_of_the_gone(stored, &new)?;
             value::remove(&mut new, "metadata.resourceVersion");
             let made = create_object(state, ctx, stored, new).await?;
             Ok(negotiate::one(201, kind, form, &made))
         }
         done => Ok(negotiate::one(200, kind, form, &*done?)),
+    }
+}
+
+/// A write that names the uid of an object that is not there means that one, and makes no other.
+///
+/// # Errors
+/// 409 if it names one.
+pub fn no_uid_of_the_gone(kind: &Kind, object: &Value) -> Result<(), Status> {
+    match meta::uid(object) {
+        "" => Ok(()),
+        uid => {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            Err(Status::conflict(kind.group, kind.plural, meta::name(object), &why))
+        }
     }
 }
 
@@ -140,7 +157,7 @@ impl Edit<'_> {
     ) -> Result<Tried, Status> {
         let Edit { state, ctx, kind, part, name } = *self;
         let mut new = change(&old.value)?;
-        let told = meta::resource_version(&new);
+        let told = meta::locked_version(&new);
         let locked = !told.is_empty();
         if locked && told != meta::resource_version(&old.value) {
             return Err(Status::stale(kind.group, kind.plural, name));
@@ -166,6 +183,7 @@ impl Edit<'_> {
             }
             Part::Status => {
                 let mut errors = validate::schema(kind, &new, Some(&old.value));
+                validate::annotations_update(&new, &old.value, &mut errors);
                 (kind.validate_status_update)(&new, &old.value, &mut errors);
                 errors
             }
