@@ -78,7 +78,7 @@ pub struct Listing {
 }
 
 /// What was asked for, before any object is fetched.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Asked {
     /// Objects by name or from files, and why documents of the files could not be read: the others
     /// are worked on all the same.
@@ -179,6 +179,24 @@ fn joined(args: &[String]) -> Vec<String> {
         }
     }
     out
+}
+
+/// Records whether the user's words name one object, however many are found: a selector means
+/// several, also where one matches. (`IntoSingleItemImplied` of kubectl's builder.)
+pub fn means_one(ctx: &Ctx, args: &[String]) -> bool {
+    if ctx.names_files() {
+        let files = ctx.flags.list("filename");
+        return match files.as_slice() {
+            [] => true,
+            [file] => file != "-" && !ctx.path(file).is_dir(),
+            _ => false,
+        };
+    }
+    match joined(args).as_slice() {
+        [pair] => pair.contains('/'),
+        [kind, _] => !kind.contains('/'),
+        _ => false,
+    }
 }
 
 /// Reads arguments alone, whatever files are named.

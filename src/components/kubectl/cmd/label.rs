@@ -61,11 +61,18 @@ fn wanted(words: &[String], notes: &Notes) -> Result<Wanted, Fail> {
             None => return text(format!("unknown {} spec: {word}", notes.one)),
         }
     }
-    if let Some((key, _)) = wanted.set.iter().find(|(k, _)| wanted.remove.contains(k)) {
+    let both: Vec<&str> = wanted
+        .remove
+        .iter()
+        .filter(|key| wanted.set.iter().any(|(k, _)| k == *key))
+        .map(String::as_str)
+        .collect();
+    if !both.is_empty() {
         return text(match notes.field {
             "labels" => "can not both modify and remove a label in the same command".to_string(),
             _ => format!(
-                "can not both modify and remove the following annotation(s) in the same command: {key}"
+                "can not both modify and remove the following annotation(s) in the same command: {}",
+                both.join(", ")
             ),
         });
     }
@@ -95,33 +102,68 @@ async fn change(ctx: &Ctx, notes: Notes) -> Result<(), Fail> {
         return text(format!("at least one {} update is required", notes.one));
     }
     let wanted = wanted(words, &notes)?;
-    if ctx.flags.is("all") && !ctx.flags.text("selector").is_empty() {
-        return text("cannot set --all and --selector at the same time");
+    if list && !ctx.flags.text("output").is_empty() {
+        return text("--list and --output may not be specified together");
+    }
+    for selector in ["selector", "field-selector"] {
+        if ctx.flags.is("all") && !ctx.flags.text(selector).is_empty() {
+            return text(format!("cannot set --all and --{selector} at the same time"));
+        }
     }
     let options = Options { all_namespaces: ctx.flags.is("all-namespaces"), ..Options::default() };
     let (infos, mut failures) = builder::local_or_there(ctx, objects, options).await?;
-    let many = infos.len() > 1;
+    let single = builder::means_one(ctx, objects);
+    if !ctx.flags.text("resource-version").is_empty() && (!single || infos.len() > 1) {
+        return text("--resource-version may only be used with a single resource");
+    }
     for mut info in infos {
         match one(ctx, &mut info, &wanted, &notes, dry_run).await {
-            Ok(_) if list => {
-                if many {
-                    ctx.line(format!(
-                        "Listing {} for {}.{}/{}:",
-                        notes.field, info.resource.kind, info.resource.group, info.name
-                    ));
-                }
-                let mut pairs: Vec<String> = value::pairs(&info.object, &format!("metadata.{}", notes.field))
-                    .map(|(k, v)| format!("{}{k}={v}", if many { " " } else { "" }))
-                    .collect();
-                pairs.sort();
-                pairs.iter().for_each(|p| ctx.line(p));
-            }
+            Ok(_) if list => show(ctx, &info, &notes, single),
             Ok(operation) => teller.tell(ctx, &info.object, operation, true)?,
-            Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
+            Err(fail @ (Fail::Api(_) | Fail::Text(_) | Fail::Many(_))) => failures.push(fail),
             Err(other) => return Err(other),
         }
     }
     Fail::join(failures)
+}
+
+/// `--list`
+fn show(ctx: &Ctx, info: &Info, notes: &Notes, single: bool) {
+    if !single {
+        let (kind, group) = (&info.resource.kind, &info.resource.group);
+        ctx.line(format!("Listing {} for {kind}.{group}/{}:", notes.field, info.name));
+    }
+    let indent = if single { "" } else { " " };
+    let mut pairs: Vec<String> = value::pairs(&info.object, &format!("metadata.{}", notes.field))
+        .map(|(k, v)| format!("{indent}{k}={v}"))
+        .collect();
+    pairs.sort();
+    pairs.iter().for_each(|p| ctx.line(p));
+}
+
+/// Every note of that key with another value, which only `--overwrite` changes.
+fn taken(there: &Map<String, Value>, wanted: &Wanted, notes: &Notes) -> Result<(), Fail> {
+    let taken: Vec<String> = wanted
+        .set
+        .iter()
+        // The cause of a change is about the last change only.
+        .filter(|(key, _)| notes.field == "labels" || key != "kubernetes.io/change-cause")
+        .filter_map(|(key, given)| {
+            let old = there.get(key).and_then(Value::as_str).filter(|old| old != given)?;
+            Some(format!("'{key}' already has a value ({old})"))
+        })
+        .collect();
+    if notes.field == "labels" {
+        let each = taken.iter().map(|one| Fail::Text(format!("{one}, and --overwrite is false")));
+        return Fail::join(each.collect());
+    }
+    match taken.is_empty() {
+        true => Ok(()),
+        false => text(format!(
+            "--overwrite is false but found the following declared annotation(s): {}",
+            taken.join("; ")
+        )),
+    }
 }
 
 async fn one(
@@ -134,29 +176,17 @@ async fn one(
     let path = format!("metadata.{}", notes.field);
     let there: Map<String, Value> = value::map(&info.object, &path).cloned().unwrap_or_default();
     if !ctx.flags.is("overwrite") {
-        let mut taken: Vec<String> = vec![];
-        for (key, given) in &wanted.set {
-            if let Some(old) = there.get(key).and_then(Value::as_str).filter(|old| old != given) {
-                taken.push(format!("'{key}' already has a value ({old})"));
-            }
-        }
-        if let Some(first) = taken.first() {
-            return text(match notes.field {
-                "labels" => format!("{first}, and --overwrite is false"),
-                _ => format!(
-                    "--overwrite is false but found the following declared annotation(s): {}",
-                    taken.join("; ")
-                ),
-            });
-        }
+        taken(&there, wanted, notes)?;
     }
+    // What is only listed is never written, whatever changes stand beside `--list`.
+    let here = dry_run == DryRun::Client || ctx.flags.is("local") || ctx.flags.is("list");
     let mut patch = Map::new();
     let mut removed = 0;
     for key in &wanted.remove {
         if there.contains_key(key) {
             removed += 1;
             patch.insert(key.clone(), Value::Null);
-        } else if notes.field == "labels" {
+        } else if notes.field == "labels" && !here {
             ctx.line(format!("label {} not found.", quote(key)));
         }
     }
@@ -178,10 +208,7 @@ async fn one(
     if !version.is_empty() {
         value::put(&mut body, "metadata.resourceVersion", version);
     }
-    if dry_run == DryRun::Client
-        || ctx.flags.is("local")
-        || ctx.flags.is("list") && wanted.set.is_empty() && wanted.remove.is_empty()
-    {
+    if here {
         api::patch::merge(&mut info.object, &body);
     } else if changes || !version.is_empty() {
         let manager = match ctx.flags.text("field-manager") {
@@ -198,4 +225,73 @@ async fn one(
         "labels" if !changes && !made => "not labeled",
         _ => notes.done,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, at, config_map};
+    use serde_json::json;
+
+    async fn with(names: &[&str]) -> Server {
+        let server = Server::start().await;
+        for name in names {
+            server.hold(&at(name), config_map(name, json!({"x": "1", "y": "1"})));
+        }
+        server
+    }
+
+    fn writes(server: &Server) -> usize {
+        server.asked().iter().filter(|a| a.method != "GET").count()
+    }
+
+    #[tokio::test]
+    async fn a_list_shows_changes_and_writes_none() {
+        let server = with(&["a"]).await;
+        let said = server.kubectl(&["label", "cm", "a", "b=c", "y-", "z-", "--list"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "b=c\nx=1\n"), "{said:?}");
+        let said = server.kubectl(&["annotate", "cm", "a", "b=c", "--list"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "b=c\n"), "{said:?}");
+        // One object that a selector found is named; one that the user named is not.
+        let said = server.kubectl(&["label", "cm", "-l", "x", "--list"]).await;
+        assert_eq!(said.out, "Listing labels for ConfigMap./a:\n x=1\n y=1\n", "{said:?}");
+        let said = server.kubectl(&["label", "cm", "a", "--list", "-o", "json"]).await;
+        assert!(said.err.contains("--list and --output may not be specified together"), "{said:?}");
+        assert_eq!((said.code, writes(&server)), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn one_version_is_for_one_object() {
+        let server = with(&["a", "b"]).await;
+        for verb in ["label", "annotate"] {
+            for objects in
+                [&["cm", "a", "b"][..], &["cm/a", "cm/b"], &["cm", "a", "missing"], &["cm", "--all"]]
+            {
+                let args = [&[verb], objects, &["n=1", "--resource-version=1"]].concat();
+                let said = server.kubectl(&args).await;
+                let told = "error: --resource-version may only be used with a single resource\n";
+                assert_eq!((said.code, said.err.as_str(), writes(&server)), (1, told, 0), "{args:?}");
+            }
+        }
+        let said = server.kubectl(&["label", "cm", "a", "n=1", "--resource-version=1"]).await;
+        assert_eq!((said.code, writes(&server)), (0, 1), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn every_conflict_is_told_and_a_cause_is_none() {
+        let server = with(&["a"]).await;
+        let said = server.kubectl(&["label", "cm", "a", "x=2", "y=2"]).await;
+        let told = "'x' already has a value (1), and --overwrite is false\n\
+                    'y' already has a value (1), and --overwrite is false\n";
+        assert_eq!((said.code, said.err.as_str()), (1, told), "{said:?}");
+        for cause in ["first", "second"] {
+            let said = server
+                .kubectl(&["annotate", "cm", "a", &format!("kubernetes.io/change-cause={cause}")])
+                .await;
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+        assert_eq!(
+            server.object(&at("a")).unwrap()["metadata"]["annotations"]["kubernetes.io/change-cause"],
+            "second"
+        );
+    }
 }
