@@ -1,12 +1,18 @@
 //! scale: a new number of replicas.
 
 use super::common::{DryRun, Teller};
-use crate::builder::{self, Options};
+use crate::builder::{self, Info, Options};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
+use crate::gostr::quote;
 use crate::wire::api::MERGE_PATCH;
 use api::value;
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long it is tried again after writes of others, and the pause before each attempt.
+const CONFLICTS_WITHIN: Duration = Duration::from_secs(5 * 60);
+const AGAIN: Duration = Duration::from_secs(1);
 
 pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let replicas = ctx.flags.int("replicas");
@@ -20,49 +26,35 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let asked = builder::ask(ctx, &ctx.args, Options::default()).await?;
-    let (infos, mut failures) = builder::objects(ctx, asked).await?;
-    if infos.is_empty() {
-        let refused = Fail::join(failures).err().map_or(String::new(), |f| format!(" {}", f.message()));
-        return text(format!("no objects passed to scale{refused}"));
-    }
+    let (infos, failures) = builder::objects(ctx, asked).await?;
     let version = ctx.flags.text("resource-version");
+    if !version.is_empty() && infos.len() > 1 {
+        return text("cannot use --resource-version with multiple resources");
+    }
+    if infos.is_empty() {
+        Fail::join(failures)?;
+        return text("no objects passed to scale");
+    }
+    // The first object that cannot be scaled ends the command, as in kubectl.
     for mut info in infos {
-        let path = format!("{}/scale", info.path());
-        let mut query = vec![];
-        dry_run.query(&mut query);
         if dry_run == DryRun::Client {
             teller.tell(ctx, &info.object, "scaled", true)?;
             continue;
         }
-        let api = ctx.api().await?;
-        let outcome = if current >= 0 || !version.is_empty() {
-            let mut scale = api.get(&path, &[]).await?;
-            let now = value::int(&scale, "spec.replicas").unwrap_or(0);
-            if current >= 0 && now != current {
-                failures.push(Fail::Text(format!("Expected replicas to be {current}, was {now}")));
-                continue;
+        let path = format!("{}/scale", info.path());
+        let deadline = Instant::now() + CONFLICTS_WITHIN;
+        while let Err(fail) = once(ctx, &path, (current, version), replicas, dry_run).await {
+            if !is_conflict(&fail) {
+                return Err(fail);
             }
-            let there = value::text(&scale, "metadata.resourceVersion").to_string();
-            if !version.is_empty() && there != version {
-                failures.push(Fail::Text(format!("Expected resource version to be {version}, was {there}")));
-                continue;
+            if Instant::now() + AGAIN >= deadline {
+                return text("context deadline exceeded");
             }
-            value::put(&mut scale, "spec.replicas", replicas);
-            api.put(&path, &query, &scale).await
-        } else {
-            let patch = format!("{{\"spec\":{{\"replicas\":{replicas}}}}}");
-            api.patch(&path, &query, MERGE_PATCH, patch.into()).await
-        };
-        if let Err(fail) = outcome {
-            match fail {
-                Fail::Api(_) => failures.push(fail),
-                other => return Err(other),
-            }
-            continue;
+            tokio::time::sleep(AGAIN).await;
         }
         let limit = ctx.flags.duration("timeout");
         if !limit.is_zero() && dry_run == DryRun::No {
-            reached(ctx, &path, replicas, limit).await?;
+            reached(ctx, &info, replicas, limit).await?;
         }
         if !ctx.flags.text("output").is_empty() {
             info.fetch(ctx).await?;
@@ -72,18 +64,110 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
+/// Somebody else wrote the object between our reading and our writing.
+fn is_conflict(fail: &Fail) -> bool {
+    matches!(fail, Fail::Api(refusal) if refusal.reason == "Conflict")
+}
+
+/// Sets the number of replicas, with conditions (how many there have to be, which version) only
+/// after a look at what is there.
+async fn once(
+    ctx: &Ctx,
+    path: &str,
+    (current, version): (i64, &str),
+    replicas: i64,
+    dry_run: DryRun,
+) -> Result<(), Fail> {
+    let mut query = vec![];
+    dry_run.query(&mut query);
+    let api = ctx.api().await?;
+    if current < 0 && version.is_empty() {
+        let patch = format!("{{\"spec\":{{\"replicas\":{replicas}}}}}");
+        return api.patch(path, &query, MERGE_PATCH, patch.into()).await.map(drop);
+    }
+    let mut scale = api.get(path, &[]).await?;
+    let now = value::int(&scale, "spec.replicas").unwrap_or(0);
+    if current >= 0 && now != current {
+        return text(format!("Expected replicas to be {current}, was {now}"));
+    }
+    let there = value::text(&scale, "metadata.resourceVersion");
+    if !version.is_empty() && there != version {
+        return text(format!("Expected resource version to be {version}, was {there}"));
+    }
+    value::put(&mut scale, "spec.replicas", replicas);
+    api.put(path, &query, &scale).await.map(drop)
+}
+
 /// Asks until as many replicas run as are wanted.
-async fn reached(ctx: &Ctx, path: &str, replicas: i64, limit: Duration) -> Result<(), Fail> {
-    let deadline = tokio::time::Instant::now() + limit;
+async fn reached(ctx: &Ctx, info: &Info, replicas: i64, limit: Duration) -> Result<(), Fail> {
+    let path = format!("{}/scale", info.path());
+    let deadline = Instant::now() + limit;
     loop {
-        let scale = ctx.api().await?.get(path, &[]).await?;
+        let scale = ctx.api().await?.get(&path, &[]).await?;
         let (wanted, there) = (value::int(&scale, "spec.replicas"), value::int(&scale, "status.replicas"));
         if wanted.unwrap_or(0) != replicas || wanted.unwrap_or(0) == there.unwrap_or(0) {
             return Ok(());
         }
-        if tokio::time::Instant::now() >= deadline {
-            return text("timed out waiting for the condition");
+        if Instant::now() >= deadline {
+            return text(format!("timed out waiting for {} to be synced", quote(&info.name)));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Asked, Server, refusal};
+    use serde_json::{Value, json};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    const AT: &str = "/apis/apps/v1/namespaces/default/deployments";
+
+    async fn with(rule: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Server {
+        let server = Server::start_with(rule).await;
+        for name in ["a", "b"] {
+            let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": name, "namespace": "default"}, "spec": {"replicas": 1}});
+            server.hold(&format!("{AT}/{name}"), object);
+            server.hold(
+                &format!("{AT}/{name}/scale"),
+                json!({"kind": "Scale", "metadata": {}, "spec": {"replicas": 1}}),
+            );
+        }
+        server
+    }
+
+    fn writes(server: &Server) -> usize {
+        server.asked().iter().filter(|a| a.method != "GET").count()
+    }
+
+    #[tokio::test]
+    async fn a_conflict_is_tried_again() {
+        let times = AtomicU32::new(0);
+        let server = with(move |asked| {
+            let first = asked.method == "PUT" && times.fetch_add(1, Ordering::SeqCst) == 0;
+            first.then(|| refusal(409, "Conflict", "the object has been modified"))
+        })
+        .await;
+        let said = server.kubectl(&["scale", "deploy", "a", "--replicas=3", "--current-replicas=1"]).await;
+        assert_eq!((said.code, writes(&server)), (0, 2), "{said:?}");
+        assert_eq!(server.object(&format!("{AT}/a/scale")).unwrap()["spec"]["replicas"], 3);
+    }
+
+    #[tokio::test]
+    async fn the_first_failure_ends_the_command() {
+        let server = with(|_| None).await;
+        let args = ["scale", "deploy", "a", "b", "--replicas=3", "--resource-version=1"];
+        let said = server.kubectl(&args).await;
+        let told = "error: cannot use --resource-version with multiple resources\n";
+        assert_eq!((said.code, said.err.as_str(), writes(&server)), (1, told, 0));
+        let said =
+            server.kubectl(&["scale", "deploy", "a", "b", "--replicas=3", "--current-replicas=2"]).await;
+        let told = "error: Expected replicas to be 2, was 1\n";
+        assert_eq!((said.code, said.err.as_str(), writes(&server)), (1, told, 0));
+        let said = server.kubectl(&["scale", "deploy", "missing", "--replicas=3"]).await;
+        assert!(said.code == 1 && said.err.starts_with("Error from server (NotFound): "), "{said:?}");
+        let said = server.kubectl(&["scale", "rs", "--all", "--replicas=3"]).await;
+        assert_eq!(said.err, "error: no objects passed to scale\n");
     }
 }
