@@ -304,8 +304,10 @@ fn filter(pod: &Pod, asks: &Asks, node: &NodeInfo, volumes: &Volumes) -> Vec<Ref
     }
     let lacking = lacking(asks, (node.requested, &node.requested_scalars), node);
     if !lacking.is_empty() {
-        // More than the node could ever give: nobody's leaving would help.
-        let hopeless = !self::lacking(asks, (Amount::default(), &Scalars::new()), node).is_empty();
+        // More than the node could ever give: nobody's leaving would help. Upstream never says that
+        // of the number of pods.
+        let never = self::lacking(asks, (Amount::default(), &Scalars::new()), node);
+        let hopeless = never.iter().any(|resource| resource != "pods");
         let reason = |resource: String| match resource.as_str() {
             "pods" => "Too many pods".to_string(),
             resource => format!("Insufficient {resource}"),
@@ -608,6 +610,12 @@ mod tests {
             reasons(&pod, &node_of(serde_json::json!({"cpu": "4", "memory": "8Gi"}))),
             ["Too many pods"]
         );
+        let hopeless = |allocatable| {
+            let node = node_of(allocatable);
+            let decision = decide(&pod, &[node], &Volumes::default(), &Rng::seeded(1));
+            decision.verdicts[0].refused.iter().any(|r| r.final_)
+        };
+        assert!(!hopeless(serde_json::json!({"cpu": "4", "memory": "8Gi"})));
         let huge = node_of(serde_json::json!({"cpu": "4", "memory": "1Ei", "pods": "9"}));
         assert!(reasons(&pod, &huge).is_empty());
     }
