@@ -72,7 +72,7 @@ fn client_version() -> Value {
 }
 
 /// The version whose words the built-in kustomize has.
-const KUSTOMIZE: &str = "v5.6.0";
+const KUSTOMIZE: &str = "v5.7.1";
 
 pub async fn version(ctx: &Ctx) -> Result<(), Fail> {
     let output = ctx.flags.text("output");
