@@ -157,21 +157,51 @@ fn goal(ctx: &Ctx) -> Result<Goal, Fail> {
         return Ok(Goal::Condition(name.into(), status.into()));
     }
     if let Some(rest) = asked.strip_prefix("jsonpath=") {
-        let rest = rest.trim_matches(['\'', '"']);
-        let (path, wanted) = match rest.rfind('}') {
-            Some(end) => match rest[end + 1..].strip_prefix('=') {
-                Some(wanted) => (&rest[..=end], Some(wanted)),
-                None => (rest, None),
-            },
-            None => rest.split_once('=').map_or((rest, None), |(p, w)| (p, Some(w))),
-        };
-        if wanted == Some("") {
-            return text("jsonpath wait has to have a condition value if a '=' is given");
-        }
-        let path = jsonpath::relaxed(path).map_err(Fail::Text)?;
-        return Ok(Goal::Path(path, wanted.map(|w| w.trim_matches(['\'', '"']).to_string())));
+        return path_goal(rest);
     }
     text(format!("unrecognized condition: {}", quote(asked)))
+}
+
+/// `{PATH}` or `{PATH}=VALUE`
+fn path_goal(given: &str) -> Result<Goal, Fail> {
+    let parts = split(given);
+    let (path, wanted) = match parts.as_slice() {
+        [path] => (path, None),
+        [path, wanted] => (path, Some(wanted.trim_matches(QUOTES))),
+        _ => {
+            return text(
+                "jsonpath wait format must be --for=jsonpath='{.status.readyReplicas}'=3 or --for=jsonpath='{.status.readyReplicas}'",
+            );
+        }
+    };
+    let path = path.trim_matches(QUOTES);
+    if path.is_empty() {
+        return text("jsonpath expression cannot be empty");
+    }
+    let path = jsonpath::relaxed(path).map_err(Fail::Text)?;
+    if wanted == Some("") {
+        return text(
+            "jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3",
+        );
+    }
+    Ok(Goal::Path(path, wanted.map(String::from)))
+}
+
+const QUOTES: [char; 2] = ['\'', '"'];
+
+/// Splits at each single `=`. A `==` compares inside of an expression and is kept.
+fn split(given: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut chars = given.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '=' && chars.next_if_eq(&'=').is_none() {
+            parts.push(String::new());
+        } else if let Some(last) = parts.last_mut() {
+            last.push(c);
+            last.extend((c == '=').then_some('='));
+        }
+    }
+    parts
 }
 
 impl Goal {
@@ -218,6 +248,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let asked = builder::ask(ctx, &ctx.args, options).await?;
     let deadline = Instant::now() + limit;
     let (infos, mut failures) = match asked {
+        asked if matches!(goal, Goal::Create) => (created(ctx, &asked, deadline).await?, vec![]),
         Asked::Objects(infos, unread) => (infos, unread),
         lists => builder::objects(ctx, lists).await?,
     };
@@ -238,17 +269,37 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
+/// Asks until all objects that were named are there, or one that a selector means.
+async fn created(ctx: &Ctx, asked: &Asked, deadline: Instant) -> Result<Vec<Info>, Fail> {
+    loop {
+        let (infos, mut failures) = builder::objects(ctx, asked.clone()).await?;
+        if !infos.is_empty() && failures.is_empty() {
+            return Ok(infos);
+        }
+        failures.retain(|fail| !fail.is_not_found());
+        Fail::join(failures)?;
+        if Instant::now() >= deadline {
+            return text("timed out waiting for the condition");
+        }
+        tokio::time::sleep_until(deadline.min(Instant::now() + POLL)).await;
+    }
+}
+
 /// Waits for one object; `Ok(false)`: it was gone before anybody waited, of which nothing is told.
 async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Instant) -> Result<bool, Fail> {
-    if info.object.is_null() && !fetch(ctx, info, goal, deadline).await? {
-        return Ok(false);
+    if info.object.is_null() {
+        match info.fetch(ctx).await {
+            Ok(()) => {}
+            Err(fail) if fail.is_not_found() && matches!(goal, Goal::Delete) => return Ok(false),
+            Err(fail) => return Err(fail),
+        }
     }
     let left = deadline.saturating_duration_since(Instant::now()).max(AT_ONCE);
     let uid = value::text(&info.object, "metadata.uid").to_string();
     let done = |object: &Value| match goal {
         Goal::Delete => Ok(object.is_null() || value::text(object, "metadata.uid") != uid),
         // It may come again.
-        _ if object.is_null() && !matches!(goal, Goal::Create) => Ok(false),
+        _ if object.is_null() => Ok(false),
         goal => goal.met(object),
     };
     // What was just read counts, however short the time.
@@ -256,22 +307,6 @@ async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Instant) -> Resu
         until(ctx, info, left, Away::Fails, done).await?;
     }
     Ok(true)
-}
-
-/// Reads the object; `Ok(false)`: it is not there, and that is what was waited for.
-async fn fetch(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Instant) -> Result<bool, Fail> {
-    loop {
-        match info.fetch(ctx).await {
-            Ok(()) => return Ok(true),
-            Err(fail) if fail.is_not_found() => match goal {
-                Goal::Delete => return Ok(false),
-                Goal::Create if Instant::now() < deadline => tokio::time::sleep(POLL).await,
-                Goal::Create => return text("timed out waiting for the condition"),
-                _ => return Err(fail),
-            },
-            Err(other) => return Err(other),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -302,6 +337,43 @@ mod tests {
         server.hold("/apis/apps/v1/namespaces/default/deployments/web", deployment);
         let said = server.kubectl(&["wait", "--for=condition=Available", "deploy/web"]).await;
         assert!(said.code == 1 && said.err.contains("starting"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn what_a_selector_means_may_be_created_later() {
+        let looks = AtomicU32::new(0);
+        let server = Server::start_with(move |asked| {
+            let first = asked.path.ends_with("/configmaps") && looks.fetch_add(1, Ordering::SeqCst) == 0;
+            first.then(|| (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []})))
+        })
+        .await;
+        server.hold(&at("a"), config_map("a", json!({"app": "x"})));
+        let said = server.kubectl(&["wait", "--for=create", "cm", "-l", "app=x"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a condition met\n"), "{said:?}");
+        let said = server.kubectl(&["wait", "--for=create", "cm/a", "cm/b", "--timeout=0"]).await;
+        let told = "error: timed out waiting for the condition\n";
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", told));
+        let said = server.kubectl(&["wait", "--for=create", "pods", "-l", "app=x", "--timeout=0"]).await;
+        assert_eq!((said.code, said.err.as_str()), (1, told));
+    }
+
+    #[test]
+    fn a_path_is_split_at_a_single_equals_sign() {
+        for (given, parts) in [
+            ("{.a}", &["{.a}"][..]),
+            ("{.a}=b", &["{.a}", "b"]),
+            ("a.b====c===d=", &["a.b====c==", "d", ""]),
+            ("{.c[?(@.type==\"Ready\")].status}=True", &["{.c[?(@.type==\"Ready\")].status}", "True"]),
+            (".c[?(@.type==\"Ready\")].status", &[".c[?(@.type==\"Ready\")].status"]),
+        ] {
+            assert_eq!(super::split(given), parts, "{given}");
+        }
+        let refused = |given: &str| super::path_goal(given).err().map(|fail| fail.message());
+        assert_eq!(refused("{.a}=b"), None);
+        assert_eq!(refused(".c[?(@.type==\"Ready\")].status=True"), None);
+        assert!(refused("{.a}=").unwrap().starts_with("jsonpath wait has to have a value"));
+        assert!(refused("{.a}=b=c").unwrap().starts_with("jsonpath wait format must be"));
+        assert_eq!(refused("").unwrap(), "jsonpath expression cannot be empty");
     }
 
     /// A server on which nothing is ever gone.
