@@ -6,6 +6,7 @@ use crate::builder::{self, Info, Options};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::gostr::quote;
+use crate::wire::paths;
 use api::value;
 use serde_json::{Map, Value, json};
 
@@ -24,7 +25,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
         if dry_run != DryRun::Client {
             let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
             dry_run.query(&mut query);
-            let path = format!("/api/v1/namespaces/{}/services", info.namespace);
+            // Where the user is, also if a file's object is in another namespace.
+            let path = format!("/api/v1/namespaces/{}/services", paths::segment(&ctx.namespace()?.0));
             service = ctx.api().await?.post(&path, &query, &service).await?;
         }
         teller.tell(ctx, &service, "exposed", dry_run != DryRun::Client)?;
@@ -225,5 +227,19 @@ mod tests {
             (&json!("None"), &Value::Null),
             "{said:?}"
         );
+    }
+    #[tokio::test]
+    async fn a_service_is_made_where_the_user_is() {
+        let server = Server::start().await;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "other", "labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        server.hold("/api/v1/namespaces/other/pods/p", pod.clone());
+        let env = crate::Env::default();
+        let said = server.kubectl_in(&["expose", "-f", "-", "--port=80"], &pod.to_string(), env).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(server.object("/api/v1/namespaces/default/services/p").is_some(), "{:?}", server.asked());
+        let said = server.kubectl(&["expose", "pod", "p", "-n", "other", "--port=80"]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(server.object("/api/v1/namespaces/other/services/p").is_some());
     }
 }
