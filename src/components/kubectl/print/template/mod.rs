@@ -7,9 +7,10 @@ mod parse;
 mod run;
 
 use crate::gostr;
-use parse::{block, tokens};
+use parse::{Tokens, block};
 use run::Run;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone)]
 enum Node {
@@ -23,6 +24,8 @@ enum Node {
     With(Option<String>, Pipe, Vec<Node>, Vec<Node>),
     /// key variable, value variable
     Range(Option<String>, Option<String>, Pipe, Vec<Node>, Vec<Node>),
+    /// A template that was defined, with its dot.
+    Call(String, Option<Pipe>),
     Break,
     Continue,
 }
@@ -44,21 +47,22 @@ enum Term {
 pub struct Template {
     source: String,
     nodes: Vec<Node>,
+    defined: BTreeMap<String, Vec<Node>>,
 }
 
 impl Template {
     /// The error is kubectl's.
     pub fn parse(source: &str) -> Result<Template, String> {
-        let mut tokens = tokens(source)?.into_iter().peekable();
+        let mut tokens = Tokens::of(source)?;
         let (nodes, end) = block(&mut tokens, 0)?;
         match end.as_str() {
-            "" => Ok(Template { source: source.into(), nodes }),
+            "" => Ok(Template { source: source.into(), nodes, defined: tokens.defined }),
             end => Err(format!("template: output:1: unexpected {{{{{end}}}}}")),
         }
     }
 
     pub fn print(&self, object: &Value) -> Result<String, String> {
-        let mut run = Run::new(object);
+        let mut run = Run::new(object, &self.defined);
         match run.nodes(&self.nodes, object) {
             Ok(_) => Ok(run.out),
             Err(why) => Err(format!(
@@ -144,5 +148,50 @@ mod tests {
             assert!(told.ends_with("nested more than 100 levels deep"), "{told}");
         }
         assert!(Template::parse("{{nofunc .a}}").err().unwrap().contains("function \"nofunc\" not defined"));
+    }
+    #[test]
+    fn templates_call_each_other_so_often_and_no_more() {
+        let object = json!({"name": "r", "below": [{"name": "a", "below": [{"name": "b"}]}, {"name": "c"}]});
+        for (template, want) in [
+            (
+                "{{define \"x\"}}<{{.name}}>{{end}}{{template \"x\" .}}{{range .below}}{{template \"x\" .}}{{end}}",
+                "<r><a><c>",
+            ),
+            ("{{template \"late\"}}{{define \"late\"}}{{.}}|{{end}}", "<no value>|"),
+            (
+                "{{define \"t\"}}{{$.name}}{{range .below}}({{template \"t\" .}}){{end}}{{end}}{{template \"t\" .}}",
+                "r(a(b))(c)",
+            ),
+            ("{{with .name}}{{block \"b\" printf \"%s!\" . | len}}{{.}}{{end}}{{end}}", "2"),
+            ("{{$v := 1}}{{define \"e\"}}{{end}}{{define \"e\"}}y{{end}}{{template \"e\"}}{{$v}}", "y1"),
+        ] {
+            let parsed = Template::parse(template).unwrap_or_else(|e| panic!("{template}: {e}"));
+            assert_eq!(parsed.print(&object).unwrap(), want, "{template}");
+        }
+        for (template, why) in [
+            ("{{template \"x\"}}", "template \"x\" not defined"),
+            ("{{$v := 1}}{{define \"x\"}}{{$v}}{{end}}{{template \"x\"}}", "undefined variable: $v"),
+            ("{{define \"x\"}}{{template \"x\"}}{{end}}{{template \"x\"}}", "more than 200 levels deep"),
+            (
+                "{{define \"y\"}}{{end}}{{define \"x\"}}{{range .}}{{template \"y\"}}{{end}}{{end}}{{range .}}{{template \"x\" $}}{{end}}",
+                "more than 10000 times",
+            ),
+        ] {
+            let told = Template::parse(template).unwrap().print(&json!(vec![0; 200])).unwrap_err();
+            assert!(told.ends_with(why), "{told}");
+        }
+        for refused in [
+            "{{define}}x{{end}}",
+            "{{define \"x\" .}}{{end}}",
+            "{{define \"x\"}}",
+            "{{define \"x\"}}{{else}}{{end}}",
+            "{{define \"x\"}}1{{end}}{{define \"x\"}}2{{end}}",
+            "{{if .}}{{define \"x\"}}{{end}}{{end}}",
+            "{{block \"x\"}}{{end}}",
+            "{{template .x}}",
+            "{{template \"x\" | len}}",
+        ] {
+            assert!(Template::parse(refused).is_err(), "{refused}");
+        }
     }
 }

@@ -4,9 +4,10 @@ use super::functions::FUNCTIONS;
 use super::{Node, Pipe, Term};
 use crate::gostr;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Texts and actions; `{{-` and `-}}` trim.
-pub(super) fn tokens(source: &str) -> Result<Vec<Result<String, String>>, String> {
+fn tokens(source: &str) -> Result<Vec<Result<String, String>>, String> {
     let (mut found, mut rest, mut trim) = (vec![], source, false);
     while let Some(start) = rest.find("{{") {
         let mut text = &rest[..start];
@@ -66,13 +67,38 @@ fn deeper(depth: usize) -> Result<usize, String> {
     }
 }
 
-type Tokens = std::iter::Peekable<std::vec::IntoIter<Result<String, String>>>;
+/// What is left of a template, and the templates that it has defined so far.
+pub(super) struct Tokens {
+    rest: std::vec::IntoIter<Result<String, String>>,
+    pub(super) defined: BTreeMap<String, Vec<Node>>,
+}
+
+impl Tokens {
+    pub(super) fn of(source: &str) -> Result<Tokens, String> {
+        Ok(Tokens { rest: tokens(source)?.into_iter(), defined: BTreeMap::new() })
+    }
+
+    /// Keeps a template under its name. One that prints nothing gives way to another, as in Go.
+    fn define(&mut self, name: String, nodes: Vec<Node>) -> Result<(), String> {
+        let empty = |nodes: &[Node]| nodes.iter().all(|n| matches!(n, Node::Text(t) if t.trim().is_empty()));
+        match self.defined.get(&name) {
+            Some(known) if !empty(known) && !empty(&nodes) => {
+                Err(format!("template: output:1: multiple definition of template {}", gostr::quote(&name)))
+            }
+            Some(known) if !empty(known) => Ok(()),
+            _ => {
+                self.defined.insert(name, nodes);
+                Ok(())
+            }
+        }
+    }
+}
 
 /// Nodes up to `end` or `else`, which is returned (with what follows it). `depth`: how many blocks
 /// are open around it.
 pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, String), String> {
     let mut nodes = vec![];
-    while let Some(token) = tokens.next() {
+    while let Some(token) = tokens.rest.next() {
         let action = match token {
             Ok(text) => {
                 nodes.push(Node::Text(text));
@@ -86,6 +112,22 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Str
             "end" | "else" => return Ok((nodes, action.clone())),
             "break" => nodes.push(Node::Break),
             "continue" => nodes.push(Node::Continue),
+            "define" | "template" | "block" => {
+                let (name, pipe) = named(word, rest)?;
+                if word == "define" && depth > 0 {
+                    return Err("template: output:1: unexpected <define> in command".into());
+                }
+                if word != "template" {
+                    let (body, end) = block(tokens, deeper(depth)?)?;
+                    if end != "end" {
+                        return Err(format!("template: output:1: unexpected {{{{{end}}}}} in {word} clause"));
+                    }
+                    tokens.define(name.clone(), body)?;
+                }
+                if word != "define" {
+                    nodes.push(Node::Call(name, pipe));
+                }
+            }
             "if" | "with" | "range" => nodes.push(control(word, rest, tokens, deeper(depth)?)?),
             _ => {
                 nodes.push(match assigned(&action)? {
@@ -96,6 +138,26 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Str
         }
     }
     Ok((nodes, String::new()))
+}
+
+/// The name behind `define`, `template` and `block`, and what the template is called with.
+fn named(word: &str, rest: &str) -> Result<(String, Option<Pipe>), String> {
+    let mut given = pipe(rest)?;
+    // `pipe` gives no empty command.
+    let Term::Literal(Value::String(name)) = given[0].remove(0) else {
+        return Err(format!("template: output:1: unexpected {} in {word} clause", gostr::quote(rest)));
+    };
+    let alone = given.len() == 1 && given[0].is_empty();
+    let given = (!alone).then_some(given);
+    let fits = match word {
+        "define" => given.is_none(),
+        "block" => given.is_some(),
+        _ => true,
+    };
+    if !fits || given.iter().flatten().any(Vec::is_empty) {
+        return Err(format!("template: output:1: unexpected {} in {word} clause", gostr::quote(rest)));
+    }
+    Ok((name, given))
 }
 
 fn control(word: &str, rest: &str, tokens: &mut Tokens, depth: usize) -> Result<Node, String> {

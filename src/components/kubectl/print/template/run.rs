@@ -4,6 +4,14 @@ use super::functions::{call, kind_of};
 use super::{Node, Pipe, Term, printed, truth};
 use crate::gostr;
 use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// So many blocks may be open at a time, and so many templates be called in all. A template may
+/// call itself, which must not overflow the stack; two that call another twice each, and so on,
+/// would not come to an end.
+const OPEN_MAX: usize = 200;
+const CALLS_MAX: usize = 10_000;
 
 pub(super) enum Flow {
     On,
@@ -12,17 +20,26 @@ pub(super) enum Flow {
 }
 
 pub(super) struct Run<'a> {
-    root: &'a Value,
+    /// `$`
+    root: Cow<'a, Value>,
     vars: Vec<(String, Value)>,
+    defined: &'a BTreeMap<String, Vec<Node>>,
+    open: usize,
+    calls: usize,
     pub(super) out: String,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(root: &'a Value) -> Run<'a> {
-        Run { root, vars: vec![], out: String::new() }
+    pub(super) fn new(root: &'a Value, defined: &'a BTreeMap<String, Vec<Node>>) -> Run<'a> {
+        let root = Cow::Borrowed(root);
+        Run { root, vars: vec![], defined, open: 0, calls: 0, out: String::new() }
     }
 
     pub(super) fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<Flow, String> {
+        if self.open == OPEN_MAX {
+            return Err(format!("nested more than {OPEN_MAX} levels deep"));
+        }
+        self.open += 1;
         let depth = self.vars.len();
         let mut flow = Flow::On;
         for node in nodes {
@@ -32,7 +49,25 @@ impl<'a> Run<'a> {
             }
         }
         self.vars.truncate(depth);
+        self.open -= 1;
         Ok(flow)
+    }
+
+    /// Runs a template that was defined: it sees its own dot, as `$` too, and no variables of who
+    /// calls it.
+    fn call(&mut self, name: &str, dot: Value) -> Result<(), String> {
+        let defined = self.defined;
+        let nodes =
+            defined.get(name).ok_or_else(|| format!("template {} not defined", gostr::quote(name)))?;
+        self.calls += 1;
+        if self.calls > CALLS_MAX {
+            return Err(format!("templates are called more than {CALLS_MAX} times"));
+        }
+        let root = std::mem::replace(&mut self.root, Cow::Owned(dot.clone()));
+        let vars = std::mem::take(&mut self.vars);
+        self.nodes(nodes, &dot)?;
+        (self.root, self.vars) = (root, vars);
+        Ok(())
     }
 
     fn node(&mut self, node: &Node, dot: &Value) -> Result<Flow, String> {
@@ -43,6 +78,13 @@ impl<'a> Run<'a> {
             Node::Print(pipe) => {
                 let value = self.pipe(pipe, dot)?;
                 self.out.push_str(&printed(&value));
+            }
+            Node::Call(name, pipe) => {
+                let dot = match pipe {
+                    Some(pipe) => self.pipe(pipe, dot)?,
+                    None => Value::Null,
+                };
+                self.call(name, dot)?;
             }
             Node::Keep(name, new, pipe) => {
                 let value = self.pipe(pipe, dot)?;
@@ -113,7 +155,7 @@ impl<'a> Run<'a> {
         match term {
             Term::Literal(value) => Ok(value.clone()),
             Term::Dot(path) => dig(dot, path),
-            Term::Var(name, path) if name == "$" => dig(self.root, path),
+            Term::Var(name, path) if name == "$" => dig(&self.root, path),
             Term::Var(name, path) => match self.vars.iter().rev().find(|(n, _)| n == name) {
                 Some((_, value)) => dig(value, path),
                 None => Err(format!("undefined variable: {name}")),
