@@ -119,8 +119,14 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Str
                 }
                 if word != "template" {
                     let (body, end) = block(tokens, deeper(depth)?)?;
-                    if end != "end" {
-                        return Err(format!("template: output:1: unexpected {{{{{end}}}}} in {word} clause"));
+                    match end.as_str() {
+                        "end" => {}
+                        "" => return Err("template: output:1: unexpected EOF".into()),
+                        end => {
+                            return Err(format!(
+                                "template: output:1: unexpected {{{{{end}}}}} in {word} clause"
+                            ));
+                        }
                     }
                     tokens.define(name.clone(), body)?;
                 }
