@@ -19,7 +19,7 @@ fn exercise(cluster: &Cluster, with: &Kubectl) {
     matches(&k("version --client").ok(), "Client Version: v1.*");
     let nodes = k("get nodes").ok();
     matches(&nodes, r"NAME +STATUS +ROLES +AGE +VERSION *");
-    matches(&nodes, r"ropewalk-control-plane +Ready +control-plane +\S+ +v1\.35\.0\+ropewalk\S+ *");
+    matches(&nodes, r"ropewalk-control-plane +Ready +control-plane +\S+ +v1\.35\.0\+ropewalk *");
     matches(&nodes, r"ropewalk-worker2 +Ready +<none> +.*");
     // 1.2 nothing yet
     let nothing = k("get pods");

@@ -76,7 +76,7 @@ impl Normal {
             // now and then, which of the two is seen first.
             (r"(?m)^(WARNING: version difference|[EIW]\d{4} .*(memcache|reflector)\.go).*\n", ""),
             (r"Kustomize Version: .*", "Kustomize Version: K"),
-            (r"v1\.\d+\.\d+(\+ropewalk[\d.]+|-[a-z]+)?", "VERSION"),
+            (r"v1\.\d+\.\d+(\+ropewalk|-[a-z]+)?", "VERSION"),
             (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"),
             (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| \+0000)", "TIME"),
             (r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \+0000", "TIME"),

@@ -88,6 +88,17 @@ pub enum Asked {
 }
 
 impl Asked {
+    /// Has what begins with these words told without `error: ` before it.
+    pub fn tell_plainly(&mut self, beginning: &str) {
+        let Asked::Objects(_, unread) = self else { return };
+        for fail in unread {
+            match fail {
+                Fail::Text(why) if why.starts_with(beginning) => *fail = Fail::Plain(std::mem::take(why)),
+                _ => {}
+            }
+        }
+    }
+
     /// Takes out why documents could not be read.
     pub fn take_unread(&mut self) -> Vec<Fail> {
         match self {

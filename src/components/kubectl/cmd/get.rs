@@ -36,10 +36,8 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let all_namespaces = ctx.flags.is("all-namespaces");
     let options = Options { all_by_type: true, all_namespaces, latest: true, ..Options::default() };
-    let asked = builder::ask(ctx, &ctx.args, options).await.map_err(|fail| match fail {
-        Fail::Text(why) if why.starts_with("resource mapping not found") => Fail::Plain(why),
-        other => other,
-    })?;
+    let mut asked = builder::ask(ctx, &ctx.args, options).await?;
+    asked.tell_plainly("resource mapping not found");
     if watching {
         return watch(ctx, asked, format).await;
     }

@@ -64,7 +64,7 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Somebody else wrote the object between our reading and our writing.
+/// Another client wrote the object between our reading and our writing.
 fn is_conflict(fail: &Fail) -> bool {
     matches!(fail, Fail::Api(refusal) if refusal.reason == "Conflict")
 }

@@ -72,8 +72,8 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     errors
 }
 
-/// Judges annotations that a write changes whose other metadata stays: that of a status. A wrong one
-/// would keep the object from every later write.
+/// Judges annotations that a write changes whose other metadata stays: that of a status. A wrong
+/// one would keep the object from every later write.
 pub fn annotations_update(new: &Value, old: &Value, errors: &mut Errors) {
     if at(new, "metadata.annotations") != at(old, "metadata.annotations") {
         annotations(new, "metadata.annotations", errors);
