@@ -8,34 +8,85 @@ use super::log::Stream;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// Chunks on their way to one session.
-const CHUNKS: usize = 256;
+/// Pieces on their way to one session.
+const PIECES: usize = 256;
 /// How many of them are kept for the rest of the output, which is in the pipes when the program
-/// ends. Then nobody waits any more: the container's end does not depend on who looks on.
+/// ends. Then nothing waits any more: the container's end does not depend on its sessions.
 const FOR_THE_REST: usize = 32;
 /// A session that takes nothing for so long is ended: a client that hangs would stop the program
 /// for ever.
 const STUCK: Duration = Duration::from_secs(60);
 
 /// A piece of output.
-pub type Chunk = (Stream, Bytes);
+pub type Piece = (Stream, Bytes);
+
+/// A piece with its place among those that a running program may be ahead; those of the rest have
+/// none.
+type Placed = (Piece, Option<OwnedSemaphorePermit>);
+
+/// The end of a session to which output is given. Two pumps, of the two streams, wait for places
+/// at a time. They do not wait on the channel: a pump that gave up waiting would leave its room to
+/// the other one, and find none for the rest.
+#[derive(Clone)]
+struct Session {
+    to: mpsc::Sender<Placed>,
+    places: Arc<Semaphore>,
+}
+
+impl Session {
+    /// Gives it a piece, and waits for a place until the program has `ended`. `false`: the session
+    /// has ended, or hangs.
+    async fn give<E: Future>(&self, piece: Piece, ended: impl Fn() -> E) -> bool {
+        let place = tokio::select! {
+            biased;
+            () = self.to.closed() => return false,
+            place = tokio::time::timeout(STUCK, self.places.clone().acquire_owned()) => match place {
+                Ok(place) => place.ok(),
+                Err(_) => {
+                    tracing::warn!("a session took no output of its container for {STUCK:?} and ends");
+                    return false;
+                }
+            },
+            _ = ended() => None,
+        };
+        self.to.try_send((piece, place)).is_ok()
+    }
+}
+
+/// The output of a container from one moment on, for one session.
+pub struct Pieces(mpsc::Receiver<Placed>);
+
+impl Pieces {
+    /// The next piece. `None`: the container's output has ended, or was not taken for a minute.
+    pub async fn recv(&mut self) -> Option<Piece> {
+        self.0.recv().await.map(|(piece, _)| piece)
+    }
+
+    /// The next piece if there is one already.
+    pub fn try_recv(&mut self) -> Option<Piece> {
+        self.0.try_recv().ok().map(|(piece, _)| piece)
+    }
+}
 
 /// The sessions that are attached to a container.
 #[derive(Clone, Default)]
-pub struct Output(Arc<Mutex<Vec<mpsc::Sender<Chunk>>>>);
+pub struct Output(Arc<Mutex<Vec<Session>>>);
 
 impl Output {
-    fn sessions(&self) -> MutexGuard<'_, Vec<mpsc::Sender<Chunk>>> {
+    fn sessions(&self) -> MutexGuard<'_, Vec<Session>> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// The output from now on. It ends with the container's, or when it was not taken for a minute.
-    pub fn subscribe(&self) -> mpsc::Receiver<Chunk> {
-        let (to, from) = mpsc::channel(CHUNKS);
-        self.sessions().push(to);
-        from
+    /// The output from now on.
+    pub fn subscribe(&self) -> Pieces {
+        let (to, from) = mpsc::channel(PIECES);
+        let places = Arc::new(Semaphore::new(PIECES - FOR_THE_REST));
+        let mut sessions = self.sessions();
+        sessions.retain(|session| !session.to.is_closed());
+        sessions.push(Session { to, places });
+        Pieces(from)
     }
 
     /// Gives all sessions a piece, and waits until each has room for it, or the program has
@@ -45,25 +96,12 @@ impl Output {
         if sessions.is_empty() {
             return;
         }
-        let chunk: Chunk = (stream, Bytes::copy_from_slice(bytes));
-        let give = async |session: mpsc::Sender<Chunk>| {
-            let is_given = tokio::select! {
-                biased;
-                room = tokio::time::timeout(STUCK, session.reserve_many(FOR_THE_REST + 1)) => match room {
-                    Ok(Ok(mut room)) => room.next().map(|permit| permit.send(chunk.clone())).is_some(),
-                    Ok(Err(_)) => false,
-                    Err(_) => {
-                        tracing::warn!("a session took no output of its container for {STUCK:?} and ends");
-                        false
-                    }
-                },
-                _ = ended() => session.try_send(chunk.clone()).is_ok(),
-            };
-            (!is_given).then_some(session)
-        };
-        let gone: Vec<_> = futures::future::join_all(sessions.into_iter().map(give)).await;
-        for gone in gone.into_iter().flatten() {
-            self.sessions().retain(|session| !session.same_channel(&gone));
+        let piece: Piece = (stream, Bytes::copy_from_slice(bytes));
+        let give = sessions.iter().map(|session| session.give(piece.clone(), &ended));
+        let given = futures::future::join_all(give).await;
+        let gone = sessions.iter().zip(given).filter(|(_, is_given)| !is_given);
+        for (gone, _) in gone {
+            self.sessions().retain(|session| !session.to.same_channel(&gone.to));
         }
     }
 }
@@ -71,31 +109,31 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::sync::watch;
 
-    fn never() -> std::future::Pending<()> {
-        std::future::pending()
+    const PLACES: u32 = (PIECES - FOR_THE_REST) as u32;
+
+    /// Sends a number, of a program that ends when `end` says so.
+    async fn send(output: &Output, stream: Stream, number: u32, end: &watch::Sender<bool>) {
+        let ended = || {
+            let mut end = end.subscribe();
+            async move { drop(end.wait_for(|ended| *ended).await) }
+        };
+        output.send(stream, &number.to_be_bytes(), ended).await;
     }
 
-    async fn send(output: &Output, number: u32, ended: bool) {
-        let bytes = number.to_be_bytes();
-        match ended {
-            false => output.send(Stream::Stdout, &bytes, never).await,
-            true => output.send(Stream::Stdout, &bytes, || std::future::ready(())).await,
-        }
-    }
-
-    fn number((_, bytes): Chunk) -> u32 {
+    fn number((_, bytes): Piece) -> u32 {
         u32::from_be_bytes(bytes[..].try_into().unwrap())
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_session_loses_nothing() {
-        let output = Output::default();
+        let (output, end) = (Output::default(), watch::Sender::new(false));
         let (mut fast, mut slow) = (output.subscribe(), output.subscribe());
-        let all = 3 * CHUNKS as u32;
+        let all = 3 * PLACES;
         let write = async {
             for n in 0..all {
-                send(&output, n, false).await;
+                send(&output, Stream::Stdout, n, &end).await;
             }
         };
         let read = async {
@@ -112,33 +150,42 @@ mod tests {
         tokio::join!(write, read, read_slowly);
     }
 
-    /// What is left in the pipes has room, however slow the session is; beyond it the session ends.
+    /// Both streams wait for a place when the program ends. What is left in the pipes has room
+    /// then, however slow the session is; beyond it the session ends.
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_a_session_once_the_program_has_ended() {
-        let output = Output::default();
+        let (output, end) = (Output::default(), watch::Sender::new(false));
         let mut session = output.subscribe();
-        let before = (CHUNKS - FOR_THE_REST) as u32;
-        for n in 0..before {
-            send(&output, n, false).await;
+        for n in 0..PLACES {
+            send(&output, Stream::Stdout, n, &end).await;
         }
         let begun = tokio::time::Instant::now();
-        for n in before..CHUNKS as u32 + 2 {
-            send(&output, n, true).await;
-        }
+        let pump = async |stream: Stream, first: u32| {
+            for n in 0..FOR_THE_REST as u32 / 2 {
+                send(&output, stream, first + n, &end).await;
+            }
+        };
+        let finish = async {
+            tokio::task::yield_now().await;
+            end.send_replace(true);
+        };
+        tokio::join!(pump(Stream::Stdout, 1000), pump(Stream::Stderr, 2000), finish);
+        send(&output, Stream::Stderr, 3000, &end).await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        let mut read = 0;
-        while let Some(chunk) = session.recv().await {
-            assert_eq!(number(chunk), read);
-            read += 1;
+        assert!(output.sessions().is_empty(), "there was no room for the last one");
+        let mut read = Vec::new();
+        while let Some(piece) = session.recv().await {
+            read.push(number(piece));
         }
-        assert_eq!(read, CHUNKS as u32);
+        read.sort_unstable();
+        let rest = FOR_THE_REST as u32 / 2;
+        assert_eq!(read, (0..PLACES).chain(1000..1000 + rest).chain(2000..2000 + rest).collect::<Vec<_>>());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_session_that_hangs_stops_a_program_for_a_minute_and_not_for_ever() {
-        let output = Output::default();
+        let (output, end) = (Output::default(), watch::Sender::new(false));
         let (hangs, mut reads) = (output.subscribe(), output.subscribe());
-        drop(output.subscribe()); // gone at once
         let reading = tokio::spawn(async move {
             let mut all = 0;
             while reads.recv().await.is_some() {
@@ -147,12 +194,29 @@ mod tests {
             all
         });
         let begun = tokio::time::Instant::now();
-        for n in 0..2 * CHUNKS as u32 {
-            send(&output, n, false).await;
+        for n in 0..2 * PLACES {
+            send(&output, Stream::Stdout, n, &end).await;
         }
         assert_eq!(begun.elapsed(), STUCK, "once");
         assert_eq!(output.sessions().len(), 1);
         drop((output, hangs));
-        assert_eq!(reading.await.unwrap(), 2 * CHUNKS);
+        assert_eq!(reading.await.unwrap(), 2 * PLACES);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_that_goes_holds_nobody_up_and_is_forgotten() {
+        let (output, end) = (Output::default(), watch::Sender::new(false));
+        let goes = output.subscribe();
+        for n in 0..PLACES {
+            send(&output, Stream::Stdout, n, &end).await;
+        }
+        let begun = tokio::time::Instant::now();
+        tokio::join!(send(&output, Stream::Stdout, PLACES, &end), async { drop(goes) });
+        assert_eq!((begun.elapsed(), output.sessions().len()), (Duration::ZERO, 0));
+        // A container that is silent is attached to again and again.
+        for _ in 0..3 {
+            drop(output.subscribe());
+        }
+        assert_eq!(output.sessions().len(), 1);
     }
 }

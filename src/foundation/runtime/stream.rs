@@ -3,7 +3,7 @@
 use super::container::{ABANDON, Container, Live, Stdin, Streams};
 use super::log::Stream;
 use super::node::Shared;
-use super::output::Chunk;
+use super::output::Pieces;
 use super::spec::{Request, Role, What};
 use super::terminal::Terminal;
 use super::zygote::{Started, Unborn};
@@ -233,7 +233,7 @@ async fn attached(
 
 /// Until the container has ended and everything it wrote was taken, or the session is gone.
 async fn copy_output(
-    mut output: mpsc::Receiver<Chunk>,
+    mut output: Pieces,
     mut stdout: DuplexStream,
     mut stderr: DuplexStream,
     ended: impl Future<Output = ()>,
@@ -243,8 +243,8 @@ async fn copy_output(
     loop {
         let chunk = if over {
             match output.try_recv() {
-                Ok(chunk) => chunk,
-                Err(_) => return,
+                Some(chunk) => chunk,
+                None => return,
             }
         } else {
             tokio::select! {
