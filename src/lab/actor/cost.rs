@@ -254,10 +254,12 @@ impl run::Teacher {
         room: &Room,
     ) -> Result<Vec<Loss>, String> {
         let Some((mut words, verb)) = words(line, room) else { return Ok(vec![]) };
-        if let Ok(parsed) = parse::parse(&words[1..])
-            && let Some(look) = look_for_change(&parsed)
-        {
-            let now = items(self.told(look, "").await?);
+        let Ok(parsed) = parse::parse(&words[1..]) else { return Ok(vec![]) };
+        if !matches!(parsed.flags.text("dry-run"), "" | "none") {
+            return Ok(vec![]); // it is a trial itself
+        }
+        if let Some(look) = look_for_change(&parsed) {
+            let now = items(self.told(look, input).await?);
             return self.changed_by(&parsed, &now).await;
         }
         if !CHANGES.contains(&words[verb].as_str()) {
@@ -278,23 +280,35 @@ impl run::Teacher {
         Ok(changed)
     }
 
-    /// What a line does to the objects that it names, as they are `now`: to all of them, but a
-    /// `scale` leaves those alone that have that number. A `drain` deletes pods besides; those that
-    /// a controller makes again are nobody's loss.
+    /// What a line does to the objects that it names, as they are `now`. A `drain` deletes pods
+    /// besides; those that a controller makes again are nobody's loss.
     async fn changed_by(&self, line: &parse::Parsed, now: &[Value]) -> Result<Vec<Loss>, String> {
-        let number = (line.verb.path == "scale").then(|| line.flags.int("replicas"));
-        let changed = now.iter().filter(|o| number.is_none_or(|number| o["spec"]["replicas"] != number));
+        let changed = now.iter().filter(|object| !is_so_already(line, object));
         let mut lost: Vec<Loss> = changed.map(|o| loss(o, false)).collect();
         if line.verb.path == "drain" {
             for node in now {
                 let name = node["metadata"]["name"].as_str().unwrap_or_default();
                 let there = format!("--field-selector=spec.nodeName={name}");
-                let get = ["kubectl", "get", "pods", "-A", &there, "-o", "json"].map(String::from);
+                let chosen = format!("--selector={}", line.flags.text("pod-selector"));
+                let get = ["kubectl", "get", "pods", "-A", &there, &chosen, "-o", "json"].map(String::from);
                 let pods = items(self.told(get.into(), "").await?);
                 lost.extend(pods.iter().filter(|pod| !is_controlled(pod)).map(|pod| loss(pod, true)));
             }
         }
         Ok(lost)
+    }
+}
+
+/// Is the object as the line wants it? A restart, an undo and a taint change it each time.
+fn is_so_already(line: &parse::Parsed, object: &Value) -> bool {
+    let spec = &object["spec"];
+    match line.verb.path {
+        "scale" => spec["replicas"] == line.flags.int("replicas"),
+        "cordon" | "drain" => spec["unschedulable"] == true,
+        "uncordon" => spec["unschedulable"] != true,
+        "rollout pause" => spec["paused"] == true,
+        "rollout resume" => spec["paused"] != true,
+        _ => false,
     }
 }
 
@@ -410,6 +424,11 @@ fn look_for_change(parsed: &parse::Parsed) -> Option<Vec<String>> {
         }
     }
     look.extend(flags.list("filename").into_iter().flat_map(|file| ["-f".into(), file]));
+    match flags.text("kustomize") {
+        "" => {}
+        folder => look.extend(["-k".into(), folder.into()]),
+    }
+    look.extend(flags.is("recursive").then(|| "-R".to_string()));
     let names_any = look.len() > options || !parsed.args.is_empty();
     look.extend(["--ignore-not-found", "-o", "json"].map(String::from));
     names_any.then_some(look)

@@ -12,6 +12,8 @@ fn what_a_line_changes_is_looked_for_by_a_get() {
         ("k scale rs -l app=web --replicas=5", "rs -l app=web"),
         ("rollout undo deploy/web --to-revision=1", "deploy/web"),
         ("rollout restart -f web.yaml", "-f web.yaml"),
+        ("rollout restart -k web", "-k web"),
+        ("rollout undo -R -f -", "-f - -R"),
         ("taint nodes n1 n2 a=b:NoSchedule c-", "nodes n1 n2"),
         ("taint node -l zone=a a:NoExecute-", "node -l zone=a"),
         ("cordon n1", "nodes n1"),
@@ -22,6 +24,26 @@ fn what_a_line_changes_is_looked_for_by_a_get() {
     for line in ["kubectl scale deployment web", "rollout status deploy/web", "kubectl get pods", "cordon"] {
         assert_eq!(of(line), None, "{line}");
     }
+}
+
+/// No question is asked about what is as the setup wants it.
+#[test]
+fn what_is_as_it_is_wanted_is_no_loss() {
+    let is_so = |line: &str, spec: Value| {
+        let (words, _) = words(line, &Room::default()).unwrap();
+        is_so_already(&parse::parse(&words[1..]).unwrap(), &serde_json::json!({ "spec": spec }))
+    };
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    for (line, so, not_so) in [
+        ("scale deploy/web --replicas=2", r#"{"replicas": 2}"#, r#"{"replicas": 3}"#),
+        ("cordon n1", r#"{"unschedulable": true}"#, "{}"),
+        ("uncordon n1", "{}", r#"{"unschedulable": true}"#),
+        ("rollout pause deploy/web", r#"{"paused": true}"#, "{}"),
+        ("rollout resume deploy/web", "{}", r#"{"paused": true}"#),
+    ] {
+        assert!(is_so(line, json(so)) && !is_so(line, json(not_so)), "{line}");
+    }
+    assert!(!is_so("rollout restart deploy/web", json("{}")));
 }
 
 #[test]
