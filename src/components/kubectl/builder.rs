@@ -535,6 +535,11 @@ mod tests {
         std::fs::write(dir.path().join("c.yaml"), "apiVersion: v1\nmetadata: {name: x}\n").unwrap();
         let yaml = std::path::Path::new(&file).with_file_name("both.json");
         std::fs::rename(&file, yaml).unwrap();
+        let broken = dir.path().join("a.yaml");
+        let said = server.kubectl(&["get", "-o", "yaml", "-f", broken.to_str().unwrap()]).await;
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "no list of nothing: {said:?}");
+        let said = server.kubectl(&["delete", "-i", "-f", dir.path().to_str().unwrap()]).await;
+        assert!(said.code == 1 && said.err.contains("a.yaml"), "told before the question: {said:?}");
         for verb in ["get", "delete"] {
             let said = server.kubectl(&[verb, "-o", "name", "-f", dir.path().to_str().unwrap()]).await;
             assert!(said.code == 1 && said.out.contains("web") && said.out.contains("db"), "{said:?}");

@@ -155,6 +155,13 @@ impl Ctx {
         !self.flags.list("filename").is_empty() || !self.flags.text("kustomize").is_empty()
     }
 
+    /// `-f FILE`, and no folder. If it cannot be read as a whole, `get` shows nothing of it: a list
+    /// would say that the file names no more.
+    pub fn names_one_file(&self) -> bool {
+        let files = self.flags.list("filename");
+        matches!(files.as_slice(), [file] if file != "-" && !self.path(file).is_dir())
+    }
+
     /// Everything on standard input.
     pub async fn read_stdin(&self) -> Result<Vec<u8>, Fail> {
         self.output.flush().await;

@@ -43,6 +43,9 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
             found
         }
     };
+    if ctx.flags.is("interactive") {
+        Fail::join(std::mem::take(&mut failures))?; // before anything is asked
+    }
     if ctx.flags.is("interactive") && !infos.is_empty() && !confirmed(ctx, &infos).await? {
         return Ok(());
     }

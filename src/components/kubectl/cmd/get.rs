@@ -38,6 +38,9 @@ pub async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let options = Options { all_by_type: true, all_namespaces, latest: true, ..Options::default() };
     let mut asked = builder::ask(ctx, &ctx.args, options).await?;
     asked.tell_plainly("resource mapping not found");
+    if watching || ctx.names_one_file() {
+        Fail::join(asked.take_unread())?;
+    }
     if watching {
         return watch(ctx, asked, format).await;
     }
@@ -317,7 +320,6 @@ pub fn items_of(list: &Value, resource: &Resource) -> Vec<Value> {
 /// Prints what there is (unless `--watch-only`), then every change.
 async fn watch(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Result<(), Fail> {
     let (resource, path, first, start) = match asked {
-        Asked::Objects(_, unread) if !unread.is_empty() => return Fail::join(unread),
         Asked::Objects(infos, _) => match infos.as_slice() {
             [info] => {
                 let selector = format!("metadata.name={}", info.name);
