@@ -197,6 +197,10 @@ impl Config {
 pub fn start(crew: &Crew, mut config: Config) {
     config.runtime = Arc::new(patience::Patient(config.runtime));
     let config = Arc::new(config);
+    let hosts = node_files::lay_out(&config.node_root(), &config.node_name, &config.node_ip.to_string());
+    if let Err(error) = hosts {
+        tracing::warn!(error = error.line(), "the node has no /etc/hosts for hostPath volumes");
+    }
     let (pressures, pressed) = tokio::sync::watch::channel(pressure::Pressures::default());
     node::start(crew, &config, pressed);
     let kubelet = pods::start(crew, &config, pressures);

@@ -1,19 +1,21 @@
 //! Files that a node's own file system has before any pod writes to it.
 
-use linux::beneath::Root;
+use super::volumes::{file_type, node_root};
 use std::path::Path;
 
 /// Path of the node's hosts file, from the root of its file system.
 const HOSTS: &str = "etc/hosts";
 
-/// Writes the node's `/etc/hosts` unless there is something of this name: a `hostPath` volume of it
-/// shows the names that the node itself knows. What a pod has put there stays.
+/// Writes the node's `/etc/hosts`, before any pod is started, unless there is something of this
+/// name: a `hostPath` volume of it shows the names that the node itself knows. What a pod of an
+/// earlier life of the node has put there stays.
 ///
 /// # Errors
 /// It cannot be written below `root`, e.g. because a pod has made `/etc` a link that leads out of
 /// it.
-pub fn lay_out(root: &Root, node_name: &str, node_ip: &str) -> linux::Result<()> {
-    if super::volumes::file_type(root, HOSTS)?.is_some() {
+pub fn lay_out(root: &Path, node_name: &str, node_ip: &str) -> linux::Result<()> {
+    let root = node_root(root)?;
+    if file_type(&root, HOSTS)?.is_some() {
         return Ok(());
     }
     let text = format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n{node_ip}\t{node_name}\n");
@@ -28,8 +30,8 @@ mod tests {
     #[test]
     fn a_node_has_a_hosts_file_and_keeps_what_pods_wrote_there() {
         let dir = tempfile::tempdir().unwrap();
-        let root = Root::open(dir.path()).unwrap();
-        let file = dir.path().join(HOSTS);
+        let root = dir.path().join("node");
+        let file = root.join(HOSTS);
         lay_out(&root, "worker", "172.30.0.16").unwrap();
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"), "{text}");
@@ -38,8 +40,8 @@ mod tests {
         lay_out(&root, "worker", "172.30.0.16").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "of a pod");
         let outside = tempfile::tempdir().unwrap();
-        fs::remove_dir_all(dir.path().join("etc")).unwrap();
-        std::os::unix::fs::symlink(outside.path(), dir.path().join("etc")).unwrap();
+        fs::remove_dir_all(root.join("etc")).unwrap();
+        std::os::unix::fs::symlink(outside.path(), root.join("etc")).unwrap();
         assert!(lay_out(&root, "worker", "172.30.0.16").is_err());
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "nothing is made outside");
     }

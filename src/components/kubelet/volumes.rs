@@ -7,7 +7,6 @@
 use super::container::{Place, Volumes, pod_limits};
 use super::env::Facts;
 use super::files::{self, Gathered};
-use super::node_files;
 use api::nodes;
 use api::quantity::Quantity;
 use api::volumes::is_reserved_for;
@@ -15,8 +14,8 @@ use base64::Engine as _;
 use client::{Client, is_unanswered, optional};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, EmptyDirVolumeSource, HostPathVolumeSource, KeyToPath, Node, NodeSelector, PersistentVolume,
-    PersistentVolumeClaim, Pod, Secret, ServiceAccount, Volume,
+    ConfigMap, EmptyDirVolumeSource, KeyToPath, Node, NodeSelector, PersistentVolume, PersistentVolumeClaim,
+    Pod, Secret, ServiceAccount, Volume,
 };
 use kube::api::PostParams;
 use linux::beneath::{Kind, Root};
@@ -97,7 +96,8 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
         return Ok(Place::of_kubelet(dir, false));
     }
     if let Some(source) = &volume.host_path {
-        return Ok(of_host(context.node_root, context.facts, source)?);
+        host_path(context.node_root, &source.path, source.type_.as_deref().unwrap_or_default(), 0o755)?;
+        return Ok(Place::of_node(context.node_root, &source.path, false));
     }
     if let Some(claim) = &volume.persistent_volume_claim {
         let Claimed { volume, path, kind, on } =
@@ -164,22 +164,11 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
     Ok(Place::of_kubelet(dir, true))
 }
 
-/// Returns the place of a `hostPath` volume. The node's `/etc/hosts` is made first; a volume of
-/// another path needs none, so the pod is not refused if that fails.
+/// The node's own file system.
 ///
 /// # Errors
-/// In the kubelet's words, see [`host_path`].
-fn of_host(root: &Path, facts: &Facts<'_>, source: &HostPathVolumeSource) -> Result<Place, String> {
-    let made = node_root(root).and_then(|at| node_files::lay_out(&at, facts.node_name, &facts.node_ip));
-    if let Err(error) = made {
-        tracing::debug!(error = error.line(), "the node has no /etc/hosts for hostPath volumes");
-    }
-    host_path(root, &source.path, source.type_.as_deref().unwrap_or_default(), 0o755)?;
-    Ok(Place::of_node(root, &source.path, false))
-}
-
-/// The node's own file system, which is made at its first use.
-fn node_root(path: &Path) -> linux::Result<Root> {
+/// Its directory cannot be made or opened.
+pub fn node_root(path: &Path) -> linux::Result<Root> {
     fs::create_dir_all(path)
         .map_err(|cause| linux::Error::new(format!("cannot make {}", path.display()), cause))?;
     Root::open(path)
@@ -519,7 +508,6 @@ pub fn is_live(pod: &Pod) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::requests::Amount;
     use std::os::unix::fs::symlink;
 
     #[test]
@@ -583,17 +571,6 @@ mod tests {
         }
         let left: Vec<_> = fs::read_dir(&outside).unwrap().flatten().map(|e| e.file_name()).collect();
         assert_eq!(left, ["secret"], "nothing is made outside");
-    }
-
-    #[test]
-    fn a_host_path_of_the_hosts_file_shows_the_nodes_names() {
-        let dir = tempfile::tempdir().unwrap();
-        let (pod, node_ip, pod_ip) = (Pod::default(), "172.30.0.16".to_string(), String::new());
-        let facts = Facts { pod: &pod, node_name: "worker", node_ip, pod_ip, allocatable: Amount::default() };
-        let source = HostPathVolumeSource { path: "/etc/hosts".into(), type_: Some("FileOrCreate".into()) };
-        of_host(dir.path(), &facts, &source).unwrap();
-        let text = fs::read_to_string(dir.path().join("etc/hosts")).unwrap();
-        assert!(text.contains("172.30.0.16\tworker\n"), "{text}");
     }
 
     #[test]
