@@ -192,20 +192,23 @@ pub fn valid_until(pem: &[u8]) -> Option<Timestamp> {
 /// # Errors
 /// What is wrong, in a sentence (upstream: `validateCertificate`).
 pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
-    let mut blocks = 0;
+    let mut all = 0;
     for block in x509_parser::pem::Pem::iter_from_buffer(pem) {
         let block = block.map_err(|why| format!("a PEM block cannot be read: {why}"))?;
         if block.label != "CERTIFICATE" {
             return Err(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label));
         }
         let mut rest = block.contents.as_slice();
-        while !rest.is_empty() || blocks == 0 {
+        if rest.is_empty() {
+            return Err("found CERTIFICATE PEM block containing 0 certificates".into());
+        }
+        while !rest.is_empty() {
             let (more, _) = x509_parser::parse_x509_certificate(rest)
                 .map_err(|why| format!("x509: malformed certificate: {why}"))?;
-            (rest, blocks) = (more, blocks + 1);
+            (rest, all) = (more, all + 1);
         }
     }
-    match blocks {
+    match all {
         0 => Err("must contain at least one CERTIFICATE PEM block".into()),
         _ => Ok(()),
     }

@@ -162,13 +162,8 @@ const CLAIM: &[Row] = &[
     ("spec.volumeAttributesClassName", Any, "Ropewalk's volumes have no attributes to modify; the field is ignored"),
 ];
 
-#[rustfmt::skip]
-const CLAIM_TEMPLATES: &[Row] = &[
-    ("spec.volumeClaimTemplates[].spec.volumeMode", Not(&["Filesystem"]), "Ropewalk has no block volumes; the claims are not provisioned"),
-    ("spec.volumeClaimTemplates[].spec.dataSource", Any, "Ropewalk copies no data into new volumes; the field is ignored"),
-    ("spec.volumeClaimTemplates[].spec.dataSourceRef", Any, "Ropewalk copies no data into new volumes; the field is ignored"),
-    ("spec.volumeClaimTemplates[].spec.volumeAttributesClassName", Any, "Ropewalk's volumes have no attributes to modify; the field is ignored"),
-];
+/// The claims that a StatefulSet makes.
+const TEMPLATES: &str = "spec.volumeClaimTemplates";
 
 #[rustfmt::skip]
 const VOLUME: &[Row] = &[
@@ -196,7 +191,6 @@ fn rows(kind: &Kind) -> &'static [Row] {
         ("", "Service") => SERVICE,
         ("", "PersistentVolumeClaim") => CLAIM,
         ("", "PersistentVolume") => VOLUME,
-        ("apps", "StatefulSet") => CLAIM_TEMPLATES,
         ("storage.k8s.io", "StorageClass") => CLASS,
         ("networking.k8s.io", "NetworkPolicy") => POLICY,
         ("networking.k8s.io", "Ingress") => INGRESS,
@@ -229,6 +223,13 @@ pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<String>
     }
     for (path, set, why) in rows(kind).iter().filter(|(path, ..)| changed(path)) {
         search(object, path, "", *set, why, &mut found);
+    }
+    if (kind.group, kind.kind) == ("apps", "StatefulSet") && changed(TEMPLATES) {
+        for (i, claim) in list(object, TEMPLATES).iter().enumerate() {
+            for (path, set, why) in CLAIM {
+                search(claim, path, &format!("{TEMPLATES}[{i}]"), *set, why, &mut found);
+            }
+        }
     }
     let is_service = (kind.group, kind.kind) == ("", "Service");
     if is_service && is_health_checked(object) && !old.is_some_and(is_health_checked) {

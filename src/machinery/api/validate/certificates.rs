@@ -177,7 +177,7 @@ mod tests {
                 "-----BEGIN CERTIFICATE-----\neHh4\n-----END CERTIFICATE-----\n".into(),
                 "malformed certificate",
             ),
-            ("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".into(), "malformed certificate"),
+            (format!("{good}-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"), "0 certificates"),
         ] {
             let told = told("", &given);
             assert!(told.contains(why), "{told}");

@@ -174,13 +174,15 @@ pub fn stateful_set(object: &Value, errors: &mut Errors) {
     // A container may mount what a claim template will give its pod.
     let mut whole = object.clone();
     // Its volume takes the place of one of that name, as the controller does it.
-    let claims: BTreeSet<&str> =
+    let mut claims: BTreeSet<&str> =
         list(object, "spec.volumeClaimTemplates").iter().map(|c| text(c, "metadata.name")).collect();
-    let claimed =
-        claims.iter().map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
-    let others = list(object, "spec.template.spec.volumes").iter();
-    let others = others.filter(|volume| !claims.contains(text(volume, "name"))).cloned();
-    let volumes: Vec<Value> = claimed.chain(others).collect();
+    let claimed = |name: &str| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
+    let own = |volume: &Value| match claims.take(text(volume, "name")) {
+        Some(name) => claimed(name),
+        None => volume.clone(),
+    };
+    let mut volumes: Vec<Value> = list(object, "spec.template.spec.volumes").iter().map(own).collect();
+    volumes.extend(claims.iter().map(|name| claimed(name)));
     if !volumes.is_empty() {
         value::put(&mut whole, "spec.template.spec.volumes", volumes);
     }
@@ -462,6 +464,10 @@ mod tests {
         let block = set(json!({"volumeClaimTemplates": [{"metadata": {"name": "data"}}],
             "template": {"spec": {"containers": [device], "volumes": [{"name": "data", "emptyDir": {}}]}}}));
         assert_eq!(about(block, "volumeDevices"), [""; 0], "it is a claim, whatever the template calls so");
+        let wrong = set(json!({"volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+            "template": {"spec": {"volumes": [{"name": "h", "hostPath": {"path": "/../x"}}]}}}));
+        let wrong = about(wrong, "hostPath");
+        assert!(wrong.len() == 1 && wrong[0].contains("volumes[0].hostPath"), "{wrong:?}");
         assert_eq!(about(set(json!({"serviceName": "db"})), "serviceName"), [""; 0]);
         assert_eq!(about(set(json!({"serviceName": ""})), "serviceName"), [""; 0]);
         assert!(
