@@ -196,12 +196,7 @@ fn joined(args: &[String]) -> Vec<String> {
 /// several, also where one matches. (`IntoSingleItemImplied` of kubectl's builder.)
 pub fn means_one(ctx: &Ctx, args: &[String]) -> bool {
     if ctx.names_files() {
-        let files = ctx.flags.list("filename");
-        return match files.as_slice() {
-            [] => true,
-            [file] => file != "-" && !ctx.path(file).is_dir(),
-            _ => false,
-        };
+        return ctx.names_one_file() || ctx.flags.list("filename").is_empty();
     }
     match joined(args).as_slice() {
         [pair] => pair.contains('/'),
