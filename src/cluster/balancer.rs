@@ -14,10 +14,11 @@ use super::world::World;
 use apiserver::onward;
 use linux::{descriptors, tcp};
 use net::fabric;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use task::Crew;
 use tokio::net::{TcpListener, TcpStream};
@@ -118,7 +119,7 @@ struct Entry {
 
 impl Open {
     fn enter(self: &Arc<Open>) -> Entry {
-        let mut open = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        let mut open = self.0.lock();
         let (number, end) = (open.0, CancellationToken::new());
         open.0 += 1;
         open.1.insert(number, Forwarded { to: None, end: end.clone() });
@@ -141,7 +142,7 @@ impl Open {
 
     /// Closes the oldest connection that is not known and not being closed already.
     fn close_oldest(&self, is_known: impl Fn(&str, SocketAddr) -> bool) {
-        let open = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        let open = self.0.lock();
         let is_stranger = |c: &&Forwarded| {
             !c.end.is_cancelled() && !c.to.as_ref().is_some_and(|(server, from)| is_known(server, *from))
         };
@@ -153,7 +154,7 @@ impl Open {
 
 impl Entry {
     fn connected(&self, server: &str, from: SocketAddr) {
-        let mut open = self.open.0.lock().unwrap_or_else(|e| e.into_inner());
+        let mut open = self.open.0.lock();
         if let Some(entry) = open.1.get_mut(&self.number) {
             entry.to = Some((server.to_string(), from));
         }
@@ -162,7 +163,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.open.0.lock().unwrap_or_else(|e| e.into_inner()).1.remove(&self.number);
+        self.open.0.lock().1.remove(&self.number);
     }
 }
 
@@ -178,7 +179,7 @@ impl Balancer {
         let servers = self.world.api_servers.borrow().clone();
         let asked = servers.iter().map(|(node, server)| async { (node.clone(), server.is_ready().await) });
         let answers: BTreeMap<String, bool> = futures::future::join_all(asked).await.into_iter().collect();
-        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        let mut known = self.known.lock();
         let any = answers.values().any(|ready| *ready);
         for node in self.world.control_planes() {
             let ready = answers.get(&node.name).copied().unwrap_or(false);
@@ -195,7 +196,7 @@ impl Balancer {
 
     /// In which order to try the servers, ready ones first, and what ends a connection to each.
     fn candidates(&self) -> Vec<(String, SocketAddr, CancellationToken)> {
-        let known = self.known.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        let known = self.known.lock().clone();
         let servers = self.world.control_planes();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut turn: Vec<(bool, String, SocketAddr, CancellationToken)> = (0..servers.len())
@@ -270,7 +271,7 @@ mod tests {
         open.close_oldest(known);
         assert_eq!(closed(), [false, true, true, true], "who is known stays");
         drop(entries);
-        assert!(open.0.lock().unwrap().1.is_empty());
+        assert!(open.0.lock().1.is_empty());
     }
 
     /// As many connections as there may be, and one more: a stranger makes room, and where all are

@@ -16,12 +16,13 @@ use cni::NodeNetwork;
 use linux::cgroup::Shared;
 use linux::{self, boot};
 use net::fabric;
+use parking_lot::Mutex;
 use pki::{self, Subject};
 use rng::Rng;
 use runtime::{self, Images, NodeRuntime, Zygote};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
 use tokio::sync::watch;
@@ -264,7 +265,7 @@ async fn end(
 async fn begin(world: &Arc<World>, parts: &Parts, spec: &Spec, place: &Place) -> Result<(), Error> {
     for spec in world.spec.nodes() {
         let node = make_node(world, parts, spec).await?;
-        world.nodes.lock().unwrap_or_else(|e| e.into_inner()).insert(node.spec.name.clone(), node);
+        world.nodes.lock().insert(node.spec.name.clone(), node);
     }
     // From here on there is a store, whose members cannot be others at the next start.
     spec.save(place)?;
@@ -284,7 +285,7 @@ fn no_store(world: &World) -> String {
         Some(etcd) => format!("the etcd at {} does not serve", etcd.endpoints.join(", ")),
         None => "no majority of the store's members has met".into(),
     };
-    let damaged = world.damaged.lock().unwrap_or_else(|e| e.into_inner());
+    let damaged = world.damaged.lock();
     let damaged: String = damaged.iter().map(|(node, why)| format!("; {}", damage(node, why))).collect();
     format!("there is no store after {seconds} s: {why}{damaged}")
 }
@@ -342,7 +343,7 @@ async fn front_gone(attached: bool) {
 async fn shut_down(world: &World) {
     use cri::Runtime;
     for node in world.all_nodes() {
-        if let Some(kubelet) = node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).take() {
+        if let Some(kubelet) = node.kubelet.lock().take() {
             kubelet.kill();
         }
     }
@@ -420,7 +421,7 @@ fn pause(ran: Duration, last: Duration) -> Duration {
 /// Starts the node's kubelet, and starts it again whenever it ends without being told to stop.
 pub(super) fn keep_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<(), Error> {
     let first = start_kubelet(world, node)?;
-    *node.kubelet.lock().unwrap_or_else(|e| e.into_inner()) = Some(first.clone());
+    *node.kubelet.lock() = Some(first.clone());
     let (weak, kept) = (Arc::downgrade(world), node.clone());
     let start = move || Some(start_kubelet(&weak.upgrade()?, &kept));
     let node = node.clone();
@@ -446,7 +447,7 @@ async fn keep(
         waits = pause(began.elapsed(), waits);
         loop {
             clock::sleep(waits).await;
-            let mut place = place.lock().unwrap_or_else(|e| e.into_inner());
+            let mut place = place.lock();
             if !is_ours(&kubelet, &place) {
                 return;
             }
@@ -587,7 +588,7 @@ mod tests {
             // After 0.5, 1, 2, 4, 8, 10, 10, 10 and 10 s.
             let seen = starts.load(Ordering::SeqCst);
             assert!((5..=9).contains(&seen), "{seen} starts in a minute");
-            *place.lock().unwrap() = None;
+            *place.lock() = None;
             tokio::time::timeout(RESTART_PAUSE * 2, target).await.expect("it ends").unwrap();
         }
     }
@@ -607,7 +608,7 @@ mod tests {
         let place = Mutex::new(Some(other.clone()));
         let start = || panic!("a second kubelet was started");
         keep("n", &place, first, start).await;
-        assert!(place.lock().unwrap().as_ref().is_some_and(|own| own.is(&other)));
+        assert!(place.lock().as_ref().is_some_and(|own| own.is(&other)));
         assert_eq!(other.ended(), None);
     }
 }

@@ -11,10 +11,11 @@ use super::world::World;
 use super::{Error, Place, chain};
 use etcd::{self, grpc, pb};
 use net::fabric;
+use parking_lot::Mutex;
 use pki::{self, Ca, Subject, write_private};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use task::Crew;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -58,12 +59,12 @@ impl EtcdListeners {
 
     /// The port that this member had before, or the next free one.
     async fn listen(&self, node: &str) -> std::io::Result<TcpListener> {
-        let before = self.ports.lock().unwrap_or_else(|e| e.into_inner()).get(node).copied();
+        let before = self.ports.lock().get(node).copied();
         let mut last = std::io::Error::from(std::io::ErrorKind::AddrInUse);
         for port in before.into_iter().chain(CLIENT_PORT..CLIENT_PORT + PORTS) {
             match TcpListener::bind(("127.0.0.1", port)).await {
                 Ok(listener) => {
-                    self.ports.lock().unwrap_or_else(|e| e.into_inner()).insert(node.into(), port);
+                    self.ports.lock().insert(node.into(), port);
                     return Ok(listener);
                 }
                 Err(error) => last = error,

@@ -5,9 +5,10 @@ use super::world::World;
 use super::{Error, Refusal, boot, chain, components};
 use clock::{self, Timestamp};
 use cri::{ContainerState, Runtime, SandboxState};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Component, Event, Record};
 
@@ -43,8 +44,8 @@ pub struct Faults {
 }
 
 impl Faults {
-    fn all(&self) -> std::sync::MutexGuard<'_, Vec<Broken>> {
-        self.broken.lock().unwrap_or_else(|e| e.into_inner())
+    fn all(&self) -> parking_lot::MutexGuard<'_, Vec<Broken>> {
+        self.broken.lock()
     }
 
     pub fn list(&self) -> Vec<Broken> {
@@ -184,7 +185,7 @@ fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Err
     for node in nodes {
         let hit = match component {
             "kubelet" => {
-                let crew = node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).clone();
+                let crew = node.kubelet.lock().clone();
                 crew.inspect(|c| c.kill()).is_some()
             }
             name => node.cri.kill(name),
@@ -232,7 +233,7 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
             // Noted before the rest, so that `node start` takes back also what failed halfway.
             world.faults.note(if act == Act::Stop { "stopped" } else { "crashed" }, &[name], None);
             // Without a kubelet in this place nobody starts a new one.
-            let kubelet = node.kubelet.lock().unwrap_or_else(|e| e.into_inner()).take();
+            let kubelet = node.kubelet.lock().take();
             if let Some(kubelet) = kubelet {
                 kubelet.kill();
             }

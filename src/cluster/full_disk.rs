@@ -1,10 +1,11 @@
 //! A disk that can be full: the machine's own, until somebody says that there is no room on it.
 
+use parking_lot::{Mutex, MutexGuard};
 use raft::disk::{DirLock, Disk, DiskFile, RealDisk};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// The nodes whose stores find no room.
 #[derive(Clone, Default)]
@@ -12,7 +13,7 @@ pub struct FullDisks(Arc<Mutex<BTreeSet<String>>>);
 
 impl FullDisks {
     fn all(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock()
     }
 
     pub fn fill(&self, node: &str) {

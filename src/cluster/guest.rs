@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tap::Tap;
 use task::Crew;
 use tokio::net::TcpStream;
@@ -233,7 +233,7 @@ impl Ground for Home {
     /// With all rights. It lies in this process's memory: a file would lend the teacher's name to
     /// everyone who can read it.
     fn kubeconfig(&self, user: &str) -> Result<PathBuf, super::Error> {
-        let mut all = self.world.kubeconfigs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.world.kubeconfigs.lock();
         if !all.contains_key(user) {
             let text = super::kubeconfig::kubeconfig_of(&self.world, user)?;
             let file = linux::fds::memory_file(text.as_bytes());

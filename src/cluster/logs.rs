@@ -1,6 +1,7 @@
 //! Component logs: what a component says with `tracing` goes into its own container's log, so
 //! `kubectl logs` shows it.
 use super::launch::LOG_MAX;
+use parking_lot::Mutex;
 use runtime::log::{Cutter, Log, Stream};
 use std::collections::HashMap;
 use std::env::VarError;
@@ -8,7 +9,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Subscriber};
@@ -29,8 +30,8 @@ struct Sink {
     cutter: Mutex<Cutter>,
 }
 
-fn sinks() -> std::sync::MutexGuard<'static, HashMap<String, Arc<Sink>>> {
-    SINKS.get_or_init(Mutex::default).lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+fn sinks() -> parking_lot::MutexGuard<'static, HashMap<String, Arc<Sink>>> {
+    SINKS.get_or_init(Mutex::default).lock()
 }
 
 /// From now on what is said in [`span`] of this container goes into the log.
@@ -106,7 +107,7 @@ impl Bound {
 
     /// Notes that so many bytes were written.
     fn note(&self, written: usize) {
-        let mut len = self.len.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut len = self.len.lock();
         *len += written as u64;
         if *len > LOG_MAX {
             *len = 0;
@@ -184,7 +185,7 @@ where
             .find_map(|span| span.extensions().get::<Arc<Sink>>().cloned());
         match sink {
             Some(sink) => {
-                let entries = sink.cutter.lock().unwrap_or_else(|e| e.into_inner()).cut(text.as_bytes(), now);
+                let entries = sink.cutter.lock().cut(text.as_bytes(), now);
                 let _ = sink.log.write(&entries); // a full disk must not end a component
             }
             // `eprint!` panics when it cannot write, and a full disk must not end whoever logs

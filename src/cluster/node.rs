@@ -14,11 +14,12 @@ use cri::{
     Runtime, Sandbox, SandboxConfig, Session, Stats, Stream,
 };
 use k8s_openapi::api::core::v1::Pod;
+use parking_lot::{Mutex, MutexGuard};
 use runtime::NodeRuntime;
 use runtime::log::Log;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use task::{Crew, End};
 use tokio::sync::broadcast;
@@ -100,11 +101,11 @@ impl NodeCri {
     }
 
     fn components(&self) -> MutexGuard<'_, BTreeMap<String, Component>> {
-        self.components.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.components.lock()
     }
 
     fn sandboxes(&self) -> MutexGuard<'_, BTreeMap<String, (Sandbox, SandboxConfig)>> {
-        self.sandboxes.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.sandboxes.lock()
     }
 
     /// Ends a component without asking it. `false`: it does not run here.
@@ -231,7 +232,7 @@ async fn remove_components(
     is_wanted: impl Fn(&Component) -> bool,
 ) -> Vec<Component> {
     let removed: Vec<Component> = {
-        let mut all = components.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut all = components.lock();
         let ids: Vec<String> = all.values().filter(|c| is_wanted(c)).map(|c| c.id.clone()).collect();
         ids.iter().filter_map(|id| all.remove(id)).collect()
     };
@@ -538,7 +539,7 @@ mod tests {
         let removed = remove_components(&all, |c| c.id == "a").await;
         let ends: Vec<_> = removed.iter().filter_map(|c| c.crew.as_ref()?.ended()).collect();
         assert_eq!(ends, [End::Killed]);
-        let left = all.lock().unwrap();
+        let left = all.lock();
         assert!(left.len() == 1 && left["b"].crew.as_ref().unwrap().ended().is_none());
     }
 

@@ -12,12 +12,13 @@ use client::{Client, Dialer, Endpoint};
 use etcd::Storage;
 use kubelet::pressure::Machine;
 use net::{Fabric, fabric};
+use parking_lot::Mutex;
 use pki::{Ca, Identity, Subject, TokenKey};
 use rng::Rng;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tap::{TEACHER, Tap};
 use task::Crew;
 use tokio::sync::watch;
@@ -140,11 +141,11 @@ impl World {
     }
 
     pub fn node(&self, name: &str) -> Option<Arc<Node>> {
-        self.nodes.lock().unwrap_or_else(|e| e.into_inner()).get(name).cloned()
+        self.nodes.lock().get(name).cloned()
     }
 
     pub fn all_nodes(&self) -> Vec<Arc<Node>> {
-        self.nodes.lock().unwrap_or_else(|e| e.into_inner()).values().cloned().collect()
+        self.nodes.lock().values().cloned().collect()
     }
 
     /// The control-plane nodes.
@@ -156,7 +157,7 @@ impl World {
     /// so many are damaged that the others are no majority, no restart mends the store: the cluster
     /// ends.
     pub fn note_damage(&self, node: &str, damage: Option<String>) {
-        let mut damaged = self.damaged.lock().unwrap_or_else(|e| e.into_inner());
+        let mut damaged = self.damaged.lock();
         match damage {
             Some(why) => damaged.insert(node.to_string(), why),
             None => damaged.remove(node),
@@ -181,14 +182,14 @@ impl World {
     /// A certificate for a user; the same one again for the same user.
     pub fn identity(&self, user: &str, group: &str) -> Result<Identity, Error> {
         let key = (user.to_string(), group.to_string());
-        let known = self.identities.lock().unwrap_or_else(|e| e.into_inner()).get(&key).cloned();
+        let known = self.identities.lock().get(&key).cloned();
         if let Some(identity) = known {
             return Ok(identity);
         }
         let subject = Subject::client(user, group);
         let subject = if user == TEACHER { subject.and_in(&self.teachers) } else { subject };
         let identity = self.ca.issue(&subject)?;
-        self.identities.lock().unwrap_or_else(|e| e.into_inner()).insert(key, identity.clone());
+        self.identities.lock().insert(key, identity.clone());
         Ok(identity)
     }
 

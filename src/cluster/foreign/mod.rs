@@ -51,6 +51,7 @@ use kubectl::wire::upstream::Upstream;
 use linux::lock::Lock;
 use nix::fcntl::OFlag;
 use observer::Observer;
+use parking_lot::Mutex;
 use pki::{self, Ca, Identity, Subject};
 use relay::Relay;
 use rng::Rng;
@@ -61,7 +62,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Component, Event, Record, Tap};
 use task::Crew;
@@ -280,7 +281,7 @@ async fn knock(upstream: &Upstream) -> Result<Vec<bool>, String> {
 
 impl Inner {
     fn identity(&self, user: &str) -> Result<Identity, Error> {
-        let mut known = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.identities.lock();
         if let Some(identity) = known.get(user) {
             return Ok(identity.clone());
         }
@@ -290,7 +291,7 @@ impl Inner {
     }
 
     fn namespace(&self) -> String {
-        self.namespace.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.namespace.lock().clone()
     }
 
     /// A kubeconfig that leads to the relay, as this user, in the open lesson's namespace.
@@ -311,9 +312,9 @@ impl Inner {
 
     /// From now on changes end at this namespace, and kubectl looks into it.
     fn enter(&self, namespace: &str) -> Result<(), Error> {
-        *self.namespace.lock().unwrap_or_else(PoisonError::into_inner) = namespace.to_string();
+        *self.namespace.lock() = namespace.to_string();
         pki::write_private(&self.place.kubeconfig(), &self.kubeconfig_text(LEARNER)?)?;
-        for (user, file) in self.kubeconfigs.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+        for (user, file) in self.kubeconfigs.lock().iter_mut() {
             let fresh = linux::fds::memory_file(self.kubeconfig_text(user)?.as_bytes());
             // The path, which is in use, stays the same and leads from now on to the new text.
             let replaced = fresh.and_then(|fresh| Ok(nix::unistd::dup3(fresh, file, OFlag::O_CLOEXEC)?));
@@ -353,7 +354,7 @@ impl Ground for Inner {
         })?)
     }
     fn kubeconfig(&self, user: &str) -> Result<PathBuf, Error> {
-        let mut all = self.kubeconfigs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.kubeconfigs.lock();
         if !all.contains_key(user) {
             let file = linux::fds::memory_file(self.kubeconfig_text(user)?.as_bytes());
             all.insert(user.to_string(), file.map_err(Error::Kernel)?);

@@ -11,10 +11,11 @@ use apiserver::http::Query;
 use apiserver::request::Info;
 use apiserver::{is_dry_run, is_own, is_trial};
 use http::HeaderMap;
+use parking_lot::Mutex;
 use rng::Rng;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tap::{self, Answer, Event, ObjectRef, Record, Request, Tap, Write};
 use tokio::time::Instant;
 
@@ -112,8 +113,8 @@ impl Observer {
         Observer { tap, rng: Arc::new(rng), known: Arc::default() }
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> parking_lot::MutexGuard<'_, Known> {
+        self.known.lock()
     }
 
     /// A request has come, from whoever owns that certificate, or acts as somebody else.

@@ -19,9 +19,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use kubectl::wire::upstream::Upstream;
 use linux::{descriptors, tcp};
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
 use tokio::net::{TcpListener, TcpStream};
@@ -95,7 +96,7 @@ impl Relay {
         let query = Query::parse(request.uri().query());
         let info = Info::parse(request.method(), request.uri().path(), &query);
         let mut asked = self.observer.asked(user, &info, &query, request.headers());
-        let own = self.namespace.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let own = self.namespace.lock().clone();
         let answer = match permit(&info, &own) {
             Ok(()) => self.pass(request, &mut asked, stop).await,
             Err(status) => Err(status),

@@ -301,7 +301,7 @@ impl Rooms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -365,7 +365,7 @@ mod tests {
         read.read_exact(&mut body).await.ok()?;
         let (method, path) = head.lines().next()?.split_once(' ')?;
         let path = path.split(' ').next()?;
-        let (code, value) = foreign.lock().unwrap().answer(method, path, &body)?;
+        let (code, value) = foreign.lock().answer(method, path, &body)?;
         let text = format!("{value}\n");
         let answer =
             format!("HTTP/1.1 {code} x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", text.len());
@@ -408,7 +408,7 @@ mod tests {
         }
 
         fn hangs_up(&self, hangs_up: bool) {
-            self.foreign.lock().unwrap().hangs_up = hangs_up;
+            self.foreign.lock().hangs_up = hangs_up;
         }
     }
 
@@ -441,9 +441,9 @@ mod tests {
             assert_eq!((room.namespace.as_deref(), room.fresh), (Some("rw-first-01"), true));
             let again = rooms.room(LESSON, &[], true).await.unwrap().expect("it is there");
             assert!(!again.fresh, "it was taken up");
-            assert_eq!(stage.foreign.lock().unwrap().made, 1);
+            assert_eq!(stage.foreign.lock().made, 1);
             assert_eq!(rooms.leave().await.unwrap(), ["rw-first-01"]);
-            assert_eq!(stage.foreign.lock().unwrap().deleted, ["rw-first-01"]);
+            assert_eq!(stage.foreign.lock().deleted, ["rw-first-01"]);
         }
     }
 
@@ -458,7 +458,7 @@ mod tests {
             rooms.room("first/02", &[], true).await.unwrap().expect("it is made");
             assert_eq!(remembered(&stage.dir.path().join("foreign.json")).len(), 2);
             assert_eq!(rooms.leave().await.unwrap().len(), 2);
-            assert!(stage.foreign.lock().unwrap().namespaces.is_empty());
+            assert!(stage.foreign.lock().namespaces.is_empty());
         }
     }
 
@@ -467,12 +467,12 @@ mod tests {
         let stage = Stage::new().await;
         let rooms = stage.rooms();
         rooms.room(LESSON, &[], true).await.unwrap().expect("it is made");
-        for namespace in stage.foreign.lock().unwrap().namespaces.values_mut() {
+        for namespace in stage.foreign.lock().namespaces.values_mut() {
             namespace["metadata"]["uid"] = "another".into();
         }
         assert!(rooms.room(LESSON, &[], false).await.unwrap().is_none());
         assert_eq!(rooms.names().await, ["rw-first-01"]);
         assert!(rooms.room(LESSON, &[], true).await.unwrap().expect("it is made anew").fresh);
-        assert_eq!(stage.foreign.lock().unwrap().deleted, ["rw-first-01"]);
+        assert_eq!(stage.foreign.lock().deleted, ["rw-first-01"]);
     }
 }

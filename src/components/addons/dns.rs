@@ -13,10 +13,11 @@ use hickory_proto::op::{Message, ResponseCode};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use message::{Outside, Served, complete, encode, is_answer, question_for, serve};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use task::Crew;
 use tokio::net::{TcpListener, UdpSocket};
@@ -208,21 +209,21 @@ impl Resolvers {
     }
 
     fn in_turn(&self) -> Vec<SocketAddr> {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = self.failed.lock();
         let mut all = self.all.clone();
         all.sort_by_key(|one| failed.get(one).is_some_and(|at| at.elapsed() < FAILED_FOR));
         all
     }
 
     fn failed(&self, one: SocketAddr, why: &str) {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = self.failed.lock();
         if failed.insert(one, Instant::now()).is_none() {
             tracing::warn!(resolver = %one, why, "a resolver does not answer");
         }
     }
 
     fn answered(&self, one: SocketAddr) {
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = self.failed.lock();
         if failed.remove(&one).is_some() {
             tracing::info!(resolver = %one, "the resolver answers again");
         }

@@ -5,7 +5,8 @@
 //! that is complete. Changes that come while one is built are in the next.
 
 use super::dns::Zone;
-use std::sync::{Arc, PoisonError, RwLock};
+use parking_lot::RwLock;
+use std::sync::Arc;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -20,7 +21,7 @@ impl Known {
     }
 
     pub(super) fn get(&self) -> Arc<Zone> {
-        self.zone.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.zone.read().clone()
     }
 
     /// What the zone is built from has changed.
@@ -38,7 +39,7 @@ impl Known {
             let built = tokio::task::spawn_blocking(move || {
                 let zone = Arc::new(build());
                 let before = {
-                    let mut now = known.zone.write().unwrap_or_else(PoisonError::into_inner);
+                    let mut now = known.zone.write();
                     std::mem::replace(&mut *now, zone)
                 };
                 drop(before); // not under the lock, and not where questions are answered
@@ -55,7 +56,7 @@ impl Known {
 mod tests {
     use super::super::dns::zone::Entry;
     use super::*;
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
     use std::time::Duration;
@@ -80,7 +81,7 @@ mod tests {
         let keeping = tokio::spawn(known.clone().keep(move || {
             let services = seen.load(Ordering::SeqCst);
             begun.send(()).unwrap();
-            let _ = may_go_on.lock().unwrap().recv();
+            let _ = may_go_on.lock().recv();
             count.fetch_add(1, Ordering::SeqCst);
             let named = (0..services).map(|n| (("d".to_string(), n.to_string()), Entry::default()));
             let mut zone = Zone::default();

@@ -11,9 +11,10 @@ use disk::on_disk;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::PostParams;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event, Record, Tap};
 use task::Crew;
@@ -231,7 +232,7 @@ impl Worker {
     }
 
     fn unstored(&self) -> MutexGuard<'_, HashMap<Key, Unstored>> {
-        self.unstored.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unstored.lock()
     }
 
     /// Takes the selected node off a claim, because no volume can be made there. The scheduler then

@@ -1,7 +1,8 @@
 //! Output that goes nowhere but into memory.
 
+use parking_lot::{Mutex, MutexGuard};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// Keeps what is written to it, up to a number of bytes; more is taken and forgotten. Clones share
@@ -22,7 +23,7 @@ impl Kept {
     }
 
     fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bytes.lock()
     }
 
     pub fn push(&self, bytes: &[u8]) {

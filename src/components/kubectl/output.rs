@@ -1,6 +1,6 @@
 //! Where a command's words go: queued in order, written before the next wait.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,7 @@ impl Output {
     }
 
     fn push(&self, stream: Stream, bytes: &[u8]) {
-        let mut queue = self.queue.lock().unwrap_or_else(|p| p.into_inner());
+        let mut queue = self.queue.lock();
         match queue.last_mut() {
             Some((last, text)) if *last == stream => text.extend_from_slice(bytes),
             _ => queue.push((stream, bytes.to_vec())),
@@ -57,7 +57,7 @@ impl Output {
     pub async fn flush(&self) {
         let mut sinks = self.sinks.lock().await;
         loop {
-            let queued = std::mem::take(&mut *self.queue.lock().unwrap_or_else(|p| p.into_inner()));
+            let queued = std::mem::take(&mut *self.queue.lock());
             if queued.is_empty() {
                 return;
             }

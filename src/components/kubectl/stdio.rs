@@ -3,9 +3,10 @@
 use super::{Env, Io, Terminal, run};
 use linux::{pty, trap};
 use nix::sys::termios::{self, SetArg, Termios};
+use parking_lot::Mutex;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -113,7 +114,7 @@ impl Terminal for Tty {
 
     fn raw(&self, on: bool) {
         let stdin = std::io::stdin();
-        let mut cooked = self.cooked.lock().unwrap_or_else(|p| p.into_inner());
+        let mut cooked = self.cooked.lock();
         if on {
             if let Ok(now) = termios::tcgetattr(stdin.as_fd()) {
                 let mut raw = now.clone();

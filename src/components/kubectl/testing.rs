@@ -11,10 +11,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
@@ -139,7 +140,7 @@ impl Server {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Puts an object at its path.
@@ -236,9 +237,9 @@ async fn answer(
         user: parts.headers.get("authorization").and_then(|v| v.to_str().ok()).unwrap_or("").to_string(),
         body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
     };
-    state.lock().unwrap_or_else(PoisonError::into_inner).asked.push(asked.clone());
+    state.lock().asked.push(asked.clone());
     let (code, body) = rule(&asked).unwrap_or_else(|| {
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = state.lock();
         by_default(&mut state, &asked)
     });
     let body = if asked.query.contains("watch=true") { Bytes::new() } else { body.to_string().into() };

@@ -14,9 +14,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time};
 use kube::api::{Patch, PatchParams, PostParams};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Event, Record};
 use task::Crew;
@@ -78,7 +79,7 @@ impl Reporter {
     }
 
     fn runtime(&self) -> MutexGuard<'_, Runtime> {
-        self.runtime.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.runtime.lock()
     }
 
     fn status(&self, old: Option<&NodeStatus>, pressed: Pressures) -> NodeStatus {

@@ -16,10 +16,11 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodStatus, Service};
 use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher;
 use memory::{Memory, revision_of};
+use parking_lot::Mutex;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event, Record};
 use task::Crew;
@@ -184,8 +185,8 @@ impl Kubelet {
         self.queue.add(key, change.cause());
     }
 
-    fn gone(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<Pod>>> {
-        self.gone.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn gone(&self) -> parking_lot::MutexGuard<'_, HashMap<Key, Arc<Pod>>> {
+        self.gone.lock()
     }
 
     /// Looks at all pods, and at all that the runtime has. It is asked until it answers: nothing

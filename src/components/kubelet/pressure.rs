@@ -30,9 +30,10 @@ use api::nodes::tolerates;
 use api::requests::{self, Field, qos_class};
 use client::Key;
 use k8s_openapi::api::core::v1::{Pod, Taint};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// A node's share of the disk in bytes: `status.capacity["ephemeral-storage"]`.
@@ -513,7 +514,7 @@ impl Machine {
     }
 
     fn nodes(&self, pressure: Pressure) -> MutexGuard<'_, Nodes> {
-        self.nodes[pressure as usize].lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.nodes[pressure as usize].lock()
     }
 
     /// A node found the machine low on something, or not.

@@ -13,9 +13,10 @@ use client::{Key, Recorder, WorkQueue};
 use clock::{self, Timestamp};
 use cri::{Container, ContainerState};
 use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
 use tokio_util::sync::CancellationToken;
@@ -80,7 +81,7 @@ impl Prober {
     }
 
     fn watched(&self) -> MutexGuard<'_, BTreeMap<String, Watched>> {
-        self.0.watched.lock().unwrap_or_else(|e| e.into_inner())
+        self.0.watched.lock()
     }
 
     /// Probes what runs of this pod and lets go of what does not. Returns what is known by now.

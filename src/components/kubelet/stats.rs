@@ -8,10 +8,11 @@ use super::Config;
 use clock::{self, Instant, Timestamp};
 use cri::{ContainerState, PodId, Runtime, Stats};
 use linux::usage;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
 
@@ -100,7 +101,7 @@ impl Meter {
         keep: bool,
     ) -> Option<(u64, Duration)> {
         let now = Mark { at: Instant::now(), cpu };
-        let mut all = self.marks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut all = self.marks.lock();
         let marks = all.entry(id.to_string()).or_insert_with(|| {
             // It began with nothing used.
             begun.map(|at| Mark { at, cpu: Duration::ZERO }).into_iter().collect()
@@ -144,7 +145,7 @@ impl Meter {
                 rate,
             });
         }
-        let mut marks = self.marks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut marks = self.marks.lock();
         marks.retain(|id, _| known.contains(id));
         drop(marks);
         found.sort_by(|a, b| {

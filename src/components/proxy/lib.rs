@@ -31,9 +31,10 @@ use client::{Client, Informer, Key, Recorder, reference};
 use cni::{NodeNetwork, ServiceRule};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use parking_lot::Mutex;
 use rules::Refused;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event, Record, Tap};
 use task::Crew;
@@ -75,7 +76,7 @@ impl Changes {
     }
 
     pub(crate) fn poke(&self, cause: Option<Cause>) {
-        *self.cause.lock().unwrap_or_else(|e| e.into_inner()) = cause;
+        *self.cause.lock() = cause;
         self.news.notify_one();
     }
 
@@ -86,7 +87,7 @@ impl Changes {
     /// Waits for a change; several that came together are one.
     pub(crate) async fn next(&self) -> Option<Cause> {
         self.news.notified().await;
-        self.cause.lock().unwrap_or_else(|e| e.into_inner()).take()
+        self.cause.lock().take()
     }
 
     /// Slices by the service they belong to, as `namespace/name`.

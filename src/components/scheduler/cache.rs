@@ -13,8 +13,9 @@
 use super::decide::{NodeInfo, Share};
 use client::{Change, Informer, Key};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// All nodes with the pods on them, as the watches tell of them, and the pods that are assumed on a
 /// node.
@@ -74,7 +75,7 @@ impl Cache {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock()
     }
 
     /// All nodes with what is on them now, by name.

@@ -13,10 +13,11 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams};
+use parking_lot::Mutex;
 use rng::Rng;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event, Record, Tap};
 use task::{Crew, guard};
@@ -188,23 +189,19 @@ fn asks_for_neighbours(pod: &Pod) -> bool {
 }
 
 impl Scheduler {
-    pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-        mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
     fn pod_changed(&self, change: &Change<Pod>) {
         let (pod, key) = (change.object(), change.key());
         let gone = matches!(change, Change::Deleted(_));
         if !gone && is_pending(pod) {
             // Its own status changes when it is refused; that is no news.
             let refused_only = matches!(change, Change::Updated { old, new } if old.spec == new.spec && old.metadata.labels == new.metadata.labels);
-            if !(refused_only && Self::lock(&self.waiting).contains_key(&key)) {
+            if !(refused_only && self.waiting.lock().contains_key(&key)) {
                 self.queue.add(key, change.cause());
             }
             return;
         }
-        Self::lock(&self.waiting).remove(&key);
-        Self::lock(&self.failures).remove(&key);
+        self.waiting.lock().remove(&key);
+        self.failures.lock().remove(&key);
         let confirmed = self.cache.confirm(&key);
         if gone {
             self.news.send_replace(());
@@ -218,7 +215,7 @@ impl Scheduler {
     /// Has every pod that fitted nowhere looked at again: those first that wait for longest. One
     /// that pauses after a binding that failed goes on pausing, see [`Scheduler::schedule`].
     fn try_again(&self, cause: Option<Cause>) {
-        let mut waiting: Vec<_> = std::mem::take(&mut *Self::lock(&self.waiting)).into_iter().collect();
+        let mut waiting: Vec<_> = std::mem::take(&mut *self.waiting.lock()).into_iter().collect();
         waiting.sort_by_key(|(_, since)| *since);
         for (key, _) in waiting {
             self.queue.add(key, cause.clone());
@@ -249,7 +246,7 @@ impl Scheduler {
             return Ok(Outcome::After(rest));
         }
         // Before the picture is taken: what changes while the decision is made brings the pod back.
-        Self::lock(&self.waiting).insert(key.clone(), clock::Instant::now());
+        self.waiting.lock().insert(key.clone(), clock::Instant::now());
         let start = clock::Instant::now();
         let nodes = self.cache.picture();
         let tell = |decision: &Decision| {
@@ -273,14 +270,14 @@ impl Scheduler {
         };
         let on = nodes.iter().find(|n| n.name == node);
         let choices = on.and_then(|node| volumes.choose(node)).unwrap_or_default();
-        Self::lock(&self.reserved).add(&pod, &node, &choices);
+        self.reserved.lock().add(&pod, &node, &choices);
         self.cache.assume(&key, &pod, &node);
-        Self::lock(&self.waiting).remove(&key);
+        self.waiting.lock().remove(&key);
         let scheduler = self.clone();
         self.crew.spawn(async move {
             // A panic must not leave the pod assumed on a node for ever.
             let bound = guard(scheduler.bind(&key, &pod, &node, choices, &cause)).await;
-            Self::lock(&scheduler.reserved).remove(&pod);
+            scheduler.reserved.lock().remove(&pod);
             scheduler.news.send_replace(());
             if let Err(error) = bound.unwrap_or_else(|panic| Err(format!("panic: {panic}").into())) {
                 scheduler.failed(&key, &pod, &node, &error.to_string(), cause).await;
@@ -390,7 +387,7 @@ impl Scheduler {
     /// Counts a binding of the pod that failed. Returns how many did so in a row, and the pause
     /// before the next try: 1 s, 2 s, 4 s, 8 s, 10 s, 10 s …
     fn begin_pause(&self, key: &Key, pod: &Pod) -> (u32, Duration) {
-        let mut failures = Self::lock(&self.failures);
+        let mut failures = self.failures.lock();
         let before = failures.get(key).filter(|f| f.uid == pod.metadata.uid).map_or(0, |f| f.count);
         let count = before.saturating_add(1);
         let pause = BACKOFF.0.saturating_mul(1 << before.min(10)).min(BACKOFF.1);
@@ -401,7 +398,7 @@ impl Scheduler {
 
     /// Returns how long this pod still pauses after a binding that failed; `None`: it does not.
     fn rest_of_pause(&self, key: &Key, pod: &Pod) -> Option<Duration> {
-        let failures = Self::lock(&self.failures);
+        let failures = self.failures.lock();
         let until = failures.get(key).filter(|f| f.uid == pod.metadata.uid)?.until;
         let rest = until.saturating_duration_since(clock::Instant::now());
         (!rest.is_zero()).then(|| rest.mul_f64(clock::scale())) // the queue scales it
@@ -419,7 +416,7 @@ impl Scheduler {
         let Some((failures, pause)) = pause else { return }; // the pod is gone, or somebody has bound it
         tracing::warn!(pod = %key, node, error = why, failures, ?pause, "binding failed, trying again");
         let message = format!("binding to node {node:?} failed: {why}");
-        Self::lock(&self.waiting).insert(key.clone(), clock::Instant::now()); // its own condition is no news, see `pod_changed`
+        self.waiting.lock().insert(key.clone(), clock::Instant::now()); // its own condition is no news, see `pod_changed`
         if let Err(error) = self.refuse(key, pod, SCHEDULER_ERROR, message, &cause).await {
             tracing::warn!(pod = %key, %error, "the pod's condition PodScheduled is not written");
         }
@@ -462,7 +459,7 @@ impl Scheduler {
                         "claim {claim}: the provisioner cannot make a volume for node {node:?}"
                     ));
                 }
-                Choice::Await if open.is_shared && !Self::lock(&self.reserved).claims.contains_key(claim) => {
+                Choice::Await if open.is_shared && !self.reserved.lock().claims.contains_key(claim) => {
                     return Err(format!(
                         "claim {claim} did not get the volume that another pod was to give it"
                     ));

@@ -250,7 +250,7 @@ impl Scheduler {
                 return Err(IMMEDIATE.into());
             };
             let provisioned = class.provisioner != NO_PROVISIONER;
-            let on_its_way = Self::lock(&self.reserved).claims.get(&key).map(|(node, _)| node.clone());
+            let on_its_way = self.reserved.lock().claims.get(&key).map(|(node, _)| node.clone());
             let selected = claim.metadata.annotations.as_ref().and_then(|a| a.get(SELECTED_NODE)).cloned();
             // Whoever may write the claim may write it, and its node may be gone. No volume is made
             // there.
@@ -262,7 +262,7 @@ impl Scheduler {
         }
         if !volumes.open.is_empty() {
             let mut free = self.volumes.list();
-            let reserved = &Self::lock(&self.reserved).volumes;
+            let reserved = &self.reserved.lock().volumes;
             free.retain(|v| !v.metadata.name.as_ref().is_some_and(|name| reserved.contains_key(name)));
             volumes.open.iter_mut().for_each(|open| open.keep_fitting(&free));
         }

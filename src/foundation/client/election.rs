@@ -365,12 +365,12 @@ mod tests {
     async fn a_lease_that_was_got_while_the_standby_was_asked_to_stop_is_given_back() {
         let crew = Crew::new("t");
         let stop = crew.token();
-        let lease = std::sync::Mutex::new(serde_json::json!({
+        let lease = parking_lot::Mutex::new(serde_json::json!({
             "metadata": {"name": "test", "namespace": "kube-system", "resourceVersion": "5"},
             "spec": {"holderIdentity": ""},
         }));
         let server = testing::Scripted::new(move |asked| {
-            let mut lease = lease.lock().unwrap();
+            let mut lease = lease.lock();
             if asked.line.starts_with("PUT ") {
                 stop.cancel(); // while the write is on its way
                 *lease = asked.body.clone();

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::runtime::watcher;
+use parking_lot::{Mutex, MutexGuard};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tap::Cause;
 use task::{Crew, panic_text};
@@ -255,7 +256,7 @@ struct Watched<K>(Informer<K>);
 
 impl<K> Drop for Watched<K> {
     fn drop(&mut self) {
-        let handlers = std::mem::take(&mut *lock(&self.0.0.handlers));
+        let handlers = std::mem::take(&mut *self.0.0.handlers.lock());
         drop(handlers); // after the lock: with them other informers may go
     }
 }
@@ -426,7 +427,7 @@ where
                     Ok(event) => {
                         match event {
                             // Counted before the stream is polled again, which sends the request.
-                            watcher::Event::Init => lock(&self.0.lists).begun += 1,
+                            watcher::Event::Init => self.0.lists.lock().begun += 1,
                             watcher::Event::InitApply(_) => {}
                             _ => failures.ended(kind),
                         }
@@ -478,7 +479,7 @@ where
     /// As if everything had been listed anew.
     #[cfg(any(test, feature = "testing"))]
     pub fn tell_list(&self, objects: impl IntoIterator<Item = K>) {
-        lock(&self.0.lists).begun += 1;
+        self.0.lists.lock().begun += 1;
         let items = objects.into_iter().map(|object| watcher::Event::InitApply(Item::Decoded(object)));
         let events = std::iter::once(watcher::Event::Init).chain(items);
         self.absorb(events.chain([watcher::Event::InitDone]).collect(), &mut None);
@@ -493,7 +494,7 @@ where
     /// Takes over events in their order, then tells the handlers what changed, then reports what
     /// could not be decoded.
     fn absorb(&self, events: Vec<watcher::Event<Item<K>>>, fresh: &mut Option<Fresh<K>>) {
-        let handlers = lock(&self.0.handlers);
+        let handlers = self.0.handlers.lock();
         let (mut changes, mut failures, mut listed) = (Vec::new(), Vec::new(), false);
         {
             let mut inner = self.lock();
@@ -531,7 +532,7 @@ where
         changes.iter().for_each(|change| all().for_each(|handler| call(handler, change)));
         if listed {
             let list = {
-                let mut lists = lock(&self.0.lists);
+                let mut lists = self.0.lists.lock();
                 lists.complete = lists.begun;
                 lists.complete
             };
@@ -549,7 +550,7 @@ where
     /// added. Handlers must be quick: they run inside the watch. They usually put a key into a work
     /// queue.
     pub fn on(&self, handler: impl Fn(&Change<K>) + Send + Sync + 'static) {
-        let mut handlers = lock(&self.0.handlers);
+        let mut handlers = self.0.handlers.lock();
         let handler: Handler<K> = Box::new(handler);
         for object in self.list() {
             call(&handler, &Change::Added(object));
@@ -562,18 +563,18 @@ where
     /// Calls `handler` with the number of each list that is complete from now on, after all
     /// handlers of changes have heard what the list brought.
     pub fn on_list(&self, handler: impl Fn(u64) + Send + Sync + 'static) {
-        if let Some(handlers) = &mut *lock(&self.0.handlers) {
+        if let Some(handlers) = &mut *self.0.handlers.lock() {
             handlers.lists.push(Box::new(handler));
         }
     }
 
     /// How often the cache was listed.
     pub fn lists(&self) -> Lists {
-        *lock(&self.0.lists)
+        *self.0.lists.lock()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<K>> {
-        lock(&self.0.inner)
+        self.0.inner.lock()
     }
 
     /// Waits until the first list is complete.
@@ -603,10 +604,6 @@ where
             .map(|(_, object)| object.clone())
             .collect()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Runs a handler; its panic costs this one change, not the watch.
@@ -716,15 +713,15 @@ mod tests {
             let (informer, woken) = (informer.clone(), woken.clone());
             tokio::spawn(async move {
                 informer.synced().await;
-                woken.lock().unwrap().push(number);
+                woken.lock().push(number);
             })
         });
         let waiters: Vec<_> = waiters.collect();
         tokio::task::yield_now().await; // all wait by now: this test has one thread
-        assert!(woken.lock().unwrap().is_empty());
+        assert!(woken.lock().is_empty());
         informer.tell_list([]);
         futures::future::join_all(waiters).await;
-        assert_eq!(*woken.lock().unwrap(), Vec::from_iter(0..16));
+        assert_eq!(*woken.lock(), Vec::from_iter(0..16));
         informer.synced().await; // a later one does not wait
     }
 
@@ -741,14 +738,14 @@ mod tests {
             let times = Arc::new(Mutex::new(0));
             let counted = times.clone();
             let failures = futures::stream::iter(std::iter::repeat_with(move || {
-                *counted.lock().unwrap() += 1;
+                *counted.lock() += 1;
                 [Err(watcher::Error::InitialListFailed(error())), Ok(watcher::Event::Init)]
             }))
             .flat_map(futures::stream::iter);
             let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
             let followed = informer.follow(failures);
             assert!(clock::timeout(Duration::from_secs(60), followed).await.is_none());
-            *times.lock().unwrap()
+            *times.lock()
         };
         let of_refused = asked(refused).await;
         assert!((10..30).contains(&of_refused), "{of_refused}");
@@ -764,7 +761,7 @@ mod tests {
         let times = Arc::new(Mutex::new(0));
         let counted = times.clone();
         let failures = futures::stream::iter(std::iter::repeat_with(move || {
-            *counted.lock().unwrap() += 1;
+            *counted.lock() += 1;
             let page = watcher::Event::InitApply(Item::Decoded(map("a", "1", "1")));
             let error = kube::Error::Service("nobody listens any more".into());
             [Ok(watcher::Event::Init), Ok(page), Err(watcher::Error::InitialListFailed(error))]
@@ -772,7 +769,7 @@ mod tests {
         .flat_map(futures::stream::iter);
         let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
         assert!(clock::timeout(Duration::from_secs(100), informer.follow(failures)).await.is_none());
-        let asked = *times.lock().unwrap();
+        let asked = *times.lock();
         assert!((150..250).contains(&asked), "{asked}");
         // The first after ten seconds, the second a minute later.
         let warnings = log.warnings();
@@ -816,7 +813,7 @@ mod tests {
         let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
         let told = Arc::new(Mutex::new(Vec::new()));
         let (log, known) = (told.clone(), informer.clone());
-        informer.on_list(move |list| log.lock().unwrap().push((list, known.list().len())));
+        informer.on_list(move |list| log.lock().push((list, known.list().len())));
         let asked = informer.clone();
         let item = || watcher::Event::InitApply(Item::Decoded(map("a", "1", "1")));
         let failed = || Err(watcher::Error::WatchError(Box::default()));
@@ -830,7 +827,7 @@ mod tests {
         let second = [Ok(watcher::Event::Init), failed(), Ok(watcher::Event::Init)];
         let events = futures::stream::iter(first.into_iter().chain(second)).chain(rest);
         informer.follow(events.boxed()).await;
-        assert_eq!(*told.lock().unwrap(), [(1, 1), (3, 0)]);
+        assert_eq!(*told.lock(), [(1, 1), (3, 0)]);
         assert_eq!(informer.lists(), Lists { begun: 3, complete: 3 });
     }
 
@@ -875,7 +872,7 @@ mod tests {
                 Change::Updated { .. } => "~",
                 Change::Deleted(_) => "-",
             };
-            seen.lock().unwrap().push(format!("{word}{}", change.key().name));
+            seen.lock().push(format!("{word}{}", change.key().name));
         });
         let mut fresh = None;
         let mut list = |maps: Vec<ConfigMap>| {
@@ -887,7 +884,7 @@ mod tests {
         // a unchanged, b replaced by another object of the same name, c gone, d new
         list(vec![map("a", "1", "1"), map("b", "9", "9"), map("d", "4", "8")]);
         informer.tell_of(map("a", "1", "10"));
-        assert_eq!(*log.lock().unwrap(), ["+a", "+b", "+c", "-c", "-b", "+b", "+d", "~a"]);
+        assert_eq!(*log.lock(), ["+a", "+b", "+c", "-c", "-b", "+b", "+d", "~a"]);
         assert_eq!(informer.within("d").len(), 3);
     }
 
@@ -897,7 +894,7 @@ mod tests {
         let seen = reports.clone();
         let report: Report = Box::new(move |found| {
             let version = found.meta.resource_version.as_deref().unwrap_or("-");
-            seen.lock().unwrap().push(format!("{}@{version}", found.key()));
+            seen.lock().push(format!("{}@{version}", found.key()));
         });
         (Informer::new(report), reports)
     }
@@ -929,7 +926,7 @@ mod tests {
             "one odd object does not keep the cache from being complete"
         );
         list(both());
-        assert_eq!(*reports.lock().unwrap(), ["d/bad@3"], "once for each version");
+        assert_eq!(*reports.lock(), ["d/bad@3"], "once for each version");
         // It can be decoded again, then no more: the last good version stays, in a relist too.
         let one = |event| informer.absorb(vec![event], &mut None);
         one(watcher::Event::Apply(item("bad", "1", "5", good.clone())));
@@ -942,7 +939,7 @@ mod tests {
         assert_eq!(names(&informer), ["good@4"]);
         one(watcher::Event::Delete(item("good", "2", "8", odd.clone())));
         assert_eq!(names(&informer), Vec::<String>::new(), "a deletion needs no decoded object");
-        assert_eq!(*reports.lock().unwrap(), ["d/bad@3", "d/bad@6", "d/bad@7"]);
+        assert_eq!(*reports.lock(), ["d/bad@3", "d/bad@6", "d/bad@7"]);
     }
 
     #[test]
@@ -976,7 +973,7 @@ mod tests {
             let (informer, reports) = reporting();
             let item: Item<ConfigMap> = serde_json::from_value(value).unwrap();
             informer.absorb(vec![watcher::Event::Apply(item)], &mut None);
-            assert_eq!(*reports.lock().unwrap(), ["@-"]);
+            assert_eq!(*reports.lock(), ["@-"]);
         }
     }
 
@@ -986,9 +983,9 @@ mod tests {
         informer.on(|change: &Change<ConfigMap>| assert_ne!(change.key().name, "b", "boom"));
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = seen.clone();
-        informer.on(move |change: &Change<ConfigMap>| log.lock().unwrap().push(change.key().name));
+        informer.on(move |change: &Change<ConfigMap>| log.lock().push(change.key().name));
         ["a", "b", "c"].into_iter().for_each(|name| informer.tell_of(map(name, name, "1")));
-        assert_eq!(*seen.lock().unwrap(), ["a", "b", "c"]);
+        assert_eq!(*seen.lock(), ["a", "b", "c"]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The work queue: which keys need a look, each at most once at a time.
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tap::Cause;
 use task::{Crew, guard};
@@ -180,7 +181,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {
-        self.0.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.state.lock()
     }
 
     /// Asks for a look at the key.
@@ -552,13 +553,13 @@ mod tests {
         let tries = Arc::new(Mutex::new(Vec::new()));
         let (seen, start) = (tries.clone(), clock::Instant::now());
         queue.work("t", 1, move |_: u8, _| {
-            seen.lock().unwrap().push(start.elapsed().as_millis());
-            let enough = seen.lock().unwrap().len() == 4;
+            seen.lock().push(start.elapsed().as_millis());
+            let enough = seen.lock().len() == 4;
             async move { if enough { Ok(Outcome::Done) } else { Err("not yet") } }
         });
         queue.add(1, None);
         clock::sleep(Duration::from_secs(60)).await;
-        let tries = tries.lock().unwrap();
+        let tries = tries.lock();
         assert_eq!(tries.len(), 4);
         assert!(tries[1] >= 5 && tries[2] - tries[1] >= 10 && tries[3] - tries[2] >= 20, "{tries:?}");
     }
@@ -572,12 +573,12 @@ mod tests {
         let (seen, start) = (mended.clone(), clock::Instant::now());
         queue.work("t", 1, move |_: u8, _| {
             let there = start.elapsed() >= Duration::from_secs(3600);
-            let done = there.then(|| *seen.lock().unwrap() = Some(start.elapsed()));
+            let done = there.then(|| *seen.lock() = Some(start.elapsed()));
             async move { done.map(|()| Outcome::Done).ok_or("not yet") }
         });
         queue.add(1, None);
         clock::sleep(Duration::from_secs(7200)).await;
-        let mended = mended.lock().unwrap().unwrap();
+        let mended = mended.lock().unwrap();
         assert!(mended <= Duration::from_secs(3600) + longest, "{mended:?}");
     }
 
@@ -588,9 +589,9 @@ mod tests {
         let (log, told) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
         let (seen, start) = (log.clone(), clock::Instant::now());
         let heard = told.clone();
-        queue.on_panic(move |key: &u8, text| heard.lock().unwrap().push(format!("{key}: {text}")));
+        queue.on_panic(move |key: &u8, text| heard.lock().push(format!("{key}: {text}")));
         queue.work("t", 1, move |key: u8, _| {
-            seen.lock().unwrap().push((key, start.elapsed().as_secs()));
+            seen.lock().push((key, start.elapsed().as_secs()));
             async move {
                 assert!(key != 1, "boom");
                 Ok::<Outcome, String>(Outcome::Done)
@@ -599,12 +600,12 @@ mod tests {
         queue.add(1, None);
         queue.add(2, None);
         clock::sleep(Duration::from_secs(60)).await;
-        let log = log.lock().unwrap();
+        let log = log.lock();
         assert_eq!(log.iter().filter(|(key, _)| *key == 2).count(), 1);
         let panics = log.iter().filter(|(key, _)| *key == 1).count();
         assert!((3..20).contains(&panics), "{log:?}");
-        assert_eq!(told.lock().unwrap().len(), panics);
-        assert_eq!(told.lock().unwrap()[0], "1: boom");
+        assert_eq!(told.lock().len(), panics);
+        assert_eq!(told.lock()[0], "1: boom");
         assert_eq!(crew.ended(), None);
     }
 }

@@ -315,7 +315,7 @@ pub fn reference<K: kube::Resource<DynamicType = ()>>(object: &K) -> ObjectRefer
 mod tests {
     use super::*;
     use crate::testing::{self, Scripted};
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     fn note(object: &str, message: impl Into<String>) -> Note {
         let about = ObjectReference { name: Some(object.into()), ..ObjectReference::default() };
@@ -439,19 +439,19 @@ mod tests {
         for (answers, tries) in [(1, 2), (11, 12), (20, 12), (0, 1)] {
             let asked = Mutex::new(0);
             let written = persist(|| {
-                let mut asked = asked.lock().unwrap();
+                let mut asked = asked.lock();
                 *asked += 1;
                 std::future::ready(if *asked > answers { Ok(()) } else { Err(unanswered()) })
             })
             .await;
-            assert_eq!((*asked.lock().unwrap(), written.is_ok()), (tries, answers < 12));
+            assert_eq!((*asked.lock(), written.is_ok()), (tries, answers < 12));
         }
         let asked = Mutex::new(0);
         let written: Result<(), _> = persist(|| {
-            *asked.lock().unwrap() += 1;
+            *asked.lock() += 1;
             std::future::ready(Err(refused()))
         })
         .await;
-        assert!(written.is_err() && *asked.lock().unwrap() == 1);
+        assert!(written.is_err() && *asked.lock() == 1);
     }
 }

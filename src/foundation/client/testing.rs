@@ -7,11 +7,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
 use pki::{Ca, Subject, server_config};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tracing::field::{Field, Visit};
@@ -91,7 +92,7 @@ impl Scripted {
                 let body = request.into_body().collect().await.map(|b| b.to_bytes()).unwrap_or_default();
                 let asked = Asked { line, body: serde_json::from_slice(&body).unwrap_or_default() };
                 let (code, body) = answer(&asked).unwrap_or((200, json!({"metadata": {}, "items": []})));
-                kept.lock().unwrap().push(asked);
+                kept.lock().push(asked);
                 let mut answer =
                     http::Response::builder().status(code).header("content-type", "application/json");
                 if let Some(seconds) = body["details"]["retryAfterSeconds"].as_u64() {
@@ -106,7 +107,7 @@ impl Scripted {
 
     /// What it was asked since the last call, Events left out.
     pub fn take(&self) -> Vec<Asked> {
-        let mut all = self.asked.lock().unwrap();
+        let mut all = self.asked.lock();
         let (events, others) =
             std::mem::take(&mut *all).into_iter().partition(|a| a.line.contains("/events"));
         *all = events;
@@ -115,14 +116,14 @@ impl Scripted {
 
     /// What it was asked about Events.
     pub fn events(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().iter().filter(|a| a.line.contains("/events")).cloned().collect()
+        self.asked.lock().iter().filter(|a| a.line.contains("/events")).cloned().collect()
     }
 
     /// Waits for an Event with this reason and returns its message.
     pub async fn event(&self, reason: &str) -> String {
         let wait = async {
             loop {
-                let all = self.asked.lock().unwrap().clone();
+                let all = self.asked.lock().clone();
                 if let Some(event) = all.iter().find(|a| a.body["reason"] == reason) {
                     return event.body["message"].as_str().unwrap_or_default().to_string();
                 }
@@ -165,7 +166,7 @@ impl Log {
     }
 
     pub fn warnings(&self) -> Vec<String> {
-        let all = self.0.lock().unwrap();
+        let all = self.0.lock();
         all.iter().filter(|(level, _)| *level == tracing::Level::WARN).map(|(_, text)| text.clone()).collect()
     }
 }
@@ -182,6 +183,6 @@ impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Log {
     fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
         let mut text = Text(String::new());
         event.record(&mut text);
-        self.0.lock().unwrap().push((*event.metadata().level(), text.0));
+        self.0.lock().push((*event.metadata().level(), text.0));
     }
 }

@@ -15,9 +15,10 @@ use super::snapshot::Frozen;
 use super::txn;
 use super::watch::Watcher;
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -464,7 +465,7 @@ struct Memory {
 
 impl Memory {
     fn order(&self) -> MutexGuard<'_, u64> {
-        self.order.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.order.lock()
     }
 
     fn now(&self) -> Moment {

@@ -6,9 +6,10 @@ use super::lease::Moment;
 use super::machine::{Applied, Command, Outcome, Shared};
 use super::question::Question;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rng::Rng;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
@@ -30,7 +31,7 @@ impl Backend for Fake {
         self.writes.fetch_add(1, Ordering::Relaxed);
         let (answer, pending) = oneshot::channel();
         match (self.answers_writes, *self.takes.borrow()) {
-            (false, _) => self.stuck.lock().unwrap().push(answer),
+            (false, _) => self.stuck.lock().push(answer),
             (true, 0) => drop(answer.send(Err(Error::NoLeader))),
             (true, _) => drop(answer.send(Ok(Outcome::Done))),
         }
@@ -39,7 +40,7 @@ impl Backend for Fake {
     fn read_barrier(&self) -> Result<Option<Pending<()>>, Error> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let (answer, pending) = oneshot::channel();
-        self.unanswered.lock().unwrap().push(answer);
+        self.unanswered.lock().push(answer);
         Ok(Some(pending))
     }
     fn ask(&self, _: &Question) -> Result<Pending<Option<Bytes>>, Error> {
@@ -93,7 +94,7 @@ async fn reads_wait_for_a_place_before_they_are_asked_and_not_behind_writes() {
     settled().await;
     assert_eq!(fake.writes.load(Ordering::Relaxed), IN_FLIGHT_MAX);
     assert_eq!(fake.reads.load(Ordering::Relaxed), IN_FLIGHT_MAX, "writes have places of their own");
-    fake.unanswered.lock().unwrap().drain(..7).for_each(|answer| drop(answer.send(Ok(()))));
+    fake.unanswered.lock().drain(..7).for_each(|answer| drop(answer.send(Ok(()))));
     settled().await;
     assert_eq!(fake.reads.load(Ordering::Relaxed), IN_FLIGHT_MAX + 7);
 }

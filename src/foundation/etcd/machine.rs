@@ -8,9 +8,10 @@ use super::snapshot::Frozen;
 use super::txn;
 use super::watch::Hub;
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 
 /// What is written to the Raft log. Reads are not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +103,7 @@ impl Shared {
     }
 
     pub fn read(&self) -> RwLockReadGuard<'_, Store> {
-        self.store.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.store.read()
     }
 
     pub fn store(&self) -> &Arc<RwLock<Store>> {
@@ -110,15 +111,15 @@ impl Shared {
     }
 
     pub fn leases(&self) -> MutexGuard<'_, Leases> {
-        self.leases.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.leases.lock()
     }
 
     pub fn alarms(&self) -> MutexGuard<'_, BTreeSet<Alarm>> {
-        self.alarms.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.alarms.lock()
     }
 
     fn applied(&self) -> MutexGuard<'_, Applied> {
-        self.applied.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.applied.lock()
     }
 
     /// A copy of everything as it is at one moment, and the last command in it.
@@ -174,7 +175,7 @@ impl Shared {
         events: &mut Vec<Arc<[Event]>>,
     ) -> Result<Outcome, Error> {
         self.forbidden(command)?;
-        let mut store = self.store.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut store = self.store.write();
         let mut leases = self.leases();
         *self.applied() = at;
         let (outcome, changes) = match command {
@@ -233,7 +234,7 @@ impl Shared {
     /// it: see [`Shared::freeze`].
     pub fn replace(&self, store: Store, leases: Leases, alarms: BTreeSet<Alarm>, at: Applied) {
         let revision = store.revision();
-        let mut own = self.store.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut own = self.store.write();
         *own = store;
         *self.leases() = leases;
         *self.alarms() = alarms;

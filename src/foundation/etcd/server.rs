@@ -9,6 +9,7 @@ use super::machine::{Command, Outcome, Shared};
 use super::question::Question;
 use super::waiting::Waiting;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use raft::disk::{Disk, RealDisk};
 use raft::driver::{self, Driver, Handle, Link, LogNews, NoLink, Options};
 use raft::member::SnapshotPolicy;
@@ -17,7 +18,7 @@ use raft::{ConfState, MemberId};
 use rng::Rng;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Component, Event, Record, Tap};
 use tokio::sync::watch;
@@ -193,7 +194,7 @@ impl Server {
     }
 
     fn take(&self) -> Option<Driver> {
-        self.driver.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+        self.driver.lock().take()
     }
 
     /// A leader that stops hands over first, as etcd does: the others need not notice its silence.

@@ -5,6 +5,7 @@ use super::api::{
 };
 use super::{Config, Kv, Server, StartError, member_id, quota_for};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use raft::driver::{Handle, Link};
 use raft::member::SnapshotPolicy;
 use raft::sim::disk::SimDisk;
@@ -12,7 +13,7 @@ use raft::wal::WalOptions;
 use raft::{ConfChange, MemberId};
 use rng::Rng;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tap::{Component, Event, Tap};
 
@@ -173,7 +174,7 @@ async fn acknowledged_writes_survive_power_cuts() {
                 (text(&kv.key), text(&kv.value).parse().unwrap())
             })
             .collect();
-        for (key, value) in acked.lock().unwrap().iter() {
+        for (key, value) in acked.lock().iter() {
             assert!(
                 found.get(key).is_some_and(|v| v >= value),
                 "round {round}: {key} was {value}: {found:?}"
@@ -197,7 +198,7 @@ async fn acknowledged_writes_survive_power_cuts() {
                         if kv.txn(txn).await.is_err() {
                             return value;
                         }
-                        acked.lock().unwrap().extend(both.map(|key| (key, value)));
+                        acked.lock().extend(both.map(|key| (key, value)));
                         if value == round * 1_000_000 + 1 {
                             wrote.add_permits(1);
                         }
@@ -216,7 +217,7 @@ async fn acknowledged_writes_survive_power_cuts() {
         disk.crash(&rng);
         disk.mend_sync();
     }
-    assert!(acked.lock().unwrap().values().all(|v| *v > 11_000_000), "a client never wrote");
+    assert!(acked.lock().values().all(|v| *v > 11_000_000), "a client never wrote");
 }
 
 #[tokio::test]
@@ -347,7 +348,7 @@ struct Wire(Arc<Mutex<BTreeMap<MemberId, Handle>>>);
 
 impl Link for Wire {
     fn send(&self, to: MemberId, message: Bytes) {
-        let peer = self.0.lock().unwrap().get(&to).cloned();
+        let peer = self.0.lock().get(&to).cloned();
         if let Some(peer) = peer {
             peer.deliver(message).unwrap();
         }
@@ -365,7 +366,7 @@ async fn three_members_agree_and_survive_the_loss_of_one() {
         config.initial_cluster = names.map(String::from).to_vec();
         config.link = Some(Arc::new(wire.clone()));
         let server = Server::start(config).await.unwrap();
-        wire.0.lock().unwrap().insert(member_id(name), server.raft());
+        wire.0.lock().insert(member_id(name), server.raft());
         servers.insert(name, server);
     }
     // requests wait for the first election by themselves, on any member
@@ -376,7 +377,7 @@ async fn three_members_agree_and_survive_the_loss_of_one() {
         assert_eq!(server.kv().range(all()).await.unwrap().count, 3);
     }
     let leader = servers["cp1"].kv().status().leader;
-    let handle = wire.0.lock().unwrap().remove(&member_id(&leader)).unwrap();
+    let handle = wire.0.lock().remove(&member_id(&leader)).unwrap();
     servers.remove(leader.as_str()).unwrap().kill();
     drop(handle);
     let survivor = servers.values().next().unwrap();
@@ -410,7 +411,7 @@ async fn every_member_tells_how_long_the_leader_lets_a_lease_live() {
             ..Config::new(name, dir.path().join(name), Tap::new(), Rng::seeded(7))
         };
         let server = again(config).await;
-        wire.0.lock().unwrap().insert(member_id(name), server.raft());
+        wire.0.lock().insert(member_id(name), server.raft());
         server
     };
     for name in names {
@@ -425,7 +426,7 @@ async fn every_member_tells_how_long_the_leader_lets_a_lease_live() {
     }
     let (leader, term) = (kv.status().leader, kv.status().term);
     let follower = names.into_iter().find(|name| **name != leader).unwrap();
-    wire.0.lock().unwrap().remove(&member_id(follower));
+    wire.0.lock().remove(&member_id(follower));
     servers.remove(follower).unwrap().kill();
     servers.insert(follower, begin(follower).await);
     for (name, server) in &servers {
@@ -552,7 +553,7 @@ async fn nonsense_from_peers_ends_no_member() {
         config.initial_cluster = names.map(String::from).to_vec();
         config.link = Some(Arc::new(wire.clone()));
         servers.push(Server::start(config).await.unwrap());
-        wire.0.lock().unwrap().insert(member_id(name), servers[servers.len() - 1].raft());
+        wire.0.lock().insert(member_id(name), servers[servers.len() - 1].raft());
     }
     let kv = servers[0].kv();
     kv.put(put("a", "1")).await.unwrap();

@@ -4,9 +4,9 @@ use super::api::Error;
 use super::kv::{IN_FLIGHT_MAX, Pending, Status};
 use super::machine::Outcome;
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
@@ -59,7 +59,7 @@ impl Waiting {
     }
 
     fn callers(&self) -> MutexGuard<'_, Callers> {
-        self.callers.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.callers.lock()
     }
 
     pub fn proposal(&self) -> Result<(u64, Pending<Outcome>), Error> {
@@ -172,12 +172,12 @@ impl Waiting {
 
     pub fn status(&self) -> Status {
         let refuses = self.writes_refused();
-        Status { refuses, ..self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone() }
+        Status { refuses, ..self.status.lock().clone() }
     }
 
     pub fn set_status(&self, status: Status, leader: u64, takes: u64, local_reads: bool) {
         self.local_reads.store(local_reads, Ordering::Release);
-        *self.status.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = status;
+        *self.status.lock() = status;
         self.leader.send_if_modified(|known| std::mem::replace(known, leader) != leader);
         self.takes.send_if_modified(|known| std::mem::replace(known, takes) != takes);
     }
@@ -198,23 +198,23 @@ impl Waiting {
 
     /// Why the member takes no more writes, for good; `None` while it may take some.
     pub fn failed(&self) -> Option<Error> {
-        self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.failed.lock().clone()
     }
 
     /// Why this member takes no writes now: `None` if it does.
     pub fn writes_refused(&self) -> Option<Error> {
-        self.failed().or_else(|| self.paused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone())
+        self.failed().or_else(|| self.paused.lock().clone())
     }
 
     /// The log cannot be written just now (e.g. there is no room on the disk), or again. Proposals
     /// under way wait: they may still be written.
     pub fn pause(&self, why: Option<Error>) {
-        *self.paused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = why;
+        *self.paused.lock() = why;
     }
 
     /// The member takes no more writes, for good.
     pub fn fail(&self, error: Error) {
-        *self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(error.clone());
+        *self.failed.lock() = Some(error.clone());
         self.fail_proposals(&error);
     }
 }

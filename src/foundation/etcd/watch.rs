@@ -2,8 +2,9 @@
 
 use super::api::{Error, Event, Revision, WatchRequest, WatchResponse};
 use super::mvcc::{Span, Store};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
 /// Responses a watcher may be behind. One that falls further behind is cut off with `SlowWatcher`.
@@ -54,7 +55,7 @@ impl Filter {
 
 impl Hub {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.lock()
     }
 
     /// Hands over what was applied: one slice of events per revision, `revision` being the last.
@@ -90,7 +91,7 @@ impl Hub {
         r: &WatchRequest,
     ) -> Result<Watcher, Error> {
         let mut inner = self.lock();
-        let made = store.read().unwrap_or_else(|poisoned| poisoned.into_inner()).revision();
+        let made = store.read().revision();
         let (queue, live) = mpsc::channel(QUEUE);
         let first = if r.start_revision > 0 { r.start_revision } else { made + 1 };
         let id = inner.next_id;
@@ -176,7 +177,7 @@ impl Watcher {
         if inner.closed {
             return Err(Error::Stopped);
         }
-        let store = self.store.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let store = self.store.read();
         let (past, next) = store.events_since(behind.next, PAST_BATCH)?;
         let made = store.revision();
         drop(store);
@@ -287,7 +288,7 @@ mod tests {
         }
         /// Nobody is told.
         fn write(&self, key: &'static str) -> (Arc<[Event]>, Revision) {
-            let mut store = self.store.write().unwrap();
+            let mut store = self.store.write();
             let mut write = store.write();
             write.put(key.into(), Bytes::new(), 0);
             let events = write.commit();
@@ -357,7 +358,7 @@ mod tests {
         assert_eq!(next(&mut reader).await, format!("{0}: a@{0}<{1}", many + 3, many + 2));
         // the sleeper has its first portion, and then nothing: also if a snapshot replaces the
         // store
-        world.store.write().unwrap().compact(many).unwrap();
+        world.store.write().compact(many).unwrap();
         world.hub.reset(many + 3);
         let mut told = 0;
         let error = loop {
@@ -432,7 +433,7 @@ mod tests {
         let world = World::new();
         world.put("a");
         world.put("a");
-        world.store.write().unwrap().compact(3).unwrap();
+        world.store.write().compact(3).unwrap();
         let r = WatchRequest { key: "a".into(), start_revision: 2, ..WatchRequest::default() };
         let refused = world.hub.watch(&world.store, &r).err();
         assert_eq!(refused, Some(Error::Compacted { compact_revision: 3 }));

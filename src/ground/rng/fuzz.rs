@@ -7,10 +7,11 @@
 //! of one; a failure prints what to say to see it again, and the input.
 
 use super::Rng;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// What a target gets without being asked for more.
@@ -120,10 +121,10 @@ struct Now(Mutex<Option<(Instant, Vec<u8>)>>);
 
 impl Now {
     fn begin(&self, input: &[u8]) {
-        *self.0.lock().unwrap() = Some((Instant::now(), input.to_vec()));
+        *self.0.lock() = Some((Instant::now(), input.to_vec()));
     }
     fn stalled(&self) -> Option<Vec<u8>> {
-        self.0.lock().unwrap().as_ref().filter(|(since, _)| since.elapsed() > STALL).map(|(_, i)| i.clone())
+        self.0.lock().as_ref().filter(|(since, _)| since.elapsed() > STALL).map(|(_, i)| i.clone())
     }
 }
 

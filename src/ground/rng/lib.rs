@@ -22,9 +22,10 @@ pub mod growth;
 #[cfg(any(test, feature = "testing"))]
 pub mod seeds;
 
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Kubernetes' alphabet for generated names: no vowels (no words), no 0, 1 or 3.
 const NAME_ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -44,7 +45,7 @@ impl Rng {
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut StdRng) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        f(&mut self.0.lock())
     }
 
     /// Returns an independent generator for one purpose, seeded by one draw from this generator and

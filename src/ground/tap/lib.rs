@@ -55,10 +55,11 @@ pub use who::{ADMIN, LEARNER, NODE, TEACHER, account, actor, is_component, is_co
 
 use bytes::Bytes;
 use clock::{self, Timestamp};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use size::size;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -554,8 +555,8 @@ impl Tap {
         seq
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Ring> {
-        self.shared.ring.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Ring> {
+        self.shared.ring.lock()
     }
 
     /// Live records from now on. A receiver that lags is told how many it lost.

@@ -16,9 +16,10 @@
 //! `cluster`, which runs components as containers whose runtime is this module.
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -85,12 +86,12 @@ impl Crew {
         self.inner.stop.clone()
     }
 
-    fn tasks(&self) -> std::sync::MutexGuard<'_, Option<JoinSet<()>>> {
-        self.inner.tasks.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn tasks(&self) -> parking_lot::MutexGuard<'_, Option<JoinSet<()>>> {
+        self.inner.tasks.lock()
     }
 
-    fn main(&self) -> std::sync::MutexGuard<'_, Vec<AbortHandle>> {
-        self.inner.main.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn main(&self) -> parking_lot::MutexGuard<'_, Vec<AbortHandle>> {
+        self.inner.main.lock()
     }
 
     /// Adds a helper. It is aborted when the crew is killed. A crew that was asked to stop, or
@@ -380,7 +381,7 @@ mod tests {
         let (owner, starts, alive) = (Crew::new("t"), Arc::new(Mutex::new(0)), Arc::new(()));
         let (counted, held) = (starts.clone(), alive.clone());
         owner.keep("kept", move |crew| {
-            let mut starts = counted.lock().unwrap();
+            let mut starts = counted.lock();
             *starts += 1;
             let (is_first, held) = (*starts == 1, held.clone());
             crew.spawn_essential(async move {
@@ -390,7 +391,7 @@ mod tests {
             });
         });
         tokio::time::sleep(START_AGAIN * 3).await;
-        assert_eq!(*starts.lock().unwrap(), 2, "it stays when nothing panics");
+        assert_eq!(*starts.lock(), 2, "it stays when nothing panics");
         assert_eq!(owner.ended(), None);
         owner.kill();
         while Arc::strong_count(&alive) > 1 {
@@ -404,7 +405,7 @@ mod tests {
 
     impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Levels {
         fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
-            self.0.lock().unwrap().push(*event.metadata().level());
+            self.0.lock().push(*event.metadata().level());
         }
     }
 
@@ -419,7 +420,7 @@ mod tests {
         let crew = Crew::new("t");
         crew.spawn_essential(async { assert!(std::hint::black_box(false), "boom") });
         crew.wait().await;
-        assert!(levels.0.lock().unwrap().contains(&tracing::Level::ERROR));
+        assert!(levels.0.lock().contains(&tracing::Level::ERROR));
     }
 
     /// A subscriber that panics at every event, as one may that cannot write.
@@ -451,7 +452,7 @@ mod tests {
             }
             crew.spawn_main(async move {
                 tokio::task::yield_now().await;
-                *seen.lock().unwrap() += 1;
+                *seen.lock() += 1;
                 Ok::<(), String>(())
             });
             crew.kill();
@@ -459,7 +460,7 @@ mod tests {
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(*ran.lock().unwrap(), 0);
+        assert_eq!(*ran.lock(), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -507,13 +508,13 @@ mod tests {
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }
-            *seen.lock().unwrap() = true;
+            *seen.lock() = true;
             Ok::<(), String>(())
         });
         tokio::task::yield_now().await;
         let second = async {
             crew.stop().await;
-            assert!(*graceful.lock().unwrap(), "it returned before the crew had ended");
+            assert!(*graceful.lock(), "it returned before the crew had ended");
         };
         tokio::join!(crew.stop(), second);
         assert_eq!(crew.ended(), Some(End::Stopped));
@@ -558,11 +559,11 @@ mod tests {
             let (token, done) = (token.clone(), done.clone());
             crew.spawn(async move {
                 token.cancelled().await;
-                *done.lock().unwrap() += 1;
+                *done.lock() += 1;
             });
         }
         crew.stop().await;
-        assert_eq!(*done.lock().unwrap(), 3);
+        assert_eq!(*done.lock(), 3);
         assert_eq!(crew.ended(), Some(End::Stopped));
     }
 }

@@ -4,21 +4,18 @@
 
 use super::{Error, HostNetwork, HostPort, NodeNetwork, Protocol, Result, ServiceRule};
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// Where the fake nodes' listeners really are.
 #[derive(Clone, Default)]
 pub struct FakeFabric(Arc<Mutex<BTreeMap<SocketAddr, SocketAddr>>>);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
 
 impl FakeFabric {
     /// A node with this address whose pods are in the /24 of `pods`, e.g. 10.244.7.0.
@@ -46,17 +43,17 @@ pub struct FakeNode {
 impl FakeNode {
     /// The rules as they were last written, by key.
     pub fn services(&self) -> Vec<ServiceRule> {
-        lock(&self.state).services.values().cloned().collect()
+        self.state.lock().services.values().cloned().collect()
     }
 
     /// From now on flows can be forgotten, or cannot.
     pub fn keep_flows(&self, keeps: bool) {
-        lock(&self.state).keeps_flows = keeps;
+        self.state.lock().keeps_flows = keeps;
     }
 
     /// From now on rules are refused, or written.
     pub fn refuse_rules(&self, refuses: bool) {
-        lock(&self.state).refuses_rules = refuses;
+        self.state.lock().refuses_rules = refuses;
     }
 
     fn named(&self, on: SocketAddr) -> SocketAddr {
@@ -81,7 +78,7 @@ impl NodeNetwork for FakeNode {
     }
 
     async fn add_pod(&self, sandbox_id: &str, _: Arc<OwnedFd>) -> Result<Ipv4Addr> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if let Some(ip) = state.taken.get(sandbox_id) {
             return Ok(*ip);
         }
@@ -98,14 +95,14 @@ impl NodeNetwork for FakeNode {
     }
 
     async fn remove_pod(&self, sandbox_id: &str) -> Result<()> {
-        lock(&self.state).taken.remove(sandbox_id);
+        self.state.lock().taken.remove(sandbox_id);
         Ok(())
     }
 
     async fn sync_services(&self, rules: &[ServiceRule]) -> Result<usize> {
         let wanted: BTreeMap<String, ServiceRule> =
             rules.iter().map(|r| (r.key.clone(), r.clone())).collect();
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if state.refuses_rules {
             let what = "cannot change the service rules".into();
             return Err(Error::Kernel { what, cause: io::ErrorKind::Unsupported.into() });
@@ -117,7 +114,7 @@ impl NodeNetwork for FakeNode {
     }
 
     async fn forget_flows(&self) -> Result<()> {
-        match lock(&self.state).keeps_flows {
+        match self.state.lock().keeps_flows {
             true => {
                 let what = "cannot forget UDP flows".into();
                 Err(Error::Kernel { what, cause: io::ErrorKind::Unsupported.into() })
@@ -127,13 +124,13 @@ impl NodeNetwork for FakeNode {
     }
 
     async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
-        let real = lock(&self.fabric.0).get(&to).copied();
+        let real = self.fabric.0.lock().get(&to).copied();
         TcpStream::connect(real.ok_or(io::ErrorKind::ConnectionRefused)?).await
     }
 
     async fn listen(&self, on: SocketAddr) -> io::Result<TcpListener> {
         let listener = TcpListener::bind((own_loopback(), 0)).await?;
-        lock(&self.fabric.0).insert(self.named(on), listener.local_addr()?);
+        self.fabric.0.lock().insert(self.named(on), listener.local_addr()?);
         Ok(listener)
     }
 
@@ -157,14 +154,14 @@ impl FakeHost {
     }
 
     pub fn ports(&self) -> Vec<HostPort> {
-        lock(&self.0).clone()
+        self.0.lock().clone()
     }
 }
 
 #[async_trait]
 impl HostNetwork for FakeHost {
     async fn sync_ports(&self, want: &[HostPort]) -> Vec<((u16, Protocol), Error)> {
-        *lock(&self.0) = want.to_vec();
+        *self.0.lock() = want.to_vec();
         Vec::new()
     }
 

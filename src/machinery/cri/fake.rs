@@ -7,10 +7,11 @@ use super::{
     Sandbox, SandboxConfig, SandboxState, Session, Stats, Stream,
 };
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
 use tokio::sync::{broadcast, oneshot};
@@ -135,7 +136,7 @@ impl FakeRuntime {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        self.state.lock()
     }
 
     fn new_id(&self) -> String {
@@ -149,10 +150,6 @@ impl FakeRuntime {
     fn end(&self, id: &str, code: i32, reason: &str) {
         end(&mut self.lock(), &self.events, id, code, reason);
     }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 fn tell(
@@ -367,7 +364,7 @@ impl Runtime for FakeRuntime {
                 self.crew.spawn(async move {
                     clock::sleep(after).await;
                     if let (Some(runtime), Some(events)) = (runtime.upgrade(), events.upgrade()) {
-                        end(&mut lock(&runtime), &events, &id, code, reason);
+                        end(&mut runtime.lock(), &events, &id, code, reason);
                     }
                 });
             }

@@ -3,12 +3,13 @@
 
 use linux::lock::Lock;
 use nix::libc;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Descriptors that a [`RealDisk`] holds in reserve.
@@ -73,11 +74,11 @@ struct Held {
 
 impl RealDisk {
     fn named(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
-        self.0.named.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.named.lock()
     }
 
     fn reserve(&self) -> MutexGuard<'_, Vec<File>> {
-        self.0.reserve.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.reserve.lock()
     }
 
     /// Opens something. If no descriptor is left, one of the reserve is given up for it.
@@ -101,7 +102,7 @@ impl RealDisk {
     }
 
     fn dir(&self, dir: &Path) -> io::Result<Arc<File>> {
-        let mut dirs = self.0.dirs.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut dirs = self.0.dirs.lock();
         if let Some(open) = dirs.get(dir) {
             return Ok(open.clone());
         }

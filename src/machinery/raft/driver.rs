@@ -19,11 +19,12 @@ use super::message::{Body, ConfChange, ConfState, Index, MemberId, Message, Payl
 use super::snapfile;
 use super::wal::{Wal, WalError, WalOptions};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -198,7 +199,7 @@ pub struct Handle {
 
 impl Handle {
     fn meet(&self, conf: &ConfState) {
-        let mut known = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut known = self.known.lock();
         known.extend(conf.voters.iter().chain(&conf.learners));
     }
 
@@ -207,7 +208,7 @@ impl Handle {
         if message.to != self.me {
             return Err(codec::DecodeError::Impossible { what: "receiver", value: message.to });
         }
-        if !self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).contains(&message.from) {
+        if !self.known.lock().contains(&message.from) {
             return Err(codec::DecodeError::Impossible { what: "sender", value: message.from });
         }
         match &message.body {
@@ -450,14 +451,10 @@ struct Wanted {
     served: bool,
 }
 
-fn lock_wanted(wanted: &Mutex<Wanted>) -> MutexGuard<'_, Wanted> {
-    wanted.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
 /// The next snapshot to send. A function of its own, so that nobody holds the lock while it is
 /// sent.
 fn next_wanted(wanted: &Mutex<Wanted>) -> Option<Message> {
-    let mut wanted = lock_wanted(wanted);
+    let mut wanted = wanted.lock();
     let next = wanted.messages.pop_first().map(|(_, message)| message);
     wanted.served = next.is_some();
     next
@@ -484,7 +481,7 @@ impl RealEdge {
     /// lost, or cannot be read, is sent again when check-quorum rounds have passed in silence
     /// (`progress`): the leader is not told.
     fn send_snapshot(&mut self, message: Message) {
-        let mut wanted = lock_wanted(&self.wanted);
+        let mut wanted = self.wanted.lock();
         wanted.messages.insert(message.to, message);
         if std::mem::replace(&mut wanted.served, true) {
             return;
@@ -494,7 +491,7 @@ impl RealEdge {
         let (wanted, held) = (self.wanted.clone(), self.lock.clone());
         let send = move || {
             let _held = held;
-            let _served = OnPanic(|| lock_wanted(&wanted).served = false);
+            let _served = OnPanic(|| wanted.lock().served = false);
             while let Some(mut message) = next_wanted(&wanted) {
                 match (newest(&*disk, &dir), &mut message.body) {
                     (Ok(Some(newest)), Body::MsgSnap(snapshot)) => {
@@ -511,7 +508,7 @@ impl RealEdge {
         match (self.spawn)("snapshot-send", Box::new(send)) {
             Ok(thread) => self.sending = thread,
             Err(e) => {
-                lock_wanted(&self.wanted).served = false;
+                self.wanted.lock().served = false;
                 tracing::warn!(error = %e, "no thread for sending a snapshot");
             }
         }

@@ -11,9 +11,9 @@ use crate::message::Entry;
 use crate::sim::disk::SimDisk;
 use crate::{Event, Role, Status, Term};
 use nix::libc;
+use parking_lot::MutexGuard;
 use rng::Rng;
 use rng::seeds::{caught_after, sweep};
-use std::sync::MutexGuard;
 use std::sync::atomic::AtomicU64;
 
 const MEMBERS: u64 = 3;
@@ -44,7 +44,7 @@ struct Register {
 
 impl Register {
     fn truth(&self) -> MutexGuard<'_, Truth> {
-        self.truth.lock().expect("no turn panics while it holds this")
+        self.truth.lock()
     }
 }
 
@@ -55,7 +55,7 @@ fn number(data: &[u8]) -> Option<u64> {
 impl StateMachine for Register {
     fn apply(&mut self, entries: &[Entry], _: Duration) {
         let truth = self.truth.clone();
-        let mut truth = truth.lock().expect("no turn panics while it holds this");
+        let mut truth = truth.lock();
         let (seed, me) = (truth.seed, self.me);
         for entry in entries {
             let Payload::Normal(data) = &entry.payload else { continue };
@@ -96,7 +96,7 @@ impl StateMachine for Register {
     }
     fn read(&mut self, _: u64, _: bool) {}
     fn status(&mut self, status: &Status, applied: Index, _: Duration) {
-        let mut truth = self.truth.lock().expect("no turn panics while it holds this");
+        let mut truth = self.truth.lock();
         let seed = truth.seed;
         assert!(applied >= self.applied.last().map_or(0, |(index, _)| *index), "seed {seed}");
         if status.role == Role::Leader {
@@ -120,7 +120,7 @@ struct Net(Shelf<(MemberId, Bytes)>);
 
 impl Link for Net {
     fn send(&self, to: MemberId, message: Bytes) {
-        self.0.lock().expect("a shelf").push((to, message));
+        self.0.lock().push((to, message));
     }
 }
 
@@ -230,10 +230,10 @@ impl World {
         let (clock, shelf, told) = (self.now.clone(), threads.clone(), news.clone());
         let now = Box::new(move || Duration::from_millis(clock.load(Ordering::Relaxed)));
         let spawn = Box::new(move |_: &str, work| {
-            shelf.lock().expect("a shelf").push(work);
+            shelf.lock().push(work);
             Ok(None)
         });
-        let on_news = Box::new(move |news| told.lock().expect("a shelf").push(news));
+        let on_news = Box::new(move |news| told.lock().push(news));
         match open(options, machine, on_news, now, spawn) {
             Ok(mut opened) => {
                 self.tally.starts += 1;
@@ -256,7 +256,7 @@ impl World {
     fn hear(&mut self, at: usize) {
         let (seed, node) = (self.seed, &mut self.nodes[at]);
         let Some(live) = &mut node.live else { return };
-        for news in live.news.lock().expect("a shelf").drain(..) {
+        for news in live.news.lock().drain(..) {
             match news {
                 LogNews::Waits(_) => {
                     assert!(node.was_full, "seed {seed}: it waits, and nothing is missing");
@@ -276,7 +276,7 @@ impl World {
                 }
             }
         }
-        let sent = std::mem::take(&mut *live.net.0.lock().expect("a shelf"));
+        let sent = std::mem::take(&mut *live.net.0.lock());
         for (to, bytes) in sent {
             let message = codec::decode_message(bytes.clone()).expect("one of ours");
             self.tally.sent_snapshots += usize::from(matches!(message.body, Body::MsgSnap(_)));
@@ -325,7 +325,7 @@ impl World {
     /// One of the threads that save and send snapshots.
     fn thread_turn(&mut self, at: usize) {
         let Some(live) = &mut self.nodes[at].live else { return };
-        let mut threads = live.threads.lock().expect("a shelf");
+        let mut threads = live.threads.lock();
         if threads.is_empty() {
             return;
         }
@@ -383,7 +383,7 @@ impl World {
         run.end(&how);
         // Threads end by themselves; nobody is told any more what came of them.
         loop {
-            let Some(work) = threads.lock().expect("a shelf").pop() else { break };
+            let Some(work) = threads.lock().pop() else { break };
             work();
         }
         if !graceful && !log_ended && self.rng.chance(0.5) {
@@ -492,7 +492,7 @@ impl World {
                 break;
             }
         }
-        let truth = self.truth.lock().expect("no turn panics while it holds this");
+        let truth = self.truth.lock();
         let there: BTreeSet<u64> = truth.committed.values().filter_map(|data| number(data)).collect();
         let lost: Vec<&u64> = truth.acked.difference(&there).collect();
         assert!(lost.is_empty(), "seed {}: acknowledged and lost: {lost:?}", self.seed);
@@ -504,7 +504,7 @@ impl World {
     }
 
     fn is_acked(&self, since: u64) -> bool {
-        let truth = self.truth.lock().expect("no turn panics while it holds this");
+        let truth = self.truth.lock();
         truth.acked.range(since..).next().is_some()
     }
 

@@ -77,7 +77,7 @@ pub(super) fn worker(
         volumes: Informer::fixed(volume),
         classes: Informer::fixed([class]),
         recorder: Recorder::new(crew, &client, PROVISIONER, ""),
-        unstored: std::sync::Mutex::default(),
+        unstored: parking_lot::Mutex::default(),
         config: Config { client, tap: Tap::new(), nodes },
     }
 }

@@ -351,9 +351,9 @@ mod tests {
     use super::*;
     use crate::testing::{Server, Socket};
     use futures::SinkExt;
+    use parking_lot::Mutex;
     use serde_json::json;
     use std::os::unix::fs::symlink;
-    use std::sync::Mutex;
     use tar::EntryType;
     use tokio_tungstenite::tungstenite::Message;
 
@@ -447,7 +447,7 @@ mod tests {
             let (whole, first, asked) = (whole.clone(), first.clone(), asked.clone());
             Box::pin(async move {
                 let tries = {
-                    let mut asked = asked.lock().unwrap();
+                    let mut asked = asked.lock();
                     asked.push(command.last().cloned().unwrap_or_default());
                     asked.len()
                 };
@@ -480,7 +480,7 @@ mod tests {
         assert!(said.err.contains("Resuming copy at 300544 bytes, retry 1/2"), "{said:?}");
         assert_eq!(std::fs::read_to_string(out.join("a")).unwrap(), content);
         assert_eq!(std::fs::read_to_string(out.join("b")).unwrap(), "last");
-        let commands = commands.lock().unwrap();
+        let commands = commands.lock();
         assert_eq!(*commands, ["tar cf - '/data' | tail -c+1", "tar cf - '/data' | tail -c+300545"]);
     }
 

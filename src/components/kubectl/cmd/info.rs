@@ -255,13 +255,13 @@ pub async fn completion(ctx: &Ctx) -> Result<(), Fail> {
 pub async fn complete_words(words: &[String], env: Env, output: Arc<Output>) -> Result<(), Fail> {
     let Some((last, before)) = words.split_last() else { return Ok(()) };
     // First see which names are wanted, then fetch them, then complete.
-    let wanted = std::sync::Mutex::new(None);
+    let wanted = parking_lot::Mutex::new(None);
     complete::of_words(before, last, &|kind, namespace| {
-        let mut wanted = wanted.lock().unwrap_or_else(|p| p.into_inner());
+        let mut wanted = wanted.lock();
         *wanted = Some((kind.to_string(), namespace.to_string()));
         vec![]
     });
-    let wanted = wanted.into_inner().unwrap_or_else(|p| p.into_inner());
+    let wanted = wanted.into_inner();
     let mut names = vec![];
     if let Some((kind, namespace)) = wanted {
         let mut line = vec!["get".to_string(), kind.clone()];

@@ -10,9 +10,10 @@ use api::value;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -96,7 +97,7 @@ impl Api {
 
     /// The user that requests are sent as now.
     pub fn user(&self) -> Arc<User> {
-        self.user.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.user.lock().clone()
     }
 
     pub fn target(&self) -> Arc<Target> {
@@ -116,7 +117,7 @@ impl Api {
         let again = self.target.reauthenticated(&self.env, user.target()).await;
         match again.and_then(|target| target.map(User::of).transpose()) {
             Ok(None) => {}
-            Ok(Some(user)) => *self.user.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(user),
+            Ok(Some(user)) => *self.user.lock() = Arc::new(user),
             Err(fail) => self.output.err(&format!("refreshing credentials: {}\n", fail.told().0.trim())),
         }
     }
@@ -184,7 +185,7 @@ impl Api {
     fn warn(&self, headers: &HeaderMap) {
         for header in headers.get_all("warning") {
             let Some(text) = warning_text(header) else { continue };
-            let mut warned = self.warned.lock().unwrap_or_else(|p| p.into_inner());
+            let mut warned = self.warned.lock();
             if warned.insert(text.clone()) {
                 self.output.err(&format!("Warning: {text}\n"));
             }
@@ -193,7 +194,7 @@ impl Api {
 
     /// How many warnings the server sent.
     pub fn warnings(&self) -> usize {
-        self.warned.lock().unwrap_or_else(|p| p.into_inner()).len()
+        self.warned.lock().len()
     }
 
     /// The whole answer as bytes.

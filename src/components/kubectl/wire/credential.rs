@@ -12,13 +12,14 @@ use crate::gostr::quote;
 use api::value;
 use base64::Engine as _;
 use clock::{self, Timestamp};
+use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 
 const GROUP: &str = "client.authentication.k8s.io";
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
@@ -124,13 +125,13 @@ impl Plugin {
         let key = format!("{self:?} {env:?}");
         // Requests that are refused at the same time share one answer.
         let _asking = ASKING.lock().await;
-        let known = KNOWN.lock().unwrap_or_else(|p| p.into_inner()).get(&key).cloned();
+        let known = KNOWN.lock().get(&key).cloned();
         if let Some(known) = known.filter(|c| c.holds(clock::now()) && !refused(c)) {
             return Ok(known);
         }
         let found =
             self.ask(env).await.map_err(|why| Fail::Transport(format!("getting credentials: {why}")))?;
-        KNOWN.lock().unwrap_or_else(|p| p.into_inner()).insert(key, found.clone());
+        KNOWN.lock().insert(key, found.clone());
         Ok(found)
     }
 

@@ -10,9 +10,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Longer answers to our own questions are refused.
 const ANSWER_MAX: usize = 16 << 20;
@@ -53,7 +54,7 @@ impl Upstream {
     /// Connections as the user. What a plugin said may have expired: then it is asked again.
     async fn http(&self) -> Result<Arc<Http>, Fail> {
         let target = self.target.clone().authenticated(&self.env).await?;
-        let mut http = self.http.lock().unwrap_or_else(|p| p.into_inner());
+        let mut http = self.http.lock();
         let last = &http.target;
         if (&last.authorization, &last.certificate) != (&target.authorization, &target.certificate) {
             *http = Arc::new(Http::new(target)?);

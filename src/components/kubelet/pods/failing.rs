@@ -9,7 +9,8 @@ use crate::walk::Allowance;
 use crate::{Error, eviction, mirror};
 use client::{Key, optional};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use std::sync::{Arc, MutexGuard};
+use parking_lot::MutexGuard;
+use std::sync::Arc;
 use std::time::Duration;
 use tap::Cause;
 
@@ -51,7 +52,7 @@ impl Kubelet {
     }
 
     fn admissions(&self) -> MutexGuard<'_, Admissions> {
-        self.admissions.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.admissions.lock()
     }
 
     /// Returns why the node does not take the pod, if it does not. For a critical pod others are

@@ -8,8 +8,8 @@ use crate::status::Waiting;
 use client::Key;
 use clock::{self, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use parking_lot::MutexGuard;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::MutexGuard;
 use std::time::Duration;
 
 /// A back-off is told by an Event this often, at most.
@@ -101,7 +101,7 @@ impl Kubelet {
     }
 
     pub(super) fn memories(&self) -> MutexGuard<'_, HashMap<Key, Memory>> {
-        self.memory.lock().unwrap_or_else(|e| e.into_inner())
+        self.memory.lock()
     }
 }
 

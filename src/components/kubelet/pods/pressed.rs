@@ -14,10 +14,11 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodSpec};
 use linux::beneath::{Kind, Root, path_of};
 use linux::{self, Context};
 use nix::sys::stat::fstat;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A condition is over when nothing of it was low for this time: upstream's
@@ -75,15 +76,15 @@ struct Figures {
 
 impl Measured {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Figures>> {
-        self.figures.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.figures.lock()
     }
 
     fn waiting(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.waiting.lock()
     }
 
     fn node(&self) -> MutexGuard<'_, (Amount, Growth)> {
-        self.node.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.node.lock()
     }
 
     /// Bytes of the node's own file system that pods wrote, in tenths of a GiB.
@@ -436,7 +437,7 @@ impl Kubelet {
     }
 
     fn sentences(&self) -> MutexGuard<'_, HashMap<Key, Sentence>> {
-        self.sentences.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.sentences.lock()
     }
 
     /// Why a pod has to fail now although it keeps to its own limits.
@@ -527,7 +528,7 @@ fn of_node(host: &Path, path: &Path, mounted: &Mounted, until: Instant) -> linux
         return Ok(Amount { bytes: (found.st_blocks.max(0) as u64).saturating_mul(512), files: 1 });
     }
     let id = (found.st_dev, found.st_ino);
-    let lock = || mounted.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let lock = || mounted.lock();
     if let Some(known) = lock().get(&id) {
         return Ok(*known);
     }

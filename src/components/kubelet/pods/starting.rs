@@ -329,8 +329,8 @@ impl Kubelet {
 
     pub(super) fn hooks(
         &self,
-    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<Key, CancellationToken>> {
-        self.hooks.lock().unwrap_or_else(|e| e.into_inner())
+    ) -> parking_lot::MutexGuard<'_, std::collections::HashMap<Key, CancellationToken>> {
+        self.hooks.lock()
     }
 
     /// The pod shall end: a hook that still holds it up is given up.

@@ -22,11 +22,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use linux::callers::{Bounds, Caller, Callers};
 use linux::{descriptors, tcp};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event, ObjectRef, Record, Tap};
 use task::Crew;
@@ -170,7 +171,7 @@ impl Visitors {
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
-        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.known.lock()
     }
 }
 
@@ -728,7 +729,7 @@ mod tests {
             let (end, ended) = tokio::sync::oneshot::channel::<()>();
             let (once, own) = (Mutex::new(Some((Arc::new(visit), ended))), crew.clone());
             let service = service_fn(move |request| {
-                let (visit, ended) = once.lock().unwrap().take().expect("one request");
+                let (visit, ended) = once.lock().take().expect("one request");
                 let ask =
                     Ask { stdin: true, stdout: false, stderr: false, tty: false, verdict: true, told: None };
                 let open: Opening = Box::pin(async move {

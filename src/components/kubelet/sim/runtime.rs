@@ -7,9 +7,10 @@ use cri::{
     Container, ContainerConfig, Error, Event, ExecRequest, Image, Result, Runtime, Sandbox, SandboxConfig,
     Session, Stats, Stream,
 };
+use parking_lot::Mutex;
 use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, broadcast};
 
@@ -71,10 +72,6 @@ struct Inner {
 #[derive(Clone)]
 pub struct Rough(Arc<Inner>);
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
 fn busy() -> Error {
     Error::State("the runtime is busy".into())
 }
@@ -94,13 +91,13 @@ impl Rough {
 
     /// From now on nothing goes wrong any more.
     pub fn calm(&self) {
-        *lock(&self.0.faults) = Faults::default();
+        *self.0.faults.lock() = Faults::default();
     }
 
     /// A kubelet is about to start.
     pub async fn restarted(&self) {
         let there = self.0.runtime.list_containers().await.unwrap_or_default();
-        *lock(&self.0.older) = there.into_iter().map(|c| c.id).collect();
+        *self.0.older.lock() = there.into_iter().map(|c| c.id).collect();
     }
 
     /// Waits until the kubelet is to be killed. Its call gets no answer.
@@ -109,22 +106,22 @@ impl Rough {
     }
 
     pub fn tally(&self) -> Tally {
-        *lock(&self.0.tally)
+        *self.0.tally.lock()
     }
 
     fn chance(&self, of: impl Fn(&Faults) -> f64) -> bool {
-        let probability = of(&lock(&self.0.faults));
+        let probability = of(&self.0.faults.lock());
         probability > 0.0 && self.0.rng.chance(probability)
     }
 
     /// Whether the call is to be carried out.
     async fn arrives(&self) -> bool {
-        lock(&self.0.tally).calls += 1;
+        self.0.tally.lock().calls += 1;
         if self.chance(|f| f.slow) {
             clock::sleep(Duration::from_millis(self.0.rng.range(1, 2000))).await;
         }
         let failed = self.chance(|f| f.failed);
-        lock(&self.0.tally).failed += u64::from(failed);
+        self.0.tally.lock().failed += u64::from(failed);
         !failed
     }
 
@@ -136,8 +133,8 @@ impl Rough {
         if !self.arrives().await {
             return Err(busy());
         }
-        if lock(&self.0.tally).killed < KILLS_MAX && self.chance(|f| f.killed) {
-            lock(&self.0.tally).killed += 1;
+        if self.0.tally.lock().killed < KILLS_MAX && self.chance(|f| f.killed) {
+            self.0.tally.lock().killed += 1;
             if self.0.rng.chance(0.5) {
                 drop(call.await);
             }
@@ -146,7 +143,7 @@ impl Rough {
         }
         let done = call.await;
         if self.chance(|f| f.lost) {
-            lock(&self.0.tally).lost += 1;
+            self.0.tally.lock().lost += 1;
             return Err(busy());
         }
         done
@@ -201,7 +198,7 @@ impl Runtime for Rough {
     async fn list_containers(&self) -> Result<Vec<Container>> {
         let mut all = self.read(self.0.runtime.list_containers()).await?;
         if self.0.bug == Some(Bug::ForgottenContainers) {
-            let older = lock(&self.0.older);
+            let older = self.0.older.lock();
             all.retain(|c| !older.contains(&c.id));
         }
         Ok(all)

@@ -138,7 +138,7 @@ async fn pods_that_share_an_open_claim_take_one_volume_for_it() {
     scheduler.news.send_replace(());
     asked(&server, "POST /api/v1/namespaces/d/pods/q/binding").await;
     let ended = async {
-        while !scheduler.reserved.lock().unwrap().claims.is_empty() {
+        while !scheduler.reserved.lock().claims.is_empty() {
             clock::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -296,7 +296,7 @@ async fn a_binding_that_fails_is_told_in_the_condition_and_tried_again() {
     assert!(message.contains("no binding today"), "{message}");
     assert_eq!(clock::timeout(Duration::from_secs(20), scheduler.queue.next()).await.unwrap().0, key);
     assert!(scheduler.cache.assumed().is_empty(), "its room is free again");
-    assert_eq!(scheduler.failures.lock().unwrap().get(&key).map(|f| f.count), Some(1));
+    assert_eq!(scheduler.failures.lock().get(&key).map(|f| f.count), Some(1));
 }
 
 #[tokio::test]
@@ -304,9 +304,9 @@ async fn room_that_a_binding_gives_back_is_offered_to_those_who_wait() {
     let server = Scripted::new(|_| None).await;
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
     let (first, second) = (Key::new("d", "first"), Key::new("d", "a-second"));
-    scheduler.waiting.lock().unwrap().insert(first.clone(), clock::Instant::now());
+    scheduler.waiting.lock().insert(first.clone(), clock::Instant::now());
     let later = clock::Instant::now() + Duration::from_secs(1);
-    scheduler.waiting.lock().unwrap().insert(second.clone(), later);
+    scheduler.waiting.lock().insert(second.clone(), later);
     scheduler.failed(&Key::new("d", "p"), &pod("1"), "n", "no", None).await;
     assert_eq!(scheduler.queue.next().await.0, first, "who waits for longest comes first");
     assert_eq!(scheduler.queue.next().await.0, second);

@@ -16,12 +16,13 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use kube::client::Body;
 use lru::LruCache;
+use parking_lot::{Mutex, MutexGuard};
 use rng::Rng;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -205,15 +206,15 @@ impl Door {
     }
 
     fn untold_mut(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.0.untold.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.untold.lock()
     }
 
     fn faults_mut(&self) -> MutexGuard<'_, Faults> {
-        self.0.faults.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.faults.lock()
     }
 
     fn tally_mut(&self) -> MutexGuard<'_, Tally> {
-        self.0.tally.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.0.tally.lock()
     }
 
     fn chance(&self, of: impl Fn(&Faults) -> f64) -> bool {
@@ -298,7 +299,7 @@ impl Door {
 
     /// Creates an Event, or merges a patch into it, and answers the whole object.
     fn write_event(&self, call: EventCall) -> Result<Answer, Status> {
-        let mut events = self.0.events.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut events = self.0.events.lock();
         match call.method {
             Method::POST => {
                 let key = (call.namespace, meta::name(&call.body).to_string());

@@ -5,10 +5,11 @@ use api::kinds::Kind;
 use api::value::{self, at, int, text};
 use api::{Status, meta, validate};
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use rng::Rng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -69,7 +70,7 @@ impl Store {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state.lock()
     }
 
     pub fn revision(&self) -> u64 {

@@ -25,13 +25,14 @@ use bytes::Bytes;
 use clients::Clients;
 use history::{Run, Truth};
 use leases::Ledger;
+use parking_lot::Mutex;
 use raft::member::StateMachine;
 use raft::sim::guest::{Guest, Members, Read};
 use raft::sim::world::{Bug, STEP};
 use raft::{Core, Entry, Index, MemberId};
 use rng::Rng;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tap::{Component, Tap};
 use tokio::runtime::Runtime;
 use watching::Watching;
@@ -52,7 +53,7 @@ struct Inbox {
 
 impl Inbox {
     fn push(&self, ask: Ask) -> bool {
-        self.asks.lock().unwrap().push(ask);
+        self.asks.lock().push(ask);
         true
     }
 }
@@ -156,7 +157,7 @@ impl Guest for Etcd {
         self.watching.iter_mut().for_each(|w| w.act(&self.up));
         for (id, up) in &self.up {
             let Some(member) = members.get_mut(id) else { continue };
-            for ask in std::mem::take(&mut *up.inbox.asks.lock().unwrap()) {
+            for ask in std::mem::take(&mut *up.inbox.asks.lock()) {
                 match ask {
                     Ask::Question { ctx, question } if self.bug == Some(Bug::OwnClock) => {
                         let Ok(Question::LeaseLeft { id }) = Question::decode(&question) else { continue };

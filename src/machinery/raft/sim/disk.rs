@@ -1,11 +1,12 @@
 //! A disk in memory. What was not synced is kept in part, torn, or lost when the power goes.
 
 use crate::disk::{DirLock, Disk, DiskFile};
+use parking_lot::{Mutex, MutexGuard};
 use rng::Rng;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a disk writes as a whole, or not at all.
@@ -102,7 +103,7 @@ pub struct SimDisk(Arc<Mutex<State>>);
 
 impl SimDisk {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.0.lock()
     }
 
     /// Cuts the power. Of the changes of names that were not synced, any subset is durable. Of the
